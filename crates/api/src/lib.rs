@@ -1,1 +1,33 @@
-//! api
+//! What people write and read: Tidegate's custom resources and the records it leaves in git.
+//!
+//! Nothing here decides or acts. A gate or a router is a struct of optional fields with a rule
+//! "exactly one of", because that is what a structural schema can say; `tidegate-engine` parses it
+//! into enums that cannot be wrong.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`rollout`] | `Rollout`: what to release, in which steps, behind which gates |
+//! | [`gate`] | the gates of a Rollout |
+//! | [`status`] | `Rollout`'s status: stable, the attempt that runs, what is owed to git |
+//! | [`config_repo`] | `ConfigRepo`: the git repository that a namespace is reconciled from |
+//! | [`intervention`] | `Intervention`: what a person asked for |
+//! | [`record`] | the JSON files on the facts branch |
+//! | [`condition`] | conditions, as every Kubernetes object has them |
+//! | [`duration`] | durations as people write them: `90s`, `1h30m` |
+//! | [`names`] | labels, annotations, field managers and finalizers |
+
+pub mod condition;
+pub mod config_repo;
+pub mod duration;
+pub mod gate;
+pub mod intervention;
+pub mod names;
+pub mod record;
+pub mod rollout;
+pub mod status;
+
+pub use condition::Condition;
+pub use config_repo::ConfigRepo;
+pub use duration::Duration;
+pub use intervention::Intervention;
+pub use rollout::Rollout;

@@ -1,0 +1,60 @@
+//! The names under which Tidegate is known in a cluster and in git.
+
+/// The API group of all our kinds.
+pub const GROUP: &str = "tidegate.io";
+
+/// Field manager of every write that Tidegate makes in its own name.
+pub const FIELD_MANAGER: &str = "tidegate";
+
+/// Field manager of what a `ConfigRepo` applies, template writes of a promotion included.
+pub const SYNC_FIELD_MANAGER: &str = "tidegate-sync";
+
+/// Finalizer of a Rollout: there while an attempt runs, so that deletion waits for traffic.
+pub const FINALIZER: &str = "tidegate.io/traffic";
+
+/// Label of everything that belongs to a Rollout: its name.
+pub const ROLLOUT_LABEL: &str = "tidegate.io/rollout";
+
+/// Label of the canary's pods, in its selectors and, during a promotion, in the pins.
+pub const TRACK_LABEL: &str = "tidegate.io/track";
+
+/// The value of [`TRACK_LABEL`] on the canary's pods.
+pub const TRACK_CANARY: &str = "canary";
+
+/// The label by which a Deployment's own ReplicaSets tell their pods apart.
+pub const POD_TEMPLATE_HASH_LABEL: &str = "pod-template-hash";
+
+/// Annotation of a `ControllerRevision`: the commit that asked for the template.
+pub const CONFIG_COMMIT_ANNOTATION: &str = "tidegate.io/config-commit";
+
+/// Annotation of a `ControllerRevision`: who wrote that commit, `Name <address>`.
+pub const CONFIG_AUTHOR_ANNOTATION: &str = "tidegate.io/config-author";
+
+/// Annotation of a `ControllerRevision`: the file of the repository that holds the workload.
+pub const CONFIG_PATH_ANNOTATION: &str = "tidegate.io/config-path";
+
+/// Annotation of a `ControllerRevision`: the `ConfigRepo` that brought it.
+pub const CONFIG_REPO_ANNOTATION: &str = "tidegate.io/config-repo";
+
+/// Annotation of a `ControllerRevision`: `true` where its template went straight in, because no
+/// revision of the workload had been ready before.
+pub const FIRST_DEPLOY_ANNOTATION: &str = "tidegate.io/first-deploy";
+
+/// Annotation of the canary Deployment: the revision that it runs, by its full name.
+pub const REVISION_ANNOTATION: &str = "tidegate.io/revision";
+
+/// Annotation of what carries traffic during an attempt: the epoch of the leader that wrote it.
+pub const EPOCH_ANNOTATION: &str = "tidegate.io/epoch";
+
+/// Annotation by which an object of a repository is kept when it leaves the repository.
+pub const PRUNE_ANNOTATION: &str = "tidegate.io/prune";
+
+/// The value of [`PRUNE_ANNOTATION`] that keeps the object.
+pub const PRUNE_DISABLED: &str = "disabled";
+
+/// What is added to a Rollout's name to name its canary Deployment and Service.
+pub const CANARY_SUFFIX: &str = "-canary";
+
+/// The longest name that a Rollout may have: the canary's pods must not have theirs cut
+/// (63 bytes, less `-canary`, a hash of up to 10, a suffix of 5, and two dashes).
+pub const MAX_ROLLOUT_NAME: usize = 40;

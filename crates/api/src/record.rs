@@ -1,0 +1,269 @@
+//! The JSON files on the facts branch: that an attempt has begun, and how it ended.
+//!
+//! They lie at `outcomes/<cluster>/<namespace>/<rollout>/<id>.started.json` and `<id>.json` and are
+//! never changed once they are there.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    intervention::Action,
+    rollout::{RolloutSpec, WorkloadRef},
+    status::{GateStatus, Shortcut, Source, StepStatus, free_form},
+};
+
+/// The version of the records' format, in each of them.
+pub const VERSION: u32 = 1;
+
+/// How an attempt ended.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Outcome {
+    /// The revision is stable now.
+    Promoted,
+    /// It was found bad, and traffic went back to stable.
+    RolledBack,
+    /// It was ended without a finding, and traffic went back to stable.
+    Aborted,
+    /// A newer revision came before it was promoted.
+    Superseded,
+    /// A first deploy did not become ready; nothing was there to go back to.
+    Failed,
+}
+
+/// Why an attempt ended as it did.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Reason {
+    /// Promoted: every step passed.
+    StepsPassed,
+    /// Promoted: the first revision of the workload became ready.
+    Initial,
+    /// Promoted without the steps: the revision was promoted before.
+    KnownGood,
+    /// Promoted because a person asked for it.
+    PromoteRequested,
+    /// Rolled back: a gate was breached.
+    GateBreached,
+    /// Rolled back: a gate had no data, and its rule for that is to roll back.
+    GateUnreadable,
+    /// Rolled back: the canary did not become ready in time, or stopped being ready.
+    CanaryNotReady,
+    /// Rolled back: the workload did not become ready with the candidate's template.
+    StableNotReady,
+    /// Failed: the first revision did not become ready in time.
+    InitialNotReady,
+    /// Aborted: the gates could not be read for too long.
+    Inconclusive,
+    /// Aborted because a person asked for it.
+    AbortRequested,
+    /// Aborted: nobody approved in time.
+    ApprovalTimeout,
+    /// Aborted: the Rollout was deleted.
+    Deleted,
+    /// Aborted: something that the attempt needs was taken away or cannot be had.
+    Obstructed,
+    /// Superseded by a newer revision.
+    NewerRevision,
+}
+
+/// A record that is still to be written to git.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingRecord {
+    /// The `ConfigRepo` to whose facts branch it goes.
+    pub config_repo: String,
+    /// What is to be written.
+    #[schemars(schema_with = "free_form")]
+    pub record: Record,
+    /// What else is to be done on the config branch, before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RestoreOrder>,
+}
+
+/// A file on the facts branch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+pub enum Record {
+    /// `<id>.started.json`.
+    Started(Box<StartedRecord>),
+    /// `<id>.json`.
+    Outcome(Box<OutcomeRecord>),
+}
+
+/// What is to be put back on the config branch after a rollback.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreOrder {
+    /// The commit that holds the last good template.
+    pub good_commit: String,
+    /// The file that holds the workload.
+    pub path: String,
+    /// The workload.
+    pub workload: WorkloadRef,
+    /// The revision that must still be there for its template to be replaced.
+    pub rejected: String,
+}
+
+/// What both kinds of record begin with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordHead {
+    /// The version of the format: [`VERSION`].
+    pub version: u32,
+    /// SHA-256 over cluster, Rollout uid, revision and attempt.
+    pub id: String,
+    /// The cluster's name, as its operator gave it.
+    pub cluster: String,
+    /// The Rollout's namespace.
+    pub namespace: String,
+    /// The Rollout's name.
+    pub rollout: String,
+    /// The Rollout's uid.
+    pub rollout_uid: String,
+    /// The workload that is released.
+    pub workload: WorkloadRef,
+    /// The attempt's number.
+    pub attempt: u32,
+    /// The revision that was tried.
+    pub revision: String,
+    /// Where it came from.
+    pub source: Source,
+    /// The images of its containers.
+    pub images: Vec<String>,
+    /// The revision that was stable when the attempt began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousRevision>,
+    /// When the attempt began.
+    pub started_at: Timestamp,
+}
+
+/// The revision that was stable when an attempt began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousRevision {
+    /// Its full name.
+    pub revision: String,
+    /// Where it came from.
+    pub source: Source,
+}
+
+/// That an attempt has begun.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StartedRecord {
+    /// Which attempt.
+    #[serde(flatten)]
+    pub head: RecordHead,
+    /// The spec with which it started.
+    pub plan: RolloutSpec,
+}
+
+/// How an attempt ended, with the evidence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutcomeRecord {
+    /// Which attempt.
+    #[serde(flatten)]
+    pub head: RecordHead,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, in one word.
+    pub reason: Reason,
+    /// Why, in a sentence.
+    pub message: String,
+    /// When that was decided.
+    pub decided_at: Timestamp,
+    /// When all traffic was where the outcome wants it.
+    pub ended_at: Timestamp,
+    /// Why steps were left out, if they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortcut: Option<Shortcut>,
+    /// The steps that were entered, with their times and weights.
+    pub steps: Vec<StepStatus>,
+    /// Every gate of the plan, with its last numbers.
+    pub gates: Vec<GateRecord>,
+    /// What people asked for, and why.
+    pub interventions: Vec<InterventionRecord>,
+    /// What happened on the config branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RestoreResult>,
+}
+
+/// A gate and what it showed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GateRecord {
+    /// The gate as it was declared.
+    pub gate: crate::gate::Gate,
+    /// What it showed in the last step that was entered.
+    pub evidence: GateStatus,
+}
+
+/// What a person asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InterventionRecord {
+    /// What was asked for.
+    pub action: Action,
+    /// The step, for an approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u32>,
+    /// Who asked.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// When it was taken.
+    pub at: Timestamp,
+}
+
+/// What happened on the config branch after a rollback.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RestoreResult {
+    /// The last good template was put back by this commit.
+    Restored {
+        /// Its id.
+        commit: String,
+    },
+    /// It was not, and a person need not do anything about it.
+    Skipped {
+        /// Why, in a sentence.
+        why: String,
+    },
+    /// It was not, and a person must act.
+    Refused {
+        /// Why, and what to do, in a sentence.
+        why: String,
+    },
+}
+
+// === impl Record ===
+
+impl Record {
+    /// What both kinds begin with.
+    pub fn head(&self) -> &RecordHead {
+        match self {
+            Self::Started(record) => &record.head,
+            Self::Outcome(record) => &record.head,
+        }
+    }
+
+    /// Where on the facts branch it lies.
+    pub fn path(&self) -> String {
+        let RecordHead {
+            id,
+            cluster,
+            namespace,
+            rollout,
+            ..
+        } = self.head();
+        let folder = format!("outcomes/{cluster}/{namespace}/{rollout}");
+        match self {
+            Self::Started(_) => format!("{folder}/{id}.started.json"),
+            Self::Outcome(_) => format!("{folder}/{id}.json"),
+        }
+    }
+}

@@ -1,0 +1,425 @@
+//! `Rollout`'s status: stable, the attempt that runs, what is owed to git.
+//!
+//! The status is the memory of a Rollout: whatever raises risk is written here first, so that after
+//! a crash the effect is derived again from what stands here.
+
+use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Condition,
+    intervention::Action,
+    record::{Outcome, PendingRecord, Reason},
+    rollout::RolloutSpec,
+};
+
+/// What Tidegate has seen and done, and what it intends.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// What it is doing.
+    #[serde(default)]
+    pub phase: Phase,
+    /// Where on the way it is, like `2/3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// The canary's share of traffic, like `10%`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<String>,
+    /// The revision that is being released, or else the stable one, shortened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// Since when it has been doing that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// What it waits for, or what happened last, in a sentence.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// `Ready` (traffic is on a promoted revision and nothing is in the way), `Progressing`,
+    /// `Stalled` (a person must act), and others where there is something to say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// The last promoted revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<Stable>,
+    /// The attempt that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
+    /// How many attempts there have been.
+    #[serde(default)]
+    pub attempts: u32,
+    /// Revisions that were promoted, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<KnownGoodRevision>,
+    /// Revisions that were rolled back, newest first: not tried again while the same commit asks
+    /// for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejected: Vec<Rejected>,
+    /// When a revision whose attempt was inconclusive may be tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<Backoff>,
+    /// How the last attempt ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_outcome: Option<OutcomeSummary>,
+    /// Records that are not in git yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending_records: Vec<PendingRecord>,
+    /// Interventions that were taken, newest last: each counts once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interventions: Vec<TakenIntervention>,
+}
+
+/// What a Rollout is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Phase {
+    /// It waits for something that it needs: the workload, or a first revision.
+    #[default]
+    Waiting,
+    /// The first revision is being deployed.
+    Initial,
+    /// All traffic is on stable and nothing is to be done.
+    Stable,
+    /// A release is on its way.
+    Progressing,
+    /// A release waits for a person's approval.
+    AwaitingApproval,
+    /// A release was paused by a person.
+    Paused,
+    /// The canary has all traffic and stable is being brought to its revision.
+    Promoting,
+    /// Traffic is going back to stable.
+    RollingBack,
+    /// What the attempt made is being removed.
+    CleaningUp,
+    /// A person must act; the condition `Stalled` says how.
+    Stalled,
+}
+
+/// The last promoted revision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Stable {
+    /// Its full name.
+    pub revision: String,
+    /// The `pod-template-hash` of the ReplicaSet that runs it.
+    pub pod_template_hash: String,
+    /// Where it came from.
+    #[serde(default)]
+    pub source: Source,
+    /// Since when it has been stable.
+    pub since: Timestamp,
+}
+
+/// Where a revision came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// The `ConfigRepo` that brought it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_repo: Option<String>,
+    /// The commit that asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Who wrote that commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// The file that holds the workload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+}
+
+/// One try at releasing one revision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// Its number among the Rollout's attempts, from 1.
+    pub number: u32,
+    /// Its id in git: SHA-256 over cluster, Rollout uid, revision and number.
+    pub id: String,
+    /// The revision that is tried.
+    pub revision: String,
+    /// Where it came from.
+    #[serde(default)]
+    pub source: Source,
+    /// The images of the revision's containers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<String>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// The epoch of the leader that runs it: the Lease's transitions.
+    #[serde(default)]
+    pub epoch: u64,
+    /// Why steps are left out, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortcut: Option<Shortcut>,
+    /// The spec with which it started: a spec that is changed, or made invalid, does not touch an
+    /// attempt that runs.
+    #[schemars(schema_with = "free_form")]
+    pub plan: RolloutSpec,
+    /// Where in the attempt it is.
+    pub stage: Stage,
+    /// Since when.
+    pub stage_since: Timestamp,
+    /// The step it is in, counted from 1; one more than the plan has while the canary is given
+    /// everything after the last step.
+    #[serde(default)]
+    pub step: u32,
+    /// The canary's share of traffic that is intended, in percent.
+    #[serde(default)]
+    pub weight: f64,
+    /// When the route was seen to have the intended weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed_at: Option<Timestamp>,
+    /// Since when the canary has been without a ready endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unready_since: Option<Timestamp>,
+    /// Whether a person has paused it.
+    #[serde(default)]
+    pub paused: bool,
+    /// Whether the candidate's template has been let into the stable workload.
+    #[serde(default)]
+    pub template_in: bool,
+    /// The `pod-template-hash` of the stable workload's ReplicaSet that runs the candidate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoted_hash: Option<String>,
+    /// The steps that were entered, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepStatus>,
+    /// The gates and what they have shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<GateStatus>,
+    /// How it ends, once that is decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+}
+
+/// Why an attempt leaves out steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Shortcut {
+    /// The revision was promoted before.
+    KnownGood,
+    /// A person asked for promotion.
+    Promote,
+}
+
+/// Where in an attempt it is, in the order of a release.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Stage {
+    /// First deploy: the template went straight in; ready pods are awaited.
+    Initial,
+    /// The Services are being pinned to stable's pods and the workload is being paused.
+    Pinning,
+    /// The canary is being created.
+    Starting,
+    /// The canary has its step's share of traffic, or is about to get it.
+    Stepping,
+    /// Direct callers are being sent to the canary, which has all routed traffic.
+    PinningCanary,
+    /// The candidate's template is in the stable workload, which rolls out.
+    Releasing,
+    /// The Services are being pinned to the stable workload's new pods.
+    PinningStable,
+    /// Routed traffic is going from the canary to the stable workload.
+    Returning,
+    /// An attempt that failed: traffic is going back to stable.
+    TakingBack,
+    /// The canary has no traffic and finishes what it has.
+    Draining,
+    /// The canary is being removed.
+    RemovingCanary,
+    /// Pins and pause are being taken off.
+    Unpinning,
+}
+
+/// A step that was entered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepStatus {
+    /// The canary's share of traffic, in percent.
+    pub weight: f64,
+    /// When the step was entered.
+    pub entered_at: Timestamp,
+    /// When its weight was confirmed by the route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed_at: Option<Timestamp>,
+    /// When everything that it asks for held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed_at: Option<Timestamp>,
+    /// Who approved it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
+}
+
+/// What a gate has shown in the current step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GateStatus {
+    /// The gate's name.
+    pub name: String,
+    /// The last reading's verdict.
+    pub verdict: Verdict,
+    /// The last value that was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// The number of the canary's requests that was last read, where the gate asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<f64>,
+    /// What the last reading says, in a sentence.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// When the last reading that is counted here was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// How many valid readings there were in this step.
+    #[serde(default)]
+    pub samples: u32,
+    /// When bad readings were taken, as far back as the gate looks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breaches: Vec<Timestamp>,
+    /// The last valid readings, oldest first, `true` for a bad one; for `ofLast`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recent: Vec<bool>,
+    /// Since when readings have been without data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_data_since: Option<Timestamp>,
+    /// Since when readings have failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_since: Option<Timestamp>,
+    /// Since when `minRequests` has been waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gathering_since: Option<Timestamp>,
+}
+
+/// What a reading says.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+pub enum Verdict {
+    /// Nothing was read yet in this step.
+    #[default]
+    Unread,
+    /// It is as it should be.
+    Pass,
+    /// It is not, and the gate bears no more of it.
+    Breach,
+    /// It is not, and the gate bears it.
+    Tolerated,
+    /// It is as it should be, but too few requests have been seen.
+    Gathering,
+    /// There is no data, or none that is recent.
+    NoData,
+    /// Prometheus could not be asked, or its answer could not be used.
+    Error,
+}
+
+/// How an attempt ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ending {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// Why, in one word.
+    pub reason: Reason,
+    /// Why, in a sentence.
+    pub message: String,
+    /// When it was decided.
+    pub at: Timestamp,
+}
+
+/// A revision that was promoted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KnownGoodRevision {
+    /// Its full name.
+    pub revision: String,
+    /// When it was promoted.
+    pub at: Timestamp,
+}
+
+/// A revision that was rolled back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rejected {
+    /// Its full name.
+    pub revision: String,
+    /// The commit that asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// The attempt that ended so.
+    pub attempt: u32,
+    /// Why.
+    pub message: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// When a revision whose attempt was inconclusive may be tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Backoff {
+    /// The revision.
+    pub revision: String,
+    /// How many attempts in a row were inconclusive.
+    pub tries: u32,
+    /// Not before.
+    pub until: Timestamp,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OutcomeSummary {
+    /// The attempt's number.
+    pub attempt: u32,
+    /// The revision that was tried.
+    pub revision: String,
+    /// How it ended, why, and when.
+    #[serde(flatten)]
+    pub ending: Ending,
+}
+
+/// An intervention that was taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TakenIntervention {
+    /// The attempt that was meant.
+    pub attempt: u32,
+    /// The step that was meant, for an approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u32>,
+    /// What was asked for.
+    pub action: Action,
+    /// Who asked.
+    #[serde(default)]
+    pub by: String,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// When it was taken.
+    pub at: Timestamp,
+    /// The uid of the object that asked, so that this one is never refused as its own repetition.
+    #[serde(default)]
+    pub uid: String,
+}
+
+/// An object whose fields this version of the schema does not restrict.
+pub(crate) fn free_form(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+}
