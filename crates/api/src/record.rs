@@ -17,9 +17,7 @@ use crate::{
 pub const VERSION: u32 = 1;
 
 /// How an attempt ended.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Outcome {
     /// The revision is stable now.
     Promoted,
@@ -34,9 +32,7 @@ pub enum Outcome {
 }
 
 /// Why an attempt ended as it did.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Reason {
     /// Promoted: every step passed.
     StepsPassed,
@@ -253,17 +249,50 @@ impl Record {
 
     /// Where on the facts branch it lies.
     pub fn path(&self) -> String {
-        let RecordHead {
-            id,
-            cluster,
-            namespace,
-            rollout,
-            ..
-        } = self.head();
+        let RecordHead { id, cluster, namespace, rollout, .. } = self.head();
         let folder = format!("outcomes/{cluster}/{namespace}/{rollout}");
         match self {
             Self::Started(_) => format!("{folder}/{id}.started.json"),
             Self::Outcome(_) => format!("{folder}/{id}.json"),
+        }
+    }
+}
+
+// === impl Outcome ===
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Promoted => "Promoted",
+            Self::RolledBack => "RolledBack",
+            Self::Aborted => "Aborted",
+            Self::Superseded => "Superseded",
+            Self::Failed => "Failed",
+        })
+    }
+}
+
+// === impl Reason ===
+
+impl Reason {
+    /// The reason as it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::StepsPassed => "StepsPassed",
+            Self::Initial => "Initial",
+            Self::KnownGood => "KnownGood",
+            Self::PromoteRequested => "PromoteRequested",
+            Self::GateBreached => "GateBreached",
+            Self::GateUnreadable => "GateUnreadable",
+            Self::CanaryNotReady => "CanaryNotReady",
+            Self::StableNotReady => "StableNotReady",
+            Self::InitialNotReady => "InitialNotReady",
+            Self::Inconclusive => "Inconclusive",
+            Self::AbortRequested => "AbortRequested",
+            Self::ApprovalTimeout => "ApprovalTimeout",
+            Self::Deleted => "Deleted",
+            Self::Obstructed => "Obstructed",
+            Self::NewerRevision => "NewerRevision",
         }
     }
 }

@@ -142,6 +142,8 @@ pub struct Attempt {
     pub id: String,
     /// The revision that is tried.
     pub revision: String,
+    /// Its place in the order in which revisions were wanted: an older one never supersedes it.
+    pub sequence: i64,
     /// Where it came from.
     #[serde(default)]
     pub source: Source,
@@ -207,9 +209,7 @@ pub enum Shortcut {
 }
 
 /// Where in an attempt it is, in the order of a release.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Stage {
     /// First deploy: the template went straight in; ready pods are awaited.
     Initial,
@@ -297,20 +297,7 @@ pub struct GateStatus {
 }
 
 /// What a reading says.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Verdict {
     /// Nothing was read yet in this step.
     #[default]

@@ -1,1 +1,39 @@
-//! engine
+//! All of Tidegate's judgement: pure, synchronous, without a clock.
+//!
+//! [`decide`](decide::decide) takes one snapshot of everything that matters
+//! ([`observed::Observed`]) and the time, and answers with effects, the next status, when to look
+//! again, and what to tell people ([`decision::Decision`]). The shell gathers, decides and executes,
+//! and makes no choice while it executes.
+//!
+//! ```text
+//!  observed ─▶ decide ─▶ intervene          what people asked for
+//!                 │   ├─▶ rest ─▶ preflight  between attempts
+//!                 │   └─▶ stage ─▶ gate      in an attempt: when a stage is left
+//!                 ├─▶ target ─▶ effects      what the world should look like, and how it gets there
+//!                 └─▶ summary                what people read
+//! ```
+//!
+//! The *status is the intent*: `stage` only changes the status, and `effects` follow from the
+//! difference between the status and the world. So a crash at any point is nothing special: the
+//! same effects are derived again.
+
+mod attempt;
+pub mod decide;
+pub mod decision;
+mod effects;
+pub mod gate;
+pub mod governed;
+mod intervene;
+pub mod note;
+pub mod observed;
+pub mod plan;
+mod preflight;
+pub mod records;
+mod rest;
+pub mod revision;
+pub mod route;
+mod stage;
+mod summary;
+mod target;
+mod turn;
+pub mod weight;

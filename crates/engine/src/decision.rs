@@ -1,0 +1,113 @@
+//! What a decision is: effects, the next status, when to look again, and what to tell people.
+
+use jiff::Timestamp;
+use tidegate_api::{intervention::InterventionState, record::PendingRecord, status::RolloutStatus};
+
+use crate::{note::Note, revision::Revision, weight::Weight};
+
+/// What is to be done, in the order of the fields of [`Decision::in_order`].
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// Effects that only lower risk: they go out before the status is written, and even if it
+    /// cannot be.
+    pub urgent: Vec<Action>,
+    /// The next status.
+    pub status: RolloutStatus,
+    /// Whether the next status is worth a write.
+    pub persist: bool,
+    /// Effects whose intent stands in the next status: they go out once it is written.
+    pub actions: Vec<Action>,
+    /// What to tell people.
+    pub notes: Vec<Note>,
+    /// When to look again though nothing has changed.
+    pub wake_at: Option<Timestamp>,
+    /// What is to be sampled.
+    pub sampling: Option<Sampling>,
+}
+
+/// What is to be sampled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sampling {
+    /// The attempt's number.
+    pub attempt: u32,
+    /// The step, from 1.
+    pub step: u32,
+    /// When its weight was confirmed.
+    pub since: Timestamp,
+}
+
+/// An effect.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Put our finalizer on the Rollout.
+    AddFinalizer,
+    /// Take it off.
+    RemoveFinalizer,
+    /// Ask by a dry run whether the candidate differs from what the workload has.
+    CompareCandidate,
+    /// Keep the workload's live template as this revision.
+    KeepLive(Revision),
+    /// Give a route this split: a share for the canary, or none and no trace of it.
+    SetRoute {
+        /// The route.
+        name: String,
+        /// The canary's share, or `None` for no canary.
+        weight: Option<Weight>,
+        /// The epoch annotation, or none.
+        epoch: Option<u64>,
+    },
+    /// Give a Service this pin.
+    SetService {
+        /// The Service.
+        name: String,
+        /// Its pin, or none.
+        pin: Option<Pin>,
+        /// The epoch annotation, or none.
+        epoch: Option<u64>,
+    },
+    /// Pause the workload, or let go.
+    SetWorkload {
+        /// Whether it is paused.
+        paused: bool,
+        /// The epoch annotation, or none.
+        epoch: Option<u64>,
+    },
+    /// Write the template of this revision into the workload, whole.
+    WriteTemplate(Revision),
+    /// Make the canary Service and Deployment what they should be.
+    ApplyCanary {
+        /// The revision that it runs.
+        revision: Revision,
+        /// How many replicas it has.
+        replicas: u32,
+    },
+    /// Delete the canary Deployment and Service.
+    DeleteCanary,
+    /// Write these to git.
+    Record(Vec<PendingRecord>),
+    /// Hand these to the `ConfigRepo`, since the Rollout is going away.
+    HandOver(Vec<PendingRecord>),
+    /// Delete the revisions that are not among these.
+    CollectRevisions {
+        /// Revisions to keep.
+        keep: Vec<Revision>,
+    },
+    /// Answer an intervention.
+    Answer {
+        /// The object's name.
+        name: String,
+        /// Whether it was taken.
+        state: InterventionState,
+        /// Why, in a sentence.
+        message: String,
+    },
+}
+
+/// What keeps pods of other versions out of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pin {
+    /// Only the pods of the ReplicaSet of this `pod-template-hash`.
+    Hash(String),
+    /// Only the canary's pods.
+    Canary,
+}

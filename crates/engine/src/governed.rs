@@ -1,0 +1,91 @@
+//! Which fields of the user's objects are Tidegate's while a Rollout governs them, whatever git says.
+//!
+//! Sync applies what these functions return, so that a commit in the middle of an attempt brings
+//! everything but what the attempt holds. They read the persisted status alone: what is intended
+//! there is what the objects must have, and the controller writes the same.
+
+use serde_json::{Map, Value};
+use tidegate_api::{
+    names,
+    status::{RolloutStatus, Stage},
+};
+
+use crate::{plan::Plan, route, weight::Weight};
+
+/// Whose template the workload has to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TemplateInForce {
+    /// Git's own: no revision has been ready yet, so that each new one goes straight in.
+    Git,
+    /// That of this revision, by its full name; it stands in the revision's `ControllerRevision`.
+    Revision(String),
+    /// Whatever the live workload has: it runs already and has not been adopted yet.
+    Live,
+}
+
+/// Whose template the workload of a Rollout has to hold.
+///
+/// `first_deploy` says whether the workload came by a first deploy: that is, whether sync made it
+/// itself.
+pub fn template_in_force(status: Option<&RolloutStatus>, first_deploy: bool) -> TemplateInForce {
+    let attempt = status.and_then(|status| status.attempt.as_ref());
+    let stable = status.and_then(|status| status.stable.as_ref());
+    match (attempt, stable) {
+        (Some(attempt), Some(_))
+            if attempt.template_in && attempt.stage != Stage::TakingBack && !rolled_back(attempt) =>
+        {
+            TemplateInForce::Revision(attempt.revision.clone())
+        }
+        (_, Some(stable)) => TemplateInForce::Revision(stable.revision.clone()),
+        (_, None) if first_deploy => TemplateInForce::Git,
+        (_, None) => TemplateInForce::Live,
+    }
+}
+
+/// A Service as git wants it, with the live one's pin where an attempt runs.
+pub fn governed_service(mut desired: Value, live: &Value, status: Option<&RolloutStatus>) -> Value {
+    if status.is_none_or(|status| status.attempt.is_none()) {
+        return desired;
+    }
+    let selector = desired.pointer_mut("/spec/selector").and_then(Value::as_object_mut);
+    if let Some(selector) = selector {
+        for key in [names::POD_TEMPLATE_HASH_LABEL, names::TRACK_LABEL] {
+            if let Some(pin) = live.pointer("/spec/selector").and_then(|live| live.get(key)) {
+                selector.insert(key.to_owned(), pin.clone());
+            }
+        }
+    }
+    keep_ports(&mut desired, live);
+    desired
+}
+
+/// An HTTPRoute as git wants it, with the canary's backendRefs and the intended weights where an
+/// attempt runs and `live` has them already.
+pub fn governed_route(mut desired: Value, live: &Value, rollout: &str, status: Option<&RolloutStatus>) -> Value {
+    let Some(attempt) = status.and_then(|status| status.attempt.as_ref()) else {
+        return desired;
+    };
+    let Ok(plan) = Plan::parse(rollout, &attempt.plan) else {
+        return desired;
+    };
+    let Plan { service, canary, .. } = &plan;
+    let has_canary = live.pointer("/spec/rules").is_some_and(|rules| route::names_backend(rules, canary));
+    let weight = Weight::from_percent(attempt.weight).unwrap_or(Weight::ZERO);
+    if has_canary && let Some(rules) = desired.pointer_mut("/spec/rules") {
+        *rules = route::split(rules, service, canary, weight, plan.scale());
+    }
+    desired
+}
+
+/// The Service's ports wait with the template while an attempt runs.
+fn keep_ports(desired: &mut Value, live: &Value) {
+    let ports = live.pointer("/spec/ports").cloned();
+    if let (Some(spec), Some(ports)) = (desired.get_mut("spec").and_then(Value::as_object_mut), ports) {
+        Map::insert(spec, "ports".to_owned(), ports);
+    }
+}
+
+/// Whether an attempt that let its template in has ended otherwise than by promotion.
+fn rolled_back(attempt: &tidegate_api::status::Attempt) -> bool {
+    attempt.ending.as_ref().is_some_and(|ending| ending.outcome != tidegate_api::record::Outcome::Promoted)
+}

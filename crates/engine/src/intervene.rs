@@ -1,0 +1,141 @@
+//! Taking and refusing what people ask for.
+
+use tidegate_api::{
+    intervention::{Action as Ask, InterventionState},
+    record::{Outcome, Reason},
+    status::{Shortcut, Stage, TakenIntervention},
+};
+
+use crate::{decision::Action, note::Note, observed::Intervention, turn::Turn};
+
+/// How many taken interventions are remembered.
+const MEMORY: usize = 50;
+
+/// Takes or refuses every intervention that has no answer, in the order of their names.
+pub(crate) fn take(turn: &mut Turn<'_>) {
+    for asked in &turn.seen.interventions {
+        let (state, message) = match judge(turn, asked) {
+            Ok(message) => (InterventionState::Taken, message),
+            Err(message) => (InterventionState::Refused, message),
+        };
+        turn.actions.push(Action::Answer { name: asked.name.clone(), state, message });
+    }
+}
+
+fn judge(turn: &mut Turn<'_>, asked: &Intervention) -> Result<String, String> {
+    let spec = &asked.spec;
+    let same = |taken: &&TakenIntervention| {
+        (taken.attempt, taken.step, taken.action) == (spec.attempt, spec.step, spec.action)
+    };
+    // A pause may follow a resume, and the other way round, any number of times.
+    let once = !matches!(spec.action, Ask::Pause | Ask::Resume);
+    if turn.status.interventions.iter().any(|taken| taken.uid == asked.uid) {
+        return Ok("taken before".to_owned());
+    }
+    if let Some(taken) = turn.status.interventions.iter().find(same).filter(|_| once) {
+        return Err(format!(
+            "{} was asked for already, by {}, at {:.0}",
+            spec.action.as_str(),
+            name(&taken.by),
+            taken.at
+        ));
+    }
+    let message = apply(turn, asked)?;
+    let taken = TakenIntervention {
+        attempt: spec.attempt,
+        step: spec.step,
+        action: spec.action,
+        by: spec.by.clone(),
+        reason: spec.reason.clone(),
+        at: turn.now,
+        uid: asked.uid.clone(),
+    };
+    turn.status.interventions.push(taken);
+    let surplus = turn.status.interventions.len().saturating_sub(MEMORY);
+    turn.status.interventions.drain(..surplus);
+    turn.say(Note::Taken { action: spec.action, by: spec.by.clone(), reason: spec.reason.clone() });
+    Ok(message)
+}
+
+fn apply(turn: &mut Turn<'_>, asked: &Intervention) -> Result<String, String> {
+    let spec = &asked.spec;
+    if spec.action == Ask::Retry {
+        return retry(turn, spec.attempt);
+    }
+    let attempt = turn
+        .status
+        .attempt
+        .as_ref()
+        .ok_or_else(|| format!("no attempt runs, so there is nothing to {}", spec.action.as_str()))?;
+    if attempt.number != spec.attempt {
+        return Err(format!("attempt {} is not running: attempt {} is", spec.attempt, attempt.number));
+    }
+    if attempt.ending.is_some() {
+        return Err(format!("attempt {} is ending already", attempt.number));
+    }
+    let on_its_way = attempt.stage <= Stage::Stepping && attempt.stage != Stage::Initial;
+    match spec.action {
+        Ask::Abort => {
+            turn.end_with(
+                Outcome::Aborted,
+                Reason::AbortRequested,
+                format!("{} asked to abort: {}", name(&spec.by), spec.reason),
+            );
+            Ok("traffic goes back to stable".to_owned())
+        }
+        Ask::Approve | Ask::Promote | Ask::Pause | Ask::Resume if !on_its_way => {
+            Err(format!("attempt {} is past its steps", attempt.number))
+        }
+        Ask::Approve => approve(turn, asked),
+        Ask::Promote => {
+            turn.attempt_mut().shortcut = Some(Shortcut::Promote);
+            turn.attempt_mut().paused = false;
+            Ok("what is left of stays and approvals is skipped".to_owned())
+        }
+        Ask::Pause if attempt.paused => Err("it is paused already".to_owned()),
+        Ask::Pause => {
+            turn.attempt_mut().paused = true;
+            Ok("it stays in its step; gates keep watching".to_owned())
+        }
+        Ask::Resume if !attempt.paused => Err("it is not paused".to_owned()),
+        Ask::Resume => {
+            turn.attempt_mut().paused = false;
+            Ok("it goes on".to_owned())
+        }
+        Ask::Retry => Err("retry asks for an attempt that has ended".to_owned()),
+    }
+}
+
+fn approve(turn: &mut Turn<'_>, asked: &Intervention) -> Result<String, String> {
+    let by = name(&asked.spec.by).to_owned();
+    let attempt = turn.attempt_mut();
+    let wanted = asked.spec.step.ok_or("approve names the step that it approves")?;
+    if attempt.step != wanted {
+        return Err(format!("step {wanted} is not the one that it is in: that is step {}", attempt.step));
+    }
+    let step = attempt.steps.last_mut().ok_or("no step has been entered yet")?;
+    step.approved_by = Some(by);
+    Ok(format!("step {wanted} is approved"))
+}
+
+/// A rejected revision may be tried again while git's head still asks for it.
+fn retry(turn: &mut Turn<'_>, attempt: u32) -> Result<String, String> {
+    if let Some(running) = &turn.status.attempt {
+        return Err(format!("attempt {} is running", running.number));
+    }
+    let last = turn.status.last_outcome.as_ref().filter(|last| last.attempt == attempt);
+    let last = last.ok_or_else(|| format!("attempt {attempt} is not the last one: commit the revision again"))?;
+    let wanted = turn.seen.candidate.as_ref().is_some_and(|candidate| candidate.revision.as_str() == last.revision);
+    let stable = turn.status.stable.as_ref().is_some_and(|stable| stable.revision == last.revision);
+    if !wanted || stable {
+        return Err("git no longer asks for its revision: commit it again".to_owned());
+    }
+    let revision = last.revision.clone();
+    turn.status.rejected.retain(|rejected| rejected.revision != revision);
+    turn.status.backoff = None;
+    Ok("a new attempt begins".to_owned())
+}
+
+fn name(by: &str) -> &str {
+    if by.is_empty() { "someone" } else { by }
+}

@@ -1,0 +1,309 @@
+//! What a decision is made from: one owned snapshot of everything that matters.
+//!
+//! A missing route or a spec that cannot be parsed is data here, not an error: the engine says
+//! what to do about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use tidegate_api::{
+    intervention::InterventionSpec,
+    names,
+    rollout::{OnRollback, RolloutSpec},
+    status::{RolloutStatus, Source},
+};
+
+use crate::{
+    decision::Pin,
+    gate::Reading,
+    revision::{Digest, Revision},
+    weight::Weight,
+};
+
+/// Labels, or a selector made of them.
+pub type Labels = BTreeMap<String, String>;
+
+/// One snapshot.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each with its own name")]
+pub struct Observed {
+    /// Which Rollout.
+    pub identity: Identity,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Whether it has our finalizer.
+    pub finalizer: bool,
+    /// The epoch of this leader.
+    pub epoch: u64,
+    /// What the user wants.
+    pub spec: RolloutSpec,
+    /// The last persisted status.
+    pub status: RolloutStatus,
+    /// Other Rollouts of the namespace that name the same workload, Service or route.
+    pub rivals: Vec<String>,
+    /// The workload.
+    pub workload: Option<Workload>,
+    /// The canary Deployment.
+    pub canary: Option<Workload>,
+    /// Whether the canary Service is there.
+    pub canary_service: bool,
+    /// Whether a Deployment or a Service that is not ours has the canary's name.
+    pub canary_name_taken: bool,
+    /// The revision that is wanted now.
+    pub candidate: Option<Candidate>,
+    /// The Services of the namespace whose selector matches the workload's pods, and the one that
+    /// the spec names.
+    pub services: Vec<Service>,
+    /// Other workloads of the namespace.
+    pub neighbours: Vec<Neighbour>,
+    /// The ready endpoints of the Service that callers use.
+    pub stable_endpoints: Endpoints,
+    /// The ready endpoints of the canary Service.
+    pub canary_endpoints: Endpoints,
+    /// The routes that the plan names.
+    pub routes: Vec<Route>,
+    /// Readings of the gates that may not be folded yet, oldest first.
+    pub readings: Vec<Reading>,
+    /// Interventions without an answer.
+    pub interventions: Vec<Intervention>,
+    /// Paths on the facts branch that are known to be written.
+    pub recorded: Vec<String>,
+    /// What the `ConfigRepo` does on a rollback where the Rollout does not say.
+    pub default_on_rollback: OnRollback,
+}
+
+/// Which Rollout a snapshot is of.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// The uid.
+    pub uid: String,
+    /// `metadata.generation`.
+    pub generation: i64,
+}
+
+/// A Deployment.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// The generation that its controller has seen.
+    pub observed_generation: i64,
+    /// `spec.replicas`.
+    pub replicas: u32,
+    /// How many pods there are of the current template.
+    pub updated: u32,
+    /// How many pods there are in all.
+    pub total: u32,
+    /// How many pods are available.
+    pub available: u32,
+    /// `spec.paused`.
+    pub paused: bool,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// The epoch annotation.
+    pub epoch: Option<u64>,
+    /// The digest of its template, as the API server has it, without the track label.
+    pub template: Digest,
+    /// The labels of its pods.
+    pub pod_labels: Labels,
+    /// What its template has that two versions side by side cannot share, in words.
+    pub exclusive: Vec<String>,
+    /// Its ReplicaSets.
+    pub replica_sets: Vec<ReplicaSet>,
+    /// Who last wrote the template, by field manager.
+    pub template_manager: Option<String>,
+    /// The revision annotation of a canary.
+    pub revision: Option<Revision>,
+}
+
+/// A ReplicaSet of a Deployment.
+#[derive(Clone, Debug)]
+pub struct ReplicaSet {
+    /// Its `pod-template-hash`.
+    pub hash: String,
+    /// The digest of its template without that label and without the track label.
+    pub template: Digest,
+    /// How many pods it has.
+    pub replicas: u32,
+    /// How many are ready.
+    pub ready: u32,
+}
+
+/// The revision that is wanted now.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Its name.
+    pub revision: Revision,
+    /// Its place in the order in which revisions were wanted.
+    pub sequence: i64,
+    /// Where it came from.
+    pub source: Source,
+    /// Whether its template went straight in.
+    pub first_deploy: bool,
+    /// The images of its containers.
+    pub images: Vec<String>,
+    /// The labels of its pods.
+    pub pod_labels: Labels,
+    /// Whether it differs from what the workload has.
+    pub comparison: Comparison,
+}
+
+/// Whether a template differs from what the workload has, by a dry run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// It was not asked yet.
+    Unknown,
+    /// It is the same.
+    Same,
+    /// It differs.
+    Different,
+    /// The API server refuses it, in its words.
+    Refused(String),
+}
+
+/// A Service.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// Its selector, pin included.
+    pub selector: Labels,
+    /// The epoch annotation.
+    pub epoch: Option<u64>,
+    /// Whether it is of the type ExternalName.
+    pub external: bool,
+}
+
+/// Another workload of the namespace.
+#[derive(Clone, Debug)]
+pub struct Neighbour {
+    /// Its kind and name, as people write it.
+    pub name: String,
+    /// The labels of its pods.
+    pub pod_labels: Labels,
+}
+
+/// The ready endpoints of a Service.
+#[derive(Clone, Debug)]
+pub struct Endpoints {
+    /// How many.
+    pub ready: u32,
+    /// Since when they have been the same.
+    pub since: Timestamp,
+    /// The names of the ReplicaSets whose pods they are.
+    pub replica_sets: BTreeSet<String>,
+}
+
+/// A route.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its name.
+    pub name: String,
+    /// What it says; `None` where it does not exist.
+    pub state: Option<RouteState>,
+}
+
+/// What a route says.
+#[derive(Clone, Debug)]
+pub struct RouteState {
+    /// The canary's share; `None` where it has none or its rules do not agree.
+    pub weight: Option<Weight>,
+    /// Whether the canary is named in it.
+    pub split: bool,
+    /// Whether the data plane has taken what it says.
+    pub taken: bool,
+    /// The epoch annotation.
+    pub epoch: Option<u64>,
+    /// Why it cannot be split, in a sentence.
+    pub obstacle: Option<String>,
+    /// Who last wrote it, by field manager.
+    pub manager: Option<String>,
+}
+
+/// An intervention without an answer.
+#[derive(Clone, Debug)]
+pub struct Intervention {
+    /// The object's name.
+    pub name: String,
+    /// The object's uid.
+    pub uid: String,
+    /// What it asks.
+    pub spec: InterventionSpec,
+}
+
+// === impl Workload ===
+
+impl Workload {
+    /// Whether every pod that it wants runs its current template and is available, and no other
+    /// pod is left.
+    pub fn rolled_out(&self) -> bool {
+        self.observed_generation >= self.generation
+            && self.updated == self.replicas
+            && self.total == self.replicas
+            && self.available == self.replicas
+    }
+
+    /// The ReplicaSet that runs the current template.
+    pub fn current(&self) -> Option<&ReplicaSet> {
+        self.replica_sets.iter().find(|set| set.template == self.template)
+    }
+
+    /// The ReplicaSet of this `pod-template-hash`.
+    pub fn replica_set(&self, hash: &str) -> Option<&ReplicaSet> {
+        self.replica_sets.iter().find(|set| set.hash == hash)
+    }
+}
+
+// === impl Endpoints ===
+
+impl Endpoints {
+    /// When they will have rested for `settle`.
+    pub fn settled_at(&self, settle: SignedDuration) -> Timestamp {
+        self.since.saturating_add(settle).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Whether all of them are pods of this Deployment's ReplicaSet of this `pod-template-hash`.
+    pub fn only_of(&self, deployment: &str, hash: &str) -> bool {
+        self.replica_sets
+            .iter()
+            .all(|set| set.strip_prefix(deployment).and_then(|rest| rest.strip_prefix('-')) == Some(hash))
+    }
+
+    /// Whether all of them are pods of this Deployment.
+    pub fn only_of_deployment(&self, deployment: &str) -> bool {
+        self.replica_sets.iter().all(|set| set.rsplit_once('-').is_some_and(|(name, _)| name == deployment))
+    }
+}
+
+// === impl Service ===
+
+impl Service {
+    /// The pin that it has.
+    pub fn pin(&self) -> Option<Pin> {
+        if let Some(hash) = self.selector.get(names::POD_TEMPLATE_HASH_LABEL) {
+            return Some(Pin::Hash(hash.clone()));
+        }
+        (self.selector.get(names::TRACK_LABEL)? == names::TRACK_CANARY).then_some(Pin::Canary)
+    }
+
+    /// Its selector without the pin.
+    pub fn own_selector(&self) -> Labels {
+        let pins = [names::POD_TEMPLATE_HASH_LABEL, names::TRACK_LABEL];
+        self.selector
+            .iter()
+            .filter(|(key, _)| !pins.contains(&key.as_str()))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    }
+}
+
+/// Whether a selector that is not empty selects these labels.
+pub fn selects(selector: &Labels, labels: &Labels) -> bool {
+    !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+}

@@ -1,0 +1,233 @@
+//! The plan of a release, parsed once into types that cannot be wrong.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+use tidegate_api::{
+    Duration, names,
+    rollout::{Approval, KnownGood, RolloutSpec, Traffic, canary_name},
+};
+
+use crate::{
+    gate::{Gate, GateError},
+    route::Scale,
+    weight::Weight,
+};
+
+/// How a release goes: what a [`RolloutSpec`] says, with every default filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The Rollout's name.
+    pub name: String,
+    /// The Deployment that is released.
+    pub workload: String,
+    /// The Service that callers use.
+    pub service: String,
+    /// The name of the canary Deployment and Service.
+    pub canary: String,
+    /// Where traffic is split.
+    pub router: Router,
+    /// The steps; the last one has weight 100, implied where the spec does not end so.
+    pub steps: Vec<Step>,
+    /// The gates.
+    pub gates: Vec<Gate>,
+    /// How long endpoints must rest before traffic moves to them.
+    pub settle: SignedDuration,
+    /// How long pods, endpoints and routes may take.
+    pub progress_deadline: SignedDuration,
+    /// How long an approval is waited for.
+    pub approval_timeout: Option<SignedDuration>,
+    /// How a revision is released that was promoted before.
+    pub known_good: KnownGood,
+    /// How many promoted revisions are remembered.
+    pub history: usize,
+    /// Whether two versions may run side by side whatever the template says.
+    pub allow_parallel: bool,
+}
+
+/// Where traffic is split.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Router {
+    /// HTTPRoutes of the Gateway API, by name.
+    GatewayApi {
+        /// The routes, none twice.
+        http_routes: Vec<String>,
+    },
+}
+
+/// A place on the way of a release.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The canary's share of traffic.
+    pub weight: Weight,
+    /// The least time that it lasts.
+    pub hold: SignedDuration,
+    /// Whether a person must approve before the release goes on.
+    pub approval: bool,
+    /// How many replicas the canary has, where that is not its share of stable's.
+    pub replicas: Option<u32>,
+    /// Whether the step is implied: everything to the canary, before stable is touched.
+    pub implied: bool,
+}
+
+/// Why a spec is not a plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// The canary's pods would have their names cut.
+    #[error(
+        "the Rollout's name {name:?} has {length} characters, and at most {max} leave room for the names of the canary's pods: give it a shorter one",
+        length = name.len(),
+        max = names::MAX_ROLLOUT_NAME
+    )]
+    NameTooLong {
+        /// The name.
+        name: String,
+    },
+    /// No router.
+    #[error("spec.traffic names no router: write gatewayAPI: {{httpRoutes: [NAME]}}")]
+    NoRouter,
+    /// A router without a route.
+    #[error("spec.traffic.gatewayAPI.httpRoutes is empty: name the HTTPRoutes that send traffic to the Service")]
+    NoRoutes,
+    /// No steps.
+    #[error("spec.steps is empty: write at least one step, like {{weight: 10, hold: 5m}}")]
+    NoSteps,
+    /// A weight that cannot be had.
+    #[error("spec.steps[{index}].weight is {weight}: write a number from 0 to 100 with at most two decimals")]
+    Weight {
+        /// Which step, from 0.
+        index: usize,
+        /// What is written.
+        weight: String,
+    },
+    /// Two gates of one name.
+    #[error("two gates are named {name:?}: give each its own name")]
+    DuplicateGate {
+        /// The name.
+        name: String,
+    },
+    /// A gate that cannot be.
+    #[error("spec.gates, {name:?}: {error}")]
+    Gate {
+        /// The gate.
+        name: String,
+        /// Why.
+        error: GateError,
+    },
+}
+
+/// The defaults of the API, as its reference says them.
+mod defaults {
+    use tidegate_api::Duration;
+
+    pub(super) const SETTLE: Duration = Duration::from_secs(2);
+    pub(super) const PROGRESS_DEADLINE: Duration = Duration::from_secs(600);
+    pub(super) const HISTORY: u32 = 10;
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Parses the spec of the Rollout `name`.
+    pub fn parse(name: &str, spec: &RolloutSpec) -> Result<Self, PlanError> {
+        if name.len() > names::MAX_ROLLOUT_NAME {
+            return Err(PlanError::NameTooLong { name: name.to_owned() });
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            workload: spec.workload.name.clone(),
+            service: spec.service_name().to_owned(),
+            canary: canary_name(name),
+            router: Router::parse(&spec.traffic)?,
+            steps: parse_steps(spec)?,
+            gates: parse_gates(spec)?,
+            settle: or(spec.settle, defaults::SETTLE),
+            progress_deadline: or(spec.progress_deadline, defaults::PROGRESS_DEADLINE),
+            approval_timeout: spec.approval_timeout.map(Duration::as_signed),
+            known_good: spec.known_good,
+            history: spec.history.unwrap_or(defaults::HISTORY) as usize,
+            allow_parallel: spec.allow_parallel,
+        })
+    }
+
+    /// By how much the weights of routes grow under this plan.
+    pub fn scale(&self) -> Scale {
+        if self.steps.iter().all(|step| step.weight.is_whole()) { Scale::PERCENT } else { Scale::HUNDREDTHS }
+    }
+
+    /// The step of this number, from 1.
+    pub fn step(&self, number: u32) -> Option<&Step> {
+        self.steps.get((number as usize).checked_sub(1)?)
+    }
+
+    /// The number of the last step: the one in which the canary has everything.
+    pub fn last_step(&self) -> u32 {
+        u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
+    }
+
+    /// How many steps the user declared.
+    pub fn declared_steps(&self) -> usize {
+        self.steps.iter().filter(|step| !step.implied).count()
+    }
+}
+
+// === impl Router ===
+
+impl Router {
+    fn parse(traffic: &Traffic) -> Result<Self, PlanError> {
+        let gateway_api = traffic.gateway_api.as_ref().ok_or(PlanError::NoRouter)?;
+        let http_routes: Vec<_> =
+            gateway_api.http_routes.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
+        if http_routes.is_empty() { Err(PlanError::NoRoutes) } else { Ok(Self::GatewayApi { http_routes }) }
+    }
+}
+
+// === impl Step ===
+
+impl Step {
+    /// How many replicas the canary needs beside `stable` ones.
+    pub fn canary_replicas(&self, stable: u32) -> u32 {
+        let share = self.weight.of_replicas(stable);
+        match self.replicas {
+            Some(replicas) if self.weight < Weight::FULL => replicas,
+            Some(replicas) => replicas.max(share),
+            None => share,
+        }
+    }
+}
+
+fn parse_steps(spec: &RolloutSpec) -> Result<Vec<Step>, PlanError> {
+    let parse = |(index, step): (usize, &tidegate_api::rollout::Step)| {
+        let weight = Weight::from_percent(step.weight)
+            .ok_or_else(|| PlanError::Weight { index, weight: step.weight.to_string() })?;
+        Ok(Step {
+            weight,
+            hold: or(step.hold, Duration::default()),
+            approval: matches!(step.approval, Some(Approval::Required)),
+            replicas: step.replicas,
+            implied: false,
+        })
+    };
+    let mut steps: Vec<_> = spec.steps.iter().enumerate().map(parse).collect::<Result<_, _>>()?;
+    let last = steps.last().ok_or(PlanError::NoSteps)?;
+    if last.weight < Weight::FULL {
+        steps.push(Step { weight: Weight::FULL, hold: last.hold, approval: false, replicas: None, implied: true });
+    }
+    Ok(steps)
+}
+
+fn parse_gates(spec: &RolloutSpec) -> Result<Vec<Gate>, PlanError> {
+    let mut seen = BTreeSet::new();
+    let parse = |gate: &tidegate_api::gate::Gate| {
+        let name = gate.name.clone();
+        if !seen.insert(name.clone()) {
+            return Err(PlanError::DuplicateGate { name });
+        }
+        Gate::parse(gate).map_err(|error| PlanError::Gate { name, error })
+    };
+    spec.gates.iter().map(parse).collect()
+}
+
+fn or(given: Option<Duration>, default: Duration) -> SignedDuration {
+    given.unwrap_or(default).as_signed()
+}

@@ -1,0 +1,148 @@
+//! What must hold before anything moves. Each refusal is a sentence.
+
+use crate::{
+    observed::{Observed, Workload, selects},
+    plan::Plan,
+};
+
+/// Whether an attempt may begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It may.
+    Clear,
+    /// Not yet: this passes by itself.
+    Waits(String),
+    /// Not before a person has changed something.
+    Refused(String),
+}
+
+/// A rule: `None` where it has nothing to say.
+type Rule = fn(&Observed, &Plan) -> Option<Answer>;
+
+/// In the order in which their sentences help most.
+const RULES: [Rule; 9] = [
+    one_rollout,
+    rolled_out,
+    side_by_side,
+    canary_name_free,
+    services_exist,
+    services_of_one_workload,
+    labels_still_selected,
+    routes_split,
+    leftovers,
+];
+
+/// Asks every rule, in order.
+pub(crate) fn check(seen: &Observed, plan: &Plan) -> Answer {
+    RULES.iter().find_map(|rule| rule(seen, plan)).unwrap_or(Answer::Clear)
+}
+
+fn refused(message: String) -> Option<Answer> {
+    Some(Answer::Refused(message))
+}
+
+fn one_rollout(seen: &Observed, plan: &Plan) -> Option<Answer> {
+    let rivals = seen.rivals.join(", ");
+    (!rivals.is_empty()).then(|| {
+        Answer::Refused(format!(
+            "the Rollout {rivals} names the same workload, Service or route as {}: let one of them govern it",
+            plan.name
+        ))
+    })
+}
+
+fn rolled_out(seen: &Observed, plan: &Plan) -> Option<Answer> {
+    let name = &plan.workload;
+    match &seen.workload {
+        None => Some(Answer::Waits(format!("the Deployment {name} does not exist"))),
+        Some(workload) if workload.paused => refused(format!(
+            "the Deployment {name} is paused by someone else: resume it (kubectl rollout resume deployment/{name})"
+        )),
+        Some(workload) if !workload.rolled_out() => {
+            Some(Answer::Waits(format!("waiting for the Deployment {name} to be fully rolled out")))
+        }
+        Some(_) => None,
+    }
+}
+
+fn side_by_side(seen: &Observed, plan: &Plan) -> Option<Answer> {
+    let exclusive = &seen.workload.as_ref()?.exclusive;
+    if exclusive.is_empty() || plan.allow_parallel {
+        return None;
+    }
+    refused(format!(
+        "two versions of the Deployment {} may not run side by side: it has {}; where they may, write allowParallel: true",
+        plan.workload,
+        exclusive.join(" and ")
+    ))
+}
+
+fn canary_name_free(seen: &Observed, plan: &Plan) -> Option<Answer> {
+    seen.canary_name_taken.then(|| {
+        Answer::Refused(format!(
+            "a Deployment or Service named {} is there already and is not Tidegate's: rename it, or the Rollout",
+            plan.canary
+        ))
+    })
+}
+
+fn services_exist(seen: &Observed, plan: &Plan) -> Option<Answer> {
+    let name = &plan.service;
+    let Some(service) = seen.services.iter().find(|service| service.name == *name) else {
+        return refused(format!("the Service {name} does not exist: create it, or name another in spec.service"));
+    };
+    let labels = &seen.workload.as_ref()?.pod_labels;
+    if service.external || service.selector.is_empty() {
+        return refused(format!(
+            "the Service {name} has no selector, so traffic to it cannot be held to pods: give it one"
+        ));
+    }
+    (!selects(&service.own_selector(), labels)).then(|| {
+        Answer::Refused(format!(
+            "the Service {name} does not select the pods of the Deployment {}: make its selector match their labels",
+            plan.workload
+        ))
+    })
+}
+
+fn services_of_one_workload(seen: &Observed, plan: &Plan) -> Option<Answer> {
+    let spanning = seen.services.iter().find_map(|service| {
+        let selector = service.own_selector();
+        let other = seen.neighbours.iter().find(|other| selects(&selector, &other.pod_labels))?;
+        Some((&service.name, &other.name))
+    });
+    let (service, other) = spanning?;
+    refused(format!(
+        "the Service {service} selects the pods of {other} as well as those of the Deployment {}: give it a selector that matches one of them",
+        plan.workload
+    ))
+}
+
+fn labels_still_selected(seen: &Observed, plan: &Plan) -> Option<Answer> {
+    let labels = &seen.candidate.as_ref()?.pod_labels;
+    let lost = seen.services.iter().find(|service| !selects(&service.own_selector(), labels))?;
+    refused(format!(
+        "the new template's labels no longer match the selector of the Service {}: keep the labels of the Deployment {}",
+        lost.name, plan.workload
+    ))
+}
+
+fn routes_split(seen: &Observed, _: &Plan) -> Option<Answer> {
+    seen.routes.iter().find_map(|route| match &route.state {
+        None => Some(Answer::Refused(format!(
+            "the HTTPRoute {} does not exist: create it, or name another in spec.traffic",
+            route.name
+        ))),
+        Some(state) => {
+            let obstacle = state.obstacle.as_ref()?;
+            Some(Answer::Refused(format!("the HTTPRoute {} cannot be split: {obstacle}", route.name)))
+        }
+    })
+}
+
+/// What an earlier attempt left is gone before the next begins.
+fn leftovers(seen: &Observed, plan: &Plan) -> Option<Answer> {
+    let left = seen.canary_service || seen.canary.is_some();
+    let paused = seen.workload.as_ref().is_some_and(|workload: &Workload| workload.paused);
+    (left || paused).then(|| Answer::Waits(format!("waiting for {} of an earlier attempt to be gone", plan.canary)))
+}

@@ -1,0 +1,183 @@
+//! Between attempts: adopting a workload, and beginning the next attempt.
+
+use tidegate_api::{
+    rollout::KnownGood,
+    status::{Rejected, Shortcut, Stable, Stage},
+};
+
+use crate::{
+    attempt,
+    decision::Action,
+    note::Note,
+    observed::{Candidate, Comparison, Workload},
+    plan::Plan,
+    preflight,
+    revision::{Revision, short},
+    turn::{StallReason, Turn, Wait},
+};
+
+/// No attempt runs.
+pub(crate) fn at_rest(turn: &mut Turn<'_>) {
+    if turn.seen.deleting {
+        return leave(turn);
+    }
+    if turn.seen.finalizer {
+        turn.actions.push(Action::RemoveFinalizer);
+    }
+    let plan = match Plan::parse(&turn.seen.identity.name, &turn.seen.spec) {
+        Ok(plan) => plan,
+        Err(error) => return turn.stall(StallReason::InvalidSpec, error.to_string()),
+    };
+    let Some(candidate) = &turn.seen.candidate else {
+        return wait(turn, format!("waiting for a ConfigRepo to bring the Deployment {}", plan.workload));
+    };
+    match turn.status.stable.clone() {
+        None if candidate.first_deploy => first_deploy(turn, &plan, candidate),
+        None => adopt(turn, &plan, candidate),
+        Some(stable) => compare(turn, &plan, &stable, candidate),
+    }
+}
+
+/// The Rollout goes, and everything of it but the user's own objects. What git is owed goes to the
+/// `ConfigRepo`'s queue: deletion never waits for git.
+fn leave(turn: &mut Turn<'_>) {
+    let owed = std::mem::take(&mut turn.status.pending_records);
+    if !owed.is_empty() {
+        turn.actions.push(Action::HandOver(owed));
+    }
+    turn.actions.push(Action::CollectRevisions { keep: Vec::new() });
+    if turn.seen.finalizer {
+        turn.actions.push(Action::RemoveFinalizer);
+    }
+}
+
+/// Nothing of the workload has ever been ready: the template goes straight in.
+fn first_deploy(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate) {
+    let ready = turn.seen.workload.as_ref().is_some_and(Workload::rolled_out);
+    match rejection(turn, candidate) {
+        // What has failed and became ready after all has not failed.
+        Some(rejected) if !ready => {
+            let message = format!("the first revision failed ({}): commit another", rejected.message);
+            turn.stall(StallReason::InitialFailed, message);
+        }
+        Some(_) | None => attempt::begin(turn, plan, candidate, Stage::Initial, None),
+    }
+}
+
+/// A workload that runs already is stable as it runs.
+fn adopt(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate) {
+    let Some(workload) = turn.seen.workload.as_ref().filter(|workload| workload.rolled_out() && !workload.paused)
+    else {
+        return wait(turn, format!("waiting for the Deployment {} to be fully rolled out, to adopt it", plan.workload));
+    };
+    let Some(current) = workload.current() else {
+        return wait(turn, format!("waiting for the ReplicaSet of the Deployment {}", plan.workload));
+    };
+    let (revision, source) = match candidate.comparison {
+        Comparison::Unknown => return turn.actions.push(Action::CompareCandidate),
+        Comparison::Same => (candidate.revision.clone(), candidate.source.clone()),
+        Comparison::Different | Comparison::Refused(_) => {
+            let live = Revision::named(workload.template.to_string());
+            turn.actions.push(Action::KeepLive(live.clone()));
+            (live, tidegate_api::status::Source::default())
+        }
+    };
+    turn.say(Note::Adopted { revision: revision.to_string() });
+    attempt::remember_good(turn, plan, revision.as_str());
+    turn.status.stable = Some(Stable {
+        revision: revision.to_string(),
+        pod_template_hash: current.hash.clone(),
+        source,
+        since: turn.now,
+    });
+}
+
+/// Whether there is something to release, and whether it may be.
+fn compare(turn: &mut Turn<'_>, plan: &Plan, stable: &Stable, candidate: &Candidate) {
+    turn.actions.push(Action::CollectRevisions { keep: kept(turn, stable, candidate) });
+    if candidate.revision.as_str() == stable.revision {
+        return keep_stable(turn, plan, stable);
+    }
+    if let Some(rejected) = rejection(turn, candidate) {
+        let revision = candidate.revision.short();
+        let message = format!(
+            "revision {revision} was not promoted ({}): commit another, commit it again, or ask to retry attempt {}",
+            rejected.message, rejected.attempt
+        );
+        return turn.stall(StallReason::Rejected, message);
+    }
+    match &candidate.comparison {
+        Comparison::Unknown => turn.actions.push(Action::CompareCandidate),
+        Comparison::Same => rename_stable(turn, candidate),
+        Comparison::Refused(why) => {
+            turn.stall(StallReason::PreflightFailed, format!("the API server refuses the new template: {why}"));
+        }
+        Comparison::Different => start(turn, plan, candidate),
+    }
+}
+
+/// Git says what stable is: only what others changed is put back.
+fn keep_stable(turn: &mut Turn<'_>, plan: &Plan, stable: &Stable) {
+    let Some(workload) = &turn.seen.workload else {
+        return wait(turn, format!("the Deployment {} does not exist", plan.workload));
+    };
+    let wanted = workload.replica_set(&stable.pod_template_hash).map(|set| set.template);
+    if wanted.is_some_and(|wanted| wanted != workload.template) {
+        turn.say(Note::Overruled {
+            what: "the workload's template".to_owned(),
+            manager: workload.template_manager.clone(),
+        });
+        turn.actions.push(Action::WriteTemplate(Revision::named(&stable.revision)));
+    }
+}
+
+/// Another text for the same content: git is right already.
+fn rename_stable(turn: &mut Turn<'_>, candidate: &Candidate) {
+    if let Some(stable) = &mut turn.status.stable {
+        stable.revision = candidate.revision.to_string();
+        stable.source = candidate.source.clone();
+    }
+}
+
+fn start(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate) {
+    let backoff = turn.status.backoff.as_ref().filter(|backoff| backoff.revision == candidate.revision.as_str());
+    if let Some(until) = backoff.map(|backoff| backoff.until).filter(|until| *until > turn.now) {
+        let message = format!("the last attempt was inconclusive; the next begins at {until:.0}");
+        return turn.wait(Wait { message, until: Some(until) });
+    }
+    match preflight::check(turn.seen, plan) {
+        preflight::Answer::Clear => {
+            let known = turn.status.history.iter().any(|known| known.revision == candidate.revision.as_str());
+            let fast = known && plan.known_good == KnownGood::Fast;
+            attempt::begin(turn, plan, candidate, Stage::Pinning, fast.then_some(Shortcut::KnownGood));
+        }
+        preflight::Answer::Waits(message) => wait(turn, message),
+        preflight::Answer::Refused(message) => turn.stall(StallReason::PreflightFailed, message),
+    }
+}
+
+/// The rejection that holds the candidate back: of the same revision, asked for by the same commit.
+fn rejection(turn: &Turn<'_>, candidate: &Candidate) -> Option<Rejected> {
+    let same = |rejected: &&Rejected| {
+        rejected.revision == candidate.revision.as_str() && rejected.commit == candidate.source.commit
+    };
+    turn.status.rejected.iter().find(same).cloned()
+}
+
+/// The revisions that may be needed again.
+fn kept(turn: &Turn<'_>, stable: &Stable, candidate: &Candidate) -> Vec<Revision> {
+    let history = turn.status.history.iter().map(|known| Revision::named(&known.revision));
+    history.chain([Revision::named(&stable.revision), candidate.revision.clone()]).collect()
+}
+
+fn wait(turn: &mut Turn<'_>, message: impl Into<String>) {
+    turn.wait(Wait { message: message.into(), until: None });
+}
+
+/// The stable revision in words, for messages.
+pub(crate) fn stable_in_words(stable: Option<&Stable>) -> String {
+    stable.map_or_else(
+        || "no revision is stable yet".to_owned(),
+        |stable| format!("revision {} is stable", short(&stable.revision)),
+    )
+}

@@ -1,0 +1,78 @@
+//! Traffic goes back to stable.
+
+use tidegate_api::status::Stage;
+
+use crate::{
+    attempt,
+    decision::Pin,
+    plan::Plan,
+    turn::{Flow, Turn, Wait, intended},
+    weight::Weight,
+};
+
+/// The attempt is to end: where stable is untouched, all traffic goes back in this very turn.
+pub(super) fn begin(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
+    if turn.attempt().stage == Stage::Initial {
+        // Nothing was moved, and there is nothing to go back to.
+        attempt::conclude(turn, plan);
+        turn.enter(Stage::Unpinning)
+    } else {
+        turn.enter(Stage::TakingBack)
+    }
+}
+
+/// All traffic is on stable, and the data plane has taken that.
+pub(super) fn taking_back(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
+    let share =
+        if turn.attempt().template_in { share_while_stable_returns(turn, plan) } else { share_of_untouched(turn) };
+    turn.intend(share);
+    if share > Weight::ZERO {
+        turn.stable_unready = true;
+        return Wait::event("stable does not have the ready pods that it needs for all traffic");
+    }
+    if !turn.routes_have(Weight::ZERO) {
+        return Wait::event("waiting for the gateway to send everything to stable");
+    }
+    if turn.attempt().template_in && !stable_is_back(turn) {
+        return Wait::event("waiting for the workload to roll back to stable's template");
+    }
+    let now = turn.now;
+    turn.attempt_mut().confirmed_at = Some(now);
+    turn.enter(Stage::Draining)
+}
+
+/// Nothing, unless stable could serve nothing and the canary can.
+fn share_of_untouched(turn: &Turn<'_>) -> Weight {
+    let lost = turn.seen.stable_endpoints.ready == 0 && turn.seen.canary_endpoints.ready > 0;
+    if lost { intended(turn.attempt()) } else { Weight::ZERO }
+}
+
+/// What stable's ready endpoints cannot take yet, never more than before. After the deadline one
+/// ready endpoint is enough.
+fn share_while_stable_returns(turn: &mut Turn<'_>, plan: &Plan) -> Weight {
+    let before = intended(turn.attempt());
+    let late = turn.stage_lasted(plan.progress_deadline);
+    let Some((stable, workload)) = turn.status.stable.as_ref().zip(turn.seen.workload.as_ref()) else {
+        return Weight::ZERO;
+    };
+    let endpoints = &turn.seen.stable_endpoints;
+    let pinned =
+        turn.seen.services.iter().all(|service| service.pin() == Some(Pin::Hash(stable.pod_template_hash.clone())));
+    let ready =
+        if pinned && endpoints.only_of(&plan.workload, &stable.pod_template_hash) { endpoints.ready } else { 0 };
+    if turn.seen.canary_endpoints.ready == 0 || (late && ready > 0) {
+        return Weight::ZERO;
+    }
+    let needed = workload.replicas.max(1);
+    let missing = needed.saturating_sub(ready);
+    // Rounded up to whole percents: any scale can have them.
+    Weight::from_hundredths((missing * 100).div_ceil(needed) * 100).min(before)
+}
+
+/// Whether the workload runs stable's template and nothing else.
+fn stable_is_back(turn: &Turn<'_>) -> bool {
+    let Some((stable, workload)) = turn.status.stable.as_ref().zip(turn.seen.workload.as_ref()) else {
+        return true;
+    };
+    workload.rolled_out() && workload.current().is_some_and(|current| current.hash == stable.pod_template_hash)
+}
