@@ -37,10 +37,6 @@ pub(crate) fn check(seen: &Observed, plan: &Plan) -> Answer {
     RULES.iter().find_map(|rule| rule(seen, plan)).unwrap_or(Answer::Clear)
 }
 
-fn refused(message: String) -> Option<Answer> {
-    Some(Answer::Refused(message))
-}
-
 fn one_rollout(seen: &Observed, plan: &Plan) -> Option<Answer> {
     let rivals = seen.rivals.join(", ");
     (!rivals.is_empty()).then(|| {
@@ -55,9 +51,9 @@ fn rolled_out(seen: &Observed, plan: &Plan) -> Option<Answer> {
     let name = &plan.workload;
     match &seen.workload {
         None => Some(Answer::Waits(format!("the Deployment {name} does not exist"))),
-        Some(workload) if workload.paused => refused(format!(
+        Some(workload) if workload.paused => Some(Answer::Refused(format!(
             "the Deployment {name} is paused by someone else: resume it (kubectl rollout resume deployment/{name})"
-        )),
+        ))),
         Some(workload) if !workload.rolled_out() => {
             Some(Answer::Waits(format!("waiting for the Deployment {name} to be fully rolled out")))
         }
@@ -70,11 +66,11 @@ fn side_by_side(seen: &Observed, plan: &Plan) -> Option<Answer> {
     if exclusive.is_empty() || plan.allow_parallel {
         return None;
     }
-    refused(format!(
+    Some(Answer::Refused(format!(
         "two versions of the Deployment {} may not run side by side: it has {}; where they may, write allowParallel: true",
         plan.workload,
         exclusive.join(" and ")
-    ))
+    )))
 }
 
 fn canary_name_free(seen: &Observed, plan: &Plan) -> Option<Answer> {
@@ -89,13 +85,15 @@ fn canary_name_free(seen: &Observed, plan: &Plan) -> Option<Answer> {
 fn services_exist(seen: &Observed, plan: &Plan) -> Option<Answer> {
     let name = &plan.service;
     let Some(service) = seen.services.iter().find(|service| service.name == *name) else {
-        return refused(format!("the Service {name} does not exist: create it, or name another in spec.service"));
+        return Some(Answer::Refused(format!(
+            "the Service {name} does not exist: create it, or name another in spec.service"
+        )));
     };
     let labels = &seen.workload.as_ref()?.pod_labels;
     if service.external || service.selector.is_empty() {
-        return refused(format!(
+        return Some(Answer::Refused(format!(
             "the Service {name} has no selector, so traffic to it cannot be held to pods: give it one"
-        ));
+        )));
     }
     (!selects(&service.own_selector(), labels)).then(|| {
         Answer::Refused(format!(
@@ -112,19 +110,19 @@ fn services_of_one_workload(seen: &Observed, plan: &Plan) -> Option<Answer> {
         Some((&service.name, &other.name))
     });
     let (service, other) = spanning?;
-    refused(format!(
+    Some(Answer::Refused(format!(
         "the Service {service} selects the pods of {other} as well as those of the Deployment {}: give it a selector that matches one of them",
         plan.workload
-    ))
+    )))
 }
 
 fn labels_still_selected(seen: &Observed, plan: &Plan) -> Option<Answer> {
     let labels = &seen.candidate.as_ref()?.pod_labels;
     let lost = seen.services.iter().find(|service| !selects(&service.own_selector(), labels))?;
-    refused(format!(
+    Some(Answer::Refused(format!(
         "the new template's labels no longer match the selector of the Service {}: keep the labels of the Deployment {}",
         lost.name, plan.workload
-    ))
+    )))
 }
 
 fn routes_split(seen: &Observed, _: &Plan) -> Option<Answer> {

@@ -109,7 +109,6 @@ impl Target {
         };
         match attempt.stage {
             Stage::Initial => Self::first_deploy(),
-            Stage::Pinning => at_stable,
             Stage::Starting | Stage::Stepping => Self { split: Split::Share(weight), canary, ..at_stable },
             Stage::PinningCanary => Self { split: Split::Share(weight), pin: Some(Pin::Canary), canary, ..at_stable },
             Stage::Releasing => Self {
@@ -130,7 +129,7 @@ impl Target {
             },
             Stage::TakingBack if attempt.template_in => Self {
                 split: Split::AtMost(weight),
-                pin: pin_back(stable, seen),
+                pin: Some(pin_back(stable, seen)),
                 paused: false,
                 canary: CanaryTarget::AsIs,
                 ..at_stable
@@ -144,8 +143,8 @@ impl Target {
                 ..at_stable
             },
             Stage::Draining => Self { split: Split::AtMost(Weight::ZERO), canary: CanaryTarget::AsIs, ..at_stable },
-            // From here on a promoted revision is stable's.
-            Stage::RemovingCanary => at_stable,
+            // A revision that was promoted is stable's by the time its canary goes.
+            Stage::Pinning | Stage::RemovingCanary => at_stable,
             Stage::Unpinning => Self { pin: None, paused: false, epoch: None, ..at_stable },
         }
     }
@@ -185,11 +184,11 @@ fn canary(attempt: &Attempt, plan: &Plan, seen: &Observed) -> CanaryTarget {
 
 /// The pin while a template that was let in is taken out again: to stable's old ReplicaSet as soon
 /// as it has a ready pod, and to the canary until then.
-fn pin_back(stable: &Stable, seen: &Observed) -> Option<Pin> {
+fn pin_back(stable: &Stable, seen: &Observed) -> Pin {
     let old = seen.workload.as_ref().and_then(|workload| workload.replica_set(&stable.pod_template_hash));
     if old.is_some_and(|old| old.ready > 0) || seen.canary_endpoints.ready == 0 {
-        Some(Pin::Hash(stable.pod_template_hash.clone()))
+        Pin::Hash(stable.pod_template_hash.clone())
     } else {
-        Some(Pin::Canary)
+        Pin::Canary
     }
 }

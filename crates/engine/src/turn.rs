@@ -149,9 +149,7 @@ impl<'a> Turn<'a> {
     /// there sends the canary nothing.
     pub(crate) fn routes_have(&self, weight: Weight) -> bool {
         self.seen.routes.iter().all(|route| match &route.state {
-            Some(state) if weight == Weight::ZERO => {
-                state.weight == Some(weight) && state.taken || !state.split && state.taken
-            }
+            Some(state) if !state.split => weight == Weight::ZERO && state.taken,
             Some(state) => state.weight == Some(weight) && state.taken,
             None => weight == Weight::ZERO,
         })
