@@ -1,0 +1,170 @@
+//! The controller: watches, observe, decide, execute; leadership.
+//!
+//! ```text
+//!  watches ─▶ world ─▶ observe ─▶ (engine: decide) ─▶ execute ─▶ API server
+//!     └──────wakes──────▶ reconcile ◀──wakes── samplers, records
+//! ```
+//!
+//! Everything that may take long runs beside it and wakes the Rollout when there is news: a
+//! reconcile never awaits Prometheus, git, a stay or a settle.
+
+mod events;
+mod execute;
+mod leadership;
+mod observe;
+mod reconcile;
+mod records;
+mod samplers;
+mod shell;
+mod watches;
+mod world;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use jiff::SignedDuration;
+use kube::{
+    Config,
+    runtime::{Controller, controller},
+};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::{UnboundedReceiverStream, WatchStream};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    leadership::Candidacy,
+    observe::Memory,
+    records::Records,
+    samplers::Samplers,
+    shell::Shell,
+    watches::Scope,
+};
+use crate::{
+    git::{Git, Transport, TransportError, TransportSettings},
+    kubernetes::{
+        clients::{ClientError, Clients},
+        fence::Fence,
+    },
+    metrics::Prometheus,
+    server, sync,
+};
+
+/// How many Rollouts are reconciled at a time. One Rollout never is twice.
+const CONCURRENCY: u16 = 16;
+
+/// How the controller runs.
+pub struct Settings {
+    /// The one namespace to look after, or all.
+    pub namespace: Option<String>,
+    /// The cluster's name in records.
+    pub cluster: String,
+    /// Where gates are read.
+    pub prometheus: Prometheus,
+    /// How often Prometheus scrapes workloads.
+    pub scrape_interval: SignedDuration,
+    /// Where health and metrics are served.
+    pub listen: SocketAddr,
+    /// Where repositories are kept between fetches.
+    pub git_cache: PathBuf,
+    /// The name of the Lease.
+    pub lease: String,
+    /// The namespace of the Lease.
+    pub lease_namespace: String,
+    /// How long after a leader was last heard of another one may lead.
+    pub lease_duration: Duration,
+    /// This process, unlike any other.
+    pub identity: String,
+}
+
+/// Why the controller cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// No cluster is configured.
+    #[error("no cluster is configured: set KUBECONFIG, or run in a pod with a ServiceAccount ({0})")]
+    Kubeconfig(#[source] kube::config::InferConfigError),
+    /// The clients cannot be made.
+    #[error(transparent)]
+    Clients(#[from] ClientSetupError),
+    /// git cannot be run.
+    #[error(transparent)]
+    Git(#[from] TransportError),
+    /// The address is taken.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// The clients cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct ClientSetupError(#[from] ClientError);
+
+/// Runs until `ending`, then finishes the writes in hand and gives the lease back.
+pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), RunError> {
+    let config = Config::infer().await.map_err(RunError::Kubeconfig)?;
+    let clients = Arc::new(Clients::new(config).map_err(ClientSetupError)?);
+    let git = Arc::new(Git::new(Transport::new(TransportSettings::default())?, &settings.git_cache));
+    let (term, terms) = watch::channel(None);
+    let fence = Fence::new(terms);
+    let (wakes, waking) = mpsc::unbounded_channel();
+    let (world, writers) = watches::world();
+    let world = Arc::new(world);
+    let scope = Scope { client: clients.watching.clone(), namespace: settings.namespace.clone() };
+    let (rollout_writer, repo_writer) = watches::start(&scope, &world, &wakes, writers);
+    let rollout_store = rollout_writer.as_reader();
+    let repo_store = repo_writer.as_reader();
+
+    let served = server::serve(settings.listen, world.clone(), fence.clone()).await;
+    let server = served.map_err(|source| RunError::Listen { address: settings.listen, source })?;
+
+    let shell = Arc::new(Shell {
+        cluster: settings.cluster,
+        world: world.clone(),
+        memory: Memory::default(),
+        clients: clients.clone(),
+        fence: fence.clone(),
+        records: Records::new(git.clone(), clients.writing.clone(), world.clone(), wakes.clone()),
+        samplers: Samplers::new(settings.prometheus, settings.scrape_interval, wakes.clone()),
+        events: events::Events::start(clients.writing.clone(), settings.identity.clone()),
+        wakes,
+    });
+    let candidacy = Candidacy {
+        namespace: settings.lease_namespace,
+        lease: settings.lease,
+        identity: settings.identity,
+        duration: settings.lease_duration,
+    };
+    // The lease is given back after the last write, not at the signal.
+    let leading = CancellationToken::new();
+    let standing = tokio::spawn(leadership::stand(clients.writing.clone(), candidacy, term, leading.clone()));
+
+    let wakes = UnboundedReceiverStream::new(waking).map(|(namespace, name)| shell::reference(&namespace, &name));
+    let elections = || WatchStream::from_changes(fence.changes()).filter_map(|term| std::future::ready(term.map(|_| ())));
+    let rollouts = Controller::for_stream(watches::stream(&scope, rollout_writer), rollout_store)
+        .with_config(controller::Config::default().concurrency(CONCURRENCY))
+        .reconcile_on(wakes)
+        .reconcile_all_on(elections())
+        .graceful_shutdown_on(ending.clone().cancelled_owned())
+        .run(reconcile::reconcile, reconcile::after_error, shell.clone());
+    let repos = sync::run(sync::Settings {
+        repos: watches::stream(&scope, repo_writer),
+        store: repo_store,
+        clients,
+        git,
+        fence: fence.clone(),
+        world,
+        elections: elections(),
+        ending: ending.clone(),
+    });
+    futures::join!(rollouts.for_each(|_| std::future::ready(())), repos);
+    leading.cancel();
+    if standing.await.is_err() {
+        tracing::warn!("the lease was not given back");
+    }
+    server.abort();
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! Events: what people are told, in the background and never in the way of traffic.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Client, Resource,
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+use tidegate_api::Rollout;
+use tidegate_engine::note::Note;
+use tokio::sync::mpsc;
+
+/// How many events may wait. More than any turn makes; beyond it the oldest news is no news.
+const QUEUE: usize = 256;
+
+/// A queue of events.
+#[derive(Clone)]
+pub(crate) struct Events {
+    queue: mpsc::Sender<(Event, ObjectReference)>,
+}
+
+// === impl Events ===
+
+impl Events {
+    /// A queue that is worked off in the background.
+    pub(crate) fn start(client: Client, instance: String) -> Self {
+        let (queue, mut waiting) = mpsc::channel(QUEUE);
+        let recorder = Recorder::new(client, Reporter { controller: "tidegate".to_owned(), instance: Some(instance) });
+        tokio::spawn(async move {
+            while let Some((event, about)) = waiting.recv().await {
+                if let Err(error) = recorder.publish(&event, &about).await {
+                    tracing::warn!(%error, "cannot publish an event");
+                }
+            }
+        });
+        Self { queue }
+    }
+
+    /// Tells people about a Rollout.
+    pub(crate) fn tell(&self, rollout: &Rollout, note: &Note) {
+        let event = Event {
+            type_: if note.is_warning() { EventType::Warning } else { EventType::Normal },
+            reason: note.reason().to_owned(),
+            note: Some(note.to_string()),
+            action: "Release".to_owned(),
+            secondary: None,
+        };
+        tracing::info!(rollout = ?rollout.metadata.name, reason = note.reason(), "{note}");
+        if self.queue.try_send((event, rollout.object_ref(&()))).is_err() {
+            tracing::warn!("too many events wait; this one is only in the log");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Executing: what was decided is done, in its order, without a choice of its own.
+//!
+//! Urgent effects go out first and whether or not the status can be written. Then the status is
+//! written, with the intent of everything that follows. The rest ends with the first effect that
+//! fails: the next decision is made from what is there then.
+
+mod canary;
+mod objects;
+
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams, PostParams},
+    core::DeserializeGuard,
+};
+use serde_json::json;
+use tidegate_api::{ConfigRepo, Intervention, Rollout, names};
+use tidegate_engine::{
+    decision::{Action, Decision},
+    plan::Plan,
+};
+
+use super::shell::Shell;
+use crate::{
+    kubernetes::{clients::ClientError, fence::NotLeading},
+    traffic::{RouteError, Wanted},
+};
+
+/// Why an effect could not be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExecuteError {
+    /// Somebody else leads.
+    #[error(transparent)]
+    NotLeading(#[from] NotLeading),
+    /// A route.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// A client.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A write.
+    #[error("cannot {what}: {source}")]
+    Write {
+        /// What was to be done.
+        what: String,
+        /// Why it was not.
+        source: kube::Error,
+    },
+    /// Something that is needed is not there.
+    #[error("{0} is not there")]
+    Missing(String),
+    /// A template that cannot be read.
+    #[error("the ControllerRevision {0} holds no template")]
+    NoTemplate(String),
+}
+
+/// Whose effects they are.
+pub(crate) struct Subject<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) rollout: &'a Rollout,
+    /// The plan that the effects belong to: the attempt's, else the spec's.
+    pub(crate) plan: Option<&'a Plan>,
+    /// The ServiceAccount in whose name the workload's template is written.
+    pub(crate) service_account: &'a str,
+}
+
+/// Does what was decided.
+pub(crate) async fn execute(shell: &Shell, subject: &Subject<'_>, decision: &Decision) -> Result<(), ExecuteError> {
+    for action in &decision.urgent {
+        if let Err(error) = act(shell, subject, action).await {
+            tracing::warn!(%error, "an urgent effect failed; the next decision tries again");
+        }
+    }
+    if decision.persist {
+        write_status(shell, subject, decision).await?;
+    }
+    for action in &decision.actions {
+        act(shell, subject, action).await?;
+    }
+    Ok(())
+}
+
+async fn act(shell: &Shell, subject: &Subject<'_>, action: &Action) -> Result<(), ExecuteError> {
+    shell.fence.epoch()?;
+    tracing::debug!(?action, "acting");
+    match action {
+        Action::AddFinalizer => set_finalizer(shell, subject, true).await,
+        Action::RemoveFinalizer => set_finalizer(shell, subject, false).await,
+        Action::CompareCandidate => objects::compare_candidate(shell, subject).await,
+        Action::KeepLive(revision) => objects::keep_live(shell, subject, revision).await,
+        Action::SetRoute { name, weight, epoch } => {
+            let plan = plan(subject)?;
+            let wanted = Wanted { namespace: subject.namespace, name, weight: *weight, epoch: *epoch };
+            Ok(shell.world.routers.set(&shell.clients.writing, plan, &wanted).await?)
+        }
+        Action::SetService { name, pin, epoch } => {
+            objects::set_service(shell, subject, name, pin.as_ref(), *epoch).await
+        }
+        Action::SetWorkload { paused, epoch } => objects::set_workload(shell, subject, *paused, *epoch).await,
+        Action::WriteTemplate(revision) => objects::write_template(shell, subject, revision).await,
+        Action::ApplyCanary { revision, replicas } => canary::apply(shell, subject, revision, *replicas).await,
+        Action::DeleteCanary => canary::delete(shell, subject).await,
+        Action::Record(pending) => {
+            shell.records.write(subject.namespace, subject.name, pending);
+            Ok(())
+        }
+        Action::HandOver(pending) => hand_over(shell, subject, pending).await,
+        Action::CollectRevisions { keep } => objects::collect_revisions(shell, subject, keep).await,
+        Action::Answer { name, state, message } => {
+            let status = json!({ "state": state, "message": message, "at": crate::clock::now() });
+            let api: Api<Intervention> = Api::namespaced(shell.clients.writing.clone(), subject.namespace);
+            let patch = Patch::Merge(json!({ "status": status }));
+            let answered = api.patch_status(name, &PatchParams::apply(names::FIELD_MANAGER), &patch).await;
+            let answered = answered.map_err(write(format!("answer the Intervention {name}")))?;
+            shell.world.interventions.answered(DeserializeGuard(Ok(answered)));
+            Ok(())
+        }
+    }
+}
+
+/// Writes the next status over the one that the decision was made from, and no other.
+async fn write_status(shell: &Shell, subject: &Subject<'_>, decision: &Decision) -> Result<(), ExecuteError> {
+    shell.fence.epoch()?;
+    let mut rollout = subject.rollout.clone();
+    rollout.status = Some(decision.status.clone());
+    rollout.metadata.managed_fields = None;
+    let api: Api<Rollout> = Api::namespaced(shell.clients.writing.clone(), subject.namespace);
+    let params = PostParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    let written = api.replace_status(subject.name, &params, &rollout).await;
+    let written = written.map_err(write(format!("write the status of the Rollout {}", subject.name)))?;
+    shell.world.rollouts.answered(DeserializeGuard(Ok(written)));
+    Ok(())
+}
+
+async fn set_finalizer(shell: &Shell, subject: &Subject<'_>, wanted: bool) -> Result<(), ExecuteError> {
+    let current = current(shell, subject)?;
+    let mut finalizers = current.finalizers().to_vec();
+    finalizers.retain(|finalizer| finalizer != names::FINALIZER);
+    if wanted {
+        finalizers.push(names::FINALIZER.to_owned());
+    }
+    let version = current.resource_version();
+    let patch = json!({ "metadata": { "resourceVersion": version, "finalizers": finalizers } });
+    let api: Api<Rollout> = Api::namespaced(shell.clients.writing.clone(), subject.namespace);
+    let patched = api.patch(subject.name, &PatchParams::apply(names::FIELD_MANAGER), &Patch::Merge(patch)).await;
+    let patched = patched.map_err(write(format!("set the finalizer of the Rollout {}", subject.name)))?;
+    shell.world.rollouts.answered(DeserializeGuard(Ok(patched)));
+    Ok(())
+}
+
+/// Puts what git is owed into the queues of the ConfigRepos, which outlive the Rollout.
+async fn hand_over(
+    shell: &Shell,
+    subject: &Subject<'_>,
+    pending: &[tidegate_api::record::PendingRecord],
+) -> Result<(), ExecuteError> {
+    let api: Api<ConfigRepo> = Api::namespaced(shell.clients.writing.clone(), subject.namespace);
+    for owed in pending {
+        // A ConfigRepo that is gone can be told nothing.
+        let Some(repo) = shell.world.config_repo(subject.namespace, &owed.config_repo) else { continue };
+        let mut queue = repo.status.clone().unwrap_or_default().pending_records;
+        if queue.iter().any(|queued| queued.record.path() == owed.record.path()) {
+            continue;
+        }
+        queue.push(owed.clone());
+        let version = repo.resource_version();
+        let patch = json!({ "metadata": { "resourceVersion": version }, "status": { "pendingRecords": queue } });
+        let patched =
+            api.patch_status(&owed.config_repo, &PatchParams::apply(names::FIELD_MANAGER), &Patch::Merge(patch)).await;
+        let patched = patched.map_err(write(format!("queue a record at the ConfigRepo {}", owed.config_repo)))?;
+        shell.world.config_repos.answered(DeserializeGuard(Ok(patched)));
+    }
+    Ok(())
+}
+
+/// The Rollout as the last write left it.
+fn current(shell: &Shell, subject: &Subject<'_>) -> Result<Rollout, ExecuteError> {
+    let current = shell.world.rollouts.get(subject.namespace, subject.name);
+    let current = current.and_then(|guarded| guarded.0.as_ref().ok().cloned());
+    current.ok_or_else(|| ExecuteError::Missing(format!("the Rollout {}", subject.name)))
+}
+
+fn plan<'a>(subject: &Subject<'a>) -> Result<&'a Plan, ExecuteError> {
+    subject.plan.ok_or_else(|| ExecuteError::Missing(format!("a plan of the Rollout {}", subject.name)))
+}
+
+fn write(what: String) -> impl FnOnce(kube::Error) -> ExecuteError {
+    |source| ExecuteError::Write { what, source }
+}
+
+// === impl ExecuteError ===
+
+impl ExecuteError {
+    /// Whether somebody else wrote first: observe again and decide again.
+    pub(crate) fn is_conflict(&self) -> bool {
+        let source = match self {
+            Self::Write { source, .. } | Self::Route(RouteError::Patch { source, .. }) => source,
+            Self::Route(RouteError::Missing(_))
+            | Self::NotLeading(_)
+            | Self::Client(_)
+            | Self::Missing(_)
+            | Self::NoTemplate(_) => return false,
+        };
+        // A JSON patch whose test fails is a 422.
+        matches!(source, kube::Error::Api(status) if status.code == 409 || (status.code == 422 && status.message.contains("test")))
+    }
+}

@@ -1,0 +1,217 @@
+//! Effects on the workload, its Services and its revisions.
+
+use json_patch::{Patch as JsonPatch, PatchOperation, ReplaceOperation, TestOperation, jsonptr::PointerBuf};
+use k8s_openapi::api::apps::v1 as apps;
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+};
+use serde_json::{Value, json};
+use tidegate_api::names;
+use tidegate_engine::{
+    decision::Pin,
+    observed::Comparison,
+    revision::Revision,
+};
+
+use super::{ExecuteError, Subject, plan, write};
+use crate::{
+    controller::shell::Shell,
+    kubernetes::watched::{Deployment, Service},
+};
+
+/// Pins a Service, or takes its pin off.
+pub(super) async fn set_service(
+    shell: &Shell,
+    subject: &Subject<'_>,
+    name: &str,
+    pin: Option<&Pin>,
+    epoch: Option<u64>,
+) -> Result<(), ExecuteError> {
+    let service = shell.world.services.get(subject.namespace, name);
+    let service = service.ok_or_else(|| ExecuteError::Missing(format!("the Service {name}")))?;
+    let (hash, track) = match pin {
+        Some(Pin::Hash(hash)) => (Some(hash.as_str()), None),
+        Some(Pin::Canary) => (None, Some(names::TRACK_CANARY)),
+        None => (None, None),
+    };
+    let patch = json!({
+        "metadata": {
+            "resourceVersion": service.resource_version(),
+            "annotations": { names::EPOCH_ANNOTATION: epoch.map(|epoch| epoch.to_string()) },
+        },
+        "spec": { "selector": { names::POD_TEMPLATE_HASH_LABEL: hash, names::TRACK_LABEL: track } },
+    });
+    let api: Api<Service> = Api::namespaced(shell.clients.writing.clone(), subject.namespace);
+    let patched = api.patch(name, &PatchParams::apply(names::FIELD_MANAGER), &Patch::Merge(patch)).await;
+    shell.world.services.answered(patched.map_err(write(format!("pin the Service {name}")))?);
+    Ok(())
+}
+
+/// Pauses the workload, or lets go.
+pub(super) async fn set_workload(
+    shell: &Shell,
+    subject: &Subject<'_>,
+    paused: bool,
+    epoch: Option<u64>,
+) -> Result<(), ExecuteError> {
+    let name = &plan(subject)?.workload;
+    let workload = workload(shell, subject, name)?;
+    let patch = json!({
+        "metadata": {
+            "resourceVersion": workload.resource_version(),
+            "annotations": { names::EPOCH_ANNOTATION: epoch.map(|epoch| epoch.to_string()) },
+        },
+        "spec": { "paused": paused.then_some(true) },
+    });
+    let api: Api<Deployment> = Api::namespaced(shell.clients.writing.clone(), subject.namespace);
+    let patched = api.patch(name, &PatchParams::apply(names::FIELD_MANAGER), &Patch::Merge(patch)).await;
+    shell.world.deployments.answered(patched.map_err(write(format!("pause or resume the Deployment {name}")))?);
+    Ok(())
+}
+
+/// Writes a revision's template into the workload, whole: a server-side apply would keep fields of
+/// earlier managers, so that what went live would not be what was verified.
+pub(super) async fn write_template(
+    shell: &Shell,
+    subject: &Subject<'_>,
+    revision: &Revision,
+) -> Result<(), ExecuteError> {
+    let name = &plan(subject)?.workload;
+    let workload = workload(shell, subject, name)?;
+    let template = kept_template(shell, subject, revision).await?;
+    let patched = replace_template(shell, subject, &workload, template, false).await;
+    shell.world.deployments.answered(patched?.map_err(write(format!("write the template of the Deployment {name}")))?);
+    Ok(())
+}
+
+/// Asks by a dry run whether the candidate's template differs from what the workload has.
+pub(super) async fn compare_candidate(shell: &Shell, subject: &Subject<'_>) -> Result<(), ExecuteError> {
+    let name = &plan(subject)?.workload;
+    let workload = workload(shell, subject, name)?;
+    let revisions = shell.world.revisions.list(subject.namespace);
+    let own = revisions.iter().filter(|kept| kept.labels().get(names::ROLLOUT_LABEL).is_some_and(|of| of == subject.name));
+    let candidate = own.max_by_key(|kept| kept.revision);
+    let candidate = candidate.ok_or_else(|| ExecuteError::Missing("a candidate".to_owned()))?;
+    let revision = Revision::named(&candidate.data.revision);
+    let template = kept_template(shell, subject, &revision).await?;
+    let before = workload.spec.template.digest;
+    let answer = match replace_template(shell, subject, &workload, template, true).await? {
+        Ok(after) if after.spec.template.digest == before => Comparison::Same,
+        Ok(_) => Comparison::Different,
+        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
+            Comparison::Refused(status.message.clone())
+        }
+        Err(source) => return Err(write(format!("compare the candidate with the Deployment {name}"))(source)),
+    };
+    let uid = subject.rollout.uid().unwrap_or_default();
+    shell.memory.compared(&uid, revision, before, answer);
+    shell.wake(subject.namespace, subject.name);
+    Ok(())
+}
+
+/// Keeps the workload's live template as a revision that is older than all others.
+pub(super) async fn keep_live(shell: &Shell, subject: &Subject<'_>, revision: &Revision) -> Result<(), ExecuteError> {
+    let workload = &plan(subject)?.workload;
+    let api: Api<apps::Deployment> = Api::namespaced(shell.clients.writing.clone(), subject.namespace);
+    let live = api.get(workload).await.map_err(write(format!("read the Deployment {workload}")))?;
+    let template = live.spec.map(|spec| spec.template);
+    let object = json!({
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": {
+            "name": revision.object_name(subject.name),
+            "labels": { names::ROLLOUT_LABEL: subject.name },
+            "annotations": { names::REVISION_ANNOTATION: revision.as_str() },
+        },
+        "data": { "template": template },
+        "revision": 0,
+    });
+    let object: apps::ControllerRevision =
+        serde_json::from_value(object).expect("a ControllerRevision of our own making is one");
+    let api: Api<apps::ControllerRevision> = Api::namespaced(shell.clients.writing.clone(), subject.namespace);
+    match api.create(&PostParams::default(), &object).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        Err(source) => Err(write(format!("keep the template of the Deployment {workload}"))(source)),
+    }
+}
+
+/// Deletes the Rollout's revisions that are older than the newest and not to be kept.
+pub(super) async fn collect_revisions(
+    shell: &Shell,
+    subject: &Subject<'_>,
+    keep: &[Revision],
+) -> Result<(), ExecuteError> {
+    let keep: Vec<_> = keep.iter().map(|revision| revision.object_name(subject.name)).collect();
+    let all = shell.world.revisions.list(subject.namespace);
+    let own = all.iter().filter(|kept| kept.labels().get(names::ROLLOUT_LABEL).is_some_and(|of| of == subject.name));
+    let own: Vec<_> = own.collect();
+    // One that has come since the decision was made is newer than all others.
+    let newest = own.iter().map(|kept| kept.revision).max().filter(|_| !keep.is_empty());
+    let api: Api<apps::ControllerRevision> = Api::namespaced(shell.clients.writing.clone(), subject.namespace);
+    for kept in own {
+        let name = kept.name_any();
+        if Some(kept.revision) == newest || keep.contains(&name) || kept.metadata.deletion_timestamp.is_some() {
+            continue;
+        }
+        match api.delete(&name, &DeleteParams::default().preconditions(precondition(kept.uid()))).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(source) => return Err(write(format!("delete the ControllerRevision {name}"))(source)),
+        }
+    }
+    Ok(())
+}
+
+/// Only the very object of this uid.
+pub(super) fn precondition(uid: Option<String>) -> Preconditions {
+    Preconditions { uid, resource_version: None }
+}
+
+/// The template that is kept of a revision, as it was written.
+pub(super) async fn kept_template(
+    shell: &Shell,
+    subject: &Subject<'_>,
+    revision: &Revision,
+) -> Result<Value, ExecuteError> {
+    let name = revision.object_name(subject.name);
+    let api: Api<apps::ControllerRevision> = Api::namespaced(shell.clients.writing.clone(), subject.namespace);
+    let kept = api.get(&name).await.map_err(write(format!("read the ControllerRevision {name}")))?;
+    let template = kept.data.and_then(|data| data.0.get("template").cloned());
+    template.ok_or(ExecuteError::NoTemplate(name))
+}
+
+pub(super) fn workload(
+    shell: &Shell,
+    subject: &Subject<'_>,
+    name: &str,
+) -> Result<std::sync::Arc<Deployment>, ExecuteError> {
+    let workload = shell.world.deployments.get(subject.namespace, name);
+    workload.ok_or_else(|| ExecuteError::Missing(format!("the Deployment {name}")))
+}
+
+/// Replaces the workload's template in the name of the ConfigRepo's ServiceAccount.
+async fn replace_template(
+    shell: &Shell,
+    subject: &Subject<'_>,
+    workload: &Deployment,
+    template: Value,
+    dry_run: bool,
+) -> Result<Result<Deployment, kube::Error>, ExecuteError> {
+    let client = shell.clients.of_service_account(subject.namespace, subject.service_account)?;
+    let api: Api<Deployment> = Api::namespaced(client, subject.namespace);
+    let version = workload.resource_version().unwrap_or_default();
+    let test = TestOperation {
+        path: PointerBuf::from_tokens(["metadata", "resourceVersion"]),
+        value: json!(version),
+    };
+    let replace = ReplaceOperation { path: PointerBuf::from_tokens(["spec", "template"]), value: template };
+    let patch = JsonPatch(vec![PatchOperation::Test(test), PatchOperation::Replace(replace)]);
+    let params = PatchParams {
+        dry_run,
+        field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    Ok(api.patch(&workload.name_any(), &params, &Patch::<()>::Json(patch)).await)
+}

@@ -1,0 +1,271 @@
+//! Observing: from the caches to the one snapshot that a decision is made from.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Mutex, PoisonError},
+};
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use tidegate_api::{
+    Rollout,
+    config_repo::Clusters,
+    names,
+    rollout::{OnRollback, Traffic, canary_name},
+    status::Source,
+};
+use tidegate_engine::{
+    gate::Reading,
+    observed::{
+        Candidate, Comparison, Endpoints, Identity, Intervention, Neighbour, Observed, ReplicaSet, Service, Workload,
+        selects,
+    },
+    plan::Plan,
+    revision::{Digest, Revision},
+};
+
+use super::world::World;
+use crate::kubernetes::watched;
+
+/// What is remembered between observations, in memory alone.
+#[derive(Default)]
+pub(crate) struct Memory {
+    /// Which endpoints a Service had, and since when.
+    rests: Mutex<HashMap<(String, String), (BTreeSet<String>, Timestamp)>>,
+    /// What a dry run has answered: of which candidate, against which template.
+    comparisons: Mutex<HashMap<String, (Revision, Digest, Comparison)>>,
+}
+
+/// What does not come from the caches.
+pub(crate) struct Surroundings {
+    pub(crate) cluster: String,
+    pub(crate) epoch: u64,
+    pub(crate) readings: Vec<Reading>,
+    pub(crate) recorded: Vec<String>,
+}
+
+/// The snapshot of a Rollout.
+pub(crate) fn observe(world: &World, memory: &Memory, rollout: &Rollout, around: Surroundings, now: Timestamp) -> Observed {
+    let namespace = rollout.namespace().unwrap_or_default();
+    let name = rollout.name_any();
+    let status = rollout.status.clone().unwrap_or_default();
+    // An attempt goes on under the plan with which it started.
+    let spec = status.attempt.as_ref().map_or(&rollout.spec, |attempt| &attempt.plan);
+    let (service, canary) = (spec.service_name().to_owned(), canary_name(&name));
+    let workload = world.deployments.get(&namespace, &spec.workload.name);
+    let seen = workload.as_ref().map(|deployment| workload_of(world, &namespace, deployment));
+    let canary_deployment = world.deployments.get(&namespace, &canary);
+    let canary_service = world.services.get(&namespace, &canary);
+    let ours = |labels: &std::collections::BTreeMap<String, String>| labels.get(names::ROLLOUT_LABEL) == Some(&name);
+    let canary_deployment_is_ours = canary_deployment.as_ref().is_none_or(|canary| ours(canary.labels()));
+    let canary_service_is_ours = canary_service.as_ref().is_none_or(|canary| ours(canary.labels()));
+    let candidate = candidate(world, memory, rollout, seen.as_ref());
+    let pod_labels = seen.as_ref().map(|workload| workload.pod_labels.clone()).unwrap_or_default();
+    let plan = Plan::parse(&name, spec).ok();
+    let repo = candidate.as_ref().and_then(|candidate| world.config_repo(&namespace, candidate.source.config_repo.as_deref()?));
+    Observed {
+        identity: Identity {
+            cluster: around.cluster,
+            namespace: namespace.clone(),
+            name: name.clone(),
+            uid: rollout.uid().unwrap_or_default(),
+            generation: rollout.metadata.generation.unwrap_or_default(),
+        },
+        deleting: rollout.metadata.deletion_timestamp.is_some(),
+        finalizer: rollout.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER),
+        epoch: around.epoch,
+        spec: rollout.spec.clone(),
+        rivals: rivals(world, rollout),
+        workload: seen,
+        canary: canary_deployment
+            .as_ref()
+            .filter(|_| canary_deployment_is_ours)
+            .map(|deployment| workload_of(world, &namespace, deployment)),
+        canary_service: canary_service.is_some() && canary_service_is_ours,
+        canary_name_taken: !canary_deployment_is_ours || !canary_service_is_ours,
+        candidate,
+        services: services(world, &namespace, &service, &canary, &pod_labels),
+        neighbours: neighbours(world, &namespace, &spec.workload.name, &canary),
+        stable_endpoints: endpoints(world, memory, &namespace, &service, now),
+        canary_endpoints: endpoints(world, memory, &namespace, &canary, now),
+        routes: plan.map(|plan| world.routers.observe(&namespace, &plan)).unwrap_or_default(),
+        readings: around.readings,
+        interventions: interventions(world, &namespace, &name),
+        recorded: around.recorded,
+        default_on_rollback: match repo.map(|repo| repo.spec.clusters) {
+            Some(Clusters::Single) => OnRollback::Restore,
+            Some(Clusters::Several) | None => OnRollback::Record,
+        },
+        status,
+    }
+}
+
+// === impl Memory ===
+
+impl Memory {
+    /// Remembers what a dry run of a candidate against a workload's template has answered.
+    pub(crate) fn compared(&self, uid: &str, candidate: Revision, template: Digest, answer: Comparison) {
+        let mut comparisons = self.comparisons.lock().unwrap_or_else(PoisonError::into_inner);
+        comparisons.insert(uid.to_owned(), (candidate, template, answer));
+    }
+
+    fn comparison(&self, uid: &str, candidate: &Revision, template: Digest) -> Comparison {
+        let comparisons = self.comparisons.lock().unwrap_or_else(PoisonError::into_inner);
+        match comparisons.get(uid) {
+            Some((of, against, answer)) if of == candidate && *against == template => answer.clone(),
+            Some(_) | None => Comparison::Unknown,
+        }
+    }
+
+    /// Since when a Service has had exactly these endpoints.
+    fn rest(&self, namespace: &str, service: &str, endpoints: &BTreeSet<String>, now: Timestamp) -> Timestamp {
+        let mut rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
+        let rest = rests.entry((namespace.to_owned(), service.to_owned())).or_insert_with(|| (endpoints.clone(), now));
+        if rest.0 != *endpoints {
+            *rest = (endpoints.clone(), now);
+        }
+        rest.1
+    }
+}
+
+fn workload_of(world: &World, namespace: &str, deployment: &watched::Deployment) -> Workload {
+    let watched::Deployment { metadata, spec, status } = deployment;
+    let name = deployment.name_any();
+    let fields = metadata.managed_fields.as_deref().unwrap_or_default();
+    let mut exclusive = spec.template.exclusive.clone();
+    if spec.strategy.type_.as_deref() == Some("Recreate") {
+        exclusive.insert(0, "the strategy Recreate".to_owned());
+    }
+    let sets = world.replica_sets.list(namespace);
+    let own = sets.iter().filter(|set| set.deployment() == Some(&name) && set.metadata.deletion_timestamp.is_none());
+    Workload {
+        generation: metadata.generation.unwrap_or_default(),
+        observed_generation: status.observed_generation,
+        replicas: spec.replicas.unwrap_or(1),
+        updated: status.updated_replicas,
+        total: status.replicas,
+        available: status.available_replicas,
+        paused: spec.paused,
+        deleting: metadata.deletion_timestamp.is_some(),
+        epoch: watched::epoch(deployment),
+        template: spec.template.digest,
+        pod_labels: spec.template.labels.clone(),
+        exclusive,
+        replica_sets: own
+            .filter_map(|set| {
+                Some(ReplicaSet {
+                    hash: set.labels().get(names::POD_TEMPLATE_HASH_LABEL)?.clone(),
+                    template: set.spec.template.digest,
+                    replicas: set.status.replicas,
+                    ready: set.status.ready_replicas,
+                })
+            })
+            .collect(),
+        template_manager: watched::last_manager(fields, &["f:spec", "f:template"]),
+        revision: deployment.annotations().get(names::REVISION_ANNOTATION).map(Revision::named),
+    }
+}
+
+/// The revision that is wanted now: the one with the greatest number.
+fn candidate(world: &World, memory: &Memory, rollout: &Rollout, workload: Option<&Workload>) -> Option<Candidate> {
+    let (namespace, name) = (rollout.namespace()?, rollout.name_any());
+    let revisions = world.revisions.list(&namespace);
+    let own = revisions.iter().filter(|kept| kept.labels().get(names::ROLLOUT_LABEL) == Some(&name));
+    let newest = own.max_by_key(|kept| kept.revision)?;
+    let annotation = |key: &str| newest.annotations().get(key).cloned();
+    let revision = Revision::named(&newest.data.revision);
+    let uid = rollout.uid().unwrap_or_default();
+    let comparison = workload.map_or(Comparison::Unknown, |workload| memory.comparison(&uid, &revision, workload.template));
+    Some(Candidate {
+        sequence: newest.revision,
+        source: Source {
+            config_repo: annotation(names::CONFIG_REPO_ANNOTATION),
+            commit: annotation(names::CONFIG_COMMIT_ANNOTATION),
+            author: annotation(names::CONFIG_AUTHOR_ANNOTATION),
+            path: annotation(names::CONFIG_PATH_ANNOTATION),
+        },
+        first_deploy: annotation(names::FIRST_DEPLOY_ANNOTATION).as_deref() == Some("true"),
+        images: newest.data.images.clone(),
+        pod_labels: newest.data.labels.clone(),
+        comparison,
+        revision,
+    })
+}
+
+/// The Services whose selector matches the workload's pods, and the one that is named.
+fn services(
+    world: &World,
+    namespace: &str,
+    named: &str,
+    canary: &str,
+    pod_labels: &tidegate_engine::observed::Labels,
+) -> Vec<Service> {
+    let services = world.services.list(namespace);
+    let services = services.iter().filter(|service| service.name_any() != canary).map(|service| Service {
+        name: service.name_any(),
+        selector: service.spec.selector.clone(),
+        epoch: watched::epoch(&**service),
+        external: service.spec.type_.as_deref() == Some("ExternalName"),
+    });
+    services.filter(|service| service.name == named || selects(&service.own_selector(), pod_labels)).collect()
+}
+
+fn neighbours(world: &World, namespace: &str, workload: &str, canary: &str) -> Vec<Neighbour> {
+    let deployments = world.deployments.list(namespace);
+    let others = deployments.iter().filter(|other| {
+        let name = other.name_any();
+        name != workload && name != canary
+    });
+    others
+        .map(|other| Neighbour {
+            name: format!("the Deployment {}", other.name_any()),
+            pod_labels: other.spec.template.labels.clone(),
+        })
+        .collect()
+}
+
+fn endpoints(world: &World, memory: &Memory, namespace: &str, service: &str, now: Timestamp) -> Endpoints {
+    let slices = world.endpoint_slices.list(namespace);
+    let own = slices.iter().filter(|slice| slice.service() == Some(service));
+    let ready = own
+        .flat_map(|slice| slice.endpoints.iter().flatten())
+        .filter(|endpoint| endpoint.conditions.ready != Some(false));
+    let mut addresses = BTreeSet::new();
+    let mut replica_sets = BTreeSet::new();
+    for endpoint in ready {
+        addresses.extend(endpoint.addresses.iter().cloned());
+        let pod = endpoint.target_ref.as_ref().map_or("", |pod| &pod.name);
+        replica_sets.insert(pod.rsplit_once('-').map_or(pod, |(set, _)| set).to_owned());
+    }
+    let since = memory.rest(namespace, service, &addresses, now);
+    Endpoints { ready: addresses.len().try_into().unwrap_or(u32::MAX), since, replica_sets }
+}
+
+fn interventions(world: &World, namespace: &str, rollout: &str) -> Vec<Intervention> {
+    let all = world.interventions.list(namespace);
+    let readable = all.iter().filter_map(|guarded| guarded.0.as_ref().ok());
+    let mut open: Vec<_> = readable.filter(|asked| asked.spec.rollout == rollout && asked.status.is_none()).collect();
+    open.sort_by_key(|asked| (asked.creation_timestamp().map(|at| at.0), asked.name_any()));
+    open.into_iter()
+        .map(|asked| Intervention {
+            name: asked.name_any(),
+            uid: asked.uid().unwrap_or_default(),
+            spec: asked.spec.clone(),
+        })
+        .collect()
+}
+
+/// Older Rollouts that name the same workload, Service or route. The oldest one governs.
+fn rivals(world: &World, rollout: &Rollout) -> Vec<String> {
+    let age = |rollout: &Rollout| (rollout.creation_timestamp().map(|at| at.0), rollout.name_any());
+    let routes = |traffic: &Traffic| traffic.gateway_api.clone().map(|api| api.http_routes).unwrap_or_default();
+    let mine = routes(&rollout.spec.traffic);
+    let same = |other: &Rollout| {
+        other.spec.workload == rollout.spec.workload
+            || other.spec.service_name() == rollout.spec.service_name()
+            || routes(&other.spec.traffic).iter().any(|route| mine.contains(route))
+    };
+    let others = world.rollouts(&rollout.namespace().unwrap_or_default());
+    let others = others.iter().filter(|other| other.name_any() != rollout.name_any());
+    others.filter(|other| same(other) && age(other) < age(rollout)).map(ResourceExt::name_any).collect()
+}

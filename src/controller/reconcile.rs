@@ -1,0 +1,92 @@
+//! One reconcile of a Rollout: gather, decide, execute.
+
+use std::{sync::Arc, time::Duration};
+
+use kube::{ResourceExt, runtime::controller::Action};
+use tidegate_api::Rollout;
+use tidegate_engine::{decide::decide, plan::Plan};
+
+use super::{
+    execute::{ExecuteError, Subject, execute},
+    observe::{Surroundings, observe},
+    shell::{Guarded, Shell},
+};
+use crate::clock;
+
+/// How soon a decision is made again after somebody else wrote first. The watch is likely to wake
+/// it before.
+const AFTER_CONFLICT: Duration = Duration::from_millis(100);
+
+/// The first wait after an error that may pass by itself.
+const AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// Where a plan names no ServiceAccount, Kubernetes' own default.
+const DEFAULT_SERVICE_ACCOUNT: &str = "default";
+
+/// Gathers, decides and executes. Followers do nothing.
+pub(crate) async fn reconcile(guarded: Arc<Guarded>, shell: Arc<Shell>) -> Result<Action, ExecuteError> {
+    let Ok(epoch) = shell.fence.epoch() else {
+        return Ok(Action::await_change());
+    };
+    let (namespace, name) = (guarded.namespace().unwrap_or_default(), guarded.name_any());
+    // Newer than the watch's, where our own last write has not come back yet.
+    let Some(guarded) = shell.world.rollouts.get(&namespace, &name) else {
+        return Ok(Action::await_change());
+    };
+    let rollout = match &guarded.0 {
+        Ok(rollout) => rollout,
+        Err(error) => {
+            tracing::error!(%namespace, %name, error = %error.error, "a Rollout cannot be read; it is left as it is");
+            return Ok(Action::await_change());
+        }
+    };
+    turn(&shell, rollout, epoch).await
+}
+
+/// What to do after a failed reconcile.
+pub(crate) fn after_error(_: Arc<Guarded>, error: &ExecuteError, _: Arc<Shell>) -> Action {
+    if error.is_conflict() {
+        tracing::debug!(%error, "somebody else wrote first");
+        return Action::requeue(AFTER_CONFLICT);
+    }
+    tracing::warn!(%error, "a reconcile failed");
+    Action::requeue(AFTER_ERROR)
+}
+
+async fn turn(shell: &Shell, rollout: &Rollout, epoch: u64) -> Result<Action, ExecuteError> {
+    let (namespace, name) = (rollout.namespace().unwrap_or_default(), rollout.name_any());
+    let owed = rollout.status.as_ref().map(|status| status.pending_records.clone()).unwrap_or_default();
+    let around = Surroundings {
+        cluster: shell.cluster.clone(),
+        epoch,
+        readings: shell.samplers.readings(&namespace, &name),
+        recorded: shell.records.written(&namespace, &owed),
+    };
+    let observed = observe(&shell.world, &shell.memory, rollout, around, clock::now());
+    let decision = decide(&observed, clock::now());
+    let attempt = decision.status.attempt.as_ref().or(observed.status.attempt.as_ref());
+    let plan = Plan::parse(&name, attempt.map_or(&rollout.spec, |attempt| &attempt.plan)).ok();
+    let repo = attempt.map_or(observed.candidate.as_ref().map(|candidate| &candidate.source), |attempt| Some(&attempt.source));
+    let repo = repo.and_then(|source| shell.world.config_repo(&namespace, source.config_repo.as_deref()?));
+    let service_account = repo.and_then(|repo| repo.spec.service_account_name);
+    let subject = Subject {
+        namespace: &namespace,
+        name: &name,
+        rollout,
+        plan: plan.as_ref(),
+        service_account: service_account.as_deref().unwrap_or(DEFAULT_SERVICE_ACCOUNT),
+    };
+    let executed = execute(shell, &subject, &decision).await;
+    shell.samplers.follow(&observed, plan.as_ref(), decision.sampling.filter(|_| executed.is_ok()));
+    executed?;
+    for note in &decision.notes {
+        shell.events.tell(rollout, note);
+    }
+    Ok(match decision.wake_at {
+        Some(at) => {
+            let wait = clock::now().until(at).ok().and_then(|wait| wait.try_into().ok()).unwrap_or_default();
+            Action::requeue(Duration::max(wait, Duration::from_millis(1)))
+        }
+        None => Action::await_change(),
+    })
+}

@@ -1,0 +1,123 @@
+//! What git is owed, written in the background: one writer per ConfigRepo, in batches, as often as
+//! it takes. Traffic never waits for it.
+//!
+//! What is owed stands in a status before it comes here and goes from there once it is known to be
+//! written, so a crash at any point costs a second look at git and nothing else.
+
+mod writer;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use kube::Client;
+use tidegate_api::record::PendingRecord;
+use tokio::sync::mpsc;
+
+use super::{shell::Wakes, world::World};
+use crate::git::Git;
+
+/// The queues.
+pub(crate) struct Records {
+    desk: Arc<Desk>,
+    queues: Mutex<HashMap<(String, String), mpsc::UnboundedSender<Owed>>>,
+}
+
+/// What every writer shares.
+pub(super) struct Desk {
+    pub(super) git: Arc<Git>,
+    pub(super) client: Client,
+    pub(super) world: Arc<World>,
+    pub(super) wakes: Wakes,
+    progress: Mutex<Progress>,
+}
+
+/// What is on its way, and what has arrived, by namespace and path.
+#[derive(Default)]
+struct Progress {
+    queued: HashSet<(String, String)>,
+    written: HashSet<(String, String)>,
+}
+
+/// A record, and who owes it.
+#[derive(Clone, Debug)]
+pub(super) struct Owed {
+    pub(super) namespace: String,
+    pub(super) debtor: Debtor,
+    pub(super) pending: PendingRecord,
+}
+
+/// Whose status the record stands in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Debtor {
+    /// A Rollout, by name.
+    Rollout(String),
+    /// The ConfigRepo itself, for a Rollout that is gone.
+    ConfigRepo,
+}
+
+// === impl Records ===
+
+impl Records {
+    pub(crate) fn new(git: Arc<Git>, client: Client, world: Arc<World>, wakes: Wakes) -> Self {
+        let desk = Desk { git, client, world, wakes, progress: Mutex::default() };
+        Self { desk: Arc::new(desk), queues: Mutex::default() }
+    }
+
+    /// Has a Rollout's records written, each once.
+    pub(crate) fn write(&self, namespace: &str, rollout: &str, pending: &[PendingRecord]) {
+        self.queue(namespace, &Debtor::Rollout(rollout.to_owned()), pending);
+    }
+
+    /// Has the records written that Rollouts have left behind.
+    pub(crate) fn write_left_behind(&self, namespace: &str, pending: &[PendingRecord]) {
+        self.queue(namespace, &Debtor::ConfigRepo, pending);
+    }
+
+    /// Which of these are known to be in git.
+    pub(crate) fn written(&self, namespace: &str, pending: &[PendingRecord]) -> Vec<String> {
+        let progress = self.desk.progress();
+        let paths = pending.iter().map(|pending| pending.record.path());
+        paths.filter(|path| progress.written.contains(&(namespace.to_owned(), path.clone()))).collect()
+    }
+
+    fn queue(&self, namespace: &str, debtor: &Debtor, pending: &[PendingRecord]) {
+        for pending in pending {
+            if !self.desk.begin(namespace, pending) {
+                continue;
+            }
+            let owed = Owed { namespace: namespace.to_owned(), debtor: debtor.clone(), pending: pending.clone() };
+            let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+            let queue = queues.entry((namespace.to_owned(), pending.config_repo.clone())).or_insert_with(|| {
+                let (queue, waiting) = mpsc::unbounded_channel();
+                tokio::spawn(writer::run(self.desk.clone(), waiting));
+                queue
+            });
+            queue.send(owed).expect("a writer ends with its queue");
+        }
+    }
+}
+
+// === impl Desk ===
+
+impl Desk {
+    /// Whether the record is neither on its way nor written.
+    fn begin(&self, namespace: &str, pending: &PendingRecord) -> bool {
+        let key = (namespace.to_owned(), pending.record.path());
+        let mut progress = self.progress();
+        !progress.written.contains(&key) && progress.queued.insert(key)
+    }
+
+    /// The record is in git, or can never be.
+    pub(super) fn done(&self, owed: &Owed) {
+        let key = (owed.namespace.clone(), owed.pending.record.path());
+        let mut progress = self.progress();
+        progress.queued.remove(&key);
+        progress.written.insert(key);
+    }
+
+    fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,196 @@
+//! The writer of one ConfigRepo.
+
+use std::{sync::Arc, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+    core::DeserializeGuard,
+};
+use serde_json::json;
+use tidegate_api::{
+    ConfigRepo, names,
+    record::{Record, RestoreOrder, RestoreResult},
+};
+use tidegate_engine::revision::{Revision, short};
+use tokio::sync::mpsc;
+
+use super::{Debtor, Desk, Owed};
+use crate::{
+    clock,
+    controller::shell,
+    git::{CommitId, Fact, FactsError, ObjectKey, Person, Repository, RestoreError, RestoreRequest, RestoreSource, Restored, Signature, Trailers},
+    sync::{self, OpenError},
+};
+
+/// The most records in one commit: more would only make the commit hard to read.
+const BATCH: usize = 32;
+
+/// The longest wait between two tries while git is away.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+
+/// Why a batch could not be written now.
+#[derive(Debug, thiserror::Error)]
+enum WriteError {
+    #[error("the ConfigRepo {0} does not exist")]
+    NoRepo(String),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Facts(#[from] FactsError),
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    #[error("a record cannot be put into JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Writes what is owed until the queue ends.
+pub(super) async fn run(desk: Arc<Desk>, mut waiting: mpsc::UnboundedReceiver<Owed>) {
+    let mut batch = Vec::new();
+    while waiting.recv_many(&mut batch, BATCH).await > 0 {
+        let mut waits = waits();
+        while let Err(error) = write(&desk, &batch).await {
+            tracing::warn!(error = %error, records = batch.len(), "records are not in git yet; trying again");
+            tokio::time::sleep(waits.next().unwrap_or(MAX_WAIT)).await;
+            // Whatever has come meanwhile goes with it.
+            while batch.len() < BATCH
+                && let Ok(owed) = waiting.try_recv()
+            {
+                batch.push(owed);
+            }
+        }
+        for owed in batch.drain(..) {
+            finish(&desk, &owed).await;
+        }
+    }
+}
+
+fn waits() -> impl Iterator<Item = Duration> {
+    let waits = ExponentialBuilder::new().with_min_delay(Duration::from_millis(500)).with_max_delay(MAX_WAIT);
+    waits.with_jitter().without_max_times().build()
+}
+
+/// Restores first, because the record says what came of it; then the facts, in one commit.
+async fn write(desk: &Desk, batch: &[Owed]) -> Result<(), WriteError> {
+    let Some(first) = batch.first() else { return Ok(()) };
+    let (namespace, name) = (&first.namespace, &first.pending.config_repo);
+    let repo = desk.world.config_repo(namespace, name).ok_or_else(|| WriteError::NoRepo(name.clone()))?;
+    let repository = sync::open(&desk.git, &desk.client, namespace, &repo.spec).await?;
+    let mut facts = Vec::new();
+    for owed in batch {
+        let mut record = owed.pending.record.clone();
+        let trailers = trailers(&record);
+        if let (Record::Outcome(outcome), Some(order)) = (&mut record, &owed.pending.restore) {
+            outcome.restore = Some(restore(&repository, &repo, namespace, order, outcome, trailers.clone()).await?);
+        }
+        let mut bytes = serde_json::to_vec_pretty(&record)?;
+        bytes.push(b'\n');
+        facts.push(Fact { path: record.path(), bytes, trailers });
+    }
+    let results = repository.write_facts(&repo.spec.outcomes.branch, facts, signature()).await?;
+    for contradiction in results.into_iter().filter_map(Result::err) {
+        // Never overwritten: a person has to look.
+        tracing::error!(%contradiction, "a record in git says something else than this one");
+    }
+    Ok(())
+}
+
+async fn restore(
+    repository: &Repository,
+    repo: &ConfigRepo,
+    namespace: &str,
+    order: &RestoreOrder,
+    outcome: &tidegate_api::record::OutcomeRecord,
+    trailers: Trailers,
+) -> Result<RestoreResult, WriteError> {
+    let commit = |id: &str| id.parse::<CommitId>().ok();
+    let asked = outcome.head.source.commit.as_deref().and_then(commit);
+    let (Some(since), Some(good)) = (asked, commit(&order.good_commit)) else {
+        return Ok(RestoreResult::Skipped { why: "a commit's id cannot be read".to_owned() });
+    };
+    let workload = &order.workload.name;
+    let request = RestoreRequest {
+        branch: repo.spec.branch.clone(),
+        path: order.path.clone(),
+        target: ObjectKey {
+            api_version: "apps/v1".to_owned(),
+            kind: "Deployment".to_owned(),
+            namespace: namespace.to_owned(),
+            name: workload.clone(),
+        },
+        default_namespace: namespace.to_owned(),
+        good: Some(RestoreSource { commit: good, path: order.path.clone() }),
+        since,
+        message: format!(
+            "Restore the template of {workload} after a rollback\n\nRevision {}, asked for by {}, was rolled back: {}",
+            short(&order.rejected),
+            short(outcome.head.source.commit.as_deref().unwrap_or_default()),
+            outcome.message,
+        ),
+        trailers,
+        author: signature(),
+        committer: signature(),
+    };
+    let rejected = Revision::named(&order.rejected);
+    match repository.restore(request, move |template| Revision::of(template) == rejected).await {
+        Ok(Restored::Committed(commit) | Restored::AlreadyRestored(commit)) => {
+            Ok(RestoreResult::Restored { commit: commit.to_string() })
+        }
+        Ok(Restored::Skipped(why)) => Ok(RestoreResult::Skipped { why: why.to_string() }),
+        Err(RestoreError::PushRefused(why)) => Ok(RestoreResult::Refused {
+            why: format!("the push to {} was refused ({why}): let this credential push, or revert the commit by hand", repo.spec.branch),
+        }),
+        Err(RestoreError::Push(error)) => Err(RestoreError::Push(error).into()),
+        Err(RestoreError::Fetch(error)) => Err(RestoreError::Fetch(error).into()),
+        Err(error) => Ok(RestoreResult::Refused { why: format!("{error}: put the template back by hand") }),
+    }
+}
+
+/// The debtor learns that it owes the record no more.
+async fn finish(desk: &Desk, owed: &Owed) {
+    desk.done(owed);
+    match &owed.debtor {
+        Debtor::Rollout(name) => shell::wake(&desk.wakes, &owed.namespace, name),
+        Debtor::ConfigRepo => {
+            if let Err(error) = cross_out(desk, owed).await {
+                // It stands there still, and is found to be written when it is queued again.
+                tracing::warn!(%error, "cannot take a record off the queue of its ConfigRepo");
+            }
+        }
+    }
+}
+
+async fn cross_out(desk: &Desk, owed: &Owed) -> Result<(), kube::Error> {
+    let name = &owed.pending.config_repo;
+    let api: Api<ConfigRepo> = Api::namespaced(desk.client.clone(), &owed.namespace);
+    let repo = api.get(name).await?;
+    let mut queue = repo.status.clone().unwrap_or_default().pending_records;
+    queue.retain(|queued| queued.record.path() != owed.pending.record.path());
+    let patch = json!({
+        "metadata": { "resourceVersion": repo.resource_version() },
+        "status": { "pendingRecords": queue },
+    });
+    let patched = api.patch_status(name, &PatchParams::apply(names::FIELD_MANAGER), &Patch::Merge(patch)).await?;
+    desk.world.config_repos.answered(DeserializeGuard(Ok(patched)));
+    Ok(())
+}
+
+fn trailers(record: &Record) -> Trailers {
+    let head = record.head();
+    Trailers {
+        outcome: match record {
+            Record::Started(_) => "Started".to_owned(),
+            Record::Outcome(outcome) => outcome.outcome.to_string(),
+        },
+        rollout: format!("{}/{}", head.namespace, head.rollout),
+        revision: head.revision.clone(),
+        config_commit: head.source.commit.clone(),
+        id: head.id.clone(),
+    }
+}
+
+fn signature() -> Signature {
+    let person = Person { name: "Tidegate".to_owned(), email: "tidegate@tidegate.io".to_owned() };
+    Signature { person, at: clock::now() }
+}

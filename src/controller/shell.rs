@@ -1,0 +1,51 @@
+//! What every reconcile shares.
+
+use std::sync::Arc;
+
+use kube::runtime::reflector::ObjectRef;
+use tidegate_api::Rollout;
+use tokio::sync::mpsc;
+
+use super::{events::Events, observe::Memory, records::Records, samplers::Samplers, world::World};
+use crate::kubernetes::{clients::Clients, fence::Fence};
+
+/// Wakes a Rollout: what is sent here is reconciled at once.
+pub(crate) type Wakes = mpsc::UnboundedSender<(String, String)>;
+
+/// What every reconcile shares.
+pub(crate) struct Shell {
+    pub(crate) cluster: String,
+    pub(crate) world: Arc<World>,
+    pub(crate) memory: Memory,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) fence: Fence,
+    pub(crate) records: Records,
+    pub(crate) samplers: Samplers,
+    pub(crate) events: Events,
+    pub(crate) wakes: Wakes,
+}
+
+// === impl Shell ===
+
+impl Shell {
+    /// Has a Rollout reconciled though nothing that is watched has changed.
+    pub(crate) fn wake(&self, namespace: &str, name: &str) {
+        wake(&self.wakes, namespace, name);
+    }
+}
+
+/// Has a Rollout reconciled. When nobody listens any more, the program is ending.
+pub(crate) fn wake(wakes: &Wakes, namespace: &str, name: &str) {
+    let _ending = wakes.send((namespace.to_owned(), name.to_owned()));
+}
+
+/// The reference of a Rollout.
+pub(crate) fn reference<K: kube::Resource<DynamicType = ()>>(namespace: &str, name: &str) -> ObjectRef<K>
+where
+    K: 'static,
+{
+    ObjectRef::new(name).within(namespace)
+}
+
+/// A Rollout of the watch, whether it could be read or not.
+pub(crate) type Guarded = kube::core::DeserializeGuard<Rollout>;

@@ -1,0 +1,213 @@
+//! The watches: they fill the caches and wake whom a change concerns. Nothing polls.
+
+use std::{fmt::Debug, hash::Hash, sync::Arc};
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::serde::de::DeserializeOwned;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::{DeserializeGuard, NamespaceResourceScope},
+    runtime::{
+        WatchStreamExt, reflector,
+        reflector::store::Writer,
+        watcher,
+    },
+};
+use tidegate_api::{ConfigRepo, Intervention, Rollout, rollout::canary_name};
+
+use super::{
+    shell::{Wakes, wake},
+    world::World,
+};
+use crate::{
+    kubernetes::{
+        cache::Cache,
+        watched::{ControllerRevision, Deployment, EndpointSlice, ReplicaSet, Service},
+    },
+    traffic::{Routers, gateway_api::HttpRoute},
+};
+
+/// The two ends of each cache: the world reads, the watches write.
+pub(crate) struct Writers {
+    pub(crate) rollouts: Writer<DeserializeGuard<Rollout>>,
+    pub(crate) config_repos: Writer<DeserializeGuard<ConfigRepo>>,
+    interventions: Writer<DeserializeGuard<Intervention>>,
+    deployments: Writer<Deployment>,
+    replica_sets: Writer<ReplicaSet>,
+    services: Writer<Service>,
+    endpoint_slices: Writer<EndpointSlice>,
+    revisions: Writer<ControllerRevision>,
+    http_routes: Writer<HttpRoute>,
+}
+
+/// What is watched: one namespace, or all.
+#[derive(Clone)]
+pub(crate) struct Scope {
+    pub(crate) client: Client,
+    pub(crate) namespace: Option<String>,
+}
+
+/// Empty caches, and what fills them.
+pub(crate) fn world() -> (World, Writers) {
+    let (rollouts, rollouts_writer) = reflector::store();
+    let (config_repos, config_repos_writer) = reflector::store();
+    let (interventions, interventions_writer) = reflector::store();
+    let (deployments, deployments_writer) = reflector::store();
+    let (replica_sets, replica_sets_writer) = reflector::store();
+    let (services, services_writer) = reflector::store();
+    let (endpoint_slices, endpoint_slices_writer) = reflector::store();
+    let (revisions, revisions_writer) = reflector::store();
+    let (http_routes, http_routes_writer) = reflector::store();
+    let world = World {
+        rollouts: Cache::new(rollouts),
+        config_repos: Cache::new(config_repos),
+        interventions: Cache::new(interventions),
+        deployments: Cache::new(deployments),
+        replica_sets: Cache::new(replica_sets),
+        services: Cache::new(services),
+        endpoint_slices: Cache::new(endpoint_slices),
+        revisions: Cache::new(revisions),
+        routers: Routers { http_routes: Cache::new(http_routes) },
+    };
+    let writers = Writers {
+        rollouts: rollouts_writer,
+        config_repos: config_repos_writer,
+        interventions: interventions_writer,
+        deployments: deployments_writer,
+        replica_sets: replica_sets_writer,
+        services: services_writer,
+        endpoint_slices: endpoint_slices_writer,
+        revisions: revisions_writer,
+        http_routes: http_routes_writer,
+    };
+    (world, writers)
+}
+
+/// Starts every watch but those that have a controller of their own, whose writers it gives back.
+pub(crate) fn start(
+    scope: &Scope,
+    world: &Arc<World>,
+    wakes: &Wakes,
+    writers: Writers,
+) -> (Writer<DeserializeGuard<Rollout>>, Writer<DeserializeGuard<ConfigRepo>>) {
+    let Writers {
+        rollouts,
+        config_repos,
+        interventions,
+        deployments,
+        replica_sets,
+        services,
+        endpoint_slices,
+        revisions,
+        http_routes,
+    } = writers;
+    let waker = |concerns: Concerns| Waker { world: world.clone(), wakes: wakes.clone(), concerns };
+    spawn(scope, interventions, waker(Concerns::Named), |asked| {
+        asked.0.as_ref().map(|asked| vec![asked.spec.rollout.clone()]).unwrap_or_default()
+    });
+    spawn(scope, deployments, waker(Concerns::Workload), |deployment| vec![deployment.name_any()]);
+    spawn(scope, replica_sets, waker(Concerns::Workload), |set: &ReplicaSet| {
+        set.deployment().map(str::to_owned).into_iter().collect()
+    });
+    spawn(scope, services, waker(Concerns::Namespace), |service| vec![service.name_any()]);
+    spawn(scope, endpoint_slices, waker(Concerns::Service), |slice: &EndpointSlice| {
+        slice.service().map(str::to_owned).into_iter().collect()
+    });
+    spawn(scope, revisions, waker(Concerns::Named), |kept: &ControllerRevision| {
+        kept.labels().get(tidegate_api::names::ROLLOUT_LABEL).cloned().into_iter().collect()
+    });
+    spawn(scope, http_routes, waker(Concerns::Route), |route| vec![route.name_any()]);
+    (rollouts, config_repos)
+}
+
+/// A stream of what has changed, which fills a cache on its way.
+pub(crate) fn stream<K>(scope: &Scope, writer: Writer<K>) -> impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let api: Api<K> = match &scope.namespace {
+        Some(namespace) => Api::namespaced(scope.client.clone(), namespace),
+        None => Api::all(scope.client.clone()),
+    };
+    watcher(api, watcher::Config::default()).default_backoff().reflect(writer).touched_objects()
+}
+
+/// Whom a change of an object concerns, given the names that it gives.
+#[derive(Clone, Copy)]
+enum Concerns {
+    /// The Rollouts of these names.
+    Named,
+    /// The Rollouts that release this workload, or whose canary it is.
+    Workload,
+    /// The Rollouts that use this Service, or whose canary Service it is.
+    Service,
+    /// The Rollouts that use this route.
+    Route,
+    /// Every Rollout of the namespace: a Service may begin or cease to select pods.
+    Namespace,
+}
+
+/// Wakes whom changes concern.
+struct Waker {
+    world: Arc<World>,
+    wakes: Wakes,
+    concerns: Concerns,
+}
+
+fn spawn<K>(scope: &Scope, writer: Writer<K>, waker: Waker, names: impl Fn(&K) -> Vec<String> + Send + 'static)
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Hash + Eq,
+{
+    let changes = stream(scope, writer);
+    tokio::spawn(async move {
+        let mut changes = std::pin::pin!(changes);
+        while let Some(change) = changes.next().await {
+            match change {
+                Ok(object) => {
+                    let namespace = object.namespace().unwrap_or_default();
+                    for name in names(&object) {
+                        waker.wake(&namespace, &name);
+                    }
+                }
+                Err(error) => tracing::warn!(kind = %K::kind(&()), %error, "a watch has broken; it begins again"),
+            }
+        }
+    });
+}
+
+// === impl Waker ===
+
+impl Waker {
+    fn wake(&self, namespace: &str, name: &str) {
+        if let Concerns::Named = self.concerns {
+            return wake(&self.wakes, namespace, name);
+        }
+        for rollout in self.world.rollouts(namespace) {
+            if self.concerns.rollout(&rollout, name) {
+                wake(&self.wakes, namespace, &rollout.name_any());
+            }
+        }
+    }
+}
+
+// === impl Concerns ===
+
+impl Concerns {
+    /// Whether a change of the object of this name concerns the Rollout, by its spec or by the plan
+    /// of the attempt that runs.
+    fn rollout(self, rollout: &Rollout, name: &str) -> bool {
+        let attempt = rollout.status.as_ref().and_then(|status| status.attempt.as_ref());
+        let specs = [Some(&rollout.spec), attempt.map(|attempt| &attempt.plan)];
+        specs.into_iter().flatten().any(|spec| match self {
+            Self::Named => rollout.name_any() == name,
+            Self::Workload => spec.workload.name == name || canary_name(&rollout.name_any()) == name,
+            Self::Service => spec.service_name() == name || canary_name(&rollout.name_any()) == name,
+            Self::Route => {
+                let routes = spec.traffic.gateway_api.iter().flat_map(|api| &api.http_routes);
+                routes.into_iter().any(|route| route == name)
+            }
+            Self::Namespace => true,
+        })
+    }
+}

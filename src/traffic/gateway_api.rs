@@ -1,0 +1,154 @@
+//! HTTPRoutes of the Gateway API.
+//!
+//! A route is read into a small type whose rules stay JSON, and its rules are written whole with a
+//! `resourceVersion` precondition, so that whatever else is in them survives.
+
+use std::borrow::Cow;
+
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{ObjectMeta, Patch, PatchParams},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tidegate_api::names;
+use tidegate_engine::{
+    observed::{Route, RouteState},
+    plan::Plan,
+    route,
+};
+
+use super::{RouteError, Wanted};
+use crate::kubernetes::{cache::Cache, watched};
+
+/// What is kept of an HTTPRoute.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct HttpRoute {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: HttpRouteSpec,
+    #[serde(default)]
+    status: HttpRouteStatus,
+}
+
+/// What is kept of its spec.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct HttpRouteSpec {
+    #[serde(default)]
+    rules: Value,
+}
+
+/// What is kept of its status.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct HttpRouteStatus {
+    #[serde(default)]
+    parents: Vec<Parent>,
+}
+
+/// What one gateway says of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Parent {
+    #[serde(default)]
+    conditions: Vec<Condition>,
+}
+
+/// A condition.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Condition {
+    #[serde(rename = "type")]
+    type_: String,
+    status: String,
+    #[serde(default)]
+    observed_generation: i64,
+}
+
+/// What a route says.
+pub(super) fn observe(routes: &Cache<HttpRoute>, namespace: &str, name: &str, plan: &Plan) -> Route {
+    let state = routes.get(namespace, name).map(|route| {
+        let rules = &route.spec.rules;
+        let fields = route.metadata.managed_fields.as_deref().unwrap_or_default();
+        RouteState {
+            weight: route::weight(rules, &plan.service, &plan.canary),
+            split: route::names_backend(rules, &plan.canary),
+            taken: route.is_taken(),
+            epoch: watched::epoch(&*route),
+            obstacle: route::obstacle(rules, &plan.service, plan.scale()),
+            manager: watched::last_manager(fields, &["f:spec", "f:rules"]),
+        }
+    });
+    Route { name: name.to_owned(), state }
+}
+
+/// Gives a route the wanted share for the canary, or takes every trace of it out.
+pub(super) async fn set(
+    routes: &Cache<HttpRoute>,
+    client: &Client,
+    plan: &Plan,
+    wanted: &Wanted<'_>,
+) -> Result<(), RouteError> {
+    let Wanted { namespace, name, weight, epoch } = *wanted;
+    let route = routes.get(namespace, name).ok_or_else(|| RouteError::Missing(name.to_owned()))?;
+    let rules = &route.spec.rules;
+    let rules = match weight {
+        Some(weight) => route::split(rules, &plan.service, &plan.canary, weight, plan.scale()),
+        None => route::merge(rules, &plan.service, &plan.canary, plan.scale()),
+    };
+    let patch = json!({
+        "metadata": {
+            "resourceVersion": route.resource_version(),
+            "annotations": { names::EPOCH_ANNOTATION: epoch.map(|epoch| epoch.to_string()) },
+        },
+        "spec": { "rules": rules },
+    });
+    let api: Api<HttpRoute> = Api::namespaced(client.clone(), namespace);
+    let patched = api.patch(name, &PatchParams::apply(names::FIELD_MANAGER), &Patch::Merge(patch)).await;
+    routes.answered(patched.map_err(|source| RouteError::Patch { name: name.to_owned(), source })?);
+    Ok(())
+}
+
+// === impl HttpRoute ===
+
+impl HttpRoute {
+    /// Whether every gateway that it is attached to has accepted it as it is now.
+    fn is_taken(&self) -> bool {
+        let generation = self.metadata.generation.unwrap_or_default();
+        let accepted = |parent: &Parent| {
+            parent.conditions.iter().any(|condition| {
+                condition.type_ == "Accepted"
+                    && condition.status == "True"
+                    && condition.observed_generation >= generation
+            })
+        };
+        !self.status.parents.is_empty() && self.status.parents.iter().all(accepted)
+    }
+}
+
+impl Resource for HttpRoute {
+    type DynamicType = ();
+    type Scope = kube::core::NamespaceResourceScope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        "HTTPRoute".into()
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        "gateway.networking.k8s.io".into()
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        "v1".into()
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        "httproutes".into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
