@@ -134,10 +134,10 @@ impl Selected {
 fn collect(expr: &Expr, moment: Moment, selected: &mut Vec<Selected>) {
     match expr {
         Expr::VectorSelector(selector) => {
-            selected.push(Selected::new(selector, moment, Duration::ZERO))
+            selected.push(Selected::new(selector, moment, Duration::ZERO));
         }
         Expr::MatrixSelector(matrix) => {
-            selected.push(Selected::new(&matrix.vs, moment, matrix.range))
+            selected.push(Selected::new(&matrix.vs, moment, matrix.range));
         }
         Expr::Subquery(subquery) => {
             let inside = moment.within(

@@ -42,10 +42,8 @@ fn judge(
         return Err(Sample::NoData(NoDataReason::NotANumber));
     }
     if value.is_infinite() {
-        return Err(error(
-            ErrorReason::NotFinite,
-            format!("the query gives {value:+}"),
-        ));
+        let sign = if value.is_sign_negative() { '-' } else { '+' };
+        return Err(error(ErrorReason::NotFinite, format!("the query gives {sign}Inf")));
     }
     // A value without a sample behind it (`or vector(0)`, or series that ended within the range).
     let age = age.ok_or(Sample::NoData(NoDataReason::Empty))?;

@@ -98,7 +98,7 @@ impl Sampler {
     pub fn start<Q: InstantQuery + 'static>(
         source: Q,
         gates: Vec<GateQuery>,
-        settings: SamplerSettings,
+        settings: &SamplerSettings,
         input: SamplerInput,
     ) -> Self {
         let (input, told) = watch::channel(input);

@@ -22,7 +22,7 @@ pub struct Variables {
     pub track: String,
     /// The hash of the revision.
     pub revision: String,
-    /// The names of the ReplicaSets whose pods are meant.
+    /// The names of the `ReplicaSet`s whose pods are meant.
     pub replica_sets: Vec<String>,
 }
 
@@ -51,7 +51,7 @@ pub enum TemplateError {
         "ReplicaSet {replica_set} has so long a name that its pods cannot be told from others'"
     )]
     TooLong {
-        /// The ReplicaSet.
+        /// The `ReplicaSet`.
         replica_set: String,
     },
 }
@@ -76,7 +76,7 @@ enum Placeholder {
 /// Kubernetes cuts what goes before a generated suffix to this, so that the whole has 63.
 const MAX_GENERATE_NAME: usize = 58;
 
-/// No pod is called so. Where there are no ReplicaSets `{{pods}}` must match nothing; an empty
+/// No pod is called so. Where there is no `ReplicaSet`, `{{pods}}` must match nothing; an empty
 /// expression would match every series that has no such label.
 const NO_POD: &str = "-";
 
@@ -190,8 +190,8 @@ impl Placeholder {
         }
     }
 
-    /// `(checkout-canary-5d4f8c7b9-[a-z0-9]{5}|…)`. PromQL anchors its expressions itself. A dot
-    /// is escaped as `[.]`, which means the same in each of PromQL's three kinds of strings.
+    /// `(checkout-canary-5d4f8c7b9-[a-z0-9]{5}|…)`. Matchers anchor their expressions themselves. A
+    /// dot is escaped as `[.]`, which means the same in each of the three kinds of strings.
     fn pods(self, replica_sets: &[String]) -> Result<String, TemplateError> {
         let pods = replica_sets
             .iter()

@@ -63,7 +63,7 @@ impl World {
             }),
         };
         let prometheus = Scripted::default();
-        let sampler = Sampler::start(prometheus.clone(), gates, settings, input);
+        let sampler = Sampler::start(prometheus.clone(), gates, &settings, input);
         Self {
             prometheus,
             sampler,
