@@ -19,7 +19,6 @@ pub mod preflight;
 pub mod prometheus;
 pub mod query_error;
 pub mod question;
-pub mod reading;
 pub mod sample;
 pub mod sampler;
 pub mod template;

@@ -54,11 +54,7 @@ impl Credentials {
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.is_some() {
-            "Credentials(***)"
-        } else {
-            "Credentials(none)"
-        })
+        f.write_str(if self.0.is_some() { "Credentials(***)" } else { "Credentials(none)" })
     }
 }
 
@@ -70,22 +66,13 @@ mod tests {
     fn credentials_never_show() {
         let bearer = Credentials::bearer("s3cret\n").expect("a token");
         let basic = Credentials::basic("tide", "s3cret").expect("a password");
-        assert_eq!(
-            format!("{bearer:?} {basic:?}"),
-            "Credentials(***) Credentials(***)"
-        );
+        assert_eq!(format!("{bearer:?} {basic:?}"), "Credentials(***) Credentials(***)");
         assert_eq!(format!("{:?}", bearer.header()), "Some(Sensitive)");
     }
 
     #[test]
     fn what_no_header_may_hold_is_refused() {
-        assert_eq!(
-            Credentials::bearer("a\nb").err(),
-            Some(CredentialsError::Token)
-        );
-        assert_eq!(
-            Credentials::basic("a:b", "c").err(),
-            Some(CredentialsError::UserName)
-        );
+        assert_eq!(Credentials::bearer("a\nb").err(), Some(CredentialsError::Token));
+        assert_eq!(Credentials::basic("a:b", "c").err(), Some(CredentialsError::UserName));
     }
 }

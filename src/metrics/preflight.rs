@@ -2,11 +2,11 @@
 //! stable, which has traffic already?
 
 use jiff::{SignedDuration, Timestamp};
+use tidegate_engine::gate::{ErrorReason, NoDataReason, Sample};
 
 use super::{
     prometheus::InstantQuery,
     question::{Question, QuestionError},
-    reading::{ErrorReason, NoDataReason, Sample},
     sample::sample,
     template::{Template, TemplateError, Variables},
 };
@@ -52,29 +52,19 @@ pub async fn check_query(
     // How old stable's samples are is no property of the query.
     let sample = sample(source, &question, now, SignedDuration::MAX).await;
     match &sample {
-        Sample::Error {
-            reason: ErrorReason::InvalidQuery,
-            message,
-        } => Err(InvalidQuery::Answer(message.clone())),
+        Sample::Error { reason: ErrorReason::InvalidQuery, message } => Err(InvalidQuery::Answer(message.clone())),
         Sample::NoData(NoDataReason::Empty) if !any_sample(source, &question, now).await => {
             Err(InvalidQuery::SelectsNothing(expanded))
         }
-        Sample::Value { .. } | Sample::NoData(_) | Sample::Error { .. } => Ok(Checked {
-            sample,
-            reach: question.reach,
-        }),
+        Sample::Value { .. } | Sample::NoData(_) | Sample::Error { .. } => {
+            Ok(Checked { sample, reach: question.reach })
+        }
     }
 }
 
 /// Whether any of its series has a sample. Where the answer is unknown, the query has the benefit
 /// of the doubt.
 async fn any_sample(source: &impl InstantQuery, question: &Question, now: Timestamp) -> bool {
-    let age = Question {
-        value: question.age.clone(),
-        ..question.clone()
-    };
-    !matches!(
-        sample(source, &age, now, SignedDuration::MAX).await,
-        Sample::NoData(NoDataReason::Empty)
-    )
+    let age = Question { value: question.age.clone(), ..question.clone() };
+    !matches!(sample(source, &age, now, SignedDuration::MAX).await, Sample::NoData(NoDataReason::Empty))
 }

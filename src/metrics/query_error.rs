@@ -1,8 +1,7 @@
 //! Why a query gave no answer that can be used.
 
 use jiff::SignedDuration;
-
-use super::reading::{ErrorReason, Sample};
+use tidegate_engine::gate::{ErrorReason, Sample};
 
 /// Why a query gave no answer. No variant holds a credential or a whole address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,9 +61,7 @@ pub enum QueryError {
     #[error("Prometheus warns: {}", .0.join("; "))]
     Warnings(Vec<String>),
     /// The address leads somewhere else.
-    #[error(
-        "the address answers with a redirect ({status}), which is not followed: name the address that it leads to"
-    )]
+    #[error("the address answers with a redirect ({status}), which is not followed: name the address that it leads to")]
     Redirect {
         /// The status.
         status: u16,
@@ -110,20 +107,16 @@ impl QueryError {
             Self::TooLarge => ErrorReason::TooLarge,
             Self::Incomplete { .. } | Self::Warnings(_) => ErrorReason::Partial,
             Self::ClockSkew { .. } => ErrorReason::ClockSkew,
-            Self::Redirect { .. }
-            | Self::Status { .. }
-            | Self::MediaType { .. }
-            | Self::Malformed { .. } => ErrorReason::Malformed,
+            Self::Redirect { .. } | Self::Status { .. } | Self::MediaType { .. } | Self::Malformed { .. } => {
+                ErrorReason::Malformed
+            }
         }
     }
 }
 
 impl From<QueryError> for Sample {
     fn from(error: QueryError) -> Self {
-        Self::Error {
-            reason: error.reason(),
-            message: error.to_string(),
-        }
+        Self::Error { reason: error.reason(), message: error.to_string() }
     }
 }
 
@@ -139,7 +132,5 @@ pub(super) fn shortened(message: &str) -> String {
 }
 
 fn because(message: Option<&String>) -> String {
-    message
-        .map(|message| format!(": {message}"))
-        .unwrap_or_default()
+    message.map(|message| format!(": {message}")).unwrap_or_default()
 }

@@ -4,29 +4,21 @@
 //! else. Whether a value is good is the engine's to say.
 
 use jiff::{SignedDuration, Timestamp};
+use tidegate_engine::gate::{ErrorReason, NoDataReason, Sample};
 
 use super::{
     answer::{Answer, Data, Element},
     prometheus::InstantQuery,
     query_error::QueryError,
     question::Question,
-    reading::{ErrorReason, NoDataReason, Sample},
 };
 
 /// How many series of an answer with too many are named.
 const SERIES_SHOWN: usize = 2;
 
 /// Asks a question.
-pub async fn sample(
-    source: &impl InstantQuery,
-    question: &Question,
-    at: Timestamp,
-    max_age: SignedDuration,
-) -> Sample {
-    let (value, age) = tokio::join!(
-        source.instant(&question.value, at),
-        source.instant(&question.age, at)
-    );
+pub async fn sample(source: &impl InstantQuery, question: &Question, at: Timestamp, max_age: SignedDuration) -> Sample {
+    let (value, age) = tokio::join!(source.instant(&question.value, at), source.instant(&question.age, at));
     judge(value, age, max_age).unwrap_or_else(|not_a_value| not_a_value)
 }
 
@@ -48,13 +40,8 @@ fn judge(
     // A value without a sample behind it (`or vector(0)`, or series that ended within the range).
     let age = age.ok_or(Sample::NoData(NoDataReason::Empty))?;
     // An age below zero is clock skew, which the client bounds.
-    let age = SignedDuration::try_from_secs_f64(age)
-        .map_err(|_| Sample::NoData(NoDataReason::NotANumber))?;
-    if age > max_age {
-        Err(Sample::NoData(NoDataReason::Stale { age }))
-    } else {
-        Ok(Sample::Value { value })
-    }
+    let age = SignedDuration::try_from_secs_f64(age).map_err(|_| Sample::NoData(NoDataReason::NotANumber))?;
+    if age > max_age { Err(Sample::NoData(NoDataReason::Stale { age })) } else { Ok(Sample::Value { value }) }
 }
 
 /// The one number of an answer, or `None` where the result is empty.
@@ -67,9 +54,9 @@ fn single(answer: Answer) -> Result<Option<f64>, Sample> {
             several => Err(invalid(several_series(several))),
         },
         Data::String(_) => Err(invalid("the query gives a text where a number is wanted".into())),
-        Data::Matrix(_) => {
-            Err(invalid("the query gives a range of values where one is wanted: use rate or another function over it".into()))
-        }
+        Data::Matrix(_) => Err(invalid(
+            "the query gives a range of values where one is wanted: use rate or another function over it".into(),
+        )),
     }
 }
 
@@ -82,11 +69,7 @@ fn number(element: &Element) -> Result<f64, Sample> {
 
 fn several_series(series: &[Element]) -> String {
     let shown: Vec<_> = series.iter().take(SERIES_SHOWN).map(labels).collect();
-    let more = if series.len() > SERIES_SHOWN {
-        ", …"
-    } else {
-        ""
-    };
+    let more = if series.len() > SERIES_SHOWN { ", …" } else { "" };
     let shown = shown.join(", ");
     format!(
         "the query gives {} series where one value is wanted, such as {shown}{more}: aggregate them, with sum for example",
@@ -95,11 +78,7 @@ fn several_series(series: &[Element]) -> String {
 }
 
 fn labels(element: &Element) -> String {
-    let labels: Vec<_> = element
-        .metric
-        .iter()
-        .map(|(name, value)| format!("{name}={value:?}"))
-        .collect();
+    let labels: Vec<_> = element.metric.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
     super::query_error::shortened(&format!("{{{}}}", labels.join(",")))
 }
 

@@ -9,16 +9,11 @@ mod transport;
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
+use tidegate_engine::gate::{ErrorReason, Sample};
 
 use self::server::{Server, ok};
 use super::{
-    Clock,
-    credentials::Credentials,
-    http::HttpSettings,
-    prometheus::Prometheus,
-    question::Question,
-    reading::{ErrorReason, Sample},
-    sample::sample,
+    Clock, credentials::Credentials, http::HttpSettings, prometheus::Prometheus, question::Question, sample::sample,
     template::Variables,
 };
 
@@ -26,7 +21,8 @@ use super::{
 const NOW: i64 = 1_800_000_000;
 
 /// An age query's answer: five seconds.
-const FRESH: &str = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"5"]}]}}"#;
+const FRESH: &str =
+    r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"5"]}]}}"#;
 
 /// What Prometheus answers where nothing is found.
 const EMPTY: &str = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
@@ -55,40 +51,39 @@ fn clock() -> Clock {
     Arc::new(now)
 }
 
-/// Short, so that the tests of what never answers are too.
 fn http() -> HttpSettings {
-    let timeout = Duration::from_millis(300);
-    HttpSettings {
-        timeout,
-        environment_proxy: false,
-        ..HttpSettings::default()
-    }
+    HttpSettings { environment_proxy: false, ..HttpSettings::default() }
+}
+
+/// For what never answers.
+fn impatient_http() -> HttpSettings {
+    HttpSettings { timeout: Duration::from_millis(300), ..http() }
 }
 
 fn prometheus(url: &str, http: &HttpSettings, credentials: Credentials) -> Prometheus {
     install_tls();
-    Prometheus::new(http.client().expect("a client"), url, credentials, clock())
-        .expect("a Prometheus")
+    Prometheus::new(http.client().expect("a client"), url, credentials, clock()).expect("a Prometheus")
 }
 
 /// Asks a query of a server; its samples may be a minute old.
 async fn ask(url: &str, query: &str) -> Sample {
+    ask_over(&http(), url, query).await
+}
+
+async fn ask_over(http: &HttpSettings, url: &str, query: &str) -> Sample {
     let question = Question::parse(query).expect("a question");
-    let prometheus = prometheus(url, &http(), Credentials::none());
+    let prometheus = prometheus(url, http, Credentials::none());
     sample(&prometheus, &question, now(), SignedDuration::from_mins(1)).await
 }
 
 /// What becomes of this answer to the query; its samples are five seconds old.
 async fn given(answer: Vec<u8>) -> Sample {
-    let server = Server::start(move |query| {
-        if server::asks_for_age(query) {
-            ok(FRESH)
-        } else {
-            answer.clone()
-        }
-    })
-    .await;
-    ask(&server.url, "sum(x)").await
+    given_over(&http(), answer).await
+}
+
+async fn given_over(http: &HttpSettings, answer: Vec<u8>) -> Sample {
+    let server = Server::start(move |query| if server::asks_for_age(query) { ok(FRESH) } else { answer.clone() }).await;
+    ask_over(http, &server.url, "sum(x)").await
 }
 
 fn reason(sample: &Sample) -> Option<ErrorReason> {
