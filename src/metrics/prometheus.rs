@@ -1,0 +1,242 @@
+//! The client: one instant query, asked and read within bounds.
+//!
+//! Queries are built by prometheus-http-query and end in its `post_raw`. From there on everything
+//! is ours: status, media type, the size of the body and its decoding.
+
+use std::{error::Error as StdError, future::Future};
+
+use http::{HeaderMap, StatusCode, header};
+use jiff::{SignedDuration, Timestamp, fmt::rfc2822::DateTimeParser};
+use reqwest::{Response, Url};
+
+use super::{
+    Clock,
+    answer::{Answer, Refusal},
+    credentials::Credentials,
+    query_error::{QueryError, shortened},
+};
+
+/// No gate needs more; beyond it a query has forgotten to aggregate.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// With clocks further apart than this, "now" would not mean the same samples.
+pub const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(30);
+
+/// Something that answers instant queries.
+pub trait InstantQuery: Send + Sync {
+    /// Evaluates a query at a time.
+    fn instant(&self, query: &str, at: Timestamp) -> impl Future<Output = Result<Answer, QueryError>> + Send;
+}
+
+/// A Prometheus, or what speaks like one, at an address. Cheap to clone.
+#[derive(Clone)]
+pub struct Prometheus {
+    api: prometheus_http_query::Client,
+    credentials: Credentials,
+    server: String,
+    clock: Clock,
+}
+
+/// Why an address cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// It cannot be parsed.
+    #[error("the address of Prometheus must be a URL such as http://prometheus.monitoring:9090")]
+    Url,
+    /// It would end in logs.
+    #[error("the address of Prometheus holds credentials: give them in the Secret or the token file")]
+    Credentials,
+}
+
+/// When the request went out and its answer began.
+struct Exchange {
+    sent: Timestamp,
+    answered: Timestamp,
+}
+
+// === impl Prometheus ===
+
+impl Prometheus {
+    /// The Prometheus at an address; a path in it goes before `/api/v1`.
+    pub fn new(http: reqwest::Client, url: &str, credentials: Credentials, clock: Clock) -> Result<Self, AddressError> {
+        let parsed = Url::parse(url).map_err(|_| AddressError::Url)?;
+        if !parsed.username().is_empty() || parsed.password().is_some() {
+            return Err(AddressError::Credentials);
+        }
+        let server = match (parsed.scheme(), parsed.host_str(), parsed.port_or_known_default()) {
+            ("http" | "https", Some(host), Some(port)) => format!("{host}:{port}"),
+            _ => return Err(AddressError::Url),
+        };
+        let api = prometheus_http_query::Client::from(http, url).map_err(|_| AddressError::Url)?;
+        Ok(Self { api, credentials, server, clock })
+    }
+
+    async fn send(&self, query: &str, at: Timestamp) -> Result<(Response, Exchange), QueryError> {
+        // The builder's own `at` takes whole seconds.
+        let mut request = self.api.query(query).query("time", unix_seconds(at));
+        if let Some(value) = self.credentials.header() {
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        let sent = (self.clock)();
+        let response = request.post_raw().await.map_err(|error| self.no_response(&error))?;
+        Ok((response, Exchange { sent, answered: (self.clock)() }))
+    }
+
+    async fn read(&self, response: Response, exchange: &Exchange) -> Result<Answer, QueryError> {
+        let status = response.status();
+        if status != StatusCode::OK {
+            return Err(self.refused(response).await);
+        }
+        check_clock(response.headers(), exchange)?;
+        check_media_type(response.headers())?;
+        let body = self.body(response).await?;
+        Answer::decode(&body, &self.server)
+    }
+
+    /// What a status other than 200 means.
+    async fn refused(&self, response: Response) -> QueryError {
+        let status = response.status();
+        let code = status.as_u16();
+        match code {
+            401 | 403 => QueryError::Unauthorized { status: code },
+            206 => QueryError::Incomplete { cause: "status 206".into() },
+            300..=399 => QueryError::Redirect { status: code },
+            400 | 422 | 429 | 500..=599 => match (self.refusal(response).await, code) {
+                (Some(refusal), _) => refusal.into_error(code, &self.server),
+                (None, 504) => QueryError::Timeout { server: self.server.clone() },
+                (None, 429 | 500..) => QueryError::Server { status: code, message: None },
+                (None, _) => QueryError::Status { status: code },
+            },
+            _ => QueryError::Status { status: code },
+        }
+    }
+
+    async fn refusal(&self, response: Response) -> Option<Refusal> {
+        check_media_type(response.headers()).ok()?;
+        Refusal::decode(&self.body(response).await.ok()?)
+    }
+
+    async fn body(&self, mut response: Response) -> Result<Vec<u8>, QueryError> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken_off(&error))? {
+            if body.len() + chunk.len() > MAX_BODY_BYTES {
+                return Err(QueryError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    fn no_response(&self, error: &prometheus_http_query::Error) -> QueryError {
+        let server = self.server.clone();
+        match error.source().and_then(|source| source.downcast_ref::<reqwest::Error>()) {
+            Some(error) if error.is_timeout() => QueryError::Timeout { server },
+            Some(error) => match tls_failure(error) {
+                Some(cause) => QueryError::Tls { server, cause },
+                None => QueryError::Unreachable { server, cause: root_cause(error) },
+            },
+            None => QueryError::Unreachable { server, cause: "the request cannot be sent".into() },
+        }
+    }
+
+    fn broken_off(&self, error: &reqwest::Error) -> QueryError {
+        if error.is_timeout() {
+            QueryError::Timeout { server: self.server.clone() }
+        } else {
+            QueryError::Incomplete { cause: root_cause(error) }
+        }
+    }
+}
+
+impl InstantQuery for Prometheus {
+    async fn instant(&self, query: &str, at: Timestamp) -> Result<Answer, QueryError> {
+        let (response, exchange) = self.send(query, at).await?;
+        self.read(response, &exchange).await
+    }
+}
+
+impl std::fmt::Debug for Prometheus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prometheus")
+            .field("server", &self.server)
+            .field("credentials", &self.credentials)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Seconds since 1970 with milliseconds, the precision of Prometheus.
+fn unix_seconds(at: Timestamp) -> String {
+    let millis = at.as_millisecond();
+    format!("{}.{:03}", millis.div_euclid(1000), millis.rem_euclid(1000))
+}
+
+fn check_media_type(headers: &HeaderMap) -> Result<(), QueryError> {
+    let found = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("of no type");
+    let essence = found.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        Ok(())
+    } else {
+        Err(QueryError::MediaType { found: shortened(essence) })
+    }
+}
+
+/// Compares `Date` with our clock. It was written at some moment of the exchange, in whole seconds,
+/// rounded down. An answer without it cannot be compared, and is let through.
+fn check_clock(headers: &HeaderMap, exchange: &Exchange) -> Result<(), QueryError> {
+    let date = headers.get(header::DATE).and_then(|value| value.to_str().ok());
+    let Some(date) = date.and_then(|date| DateTimeParser::new().parse_timestamp(date).ok()) else {
+        return Ok(());
+    };
+    let after = date.duration_since(exchange.answered);
+    let before = date.duration_since(exchange.sent) + SignedDuration::from_secs(1);
+    let ahead = if after.is_positive() { after } else { before.min(SignedDuration::ZERO) };
+    if ahead.abs() > MAX_CLOCK_SKEW { Err(QueryError::ClockSkew { ahead }) } else { Ok(()) }
+}
+
+/// What TLS says, if that is where it failed.
+fn tls_failure(error: &(dyn StdError + 'static)) -> Option<String> {
+    causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()).map(|cause| shortened(&cause.to_string()))
+}
+
+/// The innermost reason, which is the one that says something. It never holds the address.
+fn root_cause(error: &reqwest::Error) -> String {
+    causes(error).last().map_or_else(|| "no reason given".to_owned(), |cause| shortened(&cause.to_string()))
+}
+
+/// The causes of an error, outermost first. An I/O error hides the error that it wraps from
+/// `source`, so that one is looked for too.
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(error.source(), |cause| inner(*cause))
+}
+
+fn inner<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    match wrapped {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_keep_their_milliseconds() {
+        let time = |millis| unix_seconds(Timestamp::from_millisecond(millis).expect("a time"));
+        assert_eq!(time(1_700_000_000_025), "1700000000.025");
+    }
+
+    #[test]
+    fn an_address_with_credentials_is_refused_and_not_shown() {
+        let clock: Clock = std::sync::Arc::new(|| Timestamp::UNIX_EPOCH);
+        let new = |url| {
+            crate::metrics::tests::install_tls();
+            let http = super::super::http::HttpSettings::default().client().expect("a client");
+            Prometheus::new(http, url, Credentials::none(), clock.clone()).err()
+        };
+        assert_eq!(new("http://tide:s3cret@prometheus:9090"), Some(AddressError::Credentials));
+        assert_eq!(new("prometheus:9090"), Some(AddressError::Url));
+        assert_eq!(new("http://prometheus:9090/prefix"), None);
+    }
+}

@@ -1,0 +1,242 @@
+//! Queries as people write them, with `{{placeholders}}`.
+//!
+//! What is put in comes from Kubernetes names alone and is checked to be such, so no value can
+//! close a string or add a matcher.
+
+use jiff::SignedDuration;
+
+/// A query with placeholders, parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(Vec<Part>);
+
+/// What the placeholders stand for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variables {
+    /// The Rollout's namespace.
+    pub namespace: String,
+    /// The workload's name.
+    pub name: String,
+    /// The Service that callers use.
+    pub service: String,
+    /// `stable` or `canary`.
+    pub track: String,
+    /// The hash of the revision.
+    pub revision: String,
+    /// The names of the ReplicaSets whose pods are meant.
+    pub replica_sets: Vec<String>,
+}
+
+/// Why a query cannot be expanded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// A placeholder that there is none of.
+    #[error("the query uses {{{{{found}}}}}, which is not known: use {}", known())]
+    Unknown {
+        /// What it says.
+        found: String,
+    },
+    /// `{{` alone.
+    #[error("the query has {{{{ without }}}}")]
+    Unclosed,
+    /// A value that is no Kubernetes name.
+    #[error("{{{{{placeholder}}}}} would be {value:?}, which is not a Kubernetes name")]
+    NotAName {
+        /// The placeholder.
+        placeholder: &'static str,
+        /// What it would be.
+        value: String,
+    },
+    /// Names of pods are cut at 63 characters, and this would cut the hash away.
+    #[error("ReplicaSet {replica_set} has so long a name that its pods cannot be told from others'")]
+    TooLong {
+        /// The ReplicaSet.
+        replica_set: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Placeholder(Placeholder),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Placeholder {
+    Namespace,
+    Name,
+    Service,
+    Track,
+    Revision,
+    Pods,
+    Window,
+}
+
+/// Kubernetes cuts what goes before a generated suffix to this, so that the whole has 63.
+const MAX_GENERATE_NAME: usize = 58;
+
+/// No pod is called so. Where there is no ReplicaSet, `{{pods}}` must match nothing; an empty
+/// expression would match every series that has no such label.
+const NO_POD: &str = "-";
+
+// === impl Template ===
+
+impl Template {
+    /// Parses a query.
+    pub fn parse(query: &str) -> Result<Self, TemplateError> {
+        let mut parts = Vec::new();
+        let mut rest = query;
+        while let Some((text, after)) = rest.split_once("{{") {
+            let (found, after) = after.split_once("}}").ok_or(TemplateError::Unclosed)?;
+            parts.push(Part::Text(text.to_owned()));
+            parts.push(Part::Placeholder(Placeholder::parse(found)?));
+            rest = after;
+        }
+        parts.push(Part::Text(rest.to_owned()));
+        Ok(Self(parts))
+    }
+
+    /// Whether the query looks back as far as it is told to.
+    pub fn uses_window(&self) -> bool {
+        self.0.contains(&Part::Placeholder(Placeholder::Window))
+    }
+
+    /// The query with everything put in. `{{window}}` is in whole seconds, rounded down so that it
+    /// never reaches back further than it may.
+    pub fn expand(&self, variables: &Variables, window: SignedDuration) -> Result<String, TemplateError> {
+        self.0.iter().map(|part| part.expand(variables, window)).collect()
+    }
+}
+
+// === impl Part ===
+
+impl Part {
+    fn expand(&self, variables: &Variables, window: SignedDuration) -> Result<String, TemplateError> {
+        match self {
+            Self::Text(text) => Ok(text.clone()),
+            Self::Placeholder(placeholder) => placeholder.value(variables, window),
+        }
+    }
+}
+
+// === impl Placeholder ===
+
+impl Placeholder {
+    const ALL: [Self; 7] =
+        [Self::Namespace, Self::Name, Self::Service, Self::Track, Self::Revision, Self::Pods, Self::Window];
+
+    fn parse(found: &str) -> Result<Self, TemplateError> {
+        let found = found.trim();
+        let named = Self::ALL.into_iter().find(|placeholder| placeholder.name() == found);
+        named.ok_or_else(|| TemplateError::Unknown { found: found.to_owned() })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespace",
+            Self::Name => "name",
+            Self::Service => "service",
+            Self::Track => "track",
+            Self::Revision => "revision",
+            Self::Pods => "pods",
+            Self::Window => "window",
+        }
+    }
+
+    fn value(self, variables: &Variables, window: SignedDuration) -> Result<String, TemplateError> {
+        match self {
+            Self::Namespace => self.checked(&variables.namespace),
+            Self::Name => self.checked(&variables.name),
+            Self::Service => self.checked(&variables.service),
+            Self::Track => self.checked(&variables.track),
+            Self::Revision => self.checked(&variables.revision),
+            Self::Pods => self.pods(&variables.replica_sets),
+            Self::Window => Ok(format!("{}s", window.as_secs().max(1))),
+        }
+    }
+
+    fn checked(self, value: &str) -> Result<String, TemplateError> {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        if !value.is_empty() && value.chars().all(is_name) {
+            Ok(value.to_owned())
+        } else {
+            Err(TemplateError::NotAName { placeholder: self.name(), value: value.to_owned() })
+        }
+    }
+
+    /// `(checkout-canary-5d4f8c7b9-[a-z0-9]{5}|…)`. Matchers anchor their expressions themselves. A
+    /// dot is escaped as `[.]`, which means the same in each of the three kinds of strings.
+    fn pods(self, replica_sets: &[String]) -> Result<String, TemplateError> {
+        let pods = replica_sets.iter().map(|replica_set| self.pods_of(replica_set));
+        let pods = pods.collect::<Result<Vec<_>, _>>()?.join("|");
+        Ok(format!("({})", if pods.is_empty() { NO_POD } else { &pods }))
+    }
+
+    fn pods_of(self, replica_set: &str) -> Result<String, TemplateError> {
+        let mut prefix = format!("{}-", self.checked(replica_set)?);
+        if replica_set.len() > MAX_GENERATE_NAME {
+            return Err(TemplateError::TooLong { replica_set: replica_set.to_owned() });
+        }
+        // Of a name of just that length, only the dash is cut.
+        prefix.truncate(MAX_GENERATE_NAME);
+        Ok(format!("{}[a-z0-9]{{5}}", prefix.replace('.', "[.]")))
+    }
+}
+
+fn known() -> String {
+    Placeholder::ALL.map(|placeholder| format!("{{{{{}}}}}", placeholder.name())).join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::tests::canary;
+
+    fn expand(query: &str, variables: &Variables) -> Result<String, TemplateError> {
+        Template::parse(query)?.expand(variables, SignedDuration::from_millis(90_700))
+    }
+
+    #[test]
+    fn every_placeholder_is_put_in() {
+        let query = r#"x{a="{{namespace}}/{{name}}/{{ service }}/{{track}}/{{revision}}",pod=~"{{pods}}"}[{{window}}]"#;
+        let expanded =
+            r#"x{a="shop/checkout/checkout-svc/canary/0a1b2c",pod=~"(checkout-canary-5d4f8c7b9-[a-z0-9]{5})"}[90s]"#;
+        assert_eq!(expand(query, &canary()).as_deref(), Ok(expanded));
+    }
+
+    #[test]
+    fn braces_of_promql_are_left_alone() {
+        let query = r#"sum(x{pod=~"a{2}"}) / sum(x{})"#;
+        assert_eq!(expand(query, &canary()).as_deref(), Ok(query));
+    }
+
+    #[test]
+    fn pods_are_those_of_the_named_replica_sets_alone() {
+        let pods = |names: &[&str]| {
+            let replica_sets = names.iter().map(ToString::to_string).collect();
+            expand("{{pods}}", &Variables { replica_sets, ..canary() })
+        };
+        assert_eq!(pods(&["a-1", "b.c-2"]).as_deref(), Ok("(a-1-[a-z0-9]{5}|b[.]c-2-[a-z0-9]{5})"));
+        assert_eq!(pods(&[]).as_deref(), Ok("(-)"));
+        let (just_fits, too_long) = ("a".repeat(58), "a".repeat(59));
+        assert_eq!(pods(&[&just_fits]), Ok(format!("({just_fits}[a-z0-9]{{5}})")));
+        assert_eq!(pods(&[&too_long]), Err(TemplateError::TooLong { replica_set: too_long }));
+    }
+
+    #[test]
+    fn an_unknown_placeholder_is_answered_with_the_known_ones() {
+        let error = Template::parse("x{pod=~\"{{pod}}\"}").expect_err("unknown").to_string();
+        assert_eq!(
+            error,
+            "the query uses {{pod}}, which is not known: use {{namespace}}, {{name}}, {{service}}, \
+             {{track}}, {{revision}}, {{pods}}, {{window}}"
+        );
+        let error = Template::parse("x[{{window]").expect_err("unclosed").to_string();
+        assert_eq!(error, "the query has {{ without }}");
+    }
+
+    #[test]
+    fn a_value_cannot_add_a_matcher() {
+        let variables = Variables { track: r#"canary",job="other"#.into(), ..canary() };
+        assert!(matches!(expand("{{track}}", &variables), Err(TemplateError::NotAName { placeholder: "track", .. })));
+    }
+}

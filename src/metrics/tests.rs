@@ -1,0 +1,101 @@
+//! Each way in which Prometheus can answer, byte by byte, and what becomes of it.
+
+mod cases;
+mod preflight;
+mod sampler;
+mod server;
+mod transport;
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use tidegate_engine::gate::{ErrorReason, Sample};
+
+use self::server::{Server, ok};
+use super::{
+    Clock, credentials::Credentials, http::HttpSettings, prometheus::Prometheus, question::Question, sample::sample,
+    template::Variables,
+};
+
+/// The evaluation time of every query, and the time at the server.
+const NOW: i64 = 1_800_000_000;
+
+/// An age query's answer: five seconds.
+const FRESH: &str =
+    r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"5"]}]}}"#;
+
+/// What Prometheus answers where nothing is found.
+const EMPTY: &str = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
+
+pub(in crate::metrics) fn install_tls() {
+    // Another test may have been first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+pub(in crate::metrics) fn canary() -> Variables {
+    Variables {
+        namespace: "shop".into(),
+        name: "checkout".into(),
+        service: "checkout-svc".into(),
+        track: "canary".into(),
+        revision: "0a1b2c".into(),
+        replica_sets: vec!["checkout-canary-5d4f8c7b9".into()],
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_second(NOW).expect("a time")
+}
+
+fn clock() -> Clock {
+    Arc::new(now)
+}
+
+fn http() -> HttpSettings {
+    HttpSettings { environment_proxy: false, ..HttpSettings::default() }
+}
+
+/// For what never answers.
+fn impatient_http() -> HttpSettings {
+    HttpSettings { timeout: Duration::from_millis(300), ..http() }
+}
+
+fn prometheus(url: &str, http: &HttpSettings, credentials: Credentials) -> Prometheus {
+    install_tls();
+    Prometheus::new(http.client().expect("a client"), url, credentials, clock()).expect("a Prometheus")
+}
+
+/// Asks a query of a server; its samples may be a minute old.
+async fn ask(url: &str, query: &str) -> Sample {
+    ask_over(&http(), url, query).await
+}
+
+async fn ask_over(http: &HttpSettings, url: &str, query: &str) -> Sample {
+    let question = Question::parse(query).expect("a question");
+    let prometheus = prometheus(url, http, Credentials::none());
+    sample(&prometheus, &question, now(), SignedDuration::from_mins(1)).await
+}
+
+/// What becomes of this answer to the query; its samples are five seconds old.
+async fn given(answer: Vec<u8>) -> Sample {
+    given_over(&http(), answer).await
+}
+
+async fn given_over(http: &HttpSettings, answer: Vec<u8>) -> Sample {
+    let server = Server::start(move |query| if server::asks_for_age(query) { ok(FRESH) } else { answer.clone() }).await;
+    ask_over(http, &server.url, "sum(x)").await
+}
+
+fn reason(sample: &Sample) -> Option<ErrorReason> {
+    match sample {
+        Sample::Error { reason, .. } => Some(*reason),
+        Sample::Value { .. } | Sample::NoData(_) => None,
+    }
+}
+
+fn message(sample: Sample) -> String {
+    match sample {
+        Sample::Error { message, .. } => message,
+        other @ (Sample::Value { .. } | Sample::NoData(_)) => panic!("no error: {other:?}"),
+    }
+}

@@ -1,0 +1,64 @@
+//! Queries put to stable before traffic moves.
+
+use tidegate_engine::gate::NoDataReason;
+
+use super::{
+    super::{
+        preflight::{Checked, InvalidQuery, check_query},
+        template::TemplateError,
+    },
+    server::{DATE, answer, asks_for_age},
+    *,
+};
+
+/// What a check says where these are the answers to the query and to the one for the age.
+async fn check(query: &str, value: Vec<u8>, age: Vec<u8>) -> Result<Checked, InvalidQuery> {
+    let server = Server::start(move |query| if asks_for_age(query) { age.clone() } else { value.clone() }).await;
+    let prometheus = prometheus(&server.url, &http(), Credentials::none());
+    check_query(&prometheus, query, &canary(), SignedDuration::from_mins(5), now()).await
+}
+
+#[tokio::test]
+async fn a_query_that_gives_one_number_for_stable_is_fit() {
+    let query = r#"sum(rate(x{pod=~"{{pods}}"}[{{window}}]))"#;
+    let checked = check(query, ok(FRESH), ok(FRESH)).await.expect("a fit query");
+    assert_eq!((checked.sample, checked.reach.as_secs()), (Sample::Value { value: 5.0 }, 300));
+}
+
+#[tokio::test]
+async fn what_is_malformed_is_refused_without_being_asked() {
+    let refused = |query| check(query, ok(FRESH), ok(FRESH));
+    assert!(matches!(
+        refused("sum(x{pod=~\"{{pod}}\"})").await,
+        Err(InvalidQuery::Template(TemplateError::Unknown { .. }))
+    ));
+    assert!(matches!(refused("sum(x").await, Err(InvalidQuery::Question(_))));
+    assert!(matches!(refused("vector(0)").await, Err(InvalidQuery::Question(_))));
+}
+
+#[tokio::test]
+async fn what_selects_nothing_for_stable_either_is_refused() {
+    let refused = check("sum(typo{track=\"{{track}}\"})", ok(EMPTY), ok(EMPTY)).await;
+    assert_eq!(refused, Err(InvalidQuery::SelectsNothing("sum(typo{track=\"canary\"})".into())));
+    let constant = check("sum(typo) or vector(0)", ok(FRESH), ok(EMPTY)).await;
+    assert!(matches!(constant, Err(InvalidQuery::SelectsNothing(_))));
+}
+
+#[tokio::test]
+async fn no_errors_yet_is_no_fault_of_the_query() {
+    let checked = check("sum(errors) / sum(requests)", ok(EMPTY), ok(FRESH)).await.expect("a fit query");
+    assert_eq!(checked.sample, Sample::NoData(NoDataReason::Empty));
+}
+
+#[tokio::test]
+async fn what_gives_no_single_number_is_refused() {
+    let matrix = r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#;
+    assert!(matches!(check("x[1m]", ok(matrix), ok(FRESH)).await, Err(InvalidQuery::Answer(_))));
+}
+
+#[tokio::test]
+async fn an_error_of_prometheus_does_not_condemn_the_query() {
+    let down = || answer("503 Service Unavailable", "text/plain", DATE, "");
+    let checked = check("sum(x)", down(), down()).await.expect("no verdict on the query");
+    assert_eq!(reason(&checked.sample), Some(ErrorReason::Server));
+}
