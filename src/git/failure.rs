@@ -1,7 +1,7 @@
 //! What went wrong at the git server, by what an operator can do about it.
 //!
 //! The `git` program says it only in words, so this reads them; it runs under `LC_ALL=C`, and the
-//! words below are those of git, libcurl, OpenSSL and GnuTLS. What matches nothing stays
+//! words below are those of git, libcurl, OpenSSL and `GnuTLS`. What matches nothing stays
 //! [`TransportError::Other`] with git's own text.
 
 use std::{io, time::Duration};
@@ -149,6 +149,7 @@ const WORDS: &[(Kind, &[&str])] = &[
         &[
             "hook declined",
             "protected",
+            "Protected branch",
             "[remote rejected]",
             "not allowed to push",
             "denied",

@@ -45,14 +45,13 @@ fn asked_by(
         let Some(blob) = blob_at(store, id, path)? else {
             break;
         };
-        let holds = match judged.get(&blob) {
-            Some(holds) => *holds,
-            None => {
-                let object = store.find_blob(blob).map_err(reading("file", blob))?;
-                let holds = same(&object.data);
-                judged.insert(blob, holds);
-                holds
-            }
+        let holds = if let Some(holds) = judged.get(&blob) {
+            *holds
+        } else {
+            let object = store.find_blob(blob).map_err(reading("file", blob))?;
+            let holds = same(&object.data);
+            judged.insert(blob, holds);
+            holds
         };
         if !holds {
             break;

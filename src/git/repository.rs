@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    fmt::Write as _,
     fs, io,
     path::{Path, PathBuf},
     sync::{
@@ -129,7 +130,10 @@ impl Git {
 /// A URL may hold anything; a hash is a folder name on every file system.
 fn folder_name(url: &str) -> String {
     let digest = Sha256::digest(url.as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    digest.iter().fold(String::new(), |mut name, byte| {
+        let _ = write!(name, "{byte:02x}");
+        name
+    })
 }
 
 // === impl LocalClone ===

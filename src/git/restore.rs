@@ -130,7 +130,7 @@ pub enum RestoreError {
         /// The commit.
         commit: CommitId,
         /// Where and why.
-        source: YamlError,
+        source: Box<YamlError>,
     },
     /// The template cannot be put back without changing something else.
     #[error("cannot put the template back into `{path}`")]
@@ -298,7 +298,7 @@ fn find<'t>(
         RestoreError::Parse {
             path: path.to_owned(),
             commit,
-            source,
+            source: Box::new(source),
         }
     })
 }

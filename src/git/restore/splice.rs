@@ -26,15 +26,17 @@ pub enum SpliceError {
 
 /// The text of `rejected`'s file with `good`'s template in it.
 pub(super) fn splice(rejected: &Template<'_>, good: &Template<'_>) -> Result<String, SpliceError> {
-    let ways: [fn(&Template<'_>, &Template<'_>) -> Option<String>; 3] =
-        [as_written, as_written_with_line_break, as_rendered];
+    let ways: [fn(&Template<'_>, &Template<'_>) -> Option<String>; 2] = [
+        |rejected, good| Some(as_written(rejected, good)),
+        as_rendered,
+    ];
     ways.iter()
         .filter_map(|way| way(rejected, good))
         .find(|text| is_faithful(text, rejected, good))
         .ok_or(SpliceError::NotFaithful)
 }
 
-fn as_written(rejected: &Template<'_>, good: &Template<'_>) -> Option<String> {
+fn as_written(rejected: &Template<'_>, good: &Template<'_>) -> String {
     let line_break = line_break_of(rejected.text);
     if rejected.in_flow {
         let text = if good.is_flow() {
@@ -43,11 +45,7 @@ fn as_written(rejected: &Template<'_>, good: &Template<'_>) -> Option<String> {
             good.value().to_string()
         };
         let range = rejected.node.span.clone();
-        return Some(replaced(
-            rejected.text,
-            range,
-            &with_line_breaks(&text, line_break),
-        ));
+        return replaced(rejected.text, range, &with_line_breaks(&text, line_break));
     }
     let text = if good.in_flow {
         format!("template: {}", good.value())
@@ -56,15 +54,13 @@ fn as_written(rejected: &Template<'_>, good: &Template<'_>) -> Option<String> {
         reindented(block, good.key.column, rejected.key.column)
     };
     let text = with_line_breaks(&text, line_break);
-    Some(replaced(rejected.text, block_of(rejected), &text))
-}
-
-/// A block scalar at the end of a file needs the line break that the file may lack.
-fn as_written_with_line_break(rejected: &Template<'_>, good: &Template<'_>) -> Option<String> {
-    if rejected.in_flow || block_of(rejected).end != rejected.text.len() {
-        return None;
+    let new = replaced(rejected.text, block_of(rejected), &text);
+    let at_the_end = block_of(rejected).end == rejected.text.len();
+    if at_the_end && !good.in_flow && good.node.ends_in_text_block() {
+        // The file had no line break at its end. Without one the text block would lose its own.
+        return new + line_break;
     }
-    as_written(rejected, good).map(|text| text + line_break_of(rejected.text))
+    new
 }
 
 fn as_rendered(rejected: &Template<'_>, good: &Template<'_>) -> Option<String> {

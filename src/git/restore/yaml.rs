@@ -75,6 +75,8 @@ pub(super) struct Node {
 #[derive(Clone, Debug)]
 enum Content {
     Scalar(String),
+    /// A scalar under `|` or `>`.
+    TextBlock(String),
     Alias,
     Sequence(Vec<Node>),
     Mapping {
@@ -190,8 +192,20 @@ impl Node {
 
     fn scalar_at(&self, key: &str) -> Option<&str> {
         match &self.get(key)?.1.content {
-            Content::Scalar(value) => Some(value),
+            Content::Scalar(value) | Content::TextBlock(value) => Some(value),
             Content::Alias | Content::Sequence(_) | Content::Mapping { .. } => None,
+        }
+    }
+
+    /// Whether the last thing in it is a text block, which needs a line break after it.
+    pub(super) fn ends_in_text_block(&self) -> bool {
+        match &self.content {
+            Content::TextBlock(_) => true,
+            Content::Scalar(_) | Content::Alias => false,
+            Content::Sequence(items) => items.last().is_some_and(Self::ends_in_text_block),
+            Content::Mapping { entries, .. } => entries
+                .last()
+                .is_some_and(|(_, value)| value.ends_in_text_block()),
         }
     }
 
@@ -215,7 +229,9 @@ impl Node {
         let (key, value) = spec.get("template")?;
         match spec.content {
             Content::Mapping { flow, .. } => Some((flow, key, value)),
-            Content::Scalar(_) | Content::Alias | Content::Sequence(_) => None,
+            Content::Scalar(_) | Content::TextBlock(_) | Content::Alias | Content::Sequence(_) => {
+                None
+            }
         }
     }
 }
@@ -226,7 +242,10 @@ impl<'t> Reader<'t> {
     fn new(text: &'t str) -> Self {
         Self {
             text,
-            parser: Parser::new_from_str(text),
+            parser: Parser::new_from_str_with_options(
+                text,
+                granit_parser::options! { emit_comments: false },
+            ),
         }
     }
 
@@ -259,8 +278,10 @@ impl<'t> Reader<'t> {
             Event::Scalar(value, style, ..) => {
                 if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
                     range.end = self.end_of_block_scalar(&range);
+                    Content::TextBlock(value.to_string())
+                } else {
+                    Content::Scalar(value.to_string())
                 }
-                Content::Scalar(value.to_string())
             }
             Event::Alias(_) => Content::Alias,
             Event::SequenceStart(style, ..) => {
