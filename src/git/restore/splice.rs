@@ -69,7 +69,7 @@ fn as_rendered(rejected: &Template<'_>, good: &Template<'_>) -> Option<String> {
         return Some(replaced(rejected.text, range, &good.value().to_string()));
     }
     let yaml = serde_saphyr::to_string(good.value()).ok()?;
-    let block = format!("template:\n{}", yaml.trim_end());
+    let block = format!("template:\n{}", yaml.trim_end_matches('\n'));
     // Rendered at column 0, it goes one step deeper than its key.
     let text = reindented(&block, 0, rejected.key.column + 2);
     let text = with_line_breaks(&text, line_break_of(rejected.text));

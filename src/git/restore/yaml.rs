@@ -277,7 +277,7 @@ impl<'t> Reader<'t> {
         let content = match event {
             Event::Scalar(value, style, ..) => {
                 if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
-                    range.end = self.end_of_block_scalar(&range);
+                    range.end = self.end_of_block_scalar(&range, span.indent.unwrap_or_default());
                     Content::TextBlock(value.to_string())
                 } else {
                     Content::Scalar(value.to_string())
@@ -342,14 +342,20 @@ impl<'t> Reader<'t> {
     }
 
     /// The parser's span of a block scalar runs up to the next token. What follows the last line
-    /// is part of it only under the indicator `+`.
-    fn end_of_block_scalar(&self, range: &Range<usize>) -> usize {
-        let content = &self.text[range.clone()];
-        let kept = if keeps_blank_lines(&self.text[..range.start]) {
-            content.trim_end_matches([' ', '\t'])
-        } else {
-            content.trim_end()
-        };
+    /// is part of it only under the indicator `+`. A line of blanks beyond the block's
+    /// indentation is content.
+    fn end_of_block_scalar(&self, range: &Range<usize>, indent: usize) -> usize {
+        let mut kept = &self.text[range.clone()];
+        if keeps_blank_lines(&self.text[..range.start]) {
+            return range.start + kept.trim_end_matches([' ', '\t']).len();
+        }
+        while let Some((before, line)) = kept.rsplit_once('\n') {
+            let line = line.trim_end_matches('\r');
+            if !line.trim().is_empty() || line.len() > indent {
+                break;
+            }
+            kept = before;
+        }
         range.start + kept.len()
     }
 }

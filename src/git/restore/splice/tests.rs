@@ -138,6 +138,13 @@ fn kept_blank_lines_of_a_text_block_are_content() {
 }
 
 #[test]
+fn a_line_of_blanks_at_the_end_of_a_text_block_is_content() {
+    let good = GOOD.replace("          three\n", "          three\n             \n");
+    assert_eq!(put_back(&bad(), &good).unwrap(), good);
+    assert_eq!(put_back(&good, GOOD).unwrap(), GOOD);
+}
+
+#[test]
 fn braces_stay_braces() {
     let json = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "checkout"},
