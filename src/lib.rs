@@ -1,3 +1,4 @@
 //! Tidegate.
 
 pub mod metrics;
+pub mod git;

@@ -1,0 +1,222 @@
+#![expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
+
+use super::*;
+use crate::git::testing::{Client, Server, signature};
+
+const FILE: &str = "prod/app.yaml";
+
+/// A config repository whose second commit is to be taken back.
+struct World {
+    server: Server,
+    good: CommitId,
+    bad: CommitId,
+}
+
+fn app(image: &str) -> String {
+    format!(
+        "# checkout\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{ name: checkout }}\nspec:\n  \
+         replicas: 2 # enough\n  template:\n    spec:\n      containers:\n      - name: app\n        \
+         image: {image} # by CI\n---\nkind: Other\n"
+    )
+}
+
+fn says(image: &'static str) -> impl Fn(&Value) -> bool + Send + Sync {
+    move |template| template["spec"]["containers"][0]["image"] == image
+}
+
+fn rejected(template: &Value) -> bool {
+    says("app:2")(template)
+}
+
+impl World {
+    fn new() -> Self {
+        let server = Server::new();
+        let good = server.commit("main", &[(FILE, &app("app:1"))]);
+        let bad = server.commit("main", &[(FILE, &app("app:2"))]);
+        Self { server, good, bad }
+    }
+
+    fn request(&self) -> RestoreRequest {
+        RestoreRequest {
+            branch: "main".into(),
+            path: FILE.into(),
+            target: ObjectKey {
+                api_version: "apps/v1".into(),
+                kind: "Deployment".into(),
+                namespace: "shop".into(),
+                name: "checkout".into(),
+            },
+            default_namespace: "shop".into(),
+            good: Some(Source {
+                commit: self.good,
+                path: FILE.into(),
+            }),
+            since: self.bad,
+            message: "Restore shop/checkout\n\nerrors were above 5 %".into(),
+            trailers: Trailers {
+                outcome: "RolledBack".into(),
+                rollout: "shop/checkout".into(),
+                revision: "4f1c".into(),
+                config_commit: Some(self.bad.to_string()),
+                id: "attempt-1".into(),
+            },
+            author: signature("Tidegate", 1_900_000_000),
+            committer: signature("Tidegate", 1_900_000_000),
+        }
+    }
+
+    async fn skipped(&self, request: RestoreRequest) -> SkipReason {
+        let tip = self.server.tip("main");
+        let restored = self
+            .server
+            .client()
+            .repository
+            .restore(request, rejected)
+            .await;
+        assert_eq!(self.server.tip("main"), tip);
+        match restored.unwrap() {
+            Restored::Skipped(reason) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+async fn restore(client: &Client, request: RestoreRequest) -> Result<Restored, RestoreError> {
+    client.repository.restore(request, rejected).await
+}
+
+#[tokio::test]
+async fn the_last_good_template_comes_back_with_its_trailers() {
+    let world = World::new();
+    let tip = world.server.commit("main", &[("README.md", "later")]);
+    let restored = restore(&world.server.client(), world.request())
+        .await
+        .unwrap();
+
+    let head = world.server.show("main");
+    assert_eq!(restored, Restored::Committed(head.id));
+    assert_eq!(world.server.file("main", FILE), app("app:1"));
+    assert_eq!(world.server.file("main", "README.md"), "later");
+    assert_eq!(head.subject, "Restore shop/checkout");
+    let parent = world.server.git(&["rev-parse", "main^"]);
+    assert_eq!(parent.trim(), tip.to_string());
+    let id = world.server.git(&[
+        "log",
+        "-1",
+        "--format=%(trailers:key=Tidegate-Id,valueonly)",
+        "main",
+    ]);
+    assert_eq!(id.trim(), "attempt-1");
+}
+
+#[tokio::test]
+async fn after_a_crash_between_push_and_answer_the_commit_is_found() {
+    let world = World::new();
+    let Restored::Committed(commit) = restore(&world.server.client(), world.request())
+        .await
+        .unwrap()
+    else {
+        panic!("not committed")
+    };
+    // Even when somebody has asked for the rejected template again meanwhile.
+    world.server.commit("main", &[(FILE, &app("app:2"))]);
+    let tip = world.server.tip("main");
+    let again = restore(&world.server.client(), world.request())
+        .await
+        .unwrap();
+    assert_eq!(again, Restored::AlreadyRestored(commit));
+    assert_eq!(world.server.tip("main"), tip);
+    // Another attempt is another restore.
+    let mut other = world.request();
+    other.trailers.id = "attempt-2".into();
+    other.since = tip.unwrap();
+    let next = restore(&world.server.client(), other).await.unwrap();
+    assert!(matches!(next, Restored::Committed(_)));
+}
+
+#[tokio::test]
+async fn a_person_who_was_faster_is_left_alone() {
+    let world = World::new();
+    world.server.commit("main", &[(FILE, &app("app:3"))]);
+    assert_eq!(
+        world.skipped(world.request()).await,
+        SkipReason::TemplateAlreadyDifferent
+    );
+}
+
+#[tokio::test]
+async fn what_is_gone_is_not_brought_back() {
+    let world = World::new();
+    let nobody = RestoreRequest {
+        good: None,
+        ..world.request()
+    };
+    assert_eq!(world.skipped(nobody).await, SkipReason::NoGoodCommit);
+    let lost = RestoreRequest {
+        good: Some(Source {
+            commit: world.good,
+            path: "elsewhere.yaml".into(),
+        }),
+        ..world.request()
+    };
+    assert_eq!(world.skipped(lost).await, SkipReason::NoGoodCommit);
+    let same = RestoreRequest {
+        good: Some(Source {
+            commit: world.bad,
+            path: FILE.into(),
+        }),
+        ..world.request()
+    };
+    assert_eq!(world.skipped(same).await, SkipReason::NothingToChange);
+
+    world.server.commit("main", &[(FILE, "kind: Other\n")]);
+    assert_eq!(world.skipped(world.request()).await, SkipReason::ObjectGone);
+    world.server.commit("main", &[("x", "")]);
+    world.server.delete_file("main", FILE);
+    assert_eq!(world.skipped(world.request()).await, SkipReason::FileGone);
+}
+
+#[tokio::test]
+async fn a_lost_race_begins_again_from_the_new_tip() {
+    let world = Arc::new(World::new());
+    let client = world.server.client();
+    let (again, judged) = (Arc::clone(&world), std::sync::Mutex::new(0));
+    // Somebody pushes between our fetch and our push, once.
+    let judge = move |template: &Value| {
+        let mut judged = judged.lock().unwrap();
+        *judged += 1;
+        if *judged == 1 {
+            again.server.commit("main", &[("README.md", "meanwhile")]);
+        }
+        rejected(template)
+    };
+    let restored = client
+        .repository
+        .restore(world.request(), judge)
+        .await
+        .unwrap();
+    assert!(matches!(restored, Restored::Committed(_)));
+    assert_eq!(world.server.file("main", "README.md"), "meanwhile");
+    assert_eq!(world.server.file("main", FILE), app("app:1"));
+}
+
+#[tokio::test]
+async fn a_protected_branch_refuses_by_name() {
+    let world = World::new();
+    world.server.protect();
+    let error = restore(&world.server.client(), world.request())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, RestoreError::PushRefused(_)), "{error:?}");
+    assert_eq!(world.server.tip("main"), Some(world.bad));
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_parsed_is_an_error_that_names_it() {
+    let world = World::new();
+    world.server.commit("main", &[(FILE, "a: [\n")]);
+    let error = restore(&world.server.client(), world.request())
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains(FILE), "{error}");
+}

@@ -1,0 +1,234 @@
+//! A git server in a folder, and clients of it, for the tests of this module.
+#![expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use gix::objs::tree::EntryKind;
+use jiff::Timestamp;
+use tempfile::TempDir;
+
+use super::{
+    commit::{Commit, CommitId, Person, Signature},
+    remote::{Credentials, Protocol, Remote},
+    repository::{Git, Repository},
+    store,
+    transport::{Transport, TransportSettings},
+};
+
+/// A bare repository that clients reach as `file://…`.
+pub(super) struct Server {
+    folder: TempDir,
+    clock: AtomicI64,
+}
+
+/// A client with a cache of its own.
+pub(super) struct Client {
+    pub(super) cache: TempDir,
+    pub(super) repository: Repository,
+}
+
+pub(super) fn file_settings() -> TransportSettings {
+    TransportSettings {
+        protocols: vec![Protocol::File],
+        ..TransportSettings::default()
+    }
+}
+
+pub(super) fn signature(name: &str, second: i64) -> Signature {
+    Signature {
+        person: Person {
+            name: name.into(),
+            email: format!("{}@example.com", name.to_lowercase()),
+        },
+        at: Timestamp::from_second(second).unwrap(),
+    }
+}
+
+/// Writes a script through another process: what this one has open for writing, it can't run
+/// while another thread forks.
+pub(super) fn write_script(path: &Path, text: &str) {
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+// === impl Server ===
+
+impl Server {
+    pub(super) fn new() -> Self {
+        let server = Self {
+            folder: tempfile::tempdir().unwrap(),
+            clock: AtomicI64::new(1_800_000_000),
+        };
+        server.git(&["init", "--quiet", "--bare", "--initial-branch=main"]);
+        server
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("file://{}", self.folder.path().display())
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(super) fn client(&self) -> Client {
+        let cache = tempfile::tempdir().unwrap();
+        let git = Git::new(Transport::new(file_settings()).unwrap(), cache.path());
+        let remote = Remote::new(&self.url(), Credentials::Anonymous).unwrap();
+        let repository = Arc::new(git).repository(remote);
+        Client { cache, repository }
+    }
+
+    /// Commits files to a branch, as a person would.
+    pub(super) fn commit(&self, branch: &str, files: &[(&str, &str)]) -> CommitId {
+        let entries: Vec<_> = files
+            .iter()
+            .map(|(path, text)| (*path, EntryKind::Blob, *text))
+            .collect();
+        self.commit_entries(branch, self.tip(branch), &entries)
+    }
+
+    pub(super) fn commit_entries(
+        &self,
+        branch: &str,
+        parent: Option<CommitId>,
+        entries: &[(&str, EntryKind, &str)],
+    ) -> CommitId {
+        let store = store::open(self.path()).unwrap();
+        let base = match parent {
+            Some(parent) => store::tree_of(&store, parent).unwrap(),
+            None => store.empty_tree(),
+        };
+        let mut editor = base.edit().unwrap();
+        for (path, kind, text) in entries {
+            let id = match (kind, parent) {
+                (EntryKind::Commit, Some(parent)) => parent,
+                _ => store.write_blob(text).unwrap().detach(),
+            };
+            editor.upsert(*path, *kind, id).unwrap();
+        }
+        let tree = editor.write().unwrap().detach();
+        let second = self.clock.fetch_add(60, Ordering::Relaxed);
+        let ada = signature("Ada", second);
+        let id = store::write_commit(&store, tree, parent, &format!("At {second}\n"), &ada, &ada);
+        let id = id.unwrap();
+        self.set(branch, id);
+        id
+    }
+
+    /// Deletes a file on a branch.
+    pub(super) fn delete_file(&self, branch: &str, path: &str) -> CommitId {
+        let store = store::open(self.path()).unwrap();
+        let parent = self.tip(branch).unwrap();
+        let base = store::tree_of(&store, parent).unwrap();
+        let tree = base
+            .edit()
+            .unwrap()
+            .remove(path)
+            .unwrap()
+            .write()
+            .unwrap()
+            .detach();
+        let ada = signature("Ada", self.clock.fetch_add(60, Ordering::Relaxed));
+        let id = store::write_commit(&store, tree, Some(parent), "Delete\n", &ada, &ada).unwrap();
+        self.set(branch, id);
+        id
+    }
+
+    /// Moves a branch, by force.
+    pub(super) fn set(&self, branch: &str, id: CommitId) {
+        self.git(&[
+            "update-ref",
+            &format!("refs/heads/{branch}"),
+            &id.to_string(),
+        ]);
+    }
+
+    pub(super) fn delete_branch(&self, branch: &str) {
+        self.git(&["update-ref", "-d", &format!("refs/heads/{branch}")]);
+    }
+
+    /// Lets every push be refused, as a protected branch does.
+    pub(super) fn protect(&self) {
+        let hook = self.path().join("hooks/pre-receive");
+        std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+        write_script(&hook, "#!/bin/sh\necho 'main is protected' >&2\nexit 1\n");
+    }
+
+    pub(super) fn tip(&self, branch: &str) -> Option<CommitId> {
+        let out = self.git_output(&[
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            &format!("refs/heads/{branch}"),
+        ]);
+        out.trim().parse().ok()
+    }
+
+    pub(super) fn show(&self, branch: &str) -> Commit {
+        let store = store::open(self.path()).unwrap();
+        store::commit(&store, self.tip(branch).unwrap()).unwrap()
+    }
+
+    pub(super) fn file(&self, branch: &str, path: &str) -> String {
+        self.git(&["show", &format!("refs/heads/{branch}:{path}")])
+    }
+
+    /// Runs git on the server, and answers with what it says.
+    pub(super) fn git(&self, args: &[&str]) -> String {
+        let output = self.command(args).output().unwrap();
+        assert!(
+            output.status.success(),
+            "git {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn git_output(&self, args: &[&str]) -> String {
+        String::from_utf8(self.command(args).output().unwrap().stdout).unwrap()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("git");
+        command
+            .args(args)
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("GIT_DIR", self.path())
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1");
+        command
+    }
+}
+
+// === impl Client ===
+
+impl Client {
+    /// The clone's folder.
+    pub(super) fn clone_dir(&self) -> PathBuf {
+        let mut folders = std::fs::read_dir(self.cache.path()).unwrap();
+        let folder = folders.next().unwrap().unwrap().path();
+        assert!(folders.next().is_none(), "one URL has one clone");
+        folder
+    }
+}

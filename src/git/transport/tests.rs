@@ -1,0 +1,239 @@
+#![expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
+
+use std::{io::Write as _, net::TcpListener, process, thread, time::Instant};
+
+use super::*;
+use crate::git::testing::write_script;
+
+/// A program in the place of git that writes down what it was given.
+struct Fake {
+    folder: TempDir,
+    transport: Transport,
+}
+
+impl Fake {
+    fn new(script: &str, deadline: Duration) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("git");
+        let out = folder.path().display();
+        write_script(&program, &format!("#!/bin/sh\nout='{out}'\n{script}\n"));
+        let settings = TransportSettings {
+            program,
+            deadline,
+            proxy: Some(Secret::new("http://proxy:proxypass@proxy.example.com")),
+            ..TransportSettings::default()
+        };
+        Self {
+            folder,
+            transport: Transport::new(settings).unwrap(),
+        }
+    }
+
+    async fn fetch(&self, credentials: Credentials) -> Result<(), TransportError> {
+        let remote = Remote::new("https://git.example.com/a.git", credentials)
+            .unwrap()
+            .with_ca(b"PEM".to_vec());
+        self.transport
+            .fetch(Path::new("/nowhere"), &remote, "refs/heads/main")
+            .await
+    }
+
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.folder.path().join(file)).unwrap()
+    }
+}
+
+fn basic() -> Credentials {
+    Credentials::Basic {
+        username: "bob".into(),
+        password: Secret::new("hunter2"),
+    }
+}
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+#[tokio::test]
+async fn git_sees_nothing_of_our_environment() {
+    let fake = Fake::new(
+        r#"env > "$out/env"; cat "$GIT_CONFIG_VALUE_7" > "$out/ca""#,
+        MINUTE,
+    );
+    fake.fetch(basic()).await.unwrap();
+
+    let env = fake.read("env");
+    // A shell adds these by itself.
+    let ours = [
+        "GIT_",
+        "TIDEGATE_GIT_",
+        "PATH=",
+        "HOME=",
+        "TMPDIR=",
+        "LC_ALL=C",
+        "https_proxy=",
+        "PWD=",
+        "OLDPWD=",
+        "SHLVL=",
+        "_=",
+    ];
+    for line in env.lines() {
+        assert!(ours.iter().any(|name| line.starts_with(name)), "{line}");
+    }
+    let home = std::env::var("HOME").unwrap_or_default();
+    assert!(!env.lines().any(|line| line == format!("HOME={home}")));
+    for line in [
+        "GIT_CONFIG_NOSYSTEM=1",
+        "GIT_CONFIG_GLOBAL=/dev/null",
+        "GIT_TERMINAL_PROMPT=0",
+        "GIT_ALLOW_PROTOCOL=https",
+        "GIT_CONFIG_KEY_7=http.sslCAInfo",
+    ] {
+        assert!(env.lines().any(|there| there == line), "{line} in {env}");
+    }
+    assert_eq!(fake.read("ca"), "PEM");
+}
+
+#[tokio::test]
+async fn a_password_is_told_by_askpass_and_never_in_the_arguments() {
+    let script = r#"echo "$@" > "$out/args"
+"$GIT_ASKPASS" "Username for 'https://x': " > "$out/user"
+"$GIT_ASKPASS" "Password for 'https://bob@x': " > "$out/password""#;
+    let fake = Fake::new(script, MINUTE);
+    fake.fetch(basic()).await.unwrap();
+    assert_eq!(fake.read("user"), "bob\n");
+    assert_eq!(fake.read("password"), "hunter2\n");
+    assert!(!fake.read("args").contains("hunter2"));
+}
+
+#[tokio::test]
+async fn a_bearer_token_is_a_header_and_never_in_the_arguments() {
+    let fake = Fake::new(r#"echo "$@" > "$out/args"; env > "$out/env""#, MINUTE);
+    fake.fetch(Credentials::Bearer(Secret::new("hunter2")))
+        .await
+        .unwrap();
+    assert!(
+        fake.read("env")
+            .contains("=Authorization: Bearer hunter2\n")
+    );
+    assert!(!fake.read("args").contains("hunter2"));
+}
+
+#[tokio::test]
+async fn no_credential_is_in_an_error() {
+    let script = r#"env >&2
+echo "fatal: https://bob:other@x Ym9iOmh1bnRlcjI=" >&2
+exit 128"#;
+    for credentials in [basic(), Credentials::Bearer(Secret::new("hunter2"))] {
+        let is_basic = matches!(credentials, Credentials::Basic { .. });
+        let fake = Fake::new(script, MINUTE);
+        let error = fake.fetch(credentials).await.unwrap_err();
+        let shown = format!("{error} {error:?} {:?}", fake.transport);
+        for secret in ["hunter2", "other@", "proxypass"] {
+            assert!(!shown.contains(secret), "{secret} in {shown}");
+        }
+        assert!(!is_basic || !shown.contains("Ym9iOmh1bnRlcjI="), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn at_the_deadline_the_whole_group_is_killed() {
+    let script = r#"sleep 600 & echo $! > "$out/pid.new"; mv "$out/pid.new" "$out/pid"; wait"#;
+    let fake = Fake::new(script, Duration::from_secs(1));
+    let error = fake.fetch(basic()).await.unwrap_err();
+    assert!(matches!(error, TransportError::Deadline { .. }), "{error}");
+
+    let stat = format!("/proc/{}/stat", fake.read("pid").trim());
+    let asked = Instant::now();
+    // Gone, or dead and not yet waited for by its new parent.
+    while fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+        assert!(asked.elapsed() < MINUTE, "the child lives on");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn endless_output_is_read_and_cut() {
+    let script =
+        "i=0; while [ $i -lt 3000 ]; do printf '%0100d\\n' 7 >&2; i=$((i+1)); done; exit 1";
+    let fake = Fake::new(script, MINUTE);
+    let error = fake.fetch(basic()).await.unwrap_err().to_string();
+    assert!(error.len() < 2 * OUTPUT_CAP_BYTES);
+}
+
+#[tokio::test]
+async fn only_allowed_protocols_are_used() {
+    let transport = Transport::new(TransportSettings::default()).unwrap();
+    let remote = Remote::new("file:///etc", Credentials::Anonymous).unwrap();
+    let error = transport
+        .fetch(Path::new("/nowhere"), &remote, "refs/heads/main")
+        .await
+        .unwrap_err();
+    assert!(matches!(error, TransportError::ProtocolRefused { .. }));
+}
+
+/// Asks the real git for a repository on a port of this machine.
+async fn fetch_from_port(port: u16) -> TransportError {
+    let transport = Transport::new(TransportSettings::default()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    transport
+        .local(folder.path(), &["init", "--quiet", "--bare"])
+        .await
+        .unwrap();
+    let url = format!("https://127.0.0.1:{port}/a.git");
+    let remote = Remote::new(&url, Credentials::Anonymous).unwrap();
+    transport
+        .fetch(folder.path(), &remote, "refs/heads/main")
+        .await
+        .unwrap_err()
+}
+
+#[tokio::test]
+async fn a_closed_port_is_unreachable() {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let error = fetch_from_port(port).await;
+    assert!(
+        matches!(error, TransportError::Unreachable { .. }),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_a_tls_failure() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let _ = stream.and_then(|mut stream| stream.write_all(b"HTTP/1.1 400 no\r\n\r\n"));
+        }
+    });
+    let error = fetch_from_port(port).await;
+    assert!(matches!(error, TransportError::Tls { .. }), "{error}");
+}
+
+/// Runs another test of this binary where everything of git's is hostile.
+#[test]
+fn a_hostile_configuration_changes_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let hostile = "[protocol]\n\tallow = never\n[url \"file:///nowhere/\"]\n\tinsteadOf = file://\n\
+                   [core]\n\tsshCommand = false\n[fetch]\n\tprune = true\n[broken";
+    fs::write(home.path().join(".gitconfig"), hostile).unwrap();
+    let output = process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "git::repository::tests::a_branch_is_fetched_with_its_history",
+        ])
+        .env("HOME", home.path())
+        .env("GIT_DIR", "/nowhere")
+        .env("GIT_ALLOW_PROTOCOL", "none")
+        .env("GIT_CONFIG_PARAMETERS", "'protocol.allow'='never'")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+}
