@@ -7,11 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use tidegate::cli::crds::definitions;
 
 /// Calls `look` for a schema and everything in it, each with its path.
-fn walk<'a>(
-    path: &str,
-    schema: &'a JSONSchemaProps,
-    look: &mut impl FnMut(&str, &'a JSONSchemaProps),
-) {
+fn walk(path: &str, schema: &JSONSchemaProps, look: &mut impl FnMut(&str, &JSONSchemaProps)) {
     look(path, schema);
     for (name, field) in schema.properties.iter().flatten() {
         walk(&format!("{path}.{name}"), field, look);
