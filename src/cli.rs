@@ -77,7 +77,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 fn try_parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let mut command = Cli::command();
-    if arguments.first().is_some_and(|first| is_plugin(first)) {
+    if arguments.first().is_some_and(is_plugin) {
         command = command.bin_name("kubectl tidegate");
     }
     let matches = command.try_get_matches_from(arguments)?;
@@ -86,9 +86,7 @@ fn try_parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
 
 /// Whether kubectl has started the program: it finds its plugins by their names.
 fn is_plugin(program: &OsString) -> bool {
-    Path::new(program)
-        .file_stem()
-        .is_some_and(|name| name == PLUGIN)
+    Path::new(program).file_stem().is_some_and(|name| name == PLUGIN)
 }
 
 #[cfg(test)]
@@ -128,12 +126,7 @@ mod tests {
         for command in Cli::command().get_subcommands() {
             assert!(command.get_about().is_some(), "{}", command.get_name());
             for argument in command.get_arguments() {
-                assert!(
-                    argument.get_help().is_some(),
-                    "{} {}",
-                    command.get_name(),
-                    argument.get_id()
-                );
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
             }
         }
     }

@@ -24,25 +24,17 @@ impl Target {
     /// A client for the cluster, and the namespace.
     pub async fn connect(&self) -> anyhow::Result<(Client, String)> {
         let config = self.config().await?;
-        let namespace = self
-            .namespace
-            .clone()
-            .unwrap_or_else(|| config.default_namespace.clone());
+        let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).context("the kubeconfig cannot be used")?;
         Ok((client, namespace))
     }
 
     async fn config(&self) -> anyhow::Result<Config> {
         let Some(context) = &self.context else {
-            return Config::infer()
-                .await
-                .context("no cluster is configured: set KUBECONFIG");
+            return Config::infer().await.context("no cluster is configured: set KUBECONFIG");
         };
         let kubeconfig = Kubeconfig::read().context("the kubeconfig cannot be read")?;
-        let options = KubeConfigOptions {
-            context: Some(context.clone()),
-            ..KubeConfigOptions::default()
-        };
+        let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
         Config::from_custom_kubeconfig(kubeconfig, &options)
             .await
             .with_context(|| format!("the context `{context}` cannot be used"))
@@ -52,9 +44,7 @@ impl Target {
 /// What the API server said, without the wrapping: its messages are sentences already.
 pub fn answer(error: kube::Error) -> anyhow::Error {
     match error {
-        kube::Error::Api(status) if !status.message.is_empty() => {
-            anyhow::Error::msg(status.message)
-        }
+        kube::Error::Api(status) if !status.message.is_empty() => anyhow::Error::msg(status.message),
         other => other.into(),
     }
 }

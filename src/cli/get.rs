@@ -14,9 +14,7 @@ use super::{
 use crate::clock;
 
 /// The heads of the table's columns.
-const HEADS: [&str; 7] = [
-    "ROLLOUT", "PHASE", "STEP", "WEIGHT", "REVISION", "SINCE", "MESSAGE",
-];
+const HEADS: [&str; 7] = ["ROLLOUT", "PHASE", "STEP", "WEIGHT", "REVISION", "SINCE", "MESSAGE"];
 
 /// Which Rollouts are shown, and how.
 #[derive(Args, Debug)]
@@ -62,29 +60,17 @@ pub(super) async fn run(args: &GetArgs) -> anyhow::Result<()> {
 /// The Rollouts that were asked for; exactly one where a name was given.
 async fn fetch(args: &GetArgs) -> anyhow::Result<Vec<Rollout>> {
     let (client, namespace) = args.target.connect().await?;
-    let api: Api<Rollout> = if args.all_namespaces {
-        Api::all(client)
-    } else {
-        Api::namespaced(client, &namespace)
-    };
+    let api: Api<Rollout> = if args.all_namespaces { Api::all(client) } else { Api::namespaced(client, &namespace) };
     match &args.name {
         Some(name) => Ok(vec![api.get(name).await.map_err(answer)?]),
-        None => Ok(api
-            .list(&ListParams::default())
-            .await
-            .map_err(answer)?
-            .items),
+        None => Ok(api.list(&ListParams::default()).await.map_err(answer)?.items),
     }
 }
 
 /// The Rollouts as lines with aligned columns.
 fn table(rollouts: &[Rollout], with_namespace: bool, now: Timestamp) -> String {
     let rows: Vec<[String; HEADS.len()]> = std::iter::once(HEADS.map(str::to_owned))
-        .chain(
-            rollouts
-                .iter()
-                .map(|rollout| row(rollout, with_namespace, now)),
-        )
+        .chain(rollouts.iter().map(|rollout| row(rollout, with_namespace, now)))
         .collect();
     let mut widths = [0; HEADS.len()];
     for row in &rows {
@@ -95,9 +81,7 @@ fn table(rollouts: &[Rollout], with_namespace: bool, now: Timestamp) -> String {
     let mut text = String::new();
     for row in &rows {
         let cells = row.iter().zip(widths);
-        let line: Vec<String> = cells
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
+        let line: Vec<String> = cells.map(|(cell, width)| format!("{cell:width$}")).collect();
         text.push_str(line.join("   ").trim_end());
         text.push('\n');
     }
@@ -120,9 +104,7 @@ fn row(rollout: &Rollout, with_namespace: bool, now: Timestamp) -> [String; HEAD
         status.step.clone().unwrap_or_else(dash),
         status.weight.clone().unwrap_or_else(dash),
         status.revision.clone().unwrap_or_else(dash),
-        status
-            .since
-            .map_or_else(dash, |since| age::since(since, now)),
+        status.since.map_or_else(dash, |since| age::since(since, now)),
         status.message.clone(),
     ]
 }
@@ -155,10 +137,7 @@ mod tests {
             "phase": "Progressing", "step": "2/3", "weight": "10%", "revision": "4f1c2d",
             "since": "2026-11-25T10:00:00Z", "message": "gates pass, 2m left",
         });
-        let rollouts = [
-            rollout("checkout", &busy),
-            rollout("cart", &serde_json::Value::Null),
-        ];
+        let rollouts = [rollout("checkout", &busy), rollout("cart", &serde_json::Value::Null)];
         let now = "2026-11-25T10:03:00Z".parse().unwrap();
         insta::assert_snapshot!(table(&rollouts, true, now), @r"
         ROLLOUT         PHASE         STEP   WEIGHT   REVISION   SINCE   MESSAGE

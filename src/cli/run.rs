@@ -33,12 +33,7 @@ pub struct RunArgs {
     #[arg(long, env = "TIDEGATE_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
     /// The folder in which repositories are kept between fetches
-    #[arg(
-        long,
-        env = "TIDEGATE_GIT_CACHE",
-        value_name = "DIR",
-        default_value = "/var/cache/tidegate/git"
-    )]
+    #[arg(long, env = "TIDEGATE_GIT_CACHE", value_name = "DIR", default_value = "/var/cache/tidegate/git")]
     pub git_cache: PathBuf,
     /// The name of the Lease by which one of several replicas leads
     #[arg(long, env = "TIDEGATE_LEASE_NAME", default_value = "tidegate")]
@@ -69,10 +64,7 @@ fn cluster_name(text: &str) -> Result<String, String> {
     if starts_well && text.len() <= 63 && text.chars().all(allowed) {
         Ok(text.to_owned())
     } else {
-        Err(
-            "write at most 63 letters, digits, `-`, `_` and `.`, beginning with a letter or digit"
-                .to_owned(),
-        )
+        Err("write at most 63 letters, digits, `-`, `_` and `.`, beginning with a letter or digit".to_owned())
     }
 }
 

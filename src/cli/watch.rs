@@ -8,7 +8,7 @@ use std::{
     pin::pin,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
 use futures::{Stream, StreamExt as _};
 use kube::{
@@ -41,25 +41,21 @@ pub(super) async fn run(args: &WatchArgs) -> anyhow::Result<()> {
     let api: Api<Rollout> = Api::namespaced(client, &namespace);
     // A wrong name or a missing right is said at once; a watch would wait for it.
     api.get(&args.name).await.map_err(answer)?;
-    let changes = pin!(changes(api, &args.name));
+    let mut changes = pin!(changes(api, &args.name));
     if args.plain || !io::stdout().is_terminal() {
-        plain::follow(changes, &mut io::stdout()).await
+        plain::follow(&mut changes, &mut io::stdout()).await
     } else {
-        screen::follow(changes).await
+        screen::follow(&mut changes).await
     }
 }
 
 /// The Rollout at each change; `None` where it is gone. A watch that breaks is taken up again.
 fn changes(api: Api<Rollout>, name: &str) -> impl Stream<Item = Option<Rollout>> + use<> {
-    watcher::watch_object(api, name)
-        .default_backoff()
-        .filter_map(|change| std::future::ready(change.ok()))
+    watcher::watch_object(api, name).default_backoff().filter_map(|change| std::future::ready(change.ok()))
 }
 
-/// The next Rollout to show.
-fn shown(change: Option<Option<Rollout>>) -> anyhow::Result<Rollout> {
-    match change.context("the watch has ended")? {
-        Some(rollout) => Ok(rollout),
-        None => bail!("the Rollout is gone"),
-    }
+/// The Rollout at its next change; an error where it is gone.
+async fn next(changes: &mut (impl Stream<Item = Option<Rollout>> + Unpin)) -> anyhow::Result<Rollout> {
+    let change = changes.next().await.flatten();
+    change.context("the Rollout is gone")
 }

@@ -1,37 +1,32 @@
 //! A line for each change, for logs and pipes.
 
-use std::{io::Write, pin::Pin};
+use std::io::Write;
 
-use futures::{Stream, StreamExt as _};
+use futures::Stream;
 use jiff::Timestamp;
 use tidegate_api::{
     Rollout,
     status::{GateStatus, RolloutStatus},
 };
 
-use super::{shown, story::value};
+use super::{next, story::value};
 use crate::{cli::age, clock};
 
 /// Writes what changes until the Rollout is gone.
 pub(super) async fn follow(
-    mut changes: Pin<&mut impl Stream<Item = Option<Rollout>>>,
+    changes: &mut (impl Stream<Item = Option<Rollout>> + Unpin),
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     let began = clock::now();
     let mut before = RolloutStatus::default();
     loop {
-        let status = shown(changes.next().await)?.status.unwrap_or_default();
+        let status = next(changes).await?.status.unwrap_or_default();
         write_lines(out, &lines(&before, &status), began, clock::now())?;
         before = status;
     }
 }
 
-fn write_lines(
-    out: &mut impl Write,
-    lines: &[String],
-    began: Timestamp,
-    now: Timestamp,
-) -> std::io::Result<()> {
+fn write_lines(out: &mut impl Write, lines: &[String], began: Timestamp, now: Timestamp) -> std::io::Result<()> {
     for line in lines {
         writeln!(out, "+{:<7} {line}", age::since(began, now))?;
     }
@@ -48,9 +43,7 @@ fn lines(before: &RolloutStatus, after: &RolloutStatus) -> Vec<String> {
     lines.extend(gates(before, after));
     for condition in &after.conditions {
         let same = before.conditions.iter().any(|old| {
-            old.type_ == condition.type_
-                && old.status == condition.status
-                && old.reason == condition.reason
+            old.type_ == condition.type_ && old.status == condition.status && old.reason == condition.reason
         });
         if !same {
             lines.push(format!(
@@ -75,14 +68,8 @@ fn place(status: &RolloutStatus) -> String {
     let parts = [
         Some(format!("{:?}", status.phase)),
         status.step.as_ref().map(|step| format!("step {step}")),
-        status
-            .weight
-            .as_ref()
-            .map(|weight| format!("weight {weight}")),
-        status
-            .revision
-            .as_ref()
-            .map(|revision| format!("revision {revision}")),
+        status.weight.as_ref().map(|weight| format!("weight {weight}")),
+        status.revision.as_ref().map(|revision| format!("revision {revision}")),
         Some(status.message.clone()).filter(|message| !message.is_empty()),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
@@ -91,32 +78,18 @@ fn place(status: &RolloutStatus) -> String {
 /// A line for each gate whose verdict is another.
 fn gates(before: &RolloutStatus, after: &RolloutStatus) -> Vec<String> {
     let of = |status: &RolloutStatus| -> Vec<GateStatus> {
-        status
-            .attempt
-            .iter()
-            .flat_map(|attempt| attempt.gates.clone())
-            .collect()
+        status.attempt.iter().flat_map(|attempt| attempt.gates.clone()).collect()
     };
     let old = of(before);
     of(after)
         .iter()
         .filter(|gate| {
-            let verdict = old
-                .iter()
-                .find(|old| old.name == gate.name)
-                .map(|old| old.verdict);
+            let verdict = old.iter().find(|old| old.name == gate.name).map(|old| old.verdict);
             verdict.unwrap_or_default() != gate.verdict
         })
         .map(|gate| {
-            let value = gate
-                .value
-                .map_or_else(String::new, |v| format!(" ({})", value(v)));
-            format!(
-                "gate {}: {:?}{value} {}",
-                gate.name, gate.verdict, gate.message
-            )
-            .trim_end()
-            .to_owned()
+            let value = gate.value.map_or_else(String::new, |v| format!(" ({})", value(v)));
+            format!("gate {}: {:?}{value} {}", gate.name, gate.verdict, gate.message).trim_end().to_owned()
         })
         .collect()
 }

@@ -2,9 +2,9 @@
 //!
 //! Owns the terminal and the keys; what is on the screen is [`story`](super::story)'s.
 
-use std::{pin::Pin, thread, time::Duration};
+use std::{thread, time::Duration};
 
-use futures::{Stream, StreamExt as _};
+use futures::Stream;
 use ratatui::{
     DefaultTerminal,
     crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
@@ -13,7 +13,7 @@ use ratatui::{
 use tidegate_api::Rollout;
 use tokio::sync::mpsc;
 
-use super::{shown, story};
+use super::{next, story};
 use crate::clock;
 
 /// How often times are shown anew while nothing changes.
@@ -28,17 +28,15 @@ enum Key {
 }
 
 /// Shows the Rollout until `q` is pressed or it is gone.
-pub(super) async fn follow(
-    mut changes: Pin<&mut impl Stream<Item = Option<Rollout>>>,
-) -> anyhow::Result<()> {
-    let mut rollout = shown(changes.next().await)?;
+pub(super) async fn follow(changes: &mut (impl Stream<Item = Option<Rollout>> + Unpin)) -> anyhow::Result<()> {
+    let mut rollout = next(changes).await?;
     let mut terminal = Screen::open()?;
     let mut keys = keys();
     let mut refresh = tokio::time::interval(REFRESH);
     loop {
         terminal.draw(&rollout)?;
         tokio::select! {
-            change = changes.next() => rollout = shown(change)?,
+            change = next(changes) => rollout = change?,
             key = keys.recv() => match key {
                 Some(Key::Redraw) => {}
                 Some(Key::Quit) | None => return Ok(()),
@@ -90,16 +88,12 @@ fn keys() -> mpsc::Receiver<Key> {
 
 fn key(event: &Event) -> Key {
     match event {
-        Event::Key(KeyEvent {
-            kind: KeyEventKind::Press,
-            code: KeyCode::Char('q') | KeyCode::Esc,
-            ..
-        }) => Key::Quit,
-        Event::Key(KeyEvent {
-            code: KeyCode::Char('c'),
-            modifiers,
-            ..
-        }) if modifiers.contains(KeyModifiers::CONTROL) => Key::Quit,
+        Event::Key(KeyEvent { kind: KeyEventKind::Press, code: KeyCode::Char('q') | KeyCode::Esc, .. }) => Key::Quit,
+        Event::Key(KeyEvent { code: KeyCode::Char('c'), modifiers, .. })
+            if modifiers.contains(KeyModifiers::CONTROL) =>
+        {
+            Key::Quit
+        }
         Event::Key(_)
         | Event::Resize(..)
         | Event::FocusGained
