@@ -1,4 +1,51 @@
-//! Tidegate.
+//! Tidegate: progressive delivery for Kubernetes that keeps git true.
+//!
+//! # The map
+//!
+//! A commit to a config repo comes in on the left, and its outcome goes back there:
+//!
+//! ```text
+//!  git ──fetch──▶ sync ──apply──▶ cluster
+//!   ▲                                │ watches
+//!   │        observe ◀───────────────┘        ◀── metrics (readings)
+//!   │           │
+//!   │        decide        tidegate-engine: pure; all the judgement is there
+//!   │           │
+//!   │        execute ──▶ traffic (Services, routes), workloads, status
+//!   │           │
+//!   └─outcomes──┘          queued: git being down never delays traffic
+//! ```
+//!
+//! | where | what it owns |
+//! |---|---|
+//! | `crates/api` ([`tidegate_api`]) | what people write and read: custom resources, records, names |
+//! | `crates/engine` ([`tidegate_engine`]) | every decision, as pure functions: no IO, no async, no clock |
+//! | [`git`] | the git program and its objects: fetch, records of outcomes, restore commits |
+//! | [`sync`] | git → cluster: read a commit, plan, apply, prune |
+//! | [`metrics`] | Prometheus: queries, readings, samplers |
+//! | `kubernetes` | clients, caches, and the small structs in them |
+//! | `traffic` | one file per router |
+//! | [`controller`] | watches, observe, decide, execute, leadership |
+//! | `server` | health and metrics over HTTP |
+//! | [`cli`] | one file per command |
+//! | [`telemetry`] | logging |
+//! | [`clock`] | the only place that asks what time it is |
+//!
+//! # The arrows
+//!
+//! `api ← engine ← everything here`, and inside this crate
+//! `kubernetes ← git, metrics, traffic, sync ← controller ← cli`: a module knows what stands to its left and
+//! nothing to its right. `git`, `metrics` and `traffic` do not know each other. The choice of what
+//! happens next is made in the engine alone; what is here gathers what it needs and does what it
+//! says.
 
-pub mod metrics;
+pub mod cli;
+pub mod clock;
+pub mod controller;
 pub mod git;
+mod kubernetes;
+pub mod metrics;
+mod server;
+pub mod sync;
+pub mod telemetry;
+mod traffic;

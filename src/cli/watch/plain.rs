@@ -1,0 +1,139 @@
+//! A line for each change, for logs and pipes.
+
+use std::io::Write;
+
+use futures::Stream;
+use jiff::Timestamp;
+use tidegate_api::{
+    Rollout,
+    status::{GateStatus, RolloutStatus},
+};
+
+use super::{next, story::value};
+use crate::{cli::age, clock};
+
+/// Writes what changes until the Rollout is gone.
+pub(super) async fn follow(
+    changes: &mut (impl Stream<Item = Option<Rollout>> + Unpin),
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let began = clock::now();
+    let mut before = RolloutStatus::default();
+    loop {
+        let status = next(changes).await?.status.unwrap_or_default();
+        write_lines(out, &lines(&before, &status), began, clock::now())?;
+        before = status;
+    }
+}
+
+fn write_lines(out: &mut impl Write, lines: &[String], began: Timestamp, now: Timestamp) -> std::io::Result<()> {
+    for line in lines {
+        writeln!(out, "+{:<7} {line}", age::since(began, now))?;
+    }
+    out.flush()
+}
+
+/// What `after` says that `before` did not.
+fn lines(before: &RolloutStatus, after: &RolloutStatus) -> Vec<String> {
+    let mut lines = Vec::new();
+    let (old, new) = (place(before), place(after));
+    if old != new {
+        lines.push(new);
+    }
+    lines.extend(gates(before, after));
+    for condition in &after.conditions {
+        let same = before.conditions.iter().any(|old| {
+            old.type_ == condition.type_ && old.status == condition.status && old.reason == condition.reason
+        });
+        if !same {
+            lines.push(format!(
+                "condition {} is {:?}: {} {}",
+                condition.type_, condition.status, condition.reason, condition.message
+            ));
+        }
+    }
+    if let Some(last) = after.last_outcome.as_ref()
+        && before.last_outcome.as_ref() != Some(last)
+    {
+        lines.push(format!(
+            "attempt {} ended {:?} ({:?}): {}",
+            last.attempt, last.ending.outcome, last.ending.reason, last.ending.message
+        ));
+    }
+    lines
+}
+
+/// Where a Rollout is, without what changes by the second.
+fn place(status: &RolloutStatus) -> String {
+    let parts = [
+        Some(format!("{:?}", status.phase)),
+        status.step.as_ref().map(|step| format!("step {step}")),
+        status.weight.as_ref().map(|weight| format!("weight {weight}")),
+        status.revision.as_ref().map(|revision| format!("revision {revision}")),
+        Some(status.message.clone()).filter(|message| !message.is_empty()),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
+}
+
+/// A line for each gate whose verdict is another.
+fn gates(before: &RolloutStatus, after: &RolloutStatus) -> Vec<String> {
+    let of = |status: &RolloutStatus| -> Vec<GateStatus> {
+        status.attempt.iter().flat_map(|attempt| attempt.gates.clone()).collect()
+    };
+    let old = of(before);
+    of(after)
+        .iter()
+        .filter(|gate| {
+            let verdict = old.iter().find(|old| old.name == gate.name).map(|old| old.verdict);
+            verdict.unwrap_or_default() != gate.verdict
+        })
+        .map(|gate| {
+            let value = gate.value.map_or_else(String::new, |v| format!(" ({})", value(v)));
+            format!("gate {}: {:?}{value} {}", gate.name, gate.verdict, gate.message).trim_end().to_owned()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+    use crate::cli::watch::story::tests::at_step_two;
+
+    #[test]
+    fn only_what_changed_is_written() {
+        let before = at_step_two().status.unwrap();
+        let mut after = before.clone();
+        assert!(lines(&before, &after).is_empty());
+
+        after.weight = Some("50%".to_owned());
+        let attempt = after.attempt.as_mut().unwrap();
+        attempt.gates[0].value = Some(0.5);
+        attempt.gates[0].verdict = tidegate_api::status::Verdict::Breach;
+        insta::assert_snapshot!(lines(&before, &after).join("\n"), @r"
+        Progressing  step 2/3  weight 50%  revision 4f1c2d  2m of step 2 left
+        gate errors: Breach (0.5)
+        ");
+    }
+
+    #[test]
+    fn what_stands_there_at_first_is_written_once() {
+        let status = at_step_two().status.unwrap();
+        let lines = lines(&RolloutStatus::default(), &status);
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        Progressing  step 2/3  weight 10%  revision 4f1c2d  2m of step 2 left
+        gate errors: Pass (0.002)
+        condition Ready is False: Progressing attempt 4 runs
+        attempt 3 ended RolledBack (GateBreached): errors was 0.2, above 0.01
+        ");
+    }
+
+    #[test]
+    fn a_line_begins_with_the_time_since_the_watch_began() {
+        let began: Timestamp = "2026-11-25T10:00:00Z".parse().unwrap();
+        let now = "2026-11-25T10:03:05Z".parse().unwrap();
+        let mut out = Vec::new();
+        write_lines(&mut out, &["Stable".to_owned()], began, now).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "+3m5s    Stable\n");
+    }
+}

@@ -1,0 +1,356 @@
+//! What there is to say about a Rollout, as styled lines.
+//!
+//! Pure: the Rollout and the time in, text out.
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use ratatui::{
+    style::{Color, Style, Stylize as _},
+    text::{Line, Span, Text},
+};
+use tidegate_api::{
+    Rollout,
+    condition::ConditionStatus,
+    gate::Gate,
+    record::Outcome,
+    rollout::Step,
+    status::{Attempt, GateStatus, OutcomeSummary, Phase, RolloutStatus, Verdict},
+};
+
+use crate::cli::age;
+
+/// The width of the bar that shows the canary's share.
+const BAR: u32 = 40;
+
+/// All of it.
+pub(super) fn text(rollout: &Rollout, now: Timestamp) -> Text<'static> {
+    let status = rollout.status.clone().unwrap_or_default();
+    let mut lines = head(rollout, &status, now);
+    if let Some(attempt) = &status.attempt {
+        lines.push(bar(attempt.weight));
+        part(&mut lines, "Steps", steps(attempt, now));
+        part(&mut lines, "Gates", gates(attempt, now));
+    }
+    part(&mut lines, "Conditions", conditions(&status, now));
+    let last = status.last_outcome.iter().map(|last| outcome(last, now));
+    part(&mut lines, "Last outcome", last.collect());
+    let owed = status.pending_records.len();
+    if owed > 0 {
+        lines.push(Line::from(format!("Records still to be written to git: {owed}")).yellow());
+    }
+    lines.extend([Line::default(), Line::from("q leaves").dim()]);
+    Text::from(lines)
+}
+
+/// A number as it is shown: four significant digits at most.
+pub(super) fn value(value: f64) -> String {
+    let shown = if value != 0.0 && !(1e-3..1e6).contains(&value.abs()) {
+        format!("{value:.3e}")
+    } else {
+        format!("{value:.4}")
+    };
+    match shown.split_once('e') {
+        None if shown.contains('.') => shown.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        _ => shown,
+    }
+}
+
+fn part(lines: &mut Vec<Line<'static>>, title: &'static str, content: Vec<Line<'static>>) {
+    if !content.is_empty() {
+        lines.extend([Line::default(), Line::from(title).bold()]);
+        lines.extend(content);
+    }
+}
+
+fn head(rollout: &Rollout, status: &RolloutStatus, now: Timestamp) -> Vec<Line<'static>> {
+    let name = format!("{}/{}", rollout.namespace().unwrap_or_default(), rollout.name_any());
+    let mut spans = vec![
+        Span::from(name).bold(),
+        Span::from("   "),
+        Span::styled(format!("{:?}", status.phase), phase_style(status.phase)),
+    ];
+    let facts = [
+        status.step.as_ref().map(|step| format!("step {step}")),
+        status.weight.as_ref().map(|weight| format!("weight {weight}")),
+        status.revision.as_ref().map(|revision| format!("revision {revision}")),
+        status.since.map(|since| format!("for {}", age::since(since, now))),
+    ];
+    spans.extend(facts.into_iter().flatten().map(|fact| Span::from(format!("   {fact}"))));
+    let mut lines = vec![Line::from(spans)];
+    if !status.message.is_empty() {
+        lines.push(Line::from(status.message.clone()));
+    }
+    lines
+}
+
+/// The canary's share of traffic as a bar.
+fn bar(weight: f64) -> Line<'static> {
+    let filled = (0..BAR).filter(|cell| f64::from(*cell) * 100.0 < weight * f64::from(BAR)).count();
+    let empty = BAR as usize - filled;
+    Line::from(vec![
+        Span::from("canary ").dim(),
+        Span::from("█".repeat(filled)).cyan(),
+        Span::from("░".repeat(empty)).dim(),
+        Span::from(format!(" {}%", value(weight))),
+    ])
+}
+
+/// Every step of the plan: those that were entered with their times, the others as they are meant.
+fn steps(attempt: &Attempt, now: Timestamp) -> Vec<Line<'static>> {
+    let plan = &attempt.plan.steps;
+    let planned = plan.iter().enumerate().map(|(index, step)| step_line(attempt, index, Some(step), now));
+    // After the last step the canary is given everything: a step that the plan does not have.
+    let beyond = (plan.len()..attempt.steps.len()).map(|index| step_line(attempt, index, None, now));
+    planned.chain(beyond).collect()
+}
+
+fn step_line(attempt: &Attempt, index: usize, planned: Option<&Step>, now: Timestamp) -> Line<'static> {
+    let entered = attempt.steps.get(index);
+    let weight = entered.map(|step| step.weight).or(planned.map(|step| step.weight));
+    let is_current = attempt.step as usize == index + 1;
+    let (mark, style) = match entered {
+        Some(step) if step.passed_at.is_some() => ("✓", Style::new().fg(Color::Green)),
+        Some(_) if is_current => ("▶", Style::new().fg(Color::Cyan)),
+        Some(_) => ("✗", Style::new().fg(Color::Red)),
+        None => (" ", Style::new()),
+    };
+    let hold = planned.and_then(|step| step.hold).unwrap_or_default();
+    let facts = [
+        entered.map(|step| format!("entered {} ago", age::since(step.entered_at, now))),
+        entered.and_then(|step| match (step.confirmed_at, step.passed_at) {
+            (_, Some(passed)) => {
+                let stay = passed.duration_since(step.entered_at);
+                Some(format!("passed after {}", age::length(stay)))
+            }
+            (Some(confirmed), None) => {
+                let left = hold.as_signed() - now.duration_since(confirmed);
+                left.is_positive().then(|| format!("{} to stay", age::length(left)))
+            }
+            (None, None) => Some("weight not confirmed yet".to_owned()),
+        }),
+        match (entered.and_then(|step| step.approved_by.clone()), planned) {
+            (Some(by), _) => Some(format!("approved by {by}")),
+            (None, Some(step)) => step.approval.map(|_| "needs approval".to_owned()),
+            (None, None) => Some("everything to the canary".to_owned()),
+        },
+    ];
+    let facts: Vec<String> = facts.into_iter().flatten().collect();
+    let place = format!("{:>3} {:>7} {:>6}", index + 1, percent(weight), hold.to_string());
+    Line::from(vec![
+        Span::styled(format!("  {mark}"), style),
+        Span::from(place),
+        Span::from(format!("   {}", facts.join(", "))),
+    ])
+}
+
+fn percent(weight: Option<f64>) -> String {
+    weight.map_or_else(String::new, |weight| format!("{}%", value(weight)))
+}
+
+fn gates(attempt: &Attempt, now: Timestamp) -> Vec<Line<'static>> {
+    let unread = GateStatus::default();
+    attempt
+        .plan
+        .gates
+        .iter()
+        .map(|gate| {
+            let seen = attempt.gates.iter().find(|seen| seen.name == gate.name);
+            gate_line(gate, seen.unwrap_or(&unread), now)
+        })
+        .collect()
+}
+
+fn gate_line(gate: &Gate, seen: &GateStatus, now: Timestamp) -> Line<'static> {
+    let facts = [
+        seen.value.map(value),
+        Some(limits(gate)).filter(|limits| !limits.is_empty()),
+        Some(format!("{} readings", seen.samples)),
+        seen.at.map(|at| format!("{} ago", age::since(at, now))),
+        Some(seen.message.clone()).filter(|message| !message.is_empty()),
+    ];
+    let facts: Vec<String> = facts.into_iter().flatten().collect();
+    Line::from(vec![
+        Span::from(format!("  {:<20} ", gate.name)),
+        Span::styled(format!("{:<10}", format!("{:?}", seen.verdict)), verdict_style(seen.verdict)),
+        Span::from(facts.join(", ")),
+    ])
+}
+
+/// The range within which a gate's value is good.
+fn limits(gate: &Gate) -> String {
+    let (min, max) = match (&gate.threshold, &gate.breach_window) {
+        (Some(threshold), _) => (threshold.min, threshold.max),
+        (None, Some(window)) => (window.min, window.max),
+        (None, None) => (None, None),
+    };
+    let min = min.map(|min| format!("min {}", value(min)));
+    let max = max.map(|max| format!("max {}", value(max)));
+    min.into_iter().chain(max).collect::<Vec<_>>().join(" ")
+}
+
+fn conditions(status: &RolloutStatus, now: Timestamp) -> Vec<Line<'static>> {
+    let line = |condition: &tidegate_api::Condition| {
+        Line::from(format!(
+            "  {:<16} {:<8} {}   {}   {}",
+            condition.type_,
+            status_word(condition.status),
+            condition.reason,
+            age::since(condition.last_transition_time, now),
+            condition.message,
+        ))
+    };
+    status.conditions.iter().map(line).collect()
+}
+
+fn status_word(status: ConditionStatus) -> &'static str {
+    match status {
+        ConditionStatus::True => "True",
+        ConditionStatus::False => "False",
+        ConditionStatus::Unknown => "Unknown",
+    }
+}
+
+fn outcome(last: &OutcomeSummary, now: Timestamp) -> Line<'static> {
+    let ending = &last.ending;
+    let style = match ending.outcome {
+        Outcome::Promoted => Style::new().fg(Color::Green),
+        Outcome::RolledBack | Outcome::Failed => Style::new().fg(Color::Red),
+        Outcome::Aborted | Outcome::Superseded => Style::new().fg(Color::Yellow),
+    };
+    Line::from(vec![
+        Span::from(format!("  attempt {} ", last.attempt)),
+        Span::styled(format!("{:?}", ending.outcome), style),
+        Span::from(format!(" {} ago ({:?}): {}", age::since(ending.at, now), ending.reason, ending.message)),
+    ])
+}
+
+fn phase_style(phase: Phase) -> Style {
+    match phase {
+        Phase::Stable => Style::new().fg(Color::Green),
+        Phase::Progressing | Phase::Promoting | Phase::Initial => Style::new().fg(Color::Cyan),
+        Phase::Waiting | Phase::AwaitingApproval | Phase::Paused | Phase::CleaningUp => Style::new().fg(Color::Yellow),
+        Phase::RollingBack | Phase::Stalled => Style::new().fg(Color::Red),
+    }
+}
+
+fn verdict_style(verdict: Verdict) -> Style {
+    match verdict {
+        Verdict::Pass => Style::new().fg(Color::Green),
+        Verdict::Breach | Verdict::Error => Style::new().fg(Color::Red),
+        Verdict::Tolerated | Verdict::NoData => Style::new().fg(Color::Yellow),
+        Verdict::Unread | Verdict::Gathering => Style::new().dim(),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+    use serde_json::json;
+
+    use super::*;
+
+    /// A Rollout in the second of three steps.
+    pub(in crate::cli::watch) fn at_step_two() -> Rollout {
+        let spec = json!({
+            "workload": { "kind": "Deployment", "name": "checkout" },
+            "traffic": { "gatewayAPI": { "httpRoutes": ["checkout"] } },
+            "steps": [
+                { "weight": 1, "hold": "1m" },
+                { "weight": 10, "hold": "5m" },
+                { "weight": 50, "hold": "10m", "approval": "required" },
+            ],
+            "gates": [
+                { "name": "errors", "threshold": { "query": "q", "max": 0.01 } },
+                { "name": "slow", "breachWindow":
+                    { "query": "q", "max": 0.8, "maxBreaches": 3, "within": "5m" } },
+            ],
+        });
+        serde_json::from_value(json!({
+            "apiVersion": "tidegate.io/v1alpha1",
+            "kind": "Rollout",
+            "metadata": { "name": "checkout", "namespace": "shop" },
+            "spec": spec,
+            "status": {
+                "phase": "Progressing", "step": "2/3", "weight": "10%", "revision": "4f1c2d",
+                "since": "2026-11-25T10:00:00Z", "message": "2m of step 2 left",
+                "conditions": [{
+                    "type": "Ready", "status": "False", "reason": "Progressing",
+                    "message": "attempt 4 runs", "lastTransitionTime": "2026-11-25T10:00:00Z",
+                }],
+                "attempt": {
+                    "number": 4, "id": "ab", "revision": "4f1c2d",
+                    "startedAt": "2026-11-25T10:00:00Z", "plan": spec, "stage": "Stepping",
+                    "stageSince": "2026-11-25T10:00:10Z", "step": 2, "weight": 10,
+                    "steps": [
+                        { "weight": 1, "enteredAt": "2026-11-25T10:00:10Z",
+                          "confirmedAt": "2026-11-25T10:00:11Z",
+                          "passedAt": "2026-11-25T10:01:11Z" },
+                        { "weight": 10, "enteredAt": "2026-11-25T10:01:11Z",
+                          "confirmedAt": "2026-11-25T10:01:12Z" },
+                    ],
+                    "gates": [
+                        { "name": "errors", "verdict": "Pass", "value": 0.002, "samples": 12,
+                          "at": "2026-11-25T10:04:00Z" },
+                    ],
+                },
+                "lastOutcome": {
+                    "attempt": 3, "revision": "99aa", "outcome": "RolledBack",
+                    "reason": "GateBreached", "message": "errors was 0.2, above 0.01",
+                    "at": "2026-11-25T08:00:00Z",
+                },
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_screen_tells_the_way_so_far() {
+        let now = "2026-11-25T10:04:12Z".parse().unwrap();
+        insta::assert_snapshot!(text(&at_step_two(), now).to_string(), @r"
+        shop/checkout   Progressing   step 2/3   weight 10%   revision 4f1c2d   for 4m12s
+        2m of step 2 left
+        canary ████░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░ 10%
+
+        Steps
+          ✓  1      1%     1m   entered 4m2s ago, passed after 61s
+          ▶  2     10%     5m   entered 3m1s ago, 2m to stay
+             3     50%    10m   needs approval
+
+        Gates
+          errors               Pass      0.002, max 0.01, 12 readings, 12s ago
+          slow                 Unread    max 0.8, 0 readings
+
+        Conditions
+          Ready            False    Progressing   4m12s   attempt 4 runs
+
+        Last outcome
+          attempt 3 RolledBack 2h4m ago (GateBreached): errors was 0.2, above 0.01
+
+        q leaves
+        ");
+    }
+
+    #[test]
+    fn a_rollout_that_nobody_has_looked_at_can_be_shown() {
+        let mut rollout = at_step_two();
+        rollout.status = None;
+        let now = "2026-11-25T10:04:12Z".parse().unwrap();
+        assert!(text(&rollout, now).to_string().contains("Waiting"));
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        for (number, shown) in [
+            (0.0, "0"),
+            (10.0, "10"),
+            (0.01, "0.01"),
+            (0.123_456, "0.1235"),
+            (1e-7, "1.000e-7"),
+            (12_345_678.0, "1.235e7"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "inf"),
+        ] {
+            assert_eq!(value(number), shown);
+        }
+    }
+}

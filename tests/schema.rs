@@ -1,0 +1,101 @@
+//! The generated schemas: each field says what it means, and each rule what to write instead.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use tidegate::cli::crds::definitions;
+
+/// Calls `look` for a schema and everything in it, each with its path.
+fn walk(path: &str, schema: &JSONSchemaProps, look: &mut impl FnMut(&str, &JSONSchemaProps)) {
+    look(path, schema);
+    for (name, field) in schema.properties.iter().flatten() {
+        walk(&format!("{path}.{name}"), field, look);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(item)) = &schema.items {
+        walk(&format!("{path}[]"), item, look);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(value)) = &schema.additional_properties {
+        walk(&format!("{path}{{}}"), value, look);
+    }
+}
+
+fn root(crd: &CustomResourceDefinition) -> &JSONSchemaProps {
+    let schema = crd.spec.versions[0].schema.as_ref().unwrap();
+    schema.open_api_v3_schema.as_ref().unwrap()
+}
+
+/// The paths of all schemas of all kinds for which `is_wrong` holds.
+fn wrong(is_wrong: impl Fn(&str, &JSONSchemaProps) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    for crd in definitions() {
+        walk(&crd.spec.names.kind, root(&crd), &mut |path, schema| {
+            if is_wrong(path, schema) {
+                found.push(path.to_owned());
+            }
+        });
+    }
+    found
+}
+
+#[test]
+fn every_field_says_what_it_means() {
+    let silent = wrong(|path, schema| {
+        // The API server describes these itself; an item is described by its list.
+        let is_field = path.contains('.') && !path.ends_with("[]");
+        is_field && schema.description.as_deref().unwrap_or_default().is_empty()
+    });
+    assert!(silent.is_empty(), "without a description: {silent:#?}");
+}
+
+#[test]
+fn every_rule_has_a_message() {
+    let silent = wrong(|_, schema| {
+        let rules = schema.x_kubernetes_validations.as_deref().unwrap_or_default();
+        rules.iter().any(|rule| rule.message.as_deref().unwrap_or_default().is_empty())
+    });
+    assert!(silent.is_empty(), "a rule without a message: {silent:#?}");
+}
+
+#[test]
+fn the_rules_of_the_types_are_in_the_schemas() {
+    let mut messages = Vec::new();
+    for crd in definitions() {
+        walk("", root(&crd), &mut |_, schema| {
+            for rule in schema.x_kubernetes_validations.iter().flatten() {
+                messages.extend(rule.message.clone());
+            }
+        });
+    }
+    for expected in [
+        "a gate is exactly one of threshold and breachWindow",
+        "no step sends traffic to the canary: give at least one step a weight above 0",
+        "an Intervention cannot be changed: make a new one",
+    ] {
+        assert!(messages.iter().any(|message| message == expected), "{expected:?} is not among {messages:#?}");
+    }
+}
+
+#[test]
+fn every_text_and_list_of_a_spec_has_a_limit() {
+    // The API server bounds what a CEL rule may cost by these, and an object by its size.
+    let unbounded = wrong(|path, schema| {
+        let in_rules_reach = path.contains(".spec") && !path.contains(".status");
+        let is_list = schema.type_.as_deref() == Some("array");
+        in_rules_reach && is_list && schema.max_items.is_none()
+    });
+    assert!(unbounded.is_empty(), "without a limit: {unbounded:#?}");
+}
+
+#[test]
+fn every_kind_answers_what_it_does_and_since_when() {
+    for crd in definitions() {
+        let version = &crd.spec.versions[0];
+        let columns = version.additional_printer_columns.as_deref().unwrap_or_default();
+        let dates = columns.iter().filter(|column| column.type_ == "date");
+        assert_eq!(dates.count(), 1, "{}", crd.spec.names.kind);
+        assert!(columns.iter().any(|column| column.name == "Message"));
+        assert_eq!(crd.spec.names.categories.as_deref(), Some(&["tidegate".to_owned()][..]));
+        assert!(version.subresources.as_ref().unwrap().status.is_some());
+    }
+}
