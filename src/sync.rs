@@ -1,0 +1,4 @@
+//! git → cluster.
+pub mod governance;
+pub mod manifest;
+pub mod plan;
