@@ -1,2 +1,3 @@
 //! Tidegate.
 pub mod git;
+pub mod sync;

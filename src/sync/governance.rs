@@ -27,6 +27,8 @@ pub struct Governance {
 pub struct Governor {
     /// The Rollout's name.
     pub name: String,
+    /// Whether the repository has it.
+    pub declared: bool,
     /// The Deployments.
     pub workloads: BTreeSet<String>,
     /// The Services that it names; others are found by their selectors.
@@ -151,6 +153,7 @@ impl Governor {
 
     /// A spec as git has it, which need not be a valid one: what it names is held all the same.
     fn add_spec(&mut self, spec: &Value) {
+        self.declared = true;
         let text = |pointer: &str| {
             spec.pointer(pointer)
                 .and_then(Value::as_str)

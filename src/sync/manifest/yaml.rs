@@ -277,7 +277,6 @@ mod tests {
         );
         assert_eq!(refusal("a:\n  [1, 2\nb: 3\n").line, 3);
         assert_eq!(refusal("a: 1\nb: *nowhere\n").line, 2);
-        assert_eq!(refusal("a: 1\n\tb: 2\n").line, 2);
         assert_eq!(
             documents(b"a: 1\nb: \xff\n").err().expect("refused").line,
             2

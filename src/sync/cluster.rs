@@ -1,0 +1,122 @@
+//! The API server as sync sees it: clients, the account in whose name a `ConfigRepo` applies, and
+//! what kinds there are. Kinds are asked for once and again only when one is missing, so that
+//! nothing polls.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use http::{HeaderValue, Request};
+use kube::{
+    Api, Client,
+    api::{DynamicObject, GroupVersionKind},
+    client::Body,
+    core::ApiResource,
+    discovery::{self, Scope},
+    error::DiscoveryError,
+};
+
+use super::{
+    failure::{ApplyError, Failure},
+    manifest::Key,
+};
+
+/// Clients, and what is known of the cluster.
+pub(super) struct Cluster {
+    /// For what Tidegate reads in its own name.
+    pub(super) reads: Client,
+    /// For every write. It has a timeout of its own.
+    pub(super) writes: Client,
+    kinds: Mutex<HashMap<(String, String), Kind>>,
+    accounts: Mutex<HashMap<String, Client>>,
+}
+
+/// A kind that the cluster has.
+#[derive(Clone)]
+struct Kind {
+    resource: ApiResource,
+    namespaced: bool,
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    pub(super) fn new(reads: Client, writes: Client) -> Self {
+        Self { reads, writes, kinds: Mutex::default(), accounts: Mutex::default() }
+    }
+
+    /// A client that writes in the name of a ServiceAccount. The API server adds the account's
+    /// groups by itself, so the right to impersonate that account is all that Tidegate needs.
+    ///
+    /// `None` where this cannot be the name of one.
+    pub(super) fn account(&self, namespace: &str, account: &str) -> Option<Client> {
+        let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+        if account.is_empty() || !account.chars().all(is_name) {
+            return None;
+        }
+        let user = format!("system:serviceaccount:{namespace}:{account}");
+        let header = HeaderValue::try_from(user.as_str()).ok()?;
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = accounts.entry(user).or_insert_with(|| impersonating(&self.writes, namespace, header));
+        Some(client.clone())
+    }
+
+    /// The resource of a kind; an error where the cluster does not have it or it lives outside
+    /// namespaces.
+    pub(super) async fn resource(&self, key: &Key) -> Result<ApiResource, Failure> {
+        let id = (key.api_version.clone(), key.kind.clone());
+        let known = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        let kind = match known {
+            Some(kind) => kind,
+            None => self.discover(key).await?,
+        };
+        let resource = kind.resource.clone();
+        let namespaced = kind.namespaced;
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner).insert(id, kind);
+        if namespaced { Ok(resource) } else { Err(Failure::ClusterScoped) }
+    }
+
+    /// Forgets a kind that the API server says it does not have any more.
+    pub(super) fn forget(&self, key: &Key) {
+        let id = (key.api_version.clone(), key.kind.clone());
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    async fn discover(&self, key: &Key) -> Result<Kind, Failure> {
+        let kind = GroupVersionKind::gvk(key.group(), key.version(), &key.kind);
+        match discovery::pinned_kind(&self.reads, &kind).await {
+            Ok((resource, capabilities)) => {
+                Ok(Kind { resource, namespaced: capabilities.scope == Scope::Namespaced })
+            }
+            Err(kube::Error::Discovery(DiscoveryError::MissingKind(_))) => {
+                Err(Failure::UnknownKind { api_version: key.api_version.clone() })
+            }
+            Err(kube::Error::Api(status)) if status.is_not_found() => {
+                Err(Failure::UnknownKind { api_version: key.api_version.clone() })
+            }
+            Err(error) => Err(Failure::of(error, key)),
+        }
+    }
+
+    /// An object as it is, read in Tidegate's own name.
+    pub(super) async fn live(
+        &self,
+        namespace: &str,
+        key: &Key,
+        resource: &ApiResource,
+    ) -> Result<Option<DynamicObject>, ApplyError> {
+        let api: Api<DynamicObject> = Api::namespaced_with(self.reads.clone(), namespace, resource);
+        api.get_opt(&key.name).await.map_err(|error| ApplyError::at(None, key, Failure::of(error, key)))
+    }
+}
+
+fn impersonating(client: &Client, namespace: &str, user: HeaderValue) -> Client {
+    let client = client.clone();
+    let service = tower::service_fn(move |mut request: Request<Body>| {
+        request.headers_mut().insert("impersonate-user", user.clone());
+        let client = client.clone();
+        async move { client.send(request).await }
+    });
+    Client::new(service, namespace)
+}
