@@ -8,3 +8,8 @@ use jiff::Timestamp;
 pub fn now() -> Timestamp {
     Timestamp::now()
 }
+
+/// A time that only ever goes on, for lengths within this process.
+pub fn monotonic() -> std::time::Instant {
+    std::time::Instant::now()
+}

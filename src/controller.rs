@@ -14,6 +14,7 @@ mod leadership;
 mod observe;
 mod reconcile;
 mod records;
+mod repos;
 mod samplers;
 mod shell;
 mod watches;
@@ -45,8 +46,8 @@ use crate::{
         clients::{ClientError, Clients},
         fence::Fence,
     },
-    metrics::Prometheus,
-    server, sync,
+    metrics::prometheus::Prometheus,
+    server,
 };
 
 /// How many Rollouts are reconciled at a time. One Rollout never is twice.
@@ -84,7 +85,7 @@ pub enum RunError {
     Kubeconfig(#[source] kube::config::InferConfigError),
     /// The clients cannot be made.
     #[error(transparent)]
-    Clients(#[from] ClientSetupError),
+    Clients(#[from] ClientError),
     /// git cannot be run.
     #[error(transparent)]
     Git(#[from] TransportError),
@@ -98,18 +99,13 @@ pub enum RunError {
     },
 }
 
-/// The clients cannot be made.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct ClientSetupError(#[from] ClientError);
-
 /// Runs until `ending`, then finishes the writes in hand and gives the lease back.
 pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), RunError> {
     let config = Config::infer().await.map_err(RunError::Kubeconfig)?;
-    let clients = Arc::new(Clients::new(config).map_err(ClientSetupError)?);
-    let git = Arc::new(Git::new(Transport::new(TransportSettings::default())?, &settings.git_cache));
     let (term, terms) = watch::channel(None);
     let fence = Fence::new(terms);
+    let clients = Arc::new(Clients::new(config, fence.clone())?);
+    let git = Arc::new(Git::new(Transport::new(TransportSettings::default())?, &settings.git_cache));
     let (wakes, waking) = mpsc::unbounded_channel();
     let (world, writers) = watches::world();
     let world = Arc::new(world);
@@ -118,18 +114,25 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
     let rollout_store = rollout_writer.as_reader();
     let repo_store = repo_writer.as_reader();
 
-    let served = server::serve(settings.listen, world.clone(), fence.clone()).await;
+    let filled = world.filled();
+    let (synced, served_fence) = (world.clone(), fence.clone());
+    let served = server::serve(settings.listen, move || synced.is_filled(), served_fence).await;
     let server = served.map_err(|source| RunError::Listen { address: settings.listen, source })?;
 
+    let records = Arc::new(Records::new(git.clone(), clients.writing.clone(), world.clone(), wakes.clone()));
+    let events = events::Events::start(clients.writing.clone(), settings.identity.clone());
+    let (repo_wakes, repos_waking) = mpsc::unbounded_channel();
+    let repos = repos::Repos::new(&clients, git, world.clone(), records.clone(), fence.clone(), events.recorder());
     let shell = Arc::new(Shell {
         cluster: settings.cluster,
-        world: world.clone(),
+        concerns: repos::Concerns::new(repo_wakes, world.clone()),
+        world,
         memory: Memory::default(),
         clients: clients.clone(),
         fence: fence.clone(),
-        records: Records::new(git.clone(), clients.writing.clone(), world.clone(), wakes.clone()),
+        records,
         samplers: Samplers::new(settings.prometheus, settings.scrape_interval, wakes.clone()),
-        events: events::Events::start(clients.writing.clone(), settings.identity.clone()),
+        events,
         wakes,
     });
     let candidacy = Candidacy {
@@ -140,27 +143,31 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
     };
     // The lease is given back after the last write, not at the signal.
     let leading = CancellationToken::new();
-    let standing = tokio::spawn(leadership::stand(clients.writing.clone(), candidacy, term, leading.clone()));
+    let standing = tokio::spawn({
+        let (client, leading) = (clients.standing.clone(), leading.clone());
+        async move {
+            // Who leads with empty caches would take everything for gone.
+            filled.await;
+            leadership::stand(client, candidacy, term, leading).await;
+        }
+    });
 
-    let wakes = UnboundedReceiverStream::new(waking).map(|(namespace, name)| shell::reference(&namespace, &name));
     let elections = || WatchStream::from_changes(fence.changes()).filter_map(|term| std::future::ready(term.map(|_| ())));
+    let config = || controller::Config::default().concurrency(CONCURRENCY);
     let rollouts = Controller::for_stream(watches::stream(&scope, rollout_writer), rollout_store)
-        .with_config(controller::Config::default().concurrency(CONCURRENCY))
-        .reconcile_on(wakes)
+        .with_config(config())
+        .reconcile_on(UnboundedReceiverStream::new(waking).map(|(namespace, name)| shell::reference(&namespace, &name)))
         .reconcile_all_on(elections())
         .graceful_shutdown_on(ending.clone().cancelled_owned())
-        .run(reconcile::reconcile, reconcile::after_error, shell.clone());
-    let repos = sync::run(sync::Settings {
-        repos: watches::stream(&scope, repo_writer),
-        store: repo_store,
-        clients,
-        git,
-        fence: fence.clone(),
-        world,
-        elections: elections(),
-        ending: ending.clone(),
-    });
-    futures::join!(rollouts.for_each(|_| std::future::ready(())), repos);
+        .run(reconcile::reconcile, reconcile::after_error, shell);
+    let repos = Controller::for_stream(watches::stream(&scope, repo_writer), repo_store)
+        .with_config(config())
+        .reconcile_on(UnboundedReceiverStream::new(repos_waking).map(|(namespace, name)| shell::reference(&namespace, &name)))
+        .reconcile_all_on(elections())
+        .graceful_shutdown_on(ending.cancelled_owned())
+        .run(repos::reconcile, repos::after_error, Arc::new(repos));
+    let ended = |_| std::future::ready(());
+    futures::join!(rollouts.for_each(ended), repos.for_each(|_| std::future::ready(())));
     leading.cancel();
     if standing.await.is_err() {
         tracing::warn!("the lease was not given back");

@@ -3,13 +3,28 @@
 //! Owns its arguments; what it does is in `controller`. The cluster is found as every client of
 //! Kubernetes finds it: `KUBECONFIG`, else the pod's service account.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use anyhow::Context as _;
 use clap::Args;
 use reqwest::Url;
 use tidegate_api::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
-use crate::telemetry::{self, LogFormat};
+use crate::{
+    clock,
+    controller::{self, Settings},
+    metrics::{credentials::Credentials, http::HttpSettings, prometheus::Prometheus},
+    telemetry::{self, LogFormat},
+};
+
+/// Where a pod finds the name of its namespace.
+const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 /// How the controller runs.
 #[derive(Args, Clone, Debug)]
@@ -20,10 +35,13 @@ pub struct RunArgs {
     /// This cluster's name, under which its outcomes are recorded in git
     #[arg(long, env = "TIDEGATE_CLUSTER_NAME", value_parser = cluster_name)]
     pub cluster_name: String,
-    /// The address of Prometheus; without it no gate can be read, so nothing with gates is promoted
+    /// The address of Prometheus, by which gates are read
     #[arg(long, env = "TIDEGATE_PROMETHEUS_URL")]
-    pub prometheus_url: Option<Url>,
-    /// A file with the bearer token for Prometheus; it is read again when it changes
+    pub prometheus_url: Url,
+    /// How often Prometheus scrapes workloads: younger samples are not waited for
+    #[arg(long, env = "TIDEGATE_PROMETHEUS_SCRAPE_INTERVAL", default_value = "15s")]
+    pub prometheus_scrape_interval: Duration,
+    /// A file with the bearer token for Prometheus
     #[arg(long, env = "TIDEGATE_PROMETHEUS_TOKEN_FILE", value_name = "FILE")]
     pub prometheus_token_file: Option<PathBuf>,
     /// A file with the certificates (PEM) that Prometheus is trusted by
@@ -50,11 +68,64 @@ pub struct RunArgs {
 }
 
 /// Runs the controller until it is told to end.
-#[expect(clippy::unused_async, reason = "the controller is called here")]
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     telemetry::init(args.log_format)?;
-    // crate::controller::run(args).await
-    anyhow::bail!("this build has no controller")
+    let settings = settings(args)?;
+    let ending = CancellationToken::new();
+    tokio::spawn(end_at_signal(ending.clone())?);
+    Ok(controller::run(settings, ending).await?)
+}
+
+fn settings(args: RunArgs) -> anyhow::Result<Settings> {
+    let http = HttpSettings { ca_bundle: read(args.prometheus_ca_file.as_deref())?, ..HttpSettings::default() };
+    let token = read(args.prometheus_token_file.as_deref())?.map(String::from_utf8).transpose();
+    let token = token.context("the file of --prometheus-token-file is not text")?;
+    let credentials = match token {
+        Some(token) => Credentials::bearer(token.trim())?,
+        None => Credentials::none(),
+    };
+    let clock = Arc::new(clock::now);
+    let prometheus = Prometheus::new(http.client()?, args.prometheus_url.as_str(), credentials, clock);
+    Ok(Settings {
+        namespace: args.namespace,
+        cluster: args.cluster_name,
+        prometheus: prometheus.context("--prometheus-url")?,
+        scrape_interval: args.prometheus_scrape_interval.as_signed(),
+        listen: args.listen,
+        git_cache: args.git_cache,
+        lease: args.lease_name,
+        lease_namespace: match args.lease_namespace {
+            Some(namespace) => namespace,
+            None => std::fs::read_to_string(POD_NAMESPACE)
+                .context("outside a pod, --lease-namespace has to say where the Lease lies")?,
+        },
+        lease_duration: args.lease_duration.as_std(),
+        identity: identity(),
+    })
+}
+
+/// This process, unlike any other: a pod's name comes again when its container is restarted.
+fn identity() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "tidegate".to_owned());
+    format!("{host}_{}_{}", std::process::id(), clock::now().as_microsecond())
+}
+
+fn read(file: Option<&Path>) -> anyhow::Result<Option<Vec<u8>>> {
+    file.map(|file| std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))).transpose()
+}
+
+/// SIGTERM, as Kubernetes sends it, and SIGINT, as a terminal does.
+fn end_at_signal(ending: CancellationToken) -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("told to end");
+        ending.cancel();
+    })
 }
 
 /// The cluster's name is a folder on the facts branch.

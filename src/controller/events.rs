@@ -16,6 +16,7 @@ const QUEUE: usize = 256;
 #[derive(Clone)]
 pub(crate) struct Events {
     queue: mpsc::Sender<(Event, ObjectReference)>,
+    recorder: Recorder,
 }
 
 // === impl Events ===
@@ -25,14 +26,20 @@ impl Events {
     pub(crate) fn start(client: Client, instance: String) -> Self {
         let (queue, mut waiting) = mpsc::channel(QUEUE);
         let recorder = Recorder::new(client, Reporter { controller: "tidegate".to_owned(), instance: Some(instance) });
+        let publisher = recorder.clone();
         tokio::spawn(async move {
             while let Some((event, about)) = waiting.recv().await {
-                if let Err(error) = recorder.publish(&event, &about).await {
+                if let Err(error) = publisher.publish(&event, &about).await {
                     tracing::warn!(%error, "cannot publish an event");
                 }
             }
         });
-        Self { queue }
+        Self { queue, recorder }
+    }
+
+    /// For who is not in traffic's way and may wait for an event.
+    pub(crate) fn recorder(&self) -> Recorder {
+        self.recorder.clone()
     }
 
     /// Tells people about a Rollout.

@@ -21,7 +21,7 @@ use tidegate_engine::{
 
 use super::shell::Shell;
 use crate::{
-    kubernetes::{clients::ClientError, fence::NotLeading},
+    kubernetes::{clients::AccountName, fence::NotLeading},
     traffic::{RouteError, Wanted},
 };
 
@@ -34,9 +34,9 @@ pub(crate) enum ExecuteError {
     /// A route.
     #[error(transparent)]
     Route(#[from] RouteError),
-    /// A client.
+    /// An account.
     #[error(transparent)]
-    Client(#[from] ClientError),
+    Account(#[from] AccountName),
     /// A write.
     #[error("cannot {what}: {source}")]
     Write {
@@ -197,7 +197,7 @@ impl ExecuteError {
             Self::Write { source, .. } | Self::Route(RouteError::Patch { source, .. }) => source,
             Self::Route(RouteError::Missing(_))
             | Self::NotLeading(_)
-            | Self::Client(_)
+            | Self::Account(_)
             | Self::Missing(_)
             | Self::NoTemplate(_) => return false,
         };

@@ -28,6 +28,10 @@ pub(crate) async fn reconcile(guarded: Arc<Guarded>, shell: Arc<Shell>) -> Resul
     let Ok(epoch) = shell.fence.epoch() else {
         return Ok(Action::await_change());
     };
+    // A route that is not in the cache yet would look like one that does not exist.
+    if !shell.world.routers.http_routes.is_filled() {
+        return Ok(Action::requeue(AFTER_ERROR));
+    }
     let (namespace, name) = (guarded.namespace().unwrap_or_default(), guarded.name_any());
     // Newer than the watch's, where our own last write has not come back yet.
     let Some(guarded) = shell.world.rollouts.get(&namespace, &name) else {
@@ -40,6 +44,7 @@ pub(crate) async fn reconcile(guarded: Arc<Guarded>, shell: Arc<Shell>) -> Resul
             return Ok(Action::await_change());
         }
     };
+    shell.concerns.seen(rollout);
     turn(&shell, rollout, epoch).await
 }
 

@@ -11,7 +11,11 @@ use tidegate_engine::{decision::Sampling, gate::Reading, observed::Observed, pla
 use super::shell::{self, Wakes};
 use crate::{
     clock,
-    metrics::{GateQuery, Prometheus, Sampler, SamplerInput, SamplerSettings, Variables},
+    metrics::{
+        prometheus::Prometheus,
+        sampler::{GateQuery, Sampler, SamplerInput, SamplerSettings},
+        template::Variables,
+    },
 };
 
 /// The samplers, by namespace and Rollout.
@@ -73,16 +77,8 @@ impl Samplers {
             clock: Arc::new(clock::now),
             notify: Arc::new(move || shell::wake(&wakes, &namespace, &name)),
         };
-        let gates = plan.gates.iter().map(|gate| GateQuery {
-            name: gate.name.clone(),
-            query: gate.query.clone(),
-            requests: gate.requests.as_ref().map(|requests| requests.query.clone()),
-            interval: gate.interval,
-            warmup: gate.warmup,
-            max_sample_age: gate.max_sample_age,
-            window: gate.window,
-        });
-        Sampler::start(self.prometheus.clone(), gates.collect(), settings, input)
+        let gates = plan.gates.iter().map(GateQuery::from).collect();
+        Sampler::start(self.prometheus.clone(), gates, &settings, input)
     }
 }
 

@@ -6,7 +6,7 @@ use kube::runtime::reflector::ObjectRef;
 use tidegate_api::Rollout;
 use tokio::sync::mpsc;
 
-use super::{events::Events, observe::Memory, records::Records, samplers::Samplers, world::World};
+use super::{events::Events, observe::Memory, records::Records, repos::Concerns, samplers::Samplers, world::World};
 use crate::kubernetes::{clients::Clients, fence::Fence};
 
 /// Wakes a Rollout: what is sent here is reconciled at once.
@@ -19,7 +19,8 @@ pub(crate) struct Shell {
     pub(crate) memory: Memory,
     pub(crate) clients: Arc<Clients>,
     pub(crate) fence: Fence,
-    pub(crate) records: Records,
+    pub(crate) concerns: Concerns,
+    pub(crate) records: Arc<Records>,
     pub(crate) samplers: Samplers,
     pub(crate) events: Events,
     pub(crate) wakes: Wakes,

@@ -1,5 +1,9 @@
 //! Everything that the watches keep, by kind.
 
+use futures::{
+    FutureExt,
+    future::{BoxFuture, join_all},
+};
 use tidegate_api::{ConfigRepo, Intervention, Rollout};
 
 use kube::core::DeserializeGuard;
@@ -31,6 +35,34 @@ impl World {
     /// The Rollouts of a namespace that can be read.
     pub(crate) fn rollouts(&self, namespace: &str) -> Vec<Rollout> {
         self.rollouts.list(namespace).iter().filter_map(|guarded| guarded.0.as_ref().ok()).cloned().collect()
+    }
+
+    /// Whether every watch has shown once what there is. Routes do not count: a cluster may lack
+    /// their definitions until its gateway is installed.
+    pub(crate) fn is_filled(&self) -> bool {
+        self.rollouts.is_filled()
+            && self.config_repos.is_filled()
+            && self.interventions.is_filled()
+            && self.deployments.is_filled()
+            && self.replica_sets.is_filled()
+            && self.services.is_filled()
+            && self.endpoint_slices.is_filled()
+            && self.revisions.is_filled()
+    }
+
+    /// Waits for that.
+    pub(crate) fn filled(&self) -> impl Future<Output = ()> + Send + use<> {
+        let all: [BoxFuture<'static, ()>; 8] = [
+            self.rollouts.filled().boxed(),
+            self.config_repos.filled().boxed(),
+            self.interventions.filled().boxed(),
+            self.deployments.filled().boxed(),
+            self.replica_sets.filled().boxed(),
+            self.services.filled().boxed(),
+            self.endpoint_slices.filled().boxed(),
+            self.revisions.filled().boxed(),
+        ];
+        join_all(all).map(drop)
     }
 
     /// A ConfigRepo that can be read.

@@ -9,6 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use futures::FutureExt;
 use kube::{Resource, ResourceExt, runtime::reflector::{ObjectRef, Store}};
 
 /// The objects of one kind.
@@ -21,10 +22,25 @@ pub(crate) struct Cache<K: Resource<DynamicType: Hash + Eq + Clone> + Clone + 's
 
 impl<K> Cache<K>
 where
-    K: Resource<DynamicType = ()> + Clone + 'static,
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
     pub(crate) fn new(watched: Store<K>) -> Self {
         Self { watched, answered: Mutex::default() }
+    }
+
+    /// Whether the watch has shown once what there is.
+    pub(crate) fn is_filled(&self) -> bool {
+        self.watched.wait_until_ready().now_or_never().is_some_and(|ready| ready.is_ok())
+    }
+
+    /// Waits for that. Ends, too, when the watch has ended for good.
+    pub(crate) fn filled(&self) -> impl Future<Output = ()> + Send + use<K> {
+        let watched = self.watched.clone();
+        async move {
+            if watched.wait_until_ready().await.is_err() {
+                tracing::warn!(kind = %K::kind(&()), "a watch has ended");
+            }
+        }
     }
 
     /// The newest that is known of an object.

@@ -1,15 +1,12 @@
-//! Clients: one to watch with, one to write with, and one for each ServiceAccount that something is
-//! written for.
+//! Clients: one to watch with, one to write with while leading, one for the Lease, and one for each
+//! ServiceAccount that something is written for.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Request};
-use kube::{Client, Config, client::ClientBuilder};
-use tower::util::MapRequestLayer;
+use http::{HeaderValue, Method, Request};
+use kube::{Client, Config, client::Body};
+
+use super::fence::Fence;
 
 /// A write that takes longer than this may land after the lease was lost; kube's own clients wait
 /// for ever.
@@ -19,59 +16,65 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Clients {
     /// For watches: its answers may take as long as they like.
     pub(crate) watching: Client,
-    /// For everything else, in Tidegate's own name.
+    /// For the Lease alone: it is written by who does not lead yet.
+    pub(crate) standing: Client,
+    /// For everything else, in Tidegate's own name. It refuses every write that is not the
+    /// leader's.
     pub(crate) writing: Client,
-    writing_config: Config,
-    impersonating: Mutex<HashMap<String, Client>>,
 }
 
-/// Why there is no client.
+/// The connection to the API server cannot be set up.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ClientError {
-    /// The connection cannot be set up.
-    #[error("cannot set up the connection to the API server: {0}")]
-    Setup(#[source] kube::Error),
-    /// A name that cannot be sent.
-    #[error("the ServiceAccount {0:?} has a name that cannot be sent")]
-    Name(String),
-}
+#[error("cannot set up the connection to the API server: {0}")]
+pub struct ClientError(#[from] kube::Error);
+
+/// A name that cannot be sent as a ServiceAccount's.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} cannot be the name of a ServiceAccount")]
+pub(crate) struct AccountName(String);
 
 // === impl Clients ===
 
 impl Clients {
-    pub(crate) fn new(config: Config) -> Result<Self, ClientError> {
-        let mut writing_config = config.clone();
-        writing_config.connect_timeout = Some(WRITE_TIMEOUT);
-        writing_config.read_timeout = Some(WRITE_TIMEOUT);
-        writing_config.write_timeout = Some(WRITE_TIMEOUT);
-        Ok(Self {
-            watching: Client::try_from(config).map_err(ClientError::Setup)?,
-            writing: Client::try_from(writing_config.clone()).map_err(ClientError::Setup)?,
-            writing_config,
-            impersonating: Mutex::default(),
-        })
-    }
-
-    /// A client for writes in the name of a ServiceAccount.
-    pub(crate) fn of_service_account(&self, namespace: &str, name: &str) -> Result<Client, ClientError> {
-        let user = format!("system:serviceaccount:{namespace}:{name}");
-        let mut known = self.impersonating.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = known.get(&user) {
-            return Ok(client.clone());
-        }
-        let client = impersonating(self.writing_config.clone(), &user)?;
-        known.insert(user, client.clone());
-        Ok(client)
+    pub(crate) fn new(config: Config, fence: Fence) -> Result<Self, ClientError> {
+        let mut bounded = config.clone();
+        bounded.connect_timeout = Some(WRITE_TIMEOUT);
+        bounded.read_timeout = Some(WRITE_TIMEOUT);
+        bounded.write_timeout = Some(WRITE_TIMEOUT);
+        let standing = Client::try_from(bounded)?;
+        let namespace = config.default_namespace.clone();
+        let writing = fenced(standing.clone(), &namespace, fence);
+        Ok(Self { watching: Client::try_from(config)?, standing, writing })
     }
 }
 
-fn impersonating(config: Config, user: &str) -> Result<Client, ClientError> {
-    let user = HeaderValue::from_str(user).map_err(|_| ClientError::Name(user.to_owned()))?;
-    let header = HeaderName::from_static("impersonate-user");
-    let layer = MapRequestLayer::new(move |mut request: Request<kube::client::Body>| {
-        request.headers_mut().insert(header.clone(), user.clone());
-        request
+/// A client that writes in the name of a ServiceAccount. The API server adds the account's groups
+/// by itself, so the right to impersonate that account is all that Tidegate needs.
+pub(crate) fn impersonating(client: &Client, namespace: &str, account: &str) -> Result<Client, AccountName> {
+    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    let user = HeaderValue::try_from(format!("system:serviceaccount:{namespace}:{account}"))
+        .ok()
+        .filter(|_| !account.is_empty() && account.chars().all(is_name))
+        .ok_or_else(|| AccountName(account.to_owned()))?;
+    let client = client.clone();
+    let service = tower::service_fn(move |mut request: Request<Body>| {
+        request.headers_mut().insert("impersonate-user", user.clone());
+        let client = client.clone();
+        async move { client.send(request).await }
     });
-    let builder = ClientBuilder::try_from(config).map_err(ClientError::Setup)?;
-    Ok(builder.with_layer(&layer).build())
+    Ok(Client::new(service, namespace))
+}
+
+/// A client that refuses every write while this process does not lead.
+fn fenced(client: Client, namespace: &str, fence: Fence) -> Client {
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (client, fence) = (client.clone(), fence.clone());
+        async move {
+            if request.method() != Method::GET {
+                fence.epoch().map_err(|not_leading| kube::Error::Service(Box::new(not_leading)))?;
+            }
+            client.send(request).await
+        }
+    });
+    Client::new(service, namespace)
 }

@@ -17,7 +17,10 @@ use tidegate_engine::{
 use super::{ExecuteError, Subject, plan, write};
 use crate::{
     controller::shell::Shell,
-    kubernetes::watched::{Deployment, Service},
+    kubernetes::{
+        clients,
+        watched::{Deployment, Service},
+    },
 };
 
 /// Pins a Service, or takes its pin off.
@@ -199,7 +202,7 @@ async fn replace_template(
     template: Value,
     dry_run: bool,
 ) -> Result<Result<Deployment, kube::Error>, ExecuteError> {
-    let client = shell.clients.of_service_account(subject.namespace, subject.service_account)?;
+    let client = clients::impersonating(&shell.clients.writing, subject.namespace, subject.service_account)?;
     let api: Api<Deployment> = Api::namespaced(client, subject.namespace);
     let version = workload.resource_version().unwrap_or_default();
     let test = TestOperation {

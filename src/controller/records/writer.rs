@@ -20,8 +20,8 @@ use super::{Debtor, Desk, Owed};
 use crate::{
     clock,
     controller::shell,
-    git::{CommitId, Fact, FactsError, ObjectKey, Person, Repository, RestoreError, RestoreRequest, RestoreSource, Restored, Signature, Trailers},
-    sync::{self, OpenError},
+    git::{CommitId, Fact, FactsError, ObjectKey, Person, Repository, RestoreError, RestoreRequest, Source, Restored, Signature, Trailers},
+    sync::{self, SourceError},
 };
 
 /// The most records in one commit: more would only make the commit hard to read.
@@ -36,7 +36,7 @@ enum WriteError {
     #[error("the ConfigRepo {0} does not exist")]
     NoRepo(String),
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(#[from] SourceError),
     #[error(transparent)]
     Facts(#[from] FactsError),
     #[error(transparent)]
@@ -120,7 +120,7 @@ async fn restore(
             name: workload.clone(),
         },
         default_namespace: namespace.to_owned(),
-        good: Some(RestoreSource { commit: good, path: order.path.clone() }),
+        good: Some(Source { commit: good, path: order.path.clone() }),
         since,
         message: format!(
             "Restore the template of {workload} after a rollback\n\nRevision {}, asked for by {}, was rolled back: {}",

@@ -1,0 +1,94 @@
+//! The ConfigRepos: one controller for them beside that of the Rollouts.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use kube::{
+    ResourceExt,
+    core::DeserializeGuard,
+    runtime::{controller::Action, events::Recorder},
+};
+use tidegate_api::{ConfigRepo, Rollout};
+use tokio::sync::mpsc;
+
+use super::{records::Records, shell::wake, world::World};
+use crate::{
+    clock,
+    git::Git,
+    kubernetes::{clients::Clients, fence::Fence},
+    sync,
+};
+
+/// How soon a status is written again that could not be.
+const AFTER_ERROR: Duration = Duration::from_secs(5);
+
+/// Wakes ConfigRepos when a Rollout's status lets sync do something that it held before.
+pub(crate) struct Concerns {
+    wakes: mpsc::UnboundedSender<(String, String)>,
+    world: Arc<World>,
+    last: Mutex<HashMap<(String, String), Option<u64>>>,
+}
+
+/// What reconciling ConfigRepos needs.
+pub(crate) struct Repos {
+    sync: Arc<sync::Context>,
+    records: Arc<Records>,
+    fence: Fence,
+}
+
+// === impl Concerns ===
+
+impl Concerns {
+    pub(crate) fn new(wakes: mpsc::UnboundedSender<(String, String)>, world: Arc<World>) -> Self {
+        Self { wakes, world, last: Mutex::default() }
+    }
+
+    /// A Rollout was seen: where what sync holds for it has changed, its namespace is synced again.
+    pub(crate) fn seen(&self, rollout: &Rollout) {
+        let key = (rollout.namespace().unwrap_or_default(), rollout.name_any());
+        let namespace = key.0.clone();
+        let concern = sync::rollout_concern(rollout);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.insert(key, concern) != Some(concern) {
+            for repo in self.world.config_repos.list(&namespace) {
+                wake(&self.wakes, &namespace, &repo.name_any());
+            }
+        }
+    }
+}
+
+// === impl Repos ===
+
+impl Repos {
+    pub(crate) fn new(clients: &Clients, git: Arc<Git>, world: Arc<World>, records: Arc<Records>, fence: Fence, events: Recorder) -> Self {
+        let rollouts = move |namespace: &str| world.rollouts(namespace).into_iter().map(Arc::new).collect();
+        let context = sync::Context::new(clients.writing.clone(), clients.writing.clone(), git, Box::new(rollouts), clock::now);
+        Self { sync: Arc::new(context.with_events(events)), records, fence }
+    }
+}
+
+/// Brings a namespace to what its repository says. Followers do nothing.
+pub(crate) async fn reconcile(guarded: Arc<DeserializeGuard<ConfigRepo>>, repos: Arc<Repos>) -> Result<Action, sync::Error> {
+    if repos.fence.epoch().is_err() {
+        return Ok(Action::await_change());
+    }
+    let repo = match &guarded.0 {
+        Ok(repo) => repo,
+        Err(error) => {
+            tracing::error!(name = %guarded.name_any(), error = %error.error, "a ConfigRepo cannot be read; it is left as it is");
+            return Ok(Action::await_change());
+        }
+    };
+    let left_behind = repo.status.iter().flat_map(|status| status.pending_records.clone()).collect::<Vec<_>>();
+    repos.records.write_left_behind(&repo.namespace().unwrap_or_default(), &left_behind);
+    sync::reconcile(Arc::new(repo.clone()), repos.sync.clone()).await
+}
+
+/// What to do after a status could not be written.
+pub(crate) fn after_error(_: Arc<DeserializeGuard<ConfigRepo>>, error: &sync::Error, _: Arc<Repos>) -> Action {
+    tracing::warn!(error = error as &dyn std::error::Error, "a ConfigRepo's status was not written");
+    Action::requeue(AFTER_ERROR)
+}

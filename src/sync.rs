@@ -1,0 +1,40 @@
+//! git → cluster: what a namespace's config repository says is applied, except what a Rollout
+//! holds.
+//!
+//! ```text
+//!   ConfigRepo ──▶ reconcile ──▶ source ──▶ manifest      the branch's head as objects (git)
+//!                      │            └─ which commit asked for a template
+//!                      ├──▶ governance ──▶ plan           what is applied, what is pruned (pure)
+//!                      ├──▶ apply ──▶ revisions           git's templates wait as ControllerRevisions
+//!                      │      └─ drift
+//!                      ├──▶ prune
+//!                      └──▶ report                        the condition Ready
+//! ```
+//!
+//! Sync judges nothing: which template is in force, and what a pinned Service or a split route
+//! look like, `tidegate_engine::governed` says. It reads git through [`crate::git`], and writes in
+//! the name of the `ConfigRepo`'s account; only `ControllerRevision`s, events and its own status are
+//! written in Tidegate's own name.
+
+mod apply;
+mod cluster;
+pub mod drift;
+pub mod failure;
+pub mod governance;
+pub mod manifest;
+mod memory;
+pub mod plan;
+mod prune;
+pub mod reconcile;
+mod report;
+pub mod revisions;
+mod source;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use governance::rollout_concern;
+pub use reconcile::{Context, Error, RolloutsOf, error_policy, reconcile};
+pub use source::{SourceError, open};

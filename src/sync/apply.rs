@@ -1,0 +1,324 @@
+//! Applying a plan: server-side apply, forced and strictly validated, in the name of the
+//! `ConfigRepo`'s account, into its own namespace only.
+//!
+//! Governed objects are read first (which gives the resourceVersion), then the Rollout, then the
+//! object is written under that resourceVersion. Tidegate persists what it intends before it
+//! touches an object, so a write that raced with an intent fails with 409, and begins again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DynamicObject, Patch, PatchParams},
+    core::ApiResource,
+};
+use serde_json::{Value, json};
+use tidegate_api::{Rollout, names};
+use tidegate_engine::{
+    governed::{TemplateInForce, governed_route, governed_service, template_in_force},
+    revision::{Digest, Revision, short},
+};
+
+use super::{
+    cluster::Cluster,
+    drift::Drift,
+    failure::{ApplyError, Failure},
+    governance::{Governance, Governor, is_pinned},
+    manifest::{Key, Manifest},
+    plan::{Hold, Plan, Step},
+    revisions::{Origin, Revisions, Wanted, is_first_deploy},
+};
+
+/// What was applied last, so that what has not changed needs no request. In memory only: after a
+/// restart everything is applied once.
+#[derive(Debug, Default)]
+pub(super) struct Applied(HashMap<Key, Remembered>);
+
+/// How an object was applied last.
+#[derive(Debug)]
+struct Remembered {
+    /// Over the object and what decided about its governed fields.
+    digest: Digest,
+    /// What the API server answered.
+    resource_version: Option<String>,
+}
+
+/// One application of a plan.
+pub(super) struct Session<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) namespace: &'a str,
+    /// The `ConfigRepo`'s name.
+    pub(super) config_repo: &'a str,
+    pub(super) account: &'a str,
+    /// Writes in the account's name.
+    pub(super) as_account: Client,
+    pub(super) governance: &'a Governance,
+    /// The commits that asked for the Deployments' templates, by the Deployments' names.
+    pub(super) origins: &'a BTreeMap<String, Origin>,
+    /// Look at objects that have not changed in git as well, and say what had drifted.
+    pub(super) resync: bool,
+    pub(super) applied: &'a mut Applied,
+    pub(super) drift: Vec<Drift>,
+}
+
+/// How often a write that lost a race is begun again before the reconcile gives way to others.
+const ATTEMPTS: usize = 5;
+
+// === impl Applied ===
+
+impl Applied {
+    /// Whether nothing was applied yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether an object was applied.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.0.contains_key(key)
+    }
+
+    /// Makes the next synchronisation apply an object anew.
+    pub(super) fn forget(&mut self, key: &Key) {
+        self.0.remove(key);
+    }
+
+    fn remembers(&self, key: &Key, digest: Digest) -> Option<&Remembered> {
+        self.0.get(key).filter(|remembered| remembered.digest == digest)
+    }
+}
+
+// === impl Session ===
+
+impl Session<'_> {
+    /// Applies everything, in the plan's order, until something cannot be applied: what comes
+    /// later may need it.
+    pub(super) async fn apply(&mut self, plan: &Plan<'_>) -> Result<(), ApplyError> {
+        let resources = self.resources(plan).await?;
+        for (step, resource) in plan.apply.iter().zip(&resources) {
+            self.apply_step(step, resource).await.map_err(|error| self.with_rights(error, &resources))?;
+        }
+        Ok(())
+    }
+
+    /// Who may what is said once for the whole repository, so that one paste is enough.
+    fn with_rights(&self, mut error: ApplyError, resources: &[ApiResource]) -> ApplyError {
+        let mut rights: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for resource in resources {
+            rights.entry(resource.group.clone()).or_default().insert(resource.plural.clone());
+        }
+        error.failure = error.failure.with_account(self.namespace, self.account, &rights);
+        error
+    }
+
+    /// The resources of all steps, before the first is applied: an unknown kind holds everything.
+    async fn resources(&self, plan: &Plan<'_>) -> Result<Vec<ApiResource>, ApplyError> {
+        let mut resources = Vec::with_capacity(plan.apply.len());
+        for Step { manifest: Manifest { key, place, .. }, .. } in &plan.apply {
+            let resource = self.cluster.resource(key).await;
+            resources.push(resource.map_err(|failure| ApplyError::at(Some(place), key, failure))?);
+        }
+        Ok(resources)
+    }
+
+    async fn apply_step(&mut self, step: &Step<'_>, resource: &ApiResource) -> Result<(), ApplyError> {
+        let Manifest { key, place, .. } = step.manifest;
+        let digest = self.digest(step);
+        let known = self.applied.remembers(key, digest).map(|known| known.resource_version.clone());
+        if known.is_some() && !self.resync {
+            return Ok(());
+        }
+        let known_version = known.flatten();
+        for _ in 0..ATTEMPTS {
+            let before = self.before(step, resource).await?;
+            let version = before.as_ref().and_then(ResourceExt::resource_version);
+            if version.is_some() && version == known_version {
+                return Ok(());
+            }
+            let object = self.rendered(step, before.as_ref()).await?;
+            match self.patch(&self.as_account, key, &object, resource).await {
+                Ok(after) => {
+                    self.remember(key, digest, before.as_ref(), &after);
+                    return Ok(());
+                }
+                Err(Failure::Contended) => {}
+                Err(failure) => return Err(ApplyError::at(Some(place), key, failure)),
+            }
+        }
+        Err(ApplyError::at(Some(place), key, Failure::Contended))
+    }
+
+    /// What is known of what decides about an object. It is no more than a reason to look.
+    fn digest(&self, step: &Step<'_>) -> Digest {
+        let manifest = step.manifest;
+        let held_by = match step.hold {
+            Hold::Nothing => Value::Null,
+            Hold::Workload(governor) => {
+                let origin = self.origins.get(&manifest.key.name).map(|origin| &origin.commit);
+                json!([governor.concern(), origin, manifest.place.file])
+            }
+            Hold::Service(Some(governor)) | Hold::Route(governor) => json!(governor.concern()),
+            Hold::Service(None) => json!(self.governance.governors().any(Governor::has_attempt)),
+        };
+        Digest::of(&json!([manifest.object, held_by]))
+    }
+
+    /// The object as it is. Where none of its fields are governed it only serves to see drift, so
+    /// it is read with the account's rights, and a missing right to read is no hindrance.
+    async fn before(&self, step: &Step<'_>, resource: &ApiResource) -> Result<Option<DynamicObject>, ApplyError> {
+        let Manifest { key, place, .. } = step.manifest;
+        match step.hold {
+            Hold::Nothing if !self.resync => Ok(None),
+            Hold::Nothing => {
+                let api: Api<DynamicObject> =
+                    Api::namespaced_with(self.as_account.clone(), self.namespace, resource);
+                match api.get_opt(&key.name).await.map_err(|error| Failure::of(error, key)) {
+                    Ok(live) => Ok(live),
+                    Err(Failure::Forbidden(_)) => Ok(None),
+                    Err(failure) => Err(ApplyError::at(Some(place), key, failure)),
+                }
+            }
+            Hold::Workload(_) | Hold::Service(_) | Hold::Route(_) => {
+                self.cluster.live(self.namespace, key, resource).await
+            }
+        }
+    }
+
+    /// What is to be applied, with the governed fields as the fresh status of the Rollout says.
+    async fn rendered(&self, step: &Step<'_>, live: Option<&DynamicObject>) -> Result<Value, ApplyError> {
+        let manifest = step.manifest;
+        let object = manifest.object.clone();
+        let live_json = live.and_then(|live| serde_json::to_value(live).ok());
+        let mut object = match (step.hold, &live_json) {
+            (Hold::Nothing, _) => return Ok(object),
+            (Hold::Workload(governor), live) => self.workload(manifest, governor, live.as_ref()).await?,
+            (Hold::Service(_) | Hold::Route(_), None) => object,
+            (Hold::Service(governor), Some(live)) => match self.pinning(governor, live).await? {
+                Some(rollout) => governed_service(object, live, rollout.status.as_ref()),
+                None => object,
+            },
+            (Hold::Route(governor), Some(live)) => match self.rollout(governor).await? {
+                Some(rollout) => governed_route(object, live, &governor.name, rollout.status.as_ref()),
+                None => object,
+            },
+        };
+        if let Some(version) = live.and_then(ResourceExt::resource_version) {
+            object["metadata"]["resourceVersion"] = json!(version);
+        }
+        Ok(object)
+    }
+
+    /// A governed Deployment: git's template is written down as a revision, the template in force
+    /// is what is applied, and the pause is left to the Rollout.
+    async fn workload(
+        &self,
+        manifest: &Manifest,
+        governor: &Governor,
+        live: Option<&Value>,
+    ) -> Result<Value, ApplyError> {
+        let Manifest { key, place, .. } = manifest;
+        let mut object = manifest.object.clone();
+        let rollout = self.rollout(governor).await?;
+        let is_governed = rollout.is_some() || governor.declared;
+        let (Some(template), true) = (manifest.template(), is_governed) else {
+            return Ok(object);
+        };
+        let revisions = Revisions::of(self.cluster, self.namespace, &governor.name).await?;
+        let since = rollout.as_ref().and_then(Rollout::creation_timestamp).map(|time| time.0);
+        let status = rollout.as_ref().and_then(|rollout| rollout.status.as_ref());
+        let first_deploy = is_first_deploy(status, live.is_some(), revisions.has_first_deploy(since));
+        let wanted = Wanted {
+            namespace: self.namespace,
+            rollout: &governor.name,
+            template,
+            origin: self.origins.get(&key.name),
+            path: &place.file,
+            config_repo: self.config_repo,
+            first_deploy,
+        };
+        revisions.want(&wanted).await?;
+        let live_template = live.and_then(|live| live.pointer("/spec/template"));
+        let in_force = match template_in_force(status, first_deploy) {
+            TemplateInForce::Git => Some(template.clone()),
+            TemplateInForce::Revision(revision) if Revision::of(template).as_str() == revision => {
+                Some(template.clone())
+            }
+            TemplateInForce::Revision(revision) => {
+                // Where the revision is lost, what runs stays as it is.
+                let kept = revisions.template(&revision).or_else(|| live_template.cloned());
+                Some(kept.ok_or_else(|| {
+                    let revision = short(&revision).to_owned();
+                    ApplyError::at(Some(place), key, Failure::TemplateLost { revision })
+                })?)
+            }
+            TemplateInForce::Live => live_template.cloned(),
+        };
+        if let Some(spec) = object["spec"].as_object_mut() {
+            spec.remove("paused");
+            spec.extend(in_force.map(|template| ("template".to_owned(), template)));
+        }
+        Ok(object)
+    }
+
+    /// The Rollout that holds a Service: the one that governs it as far as git tells, or else, if
+    /// the Service is pinned, whichever has an attempt.
+    async fn pinning(&self, governor: Option<&Governor>, live: &Value) -> Result<Option<Rollout>, ApplyError> {
+        if let Some(governor) = governor {
+            return self.rollout(governor).await;
+        }
+        if !is_pinned(live) {
+            return Ok(None);
+        }
+        for governor in self.governance.governors() {
+            let rollout = self.rollout(governor).await?;
+            let has_attempt = |rollout: &Rollout| rollout.status.as_ref().is_some_and(|status| status.attempt.is_some());
+            if rollout.as_ref().is_some_and(has_attempt) {
+                return Ok(rollout);
+            }
+        }
+        Ok(None)
+    }
+
+    /// A Rollout as it is now. It has to be asked for after the object that it governs was read.
+    async fn rollout(&self, governor: &Governor) -> Result<Option<Rollout>, ApplyError> {
+        let api: Api<Rollout> = Api::namespaced(self.cluster.reads.clone(), self.namespace);
+        api.get_opt(&governor.name).await.map_err(|error| {
+            let key = Key {
+                api_version: "tidegate.io/v1alpha1".into(),
+                kind: "Rollout".into(),
+                name: governor.name.clone(),
+            };
+            let failure = Failure::of(error, &key);
+            ApplyError::at(None, &key, failure)
+        })
+    }
+
+    async fn patch(
+        &self,
+        client: &Client,
+        key: &Key,
+        object: &Value,
+        resource: &ApiResource,
+    ) -> Result<DynamicObject, Failure> {
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), self.namespace, resource);
+        let params = PatchParams::apply(names::SYNC_FIELD_MANAGER).force().validation_strict();
+        match api.patch(&key.name, &params, &Patch::Apply(object)).await {
+            Ok(after) => Ok(after),
+            Err(error) => {
+                if matches!(&error, kube::Error::Api(status) if status.is_not_found()) {
+                    self.cluster.forget(key);
+                }
+                Err(Failure::of(error, key))
+            }
+        }
+    }
+
+    fn remember(&mut self, key: &Key, digest: Digest, before: Option<&DynamicObject>, after: &DynamicObject) {
+        // A new commit's own changes are no drift.
+        let unchanged_in_git = self.resync && self.applied.0.get(key).is_none_or(|known| known.digest == digest);
+        if let Some(before) = before.filter(|_| unchanged_in_git) {
+            self.drift.extend(Drift::between(key, before, after));
+        }
+        let resource_version = after.resource_version();
+        self.applied.0.insert(key.clone(), Remembered { digest, resource_version });
+    }
+}

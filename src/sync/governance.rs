@@ -1,0 +1,240 @@
+//! Which objects of a namespace are governed by a Rollout: the Rollouts that count are those in
+//! the repository and those in the namespace, so that a commit that brings a Rollout together with
+//! a new template is already held, and one that takes the Rollout away is held until it is gone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+};
+
+use kube::ResourceExt as _;
+use serde_json::Value;
+use tidegate_api::{Rollout, names, rollout::RolloutSpec, status::RolloutStatus};
+use tidegate_engine::governed::template_in_force;
+
+use super::manifest::{Manifest, deployments};
+
+/// The Rollouts that count, by name.
+#[derive(Debug, Default)]
+pub struct Governance {
+    governors: BTreeMap<String, Governor>,
+}
+
+/// A Rollout and what it governs. A spec that changes in the middle of an attempt adds to it and
+/// takes nothing away until the attempt is over.
+#[derive(Clone, Debug, Default)]
+pub struct Governor {
+    /// The Rollout's name.
+    pub name: String,
+    /// Whether the repository has it.
+    pub declared: bool,
+    /// The Deployments.
+    pub workloads: BTreeSet<String>,
+    /// The Services that it names; others are found by their selectors.
+    pub services: BTreeSet<String>,
+    /// The HTTPRoutes.
+    pub routes: BTreeSet<String>,
+    /// The status, where it was last seen. Whoever is about to write asks for a fresh one.
+    pub status: Option<RolloutStatus>,
+}
+
+// === impl Governance ===
+
+impl Governance {
+    /// What the Rollouts of the repository and of the namespace govern.
+    pub fn new(manifests: &[Manifest], live: &[Arc<Rollout>]) -> Self {
+        let mut governance = Self::default();
+        for rollout in live {
+            governance.governor(&rollout.name_any()).add_live(rollout);
+        }
+        for manifest in manifests
+            .iter()
+            .filter(|one| one.key.is(tidegate_api::names::GROUP, "Rollout"))
+        {
+            governance
+                .governor(&manifest.key.name)
+                .add_spec(&manifest.object["spec"]);
+        }
+        let deployments = deployments(manifests);
+        for governor in governance.governors.values_mut() {
+            governor.add_selecting_services(manifests, &deployments);
+        }
+        governance
+    }
+
+    /// All of them.
+    pub fn governors(&self) -> impl Iterator<Item = &Governor> {
+        self.governors.values()
+    }
+
+    /// The Rollout that governs a Deployment. Where several claim it, one that has begun already
+    /// goes first; preflight refuses the others.
+    pub fn of_workload(&self, name: &str) -> Option<&Governor> {
+        self.first(|governor| governor.workloads.contains(name))
+    }
+
+    /// The Rollout that governs a Service, as far as its name or its selector in git tells.
+    pub fn of_service(&self, name: &str) -> Option<&Governor> {
+        self.first(|governor| governor.services.contains(name))
+    }
+
+    /// The Rollout that governs an HTTPRoute.
+    pub fn of_route(&self, name: &str) -> Option<&Governor> {
+        self.first(|governor| governor.routes.contains(name))
+    }
+
+    fn first(&self, governs: impl Fn(&Governor) -> bool) -> Option<&Governor> {
+        self.governors
+            .values()
+            .filter(|governor| governs(governor))
+            .max_by_key(|governor| {
+                (
+                    governor.has_attempt(),
+                    governor.has_stable(),
+                    std::cmp::Reverse(&governor.name),
+                )
+            })
+    }
+
+    fn governor(&mut self, name: &str) -> &mut Governor {
+        self.governors
+            .entry(name.to_owned())
+            .or_insert_with(|| Governor {
+                name: name.to_owned(),
+                ..Governor::default()
+            })
+    }
+}
+
+// === impl Governor ===
+
+impl Governor {
+    /// Whether an attempt runs.
+    pub fn has_attempt(&self) -> bool {
+        self.status
+            .as_ref()
+            .is_some_and(|status| status.attempt.is_some())
+    }
+
+    /// What in the status decides about governed fields; sync has something to do when it changes.
+    pub fn concern(&self) -> u64 {
+        concern(self.status.as_ref())
+    }
+
+    fn has_stable(&self) -> bool {
+        self.status
+            .as_ref()
+            .is_some_and(|status| status.stable.is_some())
+    }
+
+    fn add_live(&mut self, rollout: &Rollout) {
+        self.add_plan(&rollout.spec);
+        self.status.clone_from(&rollout.status);
+        let attempt = rollout
+            .status
+            .as_ref()
+            .and_then(|status| status.attempt.as_ref());
+        if let Some(attempt) = attempt {
+            self.add_plan(&attempt.plan);
+        }
+    }
+
+    fn add_plan(&mut self, spec: &RolloutSpec) {
+        self.workloads.insert(spec.workload.name.clone());
+        self.services.insert(spec.service_name().to_owned());
+        let routes = spec
+            .traffic
+            .gateway_api
+            .iter()
+            .flat_map(|gateway| &gateway.http_routes);
+        self.routes.extend(routes.cloned());
+    }
+
+    /// A spec as git has it, which need not be a valid one: what it names is held all the same.
+    fn add_spec(&mut self, spec: &Value) {
+        self.declared = true;
+        let text = |pointer: &str| {
+            spec.pointer(pointer)
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
+        let workload = text("/workload/name");
+        self.services.extend(text("/service").or(workload.clone()));
+        self.workloads.extend(workload);
+        let routes = spec
+            .pointer("/traffic/gatewayAPI/httpRoutes")
+            .and_then(Value::as_array);
+        let routes = routes.into_iter().flatten().filter_map(Value::as_str);
+        self.routes.extend(routes.map(str::to_owned));
+    }
+
+    /// Every Service that selects the workload's pods is pinned during an attempt.
+    fn add_selecting_services(
+        &mut self,
+        manifests: &[Manifest],
+        deployments: &BTreeMap<&str, &Manifest>,
+    ) {
+        let labels: Vec<&Value> = self
+            .workloads
+            .iter()
+            .filter_map(|workload| deployments.get(workload.as_str()))
+            .filter_map(|deployment| deployment.object.pointer("/spec/template/metadata/labels"))
+            .collect();
+        for service in manifests.iter().filter(|one| one.key.is("", "Service")) {
+            let Some(selector) = service
+                .object
+                .pointer("/spec/selector")
+                .and_then(Value::as_object)
+            else {
+                continue;
+            };
+            let selects = |labels: &&Value| {
+                !selector.is_empty()
+                    && selector
+                        .iter()
+                        .all(|(key, value)| labels.get(key) == Some(value))
+            };
+            if labels.iter().any(selects) {
+                self.services.insert(service.key.name.clone());
+            }
+        }
+    }
+}
+
+/// A number that changes when sync has something to put right: the template in force, or whether
+/// an attempt holds Services and routes.
+fn concern(status: Option<&RolloutStatus>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    format!("{:?}", template_in_force(status, false)).hash(&mut hasher);
+    status
+        .is_some_and(|status| status.attempt.is_some())
+        .hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The change of a Rollout after which its namespace's `ConfigRepo`s are to be reconciled: its
+/// spec, its stable revision, the template in force, or whether an attempt runs. It has the shape
+/// of a predicate of kube-runtime.
+pub fn rollout_concern(rollout: &Rollout) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    concern(rollout.status.as_ref()).hash(&mut hasher);
+    rollout.metadata.generation.hash(&mut hasher);
+    rollout
+        .metadata
+        .deletion_timestamp
+        .is_some()
+        .hash(&mut hasher);
+    Some(hasher.finish())
+}
+
+/// Whether a Service's selector is pinned.
+pub(super) fn is_pinned(service: &Value) -> bool {
+    let selector = service.pointer("/spec/selector");
+    [names::POD_TEMPLATE_HASH_LABEL, names::TRACK_LABEL]
+        .iter()
+        .any(|key| selector.and_then(|selector| selector.get(key)).is_some())
+}
+
+#[cfg(test)]
+mod tests;

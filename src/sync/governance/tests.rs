@@ -1,0 +1,83 @@
+//! What Rollouts govern, and which of their changes concern sync.
+
+use serde_json::json;
+
+use super::*;
+use crate::sync::manifest;
+
+fn rollout(status: &Value) -> Arc<Rollout> {
+    let rollout = json!({
+        "apiVersion": "tidegate.io/v1alpha1", "kind": "Rollout",
+        "metadata": {"name": "web", "namespace": "shop", "generation": 1},
+        "spec": spec("web"), "status": status,
+    });
+    Arc::new(serde_json::from_value(rollout).expect("a Rollout"))
+}
+
+fn spec(workload: &str) -> Value {
+    json!({
+        "workload": {"kind": "Deployment", "name": workload},
+        "traffic": {"gatewayAPI": {"httpRoutes": [workload]}},
+        "steps": [{"weight": 10}],
+    })
+}
+
+fn stable(revision: &str) -> Value {
+    json!({"revision": revision, "podTemplateHash": "1", "since": "2026-01-01T00:00:00Z"})
+}
+
+fn attempt(workload: &str, weight: u32) -> Value {
+    json!({
+        "number": 1, "id": "1", "revision": "b", "startedAt": "2026-01-01T00:00:00Z", "plan": spec(workload),
+        "stage": "Stepping", "stageSince": "2026-01-01T00:00:00Z", "sequence": 1, "weight": weight,
+    })
+}
+
+#[test]
+fn rollouts_of_the_repository_and_of_the_namespace_count() {
+    let text = "{apiVersion: tidegate.io/v1alpha1, kind: Rollout, metadata: {name: new}, spec: {workload: {name: api}, steps: broken}}";
+    let manifests = manifest::parse([("a.yaml", text.as_bytes())], "shop").expect("a good file");
+    let governance = Governance::new(&manifests, &[rollout(&json!({}))]);
+    let governor = |name: &str| {
+        governance
+            .of_workload(name)
+            .map(|governor| governor.name.as_str())
+    };
+    assert_eq!(governor("api"), Some("new"));
+    assert_eq!(governor("web"), Some("web"));
+    assert_eq!(governor("other"), None);
+    assert!(governance.of_service("api").is_some());
+    assert!(governance.of_route("web").is_some());
+}
+
+#[test]
+fn what_an_attempt_started_with_stays_governed_when_the_spec_moves_on() {
+    let live = rollout(&json!({"attempt": attempt("before", 10)}));
+    let governance = Governance::new(&[], &[live]);
+    assert!(governance.of_workload("before").is_some());
+    assert!(governance.of_workload("web").is_some());
+}
+
+#[test]
+fn sync_is_woken_when_stable_or_the_attempt_changes_and_not_by_steps() {
+    let concern = |status: Value| rollout_concern(&rollout(&status));
+    let at_rest = concern(json!({"stable": stable("a")}));
+    let running = concern(json!({"stable": stable("a"), "attempt": attempt("web", 10)}));
+    assert_ne!(at_rest, running);
+    assert_eq!(
+        running,
+        concern(json!({"stable": stable("a"), "attempt": attempt("web", 50), "message": "m"}))
+    );
+    assert_ne!(at_rest, concern(json!({"stable": stable("b")})));
+}
+
+#[test]
+fn a_pin_is_seen_by_its_labels() {
+    assert!(is_pinned(
+        &json!({"spec": {"selector": {"app": "web", "pod-template-hash": "1"}}})
+    ));
+    assert!(is_pinned(
+        &json!({"spec": {"selector": {"tidegate.io/track": "canary"}}})
+    ));
+    assert!(!is_pinned(&json!({"spec": {"selector": {"app": "web"}}})));
+}

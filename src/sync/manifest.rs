@@ -1,0 +1,430 @@
+//! What a config repository says: YAML files as Kubernetes objects that know where they stand.
+//!
+//! Plain YAML, several documents in a file, and `kind: List`. Everything that can be told without
+//! the cluster is refused here, with the place and what to write instead; nothing is applied from
+//! a repository of which a part is refused.
+
+mod yaml;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
+
+use serde_json::{Value, json};
+use tidegate_api::config_repo::AppliedObject;
+
+use self::yaml::{Document, YamlError};
+
+/// An object of the repository.
+#[derive(Clone)]
+pub struct Manifest {
+    /// What it is.
+    pub key: Key,
+    /// Where it stands.
+    pub place: Place,
+    /// What it holds, its namespace included. It may be a Secret: never print it.
+    pub object: Value,
+}
+
+/// What an object is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Its `apiVersion`.
+    pub api_version: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// Where in the repository an object stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The file, from the root of the repository.
+    pub file: String,
+    /// Which of the file's documents that are not empty, from 1.
+    pub document: usize,
+    /// The line where it begins, from 1.
+    pub line: u64,
+}
+
+/// Why a repository cannot be used: the place, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {reason}")]
+pub struct InvalidManifest {
+    /// Where.
+    pub place: Place,
+    /// What is wrong, in a sentence.
+    pub reason: String,
+}
+
+/// Kinds that live outside namespaces, with what to write instead where there is such a thing.
+/// Those of custom resources are found out when the cluster is asked.
+const CLUSTER_SCOPED: &[(&str, &[(&str, Option<&str>)])] = &[
+    (
+        "",
+        &[
+            ("Namespace", None),
+            ("Node", None),
+            ("PersistentVolume", Some("a PersistentVolumeClaim")),
+        ],
+    ),
+    (
+        "rbac.authorization.k8s.io",
+        &[
+            ("ClusterRole", Some("a Role")),
+            ("ClusterRoleBinding", Some("a RoleBinding")),
+        ],
+    ),
+    (
+        "apiextensions.k8s.io",
+        &[("CustomResourceDefinition", None)],
+    ),
+    ("apiregistration.k8s.io", &[("APIService", None)]),
+    (
+        "admissionregistration.k8s.io",
+        &[
+            ("MutatingAdmissionPolicy", None),
+            ("MutatingAdmissionPolicyBinding", None),
+            ("MutatingWebhookConfiguration", None),
+            ("ValidatingAdmissionPolicy", None),
+            ("ValidatingAdmissionPolicyBinding", None),
+            ("ValidatingWebhookConfiguration", None),
+        ],
+    ),
+    ("scheduling.k8s.io", &[("PriorityClass", None)]),
+    (
+        "storage.k8s.io",
+        &[
+            ("StorageClass", None),
+            ("CSIDriver", None),
+            ("VolumeAttachment", None),
+        ],
+    ),
+    ("networking.k8s.io", &[("IngressClass", None)]),
+    ("gateway.networking.k8s.io", &[("GatewayClass", None)]),
+    ("node.k8s.io", &[("RuntimeClass", None)]),
+    (
+        "certificates.k8s.io",
+        &[("CertificateSigningRequest", None)],
+    ),
+    (
+        "flowcontrol.apiserver.k8s.io",
+        &[("FlowSchema", None), ("PriorityLevelConfiguration", None)],
+    ),
+];
+
+/// Fields of `metadata` that only the API server writes.
+const SERVER_FIELDS: &[&str] = &[
+    "resourceVersion",
+    "uid",
+    "managedFields",
+    "generation",
+    "selfLink",
+];
+
+/// The objects of a repository's files, in the order of the files.
+///
+/// `files` are paths with their content. Every object is put into `namespace`.
+pub fn parse<'a>(
+    files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    namespace: &str,
+) -> Result<Vec<Manifest>, InvalidManifest> {
+    let mut manifests = Vec::new();
+    for (path, bytes) in files {
+        parse_file(path, bytes, namespace, &mut manifests)?;
+    }
+    refuse_doubles(&manifests)?;
+    Ok(manifests)
+}
+
+/// The pod template of the workload `kind`/`name` in a file, as it is written there; `None` where
+/// the file has no such workload or cannot be read.
+pub fn template_in(bytes: &[u8], kind: &str, name: &str) -> Option<Value> {
+    let mut manifests = Vec::new();
+    // The namespace does not matter here, so the object's own is taken for right.
+    for document in yaml::documents(bytes).ok()? {
+        let objects = match document.value {
+            Value::Object(mut list) if is_list(&list) => match list.remove("items") {
+                Some(Value::Array(items)) => items,
+                _ => Vec::new(),
+            },
+            other => vec![other],
+        };
+        manifests.extend(objects);
+    }
+    manifests.iter_mut().find_map(|object| {
+        let is_it = object["kind"] == kind
+            && object["apiVersion"]
+                .as_str()
+                .is_some_and(|version| version.starts_with("apps/"))
+            && object["metadata"]["name"] == name;
+        is_it.then(|| object.pointer_mut("/spec/template").map(Value::take))?
+    })
+}
+
+fn parse_file(
+    path: &str,
+    bytes: &[u8],
+    namespace: &str,
+    manifests: &mut Vec<Manifest>,
+) -> Result<(), InvalidManifest> {
+    let documents = yaml::documents(bytes).map_err(|YamlError { line, reason }| {
+        let file = path.to_owned();
+        InvalidManifest {
+            place: Place {
+                file,
+                document: 0,
+                line,
+            },
+            reason,
+        }
+    })?;
+    for (index, document) in documents.into_iter().enumerate() {
+        let Document {
+            line,
+            item_lines,
+            value,
+        } = document;
+        let place = Place {
+            file: path.to_owned(),
+            document: index + 1,
+            line,
+        };
+        match value {
+            Value::Object(mut list) if is_list(&list) => {
+                let items = list.remove("items").unwrap_or_else(|| json!([]));
+                let Value::Array(items) = items else {
+                    return Err(
+                        place.refuses("the `items` of a List have to be a sequence of objects")
+                    );
+                };
+                for (index, item) in items.into_iter().enumerate() {
+                    let line = item_lines.get(index).copied().unwrap_or(place.line);
+                    let place = Place {
+                        line,
+                        ..place.clone()
+                    };
+                    manifests.push(Manifest::new(item, place, namespace)?);
+                }
+            }
+            other => manifests.push(Manifest::new(other, place, namespace)?),
+        }
+    }
+    Ok(())
+}
+
+fn is_list(object: &serde_json::Map<String, Value>) -> bool {
+    let text = |key: &str| object.get(key).and_then(Value::as_str);
+    text("kind") == Some("List") && text("apiVersion").is_none_or(|version| version == "v1")
+}
+
+fn refuse_doubles(manifests: &[Manifest]) -> Result<(), InvalidManifest> {
+    let mut seen: HashMap<(&str, &str, &str), &Place> = HashMap::new();
+    for Manifest { key, place, .. } in manifests {
+        let id = (key.group(), key.kind.as_str(), key.name.as_str());
+        if let Some(first) = seen.insert(id, place) {
+            return Err(place.refuses(format!("{key} is also at {first}: keep one of the two")));
+        }
+    }
+    Ok(())
+}
+
+// === impl Manifest ===
+
+impl Manifest {
+    fn new(mut object: Value, place: Place, namespace: &str) -> Result<Self, InvalidManifest> {
+        let key = Key::of(&object).map_err(|reason| place.refuses(reason))?;
+        if let Some(instead) = cluster_scoped(&key) {
+            return Err(place.refuses(cluster_scoped_reason(&key, namespace, instead)));
+        }
+        let metadata = object["metadata"].as_object_mut().expect("it has a name");
+        if let Some(field) = SERVER_FIELDS
+            .iter()
+            .find(|field| metadata.contains_key(**field))
+        {
+            return Err(place.refuses(format!(
+                "{key} has metadata.{field}, which only the API server writes: take it out"
+            )));
+        }
+        match metadata.get("namespace") {
+            None | Some(Value::Null) => {}
+            Some(Value::String(own)) if own == namespace => {}
+            Some(own) => {
+                let own = own.as_str().unwrap_or("something else");
+                return Err(place.refuses(format!(
+                    "{key} is for the namespace `{own}`, but a ConfigRepo applies only into its own, \
+                     `{namespace}`: leave metadata.namespace out, or give `{own}` a ConfigRepo of its own"
+                )));
+            }
+        }
+        metadata.insert("namespace".to_owned(), json!(namespace));
+        Ok(Self { key, place, object })
+    }
+
+    /// The pod template of a workload.
+    pub fn template(&self) -> Option<&Value> {
+        self.object.pointer("/spec/template")
+    }
+
+    /// Whether it is a Deployment.
+    pub fn is_deployment(&self) -> bool {
+        self.key.is("apps", "Deployment")
+    }
+}
+
+impl fmt::Debug for Manifest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.key, self.place)
+    }
+}
+
+/// Whether the kind lives outside namespaces, and what to write instead.
+fn cluster_scoped(key: &Key) -> Option<Option<&'static str>> {
+    let (_, kinds) = CLUSTER_SCOPED
+        .iter()
+        .find(|(group, _)| *group == key.group())?;
+    kinds
+        .iter()
+        .find(|(kind, _)| *kind == key.kind)
+        .map(|(_, instead)| *instead)
+}
+
+/// Why an object that lives outside namespaces is refused.
+pub(super) fn cluster_scoped_reason(key: &Key, namespace: &str, instead: Option<&str>) -> String {
+    let remedy = match instead {
+        Some(instead) => format!("write {instead}"),
+        None => "take it out and apply it by other means".to_owned(),
+    };
+    format!(
+        "{key} lives outside namespaces, but a ConfigRepo applies only into its own, `{namespace}`: {remedy}"
+    )
+}
+
+// === impl Key ===
+
+impl Key {
+    fn of(object: &Value) -> Result<Self, String> {
+        if !object.is_object() {
+            return Err("this is not a Kubernetes object: it has to be a mapping with apiVersion, kind and \
+                 metadata.name; move other files out of the path"
+                .to_owned());
+        }
+        let text = |pointer: &str| {
+            let text = object.pointer(pointer).and_then(Value::as_str);
+            text.filter(|text| !text.is_empty()).map(str::to_owned)
+        };
+        let api_version = text("/apiVersion").ok_or(
+            "apiVersion is missing: this is not a Kubernetes object; write it, or move the file out of the path",
+        )?;
+        let kind = text("/kind").ok_or("kind is missing: write what kind of object this is")?;
+        if api_version.starts_with("kustomize.config.k8s.io/") {
+            return Err("Tidegate applies plain YAML and does not run Kustomize: commit what `kubectl kustomize` \
+                 prints, and let path name its folder"
+                .to_owned());
+        }
+        let name = text("/metadata/name").ok_or_else(|| {
+            match object.pointer("/metadata/generateName") {
+                Some(_) => format!(
+                    "this {kind} has metadata.generateName, which would make a new object at each look: write metadata.name"
+                ),
+                None => format!("this {kind} has no metadata.name: write one, and quote it if it looks like a number"),
+            }
+        })?;
+        Ok(Self {
+            api_version,
+            kind,
+            name,
+        })
+    }
+
+    /// The API group; empty for the core one.
+    pub fn group(&self) -> &str {
+        self.api_version
+            .split_once('/')
+            .map_or("", |(group, _)| group)
+    }
+
+    /// The version within the group.
+    pub fn version(&self) -> &str {
+        self.api_version
+            .split_once('/')
+            .map_or(&*self.api_version, |(_, version)| version)
+    }
+
+    /// Whether it is of this group and kind, in whatever version.
+    pub fn is(&self, group: &str, kind: &str) -> bool {
+        self.group() == group && self.kind == kind
+    }
+
+    /// Whether both name the same object, in whatever version.
+    pub fn is_same_object(&self, other: &Self) -> bool {
+        self.is(other.group(), &other.kind) && self.name == other.name
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind, self.name)
+    }
+}
+
+impl From<&AppliedObject> for Key {
+    fn from(object: &AppliedObject) -> Self {
+        let AppliedObject {
+            api_version,
+            kind,
+            name,
+        } = object.clone();
+        Self {
+            api_version,
+            kind,
+            name,
+        }
+    }
+}
+
+impl From<&Key> for AppliedObject {
+    fn from(key: &Key) -> Self {
+        let Key {
+            api_version,
+            kind,
+            name,
+        } = key.clone();
+        Self {
+            api_version,
+            kind,
+            name,
+        }
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    pub(super) fn refuses(&self, reason: impl Into<String>) -> InvalidManifest {
+        InvalidManifest {
+            place: self.clone(),
+            reason: reason.into(),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// Deployments of a repository by their names.
+pub(super) fn deployments(manifests: &[Manifest]) -> BTreeMap<&str, &Manifest> {
+    manifests
+        .iter()
+        .filter(|manifest| manifest.is_deployment())
+        .map(|manifest| (manifest.key.name.as_str(), manifest))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

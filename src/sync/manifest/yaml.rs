@@ -1,0 +1,325 @@
+//! YAML as kubectl reads it, into JSON values with the lines where they begin.
+//!
+//! kubectl reads YAML 1.1 as go-yaml has it, so unquoted `yes`, `on`, `y` and their opposites are
+//! booleans, `0644` is octal (as file modes are written), `1e3` and `1_000` are the number 1000,
+//! and a date stays a text. A number without a fraction is an integer, however it was written.
+//! `.nan` and `.inf`, which JSON does not have, are refused. Keys are always texts, as written.
+
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::{Map, Number, Value};
+use serde_saphyr::{DuplicateKeyPolicy, Error, Options, Spanned};
+
+/// A document of a file.
+pub(super) struct Document {
+    /// Where its content begins, from 1.
+    pub(super) line: u64,
+    /// Where the elements of its `items` begin; empty where that could not be told.
+    pub(super) item_lines: Vec<u64>,
+    /// What it holds.
+    pub(super) value: Value,
+}
+
+/// Why a file is not YAML that can be used. It never repeats a value: the file may hold a Secret.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct YamlError {
+    /// Where, from 1.
+    pub(super) line: u64,
+    /// What is wrong and, where it helps, what to write.
+    pub(super) reason: String,
+}
+
+/// A List, for the lines of its elements.
+#[derive(Deserialize)]
+struct ItemLines {
+    #[serde(default)]
+    items: Option<Vec<Spanned<IgnoredAny>>>,
+}
+
+/// The API server refuses objects that are nested more deeply than any of ours.
+const MAX_DEPTH: usize = 64;
+/// Documents, mappings, sequences and scalars of one file, those that aliases repeat included.
+const MAX_NODES: usize = 200_000;
+/// Documents of one file.
+const MAX_DOCUMENTS: usize = 1_024;
+/// Anchors, and aliases, of one file: far more than people write.
+const MAX_ALIASES: usize = 1_000;
+
+/// The documents of a file, without the empty ones.
+pub(super) fn documents(bytes: &[u8]) -> Result<Vec<Document>, YamlError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| YamlError {
+        line: line_of(bytes, error.valid_up_to()),
+        reason: "the file is not UTF-8 text".to_owned(),
+    })?;
+    let read: Vec<Spanned<Value>> = serde_saphyr::from_multiple_with_options(text, options())
+        .map_err(|error| YamlError::of(&error))?;
+    let mut lines = item_lines(text, &read);
+    Ok(read
+        .into_iter()
+        .enumerate()
+        .map(
+            |(
+                index,
+                Spanned {
+                    mut value,
+                    referenced,
+                    ..
+                },
+            )| {
+                whole_numbers(&mut value);
+                Document {
+                    line: referenced.line(),
+                    item_lines: lines.get_mut(index).map(std::mem::take).unwrap_or_default(),
+                    value,
+                }
+            },
+        )
+        .collect())
+}
+
+/// Where the elements of each document's `items` begin; empty where no document is a List.
+fn item_lines(text: &str, read: &[Spanned<Value>]) -> Vec<Vec<u64>> {
+    let has_list = read
+        .iter()
+        .any(|document| document.value.get("items").is_some());
+    if !has_list {
+        return Vec::new();
+    }
+    let read: Vec<ItemLines> =
+        serde_saphyr::from_multiple_with_options(text, options()).unwrap_or_default();
+    read.into_iter()
+        .map(|list| list.items.unwrap_or_default())
+        .map(|items| items.iter().map(|item| item.referenced.line()).collect())
+        .collect()
+}
+
+fn options() -> Options {
+    serde_saphyr::options! {
+        duplicate_keys: DuplicateKeyPolicy::Error,
+        legacy_octal_numbers: true,
+        with_snippet: false,
+        budget: serde_saphyr::budget! {
+            max_depth: MAX_DEPTH,
+            flow_nesting_limit: MAX_DEPTH,
+            max_nodes: MAX_NODES,
+            max_documents: MAX_DOCUMENTS,
+            max_aliases: MAX_ALIASES,
+            max_anchors: MAX_ALIASES,
+            max_merge_keys: MAX_ALIASES,
+            max_recorded_anchor_events: MAX_NODES,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: MAX_NODES,
+            max_replay_stack_depth: 16,
+            max_alias_expansions_per_anchor: MAX_ALIASES,
+        },
+    }
+}
+
+/// Makes `1e3` what JSON and the API server call an integer.
+fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            if let Some(whole) = whole(number) {
+                *number = whole;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Object(fields) => Map::values_mut(fields).for_each(whole_numbers),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+fn whole(number: &Number) -> Option<Number> {
+    /// Up to here every whole number is a float of its own.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let float = number.as_f64().filter(|_| number.is_f64())?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "whole, and within the exact range"
+    )]
+    (float.fract() == 0.0 && float.abs() <= EXACT).then(|| Number::from(float as i64))
+}
+
+fn line_of(bytes: &[u8], at: usize) -> u64 {
+    let breaks = bytes[..at].iter().filter(|byte| **byte == b'\n').count();
+    breaks as u64 + 1
+}
+
+// === impl YamlError ===
+
+impl YamlError {
+    fn of(error: &Error) -> Self {
+        let error = match error.without_snippet() {
+            Error::AliasError { error, .. } => error.without_snippet(),
+            other => other,
+        };
+        Self {
+            line: error.location().map_or(1, |at| at.line()),
+            reason: reason(error),
+        }
+    }
+}
+
+/// What is wrong, in words that hold nothing of the file but the names of keys.
+fn reason(error: &Error) -> String {
+    match error {
+        Error::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("the key `{key}` is there twice in one mapping: keep one")
+        }
+        Error::DuplicateMappingKey { key: None, .. } => {
+            "a key is there twice in one mapping: keep one".to_owned()
+        }
+        Error::UnknownAnchor { .. } => {
+            "an alias names an anchor that is not in this document".to_owned()
+        }
+        Error::NonFiniteFloat { .. } => {
+            "a number that is not finite cannot be sent: quote it if it is a text".to_owned()
+        }
+        Error::Budget { .. }
+        | Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. } => format!(
+            "the file is larger or more deeply nested than Tidegate reads (depth {MAX_DEPTH}, \
+             {MAX_NODES} nodes, {MAX_DOCUMENTS} documents, {MAX_ALIASES} aliases): split it, or \
+             write aliases out"
+        ),
+        Error::ExternalMessage { msg, .. } => format!("this is not YAML: {msg}"),
+        Error::Eof { .. } => "this is not YAML: the document ends too early".to_owned(),
+        Error::ContainerEndMismatch { .. } => {
+            "this is not YAML: a bracket closes what was not opened".to_owned()
+        }
+        _ => "this cannot be read as a Kubernetes object: a tag or a value that JSON does not have"
+            .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn value(text: &str) -> Value {
+        let mut documents = documents(text.as_bytes()).expect("YAML");
+        assert_eq!(documents.len(), 1);
+        documents.remove(0).value
+    }
+
+    fn refusal(text: &str) -> YamlError {
+        documents(text.as_bytes()).err().expect("refused")
+    }
+
+    #[test]
+    fn scalars_are_what_kubectl_takes_them_for() {
+        let read = value(
+            "[yes, No, on, OFF, true, y, 0644, 0o644, 0x1F, 1e3, 1.5, 1_000, 2020-01-01, 1.2.3, ~, '0644', \"yes\", 1:30]",
+        );
+        assert_eq!(
+            read,
+            json!([
+                true,
+                false,
+                true,
+                false,
+                true,
+                true,
+                420,
+                420,
+                31,
+                1000,
+                1.5,
+                1000,
+                "2020-01-01",
+                "1.2.3",
+                null,
+                "0644",
+                "yes",
+                "1:30"
+            ])
+        );
+        assert_eq!(value("on: {1: a}"), json!({"on": {"1": "a"}}));
+    }
+
+    #[test]
+    fn numbers_keep_their_size() {
+        let read = value("[18446744073709551615, -9223372036854775808, 0.25]");
+        assert_eq!(read, json!([u64::MAX, i64::MIN, 0.25]));
+    }
+
+    #[test]
+    fn anchors_and_merge_keys_are_written_out() {
+        let read = value("base: &b {a: 1}\nuse: {<<: *b, c: 2}\n");
+        assert_eq!(read, json!({"base": {"a": 1}, "use": {"a": 1, "c": 2}}));
+    }
+
+    #[test]
+    fn documents_know_their_lines_and_empty_ones_are_passed_over() {
+        let read = documents(b"# only a comment\n---\n---\na: 1\n---\n\n# two\nb: 2\n...\n")
+            .expect("YAML");
+        let lines: Vec<_> = read.iter().map(|document| document.line).collect();
+        assert_eq!(lines, [4, 8]);
+        assert!(documents(b"").expect("YAML").is_empty());
+    }
+
+    #[test]
+    fn elements_of_a_list_know_their_lines() {
+        let read = documents(b"kind: List\nitems:\n- a: 1\n- b: 2\n---\nc: 1\n").expect("YAML");
+        assert_eq!(read[0].item_lines, [3, 4]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line() {
+        let twice = refusal("a: 1\nb:\n  c: 1\n  c: 2\n");
+        assert_eq!(twice.line, 4);
+        assert_eq!(
+            twice.reason,
+            "the key `c` is there twice in one mapping: keep one"
+        );
+        assert_eq!(refusal("a:\n  [1, 2\nb: 3\n").line, 3);
+        assert_eq!(refusal("a: 1\nb: *nowhere\n").line, 2);
+        assert_eq!(
+            documents(b"a: 1\nb: \xff\n").err().expect("refused").line,
+            2
+        );
+        assert!(refusal("a: .inf").reason.contains("not finite"));
+    }
+
+    #[test]
+    fn what_would_grow_without_bound_is_refused() {
+        let deep = "[".repeat(100) + &"]".repeat(100);
+        let mut laughs = "a: &a [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+        for (name, before) in ["b", "c", "d", "e", "f", "g"]
+            .iter()
+            .zip(["a", "b", "c", "d", "e", "f"])
+        {
+            let aliases = vec![format!("*{before}"); 10].join(",");
+            laughs += &format!("{name}: &{name} [{aliases}]\n");
+        }
+        for text in [deep, laughs, "---\na: 1\n".repeat(2_000)] {
+            let reason = refusal(&text).reason;
+            assert!(
+                reason.contains("than Tidegate reads") || reason.contains("not YAML"),
+                "{reason}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_refusal_repeats_a_value() {
+        for text in [
+            "password: hunter2\npassword: hunter3\n",
+            "password: !!int hunter2\n",
+            "password: *hunter2\n",
+            "password: \"hunter2\n",
+            "password: hunter2: hunter2\n",
+            "password: !!binary hunter2\n",
+            "password: %hunter2\n",
+            "password: @hunter2\n",
+            "- hunter2\nhunter2\n",
+        ] {
+            let refused = documents(text.as_bytes()).err();
+            let reason = refused.map(|error| error.reason).unwrap_or_default();
+            assert!(!reason.contains("hunter"), "{text}: {reason}");
+        }
+    }
+}

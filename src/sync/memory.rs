@@ -1,0 +1,73 @@
+//! What is remembered of a `ConfigRepo` between reconciles. None of it is needed to be right,
+//! only to be quiet: after a restart everything is read and applied once.
+
+use jiff::{SignedDuration, Timestamp};
+use tidegate_api::config_repo::ConfigRepoStatus;
+use tidegate_engine::revision::Digest;
+
+use super::{
+    apply::Applied,
+    plan::Kept,
+    source::{Head, Origins, SourceError},
+};
+use crate::git::{CommitId, Repository};
+
+/// What is remembered of one `ConfigRepo`.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// Which object, with which spec, this is about.
+    of: Option<(String, i64)>,
+    /// The repository, with the credentials as they were when it was opened.
+    pub(super) repository: Option<Repository>,
+    /// When the server was asked last, whether it answered or not.
+    pub(super) looked_at: Option<Timestamp>,
+    /// The head that was read last.
+    pub(super) head: Option<Head>,
+    /// Why nothing can be applied, if so.
+    pub(super) held: Option<SourceError>,
+    /// Which commits asked for templates.
+    pub(super) origins: Origins,
+    /// What was applied.
+    pub(super) applied: Applied,
+    /// What stood when everything was as it should be; nothing is to be done while it stands.
+    pub(super) settled: Option<Digest>,
+    /// What has left the repository and stays for now.
+    pub(super) kept: Vec<Kept>,
+    /// When objects were looked at last although git had not changed.
+    pub(super) resynced_at: Option<Timestamp>,
+    /// The status that was written last; caches may still be behind it.
+    pub(super) status: Option<ConfigRepoStatus>,
+}
+
+// === impl Memory ===
+
+impl Memory {
+    /// Forgets everything that belongs to another object or another spec. The status stays for
+    /// the same object: its inventory is the only knowledge of what may be pruned.
+    pub(super) fn begin(&mut self, uid: &str, generation: i64) {
+        match &self.of {
+            Some((of, spec)) if of == uid && *spec == generation => {}
+            Some((of, _)) if of == uid => {
+                let status = self.status.take();
+                *self = Self { status, ..Self::default() };
+            }
+            _ => *self = Self::default(),
+        }
+        self.of = Some((uid.to_owned(), generation));
+    }
+
+    /// Whether it is time to ask the server.
+    pub(super) fn is_due(&self, now: Timestamp, interval: SignedDuration) -> bool {
+        self.looked_at.is_none_or(|at| now.duration_since(at) >= interval)
+    }
+
+    /// The commit from which the branch has to lead on. After a change of the spec the branch is
+    /// taken as it is.
+    pub(super) fn last_known(&self, status: &ConfigRepoStatus, generation: i64) -> Option<CommitId> {
+        if let Some(head) = &self.head {
+            return Some(head.commit.id);
+        }
+        let applied = status.applied.as_ref().filter(|_| status.observed_generation == Some(generation))?;
+        CommitId::from_hex(applied.commit.as_bytes()).ok()
+    }
+}

@@ -1,0 +1,195 @@
+//! In which order things are applied, and what stays.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tidegate_api::Rollout;
+
+use super::*;
+use crate::sync::manifest;
+
+const SHOP: &str = r"
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec: {template: {metadata: {labels: {app: web}}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: worker}
+---
+apiVersion: tidegate.io/v1alpha1
+kind: Rollout
+metadata: {name: web}
+spec: {workload: {kind: Deployment, name: web}, traffic: {gatewayAPI: {httpRoutes: [web]}}}
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: web}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web-internal}
+spec: {selector: {app: web}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: other}
+spec: {selector: {app: other}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: web}
+";
+
+fn manifests(text: &str) -> Vec<Manifest> {
+    manifest::parse([("shop.yaml", text.as_bytes())], "shop").expect("a good file")
+}
+
+fn applied(objects: &[(&str, &str, &str)]) -> Vec<AppliedObject> {
+    objects
+        .iter()
+        .map(|(api_version, kind, name)| AppliedObject {
+            api_version: (*api_version).into(),
+            kind: (*kind).into(),
+            name: (*name).into(),
+        })
+        .collect()
+}
+
+fn running_rollout() -> Arc<Rollout> {
+    let spec = json!({
+        "workload": {"kind": "Deployment", "name": "web"},
+        "traffic": {"gatewayAPI": {"httpRoutes": ["web"]}},
+        "steps": [{"weight": 10}],
+    });
+    let rollout = json!({
+        "apiVersion": "tidegate.io/v1alpha1", "kind": "Rollout",
+        "metadata": {"name": "web", "namespace": "shop"}, "spec": spec,
+        "status": {
+            "phase": "Progressing", "attempts": 1,
+            "attempt": {
+                "number": 1, "id": "1", "revision": "b",
+            "startedAt": "2026-01-01T00:00:00Z", "plan": spec,
+                "stage": "Stepping", "stageSince": "2026-01-01T00:00:00Z", "sequence": 1,
+            },
+        },
+    });
+    Arc::new(serde_json::from_value(rollout).expect("a Rollout"))
+}
+
+fn keys<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<String> {
+    keys.into_iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_others_need_comes_first_and_a_rollout_before_its_workload() {
+    let manifests = manifests(SHOP);
+    let governance = Governance::new(&manifests, &[]);
+    let plan = plan(&manifests, &governance, &[], "shop");
+    let order: Vec<_> = plan
+        .apply
+        .iter()
+        .map(|step| {
+            let hold = match step.hold {
+                Hold::Nothing => "as written".to_owned(),
+                Hold::Workload(governor) => format!("template held by {}", governor.name),
+                Hold::Service(governor) => {
+                    format!(
+                        "pin held by {}",
+                        governor.map_or("whoever pinned it", |governor| &governor.name)
+                    )
+                }
+                Hold::Route(governor) => format!("backends held by {}", governor.name),
+            };
+            format!("{}: {hold}", step.manifest.key)
+        })
+        .collect();
+    assert_eq!(
+        order,
+        [
+            "ConfigMap/web: as written",
+            "Service/web-internal: pin held by web",
+            "Service/other: pin held by whoever pinned it",
+            "Rollout/web: as written",
+            "Deployment/web: template held by web",
+            "Deployment/worker: as written",
+            "HTTPRoute/web: backends held by web",
+            "HorizontalPodAutoscaler/web: as written",
+        ]
+    );
+}
+
+#[test]
+fn only_what_was_applied_and_has_left_is_pruned_dependents_first() {
+    let manifests = manifests(SHOP);
+    let governance = Governance::new(&manifests, &[]);
+    let inventory = applied(&[
+        ("v1", "ConfigMap", "old"),
+        ("apps/v1", "Deployment", "old"),
+        ("apps/v1beta1", "Deployment", "web"),
+        ("autoscaling/v2", "HorizontalPodAutoscaler", "old"),
+        ("tidegate.io/v1alpha1", "ConfigRepo", "shop"),
+    ]);
+    let plan = plan(&manifests, &governance, &inventory, "shop");
+    assert_eq!(
+        keys(&plan.prune),
+        [
+            "HorizontalPodAutoscaler/old",
+            "Deployment/old",
+            "ConfigMap/old"
+        ]
+    );
+}
+
+#[test]
+fn what_a_template_refers_to_is_kept() {
+    let governance = Governance::default();
+    let inventory = applied(&[
+        ("v1", "ConfigMap", "settings-1"),
+        ("v1", "ConfigMap", "settings-0"),
+        ("v1", "Secret", "pull"),
+        ("v1", "Secret", "projected"),
+        ("v1", "ServiceAccount", "web"),
+        ("v1", "PersistentVolumeClaim", "data"),
+        ("v1", "Service", "web"),
+    ]);
+    let mut plan = plan(&[], &governance, &inventory, "shop");
+    assert!(plan.asks_for_references());
+    let mut references = References::default();
+    references.add(&json!({"spec": {
+        "serviceAccountName": "web",
+        "imagePullSecrets": [{"name": "pull"}],
+        "initContainers": [{"envFrom": [{"configMapRef": {"name": "settings-1"}}]}],
+        "volumes": [
+            {"projected": {"sources": [{"secret": {"name": "projected"}}]}},
+            {"persistentVolumeClaim": {"claimName": "data"}},
+        ],
+    }}));
+    plan.keep_referenced(&references);
+    assert_eq!(keys(&plan.prune), ["Service/web", "ConfigMap/settings-0"]);
+    assert_eq!(plan.kept.len(), 5);
+    assert!(
+        plan.kept
+            .iter()
+            .all(|kept| kept.why == KeptBecause::Referenced)
+    );
+}
+
+#[test]
+fn what_carries_traffic_in_an_attempt_is_not_pruned_before_it_is_over() {
+    let inventory = applied(&[
+        ("apps/v1", "Deployment", "web"),
+        ("v1", "Service", "web"),
+        ("gateway.networking.k8s.io/v1", "HTTPRoute", "web"),
+        ("tidegate.io/v1alpha1", "Rollout", "web"),
+    ]);
+    let running = Governance::new(&[], &[running_rollout()]);
+    let plan = plan(&[], &running, &inventory, "shop");
+    assert_eq!(keys(&plan.prune), ["Rollout/web"]);
+    assert_eq!(plan.kept.len(), 3);
+}

@@ -1,0 +1,118 @@
+//! Deleting what has left the repository, in the account's name: only what was applied from it,
+//! and nothing that says it wants to stay.
+
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{DeleteParams, DynamicObject, Preconditions},
+};
+use serde_json::Value;
+use tidegate_api::names;
+use tidegate_engine::revision::Revision;
+
+use super::{
+    cluster::Cluster,
+    failure::{ApplyError, Failure},
+    governance::{Governance, Governor},
+    manifest::Key,
+    plan::{Plan, References},
+    revisions::Revisions,
+};
+
+/// What deleting needs.
+pub(super) struct Pruner<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) namespace: &'a str,
+    pub(super) account: &'a str,
+    pub(super) as_account: Client,
+}
+
+// === impl Pruner ===
+
+impl Pruner<'_> {
+    /// Deletes what the plan says, less what templates refer to.
+    pub(super) async fn prune_all(&self, plan: &mut Plan<'_>, governance: &Governance) -> Result<(), ApplyError> {
+        if plan.asks_for_references() {
+            plan.keep_referenced(&self.references(governance).await?);
+        }
+        for key in &plan.prune {
+            self.prune(key).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes an object, if it is there, was applied by sync, and does not say that it stays.
+    async fn prune(&self, key: &Key) -> Result<(), ApplyError> {
+        let resource = match self.cluster.resource(key).await {
+            Ok(resource) => resource,
+            // With its kind the object is gone, too.
+            Err(Failure::UnknownKind { .. } | Failure::ClusterScoped) => return Ok(()),
+            Err(failure) => return Err(ApplyError::at(None, key, failure)),
+        };
+        let failed = |error| {
+            let rights = [(resource.group.clone(), [resource.plural.clone()].into())].into();
+            let failure = Failure::of(error, key).with_account(self.namespace, self.account, &rights);
+            ApplyError::at(None, key, failure)
+        };
+        let api: Api<DynamicObject> = Api::namespaced_with(self.as_account.clone(), self.namespace, &resource);
+        let live = api.get_opt(&key.name).await.map_err(failed)?;
+        let Some(live) = live.filter(is_ours_to_delete) else {
+            return Ok(());
+        };
+        let mut params = DeleteParams::background();
+        params.preconditions = Some(Preconditions { uid: live.uid(), resource_version: None });
+        match api.delete(&key.name, &params).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// What the templates refer to that run, or to which a rollback leads.
+    async fn references(&self, governance: &Governance) -> Result<References, ApplyError> {
+        let mut references = References::default();
+        for governor in governance.governors() {
+            self.add_revisions(governor, &mut references).await?;
+            self.add_live(governor, &mut references).await?;
+        }
+        Ok(references)
+    }
+
+    async fn add_revisions(&self, governor: &Governor, references: &mut References) -> Result<(), ApplyError> {
+        let Some(status) = &governor.status else {
+            return Ok(());
+        };
+        let stable = status.stable.iter().map(|stable| &stable.revision);
+        let candidate = status.attempt.iter().map(|attempt| &attempt.revision);
+        let needed: Vec<_> = stable.chain(candidate).map(Revision::named).collect();
+        if needed.is_empty() {
+            return Ok(());
+        }
+        let revisions = Revisions::of(self.cluster, self.namespace, &governor.name).await?;
+        for revision in needed {
+            if let Some(template) = revisions.template(revision.as_str()) {
+                references.add(&template);
+            }
+        }
+        Ok(())
+    }
+
+    async fn add_live(&self, governor: &Governor, references: &mut References) -> Result<(), ApplyError> {
+        for workload in &governor.workloads {
+            let key = Key { api_version: "apps/v1".into(), kind: "Deployment".into(), name: workload.clone() };
+            let resource = self.cluster.resource(&key).await;
+            let resource = resource.map_err(|failure| ApplyError::at(None, &key, failure))?;
+            let live = self.cluster.live(self.namespace, &key, &resource).await?;
+            let template: Option<&Value> = live.as_ref().and_then(|live| live.data.pointer("/spec/template"));
+            template.into_iter().for_each(|template| references.add(template));
+        }
+        Ok(())
+    }
+}
+
+fn is_ours_to_delete(live: &DynamicObject) -> bool {
+    let stays = live.annotations().get(names::PRUNE_ANNOTATION).is_some_and(|value| value == names::PRUNE_DISABLED);
+    let applied_by_sync =
+        live.managed_fields().iter().any(|entry| entry.manager.as_deref() == Some(names::SYNC_FIELD_MANAGER));
+    let is_going = live.metadata.deletion_timestamp.is_some();
+    applied_by_sync && !stays && !is_going
+}

@@ -1,0 +1,212 @@
+//! Git's templates as `ControllerRevision`s: what waits there becomes a Rollout's candidate.
+//!
+//! They are written in Tidegate's own name and owned by nobody: a foreground deletion of the
+//! Rollout must not take a template away that an attempt may still need.
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+};
+use serde_json::{Map, Value, json};
+use tidegate_api::{
+    names,
+    status::RolloutStatus,
+};
+use tidegate_engine::revision::Revision;
+
+use super::{
+    cluster::Cluster,
+    failure::{ApplyError, Failure},
+    manifest::Key,
+};
+
+/// The commit that asked for a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Its id.
+    pub commit: String,
+    /// Who wrote it, `Name <address>`.
+    pub author: String,
+}
+
+/// A template that git wants.
+pub(super) struct Wanted<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) rollout: &'a str,
+    pub(super) template: &'a Value,
+    pub(super) origin: Option<&'a Origin>,
+    pub(super) path: &'a str,
+    pub(super) config_repo: &'a str,
+    /// Whether it goes straight in.
+    pub(super) first_deploy: bool,
+}
+
+/// The revisions of one Rollout.
+pub(super) struct Revisions<'a> {
+    cluster: &'a Cluster,
+    namespace: &'a str,
+    known: Vec<ControllerRevision>,
+}
+
+// === impl Revisions ===
+
+impl<'a> Revisions<'a> {
+    /// Those that the namespace has for a Rollout.
+    pub(super) async fn of(cluster: &'a Cluster, namespace: &'a str, rollout: &str) -> Result<Self, ApplyError> {
+        let api: Api<ControllerRevision> = Api::namespaced(cluster.reads.clone(), namespace);
+        let labelled = ListParams::default().labels(&format!("{}={rollout}", names::ROLLOUT_LABEL));
+        let known = api.list(&labelled).await.map_err(|error| failed(rollout, error))?;
+        Ok(Self { cluster, namespace, known: known.items })
+    }
+
+    /// The template of a revision.
+    pub(super) fn template(&self, revision: &str) -> Option<Value> {
+        self.known
+            .iter()
+            .filter_map(|known| known.data.as_ref()?.0.get("template"))
+            .find(|template| Revision::of(template).as_str() == revision)
+            .cloned()
+    }
+
+    /// Whether the workload came by a first deploy of a Rollout that was made at `rollout_since`.
+    /// What an earlier Rollout of the same name has left behind does not count.
+    pub(super) fn has_first_deploy(&self, rollout_since: Option<Timestamp>) -> bool {
+        self.known.iter().any(|known| {
+            let is_first = known.annotations().get(names::FIRST_DEPLOY_ANNOTATION).is_some_and(|is| is == "true");
+            let since = known.creation_timestamp().map(|time| time.0);
+            is_first && since.zip(rollout_since).is_none_or(|(since, rollout)| since >= rollout)
+        })
+    }
+
+    /// Writes down a template that git wants, if it is not there already as the newest.
+    pub(super) async fn want(&self, wanted: &Wanted<'_>) -> Result<(), ApplyError> {
+        let Some(object) = wanted.object(&self.known) else {
+            return Ok(());
+        };
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let api: Api<ControllerRevision> = Api::namespaced(self.cluster.writes.clone(), self.namespace);
+        let params = PatchParams::apply(names::FIELD_MANAGER).force().validation_strict();
+        api.patch(&name, &params, &Patch::Apply(&object)).await.map_err(|error| failed(&name, error))?;
+        Ok(())
+    }
+}
+
+fn failed(name: &str, error: kube::Error) -> ApplyError {
+    let key = Key { api_version: "apps/v1".into(), kind: "ControllerRevision".into(), name: name.into() };
+    let failure = Failure::of(error, &key);
+    ApplyError::at(None, &key, failure)
+}
+
+/// Whether a template goes straight in: nothing has been ready yet, and the workload is not there
+/// or came so.
+pub(super) fn is_first_deploy(
+    status: Option<&RolloutStatus>,
+    workload_is_there: bool,
+    came_by_first_deploy: bool,
+) -> bool {
+    let has_stable = status.is_some_and(|status| status.stable.is_some());
+    !has_stable && (!workload_is_there || came_by_first_deploy)
+}
+
+// === impl Wanted ===
+
+impl Wanted<'_> {
+    /// The object to apply; `None` where this template, asked for by this commit, is the newest.
+    fn object(&self, known: &[ControllerRevision]) -> Option<Value> {
+        let name = Revision::of(self.template).object_name(self.rollout);
+        let commit = self.origin.map(|origin| origin.commit.as_str());
+        let greatest = known.iter().map(|one| one.revision).max().unwrap_or(0);
+        let same = known.iter().find(|one| one.name_any() == name);
+        let is_newest = same.is_some_and(|one| {
+            let asked = one.annotations().get(names::CONFIG_COMMIT_ANNOTATION).map(String::as_str);
+            one.revision == greatest && asked == commit
+        });
+        if is_newest {
+            return None;
+        }
+        let mut metadata = json!({
+            "name": name,
+            "namespace": self.namespace,
+            "labels": {names::ROLLOUT_LABEL: self.rollout},
+            "annotations": self.annotations(),
+        });
+        if let Some(version) = same.and_then(ResourceExt::resource_version) {
+            metadata["resourceVersion"] = json!(version);
+        }
+        Some(json!({
+            "apiVersion": "apps/v1",
+            "kind": "ControllerRevision",
+            "metadata": metadata,
+            "data": {"template": self.template},
+            "revision": greatest + 1,
+        }))
+    }
+
+    fn annotations(&self) -> Map<String, Value> {
+        let first_deploy = self.first_deploy.then_some("true");
+        let all = [
+            (names::CONFIG_COMMIT_ANNOTATION, self.origin.map(|origin| origin.commit.as_str())),
+            (names::CONFIG_AUTHOR_ANNOTATION, self.origin.map(|origin| origin.author.as_str())),
+            (names::CONFIG_PATH_ANNOTATION, Some(self.path)),
+            (names::CONFIG_REPO_ANNOTATION, Some(self.config_repo)),
+            (names::FIRST_DEPLOY_ANNOTATION, first_deploy),
+        ];
+        all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), json!(value?)))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted<'a>(template: &'a Value, origin: &'a Origin) -> Wanted<'a> {
+        Wanted {
+            namespace: "shop",
+            rollout: "web",
+            template,
+            origin: Some(origin),
+            path: "web.yaml",
+            config_repo: "shop",
+            first_deploy: false,
+        }
+    }
+
+    fn origin(commit: &str) -> Origin {
+        Origin { commit: commit.into(), author: "Ada <ada@example.com>".into() }
+    }
+
+    fn known(object: Value) -> ControllerRevision {
+        serde_json::from_value(object).expect("a ControllerRevision")
+    }
+
+    #[test]
+    fn a_template_is_written_once_per_commit_that_asks_for_it() {
+        let (one, two) = (json!({"a": 1}), json!({"a": 2}));
+        let first = wanted(&one, &origin("c1")).object(&[]).expect("new");
+        assert_eq!(first["revision"], 1);
+        assert_eq!(first["metadata"]["annotations"]["tidegate.io/config-commit"], "c1");
+        assert_eq!(first["metadata"].get("ownerReferences"), None);
+        let first = known(first);
+        assert!(wanted(&one, &origin("c1")).object(std::slice::from_ref(&first)).is_none());
+        let second = wanted(&two, &origin("c2")).object(std::slice::from_ref(&first)).expect("another template");
+        assert_eq!(second["revision"], 2);
+        let both = [first, known(second)];
+        assert!(wanted(&two, &origin("c2")).object(&both).is_none());
+        let back = wanted(&one, &origin("c3")).object(&both).expect("asked for again");
+        assert_eq!(back["revision"], 3);
+        let again = wanted(&two, &origin("c4")).object(&both).expect("another commit asks");
+        assert_eq!(again["revision"], 3);
+    }
+
+    #[test]
+    fn only_what_was_never_ready_goes_straight_in() {
+        let stable = json!({"stable": {"revision": "a", "podTemplateHash": "1", "since": "2026-01-01T00:00:00Z"}});
+        let stable: RolloutStatus = serde_json::from_value(stable).expect("a status");
+        assert!(is_first_deploy(None, false, false));
+        assert!(is_first_deploy(None, true, true));
+        assert!(!is_first_deploy(None, true, false));
+        assert!(!is_first_deploy(Some(&stable), false, true));
+    }
+}

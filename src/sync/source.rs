@@ -1,0 +1,224 @@
+//! git as sync sees it: the head of the branch as objects, and the commits that asked for
+//! templates. It owns no credentials longer than the handle of the repository does.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use k8s_openapi::api::core::v1::Secret as SecretObject;
+use kube::{Api, Client};
+use tidegate_api::{ConfigRepo, config_repo::ConfigRepoSpec};
+use tidegate_engine::revision::Revision;
+use tokio::task::spawn_blocking;
+
+use super::{
+    manifest::{self, InvalidManifest, Manifest},
+    revisions::Origin,
+};
+use crate::git::{
+    Commit, CommitId, Credentials, FetchError, Git, Remote, RemoteError, Repository, Secret, StoreError, TransportError,
+    TreeError, TreeLimits,
+};
+
+/// The head of the branch, read.
+#[derive(Clone, Debug)]
+pub(super) struct Head {
+    pub(super) commit: Commit,
+    pub(super) manifests: Arc<Vec<Manifest>>,
+}
+
+/// Why there is nothing to apply. In every case the cluster is held as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("the Secret `{name}` cannot be read: {why}")]
+    Secret { name: String, why: String },
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    #[error(transparent)]
+    Invalid(#[from] InvalidManifest),
+    #[error("reading the repository was cancelled")]
+    Cancelled,
+}
+
+/// The commits that asked for the templates of Deployments, for one head.
+#[derive(Debug, Default)]
+pub(super) struct Origins {
+    head: Option<CommitId>,
+    by_deployment: BTreeMap<String, Origin>,
+}
+
+/// A handle of the repository, with the credentials of its Secret.
+pub async fn open(
+    git: &Arc<Git>,
+    client: &Client,
+    namespace: &str,
+    spec: &ConfigRepoSpec,
+) -> Result<Repository, SourceError> {
+    let Some(secret_ref) = &spec.secret_ref else {
+        return Ok(git.repository(Remote::new(&spec.url, Credentials::Anonymous)?));
+    };
+    let name = &secret_ref.name;
+    let api: Api<SecretObject> = Api::namespaced(client.clone(), namespace);
+    let unreadable = |why: &str| SourceError::Secret { name: name.clone(), why: why.to_owned() };
+    let secret = match api.get_opt(name).await {
+        Ok(Some(secret)) => secret,
+        Ok(None) => return Err(unreadable("there is none in this namespace")),
+        Err(kube::Error::Api(status)) => return Err(unreadable(&status.message)),
+        // Its text could hold a part of the Secret.
+        Err(_) => return Err(unreadable("the API server could not be asked")),
+    };
+    let mut remote = Remote::new(&spec.url, credentials(&secret).map_err(unreadable)?)?;
+    if let Some(ca) = data(&secret, "ca.crt") {
+        remote = remote.with_ca(ca.to_vec());
+    }
+    Ok(git.repository(remote))
+}
+
+fn credentials(secret: &SecretObject) -> Result<Credentials, &'static str> {
+    let text = |key: &str| match data(secret, key).map(std::str::from_utf8) {
+        None => Ok(None),
+        Some(Ok(text)) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
+        Some(Err(_)) => Err("a value in it is not text"),
+    };
+    match (text("bearerToken")?, text("username")?, text("password")?) {
+        (Some(token), _, _) => Ok(Credentials::Bearer(Secret::new(token))),
+        (None, username, Some(password)) => {
+            let username = username.unwrap_or_else(|| "git".to_owned());
+            Ok(Credentials::Basic { username, password: Secret::new(password) })
+        }
+        (None, Some(_), None) => Err("it has a username and no password: add the key password"),
+        (None, None, None) if data(secret, "ca.crt").is_some() => Ok(Credentials::Anonymous),
+        (None, None, None) => Err("it has neither username and password nor bearerToken"),
+    }
+}
+
+fn data<'a>(secret: &'a SecretObject, key: &str) -> Option<&'a [u8]> {
+    secret.data.as_ref()?.get(key).map(|value| value.0.as_slice())
+}
+
+/// Brings the branch here and reads it, unless `known` is its head already.
+pub(super) async fn read(
+    repository: &Repository,
+    repo: &ConfigRepo,
+    namespace: &str,
+    last_known: Option<CommitId>,
+    known: Option<&Head>,
+) -> Result<Head, SourceError> {
+    let commit = repository.fetch(&repo.spec.branch, last_known).await?;
+    if let Some(known) = known.filter(|known| known.commit.id == commit.id) {
+        return Ok(known.clone());
+    }
+    let files = repository.files(commit.id, &repo.spec.path, TreeLimits::default()).await?;
+    let namespace = namespace.to_owned();
+    let parsed = spawn_blocking(move || {
+        let files = files.iter().map(|file| (file.path.as_str(), file.bytes.as_slice()));
+        manifest::parse(files, &namespace)
+    });
+    let manifests = parsed.await.map_err(|_| SourceError::Cancelled)??;
+    Ok(Head { commit, manifests: Arc::new(manifests) })
+}
+
+// === impl SourceError ===
+
+impl SourceError {
+    /// The reason for the condition.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Fetch(FetchError::HistoryRewritten { .. }) => "HistoryRewritten",
+            Self::Fetch(FetchError::BranchMissing { last_known: Some(_), .. }) => "BranchGone",
+            Self::Fetch(FetchError::BranchName { .. })
+            | Self::Remote(_)
+            | Self::Invalid(_)
+            | Self::Tree(
+                TreeError::Outside { .. }
+                | TreeError::NoFolder { .. }
+                | TreeError::NotAFolder { .. }
+                | TreeError::Symlink { .. }
+                | TreeError::Submodule { .. }
+                | TreeError::LfsPointer { .. }
+                | TreeError::Name { .. }
+                | TreeError::FileTooLarge { .. }
+                | TreeError::TooLarge { .. }
+                | TreeError::TooMany { .. },
+            ) => "Invalid",
+            Self::Secret { .. }
+            | Self::Fetch(
+                FetchError::Transport(_)
+                | FetchError::BranchMissing { last_known: None, .. }
+                | FetchError::Cache(_)
+                | FetchError::Store(_),
+            )
+            | Self::Tree(TreeError::Store(_))
+            | Self::Cancelled => "FetchFailed",
+        }
+    }
+
+    /// What a person can do where the sentence does not say it yet.
+    pub(super) fn remedy(&self) -> &'static str {
+        match self {
+            Self::Fetch(FetchError::HistoryRewritten { .. }) => {
+                ". Nothing is applied or pruned until somebody says that this is meant: delete this ConfigRepo and \
+                 create it again (nothing else is deleted with it), or change its spec"
+            }
+            Self::Fetch(FetchError::BranchMissing { .. }) => {
+                ". Nothing is applied or pruned: bring the branch back, or name another in spec.branch"
+            }
+            _ => "",
+        }
+    }
+
+    /// Whether the Secret may hold something else by now.
+    pub(super) fn is_about_credentials(&self) -> bool {
+        matches!(
+            self,
+            Self::Secret { .. }
+                | Self::Fetch(FetchError::Transport(
+                    TransportError::AuthenticationFailed { .. }
+                        | TransportError::NotFound { .. }
+                        | TransportError::Tls { .. }
+                ))
+        )
+    }
+}
+
+// === impl Origins ===
+
+impl Origins {
+    /// The commits that asked for the templates of these Deployments as `head` has them.
+    pub(super) async fn of(
+        &mut self,
+        repository: &Repository,
+        head: &Head,
+        deployments: impl IntoIterator<Item = &Manifest>,
+    ) -> Result<&BTreeMap<String, Origin>, StoreError> {
+        if self.head != Some(head.commit.id) {
+            *self = Self { head: Some(head.commit.id), by_deployment: BTreeMap::new() };
+        }
+        for deployment in deployments {
+            let name = &deployment.key.name;
+            let Some(template) = deployment.template().filter(|_| !self.by_deployment.contains_key(name)) else {
+                continue;
+            };
+            let (wanted, sought) = (Revision::of(template), name.clone());
+            let same = move |bytes: &[u8]| {
+                manifest::template_in(bytes, "Deployment", &sought).is_some_and(|there| Revision::of(&there) == wanted)
+            };
+            let asked = repository.asked_by(head.commit.id, &deployment.place.file, same, None).await?;
+            self.by_deployment.extend(asked.map(|commit| (name.clone(), Origin::from(&commit))));
+        }
+        Ok(&self.by_deployment)
+    }
+}
+
+impl From<&Commit> for Origin {
+    fn from(commit: &Commit) -> Self {
+        Self { commit: commit.id.to_string(), author: author(commit) }
+    }
+}
+
+/// Who wrote a commit, `Name <address>`.
+pub(super) fn author(commit: &Commit) -> String {
+    format!("{} <{}>", commit.author.name, commit.author.email)
+}
