@@ -33,12 +33,7 @@ use tokio_stream::wrappers::{UnboundedReceiverStream, WatchStream};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    leadership::Candidacy,
-    observe::Memory,
-    records::Records,
-    samplers::Samplers,
-    shell::Shell,
-    watches::Scope,
+    leadership::Candidacy, observe::Memory, records::Records, samplers::Samplers, shell::Shell, watches::Scope,
 };
 use crate::{
     git::{Git, Transport, TransportError, TransportSettings},
@@ -152,7 +147,8 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
         }
     });
 
-    let elections = || WatchStream::from_changes(fence.changes()).filter_map(|term| std::future::ready(term.map(|_| ())));
+    let elections =
+        || WatchStream::from_changes(fence.changes()).filter_map(|term| std::future::ready(term.map(|_| ())));
     let config = || controller::Config::default().concurrency(CONCURRENCY);
     let rollouts = Controller::for_stream(watches::stream(&scope, rollout_writer), rollout_store)
         .with_config(config())
@@ -162,7 +158,9 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
         .run(reconcile::reconcile, reconcile::after_error, shell);
     let repos = Controller::for_stream(watches::stream(&scope, repo_writer), repo_store)
         .with_config(config())
-        .reconcile_on(UnboundedReceiverStream::new(repos_waking).map(|(namespace, name)| shell::reference(&namespace, &name)))
+        .reconcile_on(
+            UnboundedReceiverStream::new(repos_waking).map(|(namespace, name)| shell::reference(&namespace, &name)),
+        )
         .reconcile_all_on(elections())
         .graceful_shutdown_on(ending.cancelled_owned())
         .run(repos::reconcile, repos::after_error, Arc::new(repos));

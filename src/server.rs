@@ -46,5 +46,7 @@ async fn readyz(State(served): State<Served>) -> (StatusCode, &'static str) {
 
 async fn metrics(State(served): State<Served>) -> String {
     let leading = u8::from(served.fence.epoch().is_ok());
-    format!("# HELP tidegate_leading Whether this process leads.\n# TYPE tidegate_leading gauge\ntidegate_leading {leading}\n# EOF\n")
+    format!(
+        "# HELP tidegate_leading Whether this process leads.\n# TYPE tidegate_leading gauge\ntidegate_leading {leading}\n# EOF\n"
+    )
 }

@@ -37,7 +37,12 @@ struct Sighting {
 }
 
 /// Stands for leadership until cancelled, and then gives the lease back.
-pub(crate) async fn stand(client: Client, candidacy: Candidacy, term: watch::Sender<Option<Term>>, ending: CancellationToken) {
+pub(crate) async fn stand(
+    client: Client,
+    candidacy: Candidacy,
+    term: watch::Sender<Option<Term>>,
+    ending: CancellationToken,
+) {
     let leases: Api<Lease> = Api::namespaced(client, &candidacy.namespace);
     let mut ticks = tokio::time::interval(candidacy.duration / 5);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -45,7 +45,13 @@ pub(crate) struct Surroundings {
 }
 
 /// The snapshot of a Rollout.
-pub(crate) fn observe(world: &World, memory: &Memory, rollout: &Rollout, around: Surroundings, now: Timestamp) -> Observed {
+pub(crate) fn observe(
+    world: &World,
+    memory: &Memory,
+    rollout: &Rollout,
+    around: Surroundings,
+    now: Timestamp,
+) -> Observed {
     let namespace = rollout.namespace().unwrap_or_default();
     let name = rollout.name_any();
     let status = rollout.status.clone().unwrap_or_default();
@@ -62,7 +68,9 @@ pub(crate) fn observe(world: &World, memory: &Memory, rollout: &Rollout, around:
     let candidate = candidate(world, memory, rollout, seen.as_ref());
     let pod_labels = seen.as_ref().map(|workload| workload.pod_labels.clone()).unwrap_or_default();
     let plan = Plan::parse(&name, spec).ok();
-    let repo = candidate.as_ref().and_then(|candidate| world.config_repo(&namespace, candidate.source.config_repo.as_deref()?));
+    let repo = candidate
+        .as_ref()
+        .and_then(|candidate| world.config_repo(&namespace, candidate.source.config_repo.as_deref()?));
     Observed {
         identity: Identity {
             cluster: around.cluster,
@@ -175,7 +183,8 @@ fn candidate(world: &World, memory: &Memory, rollout: &Rollout, workload: Option
     let annotation = |key: &str| newest.annotations().get(key).cloned();
     let revision = Revision::named(&newest.data.revision);
     let uid = rollout.uid().unwrap_or_default();
-    let comparison = workload.map_or(Comparison::Unknown, |workload| memory.comparison(&uid, &revision, workload.template));
+    let comparison =
+        workload.map_or(Comparison::Unknown, |workload| memory.comparison(&uid, &revision, workload.template));
     Some(Candidate {
         sequence: newest.revision,
         source: Source {

@@ -71,7 +71,8 @@ async fn turn(shell: &Shell, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
     let decision = decide(&observed, clock::now());
     let attempt = decision.status.attempt.as_ref().or(observed.status.attempt.as_ref());
     let plan = Plan::parse(&name, attempt.map_or(&rollout.spec, |attempt| &attempt.plan)).ok();
-    let repo = attempt.map_or(observed.candidate.as_ref().map(|candidate| &candidate.source), |attempt| Some(&attempt.source));
+    let repo =
+        attempt.map_or(observed.candidate.as_ref().map(|candidate| &candidate.source), |attempt| Some(&attempt.source));
     let repo = repo.and_then(|source| shell.world.config_repo(&namespace, source.config_repo.as_deref()?));
     let service_account = repo.and_then(|repo| repo.spec.service_account_name);
     let subject = Subject {

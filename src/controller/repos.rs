@@ -63,15 +63,26 @@ impl Concerns {
 // === impl Repos ===
 
 impl Repos {
-    pub(crate) fn new(clients: &Clients, git: Arc<Git>, world: Arc<World>, records: Arc<Records>, fence: Fence, events: Recorder) -> Self {
+    pub(crate) fn new(
+        clients: &Clients,
+        git: Arc<Git>,
+        world: Arc<World>,
+        records: Arc<Records>,
+        fence: Fence,
+        events: Recorder,
+    ) -> Self {
         let rollouts = move |namespace: &str| world.rollouts(namespace).into_iter().map(Arc::new).collect();
-        let context = sync::Context::new(clients.writing.clone(), clients.writing.clone(), git, Box::new(rollouts), clock::now);
+        let context =
+            sync::Context::new(clients.writing.clone(), clients.writing.clone(), git, Box::new(rollouts), clock::now);
         Self { sync: Arc::new(context.with_events(events)), records, fence }
     }
 }
 
 /// Brings a namespace to what its repository says. Followers do nothing.
-pub(crate) async fn reconcile(guarded: Arc<DeserializeGuard<ConfigRepo>>, repos: Arc<Repos>) -> Result<Action, sync::Error> {
+pub(crate) async fn reconcile(
+    guarded: Arc<DeserializeGuard<ConfigRepo>>,
+    repos: Arc<Repos>,
+) -> Result<Action, sync::Error> {
     if repos.fence.epoch().is_err() {
         return Ok(Action::await_change());
     }

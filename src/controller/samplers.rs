@@ -56,17 +56,13 @@ impl Samplers {
             }
             return;
         };
-        let input = SamplerInput {
-            variables: variables(seen, plan),
-            window_start: Some(sampling.since),
-            step: sampling.step,
-        };
-        match running.get(&key).filter(|running| running.attempt == sampling.attempt) {
-            Some(running) => running.sampler.tell(input),
-            None => {
-                let sampler = self.start(&key, plan, input);
-                running.insert(key, Running { attempt: sampling.attempt, sampler });
-            }
+        let input =
+            SamplerInput { variables: variables(seen, plan), window_start: Some(sampling.since), step: sampling.step };
+        if let Some(running) = running.get(&key).filter(|running| running.attempt == sampling.attempt) {
+            running.sampler.tell(input);
+        } else {
+            let sampler = self.start(&key, plan, input);
+            running.insert(key, Running { attempt: sampling.attempt, sampler });
         }
     }
 

@@ -41,10 +41,7 @@ pub(crate) fn wake(wakes: &Wakes, namespace: &str, name: &str) {
 }
 
 /// The reference of a Rollout.
-pub(crate) fn reference<K: kube::Resource<DynamicType = ()>>(namespace: &str, name: &str) -> ObjectRef<K>
-where
-    K: 'static,
-{
+pub(crate) fn reference<K: kube::Resource<DynamicType = ()> + 'static>(namespace: &str, name: &str) -> ObjectRef<K> {
     ObjectRef::new(name).within(namespace)
 }
 

@@ -7,11 +7,7 @@ use k8s_openapi::serde::de::DeserializeOwned;
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::{DeserializeGuard, NamespaceResourceScope},
-    runtime::{
-        WatchStreamExt, reflector,
-        reflector::store::Writer,
-        watcher,
-    },
+    runtime::{WatchStreamExt, reflector, reflector::store::Writer, watcher},
 };
 use tidegate_api::{ConfigRepo, Intervention, Rollout, rollout::canary_name};
 
@@ -121,9 +117,18 @@ pub(crate) fn start(
 }
 
 /// A stream of what has changed, which fills a cache on its way.
-pub(crate) fn stream<K>(scope: &Scope, writer: Writer<K>) -> impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>
+pub(crate) fn stream<K>(
+    scope: &Scope,
+    writer: Writer<K>,
+) -> impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
 {
     let api: Api<K> = match &scope.namespace {
         Some(namespace) => Api::namespaced(scope.client.clone(), namespace),
@@ -156,7 +161,13 @@ struct Waker {
 
 fn spawn<K>(scope: &Scope, writer: Writer<K>, waker: Waker, names: impl Fn(&K) -> Vec<String> + Send + 'static)
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
     K::DynamicType: Hash + Eq,
 {
     let changes = stream(scope, writer);

@@ -57,26 +57,14 @@ fn asked_by(
             break;
         }
         oldest = Some(id);
-        next = if until == Some(id) {
-            None
-        } else {
-            first_parent(store, id)?
-        };
+        next = if until == Some(id) { None } else { first_parent(store, id)? };
     }
     oldest.map(|id| store::commit(store, id)).transpose()
 }
 
-fn blob_at(
-    store: &Store,
-    commit: CommitId,
-    path: &Path,
-) -> Result<Option<gix::ObjectId>, StoreError> {
-    let entry = store::tree_of(store, commit)?
-        .lookup_entry_by_path(path)
-        .map_err(reading("tree of commit", commit))?;
-    Ok(entry
-        .filter(|entry| entry.mode().is_blob())
-        .map(|entry| entry.object_id()))
+fn blob_at(store: &Store, commit: CommitId, path: &Path) -> Result<Option<gix::ObjectId>, StoreError> {
+    let entry = store::tree_of(store, commit)?.lookup_entry_by_path(path).map_err(reading("tree of commit", commit))?;
+    Ok(entry.filter(|entry| entry.mode().is_blob()).map(|entry| entry.object_id()))
 }
 
 fn first_parent(store: &Store, id: CommitId) -> Result<Option<CommitId>, StoreError> {

@@ -103,11 +103,7 @@ struct LocalClone {
 impl Git {
     /// Clones go into `cache`, which may be emptied whenever the process is down.
     pub fn new(transport: Transport, cache: impl Into<PathBuf>) -> Self {
-        Self {
-            transport,
-            cache: cache.into(),
-            clones: Mutex::default(),
-        }
+        Self { transport, cache: cache.into(), clones: Mutex::default() }
     }
 
     /// A handle of the repository at `remote`. Nothing is fetched yet.
@@ -115,15 +111,9 @@ impl Git {
         let mut clones = self.clones.lock().unwrap_or_else(PoisonError::into_inner);
         let clone = clones
             .entry(remote.url().to_owned())
-            .or_insert_with(|| {
-                Arc::new(LocalClone::new(self.cache.join(folder_name(remote.url()))))
-            })
+            .or_insert_with(|| Arc::new(LocalClone::new(self.cache.join(folder_name(remote.url())))))
             .clone();
-        Repository {
-            git: Arc::clone(self),
-            remote,
-            clone,
-        }
+        Repository { git: Arc::clone(self), remote, clone }
     }
 }
 
@@ -140,12 +130,7 @@ fn folder_name(url: &str) -> String {
 
 impl LocalClone {
     fn new(dir: PathBuf) -> Self {
-        Self {
-            dir,
-            fetching: AsyncMutex::default(),
-            swap: RwLock::default(),
-            broken: AtomicBool::new(false),
-        }
+        Self { dir, fetching: AsyncMutex::default(), swap: RwLock::default(), broken: AtomicBool::new(false) }
     }
 
     fn mark_broken(&self) {
@@ -165,11 +150,7 @@ impl Repository {
     ///
     /// `last_known` is the commit that was read last: with it a deleted branch and a rewritten
     /// history are noticed. Pass `None` to take the branch as it is.
-    pub async fn fetch(
-        &self,
-        branch: &str,
-        last_known: Option<CommitId>,
-    ) -> Result<Commit, FetchError> {
+    pub async fn fetch(&self, branch: &str, last_known: Option<CommitId>) -> Result<Commit, FetchError> {
         let id = match self.fetch_tip(branch).await {
             Err(FetchError::BranchMissing { branch, .. }) => {
                 return Err(FetchError::BranchMissing { branch, last_known });
@@ -186,11 +167,9 @@ impl Repository {
             })
             .await?;
         match last_known {
-            Some(last_known) if !follows => Err(FetchError::HistoryRewritten {
-                branch: branch.to_owned(),
-                last_known,
-                head: Box::new(head),
-            }),
+            Some(last_known) if !follows => {
+                Err(FetchError::HistoryRewritten { branch: branch.to_owned(), last_known, head: Box::new(head) })
+            }
             _ => Ok(head),
         }
     }
@@ -198,11 +177,7 @@ impl Repository {
     /// Packs the clone. Fetches never do, so call it now and then.
     pub async fn tidy(&self) -> Result<(), TransportError> {
         let _fetching = self.clone.fetching.lock().await;
-        self.git
-            .transport
-            .local(&self.clone.dir, &["gc", "--quiet", "--no-prune"])
-            .await
-            .map(drop)
+        self.git.transport.local(&self.clone.dir, &["gc", "--quiet", "--no-prune"]).await.map(drop)
     }
 
     /// The branch at the server, fetched, whatever it was before.
@@ -252,25 +227,17 @@ impl Repository {
     pub(super) async fn push(&self, commit: CommitId, branch: &str) -> Result<(), TransportError> {
         let _held = self.clone.swap.read().await;
         let refspec = format!("{commit}:refs/heads/{branch}");
-        self.git
-            .transport
-            .push(&self.clone.dir, &self.remote, &refspec)
-            .await
+        self.git.transport.push(&self.clone.dir, &self.remote, &refspec).await
     }
 
     async fn fetch_into(&self, dir: &Path, branch: &str) -> Result<CommitId, FetchError> {
         let refspec = format!("+refs/heads/{branch}:refs/remotes/origin/{branch}");
-        self.git
-            .transport
-            .fetch(dir, &self.remote, &refspec)
-            .await
-            .map_err(|error| match error {
-                TransportError::BranchMissing { .. } => FetchError::BranchMissing {
-                    branch: branch.to_owned(),
-                    last_known: None,
-                },
-                other => FetchError::Transport(other),
-            })?;
+        self.git.transport.fetch(dir, &self.remote, &refspec).await.map_err(|error| match error {
+            TransportError::BranchMissing { .. } => {
+                FetchError::BranchMissing { branch: branch.to_owned(), last_known: None }
+            }
+            other => FetchError::Transport(other),
+        })?;
         let (dir, branch) = (dir.to_owned(), branch.to_owned());
         spawn_blocking(move || tip_in(&dir, &branch))
             .await
@@ -281,10 +248,7 @@ impl Repository {
     /// Fetches into a folder beside, and puts it in the place of the clone only when that worked.
     async fn clone_anew(&self, branch: &str) -> Result<CommitId, FetchError> {
         fs::create_dir_all(&self.git.cache).map_err(FetchError::Cache)?;
-        let fresh = tempfile::Builder::new()
-            .prefix("fresh-")
-            .tempdir_in(&self.git.cache)
-            .map_err(FetchError::Cache)?;
+        let fresh = tempfile::Builder::new().prefix("fresh-").tempdir_in(&self.git.cache).map_err(FetchError::Cache)?;
         let init = ["init", "--quiet", "--bare", "--template="];
         self.git.transport.local(fresh.path(), &init).await?;
         let fetched = self.fetch_into(fresh.path(), branch).await;
@@ -309,30 +273,21 @@ fn swap_in(fresh: tempfile::TempDir, dir: &Path) -> io::Result<()> {
 fn tip_in(dir: &Path, branch: &str) -> Result<CommitId, StoreError> {
     let store = store::open(dir)?;
     let name = format!("refs/remotes/origin/{branch}");
-    let id = store
-        .find_reference(&name)
-        .map_err(|e| StoreError::Open(e.into()))?
-        .id()
-        .detach();
+    let id = store.find_reference(&name).map_err(|e| StoreError::Open(e.into()))?.id().detach();
     store::tree_of(&store, id)?;
     Ok(id)
 }
 
 /// Whether a fresh clone may do better: not where the server is the one that said no.
 fn may_be_the_clone(error: &FetchError) -> bool {
-    matches!(
-        error,
-        FetchError::Transport(TransportError::Other { .. }) | FetchError::Store(_)
-    )
+    matches!(error, FetchError::Transport(TransportError::Other { .. }) | FetchError::Store(_))
 }
 
 fn check_branch(branch: &str) -> Result<(), FetchError> {
     let full = format!("refs/heads/{branch}");
     match gix::refs::FullName::try_from(full) {
         Ok(_) => Ok(()),
-        Err(_) => Err(FetchError::BranchName {
-            branch: branch.to_owned(),
-        }),
+        Err(_) => Err(FetchError::BranchName { branch: branch.to_owned() }),
     }
 }
 

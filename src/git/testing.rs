@@ -36,18 +36,12 @@ pub(super) struct Client {
 }
 
 pub(super) fn file_settings() -> TransportSettings {
-    TransportSettings {
-        protocols: vec![Protocol::File],
-        ..TransportSettings::default()
-    }
+    TransportSettings { protocols: vec![Protocol::File], ..TransportSettings::default() }
 }
 
 pub(super) fn signature(name: &str, second: i64) -> Signature {
     Signature {
-        person: Person {
-            name: name.into(),
-            email: format!("{}@example.com", name.to_lowercase()),
-        },
+        person: Person { name: name.into(), email: format!("{}@example.com", name.to_lowercase()) },
         at: Timestamp::from_second(second).unwrap(),
     }
 }
@@ -61,12 +55,7 @@ pub(super) fn write_script(path: &Path, text: &str) {
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(text.as_bytes())
-        .unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
 }
 
@@ -74,10 +63,7 @@ pub(super) fn write_script(path: &Path, text: &str) {
 
 impl Server {
     pub(super) fn new() -> Self {
-        let server = Self {
-            folder: tempfile::tempdir().unwrap(),
-            clock: AtomicI64::new(1_800_000_000),
-        };
+        let server = Self { folder: tempfile::tempdir().unwrap(), clock: AtomicI64::new(1_800_000_000) };
         server.git(&["init", "--quiet", "--bare", "--initial-branch=main"]);
         server
     }
@@ -100,10 +86,7 @@ impl Server {
 
     /// Commits files to a branch, as a person would.
     pub(super) fn commit(&self, branch: &str, files: &[(&str, &str)]) -> CommitId {
-        let entries: Vec<_> = files
-            .iter()
-            .map(|(path, text)| (*path, EntryKind::Blob, *text))
-            .collect();
+        let entries: Vec<_> = files.iter().map(|(path, text)| (*path, EntryKind::Blob, *text)).collect();
         self.commit_entries(branch, self.tip(branch), &entries)
     }
 
@@ -140,14 +123,7 @@ impl Server {
         let store = store::open(self.path()).unwrap();
         let parent = self.tip(branch).unwrap();
         let base = store::tree_of(&store, parent).unwrap();
-        let tree = base
-            .edit()
-            .unwrap()
-            .remove(path)
-            .unwrap()
-            .write()
-            .unwrap()
-            .detach();
+        let tree = base.edit().unwrap().remove(path).unwrap().write().unwrap().detach();
         let ada = signature("Ada", self.clock.fetch_add(60, Ordering::Relaxed));
         let id = store::write_commit(&store, tree, Some(parent), "Delete\n", &ada, &ada).unwrap();
         self.set(branch, id);
@@ -156,11 +132,7 @@ impl Server {
 
     /// Moves a branch, by force.
     pub(super) fn set(&self, branch: &str, id: CommitId) {
-        self.git(&[
-            "update-ref",
-            &format!("refs/heads/{branch}"),
-            &id.to_string(),
-        ]);
+        self.git(&["update-ref", &format!("refs/heads/{branch}"), &id.to_string()]);
     }
 
     pub(super) fn delete_branch(&self, branch: &str) {
@@ -175,12 +147,7 @@ impl Server {
     }
 
     pub(super) fn tip(&self, branch: &str) -> Option<CommitId> {
-        let out = self.git_output(&[
-            "rev-parse",
-            "--verify",
-            "--quiet",
-            &format!("refs/heads/{branch}"),
-        ]);
+        let out = self.git_output(&["rev-parse", "--verify", "--quiet", &format!("refs/heads/{branch}")]);
         out.trim().parse().ok()
     }
 
@@ -196,11 +163,7 @@ impl Server {
     /// Runs git on the server, and answers with what it says.
     pub(super) fn git(&self, args: &[&str]) -> String {
         let output = self.command(args).output().unwrap();
-        assert!(
-            output.status.success(),
-            "git {args:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 

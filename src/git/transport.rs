@@ -116,31 +116,14 @@ impl Transport {
     }
 
     /// Runs git on the repository `git_dir` alone, without a network.
-    pub(super) async fn local(
-        &self,
-        git_dir: &Path,
-        args: &[&str],
-    ) -> Result<String, TransportError> {
-        let call = Call {
-            git_dir,
-            remote: None,
-            direction: Direction::Fetch,
-        };
+    pub(super) async fn local(&self, git_dir: &Path, args: &[&str]) -> Result<String, TransportError> {
+        let call = Call { git_dir, remote: None, direction: Direction::Fetch };
         self.run(call, args).await
     }
 
     /// Fetches `refspec` into `git_dir`.
-    pub(super) async fn fetch(
-        &self,
-        git_dir: &Path,
-        remote: &Remote,
-        refspec: &str,
-    ) -> Result<(), TransportError> {
-        let call = Call {
-            git_dir,
-            remote: Some(remote),
-            direction: Direction::Fetch,
-        };
+    pub(super) async fn fetch(&self, git_dir: &Path, remote: &Remote, refspec: &str) -> Result<(), TransportError> {
+        let call = Call { git_dir, remote: Some(remote), direction: Direction::Fetch };
         let args = [
             "fetch",
             "--quiet",
@@ -155,17 +138,8 @@ impl Transport {
     }
 
     /// Pushes `refspec` out of `git_dir`. Never by force.
-    pub(super) async fn push(
-        &self,
-        git_dir: &Path,
-        remote: &Remote,
-        refspec: &str,
-    ) -> Result<(), TransportError> {
-        let call = Call {
-            git_dir,
-            remote: Some(remote),
-            direction: Direction::Push,
-        };
+    pub(super) async fn push(&self, git_dir: &Path, remote: &Remote, refspec: &str) -> Result<(), TransportError> {
+        let call = Call { git_dir, remote: Some(remote), direction: Direction::Push };
         let args = [
             "push",
             "--porcelain",
@@ -181,17 +155,12 @@ impl Transport {
     async fn run(&self, call: Call<'_>, args: &[&str]) -> Result<String, TransportError> {
         self.check_protocol(call.remote)?;
         let folder = private_folder(Some(self.folder.path())).map_err(TransportError::Start)?;
-        let mut command = self
-            .command(&call, args, folder.path())
-            .map_err(TransportError::Start)?;
+        let mut command = self.command(&call, args, folder.path()).map_err(TransportError::Start)?;
         let url = call.remote.map_or("the local clone", Remote::url);
         let output = match timeout(self.settings.deadline, spawn_and_wait(&mut command)).await {
             Ok(output) => output.map_err(TransportError::Start)?,
             Err(_) => {
-                return Err(TransportError::Deadline {
-                    url: url.to_owned(),
-                    deadline: self.settings.deadline,
-                });
+                return Err(TransportError::Deadline { url: url.to_owned(), deadline: self.settings.deadline });
             }
         };
         let stdout = String::from_utf8_lossy(&output.stdout);
@@ -200,11 +169,7 @@ impl Transport {
         }
         // `push --porcelain` gives its reason on stdout.
         let said = format!("{}{stdout}", String::from_utf8_lossy(&output.stderr));
-        Err(TransportError::classify(
-            url,
-            &self.scrub(&said, call.remote),
-            call.direction,
-        ))
+        Err(TransportError::classify(url, &self.scrub(&said, call.remote), call.direction))
     }
 
     fn check_protocol(&self, remote: Option<&Remote>) -> Result<(), TransportError> {
@@ -221,12 +186,7 @@ impl Transport {
 
     fn scrub(&self, text: &str, remote: Option<&Remote>) -> String {
         let mut secrets = remote.map_or_else(Vec::new, |remote| remote.credentials().secrets());
-        secrets.extend(
-            self.settings
-                .proxy
-                .iter()
-                .map(|proxy| proxy.expose().to_owned()),
-        );
+        secrets.extend(self.settings.proxy.iter().map(|proxy| proxy.expose().to_owned()));
         scrub(text, secrets.iter().map(String::as_str))
     }
 
@@ -294,20 +254,14 @@ impl Transport {
 
 fn private_folder(parent: Option<&Path>) -> io::Result<TempDir> {
     let mut builder = tempfile::Builder::new();
-    builder
-        .prefix("tidegate-git-")
-        .permissions(fs::Permissions::from_mode(0o700));
+    builder.prefix("tidegate-git-").permissions(fs::Permissions::from_mode(0o700));
     match parent {
         Some(parent) => builder.tempdir_in(parent),
         None => builder.tempdir(),
     }
 }
 
-fn add_trust(
-    config: &mut Vec<(&'static str, OsString)>,
-    remote: &Remote,
-    home: &Path,
-) -> io::Result<()> {
+fn add_trust(config: &mut Vec<(&'static str, OsString)>, remote: &Remote, home: &Path) -> io::Result<()> {
     if let Some(pem) = remote.ca() {
         let file = home.join("ca.crt");
         fs::write(&file, pem)?;
@@ -316,17 +270,11 @@ fn add_trust(
     Ok(())
 }
 
-fn add_credentials(
-    command: &mut Command,
-    config: &mut Vec<(&'static str, OsString)>,
-    credentials: &Credentials,
-) {
+fn add_credentials(command: &mut Command, config: &mut Vec<(&'static str, OsString)>, credentials: &Credentials) {
     match credentials {
         Credentials::Anonymous => {}
         Credentials::Basic { username, password } => {
-            command
-                .env("TIDEGATE_GIT_USERNAME", username)
-                .env("TIDEGATE_GIT_PASSWORD", password.expose());
+            command.env("TIDEGATE_GIT_USERNAME", username).env("TIDEGATE_GIT_PASSWORD", password.expose());
         }
         Credentials::Bearer(token) => {
             let header = format!("Authorization: Bearer {}", token.expose());
@@ -339,10 +287,9 @@ fn add_credentials(
 fn set_config(command: &mut Command, config: &[(&str, OsString)]) {
     command.env("GIT_CONFIG_COUNT", config.len().to_string());
     for (index, (key, value)) in config.iter().enumerate() {
-        command.env(format!("GIT_CONFIG_KEY_{index}"), key).env(
-            format!("GIT_CONFIG_VALUE_{index}"),
-            AsRef::<OsStr>::as_ref(value),
-        );
+        command
+            .env(format!("GIT_CONFIG_KEY_{index}"), key)
+            .env(format!("GIT_CONFIG_VALUE_{index}"), AsRef::<OsStr>::as_ref(value));
     }
 }
 
@@ -354,11 +301,7 @@ async fn spawn_and_wait(command: &mut Command) -> io::Result<Output> {
     let (stdout, stderr) = tokio::try_join!(drain(stdout), drain(stderr))?;
     let status = child.wait().await?;
     group.0 = None;
-    Ok(Output {
-        success: status.success(),
-        stdout,
-        stderr,
-    })
+    Ok(Output { success: status.success(), stdout, stderr })
 }
 
 /// Reads to the end, so that the writer never blocks, and keeps the beginning.
@@ -379,10 +322,7 @@ async fn drain(mut from: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
 
 impl Group {
     fn of(id: Option<u32>) -> Self {
-        Self(
-            id.and_then(|id| i32::try_from(id).ok())
-                .and_then(Pid::from_raw),
-        )
+        Self(id.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
     }
 }
 

@@ -10,7 +10,10 @@ use std::{
 };
 
 use futures::FutureExt;
-use kube::{Resource, ResourceExt, runtime::reflector::{ObjectRef, Store}};
+use kube::{
+    Resource, ResourceExt,
+    runtime::reflector::{ObjectRef, Store},
+};
 
 /// The objects of one kind.
 pub(crate) struct Cache<K: Resource<DynamicType: Hash + Eq + Clone> + Clone + 'static> {

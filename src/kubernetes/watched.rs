@@ -6,11 +6,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::{
-        apps::v1 as apps,
-        core::v1 as core,
-        discovery::v1 as discovery,
-    },
+    api::{apps::v1 as apps, core::v1 as core, discovery::v1 as discovery},
     apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference},
 };
 use kube::{Resource, ResourceExt, api::ObjectMeta};
@@ -247,16 +243,16 @@ pub(crate) fn last_manager(fields: &[ManagedFieldsEntry], path: &[&str]) -> Opti
 
 fn labels(template: &Value) -> BTreeMap<String, String> {
     let labels = template.pointer("/metadata/labels").and_then(Value::as_object);
-    labels
-        .into_iter()
-        .flatten()
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-        .collect()
+    labels.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 fn images(template: &Value) -> Vec<String> {
     let containers = template.pointer("/spec/containers").and_then(Value::as_array);
-    containers.into_iter().flatten().filter_map(|container| Some(container.get("image")?.as_str()?.to_owned())).collect()
+    containers
+        .into_iter()
+        .flatten()
+        .filter_map(|container| Some(container.get("image")?.as_str()?.to_owned()))
+        .collect()
 }
 
 /// What of a template two versions side by side cannot share. Whether a claim is `ReadWriteOnce`

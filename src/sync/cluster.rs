@@ -85,9 +85,7 @@ impl Cluster {
     async fn discover(&self, key: &Key) -> Result<Kind, Failure> {
         let kind = GroupVersionKind::gvk(key.group(), key.version(), &key.kind);
         match discovery::pinned_kind(&self.reads, &kind).await {
-            Ok((resource, capabilities)) => {
-                Ok(Kind { resource, namespaced: capabilities.scope == Scope::Namespaced })
-            }
+            Ok((resource, capabilities)) => Ok(Kind { resource, namespaced: capabilities.scope == Scope::Namespaced }),
             Err(kube::Error::Discovery(DiscoveryError::MissingKind(_))) => {
                 Err(Failure::UnknownKind { api_version: key.api_version.clone() })
             }
@@ -109,4 +107,3 @@ impl Cluster {
         api.get_opt(&key.name).await.map_err(|error| ApplyError::at(None, key, Failure::of(error, key)))
     }
 }
-

@@ -231,7 +231,9 @@ impl OneRepo<'_> {
         let mut drift = Vec::new();
         if memory.settled != Some(standing) || resync {
             memory.settled = None;
-            if let Err(report) = self.bring_about(memory, status, &head, &governance, &mut plan, resync, &mut drift).await {
+            if let Err(report) =
+                self.bring_about(memory, status, &head, &governance, &mut plan, resync, &mut drift).await
+            {
                 return Synchronised { report: *report, drift };
             }
             memory.settled = Some(standing);
@@ -261,10 +263,9 @@ impl OneRepo<'_> {
         let Memory { repository, origins, applied, .. } = memory;
         let repository = repository.as_ref().expect("a head was read from it");
         let governed = plan.apply.iter().filter(|step| matches!(step.hold, Hold::Workload(_)));
-        let origins = origins
-            .of(repository, head, governed.map(|step| step.manifest))
-            .await
-            .map_err(|error| Report::unreadable(&error))?;
+        let governed: Vec<_> = governed.map(|step| step.manifest).collect();
+        let origins =
+            origins.of(repository, head, governed).await.map_err(|error| Report::unreadable(&error))?;
         let stopped = |error: &ApplyError, applied: &super::apply::Applied| {
             let there = head.manifests.iter().map(|manifest| &manifest.key).filter(|key| applied.has(key));
             let mut inventory: BTreeSet<AppliedObject> = there.map(AppliedObject::from).collect();
@@ -301,12 +302,7 @@ impl OneRepo<'_> {
         pruned.map_err(|error| stopped(&error, applied))
     }
 
-    async fn write_status(
-        &self,
-        memory: &mut Memory,
-        before: &ConfigRepoStatus,
-        report: &Report,
-    ) -> Result<(), Error> {
+    async fn write_status(&self, memory: &mut Memory, before: &ConfigRepoStatus, report: &Report) -> Result<(), Error> {
         let now = (self.ctx.now)();
         if report.onto(before.clone(), self.generation, now) == *before {
             return Ok(());
@@ -400,7 +396,8 @@ fn forget_lost_rollouts(memory: &mut Memory, manifests: &[Manifest], live: &[Arc
 fn standing(head: &Head, governance: &Governance, live: &[Arc<Rollout>]) -> Digest {
     let concerns: BTreeMap<_, _> =
         governance.governors().map(|governor| (governor.name.as_str(), governor.concern())).collect();
-    let generations: BTreeMap<_, _> = live.iter().map(|rollout| (rollout.name_any(), rollout.metadata.generation)).collect();
+    let generations: BTreeMap<_, _> =
+        live.iter().map(|rollout| (rollout.name_any(), rollout.metadata.generation)).collect();
     Digest::of(&json!([head.commit.id.to_string(), concerns, generations]))
 }
 

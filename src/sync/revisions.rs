@@ -10,10 +10,7 @@ use kube::{
     api::{ListParams, Patch, PatchParams},
 };
 use serde_json::{Map, Value, json};
-use tidegate_api::{
-    names,
-    status::RolloutStatus,
-};
+use tidegate_api::{names, status::RolloutStatus};
 use tidegate_engine::revision::Revision;
 
 use super::{

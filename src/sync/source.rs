@@ -14,8 +14,8 @@ use super::{
     revisions::Origin,
 };
 use crate::git::{
-    Commit, CommitId, Credentials, FetchError, Git, Remote, RemoteError, Repository, Secret, StoreError, TransportError,
-    TreeError, TreeLimits,
+    Commit, CommitId, Credentials, FetchError, Git, Remote, RemoteError, Repository, Secret, StoreError,
+    TransportError, TreeError, TreeLimits,
 };
 
 /// The head of the branch, read.

@@ -16,13 +16,8 @@ use super::{ExecuteError, Subject, objects, plan, write};
 use crate::controller::shell::Shell;
 
 /// What of the stable Service's annotations belongs to whoever applied it, not to the Service.
-const TRACKING_PREFIXES: [&str; 5] = [
-    "kubectl.kubernetes.io/",
-    "argocd.argoproj.io/",
-    "kustomize.toolkit.fluxcd.io/",
-    "meta.helm.sh/",
-    "tidegate.io/",
-];
+const TRACKING_PREFIXES: [&str; 5] =
+    ["kubectl.kubernetes.io/", "argocd.argoproj.io/", "kustomize.toolkit.fluxcd.io/", "meta.helm.sh/", "tidegate.io/"];
 
 /// Makes the canary what it should be: Service first, so that a route never names what is not there.
 pub(super) async fn apply(
@@ -47,7 +42,9 @@ pub(super) async fn apply(
 pub(super) async fn delete(shell: &Shell, subject: &Subject<'_>) -> Result<(), ExecuteError> {
     let name = &plan(subject)?.canary;
     let client = &shell.clients.writing;
-    if let Some(deployment) = shell.world.deployments.get(subject.namespace, name).filter(|found| ours(&**found, subject)) {
+    if let Some(deployment) =
+        shell.world.deployments.get(subject.namespace, name).filter(|found| ours(&**found, subject))
+    {
         let api: Api<apps::Deployment> = Api::namespaced(client.clone(), subject.namespace);
         let params = DeleteParams::foreground().preconditions(objects::precondition(deployment.uid()));
         gone(api.delete(name, &params).await, name)?;
@@ -83,12 +80,8 @@ where
 /// The canary Service: the stable one's ports and affinity, for the canary's pods alone.
 fn service(subject: &Subject<'_>, plan: &Plan, stable: &core::Service) -> Value {
     let spec = stable.spec.clone().unwrap_or_default();
-    let ports: Vec<_> = spec
-        .ports
-        .iter()
-        .flatten()
-        .map(|port| core::ServicePort { node_port: None, ..port.clone() })
-        .collect();
+    let ports: Vec<_> =
+        spec.ports.iter().flatten().map(|port| core::ServicePort { node_port: None, ..port.clone() }).collect();
     let mut selector = spec.selector.unwrap_or_default();
     selector.remove(names::POD_TEMPLATE_HASH_LABEL);
     selector.insert(names::TRACK_LABEL.to_owned(), names::TRACK_CANARY.to_owned());

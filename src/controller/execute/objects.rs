@@ -8,11 +8,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tidegate_api::names;
-use tidegate_engine::{
-    decision::Pin,
-    observed::Comparison,
-    revision::Revision,
-};
+use tidegate_engine::{decision::Pin, observed::Comparison, revision::Revision};
 
 use super::{ExecuteError, Subject, plan, write};
 use crate::{
@@ -93,7 +89,8 @@ pub(super) async fn compare_candidate(shell: &Shell, subject: &Subject<'_>) -> R
     let name = &plan(subject)?.workload;
     let workload = workload(shell, subject, name)?;
     let revisions = shell.world.revisions.list(subject.namespace);
-    let own = revisions.iter().filter(|kept| kept.labels().get(names::ROLLOUT_LABEL).is_some_and(|of| of == subject.name));
+    let own =
+        revisions.iter().filter(|kept| kept.labels().get(names::ROLLOUT_LABEL).is_some_and(|of| of == subject.name));
     let candidate = own.max_by_key(|kept| kept.revision);
     let candidate = candidate.ok_or_else(|| ExecuteError::Missing("a candidate".to_owned()))?;
     let revision = Revision::named(&candidate.data.revision);
@@ -205,16 +202,10 @@ async fn replace_template(
     let client = clients::impersonating(&shell.clients.writing, subject.namespace, subject.service_account)?;
     let api: Api<Deployment> = Api::namespaced(client, subject.namespace);
     let version = workload.resource_version().unwrap_or_default();
-    let test = TestOperation {
-        path: PointerBuf::from_tokens(["metadata", "resourceVersion"]),
-        value: json!(version),
-    };
+    let test = TestOperation { path: PointerBuf::from_tokens(["metadata", "resourceVersion"]), value: json!(version) };
     let replace = ReplaceOperation { path: PointerBuf::from_tokens(["spec", "template"]), value: template };
     let patch = JsonPatch(vec![PatchOperation::Test(test), PatchOperation::Replace(replace)]);
-    let params = PatchParams {
-        dry_run,
-        field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
+    let params =
+        PatchParams { dry_run, field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     Ok(api.patch(&workload.name_any(), &params, &Patch::<()>::Json(patch)).await)
 }

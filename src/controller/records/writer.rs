@@ -20,7 +20,10 @@ use super::{Debtor, Desk, Owed};
 use crate::{
     clock,
     controller::shell,
-    git::{CommitId, Fact, FactsError, ObjectKey, Person, Repository, RestoreError, RestoreRequest, Source, Restored, Signature, Trailers},
+    git::{
+        CommitId, Fact, FactsError, ObjectKey, Person, Repository, RestoreError, RestoreRequest, Restored, Signature,
+        Source, Trailers,
+    },
     sync::{self, SourceError},
 };
 
@@ -139,7 +142,10 @@ async fn restore(
         }
         Ok(Restored::Skipped(why)) => Ok(RestoreResult::Skipped { why: why.to_string() }),
         Err(RestoreError::PushRefused(why)) => Ok(RestoreResult::Refused {
-            why: format!("the push to {} was refused ({why}): let this credential push, or revert the commit by hand", repo.spec.branch),
+            why: format!(
+                "the push to {} was refused ({why}): let this credential push, or revert the commit by hand",
+                repo.spec.branch
+            ),
         }),
         Err(RestoreError::Push(error)) => Err(RestoreError::Push(error).into()),
         Err(RestoreError::Fetch(error)) => Err(RestoreError::Fetch(error).into()),

@@ -47,10 +47,7 @@ impl World {
                 name: "checkout".into(),
             },
             default_namespace: "shop".into(),
-            good: Some(Source {
-                commit: self.good,
-                path: FILE.into(),
-            }),
+            good: Some(Source { commit: self.good, path: FILE.into() }),
             since: self.bad,
             message: "Restore shop/checkout\n\nerrors were above 5 %".into(),
             trailers: Trailers {
@@ -67,12 +64,7 @@ impl World {
 
     async fn skipped(&self, request: RestoreRequest) -> SkipReason {
         let tip = self.server.tip("main");
-        let restored = self
-            .server
-            .client()
-            .repository
-            .restore(request, rejected)
-            .await;
+        let restored = self.server.client().repository.restore(request, rejected).await;
         assert_eq!(self.server.tip("main"), tip);
         match restored.unwrap() {
             Restored::Skipped(reason) => reason,
@@ -89,9 +81,7 @@ async fn restore(client: &Client, request: RestoreRequest) -> Result<Restored, R
 async fn the_last_good_template_comes_back_with_its_trailers() {
     let world = World::new();
     let tip = world.server.commit("main", &[("README.md", "later")]);
-    let restored = restore(&world.server.client(), world.request())
-        .await
-        .unwrap();
+    let restored = restore(&world.server.client(), world.request()).await.unwrap();
 
     let head = world.server.show("main");
     assert_eq!(restored, Restored::Committed(head.id));
@@ -100,30 +90,20 @@ async fn the_last_good_template_comes_back_with_its_trailers() {
     assert_eq!(head.subject, "Restore shop/checkout");
     let parent = world.server.git(&["rev-parse", "main^"]);
     assert_eq!(parent.trim(), tip.to_string());
-    let id = world.server.git(&[
-        "log",
-        "-1",
-        "--format=%(trailers:key=Tidegate-Id,valueonly)",
-        "main",
-    ]);
+    let id = world.server.git(&["log", "-1", "--format=%(trailers:key=Tidegate-Id,valueonly)", "main"]);
     assert_eq!(id.trim(), "attempt-1");
 }
 
 #[tokio::test]
 async fn after_a_crash_between_push_and_answer_the_commit_is_found() {
     let world = World::new();
-    let Restored::Committed(commit) = restore(&world.server.client(), world.request())
-        .await
-        .unwrap()
-    else {
+    let Restored::Committed(commit) = restore(&world.server.client(), world.request()).await.unwrap() else {
         panic!("not committed")
     };
     // Even when somebody has asked for the rejected template again meanwhile.
     world.server.commit("main", &[(FILE, &app("app:2"))]);
     let tip = world.server.tip("main");
-    let again = restore(&world.server.client(), world.request())
-        .await
-        .unwrap();
+    let again = restore(&world.server.client(), world.request()).await.unwrap();
     assert_eq!(again, Restored::AlreadyRestored(commit));
     assert_eq!(world.server.tip("main"), tip);
     // Another attempt is another restore.
@@ -138,35 +118,18 @@ async fn after_a_crash_between_push_and_answer_the_commit_is_found() {
 async fn a_person_who_was_faster_is_left_alone() {
     let world = World::new();
     world.server.commit("main", &[(FILE, &app("app:3"))]);
-    assert_eq!(
-        world.skipped(world.request()).await,
-        SkipReason::TemplateAlreadyDifferent
-    );
+    assert_eq!(world.skipped(world.request()).await, SkipReason::TemplateAlreadyDifferent);
 }
 
 #[tokio::test]
 async fn what_is_gone_is_not_brought_back() {
     let world = World::new();
-    let nobody = RestoreRequest {
-        good: None,
-        ..world.request()
-    };
+    let nobody = RestoreRequest { good: None, ..world.request() };
     assert_eq!(world.skipped(nobody).await, SkipReason::NoGoodCommit);
-    let lost = RestoreRequest {
-        good: Some(Source {
-            commit: world.good,
-            path: "elsewhere.yaml".into(),
-        }),
-        ..world.request()
-    };
+    let lost =
+        RestoreRequest { good: Some(Source { commit: world.good, path: "elsewhere.yaml".into() }), ..world.request() };
     assert_eq!(world.skipped(lost).await, SkipReason::NoGoodCommit);
-    let same = RestoreRequest {
-        good: Some(Source {
-            commit: world.bad,
-            path: FILE.into(),
-        }),
-        ..world.request()
-    };
+    let same = RestoreRequest { good: Some(Source { commit: world.bad, path: FILE.into() }), ..world.request() };
     assert_eq!(world.skipped(same).await, SkipReason::NothingToChange);
 
     world.server.commit("main", &[(FILE, "kind: Other\n")]);
@@ -190,11 +153,7 @@ async fn a_lost_race_begins_again_from_the_new_tip() {
         }
         rejected(template)
     };
-    let restored = client
-        .repository
-        .restore(world.request(), judge)
-        .await
-        .unwrap();
+    let restored = client.repository.restore(world.request(), judge).await.unwrap();
     assert!(matches!(restored, Restored::Committed(_)));
     assert_eq!(world.server.file("main", "README.md"), "meanwhile");
     assert_eq!(world.server.file("main", FILE), app("app:1"));
@@ -204,9 +163,7 @@ async fn a_lost_race_begins_again_from_the_new_tip() {
 async fn a_protected_branch_refuses_by_name() {
     let world = World::new();
     world.server.protect();
-    let error = restore(&world.server.client(), world.request())
-        .await
-        .unwrap_err();
+    let error = restore(&world.server.client(), world.request()).await.unwrap_err();
     assert!(matches!(error, RestoreError::PushRefused(_)), "{error:?}");
     assert_eq!(world.server.tip("main"), Some(world.bad));
 }
@@ -215,8 +172,6 @@ async fn a_protected_branch_refuses_by_name() {
 async fn a_file_that_cannot_be_parsed_is_an_error_that_names_it() {
     let world = World::new();
     world.server.commit("main", &[(FILE, "a: [\n")]);
-    let error = restore(&world.server.client(), world.request())
-        .await
-        .unwrap_err();
+    let error = restore(&world.server.client(), world.request()).await.unwrap_err();
     assert!(error.to_string().contains(FILE), "{error}");
 }
