@@ -35,5 +35,6 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use cluster::as_account;
 pub use governance::rollout_concern;
 pub use reconcile::{Context, Error, RolloutsOf, error_policy, reconcile};

@@ -94,6 +94,7 @@ impl Session<'_> {
     /// later may need it.
     pub(super) async fn apply(&mut self, plan: &Plan<'_>) -> Result<(), ApplyError> {
         let resources = self.resources(plan).await?;
+        self.applied.0.retain(|key, _| plan.apply.iter().any(|step| step.manifest.key == *key));
         for (step, resource) in plan.apply.iter().zip(&resources) {
             self.apply_step(step, resource).await.map_err(|error| self.with_rights(error, &resources))?;
         }
@@ -169,8 +170,7 @@ impl Session<'_> {
         match step.hold {
             Hold::Nothing if !self.resync => Ok(None),
             Hold::Nothing => {
-                let api: Api<DynamicObject> =
-                    Api::namespaced_with(self.as_account.clone(), self.namespace, resource);
+                let api: Api<DynamicObject> = Api::namespaced_with(self.as_account.clone(), self.namespace, resource);
                 match api.get_opt(&key.name).await.map_err(|error| Failure::of(error, key)) {
                     Ok(live) => Ok(live),
                     Err(Failure::Forbidden(_)) => Ok(None),
@@ -270,7 +270,8 @@ impl Session<'_> {
         }
         for governor in self.governance.governors() {
             let rollout = self.rollout(governor).await?;
-            let has_attempt = |rollout: &Rollout| rollout.status.as_ref().is_some_and(|status| status.attempt.is_some());
+            let has_attempt =
+                |rollout: &Rollout| rollout.status.as_ref().is_some_and(|status| status.attempt.is_some());
             if rollout.as_ref().is_some_and(has_attempt) {
                 return Ok(rollout);
             }
@@ -282,11 +283,8 @@ impl Session<'_> {
     async fn rollout(&self, governor: &Governor) -> Result<Option<Rollout>, ApplyError> {
         let api: Api<Rollout> = Api::namespaced(self.cluster.reads.clone(), self.namespace);
         api.get_opt(&governor.name).await.map_err(|error| {
-            let key = Key {
-                api_version: "tidegate.io/v1alpha1".into(),
-                kind: "Rollout".into(),
-                name: governor.name.clone(),
-            };
+            let key =
+                Key { api_version: "tidegate.io/v1alpha1".into(), kind: "Rollout".into(), name: governor.name.clone() };
             let failure = Failure::of(error, &key);
             ApplyError::at(None, &key, failure)
         })

@@ -29,7 +29,7 @@ pub(super) struct Cluster {
     /// For every write. It has a timeout of its own.
     pub(super) writes: Client,
     kinds: Mutex<HashMap<(String, String), Kind>>,
-    accounts: Mutex<HashMap<String, Client>>,
+    accounts: Mutex<HashMap<(String, String), Client>>,
 }
 
 /// A kind that the cluster has.
@@ -46,20 +46,16 @@ impl Cluster {
         Self { reads, writes, kinds: Mutex::default(), accounts: Mutex::default() }
     }
 
-    /// A client that writes in the name of a ServiceAccount. The API server adds the account's
-    /// groups by itself, so the right to impersonate that account is all that Tidegate needs.
-    ///
-    /// `None` where this cannot be the name of one.
+    /// A client that writes in the name of a ServiceAccount; `None` where this cannot be the name
+    /// of one.
     pub(super) fn account(&self, namespace: &str, account: &str) -> Option<Client> {
-        let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
-        if account.is_empty() || !account.chars().all(is_name) {
-            return None;
-        }
-        let user = format!("system:serviceaccount:{namespace}:{account}");
-        let header = HeaderValue::try_from(user.as_str()).ok()?;
+        let id = (namespace.to_owned(), account.to_owned());
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        let client = accounts.entry(user).or_insert_with(|| impersonating(&self.writes, namespace, header));
-        Some(client.clone())
+        if let Some(client) = accounts.get(&id) {
+            return Some(client.clone());
+        }
+        let client = as_account(&self.writes, namespace, account)?;
+        Some(accounts.entry(id).or_insert(client).clone())
     }
 
     /// The resource of a kind; an error where the cluster does not have it or it lives outside
@@ -86,9 +82,7 @@ impl Cluster {
     async fn discover(&self, key: &Key) -> Result<Kind, Failure> {
         let kind = GroupVersionKind::gvk(key.group(), key.version(), &key.kind);
         match discovery::pinned_kind(&self.reads, &kind).await {
-            Ok((resource, capabilities)) => {
-                Ok(Kind { resource, namespaced: capabilities.scope == Scope::Namespaced })
-            }
+            Ok((resource, capabilities)) => Ok(Kind { resource, namespaced: capabilities.scope == Scope::Namespaced }),
             Err(kube::Error::Discovery(DiscoveryError::MissingKind(_))) => {
                 Err(Failure::UnknownKind { api_version: key.api_version.clone() })
             }
@@ -111,12 +105,22 @@ impl Cluster {
     }
 }
 
-fn impersonating(client: &Client, namespace: &str, user: HeaderValue) -> Client {
+/// A client that asks in the name of a ServiceAccount, over the connections and with the timeouts
+/// of `client`. The API server adds the account's groups by itself, so the right to impersonate
+/// that account is all that Tidegate needs.
+///
+/// `None` where this cannot be the name of one.
+pub fn as_account(client: &Client, namespace: &str, account: &str) -> Option<Client> {
+    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    if account.is_empty() || !account.chars().all(is_name) {
+        return None;
+    }
+    let user = HeaderValue::try_from(format!("system:serviceaccount:{namespace}:{account}")).ok()?;
     let client = client.clone();
     let service = tower::service_fn(move |mut request: Request<Body>| {
         request.headers_mut().insert("impersonate-user", user.clone());
         let client = client.clone();
         async move { client.send(request).await }
     });
-    Client::new(service, namespace)
+    Some(Client::new(service, namespace))
 }

@@ -127,6 +127,13 @@ mod tests {
             "ConfigMap/a differed from git and was put right: spec.ports[0].port, spec.replicas, spec.secret; the last \
              to write it was `kubectl-edit`"
         );
-        assert_eq!(Drift::between(&key, &after, &object(json!({"replicas": 3, "ports": [{"port": 2}], "secret": "hunter3"}), "9")), None);
+        assert_eq!(
+            Drift::between(
+                &key,
+                &after,
+                &object(json!({"replicas": 3, "ports": [{"port": 2}], "secret": "hunter3"}), "9")
+            ),
+            None
+        );
     }
 }

@@ -212,7 +212,10 @@ impl fmt::Debug for RequestError {
 impl fmt::Display for MissingRight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { namespace, account, said, resources } = self;
-        writeln!(f, "the ServiceAccount `{account}` lacks a right ({said}). To give it what this repository needs, apply:")?;
+        writeln!(
+            f,
+            "the ServiceAccount `{account}` lacks a right ({said}). To give it what this repository needs, apply:"
+        )?;
         writeln!(
             f,
             "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: tidegate-sync-{account}, \

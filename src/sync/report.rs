@@ -81,10 +81,9 @@ impl Report {
         let reason = match &error.failure {
             Failure::Forbidden(_) | Failure::CannotImpersonate { .. } | Failure::NoSuchAccount { .. } => "Forbidden",
             Failure::Refused { .. } | Failure::UnknownKind { .. } | Failure::ClusterScoped => "Invalid",
-            Failure::TemplateLost { .. }
-            | Failure::Contended
-            | Failure::Unavailable { .. }
-            | Failure::Request(_) => "ApplyFailed",
+            Failure::TemplateLost { .. } | Failure::Contended | Failure::Unavailable { .. } | Failure::Request(_) => {
+                "ApplyFailed"
+            }
         };
         let id = commit.id.to_string();
         Self {
@@ -118,8 +117,7 @@ impl Report {
             // then the last commit belongs to an earlier spec.
             status.observed_generation = Some(generation);
             if status.applied.as_ref().is_none_or(|applied| applied.commit != *commit) {
-                status.applied =
-                    Some(AppliedCommit { commit: commit.clone(), author: author.clone(), at: now });
+                status.applied = Some(AppliedCommit { commit: commit.clone(), author: author.clone(), at: now });
             }
         }
         if let Some(inventory) = &self.inventory {
