@@ -94,6 +94,7 @@ impl Session<'_> {
     /// later may need it.
     pub(super) async fn apply(&mut self, plan: &Plan<'_>) -> Result<(), ApplyError> {
         let resources = self.resources(plan).await?;
+        self.applied.0.retain(|key, _| plan.apply.iter().any(|step| step.manifest.key == *key));
         for (step, resource) in plan.apply.iter().zip(&resources) {
             self.apply_step(step, resource).await.map_err(|error| self.with_rights(error, &resources))?;
         }

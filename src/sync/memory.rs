@@ -33,7 +33,9 @@ pub(super) struct Memory {
     pub(super) settled: Option<Digest>,
     /// What has left the repository and stays for now.
     pub(super) kept: Vec<Kept>,
-    /// When objects were looked at last although git had not changed.
+    /// Whether objects are to be looked at although git has not changed.
+    pub(super) resync: bool,
+    /// When that was done last.
     pub(super) resynced_at: Option<Timestamp>,
     /// The status that was written last; caches may still be behind it.
     pub(super) status: Option<ConfigRepoStatus>,

@@ -6,12 +6,13 @@
 //! an error is only a status that could not be written.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Api, Client, Resource as _, ResourceExt as _,
     api::{Patch, PatchParams},
@@ -26,7 +27,7 @@ use tidegate_api::{
     config_repo::{AppliedObject, ConfigRepoStatus},
     names,
 };
-use tidegate_engine::revision::Digest;
+use tidegate_engine::revision::{Digest, short};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
@@ -44,7 +45,10 @@ use super::{
 };
 use crate::git::Git;
 
-/// What reconciling needs.
+/// What reconciling needs, and what is remembered between reconciles.
+///
+/// Make a new one for each term of leadership: what is remembered may be behind what another
+/// leader has done since.
 pub struct Context {
     cluster: Cluster,
     git: Arc<Git>,
@@ -53,6 +57,7 @@ pub struct Context {
     events: Option<Recorder>,
     resync: SignedDuration,
     memories: Mutex<HashMap<(String, String), Arc<AsyncMutex<Memory>>>>,
+    suspects: Mutex<HashSet<(String, String)>>,
 }
 
 /// The Rollouts of a namespace as a cache has them. They say when there is something to do; what
@@ -107,6 +112,7 @@ impl Context {
             events: None,
             resync: RESYNC,
             memories: Mutex::default(),
+            suspects: Mutex::default(),
         }
     }
 
@@ -122,6 +128,19 @@ impl Context {
     pub fn with_resync(mut self, resync: Duration) -> Self {
         self.resync = SignedDuration::try_from(resync).unwrap_or(SignedDuration::MAX);
         self
+    }
+
+    /// Says that something in a namespace may have drifted, so that the next reconcile of its
+    /// `ConfigRepo`s looks at every object. For what is rare, like an object that somebody deleted.
+    pub fn suspect(&self, namespace: &str) {
+        let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = memories.keys().filter(|(own, _)| own == namespace).cloned();
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner).extend(here);
+    }
+
+    fn take_suspicion(&self, namespace: &str, name: &str) -> bool {
+        let id = (namespace.to_owned(), name.to_owned());
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
     }
 
     /// Forgets a `ConfigRepo` that is gone.
@@ -223,10 +242,14 @@ impl OneRepo<'_> {
         let mut plan = plan(&head.manifests, &governance, &status.inventory, self.name);
         let now = (self.ctx.now)();
         let known = status.applied.as_ref().is_some_and(|applied| applied.commit == head.commit.id.to_string());
-        let resync = match memory.resynced_at {
+        if self.ctx.take_suspicion(self.namespace, self.name) {
+            memory.resync = true;
+        }
+        memory.resync |= match memory.resynced_at {
             Some(at) => now.duration_since(at) >= self.ctx.resync,
             None => known && memory.applied.is_empty(),
         };
+        let resync = memory.resync;
         let standing = standing(&head, &governance, &live);
         let mut drift = Vec::new();
         if memory.settled != Some(standing) || resync {
@@ -237,6 +260,7 @@ impl OneRepo<'_> {
                 return Synchronised { report: *report, drift };
             }
             memory.settled = Some(standing);
+            memory.resync = false;
             if resync || memory.resynced_at.is_none() {
                 memory.resynced_at = Some(now);
             }
@@ -342,31 +366,38 @@ impl OneRepo<'_> {
         let new_commit = report.applied.as_ref().is_some_and(|(applied, _)| Some(applied.as_str()) != commit);
         if new_commit || was.is_none_or(|was| was.reason != report.reason) {
             let type_ = if report.ready { EventType::Normal } else { EventType::Warning };
-            self.tell(type_, report.reason, &report.message).await;
+            let action = match &report.applied {
+                Some((commit, _)) => format!("Apply {}", short(commit)),
+                None => "Hold".to_owned(),
+            };
+            self.tell(type_, report.reason, action, &report.message, None).await;
         }
     }
 
     async fn tell_drift(&self, drift: &[Drift]) {
         for one in drift.iter().take(DRIFT_EVENTS) {
             tracing::info!(namespace = self.namespace, config_repo = self.name, "{one}");
-            self.tell(EventType::Warning, "Drift", &one.to_string()).await;
+            let drifted = ObjectReference {
+                api_version: Some(one.key.api_version.clone()),
+                kind: Some(one.key.kind.clone()),
+                name: Some(one.key.name.clone()),
+                namespace: Some(self.namespace.to_owned()),
+                ..ObjectReference::default()
+            };
+            self.tell(EventType::Warning, "Drift", "PutRight".to_owned(), &one.to_string(), Some(drifted)).await;
         }
     }
 
-    async fn tell(&self, type_: EventType, reason: &str, note: &str) {
+    /// Writes an event. The recorder counts events that are alike in all but their note as one, so
+    /// what differs stands in the action or in what the event is about.
+    async fn tell(&self, type_: EventType, reason: &str, action: String, note: &str, about: Option<ObjectReference>) {
         /// The API server's own limit is 1,024 bytes.
         const LONGEST_NOTE: usize = 1_000;
         let Some(events) = &self.ctx.events else {
             return;
         };
         let note = note.get(..note.floor_char_boundary(LONGEST_NOTE)).unwrap_or_default();
-        let event = Event {
-            type_,
-            reason: reason.to_owned(),
-            note: Some(note.to_owned()),
-            action: "Synchronise".to_owned(),
-            secondary: None,
-        };
+        let event = Event { type_, reason: reason.to_owned(), note: Some(note.to_owned()), action, secondary: about };
         if let Err(error) = events.publish(&event, &self.repo.object_ref(&())).await {
             tracing::debug!(%error, "an event was not written");
         }

@@ -71,9 +71,8 @@ impl<'a> Revisions<'a> {
     /// What an earlier Rollout of the same name has left behind does not count.
     pub(super) fn has_first_deploy(&self, rollout_since: Option<Timestamp>) -> bool {
         self.known.iter().any(|known| {
-            let is_first = known.annotations().get(names::FIRST_DEPLOY_ANNOTATION).is_some_and(|is| is == "true");
             let since = known.creation_timestamp().map(|time| time.0);
-            is_first && since.zip(rollout_since).is_none_or(|(since, rollout)| since >= rollout)
+            is_first_deploy_of(known) && since.zip(rollout_since).is_none_or(|(since, rollout)| since >= rollout)
         })
     }
 
@@ -88,6 +87,10 @@ impl<'a> Revisions<'a> {
         api.patch(&name, &params, &Patch::Apply(&object)).await.map_err(|error| failed(&name, error))?;
         Ok(())
     }
+}
+
+fn is_first_deploy_of(revision: &ControllerRevision) -> bool {
+    revision.annotations().get(names::FIRST_DEPLOY_ANNOTATION).is_some_and(|is| is == "true")
 }
 
 fn failed(name: &str, error: kube::Error) -> ApplyError {
@@ -118,7 +121,7 @@ impl Wanted<'_> {
         let same = known.iter().find(|one| one.name_any() == name);
         let is_newest = same.is_some_and(|one| {
             let asked = one.annotations().get(names::CONFIG_COMMIT_ANNOTATION).map(String::as_str);
-            one.revision == greatest && asked == commit
+            one.revision == greatest && asked == commit && (!self.first_deploy || is_first_deploy_of(one))
         });
         if is_newest {
             return None;

@@ -222,3 +222,31 @@ impl From<&Commit> for Origin {
 pub(super) fn author(commit: &Commit) -> String {
     format!("{} <{}>", commit.author.name, commit.author.email)
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::ByteString;
+
+    use super::*;
+
+    fn read(keys: &[(&str, &str)]) -> Result<Credentials, &'static str> {
+        let data = keys.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())));
+        credentials(&SecretObject { data: Some(data.collect()), ..SecretObject::default() })
+    }
+
+    #[test]
+    fn the_keys_that_flux_users_know_are_read() {
+        let basic =
+            |username: &str| Credentials::Basic { username: username.to_owned(), password: Secret::new("hunter2") };
+        assert_eq!(read(&[("username", "ada"), ("password", "hunter2\n")]), Ok(basic("ada")));
+        assert_eq!(read(&[("password", "hunter2")]), Ok(basic("git")));
+        assert_eq!(read(&[("bearerToken", "hunter2")]), Ok(Credentials::Bearer(Secret::new("hunter2"))));
+        assert_eq!(read(&[("ca.crt", "PEM")]), Ok(Credentials::Anonymous));
+    }
+
+    #[test]
+    fn a_secret_without_the_right_keys_is_refused_with_a_sentence() {
+        assert!(read(&[("username", "ada")]).expect_err("refused").contains("add the key password"));
+        assert!(read(&[("token", "hunter2")]).expect_err("refused").contains("bearerToken"));
+    }
+}

@@ -1,1 +1,386 @@
+//! What the tests of this module stand on: an API server that keeps objects in memory and writes
+//! down who asked for what, and a git repository on disk.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fs,
+    path::Path,
+    process::Command,
+    sync::{Arc, Mutex},
+};
+
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use jiff::{SignedDuration, Timestamp};
+use kube::{
+    Client,
+    client::Body,
+    runtime::events::{Recorder, Reporter},
+};
+use serde_json::{Value, json};
+use tidegate_api::{ConfigRepo, Rollout};
+
+use super::{Context, reconcile};
+use crate::git::{Git, Protocol, Transport, TransportSettings};
+
+/// An API server in memory. Its server-side apply merges and never takes away, which is enough to
+/// see what was sent.
+#[derive(Clone, Default)]
+pub(super) struct FakeApi(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    objects: BTreeMap<String, Value>,
+    version: u64,
+    log: Vec<String>,
+    sent: Vec<(String, Value)>,
+    faults: VecDeque<Fault>,
+}
+
+/// What happens instead, once, at the first request that begins like this.
+struct Fault {
+    at: String,
+    before: Box<dyn FnOnce(&FakeApi) + Send>,
+    answer: Option<(u16, &'static str, String)>,
+}
+
+/// A `ConfigRepo` with its repository, its cluster, and a clock that stands still.
+pub(super) struct World {
+    pub(super) api: FakeApi,
+    pub(super) context: Arc<Context>,
+    now: Arc<Mutex<Timestamp>>,
+    folder: tempfile::TempDir,
+}
+
+/// Every kind that the tests use: group and version, plural, kind.
+const KINDS: &[(&str, &str, &str)] = &[
+    ("v1", "configmaps", "ConfigMap"),
+    ("v1", "secrets", "Secret"),
+    ("v1", "services", "Service"),
+    ("apps/v1", "deployments", "Deployment"),
+    ("apps/v1", "controllerrevisions", "ControllerRevision"),
+    ("gateway.networking.k8s.io/v1", "httproutes", "HTTPRoute"),
+    ("tidegate.io/v1alpha1", "rollouts", "Rollout"),
+    ("tidegate.io/v1alpha1", "configrepos", "ConfigRepo"),
+];
+
+// === impl FakeApi ===
+
+impl FakeApi {
+    pub(super) fn client(&self) -> Client {
+        let api = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let api = api.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = body.collect().await?.to_bytes();
+                Ok::<_, kube::Error>(api.answer(&parts, &body))
+            }
+        });
+        Client::new(service, "shop")
+    }
+
+    /// Puts an object there as somebody else would.
+    pub(super) fn put(&self, object: Value) {
+        let kind = KINDS.iter().find(|(_, _, kind)| object["kind"] == *kind).unwrap();
+        let path = format!("{}/{}", kind.1, object["metadata"]["name"].as_str().unwrap());
+        self.store(&path, object);
+    }
+
+    /// An object, by its path like `deployments/web`.
+    pub(super) fn get(&self, path: &str) -> Option<Value> {
+        self.0.lock().unwrap().objects.get(path).cloned()
+    }
+
+    /// Deletes an object as somebody else would.
+    pub(super) fn delete(&self, path: &str) {
+        self.0.lock().unwrap().objects.remove(path).unwrap();
+    }
+
+    /// Changes an object as somebody else would.
+    pub(super) fn edit(&self, path: &str, edit: impl FnOnce(&mut Value)) {
+        let mut object = self.get(path).unwrap();
+        edit(&mut object);
+        self.store(path, object);
+    }
+
+    /// All requests since the last call; discovery, events and the ConfigRepo's own status aside.
+    pub(super) fn requests(&self) -> Vec<String> {
+        let log = std::mem::take(&mut self.0.lock().unwrap().log);
+        log.into_iter().filter(|line| !line.contains("configrepos/") && !line.contains(" events")).collect()
+    }
+
+    /// The writes among the requests since the last call.
+    pub(super) fn writes(&self) -> Vec<String> {
+        self.requests().into_iter().filter(|line| !line.starts_with("GET")).collect()
+    }
+
+    /// What was sent last to a path.
+    pub(super) fn sent(&self, path: &str) -> Option<Value> {
+        let state = self.0.lock().unwrap();
+        state.sent.iter().rev().find(|(to, _)| to == path).map(|(_, object)| object.clone())
+    }
+
+    /// Answers a request that begins like `at` with an error, once.
+    pub(super) fn refuse(&self, at: &str, code: u16, reason: &'static str, message: &str) {
+        let answer = Some((code, reason, message.to_owned()));
+        self.fault(Fault { at: at.to_owned(), before: Box::new(|_| ()), answer });
+    }
+
+    /// Does something just before a request that begins like `at` is answered, once.
+    pub(super) fn before(&self, at: &str, act: impl FnOnce(&FakeApi) + Send + 'static) {
+        self.fault(Fault { at: at.to_owned(), before: Box::new(act), answer: None });
+    }
+
+    fn fault(&self, fault: Fault) {
+        self.0.lock().unwrap().faults.push_back(fault);
+    }
+
+    fn store(&self, path: &str, mut object: Value) -> Value {
+        let mut state = self.0.lock().unwrap();
+        state.version += 1;
+        let version = state.version.to_string();
+        let metadata = object["metadata"].as_object_mut().unwrap();
+        metadata.entry("uid").or_insert_with(|| json!(format!("uid-{version}")));
+        metadata.entry("namespace").or_insert_with(|| json!("shop"));
+        metadata.entry("creationTimestamp").or_insert_with(|| json!("2026-01-01T00:00:00Z"));
+        metadata.insert("resourceVersion".into(), json!(version));
+        state.objects.insert(path.to_owned(), object.clone());
+        object
+    }
+
+    fn answer(&self, parts: &http::request::Parts, body: &[u8]) -> Response<Body> {
+        let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
+        if let Some(resources) = discovery(path) {
+            return respond(200, &resources);
+        }
+        let path = path.split_once("/namespaces/shop/").unwrap().1;
+        let user = parts.headers.get("impersonate-user").map(|user| user.to_str().unwrap().to_owned());
+        let line = format!("{} {path}", parts.method);
+        let how = user.map(|user| format!(" as {user}")).unwrap_or_default();
+        self.0.lock().unwrap().log.push(format!("{line}{how}"));
+        if let Some((code, reason, message)) = self.take_fault(&line) {
+            return respond(
+                code,
+                &json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": message}),
+            );
+        }
+        match parts.method.as_str() {
+            "GET" if path.contains('/') => match self.get(path) {
+                Some(object) => respond(200, &object),
+                None => not_found(),
+            },
+            "GET" => respond(200, &self.list(path, query)),
+            "PATCH" if path.starts_with("events/") => respond(200, &self.note("events", body)),
+            "PATCH" if path.ends_with("/status") => {
+                let path = path.trim_end_matches("/status");
+                let patch: Value = serde_json::from_slice(body).unwrap();
+                let mut object = self.get(path).unwrap();
+                object["status"] = patch["status"].clone();
+                respond(200, &self.store(path, object))
+            }
+            "PATCH" => self.apply(path, query, body),
+            "DELETE" => match self.0.lock().unwrap().objects.remove(path) {
+                Some(object) => respond(200, &object),
+                None => not_found(),
+            },
+            "POST" => respond(201, &self.note(path, body)),
+            other => panic!("nobody should {other}"),
+        }
+    }
+
+    fn take_fault(&self, line: &str) -> Option<(u16, &'static str, String)> {
+        let fault = {
+            let mut state = self.0.lock().unwrap();
+            let at = state.faults.iter().position(|fault| line.starts_with(&fault.at))?;
+            state.faults.remove(at).unwrap()
+        };
+        (fault.before)(self);
+        fault.answer
+    }
+
+    fn list(&self, plural: &str, query: &str) -> Value {
+        let (api_version, _, kind) = KINDS.iter().find(|(_, own, _)| *own == plural).unwrap();
+        let label = query.split('&').find_map(|part| part.strip_prefix("labelSelector="));
+        let label = label.map(|label| label.replace("%2F", "/").replace("%3D", "="));
+        let state = self.0.lock().unwrap();
+        let items: Vec<_> = state
+            .objects
+            .iter()
+            .filter(|(path, _)| path.starts_with(&format!("{plural}/")))
+            .map(|(_, object)| object)
+            .filter(|object| {
+                label
+                    .as_ref()
+                    .and_then(|label| label.split_once('='))
+                    .is_none_or(|(key, value)| object["metadata"]["labels"][key] == value)
+            })
+            .collect();
+        json!({"apiVersion": api_version, "kind": format!("{kind}List"), "metadata": {}, "items": items})
+    }
+
+    fn apply(&self, path: &str, query: &str, body: &[u8]) -> Response<Body> {
+        assert!(query.contains("force=true") && query.contains("fieldValidation=Strict"), "{query}");
+        let applied: Value = serde_json::from_slice(body).unwrap();
+        self.0.lock().unwrap().sent.push((path.to_owned(), applied.clone()));
+        let live = self.get(path);
+        let wanted = applied["metadata"].get("resourceVersion");
+        if wanted.is_some_and(|wanted| live.as_ref().is_none_or(|live| live["metadata"]["resourceVersion"] != *wanted))
+        {
+            return respond(
+                409,
+                &json!({"kind": "Status", "status": "Failure", "code": 409, "reason": "Conflict", "message": "modified"}),
+            );
+        }
+        let mut object = live.clone().unwrap_or_else(|| json!({}));
+        merge(&mut object, &applied);
+        let manager = query.split('&').find_map(|part| part.strip_prefix("fieldManager=")).unwrap();
+        object["metadata"]["managedFields"] = json!([{"manager": manager, "operation": "Apply"}]);
+        if live.as_ref() == Some(&object) {
+            return respond(200, &object);
+        }
+        respond(200, &self.store(path, object))
+    }
+
+    fn note(&self, path: &str, body: &[u8]) -> Value {
+        let event: Value = serde_json::from_slice(body).unwrap();
+        let note = format!("{}: {}", event["reason"].as_str().unwrap(), event["note"].as_str().unwrap());
+        self.0.lock().unwrap().sent.push((path.to_owned(), json!(note)));
+        event
+    }
+}
+
+fn discovery(path: &str) -> Option<Value> {
+    let group_version = path.strip_prefix("/apis/").or_else(|| path.strip_prefix("/api/"))?;
+    if group_version.contains("namespaces") {
+        return None;
+    }
+    let resources: Vec<_> = KINDS
+        .iter()
+        .filter(|(own, _, _)| *own == group_version)
+        .map(|(_, plural, kind)| json!({"name": plural, "singularName": "", "namespaced": true, "kind": kind, "verbs": ["get"]}))
+        .collect();
+    Some(json!({"kind": "APIResourceList", "groupVersion": group_version, "resources": resources}))
+}
+
+fn merge(object: &mut Value, applied: &Value) {
+    match (object, applied) {
+        (Value::Object(object), Value::Object(applied)) => {
+            for (key, value) in applied {
+                merge(object.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (object, applied) => *object = applied.clone(),
+    }
+}
+
+fn not_found() -> Response<Body> {
+    respond(
+        404,
+        &json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound", "message": "not found"}),
+    )
+}
+
+fn respond(code: u16, body: &Value) -> Response<Body> {
+    Response::builder().status(code).body(Body::from(serde_json::to_vec(body).unwrap())).unwrap()
+}
+
+// === impl World ===
+
+impl World {
+    /// A namespace with a `ConfigRepo` and an empty repository.
+    pub(super) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let api = FakeApi::default();
+        let now = Arc::new(Mutex::new("2026-01-02T00:00:00Z".parse::<Timestamp>().unwrap()));
+        let settings = TransportSettings { protocols: vec![Protocol::File], ..TransportSettings::default() };
+        let git = Arc::new(Git::new(Transport::new(settings).unwrap(), folder.path().join("cache")));
+        let (cached, clock) = (api.clone(), Arc::clone(&now));
+        let rollouts = Box::new(move |_: &str| cached.rollouts());
+        let reporter = Reporter { controller: "tidegate".into(), instance: Some("test".into()) };
+        let context = Context::new(api.client(), api.client(), git, rollouts, move || *clock.lock().unwrap())
+            .with_events(Recorder::new(api.client(), reporter));
+        let world = Self { api, context: Arc::new(context), now, folder };
+        world.git(&["init", "--quiet", "--initial-branch=main", "."]);
+        let url = format!("file://{}", world.repository().display());
+        world.api.put(json!({
+            "apiVersion": "tidegate.io/v1alpha1", "kind": "ConfigRepo",
+            "metadata": {"name": "shop", "generation": 1},
+            "spec": {"url": url, "branch": "main", "path": "prod"},
+        }));
+        world
+    }
+
+    /// Writes the one file of the repository and commits it; answers the commit.
+    pub(super) fn commit(&self, content: &str) -> String {
+        let file = self.repository().join("prod/shop.yaml");
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, content).unwrap();
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--allow-empty", "--message=change"]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// The folder that stands for the git server.
+    pub(super) fn repository(&self) -> std::path::PathBuf {
+        let path = self.folder.path().join("repo");
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    pub(super) fn git(&self, args: &[&str]) -> String {
+        run_git(&self.repository(), args)
+    }
+
+    /// Reconciles now.
+    pub(super) async fn reconcile(&self) {
+        let repo: ConfigRepo = serde_json::from_value(self.api.get("configrepos/shop").unwrap()).unwrap();
+        reconcile(Arc::new(repo), Arc::clone(&self.context)).await.unwrap();
+    }
+
+    /// Lets time pass.
+    pub(super) fn pass(&self, time: SignedDuration) {
+        *self.now.lock().unwrap() += time;
+    }
+
+    /// Commits and reconciles when it is time to.
+    pub(super) async fn release(&self, content: &str) -> String {
+        let commit = self.commit(content);
+        self.pass(SignedDuration::from_secs(30));
+        self.reconcile().await;
+        commit
+    }
+
+    /// `Reason: message` of the condition `Ready`.
+    pub(super) fn ready(&self) -> String {
+        let status = self.api.get("configrepos/shop").unwrap()["status"].take();
+        let ready = &status["conditions"][0];
+        format!("{}: {}", ready["reason"].as_str().unwrap(), ready["message"].as_str().unwrap())
+    }
+}
+
+impl FakeApi {
+    fn rollouts(&self) -> Vec<Arc<Rollout>> {
+        let state = self.0.lock().unwrap();
+        let rollouts = state.objects.iter().filter(|(path, _)| path.starts_with("rollouts/"));
+        rollouts.map(|(_, object)| Arc::new(serde_json::from_value(object.clone()).unwrap())).collect()
+    }
+}
+
+fn run_git(folder: &Path, args: &[&str]) -> String {
+    let output = Command::new("git")
+        .current_dir(folder)
+        .args(args)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_SYSTEM", "/dev/null")
+        .env("GIT_AUTHOR_NAME", "Ada")
+        .env("GIT_AUTHOR_EMAIL", "ada@example.com")
+        .env("GIT_COMMITTER_NAME", "Ada")
+        .env("GIT_COMMITTER_EMAIL", "ada@example.com")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}

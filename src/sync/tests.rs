@@ -1,1 +1,449 @@
+//! From a commit to the API server's requests.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use tidegate_engine::revision::Revision;
+
+use super::testing::World;
+
+const ROLLOUT: &str = "
+apiVersion: tidegate.io/v1alpha1
+kind: Rollout
+metadata: {name: web}
+spec:
+  workload: {kind: Deployment, name: web}
+  traffic: {gatewayAPI: {httpRoutes: [web]}}
+  steps: [{weight: 10}]
+";
+
+/// The workload with a template that runs `image`, and what belongs to it.
+fn shop(image: &str) -> String {
+    format!(
+        "
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: web}}
+spec: {{rules: [{{backendRefs: [{{name: web, port: 80}}]}}]}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web}}
+spec:
+  paused: false
+  replicas: 3
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec: {{containers: [{{name: web, image: {image}}}]}}
+---{ROLLOUT}---
+apiVersion: v1
+kind: Service
+metadata: {{name: web}}
+spec: {{selector: {{app: web}}, ports: [{{port: 80}}]}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: settings}}
+data: {{color: blue}}
+"
+    )
+}
+
+fn template(image: &str) -> Value {
+    json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "web", "image": image}]}})
+}
+
+fn deployment(image: &str) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}, "template": template(image)},
+    })
+}
+
+/// Makes the revision that runs `image` the stable one.
+fn make_stable(world: &World, image: &str) {
+    let revision = Revision::of(&template(image)).to_string();
+    world.api.edit("rollouts/web", |rollout| {
+        rollout["status"]["stable"] =
+            json!({"revision": revision, "podTemplateHash": "1", "since": "2026-01-01T00:00:00Z"});
+    });
+}
+
+/// Begins an attempt at the revision that runs `image`.
+fn begin_attempt(rollout: &mut Value, image: &str, template_in: bool) {
+    rollout["status"]["attempt"] = json!({
+        "number": 1, "id": "1", "sequence": 2, "revision": Revision::of(&template(image)).to_string(),
+        "startedAt": "2026-01-01T00:00:00Z", "plan": rollout["spec"], "stage": "Stepping",
+        "stageSince": "2026-01-01T00:00:00Z", "weight": 10, "templateIn": template_in,
+    });
+}
+
+fn image_sent(world: &World) -> Value {
+    world.api.sent("deployments/web").unwrap()["spec"]["template"]["spec"]["containers"][0]["image"].take()
+}
+
+/// A workload that came by a first deploy and became stable.
+async fn settled_world() -> World {
+    let world = World::new();
+    world.release(&shop("web:1")).await;
+    make_stable(&world, "web:1");
+    world.reconcile().await;
+    world.api.requests();
+    world
+}
+
+#[tokio::test]
+async fn a_first_deploy_goes_straight_in_the_rollout_and_the_revision_before_the_workload() {
+    let world = World::new();
+    let commit = world.release(&shop("web:1")).await;
+    let revision = Revision::of(&template("web:1")).object_name("web");
+    let account = " as system:serviceaccount:shop:default";
+    assert_eq!(
+        world.api.writes(),
+        [
+            format!("PATCH configmaps/settings{account}"),
+            format!("PATCH services/web{account}"),
+            format!("PATCH rollouts/web{account}"),
+            format!("PATCH controllerrevisions/{revision}"),
+            format!("PATCH deployments/web{account}"),
+            format!("PATCH httproutes/web{account}"),
+        ]
+    );
+    let revision = world.api.get(&format!("controllerrevisions/{revision}")).unwrap();
+    assert_eq!(revision["data"]["template"], template("web:1"));
+    assert_eq!(revision["revision"], 1);
+    assert_eq!(
+        revision["metadata"]["annotations"],
+        json!({
+            "tidegate.io/config-commit": commit,
+            "tidegate.io/config-author": "Ada <ada@example.com>",
+            "tidegate.io/config-path": "prod/shop.yaml",
+            "tidegate.io/config-repo": "shop",
+            "tidegate.io/first-deploy": "true",
+        })
+    );
+    assert_eq!(image_sent(&world), "web:1");
+    assert_eq!(world.ready(), format!("Applied: commit {} is applied: 5 objects", &commit[..10]));
+    let status = world.api.get("configrepos/shop").unwrap()["status"].take();
+    assert_eq!(status["applied"]["commit"], commit);
+    assert_eq!(status["inventory"].as_array().map(Vec::len), Some(5));
+}
+
+#[tokio::test]
+async fn until_something_was_ready_each_new_template_goes_straight_in() {
+    let world = World::new();
+    world.release(&shop("web:1")).await;
+    world.release(&shop("web:2")).await;
+    assert_eq!(image_sent(&world), "web:2");
+}
+
+#[tokio::test]
+async fn where_nothing_has_changed_nothing_is_asked() {
+    let world = settled_world().await;
+    for _ in 0..5 {
+        world.pass(SignedDuration::from_secs(30));
+        world.reconcile().await;
+    }
+    assert_eq!(world.api.requests(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_new_template_waits_as_a_revision_while_the_rest_of_the_commit_is_applied() {
+    let world = settled_world().await;
+    let commit = world.release(&shop("web:2").replace("replicas: 3", "replicas: 4")).await;
+    let sent = world.api.sent("deployments/web").unwrap();
+    assert_eq!(image_sent(&world), "web:1");
+    assert_eq!(sent["spec"]["replicas"], 4);
+    assert_eq!(sent["spec"].get("paused"), None);
+    assert!(sent["metadata"]["resourceVersion"].is_string());
+    let waiting = Revision::of(&template("web:2")).object_name("web");
+    let waiting = world.api.get(&format!("controllerrevisions/{waiting}")).unwrap();
+    assert_eq!(waiting["revision"], 2);
+    assert_eq!(waiting["metadata"]["annotations"]["tidegate.io/config-commit"], commit);
+    assert_eq!(waiting["metadata"]["annotations"].get("tidegate.io/first-deploy"), None);
+}
+
+#[tokio::test]
+async fn a_commit_that_leaves_the_template_alone_does_not_ask_for_it_again() {
+    let world = settled_world().await;
+    let asked = world.release(&shop("web:2")).await;
+    world.release(&shop("web:2").replace("blue", "green")).await;
+    let waiting = Revision::of(&template("web:2")).object_name("web");
+    let waiting = world.api.get(&format!("controllerrevisions/{waiting}")).unwrap();
+    assert_eq!(waiting["metadata"]["annotations"]["tidegate.io/config-commit"], asked);
+    assert_eq!(waiting["revision"], 2);
+}
+
+#[tokio::test]
+async fn a_workload_that_runs_already_stays_as_it_runs() {
+    let world = World::new();
+    world.api.put(deployment("web:0"));
+    world.release(&shop("web:1")).await;
+    assert_eq!(image_sent(&world), "web:0");
+    let revision = Revision::of(&template("web:1")).object_name("web");
+    let revision = world.api.get(&format!("controllerrevisions/{revision}")).unwrap();
+    assert_eq!(revision["metadata"]["annotations"].get("tidegate.io/first-deploy"), None);
+}
+
+#[tokio::test]
+async fn the_live_object_is_read_before_the_rollout_and_written_under_its_version() {
+    let world = settled_world().await;
+    world.release(&shop("web:2")).await;
+    let requests = world.api.requests();
+    let at = |line: &str| requests.iter().position(|request| request.starts_with(line)).unwrap();
+    let rollout_after = |index: usize| {
+        requests.iter().skip(index).position(|request| request == "GET rollouts/web").map(|offset| offset + index)
+    };
+    let read = at("GET deployments/web");
+    let rollout = rollout_after(read).unwrap();
+    assert!(rollout < at("PATCH deployments/web"), "{requests:#?}");
+}
+
+#[tokio::test]
+async fn a_write_that_raced_with_an_intent_is_begun_again() {
+    let world = settled_world().await;
+    world.api.before("PATCH deployments/web", |api| {
+        // The Rollout lets its candidate in and writes it, after we have read both.
+        api.edit("rollouts/web", |rollout| begin_attempt(rollout, "web:2", true));
+        api.edit("deployments/web", |deployment| deployment["spec"]["template"] = template("web:2"));
+    });
+    world.release(&shop("web:2")).await;
+    assert_eq!(image_sent(&world), "web:2");
+    assert!(world.ready().starts_with("Applied"), "{}", world.ready());
+    assert_eq!(world.api.get("deployments/web").unwrap()["spec"]["template"], template("web:2"));
+}
+
+#[tokio::test]
+async fn a_change_of_the_rollout_is_followed_without_asking_the_git_server() {
+    let world = settled_world().await;
+    world.release(&shop("web:2")).await;
+    assert_eq!(image_sent(&world), "web:1");
+    std::fs::rename(world.repository(), world.repository().with_extension("away")).unwrap();
+    world.api.edit("rollouts/web", |rollout| begin_attempt(rollout, "web:2", true));
+    world.reconcile().await;
+    assert_eq!(image_sent(&world), "web:2");
+    assert!(world.ready().starts_with("Applied"), "{}", world.ready());
+}
+
+#[tokio::test]
+async fn pins_ports_and_weights_of_an_attempt_survive_a_commit() {
+    let world = settled_world().await;
+    world.api.edit("rollouts/web", |rollout| begin_attempt(rollout, "web:2", false));
+    world.api.edit("services/web", |service| service["spec"]["selector"]["pod-template-hash"] = json!("1"));
+    world.api.edit("httproutes/web", |route| {
+        route["spec"]["rules"][0]["backendRefs"] =
+            json!([{"name": "web", "port": 80, "weight": 90}, {"name": "web-canary", "port": 80, "weight": 10}]);
+    });
+    let content = shop("web:2").replace("spec: {rules: [{", "spec: {hostnames: [a.example.com], rules: [{");
+    world.release(&content.replace("ports: [{port: 80}]", "ports: [{port: 81}]")).await;
+    let service = world.api.sent("services/web").unwrap();
+    assert_eq!(service["spec"]["selector"], json!({"app": "web", "pod-template-hash": "1"}));
+    assert_eq!(service["spec"]["ports"], json!([{"port": 80}]));
+    let route = world.api.sent("httproutes/web").unwrap();
+    assert_eq!(route["spec"]["hostnames"], json!(["a.example.com"]));
+    let weights: Vec<_> =
+        route["spec"]["rules"][0]["backendRefs"].as_array().unwrap().iter().map(|one| &one["weight"]).collect();
+    assert_eq!(weights, [90, 10]);
+    world.api.edit("rollouts/web", |rollout| rollout["status"]["attempt"] = Value::Null);
+    world.reconcile().await;
+    assert_eq!(world.api.sent("services/web").unwrap()["spec"]["ports"], json!([{"port": 81}]));
+}
+
+#[tokio::test]
+async fn a_missing_right_is_a_condition_with_what_to_paste_and_nothing_more_is_applied() {
+    let world = World::new();
+    let said = "services \"web\" is forbidden: User \"system:serviceaccount:shop:default\" cannot patch resource \
+                \"services\" in API group \"\" in the namespace \"shop\"";
+    world.api.refuse("PATCH services/web", 403, "Forbidden", said);
+    world.release(&shop("web:1")).await;
+    let ready = world.ready();
+    assert!(ready.starts_with("Forbidden: commit "), "{ready}");
+    assert!(ready.contains("prod/shop.yaml:26: Service/web: the ServiceAccount `default` lacks a right"), "{ready}");
+    assert!(ready.contains("kind: RoleBinding"), "{ready}");
+    assert!(ready.contains("resources: [configmaps, services]"), "{ready}");
+    assert_eq!(world.api.get("deployments/web"), None);
+    let inventory = world.api.get("configrepos/shop").unwrap()["status"]["inventory"].take();
+    assert_eq!(inventory, json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "settings"}]));
+}
+
+#[tokio::test]
+async fn what_the_api_server_refuses_is_said_with_its_place() {
+    let world = World::new();
+    let said = "strict decoding error: unknown field \"spec.replica\"";
+    world.api.refuse("PATCH deployments/web", 400, "BadRequest", said);
+    let commit = world.release(&shop("web:1")).await;
+    let expected = format!(
+        "Invalid: commit {}: prod/shop.yaml:7: Deployment/web: the API server refuses it: {said}",
+        &commit[..10]
+    );
+    assert_eq!(world.ready(), expected);
+}
+
+#[tokio::test]
+async fn an_unknown_kind_holds_everything() {
+    let world = World::new();
+    let strange = "apiVersion: example.com/v1\nkind: Strange\nmetadata: {name: a}\n";
+    world.release(&format!("{strange}---{}", shop("web:1"))).await;
+    assert_eq!(world.api.writes(), Vec::<String>::new());
+    assert!(world.ready().contains("prod/shop.yaml:1: Strange/a: the cluster has no such kind"), "{}", world.ready());
+}
+
+#[tokio::test]
+async fn a_repository_that_cannot_be_read_holds_everything() {
+    let world = settled_world().await;
+    world.release("a: [").await;
+    assert!(world.ready().starts_with("Invalid: prod/shop.yaml:1: this is not YAML"), "{}", world.ready());
+    std::fs::remove_file(world.repository().join("prod/shop.yaml")).unwrap();
+    world.git(&["commit", "--quiet", "--all", "--message=nothing left"]);
+    world.pass(SignedDuration::from_secs(30));
+    world.reconcile().await;
+    assert!(world.ready().starts_with("Invalid: the commit "), "{}", world.ready());
+    std::fs::rename(world.repository(), world.repository().with_extension("away")).unwrap();
+    world.pass(SignedDuration::from_secs(30));
+    world.reconcile().await;
+    assert!(world.ready().starts_with("FetchFailed: "), "{}", world.ready());
+    assert_eq!(world.api.writes(), Vec::<String>::new());
+    assert!(world.api.get("deployments/web").is_some());
+}
+
+#[tokio::test]
+async fn a_history_that_was_rewritten_is_not_followed() {
+    let world = settled_world().await;
+    world.git(&["checkout", "--quiet", "--orphan", "other"]);
+    world.commit(ROLLOUT);
+    world.git(&["branch", "--quiet", "--force", "main", "other"]);
+    world.pass(SignedDuration::from_secs(30));
+    world.reconcile().await;
+    assert!(world.ready().starts_with("HistoryRewritten: "), "{}", world.ready());
+    assert_eq!(world.api.writes(), Vec::<String>::new());
+    assert!(world.api.get("deployments/web").is_some());
+}
+
+#[tokio::test]
+async fn what_has_left_is_pruned_unless_it_is_needed_or_wants_to_stay() {
+    let world = settled_world().await;
+    let map = |name: &str, annotations: &str| {
+        format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, annotations: {{{annotations}}}}}\n")
+    };
+    let maps = [map("used", ""), map("unused", ""), map("stays", "tidegate.io/prune: disabled")].concat();
+    world.release(&format!("{}{maps}", shop("web:1"))).await;
+    world.api.edit("deployments/web", |deployment| {
+        deployment["spec"]["template"]["spec"]["volumes"] = json!([{"name": "a", "configMap": {"name": "used"}}]);
+    });
+    world.api.requests();
+    let commit = world.release(&shop("web:1")).await;
+    assert_eq!(world.api.writes(), ["DELETE configmaps/unused as system:serviceaccount:shop:default"]);
+    assert_eq!(
+        world.ready(),
+        format!(
+            "Applied: commit {} is applied: 5 objects; ConfigMap/used has left the repository and is kept because a \
+             template in use refers to it",
+            &commit[..10]
+        )
+    );
+    world.pass(SignedDuration::from_secs(30));
+    world.reconcile().await;
+    assert_eq!(world.api.requests(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_was_never_applied_from_the_repository_is_never_pruned() {
+    let world = settled_world().await;
+    let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: theirs}\n";
+    world.release(&format!("{}{map}", shop("web:1"))).await;
+    world.api.edit("configmaps/theirs", |map| map["metadata"]["managedFields"] = json!([{"manager": "kubectl"}]));
+    world.release(&shop("web:1")).await;
+    assert!(world.api.get("configmaps/theirs").is_some());
+}
+
+#[tokio::test]
+async fn drift_is_put_right_and_told_with_its_author() {
+    let world = settled_world().await;
+    world.api.edit("configmaps/settings", |map| {
+        map["data"]["color"] = json!("red");
+        map["metadata"]["managedFields"] =
+            json!([{"manager": "kubectl-edit", "operation": "Update", "time": "2026-01-02T00:00:00Z"}]);
+    });
+    world.pass(SignedDuration::from_mins(10));
+    world.reconcile().await;
+    assert_eq!(world.api.get("configmaps/settings").unwrap()["data"]["color"], "blue");
+    assert_eq!(
+        world.api.sent("events").unwrap(),
+        "Drift: ConfigMap/settings differed from git and was put right: data.color; the last to write it was \
+         `kubectl-edit`"
+    );
+}
+
+#[tokio::test]
+async fn a_restart_applies_once_and_changes_nothing() {
+    let world = settled_world().await;
+    let before: Vec<_> =
+        ["deployments/web", "configmaps/settings", "services/web"].map(|path| world.api.get(path)).into();
+    world.context.forget("shop", "shop");
+    world.reconcile().await;
+    let after: Vec<_> =
+        ["deployments/web", "configmaps/settings", "services/web"].map(|path| world.api.get(path)).into();
+    assert_eq!(before, after);
+    world.api.requests();
+    world.pass(SignedDuration::from_secs(30));
+    world.reconcile().await;
+    assert_eq!(world.api.requests(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_rollout_that_somebody_deleted_comes_back() {
+    let world = settled_world().await;
+    world.api.delete("rollouts/web");
+    world.reconcile().await;
+    assert!(world.api.get("rollouts/web").is_some());
+}
+
+#[tokio::test]
+async fn what_left_and_comes_back_is_applied_again() {
+    let world = settled_world().await;
+    let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: comes-and-goes}\n";
+    let with_map = format!("{}{map}", shop("web:1"));
+    world.release(&with_map).await;
+    world.release(&shop("web:1")).await;
+    assert_eq!(world.api.get("configmaps/comes-and-goes"), None);
+    world.release(&with_map).await;
+    assert!(world.api.get("configmaps/comes-and-goes").is_some());
+}
+
+#[tokio::test]
+async fn what_is_suspected_to_have_drifted_is_looked_at_at_once() {
+    let world = settled_world().await;
+    world.api.delete("configmaps/settings");
+    world.context.suspect("shop");
+    world.reconcile().await;
+    assert!(world.api.get("configmaps/settings").is_some());
+    world.api.requests();
+    world.pass(SignedDuration::from_secs(30));
+    world.reconcile().await;
+    assert_eq!(world.api.requests(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_workload_whose_stable_revision_is_lost_stays_as_it_runs() {
+    let world = settled_world().await;
+    let lost = Revision::of(&template("web:1")).object_name("web");
+    world.api.delete(&format!("controllerrevisions/{lost}"));
+    world.release(&shop("web:2")).await;
+    assert_eq!(image_sent(&world), "web:1");
+}
+
+#[tokio::test]
+async fn a_missing_secret_is_said_and_read_again() {
+    let world = World::new();
+    world.api.edit("configrepos/shop", |repo| repo["spec"]["secretRef"] = json!({"name": "git"}));
+    world.release(&shop("web:1")).await;
+    assert_eq!(world.ready(), "FetchFailed: the Secret `git` cannot be read: there is none in this namespace");
+    world.api.put(json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "git"}, "data": {"bearerToken": "aHVudGVyMg=="},
+    }));
+    world.pass(SignedDuration::from_secs(30));
+    world.reconcile().await;
+    assert!(world.ready().starts_with("Applied"), "{}", world.ready());
+}
