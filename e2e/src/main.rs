@@ -1,2 +1,2 @@
-//! e2e
+//! Runs the parts of the end-to-end harness.
 fn main() {}
