@@ -28,7 +28,11 @@ use axum::{
     routing::get,
 };
 use serde::{Deserialize, Serialize};
-use tokio::{net::TcpListener, time::Instant};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 pub use self::config::{ConfigError, DemoAppConfig};
@@ -229,24 +233,30 @@ impl App {
 
 /// Runs the app as the process of a pod: configured by the environment, ended by SIGTERM, SIGINT
 /// or, where `EXIT_WITH_STDIN` is set, by the end of its standard input (its node agent is gone).
-pub async fn run_as_process() -> Result<(), DemoAppError> {
+///
+/// Brings a small runtime of its own, so it is called outside of any.
+pub fn run_as_process() -> Result<(), DemoAppError> {
     let config = DemoAppConfig::from_vars(std::env::vars())?;
-    let stop = CancellationToken::new();
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    let asked = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
-        asked.cancel();
-    });
     if config.exit_with_stdin {
         exit_with_stdin();
     }
-    serve(config, stop).await?;
-    // A thread that reads standard input would hold the runtime up.
-    std::process::exit(0)
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let mut terminate = signal(SignalKind::terminate())?;
+        let asked = stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            asked.cancel();
+        });
+        serve(config, stop).await
+    })?;
+    Ok(())
 }
 
 fn exit_with_stdin() {

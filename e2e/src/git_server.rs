@@ -115,13 +115,13 @@ impl GitServer {
         let mut server = Self {
             address: free_port(address).await?,
             root,
-            ca_pem: certificate.ca_pem,
+            ca_pem: certificate.ca,
             credentials: Credentials::default(),
             programs,
             running: None,
         };
-        write_private(&server.root.join("tls.crt"), &certificate.chain_pem)?;
-        write_private(&server.root.join("tls.key"), &certificate.key_pem)?;
+        write_private(&server.root.join("tls.crt"), &certificate.chain)?;
+        write_private(&server.root.join("tls.key"), &certificate.key)?;
         let config = nginx::config(
             &server.root,
             server.address,

@@ -7,22 +7,24 @@ use rcgen::{
     KeyUsagePurpose,
 };
 
+/// What a server shows, and what its clients trust; each in PEM.
 pub(super) struct ServerCertificate {
-    pub(super) ca_pem: String,
-    pub(super) chain_pem: String,
-    pub(super) key_pem: String,
+    pub(super) ca: String,
+    pub(super) chain: String,
+    pub(super) key: String,
 }
 
 /// A certificate for this address and the loopback ones, by an authority whose key is forgotten.
 pub(super) fn issue(address: IpAddr) -> Result<ServerCertificate, rcgen::Error> {
     let ca_key = KeyPair::generate()?;
-    let mut ca = CertificateParams::default();
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    ca.distinguished_name
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    authority
+        .distinguished_name
         .push(DnType::CommonName, "Tidegate e2e git CA");
-    let ca_pem = ca.self_signed(&ca_key)?.pem();
-    let issuer = Issuer::new(ca, ca_key);
+    let ca = authority.self_signed(&ca_key)?.pem();
+    let issuer = Issuer::new(authority, ca_key);
 
     let key = KeyPair::generate()?;
     let names = [
@@ -36,8 +38,8 @@ pub(super) fn issue(address: IpAddr) -> Result<ServerCertificate, rcgen::Error> 
         .distinguished_name
         .push(DnType::CommonName, "Tidegate e2e git server");
     Ok(ServerCertificate {
-        chain_pem: server.signed_by(&key, &issuer)?.pem(),
-        key_pem: key.serialize_pem(),
-        ca_pem,
+        chain: server.signed_by(&key, &issuer)?.pem(),
+        key: key.serialize_pem(),
+        ca,
     })
 }

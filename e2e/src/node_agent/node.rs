@@ -20,7 +20,7 @@ const FIELD_MANAGER: &str = "tidegate-e2e-node-agent";
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// How long the API server has to take the Node when the cluster starts.
-const REGISTRATION: Duration = Duration::from_secs(60);
+const REGISTRATION: Duration = Duration::from_mins(1);
 /// How often it is tried meanwhile.
 const RETRY: Duration = Duration::from_millis(100);
 /// How long one try may take.

@@ -1,6 +1,6 @@
 //! What a pod's status says, as a patch.
 
-use std::net::IpAddr;
+use std::{fmt::Write as _, net::IpAddr};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -13,6 +13,7 @@ use super::{
     container::{RunningContainer, image, name_and_tag},
     node::seconds,
 };
+use crate::process::ChildProcess;
 
 /// When each of a pod's conditions last changed.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +93,7 @@ fn condition(kind: &str, holds: bool, since: &str) -> Value {
 
 fn container_status(running: &RunningContainer) -> Value {
     let image = image(&running.container);
-    let pid = running.process.as_ref().map_or(0, |process| process.pid());
+    let pid = running.process.as_ref().map_or(0, ChildProcess::pid);
     json!({
         "name": running.container.name,
         "image": image,
@@ -106,5 +107,8 @@ fn container_status(running: &RunningContainer) -> Value {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
