@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use self::fault::Faults;
 pub use self::{
     fault::{Fault, Hook, Refusal, Trigger, Verdict, WriteInHand},
-    record::{Disturbance, RequestKind, RequestLog, RequestRecord, WriteKinds},
+    record::{Disturbance, RequestBody, RequestKind, RequestLog, RequestRecord, WriteKinds},
 };
 
 mod fault;

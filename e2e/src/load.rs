@@ -69,7 +69,7 @@ pub struct LoadSpec {
 pub struct Load {
     log: Arc<Log>,
     stop: CancellationToken,
-    count: watch::Receiver<usize>,
+    progress: watch::Receiver<Progress>,
     sender: JoinHandle<()>,
 }
 
@@ -79,7 +79,13 @@ struct Log {
     sent: Mutex<Vec<Timestamp>>,
     answers: Mutex<Report>,
     names: Mutex<HashSet<Arc<str>>>,
-    count: watch::Sender<usize>,
+    progress: watch::Sender<Progress>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    answered: usize,
+    over: bool,
 }
 
 // === impl LoadSpec ===
@@ -114,19 +120,19 @@ impl LoadSpec {
 
     /// Begins to send, on the present runtime.
     pub fn start(self) -> Load {
-        let (count, seen) = watch::channel(0);
+        let (progress, seen) = watch::channel(Progress::default());
         let log = Arc::new(Log {
             sent: Mutex::default(),
             answers: Mutex::default(),
             names: Mutex::default(),
-            count,
+            progress,
         });
         let stop = CancellationToken::new();
         let sender = tokio::spawn(send_all(self, log.clone(), stop.clone()));
         Load {
             log,
             stop,
-            count: seen,
+            progress: seen,
             sender,
         }
     }
@@ -149,13 +155,14 @@ impl Load {
     /// their answers, or nothing when the load has ended before. (To take those that are answered
     /// first would favour the faster version.)
     pub async fn first_answers_since(&self, from: Timestamp, wanted: usize) -> Option<Report> {
-        let mut count = self.count.clone();
+        let mut progress = self.progress.clone();
         loop {
-            count.borrow_and_update();
+            // First whether more can come, then what has come.
+            let over = progress.borrow_and_update().over;
             if let Some(first) = self.log.first_since(from, wanted) {
                 return Some(first);
             }
-            if self.sender.is_finished() || count.changed().await.is_err() {
+            if over || progress.changed().await.is_err() {
                 return None;
             }
         }
@@ -219,7 +226,8 @@ impl Log {
             answers.push(answer);
             answers.total()
         };
-        self.count.send_replace(total);
+        self.progress
+            .send_modify(|progress| progress.answered = total);
     }
 
     /// One copy of each name, however many answers carry it.
@@ -283,6 +291,7 @@ async fn send_all(spec: LoadSpec, log: Arc<Log>, stop: CancellationToken) {
         });
     }
     while on_their_way.join_next().await.is_some() {}
+    log.progress.send_modify(|progress| progress.over = true);
 }
 
 async fn ask(

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -78,7 +79,7 @@ pub struct RequestRecord {
     /// How long the body was.
     pub body_bytes: usize,
     /// The body of a write; empty for reads and where it was too long.
-    pub body: Bytes,
+    pub body: RequestBody,
     /// The client's name for itself.
     pub user_agent: String,
     /// The `fieldManager` that the query names.
@@ -92,6 +93,10 @@ pub struct RequestRecord {
     /// What was done to it.
     pub disturbance: Option<Disturbance>,
 }
+
+/// A body, which `Debug` does not tell: it may hold a Secret.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct RequestBody(pub Bytes);
 
 /// The log; copies share it.
 #[derive(Clone, Debug)]
@@ -243,11 +248,11 @@ impl RequestRecord {
             path,
             query,
             body_bytes: body.len(),
-            body: if keep_body {
+            body: RequestBody(if keep_body {
                 body.clone()
             } else {
                 Bytes::new()
-            },
+            }),
             user_agent: text(&head.headers, &header::USER_AGENT).unwrap_or_default(),
             impersonated: text(
                 &head.headers,
@@ -266,11 +271,19 @@ impl RequestRecord {
 
     /// The body as JSON, where it is.
     pub fn json(&self) -> Option<serde_json::Value> {
-        serde_json::from_slice(&self.body).ok()
+        serde_json::from_slice(&self.body.0).ok()
     }
 
     fn is_over(&self) -> bool {
         self.status.is_some() || self.disturbance.is_some()
+    }
+}
+
+// === impl RequestBody ===
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
     }
 }
 
