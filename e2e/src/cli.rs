@@ -7,11 +7,15 @@ use std::{fs, future::Future, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     cluster::{Cluster, Options, RunDir, Tools},
+    demo_app,
     scenario::{self, Selection},
     scenarios,
 };
@@ -34,6 +38,9 @@ enum Command {
     Up(ClusterArgs),
     /// List the scenarios.
     List,
+    /// Be the demo app of one pod: the node agent starts this.
+    #[command(hide = true)]
+    DemoApp,
 }
 
 #[derive(Debug, Args)]
@@ -64,27 +71,18 @@ struct ClusterArgs {
 impl Cli {
     /// Does what was asked; the code says whether it went well.
     pub fn run(self) -> Result<ExitCode> {
-        tracing_subscriber::fmt()
-            .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()))
-            .with_writer(std::io::stderr)
-            .init();
-        let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
-        runtime.block_on(self.command.run())
-    }
-}
-
-// === impl Command ===
-
-impl Command {
-    async fn run(self) -> Result<ExitCode> {
-        match self {
-            Self::Run(args) => args.run().await,
-            Self::Up(args) => args.up().await,
-            Self::Demo(_) => bail!("the demo is not written yet"),
-            Self::List => {
+        match self.command {
+            Command::Run(args) => in_runtime(args.run()),
+            Command::Up(args) => in_runtime(args.up()),
+            Command::Demo(_) => bail!("the demo is not written yet"),
+            Command::List => {
                 for scenario in scenarios::all() {
                     println!("{}", scenario.name);
                 }
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::DemoApp => {
+                demo_app::run_as_process()?;
                 Ok(ExitCode::SUCCESS)
             }
         }
@@ -97,19 +95,18 @@ impl RunArgs {
     async fn run(self) -> Result<ExitCode> {
         let selection = Selection::new(scenarios::all(), self.filter.as_deref())?;
         let (run_dir, options) = self.cluster.prepare()?;
+        let mut passed = false;
         let result = until_signal(async {
             let cluster = Cluster::start(options).await?;
-            let passed = scenario::run(&selection, &cluster, self.jobs).await?;
+            passed = scenario::run(&selection, &cluster, self.jobs).await?;
             if self.keep {
                 println!("{}", cluster.how_to_reach());
                 std::future::pending::<()>().await;
             }
-            Ok(passed)
+            Ok(())
         })
         .await;
-        let passed = matches!(result, Ok(Some(true)));
         run_dir.close(passed)?;
-        // A signal ends `--keep` as it should, and anything else too early.
         result?;
         Ok(if passed {
             ExitCode::SUCCESS
@@ -148,15 +145,25 @@ impl ClusterArgs {
     }
 }
 
-/// Awaits `work` until it is done, or until SIGINT or SIGTERM (then the answer is nothing).
+/// Runs `work` with a log on standard error, whose level `RUST_LOG` sets.
+fn in_runtime(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()))
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = Runtime::new().context("no runtime can be started")?;
+    runtime.block_on(work)
+}
+
+/// Awaits `work` until it is done, or until SIGINT or SIGTERM.
 ///
 /// `work` is dropped before this returns, and with it every process that it started.
-async fn until_signal<T>(work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+async fn until_signal(work: impl Future<Output = Result<()>>) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("no SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("no SIGTERM")?;
     tokio::select! {
-        result = work => result.map(Some),
-        _ = interrupt.recv() => Ok(None),
-        _ = terminate.recv() => Ok(None),
+        result = work => result,
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
     }
 }

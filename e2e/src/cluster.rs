@@ -1,14 +1,15 @@
 //! A whole Kubernetes cluster without containers, in the network namespace that we are in.
 //!
 //! ```text
-//! network ─▶ etcd ─▶ API server ─┬─▶ controller manager, scheduler, Node
+//! network ─▶ etcd ─▶ API server ─┬─▶ controller manager, scheduler
+//!                                ├─▶ node agent ─▶ pods, as processes
 //!                                ├─▶ CRDs, Gateway ─▶ Contour ─▶ Envoy
 //!                                └─▶ Prometheus
 //! ```
 //!
-//! Owns starting the parts, each as a child process with its log in the run's folder, and what
-//! others need to reach them. It does not run pods: that is the node agent's part. Everything
-//! ends when the [`Cluster`] is dropped.
+//! Owns starting the parts, each as a child process with its log in the run's folder (but for the
+//! node agent, which runs in ours), and what others need to reach them. Everything ends when the
+//! [`Cluster`] is dropped.
 
 mod control_plane;
 mod credentials;
@@ -16,8 +17,8 @@ mod gateway;
 mod kubeconfig;
 mod manifests;
 mod network;
-mod node;
 mod part;
+mod pods;
 mod prometheus;
 mod run_dir;
 mod tools;
@@ -39,12 +40,11 @@ use kube::{
     runtime::wait::await_condition,
 };
 
-use self::{control_plane::ControlPlane, credentials::Credentials, gateway::Gateway};
+use self::{control_plane::ControlPlane, credentials::Credentials, gateway::Gateway, pods::Pods};
 pub use self::{
     gateway::{GATEWAY_ADDRESS, GATEWAY_CLASS, GATEWAY_NAME, GATEWAY_NAMESPACE},
     kubeconfig::{KubeconfigSpec, User},
     network::{NODE_ADDRESS, POD_NETWORK, is_isolated},
-    node::{NODE_NAME, register as register_node},
     prometheus::Prometheus,
     run_dir::RunDir,
     tools::Tools,
@@ -74,6 +74,8 @@ pub struct Cluster {
     admin_kubeconfig: PathBuf,
     admin: ClientOf,
     prometheus: Prometheus,
+    /// Held for its end.
+    _pods: Pods,
     /// Looked at when something fails, and killed when dropped.
     parts: Mutex<Vec<ChildProcess>>,
 }
@@ -96,14 +98,19 @@ impl Cluster {
         let admin_kubeconfig = credentials.kubeconfig(&KubeconfigSpec::admin())?;
         let mut plane = ControlPlane::start(&options, &credentials).await?;
         let admin = kubeconfig::client(&admin_kubeconfig).await?;
-        plane.wait_until_served(&admin).await?;
+        plane.wait_until_served(&credentials).await?;
         say("API server ready");
 
-        let (managers, gateway, prometheus, ()) = tokio::try_join!(
-            control_plane::start_managers(&options, &credentials),
-            Gateway::start(&options, &credentials, &admin),
-            Prometheus::start(&options, &credentials, "prometheus", PROMETHEUS_PORT),
-            node::register(&admin, NODE_NAME),
+        let (managers, gateway, prometheus, pods) = tokio::try_join!(
+            Box::pin(control_plane::start_managers(&options, &credentials)),
+            Box::pin(Gateway::start(&options, &credentials, &admin)),
+            Box::pin(Prometheus::start(
+                &options,
+                &credentials,
+                "prometheus",
+                PROMETHEUS_PORT
+            )),
+            Pods::start(&options, &credentials),
         )?;
         say("all parts ready");
 
@@ -116,6 +123,7 @@ impl Cluster {
             admin_kubeconfig,
             admin: ClientOf(admin),
             prometheus,
+            _pods: pods,
             parts: Mutex::new(parts),
         }))
     }

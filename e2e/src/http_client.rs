@@ -1,6 +1,9 @@
 //! HTTP clients of the harness: no proxies, no retries, no redirects, and no trust but that given.
 
-use std::sync::Once;
+use std::{sync::Once, time::Duration};
+
+/// Everything is near: what cannot be reached within this time is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Makes ring the TLS provider of this process, once; clients and servers want one installed.
 pub fn install_tls_provider() {
@@ -26,6 +29,7 @@ fn builder(authorities: impl IntoIterator<Item = reqwest::Certificate>) -> reqwe
     install_tls_provider();
     reqwest::Client::builder()
         .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT)
         .retry(reqwest::retry::never())
         .redirect(reqwest::redirect::Policy::none())
         .tls_certs_only(authorities)

@@ -55,6 +55,11 @@ pub struct ChildProcess {
     exit: Option<ExitStatus>,
 }
 
+/// The process group of a child, for whoever has to signal it without owning it, as a hook of the
+/// fault proxy does. It means nothing once the child is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessGroup(Pid);
+
 /// What can go wrong with a child process.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
@@ -255,6 +260,11 @@ impl ChildProcess {
         self.pid.as_raw()
     }
 
+    /// Its process group, to be signalled from elsewhere.
+    pub fn group(&self) -> ProcessGroup {
+        ProcessGroup(self.pid)
+    }
+
     /// The file that holds what it printed.
     pub fn log(&self) -> &Path {
         &self.log
@@ -394,6 +404,25 @@ impl Drop for ChildProcess {
             // The group, not the leader alone; tokio reaps it.
             let _ = killpg(self.pid, Signal::SIGKILL);
         }
+    }
+}
+
+// === impl ProcessGroup ===
+
+impl ProcessGroup {
+    /// Ends it at once (SIGKILL). Whoever owns the child reaps it.
+    pub fn kill(self) -> Result<(), Errno> {
+        killpg(self.0, Signal::SIGKILL)
+    }
+
+    /// Stops it in the middle of whatever it does (SIGSTOP).
+    pub fn freeze(self) -> Result<(), Errno> {
+        killpg(self.0, Signal::SIGSTOP)
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn thaw(self) -> Result<(), Errno> {
+        killpg(self.0, Signal::SIGCONT)
     }
 }
 

@@ -95,15 +95,14 @@ pub async fn run(selection: &Selection, cluster: &Arc<Cluster>, jobs: usize) -> 
         };
         let report = ended.context("a scenario could not be awaited")?;
         report.print();
-        match report.result {
-            Ok(()) => passed += 1,
-            Err(_) => {
-                failed += 1;
-                // Then whatever else failed is not the scenarios' fault.
-                if let Some(dead) = cluster.dead_parts() {
-                    println!("{dead}");
-                }
-            }
+        if report.result.is_ok() {
+            passed += 1;
+            continue;
+        }
+        failed += 1;
+        // Then whatever else failed is not the scenarios' fault.
+        if let Some(dead) = cluster.dead_parts() {
+            println!("{dead}");
         }
     }
     println!("\n{passed} passed, {failed} failed");

@@ -10,8 +10,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use http::Request;
-use kube::Client;
 
 use super::{
     Options,
@@ -20,7 +18,10 @@ use super::{
     network::{NODE_ADDRESS, SERVICE_NETWORK},
     part::{answers, part, start},
 };
-use crate::{http_client, process::ChildProcess};
+use crate::{
+    http_client,
+    process::{ChildProcess, ProcessSpec},
+};
 
 /// The API server's address, which its certificate names.
 pub(super) const API_SERVER_URL: &str = "https://10.0.0.1:6443";
@@ -29,7 +30,7 @@ const ETCD_URL: &str = "http://127.0.0.1:2379";
 const ETCD_PEER_URL: &str = "http://127.0.0.1:2380";
 
 /// How long the API server may take.
-const API_SERVER_LIMIT: Duration = Duration::from_secs(120);
+const API_SERVER_LIMIT: Duration = Duration::from_mins(2);
 
 /// etcd and the API server.
 #[derive(Debug)]
@@ -48,13 +49,12 @@ impl ControlPlane {
         Ok(Self { etcd, api_server })
     }
 
-    /// Waits until the API server says that it is ready.
-    pub(super) async fn wait_until_served(&mut self, admin: &Client) -> Result<()> {
-        let probe = || async {
-            let request = Request::get("/readyz").body(Vec::new());
-            let request = request.expect("a path alone");
-            admin.request_text(request).await.is_ok()
-        };
+    /// Waits until the API server says that it is ready, which it may say to anyone.
+    pub(super) async fn wait_until_served(&mut self, credentials: &Credentials) -> Result<()> {
+        let authority = fs::read_to_string(credentials.authority())
+            .context("the authority's certificate cannot be read")?;
+        let client = http_client::trusting(&authority).context("no client")?;
+        let probe = answers(&client, &format!("{API_SERVER_URL}/readyz"));
         self.api_server.wait_ready(API_SERVER_LIMIT, probe).await?;
         Ok(())
     }
@@ -141,7 +141,7 @@ async fn start_controller_manager(
         .arg("--use-service-account-credentials")
         .arg(flag("service-account-private-key-file", credentials.service_account_key()))
         .arg(flag("root-ca-file", credentials.authority()))
-        // Nobody renews the Node's lease, and no certificates are signed.
+        // A Node whose agent is slow keeps its pods, and no certificates are signed.
         .arg(
             "--controllers=*,-node-lifecycle-controller,-node-ipam-controller,-cloud-node-lifecycle-controller,-certificatesigningrequest-signing-controller",
         );
@@ -164,7 +164,7 @@ async fn start_scheduler(options: &Options, credentials: &Credentials) -> Result
 }
 
 /// What the controller manager and the scheduler have in common.
-fn manager(name: &str, options: &Options, kubeconfig: &Path) -> crate::process::ProcessSpec {
+fn manager(name: &str, options: &Options, kubeconfig: &Path) -> ProcessSpec {
     part(name, &options.tools.cluster, &options.dir)
         .arg(name)
         .arg(format!("--kubeconfig={}", kubeconfig.display()))

@@ -12,7 +12,7 @@ use kube::{
 };
 
 /// How long the API server may take to serve a new kind.
-const ESTABLISHED_LIMIT: Duration = Duration::from_secs(60);
+const ESTABLISHED_LIMIT: Duration = Duration::from_mins(1);
 
 /// Whose the applied objects are.
 pub(super) const FIELD_MANAGER: &str = "tidegate-e2e";

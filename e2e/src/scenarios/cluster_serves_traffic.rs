@@ -1,137 +1,143 @@
-//! The cluster itself: a Deployment becomes a pod, its route serves, Prometheus finds it, and the
-//! audit log says who did what.
+//! The cluster itself: two versions behind one route get the shares that it says, Prometheus finds
+//! their pods, and the audit log says who did what.
 //!
-//! Tidegate has no part in it. Where this fails, nothing that the other scenarios say counts. The
-//! pod is scheduled to a Node of the scenario's own and served by this process, so that the node
-//! agent has no part in it either.
+//! Tidegate has no part in it. Where this fails, nothing that the other scenarios say counts.
 
-use std::{fs, net::Ipv4Addr, time::Duration};
+use std::{fs, num::NonZeroU32, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use axum::{Router, routing::get};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Pod, Service},
 };
 use kube::{
-    Api, ResourceExt,
+    Api, Resource,
     api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams},
-    core::GroupVersionKind,
+    core::{GroupVersionKind, NamespaceResourceScope},
 };
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use crate::{
-    cluster::{GATEWAY_NAME, GATEWAY_NAMESPACE, KubeconfigSpec, User, register_node},
+    cluster::{GATEWAY_NAME, GATEWAY_NAMESPACE, KubeconfigSpec, User},
     eventually::eventually,
     http_client,
+    load::{LoadSpec, Report},
     scenario::Context,
 };
 
-const NAME: &str = "hello";
 const HOST: &str = "hello.example.com";
-const NODE: &str = "cluster-serves-traffic";
-const POD_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 244, 255, 1);
+const VERSIONS: [&str; 2] = ["one", "two"];
 const POD_PORT: u16 = 9898;
+const RATE: NonZeroU32 = NonZeroU32::new(300).expect("not zero");
+const REQUESTS: usize = 1000;
+/// The chance that a share of a gateway that is right looks wrong.
+const FALSE_ALARM: f64 = 1e-6;
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Tries it.
 pub(super) async fn run(context: Context) -> Result<()> {
-    register_node(&context.client(), NODE).await?;
     create_objects(&context).await?;
-    let pod = scheduled_pod(&context).await?;
-    let server = tokio::spawn(serve());
-    become_ready(&context, &pod).await?;
     gateway_serves(&context).await?;
-    prometheus_scrapes(&context, &pod).await?;
+    let report = some_requests(&context).await;
+    let failures = report.failures();
+    ensure!(failures.is_empty(), "requests failed: {failures:?}");
+    let share = report.share("two");
+    ensure!(
+        share.is_plausible(0.1, FALSE_ALARM),
+        "a tenth was to reach the second version, not {share:?}"
+    );
+
+    move_all_to(&context, "one").await?;
+    eventually("no request reaches the second version", LIMIT, || async {
+        let versions = some_requests(&context).await;
+        let versions = versions.versions();
+        Ok((versions.keys().copied().eq(["one"])).then_some(()))
+    })
+    .await?;
+
+    for version in VERSIONS {
+        prometheus_counts(&context, version).await?;
+    }
     audit_log_has_the_route(&context)?;
-    rbac_binds(&context).await?;
-    server.abort();
-    Ok(())
+    rbac_binds(&context).await
 }
 
 async fn create_objects(context: &Context) -> Result<()> {
-    let (client, namespace) = (context.client(), context.namespace.as_str());
-    let params = PostParams::default();
-    let deployment: Deployment = serde_json::from_value(deployment())?;
-    Api::namespaced(client.clone(), namespace)
-        .create(&params, &deployment)
-        .await
-        .context("the Deployment")?;
-    let service: Service = serde_json::from_value(service())?;
-    Api::namespaced(client.clone(), namespace)
-        .create(&params, &service)
-        .await
-        .context("the Service")?;
-    let kind = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute");
+    for version in VERSIONS {
+        create::<Deployment>(context, deployment(version)).await?;
+        create::<Service>(context, service(version)).await?;
+    }
     let route: DynamicObject = serde_json::from_value(route())?;
-    Api::namespaced_with(client, namespace, &ApiResource::from_gvk(&kind))
-        .create(&params, &route)
+    routes(context)
+        .create(&PostParams::default(), &route)
         .await
-        .context("the HTTPRoute")?;
+        .context("the HTTPRoute cannot be created")?;
     Ok(())
 }
 
-/// The pod that the control plane makes of the Deployment.
-async fn scheduled_pod(context: &Context) -> Result<String> {
-    let pods: Api<Pod> = Api::namespaced(context.client(), &context.namespace);
-    eventually("the Deployment has a scheduled pod", LIMIT, || async {
-        let list = pods.list(&ListParams::default()).await?;
-        let scheduled = list.items.iter().find(|pod| {
-            let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-            node == Some(NODE)
-        });
-        Ok(scheduled.map(ResourceExt::name_any))
-    })
-    .await
-}
-
-/// What the pod's program would do.
-async fn serve() -> Result<()> {
-    let router = Router::new()
-        .route("/", get(|| async { "hello" }))
-        .route("/metrics", get(|| async { "hello_up 1\n" }));
-    let listener = TcpListener::bind((POD_ADDRESS, POD_PORT)).await?;
-    axum::serve(listener, router).await?;
-    Ok(())
-}
-
-/// What the pod's node would say.
-async fn become_ready(context: &Context, pod: &str) -> Result<()> {
-    let pods: Api<Pod> = Api::namespaced(context.client(), &context.namespace);
-    let status = json!({ "status": {
-        "phase": "Running",
-        "podIP": POD_ADDRESS,
-        "podIPs": [{ "ip": POD_ADDRESS }],
-        "conditions": [{ "type": "Ready", "status": "True" }],
-    }});
-    pods.patch_status(pod, &PatchParams::default(), &Patch::Merge(status))
+async fn create<K>(context: &Context, object: Value) -> Result<()>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    K: Clone + std::fmt::Debug + DeserializeOwned + Serialize,
+{
+    let object: K = serde_json::from_value(object)?;
+    Api::<K>::namespaced(context.client(), &context.namespace)
+        .create(&PostParams::default(), &object)
         .await
-        .context("the pod's status")?;
+        .with_context(|| format!("the {} cannot be created", K::kind(&())))?;
     Ok(())
 }
 
+fn routes(context: &Context) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute");
+    let resource = ApiResource::from_gvk(&kind);
+    Api::namespaced_with(context.client(), &context.namespace, &resource)
+}
+
+/// Waits until both versions answer.
 async fn gateway_serves(context: &Context) -> Result<()> {
-    let client = http_client::plain();
-    let url = format!("http://{}/", context.cluster.gateway_addr());
-    eventually("the gateway serves the route", LIMIT, || async {
-        let answer = client.get(&url).header("host", HOST).send().await?;
-        Ok((answer.error_for_status()?.text().await? == "hello").then_some(()))
-    })
+    eventually(
+        "both versions answer through the gateway",
+        LIMIT,
+        || async {
+            let report = some_requests(context).await;
+            let all = report.failures().is_empty() && report.versions().len() == VERSIONS.len();
+            Ok(all.then_some(()))
+        },
+    )
     .await
 }
 
-async fn prometheus_scrapes(context: &Context, pod: &str) -> Result<()> {
+async fn some_requests(context: &Context) -> Report {
+    let spec = LoadSpec::new(context.cluster.gateway_addr(), HOST, RATE);
+    let requests = u32::try_from(REQUESTS).expect("a few");
+    let time = Duration::from_secs(1) * requests / RATE.get();
+    spec.for_a_time(time).start().finished().await
+}
+
+async fn move_all_to(context: &Context, version: &str) -> Result<()> {
+    let weights = VERSIONS.map(|each| (each, u8::from(each == version)));
+    let patch = Patch::Merge(json!({ "spec": { "rules": rules(weights) } }));
+    routes(context)
+        .patch("hello", &PatchParams::default(), &patch)
+        .await
+        .context("the HTTPRoute cannot be patched")?;
+    Ok(())
+}
+
+async fn prometheus_counts(context: &Context, version: &str) -> Result<()> {
     let client = http_client::plain();
     let url = format!("{}/api/v1/query", context.cluster.prometheus_url());
     let query = format!(
-        r#"hello_up{{namespace="{}",pod="{pod}"}}"#,
+        r#"sum(http_requests_total{{namespace="{}",pod=~"{version}-.*"}}) > 0"#,
         context.namespace
     );
-    eventually("Prometheus has the pod's metric", LIMIT, || async {
+    let what = format!("Prometheus counts the requests of version {version}");
+    eventually(&what, LIMIT, || async {
         let answer = client.get(&url).query(&[("query", &query)]).send().await?;
         let answer: Value = answer.error_for_status()?.json().await?;
-        Ok((answer["data"]["result"][0]["value"][1] == "1").then_some(()))
+        Ok(answer["data"]["result"].get(0).is_some().then_some(()))
     })
     .await
 }
@@ -142,13 +148,13 @@ fn audit_log_has_the_route(context: &Context) -> Result<()> {
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .any(|event| {
-            event["verb"] == "create"
+            event["verb"] == "patch"
                 && event["user"]["username"] == "admin"
                 && event["objectRef"]["resource"] == "httproutes"
                 && event["objectRef"]["namespace"] == context.namespace.as_str()
-                && event["requestObject"]["metadata"]["name"] == NAME
+                && event["requestObject"]["spec"]["rules"].is_array()
         });
-    ensure!(found, "the audit log does not say who made the route");
+    ensure!(found, "the audit log does not say who changed the route");
     Ok(())
 }
 
@@ -166,33 +172,35 @@ async fn rbac_binds(context: &Context) -> Result<()> {
     Ok(())
 }
 
-fn deployment() -> Value {
+fn deployment(version: &str) -> Value {
     json!({
-        "metadata": { "name": NAME },
+        "metadata": { "name": version },
         "spec": {
-            "selector": { "matchLabels": { "app": NAME } },
+            "replicas": 2,
+            "selector": { "matchLabels": { "app": version } },
             "template": {
                 "metadata": {
-                    "labels": { "app": NAME },
+                    "labels": { "app": version },
                     "annotations": {
                         "prometheus.io/scrape": "true",
                         "prometheus.io/port": POD_PORT.to_string(),
                     },
                 },
-                "spec": {
-                    "nodeSelector": { "kubernetes.io/hostname": NODE },
-                    "containers": [{ "name": NAME, "image": NAME }],
-                },
+                "spec": { "containers": [{
+                    "name": "app",
+                    "image": format!("tidegate.dev/demo-app:{version}"),
+                    "readinessProbe": { "httpGet": { "path": "/readyz", "port": POD_PORT } },
+                }] },
             },
         },
     })
 }
 
-fn service() -> Value {
+fn service(version: &str) -> Value {
     json!({
-        "metadata": { "name": NAME },
+        "metadata": { "name": version },
         "spec": {
-            "selector": { "app": NAME },
+            "selector": { "app": version },
             "ports": [{ "port": 80, "targetPort": POD_PORT }],
         },
     })
@@ -202,11 +210,17 @@ fn route() -> Value {
     json!({
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",
-        "metadata": { "name": NAME },
+        "metadata": { "name": "hello" },
         "spec": {
             "parentRefs": [{ "name": GATEWAY_NAME, "namespace": GATEWAY_NAMESPACE }],
             "hostnames": [HOST],
-            "rules": [{ "backendRefs": [{ "name": NAME, "port": 80 }] }],
+            "rules": rules([("one", 90), ("two", 10)]),
         },
     })
+}
+
+fn rules(weights: [(&str, u8); 2]) -> Value {
+    let backends =
+        weights.map(|(name, weight)| json!({ "name": name, "port": 80, "weight": weight }));
+    json!([{ "backendRefs": backends }])
 }
