@@ -1,2 +1,97 @@
-//! xtask
-fn main() {}
+//! What can be run in this repository: `cargo xtask` lists it, `cargo xtask TASK` does it.
+//!
+//! Owns the list, and one file per task. It stays free of dependencies so that it builds in
+//! seconds: whatever needs a Kubernetes client or an async runtime lives in `e2e` or in the
+//! program, and is started from here as a process.
+
+mod bench;
+mod cache;
+mod codegen;
+mod demo;
+mod e2e;
+mod isolation;
+mod progress;
+mod shell;
+mod test;
+mod tools;
+
+use std::{env, process::ExitCode};
+
+use anyhow::{Result, bail};
+
+/// One thing that can be run.
+struct Task {
+    name: &'static str,
+    arguments: &'static str,
+    help: &'static str,
+    run: fn(&[String]) -> Result<()>,
+}
+
+const TASKS: &[Task] = &[
+    Task {
+        name: "test",
+        arguments: "",
+        help: "format, clippy, generated files, unit and in-process tests",
+        run: test::run,
+    },
+    Task {
+        name: "e2e",
+        arguments: "[FILTER] [--keep] [--jobs N]",
+        help: "the scenarios on a real cluster; installs and builds what is missing",
+        run: e2e::run,
+    },
+    Task {
+        name: "demo",
+        arguments: "",
+        help: "a good release, then a bad one, on that cluster, live in the terminal",
+        run: demo::run,
+    },
+    Task {
+        name: "codegen",
+        arguments: "[--check]",
+        help: "write the generated files, or only say whether they are fresh",
+        run: codegen::run,
+    },
+    Task {
+        name: "bench",
+        arguments: "[NAME]",
+        help: "measure; without a name, list what can be measured",
+        run: bench::run,
+    },
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> Result<()> {
+    let Some((name, rest)) = arguments.split_first() else {
+        print!("{}", list());
+        return Ok(());
+    };
+    if matches!(name.as_str(), "help" | "--help" | "-h") {
+        print!("{}", list());
+        return Ok(());
+    }
+    match TASKS.iter().find(|task| task.name == name) {
+        Some(task) => (task.run)(rest),
+        None => bail!("there is no task `{name}`\n\n{}", list()),
+    }
+}
+
+/// The tasks, a line each.
+fn list() -> String {
+    let line = |task: &Task| {
+        let call = format!("{} {}", task.name, task.arguments);
+        format!("  {call:<34} {}\n", task.help)
+    };
+    let lines: String = TASKS.iter().map(line).collect();
+    format!("Usage: cargo xtask TASK\n\n{lines}")
+}

@@ -1,0 +1,169 @@
+//! The command line of the harness.
+//!
+//! Owns the subcommands, the runtime and the signals that end them; the cluster and the scenarios
+//! know of none of these.
+
+use std::{fs, future::Future, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, Parser, Subcommand};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    cluster::{Cluster, Options, RunDir, Tools},
+    demo_app,
+    scenario::{self, Selection},
+    scenarios,
+};
+
+/// Tidegate against a real control plane, gateway, Prometheus and git server.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate-e2e")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the scenarios.
+    Run(RunArgs),
+    /// Show a good release and a bad one, live in the terminal.
+    Demo(ClusterArgs),
+    /// Start the cluster alone and keep it until Ctrl-C.
+    Up(ClusterArgs),
+    /// List the scenarios.
+    List,
+    /// Be the demo app of one pod: the node agent starts this.
+    #[command(hide = true)]
+    DemoApp,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Only the scenarios whose name contains this.
+    filter: Option<String>,
+    /// Leave the cluster up afterwards, until Ctrl-C.
+    #[arg(long)]
+    keep: bool,
+    /// How many scenarios run side by side.
+    #[arg(long, default_value_t = 4)]
+    jobs: usize,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+struct ClusterArgs {
+    #[command(flatten)]
+    tools: Tools,
+    /// The folder in which each run gets one for its logs.
+    #[arg(long, env = "TIDEGATE_E2E_RUNS", default_value = "target/e2e")]
+    runs: PathBuf,
+}
+
+// === impl Cli ===
+
+impl Cli {
+    /// Does what was asked; the code says whether it went well.
+    pub fn run(self) -> Result<ExitCode> {
+        match self.command {
+            Command::Run(args) => in_runtime(args.run()),
+            Command::Up(args) => in_runtime(args.up()),
+            Command::Demo(_) => bail!("the demo is not written yet"),
+            Command::List => {
+                for scenario in scenarios::all() {
+                    println!("{}", scenario.name);
+                }
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::DemoApp => {
+                demo_app::run_as_process()?;
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    }
+}
+
+// === impl RunArgs ===
+
+impl RunArgs {
+    async fn run(self) -> Result<ExitCode> {
+        let selection = Selection::new(scenarios::all(), self.filter.as_deref())?;
+        let (run_dir, options) = self.cluster.prepare()?;
+        let mut passed = false;
+        let result = until_signal(async {
+            let cluster = Cluster::start(options).await?;
+            passed = scenario::run(&selection, &cluster, self.jobs).await?;
+            if self.keep {
+                println!("{}", cluster.how_to_reach());
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        })
+        .await;
+        run_dir.close(passed)?;
+        result?;
+        Ok(if passed {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+}
+
+// === impl ClusterArgs ===
+
+impl ClusterArgs {
+    async fn up(self) -> Result<ExitCode> {
+        let (run_dir, options) = self.prepare()?;
+        let result = until_signal(async {
+            let cluster = Cluster::start(options).await?;
+            println!("{}", cluster.how_to_reach());
+            std::future::pending::<()>().await;
+            Ok(())
+        })
+        .await;
+        run_dir.close(result.is_ok())?;
+        result?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn prepare(self) -> Result<(RunDir, Options)> {
+        fs::create_dir_all(&self.runs)
+            .with_context(|| format!("{} cannot be made", self.runs.display()))?;
+        let run_dir = RunDir::create(&self.runs)?;
+        let options = Options {
+            tools: self.tools,
+            dir: run_dir.path().to_owned(),
+        };
+        Ok((run_dir, options))
+    }
+}
+
+/// Runs `work` with a log on standard error, whose level `RUST_LOG` sets.
+fn in_runtime(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()))
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = Runtime::new().context("no runtime can be started")?;
+    runtime.block_on(work)
+}
+
+/// Awaits `work` until it is done, or until SIGINT or SIGTERM.
+///
+/// `work` is dropped before this returns, and with it every process that it started.
+async fn until_signal(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("no SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("no SIGTERM")?;
+    tokio::select! {
+        result = work => result,
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    }
+}

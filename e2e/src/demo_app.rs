@@ -1,0 +1,287 @@
+//! The demo app: one small HTTP server per pod, which tells what answered and fails on demand.
+//!
+//! Configured by the environment, changed while it runs through `POST /admin`. Every path that is
+//! not one of its own answers as `/` does, so that routes may match on paths.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/` and any other | 200, or 500 at the error rate; what answered, as headers and JSON |
+//! | `/healthz` | 200 |
+//! | `/readyz` | 200, or 503 when told so or while it drains |
+//! | `/metrics` | `http_requests_total{code}`, `http_request_duration_seconds` |
+//! | `/admin` | GET: the present behaviour; POST: change it |
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+pub use self::config::{ConfigError, DemoAppConfig};
+use self::{chance::Chance, metrics::Metrics};
+
+mod chance;
+mod config;
+mod metrics;
+
+/// The header that names the version that answered.
+pub const VERSION_HEADER: &str = "x-version";
+/// The header that names the pod that answered.
+pub const POD_HEADER: &str = "x-pod";
+
+/// After the drain, how long requests in hand may take: a client waits 30 s at most.
+const LAST_REQUESTS: Duration = Duration::from_secs(30);
+
+/// What `/admin` changes; a field that is left out stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BehaviourChange {
+    /// The share of requests that fail, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_rate: Option<f64>,
+    /// How long each answer takes, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<u64>,
+    /// Whether `/readyz` says yes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready: Option<bool>,
+}
+
+/// How the app behaves now.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Behaviour {
+    /// The share of requests that fail, 0 to 1.
+    pub error_rate: f64,
+    /// How long each answer takes, in milliseconds.
+    pub latency_ms: u64,
+    /// Whether `/readyz` says yes.
+    pub ready: bool,
+}
+
+/// The body of an answer to `/`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Greeting {
+    /// The version that answered.
+    pub version: String,
+    /// The pod that answered.
+    pub pod: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Every variable of its environment whose name starts with `DEMO_`.
+    pub env: BTreeMap<String, String>,
+}
+
+struct App {
+    greeting: Greeting,
+    behaviour: Mutex<Behaviour>,
+    chance: Chance,
+    metrics: Metrics,
+    draining: CancellationToken,
+}
+
+/// Runs the app until `stop` is cancelled, drains, and returns when the last request is answered.
+///
+/// While it drains it is unready, goes on taking requests, and asks each client to close its
+/// connection, so that none is cut off with a request on its way.
+pub async fn serve(config: DemoAppConfig, stop: CancellationToken) -> io::Result<()> {
+    let listener = TcpListener::bind(config.bind).await?;
+    serve_on(listener, config, stop).await
+}
+
+/// As [`serve`], on a socket that listens already.
+pub async fn serve_on(
+    listener: TcpListener,
+    config: DemoAppConfig,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let drain = config.drain;
+    let router = router(config, stop.clone());
+    let drained = CancellationToken::new();
+    let server = axum::serve(listener, router)
+        .with_graceful_shutdown(drained.clone().cancelled_owned())
+        .into_future();
+    tokio::pin!(server);
+    tokio::select! {
+        ended = &mut server => return ended,
+        () = async { stop.cancelled().await; tokio::time::sleep(drain).await; } => drained.cancel(),
+    }
+    match tokio::time::timeout(LAST_REQUESTS, server).await {
+        Ok(ended) => ended,
+        Err(_) => Ok(()),
+    }
+}
+
+fn router(config: DemoAppConfig, draining: CancellationToken) -> Router {
+    let app = Arc::new(App {
+        chance: Chance::new(&config.greeting.pod),
+        greeting: config.greeting,
+        behaviour: Mutex::new(config.behaviour),
+        metrics: Metrics::new(),
+        draining,
+    });
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/admin", get(behaviour).post(change))
+        .fallback(greet)
+        .layer(middleware::from_fn_with_state(app.clone(), close_in_drain))
+        .with_state(app)
+}
+
+async fn greet(State(app): State<Arc<App>>) -> Response {
+    let started = Instant::now();
+    let behaviour = app.behaviour();
+    if behaviour.latency_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(behaviour.latency_ms)).await;
+    }
+    let status = if app.chance.happens(behaviour.error_rate) {
+        StatusCode::INTERNAL_SERVER_ERROR
+    } else {
+        StatusCode::OK
+    };
+    app.metrics.record(status.as_u16(), started.elapsed());
+    let mut response = (status, Json(&app.greeting)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(VERSION_HEADER, header_value(&app.greeting.version));
+    headers.insert(POD_HEADER, header_value(&app.greeting.pod));
+    response
+}
+
+async fn readyz(State(app): State<Arc<App>>) -> Response {
+    if app.draining.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
+    } else if app.behaviour().ready {
+        "ok\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "told to be unready\n").into_response()
+    }
+}
+
+async fn metrics(State(app): State<Arc<App>>) -> Response {
+    (
+        [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)],
+        app.metrics.exposition(),
+    )
+        .into_response()
+}
+
+async fn behaviour(State(app): State<Arc<App>>) -> Json<Behaviour> {
+    Json(app.behaviour())
+}
+
+async fn change(State(app): State<Arc<App>>, Json(change): Json<BehaviourChange>) -> Response {
+    if change
+        .error_rate
+        .is_some_and(|rate| !(0.0..=1.0).contains(&rate))
+    {
+        return (StatusCode::BAD_REQUEST, "errorRate must lie in 0..1\n").into_response();
+    }
+    let mut behaviour = app.behaviour.lock().expect("no holder panics");
+    if let Some(error_rate) = change.error_rate {
+        behaviour.error_rate = error_rate;
+    }
+    if let Some(latency_ms) = change.latency_ms {
+        behaviour.latency_ms = latency_ms;
+    }
+    if let Some(ready) = change.ready {
+        behaviour.ready = ready;
+    }
+    Json(*behaviour).into_response()
+}
+
+async fn close_in_drain(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if app.draining.is_cancelled() {
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn header_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unprintable"))
+}
+
+// === impl App ===
+
+impl App {
+    fn behaviour(&self) -> Behaviour {
+        *self.behaviour.lock().expect("no holder panics")
+    }
+}
+
+/// Runs the app as the process of a pod: configured by the environment, ended by SIGTERM, SIGINT
+/// or, where `EXIT_WITH_STDIN` is set, by the end of its standard input (its node agent is gone).
+///
+/// Brings a small runtime of its own, so it is called outside of any.
+pub fn run_as_process() -> Result<(), DemoAppError> {
+    let config = DemoAppConfig::from_vars(std::env::vars())?;
+    if config.exit_with_stdin {
+        exit_with_stdin();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let mut terminate = signal(SignalKind::terminate())?;
+        let asked = stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            asked.cancel();
+        });
+        serve(config, stop).await
+    })?;
+    Ok(())
+}
+
+fn exit_with_stdin() {
+    std::thread::spawn(|| {
+        // Whatever ends it, an error too, nobody is there any more.
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        std::process::exit(1);
+    });
+}
+
+/// Why the process could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoAppError {
+    /// The environment says something that cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The address cannot be had, or serving failed.
+    #[error("serving failed: {0}")]
+    Serve(#[from] io::Error),
+}
+
+/// The address that the app listens on unless the environment names another.
+pub fn default_bind() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], config::PORT))
+}
+
+#[cfg(test)]
+mod tests;

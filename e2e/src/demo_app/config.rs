@@ -1,0 +1,140 @@
+//! What the demo app is told by its environment.
+
+use std::{net::SocketAddr, time::Duration};
+
+use super::{Behaviour, Greeting, default_bind};
+
+/// Where pods listen: a Gateway listener on port 80 already has Envoy on 8080 of every address.
+pub(super) const PORT: u16 = 9898;
+
+/// Long enough for endpoints to leave the gateway (about 0.2 s here) several times over.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// How the app starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DemoAppConfig {
+    /// `BIND`: the address to listen on.
+    pub bind: SocketAddr,
+    /// `VERSION`, `POD_NAME`, `NAMESPACE` and `DEMO_…`: what it says of itself.
+    pub greeting: Greeting,
+    /// `ERROR_RATE` and `LATENCY_MS`: how it behaves until told otherwise.
+    pub behaviour: Behaviour,
+    /// `DRAIN_MS`: how long it goes on serving after it is asked to end.
+    pub drain: Duration,
+    /// `EXIT_WITH_STDIN`: end when standard input does.
+    pub exit_with_stdin: bool,
+}
+
+/// A variable that holds something else than it should.
+#[derive(Debug, thiserror::Error)]
+#[error("{name}={value:?} is not {wanted}")]
+pub struct ConfigError {
+    name: String,
+    value: String,
+    wanted: &'static str,
+}
+
+// === impl DemoAppConfig ===
+
+impl DemoAppConfig {
+    /// Reads what environment variables say; what they leave out has its default.
+    pub fn from_vars(
+        vars: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        for (name, value) in vars {
+            let wanted = |wanted| ConfigError {
+                name: name.clone(),
+                value: value.clone(),
+                wanted,
+            };
+            match name.as_str() {
+                "BIND" => {
+                    config.bind = value.parse().map_err(|_| wanted("an address and port"))?;
+                }
+                "VERSION" => config.greeting.version = value,
+                "POD_NAME" => config.greeting.pod = value,
+                "NAMESPACE" => config.greeting.namespace = value,
+                "ERROR_RATE" => {
+                    let rate = value.parse().ok().filter(|r| (0.0..=1.0).contains(r));
+                    config.behaviour.error_rate = rate.ok_or_else(|| wanted("within 0..1"))?;
+                }
+                "LATENCY_MS" => config.behaviour.latency_ms = milliseconds(&value, wanted)?,
+                "DRAIN_MS" => config.drain = Duration::from_millis(milliseconds(&value, wanted)?),
+                "EXIT_WITH_STDIN" => config.exit_with_stdin = true,
+                _ if name.starts_with("DEMO_") => {
+                    config.greeting.env.insert(name, value);
+                }
+                _ => {}
+            }
+        }
+        Ok(config)
+    }
+}
+
+impl Default for DemoAppConfig {
+    fn default() -> Self {
+        Self {
+            bind: default_bind(),
+            greeting: Greeting {
+                version: "unversioned".to_owned(),
+                pod: "unnamed".to_owned(),
+                namespace: String::new(),
+                env: std::collections::BTreeMap::new(),
+            },
+            behaviour: Behaviour {
+                error_rate: 0.0,
+                latency_ms: 0,
+                ready: true,
+            },
+            drain: DRAIN,
+            exit_with_stdin: false,
+        }
+    }
+}
+
+fn milliseconds(
+    value: &str,
+    wanted: impl FnOnce(&'static str) -> ConfigError,
+) -> Result<u64, ConfigError> {
+    value
+        .parse()
+        .map_err(|_| wanted("a whole number of milliseconds"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    fn parse(vars: &[(&str, &str)]) -> Result<DemoAppConfig, ConfigError> {
+        DemoAppConfig::from_vars(
+            vars.iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        )
+    }
+
+    #[test]
+    fn everything_has_a_default() {
+        assert_eq!(
+            parse(&[("PATH", "/bin")]).unwrap(),
+            DemoAppConfig::default()
+        );
+    }
+
+    #[test]
+    fn only_demo_variables_are_told() {
+        let config = parse(&[("DEMO_COLOR", "blue"), ("HOME", "/root"), ("VERSION", "v2")]);
+        let greeting = config.unwrap().greeting;
+        assert_eq!(greeting.version, "v2");
+        assert_eq!(greeting.env.len(), 1);
+        assert_eq!(greeting.env["DEMO_COLOR"], "blue");
+    }
+
+    #[test]
+    fn a_rate_above_one_is_refused() {
+        let error = parse(&[("ERROR_RATE", "20")]).unwrap_err();
+        assert_eq!(error.to_string(), "ERROR_RATE=\"20\" is not within 0..1");
+    }
+}

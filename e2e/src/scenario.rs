@@ -1,0 +1,200 @@
+//! What a scenario is, and running some of them side by side on one cluster.
+//!
+//! Each gets a namespace of its own, which goes when the scenario has passed. Owns choosing,
+//! running and telling; the scenarios themselves are in [`crate::scenarios`].
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use futures::future::BoxFuture;
+use kube::Client;
+use tokio::task::{JoinError, JoinSet};
+
+use crate::cluster::Cluster;
+
+/// Longer than any scenario takes; one that hangs must not hang all.
+const LIMIT: Duration = Duration::from_mins(15);
+
+/// One thing that is tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// Named for the behaviour, in `snake_case`.
+    pub name: &'static str,
+    /// Tries it.
+    pub run: fn(Context) -> BoxFuture<'static, Result<()>>,
+}
+
+/// What a scenario is given.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The cluster, which other scenarios use at the same time.
+    pub cluster: Arc<Cluster>,
+    /// A namespace for this scenario alone.
+    pub namespace: String,
+    /// An empty folder for this scenario alone; what is in it is kept if the run fails.
+    pub dir: PathBuf,
+}
+
+/// The scenarios that were asked for.
+#[derive(Debug)]
+pub struct Selection {
+    scenarios: Vec<Scenario>,
+}
+
+/// How one scenario ended.
+struct Report {
+    name: &'static str,
+    took: Duration,
+    result: Result<()>,
+}
+
+// === impl Context ===
+
+impl Context {
+    /// A client that may do everything.
+    pub fn client(&self) -> Client {
+        self.cluster.admin_client()
+    }
+}
+
+// === impl Selection ===
+
+impl Selection {
+    /// Those whose name contains the filter; none at all is a mistake of whoever wrote the filter.
+    pub fn new(all: Vec<Scenario>, filter: Option<&str>) -> Result<Self> {
+        let filter = filter.unwrap_or_default();
+        let scenarios: Vec<_> = all
+            .into_iter()
+            .filter(|scenario| scenario.name.contains(filter))
+            .collect();
+        ensure!(
+            !scenarios.is_empty(),
+            "no scenario's name contains `{filter}`"
+        );
+        Ok(Self { scenarios })
+    }
+}
+
+/// Runs them, `jobs` at a time, and prints how each went. The answer is whether all passed.
+pub async fn run(selection: &Selection, cluster: &Arc<Cluster>, jobs: usize) -> Result<bool> {
+    let mut waiting = selection.scenarios.iter();
+    let mut running = JoinSet::new();
+    let (mut passed, mut failed) = (0, 0);
+    loop {
+        while running.len() < jobs.max(1)
+            && let Some(scenario) = waiting.next()
+        {
+            running.spawn(run_one(*scenario, Arc::clone(cluster)));
+        }
+        let Some(ended) = running.join_next().await else {
+            break;
+        };
+        let report = ended.context("a scenario could not be awaited")?;
+        report.print();
+        if report.result.is_ok() {
+            passed += 1;
+            continue;
+        }
+        failed += 1;
+        // Then whatever else failed is not the scenarios' fault.
+        if let Some(dead) = cluster.dead_parts() {
+            println!("{dead}");
+        }
+    }
+    println!("\n{passed} passed, {failed} failed");
+    Ok(failed == 0)
+}
+
+/// Runs one, in a task of its own so that a panic is its failure and nobody else's.
+async fn run_one(scenario: Scenario, cluster: Arc<Cluster>) -> Report {
+    let started = Instant::now();
+    let attempt = tokio::spawn(attempt(scenario, cluster));
+    // Whoever stops waiting for us stops the scenario too.
+    let abort = AbortOnDrop(attempt.abort_handle());
+    let result = match tokio::time::timeout(LIMIT, attempt).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(error)) => Err(panic_message(error)),
+        Err(_) => Err(anyhow!("it was still running after {LIMIT:?}")),
+    };
+    drop(abort);
+    Report {
+        name: scenario.name,
+        took: started.elapsed(),
+        result,
+    }
+}
+
+async fn attempt(scenario: Scenario, cluster: Arc<Cluster>) -> Result<()> {
+    let namespace = scenario.name.replace('_', "-");
+    let dir = cluster.dir().join(scenario.name);
+    std::fs::create_dir(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
+    cluster.namespace(&namespace).await?;
+    let context = Context {
+        cluster: Arc::clone(&cluster),
+        namespace: namespace.clone(),
+        dir,
+    };
+    (scenario.run)(context).await?;
+    cluster.delete_namespace(&namespace).await
+}
+
+fn panic_message(error: JoinError) -> anyhow::Error {
+    let Ok(payload) = error.try_into_panic() else {
+        return anyhow!("it was stopped");
+    };
+    let text = payload
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| payload.downcast_ref::<&str>().copied());
+    anyhow!("it panicked: {}", text.unwrap_or("without a message"))
+}
+
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+// === impl Report ===
+
+impl Report {
+    fn print(&self) {
+        let (name, took) = (self.name, self.took.as_secs_f64());
+        match &self.result {
+            Ok(()) => println!("ok    {name} ({took:.1} s)"),
+            Err(error) => println!("FAIL  {name} ({took:.1} s)\n      {error:#}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &'static str) -> Scenario {
+        Scenario {
+            name,
+            run: |_| Box::pin(async { Ok(()) }),
+        }
+    }
+
+    #[test]
+    fn a_filter_takes_the_names_that_contain_it() {
+        let all = vec![named("good_release"), named("bad_release"), named("adopts")];
+        let selection = Selection::new(all, Some("release")).expect("two match");
+        let names: Vec<_> = selection.scenarios.iter().map(|s| s.name).collect();
+        assert_eq!(names, ["good_release", "bad_release"]);
+    }
+
+    #[test]
+    fn a_filter_that_matches_nothing_is_refused() {
+        let error = Selection::new(vec![named("adopts")], Some("typo")).expect_err("no match");
+        assert_eq!(error.to_string(), "no scenario's name contains `typo`");
+    }
+}

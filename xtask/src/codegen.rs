@@ -1,0 +1,145 @@
+//! `cargo xtask codegen`: the committed files that are made from the sources.
+//!
+//! They are made in a folder of their own first and then written, or compared, where they belong.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::shell;
+
+/// Where the CRDs are kept: for readers and kubectl, and for Helm.
+const CRD_FOLDERS: [&str; 2] = ["crds", "charts/tidegate/crds"];
+
+/// Contents by file name.
+type Files = BTreeMap<String, Vec<u8>>;
+
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        [] => write(),
+        ["--check"] => check(),
+        other => bail!(
+            "`codegen` takes `--check` or nothing, not `{}`",
+            other.join(" ")
+        ),
+    }
+}
+
+/// Fails where a committed file is not what would be generated now.
+pub(crate) fn check() -> Result<()> {
+    let generated = generate()?;
+    let mut stale = Vec::new();
+    for folder in CRD_FOLDERS {
+        let committed = read(&shell::workspace().join(folder))?;
+        stale.extend(differences(folder, &generated, &committed));
+    }
+    if !stale.is_empty() {
+        bail!(
+            "generated files are stale; `cargo xtask codegen` writes them:\n  {}",
+            stale.join("\n  ")
+        );
+    }
+    Ok(())
+}
+
+fn write() -> Result<()> {
+    let generated = generate()?;
+    for folder in CRD_FOLDERS {
+        let path = shell::workspace().join(folder);
+        let committed = read(&path)?;
+        for line in differences(folder, &generated, &committed) {
+            println!("{line}");
+        }
+        replace(&path, &committed, &generated)
+            .with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The CRDs as the program prints them now.
+fn generate() -> Result<Files> {
+    let folder = scratch()?;
+    shell::run(
+        shell::cargo()
+            .args([
+                "run",
+                "--quiet",
+                "--package",
+                "tidegate",
+                "--",
+                "crds",
+                "--dir",
+            ])
+            .arg(&folder),
+    )?;
+    let files = read(&folder)?;
+    ensure!(!files.is_empty(), "`tidegate crds` wrote nothing");
+    Ok(files)
+}
+
+/// An empty folder beside the built programs.
+fn scratch() -> Result<PathBuf> {
+    let folder = shell::built_programs()?.join("codegen");
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => fs::create_dir_all(&folder),
+    }
+    .with_context(|| format!("{} cannot be emptied", folder.display()))?;
+    Ok(folder)
+}
+
+/// The YAML files of a folder; none where there is no folder.
+fn read(folder: &Path) -> Result<Files> {
+    read_yaml(folder).with_context(|| format!("{} cannot be read", folder.display()))
+}
+
+fn read_yaml(folder: &Path) -> io::Result<Files> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Files::new()),
+        entries => entries?,
+    };
+    let mut files = Files::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml")
+            && let Some(name) = path.file_name()
+        {
+            files.insert(name.to_string_lossy().into_owned(), fs::read(&path)?);
+        }
+    }
+    Ok(files)
+}
+
+/// A line for each file of `folder` that `generated` would change.
+fn differences(folder: &str, generated: &Files, committed: &Files) -> Vec<String> {
+    let changed = generated
+        .iter()
+        .filter_map(|(name, content)| match committed.get(name) {
+            None => Some(format!("{folder}/{name}: missing")),
+            Some(old) if old != content => Some(format!("{folder}/{name}: differs")),
+            Some(_) => None,
+        });
+    let gone = committed
+        .keys()
+        .filter(|name| !generated.contains_key(*name))
+        .map(|name| format!("{folder}/{name}: no longer generated"));
+    changed.chain(gone).collect()
+}
+
+fn replace(folder: &Path, old: &Files, new: &Files) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    for name in old.keys().filter(|name| !new.contains_key(*name)) {
+        fs::remove_file(folder.join(name))?;
+    }
+    for (name, content) in new {
+        fs::write(folder.join(name), content)?;
+    }
+    Ok(())
+}

