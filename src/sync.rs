@@ -37,4 +37,4 @@ mod tests;
 
 pub use governance::rollout_concern;
 pub use reconcile::{Context, Error, RolloutsOf, error_policy, reconcile};
-pub use source::{SourceError, open};
+pub(crate) use source::{SourceError, open};

@@ -40,7 +40,7 @@ use kube::{
     runtime::wait::await_condition,
 };
 
-use self::{control_plane::ControlPlane, credentials::Credentials, gateway::Gateway, pods::Pods};
+use self::{control_plane::ControlPlane, credentials::Credentials, gateway::Gateway, manifests::apply_crds, pods::Pods};
 pub use self::{
     gateway::{GATEWAY_ADDRESS, GATEWAY_CLASS, GATEWAY_NAME, GATEWAY_NAMESPACE},
     kubeconfig::{KubeconfigSpec, User},
@@ -56,6 +56,9 @@ const PROMETHEUS_PORT: u16 = 9090;
 
 /// How long a new namespace may take to get its default service account.
 const NAMESPACE_LIMIT: Duration = Duration::from_secs(30);
+
+/// Tidegate's own CRDs, as they are committed.
+const CRDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds");
 
 /// What a cluster is started with.
 #[derive(Clone, Debug)]
@@ -100,16 +103,12 @@ impl Cluster {
         let admin = kubeconfig::client(&admin_kubeconfig).await?;
         plane.wait_until_served(&credentials).await?;
         say("API server ready");
+        apply_crds(&admin, Path::new(CRDS)).await.context("Tidegate's own CRDs")?;
 
         let (managers, gateway, prometheus, pods) = tokio::try_join!(
             Box::pin(control_plane::start_managers(&options, &credentials)),
             Box::pin(Gateway::start(&options, &credentials, &admin)),
-            Box::pin(Prometheus::start(
-                &options,
-                &credentials,
-                "prometheus",
-                PROMETHEUS_PORT
-            )),
+            Box::pin(Prometheus::start(&options, &credentials, "prometheus", PROMETHEUS_PORT)),
             Pods::start(&options, &credentials),
         )?;
         say("all parts ready");
@@ -172,6 +171,11 @@ impl Cluster {
         control_plane::audit_log(&self.options.dir)
     }
 
+    /// The certificate by which the API server is trusted.
+    pub fn ca_path(&self) -> PathBuf {
+        self.credentials.authority()
+    }
+
     /// The API server's own address.
     pub fn api_server_url(&self) -> &'static str {
         control_plane::API_SERVER_URL
@@ -196,10 +200,7 @@ impl Cluster {
     /// Creates a namespace, and waits until it has its default service account.
     pub async fn namespace(&self, name: &str) -> Result<()> {
         let namespace = Namespace {
-            metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                ..ObjectMeta::default()
-            },
+            metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
             ..Namespace::default()
         };
         Api::all(self.admin_client())
@@ -207,9 +208,7 @@ impl Cluster {
             .await
             .with_context(|| format!("the namespace {name} cannot be created"))?;
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin_client(), name);
-        let exists = await_condition(accounts, "default", |account: Option<&ServiceAccount>| {
-            account.is_some()
-        });
+        let exists = await_condition(accounts, "default", |account: Option<&ServiceAccount>| account.is_some());
         tokio::time::timeout(NAMESPACE_LIMIT, exists)
             .await
             .with_context(|| format!("the namespace {name} got no default service account"))?

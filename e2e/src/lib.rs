@@ -29,3 +29,4 @@ pub mod node_agent;
 pub mod process;
 pub mod scenario;
 pub mod scenarios;
+pub mod testbed;

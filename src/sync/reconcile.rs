@@ -288,8 +288,7 @@ impl OneRepo<'_> {
         let repository = repository.as_ref().expect("a head was read from it");
         let governed = plan.apply.iter().filter(|step| matches!(step.hold, Hold::Workload(_)));
         let governed: Vec<_> = governed.map(|step| step.manifest).collect();
-        let origins =
-            origins.of(repository, head, governed).await.map_err(|error| Report::unreadable(&error))?;
+        let origins = origins.of(repository, head, governed).await.map_err(|error| Report::unreadable(&error))?;
         let stopped = |error: &ApplyError, applied: &super::apply::Applied| {
             let there = head.manifests.iter().map(|manifest| &manifest.key).filter(|key| applied.has(key));
             let mut inventory: BTreeSet<AppliedObject> = there.map(AppliedObject::from).collect();

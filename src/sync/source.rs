@@ -27,7 +27,7 @@ pub(super) struct Head {
 
 /// Why there is nothing to apply. In every case the cluster is held as it is.
 #[derive(Debug, thiserror::Error)]
-pub enum SourceError {
+pub(crate) enum SourceError {
     #[error("the Secret `{name}` cannot be read: {why}")]
     Secret { name: String, why: String },
     #[error(transparent)]
@@ -50,7 +50,7 @@ pub(super) struct Origins {
 }
 
 /// A handle of the repository, with the credentials of its Secret.
-pub async fn open(
+pub(crate) async fn open(
     git: &Arc<Git>,
     client: &Client,
     namespace: &str,

@@ -23,10 +23,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     match arguments.as_slice() {
         [] => write(),
         ["--check"] => check(),
-        other => bail!(
-            "`codegen` takes `--check` or nothing, not `{}`",
-            other.join(" ")
-        ),
+        other => bail!("`codegen` takes `--check` or nothing, not `{}`", other.join(" ")),
     }
 }
 
@@ -39,10 +36,7 @@ pub(crate) fn check() -> Result<()> {
         stale.extend(differences(folder, &generated, &committed));
     }
     if !stale.is_empty() {
-        bail!(
-            "generated files are stale; `cargo xtask codegen` writes them:\n  {}",
-            stale.join("\n  ")
-        );
+        bail!("generated files are stale; `cargo xtask codegen` writes them:\n  {}", stale.join("\n  "));
     }
     Ok(())
 }
@@ -55,8 +49,7 @@ fn write() -> Result<()> {
         for line in differences(folder, &generated, &committed) {
             println!("{line}");
         }
-        replace(&path, &committed, &generated)
-            .with_context(|| format!("{} cannot be written", path.display()))?;
+        replace(&path, &committed, &generated).with_context(|| format!("{} cannot be written", path.display()))?;
     }
     Ok(())
 }
@@ -64,19 +57,7 @@ fn write() -> Result<()> {
 /// The CRDs as the program prints them now.
 fn generate() -> Result<Files> {
     let folder = scratch()?;
-    shell::run(
-        shell::cargo()
-            .args([
-                "run",
-                "--quiet",
-                "--package",
-                "tidegate",
-                "--",
-                "crds",
-                "--dir",
-            ])
-            .arg(&folder),
-    )?;
+    shell::run(shell::cargo().args(["run", "--quiet", "--package", "tidegate", "--", "crds", "--dir"]).arg(&folder))?;
     let files = read(&folder)?;
     ensure!(!files.is_empty(), "`tidegate crds` wrote nothing");
     Ok(files)
@@ -106,9 +87,7 @@ fn read_yaml(folder: &Path) -> io::Result<Files> {
     let mut files = Files::new();
     for entry in entries {
         let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "yaml")
+        if path.extension().is_some_and(|extension| extension == "yaml")
             && let Some(name) = path.file_name()
         {
             files.insert(name.to_string_lossy().into_owned(), fs::read(&path)?);
@@ -119,13 +98,11 @@ fn read_yaml(folder: &Path) -> io::Result<Files> {
 
 /// A line for each file of `folder` that `generated` would change.
 fn differences(folder: &str, generated: &Files, committed: &Files) -> Vec<String> {
-    let changed = generated
-        .iter()
-        .filter_map(|(name, content)| match committed.get(name) {
-            None => Some(format!("{folder}/{name}: missing")),
-            Some(old) if old != content => Some(format!("{folder}/{name}: differs")),
-            Some(_) => None,
-        });
+    let changed = generated.iter().filter_map(|(name, content)| match committed.get(name) {
+        None => Some(format!("{folder}/{name}: missing")),
+        Some(old) if old != content => Some(format!("{folder}/{name}: differs")),
+        Some(_) => None,
+    });
     let gone = committed
         .keys()
         .filter(|name| !generated.contains_key(*name))

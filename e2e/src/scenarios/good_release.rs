@@ -1,0 +1,56 @@
+//! A good release goes by all its steps, each client's share is what its step says, and not one
+//! request fails from before the start till after the end, promotion included.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use tidegate_api::record::{Outcome, Reason};
+
+use crate::{
+    scenario::Context,
+    testbed::{Release, Shop, Testbed},
+};
+
+/// The chance that the share of a gateway that is right looks wrong.
+const FALSE_ALARM: f64 = 1e-6;
+const REQUESTS: usize = 3_000;
+const RATE: u32 = 500;
+
+/// Tries it.
+pub(super) async fn run(context: Context) -> Result<()> {
+    let shop = Shop::new().with_rollout(serde_json::json!({
+        "steps": [{ "weight": 1, "hold": "8s" }, { "weight": 10, "hold": "8s" }, { "weight": 50, "hold": "8s" }],
+    }));
+    let bed = Testbed::open(context, &shop).await?;
+    let clients = bed.clients(RATE);
+    let commit = bed.commit(&shop.with(Release::good("v2")), "Release v2").await?;
+    for (step, weight) in [(1, 0.01), (2, 0.1), (3, 0.5)] {
+        let status = bed
+            .until(&format!("step {step} is confirmed"), |status| {
+                let attempt = status.attempt.as_ref().filter(|attempt| attempt.step == step);
+                attempt.is_some_and(|attempt| attempt.confirmed_at.is_some())
+            })
+            .await?;
+        let entered = status.attempt.and_then(|attempt| attempt.steps.last().cloned());
+        let confirmed = entered.and_then(|entered| entered.confirmed_at).context("a confirmed step")?;
+        let report = clients.first_answers_since(confirmed, REQUESTS).await.context("the clients go on")?;
+        let share = report.share("v2");
+        ensure!(
+            share.is_plausible(weight, FALSE_ALARM),
+            "at step {step} {share:?} reached the canary; likely are {:?}",
+            share.interval(weight, FALSE_ALARM)
+        );
+    }
+    let record = bed.outcome(2).await?;
+    bed.gateway_serves("v2").await?;
+    let report = clients.stop().await;
+    ensure!(report.failures().is_empty(), "requests failed: {:?}", report.kinds());
+    ensure!(record.outcome == Outcome::Promoted && record.reason == Reason::StepsPassed, "{record:?}");
+    ensure!(record.head.source.commit.as_deref() == Some(commit.as_str()), "the record names another commit");
+    let weights: Vec<_> = record.steps.iter().map(|step| step.weight).collect();
+    ensure!(weights == [1.0, 10.0, 50.0, 100.0], "the steps were {weights:?}");
+    let gate = record.gates.first().context("the record has the gate")?;
+    ensure!(gate.evidence.value == Some(0.0) && gate.evidence.samples > 0, "the evidence is {:?}", gate.evidence);
+    ensure!(report.total() > Duration::from_secs(20).as_secs() as usize * RATE as usize, "too few requests");
+    Ok(())
+}

@@ -1,0 +1,280 @@
+//! A shop in a namespace of its own: a config repository, a Tidegate behind a fault proxy, and
+//! clients whose answers are counted.
+//!
+//! Owns what every scenario of Tidegate begins with. What a scenario tries, and what it holds to be
+//! right, is in [`crate::scenarios`].
+
+mod shop;
+
+use std::{net::Ipv4Addr, num::NonZeroU32, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::{
+    core::v1::Secret,
+    rbac::v1::{Role, RoleBinding},
+};
+use kube::{Api, Resource, api::PostParams, core::NamespaceResourceScope, runtime::wait::await_condition};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use tidegate_api::{ConfigRepo, Rollout, record::OutcomeRecord, status::RolloutStatus};
+
+pub use self::shop::{APP_FILE, Release, Shop};
+use crate::{
+    cluster::{KubeconfigSpec, User},
+    eventually::eventually,
+    fault_proxy::{FaultProxy, WriteKinds},
+    git_server::{Change, GitServer, Repo},
+    load::{Load, LoadSpec},
+    process::{ChildProcess, ProcessSpec},
+    scenario::Context,
+};
+
+/// The Rollout, the Deployment, the Service and the route all have this name.
+pub const NAME: &str = "shop";
+
+/// The branch for records.
+pub const FACTS: &str = "tidegate/outcomes";
+
+/// Far longer than anything here takes on a busy machine.
+pub const LIMIT: Duration = Duration::from_secs(120);
+
+/// How soon a second Tidegate may lead.
+const LEASE: &str = "3s";
+
+/// A shop.
+#[derive(Debug)]
+pub struct Testbed {
+    /// What the scenario was given.
+    pub context: Context,
+    /// The git server, for this scenario alone.
+    pub git: GitServer,
+    /// The config repository.
+    pub repo: Repo,
+    /// Between Tidegate and the API server.
+    pub proxy: FaultProxy,
+    /// Where Tidegate asks for metrics.
+    pub prometheus_url: String,
+    tidegate: Option<ChildProcess>,
+    started: u32,
+}
+
+// === impl Testbed ===
+
+impl Testbed {
+    /// Everything but Tidegate itself and what the repository holds.
+    pub async fn new(context: Context) -> Result<Self> {
+        let git = GitServer::launch(context.dir.join("git"), Ipv4Addr::new(10, 0, 0, 1).into()).await?;
+        let repo = git.repo("config").await?;
+        let cluster = &context.cluster;
+        let ca = std::fs::read_to_string(cluster.ca_path()).context("the API server's certificate cannot be read")?;
+        let writes = WriteKinds::default();
+        let listen = (Ipv4Addr::LOCALHOST, 0).into();
+        let proxy = FaultProxy::start(listen, cluster.api_server_url(), Some(&ca), writes).await?;
+        let prometheus_url = cluster.prometheus_url();
+        let bed = Self { context, git, repo, proxy, prometheus_url, tidegate: None, started: 0 };
+        bed.allow_to_apply().await?;
+        bed.create_secret().await?;
+        Ok(bed)
+    }
+
+    /// Commits the shop and has Tidegate bring it, up to the first revision.
+    pub async fn open(context: Context, shop: &Shop) -> Result<Self> {
+        let mut bed = Self::new(context).await?;
+        bed.commit(shop, "Open the shop").await?;
+        bed.create_config_repo(json!({})).await?;
+        bed.start_tidegate().await?;
+        bed.until("the first revision is stable", |status| status.stable.is_some() && status.attempt.is_none()).await?;
+        bed.gateway_serves(&shop.release.version).await?;
+        Ok(bed)
+    }
+
+    /// Commits all files of the shop; gives the commit's id.
+    pub async fn commit(&self, shop: &Shop, message: &str) -> Result<String> {
+        let files = shop.files(&self.context.namespace);
+        let changes = files.into_iter().map(|(path, content)| Change::write(path, content));
+        Ok(self.repo.commit(changes, message).await?)
+    }
+
+    /// Tells Tidegate of the repository; `more` is laid over the spec.
+    pub async fn create_config_repo(&self, more: Value) -> Result<()> {
+        let mut spec = json!({
+            "url": self.git.url("config"),
+            "branch": "main",
+            "path": "shop",
+            "interval": "1s",
+            "secretRef": { "name": "shop-git" },
+            "clusters": "single",
+        });
+        if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
+            spec.extend(more);
+        }
+        self.create::<ConfigRepo>(json!({
+            "apiVersion": "tidegate.io/v1alpha1",
+            "kind": "ConfigRepo",
+            "metadata": { "name": "shop" },
+            "spec": spec,
+        }))
+        .await
+    }
+
+    /// Starts a Tidegate that looks after this namespace alone.
+    pub async fn start_tidegate(&mut self) -> Result<()> {
+        self.started += 1;
+        let name = format!("tidegate-{}", self.started);
+        let process = self.spawn_tidegate(&name).await?;
+        self.tidegate = Some(process);
+        Ok(())
+    }
+
+    /// Starts one more, which is the caller's.
+    pub async fn spawn_tidegate(&self, name: &str) -> Result<ChildProcess> {
+        let namespace = &self.context.namespace;
+        let kubeconfig = KubeconfigSpec::new(format!("{namespace}-tidegate"), User::Admin).through(self.proxy.url());
+        let kubeconfig = self.context.cluster.kubeconfig(&kubeconfig).await?;
+        let dir = &self.context.dir;
+        let spec = ProcessSpec::new(name, &self.context.cluster.tools().tidegate, dir.join(format!("{name}.log")))
+            .arg("run")
+            .args(["--namespace", namespace, "--cluster-name", "e2e"])
+            .args(["--prometheus-url", &self.prometheus_url, "--prometheus-scrape-interval", "1s"])
+            .args(["--listen", "127.0.0.1:0"])
+            .arg("--git-cache")
+            .arg(dir.join(format!("{name}-git")))
+            .args(["--lease-namespace", namespace, "--lease-duration", LEASE])
+            .env("KUBECONFIG", kubeconfig)
+            .env("HOSTNAME", name)
+            .env("TIDEGATE_LOG", "info,tidegate=debug");
+        Ok(spec.spawn()?)
+    }
+
+    /// The Tidegate that was started last.
+    pub fn tidegate(&mut self) -> Result<&mut ChildProcess> {
+        self.tidegate.as_mut().context("no Tidegate was started")
+    }
+
+    /// Waits until the Rollout's status is so.
+    pub async fn until(&self, what: &str, holds: impl Fn(&RolloutStatus) -> bool) -> Result<RolloutStatus> {
+        let condition =
+            |rollout: Option<&Rollout>| rollout.and_then(|rollout| rollout.status.as_ref()).is_some_and(&holds);
+        let waited = await_condition(self.api::<Rollout>(), NAME, condition);
+        let Ok(waited) = tokio::time::timeout(LIMIT, waited).await else {
+            let status = self.status().await?;
+            anyhow::bail!("not within {LIMIT:?}: {what}; the status is {}", serde_json::to_string_pretty(&status)?);
+        };
+        let rollout = waited.context("the Rollout cannot be watched")?;
+        rollout.and_then(|rollout| rollout.status).context("the Rollout is gone")
+    }
+
+    /// Waits until the attempt of this number has ended and git has its record, and gives that.
+    pub async fn outcome(&self, attempt: u32) -> Result<OutcomeRecord> {
+        self.until(&format!("attempt {attempt} has ended"), |status| {
+            let ended = status.last_outcome.as_ref().is_some_and(|last| last.attempt >= attempt);
+            ended && status.pending_records.is_empty()
+        })
+        .await?;
+        let records = self.outcomes().await?;
+        let mut of_attempt = records.into_iter().filter(|record| record.head.attempt == attempt);
+        let record = of_attempt.next().with_context(|| format!("git has no outcome of attempt {attempt}"))?;
+        ensure!(of_attempt.next().is_none(), "git has more than one outcome of attempt {attempt}");
+        Ok(record)
+    }
+
+    /// Every outcome in git.
+    pub async fn outcomes(&self) -> Result<Vec<OutcomeRecord>> {
+        let mut records = Vec::new();
+        if self.repo.tip(FACTS).await?.is_none() {
+            return Ok(records);
+        }
+        for path in self.repo.files(FACTS).await? {
+            if path.ends_with(".started.json") || !path.ends_with(".json") {
+                continue;
+            }
+            let text = self.repo.file_at(FACTS, &path).await?.with_context(|| format!("{path} is gone"))?;
+            records.push(serde_json::from_str(&text).with_context(|| format!("{path} is no record"))?);
+        }
+        Ok(records)
+    }
+
+    /// The Rollout's status now.
+    pub async fn status(&self) -> Result<RolloutStatus> {
+        let rollout = self.api::<Rollout>().get_opt(NAME).await?;
+        Ok(rollout.and_then(|rollout| rollout.status).unwrap_or_default())
+    }
+
+    /// Clients that send so many requests per second until they are told to stop.
+    pub fn clients(&self, rate: u32) -> Load {
+        let rate = NonZeroU32::new(rate).expect("clients send something");
+        LoadSpec::new(self.context.cluster.gateway_addr(), self.host(), rate).start()
+    }
+
+    /// Waits until the gateway answers with this version.
+    pub async fn gateway_serves(&self, version: &str) -> Result<()> {
+        eventually(&format!("the gateway serves {version}"), LIMIT, || async {
+            let rate = NonZeroU32::new(20).expect("not zero");
+            let spec = LoadSpec::new(self.context.cluster.gateway_addr(), self.host(), rate);
+            let report = spec.for_a_time(Duration::from_millis(250)).start().finished().await;
+            Ok((report.failures().is_empty() && report.versions().keys().eq([&version])).then_some(()))
+        })
+        .await
+    }
+
+    /// The host name that the route matches.
+    pub fn host(&self) -> String {
+        shop::host(&self.context.namespace)
+    }
+
+    /// Objects of the namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.context.client(), &self.context.namespace)
+    }
+
+    /// Creates an object.
+    pub async fn create<K>(&self, object: Value) -> Result<()>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + std::fmt::Debug + DeserializeOwned + Serialize,
+    {
+        let object: K = serde_json::from_value(object)?;
+        let created = self.api::<K>().create(&PostParams::default(), &object).await;
+        created.with_context(|| format!("the {} cannot be created", K::kind(&())))?;
+        Ok(())
+    }
+
+    /// What the ConfigRepo applies, it applies as the namespace's default ServiceAccount.
+    async fn allow_to_apply(&self) -> Result<()> {
+        let verbs = ["get", "list", "create", "patch", "update", "delete"];
+        let rule =
+            |group: &str, resources: &[&str]| json!({ "apiGroups": [group], "resources": resources, "verbs": verbs });
+        self.create::<Role>(json!({
+            "metadata": { "name": "shop-config" },
+            "rules": [
+                rule("", &["services", "configmaps"]),
+                rule("apps", &["deployments"]),
+                rule("gateway.networking.k8s.io", &["httproutes"]),
+                rule("tidegate.io", &["rollouts", "interventions"]),
+            ],
+        }))
+        .await?;
+        self.create::<RoleBinding>(json!({
+            "metadata": { "name": "shop-config" },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "shop-config" },
+            "subjects": [{ "kind": "ServiceAccount", "name": "default" }],
+        }))
+        .await
+    }
+
+    async fn create_secret(&self) -> Result<()> {
+        let credentials = self.git.credentials();
+        self.create::<Secret>(json!({
+            "metadata": { "name": "shop-git" },
+            "stringData": {
+                "username": credentials.username,
+                "password": credentials.password,
+                "ca.crt": self.git.ca_pem(),
+            },
+        }))
+        .await
+    }
+}

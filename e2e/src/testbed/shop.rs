@@ -1,0 +1,198 @@
+//! What the config repository of a shop holds: an app that a Rollout releases.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::NAME;
+use crate::cluster::{GATEWAY_NAME, GATEWAY_NAMESPACE};
+
+/// The file with the Deployment.
+pub const APP_FILE: &str = "shop/app.yaml";
+
+/// A shop's config.
+#[derive(Clone, Debug)]
+pub struct Shop {
+    /// What the Deployment runs.
+    pub release: Release,
+    /// How many pods it has.
+    pub replicas: u32,
+    /// The spec of the Rollout, whole.
+    pub rollout: Value,
+}
+
+/// What the app's template says.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// The version, which clients see.
+    pub version: String,
+    /// How many of its answers are errors, 0 to 1.
+    pub error_rate: f64,
+    /// How long its answers take.
+    pub latency_ms: u32,
+    /// Whether its pods never become ready.
+    pub broken: bool,
+}
+
+// === impl Shop ===
+
+impl Shop {
+    /// Two pods of `v1`, and the steps 1, 10 and 50 %, each with a gate for errors.
+    pub fn new() -> Self {
+        Self {
+            release: Release::good("v1"),
+            replicas: 2,
+            rollout: json!({
+                "workload": { "kind": "Deployment", "name": NAME },
+                "traffic": { "gatewayAPI": { "httpRoutes": [NAME] } },
+                "settle": "1s",
+                "progressDeadline": "60s",
+                "steps": [{ "weight": 1, "hold": "2s" }, { "weight": 10, "hold": "2s" }, { "weight": 50, "hold": "2s" }],
+                "gates": [errors_gate()],
+            }),
+        }
+    }
+
+    /// The same shop with another release.
+    #[must_use]
+    pub fn with(&self, release: Release) -> Self {
+        Self { release, ..self.clone() }
+    }
+
+    /// The same shop with fields of the Rollout's spec replaced.
+    #[must_use]
+    pub fn with_rollout(mut self, more: Value) -> Self {
+        if let (Some(spec), Value::Object(more)) = (self.rollout.as_object_mut(), more) {
+            spec.extend(more);
+        }
+        self
+    }
+
+    /// The files of the repository.
+    pub fn files(&self, namespace: &str) -> Vec<(String, String)> {
+        vec![
+            (APP_FILE.to_owned(), self.app()),
+            ("shop/service.yaml".to_owned(), yaml(&service(NAME))),
+            ("shop/route.yaml".to_owned(), yaml(&route(namespace))),
+            ("shop/rollout.yaml".to_owned(), yaml(&self.rollout())),
+        ]
+    }
+
+    /// The Deployment as a person writes it: with comments, which a restore has to leave alone.
+    fn app(&self) -> String {
+        let Self { release, replicas, .. } = self;
+        let image = if release.broken { "broken" } else { "demo-app" };
+        let mut text = String::new();
+        let _infallible = write!(
+            text,
+            r#"# The shop's front end. Ask #team-shop before you change it.
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {NAME}
+spec:
+  replicas: {replicas}  # two are enough until Christmas
+  selector:
+    matchLabels: {{app: {NAME}}}
+  template:
+    metadata:
+      labels:
+        app: {NAME}
+      annotations:
+        prometheus.io/scrape: "true"
+        prometheus.io/port: "9898"
+    spec:
+      terminationGracePeriodSeconds: 5
+      containers:
+      - name: app
+        image: tidegate.dev/{image}:{version}
+        env:
+        # How it behaves.
+        - {{name: ERROR_RATE, value: "{error_rate}"}}
+        - {{name: LATENCY_MS, value: "{latency_ms}"}}
+        readinessProbe:
+          httpGet: {{path: /readyz, port: 9898}}
+"#,
+            version = release.version,
+            error_rate = release.error_rate,
+            latency_ms = release.latency_ms,
+        );
+        text
+    }
+
+    fn rollout(&self) -> Value {
+        json!({
+            "apiVersion": "tidegate.io/v1alpha1",
+            "kind": "Rollout",
+            "metadata": { "name": NAME },
+            "spec": self.rollout,
+        })
+    }
+}
+
+impl Default for Shop {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+// === impl Release ===
+
+impl Release {
+    /// A version without faults.
+    pub fn good(version: &str) -> Self {
+        Self { version: version.to_owned(), error_rate: 0.0, latency_ms: 0, broken: false }
+    }
+
+    /// A version of whose answers a fifth are errors.
+    pub fn bad(version: &str) -> Self {
+        Self { error_rate: 0.2, ..Self::good(version) }
+    }
+}
+
+/// Where clients find the shop of a namespace.
+pub fn host(namespace: &str) -> String {
+    format!("{namespace}.example.com")
+}
+
+/// A Service that selects the app's pods.
+pub fn service(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": { "name": name },
+        "spec": { "selector": { "app": NAME }, "ports": [{ "name": "http", "port": 80, "targetPort": 9898 }] },
+    })
+}
+
+/// At most 5 % of the canary's answers are errors; no error yet is none.
+pub fn errors_gate() -> Value {
+    let total = r#"sum(rate(http_requests_total{namespace="{{namespace}}",pod=~"{{pods}}"}[{{window}}]))"#;
+    let bad = r#"sum(rate(http_requests_total{namespace="{{namespace}}",pod=~"{{pods}}",code=~"5.."}[{{window}}]))"#;
+    json!({
+        "name": "errors",
+        "interval": "500ms",
+        "maxSampleAge": "10s",
+        "threshold": { "query": format!("({bad} or {total} * 0) / {total}"), "max": 0.05 },
+    })
+}
+
+fn route(namespace: &str) -> Value {
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": { "name": NAME },
+        "spec": {
+            "parentRefs": [{ "name": GATEWAY_NAME, "namespace": GATEWAY_NAMESPACE }],
+            "hostnames": [host(namespace)],
+            "rules": [{ "backendRefs": [{ "name": NAME, "port": 80 }] }],
+        },
+    })
+}
+
+/// JSON is YAML.
+fn yaml(object: &Value) -> String {
+    let mut text = serde_json::to_string_pretty(object).expect("a JSON value has a text");
+    text.push('\n');
+    text
+}
