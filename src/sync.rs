@@ -2,13 +2,14 @@
 //! holds.
 //!
 //! ```text
-//!   ConfigRepo ──▶ reconcile ──▶ source ──▶ manifest      the branch's head as objects (git)
-//!                      │            └─ which commit asked for a template
-//!                      ├──▶ governance ──▶ plan           what is applied, what is pruned (pure)
-//!                      ├──▶ apply ──▶ revisions           git's templates wait as ControllerRevisions
-//!                      │      └─ drift
-//!                      ├──▶ prune
-//!                      └──▶ report                        the condition Ready
+//!   ConfigRepo ──▶ reconcile ──┬─ source ──▶ manifest    the branch's head as objects, and which
+//!                              │                         commits asked for templates (git)
+//!                              ├─ synchronise
+//!                              │    ├─ governance, plan  what is applied, what is pruned (pure)
+//!                              │    ├─ apply, drift
+//!                              │    │    └─ revisions    git's templates wait as ControllerRevisions
+//!                              │    └─ prune
+//!                              └─ report, events         the condition Ready
 //! ```
 //!
 //! Sync judges nothing: which template is in force, and what a pinned Service or a split route
@@ -19,6 +20,7 @@
 mod apply;
 mod cluster;
 pub mod drift;
+mod events;
 pub mod failure;
 pub mod governance;
 pub mod manifest;
@@ -29,6 +31,7 @@ pub mod reconcile;
 mod report;
 pub mod revisions;
 mod source;
+mod synchronise;
 
 #[cfg(test)]
 mod testing;

@@ -102,7 +102,7 @@ mod tests {
 
     use super::*;
 
-    fn object(spec: Value, version: &str) -> DynamicObject {
+    fn object(spec: &Value, version: &str) -> DynamicObject {
         let managed = json!([
             {"manager": "tidegate-sync", "operation": "Apply", "time": "2026-01-03T00:00:00Z"},
             {"manager": "kubectl-edit", "operation": "Update", "time": "2026-01-02T00:00:00Z"},
@@ -119,8 +119,8 @@ mod tests {
     #[test]
     fn what_was_changed_and_by_whom_is_named_without_values() {
         let key = Key { api_version: "v1".into(), kind: "ConfigMap".into(), name: "a".into() };
-        let before = object(json!({"replicas": 5, "ports": [{"port": 1}], "secret": "hunter2"}), "1");
-        let after = object(json!({"replicas": 3, "ports": [{"port": 2}], "secret": "hunter3"}), "2");
+        let before = object(&json!({"replicas": 5, "ports": [{"port": 1}], "secret": "hunter2"}), "1");
+        let after = object(&json!({"replicas": 3, "ports": [{"port": 2}], "secret": "hunter3"}), "2");
         let drift = Drift::between(&key, &before, &after).expect("a difference");
         assert_eq!(
             drift.to_string(),
@@ -131,7 +131,7 @@ mod tests {
             Drift::between(
                 &key,
                 &after,
-                &object(json!({"replicas": 3, "ports": [{"port": 2}], "secret": "hunter3"}), "9")
+                &object(&json!({"replicas": 3, "ports": [{"port": 2}], "secret": "hunter3"}), "9")
             ),
             None
         );

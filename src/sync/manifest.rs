@@ -4,6 +4,7 @@
 //! the cluster is refused here, with the place and what to write instead; nothing is applied from
 //! a repository of which a part is refused.
 
+mod scope;
 mod yaml;
 
 use std::{
@@ -58,33 +59,6 @@ pub struct InvalidManifest {
     /// What is wrong, in a sentence.
     pub reason: String,
 }
-
-/// Kinds that live outside namespaces, with what to write instead where there is such a thing.
-/// Those of custom resources are found out when the cluster is asked.
-const CLUSTER_SCOPED: &[(&str, &[(&str, Option<&str>)])] = &[
-    ("", &[("Namespace", None), ("Node", None), ("PersistentVolume", Some("a PersistentVolumeClaim"))]),
-    ("rbac.authorization.k8s.io", &[("ClusterRole", Some("a Role")), ("ClusterRoleBinding", Some("a RoleBinding"))]),
-    ("apiextensions.k8s.io", &[("CustomResourceDefinition", None)]),
-    ("apiregistration.k8s.io", &[("APIService", None)]),
-    (
-        "admissionregistration.k8s.io",
-        &[
-            ("MutatingAdmissionPolicy", None),
-            ("MutatingAdmissionPolicyBinding", None),
-            ("MutatingWebhookConfiguration", None),
-            ("ValidatingAdmissionPolicy", None),
-            ("ValidatingAdmissionPolicyBinding", None),
-            ("ValidatingWebhookConfiguration", None),
-        ],
-    ),
-    ("scheduling.k8s.io", &[("PriorityClass", None)]),
-    ("storage.k8s.io", &[("StorageClass", None), ("CSIDriver", None), ("VolumeAttachment", None)]),
-    ("networking.k8s.io", &[("IngressClass", None)]),
-    ("gateway.networking.k8s.io", &[("GatewayClass", None)]),
-    ("node.k8s.io", &[("RuntimeClass", None)]),
-    ("certificates.k8s.io", &[("CertificateSigningRequest", None)]),
-    ("flowcontrol.apiserver.k8s.io", &[("FlowSchema", None), ("PriorityLevelConfiguration", None)]),
-];
 
 /// Fields of `metadata` that only the API server writes.
 const SERVER_FIELDS: &[&str] = &["resourceVersion", "uid", "managedFields", "generation", "selfLink"];
@@ -174,8 +148,8 @@ fn refuse_doubles(manifests: &[Manifest]) -> Result<(), InvalidManifest> {
 impl Manifest {
     fn new(mut object: Value, place: Place, namespace: &str) -> Result<Self, InvalidManifest> {
         let key = Key::of(&object).map_err(|reason| place.refuses(reason))?;
-        if let Some(instead) = cluster_scoped(&key) {
-            return Err(place.refuses(cluster_scoped_reason(&key, namespace, instead)));
+        if let Some(reason) = scope::refusal(&key, namespace) {
+            return Err(place.refuses(reason));
         }
         let metadata = object["metadata"].as_object_mut().expect("it has a name");
         if let Some(field) = SERVER_FIELDS.iter().find(|field| metadata.contains_key(**field)) {
@@ -213,21 +187,6 @@ impl fmt::Debug for Manifest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.key, self.place)
     }
-}
-
-/// Whether the kind lives outside namespaces, and what to write instead.
-fn cluster_scoped(key: &Key) -> Option<Option<&'static str>> {
-    let (_, kinds) = CLUSTER_SCOPED.iter().find(|(group, _)| *group == key.group())?;
-    kinds.iter().find(|(kind, _)| *kind == key.kind).map(|(_, instead)| *instead)
-}
-
-/// Why an object that lives outside namespaces is refused.
-pub(super) fn cluster_scoped_reason(key: &Key, namespace: &str, instead: Option<&str>) -> String {
-    let remedy = match instead {
-        Some(instead) => format!("write {instead}"),
-        None => "take it out and apply it by other means".to_owned(),
-    };
-    format!("{key} lives outside namespaces, but a ConfigRepo applies only into its own, `{namespace}`: {remedy}")
 }
 
 // === impl Key ===

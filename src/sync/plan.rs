@@ -144,10 +144,10 @@ impl Plan<'_> {
 
     /// Keeps what templates refer to.
     pub fn keep_referenced(&mut self, references: &References) {
-        let (referenced, prune) = std::mem::take(&mut self.prune).into_iter().partition(|key| references.has(key));
+        let (needed, prune) = std::mem::take(&mut self.prune).into_iter().partition(|key| references.has(key));
         self.prune = prune;
         let kept = |key| Kept { key, why: KeptBecause::Referenced };
-        self.kept.extend(Vec::into_iter(referenced).map(kept));
+        self.kept.extend(Vec::into_iter(needed).map(kept));
     }
 }
 

@@ -103,7 +103,9 @@ impl Pruner<'_> {
             let resource = resource.map_err(|failure| ApplyError::at(None, &key, failure))?;
             let live = self.cluster.live(self.namespace, &key, &resource).await?;
             let template: Option<&Value> = live.as_ref().and_then(|live| live.data.pointer("/spec/template"));
-            template.into_iter().for_each(|template| references.add(template));
+            if let Some(template) = template {
+                references.add(template);
+            }
         }
         Ok(())
     }

@@ -176,9 +176,9 @@ impl FakeApi {
             "PATCH" if path.starts_with("events/") => respond(200, &self.note("events", body)),
             "PATCH" if path.ends_with("/status") => {
                 let path = path.trim_end_matches("/status");
-                let patch: Value = serde_json::from_slice(body).unwrap();
+                let merged: Value = serde_json::from_slice(body).unwrap();
                 let mut object = self.get(path).unwrap();
-                object["status"] = patch["status"].clone();
+                object["status"] = merged["status"].clone();
                 respond(200, &self.store(path, object))
             }
             "PATCH" => self.apply(path, query, body),

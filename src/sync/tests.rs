@@ -309,7 +309,7 @@ async fn a_repository_that_cannot_be_read_holds_everything() {
 }
 
 #[tokio::test]
-async fn a_history_that_was_rewritten_is_not_followed() {
+async fn a_history_that_was_rewritten_is_followed_only_when_somebody_says_so() {
     let world = settled_world().await;
     world.git(&["checkout", "--quiet", "--orphan", "other"]);
     world.commit(ROLLOUT);
@@ -319,6 +319,13 @@ async fn a_history_that_was_rewritten_is_not_followed() {
     assert!(world.ready().starts_with("HistoryRewritten: "), "{}", world.ready());
     assert_eq!(world.api.writes(), Vec::<String>::new());
     assert!(world.api.get("deployments/web").is_some());
+    world.context.forget("shop", "shop");
+    world.reconcile().await;
+    assert!(world.ready().starts_with("HistoryRewritten: "), "{}", world.ready());
+    world.api.edit("configrepos/shop", |repo| repo["metadata"]["generation"] = json!(2));
+    world.reconcile().await;
+    assert!(world.ready().starts_with("Applied: "), "{}", world.ready());
+    assert_eq!(world.api.get("deployments/web"), None);
 }
 
 #[tokio::test]

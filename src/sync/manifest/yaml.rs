@@ -126,8 +126,7 @@ fn whole(number: &Number) -> Option<Number> {
 }
 
 fn line_of(bytes: &[u8], at: usize) -> u64 {
-    let breaks = bytes[..at].iter().filter(|byte| **byte == b'\n').count();
-    breaks as u64 + 1
+    bytes[..at].split(|byte| *byte == b'\n').count() as u64
 }
 
 // === impl YamlError ===
@@ -258,7 +257,7 @@ mod tests {
         let mut laughs = "a: &a [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
         for (name, before) in ["b", "c", "d", "e", "f", "g"].iter().zip(["a", "b", "c", "d", "e", "f"]) {
             let aliases = vec![format!("*{before}"); 10].join(",");
-            laughs += &format!("{name}: &{name} [{aliases}]\n");
+            laughs = format!("{laughs}{name}: &{name} [{aliases}]\n");
         }
         for text in [deep, laughs, "---\na: 1\n".repeat(2_000)] {
             let reason = refusal(&text).reason;
