@@ -285,7 +285,7 @@ impl Session<'_> {
         api.get_opt(&governor.name).await.map_err(|error| {
             let key =
                 Key { api_version: "tidegate.io/v1alpha1".into(), kind: "Rollout".into(), name: governor.name.clone() };
-            let failure = Failure::of(error, &key);
+            let failure = Failure::of_own(error, &key);
             ApplyError::at(None, &key, failure)
         })
     }

@@ -92,7 +92,7 @@ impl Cluster {
             Err(kube::Error::Api(status)) if status.is_not_found() => {
                 Err(Failure::UnknownKind { api_version: key.api_version.clone() })
             }
-            Err(error) => Err(Failure::of(error, key)),
+            Err(error) => Err(Failure::of_own(error, key)),
         }
     }
 
@@ -104,6 +104,6 @@ impl Cluster {
         resource: &ApiResource,
     ) -> Result<Option<DynamicObject>, ApplyError> {
         let api: Api<DynamicObject> = Api::namespaced_with(self.reads.clone(), namespace, resource);
-        api.get_opt(&key.name).await.map_err(|error| ApplyError::at(None, key, Failure::of(error, key)))
+        api.get_opt(&key.name).await.map_err(|error| ApplyError::at(None, key, Failure::of_own(error, key)))
     }
 }

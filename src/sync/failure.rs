@@ -40,6 +40,12 @@ pub enum Failure {
         /// The account.
         account: String,
     },
+    /// Tidegate itself lacks a right.
+    #[error("Tidegate's own account lacks a right ({said}): the chart's roles give it")]
+    OwnRight {
+        /// In the API server's words.
+        said: String,
+    },
     /// `serviceAccountName` cannot be a name.
     #[error("`{account}` cannot be the name of a ServiceAccount: correct spec.serviceAccountName")]
     NoSuchAccount {
@@ -129,6 +135,14 @@ impl Failure {
         match error {
             kube::Error::Api(status) => Self::of_status(&status, key),
             other => Self::Request(RequestError::of(&other)),
+        }
+    }
+
+    /// The same for a request that was made in Tidegate's own name.
+    pub(super) fn of_own(error: kube::Error, key: &Key) -> Self {
+        match Self::of(error, key) {
+            Self::Forbidden(right) => Self::OwnRight { said: right.said },
+            other => other,
         }
     }
 

@@ -33,8 +33,8 @@ use crate::git::Git;
 
 /// What reconciling needs, and what is remembered between reconciles.
 ///
-/// Make a new one for each term of leadership: what is remembered may be behind what another
-/// leader has done since.
+/// What is remembered may be behind what another leader has done since, so call
+/// [`Context::forget_all`] (or make a new one) when a term of leadership begins.
 pub struct Context {
     cluster: Cluster,
     git: Arc<Git>,
@@ -130,6 +130,11 @@ impl Context {
     pub fn forget(&self, namespace: &str, name: &str) {
         let id = (namespace.to_owned(), name.to_owned());
         self.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    /// Forgets everything: a term of leadership begins.
+    pub fn forget_all(&self) {
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn memory(&self, namespace: &str, name: &str) -> SharedMemory {

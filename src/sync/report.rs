@@ -79,7 +79,10 @@ impl Report {
     /// An object could not be applied or pruned. `inventory` holds what was.
     pub(super) fn stopped(error: &ApplyError, commit: &Commit, inventory: Vec<AppliedObject>) -> Self {
         let reason = match &error.failure {
-            Failure::Forbidden(_) | Failure::CannotImpersonate { .. } | Failure::NoSuchAccount { .. } => "Forbidden",
+            Failure::Forbidden(_)
+            | Failure::CannotImpersonate { .. }
+            | Failure::OwnRight { .. }
+            | Failure::NoSuchAccount { .. } => "Forbidden",
             Failure::Refused { .. } | Failure::UnknownKind { .. } | Failure::ClusterScoped => "Invalid",
             Failure::TemplateLost { .. } | Failure::Contended | Failure::Unavailable { .. } | Failure::Request(_) => {
                 "ApplyFailed"

@@ -95,7 +95,7 @@ fn is_first_deploy_of(revision: &ControllerRevision) -> bool {
 
 fn failed(name: &str, error: kube::Error) -> ApplyError {
     let key = Key { api_version: "apps/v1".into(), kind: "ControllerRevision".into(), name: name.into() };
-    let failure = Failure::of(error, &key);
+    let failure = Failure::of_own(error, &key);
     ApplyError::at(None, &key, failure)
 }
 

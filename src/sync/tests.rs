@@ -2,11 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
+use kube::runtime::controller::Action;
 use serde_json::{Value, json};
+use tidegate_api::ConfigRepo;
 use tidegate_engine::revision::Revision;
 
-use super::testing::World;
+use super::{Context, Error, error_policy, reconcile, testing::World};
 
 const ROLLOUT: &str = "
 apiVersion: tidegate.io/v1alpha1
@@ -266,6 +270,27 @@ async fn a_missing_right_is_a_condition_with_what_to_paste_and_nothing_more_is_a
     assert_eq!(world.api.get("deployments/web"), None);
     let inventory = world.api.get("configrepos/shop").unwrap()["status"]["inventory"].take();
     assert_eq!(inventory, json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "settings"}]));
+}
+
+#[tokio::test]
+async fn a_right_that_tidegate_lacks_is_not_blamed_on_the_account() {
+    let world = World::new();
+    world.api.refuse("GET controllerrevisions", 403, "Forbidden", "User \"tidegate\" cannot list resource");
+    world.release(&shop("web:1")).await;
+    let ready = world.ready();
+    assert!(ready.contains("Tidegate's own account lacks a right"), "{ready}");
+    assert!(!ready.contains("RoleBinding"), "{ready}");
+}
+
+/// What kube-runtime asks of a reconciler.
+#[test]
+fn it_can_be_given_to_a_controller() {
+    fn takes<F: Future<Output = Result<Action, Error>> + Send + 'static>(
+        _: impl FnMut(Arc<ConfigRepo>, Arc<Context>) -> F,
+        _: impl Fn(Arc<ConfigRepo>, &Error, Arc<Context>) -> Action + Send + Sync + 'static,
+    ) {
+    }
+    takes(reconcile, error_policy);
 }
 
 #[tokio::test]
