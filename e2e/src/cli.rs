@@ -108,11 +108,7 @@ impl RunArgs {
         .await;
         run_dir.close(passed)?;
         result?;
-        Ok(if passed {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+        Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
@@ -134,13 +130,9 @@ impl ClusterArgs {
     }
 
     fn prepare(self) -> Result<(RunDir, Options)> {
-        fs::create_dir_all(&self.runs)
-            .with_context(|| format!("{} cannot be made", self.runs.display()))?;
+        fs::create_dir_all(&self.runs).with_context(|| format!("{} cannot be made", self.runs.display()))?;
         let run_dir = RunDir::create(&self.runs)?;
-        let options = Options {
-            tools: self.tools,
-            dir: run_dir.path().to_owned(),
-        };
+        let options = Options { tools: self.tools, dir: run_dir.path().to_owned() };
         Ok((run_dir, options))
     }
 }

@@ -104,12 +104,7 @@ impl Cluster {
         let (managers, gateway, prometheus, pods) = tokio::try_join!(
             Box::pin(control_plane::start_managers(&options, &credentials)),
             Box::pin(Gateway::start(&options, &credentials, &admin)),
-            Box::pin(Prometheus::start(
-                &options,
-                &credentials,
-                "prometheus",
-                PROMETHEUS_PORT
-            )),
+            Box::pin(Prometheus::start(&options, &credentials, "prometheus", PROMETHEUS_PORT)),
             Pods::start(&options, &credentials),
         )?;
         say("all parts ready");
@@ -196,10 +191,7 @@ impl Cluster {
     /// Creates a namespace, and waits until it has its default service account.
     pub async fn namespace(&self, name: &str) -> Result<()> {
         let namespace = Namespace {
-            metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                ..ObjectMeta::default()
-            },
+            metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
             ..Namespace::default()
         };
         Api::all(self.admin_client())
@@ -207,9 +199,7 @@ impl Cluster {
             .await
             .with_context(|| format!("the namespace {name} cannot be created"))?;
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin_client(), name);
-        let exists = await_condition(accounts, "default", |account: Option<&ServiceAccount>| {
-            account.is_some()
-        });
+        let exists = await_condition(accounts, "default", |account: Option<&ServiceAccount>| account.is_some());
         tokio::time::timeout(NAMESPACE_LIMIT, exists)
             .await
             .with_context(|| format!("the namespace {name} got no default service account"))?

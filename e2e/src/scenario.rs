@@ -67,14 +67,8 @@ impl Selection {
     /// Those whose name contains the filter; none at all is a mistake of whoever wrote the filter.
     pub fn new(all: Vec<Scenario>, filter: Option<&str>) -> Result<Self> {
         let filter = filter.unwrap_or_default();
-        let scenarios: Vec<_> = all
-            .into_iter()
-            .filter(|scenario| scenario.name.contains(filter))
-            .collect();
-        ensure!(
-            !scenarios.is_empty(),
-            "no scenario's name contains `{filter}`"
-        );
+        let scenarios: Vec<_> = all.into_iter().filter(|scenario| scenario.name.contains(filter)).collect();
+        ensure!(!scenarios.is_empty(), "no scenario's name contains `{filter}`");
         Ok(Self { scenarios })
     }
 }
@@ -121,11 +115,7 @@ async fn run_one(scenario: Scenario, cluster: Arc<Cluster>) -> Report {
         Err(_) => Err(anyhow!("it was still running after {LIMIT:?}")),
     };
     drop(abort);
-    Report {
-        name: scenario.name,
-        took: started.elapsed(),
-        result,
-    }
+    Report { name: scenario.name, took: started.elapsed(), result }
 }
 
 async fn attempt(scenario: Scenario, cluster: Arc<Cluster>) -> Result<()> {
@@ -133,11 +123,7 @@ async fn attempt(scenario: Scenario, cluster: Arc<Cluster>) -> Result<()> {
     let dir = cluster.dir().join(scenario.name);
     std::fs::create_dir(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     cluster.namespace(&namespace).await?;
-    let context = Context {
-        cluster: Arc::clone(&cluster),
-        namespace: namespace.clone(),
-        dir,
-    };
+    let context = Context { cluster: Arc::clone(&cluster), namespace: namespace.clone(), dir };
     (scenario.run)(context).await?;
     cluster.delete_namespace(&namespace).await
 }
@@ -146,10 +132,7 @@ fn panic_message(error: JoinError) -> anyhow::Error {
     let Ok(payload) = error.try_into_panic() else {
         return anyhow!("it was stopped");
     };
-    let text = payload
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| payload.downcast_ref::<&str>().copied());
+    let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
     anyhow!("it panicked: {}", text.unwrap_or("without a message"))
 }
 
@@ -178,10 +161,7 @@ mod tests {
     use super::*;
 
     fn named(name: &'static str) -> Scenario {
-        Scenario {
-            name,
-            run: |_| Box::pin(async { Ok(()) }),
-        }
+        Scenario { name, run: |_| Box::pin(async { Ok(()) }) }
     }
 
     #[test]

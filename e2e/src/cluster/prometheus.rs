@@ -23,16 +23,10 @@ pub struct Prometheus {
 
 impl Prometheus {
     /// Starts one under a name that nothing else in the run's folder has.
-    pub(super) async fn start(
-        options: &Options,
-        credentials: &Credentials,
-        name: &str,
-        port: u16,
-    ) -> Result<Self> {
+    pub(super) async fn start(options: &Options, credentials: &Credentials, name: &str, port: u16) -> Result<Self> {
         let kubeconfig = credentials.kubeconfig(&KubeconfigSpec::new(name, User::Prometheus))?;
         let config = options.dir.join(format!("{name}.yaml"));
-        fs::write(&config, render(&kubeconfig))
-            .with_context(|| format!("{} cannot be written", config.display()))?;
+        fs::write(&config, render(&kubeconfig)).with_context(|| format!("{} cannot be written", config.display()))?;
         let spec = part(name, &options.tools.prometheus, &options.dir)
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={name}"))
