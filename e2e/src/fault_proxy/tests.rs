@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::git_server::GitServer;
 
 /// An API server that answers with what it was asked, and counts what it was asked to write.
 struct Upstream {
@@ -220,4 +221,25 @@ async fn an_upstream_that_is_down_closes_the_connection() {
     let proxy = FaultProxy::start(any_port, &url, None, WriteKinds::default()).await.unwrap();
     patch(&proxy, "/a").send().await.unwrap_err();
     assert_eq!(proxy.log().requests()[0].disturbance, Some(Disturbance::NoAnswer));
+}
+
+#[tokio::test]
+async fn an_https_upstream_is_trusted_by_its_authority_alone() {
+    if let Err(missing) = GitServer::check_programs().await {
+        println!("skipped: {missing}");
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let localhost = [127, 0, 0, 1].into();
+    let upstream = GitServer::launch(root.path(), localhost).await.unwrap();
+    let other_root = tempfile::tempdir().unwrap();
+    let other = GitServer::launch(other_root.path(), localhost).await.unwrap();
+    let url = upstream.url("config");
+    let url = url.trim_end_matches("/config.git");
+    for (ca_pem, status) in [(upstream.ca_pem(), Some(401)), (other.ca_pem(), None)] {
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let proxy = FaultProxy::start(any_port, url, Some(ca_pem), WriteKinds::default()).await.unwrap();
+        let answer = crate::http_client::plain().get(proxy.url()).send().await;
+        assert_eq!(answer.ok().map(|answer| answer.status().as_u16()), status);
+    }
 }

@@ -63,21 +63,13 @@ async fn a_probe_that_hangs_does_not_outlive_the_limit() {
 #[tokio::test]
 async fn a_frozen_process_runs_on_once_thawed() {
     let dir = tempfile::tempdir().unwrap();
-    let mut process = shell(dir.path(), "while :; do echo beat; sleep 0.02; done");
-    until_log_says(&mut process, "beat").await;
+    // Not a shell: one that waits for a child that is frozen before its exec is never `T`.
+    let mut process = ProcessSpec::new("cat", "/bin/cat", dir.path().join("cat.log")).leash().spawn().unwrap();
     process.freeze().unwrap();
     until_state(process.pid(), 'T').await;
     assert!(process.exit_status().unwrap().is_none());
-    let beats = fs::read_to_string(process.log()).unwrap().len();
-    process.thaw().unwrap();
-    let log = process.log().to_owned();
-    process
-        .wait_ready(Duration::from_secs(10), || {
-            let more = fs::read_to_string(&log).unwrap().len() > beats;
-            async move { more }
-        })
-        .await
-        .unwrap();
+    process.group().thaw().unwrap();
+    until_state(process.pid(), 'S').await;
 }
 
 #[tokio::test]
