@@ -13,7 +13,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 
 /// Builds everything, then becomes the harness with this subcommand, in namespaces of its own.
 pub(crate) fn harness(subcommand: &str, arguments: &[String]) -> Result<()> {
-    shell::run(shell::cargo().args(["build", "--package", "tidegate", "--package", "tidegate-e2e"]))?;
+    shell::run(shell::cargo().args(["build", "--workspace", "--bins"]))?;
     let tools = Tools::prepare()?;
     let programs = shell::built_programs()?;
     let runs = programs.parent().unwrap_or(&programs).join("e2e");
