@@ -47,10 +47,6 @@ pub struct RunArgs {
     /// A file with the certificates (PEM) that Prometheus is trusted by
     #[arg(long, env = "TIDEGATE_PROMETHEUS_CA_FILE", value_name = "FILE")]
     pub prometheus_ca_file: Option<PathBuf>,
-    /// How often Prometheus scrapes the pods: how long after a weight was confirmed the first sample
-    /// of it can be there
-    #[arg(long, env = "TIDEGATE_PROMETHEUS_SCRAPE_INTERVAL", default_value = "30s")]
-    pub prometheus_scrape_interval: Duration,
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, env = "TIDEGATE_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
