@@ -165,11 +165,11 @@ fn report(action: Action, name: &str, status: &InterventionStatus) -> ExitCode {
     let message = &status.message;
     match status.state {
         InterventionState::Taken => {
-            println!("{name}: {action} was taken. {message}");
+            println!("{name}: {action} was taken: {message}");
             ExitCode::SUCCESS
         }
         InterventionState::Refused => {
-            eprintln!("{name}: {action} was refused. {message}");
+            eprintln!("{name}: {action} was refused: {message}");
             ExitCode::FAILURE
         }
     }

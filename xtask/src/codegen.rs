@@ -12,8 +12,21 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::shell;
 
-/// Where the CRDs are kept: for readers and kubectl, and for Helm.
-const CRD_FOLDERS: [&str; 2] = ["crds", "charts/tidegate/crds"];
+/// A folder of generated files.
+struct Folder {
+    path: &'static str,
+    /// What makes them: the arguments of `tidegate`.
+    command: &'static [&'static str],
+    /// The ending by which they are known; the folder may hold others.
+    ending: &'static str,
+}
+
+/// The CRDs for readers and kubectl, the same for Helm, and the reference of every field.
+const FOLDERS: [Folder; 3] = [
+    Folder { path: "crds", command: &["crds"], ending: "yaml" },
+    Folder { path: "charts/tidegate/crds", command: &["crds"], ending: "yaml" },
+    Folder { path: "docs/reference", command: &["crds", "--reference"], ending: "md" },
+];
 
 /// Contents by file name.
 type Files = BTreeMap<String, Vec<u8>>;
@@ -29,11 +42,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 
 /// Fails where a committed file is not what would be generated now.
 pub(crate) fn check() -> Result<()> {
-    let generated = generate()?;
     let mut stale = Vec::new();
-    for folder in CRD_FOLDERS {
-        let committed = read(&shell::workspace().join(folder))?;
-        stale.extend(differences(folder, &generated, &committed));
+    for folder in &FOLDERS {
+        let committed = read(&shell::workspace().join(folder.path), folder.ending)?;
+        stale.extend(differences(folder.path, &generate(folder)?, &committed));
     }
     if !stale.is_empty() {
         bail!("generated files are stale; `cargo xtask codegen` writes them:\n  {}", stale.join("\n  "));
@@ -42,11 +54,11 @@ pub(crate) fn check() -> Result<()> {
 }
 
 fn write() -> Result<()> {
-    let generated = generate()?;
-    for folder in CRD_FOLDERS {
-        let path = shell::workspace().join(folder);
-        let committed = read(&path)?;
-        for line in differences(folder, &generated, &committed) {
+    for folder in &FOLDERS {
+        let generated = generate(folder)?;
+        let path = shell::workspace().join(folder.path);
+        let committed = read(&path, folder.ending)?;
+        for line in differences(folder.path, &generated, &committed) {
             println!("{line}");
         }
         replace(&path, &committed, &generated).with_context(|| format!("{} cannot be written", path.display()))?;
@@ -54,12 +66,13 @@ fn write() -> Result<()> {
     Ok(())
 }
 
-/// The CRDs as the program prints them now.
-fn generate() -> Result<Files> {
-    let folder = scratch()?;
-    shell::run(shell::cargo().args(["run", "--quiet", "--package", "tidegate", "--", "crds", "--dir"]).arg(&folder))?;
-    let files = read(&folder)?;
-    ensure!(!files.is_empty(), "`tidegate crds` wrote nothing");
+/// The files of a folder as the program writes them now.
+fn generate(folder: &Folder) -> Result<Files> {
+    let scratch = scratch()?;
+    let tidegate = ["run", "--quiet", "--package", "tidegate", "--"];
+    shell::run(shell::cargo().args(tidegate).args(folder.command).arg("--dir").arg(&scratch))?;
+    let files = read(&scratch, folder.ending)?;
+    ensure!(!files.is_empty(), "`tidegate {}` wrote nothing", folder.command.join(" "));
     Ok(files)
 }
 
@@ -74,12 +87,12 @@ fn scratch() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The YAML files of a folder; none where there is no folder.
-fn read(folder: &Path) -> Result<Files> {
-    read_yaml(folder).with_context(|| format!("{} cannot be read", folder.display()))
+/// The files of a folder that end so; none where there is no folder.
+fn read(folder: &Path, ending: &str) -> Result<Files> {
+    read_ending(folder, ending).with_context(|| format!("{} cannot be read", folder.display()))
 }
 
-fn read_yaml(folder: &Path) -> io::Result<Files> {
+fn read_ending(folder: &Path, ending: &str) -> io::Result<Files> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Files::new()),
         entries => entries?,
@@ -87,7 +100,7 @@ fn read_yaml(folder: &Path) -> io::Result<Files> {
     let mut files = Files::new();
     for entry in entries {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "yaml")
+        if path.extension().is_some_and(|extension| extension == ending)
             && let Some(name) = path.file_name()
         {
             files.insert(name.to_string_lossy().into_owned(), fs::read(&path)?);

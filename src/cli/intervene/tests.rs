@@ -37,7 +37,7 @@ fn running() -> Value {
     json!({
         "phase": "AwaitingApproval",
         "attempt": {
-            "number": 4, "id": "ab", "revision": "4f1c", "startedAt": "2026-11-25T10:00:00Z",
+            "number": 4, "id": "ab", "revision": "4f1c", "sequence": 7, "startedAt": "2026-11-25T10:00:00Z",
             "plan": plan, "stage": "Stepping", "stageSince": "2026-11-25T10:00:00Z", "step": 1,
         },
         "lastOutcome": {

@@ -278,7 +278,7 @@ pub(super) mod tests {
                     "message": "attempt 4 runs", "lastTransitionTime": "2026-11-25T10:00:00Z",
                 }],
                 "attempt": {
-                    "number": 4, "id": "ab", "revision": "4f1c2d",
+                    "number": 4, "id": "ab", "revision": "4f1c2d", "sequence": 7,
                     "startedAt": "2026-11-25T10:00:00Z", "plan": spec, "stage": "Stepping",
                     "stageSince": "2026-11-25T10:00:10Z", "step": 2, "weight": 10,
                     "steps": [
