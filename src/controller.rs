@@ -102,12 +102,12 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
     let clients = Arc::new(Clients::new(config, fence.clone())?);
     let git = Arc::new(Git::new(Transport::new(TransportSettings::default())?, &settings.git_cache));
     let (wakes, waking) = mpsc::unbounded_channel();
-    let (world, writers) = watches::world();
+    let (world, fillers) = watches::world();
     let world = Arc::new(world);
     let scope = Scope { client: clients.watching.clone(), namespace: settings.namespace.clone() };
-    let (rollout_writer, repo_writer) = watches::start(&scope, &world, &wakes, writers);
-    let rollout_store = rollout_writer.as_reader();
-    let repo_store = repo_writer.as_reader();
+    let (rollout_filler, repo_filler) = watches::start(&scope, &world, &wakes, fillers);
+    let rollout_store = rollout_filler.store();
+    let repo_store = repo_filler.store();
 
     let filled = world.filled();
     let (synced, served_fence) = (world.clone(), fence.clone());
@@ -143,6 +143,7 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
         async move {
             // Who leads with empty caches would take everything for gone.
             filled.await;
+            tracing::info!("the caches are filled");
             leadership::stand(client, candidacy, term, leading).await;
         }
     });
@@ -150,13 +151,13 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
     let elections =
         || WatchStream::from_changes(fence.changes()).filter_map(|term| std::future::ready(term.map(|_| ())));
     let config = || controller::Config::default().concurrency(CONCURRENCY);
-    let rollouts = Controller::for_stream(watches::stream(&scope, rollout_writer), rollout_store)
+    let rollouts = Controller::for_stream(watches::stream(&scope, rollout_filler), rollout_store)
         .with_config(config())
         .reconcile_on(UnboundedReceiverStream::new(waking).map(|(namespace, name)| shell::reference(&namespace, &name)))
         .reconcile_all_on(elections())
         .graceful_shutdown_on(ending.clone().cancelled_owned())
         .run(reconcile::reconcile, reconcile::after_error, shell);
-    let repos = Controller::for_stream(watches::stream(&scope, repo_writer), repo_store)
+    let repos = Controller::for_stream(watches::stream(&scope, repo_filler), repo_store)
         .with_config(config())
         .reconcile_on(
             UnboundedReceiverStream::new(repos_waking).map(|(namespace, name)| shell::reference(&namespace, &name)),

@@ -40,7 +40,9 @@ use kube::{
     runtime::wait::await_condition,
 };
 
-use self::{control_plane::ControlPlane, credentials::Credentials, gateway::Gateway, manifests::apply_crds, pods::Pods};
+use self::{
+    control_plane::ControlPlane, credentials::Credentials, gateway::Gateway, manifests::apply_crds, pods::Pods,
+};
 pub use self::{
     gateway::{GATEWAY_ADDRESS, GATEWAY_CLASS, GATEWAY_NAME, GATEWAY_NAMESPACE},
     kubeconfig::{KubeconfigSpec, User},

@@ -7,7 +7,7 @@ use k8s_openapi::serde::de::DeserializeOwned;
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::{DeserializeGuard, NamespaceResourceScope},
-    runtime::{WatchStreamExt, reflector, reflector::store::Writer, watcher},
+    runtime::{WatchStreamExt, watcher},
 };
 use tidegate_api::{ConfigRepo, Intervention, Rollout, rollout::canary_name};
 
@@ -17,23 +17,23 @@ use super::{
 };
 use crate::{
     kubernetes::{
-        cache::Cache,
+        cache::{Cache, Filler},
         watched::{ControllerRevision, Deployment, EndpointSlice, ReplicaSet, Service},
     },
     traffic::{Routers, gateway_api::HttpRoute},
 };
 
 /// The two ends of each cache: the world reads, the watches write.
-pub(crate) struct Writers {
-    pub(crate) rollouts: Writer<DeserializeGuard<Rollout>>,
-    pub(crate) config_repos: Writer<DeserializeGuard<ConfigRepo>>,
-    interventions: Writer<DeserializeGuard<Intervention>>,
-    deployments: Writer<Deployment>,
-    replica_sets: Writer<ReplicaSet>,
-    services: Writer<Service>,
-    endpoint_slices: Writer<EndpointSlice>,
-    revisions: Writer<ControllerRevision>,
-    http_routes: Writer<HttpRoute>,
+pub(crate) struct Fillers {
+    pub(crate) rollouts: Filler<DeserializeGuard<Rollout>>,
+    pub(crate) config_repos: Filler<DeserializeGuard<ConfigRepo>>,
+    interventions: Filler<DeserializeGuard<Intervention>>,
+    deployments: Filler<Deployment>,
+    replica_sets: Filler<ReplicaSet>,
+    services: Filler<Service>,
+    endpoint_slices: Filler<EndpointSlice>,
+    revisions: Filler<ControllerRevision>,
+    http_routes: Filler<HttpRoute>,
 }
 
 /// What is watched: one namespace, or all.
@@ -44,49 +44,49 @@ pub(crate) struct Scope {
 }
 
 /// Empty caches, and what fills them.
-pub(crate) fn world() -> (World, Writers) {
-    let (rollouts, rollouts_writer) = reflector::store();
-    let (config_repos, config_repos_writer) = reflector::store();
-    let (interventions, interventions_writer) = reflector::store();
-    let (deployments, deployments_writer) = reflector::store();
-    let (replica_sets, replica_sets_writer) = reflector::store();
-    let (services, services_writer) = reflector::store();
-    let (endpoint_slices, endpoint_slices_writer) = reflector::store();
-    let (revisions, revisions_writer) = reflector::store();
-    let (http_routes, http_routes_writer) = reflector::store();
+pub(crate) fn world() -> (World, Fillers) {
+    let (rollouts, rollouts_filler) = Cache::new();
+    let (config_repos, config_repos_filler) = Cache::new();
+    let (interventions, interventions_filler) = Cache::new();
+    let (deployments, deployments_filler) = Cache::new();
+    let (replica_sets, replica_sets_filler) = Cache::new();
+    let (services, services_filler) = Cache::new();
+    let (endpoint_slices, endpoint_slices_filler) = Cache::new();
+    let (revisions, revisions_filler) = Cache::new();
+    let (http_routes, http_routes_filler) = Cache::new();
     let world = World {
-        rollouts: Cache::new(rollouts),
-        config_repos: Cache::new(config_repos),
-        interventions: Cache::new(interventions),
-        deployments: Cache::new(deployments),
-        replica_sets: Cache::new(replica_sets),
-        services: Cache::new(services),
-        endpoint_slices: Cache::new(endpoint_slices),
-        revisions: Cache::new(revisions),
-        routers: Routers { http_routes: Cache::new(http_routes) },
+        rollouts,
+        config_repos,
+        interventions,
+        deployments,
+        replica_sets,
+        services,
+        endpoint_slices,
+        revisions,
+        routers: Routers { http_routes: http_routes },
     };
-    let writers = Writers {
-        rollouts: rollouts_writer,
-        config_repos: config_repos_writer,
-        interventions: interventions_writer,
-        deployments: deployments_writer,
-        replica_sets: replica_sets_writer,
-        services: services_writer,
-        endpoint_slices: endpoint_slices_writer,
-        revisions: revisions_writer,
-        http_routes: http_routes_writer,
+    let fillers = Fillers {
+        rollouts: rollouts_filler,
+        config_repos: config_repos_filler,
+        interventions: interventions_filler,
+        deployments: deployments_filler,
+        replica_sets: replica_sets_filler,
+        services: services_filler,
+        endpoint_slices: endpoint_slices_filler,
+        revisions: revisions_filler,
+        http_routes: http_routes_filler,
     };
-    (world, writers)
+    (world, fillers)
 }
 
-/// Starts every watch but those that have a controller of their own, whose writers it gives back.
+/// Starts every watch but those that have a controller of their own, whose fillers it gives back.
 pub(crate) fn start(
     scope: &Scope,
     world: &Arc<World>,
     wakes: &Wakes,
-    writers: Writers,
-) -> (Writer<DeserializeGuard<Rollout>>, Writer<DeserializeGuard<ConfigRepo>>) {
-    let Writers {
+    fillers: Fillers,
+) -> (Filler<DeserializeGuard<Rollout>>, Filler<DeserializeGuard<ConfigRepo>>) {
+    let Fillers {
         rollouts,
         config_repos,
         interventions,
@@ -96,7 +96,7 @@ pub(crate) fn start(
         endpoint_slices,
         revisions,
         http_routes,
-    } = writers;
+    } = fillers;
     let waker = |concerns: Concerns| Waker { world: world.clone(), wakes: wakes.clone(), concerns };
     spawn(scope, interventions, waker(Concerns::Named), |asked| {
         asked.0.as_ref().map(|asked| vec![asked.spec.rollout.clone()]).unwrap_or_default()
@@ -119,7 +119,7 @@ pub(crate) fn start(
 /// A stream of what has changed, which fills a cache on its way.
 pub(crate) fn stream<K>(
     scope: &Scope,
-    writer: Writer<K>,
+    filler: Filler<K>,
 ) -> impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -134,7 +134,7 @@ where
         Some(namespace) => Api::namespaced(scope.client.clone(), namespace),
         None => Api::all(scope.client.clone()),
     };
-    watcher(api, watcher::Config::default()).default_backoff().reflect(writer).touched_objects()
+    filler.fill(watcher(api, watcher::Config::default()).default_backoff())
 }
 
 /// Whom a change of an object concerns, given the names that it gives.
@@ -159,7 +159,7 @@ struct Waker {
     concerns: Concerns,
 }
 
-fn spawn<K>(scope: &Scope, writer: Writer<K>, waker: Waker, names: impl Fn(&K) -> Vec<String> + Send + 'static)
+fn spawn<K>(scope: &Scope, filler: Filler<K>, waker: Waker, names: impl Fn(&K) -> Vec<String> + Send + 'static)
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
@@ -170,7 +170,7 @@ where
         + 'static,
     K::DynamicType: Hash + Eq,
 {
-    let changes = stream(scope, writer);
+    let changes = stream(scope, filler);
     tokio::spawn(async move {
         let mut changes = std::pin::pin!(changes);
         while let Some(change) = changes.next().await {

@@ -9,16 +9,28 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use futures::FutureExt;
+use futures::{Stream, TryStreamExt};
 use kube::{
     Resource, ResourceExt,
-    runtime::reflector::{ObjectRef, Store},
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, ObjectRef, Store, store::Writer},
+        watcher,
+    },
 };
+use tokio::sync::watch;
 
 /// The objects of one kind.
 pub(crate) struct Cache<K: Resource<DynamicType: Hash + Eq + Clone> + Clone + 'static> {
     watched: Store<K>,
     answered: Mutex<HashMap<ObjectRef<K>, Arc<K>>>,
+    filled: watch::Receiver<bool>,
+}
+
+/// What a watch fills a cache by.
+pub(crate) struct Filler<K: Resource<DynamicType: Hash + Eq + Clone> + Clone + 'static> {
+    writer: Writer<K>,
+    full: watch::Sender<bool>,
 }
 
 // === impl Cache ===
@@ -27,20 +39,26 @@ impl<K> Cache<K>
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
-    pub(crate) fn new(watched: Store<K>) -> Self {
-        Self { watched, answered: Mutex::default() }
+    /// An empty cache, and what a watch fills it by.
+    pub(crate) fn new() -> (Self, Filler<K>) {
+        let (watched, writer) = reflector::store();
+        let (full, filled) = watch::channel(false);
+        (Self { watched, answered: Mutex::default(), filled }, Filler { writer, full })
     }
 
     /// Whether the watch has shown once what there is.
+    ///
+    /// The store's own `wait_until_ready` wakes only the last of several that wait (kube-runtime
+    /// 5.0), and a controller waits for it already.
     pub(crate) fn is_filled(&self) -> bool {
-        self.watched.wait_until_ready().now_or_never().is_some_and(|ready| ready.is_ok())
+        *self.filled.borrow()
     }
 
     /// Waits for that. Ends, too, when the watch has ended for good.
     pub(crate) fn filled(&self) -> impl Future<Output = ()> + Send + use<K> {
-        let watched = self.watched.clone();
+        let mut filled = self.filled.clone();
         async move {
-            if watched.wait_until_ready().await.is_err() {
+            if filled.wait_for(|filled| *filled).await.is_err() {
                 tracing::warn!(kind = %K::kind(&()), "a watch has ended");
             }
         }
@@ -76,6 +94,32 @@ where
     pub(crate) fn answered(&self, object: K) {
         let key = ObjectRef::from_obj(&object);
         self.answered.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::new(object));
+    }
+}
+
+// === impl Filler ===
+
+impl<K> Filler<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+{
+    /// The store that it fills, for a controller.
+    pub(crate) fn store(&self) -> Store<K> {
+        self.writer.as_reader()
+    }
+
+    /// Fills the cache by what passes, which is then what has changed.
+    pub(crate) fn fill(
+        self,
+        events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send,
+    ) -> impl Stream<Item = watcher::Result<K>> + Send {
+        let Self { writer, full } = self;
+        let events = events.reflect(writer).inspect_ok(move |event| {
+            if matches!(event, watcher::Event::InitDone) {
+                full.send_replace(true);
+            }
+        });
+        events.touched_objects()
     }
 }
 
