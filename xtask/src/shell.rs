@@ -14,10 +14,17 @@ use anyhow::{Context as _, Result, bail};
 /// Where programs of the system lie that an ordinary user's `PATH` may leave out.
 const SYSTEM_FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
 
-/// The cargo that runs us.
+/// The cargo that runs us, without what it told us of our own package: build scripts of others
+/// look at these variables (ring's does), and would be run again for nothing.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace());
+    for (name, _) in env::vars_os() {
+        let ours = name.to_string_lossy();
+        if ours.starts_with("CARGO_PKG_") || ours.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 

@@ -30,7 +30,10 @@ const HOST: &str = "hello.example.com";
 const VERSIONS: [&str; 2] = ["one", "two"];
 const POD_PORT: u16 = 9898;
 const RATE: NonZeroU32 = NonZeroU32::new(300).expect("not zero");
-const REQUESTS: usize = 1000;
+/// Enough to tell a tenth from a fifth.
+const MANY: u32 = 1000;
+/// Enough to see a version that gets a tenth, most of the time.
+const SOME: u32 = 60;
 /// The chance that a share of a gateway that is right looks wrong.
 const FALSE_ALARM: f64 = 1e-6;
 const LIMIT: Duration = Duration::from_secs(30);
@@ -39,7 +42,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub(super) async fn run(context: Context) -> Result<()> {
     create_objects(&context).await?;
     gateway_serves(&context).await?;
-    let report = some_requests(&context).await;
+    let report = requests(&context, MANY).await;
     let failures = report.failures();
     ensure!(failures.is_empty(), "requests failed: {failures:?}");
     let share = report.share("two");
@@ -47,11 +50,14 @@ pub(super) async fn run(context: Context) -> Result<()> {
 
     move_all_to(&context, "one").await?;
     eventually("no request reaches the second version", LIMIT, || async {
-        let versions = some_requests(&context).await;
+        let versions = requests(&context, SOME).await;
         let versions = versions.versions();
         Ok((versions.keys().copied().eq(["one"])).then_some(()))
     })
     .await?;
+    let versions = requests(&context, MANY).await;
+    let versions = versions.versions();
+    ensure!(versions.keys().copied().eq(["one"]), "the second version was to get nothing more, and yet: {versions:?}");
 
     for version in VERSIONS {
         prometheus_counts(&context, version).await?;
@@ -92,17 +98,16 @@ fn routes(context: &Context) -> Api<DynamicObject> {
 /// Waits until both versions answer.
 async fn gateway_serves(context: &Context) -> Result<()> {
     eventually("both versions answer through the gateway", LIMIT, || async {
-        let report = some_requests(context).await;
+        let report = requests(context, SOME).await;
         let all = report.failures().is_empty() && report.versions().len() == VERSIONS.len();
         Ok(all.then_some(()))
     })
     .await
 }
 
-async fn some_requests(context: &Context) -> Report {
+async fn requests(context: &Context, count: u32) -> Report {
     let spec = LoadSpec::new(context.cluster.gateway_addr(), HOST, RATE);
-    let requests = u32::try_from(REQUESTS).expect("a few");
-    let time = Duration::from_secs(1) * requests / RATE.get();
+    let time = Duration::from_secs(1) * count / RATE.get();
     spec.for_a_time(time).start().finished().await
 }
 
