@@ -1,0 +1,1 @@
+//! What preflight says before anything moves: each refusal is a sentence, and nothing has moved.
