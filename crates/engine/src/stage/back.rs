@@ -43,6 +43,11 @@ pub(super) fn taking_back(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
 
 /// Nothing, unless stable could serve nothing and the canary can.
 fn share_of_untouched(turn: &Turn<'_>) -> Weight {
+    let unwanted = turn.seen.workload.as_ref().is_none_or(|workload| workload.deleting || workload.replicas == 0);
+    if turn.seen.deleting && unwanted {
+        // Both are being taken away: nobody is to be waited for.
+        return Weight::ZERO;
+    }
     let lost = turn.seen.stable_endpoints.ready == 0 && turn.seen.canary_endpoints.ready > 0;
     if lost { intended(turn.attempt()) } else { Weight::ZERO }
 }
