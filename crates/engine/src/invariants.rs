@@ -245,10 +245,19 @@ impl Author {
 
 // === impl Moment ===
 
-impl Moment<'_> {
+impl<'a> Moment<'a> {
     /// The snapshot before this one.
     fn last(&self) -> Option<&Snapshot> {
         self.before.last()
+    }
+
+    /// Every time that Tidegate gave the canary a share of this route, oldest first.
+    fn gifts(self, route: &str) -> impl Iterator<Item = (&'a Snapshot, Weight)> {
+        let pairs = self.before.iter().zip(self.before.iter().skip(1).chain([self.now]));
+        pairs.filter(|(_, now)| now.by == Author::Effect).filter_map(move |(last, now)| {
+            let (last, now_seen) = (last.route(route), now.route(route)?);
+            (last != Some(now_seen)).then_some((now, now_seen.canary))
+        })
     }
 }
 

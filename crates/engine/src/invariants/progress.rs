@@ -145,16 +145,13 @@ fn entered(moment: Moment<'_>, stage: Stage) -> bool {
 
 /// The shares above 0 that Tidegate gave the canary in this attempt, in order.
 fn written(moment: Moment<'_>, attempt: u32, route: &str) -> Vec<Weight> {
-    let all = moment.before.iter().chain([moment.now]);
-    let ours =
-        all.filter(|past| past.by == Author::Effect && past.attempt().is_some_and(|past| past.number == attempt));
-    ours.filter_map(|past| past.route(route)).map(|route| route.canary).filter(|share| *share > Weight::ZERO).collect()
+    let of_this = |snapshot: &Snapshot| snapshot.attempt().is_some_and(|past| past.number == attempt);
+    let all = moment.gifts(route).filter(|(snapshot, share)| of_this(snapshot) && *share > Weight::ZERO);
+    all.map(|(_, share)| share).collect()
 }
 
-/// When the route was last given this share.
+/// Since when the share that Tidegate gave is this one.
 fn given_at(moment: Moment<'_>, route: &str, share: Weight) -> Option<Timestamp> {
-    let has = |past: &&Snapshot| past.route(route).is_some_and(|route| route.canary == share);
-    let mut stretch = moment.before.iter().rev().take_while(|past| has(past) || past.by == Author::Others);
-    let first = stretch.by_ref().last()?;
-    Some(first.at)
+    let gifts: Vec<_> = moment.gifts(route).collect();
+    gifts.iter().rev().take_while(|(_, given)| *given == share).last().map(|(snapshot, _)| snapshot.at)
 }

@@ -21,6 +21,9 @@ pub(crate) struct Draft {
 /// The longest that a scenario waits for something.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(3);
 
+/// How often sync applies.
+const SYNC_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
+
 /// A Rollout of `checkout`, with steps of 1 %, 20 % and 50 %, and two gates.
 pub(crate) fn a_rollout() -> Draft {
     let spec = json!({
@@ -171,6 +174,7 @@ impl World {
             workload.edit(|workload| {
                 (workload.template, workload.manager) = (template('X', Quality::Good), "kubectl-set");
             });
+            self.next_sync = Some(self.now + SYNC_INTERVAL);
             self.happens("set env", "kubectl set env on the Deployment checkout");
         }
         self

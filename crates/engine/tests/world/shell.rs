@@ -11,7 +11,7 @@ use tidegate_engine::{
     gate::Reading,
     invariants::Author,
     observed::Comparison,
-    revision::Digest,
+    revision::{Digest, Revision},
 };
 
 use crate::{
@@ -119,6 +119,7 @@ impl Shell {
         }
         if current(Group::Revisions) {
             self.cache.commits.clone_from(&live.commits);
+            self.cache.kept.clone_from(&live.kept);
         }
     }
 }
@@ -198,6 +199,10 @@ impl World {
                 return Ok(());
             }
             Action::Answer { name, .. } if !self.asks.iter().any(|ask| ask.name == *name) => return Ok(()),
+            Action::KeepLive(revision) if self.live.kept.contains_key(revision.as_str()) => return Ok(()),
+            Action::ApplyCanary { revision, replicas } if self.has_canary(revision, *replicas) => return Ok(()),
+            Action::DeleteCanary if !self.deletes() => return Ok(()),
+            Action::HandOver(pending) if self.git.handed_over == *pending => return Ok(()),
             Action::CollectRevisions { keep } if !self.collects(keep) => return Ok(()),
             _ => {}
         }
@@ -289,9 +294,10 @@ impl World {
                 live.canary_service = false;
                 live.canary.iter_mut().for_each(|canary| canary.delete(now));
             }
-            Action::HandOver(pending) => self.git.handed_over.extend(pending.iter().cloned()),
+            Action::HandOver(pending) => self.git.handed_over.clone_from(pending),
             Action::CollectRevisions { keep } => {
-                live.kept.retain(|name, _| keep.iter().any(|keep| keep.as_str() == name));
+                let seen = |name: &String| cache.kept.contains_key(name);
+                live.kept.retain(|name, _| !seen(name) || keep.iter().any(|keep| keep.as_str() == name));
             }
             Action::Answer { name, .. } => self.asks.retain(|ask| ask.name != *name),
             Action::CompareCandidate | Action::Record(_) => {}
@@ -299,8 +305,20 @@ impl World {
         Some(())
     }
 
-    fn collects(&self, keep: &[tidegate_engine::revision::Revision]) -> bool {
-        self.live.kept.keys().any(|name| !keep.iter().any(|keep| keep.as_str() == name))
+    fn collects(&self, keep: &[Revision]) -> bool {
+        let seen = |name: &&String| self.shell.cache.kept.contains_key(*name);
+        self.live.kept.keys().filter(seen).any(|name| !keep.iter().any(|keep| keep.as_str() == name))
+    }
+
+    /// Whether an apply changes nothing.
+    fn has_canary(&self, revision: &Revision, replicas: u32) -> bool {
+        let right = |canary: &Deployment| canary.replicas == replicas && canary.revision.as_ref() == Some(revision);
+        self.live.canary_service && self.live.canary.as_ref().is_some_and(right)
+    }
+
+    /// Whether there is something of the canary that is not going yet.
+    fn deletes(&self) -> bool {
+        self.live.canary_service || self.live.canary.as_ref().is_some_and(|canary| canary.going.is_none())
     }
 
     /// A dry run: it compares with what is live.
@@ -308,8 +326,11 @@ impl World {
         let (Some(commit), Some(workload)) = (self.shell.cache.commits.last(), &self.live.workload) else { return };
         let same = commit.template == workload.template;
         let comparison = if same { Comparison::Same } else { Comparison::Different };
-        self.shell.memory.compared.push((commit.revision.clone(), workload.template.digest(), comparison));
-        self.version += 1;
+        let answer = (commit.revision.clone(), workload.template.digest(), comparison);
+        if !self.shell.memory.compared.contains(&answer) {
+            self.shell.memory.compared.push(answer);
+            self.version += 1;
+        }
     }
 
     /// Starts or ends the sampler.

@@ -47,6 +47,8 @@ pub(crate) struct World {
     pub(crate) version: u64,
     pub(crate) turns_that_wrote: u32,
     pub(crate) met: BTreeMap<(String, &'static str), u32>,
+    /// When sync applies again what somebody has changed.
+    pub(crate) next_sync: Option<Timestamp>,
     asked: u32,
 }
 
@@ -110,6 +112,7 @@ impl World {
             version: 0,
             turns_that_wrote: 0,
             met: BTreeMap::new(),
+            next_sync: None,
             asked: 0,
         }
     }
@@ -254,6 +257,10 @@ impl World {
             self.snapshot(Author::Controllers, &what);
             return true;
         }
+        if self.next_sync.is_some_and(|at| at <= self.now) {
+            self.sync();
+            return true;
+        }
         self.read_gates() || self.write_git() || self.wake()
     }
 
@@ -282,7 +289,7 @@ impl World {
         let lags = self.shell.lagging.values().copied().filter(|_| alive);
         let readings = memory.on_its_way.iter().map(|reading| reading.at + READING_LAG);
         let all = self.live.next_change(self.now).into_iter().chain(shell).chain(lags);
-        all.chain(memory.next_sample).chain(readings).filter(|at| *at > self.now).min()
+        all.chain(memory.next_sample).chain(self.next_sync).chain(readings).filter(|at| *at > self.now).min()
     }
 
     fn read_gates(&mut self) -> bool {
@@ -352,7 +359,7 @@ impl World {
             }
         }
         self.version += 1;
-        self.snapshot(Author::Others, "records were written");
+        self.snapshot(Author::Controllers, "records were written");
         true
     }
 
@@ -384,6 +391,7 @@ impl World {
 
     /// What sync applies: what git says, under what the Rollout governs.
     pub(crate) fn sync(&mut self) {
+        self.next_sync = None;
         let Some(head) = self.live.commits.last().cloned() else { return };
         self.live.kept.insert(head.revision.clone(), head.template);
         let status = self.rollout.as_ref().map(|rollout| &rollout.status);
@@ -443,7 +451,8 @@ impl World {
         let waits = self.shell.wake_at.is_some_and(|at| at > self.now) || self.shell.looked_at != Some(self.version);
         let resting =
             status.is_none_or(|status| status.attempt.is_none() && !waits && status.pending_records.is_empty());
-        resting && self.shell.alive && self.live.next_change(self.now).is_none()
+        let told = self.git.down || (self.git.queue.is_empty() && self.git.handed_over.is_empty());
+        resting && told && self.next_sync.is_none() && self.shell.alive && self.live.next_change(self.now).is_none()
     }
 
     /// Lets it come to rest, and asks what must hold then.
