@@ -141,6 +141,12 @@ impl World {
         self.with_readings(mood, 3600)
     }
 
+    /// The gates are read at once.
+    pub(crate) fn read_now(mut self) -> Self {
+        self.shell.memory.next_sample = Some(self.now);
+        self
+    }
+
     pub(crate) fn with_commit(mut self, letter: char, quality: Quality) -> Self {
         self.commit(&format!("rev-{letter}"), template(letter, quality), "commit");
         self
@@ -215,6 +221,11 @@ impl World {
     pub(crate) fn until_rest(mut self) -> Self {
         self.come_to_rest();
         self
+    }
+
+    /// Until the deleted Rollout is gone.
+    pub(crate) fn until_gone(self) -> Self {
+        self.when("the end of the Rollout", |world| world.rollout.is_none())
     }
 
     /// How the attempts ended, as git has it.
