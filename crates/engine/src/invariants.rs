@@ -69,8 +69,10 @@ pub enum Author {
     Turn,
     /// Kubernetes' own controllers, or the gateway.
     Controllers,
-    /// People, other programs, and bad luck.
+    /// People and other programs.
     Others,
+    /// Nobody: pods stopped being ready.
+    Misfortune,
 }
 
 /// A Rollout.
@@ -238,7 +240,7 @@ impl Author {
     pub fn is_tidegate(self) -> bool {
         match self {
             Self::Effect | Self::Status | Self::Turn => true,
-            Self::Controllers | Self::Others => false,
+            Self::Controllers | Self::Others | Self::Misfortune => false,
         }
     }
 }
@@ -269,6 +271,7 @@ impl fmt::Display for Author {
             Self::Turn => "turn",
             Self::Controllers => "cluster",
             Self::Others => "others",
+            Self::Misfortune => "misfortune",
         })
     }
 }

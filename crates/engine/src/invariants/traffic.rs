@@ -86,12 +86,12 @@ pub(super) fn a_failed_attempt_ends_on_stable(moment: Moment<'_>) -> Result<(), 
 /// What Tidegate or a controller does never turns traffic that is served into traffic that is not.
 pub(super) fn traffic_is_never_sent_to_nobody(moment: Moment<'_>) -> Result<(), String> {
     let (now, Some(last)) = (moment.now, moment.last()) else { return Ok(()) };
-    if now.by == Author::Others || now.is_served() || !last.is_served() {
+    if !(now.by.is_tidegate() || now.by == Author::Controllers) || now.is_served() || !last.is_served() {
         return Ok(());
     }
-    // A backend that somebody else took away a moment ago could not be known to be gone.
+    // Pods that stopped being ready a moment ago could not be known to be gone.
     let struck =
-        moment.before.iter().rev().take_while(|past| is_recent(past, now)).any(|past| past.by == Author::Others);
+        moment.before.iter().rev().take_while(|past| is_recent(past, now)).any(|past| past.by == Author::Misfortune);
     ensure(struck, || {
         format!(
             "{} took the traffic from ready endpoints: stable has {} and the canary {}, and the canary's share is {}",

@@ -110,7 +110,7 @@ impl Cluster {
             if let Some(deployment) = slot
                 && deployment.sync(now)
             {
-                told = Some(format!("the pods of {}: {}", deployment.name, pods_in_words(deployment)));
+                told = Some(format!("the pods of {}: {}", deployment.name, pods_in_words(deployment, now)));
             }
         }
         told.or_else(|| self.publish(now)).or_else(|| self.take_routes(now))
@@ -249,8 +249,9 @@ impl Backend {
     }
 }
 
-fn pods_in_words(deployment: &Deployment) -> String {
+fn pods_in_words(deployment: &Deployment, now: Timestamp) -> String {
     let sets = deployment.sets.iter().filter(|set| !set.pods.is_empty());
-    let words: Vec<_> = sets.map(|set| format!("{} of {}", set.pods.len(), set.template.letter)).collect();
+    let word = |set: &Set| format!("{} of {} ({} ready)", set.pods.len(), set.template.letter, set.ready(now));
+    let words: Vec<_> = sets.map(word).collect();
     if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }

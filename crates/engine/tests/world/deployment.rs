@@ -63,6 +63,8 @@ pub(crate) struct Deployment {
     pub(crate) version: u64,
     generation: i64,
     observed: i64,
+    /// How many pods its status says are ready.
+    available: u32,
     next_pod: u64,
 }
 
@@ -111,6 +113,7 @@ impl Deployment {
             version: 1,
             generation: 1,
             observed: 0,
+            available: 0,
             next_pod: 0,
         }
     }
@@ -131,8 +134,11 @@ impl Deployment {
     pub(crate) fn sync(&mut self, now: Timestamp) -> bool {
         let changed = if self.going.is_some() { self.drop_pods() } else { self.roll(now) };
         let seen = std::mem::replace(&mut self.observed, self.generation) == self.generation;
-        self.version += u64::from(changed || !seen);
-        changed || !seen
+        let ready = self.sets.iter().map(|set| set.ready(now)).sum();
+        let same = std::mem::replace(&mut self.available, ready) == ready;
+        let changed = changed || !seen || !same;
+        self.version += u64::from(changed);
+        changed
     }
 
     /// Makes so many of its pods unready until then, of those that are ready.
@@ -157,7 +163,7 @@ impl Deployment {
             replicas: self.replicas,
             updated: current.map_or(0, |set| count(set.pods.len())),
             total: count(all().count()),
-            available: count(all().filter(|pod| pod.is_ready(now)).count()),
+            available: self.available,
             paused: self.paused,
             deleting: self.going.is_some(),
             epoch: self.epoch,
@@ -228,6 +234,8 @@ impl Deployment {
     fn scale(&mut self, set: usize, now: Timestamp) -> bool {
         let (have, wanted) = (self.sets[set].pods.len(), self.replicas as usize);
         (have..wanted).for_each(|_| self.add_pod(set, now));
+        // Pods that are not ready go first.
+        self.sets[set].pods.sort_by_key(|pod| (!pod.is_ready(now), pod.id));
         self.sets[set].pods.truncate(wanted);
         have != wanted
     }

@@ -216,8 +216,10 @@ fn one_unready_pod_of_stable_holds_nothing_back() {
 
 #[test]
 fn stable_unready_at_a_breach_while_direct_callers_move_keeps_them_on_the_canary() {
-    let world = a_short_rollout().releasing(Quality::Good).at_stage(Stage::PinningCanary).after(1);
-    let world = world.with_unready(false, 3, 120).with_ask(Ask::Abort).until_rest();
+    let world = a_short_rollout().releasing(Quality::Good).at_weight(100).after(30).with_unready(false, 3, 120);
+    let world = world.at_stage(Stage::PinningCanary).after(1).with_ask(Ask::Abort).after(10);
+    assert_eq!(world.live.stable_endpoints.ready(), 3, "{}", world.story);
+    let world = world.until_rest();
     assert_eq!(world.outcomes(), "1 Aborted", "{}", world.story);
 }
 

@@ -179,7 +179,8 @@ impl World {
         *self.met.entry((stage, kind)).or_default() += 1;
         self.story.tell(self.now, "event", what);
         self.version += 1;
-        self.snapshot(Author::Others, what);
+        let misfortune = kind.ends_with("unready");
+        self.snapshot(if misfortune { Author::Misfortune } else { Author::Others }, what);
     }
 
     /// Remembers the world as it is, and asks the invariants.
