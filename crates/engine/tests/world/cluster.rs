@@ -150,10 +150,11 @@ impl Cluster {
     fn publish(&mut self, now: Timestamp) -> Option<String> {
         let stable = self.selected(self.services[0].pin.as_ref(), now);
         let canary = if self.canary_service { self.selected(Some(&Pin::Canary), now) } else { BTreeSet::new() };
-        let stable = self.stable_endpoints.follow(stable, now).then(|| ("checkout", self.stable_endpoints.pods.len()));
-        let canary =
-            self.canary_endpoints.follow(canary, now).then(|| ("checkout-canary", self.canary_endpoints.pods.len()));
-        stable.or(canary).map(|(service, ready)| format!("{service} has {ready} ready endpoints"))
+        if self.stable_endpoints.follow(stable, now) {
+            return Some(format!("checkout has {} ready endpoints", self.stable_endpoints.ready()));
+        }
+        let followed = self.canary_endpoints.follow(canary, now);
+        followed.then(|| format!("checkout-canary has {} ready endpoints", self.canary_endpoints.ready()))
     }
 
     /// The ready pods that the Service's selector with this pin selects.

@@ -7,6 +7,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -356,13 +357,16 @@ fn table(met: &Met) -> String {
     let events: BTreeSet<_> = met.keys().map(|(_, event)| *event).collect();
     let names = STAGES.iter().map(|stage| format!("{stage:?}"));
     let names: Vec<_> = ["(at rest)".to_owned()].into_iter().chain(names).collect();
-    let head = names.iter().map(|name| format!("{:>9}", &name[..name.len().min(9)])).collect::<String>();
-    let row = |event: &str| {
-        let cells = names.iter().map(|name| met.iter().find(|((stage, kind), _)| stage == name && *kind == event));
-        let cells = cells.map(|cell| format!("{:>9}", cell.map_or(0, |(_, times)| *times))).collect::<String>();
-        format!("{event:<16}{cells}\n")
-    };
-    format!("{:<16}{head}\n{}", "", events.into_iter().map(row).collect::<String>())
+    let mut text = format!("{:<16}", "");
+    names.iter().for_each(|name| _ = write!(text, "{:>9}", &name[..name.len().min(8)]));
+    for event in events {
+        _ = write!(text, "\n{event:<16}");
+        for name in &names {
+            let cell = met.iter().find(|((stage, kind), _)| stage == name && *kind == event);
+            _ = write!(text, "{:>9}", cell.map_or(0, |(_, times)| *times));
+        }
+    }
+    text + "\n"
 }
 
 /// The meetings that a test run must not miss.

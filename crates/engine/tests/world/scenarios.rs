@@ -151,7 +151,16 @@ fn a_deletion_leaves_all_traffic_on_stable_whatever_the_stage() {
         let world = match stage {
             Stage::Initial => a_rollout().without_a_workload().begins().with_commit('A', Quality::Good),
             Stage::TakingBack => a_short_rollout().releasing(Quality::Erroring),
-            _ => a_short_rollout().releasing(Quality::Good),
+            Stage::Pinning
+            | Stage::Starting
+            | Stage::Stepping
+            | Stage::PinningCanary
+            | Stage::Releasing
+            | Stage::PinningStable
+            | Stage::Returning
+            | Stage::Draining
+            | Stage::RemovingCanary
+            | Stage::Unpinning => a_short_rollout().releasing(Quality::Good),
         };
         let world = world.at_stage(stage).with_deletion(foreground).until_rest();
         assert!(world.live.routes.iter().all(|route| route.canary.is_none()), "{}", world.story);
@@ -272,4 +281,30 @@ fn another_text_for_what_runs_makes_no_attempt() {
     let mut world = a_rollout().at_rest();
     world.commit("rev-A-again", template('A', Quality::Good), "commit");
     assert_eq!(world.until_rest().outcomes(), "");
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_with_a_sentence() {
+    let ask_all = |world: World| {
+        let asks = [
+            Ask::Approve,
+            Ask::Resume,
+            Ask::Pause,
+            Ask::Pause,
+            Ask::Retry,
+            Ask::Promote,
+            Ask::Promote,
+            Ask::Abort,
+            Ask::Abort,
+        ];
+        asks.into_iter().fold(world, |world, ask| world.with_ask(ask).after(0))
+    };
+    let world = ask_all(a_short_rollout().at_rest());
+    let world = ask_all(world.with_commit('B', Quality::Good).at_weight(20)).until_rest();
+    let world = world.with_commit('C', Quality::Good).at_stage(Stage::Releasing);
+    let world =
+        [Ask::Approve, Ask::Promote, Ask::Pause].into_iter().fold(world, |world, ask| world.with_ask(ask).after(0));
+    let story = world.until_rest().story.to_string();
+    let answers: Vec<_> = story.lines().filter_map(|line| line.split_once("ask-")).map(|(_, answer)| answer).collect();
+    insta::assert_snapshot!(answers.join("\n"));
 }

@@ -192,21 +192,13 @@ impl World {
     }
 
     fn act(&mut self, action: &Action) -> Result<(), Stopped> {
-        match action {
-            Action::CompareCandidate => self.compare(),
-            Action::Record(pending) => {
-                self.git.queue.clone_from(pending);
-                return Ok(());
-            }
-            Action::Answer { name, .. } if !self.asks.iter().any(|ask| ask.name == *name) => return Ok(()),
-            Action::KeepLive(revision) if self.live.kept.contains_key(revision.as_str()) => return Ok(()),
-            Action::ApplyCanary { revision, replicas } if self.has_canary(revision, *replicas) => return Ok(()),
-            Action::DeleteCanary if !self.deletes() => return Ok(()),
-            Action::HandOver(pending) if self.git.handed_over == *pending => return Ok(()),
-            Action::CollectRevisions { keep } if !self.collects(keep) => return Ok(()),
-            _ => {}
-        }
         if *action == Action::CompareCandidate {
+            self.compare();
+        }
+        if let Action::Record(pending) = action {
+            self.git.queue.clone_from(pending);
+        }
+        if self.changes_nothing(action) {
             return Ok(());
         }
         let (cache, now) = (self.shell.cache.clone(), self.now);
@@ -305,20 +297,33 @@ impl World {
         Some(())
     }
 
-    fn collects(&self, keep: &[Revision]) -> bool {
-        let seen = |name: &&String| self.shell.cache.kept.contains_key(*name);
-        self.live.kept.keys().filter(seen).any(|name| !keep.iter().any(|keep| keep.as_str() == name))
-    }
-
-    /// Whether an apply changes nothing.
-    fn has_canary(&self, revision: &Revision, replicas: u32) -> bool {
-        let right = |canary: &Deployment| canary.replicas == replicas && canary.revision.as_ref() == Some(revision);
-        self.live.canary_service && self.live.canary.as_ref().is_some_and(right)
-    }
-
-    /// Whether there is something of the canary that is not going yet.
-    fn deletes(&self) -> bool {
-        self.live.canary_service || self.live.canary.as_ref().is_some_and(|canary| canary.going.is_none())
+    /// Whether the API server would have nothing to write.
+    fn changes_nothing(&self, action: &Action) -> bool {
+        let live = &self.live;
+        match action {
+            Action::CompareCandidate | Action::Record(_) => true,
+            Action::Answer { name, .. } => !self.asks.iter().any(|ask| ask.name == *name),
+            Action::KeepLive(revision) => live.kept.contains_key(revision.as_str()),
+            Action::ApplyCanary { revision, replicas } => {
+                let right =
+                    |canary: &Deployment| canary.replicas == *replicas && canary.revision.as_ref() == Some(revision);
+                live.canary_service && live.canary.as_ref().is_some_and(right)
+            }
+            Action::DeleteCanary => {
+                !live.canary_service && live.canary.as_ref().is_none_or(|canary| canary.going.is_some())
+            }
+            Action::HandOver(pending) => self.git.handed_over == *pending,
+            Action::CollectRevisions { keep } => {
+                let seen = |name: &&String| self.shell.cache.kept.contains_key(*name);
+                live.kept.keys().filter(seen).all(|name| keep.iter().any(|keep| keep.as_str() == name))
+            }
+            Action::AddFinalizer
+            | Action::RemoveFinalizer
+            | Action::SetRoute { .. }
+            | Action::SetService { .. }
+            | Action::SetWorkload { .. }
+            | Action::WriteTemplate(_) => false,
+        }
     }
 
     /// A dry run: it compares with what is live.

@@ -370,7 +370,9 @@ impl World {
         let there = self.live.commits.last().is_some_and(|head| head.revision == rejected);
         if let Some(stable) = stable.filter(|_| there) {
             let template = self.live.kept.get(&stable.revision).copied();
-            template.into_iter().for_each(|template| self.commit(&stable.revision, template, "restore"));
+            if let Some(template) = template {
+                self.commit(&stable.revision, template, "restore");
+            }
         }
     }
 
