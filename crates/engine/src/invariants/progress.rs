@@ -8,7 +8,7 @@ use crate::{gate, plan::Plan, turn::plan_of, weight::Weight};
 
 /// The weights that Tidegate wrote in an attempt, zeros aside, are the plan's, from the first on.
 pub(super) fn weights_follow_the_plan(moment: Moment<'_>) -> Result<(), String> {
-    let Some((attempt, plan)) = planned(moment.now).filter(|_| moment.now.by == Author::Effect) else { return Ok(()) };
+    let Some((attempt, plan)) = planned(moment.now, moment.now.by == Author::Effect) else { return Ok(()) };
     if attempt.shortcut.is_some() || attempt.ending.is_some() {
         return Ok(());
     }
@@ -25,7 +25,7 @@ pub(super) fn weights_follow_the_plan(moment: Moment<'_>) -> Result<(), String> 
 }
 
 pub(super) fn steps_follow_the_plan(moment: Moment<'_>) -> Result<(), String> {
-    let Some((attempt, plan)) = planned(moment.now).filter(|_| moment.now.by == Author::Status) else { return Ok(()) };
+    let Some((attempt, plan)) = planned(moment.now, moment.now.by == Author::Status) else { return Ok(()) };
     if attempt.shortcut.is_some() {
         return Ok(());
     }
@@ -36,9 +36,10 @@ pub(super) fn steps_follow_the_plan(moment: Moment<'_>) -> Result<(), String> {
 
 /// A stay is as long as the route has really had the weight.
 pub(super) fn stays_last(moment: Moment<'_>) -> Result<(), String> {
-    let (Some((attempt, plan)), Some(last)) = (planned(moment.now), moment.last()) else { return Ok(()) };
+    let wrote = moment.now.by == Author::Status;
+    let (Some((attempt, plan)), Some(last)) = (planned(moment.now, wrote), moment.last()) else { return Ok(()) };
     let before = last.attempt().filter(|before| before.number == attempt.number);
-    if attempt.shortcut.is_some() || moment.now.by != Author::Status {
+    if attempt.shortcut.is_some() {
         return Ok(());
     }
     attempt.steps.iter().enumerate().zip(&plan.steps).try_for_each(|((index, step), declared)| {
@@ -53,7 +54,7 @@ pub(super) fn stays_last(moment: Moment<'_>) -> Result<(), String> {
 }
 
 pub(super) fn a_promotion_has_evidence(moment: Moment<'_>) -> Result<(), String> {
-    let Some((attempt, plan)) = planned(moment.now).filter(|_| entered(moment, Stage::PinningCanary)) else {
+    let Some((attempt, plan)) = planned(moment.now, entered(moment, Stage::PinningCanary)) else {
         return Ok(());
     };
     if attempt.shortcut.is_some() {
@@ -71,7 +72,7 @@ pub(super) fn a_promotion_has_evidence(moment: Moment<'_>) -> Result<(), String>
 }
 
 pub(super) fn promotion_comes_after_every_step(moment: Moment<'_>) -> Result<(), String> {
-    let Some((attempt, plan)) = planned(moment.now).filter(|_| entered(moment, Stage::PinningCanary)) else {
+    let Some((attempt, plan)) = planned(moment.now, entered(moment, Stage::PinningCanary)) else {
         return Ok(());
     };
     let passed = attempt.steps.iter().filter(|step| step.passed_at.is_some()).count();
@@ -132,8 +133,9 @@ pub(super) fn every_attempt_has_ended(now: &Snapshot) -> Result<(), String> {
     })
 }
 
-fn planned(snapshot: &Snapshot) -> Option<(&Attempt, Plan)> {
-    let attempt = snapshot.attempt()?;
+/// The attempt and its plan, where the rule is about this snapshot.
+fn planned(snapshot: &Snapshot, concerned: bool) -> Option<(&Attempt, Plan)> {
+    let attempt = snapshot.attempt().filter(|_| concerned)?;
     Some((attempt, plan_of("invariants", attempt)?))
 }
 

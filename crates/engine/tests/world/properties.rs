@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How many worlds are tried.
-const WORLDS: u32 = 300;
+const WORLDS: u32 = 200;
 
 /// How often a stage met a kind of event.
 type Met = BTreeMap<(String, &'static str), u32>;
@@ -358,7 +358,9 @@ fn table(met: &Met) -> String {
     let names = STAGES.iter().map(|stage| format!("{stage:?}"));
     let names: Vec<_> = ["(at rest)".to_owned()].into_iter().chain(names).collect();
     let mut text = format!("{:<16}", "");
-    names.iter().for_each(|name| _ = write!(text, "{:>9}", &name[..name.len().min(8)]));
+    for name in &names {
+        _ = write!(text, "{:>9}", &name[..name.len().min(8)]);
+    }
     for event in events {
         _ = write!(text, "\n{event:<16}");
         for name in &names {

@@ -11,7 +11,7 @@ use tidegate_engine::{
     gate::Reading,
     invariants::Author,
     observed::Comparison,
-    revision::{Digest, Revision},
+    revision::Digest,
 };
 
 use crate::{
