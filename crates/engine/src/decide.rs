@@ -8,7 +8,9 @@ use crate::{
     effects, intervene,
     observed::Observed,
     plan::Plan,
-    rest, stage, summary,
+    rest,
+    revision::Revision,
+    stage, summary,
     target::Target,
     turn::{Flow, Turn, intended, plan_of},
 };
@@ -81,13 +83,17 @@ fn finish(mut turn: Turn<'_>, plan: Option<Plan>) -> Decision {
         .zip(turn.status.attempt.as_ref())
         .map(|(plan, attempt)| Target::of(attempt, plan, turn.seen, turn.status.stable.as_ref()));
     let effects = target.map(|target| effects::towards(&target, &mut turn)).unwrap_or_default();
-    if !turn.status.pending_records.is_empty() && !turn.seen.deleting {
+    let owes = !turn.status.pending_records.is_empty();
+    if owes && !turn.seen.finalizer && !turn.seen.deleting && !turn.actions.contains(&Action::AddFinalizer) {
+        turn.actions.push(Action::AddFinalizer);
+    }
+    if owes && !turn.seen.deleting {
         turn.actions.push(Action::Record(turn.status.pending_records.clone()));
     }
     summary::summarize(&mut turn, plan.as_ref());
     let (urgent, later): (Vec<_>, Vec<_>) =
         effects.into_iter().partition(|effect| effects::lowers_risk(effect, turn.seen));
-    let mut actions = later;
+    let mut actions: Vec<_> = keep_adopted(&turn).into_iter().chain(later).collect();
     actions.append(&mut turn.actions);
     Decision {
         urgent,
@@ -98,6 +104,15 @@ fn finish(mut turn: Turn<'_>, plan: Option<Plan>) -> Decision {
         notes: turn.notes,
         wake_at: turn.wake_at,
     }
+}
+
+/// The template of a workload that was adopted stands nowhere but in the workload: it is kept before
+/// anything of an attempt is done, and whenever it is not certain that it was.
+fn keep_adopted(turn: &Turn<'_>) -> Option<Action> {
+    let early = turn.status.attempt.as_ref().is_none_or(|attempt| attempt.stage == Stage::Pinning);
+    let live = turn.seen.workload.as_ref()?.template.to_string();
+    let adopted = turn.status.stable.as_ref()?.revision == live;
+    (early && adopted && !turn.seen.deleting).then(|| Action::KeepLive(Revision::named(live)))
 }
 
 fn nothing(turn: &Turn<'_>) -> Decision {

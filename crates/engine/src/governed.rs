@@ -89,3 +89,81 @@ fn keep_ports(desired: &mut Value, live: &Value) {
 fn rolled_back(attempt: &tidegate_api::status::Attempt) -> bool {
     attempt.ending.as_ref().is_some_and(|ending| ending.outcome != tidegate_api::record::Outcome::Promoted)
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A status whose attempt of B, with A stable, is in this stage.
+    fn status(stage: &str, template_in: bool) -> RolloutStatus {
+        let plan = json!({
+            "workload": { "kind": "Deployment", "name": "web" },
+            "traffic": { "gatewayAPI": { "httpRoutes": ["web"] } },
+            "steps": [{ "weight": 20 }],
+        });
+        let at = "2026-03-01T12:00:00Z";
+        serde_json::from_value(json!({
+            "stable": { "revision": "A", "podTemplateHash": "aaa", "since": at },
+            "attempt": {
+                "number": 1, "id": "id", "revision": "B", "sequence": 2, "startedAt": at, "plan": plan,
+                "stage": stage, "stageSince": at, "weight": 20.0, "templateIn": template_in,
+            },
+        }))
+        .unwrap()
+    }
+
+    fn revision(name: &str) -> TemplateInForce {
+        TemplateInForce::Revision(name.to_owned())
+    }
+
+    #[test]
+    fn the_template_is_stables_until_promotion_lets_the_candidates_in() {
+        assert_eq!(template_in_force(None, true), TemplateInForce::Git);
+        assert_eq!(template_in_force(None, false), TemplateInForce::Live);
+        assert_eq!(template_in_force(Some(&status("Stepping", false)), true), revision("A"));
+        assert_eq!(template_in_force(Some(&status("Releasing", true)), true), revision("B"));
+        assert_eq!(template_in_force(Some(&status("Draining", true)), true), revision("B"));
+        assert_eq!(template_in_force(Some(&status("TakingBack", true)), true), revision("A"));
+    }
+
+    #[test]
+    fn an_attempt_that_failed_keeps_stables_template_while_it_cleans_up() {
+        let mut status = status("Draining", true);
+        let ending =
+            json!({ "outcome": "RolledBack", "reason": "GateBreached", "message": "", "at": "2026-03-01T12:00:00Z" });
+        status.attempt.as_mut().unwrap().ending = Some(serde_json::from_value(ending).unwrap());
+        assert_eq!(template_in_force(Some(&status), true), revision("A"));
+    }
+
+    #[test]
+    fn a_service_keeps_its_pin_and_its_ports_while_an_attempt_runs() {
+        let desired = json!({ "spec": { "selector": { "app": "web" }, "ports": [{ "port": 81 }] } });
+        let live =
+            json!({ "spec": { "selector": { "app": "web", "pod-template-hash": "aaa" }, "ports": [{ "port": 80 }] } });
+        let held = governed_service(desired.clone(), &live, Some(&status("Stepping", false)));
+        assert_eq!(held, live);
+        assert_eq!(governed_service(desired.clone(), &live, None), desired);
+        let at_rest = RolloutStatus { attempt: None, ..status("Stepping", false) };
+        assert_eq!(governed_service(desired.clone(), &live, Some(&at_rest)), desired);
+    }
+
+    #[test]
+    fn a_route_gets_gits_rules_with_our_weights() {
+        let rule = |refs: Value, path: &str| json!({ "spec": { "rules": [{ "path": path, "backendRefs": refs }] } });
+        let web = json!({ "name": "web", "port": 80 });
+        let desired = rule(json!([web]), "/new");
+        let split = json!([
+            { "name": "web", "port": 80, "weight": 90 },
+            { "name": "shop-canary", "port": 80, "weight": 10 },
+        ]);
+        let held = governed_route(desired.clone(), &rule(split, "/old"), "shop", Some(&status("Stepping", false)));
+        let refs = &held["spec"]["rules"][0]["backendRefs"];
+        assert_eq!((&refs[0]["weight"], &refs[1]["weight"]), (&json!(80), &json!(20)), "{held}");
+        assert_eq!(held["spec"]["rules"][0]["path"], "/new");
+        let untouched = governed_route(desired.clone(), &desired, "shop", Some(&status("Starting", false)));
+        assert_eq!(untouched, desired);
+    }
+}

@@ -75,6 +75,10 @@ fn apply(turn: &mut Turn<'_>, asked: &Intervention) -> Result<String, String> {
     }
     let on_its_way = attempt.stage <= Stage::Stepping && attempt.stage != Stage::Initial;
     match spec.action {
+        // Stable runs the revision and its old pods are gone: there is nothing to go back to.
+        Ask::Abort if attempt.stage > Stage::Returning => {
+            Err(format!("attempt {} has been promoted: commit what is to run instead", attempt.number))
+        }
         Ask::Abort => {
             turn.end_with(
                 Outcome::Aborted,

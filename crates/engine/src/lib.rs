@@ -24,6 +24,7 @@ mod effects;
 pub mod gate;
 pub mod governed;
 mod intervene;
+pub mod invariants;
 pub mod note;
 pub mod observed;
 pub mod plan;

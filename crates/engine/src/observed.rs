@@ -237,6 +237,15 @@ pub struct Intervention {
     pub spec: InterventionSpec,
 }
 
+// === impl Observed ===
+
+impl Observed {
+    /// Whether any Service sends its callers to the canary's pods.
+    pub fn pinned_to_canary(&self) -> bool {
+        self.services.iter().any(|service| service.pin() == Some(Pin::Canary))
+    }
+}
+
 // === impl Workload ===
 
 impl Workload {

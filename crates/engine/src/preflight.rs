@@ -20,9 +20,10 @@ pub(crate) enum Answer {
 type Rule = fn(&Observed, &Plan) -> Option<Answer>;
 
 /// In the order in which their sentences help most.
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     one_rollout,
     rolled_out,
+    runs_stable,
     side_by_side,
     canary_name_free,
     services_exist,
@@ -59,6 +60,13 @@ fn rolled_out(seen: &Observed, plan: &Plan) -> Option<Answer> {
         }
         Some(_) => None,
     }
+}
+
+/// Traffic is going to be pinned to the pods of stable's ReplicaSet: they must be those that run.
+fn runs_stable(seen: &Observed, plan: &Plan) -> Option<Answer> {
+    let stable = seen.status.stable.as_ref()?;
+    let runs = seen.workload.as_ref()?.current().is_some_and(|current| current.hash == stable.pod_template_hash);
+    (!runs).then(|| Answer::Waits(format!("waiting for the Deployment {} to run its stable revision", plan.workload)))
 }
 
 fn side_by_side(seen: &Observed, plan: &Plan) -> Option<Answer> {

@@ -21,9 +21,14 @@ pub(crate) fn at_rest(turn: &mut Turn<'_>) {
     if turn.seen.deleting {
         return leave(turn);
     }
-    if turn.seen.finalizer {
+    look_for_work(turn);
+    // What git is owed would be lost with the Rollout.
+    if turn.seen.finalizer && turn.status.attempt.is_none() && turn.status.pending_records.is_empty() {
         turn.actions.push(Action::RemoveFinalizer);
     }
+}
+
+fn look_for_work(turn: &mut Turn<'_>) {
     let plan = match Plan::parse(&turn.seen.identity.name, &turn.seen.spec) {
         Ok(plan) => plan,
         Err(error) => return turn.stall(StallReason::InvalidSpec, error.to_string()),
@@ -41,9 +46,10 @@ pub(crate) fn at_rest(turn: &mut Turn<'_>) {
 /// The Rollout goes, and everything of it but the user's own objects. What git is owed goes to the
 /// `ConfigRepo`'s queue: deletion never waits for git.
 fn leave(turn: &mut Turn<'_>) {
-    let owed = std::mem::take(&mut turn.status.pending_records);
+    // They stay in the status until they are written: a crash on the way must not lose them.
+    let owed = &turn.status.pending_records;
     if !owed.is_empty() {
-        turn.actions.push(Action::HandOver(owed));
+        turn.actions.push(Action::HandOver(owed.clone()));
     }
     turn.actions.push(Action::CollectRevisions { keep: Vec::new() });
     if turn.seen.finalizer {
@@ -53,8 +59,13 @@ fn leave(turn: &mut Turn<'_>) {
 
 /// Nothing of the workload has ever been ready: the template goes straight in.
 fn first_deploy(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate) {
-    let ready = turn.seen.workload.as_ref().is_some_and(Workload::rolled_out);
-    match rejection(turn, candidate) {
+    let rolled_out = turn.seen.workload.as_ref().is_some_and(Workload::rolled_out);
+    let rejection = rejection(turn, candidate);
+    if rejection.is_some() && rolled_out && candidate.comparison == Comparison::Unknown {
+        turn.actions.push(Action::CompareCandidate);
+    }
+    let ready = rolled_out && candidate.comparison == Comparison::Same;
+    match rejection {
         // What has failed and became ready after all has not failed.
         Some(rejected) if !ready => {
             let message = format!("the first revision failed ({}): commit another", rejected.message);
@@ -77,9 +88,7 @@ fn adopt(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate) {
         Comparison::Unknown => return turn.actions.push(Action::CompareCandidate),
         Comparison::Same => (candidate.revision.clone(), candidate.source.clone()),
         Comparison::Different | Comparison::Refused(_) => {
-            let live = Revision::named(workload.template.to_string());
-            turn.actions.push(Action::KeepLive(live.clone()));
-            (live, tidegate_api::status::Source::default())
+            (Revision::named(workload.template.to_string()), tidegate_api::status::Source::default())
         }
     };
     turn.say(Note::Adopted { revision: revision.to_string() });
@@ -95,8 +104,14 @@ fn adopt(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate) {
 /// Whether there is something to release, and whether it may be.
 fn compare(turn: &mut Turn<'_>, plan: &Plan, stable: &Stable, candidate: &Candidate) {
     turn.actions.push(Action::CollectRevisions { keep: kept(turn, stable, candidate) });
+    if put_back(turn, stable) {
+        return;
+    }
     if candidate.revision.as_str() == stable.revision {
-        return keep_stable(turn, plan, stable);
+        if turn.seen.workload.is_none() {
+            wait(turn, format!("the Deployment {} does not exist", plan.workload));
+        }
+        return;
     }
     if let Some(rejected) = rejection(turn, candidate) {
         let revision = candidate.revision.short();
@@ -116,19 +131,20 @@ fn compare(turn: &mut Turn<'_>, plan: &Plan, stable: &Stable, candidate: &Candid
     }
 }
 
-/// Git says what stable is: only what others changed is put back.
-fn keep_stable(turn: &mut Turn<'_>, plan: &Plan, stable: &Stable) {
-    let Some(workload) = &turn.seen.workload else {
-        return wait(turn, format!("the Deployment {} does not exist", plan.workload));
-    };
+/// What others changed in stable's template is put back before anything else, whatever git asks for:
+/// an attempt pins traffic to stable's pods, so they must be there.
+fn put_back(turn: &mut Turn<'_>, stable: &Stable) -> bool {
+    let Some(workload) = &turn.seen.workload else { return false };
     let wanted = workload.replica_set(&stable.pod_template_hash).map(|set| set.template);
-    if wanted.is_some_and(|wanted| wanted != workload.template) {
+    let wrong = wanted.is_some_and(|wanted| wanted != workload.template);
+    if wrong {
         turn.say(Note::Overruled {
             what: "the workload's template".to_owned(),
             manager: workload.template_manager.clone(),
         });
         turn.actions.push(Action::WriteTemplate(Revision::named(&stable.revision)));
     }
+    wrong
 }
 
 /// Another text for the same content: git is right already.

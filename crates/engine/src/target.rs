@@ -134,7 +134,17 @@ impl Target {
                 canary: CanaryTarget::AsIs,
                 ..at_stable
             },
-            Stage::TakingBack => Self { split: Split::AtMost(weight), canary: CanaryTarget::AsIs, ..at_stable },
+            Stage::TakingBack => Self {
+                split: Split::AtMost(weight),
+                // Callers that were sent to the canary stay there until stable can serve them.
+                pin: Some(if seen.pinned_to_canary() {
+                    pin_back(stable, seen)
+                } else {
+                    Pin::Hash(stable.pod_template_hash.clone())
+                }),
+                canary: CanaryTarget::AsIs,
+                ..at_stable
+            },
             Stage::Draining if promoting(attempt) => Self {
                 split: Split::AtMost(Weight::ZERO),
                 pin: attempt.promoted_hash.clone().map(Pin::Hash),

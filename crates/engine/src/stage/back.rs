@@ -1,6 +1,6 @@
 //! Traffic goes back to stable.
 
-use tidegate_api::status::Stage;
+use tidegate_api::status::{Stable, Stage};
 
 use crate::{
     attempt,
@@ -36,6 +36,9 @@ pub(super) fn taking_back(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
     if turn.attempt().template_in && !stable_is_back(turn) {
         return Wait::event("waiting for the workload to roll back to stable's template");
     }
+    if !endpoints_followed(turn, plan) && !turn.stage_lasted(plan.progress_deadline) {
+        return Wait::event("waiting for the Services' endpoints to be stable's pods alone");
+    }
     let now = turn.now;
     turn.attempt_mut().confirmed_at = Some(now);
     turn.enter(Stage::Draining)
@@ -43,8 +46,30 @@ pub(super) fn taking_back(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
 
 /// Nothing, unless stable could serve nothing and the canary can.
 fn share_of_untouched(turn: &Turn<'_>) -> Weight {
-    let lost = turn.seen.stable_endpoints.ready == 0 && turn.seen.canary_endpoints.ready > 0;
+    let unwanted = turn.seen.workload.as_ref().is_none_or(|workload| workload.deleting || workload.replicas == 0);
+    if turn.seen.deleting && unwanted {
+        // Both are being taken away: nobody is to be waited for.
+        return Weight::ZERO;
+    }
+    let lost = ready_of_stable(turn) == 0 && turn.seen.canary_endpoints.ready > 0;
     if lost { intended(turn.attempt()) } else { Weight::ZERO }
+}
+
+/// How many of stable's own pods are ready. While the Services are pinned to the canary their
+/// endpoints say nothing about stable.
+fn ready_of_stable(turn: &Turn<'_>) -> u32 {
+    if !turn.seen.pinned_to_canary() {
+        return turn.seen.stable_endpoints.ready;
+    }
+    let stable = turn.status.stable.as_ref().zip(turn.seen.workload.as_ref());
+    stable.and_then(|(stable, workload)| workload.replica_set(&stable.pod_template_hash)).map_or(0, |set| set.ready)
+}
+
+/// Whether the Services' endpoints are stable's pods alone, so that the canary's pods may go.
+fn endpoints_followed(turn: &Turn<'_>, plan: &Plan) -> bool {
+    let endpoints = &turn.seen.stable_endpoints;
+    let of = |stable: &Stable| endpoints.only_of(&plan.workload, &stable.pod_template_hash);
+    turn.status.stable.as_ref().is_none_or(of)
 }
 
 /// What stable's ready endpoints cannot take yet, never more than before. After the deadline one

@@ -7,12 +7,20 @@ use tidegate_api::{
 
 use crate::{
     attempt,
+    decision::Action,
+    observed::Comparison,
     plan::Plan,
     turn::{Flow, Turn, Wait},
 };
 
 pub(super) fn initial(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
-    let workload = turn.seen.workload.as_ref().filter(|workload| workload.rolled_out());
+    let comparison = turn.seen.candidate.as_ref().map(|candidate| &candidate.comparison);
+    if comparison == Some(&Comparison::Unknown) && turn.seen.workload.is_some() {
+        turn.actions.push(Action::CompareCandidate);
+    }
+    // What somebody else has written into the template is not what git asks for.
+    let same = comparison == Some(&Comparison::Same);
+    let workload = turn.seen.workload.as_ref().filter(|workload| same && workload.rolled_out());
     if let Some(current) = workload.and_then(|workload| workload.current()) {
         turn.attempt_mut().promoted_hash = Some(current.hash.clone());
         turn.end_with(Outcome::Promoted, Reason::Initial, "the first revision is ready");

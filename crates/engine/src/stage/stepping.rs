@@ -81,7 +81,11 @@ fn give_weight(turn: &mut Turn<'_>, plan: &Plan, step: &Step) -> Option<Flow> {
         {
             return Some(wait_for_canary(turn, plan, wait));
         }
-        turn.attempt_mut().unready_since = None;
+        let attempt = turn.attempt_mut();
+        // A canary that is back begins the step again, the gateway's time for the weight included.
+        if let (Some(_), Some(again)) = (attempt.unready_since.take(), attempt.steps.last_mut()) {
+            again.entered_at = now;
+        }
         turn.intend(step.weight);
     }
     if turn.attempt().confirmed_at.is_none() {

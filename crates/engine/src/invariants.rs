@@ -1,0 +1,346 @@
+//! What must hold whatever happens, said over a history of the world.
+//!
+//! A [`History`] gets a [`Snapshot`] after every write, whoever made it, and [`check`] asks every
+//! rule of the newest one. The rules are those of the design that can be told from outside; they
+//! judge by what the cluster has, and by the persisted status only where the rule is about that.
+//!
+//! | module | its rules |
+//! |---|---|
+//! | `traffic` | who may get traffic, and how much |
+//! | `progress` | steps, stays, evidence, and the order of attempts |
+//! | `ownership` | what is held, what is left behind, and what git was told |
+
+mod ownership;
+mod progress;
+mod traffic;
+
+use std::fmt;
+
+use jiff::Timestamp;
+use tidegate_api::{
+    record::Outcome,
+    status::{Attempt, RolloutStatus},
+};
+
+use crate::{decision::Pin, revision::Digest, weight::Weight};
+
+/// The world after each write, in order.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    snapshots: Vec<Snapshot>,
+}
+
+/// The world after one write.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// When.
+    pub at: Timestamp,
+    /// Who wrote.
+    pub by: Author,
+    /// What was written, in words.
+    pub what: String,
+    /// The Rollout, unless it is gone.
+    pub rollout: Option<RolloutSeen>,
+    /// The routes that exist.
+    pub routes: Vec<RouteSeen>,
+    /// The Services whose selector matches the workload's pods.
+    pub services: Vec<ServiceSeen>,
+    /// The workload, unless it is gone.
+    pub workload: Option<WorkloadSeen>,
+    /// Whether the canary Deployment or Service is there.
+    pub canary: bool,
+    /// The ready endpoints of the Service that callers use.
+    pub stable_ready: u32,
+    /// The ready endpoints of the canary Service.
+    pub canary_ready: u32,
+    /// Outcomes on the facts branch or on their way there, by attempt, each time that one is
+    /// written.
+    pub outcomes: Vec<(u32, Outcome)>,
+}
+
+/// Who changed the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Author {
+    /// Tidegate, an object of the user's or the canary.
+    Effect,
+    /// Tidegate, the Rollout's status.
+    Status,
+    /// Nobody: Tidegate has looked at everything as it is, and all that it wanted was done.
+    Turn,
+    /// Kubernetes' own controllers, or the gateway.
+    Controllers,
+    /// People and other programs.
+    Others,
+    /// Nobody: pods stopped being ready.
+    Misfortune,
+}
+
+/// A Rollout.
+#[derive(Clone, Debug)]
+pub struct RolloutSeen {
+    /// The persisted status.
+    pub status: RolloutStatus,
+    /// Whether it has our finalizer.
+    pub finalizer: bool,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+}
+
+/// A route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteSeen {
+    /// Its name.
+    pub name: String,
+    /// The Service's share.
+    pub stable: Weight,
+    /// The canary's share.
+    pub canary: Weight,
+    /// Whether the canary is named.
+    pub split: bool,
+    /// The epoch annotation.
+    pub epoch: Option<u64>,
+}
+
+/// A Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceSeen {
+    /// Its name.
+    pub name: String,
+    /// Its pin.
+    pub pin: Option<Pin>,
+    /// The epoch annotation.
+    pub epoch: Option<u64>,
+}
+
+/// A workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkloadSeen {
+    /// What its template holds.
+    pub template: Digest,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// The epoch annotation.
+    pub epoch: Option<u64>,
+}
+
+/// A rule that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invariant {rule}: {sentence}")]
+pub struct Violation {
+    /// The rule's name.
+    pub rule: &'static str,
+    /// What is wrong, in a sentence.
+    pub sentence: String,
+}
+
+/// The newest snapshot, with what came before.
+#[derive(Clone, Copy)]
+struct Moment<'a> {
+    now: &'a Snapshot,
+    before: &'a [Snapshot],
+}
+
+/// A rule: the sentence says what is wrong.
+type Rule = fn(Moment<'_>) -> Result<(), String>;
+
+/// In the order of the design's list.
+const RULES: [(&str, Rule); 22] = [
+    ("1, weights sum to 100", traffic::weights_sum_to_100),
+    ("2, no weight without a ready canary", traffic::no_weight_without_a_ready_canary),
+    ("2, an unready canary gets nothing", traffic::an_unready_canary_gets_nothing),
+    ("2, the canary is kept out of the user's Services", traffic::the_canary_is_pinned_out),
+    ("3, a failed attempt gets no more traffic", traffic::a_failed_attempt_gets_no_more_traffic),
+    ("3, a failed attempt ends on stable", traffic::a_failed_attempt_ends_on_stable),
+    ("4, weights follow the plan", progress::weights_follow_the_plan),
+    ("4, steps follow the plan", progress::steps_follow_the_plan),
+    ("5, stays last", progress::stays_last),
+    ("6, a promotion has evidence", progress::a_promotion_has_evidence),
+    ("6, promotion comes after every step", progress::promotion_comes_after_every_step),
+    ("7, one outcome per attempt", ownership::one_outcome_per_attempt),
+    ("8, an attempt begins anew", progress::an_attempt_begins_anew),
+    ("9, older never supersedes newer", progress::older_never_supersedes_newer),
+    ("10, epochs only grow", ownership::epochs_only_grow),
+    ("11, traffic is never sent to nobody", traffic::traffic_is_never_sent_to_nobody),
+    ("11, stable is replaced when the canary carries all", traffic::stable_is_replaced_when_the_canary_carries_all),
+    ("11, a pinned workload does not roll", ownership::a_pinned_workload_does_not_roll),
+    ("14, what is held has a finalizer", ownership::what_is_held_has_a_finalizer),
+    ("14, nothing is left behind", ownership::nothing_is_left_behind),
+    ("14, at rest nothing is held", ownership::at_rest_nothing_is_held),
+    ("15, evidence is not folded twice", progress::evidence_is_not_folded_twice),
+];
+
+/// Asks every rule of the newest snapshot. To be called after each [`History::push`].
+pub fn check(history: &History) -> Result<(), Violation> {
+    let Some((now, before)) = history.snapshots.split_last() else {
+        return Ok(());
+    };
+    let moment = Moment { now, before };
+    RULES.iter().try_for_each(|(rule, holds)| holds(moment).map_err(|sentence| Violation { rule, sentence }))
+}
+
+/// Asks what must hold once nothing moves any more, all faults being gone: rules 7 and 12.
+pub fn check_quiet(history: &History) -> Result<(), Violation> {
+    let Some(now) = history.snapshots.last() else {
+        return Ok(());
+    };
+    let wrong = |rule, sentence: Result<(), String>| sentence.map_err(|sentence| Violation { rule, sentence });
+    wrong("12, every attempt ends", progress::every_attempt_has_ended(now))?;
+    wrong("7, every attempt has an outcome", ownership::every_attempt_has_an_outcome(now, &history.snapshots))
+}
+
+// === impl History ===
+
+impl History {
+    /// Adds the world as it is after a write.
+    pub fn push(&mut self, snapshot: Snapshot) {
+        self.snapshots.push(snapshot);
+    }
+
+    /// The snapshots, oldest first.
+    pub fn snapshots(&self) -> &[Snapshot] {
+        &self.snapshots
+    }
+}
+
+// === impl Snapshot ===
+
+impl Snapshot {
+    /// The persisted attempt.
+    fn attempt(&self) -> Option<&Attempt> {
+        self.rollout.as_ref()?.status.attempt.as_ref()
+    }
+
+    /// The persisted status.
+    fn status(&self) -> Option<&RolloutStatus> {
+        self.rollout.as_ref().map(|rollout| &rollout.status)
+    }
+
+    /// The greatest share that the canary has in any route.
+    fn canary_share(&self) -> Weight {
+        self.routes.iter().map(|route| route.canary).max().unwrap_or_default()
+    }
+
+    /// Whether somebody ready is there for every share of traffic.
+    fn is_served(&self) -> bool {
+        self.routes.iter().all(|route| {
+            (route.canary == Weight::ZERO || self.canary_ready > 0)
+                && (route.stable == Weight::ZERO || self.stable_ready > 0)
+        })
+    }
+
+    fn route(&self, name: &str) -> Option<&RouteSeen> {
+        self.routes.iter().find(|route| route.name == name)
+    }
+}
+
+// === impl Author ===
+
+impl Author {
+    /// Whether it was Tidegate.
+    pub fn is_tidegate(self) -> bool {
+        match self {
+            Self::Effect | Self::Status | Self::Turn => true,
+            Self::Controllers | Self::Others | Self::Misfortune => false,
+        }
+    }
+}
+
+// === impl Moment ===
+
+impl<'a> Moment<'a> {
+    /// The snapshot before this one.
+    fn last(&self) -> Option<&Snapshot> {
+        self.before.last()
+    }
+
+    /// Every time that Tidegate gave the canary a share of this route, oldest first.
+    fn gifts(self, route: &str) -> impl Iterator<Item = (&'a Snapshot, Weight)> {
+        let pairs = self.before.iter().zip(self.before.iter().skip(1).chain([self.now]));
+        pairs.filter(|(_, now)| now.by == Author::Effect).filter_map(move |(last, now)| {
+            let (last, now_seen) = (last.route(route), now.route(route)?);
+            (last != Some(now_seen)).then_some((now, now_seen.canary))
+        })
+    }
+}
+
+impl fmt::Display for Author {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Effect => "effect",
+            Self::Status => "status",
+            Self::Turn => "turn",
+            Self::Controllers => "cluster",
+            Self::Others => "others",
+            Self::Misfortune => "misfortune",
+        })
+    }
+}
+
+/// An error with this sentence, unless it holds.
+fn ensure(holds: bool, sentence: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(sentence()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A world in which all is well: all traffic on three ready pods of stable.
+    fn well(by: Author) -> Snapshot {
+        let route =
+            RouteSeen { name: "web".to_owned(), stable: Weight::FULL, canary: Weight::ZERO, split: false, epoch: None };
+        let rollout = RolloutSeen { status: RolloutStatus::default(), finalizer: false, deleting: false };
+        Snapshot {
+            at: Timestamp::UNIX_EPOCH,
+            by,
+            what: "a write".to_owned(),
+            rollout: Some(rollout),
+            routes: vec![route],
+            services: vec![ServiceSeen { name: "web".to_owned(), pin: None, epoch: None }],
+            workload: None,
+            canary: false,
+            stable_ready: 3,
+            canary_ready: 0,
+            outcomes: Vec::new(),
+        }
+    }
+
+    /// What is wrong when this follows on a world in which all was well.
+    fn wrong(by: Author, change: impl FnOnce(&mut Snapshot)) -> String {
+        let mut history = History::default();
+        history.push(well(Author::Status));
+        assert_eq!(check(&history), Ok(()));
+        let mut next = well(by);
+        change(&mut next);
+        history.push(next);
+        check(&history).expect_err("a violation").rule.to_owned()
+    }
+
+    #[test]
+    fn a_rule_that_is_broken_is_named() {
+        assert_eq!(wrong(Author::Effect, |now| now.routes[0].stable = Weight::ZERO), "1, weights sum to 100");
+        let give = |now: &mut Snapshot| (now.routes[0].stable, now.routes[0].canary) = (Weight::ZERO, Weight::FULL);
+        assert_eq!(wrong(Author::Effect, give), "2, no weight without a ready canary");
+        assert_eq!(wrong(Author::Turn, give), "3, a failed attempt ends on stable");
+        assert_eq!(wrong(Author::Controllers, |now| now.stable_ready = 0), "11, traffic is never sent to nobody");
+        let canary = |now: &mut Snapshot| now.canary = true;
+        assert_eq!(wrong(Author::Effect, canary), "2, the canary is kept out of the user's Services");
+        let pin = |now: &mut Snapshot| now.services[0].pin = Some(Pin::Hash("a".to_owned()));
+        assert_eq!(wrong(Author::Effect, pin), "14, what is held has a finalizer");
+        let leave = |now: &mut Snapshot| {
+            pin(now);
+            now.rollout = None;
+        };
+        assert_eq!(wrong(Author::Effect, leave), "14, nothing is left behind");
+        let twice = |now: &mut Snapshot| now.outcomes = vec![(1, Outcome::Promoted), (1, Outcome::Aborted)];
+        assert_eq!(wrong(Author::Controllers, twice), "7, one outcome per attempt");
+    }
+
+    #[test]
+    fn what_other_people_do_is_not_held_against_it() {
+        let mut history = History::default();
+        history.push(well(Author::Status));
+        history.push(Snapshot { stable_ready: 0, ..well(Author::Misfortune) });
+        assert_eq!(check(&history), Ok(()));
+    }
+}

@@ -1,0 +1,258 @@
+//! Every object that is cached, and the controllers of endpoints and routes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use tidegate_api::names;
+use tidegate_engine::{
+    decision::Pin,
+    invariants::{RouteSeen, ServiceSeen, WorkloadSeen},
+    observed::{self, Endpoints, Labels},
+    weight::Weight,
+};
+
+use crate::deployment::{Deployment, Set, Template, count, labels};
+
+/// How long endpoints take to follow pods and selectors.
+const ENDPOINTS_LAG: SignedDuration = SignedDuration::from_millis(200);
+
+/// How long the gateway takes to take a route.
+const ROUTE_LAG: SignedDuration = SignedDuration::from_millis(300);
+
+/// The objects of a namespace.
+#[derive(Clone, Debug)]
+pub(crate) struct Cluster {
+    pub(crate) workload: Option<Deployment>,
+    pub(crate) canary: Option<Deployment>,
+    pub(crate) canary_service: bool,
+    pub(crate) services: Vec<Service>,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) stable_endpoints: Backend,
+    pub(crate) canary_endpoints: Backend,
+    pub(crate) commits: Vec<Commit>,
+    /// What the `ControllerRevision`s keep.
+    pub(crate) kept: BTreeMap<String, Template>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    pub(crate) name: &'static str,
+    pub(crate) pin: Option<Pin>,
+    pub(crate) epoch: Option<u64>,
+    pub(crate) version: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    pub(crate) name: &'static str,
+    /// The canary's share, where it is named.
+    pub(crate) canary: Option<Weight>,
+    pub(crate) epoch: Option<u64>,
+    pub(crate) manager: &'static str,
+    pub(crate) version: u64,
+    pub(crate) taken: bool,
+    taken_at: Timestamp,
+}
+
+/// The published ready endpoints of a Service.
+#[derive(Clone, Debug)]
+pub(crate) struct Backend {
+    pods: BTreeSet<(String, u64)>,
+    since: Timestamp,
+    due: Option<Timestamp>,
+}
+
+/// What a commit asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Commit {
+    pub(crate) id: String,
+    pub(crate) revision: String,
+    pub(crate) sequence: i64,
+    pub(crate) template: Template,
+    pub(crate) first_deploy: bool,
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    pub(crate) fn new(now: Timestamp) -> Self {
+        let service = |name| Service { name, pin: None, epoch: None, version: 1 };
+        let route = Route {
+            name: "checkout",
+            canary: None,
+            epoch: None,
+            manager: "tidegate-sync",
+            version: 1,
+            taken: true,
+            taken_at: now,
+        };
+        Self {
+            workload: None,
+            canary: None,
+            canary_service: false,
+            services: vec![service("checkout"), service("checkout-internal")],
+            routes: vec![route],
+            stable_endpoints: Backend::new(now),
+            canary_endpoints: Backend::new(now),
+            commits: Vec::new(),
+            kept: BTreeMap::new(),
+        }
+    }
+
+    /// One step of every controller: what it did, in words.
+    pub(crate) fn control(&mut self, now: Timestamp) -> Option<String> {
+        let deployments = [&mut self.workload, &mut self.canary];
+        let mut told = None;
+        for slot in deployments {
+            if slot.as_ref().is_some_and(|deployment| deployment.going.is_some_and(|going| going <= now)) {
+                return slot.take().map(|gone| format!("the Deployment {} is gone", gone.name));
+            }
+            if let Some(deployment) = slot
+                && deployment.sync(now)
+            {
+                told = Some(format!("the pods of {}: {}", deployment.name, pods_in_words(deployment, now)));
+            }
+        }
+        told.or_else(|| self.publish(now)).or_else(|| self.take_routes(now))
+    }
+
+    /// When something changes by itself.
+    pub(crate) fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        let deployments = [&self.workload, &self.canary].into_iter().flatten().flat_map(|one| one.next_change(now));
+        let endpoints = [&self.stable_endpoints, &self.canary_endpoints].into_iter().filter_map(|backend| backend.due);
+        let routes = self.routes.iter().filter(|route| !route.taken).map(|route| route.taken_at);
+        deployments.chain(endpoints).chain(routes).filter(|at| *at > now).min()
+    }
+
+    pub(crate) fn routes_seen(&self) -> Vec<RouteSeen> {
+        let seen = |route: &Route| {
+            let canary = route.canary.unwrap_or_default();
+            let stable = Weight::from_hundredths(Weight::FULL.hundredths() - canary.hundredths());
+            RouteSeen { name: route.name.to_owned(), stable, canary, split: route.canary.is_some(), epoch: route.epoch }
+        };
+        self.routes.iter().map(seen).collect()
+    }
+
+    pub(crate) fn services_seen(&self) -> Vec<ServiceSeen> {
+        let seen = |service: &Service| ServiceSeen {
+            name: service.name.to_owned(),
+            pin: service.pin.clone(),
+            epoch: service.epoch,
+        };
+        self.services.iter().map(seen).collect()
+    }
+
+    pub(crate) fn workload_seen(&self) -> Option<WorkloadSeen> {
+        let workload = self.workload.as_ref()?;
+        Some(WorkloadSeen { template: workload.template.digest(), paused: workload.paused, epoch: workload.epoch })
+    }
+
+    fn publish(&mut self, now: Timestamp) -> Option<String> {
+        let stable = self.selected(self.services[0].pin.as_ref(), now);
+        let canary = if self.canary_service { self.selected(Some(&Pin::Canary), now) } else { BTreeSet::new() };
+        if self.stable_endpoints.follow(stable, now) {
+            return Some(format!("checkout has {} ready endpoints", self.stable_endpoints.ready()));
+        }
+        let followed = self.canary_endpoints.follow(canary, now);
+        followed.then(|| format!("checkout-canary has {} ready endpoints", self.canary_endpoints.ready()))
+    }
+
+    /// The ready pods that the Service's selector with this pin selects.
+    fn selected(&self, pin: Option<&Pin>, now: Timestamp) -> BTreeSet<(String, u64)> {
+        let deployments = [&self.workload, &self.canary].into_iter().flatten();
+        let sets = deployments.flat_map(|one| one.sets.iter().map(move |set| (one.name, set)));
+        let selected = |name: &str, set: &Set| match pin {
+            None => true,
+            Some(Pin::Hash(hash)) => set.template.hash() == *hash && name == "checkout",
+            Some(Pin::Canary) => name == "checkout-canary",
+        };
+        sets.filter(|(name, set)| selected(name, set))
+            .flat_map(|(name, set)| {
+                let owner = format!("{name}-{}", set.template.hash());
+                set.pods.iter().filter(|pod| pod.is_ready(now)).map(move |pod| (owner.clone(), pod.id))
+            })
+            .collect()
+    }
+
+    fn take_routes(&mut self, now: Timestamp) -> Option<String> {
+        let route = self.routes.iter_mut().find(|route| !route.taken && route.taken_at <= now)?;
+        route.taken = true;
+        Some(format!("the gateway has taken the route {}", route.name))
+    }
+}
+
+// === impl Service ===
+
+impl Service {
+    pub(crate) fn seen(&self) -> observed::Service {
+        let mut selector: Labels = labels();
+        match &self.pin {
+            Some(Pin::Hash(hash)) => selector.insert(names::POD_TEMPLATE_HASH_LABEL.to_owned(), hash.clone()),
+            Some(Pin::Canary) => selector.insert(names::TRACK_LABEL.to_owned(), names::TRACK_CANARY.to_owned()),
+            None => None,
+        };
+        observed::Service { name: self.name.to_owned(), selector, epoch: self.epoch, external: false }
+    }
+}
+
+// === impl Route ===
+
+impl Route {
+    pub(crate) fn write(&mut self, canary: Option<Weight>, epoch: Option<u64>, manager: &'static str, now: Timestamp) {
+        if self.canary != canary {
+            (self.taken, self.taken_at) = (false, now + ROUTE_LAG);
+        }
+        (self.canary, self.epoch, self.manager) = (canary, epoch, manager);
+        self.version += 1;
+    }
+
+    pub(crate) fn seen(&self) -> observed::Route {
+        let state = observed::RouteState {
+            weight: self.canary,
+            split: self.canary.is_some(),
+            taken: self.taken,
+            epoch: self.epoch,
+            obstacle: None,
+            manager: Some(self.manager.to_owned()),
+        };
+        observed::Route { name: self.name.to_owned(), state: Some(state) }
+    }
+}
+
+// === impl Backend ===
+
+impl Backend {
+    fn new(now: Timestamp) -> Self {
+        Self { pods: BTreeSet::new(), since: now, due: None }
+    }
+
+    pub(crate) fn ready(&self) -> u32 {
+        count(self.pods.len())
+    }
+
+    pub(crate) fn seen(&self) -> Endpoints {
+        let replica_sets = self.pods.iter().map(|(set, _)| set.clone()).collect();
+        Endpoints { ready: self.ready(), since: self.since, replica_sets }
+    }
+
+    /// Follows what is selected, a little later; whether it has changed.
+    fn follow(&mut self, selected: BTreeSet<(String, u64)>, now: Timestamp) -> bool {
+        if selected == self.pods {
+            self.due = None;
+            return false;
+        }
+        let due = *self.due.get_or_insert(now + ENDPOINTS_LAG);
+        if now < due {
+            return false;
+        }
+        (self.pods, self.since, self.due) = (selected, now, None);
+        true
+    }
+}
+
+fn pods_in_words(deployment: &Deployment, now: Timestamp) -> String {
+    let sets = deployment.sets.iter().filter(|set| !set.pods.is_empty());
+    let word = |set: &Set| format!("{} of {} ({} ready)", set.pods.len(), set.template.letter, set.ready(now));
+    let words: Vec<_> = sets.map(word).collect();
+    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+}

@@ -1,0 +1,258 @@
+//! A Deployment, its ReplicaSets and its controller.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use tidegate_engine::{
+    observed::{ReplicaSet, Workload},
+    revision::{Digest, Revision},
+};
+
+/// How long a pod takes to become ready.
+const STARTUP: SignedDuration = SignedDuration::from_millis(1500);
+
+/// How long pods take to go.
+const GRACE: SignedDuration = SignedDuration::from_millis(800);
+
+/// What a pod template holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Template {
+    pub(crate) letter: char,
+    pub(crate) quality: Quality,
+}
+
+/// How pods of a template behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quality {
+    /// As they should.
+    Good,
+    /// A fifth of their answers are errors.
+    Erroring,
+    /// They are slow.
+    Slow,
+    /// They never become ready.
+    Broken,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Pod {
+    pub(crate) id: u64,
+    /// When it is ready; never, if broken.
+    pub(crate) ready_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Set {
+    pub(crate) template: Template,
+    pub(crate) pods: Vec<Pod>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Deployment {
+    pub(crate) name: &'static str,
+    pub(crate) replicas: u32,
+    pub(crate) template: Template,
+    pub(crate) paused: bool,
+    /// When it will be gone.
+    pub(crate) going: Option<Timestamp>,
+    pub(crate) epoch: Option<u64>,
+    pub(crate) manager: &'static str,
+    pub(crate) revision: Option<Revision>,
+    pub(crate) sets: Vec<Set>,
+    pub(crate) version: u64,
+    generation: i64,
+    observed: i64,
+    /// How many pods its status says are ready.
+    available: u32,
+    next_pod: u64,
+}
+
+// === impl Template ===
+
+impl Template {
+    pub(crate) fn digest(self) -> Digest {
+        Digest::of(&json!({ "image": self.letter.to_string() }))
+    }
+
+    pub(crate) fn hash(self) -> String {
+        format!("hash{}", self.letter)
+    }
+}
+
+// === impl Pod ===
+
+impl Pod {
+    pub(crate) fn is_ready(&self, now: Timestamp) -> bool {
+        self.ready_at.is_some_and(|at| at <= now)
+    }
+}
+
+// === impl Set ===
+
+impl Set {
+    pub(crate) fn ready(&self, now: Timestamp) -> u32 {
+        count(self.pods.iter().filter(|pod| pod.is_ready(now)).count())
+    }
+}
+
+// === impl Deployment ===
+
+impl Deployment {
+    pub(crate) fn new(name: &'static str, template: Template, replicas: u32) -> Self {
+        Self {
+            name,
+            replicas,
+            template,
+            paused: false,
+            going: None,
+            epoch: None,
+            manager: "tidegate-sync",
+            revision: None,
+            sets: Vec::new(),
+            version: 1,
+            generation: 1,
+            observed: 0,
+            available: 0,
+            next_pod: 0,
+        }
+    }
+
+    /// Changes its spec.
+    pub(crate) fn edit(&mut self, change: impl FnOnce(&mut Self)) {
+        change(self);
+        self.generation += 1;
+        self.version += 1;
+    }
+
+    pub(crate) fn delete(&mut self, now: Timestamp) {
+        self.version += 1;
+        self.going.get_or_insert(now + GRACE);
+    }
+
+    /// One step of its controller; whether it did anything.
+    pub(crate) fn sync(&mut self, now: Timestamp) -> bool {
+        let changed = if self.going.is_some() { self.drop_pods() } else { self.roll(now) };
+        let seen = std::mem::replace(&mut self.observed, self.generation) == self.generation;
+        let ready = self.sets.iter().map(|set| set.ready(now)).sum();
+        let same = std::mem::replace(&mut self.available, ready) == ready;
+        let changed = changed || !seen || !same;
+        self.version += u64::from(changed);
+        changed
+    }
+
+    /// Makes so many of its pods unready until then, of those that are ready.
+    pub(crate) fn strike(&mut self, now: Timestamp, until: Timestamp, pods: usize) {
+        let ready = self.sets.iter_mut().flat_map(|set| &mut set.pods).filter(|pod| pod.is_ready(now));
+        ready.take(pods).for_each(|pod| pod.ready_at = Some(until));
+        self.version += 1;
+    }
+
+    /// When its pods change by themselves.
+    pub(crate) fn next_change(&self, now: Timestamp) -> impl Iterator<Item = Timestamp> {
+        let pods = self.sets.iter().flat_map(|set| &set.pods).filter_map(|pod| pod.ready_at);
+        pods.chain(self.going).filter(move |at| *at > now)
+    }
+
+    pub(crate) fn seen(&self, now: Timestamp) -> Workload {
+        let current = self.sets.iter().find(|set| set.template == self.template);
+        let all = || self.sets.iter().flat_map(|set| &set.pods);
+        Workload {
+            generation: self.generation,
+            observed_generation: self.observed,
+            replicas: self.replicas,
+            updated: current.map_or(0, |set| count(set.pods.len())),
+            total: count(all().count()),
+            available: self.available,
+            paused: self.paused,
+            deleting: self.going.is_some(),
+            epoch: self.epoch,
+            template: self.template.digest(),
+            pod_labels: labels(),
+            exclusive: Vec::new(),
+            replica_sets: self
+                .sets
+                .iter()
+                .map(|set| ReplicaSet {
+                    hash: set.template.hash(),
+                    template: set.template.digest(),
+                    replicas: count(set.pods.len()),
+                    ready: set.ready(now),
+                })
+                .collect(),
+            template_manager: Some(self.manager.to_owned()),
+            revision: self.revision.clone(),
+        }
+    }
+
+    fn drop_pods(&mut self) -> bool {
+        let had = self.sets.iter().any(|set| !set.pods.is_empty());
+        self.sets.iter_mut().for_each(|set| set.pods.clear());
+        had
+    }
+
+    /// A rolling update with maxSurge 1 and maxUnavailable 0; while paused, scaling alone.
+    fn roll(&mut self, now: Timestamp) -> bool {
+        let known = self.sets.iter().position(|set| set.template == self.template);
+        if self.paused {
+            let largest = (0..self.sets.len()).max_by_key(|index| self.sets[*index].pods.len());
+            return largest.is_some_and(|active| self.scale(active, now));
+        }
+        let Some(current) = known else {
+            self.sets.push(Set { template: self.template, pods: Vec::new() });
+            return true;
+        };
+        let wanted = self.replicas as usize;
+        let new = self.sets[current].pods.len();
+        let old: usize = self.sets.iter().map(|set| set.pods.len()).sum::<usize>() - new;
+        if old == 0 {
+            return self.scale(current, now);
+        }
+        if new < wanted && new + old <= wanted {
+            self.add_pod(current, now);
+            return true;
+        }
+        let unready = self.sets[current].pods.iter().filter(|pod| !pod.is_ready(now)).count();
+        let spare = (new + old).saturating_sub(wanted).saturating_sub(unready);
+        spare > 0 && self.drop_old(current, now)
+    }
+
+    fn drop_old(&mut self, current: usize, now: Timestamp) -> bool {
+        let ready: usize = self.sets.iter().map(|set| set.ready(now) as usize).sum();
+        let may = ready > self.replicas as usize;
+        let mut old = self.sets.iter_mut().enumerate().filter(|(index, _)| *index != current).map(|(_, set)| set);
+        old.any(|set| {
+            let victim = set
+                .pods
+                .iter()
+                .position(|pod| !pod.is_ready(now))
+                .or_else(|| (may && !set.pods.is_empty()).then_some(0));
+            victim.map(|victim| set.pods.remove(victim)).is_some()
+        })
+    }
+
+    fn scale(&mut self, set: usize, now: Timestamp) -> bool {
+        let (have, wanted) = (self.sets[set].pods.len(), self.replicas as usize);
+        (have..wanted).for_each(|_| self.add_pod(set, now));
+        // Pods that are not ready go first.
+        self.sets[set].pods.sort_by_key(|pod| (!pod.is_ready(now), pod.id));
+        self.sets[set].pods.truncate(wanted);
+        have != wanted
+    }
+
+    fn add_pod(&mut self, set: usize, now: Timestamp) {
+        self.next_pod += 1;
+        let broken = self.sets[set].template.quality == Quality::Broken;
+        let ready_at = (!broken).then_some(now + STARTUP);
+        self.sets[set].pods.push(Pod { id: self.next_pod, ready_at });
+    }
+}
+
+/// The labels of all pods.
+pub(crate) fn labels() -> BTreeMap<String, String> {
+    BTreeMap::from([("app".to_owned(), "checkout".to_owned())])
+}
+
+pub(crate) fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap()
+}

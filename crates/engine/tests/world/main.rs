@@ -1,0 +1,26 @@
+//! The engine in a small simulated world.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `deployment` | a Deployment, its ReplicaSets and its controller |
+//! | `cluster` | every object that is cached, and the controllers of endpoints and routes |
+//! | `shell` | what carries a decision out, with its faults and its memory |
+//! | `world` | the whole: time, git, metrics, people; invariants after every write |
+//! | `rollout` | builders that read aloud |
+//! | `story` | what happened, one line per event, decision and effect |
+//! | `properties` | random but lawful worlds |
+//! | `scenarios` | worlds with a plot, and their golden logs |
+//! | `refusals` | what preflight says |
+//! | `purity` | that the engine stays pure |
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod cluster;
+mod deployment;
+mod properties;
+mod purity;
+mod refusals;
+mod rollout;
+mod scenarios;
+mod shell;
+mod story;
+mod world;

@@ -1,0 +1,65 @@
+//! What preflight says before anything moves: each refusal is a sentence, and nothing has moved.
+
+use tidegate_engine::{
+    decide::decide,
+    observed::{Comparison, Neighbour, Observed, Service},
+};
+
+use crate::{
+    deployment::{Quality, labels},
+    rollout::a_rollout,
+};
+
+/// What the status says of a candidate in a world that has been changed so.
+fn said(change: impl FnOnce(&mut Observed)) -> String {
+    let mut world = a_rollout().at_rest();
+    world.commit("rev-B", crate::rollout::template('B', Quality::Good), "commit");
+    world.shell.cache = world.live.clone();
+    let mut seen = world.observed().unwrap();
+    seen.candidate.as_mut().unwrap().comparison = Comparison::Different;
+    change(&mut seen);
+    let decision = decide(&seen, world.now);
+    assert_eq!(decision.status.attempt, None, "it has begun: {}", decision.status.message);
+    decision.status.message
+}
+
+#[test]
+fn every_refusal_is_a_sentence_that_says_what_to_do() {
+    let said = [
+        said(|seen| seen.rivals.push("checkout-too".to_owned())),
+        said(|seen| seen.workload.as_mut().unwrap().paused = true),
+        said(|seen| seen.workload.as_mut().unwrap().available = 2),
+        said(|seen| seen.workload = None),
+        said(|seen| seen.workload.as_mut().unwrap().exclusive.push("the strategy Recreate".to_owned())),
+        said(|seen| seen.canary_name_taken = true),
+        said(|seen| seen.services.retain(|service| service.name != "checkout")),
+        said(|seen| seen.services[0].external = true),
+        said(|seen| seen.services[0].selector.clear()),
+        said(|seen| _ = seen.services[0].selector.insert("app".to_owned(), "other".to_owned())),
+        said(|seen| seen.neighbours.push(Neighbour { name: "Deployment basket".to_owned(), pod_labels: labels() })),
+        said(|seen| seen.candidate.as_mut().unwrap().pod_labels.clear()),
+        said(|seen| seen.routes[0].state = None),
+        said(|seen| seen.routes[0].state.as_mut().unwrap().obstacle = Some("it has sessionPersistence".to_owned())),
+        said(|seen| seen.canary_service = true),
+        said(|seen| {
+            seen.candidate.as_mut().unwrap().comparison =
+                Comparison::Refused("spec.selector: field is immutable".to_owned());
+        }),
+        said(|seen| seen.identity.name = "a-name-that-is-far-too-long-for-the-pods-of-a-canary".to_owned()),
+        said(|seen| seen.spec.steps.clear()),
+        said(|seen| seen.spec.steps[0].weight = 0.001),
+        said(|seen| seen.spec.gates[1].name = "errors".to_owned()),
+        said(|seen| seen.spec.gates[0].threshold = None),
+    ];
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn a_service_made_during_an_attempt_is_pinned_at_once() {
+    let world = a_rollout().releasing(Quality::Good).at_weight(20);
+    let mut seen = world.observed().unwrap();
+    let late = Service { name: "late".to_owned(), selector: labels(), epoch: None, external: false };
+    seen.services.push(late);
+    let actions = format!("{:?}", decide(&seen, world.now).actions);
+    assert!(actions.contains(r#"SetService { name: "late", pin: Some(Hash("hashA"))"#), "{actions}");
+}

@@ -1,0 +1,241 @@
+//! Builders that read aloud: `a_rollout().releasing(Quality::Good).at_weight(20)`.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tidegate_api::{intervention::Action as Ask, rollout::RolloutSpec, status::Stage};
+use tidegate_engine::weight::Weight;
+
+use crate::{
+    cluster::Cluster,
+    deployment::{Deployment, Quality, Template},
+    shell::{Fault, Group},
+    world::{Mood, World},
+};
+
+/// A Rollout that is about to meet its world.
+pub(crate) struct Draft {
+    spec: Value,
+    runs: bool,
+}
+
+/// The longest that a scenario waits for something.
+const PATIENCE: SignedDuration = SignedDuration::from_hours(3);
+
+/// How often sync applies.
+const SYNC_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
+
+/// A Rollout of `checkout`, with steps of 1 %, 20 % and 50 %, and two gates.
+pub(crate) fn a_rollout() -> Draft {
+    let spec = json!({
+        "workload": { "kind": "Deployment", "name": "checkout" },
+        "traffic": { "gatewayAPI": { "httpRoutes": ["checkout"] } },
+        "steps": [
+            { "weight": 1, "hold": "30s" },
+            { "weight": 20, "hold": "1m" },
+            { "weight": 50, "hold": "1m" },
+        ],
+        "gates": [
+            { "name": "errors", "threshold": { "query": "errors", "max": 0.05 } },
+            { "name": "p99", "breachWindow": { "query": "p99", "max": 0.8, "maxBreaches": 3, "within": "5m" } },
+        ],
+    });
+    Draft { spec, runs: true }
+}
+
+/// The template of this letter.
+pub(crate) fn template(letter: char, quality: Quality) -> Template {
+    Template { letter, quality }
+}
+
+// === impl Draft ===
+
+impl Draft {
+    pub(crate) fn with(mut self, field: &str, value: Value) -> Self {
+        self.spec[field] = value;
+        self
+    }
+
+    pub(crate) fn with_approval_at(mut self, step: usize) -> Self {
+        self.spec["steps"][step - 1]["approval"] = json!("required");
+        self
+    }
+
+    /// Nothing runs yet.
+    pub(crate) fn without_a_workload(mut self) -> Self {
+        self.runs = false;
+        self
+    }
+
+    pub(crate) fn spec(&self) -> RolloutSpec {
+        serde_json::from_value(self.spec.clone()).unwrap()
+    }
+
+    /// The world with the Rollout in it; a running workload runs template A.
+    pub(crate) fn begins(&self) -> World {
+        let start: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        let mut live = Cluster::new(start);
+        if self.runs {
+            live.workload = Some(Deployment::new("checkout", template('A', Quality::Good), 3));
+            while live.control(start).is_some() {}
+        }
+        let mut world = World::new(start, self.spec(), live);
+        world.run_for(SignedDuration::from_secs(5));
+        world
+    }
+
+    /// The world in which git says what runs, and it is adopted.
+    pub(crate) fn at_rest(&self) -> World {
+        let mut world = self.begins();
+        world.commit("rev-A", template('A', Quality::Good), "commit");
+        world.run_for(SignedDuration::from_secs(60));
+        world
+    }
+
+    /// The world in which template B has just been committed.
+    pub(crate) fn releasing(&self, quality: Quality) -> World {
+        let mut world = self.at_rest();
+        world.commit("rev-B", template('B', quality), "commit");
+        world
+    }
+}
+
+// === impl World ===
+
+impl World {
+    pub(crate) fn at_weight(self, percent: u32) -> Self {
+        let weight = Weight::from_hundredths(percent * 100);
+        self.when(&format!("the weight {weight}"), |world| {
+            world.live.routes[0].canary == Some(weight)
+                && world.live.routes[0].taken
+                && world.shell.memory.sampling.is_some()
+        })
+    }
+
+    pub(crate) fn at_stage(self, stage: Stage) -> Self {
+        self.when(&format!("{stage:?}"), |world| world.stage() == Some(stage))
+    }
+
+    pub(crate) fn when(mut self, what: &str, holds: impl Fn(&Self) -> bool) -> Self {
+        if !self.run_until(PATIENCE, holds) {
+            self.fail(&format!("it never came to {what}"));
+        }
+        self
+    }
+
+    pub(crate) fn after(mut self, seconds: i64) -> Self {
+        self.run_for(SignedDuration::from_secs(seconds));
+        self
+    }
+
+    /// A gate reads so, for so long.
+    pub(crate) fn with_readings(mut self, mood: Mood, seconds: i64) -> Self {
+        self.metrics.mood = mood;
+        self.metrics.until = Some(self.now + SignedDuration::from_secs(seconds));
+        self.happens("readings", &format!("the gates read {mood:?} for {seconds} s"));
+        self
+    }
+
+    /// The gate is breached.
+    pub(crate) fn with_breach(self, gate: &str) -> Self {
+        let mood = if gate == "errors" { Mood::Breach } else { Mood::Slow };
+        self.with_readings(mood, 3600)
+    }
+
+    /// The gates are read at once.
+    pub(crate) fn read_now(mut self) -> Self {
+        self.shell.memory.next_sample = Some(self.now);
+        self
+    }
+
+    pub(crate) fn with_commit(mut self, letter: char, quality: Quality) -> Self {
+        self.commit(&format!("rev-{letter}"), template(letter, quality), "commit");
+        self
+    }
+
+    pub(crate) fn with_ask(mut self, action: Ask) -> Self {
+        self.ask(action);
+        self
+    }
+
+    pub(crate) fn with_deletion(mut self, foreground: bool) -> Self {
+        self.delete(foreground);
+        self
+    }
+
+    /// Pods of the canary or of the workload stop being ready, for so long.
+    pub(crate) fn with_unready(mut self, canary: bool, pods: usize, seconds: i64) -> Self {
+        let (now, until) = (self.now, self.now + SignedDuration::from_secs(seconds));
+        let struck = if canary { &mut self.live.canary } else { &mut self.live.workload };
+        if let Some(deployment) = struck {
+            deployment.strike(now, until, pods);
+            let what = format!("{pods} pods of {} are unready for {seconds} s", deployment.name);
+            self.happens(if canary { "canary unready" } else { "stable unready" }, &what);
+        }
+        self
+    }
+
+    /// Someone writes the workload's template.
+    pub(crate) fn with_foreign_template(mut self) -> Self {
+        if let Some(workload) = &mut self.live.workload {
+            workload.edit(|workload| {
+                (workload.template, workload.manager) = (template('X', Quality::Good), "kubectl-set");
+            });
+            self.next_sync = Some(self.now + SYNC_INTERVAL);
+            self.happens("set env", "kubectl set env on the Deployment checkout");
+        }
+        self
+    }
+
+    /// Someone writes the route: another share for the canary, or none.
+    pub(crate) fn with_foreign_route(mut self, percent: Option<u32>) -> Self {
+        let now = self.now;
+        let route = &mut self.live.routes[0];
+        if route.canary.is_some() {
+            let weight = percent.map(|percent| Weight::from_hundredths(percent * 100));
+            let epoch = route.epoch;
+            route.write(weight, epoch, "kubectl-edit", now);
+            self.happens("route edited", &format!("the route is edited: {weight:?} to the canary"));
+        }
+        self
+    }
+
+    pub(crate) fn with_fault(mut self, after: u32, fault: Fault) -> Self {
+        self.shell.fault = Some((after, fault));
+        self
+    }
+
+    pub(crate) fn with_lag(mut self, group: Group, millis: i64) -> Self {
+        let until = self.now + SignedDuration::from_millis(millis);
+        self.shell.lagging.insert(group, until);
+        self
+    }
+
+    /// Another replica takes over.
+    pub(crate) fn with_new_leader(mut self) -> Self {
+        let epoch = self.shell.epoch + 1;
+        self.shell.restart(epoch, &self.live);
+        self.happens("new leader", "another replica is the leader now");
+        self
+    }
+
+    pub(crate) fn until_rest(mut self) -> Self {
+        self.come_to_rest();
+        self
+    }
+
+    /// Until the deleted Rollout is gone.
+    pub(crate) fn until_gone(self) -> Self {
+        self.when("the end of the Rollout", |world| world.rollout.is_none())
+    }
+
+    /// How the attempts ended, as git has it.
+    pub(crate) fn outcomes(&self) -> String {
+        let words = self.git.outcomes.iter().map(|(attempt, outcome)| format!("{attempt} {outcome}"));
+        words.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The letter of the template that the workload runs.
+    pub(crate) fn runs(&self) -> char {
+        self.live.workload.as_ref().unwrap().template.letter
+    }
+}

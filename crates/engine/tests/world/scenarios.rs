@@ -1,0 +1,310 @@
+//! Worlds with a plot, and their golden logs.
+
+use serde_json::json;
+use tidegate_api::{intervention::Action as Ask, status::Stage};
+
+use crate::{
+    deployment::Quality,
+    properties::STAGES,
+    rollout::{Draft, a_rollout, template},
+    world::{Mood, World},
+};
+
+/// The golden log, and how it ended.
+fn golden(name: &str, world: &World, outcomes: &str, runs: char) {
+    assert_eq!(world.outcomes(), outcomes, "{}", world.story);
+    assert_eq!(world.runs(), runs, "{}", world.story);
+    insta::assert_snapshot!(name, world.story);
+}
+
+/// Steps that are quick to read.
+fn a_short_rollout() -> Draft {
+    a_rollout().with("steps", json!([{ "weight": 20, "hold": "1m" }]))
+}
+
+#[test]
+fn a_good_release_is_promoted_step_by_step() {
+    let world = a_rollout().releasing(Quality::Good).until_rest();
+    golden("good", &world, "1 Promoted", 'B');
+}
+
+#[test]
+fn a_release_that_breaches_at_20_percent_goes_back_in_the_same_turn() {
+    let world = a_rollout().releasing(Quality::Good).at_weight(20).with_breach("errors").until_rest();
+    golden("bad", &world, "1 RolledBack", 'A');
+}
+
+#[test]
+fn a_slow_release_passes_three_bad_readings_and_goes_back_at_the_fourth() {
+    let world = a_short_rollout().releasing(Quality::Slow).until_rest();
+    golden("slow", &world, "1 RolledBack", 'A');
+}
+
+#[test]
+fn three_bad_readings_are_borne() {
+    let world = a_rollout().releasing(Quality::Good).at_weight(20).with_readings(Mood::Slow, 40).until_rest();
+    assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
+}
+
+#[test]
+fn a_step_with_an_approval_waits_for_it() {
+    let world = a_short_rollout().with_approval_at(1).releasing(Quality::Good).after(600);
+    assert_eq!(world.stage(), Some(Stage::Stepping), "{}", world.story);
+    let world = world.with_ask(Ask::Approve).until_rest();
+    golden("approval", &world, "1 Promoted", 'B');
+}
+
+#[test]
+fn an_abort_at_50_percent_takes_traffic_back() {
+    let world = a_rollout().releasing(Quality::Good).at_weight(50).with_ask(Ask::Abort).until_rest();
+    golden("abort", &world, "1 Aborted", 'A');
+}
+
+#[test]
+fn a_pause_stays_in_its_step_and_a_resume_goes_on() {
+    let world = a_short_rollout().releasing(Quality::Good).at_weight(20).with_ask(Ask::Pause).after(600);
+    assert_eq!(world.stage(), Some(Stage::Stepping), "{}", world.story);
+    let world = world.with_ask(Ask::Resume).until_rest();
+    golden("pause", &world, "1 Promoted", 'B');
+}
+
+#[test]
+fn a_promotion_that_was_asked_for_skips_stays_and_approvals() {
+    let world =
+        a_rollout().with_approval_at(1).releasing(Quality::Good).at_weight(1).with_ask(Ask::Promote).until_rest();
+    golden("promote", &world, "1 Promoted", 'B');
+}
+
+#[test]
+fn a_newer_revision_supersedes() {
+    let world = a_short_rollout().releasing(Quality::Good).at_weight(20).with_commit('C', Quality::Good).until_rest();
+    golden("supersede", &world, "1 Superseded, 2 Promoted", 'C');
+}
+
+#[test]
+fn a_newer_revision_waits_once_the_template_is_in() {
+    let world = a_short_rollout().releasing(Quality::Good).at_stage(Stage::Releasing);
+    let world = world.with_commit('C', Quality::Good).until_rest();
+    assert_eq!(world.outcomes(), "1 Promoted, 2 Promoted", "{}", world.story);
+    assert_eq!(world.runs(), 'C', "{}", world.story);
+}
+
+#[test]
+fn a_rejected_revision_is_tried_again_when_a_person_asks_or_it_is_committed_again() {
+    let recorded = a_short_rollout().with("outcomes", json!({ "onRollback": "record" }));
+    let world = recorded.releasing(Quality::Erroring).until_rest().after(3600);
+    assert_eq!(world.outcomes(), "1 RolledBack", "{}", world.story);
+    let world = world.with_ask(Ask::Retry).until_rest().with_ask(Ask::Retry).until_rest();
+    assert_eq!(world.outcomes(), "1 RolledBack, 2 RolledBack, 3 RolledBack", "{}", world.story);
+    let world = world.with_commit('B', Quality::Erroring).until_rest();
+    golden("rejected", &world, "1 RolledBack, 2 RolledBack, 3 RolledBack, 4 RolledBack", 'A');
+}
+
+#[test]
+fn an_inconclusive_attempt_rejects_nothing_and_is_tried_again() {
+    let world = a_short_rollout().releasing(Quality::Good).at_weight(20).with_readings(Mood::Down, 1500).until_rest();
+    golden("inconclusive", &world, "1 Aborted, 2 Aborted, 3 Promoted", 'B');
+}
+
+#[test]
+fn a_revision_that_was_good_before_is_released_without_the_steps() {
+    let world = a_short_rollout().releasing(Quality::Good).until_rest().with_commit('A', Quality::Good).until_rest();
+    golden("known_good", &world, "1 Promoted, 2 Promoted", 'A');
+}
+
+#[test]
+fn a_first_deploy_goes_straight_in() {
+    let world = a_rollout().without_a_workload().begins().with_commit('A', Quality::Good).until_rest();
+    golden("first_deploy", &world, "1 Promoted", 'A');
+}
+
+#[test]
+fn a_first_deploy_that_fails_is_mended_by_the_next_commit() {
+    let world = a_rollout().without_a_workload().begins().with_commit('A', Quality::Broken).until_rest();
+    let world = world.after(7200).with_commit('B', Quality::Good).until_rest();
+    golden("first_deploy_failed", &world, "1 Failed, 2 Promoted", 'B');
+}
+
+#[test]
+fn adopting_what_equals_git_moves_nothing() {
+    let world = a_rollout().at_rest().until_rest();
+    golden("adopt_equal", &world, "", 'A');
+}
+
+#[test]
+fn adopting_what_differs_from_git_makes_git_the_first_candidate() {
+    let world = a_short_rollout().begins().with_commit('B', Quality::Good).until_rest();
+    golden("adopt_different", &world, "1 Promoted", 'B');
+}
+
+#[test]
+fn what_was_adopted_can_be_put_back() {
+    let world = a_short_rollout().begins().with_commit('B', Quality::Good).at_stage(Stage::Releasing);
+    let world = world.with_ask(Ask::Abort).until_rest();
+    assert_eq!(world.outcomes(), "1 Aborted", "{}", world.story);
+    assert_eq!(world.runs(), 'A', "{}", world.story);
+}
+
+#[test]
+fn a_deletion_leaves_all_traffic_on_stable_whatever_the_stage() {
+    for (stage, foreground) in STAGES.into_iter().flat_map(|stage| [(stage, false), (stage, true)]) {
+        let world = match stage {
+            Stage::Initial => a_rollout().without_a_workload().begins().with_commit('A', Quality::Good),
+            Stage::TakingBack => a_short_rollout().releasing(Quality::Erroring),
+            Stage::Pinning
+            | Stage::Starting
+            | Stage::Stepping
+            | Stage::PinningCanary
+            | Stage::Releasing
+            | Stage::PinningStable
+            | Stage::Returning
+            | Stage::Draining
+            | Stage::RemovingCanary
+            | Stage::Unpinning => a_short_rollout().releasing(Quality::Good),
+        };
+        let world = world.at_stage(stage).with_deletion(foreground).until_rest();
+        assert!(world.live.routes.iter().all(|route| route.canary.is_none()), "{}", world.story);
+        assert!(world.live.canary.is_none() && world.live.stable_endpoints.ready() == 3, "{}", world.story);
+        assert!(world.rollout.is_none() || foreground, "{}", world.story);
+    }
+}
+
+#[test]
+fn a_deletion_at_20_percent_waits_for_traffic_and_not_for_git() {
+    let mut world = a_short_rollout().releasing(Quality::Good).at_weight(20);
+    world.git.down = true;
+    let mut world = world.with_deletion(false).until_gone();
+    world.git.down = false;
+    let world = world.after(60);
+    golden("delete", &world, "1 Aborted", 'A');
+}
+
+#[test]
+fn git_being_down_at_rest_loses_no_record() {
+    let mut world = a_short_rollout().releasing(Quality::Good).at_weight(20);
+    world.git.down = true;
+    let mut world = world.with_ask(Ask::Abort).after(600).with_deletion(false).until_gone();
+    world.git.down = false;
+    assert_eq!(world.after(60).outcomes(), "1 Aborted");
+}
+
+#[test]
+fn a_canary_that_becomes_unready_gets_nothing_and_begins_its_step_again() {
+    let world =
+        a_short_rollout().releasing(Quality::Good).at_weight(20).after(30).with_unready(true, 3, 40).until_rest();
+    golden("canary_unready", &world, "1 Promoted", 'B');
+}
+
+#[test]
+fn a_canary_that_is_back_after_a_long_step_has_time_for_its_weight() {
+    let long = a_rollout().with("steps", json!([{ "weight": 20, "hold": "1h" }]));
+    let world = long.releasing(Quality::Good).at_weight(20).after(3000).with_unready(true, 3, 40).until_rest();
+    assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
+}
+
+#[test]
+fn a_breach_while_stable_rolls_out_puts_the_old_template_back() {
+    let world = a_short_rollout().releasing(Quality::Good).at_stage(Stage::Releasing).with_breach("errors").read_now();
+    let world = world.until_rest();
+    golden("breach_while_promoting", &world, "1 RolledBack", 'A');
+}
+
+#[test]
+fn traffic_stays_on_the_canary_while_stable_is_unready() {
+    let world = a_short_rollout().releasing(Quality::Good).at_weight(20).with_unready(false, 3, 120).after(5);
+    let world = world.with_breach("errors").until_rest();
+    golden("stable_unready", &world, "1 RolledBack", 'A');
+}
+
+#[test]
+fn one_unready_pod_of_stable_holds_nothing_back() {
+    let world = a_short_rollout().releasing(Quality::Good).at_weight(20).with_unready(false, 1, 600).after(5);
+    let world = world.with_breach("errors").after(30);
+    assert!(world.live.routes[0].canary.is_none_or(|share| share.hundredths() == 0), "{}", world.story);
+}
+
+#[test]
+fn stable_unready_at_a_breach_while_direct_callers_move_keeps_them_on_the_canary() {
+    let world = a_short_rollout().releasing(Quality::Good).at_weight(100).after(30).with_unready(false, 3, 120);
+    let world = world.at_stage(Stage::PinningCanary).after(1).with_ask(Ask::Abort).after(10);
+    assert_eq!(world.live.stable_endpoints.ready(), 3, "{}", world.story);
+    let world = world.until_rest();
+    assert_eq!(world.outcomes(), "1 Aborted", "{}", world.story);
+}
+
+#[test]
+fn a_new_leader_writes_its_epoch_before_anything_else() {
+    let world = a_short_rollout().releasing(Quality::Good).at_weight(20).with_new_leader().until_rest();
+    golden("new_leader", &world, "1 Promoted", 'B');
+}
+
+#[test]
+fn an_older_leader_does_nothing() {
+    let mut world = a_short_rollout().releasing(Quality::Good).at_weight(20).with_new_leader().after(5);
+    world.shell.epoch = 1;
+    let wrote = world.turns_that_wrote;
+    let world = world.with_breach("errors").after(120);
+    assert_eq!(world.turns_that_wrote, wrote, "{}", world.story);
+}
+
+#[test]
+fn set_env_on_the_stable_deployment_is_overruled_by_name() {
+    let world = a_short_rollout().releasing(Quality::Good).at_weight(20).with_foreign_template().until_rest();
+    golden("set_env", &world, "1 Promoted", 'B');
+}
+
+#[test]
+fn set_env_at_rest_is_overruled_before_the_next_release_begins() {
+    let mut world = a_short_rollout().at_rest().with_foreign_template();
+    world.next_sync = None;
+    let world = world.after(1).with_commit('B', Quality::Good).until_rest();
+    golden("set_env_at_rest", &world, "1 Promoted", 'B');
+}
+
+#[test]
+fn an_abort_comes_too_late_once_stable_has_the_traffic() {
+    let world = a_short_rollout().releasing(Quality::Good).at_stage(Stage::Draining).with_ask(Ask::Abort).until_rest();
+    assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
+    assert!(world.story.to_string().contains("commit what is to run instead"), "{}", world.story);
+}
+
+#[test]
+fn an_invalid_spec_never_disables_safety() {
+    let mut world = a_short_rollout().releasing(Quality::Good).at_weight(20);
+    world.rollout.as_mut().unwrap().spec.steps.clear();
+    let world = world.with_breach("errors").until_rest();
+    assert_eq!(world.outcomes(), "1 RolledBack", "{}", world.story);
+}
+
+#[test]
+fn another_text_for_what_runs_makes_no_attempt() {
+    let mut world = a_rollout().at_rest();
+    world.commit("rev-A-again", template('A', Quality::Good), "commit");
+    assert_eq!(world.until_rest().outcomes(), "");
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_with_a_sentence() {
+    let ask_all = |world: World| {
+        let asks = [
+            Ask::Approve,
+            Ask::Resume,
+            Ask::Pause,
+            Ask::Pause,
+            Ask::Retry,
+            Ask::Promote,
+            Ask::Promote,
+            Ask::Abort,
+            Ask::Abort,
+        ];
+        asks.into_iter().fold(world, |world, ask| world.with_ask(ask).after(0))
+    };
+    let world = ask_all(a_short_rollout().at_rest());
+    let world = ask_all(world.with_commit('B', Quality::Good).at_weight(20)).until_rest();
+    let world = world.with_commit('C', Quality::Good).at_stage(Stage::Releasing);
+    let world =
+        [Ask::Approve, Ask::Promote, Ask::Pause].into_iter().fold(world, |world, ask| world.with_ask(ask).after(0));
+    let story = world.until_rest().story.to_string();
+    let answers: Vec<_> = story.lines().filter_map(|line| line.split_once("ask-")).map(|(_, answer)| answer).collect();
+    insta::assert_snapshot!(answers.join("\n"));
+}

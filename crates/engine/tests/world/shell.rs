@@ -1,0 +1,405 @@
+//! What carries a decision out: urgent effects, then the status, then the others in order until
+//! one fails. It forgets everything but the status when it crashes.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use tidegate_api::{record::Record, status::Stage};
+use tidegate_engine::{
+    decide::decide,
+    decision::{Action, Decision, Sampling},
+    gate::Reading,
+    invariants::Author,
+    observed::Comparison,
+    revision::Digest,
+};
+
+use crate::{
+    cluster::Cluster,
+    deployment::{Deployment, labels},
+    world::World,
+};
+
+/// How long it waits after a failed write.
+const RETRY: SignedDuration = SignedDuration::from_secs(1);
+
+/// How long a restart takes.
+const RESTART: SignedDuration = SignedDuration::from_secs(2);
+
+/// The process.
+#[derive(Debug)]
+pub(crate) struct Shell {
+    pub(crate) alive: bool,
+    pub(crate) epoch: u64,
+    /// What it has seen of each group of objects.
+    pub(crate) cache: Cluster,
+    /// Until when it sees nothing new of a group.
+    pub(crate) lagging: BTreeMap<Group, Timestamp>,
+    pub(crate) memory: Memory,
+    pub(crate) fault: Option<(u32, Fault)>,
+    pub(crate) wake_at: Option<Timestamp>,
+    /// The version of the world that it has looked at.
+    pub(crate) looked_at: Option<u64>,
+}
+
+/// What a crash takes away.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    pub(crate) sampling: Option<Sampling>,
+    pub(crate) next_sample: Option<Timestamp>,
+    pub(crate) on_its_way: Vec<Reading>,
+    pub(crate) readings: Vec<Reading>,
+    pub(crate) compared: Vec<(String, Digest, Comparison)>,
+    pub(crate) recorded: Vec<String>,
+}
+
+/// Objects that come by one watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Group {
+    Workloads,
+    Services,
+    Routes,
+    Endpoints,
+    Revisions,
+}
+
+/// What befalls a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Refused,
+    Swallowed,
+    CrashBefore,
+    CrashAfter,
+}
+
+/// A turn that did not come to its end.
+enum Stopped {
+    Failed,
+    Crashed,
+}
+
+// === impl Shell ===
+
+impl Shell {
+    pub(crate) fn new(cache: Cluster) -> Self {
+        Self {
+            alive: true,
+            epoch: 1,
+            cache,
+            lagging: BTreeMap::new(),
+            memory: Memory::default(),
+            fault: None,
+            wake_at: None,
+            looked_at: None,
+        }
+    }
+
+    /// Starts anew, as the leader after the last one or as itself.
+    pub(crate) fn restart(&mut self, epoch: u64, live: &Cluster) {
+        *self = Self { epoch, fault: self.fault, ..Self::new(live.clone()) };
+    }
+
+    fn refresh(&mut self, live: &Cluster, now: Timestamp) {
+        self.lagging.retain(|_, until| *until > now);
+        let current = |group| !self.lagging.contains_key(&group);
+        if current(Group::Workloads) {
+            self.cache.workload.clone_from(&live.workload);
+            self.cache.canary.clone_from(&live.canary);
+            self.cache.canary_service = live.canary_service;
+        }
+        if current(Group::Services) {
+            self.cache.services.clone_from(&live.services);
+        }
+        if current(Group::Routes) {
+            self.cache.routes.clone_from(&live.routes);
+        }
+        if current(Group::Endpoints) {
+            self.cache.stable_endpoints.clone_from(&live.stable_endpoints);
+            self.cache.canary_endpoints.clone_from(&live.canary_endpoints);
+        }
+        if current(Group::Revisions) {
+            self.cache.commits.clone_from(&live.commits);
+            self.cache.kept.clone_from(&live.kept);
+        }
+    }
+}
+
+// === impl World ===
+
+impl World {
+    /// Looks, decides and acts, once.
+    pub(crate) fn turn(&mut self) {
+        let (now, version) = (self.now, self.version);
+        self.shell.refresh(&self.live, now);
+        let Some(seen) = self.observed() else { return };
+        let decision = decide(&seen, now);
+        self.shell.looked_at = Some(version);
+        self.shell.wake_at = decision.wake_at;
+        if !decision.urgent.is_empty() || decision.persist {
+            self.turns_that_wrote += 1;
+        }
+        for note in &decision.notes {
+            self.story.tell(now, "note", &format!("{}: {note}", note.reason()));
+        }
+        match self.carry_out(&decision) {
+            Ok(()) => {
+                if self.shell.lagging.is_empty() && self.shell.alive {
+                    self.snapshot(Author::Turn, "a turn has ended");
+                }
+                self.sample_for(decision.sampling);
+            }
+            Err(Stopped::Failed) => {
+                let retry = now + RETRY;
+                self.shell.wake_at = Some(self.shell.wake_at.map_or(retry, |wake| wake.min(retry)));
+            }
+            Err(Stopped::Crashed) => {
+                self.story.tell(now, "tidegate", "killed");
+                self.shell.alive = false;
+                self.shell.wake_at = Some(now + RESTART);
+            }
+        }
+    }
+
+    /// A failed urgent effect holds neither the other urgent ones nor the status back, but it does
+    /// hold back what needs the intent.
+    fn carry_out(&mut self, decision: &Decision) -> Result<(), Stopped> {
+        let mut failed = false;
+        for action in &decision.urgent {
+            match self.act(action) {
+                Ok(()) => {}
+                Err(Stopped::Failed) => failed = true,
+                Err(Stopped::Crashed) => return Err(Stopped::Crashed),
+            }
+        }
+        if decision.persist {
+            self.write_status(decision)?;
+        }
+        if failed {
+            return Err(Stopped::Failed);
+        }
+        decision.actions.iter().try_for_each(|action| self.act(action))
+    }
+
+    fn write_status(&mut self, decision: &Decision) -> Result<(), Stopped> {
+        let message = decision.status.message.clone();
+        let stage = decision.status.attempt.as_ref().map(|attempt| attempt.stage);
+        let what = stage.map_or_else(|| format!("status: {message}"), |stage| format!("status {stage:?}: {message}"));
+        self.write(Author::Status, &what, |world| {
+            let rollout = world.rollout.as_mut()?;
+            rollout.status = decision.status.clone();
+            Some(())
+        })
+    }
+
+    fn act(&mut self, action: &Action) -> Result<(), Stopped> {
+        if *action == Action::CompareCandidate {
+            self.compare();
+        }
+        if let Action::Record(pending) = action {
+            self.git.queue.clone_from(pending);
+        }
+        if self.changes_nothing(action) {
+            return Ok(());
+        }
+        let (cache, now) = (self.shell.cache.clone(), self.now);
+        self.write(Author::Effect, &in_words(action), |world| world.apply(action, &cache, now))
+    }
+
+    /// Writes, unless something befalls the write; `None` is a conflict.
+    fn write(&mut self, by: Author, what: &str, write: impl FnOnce(&mut Self) -> Option<()>) -> Result<(), Stopped> {
+        let fault = match &mut self.shell.fault {
+            Some((0, fault)) => Some(*fault),
+            Some((left, _)) => {
+                *left -= 1;
+                None
+            }
+            None => None,
+        };
+        if fault.is_some() {
+            self.shell.fault = None;
+        }
+        match fault {
+            Some(Fault::CrashBefore) => return Err(Stopped::Crashed),
+            Some(Fault::Refused) => {
+                self.story.tell(self.now, by_word(by), &format!("{what}: refused"));
+                return Err(Stopped::Failed);
+            }
+            Some(Fault::Swallowed | Fault::CrashAfter) | None => {}
+        }
+        if write(self).is_none() {
+            self.story.tell(self.now, by_word(by), &format!("{what}: conflict"));
+            return Err(Stopped::Failed);
+        }
+        self.story.tell(self.now, by_word(by), what);
+        self.version += 1;
+        self.snapshot(by, what);
+        match fault {
+            Some(Fault::CrashAfter) => Err(Stopped::Crashed),
+            Some(Fault::Swallowed) => Err(Stopped::Failed),
+            Some(Fault::Refused | Fault::CrashBefore) | None => Ok(()),
+        }
+    }
+
+    /// Does what the action says to the live objects, if they are those of the cache.
+    fn apply(&mut self, action: &Action, cache: &Cluster, now: Timestamp) -> Option<()> {
+        let (live, rollout) = (&mut self.live, self.rollout.as_mut());
+        match action {
+            Action::AddFinalizer => rollout?.finalizer = true,
+            Action::RemoveFinalizer => {
+                rollout?.finalizer = false;
+                self.vanish();
+            }
+            Action::KeepLive(revision) => {
+                let template = cache.workload.as_ref()?.template;
+                live.kept.insert(revision.to_string(), template);
+            }
+            Action::SetRoute { name, weight, epoch } => {
+                let version = cache.routes.iter().find(|route| route.name == *name)?.version;
+                let route = live.routes.iter_mut().find(|route| route.name == *name && route.version == version)?;
+                route.write(*weight, *epoch, "tidegate", now);
+            }
+            Action::SetService { name, pin, epoch } => {
+                let version = cache.services.iter().find(|service| service.name == *name)?.version;
+                let service =
+                    live.services.iter_mut().find(|service| service.name == *name && service.version == version)?;
+                (service.pin, service.epoch, service.version) = (pin.clone(), *epoch, version + 1);
+            }
+            Action::SetWorkload { paused, epoch } => {
+                workload(live, cache)?.edit(|workload| (workload.paused, workload.epoch) = (*paused, *epoch));
+            }
+            Action::WriteTemplate(revision) => {
+                let template = *live.kept.get(revision.as_str()).expect("a revision that is needed was collected");
+                workload(live, cache)?.edit(|workload| {
+                    (workload.template, workload.manager) = (template, "tidegate-sync");
+                });
+            }
+            Action::ApplyCanary { revision, replicas } => {
+                let template = *live.kept.get(revision.as_str()).expect("a revision that is needed was collected");
+                live.canary_service = true;
+                let canary = live.canary.get_or_insert_with(|| Deployment::new("checkout-canary", template, *replicas));
+                canary.edit(|canary| {
+                    (canary.template, canary.replicas) = (template, *replicas);
+                    canary.revision = Some(revision.clone());
+                });
+            }
+            Action::DeleteCanary => {
+                live.canary_service = false;
+                live.canary.iter_mut().for_each(|canary| canary.delete(now));
+            }
+            Action::HandOver(pending) => self.git.handed_over.clone_from(pending),
+            Action::CollectRevisions { keep } => {
+                let seen = |name: &String| cache.kept.contains_key(name);
+                live.kept.retain(|name, _| !seen(name) || keep.iter().any(|keep| keep.as_str() == name));
+            }
+            Action::Answer { name, .. } => self.asks.retain(|ask| ask.name != *name),
+            Action::CompareCandidate | Action::Record(_) => {}
+        }
+        Some(())
+    }
+
+    /// Whether the API server would have nothing to write.
+    fn changes_nothing(&self, action: &Action) -> bool {
+        let live = &self.live;
+        match action {
+            Action::CompareCandidate | Action::Record(_) => true,
+            Action::Answer { name, .. } => !self.asks.iter().any(|ask| ask.name == *name),
+            Action::KeepLive(revision) => live.kept.contains_key(revision.as_str()),
+            Action::ApplyCanary { revision, replicas } => {
+                let right =
+                    |canary: &Deployment| canary.replicas == *replicas && canary.revision.as_ref() == Some(revision);
+                live.canary_service && live.canary.as_ref().is_some_and(right)
+            }
+            Action::DeleteCanary => {
+                !live.canary_service && live.canary.as_ref().is_none_or(|canary| canary.going.is_some())
+            }
+            Action::HandOver(pending) => self.git.handed_over == *pending,
+            Action::CollectRevisions { keep } => {
+                let seen = |name: &&String| self.shell.cache.kept.contains_key(*name);
+                live.kept.keys().filter(seen).all(|name| keep.iter().any(|keep| keep.as_str() == name))
+            }
+            Action::AddFinalizer
+            | Action::RemoveFinalizer
+            | Action::SetRoute { .. }
+            | Action::SetService { .. }
+            | Action::SetWorkload { .. }
+            | Action::WriteTemplate(_) => false,
+        }
+    }
+
+    /// A dry run: it compares with what is live.
+    fn compare(&mut self) {
+        let (Some(commit), Some(workload)) = (self.shell.cache.commits.last(), &self.live.workload) else { return };
+        let same = commit.template == workload.template;
+        let comparison = if same { Comparison::Same } else { Comparison::Different };
+        let answer = (commit.revision.clone(), workload.template.digest(), comparison);
+        if !self.shell.memory.compared.contains(&answer) {
+            self.shell.memory.compared.push(answer);
+            self.version += 1;
+        }
+    }
+
+    /// Starts or ends the sampler.
+    fn sample_for(&mut self, sampling: Option<Sampling>) {
+        let memory = &mut self.shell.memory;
+        if memory.sampling == sampling {
+            return;
+        }
+        let attempt = |sampling: Option<Sampling>| sampling.map(|sampling| sampling.attempt);
+        if attempt(sampling) != attempt(memory.sampling) {
+            memory.readings.clear();
+            memory.on_its_way.clear();
+        }
+        memory.sampling = sampling;
+        memory.next_sample = sampling.map(|sampling| sampling.since.max(self.now));
+    }
+
+    /// The stage that is persisted.
+    pub(crate) fn stage(&self) -> Option<Stage> {
+        Some(self.rollout.as_ref()?.status.attempt.as_ref()?.stage)
+    }
+}
+
+/// The workload, if it is the one of the cache.
+fn workload<'a>(live: &'a mut Cluster, cache: &Cluster) -> Option<&'a mut Deployment> {
+    let version = cache.workload.as_ref()?.version;
+    live.workload.as_mut().filter(|workload| workload.version == version)
+}
+
+fn by_word(by: Author) -> &'static str {
+    if by == Author::Status { "status" } else { "effect" }
+}
+
+fn in_words(action: &Action) -> String {
+    match action {
+        Action::SetRoute { name, weight: Some(weight), .. } => format!("route {name}: {weight} to the canary"),
+        Action::SetRoute { name, weight: None, .. } => format!("route {name}: without the canary"),
+        Action::SetService { name, pin, .. } => match pin {
+            Some(pin) => format!("Service {name}: pinned to {pin:?}"),
+            None => format!("Service {name}: pin off"),
+        },
+        Action::SetWorkload { paused, .. } => {
+            format!("Deployment checkout: {}", if *paused { "paused" } else { "let go" })
+        }
+        Action::WriteTemplate(revision) => format!("Deployment checkout: the template of {revision}"),
+        Action::KeepLive(_) => "the live template is kept".to_owned(),
+        Action::ApplyCanary { revision, replicas } => format!("canary: {replicas} of {revision}"),
+        Action::DeleteCanary => "canary: deleted".to_owned(),
+        Action::AddFinalizer => "finalizer: on".to_owned(),
+        Action::RemoveFinalizer => "finalizer: off".to_owned(),
+        Action::CompareCandidate => "the candidate is compared".to_owned(),
+        Action::Record(pending) | Action::HandOver(pending) => {
+            let kinds = pending.iter().map(|pending| match &pending.record {
+                Record::Started(record) => format!("attempt {} started", record.head.attempt),
+                Record::Outcome(record) => format!("attempt {} {}", record.head.attempt, record.outcome),
+            });
+            format!("handed over: {}", kinds.collect::<Vec<_>>().join(", "))
+        }
+        Action::CollectRevisions { .. } => "revisions collected".to_owned(),
+        Action::Answer { name, state, message } => format!("{name}: {state:?}: {message}"),
+    }
+}
+
+/// The labels of a candidate's pods.
+pub(crate) fn candidate_labels() -> BTreeMap<String, String> {
+    labels()
+}

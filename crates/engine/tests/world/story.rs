@@ -1,0 +1,34 @@
+//! What happened, one line per event, decision and effect.
+
+use std::fmt::{self, Write as _};
+
+use jiff::Timestamp;
+
+/// A readable log of a world.
+#[derive(Clone, Debug)]
+pub(crate) struct Story {
+    start: Timestamp,
+    lines: Vec<String>,
+}
+
+impl Story {
+    pub(crate) fn new(start: Timestamp) -> Self {
+        Self { start, lines: Vec::new() }
+    }
+
+    /// Tells one line.
+    pub(crate) fn tell(&mut self, now: Timestamp, who: &str, what: &str) {
+        let since = now.duration_since(self.start).as_millis();
+        let (minutes, seconds, millis) = (since / 60_000, since / 1_000 % 60, since % 1_000);
+        self.lines.push(format!("{minutes:>4}:{seconds:02}.{millis:03}  {who:<9} {what}"));
+    }
+}
+
+impl fmt::Display for Story {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lines.iter().try_for_each(|line| {
+            f.write_str(line)?;
+            f.write_char('\n')
+        })
+    }
+}
