@@ -11,6 +11,7 @@
 mod events;
 mod execute;
 mod leadership;
+mod leftovers;
 mod observe;
 mod reconcile;
 mod records;
@@ -120,7 +121,7 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
     let repos = repos::Repos::new(&clients, git, world.clone(), records.clone(), fence.clone(), events.recorder());
     let shell = Arc::new(Shell {
         cluster: settings.cluster,
-        concerns: repos::Concerns::new(repo_wakes, world.clone()),
+        concerns: repos.concerns(repo_wakes, world.clone()),
         world,
         memory: Memory::default(),
         clients: clients.clone(),
@@ -156,7 +157,7 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
         .reconcile_on(UnboundedReceiverStream::new(waking).map(|(namespace, name)| shell::reference(&namespace, &name)))
         .reconcile_all_on(elections())
         .graceful_shutdown_on(ending.clone().cancelled_owned())
-        .run(reconcile::reconcile, reconcile::after_error, shell);
+        .run(reconcile::reconcile, reconcile::after_error, shell.clone());
     let repos = Controller::for_stream(watches::stream(&scope, repo_filler), repo_store)
         .with_config(config())
         .reconcile_on(
@@ -165,8 +166,16 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
         .reconcile_all_on(elections())
         .graceful_shutdown_on(ending.cancelled_owned())
         .run(repos::reconcile, repos::after_error, Arc::new(repos));
-    let ended = |_| std::future::ready(());
-    futures::join!(rollouts.for_each(ended), repos.for_each(|_| std::future::ready(())));
+    // A Rollout that is asked for and is not there is gone.
+    let rollouts = rollouts.for_each(|result| {
+        let shell = shell.clone();
+        async move {
+            if let Err(controller::Error::ObjectNotFound(gone)) = result {
+                leftovers::collect(&shell, gone.namespace.as_deref().unwrap_or_default(), &gone.name).await;
+            }
+        }
+    });
+    futures::join!(rollouts, repos.for_each(|_| std::future::ready(())));
     leading.cancel();
     if standing.await.is_err() {
         tracing::warn!("the lease was not given back");

@@ -4,6 +4,7 @@
 //! Owns what every scenario of Tidegate begins with. What a scenario tries, and what it holds to be
 //! right, is in [`crate::scenarios`].
 
+mod rights;
 mod shop;
 
 use std::{net::Ipv4Addr, num::NonZeroU32, time::Duration};
@@ -73,6 +74,7 @@ impl Testbed {
         let prometheus_url = cluster.prometheus_url();
         let bed = Self { context, git, repo, proxy, prometheus_url, tidegate: None, started: 0 };
         bed.allow_to_apply().await?;
+        bed.allow_to_run().await?;
         bed.create_secret().await?;
         Ok(bed)
     }
@@ -129,7 +131,8 @@ impl Testbed {
     /// Starts one more, which is the caller's.
     pub async fn spawn_tidegate(&self, name: &str) -> Result<ChildProcess> {
         let namespace = &self.context.namespace;
-        let kubeconfig = KubeconfigSpec::new(format!("{namespace}-tidegate"), User::Admin).through(self.proxy.url());
+        let user = User::service_account(namespace, "tidegate");
+        let kubeconfig = KubeconfigSpec::new(format!("{namespace}-tidegate"), user).through(self.proxy.url());
         let kubeconfig = self.context.cluster.kubeconfig(&kubeconfig).await?;
         let dir = &self.context.dir;
         let spec = ProcessSpec::new(name, &self.context.cluster.tools().tidegate, dir.join(format!("{name}.log")))
@@ -261,6 +264,17 @@ impl Testbed {
             "metadata": { "name": "shop-config" },
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "shop-config" },
             "subjects": [{ "kind": "ServiceAccount", "name": "default" }],
+        }))
+        .await
+    }
+
+    /// Tidegate runs with the rights that the chart gives it.
+    async fn allow_to_run(&self) -> Result<()> {
+        self.create::<Role>(json!({ "metadata": { "name": "tidegate" }, "rules": rights::rules()? })).await?;
+        self.create::<RoleBinding>(json!({
+            "metadata": { "name": "tidegate" },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "tidegate" },
+            "subjects": [{ "kind": "ServiceAccount", "name": "tidegate" }],
         }))
         .await
     }

@@ -2,7 +2,7 @@
 //!
 //! Urgent effects go out first and whether or not the status can be written. Then the status is
 //! written, with the intent of everything that follows. The rest ends with the first effect that
-//! fails: the next decision is made from what is there then.
+//! fails, be it an urgent one: the next decision is made from what is there then.
 
 mod canary;
 mod objects;
@@ -48,6 +48,9 @@ pub(crate) enum ExecuteError {
     /// Something that is needed is not there.
     #[error("{0} is not there")]
     Missing(String),
+    /// Something is not any more what it was when the decision was made.
+    #[error("{0} has changed meanwhile")]
+    Changed(String),
     /// A template that cannot be read.
     #[error("the ControllerRevision {0} holds no template")]
     NoTemplate(String),
@@ -66,14 +69,15 @@ pub(crate) struct Subject<'a> {
 
 /// Does what was decided.
 pub(crate) async fn execute(shell: &Shell, subject: &Subject<'_>, decision: &Decision) -> Result<(), ExecuteError> {
+    let mut urgent = Ok(());
     for action in &decision.urgent {
-        if let Err(error) = act(shell, subject, action).await {
-            tracing::warn!(%error, "an urgent effect failed; the next decision tries again");
-        }
+        urgent = urgent.and(act(shell, subject, action).await);
     }
     if decision.persist {
         write_status(shell, subject, decision).await?;
     }
+    // Nothing raises risk while something that lowers it has failed.
+    urgent?;
     for action in &decision.actions {
         act(shell, subject, action).await?;
     }
@@ -199,6 +203,7 @@ impl ExecuteError {
             | Self::NotLeading(_)
             | Self::Account(_)
             | Self::Missing(_)
+            | Self::Changed(_)
             | Self::NoTemplate(_) => return false,
         };
         // A JSON patch whose test fails is a 422.

@@ -68,6 +68,9 @@ async fn turn(shell: &Shell, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
         recorded: shell.records.written(&namespace, &owed),
     };
     let observed = observe(&shell.world, &shell.memory, rollout, around, clock::now());
+    if observed.workload.is_none() && observed.status.stable.is_some() {
+        shell.concerns.missing(&namespace);
+    }
     let decision = decide(&observed, clock::now());
     let attempt = decision.status.attempt.as_ref().or(observed.status.attempt.as_ref());
     let plan = Plan::parse(&name, attempt.map_or(&rollout.spec, |attempt| &attempt.plan)).ok();

@@ -27,6 +27,7 @@ const AFTER_ERROR: Duration = Duration::from_secs(5);
 
 /// Wakes ConfigRepos when a Rollout's status lets sync do something that it held before.
 pub(crate) struct Concerns {
+    sync: Arc<sync::Context>,
     wakes: mpsc::UnboundedSender<(String, String)>,
     world: Arc<World>,
     last: Mutex<HashMap<(String, String), Option<u64>>>,
@@ -37,26 +38,44 @@ pub(crate) struct Repos {
     sync: Arc<sync::Context>,
     records: Arc<Records>,
     fence: Fence,
+    /// The term in which everything that is remembered was learned.
+    epoch: Mutex<Option<u64>>,
 }
 
 // === impl Concerns ===
 
 impl Concerns {
-    pub(crate) fn new(wakes: mpsc::UnboundedSender<(String, String)>, world: Arc<World>) -> Self {
-        Self { wakes, world, last: Mutex::default() }
-    }
-
     /// A Rollout was seen: where what sync holds for it has changed, its namespace is synced again.
     pub(crate) fn seen(&self, rollout: &Rollout) {
         let key = (rollout.namespace().unwrap_or_default(), rollout.name_any());
         let namespace = key.0.clone();
         let concern = sync::rollout_concern(rollout);
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.insert(key, concern) != Some(concern) {
-            for repo in self.world.config_repos.list(&namespace) {
-                wake(&self.wakes, &namespace, &repo.name_any());
-            }
+        if self.last().insert(key, concern) != Some(concern) {
+            self.wake(&namespace);
         }
+    }
+
+    /// A Rollout is gone: what it held is git's again.
+    pub(crate) fn gone(&self, namespace: &str, name: &str) {
+        if self.last().remove(&(namespace.to_owned(), name.to_owned())).is_some() {
+            self.wake(namespace);
+        }
+    }
+
+    /// Something that git describes is not there.
+    pub(crate) fn missing(&self, namespace: &str) {
+        self.sync.suspect(namespace);
+        self.wake(namespace);
+    }
+
+    fn wake(&self, namespace: &str) {
+        for repo in self.world.config_repos.list(namespace) {
+            wake(&self.wakes, namespace, &repo.name_any());
+        }
+    }
+
+    fn last(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), Option<u64>>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -74,7 +93,21 @@ impl Repos {
         let rollouts = move |namespace: &str| world.rollouts(namespace).into_iter().map(Arc::new).collect();
         let context =
             sync::Context::new(clients.writing.clone(), clients.writing.clone(), git, Box::new(rollouts), clock::now);
-        Self { sync: Arc::new(context.with_events(events)), records, fence }
+        Self { sync: Arc::new(context.with_events(events)), records, fence, epoch: Mutex::default() }
+    }
+
+    /// What of the Rollouts concerns sync; ConfigRepos are woken by `wakes`.
+    pub(crate) fn concerns(&self, wakes: mpsc::UnboundedSender<(String, String)>, world: Arc<World>) -> Concerns {
+        Concerns { sync: self.sync.clone(), wakes, world, last: Mutex::default() }
+    }
+
+    /// What another leader has done meanwhile is not known here.
+    fn forget_earlier_terms(&self, epoch: u64) {
+        let mut known = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known != Some(epoch) {
+            *known = Some(epoch);
+            self.sync.forget_all();
+        }
     }
 }
 
@@ -83,9 +116,10 @@ pub(crate) async fn reconcile(
     guarded: Arc<DeserializeGuard<ConfigRepo>>,
     repos: Arc<Repos>,
 ) -> Result<Action, sync::Error> {
-    if repos.fence.epoch().is_err() {
+    let Ok(epoch) = repos.fence.epoch() else {
         return Ok(Action::await_change());
-    }
+    };
+    repos.forget_earlier_terms(epoch);
     let repo = match &guarded.0 {
         Ok(repo) => repo,
         Err(error) => {

@@ -171,7 +171,8 @@ pub(crate) const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 // === impl Template ===
 
 impl Template {
-    fn of(mut template: Value) -> Self {
+    /// Digests a template.
+    pub(crate) fn of(mut template: Value) -> Self {
         let exclusive = exclusive(&template);
         if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
             labels.remove(names::POD_TEMPLATE_HASH_LABEL);

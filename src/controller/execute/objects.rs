@@ -15,7 +15,7 @@ use crate::{
     controller::shell::Shell,
     kubernetes::{
         clients,
-        watched::{Deployment, Service},
+        watched::{Deployment, Service, Template},
     },
 };
 
@@ -110,17 +110,25 @@ pub(super) async fn compare_candidate(shell: &Shell, subject: &Subject<'_>) -> R
     Ok(())
 }
 
-/// Keeps the workload's live template as a revision that is older than all others.
+/// Keeps the workload's live template as a revision that is older than all others, unless it is kept
+/// already.
 pub(super) async fn keep_live(shell: &Shell, subject: &Subject<'_>, revision: &Revision) -> Result<(), ExecuteError> {
+    let object_name = revision.object_name(subject.name);
+    if shell.world.revisions.get(subject.namespace, &object_name).is_some() {
+        return Ok(());
+    }
     let workload = &plan(subject)?.workload;
     let api: Api<apps::Deployment> = Api::namespaced(shell.clients.writing.clone(), subject.namespace);
     let live = api.get(workload).await.map_err(write(format!("read the Deployment {workload}")))?;
-    let template = live.spec.map(|spec| spec.template);
+    let template = live.spec.and_then(|spec| serde_json::to_value(spec.template).ok()).unwrap_or_default();
+    if Template::of(template.clone()).digest.to_string() != revision.as_str() {
+        return Err(ExecuteError::Changed(format!("the template of the Deployment {workload}")));
+    }
     let object = json!({
         "apiVersion": "apps/v1",
         "kind": "ControllerRevision",
         "metadata": {
-            "name": revision.object_name(subject.name),
+            "name": object_name,
             "labels": { names::ROLLOUT_LABEL: subject.name },
             "annotations": { names::REVISION_ANNOTATION: revision.as_str() },
         },

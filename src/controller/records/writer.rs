@@ -91,12 +91,29 @@ async fn write(desk: &Desk, batch: &[Owed]) -> Result<(), WriteError> {
         bytes.push(b'\n');
         facts.push(Fact { path: record.path(), bytes, trailers });
     }
-    let results = repository.write_facts(&repo.spec.outcomes.branch, facts, signature()).await?;
-    for contradiction in results.into_iter().filter_map(Result::err) {
-        // Never overwritten: a person has to look.
-        tracing::error!(%contradiction, "a record in git says something else than this one");
+    let branch = &repo.spec.outcomes.branch;
+    let results = repository.write_facts(branch, facts, signature()).await?;
+    for (owed, result) in batch.iter().zip(results) {
+        if let Err(contradiction) = result
+            && !says_the_same(&repository, branch, &owed.pending.record).await?
+        {
+            // Never overwritten: a person has to look.
+            tracing::error!(%contradiction, "a record in git says something else than this one");
+        }
     }
     Ok(())
+}
+
+/// Whether the record in git says the same but for what came of the restore: after a crash between
+/// the push and the status, the config branch may have moved on.
+async fn says_the_same(repository: &Repository, branch: &str, record: &Record) -> Result<bool, WriteError> {
+    let tip = repository.fetch(branch, None).await.map_err(FactsError::Fetch)?;
+    let there = repository.file_at(tip.id, &record.path()).await.map_err(FactsError::Read)?;
+    let mut there = there.and_then(|file| serde_json::from_slice::<Record>(&file.bytes).ok());
+    if let (Some(Record::Outcome(there)), Record::Outcome(_)) = (&mut there, record) {
+        there.restore = None;
+    }
+    Ok(there.as_ref() == Some(record))
 }
 
 async fn restore(

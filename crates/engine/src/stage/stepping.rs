@@ -76,6 +76,9 @@ fn give_weight(turn: &mut Turn<'_>, plan: &Plan, step: &Step) -> Option<Flow> {
     }
     if intended(turn.attempt()) != step.weight {
         let raises = step.weight > intended(turn.attempt());
+        if raises && turn.attempt().paused {
+            return Some(paused());
+        }
         if let Err(wait) =
             canary_ready(turn, plan, turn.attempt().step).or_else(|wait| if raises { Err(wait) } else { Ok(()) })
         {
@@ -148,10 +151,14 @@ fn wait_for_route(turn: &mut Turn<'_>, plan: &Plan, weight: Weight) -> Flow {
     Wait::until(format!("waiting for the gateway to take the weight {weight}"), end)
 }
 
+fn paused() -> Flow {
+    Wait::event("paused: an Intervention with the action resume lets it go on")
+}
+
 /// Whether all that is asked for holds.
 fn go_on(turn: &mut Turn<'_>, plan: &Plan, step: &Step) -> Result<(), Flow> {
     if turn.attempt().paused {
-        return Err(Wait::event("paused: an Intervention with the action resume lets it go on"));
+        return Err(paused());
     }
     if turn.attempt().shortcut.is_some() {
         return Ok(());

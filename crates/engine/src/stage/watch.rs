@@ -7,7 +7,10 @@ use tidegate_api::{
 };
 
 use crate::{
-    gate::evidence::{self, Alarm},
+    gate::{
+        Reading,
+        evidence::{self, Alarm},
+    },
     plan::Plan,
     turn::Turn,
 };
@@ -36,9 +39,12 @@ pub(crate) fn watch(turn: &mut Turn<'_>, plan: &Plan) {
 fn fold_readings(turn: &mut Turn<'_>, plan: &Plan) {
     let seen = turn.seen;
     let attempt = turn.attempt_mut();
-    let step = attempt.step;
+    // Neither what an earlier step has shown counts, nor what the step itself has before it began
+    // again.
+    let (step, since) = (attempt.step, attempt.steps.last().and_then(|step| step.confirmed_at));
+    let counts = |reading: &&Reading| reading.step == step && since.is_some_and(|since| reading.at >= since);
     for (gate, status) in plan.gates.iter().zip(&mut attempt.gates) {
-        for reading in seen.readings.iter().filter(|reading| reading.gate == gate.name && reading.step == step) {
+        for reading in seen.readings.iter().filter(counts).filter(|reading| reading.gate == gate.name) {
             evidence::fold(gate, status, reading);
             if status.verdict == tidegate_api::status::Verdict::Breach {
                 break;
