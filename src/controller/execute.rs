@@ -86,7 +86,9 @@ pub(crate) async fn execute(shell: &Shell, subject: &Subject<'_>, decision: &Dec
 
 async fn act(shell: &Shell, subject: &Subject<'_>, action: &Action) -> Result<(), ExecuteError> {
     shell.fence.epoch()?;
-    tracing::debug!(?action, "acting");
+    if !matches!(action, Action::Record(_)) {
+        tracing::debug!(?action, "acting");
+    }
     match action {
         Action::AddFinalizer => set_finalizer(shell, subject, true).await,
         Action::RemoveFinalizer => set_finalizer(shell, subject, false).await,
@@ -206,7 +208,6 @@ impl ExecuteError {
             | Self::Changed(_)
             | Self::NoTemplate(_) => return false,
         };
-        // A JSON patch whose test fails is a 422.
-        matches!(source, kube::Error::Api(status) if status.code == 409 || (status.code == 422 && status.message.contains("test")))
+        matches!(source, kube::Error::Api(status) if status.code == 409)
     }
 }

@@ -63,7 +63,7 @@ pub(crate) fn world() -> (World, Fillers) {
         services,
         endpoint_slices,
         revisions,
-        routers: Routers { http_routes: http_routes },
+        routers: Routers { http_routes },
     };
     let fillers = Fillers {
         rollouts: rollouts_filler,
@@ -74,7 +74,7 @@ pub(crate) fn world() -> (World, Fillers) {
         services: services_filler,
         endpoint_slices: endpoint_slices_filler,
         revisions: revisions_filler,
-        http_routes: http_routes_filler,
+        http_routes_filler,
     };
     (world, fillers)
 }

@@ -1,6 +1,6 @@
 //! Effects on the workload, its Services and its revisions.
 
-use json_patch::{Patch as JsonPatch, PatchOperation, ReplaceOperation, TestOperation, jsonptr::PointerBuf};
+use json_patch::{Patch as JsonPatch, PatchOperation, ReplaceOperation, jsonptr::PointerBuf};
 use k8s_openapi::api::apps::v1 as apps;
 use kube::{
     Api, ResourceExt,
@@ -209,10 +209,14 @@ async fn replace_template(
 ) -> Result<Result<Deployment, kube::Error>, ExecuteError> {
     let client = clients::impersonating(&shell.clients.writing, subject.namespace, subject.service_account)?;
     let api: Api<Deployment> = Api::namespaced(client, subject.namespace);
-    let version = workload.resource_version().unwrap_or_default();
-    let test = TestOperation { path: PointerBuf::from_tokens(["metadata", "resourceVersion"]), value: json!(version) };
+    // Replaced and not tested: a test that fails is a 422, like a template that is refused, and a
+    // resourceVersion that is not the current one is a 409.
+    let version = ReplaceOperation {
+        path: PointerBuf::from_tokens(["metadata", "resourceVersion"]),
+        value: json!(workload.resource_version()),
+    };
     let replace = ReplaceOperation { path: PointerBuf::from_tokens(["spec", "template"]), value: template };
-    let patch = JsonPatch(vec![PatchOperation::Test(test), PatchOperation::Replace(replace)]);
+    let patch = JsonPatch(vec![PatchOperation::Replace(version), PatchOperation::Replace(replace)]);
     let params =
         PatchParams { dry_run, field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     Ok(api.patch(&workload.name_any(), &params, &Patch::<()>::Json(patch)).await)
