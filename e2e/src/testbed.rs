@@ -4,6 +4,7 @@
 //! Owns what every scenario of Tidegate begins with. What a scenario tries, and what it holds to be
 //! right, is in [`crate::scenarios`].
 
+mod evidence;
 mod shop;
 
 use std::{net::Ipv4Addr, num::NonZeroU32, time::Duration};
@@ -18,7 +19,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tidegate_api::{ConfigRepo, Rollout, record::OutcomeRecord, status::RolloutStatus};
 
-pub use self::shop::{APP_FILE, Release, Shop};
+pub use self::{
+    evidence::{CANARY, Share, Shares},
+    shop::{APP_FILE, Release, Shop},
+};
 use crate::{
     cluster::{KubeconfigSpec, User},
     eventually::eventually,
