@@ -5,6 +5,7 @@
 //! right, is in [`crate::scenarios`].
 
 mod evidence;
+mod history;
 mod shop;
 
 use std::{net::Ipv4Addr, num::NonZeroU32, time::Duration};
@@ -21,7 +22,8 @@ use tidegate_api::{ConfigRepo, Rollout, record::OutcomeRecord, status::RolloutSt
 
 pub use self::{
     evidence::{CANARY, Share, Shares},
-    shop::{APP_FILE, Release, Shop},
+    history::History,
+    shop::{APP_FILE, Release, Shop, service},
 };
 use crate::{
     cluster::{KubeconfigSpec, User},
