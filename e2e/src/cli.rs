@@ -53,6 +53,9 @@ struct RunArgs {
     /// How many scenarios run side by side.
     #[arg(long, default_value_t = 4)]
     jobs: usize,
+    /// Kill Tidegate at every write of a release, not only at every fifth.
+    #[arg(long, env = "TIDEGATE_E2E_ALL_WRITES", value_parser = clap::builder::BoolishValueParser::new())]
+    all_writes: bool,
     #[command(flatten)]
     cluster: ClusterArgs,
 }
@@ -93,7 +96,7 @@ impl Cli {
 
 impl RunArgs {
     async fn run(self) -> Result<ExitCode> {
-        let selection = Selection::new(scenarios::all(), self.filter.as_deref())?;
+        let selection = Selection::new(scenarios::all(), self.filter.as_deref())?.thorough(self.all_writes);
         let (run_dir, options) = self.cluster.prepare()?;
         let mut passed = false;
         let result = until_signal(async {

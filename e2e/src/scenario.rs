@@ -17,7 +17,7 @@ use tokio::task::{JoinError, JoinSet};
 use crate::cluster::Cluster;
 
 /// Longer than any scenario takes; one that hangs must not hang all.
-const LIMIT: Duration = Duration::from_mins(15);
+const LIMIT: Duration = Duration::from_mins(30);
 
 /// One thing that is tried.
 #[derive(Clone, Copy, Debug)]
@@ -37,12 +37,15 @@ pub struct Context {
     pub namespace: String,
     /// An empty folder for this scenario alone; what is in it is kept if the run fails.
     pub dir: PathBuf,
+    /// Whether a scenario that samples what it could try tries all of it.
+    pub thorough: bool,
 }
 
 /// The scenarios that were asked for.
 #[derive(Debug)]
 pub struct Selection {
     scenarios: Vec<Scenario>,
+    thorough: bool,
 }
 
 /// How one scenario ended.
@@ -59,6 +62,19 @@ impl Context {
     pub fn client(&self) -> Client {
         self.cluster.admin_client()
     }
+
+    /// Runs `work` in a namespace and a folder of its own, for a scenario that has several.
+    pub async fn apart<F>(&self, name: &str, work: impl FnOnce(Self) -> F) -> Result<()>
+    where
+        F: Future<Output = Result<()>>,
+    {
+        let namespace = format!("{}-{name}", self.namespace);
+        let dir = self.dir.join(name);
+        std::fs::create_dir(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
+        self.cluster.namespace(&namespace).await?;
+        work(Self { namespace: namespace.clone(), dir, ..self.clone() }).await?;
+        self.cluster.delete_namespace(&namespace).await
+    }
 }
 
 // === impl Selection ===
@@ -69,7 +85,13 @@ impl Selection {
         let filter = filter.unwrap_or_default();
         let scenarios: Vec<_> = all.into_iter().filter(|scenario| scenario.name.contains(filter)).collect();
         ensure!(!scenarios.is_empty(), "no scenario's name contains `{filter}`");
-        Ok(Self { scenarios })
+        Ok(Self { scenarios, thorough: false })
+    }
+
+    /// Whether scenarios try all that they could try.
+    #[must_use]
+    pub fn thorough(self, thorough: bool) -> Self {
+        Self { thorough, ..self }
     }
 }
 
@@ -82,7 +104,7 @@ pub async fn run(selection: &Selection, cluster: &Arc<Cluster>, jobs: usize) -> 
         while running.len() < jobs.max(1)
             && let Some(scenario) = waiting.next()
         {
-            running.spawn(run_one(*scenario, Arc::clone(cluster)));
+            running.spawn(run_one(*scenario, Arc::clone(cluster), selection.thorough));
         }
         let Some(ended) = running.join_next().await else {
             break;
@@ -104,9 +126,9 @@ pub async fn run(selection: &Selection, cluster: &Arc<Cluster>, jobs: usize) -> 
 }
 
 /// Runs one, in a task of its own so that a panic is its failure and nobody else's.
-async fn run_one(scenario: Scenario, cluster: Arc<Cluster>) -> Report {
+async fn run_one(scenario: Scenario, cluster: Arc<Cluster>, thorough: bool) -> Report {
     let started = Instant::now();
-    let attempt = tokio::spawn(attempt(scenario, cluster));
+    let attempt = tokio::spawn(attempt(scenario, cluster, thorough));
     // Whoever stops waiting for us stops the scenario too.
     let abort = AbortOnDrop(attempt.abort_handle());
     let result = match tokio::time::timeout(LIMIT, attempt).await {
@@ -118,12 +140,12 @@ async fn run_one(scenario: Scenario, cluster: Arc<Cluster>) -> Report {
     Report { name: scenario.name, took: started.elapsed(), result }
 }
 
-async fn attempt(scenario: Scenario, cluster: Arc<Cluster>) -> Result<()> {
+async fn attempt(scenario: Scenario, cluster: Arc<Cluster>, thorough: bool) -> Result<()> {
     let namespace = scenario.name.replace('_', "-");
     let dir = cluster.dir().join(scenario.name);
     std::fs::create_dir(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     cluster.namespace(&namespace).await?;
-    let context = Context { cluster: Arc::clone(&cluster), namespace: namespace.clone(), dir };
+    let context = Context { cluster: Arc::clone(&cluster), namespace: namespace.clone(), dir, thorough };
     (scenario.run)(context).await?;
     cluster.delete_namespace(&namespace).await
 }

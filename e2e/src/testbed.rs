@@ -4,6 +4,9 @@
 //! Owns what every scenario of Tidegate begins with. What a scenario tries, and what it holds to be
 //! right, is in [`crate::scenarios`].
 
+
+mod evidence;
+mod history;
 mod rights;
 mod shop;
 
@@ -19,7 +22,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tidegate_api::{ConfigRepo, Rollout, record::OutcomeRecord, status::RolloutStatus};
 
-pub use self::shop::{APP_FILE, Release, Shop};
+pub use self::{
+    evidence::{CANARY, Share, Shares},
+    history::History,
+    shop::{APP_FILE, Release, Shop, service},
+};
 use crate::{
     cluster::{KubeconfigSpec, User},
     eventually::eventually,

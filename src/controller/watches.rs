@@ -74,7 +74,7 @@ pub(crate) fn world() -> (World, Fillers) {
         services: services_filler,
         endpoint_slices: endpoint_slices_filler,
         revisions: revisions_filler,
-        http_routes_filler,
+        http_routes: http_routes_filler,
     };
     (world, fillers)
 }

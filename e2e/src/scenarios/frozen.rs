@@ -1,0 +1,96 @@
+//! Tidegate is frozen between an intent and its effect, and a second one takes over: thawed, the
+//! late effect fails, and the release goes on as if nothing had happened.
+
+use anyhow::{Context as _, Result, ensure};
+use futures::{TryStreamExt as _, stream};
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::whole_release::{Kind, release, shop};
+use crate::{
+    fault_proxy::{Fault, RequestKind, RequestRecord, Trigger, Verdict, WriteInHand},
+    process::ProcessGroup,
+    scenario::Context,
+    testbed::{CANARY, LIMIT, Testbed},
+};
+
+/// An effect, recognised by its request.
+type Effect = fn(&RequestRecord) -> bool;
+
+/// Where Tidegate is frozen.
+const EFFECTS: [(&str, Effect); 3] =
+    [("raise", raises_the_weight), ("pin", pins_to_the_canary), ("template", writes_the_template)];
+
+/// Tries it at each of them.
+pub(super) async fn run(context: Context) -> Result<()> {
+    let each = stream::iter(EFFECTS.map(Ok::<_, anyhow::Error>));
+    each.try_for_each_concurrent(None, |(name, effect)| {
+        let context = context.clone();
+        async move { context.apart(name, |context| frozen(context, effect)).await.context(name) }
+    })
+    .await
+}
+
+async fn frozen(context: Context, effect: Effect) -> Result<()> {
+    let mut bed = Testbed::open(context, &shop()).await?;
+    let first = bed.tidegate()?.group();
+    let (reached, held) = oneshot::channel();
+    let (let_go, release_it) = oneshot::channel::<()>();
+    let hook = move |write: WriteInHand| async move {
+        let _nobody_waits = reached.send(first.freeze().map(|()| write));
+        let _nobody_lets_go = release_it.await;
+        Verdict::GoOn
+    };
+    bed.proxy
+        .plan(Trigger::next(move |request| request.kind == RequestKind::Write && effect(request)), Fault::before(hook));
+    let overtaken = async {
+        let write = held.await.context("the hook is gone")?.context("Tidegate cannot be frozen")?;
+        let second = bed.spawn_tidegate("tidegate-second").await?;
+        overtake(&bed, first, &write, let_go).await?;
+        Ok::<_, anyhow::Error>(second)
+    };
+    let (_second, ()) = tokio::try_join!(overtaken, release(&bed, Kind::Good))?;
+    Ok(())
+}
+
+/// Waits until the second has written what the first was about to, and lets the first go on.
+async fn overtake(bed: &Testbed, first: ProcessGroup, held: &WriteInHand, let_go: oneshot::Sender<()>) -> Result<()> {
+    let log = bed.proxy.log();
+    let later = |request: &RequestRecord| {
+        request.seq > held.seq && request.kind == RequestKind::Write && request.path == held.path && done(request)
+    };
+    let written = tokio::time::timeout(LIMIT, log.wait_for(later)).await;
+    written.with_context(|| format!("the second did not write {}", held.path))?;
+    first.thaw().context("Tidegate cannot be thawed")?;
+    ensure!(let_go.send(()).is_ok(), "the hook is gone");
+    let late = tokio::time::timeout(LIMIT, log.wait_for(|request| request.seq == held.seq)).await;
+    let late = late.context("the late effect had no answer")?;
+    // A JSON patch whose test fails is a 422.
+    ensure!(matches!(late.status, Some(409 | 422)), "the late effect was answered with {:?}", late.status);
+    Ok(())
+}
+
+fn done(request: &RequestRecord) -> bool {
+    request.status.is_some_and(|status| status < 300)
+}
+
+fn raises_the_weight(request: &RequestRecord) -> bool {
+    request.path.ends_with("/httproutes/shop") && canary_weight(request).is_some_and(|weight| weight == 50)
+}
+
+fn canary_weight(request: &RequestRecord) -> Option<u64> {
+    let patch = request.json()?;
+    let backends = patch.pointer("/spec/rules/0/backendRefs")?.as_array()?;
+    backends.iter().find(|backend| backend["name"] == CANARY)?["weight"].as_u64()
+}
+
+fn pins_to_the_canary(request: &RequestRecord) -> bool {
+    let track = || request.json()?.pointer("/spec/selector/tidegate.io~1track").cloned();
+    request.path.ends_with("/services/shop") && track() == Some(Value::from("canary"))
+}
+
+fn writes_the_template(request: &RequestRecord) -> bool {
+    let replaces = |operation: &Value| operation["op"] == "replace" && operation["path"] == "/spec/template";
+    let patch = || request.json()?.as_array().map(|operations| operations.iter().any(replaces));
+    request.path.ends_with("/deployments/shop") && patch() == Some(true)
+}

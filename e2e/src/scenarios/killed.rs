@@ -1,0 +1,114 @@
+//! Tidegate is killed before and after each single write of a release and started again each time:
+//! no step is skipped, repeated or shortened, and there is exactly one outcome.
+//!
+//! A first run counts the writes of a release. Each of the others is killed at one of them, in a
+//! namespace of its own with a Tidegate of its own, several side by side. Every fifth write is
+//! taken, or all of them where a thorough run was asked for.
+
+use std::fmt;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use futures::{StreamExt as _, stream};
+use tokio::sync::oneshot;
+
+use super::whole_release::{Kind, release, shop};
+use crate::{
+    fault_proxy::{Verdict, WriteInHand},
+    scenario::Context,
+    testbed::Testbed,
+};
+
+/// How many runs there are side by side: a Tidegate and its pods need little, but not nothing.
+const AT_ONCE: usize = 6;
+
+/// Every so many writes there is a kill, unless all are asked for.
+const EVERY: u64 = 5;
+
+/// When Tidegate is killed.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    Before(u64),
+    After(u64),
+}
+
+/// Tries it with a good release.
+pub(super) async fn good(context: Context) -> Result<()> {
+    each_write(context, Kind::Good).await
+}
+
+/// Tries it with a bad release.
+pub(super) async fn bad(context: Context) -> Result<()> {
+    each_write(context, Kind::Bad).await
+}
+
+async fn each_write(context: Context, kind: Kind) -> Result<()> {
+    let (counted, count) = oneshot::channel();
+    context.apart("undisturbed", |context| undisturbed(context, kind, counted)).await.context("undisturbed")?;
+    let writes = count.await?;
+    let moments = moments(writes, context.thorough);
+    let runs = stream::iter(moments).map(|moment| {
+        let context = context.clone();
+        async move {
+            let run = context.apart(&moment.to_string(), |context| killed(context, kind, moment)).await;
+            run.err().map(|error| format!("killed {moment} of {writes}: {error:#}"))
+        }
+    });
+    let failures: Vec<_> = runs.buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await;
+    ensure!(failures.is_empty(), "{}", failures.join("\n      "));
+    Ok(())
+}
+
+/// Both moments of every write that is taken; not the same writes where not all are.
+fn moments(writes: u64, thorough: bool) -> Vec<Moment> {
+    let every = if thorough { 1 } else { EVERY };
+    let from = |first: u64| (first..=writes).step_by(usize::try_from(every).unwrap_or(1));
+    from(1).map(Moment::Before).chain(from(1 + every / 2).map(Moment::After)).collect()
+}
+
+/// Counts the writes of a release.
+async fn undisturbed(context: Context, kind: Kind, counted: oneshot::Sender<u64>) -> Result<()> {
+    let bed = Testbed::open(context, &shop()).await?;
+    let before = bed.proxy.log().write_count();
+    release(&bed, kind).await?;
+    let writes = bed.proxy.log().write_count() - before;
+    counted.send(writes).map_err(|_| anyhow!("nobody waits for the number of writes"))
+}
+
+/// Kills Tidegate at one write of a release, and starts it again.
+async fn killed(context: Context, kind: Kind, moment: Moment) -> Result<()> {
+    let mut bed = Testbed::open(context, &shop()).await?;
+    let group = bed.tidegate()?.group();
+    let (kill, strike) = oneshot::channel();
+    let hook = move |write: WriteInHand| async move {
+        let _nobody_waits = kill.send(group.kill().map(|()| write));
+        Verdict::Drop
+    };
+    let before = bed.proxy.log().write_count();
+    match moment {
+        Moment::Before(n) => bed.proxy.before_write(before + n, hook),
+        Moment::After(n) => bed.proxy.after_write(before + n, hook),
+    }
+    let mut what = String::from("at no write, because there were fewer");
+    let again = async {
+        let write = strike.await.context("the hook is gone")?.context("Tidegate cannot be killed")?;
+        what = format!("at {} {}", write.method, write.path);
+        let _second = bed.spawn_tidegate("tidegate-again").await?;
+        std::future::pending().await
+    };
+    let released = tokio::select! {
+        released = release(&bed, kind) => released,
+        restarted = again => restarted,
+    };
+    released.context(what)
+}
+
+// === impl Moment ===
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Before(n) => write!(f, "before-{n}"),
+            Self::After(n) => write!(f, "after-{n}"),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What the API server says of a release: the weights that the route had, one after the other, and
+//! whether anything of an attempt is left.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use jiff::Timestamp;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
+use kube::ResourceExt as _;
+use serde_json::Value;
+use tidegate_api::names;
+
+use super::{LIMIT, NAME, Testbed};
+use crate::eventually::eventually;
+
+/// The canary's objects have this name.
+pub const CANARY: &str = "shop-canary";
+
+/// From when on the canary had which share of the traffic.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share {
+    /// When the write had come in.
+    pub at: Timestamp,
+    /// In percent.
+    pub weight: f64,
+}
+
+/// The shares that the canary had, one after the other, by the audit log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shares(Vec<Share>);
+
+// === impl Testbed ===
+
+impl Testbed {
+    /// Every successful write of this namespace's objects of a resource, by the audit log.
+    pub fn audited(&self, resource: &str) -> Result<Vec<Value>> {
+        let log = fs::read_to_string(self.context.cluster.audit_log()).context("the audit log cannot be read")?;
+        // Most lines are of other namespaces, and reading JSON takes its time.
+        let lines = log.lines().filter(|line| line.contains(&self.context.namespace));
+        let events = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let ours = events.filter(|event| {
+            event["objectRef"]["namespace"] == self.context.namespace.as_str()
+                && event["objectRef"]["resource"] == resource
+                && event["stage"] == "ResponseComplete"
+                && event["responseStatus"]["code"].as_u64().is_some_and(|code| code < 300)
+                && event["requestURI"].as_str().is_some_and(|uri| !uri.contains("dryRun="))
+        });
+        Ok(ours.collect())
+    }
+
+    /// The shares that the route has given the canary.
+    pub fn shares(&self) -> Result<Shares> {
+        let writes = self.audited("httproutes")?;
+        let shares = writes.iter().filter(|event| event["objectRef"]["subresource"].is_null()).filter_map(|event| {
+            let weight = canary_weight(&event["requestObject"]["spec"]["rules"])?;
+            let at = event["requestReceivedTimestamp"].as_str()?.parse().ok()?;
+            Some(Share { at, weight })
+        });
+        Ok(Shares::new(shares.collect()))
+    }
+
+    /// Waits until nothing of any attempt is left: no canary, no pin, no pause.
+    pub async fn is_at_rest(&self) -> Result<()> {
+        eventually("nothing of the attempt is left", LIMIT, || async {
+            let (deployments, services) = (self.api::<Deployment>(), self.api::<Service>());
+            ensure!(deployments.get_opt(CANARY).await?.is_none(), "the canary's Deployment is there");
+            ensure!(services.get_opt(CANARY).await?.is_none(), "the canary's Service is there");
+            let workload = deployments.get(NAME).await?;
+            ensure!(!workload.annotations().contains_key(names::EPOCH_ANNOTATION), "the workload has an epoch");
+            ensure!(!workload.spec.and_then(|spec| spec.paused).unwrap_or_default(), "the workload is paused");
+            let service = services.get(NAME).await?;
+            let selector = service.spec.and_then(|spec| spec.selector).unwrap_or_default();
+            ensure!(selector.keys().eq(["app"]), "the Service selects {selector:?}");
+            Ok(Some(()))
+        })
+        .await
+    }
+}
+
+// === impl Shares ===
+
+impl Shares {
+    /// Writes that change nothing, as a new leader's epoch does, are no shares of their own.
+    fn new(mut shares: Vec<Share>) -> Self {
+        shares.sort_by_key(|share| share.at);
+        shares.dedup_by(|next, before| same(next.weight, before.weight));
+        Self(shares)
+    }
+
+    /// The canary's share at the end.
+    pub fn last(&self) -> Option<f64> {
+        self.0.last().map(|share| share.weight)
+    }
+
+    /// The weights above 0, without the temporary zeros between them.
+    pub fn weights(&self) -> Vec<f64> {
+        let mut weights: Vec<_> = self.0.iter().map(|share| share.weight).filter(|weight| *weight > 0.0).collect();
+        weights.dedup_by(|next, before| same(*next, *before));
+        weights
+    }
+
+    /// The shortest time for which a weight stayed before it was raised.
+    pub fn shortest_stay(&self) -> Option<Duration> {
+        let raised = self.0.windows(2).filter(|pair| pair[0].weight > 0.0 && pair[1].weight > pair[0].weight);
+        raised.map(|pair| pair[1].at.duration_since(pair[0].at).unsigned_abs()).min()
+    }
+}
+
+fn same(one: f64, other: f64) -> bool {
+    (one - other).abs() < f64::EPSILON
+}
+
+/// The canary's percentage of what a route's rules send to either.
+fn canary_weight(rules: &Value) -> Option<f64> {
+    let backends = rules.get(0)?["backendRefs"].as_array()?;
+    let weight = |name: &str| {
+        let named = backends.iter().filter(|backend| backend["name"] == name);
+        named.map(|backend| backend["weight"].as_f64().unwrap_or(1.0)).sum::<f64>()
+    };
+    let (canary, stable) = (weight(CANARY), weight(NAME));
+    Some(if canary > 0.0 { canary * 100.0 / (canary + stable) } else { 0.0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn shares(weights: &[(i64, f64)]) -> Shares {
+        let share = |(second, weight)| Share { at: Timestamp::UNIX_EPOCH + Duration::from_secs(second), weight };
+        Shares::new(weights.iter().map(|(second, weight)| share((second.unsigned_abs(), *weight))).collect())
+    }
+
+    #[test]
+    fn a_route_without_the_canary_gives_it_nothing() {
+        let rules = json!([{ "backendRefs": [{ "name": "shop", "port": 80 }] }]);
+        assert_eq!(canary_weight(&rules), Some(0.0));
+    }
+
+    #[test]
+    fn a_share_is_the_canarys_part_of_both() {
+        let rules =
+            json!([{ "backendRefs": [{ "name": "shop", "weight": 9 }, { "name": "shop-canary", "weight": 1 }] }]);
+        assert_eq!(canary_weight(&rules), Some(10.0));
+    }
+
+    #[test]
+    fn temporary_zeros_and_repetitions_are_set_aside() {
+        let seen = shares(&[(0, 0.0), (1, 10.0), (2, 10.0), (3, 0.0), (4, 10.0), (9, 50.0), (12, 100.0), (15, 0.0)]);
+        assert_eq!(seen.weights(), [10.0, 50.0, 100.0]);
+        assert_eq!(seen.last(), Some(0.0));
+        assert_eq!(seen.shortest_stay(), Some(Duration::from_secs(3)));
+    }
+}

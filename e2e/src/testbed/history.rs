@@ -1,0 +1,62 @@
+//! Everything that some objects have been, as a watch tells it.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use kube::{
+    Api, Resource,
+    core::NamespaceResourceScope,
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinHandle;
+
+use super::Testbed;
+
+/// Every state of some objects since it was begun; dropping it ends it.
+#[derive(Debug)]
+pub struct History<K> {
+    states: Arc<Mutex<Vec<(Timestamp, K)>>>,
+    watching: JoinHandle<()>,
+}
+
+// === impl Testbed ===
+
+impl Testbed {
+    /// Begins to watch objects of the namespace; an empty selector is all of them.
+    pub fn history<K>(&self, labels: &str) -> History<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+    {
+        let states: Arc<Mutex<Vec<_>>> = Arc::default();
+        let (api, kept): (Api<K>, _) = (self.api(), states.clone());
+        let objects = watcher(api, watcher::Config::default().labels(labels)).default_backoff().applied_objects();
+        let watching = tokio::spawn(objects.for_each(move |object| {
+            if let Ok(object) = object {
+                kept.lock().expect("no holder panics").push((Timestamp::now(), object));
+            }
+            std::future::ready(())
+        }));
+        History { states, watching }
+    }
+}
+
+// === impl History ===
+
+impl<K> History<K> {
+    /// Every state so far, with the time at which it was heard of.
+    pub fn states(&self) -> MutexGuard<'_, Vec<(Timestamp, K)>> {
+        self.states.lock().expect("no holder panics")
+    }
+}
+
+impl<K> Drop for History<K> {
+    fn drop(&mut self) {
+        self.watching.abort();
+    }
+}
