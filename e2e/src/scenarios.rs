@@ -1,8 +1,15 @@
 //! Every scenario, one file each.
 
+mod adopt;
 mod bad_release;
 mod cluster_serves_traffic;
+mod deletion;
+mod gates;
+mod git_down;
 mod good_release;
+mod prometheus_down;
+mod stable_unready;
+mod verified_template;
 
 use crate::scenario::Scenario;
 
@@ -12,5 +19,17 @@ pub fn all() -> Vec<Scenario> {
         Scenario { name: "cluster_serves_traffic", run: |context| Box::pin(cluster_serves_traffic::run(context)) },
         Scenario { name: "good_release", run: |context| Box::pin(good_release::run(context)) },
         Scenario { name: "bad_release", run: |context| Box::pin(bad_release::run(context)) },
+        Scenario { name: "adopt_equal", run: |context| Box::pin(adopt::equal(context)) },
+        Scenario { name: "adopt_with_change", run: |context| Box::pin(adopt::with_change(context)) },
+        Scenario { name: "first_deploy", run: |context| Box::pin(adopt::first_deploy(context)) },
+        Scenario { name: "deletion_background", run: |context| Box::pin(deletion::background(context)) },
+        Scenario { name: "deletion_foreground", run: |context| Box::pin(deletion::foreground(context)) },
+        Scenario { name: "deletion_by_commit", run: |context| Box::pin(deletion::by_commit(context)) },
+        Scenario { name: "git_down", run: |context| Box::pin(git_down::run(context)) },
+        Scenario { name: "prometheus_down", run: |context| Box::pin(prometheus_down::run(context)) },
+        Scenario { name: "slow_release", run: |context| Box::pin(gates::slow_release(context)) },
+        Scenario { name: "breach_window", run: |context| Box::pin(gates::breach_window(context)) },
+        Scenario { name: "stable_unready", run: |context| Box::pin(stable_unready::run(context)) },
+        Scenario { name: "verified_template", run: |context| Box::pin(verified_template::run(context)) },
     ]
 }
