@@ -8,6 +8,7 @@ mod evidence;
 mod history;
 mod people;
 mod pods;
+mod reaction;
 mod rights;
 mod shop;
 

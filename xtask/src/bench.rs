@@ -2,14 +2,21 @@
 
 use anyhow::{Result, bail};
 
+use crate::e2e;
+
 /// One thing that can be measured.
 struct Bench {
     name: &'static str,
     help: &'static str,
+    run: fn() -> Result<()>,
 }
 
-/// None yet: the times of the end-to-end scenarios are printed by `cargo xtask e2e`.
-const BENCHES: &[Bench] = &[];
+/// The time of each end-to-end scenario is printed by `cargo xtask e2e`.
+const BENCHES: &[Bench] = &[Bench {
+    name: "breach",
+    help: "From the first breach that Prometheus could show to the route written",
+    run: || e2e::run(&["bad_release".to_owned()]),
+}];
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     match arguments.first() {
@@ -17,7 +24,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             list();
             Ok(())
         }
-        Some(name) => bail!("there is no bench `{name}`; `cargo xtask bench` lists them"),
+        Some(name) => match BENCHES.iter().find(|bench| bench.name == name) {
+            Some(bench) => (bench.run)(),
+            None => bail!("there is no bench `{name}`; `cargo xtask bench` lists them"),
+        },
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How many runs there are side by side: a Tidegate and its pods need little, but not nothing.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 3;
 
 /// Every so many writes there is a kill, unless all are asked for.
 const EVERY: u64 = 5;

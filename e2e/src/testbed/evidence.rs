@@ -92,6 +92,12 @@ impl Shares {
         self.0.last().map(|share| share.weight)
     }
 
+    /// When the canary first lost all of its share.
+    pub fn taken_back_at(&self) -> Option<Timestamp> {
+        let mut pairs = self.0.windows(2);
+        pairs.find(|pair| pair[0].weight > 0.0 && same(pair[1].weight, 0.0)).map(|pair| pair[1].at)
+    }
+
     /// The weights above 0, without the temporary zeros between them.
     pub fn weights(&self) -> Vec<f64> {
         let mut weights: Vec<_> = self.0.iter().map(|share| share.weight).filter(|weight| *weight > 0.0).collect();

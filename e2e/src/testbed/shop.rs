@@ -45,7 +45,6 @@ impl Shop {
             rollout: json!({
                 "workload": { "kind": "Deployment", "name": NAME },
                 "traffic": { "gatewayAPI": { "httpRoutes": [NAME] } },
-                "settle": "1s",
                 "progressDeadline": "60s",
                 "steps": [{ "weight": 1, "hold": "2s" }, { "weight": 10, "hold": "2s" }, { "weight": 50, "hold": "2s" }],
                 "gates": [errors_gate()],

@@ -1,0 +1,71 @@
+//! How fast a breach takes traffic back: from the moment at which Prometheus could first show it.
+
+use std::fmt;
+
+use anyhow::{Context as _, Result};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use tidegate_api::record::OutcomeRecord;
+
+use super::{Testbed, evidence::CANARY};
+use crate::http_client;
+
+/// The times of a breach.
+#[derive(Clone, Copy, Debug)]
+pub struct Reaction {
+    /// From when on Prometheus would have shown it, had it been asked.
+    pub shown: Timestamp,
+    /// When the gate was read.
+    pub read: Timestamp,
+    /// When the API server had the route without the canary's share.
+    pub written: Timestamp,
+}
+
+// === impl Testbed ===
+
+impl Testbed {
+    /// The times of the breach of the gate for errors that ended an attempt.
+    pub async fn reaction(&self, record: &OutcomeRecord) -> Result<Reaction> {
+        let gate = record.gates.first().context("the record has a gate")?;
+        let read = gate.evidence.at.context("the gate was read")?;
+        let shares = self.shares()?;
+        let written = shares.taken_back_at().context("the route lost the canary's share")?;
+        let shown = self.first_shown(record.head.started_at, written).await?;
+        Ok(Reaction { shown, read, written })
+    }
+
+    /// The first moment at which more than the gate bears of the canary's answers are errors, by what
+    /// Prometheus has stored.
+    async fn first_shown(&self, from: Timestamp, to: Timestamp) -> Result<Timestamp> {
+        let of = |code: &str| {
+            let labels = format!(r#"namespace="{}",pod=~"{CANARY}-.*"{code}"#, self.context.namespace);
+            format!("sum(rate(http_requests_total{{{labels}}}[3s]))")
+        };
+        let query = format!("{} / {} > 0.05", of(r#",code=~"5..""#), of(""));
+        let url = format!("{}/api/v1/query_range", self.prometheus_url);
+        let range =
+            [("query", query), ("start", from.to_string()), ("end", to.to_string()), ("step", "0.1".to_owned())];
+        let answer = http_client::plain().get(&url).query(&range).send().await?;
+        let answer: Value = answer.error_for_status()?.json().await?;
+        let first =
+            answer["data"]["result"][0]["values"][0][0].as_f64().context("Prometheus never showed the breach")?;
+        #[expect(clippy::cast_possible_truncation, reason = "milliseconds since 1970")]
+        let milliseconds = (first * 1000.0) as i64;
+        Ok(Timestamp::from_millisecond(milliseconds)?)
+    }
+}
+
+// === impl Reaction ===
+
+impl fmt::Display for Reaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { shown, read, written } = self;
+        let seconds = |from: &Timestamp, to: &Timestamp| SignedDuration::as_secs_f64(&to.duration_since(*from));
+        write!(
+            f,
+            "shown by Prometheus -> route written {:.2} s (of these, read -> route written {:.3} s)",
+            seconds(shown, written),
+            seconds(read, written)
+        )
+    }
+}
