@@ -1,14 +1,21 @@
 //! Every scenario, one file each.
 
+mod adopt;
 mod approval;
 mod bad_release;
 mod cluster_serves_traffic;
+mod deletion;
 mod frozen;
+mod gates;
+mod git_down;
 mod good_release;
 mod killed;
+mod prometheus_down;
 mod second_service;
 mod set_env;
+mod stable_unready;
 mod supersede;
+mod verified_template;
 mod whole_release;
 
 use crate::scenario::Scenario;
@@ -26,5 +33,17 @@ pub fn all() -> Vec<Scenario> {
         Scenario { name: "approval_and_abort", run: |context| Box::pin(approval::run(context)) },
         Scenario { name: "second_service", run: |context| Box::pin(second_service::run(context)) },
         Scenario { name: "set_env_on_stable", run: |context| Box::pin(set_env::run(context)) },
+        Scenario { name: "adopt_equal", run: |context| Box::pin(adopt::equal(context)) },
+        Scenario { name: "adopt_with_change", run: |context| Box::pin(adopt::with_change(context)) },
+        Scenario { name: "first_deploy", run: |context| Box::pin(adopt::first_deploy(context)) },
+        Scenario { name: "deletion_background", run: |context| Box::pin(deletion::background(context)) },
+        Scenario { name: "deletion_foreground", run: |context| Box::pin(deletion::foreground(context)) },
+        Scenario { name: "deletion_by_commit", run: |context| Box::pin(deletion::by_commit(context)) },
+        Scenario { name: "git_down", run: |context| Box::pin(git_down::run(context)) },
+        Scenario { name: "prometheus_down", run: |context| Box::pin(prometheus_down::run(context)) },
+        Scenario { name: "slow_release", run: |context| Box::pin(gates::slow_release(context)) },
+        Scenario { name: "breach_window", run: |context| Box::pin(gates::breach_window(context)) },
+        Scenario { name: "stable_unready", run: |context| Box::pin(stable_unready::run(context)) },
+        Scenario { name: "verified_template", run: |context| Box::pin(verified_template::run(context)) },
     ]
 }

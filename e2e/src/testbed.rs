@@ -4,9 +4,10 @@
 //! Owns what every scenario of Tidegate begins with. What a scenario tries, and what it holds to be
 //! right, is in [`crate::scenarios`].
 
-
 mod evidence;
 mod history;
+mod people;
+mod pods;
 mod rights;
 mod shop;
 
@@ -25,7 +26,7 @@ use tidegate_api::{ConfigRepo, Rollout, record::OutcomeRecord, status::RolloutSt
 pub use self::{
     evidence::{CANARY, Share, Shares},
     history::History,
-    shop::{APP_FILE, Release, Shop, service},
+    shop::{APP_FILE, Release, Shop, errors_gate, service},
 };
 use crate::{
     cluster::{KubeconfigSpec, User},
@@ -89,12 +90,18 @@ impl Testbed {
     /// Commits the shop and has Tidegate bring it, up to the first revision.
     pub async fn open(context: Context, shop: &Shop) -> Result<Self> {
         let mut bed = Self::new(context).await?;
-        bed.commit(shop, "Open the shop").await?;
-        bed.create_config_repo(json!({})).await?;
-        bed.start_tidegate().await?;
-        bed.until("the first revision is stable", |status| status.stable.is_some() && status.attempt.is_none()).await?;
-        bed.gateway_serves(&shop.release.version).await?;
+        bed.bring(shop).await?;
         Ok(bed)
+    }
+
+    /// Commits the shop and has Tidegate bring it, up to the first revision.
+    pub async fn bring(&mut self, shop: &Shop) -> Result<()> {
+        self.commit(shop, "Open the shop").await?;
+        self.create_config_repo(json!({})).await?;
+        self.start_tidegate().await?;
+        self.until("the first revision is stable", |status| status.stable.is_some() && status.attempt.is_none())
+            .await?;
+        self.gateway_serves(&shop.release.version).await
     }
 
     /// Commits all files of the shop; gives the commit's id.
@@ -172,6 +179,15 @@ impl Testbed {
         };
         let rollout = waited.context("the Rollout cannot be watched")?;
         rollout.and_then(|rollout| rollout.status).context("the Rollout is gone")
+    }
+
+    /// Waits until the canary of this attempt has the share of its first step.
+    pub async fn first_step(&self, attempt: u32) -> Result<RolloutStatus> {
+        self.until(&format!("the first step of attempt {attempt} is confirmed"), |status| {
+            let running = status.attempt.as_ref().filter(|running| running.number == attempt && running.step == 1);
+            running.is_some_and(|running| running.confirmed_at.is_some())
+        })
+        .await
     }
 
     /// Waits until the attempt of this number has ended and git has its record, and gives that.

@@ -10,12 +10,13 @@ use super::{
     kubeconfig::{KubeconfigSpec, User},
     part::{answers, part, start},
 };
-use crate::{http_client, process::ChildProcess};
+use crate::{http_client, process::{ChildProcess, ProcessSpec}};
 
 /// A running Prometheus; it ends when dropped.
 #[derive(Debug)]
 pub struct Prometheus {
     port: u16,
+    spec: ProcessSpec,
     process: ChildProcess,
 }
 
@@ -34,9 +35,20 @@ impl Prometheus {
             .arg("--log.level=warn")
             // How long a new pod waits for its first scrape: five seconds unless said.
             .arg("--scrape.discovery-reload-interval=500ms");
-        let ready = format!("http://127.0.0.1:{port}/-/ready");
-        let process = start(spec, answers(&http_client::plain(), &ready)).await?;
-        Ok(Self { port, process })
+        let process = start(spec.clone(), answers(&http_client::plain(), &ready_url(port))).await?;
+        Ok(Self { port, spec, process })
+    }
+
+    /// Takes it down: whoever asks is refused, what it knows stays on disk.
+    pub async fn stop(&mut self) -> Result<()> {
+        self.process.kill().await?;
+        Ok(())
+    }
+
+    /// Takes it up again at the same address.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.process = start(self.spec.clone(), answers(&http_client::plain(), &ready_url(self.port))).await?;
+        Ok(())
     }
 
     /// Where it answers.
@@ -48,6 +60,10 @@ impl Prometheus {
     pub fn process(&mut self) -> &mut ChildProcess {
         &mut self.process
     }
+}
+
+fn ready_url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}/-/ready")
 }
 
 fn render(kubeconfig: &Path) -> String {

@@ -1,0 +1,110 @@
+//! Gates beyond a share of errors: latency, and bad readings that are borne up to a number.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use tidegate_api::{
+    intervention::{Action, InterventionState},
+    record::{Outcome, Reason},
+    status::{GateStatus, Phase, RolloutStatus, Verdict},
+};
+
+use crate::{
+    demo_app::BehaviourChange,
+    scenario::Context,
+    testbed::{Release, Shop, Testbed},
+};
+
+/// A release that answers without errors, and slowly, loses its traffic.
+pub(super) async fn slow_release(context: Context) -> Result<()> {
+    let shop = Shop::new().with_rollout(json!({ "gates": [latency_gate()] }));
+    let bed = Testbed::open(context, &shop).await?;
+    let clients = bed.clients(200);
+    let slow = Release { latency_ms: 400, ..Release::good("v2") };
+    bed.commit(&shop.with(slow), "Release v2, which is slow").await?;
+    let record = bed.outcome(2).await?;
+    ensure!(record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached, "{record:?}");
+    ensure!(record.message.contains("gate p90"), "the record names another gate: {}", record.message);
+    let value = record.gates.first().and_then(|gate| gate.evidence.value).context("the record has the value")?;
+    ensure!(value > 0.25, "the value that breached is {value}");
+    bed.gateway_serves("v1").await?;
+    let report = clients.stop().await;
+    ensure!(report.failures().is_empty(), "requests failed: {:?}", report.kinds());
+    ensure!(report.versions().contains_key("v2"), "the canary was never reached");
+    Ok(())
+}
+
+/// Three bad readings are borne, and pass once readings are good again; the fourth is a breach.
+pub(super) async fn breach_window(context: Context) -> Result<()> {
+    let shop = Shop::new().with_rollout(json!({
+        "steps": [{ "weight": 50, "hold": "1s", "approval": "required" }],
+        "gates": [breach_window_gate()],
+    }));
+    let bed = Testbed::open(context, &shop).await?;
+    let clients = bed.clients(100);
+    bed.commit(&shop.with(Release::good("v2")), "Release v2").await?;
+    bed.until("all but the approval is there", |status| status.phase == Phase::AwaitingApproval).await?;
+    let canary = bed.pods_of("v2").await?;
+    let errors = |rate| BehaviourChange { error_rate: Some(rate), ..BehaviourChange::default() };
+
+    bed.behave(&canary, errors(1.0)).await?;
+    for bad in 1..=3 {
+        let status = bed.until(&format!("bad reading {bad}"), |status| bad_readings(status) >= bad).await?;
+        let gate = gate(&status).context("the attempt goes on")?;
+        ensure!(bad_readings(&status) == bad && gate.verdict == Verdict::Tolerated, "reading {bad}: {gate:?}");
+    }
+    bed.behave(&canary, errors(0.0)).await?;
+    let status = bed
+        .until("a good reading after three bad ones", |status| {
+            gate(status).is_none_or(|gate| gate.verdict == Verdict::Pass) && status.phase == Phase::AwaitingApproval
+        })
+        .await?;
+    ensure!(bad_readings(&status) == 3, "three bad readings were to be borne: {status:?}");
+
+    bed.behave(&canary, errors(1.0)).await?;
+    let record = bed.outcome(2).await?;
+    ensure!(record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached, "{record:?}");
+    let evidence = &record.gates.first().context("the record has the gate")?.evidence;
+    ensure!(evidence.breaches.len() == 4, "it was not the fourth bad reading: {evidence:?}");
+    bed.gateway_serves("v1").await?;
+    let late = bed.ask(Action::Approve, 2, Some(1)).await?;
+    ensure!(late.state == InterventionState::Refused, "what has ended was approved: {}", late.message);
+    clients.stop().await;
+    Ok(())
+}
+
+fn gate(status: &RolloutStatus) -> Option<&GateStatus> {
+    status.attempt.as_ref()?.gates.first()
+}
+
+fn bad_readings(status: &RolloutStatus) -> usize {
+    gate(status).map_or(0, |gate| gate.breaches.len())
+}
+
+fn latency_gate() -> Value {
+    let buckets =
+        r#"rate(http_request_duration_seconds_bucket{namespace="{{namespace}}",pod=~"{{pods}}"}[{{window}}])"#;
+    json!({
+        "name": "p90",
+        "interval": "500ms",
+        "maxSampleAge": "10s",
+        "threshold": { "query": format!("histogram_quantile(0.9, sum by (le) ({buckets}))"), "max": 0.25 },
+    })
+}
+
+/// `irate` looks at the last two samples alone and readings are further apart than these, so that
+/// what is over is not read again.
+fn breach_window_gate() -> Value {
+    let total = r#"sum(irate(http_requests_total{namespace="{{namespace}}",pod=~"{{pods}}"}[5s]))"#;
+    let bad = r#"sum(irate(http_requests_total{namespace="{{namespace}}",pod=~"{{pods}}",code=~"5.."}[5s]))"#;
+    json!({
+        "name": "errors",
+        "interval": "4s",
+        "maxSampleAge": "10s",
+        "breachWindow": {
+            "query": format!("({bad} or {total} * 0) / {total}"),
+            "max": 0.05,
+            "maxBreaches": 3,
+            "within": "5m",
+        },
+    })
+}

@@ -1,0 +1,56 @@
+//! The git server is down through a whole rollback: traffic goes back as fast as ever, and the
+//! record is in git exactly once after the server has returned.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use jiff::Timestamp;
+use serde_json::json;
+use tidegate_api::record::{Outcome, Reason, RestoreResult};
+
+use crate::{
+    demo_app::BehaviourChange,
+    scenario::Context,
+    testbed::{FACTS, Release, Shop, Testbed},
+};
+
+/// Two scrapes, a reading and a write, on a busy machine.
+const FAST: Duration = Duration::from_secs(15);
+
+/// Tries it.
+pub(super) async fn run(context: Context) -> Result<()> {
+    let shop = Shop::new().with_rollout(json!({ "steps": [{ "weight": 50, "hold": "10m" }] }));
+    let mut bed = Testbed::open(context, &shop).await?;
+    let clients = bed.clients(200);
+    bed.commit(&shop.with(Release::good("v2")), "Release v2").await?;
+    bed.first_step(2).await?;
+    let canary = bed.pods_of("v2").await?;
+
+    bed.git.stop().await?;
+    bed.behave(&canary, BehaviourChange { error_rate: Some(0.5), ..BehaviourChange::default() }).await?;
+    let broke = Timestamp::now();
+    let status = bed.until("the attempt has ended", |status| status.attempt.is_none()).await?;
+    bed.gateway_serves("v1").await?;
+    let owed: Vec<_> = status.pending_records.iter().map(|pending| pending.record.path()).collect();
+    ensure!(owed.iter().any(|path| !path.ends_with(".started.json")), "the outcome is not owed to git: {owed:?}");
+    ensure!(bed.outcomes().await?.iter().all(|record| record.head.attempt != 2), "git has the record already");
+    let report = clients.report();
+    let last = report.last_seen("v2").context("the canary had traffic")?;
+    let took = Duration::try_from(last.duration_since(broke))?;
+    ensure!(took < FAST, "the last answer of the canary came {took:?} after it broke");
+
+    bed.git.start().await?;
+    let record = bed.outcome(2).await?;
+    ensure!(record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached, "{record:?}");
+    ensure!(matches!(record.restore, Some(RestoreResult::Restored { .. })), "git was not put right: {record:?}");
+    let paths = bed.repo.files(FACTS).await?;
+    let of_attempt = paths.iter().filter(|path| path.contains(&record.head.id)).count();
+    ensure!(of_attempt == 2, "the beginning and the outcome are not there once each: {paths:?}");
+    let commits = bed.repo.log(FACTS).await?;
+    let id = format!("Tidegate-Id: {}", record.head.id);
+    let outcomes = commits.iter().filter(|commit| commit.message.contains(&id)).count();
+    ensure!((1..=2).contains(&outcomes), "{outcomes} commits speak of the attempt");
+    let after = clients.stop().await.since(last);
+    ensure!(after.versions().keys().all(|version| *version == "v1"), "the canary was reached again");
+    Ok(())
+}
