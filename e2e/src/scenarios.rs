@@ -11,6 +11,7 @@ mod gates;
 mod git_down;
 mod good_release;
 mod killed;
+mod metrics_cases;
 mod preflight;
 mod prometheus_down;
 mod second_service;
@@ -49,5 +50,6 @@ pub fn all() -> Vec<Scenario> {
         Scenario { name: "verified_template", run: |context| Box::pin(verified_template::run(context)) },
         Scenario { name: "preflight", run: |context| Box::pin(preflight::run(context)) },
         Scenario { name: "api_rules", run: |context| Box::pin(api_rules::run(context)) },
+        Scenario { name: "metrics_cases", run: |context| Box::pin(metrics_cases::run(context)) },
     ]
 }
