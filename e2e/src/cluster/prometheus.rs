@@ -10,7 +10,10 @@ use super::{
     kubeconfig::{KubeconfigSpec, User},
     part::{answers, part, start},
 };
-use crate::{http_client, process::{ChildProcess, ProcessSpec}};
+use crate::{
+    http_client,
+    process::{ChildProcess, ProcessSpec},
+};
 
 /// A running Prometheus; it ends when dropped.
 #[derive(Debug)]

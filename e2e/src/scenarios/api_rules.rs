@@ -76,7 +76,9 @@ fn wrong() -> Vec<Wrong> {
         wrong(
             "Rollout",
             "/gates",
-            gate(json!({ "threshold": threshold, "breachWindow": { "query": "q", "max": 1, "maxBreaches": 1, "ofLast": 3 } })),
+            gate(
+                json!({ "threshold": threshold, "breachWindow": { "query": "q", "max": 1, "maxBreaches": 1, "ofLast": 3 } }),
+            ),
             "a gate is exactly one of threshold and breachWindow",
         ),
         wrong(

@@ -35,7 +35,7 @@ pub(super) async fn run(context: Context) -> Result<()> {
     let next = shop.with(Release::good("v2"));
 
     let spanning = [app(&next)?, file("other.yaml", &other())];
-    refused(&bed, spanning, "selects the pods of other as well as those of the Deployment shop").await?;
+    refused(&bed, spanning, "selects the pods of the Deployment other as well as those of the Deployment shop").await?;
     in_order(&bed, &shop, &place, [Change::delete("shop/other.yaml")]).await?;
 
     let recreate = edited(&next, "spec:\n  replicas", "spec:\n  strategy: {type: Recreate}\n  replicas")?;
@@ -111,12 +111,7 @@ async fn repo_condition(bed: &Testbed, holds: impl Fn(&Condition) -> bool) -> Re
 }
 
 /// Nothing has moved; then git says again what runs.
-async fn in_order(
-    bed: &Testbed,
-    shop: &Shop,
-    before: &Place,
-    changes: impl IntoIterator<Item = Change>,
-) -> Result<()> {
+async fn in_order(bed: &Testbed, shop: &Shop, before: &Place, changes: impl IntoIterator<Item = Change>) -> Result<()> {
     let now = place(bed).await?;
     ensure!(now == *before, "something has moved:\n{before:?}\nbut\n{now:?}");
     ensure!(!was_created(bed, &format!("{NAME}-canary"))?, "a canary was created");

@@ -40,9 +40,9 @@ pub(super) async fn run(context: Context) -> Result<()> {
     ensure!(after.failures().is_empty(), "requests failed after the rollback: {:?}", after.kinds());
     ensure!(after.versions().keys().all(|version| *version == "v1"), "the canary has traffic: {:?}", after.versions());
     // Nothing failed but what the canary itself failed.
-    let foreign = report.failures().into_iter().filter(|answer| {
-        !matches!(&answer.outcome, load::Outcome::Answered { status: 500, version, .. } if &**version == "v2")
-    });
+    let foreign = report.failures().into_iter().filter(
+        |answer| !matches!(&answer.outcome, load::Outcome::Answered { status: 500, version, .. } if &**version == "v2"),
+    );
     let foreign: Vec<_> = foreign.collect();
     ensure!(foreign.is_empty(), "requests failed that the canary did not answer: {foreign:?}");
     Ok(())
