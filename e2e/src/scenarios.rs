@@ -1,6 +1,8 @@
 //! Every scenario, one file each.
 
+
 mod adopt;
+mod api_rules;
 mod approval;
 mod bad_release;
 mod cluster_serves_traffic;
@@ -10,6 +12,8 @@ mod gates;
 mod git_down;
 mod good_release;
 mod killed;
+mod metrics_cases;
+mod preflight;
 mod prometheus_down;
 mod second_service;
 mod set_env;
@@ -45,5 +49,8 @@ pub fn all() -> Vec<Scenario> {
         Scenario { name: "breach_window", run: |context| Box::pin(gates::breach_window(context)) },
         Scenario { name: "stable_unready", run: |context| Box::pin(stable_unready::run(context)) },
         Scenario { name: "verified_template", run: |context| Box::pin(verified_template::run(context)) },
+        Scenario { name: "preflight", run: |context| Box::pin(preflight::run(context)) },
+        Scenario { name: "api_rules", run: |context| Box::pin(api_rules::run(context)) },
+        Scenario { name: "metrics_cases", run: |context| Box::pin(metrics_cases::run(context)) },
     ]
 }

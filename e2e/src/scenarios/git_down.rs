@@ -31,6 +31,7 @@ pub(super) async fn run(context: Context) -> Result<()> {
     let broke = Timestamp::now();
     let status = bed.until("the attempt has ended", |status| status.attempt.is_none()).await?;
     bed.gateway_serves("v1").await?;
+    let back = Timestamp::now();
     let owed: Vec<_> = status.pending_records.iter().map(|pending| pending.record.path()).collect();
     ensure!(owed.iter().any(|path| !path.ends_with(".started.json")), "the outcome is not owed to git: {owed:?}");
     ensure!(bed.outcomes().await?.iter().all(|record| record.head.attempt != 2), "git has the record already");
@@ -50,7 +51,7 @@ pub(super) async fn run(context: Context) -> Result<()> {
     let id = format!("Tidegate-Id: {}", record.head.id);
     let outcomes = commits.iter().filter(|commit| commit.message.contains(&id)).count();
     ensure!((1..=2).contains(&outcomes), "{outcomes} commits speak of the attempt");
-    let after = clients.stop().await.since(last);
+    let after = clients.stop().await.since(back);
     ensure!(after.versions().keys().all(|version| *version == "v1"), "the canary was reached again");
     Ok(())
 }

@@ -1,0 +1,190 @@
+//! The rules of the API on the real API server: a wrong object is refused with a sentence that says
+//! what to write.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
+    core::GroupVersionKind,
+};
+use serde_json::{Value, json};
+
+use crate::{scenario::Context, testbed::Shop};
+
+/// A change that makes a right object wrong, and a part of the sentence that refuses it.
+struct Wrong {
+    kind: &'static str,
+    /// Where in the spec, as a JSON pointer.
+    at: &'static str,
+    /// What is written there instead; null takes it away.
+    value: Value,
+    sentence: &'static str,
+}
+
+/// Tries it.
+pub(super) async fn run(context: Context) -> Result<()> {
+    for kind in ["Rollout", "ConfigRepo", "Intervention"] {
+        let answer = create(&context, kind, &right(kind)).await;
+        answer.with_context(|| format!("a {kind} that is right is refused"))?;
+    }
+    for wrong in wrong() {
+        let Wrong { kind, at, value, sentence } = &wrong;
+        let mut spec = right(kind);
+        put(&mut spec, at, value.clone())?;
+        match create(&context, kind, &spec).await {
+            Ok(()) => bail!("a {kind} with {value} at {at} is not refused"),
+            Err(kube::Error::Api(status)) => {
+                ensure!(status.code == 422, "a {kind} with {value} at {at}: {status:?}");
+                ensure!(
+                    status.message.contains(sentence),
+                    "a {kind} with {value} at {at} was to be refused with {sentence:?}, and the answer is: {}",
+                    status.message
+                );
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    an_intervention_stays_as_it_is(&context).await
+}
+
+fn wrong() -> Vec<Wrong> {
+    let wrong = |kind, at, value, sentence| Wrong { kind, at, value, sentence };
+    let gate = |more: Value| {
+        let mut gate = json!({ "name": "errors" });
+        gate.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        json!([gate])
+    };
+    let window = |more: Value| {
+        let mut window = json!({ "query": "q", "max": 1, "maxBreaches": 3 });
+        window.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        gate(json!({ "breachWindow": window }))
+    };
+    let threshold = json!({ "query": "q", "max": 1 });
+    vec![
+        wrong("Rollout", "/steps", json!([]), "should have at least 1 items"),
+        wrong("Rollout", "/steps", json!([{ "weight": 0 }]), "give at least one step a weight above 0"),
+        wrong("Rollout", "/steps", json!([{ "weight": 101 }]), "should be less than or equal to 100"),
+        wrong("Rollout", "/steps", json!([{ "weight": -1 }]), "should be greater than or equal to 0"),
+        wrong("Rollout", "/steps", json!([{ "weight": 1, "hold": "soon" }]), "steps[0].hold"),
+        wrong("Rollout", "/steps", json!([{ "weight": 1, "approval": "maybe" }]), r#"supported values: "required""#),
+        wrong("Rollout", "/steps", json!([{ "weight": 1, "replicas": 0 }]), "should be greater than or equal to 1"),
+        wrong("Rollout", "/traffic", json!({}), "traffic needs a router: write gatewayAPI: {httpRoutes: [NAME]}"),
+        wrong("Rollout", "/traffic/gatewayAPI/httpRoutes", json!([]), "should have at least 1 items"),
+        wrong("Rollout", "/workload/kind", json!("DaemonSet"), r#"supported values: "Deployment""#),
+        wrong("Rollout", "/workload", Value::Null, "spec.workload: Required value"),
+        wrong("Rollout", "/gates", gate(json!({})), "a gate is exactly one of threshold and breachWindow"),
+        wrong(
+            "Rollout",
+            "/gates",
+            gate(
+                json!({ "threshold": threshold, "breachWindow": { "query": "q", "max": 1, "maxBreaches": 1, "ofLast": 3 } }),
+            ),
+            "a gate is exactly one of threshold and breachWindow",
+        ),
+        wrong(
+            "Rollout",
+            "/gates",
+            gate(json!({ "threshold": { "query": "q" } })),
+            "a threshold needs min, max or both",
+        ),
+        wrong(
+            "Rollout",
+            "/gates",
+            gate(json!({ "threshold": { "query": "q", "min": 2, "max": 1 } })),
+            "min is above max: nothing could pass",
+        ),
+        wrong(
+            "Rollout",
+            "/gates",
+            gate(json!({ "threshold": threshold, "minRequests": 5 })),
+            "minRequests counts with the query in requests: give both or neither",
+        ),
+        wrong("Rollout", "/gates", window(json!({})), "a breachWindow is exactly one of within"),
+        wrong(
+            "Rollout",
+            "/gates",
+            window(json!({ "within": "1m", "ofLast": 5 })),
+            "a breachWindow is exactly one of within",
+        ),
+        wrong("Rollout", "/gates", window(json!({ "ofLast": 3 })), "maxBreaches must be below ofLast"),
+        wrong(
+            "Rollout",
+            "/gates",
+            json!([{ "name": "Error Rate", "threshold": threshold }]),
+            "should match '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'",
+        ),
+        wrong("Rollout", "/outcomes", json!({ "onRollback": "revert" }), r#"supported values: "record", "restore""#),
+        wrong("Rollout", "/knownGood", json!("slow"), r#"supported values: "fast", "steps""#),
+        wrong("Rollout", "/history", json!(0), "should be greater than or equal to 1"),
+        wrong("ConfigRepo", "/url", json!("http://git.example.com/shop.git"), "should match '^https://"),
+        wrong("ConfigRepo", "/url", json!("https://me:secret@git.example.com/shop.git"), "should match '^https://"),
+        wrong("ConfigRepo", "/branch", json!(""), "spec.branch"),
+        wrong("ConfigRepo", "/clusters", json!("many"), r#"supported values: "several", "single""#),
+        wrong("ConfigRepo", "/interval", json!("often"), "spec.interval"),
+        wrong("Intervention", "/step", Value::Null, "approve names the step that it approves"),
+        wrong("Intervention", "/action", json!("abort"), "no other action names one"),
+        wrong("Intervention", "/action", json!("rollback"), r#"supported values: "approve""#),
+        wrong("Intervention", "/attempt", json!(0), "should be greater than or equal to 1"),
+        wrong("Intervention", "/reason", json!(""), "spec.reason"),
+    ]
+}
+
+/// A spec that is right.
+fn right(kind: &str) -> Value {
+    match kind {
+        "Rollout" => Shop::new().rollout,
+        "ConfigRepo" => json!({ "url": "https://git.example.com/shop.git", "branch": "main", "path": "shop" }),
+        _ => json!({ "rollout": "shop", "attempt": 1, "step": 1, "action": "approve", "reason": "it looks good" }),
+    }
+}
+
+/// An Intervention that could be changed could ask for something else than what was allowed.
+async fn an_intervention_stays_as_it_is(context: &Context) -> Result<()> {
+    let api = api(context, "Intervention");
+    let made = api.create(&PostParams::default(), &object("Intervention", &right("Intervention"))?).await?;
+    let name = made.metadata.name.context("it has a name")?;
+    let patch = Patch::Merge(json!({ "spec": { "reason": "another" } }));
+    match api.patch(&name, &PatchParams::default(), &patch).await {
+        Err(kube::Error::Api(status)) if status.code == 422 => {
+            let sentence = "an Intervention cannot be changed: make a new one";
+            ensure!(status.message.contains(sentence), "the answer is {}", status.message);
+            Ok(())
+        }
+        other => bail!("an Intervention was changed: {other:?}"),
+    }
+}
+
+/// Asks for the object without making it.
+async fn create(context: &Context, kind: &str, spec: &Value) -> Result<(), kube::Error> {
+    let params = PostParams { dry_run: true, ..PostParams::default() };
+    let object = object(kind, spec).map_err(kube::Error::SerdeError)?;
+    api(context, kind).create(&params, &object).await?;
+    Ok(())
+}
+
+fn object(kind: &str, spec: &Value) -> Result<DynamicObject, serde_json::Error> {
+    serde_json::from_value(json!({
+        "apiVersion": "tidegate.io/v1alpha1",
+        "kind": kind,
+        "metadata": { "name": "shop" },
+        "spec": spec,
+    }))
+}
+
+fn api(context: &Context, kind: &str) -> Api<DynamicObject> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("tidegate.io", "v1alpha1", kind));
+    Api::namespaced_with(context.client(), &context.namespace, &resource)
+}
+
+/// Puts a value at a place whose parent is there.
+fn put(spec: &mut Value, at: &str, value: Value) -> Result<()> {
+    let (parent, key) = at.rsplit_once('/').context("a JSON pointer")?;
+    let parent = spec.pointer_mut(parent).and_then(Value::as_object_mut);
+    let parent = parent.with_context(|| format!("{at} has no parent"))?;
+    if value.is_null() {
+        parent.remove(key);
+    } else {
+        parent.insert(key.to_owned(), value);
+    }
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! What cannot be released safely is refused with a sentence in a condition, and nothing moves.
+
+use std::{collections::BTreeSet, fs};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use kube::runtime::wait::await_condition;
+use serde_json::{Value, json};
+use tidegate_api::{Condition, ConfigRepo, Rollout, condition::ConditionStatus};
+
+use crate::{
+    git_server::Change,
+    scenario::Context,
+    testbed::{APP_FILE, LIMIT, NAME, Release, Shop, Testbed},
+};
+
+/// One character more than leaves room for the canary's pods.
+const LONG_NAME: &str = "the-shop-that-has-a-name-which-is-too-long";
+
+/// What must not move.
+#[derive(Debug, PartialEq)]
+struct Place {
+    pods: BTreeSet<String>,
+    route: Value,
+    selector: Value,
+    template: Value,
+    attempts: u32,
+}
+
+/// Tries one after the other, each on top of a shop that is in order again.
+pub(super) async fn run(context: Context) -> Result<()> {
+    let shop = Shop::new();
+    let bed = Testbed::open(context, &shop).await?;
+    let place = place(&bed).await?;
+    let clients = bed.clients(50);
+    let next = shop.with(Release::good("v2"));
+
+    let spanning = [app(&next)?, file("other.yaml", &other())];
+    refused(&bed, spanning, "selects the pods of the Deployment other as well as those of the Deployment shop").await?;
+    in_order(&bed, &shop, &place, [Change::delete("shop/other.yaml")]).await?;
+
+    let recreate = edited(&next, "spec:\n  replicas", "spec:\n  strategy: {type: Recreate}\n  replicas")?;
+    refused(&bed, [recreate], "may not run side by side: it has the strategy Recreate").await?;
+    let rolling = "spec:\n  strategy: {type: RollingUpdate}\n  replicas";
+    let rolling = edited(&shop, "spec:\n  replicas", rolling)?;
+    in_order(&bed, &shop, &place, [rolling]).await?;
+
+    let relabelled = edited(&next, "        app: shop", "        app: stall")?;
+    refused(&bed, [relabelled], "`selector` does not match template `labels`").await?;
+    in_order(&bed, &shop, &place, []).await?;
+
+    let immutable = edited(&next, "matchLabels: {app: shop}", "matchLabels: {app: shop, tier: front}")?;
+    bed.repo.commit([immutable], "Change the selector").await?;
+    let ready = repo_condition(&bed, |ready| ready.status == ConditionStatus::False).await?;
+    ensure!(ready.message.contains("field is immutable"), "the ConfigRepo says: {}", ready.message);
+    in_order(&bed, &shop, &place, []).await?;
+
+    let rival = json!({ "apiVersion": "tidegate.io/v1alpha1", "kind": "Rollout", "metadata": { "name": "rival" },
+        "spec": shop.rollout });
+    bed.repo.commit([app(&next)?, file("rival.yaml", &rival)], "Bring a second Rollout").await?;
+    let sentence = "the Rollout shop names the same workload, Service or route as rival";
+    stalled(&bed, "rival", sentence).await?;
+    // The elder is not held up by it.
+    bed.outcome(2).await?;
+    bed.gateway_serves("v2").await?;
+    ensure!(bed.api::<Rollout>().get("rival").await?.status.unwrap_or_default().attempts == 0, "the rival has begun");
+
+    let long = json!({ "apiVersion": "tidegate.io/v1alpha1", "kind": "Rollout", "metadata": { "name": LONG_NAME },
+        "spec": { "workload": { "kind": "Deployment", "name": "other" },
+            "traffic": { "gatewayAPI": { "httpRoutes": ["other"] } }, "steps": [{ "weight": 10 }] } });
+    let changes = [Change::delete("shop/rival.yaml"), file("long.yaml", &long)];
+    bed.repo.commit(changes, "Bring a Rollout with a long name").await?;
+    stalled(&bed, LONG_NAME, "give it a shorter one").await?;
+
+    let report = clients.stop().await;
+    ensure!(report.failures().is_empty(), "requests failed: {:?}", report.kinds());
+    Ok(())
+}
+
+/// Commits what is to be refused, and waits for the sentence.
+async fn refused(bed: &Testbed, changes: impl IntoIterator<Item = Change>, sentence: &str) -> Result<()> {
+    bed.repo.commit(changes, "Ask for what cannot be released").await?;
+    stalled(bed, NAME, sentence).await
+}
+
+/// Waits until a Rollout is stalled by this.
+async fn stalled(bed: &Testbed, name: &str, sentence: &str) -> Result<()> {
+    let says = |rollout: Option<&Rollout>| {
+        let conditions = rollout.and_then(|rollout| rollout.status.as_ref()).map(|status| &status.conditions);
+        let stalled = conditions.into_iter().flatten().find(|condition| condition.type_ == "Stalled");
+        stalled.is_some_and(|stalled| stalled.status == ConditionStatus::True && stalled.message.contains(sentence))
+    };
+    if tokio::time::timeout(LIMIT / 4, await_condition(bed.api::<Rollout>(), name, says)).await.is_ok() {
+        return Ok(());
+    }
+    let rollout = bed.api::<Rollout>().get_opt(name).await?;
+    let conditions = rollout.and_then(|rollout| rollout.status).unwrap_or_default().conditions;
+    let repo = bed.api::<ConfigRepo>().get(NAME).await?.status.unwrap_or_default().conditions;
+    bail!("the Rollout {name} was to be refused: {sentence:?}; it says {conditions:?}, the ConfigRepo {repo:?}")
+}
+
+async fn repo_condition(bed: &Testbed, holds: impl Fn(&Condition) -> bool) -> Result<Condition> {
+    let ready = |repo: Option<&ConfigRepo>| {
+        let conditions = repo.and_then(|repo| repo.status.as_ref()).map(|status| &status.conditions);
+        conditions.into_iter().flatten().find(|condition| condition.type_ == "Ready").cloned()
+    };
+    let awaited = await_condition(bed.api::<ConfigRepo>(), NAME, |repo: Option<&ConfigRepo>| {
+        ready(repo).is_some_and(|ready| holds(&ready))
+    });
+    let repo = tokio::time::timeout(LIMIT, awaited).await.context("the ConfigRepo did not become so")??;
+    ready(repo.as_ref()).context("the ConfigRepo has a condition")
+}
+
+/// Nothing has moved; then git says again what runs.
+async fn in_order(bed: &Testbed, shop: &Shop, before: &Place, changes: impl IntoIterator<Item = Change>) -> Result<()> {
+    let now = place(bed).await?;
+    ensure!(now == *before, "something has moved:\n{before:?}\nbut\n{now:?}");
+    ensure!(!was_created(bed, &format!("{NAME}-canary"))?, "a canary was created");
+    let changes: Vec<_> = std::iter::once(app(shop)?).chain(changes).collect();
+    let commit = bed.repo.commit(changes, "Ask for what runs").await?;
+    let applied = |repo: Option<&ConfigRepo>| {
+        let applied = repo.and_then(|repo| repo.status.as_ref()?.applied.as_ref());
+        applied.is_some_and(|applied| applied.commit == commit)
+    };
+    let applied = tokio::time::timeout(LIMIT, await_condition(bed.api::<ConfigRepo>(), NAME, applied)).await;
+    applied.context("the commit that puts things in order was not applied")??;
+    bed.until("nothing stands in the way", |status| {
+        let stalled = status.conditions.iter().find(|condition| condition.type_ == "Stalled");
+        stalled.is_some_and(|stalled| stalled.status == ConditionStatus::False)
+    })
+    .await?;
+    Ok(())
+}
+
+async fn place(bed: &Testbed) -> Result<Place> {
+    let object = |api_version, kind| async move {
+        let object = bed.get(api_version, kind, NAME).await?;
+        object.map(|object| object.data["spec"].clone()).with_context(|| format!("the {kind} is gone"))
+    };
+    Ok(Place {
+        pods: bed.pod_uids().await?,
+        route: object("gateway.networking.k8s.io/v1", "HTTPRoute").await?,
+        selector: object("v1", "Service").await?["selector"].clone(),
+        template: object("apps/v1", "Deployment").await?["template"].clone(),
+        attempts: bed.status().await?.attempts,
+    })
+}
+
+/// Whether anyone has created an object of this name, by the API server's word.
+fn was_created(bed: &Testbed, name: &str) -> Result<bool> {
+    let log = fs::read_to_string(bed.context.cluster.audit_log())?;
+    let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut in_namespace = events.filter(|event| event["objectRef"]["namespace"] == bed.context.namespace.as_str());
+    Ok(in_namespace.any(|event| event["objectRef"]["name"] == name))
+}
+
+fn app(shop: &Shop) -> Result<Change> {
+    edited(shop, "", "")
+}
+
+/// The app's file with something else in it.
+fn edited(shop: &Shop, from: &str, to: &str) -> Result<Change> {
+    let (path, text) = shop.files("").into_iter().find(|(path, _)| path == APP_FILE).context("the app's file")?;
+    ensure!(text.contains(from), "the app's file does not contain {from:?}");
+    Ok(Change::write(path, text.replacen(from, to, 1)))
+}
+
+fn file(name: &str, object: &Value) -> Change {
+    Change::write(format!("shop/{name}"), object.to_string())
+}
+
+/// A workload whose pods the shop's Service selects too; none run.
+fn other() -> Value {
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": { "name": "other" },
+        "spec": {
+            "replicas": 0,
+            "selector": { "matchLabels": { "other": "yes" } },
+            "template": {
+                "metadata": { "labels": { "app": NAME, "other": "yes" } },
+                "spec": { "containers": [{ "name": "app", "image": "tidegate.dev/idle:1" }] },
+            },
+        },
+    })
+}
