@@ -5,7 +5,7 @@
 
 use std::{fs, future::Future, path::PathBuf, process::ExitCode};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use tokio::{
     runtime::Runtime,
@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     cluster::{Cluster, Options, RunDir, Tools},
-    demo_app,
+    demo, demo_app,
     scenario::{self, Selection},
     scenarios,
 };
@@ -77,7 +77,7 @@ impl Cli {
         match self.command {
             Command::Run(args) => in_runtime(args.run()),
             Command::Up(args) => in_runtime(args.up()),
-            Command::Demo(_) => bail!("the demo is not written yet"),
+            Command::Demo(args) => in_runtime(args.demo()),
             Command::List => {
                 for scenario in scenarios::all() {
                     println!("{}", scenario.name);
@@ -130,6 +130,20 @@ impl ClusterArgs {
         run_dir.close(result.is_ok())?;
         result?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    async fn demo(self) -> Result<ExitCode> {
+        let (run_dir, options) = self.prepare()?;
+        let mut shown = false;
+        let result = until_signal(async {
+            demo::run(Cluster::start(options).await?).await?;
+            shown = true;
+            Ok(())
+        })
+        .await;
+        run_dir.close(shown)?;
+        result?;
+        Ok(if shown { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     fn prepare(self) -> Result<(RunDir, Options)> {

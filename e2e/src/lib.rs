@@ -1,7 +1,7 @@
 //! Tidegate against a real control plane, gateway, Prometheus and git server.
 //!
 //! ```text
-//! cli ──▶ scenario ──▶ scenarios::*      what is tried, one file each
+//! cli ──▶ scenario ──▶ scenarios::*      what is tried, one file each; and the demo
 //!             │             │
 //!             ▼             ▼
 //!          cluster     load ──▶ gateway ──▶ demo_app
@@ -19,6 +19,7 @@
 
 pub mod cli;
 pub mod cluster;
+pub mod demo;
 pub mod demo_app;
 pub mod eventually;
 pub mod fault_proxy;

@@ -194,6 +194,11 @@ impl Repo {
         text.split('\0').filter(|entry| !entry.is_empty()).map(commit).collect()
     }
 
+    /// A commit as `git show` prints it: the message and what was changed.
+    pub async fn show(&self, commit: &str) -> Result<String, RepoError> {
+        self.git(["show", commit]).text().await
+    }
+
     fn git<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Git {
         Git::new(&self.path, args)
     }

@@ -1,0 +1,71 @@
+//! What is told at the end: what the clients saw, the records, and the restore commit, from git.
+
+use anyhow::{Context as _, Result};
+use tidegate_api::record::{GateRecord, OutcomeRecord, RestoreResult};
+
+use crate::{
+    load::Report,
+    testbed::{FACTS, Testbed},
+};
+
+/// How many characters of an id a person needs.
+const SHORT: usize = 7;
+
+/// The beginning of an id.
+pub(super) fn short(id: &str) -> &str {
+    id.get(..SHORT).unwrap_or(id)
+}
+
+/// What the clients saw.
+pub(super) fn clients(when: &str, report: &Report) {
+    println!("\nThe clients {when}: {} failed.\n  {report}", report.failures().len());
+}
+
+/// Every outcome in git, one line and its evidence each.
+pub(super) async fn records(bed: &Testbed) -> Result<()> {
+    println!("\nWhat git says of it, on the branch {FACTS}:");
+    let mut records = bed.outcomes().await?;
+    records.sort_by_key(|record| record.head.attempt);
+    for record in &records {
+        println!("{}", told(record));
+    }
+    Ok(())
+}
+
+/// The config branch's log, and the commit that put the last good template back.
+pub(super) async fn restore(bed: &Testbed, record: &OutcomeRecord) -> Result<()> {
+    println!("\nThe config branch:");
+    for commit in bed.repo.log("main").await? {
+        let subject = commit.message.lines().next().unwrap_or_default();
+        println!("  {} {subject} ({})", short(&commit.id), commit.author);
+    }
+    if let Some(RestoreResult::Restored { commit }) = &record.restore {
+        let shown = bed.repo.show(commit).await.context("the restore commit cannot be shown")?;
+        println!("\nThe restore commit:\n\n{}", shown.trim_end());
+    }
+    Ok(())
+}
+
+fn told(record: &OutcomeRecord) -> String {
+    let OutcomeRecord { head, outcome, reason, message, .. } = record;
+    let commit = head.source.commit.as_deref().map_or("-", short);
+    let mut lines = vec![
+        format!("  attempt {}: {outcome} ({})", head.attempt, reason.as_str()),
+        format!("    {} from commit {commit}, revision {}", head.images.join(", "), short(&head.revision)),
+        format!("    {message}"),
+    ];
+    let weights: Vec<_> = record.steps.iter().map(|step| format!("{} %", step.weight)).collect();
+    if !weights.is_empty() {
+        lines.push(format!("    weights: {}", weights.join(", ")));
+    }
+    lines.extend(record.gates.iter().filter(|gate| gate.evidence.samples > 0).map(evidence));
+    lines.join("\n")
+}
+
+fn evidence(gate: &GateRecord) -> String {
+    let seen = &gate.evidence;
+    let value = seen.value.map_or_else(|| "without a value".to_owned(), |value| format!("{value:.4}"));
+    let max = gate.gate.threshold.as_ref().and_then(|threshold| threshold.max);
+    let max = max.map_or_else(String::new, |max| format!(" (at most {max})"));
+    format!("    gate {}: {:?} at {value}{max}, {} readings in the last step", seen.name, seen.verdict, seen.samples)
+}
