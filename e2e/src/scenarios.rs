@@ -1,6 +1,5 @@
 //! Every scenario, one file each.
 
-
 mod adopt;
 mod api_rules;
 mod approval;

@@ -4,7 +4,6 @@
 //! Owns what every scenario of Tidegate begins with. What a scenario tries, and what it holds to be
 //! right, is in [`crate::scenarios`].
 
-
 mod evidence;
 mod history;
 mod people;
