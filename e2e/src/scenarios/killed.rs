@@ -3,7 +3,8 @@
 //!
 //! A first run counts the writes of a release. Each of the others is killed at one of them, in a
 //! namespace of its own with a Tidegate of its own, several side by side. Every fifth write is
-//! taken, or all of them where a thorough run was asked for.
+//! taken, now before and now after it, or all of them at both moments where that was asked for
+//! (`--all-writes`).
 
 use std::fmt;
 
@@ -21,8 +22,8 @@ use crate::{
 /// How many runs there are side by side: a Tidegate and its pods need little, but not nothing.
 const AT_ONCE: usize = 3;
 
-/// Every so many writes there is a kill, unless all are asked for.
-const EVERY: u64 = 5;
+/// There is a kill at one of so many writes, unless all are asked for.
+const EVERY: usize = 5;
 
 /// When Tidegate is killed.
 #[derive(Clone, Copy, Debug)]
@@ -58,11 +59,13 @@ async fn each_write(context: Context, kind: Kind) -> Result<()> {
     Ok(())
 }
 
-/// Both moments of every write that is taken; not the same writes where not all are.
+/// Both moments of every write, or one of them of every fifth, by turns.
 fn moments(writes: u64, thorough: bool) -> Vec<Moment> {
-    let every = if thorough { 1 } else { EVERY };
-    let from = |first: u64| (first..=writes).step_by(usize::try_from(every).unwrap_or(1));
-    from(1).map(Moment::Before).chain(from(1 + every / 2).map(Moment::After)).collect()
+    if thorough {
+        return (1..=writes).flat_map(|n| [Moment::Before(n), Moment::After(n)]).collect();
+    }
+    let turns = [Moment::Before, Moment::After].into_iter().cycle();
+    (1..=writes).step_by(EVERY).zip(turns).map(|(n, moment)| moment(n)).collect()
 }
 
 /// Counts the writes of a release.
@@ -110,5 +113,17 @@ impl fmt::Display for Moment {
             Self::Before(n) => write!(f, "before-{n}"),
             Self::After(n) => write!(f, "after-{n}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_takes_both_moments_by_turns() {
+        let taken: Vec<_> = moments(12, false).iter().map(ToString::to_string).collect();
+        assert_eq!(taken, ["before-1", "after-6", "before-11"]);
+        assert_eq!(moments(12, true).len(), 24);
     }
 }
