@@ -61,6 +61,19 @@ pub(super) struct Session<'a> {
     pub(super) drift: Vec<Drift>,
 }
 
+/// What is to be applied.
+struct Rendered<'a> {
+    object: Value,
+    /// What is to be written down once that is applied.
+    template: Option<WaitingTemplate<'a>>,
+}
+
+/// A template that becomes a revision.
+struct WaitingTemplate<'a> {
+    revisions: Revisions<'a>,
+    wanted: Wanted<'a>,
+}
+
 /// How often a write that lost a race is begun again before the reconcile gives way to others.
 const ATTEMPTS: usize = 5;
 
@@ -84,6 +97,14 @@ impl Applied {
 
     fn remembers(&self, key: &Key, digest: Digest) -> Option<&Remembered> {
         self.0.get(key).filter(|remembered| remembered.digest == digest)
+    }
+}
+
+// === impl WaitingTemplate ===
+
+impl WaitingTemplate<'_> {
+    async fn write(&self) -> Result<(), ApplyError> {
+        self.revisions.want(&self.wanted).await
     }
 }
 
@@ -135,9 +156,12 @@ impl Session<'_> {
             if version.is_some() && version == known_version {
                 return Ok(());
             }
-            let object = self.rendered(step, before.as_ref()).await?;
+            let Rendered { object, template } = self.rendered(step, before.as_ref()).await?;
             match self.patch(&self.as_account, key, &object, resource).await {
                 Ok(after) => {
+                    if let Some(template) = template {
+                        template.write().await?;
+                    }
                     self.remember(key, digest, before.as_ref(), &after);
                     return Ok(());
                 }
@@ -184,13 +208,22 @@ impl Session<'_> {
     }
 
     /// What is to be applied, with the governed fields as the fresh status of the Rollout says.
-    async fn rendered(&self, step: &Step<'_>, live: Option<&DynamicObject>) -> Result<Value, ApplyError> {
+    async fn rendered<'s>(
+        &'s self,
+        step: &Step<'s>,
+        live: Option<&DynamicObject>,
+    ) -> Result<Rendered<'s>, ApplyError> {
         let manifest = step.manifest;
         let object = manifest.object.clone();
         let live_json = live.and_then(|live| serde_json::to_value(live).ok());
+        let mut template = None;
         let mut object = match (step.hold, &live_json) {
-            (Hold::Nothing, _) => return Ok(object),
-            (Hold::Workload(governor), live) => self.workload(manifest, governor, live.as_ref()).await?,
+            (Hold::Nothing, _) => return Ok(Rendered { object, template }),
+            (Hold::Workload(governor), live) => {
+                let rendered = self.workload(manifest, governor, live.as_ref()).await?;
+                template = rendered.template;
+                rendered.object
+            }
             (Hold::Service(_) | Hold::Route(_), None) => object,
             (Hold::Service(governor), Some(live)) => match self.pinning(governor, live).await? {
                 Some(rollout) => governed_service(object, live, rollout.status.as_ref()),
@@ -204,23 +237,27 @@ impl Session<'_> {
         if let Some(version) = live.and_then(ResourceExt::resource_version) {
             object["metadata"]["resourceVersion"] = json!(version);
         }
-        Ok(object)
+        Ok(Rendered { object, template })
     }
 
     /// A governed Deployment: git's template is written down as a revision, the template in force
     /// is what is applied, and the pause is left to the Rollout.
-    async fn workload(
-        &self,
-        manifest: &Manifest,
-        governor: &Governor,
+    ///
+    /// Only a Deployment that the API server has taken asks for a release: what it refuses must not
+    /// go live by its template. A first deploy is written down before, or a crash in between would
+    /// make it look like a workload that ran already.
+    async fn workload<'s>(
+        &'s self,
+        manifest: &'s Manifest,
+        governor: &'s Governor,
         live: Option<&Value>,
-    ) -> Result<Value, ApplyError> {
+    ) -> Result<Rendered<'s>, ApplyError> {
         let Manifest { key, place, .. } = manifest;
         let mut object = manifest.object.clone();
         let rollout = self.rollout(governor).await?;
         let is_governed = rollout.is_some() || governor.declared;
         let (Some(template), true) = (manifest.template(), is_governed) else {
-            return Ok(object);
+            return Ok(Rendered { object, template: None });
         };
         let revisions = Revisions::of(self.cluster, self.namespace, &governor.name).await?;
         let since = rollout.as_ref().and_then(Rollout::creation_timestamp).map(|time| time.0);
@@ -235,7 +272,9 @@ impl Session<'_> {
             config_repo: self.config_repo,
             first_deploy,
         };
-        revisions.want(&wanted).await?;
+        if first_deploy {
+            revisions.want(&wanted).await?;
+        }
         let live_template = live.and_then(|live| live.pointer("/spec/template"));
         let in_force = match template_in_force(status, first_deploy) {
             TemplateInForce::Git => Some(template.clone()),
@@ -256,7 +295,8 @@ impl Session<'_> {
             spec.remove("paused");
             spec.extend(in_force.map(|template| ("template".to_owned(), template)));
         }
-        Ok(object)
+        let template = (!first_deploy).then_some(WaitingTemplate { revisions, wanted });
+        Ok(Rendered { object, template })
     }
 
     /// The Rollout that holds a Service: the one that governs it as far as git tells, or else, if

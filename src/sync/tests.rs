@@ -307,6 +307,16 @@ async fn what_the_api_server_refuses_is_said_with_its_place() {
 }
 
 #[tokio::test]
+async fn the_template_of_a_workload_that_the_api_server_refuses_is_not_released() {
+    let world = settled_world().await;
+    world.api.refuse("PATCH deployments/web", 422, "Invalid", "spec.selector: field is immutable");
+    world.release(&shop("web:2")).await;
+    assert!(world.ready().contains("field is immutable"), "{}", world.ready());
+    let waiting = Revision::of(&template("web:2")).object_name("web");
+    assert_eq!(world.api.get(&format!("controllerrevisions/{waiting}")), None);
+}
+
+#[tokio::test]
 async fn an_unknown_kind_holds_everything() {
     let world = World::new();
     let strange = "apiVersion: example.com/v1\nkind: Strange\nmetadata: {name: a}\n";
