@@ -38,7 +38,8 @@ pub(super) async fn run(context: Context) -> Result<()> {
     refused(&bed, spanning, "selects the pods of the Deployment other as well as those of the Deployment shop").await?;
     in_order(&bed, &shop, &place, [Change::delete("shop/other.yaml")]).await?;
 
-    let recreate = edited(&next, "spec:\n  replicas", "spec:\n  strategy: {type: Recreate, rollingUpdate: null}\n  replicas")?;
+    let recreate =
+        edited(&next, "spec:\n  replicas", "spec:\n  strategy: {type: Recreate, rollingUpdate: null}\n  replicas")?;
     refused(&bed, [recreate], "may not run side by side: it has the strategy Recreate").await?;
     let rolling = "spec:\n  strategy: {type: RollingUpdate}\n  replicas";
     let rolling = edited(&shop, "spec:\n  replicas", rolling)?;
