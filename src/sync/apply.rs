@@ -208,11 +208,7 @@ impl Session<'_> {
     }
 
     /// What is to be applied, with the governed fields as the fresh status of the Rollout says.
-    async fn rendered<'s>(
-        &'s self,
-        step: &Step<'s>,
-        live: Option<&DynamicObject>,
-    ) -> Result<Rendered<'s>, ApplyError> {
+    async fn rendered<'s>(&'s self, step: &Step<'s>, live: Option<&DynamicObject>) -> Result<Rendered<'s>, ApplyError> {
         let manifest = step.manifest;
         let object = manifest.object.clone();
         let live_json = live.and_then(|live| serde_json::to_value(live).ok());
