@@ -39,12 +39,17 @@ pub(crate) fn check(seen: &Observed, plan: &Plan) -> Answer {
 }
 
 fn one_rollout(seen: &Observed, plan: &Plan) -> Option<Answer> {
+    rivalry(seen, plan).map(Answer::Refused)
+}
+
+/// Which Rollouts govern already what this one names, in a sentence.
+pub(crate) fn rivalry(seen: &Observed, plan: &Plan) -> Option<String> {
     let rivals = seen.rivals.join(", ");
     (!rivals.is_empty()).then(|| {
-        Answer::Refused(format!(
+        format!(
             "the Rollout {rivals} names the same workload, Service or route as {}: let one of them govern it",
             plan.name
-        ))
+        )
     })
 }
 

@@ -33,6 +33,10 @@ fn look_for_work(turn: &mut Turn<'_>) {
         Ok(plan) => plan,
         Err(error) => return turn.stall(StallReason::InvalidSpec, error.to_string()),
     };
+    // Said before anything else: what another Rollout governs never comes to this one.
+    if let Some(refusal) = preflight::rivalry(turn.seen, &plan) {
+        return turn.stall(StallReason::PreflightFailed, refusal);
+    }
     let Some(candidate) = &turn.seen.candidate else {
         return wait(turn, format!("waiting for a ConfigRepo to bring the Deployment {}", plan.workload));
     };

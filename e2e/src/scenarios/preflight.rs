@@ -3,7 +3,11 @@
 use std::{collections::BTreeSet, fs};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use kube::runtime::wait::await_condition;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{
+    api::{Patch, PatchParams},
+    runtime::wait::await_condition,
+};
 use serde_json::{Value, json};
 use tidegate_api::{Condition, ConfigRepo, Rollout, condition::ConditionStatus};
 
@@ -38,12 +42,11 @@ pub(super) async fn run(context: Context) -> Result<()> {
     refused(&bed, spanning, "selects the pods of the Deployment other as well as those of the Deployment shop").await?;
     in_order(&bed, &shop, &place, [Change::delete("shop/other.yaml")]).await?;
 
-    let recreate =
-        edited(&next, "spec:\n  replicas", "spec:\n  strategy: {type: Recreate, rollingUpdate: null}\n  replicas")?;
-    refused(&bed, [recreate], "may not run side by side: it has the strategy Recreate").await?;
-    let rolling = "spec:\n  strategy: {type: RollingUpdate}\n  replicas";
-    let rolling = edited(&shop, "spec:\n  replicas", rolling)?;
-    in_order(&bed, &shop, &place, [rolling]).await?;
+    // Server-side apply cannot change a strategy that was defaulted: a person can.
+    set_strategy(&bed, &json!({ "type": "Recreate", "rollingUpdate": null })).await?;
+    refused(&bed, [app(&next)?], "may not run side by side: it has the strategy Recreate").await?;
+    set_strategy(&bed, &json!({ "type": "RollingUpdate" })).await?;
+    in_order(&bed, &shop, &place, []).await?;
 
     let relabelled = edited(&next, "        app: shop", "        app: stall")?;
     refused(&bed, [relabelled], "`selector` does not match template `labels`").await?;
@@ -75,6 +78,14 @@ pub(super) async fn run(context: Context) -> Result<()> {
     let report = clients.stop().await;
     ensure!(report.failures().is_empty(), "requests failed: {:?}", report.kinds());
     Ok(())
+}
+
+/// Changes how the workload replaces its pods.
+async fn set_strategy(bed: &Testbed, strategy: &Value) -> Result<()> {
+    let patch = Patch::Merge(json!({ "spec": { "strategy": strategy } }));
+    let patched = bed.api::<Deployment>().patch(NAME, &PatchParams::default(), &patch).await;
+    patched.context("the strategy cannot be changed")?;
+    bed.workload_rolled_out().await
 }
 
 /// Commits what is to be refused, and waits for the sentence.
