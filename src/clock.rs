@@ -10,6 +10,8 @@ pub fn now() -> Timestamp {
 }
 
 /// A time that only ever goes on, for lengths within this process.
+///
+/// The runtime's, which is the machine's own except in tests, where it can stand still.
 pub fn monotonic() -> std::time::Instant {
-    std::time::Instant::now()
+    tokio::time::Instant::now().into_std()
 }

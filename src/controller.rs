@@ -8,6 +8,7 @@
 //! Everything that may take long runs beside it and wakes the Rollout when there is news: a
 //! reconcile never awaits Prometheus, git, a stay or a settle.
 
+mod counters;
 mod events;
 mod execute;
 mod leadership;
@@ -18,6 +19,8 @@ mod records;
 mod repos;
 mod samplers;
 mod shell;
+#[cfg(test)]
+mod testing;
 mod watches;
 mod world;
 
@@ -34,7 +37,8 @@ use tokio_stream::wrappers::{UnboundedReceiverStream, WatchStream};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    leadership::Candidacy, observe::Memory, records::Records, samplers::Samplers, shell::Shell, watches::Scope,
+    counters::Counters, leadership::Candidacy, observe::Memory, records::Records, samplers::Samplers, shell::Shell,
+    watches::Scope,
 };
 use crate::{
     git::{Git, Transport, TransportError, TransportSettings},
@@ -111,11 +115,17 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
     let repo_store = repo_filler.store();
 
     let filled = world.filled();
-    let (synced, served_fence) = (world.clone(), fence.clone());
-    let served = server::serve(settings.listen, move || synced.is_filled(), served_fence).await;
+    let counters = Counters::new();
+    let records = Records::new(git.clone(), clients.writing.clone(), world.clone(), wakes.clone(), counters.clone());
+    let records = Arc::new(records);
+    let exposition = {
+        let (counters, records, fence) = (counters.clone(), records.clone(), fence.clone());
+        move || counters.exposition(fence.epoch().is_ok(), records.pending())
+    };
+    let synced = world.clone();
+    let served = server::serve(settings.listen, move || synced.is_filled(), exposition).await;
     let server = served.map_err(|source| RunError::Listen { address: settings.listen, source })?;
 
-    let records = Arc::new(Records::new(git.clone(), clients.writing.clone(), world.clone(), wakes.clone()));
     let events = events::Events::start(clients.writing.clone(), settings.identity.clone());
     let (repo_wakes, repos_waking) = mpsc::unbounded_channel();
     let repos = repos::Repos::new(&clients, git, world.clone(), records.clone(), fence.clone(), events.recorder());
@@ -127,7 +137,8 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
         clients: clients.clone(),
         fence: fence.clone(),
         records,
-        samplers: Samplers::new(settings.prometheus, settings.scrape_interval, wakes.clone()),
+        samplers: Samplers::new(settings.prometheus, settings.scrape_interval, wakes.clone(), counters.clone()),
+        counters,
         events,
         wakes,
     });

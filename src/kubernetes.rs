@@ -5,4 +5,6 @@
 pub(crate) mod cache;
 pub(crate) mod clients;
 pub(crate) mod fence;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod watched;

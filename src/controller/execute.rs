@@ -134,6 +134,7 @@ async fn write_status(shell: &Shell, subject: &Subject<'_>, decision: &Decision)
     let params = PostParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PostParams::default() };
     let written = api.replace_status(subject.name, &params, &rollout).await;
     let written = written.map_err(write(format!("write the status of the Rollout {}", subject.name)))?;
+    shell.counters.persisted(subject.rollout.status.as_ref(), &decision.status);
     shell.world.rollouts.answered(DeserializeGuard(Ok(written)));
     Ok(())
 }
@@ -211,3 +212,6 @@ impl ExecuteError {
         matches!(source, kube::Error::Api(status) if status.code == 409)
     }
 }
+
+#[cfg(test)]
+mod tests;

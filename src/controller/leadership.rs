@@ -158,3 +158,6 @@ async fn give_back(leases: &Api<Lease>, candidacy: &Candidacy) {
         Err(error) => tracing::warn!(%error, "could not give the lease back; it will run out"),
     }
 }
+
+#[cfg(test)]
+mod tests;

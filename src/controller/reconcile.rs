@@ -45,7 +45,10 @@ pub(crate) async fn reconcile(guarded: Arc<Guarded>, shell: Arc<Shell>) -> Resul
         }
     };
     shell.concerns.seen(rollout);
-    turn(&shell, rollout, epoch).await
+    let began = clock::monotonic();
+    let turned = turn(&shell, rollout, epoch).await;
+    shell.counters.reconciled(began, &turned);
+    turned
 }
 
 /// What to do after a failed reconcile.

@@ -15,7 +15,7 @@ use kube::Client;
 use tidegate_api::record::PendingRecord;
 use tokio::sync::mpsc;
 
-use super::{shell::Wakes, world::World};
+use super::{counters::Counters, shell::Wakes, world::World};
 use crate::git::Git;
 
 /// The queues.
@@ -30,6 +30,7 @@ pub(super) struct Desk {
     pub(super) client: Client,
     pub(super) world: Arc<World>,
     pub(super) wakes: Wakes,
+    pub(super) counters: Counters,
     progress: Mutex<Progress>,
 }
 
@@ -60,8 +61,8 @@ pub(super) enum Debtor {
 // === impl Records ===
 
 impl Records {
-    pub(crate) fn new(git: Arc<Git>, client: Client, world: Arc<World>, wakes: Wakes) -> Self {
-        let desk = Desk { git, client, world, wakes, progress: Mutex::default() };
+    pub(crate) fn new(git: Arc<Git>, client: Client, world: Arc<World>, wakes: Wakes, counters: Counters) -> Self {
+        let desk = Desk { git, client, world, wakes, counters, progress: Mutex::default() };
         Self { desk: Arc::new(desk), queues: Mutex::default() }
     }
 
@@ -80,6 +81,11 @@ impl Records {
         let progress = self.desk.progress();
         let paths = pending.iter().map(|pending| pending.record.path());
         paths.filter(|path| progress.written.contains(&(namespace.to_owned(), path.clone()))).collect()
+    }
+
+    /// How many are on their way to git.
+    pub(crate) fn pending(&self) -> usize {
+        self.desk.progress().queued.len()
     }
 
     fn queue(&self, namespace: &str, debtor: &Debtor, pending: &[PendingRecord]) {
@@ -121,3 +127,6 @@ impl Desk {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,10 @@ use std::{
 use jiff::SignedDuration;
 use tidegate_engine::{decision::Sampling, gate::Reading, observed::Observed, plan::Plan, revision::short};
 
-use super::shell::{self, Wakes};
+use super::{
+    counters::Counters,
+    shell::{self, Wakes},
+};
 use crate::{
     clock,
     metrics::{
@@ -23,6 +26,7 @@ pub(crate) struct Samplers {
     prometheus: Prometheus,
     scrape_interval: SignedDuration,
     wakes: Wakes,
+    counters: Counters,
     running: Mutex<HashMap<(String, String), Running>>,
 }
 
@@ -35,8 +39,13 @@ struct Running {
 // === impl Samplers ===
 
 impl Samplers {
-    pub(crate) fn new(prometheus: Prometheus, scrape_interval: SignedDuration, wakes: Wakes) -> Self {
-        Self { prometheus, scrape_interval, wakes, running: Mutex::default() }
+    pub(crate) fn new(
+        prometheus: Prometheus,
+        scrape_interval: SignedDuration,
+        wakes: Wakes,
+        counters: Counters,
+    ) -> Self {
+        Self { prometheus, scrape_interval, wakes, counters, running: Mutex::default() }
     }
 
     /// The readings of a Rollout's attempt that are kept, oldest first.
@@ -67,11 +76,15 @@ impl Samplers {
     }
 
     fn start(&self, (namespace, name): &(String, String), plan: &Plan, input: SamplerInput) -> Sampler {
-        let (wakes, namespace, name) = (self.wakes.clone(), namespace.clone(), name.clone());
+        let (wakes, counters) = (self.wakes.clone(), self.counters.clone());
+        let (namespace, name) = (namespace.clone(), name.clone());
         let settings = SamplerSettings {
             scrape_interval: self.scrape_interval,
             clock: Arc::new(clock::now),
-            notify: Arc::new(move || shell::wake(&wakes, &namespace, &name)),
+            notify: Arc::new(move |reading| {
+                counters.read(reading);
+                shell::wake(&wakes, &namespace, &name);
+            }),
         };
         let gates = plan.gates.iter().map(GateQuery::from).collect();
         Sampler::start(self.prometheus.clone(), gates, &settings, input)

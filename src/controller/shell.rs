@@ -6,7 +6,10 @@ use kube::runtime::reflector::ObjectRef;
 use tidegate_api::Rollout;
 use tokio::sync::mpsc;
 
-use super::{events::Events, observe::Memory, records::Records, repos::Concerns, samplers::Samplers, world::World};
+use super::{
+    counters::Counters, events::Events, observe::Memory, records::Records, repos::Concerns, samplers::Samplers,
+    world::World,
+};
 use crate::kubernetes::{clients::Clients, fence::Fence};
 
 /// Wakes a Rollout: what is sent here is reconciled at once.
@@ -22,6 +25,7 @@ pub(crate) struct Shell {
     pub(crate) concerns: Concerns,
     pub(crate) records: Arc<Records>,
     pub(crate) samplers: Samplers,
+    pub(crate) counters: Counters,
     pub(crate) events: Events,
     pub(crate) wakes: Wakes,
 }

@@ -27,13 +27,13 @@ use crate::{
 pub(crate) struct Fillers {
     pub(crate) rollouts: Filler<DeserializeGuard<Rollout>>,
     pub(crate) config_repos: Filler<DeserializeGuard<ConfigRepo>>,
-    interventions: Filler<DeserializeGuard<Intervention>>,
-    deployments: Filler<Deployment>,
-    replica_sets: Filler<ReplicaSet>,
-    services: Filler<Service>,
-    endpoint_slices: Filler<EndpointSlice>,
-    revisions: Filler<ControllerRevision>,
-    http_routes: Filler<HttpRoute>,
+    pub(crate) interventions: Filler<DeserializeGuard<Intervention>>,
+    pub(crate) deployments: Filler<Deployment>,
+    pub(crate) replica_sets: Filler<ReplicaSet>,
+    pub(crate) services: Filler<Service>,
+    pub(crate) endpoint_slices: Filler<EndpointSlice>,
+    pub(crate) revisions: Filler<ControllerRevision>,
+    pub(crate) http_routes: Filler<HttpRoute>,
 }
 
 /// What is watched: one namespace, or all.

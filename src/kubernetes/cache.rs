@@ -129,3 +129,72 @@ fn is_newer<K: ResourceExt>(one: &K, other: &K) -> bool {
     let version = |object: &K| object.resource_version().and_then(|version| version.parse::<u128>().ok());
     one.uid() == other.uid() && version(one) > version(other)
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+    use futures::{StreamExt as _, future::FutureExt as _, stream};
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
+
+    use super::*;
+    use crate::kubernetes::testing::show;
+
+    fn object(uid: &str, version: &str) -> ConfigMap {
+        serde_json::from_value(json!({
+            "metadata": { "name": "one", "namespace": "shop", "uid": uid, "resourceVersion": version },
+        }))
+        .unwrap()
+    }
+
+    async fn shown(objects: Vec<ConfigMap>) -> Cache<ConfigMap> {
+        let (cache, filler) = Cache::new();
+        show(filler, objects).await;
+        cache
+    }
+
+    fn version(cache: &Cache<ConfigMap>) -> Option<String> {
+        cache.get("shop", "one").and_then(|object| object.resource_version())
+    }
+
+    #[tokio::test]
+    async fn an_answer_counts_until_the_watch_has_caught_up() {
+        let cache = shown(vec![object("a", "9")]).await;
+        cache.answered(object("a", "10"));
+        assert_eq!(version(&cache).as_deref(), Some("10"), "compared as numbers, not as text");
+        cache.answered(object("a", "8"));
+        assert_eq!(version(&cache).as_deref(), Some("9"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_does_not_bring_back_what_is_gone() {
+        let cache = shown(Vec::new()).await;
+        cache.answered(object("a", "10"));
+        assert_eq!(version(&cache), None);
+    }
+
+    #[tokio::test]
+    async fn an_answer_about_an_object_of_the_same_name_is_not_about_its_successor() {
+        let cache = shown(vec![object("b", "9")]).await;
+        cache.answered(object("a", "10"));
+        assert_eq!(version(&cache).as_deref(), Some("9"));
+    }
+
+    #[tokio::test]
+    async fn a_cache_is_filled_when_the_watch_has_shown_all() {
+        let (cache, filler) = Cache::<ConfigMap>::new();
+        let (events, told) = tokio::sync::mpsc::unbounded_channel();
+        let told = stream::unfold(told, |mut told| async move { told.recv().await.map(|event| (event, told)) });
+        let mut changes = std::pin::pin!(filler.fill(told));
+        events.send(Ok(Event::Init)).unwrap();
+        events.send(Ok(Event::InitApply(object("a", "1")))).unwrap();
+        assert!(changes.next().now_or_never().is_none());
+        assert!(!cache.is_filled());
+        assert!(cache.filled().now_or_never().is_none());
+        events.send(Ok(Event::InitDone)).unwrap();
+        drop(changes.next().now_or_never());
+        assert!(cache.is_filled());
+        assert!(cache.filled().now_or_never().is_some());
+    }
+}

@@ -78,3 +78,71 @@ fn fenced(client: Client, namespace: &str, fence: Fence) -> Client {
     });
     Client::new(service, namespace)
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::{Api, api::PostParams};
+    use serde_json::json;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::{
+        clock,
+        kubernetes::{fence::Term, testing::Script},
+    };
+
+    const PATH: &str = "/api/v1/namespaces/shop/configmaps/one";
+
+    fn object() -> ConfigMap {
+        serde_json::from_value(json!({ "metadata": { "name": "one", "namespace": "shop" } })).unwrap()
+    }
+
+    fn script() -> Script {
+        let script = Script::default();
+        script.put(PATH, json!({ "metadata": { "name": "one", "namespace": "shop" } }));
+        script
+    }
+
+    fn term(left: Duration) -> Term {
+        Term { epoch: 3, until: clock::monotonic() + left }
+    }
+
+    async fn write(client: Client) -> Result<ConfigMap, kube::Error> {
+        Api::namespaced(client, "shop").replace("one", &PostParams::default(), &object()).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_lead_reads_and_does_not_write() {
+        let script = script();
+        let (leads, terms) = watch::channel(None);
+        let client = fenced(script.client(), "shop", Fence::new(terms));
+        Api::<ConfigMap>::namespaced(client.clone(), "shop").get("one").await.unwrap();
+        assert!(write(client.clone()).await.is_err());
+        assert!(script.writes().is_empty(), "nothing has left");
+
+        leads.send_replace(Some(term(Duration::from_secs(10))));
+        write(client.clone()).await.unwrap();
+        assert_eq!(script.short_writes(), ["PUT configmaps/one"]);
+
+        tokio::time::advance(Duration::from_secs(11)).await;
+        assert!(write(client).await.is_err(), "the term has ended though nobody said so");
+        assert!(script.writes().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_service_account_is_impersonated_by_its_full_name() {
+        let script = script();
+        write(impersonating(&script.client(), "shop", "deployer").unwrap()).await.unwrap();
+        let writes = script.writes();
+        assert_eq!(writes[0].header("impersonate-user"), "system:serviceaccount:shop:deployer");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_name_is_not_sent() {
+        for account in ["", "a:b", "A", "a\nb"] {
+            assert!(impersonating(&Script::default().client(), "shop", account).is_err(), "{account:?}");
+        }
+    }
+}

@@ -65,8 +65,8 @@ pub struct SamplerSettings {
     pub scrape_interval: SignedDuration,
     /// Where the time comes from.
     pub clock: Clock,
-    /// Called after each reading; must not block.
-    pub notify: Arc<dyn Fn() + Send + Sync>,
+    /// Called with each reading once it is kept; must not block.
+    pub notify: Arc<dyn Fn(&Reading) + Send + Sync>,
 }
 
 /// A running sampler.
@@ -200,8 +200,8 @@ impl<Q: InstantQuery> GateReader<Q> {
                 let began = Instant::now();
                 let reading = self.read(&input, start).await;
                 schedule.read(began, matches!(reading.sample, Sample::Error { .. }));
-                self.readings.keep(self.index, reading);
-                (self.settings.notify)();
+                self.readings.keep(self.index, reading.clone());
+                (self.settings.notify)(&reading);
             }
         }
     }

@@ -152,3 +152,6 @@ impl Resource for HttpRoute {
         &mut self.metadata
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,6 @@ pub(super) struct Place {
     step: String,
     weight: String,
     breached: Vec<String>,
-    pending: bool,
     outcome: Option<u32>,
 }
 
@@ -65,7 +64,6 @@ impl Moment {
             step: status.step.clone().unwrap_or_default(),
             weight: status.weight.clone().unwrap_or_default(),
             breached: breached.collect(),
-            pending: !status.pending_records.is_empty(),
             outcome: status.last_outcome.as_ref().map(|last| last.attempt),
         }
     }

@@ -33,7 +33,7 @@ pub(super) struct Narrator<'a> {
     changes: Pin<Box<dyn Stream<Item = RolloutStatus> + Send>>,
     display: Display,
     began: Instant,
-    status: RolloutStatus,
+    status: Option<RolloutStatus>,
     /// What the last line said, and when.
     told: (Place, Traffic, Instant),
 }
@@ -54,7 +54,7 @@ impl<'a> Narrator<'a> {
             changes: Box::pin(changes),
             display: Display::open(),
             began,
-            status: RolloutStatus::default(),
+            status: None,
             told: (Place::default(), Traffic::default(), began),
         }
     }
@@ -75,7 +75,7 @@ impl<'a> Narrator<'a> {
         loop {
             tokio::select! {
                 done = &mut work => return done,
-                Some(status) = self.changes.next() => self.status = status,
+                Some(status) = self.changes.next() => self.status = Some(status),
                 _ = tick.tick() => {}
             }
             self.show();
@@ -88,12 +88,10 @@ impl<'a> Narrator<'a> {
     }
 
     fn show(&mut self) {
+        let Some(status) = self.status.clone() else { return };
         let from = Timestamp::now() - LAST_SECOND;
-        let moment = Moment {
-            elapsed: self.began.elapsed(),
-            status: self.status.clone(),
-            traffic: Traffic::of(&self.clients.report_since(from)),
-        };
+        let moment =
+            Moment { elapsed: self.began.elapsed(), status, traffic: Traffic::of(&self.clients.report_since(from)) };
         let (place, traffic, at) = &self.told;
         let moved = moment.place() != *place;
         // A screen shows the clients all the time; a log says now and then how they fare.

@@ -55,6 +55,7 @@ pub(super) async fn run(desk: Arc<Desk>, mut waiting: mpsc::UnboundedReceiver<Ow
         let mut waits = waits();
         while let Err(error) = write(&desk, &batch).await {
             tracing::warn!(error = %error, records = batch.len(), "records are not in git yet; trying again");
+            desk.counters.git_write_failed();
             tokio::time::sleep(waits.next().unwrap_or(MAX_WAIT)).await;
             // Whatever has come meanwhile goes with it.
             while batch.len() < BATCH

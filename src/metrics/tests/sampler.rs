@@ -46,7 +46,7 @@ impl World {
         let settings = SamplerSettings {
             scrape_interval: SCRAPE,
             clock: Arc::new(move || now().saturating_add(started.elapsed()).expect("a time")),
-            notify: Arc::new(move || {
+            notify: Arc::new(move |_| {
                 let _ = notify.send(());
             }),
         };

@@ -1,0 +1,240 @@
+//! What the controller counts, for `/metrics`.
+//!
+//! Owns the registry and the names. Every label has a fixed set of values: what grows with the
+//! number of Rollouts would grow for ever.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+use tidegate_api::{record::Outcome, status::RolloutStatus};
+use tidegate_engine::gate::{Reading, Sample};
+
+use super::execute::ExecuteError;
+use crate::clock;
+
+/// A reconcile makes a few writes of a few milliseconds each; none may take longer than 5 s.
+const SECONDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// The counters. A clone counts into the same.
+#[derive(Clone)]
+pub(crate) struct Counters {
+    registry: Arc<Registry>,
+    leading: Gauge,
+    reconciles: Family<ReconcileLabel, Counter>,
+    reconcile_duration: Histogram,
+    outcomes: Family<OutcomeLabel, Counter>,
+    pending_records: Gauge,
+    gate_readings: Family<ReadingLabel, Counter>,
+    git_write_failures: Counter,
+}
+
+/// How a reconcile ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the names are the labels' values")]
+enum ReconcileResult {
+    done,
+    conflict,
+    failed,
+}
+
+/// What a reading has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the names are the labels' values")]
+enum ReadingKind {
+    value,
+    no_data,
+    error,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReconcileLabel {
+    result: ReconcileResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReadingLabel {
+    kind: ReadingKind,
+}
+
+// === impl Counters ===
+
+impl Counters {
+    /// All of them, at zero: a series that is not there until something happens has no rate when it
+    /// happens first.
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("tidegate");
+        let counters = Self {
+            leading: Gauge::default(),
+            reconciles: Family::default(),
+            reconcile_duration: Histogram::new(SECONDS),
+            outcomes: Family::default(),
+            pending_records: Gauge::default(),
+            gate_readings: Family::default(),
+            git_write_failures: Counter::default(),
+            registry: Arc::default(),
+        };
+        let c = &counters;
+        registry.register("leading", "Whether this process leads", c.leading.clone());
+        registry.register("reconciles", "Reconciles of Rollouts by the leader", c.reconciles.clone());
+        registry.register(
+            "reconcile_duration_seconds",
+            "How long a reconcile of a Rollout took",
+            c.reconcile_duration.clone(),
+        );
+        registry.register("outcomes", "Attempts that have ended", c.outcomes.clone());
+        registry.register("pending_records", "Records that are not in git yet", c.pending_records.clone());
+        registry.register("gate_readings", "Readings of gates", c.gate_readings.clone());
+        registry.register(
+            "git_write_failures",
+            "Writes of records to git that failed and are tried again",
+            c.git_write_failures.clone(),
+        );
+        for result in [ReconcileResult::done, ReconcileResult::conflict, ReconcileResult::failed] {
+            drop(c.reconciles.get_or_create(&ReconcileLabel { result }));
+        }
+        for kind in [ReadingKind::value, ReadingKind::no_data, ReadingKind::error] {
+            drop(c.gate_readings.get_or_create(&ReadingLabel { kind }));
+        }
+        for outcome in [Outcome::Promoted, Outcome::RolledBack, Outcome::Aborted, Outcome::Superseded, Outcome::Failed]
+        {
+            drop(c.outcomes.get_or_create(&OutcomeLabel::of(outcome)));
+        }
+        Self { registry: Arc::new(registry), ..counters }
+    }
+
+    /// A reconcile that began then has ended so.
+    pub(crate) fn reconciled<T>(&self, began: Instant, result: &Result<T, ExecuteError>) {
+        let took: Duration = clock::monotonic().duration_since(began);
+        self.reconcile_duration.observe(took.as_secs_f64());
+        let result = match result {
+            Ok(_) => ReconcileResult::done,
+            Err(error) if error.is_conflict() => ReconcileResult::conflict,
+            Err(_) => ReconcileResult::failed,
+        };
+        self.reconciles.get_or_create(&ReconcileLabel { result }).inc();
+    }
+
+    /// A status was written over another: where an attempt has ended, that is an outcome.
+    pub(crate) fn persisted(&self, before: Option<&RolloutStatus>, after: &RolloutStatus) {
+        let attempt = |status: &RolloutStatus| status.last_outcome.as_ref().map(|last| last.attempt);
+        if let Some(last) = &after.last_outcome
+            && before.and_then(attempt) != Some(last.attempt)
+        {
+            self.outcomes.get_or_create(&OutcomeLabel::of(last.ending.outcome)).inc();
+        }
+    }
+
+    /// A gate was read.
+    pub(crate) fn read(&self, reading: &Reading) {
+        let kind = match &reading.sample {
+            Sample::Value { .. } => ReadingKind::value,
+            Sample::NoData(_) => ReadingKind::no_data,
+            Sample::Error { .. } => ReadingKind::error,
+        };
+        self.gate_readings.get_or_create(&ReadingLabel { kind }).inc();
+    }
+
+    /// Records could not be written to git.
+    pub(crate) fn git_write_failed(&self) {
+        self.git_write_failures.inc();
+    }
+
+    /// The text that Prometheus reads.
+    pub(crate) fn exposition(&self, leading: bool, pending_records: usize) -> String {
+        self.leading.set(leading.into());
+        self.pending_records.set(pending_records.try_into().unwrap_or(i64::MAX));
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry).expect("writing to a string never fails");
+        out
+    }
+}
+
+// === impl OutcomeLabel ===
+
+impl OutcomeLabel {
+    fn of(outcome: Outcome) -> Self {
+        let outcome = match outcome {
+            Outcome::Promoted => "promoted",
+            Outcome::RolledBack => "rolled_back",
+            Outcome::Aborted => "aborted",
+            Outcome::Superseded => "superseded",
+            Outcome::Failed => "failed",
+        };
+        Self { outcome }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+    use serde_json::json;
+
+    use super::*;
+
+    fn ended(attempt: u32) -> RolloutStatus {
+        serde_json::from_value(json!({
+            "lastOutcome": {
+                "attempt": attempt, "revision": "99aa", "outcome": "RolledBack", "reason": "GateBreached",
+                "message": "errors was 0.2", "at": "2026-11-25T08:00:00Z",
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn everything_is_there_from_the_start() {
+        let text = Counters::new().exposition(false, 0);
+        for line in [
+            "tidegate_leading 0",
+            "tidegate_reconciles_total{result=\"done\"} 0",
+            "tidegate_reconciles_total{result=\"conflict\"} 0",
+            "tidegate_reconciles_total{result=\"failed\"} 0",
+            "tidegate_reconcile_duration_seconds_count 0",
+            "tidegate_outcomes_total{outcome=\"promoted\"} 0",
+            "tidegate_outcomes_total{outcome=\"rolled_back\"} 0",
+            "tidegate_outcomes_total{outcome=\"aborted\"} 0",
+            "tidegate_outcomes_total{outcome=\"superseded\"} 0",
+            "tidegate_outcomes_total{outcome=\"failed\"} 0",
+            "tidegate_pending_records 0",
+            "tidegate_gate_readings_total{kind=\"value\"} 0",
+            "tidegate_gate_readings_total{kind=\"no_data\"} 0",
+            "tidegate_gate_readings_total{kind=\"error\"} 0",
+            "tidegate_git_write_failures_total 0",
+        ] {
+            assert!(text.lines().any(|written| written == line), "{line} is missing from\n{text}");
+        }
+    }
+
+    #[test]
+    fn an_outcome_is_counted_when_it_is_written_first_and_not_again() {
+        let counters = Counters::new();
+        counters.persisted(None, &RolloutStatus::default());
+        counters.persisted(Some(&ended(1)), &ended(2));
+        counters.persisted(Some(&ended(2)), &ended(2));
+        assert!(counters.exposition(true, 0).contains("tidegate_outcomes_total{outcome=\"rolled_back\"} 1\n"));
+    }
+
+    #[test]
+    fn a_conflict_is_no_failure() {
+        let counters = Counters::new();
+        let conflict = kube::core::Status::failure("changed", "Conflict").with_code(409);
+        let source = kube::Error::Api(Box::new(conflict));
+        let result: Result<(), _> = Err(ExecuteError::Write { what: "write".to_owned(), source });
+        counters.reconciled(clock::monotonic(), &result);
+        let text = counters.exposition(true, 0);
+        assert!(text.contains("tidegate_reconciles_total{result=\"conflict\"} 1\n"));
+        assert!(text.contains("tidegate_reconciles_total{result=\"failed\"} 0\n"));
+    }
+}

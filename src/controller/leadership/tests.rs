@@ -1,0 +1,123 @@
+//! Leadership against an API server that answers from a script, under a clock that stands still
+//! until it is told.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::kubernetes::{fence::Fence, testing::Script};
+
+const PATH: &str = "/apis/coordination.k8s.io/v1/namespaces/tidegate/leases/leader";
+const DURATION: Duration = Duration::from_secs(15);
+
+/// A process that stands for leadership.
+struct Stand {
+    fence: Fence,
+    ending: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+fn stand_as(script: &Script, identity: &str) -> Stand {
+    let candidacy = Candidacy {
+        namespace: "tidegate".to_owned(),
+        lease: "leader".to_owned(),
+        identity: identity.to_owned(),
+        duration: DURATION,
+    };
+    let (term, terms) = watch::channel(None);
+    let ending = CancellationToken::new();
+    let task = tokio::spawn(stand(script.client(), candidacy, term, ending.clone()));
+    Stand { fence: Fence::new(terms), ending, task }
+}
+
+fn lease(holder: &str, transitions: i32) -> Value {
+    json!({
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": { "name": "leader", "namespace": "tidegate" },
+        "spec": { "holderIdentity": holder, "leaseDurationSeconds": 15, "leaseTransitions": transitions },
+    })
+}
+
+fn held(holder: &str, transitions: i32) -> Script {
+    let script = Script::default();
+    script.put(PATH, lease(holder, transitions));
+    script
+}
+
+fn holder(script: &Script) -> Value {
+    script.get(PATH).unwrap()["spec"]["holderIdentity"].clone()
+}
+
+// === impl Stand ===
+
+impl Stand {
+    /// Lets this much time pass; what is due meanwhile is done.
+    async fn after(&self, time: Duration) -> Option<u64> {
+        let end = tokio::time::Instant::now() + time;
+        // A paused clock goes on to the next timer by itself once nobody has anything to do.
+        tokio::time::sleep_until(end).await;
+        self.fence.epoch().ok()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_free_lease_is_taken_at_once_with_a_greater_epoch() {
+    let script = held("", 4);
+    let stand = stand_as(&script, "one");
+    assert_eq!(stand.after(Duration::from_millis(10)).await, Some(5));
+    assert_eq!(holder(&script), "one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_held_is_left_alone() {
+    let script = held("other", 4);
+    let stand = stand_as(&script, "one");
+    for renewal in 0..10 {
+        script.put(PATH, lease("other", 4));
+        assert_eq!(stand.after(DURATION / 2).await, None, "after {renewal} renewals");
+    }
+    assert!(script.writes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_whose_holder_is_silent_is_taken_after_its_duration_and_not_before() {
+    let script = held("other", 4);
+    let stand = stand_as(&script, "one");
+    assert_eq!(stand.after(DURATION - Duration::from_secs(1)).await, None);
+    assert_eq!(stand.after(Duration::from_secs(5)).await, Some(5));
+    assert_eq!(holder(&script), "one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_cannot_renew_stops_before_the_lease_ends() {
+    let script = held("", 0);
+    let stand = stand_as(&script, "one");
+    assert_eq!(stand.after(Duration::from_millis(10)).await, Some(1));
+    script.refuse(http::Method::PUT, PATH, 500);
+    assert_eq!(stand.after(DURATION * 2 / 3).await, None);
+    script.refuse_nothing();
+    assert_eq!(stand.after(DURATION).await, Some(1), "its own lease is renewed, in the same epoch");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_loses_the_race_for_a_lease_does_not_lead() {
+    let script = held("", 0);
+    script.refuse(http::Method::PUT, PATH, 409);
+    let stand = stand_as(&script, "one");
+    assert_eq!(stand.after(DURATION).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lease_is_given_back_at_the_end() {
+    let script = held("", 0);
+    let stand = stand_as(&script, "one");
+    stand.after(Duration::from_millis(10)).await;
+    stand.ending.cancel();
+    stand.task.await.unwrap();
+    assert_eq!(holder(&script), Value::Null);
+    assert!(stand.fence.epoch().is_err());
+    let next = stand_as(&script, "two");
+    assert_eq!(next.after(Duration::from_millis(10)).await, Some(2));
+}

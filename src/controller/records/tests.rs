@@ -1,0 +1,136 @@
+//! Records into a real repository on disk; the debtors are on an API server that answers from a
+//! script.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{path::Path, process::Command, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::controller::testing::{Bench, TIDEGATE};
+
+use super::*;
+
+/// Far longer than anything here takes.
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn git(folder: &Path, args: &[&str]) -> String {
+    let output = Command::new("git")
+        .args(args)
+        .current_dir(folder)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn create_repository(bench: &Bench) {
+    let path = bench.repository();
+    std::fs::create_dir(&path).unwrap();
+    git(&path, &["init", "--quiet", "--bare", "--initial-branch", "main", "."]);
+}
+
+fn commits(bench: &Bench) -> usize {
+    git(&bench.repository(), &["log", "--format=%H", "tidegate/outcomes"]).lines().count()
+}
+
+fn pending(attempt: u32) -> PendingRecord {
+    serde_json::from_value(pending_json(attempt)).unwrap()
+}
+
+fn pending_json(attempt: u32) -> Value {
+    let workload = json!({ "kind": "Deployment", "name": "checkout" });
+    json!({
+        "configRepo": "shop",
+        "record": {
+            "kind": "Started", "version": 1, "id": format!("id-{attempt}"), "cluster": "test", "namespace": "shop",
+            "rollout": "checkout", "rolloutUid": "r-1", "workload": workload, "attempt": attempt,
+            "revision": "4f1c", "source": {}, "images": [], "startedAt": "2026-11-25T10:00:00Z",
+            "plan": {
+                "workload": workload, "traffic": { "gatewayAPI": { "httpRoutes": ["web"] } },
+                "steps": [{ "weight": 10 }],
+            },
+        },
+    })
+}
+
+async fn woken(bench: &mut Bench) -> (String, String) {
+    timeout(LIMIT, bench.woken.recv()).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_record_is_written_once_however_often_it_is_owed() {
+    let mut bench = Bench::new().await;
+    create_repository(&bench);
+    let owed = [pending(1)];
+    let records = bench.shell.records.clone();
+    records.write("shop", "checkout", &owed);
+    records.write("shop", "checkout", &owed);
+    assert_eq!(records.pending(), 1);
+    assert!(records.written("shop", &owed).is_empty());
+
+    assert_eq!(woken(&mut bench).await, ("shop".to_owned(), "checkout".to_owned()));
+    assert_eq!(records.written("shop", &owed), [owed[0].record.path()]);
+    assert_eq!((records.pending(), commits(&bench)), (0, 1));
+
+    // The status is not written yet, so it is owed still; the next record shows that nothing else
+    // came before it.
+    records.write("shop", "checkout", &[pending(1), pending(2)]);
+    woken(&mut bench).await;
+    assert_eq!((records.pending(), commits(&bench)), (0, 2));
+}
+
+#[tokio::test]
+async fn a_record_that_another_process_has_written_is_found_and_not_written_again() {
+    let mut bench = Bench::new().await;
+    create_repository(&bench);
+    bench.shell.records.write("shop", "checkout", &[pending(1)]);
+    woken(&mut bench).await;
+    let path = bench.repository();
+
+    let mut other = Bench::new().await;
+    Command::new("cp").arg("-r").arg(&path).arg(other.repository()).status().unwrap();
+    other.shell.records.write("shop", "checkout", &[pending(1)]);
+    woken(&mut other).await;
+    assert_eq!(commits(&other), 1);
+}
+
+#[tokio::test]
+async fn a_record_is_written_when_git_is_back() {
+    let mut bench = Bench::new().await;
+    bench.shell.records.write("shop", "checkout", &[pending(1)]);
+    let failures = || bench.shell.counters.exposition(true, 0).contains("tidegate_git_write_failures_total 0\n");
+    timeout(LIMIT, async {
+        while failures() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(bench.shell.records.pending(), 1);
+    create_repository(&bench);
+    woken(&mut bench).await;
+    assert_eq!((bench.shell.records.pending(), commits(&bench)), (0, 1));
+}
+
+#[tokio::test]
+async fn what_a_deleted_rollout_has_left_behind_is_crossed_out_at_the_config_repo() {
+    let bench = Bench::new().await;
+    create_repository(&bench);
+    let path = format!("{TIDEGATE}/configrepos/shop");
+    let mut repo = bench.script.get(&path).unwrap();
+    repo["status"] = json!({ "pendingRecords": [pending_json(1), pending_json(2)] });
+    bench.script.put(&path, repo);
+    bench.shell.records.write_left_behind("shop", &[pending(1)]);
+    let crossed_out = || bench.script.get(&path).unwrap()["status"]["pendingRecords"] == json!([pending_json(2)]);
+    timeout(LIMIT, async {
+        while !crossed_out() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(commits(&bench), 1);
+}
