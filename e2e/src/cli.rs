@@ -136,7 +136,8 @@ impl ClusterArgs {
         let (run_dir, options) = self.prepare()?;
         let mut shown = false;
         let result = until_signal(async {
-            demo::run(Cluster::start(options).await?).await?;
+            let cluster = Cluster::start(options).await?;
+            Box::pin(demo::run(cluster)).await?;
             shown = true;
             Ok(())
         })

@@ -53,7 +53,8 @@ pub async fn run(cluster: Arc<Cluster>) -> Result<()> {
     let from = Timestamp::now();
     let rolled_back = release(&bed, &mut narrator, &shop.with(Release::bad("v3")), 3, "v2").await?;
     let aftermath = Timestamp::now();
-    narrator.watch(async { Ok(tokio::time::sleep(AFTERMATH).await) }).await?;
+    let mut over = std::pin::pin!(tokio::time::sleep(AFTERMATH));
+    narrator.watch(&mut over).await;
     narrator.end();
     let during_bad = clients.report_since(from);
     let after = clients.report_since(aftermath);
@@ -91,14 +92,13 @@ async fn release(
     let message = format!("Release {version}");
     let commit = bed.commit(shop, &message).await?;
     narrator.headline(&format!("{} \"{message}\", of whose answers {errors} % are errors", epilogue::short(&commit)));
-    narrator
-        .watch(async {
-            let record = bed.outcome(attempt).await?;
-            bed.until("all is at rest", |status| status.attempt.is_none() && status.phase == Phase::Stable).await?;
-            bed.gateway_serves(serving).await?;
-            Ok(record)
-        })
-        .await
+    let over = async {
+        let record = bed.outcome(attempt).await?;
+        bed.until("all is at rest", |status| status.attempt.is_none() && status.phase == Phase::Stable).await?;
+        bed.gateway_serves(serving).await?;
+        Ok(record)
+    };
+    narrator.watch(Box::pin(over)).await
 }
 
 /// A shop whose releases take long enough to be watched, and no longer.

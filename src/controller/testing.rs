@@ -139,7 +139,7 @@ fn repository(folder: &TempDir) -> std::path::PathBuf {
 }
 
 fn term() -> Term {
-    Term { epoch: 3, until: clock::monotonic() + Duration::from_secs(3600) }
+    Term { epoch: 3, until: clock::monotonic() + Duration::from_hours(1) }
 }
 
 fn read<T: serde::de::DeserializeOwned>(object: Value) -> T {

@@ -189,11 +189,12 @@ mod tests {
         let mut changes = std::pin::pin!(filler.fill(told));
         events.send(Ok(Event::Init)).unwrap();
         events.send(Ok(Event::InitApply(object("a", "1")))).unwrap();
+        assert!(changes.next().now_or_never().is_some(), "what is shown wakes its Rollout");
         assert!(changes.next().now_or_never().is_none());
         assert!(!cache.is_filled());
         assert!(cache.filled().now_or_never().is_none());
         events.send(Ok(Event::InitDone)).unwrap();
-        drop(changes.next().now_or_never());
+        assert!(changes.next().now_or_never().is_none());
         assert!(cache.is_filled());
         assert!(cache.filled().now_or_never().is_some());
     }

@@ -65,7 +65,7 @@ impl Script {
                     headers: head.headers,
                     body,
                 };
-                Ok::<_, kube::Error>(script.answer(asked))
+                Ok::<_, kube::Error>(script.answer(&asked))
             }
         });
         Client::new(service, "shop")
@@ -102,7 +102,7 @@ impl Script {
         self.writes().iter().map(Asked::short).collect()
     }
 
-    fn answer(&self, asked: Asked) -> Response<Body> {
+    fn answer(&self, asked: &Asked) -> Response<Body> {
         let mut state = self.state();
         state.asked.push(asked.clone());
         let refusal =
@@ -111,7 +111,7 @@ impl Script {
             return failure(refusal.code);
         }
         let path = asked.path.trim_end_matches("/status").to_owned();
-        let Some(object) = state.after(&asked, &path) else {
+        let Some(object) = state.after(asked, &path) else {
             return failure(404);
         };
         let dry = asked.query.contains("dryRun=All");

@@ -2,7 +2,6 @@
 
 use std::{pin::Pin, time::Duration};
 
-use anyhow::Result;
 use futures::{Stream, StreamExt as _};
 use jiff::Timestamp;
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -68,8 +67,7 @@ impl<'a> Narrator<'a> {
     }
 
     /// Shows what happens until `work` is done.
-    pub(super) async fn watch<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let mut work = std::pin::pin!(work);
+    pub(super) async fn watch<T>(&mut self, mut work: impl Future<Output = T> + Unpin) -> T {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -8,6 +8,7 @@ use tidegate_engine::{decision::Pin, weight::Weight};
 
 use super::*;
 use crate::controller::testing::{APPS, Bench, CORE, ROUTE, TIDEGATE, candidate, revision};
+use crate::kubernetes::testing::Asked;
 
 fn decision(urgent: Vec<Action>, actions: Vec<Action>) -> Decision {
     Decision {
@@ -167,7 +168,7 @@ async fn the_canary_has_the_template_the_labels_and_the_track() {
     let bench = Bench::new().await;
     run_one(&bench, Action::ApplyCanary { revision: revision(), replicas: 2 }).await.unwrap();
     let writes = bench.script.writes();
-    let places: Vec<_> = writes.iter().map(|write| write.short()).collect();
+    let places: Vec<_> = writes.iter().map(Asked::short).collect();
     // A route must never name a Service that is not there.
     assert_eq!(places, ["PATCH services/checkout-canary", "PATCH deployments/checkout-canary"]);
     assert!(writes.iter().all(|write| write.query.contains("fieldManager=tidegate")));

@@ -85,7 +85,7 @@ async fn a_lease_that_is_held_is_left_alone() {
 async fn a_lease_whose_holder_is_silent_is_taken_after_its_duration_and_not_before() {
     let script = held("other", 4);
     let stand = stand_as(&script, "one");
-    assert_eq!(stand.after(DURATION - Duration::from_secs(1)).await, None);
+    assert_eq!(stand.after(DURATION.saturating_sub(Duration::from_secs(1))).await, None);
     assert_eq!(stand.after(Duration::from_secs(5)).await, Some(5));
     assert_eq!(holder(&script), "one");
 }
