@@ -45,8 +45,8 @@ pub(super) async fn run(context: Context) -> Result<()> {
     // Server-side apply cannot change a strategy that was defaulted: a person can.
     set_strategy(&bed, &json!({ "type": "Recreate", "rollingUpdate": null })).await?;
     refused(&bed, [app(&next)?], "may not run side by side: it has the strategy Recreate").await?;
-    set_strategy(&bed, &json!({ "type": "RollingUpdate" })).await?;
     in_order(&bed, &shop, &place, []).await?;
+    set_strategy(&bed, &json!({ "type": "RollingUpdate" })).await?;
 
     let relabelled = edited(&next, "        app: shop", "        app: stall")?;
     refused(&bed, [relabelled], "`selector` does not match template `labels`").await?;
