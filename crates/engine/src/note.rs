@@ -85,6 +85,26 @@ pub enum Note {
     },
     /// The canary has no ready endpoint, so its weight is 0.
     CanaryUnready,
+    /// Nothing goes on before a person has changed something.
+    Stalled {
+        /// Why, in one word.
+        reason: StallReason,
+        /// Why, and what to do, in a sentence.
+        message: String,
+    },
+}
+
+/// Why a person must act, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StallReason {
+    /// The Rollout's spec cannot be parsed.
+    InvalidSpec,
+    /// The release cannot be made safely as things are.
+    PreflightFailed,
+    /// The revision that git asks for has failed, and nobody has asked for it again.
+    Rejected,
+    /// The first revision did not become ready.
+    InitialFailed,
 }
 
 // === impl Note ===
@@ -102,6 +122,7 @@ impl Note {
             Self::Taken { .. } => "InterventionTaken",
             Self::Overruled { .. } => "Overruled",
             Self::CanaryUnready => "CanaryUnready",
+            Self::Stalled { reason, .. } => reason.as_str(),
         }
     }
 
@@ -112,7 +133,7 @@ impl Note {
                 Outcome::RolledBack | Outcome::Failed | Outcome::Aborted => true,
                 Outcome::Promoted | Outcome::Superseded => false,
             },
-            Self::Overruled { .. } | Self::CanaryUnready => true,
+            Self::Overruled { .. } | Self::CanaryUnready | Self::Stalled { .. } => true,
             Self::Adopted { .. }
             | Self::Started { .. }
             | Self::StepEntered { .. }
@@ -160,6 +181,21 @@ impl fmt::Display for Note {
             Self::CanaryUnready => {
                 f.write_str("the canary has no ready endpoint; its traffic goes to stable until it has")
             }
+            Self::Stalled { message, .. } => f.write_str(message),
+        }
+    }
+}
+
+// === impl StallReason ===
+
+impl StallReason {
+    /// The reason as it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidSpec => "InvalidSpec",
+            Self::PreflightFailed => "PreflightFailed",
+            Self::Rejected => "Rejected",
+            Self::InitialFailed => "InitialFailed",
         }
     }
 }

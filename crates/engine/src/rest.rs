@@ -8,12 +8,12 @@ use tidegate_api::{
 use crate::{
     attempt,
     decision::Action,
-    note::Note,
+    note::{Note, StallReason},
     observed::{Candidate, Comparison, Workload},
     plan::Plan,
     preflight,
     revision::{Revision, short},
-    turn::{StallReason, Turn, Wait},
+    turn::{Turn, Wait},
 };
 
 /// No attempt runs.

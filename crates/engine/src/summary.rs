@@ -8,6 +8,7 @@ use tidegate_api::{
 };
 
 use crate::{
+    note::Note,
     plan::Plan,
     rest,
     revision::short,
@@ -82,7 +83,15 @@ fn conditions(turn: &mut Turn<'_>) {
     set(turn, "Ready", ready, &phase, &message);
     set(turn, "Progressing", running, &phase, &message);
     match stalled {
-        Some(stall) => set(turn, "Stalled", true, stall.reason.as_str(), &stall.message),
+        Some(stall) => {
+            let said = turn.seen.status.conditions.iter().any(|before| {
+                before.type_ == "Stalled" && before.status == ConditionStatus::True && before.message == stall.message
+            });
+            set(turn, "Stalled", true, stall.reason.as_str(), &stall.message);
+            if !said {
+                turn.say(Note::Stalled { reason: stall.reason, message: stall.message });
+            }
+        }
         None => set(turn, "Stalled", false, "NotStalled", ""),
     }
     let unready = turn.stable_unready;

@@ -7,7 +7,13 @@ use tidegate_api::{
     status::{Attempt, Ending, RolloutStatus, Stage},
 };
 
-use crate::{decision::Action, note::Note, observed::Observed, plan::Plan, weight::Weight};
+use crate::{
+    decision::Action,
+    note::{Note, StallReason},
+    observed::Observed,
+    plan::Plan,
+    weight::Weight,
+};
 
 /// A decision in the making.
 pub(crate) struct Turn<'a> {
@@ -33,15 +39,6 @@ pub(crate) struct Turn<'a> {
 pub(crate) struct Stall {
     pub(crate) reason: StallReason,
     pub(crate) message: String,
-}
-
-/// Why a person must act, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StallReason {
-    InvalidSpec,
-    PreflightFailed,
-    Rejected,
-    InitialFailed,
 }
 
 /// Whether a stage has been left.
@@ -167,19 +164,6 @@ impl Wait {
     /// A wait for a time.
     pub(crate) fn until(message: impl Into<String>, until: Timestamp) -> Flow {
         Flow::Stays(Self { message: message.into(), until: Some(until) })
-    }
-}
-
-// === impl StallReason ===
-
-impl StallReason {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidSpec => "InvalidSpec",
-            Self::PreflightFailed => "PreflightFailed",
-            Self::Rejected => "Rejected",
-            Self::InitialFailed => "InitialFailed",
-        }
     }
 }
 
