@@ -85,11 +85,6 @@ impl Applied {
         self.0.is_empty()
     }
 
-    /// Whether an object was applied.
-    pub(super) fn has(&self, key: &Key) -> bool {
-        self.0.contains_key(key)
-    }
-
     /// Makes the next synchronisation apply an object anew.
     pub(super) fn forget(&mut self, key: &Key) {
         self.0.remove(key);

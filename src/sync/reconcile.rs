@@ -18,7 +18,11 @@ use kube::{
     runtime::{controller::Action, events::Recorder},
 };
 use serde_json::json;
-use tidegate_api::{ConfigRepo, Rollout, config_repo::ConfigRepoStatus, names};
+use tidegate_api::{
+    ConfigRepo, Rollout,
+    config_repo::{AppliedObject, ConfigRepoStatus},
+    names,
+};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
@@ -156,8 +160,11 @@ pub async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Result<Actio
     let generation = repo.metadata.generation.unwrap_or_default();
     memory.begin(&repo.uid().unwrap_or_default(), generation);
     let one = OneRepo { repo: &repo, ctx: &ctx, namespace: &namespace, name: &name, generation };
-    let status = memory.status.clone().or_else(|| repo.status.clone()).unwrap_or_default();
+    let known = |memory: &Memory| memory.status.clone().or_else(|| repo.status.clone()).unwrap_or_default();
+    let status = known(&memory);
     one.look(&mut memory, &status).await;
+    one.announce(&mut memory, &status).await?;
+    let status = known(&memory);
     let Synchronised { report, drift } = one.synchronise(&mut memory, &status).await;
     if let Some(events) = &ctx.events {
         events::drift(events, &repo, &drift).await;
@@ -244,10 +251,38 @@ impl OneRepo<'_> {
         synchronisation.run(memory, now).await
     }
 
+    /// Writes down what is going to be applied, before it is: what a crash leaves behind must be
+    /// known, or it would never be pruned.
+    async fn announce(&self, memory: &mut Memory, status: &ConfigRepoStatus) -> Result<(), Error> {
+        let Some(head) = memory.head.as_ref().filter(|_| memory.held.is_none()) else { return Ok(()) };
+        let coming: Vec<_> = head.manifests.iter().map(|manifest| AppliedObject::from(&manifest.key)).collect();
+        let with_coming = |mut status: ConfigRepoStatus| {
+            let missing = coming.iter().filter(|object| !status.inventory.contains(object));
+            status.inventory.extend(missing.cloned().collect::<Vec<_>>());
+            status.inventory.sort();
+            status
+        };
+        self.update_status(memory, status, with_coming).await.map(drop)
+    }
+
     async fn write_status(&self, memory: &mut Memory, before: &ConfigRepoStatus, report: &Report) -> Result<(), Error> {
         let now = (self.ctx.now)();
-        if report.onto(before.clone(), self.generation, now) == *before {
-            return Ok(());
+        let changed = self.update_status(memory, before, |status| report.onto(status, self.generation, now)).await?;
+        if let Some(events) = self.ctx.events.as_ref().filter(|_| changed) {
+            events::change(events, self.repo, before, report).await;
+        }
+        Ok(())
+    }
+
+    /// Writes what `change` makes of the status, unless that is what is known of it. Whether it did.
+    async fn update_status(
+        &self,
+        memory: &mut Memory,
+        known: &ConfigRepoStatus,
+        change: impl Fn(ConfigRepoStatus) -> ConfigRepoStatus,
+    ) -> Result<bool, Error> {
+        if change(known.clone()) == *known {
+            return Ok(false);
         }
         let failed = |verb| {
             move |source| Error { verb, namespace: self.namespace.to_owned(), name: self.name.to_owned(), source }
@@ -255,10 +290,10 @@ impl OneRepo<'_> {
         let reads: Api<ConfigRepo> = Api::namespaced(self.ctx.cluster.reads.clone(), self.namespace);
         let writes: Api<ConfigRepo> = Api::namespaced(self.ctx.cluster.writes.clone(), self.namespace);
         let Some(fresh) = reads.get_opt(self.name).await.map_err(failed("read"))? else {
-            return Ok(());
+            return Ok(false);
         };
         let old = fresh.status.clone().unwrap_or_default();
-        let new = report.onto(old.clone(), self.generation, now);
+        let new = change(old.clone());
         if new != old {
             let patch = json!({
                 "metadata": {"resourceVersion": fresh.resource_version()},
@@ -273,10 +308,7 @@ impl OneRepo<'_> {
             writes.patch_status(self.name, &params, &Patch::Merge(&patch)).await.map_err(failed("write"))?;
         }
         memory.status = Some(new);
-        if let Some(events) = &self.ctx.events {
-            events::change(events, self.repo, before, report).await;
-        }
-        Ok(())
+        Ok(true)
     }
 
     fn until_next(&self, memory: &Memory, report: &Report) -> Duration {

@@ -76,8 +76,8 @@ impl Report {
         Self { is_transient: true, ..Self::failed("FetchFailed", error.to_string()) }
     }
 
-    /// An object could not be applied or pruned. `inventory` holds what was.
-    pub(super) fn stopped(error: &ApplyError, commit: &Commit, inventory: Vec<AppliedObject>) -> Self {
+    /// An object could not be applied or pruned. The inventory has all that was to be applied.
+    pub(super) fn stopped(error: &ApplyError, commit: &Commit) -> Self {
         let reason = match &error.failure {
             Failure::Forbidden(_)
             | Failure::CannotImpersonate { .. }
@@ -90,7 +90,6 @@ impl Report {
         };
         let id = commit.id.to_string();
         Self {
-            inventory: Some(inventory),
             is_transient: error.failure.is_transient(),
             ..Self::failed(reason, format!("commit {}: {error}", short(&id)))
         }

@@ -110,10 +110,8 @@ impl Synchronisation<'_> {
         let governed: Vec<_> = governed.map(|step| step.manifest).collect();
         let origins = origins.of(repository, self.head, governed).await;
         let origins = origins.map_err(|error| Report::unreadable(&error))?;
-        let as_account = self
-            .cluster
-            .account(self.namespace, self.account)
-            .ok_or_else(|| self.stopped(&self.no_such_account(), applied))?;
+        let as_account =
+            self.cluster.account(self.namespace, self.account).ok_or_else(|| self.stopped(&self.no_such_account()))?;
         let mut session = Session {
             cluster: self.cluster,
             namespace: self.namespace,
@@ -128,9 +126,9 @@ impl Synchronisation<'_> {
         };
         let result = session.apply(plan).await;
         drift.append(&mut session.drift);
-        result.map_err(|error| self.stopped(&error, applied))?;
+        result.map_err(|error| self.stopped(&error))?;
         let pruner = Pruner { cluster: self.cluster, namespace: self.namespace, account: self.account, as_account };
-        pruner.prune_all(plan, governance).await.map_err(|error| self.stopped(&error, applied))?;
+        pruner.prune_all(plan, governance).await.map_err(|error| self.stopped(&error))?;
         Ok(())
     }
 
@@ -143,12 +141,9 @@ impl Synchronisation<'_> {
         ApplyError::at(None, &key, Failure::NoSuchAccount { account: self.account.to_owned() })
     }
 
-    /// The report of a synchronisation that was not finished. What was there stays in the
-    /// inventory, and what was applied comes in.
-    fn stopped(&self, error: &ApplyError, applied: &Applied) -> Report {
-        let before: Vec<_> = self.status.inventory.iter().map(Key::from).collect();
-        let new = self.head.manifests.iter().map(|manifest| &manifest.key).filter(|key| applied.has(key));
-        Report::stopped(error, &self.head.commit, inventory(before.iter().chain(new)))
+    /// The report of a synchronisation that was not finished.
+    fn stopped(&self, error: &ApplyError) -> Report {
+        Report::stopped(error, &self.head.commit)
     }
 }
 

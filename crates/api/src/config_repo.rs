@@ -97,7 +97,8 @@ pub struct ConfigRepoStatus {
     /// The commit that was applied last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<AppliedCommit>,
-    /// What was applied from the repository, so that what leaves it can be pruned.
+    /// What was applied from the repository, or was about to be, so that what leaves it can be
+    /// pruned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inventory: Vec<AppliedObject>,
     /// Records of deleted Rollouts that are still to be written.
