@@ -45,8 +45,8 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// Only the scenarios whose name contains this.
-    filter: Option<String>,
+    /// Only the scenarios of these names, or whose names contain them.
+    filters: Vec<String>,
     /// Leave the cluster up afterwards, until Ctrl-C.
     #[arg(long)]
     keep: bool,
@@ -96,7 +96,7 @@ impl Cli {
 
 impl RunArgs {
     async fn run(self) -> Result<ExitCode> {
-        let selection = Selection::new(scenarios::all(), self.filter.as_deref())?.thorough(self.all_writes);
+        let selection = Selection::new(scenarios::all(), &self.filters)?.thorough(self.all_writes);
         let (run_dir, options) = self.cluster.prepare()?;
         let mut passed = false;
         let result = until_signal(async {

@@ -4,6 +4,7 @@
 //! running and telling; the scenarios themselves are in [`crate::scenarios`].
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -80,12 +81,19 @@ impl Context {
 // === impl Selection ===
 
 impl Selection {
-    /// Those whose name contains the filter; none at all is a mistake of whoever wrote the filter.
-    pub fn new(all: Vec<Scenario>, filter: Option<&str>) -> Result<Self> {
-        let filter = filter.unwrap_or_default();
-        let scenarios: Vec<_> = all.into_iter().filter(|scenario| scenario.name.contains(filter)).collect();
-        ensure!(!scenarios.is_empty(), "no scenario's name contains `{filter}`");
-        Ok(Self { scenarios, thorough: false })
+    /// Those that a filter names, or, where it is no scenario's name, those whose names contain it;
+    /// without filters all. A filter that finds nothing is a mistake of whoever wrote it.
+    pub fn new(mut all: Vec<Scenario>, filters: &[String]) -> Result<Self> {
+        let mut wanted = BTreeSet::new();
+        for filter in filters {
+            let is_name = all.iter().any(|scenario| scenario.name == filter);
+            let fits = |name: &str| name == filter || !is_name && name.contains(filter.as_str());
+            let found: Vec<_> = all.iter().map(|scenario| scenario.name).filter(|name| fits(name)).collect();
+            ensure!(!found.is_empty(), "no scenario's name contains `{filter}`");
+            wanted.extend(found);
+        }
+        all.retain(|scenario| filters.is_empty() || wanted.contains(scenario.name));
+        Ok(Self { scenarios: all, thorough: false })
     }
 
     /// Whether scenarios try all that they could try.
@@ -189,14 +197,22 @@ mod tests {
     #[test]
     fn a_filter_takes_the_names_that_contain_it() {
         let all = vec![named("good_release"), named("bad_release"), named("adopts")];
-        let selection = Selection::new(all, Some("release")).expect("two match");
+        let selection = Selection::new(all, &["release".to_owned()]).expect("two match");
         let names: Vec<_> = selection.scenarios.iter().map(|s| s.name).collect();
         assert_eq!(names, ["good_release", "bad_release"]);
     }
 
     #[test]
+    fn a_filter_that_is_a_name_takes_that_one_alone() {
+        let all = vec![named("killed_in_a_bad_release"), named("bad_release"), named("adopts")];
+        let selection = Selection::new(all, &["bad_release".to_owned(), "adopt".to_owned()]).expect("two match");
+        let names: Vec<_> = selection.scenarios.iter().map(|s| s.name).collect();
+        assert_eq!(names, ["bad_release", "adopts"]);
+    }
+
+    #[test]
     fn a_filter_that_matches_nothing_is_refused() {
-        let error = Selection::new(vec![named("adopts")], Some("typo")).expect_err("no match");
+        let error = Selection::new(vec![named("adopts")], &["typo".to_owned()]).expect_err("no match");
         assert_eq!(error.to_string(), "no scenario's name contains `typo`");
     }
 }

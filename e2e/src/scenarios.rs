@@ -45,6 +45,7 @@ pub fn all() -> Vec<Scenario> {
         Scenario { name: "git_down", run: |context| Box::pin(git_down::run(context)) },
         Scenario { name: "prometheus_down", run: |context| Box::pin(prometheus_down::run(context)) },
         Scenario { name: "slow_release", run: |context| Box::pin(gates::slow_release(context)) },
+        Scenario { name: "breach_in_a_step", run: |context| Box::pin(gates::breach_in_a_step(context)) },
         Scenario { name: "breach_window", run: |context| Box::pin(gates::breach_window(context)) },
         Scenario { name: "stable_unready", run: |context| Box::pin(stable_unready::run(context)) },
         Scenario { name: "verified_template", run: |context| Box::pin(verified_template::run(context)) },

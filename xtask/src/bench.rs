@@ -15,7 +15,7 @@ struct Bench {
 const BENCHES: &[Bench] = &[Bench {
     name: "breach",
     help: "From the first breach that Prometheus could show to the route written",
-    run: || e2e::run(&["bad_release".to_owned()]),
+    run: || e2e::run(&["bad_release".to_owned(), "breach_in_a_step".to_owned()]),
 }];
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {

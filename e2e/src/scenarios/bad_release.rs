@@ -20,7 +20,7 @@ pub(super) async fn run(context: Context) -> Result<()> {
     let record = bed.outcome(2).await?;
     ensure!(record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached, "{record:?}");
     ensure!(record.head.source.commit.as_deref() == Some(commit.as_str()), "the record names another commit");
-    println!("      breach: {}", bed.reaction(&record).await?);
+    println!("      breach from the start: {}", bed.reaction(&record).await?);
     bed.gateway_serves("v1").await?;
 
     let restored = match record.restore {

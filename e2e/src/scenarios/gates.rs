@@ -11,7 +11,7 @@ use tidegate_api::{
 use crate::{
     demo_app::BehaviourChange,
     scenario::Context,
-    testbed::{Release, Shop, Testbed},
+    testbed::{Release, Shop, Testbed, errors_gate},
 };
 
 /// A release that answers without errors, and slowly, loses its traffic.
@@ -68,6 +68,30 @@ pub(super) async fn breach_window(context: Context) -> Result<()> {
     bed.gateway_serves("v1").await?;
     let late = bed.ask(Action::Approve, 2, Some(1)).await?;
     ensure!(late.state == InterventionState::Refused, "what has ended was approved: {}", late.message);
+    clients.stop().await;
+    Ok(())
+}
+
+/// A canary that was good turns bad in the middle of its step.
+pub(super) async fn breach_in_a_step(context: Context) -> Result<()> {
+    let mut gate = errors_gate();
+    let query = gate.pointer_mut("/threshold/query").context("the gate has a query")?;
+    // As far back as `Testbed::reaction` looks, so that both see the errors at the same time.
+    *query = json!(query.as_str().unwrap_or_default().replace("{{window}}", "3s"));
+    let shop = Shop::new().with_rollout(json!({
+        "steps": [{ "weight": 50, "hold": "1s", "approval": "required" }],
+        "gates": [gate],
+    }));
+    let bed = Testbed::open(context, &shop).await?;
+    let clients = bed.clients(200);
+    bed.commit(&shop.with(Release::good("v2")), "Release v2").await?;
+    bed.until("all but the approval is there", |status| status.phase == Phase::AwaitingApproval).await?;
+    let canary = bed.pods_of("v2").await?;
+    bed.behave(&canary, BehaviourChange { error_rate: Some(0.5), ..BehaviourChange::default() }).await?;
+    let record = bed.outcome(2).await?;
+    ensure!(record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached, "{record:?}");
+    println!("      breach in the middle of a step: {}", bed.reaction(&record).await?);
+    bed.gateway_serves("v1").await?;
     clients.stop().await;
     Ok(())
 }
