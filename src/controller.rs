@@ -37,7 +37,12 @@ use tokio_stream::wrappers::{UnboundedReceiverStream, WatchStream};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    counters::Counters, leadership::Candidacy, observe::Memory, records::Records, samplers::Samplers, shell::Shell,
+    counters::Counters,
+    leadership::Candidacy,
+    observe::Memory,
+    records::{Desk, Records},
+    samplers::Samplers,
+    shell::Shell,
     watches::Scope,
 };
 use crate::{
@@ -116,7 +121,15 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
 
     let filled = world.filled();
     let counters = Counters::new();
-    let records = Records::new(git.clone(), clients.writing.clone(), world.clone(), wakes.clone(), counters.clone());
+    let events = events::Events::start(clients.writing.clone(), settings.identity.clone());
+    let records = Records::new(Desk::new(
+        git.clone(),
+        clients.writing.clone(),
+        world.clone(),
+        wakes.clone(),
+        counters.clone(),
+        events.recorder(),
+    ));
     let records = Arc::new(records);
     let exposition = {
         let (counters, records, fence) = (counters.clone(), records.clone(), fence.clone());
@@ -126,7 +139,6 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
     let served = server::serve(settings.listen, move || synced.is_filled(), exposition).await;
     let server = served.map_err(|source| RunError::Listen { address: settings.listen, source })?;
 
-    let events = events::Events::start(clients.writing.clone(), settings.identity.clone());
     let (repo_wakes, repos_waking) = mpsc::unbounded_channel();
     let repos = repos::Repos::new(&clients, git, world.clone(), records.clone(), fence.clone(), events.recorder());
     let shell = Arc::new(Shell {

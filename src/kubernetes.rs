@@ -4,6 +4,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod clients;
+pub(crate) mod event;
 pub(crate) mod fence;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -9,6 +9,8 @@ use tidegate_api::Rollout;
 use tidegate_engine::note::Note;
 use tokio::sync::mpsc;
 
+use crate::kubernetes::event;
+
 /// How many events may wait. More than any turn makes; beyond it the oldest news is no news.
 const QUEUE: usize = 256;
 
@@ -47,7 +49,7 @@ impl Events {
         let event = Event {
             type_: if note.is_warning() { EventType::Warning } else { EventType::Normal },
             reason: note.reason().to_owned(),
-            note: Some(note.to_string()),
+            note: Some(event::note(&note.to_string())),
             action: "Release".to_owned(),
             secondary: None,
         };

@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use kube::Client;
+use kube::{Client, runtime::events::Recorder};
 use tidegate_api::record::PendingRecord;
 use tokio::sync::mpsc;
 
@@ -31,6 +31,7 @@ pub(super) struct Desk {
     pub(super) world: Arc<World>,
     pub(super) wakes: Wakes,
     pub(super) counters: Counters,
+    pub(super) events: Recorder,
     progress: Mutex<Progress>,
 }
 
@@ -61,8 +62,7 @@ pub(super) enum Debtor {
 // === impl Records ===
 
 impl Records {
-    pub(crate) fn new(git: Arc<Git>, client: Client, world: Arc<World>, wakes: Wakes, counters: Counters) -> Self {
-        let desk = Desk { git, client, world, wakes, counters, progress: Mutex::default() };
+    pub(crate) fn new(desk: Desk) -> Self {
         Self { desk: Arc::new(desk), queues: Mutex::default() }
     }
 
@@ -108,6 +108,17 @@ impl Records {
 // === impl Desk ===
 
 impl Desk {
+    pub(super) fn new(
+        git: Arc<Git>,
+        client: Client,
+        world: Arc<World>,
+        wakes: Wakes,
+        counters: Counters,
+        events: Recorder,
+    ) -> Self {
+        Self { git, client, world, wakes, counters, events, progress: Mutex::default() }
+    }
+
     /// Whether the record is neither on its way nor written.
     fn begin(&self, namespace: &str, pending: &PendingRecord) -> bool {
         let key = (namespace.to_owned(), pending.record.path());

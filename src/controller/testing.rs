@@ -13,8 +13,15 @@ use tidegate_engine::{plan::Plan, revision::Revision};
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    counters::Counters, events::Events, execute::Subject, observe::Memory, records::Records, repos::Repos,
-    samplers::Samplers, shell::Shell, watches,
+    counters::Counters,
+    events::Events,
+    execute::Subject,
+    observe::Memory,
+    records::{Desk, Records},
+    repos::Repos,
+    samplers::Samplers,
+    shell::Shell,
+    watches,
 };
 use crate::{
     clock,
@@ -93,7 +100,14 @@ impl Bench {
         let git = Arc::new(Git::new(Transport::new(settings).unwrap(), folder.path().join("cache")));
         let counters = Counters::new();
         let events = Events::start(Script::default().client(), "test".to_owned());
-        let records = Records::new(git.clone(), script.client(), world.clone(), wakes.clone(), counters.clone());
+        let records = Records::new(Desk::new(
+            git.clone(),
+            script.client(),
+            world.clone(),
+            wakes.clone(),
+            counters.clone(),
+            events.recorder(),
+        ));
         let records = Arc::new(records);
         let repos = Repos::new(&clients, git, world.clone(), records.clone(), fence.clone(), events.recorder());
         let http = reqwest::Client::new();

@@ -10,12 +10,10 @@ use tidegate_api::{ConfigRepo, config_repo::ConfigRepoStatus};
 use tidegate_engine::revision::short;
 
 use super::{drift::Drift, report::Report};
+use crate::kubernetes::event;
 
 /// How many drifted objects have an event of their own.
 const DRIFT_EVENTS: usize = 10;
-
-/// The API server's own limit is 1,024 bytes.
-const LONGEST_NOTE: usize = 1_000;
 
 /// Tells where the reason or the commit has changed.
 pub(super) async fn change(events: &Recorder, repo: &ConfigRepo, before: &ConfigRepoStatus, report: &Report) {
@@ -33,7 +31,7 @@ pub(super) async fn change(events: &Recorder, repo: &ConfigRepo, before: &Config
     let event = Event {
         type_: if report.ready { EventType::Normal } else { EventType::Warning },
         reason: report.reason.to_owned(),
-        note: Some(cut(&report.message)),
+        note: Some(event::note(&report.message)),
         action,
         secondary: None,
     };
@@ -53,7 +51,7 @@ pub(super) async fn drift(events: &Recorder, repo: &ConfigRepo, drift: &[Drift])
         let event = Event {
             type_: EventType::Warning,
             reason: "Drift".to_owned(),
-            note: Some(cut(&one.to_string())),
+            note: Some(event::note(&one.to_string())),
             action: "PutRight".to_owned(),
             secondary: Some(drifted),
         };
@@ -65,8 +63,4 @@ async fn publish(events: &Recorder, repo: &ConfigRepo, event: &Event) {
     if let Err(error) = events.publish(event, &repo.object_ref(&())).await {
         tracing::debug!(%error, "an event was not written");
     }
-}
-
-fn cut(note: &str) -> String {
-    note[..note.floor_char_boundary(LONGEST_NOTE)].to_owned()
 }

@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use kube::{
-    Api, ResourceExt,
+    Api, Resource as _, ResourceExt,
     api::{Patch, PatchParams},
     core::DeserializeGuard,
+    runtime::events::{Event, EventType},
 };
 use serde_json::json;
 use tidegate_api::{
@@ -24,6 +25,7 @@ use crate::{
         CommitId, Fact, FactsError, ObjectKey, Person, Repository, RestoreError, RestoreRequest, Restored, Signature,
         Source, Trailers,
     },
+    kubernetes::event,
     sync::{self, SourceError},
 };
 
@@ -86,7 +88,11 @@ async fn write(desk: &Desk, batch: &[Owed]) -> Result<(), WriteError> {
         let mut record = owed.pending.record.clone();
         let trailers = trailers(&record);
         if let (Record::Outcome(outcome), Some(order)) = (&mut record, &owed.pending.restore) {
-            outcome.restore = Some(restore(&repository, &repo, namespace, order, outcome, trailers.clone()).await?);
+            let restored = restore(&repository, &repo, namespace, order, outcome, trailers.clone()).await?;
+            if let RestoreResult::Refused { why } = &restored {
+                tell_of_refusal(desk, &repo, why).await;
+            }
+            outcome.restore = Some(restored);
         }
         let mut bytes = serde_json::to_vec_pretty(&record)?;
         bytes.push(b'\n');
@@ -168,6 +174,21 @@ async fn restore(
         Err(RestoreError::Push(error)) => Err(RestoreError::Push(error).into()),
         Err(RestoreError::Fetch(error)) => Err(RestoreError::Fetch(error).into()),
         Err(error) => Ok(RestoreResult::Refused { why: format!("{error}: put the template back by hand") }),
+    }
+}
+
+/// A person has to put git right: the record alone would not be seen.
+async fn tell_of_refusal(desk: &Desk, repo: &ConfigRepo, why: &str) {
+    tracing::warn!(config_repo = repo.name_any(), why, "the last good template could not be restored");
+    let event = Event {
+        type_: EventType::Warning,
+        reason: "RestoreRefused".to_owned(),
+        note: Some(event::note(why)),
+        action: "Restore".to_owned(),
+        secondary: None,
+    };
+    if let Err(error) = desk.events.publish(&event, &repo.object_ref(&())).await {
+        tracing::warn!(%error, "cannot publish an event");
     }
 }
 
