@@ -134,6 +134,11 @@ impl Desk {
         progress.written.insert(key);
     }
 
+    /// The record may be queued again.
+    pub(super) fn let_go(&self, owed: &Owed) {
+        self.progress().queued.remove(&(owed.namespace.clone(), owed.pending.record.path()));
+    }
+
     fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -194,15 +194,19 @@ async fn tell_of_refusal(desk: &Desk, repo: &ConfigRepo, why: &str) {
 
 /// The debtor learns that it owes the record no more.
 async fn finish(desk: &Desk, owed: &Owed) {
-    desk.done(owed);
     match &owed.debtor {
-        Debtor::Rollout(name) => shell::wake(&desk.wakes, &owed.namespace, name),
-        Debtor::ConfigRepo => {
-            if let Err(error) = cross_out(desk, owed).await {
-                // It stands there still, and is found to be written when it is queued again.
+        Debtor::Rollout(name) => {
+            desk.done(owed);
+            shell::wake(&desk.wakes, &owed.namespace, name);
+        }
+        Debtor::ConfigRepo => match cross_out(desk, owed).await {
+            Ok(()) => desk.done(owed),
+            Err(error) => {
+                // It stands there still: queued again, it is found to be written.
+                desk.let_go(owed);
                 tracing::warn!(%error, "cannot take a record off the queue of its ConfigRepo");
             }
-        }
+        },
     }
 }
 
