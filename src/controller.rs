@@ -163,12 +163,12 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
     // The lease is given back after the last write, not at the signal.
     let leading = CancellationToken::new();
     let standing = tokio::spawn({
-        let (client, leading) = (clients.standing.clone(), leading.clone());
+        let (client, leading, world) = (clients.standing.clone(), leading.clone(), shell.world.clone());
         async move {
             // Who leads with empty caches would take everything for gone.
             filled.await;
             tracing::info!("the caches are filled");
-            leadership::stand(client, candidacy, term, leading).await;
+            leadership::stand(client, candidacy, move || world.greatest_epoch(), term, leading).await;
         }
     });
 

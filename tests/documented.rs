@@ -3,7 +3,6 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use serde_json::Value;
 use tidegate_api::{record::Reason, status::Phase};
 use tidegate_engine::note::StallReason;
 
@@ -16,11 +15,10 @@ fn variants<T: schemars::JsonSchema>() -> BTreeSet<String> {
     let schema = schemars::schema_for!(T).to_value();
     let one_of = schema["oneOf"].as_array().into_iter().flatten();
     let words = one_of.flat_map(|one| one["enum"].as_array().cloned().unwrap_or_else(|| vec![one["const"].clone()]));
-    words.chain(schema["enum"].as_array().cloned().unwrap_or_default()).filter_map(word).collect()
-}
-
-fn word(value: Value) -> Option<String> {
-    value.as_str().map(str::to_owned)
+    words
+        .chain(schema["enum"].as_array().cloned().unwrap_or_default())
+        .filter_map(|word| word.as_str().map(str::to_owned))
+        .collect()
 }
 
 #[test]

@@ -2,7 +2,9 @@
 //!
 //! A lease is no fence: a process that was frozen may wake up after another one leads. So a leader
 //! stops writing well before its lease ends ([`Term::until`]), and each new leader has a greater
-//! epoch, which it leaves in everything that an attempt touches.
+//! epoch, which it leaves in everything that an attempt touches. The epoch is the Lease's count of
+//! transitions, and never less than what attempts bear already: a Lease that was deleted counts from
+//! the beginning, and nobody would dare to touch what a "newer" leader has begun.
 
 use std::time::{Duration, Instant};
 
@@ -36,10 +38,12 @@ struct Sighting {
     since: Instant,
 }
 
-/// Stands for leadership until cancelled, and then gives the lease back.
+/// Stands for leadership until cancelled, and then gives the lease back. `borne` is the greatest
+/// epoch that an attempt bears.
 pub(crate) async fn stand(
     client: Client,
     candidacy: Candidacy,
+    borne: impl Fn() -> u64 + Send,
     term: watch::Sender<Option<Term>>,
     ending: CancellationToken,
 ) {
@@ -53,7 +57,7 @@ pub(crate) async fn stand(
             () = ending.cancelled() => break,
         }
         let asked = clock::monotonic();
-        match try_to_lead(&leases, &candidacy, &mut seen).await {
+        match try_to_lead(&leases, &candidacy, borne(), &mut seen).await {
             Ok(Some(epoch)) => {
                 let until = asked + candidacy.duration * 2 / 3;
                 let before = term.send_replace(Some(Term { epoch, until }));
@@ -79,22 +83,24 @@ pub(crate) async fn stand(
 async fn try_to_lead(
     leases: &Api<Lease>,
     candidacy: &Candidacy,
+    borne: u64,
     seen: &mut Option<Sighting>,
 ) -> Result<Option<u64>, kube::Error> {
+    let borne = i32::try_from(borne).unwrap_or(i32::MAX);
     let Some(lease) = leases.get_opt(&candidacy.lease).await? else {
         let fresh = Lease {
             metadata: ObjectMeta { name: Some(candidacy.lease.clone()), ..ObjectMeta::default() },
-            spec: Some(ours(candidacy, LeaseSpec::default(), 1)),
+            spec: Some(ours(candidacy, LeaseSpec::default(), borne.saturating_add(1))),
         };
         return won(leases.create(&PostParams::default(), &fresh).await);
     };
     let spec = lease.spec.clone().unwrap_or_default();
     let transitions = spec.lease_transitions.unwrap_or_default();
     let holder = spec.holder_identity.as_deref().unwrap_or_default();
-    let next = if holder == candidacy.identity {
+    let next = if holder == candidacy.identity && transitions >= borne {
         transitions
-    } else if holder.is_empty() || silent(&lease, &spec, seen) {
-        transitions + 1
+    } else if holder == candidacy.identity || holder.is_empty() || silent(&lease, &spec, seen) {
+        transitions.max(borne).saturating_add(1)
     } else {
         return Ok(None);
     };

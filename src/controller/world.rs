@@ -37,6 +37,13 @@ impl World {
         self.rollouts.list(namespace).iter().filter_map(|guarded| guarded.0.as_ref().ok()).cloned().collect()
     }
 
+    /// The greatest epoch that a running attempt bears; 0 without any.
+    pub(crate) fn greatest_epoch(&self) -> u64 {
+        let rollouts = self.rollouts.all();
+        let statuses = rollouts.iter().filter_map(|guarded| guarded.0.as_ref().ok()?.status.as_ref());
+        statuses.filter_map(|status| status.attempt.as_ref()).map(|attempt| attempt.epoch).max().unwrap_or_default()
+    }
+
     /// Whether every watch has shown once what there is. Routes do not count: a cluster may lack
     /// their definitions until its gateway is installed.
     pub(crate) fn is_filled(&self) -> bool {

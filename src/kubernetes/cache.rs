@@ -81,6 +81,11 @@ where
         }
     }
 
+    /// Every object of all namespaces, as the watch has it.
+    pub(crate) fn all(&self) -> Vec<Arc<K>> {
+        self.watched.state()
+    }
+
     /// Every object of a namespace, in the order of names.
     pub(crate) fn list(&self, namespace: &str) -> Vec<Arc<K>> {
         let watched = self.watched.state();

@@ -33,9 +33,24 @@ pub(crate) struct HttpRoute {
 
 /// What is kept of its spec.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct HttpRouteSpec {
     #[serde(default)]
+    parent_refs: Vec<ParentRef>,
+    #[serde(default)]
     rules: Value,
+}
+
+/// A gateway, or a part of one, that a route is attached to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct ParentRef {
+    group: Option<String>,
+    kind: Option<String>,
+    namespace: Option<String>,
+    name: String,
+    section_name: Option<String>,
+    port: Option<i32>,
 }
 
 /// What is kept of its status.
@@ -47,7 +62,10 @@ pub(crate) struct HttpRouteStatus {
 
 /// What one gateway says of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Parent {
+    #[serde(default)]
+    parent_ref: ParentRef,
     #[serde(default)]
     conditions: Vec<Condition>,
 }
@@ -110,7 +128,8 @@ pub(super) async fn set(
 // === impl HttpRoute ===
 
 impl HttpRoute {
-    /// Whether every gateway that it is attached to has accepted it as it is now.
+    /// Whether every gateway that it is attached to has accepted it as it is now. What a gateway
+    /// says to which it was attached once says nothing of now.
     fn is_taken(&self) -> bool {
         let generation = self.metadata.generation.unwrap_or_default();
         let accepted = |parent: &Parent| {
@@ -120,7 +139,26 @@ impl HttpRoute {
                     && condition.observed_generation >= generation
             })
         };
-        !self.status.parents.is_empty() && self.status.parents.iter().all(accepted)
+        let own = self.metadata.namespace.as_deref().unwrap_or_default();
+        let attached = |parent: &&Parent| self.spec.parent_refs.iter().any(|of| of.is_same(&parent.parent_ref, own));
+        let mut parents = self.status.parents.iter().filter(attached).peekable();
+        parents.peek().is_some() && parents.all(accepted)
+    }
+}
+
+// === impl ParentRef ===
+
+impl ParentRef {
+    /// Whether both name the same, with the defaults of the Gateway API. `own` is the route's
+    /// namespace.
+    fn is_same(&self, other: &Self, own: &str) -> bool {
+        let named = |of: &Self| {
+            let Self { group, kind, namespace, name, section_name, port } = of.clone();
+            let group = group.unwrap_or_else(|| "gateway.networking.k8s.io".to_owned());
+            let kind = kind.unwrap_or_else(|| "Gateway".to_owned());
+            (group, kind, namespace.unwrap_or_else(|| own.to_owned()), name, section_name, port)
+        };
+        named(self) == named(other)
     }
 }
 

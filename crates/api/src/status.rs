@@ -243,7 +243,7 @@ pub enum Stage {
 pub struct StepStatus {
     /// The canary's share of traffic, in percent.
     pub weight: f64,
-    /// When the step was entered.
+    /// When the step was entered, or began again; once the weight is asked for, when that was.
     pub entered_at: Timestamp,
     /// When its weight was confirmed by the route.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -36,7 +36,7 @@ pub(crate) fn towards(target: &Target, turn: &mut Turn<'_>) -> Vec<Action> {
         effects.extend(services(target, seen));
         effects.extend(template.or(hold));
     }
-    effects.extend(canary(target, seen));
+    effects.extend(canary(target, seen, turn.without_gateway));
     effects
 }
 
@@ -97,7 +97,7 @@ fn template(target: &Target, workload: &Workload) -> Option<Action> {
     (workload.template != wanted).then(|| Action::WriteTemplate(revision.clone()))
 }
 
-fn canary(target: &Target, seen: &Observed) -> Option<Action> {
+fn canary(target: &Target, seen: &Observed, without_gateway: bool) -> Option<Action> {
     match &target.canary {
         CanaryTarget::Present { revision, replicas } => {
             let right = |canary: &Workload| {
@@ -108,7 +108,7 @@ fn canary(target: &Target, seen: &Observed) -> Option<Action> {
         }
         CanaryTarget::AsIs => None,
         CanaryTarget::Absent => {
-            let named = |state: &RouteState| state.split || !state.taken;
+            let named = |state: &RouteState| state.split || (!state.taken && !without_gateway);
             let named = seen.routes.iter().filter_map(|route| route.state.as_ref()).any(named);
             let there = seen.canary_service || seen.canary.as_ref().is_some_and(|canary| !canary.deleting);
             (there && !named).then_some(Action::DeleteCanary)

@@ -27,8 +27,13 @@ fn judge(turn: &mut Turn<'_>, asked: &Intervention) -> Result<String, String> {
     let same = |taken: &&TakenIntervention| {
         (taken.attempt, taken.step, taken.action) == (spec.attempt, spec.step, spec.action)
     };
-    // A pause may follow a resume, and the other way round, any number of times.
-    let once = !matches!(spec.action, Ask::Pause | Ask::Resume);
+    let once = match spec.action {
+        // A pause may follow a resume, and the other way round, any number of times.
+        Ask::Pause | Ask::Resume => false,
+        // A step that began again needs a new approval.
+        Ask::Approve => is_approved(turn),
+        Ask::Promote | Ask::Abort | Ask::Retry => true,
+    };
     if turn.status.interventions.iter().any(|taken| taken.uid == asked.uid) {
         return Ok("taken before".to_owned());
     }
@@ -55,6 +60,12 @@ fn judge(turn: &mut Turn<'_>, asked: &Intervention) -> Result<String, String> {
     turn.status.interventions.drain(..surplus);
     turn.say(Note::Taken { action: spec.action, by: spec.by.clone(), reason: spec.reason.clone() });
     Ok(message)
+}
+
+/// Whether the step that the attempt is in has its approval.
+fn is_approved(turn: &Turn<'_>) -> bool {
+    let step = turn.status.attempt.as_ref().and_then(|attempt| attempt.steps.last());
+    step.is_some_and(|step| step.approved_by.is_some())
 }
 
 fn apply(turn: &mut Turn<'_>, asked: &Intervention) -> Result<String, String> {
@@ -103,10 +114,21 @@ fn apply(turn: &mut Turn<'_>, asked: &Intervention) -> Result<String, String> {
         }
         Ask::Resume if !attempt.paused => Err("it is not paused".to_owned()),
         Ask::Resume => {
-            turn.attempt_mut().paused = false;
+            resume(turn);
             Ok("it goes on".to_owned())
         }
         Ask::Retry => Err("retry asks for an attempt that has ended".to_owned()),
+    }
+}
+
+/// Goes on: deadlines that ran while nothing might move begin anew.
+fn resume(turn: &mut Turn<'_>) {
+    let now = turn.now;
+    let attempt = turn.attempt_mut();
+    attempt.paused = false;
+    attempt.unready_since = attempt.unready_since.map(|_| now);
+    if let Some(step) = attempt.steps.last_mut().filter(|step| step.confirmed_at.is_none()) {
+        step.entered_at = now;
     }
 }
 

@@ -163,8 +163,13 @@ pub enum Comparison {
     Same,
     /// It differs.
     Different,
-    /// The API server refuses it, in its words.
-    Refused(String),
+    /// The API server refuses it.
+    Refused {
+        /// Why, in its words.
+        why: String,
+        /// When it was asked.
+        at: Timestamp,
+    },
 }
 
 /// A Service.

@@ -144,10 +144,16 @@ fn routes_split(seen: &Observed, _: &Plan) -> Option<Answer> {
             "the HTTPRoute {} does not exist: create it, or name another in spec.traffic",
             route.name
         ))),
-        Some(state) => {
-            let obstacle = state.obstacle.as_ref()?;
-            Some(Answer::Refused(format!("the HTTPRoute {} cannot be split: {obstacle}", route.name)))
-        }
+        Some(state) => match &state.obstacle {
+            Some(obstacle) => {
+                Some(Answer::Refused(format!("the HTTPRoute {} cannot be split: {obstacle}", route.name)))
+            }
+            None if !state.taken => Some(Answer::Waits(format!(
+                "waiting for every gateway of the HTTPRoute {} to accept it as it is now (see its status.parents)",
+                route.name
+            ))),
+            None => None,
+        },
     })
 }
 

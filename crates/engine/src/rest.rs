@@ -1,5 +1,6 @@
 //! Between attempts: adopting a workload, and beginning the next attempt.
 
+use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
     rollout::KnownGood,
     status::{Rejected, Shortcut, Stable, Stage},
@@ -15,6 +16,9 @@ use crate::{
     revision::{Revision, short},
     turn::{Turn, Wait},
 };
+
+/// How long the API server's refusal of a template is taken for granted.
+const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// No attempt runs.
 pub(crate) fn at_rest(turn: &mut Turn<'_>) {
@@ -91,7 +95,7 @@ fn adopt(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate) {
     let (revision, source) = match candidate.comparison {
         Comparison::Unknown => return turn.actions.push(Action::CompareCandidate),
         Comparison::Same => (candidate.revision.clone(), candidate.source.clone()),
-        Comparison::Different | Comparison::Refused(_) => {
+        Comparison::Different | Comparison::Refused { .. } => {
             (Revision::named(workload.template.to_string()), tidegate_api::status::Source::default())
         }
     };
@@ -128,10 +132,20 @@ fn compare(turn: &mut Turn<'_>, plan: &Plan, stable: &Stable, candidate: &Candid
     match &candidate.comparison {
         Comparison::Unknown => turn.actions.push(Action::CompareCandidate),
         Comparison::Same => rename_stable(turn, candidate),
-        Comparison::Refused(why) => {
+        Comparison::Refused { why, at } => {
             turn.stall(StallReason::PreflightFailed, format!("the API server refuses the new template: {why}"));
+            ask_again(turn, *at);
         }
         Comparison::Different => start(turn, plan, candidate),
+    }
+}
+
+/// What the API server refused it may take later: a right was given, a policy was changed.
+fn ask_again(turn: &mut Turn<'_>, asked: Timestamp) {
+    let due = asked.saturating_add(ASK_AGAIN).unwrap_or(Timestamp::MAX);
+    turn.wake(due);
+    if turn.now >= due {
+        turn.actions.push(Action::CompareCandidate);
     }
 }
 

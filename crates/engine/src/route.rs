@@ -53,7 +53,10 @@ pub fn merge(rules: &Value, service: &str, canary: &str, scale: Scale) -> Value 
         stays
             .map(|one| {
                 let twin = refs.iter().find(|twin| is_service(one, service) && is_twin(twin, one, canary));
-                with_weight(one, (weight_of(one) + twin.map_or(0, weight_of)) / scale.0)
+                let sum = weight_of(one) + twin.map_or(0, weight_of);
+                // Weights that somebody wrote by hand may be smaller than the scale: what had
+                // traffic keeps some.
+                with_weight(one, (sum / scale.0).max(sum.min(1)))
             })
             .collect()
     })
@@ -91,6 +94,10 @@ pub fn names_backend(rules: &Value, name: &str) -> bool {
 pub fn obstacle(rules: &Value, service: &str, scale: Scale) -> Option<String> {
     if !names_backend(rules, service) {
         return Some(format!("none of its rules sends traffic to the Service {service}: add a backendRef for it"));
+    }
+    let idle = |one: &Value| weight_of(one) == 0;
+    if rule_backends(rules).flatten().filter(|one| is_service(one, service)).all(idle) {
+        return Some(format!("it gives the Service {service} the weight 0: a share of nothing cannot be split"));
     }
     let all = rules.as_array().into_iter().flatten();
     for (index, rule) in all.enumerate() {
@@ -223,6 +230,21 @@ mod tests {
     }
 
     #[test]
+    fn what_has_traffic_keeps_some_whatever_somebody_wrote() {
+        for (ours, theirs) in [(1, 0), (0, 1), (3, 2), (100, 0), (99, 99)] {
+            for scale in [Scale::PERCENT, Scale::HUNDREDTHS] {
+                let by_hand = json!([{"backendRefs": [
+                    {"name": "shop", "port": 80, "weight": ours}, {"name": "shop-canary", "port": 80, "weight": theirs},
+                ]}]);
+                let merged = merge(&by_hand, "shop", "shop-canary", scale);
+                assert!(weight_of(&merged[0]["backendRefs"][0]) > 0, "{ours}/{theirs} became {merged}");
+                let again = split(&by_hand, "shop", "shop-canary", percent(10.0), scale);
+                assert_eq!(weight(&again, "shop", "shop-canary"), Some(percent(10.0)), "{ours}/{theirs}: {again}");
+            }
+        }
+    }
+
+    #[test]
     fn rules_that_disagree_have_no_weight() {
         let mut now = split(&rules(), "shop", "shop-canary", percent(10.0), Scale::PERCENT);
         now[2]["backendRefs"][0]["weight"] = json!(1);
@@ -237,6 +259,8 @@ mod tests {
         let heavy = json!([{"backendRefs": [{"name": "shop", "weight": 101}]}]);
         assert!(obstacle(&heavy, "shop", Scale::HUNDREDTHS).is_some_and(|why| why.contains("smaller weights")));
         assert_eq!(obstacle(&heavy, "shop", Scale::PERCENT), None);
+        let idle = json!([{"backendRefs": [{"name": "shop", "weight": 0}, {"name": "other"}]}]);
+        assert!(obstacle(&idle, "shop", Scale::PERCENT).is_some_and(|why| why.contains("weight 0")));
         let sticky = json!([{"backendRefs": [{"name": "shop"}], "sessionPersistence": {}}]);
         assert!(obstacle(&sticky, "shop", Scale::PERCENT).is_some());
         let many: Vec<_> = (0..16)

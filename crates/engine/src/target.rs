@@ -193,12 +193,16 @@ fn canary(attempt: &Attempt, plan: &Plan, seen: &Observed) -> CanaryTarget {
 }
 
 /// The pin while a template that was let in is taken out again: to stable's old ReplicaSet as soon
-/// as it has a ready pod, and to the canary until then.
+/// as it has a ready pod, until then to the canary, and where that is lost to whatever is ready of
+/// the workload: it was verified, and callers have nowhere else to go.
 fn pin_back(stable: &Stable, seen: &Observed) -> Pin {
-    let old = seen.workload.as_ref().and_then(|workload| workload.replica_set(&stable.pod_template_hash));
-    if old.is_some_and(|old| old.ready > 0) || seen.canary_endpoints.ready == 0 {
-        Pin::Hash(stable.pod_template_hash.clone())
-    } else {
-        Pin::Canary
+    let sets = || seen.workload.iter().flat_map(|workload| &workload.replica_sets).filter(|set| set.ready > 0);
+    let is_back = sets().any(|set| set.hash == stable.pod_template_hash);
+    let last_resort = sets().max_by_key(|set| set.ready);
+    match last_resort {
+        _ if is_back => Pin::Hash(stable.pod_template_hash.clone()),
+        _ if seen.canary_endpoints.ready > 0 => Pin::Canary,
+        Some(set) => Pin::Hash(set.hash.clone()),
+        None => Pin::Hash(stable.pod_template_hash.clone()),
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) stable_unready: bool,
     /// Whether only a person's approval is missing.
     pub(crate) awaits_approval: bool,
+    /// Whether the gateway is waited for no longer: what the routes say is all that can be known.
+    pub(crate) without_gateway: bool,
 }
 
 /// Why a person must act.
@@ -70,6 +72,7 @@ impl<'a> Turn<'a> {
             stalled: None,
             stable_unready: false,
             awaits_approval: false,
+            without_gateway: false,
         }
     }
 
@@ -150,6 +153,18 @@ impl<'a> Turn<'a> {
             Some(state) => state.weight == Some(weight) && state.taken,
             None => weight == Weight::ZERO,
         })
+    }
+
+    /// Whether no route sends anything to the canary, whatever the data plane has made of that.
+    pub(crate) fn routes_say_nothing_for_the_canary(&self) -> bool {
+        let states = self.seen.routes.iter().filter_map(|route| route.state.as_ref());
+        states.filter(|state| state.split).all(|state| state.weight.is_none_or(|weight| weight == Weight::ZERO))
+    }
+
+    /// Whether the gateway has had its time in this stage. One that is gone, or that refuses the
+    /// route, never answers: an attempt that is over does not wait for it for ever.
+    pub(crate) fn gateway_is_late(&mut self, plan: &Plan) -> bool {
+        self.stage_lasted(plan.progress_deadline)
     }
 }
 

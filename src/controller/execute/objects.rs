@@ -4,7 +4,7 @@ use json_patch::{Patch as JsonPatch, PatchOperation, ReplaceOperation, jsonptr::
 use k8s_openapi::api::apps::v1 as apps;
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde_json::{Value, json};
 use tidegate_api::names;
@@ -12,6 +12,7 @@ use tidegate_engine::{decision::Pin, observed::Comparison, revision::Revision};
 
 use super::{ExecuteError, Subject, plan, write};
 use crate::{
+    clock,
     controller::shell::Shell,
     kubernetes::{
         clients,
@@ -100,7 +101,7 @@ pub(super) async fn compare_candidate(shell: &Shell, subject: &Subject<'_>) -> R
         Ok(after) if after.spec.template.digest == before => Comparison::Same,
         Ok(_) => Comparison::Different,
         Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
-            Comparison::Refused(status.message.clone())
+            Comparison::Refused { why: status.message.clone(), at: clock::now() }
         }
         Err(source) => return Err(write(format!("compare the candidate with the Deployment {name}"))(source)),
     };
@@ -118,9 +119,11 @@ pub(super) async fn keep_live(shell: &Shell, subject: &Subject<'_>, revision: &R
         return Ok(());
     }
     let workload = &plan(subject)?.workload;
-    let api: Api<apps::Deployment> = Api::namespaced(shell.clients.writing.clone(), subject.namespace);
+    // As JSON: what the API server is newer than our types must be kept, too.
+    let deployments = ApiResource::erase::<apps::Deployment>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(shell.clients.writing.clone(), subject.namespace, &deployments);
     let live = api.get(workload).await.map_err(write(format!("read the Deployment {workload}")))?;
-    let template = live.spec.and_then(|spec| serde_json::to_value(spec.template).ok()).unwrap_or_default();
+    let template = live.data.pointer("/spec/template").cloned().unwrap_or_default();
     if Template::of(template.clone()).digest.to_string() != revision.as_str() {
         return Err(ExecuteError::Changed(format!("the template of the Deployment {workload}")));
     }

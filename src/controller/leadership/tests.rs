@@ -19,6 +19,10 @@ struct Stand {
 }
 
 fn stand_as(script: &Script, identity: &str) -> Stand {
+    stand_where_attempts_bear(0, script, identity)
+}
+
+fn stand_where_attempts_bear(borne: u64, script: &Script, identity: &str) -> Stand {
     let candidacy = Candidacy {
         namespace: "tidegate".to_owned(),
         lease: "leader".to_owned(),
@@ -27,7 +31,7 @@ fn stand_as(script: &Script, identity: &str) -> Stand {
     };
     let (term, terms) = watch::channel(None);
     let ending = CancellationToken::new();
-    let task = tokio::spawn(stand(script.client(), candidacy, term, ending.clone()));
+    let task = tokio::spawn(stand(script.client(), candidacy, move || borne, term, ending.clone()));
     Stand { fence: Fence::new(terms), ending, task }
 }
 
@@ -120,4 +124,14 @@ async fn the_lease_is_given_back_at_the_end() {
     assert!(stand.fence.epoch().is_err());
     let next = stand_as(&script, "two");
     assert_eq!(next.after(Duration::from_millis(10)).await, Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_was_lost_counts_on_from_what_attempts_bear() {
+    let fresh = Script::default();
+    assert_eq!(stand_where_attempts_bear(7, &fresh, "one").after(DURATION).await, Some(8));
+    let given_back = held("", 2);
+    assert_eq!(stand_where_attempts_bear(7, &given_back, "one").after(DURATION).await, Some(8));
+    let ours = held("one", 2);
+    assert_eq!(stand_where_attempts_bear(7, &ours, "one").after(DURATION).await, Some(8));
 }

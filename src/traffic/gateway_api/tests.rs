@@ -13,7 +13,7 @@ fn route(parents: &Value) -> Value {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",
         "metadata": { "name": "web", "namespace": "shop", "uid": "u", "generation": 3, "resourceVersion": "7" },
-        "spec": { "rules": [{
+        "spec": { "parentRefs": [{ "name": "one" }, { "name": "two", "namespace": "gateways" }], "rules": [{
             "matches": [{ "path": { "value": "/" } }],
             "backendRefs": [{ "name": "checkout", "port": 80, "filters": ["kept"] }],
         }] },
@@ -22,7 +22,11 @@ fn route(parents: &Value) -> Value {
 }
 
 fn accepted(generation: i64) -> Value {
-    json!({ "conditions": [
+    accepted_by(&json!({ "name": "one", "namespace": "shop", "kind": "Gateway" }), generation)
+}
+
+fn accepted_by(parent: &Value, generation: i64) -> Value {
+    json!({ "parentRef": parent, "conditions": [
         { "type": "ResolvedRefs", "status": "True", "observedGeneration": generation },
         { "type": "Accepted", "status": "True", "observedGeneration": generation },
     ] })
@@ -58,7 +62,12 @@ async fn a_route_is_taken_once_every_gateway_has_accepted_this_generation() {
     assert!(observed(json!([accepted(3), accepted(4)])).await.taken);
     assert!(!observed(json!([accepted(3), accepted(2)])).await.taken, "one has not seen it yet");
     assert!(!observed(json!([])).await.taken, "nobody has");
-    let refused = json!({ "conditions": [{ "type": "Accepted", "status": "False", "observedGeneration": 3 }] });
+    let two = || json!({ "name": "two", "namespace": "gateways" });
+    assert!(!observed(json!([accepted(3), accepted_by(&two(), 2)])).await.taken);
+    let former = accepted_by(&json!({ "name": "two" }), 1);
+    assert!(observed(json!([accepted(3), former.clone()])).await.taken, "it is not attached to that one any more");
+    assert!(!observed(json!([former])).await.taken);
+    let refused = json!({ "parentRef": two(), "conditions": [{ "type": "Accepted", "status": "False", "observedGeneration": 3 }] });
     assert!(!observed(json!([accepted(3), refused])).await.taken);
 }
 

@@ -30,7 +30,8 @@ pub(super) fn taking_back(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
         turn.stable_unready = true;
         return Wait::event("stable does not have the ready pods that it needs for all traffic");
     }
-    if !turn.routes_have(Weight::ZERO) {
+    let taken = turn.routes_have(Weight::ZERO);
+    if !(taken || turn.routes_say_nothing_for_the_canary() && turn.gateway_is_late(plan)) {
         return Wait::event("waiting for the gateway to send everything to stable");
     }
     if turn.attempt().template_in && !stable_is_back(turn) {

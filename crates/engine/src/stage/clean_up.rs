@@ -31,7 +31,8 @@ pub(super) fn draining(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
 }
 
 /// No pod of the canary is left.
-pub(super) fn removing_canary(turn: &mut Turn<'_>, _: &Plan) -> Flow {
+pub(super) fn removing_canary(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
+    turn.without_gateway = turn.gateway_is_late(plan);
     if turn.seen.canary.is_none() && !turn.seen.canary_service {
         return turn.enter(Stage::Unpinning);
     }

@@ -57,8 +57,10 @@ pub(super) fn releasing(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
 
 /// Direct callers see the workload's new pods, all of them, at rest.
 pub(super) fn pinning_stable(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
-    if let Some(flow) = lost_canary(turn) {
-        return flow;
+    // The workload runs what was verified, so a canary that is lost now is no reason to go back.
+    let lost = turn.seen.canary_endpoints.ready == 0;
+    if lost {
+        turn.intend(Weight::ZERO);
     }
     let hash = turn.attempt().promoted_hash.clone().unwrap_or_default();
     let pin = Some(Pin::Hash(hash.clone()));
@@ -74,7 +76,7 @@ pub(super) fn pinning_stable(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
         );
     }
     let settled_at = endpoints.settled_at(plan.settle);
-    if turn.now < settled_at {
+    if turn.now < settled_at && !lost {
         return late_until(turn, plan, settled_at);
     }
     turn.intend(Weight::ZERO);

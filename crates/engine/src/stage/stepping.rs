@@ -85,9 +85,10 @@ fn give_weight(turn: &mut Turn<'_>, plan: &Plan, step: &Step) -> Option<Flow> {
             return Some(wait_for_canary(turn, plan, wait));
         }
         let attempt = turn.attempt_mut();
-        // A canary that is back begins the step again, the gateway's time for the weight included.
-        if let (Some(_), Some(again)) = (attempt.unready_since.take(), attempt.steps.last_mut()) {
-            again.entered_at = now;
+        attempt.unready_since = None;
+        // The gateway's time for the weight begins when it is asked for.
+        if let Some(entered) = attempt.steps.last_mut() {
+            entered.entered_at = now;
         }
         turn.intend(step.weight);
     }

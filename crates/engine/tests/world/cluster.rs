@@ -32,6 +32,8 @@ pub(crate) struct Cluster {
     pub(crate) commits: Vec<Commit>,
     /// What the `ControllerRevision`s keep.
     pub(crate) kept: BTreeMap<String, Template>,
+    /// Whether nobody is left to take a route.
+    pub(crate) gateway_gone: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -96,6 +98,7 @@ impl Cluster {
             canary_endpoints: Backend::new(now),
             commits: Vec::new(),
             kept: BTreeMap::new(),
+            gateway_gone: false,
         }
     }
 
@@ -175,6 +178,9 @@ impl Cluster {
     }
 
     fn take_routes(&mut self, now: Timestamp) -> Option<String> {
+        if self.gateway_gone {
+            return None;
+        }
         let route = self.routes.iter_mut().find(|route| !route.taken && route.taken_at <= now)?;
         route.taken = true;
         Some(format!("the gateway has taken the route {}", route.name))

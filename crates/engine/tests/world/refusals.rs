@@ -42,8 +42,10 @@ fn every_refusal_is_a_sentence_that_says_what_to_do() {
         said(|seen| seen.routes[0].state.as_mut().unwrap().obstacle = Some("it has sessionPersistence".to_owned())),
         said(|seen| seen.canary_service = true),
         said(|seen| {
-            seen.candidate.as_mut().unwrap().comparison =
-                Comparison::Refused("spec.selector: field is immutable".to_owned());
+            seen.candidate.as_mut().unwrap().comparison = Comparison::Refused {
+                why: "spec.selector: field is immutable".to_owned(),
+                at: jiff::Timestamp::UNIX_EPOCH,
+            };
         }),
         said(|seen| seen.identity.name = "a-name-that-is-far-too-long-for-the-pods-of-a-canary".to_owned()),
         said(|seen| seen.spec.steps.clear()),
