@@ -178,13 +178,17 @@ impl Template {
             labels.remove(names::POD_TEMPLATE_HASH_LABEL);
             labels.remove(names::TRACK_LABEL);
         }
-        // Older API servers say that a template has none.
-        if let Some(metadata) = template.pointer_mut("/metadata").and_then(Value::as_object_mut)
-            && metadata.get("creationTimestamp").is_some_and(Value::is_null)
-        {
-            metadata.remove("creationTimestamp");
-        }
+        drop_null_timestamp(&mut template);
         Self { digest: Digest::of(&template), labels: labels(&template), exclusive }
+    }
+}
+
+/// Older API servers say of a template that it has no time of creation. Nobody has written that.
+pub(crate) fn drop_null_timestamp(template: &mut Value) {
+    if let Some(metadata) = template.pointer_mut("/metadata").and_then(Value::as_object_mut)
+        && metadata.get("creationTimestamp").is_some_and(Value::is_null)
+    {
+        metadata.remove("creationTimestamp");
     }
 }
 

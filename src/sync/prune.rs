@@ -2,11 +2,11 @@
 //! and nothing that says it wants to stay.
 
 use kube::{
-    Api, Client, ResourceExt as _,
-    api::{DeleteParams, DynamicObject, Preconditions},
+    Api, Client, Resource as _, ResourceExt as _,
+    api::{DeleteParams, DynamicObject, ListParams, Preconditions},
 };
 use serde_json::Value;
-use tidegate_api::names;
+use tidegate_api::{ConfigRepo, names};
 use tidegate_engine::revision::Revision;
 
 use super::{
@@ -22,6 +22,8 @@ use super::{
 pub(super) struct Pruner<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) namespace: &'a str,
+    /// The `ConfigRepo`'s name.
+    pub(super) config_repo: &'a str,
     pub(super) account: &'a str,
     pub(super) as_account: Client,
 }
@@ -34,10 +36,33 @@ impl Pruner<'_> {
         if plan.asks_for_references() {
             plan.keep_referenced(&self.references(governance).await?);
         }
-        for key in &plan.prune {
+        if plan.prune.is_empty() {
+            return Ok(());
+        }
+        let elsewhere = self.elsewhere().await?;
+        for key in plan.prune.iter().filter(|key| !elsewhere.iter().any(|there| there.is_same_object(key))) {
             self.prune(key).await?;
         }
         Ok(())
+    }
+
+    /// What other `ConfigRepo`s of the namespace have applied, or are about to: an object that has
+    /// moved from one to the other is not to be deleted.
+    async fn elsewhere(&self) -> Result<Vec<Key>, ApplyError> {
+        let api: Api<ConfigRepo> = Api::namespaced(self.cluster.reads.clone(), self.namespace);
+        let key = Key {
+            api_version: ConfigRepo::api_version(&()).into_owned(),
+            kind: ConfigRepo::kind(&()).into_owned(),
+            name: self.config_repo.to_owned(),
+        };
+        let repos = api.list(&ListParams::default()).await;
+        let repos = repos.map_err(|error| ApplyError::at(None, &key, Failure::of_own(error, &key)))?;
+        let others = repos.items.into_iter().filter(|repo| repo.name_any() != self.config_repo);
+        Ok(others
+            .filter_map(|repo| repo.status)
+            .flat_map(|status| status.inventory)
+            .map(|object| Key::from(&object))
+            .collect())
     }
 
     /// Deletes an object, if it is there, was applied by sync, and does not say that it stays.

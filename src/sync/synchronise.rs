@@ -127,7 +127,13 @@ impl Synchronisation<'_> {
         let result = session.apply(plan).await;
         drift.append(&mut session.drift);
         result.map_err(|error| self.stopped(&error))?;
-        let pruner = Pruner { cluster: self.cluster, namespace: self.namespace, account: self.account, as_account };
+        let pruner = Pruner {
+            cluster: self.cluster,
+            namespace: self.namespace,
+            config_repo: self.config_repo,
+            account: self.account,
+            as_account,
+        };
         pruner.prune_all(plan, governance).await.map_err(|error| self.stopped(&error))?;
         Ok(())
     }

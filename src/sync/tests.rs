@@ -455,6 +455,20 @@ async fn what_left_and_comes_back_is_applied_again() {
 }
 
 #[tokio::test]
+async fn what_has_moved_to_another_config_repo_is_not_deleted() {
+    let world = settled_world().await;
+    let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: moves}\n";
+    world.release(&format!("{}{map}", shop("web:1"))).await;
+    world.api.put(json!({
+        "apiVersion": "tidegate.io/v1alpha1", "kind": "ConfigRepo", "metadata": {"name": "other", "generation": 1},
+        "spec": {"url": "https://git.example.com/other.git", "branch": "main", "path": "."},
+        "status": {"inventory": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "moves"}]},
+    }));
+    world.release(&shop("web:1")).await;
+    assert!(world.api.get("configmaps/moves").is_some());
+}
+
+#[tokio::test]
 async fn what_is_suspected_to_have_drifted_is_looked_at_at_once() {
     let world = settled_world().await;
     world.api.delete("configmaps/settings");

@@ -16,7 +16,7 @@ use crate::{
     controller::shell::Shell,
     kubernetes::{
         clients,
-        watched::{Deployment, Service, Template},
+        watched::{self, Deployment, Service, Template},
     },
 };
 
@@ -123,7 +123,8 @@ pub(super) async fn keep_live(shell: &Shell, subject: &Subject<'_>, revision: &R
     let deployments = ApiResource::erase::<apps::Deployment>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(shell.clients.writing.clone(), subject.namespace, &deployments);
     let live = api.get(workload).await.map_err(write(format!("read the Deployment {workload}")))?;
-    let template = live.data.pointer("/spec/template").cloned().unwrap_or_default();
+    let mut template = live.data.pointer("/spec/template").cloned().unwrap_or_default();
+    watched::drop_null_timestamp(&mut template);
     if Template::of(template.clone()).digest.to_string() != revision.as_str() {
         return Err(ExecuteError::Changed(format!("the template of the Deployment {workload}")));
     }
