@@ -26,14 +26,14 @@ mod world;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use jiff::SignedDuration;
 use kube::{
     Config,
     runtime::{Controller, controller},
 };
 use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::{UnboundedReceiverStream, WatchStream};
+use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -172,13 +172,13 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
         }
     });
 
-    let elections =
-        || WatchStream::from_changes(fence.changes()).filter_map(|term| std::future::ready(term.map(|_| ())));
+    // Whatever has come meanwhile: while others led, or between two watches.
+    let anew = || stream::select(leadership::beginnings(fence.changes()), shell.world.relists());
     let config = || controller::Config::default().concurrency(CONCURRENCY);
     let rollouts = Controller::for_stream(watches::stream(&scope, rollout_filler), rollout_store)
         .with_config(config())
         .reconcile_on(UnboundedReceiverStream::new(waking).map(|(namespace, name)| shell::reference(&namespace, &name)))
-        .reconcile_all_on(elections())
+        .reconcile_all_on(anew())
         .graceful_shutdown_on(ending.clone().cancelled_owned())
         .run(reconcile::reconcile, reconcile::after_error, shell.clone());
     let repos = Controller::for_stream(watches::stream(&scope, repo_filler), repo_store)
@@ -186,7 +186,7 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
         .reconcile_on(
             UnboundedReceiverStream::new(repos_waking).map(|(namespace, name)| shell::reference(&namespace, &name)),
         )
-        .reconcile_all_on(elections())
+        .reconcile_all_on(anew())
         .graceful_shutdown_on(ending.cancelled_owned())
         .run(repos::reconcile, repos::after_error, Arc::new(repos));
     // A Rollout that is asked for and is not there is gone.

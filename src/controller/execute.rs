@@ -76,6 +76,10 @@ pub(crate) async fn execute(shell: &Shell, subject: &Subject<'_>, decision: &Dec
     if decision.persist {
         write_status(shell, subject, decision).await?;
     }
+    // What the status says now is not said again, whatever becomes of the effects.
+    for note in &decision.notes {
+        shell.events.tell(subject.rollout, note);
+    }
     // Nothing raises risk while something that lowers it has failed.
     urgent?;
     for action in &decision.actions {

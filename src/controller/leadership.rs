@@ -8,6 +8,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures::{Stream, StreamExt as _};
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
@@ -17,6 +18,7 @@ use kube::{
     api::{ObjectMeta, PostParams},
 };
 use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::{clock, kubernetes::fence::Term};
@@ -77,6 +79,18 @@ pub(crate) async fn stand(
     if term.send_replace(None).is_some() {
         give_back(&leases, &candidacy).await;
     }
+}
+
+/// Each time that this process begins to lead, or leads again after its term had run out.
+pub(crate) fn beginnings(terms: watch::Receiver<Option<Term>>) -> impl Stream<Item = ()> + Send {
+    let mut before: Option<Term> = None;
+    WatchStream::from_changes(terms).filter_map(move |term| {
+        let goes_on = before
+            .zip(term)
+            .is_some_and(|(before, term)| before.epoch == term.epoch && clock::monotonic() < before.until);
+        before = term;
+        std::future::ready((term.is_some() && !goes_on).then_some(()))
+    })
 }
 
 /// Renews or takes the Lease, and answers with the epoch while it is ours.

@@ -92,7 +92,7 @@ pub(crate) fn observe(
         canary_service: canary_service.is_some() && canary_service_is_ours,
         canary_name_taken: !canary_deployment_is_ours || !canary_service_is_ours,
         candidate,
-        services: services(world, &namespace, &service, &canary, &pod_labels),
+        services: services(world, &namespace, &service, &canary, &pod_labels, &status),
         neighbours: neighbours(world, &namespace, &spec.workload.name, &canary),
         stable_endpoints: endpoints(world, memory, &namespace, &service, now),
         canary_endpoints: endpoints(world, memory, &namespace, &canary, now),
@@ -201,14 +201,23 @@ fn candidate(world: &World, memory: &Memory, rollout: &Rollout, workload: Option
     })
 }
 
-/// The Services whose selector matches the workload's pods, and the one that is named.
+/// The Services whose selector matches the workload's pods, the one that is named, and those that
+/// bear a pin of the attempt: it is taken off whatever has become of the workload.
 fn services(
     world: &World,
     namespace: &str,
     named: &str,
     canary: &str,
     pod_labels: &tidegate_engine::observed::Labels,
+    status: &tidegate_api::status::RolloutStatus,
 ) -> Vec<Service> {
+    let stable = status.stable.as_ref().map(|stable| &stable.pod_template_hash);
+    let promoted = status.attempt.as_ref().and_then(|attempt| attempt.promoted_hash.as_ref());
+    let hashes: Vec<_> = stable.into_iter().chain(promoted).collect();
+    let bears_pin = |service: &Service| {
+        let hash = service.selector.get(names::POD_TEMPLATE_HASH_LABEL);
+        service.epoch.is_some() && hash.is_some_and(|hash| hashes.contains(&hash))
+    };
     let services = world.services.list(namespace);
     let services = services.iter().filter(|service| service.name_any() != canary).map(|service| Service {
         name: service.name_any(),
@@ -216,7 +225,9 @@ fn services(
         epoch: watched::epoch(&**service),
         external: service.spec.type_.as_deref() == Some("ExternalName"),
     });
-    services.filter(|service| service.name == named || selects(&service.own_selector(), pod_labels)).collect()
+    services
+        .filter(|service| service.name == named || selects(&service.own_selector(), pod_labels) || bears_pin(service))
+        .collect()
 }
 
 fn neighbours(world: &World, namespace: &str, workload: &str, canary: &str) -> Vec<Neighbour> {
@@ -240,14 +251,24 @@ fn endpoints(world: &World, memory: &Memory, namespace: &str, service: &str, now
         .flat_map(|slice| slice.endpoints.iter().flatten())
         .filter(|endpoint| endpoint.conditions.ready != Some(false));
     let mut addresses = BTreeSet::new();
+    // A pod has an address of each family, and counts once.
+    let mut pods = BTreeSet::new();
     let mut replica_sets = BTreeSet::new();
     for endpoint in ready {
         addresses.extend(endpoint.addresses.iter().cloned());
         let pod = endpoint.target_ref.as_ref().map_or("", |pod| &pod.name);
-        replica_sets.insert(pod.rsplit_once('-').map_or(pod, |(set, _)| set).to_owned());
+        pods.extend(if pod.is_empty() { endpoint.addresses.first().cloned() } else { Some(pod.to_owned()) });
+        replica_sets.insert(replica_set_of(pod).to_owned());
     }
     let since = memory.rest(namespace, service, &addresses, now);
-    Endpoints { ready: addresses.len().try_into().unwrap_or(u32::MAX), since, replica_sets }
+    Endpoints { ready: pods.len().try_into().unwrap_or(u32::MAX), since, replica_sets }
+}
+
+/// The ReplicaSet of a pod: Kubernetes appends a dash and five characters to its name, and leaves
+/// the dash out where the name is as long as it may be.
+fn replica_set_of(pod: &str) -> &str {
+    let set = pod.len().checked_sub(5).and_then(|end| pod.get(..end)).unwrap_or(pod);
+    set.strip_suffix('-').unwrap_or(set)
 }
 
 fn interventions(world: &World, namespace: &str, rollout: &str) -> Vec<Intervention> {
@@ -277,4 +298,17 @@ fn rivals(world: &World, rollout: &Rollout) -> Vec<String> {
     let others = world.rollouts(&rollout.namespace().unwrap_or_default());
     let others = others.iter().filter(|other| other.name_any() != rollout.name_any());
     others.filter(|other| same(other) && age(other) < age(rollout)).map(ResourceExt::name_any).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_replica_set_of_a_pod_is_told_whether_the_dash_was_cut_or_not() {
+        assert_eq!(replica_set_of("web-6b7f9c5d4-x2x2x"), "web-6b7f9c5d4");
+        let longest = format!("{}-6b7f9c5d4f", "w".repeat(47));
+        assert_eq!(replica_set_of(&format!("{longest}x2x2x")), longest, "58 characters, and no dash");
+        assert_eq!(replica_set_of("x2x"), "x2x");
+    }
 }

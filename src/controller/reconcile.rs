@@ -25,14 +25,16 @@ const DEFAULT_SERVICE_ACCOUNT: &str = "default";
 
 /// Gathers, decides and executes. Followers do nothing.
 pub(crate) async fn reconcile(guarded: Arc<Guarded>, shell: Arc<Shell>) -> Result<Action, ExecuteError> {
+    let (namespace, name) = (guarded.namespace().unwrap_or_default(), guarded.name_any());
     let Ok(epoch) = shell.fence.epoch() else {
+        // With traffic to be read at, a sampler wakes us until it ends.
+        shell.samplers.end(&namespace, &name);
         return Ok(Action::await_change());
     };
     // A route that is not in the cache yet would look like one that does not exist.
     if !shell.world.routers.http_routes.is_filled() {
         return Ok(Action::requeue(AFTER_ERROR));
     }
-    let (namespace, name) = (guarded.namespace().unwrap_or_default(), guarded.name_any());
     // Newer than the watch's, where our own last write has not come back yet.
     let Some(guarded) = shell.world.rollouts.get(&namespace, &name) else {
         return Ok(Action::await_change());
@@ -91,9 +93,6 @@ async fn turn(shell: &Shell, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
     let executed = execute(shell, &subject, &decision).await;
     shell.samplers.follow(&observed, plan.as_ref(), decision.sampling.filter(|_| executed.is_ok()));
     executed?;
-    for note in &decision.notes {
-        shell.events.tell(rollout, note);
-    }
     Ok(match decision.wake_at {
         Some(at) => {
             let wait = clock::now().until(at).ok().and_then(|wait| wait.try_into().ok()).unwrap_or_default();

@@ -55,6 +55,12 @@ impl Samplers {
         running.map(|running| running.sampler.readings()).unwrap_or_default()
     }
 
+    /// Ends the sampler of a Rollout that others decide about now.
+    pub(crate) fn end(&self, namespace: &str, name: &str) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.remove(&(namespace.to_owned(), name.to_owned()));
+    }
+
     /// Starts, tells or ends the sampler of a Rollout, as was decided.
     pub(crate) fn follow(&self, seen: &Observed, plan: Option<&Plan>, sampling: Option<Sampling>) {
         let key = (seen.identity.namespace.clone(), seen.identity.name.clone());

@@ -1,8 +1,9 @@
 //! Everything that the watches keep, by kind.
 
 use futures::{
-    FutureExt,
+    FutureExt, Stream, StreamExt as _,
     future::{BoxFuture, join_all},
+    stream::select_all,
 };
 use tidegate_api::{ConfigRepo, Intervention, Rollout};
 
@@ -70,6 +71,21 @@ impl World {
             self.revisions.filled().boxed(),
         ];
         join_all(all).map(drop)
+    }
+
+    /// Each time that a watch has shown all that there is.
+    pub(crate) fn relists(&self) -> impl Stream<Item = ()> + Send + use<> {
+        select_all([
+            self.rollouts.relists().boxed(),
+            self.config_repos.relists().boxed(),
+            self.interventions.relists().boxed(),
+            self.deployments.relists().boxed(),
+            self.replica_sets.relists().boxed(),
+            self.services.relists().boxed(),
+            self.endpoint_slices.relists().boxed(),
+            self.revisions.relists().boxed(),
+            self.routers.http_routes.relists().boxed(),
+        ])
     }
 
     /// A ConfigRepo that can be read.

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use futures::{Stream, TryStreamExt};
+use futures::{Stream, StreamExt as _, TryStreamExt};
 use kube::{
     Resource, ResourceExt,
     runtime::{
@@ -19,18 +19,20 @@ use kube::{
     },
 };
 use tokio::sync::watch;
+use tokio_stream::wrappers::WatchStream;
 
 /// The objects of one kind.
 pub(crate) struct Cache<K: Resource<DynamicType: Hash + Eq + Clone> + Clone + 'static> {
     watched: Store<K>,
     answered: Mutex<HashMap<ObjectRef<K>, Arc<K>>>,
-    filled: watch::Receiver<bool>,
+    /// How often the watch has shown all that there is.
+    lists: watch::Receiver<u64>,
 }
 
 /// What a watch fills a cache by.
 pub(crate) struct Filler<K: Resource<DynamicType: Hash + Eq + Clone> + Clone + 'static> {
     writer: Writer<K>,
-    full: watch::Sender<bool>,
+    lists: watch::Sender<u64>,
 }
 
 // === impl Cache ===
@@ -42,8 +44,8 @@ where
     /// An empty cache, and what a watch fills it by.
     pub(crate) fn new() -> (Self, Filler<K>) {
         let (watched, writer) = reflector::store();
-        let (full, filled) = watch::channel(false);
-        (Self { watched, answered: Mutex::default(), filled }, Filler { writer, full })
+        let (listing, lists) = watch::channel(0);
+        (Self { watched, answered: Mutex::default(), lists }, Filler { writer, lists: listing })
     }
 
     /// Whether the watch has shown once what there is.
@@ -51,17 +53,23 @@ where
     /// The store's own `wait_until_ready` wakes only the last of several that wait (kube-runtime
     /// 5.0), and a controller waits for it already.
     pub(crate) fn is_filled(&self) -> bool {
-        *self.filled.borrow()
+        *self.lists.borrow() > 0
     }
 
     /// Waits for that. Ends, too, when the watch has ended for good.
     pub(crate) fn filled(&self) -> impl Future<Output = ()> + Send + use<K> {
-        let mut filled = self.filled.clone();
+        let mut lists = self.lists.clone();
         async move {
-            if filled.wait_for(|filled| *filled).await.is_err() {
+            if lists.wait_for(|lists| *lists > 0).await.is_err() {
                 tracing::warn!(kind = %K::kind(&()), "a watch has ended");
             }
         }
+    }
+
+    /// Each time that the watch has shown all that there is: what went between two watches is seen
+    /// by nothing else.
+    pub(crate) fn relists(&self) -> impl Stream<Item = ()> + Send + use<K> {
+        WatchStream::from_changes(self.lists.clone()).map(|_| ())
     }
 
     /// The newest that is known of an object.
@@ -118,10 +126,10 @@ where
         self,
         events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send,
     ) -> impl Stream<Item = watcher::Result<K>> + Send {
-        let Self { writer, full } = self;
+        let Self { writer, lists } = self;
         let events = events.reflect(writer).inspect_ok(move |event| {
             if matches!(event, watcher::Event::InitDone) {
-                full.send_replace(true);
+                lists.send_modify(|lists| *lists += 1);
             }
         });
         events.touched_objects()

@@ -89,12 +89,12 @@ fn hold(target: &Target, workload: &Workload) -> Option<Action> {
 }
 
 fn template(target: &Target, workload: &Workload) -> Option<Action> {
-    let (revision, wanted) = match &target.template {
-        Template::Stable { revision, hash } => (revision, workload.replica_set(hash)?.template),
-        Template::Candidate { revision, verified } => (revision, (*verified)?),
+    let (revision, wrong) = match &target.template {
+        Template::Stable { revision, hash } => (revision, workload.is_known_to_differ_from(hash)),
+        Template::Candidate { revision, verified } => (revision, workload.template != (*verified)?),
         Template::AsIs => return None,
     };
-    (workload.template != wanted).then(|| Action::WriteTemplate(revision.clone()))
+    wrong.then(|| Action::WriteTemplate(revision.clone()))
 }
 
 fn canary(target: &Target, seen: &Observed, without_gateway: bool) -> Option<Action> {

@@ -70,7 +70,10 @@ pub fn governed_route(mut desired: Value, live: &Value, rollout: &str, status: O
     };
     let Plan { service, canary, .. } = &plan;
     let has_canary = live.pointer("/spec/rules").is_some_and(|rules| route::names_backend(rules, canary));
-    let weight = Weight::from_percent(attempt.weight).unwrap_or(Weight::ZERO);
+    let intended = Weight::from_percent(attempt.weight).unwrap_or(Weight::ZERO);
+    // Traffic is taken away before that stands in a status.
+    let live_weight = live.pointer("/spec/rules").and_then(|rules| route::weight(rules, service, canary));
+    let weight = live_weight.map_or(intended, |live| live.min(intended));
     if has_canary && let Some(rules) = desired.pointer_mut("/spec/rules") {
         *rules = route::split(rules, service, canary, weight, plan.scale());
     }
@@ -155,14 +158,20 @@ mod tests {
         let rule = |refs: Value, path: &str| json!({ "spec": { "rules": [{ "path": path, "backendRefs": refs }] } });
         let web = json!({ "name": "web", "port": 80 });
         let desired = rule(json!([web]), "/new");
-        let split = json!([
-            { "name": "web", "port": 80, "weight": 90 },
-            { "name": "shop-canary", "port": 80, "weight": 10 },
-        ]);
-        let held = governed_route(desired.clone(), &rule(split, "/old"), "shop", Some(&status("Stepping", false)));
-        let refs = &held["spec"]["rules"][0]["backendRefs"];
-        assert_eq!((&refs[0]["weight"], &refs[1]["weight"]), (&json!(80), &json!(20)), "{held}");
-        assert_eq!(held["spec"]["rules"][0]["path"], "/new");
+        let split = |ours: u32, theirs: u32| {
+            json!([
+                { "name": "web", "port": 80, "weight": ours },
+                { "name": "shop-canary", "port": 80, "weight": theirs },
+            ])
+        };
+        // Intended are 20 %; what was taken away already stays away.
+        for (live, wanted) in [(20, 20), (50, 20), (0, 0)] {
+            let live = rule(split(100 - live, live), "/old");
+            let held = governed_route(desired.clone(), &live, "shop", Some(&status("Stepping", false)));
+            let refs = &held["spec"]["rules"][0]["backendRefs"];
+            assert_eq!((&refs[0]["weight"], &refs[1]["weight"]), (&json!(100 - wanted), &json!(wanted)), "{held}");
+            assert_eq!(held["spec"]["rules"][0]["path"], "/new");
+        }
         let untouched = governed_route(desired.clone(), &desired, "shop", Some(&status("Starting", false)));
         assert_eq!(untouched, desired);
     }

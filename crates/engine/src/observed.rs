@@ -272,6 +272,15 @@ impl Workload {
     pub fn replica_set(&self, hash: &str) -> Option<&ReplicaSet> {
         self.replica_sets.iter().find(|set| set.hash == hash)
     }
+
+    /// Whether its template is not that of the ReplicaSet of this `pod-template-hash`. Where that set
+    /// is gone (`revisionHistoryLimit: 0`), another one that runs the template tells.
+    pub fn is_known_to_differ_from(&self, hash: &str) -> bool {
+        match self.replica_set(hash) {
+            Some(set) => set.template != self.template,
+            None => self.current().is_some(),
+        }
+    }
 }
 
 // === impl Endpoints ===

@@ -16,12 +16,16 @@ pub(crate) enum Answer {
     Refused(String),
 }
 
+/// Of a pod's name 58 characters are its ReplicaSet's, and of these 11 the hash and its dash.
+const LONGEST_WORKLOAD: usize = 47;
+
 /// A rule: `None` where it has nothing to say.
 type Rule = fn(&Observed, &Plan) -> Option<Answer>;
 
 /// In the order in which their sentences help most.
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 11] = [
     one_rollout,
+    pods_can_be_told,
     rolled_out,
     runs_stable,
     side_by_side,
@@ -50,6 +54,17 @@ pub(crate) fn rivalry(seen: &Observed, plan: &Plan) -> Option<String> {
             "the Rollout {rivals} names the same workload, Service or route as {}: let one of them govern it",
             plan.name
         )
+    })
+}
+
+/// From a pod's name its ReplicaSet is told, so it must not be cut.
+fn pods_can_be_told(_: &Observed, plan: &Plan) -> Option<Answer> {
+    (plan.workload.len() > LONGEST_WORKLOAD).then(|| {
+        Answer::Refused(format!(
+            "the name of the Deployment {} has more than {LONGEST_WORKLOAD} characters, so that Kubernetes cuts the \
+             names of its pods: give it a shorter one",
+            plan.workload
+        ))
     })
 }
 

@@ -17,7 +17,7 @@ use crate::{
     turn::{Turn, Wait},
 };
 
-/// How long the API server's refusal of a template is taken for granted.
+/// How long what stands in the way of a release is taken for granted.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// No attempt runs.
@@ -39,8 +39,10 @@ fn look_for_work(turn: &mut Turn<'_>) {
     };
     // Said before anything else: what another Rollout governs never comes to this one.
     if let Some(refusal) = preflight::rivalry(turn.seen, &plan) {
+        look_again(turn);
         return turn.stall(StallReason::PreflightFailed, refusal);
     }
+    collect_canary(turn);
     let Some(candidate) = &turn.seen.candidate else {
         return wait(turn, format!("waiting for a ConfigRepo to bring the Deployment {}", plan.workload));
     };
@@ -48,6 +50,16 @@ fn look_for_work(turn: &mut Turn<'_>) {
         None if candidate.first_deploy => first_deploy(turn, &plan, candidate),
         None => adopt(turn, &plan, candidate),
         Some(stable) => compare(turn, &plan, &stable, candidate),
+    }
+}
+
+/// A canary of no attempt: a former leader's last write, or what a Rollout left whose finalizer
+/// somebody has taken off.
+fn collect_canary(turn: &mut Turn<'_>) {
+    let there = turn.seen.canary_service || turn.seen.canary.as_ref().is_some_and(|canary| !canary.deleting);
+    let named = turn.seen.routes.iter().filter_map(|route| route.state.as_ref()).any(|state| state.split);
+    if there && !named {
+        turn.actions.push(Action::DeleteCanary);
     }
 }
 
@@ -130,6 +142,9 @@ fn compare(turn: &mut Turn<'_>, plan: &Plan, stable: &Stable, candidate: &Candid
         return turn.stall(StallReason::Rejected, message);
     }
     match &candidate.comparison {
+        Comparison::Unknown if turn.seen.workload.is_none() => {
+            wait(turn, format!("the Deployment {} does not exist", plan.workload));
+        }
         Comparison::Unknown => turn.actions.push(Action::CompareCandidate),
         Comparison::Same => rename_stable(turn, candidate),
         Comparison::Refused { why, at } => {
@@ -138,6 +153,13 @@ fn compare(turn: &mut Turn<'_>, plan: &Plan, stable: &Stable, candidate: &Candid
         }
         Comparison::Different => start(turn, plan, candidate),
     }
+}
+
+/// What stands in the way may be an object that wakes others than this Rollout: a workload beside
+/// it, or another Rollout.
+fn look_again(turn: &mut Turn<'_>) {
+    let due = turn.now.saturating_add(ASK_AGAIN).unwrap_or(Timestamp::MAX);
+    turn.wake(due);
 }
 
 /// What the API server refused it may take later: a right was given, a policy was changed.
@@ -153,8 +175,7 @@ fn ask_again(turn: &mut Turn<'_>, asked: Timestamp) {
 /// an attempt pins traffic to stable's pods, so they must be there.
 fn put_back(turn: &mut Turn<'_>, stable: &Stable) -> bool {
     let Some(workload) = &turn.seen.workload else { return false };
-    let wanted = workload.replica_set(&stable.pod_template_hash).map(|set| set.template);
-    let wrong = wanted.is_some_and(|wanted| wanted != workload.template);
+    let wrong = workload.is_known_to_differ_from(&stable.pod_template_hash);
     if wrong {
         turn.say(Note::Overruled {
             what: "the workload's template".to_owned(),
@@ -185,8 +206,14 @@ fn start(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate) {
             let fast = known && plan.known_good == KnownGood::Fast;
             attempt::begin(turn, plan, candidate, Stage::Pinning, fast.then_some(Shortcut::KnownGood));
         }
-        preflight::Answer::Waits(message) => wait(turn, message),
-        preflight::Answer::Refused(message) => turn.stall(StallReason::PreflightFailed, message),
+        preflight::Answer::Waits(message) => {
+            look_again(turn);
+            wait(turn, message);
+        }
+        preflight::Answer::Refused(message) => {
+            look_again(turn);
+            turn.stall(StallReason::PreflightFailed, message);
+        }
     }
 }
 

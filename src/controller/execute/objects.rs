@@ -167,13 +167,19 @@ pub(super) async fn collect_revisions(
         if Some(kept.revision) == newest || keep.contains(&name) || kept.metadata.deletion_timestamp.is_some() {
             continue;
         }
-        match api.delete(&name, &DeleteParams::default().preconditions(precondition(kept.uid()))).await {
+        match api.delete(&name, &DeleteParams::default().preconditions(unchanged(&**kept))).await {
             Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            // Gone, or asked for anew since.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
             Err(source) => return Err(write(format!("delete the ControllerRevision {name}"))(source)),
         }
     }
     Ok(())
+}
+
+/// Only the very object, as it is known.
+fn unchanged(object: &impl ResourceExt) -> Preconditions {
+    Preconditions { uid: object.uid(), resource_version: object.resource_version() }
 }
 
 /// Only the very object of this uid.

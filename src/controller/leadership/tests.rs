@@ -135,3 +135,19 @@ async fn a_lease_that_was_lost_counts_on_from_what_attempts_bear() {
     let ours = held("one", 2);
     assert_eq!(stand_where_attempts_bear(7, &ours, "one").after(DURATION).await, Some(8));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_is_no_beginning_unless_the_term_had_run_out() {
+    let (term, terms) = watch::channel(None);
+    let mut beginnings = std::pin::pin!(beginnings(terms));
+    let mut begins = async |epoch, seconds| {
+        let until = clock::monotonic() + Duration::from_secs(seconds);
+        term.send_replace(Some(Term { epoch, until }));
+        tokio::time::timeout(Duration::from_millis(1), beginnings.next()).await.is_ok()
+    };
+    assert!(begins(1, 10).await);
+    assert!(!begins(1, 10).await, "renewed in time");
+    tokio::time::advance(Duration::from_secs(11)).await;
+    assert!(begins(1, 10).await, "nothing was decided in between");
+    assert!(begins(2, 10).await);
+}

@@ -7,6 +7,7 @@ use tidegate_api::{
 
 use crate::{
     attempt,
+    observed::Workload,
     plan::Plan,
     turn::{Flow, Turn, Wait},
 };
@@ -33,7 +34,12 @@ pub(super) fn draining(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
 /// No pod of the canary is left.
 pub(super) fn removing_canary(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
     turn.without_gateway = turn.gateway_is_late(plan);
-    if turn.seen.canary.is_none() && !turn.seen.canary_service {
+    // A pod on a node that is dead never goes. Beyond the gateway's time and its own nobody waits
+    // for what serves nothing.
+    let given_up = turn.without_gateway && turn.stage_lasted(plan.progress_deadline * 2);
+    let serves_nothing = |canary: &Workload| canary.deleting && canary.available == 0;
+    let gone = turn.seen.canary.as_ref().is_none_or(|canary| given_up && serves_nothing(canary));
+    if gone && !turn.seen.canary_service {
         return turn.enter(Stage::Unpinning);
     }
     Wait::event("removing the canary")

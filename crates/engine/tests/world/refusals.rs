@@ -48,6 +48,7 @@ fn every_refusal_is_a_sentence_that_says_what_to_do() {
             };
         }),
         said(|seen| seen.identity.name = "a-name-that-is-far-too-long-for-the-pods-of-a-canary".to_owned()),
+        said(|seen| seen.spec.workload.name = "w".repeat(48)),
         said(|seen| seen.spec.steps.clear()),
         said(|seen| seen.spec.steps[0].weight = 0.001),
         said(|seen| seen.spec.gates[1].name = "errors".to_owned()),
