@@ -41,7 +41,7 @@ pub struct RunArgs {
     /// How often Prometheus scrapes workloads: younger samples are not waited for
     #[arg(long, env = "TIDEGATE_PROMETHEUS_SCRAPE_INTERVAL", default_value = "15s")]
     pub prometheus_scrape_interval: Duration,
-    /// A file with the bearer token for Prometheus
+    /// A file with the bearer token for Prometheus; it is read anew for each query
     #[arg(long, env = "TIDEGATE_PROMETHEUS_TOKEN_FILE", value_name = "FILE")]
     pub prometheus_token_file: Option<PathBuf>,
     /// A file with the certificates (PEM) that Prometheus is trusted by
@@ -78,10 +78,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
 
 fn settings(args: RunArgs) -> anyhow::Result<Settings> {
     let http = HttpSettings { ca_bundle: read(args.prometheus_ca_file.as_deref())?, ..HttpSettings::default() };
-    let token = read(args.prometheus_token_file.as_deref())?.map(String::from_utf8).transpose();
-    let token = token.context("the file of --prometheus-token-file is not text")?;
-    let credentials = match token {
-        Some(token) => Credentials::bearer(token.trim())?,
+    let credentials = match args.prometheus_token_file {
+        Some(file) => Credentials::bearer_file(file).context("--prometheus-token-file")?,
         None => Credentials::none(),
     };
     let clock = Arc::new(clock::now);

@@ -8,17 +8,13 @@ use std::{
     pin::pin,
 };
 
-use anyhow::Context as _;
 use clap::Args;
-use futures::{Stream, StreamExt as _};
-use kube::{
-    Api,
-    runtime::{WatchStreamExt as _, watcher},
-};
+use kube::Api;
 use tidegate_api::Rollout;
 
 use super::connection::{Target, answer};
 
+mod changes;
 mod plain;
 mod screen;
 mod story;
@@ -35,27 +31,16 @@ pub struct WatchArgs {
     plain: bool,
 }
 
-/// Watches until a person ends it or the Rollout is gone.
+/// Watches until a person ends it, the Rollout is gone or it may not be watched.
 pub(super) async fn run(args: &WatchArgs) -> anyhow::Result<()> {
     let (client, namespace) = args.target.connect().await?;
     let api: Api<Rollout> = Api::namespaced(client, &namespace);
-    // A wrong name or a missing right is said at once; a watch would wait for it.
+    // A wrong name is said as the API server says it; a watch would only find nothing.
     api.get(&args.name).await.map_err(answer)?;
-    let mut changes = pin!(changes(api, &args.name));
+    let mut changes = pin!(changes::changes(api, &namespace, &args.name));
     if args.plain || !io::stdout().is_terminal() {
-        plain::follow(&mut changes, &mut io::stdout()).await
+        plain::follow(&mut changes, &mut io::stdout(), &mut io::stderr()).await
     } else {
         screen::follow(&mut changes).await
     }
-}
-
-/// The Rollout at each change; `None` where it is gone. A watch that breaks is taken up again.
-fn changes(api: Api<Rollout>, name: &str) -> impl Stream<Item = Option<Rollout>> + use<> {
-    watcher::watch_object(api, name).default_backoff().filter_map(|change| std::future::ready(change.ok()))
-}
-
-/// The Rollout at its next change; an error where it is gone.
-async fn next(changes: &mut (impl Stream<Item = Option<Rollout>> + Unpin)) -> anyhow::Result<Rollout> {
-    let change = changes.next().await.flatten();
-    change.context("the Rollout is gone")
 }

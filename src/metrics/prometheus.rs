@@ -74,7 +74,7 @@ impl Prometheus {
     async fn send(&self, query: &str, at: Timestamp) -> Result<(Response, Exchange), QueryError> {
         // The builder's own `at` takes whole seconds.
         let mut request = self.api.query(query).query("time", unix_seconds(at));
-        if let Some(value) = self.credentials.header() {
+        if let Some(value) = self.credentials.header().await? {
             request = request.header(header::AUTHORIZATION, value);
         }
         let sent = (self.clock)();

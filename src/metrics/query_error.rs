@@ -3,6 +3,8 @@
 use jiff::SignedDuration;
 use tidegate_engine::gate::{ErrorReason, Sample};
 
+use super::credentials::CredentialsError;
+
 /// Why a query gave no answer. No variant holds a credential or a whole address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
@@ -34,6 +36,9 @@ pub enum QueryError {
         /// The status.
         status: u16,
     },
+    /// There is nothing to say who we are with.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     /// 5xx or 429.
     #[error("Prometheus answers {status}{}", because(.message.as_ref()))]
     Server {
@@ -101,7 +106,7 @@ impl QueryError {
             Self::Timeout { .. } => ErrorReason::Timeout,
             Self::Unreachable { .. } => ErrorReason::Unreachable,
             Self::Tls { .. } => ErrorReason::Tls,
-            Self::Unauthorized { .. } => ErrorReason::Unauthorized,
+            Self::Unauthorized { .. } | Self::Credentials(_) => ErrorReason::Unauthorized,
             Self::Server { .. } => ErrorReason::Server,
             Self::Invalid { .. } => ErrorReason::InvalidQuery,
             Self::TooLarge => ErrorReason::TooLarge,

@@ -41,6 +41,10 @@ pub(super) struct Memory {
     pub(super) status: Option<ConfigRepoStatus>,
 }
 
+/// After how long a server that was not reached is asked again, where the interval is longer: soon
+/// enough to be no outage of its own, and no load for a server that is down.
+const FETCH_AGAIN: SignedDuration = SignedDuration::from_mins(1);
+
 // === impl Memory ===
 
 impl Memory {
@@ -58,9 +62,13 @@ impl Memory {
         self.of = Some((uid.to_owned(), generation));
     }
 
-    /// Whether it is time to ask the server.
-    pub(super) fn is_due(&self, now: Timestamp, interval: SignedDuration) -> bool {
-        self.looked_at.is_none_or(|at| now.duration_since(at) >= interval)
+    /// How long it is until the server is to be asked again; nothing or less where it is time to.
+    pub(super) fn until_look(&self, now: Timestamp, interval: SignedDuration) -> SignedDuration {
+        let pause = match &self.held {
+            Some(error) if error.is_about_fetching() => interval.min(FETCH_AGAIN),
+            Some(_) | None => interval,
+        };
+        self.looked_at.map_or(SignedDuration::ZERO, |at| pause - now.duration_since(at))
     }
 
     /// The commit from which the branch has to lead on. After a change of the spec the branch is

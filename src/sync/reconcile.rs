@@ -1,6 +1,6 @@
 //! Bringing a `ConfigRepo`'s namespace to what its branch says.
 //!
-//! The server is asked once per interval; in between, a change of a Rollout brings the same commit
+//! The server is asked once per interval, and sooner where it was not reached; in between, a change of a Rollout brings the same commit
 //! again to what its status has made of it, without a fetch. Where nothing has changed there is no
 //! request to the API server at all. Every way in which it can fail ends in the condition `Ready`;
 //! an error is only a status that could not be written.
@@ -199,7 +199,7 @@ impl OneRepo<'_> {
     /// Asks the git server, if it is time to.
     async fn look(&self, memory: &mut Memory, status: &ConfigRepoStatus) {
         let now = (self.ctx.now)();
-        if !memory.is_due(now, self.interval()) {
+        if memory.until_look(now, self.interval()).is_positive() {
             return;
         }
         memory.looked_at = Some(now);
@@ -312,9 +312,7 @@ impl OneRepo<'_> {
     }
 
     fn until_next(&self, memory: &Memory, report: &Report) -> Duration {
-        let now = (self.ctx.now)();
-        let looked_at = memory.looked_at.unwrap_or(now);
-        let mut wait = self.interval() - now.duration_since(looked_at);
+        let mut wait = memory.until_look((self.ctx.now)(), self.interval());
         if report.is_transient {
             wait = wait.min(RETRY);
         }

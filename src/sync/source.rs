@@ -18,6 +18,9 @@ use crate::git::{
     TransportError, TreeError, TreeLimits,
 };
 
+/// The reason where nothing could be fetched.
+const FETCH_FAILED: &str = "FetchFailed";
+
 /// The head of the branch, read.
 #[derive(Clone, Debug)]
 pub(super) struct Head {
@@ -151,7 +154,7 @@ impl SourceError {
                 | FetchError::Store(_),
             )
             | Self::Tree(TreeError::Store(_))
-            | Self::Cancelled => "FetchFailed",
+            | Self::Cancelled => FETCH_FAILED,
         }
     }
 
@@ -167,6 +170,11 @@ impl SourceError {
             }
             _ => "",
         }
+    }
+
+    /// Whether it may go away without a change in git: the server was not reached, or gave nothing.
+    pub(super) fn is_about_fetching(&self) -> bool {
+        self.reason() == FETCH_FAILED
     }
 
     /// Whether the Secret may hold something else by now.

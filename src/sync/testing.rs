@@ -17,7 +17,10 @@ use jiff::{SignedDuration, Timestamp};
 use kube::{
     Client,
     client::Body,
-    runtime::events::{Recorder, Reporter},
+    runtime::{
+        controller::Action,
+        events::{Recorder, Reporter},
+    },
 };
 use serde_json::{Value, json};
 use tidegate_api::{ConfigRepo, Rollout};
@@ -336,8 +339,13 @@ impl World {
 
     /// Reconciles now.
     pub(super) async fn reconcile(&self) {
+        self.reconcile_and_wait().await;
+    }
+
+    /// Reconciles now; answers what is waited for then.
+    pub(super) async fn reconcile_and_wait(&self) -> Action {
         let repo: ConfigRepo = serde_json::from_value(self.api.get("configrepos/shop").unwrap()).unwrap();
-        reconcile(Arc::new(repo), Arc::clone(&self.context)).await.unwrap();
+        reconcile(Arc::new(repo), Arc::clone(&self.context)).await.unwrap()
     }
 
     /// Lets time pass.

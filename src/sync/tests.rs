@@ -12,6 +12,8 @@ use tidegate_engine::revision::Revision;
 
 use super::{Context, Error, error_policy, reconcile, testing::World};
 
+mod fetching;
+
 const ROLLOUT: &str = "
 apiVersion: tidegate.io/v1alpha1
 kind: Rollout
@@ -326,44 +328,6 @@ async fn an_unknown_kind_holds_everything() {
 }
 
 #[tokio::test]
-async fn a_repository_that_cannot_be_read_holds_everything() {
-    let world = settled_world().await;
-    world.release("a: [").await;
-    assert!(world.ready().starts_with("Invalid: prod/shop.yaml:1: this is not YAML"), "{}", world.ready());
-    std::fs::remove_file(world.repository().join("prod/shop.yaml")).unwrap();
-    world.git(&["commit", "--quiet", "--all", "--message=nothing left"]);
-    world.pass(SignedDuration::from_secs(30));
-    world.reconcile().await;
-    assert!(world.ready().starts_with("Invalid: the commit "), "{}", world.ready());
-    std::fs::rename(world.repository(), world.repository().with_extension("away")).unwrap();
-    world.pass(SignedDuration::from_secs(30));
-    world.reconcile().await;
-    assert!(world.ready().starts_with("FetchFailed: "), "{}", world.ready());
-    assert_eq!(world.api.writes(), Vec::<String>::new());
-    assert!(world.api.get("deployments/web").is_some());
-}
-
-#[tokio::test]
-async fn a_history_that_was_rewritten_is_followed_only_when_somebody_says_so() {
-    let world = settled_world().await;
-    world.git(&["checkout", "--quiet", "--orphan", "other"]);
-    world.commit(ROLLOUT);
-    world.git(&["branch", "--quiet", "--force", "main", "other"]);
-    world.pass(SignedDuration::from_secs(30));
-    world.reconcile().await;
-    assert!(world.ready().starts_with("HistoryRewritten: "), "{}", world.ready());
-    assert_eq!(world.api.writes(), Vec::<String>::new());
-    assert!(world.api.get("deployments/web").is_some());
-    world.context.forget("shop", "shop");
-    world.reconcile().await;
-    assert!(world.ready().starts_with("HistoryRewritten: "), "{}", world.ready());
-    world.api.edit("configrepos/shop", |repo| repo["metadata"]["generation"] = json!(2));
-    world.reconcile().await;
-    assert!(world.ready().starts_with("Applied: "), "{}", world.ready());
-    assert_eq!(world.api.get("deployments/web"), None);
-}
-
-#[tokio::test]
 async fn what_has_left_is_pruned_unless_it_is_needed_or_wants_to_stay() {
     let world = settled_world().await;
     let map = |name: &str, annotations: &str| {
@@ -488,20 +452,6 @@ async fn a_workload_whose_stable_revision_is_lost_stays_as_it_runs() {
     world.api.delete(&format!("controllerrevisions/{lost}"));
     world.release(&shop("web:2")).await;
     assert_eq!(image_sent(&world), "web:1");
-}
-
-#[tokio::test]
-async fn a_missing_secret_is_said_and_read_again() {
-    let world = World::new();
-    world.api.edit("configrepos/shop", |repo| repo["spec"]["secretRef"] = json!({"name": "git"}));
-    world.release(&shop("web:1")).await;
-    assert_eq!(world.ready(), "FetchFailed: the Secret `git` cannot be read: there is none in this namespace");
-    world.api.put(json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "git"}, "data": {"bearerToken": "aHVudGVyMg=="},
-    }));
-    world.pass(SignedDuration::from_secs(30));
-    world.reconcile().await;
-    assert!(world.ready().starts_with("Applied"), "{}", world.ready());
 }
 
 #[tokio::test]

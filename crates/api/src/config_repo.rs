@@ -24,6 +24,10 @@ use crate::{Condition, Duration, record::PendingRecord};
     printcolumn = r#"{"name":"Message", "type":"string", "jsonPath":".status.conditions[?(@.type=='Ready')].message"}"#
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(
+    "(has(self.outcomes) && has(self.outcomes.branch) ? self.outcomes.branch : 'tidegate/outcomes') != self.branch"
+).message("outcomes cannot be recorded on the branch that is applied: name another branch in outcomes.branch \
+    (tidegate/outcomes where it is not said)"))]
 pub struct ConfigRepoSpec {
     /// The repository's address: `https://HOST/PATH`.
     #[schemars(length(min = 1, max = 2048), regex(pattern = "^https://[^@/]+/.+$"))]

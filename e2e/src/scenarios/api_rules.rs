@@ -119,6 +119,18 @@ fn wrong() -> Vec<Wrong> {
         wrong("ConfigRepo", "/url", json!("http://git.example.com/shop.git"), "should match '^https://"),
         wrong("ConfigRepo", "/url", json!("https://me:secret@git.example.com/shop.git"), "should match '^https://"),
         wrong("ConfigRepo", "/branch", json!(""), "spec.branch"),
+        wrong(
+            "ConfigRepo",
+            "/outcomes",
+            json!({ "branch": "main" }),
+            "outcomes cannot be recorded on the branch that is applied: name another branch in outcomes.branch",
+        ),
+        wrong(
+            "ConfigRepo",
+            "/branch",
+            json!("tidegate/outcomes"),
+            "outcomes cannot be recorded on the branch that is applied: name another branch in outcomes.branch",
+        ),
         wrong("ConfigRepo", "/clusters", json!("many"), r#"supported values: "several", "single""#),
         wrong("ConfigRepo", "/interval", json!("often"), "spec.interval"),
         wrong("Intervention", "/step", Value::Null, "approve names the step that it approves"),

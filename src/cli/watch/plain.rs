@@ -4,25 +4,40 @@ use std::io::Write;
 
 use futures::Stream;
 use jiff::Timestamp;
-use tidegate_api::{
-    Rollout,
-    status::{GateStatus, RolloutStatus},
-};
+use tidegate_api::status::{GateStatus, RolloutStatus};
 
-use super::{next, story::value};
+use super::{
+    changes::{Change, Ended, Lost, next},
+    story::value,
+};
 use crate::{cli::age, clock};
 
-/// Writes what changes until the Rollout is gone.
+/// Writes what changes until there is nothing more to watch. `err` hears when the connection is
+/// lost, and when it is back.
 pub(super) async fn follow(
-    changes: &mut (impl Stream<Item = Option<Rollout>> + Unpin),
+    changes: &mut (impl Stream<Item = Result<Change, Ended>> + Unpin),
     out: &mut impl Write,
+    err: &mut impl Write,
 ) -> anyhow::Result<()> {
     let began = clock::now();
     let mut before = RolloutStatus::default();
+    let mut is_lost = false;
     loop {
-        let status = next(changes).await?.status.unwrap_or_default();
-        write_lines(out, &lines(&before, &status), began, clock::now())?;
-        before = status;
+        match next(changes).await? {
+            Change::Lost(_) if is_lost => {}
+            Change::Lost(why) => {
+                writeln!(err, "{}", Lost::on(None, why, clock::now()))?;
+                is_lost = true;
+            }
+            Change::Now(rollout) => {
+                if std::mem::take(&mut is_lost) {
+                    writeln!(err, "the connection is back")?;
+                }
+                let status = rollout.status.unwrap_or_default();
+                write_lines(out, &lines(&before, &status), began, clock::now())?;
+                before = status;
+            }
+        }
     }
 }
 
@@ -135,5 +150,19 @@ mod tests {
         let mut out = Vec::new();
         write_lines(&mut out, &["Stable".to_owned()], began, now).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "+3m5s    Stable\n");
+    }
+
+    #[tokio::test]
+    async fn a_lost_connection_is_one_line_for_those_who_wait() {
+        let lost = || Ok(Change::Lost("refused".to_owned()));
+        let now = || Ok(Change::Now(Box::new(at_step_two())));
+        let mut changes = futures::stream::iter([now(), lost(), lost(), now(), lost(), Err(Ended::Gone)]);
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let ended = follow(&mut changes, &mut out, &mut err).await.unwrap_err();
+        assert_eq!(ended.to_string(), "the Rollout is gone");
+        let err = String::from_utf8(err).unwrap();
+        let err: Vec<_> = err.lines().map(|line| line.split(" since ").next().unwrap()).collect();
+        assert_eq!(err, ["connection lost", "the connection is back", "connection lost"]);
+        assert_eq!(String::from_utf8(out).unwrap().lines().count(), 4);
     }
 }

@@ -5,15 +5,20 @@
 use std::{thread, time::Duration};
 
 use futures::Stream;
+use jiff::Timestamp;
 use ratatui::{
     DefaultTerminal,
     crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
+    text::Text,
     widgets::{Paragraph, Wrap},
 };
 use tidegate_api::Rollout;
 use tokio::sync::mpsc;
 
-use super::{next, story};
+use super::{
+    changes::{Change, Ended, Lost, next},
+    story,
+};
 use crate::clock;
 
 /// How often times are shown anew while nothing changes.
@@ -27,22 +32,46 @@ enum Key {
     Redraw,
 }
 
-/// Shows the Rollout until `q` is pressed or it is gone.
-pub(super) async fn follow(changes: &mut (impl Stream<Item = Option<Rollout>> + Unpin)) -> anyhow::Result<()> {
-    let mut rollout = next(changes).await?;
+/// Shows the Rollout until `q` is pressed or there is nothing more to watch.
+pub(super) async fn follow(changes: &mut (impl Stream<Item = Result<Change, Ended>> + Unpin)) -> anyhow::Result<()> {
+    let mut shown = Shown::default();
     let mut terminal = Screen::open()?;
     let mut keys = keys();
     let mut refresh = tokio::time::interval(REFRESH);
     loop {
-        terminal.draw(&rollout)?;
+        terminal.draw(&shown)?;
         tokio::select! {
-            change = next(changes) => rollout = change?,
+            change = next(changes) => shown.take(change?, clock::now()),
             key = keys.recv() => match key {
                 Some(Key::Redraw) => {}
                 Some(Key::Quit) | None => return Ok(()),
             },
             _ = refresh.tick() => {}
         }
+    }
+}
+
+/// What is on the screen.
+#[derive(Default)]
+struct Shown {
+    /// The Rollout as it was heard of last.
+    rollout: Option<Box<Rollout>>,
+    /// Whether it may be another by now.
+    lost: Option<Lost>,
+}
+
+// === impl Shown ===
+
+impl Shown {
+    fn take(&mut self, change: Change, now: Timestamp) {
+        match change {
+            Change::Now(rollout) => *self = Self { rollout: Some(rollout), lost: None },
+            Change::Lost(why) => self.lost = Some(Lost::on(self.lost.take(), why, now)),
+        }
+    }
+
+    fn text(&self, now: Timestamp) -> Text<'static> {
+        story::text(self.rollout.as_deref(), self.lost.as_ref(), now)
     }
 }
 
@@ -56,8 +85,8 @@ impl Screen {
         ratatui::try_init().map(Self)
     }
 
-    fn draw(&mut self, rollout: &Rollout) -> std::io::Result<()> {
-        let text = story::text(rollout, clock::now());
+    fn draw(&mut self, shown: &Shown) -> std::io::Result<()> {
+        let text = shown.text(clock::now());
         self.0.draw(|frame| {
             let story = Paragraph::new(text).wrap(Wrap { trim: false });
             frame.render_widget(story, frame.area());
@@ -100,5 +129,28 @@ fn key(event: &Event) -> Key {
         | Event::FocusLost
         | Event::Mouse(_)
         | Event::Paste(_) => Key::Redraw,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+    use crate::cli::watch::story::tests::at_step_two;
+
+    #[test]
+    fn a_lost_connection_is_shown_until_the_rollout_is_heard_of_again() {
+        let at = |time: &str| time.parse().unwrap();
+        let mut shown = Shown::default();
+        let now = || Change::Now(Box::new(at_step_two()));
+        let lost = "connection lost since 10:04:12 UTC: refused";
+        shown.take(now(), at("2026-11-25T10:04:00Z"));
+        for time in ["2026-11-25T10:04:12Z", "2026-11-25T10:05:00Z"] {
+            shown.take(Change::Lost("refused".to_owned()), at(time));
+            let text = shown.text(at(time)).to_string();
+            assert!(text.contains(lost) && text.contains("shop/checkout"), "{text}");
+        }
+        shown.take(now(), at("2026-11-25T10:05:10Z"));
+        assert!(!shown.text(at("2026-11-25T10:05:10Z")).to_string().contains("connection"));
     }
 }

@@ -17,13 +17,21 @@ use tidegate_api::{
     status::{Attempt, GateStatus, OutcomeSummary, Phase, RolloutStatus, Verdict},
 };
 
+use super::changes::Lost;
 use crate::cli::age;
 
 /// The width of the bar that shows the canary's share.
 const BAR: u32 = 40;
 
-/// All of it.
-pub(super) fn text(rollout: &Rollout, now: Timestamp) -> Text<'static> {
+/// All of it; where the connection is lost, that first.
+pub(super) fn text(rollout: Option<&Rollout>, lost: Option<&Lost>, now: Timestamp) -> Text<'static> {
+    let mut lines: Vec<_> = lost.map(|lost| Line::from(lost.to_string()).red().bold()).into_iter().collect();
+    lines.extend(rollout.into_iter().flat_map(|rollout| story(rollout, now)));
+    lines.extend([Line::default(), Line::from("q leaves").dim()]);
+    Text::from(lines)
+}
+
+fn story(rollout: &Rollout, now: Timestamp) -> Vec<Line<'static>> {
     let status = rollout.status.clone().unwrap_or_default();
     let mut lines = head(rollout, &status, now);
     if let Some(attempt) = &status.attempt {
@@ -38,8 +46,7 @@ pub(super) fn text(rollout: &Rollout, now: Timestamp) -> Text<'static> {
     if owed > 0 {
         lines.push(Line::from(format!("Records still to be written to git: {owed}")).yellow());
     }
-    lines.extend([Line::default(), Line::from("q leaves").dim()]);
-    Text::from(lines)
+    lines
 }
 
 /// A number as it is shown: four significant digits at most.
@@ -306,7 +313,7 @@ pub(super) mod tests {
     #[test]
     fn the_screen_tells_the_way_so_far() {
         let now = "2026-11-25T10:04:12Z".parse().unwrap();
-        insta::assert_snapshot!(text(&at_step_two(), now).to_string(), @r"
+        insta::assert_snapshot!(text(Some(&at_step_two()), None, now).to_string(), @r"
         shop/checkout   Progressing   step 2/3   weight 10%   revision 4f1c2d   for 4m12s
         2m of step 2 left
         canary ████░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░ 10%
@@ -335,7 +342,7 @@ pub(super) mod tests {
         let mut rollout = at_step_two();
         rollout.status = None;
         let now = "2026-11-25T10:04:12Z".parse().unwrap();
-        assert!(text(&rollout, now).to_string().contains("Waiting"));
+        assert!(text(Some(&rollout), None, now).to_string().contains("Waiting"));
     }
 
     #[test]

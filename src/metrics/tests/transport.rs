@@ -170,6 +170,27 @@ async fn a_query_is_posted_with_its_time_and_credentials_that_never_show() {
 }
 
 #[tokio::test]
+async fn a_token_that_was_rotated_is_sent_with_the_next_query() {
+    let server = Server::start(|_| ok(FRESH)).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("token");
+    let write = |token: &str| std::fs::write(&file, token).expect("a file");
+    write("first\n");
+    let prometheus = prometheus(&server.url, &http(), Credentials::bearer_file(file.clone()).expect("a token"));
+    prometheus.instant("sum(x)", now()).await.expect("an answer");
+    write("second\n");
+    prometheus.instant("sum(x)", now()).await.expect("an answer");
+    std::fs::remove_file(&file).expect("it was there");
+    let error = prometheus.instant("sum(x)", now()).await.expect_err("nothing to send");
+    assert_eq!(error.reason(), ErrorReason::Unauthorized);
+    assert!(error.to_string().contains(&*file.to_string_lossy()), "{error}");
+    let requests = server.requests();
+    assert_eq!(requests.len(), 2);
+    assert!(requests[0].contains("authorization: Bearer first\r\n"), "{}", requests[0]);
+    assert!(requests[1].contains("authorization: Bearer second\r\n"), "{}", requests[1]);
+}
+
+#[tokio::test]
 async fn infos_are_kept() {
     let body = FRESH.replace("}]}}", r#"}]},"infos":["PromQL info: metric might not be a counter"]}"#);
     let server = Server::start(move |_| ok(&body)).await;

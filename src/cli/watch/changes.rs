@@ -1,0 +1,240 @@
+//! What a watch of one Rollout tells: the Rollout at each change, and that the connection is lost.
+
+use futures::{Stream, StreamExt as _, stream};
+use jiff::Timestamp;
+use kube::{
+    Api,
+    core::Status,
+    runtime::{WatchStreamExt as _, watcher},
+};
+use tidegate_api::Rollout;
+
+/// What happened.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// The Rollout, as it is now.
+    Now(Box<Rollout>),
+    /// Nothing more is heard, and why. It is tried again.
+    Lost(String),
+}
+
+/// Why there is nothing more to watch.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Ended {
+    #[error("the Rollout is gone")]
+    Gone,
+    #[error(
+        "you may not watch this Rollout: that needs the verbs `list` and `watch` for `rollouts.tidegate.io` in the \
+         namespace `{namespace}` (the API server says: {says})"
+    )]
+    Forbidden { namespace: String, says: String },
+    #[error(
+        "the API server no longer knows who you are: log in again; to watch, you need the verbs `list` and `watch` \
+         for `rollouts.tidegate.io` in the namespace `{namespace}` (the API server says: {says})"
+    )]
+    Unauthorized { namespace: String, says: String },
+}
+
+/// Since when nothing more is heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Lost {
+    since: Timestamp,
+    why: String,
+}
+
+/// The Rollout at each change. A watch that breaks is told of, and taken up again after a while.
+///
+/// It is taken up from the beginning, so that the Rollout comes again even where it has not
+/// changed: otherwise nobody could tell when the connection is back.
+pub(super) fn changes(api: Api<Rollout>, namespace: &str, name: &str) -> impl Stream<Item = Result<Change, Ended>> {
+    let (namespace, name) = (namespace.to_owned(), name.to_owned());
+    let begin = move || watcher::watch_object(api.clone(), &name).boxed();
+    let watched = stream::unfold((begin, None), |(begin, watch)| async move {
+        let mut watch = watch.unwrap_or_else(&begin);
+        let change = watch.next().await?;
+        let same_watch = change.is_ok().then_some(watch);
+        Some((change, (begin, same_watch)))
+    });
+    watched.default_backoff().filter_map(move |change| std::future::ready(heard(change, &namespace)))
+}
+
+/// What comes next.
+pub(super) async fn next(changes: &mut (impl Stream<Item = Result<Change, Ended>> + Unpin)) -> Result<Change, Ended> {
+    changes.next().await.unwrap_or(Err(Ended::Gone))
+}
+
+// === impl Lost ===
+
+impl Lost {
+    /// The connection is lost, or still is.
+    pub(super) fn on(before: Option<Self>, why: String, now: Timestamp) -> Self {
+        Self { since: before.map_or(now, |lost| lost.since), why }
+    }
+}
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "connection lost since {}: {}", self.since.strftime("%H:%M:%S UTC"), self.why)
+    }
+}
+
+/// What a watch's answer means; nothing, where it has only become too old.
+fn heard(change: watcher::Result<Option<Rollout>>, namespace: &str) -> Option<Result<Change, Ended>> {
+    let error = match change {
+        Ok(Some(rollout)) => return Some(Ok(Change::Now(Box::new(rollout)))),
+        Ok(None) => return Some(Err(Ended::Gone)),
+        Err(error) => error,
+    };
+    let Some(status) = status(&error) else { return Some(Ok(Change::Lost(innermost(&error)))) };
+    let (namespace, says) = (namespace.to_owned(), status.message.clone());
+    match status.code {
+        401 => Some(Err(Ended::Unauthorized { namespace, says })),
+        403 => Some(Err(Ended::Forbidden { namespace, says })),
+        410 => None,
+        code if says.is_empty() => Some(Ok(Change::Lost(format!("the API server answers {code}")))),
+        _ => Some(Ok(Change::Lost(says))),
+    }
+}
+
+/// What the API server has answered, if it has.
+fn status(error: &watcher::Error) -> Option<&Status> {
+    match error {
+        watcher::Error::WatchError(status) => Some(status),
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status)) => Some(status),
+        watcher::Error::InitialListFailed(_)
+        | watcher::Error::WatchStartFailed(_)
+        | watcher::Error::WatchFailed(_)
+        | watcher::Error::NoResourceVersion => None,
+    }
+}
+
+/// The cause that says something; what is around it says only that there was an error.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.last().map_or_else(String::new, ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+    use std::{
+        collections::VecDeque,
+        convert::Infallible,
+        pin::pin,
+        sync::{Arc, Mutex},
+    };
+
+    use http::{Request, Response};
+    use kube::{Client, client::Body};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cli::watch::story::tests::at_step_two;
+
+    /// What the API server does with a request; after the last it says nothing more.
+    #[derive(Clone)]
+    enum Answer {
+        Json(u16, Value),
+        BreaksOff,
+    }
+
+    fn refused(code: u16, message: &str) -> Answer {
+        Answer::Json(code, json!({"kind": "Status", "code": code, "message": message, "reason": "R"}))
+    }
+
+    fn listed() -> Answer {
+        let rollout = serde_json::to_value(at_step_two()).unwrap();
+        let list = json!({
+            "apiVersion": "tidegate.io/v1alpha1", "kind": "RolloutList",
+            "metadata": {"resourceVersion": "7"}, "items": [rollout],
+        });
+        Answer::Json(200, list)
+    }
+
+    /// A watch that begins, and is ended by the API server.
+    fn ended_with(code: u16, message: &str) -> Answer {
+        let status = json!({"kind": "Status", "status": "Failure", "code": code, "message": message, "reason": "R"});
+        Answer::Json(200, json!({"type": "ERROR", "object": status}))
+    }
+
+    /// What is heard of an API server that answers like this.
+    fn watching(answers: Vec<Answer>) -> impl Stream<Item = Result<Change, Ended>> {
+        let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
+        let service = tower::service_fn(move |_: Request<Body>| {
+            let answer = answers.lock().unwrap().pop_front();
+            async move {
+                let (code, body) = match answer {
+                    Some(Answer::Json(code, body)) => (code, format!("{body}\n").into_bytes()),
+                    Some(Answer::BreaksOff) => return Err(std::io::Error::other("connection refused")),
+                    None => std::future::pending::<Result<_, Infallible>>().await.unwrap(),
+                };
+                Ok(Response::builder().status(code).body(Body::from(body)).unwrap())
+            }
+        });
+        let client = Client::new(service, "shop");
+        changes(Api::namespaced(client, "shop"), "shop", "checkout")
+    }
+
+    async fn told(answers: Vec<Answer>, count: usize) -> Vec<String> {
+        let mut changes = pin!(watching(answers));
+        let mut told = Vec::new();
+        for _ in 0..count {
+            told.push(match next(&mut changes).await {
+                Ok(Change::Now(rollout)) => rollout.metadata.name.unwrap(),
+                Ok(Change::Lost(why)) => format!("lost: {why}"),
+                Err(ended) => format!("ended: {ended}"),
+            });
+        }
+        told
+    }
+
+    const DENIED: &str = r#"rollouts.tidegate.io is forbidden: User "ada" cannot list it"#;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_may_not_list_is_told_which_right_is_missing() {
+        let told = told(vec![refused(403, DENIED)], 1).await;
+        let right = "the verbs `list` and `watch` for `rollouts.tidegate.io` in the namespace `shop`";
+        assert!(told[0].starts_with("ended: ") && told[0].contains(right) && told[0].contains(DENIED), "{told:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_may_not_watch_is_told_so_after_the_first_look() {
+        let told = told(vec![listed(), refused(403, DENIED)], 2).await;
+        assert_eq!(told[0], "checkout");
+        assert!(told[1].contains("the verbs `list` and `watch`"), "{told:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn credentials_that_expire_end_the_watch() {
+        let told = told(vec![listed(), ended_with(401, "Unauthorized")], 2).await;
+        assert_eq!(told[0], "checkout");
+        assert!(told[1].starts_with("ended: the API server no longer knows who you are"), "{told:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_connection_is_told_and_that_it_is_back_too() {
+        let answers = vec![listed(), Answer::BreaksOff, refused(503, "etcd has no leader"), listed()];
+        insta::assert_snapshot!(told(answers, 4).await.join("\n"), @r"
+        checkout
+        lost: connection refused
+        lost: etcd has no leader
+        checkout
+        ");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_has_become_too_old_is_no_loss() {
+        let answers = vec![listed(), ended_with(410, "too old"), listed()];
+        assert_eq!(told(answers, 2).await, ["checkout", "checkout"]);
+    }
+
+    #[test]
+    fn a_loss_keeps_its_beginning_and_tells_the_last_error() {
+        let at = |time: &str| time.parse().unwrap();
+        let first = Lost::on(None, "refused".to_owned(), at("2026-11-25T10:03:05Z"));
+        let second = Lost::on(Some(first), "no route".to_owned(), at("2026-11-25T10:04:00Z"));
+        assert_eq!(second.to_string(), "connection lost since 10:03:05 UTC: no route");
+    }
+}
