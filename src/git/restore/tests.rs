@@ -175,3 +175,46 @@ async fn a_file_that_cannot_be_parsed_is_an_error_that_names_it() {
     let error = restore(&world.server.client(), world.request()).await.unwrap_err();
     assert!(error.to_string().contains(FILE), "{error}");
 }
+
+/// A template whose scalars only YAML 1.1 and JSON's idea of an integer explain.
+fn odd(image: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{ name: checkout }}\nspec:\n  template:\n    spec:\n      \
+         terminationGracePeriodSeconds: 1e3\n      priority: 1.0\n      hostNetwork: no\n      containers:\n      \
+         - name: app\n        image: {image}\n        env: [{{ name: MODE, value: \"0644\" }}]\n      volumes:\n      \
+         - secret: {{ secretName: key, defaultMode: 0644 }}\n"
+    )
+}
+
+#[tokio::test]
+async fn the_template_is_read_as_sync_reads_it() {
+    let server = Server::new();
+    let good = server.commit("main", &[(FILE, &odd("app:1"))]);
+    let bad = server.commit("main", &[(FILE, &odd("app:2"))]);
+    let world = World { server, good, bad };
+    let by_sync = crate::sync::manifest::template_in(odd("app:2").as_bytes(), "Deployment", "checkout").unwrap();
+    assert_eq!(by_sync["spec"]["volumes"][0]["secret"]["defaultMode"], 420);
+    assert_eq!(by_sync["spec"]["terminationGracePeriodSeconds"], 1000);
+    assert_eq!(by_sync["spec"]["priority"], 1);
+
+    let judge = move |template: &Value| *template == by_sync;
+    let restored = world.server.client().repository.restore(world.request(), judge).await.unwrap();
+    assert!(matches!(restored, Restored::Committed(_)), "{restored:?}");
+    assert_eq!(world.server.file("main", FILE), odd("app:1"));
+}
+
+#[test]
+fn a_template_that_is_written_anew_reads_as_the_good_one() {
+    // The anchor stands outside of the template, so the text cannot be taken as it is.
+    let anchored = odd("app:1")
+        .replace("name: checkout", "name: checkout, annotations: &note { on: \"yes\", mode: \"0644\", big: \"1e3\" }");
+    let good = anchored.replace("    spec:\n      term", "    metadata: { annotations: *note }\n    spec:\n      term");
+    let request = World::new().request();
+    let (now, before) = (odd("app:2"), good);
+    let rejected = find(&now, request.since, FILE, &request).unwrap().unwrap();
+    let good = find(&before, request.since, FILE, &request).unwrap().unwrap();
+    let text = splice::splice(&rejected, &good).unwrap();
+    let new = find(&text, request.since, FILE, &request).unwrap().unwrap();
+    assert_eq!(new.value(), good.value());
+    assert_eq!(new.value()["metadata"]["annotations"]["mode"], "0644");
+}
