@@ -25,9 +25,7 @@ impl Repository {
         until: Option<CommitId>,
     ) -> Result<Option<Commit>, StoreError> {
         let path = path.to_owned();
-        self.read(move |store| asked_by(store, head, Path::new(&path), &same, until))
-            .await
-            .inspect_err(|_| self.mark_broken())
+        self.read(move |store| asked_by(store, head, Path::new(&path), &same, until)).await
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
     failure::TransportError,
     push::{is_lost, until_not_lost},
     repository::{FetchError, Repository},
-    store::{self, Store, StoreError, reading, writing},
+    store::{self, OfStore, Store, StoreError, reading, writing},
     tree::{self, File, TreeError, TreeLimits},
 };
 
@@ -294,6 +294,34 @@ fn commit_text(store: &Store, tip: CommitId, request: &RestoreRequest, text: &st
     let message = message_with_trailers(&request.message, [&request.trailers]);
     let commit = store::write_commit(store, tree, Some(tip), &message, &request.author, &request.committer)?;
     Ok(commit)
+}
+
+// === impl RestoreError ===
+
+impl RestoreError {
+    /// Whether the same restore may do at a later time, without anybody's doing.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Fetch(_) | Self::Commit(_) | Self::Push(_) => true,
+            Self::Read(error) => error.of_store().is_some(),
+            Self::NotUtf8 { .. } | Self::Parse { .. } | Self::Splice { .. } | Self::PushRefused(_) => false,
+        }
+    }
+}
+
+impl OfStore for RestoreError {
+    fn of_store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Commit(error) => Some(error),
+            Self::Read(error) => error.of_store(),
+            Self::Fetch(_)
+            | Self::NotUtf8 { .. }
+            | Self::Parse { .. }
+            | Self::Splice { .. }
+            | Self::PushRefused(_)
+            | Self::Push(_) => None,
+        }
+    }
 }
 
 #[cfg(test)]

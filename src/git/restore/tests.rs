@@ -218,3 +218,28 @@ fn a_template_that_is_written_anew_reads_as_the_good_one() {
     assert_eq!(new.value(), good.value());
     assert_eq!(new.value()["metadata"]["annotations"]["mode"], "0644");
 }
+
+#[tokio::test]
+async fn a_damaged_clone_heals_at_the_next_try() {
+    let world = World::new();
+    let client = world.server.client();
+    client.repository.fetch("main", None).await.unwrap();
+    let good = client.repository.file_at(world.good, FILE).await.unwrap().unwrap();
+    world.server.damage(&client, good.blob);
+
+    let error = restore(&client, world.request()).await.unwrap_err();
+    assert!(matches!(error, RestoreError::Read(TreeError::Store(StoreError::Read { .. }))), "{error:?}");
+    assert!(error.may_pass());
+    let restored = restore(&client, world.request()).await.unwrap();
+    assert!(matches!(restored, Restored::Committed(_)));
+    assert_eq!(world.server.file("main", FILE), app("app:1"));
+}
+
+#[test]
+fn only_what_a_person_has_to_mend_does_not_pass() {
+    let full = || StoreError::Write { kind: "file", source: "no space left".into() };
+    assert!(RestoreError::Commit(full()).may_pass());
+    assert!(RestoreError::Read(TreeError::Store(full())).may_pass());
+    assert!(!RestoreError::Read(TreeError::Symlink { path: FILE.into() }).may_pass());
+    assert!(!RestoreError::Splice { path: FILE.into(), source: SpliceError::NotFaithful }.may_pass());
+}
