@@ -10,7 +10,7 @@
 mod splice;
 mod yaml;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use gix::objs::tree::EntryKind;
 use serde_json::Value;
@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::{
     commit::{CommitId, Signature, Trailers, carries_id, message_with_trailers},
     failure::TransportError,
+    history,
     push::{is_lost, until_not_lost},
     repository::{FetchError, Repository},
     store::{self, OfStore, Store, StoreError, reading, writing},
@@ -206,17 +207,26 @@ fn prepare(
     }
 }
 
-/// The commit since the rejected one that carries this restore's id.
-fn own_commit(store: &Store, tip: CommitId, request: &RestoreRequest) -> Result<Option<CommitId>, StoreError> {
+/// The commit since the rejected one that carries this restore's id and changed the file. Facts of
+/// the same attempt carry its id too, and may stand on this branch.
+fn own_commit(store: &Store, tip: CommitId, request: &RestoreRequest) -> Result<Option<CommitId>, RestoreError> {
+    let path = tree::components(&request.path).map_err(RestoreError::Read)?.join("/");
     let since = Some(request.since).filter(|since| store.has_object(since));
     let walk = store.rev_walk([tip]).with_hidden(since).all().map_err(reading("history of commit", tip))?;
     for step in walk {
         let id = step.map_err(reading("history of commit", tip))?.id;
-        if carries_id(&store::commit(store, id)?.message, &request.trailers.id) {
+        if carries_id(&store::commit(store, id)?.message, &request.trailers.id) && changes(store, id, &path)? {
             return Ok(Some(id));
         }
     }
     Ok(None)
+}
+
+/// Whether the file is another one than before the commit.
+fn changes(store: &Store, commit: CommitId, path: &str) -> Result<bool, StoreError> {
+    let at = |commit| history::blob_at(store, commit, Path::new(path));
+    let before = history::first_parent(store, commit)?.map(at).transpose()?.flatten();
+    Ok(at(commit)? != before)
 }
 
 /// The text of the file with the good template in it, or why there is none.

@@ -1,7 +1,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
 
 use super::*;
-use crate::git::testing::{Client, Server, signature};
+use crate::git::{
+    Fact,
+    testing::{Client, Server, signature},
+};
 
 const FILE: &str = "prod/app.yaml";
 
@@ -242,4 +245,23 @@ fn only_what_a_person_has_to_mend_does_not_pass() {
     assert!(RestoreError::Read(TreeError::Store(full())).may_pass());
     assert!(!RestoreError::Read(TreeError::Symlink { path: FILE.into() }).may_pass());
     assert!(!RestoreError::Splice { path: FILE.into(), source: SpliceError::NotFaithful }.may_pass());
+}
+
+#[tokio::test]
+async fn facts_of_the_attempt_on_the_same_branch_are_not_its_restore() {
+    let world = World::new();
+    let client = world.server.client();
+    for outcome in ["Started", "RolledBack"] {
+        let trailers = Trailers { outcome: outcome.into(), ..world.request().trailers };
+        let fact = Fact { path: format!("outcomes/attempt-1/{outcome}.json"), bytes: b"{}".into(), trailers };
+        client.repository.write_facts("main", vec![fact], signature("Tidegate", 1_900_000_000)).await.unwrap();
+    }
+
+    let restored = restore(&client, world.request()).await.unwrap();
+    assert_eq!(restored, Restored::Committed(world.server.tip("main").unwrap()));
+    assert_eq!(world.server.file("main", FILE), app("app:1"));
+    assert_eq!(
+        restore(&client, world.request()).await.unwrap(),
+        Restored::AlreadyRestored(world.server.tip("main").unwrap())
+    );
 }
