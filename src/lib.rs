@@ -28,14 +28,15 @@
 //! | [`controller`] | watches, observe, decide, execute, leadership |
 //! | `server` | health and metrics over HTTP |
 //! | [`cli`] | one file per command |
+//! | `yaml` | what a YAML scalar means, the same for sync and for restore commits |
 //! | [`telemetry`] | logging |
 //! | [`clock`] | the only place that asks what time it is |
 //!
 //! # The arrows
 //!
 //! `api ← engine ← everything here`, and inside this crate
-//! `kubernetes ← git, metrics, traffic, sync ← controller ← cli`: a module knows what stands to its left and
-//! nothing to its right. `git`, `metrics` and `traffic` do not know each other. The choice of what
+//! `yaml, kubernetes ← git, metrics, traffic, sync ← controller ← cli`: a module knows what stands to
+//! its left and nothing to its right. `git`, `metrics` and `traffic` do not know each other. The choice of what
 //! happens next is made in the engine alone; what is here gathers what it needs and does what it
 //! says.
 
@@ -49,3 +50,4 @@ mod server;
 pub mod sync;
 pub mod telemetry;
 mod traffic;
+mod yaml;

@@ -13,7 +13,7 @@ use super::{
     failure::TransportError,
     push::{is_lost, until_not_lost},
     repository::{FetchError, Repository},
-    store::{self, Store, StoreError, writing},
+    store::{self, OfStore, Store, StoreError, writing},
     tree::{self, TreeError},
 };
 
@@ -139,6 +139,18 @@ fn commit_facts(
         (Place::Taken, _) => Err(Contradiction { path: fact.path.clone() }),
     });
     Ok((commit, results.collect()))
+}
+
+// === impl FactsError ===
+
+impl OfStore for FactsError {
+    fn of_store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Commit(error) => Some(error),
+            Self::Read(error) => error.of_store(),
+            Self::Fetch(_) | Self::Path { .. } | Self::PushRefused(_) | Self::Push(_) => None,
+        }
+    }
 }
 
 // === impl Batch ===

@@ -25,9 +25,7 @@ impl Repository {
         until: Option<CommitId>,
     ) -> Result<Option<Commit>, StoreError> {
         let path = path.to_owned();
-        self.read(move |store| asked_by(store, head, Path::new(&path), &same, until))
-            .await
-            .inspect_err(|_| self.mark_broken())
+        self.read(move |store| asked_by(store, head, Path::new(&path), &same, until)).await
     }
 }
 
@@ -62,12 +60,13 @@ fn asked_by(
     oldest.map(|id| store::commit(store, id)).transpose()
 }
 
-fn blob_at(store: &Store, commit: CommitId, path: &Path) -> Result<Option<gix::ObjectId>, StoreError> {
+/// The file at `path`, where it is one.
+pub(super) fn blob_at(store: &Store, commit: CommitId, path: &Path) -> Result<Option<gix::ObjectId>, StoreError> {
     let entry = store::tree_of(store, commit)?.lookup_entry_by_path(path).map_err(reading("tree of commit", commit))?;
     Ok(entry.filter(|entry| entry.mode().is_blob()).map(|entry| entry.object_id()))
 }
 
-fn first_parent(store: &Store, id: CommitId) -> Result<Option<CommitId>, StoreError> {
+pub(super) fn first_parent(store: &Store, id: CommitId) -> Result<Option<CommitId>, StoreError> {
     let commit = store.find_commit(id).map_err(reading("commit", id))?;
     Ok(commit.parent_ids().next().map(gix::Id::detach))
 }

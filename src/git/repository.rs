@@ -25,7 +25,7 @@ use super::{
     commit::{Commit, CommitId},
     failure::TransportError,
     remote::Remote,
-    store::{self, Store, StoreError},
+    store::{self, OfStore, Store, StoreError},
     transport::Transport,
 };
 
@@ -133,8 +133,12 @@ impl LocalClone {
         Self { dir, fetching: AsyncMutex::default(), swap: RwLock::default(), broken: AtomicBool::new(false) }
     }
 
-    fn mark_broken(&self) {
-        self.broken.store(true, Ordering::Relaxed);
+    /// A full disk, or the end of the process, says nothing of what is in the clone.
+    fn notice(&self, failure: Option<&StoreError>) {
+        match failure {
+            Some(StoreError::Open(_) | StoreError::Read { .. }) => self.broken.store(true, Ordering::Relaxed),
+            Some(StoreError::Write { .. } | StoreError::Cancelled) | None => {}
+        }
     }
 }
 
@@ -197,30 +201,25 @@ impl Repository {
         self.clone_anew(branch).await
     }
 
-    /// Runs `read` on the objects in a blocking task. A store that cannot be read is cloned anew
-    /// by the next fetch.
+    /// Runs `read` on the objects in a blocking task. A store that cannot be opened, or that lacks
+    /// an object, is cloned anew by the next fetch.
     pub(super) async fn read<T, E, F>(&self, read: F) -> Result<T, E>
     where
         F: FnOnce(&Store) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
+        E: OfStore + Send + 'static,
     {
         let _held = self.clone.swap.read().await;
         let clone = Arc::clone(&self.clone);
         let task = spawn_blocking(move || {
-            let store = store::open(&clone.dir).inspect_err(|_| clone.mark_broken())?;
-            read(&store)
+            let result = store::open(&clone.dir).map_err(E::from).and_then(|store| read(&store));
+            result.inspect_err(|error| clone.notice(error.of_store()))
         });
         match task.await {
             Ok(result) => result,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => Err(StoreError::Cancelled.into()),
         }
-    }
-
-    /// Says that an object could not be read.
-    pub(super) fn mark_broken(&self) {
-        self.clone.mark_broken();
     }
 
     /// Pushes `commit` to `branch`, if that is a step forward from where the server's branch is.

@@ -10,7 +10,7 @@
 mod splice;
 mod yaml;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use gix::objs::tree::EntryKind;
 use serde_json::Value;
@@ -18,9 +18,10 @@ use serde_json::Value;
 use super::{
     commit::{CommitId, Signature, Trailers, carries_id, message_with_trailers},
     failure::TransportError,
+    history,
     push::{is_lost, until_not_lost},
     repository::{FetchError, Repository},
-    store::{self, Store, StoreError, reading, writing},
+    store::{self, OfStore, Store, StoreError, reading, writing},
     tree::{self, File, TreeError, TreeLimits},
 };
 
@@ -206,17 +207,26 @@ fn prepare(
     }
 }
 
-/// The commit since the rejected one that carries this restore's id.
-fn own_commit(store: &Store, tip: CommitId, request: &RestoreRequest) -> Result<Option<CommitId>, StoreError> {
+/// The commit since the rejected one that carries this restore's id and changed the file. Facts of
+/// the same attempt carry its id too, and may stand on this branch.
+fn own_commit(store: &Store, tip: CommitId, request: &RestoreRequest) -> Result<Option<CommitId>, RestoreError> {
+    let path = tree::components(&request.path).map_err(RestoreError::Read)?.join("/");
     let since = Some(request.since).filter(|since| store.has_object(since));
     let walk = store.rev_walk([tip]).with_hidden(since).all().map_err(reading("history of commit", tip))?;
     for step in walk {
         let id = step.map_err(reading("history of commit", tip))?.id;
-        if carries_id(&store::commit(store, id)?.message, &request.trailers.id) {
+        if carries_id(&store::commit(store, id)?.message, &request.trailers.id) && changes(store, id, &path)? {
             return Ok(Some(id));
         }
     }
     Ok(None)
+}
+
+/// Whether the file is another one than before the commit.
+fn changes(store: &Store, commit: CommitId, path: &str) -> Result<bool, StoreError> {
+    let at = |commit| history::blob_at(store, commit, Path::new(path));
+    let before = history::first_parent(store, commit)?.map(at).transpose()?.flatten();
+    Ok(at(commit)? != before)
 }
 
 /// The text of the file with the good template in it, or why there is none.
@@ -294,6 +304,34 @@ fn commit_text(store: &Store, tip: CommitId, request: &RestoreRequest, text: &st
     let message = message_with_trailers(&request.message, [&request.trailers]);
     let commit = store::write_commit(store, tree, Some(tip), &message, &request.author, &request.committer)?;
     Ok(commit)
+}
+
+// === impl RestoreError ===
+
+impl RestoreError {
+    /// Whether the same restore may do at a later time, without anybody's doing.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Fetch(_) | Self::Commit(_) | Self::Push(_) => true,
+            Self::Read(error) => error.of_store().is_some(),
+            Self::NotUtf8 { .. } | Self::Parse { .. } | Self::Splice { .. } | Self::PushRefused(_) => false,
+        }
+    }
+}
+
+impl OfStore for RestoreError {
+    fn of_store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Commit(error) => Some(error),
+            Self::Read(error) => error.of_store(),
+            Self::Fetch(_)
+            | Self::NotUtf8 { .. }
+            | Self::Parse { .. }
+            | Self::Splice { .. }
+            | Self::PushRefused(_)
+            | Self::Push(_) => None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -40,8 +40,22 @@ pub enum StoreError {
     Cancelled,
 }
 
+/// An error that a failure of the store may stand behind.
+pub(super) trait OfStore: From<StoreError> {
+    /// That failure.
+    fn of_store(&self) -> Option<&StoreError>;
+}
+
 /// What gix said.
 pub type Cause = Box<dyn Error + Send + Sync>;
+
+// === impl StoreError ===
+
+impl OfStore for StoreError {
+    fn of_store(&self) -> Option<&StoreError> {
+        Some(self)
+    }
+}
 
 /// Opens the bare repository in `dir`, and nothing of the machine's configuration.
 pub(super) fn open(dir: &Path) -> Result<Store, StoreError> {

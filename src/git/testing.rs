@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
 
 use std::{
+    fs,
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -57,6 +58,19 @@ pub(super) fn write_script(path: &Path, text: &str) {
         .unwrap();
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
+}
+
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(walk(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files
 }
 
 // === impl Server ===
@@ -142,7 +156,7 @@ impl Server {
     /// Lets every push be refused, as a protected branch does.
     pub(super) fn protect(&self) {
         let hook = self.path().join("hooks/pre-receive");
-        std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+        fs::create_dir_all(hook.parent().unwrap()).unwrap();
         write_script(&hook, "#!/bin/sh\necho 'main is protected' >&2\nexit 1\n");
     }
 
@@ -158,6 +172,23 @@ impl Server {
 
     pub(super) fn file(&self, branch: &str, path: &str) -> String {
         self.git(&["show", &format!("refs/heads/{branch}:{path}")])
+    }
+
+    /// Takes one object out of a client's clone, which has fetched all that is here.
+    pub(super) fn damage(&self, client: &Client, object: gix::ObjectId) {
+        let (ours, theirs) = (self.path().join("objects"), client.clone_dir().join("objects"));
+        // Unpacked, so that the object has a file of its own.
+        let _ = fs::remove_dir_all(theirs.join("pack"));
+        for entry in walk(&ours) {
+            let to = theirs.join(entry.strip_prefix(&ours).unwrap());
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            if !to.exists() {
+                fs::copy(&entry, to).unwrap();
+            }
+        }
+        let name = object.to_string();
+        let (folder, file) = name.split_at(2);
+        fs::remove_file(theirs.join(folder).join(file)).unwrap();
     }
 
     /// Runs git on the server, and answers with what it says.
@@ -189,7 +220,7 @@ impl Server {
 impl Client {
     /// The clone's folder.
     pub(super) fn clone_dir(&self) -> PathBuf {
-        let mut folders = std::fs::read_dir(self.cache.path()).unwrap();
+        let mut folders = fs::read_dir(self.cache.path()).unwrap();
         let folder = folders.next().unwrap().unwrap().path();
         assert!(folders.next().is_none(), "one URL has one clone");
         folder

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use super::{
     commit::CommitId,
     repository::Repository,
-    store::{self, Store, StoreError, reading},
+    store::{self, OfStore, Store, StoreError, reading},
 };
 use gix::objs::tree::EntryKind;
 
@@ -97,24 +97,34 @@ impl Repository {
     /// The `.yaml` and `.yml` files under `path` at `commit`, in the order of their paths.
     pub async fn files(&self, commit: CommitId, path: &str, limits: TreeLimits) -> Result<Vec<File>, TreeError> {
         let path = path.to_owned();
-        let read = self.read(move |store| files(store, commit, &path, limits)).await;
-        self.noticing(read)
+        self.read(move |store| files(store, commit, &path, limits)).await
     }
 
     /// The one file at `path`, or `None` where there is none.
     pub async fn file_at(&self, commit: CommitId, path: &str) -> Result<Option<File>, TreeError> {
         let path = path.to_owned();
         let limit = TreeLimits::default().file_bytes;
-        let read = self.read(move |store| file_at(store, commit, &path, limit)).await;
-        self.noticing(read)
+        self.read(move |store| file_at(store, commit, &path, limit)).await
     }
+}
 
-    fn noticing<T>(&self, read: Result<T, TreeError>) -> Result<T, TreeError> {
-        read.inspect_err(|error| {
-            if matches!(error, TreeError::Store(StoreError::Read { .. })) {
-                self.mark_broken();
-            }
-        })
+// === impl TreeError ===
+
+impl OfStore for TreeError {
+    fn of_store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Outside { .. }
+            | Self::NoFolder { .. }
+            | Self::NotAFolder { .. }
+            | Self::Symlink { .. }
+            | Self::Submodule { .. }
+            | Self::LfsPointer { .. }
+            | Self::Name { .. }
+            | Self::FileTooLarge { .. }
+            | Self::TooLarge { .. }
+            | Self::TooMany { .. } => None,
+        }
     }
 }
 

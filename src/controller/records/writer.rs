@@ -171,8 +171,7 @@ async fn restore(
                 repo.spec.branch
             ),
         }),
-        Err(RestoreError::Push(error)) => Err(RestoreError::Push(error).into()),
-        Err(RestoreError::Fetch(error)) => Err(RestoreError::Fetch(error).into()),
+        Err(error) if error.may_pass() => Err(error.into()),
         Err(error) => Ok(RestoreResult::Refused { why: format!("{error}: put the template back by hand") }),
     }
 }

@@ -120,3 +120,18 @@ async fn odd_paths_are_refused() {
         assert!(matches!(error, FactsError::Path { .. }), "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_damaged_clone_heals_at_the_next_try() {
+    let server = Server::new();
+    let client = server.client();
+    write(&client, vec![fact("1", "one")]).await.unwrap();
+    client.repository.fetch(BRANCH, None).await.unwrap();
+    let folder = server.git(&["rev-parse", &format!("{BRANCH}:outcomes/c1")]);
+    server.damage(&client, folder.trim().parse().unwrap());
+
+    let error = write(&client, vec![fact("2", "two")]).await.unwrap_err();
+    assert!(matches!(error, FactsError::Read(TreeError::Store(StoreError::Read { .. }))), "{error:?}");
+    write(&client, vec![fact("2", "two")]).await.unwrap();
+    assert_eq!(ids(&server), ["1", "2"]);
+}

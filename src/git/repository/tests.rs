@@ -88,37 +88,12 @@ async fn a_clone_that_lost_one_file_is_made_anew_once_it_was_missed() {
     let head = server.commit("main", &[("a.yaml", "1")]);
     let client = server.client();
     client.repository.fetch("main", None).await.unwrap();
-    client.repository.tidy().await.unwrap();
     let file = client.repository.file_at(head, "a.yaml").await.unwrap().unwrap();
-    let dir = client.clone_dir();
-    let server_side = file.blob.to_string();
-    // Unpacked, without the one blob.
-    let packs = dir.join("objects/pack");
-    fs::remove_dir_all(&packs).unwrap();
-    let (folder, name) = server_side.split_at(2);
-    for entry in walk(&server.path().join("objects")) {
-        let to = dir.join("objects").join(entry.strip_prefix(server.path().join("objects")).unwrap());
-        fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::copy(&entry, to).unwrap();
-    }
-    fs::remove_file(dir.join("objects").join(folder).join(name)).unwrap();
+    server.damage(&client, file.blob);
 
     assert!(client.repository.file_at(head, "a.yaml").await.is_err());
     client.repository.fetch("main", Some(head)).await.unwrap();
     assert_eq!(client.repository.file_at(head, "a.yaml").await.unwrap(), Some(file));
-}
-
-fn walk(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(walk(&path));
-        } else {
-            files.push(path);
-        }
-    }
-    files
 }
 
 #[tokio::test]

@@ -1,7 +1,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
 
 use super::*;
-use crate::git::testing::{Client, Server, signature};
+use crate::git::{
+    Fact,
+    testing::{Client, Server, signature},
+};
 
 const FILE: &str = "prod/app.yaml";
 
@@ -174,4 +177,91 @@ async fn a_file_that_cannot_be_parsed_is_an_error_that_names_it() {
     world.server.commit("main", &[(FILE, "a: [\n")]);
     let error = restore(&world.server.client(), world.request()).await.unwrap_err();
     assert!(error.to_string().contains(FILE), "{error}");
+}
+
+/// A template whose scalars only YAML 1.1 and JSON's idea of an integer explain.
+fn odd(image: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{ name: checkout }}\nspec:\n  template:\n    spec:\n      \
+         terminationGracePeriodSeconds: 1e3\n      priority: 1.0\n      hostNetwork: no\n      containers:\n      \
+         - name: app\n        image: {image}\n        env: [{{ name: MODE, value: \"0644\" }}]\n      volumes:\n      \
+         - secret: {{ secretName: key, defaultMode: 0644 }}\n"
+    )
+}
+
+#[tokio::test]
+async fn the_template_is_read_as_sync_reads_it() {
+    let server = Server::new();
+    let good = server.commit("main", &[(FILE, &odd("app:1"))]);
+    let bad = server.commit("main", &[(FILE, &odd("app:2"))]);
+    let world = World { server, good, bad };
+    let by_sync = crate::sync::manifest::template_in(odd("app:2").as_bytes(), "Deployment", "checkout").unwrap();
+    assert_eq!(by_sync["spec"]["volumes"][0]["secret"]["defaultMode"], 420);
+    assert_eq!(by_sync["spec"]["terminationGracePeriodSeconds"], 1000);
+    assert_eq!(by_sync["spec"]["priority"], 1);
+
+    let judge = move |template: &Value| *template == by_sync;
+    let restored = world.server.client().repository.restore(world.request(), judge).await.unwrap();
+    assert!(matches!(restored, Restored::Committed(_)), "{restored:?}");
+    assert_eq!(world.server.file("main", FILE), odd("app:1"));
+}
+
+#[test]
+fn a_template_that_is_written_anew_reads_as_the_good_one() {
+    // The anchor stands outside of the template, so the text cannot be taken as it is.
+    let anchored = odd("app:1")
+        .replace("name: checkout", "name: checkout, annotations: &note { on: \"yes\", mode: \"0644\", big: \"1e3\" }");
+    let good = anchored.replace("    spec:\n      term", "    metadata: { annotations: *note }\n    spec:\n      term");
+    let request = World::new().request();
+    let (now, before) = (odd("app:2"), good);
+    let rejected = find(&now, request.since, FILE, &request).unwrap().unwrap();
+    let good = find(&before, request.since, FILE, &request).unwrap().unwrap();
+    let text = splice::splice(&rejected, &good).unwrap();
+    let new = find(&text, request.since, FILE, &request).unwrap().unwrap();
+    assert_eq!(new.value(), good.value());
+    assert_eq!(new.value()["metadata"]["annotations"]["mode"], "0644");
+}
+
+#[tokio::test]
+async fn a_damaged_clone_heals_at_the_next_try() {
+    let world = World::new();
+    let client = world.server.client();
+    client.repository.fetch("main", None).await.unwrap();
+    let good = client.repository.file_at(world.good, FILE).await.unwrap().unwrap();
+    world.server.damage(&client, good.blob);
+
+    let error = restore(&client, world.request()).await.unwrap_err();
+    assert!(matches!(error, RestoreError::Read(TreeError::Store(StoreError::Read { .. }))), "{error:?}");
+    assert!(error.may_pass());
+    let restored = restore(&client, world.request()).await.unwrap();
+    assert!(matches!(restored, Restored::Committed(_)));
+    assert_eq!(world.server.file("main", FILE), app("app:1"));
+}
+
+#[test]
+fn only_what_a_person_has_to_mend_does_not_pass() {
+    let full = || StoreError::Write { kind: "file", source: "no space left".into() };
+    assert!(RestoreError::Commit(full()).may_pass());
+    assert!(RestoreError::Read(TreeError::Store(full())).may_pass());
+    assert!(!RestoreError::Read(TreeError::Symlink { path: FILE.into() }).may_pass());
+    assert!(!RestoreError::Splice { path: FILE.into(), source: SpliceError::NotFaithful }.may_pass());
+}
+
+#[tokio::test]
+async fn facts_of_the_attempt_on_the_same_branch_are_not_its_restore() {
+    let world = World::new();
+    let client = world.server.client();
+    for outcome in ["Started", "RolledBack"] {
+        let trailers = Trailers { outcome: outcome.into(), ..world.request().trailers };
+        let fact = Fact { path: format!("outcomes/attempt-1/{outcome}.json"), bytes: b"{}".into(), trailers };
+        client.repository.write_facts("main", vec![fact], signature("Tidegate", 1_900_000_000)).await.unwrap();
+    }
+
+    let restored = restore(&client, world.request()).await.unwrap();
+    assert_eq!(restored, Restored::Committed(world.server.tip("main").unwrap()));
+    assert_eq!(world.server.file("main", FILE), app("app:1"));
+    assert_eq!(
+        restore(&client, world.request()).await.unwrap(),
+        Restored::AlreadyRestored(world.server.tip("main").unwrap())
+    );
 }

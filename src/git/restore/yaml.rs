@@ -3,8 +3,8 @@
 //! The positions come from granit-parser's events. It is the parser inside serde-saphyr, which
 //! reads the same files for sync, so both agree on what a file says; serde-saphyr's own
 //! `Spanned` gives only the place of a value whose Rust type is known, with no end for a block
-//! collection and no style, and an edit needs all three. Values are compared as serde-saphyr
-//! reads them.
+//! collection and no style, and an edit needs all three. Values are compared as
+//! sync reads them: see [`crate::yaml`].
 
 use std::ops::Range;
 
@@ -12,6 +12,7 @@ use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StructureStyle}
 use serde_json::Value;
 
 use super::ObjectKey;
+use crate::yaml;
 
 /// Why a file cannot be edited.
 #[derive(Debug, thiserror::Error)]
@@ -124,7 +125,7 @@ pub(super) fn find_template<'t>(
 
 /// The value of a text of one document.
 fn value_of(text: &str) -> Result<Value, YamlError> {
-    serde_saphyr::from_str(text).map_err(|error| YamlError::Value(Box::new(error)))
+    yaml::value(text).map_err(|error| YamlError::Value(Box::new(error)))
 }
 
 /// The objects of a document: itself, or the items of a `List`.
