@@ -35,10 +35,10 @@ pub(super) struct Desk {
     progress: Mutex<Progress>,
 }
 
-/// What is on its way, and what has arrived, by namespace and path.
+/// What is on its way, by namespace, path and debtor, and what has arrived, by namespace and path.
 #[derive(Default)]
 struct Progress {
-    queued: HashSet<(String, String)>,
+    queued: HashSet<(String, String, Debtor)>,
     written: HashSet<(String, String)>,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Owed {
 }
 
 /// Whose status the record stands in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Debtor {
     /// A Rollout, by name.
     Rollout(String),
@@ -90,7 +90,7 @@ impl Records {
 
     fn queue(&self, namespace: &str, debtor: &Debtor, pending: &[PendingRecord]) {
         for pending in pending {
-            if !self.desk.begin(namespace, pending) {
+            if !self.desk.begin(namespace, debtor, pending) {
                 continue;
             }
             let owed = Owed { namespace: namespace.to_owned(), debtor: debtor.clone(), pending: pending.clone() };
@@ -119,24 +119,26 @@ impl Desk {
         Self { git, client, world, wakes, counters, events, progress: Mutex::default() }
     }
 
-    /// Whether the record is neither on its way nor written.
-    fn begin(&self, namespace: &str, pending: &PendingRecord) -> bool {
-        let key = (namespace.to_owned(), pending.record.path());
+    /// Whether there is something left to do about the record. A Rollout learns what is written by
+    /// asking; from a `ConfigRepo`'s status a record has to be taken, whoever had it written.
+    fn begin(&self, namespace: &str, debtor: &Debtor, pending: &PendingRecord) -> bool {
+        let (namespace, path) = (namespace.to_owned(), pending.record.path());
         let mut progress = self.progress();
-        !progress.written.contains(&key) && progress.queued.insert(key)
+        let is_told = *debtor != Debtor::ConfigRepo && progress.written.contains(&(namespace.clone(), path.clone()));
+        !is_told && progress.queued.insert((namespace, path, debtor.clone()))
+    }
+
+    /// Whether the record is known to be in git.
+    fn is_written(&self, owed: &Owed) -> bool {
+        self.progress().written.contains(&(owed.namespace.clone(), owed.pending.record.path()))
     }
 
     /// The record is in git, or can never be.
-    pub(super) fn done(&self, owed: &Owed) {
-        let key = (owed.namespace.clone(), owed.pending.record.path());
+    fn done(&self, owed: &Owed) {
+        let (namespace, path) = (owed.namespace.clone(), owed.pending.record.path());
         let mut progress = self.progress();
-        progress.queued.remove(&key);
-        progress.written.insert(key);
-    }
-
-    /// The record may be queued again.
-    pub(super) fn let_go(&self, owed: &Owed) {
-        self.progress().queued.remove(&(owed.namespace.clone(), owed.pending.record.path()));
+        progress.queued.remove(&(namespace.clone(), path.clone(), owed.debtor.clone()));
+        progress.written.insert((namespace, path));
     }
 
     fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {

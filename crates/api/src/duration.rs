@@ -5,8 +5,12 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// What the schema asks of a duration; [`Duration::from_str`] accepts exactly this.
-const PATTERN: &str = "^([0-9]+(ms|s|m|h|d))+$";
+/// What the schema asks of a duration. [`Duration::from_str`] accepts all of this, for no sum of such
+/// parts is too large; what it accepts beyond this are longer numbers.
+const PATTERN: &str = "^([0-9]{1,9}(ms|s|m|h|d))+$";
+
+/// The most characters that the schema lets a duration have.
+const MAX_LENGTH: usize = 32;
 
 /// A length of time, written like `500ms`, `90s`, `1h30m` or `2d`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,7 +117,7 @@ impl JsonSchema for Duration {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": PATTERN, "maxLength": 32 })
+        json_schema!({ "type": "string", "pattern": PATTERN, "maxLength": MAX_LENGTH })
     }
 }
 
@@ -139,6 +143,25 @@ mod tests {
             assert_eq!(text.parse(), Ok(Duration::from_millis(milliseconds)));
             assert_eq!(Duration::from_millis(milliseconds).to_string(), text);
         }
+    }
+
+    #[test]
+    fn what_the_schema_accepts_can_be_read() {
+        assert!(PATTERN.contains("{1,9}"), "the numbers below are the longest");
+        for unit in ["ms", "s", "m", "h", "d"] {
+            for number in ["0", "7", "000000000", "999999999"] {
+                let part = format!("{number}{unit}");
+                for count in 1..=MAX_LENGTH / part.len() {
+                    let text = part.repeat(count);
+                    assert!(text.parse::<Duration>().is_ok(), "{text}");
+                }
+            }
+        }
+        let mixed = "999999999d999999999h999999999m1s";
+        assert_eq!(mixed.len(), MAX_LENGTH);
+        let duration: Duration = mixed.parse().expect("a duration");
+        // The canonical text is read as the same again.
+        assert_eq!(duration.to_string().parse(), Ok(duration));
     }
 
     #[test]

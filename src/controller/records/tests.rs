@@ -119,21 +119,58 @@ async fn a_record_is_written_when_git_is_back() {
 async fn what_a_deleted_rollout_has_left_behind_is_crossed_out_at_the_config_repo() {
     let bench = Bench::new().await;
     create_repository(&bench);
-    let path = format!("{TIDEGATE}/configrepos/shop");
-    let mut repo = bench.script.get(&path).unwrap();
-    repo["status"] = json!({ "pendingRecords": [pending_json(1), pending_json(2)] });
-    bench.script.put(&path, repo);
+    owe(&bench, &json!([pending_json(1), pending_json(2)]));
     bench.shell.records.write_left_behind("shop", &[pending(1)]);
-    let queued = || {
-        let queued = bench.script.get(&path).unwrap()["status"]["pendingRecords"].take();
-        serde_json::from_value::<Vec<PendingRecord>>(queued).unwrap()
-    };
+    until_owed(&bench, &[pending(2)]).await;
+    assert_eq!(commits(&bench), 1);
+}
+
+#[tokio::test]
+async fn a_record_that_is_handed_over_while_it_is_queued_or_after_is_crossed_out_as_well() {
+    let mut bench = Bench::new().await;
+    create_repository(&bench);
+    owe(&bench, &json!([pending_json(1), pending_json(2)]));
+    let records = bench.shell.records.clone();
+    records.write("shop", "checkout", &[pending(1), pending(2)]);
+    records.write_left_behind("shop", &[pending(1)]);
+    woken(&mut bench).await;
+    woken(&mut bench).await;
+    until_owed(&bench, &[pending(2)]).await;
+
+    records.write_left_behind("shop", &[pending(2)]);
+    until_owed(&bench, &[]).await;
+    // A cache that is behind asks for it once more.
+    records.write_left_behind("shop", &[pending(2), pending(3)]);
     timeout(LIMIT, async {
-        while queued() != [pending(2)] {
+        while records.pending() > 0 {
             tokio::task::yield_now().await;
         }
     })
     .await
     .unwrap();
-    assert_eq!(commits(&bench), 1);
+    let files = git(&bench.repository(), &["log", "--format=", "--name-only", "tidegate/outcomes"]);
+    assert_eq!(files.split_whitespace().count(), 3, "{files}");
+}
+
+/// Puts records into the status of the `ConfigRepo`.
+fn owe(bench: &Bench, pending: &Value) {
+    let path = format!("{TIDEGATE}/configrepos/shop");
+    let mut repo = bench.script.get(&path).unwrap();
+    repo["status"] = json!({ "pendingRecords": pending });
+    bench.script.put(&path, repo);
+}
+
+/// Waits until these records stand in the status of the `ConfigRepo`, and no others.
+async fn until_owed(bench: &Bench, pending: &[PendingRecord]) {
+    let queued = || {
+        let mut repo = bench.script.get(&format!("{TIDEGATE}/configrepos/shop")).unwrap();
+        serde_json::from_value::<Vec<PendingRecord>>(repo["status"]["pendingRecords"].take()).unwrap()
+    };
+    timeout(LIMIT, async {
+        while queued() != pending {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
 }

@@ -1,6 +1,6 @@
 //! The writer of one ConfigRepo.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use kube::{
@@ -77,14 +77,18 @@ fn waits() -> impl Iterator<Item = Duration> {
     waits.with_jitter().without_max_times().build()
 }
 
-/// Restores first, because the record says what came of it; then the facts, in one commit.
+/// Restores first, because the record says what came of it; then the facts, in one commit. A record
+/// that a Rollout and its `ConfigRepo` owe is written for the one that came first.
 async fn write(desk: &Desk, batch: &[Owed]) -> Result<(), WriteError> {
+    let mut paths = HashSet::new();
+    let batch: Vec<_> =
+        batch.iter().filter(|owed| !desk.is_written(owed) && paths.insert(owed.pending.record.path())).collect();
     let Some(first) = batch.first() else { return Ok(()) };
     let (namespace, name) = (&first.namespace, &first.pending.config_repo);
     let repo = desk.world.config_repo(namespace, name).ok_or_else(|| WriteError::NoRepo(name.clone()))?;
     let repository = sync::open(&desk.git, &desk.client, namespace, &repo.spec).await?;
     let mut facts = Vec::new();
-    for owed in batch {
+    for owed in &batch {
         let mut record = owed.pending.record.clone();
         let trailers = trailers(&record);
         if let (Record::Outcome(outcome), Some(order)) = (&mut record, &owed.pending.restore) {
@@ -198,14 +202,13 @@ async fn finish(desk: &Desk, owed: &Owed) {
             desk.done(owed);
             shell::wake(&desk.wakes, &owed.namespace, name);
         }
-        Debtor::ConfigRepo => match cross_out(desk, owed).await {
-            Ok(()) => desk.done(owed),
-            Err(error) => {
-                // It stands there still: queued again, it is found to be written.
-                desk.let_go(owed);
+        Debtor::ConfigRepo => {
+            if let Err(error) = cross_out(desk, owed).await {
+                // It stands there still, so it is queued again, and then only crossed out.
                 tracing::warn!(%error, "cannot take a record off the queue of its ConfigRepo");
             }
-        },
+            desk.done(owed);
+        }
     }
 }
 
@@ -214,7 +217,12 @@ async fn cross_out(desk: &Desk, owed: &Owed) -> Result<(), kube::Error> {
     let api: Api<ConfigRepo> = Api::namespaced(desk.client.clone(), &owed.namespace);
     let repo = api.get(name).await?;
     let mut queue = repo.status.clone().unwrap_or_default().pending_records;
+    let owing = queue.len();
     queue.retain(|queued| queued.record.path() != owed.pending.record.path());
+    if queue.len() == owing {
+        // It was crossed out before, and a cache was behind that.
+        return Ok(());
+    }
     let patch = json!({
         "metadata": { "resourceVersion": repo.resource_version() },
         "status": { "pendingRecords": queue },
