@@ -61,6 +61,20 @@ pub(super) enum Direction {
 /// A remedy, by the words that ask for it. The first match wins, so the order matters: a refused
 /// push also says "failed to push some refs", a 403 also says "unable to access".
 const WORDS: &[(Kind, &[&str])] = &[
+    (
+        Kind::Lost,
+        &[
+            "(fetch first)",
+            "(non-fast-forward)",
+            "cannot lock ref",
+            "failed to update ref",
+            "incorrect old value",
+            "reference already exists",
+            "(stale info)",
+        ],
+    ),
+    // What a hook says to people may hold any of the words below.
+    (Kind::Refused, &["[remote rejected]", "hook declined"]),
     (Kind::BranchMissing, &["couldn't find remote ref"]),
     (Kind::Stalled, &["Operation too slow", "curl 28"]),
     (
@@ -124,22 +138,7 @@ const WORDS: &[(Kind, &[&str])] = &[
             "returned error: 5",
         ],
     ),
-    (
-        Kind::Lost,
-        &[
-            "(fetch first)",
-            "(non-fast-forward)",
-            "cannot lock ref",
-            "failed to update ref",
-            "incorrect old value",
-            "reference already exists",
-            "(stale info)",
-        ],
-    ),
-    (
-        Kind::Refused,
-        &["hook declined", "protected", "Protected branch", "[remote rejected]", "not allowed to push", "denied"],
-    ),
+    (Kind::Refused, &["protected", "Protected branch", "not allowed to push", "denied"]),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -99,8 +99,8 @@ fn heard(change: watcher::Result<Option<Rollout>>, namespace: &str) -> Option<Re
 /// What the API server has answered, if it has.
 fn status(error: &watcher::Error) -> Option<&Status> {
     match error {
-        watcher::Error::WatchError(status) => Some(status),
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        watcher::Error::WatchError(status)
+        | watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
         | watcher::Error::WatchFailed(kube::Error::Api(status)) => Some(status),
         watcher::Error::InitialListFailed(_)

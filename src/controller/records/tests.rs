@@ -174,3 +174,36 @@ async fn until_owed(bench: &Bench, pending: &[PendingRecord]) {
     .await
     .unwrap();
 }
+
+#[tokio::test]
+async fn a_restore_that_has_to_wait_keeps_no_other_record_waiting() {
+    let mut bench = Bench::new().await;
+    create_repository(&bench);
+    let mut outcome = pending_json(1);
+    let record = outcome["record"].as_object_mut().unwrap();
+    for (field, value) in [
+        ("kind", json!("Outcome")),
+        ("outcome", json!("RolledBack")),
+        ("reason", json!("GateBreached")),
+        ("message", json!("errors was 0.2")),
+        ("decidedAt", json!("2026-11-25T10:01:00Z")),
+        ("endedAt", json!("2026-11-25T10:01:00Z")),
+        ("source", json!({ "commit": "1".repeat(40) })),
+        ("steps", json!([])),
+        ("gates", json!([])),
+        ("interventions", json!([])),
+    ] {
+        record.insert(field.to_owned(), value);
+    }
+    outcome["restore"] = json!({
+        "path": "shop/app.yaml", "workload": { "kind": "Deployment", "name": "checkout" },
+        "rejected": "4f1c", "goodCommit": "2".repeat(40),
+    });
+    // The branch that is to be put right does not exist.
+    let owed: PendingRecord = serde_json::from_value(outcome).unwrap();
+    let records = bench.shell.records.clone();
+    records.write("shop", "checkout", &[owed.clone(), pending(2)]);
+    woken(&mut bench).await;
+    assert_eq!(records.written("shop", &[owed, pending(2)]), [pending(2).record.path()]);
+    assert_eq!((records.pending(), commits(&bench)), (1, 1));
+}

@@ -1,6 +1,10 @@
 //! The writer of one ConfigRepo.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use kube::{
@@ -55,7 +59,7 @@ pub(super) async fn run(desk: Arc<Desk>, mut waiting: mpsc::UnboundedReceiver<Ow
     let mut batch = Vec::new();
     while waiting.recv_many(&mut batch, BATCH).await > 0 {
         let mut waits = waits();
-        while let Err(error) = write(&desk, &batch).await {
+        while let Err(error) = write(&desk, &mut batch).await {
             tracing::warn!(error = %error, records = batch.len(), "records are not in git yet; trying again");
             desk.counters.git_write_failed();
             tokio::time::sleep(waits.next().unwrap_or(MAX_WAIT)).await;
@@ -66,9 +70,6 @@ pub(super) async fn run(desk: Arc<Desk>, mut waiting: mpsc::UnboundedReceiver<Ow
                 batch.push(owed);
             }
         }
-        for owed in batch.drain(..) {
-            finish(&desk, &owed).await;
-        }
     }
 }
 
@@ -78,33 +79,54 @@ fn waits() -> impl Iterator<Item = Duration> {
 }
 
 /// Restores first, because the record says what came of it; then the facts, in one commit. A record
-/// that a Rollout and its `ConfigRepo` owe is written for the one that came first.
-async fn write(desk: &Desk, batch: &[Owed]) -> Result<(), WriteError> {
+/// that a Rollout and its `ConfigRepo` owe is written for the one that came first. One whose restore
+/// has to wait keeps no other waiting: what is in git leaves the batch.
+async fn write(desk: &Desk, batch: &mut Vec<Owed>) -> Result<(), WriteError> {
+    let waiting = write_what_can_be(desk, batch).await?;
+    let (later, done) = batch.drain(..).partition(|owed| waiting.contains_key(&owed.pending.record.path()));
+    *batch = later;
+    for owed in done {
+        finish(desk, &owed).await;
+    }
+    waiting.into_values().next().map_or(Ok(()), Err)
+}
+
+/// Writes all whose restore need not wait. The answer is those that do, by path, and why.
+async fn write_what_can_be(desk: &Desk, batch: &[Owed]) -> Result<BTreeMap<String, WriteError>, WriteError> {
     let mut paths = HashSet::new();
     let batch: Vec<_> =
         batch.iter().filter(|owed| !desk.is_written(owed) && paths.insert(owed.pending.record.path())).collect();
-    let Some(first) = batch.first() else { return Ok(()) };
+    let Some(first) = batch.first() else { return Ok(BTreeMap::new()) };
     let (namespace, name) = (&first.namespace, &first.pending.config_repo);
     let repo = desk.world.config_repo(namespace, name).ok_or_else(|| WriteError::NoRepo(name.clone()))?;
     let repository = sync::open(&desk.git, &desk.client, namespace, &repo.spec).await?;
-    let mut facts = Vec::new();
-    for owed in &batch {
+    let (mut facts, mut written, mut waiting) = (Vec::new(), Vec::new(), BTreeMap::new());
+    for owed in batch {
         let mut record = owed.pending.record.clone();
         let trailers = trailers(&record);
         if let (Record::Outcome(outcome), Some(order)) = (&mut record, &owed.pending.restore) {
-            let restored = restore(&repository, &repo, namespace, order, outcome, trailers.clone()).await?;
-            if let RestoreResult::Refused { why } = &restored {
+            match restore(&repository, &repo, namespace, order, outcome, trailers.clone()).await {
+                Ok(restored) => outcome.restore = Some(restored),
+                Err(error) => {
+                    waiting.insert(record.path(), error);
+                    continue;
+                }
+            }
+            if let Some(RestoreResult::Refused { why }) = &outcome.restore {
                 tell_of_refusal(desk, &repo, why).await;
             }
-            outcome.restore = Some(restored);
         }
         let mut bytes = serde_json::to_vec_pretty(&record)?;
         bytes.push(b'\n');
         facts.push(Fact { path: record.path(), bytes, trailers });
+        written.push(owed);
+    }
+    if facts.is_empty() {
+        return Ok(waiting);
     }
     let branch = &repo.spec.outcomes.branch;
     let results = repository.write_facts(branch, facts, signature()).await?;
-    for (owed, result) in batch.iter().zip(results) {
+    for (owed, result) in written.into_iter().zip(results) {
         if let Err(contradiction) = result
             && !says_the_same(&repository, branch, &owed.pending.record).await?
         {
@@ -112,7 +134,7 @@ async fn write(desk: &Desk, batch: &[Owed]) -> Result<(), WriteError> {
             tracing::error!(%contradiction, "a record in git says something else than this one");
         }
     }
-    Ok(())
+    Ok(waiting)
 }
 
 /// Whether the record in git says the same but for what came of the restore: after a crash between
