@@ -10,7 +10,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -26,7 +26,7 @@ use super::{
     failure::TransportError,
     remote::Remote,
     store::{self, OfStore, Store, StoreError},
-    transport::Transport,
+    transport::{Extent, Transport},
 };
 
 /// All clones of this process.
@@ -96,14 +96,36 @@ struct LocalClone {
     swap: RwLock<()>,
     /// An object could not be read, so the next fetch begins anew.
     broken: AtomicBool,
+    /// What this process has fetched.
+    fetched: Mutex<Fetched>,
 }
+
+/// What has come into a clone.
+#[derive(Debug, Default)]
+struct Fetched {
+    /// Where each branch was seen last.
+    tips: HashMap<String, CommitId>,
+    /// Fetches that brought something, since the clone was packed last.
+    news: u32,
+}
+
+/// Some hundred small packs or a few thousand loose objects do not slow git down yet.
+const NEWS_UNTIL_TIDY: u32 = 500;
+
+/// How the folder of a clone begins that is still being fetched.
+const UNFINISHED: &str = "fresh-";
 
 // === impl Git ===
 
 impl Git {
-    /// Clones go into `cache`, which may be emptied whenever the process is down.
+    /// Clones go into `cache`, which is this process's alone and may be emptied whenever it is
+    /// down. What a killed process was about to clone is removed.
     pub fn new(transport: Transport, cache: impl Into<PathBuf>) -> Self {
-        Self { transport, cache: cache.into(), clones: Mutex::default() }
+        let cache = cache.into();
+        if let Err(error) = remove_unfinished(&cache) {
+            tracing::warn!(%error, cache = %cache.display(), "cannot remove clones that were never finished");
+        }
+        Self { transport, cache, clones: Mutex::default() }
     }
 
     /// A handle of the repository at `remote`. Nothing is fetched yet.
@@ -126,11 +148,35 @@ fn folder_name(url: &str) -> String {
     })
 }
 
+fn remove_unfinished(cache: &Path) -> io::Result<()> {
+    let folders = match fs::read_dir(cache) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        folders => folders?,
+    };
+    for folder in folders {
+        let folder = folder?;
+        if folder.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            fs::remove_dir_all(folder.path())?;
+        }
+    }
+    Ok(())
+}
+
 // === impl LocalClone ===
 
 impl LocalClone {
     fn new(dir: PathBuf) -> Self {
-        Self { dir, fetching: AsyncMutex::default(), swap: RwLock::default(), broken: AtomicBool::new(false) }
+        Self {
+            dir,
+            fetching: AsyncMutex::default(),
+            swap: RwLock::default(),
+            broken: AtomicBool::new(false),
+            fetched: Mutex::default(),
+        }
+    }
+
+    fn fetched(&self) -> MutexGuard<'_, Fetched> {
+        self.fetched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A full disk, or the end of the process, says nothing of what is in the clone.
@@ -139,6 +185,28 @@ impl LocalClone {
             Some(StoreError::Open(_) | StoreError::Read { .. }) => self.broken.store(true, Ordering::Relaxed),
             Some(StoreError::Write { .. } | StoreError::Cancelled) | None => {}
         }
+    }
+}
+
+// === impl Fetched ===
+
+impl Fetched {
+    /// A branch that was never here may be the whole repository, though another one was cloned.
+    fn extent(&self, branch: &str) -> Extent {
+        if self.tips.contains_key(branch) { Extent::News } else { Extent::Everything }
+    }
+
+    /// Whether it is time to pack the clone.
+    fn note(&mut self, branch: &str, tip: CommitId) -> bool {
+        if self.tips.insert(branch.to_owned(), tip) == Some(tip) {
+            return false;
+        }
+        self.news += 1;
+        let due = self.news >= NEWS_UNTIL_TIDY;
+        if due {
+            self.news = 0;
+        }
+        due
     }
 }
 
@@ -178,8 +246,8 @@ impl Repository {
         }
     }
 
-    /// Packs the clone. Fetches never do, so call it now and then.
-    pub async fn tidy(&self) -> Result<(), TransportError> {
+    /// Packs the clone, which is done in the background now and then.
+    async fn tidy(&self) -> Result<(), TransportError> {
         let _fetching = self.clone.fetching.lock().await;
         self.git.transport.local(&self.clone.dir, &["gc", "--quiet", "--no-prune"]).await.map(drop)
     }
@@ -190,8 +258,12 @@ impl Repository {
         let _fetching = self.clone.fetching.lock().await;
         let usable = !self.clone.broken.load(Ordering::Relaxed) && self.clone.dir.exists();
         if usable {
-            match self.fetch_into(&self.clone.dir, branch).await {
-                Ok(id) => return Ok(id),
+            let extent = self.clone.fetched().extent(branch);
+            match self.fetch_into(&self.clone.dir, branch, extent).await {
+                Ok(id) => {
+                    self.note_fetched(branch, id);
+                    return Ok(id);
+                }
                 Err(error) if !may_be_the_clone(&error) => return Err(error),
                 Err(error) => {
                     tracing::warn!(url = self.url(), %error, "cloning anew");
@@ -229,9 +301,9 @@ impl Repository {
         self.git.transport.push(&self.clone.dir, &self.remote, &refspec).await
     }
 
-    async fn fetch_into(&self, dir: &Path, branch: &str) -> Result<CommitId, FetchError> {
+    async fn fetch_into(&self, dir: &Path, branch: &str, extent: Extent) -> Result<CommitId, FetchError> {
         let refspec = format!("+refs/heads/{branch}:refs/remotes/origin/{branch}");
-        self.git.transport.fetch(dir, &self.remote, &refspec).await.map_err(|error| match error {
+        self.git.transport.fetch(dir, &self.remote, &refspec, extent).await.map_err(|error| match error {
             TransportError::BranchMissing { .. } => {
                 FetchError::BranchMissing { branch: branch.to_owned(), last_known: None }
             }
@@ -247,17 +319,35 @@ impl Repository {
     /// Fetches into a folder beside, and puts it in the place of the clone only when that worked.
     async fn clone_anew(&self, branch: &str) -> Result<CommitId, FetchError> {
         fs::create_dir_all(&self.git.cache).map_err(FetchError::Cache)?;
-        let fresh = tempfile::Builder::new().prefix("fresh-").tempdir_in(&self.git.cache).map_err(FetchError::Cache)?;
+        let fresh =
+            tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&self.git.cache).map_err(FetchError::Cache)?;
         let init = ["init", "--quiet", "--bare", "--template="];
         self.git.transport.local(fresh.path(), &init).await?;
-        let fetched = self.fetch_into(fresh.path(), branch).await;
+        let fetched = self.fetch_into(fresh.path(), branch, Extent::Everything).await;
         // An orphan branch can be written into a clone that holds nothing yet.
         if matches!(fetched, Ok(_) | Err(FetchError::BranchMissing { .. })) {
             let _swapping = self.clone.swap.write().await;
             swap_in(fresh, &self.clone.dir).map_err(FetchError::Cache)?;
             self.clone.broken.store(false, Ordering::Relaxed);
+            *self.clone.fetched() = Fetched::default();
+        }
+        if let Ok(id) = fetched {
+            self.note_fetched(branch, id);
         }
         fetched
+    }
+
+    fn note_fetched(&self, branch: &str, tip: CommitId) {
+        if !self.clone.fetched().note(branch, tip) {
+            return;
+        }
+        let repository = self.clone();
+        // It begins when this fetch has let go of the clone.
+        tokio::spawn(async move {
+            if let Err(error) = repository.tidy().await {
+                tracing::warn!(url = repository.url(), %error, "cannot pack the clone");
+            }
+        });
     }
 }
 

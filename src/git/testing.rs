@@ -60,7 +60,8 @@ pub(super) fn write_script(path: &Path, text: &str) {
     assert!(child.wait().unwrap().success());
 }
 
-fn walk(folder: &Path) -> Vec<PathBuf> {
+/// All files under a folder.
+pub(super) fn walk(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

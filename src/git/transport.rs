@@ -39,6 +39,8 @@ pub struct TransportSettings {
     pub protocols: Vec<Protocol>,
     /// When a run is killed.
     pub deadline: Duration,
+    /// The same for one that brings a whole repository.
+    pub clone_deadline: Duration,
     /// How long a transfer may be slower than `stall_bytes_per_second`.
     pub stall: Duration,
     /// See `stall`.
@@ -62,6 +64,16 @@ struct Call<'a> {
     git_dir: &'a Path,
     remote: Option<&'a Remote>,
     direction: Direction,
+    deadline: Duration,
+}
+
+/// How much a fetch has to bring, by which it has its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// What is new since the last one.
+    News,
+    /// The whole history.
+    Everything,
 }
 
 /// Kills the process group unless the leader has been waited for.
@@ -94,6 +106,8 @@ impl Default for TransportSettings {
             search_path: "/usr/local/bin:/usr/bin:/bin".into(),
             protocols: vec![Protocol::Https],
             deadline: Duration::from_mins(2),
+            // A big repository takes its time; one that does not move is noticed by `stall`.
+            clone_deadline: Duration::from_mins(30),
             stall: Duration::from_secs(20),
             stall_bytes_per_second: 1000,
             proxy: None,
@@ -117,13 +131,23 @@ impl Transport {
 
     /// Runs git on the repository `git_dir` alone, without a network.
     pub(super) async fn local(&self, git_dir: &Path, args: &[&str]) -> Result<String, TransportError> {
-        let call = Call { git_dir, remote: None, direction: Direction::Fetch };
+        let call = Call { git_dir, remote: None, direction: Direction::Fetch, deadline: self.settings.deadline };
         self.run(call, args).await
     }
 
     /// Fetches `refspec` into `git_dir`.
-    pub(super) async fn fetch(&self, git_dir: &Path, remote: &Remote, refspec: &str) -> Result<(), TransportError> {
-        let call = Call { git_dir, remote: Some(remote), direction: Direction::Fetch };
+    pub(super) async fn fetch(
+        &self,
+        git_dir: &Path,
+        remote: &Remote,
+        refspec: &str,
+        extent: Extent,
+    ) -> Result<(), TransportError> {
+        let deadline = match extent {
+            Extent::News => self.settings.deadline,
+            Extent::Everything => self.settings.clone_deadline,
+        };
+        let call = Call { git_dir, remote: Some(remote), direction: Direction::Fetch, deadline };
         let args = [
             "fetch",
             "--quiet",
@@ -139,7 +163,7 @@ impl Transport {
 
     /// Pushes `refspec` out of `git_dir`. Never by force.
     pub(super) async fn push(&self, git_dir: &Path, remote: &Remote, refspec: &str) -> Result<(), TransportError> {
-        let call = Call { git_dir, remote: Some(remote), direction: Direction::Push };
+        let call = Call { git_dir, remote: Some(remote), direction: Direction::Push, deadline: self.settings.deadline };
         let args = [
             "push",
             "--porcelain",
@@ -157,10 +181,10 @@ impl Transport {
         let folder = private_folder(Some(self.folder.path())).map_err(TransportError::Start)?;
         let mut command = self.command(&call, args, folder.path()).map_err(TransportError::Start)?;
         let url = call.remote.map_or("the local clone", Remote::url);
-        let output = match timeout(self.settings.deadline, spawn_and_wait(&mut command)).await {
+        let output = match timeout(call.deadline, spawn_and_wait(&mut command)).await {
             Ok(output) => output.map_err(TransportError::Start)?,
             Err(_) => {
-                return Err(TransportError::Deadline { url: url.to_owned(), deadline: self.settings.deadline });
+                return Err(TransportError::Deadline { url: url.to_owned(), deadline: call.deadline });
             }
         };
         let stdout = String::from_utf8_lossy(&output.stdout);
@@ -243,7 +267,7 @@ impl Transport {
             ("http.followRedirects", "false".into()),
             ("http.lowSpeedLimit", stall_bytes.into()),
             ("http.lowSpeedTime", stall_seconds.into()),
-            // `Repository::tidy` packs, when it is called; never in the way of a fetch.
+            // `Repository` packs its clone now and then, never in the way of a fetch.
             ("gc.auto", "0".into()),
             ("maintenance.auto", "false".into()),
             // A volume's owner may be another than the process.

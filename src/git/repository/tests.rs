@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
 
 use super::*;
-use crate::git::testing::Server;
+use crate::git::testing::{Server, walk};
 
 #[tokio::test]
 async fn a_branch_is_fetched_with_its_history() {
@@ -117,4 +117,54 @@ async fn handles_of_one_url_share_the_clone() {
     a.unwrap();
     b.unwrap();
     client.clone_dir();
+}
+
+#[tokio::test]
+async fn what_a_killed_process_was_cloning_is_removed() {
+    let server = Server::new();
+    server.commit("main", &[("a.yaml", "1")]);
+    let client = server.client();
+    client.repository.fetch("main", None).await.unwrap();
+    let clone = client.clone_dir();
+    let unfinished = client.cache.path().join("fresh-x1");
+    fs::create_dir_all(unfinished.join("objects")).unwrap();
+
+    let settings = crate::git::testing::file_settings();
+    Git::new(Transport::new(settings).unwrap(), client.cache.path());
+    assert!(!unfinished.exists());
+    assert!(clone.exists());
+}
+
+#[tokio::test]
+async fn a_clone_is_packed_after_many_fetches_that_brought_something() {
+    let server = Server::new();
+    server.commit("main", &[("a.yaml", "1")]);
+    let client = server.client();
+    client.repository.fetch("main", None).await.unwrap();
+    let packs = client.clone_dir().join("objects/pack");
+    let packed = || walk(&packs).iter().any(|file| file.extension().is_some_and(|ending| ending == "pack"));
+    client.repository.clone.fetched().news = NEWS_UNTIL_TIDY - 1;
+    client.repository.fetch("main", None).await.unwrap();
+    assert_eq!(client.repository.clone.fetched().news, NEWS_UNTIL_TIDY - 1, "nothing was new");
+
+    let head = server.commit("main", &[("a.yaml", "2")]);
+    assert!(!packed());
+    client.repository.fetch("main", None).await.unwrap();
+    let waited = async {
+        while !packed() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), waited).await.unwrap();
+    assert!(client.repository.file_at(head, "a.yaml").await.unwrap().is_some());
+}
+
+#[test]
+fn a_branch_that_was_not_here_yet_may_take_as_long_as_a_clone() {
+    let tip = CommitId::null(gix::hash::Kind::Sha1);
+    let mut fetched = Fetched::default();
+    fetched.note("tidegate/outcomes", tip);
+    assert_eq!(fetched.extent("main"), Extent::Everything);
+    fetched.note("main", tip);
+    assert_eq!(fetched.extent("main"), Extent::News);
 }

@@ -28,7 +28,7 @@ impl Fake {
 
     async fn fetch(&self, credentials: Credentials) -> Result<(), TransportError> {
         let remote = Remote::new("https://git.example.com/a.git", credentials).unwrap().with_ca(b"PEM".to_vec());
-        self.transport.fetch(Path::new("/nowhere"), &remote, "refs/heads/main").await
+        self.transport.fetch(Path::new("/nowhere"), &remote, "refs/heads/main", Extent::News).await
     }
 
     fn read(&self, file: &str) -> String {
@@ -144,7 +144,7 @@ async fn endless_output_is_read_and_cut() {
 async fn only_allowed_protocols_are_used() {
     let transport = Transport::new(TransportSettings::default()).unwrap();
     let remote = Remote::new("file:///etc", Credentials::Anonymous).unwrap();
-    let error = transport.fetch(Path::new("/nowhere"), &remote, "refs/heads/main").await.unwrap_err();
+    let error = transport.fetch(Path::new("/nowhere"), &remote, "refs/heads/main", Extent::News).await.unwrap_err();
     assert!(matches!(error, TransportError::ProtocolRefused { .. }));
 }
 
@@ -155,7 +155,7 @@ async fn fetch_from_port(port: u16) -> TransportError {
     transport.local(folder.path(), &["init", "--quiet", "--bare"]).await.unwrap();
     let url = format!("https://127.0.0.1:{port}/a.git");
     let remote = Remote::new(&url, Credentials::Anonymous).unwrap();
-    transport.fetch(folder.path(), &remote, "refs/heads/main").await.unwrap_err()
+    transport.fetch(folder.path(), &remote, "refs/heads/main", Extent::News).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -195,4 +195,16 @@ fn a_hostile_configuration_changes_nothing() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[tokio::test]
+async fn a_clone_has_a_deadline_of_its_own() {
+    let (short, long) = (Duration::from_millis(1), Duration::from_millis(2));
+    let mut fake = Fake::new("exec sleep 600", short);
+    fake.transport.settings.clone_deadline = long;
+    let remote = Remote::new("https://git.example.com/a", Credentials::Anonymous).unwrap();
+    for (extent, expected) in [(Extent::News, short), (Extent::Everything, long)] {
+        let fetched = fake.transport.fetch(Path::new("/nowhere"), &remote, "refs/heads/main", extent).await;
+        assert!(matches!(fetched, Err(TransportError::Deadline { deadline, .. }) if deadline == expected));
+    }
 }
