@@ -357,6 +357,7 @@ async fn a_history_that_was_rewritten_is_followed_only_when_somebody_says_so() {
     world.context.forget("shop", "shop");
     world.reconcile().await;
     assert!(world.ready().starts_with("HistoryRewritten: "), "{}", world.ready());
+    assert!(world.ready().contains("for example spec.interval to 31s"), "{}", world.ready());
     world.api.edit("configrepos/shop", |repo| repo["metadata"]["generation"] = json!(2));
     world.reconcile().await;
     assert!(world.ready().starts_with("Applied: "), "{}", world.ready());
@@ -388,6 +389,23 @@ async fn what_has_left_is_pruned_unless_it_is_needed_or_wants_to_stay() {
     world.pass(SignedDuration::from_secs(30));
     world.reconcile().await;
     assert_eq!(world.api.requests(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_right_that_pruning_lacks_is_pasted_with_those_that_applying_needs() {
+    let world = settled_world().await;
+    let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: unused}\n";
+    world.release(&format!("{}{map}", shop("web:1"))).await;
+    let said = "configmaps \"unused\" is forbidden: User \"system:serviceaccount:shop:default\" cannot delete resource \
+                \"configmaps\" in API group \"\" in the namespace \"shop\"";
+    world.api.refuse("DELETE configmaps/unused", 403, "Forbidden", said);
+    world.release(&shop("web:1")).await;
+    let ready = world.ready();
+    assert!(ready.starts_with("Forbidden: commit "), "{ready}");
+    assert!(ready.contains("ConfigMap/unused: the ServiceAccount `default` lacks a right"), "{ready}");
+    assert!(ready.contains("resources: [configmaps, services]"), "{ready}");
+    assert!(ready.contains("resources: [deployments]"), "{ready}");
+    assert!(world.api.get("configmaps/unused").is_some());
 }
 
 #[tokio::test]
