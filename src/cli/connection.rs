@@ -1,5 +1,7 @@
 //! The way to a cluster that the commands for people share.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use clap::Args;
 use kube::{
@@ -41,10 +43,34 @@ impl Target {
     }
 }
 
+/// How long the API server may take for one request. The connection itself has a limit of the same
+/// length in kube's configuration; a read timeout there would cut watches as well.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The answer to a single request; an error where there is none in time.
+pub async fn answered<T>(request: impl Future<Output = kube::Result<T>>) -> anyhow::Result<T> {
+    let in_time = tokio::time::timeout(LIMIT, request).await;
+    in_time
+        .ok()
+        .with_context(|| format!("the API server has not answered within {} s", LIMIT.as_secs()))?
+        .map_err(answer)
+}
+
 /// What the API server said, without the wrapping: its messages are sentences already.
 pub fn answer(error: kube::Error) -> anyhow::Error {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => anyhow::Error::msg(status.message),
         other => other.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_without_an_answer_ends() {
+        let error = answered(std::future::pending::<kube::Result<()>>()).await.expect_err("no answer");
+        assert_eq!(error.to_string(), "the API server has not answered within 30 s");
     }
 }

@@ -9,7 +9,7 @@ use tidegate_api::Rollout;
 
 use super::{
     age,
-    connection::{Target, answer},
+    connection::{Target, answered},
 };
 use crate::clock;
 
@@ -23,8 +23,9 @@ pub struct GetArgs {
     name: Option<String>,
     #[command(flatten)]
     target: Target,
-    /// Rollouts of all namespaces
-    #[arg(short = 'A', long, conflicts_with_all = ["name", "namespace"])]
+    /// Rollouts of all namespaces, whatever `--namespace` or its variable says
+    // No conflict with the namespace: clap takes a variable for something that was typed.
+    #[arg(short = 'A', long, conflicts_with = "name")]
     all_namespaces: bool,
     /// How they are shown
     #[arg(short, long, value_enum, default_value_t)]
@@ -62,8 +63,8 @@ async fn fetch(args: &GetArgs) -> anyhow::Result<Vec<Rollout>> {
     let (client, namespace) = args.target.connect().await?;
     let api: Api<Rollout> = if args.all_namespaces { Api::all(client) } else { Api::namespaced(client, &namespace) };
     match &args.name {
-        Some(name) => Ok(vec![api.get(name).await.map_err(answer)?]),
-        None => Ok(api.list(&ListParams::default()).await.map_err(answer)?.items),
+        Some(name) => Ok(vec![answered(api.get(name)).await?]),
+        None => Ok(answered(api.list(&ListParams::default())).await?.items),
     }
 }
 
@@ -112,9 +113,24 @@ fn row(rollout: &Rollout, with_namespace: bool, now: Timestamp) -> [String; HEAD
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
+    use clap::Parser;
     use serde_json::json;
 
     use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: GetArgs,
+    }
+
+    #[test]
+    fn all_namespaces_wins_over_one_of_them_but_not_over_a_name() {
+        let parsed = |words: &[&str]| Line::try_parse_from([&["get"], words].concat()).map(|line| line.args);
+        assert!(parsed(&["-A", "-n", "shop"]).unwrap().all_namespaces);
+        assert!(parsed(&["-A"]).unwrap().all_namespaces);
+        parsed(&["checkout", "-A"]).unwrap_err();
+    }
 
     fn rollout(name: &str, status: &serde_json::Value) -> Rollout {
         serde_json::from_value(json!({

@@ -19,7 +19,7 @@ use tidegate_api::{
     names,
 };
 
-use super::connection::{Target, answer};
+use super::connection::{Target, answered};
 
 /// What all interventions are told.
 #[derive(Args, Clone, Debug)]
@@ -75,7 +75,7 @@ async fn ask(
     args: &InterveneArgs,
 ) -> anyhow::Result<ExitCode> {
     let rollouts: Api<Rollout> = Api::namespaced(client.clone(), namespace);
-    let rollout = rollouts.get(&args.name).await.map_err(answer)?;
+    let rollout = answered(rollouts.get(&args.name)).await?;
     let meant = meant(&rollout, action, step)?;
     let spec = InterventionSpec {
         rollout: args.name.clone(),
@@ -86,7 +86,7 @@ async fn ask(
         by: caller(client.clone()).await?,
     };
     let interventions: Api<Intervention> = Api::namespaced(client, namespace);
-    let made = interventions.create(&PostParams::default(), &intervention(&rollout, spec)).await.map_err(answer)?;
+    let made = answered(interventions.create(&PostParams::default(), &intervention(&rollout, spec))).await?;
     let status = settled(interventions, &made.name_any(), args.timeout).await?;
     Ok(report(action, &args.name, &status))
 }
@@ -128,10 +128,8 @@ fn intervention(rollout: &Rollout, spec: InterventionSpec) -> Intervention {
 /// The name under which the API server knows the caller.
 async fn caller(client: Client) -> anyhow::Result<String> {
     let api: Api<SelfSubjectReview> = Api::all(client);
-    let review = api
-        .create(&PostParams::default(), &SelfSubjectReview::default())
+    let review = answered(api.create(&PostParams::default(), &SelfSubjectReview::default()))
         .await
-        .map_err(answer)
         .context("the API server does not say who you are")?;
     review
         .status

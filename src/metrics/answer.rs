@@ -70,6 +70,9 @@ struct Envelope {
     warnings: Vec<String>,
     #[serde(default)]
     infos: Vec<String>,
+    /// What VictoriaMetrics says in the place of a warning where a part of its storage is away.
+    #[serde(rename = "isPartial", default)]
+    is_partial: bool,
 }
 
 #[derive(Deserialize)]
@@ -98,6 +101,9 @@ impl Answer {
             Status::Error => Err(envelope.refusal().into_error(200, server)),
             Status::Success if !envelope.warnings.is_empty() => {
                 Err(QueryError::Warnings(envelope.warnings.iter().map(|warning| shortened(warning)).collect()))
+            }
+            Status::Success if envelope.is_partial => {
+                Err(QueryError::Incomplete { cause: "`isPartial` says that it is only a part".to_owned() })
             }
             Status::Success => {
                 let data = envelope.data.ok_or_else(|| QueryError::Malformed { cause: "it holds no data".into() })?;

@@ -5,7 +5,7 @@
 //! object is written under that resourceVersion. Tidegate persists what it intends before it
 //! touches an object, so a write that raced with an intent fails with 409, and begins again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use kube::{
     Api, Client, ResourceExt,
@@ -22,7 +22,7 @@ use tidegate_engine::{
 use super::{
     cluster::Cluster,
     drift::Drift,
-    failure::{ApplyError, Failure},
+    failure::{ApplyError, Failure, by_group},
     governance::{Governance, Governor, is_pinned},
     manifest::{Key, Manifest},
     plan::{Hold, Plan, Step},
@@ -119,11 +119,7 @@ impl Session<'_> {
 
     /// Who may what is said once for the whole repository, so that one paste is enough.
     fn with_rights(&self, mut error: ApplyError, resources: &[ApiResource]) -> ApplyError {
-        let mut rights: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for resource in resources {
-            rights.entry(resource.group.clone()).or_default().insert(resource.plural.clone());
-        }
-        error.failure = error.failure.with_account(self.namespace, self.account, &rights);
+        error.failure = error.failure.with_account(self.namespace, self.account, &by_group(resources));
         error
     }
 

@@ -8,7 +8,7 @@ use std::{
     fmt,
 };
 
-use kube::core::Status;
+use kube::core::{ApiResource, Status};
 
 use super::manifest::{Key, Place};
 
@@ -113,6 +113,15 @@ pub struct MissingRight {
     pub resources: BTreeMap<String, BTreeSet<String>>,
 }
 
+/// Resources by API group, as [`MissingRight`] names them.
+pub(super) fn by_group<'a>(resources: impl IntoIterator<Item = &'a ApiResource>) -> BTreeMap<String, BTreeSet<String>> {
+    let mut groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for resource in resources {
+        groups.entry(resource.group.clone()).or_default().insert(resource.plural.clone());
+    }
+    groups
+}
+
 struct Prefix<'a>(Option<&'a Place>);
 
 /// Said of a Secret in the place of the API server's words.
@@ -194,9 +203,10 @@ impl Failure {
     }
 }
 
-/// Whether RBAC said no; admission and quotas answer 403 as well.
+/// Whether RBAC said no; admission and quotas answer 403 as well, in words of their own.
 fn is_missing_right(status: &Status) -> bool {
-    status.is_forbidden() && status.message.contains(" cannot ")
+    let denied = status.message.split_once("User \"").is_some_and(|(_, user)| user.contains("\" cannot "));
+    status.is_forbidden() && denied
 }
 
 // === impl RequestError ===
@@ -275,6 +285,8 @@ mod tests {
         let cannot = "User \"x\" cannot patch resource \"configmaps\" in API group \"\"";
         assert!(matches!(failure(403, "Forbidden", cannot, "ConfigMap"), Failure::Forbidden(_)));
         assert!(matches!(failure(403, "Forbidden", "exceeded quota", "ConfigMap"), Failure::Refused { .. }));
+        let webhook = "admission webhook \"policy.test\" denied the request: containers cannot run as root";
+        assert!(matches!(failure(403, "Forbidden", webhook, "Pod"), Failure::Refused { .. }));
         assert!(matches!(failure(400, "BadRequest", "strict decoding error", "ConfigMap"), Failure::Refused { .. }));
         assert!(matches!(failure(409, "Conflict", "modified", "ConfigMap"), Failure::Contended));
         assert!(failure(503, "ServiceUnavailable", "later", "ConfigMap").is_transient());

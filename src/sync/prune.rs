@@ -11,7 +11,7 @@ use tidegate_engine::revision::Revision;
 
 use super::{
     cluster::Cluster,
-    failure::{ApplyError, Failure},
+    failure::{ApplyError, Failure, by_group},
     governance::{Governance, Governor},
     manifest::Key,
     plan::{Plan, References},
@@ -41,9 +41,26 @@ impl Pruner<'_> {
         }
         let elsewhere = self.elsewhere().await?;
         for key in plan.prune.iter().filter(|key| !elsewhere.iter().any(|there| there.is_same_object(key))) {
-            self.prune(key).await?;
+            if let Err(error) = self.prune(key).await {
+                return Err(self.with_rights(error, plan).await);
+            }
         }
         Ok(())
+    }
+
+    /// Who may what is said for all that is applied as well: the Role to paste has the same name as
+    /// the one that applying asks for, and must not take away what that gives.
+    async fn with_rights(&self, mut error: ApplyError, plan: &Plan<'_>) -> ApplyError {
+        if !matches!(error.failure, Failure::Forbidden(_)) {
+            return error;
+        }
+        let applied = plan.apply.iter().map(|step| &step.manifest.key);
+        let mut resources = Vec::new();
+        for key in applied.chain(&plan.prune).chain(plan.kept.iter().map(|kept| &kept.key)) {
+            resources.extend(self.cluster.resource(key).await);
+        }
+        error.failure = error.failure.with_account(self.namespace, self.account, &by_group(&resources));
+        error
     }
 
     /// What other `ConfigRepo`s of the namespace have applied, or are about to: an object that has
@@ -73,11 +90,7 @@ impl Pruner<'_> {
             Err(Failure::UnknownKind { .. } | Failure::ClusterScoped) => return Ok(()),
             Err(failure) => return Err(ApplyError::at(None, key, failure)),
         };
-        let failed = |error| {
-            let rights = [(resource.group.clone(), [resource.plural.clone()].into())].into();
-            let failure = Failure::of(error, key).with_account(self.namespace, self.account, &rights);
-            ApplyError::at(None, key, failure)
-        };
+        let failed = |error| ApplyError::at(None, key, Failure::of(error, key));
         let api: Api<DynamicObject> = Api::namespaced_with(self.as_account.clone(), self.namespace, &resource);
         let live = api.get_opt(&key.name).await.map_err(failed)?;
         let Some(live) = live.filter(is_ours_to_delete) else {

@@ -162,8 +162,9 @@ impl SourceError {
     pub(super) fn remedy(&self) -> &'static str {
         match self {
             Self::Fetch(FetchError::HistoryRewritten { .. }) => {
-                ". Nothing is applied or pruned until somebody says that this is meant: delete this ConfigRepo and \
-                 create it again (nothing else is deleted with it), or change its spec"
+                ". Nothing is applied or pruned until somebody says that this is meant: change this ConfigRepo's spec, \
+                 for example spec.interval to 31s; after any change of it the branch is taken as it is. Do not delete \
+                 it: its status holds what may be pruned and what git is owed"
             }
             Self::Fetch(FetchError::BranchMissing { .. }) => {
                 ". Nothing is applied or pruned: bring the branch back, or name another in spec.branch"

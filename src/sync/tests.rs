@@ -355,6 +355,23 @@ async fn what_has_left_is_pruned_unless_it_is_needed_or_wants_to_stay() {
 }
 
 #[tokio::test]
+async fn a_right_that_pruning_lacks_is_pasted_with_those_that_applying_needs() {
+    let world = settled_world().await;
+    let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: unused}\n";
+    world.release(&format!("{}{map}", shop("web:1"))).await;
+    let said = "configmaps \"unused\" is forbidden: User \"system:serviceaccount:shop:default\" cannot delete resource \
+                \"configmaps\" in API group \"\" in the namespace \"shop\"";
+    world.api.refuse("DELETE configmaps/unused", 403, "Forbidden", said);
+    world.release(&shop("web:1")).await;
+    let ready = world.ready();
+    assert!(ready.starts_with("Forbidden: commit "), "{ready}");
+    assert!(ready.contains("ConfigMap/unused: the ServiceAccount `default` lacks a right"), "{ready}");
+    assert!(ready.contains("resources: [configmaps, services]"), "{ready}");
+    assert!(ready.contains("resources: [deployments]"), "{ready}");
+    assert!(world.api.get("configmaps/unused").is_some());
+}
+
+#[tokio::test]
 async fn what_was_never_applied_from_the_repository_is_never_pruned() {
     let world = settled_world().await;
     let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: theirs}\n";

@@ -133,3 +133,16 @@ async fn a_partial_response_is_an_error() {
     assert_eq!(reason(&sample), Some(ErrorReason::Partial));
     assert_eq!(message(sample), "Prometheus warns: No StoreAPIs matched for this query");
 }
+
+#[tokio::test]
+async fn a_partial_response_of_victoria_metrics_is_an_error() {
+    let body = |partial| {
+        format!(
+            r#"{{"status":"success","isPartial":{partial},"data":{{"resultType":"vector","result":[{{"metric":{{}},"value":[1800000000,"0"]}}]}},"stats":{{"seriesFetched":"1","executionTimeMsec":2}}}}"#
+        )
+    };
+    let sample = given(ok(&body(true))).await;
+    assert_eq!(reason(&sample), Some(ErrorReason::Partial));
+    assert_eq!(message(sample), "the answer is incomplete: `isPartial` says that it is only a part");
+    assert_eq!(given(ok(&body(false))).await, Sample::Value { value: 0.0 });
+}

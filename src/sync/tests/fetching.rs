@@ -40,6 +40,7 @@ async fn a_history_that_was_rewritten_is_followed_only_when_somebody_says_so() {
     world.context.forget("shop", "shop");
     world.reconcile().await;
     assert!(world.ready().starts_with("HistoryRewritten: "), "{}", world.ready());
+    assert!(world.ready().contains("for example spec.interval to 31s"), "{}", world.ready());
     world.api.edit("configrepos/shop", |repo| repo["metadata"]["generation"] = json!(2));
     world.reconcile().await;
     assert!(world.ready().starts_with("Applied: "), "{}", world.ready());
