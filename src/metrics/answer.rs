@@ -70,7 +70,7 @@ struct Envelope {
     warnings: Vec<String>,
     #[serde(default)]
     infos: Vec<String>,
-    /// What VictoriaMetrics says in the place of a warning where a part of its storage is away.
+    /// What `VictoriaMetrics` says in the place of a warning where a part of its storage is away.
     #[serde(rename = "isPartial", default)]
     is_partial: bool,
 }
