@@ -12,7 +12,7 @@ use clap::Args;
 use kube::Api;
 use tidegate_api::Rollout;
 
-use super::connection::{Target, answer};
+use super::connection::{Target, answered};
 
 mod changes;
 mod plain;
@@ -36,7 +36,7 @@ pub(super) async fn run(args: &WatchArgs) -> anyhow::Result<()> {
     let (client, namespace) = args.target.connect().await?;
     let api: Api<Rollout> = Api::namespaced(client, &namespace);
     // A wrong name is said as the API server says it; a watch would only find nothing.
-    api.get(&args.name).await.map_err(answer)?;
+    answered(api.get(&args.name)).await?;
     let mut changes = pin!(changes::changes(api, &namespace, &args.name));
     if args.plain || !io::stdout().is_terminal() {
         plain::follow(&mut changes, &mut io::stdout(), &mut io::stderr()).await
