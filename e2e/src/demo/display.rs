@@ -23,11 +23,9 @@ const BAR: u32 = 50;
 const VERSIONS: usize = 2;
 
 /// Where the demo is shown.
-pub(super) enum Display {
-    /// Lines, and beneath them a panel that is drawn anew.
-    Live(Box<Terminal<CrosstermBackend<Stdout>>>),
-    /// Lines alone, for a log.
-    Lines,
+pub(super) struct Display {
+    /// What is drawn anew beneath the lines; a log has lines alone.
+    panel: Option<Box<Terminal<CrosstermBackend<Stdout>>>>,
 }
 
 // === impl Display ===
@@ -38,23 +36,23 @@ impl Display {
     /// The terminal stays in its usual mode, so Ctrl-C ends the demo as it ends everything else.
     pub(super) fn open() -> Self {
         if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
-            return Self::Lines;
+            return Self { panel: None };
         }
         let options = TerminalOptions { viewport: Viewport::Inline(HEIGHT) };
         let terminal = Terminal::with_options(CrosstermBackend::new(io::stdout()), options);
-        terminal.map_or(Self::Lines, |terminal| Self::Live(Box::new(terminal)))
+        Self { panel: terminal.ok().map(Box::new) }
     }
 
     /// Whether there is a panel.
     pub(super) fn is_live(&self) -> bool {
-        matches!(self, Self::Live(_))
+        self.panel.is_some()
     }
 
     /// Writes a line that stays.
     pub(super) fn line(&mut self, text: &str) {
-        match self {
-            Self::Lines => println!("{text}"),
-            Self::Live(terminal) => {
+        match &mut self.panel {
+            None => println!("{text}"),
+            Some(terminal) => {
                 let width = terminal.size().map_or(80, |size| size.width.max(1));
                 let paragraph = Paragraph::new(text).wrap(Wrap { trim: false });
                 let height = paragraph_height(text, width);
@@ -65,18 +63,17 @@ impl Display {
 
     /// Draws the panel anew.
     pub(super) fn draw(&mut self, moment: &Moment) {
-        if let Self::Live(terminal) = self {
+        if let Some(terminal) = &mut self.panel {
             let _seen_or_not = terminal.draw(|frame| frame.render_widget(Paragraph::new(panel(moment)), frame.area()));
         }
     }
 
     /// Takes the panel away; from here on there are lines alone.
     pub(super) fn close(&mut self) {
-        if let Self::Live(terminal) = self {
+        if let Some(mut terminal) = self.panel.take() {
             let _gone_or_not = terminal.clear().and_then(|()| terminal.show_cursor());
             let _flushed_or_not = io::stdout().flush();
         }
-        *self = Self::Lines;
     }
 }
 
