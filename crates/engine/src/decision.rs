@@ -45,6 +45,8 @@ pub enum Action {
     RemoveFinalizer,
     /// Ask by a dry run whether the candidate differs from what the workload has.
     CompareCandidate,
+    /// Ask Prometheus, without waiting for it, whether the gates' queries can be used for stable.
+    CheckQueries,
     /// Keep the workload's live template as this revision.
     KeepLive(Revision),
     /// Give a route this split: a share for the canary, or none and no trace of it.

@@ -101,6 +101,8 @@ pub enum StallReason {
     InvalidSpec,
     /// The release cannot be made safely as things are.
     PreflightFailed,
+    /// A gate's query is wrong, or selects nothing of stable either.
+    InvalidQuery,
     /// The revision that git asks for has failed, and nobody has asked for it again.
     Rejected,
     /// The first revision did not become ready.
@@ -194,6 +196,7 @@ impl StallReason {
         match self {
             Self::InvalidSpec => "InvalidSpec",
             Self::PreflightFailed => "PreflightFailed",
+            Self::InvalidQuery => "InvalidQuery",
             Self::Rejected => "Rejected",
             Self::InitialFailed => "InitialFailed",
         }

@@ -62,6 +62,8 @@ pub struct Observed {
     pub canary_endpoints: Endpoints,
     /// The routes that the plan names.
     pub routes: Vec<Route>,
+    /// Whether the gates' queries can be used, asked of stable.
+    pub queries: QueryCheck,
     /// Readings of the gates that may not be folded yet, oldest first.
     pub readings: Vec<Reading>,
     /// Interventions without an answer.
@@ -166,6 +168,29 @@ pub enum Comparison {
     /// The API server refuses it.
     Refused {
         /// Why, in its words.
+        why: String,
+        /// When it was asked.
+        at: Timestamp,
+    },
+}
+
+/// Whether the queries of the enforced gates can be used, asked of stable before traffic moves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueryCheck {
+    /// It was not asked yet.
+    Unknown,
+    /// They can.
+    Usable,
+    /// A query is wrong, or selects nothing of stable either.
+    Invalid {
+        /// Which gate's and why, in a sentence.
+        why: String,
+        /// When it was asked.
+        at: Timestamp,
+    },
+    /// Prometheus did not answer.
+    Unreadable {
+        /// Which gate's and why, in a sentence.
         why: String,
         /// When it was asked.
         at: Timestamp,

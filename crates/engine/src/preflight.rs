@@ -23,8 +23,7 @@ const LONGEST_WORKLOAD: usize = 47;
 type Rule = fn(&Observed, &Plan) -> Option<Answer>;
 
 /// In the order in which their sentences help most.
-const RULES: [Rule; 11] = [
-    one_rollout,
+const RULES: [Rule; 10] = [
     pods_can_be_told,
     rolled_out,
     runs_stable,
@@ -40,10 +39,6 @@ const RULES: [Rule; 11] = [
 /// Asks every rule, in order.
 pub(crate) fn check(seen: &Observed, plan: &Plan) -> Answer {
     RULES.iter().find_map(|rule| rule(seen, plan)).unwrap_or(Answer::Clear)
-}
-
-fn one_rollout(seen: &Observed, plan: &Plan) -> Option<Answer> {
-    rivalry(seen, plan).map(Answer::Refused)
 }
 
 /// Which Rollouts govern already what this one names, in a sentence.

@@ -10,7 +10,7 @@ use crate::{
     attempt,
     decision::Action,
     note::{Note, StallReason},
-    observed::{Candidate, Comparison, Workload},
+    observed::{Candidate, Comparison, QueryCheck, Workload},
     plan::Plan,
     preflight,
     revision::{Revision, short},
@@ -19,6 +19,9 @@ use crate::{
 
 /// How long what stands in the way of a release is taken for granted.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
+
+/// How long what Prometheus said of the queries is: a series may appear with the next scrape.
+const CHECK_AGAIN: SignedDuration = SignedDuration::from_secs(15);
 
 /// No attempt runs.
 pub(crate) fn at_rest(turn: &mut Turn<'_>) {
@@ -149,7 +152,7 @@ fn compare(turn: &mut Turn<'_>, plan: &Plan, stable: &Stable, candidate: &Candid
         Comparison::Same => rename_stable(turn, candidate),
         Comparison::Refused { why, at } => {
             turn.stall(StallReason::PreflightFailed, format!("the API server refuses the new template: {why}"));
-            ask_again(turn, *at);
+            again(turn, *at, ASK_AGAIN, Action::CompareCandidate);
         }
         Comparison::Different => start(turn, plan, candidate),
     }
@@ -162,12 +165,12 @@ fn look_again(turn: &mut Turn<'_>) {
     turn.wake(due);
 }
 
-/// What the API server refused it may take later: a right was given, a policy was changed.
-fn ask_again(turn: &mut Turn<'_>, asked: Timestamp) {
-    let due = asked.saturating_add(ASK_AGAIN).unwrap_or(Timestamp::MAX);
+/// What was refused when it was asked may be taken later: a right was given, a policy was changed.
+fn again(turn: &mut Turn<'_>, asked: Timestamp, after: SignedDuration, ask: Action) {
+    let due = asked.saturating_add(after).unwrap_or(Timestamp::MAX);
     turn.wake(due);
     if turn.now >= due {
-        turn.actions.push(Action::CompareCandidate);
+        turn.actions.push(ask);
     }
 }
 
@@ -204,6 +207,10 @@ fn start(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate) {
         preflight::Answer::Clear => {
             let known = turn.status.history.iter().any(|known| known.revision == candidate.revision.as_str());
             let fast = known && plan.known_good == KnownGood::Fast;
+            // What was good before is not held up by Prometheus.
+            if !fast && !gates_can_be_read(turn, plan) {
+                return;
+            }
             attempt::begin(turn, plan, candidate, Stage::Pinning, fast.then_some(Shortcut::KnownGood));
         }
         preflight::Answer::Waits(message) => {
@@ -215,6 +222,27 @@ fn start(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate) {
             turn.stall(StallReason::PreflightFailed, message);
         }
     }
+}
+
+/// Whether the gates could judge the candidate: one whose query says nothing of stable says nothing
+/// of the canary either, and traffic does not move while nobody can watch it.
+fn gates_can_be_read(turn: &mut Turn<'_>, plan: &Plan) -> bool {
+    if !plan.gates.iter().any(|gate| gate.enforced) {
+        return true;
+    }
+    match &turn.seen.queries {
+        QueryCheck::Usable => return true,
+        QueryCheck::Unknown => turn.actions.push(Action::CheckQueries),
+        QueryCheck::Invalid { why, at } => {
+            turn.stall(StallReason::InvalidQuery, why);
+            again(turn, *at, CHECK_AGAIN, Action::CheckQueries);
+        }
+        QueryCheck::Unreadable { why, at } => {
+            wait(turn, why);
+            again(turn, *at, CHECK_AGAIN, Action::CheckQueries);
+        }
+    }
+    false
 }
 
 /// The rejection that holds the candidate back: of the same revision, asked for by the same commit.

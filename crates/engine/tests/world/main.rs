@@ -17,6 +17,7 @@
 
 mod cluster;
 mod deployment;
+mod metrics;
 mod patience;
 mod properties;
 mod purity;

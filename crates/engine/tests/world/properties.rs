@@ -21,9 +21,10 @@ use tidegate_api::{intervention::Action as Ask, status::Stage};
 
 use crate::{
     deployment::Quality,
+    metrics::Mood,
     rollout::{a_rollout, template},
     shell::{Fault, Group},
-    world::{Mood, World},
+    world::World,
 };
 
 /// How many worlds are tried.

@@ -2,7 +2,7 @@
 
 use tidegate_engine::{
     decide::decide,
-    observed::{Comparison, Neighbour, Observed, Service},
+    observed::{Comparison, Neighbour, Observed, QueryCheck, Service},
 };
 
 use crate::{
@@ -46,6 +46,14 @@ fn every_refusal_is_a_sentence_that_says_what_to_do() {
                 why: "spec.selector: field is immutable".to_owned(),
                 at: jiff::Timestamp::UNIX_EPOCH,
             };
+        }),
+        said(|seen| {
+            let why = "spec.gates, \"errors\": the query is not PromQL".to_owned();
+            seen.queries = QueryCheck::Invalid { why, at: jiff::Timestamp::UNIX_EPOCH };
+        }),
+        said(|seen| {
+            let why = "waiting for Prometheus: connection refused".to_owned();
+            seen.queries = QueryCheck::Unreadable { why, at: jiff::Timestamp::UNIX_EPOCH };
         }),
         said(|seen| seen.identity.name = "a-name-that-is-far-too-long-for-the-pods-of-a-canary".to_owned()),
         said(|seen| seen.spec.workload.name = "w".repeat(48)),

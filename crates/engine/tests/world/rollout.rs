@@ -8,8 +8,9 @@ use tidegate_engine::weight::Weight;
 use crate::{
     cluster::Cluster,
     deployment::{Deployment, Quality, Template},
+    metrics::Mood,
     shell::{Fault, Group},
-    world::{Mood, World},
+    world::World,
 };
 
 /// A Rollout that is about to meet its world.

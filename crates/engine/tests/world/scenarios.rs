@@ -5,9 +5,10 @@ use tidegate_api::{intervention::Action as Ask, status::Stage};
 
 use crate::{
     deployment::Quality,
+    metrics::Mood,
     properties::STAGES,
     rollout::{Draft, a_rollout, template},
-    world::{Mood, World},
+    world::World,
 };
 
 /// The golden log, and how it ended.
@@ -103,7 +104,22 @@ fn a_rejected_revision_is_tried_again_when_a_person_asks_or_it_is_committed_agai
 #[test]
 fn an_inconclusive_attempt_rejects_nothing_and_is_tried_again() {
     let world = a_short_rollout().releasing(Quality::Good).at_weight(20).with_readings(Mood::Down, 1500).until_rest();
-    golden("inconclusive", &world, "1 Aborted, 2 Aborted, 3 Promoted", 'B');
+    golden("inconclusive", &world, "1 Aborted, 2 Promoted", 'B');
+}
+
+#[test]
+fn no_attempt_begins_while_its_gates_cannot_be_read() {
+    let world = a_short_rollout().at_rest().with_readings(Mood::Down, 1500).with_commit('B', Quality::Good).after(1400);
+    assert_eq!(world.rollout.as_ref().unwrap().status.attempts, 0, "{}", world.story);
+    let world = world.until_rest();
+    assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
+}
+
+#[test]
+fn what_was_good_before_is_not_held_up_by_a_query() {
+    let world = a_short_rollout().releasing(Quality::Good).until_rest().with_readings(Mood::Empty, 1500);
+    let world = world.with_commit('A', Quality::Good).at_stage(Stage::Pinning).until_rest();
+    assert_eq!(world.outcomes(), "1 Promoted, 2 Promoted", "{}", world.story);
 }
 
 #[test]

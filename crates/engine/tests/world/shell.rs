@@ -10,7 +10,7 @@ use tidegate_engine::{
     decision::{Action, Decision, Sampling},
     gate::Reading,
     invariants::Author,
-    observed::Comparison,
+    observed::{Comparison, QueryCheck},
     revision::Digest,
 };
 
@@ -51,6 +51,7 @@ pub(crate) struct Memory {
     pub(crate) readings: Vec<Reading>,
     pub(crate) compared: Vec<(String, Digest, Comparison)>,
     pub(crate) recorded: Vec<String>,
+    pub(crate) queries: Option<QueryCheck>,
 }
 
 /// Objects that come by one watch.
@@ -147,6 +148,9 @@ impl World {
                     self.snapshot(Author::Turn, "a turn has ended");
                 }
                 self.sample_for(decision.sampling);
+                if decision.status.attempt.is_some() {
+                    self.shell.memory.queries = None;
+                }
             }
             Err(Stopped::Failed) => {
                 let retry = now + RETRY;
@@ -194,6 +198,9 @@ impl World {
     fn act(&mut self, action: &Action) -> Result<(), Stopped> {
         if *action == Action::CompareCandidate {
             self.compare();
+        }
+        if *action == Action::CheckQueries {
+            self.check_queries();
         }
         if let Action::Record(pending) = action {
             self.git.queue.clone_from(pending);
@@ -292,7 +299,7 @@ impl World {
                 live.kept.retain(|name, _| !seen(name) || keep.iter().any(|keep| keep.as_str() == name));
             }
             Action::Answer { name, .. } => self.asks.retain(|ask| ask.name != *name),
-            Action::CompareCandidate | Action::Record(_) => {}
+            Action::CompareCandidate | Action::CheckQueries | Action::Record(_) => {}
         }
         Some(())
     }
@@ -301,7 +308,7 @@ impl World {
     fn changes_nothing(&self, action: &Action) -> bool {
         let live = &self.live;
         match action {
-            Action::CompareCandidate | Action::Record(_) => true,
+            Action::CompareCandidate | Action::CheckQueries | Action::Record(_) => true,
             Action::Answer { name, .. } => !self.asks.iter().any(|ask| ask.name == *name),
             Action::KeepLive(revision) => live.kept.contains_key(revision.as_str()),
             Action::ApplyCanary { revision, replicas } => {
@@ -338,21 +345,6 @@ impl World {
         }
     }
 
-    /// Starts or ends the sampler.
-    fn sample_for(&mut self, sampling: Option<Sampling>) {
-        let memory = &mut self.shell.memory;
-        if memory.sampling == sampling {
-            return;
-        }
-        let attempt = |sampling: Option<Sampling>| sampling.map(|sampling| sampling.attempt);
-        if attempt(sampling) != attempt(memory.sampling) {
-            memory.readings.clear();
-            memory.on_its_way.clear();
-        }
-        memory.sampling = sampling;
-        memory.next_sample = sampling.map(|sampling| sampling.since.max(self.now));
-    }
-
     /// The stage that is persisted.
     pub(crate) fn stage(&self) -> Option<Stage> {
         Some(self.rollout.as_ref()?.status.attempt.as_ref()?.stage)
@@ -387,6 +379,7 @@ fn in_words(action: &Action) -> String {
         Action::AddFinalizer => "finalizer: on".to_owned(),
         Action::RemoveFinalizer => "finalizer: off".to_owned(),
         Action::CompareCandidate => "the candidate is compared".to_owned(),
+        Action::CheckQueries => "the queries are checked".to_owned(),
         Action::Record(pending) | Action::HandOver(pending) => {
             let kinds = pending.iter().map(|pending| match &pending.record {
                 Record::Started(record) => format!("attempt {} started", record.head.attempt),

@@ -10,26 +10,19 @@ use tidegate_api::{
     status::{RolloutStatus, Source, Stage},
 };
 use tidegate_engine::{
-    decision::Sampling,
-    gate::{ErrorReason, NoDataReason, Reading, Sample},
     governed::{TemplateInForce, template_in_force},
     invariants::{self, Author, History, RolloutSeen, Snapshot},
-    observed::{self, Candidate, Comparison, Identity, Observed},
+    observed::{self, Candidate, Comparison, Identity, Observed, QueryCheck},
     revision::{Digest, Revision},
 };
 
 use crate::{
     cluster::{Cluster, Commit},
-    deployment::{Deployment, Quality, Template},
+    deployment::{Deployment, Template},
+    metrics::{Metrics, READING_LAG},
     shell::{Shell, candidate_labels},
     story::Story,
 };
-
-/// How often the gates are read.
-const INTERVAL: SignedDuration = SignedDuration::from_secs(15);
-
-/// How long a reading is on its way.
-const READING_LAG: SignedDuration = SignedDuration::from_millis(150);
 
 /// The most turns and controller steps without time going on: more is going round in circles.
 const MAX_ROUNDS: usize = 400;
@@ -69,23 +62,6 @@ pub(crate) struct Git {
     pub(crate) handed_over: Vec<PendingRecord>,
     pub(crate) facts: BTreeMap<String, Record>,
     pub(crate) outcomes: Vec<(u32, Outcome)>,
-}
-
-/// What Prometheus says beyond what the pods do.
-#[derive(Debug, Default)]
-pub(crate) struct Metrics {
-    pub(crate) mood: Mood,
-    pub(crate) until: Option<Timestamp>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Mood {
-    #[default]
-    Honest,
-    Down,
-    Empty,
-    Breach,
-    Slow,
 }
 
 // === impl World ===
@@ -144,6 +120,7 @@ impl World {
             stable_endpoints: cache.stable_endpoints.seen(),
             canary_endpoints: cache.canary_endpoints.seen(),
             routes: cache.routes.iter().map(crate::cluster::Route::seen).collect(),
+            queries: self.shell.memory.queries.clone().unwrap_or(QueryCheck::Unknown),
             readings: self.shell.memory.readings.clone(),
             interventions: self.asks.clone(),
             recorded: self.shell.memory.recorded.clone(),
@@ -291,51 +268,6 @@ impl World {
         let readings = memory.on_its_way.iter().map(|reading| reading.at + READING_LAG);
         let all = self.live.next_change(self.now).into_iter().chain(shell).chain(lags);
         all.chain(memory.next_sample).chain(self.next_sync).chain(readings).filter(|at| *at > self.now).min()
-    }
-
-    fn read_gates(&mut self) -> bool {
-        let now = self.now;
-        let memory = &mut self.shell.memory;
-        let (come, coming): (Vec<_>, _) =
-            memory.on_its_way.drain(..).partition(|reading: &Reading| reading.at + READING_LAG <= now);
-        memory.on_its_way = coming;
-        memory.readings.retain(|reading| now.duration_since(reading.at) < SignedDuration::from_secs(60));
-        if !come.is_empty() {
-            memory.readings.extend(come);
-            self.version += 1;
-            return true;
-        }
-        let due = memory.next_sample.is_some_and(|at| at <= now);
-        let Some(sampling) = memory.sampling.filter(|_| due) else { return false };
-        memory.next_sample = Some(now + INTERVAL);
-        let readings = self.readings(sampling);
-        self.shell.memory.on_its_way.extend(readings);
-        true
-    }
-
-    fn readings(&mut self, sampling: Sampling) -> Vec<Reading> {
-        let quality = self.live.canary.as_ref().map_or(Quality::Good, |canary| canary.template.quality);
-        if self.metrics.until.is_some_and(|until| until <= self.now) {
-            self.metrics.mood = Mood::Honest;
-        }
-        let value = |bad: bool, value: f64| Sample::Value { value: if bad { value } else { 0.01 } };
-        let mood = self.metrics.mood;
-        let sample = |gate: &str| match mood {
-            Mood::Down => {
-                Sample::Error { reason: ErrorReason::Unreachable, message: "Prometheus cannot be reached".to_owned() }
-            }
-            Mood::Empty => Sample::NoData(NoDataReason::Empty),
-            Mood::Honest | Mood::Breach | Mood::Slow if gate == "errors" => {
-                value(mood == Mood::Breach || quality == Quality::Erroring, 0.2)
-            }
-            Mood::Honest | Mood::Breach | Mood::Slow => value(mood == Mood::Slow || quality == Quality::Slow, 1.4),
-        };
-        let (at, step) = (self.now, sampling.step);
-        let gates =
-            self.rollout.iter().flat_map(|rollout| &rollout.status.attempt).flat_map(|attempt| &attempt.plan.gates);
-        gates
-            .map(|gate| Reading { gate: gate.name.clone(), at, step, sample: sample(&gate.name), requests: None })
-            .collect()
     }
 
     /// The writer of records, and of restores.
