@@ -14,6 +14,7 @@ mod execute;
 mod leadership;
 mod leftovers;
 mod observe;
+mod query_checks;
 mod reconcile;
 mod records;
 mod repos;
@@ -40,6 +41,7 @@ use self::{
     counters::Counters,
     leadership::Candidacy,
     observe::Memory,
+    query_checks::QueryChecks,
     records::{Desk, Records},
     samplers::Samplers,
     shell::Shell,
@@ -149,6 +151,7 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
         clients: clients.clone(),
         fence: fence.clone(),
         records,
+        query_checks: QueryChecks::new(settings.prometheus.clone(), wakes.clone()),
         samplers: Samplers::new(settings.prometheus, settings.scrape_interval, wakes.clone(), counters.clone()),
         counters,
         events,

@@ -37,12 +37,17 @@ fn every_stall_is_explained() {
     let explained = |reason: StallReason| match reason {
         StallReason::InvalidSpec
         | StallReason::PreflightFailed
+        | StallReason::InvalidQuery
         | StallReason::Rejected
         | StallReason::InitialFailed => page.contains(&format!("| `{}` |", reason.as_str())),
     };
-    for reason in
-        [StallReason::InvalidSpec, StallReason::PreflightFailed, StallReason::Rejected, StallReason::InitialFailed]
-    {
+    for reason in [
+        StallReason::InvalidSpec,
+        StallReason::PreflightFailed,
+        StallReason::InvalidQuery,
+        StallReason::Rejected,
+        StallReason::InitialFailed,
+    ] {
         assert!(explained(reason), "docs/conditions-and-events.md says nothing of {}", reason.as_str());
     }
 }

@@ -97,6 +97,10 @@ async fn act(shell: &Shell, subject: &Subject<'_>, action: &Action) -> Result<()
         Action::AddFinalizer => set_finalizer(shell, subject, true).await,
         Action::RemoveFinalizer => set_finalizer(shell, subject, false).await,
         Action::CompareCandidate => objects::compare_candidate(shell, subject).await,
+        Action::CheckQueries => {
+            shell.query_checks.ask(subject.rollout);
+            Ok(())
+        }
         Action::KeepLive(revision) => objects::keep_live(shell, subject, revision).await,
         Action::SetRoute { name, weight, epoch } => {
             let plan = plan(subject)?;

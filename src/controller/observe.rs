@@ -17,8 +17,8 @@ use tidegate_api::{
 use tidegate_engine::{
     gate::Reading,
     observed::{
-        Candidate, Comparison, Endpoints, Identity, Intervention, Neighbour, Observed, ReplicaSet, Service, Workload,
-        selects,
+        Candidate, Comparison, Endpoints, Identity, Intervention, Neighbour, Observed, QueryCheck, ReplicaSet, Service,
+        Workload, selects,
     },
     plan::Plan,
     revision::{Digest, Revision},
@@ -40,6 +40,8 @@ pub(crate) struct Memory {
 pub(crate) struct Surroundings {
     pub(crate) cluster: String,
     pub(crate) epoch: u64,
+    pub(crate) applying: bool,
+    pub(crate) queries: QueryCheck,
     pub(crate) readings: Vec<Reading>,
     pub(crate) recorded: Vec<String>,
 }
@@ -97,6 +99,8 @@ pub(crate) fn observe(
         stable_endpoints: endpoints(world, memory, &namespace, &service, now),
         canary_endpoints: endpoints(world, memory, &namespace, &canary, now),
         routes: plan.map(|plan| world.routers.observe(&namespace, &plan)).unwrap_or_default(),
+        applying: around.applying,
+        queries: around.queries,
         readings: around.readings,
         interventions: interventions(world, &namespace, &name),
         recorded: around.recorded,

@@ -29,6 +29,7 @@ pub(crate) async fn reconcile(guarded: Arc<Guarded>, shell: Arc<Shell>) -> Resul
     let Ok(epoch) = shell.fence.epoch() else {
         // With traffic to be read at, a sampler wakes us until it ends.
         shell.samplers.end(&namespace, &name);
+        shell.query_checks.forget(&namespace, &name);
         return Ok(Action::await_change());
     };
     // A route that is not in the cache yet would look like one that does not exist.
@@ -69,6 +70,8 @@ async fn turn(shell: &Shell, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
     let around = Surroundings {
         cluster: shell.cluster.clone(),
         epoch,
+        applying: shell.concerns.is_applying(&namespace),
+        queries: shell.query_checks.answer(rollout),
         readings: shell.samplers.readings(&namespace, &name),
         recorded: shell.records.written(&namespace, &owed),
     };

@@ -68,6 +68,11 @@ impl Concerns {
         self.wake(namespace);
     }
 
+    /// Whether a commit is being applied to the namespace just now.
+    pub(crate) fn is_applying(&self, namespace: &str) -> bool {
+        self.sync.is_applying(namespace)
+    }
+
     fn wake(&self, namespace: &str) {
         for repo in self.world.config_repos.list(namespace) {
             wake(&self.wakes, namespace, &repo.name_any());

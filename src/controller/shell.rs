@@ -7,10 +7,13 @@ use tidegate_api::Rollout;
 use tokio::sync::mpsc;
 
 use super::{
-    counters::Counters, events::Events, observe::Memory, records::Records, repos::Concerns, samplers::Samplers,
-    world::World,
+    counters::Counters, events::Events, observe::Memory, query_checks::QueryChecks, records::Records, repos::Concerns,
+    samplers::Samplers, world::World,
 };
-use crate::kubernetes::{clients::Clients, fence::Fence};
+use crate::{
+    kubernetes::{clients::Clients, fence::Fence},
+    metrics::prometheus::Prometheus,
+};
 
 /// Wakes a Rollout: what is sent here is reconciled at once.
 pub(crate) type Wakes = mpsc::UnboundedSender<(String, String)>;
@@ -24,6 +27,7 @@ pub(crate) struct Shell {
     pub(crate) fence: Fence,
     pub(crate) concerns: Concerns,
     pub(crate) records: Arc<Records>,
+    pub(crate) query_checks: QueryChecks<Prometheus>,
     pub(crate) samplers: Samplers,
     pub(crate) counters: Counters,
     pub(crate) events: Events,

@@ -17,6 +17,7 @@ use super::{
     events::Events,
     execute::Subject,
     observe::Memory,
+    query_checks::QueryChecks,
     records::{Desk, Records},
     repos::Repos,
     samplers::Samplers,
@@ -112,8 +113,9 @@ impl Bench {
         let repos = Repos::new(&clients, git, world.clone(), records.clone(), fence.clone(), events.recorder());
         let http = reqwest::Client::new();
         let prometheus = Prometheus::new(http, "http://127.0.0.1:9", Credentials::none(), Arc::new(clock::now));
-        let samplers =
-            Samplers::new(prometheus.unwrap(), SignedDuration::from_secs(1), wakes.clone(), counters.clone());
+        let prometheus = prometheus.unwrap();
+        let query_checks = QueryChecks::new(prometheus.clone(), wakes.clone());
+        let samplers = Samplers::new(prometheus, SignedDuration::from_secs(1), wakes.clone(), counters.clone());
         let shell = Shell {
             cluster: "test".to_owned(),
             concerns: repos.concerns(repo_wakes, world.clone()),
@@ -122,6 +124,7 @@ impl Bench {
             clients: Arc::new(clients),
             fence,
             records,
+            query_checks,
             samplers,
             counters,
             events,

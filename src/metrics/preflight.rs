@@ -11,16 +11,6 @@ use super::{
     template::{Template, TemplateError, Variables},
 };
 
-/// A query that can be used.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Checked {
-    /// What it gives for stable.
-    pub sample: Sample,
-    /// How far it looks back. A step waits as long before its first reading; with `{{window}}` it
-    /// need not.
-    pub reach: SignedDuration,
-}
-
 /// Why a query cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidQuery {
@@ -34,31 +24,38 @@ pub enum InvalidQuery {
     #[error("{0}")]
     Answer(String),
     /// A name is misspelt, or Prometheus does not scrape the workload.
-    #[error("the query selects nothing for stable either: {0}")]
+    #[error(
+        "the query selects nothing for stable either: correct its names, or see whether Prometheus scrapes the workload \
+         and whether it has had any requests ({0})"
+    )]
     SelectsNothing(String),
 }
 
-/// Checks a query against stable. An error of Prometheus itself is not the query's fault, and is
-/// given back as the sample.
+/// Checks a query against stable, and gives what it gives. An error of Prometheus itself is not the
+/// query's fault, and is given back as the sample.
+///
+/// Only what `{{pods}}` names can be looked for: a query that tells the versions apart by words of
+/// its own (a gateway's name for the canary's backend) selects nothing as long as there is no canary.
 pub async fn check_query(
     source: &impl InstantQuery,
     query: &str,
     stable: &Variables,
     window: SignedDuration,
     now: Timestamp,
-) -> Result<Checked, InvalidQuery> {
-    let expanded = Template::parse(query)?.expand(stable, window)?;
+) -> Result<Sample, InvalidQuery> {
+    let template = Template::parse(query)?;
+    let expanded = template.expand(stable, window)?;
     let question = Question::parse(&expanded)?;
     // How old stable's samples are is no property of the query.
     let sample = sample(source, &question, now, SignedDuration::MAX).await;
     match &sample {
         Sample::Error { reason: ErrorReason::InvalidQuery, message } => Err(InvalidQuery::Answer(message.clone())),
-        Sample::NoData(NoDataReason::Empty) if !any_sample(source, &question, now).await => {
+        Sample::NoData(NoDataReason::Empty)
+            if template.tells_versions_by_pods() && !any_sample(source, &question, now).await =>
+        {
             Err(InvalidQuery::SelectsNothing(expanded))
         }
-        Sample::Value { .. } | Sample::NoData(_) | Sample::Error { .. } => {
-            Ok(Checked { sample, reach: question.reach })
-        }
+        Sample::Value { .. } | Sample::NoData(_) | Sample::Error { .. } => Ok(sample),
     }
 }
 

@@ -100,6 +100,12 @@ impl Template {
         self.0.contains(&Part::Placeholder(Placeholder::Window))
     }
 
+    /// Whether a version is named by its pods and in no other way.
+    pub fn tells_versions_by_pods(&self) -> bool {
+        let uses = |placeholder| self.0.contains(&Part::Placeholder(placeholder));
+        uses(Placeholder::Pods) && !uses(Placeholder::Track) && !uses(Placeholder::Revision)
+    }
+
     /// The query with everything put in. `{{window}}` is in whole seconds, rounded down so that it
     /// never reaches back further than it may.
     pub fn expand(&self, variables: &Variables, window: SignedDuration) -> Result<String, TemplateError> {

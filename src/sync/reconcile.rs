@@ -7,7 +7,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -45,9 +45,9 @@ pub struct Context {
     rollouts: RolloutsOf,
     now: Box<dyn Fn() -> Timestamp + Send + Sync>,
     events: Option<Recorder>,
-    resync: SignedDuration,
     memories: Mutex<HashMap<Id, SharedMemory>>,
     suspects: Mutex<HashSet<Id>>,
+    applying: Mutex<HashSet<Id>>,
 }
 
 /// The Rollouts of a namespace as a cache has them. They say when there is something to do; what
@@ -97,9 +97,9 @@ impl Context {
             rollouts,
             now: Box::new(now),
             events: None,
-            resync: RESYNC,
             memories: Mutex::default(),
             suspects: Mutex::default(),
+            applying: Mutex::default(),
         }
     }
 
@@ -107,13 +107,6 @@ impl Context {
     #[must_use]
     pub fn with_events(mut self, events: Recorder) -> Self {
         self.events = Some(events);
-        self
-    }
-
-    /// How often objects are looked at although git has not changed.
-    #[must_use]
-    pub fn with_resync(mut self, resync: Duration) -> Self {
-        self.resync = SignedDuration::try_from(resync).unwrap_or(SignedDuration::MAX);
         self
     }
 
@@ -128,6 +121,15 @@ impl Context {
     fn take_suspicion(&self, namespace: &str, name: &str) -> bool {
         let id = (namespace.to_owned(), name.to_owned());
         self.suspects.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
+    }
+
+    /// Whether a commit is being applied to a namespace just now: what is there may be half of it.
+    pub fn is_applying(&self, namespace: &str) -> bool {
+        self.applying().iter().any(|(own, _)| own == namespace)
+    }
+
+    fn applying(&self) -> MutexGuard<'_, HashSet<Id>> {
+        self.applying.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets a `ConfigRepo` that is gone.
@@ -165,7 +167,9 @@ pub async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Result<Actio
     one.look(&mut memory, &status).await;
     one.announce(&mut memory, &status).await?;
     let status = known(&memory);
+    let applying = Applying::begin(&ctx, &namespace, &name);
     let Synchronised { report, drift } = one.synchronise(&mut memory, &status).await;
+    drop(applying);
     if let Some(events) = &ctx.events {
         events::drift(events, &repo, &drift).await;
     }
@@ -173,10 +177,10 @@ pub async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Result<Actio
     Ok(Action::requeue(one.until_next(&memory, &report)))
 }
 
-/// What follows a status that could not be written.
-pub fn error_policy(_: Arc<ConfigRepo>, error: &Error, _: Arc<Context>) -> Action {
-    tracing::warn!(error = error as &dyn std::error::Error, "will write it again");
-    Action::requeue(RETRY.unsigned_abs())
+/// A commit that is being applied, until this is dropped.
+struct Applying<'a> {
+    ctx: &'a Context,
+    id: Id,
 }
 
 /// A `ConfigRepo` that is being reconciled.
@@ -186,6 +190,22 @@ struct OneRepo<'a> {
     namespace: &'a str,
     name: &'a str,
     generation: i64,
+}
+
+// === impl Applying ===
+
+impl<'a> Applying<'a> {
+    fn begin(ctx: &'a Context, namespace: &str, name: &str) -> Self {
+        let id = (namespace.to_owned(), name.to_owned());
+        ctx.applying().insert(id.clone());
+        Self { ctx, id }
+    }
+}
+
+impl Drop for Applying<'_> {
+    fn drop(&mut self) {
+        self.ctx.applying().remove(&self.id);
+    }
 }
 
 // === impl OneRepo ===
@@ -236,7 +256,7 @@ impl OneRepo<'_> {
         let now = (self.ctx.now)();
         memory.resync |= self.ctx.take_suspicion(self.namespace, self.name)
             || match memory.resynced_at {
-                Some(at) => now.duration_since(at) >= self.ctx.resync,
+                Some(at) => now.duration_since(at) >= RESYNC,
                 None => memory.applied.is_empty() && is_applied(&head, status),
             };
         let synchronisation = Synchronisation {

@@ -2,15 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::sync::Arc;
-
 use jiff::SignedDuration;
-use kube::runtime::controller::Action;
 use serde_json::{Value, json};
-use tidegate_api::ConfigRepo;
 use tidegate_engine::revision::Revision;
 
-use super::{Context, Error, error_policy, reconcile, testing::World};
+use super::testing::World;
 
 mod fetching;
 
@@ -282,17 +278,6 @@ async fn a_right_that_tidegate_lacks_is_not_blamed_on_the_account() {
     let ready = world.ready();
     assert!(ready.contains("Tidegate's own account lacks a right"), "{ready}");
     assert!(!ready.contains("RoleBinding"), "{ready}");
-}
-
-/// What kube-runtime asks of a reconciler.
-#[test]
-fn it_can_be_given_to_a_controller() {
-    fn takes<F: Future<Output = Result<Action, Error>> + Send + 'static>(
-        _: impl FnMut(Arc<ConfigRepo>, Arc<Context>) -> F,
-        _: impl Fn(Arc<ConfigRepo>, &Error, Arc<Context>) -> Action + Send + Sync + 'static,
-    ) {
-    }
-    takes(reconcile, error_policy);
 }
 
 #[tokio::test]

@@ -18,6 +18,9 @@ pub const ROLLOUT_LABEL: &str = "tidegate.io/rollout";
 /// Label of the canary's pods, in its selectors and, during a promotion, in the pins.
 pub const TRACK_LABEL: &str = "tidegate.io/track";
 
+/// What `{{track}}` stands for in a query put to stable; its pods have no such label.
+pub const TRACK_STABLE: &str = "stable";
+
 /// The value of [`TRACK_LABEL`] on the canary's pods.
 pub const TRACK_CANARY: &str = "canary";
 

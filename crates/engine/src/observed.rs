@@ -62,6 +62,8 @@ pub struct Observed {
     pub canary_endpoints: Endpoints,
     /// The routes that the plan names.
     pub routes: Vec<Route>,
+    /// Whether a commit is being applied to the namespace just now: what is there may be half of it.
+    pub applying: bool,
     /// Whether the gates' queries can be used, asked of stable.
     pub queries: QueryCheck,
     /// Readings of the gates that may not be folded yet, oldest first.

@@ -23,6 +23,9 @@ const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 /// How long what Prometheus said of the queries is: a series may appear with the next scrape.
 const CHECK_AGAIN: SignedDuration = SignedDuration::from_secs(15);
 
+/// How soon it is looked again whether a commit has been applied whole.
+const APPLIED_SOON: SignedDuration = SignedDuration::from_millis(200);
+
 /// No attempt runs.
 pub(crate) fn at_rest(turn: &mut Turn<'_>) {
     if turn.seen.deleting {
@@ -202,6 +205,10 @@ fn start(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate) {
     if let Some(until) = backoff.map(|backoff| backoff.until).filter(|until| *until > turn.now) {
         let message = format!("the last attempt was inconclusive; the next begins at {until:.0}");
         return turn.wait(Wait { message, until: Some(until) });
+    }
+    // Half of a commit may be another plan with the template of the last one.
+    if turn.seen.applying {
+        return turn.wake(turn.now.saturating_add(APPLIED_SOON).unwrap_or(Timestamp::MAX));
     }
     match preflight::check(turn.seen, plan) {
         preflight::Answer::Clear => {

@@ -52,6 +52,17 @@ pub(super) async fn run(context: Context) -> Result<()> {
     refused(&bed, [relabelled], "`selector` does not match template `labels`").await?;
     in_order(&bed, &shop, &place, []).await?;
 
+    let mut misspelt = next.clone();
+    misspelt.rollout["gates"][0]["threshold"]["query"] =
+        json!(r#"sum(rate(http_request_total{pod=~"{{pods}}"}[{{window}}]))"#);
+    refused(
+        &bed,
+        written(&misspelt, &bed.context.namespace),
+        "the gate errors: the query selects nothing for stable either",
+    )
+    .await?;
+    in_order(&bed, &shop, &place, written(&shop, &bed.context.namespace)).await?;
+
     let immutable = edited(&next, "matchLabels: {app: shop}", "matchLabels: {app: shop, tier: front}")?;
     bed.repo.commit([immutable], "Change the selector").await?;
     let ready = repo_condition(&bed, |ready| ready.status == ConditionStatus::False).await?;
@@ -167,6 +178,11 @@ fn was_created(bed: &Testbed, name: &str) -> Result<bool> {
 
 fn app(shop: &Shop) -> Result<Change> {
     edited(shop, "", "")
+}
+
+/// Every file of the shop.
+fn written(shop: &Shop, namespace: &str) -> Vec<Change> {
+    shop.files(namespace).into_iter().map(|(path, text)| Change::write(path, text)).collect()
 }
 
 /// The app's file with something else in it.

@@ -4,7 +4,7 @@ use tidegate_engine::gate::NoDataReason;
 
 use super::{
     super::{
-        preflight::{Checked, InvalidQuery, check_query},
+        preflight::{InvalidQuery, check_query},
         template::TemplateError,
     },
     server::{DATE, answer, asks_for_age},
@@ -12,7 +12,7 @@ use super::{
 };
 
 /// What a check says where these are the answers to the query and to the one for the age.
-async fn check(query: &str, value: Vec<u8>, age: Vec<u8>) -> Result<Checked, InvalidQuery> {
+async fn check(query: &str, value: Vec<u8>, age: Vec<u8>) -> Result<Sample, InvalidQuery> {
     let server = Server::start(move |query| if asks_for_age(query) { age.clone() } else { value.clone() }).await;
     let prometheus = prometheus(&server.url, &http(), Credentials::none());
     check_query(&prometheus, query, &canary(), SignedDuration::from_mins(5), now()).await
@@ -21,8 +21,7 @@ async fn check(query: &str, value: Vec<u8>, age: Vec<u8>) -> Result<Checked, Inv
 #[tokio::test]
 async fn a_query_that_gives_one_number_for_stable_is_fit() {
     let query = r#"sum(rate(x{pod=~"{{pods}}"}[{{window}}]))"#;
-    let checked = check(query, ok(FRESH), ok(FRESH)).await.expect("a fit query");
-    assert_eq!((checked.sample, checked.reach.as_secs()), (Sample::Value { value: 5.0 }, 300));
+    assert_eq!(check(query, ok(FRESH), ok(FRESH)).await, Ok(Sample::Value { value: 5.0 }));
 }
 
 #[tokio::test]
@@ -38,16 +37,25 @@ async fn what_is_malformed_is_refused_without_being_asked() {
 
 #[tokio::test]
 async fn what_selects_nothing_for_stable_either_is_refused() {
-    let refused = check("sum(typo{track=\"{{track}}\"})", ok(EMPTY), ok(EMPTY)).await;
-    assert_eq!(refused, Err(InvalidQuery::SelectsNothing("sum(typo{track=\"canary\"})".into())));
-    let constant = check("sum(typo) or vector(0)", ok(FRESH), ok(EMPTY)).await;
+    let query = r#"sum(typo{pod=~"{{pods}}"})"#;
+    let refused = check(query, ok(EMPTY), ok(EMPTY)).await;
+    let expanded = r#"sum(typo{pod=~"(checkout-canary-5d4f8c7b9-[a-z0-9]{5})"})"#;
+    assert_eq!(refused, Err(InvalidQuery::SelectsNothing(expanded.into())));
+    let constant = check(&format!("{query} or vector(0)"), ok(FRESH), ok(EMPTY)).await;
     assert!(matches!(constant, Err(InvalidQuery::SelectsNothing(_))));
 }
 
 #[tokio::test]
+async fn what_names_the_canary_in_words_of_its_own_cannot_be_looked_for() {
+    for query in [r#"sum(x{backend="checkout-canary"})"#, r#"sum(x{pod=~"{{pods}}",track="{{track}}"})"#] {
+        assert_eq!(check(query, ok(EMPTY), ok(EMPTY)).await, Ok(Sample::NoData(NoDataReason::Empty)), "{query}");
+    }
+}
+
+#[tokio::test]
 async fn no_errors_yet_is_no_fault_of_the_query() {
-    let checked = check("sum(errors) / sum(requests)", ok(EMPTY), ok(FRESH)).await.expect("a fit query");
-    assert_eq!(checked.sample, Sample::NoData(NoDataReason::Empty));
+    let query = r#"sum(errors{pod=~"{{pods}}"}) / sum(requests{pod=~"{{pods}}"})"#;
+    assert_eq!(check(query, ok(EMPTY), ok(FRESH)).await, Ok(Sample::NoData(NoDataReason::Empty)));
 }
 
 #[tokio::test]
@@ -59,6 +67,6 @@ async fn what_gives_no_single_number_is_refused() {
 #[tokio::test]
 async fn an_error_of_prometheus_does_not_condemn_the_query() {
     let down = || answer("503 Service Unavailable", "text/plain", DATE, "");
-    let checked = check("sum(x)", down(), down()).await.expect("no verdict on the query");
-    assert_eq!(reason(&checked.sample), Some(ErrorReason::Server));
+    let sample = check("sum(x)", down(), down()).await.expect("no verdict on the query");
+    assert_eq!(reason(&sample), Some(ErrorReason::Server));
 }

@@ -74,3 +74,19 @@ fn a_service_made_during_an_attempt_is_pinned_at_once() {
     let actions = format!("{:?}", decide(&seen, world.now).actions);
     assert!(actions.contains(r#"SetService { name: "late", pin: Some(Hash("hashA"))"#), "{actions}");
 }
+
+#[test]
+fn nothing_begins_before_a_commit_has_been_applied_whole() {
+    let mut world = a_rollout().at_rest();
+    world.commit("rev-B", crate::rollout::template('B', Quality::Good), "commit");
+    world.shell.cache = world.live.clone();
+    let mut seen = world.observed().unwrap();
+    seen.candidate.as_mut().unwrap().comparison = Comparison::Different;
+    seen.queries = QueryCheck::Usable;
+    seen.applying = true;
+    let half = decide(&seen, world.now);
+    assert_eq!(half.status.attempts, 0);
+    assert!(half.wake_at.is_some_and(|at| at > world.now), "it looks again");
+    seen.applying = false;
+    assert_eq!(decide(&seen, world.now).status.attempts, 1);
+}
