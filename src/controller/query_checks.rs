@@ -45,7 +45,7 @@ struct Asked {
 #[derive(Clone, PartialEq)]
 struct Query {
     gate: String,
-    query: String,
+    text: String,
     window: SignedDuration,
 }
 
@@ -112,7 +112,7 @@ impl Asked {
         let queries = gates.flat_map(|gate| {
             let requests = gate.requests.as_ref().map(|requests| &requests.query);
             let queries = [Some(&gate.query), requests].into_iter().flatten();
-            queries.map(|query| Query { gate: gate.name.clone(), query: query.clone(), window: gate.window })
+            queries.map(|text| Query { gate: gate.name.clone(), text: text.clone(), window: gate.window })
         });
         Some(Self {
             queries: queries.collect(),
@@ -147,7 +147,7 @@ impl Asked {
 impl Query {
     async fn put_to(&self, source: &impl InstantQuery, stable: &Variables) -> Finding {
         let gate = &self.gate;
-        match check_query(source, &self.query, stable, self.window, clock::now()).await {
+        match check_query(source, &self.text, stable, self.window, clock::now()).await {
             Err(error) => Finding::Invalid(format!("the gate {gate}: {error}")),
             Ok(Sample::Error { message, .. }) => {
                 Finding::Unreadable(format!("waiting until the gate {gate} can be read: {message}"))
