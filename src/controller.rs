@@ -72,6 +72,8 @@ pub struct Settings {
     pub scrape_interval: SignedDuration,
     /// Where health and metrics are served.
     pub listen: SocketAddr,
+    /// How git is run.
+    pub git: TransportSettings,
     /// Where repositories are kept between fetches.
     pub git_cache: PathBuf,
     /// The name of the Lease.
@@ -112,7 +114,7 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
     let (term, terms) = watch::channel(None);
     let fence = Fence::new(terms);
     let clients = Arc::new(Clients::new(config, fence.clone())?);
-    let git = Arc::new(Git::new(Transport::new(TransportSettings::default())?, &settings.git_cache));
+    let git = Arc::new(Git::new(Transport::new(settings.git)?, &settings.git_cache));
     let (wakes, waking) = mpsc::unbounded_channel();
     let (world, fillers) = watches::world();
     let world = Arc::new(world);

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock,
     controller::{self, Settings},
+    git::{Secret, TransportSettings},
     metrics::{credentials::Credentials, http::HttpSettings, prometheus::Prometheus},
     telemetry::{self, LogFormat},
 };
@@ -90,6 +91,7 @@ fn settings(args: RunArgs) -> anyhow::Result<Settings> {
         prometheus: prometheus.context("--prometheus-url")?,
         scrape_interval: args.prometheus_scrape_interval.as_signed(),
         listen: args.listen,
+        git: git_settings(|name| std::env::var(name).ok()),
         git_cache: args.git_cache,
         lease: args.lease_name,
         lease_namespace: match args.lease_namespace {
@@ -100,6 +102,16 @@ fn settings(args: RunArgs) -> anyhow::Result<Settings> {
         lease_duration: args.lease_duration.as_std(),
         identity: identity(),
     })
+}
+
+/// git has an environment of its own; the proxy is the one that every other client here uses.
+fn git_settings(variable: impl Fn(&str) -> Option<String>) -> TransportSettings {
+    let either = |names: [&str; 2]| names.into_iter().find_map(&variable).filter(|value| !value.is_empty());
+    TransportSettings {
+        proxy: either(["https_proxy", "HTTPS_PROXY"]).map(Secret::new),
+        no_proxy: either(["no_proxy", "NO_PROXY"]),
+        ..TransportSettings::default()
+    }
 }
 
 /// This process, unlike any other: a pod's name comes again when its container is restarted.
@@ -140,6 +152,20 @@ fn cluster_name(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn git_uses_the_proxy_of_the_environment() {
+        let set = |name: &str| match name {
+            "HTTPS_PROXY" => Some("http://user:hunter2@proxy:3128".to_owned()),
+            "no_proxy" => Some(".svc".to_owned()),
+            _ => None,
+        };
+        let settings = git_settings(set);
+        assert_eq!(settings.proxy.as_ref().map(Secret::expose), Some("http://user:hunter2@proxy:3128"));
+        assert_eq!(settings.no_proxy.as_deref(), Some(".svc"));
+        assert!(!format!("{settings:?}").contains("hunter2"));
+        assert!(git_settings(|_| Some(String::new())).proxy.is_none(), "set to nothing, it is not set");
+    }
 
     #[test]
     fn a_cluster_name_is_a_safe_folder() {
