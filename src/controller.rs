@@ -17,6 +17,7 @@ mod observe;
 mod query_checks;
 mod reconcile;
 mod records;
+mod refusals;
 mod repos;
 mod samplers;
 mod shell;
@@ -43,6 +44,7 @@ use self::{
     observe::Memory,
     query_checks::QueryChecks,
     records::{Desk, Records},
+    refusals::Refusals,
     samplers::Samplers,
     shell::Shell,
     watches::Scope,
@@ -153,6 +155,7 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
         clients: clients.clone(),
         fence: fence.clone(),
         records,
+        refusals: Refusals::default(),
         query_checks: QueryChecks::new(settings.prometheus.clone(), wakes.clone()),
         samplers: Samplers::new(settings.prometheus, settings.scrape_interval, wakes.clone(), counters.clone()),
         counters,

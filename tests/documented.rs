@@ -38,6 +38,7 @@ fn every_stall_is_explained() {
         StallReason::InvalidSpec
         | StallReason::PreflightFailed
         | StallReason::InvalidQuery
+        | StallReason::WriteRefused
         | StallReason::Rejected
         | StallReason::InitialFailed => page.contains(&format!("| `{}` |", reason.as_str())),
     };
@@ -45,6 +46,7 @@ fn every_stall_is_explained() {
         StallReason::InvalidSpec,
         StallReason::PreflightFailed,
         StallReason::InvalidQuery,
+        StallReason::WriteRefused,
         StallReason::Rejected,
         StallReason::InitialFailed,
     ] {

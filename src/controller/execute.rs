@@ -208,6 +208,20 @@ fn write(what: String) -> impl FnOnce(kube::Error) -> ExecuteError {
 impl ExecuteError {
     /// Whether somebody else wrote first: observe again and decide again.
     pub(crate) fn is_conflict(&self) -> bool {
+        self.answered() == Some(409)
+    }
+
+    /// Whether it is refused until somebody changes something: a right, a quota, a policy.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Account(_) | Self::NoTemplate(_) => true,
+            Self::Write { .. } | Self::Route(_) => matches!(self.answered(), Some(400 | 403 | 422)),
+            Self::NotLeading(_) | Self::Missing(_) | Self::Changed(_) => false,
+        }
+    }
+
+    /// The status of the API server's answer.
+    fn answered(&self) -> Option<u16> {
         let source = match self {
             Self::Write { source, .. } | Self::Route(RouteError::Patch { source, .. }) => source,
             Self::Route(RouteError::Missing(_))
@@ -215,9 +229,12 @@ impl ExecuteError {
             | Self::Account(_)
             | Self::Missing(_)
             | Self::Changed(_)
-            | Self::NoTemplate(_) => return false,
+            | Self::NoTemplate(_) => return None,
         };
-        matches!(source, kube::Error::Api(status) if status.code == 409)
+        match source {
+            kube::Error::Api(status) => Some(status.code),
+            _ => None,
+        }
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) async fn collect(shell: &Shell, namespace: &str, name: &str) {
     }
     shell.concerns.gone(namespace, name);
     shell.query_checks.forget(namespace, name);
+    shell.refusals.over(namespace, name);
     if let Err(error) = try_collect(shell, namespace, name).await {
         tracing::warn!(%namespace, %name, %error, "revisions of a Rollout that is gone are left");
     }

@@ -40,6 +40,7 @@ pub(crate) struct Memory {
 pub(crate) struct Surroundings {
     pub(crate) cluster: String,
     pub(crate) epoch: u64,
+    pub(crate) refused: Option<String>,
     pub(crate) applying: bool,
     pub(crate) queries: QueryCheck,
     pub(crate) readings: Vec<Reading>,
@@ -99,6 +100,7 @@ pub(crate) fn observe(
         stable_endpoints: endpoints(world, memory, &namespace, &service, now),
         canary_endpoints: endpoints(world, memory, &namespace, &canary, now),
         routes: plan.map(|plan| world.routers.observe(&namespace, &plan)).unwrap_or_default(),
+        refused: around.refused,
         applying: around.applying,
         queries: around.queries,
         readings: around.readings,

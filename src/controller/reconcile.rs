@@ -55,12 +55,16 @@ pub(crate) async fn reconcile(guarded: Arc<Guarded>, shell: Arc<Shell>) -> Resul
 }
 
 /// What to do after a failed reconcile.
-pub(crate) fn after_error(_: Arc<Guarded>, error: &ExecuteError, _: Arc<Shell>) -> Action {
+pub(crate) fn after_error(guarded: Arc<Guarded>, error: &ExecuteError, shell: Arc<Shell>) -> Action {
     if error.is_conflict() {
         tracing::debug!(%error, "somebody else wrote first");
         return Action::requeue(AFTER_CONFLICT);
     }
-    tracing::warn!(%error, "a reconcile failed");
+    let (namespace, name) = (guarded.namespace().unwrap_or_default(), guarded.name_any());
+    tracing::warn!(%namespace, %name, %error, "a reconcile failed");
+    if error.is_refusal() {
+        return Action::requeue(shell.refusals.heard(&namespace, &name, error.to_string()));
+    }
     Action::requeue(AFTER_ERROR)
 }
 
@@ -70,6 +74,7 @@ async fn turn(shell: &Shell, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
     let around = Surroundings {
         cluster: shell.cluster.clone(),
         epoch,
+        refused: shell.refusals.of(&namespace, &name),
         applying: shell.concerns.is_applying(&namespace),
         queries: shell.query_checks.answer(rollout),
         readings: shell.samplers.readings(&namespace, &name),
@@ -96,6 +101,10 @@ async fn turn(shell: &Shell, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
     let executed = execute(shell, &subject, &decision).await;
     shell.samplers.follow(&observed, plan.as_ref(), decision.sampling.filter(|_| executed.is_ok()));
     executed?;
+    if shell.refusals.over(&namespace, &name) {
+        // The status says still that it is.
+        shell.wake(&namespace, &name);
+    }
     Ok(match decision.wake_at {
         Some(at) => {
             let wait = clock::now().until(at).ok().and_then(|wait| wait.try_into().ok()).unwrap_or_default();

@@ -7,8 +7,8 @@ use tidegate_api::Rollout;
 use tokio::sync::mpsc;
 
 use super::{
-    counters::Counters, events::Events, observe::Memory, query_checks::QueryChecks, records::Records, repos::Concerns,
-    samplers::Samplers, world::World,
+    counters::Counters, events::Events, observe::Memory, query_checks::QueryChecks, records::Records,
+    refusals::Refusals, repos::Concerns, samplers::Samplers, world::World,
 };
 use crate::{
     kubernetes::{clients::Clients, fence::Fence},
@@ -27,6 +27,7 @@ pub(crate) struct Shell {
     pub(crate) fence: Fence,
     pub(crate) concerns: Concerns,
     pub(crate) records: Arc<Records>,
+    pub(crate) refusals: Refusals,
     pub(crate) query_checks: QueryChecks<Prometheus>,
     pub(crate) samplers: Samplers,
     pub(crate) counters: Counters,

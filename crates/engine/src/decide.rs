@@ -6,6 +6,7 @@ use tidegate_api::status::{Attempt, RolloutStatus, Stage};
 use crate::{
     decision::{Action, Decision, Sampling},
     effects, intervene,
+    note::StallReason,
     observed::Observed,
     plan::Plan,
     rest,
@@ -89,6 +90,11 @@ fn finish(mut turn: Turn<'_>, plan: Option<Plan>) -> Decision {
     }
     if owes && !turn.seen.deleting {
         turn.actions.push(Action::Record(turn.status.pending_records.clone()));
+    }
+    if let Some(why) = &turn.seen.refused
+        && turn.stalled.is_none()
+    {
+        turn.stall(StallReason::WriteRefused, why);
     }
     summary::summarize(&mut turn, plan.as_ref());
     let (urgent, later): (Vec<_>, Vec<_>) =

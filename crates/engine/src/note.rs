@@ -103,6 +103,8 @@ pub enum StallReason {
     PreflightFailed,
     /// A gate's query is wrong, or selects nothing of stable either.
     InvalidQuery,
+    /// The API server refuses to write what is to be done next.
+    WriteRefused,
     /// The revision that git asks for has failed, and nobody has asked for it again.
     Rejected,
     /// The first revision did not become ready.
@@ -197,6 +199,7 @@ impl StallReason {
             Self::InvalidSpec => "InvalidSpec",
             Self::PreflightFailed => "PreflightFailed",
             Self::InvalidQuery => "InvalidQuery",
+            Self::WriteRefused => "WriteRefused",
             Self::Rejected => "Rejected",
             Self::InitialFailed => "InitialFailed",
         }

@@ -62,6 +62,8 @@ pub struct Observed {
     pub canary_endpoints: Endpoints,
     /// The routes that the plan names.
     pub routes: Vec<Route>,
+    /// What the API server has refused to write, in a sentence.
+    pub refused: Option<String>,
     /// Whether a commit is being applied to the namespace just now: what is there may be half of it.
     pub applying: bool,
     /// Whether the gates' queries can be used, asked of stable.

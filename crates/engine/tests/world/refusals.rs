@@ -90,3 +90,16 @@ fn nothing_begins_before_a_commit_has_been_applied_whole() {
     seen.applying = false;
     assert_eq!(decide(&seen, world.now).status.attempts, 1);
 }
+
+#[test]
+fn what_the_api_server_refuses_is_said_and_the_attempt_goes_on() {
+    let world = a_rollout().releasing(Quality::Good).at_weight(20);
+    let mut seen = world.observed().unwrap();
+    let before = decide(&seen, world.now);
+    seen.refused = Some("cannot apply the canary: exceeded quota".to_owned());
+    let after = decide(&seen, world.now);
+    assert_eq!(after.actions, before.actions);
+    let stalled = after.status.conditions.iter().find(|condition| condition.type_ == "Stalled").unwrap();
+    assert_eq!((stalled.reason.as_str(), stalled.message.as_str()), ("WriteRefused", seen.refused.as_deref().unwrap()));
+    assert!(after.status.attempt.is_some());
+}

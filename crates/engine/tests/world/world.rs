@@ -120,6 +120,7 @@ impl World {
             stable_endpoints: cache.stable_endpoints.seen(),
             canary_endpoints: cache.canary_endpoints.seen(),
             routes: cache.routes.iter().map(crate::cluster::Route::seen).collect(),
+            refused: None,
             applying: false,
             queries: self.shell.memory.queries.clone().unwrap_or(QueryCheck::Unknown),
             readings: self.shell.memory.readings.clone(),
