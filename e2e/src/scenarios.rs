@@ -20,6 +20,7 @@ mod stable_unready;
 mod supersede;
 mod verified_template;
 mod whole_release;
+mod write_refused;
 
 use crate::scenario::Scenario;
 
@@ -50,6 +51,7 @@ pub fn all() -> Vec<Scenario> {
         Scenario { name: "stable_unready", run: |context| Box::pin(stable_unready::run(context)) },
         Scenario { name: "verified_template", run: |context| Box::pin(verified_template::run(context)) },
         Scenario { name: "preflight", run: |context| Box::pin(preflight::run(context)) },
+        Scenario { name: "write_refused", run: |context| Box::pin(write_refused::run(context)) },
         Scenario { name: "api_rules", run: |context| Box::pin(api_rules::run(context)) },
         Scenario { name: "metrics_cases", run: |context| Box::pin(metrics_cases::run(context)) },
     ]
