@@ -14,6 +14,7 @@ mod execute;
 mod leadership;
 mod leftovers;
 mod observe;
+mod prometheus;
 mod query_checks;
 mod reconcile;
 mod records;
@@ -42,6 +43,7 @@ use self::{
     counters::Counters,
     leadership::Candidacy,
     observe::Memory,
+    prometheus::Prometheuses,
     query_checks::QueryChecks,
     records::{Desk, Records},
     refusals::Refusals,
@@ -70,6 +72,8 @@ pub struct Settings {
     pub cluster: String,
     /// Where gates are read.
     pub prometheus: Prometheus,
+    /// The hosts at which Rollouts may have gates read instead.
+    pub metrics_hosts: Vec<String>,
     /// How often Prometheus scrapes workloads.
     pub scrape_interval: SignedDuration,
     /// Where health and metrics are served.
@@ -147,6 +151,7 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
 
     let (repo_wakes, repos_waking) = mpsc::unbounded_channel();
     let repos = repos::Repos::new(&clients, git, world.clone(), records.clone(), fence.clone(), events.recorder());
+    let prometheuses = Prometheuses::new(settings.prometheus, settings.metrics_hosts, clients.writing.clone());
     let shell = Arc::new(Shell {
         cluster: settings.cluster,
         concerns: repos.concerns(repo_wakes, world.clone()),
@@ -155,9 +160,10 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
         clients: clients.clone(),
         fence: fence.clone(),
         records,
+        prometheuses: prometheuses.clone(),
         refusals: Refusals::default(),
-        query_checks: QueryChecks::new(settings.prometheus.clone(), wakes.clone()),
-        samplers: Samplers::new(settings.prometheus, settings.scrape_interval, wakes.clone(), counters.clone()),
+        query_checks: QueryChecks::new(wakes.clone()),
+        samplers: Samplers::new(prometheuses, settings.scrape_interval, wakes.clone(), counters.clone()),
         counters,
         events,
         wakes,

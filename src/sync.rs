@@ -40,4 +40,4 @@ mod tests;
 
 pub use governance::rollout_concern;
 pub use reconcile::{Context, Error, RolloutsOf, reconcile};
-pub(crate) use source::{SourceError, open};
+pub(crate) use source::{SourceError, open, read_secret};

@@ -12,6 +12,7 @@ mod git_down;
 mod good_release;
 mod killed;
 mod metrics_cases;
+mod own_prometheus;
 mod preflight;
 mod prometheus_down;
 mod second_service;
@@ -45,6 +46,7 @@ pub fn all() -> Vec<Scenario> {
         Scenario { name: "deletion_by_commit", run: |context| Box::pin(deletion::by_commit(context)) },
         Scenario { name: "git_down", run: |context| Box::pin(git_down::run(context)) },
         Scenario { name: "prometheus_down", run: |context| Box::pin(prometheus_down::run(context)) },
+        Scenario { name: "own_prometheus", run: |context| Box::pin(own_prometheus::run(context)) },
         Scenario { name: "slow_release", run: |context| Box::pin(gates::slow_release(context)) },
         Scenario { name: "breach_in_a_step", run: |context| Box::pin(gates::breach_in_a_step(context)) },
         Scenario { name: "breach_window", run: |context| Box::pin(gates::breach_window(context)) },

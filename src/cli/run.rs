@@ -48,6 +48,9 @@ pub struct RunArgs {
     /// A file with the certificates (PEM) that Prometheus is trusted by
     #[arg(long, env = "TIDEGATE_PROMETHEUS_CA_FILE", value_name = "FILE")]
     pub prometheus_ca_file: Option<PathBuf>,
+    /// Hosts (or HOST:PORT) at which a Rollout may have its gates read instead (spec.metrics)
+    #[arg(long, env = "TIDEGATE_METRICS_HOSTS", value_name = "HOST,…", value_delimiter = ',')]
+    pub metrics_hosts: Vec<String>,
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, env = "TIDEGATE_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
@@ -89,6 +92,7 @@ fn settings(args: RunArgs) -> anyhow::Result<Settings> {
         namespace: args.namespace,
         cluster: args.cluster_name,
         prometheus: prometheus.context("--prometheus-url")?,
+        metrics_hosts: args.metrics_hosts,
         scrape_interval: args.prometheus_scrape_interval.as_signed(),
         listen: args.listen,
         git: git_settings(|name| std::env::var(name).ok()),

@@ -98,7 +98,8 @@ async fn act(shell: &Shell, subject: &Subject<'_>, action: &Action) -> Result<()
         Action::RemoveFinalizer => set_finalizer(shell, subject, false).await,
         Action::CompareCandidate => objects::compare_candidate(shell, subject).await,
         Action::CheckQueries => {
-            shell.query_checks.ask(subject.rollout);
+            let metrics = subject.rollout.spec.metrics.as_ref();
+            shell.query_checks.ask(subject.rollout, shell.prometheuses.of(subject.namespace, metrics));
             Ok(())
         }
         Action::KeepLive(revision) => objects::keep_live(shell, subject, revision).await,

@@ -9,7 +9,7 @@ use std::{
 use futures::future::join_all;
 use jiff::SignedDuration;
 use kube::ResourceExt;
-use tidegate_api::{Rollout, names};
+use tidegate_api::{Rollout, names, rollout::Metrics};
 use tidegate_engine::{gate::Sample, observed::QueryCheck, plan::Plan, revision::short};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -21,8 +21,7 @@ use crate::{
 };
 
 /// The checks of the Rollouts at rest, by namespace and name.
-pub(crate) struct QueryChecks<Q> {
-    source: Q,
+pub(crate) struct QueryChecks {
     wakes: Wakes,
     checks: Mutex<HashMap<(String, String), Check>>,
 }
@@ -37,6 +36,7 @@ struct Check {
 /// What is asked: the answer to something else says nothing.
 #[derive(Clone, PartialEq)]
 struct Asked {
+    metrics: Option<Metrics>,
     queries: Vec<Query>,
     stable: Variables,
 }
@@ -58,9 +58,9 @@ enum Finding {
 
 // === impl QueryChecks ===
 
-impl<Q: InstantQuery + Clone + 'static> QueryChecks<Q> {
-    pub(crate) fn new(source: Q, wakes: Wakes) -> Self {
-        Self { source, wakes, checks: Mutex::default() }
+impl QueryChecks {
+    pub(crate) fn new(wakes: Wakes) -> Self {
+        Self { wakes, checks: Mutex::default() }
     }
 
     /// What is known. Each attempt asks anew, so nothing is kept while one runs.
@@ -74,8 +74,8 @@ impl<Q: InstantQuery + Clone + 'static> QueryChecks<Q> {
         check.map_or(QueryCheck::Unknown, |check| check.answer.borrow().clone())
     }
 
-    /// Asks, unless it is being asked. The last answer stands until there is another.
-    pub(crate) fn ask(&self, rollout: &Rollout) {
+    /// Asks `source`, unless it is being asked. The last answer stands until there is another.
+    pub(crate) fn ask(&self, rollout: &Rollout, source: impl InstantQuery + 'static) {
         let Some(asked) = Asked::of(rollout) else { return };
         let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
         let last = checks.get(&key(rollout)).filter(|check| check.asked == asked);
@@ -84,7 +84,7 @@ impl<Q: InstantQuery + Clone + 'static> QueryChecks<Q> {
         }
         let known = last.map_or(QueryCheck::Unknown, |check| check.answer.borrow().clone());
         let (told, answer) = watch::channel(known);
-        let (source, wakes, question) = (self.source.clone(), self.wakes.clone(), asked.clone());
+        let (wakes, question) = (self.wakes.clone(), asked.clone());
         let (namespace, name) = key(rollout);
         let task = tokio::spawn(async move {
             told.send_replace(question.put_to(&source).await);
@@ -115,6 +115,7 @@ impl Asked {
             queries.map(|text| Query { gate: gate.name.clone(), text: text.clone(), window: gate.window })
         });
         Some(Self {
+            metrics: plan.metrics.clone(),
             queries: queries.collect(),
             stable: Variables {
                 namespace: rollout.namespace().unwrap_or_default(),

@@ -10,12 +10,12 @@ use tidegate_engine::{decision::Sampling, gate::Reading, observed::Observed, pla
 
 use super::{
     counters::Counters,
+    prometheus::Prometheuses,
     shell::{self, Wakes},
 };
 use crate::{
     clock,
     metrics::{
-        prometheus::Prometheus,
         sampler::{GateQuery, Sampler, SamplerInput, SamplerSettings},
         template::Variables,
     },
@@ -23,7 +23,7 @@ use crate::{
 
 /// The samplers, by namespace and Rollout.
 pub(crate) struct Samplers {
-    prometheus: Prometheus,
+    prometheuses: Prometheuses,
     scrape_interval: SignedDuration,
     wakes: Wakes,
     counters: Counters,
@@ -40,12 +40,12 @@ struct Running {
 
 impl Samplers {
     pub(crate) fn new(
-        prometheus: Prometheus,
+        prometheuses: Prometheuses,
         scrape_interval: SignedDuration,
         wakes: Wakes,
         counters: Counters,
     ) -> Self {
-        Self { prometheus, scrape_interval, wakes, counters, running: Mutex::default() }
+        Self { prometheuses, scrape_interval, wakes, counters, running: Mutex::default() }
     }
 
     /// The readings of a Rollout's attempt that are kept, oldest first.
@@ -83,6 +83,7 @@ impl Samplers {
 
     fn start(&self, (namespace, name): &(String, String), plan: &Plan, input: SamplerInput) -> Sampler {
         let (wakes, counters) = (self.wakes.clone(), self.counters.clone());
+        let prometheus = self.prometheuses.of(namespace, plan.metrics.as_ref());
         let (namespace, name) = (namespace.clone(), name.clone());
         let settings = SamplerSettings {
             scrape_interval: self.scrape_interval,
@@ -93,7 +94,7 @@ impl Samplers {
             }),
         };
         let gates = plan.gates.iter().map(GateQuery::from).collect();
-        Sampler::start(self.prometheus.clone(), gates, &settings, input)
+        Sampler::start(prometheus, gates, &settings, input)
     }
 }
 

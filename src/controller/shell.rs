@@ -7,13 +7,10 @@ use tidegate_api::Rollout;
 use tokio::sync::mpsc;
 
 use super::{
-    counters::Counters, events::Events, observe::Memory, query_checks::QueryChecks, records::Records,
-    refusals::Refusals, repos::Concerns, samplers::Samplers, world::World,
+    counters::Counters, events::Events, observe::Memory, prometheus::Prometheuses, query_checks::QueryChecks,
+    records::Records, refusals::Refusals, repos::Concerns, samplers::Samplers, world::World,
 };
-use crate::{
-    kubernetes::{clients::Clients, fence::Fence},
-    metrics::prometheus::Prometheus,
-};
+use crate::kubernetes::{clients::Clients, fence::Fence};
 
 /// Wakes a Rollout: what is sent here is reconciled at once.
 pub(crate) type Wakes = mpsc::UnboundedSender<(String, String)>;
@@ -28,7 +25,8 @@ pub(crate) struct Shell {
     pub(crate) concerns: Concerns,
     pub(crate) records: Arc<Records>,
     pub(crate) refusals: Refusals,
-    pub(crate) query_checks: QueryChecks<Prometheus>,
+    pub(crate) prometheuses: Prometheuses,
+    pub(crate) query_checks: QueryChecks,
     pub(crate) samplers: Samplers,
     pub(crate) counters: Counters,
     pub(crate) events: Events,

@@ -17,6 +17,7 @@ use super::{
     events::Events,
     execute::Subject,
     observe::Memory,
+    prometheus::Prometheuses,
     query_checks::QueryChecks,
     records::{Desk, Records},
     refusals::Refusals,
@@ -115,8 +116,10 @@ impl Bench {
         let http = reqwest::Client::new();
         let prometheus = Prometheus::new(http, "http://127.0.0.1:9", Credentials::none(), Arc::new(clock::now));
         let prometheus = prometheus.unwrap();
-        let query_checks = QueryChecks::new(prometheus.clone(), wakes.clone());
-        let samplers = Samplers::new(prometheus, SignedDuration::from_secs(1), wakes.clone(), counters.clone());
+        let prometheuses = Prometheuses::new(prometheus, Vec::new(), script.client());
+        let query_checks = QueryChecks::new(wakes.clone());
+        let samplers =
+            Samplers::new(prometheuses.clone(), SignedDuration::from_secs(1), wakes.clone(), counters.clone());
         let shell = Shell {
             cluster: "test".to_owned(),
             concerns: repos.concerns(repo_wakes, world.clone()),
@@ -126,6 +129,7 @@ impl Bench {
             fence,
             records,
             refusals: Refusals::default(),
+            prometheuses,
             query_checks,
             samplers,
             counters,

@@ -39,6 +39,12 @@ pub enum QueryError {
     /// There is nothing to say who we are with.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    /// It may not be asked, or with what is not known.
+    #[error("{message}")]
+    Source {
+        /// Why, in a sentence.
+        message: String,
+    },
     /// 5xx or 429.
     #[error("Prometheus answers {status}{}", because(.message.as_ref()))]
     Server {
@@ -106,7 +112,7 @@ impl QueryError {
             Self::Timeout { .. } => ErrorReason::Timeout,
             Self::Unreachable { .. } => ErrorReason::Unreachable,
             Self::Tls { .. } => ErrorReason::Tls,
-            Self::Unauthorized { .. } | Self::Credentials(_) => ErrorReason::Unauthorized,
+            Self::Unauthorized { .. } | Self::Credentials(_) | Self::Source { .. } => ErrorReason::Unauthorized,
             Self::Server { .. } => ErrorReason::Server,
             Self::Invalid { .. } => ErrorReason::InvalidQuery,
             Self::TooLarge => ErrorReason::TooLarge,

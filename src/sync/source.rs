@@ -62,9 +62,22 @@ pub(crate) async fn open(
     let Some(secret_ref) = &spec.secret_ref else {
         return Ok(git.repository(Remote::new(&spec.url, Credentials::Anonymous)?));
     };
-    let name = &secret_ref.name;
+    let (credentials, ca) = read_secret(client, namespace, &secret_ref.name).await?;
+    let mut remote = Remote::new(&spec.url, credentials)?;
+    if let Some(ca) = ca {
+        remote = remote.with_ca(ca);
+    }
+    Ok(git.repository(remote))
+}
+
+/// What a Secret of the namespace says of who we are, and whom to trust.
+pub(crate) async fn read_secret(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<(Credentials, Option<Vec<u8>>), SourceError> {
     let api: Api<SecretObject> = Api::namespaced(client.clone(), namespace);
-    let unreadable = |why: &str| SourceError::Secret { name: name.clone(), why: why.to_owned() };
+    let unreadable = |why: &str| SourceError::Secret { name: name.to_owned(), why: why.to_owned() };
     let secret = match api.get_opt(name).await {
         Ok(Some(secret)) => secret,
         Ok(None) => return Err(unreadable("there is none in this namespace")),
@@ -72,11 +85,8 @@ pub(crate) async fn open(
         // Its text could hold a part of the Secret.
         Err(_) => return Err(unreadable("the API server could not be asked")),
     };
-    let mut remote = Remote::new(&spec.url, credentials(&secret).map_err(unreadable)?)?;
-    if let Some(ca) = data(&secret, "ca.crt") {
-        remote = remote.with_ca(ca.to_vec());
-    }
-    Ok(git.repository(remote))
+    let ca = data(&secret, "ca.crt").map(<[u8]>::to_vec);
+    Ok((credentials(&secret).map_err(unreadable)?, ca))
 }
 
 fn credentials(secret: &SecretObject) -> Result<Credentials, &'static str> {

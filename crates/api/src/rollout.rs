@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, gate::Gate, names, status::RolloutStatus};
+use crate::{Duration, config_repo::SecretRef, gate::Gate, names, status::RolloutStatus};
 
 /// Releases each new revision of a workload to a growing share of traffic, judged by gates.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -44,6 +44,9 @@ pub struct RolloutSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub gates: Vec<Gate>,
+    /// Where the gates are read; the operator's Prometheus where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
     /// What is written to git beside the record of each outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcomes: Option<Outcomes>,
@@ -135,6 +138,19 @@ pub struct Step {
 pub enum Approval {
     /// An `Intervention` with the action `approve` is awaited.
     Required,
+}
+
+/// A Prometheus, or what speaks like one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Metrics {
+    /// Its address, like `https://prometheus.example.com`. The operator of Tidegate must allow its
+    /// host.
+    #[schemars(length(max = 2048), regex(pattern = "^https?://[^/?#@]+(/[^?#]*)?$"))]
+    pub url: String,
+    /// A Secret of the namespace with `bearerToken`, or `username` and `password`; and `ca.crt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretRef>,
 }
 
 /// What is written to git beside the record of each outcome.

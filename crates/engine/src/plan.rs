@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use tidegate_api::{
     Duration, names,
-    rollout::{Approval, KnownGood, RolloutSpec, Traffic, canary_name},
+    rollout::{Approval, KnownGood, Metrics, RolloutSpec, Traffic, canary_name},
 };
 
 use crate::{
@@ -31,6 +31,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// The gates.
     pub gates: Vec<Gate>,
+    /// Where they are read, if not at the operator's Prometheus.
+    pub metrics: Option<Metrics>,
     /// How long endpoints must rest before traffic moves to them.
     pub settle: SignedDuration,
     /// How long pods, endpoints and routes may take.
@@ -141,6 +143,7 @@ impl Plan {
             router: Router::parse(&spec.traffic)?,
             steps: parse_steps(spec)?,
             gates: parse_gates(spec)?,
+            metrics: spec.metrics.clone(),
             settle: or(spec.settle, defaults::SETTLE),
             progress_deadline: or(spec.progress_deadline, defaults::PROGRESS_DEADLINE),
             approval_timeout: spec.approval_timeout.map(Duration::as_signed),

@@ -36,7 +36,7 @@ impl InstantQuery for Scripted {
 }
 
 struct Bench {
-    checks: QueryChecks<Scripted>,
+    checks: QueryChecks,
     prometheus: Scripted,
     woken: mpsc::UnboundedReceiver<(String, String)>,
 }
@@ -45,11 +45,11 @@ impl Bench {
     fn new() -> Self {
         let prometheus = Scripted { may_answer: Arc::new(Semaphore::new(1)), down: Arc::default() };
         let (wakes, woken) = mpsc::unbounded_channel();
-        Self { checks: QueryChecks::new(prometheus.clone(), wakes), prometheus, woken }
+        Self { checks: QueryChecks::new(wakes), prometheus, woken }
     }
 
     async fn ask(&mut self, rollout: &Rollout) -> QueryCheck {
-        self.checks.ask(rollout);
+        self.checks.ask(rollout, self.prometheus.clone());
         assert_eq!(self.woken.recv().await, Some(("shop".to_owned(), "checkout".to_owned())));
         self.checks.answer(rollout)
     }
@@ -116,8 +116,8 @@ async fn the_last_answer_stands_while_it_is_asked_again() {
     assert!(why(down.clone()).starts_with("waiting until the gate errors can be read: "), "{down:?}");
     let held = bench.prometheus.may_answer.clone().acquire_owned().await.unwrap();
     *bench.prometheus.down.lock().unwrap() = false;
-    bench.checks.ask(&rollout);
-    bench.checks.ask(&rollout);
+    bench.checks.ask(&rollout, bench.prometheus.clone());
+    bench.checks.ask(&rollout, bench.prometheus.clone());
     assert_eq!(bench.checks.answer(&rollout), down);
     drop(held);
     bench.woken.recv().await.unwrap();

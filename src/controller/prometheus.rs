@@ -1,0 +1,143 @@
+//! Which Prometheus a Rollout's gates are read at: the operator's, or one that the Rollout names, on
+//! a host that the operator allows.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::Client;
+use reqwest::Url;
+use tidegate_api::rollout::Metrics;
+use tokio::sync::Mutex;
+
+use crate::{
+    clock,
+    git::Credentials as Login,
+    metrics::{
+        answer::Answer,
+        credentials::Credentials,
+        http::HttpSettings,
+        prometheus::{InstantQuery, Prometheus},
+        query_error::QueryError,
+    },
+    sync::read_secret,
+};
+
+/// Every Prometheus that may be asked.
+#[derive(Clone)]
+pub(crate) struct Prometheuses {
+    operators: Prometheus,
+    hosts: Arc<[String]>,
+    /// Reads the Secrets that Rollouts name.
+    client: Client,
+}
+
+/// The one of a Rollout. Its Secret is read at the first query, and again when it was refused.
+#[derive(Clone)]
+pub(crate) enum Chosen {
+    /// The operator's.
+    Operators(Prometheus),
+    /// The Rollout's own.
+    Own(Arc<Own>),
+}
+
+/// One that a Rollout names.
+pub(crate) struct Own {
+    namespace: String,
+    metrics: Metrics,
+    hosts: Arc<[String]>,
+    client: Client,
+    opened: Mutex<Option<Prometheus>>,
+}
+
+// === impl Prometheuses ===
+
+impl Prometheuses {
+    pub(crate) fn new(operators: Prometheus, hosts: Vec<String>, client: Client) -> Self {
+        Self { operators, hosts: hosts.into(), client }
+    }
+
+    /// The one at which the gates of a Rollout are read.
+    pub(crate) fn of(&self, namespace: &str, metrics: Option<&Metrics>) -> Chosen {
+        let Some(metrics) = metrics else { return Chosen::Operators(self.operators.clone()) };
+        Chosen::Own(Arc::new(Own {
+            namespace: namespace.to_owned(),
+            metrics: metrics.clone(),
+            hosts: self.hosts.clone(),
+            client: self.client.clone(),
+            opened: Mutex::default(),
+        }))
+    }
+}
+
+// === impl Chosen ===
+
+impl InstantQuery for Chosen {
+    async fn instant(&self, query: &str, at: Timestamp) -> Result<Answer, QueryError> {
+        match self {
+            Self::Operators(prometheus) => prometheus.instant(query, at).await,
+            Self::Own(own) => own.instant(query, at).await,
+        }
+    }
+}
+
+// === impl Own ===
+
+impl Own {
+    async fn instant(&self, query: &str, at: Timestamp) -> Result<Answer, QueryError> {
+        let prometheus = self.opened().await?;
+        let answer = prometheus.instant(query, at).await;
+        if matches!(answer, Err(QueryError::Unauthorized { .. } | QueryError::Tls { .. })) {
+            // The Secret may hold something else by now.
+            *self.opened.lock().await = None;
+        }
+        answer
+    }
+
+    async fn opened(&self) -> Result<Prometheus, QueryError> {
+        let mut opened = self.opened.lock().await;
+        if let Some(prometheus) = &*opened {
+            return Ok(prometheus.clone());
+        }
+        let prometheus = self.open().await.map_err(|message| QueryError::Source { message })?;
+        Ok(opened.insert(prometheus).clone())
+    }
+
+    async fn open(&self) -> Result<Prometheus, String> {
+        let url = &self.metrics.url;
+        self.allowed(url)?;
+        let (login, ca_bundle) = match &self.metrics.secret_ref {
+            Some(secret) => {
+                read_secret(&self.client, &self.namespace, &secret.name).await.map_err(|error| error.to_string())?
+            }
+            None => (Login::Anonymous, None),
+        };
+        let credentials = match login {
+            Login::Anonymous => Ok(Credentials::none()),
+            Login::Bearer(token) => Credentials::bearer(token.expose()),
+            Login::Basic { username, password } => Credentials::basic(&username, password.expose()),
+        };
+        let credentials = credentials.map_err(|error| error.to_string())?;
+        let http = HttpSettings { ca_bundle, ..HttpSettings::default() };
+        let http = http.client().map_err(|error| error.to_string())?;
+        Prometheus::new(http, url, credentials, Arc::new(clock::now)).map_err(|error| error.to_string())
+    }
+
+    /// A Rollout must not send queries, and what is in its Secrets, to wherever it likes.
+    fn allowed(&self, url: &str) -> Result<(), String> {
+        let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let place = parsed.as_ref().and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));
+        let Some((host, port)) = place else {
+            return Err("spec.metrics.url is no address: write one like https://prometheus.example.com".to_owned());
+        };
+        if self.hosts.iter().any(|allowed| *allowed == host || *allowed == format!("{host}:{port}")) {
+            return Ok(());
+        }
+        Err(format!(
+            "spec.metrics.url names {host}:{port}, which the operator of Tidegate does not allow: have it added to \
+             --metrics-hosts, or leave spec.metrics out"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use axum::{
+    Router,
+    http::{HeaderMap, StatusCode, header},
+};
+use serde_json::json;
+use tidegate_api::config_repo::SecretRef;
+
+use super::*;
+use crate::kubernetes::testing::Script;
+
+const SECRET: &str = "/api/v1/namespaces/shop/secrets/prometheus";
+
+/// A Prometheus that wants this header; its address.
+async fn serve(authorization: Option<&'static str>) -> String {
+    let answer = move |headers: HeaderMap| async move {
+        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let body = r#"{"status":"success","data":{"resultType":"scalar","result":[1800000000,"1"]}}"#;
+        let status = if given == authorization { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+        (status, [(header::CONTENT_TYPE, "application/json")], body)
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(axum::serve(listener, Router::new().fallback(answer)).into_future());
+    format!("http://{address}")
+}
+
+/// What a Rollout that names this address is answered.
+async fn ask(chosen: &Chosen) -> Result<(), String> {
+    chosen.instant("up", clock::now()).await.map(drop).map_err(|error| error.to_string())
+}
+
+fn chosen(script: &Script, hosts: &[&str], metrics: Option<&Metrics>) -> Chosen {
+    // Another test may have been first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let nowhere =
+        Prometheus::new(reqwest::Client::new(), "http://127.0.0.1:9", Credentials::none(), Arc::new(clock::now));
+    let hosts = hosts.iter().map(ToString::to_string).collect();
+    Prometheuses::new(nowhere.unwrap(), hosts, script.client()).of("shop", metrics)
+}
+
+fn own(url: &str, secret: Option<&str>) -> Metrics {
+    Metrics { url: url.to_owned(), secret_ref: secret.map(|name| SecretRef { name: name.to_owned() }) }
+}
+
+fn secret(token: &str) -> serde_json::Value {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    json!({ "metadata": { "name": "prometheus", "namespace": "shop" }, "data": { "bearerToken": STANDARD.encode(token) } })
+}
+
+#[tokio::test]
+async fn a_rollout_without_one_is_read_at_the_operators() {
+    let error = ask(&chosen(&Script::default(), &[], None)).await.unwrap_err();
+    assert!(error.starts_with("127.0.0.1:9 cannot be reached"), "{error}");
+}
+
+#[tokio::test]
+async fn only_hosts_of_the_operators_list_are_asked() {
+    let url = serve(None).await;
+    let (_, port) = url.rsplit_once(':').unwrap();
+    let allowed = format!("127.0.0.1:{port}");
+    for hosts in [&["127.0.0.1"] as &[&str], &["other", &allowed]] {
+        assert_eq!(ask(&chosen(&Script::default(), hosts, Some(&own(&url, None)))).await, Ok(()), "{hosts:?}");
+    }
+    for hosts in [&[] as &[&str], &["127.0.0.1:1", "127.0.0", "localhost"]] {
+        let error = ask(&chosen(&Script::default(), hosts, Some(&own(&url, None)))).await.unwrap_err();
+        let sentence =
+            format!("spec.metrics.url names 127.0.0.1:{port}, which the operator of Tidegate does not allow");
+        assert!(error.starts_with(&sentence), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_is_read_once_and_again_when_it_was_refused() {
+    let url = serve(Some("Bearer s3cret")).await;
+    let script = Script::default();
+    let chosen = chosen(&script, &["127.0.0.1"], Some(&own(&url, Some("prometheus"))));
+    let error = ask(&chosen).await.unwrap_err();
+    assert_eq!(error, "the Secret `prometheus` cannot be read: there is none in this namespace");
+
+    script.put(SECRET, secret("old"));
+    let error = ask(&chosen).await.unwrap_err();
+    assert_eq!(error, "Prometheus refuses our credentials with 401");
+    script.put(SECRET, secret("s3cret"));
+    assert_eq!(ask(&chosen).await, Ok(()));
+    script.put(SECRET, secret("other"));
+    assert_eq!(ask(&chosen).await, Ok(()), "it is not read for each query");
+}
