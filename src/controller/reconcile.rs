@@ -55,6 +55,7 @@ pub(crate) async fn reconcile(guarded: Arc<Guarded>, shell: Arc<Shell>) -> Resul
 }
 
 /// What to do after a failed reconcile.
+#[expect(clippy::needless_pass_by_value, reason = "kube-runtime calls it so")]
 pub(crate) fn after_error(guarded: Arc<Guarded>, error: &ExecuteError, shell: Arc<Shell>) -> Action {
     if error.is_conflict() {
         tracing::debug!(%error, "somebody else wrote first");

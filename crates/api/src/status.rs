@@ -62,6 +62,9 @@ pub struct RolloutStatus {
     /// When a revision whose attempt was inconclusive may be tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
+    /// What others wrote in the last minutes and was put back, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overruled: Vec<Overruling>,
     /// How the last attempt ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_outcome: Option<OutcomeSummary>,
@@ -367,6 +370,19 @@ pub struct Backoff {
     pub tries: u32,
     /// Not before.
     pub until: Timestamp,
+}
+
+/// Something that somebody else wrote and that was put back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Overruling {
+    /// What was written, in words.
+    pub what: String,
+    /// Who wrote it, by field manager.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manager: Option<String>,
+    /// When it was put back.
+    pub at: Timestamp,
 }
 
 /// How an attempt ended.

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use tidegate_api::status::{Attempt, RolloutStatus, Stage};
 
 use crate::{
+    contest,
     decision::{Action, Decision, Sampling},
     effects, intervene,
     note::StallReason,
@@ -96,6 +97,7 @@ fn finish(mut turn: Turn<'_>, plan: Option<Plan>) -> Decision {
     {
         turn.stall(StallReason::WriteRefused, why);
     }
+    contest::remember(&mut turn);
     summary::summarize(&mut turn, plan.as_ref());
     let (urgent, later): (Vec<_>, Vec<_>) =
         effects.into_iter().partition(|effect| effects::lowers_risk(effect, turn.seen));

@@ -292,6 +292,11 @@ impl Workload {
             && self.available == self.replicas
     }
 
+    /// How many pods are known to be available since it was last changed.
+    pub fn known_available(&self) -> u32 {
+        if self.observed_generation >= self.generation { self.available } else { 0 }
+    }
+
     /// The ReplicaSet that runs the current template.
     pub fn current(&self) -> Option<&ReplicaSet> {
         self.replica_sets.iter().find(|set| set.template == self.template)

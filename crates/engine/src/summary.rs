@@ -8,6 +8,7 @@ use tidegate_api::{
 };
 
 use crate::{
+    contest,
     note::Note,
     plan::Plan,
     rest,
@@ -94,6 +95,10 @@ fn conditions(turn: &mut Turn<'_>) {
         }
         None => set(turn, "Stalled", false, "NotStalled", ""),
     }
+    let quarrel = contest::quarrel(&turn.status);
+    let contested = quarrel.is_some();
+    let reason = if contested { "PutBackRepeatedly" } else { "NotContested" };
+    set(turn, "Contested", contested, reason, &quarrel.unwrap_or_default());
     let unready = turn.stable_unready;
     let message = if unready { "stable has too few ready pods to take all traffic" } else { "" };
     set(turn, "StableUnready", unready, if unready { "TooFewReady" } else { "Ready" }, message);

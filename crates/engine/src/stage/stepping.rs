@@ -9,6 +9,7 @@ use tidegate_api::{
 use crate::{
     gate::{self, evidence},
     note::Note,
+    observed::Workload,
     plan::{Plan, Step},
     turn::{Flow, Turn, Wait, intended},
     weight::Weight,
@@ -56,8 +57,10 @@ pub(super) fn canary_ready(turn: &Turn<'_>, plan: &Plan, number: u32) -> Result<
     let stable = turn.seen.workload.as_ref().map_or(0, |workload| workload.replicas);
     let needed = plan.step(number).map_or(1, |step| step.canary_replicas(stable));
     let endpoints = &turn.seen.canary_endpoints;
-    if endpoints.ready < needed {
-        let message = format!("waiting for the canary: {} of {needed} pods are ready", endpoints.ready);
+    // Endpoints that are seen late may be those of an earlier attempt's canary.
+    let ready = turn.seen.canary.as_ref().map_or(0, Workload::known_available).min(endpoints.ready);
+    if ready < needed {
+        let message = format!("waiting for the canary: {ready} of {needed} pods are ready");
         return Err(Wait { message, until: None });
     }
     let settled_at = endpoints.settled_at(plan.settle);

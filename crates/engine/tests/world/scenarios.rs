@@ -1,13 +1,14 @@
 //! Worlds with a plot, and their golden logs.
 
 use serde_json::json;
-use tidegate_api::{intervention::Action as Ask, status::Stage};
+use tidegate_api::{condition::ConditionStatus, intervention::Action as Ask, status::Stage};
 
 use crate::{
     deployment::Quality,
     metrics::Mood,
     properties::STAGES,
     rollout::{Draft, a_rollout, template},
+    shell::Group,
     world::World,
 };
 
@@ -323,4 +324,34 @@ fn what_cannot_be_done_is_refused_with_a_sentence() {
     let story = world.until_rest().story.to_string();
     let answers: Vec<_> = story.lines().filter_map(|line| line.split_once("ask-")).map(|(_, answer)| answer).collect();
     insta::assert_snapshot!(answers.join("\n"));
+}
+
+#[test]
+fn who_keeps_writing_what_is_ours_is_named() {
+    let contested = |world: &World| {
+        let conditions = &world.rollout.as_ref().unwrap().status.conditions;
+        let contested = conditions.iter().find(|condition| condition.type_ == "Contested").unwrap();
+        (contested.status == ConditionStatus::True).then(|| contested.message.clone())
+    };
+    let world = a_rollout().with_approval_at(2).releasing(Quality::Good).at_weight(20).after(30);
+    let world = world.with_foreign_route(Some(70)).after(20).with_foreign_route(Some(70)).after(20);
+    assert_eq!(contested(&world), None, "{}", world.story);
+    let world = world.with_foreign_route(Some(70)).after(1);
+    let sentence = contested(&world).unwrap_or_else(|| panic!("{}", world.story));
+    assert!(
+        sentence.starts_with("HTTPRoute checkout was changed by kubectl-edit 3 times in five minutes"),
+        "{sentence}"
+    );
+    let world = world.after(300);
+    assert_eq!(contested(&world), None, "{}", world.story);
+}
+
+#[test]
+fn endpoints_of_an_earlier_canary_are_not_those_of_this_one() {
+    let world = a_rollout().releasing(Quality::Good).at_stage(Stage::Starting).with_commit('A', Quality::Good);
+    let world = world
+        .at_stage(Stage::Draining)
+        .when("the earlier canary's endpoint", |world| world.live.canary_endpoints.ready() == 1);
+    let world = world.with_lag(Group::Endpoints, 2500).with_commit('B', Quality::Good).until_rest();
+    assert_eq!(world.outcomes(), "1 Superseded, 2 Promoted", "{}", world.story);
 }
