@@ -351,7 +351,7 @@ fn endpoints_of_an_earlier_canary_are_not_those_of_this_one() {
     let world = a_rollout().releasing(Quality::Good).at_stage(Stage::Starting).with_commit('A', Quality::Good);
     let world = world
         .at_stage(Stage::Draining)
-        .when("the earlier canary's endpoint", |world| world.live.canary_endpoints.ready() == 1);
+        .when("the earlier canary's endpoint", |world| world.shell.cache.canary_endpoints.ready() == 1);
     let world = world.with_lag(Group::Endpoints, 2500).with_commit('B', Quality::Good).until_rest();
     assert_eq!(world.outcomes(), "1 Superseded, 2 Promoted", "{}", world.story);
 }
