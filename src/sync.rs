@@ -39,5 +39,5 @@ mod testing;
 mod tests;
 
 pub use governance::rollout_concern;
-pub use reconcile::{Context, Error, RolloutsOf, reconcile};
+pub use reconcile::{Context, Error, RolloutsOf, UnreadableRollout, reconcile};
 pub(crate) use source::{SourceError, open, read_secret};

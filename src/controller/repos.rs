@@ -95,7 +95,7 @@ impl Repos {
         fence: Fence,
         events: Recorder,
     ) -> Self {
-        let rollouts = move |namespace: &str| world.rollouts(namespace).into_iter().map(Arc::new).collect();
+        let rollouts = move |namespace: &str| rollouts_to_govern(&world, namespace);
         let context =
             sync::Context::new(clients.writing.clone(), clients.writing.clone(), git, Box::new(rollouts), clock::now);
         Self { sync: Arc::new(context.with_events(events)), records, fence, epoch: Mutex::default() }
@@ -114,6 +114,16 @@ impl Repos {
             self.sync.forget_all();
         }
     }
+}
+
+/// All of them, or none: what one governs that cannot be read is not known.
+fn rollouts_to_govern(world: &World, namespace: &str) -> Result<Vec<Arc<Rollout>>, sync::UnreadableRollout> {
+    let all = world.rollouts.list(namespace);
+    let all = all.iter().map(|guarded| match &guarded.0 {
+        Ok(rollout) => Ok(Arc::new(rollout.clone())),
+        Err(error) => Err(sync::UnreadableRollout { name: guarded.name_any(), why: error.error.clone() }),
+    });
+    all.collect()
 }
 
 /// Brings a namespace to what its repository says. Followers do nothing.

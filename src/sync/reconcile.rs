@@ -52,7 +52,20 @@ pub struct Context {
 
 /// The Rollouts of a namespace as a cache has them. They say when there is something to do; what
 /// is done is decided by fresh ones.
-pub type RolloutsOf = Box<dyn Fn(&str) -> Vec<Arc<Rollout>> + Send + Sync>;
+pub type RolloutsOf = Box<dyn Fn(&str) -> Result<Vec<Arc<Rollout>>, UnreadableRollout> + Send + Sync>;
+
+/// A Rollout that cannot be decoded: what it governs, and how far its attempt is, is not known.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the Rollout {name} cannot be read ({why}), so that what it governs is not known and everything is held: bring Tidegate \
+     and its CRDs to the version that has written it, or mend it"
+)]
+pub struct UnreadableRollout {
+    /// Its name.
+    pub name: String,
+    /// Where decoding stopped.
+    pub why: String,
+}
 
 /// Namespace and name.
 type Id = (String, String);
@@ -252,7 +265,10 @@ impl OneRepo<'_> {
             return Synchronised { report: Report::held(error), drift: Vec::new() };
         }
         let head = memory.head.clone().expect("there is a head where nothing is held");
-        let live = (self.ctx.rollouts)(self.namespace);
+        let live = match (self.ctx.rollouts)(self.namespace) {
+            Ok(live) => live,
+            Err(error) => return Synchronised { report: Report::ungovernable(&error), drift: Vec::new() },
+        };
         let now = (self.ctx.now)();
         memory.resync |= self.ctx.take_suspicion(self.namespace, self.name)
             || match memory.resynced_at {

@@ -13,6 +13,7 @@ use tidegate_engine::revision::short;
 use super::{
     failure::{ApplyError, Failure},
     plan::{Kept, KeptBecause},
+    reconcile::UnreadableRollout,
     source::{SourceError, author},
 };
 use crate::git::{Commit, StoreError};
@@ -74,6 +75,11 @@ impl Report {
     /// The clone cannot be read; the next look makes it anew.
     pub(super) fn unreadable(error: &StoreError) -> Self {
         Self { is_transient: true, ..Self::failed("FetchFailed", error.to_string()) }
+    }
+
+    /// Nothing is applied past a Rollout that cannot be read: it may govern what would be.
+    pub(super) fn ungovernable(error: &UnreadableRollout) -> Self {
+        Self { is_transient: true, ..Self::failed("RolloutUnreadable", error.to_string()) }
     }
 
     /// An object could not be applied or pruned. The inventory has all that was to be applied.

@@ -25,7 +25,7 @@ use kube::{
 use serde_json::{Value, json};
 use tidegate_api::{ConfigRepo, Rollout};
 
-use super::{Context, reconcile};
+use super::{Context, UnreadableRollout, reconcile};
 use crate::git::{Git, Protocol, Transport, TransportSettings};
 
 /// An API server in memory. Its server-side apply merges and never takes away, which is enough to
@@ -370,10 +370,14 @@ impl World {
 }
 
 impl FakeApi {
-    fn rollouts(&self) -> Vec<Arc<Rollout>> {
+    fn rollouts(&self) -> Result<Vec<Arc<Rollout>>, UnreadableRollout> {
         let state = self.0.lock().unwrap();
         let rollouts = state.objects.iter().filter(|(path, _)| path.starts_with("rollouts/"));
-        rollouts.map(|(_, object)| Arc::new(serde_json::from_value(object.clone()).unwrap())).collect()
+        let decoded = rollouts.map(|(path, object)| match serde_json::from_value(object.clone()) {
+            Ok(rollout) => Ok(Arc::new(rollout)),
+            Err(error) => Err(UnreadableRollout { name: path.replace("rollouts/", ""), why: error.to_string() }),
+        });
+        decoded.collect()
     }
 }
 

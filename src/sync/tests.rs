@@ -466,3 +466,15 @@ async fn what_is_going_to_be_applied_is_known_before_it_is() {
     world.release(&shop("web:1")).await;
     assert!(world.api.get("configmaps/settings").is_some());
 }
+
+#[tokio::test]
+async fn a_rollout_that_cannot_be_read_holds_everything() {
+    let world = World::new();
+    world.release(&shop("web:1")).await;
+    world.api.edit("rollouts/web", |rollout| rollout["status"] = json!({ "stable": "of another version" }));
+    let before = world.api.get("deployments/web");
+    world.release(&shop("web:2")).await;
+    assert_eq!(world.api.get("deployments/web"), before);
+    let ready = world.ready();
+    assert!(ready.contains("the Rollout web cannot be read") && ready.contains("everything is held"), "{ready}");
+}
