@@ -17,6 +17,7 @@ pub(crate) async fn collect(shell: &Shell, namespace: &str, name: &str) {
         return;
     }
     shell.concerns.gone(namespace, name);
+    shell.memory.forget(namespace, name);
     shell.query_checks.forget(namespace, name);
     shell.refusals.over(namespace, name);
     if let Err(error) = try_collect(shell, namespace, name).await {

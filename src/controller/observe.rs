@@ -33,7 +33,7 @@ pub(crate) struct Memory {
     /// Which endpoints a Service had, and since when.
     rests: Mutex<HashMap<(String, String), (BTreeSet<String>, Timestamp)>>,
     /// What a dry run has answered: of which candidate, against which template.
-    comparisons: Mutex<HashMap<String, (Revision, Digest, Comparison)>>,
+    comparisons: Mutex<HashMap<(String, String), (Revision, Digest, Comparison)>>,
 }
 
 /// What does not come from the caches.
@@ -118,14 +118,28 @@ pub(crate) fn observe(
 
 impl Memory {
     /// Remembers what a dry run of a candidate against a workload's template has answered.
-    pub(crate) fn compared(&self, uid: &str, candidate: Revision, template: Digest, answer: Comparison) {
+    pub(crate) fn compared(
+        &self,
+        namespace: &str,
+        name: &str,
+        candidate: Revision,
+        template: Digest,
+        answer: Comparison,
+    ) {
         let mut comparisons = self.comparisons.lock().unwrap_or_else(PoisonError::into_inner);
-        comparisons.insert(uid.to_owned(), (candidate, template, answer));
+        comparisons.insert((namespace.to_owned(), name.to_owned()), (candidate, template, answer));
     }
 
-    fn comparison(&self, uid: &str, candidate: &Revision, template: Digest) -> Comparison {
+    /// Forgets what is known of a Rollout that is gone.
+    pub(crate) fn forget(&self, namespace: &str, name: &str) {
+        let key = |name: String| (namespace.to_owned(), name);
+        self.comparisons.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(name.to_owned()));
+        self.rests.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(canary_name(name)));
+    }
+
+    fn comparison(&self, namespace: &str, name: &str, candidate: &Revision, template: Digest) -> Comparison {
         let comparisons = self.comparisons.lock().unwrap_or_else(PoisonError::into_inner);
-        match comparisons.get(uid) {
+        match comparisons.get(&(namespace.to_owned(), name.to_owned())) {
             Some((of, against, answer)) if of == candidate && *against == template => answer.clone(),
             Some(_) | None => Comparison::Unknown,
         }
@@ -188,9 +202,8 @@ fn candidate(world: &World, memory: &Memory, rollout: &Rollout, workload: Option
     let newest = own.max_by_key(|kept| kept.revision)?;
     let annotation = |key: &str| newest.annotations().get(key).cloned();
     let revision = Revision::named(&newest.data.revision);
-    let uid = rollout.uid().unwrap_or_default();
-    let comparison =
-        workload.map_or(Comparison::Unknown, |workload| memory.comparison(&uid, &revision, workload.template));
+    let compared = |workload: &Workload| memory.comparison(&namespace, &name, &revision, workload.template);
+    let comparison = workload.map_or(Comparison::Unknown, compared);
     Some(Candidate {
         sequence: newest.revision,
         source: Source {

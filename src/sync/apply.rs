@@ -26,7 +26,8 @@ use super::{
     governance::{Governance, Governor, is_pinned},
     manifest::{Key, Manifest},
     plan::{Hold, Plan, Step},
-    revisions::{Origin, Revisions, Wanted, is_first_deploy},
+    revisions::{Revisions, Wanted, is_first_deploy},
+    source::Asked,
 };
 
 /// What was applied last, so that what has not changed needs no request. In memory only: after a
@@ -54,7 +55,7 @@ pub(super) struct Session<'a> {
     pub(super) as_account: Client,
     pub(super) governance: &'a Governance,
     /// The commits that asked for the Deployments' templates, by the Deployments' names.
-    pub(super) origins: &'a BTreeMap<String, Origin>,
+    pub(super) origins: &'a BTreeMap<String, Asked>,
     /// Look at objects that have not changed in git as well, and say what had drifted.
     pub(super) resync: bool,
     pub(super) applied: &'a mut Applied,
@@ -169,7 +170,7 @@ impl Session<'_> {
         let held_by = match step.hold {
             Hold::Nothing => Value::Null,
             Hold::Workload(governor) => {
-                let origin = self.origins.get(&manifest.key.name).map(|origin| &origin.commit);
+                let origin = self.origins.get(&manifest.key.name).map(|asked| &asked.origin.commit);
                 json!([governor.concern(), origin, manifest.place.file])
             }
             Hold::Service(Some(governor)) | Hold::Route(governor) => json!(governor.concern()),
@@ -254,7 +255,7 @@ impl Session<'_> {
             namespace: self.namespace,
             rollout: &governor.name,
             template,
-            origin: self.origins.get(&key.name),
+            origin: self.origins.get(&key.name).map(|asked| &asked.origin),
             path: &place.file,
             config_repo: self.config_repo,
             first_deploy,

@@ -49,7 +49,17 @@ pub(crate) enum SourceError {
 #[derive(Debug, Default)]
 pub(super) struct Origins {
     head: Option<CommitId>,
-    by_deployment: BTreeMap<String, Origin>,
+    by_deployment: BTreeMap<String, Asked>,
+    /// What was found for the head before, so that history is not walked again.
+    earlier: Option<(CommitId, BTreeMap<String, Asked>)>,
+}
+
+/// What a Deployment's file asks for, and since which commit.
+#[derive(Debug)]
+pub(super) struct Asked {
+    file: String,
+    revision: Revision,
+    pub(super) origin: Origin,
 }
 
 /// A handle of the repository, with the credentials of its Secret.
@@ -211,21 +221,32 @@ impl Origins {
         repository: &Repository,
         head: &Head,
         deployments: impl IntoIterator<Item = &Manifest>,
-    ) -> Result<&BTreeMap<String, Origin>, StoreError> {
+    ) -> Result<&BTreeMap<String, Asked>, StoreError> {
         if self.head != Some(head.commit.id) {
-            *self = Self { head: Some(head.commit.id), by_deployment: BTreeMap::new() };
+            let last = std::mem::take(self);
+            self.head = Some(head.commit.id);
+            self.earlier = last.head.map(|head| (head, last.by_deployment));
         }
         for deployment in deployments {
             let name = &deployment.key.name;
             let Some(template) = deployment.template().filter(|_| !self.by_deployment.contains_key(name)) else {
                 continue;
             };
-            let (wanted, sought) = (Revision::of(template), name.clone());
+            let file = &deployment.place.file;
+            let (revision, sought) = (Revision::of(template), name.clone());
+            let earlier = self.earlier.as_ref().and_then(|(head, asked)| Some((*head, asked.get(name)?)));
+            let earlier = earlier.filter(|(_, asked)| asked.file == *file && asked.revision == revision);
+            let wanted = revision.clone();
             let same = move |bytes: &[u8]| {
                 manifest::template_in(bytes, "Deployment", &sought).is_some_and(|there| Revision::of(&there) == wanted)
             };
-            let asked = repository.asked_by(head.commit.id, &deployment.place.file, same, None).await?;
-            self.by_deployment.extend(asked.map(|commit| (name.clone(), Origin::from(&commit))));
+            let until = earlier.map(|(head, _)| head);
+            let Some(commit) = repository.asked_by(head.commit.id, file, same, until).await? else { continue };
+            let origin = match earlier {
+                Some((head, asked)) if commit.id == head => asked.origin.clone(),
+                Some(_) | None => Origin::from(&commit),
+            };
+            self.by_deployment.insert(name.clone(), Asked { file: file.clone(), revision, origin });
         }
         Ok(&self.by_deployment)
     }

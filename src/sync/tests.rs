@@ -171,11 +171,25 @@ async fn a_new_template_waits_as_a_revision_while_the_rest_of_the_commit_is_appl
 async fn a_commit_that_leaves_the_template_alone_does_not_ask_for_it_again() {
     let world = settled_world().await;
     let asked = world.release(&shop("web:2")).await;
-    world.release(&shop("web:2").replace("blue", "green")).await;
+    for colour in ["green", "red", "white"] {
+        world.commit(&shop("web:2").replace("blue", "grey"));
+        world.release(&shop("web:2").replace("blue", colour)).await;
+    }
     let waiting = Revision::of(&template("web:2")).object_name("web");
     let waiting = world.api.get(&format!("controllerrevisions/{waiting}")).unwrap();
     assert_eq!(waiting["metadata"]["annotations"]["tidegate.io/config-commit"], asked);
     assert_eq!(waiting["revision"], 2);
+}
+
+#[tokio::test]
+async fn a_template_that_came_back_between_two_looks_was_asked_for_again() {
+    let world = settled_world().await;
+    world.release(&shop("web:2")).await;
+    world.commit(&shop("web:1"));
+    let again = world.release(&shop("web:2")).await;
+    let waiting = Revision::of(&template("web:2")).object_name("web");
+    let waiting = world.api.get(&format!("controllerrevisions/{waiting}")).unwrap();
+    assert_eq!(waiting["metadata"]["annotations"]["tidegate.io/config-commit"], again);
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use crate::{
 const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// How long what Prometheus said of the queries is: a series may appear with the next scrape.
-const CHECK_AGAIN: SignedDuration = SignedDuration::from_secs(15);
+const CHECK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// How soon it is looked again whether a commit has been applied whole.
 const APPLIED_SOON: SignedDuration = SignedDuration::from_millis(200);

@@ -105,8 +105,7 @@ pub(super) async fn compare_candidate(shell: &Shell, subject: &Subject<'_>) -> R
         }
         Err(source) => return Err(write(format!("compare the candidate with the Deployment {name}"))(source)),
     };
-    let uid = subject.rollout.uid().unwrap_or_default();
-    shell.memory.compared(&uid, revision, before, answer);
+    shell.memory.compared(subject.namespace, subject.name, revision, before, answer);
     shell.wake(subject.namespace, subject.name);
     Ok(())
 }
