@@ -154,7 +154,7 @@ impl Testbed {
             .arg("run")
             .args(["--namespace", namespace, "--cluster-name", "e2e"])
             .args(["--prometheus-url", &self.prometheus_url, "--prometheus-scrape-interval", "1s"])
-            .args(["--metrics-hosts", "127.0.0.1"])
+            .args(["--metrics-hosts", self.context.cluster.prometheus_url().trim_start_matches("http://")])
             .args(["--listen", "127.0.0.1:0"])
             .arg("--git-cache")
             .arg(dir.join(format!("{name}-git")))

@@ -48,7 +48,8 @@ pub struct RunArgs {
     /// A file with the certificates (PEM) that Prometheus is trusted by
     #[arg(long, env = "TIDEGATE_PROMETHEUS_CA_FILE", value_name = "FILE")]
     pub prometheus_ca_file: Option<PathBuf>,
-    /// Hosts (or HOST:PORT) at which a Rollout may have its gates read instead (spec.metrics)
+    /// Where a Rollout may have its gates read instead (spec.metrics): HOST:PORT, or HOST for the ports
+    /// 80 and 443; a Secret goes over plain HTTP only to a HOST:PORT
     #[arg(long, env = "TIDEGATE_METRICS_HOSTS", value_name = "HOST,…", value_delimiter = ',')]
     pub metrics_hosts: Vec<String>,
     /// Where /healthz, /readyz and /metrics are served

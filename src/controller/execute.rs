@@ -56,6 +56,9 @@ pub(crate) enum ExecuteError {
     NoTemplate(String),
 }
 
+/// More characters of a refusal do not fit into a condition that people read.
+const LONGEST_REFUSAL: usize = 1000;
+
 /// Whose effects they are.
 pub(crate) struct Subject<'a> {
     pub(crate) namespace: &'a str,
@@ -209,20 +212,6 @@ fn write(what: String) -> impl FnOnce(kube::Error) -> ExecuteError {
 impl ExecuteError {
     /// Whether somebody else wrote first: observe again and decide again.
     pub(crate) fn is_conflict(&self) -> bool {
-        self.answered() == Some(409)
-    }
-
-    /// Whether it is refused until somebody changes something: a right, a quota, a policy.
-    pub(crate) fn is_refusal(&self) -> bool {
-        match self {
-            Self::Account(_) | Self::NoTemplate(_) => true,
-            Self::Write { .. } | Self::Route(_) => matches!(self.answered(), Some(400 | 403 | 422)),
-            Self::NotLeading(_) | Self::Missing(_) | Self::Changed(_) => false,
-        }
-    }
-
-    /// The status of the API server's answer.
-    fn answered(&self) -> Option<u16> {
         let source = match self {
             Self::Write { source, .. } | Self::Route(RouteError::Patch { source, .. }) => source,
             Self::Route(RouteError::Missing(_))
@@ -230,12 +219,36 @@ impl ExecuteError {
             | Self::Account(_)
             | Self::Missing(_)
             | Self::Changed(_)
-            | Self::NoTemplate(_) => return None,
+            | Self::NoTemplate(_) => return false,
         };
-        match source {
-            kube::Error::Api(status) => Some(status.code),
-            _ => None,
-        }
+        matches!(source, kube::Error::Api(status) if status.code == 409)
+    }
+
+    /// Why it is refused until somebody changes something (a right, a quota, a policy, a webhook), in
+    /// the API server's words.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        let said = match self {
+            Self::Account(_) | Self::NoTemplate(_) => self.to_string(),
+            Self::Write { what, source } => format!("cannot {what}: {}", refused(source)?),
+            Self::Route(RouteError::Patch { name, source }) => {
+                format!("cannot change the HTTPRoute {name}: {}", refused(source)?)
+            }
+            Self::Route(RouteError::Missing(_)) | Self::NotLeading(_) | Self::Missing(_) | Self::Changed(_) => {
+                return None;
+            }
+        };
+        Some(match said.char_indices().nth(LONGEST_REFUSAL) {
+            Some((end, _)) => format!("{}…", &said[..end]),
+            None => said,
+        })
+    }
+}
+
+/// What the API server says, where asking again changes nothing. A webhook that fails is a 500.
+fn refused(error: &kube::Error) -> Option<&str> {
+    match error {
+        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422 | 500) => Some(&status.message),
+        _ => None,
     }
 }
 

@@ -53,7 +53,8 @@ pub(crate) struct Own {
 
 impl Prometheuses {
     pub(crate) fn new(operators: Prometheus, hosts: Vec<String>, client: Client) -> Self {
-        Self { operators, hosts: hosts.into(), client }
+        let hosts = hosts.into_iter().map(|host| host.trim().to_lowercase()).collect();
+        Self { operators, hosts, client }
     }
 
     /// The one at which the gates of a Rollout are read.
@@ -129,13 +130,21 @@ impl Own {
         let Some((host, port)) = place else {
             return Err("spec.metrics.url is no address: write one like https://prometheus.example.com".to_owned());
         };
-        if self.hosts.iter().any(|allowed| *allowed == host || *allowed == format!("{host}:{port}")) {
-            return Ok(());
+        let with_port = self.hosts.contains(&format!("{host}:{port}"));
+        let usual = matches!(port, 80 | 443) && self.hosts.iter().any(|allowed| allowed == host);
+        if !(with_port || usual) {
+            return Err(format!(
+                "spec.metrics.url names {host}:{port}, which the operator of Tidegate does not allow: have it added to \
+                 --metrics-hosts, or leave spec.metrics out"
+            ));
         }
-        Err(format!(
-            "spec.metrics.url names {host}:{port}, which the operator of Tidegate does not allow: have it added to \
-             --metrics-hosts, or leave spec.metrics out"
-        ))
+        if self.metrics.secret_ref.is_some() && !with_port && url.starts_with("http:") {
+            return Err(format!(
+                "spec.metrics.secretRef would be sent to {host} in the clear: write https, or have {host}:{port} added to \
+                 --metrics-hosts"
+            ));
+        }
+        Ok(())
     }
 }
 

@@ -139,7 +139,7 @@ impl Asked {
             Finding::Unreadable(why) => Some(QueryCheck::Unreadable { why: why.clone(), at }),
             Finding::Usable | Finding::Invalid(_) => None,
         });
-        invalid.or(unreadable).unwrap_or(QueryCheck::Usable)
+        invalid.or(unreadable).unwrap_or(QueryCheck::Usable { at })
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use kube::{ResourceExt, runtime::controller::Action};
 use tidegate_api::Rollout;
-use tidegate_engine::{decide::decide, plan::Plan};
+use tidegate_engine::{decide::decide, decision::Decision, plan::Plan};
 
 use super::{
     execute::{ExecuteError, Subject, execute},
@@ -30,6 +31,7 @@ pub(crate) async fn reconcile(guarded: Arc<Guarded>, shell: Arc<Shell>) -> Resul
         // With traffic to be read at, a sampler wakes us until it ends.
         shell.samplers.end(&namespace, &name);
         shell.query_checks.forget(&namespace, &name);
+        shell.refusals.over(&namespace, &name);
         return Ok(Action::await_change());
     };
     // A route that is not in the cache yet would look like one that does not exist.
@@ -63,8 +65,8 @@ pub(crate) fn after_error(guarded: Arc<Guarded>, error: &ExecuteError, shell: Ar
     }
     let (namespace, name) = (guarded.namespace().unwrap_or_default(), guarded.name_any());
     tracing::warn!(%namespace, %name, %error, "a reconcile failed");
-    if error.is_refusal() {
-        return Action::requeue(shell.refusals.heard(&namespace, &name, error.to_string()));
+    if error.refusal().is_some() {
+        return Action::requeue(shell.refusals.wait(&namespace, &name));
     }
     Action::requeue(AFTER_ERROR)
 }
@@ -101,16 +103,30 @@ async fn turn(shell: &Shell, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
     };
     let executed = execute(shell, &subject, &decision).await;
     shell.samplers.follow(&observed, plan.as_ref(), decision.sampling.filter(|_| executed.is_ok()));
+    if let Some(why) = executed.as_ref().err().and_then(ExecuteError::refusal) {
+        shell.refusals.heard(&namespace, &name, why, patience(&decision));
+    }
     executed?;
     if shell.refusals.over(&namespace, &name) {
         // The status says still that it is.
         shell.wake(&namespace, &name);
     }
     Ok(match decision.wake_at {
-        Some(at) => {
-            let wait = clock::now().until(at).ok().and_then(|wait| wait.try_into().ok()).unwrap_or_default();
-            Action::requeue(Duration::max(wait, Duration::from_millis(1)))
-        }
+        Some(at) => Action::requeue(until(at)),
         None => Action::await_change(),
     })
+}
+
+/// How long a refusal may be left alone: traffic that is to be taken back is never, and a deadline
+/// passes whatever is refused.
+fn patience(decision: &Decision) -> Duration {
+    let attempt = decision.status.attempt.as_ref();
+    let taking_back = !decision.urgent.is_empty() || attempt.is_some_and(|attempt| attempt.ending.is_some());
+    let deadline = decision.wake_at.map_or(Duration::MAX, until);
+    if taking_back { AFTER_ERROR.min(deadline) } else { deadline }
+}
+
+fn until(at: Timestamp) -> Duration {
+    let wait = clock::now().until(at).ok().and_then(|wait| wait.try_into().ok()).unwrap_or_default();
+    Duration::max(wait, Duration::from_millis(1))
 }

@@ -12,42 +12,52 @@ use std::{
 #[derive(Default)]
 pub(crate) struct Refusals(Mutex<HashMap<(String, String), Refusal>>);
 
+#[derive(Default)]
 struct Refusal {
     why: String,
     /// How often it was heard in a row.
     times: u32,
+    wait: Duration,
 }
 
-/// The wait after a refusal was heard for the second time.
+/// How soon something is tried again at first: much passes by itself (a right that has just been
+/// given), and is not worth a word.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
-/// The longest wait: a deadline of the attempt may pass meanwhile.
+/// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(16);
 
 // === impl Refusals ===
 
 impl Refusals {
-    /// What was refused last, if nothing was written since.
+    /// What is refused again and again, if nothing was written since.
     pub(crate) fn of(&self, namespace: &str, name: &str) -> Option<String> {
-        self.lock().get(&key(namespace, name)).map(|refusal| refusal.why.clone())
+        self.lock().get(&key(namespace, name)).filter(|refusal| refusal.times > 1).map(|refusal| refusal.why.clone())
     }
 
-    /// Something was refused; how soon to try again. What is new is to be said at once.
-    pub(crate) fn heard(&self, namespace: &str, name: &str, why: String) -> Duration {
+    /// Something was refused, and is to be tried again after `longest` at the latest.
+    pub(crate) fn heard(&self, namespace: &str, name: &str, why: String, longest: Duration) {
         let mut refusals = self.lock();
-        let refusal = refusals.entry(key(namespace, name)).or_insert(Refusal { why: String::new(), times: 0 });
-        if refusal.why != why {
-            *refusal = Refusal { why, times: 0 };
-            return Duration::ZERO;
-        }
-        let wait = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(refusal.times));
+        let refusal = refusals.entry(key(namespace, name)).or_default();
+        refusal.wait = match refusal.times {
+            0 => FIRST_WAIT,
+            // It is said at once from now on.
+            1 => Duration::ZERO,
+            times => FIRST_WAIT.saturating_mul(2_u32.saturating_pow(times - 2)).min(LONGEST_WAIT),
+        };
+        refusal.wait = refusal.wait.min(longest);
         refusal.times += 1;
-        wait.min(LONGEST_WAIT)
+        refusal.why = why;
     }
 
-    /// Nothing is refused any more; whether something was.
+    /// How soon to try again what was refused.
+    pub(crate) fn wait(&self, namespace: &str, name: &str) -> Duration {
+        self.lock().get(&key(namespace, name)).map_or(FIRST_WAIT, |refusal| refusal.wait)
+    }
+
+    /// Nothing is refused any more; whether it was said that something is.
     pub(crate) fn over(&self, namespace: &str, name: &str) -> bool {
-        self.lock().remove(&key(namespace, name)).is_some()
+        self.lock().remove(&key(namespace, name)).is_some_and(|refusal| refusal.times > 1)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Refusal>> {
@@ -64,13 +74,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_refused_again_is_tried_ever_less_often() {
+    fn what_is_refused_again_is_said_and_tried_ever_less_often() {
         let refusals = Refusals::default();
-        let heard = |why: &str| refusals.heard("shop", "web", why.to_owned()).as_secs();
-        assert_eq!([0; 7].map(|_: u64| heard("quota")), [0, 1, 2, 4, 8, 16, 16]);
-        assert_eq!([heard("forbidden"), heard("forbidden")], [0, 1], "another one is said at once");
-        assert_eq!(refusals.of("shop", "web").as_deref(), Some("forbidden"));
+        let heard = |why: &str, longest: u64| {
+            refusals.heard("shop", "web", why.to_owned(), Duration::from_secs(longest));
+            refusals.wait("shop", "web").as_secs()
+        };
+        assert_eq!((heard("quota: used 1", 60), refusals.of("shop", "web")), (1, None));
+        assert!(!refusals.over("shop", "web"), "nothing was said of it");
+        assert_eq!([60; 8].map(|longest| heard("quota: used 2", longest)), [1, 0, 1, 2, 4, 8, 16, 16]);
+        assert_eq!(heard("quota: used 3", 60), 16, "other words are no other refusal");
+        assert_eq!(heard("quota: used 3", 5), 5, "a deadline comes first");
+        assert_eq!(refusals.of("shop", "web").as_deref(), Some("quota: used 3"));
         assert!(refusals.over("shop", "web") && !refusals.over("shop", "web"));
-        assert_eq!(refusals.of("shop", "web"), None);
     }
 }

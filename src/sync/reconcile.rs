@@ -58,7 +58,7 @@ pub type RolloutsOf = Box<dyn Fn(&str) -> Result<Vec<Arc<Rollout>>, UnreadableRo
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the Rollout {name} cannot be read ({why}), so that what it governs is not known and everything is held: bring Tidegate \
-     and its CRDs to the version that has written it, or mend it"
+     and its CRDs to the version that has written it, or mend it with kubectl (git's copy of it is held, too)"
 )]
 pub struct UnreadableRollout {
     /// Its name.

@@ -55,7 +55,8 @@ pub struct RolloutSpec {
     /// endpoints. 2s where it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settle: Option<Duration>,
-    /// How long pods may take to become ready, and endpoints to rest. 10m where it is not said.
+    /// How long pods may take to become available (`minReadySeconds` included), and endpoints to
+    /// rest. 10m where it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress_deadline: Option<Duration>,
     /// How long a step waits for an approval before traffic is taken back; without it, for ever.

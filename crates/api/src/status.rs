@@ -62,7 +62,8 @@ pub struct RolloutStatus {
     /// When a revision whose attempt was inconclusive may be tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
-    /// What others wrote in the last minutes and was put back, oldest first.
+    /// What others wrote and was put back, oldest first; what is older than five minutes goes with
+    /// the next.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overruled: Vec<Overruling>,
     /// How the last attempt ended.

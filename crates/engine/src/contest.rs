@@ -12,9 +12,8 @@ const WITHIN: SignedDuration = SignedDuration::from_mins(5);
 /// From how many on there is a quarrel.
 const TIMES: usize = 3;
 
-/// What was put back, and shows again this soon, was written once: the first write of ours may have
-/// failed.
-const ONE_WRITE: SignedDuration = SignedDuration::from_secs(1);
+/// What was put back, and shows again this soon, was written once: a write of ours may have failed.
+const ONE_WRITE: SignedDuration = SignedDuration::from_secs(10);
 
 /// The most that is remembered.
 const REMEMBERED: usize = 20;
@@ -22,6 +21,10 @@ const REMEMBERED: usize = 20;
 /// Remembers what this turn overrules, and forgets what no longer counts.
 pub(crate) fn remember(turn: &mut Turn<'_>) {
     let now = turn.now;
+    if turn.seen.refused.is_some() {
+        // What cannot be put back is seen again and again.
+        return;
+    }
     let news: Vec<_> = turn.notes.iter().filter_map(|note| overruling(note, now)).collect();
     // Between quarrels, forgetting is not worth a write.
     if news.is_empty() && turn.status.overruled.len() < TIMES {
@@ -49,8 +52,7 @@ pub(crate) fn quarrel(status: &RolloutStatus) -> Option<String> {
     };
     let (this, times) = status.overruled.iter().map(|this| (this, times(this))).find(|(_, times)| *times >= TIMES)?;
     Some(format!(
-        "{} was changed by {} {times} times in five minutes and put back each time: have whoever runs it leave that alone \
-         while an attempt runs",
+        "{} was changed by {} {times} times in five minutes and put back each time: have whoever runs it leave that alone",
         this.what,
         this.manager.as_deref().unwrap_or("an unknown field manager")
     ))

@@ -184,7 +184,10 @@ pub enum QueryCheck {
     /// It was not asked yet.
     Unknown,
     /// They can.
-    Usable,
+    Usable {
+        /// When it was asked.
+        at: Timestamp,
+    },
     /// A query is wrong, or selects nothing of stable either.
     Invalid {
         /// Which gate's and why, in a sentence.

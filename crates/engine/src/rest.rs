@@ -23,6 +23,9 @@ const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 /// How long what Prometheus said of the queries is: a series may appear with the next scrape.
 const CHECK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
+/// What Prometheus said so long ago was of another time.
+const CHECK_OLD: SignedDuration = SignedDuration::from_secs(60);
+
 /// How soon it is looked again whether a commit has been applied whole.
 const APPLIED_SOON: SignedDuration = SignedDuration::from_millis(200);
 
@@ -206,10 +209,6 @@ fn start(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate) {
         let message = format!("the last attempt was inconclusive; the next begins at {until:.0}");
         return turn.wait(Wait { message, until: Some(until) });
     }
-    // Half of a commit may be another plan with the template of the last one.
-    if turn.seen.applying {
-        return turn.wake(turn.now.saturating_add(APPLIED_SOON).unwrap_or(Timestamp::MAX));
-    }
     match preflight::check(turn.seen, plan) {
         preflight::Answer::Clear => {
             let known = turn.status.history.iter().any(|known| known.revision == candidate.revision.as_str());
@@ -217,6 +216,10 @@ fn start(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate) {
             // What was good before is not held up by Prometheus.
             if !fast && !gates_can_be_read(turn, plan) {
                 return;
+            }
+            // Half of a commit may be another plan with the template of the last one.
+            if turn.seen.applying {
+                return turn.wake(turn.now.saturating_add(APPLIED_SOON).unwrap_or(Timestamp::MAX));
             }
             attempt::begin(turn, plan, candidate, Stage::Pinning, fast.then_some(Shortcut::KnownGood));
         }
@@ -237,17 +240,21 @@ fn gates_can_be_read(turn: &mut Turn<'_>, plan: &Plan) -> bool {
     if !plan.gates.iter().any(|gate| gate.enforced) {
         return true;
     }
+    let recent = |at: &Timestamp, limit| turn.now.duration_since(*at) < limit;
     match &turn.seen.queries {
-        QueryCheck::Usable => return true,
-        QueryCheck::Unknown => turn.actions.push(Action::CheckQueries),
-        QueryCheck::Invalid { why, at } => {
+        QueryCheck::Usable { at } if recent(at, CHECK_AGAIN) => return true,
+        QueryCheck::Invalid { why, at } if recent(at, CHECK_OLD) => {
             turn.stall(StallReason::InvalidQuery, why);
             again(turn, *at, CHECK_AGAIN, Action::CheckQueries);
         }
-        QueryCheck::Unreadable { why, at } => {
+        QueryCheck::Unreadable { why, at } if recent(at, CHECK_OLD) => {
             wait(turn, why);
             again(turn, *at, CHECK_AGAIN, Action::CheckQueries);
         }
+        QueryCheck::Unknown
+        | QueryCheck::Usable { .. }
+        | QueryCheck::Invalid { .. }
+        | QueryCheck::Unreadable { .. } => turn.actions.push(Action::CheckQueries),
     }
     false
 }

@@ -155,6 +155,24 @@ async fn a_candidate_is_compared_by_a_dry_run_and_its_rollout_is_woken() {
 }
 
 #[tokio::test]
+async fn a_refusal_is_told_in_the_api_servers_words_and_a_passing_failure_is_none() {
+    let bench = Bench::new().await;
+    let path = format!("{CORE}/services/checkout");
+    let pin = Action::SetService { name: "checkout".to_owned(), pin: None, epoch: None };
+    for code in [403, 422, 500] {
+        bench.script.refuse_nothing();
+        bench.script.refuse(Method::PATCH, &path, code);
+        let why = run_one(&bench, pin.clone()).await.unwrap_err().refusal().unwrap();
+        assert!(why.starts_with("cannot ") && !why.contains("Status {"), "{why}");
+    }
+    for code in [409, 429, 503] {
+        bench.script.refuse_nothing();
+        bench.script.refuse(Method::PATCH, &path, code);
+        assert_eq!(run_one(&bench, pin.clone()).await.unwrap_err().refusal(), None, "{code}");
+    }
+}
+
+#[tokio::test]
 async fn a_lost_race_is_no_answer_to_a_comparison() {
     let mut bench = Bench::new().await;
     bench.script.refuse(Method::PATCH, &format!("{APPS}/deployments/checkout"), 409);

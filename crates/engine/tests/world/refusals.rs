@@ -2,6 +2,7 @@
 
 use tidegate_engine::{
     decide::decide,
+    decision::Action,
     observed::{Comparison, Neighbour, Observed, QueryCheck, Service},
 };
 
@@ -21,6 +22,11 @@ fn said(change: impl FnOnce(&mut Observed)) -> String {
     let decision = decide(&seen, world.now);
     assert_eq!(decision.status.attempt, None, "it has begun: {}", decision.status.message);
     decision.status.message
+}
+
+/// When they are asked.
+fn world_time() -> jiff::Timestamp {
+    a_rollout().at_rest().now
 }
 
 #[test]
@@ -49,11 +55,11 @@ fn every_refusal_is_a_sentence_that_says_what_to_do() {
         }),
         said(|seen| {
             let why = "spec.gates, \"errors\": the query is not PromQL".to_owned();
-            seen.queries = QueryCheck::Invalid { why, at: jiff::Timestamp::UNIX_EPOCH };
+            seen.queries = QueryCheck::Invalid { why, at: world_time() };
         }),
         said(|seen| {
             let why = "waiting for Prometheus: connection refused".to_owned();
-            seen.queries = QueryCheck::Unreadable { why, at: jiff::Timestamp::UNIX_EPOCH };
+            seen.queries = QueryCheck::Unreadable { why, at: world_time() };
         }),
         said(|seen| seen.identity.name = "a-name-that-is-far-too-long-for-the-pods-of-a-canary".to_owned()),
         said(|seen| seen.spec.workload.name = "w".repeat(48)),
@@ -82,13 +88,15 @@ fn nothing_begins_before_a_commit_has_been_applied_whole() {
     world.shell.cache = world.live.clone();
     let mut seen = world.observed().unwrap();
     seen.candidate.as_mut().unwrap().comparison = Comparison::Different;
-    seen.queries = QueryCheck::Usable;
+    seen.queries = QueryCheck::Usable { at: world.now };
     seen.applying = true;
     let half = decide(&seen, world.now);
     assert_eq!(half.status.attempts, 0);
     assert!(half.wake_at.is_some_and(|at| at > world.now), "it looks again");
     seen.applying = false;
     assert_eq!(decide(&seen, world.now).status.attempts, 1);
+    let later = decide(&seen, world.now + jiff::SignedDuration::from_secs(6));
+    assert_eq!((later.status.attempts, later.actions.contains(&Action::CheckQueries)), (0, true), "an old answer");
 }
 
 #[test]
