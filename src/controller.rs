@@ -22,6 +22,7 @@ mod refusals;
 mod repos;
 mod samplers;
 mod shell;
+mod surroundings;
 #[cfg(test)]
 mod testing;
 mod watches;

@@ -19,7 +19,7 @@ use tidegate_engine::{
     plan::Plan,
 };
 
-use super::shell::Shell;
+use super::{shell::Shell, surroundings};
 use crate::{
     kubernetes::{clients::AccountName, fence::NotLeading},
     traffic::{RouteError, Wanted},
@@ -103,6 +103,10 @@ async fn act(shell: &Shell, subject: &Subject<'_>, action: &Action) -> Result<()
         Action::CheckQueries => {
             let metrics = subject.rollout.spec.metrics.as_ref();
             shell.query_checks.ask(subject.rollout, shell.prometheuses.of(subject.namespace, metrics));
+            Ok(())
+        }
+        Action::LookAround => {
+            surroundings::look(shell, subject.rollout, plan(subject)?);
             Ok(())
         }
         Action::KeepLive(revision) => objects::keep_live(shell, subject, revision).await,

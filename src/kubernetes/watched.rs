@@ -54,6 +54,8 @@ pub(crate) struct Template {
     pub(crate) labels: BTreeMap<String, String>,
     /// What two versions side by side cannot share, in words.
     pub(crate) exclusive: Vec<String>,
+    /// Whether its pods must not share a node.
+    pub(crate) apart: bool,
 }
 
 /// What is kept of a Deployment's status.
@@ -174,12 +176,14 @@ impl Template {
     /// Digests a template.
     pub(crate) fn of(mut template: Value) -> Self {
         let exclusive = exclusive(&template);
+        let required = "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution";
+        let apart = template.pointer(required).and_then(Value::as_array).is_some_and(|terms| !terms.is_empty());
         if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
             labels.remove(names::POD_TEMPLATE_HASH_LABEL);
             labels.remove(names::TRACK_LABEL);
         }
         drop_null_timestamp(&mut template);
-        Self { digest: Digest::of(&template), labels: labels(&template), exclusive }
+        Self { digest: Digest::of(&template), labels: labels(&template), exclusive, apart }
     }
 }
 

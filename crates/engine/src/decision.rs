@@ -47,6 +47,8 @@ pub enum Action {
     CompareCandidate,
     /// Ask Prometheus, without waiting for it, whether the gates' queries can be used for stable.
     CheckQueries,
+    /// Look, without waiting for it, at what stands around the workload and may surprise people.
+    LookAround,
     /// Keep the workload's live template as this revision.
     KeepLive(Revision),
     /// Give a route this split: a share for the canary, or none and no trace of it.

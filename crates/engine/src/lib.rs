@@ -18,6 +18,7 @@
 //! same effects are derived again.
 
 mod attempt;
+pub mod caution;
 mod contest;
 pub mod decide;
 pub mod decision;

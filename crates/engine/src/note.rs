@@ -85,6 +85,11 @@ pub enum Note {
     },
     /// The canary has no ready endpoint, so its weight is 0.
     CanaryUnready,
+    /// Something around the workload may surprise people in a release.
+    Caution {
+        /// What, and what to do, in a sentence.
+        message: String,
+    },
     /// Nothing goes on before a person has changed something.
     Stalled {
         /// Why, in one word.
@@ -126,6 +131,7 @@ impl Note {
             Self::Taken { .. } => "InterventionTaken",
             Self::Overruled { .. } => "Overruled",
             Self::CanaryUnready => "CanaryUnready",
+            Self::Caution { .. } => "PreflightWarning",
             Self::Stalled { reason, .. } => reason.as_str(),
         }
     }
@@ -137,7 +143,7 @@ impl Note {
                 Outcome::RolledBack | Outcome::Failed | Outcome::Aborted => true,
                 Outcome::Promoted | Outcome::Superseded => false,
             },
-            Self::Overruled { .. } | Self::CanaryUnready | Self::Stalled { .. } => true,
+            Self::Overruled { .. } | Self::CanaryUnready | Self::Caution { .. } | Self::Stalled { .. } => true,
             Self::Adopted { .. }
             | Self::Started { .. }
             | Self::StepEntered { .. }
@@ -185,7 +191,7 @@ impl fmt::Display for Note {
             Self::CanaryUnready => {
                 f.write_str("the canary has no ready endpoint; its traffic goes to stable until it has")
             }
-            Self::Stalled { message, .. } => f.write_str(message),
+            Self::Caution { message } | Self::Stalled { message, .. } => f.write_str(message),
         }
     }
 }

@@ -221,6 +221,7 @@ fn start(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate) {
             if turn.seen.applying {
                 return turn.wake(turn.now.saturating_add(APPLIED_SOON).unwrap_or(Timestamp::MAX));
             }
+            turn.actions.push(Action::LookAround);
             attempt::begin(turn, plan, candidate, Stage::Pinning, fast.then_some(Shortcut::KnownGood));
         }
         preflight::Answer::Waits(message) => {

@@ -3,15 +3,16 @@
 use std::{collections::BTreeSet, fs};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, events::v1::Event, policy::v1::PodDisruptionBudget};
 use kube::{
-    api::{Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams},
     runtime::wait::await_condition,
 };
 use serde_json::{Value, json};
 use tidegate_api::{Condition, ConfigRepo, Rollout, condition::ConditionStatus};
 
 use crate::{
+    eventually::eventually,
     git_server::Change,
     scenario::Context,
     testbed::{APP_FILE, LIMIT, NAME, Release, Shop, Testbed},
@@ -69,13 +70,16 @@ pub(super) async fn run(context: Context) -> Result<()> {
     ensure!(ready.message.contains("field is immutable"), "the ConfigRepo says: {}", ready.message);
     in_order(&bed, &shop, &place, []).await?;
 
+    let budget = json!({ "metadata": { "name": "drains" }, "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": NAME } } } });
+    bed.create::<PodDisruptionBudget>(budget).await?;
     let rival = json!({ "apiVersion": "tidegate.io/v1alpha1", "kind": "Rollout", "metadata": { "name": "rival" },
         "spec": shop.rollout });
     bed.repo.commit([app(&next)?, file("rival.yaml", &rival)], "Bring a second Rollout").await?;
     let sentence = "the Rollout shop names the same workload, Service or route as rival";
     stalled(&bed, "rival", sentence).await?;
-    // The elder is not held up by it.
+    // The elder is not held up by it; what may surprise is told.
     bed.outcome(2).await?;
+    warned(&bed, "the PodDisruptionBudget drains counts the canary's pods").await?;
     bed.gateway_serves("v2").await?;
     ensure!(bed.api::<Rollout>().get("rival").await?.status.unwrap_or_default().attempts == 0, "the rival has begun");
 
@@ -89,6 +93,19 @@ pub(super) async fn run(context: Context) -> Result<()> {
     let report = clients.stop().await;
     ensure!(report.failures().is_empty(), "requests failed: {:?}", report.kinds());
     Ok(())
+}
+
+/// Waits for an event that warns of this.
+async fn warned(bed: &Testbed, sentence: &str) -> Result<()> {
+    let says = |event: &Event| {
+        event.reason.as_deref() == Some("PreflightWarning")
+            && event.note.as_deref().is_some_and(|note| note.contains(sentence))
+    };
+    eventually(&format!("an event says {sentence:?}"), LIMIT, || async {
+        let events = bed.api::<Event>().list(&ListParams::default()).await?;
+        Ok(events.items.iter().any(says).then_some(()))
+    })
+    .await
 }
 
 /// Changes how the workload replaces its pods.

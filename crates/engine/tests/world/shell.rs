@@ -299,7 +299,7 @@ impl World {
                 live.kept.retain(|name, _| !seen(name) || keep.iter().any(|keep| keep.as_str() == name));
             }
             Action::Answer { name, .. } => self.asks.retain(|ask| ask.name != *name),
-            Action::CompareCandidate | Action::CheckQueries | Action::Record(_) => {}
+            Action::CompareCandidate | Action::CheckQueries | Action::LookAround | Action::Record(_) => {}
         }
         Some(())
     }
@@ -308,7 +308,7 @@ impl World {
     fn changes_nothing(&self, action: &Action) -> bool {
         let live = &self.live;
         match action {
-            Action::CompareCandidate | Action::CheckQueries | Action::Record(_) => true,
+            Action::CompareCandidate | Action::CheckQueries | Action::LookAround | Action::Record(_) => true,
             Action::Answer { name, .. } => !self.asks.iter().any(|ask| ask.name == *name),
             Action::KeepLive(revision) => live.kept.contains_key(revision.as_str()),
             Action::ApplyCanary { revision, replicas } => {
@@ -380,6 +380,7 @@ fn in_words(action: &Action) -> String {
         Action::RemoveFinalizer => "finalizer: off".to_owned(),
         Action::CompareCandidate => "the candidate is compared".to_owned(),
         Action::CheckQueries => "the queries are checked".to_owned(),
+        Action::LookAround => "what stands around is looked at".to_owned(),
         Action::Record(pending) | Action::HandOver(pending) => {
             let kinds = pending.iter().map(|pending| match &pending.record {
                 Record::Started(record) => format!("attempt {} started", record.head.attempt),
