@@ -22,7 +22,6 @@ use tidegate_api::{
 use self::narrator::Narrator;
 use crate::{
     cluster::Cluster,
-    load::{Load, Report},
     scenario::Context,
     testbed::{APP_FILE, Release, Shop, Testbed},
 };
@@ -58,7 +57,7 @@ pub async fn run(cluster: Arc<Cluster>) -> Result<()> {
     narrator.end();
     let during_bad = clients.report_since(from);
     let after = clients.report_since(aftermath);
-    stop(clients).await;
+    clients.stop().await;
 
     epilogue::clients("while v2, which is good, was released", &during_good);
     epilogue::clients("while v3, of whose answers a fifth are errors, was tried", &during_bad);
@@ -112,8 +111,4 @@ fn as_it_should_be(record: &OutcomeRecord, outcome: Outcome) -> Result<()> {
     let OutcomeRecord { outcome: actual, reason, message, .. } = record;
     ensure!(*actual == outcome, "{outcome} was expected, but it is {actual} ({}): {message}", reason.as_str());
     Ok(())
-}
-
-async fn stop(clients: Load) -> Report {
-    clients.stop().await
 }

@@ -61,7 +61,7 @@ pub(crate) fn conclude(turn: &mut Turn<'_>, plan: &Plan) {
     let attempt = turn.attempt().clone();
     let Some(ending) = attempt.ending.clone() else { return };
     let restore = restore_order(turn, plan, &attempt, &ending);
-    let record = records::outcome(turn, plan, &attempt, &ending);
+    let record = records::outcome(turn, &attempt, &ending);
     owe(turn, Record::Outcome(Box::new(record)), restore);
     match ending.outcome {
         Outcome::Promoted => promote(turn, plan, &attempt),
@@ -72,7 +72,7 @@ pub(crate) fn conclude(turn: &mut Turn<'_>, plan: &Plan) {
 }
 
 /// Nothing of the attempt is left in the cluster.
-pub(crate) fn end(turn: &mut Turn<'_>, _: &Plan) {
+pub(crate) fn end(turn: &mut Turn<'_>) {
     let Some(attempt) = turn.status.attempt.take() else { return };
     let Some(ending) = attempt.ending else { return };
     turn.say(Note::Ended {

@@ -7,7 +7,7 @@ use tidegate_api::{
     status::{Attempt, Ending, Stable},
 };
 
-use crate::{observed::Identity, plan::Plan, turn::Turn};
+use crate::{observed::Identity, turn::Turn};
 
 /// The id of an attempt: SHA-256 over cluster, Rollout uid, revision and attempt, each on its own
 /// line, in lower-case hex. Writing an outcome twice is finding its file already there.
@@ -23,7 +23,7 @@ pub(crate) fn started(identity: &Identity, attempt: &Attempt, stable: Option<&St
 }
 
 /// How an attempt ended, with all that was seen.
-pub(crate) fn outcome(turn: &Turn<'_>, _: &Plan, attempt: &Attempt, ending: &Ending) -> OutcomeRecord {
+pub(crate) fn outcome(turn: &Turn<'_>, attempt: &Attempt, ending: &Ending) -> OutcomeRecord {
     let evidence = |name: &str| attempt.gates.iter().find(|status| status.name == name).cloned().unwrap_or_default();
     let asked = turn.status.interventions.iter().filter(|taken| taken.attempt == attempt.number);
     OutcomeRecord {

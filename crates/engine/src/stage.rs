@@ -50,7 +50,7 @@ pub(crate) fn advance(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
         Stage::TakingBack => back::taking_back(turn, plan),
         Stage::Draining => clean_up::draining(turn, plan),
         Stage::RemovingCanary => clean_up::removing_canary(turn, plan),
-        Stage::Unpinning => clean_up::unpinning(turn, plan),
+        Stage::Unpinning => clean_up::unpinning(turn),
     }
 }
 

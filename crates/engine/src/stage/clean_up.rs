@@ -46,11 +46,11 @@ pub(super) fn removing_canary(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
 }
 
 /// The Services and the workload are the user's alone again.
-pub(super) fn unpinning(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
+pub(super) fn unpinning(turn: &mut Turn<'_>) -> Flow {
     let free = turn.seen.services.iter().all(|service| service.pin().is_none() && service.epoch.is_none());
     let going = turn.seen.workload.as_ref().is_none_or(|workload| !workload.paused && workload.epoch.is_none());
     if free && going {
-        attempt::end(turn, plan);
+        attempt::end(turn);
         return Flow::Moved;
     }
     Wait::event("taking pins and pause off")
