@@ -17,7 +17,11 @@ use tokio_util::task::AbortOnDropHandle;
 use super::shell::{self, Wakes};
 use crate::{
     clock,
-    metrics::{preflight::check_query, prometheus::InstantQuery, template::Variables},
+    metrics::{
+        preflight::{InvalidQuery, check_query},
+        prometheus::InstantQuery,
+        template::Variables,
+    },
 };
 
 /// The checks of the Rollouts at rest, by namespace and name.
@@ -49,11 +53,13 @@ struct Query {
     window: SignedDuration,
 }
 
-/// What one query says of stable.
+/// What one query says of stable, the worst last.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Finding {
     Usable,
-    Invalid(String),
     Unreadable(String),
+    SelectsNothing(String),
+    Invalid(String),
 }
 
 // === impl QueryChecks ===
@@ -131,15 +137,13 @@ impl Asked {
     async fn put_to(&self, source: &impl InstantQuery) -> QueryCheck {
         let found = join_all(self.queries.iter().map(|query| query.put_to(source, &self.stable))).await;
         let at = clock::now();
-        let invalid = found.iter().find_map(|finding| match finding {
-            Finding::Invalid(why) => Some(QueryCheck::Invalid { why: why.clone(), at }),
-            Finding::Usable | Finding::Unreadable(_) => None,
-        });
-        let unreadable = found.iter().find_map(|finding| match finding {
-            Finding::Unreadable(why) => Some(QueryCheck::Unreadable { why: why.clone(), at }),
-            Finding::Usable | Finding::Invalid(_) => None,
-        });
-        invalid.or(unreadable).unwrap_or(QueryCheck::Usable { at })
+        let worst = found.into_iter().max().unwrap_or(Finding::Usable);
+        match worst {
+            Finding::Usable => QueryCheck::Usable { at },
+            Finding::Unreadable(why) => QueryCheck::Unreadable { why, at },
+            Finding::SelectsNothing(why) => QueryCheck::SelectsNothing { why, at },
+            Finding::Invalid(why) => QueryCheck::Invalid { why, at },
+        }
     }
 }
 
@@ -149,6 +153,9 @@ impl Query {
     async fn put_to(&self, source: &impl InstantQuery, stable: &Variables) -> Finding {
         let gate = &self.gate;
         match check_query(source, &self.text, stable, self.window, clock::now()).await {
+            Err(error @ InvalidQuery::SelectsNothing(_)) => {
+                Finding::SelectsNothing(format!("the gate {gate}: {error}"))
+            }
             Err(error) => Finding::Invalid(format!("the gate {gate}: {error}")),
             Ok(Sample::Error { message, .. }) => {
                 Finding::Unreadable(format!("waiting until the gate {gate} can be read: {message}"))

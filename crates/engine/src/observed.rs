@@ -188,9 +188,16 @@ pub enum QueryCheck {
         /// When it was asked.
         at: Timestamp,
     },
-    /// A query is wrong, or selects nothing of stable either.
+    /// A query is wrong.
     Invalid {
         /// Which gate's and why, in a sentence.
+        why: String,
+        /// When it was asked.
+        at: Timestamp,
+    },
+    /// A query selects nothing of stable either.
+    SelectsNothing {
+        /// Which gate's, in a sentence.
         why: String,
         /// When it was asked.
         at: Timestamp,

@@ -23,6 +23,9 @@ const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 /// How long what Prometheus said of the queries is: a series may appear with the next scrape.
 const CHECK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
+/// After this long Prometheus has scraped stable's pods, if it ever does.
+const SCRAPED_BY: SignedDuration = SignedDuration::from_mins(2);
+
 /// What Prometheus said so long ago was of another time.
 const CHECK_OLD: SignedDuration = SignedDuration::from_secs(60);
 
@@ -241,11 +244,21 @@ fn gates_can_be_read(turn: &mut Turn<'_>, plan: &Plan) -> bool {
     if !plan.gates.iter().any(|gate| gate.enforced) {
         return true;
     }
-    let recent = |at: &Timestamp, limit| turn.now.duration_since(*at) < limit;
+    let now = turn.now;
+    let recent = |at: &Timestamp, limit| now.duration_since(*at) < limit;
     match &turn.seen.queries {
         QueryCheck::Usable { at } if recent(at, CHECK_AGAIN) => return true,
         QueryCheck::Invalid { why, at } if recent(at, CHECK_OLD) => {
             turn.stall(StallReason::InvalidQuery, why);
+            again(turn, *at, CHECK_AGAIN, Action::CheckQueries);
+        }
+        QueryCheck::SelectsNothing { why, at } if recent(at, CHECK_OLD) => {
+            let young = turn.status.stable.as_ref().is_some_and(|stable| recent(&stable.since, SCRAPED_BY));
+            if young {
+                wait(turn, why);
+            } else {
+                turn.stall(StallReason::InvalidQuery, why);
+            }
             again(turn, *at, CHECK_AGAIN, Action::CheckQueries);
         }
         QueryCheck::Unreadable { why, at } if recent(at, CHECK_OLD) => {
@@ -255,6 +268,7 @@ fn gates_can_be_read(turn: &mut Turn<'_>, plan: &Plan) -> bool {
         QueryCheck::Unknown
         | QueryCheck::Usable { .. }
         | QueryCheck::Invalid { .. }
+        | QueryCheck::SelectsNothing { .. }
         | QueryCheck::Unreadable { .. } => turn.actions.push(Action::CheckQueries),
     }
     false

@@ -86,7 +86,9 @@ fn is_usable(answer: &QueryCheck) -> bool {
 
 fn why(answer: QueryCheck) -> String {
     match answer {
-        QueryCheck::Invalid { why, .. } | QueryCheck::Unreadable { why, .. } => why,
+        QueryCheck::Invalid { why, .. }
+        | QueryCheck::SelectsNothing { why, .. }
+        | QueryCheck::Unreadable { why, .. } => why,
         QueryCheck::Unknown | QueryCheck::Usable { .. } => format!("{answer:?}"),
     }
 }

@@ -40,7 +40,7 @@ impl World {
         let (gate, at) = ("spec.gates, \"errors\"", self.now);
         let answer = match self.mood() {
             Mood::Down => QueryCheck::Unreadable { why: format!("{gate}: Prometheus cannot be reached"), at },
-            Mood::Empty => QueryCheck::Invalid { why: format!("{gate}: the query selects nothing"), at },
+            Mood::Empty => QueryCheck::SelectsNothing { why: format!("{gate}: the query selects nothing"), at },
             Mood::Honest | Mood::Breach | Mood::Slow => QueryCheck::Usable { at },
         };
         self.shell.memory.queries = Some(answer);

@@ -1,7 +1,11 @@
 //! Worlds with a plot, and their golden logs.
 
 use serde_json::json;
-use tidegate_api::{condition::ConditionStatus, intervention::Action as Ask, status::Stage};
+use tidegate_api::{
+    condition::ConditionStatus,
+    intervention::Action as Ask,
+    status::{Phase, Stage},
+};
 
 use crate::{
     deployment::Quality,
@@ -114,6 +118,16 @@ fn no_attempt_begins_while_its_gates_cannot_be_read() {
     assert_eq!(world.rollout.as_ref().unwrap().status.attempts, 0, "{}", world.story);
     let world = world.until_rest();
     assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
+}
+
+#[test]
+fn a_stable_that_was_not_scraped_yet_is_waited_for_and_one_that_never_is_stalls() {
+    let stalled = |world: &World| world.rollout.as_ref().unwrap().status.phase == Phase::Stalled;
+    let world = a_short_rollout().at_rest().with_readings(Mood::Empty, 1500).with_commit('B', Quality::Good).after(30);
+    assert!(!stalled(&world), "{}", world.story);
+    let world = world.after(60);
+    assert!(stalled(&world), "{}", world.story);
+    assert_eq!(world.until_rest().outcomes(), "1 Promoted");
 }
 
 #[test]
