@@ -21,6 +21,12 @@ pub struct Reaction {
     pub written: Timestamp,
 }
 
+/// How exactly the first moment is found.
+const STEP: SignedDuration = SignedDuration::from_millis(10);
+
+/// Prometheus answers with at most 11,000 values.
+const MOST_STEPS: i128 = 10_000;
+
 // === impl Testbed ===
 
 impl Testbed {
@@ -30,21 +36,28 @@ impl Testbed {
         let read = gate.evidence.at.context("the gate was read")?;
         let shares = self.shares()?;
         let written = shares.taken_back_at().context("the route lost the canary's share")?;
-        let shown = self.first_shown(record.head.started_at, written).await?;
+        let shown = self.first_shown(record.head.started_at, read).await?;
         Ok(Reaction { shown, read, written })
     }
 
     /// The first moment at which more than the gate bears of the canary's answers are errors, by what
-    /// Prometheus has stored.
-    async fn first_shown(&self, from: Timestamp, to: Timestamp) -> Result<Timestamp> {
+    /// Prometheus has stored. It is asked at the moment of the reading and in steps back from there: a
+    /// reading can come so soon that steps from elsewhere have none between.
+    async fn first_shown(&self, attempt_began: Timestamp, read: Timestamp) -> Result<Timestamp> {
         let of = |code: &str| {
             let labels = format!(r#"namespace="{}",pod=~"{CANARY}-.*"{code}"#, self.context.namespace);
             format!("sum(rate(http_requests_total{{{labels}}}[3s]))")
         };
         let query = format!("{} / {} > 0.05", of(r#",code=~"5..""#), of(""));
         let url = format!("{}/api/v1/query_range", self.prometheus_url);
-        let range =
-            [("query", query), ("start", from.to_string()), ("end", to.to_string()), ("step", "0.1".to_owned())];
+        let steps = (read.duration_since(attempt_began).as_millis() / STEP.as_millis()).min(MOST_STEPS);
+        let start = read - STEP * i32::try_from(steps)?;
+        let range = [
+            ("query", query),
+            ("start", start.to_string()),
+            ("end", read.to_string()),
+            ("step", STEP.as_secs_f64().to_string()),
+        ];
         let answer = http_client::plain().get(&url).query(&range).send().await?;
         let answer: Value = answer.error_for_status()?.json().await?;
         let first =
