@@ -183,6 +183,9 @@ pub struct Attempt {
     /// Since when the canary has been without a ready endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unready_since: Option<Timestamp>,
+    /// How often it has lost all ready endpoints in this step, and its traffic with them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub losses: u32,
     /// Whether a person has paused it.
     #[serde(default)]
     pub paused: bool,
@@ -421,6 +424,11 @@ pub struct TakenIntervention {
     /// The uid of the object that asked, so that this one is never refused as its own repetition.
     #[serde(default)]
     pub uid: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// An object whose fields this version of the schema does not restrict.

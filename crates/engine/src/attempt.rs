@@ -38,6 +38,7 @@ pub(crate) fn begin(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate, sta
         weight: 0.0,
         confirmed_at: None,
         unready_since: None,
+        losses: 0,
         paused: false,
         template_in: false,
         promoted_hash: None,

@@ -117,6 +117,8 @@ pub struct ServiceSeen {
 pub struct WorkloadSeen {
     /// What its template holds.
     pub template: Digest,
+    /// How many pods it is to have.
+    pub replicas: u32,
     /// Whether it is paused.
     pub paused: bool,
     /// The epoch annotation.
@@ -226,6 +228,11 @@ impl Snapshot {
             (route.canary == Weight::ZERO || self.canary_ready > 0)
                 && (route.stable == Weight::ZERO || self.stable_ready > 0)
         })
+    }
+
+    /// Whether the workload is to have no pod.
+    fn is_switched_off(&self) -> bool {
+        self.workload.as_ref().is_some_and(|workload| workload.replicas == 0)
     }
 
     fn route(&self, name: &str) -> Option<&RouteSeen> {

@@ -70,6 +70,9 @@ fn rolled_out(seen: &Observed, plan: &Plan) -> Option<Answer> {
         Some(workload) if workload.paused => Some(Answer::Refused(format!(
             "the Deployment {name} is paused by someone else: resume it (kubectl rollout resume deployment/{name})"
         ))),
+        Some(workload) if workload.replicas == 0 => {
+            Some(Answer::Waits(format!("waiting for the Deployment {name} to be scaled up: it wants no pod")))
+        }
         Some(workload) if !workload.rolled_out() => {
             Some(Answer::Waits(format!("waiting for the Deployment {name} to be fully rolled out")))
         }

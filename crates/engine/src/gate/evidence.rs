@@ -12,6 +12,9 @@ use tidegate_api::{
 
 use super::{Gate, Memory, Reading, Rule, Sample};
 
+/// How long Prometheus may take over a query: a reading bears the time for which it was asked.
+const ANSWERED_BY: SignedDuration = SignedDuration::from_secs(10);
+
 /// What a gate asks for, beyond waiting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Alarm {
@@ -33,6 +36,12 @@ pub fn begin_step(gate: &Gate, before: Option<&GateStatus>) -> GateStatus {
         recent: before.map(|before| before.recent.clone()).unwrap_or_default(),
         ..GateStatus::default()
     }
+}
+
+/// Whether the last reading is one of now.
+pub fn is_recent(gate: &Gate, status: &GateStatus, now: Timestamp) -> bool {
+    let limit = gate.interval.saturating_mul(2).saturating_add(ANSWERED_BY);
+    status.at.is_some_and(|at| now.duration_since(at) <= limit)
 }
 
 /// Folds one reading of the gate into its evidence.

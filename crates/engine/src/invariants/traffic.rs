@@ -89,10 +89,11 @@ pub(super) fn traffic_is_never_sent_to_nobody(moment: Moment<'_>) -> Result<(), 
     if !(now.by.is_tidegate() || now.by == Author::Controllers) || now.is_served() || !last.is_served() {
         return Ok(());
     }
-    // Pods that stopped being ready a moment ago could not be known to be gone.
-    let struck =
-        moment.before.iter().rev().take_while(|past| is_recent(past, now)).any(|past| past.by == Author::Misfortune);
-    ensure(struck, || {
+    // Pods that stopped being ready a moment ago could not be known to be gone, and a workload that
+    // was switched off is served by nobody.
+    let excused = |past: &Snapshot| past.by == Author::Misfortune || past.is_switched_off();
+    let mut recent = moment.before.iter().rev().take_while(|past| is_recent(past, now));
+    ensure(excused(now) || recent.any(excused), || {
         format!(
             "{} took the traffic from ready endpoints: stable has {} and the canary {}, and the canary's share is {}",
             now.what,

@@ -47,9 +47,10 @@ pub(super) fn taking_back(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
 
 /// Nothing, unless stable could serve nothing and the canary can.
 fn share_of_untouched(turn: &Turn<'_>) -> Weight {
-    let unwanted = turn.seen.workload.as_ref().is_none_or(|workload| workload.deleting || workload.replicas == 0);
-    if turn.seen.deleting && unwanted {
-        // Both are being taken away: nobody is to be waited for.
+    let workload = turn.seen.workload.as_ref();
+    let gone = workload.is_none_or(|workload| workload.deleting);
+    if turn.seen.deleting && gone || workload.is_some_and(|workload| workload.replicas == 0) {
+        // It is taken away, or switched off: nobody is to be waited for.
         return Weight::ZERO;
     }
     let lost = ready_of_stable(turn) == 0 && turn.seen.canary_endpoints.ready > 0;
@@ -86,10 +87,10 @@ fn share_while_stable_returns(turn: &mut Turn<'_>, plan: &Plan) -> Weight {
         turn.seen.services.iter().all(|service| service.pin() == Some(Pin::Hash(stable.pod_template_hash.clone())));
     let ready =
         if pinned && endpoints.only_of(&plan.workload, &stable.pod_template_hash) { endpoints.ready } else { 0 };
-    if turn.seen.canary_endpoints.ready == 0 || (late && ready > 0) {
+    let needed = workload.replicas;
+    if turn.seen.canary_endpoints.ready == 0 || needed == 0 || (late && ready > 0) {
         return Weight::ZERO;
     }
-    let needed = workload.replicas.max(1);
     let missing = needed.saturating_sub(ready);
     // Rounded up to whole percents: any scale can have them.
     Weight::from_hundredths((missing * 100).div_ceil(needed) * 100).min(before)

@@ -65,7 +65,7 @@ pub(super) fn pinning_stable(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
     let hash = turn.attempt().promoted_hash.clone().unwrap_or_default();
     let pin = Some(Pin::Hash(hash.clone()));
     let endpoints = &turn.seen.stable_endpoints;
-    let needed = turn.seen.workload.as_ref().map_or(1, |workload| workload.replicas.max(1));
+    let needed = turn.seen.workload.as_ref().map_or(1, |workload| workload.replicas);
     let pinned = turn.seen.services.iter().all(|service| service.pin() == pin);
     if !pinned || endpoints.ready < needed || !endpoints.only_of(&plan.workload, &hash) {
         return late(

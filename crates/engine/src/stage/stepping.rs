@@ -3,17 +3,21 @@
 use jiff::Timestamp;
 use tidegate_api::{
     record::{Outcome, Reason},
-    status::{Stage, StepStatus},
+    status::{GateStatus, Stage, StepStatus},
 };
 
 use crate::{
-    gate::{self, evidence},
+    gate::{self, Gate, evidence},
     note::Note,
     observed::Workload,
     plan::{Plan, Step},
     turn::{Flow, Turn, Wait, intended},
     weight::Weight,
 };
+
+/// How often a canary may lose all its ready endpoints in a step: a node may be drained under it, and
+/// drained again while a cluster is upgraded.
+const MOST_LOSSES: u32 = 3;
 
 pub(super) fn stepping(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
     if turn.attempt().shortcut.is_some() && turn.attempt().step < plan.last_step() {
@@ -42,6 +46,7 @@ pub(super) fn enter(turn: &mut Turn<'_>, plan: &Plan, number: u32) {
     }
     let attempt = turn.attempt_mut();
     attempt.step = number;
+    attempt.losses = 0;
     attempt.steps.push(StepStatus {
         weight: step.weight.percent(),
         entered_at: now,
@@ -74,8 +79,7 @@ pub(super) fn canary_ready(turn: &Turn<'_>, plan: &Plan, number: u32) -> Result<
 fn give_weight(turn: &mut Turn<'_>, plan: &Plan, step: &Step) -> Option<Flow> {
     let now = turn.now;
     if turn.attempt().weight > 0.0 && turn.seen.canary_endpoints.ready == 0 {
-        lose_canary(turn, plan);
-        return Some(Wait::event("the canary has no ready endpoint"));
+        return Some(lose_canary(turn, plan));
     }
     if intended(turn.attempt()) != step.weight {
         let raises = step.weight > intended(turn.attempt());
@@ -107,11 +111,20 @@ fn give_weight(turn: &mut Turn<'_>, plan: &Plan, step: &Step) -> Option<Flow> {
     None
 }
 
-/// The canary's traffic goes to stable; when it is back, the step begins again.
-fn lose_canary(turn: &mut Turn<'_>, plan: &Plan) {
+/// The canary's traffic goes to stable; when it is back, the step begins again. One that cannot bear
+/// its traffic would come and go without end, too briefly for a gate to read.
+fn lose_canary(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
     let now = turn.now;
+    let step = turn.attempt().step;
+    let losses = turn.attempt().losses + 1;
+    if losses >= MOST_LOSSES {
+        let message = format!("the canary lost all ready endpoints {losses} times in step {step}");
+        turn.end_with(Outcome::RolledBack, Reason::CanaryNotReady, message);
+        return Flow::Moved;
+    }
     turn.intend(Weight::ZERO);
     let attempt = turn.attempt_mut();
+    attempt.losses = losses;
     attempt.unready_since = Some(now);
     if let Some(step) = attempt.steps.last_mut() {
         step.confirmed_at = None;
@@ -119,6 +132,7 @@ fn lose_canary(turn: &mut Turn<'_>, plan: &Plan) {
     }
     begin_evidence(turn, plan);
     turn.say(Note::CanaryUnready);
+    Wait::event("the canary has no ready endpoint")
 }
 
 fn begin_evidence(turn: &mut Turn<'_>, plan: &Plan) {
@@ -189,12 +203,14 @@ fn go_on(turn: &mut Turn<'_>, plan: &Plan, step: &Step) -> Result<(), Flow> {
     Ok(())
 }
 
-/// The first gate that has not passed in this step. Where the canary has no traffic there is
-/// nothing to read.
+/// The first gate that does not pass in this step now: what it showed before a pause of Tidegate says
+/// nothing of what happened meanwhile. Where the canary has no traffic there is nothing to read.
 fn open_gate(turn: &Turn<'_>, plan: &Plan, step: &Step) -> Option<String> {
+    let passes =
+        |gate: &Gate, status: &GateStatus| gate::passes(status.verdict) && evidence::is_recent(gate, status, turn.now);
     let mut gates = plan.gates.iter().zip(&turn.attempt().gates);
     gates
-        .find(|(gate, status)| step.weight > Weight::ZERO && gate.enforced && !gate::passes(status.verdict))
+        .find(|(gate, status)| step.weight > Weight::ZERO && gate.enforced && !passes(gate, status))
         .map(|(gate, _)| gate.name.clone())
 }
 

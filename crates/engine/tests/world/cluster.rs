@@ -145,9 +145,19 @@ impl Cluster {
         self.services.iter().map(seen).collect()
     }
 
+    /// Whether the workload is to have no pod.
+    pub(crate) fn is_switched_off(&self) -> bool {
+        self.workload.as_ref().is_some_and(|workload| workload.replicas == 0)
+    }
+
     pub(crate) fn workload_seen(&self) -> Option<WorkloadSeen> {
         let workload = self.workload.as_ref()?;
-        Some(WorkloadSeen { template: workload.template.digest(), paused: workload.paused, epoch: workload.epoch })
+        Some(WorkloadSeen {
+            template: workload.template.digest(),
+            replicas: workload.replicas,
+            paused: workload.paused,
+            epoch: workload.epoch,
+        })
     }
 
     fn publish(&mut self, now: Timestamp) -> Option<String> {

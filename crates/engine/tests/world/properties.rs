@@ -150,6 +150,7 @@ fn each_event() -> Vec<Event> {
         Event::Spec(Spec::Invalid),
         Event::Scale(5),
         Event::Scale(1),
+        Event::Scale(0),
     ];
     asks.into_iter().chain(faults).chain(others).collect()
 }
@@ -216,7 +217,7 @@ fn apply(world: World, event: &Event) -> World {
         Event::Delete { foreground } => world.with_deletion(*foreground),
         Event::NewLeader => world.with_new_leader(),
         Event::Spec(spec) => edit_spec(world, *spec),
-        Event::Scale(replicas) => scale(world, *replicas),
+        Event::Scale(replicas) => world.with_scale(*replicas),
         Event::Sync => {
             let mut world = world;
             world.sync();
@@ -250,14 +251,6 @@ fn edit_spec(mut world: World, spec: Spec) -> World {
     world
 }
 
-fn scale(mut world: World, replicas: u32) -> World {
-    if let Some(workload) = &mut world.live.workload {
-        workload.edit(|workload| workload.replicas = replicas);
-        world.happens("scale", &format!("the Deployment is scaled to {replicas}"));
-    }
-    world
-}
-
 fn beginning() -> impl Strategy<Value = Beginning> {
     prop_oneof![
         1 => Just(Beginning::Adopted),
@@ -285,7 +278,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<bool>().prop_map(|foreground| Event::Delete { foreground }),
         2 => Just(Event::NewLeader),
         1 => prop_oneof![Just(Spec::Invalid), Just(Spec::OtherSteps)].prop_map(Event::Spec),
-        1 => (1..5_u32).prop_map(Event::Scale),
+        1 => (0..5_u32).prop_map(Event::Scale),
         1 => Just(Event::Sync),
         1 => any::<bool>().prop_map(|down| Event::Git { down }),
     ]

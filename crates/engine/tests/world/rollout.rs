@@ -175,6 +175,11 @@ impl World {
         self
     }
 
+    pub(crate) fn with_scale(mut self, replicas: u32) -> Self {
+        self.scale(replicas);
+        self
+    }
+
     /// Someone writes the workload's template.
     pub(crate) fn with_foreign_template(mut self) -> Self {
         if let Some(workload) = &mut self.live.workload {

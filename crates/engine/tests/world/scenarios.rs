@@ -1,9 +1,11 @@
 //! Worlds with a plot, and their golden logs.
 
+use jiff::SignedDuration;
 use serde_json::json;
 use tidegate_api::{
     condition::ConditionStatus,
     intervention::Action as Ask,
+    record::Record,
     status::{Phase, Stage},
 };
 
@@ -224,6 +226,51 @@ fn a_canary_that_becomes_unready_gets_nothing_and_begins_its_step_again() {
     let world =
         a_short_rollout().releasing(Quality::Good).at_weight(20).after(30).with_unready(true, 3, 40).until_rest();
     golden("canary_unready", &world, "1 Promoted", 'B');
+}
+
+#[test]
+fn a_canary_that_cannot_bear_its_traffic_is_not_tried_without_end() {
+    let lost = |world: World| world.at_weight(20).after(10).with_unready(true, 3, 20).after(5);
+    let world = lost(lost(a_short_rollout().releasing(Quality::Good)));
+    assert_eq!(lost(world).until_rest().outcomes(), "1 RolledBack");
+}
+
+#[test]
+fn a_node_may_be_drained_under_a_canary_in_each_step() {
+    let lost = |world: World, weight| world.at_weight(weight).after(10).with_unready(true, 3, 20).after(5);
+    let world = lost(lost(a_rollout().releasing(Quality::Good), 1), 1);
+    assert_eq!(lost(lost(world, 20), 20).until_rest().outcomes(), "1 Promoted");
+}
+
+#[test]
+fn a_step_does_not_pass_by_what_was_read_before_tidegate_was_down() {
+    let long = a_rollout().with("steps", json!([{ "weight": 20, "hold": "30m" }]));
+    let mut world = long.releasing(Quality::Good).at_weight(20).after(120);
+    world.shell.alive = false;
+    world.shell.wake_at = Some(world.now + SignedDuration::from_mins(40));
+    let world = world.with_readings(Mood::Breach, 7200).until_rest();
+    assert_eq!(world.outcomes(), "1 RolledBack", "{}", world.story);
+    let steps = world.git.facts.values().filter_map(|record| match record {
+        Record::Outcome(outcome) => Some(outcome.steps.len()),
+        Record::Started(_) => None,
+    });
+    assert_eq!(steps.collect::<Vec<_>>(), [1], "{}", world.story);
+}
+
+#[test]
+fn a_workload_that_is_switched_off_is_released_when_it_is_on_again() {
+    let world = a_short_rollout().at_rest().with_scale(0).with_commit('B', Quality::Good).after(600);
+    assert_eq!(world.rollout.as_ref().unwrap().status.attempts, 0, "{}", world.story);
+    assert_eq!(world.with_scale(2).until_rest().outcomes(), "1 Promoted");
+}
+
+#[test]
+fn a_workload_that_is_switched_off_keeps_no_attempt_alive() {
+    for stage in [Stage::Stepping, Stage::PinningCanary, Stage::Releasing, Stage::PinningStable] {
+        let world = a_short_rollout().releasing(Quality::Good).at_stage(stage).with_scale(0).after(5);
+        let world = world.with_ask(Ask::Abort).until_rest();
+        assert!(!world.outcomes().is_empty() && world.live.canary.is_none(), "{stage:?}: {}", world.story);
+    }
 }
 
 #[test]

@@ -147,7 +147,6 @@ impl World {
                 if self.shell.lagging.is_empty() && self.shell.alive {
                     self.snapshot(Author::Turn, "a turn has ended");
                 }
-                self.sample_for(decision.sampling);
                 if decision.status.attempt.is_some() {
                     self.shell.memory.queries = None;
                 }
@@ -178,6 +177,7 @@ impl World {
         if decision.persist {
             self.write_status(decision)?;
         }
+        self.sample_for(decision.sampling);
         if failed {
             return Err(Stopped::Failed);
         }

@@ -364,6 +364,14 @@ impl World {
         self.happens(action.as_str(), &format!("grace asks to {}", action.as_str()));
     }
 
+    /// Someone, or an autoscaler, scales the workload.
+    pub(crate) fn scale(&mut self, replicas: u32) {
+        if let Some(workload) = &mut self.live.workload {
+            workload.edit(|workload| workload.replicas = replicas);
+            self.happens("scale", &format!("the Deployment is scaled to {replicas}"));
+        }
+    }
+
     /// The Rollout is deleted.
     pub(crate) fn delete(&mut self, foreground: bool) {
         let Some(rollout) = &mut self.rollout else { return };
@@ -399,6 +407,8 @@ impl World {
         while !self.is_quiet() {
             if let Some(ask) = self.awaits_person() {
                 self.ask(ask);
+            } else if self.stage().is_none() && self.live.is_switched_off() {
+                self.scale(3);
             } else if let Some(next) = self.next_change().filter(|next| *next <= end) {
                 self.now = next;
             } else {
