@@ -70,8 +70,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) service_account: &'a str,
 }
 
-/// Does what was decided.
-pub(crate) async fn execute(shell: &Shell, subject: &Subject<'_>, decision: &Decision) -> Result<(), ExecuteError> {
+/// Does what cannot wait, and writes the status.
+pub(crate) async fn persist(shell: &Shell, subject: &Subject<'_>, decision: &Decision) -> Result<(), ExecuteError> {
     let mut urgent = Ok(());
     for action in &decision.urgent {
         urgent = urgent.and(act(shell, subject, action).await);
@@ -84,7 +84,11 @@ pub(crate) async fn execute(shell: &Shell, subject: &Subject<'_>, decision: &Dec
         shell.events.tell(subject.rollout, note);
     }
     // Nothing raises risk while something that lowers it has failed.
-    urgent?;
+    urgent
+}
+
+/// Does everything else that was decided, up to the first that fails.
+pub(crate) async fn act_on(shell: &Shell, subject: &Subject<'_>, decision: &Decision) -> Result<(), ExecuteError> {
     for action in &decision.actions {
         act(shell, subject, action).await?;
     }

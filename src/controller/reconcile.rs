@@ -8,7 +8,7 @@ use tidegate_api::Rollout;
 use tidegate_engine::{decide::decide, decision::Decision, plan::Plan};
 
 use super::{
-    execute::{ExecuteError, Subject, execute},
+    execute::{ExecuteError, Subject, act_on, persist},
     observe::{Surroundings, observe},
     shell::{Guarded, Shell},
 };
@@ -101,8 +101,12 @@ async fn turn(shell: &Shell, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
         plan: plan.as_ref(),
         service_account: service_account.as_deref().unwrap_or(DEFAULT_SERVICE_ACCOUNT),
     };
-    let executed = execute(shell, &subject, &decision).await;
-    shell.samplers.follow(&observed, plan.as_ref(), decision.sampling.filter(|_| executed.is_ok()));
+    let mut executed = persist(shell, &subject, &decision).await;
+    if executed.is_ok() {
+        // A canary that has traffic is watched, whatever else is refused.
+        shell.samplers.follow(&observed, plan.as_ref(), decision.sampling);
+        executed = act_on(shell, &subject, &decision).await;
+    }
     if let Some(why) = executed.as_ref().err().and_then(ExecuteError::refusal) {
         shell.refusals.heard(&namespace, &name, why, patience(&decision));
     }

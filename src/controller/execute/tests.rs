@@ -36,7 +36,8 @@ fn pause() -> Action {
 }
 
 async fn run(bench: &Bench, decision: Decision) -> Result<(), ExecuteError> {
-    execute(&bench.shell, &bench.subject(), &decision).await
+    persist(&bench.shell, &bench.subject(), &decision).await?;
+    act_on(&bench.shell, &bench.subject(), &decision).await
 }
 
 async fn run_one(bench: &Bench, action: Action) -> Result<(), ExecuteError> {
