@@ -28,9 +28,13 @@ mod testing;
 mod watches;
 mod world;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
+use futures::{
+    StreamExt,
+    future::{self, Either},
+    stream,
+};
 use jiff::SignedDuration;
 use kube::{
     Config,
@@ -55,7 +59,7 @@ use self::{
 use crate::{
     git::{Git, Transport, TransportError, TransportSettings},
     kubernetes::{
-        clients::{ClientError, Clients},
+        clients::{ClientError, Clients, WRITE_TIMEOUT},
         fence::Fence,
     },
     metrics::prometheus::Prometheus,
@@ -190,13 +194,13 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
     // Whatever has come meanwhile: while others led, or between two watches.
     let anew = || stream::select(leadership::beginnings(fence.changes()), shell.world.relists());
     let config = || controller::Config::default().concurrency(CONCURRENCY);
-    let rollouts = Controller::for_stream(watches::stream(&scope, rollout_filler), rollout_store)
+    let rollouts = Controller::for_stream(watches::stream(&scope, rollout_filler).map(Ok), rollout_store)
         .with_config(config())
         .reconcile_on(UnboundedReceiverStream::new(waking).map(|(namespace, name)| shell::reference(&namespace, &name)))
         .reconcile_all_on(anew())
         .graceful_shutdown_on(ending.clone().cancelled_owned())
         .run(reconcile::reconcile, reconcile::after_error, shell.clone());
-    let repos = Controller::for_stream(watches::stream(&scope, repo_filler), repo_store)
+    let repos = Controller::for_stream(watches::stream(&scope, repo_filler).map(Ok), repo_store)
         .with_config(config())
         .reconcile_on(
             UnboundedReceiverStream::new(repos_waking).map(|(namespace, name)| shell::reference(&namespace, &name)),
@@ -213,11 +217,41 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
             }
         }
     });
-    futures::join!(rollouts, repos.for_each(|_| std::future::ready(())));
+    finish(rollouts, repos.for_each(|_| std::future::ready(()))).await;
     leading.cancel();
     if standing.await.is_err() {
         tracing::warn!("the lease was not given back");
     }
     server.abort();
     Ok(())
+}
+
+/// Waits for what both controllers have in hand. A fetch may take minutes, and while it does nobody
+/// decides: it is given the time of a write, and then the lease goes to one who can.
+async fn finish(rollouts: impl Future<Output = ()>, repos: impl Future<Output = ()>) {
+    match future::select(pin!(rollouts), pin!(repos)).await {
+        Either::Left(((), repos)) => {
+            if tokio::time::timeout(WRITE_TIMEOUT, repos).await.is_err() {
+                tracing::warn!("git has not answered; what it was asked is left undone");
+            }
+        }
+        Either::Right(((), rollouts)) => rollouts.await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fetch_that_hangs_does_not_keep_the_lease() {
+        let began = tokio::time::Instant::now();
+        finish(tokio::time::sleep(Duration::from_secs(1)), future::pending()).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(1) + WRITE_TIMEOUT);
+        let began = tokio::time::Instant::now();
+        finish(tokio::time::sleep(Duration::from_secs(9)), future::ready(())).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(9), "a decision in hand is finished");
+    }
 }

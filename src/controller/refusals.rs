@@ -5,18 +5,21 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+use crate::clock;
 
 /// The refusals, by namespace and Rollout.
 #[derive(Default)]
 pub(crate) struct Refusals(Mutex<HashMap<(String, String), Refusal>>);
 
-#[derive(Default)]
 struct Refusal {
     why: String,
     /// How often it was heard in a row.
     times: u32,
+    /// When it was heard last and counted.
+    at: Instant,
     wait: Duration,
 }
 
@@ -36,9 +39,18 @@ impl Refusals {
     }
 
     /// Something was refused, and is to be tried again after `longest` at the latest.
+    ///
+    /// What is heard sooner than it was to be tried changes nothing: words that differ each time (a
+    /// port, a count) would wake the Rollout by its status again and again.
     pub(crate) fn heard(&self, namespace: &str, name: &str, why: String, longest: Duration) {
+        let now = clock::monotonic();
         let mut refusals = self.lock();
-        let refusal = refusals.entry(key(namespace, name)).or_default();
+        let refusal = refusals.entry(key(namespace, name)).or_insert_with(|| Refusal::new(now));
+        if now.duration_since(refusal.at) < refusal.wait {
+            refusal.wait = refusal.wait.min(longest);
+            return;
+        }
+        refusal.at = now;
         refusal.wait = match refusal.times {
             0 => FIRST_WAIT,
             // It is said at once from now on.
@@ -65,6 +77,14 @@ impl Refusals {
     }
 }
 
+// === impl Refusal ===
+
+impl Refusal {
+    fn new(now: Instant) -> Self {
+        Self { why: String::new(), times: 0, at: now, wait: Duration::ZERO }
+    }
+}
+
 fn key(namespace: &str, name: &str) -> (String, String) {
     (namespace.to_owned(), name.to_owned())
 }
@@ -73,19 +93,23 @@ fn key(namespace: &str, name: &str) -> (String, String) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_refused_again_is_said_and_tried_ever_less_often() {
+    #[tokio::test(start_paused = true)]
+    async fn what_is_refused_again_is_said_and_tried_ever_less_often() {
         let refusals = Refusals::default();
-        let heard = |why: &str, longest: u64| {
+        let heard = async |why: &str, longest: u64| {
+            tokio::time::advance(refusals.wait("shop", "web")).await;
             refusals.heard("shop", "web", why.to_owned(), Duration::from_secs(longest));
             refusals.wait("shop", "web").as_secs()
         };
-        assert_eq!((heard("quota: used 1", 60), refusals.of("shop", "web")), (1, None));
+        assert_eq!((heard("quota: used 1", 60).await, refusals.of("shop", "web")), (1, None));
         assert!(!refusals.over("shop", "web"), "nothing was said of it");
-        assert_eq!([60; 8].map(|longest| heard("quota: used 2", longest)), [1, 0, 1, 2, 4, 8, 16, 16]);
-        assert_eq!(heard("quota: used 3", 60), 16, "other words are no other refusal");
-        assert_eq!(heard("quota: used 3", 5), 5, "a deadline comes first");
-        assert_eq!(refusals.of("shop", "web").as_deref(), Some("quota: used 3"));
+        for wait in [1, 0, 1, 2, 4, 8, 16, 16] {
+            assert_eq!(heard("quota: used 2", 60).await, wait);
+        }
+        assert_eq!(heard("quota: used 3", 60).await, 16, "other words are no other refusal");
+        assert_eq!(heard("quota: used 3", 5).await, 5, "a deadline comes first");
+        refusals.heard("shop", "web", "quota: used 4".to_owned(), Duration::from_mins(1));
+        assert_eq!(refusals.of("shop", "web").as_deref(), Some("quota: used 3"), "it was not due");
         assert!(refusals.over("shop", "web") && !refusals.over("shop", "web"));
     }
 }

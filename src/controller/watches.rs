@@ -116,11 +116,10 @@ pub(crate) fn start(
     (rollouts, config_repos)
 }
 
-/// A stream of what has changed, which fills a cache on its way.
-pub(crate) fn stream<K>(
-    scope: &Scope,
-    filler: Filler<K>,
-) -> impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>
+/// A stream of what has changed, which fills a cache on its way. A watch that breaks begins again by
+/// itself; its error stays here, because a controller that meets one is deaf to all that wakes it
+/// for a while.
+pub(crate) fn stream<K>(scope: &Scope, filler: Filler<K>) -> impl Stream<Item = K> + Send + use<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
@@ -134,7 +133,14 @@ where
         Some(namespace) => Api::namespaced(scope.client.clone(), namespace),
         None => Api::all(scope.client.clone()),
     };
-    filler.fill(watcher(api, watcher::Config::default()).default_backoff())
+    let changes = filler.fill(watcher(api, watcher::Config::default()).default_backoff());
+    changes.filter_map(async |change| match change {
+        Ok(object) => Some(object),
+        Err(error) => {
+            tracing::warn!(kind = %K::kind(&()), %error, "a watch has broken; it begins again");
+            None
+        }
+    })
 }
 
 /// Whom a change of an object concerns, given the names that it gives.
@@ -173,15 +179,10 @@ where
     let changes = stream(scope, filler);
     tokio::spawn(async move {
         let mut changes = std::pin::pin!(changes);
-        while let Some(change) = changes.next().await {
-            match change {
-                Ok(object) => {
-                    let namespace = object.namespace().unwrap_or_default();
-                    for name in names(&object) {
-                        waker.wake(&namespace, &name);
-                    }
-                }
-                Err(error) => tracing::warn!(kind = %K::kind(&()), %error, "a watch has broken; it begins again"),
+        while let Some(object) = changes.next().await {
+            let namespace = object.namespace().unwrap_or_default();
+            for name in names(&object) {
+                waker.wake(&namespace, &name);
             }
         }
     });

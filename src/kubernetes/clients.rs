@@ -10,7 +10,7 @@ use super::fence::Fence;
 
 /// A write that takes longer than this may land after the lease was lost; kube's own clients wait
 /// for ever.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The clients.
 pub(crate) struct Clients {

@@ -25,6 +25,8 @@ use crate::{Duration, config_repo::SecretRef, gate::Gate, names, status::Rollout
     printcolumn = r#"{"name":"Message", "type":"string", "jsonPath":".status.message"}"#
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.workload == oldSelf.workload")
+    .message("a Rollout stays with its workload: delete it, and write one of another name for the other workload"))]
 #[x_kube(validation = Rule::new("self.steps.exists(s, s.weight > 0.0)")
     .message("no step sends traffic to the canary: give at least one step a weight above 0"))]
 pub struct RolloutSpec {

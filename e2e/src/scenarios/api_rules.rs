@@ -44,7 +44,10 @@ pub(super) async fn run(context: Context) -> Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
-    an_intervention_stays_as_it_is(&context).await
+    let sentence = "an Intervention cannot be changed: make a new one";
+    cannot_be_changed(&context, "Intervention", json!({ "reason": "another" }), sentence).await?;
+    let sentence = "a Rollout stays with its workload";
+    cannot_be_changed(&context, "Rollout", json!({ "workload": { "name": "another" } }), sentence).await
 }
 
 fn wrong() -> Vec<Wrong> {
@@ -150,19 +153,17 @@ fn right(kind: &str) -> Value {
     }
 }
 
-/// An Intervention that could be changed could ask for something else than what was allowed.
-async fn an_intervention_stays_as_it_is(context: &Context) -> Result<()> {
-    let api = api(context, "Intervention");
-    let made = api.create(&PostParams::default(), &object("Intervention", &right("Intervention"))?).await?;
+/// An object that is there is refused another spec.
+async fn cannot_be_changed(context: &Context, kind: &str, change: Value, sentence: &str) -> Result<()> {
+    let api = api(context, kind);
+    let made = api.create(&PostParams::default(), &object(kind, &right(kind))?).await?;
     let name = made.metadata.name.context("it has a name")?;
-    let patch = Patch::Merge(json!({ "spec": { "reason": "another" } }));
-    match api.patch(&name, &PatchParams::default(), &patch).await {
+    match api.patch(&name, &PatchParams::default(), &Patch::Merge(json!({ "spec": change }))).await {
         Err(kube::Error::Api(status)) if status.code == 422 => {
-            let sentence = "an Intervention cannot be changed: make a new one";
             ensure!(status.message.contains(sentence), "the answer is {}", status.message);
             Ok(())
         }
-        other => bail!("an Intervention was changed: {other:?}"),
+        other => bail!("a {kind} was changed: {other:?}"),
     }
 }
 
