@@ -70,6 +70,7 @@ pub(crate) fn observe(
     let canary_service_is_ours = canary_service.as_ref().is_none_or(|canary| ours(canary.labels()));
     let candidate = candidate(world, memory, rollout, seen.as_ref());
     let pod_labels = seen.as_ref().map(|workload| workload.pod_labels.clone()).unwrap_or_default();
+    let own_pods = OwnPods::of(&spec.workload.name, seen.as_ref(), &canary);
     let plan = Plan::parse(&name, spec).ok();
     let repo = candidate
         .as_ref()
@@ -95,7 +96,7 @@ pub(crate) fn observe(
         canary_service: canary_service.is_some() && canary_service_is_ours,
         canary_name_taken: !canary_deployment_is_ours || !canary_service_is_ours,
         candidate,
-        services: services(world, &namespace, &service, &canary, &pod_labels, &status),
+        services: services(world, &namespace, &service, &own_pods, &pod_labels, &status),
         neighbours: neighbours(world, &namespace, &spec.workload.name, &canary),
         stable_endpoints: endpoints(world, memory, &namespace, &service, now),
         canary_endpoints: endpoints(world, memory, &namespace, &canary, now),
@@ -220,13 +221,19 @@ fn candidate(world: &World, memory: &Memory, rollout: &Rollout, workload: Option
     })
 }
 
+/// What tells the pods of a workload and of its canary from all others.
+struct OwnPods<'a> {
+    replica_sets: BTreeSet<String>,
+    canary: &'a str,
+}
+
 /// The Services whose selector matches the workload's pods, the one that is named, and those that
 /// bear a pin of the attempt: it is taken off whatever has become of the workload.
 fn services(
     world: &World,
     namespace: &str,
     named: &str,
-    canary: &str,
+    own: &OwnPods<'_>,
     pod_labels: &tidegate_engine::observed::Labels,
     status: &tidegate_api::status::RolloutStatus,
 ) -> Vec<Service> {
@@ -238,14 +245,24 @@ fn services(
         service.epoch.is_some() && hash.is_some_and(|hash| hashes.contains(&hash))
     };
     let services = world.services.list(namespace);
-    let services = services.iter().filter(|service| service.name_any() != canary).map(|service| Service {
-        name: service.name_any(),
-        selector: service.spec.selector.clone(),
-        epoch: watched::epoch(&**service),
-        external: service.spec.type_.as_deref() == Some("ExternalName"),
+    let services = services.iter().filter(|service| service.name_any() != own.canary).map(|service| {
+        let fields = service.metadata.managed_fields.as_deref().unwrap_or_default();
+        Service {
+            name: service.name_any(),
+            selector: service.spec.selector.clone(),
+            epoch: watched::epoch(&**service),
+            external: service.spec.type_.as_deref() == Some("ExternalName"),
+            stranger: None,
+            waiting: service.annotations().get(names::WAITING_ANNOTATION).cloned(),
+            manager: watched::last_manager(fields, &["f:spec", "f:selector"]),
+        }
     });
     services
         .filter(|service| service.name == named || selects(&service.own_selector(), pod_labels) || bears_pin(service))
+        .map(|service| Service {
+            stranger: own.stranger_among(ready_pods(world, namespace, &service.name).0),
+            ..service
+        })
         .collect()
 }
 
@@ -257,29 +274,33 @@ fn neighbours(world: &World, namespace: &str, workload: &str, canary: &str) -> V
     });
     others
         .map(|other| Neighbour {
-            name: format!("the Deployment {}", other.name_any()),
+            name: format!("the pods of the Deployment {}", other.name_any()),
             pod_labels: other.spec.template.labels.clone(),
         })
         .collect()
 }
 
-fn endpoints(world: &World, memory: &Memory, namespace: &str, service: &str, now: Timestamp) -> Endpoints {
+/// The names of the pods that are ready behind a Service, and their addresses.
+fn ready_pods(world: &World, namespace: &str, service: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     let slices = world.endpoint_slices.list(namespace);
     let own = slices.iter().filter(|slice| slice.service() == Some(service));
     let ready = own
         .flat_map(|slice| slice.endpoints.iter().flatten())
         .filter(|endpoint| endpoint.conditions.ready != Some(false));
-    let mut addresses = BTreeSet::new();
-    // A pod has an address of each family, and counts once.
-    let mut pods = BTreeSet::new();
-    let mut replica_sets = BTreeSet::new();
+    let (mut pods, mut addresses) = (BTreeSet::new(), BTreeSet::new());
     for endpoint in ready {
         addresses.extend(endpoint.addresses.iter().cloned());
         let pod = endpoint.target_ref.as_ref().map_or("", |pod| &pod.name);
+        // A pod has an address of each family, and counts once.
         pods.extend(if pod.is_empty() { endpoint.addresses.first().cloned() } else { Some(pod.to_owned()) });
-        replica_sets.insert(replica_set_of(pod).to_owned());
     }
+    (pods, addresses)
+}
+
+fn endpoints(world: &World, memory: &Memory, namespace: &str, service: &str, now: Timestamp) -> Endpoints {
+    let (pods, addresses) = ready_pods(world, namespace, service);
     let since = memory.rest(namespace, service, &addresses, now);
+    let replica_sets = pods.iter().map(|pod| replica_set_of(pod).to_owned()).collect();
     Endpoints { ready: pods.len().try_into().unwrap_or(u32::MAX), since, replica_sets }
 }
 
@@ -319,6 +340,24 @@ fn rivals(world: &World, rollout: &Rollout) -> Vec<String> {
     others.filter(|other| same(other) && age(other) < age(rollout)).map(ResourceExt::name_any).collect()
 }
 
+// === impl OwnPods ===
+
+impl<'a> OwnPods<'a> {
+    fn of(workload: &str, seen: Option<&Workload>, canary: &'a str) -> Self {
+        let sets = seen.into_iter().flat_map(|seen| &seen.replica_sets);
+        Self { replica_sets: sets.map(|set| format!("{workload}-{}", set.hash)).collect(), canary }
+    }
+
+    /// A ready pod behind a Service that is neither's: of another kind of workload, or of nobody.
+    fn stranger_among(&self, pods: BTreeSet<String>) -> Option<String> {
+        pods.into_iter().find(|pod| {
+            let set = replica_set_of(pod);
+            let canarys = set.rsplit_once('-').is_some_and(|(deployment, _)| deployment == self.canary);
+            !canarys && !self.replica_sets.contains(set)
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,5 +368,15 @@ mod tests {
         let longest = format!("{}-6b7f9c5d4f", "w".repeat(47));
         assert_eq!(replica_set_of(&format!("{longest}x2x2x")), longest, "58 characters, and no dash");
         assert_eq!(replica_set_of("x2x"), "x2x");
+    }
+
+    #[test]
+    fn a_pod_of_another_kind_of_workload_is_a_stranger() {
+        let own = OwnPods { replica_sets: BTreeSet::from(["web-6b7f9c5d4".to_owned()]), canary: "web-canary" };
+        let among = |pods: &[&str]| own.stranger_among(pods.iter().map(|&pod| pod.to_owned()).collect());
+        assert_eq!(among(&["web-6b7f9c5d4-x2x2x", "web-canary-7c9d8-abcde"]), None);
+        for stranger in ["web-0", "web-cache-0", "web-6b7f9-x2x2x", "10.0.0.7"] {
+            assert_eq!(among(&["web-6b7f9c5d4-x2x2x", stranger]).as_deref(), Some(stranger));
+        }
     }
 }

@@ -15,7 +15,7 @@ use kube::{
 use serde_json::{Value, json};
 use tidegate_api::{Rollout, names};
 use tidegate_engine::{
-    governed::{TemplateInForce, governed_route, governed_service, template_in_force},
+    governed::{Governing, TemplateInForce, template_in_force},
     revision::{Digest, Revision, short},
 };
 
@@ -173,7 +173,9 @@ impl Session<'_> {
                 let origin = self.origins.get(&manifest.key.name).map(|asked| &asked.origin.commit);
                 json!([governor.concern(), origin, manifest.place.file])
             }
-            Hold::Service(Some(governor)) | Hold::Route(governor) => json!(governor.concern()),
+            Hold::Service(Some(governor)) | Hold::Route(governor) => {
+                json!([governor.concern(), governor.wanted.as_ref().map(Revision::as_str)])
+            }
             Hold::Service(None) => json!(self.governance.governors().any(Governor::has_attempt)),
         };
         Digest::of(&json!([manifest.object, held_by]))
@@ -214,11 +216,11 @@ impl Session<'_> {
             }
             (Hold::Service(_) | Hold::Route(_), None) => object,
             (Hold::Service(governor), Some(live)) => match self.pinning(governor, live).await? {
-                Some(rollout) => governed_service(object, live, rollout.status.as_ref()),
+                Some((governor, rollout)) => governing(governor, &rollout).service(object, live),
                 None => object,
             },
             (Hold::Route(governor), Some(live)) => match self.rollout(governor).await? {
-                Some(rollout) => governed_route(object, live, &governor.name, rollout.status.as_ref()),
+                Some(rollout) => governing(governor, &rollout).route(object, live),
                 None => object,
             },
         };
@@ -289,19 +291,22 @@ impl Session<'_> {
 
     /// The Rollout that holds a Service: the one that governs it as far as git tells, or else, if
     /// the Service is pinned, whichever has an attempt.
-    async fn pinning(&self, governor: Option<&Governor>, live: &Value) -> Result<Option<Rollout>, ApplyError> {
+    async fn pinning<'s>(
+        &'s self,
+        governor: Option<&'s Governor>,
+        live: &Value,
+    ) -> Result<Option<(&'s Governor, Rollout)>, ApplyError> {
         if let Some(governor) = governor {
-            return self.rollout(governor).await;
+            return Ok(self.rollout(governor).await?.map(|rollout| (governor, rollout)));
         }
         if !is_pinned(live) {
             return Ok(None);
         }
         for governor in self.governance.governors() {
-            let rollout = self.rollout(governor).await?;
             let has_attempt =
                 |rollout: &Rollout| rollout.status.as_ref().is_some_and(|status| status.attempt.is_some());
-            if rollout.as_ref().is_some_and(has_attempt) {
-                return Ok(rollout);
+            if let Some(rollout) = self.rollout(governor).await?.filter(has_attempt) {
+                return Ok(Some((governor, rollout)));
             }
         }
         Ok(None)
@@ -346,5 +351,14 @@ impl Session<'_> {
         }
         let resource_version = after.resource_version();
         self.applied.0.insert(key.clone(), Remembered { digest, resource_version });
+    }
+}
+
+fn governing<'a>(governor: &'a Governor, rollout: &'a Rollout) -> Governing<'a> {
+    Governing {
+        rollout: &governor.name,
+        service: rollout.spec.service_name(),
+        status: rollout.status.as_ref(),
+        wanted: governor.wanted.as_ref(),
     }
 }

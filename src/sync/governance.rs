@@ -11,7 +11,7 @@ use std::{
 use kube::ResourceExt as _;
 use serde_json::Value;
 use tidegate_api::{Rollout, names, rollout::RolloutSpec, status::RolloutStatus};
-use tidegate_engine::governed::template_in_force;
+use tidegate_engine::{governed::template_in_force, revision::Revision};
 
 use super::manifest::{Manifest, deployments};
 
@@ -35,6 +35,8 @@ pub struct Governor {
     pub services: BTreeSet<String>,
     /// The HTTPRoutes.
     pub routes: BTreeSet<String>,
+    /// The revision that the repository wants of its workload, where it has that.
+    pub wanted: Option<Revision>,
     /// The status, where it was last seen. Whoever is about to write asks for a fresh one.
     pub status: Option<RolloutStatus>,
 }
@@ -54,6 +56,8 @@ impl Governance {
         let deployments = deployments(manifests);
         for governor in governance.governors.values_mut() {
             governor.add_selecting_services(manifests, &deployments);
+            let mut workloads = governor.workloads.iter().filter_map(|workload| deployments.get(workload.as_str()));
+            governor.wanted = workloads.find_map(|workload| workload.template()).map(Revision::of);
         }
         governance
     }

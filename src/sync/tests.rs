@@ -263,8 +263,26 @@ async fn pins_ports_and_weights_of_an_attempt_survive_a_commit() {
         route["spec"]["rules"][0]["backendRefs"].as_array().unwrap().iter().map(|one| &one["weight"]).collect();
     assert_eq!(weights, [90, 10]);
     world.api.edit("rollouts/web", |rollout| rollout["status"]["attempt"] = Value::Null);
+    make_stable(&world, "web:2");
     world.reconcile().await;
     assert_eq!(world.api.sent("services/web").unwrap()["spec"]["ports"], json!([{"port": 81}]));
+}
+
+#[tokio::test]
+async fn ports_wait_with_a_template_of_the_same_commit_and_go_out_without_one() {
+    let world = settled_world().await;
+    let ports = |world: &World| world.api.sent("services/web").unwrap()["spec"]["ports"].take();
+    let waiting = |world: &World| {
+        world.api.sent("services/web").unwrap()["metadata"]["annotations"]["tidegate.io/waiting"].take()
+    };
+    let moved =
+        |image: &str, port: u32| shop(image).replace("[{port: 80}]", &format!("[{{port: 80, targetPort: {port}}}]"));
+    world.release(&moved("web:2", 9090)).await;
+    assert_eq!((ports(&world), waiting(&world)), (json!([{"port": 80}]), json!("ports")));
+    world.release(&moved("web:1", 9090)).await;
+    assert_eq!((ports(&world), waiting(&world)), (json!([{"port": 80, "targetPort": 9090}]), Value::Null));
+    world.release(&moved("web:2", 9090)).await;
+    assert_eq!((ports(&world), waiting(&world)), (json!([{"port": 80, "targetPort": 9090}]), Value::Null));
 }
 
 #[tokio::test]

@@ -49,6 +49,9 @@ pub const REVISION_ANNOTATION: &str = "tidegate.io/revision";
 /// Annotation of what carries traffic during an attempt: the epoch of the leader that wrote it.
 pub const EPOCH_ANNOTATION: &str = "tidegate.io/epoch";
 
+/// Annotation of a Service: which of its fields git changes together with a template that waits.
+pub const WAITING_ANNOTATION: &str = "tidegate.io/waiting";
+
 /// Annotation by which an object of a repository is kept when it leaves the repository.
 pub const PRUNE_ANNOTATION: &str = "tidegate.io/prune";
 

@@ -3,10 +3,12 @@
 //! Effects are executed one after the other and end with the first that fails, so an order here is
 //! an order in the cluster. No two of one turn write the same object.
 
+use tidegate_api::status::Stage;
+
 use crate::{
     decision::Action,
     note::Note,
-    observed::{Observed, RouteState, Workload},
+    observed::{Observed, RouteState, Service, Workload},
     target::{CanaryTarget, Split, Target, Template},
     turn::Turn,
     weight::Weight,
@@ -77,7 +79,7 @@ fn wanted_of_route(target: &Target, state: &RouteState, seen: &Observed) -> Opti
 }
 
 fn services(target: &Target, seen: &Observed) -> Vec<Action> {
-    let wrong = seen.services.iter().filter(|service| service.pin() != target.pin || service.epoch != target.epoch);
+    let wrong = seen.held_services().filter(|service| service.pin() != target.pin || service.epoch != target.epoch);
     wrong
         .map(|service| Action::SetService { name: service.name.clone(), pin: target.pin.clone(), epoch: target.epoch })
         .collect()
@@ -116,7 +118,7 @@ fn canary(target: &Target, seen: &Observed, without_gateway: bool) -> Option<Act
     }
 }
 
-/// Says who wrote what was ours: a route that we had confirmed, or a template that was held.
+/// Says who wrote what was ours: a route that we had confirmed, a pin, or a template that was held.
 fn note_foreign_hands(target: &Target, turn: &mut Turn<'_>) {
     let (Some(before), Some(after)) = (&turn.seen.status.attempt, &turn.status.attempt) else {
         return;
@@ -130,6 +132,13 @@ fn note_foreign_hands(target: &Target, turn: &mut Turn<'_>) {
             let manager = route_state(turn.seen, &name).and_then(|state| state.manager.clone());
             notes.push(Note::Overruled { what: format!("HTTPRoute {name}"), manager });
         }
+    }
+    if same_mind && matches!(after.stage, Stage::Starting | Stage::Stepping) {
+        let lost = |service: &&Service| service.epoch.is_some() && service.pin() != target.pin;
+        notes.extend(turn.seen.held_services().filter(lost).map(|service| Note::Overruled {
+            what: format!("the selector of the Service {}", service.name),
+            manager: service.manager.clone(),
+        }));
     }
     let held = matches!(target.template, Template::Stable { .. }) && !after.template_in;
     if let Some(workload) = turn.seen.workload.as_ref().filter(|_| same_mind && held)

@@ -4,13 +4,26 @@
 //! everything but what the attempt holds. They read the persisted status alone: what is intended
 //! there is what the objects must have, and the controller writes the same.
 
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 use tidegate_api::{
     names,
-    status::{RolloutStatus, Stage},
+    status::{RolloutStatus, Stable, Stage},
 };
 
-use crate::{plan::Plan, route, weight::Weight};
+use crate::{plan::Plan, revision::Revision, route, weight::Weight};
+
+/// What decides about the governed fields of a Rollout's Services and routes.
+#[derive(Clone, Copy, Debug)]
+pub struct Governing<'a> {
+    /// The Rollout's name.
+    pub rollout: &'a str,
+    /// The Service that its callers use.
+    pub service: &'a str,
+    /// Its status.
+    pub status: Option<&'a RolloutStatus>,
+    /// The revision that git wants, where git has the workload.
+    pub wanted: Option<&'a Revision>,
+}
 
 /// Whose template the workload has to hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,50 +55,90 @@ pub fn template_in_force(status: Option<&RolloutStatus>, first_deploy: bool) -> 
     }
 }
 
-/// A Service as git wants it, with the live one's pin where an attempt runs.
-pub fn governed_service(mut desired: Value, live: &Value, status: Option<&RolloutStatus>) -> Value {
-    if status.is_none_or(|status| status.attempt.is_none()) {
-        return desired;
-    }
-    let selector = desired.pointer_mut("/spec/selector").and_then(Value::as_object_mut);
-    if let Some(selector) = selector {
-        for key in [names::POD_TEMPLATE_HASH_LABEL, names::TRACK_LABEL] {
-            if let Some(pin) = live.pointer("/spec/selector").and_then(|live| live.get(key)) {
-                selector.insert(key.to_owned(), pin.clone());
-            }
+// === impl Governing ===
+
+impl Governing<'_> {
+    /// A Service as git wants it. While an attempt runs, and while git's template waits for one, the
+    /// live selector, pin included, and ports stay: they are those of the pods that run. What waits
+    /// so is named in an annotation, for people and for preflight.
+    pub fn service(&self, mut desired: Value, live: &Value) -> Value {
+        if !self.holds() {
+            return desired;
         }
+        let changed = |field: &str, same: fn(&Value, &Value) -> bool| {
+            let at = |service: &Value| service.pointer("/spec").and_then(|spec| spec.get(field)).cloned();
+            let (wanted, live) = (at(&desired).unwrap_or_default(), at(live)?);
+            Some((field.to_owned(), !same(&wanted, &live), live))
+        };
+        let held = [changed("selector", is_same_selector), changed("ports", are_same_ports)];
+        let held: Vec<_> = held.into_iter().flatten().collect();
+        let waiting: Vec<_> =
+            held.iter().filter(|(_, differs, _)| *differs).map(|(field, ..)| field.as_str()).collect();
+        if !waiting.is_empty() {
+            desired["metadata"]["annotations"][names::WAITING_ANNOTATION] = json!(waiting.join(" and "));
+        }
+        for (field, _, live) in held {
+            desired["spec"][field] = live;
+        }
+        desired
     }
-    keep_ports(&mut desired, live);
-    desired
+
+    /// An HTTPRoute as git wants it, with the canary's backendRefs and the intended weights where an
+    /// attempt runs and `live` has them already. While ports wait, so do rules that name a new one.
+    pub fn route(&self, mut desired: Value, live: &Value) -> Value {
+        let Some(live_rules) = live.pointer("/spec/rules") else { return desired };
+        let Some(rules) = desired.pointer_mut("/spec/rules") else { return desired };
+        if self.holds() && !route::ports(rules, self.service).is_subset(&route::ports(live_rules, self.service)) {
+            rules.clone_from(live_rules);
+        }
+        let attempt = self.status.and_then(|status| status.attempt.as_ref());
+        let Some((attempt, plan)) =
+            attempt.and_then(|attempt| Some((attempt, Plan::parse(self.rollout, &attempt.plan).ok()?)))
+        else {
+            return desired;
+        };
+        let Plan { service, canary, .. } = &plan;
+        let intended = Weight::from_percent(attempt.weight).unwrap_or(Weight::ZERO);
+        // Traffic is taken away before that stands in a status.
+        let weight = route::weight(live_rules, service, canary).map_or(intended, |live| live.min(intended));
+        if route::names_backend(live_rules, canary) {
+            *rules = route::split(rules, service, canary, weight, plan.scale());
+        }
+        desired
+    }
+
+    fn holds(&self) -> bool {
+        let Some(status) = self.status else { return false };
+        let waits = |stable: &Stable| self.wanted.is_some_and(|wanted| wanted.as_str() != stable.revision);
+        status.attempt.is_some() || status.stable.as_ref().is_some_and(waits)
+    }
 }
 
-/// An HTTPRoute as git wants it, with the canary's backendRefs and the intended weights where an
-/// attempt runs and `live` has them already.
-pub fn governed_route(mut desired: Value, live: &Value, rollout: &str, status: Option<&RolloutStatus>) -> Value {
-    let Some(attempt) = status.and_then(|status| status.attempt.as_ref()) else {
-        return desired;
+/// Whether two selectors are the same but for a pin.
+fn is_same_selector(wanted: &Value, live: &Value) -> bool {
+    let own = |selector: &Value| {
+        let mut own = selector.as_object().cloned().unwrap_or_default();
+        own.retain(|key, _| ![names::POD_TEMPLATE_HASH_LABEL, names::TRACK_LABEL].contains(&key.as_str()));
+        own
     };
-    let Ok(plan) = Plan::parse(rollout, &attempt.plan) else {
-        return desired;
-    };
-    let Plan { service, canary, .. } = &plan;
-    let has_canary = live.pointer("/spec/rules").is_some_and(|rules| route::names_backend(rules, canary));
-    let intended = Weight::from_percent(attempt.weight).unwrap_or(Weight::ZERO);
-    // Traffic is taken away before that stands in a status.
-    let live_weight = live.pointer("/spec/rules").and_then(|rules| route::weight(rules, service, canary));
-    let weight = live_weight.map_or(intended, |live| live.min(intended));
-    if has_canary && let Some(rules) = desired.pointer_mut("/spec/rules") {
-        *rules = route::split(rules, service, canary, weight, plan.scale());
-    }
-    desired
+    own(wanted) == own(live)
 }
 
-/// The Service's ports wait with the template while an attempt runs.
-fn keep_ports(desired: &mut Value, live: &Value) {
-    let ports = live.pointer("/spec/ports").cloned();
-    if let (Some(spec), Some(ports)) = (desired.get_mut("spec").and_then(Value::as_object_mut), ports) {
-        Map::insert(spec, "ports".to_owned(), ports);
-    }
+/// Whether two lists of ports lead to the same ports of pods: what the API server fills in, and
+/// nodePorts, do not count.
+fn are_same_ports(wanted: &Value, live: &Value) -> bool {
+    let leads = |port: &Value| {
+        let number = port.get("port").cloned().unwrap_or_default();
+        (
+            port.get("name").cloned(),
+            port.get("targetPort").cloned().unwrap_or_else(|| number.clone()),
+            number,
+            port.get("protocol").cloned().unwrap_or_else(|| json!("TCP")),
+            port.get("appProtocol").cloned(),
+        )
+    };
+    let all = |ports: &Value| ports.as_array().into_iter().flatten().map(leads).collect::<Vec<_>>();
+    all(wanted) == all(live)
 }
 
 /// Whether an attempt that let its template in has ended otherwise than by promotion.
@@ -141,16 +194,43 @@ mod tests {
         assert_eq!(template_in_force(Some(&status), true), revision("A"));
     }
 
+    fn governing<'a>(status: Option<&'a RolloutStatus>, wanted: Option<&'a Revision>) -> Governing<'a> {
+        Governing { rollout: "shop", service: "web", status, wanted }
+    }
+
     #[test]
-    fn a_service_keeps_its_pin_and_its_ports_while_an_attempt_runs() {
-        let desired = json!({ "spec": { "selector": { "app": "web" }, "ports": [{ "port": 81 }] } });
+    fn a_service_keeps_its_selector_and_its_ports_while_an_attempt_runs() {
+        let desired = json!({ "spec": { "selector": { "app": "cart" }, "ports": [{ "port": 81 }] } });
         let live =
             json!({ "spec": { "selector": { "app": "web", "pod-template-hash": "aaa" }, "ports": [{ "port": 80 }] } });
-        let held = governed_service(desired.clone(), &live, Some(&status("Stepping", false)));
-        assert_eq!(held, live);
-        assert_eq!(governed_service(desired.clone(), &live, None), desired);
+        let status = status("Stepping", false);
+        let held = governing(Some(&status), None).service(desired.clone(), &live);
+        assert_eq!(held["spec"], live["spec"]);
+        assert_eq!(held["metadata"]["annotations"]["tidegate.io/waiting"], "selector and ports");
+        assert_eq!(governing(None, None).service(desired.clone(), &live), desired);
+        let at_rest = RolloutStatus { attempt: None, ..status };
+        assert_eq!(governing(Some(&at_rest), None).service(desired.clone(), &live), desired);
+    }
+
+    #[test]
+    fn ports_and_rules_for_them_wait_with_the_template() {
+        let service = |port: Value| json!({ "spec": { "selector": { "app": "web" }, "ports": [port] } });
+        let live = service(json!({ "port": 80, "protocol": "TCP", "targetPort": 8080, "nodePort": 30080 }));
         let at_rest = RolloutStatus { attempt: None, ..status("Stepping", false) };
-        assert_eq!(governed_service(desired.clone(), &live, Some(&at_rest)), desired);
+        let (stable, waiting) = (Revision::named("A"), Revision::named("B"));
+        let moved = service(json!({ "port": 80, "targetPort": 9090 }));
+        assert_eq!(governing(Some(&at_rest), Some(&stable)).service(moved.clone(), &live), moved);
+        let held = governing(Some(&at_rest), Some(&waiting)).service(moved, &live);
+        assert_eq!(held["metadata"]["annotations"]["tidegate.io/waiting"], "ports");
+        assert_eq!(held["spec"], live["spec"]);
+        let same = governing(Some(&at_rest), Some(&waiting))
+            .service(service(json!({ "port": 80, "targetPort": 8080 })), &live);
+        assert_eq!(same.get("metadata"), None);
+
+        let route = |port: u32, path: &str| json!({ "spec": { "rules": [{ "path": path, "backendRefs": [{ "name": "web", "port": port }] }] } });
+        let hold = governing(Some(&at_rest), Some(&waiting));
+        assert_eq!(hold.route(route(81, "/new"), &route(80, "/old")), route(80, "/old"));
+        assert_eq!(hold.route(route(80, "/new"), &route(80, "/old")), route(80, "/new"));
     }
 
     #[test]
@@ -167,12 +247,12 @@ mod tests {
         // Intended are 20 %; what was taken away already stays away.
         for (live, wanted) in [(20, 20), (50, 20), (0, 0)] {
             let live = rule(split(100 - live, live), "/old");
-            let held = governed_route(desired.clone(), &live, "shop", Some(&status("Stepping", false)));
+            let held = governing(Some(&status("Stepping", false)), None).route(desired.clone(), &live);
             let refs = &held["spec"]["rules"][0]["backendRefs"];
             assert_eq!((&refs[0]["weight"], &refs[1]["weight"]), (&json!(100 - wanted), &json!(wanted)), "{held}");
             assert_eq!(held["spec"]["rules"][0]["path"], "/new");
         }
-        let untouched = governed_route(desired.clone(), &desired, "shop", Some(&status("Starting", false)));
+        let untouched = governing(Some(&status("Starting", false)), None).route(desired.clone(), &desired);
         assert_eq!(untouched, desired);
     }
 }

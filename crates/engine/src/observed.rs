@@ -222,12 +222,18 @@ pub struct Service {
     pub epoch: Option<u64>,
     /// Whether it is of the type ExternalName.
     pub external: bool,
+    /// A ready pod that it reaches and that is no pod of the workload or its canary.
+    pub stranger: Option<String>,
+    /// What git changes in it together with the template, in words.
+    pub waiting: Option<String>,
+    /// Who last wrote its selector, by field manager.
+    pub manager: Option<String>,
 }
 
 /// Another workload of the namespace.
 #[derive(Clone, Debug)]
 pub struct Neighbour {
-    /// Its kind and name, as people write it.
+    /// Its pods in words, with its kind and name.
     pub name: String,
     /// The labels of its pods.
     pub pod_labels: Labels,
@@ -287,6 +293,20 @@ impl Observed {
     /// Whether any Service sends its callers to the canary's pods.
     pub fn pinned_to_canary(&self) -> bool {
         self.services.iter().any(|service| service.pin() == Some(Pin::Canary))
+    }
+
+    /// What else a Service sends its callers to, in words: pinned, it would lose that.
+    pub fn spans(&self, service: &Service) -> Option<String> {
+        let selector = service.own_selector();
+        let neighbour = self.neighbours.iter().find(|other| selects(&selector, &other.pod_labels));
+        let stranger = || service.stranger.as_ref().map(|pod| format!("the pod {pod}"));
+        neighbour.map(|other| other.name.clone()).or_else(stranger)
+    }
+
+    /// The Services that are to be pinned, and those that are. One that has come since and spans
+    /// other pods is left alone.
+    pub fn held_services(&self) -> impl Iterator<Item = &Service> {
+        self.services.iter().filter(|service| service.pin().is_some() || self.spans(service).is_none())
     }
 }
 

@@ -23,7 +23,7 @@ const LONGEST_WORKLOAD: usize = 47;
 type Rule = fn(&Observed, &Plan) -> Option<Answer>;
 
 /// In the order in which their sentences help most.
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 11] = [
     pods_can_be_told,
     rolled_out,
     runs_stable,
@@ -32,6 +32,7 @@ const RULES: [Rule; 10] = [
     services_exist,
     services_of_one_workload,
     labels_still_selected,
+    services_as_git_has_them,
     routes_split,
     leftovers,
 ];
@@ -130,14 +131,9 @@ fn services_exist(seen: &Observed, plan: &Plan) -> Option<Answer> {
 }
 
 fn services_of_one_workload(seen: &Observed, plan: &Plan) -> Option<Answer> {
-    let spanning = seen.services.iter().find_map(|service| {
-        let selector = service.own_selector();
-        let other = seen.neighbours.iter().find(|other| selects(&selector, &other.pod_labels))?;
-        Some((&service.name, &other.name))
-    });
-    let (service, other) = spanning?;
+    let (service, other) = seen.services.iter().find_map(|service| Some((&service.name, seen.spans(service)?)))?;
     Some(Answer::Refused(format!(
-        "the Service {service} selects the pods of {other} as well as those of the Deployment {}: give it a selector that matches one of them",
+        "the Service {service} selects {other} as well as those of the Deployment {}: give it a selector that matches one of them",
         plan.workload
     )))
 }
@@ -148,6 +144,15 @@ fn labels_still_selected(seen: &Observed, plan: &Plan) -> Option<Answer> {
     Some(Answer::Refused(format!(
         "the new template's labels no longer match the selector of the Service {}: keep the labels of the Deployment {}",
         lost.name, plan.workload
+    )))
+}
+
+/// Pods of both versions are behind a Service for a while, so it must suit both.
+fn services_as_git_has_them(seen: &Observed, _: &Plan) -> Option<Answer> {
+    let (name, waiting) = seen.services.iter().find_map(|service| Some((&service.name, service.waiting.as_ref()?)))?;
+    Some(Answer::Refused(format!(
+        "git changes the {waiting} of the Service {name} together with the template, and the pods of one version could not \
+         be reached: change one of them at a time, and have targetPort name the container's port where its number changes"
     )))
 }
 

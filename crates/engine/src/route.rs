@@ -4,6 +4,8 @@
 //! and W·w, and every other weight of the rule grows alike, so that what the others get of the
 //! traffic is unchanged. Rules stay JSON: fields that we do not know survive.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::weight::Weight;
@@ -88,6 +90,12 @@ pub fn weight(rules: &Value, service: &str, canary: &str) -> Option<Weight> {
 /// Whether any rule sends traffic to the Service `name`.
 pub fn names_backend(rules: &Value, name: &str) -> bool {
     rule_backends(rules).any(|refs| refs.iter().any(|one| is_service(one, name)))
+}
+
+/// The ports under which the rules name the Service `name`.
+pub fn ports(rules: &Value, name: &str) -> BTreeSet<Option<u64>> {
+    let ours = rule_backends(rules).flatten().filter(|one| is_service(one, name));
+    ours.map(|one| one.get("port").and_then(Value::as_u64)).collect()
 }
 
 /// Why the rules cannot be split, in a sentence.

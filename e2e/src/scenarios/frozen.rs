@@ -18,8 +18,12 @@ use crate::{
 type Effect = fn(&RequestRecord) -> bool;
 
 /// Where Tidegate is frozen.
-const EFFECTS: [(&str, Effect); 3] =
-    [("raise", raises_the_weight), ("pin", pins_to_the_canary), ("template", writes_the_template)];
+const EFFECTS: [(&str, Effect); 4] = [
+    ("raise", raises_the_weight),
+    ("canary", scales_the_canary),
+    ("pin", pins_to_the_canary),
+    ("template", writes_the_template),
+];
 
 /// Tries it at each of them.
 pub(super) async fn run(context: Context) -> Result<()> {
@@ -82,6 +86,12 @@ fn canary_weight(request: &RequestRecord) -> Option<u64> {
     let patch = request.json()?;
     let backends = patch.pointer("/spec/rules/0/backendRefs")?.as_array()?;
     backends.iter().find(|backend| backend["name"] == CANARY)?["weight"].as_u64()
+}
+
+/// One that is there already: it is made with a single pod.
+fn scales_the_canary(request: &RequestRecord) -> bool {
+    let replicas = || request.json()?.pointer("/spec/replicas")?.as_u64();
+    request.path.ends_with("/deployments/shop-canary") && replicas().is_some_and(|replicas| replicas > 1)
 }
 
 fn pins_to_the_canary(request: &RequestRecord) -> bool {

@@ -6,6 +6,7 @@ use k8s_openapi::api::{apps::v1 as apps, core::v1 as core};
 use kube::{
     Api, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
+    core::NamespaceResourceScope,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
@@ -13,7 +14,7 @@ use tidegate_api::names;
 use tidegate_engine::{plan::Plan, revision::Revision};
 
 use super::{ExecuteError, Subject, objects, plan, write};
-use crate::controller::shell::Shell;
+use crate::{controller::shell::Shell, kubernetes::cache::Cache};
 
 /// What of the stable Service's annotations belongs to whoever applied it, not to the Service.
 const TRACKING_PREFIXES: [&str; 5] =
@@ -30,12 +31,14 @@ pub(super) async fn apply(
     let client = &shell.clients.writing;
     let services: Api<core::Service> = Api::namespaced(client.clone(), subject.namespace);
     let deployments: Api<apps::Deployment> = Api::namespaced(client.clone(), subject.namespace);
+    let known = &shell.world;
     let stable = services.get(&plan.service).await.map_err(write(format!("read the Service {}", plan.service)))?;
-    apply_object(&services, &plan.canary, service(subject, plan, &stable)).await?;
+    apply_object(shell, subject, &known.services, &plan.canary, service(subject, plan, &stable)).await?;
     let workload = deployments.get(&plan.workload).await;
     let workload = workload.map_err(write(format!("read the Deployment {}", plan.workload)))?;
     let template = objects::kept_template(shell, subject, revision).await?;
-    apply_object(&deployments, &plan.canary, deployment(subject, plan, &workload, template, revision, replicas)).await
+    let canary = deployment(subject, plan, &workload, template, revision, replicas);
+    apply_object(shell, subject, &known.deployments, &plan.canary, canary).await
 }
 
 /// Deletes what there is of it. The Deployment stays until its last pod is gone.
@@ -69,12 +72,33 @@ fn gone<T>(result: Result<T, kube::Error>, name: &str) -> Result<(), ExecuteErro
     }
 }
 
-async fn apply_object<K>(api: &Api<K>, name: &str, object: Value) -> Result<(), ExecuteError>
+/// Applies an object over the one that is known, and no other: the canary may carry all traffic
+/// under another leader by now.
+async fn apply_object<K>(
+    shell: &Shell,
+    subject: &Subject<'_>,
+    cache: &Cache<K>,
+    name: &str,
+    mut object: Value,
+) -> Result<(), ExecuteError>
 where
-    K: Resource + Clone + Serialize + DeserializeOwned + std::fmt::Debug,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Serialize
+        + DeserializeOwned
+        + std::fmt::Debug
+        + Send
+        + Sync
+        + 'static,
 {
+    if let Some(known) = cache.get(subject.namespace, name) {
+        object["metadata"]["resourceVersion"] = json!(known.resource_version());
+    }
+    let api: Api<K> = Api::namespaced(shell.clients.writing.clone(), subject.namespace);
     let params = PatchParams::apply(names::FIELD_MANAGER).force();
-    api.patch(name, &params, &Patch::Apply(object)).await.map(drop).map_err(write(format!("apply {name}")))
+    let applied = api.patch(name, &params, &Patch::Apply(object)).await;
+    cache.answered(applied.map_err(write(format!("apply {name}")))?);
+    Ok(())
 }
 
 /// The canary Service: the stable one's ports and affinity, for the canary's pods alone.

@@ -84,7 +84,7 @@ fn share_while_stable_returns(turn: &mut Turn<'_>, plan: &Plan) -> Weight {
     };
     let endpoints = &turn.seen.stable_endpoints;
     let pinned =
-        turn.seen.services.iter().all(|service| service.pin() == Some(Pin::Hash(stable.pod_template_hash.clone())));
+        turn.seen.held_services().all(|service| service.pin() == Some(Pin::Hash(stable.pod_template_hash.clone())));
     let ready =
         if pinned && endpoints.only_of(&plan.workload, &stable.pod_template_hash) { endpoints.ready } else { 0 };
     let needed = workload.replicas;

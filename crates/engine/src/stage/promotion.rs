@@ -17,7 +17,7 @@ pub(super) fn pinning_canary(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
     if let Some(flow) = lost_canary(turn) {
         return flow;
     }
-    let pinned = turn.seen.services.iter().all(|service| service.pin() == Some(Pin::Canary));
+    let pinned = turn.seen.held_services().all(|service| service.pin() == Some(Pin::Canary));
     let endpoints = &turn.seen.stable_endpoints;
     if !pinned || endpoints.ready == 0 || !endpoints.only_of_deployment(&plan.canary) {
         return late(
@@ -66,7 +66,7 @@ pub(super) fn pinning_stable(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
     let pin = Some(Pin::Hash(hash.clone()));
     let endpoints = &turn.seen.stable_endpoints;
     let needed = turn.seen.workload.as_ref().map_or(1, |workload| workload.replicas);
-    let pinned = turn.seen.services.iter().all(|service| service.pin() == pin);
+    let pinned = turn.seen.held_services().all(|service| service.pin() == pin);
     if !pinned || endpoints.ready < needed || !endpoints.only_of(&plan.workload, &hash) {
         return late(
             turn,

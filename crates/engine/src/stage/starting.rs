@@ -17,7 +17,7 @@ use crate::{
 pub(super) fn pinning(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
     let pinned = turn.status.stable.as_ref().is_some_and(|stable| {
         let pin = Some(Pin::Hash(stable.pod_template_hash.clone()));
-        turn.seen.services.iter().all(|service| service.pin() == pin)
+        turn.seen.held_services().all(|service| service.pin() == pin)
     });
     let paused = turn.seen.workload.as_ref().is_some_and(|workload| workload.paused);
     if pinned && paused && turn.seen.finalizer {

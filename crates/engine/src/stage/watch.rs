@@ -22,7 +22,7 @@ type Verdict = (Outcome, Reason, String);
 type Rule = fn(&Turn<'_>, &Plan) -> Option<Verdict>;
 
 /// A breach comes first, because it rejects the revision whatever else happened.
-const RULES: [Rule; 5] = [breached, deleted, workload_gone, superseded, inconclusive];
+const RULES: [Rule; 6] = [breached, deleted, workload_gone, superseded, spanned, inconclusive];
 
 /// Folds the readings and ends the attempt where a rule says so.
 pub(crate) fn watch(turn: &mut Turn<'_>, plan: &Plan) {
@@ -91,6 +91,21 @@ fn workload_gone(turn: &Turn<'_>, plan: &Plan) -> Option<Verdict> {
     // A first deploy begins before its workload is there.
     (gone && turn.attempt().stage != Stage::Initial)
         .then(|| (Outcome::Aborted, Reason::Obstructed, format!("the Deployment {} was deleted", plan.workload)))
+}
+
+/// A Service that has come since and spans other pods can be neither pinned, which would cut these
+/// off, nor left to reach a canary that is not verified.
+fn spanned(turn: &Turn<'_>, plan: &Plan) -> Option<Verdict> {
+    if turn.attempt().template_in || turn.attempt().stage < Stage::Starting {
+        return None;
+    }
+    let unpinned = turn.seen.services.iter().filter(|service| service.pin().is_none());
+    let (service, other) = unpinned.into_iter().find_map(|service| Some((&service.name, turn.seen.spans(service)?)))?;
+    let message = format!(
+        "the Service {service} has come to select {other} as well as the pods of the Deployment {}, so it cannot be pinned",
+        plan.workload
+    );
+    Some((Outcome::Aborted, Reason::Obstructed, message))
 }
 
 /// A newer revision, unless the template has been let in: from then on it waits for the end.

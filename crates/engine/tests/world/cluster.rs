@@ -207,7 +207,15 @@ impl Service {
             Some(Pin::Canary) => selector.insert(names::TRACK_LABEL.to_owned(), names::TRACK_CANARY.to_owned()),
             None => None,
         };
-        observed::Service { name: self.name.to_owned(), selector, epoch: self.epoch, external: false }
+        observed::Service {
+            name: self.name.to_owned(),
+            selector,
+            epoch: self.epoch,
+            external: false,
+            stranger: None,
+            waiting: None,
+            manager: Some("kubectl".to_owned()),
+        }
     }
 }
 

@@ -42,7 +42,9 @@ fn every_refusal_is_a_sentence_that_says_what_to_do() {
         said(|seen| seen.services[0].external = true),
         said(|seen| seen.services[0].selector.clear()),
         said(|seen| _ = seen.services[0].selector.insert("app".to_owned(), "other".to_owned())),
-        said(|seen| seen.neighbours.push(Neighbour { name: "Deployment basket".to_owned(), pod_labels: labels() })),
+        said(|seen| seen.neighbours.push(basket())),
+        said(|seen| seen.services[1].stranger = Some("checkout-cache-0".to_owned())),
+        said(|seen| seen.services[0].waiting = Some("ports".to_owned())),
         said(|seen| seen.candidate.as_mut().unwrap().pod_labels.clear()),
         said(|seen| seen.routes[0].state = None),
         said(|seen| seen.routes[0].state.as_mut().unwrap().obstacle = Some("it has sessionPersistence".to_owned())),
@@ -75,10 +77,53 @@ fn every_refusal_is_a_sentence_that_says_what_to_do() {
 fn a_service_made_during_an_attempt_is_pinned_at_once() {
     let world = a_rollout().releasing(Quality::Good).at_weight(20);
     let mut seen = world.observed().unwrap();
-    let late = Service { name: "late".to_owned(), selector: labels(), epoch: None, external: false };
-    seen.services.push(late);
+    seen.services.push(late_service());
     let actions = format!("{:?}", decide(&seen, world.now).actions);
     assert!(actions.contains(r#"SetService { name: "late", pin: Some(Hash("hashA"))"#), "{actions}");
+}
+
+#[test]
+fn a_service_made_during_an_attempt_that_spans_others_ends_it_and_is_left_alone() {
+    let world = a_rollout().releasing(Quality::Good).at_weight(20);
+    let mut seen = world.observed().unwrap();
+    seen.services.push(late_service());
+    seen.neighbours.push(basket());
+    let decision = decide(&seen, world.now);
+    let ending = decision.status.attempt.and_then(|attempt| attempt.ending).unwrap();
+    assert_eq!(
+        ending.message,
+        "the Service late has come to select the pods of the Deployment basket as well as the pods of the Deployment \
+         checkout, so it cannot be pinned"
+    );
+    assert!(!format!("{:?}", decision.actions).contains("late"), "{:?}", decision.actions);
+}
+
+#[test]
+fn who_takes_a_pin_off_is_named() {
+    let world = a_rollout().releasing(Quality::Good).at_weight(20);
+    let mut seen = world.observed().unwrap();
+    seen.services[0].selector = labels();
+    let notes: Vec<_> = decide(&seen, world.now).notes.iter().map(ToString::to_string).collect();
+    assert!(
+        notes.iter().any(|note| note.contains("the selector of the Service checkout") && note.contains("kubectl")),
+        "{notes:?}"
+    );
+}
+
+fn basket() -> Neighbour {
+    Neighbour { name: "the pods of the Deployment basket".to_owned(), pod_labels: labels() }
+}
+
+fn late_service() -> Service {
+    Service {
+        name: "late".to_owned(),
+        selector: labels(),
+        epoch: None,
+        external: false,
+        stranger: None,
+        waiting: None,
+        manager: None,
+    }
 }
 
 #[test]
