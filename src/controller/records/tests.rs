@@ -11,6 +11,8 @@ use crate::controller::testing::{Bench, TIDEGATE};
 
 use super::*;
 
+mod restore;
+
 /// Far longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -56,8 +58,42 @@ fn pending_json(attempt: u32) -> Value {
     })
 }
 
+/// The outcome of attempt 1, which a commit had asked for, with an order to restore.
+fn rolled_back(commit: &str, order: &Value) -> Value {
+    let mut pending = pending_json(1);
+    let record = pending["record"].as_object_mut().unwrap();
+    for (field, value) in [
+        ("kind", json!("Outcome")),
+        ("outcome", json!("RolledBack")),
+        ("reason", json!("GateBreached")),
+        ("message", json!("errors was 0.2")),
+        ("decidedAt", json!("2026-11-25T10:01:00Z")),
+        ("endedAt", json!("2026-11-25T10:01:00Z")),
+        ("source", json!({ "commit": commit })),
+        ("steps", json!([])),
+        ("gates", json!([])),
+        ("interventions", json!([])),
+    ] {
+        record.insert(field.to_owned(), value);
+    }
+    pending["restore"] = order.clone();
+    pending
+}
+
 async fn woken(bench: &mut Bench) -> (String, String) {
     timeout(LIMIT, bench.woken.recv()).await.unwrap().unwrap()
+}
+
+/// Waits until git could not be written to.
+async fn until_failed(bench: &Bench) {
+    let failures = || bench.shell.counters.exposition(true, 0).contains("tidegate_git_write_failures_total 0\n");
+    timeout(LIMIT, async {
+        while failures() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
@@ -101,14 +137,7 @@ async fn a_record_that_another_process_has_written_is_found_and_not_written_agai
 async fn a_record_is_written_when_git_is_back() {
     let mut bench = Bench::new().await;
     bench.shell.records.write("shop", "checkout", &[pending(1)]);
-    let failures = || bench.shell.counters.exposition(true, 0).contains("tidegate_git_write_failures_total 0\n");
-    timeout(LIMIT, async {
-        while failures() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .unwrap();
+    until_failed(&bench).await;
     assert_eq!(bench.shell.records.pending(), 1);
     create_repository(&bench);
     woken(&mut bench).await;
@@ -179,26 +208,13 @@ async fn until_owed(bench: &Bench, pending: &[PendingRecord]) {
 async fn a_restore_that_has_to_wait_keeps_no_other_record_waiting() {
     let mut bench = Bench::new().await;
     create_repository(&bench);
-    let mut outcome = pending_json(1);
-    let record = outcome["record"].as_object_mut().unwrap();
-    for (field, value) in [
-        ("kind", json!("Outcome")),
-        ("outcome", json!("RolledBack")),
-        ("reason", json!("GateBreached")),
-        ("message", json!("errors was 0.2")),
-        ("decidedAt", json!("2026-11-25T10:01:00Z")),
-        ("endedAt", json!("2026-11-25T10:01:00Z")),
-        ("source", json!({ "commit": "1".repeat(40) })),
-        ("steps", json!([])),
-        ("gates", json!([])),
-        ("interventions", json!([])),
-    ] {
-        record.insert(field.to_owned(), value);
-    }
-    outcome["restore"] = json!({
-        "path": "shop/app.yaml", "workload": { "kind": "Deployment", "name": "checkout" },
-        "rejected": "4f1c", "goodCommit": "2".repeat(40),
-    });
+    let outcome = rolled_back(
+        &"1".repeat(40),
+        &json!({
+            "path": "shop/app.yaml", "workload": { "kind": "Deployment", "name": "checkout" },
+            "rejected": "4f1c", "goodCommit": "2".repeat(40),
+        }),
+    );
     // The branch that is to be put right does not exist.
     let owed: PendingRecord = serde_json::from_value(outcome).unwrap();
     let records = bench.shell.records.clone();

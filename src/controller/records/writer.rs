@@ -13,10 +13,11 @@ use kube::{
     core::DeserializeGuard,
     runtime::events::{Event, EventType},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tidegate_api::{
     ConfigRepo, names,
-    record::{Record, RestoreOrder, RestoreResult},
+    record::{Outcome, OutcomeRecord, Record, RecordHead, RestoreOrder, RestoreResult},
+    status::Attempt,
 };
 use tidegate_engine::revision::{Revision, short};
 use tokio::sync::mpsc;
@@ -24,7 +25,7 @@ use tokio::sync::mpsc;
 use super::{Debtor, Desk, Owed};
 use crate::{
     clock,
-    controller::shell,
+    controller::{shell, world::World},
     git::{
         CommitId, Fact, FactsError, ObjectKey, Person, Repository, RestoreError, RestoreRequest, Restored, Signature,
         Source, Trailers,
@@ -44,6 +45,8 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 enum WriteError {
     #[error("the ConfigRepo {0} does not exist")]
     NoRepo(String),
+    #[error("the Rollout {0} cannot be read, so that it is not known whether the last good template is wanted still")]
+    UnreadableRollout(String),
     #[error(transparent)]
     Open(#[from] SourceError),
     #[error(transparent)]
@@ -105,7 +108,7 @@ async fn write_what_can_be(desk: &Desk, batch: &[Owed]) -> Result<BTreeMap<Strin
         let mut record = owed.pending.record.clone();
         let trailers = trailers(&record);
         if let (Record::Outcome(outcome), Some(order)) = (&mut record, &owed.pending.restore) {
-            match restore(&repository, &repo, namespace, order, outcome, trailers.clone()).await {
+            match restore(desk, &repository, &repo, order, outcome, trailers.clone()).await {
                 Ok(restored) => outcome.restore = Some(restored),
                 Err(error) => {
                     waiting.insert(record.path(), error);
@@ -149,21 +152,62 @@ async fn says_the_same(repository: &Repository, branch: &str, record: &Record) -
     Ok(there.as_ref() == Some(record))
 }
 
+/// Puts the last good template back, unless the rejected revision is wanted after all. That is asked
+/// at each tip, right before the commit: the order may have waited for as long as git was away.
 async fn restore(
+    desk: &Desk,
     repository: &Repository,
     repo: &ConfigRepo,
-    namespace: &str,
     order: &RestoreOrder,
-    outcome: &tidegate_api::record::OutcomeRecord,
+    outcome: &OutcomeRecord,
     trailers: Trailers,
 ) -> Result<RestoreResult, WriteError> {
+    let namespace = repo.namespace().unwrap_or_default();
     let commit = |id: &str| id.parse::<CommitId>().ok();
     let asked = outcome.head.source.commit.as_deref().and_then(commit);
     let (Some(since), Some(good)) = (asked, commit(&order.good_commit)) else {
         return Ok(RestoreResult::Skipped { why: "a commit's id cannot be read".to_owned() });
     };
+    let wanted = {
+        let (world, namespace, order, head) =
+            (desk.world.clone(), namespace.clone(), order.clone(), outcome.head.clone());
+        move || wanted_again(&world, &namespace, &order, &head)
+    };
+    // A Rollout that cannot be read is waited for.
+    wanted()?;
+    let rejected = Revision::named(&order.rejected);
+    let is_to_go = {
+        let wanted = wanted.clone();
+        move |template: &Value| Revision::of(template) == rejected && matches!(wanted(), Ok(None))
+    };
+    let request = restore_request(repo, &namespace, order, outcome, (since, good), trailers);
+    match repository.restore(request, is_to_go).await {
+        Ok(Restored::Committed(commit) | Restored::AlreadyRestored(commit)) => {
+            Ok(RestoreResult::Restored { commit: commit.to_string() })
+        }
+        Ok(Restored::Skipped(why)) => Ok(RestoreResult::Skipped { why: wanted()?.unwrap_or_else(|| why.to_string()) }),
+        Err(RestoreError::PushRefused(why)) => Ok(RestoreResult::Refused {
+            why: format!(
+                "the push to {} was refused ({why}): let this credential push, or revert the commit by hand",
+                repo.spec.branch
+            ),
+        }),
+        Err(error) if error.may_pass() => Err(error.into()),
+        Err(error) => Ok(RestoreResult::Refused { why: format!("{error}: put the template back by hand") }),
+    }
+}
+
+/// What is to be put back, and what the commit says of it.
+fn restore_request(
+    repo: &ConfigRepo,
+    namespace: &str,
+    order: &RestoreOrder,
+    outcome: &OutcomeRecord,
+    (since, good): (CommitId, CommitId),
+    trailers: Trailers,
+) -> RestoreRequest {
     let workload = &order.workload.name;
-    let request = RestoreRequest {
+    RestoreRequest {
         branch: repo.spec.branch.clone(),
         path: order.path.clone(),
         target: ObjectKey {
@@ -184,22 +228,30 @@ async fn restore(
         trailers,
         author: signature(),
         committer: signature(),
-    };
-    let rejected = Revision::named(&order.rejected);
-    match repository.restore(request, move |template| Revision::of(template) == rejected).await {
-        Ok(Restored::Committed(commit) | Restored::AlreadyRestored(commit)) => {
-            Ok(RestoreResult::Restored { commit: commit.to_string() })
-        }
-        Ok(Restored::Skipped(why)) => Ok(RestoreResult::Skipped { why: why.to_string() }),
-        Err(RestoreError::PushRefused(why)) => Ok(RestoreResult::Refused {
-            why: format!(
-                "the push to {} was refused ({why}): let this credential push, or revert the commit by hand",
-                repo.spec.branch
-            ),
-        }),
-        Err(error) if error.may_pass() => Err(error.into()),
-        Err(error) => Ok(RestoreResult::Refused { why: format!("{error}: put the template back by hand") }),
     }
+}
+
+/// Why the rejected revision may stay where it is: somebody had it tried again since. If that attempt
+/// is rolled back too, it has an order of its own.
+fn wanted_again(
+    world: &World,
+    namespace: &str,
+    order: &RestoreOrder,
+    rejected_by: &RecordHead,
+) -> Result<Option<String>, WriteError> {
+    let Some(guarded) = world.rollouts.get(namespace, &rejected_by.rollout) else { return Ok(None) };
+    let rollout = guarded.0.as_ref().map_err(|_| WriteError::UnreadableRollout(rejected_by.rollout.clone()))?;
+    let Some(status) = &rollout.status else { return Ok(None) };
+    let revision = short(&order.rejected);
+    if status.stable.as_ref().is_some_and(|stable| stable.revision == order.rejected) {
+        return Ok(Some(format!("revision {revision} was promoted since")));
+    }
+    let tries_it = |attempt: &&Attempt| {
+        let may_promote = attempt.ending.as_ref().is_none_or(|ending| ending.outcome == Outcome::Promoted);
+        attempt.id != rejected_by.id && attempt.revision == order.rejected && may_promote
+    };
+    let again = status.attempt.as_ref().filter(tries_it);
+    Ok(again.map(|attempt| format!("revision {revision} is tried again, as attempt {}", attempt.number)))
 }
 
 /// A person has to put git right: the record alone would not be seen.

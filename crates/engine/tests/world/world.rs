@@ -298,11 +298,11 @@ impl World {
         true
     }
 
-    /// Puts the last good template back, if the rejected one is still there.
+    /// Puts the last good template back, if the rejected one is still there and was not promoted since.
     fn restore(&mut self, rejected: &str) {
         let stable = self.rollout.as_ref().and_then(|rollout| rollout.status.stable.clone());
         let there = self.live.commits.last().is_some_and(|head| head.revision == rejected);
-        if let Some(stable) = stable.filter(|_| there) {
+        if let Some(stable) = stable.filter(|stable| there && stable.revision != rejected) {
             let template = self.live.kept.get(&stable.revision).copied();
             if let Some(template) = template {
                 self.commit(&stable.revision, template, "restore");
