@@ -96,6 +96,10 @@ pub enum Record {
 pub struct RestoreOrder {
     /// The commit that holds the last good template.
     pub good_commit: String,
+    /// The file that holds the workload in that commit, where it may have had another name; the same
+    /// as `path` where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub good_path: Option<String>,
     /// The file that holds the workload.
     pub path: String,
     /// The workload.

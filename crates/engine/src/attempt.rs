@@ -152,8 +152,10 @@ fn restore_order(turn: &Turn<'_>, plan: &Plan, attempt: &Attempt, ending: &Endin
     if ending.outcome != Outcome::RolledBack || !wanted {
         return None;
     }
+    let good = &turn.status.stable.as_ref()?.source;
     Some(RestoreOrder {
-        good_commit: turn.status.stable.as_ref()?.source.commit.clone()?,
+        good_commit: good.commit.clone()?,
+        good_path: good.path.clone(),
         path: attempt.source.path.clone()?,
         workload: WorkloadRef { kind: WorkloadKind::Deployment, name: plan.workload.clone() },
         rejected: attempt.revision.clone(),

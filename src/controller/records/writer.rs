@@ -28,7 +28,7 @@ use crate::{
     controller::{shell, world::World},
     git::{
         CommitId, Fact, FactsError, ObjectKey, Person, Repository, RestoreError, RestoreRequest, Restored, Signature,
-        Source, Trailers,
+        SkipReason, Source, Trailers,
     },
     kubernetes::event,
     sync::{self, SourceError},
@@ -166,7 +166,8 @@ async fn restore(
     let commit = |id: &str| id.parse::<CommitId>().ok();
     let asked = outcome.head.source.commit.as_deref().and_then(commit);
     let (Some(since), Some(good)) = (asked, commit(&order.good_commit)) else {
-        return Ok(RestoreResult::Skipped { why: "a commit's id cannot be read".to_owned() });
+        let why = "a commit's id cannot be read: put the last good template back by hand".to_owned();
+        return Ok(RestoreResult::Refused { why });
     };
     let wanted = {
         let (world, namespace, order, head) =
@@ -185,7 +186,10 @@ async fn restore(
         Ok(Restored::Committed(commit) | Restored::AlreadyRestored(commit)) => {
             Ok(RestoreResult::Restored { commit: commit.to_string() })
         }
-        Ok(Restored::Skipped(why)) => Ok(RestoreResult::Skipped { why: wanted()?.unwrap_or_else(|| why.to_string()) }),
+        Ok(Restored::Skipped(reason)) => Ok(match wanted()? {
+            Some(why) => RestoreResult::Skipped { why },
+            None => left_alone(reason, order),
+        }),
         Err(RestoreError::PushRefused(why)) => Ok(RestoreResult::Refused {
             why: format!(
                 "the push to {} was refused ({why}): let this credential push, or revert the commit by hand",
@@ -217,7 +221,7 @@ fn restore_request(
             name: workload.clone(),
         },
         default_namespace: namespace.to_owned(),
-        good: Some(Source { commit: good, path: order.path.clone() }),
+        good: Some(Source { commit: good, path: good_path(order).to_owned() }),
         since,
         message: format!(
             "Restore the template of {workload} after a rollback\n\nRevision {}, asked for by {}, was rolled back: {}",
@@ -229,6 +233,30 @@ fn restore_request(
         author: signature(),
         committer: signature(),
     }
+}
+
+/// What became of an order that could not be carried out: unless a person was faster, git asks for
+/// the rejected template still, or may do so in another file.
+fn left_alone(reason: SkipReason, order: &RestoreOrder) -> RestoreResult {
+    let RestoreOrder { path, good_commit, .. } = order;
+    let (good, good_path) = (short(good_commit), good_path(order));
+    let refused = |why| RestoreResult::Refused { why };
+    match reason {
+        SkipReason::TemplateAlreadyDifferent => RestoreResult::Skipped { why: reason.to_string() },
+        SkipReason::FileGone | SkipReason::ObjectGone => refused(format!(
+            "`{path}`: {reason}: if the workload is in another file now, put the template of commit {good} \
+             (`{good_path}`) back there by hand"
+        )),
+        SkipReason::NoGoodCommit => {
+            refused(format!("`{good_path}` at {good}: {reason}: put a good template into `{path}` by hand"))
+        }
+        SkipReason::NothingToChange => refused(format!("{reason} ({good}): put a good one into `{path}` by hand")),
+    }
+}
+
+/// An order of before this was said has it in the same file.
+fn good_path(order: &RestoreOrder) -> &str {
+    order.good_path.as_deref().unwrap_or(&order.path)
 }
 
 /// Why the rejected revision may stay where it is: somebody had it tried again since. If that attempt

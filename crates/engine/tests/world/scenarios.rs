@@ -109,6 +109,16 @@ fn a_rejected_revision_is_tried_again_when_a_person_asks_or_it_is_committed_agai
 }
 
 #[test]
+fn a_restore_takes_the_good_template_from_where_it_was() {
+    let mut world = a_short_rollout().at_rest();
+    world.file = "moved/checkout.yaml";
+    let world = world.with_commit('B', Quality::Erroring).until_rest();
+    let [order] = world.git.orders.as_slice() else { panic!("{:?}", world.git.orders) };
+    assert_eq!((order.good_commit.as_str(), order.good_path.as_deref()), ("commit-1", Some("checkout.yaml")));
+    assert_eq!(order.path, "moved/checkout.yaml");
+}
+
+#[test]
 fn an_inconclusive_attempt_rejects_nothing_and_is_tried_again() {
     let world = a_short_rollout().releasing(Quality::Good).at_weight(20).with_readings(Mood::Down, 1500).until_rest();
     golden("inconclusive", &world, "1 Aborted, 2 Promoted", 'B');

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
     intervention::{Action as Ask, InterventionSpec},
-    record::{Outcome, PendingRecord, Record},
+    record::{Outcome, PendingRecord, Record, RestoreOrder},
     rollout::{OnRollback, RolloutSpec},
     status::{RolloutStatus, Source, Stage},
 };
@@ -42,6 +42,8 @@ pub(crate) struct World {
     pub(crate) met: BTreeMap<(String, &'static str), u32>,
     /// When sync applies again what somebody has changed.
     pub(crate) next_sync: Option<Timestamp>,
+    /// Where in git the workload is.
+    pub(crate) file: &'static str,
     asked: u32,
 }
 
@@ -62,6 +64,7 @@ pub(crate) struct Git {
     pub(crate) handed_over: Vec<PendingRecord>,
     pub(crate) facts: BTreeMap<String, Record>,
     pub(crate) outcomes: Vec<(u32, Outcome)>,
+    pub(crate) orders: Vec<RestoreOrder>,
 }
 
 // === impl World ===
@@ -89,6 +92,7 @@ impl World {
             turns_that_wrote: 0,
             met: BTreeMap::new(),
             next_sync: None,
+            file: "checkout.yaml",
             asked: 0,
         }
     }
@@ -143,7 +147,7 @@ impl World {
                 config_repo: Some("shop".to_owned()),
                 commit: Some(commit.id.clone()),
                 author: Some("Ada <ada@example.com>".to_owned()),
-                path: Some("checkout.yaml".to_owned()),
+                path: Some(self.file.to_owned()),
             },
             first_deploy: commit.first_deploy,
             images: vec![format!("shop/checkout:{}", commit.template.letter)],
@@ -291,6 +295,7 @@ impl World {
             self.git.facts.insert(path, record);
             if let Some(restore) = restore {
                 self.restore(&restore.rejected);
+                self.git.orders.push(restore);
             }
         }
         self.version += 1;

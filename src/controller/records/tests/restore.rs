@@ -10,6 +10,7 @@ use tidegate_engine::revision::Revision;
 use super::*;
 
 const FILE: &str = "shop/app.yaml";
+const MOVED: &str = "shop/moved/app.yaml";
 
 /// A config repository where a good commit came first and a bad one after it.
 struct History {
@@ -68,10 +69,16 @@ impl History {
 
     /// The record of the bad commit's rollback.
     fn owed(&self) -> PendingRecord {
-        let order = json!({
+        self.owed_with(&json!({}))
+    }
+
+    /// The same with other fields in its order.
+    fn owed_with(&self, fields: &Value) -> PendingRecord {
+        let mut order = json!({
             "path": FILE, "workload": { "kind": "Deployment", "name": "checkout" },
             "rejected": revision("app:2").as_str(), "goodCommit": self.good,
         });
+        json_patch::merge(&mut order, fields);
         serde_json::from_value(rolled_back(&self.bad, &order)).unwrap()
     }
 
@@ -161,4 +168,42 @@ async fn a_revision_that_is_tried_again_is_left_alone() {
         assert!(matches!(&result, RestoreResult::Skipped { why } if why.ends_with("as attempt 2")), "{result:?}");
         assert_eq!(history.file(FILE), app("app:2"));
     }
+}
+
+#[tokio::test]
+async fn a_good_template_comes_back_from_the_file_that_held_it_before_it_was_moved() {
+    let mut bench = Bench::new().await;
+    let mut history = History::new(&bench);
+    let good = history.commit(&[(FILE, Some(&app("app:1")))]);
+    history.commit(&[(FILE, None), (MOVED, Some(&app("app:1")))]);
+    history.bad = history.commit(&[(MOVED, Some(&app("app:2")))]);
+    let owed = history.owed_with(&json!({ "path": MOVED, "goodPath": FILE, "goodCommit": good }));
+    let result = written(&mut bench, owed).await;
+    assert!(matches!(result, RestoreResult::Restored { .. }), "{result:?}");
+    assert_eq!(history.file(MOVED), app("app:1"));
+}
+
+#[tokio::test]
+async fn a_person_is_told_what_to_do_where_git_asks_for_the_rejected_template_still() {
+    for (fields, says) in [
+        (json!({ "goodPath": MOVED }), "put a good template into `shop/app.yaml` by hand"),
+        (json!({ "path": MOVED }), "if the workload is in another file now"),
+        (json!({ "workload": { "name": "other" } }), "if the workload is in another file now"),
+        (json!({ "goodCommit": "?" }), "put the last good template back by hand"),
+    ] {
+        let mut bench = Bench::new().await;
+        let history = History::new(&bench);
+        let result = written(&mut bench, history.owed_with(&fields)).await;
+        assert!(matches!(&result, RestoreResult::Refused { why } if why.contains(says)), "{result:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_has_to_do_anything_where_a_person_was_faster() {
+    let mut bench = Bench::new().await;
+    let history = History::new(&bench);
+    history.commit(&[(FILE, Some(&app("app:3")))]);
+    let result = written(&mut bench, history.owed()).await;
+    assert!(matches!(result, RestoreResult::Skipped { .. }), "{result:?}");
+    assert_eq!(history.file(FILE), app("app:3"));
 }
