@@ -137,11 +137,12 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
     let filled = world.filled();
     let counters = Counters::new();
     let events = events::Events::start(clients.writing.clone(), settings.identity.clone());
+    let (repo_wakes, repos_waking) = mpsc::unbounded_channel();
     let records = Records::new(Desk::new(
         git.clone(),
         clients.writing.clone(),
         world.clone(),
-        wakes.clone(),
+        (wakes.clone(), repo_wakes.clone()),
         counters.clone(),
         events.recorder(),
     ));
@@ -154,7 +155,6 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
     let served = server::serve(settings.listen, move || synced.is_filled(), exposition).await;
     let server = served.map_err(|source| RunError::Listen { address: settings.listen, source })?;
 
-    let (repo_wakes, repos_waking) = mpsc::unbounded_channel();
     let repos = repos::Repos::new(&clients, git, world.clone(), records.clone(), fence.clone(), events.recorder());
     let prometheuses = Prometheuses::new(settings.prometheus, settings.metrics_hosts, clients.writing.clone());
     let shell = Arc::new(Shell {

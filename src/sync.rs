@@ -9,7 +9,8 @@
 //!                              │    ├─ apply, drift
 //!                              │    │    └─ revisions    git's templates wait as ControllerRevisions
 //!                              │    └─ prune
-//!                              └─ report, events         the condition Ready
+//!                              ├─ report, events         the condition Ready
+//!                              └─ recording              the condition RecordsWritten
 //! ```
 //!
 //! Sync judges nothing: which template is in force, and what a pinned Service or a split route
@@ -28,6 +29,7 @@ mod memory;
 pub mod plan;
 mod prune;
 pub mod reconcile;
+mod recording;
 mod report;
 pub mod revisions;
 mod source;
@@ -39,5 +41,6 @@ mod testing;
 mod tests;
 
 pub use governance::rollout_concern;
-pub use reconcile::{Context, Error, RolloutsOf, UnreadableRollout, reconcile};
+pub use reconcile::{Context, Error, RecordingOf, RolloutsOf, UnreadableRollout, reconcile};
+pub use recording::Recording;
 pub(crate) use source::{SourceError, open, read_secret};

@@ -15,8 +15,12 @@ use kube::{Client, runtime::events::Recorder};
 use tidegate_api::record::PendingRecord;
 use tokio::sync::mpsc;
 
-use super::{counters::Counters, shell::Wakes, world::World};
-use crate::git::Git;
+use super::{
+    counters::Counters,
+    shell::{self, Wakes},
+    world::World,
+};
+use crate::{git::Git, sync::Recording};
 
 /// The queues.
 pub(crate) struct Records {
@@ -30,9 +34,13 @@ pub(super) struct Desk {
     pub(super) client: Client,
     pub(super) world: Arc<World>,
     pub(super) wakes: Wakes,
+    /// Wakes a ConfigRepo, whose status says whether its records are written.
+    repo_wakes: Wakes,
     pub(super) counters: Counters,
     pub(super) events: Recorder,
     progress: Mutex<Progress>,
+    /// What came of the last try, by namespace and ConfigRepo.
+    tries: Mutex<HashMap<(String, String), Recording>>,
 }
 
 /// What is on its way, by namespace, path and debtor, and what has arrived, by namespace and path.
@@ -83,6 +91,13 @@ impl Records {
         paths.filter(|path| progress.written.contains(&(namespace.to_owned(), path.clone()))).collect()
     }
 
+    /// Whether the repository of a ConfigRepo takes its records.
+    pub(crate) fn recording(&self, namespace: &str, config_repo: &str) -> Recording {
+        let tries = self.desk.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = tries.get(&(namespace.to_owned(), config_repo.to_owned()));
+        last.cloned().unwrap_or(Recording::Untried)
+    }
+
     /// How many are on their way to git.
     pub(crate) fn pending(&self) -> usize {
         self.desk.progress().queued.len()
@@ -112,11 +127,12 @@ impl Desk {
         git: Arc<Git>,
         client: Client,
         world: Arc<World>,
-        wakes: Wakes,
+        (wakes, repo_wakes): (Wakes, Wakes),
         counters: Counters,
         events: Recorder,
     ) -> Self {
-        Self { git, client, world, wakes, counters, events, progress: Mutex::default() }
+        let (progress, tries) = (Mutex::default(), Mutex::default());
+        Self { git, client, world, wakes, repo_wakes, counters, events, progress, tries }
     }
 
     /// Whether there is something left to do about the record. A Rollout learns what is written by
@@ -139,6 +155,17 @@ impl Desk {
         let mut progress = self.progress();
         progress.queued.remove(&(namespace.clone(), path.clone(), owed.debtor.clone()));
         progress.written.insert((namespace, path));
+    }
+
+    /// It was tried to write records to the repository of a ConfigRepo, whose status is to say so. Git's
+    /// words differ from try to try (a commit's id, a time), so they alone wake nobody.
+    fn tried(&self, namespace: &str, config_repo: &str, recording: Recording) {
+        let key = (namespace.to_owned(), config_repo.to_owned());
+        let reason = recording.reason();
+        let last = self.tries.lock().unwrap_or_else(PoisonError::into_inner).insert(key, recording);
+        if last.and_then(|last| last.reason()) != reason {
+            shell::wake(&self.repo_wakes, namespace, config_repo);
+        }
     }
 
     fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {

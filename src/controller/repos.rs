@@ -19,7 +19,7 @@ use crate::{
     clock,
     git::Git,
     kubernetes::{clients::Clients, fence::Fence},
-    sync,
+    sync::{self, Recording},
 };
 
 /// How soon a status is written again that could not be.
@@ -95,10 +95,15 @@ impl Repos {
         fence: Fence,
         events: Recorder,
     ) -> Self {
+        let recording = {
+            let (world, records) = (world.clone(), records.clone());
+            move |namespace: &str, name: &str| recording(&world, &records, namespace, name)
+        };
         let rollouts = move |namespace: &str| rollouts_to_govern(&world, namespace);
         let context =
             sync::Context::new(clients.writing.clone(), clients.writing.clone(), git, Box::new(rollouts), clock::now);
-        Self { sync: Arc::new(context.with_events(events)), records, fence, epoch: Mutex::default() }
+        let context = context.with_recording(Box::new(recording)).with_events(events);
+        Self { sync: Arc::new(context), records, fence, epoch: Mutex::default() }
     }
 
     /// What of the Rollouts concerns sync; ConfigRepos are woken by `wakes`.
@@ -124,6 +129,25 @@ fn rollouts_to_govern(world: &World, namespace: &str) -> Result<Vec<Arc<Rollout>
         Err(error) => Err(sync::UnreadableRollout { name: guarded.name_any(), why: error.error.clone() }),
     });
     all.collect()
+}
+
+/// Whether the records of a ConfigRepo are in git. A process that has just begun goes by what is owed.
+fn recording(world: &World, records: &Records, namespace: &str, name: &str) -> Recording {
+    match records.recording(namespace, name) {
+        Recording::Untried if !is_owed_records(world, namespace, name) => Recording::Written,
+        known => known,
+    }
+}
+
+/// What cannot be read may owe some.
+fn is_owed_records(world: &World, namespace: &str, name: &str) -> bool {
+    let left_behind = world.config_repo(namespace, name).and_then(|repo| repo.status);
+    let by_rollout = |rollout: &Rollout| {
+        let owed = rollout.status.iter().flat_map(|status| &status.pending_records);
+        owed.into_iter().any(|pending| pending.config_repo == name)
+    };
+    left_behind.is_some_and(|status| !status.pending_records.is_empty())
+        || world.rollouts.list(namespace).iter().any(|guarded| guarded.0.as_ref().map_or(true, by_rollout))
 }
 
 /// Brings a namespace to what its repository says. Followers do nothing.

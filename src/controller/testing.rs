@@ -49,6 +49,11 @@ pub(crate) struct Bench {
     pub(crate) rollout: Rollout,
     pub(crate) plan: Plan,
     pub(crate) woken: mpsc::UnboundedReceiver<(String, String)>,
+    /// The controller of ConfigRepos.
+    pub(crate) repos: Arc<Repos>,
+    pub(crate) repos_woken: mpsc::UnboundedReceiver<(String, String)>,
+    /// The API server that takes the events.
+    pub(crate) told: Script,
     pub(crate) leads: watch::Sender<Option<Term>>,
     folder: TempDir,
 }
@@ -95,19 +100,20 @@ impl Bench {
 
         let world = Arc::new(world);
         let (wakes, woken) = mpsc::unbounded_channel();
-        let (repo_wakes, _) = mpsc::unbounded_channel();
+        let (repo_wakes, repos_woken) = mpsc::unbounded_channel();
         let (leads, terms) = watch::channel(Some(term()));
         let fence = Fence::new(terms);
         let clients = Clients { watching: script.client(), standing: script.client(), writing: script.client() };
         let settings = TransportSettings { protocols: vec![Protocol::File], ..TransportSettings::default() };
         let git = Arc::new(Git::new(Transport::new(settings).unwrap(), folder.path().join("cache")));
         let counters = Counters::new();
-        let events = Events::start(Script::default().client(), "test".to_owned());
+        let told = Script::default();
+        let events = Events::start(told.client(), "test".to_owned());
         let records = Records::new(Desk::new(
             git.clone(),
             script.client(),
             world.clone(),
-            wakes.clone(),
+            (wakes.clone(), repo_wakes.clone()),
             counters.clone(),
             events.recorder(),
         ));
@@ -137,7 +143,7 @@ impl Bench {
             wakes,
         };
         let plan = Plan::parse("checkout", &rollout.spec).unwrap();
-        Self { script, shell, rollout, plan, woken, leads, folder }
+        Self { script, shell, rollout, plan, woken, repos: Arc::new(repos), repos_woken, told, leads, folder }
     }
 
     /// Whose effects are tried.

@@ -1,4 +1,4 @@
-//! What people are told beside the status: what has changed in the condition `Ready`, and drift.
+//! What people are told beside the status: what has changed in its conditions, and drift.
 //! Best effort; nothing waits for an event that cannot be written.
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -6,10 +6,10 @@ use kube::{
     Resource as _,
     runtime::events::{Event, EventType, Recorder},
 };
-use tidegate_api::{ConfigRepo, config_repo::ConfigRepoStatus};
+use tidegate_api::{ConfigRepo, condition::ConditionStatus, config_repo::ConfigRepoStatus};
 use tidegate_engine::revision::short;
 
-use super::{drift::Drift, report::Report};
+use super::{drift::Drift, recording, report::Report};
 use crate::kubernetes::event;
 
 /// How many drifted objects have an event of their own.
@@ -33,6 +33,27 @@ pub(super) async fn change(events: &Recorder, repo: &ConfigRepo, before: &Config
         reason: report.reason.to_owned(),
         note: Some(event::note(&report.message)),
         action,
+        secondary: None,
+    };
+    publish(events, repo, &event).await;
+}
+
+/// Tells where records cannot be written to git any more, for another reason, or can be again.
+pub(super) async fn recording(
+    events: &Recorder,
+    repo: &ConfigRepo,
+    before: &ConfigRepoStatus,
+    after: &ConfigRepoStatus,
+) {
+    let Some(is) = recording::condition_of(after) else { return };
+    if recording::condition_of(before).is_some_and(|was| was.reason == is.reason) {
+        return;
+    }
+    let event = Event {
+        type_: if is.status == ConditionStatus::True { EventType::Normal } else { EventType::Warning },
+        reason: is.reason.clone(),
+        note: Some(event::note(&is.message)),
+        action: "Record".to_owned(),
         secondary: None,
     };
     publish(events, repo, &event).await;

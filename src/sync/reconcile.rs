@@ -29,6 +29,7 @@ use super::{
     cluster::Cluster,
     events,
     memory::Memory,
+    recording::Recording,
     report::Report,
     source::{self, Head},
     synchronise::{Synchronisation, Synchronised},
@@ -43,6 +44,7 @@ pub struct Context {
     cluster: Cluster,
     git: Arc<Git>,
     rollouts: RolloutsOf,
+    recording: RecordingOf,
     now: Box<dyn Fn() -> Timestamp + Send + Sync>,
     events: Option<Recorder>,
     memories: Mutex<HashMap<Id, SharedMemory>>,
@@ -53,6 +55,9 @@ pub struct Context {
 /// The Rollouts of a namespace as a cache has them. They say when there is something to do; what
 /// is done is decided by fresh ones.
 pub type RolloutsOf = Box<dyn Fn(&str) -> Result<Vec<Arc<Rollout>>, UnreadableRollout> + Send + Sync>;
+
+/// Whether the repository of a `ConfigRepo`, by namespace and name, takes the records that it is owed.
+pub type RecordingOf = Box<dyn Fn(&str, &str) -> Recording + Send + Sync>;
 
 /// A Rollout that cannot be decoded: what it governs, and how far its attempt is, is not known.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +113,7 @@ impl Context {
             cluster: Cluster::new(reads, writes),
             git,
             rollouts,
+            recording: Box::new(|_, _| Recording::Untried),
             now: Box::new(now),
             events: None,
             memories: Mutex::default(),
@@ -120,6 +126,13 @@ impl Context {
     #[must_use]
     pub fn with_events(mut self, events: Recorder) -> Self {
         self.events = Some(events);
+        self
+    }
+
+    /// Has the status say where records cannot be written.
+    #[must_use]
+    pub fn with_recording(mut self, recording: RecordingOf) -> Self {
+        self.recording = recording;
         self
     }
 
@@ -303,9 +316,12 @@ impl OneRepo<'_> {
 
     async fn write_status(&self, memory: &mut Memory, before: &ConfigRepoStatus, report: &Report) -> Result<(), Error> {
         let now = (self.ctx.now)();
-        let changed = self.update_status(memory, before, |status| report.onto(status, self.generation, now)).await?;
+        let recording = (self.ctx.recording)(self.namespace, self.name);
+        let with_both = |status| recording.onto(report.onto(status, self.generation, now), self.generation, now);
+        let changed = self.update_status(memory, before, with_both).await?;
         if let Some(events) = self.ctx.events.as_ref().filter(|_| changed) {
             events::change(events, self.repo, before, report).await;
+            events::recording(events, self.repo, before, memory.status.as_ref().unwrap_or(before)).await;
         }
         Ok(())
     }

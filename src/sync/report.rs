@@ -101,11 +101,8 @@ impl Report {
         }
     }
 
-    fn failed(reason: &'static str, mut message: String) -> Self {
-        if message.len() > LONGEST_MESSAGE {
-            message.truncate(message.floor_char_boundary(LONGEST_MESSAGE));
-            message.push('…');
-        }
+    fn failed(reason: &'static str, message: String) -> Self {
+        let message = shortened(message);
         Self { ready: false, reason, message, applied: None, inventory: None, is_transient: false }
     }
 
@@ -133,4 +130,13 @@ impl Report {
         }
         status
     }
+}
+
+/// A message, cut where it is too long for a condition.
+pub(super) fn shortened(mut message: String) -> String {
+    if message.len() > LONGEST_MESSAGE {
+        message.truncate(message.floor_char_boundary(LONGEST_MESSAGE));
+        message.push('…');
+    }
+    message
 }

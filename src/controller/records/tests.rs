@@ -11,6 +11,7 @@ use crate::controller::testing::{Bench, TIDEGATE};
 
 use super::*;
 
+mod recording;
 mod restore;
 
 /// Far longer than anything here takes.

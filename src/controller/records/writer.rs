@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    error::Error,
     sync::Arc,
     time::Duration,
 };
@@ -27,11 +28,11 @@ use crate::{
     clock,
     controller::{shell, world::World},
     git::{
-        CommitId, Fact, FactsError, ObjectKey, Person, Repository, RestoreError, RestoreRequest, Restored, Signature,
-        SkipReason, Source, Trailers,
+        CommitId, Contradiction, Fact, FactsError, FetchError, ObjectKey, Person, Repository, RestoreError,
+        RestoreRequest, Restored, Signature, SkipReason, Source, Trailers, TransportError,
     },
     kubernetes::event,
-    sync::{self, SourceError},
+    sync::{self, Recording, SourceError},
 };
 
 /// The most records in one commit: more would only make the commit hard to read.
@@ -57,14 +58,64 @@ enum WriteError {
     Json(#[from] serde_json::Error),
 }
 
+// === impl WriteError ===
+
+impl WriteError {
+    /// What git said, if it was that.
+    fn transport(&self) -> Option<&TransportError> {
+        match self {
+            Self::Facts(
+                FactsError::PushRefused(error)
+                | FactsError::Push(error)
+                | FactsError::Fetch(FetchError::Transport(error)),
+            )
+            | Self::Restore(RestoreError::Push(error) | RestoreError::Fetch(FetchError::Transport(error))) => {
+                Some(error)
+            }
+            Self::NoRepo(_)
+            | Self::UnreadableRollout(_)
+            | Self::Open(_)
+            | Self::Facts(_)
+            | Self::Restore(_)
+            | Self::Json(_) => None,
+        }
+    }
+
+    /// The reason for the condition.
+    fn reason(&self) -> &'static str {
+        use TransportError as T;
+        match self.transport() {
+            Some(T::PushRefused { .. }) => "PushRefused",
+            Some(T::Unreachable { .. } | T::Stalled { .. } | T::Deadline { .. }) => "GitUnreachable",
+            Some(_) | None => "WriteFailed",
+        }
+    }
+
+    /// What a person can do where git's words do not say it.
+    fn remedy(&self) -> &'static str {
+        match self.transport() {
+            Some(TransportError::PushRefused { .. }) => {
+                " (let the credentials of secretRef push to the branch of spec.outcomes, or name another there; \
+                 nothing is lost meanwhile)"
+            }
+            Some(_) | None => "",
+        }
+    }
+}
+
 /// Writes what is owed until the queue ends.
 pub(super) async fn run(desk: Arc<Desk>, mut waiting: mpsc::UnboundedReceiver<Owed>) {
     let mut batch = Vec::new();
     while waiting.recv_many(&mut batch, BATCH).await > 0 {
+        // One writer writes to one repository.
+        let (namespace, name) = (batch[0].namespace.clone(), batch[0].pending.config_repo.clone());
         let mut waits = waits();
         while let Err(error) = write(&desk, &mut batch).await {
-            tracing::warn!(error = %error, records = batch.len(), "records are not in git yet; trying again");
+            let why = in_full(&error);
+            tracing::warn!(error = why, records = batch.len(), "records are not in git yet; trying again");
             desk.counters.git_write_failed();
+            let message = format!("records wait to be written to git{}: {why}", error.remedy());
+            desk.tried(&namespace, &name, Recording::Late { reason: error.reason(), message });
             tokio::time::sleep(waits.next().unwrap_or(MAX_WAIT)).await;
             // Whatever has come meanwhile goes with it.
             while batch.len() < BATCH
@@ -73,6 +124,7 @@ pub(super) async fn run(desk: Arc<Desk>, mut waiting: mpsc::UnboundedReceiver<Ow
                 batch.push(owed);
             }
         }
+        desk.tried(&namespace, &name, Recording::Written);
     }
 }
 
@@ -133,8 +185,7 @@ async fn write_what_can_be(desk: &Desk, batch: &[Owed]) -> Result<BTreeMap<Strin
         if let Err(contradiction) = result
             && !says_the_same(&repository, branch, &owed.pending.record).await?
         {
-            // Never overwritten: a person has to look.
-            tracing::error!(%contradiction, "a record in git says something else than this one");
+            tell_of_contradiction(desk, &repo, &owed.pending.record, &contradiction).await;
         }
     }
     Ok(waiting)
@@ -197,7 +248,7 @@ async fn restore(
             ),
         }),
         Err(error) if error.may_pass() => Err(error.into()),
-        Err(error) => Ok(RestoreResult::Refused { why: format!("{error}: put the template back by hand") }),
+        Err(error) => Ok(RestoreResult::Refused { why: format!("put the template back by hand: {}", in_full(&error)) }),
     }
 }
 
@@ -285,11 +336,28 @@ fn wanted_again(
 /// A person has to put git right: the record alone would not be seen.
 async fn tell_of_refusal(desk: &Desk, repo: &ConfigRepo, why: &str) {
     tracing::warn!(config_repo = repo.name_any(), why, "the last good template could not be restored");
+    warn(desk, repo, "RestoreRefused", "Restore".to_owned(), why).await;
+}
+
+/// What is in git is never overwritten, so a person has to look. What it should say is in the log.
+async fn tell_of_contradiction(desk: &Desk, repo: &ConfigRepo, record: &Record, contradiction: &Contradiction) {
+    let this = serde_json::to_string(record).unwrap_or_default();
+    tracing::error!(%contradiction, record = this, "a record in git says something else than this one");
+    let note = format!(
+        "{contradiction} than Tidegate has to write there. It was left as it is: look in the history of {} for who \
+         has changed it; what was to be written is in Tidegate's log",
+        repo.spec.outcomes.branch
+    );
+    // The recorder counts events that are alike in all but their note as one.
+    warn(desk, repo, "RecordContradicted", format!("Record {}", short(&record.head().id)), &note).await;
+}
+
+async fn warn(desk: &Desk, repo: &ConfigRepo, reason: &str, action: String, note: &str) {
     let event = Event {
         type_: EventType::Warning,
-        reason: "RestoreRefused".to_owned(),
-        note: Some(event::note(why)),
-        action: "Restore".to_owned(),
+        reason: reason.to_owned(),
+        note: Some(event::note(note)),
+        action,
         secondary: None,
     };
     if let Err(error) = desk.events.publish(&event, &repo.object_ref(&())).await {
@@ -346,6 +414,12 @@ fn trailers(record: &Record) -> Trailers {
         config_commit: head.source.commit.clone(),
         id: head.id.clone(),
     }
+}
+
+/// An error with its causes.
+fn in_full(error: &(dyn Error + 'static)) -> String {
+    let all = std::iter::successors(Some(error), |error| Error::source(*error));
+    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn signature() -> Signature {
