@@ -4,6 +4,8 @@
 //! What is owed stands in a status before it comes here and goes from there once it is known to be
 //! written, so a crash at any point costs a second look at git and nothing else.
 
+mod failure;
+mod restore;
 mod writer;
 
 use std::{

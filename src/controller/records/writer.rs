@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    error::Error,
     sync::Arc,
     time::Duration,
 };
@@ -14,25 +13,25 @@ use kube::{
     core::DeserializeGuard,
     runtime::events::{Event, EventType},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tidegate_api::{
     ConfigRepo, names,
-    record::{Outcome, OutcomeRecord, Record, RecordHead, RestoreOrder, RestoreResult},
-    status::Attempt,
+    record::{Record, RestoreResult},
 };
-use tidegate_engine::revision::{Revision, short};
+use tidegate_engine::revision::short;
 use tokio::sync::mpsc;
 
-use super::{Debtor, Desk, Owed};
+use super::{
+    Debtor, Desk, Owed,
+    failure::{WriteError, in_full},
+    restore::restore,
+};
 use crate::{
     clock,
-    controller::{shell, world::World},
-    git::{
-        CommitId, Contradiction, Fact, FactsError, FetchError, ObjectKey, Person, Repository, RestoreError,
-        RestoreRequest, Restored, Signature, SkipReason, Source, Trailers, TransportError,
-    },
+    controller::shell,
+    git::{Contradiction, Fact, FactsError, Person, Repository, Signature, Trailers},
     kubernetes::event,
-    sync::{self, Recording, SourceError},
+    sync::{self, Recording},
 };
 
 /// The most records in one commit: more would only make the commit hard to read.
@@ -40,68 +39,6 @@ const BATCH: usize = 32;
 
 /// The longest wait between two tries while git is away.
 const MAX_WAIT: Duration = Duration::from_secs(30);
-
-/// Why a batch could not be written now.
-#[derive(Debug, thiserror::Error)]
-enum WriteError {
-    #[error("the ConfigRepo {0} does not exist")]
-    NoRepo(String),
-    #[error("the Rollout {0} cannot be read, so that it is not known whether the last good template is wanted still")]
-    UnreadableRollout(String),
-    #[error(transparent)]
-    Open(#[from] SourceError),
-    #[error(transparent)]
-    Facts(#[from] FactsError),
-    #[error(transparent)]
-    Restore(#[from] RestoreError),
-    #[error("a record cannot be put into JSON: {0}")]
-    Json(#[from] serde_json::Error),
-}
-
-// === impl WriteError ===
-
-impl WriteError {
-    /// What git said, if it was that.
-    fn transport(&self) -> Option<&TransportError> {
-        match self {
-            Self::Facts(
-                FactsError::PushRefused(error)
-                | FactsError::Push(error)
-                | FactsError::Fetch(FetchError::Transport(error)),
-            )
-            | Self::Restore(RestoreError::Push(error) | RestoreError::Fetch(FetchError::Transport(error))) => {
-                Some(error)
-            }
-            Self::NoRepo(_)
-            | Self::UnreadableRollout(_)
-            | Self::Open(_)
-            | Self::Facts(_)
-            | Self::Restore(_)
-            | Self::Json(_) => None,
-        }
-    }
-
-    /// The reason for the condition.
-    fn reason(&self) -> &'static str {
-        use TransportError as T;
-        match self.transport() {
-            Some(T::PushRefused { .. }) => "PushRefused",
-            Some(T::Unreachable { .. } | T::Stalled { .. } | T::Deadline { .. }) => "GitUnreachable",
-            Some(_) | None => "WriteFailed",
-        }
-    }
-
-    /// What a person can do where git's words do not say it.
-    fn remedy(&self) -> &'static str {
-        match self.transport() {
-            Some(TransportError::PushRefused { .. }) => {
-                " (let the credentials of secretRef push to the branch of spec.outcomes, or name another there; \
-                 nothing is lost meanwhile)"
-            }
-            Some(_) | None => "",
-        }
-    }
-}
 
 /// Writes what is owed until the queue ends.
 pub(super) async fn run(desk: Arc<Desk>, mut waiting: mpsc::UnboundedReceiver<Owed>) {
@@ -203,136 +140,6 @@ async fn says_the_same(repository: &Repository, branch: &str, record: &Record) -
     Ok(there.as_ref() == Some(record))
 }
 
-/// Puts the last good template back, unless the rejected revision is wanted after all. That is asked
-/// at each tip, right before the commit: the order may have waited for as long as git was away.
-async fn restore(
-    desk: &Desk,
-    repository: &Repository,
-    repo: &ConfigRepo,
-    order: &RestoreOrder,
-    outcome: &OutcomeRecord,
-    trailers: Trailers,
-) -> Result<RestoreResult, WriteError> {
-    let namespace = repo.namespace().unwrap_or_default();
-    let commit = |id: &str| id.parse::<CommitId>().ok();
-    let asked = outcome.head.source.commit.as_deref().and_then(commit);
-    let (Some(since), Some(good)) = (asked, commit(&order.good_commit)) else {
-        let why = "a commit's id cannot be read: put the last good template back by hand".to_owned();
-        return Ok(RestoreResult::Refused { why });
-    };
-    let wanted = {
-        let (world, namespace, order, head) =
-            (desk.world.clone(), namespace.clone(), order.clone(), outcome.head.clone());
-        move || wanted_again(&world, &namespace, &order, &head)
-    };
-    // A Rollout that cannot be read is waited for.
-    wanted()?;
-    let rejected = Revision::named(&order.rejected);
-    let is_to_go = {
-        let wanted = wanted.clone();
-        move |template: &Value| Revision::of(template) == rejected && matches!(wanted(), Ok(None))
-    };
-    let request = restore_request(repo, &namespace, order, outcome, (since, good), trailers);
-    match repository.restore(request, is_to_go).await {
-        Ok(Restored::Committed(commit) | Restored::AlreadyRestored(commit)) => {
-            Ok(RestoreResult::Restored { commit: commit.to_string() })
-        }
-        Ok(Restored::Skipped(reason)) => Ok(match wanted()? {
-            Some(why) => RestoreResult::Skipped { why },
-            None => left_alone(reason, order),
-        }),
-        Err(RestoreError::PushRefused(why)) => Ok(RestoreResult::Refused {
-            why: format!(
-                "the push to {} was refused ({why}): let this credential push, or revert the commit by hand",
-                repo.spec.branch
-            ),
-        }),
-        Err(error) if error.may_pass() => Err(error.into()),
-        Err(error) => Ok(RestoreResult::Refused { why: format!("put the template back by hand: {}", in_full(&error)) }),
-    }
-}
-
-/// What is to be put back, and what the commit says of it.
-fn restore_request(
-    repo: &ConfigRepo,
-    namespace: &str,
-    order: &RestoreOrder,
-    outcome: &OutcomeRecord,
-    (since, good): (CommitId, CommitId),
-    trailers: Trailers,
-) -> RestoreRequest {
-    let workload = &order.workload.name;
-    RestoreRequest {
-        branch: repo.spec.branch.clone(),
-        path: order.path.clone(),
-        target: ObjectKey {
-            api_version: "apps/v1".to_owned(),
-            kind: "Deployment".to_owned(),
-            namespace: namespace.to_owned(),
-            name: workload.clone(),
-        },
-        default_namespace: namespace.to_owned(),
-        good: Some(Source { commit: good, path: good_path(order).to_owned() }),
-        since,
-        message: format!(
-            "Restore the template of {workload} after a rollback\n\nRevision {}, asked for by {}, was rolled back: {}",
-            short(&order.rejected),
-            short(outcome.head.source.commit.as_deref().unwrap_or_default()),
-            outcome.message,
-        ),
-        trailers,
-        author: signature(),
-        committer: signature(),
-    }
-}
-
-/// What became of an order that could not be carried out: unless a person was faster, git asks for
-/// the rejected template still, or may do so in another file.
-fn left_alone(reason: SkipReason, order: &RestoreOrder) -> RestoreResult {
-    let RestoreOrder { path, good_commit, .. } = order;
-    let (good, good_path) = (short(good_commit), good_path(order));
-    let refused = |why| RestoreResult::Refused { why };
-    match reason {
-        SkipReason::TemplateAlreadyDifferent => RestoreResult::Skipped { why: reason.to_string() },
-        SkipReason::FileGone | SkipReason::ObjectGone => refused(format!(
-            "`{path}`: {reason}: if the workload is in another file now, put the template of commit {good} \
-             (`{good_path}`) back there by hand"
-        )),
-        SkipReason::NoGoodCommit => {
-            refused(format!("`{good_path}` at {good}: {reason}: put a good template into `{path}` by hand"))
-        }
-        SkipReason::NothingToChange => refused(format!("{reason} ({good}): put a good one into `{path}` by hand")),
-    }
-}
-
-/// An order of before this was said has it in the same file.
-fn good_path(order: &RestoreOrder) -> &str {
-    order.good_path.as_deref().unwrap_or(&order.path)
-}
-
-/// Why the rejected revision may stay where it is: somebody had it tried again since. If that attempt
-/// is rolled back too, it has an order of its own.
-fn wanted_again(
-    world: &World,
-    namespace: &str,
-    order: &RestoreOrder,
-    rejected_by: &RecordHead,
-) -> Result<Option<String>, WriteError> {
-    let Some(guarded) = world.rollouts.get(namespace, &rejected_by.rollout) else { return Ok(None) };
-    let rollout = guarded.0.as_ref().map_err(|_| WriteError::UnreadableRollout(rejected_by.rollout.clone()))?;
-    let Some(status) = &rollout.status else { return Ok(None) };
-    let revision = short(&order.rejected);
-    if status.stable.as_ref().is_some_and(|stable| stable.revision == order.rejected) {
-        return Ok(Some(format!("revision {revision} was promoted since")));
-    }
-    let tries_it = |attempt: &&Attempt| {
-        let may_promote = attempt.ending.as_ref().is_none_or(|ending| ending.outcome == Outcome::Promoted);
-        attempt.id != rejected_by.id && attempt.revision == order.rejected && may_promote
-    };
-    let again = status.attempt.as_ref().filter(tries_it);
-    Ok(again.map(|attempt| format!("revision {revision} is tried again, as attempt {}", attempt.number)))
-}
-
 /// A person has to put git right: the record alone would not be seen.
 async fn tell_of_refusal(desk: &Desk, repo: &ConfigRepo, why: &str) {
     tracing::warn!(config_repo = repo.name_any(), why, "the last good template could not be restored");
@@ -416,13 +223,7 @@ fn trailers(record: &Record) -> Trailers {
     }
 }
 
-/// An error with its causes.
-fn in_full(error: &(dyn Error + 'static)) -> String {
-    let all = std::iter::successors(Some(error), |error| Error::source(*error));
-    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-fn signature() -> Signature {
+pub(super) fn signature() -> Signature {
     let person = Person { name: "Tidegate".to_owned(), email: "tidegate@tidegate.io".to_owned() };
     Signature { person, at: clock::now() }
 }

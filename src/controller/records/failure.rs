@@ -1,0 +1,76 @@
+//! Why records could not be written, by what a person can do about it.
+
+use std::error::Error;
+
+use crate::{
+    git::{FactsError, FetchError, RestoreError, TransportError},
+    sync::SourceError,
+};
+
+/// Why a batch could not be written now.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WriteError {
+    #[error("the ConfigRepo {0} does not exist")]
+    NoRepo(String),
+    #[error("the Rollout {0} cannot be read, so that it is not known whether the last good template is wanted still")]
+    UnreadableRollout(String),
+    #[error(transparent)]
+    Open(#[from] SourceError),
+    #[error(transparent)]
+    Facts(#[from] FactsError),
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    #[error("a record cannot be put into JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+// === impl WriteError ===
+
+impl WriteError {
+    /// What git said, if it was that.
+    fn transport(&self) -> Option<&TransportError> {
+        match self {
+            Self::Facts(
+                FactsError::PushRefused(error)
+                | FactsError::Push(error)
+                | FactsError::Fetch(FetchError::Transport(error)),
+            )
+            | Self::Restore(RestoreError::Push(error) | RestoreError::Fetch(FetchError::Transport(error))) => {
+                Some(error)
+            }
+            Self::NoRepo(_)
+            | Self::UnreadableRollout(_)
+            | Self::Open(_)
+            | Self::Facts(_)
+            | Self::Restore(_)
+            | Self::Json(_) => None,
+        }
+    }
+
+    /// The reason for the condition.
+    pub(super) fn reason(&self) -> &'static str {
+        use TransportError as T;
+        match self.transport() {
+            Some(T::PushRefused { .. }) => "PushRefused",
+            Some(T::Unreachable { .. } | T::Stalled { .. } | T::Deadline { .. }) => "GitUnreachable",
+            Some(_) | None => "WriteFailed",
+        }
+    }
+
+    /// What a person can do where git's words do not say it.
+    pub(super) fn remedy(&self) -> &'static str {
+        match self.transport() {
+            Some(TransportError::PushRefused { .. }) => {
+                " (let the credentials of secretRef push to the branch of spec.outcomes, or name another there; \
+                 nothing is lost meanwhile)"
+            }
+            Some(_) | None => "",
+        }
+    }
+}
+
+/// An error with its causes.
+pub(super) fn in_full(error: &(dyn Error + 'static)) -> String {
+    let all = std::iter::successors(Some(error), |error| Error::source(*error));
+    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
