@@ -57,6 +57,7 @@ use self::{
     watches::Scope,
 };
 use crate::{
+    clock,
     git::{Git, Transport, TransportError, TransportSettings},
     kubernetes::{
         clients::{ClientError, Clients, WRITE_TIMEOUT},
@@ -172,6 +173,7 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
         counters,
         events,
         wakes,
+        began: clock::monotonic(),
     });
     let candidacy = Candidacy {
         namespace: settings.lease_namespace,

@@ -100,6 +100,7 @@ pub(crate) fn observe(
         neighbours: neighbours(world, &namespace, &spec.workload.name, &canary),
         stable_endpoints: endpoints(world, memory, &namespace, &service, now),
         canary_endpoints: endpoints(world, memory, &namespace, &canary, now),
+        routes_seen: world.routers.http_routes.is_filled(),
         routes: plan.map(|plan| world.routers.observe(&namespace, &plan)).unwrap_or_default(),
         refused: around.refused,
         applying: around.applying,

@@ -21,6 +21,9 @@ const AFTER_CONFLICT: Duration = Duration::from_millis(100);
 /// The first wait after an error that may pass by itself.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
+/// By then HTTPRoutes have been listed, if they can be.
+const ROUTES_SEEN_BY: Duration = Duration::from_secs(15);
+
 /// Where a plan names no ServiceAccount, Kubernetes' own default.
 const DEFAULT_SERVICE_ACCOUNT: &str = "default";
 
@@ -34,10 +37,6 @@ pub(crate) async fn reconcile(guarded: Arc<Guarded>, shell: Arc<Shell>) -> Resul
         shell.refusals.over(&namespace, &name);
         return Ok(Action::await_change());
     };
-    // A route that is not in the cache yet would look like one that does not exist.
-    if !shell.world.routers.http_routes.is_filled() {
-        return Ok(Action::requeue(AFTER_ERROR));
-    }
     // Newer than the watch's, where our own last write has not come back yet.
     let Some(guarded) = shell.world.rollouts.get(&namespace, &name) else {
         return Ok(Action::await_change());
@@ -49,6 +48,13 @@ pub(crate) async fn reconcile(guarded: Arc<Guarded>, shell: Arc<Shell>) -> Resul
             return Ok(Action::await_change());
         }
     };
+    // A route that is not in the cache yet would look like one that does not exist. Where none can be
+    // seen at all, that is what a Rollout at rest has to say.
+    let routes = &shell.world.routers.http_routes;
+    let runs = rollout.status.as_ref().is_some_and(|status| status.attempt.is_some());
+    if !routes.is_filled() && (runs || clock::monotonic().duration_since(shell.began) < ROUTES_SEEN_BY) {
+        return Ok(Action::requeue(AFTER_ERROR));
+    }
     shell.concerns.seen(rollout);
     let began = clock::monotonic();
     let turned = turn(&shell, rollout, epoch).await;

@@ -1,6 +1,6 @@
 //! What every reconcile shares.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use kube::runtime::reflector::ObjectRef;
 use tidegate_api::Rollout;
@@ -31,6 +31,8 @@ pub(crate) struct Shell {
     pub(crate) counters: Counters,
     pub(crate) events: Events,
     pub(crate) wakes: Wakes,
+    /// Since when there have been caches.
+    pub(crate) began: Instant,
 }
 
 // === impl Shell ===

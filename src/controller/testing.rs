@@ -141,6 +141,7 @@ impl Bench {
             counters,
             events,
             wakes,
+            began: clock::monotonic(),
         };
         let plan = Plan::parse("checkout", &rollout.spec).unwrap();
         Self { script, shell, rollout, plan, woken, repos: Arc::new(repos), repos_woken, told, leads, folder }

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use tidegate_api::{
-    record::{Outcome, PendingRecord, Reason, Record, RestoreOrder},
+    record::{Outcome, PendingRecord, Reason, Record, RestoreOrder, RestoreResult},
     rollout::{OnRollback, WorkloadKind, WorkloadRef},
     status::{Attempt, Backoff, Ending, KnownGoodRevision, OutcomeSummary, Rejected, Shortcut, Stable, Stage},
 };
@@ -61,8 +61,15 @@ pub(crate) fn begin(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate, sta
 pub(crate) fn conclude(turn: &mut Turn<'_>, plan: &Plan) {
     let attempt = turn.attempt().clone();
     let Some(ending) = attempt.ending.clone() else { return };
-    let restore = restore_order(turn, plan, &attempt, &ending);
-    let record = records::outcome(turn, &attempt, &ending);
+    let mut record = records::outcome(turn, &attempt, &ending);
+    let restore = match restore_order(turn, plan, &attempt, &ending) {
+        Some(Ok(order)) => Some(order),
+        Some(Err(why)) => {
+            record.restore = Some(RestoreResult::Refused { why });
+            None
+        }
+        None => None,
+    };
     owe(turn, Record::Outcome(Box::new(record)), restore);
     match ending.outcome {
         Outcome::Promoted => promote(turn, plan, &attempt),
@@ -144,20 +151,30 @@ fn owe(turn: &mut Turn<'_>, record: Record, restore: Option<RestoreOrder>) {
     }
 }
 
-/// What is to be put back on the config branch, where that is wanted and there is a commit that
-/// holds something good.
-fn restore_order(turn: &Turn<'_>, plan: &Plan, attempt: &Attempt, ending: &Ending) -> Option<RestoreOrder> {
+/// What is to be put back on the config branch, where that is wanted; or why nothing can be.
+fn restore_order(
+    turn: &Turn<'_>,
+    plan: &Plan,
+    attempt: &Attempt,
+    ending: &Ending,
+) -> Option<Result<RestoreOrder, String>> {
     let asked = attempt.plan.outcomes.as_ref().and_then(|outcomes| outcomes.on_rollback);
     let wanted = asked.unwrap_or(turn.seen.default_on_rollback) == OnRollback::Restore;
     if ending.outcome != Outcome::RolledBack || !wanted {
         return None;
     }
-    let good = &turn.status.stable.as_ref()?.source;
-    Some(RestoreOrder {
-        good_commit: good.commit.clone()?,
-        good_path: good.path.clone(),
-        path: attempt.source.path.clone()?,
+    let good = turn.status.stable.as_ref().map(|stable| &stable.source);
+    let path = attempt.source.path.clone()?;
+    let Some(good_commit) = good.and_then(|good| good.commit.clone()) else {
+        return Some(Err(format!(
+            "no commit holds what runs, because it was adopted as it ran: put its template into `{path}` by hand"
+        )));
+    };
+    Some(Ok(RestoreOrder {
+        good_commit,
+        good_path: good.and_then(|good| good.path.clone()),
+        path,
         workload: WorkloadRef { kind: WorkloadKind::Deployment, name: plan.workload.clone() },
         rejected: attempt.revision.clone(),
-    })
+    }))
 }

@@ -60,6 +60,8 @@ pub struct Observed {
     pub stable_endpoints: Endpoints,
     /// The ready endpoints of the canary Service.
     pub canary_endpoints: Endpoints,
+    /// Whether routes can be seen at all.
+    pub routes_seen: bool,
     /// The routes that the plan names.
     pub routes: Vec<Route>,
     /// What the API server has refused to write, in a sentence.

@@ -23,7 +23,8 @@ const LONGEST_WORKLOAD: usize = 47;
 type Rule = fn(&Observed, &Plan) -> Option<Answer>;
 
 /// In the order in which their sentences help most.
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 12] = [
+    routes_can_be_seen,
     pods_can_be_told,
     rolled_out,
     runs_stable,
@@ -51,6 +52,14 @@ pub(crate) fn rivalry(seen: &Observed, plan: &Plan) -> Option<String> {
             plan.name
         )
     })
+}
+
+/// Why no route can be split, in a sentence.
+pub(crate) const NO_ROUTES: &str =
+    "no HTTPRoute can be seen: install the definitions of the Gateway API, or let Tidegate list and watch HTTPRoutes";
+
+fn routes_can_be_seen(seen: &Observed, _: &Plan) -> Option<Answer> {
+    (!seen.routes_seen).then(|| Answer::Refused(NO_ROUTES.to_owned()))
 }
 
 /// From a pod's name its ReplicaSet is told, so it must not be cut.

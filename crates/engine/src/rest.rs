@@ -38,6 +38,11 @@ pub(crate) fn at_rest(turn: &mut Turn<'_>) {
         return leave(turn);
     }
     look_for_work(turn);
+    // Said as soon as a Rollout is there, not at its first release.
+    if !turn.seen.routes_seen && turn.stalled.is_none() {
+        look_again(turn);
+        turn.stall(StallReason::PreflightFailed, preflight::NO_ROUTES);
+    }
     // What git is owed would be lost with the Rollout.
     if turn.seen.finalizer && turn.status.attempt.is_none() && turn.status.pending_records.is_empty() {
         turn.actions.push(Action::RemoveFinalizer);

@@ -104,9 +104,11 @@ async fn write_what_can_be(desk: &Desk, batch: &[Owed]) -> Result<BTreeMap<Strin
                     continue;
                 }
             }
-            if let Some(RestoreResult::Refused { why }) = &outcome.restore {
-                tell_of_refusal(desk, &repo, why).await;
-            }
+        }
+        if let Record::Outcome(outcome) = &record
+            && let Some(RestoreResult::Refused { why }) = &outcome.restore
+        {
+            tell_of_refusal(desk, &repo, why).await;
         }
         let mut bytes = serde_json::to_vec_pretty(&record)?;
         bytes.push(b'\n');
@@ -133,11 +135,15 @@ async fn write_what_can_be(desk: &Desk, batch: &[Owed]) -> Result<BTreeMap<Strin
 async fn says_the_same(repository: &Repository, branch: &str, record: &Record) -> Result<bool, WriteError> {
     let tip = repository.fetch(branch, None).await.map_err(FactsError::Fetch)?;
     let there = repository.file_at(tip.id, &record.path()).await.map_err(FactsError::Read)?;
-    let mut there = there.and_then(|file| serde_json::from_slice::<Record>(&file.bytes).ok());
-    if let (Some(Record::Outcome(there)), Record::Outcome(_)) = (&mut there, record) {
-        there.restore = None;
+    let there = there.and_then(|file| serde_json::from_slice::<Record>(&file.bytes).ok());
+    Ok(there.map(without_restore) == Some(without_restore(record.clone())))
+}
+
+fn without_restore(mut record: Record) -> Record {
+    if let Record::Outcome(outcome) = &mut record {
+        outcome.restore = None;
     }
-    Ok(there.as_ref() == Some(record))
+    record
 }
 
 /// A person has to put git right: the record alone would not be seen.

@@ -33,6 +33,7 @@ fn world_time() -> jiff::Timestamp {
 fn every_refusal_is_a_sentence_that_says_what_to_do() {
     let said = [
         said(|seen| seen.rivals.push("checkout-too".to_owned())),
+        said(|seen| seen.routes_seen = false),
         said(|seen| seen.workload.as_mut().unwrap().paused = true),
         said(|seen| seen.workload.as_mut().unwrap().available = 2),
         said(|seen| seen.workload = None),
@@ -71,6 +72,15 @@ fn every_refusal_is_a_sentence_that_says_what_to_do() {
         said(|seen| seen.spec.gates[0].threshold = None),
     ];
     insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn a_cluster_without_a_gateway_is_told_of_before_the_first_release() {
+    let world = a_rollout().at_rest();
+    let mut seen = world.observed().unwrap();
+    seen.routes_seen = false;
+    let decision = decide(&seen, world.now);
+    assert!(decision.status.message.starts_with("no HTTPRoute can be seen"), "{}", decision.status.message);
 }
 
 #[test]

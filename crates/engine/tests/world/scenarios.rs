@@ -5,7 +5,7 @@ use serde_json::json;
 use tidegate_api::{
     condition::ConditionStatus,
     intervention::Action as Ask,
-    record::Record,
+    record::{Record, RestoreResult},
     status::{Phase, Stage},
 };
 
@@ -186,6 +186,18 @@ fn what_was_adopted_can_be_put_back() {
     let world = world.with_ask(Ask::Abort).until_rest();
     assert_eq!(world.outcomes(), "1 Aborted", "{}", world.story);
     assert_eq!(world.runs(), 'A', "{}", world.story);
+}
+
+#[test]
+fn a_rollback_to_what_no_commit_holds_says_that_a_person_must_put_it_back() {
+    let world = a_short_rollout().begins().with_commit('B', Quality::Erroring).until_rest();
+    assert_eq!(world.outcomes(), "1 RolledBack", "{}", world.story);
+    let restore = world.git.facts.values().find_map(|record| match record {
+        Record::Outcome(outcome) => outcome.restore.clone(),
+        Record::Started(_) => None,
+    });
+    let Some(RestoreResult::Refused { why }) = restore else { panic!("{restore:?}") };
+    assert!(why.starts_with("no commit holds what runs"), "{why}");
 }
 
 #[test]

@@ -123,6 +123,7 @@ impl World {
             neighbours: Vec::new(),
             stable_endpoints: cache.stable_endpoints.seen(),
             canary_endpoints: cache.canary_endpoints.seen(),
+            routes_seen: true,
             routes: cache.routes.iter().map(crate::cluster::Route::seen).collect(),
             refused: None,
             applying: false,
