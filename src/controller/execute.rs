@@ -104,6 +104,7 @@ async fn act(shell: &Shell, subject: &Subject<'_>, action: &Action) -> Result<()
         Action::AddFinalizer => set_finalizer(shell, subject, true).await,
         Action::RemoveFinalizer => set_finalizer(shell, subject, false).await,
         Action::CompareCandidate => objects::compare_candidate(shell, subject).await,
+        Action::CompareStable => objects::compare_stable(shell, subject).await,
         Action::CheckQueries => {
             let metrics = subject.rollout.spec.metrics.as_ref();
             shell.query_checks.ask(subject.rollout, shell.prometheuses.of(subject.namespace, metrics));

@@ -32,8 +32,8 @@ use crate::kubernetes::watched;
 pub(crate) struct Memory {
     /// Which endpoints a Service had, and since when.
     rests: Mutex<HashMap<(String, String), (BTreeSet<String>, Timestamp)>>,
-    /// What a dry run has answered: of which candidate, against which template.
-    comparisons: Mutex<HashMap<(String, String), (Revision, Digest, Comparison)>>,
+    /// What dry runs have answered: of which revision, against which template.
+    comparisons: Mutex<HashMap<(String, String), Vec<(Revision, Digest, Comparison)>>>,
 }
 
 /// What does not come from the caches.
@@ -70,6 +70,9 @@ pub(crate) fn observe(
     let canary_service_is_ours = canary_service.as_ref().is_none_or(|canary| ours(canary.labels()));
     let candidate = candidate(world, memory, rollout, seen.as_ref());
     let pod_labels = seen.as_ref().map(|workload| workload.pod_labels.clone()).unwrap_or_default();
+    let stable = status.stable.as_ref().zip(seen.as_ref()).map_or(Comparison::Unknown, |(stable, workload)| {
+        memory.comparison(&namespace, &name, &stable.revision, workload.template)
+    });
     let own_pods = OwnPods::of(&spec.workload.name, seen.as_ref(), &canary);
     let plan = Plan::parse(&name, spec).ok();
     let repo = candidate
@@ -89,6 +92,7 @@ pub(crate) fn observe(
         spec: rollout.spec.clone(),
         rivals: rivals(world, rollout),
         workload: seen,
+        stable,
         canary: canary_deployment
             .as_ref()
             .filter(|_| canary_deployment_is_ours)
@@ -119,17 +123,20 @@ pub(crate) fn observe(
 // === impl Memory ===
 
 impl Memory {
-    /// Remembers what a dry run of a candidate against a workload's template has answered.
+    /// Remembers what a dry run of a revision against a workload's template has answered. Answers
+    /// against another template are of no use any more.
     pub(crate) fn compared(
         &self,
         namespace: &str,
         name: &str,
-        candidate: Revision,
+        revision: Revision,
         template: Digest,
         answer: Comparison,
     ) {
         let mut comparisons = self.comparisons.lock().unwrap_or_else(PoisonError::into_inner);
-        comparisons.insert((namespace.to_owned(), name.to_owned()), (candidate, template, answer));
+        let own = comparisons.entry((namespace.to_owned(), name.to_owned())).or_default();
+        own.retain(|(of, against, _)| *against == template && *of != revision);
+        own.push((revision, template, answer));
     }
 
     /// Forgets what is known of a Rollout that is gone.
@@ -139,12 +146,11 @@ impl Memory {
         self.rests.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(canary_name(name)));
     }
 
-    fn comparison(&self, namespace: &str, name: &str, candidate: &Revision, template: Digest) -> Comparison {
+    fn comparison(&self, namespace: &str, name: &str, revision: &str, template: Digest) -> Comparison {
         let comparisons = self.comparisons.lock().unwrap_or_else(PoisonError::into_inner);
-        match comparisons.get(&(namespace.to_owned(), name.to_owned())) {
-            Some((of, against, answer)) if of == candidate && *against == template => answer.clone(),
-            Some(_) | None => Comparison::Unknown,
-        }
+        let own = comparisons.get(&(namespace.to_owned(), name.to_owned())).into_iter().flatten();
+        let mut same = own.filter(|(of, against, _)| of.as_str() == revision && *against == template);
+        same.next().map_or(Comparison::Unknown, |(_, _, answer)| answer.clone())
     }
 
     /// Since when a Service has had exactly these endpoints.
@@ -204,7 +210,7 @@ fn candidate(world: &World, memory: &Memory, rollout: &Rollout, workload: Option
     let newest = own.max_by_key(|kept| kept.revision)?;
     let annotation = |key: &str| newest.annotations().get(key).cloned();
     let revision = Revision::named(&newest.data.revision);
-    let compared = |workload: &Workload| memory.comparison(&namespace, &name, &revision, workload.template);
+    let compared = |workload: &Workload| memory.comparison(&namespace, &name, revision.as_str(), workload.template);
     let comparison = workload.map_or(Comparison::Unknown, compared);
     Some(Candidate {
         sequence: newest.revision,

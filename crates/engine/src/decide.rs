@@ -8,7 +8,7 @@ use crate::{
     decision::{Action, Decision, Sampling},
     effects, intervene,
     note::StallReason,
-    observed::Observed,
+    observed::{Comparison, Observed},
     plan::Plan,
     rest,
     revision::Revision,
@@ -39,6 +39,7 @@ pub fn decide(observed: &Observed, now: Timestamp) -> Decision {
         attempt.epoch = observed.epoch;
     }
     turn.status.pending_records.retain(|pending| !observed.recorded.contains(&pending.record.path()));
+    know_stable_again(&mut turn);
     intervene::take(&mut turn);
     // What ends an attempt and what begins the next are decided in different turns, so that each
     // status is written.
@@ -54,6 +55,22 @@ pub fn decide(observed: &Observed, now: Timestamp) -> Decision {
         }
     };
     finish(turn, plan)
+}
+
+/// The same template has another `pod-template-hash` where its ReplicaSet was made anew by another
+/// version of Kubernetes, or after a webhook has changed what it adds. Where the set that is known is
+/// gone, a dry run tells whether the workload has stable's template, and then its set is stable's.
+fn know_stable_again(turn: &mut Turn<'_>) {
+    let Some((stable, workload)) = turn.status.stable.as_mut().zip(turn.seen.workload.as_ref()) else { return };
+    let Some(current) = workload.current() else { return };
+    if workload.replica_set(&stable.pod_template_hash).is_some() {
+        return;
+    }
+    match turn.seen.stable {
+        Comparison::Unknown => turn.actions.push(Action::CompareStable),
+        Comparison::Same => stable.pod_template_hash.clone_from(&current.hash),
+        Comparison::Different | Comparison::Refused { .. } => {}
+    }
 }
 
 /// Goes through the stages as far as the snapshot allows.

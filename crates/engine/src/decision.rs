@@ -45,6 +45,8 @@ pub enum Action {
     RemoveFinalizer,
     /// Ask by a dry run whether the candidate differs from what the workload has.
     CompareCandidate,
+    /// Asks whether stable's template differs from what the workload has.
+    CompareStable,
     /// Ask Prometheus, without waiting for it, whether the gates' queries can be used for stable.
     CheckQueries,
     /// Look, without waiting for it, at what stands around the workload and may surprise people.

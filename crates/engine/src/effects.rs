@@ -27,7 +27,7 @@ pub(crate) fn towards(target: &Target, turn: &mut Turn<'_>) -> Vec<Action> {
     note_foreign_hands(target, turn);
     let mut effects = routes(target, seen);
     let hold = seen.workload.as_ref().and_then(|workload| hold(target, workload));
-    let template = seen.workload.as_ref().and_then(|workload| template(target, workload));
+    let template = seen.workload.as_ref().and_then(|workload| template(target, workload, seen));
     if target.paused {
         // A Deployment that is not paused would roll pods out of the sight of a pin.
         effects.extend(hold.or(template));
@@ -90,9 +90,9 @@ fn hold(target: &Target, workload: &Workload) -> Option<Action> {
     wrong.then_some(Action::SetWorkload { paused: target.paused, epoch: target.epoch })
 }
 
-fn template(target: &Target, workload: &Workload) -> Option<Action> {
+fn template(target: &Target, workload: &Workload, seen: &Observed) -> Option<Action> {
     let (revision, wrong) = match &target.template {
-        Template::Stable { revision, hash } => (revision, workload.is_known_to_differ_from(hash)),
+        Template::Stable { revision, hash } => (revision, seen.is_known_to_differ_from_stable(workload, hash)),
         Template::Candidate { revision, verified } => (revision, workload.template != (*verified)?),
         Template::AsIs => return None,
     };
@@ -142,7 +142,7 @@ fn note_foreign_hands(target: &Target, turn: &mut Turn<'_>) {
     }
     let held = matches!(target.template, Template::Stable { .. }) && !after.template_in;
     if let Some(workload) = turn.seen.workload.as_ref().filter(|_| same_mind && held)
-        && template(target, workload).is_some()
+        && template(target, workload, turn.seen).is_some()
     {
         notes.push(Note::Overruled {
             what: "the workload's template".to_owned(),

@@ -43,6 +43,8 @@ pub struct Observed {
     pub rivals: Vec<String>,
     /// The workload.
     pub workload: Option<Workload>,
+    /// Whether stable's template differs from what the workload has, where that was asked.
+    pub stable: Comparison,
     /// The canary Deployment.
     pub canary: Option<Workload>,
     /// Whether the canary Service is there.
@@ -297,6 +299,15 @@ impl Observed {
         self.services.iter().any(|service| service.pin() == Some(Pin::Canary))
     }
 
+    /// Whether the workload is known to have another template than stable's, whose ReplicaSet has this
+    /// `pod-template-hash`. Where that set is gone, a dry run tells.
+    pub fn is_known_to_differ_from_stable(&self, workload: &Workload, hash: &str) -> bool {
+        match workload.replica_set(hash) {
+            Some(set) => set.template != workload.template,
+            None => self.stable == Comparison::Different,
+        }
+    }
+
     /// What else a Service sends its callers to, in words: pinned, it would lose that.
     pub fn spans(&self, service: &Service) -> Option<String> {
         let selector = service.own_selector();
@@ -337,15 +348,6 @@ impl Workload {
     /// The ReplicaSet of this `pod-template-hash`.
     pub fn replica_set(&self, hash: &str) -> Option<&ReplicaSet> {
         self.replica_sets.iter().find(|set| set.hash == hash)
-    }
-
-    /// Whether its template is not that of the ReplicaSet of this `pod-template-hash`. Where that set
-    /// is gone (`revisionHistoryLimit: 0`), another one that runs the template tells.
-    pub fn is_known_to_differ_from(&self, hash: &str) -> bool {
-        match self.replica_set(hash) {
-            Some(set) => set.template != self.template,
-            None => self.current().is_some(),
-        }
     }
 }
 

@@ -192,7 +192,7 @@ fn again(turn: &mut Turn<'_>, asked: Timestamp, after: SignedDuration, ask: Acti
 /// an attempt pins traffic to stable's pods, so they must be there.
 fn put_back(turn: &mut Turn<'_>, stable: &Stable) -> bool {
     let Some(workload) = &turn.seen.workload else { return false };
-    let wrong = workload.is_known_to_differ_from(&stable.pod_template_hash);
+    let wrong = turn.seen.is_known_to_differ_from_stable(workload, &stable.pod_template_hash);
     if wrong {
         turn.say(Note::Overruled {
             what: "the workload's template".to_owned(),

@@ -87,14 +87,24 @@ pub(super) async fn write_template(
 
 /// Asks by a dry run whether the candidate's template differs from what the workload has.
 pub(super) async fn compare_candidate(shell: &Shell, subject: &Subject<'_>) -> Result<(), ExecuteError> {
-    let name = &plan(subject)?.workload;
-    let workload = workload(shell, subject, name)?;
     let revisions = shell.world.revisions.list(subject.namespace);
     let own =
         revisions.iter().filter(|kept| kept.labels().get(names::ROLLOUT_LABEL).is_some_and(|of| of == subject.name));
     let candidate = own.max_by_key(|kept| kept.revision);
     let candidate = candidate.ok_or_else(|| ExecuteError::Missing("a candidate".to_owned()))?;
-    let revision = Revision::named(&candidate.data.revision);
+    compare(shell, subject, Revision::named(&candidate.data.revision)).await
+}
+
+/// Asks the same of stable's template.
+pub(super) async fn compare_stable(shell: &Shell, subject: &Subject<'_>) -> Result<(), ExecuteError> {
+    let stable = subject.rollout.status.as_ref().and_then(|status| status.stable.as_ref());
+    let stable = stable.ok_or_else(|| ExecuteError::Missing("a stable revision".to_owned()))?;
+    compare(shell, subject, Revision::named(&stable.revision)).await
+}
+
+async fn compare(shell: &Shell, subject: &Subject<'_>, revision: Revision) -> Result<(), ExecuteError> {
+    let name = &plan(subject)?.workload;
+    let workload = workload(shell, subject, name)?;
     let template = kept_template(shell, subject, &revision).await?;
     let before = workload.spec.template.digest;
     let answer = match replace_template(shell, subject, &workload, template, true).await? {
@@ -103,7 +113,7 @@ pub(super) async fn compare_candidate(shell: &Shell, subject: &Subject<'_>) -> R
         Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
             Comparison::Refused { why: status.message.clone(), at: clock::now() }
         }
-        Err(source) => return Err(write(format!("compare the candidate with the Deployment {name}"))(source)),
+        Err(source) => return Err(write(format!("compare a template with the Deployment {name}"))(source)),
     };
     shell.memory.compared(subject.namespace, subject.name, revision, before, answer);
     shell.wake(subject.namespace, subject.name);

@@ -18,6 +18,7 @@
 mod cluster;
 mod deployment;
 mod metrics;
+mod new_hash;
 mod patience;
 mod properties;
 mod purity;

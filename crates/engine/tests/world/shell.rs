@@ -16,7 +16,7 @@ use tidegate_engine::{
 
 use crate::{
     cluster::Cluster,
-    deployment::{Deployment, labels},
+    deployment::{Deployment, Template, labels},
     world::World,
 };
 
@@ -197,7 +197,13 @@ impl World {
 
     fn act(&mut self, action: &Action) -> Result<(), Stopped> {
         if *action == Action::CompareCandidate {
-            self.compare();
+            self.compare(self.shell.cache.commits.last().map(|head| (head.revision.clone(), head.template)));
+        }
+        if *action == Action::CompareStable {
+            let stable = self.rollout.as_ref().and_then(|rollout| rollout.status.stable.clone());
+            let kept =
+                stable.and_then(|stable| Some((stable.revision.clone(), *self.live.kept.get(&stable.revision)?)));
+            self.compare(kept);
         }
         if *action == Action::CheckQueries {
             self.check_queries();
@@ -299,7 +305,11 @@ impl World {
                 live.kept.retain(|name, _| !seen(name) || keep.iter().any(|keep| keep.as_str() == name));
             }
             Action::Answer { name, .. } => self.asks.retain(|ask| ask.name != *name),
-            Action::CompareCandidate | Action::CheckQueries | Action::LookAround | Action::Record(_) => {}
+            Action::CompareCandidate
+            | Action::CompareStable
+            | Action::CheckQueries
+            | Action::LookAround
+            | Action::Record(_) => {}
         }
         Some(())
     }
@@ -308,7 +318,11 @@ impl World {
     fn changes_nothing(&self, action: &Action) -> bool {
         let live = &self.live;
         match action {
-            Action::CompareCandidate | Action::CheckQueries | Action::LookAround | Action::Record(_) => true,
+            Action::CompareCandidate
+            | Action::CompareStable
+            | Action::CheckQueries
+            | Action::LookAround
+            | Action::Record(_) => true,
             Action::Answer { name, .. } => !self.asks.iter().any(|ask| ask.name == *name),
             Action::KeepLive(revision) => live.kept.contains_key(revision.as_str()),
             Action::ApplyCanary { revision, replicas } => {
@@ -334,11 +348,10 @@ impl World {
     }
 
     /// A dry run: it compares with what is live.
-    fn compare(&mut self) {
-        let (Some(commit), Some(workload)) = (self.shell.cache.commits.last(), &self.live.workload) else { return };
-        let same = commit.template == workload.template;
-        let comparison = if same { Comparison::Same } else { Comparison::Different };
-        let answer = (commit.revision.clone(), workload.template.digest(), comparison);
+    fn compare(&mut self, revision: Option<(String, Template)>) {
+        let (Some((revision, template)), Some(workload)) = (revision, &self.live.workload) else { return };
+        let comparison = if template == workload.template { Comparison::Same } else { Comparison::Different };
+        let answer = (revision, workload.template.digest(), comparison);
         if !self.shell.memory.compared.contains(&answer) {
             self.shell.memory.compared.push(answer);
             self.version += 1;
@@ -379,6 +392,7 @@ fn in_words(action: &Action) -> String {
         Action::AddFinalizer => "finalizer: on".to_owned(),
         Action::RemoveFinalizer => "finalizer: off".to_owned(),
         Action::CompareCandidate => "the candidate is compared".to_owned(),
+        Action::CompareStable => "stable is compared".to_owned(),
         Action::CheckQueries => "the queries are checked".to_owned(),
         Action::LookAround => "what stands around is looked at".to_owned(),
         Action::Record(pending) | Action::HandOver(pending) => {

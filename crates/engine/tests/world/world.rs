@@ -115,6 +115,11 @@ impl World {
             status: rollout.status.clone(),
             rivals: Vec::new(),
             workload: cache.workload.as_ref().map(|workload| workload.seen(self.now)),
+            stable: rollout
+                .status
+                .stable
+                .as_ref()
+                .map_or(Comparison::Unknown, |stable| self.compared(&stable.revision)),
             canary: cache.canary.as_ref().map(|canary| canary.seen(self.now)),
             canary_service: cache.canary_service,
             canary_name_taken: false,
@@ -136,11 +141,6 @@ impl World {
     }
 
     fn candidate(&self, commit: &Commit) -> Candidate {
-        let live = self.shell.cache.workload.as_ref().map(|workload| workload.template.digest());
-        let known = |(revision, digest, _): &&(String, Digest, Comparison)| {
-            *revision == commit.revision && Some(*digest) == live
-        };
-        let comparison = self.shell.memory.compared.iter().find(known).map(|(_, _, comparison)| comparison.clone());
         Candidate {
             revision: Revision::named(&commit.revision),
             sequence: commit.sequence,
@@ -153,8 +153,15 @@ impl World {
             first_deploy: commit.first_deploy,
             images: vec![format!("shop/checkout:{}", commit.template.letter)],
             pod_labels: candidate_labels(),
-            comparison: comparison.unwrap_or(Comparison::Unknown),
+            comparison: self.compared(&commit.revision),
         }
+    }
+
+    fn compared(&self, revision: &str) -> Comparison {
+        let live = self.shell.cache.workload.as_ref().map(|workload| workload.template.digest());
+        let known = |(of, digest, _): &&(String, Digest, Comparison)| *of == revision && Some(*digest) == live;
+        let comparison = self.shell.memory.compared.iter().find(known).map(|(_, _, comparison)| comparison.clone());
+        comparison.unwrap_or(Comparison::Unknown)
     }
 
     /// Something happens that is not Tidegate's doing.

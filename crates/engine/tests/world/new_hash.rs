@@ -1,0 +1,53 @@
+//! Stable's template under another `pod-template-hash`: its ReplicaSet was made anew.
+
+use tidegate_api::{intervention::Action as Ask, status::Stage};
+use tidegate_engine::{
+    decide::decide,
+    decision::{Action, Decision},
+    observed::{Comparison, Observed},
+};
+
+use crate::{deployment::Quality, rollout::a_rollout, world::World};
+
+/// What is decided when the set of the workload's template has the hash `new`.
+fn decided(world: &World, stable: Comparison) -> Decision {
+    let mut seen = world.observed().unwrap();
+    let workload = seen.workload.as_mut().unwrap();
+    let live = workload.template;
+    workload.replica_sets.retain(|set| set.template == live);
+    workload.replica_sets.iter_mut().for_each(|set| set.hash = "new".to_owned());
+    let seen = Observed { stable, ..seen };
+    decide(&seen, world.now)
+}
+
+fn writes_the_template(decision: &Decision) -> bool {
+    decision.actions.iter().any(|action| matches!(action, Action::WriteTemplate(_)))
+}
+
+fn hash(decision: &Decision) -> &str {
+    &decision.status.stable.as_ref().unwrap().pod_template_hash
+}
+
+#[test]
+fn it_is_asked_whether_the_workload_still_has_stables_template() {
+    let world = a_rollout().at_rest();
+    let asked = decided(&world, Comparison::Unknown);
+    assert!(asked.actions.contains(&Action::CompareStable) && !writes_the_template(&asked), "{:?}", asked.actions);
+    let known = decided(&world, Comparison::Same);
+    assert_eq!((hash(&known), known.persist, known.notes.len()), ("new", true, 0));
+    let differs = decided(&world, Comparison::Different);
+    assert!(hash(&differs) == "hashA" && writes_the_template(&differs), "{:?}", differs.actions);
+}
+
+#[test]
+fn a_rollback_ends_at_the_set_that_has_stables_template() {
+    let world = a_rollout().releasing(Quality::Good).at_stage(Stage::Releasing).with_ask(Ask::Abort);
+    let world = world.when("the old template is back", |world| {
+        world.live.workload.as_ref().is_some_and(|workload| workload.template.letter == 'A')
+            && world.shell.cache.workload.as_ref().is_some_and(|workload| workload.template.letter == 'A')
+    });
+    assert!(decided(&world, Comparison::Unknown).actions.contains(&Action::CompareStable));
+    let known = decided(&world, Comparison::Same);
+    let pinned = |action: &Action| format!("{action:?}").contains(r#"pin: Some(Hash("new"))"#);
+    assert!(hash(&known) == "new" && known.actions.iter().any(pinned), "{:?}", known.actions);
+}
