@@ -192,6 +192,9 @@ pub struct Attempt {
     /// Whether the candidate's template has been let into the stable workload.
     #[serde(default)]
     pub template_in: bool,
+    /// The `pod-template-hash` of the canary's ReplicaSet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary_hash: Option<String>,
     /// The `pod-template-hash` of the stable workload's ReplicaSet that runs the candidate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted_hash: Option<String>,

@@ -41,6 +41,7 @@ pub(crate) fn begin(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate, sta
         losses: 0,
         paused: false,
         template_in: false,
+        canary_hash: None,
         promoted_hash: None,
         steps: Vec::new(),
         gates: plan.gates.iter().map(|gate| crate::gate::evidence::begin_step(gate, None)).collect(),

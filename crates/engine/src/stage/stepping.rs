@@ -28,6 +28,10 @@ pub(super) fn stepping(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
         turn.end_with(Outcome::Aborted, Reason::Obstructed, "status.attempt.step names no step of the plan");
         return Flow::Moved;
     };
+    let canary = turn.seen.canary.as_ref().and_then(Workload::current);
+    if let Some(hash) = canary.map(|set| set.hash.clone()) {
+        turn.attempt_mut().canary_hash.get_or_insert(hash);
+    }
     if let Some(flow) = give_weight(turn, plan, step) {
         return flow;
     }

@@ -22,7 +22,7 @@ type Verdict = (Outcome, Reason, String);
 type Rule = fn(&Turn<'_>, &Plan) -> Option<Verdict>;
 
 /// A breach comes first, because it rejects the revision whatever else happened.
-const RULES: [Rule; 6] = [breached, deleted, workload_gone, superseded, spanned, inconclusive];
+const RULES: [Rule; 7] = [breached, deleted, workload_gone, superseded, spanned, canary_changed, inconclusive];
 
 /// Folds the readings and ends the attempt where a rule says so.
 pub(crate) fn watch(turn: &mut Turn<'_>, plan: &Plan) {
@@ -106,6 +106,18 @@ fn spanned(turn: &Turn<'_>, plan: &Plan) -> Option<Verdict> {
         plan.workload
     );
     Some((Outcome::Aborted, Reason::Obstructed, message))
+}
+
+/// Somebody has written the canary's template, so that its pods are not what is to be verified.
+fn canary_changed(turn: &Turn<'_>, plan: &Plan) -> Option<Verdict> {
+    let (attempt, canary) = (turn.attempt(), turn.seen.canary.as_ref()?);
+    let (hash, current) = (attempt.canary_hash.as_ref()?, canary.current()?);
+    let counts = attempt.stage <= Stage::Releasing && !canary.deleting;
+    (counts && current.hash != *hash).then(|| {
+        let by = canary.template_manager.as_deref().unwrap_or("an unknown field manager");
+        let message = format!("the template of the Deployment {} was changed by {by}", plan.canary);
+        (Outcome::Aborted, Reason::Obstructed, message)
+    })
 }
 
 /// A newer revision, unless the template has been let in: from then on it waits for the end.

@@ -251,6 +251,20 @@ fn a_canary_that_becomes_unready_gets_nothing_and_begins_its_step_again() {
 }
 
 #[test]
+fn a_canary_that_somebody_changes_verifies_nothing() {
+    for stage in [Stage::Stepping, Stage::PinningCanary, Stage::Releasing] {
+        let mut world = a_short_rollout().releasing(Quality::Good).at_weight(20).after(1).at_stage(stage);
+        let canary = world.live.canary.as_mut().unwrap();
+        canary.edit(|canary| (canary.template, canary.manager) = (template('X', Quality::Good), "kubectl-set"));
+        world.happens("set env", "kubectl set env on the canary");
+        let world = world.until_rest();
+        assert_eq!((world.outcomes().as_str(), world.runs()), ("1 Aborted", 'A'), "{}", world.story);
+        let message = world.rollout.as_ref().unwrap().status.last_outcome.clone().unwrap().ending.message;
+        assert_eq!(message, "the template of the Deployment checkout-canary was changed by kubectl-set");
+    }
+}
+
+#[test]
 fn a_canary_that_cannot_bear_its_traffic_is_not_tried_without_end() {
     let lost = |world: World| world.at_weight(20).after(10).with_unready(true, 3, 20).after(5);
     let world = lost(lost(a_short_rollout().releasing(Quality::Good)));
