@@ -15,7 +15,7 @@ fn decided(world: &World, stable: Comparison) -> Decision {
     let workload = seen.workload.as_mut().unwrap();
     let live = workload.template;
     workload.replica_sets.retain(|set| set.template == live);
-    workload.replica_sets.iter_mut().for_each(|set| set.hash = "new".to_owned());
+    workload.replica_sets.iter_mut().for_each(|set| "new".clone_into(&mut set.hash));
     let seen = Observed { stable, ..seen };
     decide(&seen, world.now)
 }
