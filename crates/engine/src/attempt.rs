@@ -7,7 +7,7 @@ use tidegate_api::{
     status::{Attempt, Backoff, Ending, KnownGoodRevision, OutcomeSummary, Rejected, Shortcut, Stable, Stage},
 };
 
-use crate::{note::Note, observed::Candidate, plan::Plan, records, turn::Turn};
+use crate::{decision::Action, note::Note, observed::Candidate, plan::Plan, records, turn::Turn};
 
 /// How long a revision waits after its first inconclusive attempt; twice as long after each next.
 const BACKOFF: SignedDuration = SignedDuration::from_mins(5);
@@ -18,8 +18,13 @@ const MAX_BACKOFF: SignedDuration = SignedDuration::from_hours(2);
 /// How many rejected revisions and taken interventions are remembered.
 const MEMORY: usize = 20;
 
-/// Begins an attempt of the candidate at this stage.
+/// Begins an attempt of the candidate at this stage. The finalizer is there before it: a Rollout that
+/// is deleted right then must not take what git is owed with it.
 pub(crate) fn begin(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate, stage: Stage, shortcut: Option<Shortcut>) {
+    if !turn.seen.finalizer {
+        turn.actions.push(Action::AddFinalizer);
+        return;
+    }
     let number = turn.status.attempts + 1;
     let attempt = Attempt {
         number,

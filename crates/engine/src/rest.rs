@@ -229,8 +229,10 @@ fn start(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate) {
             if turn.seen.applying {
                 return turn.wake(turn.now.saturating_add(APPLIED_SOON).unwrap_or(Timestamp::MAX));
             }
-            turn.actions.push(Action::LookAround);
             attempt::begin(turn, plan, candidate, Stage::Pinning, fast.then_some(Shortcut::KnownGood));
+            if turn.status.attempt.is_some() {
+                turn.actions.push(Action::LookAround);
+            }
         }
         preflight::Answer::Waits(message) => {
             look_again(turn);

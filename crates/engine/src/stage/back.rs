@@ -54,7 +54,15 @@ fn share_of_untouched(turn: &Turn<'_>) -> Weight {
         return Weight::ZERO;
     }
     let lost = ready_of_stable(turn) == 0 && turn.seen.canary_endpoints.ready > 0;
-    if lost { intended(turn.attempt()) } else { Weight::ZERO }
+    // What is intended may never have gone out, or may have been taken back before a crash: it is not
+    // given now.
+    if lost { intended(turn.attempt()).min(share_given(turn)) } else { Weight::ZERO }
+}
+
+/// The greatest share that a route gives to the canary.
+fn share_given(turn: &Turn<'_>) -> Weight {
+    let states = turn.seen.routes.iter().filter_map(|route| route.state.as_ref());
+    states.filter_map(|state| state.weight).max().unwrap_or_default()
 }
 
 /// How many of stable's own pods are ready. While the Services are pinned to the canary their

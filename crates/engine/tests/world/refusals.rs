@@ -144,6 +144,7 @@ fn nothing_begins_before_a_commit_has_been_applied_whole() {
     let mut seen = world.observed().unwrap();
     seen.candidate.as_mut().unwrap().comparison = Comparison::Different;
     seen.queries = QueryCheck::Usable { at: world.now };
+    seen.finalizer = true;
     seen.applying = true;
     let half = decide(&seen, world.now);
     assert_eq!(half.status.attempts, 0);

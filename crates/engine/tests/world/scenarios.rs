@@ -8,13 +8,14 @@ use tidegate_api::{
     record::{Record, RestoreResult},
     status::{Phase, Stage},
 };
+use tidegate_engine::weight::Weight;
 
 use crate::{
     deployment::Quality,
     metrics::Mood,
     properties::STAGES,
     rollout::{Draft, a_rollout, template},
-    shell::Group,
+    shell::{Fault, Group},
     world::World,
 };
 
@@ -328,6 +329,15 @@ fn traffic_stays_on_the_canary_while_stable_is_unready() {
     let world = a_short_rollout().releasing(Quality::Good).at_weight(20).with_unready(false, 3, 120).after(5);
     let world = world.with_breach("errors").until_rest();
     golden("stable_unready", &world, "1 RolledBack", 'A');
+}
+
+#[test]
+fn what_was_taken_back_before_a_crash_is_not_given_again_when_stable_is_unready() {
+    let world = a_short_rollout().releasing(Quality::Good).at_weight(20).after(5);
+    let world = world.with_fault(0, Fault::CrashAfter).with_unready(false, 3, 20).with_breach("errors").read_now();
+    let world = world.when("a crash", |world| !world.shell.alive);
+    assert_eq!(world.live.routes[0].canary, Some(Weight::ZERO), "{}", world.story);
+    assert_eq!(world.until_rest().outcomes(), "1 RolledBack");
 }
 
 #[test]
