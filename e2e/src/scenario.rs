@@ -64,17 +64,19 @@ impl Context {
         self.cluster.admin_client()
     }
 
-    /// Runs `work` in a namespace and a folder of its own, for a scenario that has several.
-    pub async fn apart<F>(&self, name: &str, work: impl FnOnce(Self) -> F) -> Result<()>
+    /// Runs `work` in a namespace and a folder of its own, for a scenario that has several; gives
+    /// what it gave.
+    pub async fn apart<T, F>(&self, name: &str, work: impl FnOnce(Self) -> F) -> Result<T>
     where
-        F: Future<Output = Result<()>>,
+        F: Future<Output = Result<T>>,
     {
         let namespace = format!("{}-{name}", self.namespace);
         let dir = self.dir.join(name);
         std::fs::create_dir(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
         self.cluster.namespace(&namespace).await?;
-        work(Self { namespace: namespace.clone(), dir, ..self.clone() }).await?;
-        self.cluster.delete_namespace(&namespace).await
+        let answer = work(Self { namespace: namespace.clone(), dir, ..self.clone() }).await?;
+        self.cluster.delete_namespace(&namespace).await?;
+        Ok(answer)
     }
 }
 

@@ -8,15 +8,17 @@
 
 use std::fmt;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, stream};
+use nix::sys::signal::Signal;
 use tokio::sync::oneshot;
 
 use super::whole_release::{Kind, release, shop};
 use crate::{
     fault_proxy::{Verdict, WriteInHand},
+    process::{ChildProcess, ended_by},
     scenario::Context,
-    testbed::Testbed,
+    testbed::{LIMIT, Testbed},
 };
 
 /// How many runs there are side by side: a Tidegate and its pods need little, but not nothing.
@@ -24,6 +26,10 @@ const AT_ONCE: usize = 3;
 
 /// There is a kill at one of so many writes, unless all are asked for.
 const EVERY: usize = 5;
+
+/// Two releases need not make the same number of writes, as two changes may be written at once. By so
+/// many they may differ.
+const SPREAD: u64 = 5;
 
 /// When Tidegate is killed.
 #[derive(Clone, Copy, Debug)]
@@ -43,19 +49,19 @@ pub(super) async fn bad(context: Context) -> Result<()> {
 }
 
 async fn each_write(context: Context, kind: Kind) -> Result<()> {
-    let (counted, count) = oneshot::channel();
-    context.apart("undisturbed", |context| undisturbed(context, kind, counted)).await.context("undisturbed")?;
-    let writes = count.await?;
-    let moments = moments(writes, context.thorough);
-    let runs = stream::iter(moments).map(|moment| {
+    let writes = context.apart("undisturbed", |context| undisturbed(context, kind)).await.context("undisturbed")?;
+    let runs = stream::iter(moments(writes, context.thorough)).map(|moment| {
         let context = context.clone();
         async move {
-            let run = context.apart(&moment.to_string(), |context| killed(context, kind, moment)).await;
-            run.err().map(|error| format!("killed {moment} of {writes}: {error:#}"))
+            let run = context.apart(&moment.to_string(), |context| killed(context, kind, moment, writes)).await;
+            run.map_err(|error| format!("killed {moment} of {writes}: {error:#}"))
         }
     });
-    let failures: Vec<_> = runs.buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await;
+    let runs: Vec<_> = runs.buffer_unordered(AT_ONCE).collect().await;
+    let failures: Vec<_> = runs.iter().filter_map(|run| run.as_ref().err().map(String::as_str)).collect();
     ensure!(failures.is_empty(), "{}", failures.join("\n      "));
+    let struck = runs.iter().filter(|run| **run == Ok(true)).count();
+    println!("      Tidegate was killed in {struck} of {} runs of a release with {writes} writes", runs.len());
     Ok(())
 }
 
@@ -69,16 +75,16 @@ fn moments(writes: u64, thorough: bool) -> Vec<Moment> {
 }
 
 /// Counts the writes of a release.
-async fn undisturbed(context: Context, kind: Kind, counted: oneshot::Sender<u64>) -> Result<()> {
+async fn undisturbed(context: Context, kind: Kind) -> Result<u64> {
     let bed = Testbed::open(context, &shop()).await?;
     let before = bed.proxy.log().write_count();
     release(&bed, kind).await?;
-    let writes = bed.proxy.log().write_count() - before;
-    counted.send(writes).map_err(|_| anyhow!("nobody waits for the number of writes"))
+    Ok(bed.proxy.log().write_count() - before)
 }
 
-/// Kills Tidegate at one write of a release, and starts it again.
-async fn killed(context: Context, kind: Kind, moment: Moment) -> Result<()> {
+/// Kills Tidegate at one write of a release, and starts it again. The answer is whether that write
+/// came.
+async fn killed(context: Context, kind: Kind, moment: Moment, writes: u64) -> Result<bool> {
     let mut bed = Testbed::open(context, &shop()).await?;
     let group = bed.tidegate()?.group();
     let (kill, strike) = oneshot::channel();
@@ -102,10 +108,37 @@ async fn killed(context: Context, kind: Kind, moment: Moment) -> Result<()> {
         released = release(&bed, kind) => released,
         restarted = again => restarted,
     };
-    released.context(what)
+    released.context(what)?;
+    if bed.proxy.planned() > 0 {
+        let made = bed.proxy.log().write_count() - before;
+        ensure!(moment.may_not_come(writes), "Tidegate was not killed: the release made {made} writes alone");
+        return Ok(false);
+    }
+    was_killed(bed.tidegate()?).await?;
+    Ok(true)
+}
+
+/// The kill that the hook sent has ended the process.
+async fn was_killed(tidegate: &mut ChildProcess) -> Result<()> {
+    let ended = tokio::time::timeout(LIMIT, tidegate.wait()).await.context("Tidegate outlived its kill")??;
+    ensure!(ended_by(ended, Signal::SIGKILL), "Tidegate was not killed, it ended by itself: {ended}");
+    Ok(())
 }
 
 // === impl Moment ===
+
+impl Moment {
+    fn write(self) -> u64 {
+        match self {
+            Self::Before(n) | Self::After(n) => n,
+        }
+    }
+
+    /// Whether the write may be missing in a release that is right, as only the last ones may.
+    fn may_not_come(self, writes: u64) -> bool {
+        self.write() + SPREAD > writes
+    }
+}
 
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -125,5 +158,11 @@ mod tests {
         let taken: Vec<_> = moments(12, false).iter().map(ToString::to_string).collect();
         assert_eq!(taken, ["before-1", "after-6", "before-11"]);
         assert_eq!(moments(12, true).len(), 24);
+    }
+
+    #[test]
+    fn only_one_of_the_last_writes_may_not_come() {
+        assert!(Moment::After(36).may_not_come(40));
+        assert!(!Moment::Before(35).may_not_come(40));
     }
 }
