@@ -11,8 +11,9 @@ mod pods;
 mod reaction;
 mod rights;
 mod shop;
+mod traffic;
 
-use std::{net::Ipv4Addr, num::NonZeroU32, path::Path, time::Duration};
+use std::{net::Ipv4Addr, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::{
@@ -31,10 +32,8 @@ pub use self::{
 };
 use crate::{
     cluster::{KubeconfigSpec, User},
-    eventually::eventually,
     fault_proxy::{FaultProxy, WriteKinds},
     git_server::{Change, GitServer, Repo},
-    load::{Load, LoadSpec},
     process::{ChildProcess, ProcessSpec},
     scenario::Context,
 };
@@ -226,28 +225,6 @@ impl Testbed {
     pub async fn status(&self) -> Result<RolloutStatus> {
         let rollout = self.api::<Rollout>().get_opt(NAME).await?;
         Ok(rollout.and_then(|rollout| rollout.status).unwrap_or_default())
-    }
-
-    /// Clients that send so many requests per second until they are told to stop.
-    pub fn clients(&self, rate: u32) -> Load {
-        let rate = NonZeroU32::new(rate).expect("clients send something");
-        LoadSpec::new(self.context.cluster.gateway_addr(), self.host(), rate).start()
-    }
-
-    /// Waits until the gateway answers with this version.
-    pub async fn gateway_serves(&self, version: &str) -> Result<()> {
-        eventually(&format!("the gateway serves {version}"), LIMIT, || async {
-            let rate = NonZeroU32::new(20).expect("not zero");
-            let spec = LoadSpec::new(self.context.cluster.gateway_addr(), self.host(), rate);
-            let report = spec.for_a_time(Duration::from_millis(250)).start().finished().await;
-            Ok((report.failures().is_empty() && report.versions().keys().eq([&version])).then_some(()))
-        })
-        .await
-    }
-
-    /// The host name that the route matches.
-    pub fn host(&self) -> String {
-        shop::host(&self.context.namespace)
     }
 
     /// Objects of the namespace.

@@ -21,6 +21,7 @@ pub(super) async fn run(context: Context) -> Result<()> {
     ensure!(record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached, "{record:?}");
     ensure!(record.head.source.commit.as_deref() == Some(commit.as_str()), "the record names another commit");
     println!("      breach from the start: {}", bed.reaction(&record).await?);
+    bed.all_went_back(&clients, "v1").await?;
     bed.gateway_serves("v1").await?;
 
     let restored = match record.restore {
@@ -41,6 +42,7 @@ pub(super) async fn run(context: Context) -> Result<()> {
     bed.until("a new commit is a new attempt", |status| status.attempts == 3).await?;
     let again = bed.outcome(3).await?;
     ensure!(again.outcome == Outcome::RolledBack, "{again:?}");
+    bed.all_went_back(&clients, "v1").await?;
     let report = clients.stop().await;
     let canary = report.versions().get("v2").copied().context("the canary was never reached")?;
     ensure!(canary < u64::try_from(report.total())?, "stable was never reached");

@@ -26,6 +26,7 @@ pub(super) async fn slow_release(context: Context) -> Result<()> {
     ensure!(record.message.contains("gate p90"), "the record names another gate: {}", record.message);
     let value = record.gates.first().and_then(|gate| gate.evidence.value).context("the record has the value")?;
     ensure!(value > 0.25, "the value that breached is {value}");
+    bed.all_went_back(&clients, "v1").await?;
     bed.gateway_serves("v1").await?;
     let report = clients.stop().await;
     ensure!(report.failures().is_empty(), "requests failed: {:?}", report.kinds());
@@ -65,10 +66,14 @@ pub(super) async fn breach_window(context: Context) -> Result<()> {
     ensure!(record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached, "{record:?}");
     let evidence = &record.gates.first().context("the record has the gate")?.evidence;
     ensure!(evidence.breaches.len() == 4, "it was not the fourth bad reading: {evidence:?}");
+    bed.all_went_back(&clients, "v1").await?;
     bed.gateway_serves("v1").await?;
     let late = bed.ask(Action::Approve, 2, Some(1)).await?;
     ensure!(late.state == InterventionState::Refused, "what has ended was approved: {}", late.message);
-    clients.stop().await;
+    let report = clients.stop().await;
+    let others = report.failures().into_iter().filter(|answer| answer.version() != Some("v2")).count();
+    ensure!(others == 0, "not only the canary failed: {:?}", report.kinds());
+    ensure!(report.versions().contains_key("v2"), "the canary was never reached");
     Ok(())
 }
 

@@ -92,6 +92,11 @@ impl Shares {
         self.0.last().map(|share| share.weight)
     }
 
+    /// Since when the canary has had the share of the end.
+    pub fn last_changed_at(&self) -> Option<Timestamp> {
+        self.0.last().map(|share| share.at)
+    }
+
     /// When the canary first lost all of its share.
     pub fn taken_back_at(&self) -> Option<Timestamp> {
         let mut pairs = self.0.windows(2);
@@ -153,9 +158,20 @@ mod tests {
 
     #[test]
     fn temporary_zeros_and_repetitions_are_set_aside() {
-        let seen = shares(&[(0, 0.0), (1, 10.0), (2, 10.0), (3, 0.0), (4, 10.0), (9, 50.0), (12, 100.0), (15, 0.0)]);
+        let seen = shares(&[
+            (0, 0.0),
+            (1, 10.0),
+            (2, 10.0),
+            (3, 0.0),
+            (4, 10.0),
+            (9, 50.0),
+            (12, 100.0),
+            (15, 0.0),
+            (16, 0.0),
+        ]);
         assert_eq!(seen.weights(), [10.0, 50.0, 100.0]);
         assert_eq!(seen.last(), Some(0.0));
+        assert_eq!(seen.last_changed_at(), Some(Timestamp::UNIX_EPOCH + Duration::from_secs(15)));
         assert_eq!(seen.shortest_stay(), Some(Duration::from_secs(3)));
     }
 }
