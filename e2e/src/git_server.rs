@@ -159,6 +159,25 @@ impl GitServer {
         Ok(())
     }
 
+    /// Stops the server in the middle of whatever it does: whoever asks is heard and not answered,
+    /// until [`GitServer::thaw`].
+    pub fn freeze(&mut self) -> Result<(), GitServerError> {
+        if let Some(running) = &mut self.running {
+            running.nginx.freeze()?;
+            running.fcgiwrap.freeze()?;
+        }
+        Ok(())
+    }
+
+    /// Lets a frozen server go on.
+    pub fn thaw(&mut self) -> Result<(), GitServerError> {
+        if let Some(running) = &mut self.running {
+            running.fcgiwrap.thaw()?;
+            running.nginx.thaw()?;
+        }
+        Ok(())
+    }
+
     /// Where clients find a repository.
     pub fn url(&self, repo: &str) -> String {
         format!("https://{}/{repo}.git", self.address)

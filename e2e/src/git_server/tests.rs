@@ -88,6 +88,25 @@ async fn a_server_that_is_down_refuses_and_comes_back_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_frozen_answers_when_it_goes_on() {
+    let Some((_root, mut server)) = a_server().await else {
+        return;
+    };
+    let url = server.url("shop");
+    let commit = server.repo("shop").await.unwrap().commit([Change::write("a", "1")], "Begin").await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let login = basic(&server);
+    let command = ["ls-remote", &url];
+    server.freeze().unwrap();
+    let asked = client(&server, dir.path(), &login, &command);
+    let asked = tokio::time::timeout(std::time::Duration::from_millis(300), asked).await;
+    asked.expect_err("a frozen server answers nothing");
+    server.thaw().unwrap();
+    let seen = client(&server, dir.path(), &login, &command).await.unwrap();
+    assert!(seen.starts_with(&commit), "{seen}");
+}
+
+#[tokio::test]
 async fn a_repository_is_read_and_written_without_a_server() {
     let dir = tempfile::tempdir().unwrap();
     let repo = Repo::open_or_init(&dir.path().join("a.git")).await.unwrap();

@@ -1,10 +1,10 @@
-//! The git server is down through a whole rollback: traffic goes back as fast as ever, and the
-//! record is in git exactly once after the server has returned.
+//! The git server hangs through a whole rollback, and with it every fetch and push: traffic goes back
+//! as fast as ever, and the record is in git exactly once after the server has returned.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tidegate_api::record::{Outcome, Reason, RestoreResult};
 
@@ -14,8 +14,12 @@ use crate::{
     testbed::{FACTS, Release, Shop, Testbed},
 };
 
-/// Two scrapes, a reading and a write, on a busy machine.
+/// From the canary's first error to its last answer: two scrapes, a reading and a write, on a busy
+/// machine.
 const FAST: Duration = Duration::from_secs(15);
+
+/// From the reading to the route, which is a write or two. A push would take as long as git hangs.
+const AT_ONCE: SignedDuration = SignedDuration::from_secs(1);
 
 /// Tries it.
 pub(super) async fn run(context: Context) -> Result<()> {
@@ -26,7 +30,7 @@ pub(super) async fn run(context: Context) -> Result<()> {
     bed.first_step(2).await?;
     let canary = bed.pods_of("v2").await?;
 
-    bed.git.stop().await?;
+    bed.git.freeze()?;
     bed.behave(&canary, BehaviourChange { error_rate: Some(0.5), ..BehaviourChange::default() }).await?;
     let broke = Timestamp::now();
     let status = bed.until("the attempt has ended", |status| status.attempt.is_none()).await?;
@@ -40,9 +44,12 @@ pub(super) async fn run(context: Context) -> Result<()> {
     let took = Duration::try_from(last.duration_since(broke))?;
     ensure!(took < FAST, "the last answer of the canary came {took:?} after it broke");
 
-    bed.git.start().await?;
+    bed.git.thaw()?;
     let record = bed.outcome(2).await?;
     ensure!(record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached, "{record:?}");
+    let reaction = bed.reaction(&record).await?;
+    println!("      breach while git hangs: {reaction}");
+    ensure!(reaction.written.duration_since(reaction.read) < AT_ONCE, "the route waited for git: {reaction}");
     ensure!(matches!(record.restore, Some(RestoreResult::Restored { .. })), "git was not put right: {record:?}");
     let paths = bed.repo.files(FACTS).await?;
     let of_attempt = paths.iter().filter(|path| path.contains(&record.head.id)).count();
