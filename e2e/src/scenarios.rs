@@ -17,6 +17,7 @@ mod preflight;
 mod prometheus_down;
 mod second_service;
 mod set_env;
+mod shutdown;
 mod stable_unready;
 mod supersede;
 mod verified_template;
@@ -34,6 +35,7 @@ pub fn all() -> Vec<Scenario> {
         Scenario { name: "killed_in_a_good_release", run: |context| Box::pin(killed::good(context)) },
         Scenario { name: "killed_in_a_bad_release", run: |context| Box::pin(killed::bad(context)) },
         Scenario { name: "frozen_before_an_effect", run: |context| Box::pin(frozen::run(context)) },
+        Scenario { name: "shutdown", run: |context| Box::pin(shutdown::run(context)) },
         Scenario { name: "supersede", run: |context| Box::pin(supersede::run(context)) },
         Scenario { name: "approval_and_abort", run: |context| Box::pin(approval::run(context)) },
         Scenario { name: "second_service", run: |context| Box::pin(second_service::run(context)) },

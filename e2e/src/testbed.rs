@@ -47,8 +47,8 @@ pub const FACTS: &str = "tidegate/outcomes";
 /// Far longer than anything here takes on a busy machine.
 pub const LIMIT: Duration = Duration::from_mins(2);
 
-/// How soon a second Tidegate may lead.
-const LEASE: &str = "3s";
+/// How soon a second Tidegate may lead where the first is silent.
+pub const LEASE: Duration = Duration::from_secs(3);
 
 /// A shop.
 #[derive(Debug)]
@@ -157,7 +157,7 @@ impl Testbed {
             .args(["--listen", "127.0.0.1:0"])
             .arg("--git-cache")
             .arg(dir.join(format!("{name}-git")))
-            .args(["--lease-namespace", namespace, "--lease-duration", LEASE])
+            .args(["--lease-namespace", namespace, "--lease-duration", &format!("{}s", LEASE.as_secs())])
             .env("KUBECONFIG", kubeconfig)
             .env("HOSTNAME", name)
             .env("TIDEGATE_LOG", "info,tidegate=debug");
@@ -167,6 +167,11 @@ impl Testbed {
     /// The Tidegate that was started last.
     pub fn tidegate(&mut self) -> Result<&mut ChildProcess> {
         self.tidegate.as_mut().context("no Tidegate was started")
+    }
+
+    /// Hands over the Tidegate that was started last, which is the caller's from now on.
+    pub fn hand_over_tidegate(&mut self) -> Result<ChildProcess> {
+        self.tidegate.take().context("no Tidegate was started")
     }
 
     /// Waits until the Rollout's status is so.

@@ -184,6 +184,8 @@ rules:
     resources: [deployments]
   - group: gateway.networking.k8s.io
     resources: [httproutes]
+  - group: coordination.k8s.io
+    resources: [leases]
   - group: tidegate.io
 - level: Metadata
 "#;

@@ -16,7 +16,7 @@ use crate::{
     testbed::{Release, Shares, Shop, Testbed},
 };
 
-/// The stay of each step.
+/// The stay of each step, where no other is wanted.
 const HOLD: Duration = Duration::from_secs(1);
 
 /// The canary's weights, one after the other: the steps, and everything at the end.
@@ -34,6 +34,7 @@ pub(super) enum Kind {
 
 /// What a release left behind.
 struct Story {
+    hold: Duration,
     record: OutcomeRecord,
     shares: Shares,
     report: Report,
@@ -41,14 +42,19 @@ struct Story {
 
 /// Releases, and looks at what came of it.
 pub(super) async fn release(bed: &Testbed, kind: Kind) -> Result<()> {
+    release_with_hold(bed, kind, HOLD).await
+}
+
+/// The same with steps that stay so long.
+pub(super) async fn release_with_hold(bed: &Testbed, kind: Kind, hold: Duration) -> Result<()> {
     let clients = bed.clients(RATE);
-    bed.commit(&shop().with(kind.release()), "Release v2").await?;
+    bed.commit(&shop_with_hold(hold).with(kind.release()), "Release v2").await?;
     let record = bed.outcome(2).await?;
     bed.until("it is at rest", |status| status.attempt.is_none() && status.phase == Phase::Stable).await?;
     bed.is_at_rest().await?;
     bed.gateway_serves(kind.survivor()).await?;
     let report = clients.stop().await;
-    let story = Story { record, shares: bed.shares()?, report };
+    let story = Story { hold, record, shares: bed.shares()?, report };
     match kind {
         Kind::Good => story.is_of_a_good_release()?,
         Kind::Bad => story.is_of_a_bad_release(bed).await?,
@@ -61,7 +67,12 @@ pub(super) async fn release(bed: &Testbed, kind: Kind) -> Result<()> {
 
 /// Two short steps.
 pub(super) fn shop() -> Shop {
-    let hold = format!("{}s", HOLD.as_secs());
+    shop_with_hold(HOLD)
+}
+
+/// Two steps that stay so long.
+pub(super) fn shop_with_hold(hold: Duration) -> Shop {
+    let hold = format!("{}s", hold.as_secs());
     Shop::new().with_rollout(json!({
         "steps": [{ "weight": 10, "hold": hold }, { "weight": 50, "hold": hold }],
     }))
@@ -71,7 +82,7 @@ pub(super) fn shop() -> Shop {
 
 impl Story {
     fn is_of_a_good_release(&self) -> Result<()> {
-        let Self { record, shares, report } = self;
+        let Self { record, shares, report, .. } = self;
         ensure!(record.outcome == Outcome::Promoted && record.reason == Reason::StepsPassed, "{record:?}");
         ensure!(shares.weights() == WEIGHTS && shares.last() == Some(0.0), "the route had {shares:?}");
         ensure!(report.failures().is_empty(), "requests failed: {:?}", report.kinds());
@@ -79,7 +90,7 @@ impl Story {
     }
 
     async fn is_of_a_bad_release(&self, bed: &Testbed) -> Result<()> {
-        let Self { record, shares, report } = self;
+        let Self { record, shares, report, .. } = self;
         ensure!(record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached, "{record:?}");
         ensure!(WEIGHTS.starts_with(&shares.weights()) && shares.last() == Some(0.0), "the route had {shares:?}");
         let others = report.failures().into_iter().filter(|answer| answer.version() != Some("v2")).count();
@@ -99,10 +110,10 @@ impl Story {
             let Some(passed) = step.passed_at else { continue };
             let confirmed = step.confirmed_at.context("a step was passed that was not confirmed")?;
             let stay = passed.duration_since(confirmed).unsigned_abs();
-            ensure!(passed > confirmed && stay >= HOLD, "the step of {} % stayed {stay:?}", step.weight);
+            ensure!(passed > confirmed && stay >= self.hold, "the step of {} % stayed {stay:?}", step.weight);
         }
         let shortest = self.shares.shortest_stay();
-        ensure!(shortest.is_none_or(|stay| stay >= HOLD), "a weight stayed only {shortest:?}: {:?}", self.shares);
+        ensure!(shortest.is_none_or(|stay| stay >= self.hold), "a weight stayed only {shortest:?}: {:?}", self.shares);
         Ok(())
     }
 }

@@ -103,6 +103,11 @@ impl Shares {
         pairs.find(|pair| pair[0].weight > 0.0 && same(pair[1].weight, 0.0)).map(|pair| pair[1].at)
     }
 
+    /// Every weight, one after the other.
+    pub fn all(&self) -> Vec<f64> {
+        self.0.iter().map(|share| share.weight).collect()
+    }
+
     /// The weights above 0, without the temporary zeros between them.
     pub fn weights(&self) -> Vec<f64> {
         let mut weights: Vec<_> = self.0.iter().map(|share| share.weight).filter(|weight| *weight > 0.0).collect();
@@ -170,6 +175,7 @@ mod tests {
             (16, 0.0),
         ]);
         assert_eq!(seen.weights(), [10.0, 50.0, 100.0]);
+        assert_eq!(seen.all(), [0.0, 10.0, 0.0, 10.0, 50.0, 100.0, 0.0]);
         assert_eq!(seen.last(), Some(0.0));
         assert_eq!(seen.last_changed_at(), Some(Timestamp::UNIX_EPOCH + Duration::from_secs(15)));
         assert_eq!(seen.shortest_stay(), Some(Duration::from_secs(3)));

@@ -1,0 +1,137 @@
+//! The Tidegate that leads is told to end in the middle of a step, as in every upgrade: it ends by
+//! itself and gives the Lease back, the other leads at once, and the step goes on where it was.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use jiff::Timestamp;
+use tidegate_api::status::{Attempt, StepStatus, Verdict};
+
+use super::whole_release::{Kind, release_with_hold, shop_with_hold};
+use crate::{
+    eventually::eventually,
+    process::ChildProcess,
+    scenario::Context,
+    testbed::{LEASE, LIMIT, Testbed},
+};
+
+/// The stay of each step: long enough for another to take over within it.
+const HOLD: Duration = Duration::from_secs(8);
+
+/// How long Tidegate has to end: nothing that takes longer is in its hands.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
+
+/// What the canary's share was, one after the other.
+const SHARES: [f64; 4] = [10.0, 50.0, 100.0, 0.0];
+
+/// Whom a write gave the Lease to.
+#[derive(Clone, Debug)]
+struct Holder {
+    at: Timestamp,
+    /// Nobody, where it was given back.
+    identity: Option<String>,
+}
+
+/// The attempt and the times of a process that was told to end.
+struct Farewell {
+    attempt: Attempt,
+    told: Timestamp,
+    ended: Timestamp,
+}
+
+/// Tries it.
+pub(super) async fn run(context: Context) -> Result<()> {
+    let mut bed = Testbed::open(context, &shop_with_hold(HOLD)).await?;
+    let mut first = bed.hand_over_tidegate()?;
+    let second = bed.spawn_tidegate("tidegate-second").await?;
+    stands_by(&second).await?;
+    let (farewell, ()) = tokio::try_join!(told_to_end(&bed, &mut first), release_with_hold(&bed, Kind::Good, HOLD))?;
+    let (given, taken) = handed_over(&holders(&bed)?)?;
+    let step = bed.outcome(2).await?.steps.into_iter().next().context("the record has the step")?;
+    went_on(&step, &farewell.attempt, taken)?;
+    let shares = bed.shares()?;
+    let raised: Vec<_> = shares.all().into_iter().skip_while(|weight| *weight == 0.0).collect();
+    ensure!(raised == SHARES, "the route had {shares:?}");
+    let seconds = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs_f64();
+    println!(
+        "      told to end -> lease given back {:.2} s -> taken {:.2} s; ended {:.2} s after it was told",
+        seconds(farewell.told, given),
+        seconds(given, taken),
+        seconds(farewell.told, farewell.ended),
+    );
+    Ok(())
+}
+
+/// Waits until a second Tidegate has read everything and stands for leadership.
+async fn stands_by(tidegate: &ChildProcess) -> Result<()> {
+    eventually("the second Tidegate stands by", LIMIT, || async {
+        Ok(fs::read_to_string(tidegate.log())?.contains("the caches are filled").then_some(()))
+    })
+    .await
+}
+
+/// Tells Tidegate to end once the gate has been read in the first step, and waits until it has.
+async fn told_to_end(bed: &Testbed, tidegate: &mut ChildProcess) -> Result<Farewell> {
+    let status = bed
+        .until("the gate is read in the first step", |status| {
+            let running = status.attempt.as_ref().filter(|running| running.number == 2 && running.step == 1);
+            running.is_some_and(|running| {
+                running.confirmed_at.is_some() && running.gates.iter().any(|gate| gate.verdict == Verdict::Pass)
+            })
+        })
+        .await?;
+    let attempt = status.attempt.context("the attempt runs")?;
+    let told = Timestamp::now();
+    tidegate.terminate()?;
+    let ended = tokio::time::timeout(ENDS_WITHIN, tidegate.wait()).await;
+    let ended = ended.with_context(|| format!("Tidegate did not end within {ENDS_WITHIN:?}"))??;
+    ensure!(ended.success(), "Tidegate did not end well: {ended}");
+    Ok(Farewell { attempt, told, ended: Timestamp::now() })
+}
+
+/// Whom the Lease was given to, by each of its writes in the audit log.
+fn holders(bed: &Testbed) -> Result<Vec<Holder>> {
+    let writes = bed.audited("leases")?;
+    let mut holders = Vec::new();
+    for write in writes {
+        let at = write["requestReceivedTimestamp"].as_str().context("a write has its time")?.parse()?;
+        let identity = write["requestObject"]["spec"]["holderIdentity"].as_str().map(str::to_owned);
+        holders.push(Holder { at, identity });
+    }
+    holders.sort_by_key(|holder| holder.at);
+    Ok(holders)
+}
+
+/// The first gave the Lease back, once, and the second took it before it could have run out. The
+/// answer is when.
+fn handed_over(holders: &[Holder]) -> Result<(Timestamp, Timestamp)> {
+    let free = holders.iter().position(|holder| holder.identity.is_none());
+    let free = free.with_context(|| format!("the Lease was not given back: {holders:?}"))?;
+    let (before, after) = (&holders[..free], &holders[free + 1..]);
+    let all_by =
+        |holders: &[Holder], name: &str| !holders.is_empty() && holders.iter().all(|holder| holder.is_of(name));
+    ensure!(all_by(before, "tidegate-1"), "another than the first gave it back: {before:?}");
+    ensure!(all_by(after, "tidegate-second"), "another than the second held it then: {after:?}");
+    let (given, taken) = (holders[free].at, after[0].at);
+    // The other looks every fifth of the duration; who waited for the first's silence took all of it.
+    let free_for = Duration::try_from(taken.duration_since(given))?;
+    ensure!(free_for < LEASE / 2, "nobody led for {free_for:?}");
+    Ok((given, taken))
+}
+
+/// The step is the one that was confirmed before, and it was passed by the other.
+fn went_on(step: &StepStatus, before: &Attempt, taken: Timestamp) -> Result<()> {
+    let began = before.steps.last().and_then(|step| step.confirmed_at);
+    ensure!(began.is_some() && step.confirmed_at == began, "the step began again: {began:?}, then {step:?}");
+    ensure!(step.passed_at.is_some_and(|passed| passed > taken), "the step was over when the other led: {step:?}");
+    Ok(())
+}
+
+// === impl Holder ===
+
+impl Holder {
+    /// A process's identity begins with the name of its host.
+    fn is_of(&self, name: &str) -> bool {
+        self.identity.as_deref().and_then(|identity| identity.split_once('_')).is_some_and(|(host, _)| host == name)
+    }
+}
