@@ -36,7 +36,7 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "e2e",
-        arguments: "[FILTER] [--keep] [--jobs N]",
+        arguments: "[FILTER] [--keep] [--jobs N] [--all-writes]",
         help: "the scenarios on a real cluster; installs and builds what is missing",
         run: e2e::run,
     },
