@@ -28,7 +28,7 @@ use tidegate_api::{ConfigRepo, Rollout, record::OutcomeRecord, status::RolloutSt
 pub use self::{
     evidence::{CANARY, Share, Shares},
     history::History,
-    shop::{APP_FILE, Release, Shop, errors_gate, service},
+    shop::{APP_FILE, Release, SERVICE_FILE, Shop, errors_gate, service},
 };
 use crate::{
     cluster::{KubeconfigSpec, User},

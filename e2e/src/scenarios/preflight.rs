@@ -15,7 +15,7 @@ use crate::{
     eventually::eventually,
     git_server::Change,
     scenario::Context,
-    testbed::{APP_FILE, LIMIT, NAME, Release, Shop, Testbed},
+    testbed::{APP_FILE, LIMIT, NAME, Release, SERVICE_FILE, Shop, Testbed},
 };
 
 /// One character more than leaves room for the canary's pods.
@@ -26,7 +26,7 @@ const LONG_NAME: &str = "the-shop-that-has-a-name-which-is-too-long";
 struct Place {
     pods: BTreeSet<String>,
     route: Value,
-    selector: Value,
+    service: Value,
     template: Value,
     attempts: u32,
 }
@@ -60,6 +60,11 @@ pub(super) async fn run(context: Context) -> Result<()> {
     // Stable is so young that it might not have been scraped.
     let sentence = "the gate errors: the query selects nothing for stable either";
     bed.until("the query is named", |status| status.message.contains(sentence)).await?;
+    in_order(&bed, &shop, &place, written(&shop, &bed.context.namespace)).await?;
+
+    let moved = edited_in(SERVICE_FILE, &shop, "9898", "9899")?;
+    let sentence = "git changes the ports of the Service shop together with the template";
+    refused(&bed, [app(&next)?, moved], sentence).await?;
     in_order(&bed, &shop, &place, written(&shop, &bed.context.namespace)).await?;
 
     let immutable = edited(&next, "matchLabels: {app: shop}", "matchLabels: {app: shop, tier: front}")?;
@@ -177,7 +182,7 @@ async fn place(bed: &Testbed) -> Result<Place> {
     Ok(Place {
         pods: bed.pod_uids().await?,
         route: object("gateway.networking.k8s.io/v1", "HTTPRoute").await?,
-        selector: object("v1", "Service").await?["selector"].clone(),
+        service: object("v1", "Service").await?,
         template: object("apps/v1", "Deployment").await?["template"].clone(),
         attempts: bed.status().await?.attempts,
     })
@@ -202,8 +207,13 @@ fn written(shop: &Shop, namespace: &str) -> Vec<Change> {
 
 /// The app's file with something else in it.
 fn edited(shop: &Shop, from: &str, to: &str) -> Result<Change> {
-    let (path, text) = shop.files("").into_iter().find(|(path, _)| path == APP_FILE).context("the app's file")?;
-    ensure!(text.contains(from), "the app's file does not contain {from:?}");
+    edited_in(APP_FILE, shop, from, to)
+}
+
+/// A file with something else in it.
+fn edited_in(file: &str, shop: &Shop, from: &str, to: &str) -> Result<Change> {
+    let (path, text) = shop.files("").into_iter().find(|(path, _)| path == file).context("the file is there")?;
+    ensure!(text.contains(from), "{file} does not contain {from:?}");
     Ok(Change::write(path, text.replacen(from, to, 1)))
 }
 

@@ -10,6 +10,9 @@ use crate::cluster::{GATEWAY_NAME, GATEWAY_NAMESPACE};
 /// The file with the Deployment.
 pub const APP_FILE: &str = "shop/app.yaml";
 
+/// The file of the Service.
+pub const SERVICE_FILE: &str = "shop/service.yaml";
+
 /// A shop's config.
 #[derive(Clone, Debug)]
 pub struct Shop {
@@ -71,7 +74,7 @@ impl Shop {
     pub fn files(&self, namespace: &str) -> Vec<(String, String)> {
         vec![
             (APP_FILE.to_owned(), self.app()),
-            ("shop/service.yaml".to_owned(), yaml(&service(NAME))),
+            (SERVICE_FILE.to_owned(), yaml(&service(NAME))),
             ("shop/route.yaml".to_owned(), yaml(&route(namespace))),
             ("shop/rollout.yaml".to_owned(), yaml(&self.rollout())),
         ]
