@@ -106,6 +106,8 @@ fn spawn_api_server(options: &Options, credentials: &Credentials) -> Result<Chil
         .arg(flag("token-auth-file", credentials.token_file()))
         .arg(flag("audit-policy-file", policy))
         .arg(flag("audit-log-path", audit_log(&options.dir)))
+        // Scenarios read one file: by itself it would be begun anew at 100 MB.
+        .arg("--audit-log-maxsize=100000")
         // An answer is out only when the log has its line.
         .arg("--audit-log-mode=blocking-strict");
     Ok(spec.spawn()?)
