@@ -86,7 +86,9 @@ fn try_parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
 
 /// Whether kubectl has started the program: it finds its plugins by their names.
 fn is_plugin(program: &OsString) -> bool {
-    Path::new(program).file_stem().is_some_and(|name| name == PLUGIN)
+    Path::new(program)
+        .file_stem()
+        .is_some_and(|name| name == PLUGIN)
 }
 
 #[cfg(test)]
@@ -126,7 +128,12 @@ mod tests {
         for command in Cli::command().get_subcommands() {
             assert!(command.get_about().is_some(), "{}", command.get_name());
             for argument in command.get_arguments() {
-                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+                assert!(
+                    argument.get_help().is_some(),
+                    "{} {}",
+                    command.get_name(),
+                    argument.get_id()
+                );
             }
         }
     }

@@ -102,7 +102,9 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// No cluster is configured.
-    #[error("no cluster is configured: set KUBECONFIG, or run in a pod with a ServiceAccount ({0})")]
+    #[error(
+        "no cluster is configured: set KUBECONFIG, or run in a pod with a ServiceAccount ({0})"
+    )]
     Kubeconfig(#[source] kube::config::InferConfigError),
     /// The clients cannot be made.
     #[error(transparent)]
@@ -130,7 +132,10 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
     let (wakes, waking) = mpsc::unbounded_channel();
     let (world, fillers) = watches::world();
     let world = Arc::new(world);
-    let scope = Scope { client: clients.watching.clone(), namespace: settings.namespace.clone() };
+    let scope = Scope {
+        client: clients.watching.clone(),
+        namespace: settings.namespace.clone(),
+    };
     let (rollout_filler, repo_filler) = watches::start(&scope, &world, &wakes, fillers);
     let rollout_store = rollout_filler.store();
     let repo_store = repo_filler.store();
@@ -154,10 +159,24 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
     };
     let synced = world.clone();
     let served = server::serve(settings.listen, move || synced.is_filled(), exposition).await;
-    let server = served.map_err(|source| RunError::Listen { address: settings.listen, source })?;
+    let server = served.map_err(|source| RunError::Listen {
+        address: settings.listen,
+        source,
+    })?;
 
-    let repos = repos::Repos::new(&clients, git, world.clone(), records.clone(), fence.clone(), events.recorder());
-    let prometheuses = Prometheuses::new(settings.prometheus, settings.metrics_hosts, clients.writing.clone());
+    let repos = repos::Repos::new(
+        &clients,
+        git,
+        world.clone(),
+        records.clone(),
+        fence.clone(),
+        events.recorder(),
+    );
+    let prometheuses = Prometheuses::new(
+        settings.prometheus,
+        settings.metrics_hosts,
+        clients.writing.clone(),
+    );
     let shell = Arc::new(Shell {
         cluster: settings.cluster,
         concerns: repos.concerns(repo_wakes, world.clone()),
@@ -169,7 +188,12 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
         prometheuses: prometheuses.clone(),
         refusals: Refusals::default(),
         query_checks: QueryChecks::new(wakes.clone()),
-        samplers: Samplers::new(prometheuses, settings.scrape_interval, wakes.clone(), counters.clone()),
+        samplers: Samplers::new(
+            prometheuses,
+            settings.scrape_interval,
+            wakes.clone(),
+            counters.clone(),
+        ),
         counters,
         events,
         wakes,
@@ -184,28 +208,51 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
     // The lease is given back after the last write, not at the signal.
     let leading = CancellationToken::new();
     let standing = tokio::spawn({
-        let (client, leading, world) = (clients.standing.clone(), leading.clone(), shell.world.clone());
+        let (client, leading, world) = (
+            clients.standing.clone(),
+            leading.clone(),
+            shell.world.clone(),
+        );
         async move {
             // Who leads with empty caches would take everything for gone.
             filled.await;
             tracing::info!("the caches are filled");
-            leadership::stand(client, candidacy, move || world.greatest_epoch(), term, leading).await;
+            leadership::stand(
+                client,
+                candidacy,
+                move || world.greatest_epoch(),
+                term,
+                leading,
+            )
+            .await;
         }
     });
 
     // Whatever has come meanwhile: while others led, or between two watches.
-    let anew = || stream::select(leadership::beginnings(fence.changes()), shell.world.relists());
+    let anew = || {
+        stream::select(
+            leadership::beginnings(fence.changes()),
+            shell.world.relists(),
+        )
+    };
     let config = || controller::Config::default().concurrency(CONCURRENCY);
-    let rollouts = Controller::for_stream(watches::stream(&scope, rollout_filler).map(Ok), rollout_store)
-        .with_config(config())
-        .reconcile_on(UnboundedReceiverStream::new(waking).map(|(namespace, name)| shell::reference(&namespace, &name)))
-        .reconcile_all_on(anew())
-        .graceful_shutdown_on(ending.clone().cancelled_owned())
-        .run(reconcile::reconcile, reconcile::after_error, shell.clone());
+    let rollouts = Controller::for_stream(
+        watches::stream(&scope, rollout_filler).map(Ok),
+        rollout_store,
+    )
+    .with_config(config())
+    .reconcile_on(
+        UnboundedReceiverStream::new(waking)
+            .map(|(namespace, name)| shell::reference(&namespace, &name)),
+    )
+    .reconcile_all_on(anew())
+    .graceful_shutdown_on(ending.clone().cancelled_owned())
+    .run(reconcile::reconcile, reconcile::after_error, shell.clone());
     let repos = Controller::for_stream(watches::stream(&scope, repo_filler).map(Ok), repo_store)
         .with_config(config())
         .reconcile_on(
-            UnboundedReceiverStream::new(repos_waking).map(|(namespace, name)| shell::reference(&namespace, &name)),
+            UnboundedReceiverStream::new(repos_waking)
+                .map(|(namespace, name)| shell::reference(&namespace, &name)),
         )
         .reconcile_all_on(anew())
         .graceful_shutdown_on(ending.cancelled_owned())
@@ -215,7 +262,12 @@ pub async fn run(settings: Settings, ending: CancellationToken) -> Result<(), Ru
         let shell = shell.clone();
         async move {
             if let Err(controller::Error::ObjectNotFound(gone)) = result {
-                leftovers::collect(&shell, gone.namespace.as_deref().unwrap_or_default(), &gone.name).await;
+                leftovers::collect(
+                    &shell,
+                    gone.namespace.as_deref().unwrap_or_default(),
+                    &gone.name,
+                )
+                .await;
             }
         }
     });
@@ -250,10 +302,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_fetch_that_hangs_does_not_keep_the_lease() {
         let began = tokio::time::Instant::now();
-        finish(tokio::time::sleep(Duration::from_secs(1)), future::pending()).await;
+        finish(
+            tokio::time::sleep(Duration::from_secs(1)),
+            future::pending(),
+        )
+        .await;
         assert_eq!(began.elapsed(), Duration::from_secs(1) + WRITE_TIMEOUT);
         let began = tokio::time::Instant::now();
-        finish(tokio::time::sleep(Duration::from_secs(9)), future::ready(())).await;
-        assert_eq!(began.elapsed(), Duration::from_secs(9), "a decision in hand is finished");
+        finish(
+            tokio::time::sleep(Duration::from_secs(9)),
+            future::ready(()),
+        )
+        .await;
+        assert_eq!(
+            began.elapsed(),
+            Duration::from_secs(9),
+            "a decision in hand is finished"
+        );
     }
 }

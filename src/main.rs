@@ -7,7 +7,10 @@ use tidegate::cli;
 #[tokio::main]
 async fn main() -> ExitCode {
     // The TLS library asks for its cryptography at the first connection and panics without it.
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
         eprintln!("tidegate: the TLS library is set up already");
         return ExitCode::FAILURE;
     }

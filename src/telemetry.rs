@@ -38,7 +38,9 @@ pub fn init(format: LogFormat) -> Result<(), TelemetryError> {
     use tracing_subscriber::util::SubscriberInitExt as _;
 
     let filter = filter(std::env::var(FILTER_VARIABLE).ok().as_deref())?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => lines.finish().try_init(),
         LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
@@ -66,6 +68,11 @@ mod tests {
     #[test]
     fn a_wrong_filter_is_refused_with_a_sentence() {
         let error = filter(Some("tidegate=loud")).unwrap_err();
-        assert!(error.to_string().starts_with("TIDEGATE_LOG is not a filter"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with("TIDEGATE_LOG is not a filter"),
+            "{error}"
+        );
     }
 }

@@ -55,16 +55,24 @@ impl Routers {
     /// What the plan's routes say.
     pub(crate) fn observe(&self, namespace: &str, plan: &Plan) -> Vec<Route> {
         match &plan.router {
-            Router::GatewayApi { http_routes } => {
-                http_routes.iter().map(|name| gateway_api::observe(&self.http_routes, namespace, name, plan)).collect()
-            }
+            Router::GatewayApi { http_routes } => http_routes
+                .iter()
+                .map(|name| gateway_api::observe(&self.http_routes, namespace, name, plan))
+                .collect(),
         }
     }
 
     /// Changes a route of the plan.
-    pub(crate) async fn set(&self, client: &Client, plan: &Plan, wanted: &Wanted<'_>) -> Result<(), RouteError> {
+    pub(crate) async fn set(
+        &self,
+        client: &Client,
+        plan: &Plan,
+        wanted: &Wanted<'_>,
+    ) -> Result<(), RouteError> {
         match &plan.router {
-            Router::GatewayApi { .. } => gateway_api::set(&self.http_routes, client, plan, wanted).await,
+            Router::GatewayApi { .. } => {
+                gateway_api::set(&self.http_routes, client, plan, wanted).await
+            }
         }
     }
 }

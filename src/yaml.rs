@@ -67,6 +67,9 @@ fn whole(number: &Number) -> Option<Number> {
     /// Up to here every whole number is a float of its own.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let float = number.as_f64().filter(|_| number.is_f64())?;
-    #[expect(clippy::cast_possible_truncation, reason = "whole, and within the exact range")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "whole, and within the exact range"
+    )]
     (float.fract() == 0.0 && float.abs() <= EXACT).then(|| Number::from(float as i64))
 }

@@ -20,7 +20,11 @@ fn compare(folder: &str, ending: &str, expected: &Files) {
             stale.push(format!("{folder}/{name} (no longer generated)"));
         }
     }
-    assert!(stale.is_empty(), "not what the sources say: run `cargo xtask codegen`\n  {}", stale.join("\n  "));
+    assert!(
+        stale.is_empty(),
+        "not what the sources say: run `cargo xtask codegen`\n  {}",
+        stale.join("\n  ")
+    );
 }
 
 #[test]

@@ -51,8 +51,13 @@ fn every_field_says_what_it_means() {
 #[test]
 fn every_rule_has_a_message() {
     let silent = wrong(|_, schema| {
-        let rules = schema.x_kubernetes_validations.as_deref().unwrap_or_default();
-        rules.iter().any(|rule| rule.message.as_deref().unwrap_or_default().is_empty())
+        let rules = schema
+            .x_kubernetes_validations
+            .as_deref()
+            .unwrap_or_default();
+        rules
+            .iter()
+            .any(|rule| rule.message.as_deref().unwrap_or_default().is_empty())
     });
     assert!(silent.is_empty(), "a rule without a message: {silent:#?}");
 }
@@ -72,7 +77,10 @@ fn the_rules_of_the_types_are_in_the_schemas() {
         "no step sends traffic to the canary: give at least one step a weight above 0",
         "an Intervention cannot be changed: make a new one",
     ] {
-        assert!(messages.iter().any(|message| message == expected), "{expected:?} is not among {messages:#?}");
+        assert!(
+            messages.iter().any(|message| message == expected),
+            "{expected:?} is not among {messages:#?}"
+        );
     }
 }
 
@@ -91,11 +99,17 @@ fn every_text_and_list_of_a_spec_has_a_limit() {
 fn every_kind_answers_what_it_does_and_since_when() {
     for crd in definitions() {
         let version = &crd.spec.versions[0];
-        let columns = version.additional_printer_columns.as_deref().unwrap_or_default();
+        let columns = version
+            .additional_printer_columns
+            .as_deref()
+            .unwrap_or_default();
         let dates = columns.iter().filter(|column| column.type_ == "date");
         assert_eq!(dates.count(), 1, "{}", crd.spec.names.kind);
         assert!(columns.iter().any(|column| column.name == "Message"));
-        assert_eq!(crd.spec.names.categories.as_deref(), Some(&["tidegate".to_owned()][..]));
+        assert_eq!(
+            crd.spec.names.categories.as_deref(),
+            Some(&["tidegate".to_owned()][..])
+        );
         assert!(version.subresources.as_ref().unwrap().status.is_some());
     }
 }

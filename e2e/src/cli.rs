@@ -111,7 +111,11 @@ impl RunArgs {
         .await;
         run_dir.close(passed)?;
         result?;
-        Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if passed {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 }
 
@@ -144,13 +148,21 @@ impl ClusterArgs {
         .await;
         run_dir.close(shown)?;
         result?;
-        Ok(if shown { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if shown {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 
     fn prepare(self) -> Result<(RunDir, Options)> {
-        fs::create_dir_all(&self.runs).with_context(|| format!("{} cannot be made", self.runs.display()))?;
+        fs::create_dir_all(&self.runs)
+            .with_context(|| format!("{} cannot be made", self.runs.display()))?;
         let run_dir = RunDir::create(&self.runs)?;
-        let options = Options { tools: self.tools, dir: run_dir.path().to_owned() };
+        let options = Options {
+            tools: self.tools,
+            dir: run_dir.path().to_owned(),
+        };
         Ok((run_dir, options))
     }
 }

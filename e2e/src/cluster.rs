@@ -41,7 +41,8 @@ use kube::{
 };
 
 use self::{
-    control_plane::ControlPlane, credentials::Credentials, gateway::Gateway, manifests::apply_crds, pods::Pods,
+    control_plane::ControlPlane, credentials::Credentials, gateway::Gateway, manifests::apply_crds,
+    pods::Pods,
 };
 pub use self::{
     gateway::{GATEWAY_ADDRESS, GATEWAY_CLASS, GATEWAY_NAME, GATEWAY_NAMESPACE},
@@ -105,12 +106,19 @@ impl Cluster {
         let admin = kubeconfig::client(&admin_kubeconfig).await?;
         plane.wait_until_served(&credentials).await?;
         say("API server ready");
-        apply_crds(&admin, Path::new(CRDS)).await.context("Tidegate's own CRDs")?;
+        apply_crds(&admin, Path::new(CRDS))
+            .await
+            .context("Tidegate's own CRDs")?;
 
         let (managers, gateway, prometheus, pods) = tokio::try_join!(
             Box::pin(control_plane::start_managers(&options, &credentials)),
             Box::pin(Gateway::start(&options, &credentials, &admin)),
-            Box::pin(Prometheus::start(&options, &credentials, "prometheus", PROMETHEUS_PORT)),
+            Box::pin(Prometheus::start(
+                &options,
+                &credentials,
+                "prometheus",
+                PROMETHEUS_PORT
+            )),
             Pods::start(&options, &credentials),
         )?;
         say("all parts ready");
@@ -202,7 +210,10 @@ impl Cluster {
     /// Creates a namespace, and waits until it has its default service account.
     pub async fn namespace(&self, name: &str) -> Result<()> {
         let namespace = Namespace {
-            metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                ..ObjectMeta::default()
+            },
             ..Namespace::default()
         };
         Api::all(self.admin_client())
@@ -210,7 +221,9 @@ impl Cluster {
             .await
             .with_context(|| format!("the namespace {name} cannot be created"))?;
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin_client(), name);
-        let exists = await_condition(accounts, "default", |account: Option<&ServiceAccount>| account.is_some());
+        let exists = await_condition(accounts, "default", |account: Option<&ServiceAccount>| {
+            account.is_some()
+        });
         tokio::time::timeout(NAMESPACE_LIMIT, exists)
             .await
             .with_context(|| format!("the namespace {name} got no default service account"))?

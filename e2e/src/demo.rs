@@ -38,14 +38,32 @@ pub async fn run(cluster: Arc<Cluster>) -> Result<()> {
     let dir = cluster.dir().join(&namespace);
     std::fs::create_dir(&dir)?;
     cluster.namespace(&namespace).await?;
-    println!("\nA shop opens: v1 comes from git, with a Rollout of the steps 5, 20 and 50 % and a gate for errors.");
+    println!(
+        "\nA shop opens: v1 comes from git, with a Rollout of the steps 5, 20 and 50 % and a gate for errors."
+    );
     let shop = shop();
-    let bed = Testbed::open(Context { cluster, namespace, dir, thorough: false }, &shop).await?;
+    let bed = Testbed::open(
+        Context {
+            cluster,
+            namespace,
+            dir,
+            thorough: false,
+        },
+        &shop,
+    )
+    .await?;
     let clients = bed.clients(RATE);
     let mut narrator = Narrator::new(&bed, &clients);
 
     let from = Timestamp::now();
-    let promoted = release(&bed, &mut narrator, &shop.with(Release::good("v2")), 2, "v2").await?;
+    let promoted = release(
+        &bed,
+        &mut narrator,
+        &shop.with(Release::good("v2")),
+        2,
+        "v2",
+    )
+    .await?;
     let during_good = clients.report_since(from);
     let good_file = bed.repo.file_at("main", APP_FILE).await?;
 
@@ -60,20 +78,38 @@ pub async fn run(cluster: Arc<Cluster>) -> Result<()> {
     clients.stop().await;
 
     epilogue::clients("while v2, which is good, was released", &during_good);
-    epilogue::clients("while v3, of whose answers a fifth are errors, was tried", &during_bad);
+    epilogue::clients(
+        "while v3, of whose answers a fifth are errors, was tried",
+        &during_bad,
+    );
     epilogue::records(&bed).await?;
     epilogue::restore(&bed, &rolled_back).await?;
 
     as_it_should_be(&promoted, Outcome::Promoted)?;
-    ensure!(during_good.failures().is_empty(), "requests failed in the good release: {during_good}");
+    ensure!(
+        during_good.failures().is_empty(),
+        "requests failed in the good release: {during_good}"
+    );
     as_it_should_be(&rolled_back, Outcome::RolledBack)?;
-    ensure!(after.versions().keys().eq([&"v2"]), "after the rollback v2 is not alone: {after}");
-    ensure!(after.failures().is_empty(), "requests failed after the rollback: {after}");
+    ensure!(
+        after.versions().keys().eq([&"v2"]),
+        "after the rollback v2 is not alone: {after}"
+    );
+    ensure!(
+        after.failures().is_empty(),
+        "requests failed after the rollback: {after}"
+    );
     let Some(RestoreResult::Restored { commit }) = &rolled_back.restore else {
         anyhow::bail!("git was not put right: {:?}", rolled_back.restore);
     };
-    ensure!(bed.repo.head().await?.as_ref() == Some(commit), "the head of git is not the restore commit");
-    ensure!(bed.repo.file_at("main", APP_FILE).await? == good_file, "the restored file is not as it was");
+    ensure!(
+        bed.repo.head().await?.as_ref() == Some(commit),
+        "the head of git is not the restore commit"
+    );
+    ensure!(
+        bed.repo.file_at("main", APP_FILE).await? == good_file,
+        "the restored file is not as it was"
+    );
     println!("\nAll of it as it should be: v2 serves, and the head of git says v2.");
     Ok(())
 }
@@ -90,10 +126,16 @@ async fn release(
     let errors = shop.release.error_rate * 100.0;
     let message = format!("Release {version}");
     let commit = bed.commit(shop, &message).await?;
-    narrator.headline(&format!("{} \"{message}\", of whose answers {errors} % are errors", epilogue::short(&commit)));
+    narrator.headline(&format!(
+        "{} \"{message}\", of whose answers {errors} % are errors",
+        epilogue::short(&commit)
+    ));
     let over = async {
         let record = bed.outcome(attempt).await?;
-        bed.until("all is at rest", |status| status.attempt.is_none() && status.phase == Phase::Stable).await?;
+        bed.until("all is at rest", |status| {
+            status.attempt.is_none() && status.phase == Phase::Stable
+        })
+        .await?;
         bed.gateway_serves(serving).await?;
         Ok(record)
     };
@@ -108,7 +150,16 @@ fn shop() -> Shop {
 }
 
 fn as_it_should_be(record: &OutcomeRecord, outcome: Outcome) -> Result<()> {
-    let OutcomeRecord { outcome: actual, reason, message, .. } = record;
-    ensure!(*actual == outcome, "{outcome} was expected, but it is {actual} ({}): {message}", reason.as_str());
+    let OutcomeRecord {
+        outcome: actual,
+        reason,
+        message,
+        ..
+    } = record;
+    ensure!(
+        *actual == outcome,
+        "{outcome} was expected, but it is {actual} ({}): {message}",
+        reason.as_str()
+    );
     Ok(())
 }

@@ -108,11 +108,17 @@ pub async fn serve(config: DemoAppConfig, stop: CancellationToken) -> io::Result
 }
 
 /// As [`serve`], on a socket that listens already.
-pub async fn serve_on(listener: TcpListener, config: DemoAppConfig, stop: CancellationToken) -> io::Result<()> {
+pub async fn serve_on(
+    listener: TcpListener,
+    config: DemoAppConfig,
+    stop: CancellationToken,
+) -> io::Result<()> {
     let drain = config.drain;
     let router = router(config, stop.clone());
     let drained = CancellationToken::new();
-    let server = axum::serve(listener, router).with_graceful_shutdown(drained.clone().cancelled_owned()).into_future();
+    let server = axum::serve(listener, router)
+        .with_graceful_shutdown(drained.clone().cancelled_owned())
+        .into_future();
     tokio::pin!(server);
     tokio::select! {
         ended = &mut server => return ended,
@@ -148,8 +154,11 @@ async fn greet(State(app): State<Arc<App>>) -> Response {
     if behaviour.latency_ms > 0 {
         tokio::time::sleep(Duration::from_millis(behaviour.latency_ms)).await;
     }
-    let status =
-        if app.chance.happens(behaviour.error_rate) { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK };
+    let status = if app.chance.happens(behaviour.error_rate) {
+        StatusCode::INTERNAL_SERVER_ERROR
+    } else {
+        StatusCode::OK
+    };
     app.metrics.record(status.as_u16(), started.elapsed());
     let mut response = (status, Json(&app.greeting)).into_response();
     let headers = response.headers_mut();
@@ -169,7 +178,11 @@ async fn readyz(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
-    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], app.metrics.exposition()).into_response()
+    (
+        [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)],
+        app.metrics.exposition(),
+    )
+        .into_response()
 }
 
 async fn behaviour(State(app): State<Arc<App>>) -> Json<Behaviour> {
@@ -177,7 +190,10 @@ async fn behaviour(State(app): State<Arc<App>>) -> Json<Behaviour> {
 }
 
 async fn change(State(app): State<Arc<App>>, Json(change): Json<BehaviourChange>) -> Response {
-    if change.error_rate.is_some_and(|rate| !(0.0..=1.0).contains(&rate)) {
+    if change
+        .error_rate
+        .is_some_and(|rate| !(0.0..=1.0).contains(&rate))
+    {
         return (StatusCode::BAD_REQUEST, "errorRate must lie in 0..1\n").into_response();
     }
     let mut behaviour = app.behaviour.lock().expect("no holder panics");
@@ -196,7 +212,9 @@ async fn change(State(app): State<Arc<App>>, Json(change): Json<BehaviourChange>
 async fn close_in_drain(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     if app.draining.is_cancelled() {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
@@ -222,7 +240,9 @@ pub fn run_as_process() -> Result<(), DemoAppError> {
     if config.exit_with_stdin {
         exit_with_stdin();
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let stop = CancellationToken::new();
         let mut terminate = signal(SignalKind::terminate())?;

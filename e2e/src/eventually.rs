@@ -12,7 +12,11 @@ const INTERVAL: Duration = Duration::from_millis(50);
 ///
 /// `what` completes the sentence "not within 10 s: …". An error of the probe is a no, and is told
 /// when the time is over.
-pub async fn eventually<T, F>(what: &str, limit: Duration, mut probe: impl FnMut() -> F) -> Result<T>
+pub async fn eventually<T, F>(
+    what: &str,
+    limit: Duration,
+    mut probe: impl FnMut() -> F,
+) -> Result<T>
 where
     F: Future<Output = Result<Option<T>>>,
 {

@@ -118,8 +118,16 @@ impl FaultProxy {
             faults: faults.clone(),
         });
         let stop = CancellationToken::new();
-        tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, proxy)));
-        Ok(Self { address, log, faults, stop })
+        tokio::spawn(
+            stop.clone()
+                .run_until_cancelled_owned(accept(listener, proxy)),
+        );
+        Ok(Self {
+            address,
+            log,
+            faults,
+            stop,
+        })
     }
 
     /// Where Tidegate finds its API server.
@@ -197,7 +205,9 @@ async fn accept(listener: TcpListener, proxy: Arc<Proxy>) {
                 async move { handling.await.unwrap_or(Err(Withheld)) }
             });
             // Ends with an error whenever an answer was withheld or a client went away.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let _ = http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
         });
     }
 }
@@ -211,7 +221,9 @@ impl Proxy {
         let body = body.collect().await.map_err(|_| Withheld)?.to_bytes();
         let seq = self.log.begin(&head, &body);
         let write = self.log.in_hand(seq);
-        let fault = write.as_ref().and_then(|write| self.faults.lock().expect("no holder panics").take(write));
+        let fault = write
+            .as_ref()
+            .and_then(|write| self.faults.lock().expect("no holder panics").take(write));
         let Some((write, fault)) = write.zip(fault) else {
             return self.forward(seq, &head, body).await;
         };
@@ -259,7 +271,12 @@ impl Proxy {
     }
 
     /// Passes the request on, and the answer back as it comes.
-    async fn forward(&self, seq: u64, head: &http::request::Parts, body: Bytes) -> Result<Response<Body>, Withheld> {
+    async fn forward(
+        &self,
+        seq: u64,
+        head: &http::request::Parts,
+        body: Bytes,
+    ) -> Result<Response<Body>, Withheld> {
         let answer = self.send(seq, head, body).await?;
         let (status, headers) = (answer.status(), end_to_end(answer.headers()));
         let stream = StreamBody::new(answer.bytes_stream().map_ok(Frame::data));
@@ -276,12 +293,24 @@ impl Proxy {
         let answer = self.send(seq, head, body).await?;
         let (status, headers) = (answer.status(), end_to_end(answer.headers()));
         let body = answer.bytes().await.map_err(|_| Withheld)?;
-        Ok(response(status, headers, Full::from(body).map_err(never).boxed_unsync()))
+        Ok(response(
+            status,
+            headers,
+            Full::from(body).map_err(never).boxed_unsync(),
+        ))
     }
 
-    async fn send(&self, seq: u64, head: &http::request::Parts, body: Bytes) -> Result<reqwest::Response, Withheld> {
+    async fn send(
+        &self,
+        seq: u64,
+        head: &http::request::Parts,
+        body: Bytes,
+    ) -> Result<reqwest::Response, Withheld> {
         let url = format!("{}{}", self.upstream, head.uri);
-        let mut request = self.client.request(head.method.clone(), url).headers(end_to_end(&head.headers));
+        let mut request = self
+            .client
+            .request(head.method.clone(), url)
+            .headers(end_to_end(&head.headers));
         if !body.is_empty() || head.method != Method::GET {
             request = request.body(body);
         }

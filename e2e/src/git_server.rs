@@ -122,7 +122,12 @@ impl GitServer {
         };
         write_private(&server.root.join("tls.crt"), &certificate.chain)?;
         write_private(&server.root.join("tls.key"), &certificate.key)?;
-        let config = nginx::config(&server.root, server.address, &server.programs.http_backend, &server.credentials);
+        let config = nginx::config(
+            &server.root,
+            server.address,
+            &server.programs.http_backend,
+            &server.credentials,
+        );
         write_private(&server.root.join("nginx.conf"), &config)?;
         server.start().await?;
         Ok(server)
@@ -142,10 +147,18 @@ impl GitServer {
         // A socket that was not removed in time cannot be bound.
         let _ = fs::remove_file(&socket);
         let mut fcgiwrap = self.fcgiwrap(&socket).spawn()?;
-        fcgiwrap.wait_ready(READY, || async { UnixStream::connect(&socket).await.is_ok() }).await?;
+        fcgiwrap
+            .wait_ready(READY, || async {
+                UnixStream::connect(&socket).await.is_ok()
+            })
+            .await?;
         let mut nginx = self.nginx().spawn()?;
         let address = self.address;
-        nginx.wait_ready(READY, || async move { TcpStream::connect(address).await.is_ok() }).await?;
+        nginx
+            .wait_ready(READY, || async move {
+                TcpStream::connect(address).await.is_ok()
+            })
+            .await?;
         self.running = Some(Running { nginx, fcgiwrap });
         Ok(())
     }
@@ -200,11 +213,15 @@ impl GitServer {
     }
 
     fn fcgiwrap(&self, socket: &Path) -> ProcessSpec {
-        ProcessSpec::new("fcgiwrap", &self.programs.fcgiwrap, self.root.join("fcgiwrap.log"))
-            .args(["-f", "-c", "4", "-s"])
-            .arg(format!("unix:{}", socket.display()))
-            .clean_env()
-            .env("HOME", &self.root)
+        ProcessSpec::new(
+            "fcgiwrap",
+            &self.programs.fcgiwrap,
+            self.root.join("fcgiwrap.log"),
+        )
+        .args(["-f", "-c", "4", "-s"])
+        .arg(format!("unix:{}", socket.display()))
+        .clean_env()
+        .env("HOME", &self.root)
     }
 
     fn nginx(&self) -> ProcessSpec {
@@ -223,12 +240,20 @@ impl GitServer {
 
 impl Programs {
     async fn find() -> Result<Self, GitServerError> {
-        let exec_path = git::exec_path().await.map_err(|_| GitServerError::Missing { program: "git" })?;
+        let exec_path = git::exec_path()
+            .await
+            .map_err(|_| GitServerError::Missing { program: "git" })?;
         let http_backend = exec_path.join("git-http-backend");
         if !http_backend.exists() {
-            return Err(GitServerError::Missing { program: "git-http-backend" });
+            return Err(GitServerError::Missing {
+                program: "git-http-backend",
+            });
         }
-        Ok(Self { nginx: installed("nginx")?, fcgiwrap: installed("fcgiwrap")?, http_backend })
+        Ok(Self {
+            nginx: installed("nginx")?,
+            fcgiwrap: installed("fcgiwrap")?,
+            http_backend,
+        })
     }
 }
 
@@ -249,7 +274,10 @@ async fn free_port(address: IpAddr) -> Result<SocketAddr, GitServerError> {
 }
 
 fn create_folder(path: &Path) -> Result<(), GitServerError> {
-    fs::create_dir_all(path).map_err(|source| GitServerError::Write { path: path.to_owned(), source })
+    fs::create_dir_all(path).map_err(|source| GitServerError::Write {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Writes a file that only we may read: keys, and a configuration that holds logins.
@@ -257,10 +285,18 @@ fn write_private(path: &Path, text: &str) -> Result<(), GitServerError> {
     use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
     let write = || {
         let mut options = fs::File::options();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)?;
         file.write_all(text.as_bytes())
     };
-    write().map_err(|source| GitServerError::Write { path: path.to_owned(), source })
+    write().map_err(|source| GitServerError::Write {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 // === impl Credentials ===

@@ -121,11 +121,20 @@ impl LoadSpec {
     /// Begins to send, on the present runtime.
     pub fn start(self) -> Load {
         let (progress, seen) = watch::channel(Progress::default());
-        let log =
-            Arc::new(Log { sent: Mutex::default(), answers: Mutex::default(), names: Mutex::default(), progress });
+        let log = Arc::new(Log {
+            sent: Mutex::default(),
+            answers: Mutex::default(),
+            names: Mutex::default(),
+            progress,
+        });
         let stop = CancellationToken::new();
         let sender = tokio::spawn(send_all(self, log.clone(), stop.clone()));
-        Load { log, stop, progress: seen, sender }
+        Load {
+            log,
+            stop,
+            progress: seen,
+            sender,
+        }
     }
 }
 
@@ -168,7 +177,9 @@ impl Load {
     /// Waits for the end of a load that has a duration, and gives all answers.
     pub async fn finished(&mut self) -> Report {
         if !self.sender.is_finished() {
-            (&mut self.sender).await.expect("the sender neither panics nor is aborted");
+            (&mut self.sender)
+                .await
+                .expect("the sender neither panics nor is aborted");
         }
         self.report()
     }
@@ -215,7 +226,8 @@ impl Log {
             answers.push(answer);
             answers.total()
         };
-        self.progress.send_modify(|progress| progress.answered = total);
+        self.progress
+            .send_modify(|progress| progress.answered = total);
     }
 
     /// One copy of each name, however many answers carry it.
@@ -282,14 +294,25 @@ async fn send_all(spec: LoadSpec, log: Arc<Log>, stop: CancellationToken) {
     log.progress.send_modify(|progress| progress.over = true);
 }
 
-async fn ask(client: &GatewayClient, spec: &LoadSpec, log: &Log, number: usize, sent_at: Timestamp) -> Answer {
+async fn ask(
+    client: &GatewayClient,
+    spec: &LoadSpec,
+    log: &Log,
+    number: usize,
+    sent_at: Timestamp,
+) -> Answer {
     let started = Instant::now();
     let outcome = match tokio::time::timeout(spec.timeout, exchange(client, spec, log)).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(error)) => Outcome::Failed(TransportError::of(error.as_ref())),
         Err(_) => Outcome::Failed(TransportError::Timeout),
     };
-    Answer { number, sent_at, took: started.elapsed(), outcome }
+    Answer {
+        number,
+        sent_at,
+        took: started.elapsed(),
+        outcome,
+    }
 }
 
 async fn exchange(
@@ -297,8 +320,11 @@ async fn exchange(
     spec: &LoadSpec,
     log: &Log,
 ) -> Result<Outcome, Box<dyn std::error::Error + Send + Sync>> {
-    let uri =
-        Uri::builder().scheme("http").authority(spec.gateway.to_string()).path_and_query(spec.path.as_str()).build()?;
+    let uri = Uri::builder()
+        .scheme("http")
+        .authority(spec.gateway.to_string())
+        .path_and_query(spec.path.as_str())
+        .build()?;
     let mut request = Request::get(uri).header(header::HOST, &spec.host);
     if !spec.keep_alive {
         request = request.header(header::CONNECTION, "close");

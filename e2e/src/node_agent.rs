@@ -92,7 +92,11 @@ impl NodeAgentSpec {
 }
 
 /// Runs the agent until `stop` is cancelled; its pods' processes end with it.
-pub async fn run(client: Client, spec: NodeAgentSpec, stop: CancellationToken) -> Result<(), NodeError> {
+pub async fn run(
+    client: Client,
+    spec: NodeAgentSpec,
+    stop: CancellationToken,
+) -> Result<(), NodeError> {
     node::register(&client, &spec).await?;
     let spec = Arc::new(spec);
     let heart = node::beat(client.clone(), spec.clone());
@@ -152,7 +156,12 @@ impl Agent {
                 self.want(pod);
             }
             Event::InitDone => {
-                let unlisted: Vec<_> = self.pods.keys().filter(|uid| !self.listed.contains(*uid)).cloned().collect();
+                let unlisted: Vec<_> = self
+                    .pods
+                    .keys()
+                    .filter(|uid| !self.listed.contains(*uid))
+                    .cloned()
+                    .collect();
                 for uid in unlisted {
                     self.gone(&uid);
                 }
@@ -172,7 +181,13 @@ impl Agent {
             return;
         };
         let (sender, receiver) = watch::channel(wanted);
-        let task = PodTask::new(self.client.clone(), self.spec.clone(), self.probes.clone(), address, receiver);
+        let task = PodTask::new(
+            self.client.clone(),
+            self.spec.clone(),
+            self.probes.clone(),
+            address,
+            receiver,
+        );
         let task = self.tasks.spawn(task.run());
         self.owners.insert(task.id(), (uid.clone(), address));
         self.pods.insert(uid, sender);

@@ -131,7 +131,11 @@ pub enum ProcessError {
 
 impl ProcessSpec {
     /// A program with what it prints going to the end of the file `log`.
-    pub fn new(name: impl Into<String>, program: impl Into<PathBuf>, log: impl Into<PathBuf>) -> Self {
+    pub fn new(
+        name: impl Into<String>,
+        program: impl Into<PathBuf>,
+        log: impl Into<PathBuf>,
+    ) -> Self {
         Self {
             name: name.into(),
             program: program.into(),
@@ -197,7 +201,11 @@ impl ProcessSpec {
         let mut command = Command::new(&self.program);
         command
             .args(&self.args)
-            .stdin(if self.leash { Stdio::piped() } else { Stdio::null() })
+            .stdin(if self.leash {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
             .stdout(stdout)
             .stderr(stderr)
             .process_group(0)
@@ -217,8 +225,17 @@ impl ProcessSpec {
             program: self.program.clone(),
             source,
         })?;
-        let pid = child.id().and_then(|id| i32::try_from(id).ok()).expect("a process just started has an id");
-        Ok(ChildProcess { name: self.name.clone(), log: self.log.clone(), pid: Pid::from_raw(pid), child, exit: None })
+        let pid = child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .expect("a process just started has an id");
+        Ok(ChildProcess {
+            name: self.name.clone(),
+            log: self.log.clone(),
+            pid: Pid::from_raw(pid),
+            child,
+            exit: None,
+        })
     }
 
     fn open_log(&self) -> io::Result<(File, File)> {
@@ -292,7 +309,11 @@ impl ChildProcess {
         }
         match killpg(self.pid, signal) {
             Ok(()) | Err(Errno::ESRCH) => Ok(()),
-            Err(source) => Err(ProcessError::Signal { name: self.name.clone(), signal, source }),
+            Err(source) => Err(ProcessError::Signal {
+                name: self.name.clone(),
+                signal,
+                source,
+            }),
         }
     }
 
@@ -327,7 +348,11 @@ impl ChildProcess {
     }
 
     /// Waits until `probe` says yes. Fails at once when the process ends, and when `limit` is over.
-    pub async fn wait_ready<F>(&mut self, limit: Duration, mut probe: impl FnMut() -> F) -> Result<(), ProcessError>
+    pub async fn wait_ready<F>(
+        &mut self,
+        limit: Duration,
+        mut probe: impl FnMut() -> F,
+    ) -> Result<(), ProcessError>
     where
         F: Future<Output = bool>,
     {
@@ -359,7 +384,10 @@ impl ChildProcess {
     }
 
     fn cannot_wait(&self, source: io::Error) -> ProcessError {
-        ProcessError::Wait { name: self.name.clone(), source }
+        ProcessError::Wait {
+            name: self.name.clone(),
+            source,
+        }
     }
 
     /// The leader is gone: what it may have left in its group goes too.

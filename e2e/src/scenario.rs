@@ -74,7 +74,12 @@ impl Context {
         let dir = self.dir.join(name);
         std::fs::create_dir(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
         self.cluster.namespace(&namespace).await?;
-        let answer = work(Self { namespace: namespace.clone(), dir, ..self.clone() }).await?;
+        let answer = work(Self {
+            namespace: namespace.clone(),
+            dir,
+            ..self.clone()
+        })
+        .await?;
         self.cluster.delete_namespace(&namespace).await?;
         Ok(answer)
     }
@@ -90,12 +95,19 @@ impl Selection {
         for filter in filters {
             let is_name = all.iter().any(|scenario| scenario.name == filter);
             let fits = |name: &str| name == filter || !is_name && name.contains(filter.as_str());
-            let found: Vec<_> = all.iter().map(|scenario| scenario.name).filter(|name| fits(name)).collect();
+            let found: Vec<_> = all
+                .iter()
+                .map(|scenario| scenario.name)
+                .filter(|name| fits(name))
+                .collect();
             ensure!(!found.is_empty(), "no scenario's name contains `{filter}`");
             wanted.extend(found);
         }
         all.retain(|scenario| filters.is_empty() || wanted.contains(scenario.name));
-        Ok(Self { scenarios: all, thorough: false })
+        Ok(Self {
+            scenarios: all,
+            thorough: false,
+        })
     }
 
     /// Whether scenarios try all that they could try.
@@ -147,7 +159,11 @@ async fn run_one(scenario: Scenario, cluster: Arc<Cluster>, thorough: bool) -> R
         Err(_) => Err(anyhow!("it was still running after {LIMIT:?}")),
     };
     drop(abort);
-    Report { name: scenario.name, took: started.elapsed(), result }
+    Report {
+        name: scenario.name,
+        took: started.elapsed(),
+        result,
+    }
 }
 
 async fn attempt(scenario: Scenario, cluster: Arc<Cluster>, thorough: bool) -> Result<()> {
@@ -155,7 +171,12 @@ async fn attempt(scenario: Scenario, cluster: Arc<Cluster>, thorough: bool) -> R
     let dir = cluster.dir().join(scenario.name);
     std::fs::create_dir(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     cluster.namespace(&namespace).await?;
-    let context = Context { cluster: Arc::clone(&cluster), namespace: namespace.clone(), dir, thorough };
+    let context = Context {
+        cluster: Arc::clone(&cluster),
+        namespace: namespace.clone(),
+        dir,
+        thorough,
+    };
     (scenario.run)(context).await?;
     cluster.delete_namespace(&namespace).await
 }
@@ -164,7 +185,10 @@ fn panic_message(error: JoinError) -> anyhow::Error {
     let Ok(payload) = error.try_into_panic() else {
         return anyhow!("it was stopped");
     };
-    let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
+    let text = payload
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| payload.downcast_ref::<&str>().copied());
     anyhow!("it panicked: {}", text.unwrap_or("without a message"))
 }
 
@@ -193,7 +217,10 @@ mod tests {
     use super::*;
 
     fn named(name: &'static str) -> Scenario {
-        Scenario { name, run: |_| Box::pin(async { Ok(()) }) }
+        Scenario {
+            name,
+            run: |_| Box::pin(async { Ok(()) }),
+        }
     }
 
     #[test]
@@ -206,15 +233,21 @@ mod tests {
 
     #[test]
     fn a_filter_that_is_a_name_takes_that_one_alone() {
-        let all = vec![named("killed_in_a_bad_release"), named("bad_release"), named("adopts")];
-        let selection = Selection::new(all, &["bad_release".to_owned(), "adopt".to_owned()]).expect("two match");
+        let all = vec![
+            named("killed_in_a_bad_release"),
+            named("bad_release"),
+            named("adopts"),
+        ];
+        let selection = Selection::new(all, &["bad_release".to_owned(), "adopt".to_owned()])
+            .expect("two match");
         let names: Vec<_> = selection.scenarios.iter().map(|s| s.name).collect();
         assert_eq!(names, ["bad_release", "adopts"]);
     }
 
     #[test]
     fn a_filter_that_matches_nothing_is_refused() {
-        let error = Selection::new(vec![named("adopts")], &["typo".to_owned()]).expect_err("no match");
+        let error =
+            Selection::new(vec![named("adopts")], &["typo".to_owned()]).expect_err("no match");
         assert_eq!(error.to_string(), "no scenario's name contains `typo`");
     }
 }

@@ -20,7 +20,9 @@ use k8s_openapi::api::{
     core::v1::Secret,
     rbac::v1::{Role, RoleBinding},
 };
-use kube::{Api, Resource, api::PostParams, core::NamespaceResourceScope, runtime::wait::await_condition};
+use kube::{
+    Api, Resource, api::PostParams, core::NamespaceResourceScope, runtime::wait::await_condition,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tidegate_api::{ConfigRepo, Rollout, record::OutcomeRecord, status::RolloutStatus};
@@ -72,15 +74,25 @@ pub struct Testbed {
 impl Testbed {
     /// Everything but Tidegate itself and what the repository holds.
     pub async fn new(context: Context) -> Result<Self> {
-        let git = GitServer::launch(context.dir.join("git"), Ipv4Addr::new(10, 0, 0, 1).into()).await?;
+        let git =
+            GitServer::launch(context.dir.join("git"), Ipv4Addr::new(10, 0, 0, 1).into()).await?;
         let repo = git.repo("config").await?;
         let cluster = &context.cluster;
-        let ca = std::fs::read_to_string(cluster.ca_path()).context("the API server's certificate cannot be read")?;
+        let ca = std::fs::read_to_string(cluster.ca_path())
+            .context("the API server's certificate cannot be read")?;
         let writes = WriteKinds::default();
         let listen = (Ipv4Addr::LOCALHOST, 0).into();
         let proxy = FaultProxy::start(listen, cluster.api_server_url(), Some(&ca), writes).await?;
         let prometheus_url = cluster.prometheus_url();
-        let bed = Self { context, git, repo, proxy, prometheus_url, tidegate: None, started: 0 };
+        let bed = Self {
+            context,
+            git,
+            repo,
+            proxy,
+            prometheus_url,
+            tidegate: None,
+            started: 0,
+        };
         bed.allow_to_apply().await?;
         bed.allow_to_run().await?;
         bed.create_secret().await?;
@@ -99,15 +111,19 @@ impl Testbed {
         self.commit(shop, "Open the shop").await?;
         self.create_config_repo(json!({})).await?;
         self.start_tidegate().await?;
-        self.until("the first revision is stable", |status| status.stable.is_some() && status.attempt.is_none())
-            .await?;
+        self.until("the first revision is stable", |status| {
+            status.stable.is_some() && status.attempt.is_none()
+        })
+        .await?;
         self.gateway_serves(&shop.release.version).await
     }
 
     /// Commits all files of the shop; gives the commit's id.
     pub async fn commit(&self, shop: &Shop, message: &str) -> Result<String> {
         let files = shop.files(&self.context.namespace);
-        let changes = files.into_iter().map(|(path, content)| Change::write(path, content));
+        let changes = files
+            .into_iter()
+            .map(|(path, content)| Change::write(path, content));
         Ok(self.repo.commit(changes, message).await?)
     }
 
@@ -146,21 +162,42 @@ impl Testbed {
     pub async fn spawn_tidegate(&self, name: &str) -> Result<ChildProcess> {
         let namespace = &self.context.namespace;
         let user = User::service_account(namespace, "tidegate");
-        let kubeconfig = KubeconfigSpec::new(format!("{namespace}-tidegate"), user).through(self.proxy.url());
+        let kubeconfig =
+            KubeconfigSpec::new(format!("{namespace}-tidegate"), user).through(self.proxy.url());
         let kubeconfig = self.context.cluster.kubeconfig(&kubeconfig).await?;
         let dir = &self.context.dir;
-        let spec = ProcessSpec::new(name, &self.context.cluster.tools().tidegate, dir.join(format!("{name}.log")))
-            .arg("run")
-            .args(["--namespace", namespace, "--cluster-name", "e2e"])
-            .args(["--prometheus-url", &self.prometheus_url, "--prometheus-scrape-interval", "1s"])
-            .args(["--metrics-hosts", self.context.cluster.prometheus_url().trim_start_matches("http://")])
-            .args(["--listen", "127.0.0.1:0"])
-            .arg("--git-cache")
-            .arg(dir.join(format!("{name}-git")))
-            .args(["--lease-namespace", namespace, "--lease-duration", &format!("{}s", LEASE.as_secs())])
-            .env("KUBECONFIG", kubeconfig)
-            .env("HOSTNAME", name)
-            .env("TIDEGATE_LOG", "info,tidegate=debug");
+        let spec = ProcessSpec::new(
+            name,
+            &self.context.cluster.tools().tidegate,
+            dir.join(format!("{name}.log")),
+        )
+        .arg("run")
+        .args(["--namespace", namespace, "--cluster-name", "e2e"])
+        .args([
+            "--prometheus-url",
+            &self.prometheus_url,
+            "--prometheus-scrape-interval",
+            "1s",
+        ])
+        .args([
+            "--metrics-hosts",
+            self.context
+                .cluster
+                .prometheus_url()
+                .trim_start_matches("http://"),
+        ])
+        .args(["--listen", "127.0.0.1:0"])
+        .arg("--git-cache")
+        .arg(dir.join(format!("{name}-git")))
+        .args([
+            "--lease-namespace",
+            namespace,
+            "--lease-duration",
+            &format!("{}s", LEASE.as_secs()),
+        ])
+        .env("KUBECONFIG", kubeconfig)
+        .env("HOSTNAME", name)
+        .env("TIDEGATE_LOG", "info,tidegate=debug");
         Ok(spec.spawn()?)
     }
 
@@ -175,38 +212,66 @@ impl Testbed {
     }
 
     /// Waits until the Rollout's status is so.
-    pub async fn until(&self, what: &str, holds: impl Fn(&RolloutStatus) -> bool) -> Result<RolloutStatus> {
-        let condition =
-            |rollout: Option<&Rollout>| rollout.and_then(|rollout| rollout.status.as_ref()).is_some_and(&holds);
+    pub async fn until(
+        &self,
+        what: &str,
+        holds: impl Fn(&RolloutStatus) -> bool,
+    ) -> Result<RolloutStatus> {
+        let condition = |rollout: Option<&Rollout>| {
+            rollout
+                .and_then(|rollout| rollout.status.as_ref())
+                .is_some_and(&holds)
+        };
         let waited = await_condition(self.api::<Rollout>(), NAME, condition);
         let Ok(waited) = tokio::time::timeout(LIMIT, waited).await else {
             let status = self.status().await?;
-            anyhow::bail!("not within {LIMIT:?}: {what}; the status is {}", serde_json::to_string_pretty(&status)?);
+            anyhow::bail!(
+                "not within {LIMIT:?}: {what}; the status is {}",
+                serde_json::to_string_pretty(&status)?
+            );
         };
         let rollout = waited.context("the Rollout cannot be watched")?;
-        rollout.and_then(|rollout| rollout.status).context("the Rollout is gone")
+        rollout
+            .and_then(|rollout| rollout.status)
+            .context("the Rollout is gone")
     }
 
     /// Waits until the canary of this attempt has the share of its first step.
     pub async fn first_step(&self, attempt: u32) -> Result<RolloutStatus> {
-        self.until(&format!("the first step of attempt {attempt} is confirmed"), |status| {
-            let running = status.attempt.as_ref().filter(|running| running.number == attempt && running.step == 1);
-            running.is_some_and(|running| running.confirmed_at.is_some())
-        })
+        self.until(
+            &format!("the first step of attempt {attempt} is confirmed"),
+            |status| {
+                let running = status
+                    .attempt
+                    .as_ref()
+                    .filter(|running| running.number == attempt && running.step == 1);
+                running.is_some_and(|running| running.confirmed_at.is_some())
+            },
+        )
         .await
     }
 
     /// Waits until the attempt of this number has ended and git has its record, and gives that.
     pub async fn outcome(&self, attempt: u32) -> Result<OutcomeRecord> {
         self.until(&format!("attempt {attempt} has ended"), |status| {
-            let ended = status.last_outcome.as_ref().is_some_and(|last| last.attempt >= attempt);
+            let ended = status
+                .last_outcome
+                .as_ref()
+                .is_some_and(|last| last.attempt >= attempt);
             ended && status.pending_records.is_empty()
         })
         .await?;
         let records = self.outcomes().await?;
-        let mut of_attempt = records.into_iter().filter(|record| record.head.attempt == attempt);
-        let record = of_attempt.next().with_context(|| format!("git has no outcome of attempt {attempt}"))?;
-        ensure!(of_attempt.next().is_none(), "git has more than one outcome of attempt {attempt}");
+        let mut of_attempt = records
+            .into_iter()
+            .filter(|record| record.head.attempt == attempt);
+        let record = of_attempt
+            .next()
+            .with_context(|| format!("git has no outcome of attempt {attempt}"))?;
+        ensure!(
+            of_attempt.next().is_none(),
+            "git has more than one outcome of attempt {attempt}"
+        );
         Ok(record)
     }
 
@@ -217,11 +282,20 @@ impl Testbed {
             return Ok(records);
         }
         for path in self.repo.files(FACTS).await? {
-            if Path::new(&path).extension().is_none_or(|kind| kind != "json") || path.ends_with(".started.json") {
+            if Path::new(&path)
+                .extension()
+                .is_none_or(|kind| kind != "json")
+                || path.ends_with(".started.json")
+            {
                 continue;
             }
-            let text = self.repo.file_at(FACTS, &path).await?.with_context(|| format!("{path} is gone"))?;
-            records.push(serde_json::from_str(&text).with_context(|| format!("{path} is no record"))?);
+            let text = self
+                .repo
+                .file_at(FACTS, &path)
+                .await?
+                .with_context(|| format!("{path} is gone"))?;
+            records
+                .push(serde_json::from_str(&text).with_context(|| format!("{path} is no record"))?);
         }
         Ok(records)
     }
@@ -229,7 +303,9 @@ impl Testbed {
     /// The Rollout's status now.
     pub async fn status(&self) -> Result<RolloutStatus> {
         let rollout = self.api::<Rollout>().get_opt(NAME).await?;
-        Ok(rollout.and_then(|rollout| rollout.status).unwrap_or_default())
+        Ok(rollout
+            .and_then(|rollout| rollout.status)
+            .unwrap_or_default())
     }
 
     /// Objects of the namespace.
@@ -247,7 +323,10 @@ impl Testbed {
         K: Clone + std::fmt::Debug + DeserializeOwned + Serialize,
     {
         let object: K = serde_json::from_value(object)?;
-        let created = self.api::<K>().create(&PostParams::default(), &object).await;
+        let created = self
+            .api::<K>()
+            .create(&PostParams::default(), &object)
+            .await;
         created.with_context(|| format!("the {} cannot be created", K::kind(&())))?;
         Ok(())
     }
@@ -255,8 +334,7 @@ impl Testbed {
     /// What the ConfigRepo applies, it applies as the namespace's default ServiceAccount.
     async fn allow_to_apply(&self) -> Result<()> {
         let verbs = ["get", "list", "create", "patch", "update", "delete"];
-        let rule =
-            |group: &str, resources: &[&str]| json!({ "apiGroups": [group], "resources": resources, "verbs": verbs });
+        let rule = |group: &str, resources: &[&str]| json!({ "apiGroups": [group], "resources": resources, "verbs": verbs });
         self.create::<Role>(json!({
             "metadata": { "name": "shop-config" },
             "rules": [
@@ -277,7 +355,10 @@ impl Testbed {
 
     /// Tidegate runs with the rights that the chart gives it.
     async fn allow_to_run(&self) -> Result<()> {
-        self.create::<Role>(json!({ "metadata": { "name": "tidegate" }, "rules": rights::rules()? })).await?;
+        self.create::<Role>(
+            json!({ "metadata": { "name": "tidegate" }, "rules": rights::rules()? }),
+        )
+        .await?;
         self.create::<RoleBinding>(json!({
             "metadata": { "name": "tidegate" },
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "tidegate" },

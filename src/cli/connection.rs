@@ -26,17 +26,25 @@ impl Target {
     /// A client for the cluster, and the namespace.
     pub async fn connect(&self) -> anyhow::Result<(Client, String)> {
         let config = self.config().await?;
-        let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let namespace = self
+            .namespace
+            .clone()
+            .unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).context("the kubeconfig cannot be used")?;
         Ok((client, namespace))
     }
 
     async fn config(&self) -> anyhow::Result<Config> {
         let Some(context) = &self.context else {
-            return Config::infer().await.context("no cluster is configured: set KUBECONFIG");
+            return Config::infer()
+                .await
+                .context("no cluster is configured: set KUBECONFIG");
         };
         let kubeconfig = Kubeconfig::read().context("the kubeconfig cannot be read")?;
-        let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
+        let options = KubeConfigOptions {
+            context: Some(context.clone()),
+            ..KubeConfigOptions::default()
+        };
         Config::from_custom_kubeconfig(kubeconfig, &options)
             .await
             .with_context(|| format!("the context `{context}` cannot be used"))
@@ -52,14 +60,21 @@ pub async fn answered<T>(request: impl Future<Output = kube::Result<T>>) -> anyh
     let in_time = tokio::time::timeout(LIMIT, request).await;
     in_time
         .ok()
-        .with_context(|| format!("the API server has not answered within {} s", LIMIT.as_secs()))?
+        .with_context(|| {
+            format!(
+                "the API server has not answered within {} s",
+                LIMIT.as_secs()
+            )
+        })?
         .map_err(answer)
 }
 
 /// What the API server said, without the wrapping: its messages are sentences already.
 pub fn answer(error: kube::Error) -> anyhow::Error {
     match error {
-        kube::Error::Api(status) if !status.message.is_empty() => anyhow::Error::msg(status.message),
+        kube::Error::Api(status) if !status.message.is_empty() => {
+            anyhow::Error::msg(status.message)
+        }
         other => other.into(),
     }
 }
@@ -70,7 +85,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_without_an_answer_ends() {
-        let error = answered(std::future::pending::<kube::Result<()>>()).await.expect_err("no answer");
-        assert_eq!(error.to_string(), "the API server has not answered within 30 s");
+        let error = answered(std::future::pending::<kube::Result<()>>())
+            .await
+            .expect_err("no answer");
+        assert_eq!(
+            error.to_string(),
+            "the API server has not answered within 30 s"
+        );
     }
 }

@@ -38,9 +38,15 @@ pub struct CrdsArgs {
 
 /// Prints or writes the definitions.
 pub(super) fn run(args: &CrdsArgs) -> anyhow::Result<()> {
-    let files = if args.reference { reference::files() } else { yaml_files() };
+    let files = if args.reference {
+        reference::files()
+    } else {
+        yaml_files()
+    };
     match &args.dir {
-        Some(folder) => write(folder, &files).with_context(|| format!("{} cannot be written", folder.display())),
+        Some(folder) => {
+            write(folder, &files).with_context(|| format!("{} cannot be written", folder.display()))
+        }
         None => print(&files, args.reference).context("standard output cannot be written"),
     }
 }
@@ -52,9 +58,16 @@ pub fn definitions() -> [CustomResourceDefinition; 3] {
 
 /// The definition with what its spec says of itself at the top, where `kubectl explain KIND` looks.
 fn described(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
-    let schemas = crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut());
+    let schemas = crd
+        .spec
+        .versions
+        .iter_mut()
+        .filter_map(|version| version.schema.as_mut());
     for root in schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut()) {
-        let spec = root.properties.as_ref().and_then(|fields| fields.get("spec"));
+        let spec = root
+            .properties
+            .as_ref()
+            .and_then(|fields| fields.get("spec"));
         root.description = spec.and_then(|spec| spec.description.clone());
     }
     crd
@@ -75,7 +88,8 @@ fn yaml(crd: &CustomResourceDefinition) -> String {
     let mut options = serde_saphyr::SerializerOptions::default();
     // One form for every text: what a description happens to contain does not change its layout.
     options.prefer_block_scalars = false;
-    serde_saphyr::to_string_with_options(crd, options).expect("a definition has only what YAML can say")
+    serde_saphyr::to_string_with_options(crd, options)
+        .expect("a definition has only what YAML can say")
 }
 
 fn write(folder: &Path, files: &Files) -> io::Result<()> {

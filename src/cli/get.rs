@@ -14,7 +14,9 @@ use super::{
 use crate::clock;
 
 /// The heads of the table's columns.
-const HEADS: [&str; 7] = ["ROLLOUT", "PHASE", "STEP", "WEIGHT", "REVISION", "SINCE", "MESSAGE"];
+const HEADS: [&str; 7] = [
+    "ROLLOUT", "PHASE", "STEP", "WEIGHT", "REVISION", "SINCE", "MESSAGE",
+];
 
 /// Which Rollouts are shown, and how.
 #[derive(Args, Debug)]
@@ -61,7 +63,11 @@ pub(super) async fn run(args: &GetArgs) -> anyhow::Result<()> {
 /// The Rollouts that were asked for; exactly one where a name was given.
 async fn fetch(args: &GetArgs) -> anyhow::Result<Vec<Rollout>> {
     let (client, namespace) = args.target.connect().await?;
-    let api: Api<Rollout> = if args.all_namespaces { Api::all(client) } else { Api::namespaced(client, &namespace) };
+    let api: Api<Rollout> = if args.all_namespaces {
+        Api::all(client)
+    } else {
+        Api::namespaced(client, &namespace)
+    };
     match &args.name {
         Some(name) => Ok(vec![answered(api.get(name)).await?]),
         None => Ok(answered(api.list(&ListParams::default())).await?.items),
@@ -71,7 +77,11 @@ async fn fetch(args: &GetArgs) -> anyhow::Result<Vec<Rollout>> {
 /// The Rollouts as lines with aligned columns.
 fn table(rollouts: &[Rollout], with_namespace: bool, now: Timestamp) -> String {
     let rows: Vec<[String; HEADS.len()]> = std::iter::once(HEADS.map(str::to_owned))
-        .chain(rollouts.iter().map(|rollout| row(rollout, with_namespace, now)))
+        .chain(
+            rollouts
+                .iter()
+                .map(|rollout| row(rollout, with_namespace, now)),
+        )
         .collect();
     let mut widths = [0; HEADS.len()];
     for row in &rows {
@@ -82,7 +92,9 @@ fn table(rollouts: &[Rollout], with_namespace: bool, now: Timestamp) -> String {
     let mut text = String::new();
     for row in &rows {
         let cells = row.iter().zip(widths);
-        let line: Vec<String> = cells.map(|(cell, width)| format!("{cell:width$}")).collect();
+        let line: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
         text.push_str(line.join("   ").trim_end());
         text.push('\n');
     }
@@ -105,7 +117,9 @@ fn row(rollout: &Rollout, with_namespace: bool, now: Timestamp) -> [String; HEAD
         status.step.clone().unwrap_or_else(dash),
         status.weight.clone().unwrap_or_else(dash),
         status.revision.clone().unwrap_or_else(dash),
-        status.since.map_or_else(dash, |since| age::since(since, now)),
+        status
+            .since
+            .map_or_else(dash, |since| age::since(since, now)),
         status.message.clone(),
     ]
 }
@@ -126,7 +140,8 @@ mod tests {
 
     #[test]
     fn all_namespaces_wins_over_one_of_them_but_not_over_a_name() {
-        let parsed = |words: &[&str]| Line::try_parse_from([&["get"], words].concat()).map(|line| line.args);
+        let parsed =
+            |words: &[&str]| Line::try_parse_from([&["get"], words].concat()).map(|line| line.args);
         assert!(parsed(&["-A", "-n", "shop"]).unwrap().all_namespaces);
         assert!(parsed(&["-A"]).unwrap().all_namespaces);
         parsed(&["checkout", "-A"]).unwrap_err();
@@ -153,7 +168,10 @@ mod tests {
             "phase": "Progressing", "step": "2/3", "weight": "10%", "revision": "4f1c2d",
             "since": "2026-11-25T10:00:00Z", "message": "gates pass, 2m left",
         });
-        let rollouts = [rollout("checkout", &busy), rollout("cart", &serde_json::Value::Null)];
+        let rollouts = [
+            rollout("checkout", &busy),
+            rollout("cart", &serde_json::Value::Null),
+        ];
         let now = "2026-11-25T10:03:00Z".parse().unwrap();
         insta::assert_snapshot!(table(&rollouts, true, now), @r"
         ROLLOUT         PHASE         STEP   WEIGHT   REVISION   SINCE   MESSAGE

@@ -86,7 +86,9 @@ async fn ask(
         by: caller(client.clone()).await?,
     };
     let interventions: Api<Intervention> = Api::namespaced(client, namespace);
-    let made = answered(interventions.create(&PostParams::default(), &intervention(&rollout, spec))).await?;
+    let made =
+        answered(interventions.create(&PostParams::default(), &intervention(&rollout, spec)))
+            .await?;
     let status = settled(interventions, &made.name_any(), args.timeout).await?;
     Ok(report(action, &args.name, &status))
 }
@@ -99,10 +101,17 @@ fn meant(rollout: &Rollout, action: Action, step: Option<u32>) -> anyhow::Result
         let Some(last) = status.last_outcome else {
             bail!("there is nothing to retry: no attempt of {name} has ended yet");
         };
-        return Ok(Meant { attempt: last.attempt, step: None });
+        return Ok(Meant {
+            attempt: last.attempt,
+            step: None,
+        });
     }
     let Some(attempt) = status.attempt else {
-        bail!("there is nothing to {}: {name} is not releasing anything (it is {:?})", action.as_str(), status.phase);
+        bail!(
+            "there is nothing to {}: {name} is not releasing anything (it is {:?})",
+            action.as_str(),
+            status.phase
+        );
     };
     let step = match (action, step) {
         (Action::Approve, None) if attempt.step == 0 => {
@@ -111,7 +120,10 @@ fn meant(rollout: &Rollout, action: Action, step: Option<u32>) -> anyhow::Result
         (Action::Approve, None) => Some(attempt.step),
         (_, step) => step,
     };
-    Ok(Meant { attempt: attempt.number, step })
+    Ok(Meant {
+        attempt: attempt.number,
+        step,
+    })
 }
 
 /// The object to be made. The Rollout owns it, so that it goes with the Rollout.
@@ -122,7 +134,11 @@ fn intervention(rollout: &Rollout, spec: InterventionSpec) -> Intervention {
         owner_references: rollout.owner_ref(&()).map(|owner| vec![owner]),
         ..ObjectMeta::default()
     };
-    Intervention { metadata, spec, status: None }
+    Intervention {
+        metadata,
+        spec,
+        status: None,
+    }
 }
 
 /// The name under which the API server knows the caller.
@@ -139,8 +155,13 @@ async fn caller(client: Client) -> anyhow::Result<String> {
 }
 
 /// What became of the Intervention, once the controller has said it.
-async fn settled(api: Api<Intervention>, name: &str, timeout: Duration) -> anyhow::Result<InterventionStatus> {
-    let has_answer = |object: Option<&Intervention>| object.is_some_and(|object| object.status.is_some());
+async fn settled(
+    api: Api<Intervention>,
+    name: &str,
+    timeout: Duration,
+) -> anyhow::Result<InterventionStatus> {
+    let has_answer =
+        |object: Option<&Intervention>| object.is_some_and(|object| object.status.is_some());
     let answered = await_condition(api, name, has_answer);
     let answered = tokio::time::timeout(timeout.as_std(), answered)
         .await

@@ -40,7 +40,11 @@ pub struct RunArgs {
     #[arg(long, env = "TIDEGATE_PROMETHEUS_URL")]
     pub prometheus_url: Url,
     /// How often Prometheus scrapes workloads: younger samples are not waited for
-    #[arg(long, env = "TIDEGATE_PROMETHEUS_SCRAPE_INTERVAL", default_value = "15s")]
+    #[arg(
+        long,
+        env = "TIDEGATE_PROMETHEUS_SCRAPE_INTERVAL",
+        default_value = "15s"
+    )]
     pub prometheus_scrape_interval: Duration,
     /// A file with the bearer token for Prometheus; it is read anew for each query
     #[arg(long, env = "TIDEGATE_PROMETHEUS_TOKEN_FILE", value_name = "FILE")]
@@ -50,13 +54,23 @@ pub struct RunArgs {
     pub prometheus_ca_file: Option<PathBuf>,
     /// Where a Rollout may have its gates read instead (spec.metrics): HOST:PORT, or HOST for the ports
     /// 80 and 443; a Secret goes over plain HTTP only to a HOST:PORT
-    #[arg(long, env = "TIDEGATE_METRICS_HOSTS", value_name = "HOST,…", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "TIDEGATE_METRICS_HOSTS",
+        value_name = "HOST,…",
+        value_delimiter = ','
+    )]
     pub metrics_hosts: Vec<String>,
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, env = "TIDEGATE_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
     /// The folder in which repositories are kept between fetches
-    #[arg(long, env = "TIDEGATE_GIT_CACHE", value_name = "DIR", default_value = "/var/cache/tidegate/git")]
+    #[arg(
+        long,
+        env = "TIDEGATE_GIT_CACHE",
+        value_name = "DIR",
+        default_value = "/var/cache/tidegate/git"
+    )]
     pub git_cache: PathBuf,
     /// The name of the Lease by which one of several replicas leads
     #[arg(long, env = "TIDEGATE_LEASE_NAME", default_value = "tidegate")]
@@ -82,13 +96,21 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
 }
 
 fn settings(args: RunArgs) -> anyhow::Result<Settings> {
-    let http = HttpSettings { ca_bundle: read(args.prometheus_ca_file.as_deref())?, ..HttpSettings::default() };
+    let http = HttpSettings {
+        ca_bundle: read(args.prometheus_ca_file.as_deref())?,
+        ..HttpSettings::default()
+    };
     let credentials = match args.prometheus_token_file {
         Some(file) => Credentials::bearer_file(file).context("--prometheus-token-file")?,
         None => Credentials::none(),
     };
     let clock = Arc::new(clock::now);
-    let prometheus = Prometheus::new(http.client()?, args.prometheus_url.as_str(), credentials, clock);
+    let prometheus = Prometheus::new(
+        http.client()?,
+        args.prometheus_url.as_str(),
+        credentials,
+        clock,
+    );
     Ok(Settings {
         namespace: args.namespace,
         cluster: args.cluster_name,
@@ -111,7 +133,12 @@ fn settings(args: RunArgs) -> anyhow::Result<Settings> {
 
 /// git has an environment of its own; the proxy is the one that every other client here uses.
 fn git_settings(variable: impl Fn(&str) -> Option<String>) -> TransportSettings {
-    let either = |names: [&str; 2]| names.into_iter().find_map(&variable).filter(|value| !value.is_empty());
+    let either = |names: [&str; 2]| {
+        names
+            .into_iter()
+            .find_map(&variable)
+            .filter(|value| !value.is_empty())
+    };
     TransportSettings {
         proxy: either(["https_proxy", "HTTPS_PROXY"]).map(Secret::new),
         no_proxy: either(["no_proxy", "NO_PROXY"]),
@@ -122,11 +149,16 @@ fn git_settings(variable: impl Fn(&str) -> Option<String>) -> TransportSettings 
 /// This process, unlike any other: a pod's name comes again when its container is restarted.
 fn identity() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "tidegate".to_owned());
-    format!("{host}_{}_{}", std::process::id(), clock::now().as_microsecond())
+    format!(
+        "{host}_{}_{}",
+        std::process::id(),
+        clock::now().as_microsecond()
+    )
 }
 
 fn read(file: Option<&Path>) -> anyhow::Result<Option<Vec<u8>>> {
-    file.map(|file| std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))).transpose()
+    file.map(|file| std::fs::read(file).with_context(|| format!("cannot read {}", file.display())))
+        .transpose()
 }
 
 /// SIGTERM, as Kubernetes sends it, and SIGINT, as a terminal does.
@@ -150,7 +182,10 @@ fn cluster_name(text: &str) -> Result<String, String> {
     if starts_well && text.len() <= 63 && text.chars().all(allowed) {
         Ok(text.to_owned())
     } else {
-        Err("write at most 63 letters, digits, `-`, `_` and `.`, beginning with a letter or digit".to_owned())
+        Err(
+            "write at most 63 letters, digits, `-`, `_` and `.`, beginning with a letter or digit"
+                .to_owned(),
+        )
     }
 }
 
@@ -166,10 +201,16 @@ mod tests {
             _ => None,
         };
         let settings = git_settings(set);
-        assert_eq!(settings.proxy.as_ref().map(Secret::expose), Some("http://user:hunter2@proxy:3128"));
+        assert_eq!(
+            settings.proxy.as_ref().map(Secret::expose),
+            Some("http://user:hunter2@proxy:3128")
+        );
         assert_eq!(settings.no_proxy.as_deref(), Some(".svc"));
         assert!(!format!("{settings:?}").contains("hunter2"));
-        assert!(git_settings(|_| Some(String::new())).proxy.is_none(), "set to nothing, it is not set");
+        assert!(
+            git_settings(|_| Some(String::new())).proxy.is_none(),
+            "set to nothing, it is not set"
+        );
     }
 
     #[test]

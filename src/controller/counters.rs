@@ -20,7 +20,9 @@ use super::execute::ExecuteError;
 use crate::clock;
 
 /// A reconcile makes a few writes of a few milliseconds each; none may take longer than 5 s.
-const SECONDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+const SECONDS: [f64; 11] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+];
 
 /// The counters. A clone counts into the same.
 #[derive(Clone)]
@@ -87,31 +89,55 @@ impl Counters {
         };
         let c = &counters;
         registry.register("leading", "Whether this process leads", c.leading.clone());
-        registry.register("reconciles", "Reconciles of Rollouts by the leader", c.reconciles.clone());
+        registry.register(
+            "reconciles",
+            "Reconciles of Rollouts by the leader",
+            c.reconciles.clone(),
+        );
         registry.register(
             "reconcile_duration_seconds",
             "How long a reconcile of a Rollout took",
             c.reconcile_duration.clone(),
         );
         registry.register("outcomes", "Attempts that have ended", c.outcomes.clone());
-        registry.register("pending_records", "Records that are not in git yet", c.pending_records.clone());
-        registry.register("gate_readings", "Readings of gates", c.gate_readings.clone());
+        registry.register(
+            "pending_records",
+            "Records that are not in git yet",
+            c.pending_records.clone(),
+        );
+        registry.register(
+            "gate_readings",
+            "Readings of gates",
+            c.gate_readings.clone(),
+        );
         registry.register(
             "git_write_failures",
             "Writes of records to git that failed and are tried again",
             c.git_write_failures.clone(),
         );
-        for result in [ReconcileResult::done, ReconcileResult::conflict, ReconcileResult::failed] {
+        for result in [
+            ReconcileResult::done,
+            ReconcileResult::conflict,
+            ReconcileResult::failed,
+        ] {
             drop(c.reconciles.get_or_create(&ReconcileLabel { result }));
         }
         for kind in [ReadingKind::value, ReadingKind::no_data, ReadingKind::error] {
             drop(c.gate_readings.get_or_create(&ReadingLabel { kind }));
         }
-        for outcome in [Outcome::Promoted, Outcome::RolledBack, Outcome::Aborted, Outcome::Superseded, Outcome::Failed]
-        {
+        for outcome in [
+            Outcome::Promoted,
+            Outcome::RolledBack,
+            Outcome::Aborted,
+            Outcome::Superseded,
+            Outcome::Failed,
+        ] {
             drop(c.outcomes.get_or_create(&OutcomeLabel::of(outcome)));
         }
-        Self { registry: Arc::new(registry), ..counters }
+        Self {
+            registry: Arc::new(registry),
+            ..counters
+        }
     }
 
     /// A reconcile that began then has ended so.
@@ -123,16 +149,21 @@ impl Counters {
             Err(error) if error.is_conflict() => ReconcileResult::conflict,
             Err(_) => ReconcileResult::failed,
         };
-        self.reconciles.get_or_create(&ReconcileLabel { result }).inc();
+        self.reconciles
+            .get_or_create(&ReconcileLabel { result })
+            .inc();
     }
 
     /// A status was written over another: where an attempt has ended, that is an outcome.
     pub(crate) fn persisted(&self, before: Option<&RolloutStatus>, after: &RolloutStatus) {
-        let attempt = |status: &RolloutStatus| status.last_outcome.as_ref().map(|last| last.attempt);
+        let attempt =
+            |status: &RolloutStatus| status.last_outcome.as_ref().map(|last| last.attempt);
         if let Some(last) = &after.last_outcome
             && before.and_then(attempt) != Some(last.attempt)
         {
-            self.outcomes.get_or_create(&OutcomeLabel::of(last.ending.outcome)).inc();
+            self.outcomes
+                .get_or_create(&OutcomeLabel::of(last.ending.outcome))
+                .inc();
         }
     }
 
@@ -143,7 +174,9 @@ impl Counters {
             Sample::NoData(_) => ReadingKind::no_data,
             Sample::Error { .. } => ReadingKind::error,
         };
-        self.gate_readings.get_or_create(&ReadingLabel { kind }).inc();
+        self.gate_readings
+            .get_or_create(&ReadingLabel { kind })
+            .inc();
     }
 
     /// Records could not be written to git.
@@ -154,7 +187,8 @@ impl Counters {
     /// The text that Prometheus reads.
     pub(crate) fn exposition(&self, leading: bool, pending_records: usize) -> String {
         self.leading.set(leading.into());
-        self.pending_records.set(pending_records.try_into().unwrap_or(i64::MAX));
+        self.pending_records
+            .set(pending_records.try_into().unwrap_or(i64::MAX));
         let mut out = String::new();
         text::encode(&mut out, &self.registry).expect("writing to a string never fails");
         out
@@ -213,7 +247,10 @@ mod tests {
             "tidegate_gate_readings_total{kind=\"error\"} 0",
             "tidegate_git_write_failures_total 0",
         ] {
-            assert!(text.lines().any(|written| written == line), "{line} is missing from\n{text}");
+            assert!(
+                text.lines().any(|written| written == line),
+                "{line} is missing from\n{text}"
+            );
         }
     }
 
@@ -223,7 +260,11 @@ mod tests {
         counters.persisted(None, &RolloutStatus::default());
         counters.persisted(Some(&ended(1)), &ended(2));
         counters.persisted(Some(&ended(2)), &ended(2));
-        assert!(counters.exposition(true, 0).contains("tidegate_outcomes_total{outcome=\"rolled_back\"} 1\n"));
+        assert!(
+            counters
+                .exposition(true, 0)
+                .contains("tidegate_outcomes_total{outcome=\"rolled_back\"} 1\n")
+        );
     }
 
     #[test]
@@ -231,7 +272,10 @@ mod tests {
         let counters = Counters::new();
         let conflict = kube::core::Status::failure("changed", "Conflict").with_code(409);
         let source = kube::Error::Api(Box::new(conflict));
-        let result: Result<(), _> = Err(ExecuteError::Write { what: "write".to_owned(), source });
+        let result: Result<(), _> = Err(ExecuteError::Write {
+            what: "write".to_owned(),
+            source,
+        });
         counters.reconciled(clock::monotonic(), &result);
         let text = counters.exposition(true, 0);
         assert!(text.contains("tidegate_reconciles_total{result=\"conflict\"} 1\n"));

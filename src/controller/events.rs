@@ -27,7 +27,13 @@ impl Events {
     /// A queue that is worked off in the background.
     pub(crate) fn start(client: Client, instance: String) -> Self {
         let (queue, mut waiting) = mpsc::channel(QUEUE);
-        let recorder = Recorder::new(client, Reporter { controller: "tidegate".to_owned(), instance: Some(instance) });
+        let recorder = Recorder::new(
+            client,
+            Reporter {
+                controller: "tidegate".to_owned(),
+                instance: Some(instance),
+            },
+        );
         let publisher = recorder.clone();
         tokio::spawn(async move {
             while let Some((event, about)) = waiting.recv().await {
@@ -47,14 +53,22 @@ impl Events {
     /// Tells people about a Rollout.
     pub(crate) fn tell(&self, rollout: &Rollout, note: &Note) {
         let event = Event {
-            type_: if note.is_warning() { EventType::Warning } else { EventType::Normal },
+            type_: if note.is_warning() {
+                EventType::Warning
+            } else {
+                EventType::Normal
+            },
             reason: note.reason().to_owned(),
             note: Some(event::note(&note.to_string())),
             action: "Release".to_owned(),
             secondary: None,
         };
         tracing::info!(rollout = ?rollout.metadata.name, reason = note.reason(), "{note}");
-        if self.queue.try_send((event, rollout.object_ref(&()))).is_err() {
+        if self
+            .queue
+            .try_send((event, rollout.object_ref(&())))
+            .is_err()
+        {
             tracing::warn!("too many events wait; this one is only in the log");
         }
     }

@@ -71,7 +71,11 @@ pub(crate) struct Subject<'a> {
 }
 
 /// Does what cannot wait, and writes the status.
-pub(crate) async fn persist(shell: &Shell, subject: &Subject<'_>, decision: &Decision) -> Result<(), ExecuteError> {
+pub(crate) async fn persist(
+    shell: &Shell,
+    subject: &Subject<'_>,
+    decision: &Decision,
+) -> Result<(), ExecuteError> {
     let mut urgent = Ok(());
     for action in &decision.urgent {
         urgent = urgent.and(act(shell, subject, action).await);
@@ -88,7 +92,11 @@ pub(crate) async fn persist(shell: &Shell, subject: &Subject<'_>, decision: &Dec
 }
 
 /// Does everything else that was decided, up to the first that fails.
-pub(crate) async fn act_on(shell: &Shell, subject: &Subject<'_>, decision: &Decision) -> Result<(), ExecuteError> {
+pub(crate) async fn act_on(
+    shell: &Shell,
+    subject: &Subject<'_>,
+    decision: &Decision,
+) -> Result<(), ExecuteError> {
     for action in &decision.actions {
         act(shell, subject, action).await?;
     }
@@ -107,7 +115,10 @@ async fn act(shell: &Shell, subject: &Subject<'_>, action: &Action) -> Result<()
         Action::CompareStable => objects::compare_stable(shell, subject).await,
         Action::CheckQueries => {
             let metrics = subject.rollout.spec.metrics.as_ref();
-            shell.query_checks.ask(subject.rollout, shell.prometheuses.of(subject.namespace, metrics));
+            shell.query_checks.ask(
+                subject.rollout,
+                shell.prometheuses.of(subject.namespace, metrics),
+            );
             Ok(())
         }
         Action::LookAround => {
@@ -115,52 +126,97 @@ async fn act(shell: &Shell, subject: &Subject<'_>, action: &Action) -> Result<()
             Ok(())
         }
         Action::KeepLive(revision) => objects::keep_live(shell, subject, revision).await,
-        Action::SetRoute { name, weight, epoch } => {
+        Action::SetRoute {
+            name,
+            weight,
+            epoch,
+        } => {
             let plan = plan(subject)?;
-            let wanted = Wanted { namespace: subject.namespace, name, weight: *weight, epoch: *epoch };
-            Ok(shell.world.routers.set(&shell.clients.writing, plan, &wanted).await?)
+            let wanted = Wanted {
+                namespace: subject.namespace,
+                name,
+                weight: *weight,
+                epoch: *epoch,
+            };
+            Ok(shell
+                .world
+                .routers
+                .set(&shell.clients.writing, plan, &wanted)
+                .await?)
         }
         Action::SetService { name, pin, epoch } => {
             objects::set_service(shell, subject, name, pin.as_ref(), *epoch).await
         }
-        Action::SetWorkload { paused, epoch } => objects::set_workload(shell, subject, *paused, *epoch).await,
+        Action::SetWorkload { paused, epoch } => {
+            objects::set_workload(shell, subject, *paused, *epoch).await
+        }
         Action::WriteTemplate(revision) => objects::write_template(shell, subject, revision).await,
-        Action::ApplyCanary { revision, replicas } => canary::apply(shell, subject, revision, *replicas).await,
+        Action::ApplyCanary { revision, replicas } => {
+            canary::apply(shell, subject, revision, *replicas).await
+        }
         Action::DeleteCanary => canary::delete(shell, subject).await,
         Action::Record(pending) => {
-            shell.records.write(subject.namespace, subject.name, pending);
+            shell
+                .records
+                .write(subject.namespace, subject.name, pending);
             Ok(())
         }
         Action::HandOver(pending) => hand_over(shell, subject, pending).await,
         Action::CollectRevisions { keep } => objects::collect_revisions(shell, subject, keep).await,
-        Action::Answer { name, state, message } => {
+        Action::Answer {
+            name,
+            state,
+            message,
+        } => {
             let status = json!({ "state": state, "message": message, "at": crate::clock::now() });
-            let api: Api<Intervention> = Api::namespaced(shell.clients.writing.clone(), subject.namespace);
+            let api: Api<Intervention> =
+                Api::namespaced(shell.clients.writing.clone(), subject.namespace);
             let patch = Patch::Merge(json!({ "status": status }));
-            let answered = api.patch_status(name, &PatchParams::apply(names::FIELD_MANAGER), &patch).await;
+            let answered = api
+                .patch_status(name, &PatchParams::apply(names::FIELD_MANAGER), &patch)
+                .await;
             let answered = answered.map_err(write(format!("answer the Intervention {name}")))?;
-            shell.world.interventions.answered(DeserializeGuard(Ok(answered)));
+            shell
+                .world
+                .interventions
+                .answered(DeserializeGuard(Ok(answered)));
             Ok(())
         }
     }
 }
 
 /// Writes the next status over the one that the decision was made from, and no other.
-async fn write_status(shell: &Shell, subject: &Subject<'_>, decision: &Decision) -> Result<(), ExecuteError> {
+async fn write_status(
+    shell: &Shell,
+    subject: &Subject<'_>,
+    decision: &Decision,
+) -> Result<(), ExecuteError> {
     shell.fence.epoch()?;
     let mut rollout = subject.rollout.clone();
     rollout.status = Some(decision.status.clone());
     rollout.metadata.managed_fields = None;
     let api: Api<Rollout> = Api::namespaced(shell.clients.writing.clone(), subject.namespace);
-    let params = PostParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    let params = PostParams {
+        field_manager: Some(names::FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
     let written = api.replace_status(subject.name, &params, &rollout).await;
-    let written = written.map_err(write(format!("write the status of the Rollout {}", subject.name)))?;
-    shell.counters.persisted(subject.rollout.status.as_ref(), &decision.status);
+    let written = written.map_err(write(format!(
+        "write the status of the Rollout {}",
+        subject.name
+    )))?;
+    shell
+        .counters
+        .persisted(subject.rollout.status.as_ref(), &decision.status);
     shell.world.rollouts.answered(DeserializeGuard(Ok(written)));
     Ok(())
 }
 
-async fn set_finalizer(shell: &Shell, subject: &Subject<'_>, wanted: bool) -> Result<(), ExecuteError> {
+async fn set_finalizer(
+    shell: &Shell,
+    subject: &Subject<'_>,
+    wanted: bool,
+) -> Result<(), ExecuteError> {
     let current = current(shell, subject)?;
     let mut finalizers = current.finalizers().to_vec();
     finalizers.retain(|finalizer| finalizer != names::FINALIZER);
@@ -170,8 +226,17 @@ async fn set_finalizer(shell: &Shell, subject: &Subject<'_>, wanted: bool) -> Re
     let version = current.resource_version();
     let patch = json!({ "metadata": { "resourceVersion": version, "finalizers": finalizers } });
     let api: Api<Rollout> = Api::namespaced(shell.clients.writing.clone(), subject.namespace);
-    let patched = api.patch(subject.name, &PatchParams::apply(names::FIELD_MANAGER), &Patch::Merge(patch)).await;
-    let patched = patched.map_err(write(format!("set the finalizer of the Rollout {}", subject.name)))?;
+    let patched = api
+        .patch(
+            subject.name,
+            &PatchParams::apply(names::FIELD_MANAGER),
+            &Patch::Merge(patch),
+        )
+        .await;
+    let patched = patched.map_err(write(format!(
+        "set the finalizer of the Rollout {}",
+        subject.name
+    )))?;
     shell.world.rollouts.answered(DeserializeGuard(Ok(patched)));
     Ok(())
 }
@@ -185,18 +250,37 @@ async fn hand_over(
     let api: Api<ConfigRepo> = Api::namespaced(shell.clients.writing.clone(), subject.namespace);
     for owed in pending {
         // A ConfigRepo that is gone can be told nothing.
-        let Some(repo) = shell.world.config_repo(subject.namespace, &owed.config_repo) else { continue };
+        let Some(repo) = shell
+            .world
+            .config_repo(subject.namespace, &owed.config_repo)
+        else {
+            continue;
+        };
         let mut queue = repo.status.clone().unwrap_or_default().pending_records;
-        if queue.iter().any(|queued| queued.record.path() == owed.record.path()) {
+        if queue
+            .iter()
+            .any(|queued| queued.record.path() == owed.record.path())
+        {
             continue;
         }
         queue.push(owed.clone());
         let version = repo.resource_version();
         let patch = json!({ "metadata": { "resourceVersion": version }, "status": { "pendingRecords": queue } });
-        let patched =
-            api.patch_status(&owed.config_repo, &PatchParams::apply(names::FIELD_MANAGER), &Patch::Merge(patch)).await;
-        let patched = patched.map_err(write(format!("queue a record at the ConfigRepo {}", owed.config_repo)))?;
-        shell.world.config_repos.answered(DeserializeGuard(Ok(patched)));
+        let patched = api
+            .patch_status(
+                &owed.config_repo,
+                &PatchParams::apply(names::FIELD_MANAGER),
+                &Patch::Merge(patch),
+            )
+            .await;
+        let patched = patched.map_err(write(format!(
+            "queue a record at the ConfigRepo {}",
+            owed.config_repo
+        )))?;
+        shell
+            .world
+            .config_repos
+            .answered(DeserializeGuard(Ok(patched)));
     }
     Ok(())
 }
@@ -209,7 +293,9 @@ fn current(shell: &Shell, subject: &Subject<'_>) -> Result<Rollout, ExecuteError
 }
 
 fn plan<'a>(subject: &Subject<'a>) -> Result<&'a Plan, ExecuteError> {
-    subject.plan.ok_or_else(|| ExecuteError::Missing(format!("a plan of the Rollout {}", subject.name)))
+    subject
+        .plan
+        .ok_or_else(|| ExecuteError::Missing(format!("a plan of the Rollout {}", subject.name)))
 }
 
 fn write(what: String) -> impl FnOnce(kube::Error) -> ExecuteError {
@@ -242,7 +328,10 @@ impl ExecuteError {
             Self::Route(RouteError::Patch { name, source }) => {
                 format!("cannot change the HTTPRoute {name}: {}", refused(source)?)
             }
-            Self::Route(RouteError::Missing(_)) | Self::NotLeading(_) | Self::Missing(_) | Self::Changed(_) => {
+            Self::Route(RouteError::Missing(_))
+            | Self::NotLeading(_)
+            | Self::Missing(_)
+            | Self::Changed(_) => {
                 return None;
             }
         };
@@ -256,7 +345,9 @@ impl ExecuteError {
 /// What the API server says, where asking again changes nothing. A webhook that fails is a 500.
 fn refused(error: &kube::Error) -> Option<&str> {
     match error {
-        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422 | 500) => Some(&status.message),
+        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422 | 500) => {
+            Some(&status.message)
+        }
         _ => None,
     }
 }

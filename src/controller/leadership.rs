@@ -85,9 +85,9 @@ pub(crate) async fn stand(
 pub(crate) fn beginnings(terms: watch::Receiver<Option<Term>>) -> impl Stream<Item = ()> + Send {
     let mut before: Option<Term> = None;
     WatchStream::from_changes(terms).filter_map(move |term| {
-        let goes_on = before
-            .zip(term)
-            .is_some_and(|(before, term)| before.epoch == term.epoch && clock::monotonic() < before.until);
+        let goes_on = before.zip(term).is_some_and(|(before, term)| {
+            before.epoch == term.epoch && clock::monotonic() < before.until
+        });
         before = term;
         std::future::ready((term.is_some() && !goes_on).then_some(()))
     })
@@ -103,8 +103,15 @@ async fn try_to_lead(
     let borne = i32::try_from(borne).unwrap_or(i32::MAX);
     let Some(lease) = leases.get_opt(&candidacy.lease).await? else {
         let fresh = Lease {
-            metadata: ObjectMeta { name: Some(candidacy.lease.clone()), ..ObjectMeta::default() },
-            spec: Some(ours(candidacy, LeaseSpec::default(), borne.saturating_add(1))),
+            metadata: ObjectMeta {
+                name: Some(candidacy.lease.clone()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(ours(
+                candidacy,
+                LeaseSpec::default(),
+                borne.saturating_add(1),
+            )),
         };
         return won(leases.create(&PostParams::default(), &fresh).await);
     };
@@ -118,8 +125,13 @@ async fn try_to_lead(
     } else {
         return Ok(None);
     };
-    let renewed = Lease { spec: Some(ours(candidacy, spec, next)), ..lease };
-    won(leases.replace(&candidacy.lease, &PostParams::default(), &renewed).await)
+    let renewed = Lease {
+        spec: Some(ours(candidacy, spec, next)),
+        ..lease
+    };
+    won(leases
+        .replace(&candidacy.lease, &PostParams::default(), &renewed)
+        .await)
 }
 
 /// Whether the holder has not been heard of for as long as it said, by this machine's own clock:
@@ -127,11 +139,22 @@ async fn try_to_lead(
 fn silent(lease: &Lease, spec: &LeaseSpec, seen: &mut Option<Sighting>) -> bool {
     let version = lease.resource_version().unwrap_or_default();
     let now = clock::monotonic();
-    let duration = Duration::from_secs(spec.lease_duration_seconds.unwrap_or_default().max(1).unsigned_abs().into());
+    let duration = Duration::from_secs(
+        spec.lease_duration_seconds
+            .unwrap_or_default()
+            .max(1)
+            .unsigned_abs()
+            .into(),
+    );
     match seen {
-        Some(sighting) if sighting.version == version => now.duration_since(sighting.since) >= duration,
+        Some(sighting) if sighting.version == version => {
+            now.duration_since(sighting.since) >= duration
+        }
         Some(_) | None => {
-            *seen = Some(Sighting { version, since: now });
+            *seen = Some(Sighting {
+                version,
+                since: now,
+            });
             false
         }
     }
@@ -142,8 +165,19 @@ fn ours(candidacy: &Candidacy, spec: LeaseSpec, transitions: i32) -> LeaseSpec {
     let taken = spec.holder_identity.as_deref() != Some(&candidacy.identity);
     LeaseSpec {
         holder_identity: Some(candidacy.identity.clone()),
-        lease_duration_seconds: Some(candidacy.duration.as_secs().max(1).try_into().unwrap_or(i32::MAX)),
-        acquire_time: if taken { Some(now.clone()) } else { spec.acquire_time },
+        lease_duration_seconds: Some(
+            candidacy
+                .duration
+                .as_secs()
+                .max(1)
+                .try_into()
+                .unwrap_or(i32::MAX),
+        ),
+        acquire_time: if taken {
+            Some(now.clone())
+        } else {
+            spec.acquire_time
+        },
         renew_time: Some(now),
         lease_transitions: Some(transitions),
         ..spec
@@ -154,7 +188,10 @@ fn ours(candidacy: &Candidacy, spec: LeaseSpec, transitions: i32) -> LeaseSpec {
 fn won(result: Result<Lease, kube::Error>) -> Result<Option<u64>, kube::Error> {
     match result {
         Ok(lease) => {
-            let transitions = lease.spec.and_then(|spec| spec.lease_transitions).unwrap_or_default();
+            let transitions = lease
+                .spec
+                .and_then(|spec| spec.lease_transitions)
+                .unwrap_or_default();
             Ok(Some(transitions.max(0).unsigned_abs().into()))
         }
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
@@ -169,7 +206,9 @@ async fn give_back(leases: &Api<Lease>, candidacy: &Candidacy) {
         let spec = lease.spec.get_or_insert_default();
         if spec.holder_identity.as_deref() == Some(&candidacy.identity) {
             spec.holder_identity = None;
-            leases.replace(&candidacy.lease, &PostParams::default(), &lease).await?;
+            leases
+                .replace(&candidacy.lease, &PostParams::default(), &lease)
+                .await?;
         }
         Ok::<_, kube::Error>(())
     };

@@ -27,8 +27,14 @@ pub(crate) async fn collect(shell: &Shell, namespace: &str, name: &str) {
 
 async fn try_collect(shell: &Shell, namespace: &str, name: &str) -> Result<(), kube::Error> {
     let all = shell.world.revisions.list(namespace);
-    let own: Vec<_> =
-        all.iter().filter(|kept| kept.labels().get(names::ROLLOUT_LABEL).is_some_and(|of| of == name)).collect();
+    let own: Vec<_> = all
+        .iter()
+        .filter(|kept| {
+            kept.labels()
+                .get(names::ROLLOUT_LABEL)
+                .is_some_and(|of| of == name)
+        })
+        .collect();
     if own.is_empty() {
         return Ok(());
     }
@@ -37,10 +43,20 @@ async fn try_collect(shell: &Shell, namespace: &str, name: &str) -> Result<(), k
     if rollouts.get_metadata_opt(name).await?.is_some() {
         return Ok(());
     }
-    let revisions: Api<ControllerRevision> = Api::namespaced(shell.clients.writing.clone(), namespace);
+    let revisions: Api<ControllerRevision> =
+        Api::namespaced(shell.clients.writing.clone(), namespace);
     for kept in own {
-        let only_this = Preconditions { uid: kept.uid(), resource_version: kept.resource_version() };
-        match revisions.delete(&kept.name_any(), &DeleteParams::default().preconditions(only_this)).await {
+        let only_this = Preconditions {
+            uid: kept.uid(),
+            resource_version: kept.resource_version(),
+        };
+        match revisions
+            .delete(
+                &kept.name_any(),
+                &DeleteParams::default().preconditions(only_this),
+            )
+            .await
+        {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
             Err(error) => return Err(error),

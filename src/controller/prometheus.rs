@@ -53,13 +53,22 @@ pub(crate) struct Own {
 
 impl Prometheuses {
     pub(crate) fn new(operators: Prometheus, hosts: Vec<String>, client: Client) -> Self {
-        let hosts = hosts.into_iter().map(|host| host.trim().to_lowercase()).collect();
-        Self { operators, hosts, client }
+        let hosts = hosts
+            .into_iter()
+            .map(|host| host.trim().to_lowercase())
+            .collect();
+        Self {
+            operators,
+            hosts,
+            client,
+        }
     }
 
     /// The one at which the gates of a Rollout are read.
     pub(crate) fn of(&self, namespace: &str, metrics: Option<&Metrics>) -> Chosen {
-        let Some(metrics) = metrics else { return Chosen::Operators(self.operators.clone()) };
+        let Some(metrics) = metrics else {
+            return Chosen::Operators(self.operators.clone());
+        };
         Chosen::Own(Arc::new(Own {
             namespace: namespace.to_owned(),
             metrics: metrics.clone(),
@@ -87,7 +96,10 @@ impl Own {
     async fn instant(&self, query: &str, at: Timestamp) -> Result<Answer, QueryError> {
         let prometheus = self.opened().await?;
         let answer = prometheus.instant(query, at).await;
-        if matches!(answer, Err(QueryError::Unauthorized { .. } | QueryError::Tls { .. })) {
+        if matches!(
+            answer,
+            Err(QueryError::Unauthorized { .. } | QueryError::Tls { .. })
+        ) {
             // The Secret may hold something else by now.
             *self.opened.lock().await = None;
         }
@@ -99,7 +111,10 @@ impl Own {
         if let Some(prometheus) = &*opened {
             return Ok(prometheus.clone());
         }
-        let prometheus = self.open().await.map_err(|message| QueryError::Source { message })?;
+        let prometheus = self
+            .open()
+            .await
+            .map_err(|message| QueryError::Source { message })?;
         Ok(opened.insert(prometheus).clone())
     }
 
@@ -107,9 +122,9 @@ impl Own {
         let url = &self.metrics.url;
         self.allowed(url)?;
         let (login, ca_bundle) = match &self.metrics.secret_ref {
-            Some(secret) => {
-                read_secret(&self.client, &self.namespace, &secret.name).await.map_err(|error| error.to_string())?
-            }
+            Some(secret) => read_secret(&self.client, &self.namespace, &secret.name)
+                .await
+                .map_err(|error| error.to_string())?,
             None => (Login::Anonymous, None),
         };
         let credentials = match login {
@@ -118,17 +133,28 @@ impl Own {
             Login::Basic { username, password } => Credentials::basic(&username, password.expose()),
         };
         let credentials = credentials.map_err(|error| error.to_string())?;
-        let http = HttpSettings { ca_bundle, ..HttpSettings::default() };
+        let http = HttpSettings {
+            ca_bundle,
+            ..HttpSettings::default()
+        };
         let http = http.client().map_err(|error| error.to_string())?;
-        Prometheus::new(http, url, credentials, Arc::new(clock::now)).map_err(|error| error.to_string())
+        Prometheus::new(http, url, credentials, Arc::new(clock::now))
+            .map_err(|error| error.to_string())
     }
 
     /// A Rollout must not send queries, and what is in its Secrets, to wherever it likes.
     fn allowed(&self, url: &str) -> Result<(), String> {
-        let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let place = parsed.as_ref().and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));
+        let parsed = Url::parse(url)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https"));
+        let place = parsed
+            .as_ref()
+            .and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));
         let Some((host, port)) = place else {
-            return Err("spec.metrics.url is no address: write one like https://prometheus.example.com".to_owned());
+            return Err(
+                "spec.metrics.url is no address: write one like https://prometheus.example.com"
+                    .to_owned(),
+            );
         };
         let with_port = self.hosts.contains(&format!("{host}:{port}"));
         let usual = matches!(port, 80 | 443) && self.hosts.iter().any(|allowed| allowed == host);

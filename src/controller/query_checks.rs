@@ -66,25 +66,37 @@ enum Finding {
 
 impl QueryChecks {
     pub(crate) fn new(wakes: Wakes) -> Self {
-        Self { wakes, checks: Mutex::default() }
+        Self {
+            wakes,
+            checks: Mutex::default(),
+        }
     }
 
     /// What is known. Each attempt asks anew, so nothing is kept while one runs.
     pub(crate) fn answer(&self, rollout: &Rollout) -> QueryCheck {
         let Some(asked) = Asked::of(rollout) else {
-            self.forget(&rollout.namespace().unwrap_or_default(), &rollout.name_any());
+            self.forget(
+                &rollout.namespace().unwrap_or_default(),
+                &rollout.name_any(),
+            );
             return QueryCheck::Unknown;
         };
         let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
-        let check = checks.get(&key(rollout)).filter(|check| check.asked == asked);
+        let check = checks
+            .get(&key(rollout))
+            .filter(|check| check.asked == asked);
         check.map_or(QueryCheck::Unknown, |check| check.answer.borrow().clone())
     }
 
     /// Asks `source`, unless it is being asked. The last answer stands until there is another.
     pub(crate) fn ask(&self, rollout: &Rollout, source: impl InstantQuery + 'static) {
-        let Some(asked) = Asked::of(rollout) else { return };
+        let Some(asked) = Asked::of(rollout) else {
+            return;
+        };
         let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = checks.get(&key(rollout)).filter(|check| check.asked == asked);
+        let last = checks
+            .get(&key(rollout))
+            .filter(|check| check.asked == asked);
         if last.is_some_and(|check| !check.task.is_finished()) {
             return;
         }
@@ -96,7 +108,14 @@ impl QueryChecks {
             told.send_replace(question.put_to(&source).await);
             shell::wake(&wakes, &namespace, &name);
         });
-        checks.insert(key(rollout), Check { asked, answer, task: AbortOnDropHandle::new(task) });
+        checks.insert(
+            key(rollout),
+            Check {
+                asked,
+                answer,
+                task: AbortOnDropHandle::new(task),
+            },
+        );
     }
 
     /// Forgets what is known of a Rollout.
@@ -111,14 +130,21 @@ impl QueryChecks {
 impl Asked {
     /// `None` where nothing is to be asked: an attempt runs, or nothing is stable yet.
     fn of(rollout: &Rollout) -> Option<Self> {
-        let status = rollout.status.as_ref().filter(|status| status.attempt.is_none())?;
+        let status = rollout
+            .status
+            .as_ref()
+            .filter(|status| status.attempt.is_none())?;
         let stable = status.stable.as_ref()?;
         let plan = Plan::parse(&rollout.name_any(), &rollout.spec).ok()?;
         let gates = plan.gates.iter().filter(|gate| gate.enforced);
         let queries = gates.flat_map(|gate| {
             let requests = gate.requests.as_ref().map(|requests| &requests.query);
             let queries = [Some(&gate.query), requests].into_iter().flatten();
-            queries.map(|text| Query { gate: gate.name.clone(), text: text.clone(), window: gate.window })
+            queries.map(|text| Query {
+                gate: gate.name.clone(),
+                text: text.clone(),
+                window: gate.window,
+            })
         });
         Some(Self {
             metrics: plan.metrics.clone(),
@@ -135,7 +161,12 @@ impl Asked {
     }
 
     async fn put_to(&self, source: &impl InstantQuery) -> QueryCheck {
-        let found = join_all(self.queries.iter().map(|query| query.put_to(source, &self.stable))).await;
+        let found = join_all(
+            self.queries
+                .iter()
+                .map(|query| query.put_to(source, &self.stable)),
+        )
+        .await;
         let at = clock::now();
         let worst = found.into_iter().max().unwrap_or(Finding::Usable);
         match worst {
@@ -157,9 +188,9 @@ impl Query {
                 Finding::SelectsNothing(format!("the gate {gate}: {error}"))
             }
             Err(error) => Finding::Invalid(format!("the gate {gate}: {error}")),
-            Ok(Sample::Error { message, .. }) => {
-                Finding::Unreadable(format!("waiting until the gate {gate} can be read: {message}"))
-            }
+            Ok(Sample::Error { message, .. }) => Finding::Unreadable(format!(
+                "waiting until the gate {gate} can be read: {message}"
+            )),
             Ok(Sample::Value { .. } | Sample::NoData(_)) => Finding::Usable,
         }
     }

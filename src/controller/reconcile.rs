@@ -28,7 +28,10 @@ const ROUTES_SEEN_BY: Duration = Duration::from_secs(15);
 const DEFAULT_SERVICE_ACCOUNT: &str = "default";
 
 /// Gathers, decides and executes. Followers do nothing.
-pub(crate) async fn reconcile(guarded: Arc<Guarded>, shell: Arc<Shell>) -> Result<Action, ExecuteError> {
+pub(crate) async fn reconcile(
+    guarded: Arc<Guarded>,
+    shell: Arc<Shell>,
+) -> Result<Action, ExecuteError> {
     let (namespace, name) = (guarded.namespace().unwrap_or_default(), guarded.name_any());
     let Ok(epoch) = shell.fence.epoch() else {
         // With traffic to be read at, a sampler wakes us until it ends.
@@ -51,8 +54,13 @@ pub(crate) async fn reconcile(guarded: Arc<Guarded>, shell: Arc<Shell>) -> Resul
     // A route that is not in the cache yet would look like one that does not exist. Where none can be
     // seen at all, that is what a Rollout at rest has to say.
     let routes = &shell.world.routers.http_routes;
-    let runs = rollout.status.as_ref().is_some_and(|status| status.attempt.is_some());
-    if !routes.is_filled() && (runs || clock::monotonic().duration_since(shell.began) < ROUTES_SEEN_BY) {
+    let runs = rollout
+        .status
+        .as_ref()
+        .is_some_and(|status| status.attempt.is_some());
+    if !routes.is_filled()
+        && (runs || clock::monotonic().duration_since(shell.began) < ROUTES_SEEN_BY)
+    {
         return Ok(Action::requeue(AFTER_ERROR));
     }
     shell.concerns.seen(rollout);
@@ -64,7 +72,11 @@ pub(crate) async fn reconcile(guarded: Arc<Guarded>, shell: Arc<Shell>) -> Resul
 
 /// What to do after a failed reconcile.
 #[expect(clippy::needless_pass_by_value, reason = "kube-runtime calls it so")]
-pub(crate) fn after_error(guarded: Arc<Guarded>, error: &ExecuteError, shell: Arc<Shell>) -> Action {
+pub(crate) fn after_error(
+    guarded: Arc<Guarded>,
+    error: &ExecuteError,
+    shell: Arc<Shell>,
+) -> Action {
     if error.is_conflict() {
         tracing::debug!(%error, "somebody else wrote first");
         return Action::requeue(AFTER_CONFLICT);
@@ -79,7 +91,11 @@ pub(crate) fn after_error(guarded: Arc<Guarded>, error: &ExecuteError, shell: Ar
 
 async fn turn(shell: &Shell, rollout: &Rollout, epoch: u64) -> Result<Action, ExecuteError> {
     let (namespace, name) = (rollout.namespace().unwrap_or_default(), rollout.name_any());
-    let owed = rollout.status.as_ref().map(|status| status.pending_records.clone()).unwrap_or_default();
+    let owed = rollout
+        .status
+        .as_ref()
+        .map(|status| status.pending_records.clone())
+        .unwrap_or_default();
     let around = Surroundings {
         cluster: shell.cluster.clone(),
         epoch,
@@ -94,27 +110,50 @@ async fn turn(shell: &Shell, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
         shell.concerns.missing(&namespace);
     }
     let decision = decide(&observed, clock::now());
-    let attempt = decision.status.attempt.as_ref().or(observed.status.attempt.as_ref());
-    let plan = Plan::parse(&name, attempt.map_or(&rollout.spec, |attempt| &attempt.plan)).ok();
-    let repo =
-        attempt.map_or(observed.candidate.as_ref().map(|candidate| &candidate.source), |attempt| Some(&attempt.source));
-    let repo = repo.and_then(|source| shell.world.config_repo(&namespace, source.config_repo.as_deref()?));
+    let attempt = decision
+        .status
+        .attempt
+        .as_ref()
+        .or(observed.status.attempt.as_ref());
+    let plan = Plan::parse(
+        &name,
+        attempt.map_or(&rollout.spec, |attempt| &attempt.plan),
+    )
+    .ok();
+    let repo = attempt.map_or(
+        observed
+            .candidate
+            .as_ref()
+            .map(|candidate| &candidate.source),
+        |attempt| Some(&attempt.source),
+    );
+    let repo = repo.and_then(|source| {
+        shell
+            .world
+            .config_repo(&namespace, source.config_repo.as_deref()?)
+    });
     let service_account = repo.and_then(|repo| repo.spec.service_account_name);
     let subject = Subject {
         namespace: &namespace,
         name: &name,
         rollout,
         plan: plan.as_ref(),
-        service_account: service_account.as_deref().unwrap_or(DEFAULT_SERVICE_ACCOUNT),
+        service_account: service_account
+            .as_deref()
+            .unwrap_or(DEFAULT_SERVICE_ACCOUNT),
     };
     let mut executed = persist(shell, &subject, &decision).await;
     if executed.is_ok() {
         // A canary that has traffic is watched, whatever else is refused.
-        shell.samplers.follow(&observed, plan.as_ref(), decision.sampling);
+        shell
+            .samplers
+            .follow(&observed, plan.as_ref(), decision.sampling);
         executed = act_on(shell, &subject, &decision).await;
     }
     if let Some(why) = executed.as_ref().err().and_then(ExecuteError::refusal) {
-        shell.refusals.heard(&namespace, &name, why, patience(&decision));
+        shell
+            .refusals
+            .heard(&namespace, &name, why, patience(&decision));
     }
     executed?;
     if shell.refusals.over(&namespace, &name) {
@@ -131,12 +170,21 @@ async fn turn(shell: &Shell, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
 /// passes whatever is refused.
 fn patience(decision: &Decision) -> Duration {
     let attempt = decision.status.attempt.as_ref();
-    let taking_back = !decision.urgent.is_empty() || attempt.is_some_and(|attempt| attempt.ending.is_some());
+    let taking_back =
+        !decision.urgent.is_empty() || attempt.is_some_and(|attempt| attempt.ending.is_some());
     let deadline = decision.wake_at.map_or(Duration::MAX, until);
-    if taking_back { AFTER_ERROR.min(deadline) } else { deadline }
+    if taking_back {
+        AFTER_ERROR.min(deadline)
+    } else {
+        deadline
+    }
 }
 
 fn until(at: Timestamp) -> Duration {
-    let wait = clock::now().until(at).ok().and_then(|wait| wait.try_into().ok()).unwrap_or_default();
+    let wait = clock::now()
+        .until(at)
+        .ok()
+        .and_then(|wait| wait.try_into().ok())
+        .unwrap_or_default();
     Duration::max(wait, Duration::from_millis(1))
 }

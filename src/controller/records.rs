@@ -73,7 +73,10 @@ pub(super) enum Debtor {
 
 impl Records {
     pub(crate) fn new(desk: Desk) -> Self {
-        Self { desk: Arc::new(desk), queues: Mutex::default() }
+        Self {
+            desk: Arc::new(desk),
+            queues: Mutex::default(),
+        }
     }
 
     /// Has a Rollout's records written, each once.
@@ -90,12 +93,22 @@ impl Records {
     pub(crate) fn written(&self, namespace: &str, pending: &[PendingRecord]) -> Vec<String> {
         let progress = self.desk.progress();
         let paths = pending.iter().map(|pending| pending.record.path());
-        paths.filter(|path| progress.written.contains(&(namespace.to_owned(), path.clone()))).collect()
+        paths
+            .filter(|path| {
+                progress
+                    .written
+                    .contains(&(namespace.to_owned(), path.clone()))
+            })
+            .collect()
     }
 
     /// Whether the repository of a ConfigRepo takes its records.
     pub(crate) fn recording(&self, namespace: &str, config_repo: &str) -> Recording {
-        let tries = self.desk.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        let tries = self
+            .desk
+            .tries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let last = tries.get(&(namespace.to_owned(), config_repo.to_owned()));
         last.cloned().unwrap_or(Recording::Untried)
     }
@@ -110,13 +123,19 @@ impl Records {
             if !self.desk.begin(namespace, debtor, pending) {
                 continue;
             }
-            let owed = Owed { namespace: namespace.to_owned(), debtor: debtor.clone(), pending: pending.clone() };
+            let owed = Owed {
+                namespace: namespace.to_owned(),
+                debtor: debtor.clone(),
+                pending: pending.clone(),
+            };
             let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-            let queue = queues.entry((namespace.to_owned(), pending.config_repo.clone())).or_insert_with(|| {
-                let (queue, waiting) = mpsc::unbounded_channel();
-                tokio::spawn(writer::run(self.desk.clone(), waiting));
-                queue
-            });
+            let queue = queues
+                .entry((namespace.to_owned(), pending.config_repo.clone()))
+                .or_insert_with(|| {
+                    let (queue, waiting) = mpsc::unbounded_channel();
+                    tokio::spawn(writer::run(self.desk.clone(), waiting));
+                    queue
+                });
             queue.send(owed).expect("a writer ends with its queue");
         }
     }
@@ -134,7 +153,17 @@ impl Desk {
         events: Recorder,
     ) -> Self {
         let (progress, tries) = (Mutex::default(), Mutex::default());
-        Self { git, client, world, wakes, repo_wakes, counters, events, progress, tries }
+        Self {
+            git,
+            client,
+            world,
+            wakes,
+            repo_wakes,
+            counters,
+            events,
+            progress,
+            tries,
+        }
     }
 
     /// Whether there is something left to do about the record. A Rollout learns what is written by
@@ -142,20 +171,27 @@ impl Desk {
     fn begin(&self, namespace: &str, debtor: &Debtor, pending: &PendingRecord) -> bool {
         let (namespace, path) = (namespace.to_owned(), pending.record.path());
         let mut progress = self.progress();
-        let is_told = *debtor != Debtor::ConfigRepo && progress.written.contains(&(namespace.clone(), path.clone()));
+        let is_told = *debtor != Debtor::ConfigRepo
+            && progress
+                .written
+                .contains(&(namespace.clone(), path.clone()));
         !is_told && progress.queued.insert((namespace, path, debtor.clone()))
     }
 
     /// Whether the record is known to be in git.
     fn is_written(&self, owed: &Owed) -> bool {
-        self.progress().written.contains(&(owed.namespace.clone(), owed.pending.record.path()))
+        self.progress()
+            .written
+            .contains(&(owed.namespace.clone(), owed.pending.record.path()))
     }
 
     /// The record is in git, or can never be.
     fn done(&self, owed: &Owed) {
         let (namespace, path) = (owed.namespace.clone(), owed.pending.record.path());
         let mut progress = self.progress();
-        progress.queued.remove(&(namespace.clone(), path.clone(), owed.debtor.clone()));
+        progress
+            .queued
+            .remove(&(namespace.clone(), path.clone(), owed.debtor.clone()));
         progress.written.insert((namespace, path));
     }
 
@@ -164,7 +200,11 @@ impl Desk {
     fn tried(&self, namespace: &str, config_repo: &str, recording: Recording) {
         let key = (namespace.to_owned(), config_repo.to_owned());
         let reason = recording.reason();
-        let last = self.tries.lock().unwrap_or_else(PoisonError::into_inner).insert(key, recording);
+        let last = self
+            .tries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, recording);
         if last.and_then(|last| last.reason()) != reason {
             shell::wake(&self.repo_wakes, namespace, config_repo);
         }

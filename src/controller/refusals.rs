@@ -35,7 +35,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(16);
 impl Refusals {
     /// What is refused again and again, if nothing was written since.
     pub(crate) fn of(&self, namespace: &str, name: &str) -> Option<String> {
-        self.lock().get(&key(namespace, name)).filter(|refusal| refusal.times > 1).map(|refusal| refusal.why.clone())
+        self.lock()
+            .get(&key(namespace, name))
+            .filter(|refusal| refusal.times > 1)
+            .map(|refusal| refusal.why.clone())
     }
 
     /// Something was refused, and is to be tried again after `longest` at the latest.
@@ -45,7 +48,9 @@ impl Refusals {
     pub(crate) fn heard(&self, namespace: &str, name: &str, why: String, longest: Duration) {
         let now = clock::monotonic();
         let mut refusals = self.lock();
-        let refusal = refusals.entry(key(namespace, name)).or_insert_with(|| Refusal::new(now));
+        let refusal = refusals
+            .entry(key(namespace, name))
+            .or_insert_with(|| Refusal::new(now));
         if now.duration_since(refusal.at) < refusal.wait {
             refusal.wait = refusal.wait.min(longest);
             return;
@@ -55,7 +60,9 @@ impl Refusals {
             0 => FIRST_WAIT,
             // It is said at once from now on.
             1 => Duration::ZERO,
-            times => FIRST_WAIT.saturating_mul(2_u32.saturating_pow(times - 2)).min(LONGEST_WAIT),
+            times => FIRST_WAIT
+                .saturating_mul(2_u32.saturating_pow(times - 2))
+                .min(LONGEST_WAIT),
         };
         refusal.wait = refusal.wait.min(longest);
         refusal.times += 1;
@@ -64,12 +71,16 @@ impl Refusals {
 
     /// How soon to try again what was refused.
     pub(crate) fn wait(&self, namespace: &str, name: &str) -> Duration {
-        self.lock().get(&key(namespace, name)).map_or(FIRST_WAIT, |refusal| refusal.wait)
+        self.lock()
+            .get(&key(namespace, name))
+            .map_or(FIRST_WAIT, |refusal| refusal.wait)
     }
 
     /// Nothing is refused any more; whether it was said that something is.
     pub(crate) fn over(&self, namespace: &str, name: &str) -> bool {
-        self.lock().remove(&key(namespace, name)).is_some_and(|refusal| refusal.times > 1)
+        self.lock()
+            .remove(&key(namespace, name))
+            .is_some_and(|refusal| refusal.times > 1)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Refusal>> {
@@ -81,7 +92,12 @@ impl Refusals {
 
 impl Refusal {
     fn new(now: Instant) -> Self {
-        Self { why: String::new(), times: 0, at: now, wait: Duration::ZERO }
+        Self {
+            why: String::new(),
+            times: 0,
+            at: now,
+            wait: Duration::ZERO,
+        }
     }
 }
 
@@ -101,15 +117,31 @@ mod tests {
             refusals.heard("shop", "web", why.to_owned(), Duration::from_secs(longest));
             refusals.wait("shop", "web").as_secs()
         };
-        assert_eq!((heard("quota: used 1", 60).await, refusals.of("shop", "web")), (1, None));
+        assert_eq!(
+            (heard("quota: used 1", 60).await, refusals.of("shop", "web")),
+            (1, None)
+        );
         assert!(!refusals.over("shop", "web"), "nothing was said of it");
         for wait in [1, 0, 1, 2, 4, 8, 16, 16] {
             assert_eq!(heard("quota: used 2", 60).await, wait);
         }
-        assert_eq!(heard("quota: used 3", 60).await, 16, "other words are no other refusal");
+        assert_eq!(
+            heard("quota: used 3", 60).await,
+            16,
+            "other words are no other refusal"
+        );
         assert_eq!(heard("quota: used 3", 5).await, 5, "a deadline comes first");
-        refusals.heard("shop", "web", "quota: used 4".to_owned(), Duration::from_mins(1));
-        assert_eq!(refusals.of("shop", "web").as_deref(), Some("quota: used 3"), "it was not due");
+        refusals.heard(
+            "shop",
+            "web",
+            "quota: used 4".to_owned(),
+            Duration::from_mins(1),
+        );
+        assert_eq!(
+            refusals.of("shop", "web").as_deref(),
+            Some("quota: used 3"),
+            "it was not due"
+        );
         assert!(refusals.over("shop", "web") && !refusals.over("shop", "web"));
     }
 }

@@ -57,7 +57,11 @@ impl Concerns {
 
     /// A Rollout is gone: what it held is git's again.
     pub(crate) fn gone(&self, namespace: &str, name: &str) {
-        if self.last().remove(&(namespace.to_owned(), name.to_owned())).is_some() {
+        if self
+            .last()
+            .remove(&(namespace.to_owned(), name.to_owned()))
+            .is_some()
+        {
             self.wake(namespace);
         }
     }
@@ -100,15 +104,36 @@ impl Repos {
             move |namespace: &str, name: &str| recording(&world, &records, namespace, name)
         };
         let rollouts = move |namespace: &str| rollouts_to_govern(&world, namespace);
-        let context =
-            sync::Context::new(clients.writing.clone(), clients.writing.clone(), git, Box::new(rollouts), clock::now);
-        let context = context.with_recording(Box::new(recording)).with_events(events);
-        Self { sync: Arc::new(context), records, fence, epoch: Mutex::default() }
+        let context = sync::Context::new(
+            clients.writing.clone(),
+            clients.writing.clone(),
+            git,
+            Box::new(rollouts),
+            clock::now,
+        );
+        let context = context
+            .with_recording(Box::new(recording))
+            .with_events(events);
+        Self {
+            sync: Arc::new(context),
+            records,
+            fence,
+            epoch: Mutex::default(),
+        }
     }
 
     /// What of the Rollouts concerns sync; ConfigRepos are woken by `wakes`.
-    pub(crate) fn concerns(&self, wakes: mpsc::UnboundedSender<(String, String)>, world: Arc<World>) -> Concerns {
-        Concerns { sync: self.sync.clone(), wakes, world, last: Mutex::default() }
+    pub(crate) fn concerns(
+        &self,
+        wakes: mpsc::UnboundedSender<(String, String)>,
+        world: Arc<World>,
+    ) -> Concerns {
+        Concerns {
+            sync: self.sync.clone(),
+            wakes,
+            world,
+            last: Mutex::default(),
+        }
     }
 
     /// What another leader has done meanwhile is not known here.
@@ -122,11 +147,17 @@ impl Repos {
 }
 
 /// All of them, or none: what one governs that cannot be read is not known.
-fn rollouts_to_govern(world: &World, namespace: &str) -> Result<Vec<Arc<Rollout>>, sync::UnreadableRollout> {
+fn rollouts_to_govern(
+    world: &World,
+    namespace: &str,
+) -> Result<Vec<Arc<Rollout>>, sync::UnreadableRollout> {
     let all = world.rollouts.list(namespace);
     let all = all.iter().map(|guarded| match &guarded.0 {
         Ok(rollout) => Ok(Arc::new(rollout.clone())),
-        Err(error) => Err(sync::UnreadableRollout { name: guarded.name_any(), why: error.error.clone() }),
+        Err(error) => Err(sync::UnreadableRollout {
+            name: guarded.name_any(),
+            why: error.error.clone(),
+        }),
     });
     all.collect()
 }
@@ -141,13 +172,22 @@ fn recording(world: &World, records: &Records, namespace: &str, name: &str) -> R
 
 /// What cannot be read may owe some.
 fn is_owed_records(world: &World, namespace: &str, name: &str) -> bool {
-    let left_behind = world.config_repo(namespace, name).and_then(|repo| repo.status);
+    let left_behind = world
+        .config_repo(namespace, name)
+        .and_then(|repo| repo.status);
     let by_rollout = |rollout: &Rollout| {
-        let owed = rollout.status.iter().flat_map(|status| &status.pending_records);
+        let owed = rollout
+            .status
+            .iter()
+            .flat_map(|status| &status.pending_records);
         owed.into_iter().any(|pending| pending.config_repo == name)
     };
     left_behind.is_some_and(|status| !status.pending_records.is_empty())
-        || world.rollouts.list(namespace).iter().any(|guarded| guarded.0.as_ref().map_or(true, by_rollout))
+        || world
+            .rollouts
+            .list(namespace)
+            .iter()
+            .any(|guarded| guarded.0.as_ref().map_or(true, by_rollout))
 }
 
 /// Brings a namespace to what its repository says. Followers do nothing.
@@ -166,13 +206,26 @@ pub(crate) async fn reconcile(
             return Ok(Action::await_change());
         }
     };
-    let left_behind = repo.status.iter().flat_map(|status| status.pending_records.clone()).collect::<Vec<_>>();
-    repos.records.write_left_behind(&repo.namespace().unwrap_or_default(), &left_behind);
+    let left_behind = repo
+        .status
+        .iter()
+        .flat_map(|status| status.pending_records.clone())
+        .collect::<Vec<_>>();
+    repos
+        .records
+        .write_left_behind(&repo.namespace().unwrap_or_default(), &left_behind);
     sync::reconcile(Arc::new(repo.clone()), repos.sync.clone()).await
 }
 
 /// What to do after a status could not be written.
-pub(crate) fn after_error(_: Arc<DeserializeGuard<ConfigRepo>>, error: &sync::Error, _: Arc<Repos>) -> Action {
-    tracing::warn!(error = error as &dyn std::error::Error, "a ConfigRepo's status was not written");
+pub(crate) fn after_error(
+    _: Arc<DeserializeGuard<ConfigRepo>>,
+    error: &sync::Error,
+    _: Arc<Repos>,
+) -> Action {
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        "a ConfigRepo's status was not written"
+    );
     Action::requeue(AFTER_ERROR)
 }

@@ -6,7 +6,9 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use tidegate_engine::{decision::Sampling, gate::Reading, observed::Observed, plan::Plan, revision::short};
+use tidegate_engine::{
+    decision::Sampling, gate::Reading, observed::Observed, plan::Plan, revision::short,
+};
 
 use super::{
     counters::Counters,
@@ -45,14 +47,22 @@ impl Samplers {
         wakes: Wakes,
         counters: Counters,
     ) -> Self {
-        Self { prometheuses, scrape_interval, wakes, counters, running: Mutex::default() }
+        Self {
+            prometheuses,
+            scrape_interval,
+            wakes,
+            counters,
+            running: Mutex::default(),
+        }
     }
 
     /// The readings of a Rollout's attempt that are kept, oldest first.
     pub(crate) fn readings(&self, namespace: &str, name: &str) -> Vec<Reading> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let running = running.get(&(namespace.to_owned(), name.to_owned()));
-        running.map(|running| running.sampler.readings()).unwrap_or_default()
+        running
+            .map(|running| running.sampler.readings())
+            .unwrap_or_default()
     }
 
     /// Ends the sampler of a Rollout that others decide about now.
@@ -65,23 +75,43 @@ impl Samplers {
     pub(crate) fn follow(&self, seen: &Observed, plan: Option<&Plan>, sampling: Option<Sampling>) {
         let key = (seen.identity.namespace.clone(), seen.identity.name.clone());
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((plan, sampling)) = plan.zip(sampling).filter(|(plan, _)| !plan.gates.is_empty()) else {
+        let Some((plan, sampling)) = plan
+            .zip(sampling)
+            .filter(|(plan, _)| !plan.gates.is_empty())
+        else {
             if seen.status.attempt.is_none() {
                 running.remove(&key);
             }
             return;
         };
-        let input =
-            SamplerInput { variables: variables(seen, plan), window_start: Some(sampling.since), step: sampling.step };
-        if let Some(running) = running.get(&key).filter(|running| running.attempt == sampling.attempt) {
+        let input = SamplerInput {
+            variables: variables(seen, plan),
+            window_start: Some(sampling.since),
+            step: sampling.step,
+        };
+        if let Some(running) = running
+            .get(&key)
+            .filter(|running| running.attempt == sampling.attempt)
+        {
             running.sampler.tell(input);
         } else {
             let sampler = self.start(&key, plan, input);
-            running.insert(key, Running { attempt: sampling.attempt, sampler });
+            running.insert(
+                key,
+                Running {
+                    attempt: sampling.attempt,
+                    sampler,
+                },
+            );
         }
     }
 
-    fn start(&self, (namespace, name): &(String, String), plan: &Plan, input: SamplerInput) -> Sampler {
+    fn start(
+        &self,
+        (namespace, name): &(String, String),
+        plan: &Plan,
+        input: SamplerInput,
+    ) -> Sampler {
         let (wakes, counters) = (self.wakes.clone(), self.counters.clone());
         let prometheus = self.prometheuses.of(namespace, plan.metrics.as_ref());
         let (namespace, name) = (namespace.clone(), name.clone());
@@ -108,14 +138,22 @@ fn variables(seen: &Observed, plan: &Plan) -> Variables {
     };
     let template_in = attempt.is_some_and(|attempt| attempt.template_in);
     let verified = seen.canary.as_ref().map(|canary| canary.template);
-    let promoted = seen.workload.as_ref().filter(|workload| template_in && Some(workload.template) == verified);
-    let replica_sets = [sets(&plan.canary, seen.canary.as_ref()), sets(&plan.workload, promoted)];
+    let promoted = seen
+        .workload
+        .as_ref()
+        .filter(|workload| template_in && Some(workload.template) == verified);
+    let replica_sets = [
+        sets(&plan.canary, seen.canary.as_ref()),
+        sets(&plan.workload, promoted),
+    ];
     Variables {
         namespace: seen.identity.namespace.clone(),
         name: plan.workload.clone(),
         service: plan.service.clone(),
         track: tidegate_api::names::TRACK_CANARY.to_owned(),
-        revision: attempt.map(|attempt| short(&attempt.revision).to_owned()).unwrap_or_default(),
+        revision: attempt
+            .map(|attempt| short(&attempt.revision).to_owned())
+            .unwrap_or_default(),
         replica_sets: replica_sets.into_iter().flatten().collect(),
     }
 }

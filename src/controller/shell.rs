@@ -7,8 +7,9 @@ use tidegate_api::Rollout;
 use tokio::sync::mpsc;
 
 use super::{
-    counters::Counters, events::Events, observe::Memory, prometheus::Prometheuses, query_checks::QueryChecks,
-    records::Records, refusals::Refusals, repos::Concerns, samplers::Samplers, world::World,
+    counters::Counters, events::Events, observe::Memory, prometheus::Prometheuses,
+    query_checks::QueryChecks, records::Records, refusals::Refusals, repos::Concerns,
+    samplers::Samplers, world::World,
 };
 use crate::kubernetes::{clients::Clients, fence::Fence};
 
@@ -50,7 +51,10 @@ pub(crate) fn wake(wakes: &Wakes, namespace: &str, name: &str) {
 }
 
 /// The reference of a Rollout.
-pub(crate) fn reference<K: kube::Resource<DynamicType = ()> + 'static>(namespace: &str, name: &str) -> ObjectRef<K> {
+pub(crate) fn reference<K: kube::Resource<DynamicType = ()> + 'static>(
+    namespace: &str,
+    name: &str,
+) -> ObjectRef<K> {
     ObjectRef::new(name).within(namespace)
 }
 

@@ -24,9 +24,15 @@ use crate::kubernetes::watched;
 /// Looks, and tells people what it finds.
 pub(super) fn look(shell: &Shell, rollout: &Rollout, plan: &Plan) {
     let namespace = rollout.namespace().unwrap_or_default();
-    let Some(workload) = shell.world.deployments.get(&namespace, &plan.workload) else { return };
+    let Some(workload) = shell.world.deployments.get(&namespace, &plan.workload) else {
+        return;
+    };
     let (client, events) = (shell.clients.writing.clone(), shell.events.clone());
-    let (template, rollout, plan) = (workload.spec.template.clone(), rollout.clone(), plan.clone());
+    let (template, rollout, plan) = (
+        workload.spec.template.clone(),
+        rollout.clone(),
+        plan.clone(),
+    );
     tokio::spawn(async move {
         let found = surroundings(&client, &namespace, &plan, &template).await;
         for message in cautions(&found, &plan) {
@@ -35,19 +41,42 @@ pub(super) fn look(shell: &Shell, rollout: &Rollout, plan: &Plan) {
     });
 }
 
-async fn surroundings(client: &Client, namespace: &str, plan: &Plan, template: &watched::Template) -> Surroundings {
+async fn surroundings(
+    client: &Client,
+    namespace: &str,
+    plan: &Plan,
+    template: &watched::Template,
+) -> Surroundings {
     let (autoscalers, budgets, tls, rules) = futures::join!(
-        list(Api::<HorizontalPodAutoscaler>::namespaced(client.clone(), namespace)),
-        list(Api::<PodDisruptionBudget>::namespaced(client.clone(), namespace)),
-        list(policies(client, namespace, "gateway.networking.k8s.io", "BackendTLSPolicy")),
-        list(policies(client, namespace, "networking.istio.io", "DestinationRule")),
+        list(Api::<HorizontalPodAutoscaler>::namespaced(
+            client.clone(),
+            namespace
+        )),
+        list(Api::<PodDisruptionBudget>::namespaced(
+            client.clone(),
+            namespace
+        )),
+        list(policies(
+            client,
+            namespace,
+            "gateway.networking.k8s.io",
+            "BackendTLSPolicy"
+        )),
+        list(policies(
+            client,
+            namespace,
+            "networking.istio.io",
+            "DestinationRule"
+        )),
     );
     let named = |kind: &str, found: Vec<DynamicObject>| {
         let found = found.into_iter().filter(|policy| {
             let names = |service: &str| names_service(&policy.data, service, namespace);
             names(&plan.service) && !names(&plan.canary)
         });
-        found.map(|policy| format!("{kind} {}", policy.name_any())).collect::<Vec<_>>()
+        found
+            .map(|policy| format!("{kind} {}", policy.name_any()))
+            .collect::<Vec<_>>()
     };
     Surroundings {
         autoscalers_by_value: autoscalers
@@ -64,7 +93,11 @@ async fn surroundings(client: &Client, namespace: &str, plan: &Plan, template: &
             })
             .map(ResourceExt::name_any)
             .collect(),
-        policies: [named("BackendTLSPolicy", tls), named("DestinationRule", rules)].concat(),
+        policies: [
+            named("BackendTLSPolicy", tls),
+            named("DestinationRule", rules),
+        ]
+        .concat(),
         apart: template.apart,
     }
 }
@@ -89,23 +122,37 @@ fn policies(client: &Client, namespace: &str, group: &str, kind: &str) -> Api<Dy
 }
 
 fn scales_by_value(autoscaler: &HorizontalPodAutoscaler, workload: &str) -> bool {
-    let Some(spec) = &autoscaler.spec else { return false };
+    let Some(spec) = &autoscaler.spec else {
+        return false;
+    };
     let by_value = |metric: &MetricSpec| {
         let object = metric.object.as_ref().map(|metric| &metric.target);
         let external = metric.external.as_ref().map(|metric| &metric.target);
-        object.or(external).is_some_and(|target| target.type_ == "Value")
+        object
+            .or(external)
+            .is_some_and(|target| target.type_ == "Value")
     };
     let target = &spec.scale_target_ref;
-    target.kind == "Deployment" && target.name == workload && spec.metrics.iter().flatten().any(by_value)
+    target.kind == "Deployment"
+        && target.name == workload
+        && spec.metrics.iter().flatten().any(by_value)
 }
 
 /// Whether a policy names a Service of its namespace: in `targetRefs`, or as a mesh's `host`.
 fn names_service(policy: &Value, service: &str, namespace: &str) -> bool {
     let targets = policy.pointer("/spec/targetRefs").and_then(Value::as_array);
-    let targeted = targets.into_iter().flatten().any(|target| target["kind"] == "Service" && target["name"] == service);
-    let host = policy.pointer("/spec/host").and_then(Value::as_str).unwrap_or_default();
+    let targeted = targets
+        .into_iter()
+        .flatten()
+        .any(|target| target["kind"] == "Service" && target["name"] == service);
+    let host = policy
+        .pointer("/spec/host")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let in_namespace = host.strip_prefix(service).is_some_and(|rest| {
-        rest.is_empty() || rest == format!(".{namespace}") || rest.starts_with(&format!(".{namespace}."))
+        rest.is_empty()
+            || rest == format!(".{namespace}")
+            || rest.starts_with(&format!(".{namespace}."))
     });
     targeted || in_namespace
 }

@@ -86,12 +86,25 @@ impl Bench {
             script.get(&path).unwrap()
         };
         let rollout: Rollout = read(put(format!("{TIDEGATE}/rollouts/checkout"), rollout()));
-        let repo: ConfigRepo = read(put(format!("{TIDEGATE}/configrepos/shop"), config_repo(&folder)));
+        let repo: ConfigRepo = read(put(
+            format!("{TIDEGATE}/configrepos/shop"),
+            config_repo(&folder),
+        ));
         let deployment = put(format!("{APPS}/deployments/checkout"), deployment());
         let service = put(format!("{CORE}/services/checkout"), service());
-        let kept = put(format!("{APPS}/controllerrevisions/{}", revision().object_name("checkout")), kept());
+        let kept = put(
+            format!(
+                "{APPS}/controllerrevisions/{}",
+                revision().object_name("checkout")
+            ),
+            kept(),
+        );
         let route = put(ROUTE.to_owned(), route());
-        show(fillers.rollouts, vec![DeserializeGuard(Ok(rollout.clone()))]).await;
+        show(
+            fillers.rollouts,
+            vec![DeserializeGuard(Ok(rollout.clone()))],
+        )
+        .await;
         show(fillers.config_repos, vec![DeserializeGuard(Ok(repo))]).await;
         show(fillers.deployments, vec![read(deployment)]).await;
         show(fillers.services, vec![read(service)]).await;
@@ -103,9 +116,19 @@ impl Bench {
         let (repo_wakes, repos_woken) = mpsc::unbounded_channel();
         let (leads, terms) = watch::channel(Some(term()));
         let fence = Fence::new(terms);
-        let clients = Clients { watching: script.client(), standing: script.client(), writing: script.client() };
-        let settings = TransportSettings { protocols: vec![Protocol::File], ..TransportSettings::default() };
-        let git = Arc::new(Git::new(Transport::new(settings).unwrap(), folder.path().join("cache")));
+        let clients = Clients {
+            watching: script.client(),
+            standing: script.client(),
+            writing: script.client(),
+        };
+        let settings = TransportSettings {
+            protocols: vec![Protocol::File],
+            ..TransportSettings::default()
+        };
+        let git = Arc::new(Git::new(
+            Transport::new(settings).unwrap(),
+            folder.path().join("cache"),
+        ));
         let counters = Counters::new();
         let told = Script::default();
         let events = Events::start(told.client(), "test".to_owned());
@@ -118,14 +141,30 @@ impl Bench {
             events.recorder(),
         ));
         let records = Arc::new(records);
-        let repos = Repos::new(&clients, git, world.clone(), records.clone(), fence.clone(), events.recorder());
+        let repos = Repos::new(
+            &clients,
+            git,
+            world.clone(),
+            records.clone(),
+            fence.clone(),
+            events.recorder(),
+        );
         let http = reqwest::Client::new();
-        let prometheus = Prometheus::new(http, "http://127.0.0.1:9", Credentials::none(), Arc::new(clock::now));
+        let prometheus = Prometheus::new(
+            http,
+            "http://127.0.0.1:9",
+            Credentials::none(),
+            Arc::new(clock::now),
+        );
         let prometheus = prometheus.unwrap();
         let prometheuses = Prometheuses::new(prometheus, Vec::new(), script.client());
         let query_checks = QueryChecks::new(wakes.clone());
-        let samplers =
-            Samplers::new(prometheuses.clone(), SignedDuration::from_secs(1), wakes.clone(), counters.clone());
+        let samplers = Samplers::new(
+            prometheuses.clone(),
+            SignedDuration::from_secs(1),
+            wakes.clone(),
+            counters.clone(),
+        );
         let shell = Shell {
             cluster: "test".to_owned(),
             concerns: repos.concerns(repo_wakes, world.clone()),
@@ -144,7 +183,18 @@ impl Bench {
             began: clock::monotonic(),
         };
         let plan = Plan::parse("checkout", &rollout.spec).unwrap();
-        Self { script, shell, rollout, plan, woken, repos: Arc::new(repos), repos_woken, told, leads, folder }
+        Self {
+            script,
+            shell,
+            rollout,
+            plan,
+            woken,
+            repos: Arc::new(repos),
+            repos_woken,
+            told,
+            leads,
+            folder,
+        }
     }
 
     /// Whose effects are tried.
@@ -169,7 +219,10 @@ fn repository(folder: &TempDir) -> std::path::PathBuf {
 }
 
 fn term() -> Term {
-    Term { epoch: 3, until: clock::monotonic() + Duration::from_hours(1) }
+    Term {
+        epoch: 3,
+        until: clock::monotonic() + Duration::from_hours(1),
+    }
 }
 
 fn read<T: serde::de::DeserializeOwned>(object: Value) -> T {

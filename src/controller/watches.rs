@@ -85,7 +85,10 @@ pub(crate) fn start(
     world: &Arc<World>,
     wakes: &Wakes,
     fillers: Fillers,
-) -> (Filler<DeserializeGuard<Rollout>>, Filler<DeserializeGuard<ConfigRepo>>) {
+) -> (
+    Filler<DeserializeGuard<Rollout>>,
+    Filler<DeserializeGuard<ConfigRepo>>,
+) {
     let Fillers {
         rollouts,
         config_repos,
@@ -97,22 +100,54 @@ pub(crate) fn start(
         revisions,
         http_routes,
     } = fillers;
-    let waker = |concerns: Concerns| Waker { world: world.clone(), wakes: wakes.clone(), concerns };
+    let waker = |concerns: Concerns| Waker {
+        world: world.clone(),
+        wakes: wakes.clone(),
+        concerns,
+    };
     spawn(scope, interventions, waker(Concerns::Named), |asked| {
-        asked.0.as_ref().map(|asked| vec![asked.spec.rollout.clone()]).unwrap_or_default()
+        asked
+            .0
+            .as_ref()
+            .map(|asked| vec![asked.spec.rollout.clone()])
+            .unwrap_or_default()
     });
-    spawn(scope, deployments, waker(Concerns::Workload), |deployment| vec![deployment.name_any()]);
-    spawn(scope, replica_sets, waker(Concerns::Workload), |set: &ReplicaSet| {
-        set.deployment().map(str::to_owned).into_iter().collect()
+    spawn(
+        scope,
+        deployments,
+        waker(Concerns::Workload),
+        |deployment| vec![deployment.name_any()],
+    );
+    spawn(
+        scope,
+        replica_sets,
+        waker(Concerns::Workload),
+        |set: &ReplicaSet| set.deployment().map(str::to_owned).into_iter().collect(),
+    );
+    spawn(scope, services, waker(Concerns::Namespace), |service| {
+        vec![service.name_any()]
     });
-    spawn(scope, services, waker(Concerns::Namespace), |service| vec![service.name_any()]);
-    spawn(scope, endpoint_slices, waker(Concerns::Service), |slice: &EndpointSlice| {
-        slice.service().map(str::to_owned).into_iter().collect()
+    spawn(
+        scope,
+        endpoint_slices,
+        waker(Concerns::Service),
+        |slice: &EndpointSlice| slice.service().map(str::to_owned).into_iter().collect(),
+    );
+    spawn(
+        scope,
+        revisions,
+        waker(Concerns::Named),
+        |kept: &ControllerRevision| {
+            kept.labels()
+                .get(tidegate_api::names::ROLLOUT_LABEL)
+                .cloned()
+                .into_iter()
+                .collect()
+        },
+    );
+    spawn(scope, http_routes, waker(Concerns::Route), |route| {
+        vec![route.name_any()]
     });
-    spawn(scope, revisions, waker(Concerns::Named), |kept: &ControllerRevision| {
-        kept.labels().get(tidegate_api::names::ROLLOUT_LABEL).cloned().into_iter().collect()
-    });
-    spawn(scope, http_routes, waker(Concerns::Route), |route| vec![route.name_any()]);
     (rollouts, config_repos)
 }
 
@@ -165,8 +200,12 @@ struct Waker {
     concerns: Concerns,
 }
 
-fn spawn<K>(scope: &Scope, filler: Filler<K>, waker: Waker, names: impl Fn(&K) -> Vec<String> + Send + 'static)
-where
+fn spawn<K>(
+    scope: &Scope,
+    filler: Filler<K>,
+    waker: Waker,
+    names: impl Fn(&K) -> Vec<String> + Send + 'static,
+) where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
         + Debug
@@ -209,14 +248,25 @@ impl Concerns {
     /// Whether a change of the object of this name concerns the Rollout, by its spec or by the plan
     /// of the attempt that runs.
     fn rollout(self, rollout: &Rollout, name: &str) -> bool {
-        let attempt = rollout.status.as_ref().and_then(|status| status.attempt.as_ref());
+        let attempt = rollout
+            .status
+            .as_ref()
+            .and_then(|status| status.attempt.as_ref());
         let specs = [Some(&rollout.spec), attempt.map(|attempt| &attempt.plan)];
         specs.into_iter().flatten().any(|spec| match self {
             Self::Named => rollout.name_any() == name,
-            Self::Workload => spec.workload.name == name || canary_name(&rollout.name_any()) == name,
-            Self::Service => spec.service_name() == name || canary_name(&rollout.name_any()) == name,
+            Self::Workload => {
+                spec.workload.name == name || canary_name(&rollout.name_any()) == name
+            }
+            Self::Service => {
+                spec.service_name() == name || canary_name(&rollout.name_any()) == name
+            }
             Self::Route => {
-                let routes = spec.traffic.gateway_api.iter().flat_map(|api| &api.http_routes);
+                let routes = spec
+                    .traffic
+                    .gateway_api
+                    .iter()
+                    .flat_map(|api| &api.http_routes);
                 routes.into_iter().any(|route| route == name)
             }
             Self::Namespace => true,

@@ -35,14 +35,25 @@ pub(crate) struct World {
 impl World {
     /// The Rollouts of a namespace that can be read.
     pub(crate) fn rollouts(&self, namespace: &str) -> Vec<Rollout> {
-        self.rollouts.list(namespace).iter().filter_map(|guarded| guarded.0.as_ref().ok()).cloned().collect()
+        self.rollouts
+            .list(namespace)
+            .iter()
+            .filter_map(|guarded| guarded.0.as_ref().ok())
+            .cloned()
+            .collect()
     }
 
     /// The greatest epoch that a running attempt bears; 0 without any.
     pub(crate) fn greatest_epoch(&self) -> u64 {
         let rollouts = self.rollouts.all();
-        let statuses = rollouts.iter().filter_map(|guarded| guarded.0.as_ref().ok()?.status.as_ref());
-        statuses.filter_map(|status| status.attempt.as_ref()).map(|attempt| attempt.epoch).max().unwrap_or_default()
+        let statuses = rollouts
+            .iter()
+            .filter_map(|guarded| guarded.0.as_ref().ok()?.status.as_ref());
+        statuses
+            .filter_map(|status| status.attempt.as_ref())
+            .map(|attempt| attempt.epoch)
+            .max()
+            .unwrap_or_default()
     }
 
     /// Whether every watch has shown once what there is. Routes do not count: a cluster may lack
@@ -90,6 +101,11 @@ impl World {
 
     /// A ConfigRepo that can be read.
     pub(crate) fn config_repo(&self, namespace: &str, name: &str) -> Option<ConfigRepo> {
-        self.config_repos.get(namespace, name)?.0.as_ref().ok().cloned()
+        self.config_repos
+            .get(namespace, name)?
+            .0
+            .as_ref()
+            .ok()
+            .cloned()
     }
 }

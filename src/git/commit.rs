@@ -63,7 +63,10 @@ const ID_KEY: &str = "Tidegate-Id";
 impl Default for Person {
     /// Tidegate, where an installation names nobody.
     fn default() -> Self {
-        Self { name: "Tidegate".into(), email: "tidegate@localhost".into() }
+        Self {
+            name: "Tidegate".into(),
+            email: "tidegate@localhost".into(),
+        }
     }
 }
 
@@ -72,7 +75,11 @@ impl Default for Person {
 impl Signature {
     pub(super) fn to_gix(&self) -> gix::actor::Signature {
         // These characters end a field of the header.
-        let clean = |text: &str| text.replace(['<', '>', '\n', '\r', '\0'], " ").trim().to_owned();
+        let clean = |text: &str| {
+            text.replace(['<', '>', '\n', '\r', '\0'], " ")
+                .trim()
+                .to_owned()
+        };
         gix::actor::Signature {
             name: clean(&self.person.name).into(),
             email: clean(&self.person.email).into(),
@@ -104,7 +111,10 @@ impl Trailers {
 
 /// A message of `text` and, as its last paragraph, the trailers of every group: git reads
 /// trailers from the last paragraph only.
-pub(super) fn message_with_trailers<'a>(text: &str, groups: impl IntoIterator<Item = &'a Trailers>) -> String {
+pub(super) fn message_with_trailers<'a>(
+    text: &str,
+    groups: impl IntoIterator<Item = &'a Trailers>,
+) -> String {
     let mut message = text.trim().to_owned();
     message.push_str("\n\n");
     for group in groups {
@@ -115,14 +125,18 @@ pub(super) fn message_with_trailers<'a>(text: &str, groups: impl IntoIterator<It
 
 /// Whether `message` is one that speaks of the attempt `id`.
 pub(super) fn carries_id(message: &str, id: &str) -> bool {
-    message
-        .lines()
-        .any(|line| line.split_once(':').is_some_and(|(key, value)| key == ID_KEY && value.trim() == one_line(id)))
+    message.lines().any(|line| {
+        line.split_once(':')
+            .is_some_and(|(key, value)| key == ID_KEY && value.trim() == one_line(id))
+    })
 }
 
 /// A value that cannot begin a trailer of its own.
 fn one_line(value: &str) -> String {
-    let spaced: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let spaced: String = value
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     spaced.trim().to_owned()
 }
 
@@ -143,7 +157,11 @@ mod tests {
     #[test]
     fn all_groups_are_in_the_last_paragraph() {
         let message = message_with_trailers("Two\n", [&trailers("a"), &trailers("b")]);
-        let last = message.trim_end().rsplit("\n\n").next().expect("a paragraph");
+        let last = message
+            .trim_end()
+            .rsplit("\n\n")
+            .next()
+            .expect("a paragraph");
         assert_eq!(last.matches("Tidegate-Id: ").count(), 2);
         assert!(carries_id(&message, "a") && carries_id(&message, "b"));
         assert!(!carries_id(&message, "c"));

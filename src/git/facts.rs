@@ -94,7 +94,12 @@ enum Place {
 
 impl Repository {
     /// Writes `facts` to `branch`, which is made where there is none, as one commit by `by`.
-    pub async fn write_facts(&self, branch: &str, facts: Vec<Fact>, by: Signature) -> Result<FactResults, FactsError> {
+    pub async fn write_facts(
+        &self,
+        branch: &str,
+        facts: Vec<Fact>,
+        by: Signature,
+    ) -> Result<FactResults, FactsError> {
         let facts: Arc<[Fact]> = facts.into();
         let lost = |error: &FactsError| matches!(error, FactsError::Push(e) if is_lost(e));
         until_not_lost(|| self.write_facts_once(branch, &facts, &by), lost).await
@@ -112,12 +117,18 @@ impl Repository {
             Err(error) => return Err(error.into()),
         };
         let (facts, by) = (Arc::clone(facts), by.clone());
-        let (commit, results) = self.read(move |store| commit_facts(store, tip, &facts, &by)).await?;
+        let (commit, results) = self
+            .read(move |store| commit_facts(store, tip, &facts, &by))
+            .await?;
         if let Some(commit) = commit {
-            self.push(commit, branch).await.map_err(|error| match error {
-                refused @ TransportError::PushRefused { .. } => FactsError::PushRefused(refused),
-                other => FactsError::Push(other),
-            })?;
+            self.push(commit, branch)
+                .await
+                .map_err(|error| match error {
+                    refused @ TransportError::PushRefused { .. } => {
+                        FactsError::PushRefused(refused)
+                    }
+                    other => FactsError::Push(other),
+                })?;
         }
         Ok(results)
     }
@@ -130,14 +141,27 @@ fn commit_facts(
     facts: &[Fact],
     by: &Signature,
 ) -> Result<(Option<CommitId>, FactResults), FactsError> {
-    let mut batch = Batch { store, tip, new: BTreeMap::new(), committed: Vec::new() };
-    let places: Vec<_> = facts.iter().map(|fact| batch.add(fact)).collect::<Result<_, _>>()?;
+    let mut batch = Batch {
+        store,
+        tip,
+        new: BTreeMap::new(),
+        committed: Vec::new(),
+    };
+    let places: Vec<_> = facts
+        .iter()
+        .map(|fact| batch.add(fact))
+        .collect::<Result<_, _>>()?;
     let commit = batch.commit(by)?;
-    let results = facts.iter().zip(places).map(|(fact, place)| match (place, commit) {
-        (Place::New, Some(commit)) => Ok(Written::Committed(commit)),
-        (Place::New | Place::There, _) => Ok(Written::AlreadyThere),
-        (Place::Taken, _) => Err(Contradiction { path: fact.path.clone() }),
-    });
+    let results = facts
+        .iter()
+        .zip(places)
+        .map(|(fact, place)| match (place, commit) {
+            (Place::New, Some(commit)) => Ok(Written::Committed(commit)),
+            (Place::New | Place::There, _) => Ok(Written::AlreadyThere),
+            (Place::Taken, _) => Err(Contradiction {
+                path: fact.path.clone(),
+            }),
+        });
     Ok((commit, results.collect()))
 }
 
@@ -158,9 +182,15 @@ impl OfStore for FactsError {
 impl<'a> Batch<'a> {
     fn add(&mut self, fact: &'a Fact) -> Result<Place, FactsError> {
         if !is_fact_path(&fact.path) {
-            return Err(FactsError::Path { path: fact.path.clone() });
+            return Err(FactsError::Path {
+                path: fact.path.clone(),
+            });
         }
-        let blob = self.store.write_blob(&fact.bytes).map_err(writing("file"))?.detach();
+        let blob = self
+            .store
+            .write_blob(&fact.bytes)
+            .map_err(writing("file"))?
+            .detach();
         let place = match self.new.get(&fact.path) {
             Some(there) if *there == blob => Place::New,
             Some(_) => Place::Taken,
@@ -175,8 +205,14 @@ impl<'a> Batch<'a> {
 
     /// A path that is a file for one fact and a folder for another.
     fn collides_in_batch(&self, path: &str) -> bool {
-        let below = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'));
-        self.new.keys().any(|other| below(path, other) || below(other, path))
+        let below = |inner: &str, outer: &str| {
+            inner
+                .strip_prefix(outer)
+                .is_some_and(|rest| rest.starts_with('/'))
+        };
+        self.new
+            .keys()
+            .any(|other| below(path, other) || below(other, path))
     }
 
     fn place_on_tip(&self, path: &str, blob: gix::ObjectId) -> Result<Place, FactsError> {
@@ -185,11 +221,17 @@ impl<'a> Batch<'a> {
         };
         let mut folder = String::new();
         for part in path.split('/') {
-            folder = if folder.is_empty() { part.to_owned() } else { format!("{folder}/{part}") };
+            folder = if folder.is_empty() {
+                part.to_owned()
+            } else {
+                format!("{folder}/{part}")
+            };
             match tree::entry_at(self.store, tip, &folder) {
                 Ok(None) => return Ok(Place::New),
                 Ok(Some((EntryKind::Tree, _))) if folder != path => {}
-                Ok(Some((EntryKind::Blob | EntryKind::BlobExecutable, there))) if folder == path && there == blob => {
+                Ok(Some((EntryKind::Blob | EntryKind::BlobExecutable, there)))
+                    if folder == path && there == blob =>
+                {
                     return Ok(Place::There);
                 }
                 Ok(Some(_)) | Err(TreeError::Symlink { .. } | TreeError::Submodule { .. }) => {
@@ -211,18 +253,24 @@ impl<'a> Batch<'a> {
         };
         let mut editor = base.edit().map_err(writing("tree"))?;
         for (path, blob) in &self.new {
-            editor.upsert(path.as_str(), EntryKind::Blob, *blob).map_err(writing("tree"))?;
+            editor
+                .upsert(path.as_str(), EntryKind::Blob, *blob)
+                .map_err(writing("tree"))?;
         }
         let tree = editor.write().map_err(writing("tree"))?.detach();
-        let message =
-            message_with_trailers(&subject(&self.committed), self.committed.iter().map(|fact| &fact.trailers));
+        let message = message_with_trailers(
+            &subject(&self.committed),
+            self.committed.iter().map(|fact| &fact.trailers),
+        );
         store::write_commit(self.store, tree, self.tip, &message, by, by).map(Some)
     }
 }
 
 fn is_fact_path(path: &str) -> bool {
     tree::components(path).is_ok_and(|parts| {
-        !parts.is_empty() && parts.join("/") == path && !parts.iter().any(|part| part.eq_ignore_ascii_case(".git"))
+        !parts.is_empty()
+            && parts.join("/") == path
+            && !parts.iter().any(|part| part.eq_ignore_ascii_case(".git"))
     })
 }
 

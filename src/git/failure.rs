@@ -8,7 +8,10 @@ use std::{io, time::Duration};
 
 /// One failed run of git. Every text in it has been scrubbed of credentials.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the fields are the same everywhere: the URL, and git's own words")]
+#[expect(
+    missing_docs,
+    reason = "the fields are the same everywhere: the URL, and git's own words"
+)]
 pub enum TransportError {
     /// The program could not be started, or its private folder not be made.
     #[error("cannot run git")]
@@ -119,7 +122,12 @@ const WORDS: &[(Kind, &[&str])] = &[
     ),
     (
         Kind::NotFound,
-        &["returned error: 404", "' not found", "does not appear to be a git repository", "does not exist"],
+        &[
+            "returned error: 404",
+            "' not found",
+            "does not appear to be a git repository",
+            "does not exist",
+        ],
     ),
     (
         Kind::Unreachable,
@@ -138,7 +146,15 @@ const WORDS: &[(Kind, &[&str])] = &[
             "returned error: 5",
         ],
     ),
-    (Kind::Refused, &["protected", "Protected branch", "not allowed to push", "denied"]),
+    (
+        Kind::Refused,
+        &[
+            "protected",
+            "Protected branch",
+            "not allowed to push",
+            "denied",
+        ],
+    ),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,26 +225,54 @@ mod tests {
     fn words_of_a_fetch_become_what_an_operator_can_act_on() {
         use TransportError as E;
         let unable = "fatal: unable to access 'https://h/a/': ";
-        assert!(matches!(fetch("fatal: Authentication failed for 'https://h/a/'"), E::AuthenticationFailed { .. }));
+        assert!(matches!(
+            fetch("fatal: Authentication failed for 'https://h/a/'"),
+            E::AuthenticationFailed { .. }
+        ));
         assert!(matches!(
             fetch(&format!("{unable}The requested URL returned error: 403")),
             E::AuthenticationFailed { .. }
         ));
-        assert!(matches!(fetch("fatal: repository 'https://h/a/' not found"), E::NotFound { .. }));
-        assert!(matches!(fetch("fatal: couldn't find remote ref refs/heads/x"), E::BranchMissing { .. }));
-        assert!(matches!(fetch(&format!("{unable}Could not resolve host: h")), E::Unreachable { .. }));
-        assert!(matches!(fetch(&format!("{unable}The requested URL returned error: 503")), E::Unreachable { .. }));
         assert!(matches!(
-            fetch(&format!("{unable}server certificate verification failed. CAfile: none")),
+            fetch("fatal: repository 'https://h/a/' not found"),
+            E::NotFound { .. }
+        ));
+        assert!(matches!(
+            fetch("fatal: couldn't find remote ref refs/heads/x"),
+            E::BranchMissing { .. }
+        ));
+        assert!(matches!(
+            fetch(&format!("{unable}Could not resolve host: h")),
+            E::Unreachable { .. }
+        ));
+        assert!(matches!(
+            fetch(&format!("{unable}The requested URL returned error: 503")),
+            E::Unreachable { .. }
+        ));
+        assert!(matches!(
+            fetch(&format!(
+                "{unable}server certificate verification failed. CAfile: none"
+            )),
             E::Tls { .. }
         ));
-        assert!(matches!(fetch(&format!("{unable}SSL certificate problem: self-signed certificate")), E::Tls { .. }));
-        assert!(matches!(fetch(&format!("{unable}The requested URL returned error: 301")), E::Moved { .. }));
+        assert!(matches!(
+            fetch(&format!(
+                "{unable}SSL certificate problem: self-signed certificate"
+            )),
+            E::Tls { .. }
+        ));
+        assert!(matches!(
+            fetch(&format!("{unable}The requested URL returned error: 301")),
+            E::Moved { .. }
+        ));
         assert!(matches!(
             fetch("error: RPC failed; curl 28 Operation too slow. Less than 1000 bytes/sec"),
             E::Stalled { .. }
         ));
-        assert!(matches!(fetch("error: cannot lock ref 'refs/remotes/origin/main': File exists"), E::Other { .. }));
+        assert!(matches!(
+            fetch("error: cannot lock ref 'refs/remotes/origin/main': File exists"),
+            E::Other { .. }
+        ));
     }
 
     #[test]

@@ -25,7 +25,8 @@ impl Repository {
         until: Option<CommitId>,
     ) -> Result<Option<Commit>, StoreError> {
         let path = path.to_owned();
-        self.read(move |store| asked_by(store, head, Path::new(&path), &same, until)).await
+        self.read(move |store| asked_by(store, head, Path::new(&path), &same, until))
+            .await
     }
 }
 
@@ -55,15 +56,27 @@ fn asked_by(
             break;
         }
         oldest = Some(id);
-        next = if until == Some(id) { None } else { first_parent(store, id)? };
+        next = if until == Some(id) {
+            None
+        } else {
+            first_parent(store, id)?
+        };
     }
     oldest.map(|id| store::commit(store, id)).transpose()
 }
 
 /// The file at `path`, where it is one.
-pub(super) fn blob_at(store: &Store, commit: CommitId, path: &Path) -> Result<Option<gix::ObjectId>, StoreError> {
-    let entry = store::tree_of(store, commit)?.lookup_entry_by_path(path).map_err(reading("tree of commit", commit))?;
-    Ok(entry.filter(|entry| entry.mode().is_blob()).map(|entry| entry.object_id()))
+pub(super) fn blob_at(
+    store: &Store,
+    commit: CommitId,
+    path: &Path,
+) -> Result<Option<gix::ObjectId>, StoreError> {
+    let entry = store::tree_of(store, commit)?
+        .lookup_entry_by_path(path)
+        .map_err(reading("tree of commit", commit))?;
+    Ok(entry
+        .filter(|entry| entry.mode().is_blob())
+        .map(|entry| entry.object_id()))
 }
 
 pub(super) fn first_parent(store: &Store, id: CommitId) -> Result<Option<CommitId>, StoreError> {

@@ -16,7 +16,10 @@ fn backoff() -> ExponentialBuilder {
 }
 
 /// Runs `attempt`, which fetches, commits and pushes, until it has not lost a race.
-pub(super) async fn until_not_lost<T, E, F>(mut attempt: impl FnMut() -> F, lost: fn(&E) -> bool) -> Result<T, E>
+pub(super) async fn until_not_lost<T, E, F>(
+    mut attempt: impl FnMut() -> F,
+    lost: fn(&E) -> bool,
+) -> Result<T, E>
 where
     F: Future<Output = Result<T, E>>,
 {

@@ -92,7 +92,10 @@ impl Credentials {
             Self::Anonymous => Vec::new(),
             Self::Basic { username, password } => {
                 let pair = format!("{username}:{}", password.expose());
-                vec![password.expose().to_owned(), base64::engine::general_purpose::STANDARD.encode(pair)]
+                vec![
+                    password.expose().to_owned(),
+                    base64::engine::general_purpose::STANDARD.encode(pair),
+                ]
             }
             Self::Bearer(token) => vec![token.expose().to_owned()],
         }
@@ -126,13 +129,21 @@ impl Remote {
             return Err(RemoteError::Credentials { url: shown() });
         }
         let host_is_right = authority.is_empty() == (protocol == Protocol::File);
-        if !host_is_right || path.is_empty() || url.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        if !host_is_right
+            || path.is_empty()
+            || url.contains(|c: char| c.is_whitespace() || c.is_control())
+        {
             return Err(RemoteError::Malformed { url: shown() });
         }
         if credentials.has_line_break() {
             return Err(RemoteError::LineBreak { url: shown() });
         }
-        Ok(Self { url: url.to_owned(), protocol, credentials, ca: None })
+        Ok(Self {
+            url: url.to_owned(),
+            protocol,
+            credentials,
+            ca: None,
+        })
     }
 
     /// Trusts the certificates in `pem` (the key `ca.crt`) instead of the system's.
@@ -181,11 +192,26 @@ mod tests {
     #[test]
     fn only_urls_that_are_safe_to_show_and_to_fetch_are_taken() {
         assert!(Remote::new("https://git.example.com/a.git", Credentials::Anonymous).is_ok());
-        for url in ["http://h/a", "ssh://git@h/a", "ext::sh -c id", "--upload-pack=id", "/etc"] {
+        for url in [
+            "http://h/a",
+            "ssh://git@h/a",
+            "ext::sh -c id",
+            "--upload-pack=id",
+            "/etc",
+        ] {
             assert!(matches!(refused(url), RemoteError::Scheme { .. }), "{url}");
         }
-        for url in ["https://", "https://host", "https://host/", "https:///a", "https://h/a b"] {
-            assert!(matches!(refused(url), RemoteError::Malformed { .. }), "{url}");
+        for url in [
+            "https://",
+            "https://host",
+            "https://host/",
+            "https:///a",
+            "https://h/a b",
+        ] {
+            assert!(
+                matches!(refused(url), RemoteError::Malformed { .. }),
+                "{url}"
+            );
         }
     }
 
@@ -198,17 +224,28 @@ mod tests {
 
     #[test]
     fn debug_of_a_remote_shows_no_credential() {
-        let basic = Credentials::Basic { username: "bob".into(), password: Secret::new("hunter2") };
+        let basic = Credentials::Basic {
+            username: "bob".into(),
+            password: Secret::new("hunter2"),
+        };
         for credentials in [basic, Credentials::Bearer(Secret::new("hunter2"))] {
-            let remote = Remote::new("https://h/a", credentials).expect("a good URL").with_ca(b"hunter2".to_vec());
+            let remote = Remote::new("https://h/a", credentials)
+                .expect("a good URL")
+                .with_ca(b"hunter2".to_vec());
             let shown = format!("{remote:?}");
-            assert!(shown.contains("***") && !shown.contains("hunter2"), "{shown}");
+            assert!(
+                shown.contains("***") && !shown.contains("hunter2"),
+                "{shown}"
+            );
         }
     }
 
     #[test]
     fn credentials_cannot_break_out_of_their_line() {
         let token = Credentials::Bearer(Secret::new("a\nX-Evil: 1"));
-        assert!(matches!(Remote::new("https://h/a", token), Err(RemoteError::LineBreak { .. })));
+        assert!(matches!(
+            Remote::new("https://h/a", token),
+            Err(RemoteError::LineBreak { .. })
+        ));
     }
 }

@@ -125,7 +125,11 @@ impl Git {
         if let Err(error) = remove_unfinished(&cache) {
             tracing::warn!(%error, cache = %cache.display(), "cannot remove clones that were never finished");
         }
-        Self { transport, cache, clones: Mutex::default() }
+        Self {
+            transport,
+            cache,
+            clones: Mutex::default(),
+        }
     }
 
     /// A handle of the repository at `remote`. Nothing is fetched yet.
@@ -133,9 +137,15 @@ impl Git {
         let mut clones = self.clones.lock().unwrap_or_else(PoisonError::into_inner);
         let clone = clones
             .entry(remote.url().to_owned())
-            .or_insert_with(|| Arc::new(LocalClone::new(self.cache.join(folder_name(remote.url())))))
+            .or_insert_with(|| {
+                Arc::new(LocalClone::new(self.cache.join(folder_name(remote.url()))))
+            })
             .clone();
-        Repository { git: Arc::clone(self), remote, clone }
+        Repository {
+            git: Arc::clone(self),
+            remote,
+            clone,
+        }
     }
 }
 
@@ -182,7 +192,9 @@ impl LocalClone {
     /// A full disk, or the end of the process, says nothing of what is in the clone.
     fn notice(&self, failure: Option<&StoreError>) {
         match failure {
-            Some(StoreError::Open(_) | StoreError::Read { .. }) => self.broken.store(true, Ordering::Relaxed),
+            Some(StoreError::Open(_) | StoreError::Read { .. }) => {
+                self.broken.store(true, Ordering::Relaxed)
+            }
             Some(StoreError::Write { .. } | StoreError::Cancelled) | None => {}
         }
     }
@@ -193,7 +205,11 @@ impl LocalClone {
 impl Fetched {
     /// A branch that was never here may be the whole repository, though another one was cloned.
     fn extent(&self, branch: &str) -> Extent {
-        if self.tips.contains_key(branch) { Extent::News } else { Extent::Everything }
+        if self.tips.contains_key(branch) {
+            Extent::News
+        } else {
+            Extent::Everything
+        }
     }
 
     /// Whether it is time to pack the clone.
@@ -222,7 +238,11 @@ impl Repository {
     ///
     /// `last_known` is the commit that was read last: with it a deleted branch and a rewritten
     /// history are noticed. Pass `None` to take the branch as it is.
-    pub async fn fetch(&self, branch: &str, last_known: Option<CommitId>) -> Result<Commit, FetchError> {
+    pub async fn fetch(
+        &self,
+        branch: &str,
+        last_known: Option<CommitId>,
+    ) -> Result<Commit, FetchError> {
         let id = match self.fetch_tip(branch).await {
             Err(FetchError::BranchMissing { branch, .. }) => {
                 return Err(FetchError::BranchMissing { branch, last_known });
@@ -239,9 +259,11 @@ impl Repository {
             })
             .await?;
         match last_known {
-            Some(last_known) if !follows => {
-                Err(FetchError::HistoryRewritten { branch: branch.to_owned(), last_known, head: Box::new(head) })
-            }
+            Some(last_known) if !follows => Err(FetchError::HistoryRewritten {
+                branch: branch.to_owned(),
+                last_known,
+                head: Box::new(head),
+            }),
             _ => Ok(head),
         }
     }
@@ -249,7 +271,11 @@ impl Repository {
     /// Packs the clone, which is done in the background now and then.
     async fn tidy(&self) -> Result<(), TransportError> {
         let _fetching = self.clone.fetching.lock().await;
-        self.git.transport.local(&self.clone.dir, &["gc", "--quiet", "--no-prune"]).await.map(drop)
+        self.git
+            .transport
+            .local(&self.clone.dir, &["gc", "--quiet", "--no-prune"])
+            .await
+            .map(drop)
     }
 
     /// The branch at the server, fetched, whatever it was before.
@@ -284,7 +310,9 @@ impl Repository {
         let _held = self.clone.swap.read().await;
         let clone = Arc::clone(&self.clone);
         let task = spawn_blocking(move || {
-            let result = store::open(&clone.dir).map_err(E::from).and_then(|store| read(&store));
+            let result = store::open(&clone.dir)
+                .map_err(E::from)
+                .and_then(|store| read(&store));
             result.inspect_err(|error| clone.notice(error.of_store()))
         });
         match task.await {
@@ -298,17 +326,30 @@ impl Repository {
     pub(super) async fn push(&self, commit: CommitId, branch: &str) -> Result<(), TransportError> {
         let _held = self.clone.swap.read().await;
         let refspec = format!("{commit}:refs/heads/{branch}");
-        self.git.transport.push(&self.clone.dir, &self.remote, &refspec).await
+        self.git
+            .transport
+            .push(&self.clone.dir, &self.remote, &refspec)
+            .await
     }
 
-    async fn fetch_into(&self, dir: &Path, branch: &str, extent: Extent) -> Result<CommitId, FetchError> {
+    async fn fetch_into(
+        &self,
+        dir: &Path,
+        branch: &str,
+        extent: Extent,
+    ) -> Result<CommitId, FetchError> {
         let refspec = format!("+refs/heads/{branch}:refs/remotes/origin/{branch}");
-        self.git.transport.fetch(dir, &self.remote, &refspec, extent).await.map_err(|error| match error {
-            TransportError::BranchMissing { .. } => {
-                FetchError::BranchMissing { branch: branch.to_owned(), last_known: None }
-            }
-            other => FetchError::Transport(other),
-        })?;
+        self.git
+            .transport
+            .fetch(dir, &self.remote, &refspec, extent)
+            .await
+            .map_err(|error| match error {
+                TransportError::BranchMissing { .. } => FetchError::BranchMissing {
+                    branch: branch.to_owned(),
+                    last_known: None,
+                },
+                other => FetchError::Transport(other),
+            })?;
         let (dir, branch) = (dir.to_owned(), branch.to_owned());
         spawn_blocking(move || tip_in(&dir, &branch))
             .await
@@ -319,11 +360,15 @@ impl Repository {
     /// Fetches into a folder beside, and puts it in the place of the clone only when that worked.
     async fn clone_anew(&self, branch: &str) -> Result<CommitId, FetchError> {
         fs::create_dir_all(&self.git.cache).map_err(FetchError::Cache)?;
-        let fresh =
-            tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&self.git.cache).map_err(FetchError::Cache)?;
+        let fresh = tempfile::Builder::new()
+            .prefix(UNFINISHED)
+            .tempdir_in(&self.git.cache)
+            .map_err(FetchError::Cache)?;
         let init = ["init", "--quiet", "--bare", "--template="];
         self.git.transport.local(fresh.path(), &init).await?;
-        let fetched = self.fetch_into(fresh.path(), branch, Extent::Everything).await;
+        let fetched = self
+            .fetch_into(fresh.path(), branch, Extent::Everything)
+            .await;
         // An orphan branch can be written into a clone that holds nothing yet.
         if matches!(fetched, Ok(_) | Err(FetchError::BranchMissing { .. })) {
             let _swapping = self.clone.swap.write().await;
@@ -362,21 +407,30 @@ fn swap_in(fresh: tempfile::TempDir, dir: &Path) -> io::Result<()> {
 fn tip_in(dir: &Path, branch: &str) -> Result<CommitId, StoreError> {
     let store = store::open(dir)?;
     let name = format!("refs/remotes/origin/{branch}");
-    let id = store.find_reference(&name).map_err(|e| StoreError::Open(e.into()))?.id().detach();
+    let id = store
+        .find_reference(&name)
+        .map_err(|e| StoreError::Open(e.into()))?
+        .id()
+        .detach();
     store::tree_of(&store, id)?;
     Ok(id)
 }
 
 /// Whether a fresh clone may do better: not where the server is the one that said no.
 fn may_be_the_clone(error: &FetchError) -> bool {
-    matches!(error, FetchError::Transport(TransportError::Other { .. }) | FetchError::Store(_))
+    matches!(
+        error,
+        FetchError::Transport(TransportError::Other { .. }) | FetchError::Store(_)
+    )
 }
 
 fn check_branch(branch: &str) -> Result<(), FetchError> {
     let full = format!("refs/heads/{branch}");
     match gix::refs::FullName::try_from(full) {
         Ok(_) => Ok(()),
-        Err(_) => Err(FetchError::BranchName { branch: branch.to_owned() }),
+        Err(_) => Err(FetchError::BranchName {
+            branch: branch.to_owned(),
+        }),
     }
 }
 

@@ -176,17 +176,25 @@ impl Repository {
         until_not_lost(|| self.restore_once(&request, &is_rejected), lost).await
     }
 
-    async fn restore_once(&self, request: &Arc<RestoreRequest>, is_rejected: &Judge) -> Result<Restored, RestoreError> {
+    async fn restore_once(
+        &self,
+        request: &Arc<RestoreRequest>,
+        is_rejected: &Judge,
+    ) -> Result<Restored, RestoreError> {
         let tip = self.fetch_tip(&request.branch).await?;
         let (wanted, judge) = (Arc::clone(request), Arc::clone(is_rejected));
-        let step = self.read(move |store| prepare(store, tip, &wanted, &*judge)).await?;
+        let step = self
+            .read(move |store| prepare(store, tip, &wanted, &*judge))
+            .await?;
         let commit = match step {
             Step::Done(restored) => return Ok(restored),
             Step::Push(commit) => commit,
         };
         match self.push(commit, &request.branch).await {
             Ok(()) => Ok(Restored::Committed(commit)),
-            Err(refused @ TransportError::PushRefused { .. }) => Err(RestoreError::PushRefused(refused)),
+            Err(refused @ TransportError::PushRefused { .. }) => {
+                Err(RestoreError::PushRefused(refused))
+            }
             Err(other) => Err(RestoreError::Push(other)),
         }
     }
@@ -209,13 +217,25 @@ fn prepare(
 
 /// The commit since the rejected one that carries this restore's id and changed the file. Facts of
 /// the same attempt carry its id too, and may stand on this branch.
-fn own_commit(store: &Store, tip: CommitId, request: &RestoreRequest) -> Result<Option<CommitId>, RestoreError> {
-    let path = tree::components(&request.path).map_err(RestoreError::Read)?.join("/");
+fn own_commit(
+    store: &Store,
+    tip: CommitId,
+    request: &RestoreRequest,
+) -> Result<Option<CommitId>, RestoreError> {
+    let path = tree::components(&request.path)
+        .map_err(RestoreError::Read)?
+        .join("/");
     let since = Some(request.since).filter(|since| store.has_object(since));
-    let walk = store.rev_walk([tip]).with_hidden(since).all().map_err(reading("history of commit", tip))?;
+    let walk = store
+        .rev_walk([tip])
+        .with_hidden(since)
+        .all()
+        .map_err(reading("history of commit", tip))?;
     for step in walk {
         let id = step.map_err(reading("history of commit", tip))?.id;
-        if carries_id(&store::commit(store, id)?.message, &request.trailers.id) && changes(store, id, &path)? {
+        if carries_id(&store::commit(store, id)?.message, &request.trailers.id)
+            && changes(store, id, &path)?
+        {
             return Ok(Some(id));
         }
     }
@@ -225,7 +245,10 @@ fn own_commit(store: &Store, tip: CommitId, request: &RestoreRequest) -> Result<
 /// Whether the file is another one than before the commit.
 fn changes(store: &Store, commit: CommitId, path: &str) -> Result<bool, StoreError> {
     let at = |commit| history::blob_at(store, commit, Path::new(path));
-    let before = history::first_parent(store, commit)?.map(at).transpose()?.flatten();
+    let before = history::first_parent(store, commit)?
+        .map(at)
+        .transpose()?
+        .flatten();
     Ok(at(commit)? != before)
 }
 
@@ -259,7 +282,10 @@ fn edited(
     }
     splice::splice(&rejected, &good)
         .map(Ok)
-        .map_err(|source| RestoreError::Splice { path: request.path.clone(), source })
+        .map_err(|source| RestoreError::Splice {
+            path: request.path.clone(),
+            source,
+        })
 }
 
 /// The good text. Its commit may be gone from a rewritten history.
@@ -273,8 +299,10 @@ fn good_text(store: &Store, source: &Source) -> Result<Option<String>, RestoreEr
 fn text_at(store: &Store, commit: CommitId, path: &str) -> Result<Option<String>, RestoreError> {
     let limit = TreeLimits::default().file_bytes;
     let file = tree::file_at(store, commit, path, limit).map_err(RestoreError::Read)?;
-    file.map(|File { bytes, path, .. }| String::from_utf8(bytes).map_err(|_| RestoreError::NotUtf8 { path, commit }))
-        .transpose()
+    file.map(|File { bytes, path, .. }| {
+        String::from_utf8(bytes).map_err(|_| RestoreError::NotUtf8 { path, commit })
+    })
+    .transpose()
 }
 
 fn find<'t>(
@@ -283,15 +311,24 @@ fn find<'t>(
     path: &str,
     request: &RestoreRequest,
 ) -> Result<Option<yaml::Template<'t>>, RestoreError> {
-    yaml::find_template(text, &request.target, &request.default_namespace).map_err(|source| RestoreError::Parse {
-        path: path.to_owned(),
-        commit,
-        source: Box::new(source),
+    yaml::find_template(text, &request.target, &request.default_namespace).map_err(|source| {
+        RestoreError::Parse {
+            path: path.to_owned(),
+            commit,
+            source: Box::new(source),
+        }
     })
 }
 
-fn commit_text(store: &Store, tip: CommitId, request: &RestoreRequest, text: &str) -> Result<CommitId, RestoreError> {
-    let path = tree::components(&request.path).map_err(RestoreError::Read)?.join("/");
+fn commit_text(
+    store: &Store,
+    tip: CommitId,
+    request: &RestoreRequest,
+    text: &str,
+) -> Result<CommitId, RestoreError> {
+    let path = tree::components(&request.path)
+        .map_err(RestoreError::Read)?
+        .join("/");
     let kind = match tree::entry_at(store, tip, &path).map_err(RestoreError::Read)? {
         Some((EntryKind::BlobExecutable, _)) => EntryKind::BlobExecutable,
         _ => EntryKind::Blob,
@@ -299,10 +336,19 @@ fn commit_text(store: &Store, tip: CommitId, request: &RestoreRequest, text: &st
     let blob = store.write_blob(text).map_err(writing("file"))?.detach();
     let base = store::tree_of(store, tip)?;
     let mut editor = base.edit().map_err(writing("tree"))?;
-    editor.upsert(path.as_str(), kind, blob).map_err(writing("tree"))?;
+    editor
+        .upsert(path.as_str(), kind, blob)
+        .map_err(writing("tree"))?;
     let tree = editor.write().map_err(writing("tree"))?.detach();
     let message = message_with_trailers(&request.message, [&request.trailers]);
-    let commit = store::write_commit(store, tree, Some(tip), &message, &request.author, &request.committer)?;
+    let commit = store::write_commit(
+        store,
+        tree,
+        Some(tip),
+        &message,
+        &request.author,
+        &request.committer,
+    )?;
     Ok(commit)
 }
 
@@ -314,7 +360,10 @@ impl RestoreError {
         match self {
             Self::Fetch(_) | Self::Commit(_) | Self::Push(_) => true,
             Self::Read(error) => error.of_store().is_some(),
-            Self::NotUtf8 { .. } | Self::Parse { .. } | Self::Splice { .. } | Self::PushRefused(_) => false,
+            Self::NotUtf8 { .. }
+            | Self::Parse { .. }
+            | Self::Splice { .. }
+            | Self::PushRefused(_) => false,
         }
     }
 }

@@ -43,8 +43,9 @@ fn scrub_userinfo(text: &str) -> String {
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at + "://".len());
         clean.push_str(before);
-        let authority_end =
-            after.find(|c: char| c == '/' || c.is_whitespace() || matches!(c, '\'' | '"')).unwrap_or(after.len());
+        let authority_end = after
+            .find(|c: char| c == '/' || c.is_whitespace() || matches!(c, '\'' | '"'))
+            .unwrap_or(after.len());
         rest = match after[..authority_end].rfind('@') {
             Some(user_end) => {
                 clean.push_str("***");
@@ -69,6 +70,9 @@ mod tests {
     #[test]
     fn scrubbing_takes_out_user_parts_and_secrets() {
         let text = "fatal: 'https://bob:hunter2@git.example.com/a' and https://x/y@z say hunter3";
-        assert_eq!(scrub(text, ["hunter3", ""]), "fatal: 'https://***@git.example.com/a' and https://x/y@z say ***");
+        assert_eq!(
+            scrub(text, ["hunter3", ""]),
+            "fatal: 'https://***@git.example.com/a' and https://x/y@z say ***"
+        );
     }
 }

@@ -71,11 +71,18 @@ pub(super) fn reading<E: Into<Cause>>(
     id: impl Into<gix::ObjectId>,
 ) -> impl FnOnce(E) -> StoreError {
     let id = id.into();
-    move |source| StoreError::Read { kind, id, source: source.into() }
+    move |source| StoreError::Read {
+        kind,
+        id,
+        source: source.into(),
+    }
 }
 
 pub(super) fn writing<E: Into<Cause>>(kind: &'static str) -> impl FnOnce(E) -> StoreError {
-    move |source| StoreError::Write { kind, source: source.into() }
+    move |source| StoreError::Write {
+        kind,
+        source: source.into(),
+    }
 }
 
 /// Reads one commit.
@@ -83,7 +90,9 @@ pub(super) fn commit(store: &Store, id: CommitId) -> Result<Commit, StoreError> 
     let object = store.find_commit(id).map_err(reading("commit", id))?;
     let decoded = object.decode().map_err(reading("commit", id))?;
     let author = decoded.author().map_err(reading("author of commit", id))?;
-    let committer = decoded.committer().map_err(reading("committer of commit", id))?;
+    let committer = decoded
+        .committer()
+        .map_err(reading("committer of commit", id))?;
     let message = decoded.message.to_string();
     Ok(Commit {
         id,
@@ -93,25 +102,42 @@ pub(super) fn commit(store: &Store, id: CommitId) -> Result<Commit, StoreError> 
         },
         // A date beyond the calendar says nothing; the epoch at least sorts first.
         time: Timestamp::from_second(committer.seconds()).unwrap_or(Timestamp::UNIX_EPOCH),
-        subject: message.trim_start().lines().next().unwrap_or_default().trim().to_owned(),
+        subject: message
+            .trim_start()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
         message,
     })
 }
 
 /// The tree of a commit.
 pub(super) fn tree_of(store: &Store, id: CommitId) -> Result<gix::Tree<'_>, StoreError> {
-    store.find_commit(id).map_err(reading("commit", id))?.tree().map_err(reading("tree of commit", id))
+    store
+        .find_commit(id)
+        .map_err(reading("commit", id))?
+        .tree()
+        .map_err(reading("tree of commit", id))
 }
 
 /// Whether `ancestor` is `descendant` or comes before it.
-pub(super) fn is_ancestor(store: &Store, ancestor: CommitId, descendant: CommitId) -> Result<bool, StoreError> {
+pub(super) fn is_ancestor(
+    store: &Store,
+    ancestor: CommitId,
+    descendant: CommitId,
+) -> Result<bool, StoreError> {
     if ancestor == descendant {
         return Ok(true);
     }
     if !store.has_object(ancestor) {
         return Ok(false);
     }
-    let walk = store.rev_walk([descendant]).all().map_err(reading("history of commit", descendant))?;
+    let walk = store
+        .rev_walk([descendant])
+        .all()
+        .map_err(reading("history of commit", descendant))?;
     for step in walk {
         if step.map_err(reading("history of commit", descendant))?.id == ancestor {
             return Ok(true);
@@ -138,5 +164,8 @@ pub(super) fn write_commit(
         message: message.into(),
         extra_headers: Vec::new(),
     };
-    Ok(store.write_object(commit).map_err(writing("commit"))?.detach())
+    Ok(store
+        .write_object(commit)
+        .map_err(writing("commit"))?
+        .detach())
 }

@@ -37,12 +37,18 @@ pub(super) struct Client {
 }
 
 pub(super) fn file_settings() -> TransportSettings {
-    TransportSettings { protocols: vec![Protocol::File], ..TransportSettings::default() }
+    TransportSettings {
+        protocols: vec![Protocol::File],
+        ..TransportSettings::default()
+    }
 }
 
 pub(super) fn signature(name: &str, second: i64) -> Signature {
     Signature {
-        person: Person { name: name.into(), email: format!("{}@example.com", name.to_lowercase()) },
+        person: Person {
+            name: name.into(),
+            email: format!("{}@example.com", name.to_lowercase()),
+        },
         at: Timestamp::from_second(second).unwrap(),
     }
 }
@@ -56,7 +62,12 @@ pub(super) fn write_script(path: &Path, text: &str) {
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
     assert!(child.wait().unwrap().success());
 }
 
@@ -78,7 +89,10 @@ pub(super) fn walk(folder: &Path) -> Vec<PathBuf> {
 
 impl Server {
     pub(super) fn new() -> Self {
-        let server = Self { folder: tempfile::tempdir().unwrap(), clock: AtomicI64::new(1_800_000_000) };
+        let server = Self {
+            folder: tempfile::tempdir().unwrap(),
+            clock: AtomicI64::new(1_800_000_000),
+        };
         server.git(&["init", "--quiet", "--bare", "--initial-branch=main"]);
         server
     }
@@ -101,7 +115,10 @@ impl Server {
 
     /// Commits files to a branch, as a person would.
     pub(super) fn commit(&self, branch: &str, files: &[(&str, &str)]) -> CommitId {
-        let entries: Vec<_> = files.iter().map(|(path, text)| (*path, EntryKind::Blob, *text)).collect();
+        let entries: Vec<_> = files
+            .iter()
+            .map(|(path, text)| (*path, EntryKind::Blob, *text))
+            .collect();
         self.commit_entries(branch, self.tip(branch), &entries)
     }
 
@@ -138,7 +155,14 @@ impl Server {
         let store = store::open(self.path()).unwrap();
         let parent = self.tip(branch).unwrap();
         let base = store::tree_of(&store, parent).unwrap();
-        let tree = base.edit().unwrap().remove(path).unwrap().write().unwrap().detach();
+        let tree = base
+            .edit()
+            .unwrap()
+            .remove(path)
+            .unwrap()
+            .write()
+            .unwrap()
+            .detach();
         let ada = signature("Ada", self.clock.fetch_add(60, Ordering::Relaxed));
         let id = store::write_commit(&store, tree, Some(parent), "Delete\n", &ada, &ada).unwrap();
         self.set(branch, id);
@@ -147,7 +171,11 @@ impl Server {
 
     /// Moves a branch, by force.
     pub(super) fn set(&self, branch: &str, id: CommitId) {
-        self.git(&["update-ref", &format!("refs/heads/{branch}"), &id.to_string()]);
+        self.git(&[
+            "update-ref",
+            &format!("refs/heads/{branch}"),
+            &id.to_string(),
+        ]);
     }
 
     pub(super) fn delete_branch(&self, branch: &str) {
@@ -162,7 +190,12 @@ impl Server {
     }
 
     pub(super) fn tip(&self, branch: &str) -> Option<CommitId> {
-        let out = self.git_output(&["rev-parse", "--verify", "--quiet", &format!("refs/heads/{branch}")]);
+        let out = self.git_output(&[
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            &format!("refs/heads/{branch}"),
+        ]);
         out.trim().parse().ok()
     }
 
@@ -177,7 +210,10 @@ impl Server {
 
     /// Takes one object out of a client's clone, which has fetched all that is here.
     pub(super) fn damage(&self, client: &Client, object: gix::ObjectId) {
-        let (ours, theirs) = (self.path().join("objects"), client.clone_dir().join("objects"));
+        let (ours, theirs) = (
+            self.path().join("objects"),
+            client.clone_dir().join("objects"),
+        );
         // Unpacked, so that the object has a file of its own.
         let _ = fs::remove_dir_all(theirs.join("pack"));
         for entry in walk(&ours) {
@@ -195,7 +231,11 @@ impl Server {
     /// Runs git on the server, and answers with what it says.
     pub(super) fn git(&self, args: &[&str]) -> String {
         let output = self.command(args).output().unwrap();
-        assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "git {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 

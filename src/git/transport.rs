@@ -130,8 +130,17 @@ impl Transport {
     }
 
     /// Runs git on the repository `git_dir` alone, without a network.
-    pub(super) async fn local(&self, git_dir: &Path, args: &[&str]) -> Result<String, TransportError> {
-        let call = Call { git_dir, remote: None, direction: Direction::Fetch, deadline: self.settings.deadline };
+    pub(super) async fn local(
+        &self,
+        git_dir: &Path,
+        args: &[&str],
+    ) -> Result<String, TransportError> {
+        let call = Call {
+            git_dir,
+            remote: None,
+            direction: Direction::Fetch,
+            deadline: self.settings.deadline,
+        };
         self.run(call, args).await
     }
 
@@ -147,7 +156,12 @@ impl Transport {
             Extent::News => self.settings.deadline,
             Extent::Everything => self.settings.clone_deadline,
         };
-        let call = Call { git_dir, remote: Some(remote), direction: Direction::Fetch, deadline };
+        let call = Call {
+            git_dir,
+            remote: Some(remote),
+            direction: Direction::Fetch,
+            deadline,
+        };
         let args = [
             "fetch",
             "--quiet",
@@ -162,8 +176,18 @@ impl Transport {
     }
 
     /// Pushes `refspec` out of `git_dir`. Never by force.
-    pub(super) async fn push(&self, git_dir: &Path, remote: &Remote, refspec: &str) -> Result<(), TransportError> {
-        let call = Call { git_dir, remote: Some(remote), direction: Direction::Push, deadline: self.settings.deadline };
+    pub(super) async fn push(
+        &self,
+        git_dir: &Path,
+        remote: &Remote,
+        refspec: &str,
+    ) -> Result<(), TransportError> {
+        let call = Call {
+            git_dir,
+            remote: Some(remote),
+            direction: Direction::Push,
+            deadline: self.settings.deadline,
+        };
         let args = [
             "push",
             "--porcelain",
@@ -179,12 +203,17 @@ impl Transport {
     async fn run(&self, call: Call<'_>, args: &[&str]) -> Result<String, TransportError> {
         self.check_protocol(call.remote)?;
         let folder = private_folder(Some(self.folder.path())).map_err(TransportError::Start)?;
-        let mut command = self.command(&call, args, folder.path()).map_err(TransportError::Start)?;
+        let mut command = self
+            .command(&call, args, folder.path())
+            .map_err(TransportError::Start)?;
         let url = call.remote.map_or("the local clone", Remote::url);
         let output = match timeout(call.deadline, spawn_and_wait(&mut command)).await {
             Ok(output) => output.map_err(TransportError::Start)?,
             Err(_) => {
-                return Err(TransportError::Deadline { url: url.to_owned(), deadline: call.deadline });
+                return Err(TransportError::Deadline {
+                    url: url.to_owned(),
+                    deadline: call.deadline,
+                });
             }
         };
         let stdout = String::from_utf8_lossy(&output.stdout);
@@ -193,7 +222,11 @@ impl Transport {
         }
         // `push --porcelain` gives its reason on stdout.
         let said = format!("{}{stdout}", String::from_utf8_lossy(&output.stderr));
-        Err(TransportError::classify(url, &self.scrub(&said, call.remote), call.direction))
+        Err(TransportError::classify(
+            url,
+            &self.scrub(&said, call.remote),
+            call.direction,
+        ))
     }
 
     fn check_protocol(&self, remote: Option<&Remote>) -> Result<(), TransportError> {
@@ -210,7 +243,12 @@ impl Transport {
 
     fn scrub(&self, text: &str, remote: Option<&Remote>) -> String {
         let mut secrets = remote.map_or_else(Vec::new, |remote| remote.credentials().secrets());
-        secrets.extend(self.settings.proxy.iter().map(|proxy| proxy.expose().to_owned()));
+        secrets.extend(
+            self.settings
+                .proxy
+                .iter()
+                .map(|proxy| proxy.expose().to_owned()),
+        );
         scrub(text, secrets.iter().map(String::as_str))
     }
 
@@ -278,14 +316,20 @@ impl Transport {
 
 fn private_folder(parent: Option<&Path>) -> io::Result<TempDir> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix("tidegate-git-").permissions(fs::Permissions::from_mode(0o700));
+    builder
+        .prefix("tidegate-git-")
+        .permissions(fs::Permissions::from_mode(0o700));
     match parent {
         Some(parent) => builder.tempdir_in(parent),
         None => builder.tempdir(),
     }
 }
 
-fn add_trust(config: &mut Vec<(&'static str, OsString)>, remote: &Remote, home: &Path) -> io::Result<()> {
+fn add_trust(
+    config: &mut Vec<(&'static str, OsString)>,
+    remote: &Remote,
+    home: &Path,
+) -> io::Result<()> {
     if let Some(pem) = remote.ca() {
         let file = home.join("ca.crt");
         fs::write(&file, pem)?;
@@ -294,11 +338,17 @@ fn add_trust(config: &mut Vec<(&'static str, OsString)>, remote: &Remote, home: 
     Ok(())
 }
 
-fn add_credentials(command: &mut Command, config: &mut Vec<(&'static str, OsString)>, credentials: &Credentials) {
+fn add_credentials(
+    command: &mut Command,
+    config: &mut Vec<(&'static str, OsString)>,
+    credentials: &Credentials,
+) {
     match credentials {
         Credentials::Anonymous => {}
         Credentials::Basic { username, password } => {
-            command.env("TIDEGATE_GIT_USERNAME", username).env("TIDEGATE_GIT_PASSWORD", password.expose());
+            command
+                .env("TIDEGATE_GIT_USERNAME", username)
+                .env("TIDEGATE_GIT_PASSWORD", password.expose());
         }
         Credentials::Bearer(token) => {
             let header = format!("Authorization: Bearer {}", token.expose());
@@ -311,9 +361,10 @@ fn add_credentials(command: &mut Command, config: &mut Vec<(&'static str, OsStri
 fn set_config(command: &mut Command, config: &[(&str, OsString)]) {
     command.env("GIT_CONFIG_COUNT", config.len().to_string());
     for (index, (key, value)) in config.iter().enumerate() {
-        command
-            .env(format!("GIT_CONFIG_KEY_{index}"), key)
-            .env(format!("GIT_CONFIG_VALUE_{index}"), AsRef::<OsStr>::as_ref(value));
+        command.env(format!("GIT_CONFIG_KEY_{index}"), key).env(
+            format!("GIT_CONFIG_VALUE_{index}"),
+            AsRef::<OsStr>::as_ref(value),
+        );
     }
 }
 
@@ -325,7 +376,11 @@ async fn spawn_and_wait(command: &mut Command) -> io::Result<Output> {
     let (stdout, stderr) = tokio::try_join!(drain(stdout), drain(stderr))?;
     let status = child.wait().await?;
     group.0 = None;
-    Ok(Output { success: status.success(), stdout, stderr })
+    Ok(Output {
+        success: status.success(),
+        stdout,
+        stderr,
+    })
 }
 
 /// Reads to the end, so that the writer never blocks, and keeps the beginning.
@@ -346,7 +401,10 @@ async fn drain(mut from: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
 
 impl Group {
     fn of(id: Option<u32>) -> Self {
-        Self(id.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+        Self(
+            id.and_then(|id| i32::try_from(id).ok())
+                .and_then(Pid::from_raw),
+        )
     }
 }
 

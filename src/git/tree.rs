@@ -47,7 +47,9 @@ pub enum TreeError {
     NoFolder { commit: CommitId, path: String },
     #[error("`{path}` is not a folder")]
     NotAFolder { path: String },
-    #[error("`{path}` is a symbolic link; Tidegate does not follow links, put the file itself there")]
+    #[error(
+        "`{path}` is a symbolic link; Tidegate does not follow links, put the file itself there"
+    )]
     Symlink { path: String },
     #[error("`{path}` is a submodule; Tidegate reads one repository, copy the files in")]
     Submodule { path: String },
@@ -95,16 +97,23 @@ impl Default for TreeLimits {
 
 impl Repository {
     /// The `.yaml` and `.yml` files under `path` at `commit`, in the order of their paths.
-    pub async fn files(&self, commit: CommitId, path: &str, limits: TreeLimits) -> Result<Vec<File>, TreeError> {
+    pub async fn files(
+        &self,
+        commit: CommitId,
+        path: &str,
+        limits: TreeLimits,
+    ) -> Result<Vec<File>, TreeError> {
         let path = path.to_owned();
-        self.read(move |store| files(store, commit, &path, limits)).await
+        self.read(move |store| files(store, commit, &path, limits))
+            .await
     }
 
     /// The one file at `path`, or `None` where there is none.
     pub async fn file_at(&self, commit: CommitId, path: &str) -> Result<Option<File>, TreeError> {
         let path = path.to_owned();
         let limit = TreeLimits::default().file_bytes;
-        self.read(move |store| file_at(store, commit, &path, limit)).await
+        self.read(move |store| file_at(store, commit, &path, limit))
+            .await
     }
 }
 
@@ -130,12 +139,16 @@ impl OfStore for TreeError {
 
 /// The parts of a path, with `.` and doubled slashes taken out.
 pub(super) fn components(path: &str) -> Result<Vec<&str>, TreeError> {
-    let outside =
-        path.starts_with('/') && path != "/" || path.split('/').any(|part| part == "..") || path.contains(['\\', '\0']);
+    let outside = path.starts_with('/') && path != "/"
+        || path.split('/').any(|part| part == "..")
+        || path.contains(['\\', '\0']);
     if outside {
         return Err(TreeError::Outside { path: path.into() });
     }
-    Ok(path.split('/').filter(|part| !part.is_empty() && *part != ".").collect())
+    Ok(path
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect())
 }
 
 /// The entry at `path`, refusing to pass through anything but folders.
@@ -170,16 +183,28 @@ fn refuse_pointers(kind: EntryKind, path: &str) -> Result<(), TreeError> {
 }
 
 fn joined(folder: &str, name: &str) -> String {
-    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+    if folder.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{folder}/{name}")
+    }
 }
 
-fn files(store: &Store, commit: CommitId, path: &str, limits: TreeLimits) -> Result<Vec<File>, TreeError> {
+fn files(
+    store: &Store,
+    commit: CommitId,
+    path: &str,
+    limits: TreeLimits,
+) -> Result<Vec<File>, TreeError> {
     let parts = components(path)?.join("/");
     let root = match entry_at(store, commit, path)? {
         Some((EntryKind::Tree, id)) => id,
         Some(_) => return Err(TreeError::NotAFolder { path: parts }),
         None => {
-            return Err(TreeError::NoFolder { commit, path: parts });
+            return Err(TreeError::NoFolder {
+                commit,
+                path: parts,
+            });
         }
     };
     let mut reader = Reader {
@@ -199,7 +224,12 @@ fn files(store: &Store, commit: CommitId, path: &str, limits: TreeLimits) -> Res
 }
 
 /// The one file at `path`, which may have any name.
-pub(super) fn file_at(store: &Store, commit: CommitId, path: &str, limit: u64) -> Result<Option<File>, TreeError> {
+pub(super) fn file_at(
+    store: &Store,
+    commit: CommitId,
+    path: &str,
+    limit: u64,
+) -> Result<Option<File>, TreeError> {
     match entry_at(store, commit, path)? {
         Some((EntryKind::Blob | EntryKind::BlobExecutable, id)) => {
             read_file(store, components(path)?.join("/"), id, limit).map(Some)
@@ -208,12 +238,23 @@ pub(super) fn file_at(store: &Store, commit: CommitId, path: &str, limit: u64) -
     }
 }
 
-fn read_file(store: &Store, path: String, blob: gix::ObjectId, limit: u64) -> Result<File, TreeError> {
-    let size = store.find_header(blob).map_err(reading("file", blob))?.size();
+fn read_file(
+    store: &Store,
+    path: String,
+    blob: gix::ObjectId,
+    limit: u64,
+) -> Result<File, TreeError> {
+    let size = store
+        .find_header(blob)
+        .map_err(reading("file", blob))?
+        .size();
     if size > limit {
         return Err(TreeError::FileTooLarge { path, limit });
     }
-    let bytes = store.find_blob(blob).map_err(reading("file", blob))?.take_data();
+    let bytes = store
+        .find_blob(blob)
+        .map_err(reading("file", blob))?
+        .take_data();
     if bytes.starts_with(LFS_POINTER) {
         return Err(TreeError::LfsPointer { path });
     }
@@ -248,7 +289,10 @@ impl Reader<'_> {
     fn count_entry(&mut self, path: &str) -> Result<(), TreeError> {
         self.entries += 1;
         if self.entries > self.limits.entries {
-            return Err(TreeError::TooMany { path: path.into(), limit: self.limits.entries });
+            return Err(TreeError::TooMany {
+                path: path.into(),
+                limit: self.limits.entries,
+            });
         }
         Ok(())
     }
@@ -261,7 +305,10 @@ impl Reader<'_> {
         let file = read_file(self.store, path, id, self.limits.file_bytes)?;
         self.total_bytes += file.bytes.len() as u64;
         if self.total_bytes > self.limits.total_bytes {
-            return Err(TreeError::TooLarge { path: file.path, limit: self.limits.total_bytes });
+            return Err(TreeError::TooLarge {
+                path: file.path,
+                limit: self.limits.total_bytes,
+            });
         }
         self.files.push(file);
         Ok(())
@@ -277,8 +324,9 @@ fn refuse_odd_name(name: &str, raw: &[u8], path: &str) -> Result<(), TreeError> 
 }
 
 fn is_yaml(name: &str) -> bool {
-    name.rsplit_once('.')
-        .is_some_and(|(_, ending)| ending.eq_ignore_ascii_case("yaml") || ending.eq_ignore_ascii_case("yml"))
+    name.rsplit_once('.').is_some_and(|(_, ending)| {
+        ending.eq_ignore_ascii_case("yaml") || ending.eq_ignore_ascii_case("yml")
+    })
 }
 
 #[cfg(test)]

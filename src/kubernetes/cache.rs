@@ -45,7 +45,17 @@ where
     pub(crate) fn new() -> (Self, Filler<K>) {
         let (watched, writer) = reflector::store();
         let (listing, lists) = watch::channel(0);
-        (Self { watched, answered: Mutex::default(), lists }, Filler { writer, lists: listing })
+        (
+            Self {
+                watched,
+                answered: Mutex::default(),
+                lists,
+            },
+            Filler {
+                writer,
+                lists: listing,
+            },
+        )
     }
 
     /// Whether the watch has shown once what there is.
@@ -97,8 +107,12 @@ where
     /// Every object of a namespace, in the order of names.
     pub(crate) fn list(&self, namespace: &str) -> Vec<Arc<K>> {
         let watched = self.watched.state();
-        let here = watched.iter().filter(|object| object.namespace().as_deref() == Some(namespace));
-        let mut here: Vec<_> = here.filter_map(|object| self.get(namespace, &object.name_any())).collect();
+        let here = watched
+            .iter()
+            .filter(|object| object.namespace().as_deref() == Some(namespace));
+        let mut here: Vec<_> = here
+            .filter_map(|object| self.get(namespace, &object.name_any()))
+            .collect();
         here.sort_by_key(|object| object.name_any());
         here
     }
@@ -106,7 +120,10 @@ where
     /// Remembers what a write has answered.
     pub(crate) fn answered(&self, object: K) {
         let key = ObjectRef::from_obj(&object);
-        self.answered.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::new(object));
+        self.answered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, Arc::new(object));
     }
 }
 
@@ -139,7 +156,11 @@ where
 /// Whether `one` was written after `other`. Since 1.35 Kubernetes says that resourceVersions of one
 /// resource are to be compared as numbers.
 fn is_newer<K: ResourceExt>(one: &K, other: &K) -> bool {
-    let version = |object: &K| object.resource_version().and_then(|version| version.parse::<u128>().ok());
+    let version = |object: &K| {
+        object
+            .resource_version()
+            .and_then(|version| version.parse::<u128>().ok())
+    };
     one.uid() == other.uid() && version(one) > version(other)
 }
 
@@ -168,14 +189,20 @@ mod tests {
     }
 
     fn version(cache: &Cache<ConfigMap>) -> Option<String> {
-        cache.get("shop", "one").and_then(|object| object.resource_version())
+        cache
+            .get("shop", "one")
+            .and_then(|object| object.resource_version())
     }
 
     #[tokio::test]
     async fn an_answer_counts_until_the_watch_has_caught_up() {
         let cache = shown(vec![object("a", "9")]).await;
         cache.answered(object("a", "10"));
-        assert_eq!(version(&cache).as_deref(), Some("10"), "compared as numbers, not as text");
+        assert_eq!(
+            version(&cache).as_deref(),
+            Some("10"),
+            "compared as numbers, not as text"
+        );
         cache.answered(object("a", "8"));
         assert_eq!(version(&cache).as_deref(), Some("9"));
     }
@@ -198,11 +225,16 @@ mod tests {
     async fn a_cache_is_filled_when_the_watch_has_shown_all() {
         let (cache, filler) = Cache::<ConfigMap>::new();
         let (events, told) = tokio::sync::mpsc::unbounded_channel();
-        let told = stream::unfold(told, |mut told| async move { told.recv().await.map(|event| (event, told)) });
+        let told = stream::unfold(told, |mut told| async move {
+            told.recv().await.map(|event| (event, told))
+        });
         let mut changes = std::pin::pin!(filler.fill(told));
         events.send(Ok(Event::Init)).unwrap();
         events.send(Ok(Event::InitApply(object("a", "1")))).unwrap();
-        assert!(changes.next().now_or_never().is_some(), "what is shown wakes its Rollout");
+        assert!(
+            changes.next().now_or_never().is_some(),
+            "what is shown wakes its Rollout"
+        );
         assert!(changes.next().now_or_never().is_none());
         assert!(!cache.is_filled());
         assert!(cache.filled().now_or_never().is_none());

@@ -44,13 +44,21 @@ impl Clients {
         let standing = Client::try_from(bounded)?;
         let namespace = config.default_namespace.clone();
         let writing = fenced(standing.clone(), &namespace, fence);
-        Ok(Self { watching: Client::try_from(config)?, standing, writing })
+        Ok(Self {
+            watching: Client::try_from(config)?,
+            standing,
+            writing,
+        })
     }
 }
 
 /// A client that writes in the name of a ServiceAccount. The API server adds the account's groups
 /// by itself, so the right to impersonate that account is all that Tidegate needs.
-pub(crate) fn impersonating(client: &Client, namespace: &str, account: &str) -> Result<Client, AccountName> {
+pub(crate) fn impersonating(
+    client: &Client,
+    namespace: &str,
+    account: &str,
+) -> Result<Client, AccountName> {
     let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
     let user = HeaderValue::try_from(format!("system:serviceaccount:{namespace}:{account}"))
         .ok()
@@ -58,7 +66,9 @@ pub(crate) fn impersonating(client: &Client, namespace: &str, account: &str) -> 
         .ok_or_else(|| AccountName(account.to_owned()))?;
     let client = client.clone();
     let service = tower::service_fn(move |mut request: Request<Body>| {
-        request.headers_mut().insert("impersonate-user", user.clone());
+        request
+            .headers_mut()
+            .insert("impersonate-user", user.clone());
         let client = client.clone();
         async move { client.send(request).await }
     });
@@ -71,7 +81,9 @@ fn fenced(client: Client, namespace: &str, fence: Fence) -> Client {
         let (client, fence) = (client.clone(), fence.clone());
         async move {
             if request.method() != Method::GET {
-                fence.epoch().map_err(|not_leading| kube::Error::Service(Box::new(not_leading)))?;
+                fence
+                    .epoch()
+                    .map_err(|not_leading| kube::Error::Service(Box::new(not_leading)))?;
             }
             client.send(request).await
         }
@@ -96,21 +108,30 @@ mod tests {
     const PATH: &str = "/api/v1/namespaces/shop/configmaps/one";
 
     fn object() -> ConfigMap {
-        serde_json::from_value(json!({ "metadata": { "name": "one", "namespace": "shop" } })).unwrap()
+        serde_json::from_value(json!({ "metadata": { "name": "one", "namespace": "shop" } }))
+            .unwrap()
     }
 
     fn script() -> Script {
         let script = Script::default();
-        script.put(PATH, json!({ "metadata": { "name": "one", "namespace": "shop" } }));
+        script.put(
+            PATH,
+            json!({ "metadata": { "name": "one", "namespace": "shop" } }),
+        );
         script
     }
 
     fn term(left: Duration) -> Term {
-        Term { epoch: 3, until: clock::monotonic() + left }
+        Term {
+            epoch: 3,
+            until: clock::monotonic() + left,
+        }
     }
 
     async fn write(client: Client) -> Result<ConfigMap, kube::Error> {
-        Api::namespaced(client, "shop").replace("one", &PostParams::default(), &object()).await
+        Api::namespaced(client, "shop")
+            .replace("one", &PostParams::default(), &object())
+            .await
     }
 
     #[tokio::test(start_paused = true)]
@@ -118,7 +139,10 @@ mod tests {
         let script = script();
         let (leads, terms) = watch::channel(None);
         let client = fenced(script.client(), "shop", Fence::new(terms));
-        Api::<ConfigMap>::namespaced(client.clone(), "shop").get("one").await.unwrap();
+        Api::<ConfigMap>::namespaced(client.clone(), "shop")
+            .get("one")
+            .await
+            .unwrap();
         assert!(write(client.clone()).await.is_err());
         assert!(script.writes().is_empty(), "nothing has left");
 
@@ -127,22 +151,33 @@ mod tests {
         assert_eq!(script.short_writes(), ["PUT configmaps/one"]);
 
         tokio::time::advance(Duration::from_secs(11)).await;
-        assert!(write(client).await.is_err(), "the term has ended though nobody said so");
+        assert!(
+            write(client).await.is_err(),
+            "the term has ended though nobody said so"
+        );
         assert!(script.writes().is_empty());
     }
 
     #[tokio::test]
     async fn a_service_account_is_impersonated_by_its_full_name() {
         let script = script();
-        write(impersonating(&script.client(), "shop", "deployer").unwrap()).await.unwrap();
+        write(impersonating(&script.client(), "shop", "deployer").unwrap())
+            .await
+            .unwrap();
         let writes = script.writes();
-        assert_eq!(writes[0].header("impersonate-user"), "system:serviceaccount:shop:deployer");
+        assert_eq!(
+            writes[0].header("impersonate-user"),
+            "system:serviceaccount:shop:deployer"
+        );
     }
 
     #[tokio::test]
     async fn what_is_no_name_is_not_sent() {
         for account in ["", "a:b", "A", "a\nb"] {
-            assert!(impersonating(&Script::default().client(), "shop", account).is_err(), "{account:?}");
+            assert!(
+                impersonating(&Script::default().client(), "shop", account).is_err(),
+                "{account:?}"
+            );
         }
     }
 }

@@ -83,7 +83,11 @@ impl Script {
 
     /// Refuses a method at a path from now on.
     pub(crate) fn refuse(&self, method: Method, path: &str, code: u16) {
-        self.state().refusals.push(Refusal { method, path: path.to_owned(), code });
+        self.state().refusals.push(Refusal {
+            method,
+            path: path.to_owned(),
+            code,
+        });
     }
 
     /// Refuses nothing any more.
@@ -94,7 +98,10 @@ impl Script {
     /// Every write since the last call, whether it was refused or not.
     pub(crate) fn writes(&self) -> Vec<Asked> {
         let asked = std::mem::take(&mut self.state().asked);
-        asked.into_iter().filter(|asked| asked.method != Method::GET).collect()
+        asked
+            .into_iter()
+            .filter(|asked| asked.method != Method::GET)
+            .collect()
     }
 
     /// The writes since the last call as `METHOD last/two`.
@@ -105,8 +112,10 @@ impl Script {
     fn answer(&self, asked: &Asked) -> Response<Body> {
         let mut state = self.state();
         state.asked.push(asked.clone());
-        let refusal =
-            state.refusals.iter().find(|refusal| refusal.method == asked.method && refusal.path == asked.path);
+        let refusal = state
+            .refusals
+            .iter()
+            .find(|refusal| refusal.method == asked.method && refusal.path == asked.path);
         if let Some(refusal) = refusal {
             return failure(refusal.code);
         }
@@ -124,7 +133,10 @@ impl Script {
             _ if dry => object,
             _ => state.store(&path, object),
         };
-        Response::builder().status(200).body(Body::from(serde_json::to_vec(&answer).unwrap())).unwrap()
+        Response::builder()
+            .status(200)
+            .body(Body::from(serde_json::to_vec(&answer).unwrap()))
+            .unwrap()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -138,7 +150,10 @@ impl State {
     /// The object after a request, which is not stored yet.
     fn after(&self, asked: &Asked, path: &str) -> Option<Value> {
         let before = self.objects.get(path).cloned();
-        let media_type = asked.headers.get("content-type").map_or("", |value| value.to_str().unwrap());
+        let media_type = asked
+            .headers
+            .get("content-type")
+            .map_or("", |value| value.to_str().unwrap());
         match asked.method {
             Method::POST | Method::PUT => Some(asked.body.clone()),
             Method::PATCH if media_type.contains("json-patch") => {
@@ -151,7 +166,11 @@ impl State {
                 Some(object)
             }
             Method::PATCH => {
-                let mut object = if media_type.contains("apply-patch") { before.unwrap_or_default() } else { before? };
+                let mut object = if media_type.contains("apply-patch") {
+                    before.unwrap_or_default()
+                } else {
+                    before?
+                };
                 json_patch::merge(&mut object, &asked.body);
                 Some(object)
             }
@@ -183,7 +202,9 @@ impl Asked {
 
     /// A header, or nothing.
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 }
 
@@ -193,8 +214,14 @@ where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
     let shown = objects.into_iter().map(Event::InitApply);
-    let events = [Event::Init].into_iter().chain(shown).chain([Event::InitDone]);
-    filler.fill(stream::iter(events.map(Ok))).for_each(|_| async {}).await;
+    let events = [Event::Init]
+        .into_iter()
+        .chain(shown)
+        .chain([Event::InitDone]);
+    filler
+        .fill(stream::iter(events.map(Ok)))
+        .for_each(|_| async {})
+        .await;
 }
 
 fn failure(code: u16) -> Response<Body> {
@@ -207,5 +234,8 @@ fn failure(code: u16) -> Response<Body> {
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason,
         "message": "the script says so",
     });
-    Response::builder().status(code).body(Body::from(serde_json::to_vec(&status).unwrap())).unwrap()
+    Response::builder()
+        .status(code)
+        .body(Body::from(serde_json::to_vec(&status).unwrap()))
+        .unwrap()
 }

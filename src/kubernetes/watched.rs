@@ -176,21 +176,37 @@ impl Template {
     /// Digests a template.
     pub(crate) fn of(mut template: Value) -> Self {
         let exclusive = exclusive(&template);
-        let required = "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution";
-        let apart = template.pointer(required).and_then(Value::as_array).is_some_and(|terms| !terms.is_empty());
-        if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+        let required =
+            "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution";
+        let apart = template
+            .pointer(required)
+            .and_then(Value::as_array)
+            .is_some_and(|terms| !terms.is_empty());
+        if let Some(labels) = template
+            .pointer_mut("/metadata/labels")
+            .and_then(Value::as_object_mut)
+        {
             labels.remove(names::POD_TEMPLATE_HASH_LABEL);
             labels.remove(names::TRACK_LABEL);
         }
         drop_null_timestamp(&mut template);
-        Self { digest: Digest::of(&template), labels: labels(&template), exclusive, apart }
+        Self {
+            digest: Digest::of(&template),
+            labels: labels(&template),
+            exclusive,
+            apart,
+        }
     }
 }
 
 /// Older API servers say of a template that it has no time of creation. Nobody has written that.
 pub(crate) fn drop_null_timestamp(template: &mut Value) {
-    if let Some(metadata) = template.pointer_mut("/metadata").and_then(Value::as_object_mut)
-        && metadata.get("creationTimestamp").is_some_and(Value::is_null)
+    if let Some(metadata) = template
+        .pointer_mut("/metadata")
+        .and_then(Value::as_object_mut)
+        && metadata
+            .get("creationTimestamp")
+            .is_some_and(Value::is_null)
     {
         metadata.remove("creationTimestamp");
     }
@@ -214,7 +230,11 @@ impl<'de> Deserialize<'de> for KeptTemplate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let data = Value::deserialize(deserializer)?;
         let template = data.get("template").unwrap_or(&Value::Null);
-        Ok(Self { revision: Digest::of(template).to_string(), labels: labels(template), images: images(template) })
+        Ok(Self {
+            revision: Digest::of(template).to_string(),
+            labels: labels(template),
+            images: images(template),
+        })
     }
 }
 
@@ -223,8 +243,12 @@ impl<'de> Deserialize<'de> for KeptTemplate {
 impl ReplicaSet {
     /// The name of the Deployment that owns it.
     pub(crate) fn deployment(&self) -> Option<&str> {
-        let is_deployment = |owner: &&OwnerReference| owner.kind == "Deployment" && owner.controller == Some(true);
-        self.owner_references().iter().find(is_deployment).map(|owner| owner.name.as_str())
+        let is_deployment =
+            |owner: &&OwnerReference| owner.kind == "Deployment" && owner.controller == Some(true);
+        self.owner_references()
+            .iter()
+            .find(is_deployment)
+            .map(|owner| owner.name.as_str())
     }
 }
 
@@ -239,30 +263,47 @@ impl EndpointSlice {
 
 /// The epoch annotation of an object.
 pub(crate) fn epoch(object: &impl ResourceExt) -> Option<u64> {
-    object.annotations().get(names::EPOCH_ANNOTATION)?.parse().ok()
+    object
+        .annotations()
+        .get(names::EPOCH_ANNOTATION)?
+        .parse()
+        .ok()
 }
 
 /// Who last wrote a field, by field manager, where it was not us.
 pub(crate) fn last_manager(fields: &[ManagedFieldsEntry], path: &[&str]) -> Option<String> {
     let owns = |entry: &&ManagedFieldsEntry| {
         let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
-        path.iter().try_fold(fields?, |fields, key| fields.get(key)).map(|_| ())
+        path.iter()
+            .try_fold(fields?, |fields, key| fields.get(key))
+            .map(|_| ())
     };
     let owners = fields.iter().filter(|entry| owns(entry).is_some());
     let others = owners.filter(|entry| {
         let manager = entry.manager.as_deref().unwrap_or_default();
         manager != names::FIELD_MANAGER && manager != names::SYNC_FIELD_MANAGER
     });
-    others.max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?.manager.clone()
+    others
+        .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?
+        .manager
+        .clone()
 }
 
 fn labels(template: &Value) -> BTreeMap<String, String> {
-    let labels = template.pointer("/metadata/labels").and_then(Value::as_object);
-    labels.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+    let labels = template
+        .pointer("/metadata/labels")
+        .and_then(Value::as_object);
+    labels
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect()
 }
 
 fn images(template: &Value) -> Vec<String> {
-    let containers = template.pointer("/spec/containers").and_then(Value::as_array);
+    let containers = template
+        .pointer("/spec/containers")
+        .and_then(Value::as_array);
     containers
         .into_iter()
         .flatten()
@@ -273,14 +314,26 @@ fn images(template: &Value) -> Vec<String> {
 /// What of a template two versions side by side cannot share. Whether a claim is `ReadWriteOnce`
 /// stands in the claim alone, so every claim counts.
 fn exclusive(template: &Value) -> Vec<String> {
-    let list = |pointer: &str| template.pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_default();
+    let list = |pointer: &str| {
+        template
+            .pointer(pointer)
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
+    };
     let mut found = Vec::new();
-    if list("/spec/volumes").iter().any(|volume| volume.get("persistentVolumeClaim").is_some()) {
+    if list("/spec/volumes")
+        .iter()
+        .any(|volume| volume.get("persistentVolumeClaim").is_some())
+    {
         found.push("a PersistentVolumeClaim".to_owned());
     }
     let has_host_port = |container: &Value| {
         let ports = container.get("ports").and_then(Value::as_array);
-        ports.into_iter().flatten().any(|port| port.get("hostPort").is_some())
+        ports
+            .into_iter()
+            .flatten()
+            .any(|port| port.get("hostPort").is_some())
     };
     let host_network = template.pointer("/spec/hostNetwork") == Some(&Value::Bool(true));
     if host_network || list("/spec/containers").iter().any(has_host_port) {
@@ -298,12 +351,22 @@ mod tests {
     #[test]
     fn the_labels_that_tell_versions_apart_are_not_compared() {
         let template = |labels: Value| {
-            serde_json::from_value::<Template>(json!({"metadata": {"labels": labels}, "spec": {}})).expect("a template")
+            serde_json::from_value::<Template>(json!({"metadata": {"labels": labels}, "spec": {}}))
+                .expect("a template")
         };
         let plain = template(json!({"app": "shop"}));
-        assert_eq!(plain.digest, template(json!({"app": "shop", "pod-template-hash": "1"})).digest);
-        assert_eq!(plain.digest, template(json!({"app": "shop", "tidegate.io/track": "canary"})).digest);
-        assert_ne!(plain.digest, template(json!({"app": "shop", "x": "y"})).digest);
+        assert_eq!(
+            plain.digest,
+            template(json!({"app": "shop", "pod-template-hash": "1"})).digest
+        );
+        assert_eq!(
+            plain.digest,
+            template(json!({"app": "shop", "tidegate.io/track": "canary"})).digest
+        );
+        assert_ne!(
+            plain.digest,
+            template(json!({"app": "shop", "x": "y"})).digest
+        );
     }
 
     #[test]
@@ -312,6 +375,9 @@ mod tests {
             "volumes": [{"persistentVolumeClaim": {"claimName": "data"}}],
             "containers": [{"ports": [{"hostPort": 80}]}]
         }});
-        assert_eq!(exclusive(&template), ["a PersistentVolumeClaim", "a host port"]);
+        assert_eq!(
+            exclusive(&template),
+            ["a PersistentVolumeClaim", "a host port"]
+        );
     }
 }

@@ -99,15 +99,24 @@ impl Answer {
         let envelope = Envelope::decode(body)?;
         match envelope.status {
             Status::Error => Err(envelope.refusal().into_error(200, server)),
-            Status::Success if !envelope.warnings.is_empty() => {
-                Err(QueryError::Warnings(envelope.warnings.iter().map(|warning| shortened(warning)).collect()))
-            }
-            Status::Success if envelope.is_partial => {
-                Err(QueryError::Incomplete { cause: "`isPartial` says that it is only a part".to_owned() })
-            }
+            Status::Success if !envelope.warnings.is_empty() => Err(QueryError::Warnings(
+                envelope
+                    .warnings
+                    .iter()
+                    .map(|warning| shortened(warning))
+                    .collect(),
+            )),
+            Status::Success if envelope.is_partial => Err(QueryError::Incomplete {
+                cause: "`isPartial` says that it is only a part".to_owned(),
+            }),
             Status::Success => {
-                let data = envelope.data.ok_or_else(|| QueryError::Malformed { cause: "it holds no data".into() })?;
-                Ok(Self { data, infos: envelope.infos })
+                let data = envelope.data.ok_or_else(|| QueryError::Malformed {
+                    cause: "it holds no data".into(),
+                })?;
+                Ok(Self {
+                    data,
+                    infos: envelope.infos,
+                })
             }
         }
     }
@@ -118,15 +127,25 @@ impl Answer {
 impl Refusal {
     /// Decodes the body of an answer with another status, if it is one of Prometheus.
     pub(super) fn decode(body: &[u8]) -> Option<Self> {
-        Envelope::decode(body).ok().filter(|envelope| matches!(envelope.status, Status::Error)).map(Envelope::refusal)
+        Envelope::decode(body)
+            .ok()
+            .filter(|envelope| matches!(envelope.status, Status::Error))
+            .map(Envelope::refusal)
     }
 
     /// What it means. Timeouts come with 503, so the kind says more than the status.
     pub(super) fn into_error(self, status: u16, server: &str) -> QueryError {
         match (self.kind.as_str(), status) {
-            ("timeout", _) => QueryError::Timeout { server: server.to_owned() },
-            ("bad_data" | "execution", _) | (_, 400 | 422) => QueryError::Invalid { message: self.message },
-            _ => QueryError::Server { status, message: Some(self.message) },
+            ("timeout", _) => QueryError::Timeout {
+                server: server.to_owned(),
+            },
+            ("bad_data" | "execution", _) | (_, 400 | 422) => QueryError::Invalid {
+                message: self.message,
+            },
+            _ => QueryError::Server {
+                status,
+                message: Some(self.message),
+            },
         }
     }
 }
@@ -135,12 +154,20 @@ impl Refusal {
 
 impl Envelope {
     fn decode(body: &[u8]) -> Result<Self, QueryError> {
-        serde_json::from_slice(body).map_err(|error| QueryError::Malformed { cause: shortened(&error.to_string()) })
+        serde_json::from_slice(body).map_err(|error| QueryError::Malformed {
+            cause: shortened(&error.to_string()),
+        })
     }
 
     fn refusal(self) -> Refusal {
-        let message = self.error.as_deref().map_or_else(|| "no reason given".to_owned(), shortened);
-        Refusal { kind: self.error_type.unwrap_or_default(), message }
+        let message = self
+            .error
+            .as_deref()
+            .map_or_else(|| "no reason given".to_owned(), shortened);
+        Refusal {
+            kind: self.error_type.unwrap_or_default(),
+            message,
+        }
     }
 }
 
@@ -150,7 +177,10 @@ impl TryFrom<(f64, String)> for Point {
     type Error = std::num::ParseFloatError;
 
     fn try_from((time_seconds, value): (f64, String)) -> Result<Self, Self::Error> {
-        Ok(Self { time_seconds, value: value.parse()? })
+        Ok(Self {
+            time_seconds,
+            value: value.parse()?,
+        })
     }
 }
 

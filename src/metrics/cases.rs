@@ -31,30 +31,86 @@ pub enum Expected {
 
 /// Each case that a real Prometheus can be asked for by the query alone.
 pub const CASES: &[Case] = &[
-    Case { name: "one series", query: "sum(up)", expected: Expected::Value },
-    Case { name: "scalar", query: "scalar(sum(up))", expected: Expected::Value },
-    Case { name: "range", query: "max(max_over_time(up[1m]))", expected: Expected::Value },
-    Case { name: "remarks", query: "sum(rate(up[1m])) * 0", expected: Expected::Value },
+    Case {
+        name: "one series",
+        query: "sum(up)",
+        expected: Expected::Value,
+    },
+    Case {
+        name: "scalar",
+        query: "scalar(sum(up))",
+        expected: Expected::Value,
+    },
+    Case {
+        name: "range",
+        query: "max(max_over_time(up[1m]))",
+        expected: Expected::Value,
+    },
+    Case {
+        name: "remarks",
+        query: "sum(rate(up[1m])) * 0",
+        expected: Expected::Value,
+    },
     Case {
         name: "empty operand",
         query: "(sum(rate(tidegate_absent_total[1m])) or vector(0)) / count(up)",
         expected: Expected::Value,
     },
-    Case { name: "empty", query: "sum(tidegate_absent)", expected: Expected::Empty },
-    Case { name: "nothing behind a value", query: "sum(tidegate_absent) or vector(0)", expected: Expected::Empty },
-    Case { name: "not a number", query: "(sum(up) * 0) / 0", expected: Expected::NotANumber },
-    Case { name: "infinite", query: "(count(up) * 1) / 0", expected: Expected::Error(ErrorReason::NotFinite) },
-    Case { name: "minus infinite", query: "-(count(up) * 1) / 0", expected: Expected::Error(ErrorReason::NotFinite) },
-    Case { name: "warning", query: "quantile(2, up)", expected: Expected::Error(ErrorReason::Partial) },
+    Case {
+        name: "empty",
+        query: "sum(tidegate_absent)",
+        expected: Expected::Empty,
+    },
+    Case {
+        name: "nothing behind a value",
+        query: "sum(tidegate_absent) or vector(0)",
+        expected: Expected::Empty,
+    },
+    Case {
+        name: "not a number",
+        query: "(sum(up) * 0) / 0",
+        expected: Expected::NotANumber,
+    },
+    Case {
+        name: "infinite",
+        query: "(count(up) * 1) / 0",
+        expected: Expected::Error(ErrorReason::NotFinite),
+    },
+    Case {
+        name: "minus infinite",
+        query: "-(count(up) * 1) / 0",
+        expected: Expected::Error(ErrorReason::NotFinite),
+    },
+    Case {
+        name: "warning",
+        query: "quantile(2, up)",
+        expected: Expected::Error(ErrorReason::Partial),
+    },
     Case {
         name: "several series",
         query: r#"label_replace(sum(up), "n", "1", "", "") or label_replace(sum(up), "n", "2", "", "")"#,
         expected: Expected::Error(ErrorReason::InvalidQuery),
     },
-    Case { name: "matrix", query: "up[1m]", expected: Expected::Error(ErrorReason::InvalidQuery) },
-    Case { name: "text", query: r#""text""#, expected: Expected::Error(ErrorReason::InvalidQuery) },
-    Case { name: "constant", query: "vector(1)", expected: Expected::Error(ErrorReason::InvalidQuery) },
-    Case { name: "not PromQL", query: "sum(up", expected: Expected::Error(ErrorReason::InvalidQuery) },
+    Case {
+        name: "matrix",
+        query: "up[1m]",
+        expected: Expected::Error(ErrorReason::InvalidQuery),
+    },
+    Case {
+        name: "text",
+        query: r#""text""#,
+        expected: Expected::Error(ErrorReason::InvalidQuery),
+    },
+    Case {
+        name: "constant",
+        query: "vector(1)",
+        expected: Expected::Error(ErrorReason::InvalidQuery),
+    },
+    Case {
+        name: "not PromQL",
+        query: "sum(up",
+        expected: Expected::Error(ErrorReason::InvalidQuery),
+    },
     Case {
         name: "many to many",
         query: r#"up * on() (label_replace(up, "n", "1", "", "") or label_replace(up, "n", "2", "", ""))"#,

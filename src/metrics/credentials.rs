@@ -64,7 +64,8 @@ impl Credentials {
 
     /// A bearer token; white space around it, such as a file's last line break, is left out.
     pub fn bearer(token: &str) -> Result<Self, CredentialsError> {
-        let header = sensitive(&format!("Bearer {}", token.trim())).ok_or(CredentialsError::Token)?;
+        let header =
+            sensitive(&format!("Bearer {}", token.trim())).ok_or(CredentialsError::Token)?;
         Ok(Self(Source::Given(header)))
     }
 
@@ -107,11 +108,16 @@ impl std::fmt::Debug for Credentials {
 /// The token in a file, as a header. What is in the file is never said.
 fn token(file: &Path, content: io::Result<Vec<u8>>) -> Result<HeaderValue, CredentialsError> {
     let file = || file.to_owned();
-    let content = content.map_err(|error| CredentialsError::Unreadable { file: file(), cause: error.to_string() })?;
-    let content = String::from_utf8(content).map_err(|_| CredentialsError::NoToken { file: file() })?;
+    let content = content.map_err(|error| CredentialsError::Unreadable {
+        file: file(),
+        cause: error.to_string(),
+    })?;
+    let content =
+        String::from_utf8(content).map_err(|_| CredentialsError::NoToken { file: file() })?;
     match content.trim() {
         "" => Err(CredentialsError::Empty { file: file() }),
-        token => sensitive(&format!("Bearer {token}")).ok_or_else(|| CredentialsError::NoToken { file: file() }),
+        token => sensitive(&format!("Bearer {token}"))
+            .ok_or_else(|| CredentialsError::NoToken { file: file() }),
     }
 }
 
@@ -129,14 +135,26 @@ mod tests {
     async fn credentials_never_show() {
         let bearer = Credentials::bearer("s3cret\n").expect("a token");
         let basic = Credentials::basic("tide", "s3cret").expect("a password");
-        assert_eq!(format!("{bearer:?} {basic:?}"), "Credentials(***) Credentials(***)");
-        assert_eq!(format!("{:?}", bearer.header().await), "Ok(Some(Sensitive))");
+        assert_eq!(
+            format!("{bearer:?} {basic:?}"),
+            "Credentials(***) Credentials(***)"
+        );
+        assert_eq!(
+            format!("{:?}", bearer.header().await),
+            "Ok(Some(Sensitive))"
+        );
     }
 
     #[test]
     fn what_no_header_may_hold_is_refused() {
-        assert_eq!(Credentials::bearer("a\nb").err(), Some(CredentialsError::Token));
-        assert_eq!(Credentials::basic("a:b", "c").err(), Some(CredentialsError::UserName));
+        assert_eq!(
+            Credentials::bearer("a\nb").err(),
+            Some(CredentialsError::Token)
+        );
+        assert_eq!(
+            Credentials::basic("a:b", "c").err(),
+            Some(CredentialsError::UserName)
+        );
     }
 
     #[tokio::test]
@@ -145,20 +163,35 @@ mod tests {
         let file = folder.path().join("token");
         let at_start = || Credentials::bearer_file(file.clone()).map(drop);
         let write = |content: &[u8]| std::fs::write(&file, content).expect("a file");
-        assert!(matches!(at_start(), Err(CredentialsError::Unreadable { .. })));
+        assert!(matches!(
+            at_start(),
+            Err(CredentialsError::Unreadable { .. })
+        ));
         write(b" \n");
-        assert_eq!(at_start(), Err(CredentialsError::Empty { file: file.clone() }));
+        assert_eq!(
+            at_start(),
+            Err(CredentialsError::Empty { file: file.clone() })
+        );
         for content in [b"s3cret\ns3cret".as_slice(), b"s3cret\xff"] {
             write(content);
-            assert_eq!(at_start(), Err(CredentialsError::NoToken { file: file.clone() }));
+            assert_eq!(
+                at_start(),
+                Err(CredentialsError::NoToken { file: file.clone() })
+            );
         }
 
         write(b"s3cret\n");
         let credentials = Credentials::bearer_file(file.clone()).expect("a token");
         assert!(!format!("{credentials:?}").contains("s3cret"));
-        assert_eq!(format!("{:?}", credentials.header().await), "Ok(Some(Sensitive))");
+        assert_eq!(
+            format!("{:?}", credentials.header().await),
+            "Ok(Some(Sensitive))"
+        );
         std::fs::remove_file(&file).expect("it was there");
         let error = credentials.header().await.expect_err("no file").to_string();
-        assert!(error.contains(&*file.to_string_lossy()) && error.contains("cannot be read"), "{error}");
+        assert!(
+            error.contains(&*file.to_string_lossy()) && error.contains("cannot be read"),
+            "{error}"
+        );
     }
 }

@@ -79,7 +79,10 @@ mod tests {
 
     #[test]
     fn a_ca_bundle_without_certificates_is_refused() {
-        let settings = HttpSettings { ca_bundle: Some(b"nothing".to_vec()), ..HttpSettings::default() };
+        let settings = HttpSettings {
+            ca_bundle: Some(b"nothing".to_vec()),
+            ..HttpSettings::default()
+        };
         assert!(matches!(settings.client(), Err(HttpError::CaBundle)));
     }
 }

@@ -49,7 +49,10 @@ pub async fn check_query(
     // How old stable's samples are is no property of the query.
     let sample = sample(source, &question, now, SignedDuration::MAX).await;
     match &sample {
-        Sample::Error { reason: ErrorReason::InvalidQuery, message } => Err(InvalidQuery::Answer(message.clone())),
+        Sample::Error {
+            reason: ErrorReason::InvalidQuery,
+            message,
+        } => Err(InvalidQuery::Answer(message.clone())),
         Sample::NoData(NoDataReason::Empty)
             if template.tells_versions_by_pods() && !any_sample(source, &question, now).await =>
         {
@@ -62,6 +65,12 @@ pub async fn check_query(
 /// Whether any of its series has a sample. Where the answer is unknown, the query has the benefit
 /// of the doubt.
 async fn any_sample(source: &impl InstantQuery, question: &Question, now: Timestamp) -> bool {
-    let age = Question { value: question.age.clone(), ..question.clone() };
-    !matches!(sample(source, &age, now, SignedDuration::MAX).await, Sample::NoData(NoDataReason::Empty))
+    let age = Question {
+        value: question.age.clone(),
+        ..question.clone()
+    };
+    !matches!(
+        sample(source, &age, now, SignedDuration::MAX).await,
+        Sample::NoData(NoDataReason::Empty)
+    )
 }

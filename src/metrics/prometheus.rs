@@ -25,7 +25,11 @@ pub const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(30);
 /// Something that answers instant queries.
 pub trait InstantQuery: Send + Sync {
     /// Evaluates a query at a time.
-    fn instant(&self, query: &str, at: Timestamp) -> impl Future<Output = Result<Answer, QueryError>> + Send;
+    fn instant(
+        &self,
+        query: &str,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<Answer, QueryError>> + Send;
 }
 
 /// A Prometheus, or what speaks like one, at an address. Cheap to clone.
@@ -44,7 +48,9 @@ pub enum AddressError {
     #[error("the address of Prometheus must be a URL such as http://prometheus.monitoring:9090")]
     Url,
     /// It would end in logs.
-    #[error("the address of Prometheus holds credentials: give them in the Secret or the token file")]
+    #[error(
+        "the address of Prometheus holds credentials: give them in the Secret or the token file"
+    )]
     Credentials,
 }
 
@@ -58,17 +64,31 @@ struct Exchange {
 
 impl Prometheus {
     /// The Prometheus at an address; a path in it goes before `/api/v1`.
-    pub fn new(http: reqwest::Client, url: &str, credentials: Credentials, clock: Clock) -> Result<Self, AddressError> {
+    pub fn new(
+        http: reqwest::Client,
+        url: &str,
+        credentials: Credentials,
+        clock: Clock,
+    ) -> Result<Self, AddressError> {
         let parsed = Url::parse(url).map_err(|_| AddressError::Url)?;
         if !parsed.username().is_empty() || parsed.password().is_some() {
             return Err(AddressError::Credentials);
         }
-        let server = match (parsed.scheme(), parsed.host_str(), parsed.port_or_known_default()) {
+        let server = match (
+            parsed.scheme(),
+            parsed.host_str(),
+            parsed.port_or_known_default(),
+        ) {
             ("http" | "https", Some(host), Some(port)) => format!("{host}:{port}"),
             _ => return Err(AddressError::Url),
         };
         let api = prometheus_http_query::Client::from(http, url).map_err(|_| AddressError::Url)?;
-        Ok(Self { api, credentials, server, clock })
+        Ok(Self {
+            api,
+            credentials,
+            server,
+            clock,
+        })
     }
 
     async fn send(&self, query: &str, at: Timestamp) -> Result<(Response, Exchange), QueryError> {
@@ -78,8 +98,17 @@ impl Prometheus {
             request = request.header(header::AUTHORIZATION, value);
         }
         let sent = (self.clock)();
-        let response = request.post_raw().await.map_err(|error| self.no_response(&error))?;
-        Ok((response, Exchange { sent, answered: (self.clock)() }))
+        let response = request
+            .post_raw()
+            .await
+            .map_err(|error| self.no_response(&error))?;
+        Ok((
+            response,
+            Exchange {
+                sent,
+                answered: (self.clock)(),
+            },
+        ))
     }
 
     async fn read(&self, response: Response, exchange: &Exchange) -> Result<Answer, QueryError> {
@@ -99,12 +128,19 @@ impl Prometheus {
         let code = status.as_u16();
         match code {
             401 | 403 => QueryError::Unauthorized { status: code },
-            206 => QueryError::Incomplete { cause: "status 206".into() },
+            206 => QueryError::Incomplete {
+                cause: "status 206".into(),
+            },
             300..=399 => QueryError::Redirect { status: code },
             400 | 422 | 429 | 500..=599 => match (self.refusal(response).await, code) {
                 (Some(refusal), _) => refusal.into_error(code, &self.server),
-                (None, 504) => QueryError::Timeout { server: self.server.clone() },
-                (None, 429 | 500..) => QueryError::Server { status: code, message: None },
+                (None, 504) => QueryError::Timeout {
+                    server: self.server.clone(),
+                },
+                (None, 429 | 500..) => QueryError::Server {
+                    status: code,
+                    message: None,
+                },
                 (None, _) => QueryError::Status { status: code },
             },
             _ => QueryError::Status { status: code },
@@ -118,7 +154,11 @@ impl Prometheus {
 
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, QueryError> {
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken_off(&error))? {
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| self.broken_off(&error))?
+        {
             if body.len() + chunk.len() > MAX_BODY_BYTES {
                 return Err(QueryError::TooLarge);
             }
@@ -129,21 +169,34 @@ impl Prometheus {
 
     fn no_response(&self, error: &prometheus_http_query::Error) -> QueryError {
         let server = self.server.clone();
-        match error.source().and_then(|source| source.downcast_ref::<reqwest::Error>()) {
+        match error
+            .source()
+            .and_then(|source| source.downcast_ref::<reqwest::Error>())
+        {
             Some(error) if error.is_timeout() => QueryError::Timeout { server },
             Some(error) => match tls_failure(error) {
                 Some(cause) => QueryError::Tls { server, cause },
-                None => QueryError::Unreachable { server, cause: root_cause(error) },
+                None => QueryError::Unreachable {
+                    server,
+                    cause: root_cause(error),
+                },
             },
-            None => QueryError::Unreachable { server, cause: "the request cannot be sent".into() },
+            None => QueryError::Unreachable {
+                server,
+                cause: "the request cannot be sent".into(),
+            },
         }
     }
 
     fn broken_off(&self, error: &reqwest::Error) -> QueryError {
         if error.is_timeout() {
-            QueryError::Timeout { server: self.server.clone() }
+            QueryError::Timeout {
+                server: self.server.clone(),
+            }
         } else {
-            QueryError::Incomplete { cause: root_cause(error) }
+            QueryError::Incomplete {
+                cause: root_cause(error),
+            }
         }
     }
 }
@@ -171,46 +224,70 @@ fn unix_seconds(at: Timestamp) -> String {
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), QueryError> {
-    let found = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("of no type");
+    let found = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("of no type");
     let essence = found.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
         Ok(())
     } else {
-        Err(QueryError::MediaType { found: shortened(essence) })
+        Err(QueryError::MediaType {
+            found: shortened(essence),
+        })
     }
 }
 
 /// Compares `Date` with our clock. It was written at some moment of the exchange, in whole seconds,
 /// rounded down. An answer without it cannot be compared, and is let through.
 fn check_clock(headers: &HeaderMap, exchange: &Exchange) -> Result<(), QueryError> {
-    let date = headers.get(header::DATE).and_then(|value| value.to_str().ok());
+    let date = headers
+        .get(header::DATE)
+        .and_then(|value| value.to_str().ok());
     let Some(date) = date.and_then(|date| DateTimeParser::new().parse_timestamp(date).ok()) else {
         return Ok(());
     };
     let after = date.duration_since(exchange.answered);
     let before = date.duration_since(exchange.sent) + SignedDuration::from_secs(1);
-    let ahead = if after.is_positive() { after } else { before.min(SignedDuration::ZERO) };
-    if ahead.abs() > MAX_CLOCK_SKEW { Err(QueryError::ClockSkew { ahead }) } else { Ok(()) }
+    let ahead = if after.is_positive() {
+        after
+    } else {
+        before.min(SignedDuration::ZERO)
+    };
+    if ahead.abs() > MAX_CLOCK_SKEW {
+        Err(QueryError::ClockSkew { ahead })
+    } else {
+        Ok(())
+    }
 }
 
 /// What TLS says, if that is where it failed.
 fn tls_failure(error: &(dyn StdError + 'static)) -> Option<String> {
-    causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()).map(|cause| shortened(&cause.to_string()))
+    causes(error)
+        .find_map(|cause| cause.downcast_ref::<rustls::Error>())
+        .map(|cause| shortened(&cause.to_string()))
 }
 
 /// The innermost reason, which is the one that says something. It never holds the address.
 fn root_cause(error: &reqwest::Error) -> String {
-    causes(error).last().map_or_else(|| "no reason given".to_owned(), |cause| shortened(&cause.to_string()))
+    causes(error).last().map_or_else(
+        || "no reason given".to_owned(),
+        |cause| shortened(&cause.to_string()),
+    )
 }
 
 /// The causes of an error, outermost first. An I/O error hides the error that it wraps from
 /// `source`, so that one is looked for too.
-fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(error.source(), |cause| inner(*cause))
 }
 
 fn inner<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
-    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let wrapped = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref);
     match wrapped {
         Some(wrapped) => Some(wrapped),
         None => error.source(),
@@ -232,10 +309,15 @@ mod tests {
         let clock: Clock = std::sync::Arc::new(|| Timestamp::UNIX_EPOCH);
         let new = |url| {
             crate::metrics::tests::install_tls();
-            let http = super::super::http::HttpSettings::default().client().expect("a client");
+            let http = super::super::http::HttpSettings::default()
+                .client()
+                .expect("a client");
             Prometheus::new(http, url, Credentials::none(), clock.clone()).err()
         };
-        assert_eq!(new("http://tide:s3cret@prometheus:9090"), Some(AddressError::Credentials));
+        assert_eq!(
+            new("http://tide:s3cret@prometheus:9090"),
+            Some(AddressError::Credentials)
+        );
         assert_eq!(new("prometheus:9090"), Some(AddressError::Url));
         assert_eq!(new("http://prometheus:9090/prefix"), None);
     }

@@ -72,7 +72,9 @@ pub enum QueryError {
     #[error("Prometheus warns: {}", .0.join("; "))]
     Warnings(Vec<String>),
     /// The address leads somewhere else.
-    #[error("the address answers with a redirect ({status}), which is not followed: name the address that it leads to")]
+    #[error(
+        "the address answers with a redirect ({status}), which is not followed: name the address that it leads to"
+    )]
     Redirect {
         /// The status.
         status: u16,
@@ -112,22 +114,28 @@ impl QueryError {
             Self::Timeout { .. } => ErrorReason::Timeout,
             Self::Unreachable { .. } => ErrorReason::Unreachable,
             Self::Tls { .. } => ErrorReason::Tls,
-            Self::Unauthorized { .. } | Self::Credentials(_) | Self::Source { .. } => ErrorReason::Unauthorized,
+            Self::Unauthorized { .. } | Self::Credentials(_) | Self::Source { .. } => {
+                ErrorReason::Unauthorized
+            }
             Self::Server { .. } => ErrorReason::Server,
             Self::Invalid { .. } => ErrorReason::InvalidQuery,
             Self::TooLarge => ErrorReason::TooLarge,
             Self::Incomplete { .. } | Self::Warnings(_) => ErrorReason::Partial,
             Self::ClockSkew { .. } => ErrorReason::ClockSkew,
-            Self::Redirect { .. } | Self::Status { .. } | Self::MediaType { .. } | Self::Malformed { .. } => {
-                ErrorReason::Malformed
-            }
+            Self::Redirect { .. }
+            | Self::Status { .. }
+            | Self::MediaType { .. }
+            | Self::Malformed { .. } => ErrorReason::Malformed,
         }
     }
 }
 
 impl From<QueryError> for Sample {
     fn from(error: QueryError) -> Self {
-        Self::Error { reason: error.reason(), message: error.to_string() }
+        Self::Error {
+            reason: error.reason(),
+            message: error.to_string(),
+        }
     }
 }
 
@@ -143,5 +151,7 @@ pub(super) fn shortened(message: &str) -> String {
 }
 
 fn because(message: Option<&String>) -> String {
-    message.map(|message| format!(": {message}")).unwrap_or_default()
+    message
+        .map(|message| format!(": {message}"))
+        .unwrap_or_default()
 }

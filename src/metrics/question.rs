@@ -32,7 +32,9 @@ pub enum QuestionError {
     #[error("the query is not PromQL: {0}")]
     Syntax(String),
     /// Nothing that it gives can change.
-    #[error("the query selects no series as they are now, so it cannot tell anything of the release")]
+    #[error(
+        "the query selects no series as they are now, so it cannot tell anything of the release"
+    )]
     Constant,
 }
 
@@ -65,7 +67,11 @@ impl Question {
         if selected.is_empty() {
             return Err(QuestionError::Constant);
         }
-        Ok(Self { value: query.to_owned(), age: age_query(&selected), reach: reach(&selected) })
+        Ok(Self {
+            value: query.to_owned(),
+            age: age_query(&selected),
+            reach: reach(&selected),
+        })
     }
 }
 
@@ -76,8 +82,15 @@ impl Moment {
     fn within(self, at: Option<&AtModifier>, offset: Option<&Offset>, range: Duration) -> Self {
         let outer = match at {
             // In an instant query start() and end() are the evaluation itself.
-            Some(AtModifier::Start | AtModifier::End) => Self { fixed: false, offset_millis: 0, ..self },
-            Some(AtModifier::At(SystemTime { .. })) => Self { fixed: true, ..self },
+            Some(AtModifier::Start | AtModifier::End) => Self {
+                fixed: false,
+                offset_millis: 0,
+                ..self
+            },
+            Some(AtModifier::At(SystemTime { .. })) => Self {
+                fixed: true,
+                ..self
+            },
             None => self,
         };
         Self {
@@ -105,9 +118,14 @@ impl Selected {
         match self.moment.offset_millis {
             0 => format!("time() - max(timestamp({matchers}))"),
             offset => {
-                let (sign, seconds, millis) =
-                    (if offset < 0 { "+" } else { "-" }, offset.abs() / 1000, offset.abs() % 1000);
-                format!("time() {sign} {seconds}.{millis:03} - max(timestamp({matchers} offset {offset}ms))")
+                let (sign, seconds, millis) = (
+                    if offset < 0 { "+" } else { "-" },
+                    offset.abs() / 1000,
+                    offset.abs() % 1000,
+                );
+                format!(
+                    "time() {sign} {seconds}.{millis:03} - max(timestamp({matchers} offset {offset}ms))"
+                )
             }
         }
     }
@@ -122,7 +140,11 @@ fn collect(expr: &Expr, moment: Moment, selected: &mut Vec<Selected>) {
             selected.push(Selected::new(&matrix.vs, moment, matrix.range));
         }
         Expr::Subquery(subquery) => {
-            let inside = moment.within(subquery.at.as_ref(), subquery.offset.as_ref(), subquery.range);
+            let inside = moment.within(
+                subquery.at.as_ref(),
+                subquery.offset.as_ref(),
+                subquery.range,
+            );
             collect(&subquery.expr, inside, selected);
         }
         Expr::Aggregate(aggregate) => {
@@ -135,7 +157,11 @@ fn collect(expr: &Expr, moment: Moment, selected: &mut Vec<Selected>) {
             collect(&binary.lhs, moment, selected);
             collect(&binary.rhs, moment, selected);
         }
-        Expr::Call(call) => call.args.args.iter().for_each(|argument| collect(argument, moment, selected)),
+        Expr::Call(call) => call
+            .args
+            .args
+            .iter()
+            .for_each(|argument| collect(argument, moment, selected)),
         Expr::Unary(unary) => collect(&unary.expr, moment, selected),
         Expr::Paren(paren) => collect(&paren.expr, moment, selected),
         // The parser makes no extensions.
@@ -150,7 +176,8 @@ fn age_query(selected: &[Selected]) -> String {
         return ages.into_iter().collect();
     }
     let numbered = ages.iter().enumerate();
-    let numbered = numbered.map(|(number, age)| format!(r#"label_replace({age}, "selector", "{number}", "", "")"#));
+    let numbered = numbered
+        .map(|(number, age)| format!(r#"label_replace({age}, "selector", "{number}", "", "")"#));
     format!("max({})", numbered.collect::<Vec<_>>().join(" or "))
 }
 
@@ -158,15 +185,25 @@ fn age_query(selected: &[Selected]) -> String {
 /// with an earlier time, and that on purpose.
 fn reach(selected: &[Selected]) -> SignedDuration {
     let moments = || selected.iter().map(|selected| selected.moment);
-    let newest = moments().map(|moment| moment.offset_millis).min().unwrap_or_default();
-    let reach = moments().filter(|moment| moment.offset_millis == newest).map(|moment| moment.range_millis).max();
+    let newest = moments()
+        .map(|moment| moment.offset_millis)
+        .min()
+        .unwrap_or_default();
+    let reach = moments()
+        .filter(|moment| moment.offset_millis == newest)
+        .map(|moment| moment.range_millis)
+        .max();
     let millis = newest.max(0) + reach.unwrap_or_default();
     SignedDuration::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
 }
 
 /// The selector without its modifiers.
 fn matchers(selector: &VectorSelector) -> String {
-    let bare = VectorSelector { offset: None, at: None, ..selector.clone() };
+    let bare = VectorSelector {
+        offset: None,
+        at: None,
+        ..selector.clone()
+    };
     bare.to_string()
 }
 
@@ -213,28 +250,50 @@ mod tests {
 
     #[test]
     fn selectors_are_found_wherever_they_stand() {
-        let question = question("quantile(scalar(a), -(b)) > bool max_over_time(sum(rate(c[1m]))[5m:]) or absent(d)");
+        let question = question(
+            "quantile(scalar(a), -(b)) > bool max_over_time(sum(rate(c[1m]))[5m:]) or absent(d)",
+        );
         for name in ["a", "b", "c", "d"] {
-            assert!(question.age.contains(&format!("timestamp({name})")), "{name}: {}", question.age);
+            assert!(
+                question.age.contains(&format!("timestamp({name})")),
+                "{name}: {}",
+                question.age
+            );
         }
     }
 
     #[test]
     fn the_age_is_taken_at_the_moment_that_is_looked_at() {
-        assert_eq!(question("rate(x[1m] offset 90s)").age, "time() - 90.000 - max(timestamp(x offset 90000ms))");
+        assert_eq!(
+            question("rate(x[1m] offset 90s)").age,
+            "time() - 90.000 - max(timestamp(x offset 90000ms))"
+        );
         assert_eq!(
             question("max_over_time(rate(x[1m] offset 1m)[5m:15s] offset 500ms)").age,
             "time() - 60.500 - max(timestamp(x offset 60500ms))"
         );
-        assert_eq!(question("max_over_time((x @ end())[5m:] offset 1m)").age, "time() - max(timestamp(x))");
-        assert_eq!(question("x offset -1m").age, "time() + 60.000 - max(timestamp(x offset -60000ms))");
+        assert_eq!(
+            question("max_over_time((x @ end())[5m:] offset 1m)").age,
+            "time() - max(timestamp(x))"
+        );
+        assert_eq!(
+            question("x offset -1m").age,
+            "time() + 60.000 - max(timestamp(x offset -60000ms))"
+        );
     }
 
     #[test]
     fn a_fixed_time_says_nothing_of_now() {
-        assert_eq!(question("x / x @ 1700000000").age, "time() - max(timestamp(x))");
+        assert_eq!(
+            question("x / x @ 1700000000").age,
+            "time() - max(timestamp(x))"
+        );
         for query in ["x @ 1700000000", "vector(1)", "1", r#""text""#] {
-            assert_eq!(Question::parse(query), Err(QuestionError::Constant), "{query}");
+            assert_eq!(
+                Question::parse(query),
+                Err(QuestionError::Constant),
+                "{query}"
+            );
         }
     }
 
@@ -253,13 +312,21 @@ mod tests {
             question(r#"{"http.requests",code="500"}"#).age,
             r#"time() - max(timestamp({__name__="http.requests",code="500"}))"#
         );
-        assert_eq!(question(r#"x{path=~"a\\.b\"c"}"#).age, r#"time() - max(timestamp(x{path=~"a\\.b\"c"}))"#);
-        assert_eq!(question(r#"{__name__=~"x|y"}"#).age, r#"time() - max(timestamp({__name__=~"x|y"}))"#);
+        assert_eq!(
+            question(r#"x{path=~"a\\.b\"c"}"#).age,
+            r#"time() - max(timestamp(x{path=~"a\\.b\"c"}))"#
+        );
+        assert_eq!(
+            question(r#"{__name__=~"x|y"}"#).age,
+            r#"time() - max(timestamp({__name__=~"x|y"}))"#
+        );
     }
 
     #[test]
     fn what_is_not_promql_is_said_in_the_parsers_words() {
-        let error = Question::parse("sum(rate(x[1m])").expect_err("no PromQL").to_string();
+        let error = Question::parse("sum(rate(x[1m])")
+            .expect_err("no PromQL")
+            .to_string();
         assert!(error.starts_with("the query is not PromQL: "), "{error}");
         assert!(Question::parse("sum by (pod) rate(x)").is_err());
         assert!(Question::parse("rate(x)").is_err(), "rate wants a range");

@@ -17,8 +17,16 @@ use super::{
 const SERIES_SHOWN: usize = 2;
 
 /// Asks a question.
-pub async fn sample(source: &impl InstantQuery, question: &Question, at: Timestamp, max_age: SignedDuration) -> Sample {
-    let (value, age) = tokio::join!(source.instant(&question.value, at), source.instant(&question.age, at));
+pub async fn sample(
+    source: &impl InstantQuery,
+    question: &Question,
+    at: Timestamp,
+    max_age: SignedDuration,
+) -> Sample {
+    let (value, age) = tokio::join!(
+        source.instant(&question.value, at),
+        source.instant(&question.age, at)
+    );
     judge(value, age, max_age).unwrap_or_else(|not_a_value| not_a_value)
 }
 
@@ -35,13 +43,21 @@ fn judge(
     }
     if value.is_infinite() {
         let sign = if value.is_sign_negative() { '-' } else { '+' };
-        return Err(error(ErrorReason::NotFinite, format!("the query gives {sign}Inf")));
+        return Err(error(
+            ErrorReason::NotFinite,
+            format!("the query gives {sign}Inf"),
+        ));
     }
     // A value without a sample behind it (`or vector(0)`, or series that ended within the range).
     let age = age.ok_or(Sample::NoData(NoDataReason::Empty))?;
     // An age below zero is clock skew, which the client bounds.
-    let age = SignedDuration::try_from_secs_f64(age).map_err(|_| Sample::NoData(NoDataReason::NotANumber))?;
-    if age > max_age { Err(Sample::NoData(NoDataReason::Stale { age })) } else { Ok(Sample::Value { value }) }
+    let age = SignedDuration::try_from_secs_f64(age)
+        .map_err(|_| Sample::NoData(NoDataReason::NotANumber))?;
+    if age > max_age {
+        Err(Sample::NoData(NoDataReason::Stale { age }))
+    } else {
+        Ok(Sample::Value { value })
+    }
 }
 
 /// The one number of an answer, or `None` where the result is empty.
@@ -69,7 +85,11 @@ fn number(element: &Element) -> Result<f64, Sample> {
 
 fn several_series(series: &[Element]) -> String {
     let shown: Vec<_> = series.iter().take(SERIES_SHOWN).map(labels).collect();
-    let more = if series.len() > SERIES_SHOWN { ", …" } else { "" };
+    let more = if series.len() > SERIES_SHOWN {
+        ", …"
+    } else {
+        ""
+    };
     let shown = shown.join(", ");
     format!(
         "the query gives {} series where one value is wanted, such as {shown}{more}: aggregate them, with sum for example",
@@ -78,7 +98,11 @@ fn several_series(series: &[Element]) -> String {
 }
 
 fn labels(element: &Element) -> String {
-    let labels: Vec<_> = element.metric.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+    let labels: Vec<_> = element
+        .metric
+        .iter()
+        .map(|(name, value)| format!("{name}={value:?}"))
+        .collect();
     super::query_error::shortened(&format!("{{{}}}", labels.join(",")))
 }
 

@@ -98,7 +98,10 @@ impl From<&Gate> for GateQuery {
         Self {
             name: gate.name.clone(),
             query: gate.query.clone(),
-            requests: gate.requests.as_ref().map(|requests| requests.query.clone()),
+            requests: gate
+                .requests
+                .as_ref()
+                .map(|requests| requests.query.clone()),
             interval: gate.interval,
             warmup: gate.warmup,
             max_sample_age: gate.max_sample_age,
@@ -134,7 +137,11 @@ impl Sampler {
         let task = tokio::spawn(async {
             readers.await;
         });
-        Self { input, readings, _task: AbortOnDropHandle::new(task) }
+        Self {
+            input,
+            readings,
+            _task: AbortOnDropHandle::new(task),
+        }
     }
 
     /// Tells it what has changed; the same again changes nothing.
@@ -174,7 +181,9 @@ impl Readings {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<VecDeque<Reading>>> {
-        self.0.lock().expect("nothing panics while it holds the readings")
+        self.0
+            .lock()
+            .expect("nothing panics while it holds the readings")
     }
 }
 
@@ -185,9 +194,11 @@ impl<Q: InstantQuery> GateReader<Q> {
         let mut schedule = Schedule::new(self.gate.interval);
         loop {
             let input = told.borrow_and_update().clone();
-            let ready = input
-                .window_start
-                .map(|start| start.saturating_add(self.settling(&input.variables)).unwrap_or(Timestamp::MAX));
+            let ready = input.window_start.map(|start| {
+                start
+                    .saturating_add(self.settling(&input.variables))
+                    .unwrap_or(Timestamp::MAX)
+            });
             let due = schedule.until_due(input.window_start.zip(ready), (self.settings.clock)());
             tokio::select! {
                 changed = told.changed() => match changed {
@@ -211,7 +222,11 @@ impl<Q: InstantQuery> GateReader<Q> {
     /// it may, but `rate` wants two samples.
     fn settling(&self, variables: &Variables) -> SignedDuration {
         let queries = [Some(&self.gate.query), self.gate.requests.as_ref()];
-        let reach = queries.into_iter().flatten().map(|query| self.least_reach(query, variables)).max();
+        let reach = queries
+            .into_iter()
+            .flatten()
+            .map(|query| self.least_reach(query, variables))
+            .max();
         (self.settings.scrape_interval + reach.unwrap_or_default()).max(self.gate.warmup)
     }
 
@@ -224,23 +239,43 @@ impl<Q: InstantQuery> GateReader<Q> {
         let fixed = expanded
             .and_then(|query| Question::parse(&query).ok())
             .map_or(SignedDuration::ZERO, |question| question.reach);
-        if template.uses_window() { fixed.max(self.settings.scrape_interval * 2) } else { fixed }
+        if template.uses_window() {
+            fixed.max(self.settings.scrape_interval * 2)
+        } else {
+            fixed
+        }
     }
 
     async fn read(&self, input: &SamplerInput, start: Timestamp) -> Reading {
         let at = (self.settings.clock)();
-        let window = (at.duration_since(start) - self.settings.scrape_interval).min(self.gate.window);
+        let window =
+            (at.duration_since(start) - self.settings.scrape_interval).min(self.gate.window);
         let requests = async {
             match &self.gate.requests {
                 Some(query) => Some(self.ask(query, &input.variables, window, at).await),
                 None => None,
             }
         };
-        let (sample, requests) = tokio::join!(self.ask(&self.gate.query, &input.variables, window, at), requests);
-        Reading { gate: self.gate.name.clone(), at, step: input.step, sample, requests }
+        let (sample, requests) = tokio::join!(
+            self.ask(&self.gate.query, &input.variables, window, at),
+            requests
+        );
+        Reading {
+            gate: self.gate.name.clone(),
+            at,
+            step: input.step,
+            sample,
+            requests,
+        }
     }
 
-    async fn ask(&self, query: &str, variables: &Variables, window: SignedDuration, at: Timestamp) -> Sample {
+    async fn ask(
+        &self,
+        query: &str,
+        variables: &Variables,
+        window: SignedDuration,
+        at: Timestamp,
+    ) -> Sample {
         match expand(query, variables, window) {
             Ok(question) => sample(&*self.source, &question, at, self.gate.max_sample_age).await,
             Err(error) => error.into(),
@@ -248,9 +283,15 @@ impl<Q: InstantQuery> GateReader<Q> {
     }
 }
 
-fn expand(query: &str, variables: &Variables, window: SignedDuration) -> Result<Question, QueryError> {
+fn expand(
+    query: &str,
+    variables: &Variables,
+    window: SignedDuration,
+) -> Result<Question, QueryError> {
     let invalid = |message| QueryError::Invalid { message };
     let template = Template::parse(query).map_err(|error| invalid(error.to_string()))?;
-    let query = template.expand(variables, window).map_err(|error| invalid(error.to_string()))?;
+    let query = template
+        .expand(variables, window)
+        .map_err(|error| invalid(error.to_string()))?;
     Question::parse(&query).map_err(|error| invalid(error.to_string()))
 }

@@ -47,7 +47,9 @@ pub enum TemplateError {
         value: String,
     },
     /// Names of pods are cut at 63 characters, and this would cut the hash away.
-    #[error("ReplicaSet {replica_set} has so long a name that its pods cannot be told from others'")]
+    #[error(
+        "ReplicaSet {replica_set} has so long a name that its pods cannot be told from others'"
+    )]
     TooLong {
         /// The ReplicaSet.
         replica_set: String,
@@ -108,15 +110,26 @@ impl Template {
 
     /// The query with everything put in. `{{window}}` is in whole seconds, rounded down so that it
     /// never reaches back further than it may.
-    pub fn expand(&self, variables: &Variables, window: SignedDuration) -> Result<String, TemplateError> {
-        self.0.iter().map(|part| part.expand(variables, window)).collect()
+    pub fn expand(
+        &self,
+        variables: &Variables,
+        window: SignedDuration,
+    ) -> Result<String, TemplateError> {
+        self.0
+            .iter()
+            .map(|part| part.expand(variables, window))
+            .collect()
     }
 }
 
 // === impl Part ===
 
 impl Part {
-    fn expand(&self, variables: &Variables, window: SignedDuration) -> Result<String, TemplateError> {
+    fn expand(
+        &self,
+        variables: &Variables,
+        window: SignedDuration,
+    ) -> Result<String, TemplateError> {
         match self {
             Self::Text(text) => Ok(text.clone()),
             Self::Placeholder(placeholder) => placeholder.value(variables, window),
@@ -127,13 +140,24 @@ impl Part {
 // === impl Placeholder ===
 
 impl Placeholder {
-    const ALL: [Self; 7] =
-        [Self::Namespace, Self::Name, Self::Service, Self::Track, Self::Revision, Self::Pods, Self::Window];
+    const ALL: [Self; 7] = [
+        Self::Namespace,
+        Self::Name,
+        Self::Service,
+        Self::Track,
+        Self::Revision,
+        Self::Pods,
+        Self::Window,
+    ];
 
     fn parse(found: &str) -> Result<Self, TemplateError> {
         let found = found.trim();
-        let named = Self::ALL.into_iter().find(|placeholder| placeholder.name() == found);
-        named.ok_or_else(|| TemplateError::Unknown { found: found.to_owned() })
+        let named = Self::ALL
+            .into_iter()
+            .find(|placeholder| placeholder.name() == found);
+        named.ok_or_else(|| TemplateError::Unknown {
+            found: found.to_owned(),
+        })
     }
 
     fn name(self) -> &'static str {
@@ -165,22 +189,32 @@ impl Placeholder {
         if !value.is_empty() && value.chars().all(is_name) {
             Ok(value.to_owned())
         } else {
-            Err(TemplateError::NotAName { placeholder: self.name(), value: value.to_owned() })
+            Err(TemplateError::NotAName {
+                placeholder: self.name(),
+                value: value.to_owned(),
+            })
         }
     }
 
     /// `(checkout-canary-5d4f8c7b9-[a-z0-9]{5}|…)`. Matchers anchor their expressions themselves. A
     /// dot is escaped as `[.]`, which means the same in each of the three kinds of strings.
     fn pods(self, replica_sets: &[String]) -> Result<String, TemplateError> {
-        let pods = replica_sets.iter().map(|replica_set| self.pods_of(replica_set));
+        let pods = replica_sets
+            .iter()
+            .map(|replica_set| self.pods_of(replica_set));
         let pods = pods.collect::<Result<Vec<_>, _>>()?.join("|");
-        Ok(format!("({})", if pods.is_empty() { NO_POD } else { &pods }))
+        Ok(format!(
+            "({})",
+            if pods.is_empty() { NO_POD } else { &pods }
+        ))
     }
 
     fn pods_of(self, replica_set: &str) -> Result<String, TemplateError> {
         let mut prefix = format!("{}-", self.checked(replica_set)?);
         if replica_set.len() > MAX_GENERATE_NAME {
-            return Err(TemplateError::TooLong { replica_set: replica_set.to_owned() });
+            return Err(TemplateError::TooLong {
+                replica_set: replica_set.to_owned(),
+            });
         }
         // Of a name of just that length, only the dash is cut.
         prefix.truncate(MAX_GENERATE_NAME);
@@ -189,7 +223,9 @@ impl Placeholder {
 }
 
 fn known() -> String {
-    Placeholder::ALL.map(|placeholder| format!("{{{{{}}}}}", placeholder.name())).join(", ")
+    Placeholder::ALL
+        .map(|placeholder| format!("{{{{{}}}}}", placeholder.name()))
+        .join(", ")
 }
 
 #[cfg(test)]
@@ -204,8 +240,7 @@ mod tests {
     #[test]
     fn every_placeholder_is_put_in() {
         let query = r#"x{a="{{namespace}}/{{name}}/{{ service }}/{{track}}/{{revision}}",pod=~"{{pods}}"}[{{window}}]"#;
-        let expanded =
-            r#"x{a="shop/checkout/checkout-svc/canary/0a1b2c",pod=~"(checkout-canary-5d4f8c7b9-[a-z0-9]{5})"}[90s]"#;
+        let expanded = r#"x{a="shop/checkout/checkout-svc/canary/0a1b2c",pod=~"(checkout-canary-5d4f8c7b9-[a-z0-9]{5})"}[90s]"#;
         assert_eq!(expand(query, &canary()).as_deref(), Ok(expanded));
     }
 
@@ -219,30 +254,60 @@ mod tests {
     fn pods_are_those_of_the_named_replica_sets_alone() {
         let pods = |names: &[&str]| {
             let replica_sets = names.iter().map(ToString::to_string).collect();
-            expand("{{pods}}", &Variables { replica_sets, ..canary() })
+            expand(
+                "{{pods}}",
+                &Variables {
+                    replica_sets,
+                    ..canary()
+                },
+            )
         };
-        assert_eq!(pods(&["a-1", "b.c-2"]).as_deref(), Ok("(a-1-[a-z0-9]{5}|b[.]c-2-[a-z0-9]{5})"));
+        assert_eq!(
+            pods(&["a-1", "b.c-2"]).as_deref(),
+            Ok("(a-1-[a-z0-9]{5}|b[.]c-2-[a-z0-9]{5})")
+        );
         assert_eq!(pods(&[]).as_deref(), Ok("(-)"));
         let (just_fits, too_long) = ("a".repeat(58), "a".repeat(59));
-        assert_eq!(pods(&[&just_fits]), Ok(format!("({just_fits}[a-z0-9]{{5}})")));
-        assert_eq!(pods(&[&too_long]), Err(TemplateError::TooLong { replica_set: too_long }));
+        assert_eq!(
+            pods(&[&just_fits]),
+            Ok(format!("({just_fits}[a-z0-9]{{5}})"))
+        );
+        assert_eq!(
+            pods(&[&too_long]),
+            Err(TemplateError::TooLong {
+                replica_set: too_long
+            })
+        );
     }
 
     #[test]
     fn an_unknown_placeholder_is_answered_with_the_known_ones() {
-        let error = Template::parse("x{pod=~\"{{pod}}\"}").expect_err("unknown").to_string();
+        let error = Template::parse("x{pod=~\"{{pod}}\"}")
+            .expect_err("unknown")
+            .to_string();
         assert_eq!(
             error,
             "the query uses {{pod}}, which is not known: use {{namespace}}, {{name}}, {{service}}, \
              {{track}}, {{revision}}, {{pods}}, {{window}}"
         );
-        let error = Template::parse("x[{{window]").expect_err("unclosed").to_string();
+        let error = Template::parse("x[{{window]")
+            .expect_err("unclosed")
+            .to_string();
         assert_eq!(error, "the query has {{ without }}");
     }
 
     #[test]
     fn a_value_cannot_add_a_matcher() {
-        let variables = Variables { track: r#"canary",job="other"#.into(), ..canary() };
-        assert!(matches!(expand("{{track}}", &variables), Err(TemplateError::NotAName { placeholder: "track", .. })));
+        let variables = Variables {
+            track: r#"canary",job="other"#.into(),
+            ..canary()
+        };
+        assert!(matches!(
+            expand("{{track}}", &variables),
+            Err(TemplateError::NotAName {
+                placeholder: "track",
+                ..
+            })
+        ));
     }
 }

@@ -13,16 +13,15 @@ use tidegate_engine::gate::{ErrorReason, Sample};
 
 use self::server::{Server, ok};
 use super::{
-    Clock, credentials::Credentials, http::HttpSettings, prometheus::Prometheus, question::Question, sample::sample,
-    template::Variables,
+    Clock, credentials::Credentials, http::HttpSettings, prometheus::Prometheus,
+    question::Question, sample::sample, template::Variables,
 };
 
 /// The evaluation time of every query, and the time at the server.
 const NOW: i64 = 1_800_000_000;
 
 /// An age query's answer: five seconds.
-const FRESH: &str =
-    r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"5"]}]}}"#;
+const FRESH: &str = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"5"]}]}}"#;
 
 /// What Prometheus answers where nothing is found.
 const EMPTY: &str = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
@@ -52,17 +51,24 @@ fn clock() -> Clock {
 }
 
 fn http() -> HttpSettings {
-    HttpSettings { environment_proxy: false, ..HttpSettings::default() }
+    HttpSettings {
+        environment_proxy: false,
+        ..HttpSettings::default()
+    }
 }
 
 /// For what never answers.
 fn impatient_http() -> HttpSettings {
-    HttpSettings { timeout: Duration::from_millis(300), ..http() }
+    HttpSettings {
+        timeout: Duration::from_millis(300),
+        ..http()
+    }
 }
 
 fn prometheus(url: &str, http: &HttpSettings, credentials: Credentials) -> Prometheus {
     install_tls();
-    Prometheus::new(http.client().expect("a client"), url, credentials, clock()).expect("a Prometheus")
+    Prometheus::new(http.client().expect("a client"), url, credentials, clock())
+        .expect("a Prometheus")
 }
 
 /// Asks a query of a server; its samples may be a minute old.
@@ -82,7 +88,14 @@ async fn given(answer: Vec<u8>) -> Sample {
 }
 
 async fn given_over(http: &HttpSettings, answer: Vec<u8>) -> Sample {
-    let server = Server::start(move |query| if server::asks_for_age(query) { ok(FRESH) } else { answer.clone() }).await;
+    let server = Server::start(move |query| {
+        if server::asks_for_age(query) {
+            ok(FRESH)
+        } else {
+            answer.clone()
+        }
+    })
+    .await;
     ask_over(http, &server.url, "sum(x)").await
 }
 

@@ -92,7 +92,9 @@ impl Applied {
     }
 
     fn remembers(&self, key: &Key, digest: Digest) -> Option<&Remembered> {
-        self.0.get(key).filter(|remembered| remembered.digest == digest)
+        self.0
+            .get(key)
+            .filter(|remembered| remembered.digest == digest)
     }
 }
 
@@ -111,33 +113,51 @@ impl Session<'_> {
     /// later may need it.
     pub(super) async fn apply(&mut self, plan: &Plan<'_>) -> Result<(), ApplyError> {
         let resources = self.resources(plan).await?;
-        self.applied.0.retain(|key, _| plan.apply.iter().any(|step| step.manifest.key == *key));
+        self.applied
+            .0
+            .retain(|key, _| plan.apply.iter().any(|step| step.manifest.key == *key));
         for (step, resource) in plan.apply.iter().zip(&resources) {
-            self.apply_step(step, resource).await.map_err(|error| self.with_rights(error, &resources))?;
+            self.apply_step(step, resource)
+                .await
+                .map_err(|error| self.with_rights(error, &resources))?;
         }
         Ok(())
     }
 
     /// Who may what is said once for the whole repository, so that one paste is enough.
     fn with_rights(&self, mut error: ApplyError, resources: &[ApiResource]) -> ApplyError {
-        error.failure = error.failure.with_account(self.namespace, self.account, &by_group(resources));
+        error.failure =
+            error
+                .failure
+                .with_account(self.namespace, self.account, &by_group(resources));
         error
     }
 
     /// The resources of all steps, before the first is applied: an unknown kind holds everything.
     async fn resources(&self, plan: &Plan<'_>) -> Result<Vec<ApiResource>, ApplyError> {
         let mut resources = Vec::with_capacity(plan.apply.len());
-        for Step { manifest: Manifest { key, place, .. }, .. } in &plan.apply {
+        for Step {
+            manifest: Manifest { key, place, .. },
+            ..
+        } in &plan.apply
+        {
             let resource = self.cluster.resource(key).await;
             resources.push(resource.map_err(|failure| ApplyError::at(Some(place), key, failure))?);
         }
         Ok(resources)
     }
 
-    async fn apply_step(&mut self, step: &Step<'_>, resource: &ApiResource) -> Result<(), ApplyError> {
+    async fn apply_step(
+        &mut self,
+        step: &Step<'_>,
+        resource: &ApiResource,
+    ) -> Result<(), ApplyError> {
         let Manifest { key, place, .. } = step.manifest;
         let digest = self.digest(step);
-        let known = self.applied.remembers(key, digest).map(|known| known.resource_version.clone());
+        let known = self
+            .applied
+            .remembers(key, digest)
+            .map(|known| known.resource_version.clone());
         if known.is_some() && !self.resync {
             return Ok(());
         }
@@ -170,11 +190,17 @@ impl Session<'_> {
         let held_by = match step.hold {
             Hold::Nothing => Value::Null,
             Hold::Workload(governor) => {
-                let origin = self.origins.get(&manifest.key.name).map(|asked| &asked.origin.commit);
+                let origin = self
+                    .origins
+                    .get(&manifest.key.name)
+                    .map(|asked| &asked.origin.commit);
                 json!([governor.concern(), origin, manifest.place.file])
             }
             Hold::Service(Some(governor)) | Hold::Route(governor) => {
-                json!([governor.concern(), governor.wanted.as_ref().map(Revision::as_str)])
+                json!([
+                    governor.concern(),
+                    governor.wanted.as_ref().map(Revision::as_str)
+                ])
             }
             Hold::Service(None) => json!(self.governance.governors().any(Governor::has_attempt)),
         };
@@ -183,13 +209,22 @@ impl Session<'_> {
 
     /// The object as it is. Where none of its fields are governed it only serves to see drift, so
     /// it is read with the account's rights, and a missing right to read is no hindrance.
-    async fn before(&self, step: &Step<'_>, resource: &ApiResource) -> Result<Option<DynamicObject>, ApplyError> {
+    async fn before(
+        &self,
+        step: &Step<'_>,
+        resource: &ApiResource,
+    ) -> Result<Option<DynamicObject>, ApplyError> {
         let Manifest { key, place, .. } = step.manifest;
         match step.hold {
             Hold::Nothing if !self.resync => Ok(None),
             Hold::Nothing => {
-                let api: Api<DynamicObject> = Api::namespaced_with(self.as_account.clone(), self.namespace, resource);
-                match api.get_opt(&key.name).await.map_err(|error| Failure::of(error, key)) {
+                let api: Api<DynamicObject> =
+                    Api::namespaced_with(self.as_account.clone(), self.namespace, resource);
+                match api
+                    .get_opt(&key.name)
+                    .await
+                    .map_err(|error| Failure::of(error, key))
+                {
                     Ok(live) => Ok(live),
                     Err(Failure::Forbidden(_)) => Ok(None),
                     Err(failure) => Err(ApplyError::at(Some(place), key, failure)),
@@ -202,7 +237,11 @@ impl Session<'_> {
     }
 
     /// What is to be applied, with the governed fields as the fresh status of the Rollout says.
-    async fn rendered<'s>(&'s self, step: &Step<'s>, live: Option<&DynamicObject>) -> Result<Rendered<'s>, ApplyError> {
+    async fn rendered<'s>(
+        &'s self,
+        step: &Step<'s>,
+        live: Option<&DynamicObject>,
+    ) -> Result<Rendered<'s>, ApplyError> {
         let manifest = step.manifest;
         let object = manifest.object.clone();
         let live_json = live.and_then(|live| serde_json::to_value(live).ok());
@@ -247,12 +286,19 @@ impl Session<'_> {
         let rollout = self.rollout(governor).await?;
         let is_governed = rollout.is_some() || governor.declared;
         let (Some(template), true) = (manifest.template(), is_governed) else {
-            return Ok(Rendered { object, template: None });
+            return Ok(Rendered {
+                object,
+                template: None,
+            });
         };
         let revisions = Revisions::of(self.cluster, self.namespace, &governor.name).await?;
-        let since = rollout.as_ref().and_then(Rollout::creation_timestamp).map(|time| time.0);
+        let since = rollout
+            .as_ref()
+            .and_then(Rollout::creation_timestamp)
+            .map(|time| time.0);
         let status = rollout.as_ref().and_then(|rollout| rollout.status.as_ref());
-        let first_deploy = is_first_deploy(status, live.is_some(), revisions.has_first_deploy(since));
+        let first_deploy =
+            is_first_deploy(status, live.is_some(), revisions.has_first_deploy(since));
         let wanted = Wanted {
             namespace: self.namespace,
             rollout: &governor.name,
@@ -273,7 +319,9 @@ impl Session<'_> {
             }
             TemplateInForce::Revision(revision) => {
                 // Where the revision is lost, what runs stays as it is.
-                let kept = revisions.template(&revision).or_else(|| live_template.cloned());
+                let kept = revisions
+                    .template(&revision)
+                    .or_else(|| live_template.cloned());
                 Some(kept.ok_or_else(|| {
                     let revision = short(&revision).to_owned();
                     ApplyError::at(Some(place), key, Failure::TemplateLost { revision })
@@ -297,14 +345,21 @@ impl Session<'_> {
         live: &Value,
     ) -> Result<Option<(&'s Governor, Rollout)>, ApplyError> {
         if let Some(governor) = governor {
-            return Ok(self.rollout(governor).await?.map(|rollout| (governor, rollout)));
+            return Ok(self
+                .rollout(governor)
+                .await?
+                .map(|rollout| (governor, rollout)));
         }
         if !is_pinned(live) {
             return Ok(None);
         }
         for governor in self.governance.governors() {
-            let has_attempt =
-                |rollout: &Rollout| rollout.status.as_ref().is_some_and(|status| status.attempt.is_some());
+            let has_attempt = |rollout: &Rollout| {
+                rollout
+                    .status
+                    .as_ref()
+                    .is_some_and(|status| status.attempt.is_some())
+            };
             if let Some(rollout) = self.rollout(governor).await?.filter(has_attempt) {
                 return Ok(Some((governor, rollout)));
             }
@@ -316,8 +371,11 @@ impl Session<'_> {
     async fn rollout(&self, governor: &Governor) -> Result<Option<Rollout>, ApplyError> {
         let api: Api<Rollout> = Api::namespaced(self.cluster.reads.clone(), self.namespace);
         api.get_opt(&governor.name).await.map_err(|error| {
-            let key =
-                Key { api_version: "tidegate.io/v1alpha1".into(), kind: "Rollout".into(), name: governor.name.clone() };
+            let key = Key {
+                api_version: "tidegate.io/v1alpha1".into(),
+                kind: "Rollout".into(),
+                name: governor.name.clone(),
+            };
             let failure = Failure::of_own(error, &key);
             ApplyError::at(None, &key, failure)
         })
@@ -330,8 +388,11 @@ impl Session<'_> {
         object: &Value,
         resource: &ApiResource,
     ) -> Result<DynamicObject, Failure> {
-        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), self.namespace, resource);
-        let params = PatchParams::apply(names::SYNC_FIELD_MANAGER).force().validation_strict();
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(client.clone(), self.namespace, resource);
+        let params = PatchParams::apply(names::SYNC_FIELD_MANAGER)
+            .force()
+            .validation_strict();
         match api.patch(&key.name, &params, &Patch::Apply(object)).await {
             Ok(after) => Ok(after),
             Err(error) => {
@@ -343,14 +404,31 @@ impl Session<'_> {
         }
     }
 
-    fn remember(&mut self, key: &Key, digest: Digest, before: Option<&DynamicObject>, after: &DynamicObject) {
+    fn remember(
+        &mut self,
+        key: &Key,
+        digest: Digest,
+        before: Option<&DynamicObject>,
+        after: &DynamicObject,
+    ) {
         // A new commit's own changes are no drift.
-        let unchanged_in_git = self.resync && self.applied.0.get(key).is_none_or(|known| known.digest == digest);
+        let unchanged_in_git = self.resync
+            && self
+                .applied
+                .0
+                .get(key)
+                .is_none_or(|known| known.digest == digest);
         if let Some(before) = before.filter(|_| unchanged_in_git) {
             self.drift.extend(Drift::between(key, before, after));
         }
         let resource_version = after.resource_version();
-        self.applied.0.insert(key.clone(), Remembered { digest, resource_version });
+        self.applied.0.insert(
+            key.clone(),
+            Remembered {
+                digest,
+                resource_version,
+            },
+        );
     }
 }
 

@@ -43,7 +43,12 @@ struct Kind {
 
 impl Cluster {
     pub(super) fn new(reads: Client, writes: Client) -> Self {
-        Self { reads, writes, kinds: Mutex::default(), accounts: Mutex::default() }
+        Self {
+            reads,
+            writes,
+            kinds: Mutex::default(),
+            accounts: Mutex::default(),
+        }
     }
 
     /// A client that writes in the name of a ServiceAccount. The API server adds the account's
@@ -65,33 +70,53 @@ impl Cluster {
     /// namespaces.
     pub(super) async fn resource(&self, key: &Key) -> Result<ApiResource, Failure> {
         let id = (key.api_version.clone(), key.kind.clone());
-        let known = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        let known = self
+            .kinds
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&id)
+            .cloned();
         let kind = match known {
             Some(kind) => kind,
             None => self.discover(key).await?,
         };
         let resource = kind.resource.clone();
         let namespaced = kind.namespaced;
-        self.kinds.lock().unwrap_or_else(PoisonError::into_inner).insert(id, kind);
-        if namespaced { Ok(resource) } else { Err(Failure::ClusterScoped) }
+        self.kinds
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, kind);
+        if namespaced {
+            Ok(resource)
+        } else {
+            Err(Failure::ClusterScoped)
+        }
     }
 
     /// Forgets a kind that the API server says it does not have any more.
     pub(super) fn forget(&self, key: &Key) {
         let id = (key.api_version.clone(), key.kind.clone());
-        self.kinds.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.kinds
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
     }
 
     async fn discover(&self, key: &Key) -> Result<Kind, Failure> {
         let kind = GroupVersionKind::gvk(key.group(), key.version(), &key.kind);
         match discovery::pinned_kind(&self.reads, &kind).await {
-            Ok((resource, capabilities)) => Ok(Kind { resource, namespaced: capabilities.scope == Scope::Namespaced }),
+            Ok((resource, capabilities)) => Ok(Kind {
+                resource,
+                namespaced: capabilities.scope == Scope::Namespaced,
+            }),
             Err(kube::Error::Discovery(DiscoveryError::MissingKind(_))) => {
-                Err(Failure::UnknownKind { api_version: key.api_version.clone() })
+                Err(Failure::UnknownKind {
+                    api_version: key.api_version.clone(),
+                })
             }
-            Err(kube::Error::Api(status)) if status.is_not_found() => {
-                Err(Failure::UnknownKind { api_version: key.api_version.clone() })
-            }
+            Err(kube::Error::Api(status)) if status.is_not_found() => Err(Failure::UnknownKind {
+                api_version: key.api_version.clone(),
+            }),
             Err(error) => Err(Failure::of_own(error, key)),
         }
     }
@@ -104,6 +129,8 @@ impl Cluster {
         resource: &ApiResource,
     ) -> Result<Option<DynamicObject>, ApplyError> {
         let api: Api<DynamicObject> = Api::namespaced_with(self.reads.clone(), namespace, resource);
-        api.get_opt(&key.name).await.map_err(|error| ApplyError::at(None, key, Failure::of_own(error, key)))
+        api.get_opt(&key.name)
+            .await
+            .map_err(|error| ApplyError::at(None, key, Failure::of_own(error, key)))
     }
 }

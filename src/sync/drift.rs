@@ -30,7 +30,11 @@ const BOOKKEEPING: &[&str] = &["resourceVersion", "generation", "managedFields"]
 
 impl Drift {
     /// What an apply has put right.
-    pub(super) fn between(key: &Key, before: &DynamicObject, after: &DynamicObject) -> Option<Self> {
+    pub(super) fn between(
+        key: &Key,
+        before: &DynamicObject,
+        after: &DynamicObject,
+    ) -> Option<Self> {
         let (before_json, after_json) = (bare(before), bare(after));
         let mut fields = BTreeSet::new();
         differences(&before_json, &after_json, "", &mut fields);
@@ -44,8 +48,16 @@ impl Drift {
 
 impl fmt::Display for Drift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, fields, manager } = self;
-        write!(f, "{key} differed from git and was put right: {}", fields.join(", "))?;
+        let Self {
+            key,
+            fields,
+            manager,
+        } = self;
+        write!(
+            f,
+            "{key} differed from git and was put right: {}",
+            fields.join(", ")
+        )?;
         match manager {
             Some(manager) => write!(f, "; the last to write it was `{manager}`"),
             None => Ok(()),
@@ -70,8 +82,15 @@ fn differences(before: &Value, after: &Value, path: &str, found: &mut BTreeSet<S
         (Value::Object(old), Value::Object(new)) => {
             let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
             for key in keys {
-                let (old, new) = (old.get(key).unwrap_or(&Value::Null), new.get(key).unwrap_or(&Value::Null));
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let (old, new) = (
+                    old.get(key).unwrap_or(&Value::Null),
+                    new.get(key).unwrap_or(&Value::Null),
+                );
+                let path = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
                 differences(old, new, &path, found);
             }
         }
@@ -118,9 +137,19 @@ mod tests {
 
     #[test]
     fn what_was_changed_and_by_whom_is_named_without_values() {
-        let key = Key { api_version: "v1".into(), kind: "ConfigMap".into(), name: "a".into() };
-        let before = object(&json!({"replicas": 5, "ports": [{"port": 1}], "secret": "hunter2"}), "1");
-        let after = object(&json!({"replicas": 3, "ports": [{"port": 2}], "secret": "hunter3"}), "2");
+        let key = Key {
+            api_version: "v1".into(),
+            kind: "ConfigMap".into(),
+            name: "a".into(),
+        };
+        let before = object(
+            &json!({"replicas": 5, "ports": [{"port": 1}], "secret": "hunter2"}),
+            "1",
+        );
+        let after = object(
+            &json!({"replicas": 3, "ports": [{"port": 2}], "secret": "hunter3"}),
+            "2",
+        );
         let drift = Drift::between(&key, &before, &after).expect("a difference");
         assert_eq!(
             drift.to_string(),
@@ -131,7 +160,10 @@ mod tests {
             Drift::between(
                 &key,
                 &after,
-                &object(&json!({"replicas": 3, "ports": [{"port": 2}], "secret": "hunter3"}), "9")
+                &object(
+                    &json!({"replicas": 3, "ports": [{"port": 2}], "secret": "hunter3"}),
+                    "9"
+                )
             ),
             None
         );

@@ -16,10 +16,24 @@ use crate::kubernetes::event;
 const DRIFT_EVENTS: usize = 10;
 
 /// Tells where the reason or the commit has changed.
-pub(super) async fn change(events: &Recorder, repo: &ConfigRepo, before: &ConfigRepoStatus, report: &Report) {
-    let was = before.conditions.iter().find(|condition| condition.type_ == "Ready");
-    let commit = before.applied.as_ref().map(|applied| applied.commit.as_str());
-    let is_new_commit = report.applied.as_ref().is_some_and(|(applied, _)| Some(applied.as_str()) != commit);
+pub(super) async fn change(
+    events: &Recorder,
+    repo: &ConfigRepo,
+    before: &ConfigRepoStatus,
+    report: &Report,
+) {
+    let was = before
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == "Ready");
+    let commit = before
+        .applied
+        .as_ref()
+        .map(|applied| applied.commit.as_str());
+    let is_new_commit = report
+        .applied
+        .as_ref()
+        .is_some_and(|(applied, _)| Some(applied.as_str()) != commit);
     if !is_new_commit && was.is_some_and(|was| was.reason == report.reason) {
         return;
     }
@@ -29,7 +43,11 @@ pub(super) async fn change(events: &Recorder, repo: &ConfigRepo, before: &Config
         None => "Hold".to_owned(),
     };
     let event = Event {
-        type_: if report.ready { EventType::Normal } else { EventType::Warning },
+        type_: if report.ready {
+            EventType::Normal
+        } else {
+            EventType::Warning
+        },
         reason: report.reason.to_owned(),
         note: Some(event::note(&report.message)),
         action,
@@ -45,12 +63,18 @@ pub(super) async fn recording(
     before: &ConfigRepoStatus,
     after: &ConfigRepoStatus,
 ) {
-    let Some(is) = recording::condition_of(after) else { return };
+    let Some(is) = recording::condition_of(after) else {
+        return;
+    };
     if recording::condition_of(before).is_some_and(|was| was.reason == is.reason) {
         return;
     }
     let event = Event {
-        type_: if is.status == ConditionStatus::True { EventType::Normal } else { EventType::Warning },
+        type_: if is.status == ConditionStatus::True {
+            EventType::Normal
+        } else {
+            EventType::Warning
+        },
         reason: is.reason.clone(),
         note: Some(event::note(&is.message)),
         action: "Record".to_owned(),

@@ -59,7 +59,9 @@ pub enum Failure {
         said: String,
     },
     /// The cluster has no such kind.
-    #[error("the cluster has no such kind in {api_version}: install its CRD first, or correct apiVersion and kind")]
+    #[error(
+        "the cluster has no such kind in {api_version}: install its CRD first, or correct apiVersion and kind"
+    )]
     UnknownKind {
         /// Where it was looked for.
         api_version: String,
@@ -80,7 +82,9 @@ pub enum Failure {
         revision: String,
     },
     /// Somebody else wrote it between our reading and our writing, again and again.
-    #[error("it was changed by someone else each time before it could be written; it is tried again")]
+    #[error(
+        "it was changed by someone else each time before it could be written; it is tried again"
+    )]
     Contended,
     /// The API server has trouble of its own; tried again.
     #[error("the API server answered {code}: {said}; it is tried again")]
@@ -114,10 +118,15 @@ pub struct MissingRight {
 }
 
 /// Resources by API group, as [`MissingRight`] names them.
-pub(super) fn by_group<'a>(resources: impl IntoIterator<Item = &'a ApiResource>) -> BTreeMap<String, BTreeSet<String>> {
+pub(super) fn by_group<'a>(
+    resources: impl IntoIterator<Item = &'a ApiResource>,
+) -> BTreeMap<String, BTreeSet<String>> {
     let mut groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for resource in resources {
-        groups.entry(resource.group.clone()).or_default().insert(resource.plural.clone());
+        groups
+            .entry(resource.group.clone())
+            .or_default()
+            .insert(resource.plural.clone());
     }
     groups
 }
@@ -132,7 +141,11 @@ const WITHHELD: &str = "the details are left out because they may hold the Secre
 
 impl ApplyError {
     pub(super) fn at(place: Option<&Place>, key: &Key, failure: Failure) -> Self {
-        Self { place: place.cloned(), key: key.clone(), failure }
+        Self {
+            place: place.cloned(),
+            key: key.clone(),
+            failure,
+        }
     }
 }
 
@@ -156,7 +169,11 @@ impl Failure {
     }
 
     fn of_status(status: &Status, key: &Key) -> Self {
-        let said = if key.is("", "Secret") { WITHHELD.to_owned() } else { status.message.clone() };
+        let said = if key.is("", "Secret") {
+            WITHHELD.to_owned()
+        } else {
+            status.message.clone()
+        };
         if status.is_conflict() {
             return Self::Contended;
         }
@@ -169,9 +186,14 @@ impl Failure {
             });
         }
         // Server-side apply says of a value of the wrong type that it is the server's own fault.
-        let is_typed = status.message.contains("failed to create typed patch object");
+        let is_typed = status
+            .message
+            .contains("failed to create typed patch object");
         match status.code {
-            429 | 500.. if !is_typed => Self::Unavailable { code: status.code, said },
+            429 | 500.. if !is_typed => Self::Unavailable {
+                code: status.code,
+                said,
+            },
             _ => Self::Refused { said },
         }
     }
@@ -185,7 +207,9 @@ impl Failure {
     ) -> Self {
         match self {
             Self::Forbidden(right) if right.said.contains("cannot impersonate") => {
-                Self::CannotImpersonate { account: account.to_owned() }
+                Self::CannotImpersonate {
+                    account: account.to_owned(),
+                }
             }
             Self::Forbidden(right) => Self::Forbidden(MissingRight {
                 namespace: namespace.to_owned(),
@@ -199,13 +223,19 @@ impl Failure {
 
     /// Whether it may go away by itself soon.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Contended | Self::Unavailable { .. } | Self::Request(_))
+        matches!(
+            self,
+            Self::Contended | Self::Unavailable { .. } | Self::Request(_)
+        )
     }
 }
 
 /// Whether RBAC said no; admission and quotas answer 403 as well, in words of their own.
 fn is_missing_right(status: &Status) -> bool {
-    let denied = status.message.split_once("User \"").is_some_and(|(_, user)| user.contains("\" cannot "));
+    let denied = status
+        .message
+        .split_once("User \"")
+        .is_some_and(|(_, user)| user.contains("\" cannot "));
     status.is_forbidden() && denied
 }
 
@@ -235,7 +265,12 @@ impl fmt::Debug for RequestError {
 
 impl fmt::Display for MissingRight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { namespace, account, said, resources } = self;
+        let Self {
+            namespace,
+            account,
+            said,
+            resources,
+        } = self;
         writeln!(
             f,
             "the ServiceAccount `{account}` lacks a right ({said}). To give it what this repository needs, apply:"
@@ -247,7 +282,11 @@ impl fmt::Display for MissingRight {
         )?;
         for (group, resources) in resources {
             let resources: Vec<_> = resources.iter().map(String::as_str).collect();
-            writeln!(f, "- apiGroups: [\"{group}\"]\n  resources: [{}]", resources.join(", "))?;
+            writeln!(
+                f,
+                "- apiGroups: [\"{group}\"]\n  resources: [{}]",
+                resources.join(", ")
+            )?;
             writeln!(f, "  verbs: [get, create, patch, delete]")?;
         }
         write!(
@@ -272,7 +311,11 @@ mod tests {
     use super::*;
 
     fn key(kind: &str) -> Key {
-        Key { api_version: "v1".into(), kind: kind.into(), name: "a".into() }
+        Key {
+            api_version: "v1".into(),
+            kind: kind.into(),
+            name: "a".into(),
+        }
     }
 
     fn failure(code: u16, reason: &str, message: &str, kind: &str) -> Failure {
@@ -283,20 +326,43 @@ mod tests {
     #[test]
     fn answers_become_what_someone_can_do_about_them() {
         let cannot = "User \"x\" cannot patch resource \"configmaps\" in API group \"\"";
-        assert!(matches!(failure(403, "Forbidden", cannot, "ConfigMap"), Failure::Forbidden(_)));
-        assert!(matches!(failure(403, "Forbidden", "exceeded quota", "ConfigMap"), Failure::Refused { .. }));
-        let webhook = "admission webhook \"policy.test\" denied the request: containers cannot run as root";
-        assert!(matches!(failure(403, "Forbidden", webhook, "Pod"), Failure::Refused { .. }));
-        assert!(matches!(failure(400, "BadRequest", "strict decoding error", "ConfigMap"), Failure::Refused { .. }));
-        assert!(matches!(failure(409, "Conflict", "modified", "ConfigMap"), Failure::Contended));
+        assert!(matches!(
+            failure(403, "Forbidden", cannot, "ConfigMap"),
+            Failure::Forbidden(_)
+        ));
+        assert!(matches!(
+            failure(403, "Forbidden", "exceeded quota", "ConfigMap"),
+            Failure::Refused { .. }
+        ));
+        let webhook =
+            "admission webhook \"policy.test\" denied the request: containers cannot run as root";
+        assert!(matches!(
+            failure(403, "Forbidden", webhook, "Pod"),
+            Failure::Refused { .. }
+        ));
+        assert!(matches!(
+            failure(400, "BadRequest", "strict decoding error", "ConfigMap"),
+            Failure::Refused { .. }
+        ));
+        assert!(matches!(
+            failure(409, "Conflict", "modified", "ConfigMap"),
+            Failure::Contended
+        ));
         assert!(failure(503, "ServiceUnavailable", "later", "ConfigMap").is_transient());
         let typed = "failed to create typed patch object (shop/a; /v1, Kind=ConfigMap): .data.x: expected string";
-        assert!(matches!(failure(500, "InternalError", typed, "ConfigMap"), Failure::Refused { .. }));
+        assert!(matches!(
+            failure(500, "InternalError", typed, "ConfigMap"),
+            Failure::Refused { .. }
+        ));
     }
 
     #[test]
     fn what_the_server_says_of_a_secret_is_left_out() {
-        for (code, reason) in [(400, "BadRequest"), (422, "Invalid"), (500, "InternalError")] {
+        for (code, reason) in [
+            (400, "BadRequest"),
+            (422, "Invalid"),
+            (500, "InternalError"),
+        ] {
             let failure = failure(code, reason, "expected string, got hunter2", "Secret");
             let error = ApplyError::at(None, &key("Secret"), failure);
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
@@ -305,12 +371,27 @@ mod tests {
 
     #[test]
     fn a_missing_right_comes_with_what_to_paste() {
-        let forbidden = failure(403, "Forbidden", "User \"x\" cannot patch resource \"configmaps\"", "ConfigMap");
+        let forbidden = failure(
+            403,
+            "Forbidden",
+            "User \"x\" cannot patch resource \"configmaps\"",
+            "ConfigMap",
+        );
         let resources = BTreeMap::from([
-            (String::new(), BTreeSet::from(["configmaps".to_owned(), "services".to_owned()])),
-            ("apps".to_owned(), BTreeSet::from(["deployments".to_owned()])),
+            (
+                String::new(),
+                BTreeSet::from(["configmaps".to_owned(), "services".to_owned()]),
+            ),
+            (
+                "apps".to_owned(),
+                BTreeSet::from(["deployments".to_owned()]),
+            ),
         ]);
-        let place = Place { file: "prod/a.yaml".into(), document: 1, line: 3 };
+        let place = Place {
+            file: "prod/a.yaml".into(),
+            document: 1,
+            line: 3,
+        };
         let failure = forbidden.with_account("shop", "deployer", &resources);
         insta::assert_snapshot!(ApplyError::at(Some(&place), &key("ConfigMap"), failure));
     }

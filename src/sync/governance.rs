@@ -50,14 +50,24 @@ impl Governance {
         for rollout in live {
             governance.governor(&rollout.name_any()).add_live(rollout);
         }
-        for manifest in manifests.iter().filter(|one| one.key.is(tidegate_api::names::GROUP, "Rollout")) {
-            governance.governor(&manifest.key.name).add_spec(&manifest.object["spec"]);
+        for manifest in manifests
+            .iter()
+            .filter(|one| one.key.is(tidegate_api::names::GROUP, "Rollout"))
+        {
+            governance
+                .governor(&manifest.key.name)
+                .add_spec(&manifest.object["spec"]);
         }
         let deployments = deployments(manifests);
         for governor in governance.governors.values_mut() {
             governor.add_selecting_services(manifests, &deployments);
-            let mut workloads = governor.workloads.iter().filter_map(|workload| deployments.get(workload.as_str()));
-            governor.wanted = workloads.find_map(|workload| workload.template()).map(Revision::of);
+            let mut workloads = governor
+                .workloads
+                .iter()
+                .filter_map(|workload| deployments.get(workload.as_str()));
+            governor.wanted = workloads
+                .find_map(|workload| workload.template())
+                .map(Revision::of);
         }
         governance
     }
@@ -87,13 +97,22 @@ impl Governance {
         self.governors
             .values()
             .filter(|governor| governs(governor))
-            .max_by_key(|governor| (governor.has_attempt(), governor.has_stable(), std::cmp::Reverse(&governor.name)))
+            .max_by_key(|governor| {
+                (
+                    governor.has_attempt(),
+                    governor.has_stable(),
+                    std::cmp::Reverse(&governor.name),
+                )
+            })
     }
 
     fn governor(&mut self, name: &str) -> &mut Governor {
         self.governors
             .entry(name.to_owned())
-            .or_insert_with(|| Governor { name: name.to_owned(), ..Governor::default() })
+            .or_insert_with(|| Governor {
+                name: name.to_owned(),
+                ..Governor::default()
+            })
     }
 }
 
@@ -102,7 +121,9 @@ impl Governance {
 impl Governor {
     /// Whether an attempt runs.
     pub fn has_attempt(&self) -> bool {
-        self.status.as_ref().is_some_and(|status| status.attempt.is_some())
+        self.status
+            .as_ref()
+            .is_some_and(|status| status.attempt.is_some())
     }
 
     /// What in the status decides about governed fields; sync has something to do when it changes.
@@ -111,13 +132,18 @@ impl Governor {
     }
 
     fn has_stable(&self) -> bool {
-        self.status.as_ref().is_some_and(|status| status.stable.is_some())
+        self.status
+            .as_ref()
+            .is_some_and(|status| status.stable.is_some())
     }
 
     fn add_live(&mut self, rollout: &Rollout) {
         self.add_plan(&rollout.spec);
         self.status.clone_from(&rollout.status);
-        let attempt = rollout.status.as_ref().and_then(|status| status.attempt.as_ref());
+        let attempt = rollout
+            .status
+            .as_ref()
+            .and_then(|status| status.attempt.as_ref());
         if let Some(attempt) = attempt {
             self.add_plan(&attempt.plan);
         }
@@ -126,24 +152,38 @@ impl Governor {
     fn add_plan(&mut self, spec: &RolloutSpec) {
         self.workloads.insert(spec.workload.name.clone());
         self.services.insert(spec.service_name().to_owned());
-        let routes = spec.traffic.gateway_api.iter().flat_map(|gateway| &gateway.http_routes);
+        let routes = spec
+            .traffic
+            .gateway_api
+            .iter()
+            .flat_map(|gateway| &gateway.http_routes);
         self.routes.extend(routes.cloned());
     }
 
     /// A spec as git has it, which need not be a valid one: what it names is held all the same.
     fn add_spec(&mut self, spec: &Value) {
         self.declared = true;
-        let text = |pointer: &str| spec.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        let text = |pointer: &str| {
+            spec.pointer(pointer)
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
         let workload = text("/workload/name");
         self.services.extend(text("/service").or(workload.clone()));
         self.workloads.extend(workload);
-        let routes = spec.pointer("/traffic/gatewayAPI/httpRoutes").and_then(Value::as_array);
+        let routes = spec
+            .pointer("/traffic/gatewayAPI/httpRoutes")
+            .and_then(Value::as_array);
         let routes = routes.into_iter().flatten().filter_map(Value::as_str);
         self.routes.extend(routes.map(str::to_owned));
     }
 
     /// Every Service that selects the workload's pods is pinned during an attempt.
-    fn add_selecting_services(&mut self, manifests: &[Manifest], deployments: &BTreeMap<&str, &Manifest>) {
+    fn add_selecting_services(
+        &mut self,
+        manifests: &[Manifest],
+        deployments: &BTreeMap<&str, &Manifest>,
+    ) {
         let labels: Vec<&Value> = self
             .workloads
             .iter()
@@ -151,11 +191,18 @@ impl Governor {
             .filter_map(|deployment| deployment.object.pointer("/spec/template/metadata/labels"))
             .collect();
         for service in manifests.iter().filter(|one| one.key.is("", "Service")) {
-            let Some(selector) = service.object.pointer("/spec/selector").and_then(Value::as_object) else {
+            let Some(selector) = service
+                .object
+                .pointer("/spec/selector")
+                .and_then(Value::as_object)
+            else {
                 continue;
             };
             let selects = |labels: &&Value| {
-                !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+                !selector.is_empty()
+                    && selector
+                        .iter()
+                        .all(|(key, value)| labels.get(key) == Some(value))
             };
             if labels.iter().any(selects) {
                 self.services.insert(service.key.name.clone());
@@ -169,7 +216,9 @@ impl Governor {
 fn concern(status: Option<&RolloutStatus>) -> u64 {
     let mut hasher = DefaultHasher::new();
     format!("{:?}", template_in_force(status, false)).hash(&mut hasher);
-    status.is_some_and(|status| status.attempt.is_some()).hash(&mut hasher);
+    status
+        .is_some_and(|status| status.attempt.is_some())
+        .hash(&mut hasher);
     hasher.finish()
 }
 
@@ -180,7 +229,11 @@ pub fn rollout_concern(rollout: &Rollout) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
     concern(rollout.status.as_ref()).hash(&mut hasher);
     rollout.metadata.generation.hash(&mut hasher);
-    rollout.metadata.deletion_timestamp.is_some().hash(&mut hasher);
+    rollout
+        .metadata
+        .deletion_timestamp
+        .is_some()
+        .hash(&mut hasher);
     Some(hasher.finish())
 }
 

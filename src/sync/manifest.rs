@@ -61,7 +61,13 @@ pub struct InvalidManifest {
 }
 
 /// Fields of `metadata` that only the API server writes.
-const SERVER_FIELDS: &[&str] = &["resourceVersion", "uid", "managedFields", "generation", "selfLink"];
+const SERVER_FIELDS: &[&str] = &[
+    "resourceVersion",
+    "uid",
+    "managedFields",
+    "generation",
+    "selfLink",
+];
 
 /// The objects of a repository's files, in the order of the files.
 ///
@@ -95,29 +101,56 @@ pub fn template_in(bytes: &[u8], kind: &str, name: &str) -> Option<Value> {
     }
     manifests.iter_mut().find_map(|object| {
         let is_it = object["kind"] == kind
-            && object["apiVersion"].as_str().is_some_and(|version| version.starts_with("apps/"))
+            && object["apiVersion"]
+                .as_str()
+                .is_some_and(|version| version.starts_with("apps/"))
             && object["metadata"]["name"] == name;
         is_it.then(|| object.pointer_mut("/spec/template").map(Value::take))?
     })
 }
 
-fn parse_file(path: &str, bytes: &[u8], namespace: &str, manifests: &mut Vec<Manifest>) -> Result<(), InvalidManifest> {
+fn parse_file(
+    path: &str,
+    bytes: &[u8],
+    namespace: &str,
+    manifests: &mut Vec<Manifest>,
+) -> Result<(), InvalidManifest> {
     let documents = yaml::documents(bytes).map_err(|YamlError { line, reason }| {
         let file = path.to_owned();
-        InvalidManifest { place: Place { file, document: 0, line }, reason }
+        InvalidManifest {
+            place: Place {
+                file,
+                document: 0,
+                line,
+            },
+            reason,
+        }
     })?;
     for (index, document) in documents.into_iter().enumerate() {
-        let Document { line, item_lines, value } = document;
-        let place = Place { file: path.to_owned(), document: index + 1, line };
+        let Document {
+            line,
+            item_lines,
+            value,
+        } = document;
+        let place = Place {
+            file: path.to_owned(),
+            document: index + 1,
+            line,
+        };
         match value {
             Value::Object(mut list) if is_list(&list) => {
                 let items = list.remove("items").unwrap_or_else(|| json!([]));
                 let Value::Array(items) = items else {
-                    return Err(place.refuses("the `items` of a List have to be a sequence of objects"));
+                    return Err(
+                        place.refuses("the `items` of a List have to be a sequence of objects")
+                    );
                 };
                 for (index, item) in items.into_iter().enumerate() {
                     let line = item_lines.get(index).copied().unwrap_or(place.line);
-                    let place = Place { line, ..place.clone() };
+                    let place = Place {
+                        line,
+                        ..place.clone()
+                    };
                     manifests.push(Manifest::new(item, place, namespace)?);
                 }
             }
@@ -152,10 +185,13 @@ impl Manifest {
             return Err(place.refuses(reason));
         }
         let metadata = object["metadata"].as_object_mut().expect("it has a name");
-        if let Some(field) = SERVER_FIELDS.iter().find(|field| metadata.contains_key(**field)) {
-            return Err(
-                place.refuses(format!("{key} has metadata.{field}, which only the API server writes: take it out"))
-            );
+        if let Some(field) = SERVER_FIELDS
+            .iter()
+            .find(|field| metadata.contains_key(**field))
+        {
+            return Err(place.refuses(format!(
+                "{key} has metadata.{field}, which only the API server writes: take it out"
+            )));
         }
         match metadata.get("namespace") {
             None | Some(Value::Null) => {}
@@ -217,17 +253,25 @@ impl Key {
             ),
             None => format!("this {kind} has no metadata.name: write one, and quote it if it looks like a number"),
         })?;
-        Ok(Self { api_version, kind, name })
+        Ok(Self {
+            api_version,
+            kind,
+            name,
+        })
     }
 
     /// The API group; empty for the core one.
     pub fn group(&self) -> &str {
-        self.api_version.split_once('/').map_or("", |(group, _)| group)
+        self.api_version
+            .split_once('/')
+            .map_or("", |(group, _)| group)
     }
 
     /// The version within the group.
     pub fn version(&self) -> &str {
-        self.api_version.split_once('/').map_or(&*self.api_version, |(_, version)| version)
+        self.api_version
+            .split_once('/')
+            .map_or(&*self.api_version, |(_, version)| version)
     }
 
     /// Whether it is of this group and kind, in whatever version.
@@ -249,15 +293,31 @@ impl fmt::Display for Key {
 
 impl From<&AppliedObject> for Key {
     fn from(object: &AppliedObject) -> Self {
-        let AppliedObject { api_version, kind, name } = object.clone();
-        Self { api_version, kind, name }
+        let AppliedObject {
+            api_version,
+            kind,
+            name,
+        } = object.clone();
+        Self {
+            api_version,
+            kind,
+            name,
+        }
     }
 }
 
 impl From<&Key> for AppliedObject {
     fn from(key: &Key) -> Self {
-        let Key { api_version, kind, name } = key.clone();
-        Self { api_version, kind, name }
+        let Key {
+            api_version,
+            kind,
+            name,
+        } = key.clone();
+        Self {
+            api_version,
+            kind,
+            name,
+        }
     }
 }
 
@@ -265,7 +325,10 @@ impl From<&Key> for AppliedObject {
 
 impl Place {
     pub(super) fn refuses(&self, reason: impl Into<String>) -> InvalidManifest {
-        InvalidManifest { place: self.clone(), reason: reason.into() }
+        InvalidManifest {
+            place: self.clone(),
+            reason: reason.into(),
+        }
     }
 }
 

@@ -55,7 +55,10 @@ impl Memory {
             Some((of, spec)) if of == uid && *spec == generation => {}
             Some((of, _)) if of == uid => {
                 let status = self.status.take();
-                *self = Self { status, ..Self::default() };
+                *self = Self {
+                    status,
+                    ..Self::default()
+                };
             }
             _ => *self = Self::default(),
         }
@@ -68,16 +71,24 @@ impl Memory {
             Some(error) if error.is_about_fetching() => interval.min(FETCH_AGAIN),
             Some(_) | None => interval,
         };
-        self.looked_at.map_or(SignedDuration::ZERO, |at| pause - now.duration_since(at))
+        self.looked_at
+            .map_or(SignedDuration::ZERO, |at| pause - now.duration_since(at))
     }
 
     /// The commit from which the branch has to lead on. After a change of the spec the branch is
     /// taken as it is.
-    pub(super) fn last_known(&self, status: &ConfigRepoStatus, generation: i64) -> Option<CommitId> {
+    pub(super) fn last_known(
+        &self,
+        status: &ConfigRepoStatus,
+        generation: i64,
+    ) -> Option<CommitId> {
         if let Some(head) = &self.head {
             return Some(head.commit.id);
         }
-        let applied = status.applied.as_ref().filter(|_| status.observed_generation == Some(generation))?;
+        let applied = status
+            .applied
+            .as_ref()
+            .filter(|_| status.observed_generation == Some(generation))?;
         CommitId::from_hex(applied.commit.as_bytes()).ok()
     }
 }

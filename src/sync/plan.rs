@@ -68,7 +68,12 @@ pub enum KeptBecause {
 pub struct References(BTreeSet<(&'static str, String)>);
 
 /// The kinds to which templates refer. Only these are kept for a reference.
-const REFERENCED: &[&str] = &["ConfigMap", "Secret", "ServiceAccount", "PersistentVolumeClaim"];
+const REFERENCED: &[&str] = &[
+    "ConfigMap",
+    "Secret",
+    "ServiceAccount",
+    "PersistentVolumeClaim",
+];
 
 /// Kinds in the order in which they are applied: what others need first, and a Rollout before the
 /// workload that it governs. All other kinds come last.
@@ -104,23 +109,42 @@ pub fn plan<'a>(
     inventory: &[AppliedObject],
     this: &str,
 ) -> Plan<'a> {
-    let mut apply: Vec<_> = manifests.iter().map(|manifest| Step::new(manifest, governance)).collect();
+    let mut apply: Vec<_> = manifests
+        .iter()
+        .map(|manifest| Step::new(manifest, governance))
+        .collect();
     // The sort is stable: within a rank the repository's own order stands.
     apply.sort_by_key(|step| rank(&step.manifest.key));
     let mut gone: Vec<Key> = inventory
         .iter()
         .map(Key::from)
-        .filter(|key| !manifests.iter().any(|manifest| manifest.key.is_same_object(key)))
+        .filter(|key| {
+            !manifests
+                .iter()
+                .any(|manifest| manifest.key.is_same_object(key))
+        })
         .filter(|key| !(key.is(names::GROUP, "ConfigRepo") && key.name == this))
         .collect();
     gone.sort_by_key(|key| std::cmp::Reverse(rank(key)));
-    let (governed, prune) = gone.into_iter().partition(|key| carries_traffic(key, governance));
-    let kept = |key| Kept { key, why: KeptBecause::Governed };
-    Plan { apply, prune, kept: Vec::into_iter(governed).map(kept).collect() }
+    let (governed, prune) = gone
+        .into_iter()
+        .partition(|key| carries_traffic(key, governance));
+    let kept = |key| Kept {
+        key,
+        why: KeptBecause::Governed,
+    };
+    Plan {
+        apply,
+        prune,
+        kept: Vec::into_iter(governed).map(kept).collect(),
+    }
 }
 
 fn rank(key: &Key) -> usize {
-    ORDER.iter().position(|kinds| kinds.iter().any(|(group, kind)| key.is(group, kind))).unwrap_or(ORDER.len())
+    ORDER
+        .iter()
+        .position(|kinds| kinds.iter().any(|(group, kind)| key.is(group, kind)))
+        .unwrap_or(ORDER.len())
 }
 
 /// Whether an attempt that runs needs the object where it is.
@@ -144,9 +168,14 @@ impl Plan<'_> {
 
     /// Keeps what templates refer to.
     pub fn keep_referenced(&mut self, references: &References) {
-        let (needed, prune) = std::mem::take(&mut self.prune).into_iter().partition(|key| references.has(key));
+        let (needed, prune) = std::mem::take(&mut self.prune)
+            .into_iter()
+            .partition(|key| references.has(key));
         self.prune = prune;
-        let kept = |key| Kept { key, why: KeptBecause::Referenced };
+        let kept = |key| Kept {
+            key,
+            why: KeptBecause::Referenced,
+        };
         self.kept.extend(Vec::into_iter(needed).map(kept));
     }
 }
@@ -164,10 +193,15 @@ impl<'a> Step<'a> {
         let hold = match (key.group(), key.kind.as_str()) {
             ("apps", "Deployment") => governance.of_workload(&key.name).map(Hold::Workload),
             ("", "Service") if governs => Some(Hold::Service(governance.of_service(&key.name))),
-            ("gateway.networking.k8s.io", "HTTPRoute") => governance.of_route(&key.name).map(Hold::Route),
+            ("gateway.networking.k8s.io", "HTTPRoute") => {
+                governance.of_route(&key.name).map(Hold::Route)
+            }
             _ => None,
         };
-        Self { manifest, hold: hold.unwrap_or(Hold::Nothing) }
+        Self {
+            manifest,
+            hold: hold.unwrap_or(Hold::Nothing),
+        }
     }
 }
 
@@ -196,7 +230,10 @@ impl References {
             "secretRef" | "secretKeyRef" | "nodePublishSecretRef" => ("Secret", vec![name("name")]),
             "imagePullSecrets" => {
                 let secrets = value.as_array().into_iter().flatten();
-                ("Secret", secrets.map(|secret| secret["name"].as_str()).collect())
+                (
+                    "Secret",
+                    secrets.map(|secret| secret["name"].as_str()).collect(),
+                )
             }
             "claimName" => ("PersistentVolumeClaim", vec![value.as_str()]),
             "serviceAccountName" | "serviceAccount" => ("ServiceAccount", vec![value.as_str()]),
@@ -204,11 +241,20 @@ impl References {
             "secretName" => ("Secret", vec![value.as_str()]),
             _ => return,
         };
-        self.0.extend(names.into_iter().flatten().map(|name| (kind, name.to_owned())));
+        self.0.extend(
+            names
+                .into_iter()
+                .flatten()
+                .map(|name| (kind, name.to_owned())),
+        );
     }
 
     fn has(&self, key: &Key) -> bool {
-        is_referable(key) && self.0.iter().any(|(kind, name)| *kind == key.kind && *name == key.name)
+        is_referable(key)
+            && self
+                .0
+                .iter()
+                .any(|(kind, name)| *kind == key.kind && *name == key.name)
     }
 }
 

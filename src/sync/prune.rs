@@ -32,7 +32,11 @@ pub(super) struct Pruner<'a> {
 
 impl Pruner<'_> {
     /// Deletes what the plan says, less what templates refer to.
-    pub(super) async fn prune_all(&self, plan: &mut Plan<'_>, governance: &Governance) -> Result<(), ApplyError> {
+    pub(super) async fn prune_all(
+        &self,
+        plan: &mut Plan<'_>,
+        governance: &Governance,
+    ) -> Result<(), ApplyError> {
         if plan.asks_for_references() {
             plan.keep_referenced(&self.references(governance).await?);
         }
@@ -40,7 +44,11 @@ impl Pruner<'_> {
             return Ok(());
         }
         let elsewhere = self.elsewhere().await?;
-        for key in plan.prune.iter().filter(|key| !elsewhere.iter().any(|there| there.is_same_object(key))) {
+        for key in plan
+            .prune
+            .iter()
+            .filter(|key| !elsewhere.iter().any(|there| there.is_same_object(key)))
+        {
             if let Err(error) = self.prune(key).await {
                 return Err(self.with_rights(error, plan).await);
             }
@@ -56,10 +64,16 @@ impl Pruner<'_> {
         }
         let applied = plan.apply.iter().map(|step| &step.manifest.key);
         let mut resources = Vec::new();
-        for key in applied.chain(&plan.prune).chain(plan.kept.iter().map(|kept| &kept.key)) {
+        for key in applied
+            .chain(&plan.prune)
+            .chain(plan.kept.iter().map(|kept| &kept.key))
+        {
             resources.extend(self.cluster.resource(key).await);
         }
-        error.failure = error.failure.with_account(self.namespace, self.account, &by_group(&resources));
+        error.failure =
+            error
+                .failure
+                .with_account(self.namespace, self.account, &by_group(&resources));
         error
     }
 
@@ -73,8 +87,12 @@ impl Pruner<'_> {
             name: self.config_repo.to_owned(),
         };
         let repos = api.list(&ListParams::default()).await;
-        let repos = repos.map_err(|error| ApplyError::at(None, &key, Failure::of_own(error, &key)))?;
-        let others = repos.items.into_iter().filter(|repo| repo.name_any() != self.config_repo);
+        let repos =
+            repos.map_err(|error| ApplyError::at(None, &key, Failure::of_own(error, &key)))?;
+        let others = repos
+            .items
+            .into_iter()
+            .filter(|repo| repo.name_any() != self.config_repo);
         Ok(others
             .filter_map(|repo| repo.status)
             .flat_map(|status| status.inventory)
@@ -91,13 +109,17 @@ impl Pruner<'_> {
             Err(failure) => return Err(ApplyError::at(None, key, failure)),
         };
         let failed = |error| ApplyError::at(None, key, Failure::of(error, key));
-        let api: Api<DynamicObject> = Api::namespaced_with(self.as_account.clone(), self.namespace, &resource);
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.as_account.clone(), self.namespace, &resource);
         let live = api.get_opt(&key.name).await.map_err(failed)?;
         let Some(live) = live.filter(is_ours_to_delete) else {
             return Ok(());
         };
         let mut params = DeleteParams::background();
-        params.preconditions = Some(Preconditions { uid: live.uid(), resource_version: None });
+        params.preconditions = Some(Preconditions {
+            uid: live.uid(),
+            resource_version: None,
+        });
         match api.delete(&key.name, &params).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
@@ -115,7 +137,11 @@ impl Pruner<'_> {
         Ok(references)
     }
 
-    async fn add_revisions(&self, governor: &Governor, references: &mut References) -> Result<(), ApplyError> {
+    async fn add_revisions(
+        &self,
+        governor: &Governor,
+        references: &mut References,
+    ) -> Result<(), ApplyError> {
         let Some(status) = &governor.status else {
             return Ok(());
         };
@@ -134,13 +160,23 @@ impl Pruner<'_> {
         Ok(())
     }
 
-    async fn add_live(&self, governor: &Governor, references: &mut References) -> Result<(), ApplyError> {
+    async fn add_live(
+        &self,
+        governor: &Governor,
+        references: &mut References,
+    ) -> Result<(), ApplyError> {
         for workload in &governor.workloads {
-            let key = Key { api_version: "apps/v1".into(), kind: "Deployment".into(), name: workload.clone() };
+            let key = Key {
+                api_version: "apps/v1".into(),
+                kind: "Deployment".into(),
+                name: workload.clone(),
+            };
             let resource = self.cluster.resource(&key).await;
             let resource = resource.map_err(|failure| ApplyError::at(None, &key, failure))?;
             let live = self.cluster.live(self.namespace, &key, &resource).await?;
-            let template: Option<&Value> = live.as_ref().and_then(|live| live.data.pointer("/spec/template"));
+            let template: Option<&Value> = live
+                .as_ref()
+                .and_then(|live| live.data.pointer("/spec/template"));
             if let Some(template) = template {
                 references.add(template);
             }
@@ -150,9 +186,14 @@ impl Pruner<'_> {
 }
 
 fn is_ours_to_delete(live: &DynamicObject) -> bool {
-    let stays = live.annotations().get(names::PRUNE_ANNOTATION).is_some_and(|value| value == names::PRUNE_DISABLED);
-    let applied_by_sync =
-        live.managed_fields().iter().any(|entry| entry.manager.as_deref() == Some(names::SYNC_FIELD_MANAGER));
+    let stays = live
+        .annotations()
+        .get(names::PRUNE_ANNOTATION)
+        .is_some_and(|value| value == names::PRUNE_DISABLED);
+    let applied_by_sync = live
+        .managed_fields()
+        .iter()
+        .any(|entry| entry.manager.as_deref() == Some(names::SYNC_FIELD_MANAGER));
     let is_going = live.metadata.deletion_timestamp.is_some();
     applied_by_sync && !stays && !is_going
 }

@@ -54,7 +54,8 @@ pub struct Context {
 
 /// The Rollouts of a namespace as a cache has them. They say when there is something to do; what
 /// is done is decided by fresh ones.
-pub type RolloutsOf = Box<dyn Fn(&str) -> Result<Vec<Arc<Rollout>>, UnreadableRollout> + Send + Sync>;
+pub type RolloutsOf =
+    Box<dyn Fn(&str) -> Result<Vec<Arc<Rollout>>, UnreadableRollout> + Send + Sync>;
 
 /// Whether the repository of a `ConfigRepo`, by namespace and name, takes the records that it is owed.
 pub type RecordingOf = Box<dyn Fn(&str, &str) -> Recording + Send + Sync>;
@@ -141,12 +142,18 @@ impl Context {
     pub fn suspect(&self, namespace: &str) {
         let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
         let here = memories.keys().filter(|(own, _)| own == namespace).cloned();
-        self.suspects.lock().unwrap_or_else(PoisonError::into_inner).extend(here);
+        self.suspects
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(here);
     }
 
     fn take_suspicion(&self, namespace: &str, name: &str) -> bool {
         let id = (namespace.to_owned(), name.to_owned());
-        self.suspects.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
+        self.suspects
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id)
     }
 
     /// Whether a commit is being applied to a namespace just now: what is there may be half of it.
@@ -161,12 +168,18 @@ impl Context {
     /// Forgets a `ConfigRepo` that is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
         let id = (namespace.to_owned(), name.to_owned());
-        self.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.memories
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
     }
 
     /// Forgets everything: a term of leadership begins.
     pub fn forget_all(&self) {
-        self.memories.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.memories
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 
     fn memory(&self, namespace: &str, name: &str) -> SharedMemory {
@@ -187,8 +200,20 @@ pub async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Result<Actio
     let mut memory = memory.lock().await;
     let generation = repo.metadata.generation.unwrap_or_default();
     memory.begin(&repo.uid().unwrap_or_default(), generation);
-    let one = OneRepo { repo: &repo, ctx: &ctx, namespace: &namespace, name: &name, generation };
-    let known = |memory: &Memory| memory.status.clone().or_else(|| repo.status.clone()).unwrap_or_default();
+    let one = OneRepo {
+        repo: &repo,
+        ctx: &ctx,
+        namespace: &namespace,
+        name: &name,
+        generation,
+    };
+    let known = |memory: &Memory| {
+        memory
+            .status
+            .clone()
+            .or_else(|| repo.status.clone())
+            .unwrap_or_default()
+    };
     let status = known(&memory);
     one.look(&mut memory, &status).await;
     one.announce(&mut memory, &status).await?;
@@ -238,7 +263,11 @@ impl Drop for Applying<'_> {
 
 impl OneRepo<'_> {
     fn interval(&self) -> SignedDuration {
-        let interval = self.repo.spec.interval.map_or(INTERVAL, tidegate_api::Duration::as_signed);
+        let interval = self
+            .repo
+            .spec
+            .interval
+            .map_or(INTERVAL, tidegate_api::Duration::as_signed);
         interval.max(SHORTEST_INTERVAL)
     }
 
@@ -263,24 +292,54 @@ impl OneRepo<'_> {
         };
     }
 
-    async fn read(&self, memory: &mut Memory, status: &ConfigRepoStatus) -> Result<Head, source::SourceError> {
+    async fn read(
+        &self,
+        memory: &mut Memory,
+        status: &ConfigRepoStatus,
+    ) -> Result<Head, source::SourceError> {
         let repository = match memory.repository.clone() {
             Some(repository) => repository,
-            None => source::open(&self.ctx.git, &self.ctx.cluster.reads, self.namespace, &self.repo.spec).await?,
+            None => {
+                source::open(
+                    &self.ctx.git,
+                    &self.ctx.cluster.reads,
+                    self.namespace,
+                    &self.repo.spec,
+                )
+                .await?
+            }
         };
         memory.repository = Some(repository.clone());
         let last_known = memory.last_known(status, self.generation);
-        source::read(&repository, self.repo, self.namespace, last_known, memory.head.as_ref()).await
+        source::read(
+            &repository,
+            self.repo,
+            self.namespace,
+            last_known,
+            memory.head.as_ref(),
+        )
+        .await
     }
 
     async fn synchronise(&self, memory: &mut Memory, status: &ConfigRepoStatus) -> Synchronised {
         if let Some(error) = &memory.held {
-            return Synchronised { report: Report::held(error), drift: Vec::new() };
+            return Synchronised {
+                report: Report::held(error),
+                drift: Vec::new(),
+            };
         }
-        let head = memory.head.clone().expect("there is a head where nothing is held");
+        let head = memory
+            .head
+            .clone()
+            .expect("there is a head where nothing is held");
         let live = match (self.ctx.rollouts)(self.namespace) {
             Ok(live) => live,
-            Err(error) => return Synchronised { report: Report::ungovernable(&error), drift: Vec::new() },
+            Err(error) => {
+                return Synchronised {
+                    report: Report::ungovernable(&error),
+                    drift: Vec::new(),
+                };
+            }
         };
         let now = (self.ctx.now)();
         memory.resync |= self.ctx.take_suspicion(self.namespace, self.name)
@@ -292,7 +351,12 @@ impl OneRepo<'_> {
             cluster: &self.ctx.cluster,
             namespace: self.namespace,
             config_repo: self.name,
-            account: self.repo.spec.service_account_name.as_deref().unwrap_or("default"),
+            account: self
+                .repo
+                .spec
+                .service_account_name
+                .as_deref()
+                .unwrap_or("default"),
             head: &head,
             live: &live,
             status,
@@ -303,25 +367,54 @@ impl OneRepo<'_> {
     /// Writes down what is going to be applied, before it is: what a crash leaves behind must be
     /// known, or it would never be pruned.
     async fn announce(&self, memory: &mut Memory, status: &ConfigRepoStatus) -> Result<(), Error> {
-        let Some(head) = memory.head.as_ref().filter(|_| memory.held.is_none()) else { return Ok(()) };
-        let coming: Vec<_> = head.manifests.iter().map(|manifest| AppliedObject::from(&manifest.key)).collect();
+        let Some(head) = memory.head.as_ref().filter(|_| memory.held.is_none()) else {
+            return Ok(());
+        };
+        let coming: Vec<_> = head
+            .manifests
+            .iter()
+            .map(|manifest| AppliedObject::from(&manifest.key))
+            .collect();
         let with_coming = |mut status: ConfigRepoStatus| {
-            let missing = coming.iter().filter(|object| !status.inventory.contains(object));
-            status.inventory.extend(missing.cloned().collect::<Vec<_>>());
+            let missing = coming
+                .iter()
+                .filter(|object| !status.inventory.contains(object));
+            status
+                .inventory
+                .extend(missing.cloned().collect::<Vec<_>>());
             status.inventory.sort();
             status
         };
-        self.update_status(memory, status, with_coming).await.map(drop)
+        self.update_status(memory, status, with_coming)
+            .await
+            .map(drop)
     }
 
-    async fn write_status(&self, memory: &mut Memory, before: &ConfigRepoStatus, report: &Report) -> Result<(), Error> {
+    async fn write_status(
+        &self,
+        memory: &mut Memory,
+        before: &ConfigRepoStatus,
+        report: &Report,
+    ) -> Result<(), Error> {
         let now = (self.ctx.now)();
         let recording = (self.ctx.recording)(self.namespace, self.name);
-        let with_both = |status| recording.onto(report.onto(status, self.generation, now), self.generation, now);
+        let with_both = |status| {
+            recording.onto(
+                report.onto(status, self.generation, now),
+                self.generation,
+                now,
+            )
+        };
         let changed = self.update_status(memory, before, with_both).await?;
         if let Some(events) = self.ctx.events.as_ref().filter(|_| changed) {
             events::change(events, self.repo, before, report).await;
-            events::recording(events, self.repo, before, memory.status.as_ref().unwrap_or(before)).await;
+            events::recording(
+                events,
+                self.repo,
+                before,
+                memory.status.as_ref().unwrap_or(before),
+            )
+            .await;
         }
         Ok(())
     }
@@ -337,10 +430,17 @@ impl OneRepo<'_> {
             return Ok(false);
         }
         let failed = |verb| {
-            move |source| Error { verb, namespace: self.namespace.to_owned(), name: self.name.to_owned(), source }
+            move |source| Error {
+                verb,
+                namespace: self.namespace.to_owned(),
+                name: self.name.to_owned(),
+                source,
+            }
         };
-        let reads: Api<ConfigRepo> = Api::namespaced(self.ctx.cluster.reads.clone(), self.namespace);
-        let writes: Api<ConfigRepo> = Api::namespaced(self.ctx.cluster.writes.clone(), self.namespace);
+        let reads: Api<ConfigRepo> =
+            Api::namespaced(self.ctx.cluster.reads.clone(), self.namespace);
+        let writes: Api<ConfigRepo> =
+            Api::namespaced(self.ctx.cluster.writes.clone(), self.namespace);
         let Some(fresh) = reads.get_opt(self.name).await.map_err(failed("read"))? else {
             return Ok(false);
         };
@@ -356,8 +456,14 @@ impl OneRepo<'_> {
                     "inventory": new.inventory,
                 },
             });
-            let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
-            writes.patch_status(self.name, &params, &Patch::Merge(&patch)).await.map_err(failed("write"))?;
+            let params = PatchParams {
+                field_manager: Some(names::FIELD_MANAGER.into()),
+                ..PatchParams::default()
+            };
+            writes
+                .patch_status(self.name, &params, &Patch::Merge(&patch))
+                .await
+                .map_err(failed("write"))?;
         }
         memory.status = Some(new);
         Ok(true)
@@ -375,5 +481,8 @@ impl OneRepo<'_> {
 /// Whether the head is what was applied last.
 fn is_applied(head: &Head, status: &ConfigRepoStatus) -> bool {
     let id = head.commit.id.to_string();
-    status.applied.as_ref().is_some_and(|applied| applied.commit == id)
+    status
+        .applied
+        .as_ref()
+        .is_some_and(|applied| applied.commit == id)
 }

@@ -2,7 +2,9 @@
 //! status from the first time on that it did not.
 
 use jiff::Timestamp;
-use tidegate_api::{Condition, condition, condition::ConditionStatus, config_repo::ConfigRepoStatus};
+use tidegate_api::{
+    Condition, condition, condition::ConditionStatus, config_repo::ConfigRepoStatus,
+};
 
 use super::report::shortened;
 
@@ -41,12 +43,23 @@ impl Recording {
     }
 
     /// The status that says so. What is not known leaves it as it is.
-    pub(super) fn onto(&self, mut status: ConfigRepoStatus, generation: i64, now: Timestamp) -> ConfigRepoStatus {
+    pub(super) fn onto(
+        &self,
+        mut status: ConfigRepoStatus,
+        generation: i64,
+        now: Timestamp,
+    ) -> ConfigRepoStatus {
         let (holds, reason, message) = match self {
             Self::Untried => return status,
             Self::Written if condition_of(&status).is_none() => return status,
-            Self::Written => (ConditionStatus::True, WRITTEN, "git has all records".to_owned()),
-            Self::Late { reason, message } => (ConditionStatus::False, *reason, shortened(message.clone())),
+            Self::Written => (
+                ConditionStatus::True,
+                WRITTEN,
+                "git has all records".to_owned(),
+            ),
+            Self::Late { reason, message } => {
+                (ConditionStatus::False, *reason, shortened(message.clone()))
+            }
         };
         let written = Condition {
             type_: RECORDS_WRITTEN.to_owned(),
@@ -63,5 +76,8 @@ impl Recording {
 
 /// The condition as a status has it.
 pub(super) fn condition_of(status: &ConfigRepoStatus) -> Option<&Condition> {
-    status.conditions.iter().find(|condition| condition.type_ == RECORDS_WRITTEN)
+    status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == RECORDS_WRITTEN)
 }

@@ -45,13 +45,24 @@ const LONGEST_MESSAGE: usize = 8 * 1024;
 
 impl Report {
     /// Everything is as git says.
-    pub(super) fn applied(commit: &Commit, objects: usize, kept: &[Kept], inventory: Vec<AppliedObject>) -> Self {
+    pub(super) fn applied(
+        commit: &Commit,
+        objects: usize,
+        kept: &[Kept],
+        inventory: Vec<AppliedObject>,
+    ) -> Self {
         let id = commit.id.to_string();
         let noun = if objects == 1 { "object" } else { "objects" };
         let mut message = format!("commit {} is applied: {objects} {noun}", short(&id));
         for (why, words) in [
-            (KeptBecause::Referenced, "kept because a template in use refers to it"),
-            (KeptBecause::Governed, "kept until the attempt that needs it is over"),
+            (
+                KeptBecause::Referenced,
+                "kept because a template in use refers to it",
+            ),
+            (
+                KeptBecause::Governed,
+                "kept until the attempt that needs it is over",
+            ),
         ] {
             for Kept { key, .. } in kept.iter().filter(|kept| kept.why == why) {
                 let _ = write!(message, "; {key} has left the repository and is {words}");
@@ -74,12 +85,18 @@ impl Report {
 
     /// The clone cannot be read; the next look makes it anew.
     pub(super) fn unreadable(error: &StoreError) -> Self {
-        Self { is_transient: true, ..Self::failed("FetchFailed", error.to_string()) }
+        Self {
+            is_transient: true,
+            ..Self::failed("FetchFailed", error.to_string())
+        }
     }
 
     /// Nothing is applied past a Rollout that cannot be read: it may govern what would be.
     pub(super) fn ungovernable(error: &UnreadableRollout) -> Self {
-        Self { is_transient: true, ..Self::failed("RolloutUnreadable", error.to_string()) }
+        Self {
+            is_transient: true,
+            ..Self::failed("RolloutUnreadable", error.to_string())
+        }
     }
 
     /// An object could not be applied or pruned. The inventory has all that was to be applied.
@@ -89,10 +106,13 @@ impl Report {
             | Failure::CannotImpersonate { .. }
             | Failure::OwnRight { .. }
             | Failure::NoSuchAccount { .. } => "Forbidden",
-            Failure::Refused { .. } | Failure::UnknownKind { .. } | Failure::ClusterScoped => "Invalid",
-            Failure::TemplateLost { .. } | Failure::Contended | Failure::Unavailable { .. } | Failure::Request(_) => {
-                "ApplyFailed"
+            Failure::Refused { .. } | Failure::UnknownKind { .. } | Failure::ClusterScoped => {
+                "Invalid"
             }
+            Failure::TemplateLost { .. }
+            | Failure::Contended
+            | Failure::Unavailable { .. }
+            | Failure::Request(_) => "ApplyFailed",
         };
         let id = commit.id.to_string();
         Self {
@@ -103,14 +123,30 @@ impl Report {
 
     fn failed(reason: &'static str, message: String) -> Self {
         let message = shortened(message);
-        Self { ready: false, reason, message, applied: None, inventory: None, is_transient: false }
+        Self {
+            ready: false,
+            reason,
+            message,
+            applied: None,
+            inventory: None,
+            is_transient: false,
+        }
     }
 
     /// The status that says so. What others keep in it is left alone.
-    pub(super) fn onto(&self, mut status: ConfigRepoStatus, generation: i64, now: Timestamp) -> ConfigRepoStatus {
+    pub(super) fn onto(
+        &self,
+        mut status: ConfigRepoStatus,
+        generation: i64,
+        now: Timestamp,
+    ) -> ConfigRepoStatus {
         let ready = Condition {
             type_: READY.to_owned(),
-            status: if self.ready { ConditionStatus::True } else { ConditionStatus::False },
+            status: if self.ready {
+                ConditionStatus::True
+            } else {
+                ConditionStatus::False
+            },
             reason: self.reason.to_owned(),
             message: self.message.clone(),
             last_transition_time: now,
@@ -121,8 +157,16 @@ impl Report {
             // The generation that the status as a whole speaks of is one that was applied: until
             // then the last commit belongs to an earlier spec.
             status.observed_generation = Some(generation);
-            if status.applied.as_ref().is_none_or(|applied| applied.commit != *commit) {
-                status.applied = Some(AppliedCommit { commit: commit.clone(), author: author.clone(), at: now });
+            if status
+                .applied
+                .as_ref()
+                .is_none_or(|applied| applied.commit != *commit)
+            {
+                status.applied = Some(AppliedCommit {
+                    commit: commit.clone(),
+                    author: author.clone(),
+                    at: now,
+                });
             }
         }
         if let Some(inventory) = &self.inventory {

@@ -51,11 +51,22 @@ pub(super) struct Revisions<'a> {
 
 impl<'a> Revisions<'a> {
     /// Those that the namespace has for a Rollout.
-    pub(super) async fn of(cluster: &'a Cluster, namespace: &'a str, rollout: &str) -> Result<Self, ApplyError> {
+    pub(super) async fn of(
+        cluster: &'a Cluster,
+        namespace: &'a str,
+        rollout: &str,
+    ) -> Result<Self, ApplyError> {
         let api: Api<ControllerRevision> = Api::namespaced(cluster.reads.clone(), namespace);
         let labelled = ListParams::default().labels(&format!("{}={rollout}", names::ROLLOUT_LABEL));
-        let known = api.list(&labelled).await.map_err(|error| failed(rollout, error))?;
-        Ok(Self { cluster, namespace, known: known.items })
+        let known = api
+            .list(&labelled)
+            .await
+            .map_err(|error| failed(rollout, error))?;
+        Ok(Self {
+            cluster,
+            namespace,
+            known: known.items,
+        })
     }
 
     /// The template of a revision.
@@ -72,7 +83,10 @@ impl<'a> Revisions<'a> {
     pub(super) fn has_first_deploy(&self, rollout_since: Option<Timestamp>) -> bool {
         self.known.iter().any(|known| {
             let since = known.creation_timestamp().map(|time| time.0);
-            is_first_deploy_of(known) && since.zip(rollout_since).is_none_or(|(since, rollout)| since >= rollout)
+            is_first_deploy_of(known)
+                && since
+                    .zip(rollout_since)
+                    .is_none_or(|(since, rollout)| since >= rollout)
         })
     }
 
@@ -81,20 +95,35 @@ impl<'a> Revisions<'a> {
         let Some(object) = wanted.object(&self.known) else {
             return Ok(());
         };
-        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let api: Api<ControllerRevision> = Api::namespaced(self.cluster.writes.clone(), self.namespace);
-        let params = PatchParams::apply(names::FIELD_MANAGER).force().validation_strict();
-        api.patch(&name, &params, &Patch::Apply(&object)).await.map_err(|error| failed(&name, error))?;
+        let name = object["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        let api: Api<ControllerRevision> =
+            Api::namespaced(self.cluster.writes.clone(), self.namespace);
+        let params = PatchParams::apply(names::FIELD_MANAGER)
+            .force()
+            .validation_strict();
+        api.patch(&name, &params, &Patch::Apply(&object))
+            .await
+            .map_err(|error| failed(&name, error))?;
         Ok(())
     }
 }
 
 fn is_first_deploy_of(revision: &ControllerRevision) -> bool {
-    revision.annotations().get(names::FIRST_DEPLOY_ANNOTATION).is_some_and(|is| is == "true")
+    revision
+        .annotations()
+        .get(names::FIRST_DEPLOY_ANNOTATION)
+        .is_some_and(|is| is == "true")
 }
 
 fn failed(name: &str, error: kube::Error) -> ApplyError {
-    let key = Key { api_version: "apps/v1".into(), kind: "ControllerRevision".into(), name: name.into() };
+    let key = Key {
+        api_version: "apps/v1".into(),
+        kind: "ControllerRevision".into(),
+        name: name.into(),
+    };
     let failure = Failure::of_own(error, &key);
     ApplyError::at(None, &key, failure)
 }
@@ -120,8 +149,13 @@ impl Wanted<'_> {
         let greatest = known.iter().map(|one| one.revision).max().unwrap_or(0);
         let same = known.iter().find(|one| one.name_any() == name);
         let is_newest = same.is_some_and(|one| {
-            let asked = one.annotations().get(names::CONFIG_COMMIT_ANNOTATION).map(String::as_str);
-            one.revision == greatest && asked == commit && (!self.first_deploy || is_first_deploy_of(one))
+            let asked = one
+                .annotations()
+                .get(names::CONFIG_COMMIT_ANNOTATION)
+                .map(String::as_str);
+            one.revision == greatest
+                && asked == commit
+                && (!self.first_deploy || is_first_deploy_of(one))
         });
         if is_newest {
             return None;
@@ -147,13 +181,21 @@ impl Wanted<'_> {
     fn annotations(&self) -> Map<String, Value> {
         let first_deploy = self.first_deploy.then_some("true");
         let all = [
-            (names::CONFIG_COMMIT_ANNOTATION, self.origin.map(|origin| origin.commit.as_str())),
-            (names::CONFIG_AUTHOR_ANNOTATION, self.origin.map(|origin| origin.author.as_str())),
+            (
+                names::CONFIG_COMMIT_ANNOTATION,
+                self.origin.map(|origin| origin.commit.as_str()),
+            ),
+            (
+                names::CONFIG_AUTHOR_ANNOTATION,
+                self.origin.map(|origin| origin.author.as_str()),
+            ),
             (names::CONFIG_PATH_ANNOTATION, Some(self.path)),
             (names::CONFIG_REPO_ANNOTATION, Some(self.config_repo)),
             (names::FIRST_DEPLOY_ANNOTATION, first_deploy),
         ];
-        all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), json!(value?)))).collect()
+        all.into_iter()
+            .filter_map(|(key, value)| Some((key.to_owned(), json!(value?))))
+            .collect()
     }
 }
 
@@ -174,7 +216,10 @@ mod tests {
     }
 
     fn origin(commit: &str) -> Origin {
-        Origin { commit: commit.into(), author: "Ada <ada@example.com>".into() }
+        Origin {
+            commit: commit.into(),
+            author: "Ada <ada@example.com>".into(),
+        }
     }
 
     fn known(object: Value) -> ControllerRevision {
@@ -186,17 +231,30 @@ mod tests {
         let (one, two) = (json!({"a": 1}), json!({"a": 2}));
         let first = wanted(&one, &origin("c1")).object(&[]).expect("new");
         assert_eq!(first["revision"], 1);
-        assert_eq!(first["metadata"]["annotations"]["tidegate.io/config-commit"], "c1");
+        assert_eq!(
+            first["metadata"]["annotations"]["tidegate.io/config-commit"],
+            "c1"
+        );
         assert_eq!(first["metadata"].get("ownerReferences"), None);
         let first = known(first);
-        assert!(wanted(&one, &origin("c1")).object(std::slice::from_ref(&first)).is_none());
-        let second = wanted(&two, &origin("c2")).object(std::slice::from_ref(&first)).expect("another template");
+        assert!(
+            wanted(&one, &origin("c1"))
+                .object(std::slice::from_ref(&first))
+                .is_none()
+        );
+        let second = wanted(&two, &origin("c2"))
+            .object(std::slice::from_ref(&first))
+            .expect("another template");
         assert_eq!(second["revision"], 2);
         let both = [first, known(second)];
         assert!(wanted(&two, &origin("c2")).object(&both).is_none());
-        let back = wanted(&one, &origin("c3")).object(&both).expect("asked for again");
+        let back = wanted(&one, &origin("c3"))
+            .object(&both)
+            .expect("asked for again");
         assert_eq!(back["revision"], 3);
-        let again = wanted(&two, &origin("c4")).object(&both).expect("another commit asks");
+        let again = wanted(&two, &origin("c4"))
+            .object(&both)
+            .expect("another commit asks");
         assert_eq!(again["revision"], 3);
     }
 

@@ -14,8 +14,8 @@ use super::{
     revisions::Origin,
 };
 use crate::git::{
-    Commit, CommitId, Credentials, FetchError, Git, Remote, RemoteError, Repository, Secret, StoreError,
-    TransportError, TreeError, TreeLimits,
+    Commit, CommitId, Credentials, FetchError, Git, Remote, RemoteError, Repository, Secret,
+    StoreError, TransportError, TreeError, TreeLimits,
 };
 
 /// The reason where nothing could be fetched.
@@ -87,7 +87,10 @@ pub(crate) async fn read_secret(
     name: &str,
 ) -> Result<(Credentials, Option<Vec<u8>>), SourceError> {
     let api: Api<SecretObject> = Api::namespaced(client.clone(), namespace);
-    let unreadable = |why: &str| SourceError::Secret { name: name.to_owned(), why: why.to_owned() };
+    let unreadable = |why: &str| SourceError::Secret {
+        name: name.to_owned(),
+        why: why.to_owned(),
+    };
     let secret = match api.get_opt(name).await {
         Ok(Some(secret)) => secret,
         Ok(None) => return Err(unreadable("there is none in this namespace")),
@@ -109,7 +112,10 @@ fn credentials(secret: &SecretObject) -> Result<Credentials, &'static str> {
         (Some(token), _, _) => Ok(Credentials::Bearer(Secret::new(token))),
         (None, username, Some(password)) => {
             let username = username.unwrap_or_else(|| "git".to_owned());
-            Ok(Credentials::Basic { username, password: Secret::new(password) })
+            Ok(Credentials::Basic {
+                username,
+                password: Secret::new(password),
+            })
         }
         (None, Some(_), None) => Err("it has a username and no password: add the key password"),
         (None, None, None) if data(secret, "ca.crt").is_some() => Ok(Credentials::Anonymous),
@@ -118,7 +124,11 @@ fn credentials(secret: &SecretObject) -> Result<Credentials, &'static str> {
 }
 
 fn data<'a>(secret: &'a SecretObject, key: &str) -> Option<&'a [u8]> {
-    secret.data.as_ref()?.get(key).map(|value| value.0.as_slice())
+    secret
+        .data
+        .as_ref()?
+        .get(key)
+        .map(|value| value.0.as_slice())
 }
 
 /// Brings the branch here and reads it, unless `known` is its head already.
@@ -133,14 +143,21 @@ pub(super) async fn read(
     if let Some(known) = known.filter(|known| known.commit.id == commit.id) {
         return Ok(known.clone());
     }
-    let files = repository.files(commit.id, &repo.spec.path, TreeLimits::default()).await?;
+    let files = repository
+        .files(commit.id, &repo.spec.path, TreeLimits::default())
+        .await?;
     let namespace = namespace.to_owned();
     let parsed = spawn_blocking(move || {
-        let files = files.iter().map(|file| (file.path.as_str(), file.bytes.as_slice()));
+        let files = files
+            .iter()
+            .map(|file| (file.path.as_str(), file.bytes.as_slice()));
         manifest::parse(files, &namespace)
     });
     let manifests = parsed.await.map_err(|_| SourceError::Cancelled)??;
-    Ok(Head { commit, manifests: Arc::new(manifests) })
+    Ok(Head {
+        commit,
+        manifests: Arc::new(manifests),
+    })
 }
 
 // === impl SourceError ===
@@ -150,7 +167,10 @@ impl SourceError {
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::Fetch(FetchError::HistoryRewritten { .. }) => "HistoryRewritten",
-            Self::Fetch(FetchError::BranchMissing { last_known: Some(_), .. }) => "BranchGone",
+            Self::Fetch(FetchError::BranchMissing {
+                last_known: Some(_),
+                ..
+            }) => "BranchGone",
             Self::Fetch(FetchError::BranchName { .. })
             | Self::Remote(_)
             | Self::Invalid(_)
@@ -169,7 +189,9 @@ impl SourceError {
             Self::Secret { .. }
             | Self::Fetch(
                 FetchError::Transport(_)
-                | FetchError::BranchMissing { last_known: None, .. }
+                | FetchError::BranchMissing {
+                    last_known: None, ..
+                }
                 | FetchError::Cache(_)
                 | FetchError::Store(_),
             )
@@ -229,24 +251,44 @@ impl Origins {
         }
         for deployment in deployments {
             let name = &deployment.key.name;
-            let Some(template) = deployment.template().filter(|_| !self.by_deployment.contains_key(name)) else {
+            let Some(template) = deployment
+                .template()
+                .filter(|_| !self.by_deployment.contains_key(name))
+            else {
                 continue;
             };
             let file = &deployment.place.file;
             let (revision, sought) = (Revision::of(template), name.clone());
-            let earlier = self.earlier.as_ref().and_then(|(head, asked)| Some((*head, asked.get(name)?)));
-            let earlier = earlier.filter(|(_, asked)| asked.file == *file && asked.revision == revision);
+            let earlier = self
+                .earlier
+                .as_ref()
+                .and_then(|(head, asked)| Some((*head, asked.get(name)?)));
+            let earlier =
+                earlier.filter(|(_, asked)| asked.file == *file && asked.revision == revision);
             let wanted = revision.clone();
             let same = move |bytes: &[u8]| {
-                manifest::template_in(bytes, "Deployment", &sought).is_some_and(|there| Revision::of(&there) == wanted)
+                manifest::template_in(bytes, "Deployment", &sought)
+                    .is_some_and(|there| Revision::of(&there) == wanted)
             };
             let until = earlier.map(|(head, _)| head);
-            let Some(commit) = repository.asked_by(head.commit.id, file, same, until).await? else { continue };
+            let Some(commit) = repository
+                .asked_by(head.commit.id, file, same, until)
+                .await?
+            else {
+                continue;
+            };
             let origin = match earlier {
                 Some((head, asked)) if commit.id == head => asked.origin.clone(),
                 Some(_) | None => Origin::from(&commit),
             };
-            self.by_deployment.insert(name.clone(), Asked { file: file.clone(), revision, origin });
+            self.by_deployment.insert(
+                name.clone(),
+                Asked {
+                    file: file.clone(),
+                    revision,
+                    origin,
+                },
+            );
         }
         Ok(&self.by_deployment)
     }
@@ -254,7 +296,10 @@ impl Origins {
 
 impl From<&Commit> for Origin {
     fn from(commit: &Commit) -> Self {
-        Self { commit: commit.id.to_string(), author: author(commit) }
+        Self {
+            commit: commit.id.to_string(),
+            author: author(commit),
+        }
     }
 }
 
@@ -270,23 +315,44 @@ mod tests {
     use super::*;
 
     fn read(keys: &[(&str, &str)]) -> Result<Credentials, &'static str> {
-        let data = keys.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())));
-        credentials(&SecretObject { data: Some(data.collect()), ..SecretObject::default() })
+        let data = keys
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())));
+        credentials(&SecretObject {
+            data: Some(data.collect()),
+            ..SecretObject::default()
+        })
     }
 
     #[test]
     fn the_keys_that_flux_users_know_are_read() {
-        let basic =
-            |username: &str| Credentials::Basic { username: username.to_owned(), password: Secret::new("hunter2") };
-        assert_eq!(read(&[("username", "ada"), ("password", "hunter2\n")]), Ok(basic("ada")));
+        let basic = |username: &str| Credentials::Basic {
+            username: username.to_owned(),
+            password: Secret::new("hunter2"),
+        };
+        assert_eq!(
+            read(&[("username", "ada"), ("password", "hunter2\n")]),
+            Ok(basic("ada"))
+        );
         assert_eq!(read(&[("password", "hunter2")]), Ok(basic("git")));
-        assert_eq!(read(&[("bearerToken", "hunter2")]), Ok(Credentials::Bearer(Secret::new("hunter2"))));
+        assert_eq!(
+            read(&[("bearerToken", "hunter2")]),
+            Ok(Credentials::Bearer(Secret::new("hunter2")))
+        );
         assert_eq!(read(&[("ca.crt", "PEM")]), Ok(Credentials::Anonymous));
     }
 
     #[test]
     fn a_secret_without_the_right_keys_is_refused_with_a_sentence() {
-        assert!(read(&[("username", "ada")]).expect_err("refused").contains("add the key password"));
-        assert!(read(&[("token", "hunter2")]).expect_err("refused").contains("bearerToken"));
+        assert!(
+            read(&[("username", "ada")])
+                .expect_err("refused")
+                .contains("add the key password")
+        );
+        assert!(
+            read(&[("token", "hunter2")])
+                .expect_err("refused")
+                .contains("bearerToken")
+        );
     }
 }

@@ -61,9 +61,20 @@ impl Synchronisation<'_> {
         if memory.settled != Some(standing) || memory.resync {
             memory.settled = None;
             self.forget_lost_rollouts(&mut memory.applied);
-            let mut plan = plan(manifests, &governance, &self.status.inventory, self.config_repo);
-            if let Err(report) = self.bring_about(memory, &governance, &mut plan, &mut drift).await {
-                return Synchronised { report: *report, drift };
+            let mut plan = plan(
+                manifests,
+                &governance,
+                &self.status.inventory,
+                self.config_repo,
+            );
+            if let Err(report) = self
+                .bring_about(memory, &governance, &mut plan, &mut drift)
+                .await
+            {
+                return Synchronised {
+                    report: *report,
+                    drift,
+                };
             }
             memory.kept = plan.kept;
             memory.settled = Some(standing);
@@ -73,23 +84,46 @@ impl Synchronisation<'_> {
         }
         let kept = memory.kept.iter().map(|kept| &kept.key);
         let there = manifests.iter().map(|manifest| &manifest.key).chain(kept);
-        let report = Report::applied(&self.head.commit, manifests.len(), &memory.kept, inventory(there));
+        let report = Report::applied(
+            &self.head.commit,
+            manifests.len(),
+            &memory.kept,
+            inventory(there),
+        );
         Synchronised { report, drift }
     }
 
     /// All that decides what is to be done: the commit, and what Rollouts make of it.
     fn standing(&self, governance: &Governance) -> Digest {
-        let concerns: BTreeMap<_, _> =
-            governance.governors().map(|governor| (governor.name.as_str(), governor.concern())).collect();
-        let generations: BTreeMap<_, _> =
-            self.live.iter().map(|rollout| (rollout.name_any(), rollout.metadata.generation)).collect();
-        Digest::of(&json!([self.head.commit.id.to_string(), concerns, generations]))
+        let concerns: BTreeMap<_, _> = governance
+            .governors()
+            .map(|governor| (governor.name.as_str(), governor.concern()))
+            .collect();
+        let generations: BTreeMap<_, _> = self
+            .live
+            .iter()
+            .map(|rollout| (rollout.name_any(), rollout.metadata.generation))
+            .collect();
+        Digest::of(&json!([
+            self.head.commit.id.to_string(),
+            concerns,
+            generations
+        ]))
     }
 
     /// A Rollout that git has and that somebody has deleted is applied again.
     fn forget_lost_rollouts(&self, applied: &mut Applied) {
-        for manifest in self.head.manifests.iter().filter(|manifest| manifest.key.is(names::GROUP, "Rollout")) {
-            if !self.live.iter().any(|rollout| rollout.name_any() == manifest.key.name) {
+        for manifest in self
+            .head
+            .manifests
+            .iter()
+            .filter(|manifest| manifest.key.is(names::GROUP, "Rollout"))
+        {
+            if !self
+                .live
+                .iter()
+                .any(|rollout| rollout.name_any() == manifest.key.name)
+            {
                 applied.forget(&manifest.key);
             }
         }
@@ -103,15 +137,26 @@ impl Synchronisation<'_> {
         plan: &mut Plan<'_>,
         drift: &mut Vec<Drift>,
     ) -> Result<(), Box<Report>> {
-        let Memory { repository, origins, applied, resync, .. } = memory;
+        let Memory {
+            repository,
+            origins,
+            applied,
+            resync,
+            ..
+        } = memory;
         let repository = repository.as_ref().expect("the head was read from it");
-        let governed = plan.apply.iter().filter(|step| matches!(step.hold, Hold::Workload(_)));
+        let governed = plan
+            .apply
+            .iter()
+            .filter(|step| matches!(step.hold, Hold::Workload(_)));
         // Collected, because an iterator over borrowed steps would keep the future from being sent.
         let governed: Vec<_> = governed.map(|step| step.manifest).collect();
         let origins = origins.of(repository, self.head, governed).await;
         let origins = origins.map_err(|error| Report::unreadable(&error))?;
-        let as_account =
-            self.cluster.account(self.namespace, self.account).ok_or_else(|| self.stopped(&self.no_such_account()))?;
+        let as_account = self
+            .cluster
+            .account(self.namespace, self.account)
+            .ok_or_else(|| self.stopped(&self.no_such_account()))?;
         let mut session = Session {
             cluster: self.cluster,
             namespace: self.namespace,
@@ -134,7 +179,10 @@ impl Synchronisation<'_> {
             account: self.account,
             as_account,
         };
-        pruner.prune_all(plan, governance).await.map_err(|error| self.stopped(&error))?;
+        pruner
+            .prune_all(plan, governance)
+            .await
+            .map_err(|error| self.stopped(&error))?;
         Ok(())
     }
 
@@ -144,7 +192,13 @@ impl Synchronisation<'_> {
             kind: "ConfigRepo".into(),
             name: self.config_repo.to_owned(),
         };
-        ApplyError::at(None, &key, Failure::NoSuchAccount { account: self.account.to_owned() })
+        ApplyError::at(
+            None,
+            &key,
+            Failure::NoSuchAccount {
+                account: self.account.to_owned(),
+            },
+        )
     }
 
     /// The report of a synchronisation that was not finished.
@@ -155,5 +209,8 @@ impl Synchronisation<'_> {
 
 /// In an order of its own, so that it changes only with what it holds.
 fn inventory<'a>(keys: impl Iterator<Item = &'a Key>) -> Vec<AppliedObject> {
-    keys.map(AppliedObject::from).collect::<BTreeSet<_>>().into_iter().collect()
+    keys.map(AppliedObject::from)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
 }

@@ -87,8 +87,15 @@ impl FakeApi {
 
     /// Puts an object there as somebody else would.
     pub(super) fn put(&self, object: Value) {
-        let kind = KINDS.iter().find(|(_, _, kind)| object["kind"] == *kind).unwrap();
-        let path = format!("{}/{}", kind.1, object["metadata"]["name"].as_str().unwrap());
+        let kind = KINDS
+            .iter()
+            .find(|(_, _, kind)| object["kind"] == *kind)
+            .unwrap();
+        let path = format!(
+            "{}/{}",
+            kind.1,
+            object["metadata"]["name"].as_str().unwrap()
+        );
         self.store(&path, object);
     }
 
@@ -112,29 +119,47 @@ impl FakeApi {
     /// All requests since the last call; discovery, events and the ConfigRepo's own status aside.
     pub(super) fn requests(&self) -> Vec<String> {
         let log = std::mem::take(&mut self.0.lock().unwrap().log);
-        log.into_iter().filter(|line| !line.contains("configrepos/") && !line.contains(" events")).collect()
+        log.into_iter()
+            .filter(|line| !line.contains("configrepos/") && !line.contains(" events"))
+            .collect()
     }
 
     /// The writes among the requests since the last call.
     pub(super) fn writes(&self) -> Vec<String> {
-        self.requests().into_iter().filter(|line| !line.starts_with("GET")).collect()
+        self.requests()
+            .into_iter()
+            .filter(|line| !line.starts_with("GET"))
+            .collect()
     }
 
     /// What was sent last to a path.
     pub(super) fn sent(&self, path: &str) -> Option<Value> {
         let state = self.0.lock().unwrap();
-        state.sent.iter().rev().find(|(to, _)| to == path).map(|(_, object)| object.clone())
+        state
+            .sent
+            .iter()
+            .rev()
+            .find(|(to, _)| to == path)
+            .map(|(_, object)| object.clone())
     }
 
     /// Answers a request that begins like `at` with an error, once.
     pub(super) fn refuse(&self, at: &str, code: u16, reason: &'static str, message: &str) {
         let answer = Some((code, reason, message.to_owned()));
-        self.fault(Fault { at: at.to_owned(), before: Box::new(|_| ()), answer });
+        self.fault(Fault {
+            at: at.to_owned(),
+            before: Box::new(|_| ()),
+            answer,
+        });
     }
 
     /// Does something just before a request that begins like `at` is answered, once.
     pub(super) fn before(&self, at: &str, act: impl FnOnce(&FakeApi) + Send + 'static) {
-        self.fault(Fault { at: at.to_owned(), before: Box::new(act), answer: None });
+        self.fault(Fault {
+            at: at.to_owned(),
+            before: Box::new(act),
+            answer: None,
+        });
     }
 
     fn fault(&self, fault: Fault) {
@@ -146,9 +171,13 @@ impl FakeApi {
         state.version += 1;
         let version = state.version.to_string();
         let metadata = object["metadata"].as_object_mut().unwrap();
-        metadata.entry("uid").or_insert_with(|| json!(format!("uid-{version}")));
+        metadata
+            .entry("uid")
+            .or_insert_with(|| json!(format!("uid-{version}")));
         metadata.entry("namespace").or_insert_with(|| json!("shop"));
-        metadata.entry("creationTimestamp").or_insert_with(|| json!("2026-01-01T00:00:00Z"));
+        metadata
+            .entry("creationTimestamp")
+            .or_insert_with(|| json!("2026-01-01T00:00:00Z"));
         metadata.insert("resourceVersion".into(), json!(version));
         state.objects.insert(path.to_owned(), object.clone());
         object
@@ -160,7 +189,10 @@ impl FakeApi {
             return respond(200, &resources);
         }
         let path = path.split_once("/namespaces/shop/").unwrap().1;
-        let user = parts.headers.get("impersonate-user").map(|user| user.to_str().unwrap().to_owned());
+        let user = parts
+            .headers
+            .get("impersonate-user")
+            .map(|user| user.to_str().unwrap().to_owned());
         let line = format!("{} {path}", parts.method);
         let how = user.map(|user| format!(" as {user}")).unwrap_or_default();
         self.0.lock().unwrap().log.push(format!("{line}{how}"));
@@ -197,7 +229,10 @@ impl FakeApi {
     fn take_fault(&self, line: &str) -> Option<(u16, &'static str, String)> {
         let fault = {
             let mut state = self.0.lock().unwrap();
-            let at = state.faults.iter().position(|fault| line.starts_with(&fault.at))?;
+            let at = state
+                .faults
+                .iter()
+                .position(|fault| line.starts_with(&fault.at))?;
             state.faults.remove(at).unwrap()
         };
         (fault.before)(self);
@@ -206,7 +241,9 @@ impl FakeApi {
 
     fn list(&self, plural: &str, query: &str) -> Value {
         let (api_version, _, kind) = KINDS.iter().find(|(_, own, _)| *own == plural).unwrap();
-        let label = query.split('&').find_map(|part| part.strip_prefix("labelSelector="));
+        let label = query
+            .split('&')
+            .find_map(|part| part.strip_prefix("labelSelector="));
         let label = label.map(|label| label.replace("%2F", "/").replace("%3D", "="));
         let state = self.0.lock().unwrap();
         let items: Vec<_> = state
@@ -225,13 +262,22 @@ impl FakeApi {
     }
 
     fn apply(&self, path: &str, query: &str, body: &[u8]) -> Response<Body> {
-        assert!(query.contains("force=true") && query.contains("fieldValidation=Strict"), "{query}");
+        assert!(
+            query.contains("force=true") && query.contains("fieldValidation=Strict"),
+            "{query}"
+        );
         let applied: Value = serde_json::from_slice(body).unwrap();
-        self.0.lock().unwrap().sent.push((path.to_owned(), applied.clone()));
+        self.0
+            .lock()
+            .unwrap()
+            .sent
+            .push((path.to_owned(), applied.clone()));
         let live = self.get(path);
         let wanted = applied["metadata"].get("resourceVersion");
-        if wanted.is_some_and(|wanted| live.as_ref().is_none_or(|live| live["metadata"]["resourceVersion"] != *wanted))
-        {
+        if wanted.is_some_and(|wanted| {
+            live.as_ref()
+                .is_none_or(|live| live["metadata"]["resourceVersion"] != *wanted)
+        }) {
             return respond(
                 409,
                 &json!({"kind": "Status", "status": "Failure", "code": 409, "reason": "Conflict", "message": "modified"}),
@@ -239,7 +285,10 @@ impl FakeApi {
         }
         let mut object = live.clone().unwrap_or_else(|| json!({}));
         merge(&mut object, &applied);
-        let manager = query.split('&').find_map(|part| part.strip_prefix("fieldManager=")).unwrap();
+        let manager = query
+            .split('&')
+            .find_map(|part| part.strip_prefix("fieldManager="))
+            .unwrap();
         object["metadata"]["managedFields"] = json!([{"manager": manager, "operation": "Apply"}]);
         if live.as_ref() == Some(&object) {
             return respond(200, &object);
@@ -249,14 +298,24 @@ impl FakeApi {
 
     fn note(&self, path: &str, body: &[u8]) -> Value {
         let event: Value = serde_json::from_slice(body).unwrap();
-        let note = format!("{}: {}", event["reason"].as_str().unwrap(), event["note"].as_str().unwrap());
-        self.0.lock().unwrap().sent.push((path.to_owned(), json!(note)));
+        let note = format!(
+            "{}: {}",
+            event["reason"].as_str().unwrap(),
+            event["note"].as_str().unwrap()
+        );
+        self.0
+            .lock()
+            .unwrap()
+            .sent
+            .push((path.to_owned(), json!(note)));
         event
     }
 }
 
 fn discovery(path: &str) -> Option<Value> {
-    let group_version = path.strip_prefix("/apis/").or_else(|| path.strip_prefix("/api/"))?;
+    let group_version = path
+        .strip_prefix("/apis/")
+        .or_else(|| path.strip_prefix("/api/"))?;
     if group_version.contains("namespaces") {
         return None;
     }
@@ -287,7 +346,10 @@ fn not_found() -> Response<Body> {
 }
 
 fn respond(code: u16, body: &Value) -> Response<Body> {
-    Response::builder().status(code).body(Body::from(serde_json::to_vec(body).unwrap())).unwrap()
+    Response::builder()
+        .status(code)
+        .body(Body::from(serde_json::to_vec(body).unwrap()))
+        .unwrap()
 }
 
 // === impl World ===
@@ -297,15 +359,33 @@ impl World {
     pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let api = FakeApi::default();
-        let now = Arc::new(Mutex::new("2026-01-02T00:00:00Z".parse::<Timestamp>().unwrap()));
-        let settings = TransportSettings { protocols: vec![Protocol::File], ..TransportSettings::default() };
-        let git = Arc::new(Git::new(Transport::new(settings).unwrap(), folder.path().join("cache")));
+        let now = Arc::new(Mutex::new(
+            "2026-01-02T00:00:00Z".parse::<Timestamp>().unwrap(),
+        ));
+        let settings = TransportSettings {
+            protocols: vec![Protocol::File],
+            ..TransportSettings::default()
+        };
+        let git = Arc::new(Git::new(
+            Transport::new(settings).unwrap(),
+            folder.path().join("cache"),
+        ));
         let (cached, clock) = (api.clone(), Arc::clone(&now));
         let rollouts = Box::new(move |_: &str| cached.rollouts());
-        let reporter = Reporter { controller: "tidegate".into(), instance: Some("test".into()) };
-        let context = Context::new(api.client(), api.client(), git, rollouts, move || *clock.lock().unwrap())
-            .with_events(Recorder::new(api.client(), reporter));
-        let world = Self { api, context: Arc::new(context), now, folder };
+        let reporter = Reporter {
+            controller: "tidegate".into(),
+            instance: Some("test".into()),
+        };
+        let context = Context::new(api.client(), api.client(), git, rollouts, move || {
+            *clock.lock().unwrap()
+        })
+        .with_events(Recorder::new(api.client(), reporter));
+        let world = Self {
+            api,
+            context: Arc::new(context),
+            now,
+            folder,
+        };
         world.git(&["init", "--quiet", "--initial-branch=main", "."]);
         let url = format!("file://{}", world.repository().display());
         world.api.put(json!({
@@ -344,8 +424,11 @@ impl World {
 
     /// Reconciles now; answers what is waited for then.
     pub(super) async fn reconcile_and_wait(&self) -> Action {
-        let repo: ConfigRepo = serde_json::from_value(self.api.get("configrepos/shop").unwrap()).unwrap();
-        reconcile(Arc::new(repo), Arc::clone(&self.context)).await.unwrap()
+        let repo: ConfigRepo =
+            serde_json::from_value(self.api.get("configrepos/shop").unwrap()).unwrap();
+        reconcile(Arc::new(repo), Arc::clone(&self.context))
+            .await
+            .unwrap()
     }
 
     /// Lets time pass.
@@ -365,18 +448,30 @@ impl World {
     pub(super) fn ready(&self) -> String {
         let status = self.api.get("configrepos/shop").unwrap()["status"].take();
         let ready = &status["conditions"][0];
-        format!("{}: {}", ready["reason"].as_str().unwrap(), ready["message"].as_str().unwrap())
+        format!(
+            "{}: {}",
+            ready["reason"].as_str().unwrap(),
+            ready["message"].as_str().unwrap()
+        )
     }
 }
 
 impl FakeApi {
     fn rollouts(&self) -> Result<Vec<Arc<Rollout>>, UnreadableRollout> {
         let state = self.0.lock().unwrap();
-        let rollouts = state.objects.iter().filter(|(path, _)| path.starts_with("rollouts/"));
-        let decoded = rollouts.map(|(path, object)| match serde_json::from_value(object.clone()) {
-            Ok(rollout) => Ok(Arc::new(rollout)),
-            Err(error) => Err(UnreadableRollout { name: path.replace("rollouts/", ""), why: error.to_string() }),
-        });
+        let rollouts = state
+            .objects
+            .iter()
+            .filter(|(path, _)| path.starts_with("rollouts/"));
+        let decoded = rollouts.map(
+            |(path, object)| match serde_json::from_value(object.clone()) {
+                Ok(rollout) => Ok(Arc::new(rollout)),
+                Err(error) => Err(UnreadableRollout {
+                    name: path.replace("rollouts/", ""),
+                    why: error.to_string(),
+                }),
+            },
+        );
         decoded.collect()
     }
 }
@@ -393,6 +488,10 @@ fn run_git(folder: &Path, args: &[&str]) -> String {
         .env("GIT_COMMITTER_EMAIL", "ada@example.com")
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }

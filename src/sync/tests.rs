@@ -84,7 +84,8 @@ fn begin_attempt(rollout: &mut Value, image: &str, template_in: bool) {
 }
 
 fn image_sent(world: &World) -> Value {
-    world.api.sent("deployments/web").unwrap()["spec"]["template"]["spec"]["containers"][0]["image"].take()
+    world.api.sent("deployments/web").unwrap()["spec"]["template"]["spec"]["containers"][0]["image"]
+        .take()
 }
 
 /// A workload that came by a first deploy and became stable.
@@ -114,7 +115,10 @@ async fn a_first_deploy_goes_straight_in_the_rollout_and_the_revision_before_the
             format!("PATCH httproutes/web{account}"),
         ]
     );
-    let revision = world.api.get(&format!("controllerrevisions/{revision}")).unwrap();
+    let revision = world
+        .api
+        .get(&format!("controllerrevisions/{revision}"))
+        .unwrap();
     assert_eq!(revision["data"]["template"], template("web:1"));
     assert_eq!(revision["revision"], 1);
     assert_eq!(
@@ -128,7 +132,10 @@ async fn a_first_deploy_goes_straight_in_the_rollout_and_the_revision_before_the
         })
     );
     assert_eq!(image_sent(&world), "web:1");
-    assert_eq!(world.ready(), format!("Applied: commit {} is applied: 5 objects", &commit[..10]));
+    assert_eq!(
+        world.ready(),
+        format!("Applied: commit {} is applied: 5 objects", &commit[..10])
+    );
     let status = world.api.get("configrepos/shop").unwrap()["status"].take();
     assert_eq!(status["applied"]["commit"], commit);
     assert_eq!(status["inventory"].as_array().map(Vec::len), Some(5));
@@ -155,17 +162,28 @@ async fn where_nothing_has_changed_nothing_is_asked() {
 #[tokio::test]
 async fn a_new_template_waits_as_a_revision_while_the_rest_of_the_commit_is_applied() {
     let world = settled_world().await;
-    let commit = world.release(&shop("web:2").replace("replicas: 3", "replicas: 4")).await;
+    let commit = world
+        .release(&shop("web:2").replace("replicas: 3", "replicas: 4"))
+        .await;
     let sent = world.api.sent("deployments/web").unwrap();
     assert_eq!(image_sent(&world), "web:1");
     assert_eq!(sent["spec"]["replicas"], 4);
     assert_eq!(sent["spec"].get("paused"), None);
     assert!(sent["metadata"]["resourceVersion"].is_string());
     let waiting = Revision::of(&template("web:2")).object_name("web");
-    let waiting = world.api.get(&format!("controllerrevisions/{waiting}")).unwrap();
+    let waiting = world
+        .api
+        .get(&format!("controllerrevisions/{waiting}"))
+        .unwrap();
     assert_eq!(waiting["revision"], 2);
-    assert_eq!(waiting["metadata"]["annotations"]["tidegate.io/config-commit"], commit);
-    assert_eq!(waiting["metadata"]["annotations"].get("tidegate.io/first-deploy"), None);
+    assert_eq!(
+        waiting["metadata"]["annotations"]["tidegate.io/config-commit"],
+        commit
+    );
+    assert_eq!(
+        waiting["metadata"]["annotations"].get("tidegate.io/first-deploy"),
+        None
+    );
 }
 
 #[tokio::test]
@@ -177,8 +195,14 @@ async fn a_commit_that_leaves_the_template_alone_does_not_ask_for_it_again() {
         world.release(&shop("web:2").replace("blue", colour)).await;
     }
     let waiting = Revision::of(&template("web:2")).object_name("web");
-    let waiting = world.api.get(&format!("controllerrevisions/{waiting}")).unwrap();
-    assert_eq!(waiting["metadata"]["annotations"]["tidegate.io/config-commit"], asked);
+    let waiting = world
+        .api
+        .get(&format!("controllerrevisions/{waiting}"))
+        .unwrap();
+    assert_eq!(
+        waiting["metadata"]["annotations"]["tidegate.io/config-commit"],
+        asked
+    );
     assert_eq!(waiting["revision"], 2);
 }
 
@@ -189,8 +213,14 @@ async fn a_template_that_came_back_between_two_looks_was_asked_for_again() {
     world.commit(&shop("web:1"));
     let again = world.release(&shop("web:2")).await;
     let waiting = Revision::of(&template("web:2")).object_name("web");
-    let waiting = world.api.get(&format!("controllerrevisions/{waiting}")).unwrap();
-    assert_eq!(waiting["metadata"]["annotations"]["tidegate.io/config-commit"], again);
+    let waiting = world
+        .api
+        .get(&format!("controllerrevisions/{waiting}"))
+        .unwrap();
+    assert_eq!(
+        waiting["metadata"]["annotations"]["tidegate.io/config-commit"],
+        again
+    );
 }
 
 #[tokio::test]
@@ -200,8 +230,14 @@ async fn a_workload_that_runs_already_stays_as_it_runs() {
     world.release(&shop("web:1")).await;
     assert_eq!(image_sent(&world), "web:0");
     let revision = Revision::of(&template("web:1")).object_name("web");
-    let revision = world.api.get(&format!("controllerrevisions/{revision}")).unwrap();
-    assert_eq!(revision["metadata"]["annotations"].get("tidegate.io/first-deploy"), None);
+    let revision = world
+        .api
+        .get(&format!("controllerrevisions/{revision}"))
+        .unwrap();
+    assert_eq!(
+        revision["metadata"]["annotations"].get("tidegate.io/first-deploy"),
+        None
+    );
 }
 
 #[tokio::test]
@@ -209,9 +245,18 @@ async fn the_live_object_is_read_before_the_rollout_and_written_under_its_versio
     let world = settled_world().await;
     world.release(&shop("web:2")).await;
     let requests = world.api.requests();
-    let at = |line: &str| requests.iter().position(|request| request.starts_with(line)).unwrap();
+    let at = |line: &str| {
+        requests
+            .iter()
+            .position(|request| request.starts_with(line))
+            .unwrap()
+    };
     let rollout_after = |index: usize| {
-        requests.iter().skip(index).position(|request| request == "GET rollouts/web").map(|offset| offset + index)
+        requests
+            .iter()
+            .skip(index)
+            .position(|request| request == "GET rollouts/web")
+            .map(|offset| offset + index)
     };
     let read = at("GET deployments/web");
     let rollout = rollout_after(read).unwrap();
@@ -223,13 +268,20 @@ async fn a_write_that_raced_with_an_intent_is_begun_again() {
     let world = settled_world().await;
     world.api.before("PATCH deployments/web", |api| {
         // The Rollout lets its candidate in and writes it, after we have read both.
-        api.edit("rollouts/web", |rollout| begin_attempt(rollout, "web:2", true));
-        api.edit("deployments/web", |deployment| deployment["spec"]["template"] = template("web:2"));
+        api.edit("rollouts/web", |rollout| {
+            begin_attempt(rollout, "web:2", true)
+        });
+        api.edit("deployments/web", |deployment| {
+            deployment["spec"]["template"] = template("web:2")
+        });
     });
     world.release(&shop("web:2")).await;
     assert_eq!(image_sent(&world), "web:2");
     assert!(world.ready().starts_with("Applied"), "{}", world.ready());
-    assert_eq!(world.api.get("deployments/web").unwrap()["spec"]["template"], template("web:2"));
+    assert_eq!(
+        world.api.get("deployments/web").unwrap()["spec"]["template"],
+        template("web:2")
+    );
 }
 
 #[tokio::test]
@@ -237,8 +289,14 @@ async fn a_change_of_the_rollout_is_followed_without_asking_the_git_server() {
     let world = settled_world().await;
     world.release(&shop("web:2")).await;
     assert_eq!(image_sent(&world), "web:1");
-    std::fs::rename(world.repository(), world.repository().with_extension("away")).unwrap();
-    world.api.edit("rollouts/web", |rollout| begin_attempt(rollout, "web:2", true));
+    std::fs::rename(
+        world.repository(),
+        world.repository().with_extension("away"),
+    )
+    .unwrap();
+    world.api.edit("rollouts/web", |rollout| {
+        begin_attempt(rollout, "web:2", true)
+    });
     world.reconcile().await;
     assert_eq!(image_sent(&world), "web:2");
     assert!(world.ready().starts_with("Applied"), "{}", world.ready());
@@ -249,25 +307,46 @@ async fn a_missing_right_is_a_condition_with_what_to_paste_and_nothing_more_is_a
     let world = World::new();
     let said = "services \"web\" is forbidden: User \"system:serviceaccount:shop:default\" cannot patch resource \
                 \"services\" in API group \"\" in the namespace \"shop\"";
-    world.api.refuse("PATCH services/web", 403, "Forbidden", said);
+    world
+        .api
+        .refuse("PATCH services/web", 403, "Forbidden", said);
     world.release(&shop("web:1")).await;
     let ready = world.ready();
     assert!(ready.starts_with("Forbidden: commit "), "{ready}");
-    assert!(ready.contains("prod/shop.yaml:26: Service/web: the ServiceAccount `default` lacks a right"), "{ready}");
+    assert!(
+        ready
+            .contains("prod/shop.yaml:26: Service/web: the ServiceAccount `default` lacks a right"),
+        "{ready}"
+    );
     assert!(ready.contains("kind: RoleBinding"), "{ready}");
-    assert!(ready.contains("resources: [configmaps, services]"), "{ready}");
+    assert!(
+        ready.contains("resources: [configmaps, services]"),
+        "{ready}"
+    );
     assert_eq!(world.api.get("deployments/web"), None);
     let inventory = world.api.get("configrepos/shop").unwrap()["status"]["inventory"].take();
-    assert_eq!(inventory.as_array().map(Vec::len), Some(5), "all that was to come");
+    assert_eq!(
+        inventory.as_array().map(Vec::len),
+        Some(5),
+        "all that was to come"
+    );
 }
 
 #[tokio::test]
 async fn a_right_that_tidegate_lacks_is_not_blamed_on_the_account() {
     let world = World::new();
-    world.api.refuse("GET controllerrevisions", 403, "Forbidden", "User \"tidegate\" cannot list resource");
+    world.api.refuse(
+        "GET controllerrevisions",
+        403,
+        "Forbidden",
+        "User \"tidegate\" cannot list resource",
+    );
     world.release(&shop("web:1")).await;
     let ready = world.ready();
-    assert!(ready.contains("Tidegate's own account lacks a right"), "{ready}");
+    assert!(
+        ready.contains("Tidegate's own account lacks a right"),
+        "{ready}"
+    );
     assert!(!ready.contains("RoleBinding"), "{ready}");
 }
 
@@ -275,7 +354,9 @@ async fn a_right_that_tidegate_lacks_is_not_blamed_on_the_account() {
 async fn what_the_api_server_refuses_is_said_with_its_place() {
     let world = World::new();
     let said = "strict decoding error: unknown field \"spec.replica\"";
-    world.api.refuse("PATCH deployments/web", 400, "BadRequest", said);
+    world
+        .api
+        .refuse("PATCH deployments/web", 400, "BadRequest", said);
     let commit = world.release(&shop("web:1")).await;
     let expected = format!(
         "Invalid: commit {}: prod/shop.yaml:7: Deployment/web: the API server refuses it: {said}",
@@ -287,36 +368,67 @@ async fn what_the_api_server_refuses_is_said_with_its_place() {
 #[tokio::test]
 async fn the_template_of_a_workload_that_the_api_server_refuses_is_not_released() {
     let world = settled_world().await;
-    world.api.refuse("PATCH deployments/web", 422, "Invalid", "spec.selector: field is immutable");
+    world.api.refuse(
+        "PATCH deployments/web",
+        422,
+        "Invalid",
+        "spec.selector: field is immutable",
+    );
     world.release(&shop("web:2")).await;
-    assert!(world.ready().contains("field is immutable"), "{}", world.ready());
+    assert!(
+        world.ready().contains("field is immutable"),
+        "{}",
+        world.ready()
+    );
     let waiting = Revision::of(&template("web:2")).object_name("web");
-    assert_eq!(world.api.get(&format!("controllerrevisions/{waiting}")), None);
+    assert_eq!(
+        world.api.get(&format!("controllerrevisions/{waiting}")),
+        None
+    );
 }
 
 #[tokio::test]
 async fn an_unknown_kind_holds_everything() {
     let world = World::new();
     let strange = "apiVersion: example.com/v1\nkind: Strange\nmetadata: {name: a}\n";
-    world.release(&format!("{strange}---{}", shop("web:1"))).await;
+    world
+        .release(&format!("{strange}---{}", shop("web:1")))
+        .await;
     assert_eq!(world.api.writes(), Vec::<String>::new());
-    assert!(world.ready().contains("prod/shop.yaml:1: Strange/a: the cluster has no such kind"), "{}", world.ready());
+    assert!(
+        world
+            .ready()
+            .contains("prod/shop.yaml:1: Strange/a: the cluster has no such kind"),
+        "{}",
+        world.ready()
+    );
 }
 
 #[tokio::test]
 async fn what_has_left_is_pruned_unless_it_is_needed_or_wants_to_stay() {
     let world = settled_world().await;
     let map = |name: &str, annotations: &str| {
-        format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, annotations: {{{annotations}}}}}\n")
+        format!(
+            "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, annotations: {{{annotations}}}}}\n"
+        )
     };
-    let maps = [map("used", ""), map("unused", ""), map("stays", "tidegate.io/prune: disabled")].concat();
+    let maps = [
+        map("used", ""),
+        map("unused", ""),
+        map("stays", "tidegate.io/prune: disabled"),
+    ]
+    .concat();
     world.release(&format!("{}{maps}", shop("web:1"))).await;
     world.api.edit("deployments/web", |deployment| {
-        deployment["spec"]["template"]["spec"]["volumes"] = json!([{"name": "a", "configMap": {"name": "used"}}]);
+        deployment["spec"]["template"]["spec"]["volumes"] =
+            json!([{"name": "a", "configMap": {"name": "used"}}]);
     });
     world.api.requests();
     let commit = world.release(&shop("web:1")).await;
-    assert_eq!(world.api.writes(), ["DELETE configmaps/unused as system:serviceaccount:shop:default"]);
+    assert_eq!(
+        world.api.writes(),
+        ["DELETE configmaps/unused as system:serviceaccount:shop:default"]
+    );
     assert_eq!(
         world.ready(),
         format!(
@@ -337,12 +449,20 @@ async fn a_right_that_pruning_lacks_is_pasted_with_those_that_applying_needs() {
     world.release(&format!("{}{map}", shop("web:1"))).await;
     let said = "configmaps \"unused\" is forbidden: User \"system:serviceaccount:shop:default\" cannot delete resource \
                 \"configmaps\" in API group \"\" in the namespace \"shop\"";
-    world.api.refuse("DELETE configmaps/unused", 403, "Forbidden", said);
+    world
+        .api
+        .refuse("DELETE configmaps/unused", 403, "Forbidden", said);
     world.release(&shop("web:1")).await;
     let ready = world.ready();
     assert!(ready.starts_with("Forbidden: commit "), "{ready}");
-    assert!(ready.contains("ConfigMap/unused: the ServiceAccount `default` lacks a right"), "{ready}");
-    assert!(ready.contains("resources: [configmaps, services]"), "{ready}");
+    assert!(
+        ready.contains("ConfigMap/unused: the ServiceAccount `default` lacks a right"),
+        "{ready}"
+    );
+    assert!(
+        ready.contains("resources: [configmaps, services]"),
+        "{ready}"
+    );
     assert!(ready.contains("resources: [deployments]"), "{ready}");
     assert!(world.api.get("configmaps/unused").is_some());
 }
@@ -352,7 +472,9 @@ async fn what_was_never_applied_from_the_repository_is_never_pruned() {
     let world = settled_world().await;
     let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: theirs}\n";
     world.release(&format!("{}{map}", shop("web:1"))).await;
-    world.api.edit("configmaps/theirs", |map| map["metadata"]["managedFields"] = json!([{"manager": "kubectl"}]));
+    world.api.edit("configmaps/theirs", |map| {
+        map["metadata"]["managedFields"] = json!([{"manager": "kubectl"}])
+    });
     world.release(&shop("web:1")).await;
     assert!(world.api.get("configmaps/theirs").is_some());
 }
@@ -367,7 +489,10 @@ async fn drift_is_put_right_and_told_with_its_author() {
     });
     world.pass(SignedDuration::from_mins(10));
     world.reconcile().await;
-    assert_eq!(world.api.get("configmaps/settings").unwrap()["data"]["color"], "blue");
+    assert_eq!(
+        world.api.get("configmaps/settings").unwrap()["data"]["color"],
+        "blue"
+    );
     assert_eq!(
         world.api.sent("events").unwrap(),
         "Drift: ConfigMap/settings differed from git and was put right: data.color; the last to write it was \
@@ -378,12 +503,14 @@ async fn drift_is_put_right_and_told_with_its_author() {
 #[tokio::test]
 async fn a_restart_applies_once_and_changes_nothing() {
     let world = settled_world().await;
-    let before: Vec<_> =
-        ["deployments/web", "configmaps/settings", "services/web"].map(|path| world.api.get(path)).into();
+    let before: Vec<_> = ["deployments/web", "configmaps/settings", "services/web"]
+        .map(|path| world.api.get(path))
+        .into();
     world.context.forget("shop", "shop");
     world.reconcile().await;
-    let after: Vec<_> =
-        ["deployments/web", "configmaps/settings", "services/web"].map(|path| world.api.get(path)).into();
+    let after: Vec<_> = ["deployments/web", "configmaps/settings", "services/web"]
+        .map(|path| world.api.get(path))
+        .into();
     assert_eq!(before, after);
     world.api.requests();
     world.pass(SignedDuration::from_secs(30));
@@ -462,10 +589,15 @@ async fn what_is_going_to_be_applied_is_known_before_it_is() {
 async fn a_rollout_that_cannot_be_read_holds_everything() {
     let world = World::new();
     world.release(&shop("web:1")).await;
-    world.api.edit("rollouts/web", |rollout| rollout["status"] = json!({ "stable": "of another version" }));
+    world.api.edit("rollouts/web", |rollout| {
+        rollout["status"] = json!({ "stable": "of another version" })
+    });
     let before = world.api.get("deployments/web");
     world.release(&shop("web:2")).await;
     assert_eq!(world.api.get("deployments/web"), before);
     let ready = world.ready();
-    assert!(ready.contains("the Rollout web cannot be read") && ready.contains("everything is held"), "{ready}");
+    assert!(
+        ready.contains("the Rollout web cannot be read") && ready.contains("everything is held"),
+        "{ready}"
+    );
 }

@@ -82,7 +82,12 @@ pub(crate) struct Condition {
 }
 
 /// What a route says.
-pub(super) fn observe(routes: &Cache<HttpRoute>, namespace: &str, name: &str, plan: &Plan) -> Route {
+pub(super) fn observe(
+    routes: &Cache<HttpRoute>,
+    namespace: &str,
+    name: &str,
+    plan: &Plan,
+) -> Route {
     let state = routes.get(namespace, name).map(|route| {
         let rules = &route.spec.rules;
         let fields = route.metadata.managed_fields.as_deref().unwrap_or_default();
@@ -95,7 +100,10 @@ pub(super) fn observe(routes: &Cache<HttpRoute>, namespace: &str, name: &str, pl
             manager: watched::last_manager(fields, &["f:spec", "f:rules"]),
         }
     });
-    Route { name: name.to_owned(), state }
+    Route {
+        name: name.to_owned(),
+        state,
+    }
 }
 
 /// Gives a route the wanted share for the canary, or takes every trace of it out.
@@ -105,8 +113,15 @@ pub(super) async fn set(
     plan: &Plan,
     wanted: &Wanted<'_>,
 ) -> Result<(), RouteError> {
-    let Wanted { namespace, name, weight, epoch } = *wanted;
-    let route = routes.get(namespace, name).ok_or_else(|| RouteError::Missing(name.to_owned()))?;
+    let Wanted {
+        namespace,
+        name,
+        weight,
+        epoch,
+    } = *wanted;
+    let route = routes
+        .get(namespace, name)
+        .ok_or_else(|| RouteError::Missing(name.to_owned()))?;
     let rules = &route.spec.rules;
     let rules = match weight {
         Some(weight) => route::split(rules, &plan.service, &plan.canary, weight, plan.scale()),
@@ -120,8 +135,17 @@ pub(super) async fn set(
         "spec": { "rules": rules },
     });
     let api: Api<HttpRoute> = Api::namespaced(client.clone(), namespace);
-    let patched = api.patch(name, &PatchParams::apply(names::FIELD_MANAGER), &Patch::Merge(patch)).await;
-    routes.answered(patched.map_err(|source| RouteError::Patch { name: name.to_owned(), source })?);
+    let patched = api
+        .patch(
+            name,
+            &PatchParams::apply(names::FIELD_MANAGER),
+            &Patch::Merge(patch),
+        )
+        .await;
+    routes.answered(patched.map_err(|source| RouteError::Patch {
+        name: name.to_owned(),
+        source,
+    })?);
     Ok(())
 }
 
@@ -140,7 +164,12 @@ impl HttpRoute {
             })
         };
         let own = self.metadata.namespace.as_deref().unwrap_or_default();
-        let attached = |parent: &&Parent| self.spec.parent_refs.iter().any(|of| of.is_same(&parent.parent_ref, own));
+        let attached = |parent: &&Parent| {
+            self.spec
+                .parent_refs
+                .iter()
+                .any(|of| of.is_same(&parent.parent_ref, own))
+        };
         let mut parents = self.status.parents.iter().filter(attached).peekable();
         parents.peek().is_some() && parents.all(accepted)
     }
@@ -153,10 +182,24 @@ impl ParentRef {
     /// namespace.
     fn is_same(&self, other: &Self, own: &str) -> bool {
         let named = |of: &Self| {
-            let Self { group, kind, namespace, name, section_name, port } = of.clone();
+            let Self {
+                group,
+                kind,
+                namespace,
+                name,
+                section_name,
+                port,
+            } = of.clone();
             let group = group.unwrap_or_else(|| "gateway.networking.k8s.io".to_owned());
             let kind = kind.unwrap_or_else(|| "Gateway".to_owned());
-            (group, kind, namespace.unwrap_or_else(|| own.to_owned()), name, section_name, port)
+            (
+                group,
+                kind,
+                namespace.unwrap_or_else(|| own.to_owned()),
+                name,
+                section_name,
+                port,
+            )
         };
         named(self) == named(other)
     }

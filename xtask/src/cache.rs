@@ -26,8 +26,12 @@ impl Cache {
             .and_then(|()| File::create(&lock))
             .with_context(|| format!("the cache folder {} cannot be made", root.display()))?;
         if file.try_lock().is_err() {
-            eprintln!("waiting for another run to finish preparing {}", root.display());
-            file.lock().with_context(|| format!("{} cannot be locked", lock.display()))?;
+            eprintln!(
+                "waiting for another run to finish preparing {}",
+                root.display()
+            );
+            file.lock()
+                .with_context(|| format!("{} cannot be locked", lock.display()))?;
         }
         Ok(Self { root, _lock: file })
     }
@@ -35,18 +39,25 @@ impl Cache {
     /// The entry of that key, filled now if it is not there.
     ///
     /// `fill` gets the empty folder to fill and the file for its log.
-    pub(crate) fn entry(&self, key: &str, fill: impl FnOnce(&Path, &Path) -> Result<()>) -> Result<PathBuf> {
+    pub(crate) fn entry(
+        &self,
+        key: &str,
+        fill: impl FnOnce(&Path, &Path) -> Result<()>,
+    ) -> Result<PathBuf> {
         let entry = self.root.join(key);
         if entry.is_dir() {
             return Ok(entry);
         }
         let partial = self.root.join(format!("{key}.partial"));
         if partial.exists() {
-            fs::remove_dir_all(&partial).with_context(|| format!("{} cannot be removed", partial.display()))?;
+            fs::remove_dir_all(&partial)
+                .with_context(|| format!("{} cannot be removed", partial.display()))?;
         }
-        fs::create_dir_all(&partial).with_context(|| format!("{} cannot be made", partial.display()))?;
+        fs::create_dir_all(&partial)
+            .with_context(|| format!("{} cannot be made", partial.display()))?;
         fill(&partial, &self.root.join(format!("logs/{key}.log")))?;
-        fs::rename(&partial, &entry).with_context(|| format!("{} cannot be renamed", partial.display()))?;
+        fs::rename(&partial, &entry)
+            .with_context(|| format!("{} cannot be renamed", partial.display()))?;
         Ok(entry)
     }
 
@@ -64,7 +75,8 @@ fn root() -> Result<PathBuf> {
     if let Some(cache) = folder_variable("XDG_CACHE_HOME") {
         return Ok(cache.join("tidegate"));
     }
-    let home = folder_variable("HOME").context("set TIDEGATE_CACHE to the folder where built tools may stay")?;
+    let home = folder_variable("HOME")
+        .context("set TIDEGATE_CACHE to the folder where built tools may stay")?;
     Ok(home.join(".cache/tidegate"))
 }
 

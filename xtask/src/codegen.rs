@@ -23,9 +23,21 @@ struct Folder {
 
 /// The CRDs for readers and kubectl, the same for Helm, and the reference of every field.
 const FOLDERS: [Folder; 3] = [
-    Folder { path: "crds", command: &["crds"], ending: "yaml" },
-    Folder { path: "charts/tidegate/crds", command: &["crds"], ending: "yaml" },
-    Folder { path: "docs/reference", command: &["crds", "--reference"], ending: "md" },
+    Folder {
+        path: "crds",
+        command: &["crds"],
+        ending: "yaml",
+    },
+    Folder {
+        path: "charts/tidegate/crds",
+        command: &["crds"],
+        ending: "yaml",
+    },
+    Folder {
+        path: "docs/reference",
+        command: &["crds", "--reference"],
+        ending: "md",
+    },
 ];
 
 /// Contents by file name.
@@ -36,7 +48,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     match arguments.as_slice() {
         [] => write(),
         ["--check"] => check(),
-        other => bail!("`codegen` takes `--check` or nothing, not `{}`", other.join(" ")),
+        other => bail!(
+            "`codegen` takes `--check` or nothing, not `{}`",
+            other.join(" ")
+        ),
     }
 }
 
@@ -48,7 +63,10 @@ pub(crate) fn check() -> Result<()> {
         stale.extend(differences(folder.path, &generate(folder)?, &committed));
     }
     if !stale.is_empty() {
-        bail!("generated files are stale; `cargo xtask codegen` writes them:\n  {}", stale.join("\n  "));
+        bail!(
+            "generated files are stale; `cargo xtask codegen` writes them:\n  {}",
+            stale.join("\n  ")
+        );
     }
     Ok(())
 }
@@ -61,7 +79,8 @@ fn write() -> Result<()> {
         for line in differences(folder.path, &generated, &committed) {
             println!("{line}");
         }
-        replace(&path, &committed, &generated).with_context(|| format!("{} cannot be written", path.display()))?;
+        replace(&path, &committed, &generated)
+            .with_context(|| format!("{} cannot be written", path.display()))?;
     }
     Ok(())
 }
@@ -70,9 +89,19 @@ fn write() -> Result<()> {
 fn generate(folder: &Folder) -> Result<Files> {
     let scratch = scratch()?;
     let tidegate = ["run", "--quiet", "--package", "tidegate", "--"];
-    shell::run(shell::cargo().args(tidegate).args(folder.command).arg("--dir").arg(&scratch))?;
+    shell::run(
+        shell::cargo()
+            .args(tidegate)
+            .args(folder.command)
+            .arg("--dir")
+            .arg(&scratch),
+    )?;
     let files = read(&scratch, folder.ending)?;
-    ensure!(!files.is_empty(), "`tidegate {}` wrote nothing", folder.command.join(" "));
+    ensure!(
+        !files.is_empty(),
+        "`tidegate {}` wrote nothing",
+        folder.command.join(" ")
+    );
     Ok(files)
 }
 
@@ -100,7 +129,9 @@ fn read_ending(folder: &Path, ending: &str) -> io::Result<Files> {
     let mut files = Files::new();
     for entry in entries {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == ending)
+        if path
+            .extension()
+            .is_some_and(|extension| extension == ending)
             && let Some(name) = path.file_name()
         {
             files.insert(name.to_string_lossy().into_owned(), fs::read(&path)?);
@@ -111,11 +142,13 @@ fn read_ending(folder: &Path, ending: &str) -> io::Result<Files> {
 
 /// A line for each file of `folder` that `generated` would change.
 fn differences(folder: &str, generated: &Files, committed: &Files) -> Vec<String> {
-    let changed = generated.iter().filter_map(|(name, content)| match committed.get(name) {
-        None => Some(format!("{folder}/{name}: missing")),
-        Some(old) if old != content => Some(format!("{folder}/{name}: differs")),
-        Some(_) => None,
-    });
+    let changed = generated
+        .iter()
+        .filter_map(|(name, content)| match committed.get(name) {
+            None => Some(format!("{folder}/{name}: missing")),
+            Some(old) if old != content => Some(format!("{folder}/{name}: differs")),
+            Some(_) => None,
+        });
     let gone = committed
         .keys()
         .filter(|name| !generated.contains_key(*name))

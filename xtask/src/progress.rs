@@ -33,9 +33,14 @@ pub(crate) fn step(title: &str, log: &Path, command: &mut Command) -> Result<()>
         .stderr(file)
         .spawn()
         .with_context(|| format!("`{line}` cannot be started"))?;
-    let status = ticking(title, started, || child.wait()).with_context(|| format!("`{line}` cannot be awaited"))?;
+    let status = ticking(title, started, || child.wait())
+        .with_context(|| format!("`{line}` cannot be awaited"))?;
     if !status.success() {
-        bail!("{title}: `{line}` failed ({status}); its log {} ends:\n{}", log.display(), tail(log));
+        bail!(
+            "{title}: `{line}` failed ({status}); its log {} ends:\n{}",
+            log.display(),
+            tail(log)
+        );
     }
     eprintln!("{title}: done after {} s", started.elapsed().as_secs());
     Ok(())

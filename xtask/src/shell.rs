@@ -31,7 +31,9 @@ pub(crate) fn cargo() -> Command {
 /// The root of the workspace.
 pub(crate) fn workspace() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().expect("xtask lies in the workspace").to_owned()
+    here.parent()
+        .expect("xtask lies in the workspace")
+        .to_owned()
 }
 
 /// The folder that holds the programs which this workspace builds, ours among them.
@@ -45,7 +47,9 @@ pub(crate) fn built_programs() -> Result<PathBuf> {
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let line = command_line(command);
     eprintln!("$ {line}");
-    let status = command.status().with_context(|| format!("`{line}` cannot be started"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("`{line}` cannot be started"))?;
     if !status.success() {
         bail!("`{line}` failed ({status})");
     }
@@ -55,12 +59,15 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// What a program prints, without the last line's end.
 pub(crate) fn output_of(command: &mut Command) -> Result<String> {
     let line = command_line(command);
-    let output = command.output().with_context(|| format!("`{line}` cannot be started"))?;
+    let output = command
+        .output()
+        .with_context(|| format!("`{line}` cannot be started"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!("`{line}` failed ({}):\n{}", output.status, said.trim_end());
     }
-    let text = String::from_utf8(output.stdout).with_context(|| format!("`{line}` printed what is not UTF-8"))?;
+    let text = String::from_utf8(output.stdout)
+        .with_context(|| format!("`{line}` printed what is not UTF-8"))?;
     Ok(text.trim_end().to_owned())
 }
 
@@ -81,7 +88,9 @@ pub(crate) fn search_path() -> OsString {
 
 /// Where a program lies, if it is installed.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
-    env::split_paths(&search_path()).map(|folder| folder.join(name)).find(|path| path.is_file())
+    env::split_paths(&search_path())
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
 }
 
 /// Whether we act as root.

@@ -5,8 +5,17 @@ use anyhow::{Result, bail};
 use crate::{codegen, shell};
 
 /// What is run, in order: what fails soonest comes first.
-const CHECKS: [&[&str]; 2] =
-    [&["fmt", "--all", "--check"], &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]];
+const CHECKS: [&[&str]; 2] = [
+    &["fmt", "--all", "--check"],
+    &[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ],
+];
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     if let Some(argument) = arguments.first() {

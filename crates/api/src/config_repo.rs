@@ -122,7 +122,9 @@ pub struct AppliedCommit {
 }
 
 /// An object that was applied from the repository.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub struct AppliedObject {
     /// Its `apiVersion`.
@@ -137,7 +139,9 @@ pub struct AppliedObject {
 
 impl Default for RepoOutcomes {
     fn default() -> Self {
-        Self { branch: default_outcomes_branch() }
+        Self {
+            branch: default_outcomes_branch(),
+        }
     }
 }
 

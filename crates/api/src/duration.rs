@@ -58,10 +58,14 @@ impl FromStr for Duration {
         let mut rest = text;
         let mut total = std::time::Duration::ZERO;
         while !rest.is_empty() {
-            let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(invalid)?;
+            let digits = rest
+                .find(|c: char| !c.is_ascii_digit())
+                .ok_or_else(invalid)?;
             let count: u64 = rest[..digits].parse().map_err(|_| invalid())?;
             rest = &rest[digits..];
-            let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+            let letters = rest
+                .find(|c: char| c.is_ascii_digit())
+                .unwrap_or(rest.len());
             let milliseconds = match &rest[..letters] {
                 "ms" => Some(count),
                 "s" => count.checked_mul(1_000),
@@ -74,7 +78,11 @@ impl FromStr for Duration {
             total = total.checked_add(part).ok_or_else(invalid)?;
             rest = &rest[letters..];
         }
-        if text.is_empty() { Err(invalid()) } else { Ok(Self(total)) }
+        if text.is_empty() {
+            Err(invalid())
+        } else {
+            Ok(Self(total))
+        }
     }
 }
 
@@ -84,7 +92,13 @@ impl fmt::Display for Duration {
         if left == 0 {
             return f.write_str("0s");
         }
-        for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
+        for (unit, size) in [
+            ("d", 86_400_000),
+            ("h", 3_600_000),
+            ("m", 60_000),
+            ("s", 1_000),
+            ("ms", 1),
+        ] {
             if left >= size {
                 write!(f, "{}{unit}", left / size)?;
                 left %= size;
@@ -125,7 +139,11 @@ impl JsonSchema for Duration {
 
 impl fmt::Display for InvalidDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is not a duration: write it like 500ms, 90s, 1h30m or 2d", self.0)
+        write!(
+            f,
+            "{:?} is not a duration: write it like 500ms, 90s, 1h30m or 2d",
+            self.0
+        )
     }
 }
 
@@ -137,9 +155,13 @@ mod tests {
 
     #[test]
     fn what_is_written_is_what_is_meant() {
-        for (text, milliseconds) in
-            [("0s", 0), ("500ms", 500), ("1m", 60_000), ("1h30m", 5_400_000), ("2d", 172_800_000)]
-        {
+        for (text, milliseconds) in [
+            ("0s", 0),
+            ("500ms", 500),
+            ("1m", 60_000),
+            ("1h30m", 5_400_000),
+            ("2d", 172_800_000),
+        ] {
             assert_eq!(text.parse(), Ok(Duration::from_millis(milliseconds)));
             assert_eq!(Duration::from_millis(milliseconds).to_string(), text);
         }
@@ -147,7 +169,10 @@ mod tests {
 
     #[test]
     fn what_the_schema_accepts_can_be_read() {
-        assert!(PATTERN.contains("{1,9}"), "the numbers below are the longest");
+        assert!(
+            PATTERN.contains("{1,9}"),
+            "the numbers below are the longest"
+        );
         for unit in ["ms", "s", "m", "h", "d"] {
             for number in ["0", "7", "000000000", "999999999"] {
                 let part = format!("{number}{unit}");
@@ -166,7 +191,16 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused_with_a_sentence() {
-        for text in ["", "5", "m", "1.5h", "-1s", "1w", "99999999999999999999s", "18446744073709551615d"] {
+        for text in [
+            "",
+            "5",
+            "m",
+            "1.5h",
+            "-1s",
+            "1w",
+            "99999999999999999999s",
+            "18446744073709551615d",
+        ] {
             let error = text.parse::<Duration>().expect_err("not a duration");
             assert!(error.to_string().contains("write it like"), "{error}");
         }

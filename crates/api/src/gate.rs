@@ -19,7 +19,10 @@ use crate::Duration;
     .message("minRequests counts with the query in requests: give both or neither"))]
 pub struct Gate {
     /// The gate's name, unique within the Rollout.
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
     /// The value is within a range, at every reading.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -17,7 +17,9 @@ use crate::{
 pub const VERSION: u32 = 1;
 
 /// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Outcome {
     /// The revision is stable now.
     Promoted,
@@ -32,7 +34,9 @@ pub enum Outcome {
 }
 
 /// Why an attempt ended as it did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Reason {
     /// Promoted: every step passed.
     StepsPassed,
@@ -253,7 +257,13 @@ impl Record {
 
     /// Where on the facts branch it lies.
     pub fn path(&self) -> String {
-        let RecordHead { id, cluster, namespace, rollout, .. } = self.head();
+        let RecordHead {
+            id,
+            cluster,
+            namespace,
+            rollout,
+            ..
+        } = self.head();
         let folder = format!("outcomes/{cluster}/{namespace}/{rollout}");
         match self {
             Self::Started(_) => format!("{folder}/{id}.started.json"),

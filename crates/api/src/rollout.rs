@@ -102,7 +102,11 @@ pub enum WorkloadKind {
     .message("traffic needs a router: write gatewayAPI: {httpRoutes: [NAME]}"))]
 pub struct Traffic {
     /// Weights on the backendRefs of HTTPRoutes.
-    #[serde(default, rename = "gatewayAPI", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "gatewayAPI",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub gateway_api: Option<GatewayApi>,
 }
 

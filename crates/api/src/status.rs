@@ -219,7 +219,9 @@ pub enum Shortcut {
 }
 
 /// Where in an attempt it is, in the order of a release.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Stage {
     /// First deploy: the template went straight in; ready pods are awaited.
     Initial,
@@ -307,7 +309,20 @@ pub struct GateStatus {
 }
 
 /// What a reading says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
 pub enum Verdict {
     /// Nothing was read yet in this step.
     #[default]

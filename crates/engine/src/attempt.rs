@@ -4,7 +4,10 @@ use jiff::SignedDuration;
 use tidegate_api::{
     record::{Outcome, PendingRecord, Reason, Record, RestoreOrder, RestoreResult},
     rollout::{OnRollback, WorkloadKind, WorkloadRef},
-    status::{Attempt, Backoff, Ending, KnownGoodRevision, OutcomeSummary, Rejected, Shortcut, Stable, Stage},
+    status::{
+        Attempt, Backoff, Ending, KnownGoodRevision, OutcomeSummary, Rejected, Shortcut, Stable,
+        Stage,
+    },
 };
 
 use crate::{decision::Action, note::Note, observed::Candidate, plan::Plan, records, turn::Turn};
@@ -20,7 +23,13 @@ const MEMORY: usize = 20;
 
 /// Begins an attempt of the candidate at this stage. The finalizer is there before it: a Rollout that
 /// is deleted right then must not take what git is owed with it.
-pub(crate) fn begin(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate, stage: Stage, shortcut: Option<Shortcut>) {
+pub(crate) fn begin(
+    turn: &mut Turn<'_>,
+    plan: &Plan,
+    candidate: &Candidate,
+    stage: Stage,
+    shortcut: Option<Shortcut>,
+) {
     if !turn.seen.finalizer {
         turn.actions.push(Action::AddFinalizer);
         return;
@@ -49,7 +58,11 @@ pub(crate) fn begin(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate, sta
         canary_hash: None,
         promoted_hash: None,
         steps: Vec::new(),
-        gates: plan.gates.iter().map(|gate| crate::gate::evidence::begin_step(gate, None)).collect(),
+        gates: plan
+            .gates
+            .iter()
+            .map(|gate| crate::gate::evidence::begin_step(gate, None))
+            .collect(),
         ending: None,
     };
     turn.say(Note::Started {
@@ -66,7 +79,9 @@ pub(crate) fn begin(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate, sta
 /// The outcome is certain: it is remembered, and owed to git.
 pub(crate) fn conclude(turn: &mut Turn<'_>, plan: &Plan) {
     let attempt = turn.attempt().clone();
-    let Some(ending) = attempt.ending.clone() else { return };
+    let Some(ending) = attempt.ending.clone() else {
+        return;
+    };
     let mut record = records::outcome(turn, &attempt, &ending);
     let restore = match restore_order(turn, plan, &attempt, &ending) {
         Some(Ok(order)) => Some(order),
@@ -87,7 +102,9 @@ pub(crate) fn conclude(turn: &mut Turn<'_>, plan: &Plan) {
 
 /// Nothing of the attempt is left in the cluster.
 pub(crate) fn end(turn: &mut Turn<'_>) {
-    let Some(attempt) = turn.status.attempt.take() else { return };
+    let Some(attempt) = turn.status.attempt.take() else {
+        return;
+    };
     let Some(ending) = attempt.ending else { return };
     turn.say(Note::Ended {
         attempt: attempt.number,
@@ -96,7 +113,11 @@ pub(crate) fn end(turn: &mut Turn<'_>) {
         reason: ending.reason,
         message: ending.message.clone(),
     });
-    turn.status.last_outcome = Some(OutcomeSummary { attempt: attempt.number, revision: attempt.revision, ending });
+    turn.status.last_outcome = Some(OutcomeSummary {
+        attempt: attempt.number,
+        revision: attempt.revision,
+        ending,
+    });
 }
 
 fn promote(turn: &mut Turn<'_>, plan: &Plan, attempt: &Attempt) {
@@ -106,7 +127,9 @@ fn promote(turn: &mut Turn<'_>, plan: &Plan, attempt: &Attempt) {
         source: attempt.source.clone(),
         since: turn.now,
     };
-    turn.status.rejected.retain(|rejected| rejected.revision != stable.revision);
+    turn.status
+        .rejected
+        .retain(|rejected| rejected.revision != stable.revision);
     turn.status.backoff = None;
     remember_good(turn, plan, &stable.revision);
     turn.status.stable = Some(stable);
@@ -117,7 +140,13 @@ pub(crate) fn remember_good(turn: &mut Turn<'_>, plan: &Plan, revision: &str) {
     let now = turn.now;
     let history = &mut turn.status.history;
     history.retain(|known| known.revision != revision);
-    history.insert(0, KnownGoodRevision { revision: revision.to_owned(), at: now });
+    history.insert(
+        0,
+        KnownGoodRevision {
+            revision: revision.to_owned(),
+            at: now,
+        },
+    );
     history.truncate(plan.history);
 }
 
@@ -125,9 +154,13 @@ pub(crate) fn remember_good(turn: &mut Turn<'_>, plan: &Plan, revision: &str) {
 /// itself. It does not count as known good any more.
 fn reject(turn: &mut Turn<'_>, attempt: &Attempt, ending: &Ending) {
     let status = &mut turn.status;
-    status.rejected.retain(|rejected| rejected.revision != attempt.revision);
+    status
+        .rejected
+        .retain(|rejected| rejected.revision != attempt.revision);
     if ending.outcome == Outcome::RolledBack {
-        status.history.retain(|known| known.revision != attempt.revision);
+        status
+            .history
+            .retain(|known| known.revision != attempt.revision);
     }
     status.rejected.insert(
         0,
@@ -143,17 +176,31 @@ fn reject(turn: &mut Turn<'_>, attempt: &Attempt, ending: &Ending) {
 }
 
 fn back_off(turn: &mut Turn<'_>, attempt: &Attempt) {
-    let before = turn.status.backoff.as_ref().filter(|before| before.revision == attempt.revision);
+    let before = turn
+        .status
+        .backoff
+        .as_ref()
+        .filter(|before| before.revision == attempt.revision);
     let tries = before.map_or(0, |before| before.tries) + 1;
-    let wait = BACKOFF.saturating_mul(1 << (tries - 1).min(10)).min(MAX_BACKOFF);
+    let wait = BACKOFF
+        .saturating_mul(1 << (tries - 1).min(10))
+        .min(MAX_BACKOFF);
     let until = turn.now.saturating_add(wait).unwrap_or(turn.now);
-    turn.status.backoff = Some(Backoff { revision: attempt.revision.clone(), tries, until });
+    turn.status.backoff = Some(Backoff {
+        revision: attempt.revision.clone(),
+        tries,
+        until,
+    });
 }
 
 /// A record that is to be written, where a `ConfigRepo` is there to take it.
 fn owe(turn: &mut Turn<'_>, record: Record, restore: Option<RestoreOrder>) {
     if let Some(config_repo) = record.head().source.config_repo.clone() {
-        turn.status.pending_records.push(PendingRecord { config_repo, record, restore });
+        turn.status.pending_records.push(PendingRecord {
+            config_repo,
+            record,
+            restore,
+        });
     }
 }
 
@@ -164,7 +211,11 @@ fn restore_order(
     attempt: &Attempt,
     ending: &Ending,
 ) -> Option<Result<RestoreOrder, String>> {
-    let asked = attempt.plan.outcomes.as_ref().and_then(|outcomes| outcomes.on_rollback);
+    let asked = attempt
+        .plan
+        .outcomes
+        .as_ref()
+        .and_then(|outcomes| outcomes.on_rollback);
     let wanted = asked.unwrap_or(turn.seen.default_on_rollback) == OnRollback::Restore;
     if ending.outcome != Outcome::RolledBack || !wanted {
         return None;
@@ -180,7 +231,10 @@ fn restore_order(
         good_commit,
         good_path: good.and_then(|good| good.path.clone()),
         path,
-        workload: WorkloadRef { kind: WorkloadKind::Deployment, name: plan.workload.clone() },
+        workload: WorkloadRef {
+            kind: WorkloadKind::Deployment,
+            name: plan.workload.clone(),
+        },
         rejected: attempt.revision.clone(),
     }))
 }

@@ -17,7 +17,12 @@ pub struct Surroundings {
 
 /// What to tell people of it, a sentence each.
 pub fn cautions(found: &Surroundings, plan: &Plan) -> Vec<String> {
-    let Plan { workload, service, canary, .. } = plan;
+    let Plan {
+        workload,
+        service,
+        canary,
+        ..
+    } = plan;
     let autoscalers = found.autoscalers_by_value.iter().map(|name| {
         format!(
             "the HorizontalPodAutoscaler {name} scales the Deployment {workload} by a Value metric, which counts what the \
@@ -38,5 +43,9 @@ pub fn cautions(found: &Surroundings, plan: &Plan) -> Vec<String> {
     let apart = found.apart.then(|| {
         format!("the pods of the Deployment {workload} must not share a node, so the canary needs nodes of its own")
     });
-    autoscalers.chain(budgets).chain(policies).chain(apart).collect()
+    autoscalers
+        .chain(budgets)
+        .chain(policies)
+        .chain(apart)
+        .collect()
 }

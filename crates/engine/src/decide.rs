@@ -31,14 +31,21 @@ const MAX_MOVES: usize = 8;
 /// status holds the intent of every action; urgent actions only lower risk.
 pub fn decide(observed: &Observed, now: Timestamp) -> Decision {
     let mut turn = Turn::new(observed, now);
-    if observed.status.attempt.as_ref().is_some_and(|attempt| attempt.epoch > observed.epoch) {
+    if observed
+        .status
+        .attempt
+        .as_ref()
+        .is_some_and(|attempt| attempt.epoch > observed.epoch)
+    {
         // A newer leader runs this attempt.
         return nothing(&turn);
     }
     if let Some(attempt) = &mut turn.status.attempt {
         attempt.epoch = observed.epoch;
     }
-    turn.status.pending_records.retain(|pending| !observed.recorded.contains(&pending.record.path()));
+    turn.status
+        .pending_records
+        .retain(|pending| !observed.recorded.contains(&pending.record.path()));
     know_stable_again(&mut turn);
     intervene::take(&mut turn);
     // What ends an attempt and what begins the next are decided in different turns, so that each
@@ -61,8 +68,13 @@ pub fn decide(observed: &Observed, now: Timestamp) -> Decision {
 /// version of Kubernetes, or after a webhook has changed what it adds. Where the set that is known is
 /// gone, a dry run tells whether the workload has stable's template, and then its set is stable's.
 fn know_stable_again(turn: &mut Turn<'_>) {
-    let Some((stable, workload)) = turn.status.stable.as_mut().zip(turn.seen.workload.as_ref()) else { return };
-    let Some(current) = workload.current() else { return };
+    let Some((stable, workload)) = turn.status.stable.as_mut().zip(turn.seen.workload.as_ref())
+    else {
+        return;
+    };
+    let Some(current) = workload.current() else {
+        return;
+    };
     if workload.replica_set(&stable.pod_template_hash).is_some() {
         return;
     }
@@ -101,13 +113,20 @@ fn finish(mut turn: Turn<'_>, plan: Option<Plan>) -> Decision {
         .as_ref()
         .zip(turn.status.attempt.as_ref())
         .map(|(plan, attempt)| Target::of(attempt, plan, turn.seen, turn.status.stable.as_ref()));
-    let effects = target.map(|target| effects::towards(&target, &mut turn)).unwrap_or_default();
+    let effects = target
+        .map(|target| effects::towards(&target, &mut turn))
+        .unwrap_or_default();
     let owes = !turn.status.pending_records.is_empty();
-    if owes && !turn.seen.finalizer && !turn.seen.deleting && !turn.actions.contains(&Action::AddFinalizer) {
+    if owes
+        && !turn.seen.finalizer
+        && !turn.seen.deleting
+        && !turn.actions.contains(&Action::AddFinalizer)
+    {
         turn.actions.push(Action::AddFinalizer);
     }
     if owes && !turn.seen.deleting {
-        turn.actions.push(Action::Record(turn.status.pending_records.clone()));
+        turn.actions
+            .push(Action::Record(turn.status.pending_records.clone()));
     }
     if let Some(why) = &turn.seen.refused
         && turn.stalled.is_none()
@@ -116,8 +135,9 @@ fn finish(mut turn: Turn<'_>, plan: Option<Plan>) -> Decision {
     }
     contest::remember(&mut turn);
     summary::summarize(&mut turn, plan.as_ref());
-    let (urgent, later): (Vec<_>, Vec<_>) =
-        effects.into_iter().partition(|effect| effects::lowers_risk(effect, turn.seen));
+    let (urgent, later): (Vec<_>, Vec<_>) = effects
+        .into_iter()
+        .partition(|effect| effects::lowers_risk(effect, turn.seen));
     let mut actions: Vec<_> = keep_adopted(&turn).into_iter().chain(later).collect();
     actions.append(&mut turn.actions);
     Decision {
@@ -134,7 +154,11 @@ fn finish(mut turn: Turn<'_>, plan: Option<Plan>) -> Decision {
 /// The template of a workload that was adopted stands nowhere but in the workload: it is kept before
 /// anything of an attempt is done, and whenever it is not certain that it was.
 fn keep_adopted(turn: &Turn<'_>) -> Option<Action> {
-    let early = turn.status.attempt.as_ref().is_none_or(|attempt| attempt.stage == Stage::Pinning);
+    let early = turn
+        .status
+        .attempt
+        .as_ref()
+        .is_none_or(|attempt| attempt.stage == Stage::Pinning);
     let live = turn.seen.workload.as_ref()?.template.to_string();
     let adopted = turn.status.stable.as_ref()?.revision == live;
     (early && adopted && !turn.seen.deleting).then(|| Action::KeepLive(Revision::named(live)))
@@ -156,7 +180,9 @@ fn nothing(turn: &Turn<'_>) -> Decision {
 fn sampling(status: &RolloutStatus) -> Option<Sampling> {
     let attempt = status.attempt.as_ref()?;
     let watched = match attempt.stage {
-        Stage::Stepping | Stage::PinningCanary | Stage::Releasing | Stage::PinningStable => attempt.weight > 0.0,
+        Stage::Stepping | Stage::PinningCanary | Stage::Releasing | Stage::PinningStable => {
+            attempt.weight > 0.0
+        }
         Stage::Initial
         | Stage::Pinning
         | Stage::Starting
@@ -182,14 +208,23 @@ fn worth_writing(before: &RolloutStatus, after: &RolloutStatus, now: Timestamp) 
     if before == after {
         return false;
     }
-    let written = before.attempt.iter().flat_map(|attempt| &attempt.gates).filter_map(|gate| gate.at).max();
+    let written = before
+        .attempt
+        .iter()
+        .flat_map(|attempt| &attempt.gates)
+        .filter_map(|gate| gate.at)
+        .max();
     written.is_none_or(|written| now.duration_since(written) >= EVIDENCE_INTERVAL)
 }
 
 /// A status without what changes with every reading.
 fn settled(status: &RolloutStatus) -> RolloutStatus {
     let mut status = status.clone();
-    for gate in status.attempt.iter_mut().flat_map(|attempt: &mut Attempt| &mut attempt.gates) {
+    for gate in status
+        .attempt
+        .iter_mut()
+        .flat_map(|attempt: &mut Attempt| &mut attempt.gates)
+    {
         gate.value = None;
         gate.requests = None;
         gate.message.clear();

@@ -97,7 +97,9 @@ pub enum GateError {
     #[error("it needs min, max or both, and min not above max")]
     Range,
     /// No memory, or two.
-    #[error("a breachWindow is exactly one of within (a time) and ofLast (a number of readings, above maxBreaches)")]
+    #[error(
+        "a breachWindow is exactly one of within (a time) and ofLast (a number of readings, above maxBreaches)"
+    )]
     Memory,
     /// Requests half said.
     #[error("minRequests counts with the query in requests: give both or neither")]
@@ -203,7 +205,10 @@ impl Gate {
     pub fn parse(gate: &tidegate_api::gate::Gate) -> Result<Self, GateError> {
         let (query, rule) = parse_rule(gate)?;
         let requests = match (&gate.requests, gate.min_requests) {
-            (Some(query), Some(min)) => Some(Requests { query: query.clone(), min }),
+            (Some(query), Some(min)) => Some(Requests {
+                query: query.clone(),
+                min,
+            }),
             (None, None) => None,
             (Some(_), None) | (None, Some(_)) => return Err(GateError::Requests),
         };
@@ -249,8 +254,15 @@ impl Range {
         if min.is_none() && max.is_none() {
             return Err(GateError::Range);
         }
-        let range = Self { min: min.unwrap_or(f64::NEG_INFINITY), max: max.unwrap_or(f64::INFINITY) };
-        if range.min <= range.max { Ok(range) } else { Err(GateError::Range) }
+        let range = Self {
+            min: min.unwrap_or(f64::NEG_INFINITY),
+            max: max.unwrap_or(f64::INFINITY),
+        };
+        if range.min <= range.max {
+            Ok(range)
+        } else {
+            Err(GateError::Range)
+        }
     }
 
     /// Whether the value is good.
@@ -294,7 +306,11 @@ fn parse_rule(gate: &tidegate_api::gate::Gate) -> Result<(String, Rule), GateErr
                 (Some(_), Some(_)) | (None, _) => return Err(GateError::Memory),
             };
             let range = Range::parse(window.min, window.max)?;
-            let rule = Rule::BreachWindow { range, max_breaches: window.max_breaches, memory };
+            let rule = Rule::BreachWindow {
+                range,
+                max_breaches: window.max_breaches,
+                memory,
+            };
             Ok((window.query.clone(), rule))
         }
         (Some(_), Some(_)) | (None, None) => Err(GateError::Kind),
@@ -305,6 +321,10 @@ fn parse_rule(gate: &tidegate_api::gate::Gate) -> Result<(String, Rule), GateErr
 pub fn passes(verdict: Verdict) -> bool {
     match verdict {
         Verdict::Pass | Verdict::Tolerated => true,
-        Verdict::Unread | Verdict::Breach | Verdict::Gathering | Verdict::NoData | Verdict::Error => false,
+        Verdict::Unread
+        | Verdict::Breach
+        | Verdict::Gathering
+        | Verdict::NoData
+        | Verdict::Error => false,
     }
 }

@@ -45,7 +45,9 @@ pub fn template_in_force(status: Option<&RolloutStatus>, first_deploy: bool) -> 
     let stable = status.and_then(|status| status.stable.as_ref());
     match (attempt, stable) {
         (Some(attempt), Some(_))
-            if attempt.template_in && attempt.stage != Stage::TakingBack && !rolled_back(attempt) =>
+            if attempt.template_in
+                && attempt.stage != Stage::TakingBack
+                && !rolled_back(attempt) =>
         {
             TemplateInForce::Revision(attempt.revision.clone())
         }
@@ -66,16 +68,28 @@ impl Governing<'_> {
             return desired;
         }
         let changed = |field: &str, same: fn(&Value, &Value) -> bool| {
-            let at = |service: &Value| service.pointer("/spec").and_then(|spec| spec.get(field)).cloned();
+            let at = |service: &Value| {
+                service
+                    .pointer("/spec")
+                    .and_then(|spec| spec.get(field))
+                    .cloned()
+            };
             let (wanted, live) = (at(&desired).unwrap_or_default(), at(live)?);
             Some((field.to_owned(), !same(&wanted, &live), live))
         };
-        let held = [changed("selector", is_same_selector), changed("ports", are_same_ports)];
+        let held = [
+            changed("selector", is_same_selector),
+            changed("ports", are_same_ports),
+        ];
         let held: Vec<_> = held.into_iter().flatten().collect();
-        let waiting: Vec<_> =
-            held.iter().filter(|(_, differs, _)| *differs).map(|(field, ..)| field.as_str()).collect();
+        let waiting: Vec<_> = held
+            .iter()
+            .filter(|(_, differs, _)| *differs)
+            .map(|(field, ..)| field.as_str())
+            .collect();
         if !waiting.is_empty() {
-            desired["metadata"]["annotations"][names::WAITING_ANNOTATION] = json!(waiting.join(" and "));
+            desired["metadata"]["annotations"][names::WAITING_ANNOTATION] =
+                json!(waiting.join(" and "));
         }
         for (field, _, live) in held {
             desired["spec"][field] = live;
@@ -86,21 +100,30 @@ impl Governing<'_> {
     /// An HTTPRoute as git wants it, with the canary's backendRefs and the intended weights where an
     /// attempt runs and `live` has them already. While ports wait, so do rules that name a new one.
     pub fn route(&self, mut desired: Value, live: &Value) -> Value {
-        let Some(live_rules) = live.pointer("/spec/rules") else { return desired };
-        let Some(rules) = desired.pointer_mut("/spec/rules") else { return desired };
-        if self.holds() && !route::ports(rules, self.service).is_subset(&route::ports(live_rules, self.service)) {
+        let Some(live_rules) = live.pointer("/spec/rules") else {
+            return desired;
+        };
+        let Some(rules) = desired.pointer_mut("/spec/rules") else {
+            return desired;
+        };
+        if self.holds()
+            && !route::ports(rules, self.service).is_subset(&route::ports(live_rules, self.service))
+        {
             rules.clone_from(live_rules);
         }
         let attempt = self.status.and_then(|status| status.attempt.as_ref());
-        let Some((attempt, plan)) =
-            attempt.and_then(|attempt| Some((attempt, Plan::parse(self.rollout, &attempt.plan).ok()?)))
+        let Some((attempt, plan)) = attempt
+            .and_then(|attempt| Some((attempt, Plan::parse(self.rollout, &attempt.plan).ok()?)))
         else {
             return desired;
         };
-        let Plan { service, canary, .. } = &plan;
+        let Plan {
+            service, canary, ..
+        } = &plan;
         let intended = Weight::from_percent(attempt.weight).unwrap_or(Weight::ZERO);
         // Traffic is taken away before that stands in a status.
-        let weight = route::weight(live_rules, service, canary).map_or(intended, |live| live.min(intended));
+        let weight =
+            route::weight(live_rules, service, canary).map_or(intended, |live| live.min(intended));
         if route::names_backend(live_rules, canary) {
             *rules = route::split(rules, service, canary, weight, plan.scale());
         }
@@ -108,8 +131,13 @@ impl Governing<'_> {
     }
 
     fn holds(&self) -> bool {
-        let Some(status) = self.status else { return false };
-        let waits = |stable: &Stable| self.wanted.is_some_and(|wanted| wanted.as_str() != stable.revision);
+        let Some(status) = self.status else {
+            return false;
+        };
+        let waits = |stable: &Stable| {
+            self.wanted
+                .is_some_and(|wanted| wanted.as_str() != stable.revision)
+        };
         status.attempt.is_some() || status.stable.as_ref().is_some_and(waits)
     }
 }
@@ -118,7 +146,9 @@ impl Governing<'_> {
 fn is_same_selector(wanted: &Value, live: &Value) -> bool {
     let own = |selector: &Value| {
         let mut own = selector.as_object().cloned().unwrap_or_default();
-        own.retain(|key, _| ![names::POD_TEMPLATE_HASH_LABEL, names::TRACK_LABEL].contains(&key.as_str()));
+        own.retain(|key, _| {
+            ![names::POD_TEMPLATE_HASH_LABEL, names::TRACK_LABEL].contains(&key.as_str())
+        });
         own
     };
     own(wanted) == own(live)
@@ -131,19 +161,33 @@ fn are_same_ports(wanted: &Value, live: &Value) -> bool {
         let number = port.get("port").cloned().unwrap_or_default();
         (
             port.get("name").cloned(),
-            port.get("targetPort").cloned().unwrap_or_else(|| number.clone()),
+            port.get("targetPort")
+                .cloned()
+                .unwrap_or_else(|| number.clone()),
             number,
-            port.get("protocol").cloned().unwrap_or_else(|| json!("TCP")),
+            port.get("protocol")
+                .cloned()
+                .unwrap_or_else(|| json!("TCP")),
             port.get("appProtocol").cloned(),
         )
     };
-    let all = |ports: &Value| ports.as_array().into_iter().flatten().map(leads).collect::<Vec<_>>();
+    let all = |ports: &Value| {
+        ports
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(leads)
+            .collect::<Vec<_>>()
+    };
     all(wanted) == all(live)
 }
 
 /// Whether an attempt that let its template in has ended otherwise than by promotion.
 fn rolled_back(attempt: &tidegate_api::status::Attempt) -> bool {
-    attempt.ending.as_ref().is_some_and(|ending| ending.outcome != tidegate_api::record::Outcome::Promoted)
+    attempt
+        .ending
+        .as_ref()
+        .is_some_and(|ending| ending.outcome != tidegate_api::record::Outcome::Promoted)
 }
 
 #[cfg(test)]
@@ -179,49 +223,92 @@ mod tests {
     fn the_template_is_stables_until_promotion_lets_the_candidates_in() {
         assert_eq!(template_in_force(None, true), TemplateInForce::Git);
         assert_eq!(template_in_force(None, false), TemplateInForce::Live);
-        assert_eq!(template_in_force(Some(&status("Stepping", false)), true), revision("A"));
-        assert_eq!(template_in_force(Some(&status("Releasing", true)), true), revision("B"));
-        assert_eq!(template_in_force(Some(&status("Draining", true)), true), revision("B"));
-        assert_eq!(template_in_force(Some(&status("TakingBack", true)), true), revision("A"));
+        assert_eq!(
+            template_in_force(Some(&status("Stepping", false)), true),
+            revision("A")
+        );
+        assert_eq!(
+            template_in_force(Some(&status("Releasing", true)), true),
+            revision("B")
+        );
+        assert_eq!(
+            template_in_force(Some(&status("Draining", true)), true),
+            revision("B")
+        );
+        assert_eq!(
+            template_in_force(Some(&status("TakingBack", true)), true),
+            revision("A")
+        );
     }
 
     #[test]
     fn an_attempt_that_failed_keeps_stables_template_while_it_cleans_up() {
         let mut status = status("Draining", true);
-        let ending =
-            json!({ "outcome": "RolledBack", "reason": "GateBreached", "message": "", "at": "2026-03-01T12:00:00Z" });
+        let ending = json!({ "outcome": "RolledBack", "reason": "GateBreached", "message": "", "at": "2026-03-01T12:00:00Z" });
         status.attempt.as_mut().unwrap().ending = Some(serde_json::from_value(ending).unwrap());
         assert_eq!(template_in_force(Some(&status), true), revision("A"));
     }
 
-    fn governing<'a>(status: Option<&'a RolloutStatus>, wanted: Option<&'a Revision>) -> Governing<'a> {
-        Governing { rollout: "shop", service: "web", status, wanted }
+    fn governing<'a>(
+        status: Option<&'a RolloutStatus>,
+        wanted: Option<&'a Revision>,
+    ) -> Governing<'a> {
+        Governing {
+            rollout: "shop",
+            service: "web",
+            status,
+            wanted,
+        }
     }
 
     #[test]
     fn a_service_keeps_its_selector_and_its_ports_while_an_attempt_runs() {
-        let desired = json!({ "spec": { "selector": { "app": "cart" }, "ports": [{ "port": 81 }] } });
-        let live =
-            json!({ "spec": { "selector": { "app": "web", "pod-template-hash": "aaa" }, "ports": [{ "port": 80 }] } });
+        let desired =
+            json!({ "spec": { "selector": { "app": "cart" }, "ports": [{ "port": 81 }] } });
+        let live = json!({ "spec": { "selector": { "app": "web", "pod-template-hash": "aaa" }, "ports": [{ "port": 80 }] } });
         let status = status("Stepping", false);
         let held = governing(Some(&status), None).service(desired.clone(), &live);
         assert_eq!(held["spec"], live["spec"]);
-        assert_eq!(held["metadata"]["annotations"]["tidegate.io/waiting"], "selector and ports");
-        assert_eq!(governing(None, None).service(desired.clone(), &live), desired);
-        let at_rest = RolloutStatus { attempt: None, ..status };
-        assert_eq!(governing(Some(&at_rest), None).service(desired.clone(), &live), desired);
+        assert_eq!(
+            held["metadata"]["annotations"]["tidegate.io/waiting"],
+            "selector and ports"
+        );
+        assert_eq!(
+            governing(None, None).service(desired.clone(), &live),
+            desired
+        );
+        let at_rest = RolloutStatus {
+            attempt: None,
+            ..status
+        };
+        assert_eq!(
+            governing(Some(&at_rest), None).service(desired.clone(), &live),
+            desired
+        );
     }
 
     #[test]
     fn ports_and_rules_for_them_wait_with_the_template() {
-        let service = |port: Value| json!({ "spec": { "selector": { "app": "web" }, "ports": [port] } });
-        let live = service(json!({ "port": 80, "protocol": "TCP", "targetPort": 8080, "nodePort": 30080 }));
-        let at_rest = RolloutStatus { attempt: None, ..status("Stepping", false) };
+        let service =
+            |port: Value| json!({ "spec": { "selector": { "app": "web" }, "ports": [port] } });
+        let live = service(
+            json!({ "port": 80, "protocol": "TCP", "targetPort": 8080, "nodePort": 30080 }),
+        );
+        let at_rest = RolloutStatus {
+            attempt: None,
+            ..status("Stepping", false)
+        };
         let (stable, waiting) = (Revision::named("A"), Revision::named("B"));
         let moved = service(json!({ "port": 80, "targetPort": 9090 }));
-        assert_eq!(governing(Some(&at_rest), Some(&stable)).service(moved.clone(), &live), moved);
+        assert_eq!(
+            governing(Some(&at_rest), Some(&stable)).service(moved.clone(), &live),
+            moved
+        );
         let held = governing(Some(&at_rest), Some(&waiting)).service(moved, &live);
-        assert_eq!(held["metadata"]["annotations"]["tidegate.io/waiting"], "ports");
+        assert_eq!(
+            held["metadata"]["annotations"]["tidegate.io/waiting"],
+            "ports"
+        );
         assert_eq!(held["spec"], live["spec"]);
         let same = governing(Some(&at_rest), Some(&waiting))
             .service(service(json!({ "port": 80, "targetPort": 8080 })), &live);
@@ -229,8 +316,14 @@ mod tests {
 
         let route = |port: u32, path: &str| json!({ "spec": { "rules": [{ "path": path, "backendRefs": [{ "name": "web", "port": port }] }] } });
         let hold = governing(Some(&at_rest), Some(&waiting));
-        assert_eq!(hold.route(route(81, "/new"), &route(80, "/old")), route(80, "/old"));
-        assert_eq!(hold.route(route(80, "/new"), &route(80, "/old")), route(80, "/new"));
+        assert_eq!(
+            hold.route(route(81, "/new"), &route(80, "/old")),
+            route(80, "/old")
+        );
+        assert_eq!(
+            hold.route(route(80, "/new"), &route(80, "/old")),
+            route(80, "/new")
+        );
     }
 
     #[test]
@@ -247,12 +340,18 @@ mod tests {
         // Intended are 20 %; what was taken away already stays away.
         for (live, wanted) in [(20, 20), (50, 20), (0, 0)] {
             let live = rule(split(100 - live, live), "/old");
-            let held = governing(Some(&status("Stepping", false)), None).route(desired.clone(), &live);
+            let held =
+                governing(Some(&status("Stepping", false)), None).route(desired.clone(), &live);
             let refs = &held["spec"]["rules"][0]["backendRefs"];
-            assert_eq!((&refs[0]["weight"], &refs[1]["weight"]), (&json!(100 - wanted), &json!(wanted)), "{held}");
+            assert_eq!(
+                (&refs[0]["weight"], &refs[1]["weight"]),
+                (&json!(100 - wanted), &json!(wanted)),
+                "{held}"
+            );
             assert_eq!(held["spec"]["rules"][0]["path"], "/new");
         }
-        let untouched = governing(Some(&status("Starting", false)), None).route(desired.clone(), &desired);
+        let untouched =
+            governing(Some(&status("Starting", false)), None).route(desired.clone(), &desired);
         assert_eq!(untouched, desired);
     }
 }

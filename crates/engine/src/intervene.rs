@@ -18,7 +18,11 @@ pub(crate) fn take(turn: &mut Turn<'_>) {
             Ok(message) => (InterventionState::Taken, message),
             Err(message) => (InterventionState::Refused, message),
         };
-        turn.actions.push(Action::Answer { name: asked.name.clone(), state, message });
+        turn.actions.push(Action::Answer {
+            name: asked.name.clone(),
+            state,
+            message,
+        });
     }
 }
 
@@ -34,7 +38,12 @@ fn judge(turn: &mut Turn<'_>, asked: &Intervention) -> Result<String, String> {
         Ask::Approve => is_approved(turn),
         Ask::Promote | Ask::Abort | Ask::Retry => true,
     };
-    if turn.status.interventions.iter().any(|taken| taken.uid == asked.uid) {
+    if turn
+        .status
+        .interventions
+        .iter()
+        .any(|taken| taken.uid == asked.uid)
+    {
         return Ok("taken before".to_owned());
     }
     if let Some(taken) = turn.status.interventions.iter().find(same).filter(|_| once) {
@@ -58,13 +67,21 @@ fn judge(turn: &mut Turn<'_>, asked: &Intervention) -> Result<String, String> {
     turn.status.interventions.push(taken);
     let surplus = turn.status.interventions.len().saturating_sub(MEMORY);
     turn.status.interventions.drain(..surplus);
-    turn.say(Note::Taken { action: spec.action, by: spec.by.clone(), reason: spec.reason.clone() });
+    turn.say(Note::Taken {
+        action: spec.action,
+        by: spec.by.clone(),
+        reason: spec.reason.clone(),
+    });
     Ok(message)
 }
 
 /// Whether the step that the attempt is in has its approval.
 fn is_approved(turn: &Turn<'_>) -> bool {
-    let step = turn.status.attempt.as_ref().and_then(|attempt| attempt.steps.last());
+    let step = turn
+        .status
+        .attempt
+        .as_ref()
+        .and_then(|attempt| attempt.steps.last());
     step.is_some_and(|step| step.approved_by.is_some())
 }
 
@@ -73,13 +90,17 @@ fn apply(turn: &mut Turn<'_>, asked: &Intervention) -> Result<String, String> {
     if spec.action == Ask::Retry {
         return retry(turn, spec.attempt);
     }
-    let attempt = turn
-        .status
-        .attempt
-        .as_ref()
-        .ok_or_else(|| format!("no attempt runs, so there is nothing to {}", spec.action.as_str()))?;
+    let attempt = turn.status.attempt.as_ref().ok_or_else(|| {
+        format!(
+            "no attempt runs, so there is nothing to {}",
+            spec.action.as_str()
+        )
+    })?;
     if attempt.number != spec.attempt {
-        return Err(format!("attempt {} is not running: attempt {} is", spec.attempt, attempt.number));
+        return Err(format!(
+            "attempt {} is not running: attempt {} is",
+            spec.attempt, attempt.number
+        ));
     }
     if attempt.ending.is_some() {
         return Err(format!("attempt {} is ending already", attempt.number));
@@ -87,9 +108,10 @@ fn apply(turn: &mut Turn<'_>, asked: &Intervention) -> Result<String, String> {
     let on_its_way = attempt.stage <= Stage::Stepping && attempt.stage != Stage::Initial;
     match spec.action {
         // Stable runs the revision and its old pods are gone: there is nothing to go back to.
-        Ask::Abort if attempt.stage > Stage::Returning => {
-            Err(format!("attempt {} has been promoted: commit what is to run instead", attempt.number))
-        }
+        Ask::Abort if attempt.stage > Stage::Returning => Err(format!(
+            "attempt {} has been promoted: commit what is to run instead",
+            attempt.number
+        )),
         Ask::Abort => {
             turn.end_with(
                 Outcome::Aborted,
@@ -127,7 +149,11 @@ fn resume(turn: &mut Turn<'_>) {
     let attempt = turn.attempt_mut();
     attempt.paused = false;
     attempt.unready_since = attempt.unready_since.map(|_| now);
-    if let Some(step) = attempt.steps.last_mut().filter(|step| step.confirmed_at.is_none()) {
+    if let Some(step) = attempt
+        .steps
+        .last_mut()
+        .filter(|step| step.confirmed_at.is_none())
+    {
         step.entered_at = now;
     }
 }
@@ -135,11 +161,20 @@ fn resume(turn: &mut Turn<'_>) {
 fn approve(turn: &mut Turn<'_>, asked: &Intervention) -> Result<String, String> {
     let by = name(&asked.spec.by).to_owned();
     let attempt = turn.attempt_mut();
-    let wanted = asked.spec.step.ok_or("approve names the step that it approves")?;
+    let wanted = asked
+        .spec
+        .step
+        .ok_or("approve names the step that it approves")?;
     if attempt.step != wanted {
-        return Err(format!("step {wanted} is not the one that it is in: that is step {}", attempt.step));
+        return Err(format!(
+            "step {wanted} is not the one that it is in: that is step {}",
+            attempt.step
+        ));
     }
-    let step = attempt.steps.last_mut().ok_or("no step has been entered yet")?;
+    let step = attempt
+        .steps
+        .last_mut()
+        .ok_or("no step has been entered yet")?;
     step.approved_by = Some(by);
     Ok(format!("step {wanted} is approved"))
 }
@@ -149,15 +184,31 @@ fn retry(turn: &mut Turn<'_>, attempt: u32) -> Result<String, String> {
     if let Some(running) = &turn.status.attempt {
         return Err(format!("attempt {} is running", running.number));
     }
-    let last = turn.status.last_outcome.as_ref().filter(|last| last.attempt == attempt);
-    let last = last.ok_or_else(|| format!("attempt {attempt} is not the last one: commit the revision again"))?;
-    let wanted = turn.seen.candidate.as_ref().is_some_and(|candidate| candidate.revision.as_str() == last.revision);
-    let stable = turn.status.stable.as_ref().is_some_and(|stable| stable.revision == last.revision);
+    let last = turn
+        .status
+        .last_outcome
+        .as_ref()
+        .filter(|last| last.attempt == attempt);
+    let last = last.ok_or_else(|| {
+        format!("attempt {attempt} is not the last one: commit the revision again")
+    })?;
+    let wanted = turn
+        .seen
+        .candidate
+        .as_ref()
+        .is_some_and(|candidate| candidate.revision.as_str() == last.revision);
+    let stable = turn
+        .status
+        .stable
+        .as_ref()
+        .is_some_and(|stable| stable.revision == last.revision);
     if !wanted || stable {
         return Err("git no longer asks for its revision: commit it again".to_owned());
     }
     let revision = last.revision.clone();
-    turn.status.rejected.retain(|rejected| rejected.revision != revision);
+    turn.status
+        .rejected
+        .retain(|rejected| rejected.revision != revision);
     turn.status.backoff = None;
     Ok("a new attempt begins".to_owned())
 }

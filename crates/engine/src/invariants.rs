@@ -148,27 +148,81 @@ type Rule = fn(Moment<'_>) -> Result<(), String>;
 /// In the order of the design's list.
 const RULES: [(&str, Rule); 22] = [
     ("1, weights sum to 100", traffic::weights_sum_to_100),
-    ("2, no weight without a ready canary", traffic::no_weight_without_a_ready_canary),
-    ("2, an unready canary gets nothing", traffic::an_unready_canary_gets_nothing),
-    ("2, the canary is kept out of the user's Services", traffic::the_canary_is_pinned_out),
-    ("3, a failed attempt gets no more traffic", traffic::a_failed_attempt_gets_no_more_traffic),
-    ("3, a failed attempt ends on stable", traffic::a_failed_attempt_ends_on_stable),
-    ("4, weights follow the plan", progress::weights_follow_the_plan),
+    (
+        "2, no weight without a ready canary",
+        traffic::no_weight_without_a_ready_canary,
+    ),
+    (
+        "2, an unready canary gets nothing",
+        traffic::an_unready_canary_gets_nothing,
+    ),
+    (
+        "2, the canary is kept out of the user's Services",
+        traffic::the_canary_is_pinned_out,
+    ),
+    (
+        "3, a failed attempt gets no more traffic",
+        traffic::a_failed_attempt_gets_no_more_traffic,
+    ),
+    (
+        "3, a failed attempt ends on stable",
+        traffic::a_failed_attempt_ends_on_stable,
+    ),
+    (
+        "4, weights follow the plan",
+        progress::weights_follow_the_plan,
+    ),
     ("4, steps follow the plan", progress::steps_follow_the_plan),
     ("5, stays last", progress::stays_last),
-    ("6, a promotion has evidence", progress::a_promotion_has_evidence),
-    ("6, promotion comes after every step", progress::promotion_comes_after_every_step),
-    ("7, one outcome per attempt", ownership::one_outcome_per_attempt),
-    ("8, an attempt begins anew", progress::an_attempt_begins_anew),
-    ("9, older never supersedes newer", progress::older_never_supersedes_newer),
+    (
+        "6, a promotion has evidence",
+        progress::a_promotion_has_evidence,
+    ),
+    (
+        "6, promotion comes after every step",
+        progress::promotion_comes_after_every_step,
+    ),
+    (
+        "7, one outcome per attempt",
+        ownership::one_outcome_per_attempt,
+    ),
+    (
+        "8, an attempt begins anew",
+        progress::an_attempt_begins_anew,
+    ),
+    (
+        "9, older never supersedes newer",
+        progress::older_never_supersedes_newer,
+    ),
     ("10, epochs only grow", ownership::epochs_only_grow),
-    ("11, traffic is never sent to nobody", traffic::traffic_is_never_sent_to_nobody),
-    ("11, stable is replaced when the canary carries all", traffic::stable_is_replaced_when_the_canary_carries_all),
-    ("11, a pinned workload does not roll", ownership::a_pinned_workload_does_not_roll),
-    ("14, what is held has a finalizer", ownership::what_is_held_has_a_finalizer),
-    ("14, nothing is left behind", ownership::nothing_is_left_behind),
-    ("14, at rest nothing is held", ownership::at_rest_nothing_is_held),
-    ("15, evidence is not folded twice", progress::evidence_is_not_folded_twice),
+    (
+        "11, traffic is never sent to nobody",
+        traffic::traffic_is_never_sent_to_nobody,
+    ),
+    (
+        "11, stable is replaced when the canary carries all",
+        traffic::stable_is_replaced_when_the_canary_carries_all,
+    ),
+    (
+        "11, a pinned workload does not roll",
+        ownership::a_pinned_workload_does_not_roll,
+    ),
+    (
+        "14, what is held has a finalizer",
+        ownership::what_is_held_has_a_finalizer,
+    ),
+    (
+        "14, nothing is left behind",
+        ownership::nothing_is_left_behind,
+    ),
+    (
+        "14, at rest nothing is held",
+        ownership::at_rest_nothing_is_held,
+    ),
+    (
+        "15, evidence is not folded twice",
+        progress::evidence_is_not_folded_twice,
+    ),
 ];
 
 /// Asks every rule of the newest snapshot. To be called after each [`History::push`].
@@ -177,7 +231,9 @@ pub fn check(history: &History) -> Result<(), Violation> {
         return Ok(());
     };
     let moment = Moment { now, before };
-    RULES.iter().try_for_each(|(rule, holds)| holds(moment).map_err(|sentence| Violation { rule, sentence }))
+    RULES.iter().try_for_each(|(rule, holds)| {
+        holds(moment).map_err(|sentence| Violation { rule, sentence })
+    })
 }
 
 /// Asks what must hold once nothing moves any more, all faults being gone: rules 7 and 12.
@@ -185,9 +241,17 @@ pub fn check_quiet(history: &History) -> Result<(), Violation> {
     let Some(now) = history.snapshots.last() else {
         return Ok(());
     };
-    let wrong = |rule, sentence: Result<(), String>| sentence.map_err(|sentence| Violation { rule, sentence });
-    wrong("12, every attempt ends", progress::every_attempt_has_ended(now))?;
-    wrong("7, every attempt has an outcome", ownership::every_attempt_has_an_outcome(now, &history.snapshots))
+    let wrong = |rule, sentence: Result<(), String>| {
+        sentence.map_err(|sentence| Violation { rule, sentence })
+    };
+    wrong(
+        "12, every attempt ends",
+        progress::every_attempt_has_ended(now),
+    )?;
+    wrong(
+        "7, every attempt has an outcome",
+        ownership::every_attempt_has_an_outcome(now, &history.snapshots),
+    )
 }
 
 // === impl History ===
@@ -219,7 +283,11 @@ impl Snapshot {
 
     /// The greatest share that the canary has in any route.
     fn canary_share(&self) -> Weight {
-        self.routes.iter().map(|route| route.canary).max().unwrap_or_default()
+        self.routes
+            .iter()
+            .map(|route| route.canary)
+            .max()
+            .unwrap_or_default()
     }
 
     /// Whether somebody ready is there for every share of traffic.
@@ -232,7 +300,9 @@ impl Snapshot {
 
     /// Whether the workload is to have no pod.
     fn is_switched_off(&self) -> bool {
-        self.workload.as_ref().is_some_and(|workload| workload.replicas == 0)
+        self.workload
+            .as_ref()
+            .is_some_and(|workload| workload.replicas == 0)
     }
 
     fn route(&self, name: &str) -> Option<&RouteSeen> {
@@ -262,11 +332,16 @@ impl<'a> Moment<'a> {
 
     /// Every time that Tidegate gave the canary a share of this route, oldest first.
     fn gifts(self, route: &str) -> impl Iterator<Item = (&'a Snapshot, Weight)> {
-        let pairs = self.before.iter().zip(self.before.iter().skip(1).chain([self.now]));
-        pairs.filter(|(_, now)| now.by == Author::Effect).filter_map(move |(last, now)| {
-            let (last, now_seen) = (last.route(route), now.route(route)?);
-            (last != Some(now_seen)).then_some((now, now_seen.canary))
-        })
+        let pairs = self
+            .before
+            .iter()
+            .zip(self.before.iter().skip(1).chain([self.now]));
+        pairs
+            .filter(|(_, now)| now.by == Author::Effect)
+            .filter_map(move |(last, now)| {
+                let (last, now_seen) = (last.route(route), now.route(route)?);
+                (last != Some(now_seen)).then_some((now, now_seen.canary))
+            })
     }
 }
 
@@ -294,16 +369,29 @@ mod tests {
 
     /// A world in which all is well: all traffic on three ready pods of stable.
     fn well(by: Author) -> Snapshot {
-        let route =
-            RouteSeen { name: "web".to_owned(), stable: Weight::FULL, canary: Weight::ZERO, split: false, epoch: None };
-        let rollout = RolloutSeen { status: RolloutStatus::default(), finalizer: false, deleting: false };
+        let route = RouteSeen {
+            name: "web".to_owned(),
+            stable: Weight::FULL,
+            canary: Weight::ZERO,
+            split: false,
+            epoch: None,
+        };
+        let rollout = RolloutSeen {
+            status: RolloutStatus::default(),
+            finalizer: false,
+            deleting: false,
+        };
         Snapshot {
             at: Timestamp::UNIX_EPOCH,
             by,
             what: "a write".to_owned(),
             rollout: Some(rollout),
             routes: vec![route],
-            services: vec![ServiceSeen { name: "web".to_owned(), pin: None, epoch: None }],
+            services: vec![ServiceSeen {
+                name: "web".to_owned(),
+                pin: None,
+                epoch: None,
+            }],
             workload: None,
             canary: false,
             stable_ready: 3,
@@ -325,29 +413,56 @@ mod tests {
 
     #[test]
     fn a_rule_that_is_broken_is_named() {
-        assert_eq!(wrong(Author::Effect, |now| now.routes[0].stable = Weight::ZERO), "1, weights sum to 100");
-        let give = |now: &mut Snapshot| (now.routes[0].stable, now.routes[0].canary) = (Weight::ZERO, Weight::FULL);
-        assert_eq!(wrong(Author::Effect, give), "2, no weight without a ready canary");
-        assert_eq!(wrong(Author::Turn, give), "3, a failed attempt ends on stable");
-        assert_eq!(wrong(Author::Controllers, |now| now.stable_ready = 0), "11, traffic is never sent to nobody");
+        assert_eq!(
+            wrong(Author::Effect, |now| now.routes[0].stable = Weight::ZERO),
+            "1, weights sum to 100"
+        );
+        let give = |now: &mut Snapshot| {
+            (now.routes[0].stable, now.routes[0].canary) = (Weight::ZERO, Weight::FULL)
+        };
+        assert_eq!(
+            wrong(Author::Effect, give),
+            "2, no weight without a ready canary"
+        );
+        assert_eq!(
+            wrong(Author::Turn, give),
+            "3, a failed attempt ends on stable"
+        );
+        assert_eq!(
+            wrong(Author::Controllers, |now| now.stable_ready = 0),
+            "11, traffic is never sent to nobody"
+        );
         let canary = |now: &mut Snapshot| now.canary = true;
-        assert_eq!(wrong(Author::Effect, canary), "2, the canary is kept out of the user's Services");
+        assert_eq!(
+            wrong(Author::Effect, canary),
+            "2, the canary is kept out of the user's Services"
+        );
         let pin = |now: &mut Snapshot| now.services[0].pin = Some(Pin::Hash("a".to_owned()));
-        assert_eq!(wrong(Author::Effect, pin), "14, what is held has a finalizer");
+        assert_eq!(
+            wrong(Author::Effect, pin),
+            "14, what is held has a finalizer"
+        );
         let leave = |now: &mut Snapshot| {
             pin(now);
             now.rollout = None;
         };
         assert_eq!(wrong(Author::Effect, leave), "14, nothing is left behind");
-        let twice = |now: &mut Snapshot| now.outcomes = vec![(1, Outcome::Promoted), (1, Outcome::Aborted)];
-        assert_eq!(wrong(Author::Controllers, twice), "7, one outcome per attempt");
+        let twice =
+            |now: &mut Snapshot| now.outcomes = vec![(1, Outcome::Promoted), (1, Outcome::Aborted)];
+        assert_eq!(
+            wrong(Author::Controllers, twice),
+            "7, one outcome per attempt"
+        );
     }
 
     #[test]
     fn what_other_people_do_is_not_held_against_it() {
         let mut history = History::default();
         history.push(well(Author::Status));
-        history.push(Snapshot { stable_ready: 0, ..well(Author::Misfortune) });
+        history.push(Snapshot {
+            stable_ready: 0,
+            ..well(Author::Misfortune)
+        });
         assert_eq!(check(&history), Ok(()));
     }
 }

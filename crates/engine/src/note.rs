@@ -143,7 +143,10 @@ impl Note {
                 Outcome::RolledBack | Outcome::Failed | Outcome::Aborted => true,
                 Outcome::Promoted | Outcome::Superseded => false,
             },
-            Self::Overruled { .. } | Self::CanaryUnready | Self::Caution { .. } | Self::Stalled { .. } => true,
+            Self::Overruled { .. }
+            | Self::CanaryUnready
+            | Self::Caution { .. }
+            | Self::Stalled { .. } => true,
             Self::Adopted { .. }
             | Self::Started { .. }
             | Self::StepEntered { .. }
@@ -158,24 +161,56 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Adopted { revision } => {
-                write!(f, "adopted the running workload as stable revision {}", short(revision))
+                write!(
+                    f,
+                    "adopted the running workload as stable revision {}",
+                    short(revision)
+                )
             }
-            Self::Started { attempt, revision, commit } => {
-                write!(f, "attempt {attempt} of revision {} has begun", short(revision))?;
-                commit.as_ref().map_or(Ok(()), |commit| write!(f, ", asked for by commit {}", short(commit)))
+            Self::Started {
+                attempt,
+                revision,
+                commit,
+            } => {
+                write!(
+                    f,
+                    "attempt {attempt} of revision {} has begun",
+                    short(revision)
+                )?;
+                commit.as_ref().map_or(Ok(()), |commit| {
+                    write!(f, ", asked for by commit {}", short(commit))
+                })
             }
             Self::StepEntered { step, of, weight } => {
                 write!(f, "step {step} of {of}: {weight} of traffic to the canary")
             }
-            Self::AwaitingApproval { step } => write!(f, "step {step} has passed and waits for an approval"),
-            Self::Promoting { revision } => {
-                write!(f, "every step has passed; the workload is being brought to revision {}", short(revision))
+            Self::AwaitingApproval { step } => {
+                write!(f, "step {step} has passed and waits for an approval")
             }
-            Self::TakingBack { outcome, message, .. } => {
+            Self::Promoting { revision } => {
+                write!(
+                    f,
+                    "every step has passed; the workload is being brought to revision {}",
+                    short(revision)
+                )
+            }
+            Self::TakingBack {
+                outcome, message, ..
+            } => {
                 write!(f, "traffic goes back to stable ({outcome}): {message}")
             }
-            Self::Ended { attempt, revision, outcome, message, .. } => {
-                write!(f, "attempt {attempt} of revision {} has ended: {outcome}: {message}", short(revision))
+            Self::Ended {
+                attempt,
+                revision,
+                outcome,
+                message,
+                ..
+            } => {
+                write!(
+                    f,
+                    "attempt {attempt} of revision {} has ended: {outcome}: {message}",
+                    short(revision)
+                )
             }
             Self::Taken { action, by, reason } => {
                 let by = if by.is_empty() { "someone" } else { by };
@@ -188,9 +223,9 @@ impl fmt::Display for Note {
                     manager.as_deref().unwrap_or("an unknown field manager")
                 )
             }
-            Self::CanaryUnready => {
-                f.write_str("the canary has no ready endpoint; its traffic goes to stable until it has")
-            }
+            Self::CanaryUnready => f.write_str(
+                "the canary has no ready endpoint; its traffic goes to stable until it has",
+            ),
             Self::Caution { message } | Self::Stalled { message, .. } => f.write_str(message),
         }
     }

@@ -25,7 +25,10 @@ pub type Labels = BTreeMap<String, String>;
 
 /// One snapshot.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, each with its own name")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each with its own name"
+)]
 pub struct Observed {
     /// Which Rollout.
     pub identity: Identity,
@@ -296,7 +299,9 @@ pub struct Intervention {
 impl Observed {
     /// Whether any Service sends its callers to the canary's pods.
     pub fn pinned_to_canary(&self) -> bool {
-        self.services.iter().any(|service| service.pin() == Some(Pin::Canary))
+        self.services
+            .iter()
+            .any(|service| service.pin() == Some(Pin::Canary))
     }
 
     /// Whether the workload is known to have another template than stable's, whose ReplicaSet has this
@@ -311,15 +316,25 @@ impl Observed {
     /// What else a Service sends its callers to, in words: pinned, it would lose that.
     pub fn spans(&self, service: &Service) -> Option<String> {
         let selector = service.own_selector();
-        let neighbour = self.neighbours.iter().find(|other| selects(&selector, &other.pod_labels));
-        let stranger = || service.stranger.as_ref().map(|pod| format!("the pod {pod}"));
+        let neighbour = self
+            .neighbours
+            .iter()
+            .find(|other| selects(&selector, &other.pod_labels));
+        let stranger = || {
+            service
+                .stranger
+                .as_ref()
+                .map(|pod| format!("the pod {pod}"))
+        };
         neighbour.map(|other| other.name.clone()).or_else(stranger)
     }
 
     /// The Services that are to be pinned, and those that are. One that has come since and spans
     /// other pods is left alone.
     pub fn held_services(&self) -> impl Iterator<Item = &Service> {
-        self.services.iter().filter(|service| service.pin().is_some() || self.spans(service).is_none())
+        self.services
+            .iter()
+            .filter(|service| service.pin().is_some() || self.spans(service).is_none())
     }
 }
 
@@ -337,12 +352,18 @@ impl Workload {
 
     /// How many pods are known to be available since it was last changed.
     pub fn known_available(&self) -> u32 {
-        if self.observed_generation >= self.generation { self.available } else { 0 }
+        if self.observed_generation >= self.generation {
+            self.available
+        } else {
+            0
+        }
     }
 
     /// The ReplicaSet that runs the current template.
     pub fn current(&self) -> Option<&ReplicaSet> {
-        self.replica_sets.iter().find(|set| set.template == self.template)
+        self.replica_sets
+            .iter()
+            .find(|set| set.template == self.template)
     }
 
     /// The ReplicaSet of this `pod-template-hash`.
@@ -361,14 +382,19 @@ impl Endpoints {
 
     /// Whether all of them are pods of this Deployment's ReplicaSet of this `pod-template-hash`.
     pub fn only_of(&self, deployment: &str, hash: &str) -> bool {
-        self.replica_sets
-            .iter()
-            .all(|set| set.strip_prefix(deployment).and_then(|rest| rest.strip_prefix('-')) == Some(hash))
+        self.replica_sets.iter().all(|set| {
+            set.strip_prefix(deployment)
+                .and_then(|rest| rest.strip_prefix('-'))
+                == Some(hash)
+        })
     }
 
     /// Whether all of them are pods of this Deployment.
     pub fn only_of_deployment(&self, deployment: &str) -> bool {
-        self.replica_sets.iter().all(|set| set.rsplit_once('-').is_some_and(|(name, _)| name == deployment))
+        self.replica_sets.iter().all(|set| {
+            set.rsplit_once('-')
+                .is_some_and(|(name, _)| name == deployment)
+        })
     }
 }
 
@@ -396,5 +422,8 @@ impl Service {
 
 /// Whether a selector that is not empty selects these labels.
 pub fn selects(selector: &Labels, labels: &Labels) -> bool {
-    !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+    !selector.is_empty()
+        && selector
+            .iter()
+            .all(|(key, value)| labels.get(key) == Some(value))
 }

@@ -89,13 +89,17 @@ pub enum PlanError {
     #[error("spec.traffic names no router: write gatewayAPI: {{httpRoutes: [NAME]}}")]
     NoRouter,
     /// A router without a route.
-    #[error("spec.traffic.gatewayAPI.httpRoutes is empty: name the HTTPRoutes that send traffic to the Service")]
+    #[error(
+        "spec.traffic.gatewayAPI.httpRoutes is empty: name the HTTPRoutes that send traffic to the Service"
+    )]
     NoRoutes,
     /// No steps.
     #[error("spec.steps is empty: write at least one step, like {{weight: 10, hold: 5m}}")]
     NoSteps,
     /// A weight that cannot be had.
-    #[error("spec.steps[{index}].weight is {weight}: write a number from 0 to 100 with at most two decimals")]
+    #[error(
+        "spec.steps[{index}].weight is {weight}: write a number from 0 to 100 with at most two decimals"
+    )]
     Weight {
         /// Which step, from 0.
         index: usize,
@@ -133,7 +137,9 @@ impl Plan {
     /// Parses the spec of the Rollout `name`.
     pub fn parse(name: &str, spec: &RolloutSpec) -> Result<Self, PlanError> {
         if name.len() > names::MAX_ROLLOUT_NAME {
-            return Err(PlanError::NameTooLong { name: name.to_owned() });
+            return Err(PlanError::NameTooLong {
+                name: name.to_owned(),
+            });
         }
         Ok(Self {
             name: name.to_owned(),
@@ -155,7 +161,11 @@ impl Plan {
 
     /// By how much the weights of routes grow under this plan.
     pub fn scale(&self) -> Scale {
-        if self.steps.iter().all(|step| step.weight.is_whole()) { Scale::PERCENT } else { Scale::HUNDREDTHS }
+        if self.steps.iter().all(|step| step.weight.is_whole()) {
+            Scale::PERCENT
+        } else {
+            Scale::HUNDREDTHS
+        }
     }
 
     /// The step of this number, from 1.
@@ -179,9 +189,18 @@ impl Plan {
 impl Router {
     fn parse(traffic: &Traffic) -> Result<Self, PlanError> {
         let gateway_api = traffic.gateway_api.as_ref().ok_or(PlanError::NoRouter)?;
-        let http_routes: Vec<_> =
-            gateway_api.http_routes.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
-        if http_routes.is_empty() { Err(PlanError::NoRoutes) } else { Ok(Self::GatewayApi { http_routes }) }
+        let http_routes: Vec<_> = gateway_api
+            .http_routes
+            .iter()
+            .cloned()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        if http_routes.is_empty() {
+            Err(PlanError::NoRoutes)
+        } else {
+            Ok(Self::GatewayApi { http_routes })
+        }
     }
 }
 
@@ -201,8 +220,10 @@ impl Step {
 
 fn parse_steps(spec: &RolloutSpec) -> Result<Vec<Step>, PlanError> {
     let parse = |(index, step): (usize, &tidegate_api::rollout::Step)| {
-        let weight = Weight::from_percent(step.weight)
-            .ok_or_else(|| PlanError::Weight { index, weight: step.weight.to_string() })?;
+        let weight = Weight::from_percent(step.weight).ok_or_else(|| PlanError::Weight {
+            index,
+            weight: step.weight.to_string(),
+        })?;
         Ok(Step {
             weight,
             hold: or(step.hold, Duration::default()),
@@ -211,10 +232,21 @@ fn parse_steps(spec: &RolloutSpec) -> Result<Vec<Step>, PlanError> {
             implied: false,
         })
     };
-    let mut steps: Vec<_> = spec.steps.iter().enumerate().map(parse).collect::<Result<_, _>>()?;
+    let mut steps: Vec<_> = spec
+        .steps
+        .iter()
+        .enumerate()
+        .map(parse)
+        .collect::<Result<_, _>>()?;
     let last = steps.last().ok_or(PlanError::NoSteps)?;
     if last.weight < Weight::FULL {
-        steps.push(Step { weight: Weight::FULL, hold: last.hold, approval: false, replicas: None, implied: true });
+        steps.push(Step {
+            weight: Weight::FULL,
+            hold: last.hold,
+            approval: false,
+            replicas: None,
+            implied: true,
+        });
     }
     Ok(steps)
 }

@@ -40,7 +40,10 @@ const RULES: [Rule; 12] = [
 
 /// Asks every rule, in order.
 pub(crate) fn check(seen: &Observed, plan: &Plan) -> Answer {
-    RULES.iter().find_map(|rule| rule(seen, plan)).unwrap_or(Answer::Clear)
+    RULES
+        .iter()
+        .find_map(|rule| rule(seen, plan))
+        .unwrap_or(Answer::Clear)
 }
 
 /// Which Rollouts govern already what this one names, in a sentence.
@@ -55,8 +58,7 @@ pub(crate) fn rivalry(seen: &Observed, plan: &Plan) -> Option<String> {
 }
 
 /// Why no route can be split, in a sentence.
-pub(crate) const NO_ROUTES: &str =
-    "no HTTPRoute can be seen: install the definitions of the Gateway API, or let Tidegate list and watch HTTPRoutes";
+pub(crate) const NO_ROUTES: &str = "no HTTPRoute can be seen: install the definitions of the Gateway API, or let Tidegate list and watch HTTPRoutes";
 
 fn routes_can_be_seen(seen: &Observed, _: &Plan) -> Option<Answer> {
     (!seen.routes_seen).then(|| Answer::Refused(NO_ROUTES.to_owned()))
@@ -76,16 +78,18 @@ fn pods_can_be_told(_: &Observed, plan: &Plan) -> Option<Answer> {
 fn rolled_out(seen: &Observed, plan: &Plan) -> Option<Answer> {
     let name = &plan.workload;
     match &seen.workload {
-        None => Some(Answer::Waits(format!("the Deployment {name} does not exist"))),
+        None => Some(Answer::Waits(format!(
+            "the Deployment {name} does not exist"
+        ))),
         Some(workload) if workload.paused => Some(Answer::Refused(format!(
             "the Deployment {name} is paused by someone else: resume it (kubectl rollout resume deployment/{name})"
         ))),
-        Some(workload) if workload.replicas == 0 => {
-            Some(Answer::Waits(format!("waiting for the Deployment {name} to be scaled up: it wants no pod")))
-        }
-        Some(workload) if !workload.rolled_out() => {
-            Some(Answer::Waits(format!("waiting for the Deployment {name} to be fully rolled out")))
-        }
+        Some(workload) if workload.replicas == 0 => Some(Answer::Waits(format!(
+            "waiting for the Deployment {name} to be scaled up: it wants no pod"
+        ))),
+        Some(workload) if !workload.rolled_out() => Some(Answer::Waits(format!(
+            "waiting for the Deployment {name} to be fully rolled out"
+        ))),
         Some(_) => None,
     }
 }
@@ -93,8 +97,17 @@ fn rolled_out(seen: &Observed, plan: &Plan) -> Option<Answer> {
 /// Traffic is going to be pinned to the pods of stable's ReplicaSet: they must be those that run.
 fn runs_stable(seen: &Observed, plan: &Plan) -> Option<Answer> {
     let stable = seen.status.stable.as_ref()?;
-    let runs = seen.workload.as_ref()?.current().is_some_and(|current| current.hash == stable.pod_template_hash);
-    (!runs).then(|| Answer::Waits(format!("waiting for the Deployment {} to run its stable revision", plan.workload)))
+    let runs = seen
+        .workload
+        .as_ref()?
+        .current()
+        .is_some_and(|current| current.hash == stable.pod_template_hash);
+    (!runs).then(|| {
+        Answer::Waits(format!(
+            "waiting for the Deployment {} to run its stable revision",
+            plan.workload
+        ))
+    })
 }
 
 fn side_by_side(seen: &Observed, plan: &Plan) -> Option<Answer> {
@@ -140,7 +153,10 @@ fn services_exist(seen: &Observed, plan: &Plan) -> Option<Answer> {
 }
 
 fn services_of_one_workload(seen: &Observed, plan: &Plan) -> Option<Answer> {
-    let (service, other) = seen.services.iter().find_map(|service| Some((&service.name, seen.spans(service)?)))?;
+    let (service, other) = seen
+        .services
+        .iter()
+        .find_map(|service| Some((&service.name, seen.spans(service)?)))?;
     Some(Answer::Refused(format!(
         "the Service {service} selects {other} as well as those of the Deployment {}: give it a selector that matches one of them",
         plan.workload
@@ -149,7 +165,10 @@ fn services_of_one_workload(seen: &Observed, plan: &Plan) -> Option<Answer> {
 
 fn labels_still_selected(seen: &Observed, plan: &Plan) -> Option<Answer> {
     let labels = &seen.candidate.as_ref()?.pod_labels;
-    let lost = seen.services.iter().find(|service| !selects(&service.own_selector(), labels))?;
+    let lost = seen
+        .services
+        .iter()
+        .find(|service| !selects(&service.own_selector(), labels))?;
     Some(Answer::Refused(format!(
         "the new template's labels no longer match the selector of the Service {}: keep the labels of the Deployment {}",
         lost.name, plan.workload
@@ -158,7 +177,10 @@ fn labels_still_selected(seen: &Observed, plan: &Plan) -> Option<Answer> {
 
 /// Pods of both versions are behind a Service for a while, so it must suit both.
 fn services_as_git_has_them(seen: &Observed, _: &Plan) -> Option<Answer> {
-    let (name, waiting) = seen.services.iter().find_map(|service| Some((&service.name, service.waiting.as_ref()?)))?;
+    let (name, waiting) = seen
+        .services
+        .iter()
+        .find_map(|service| Some((&service.name, service.waiting.as_ref()?)))?;
     Some(Answer::Refused(format!(
         "git changes the {waiting} of the Service {name} together with the template, and the pods of one version could not \
          be reached: change one of them at a time, and have targetPort name the container's port where its number changes"
@@ -187,6 +209,14 @@ fn routes_split(seen: &Observed, _: &Plan) -> Option<Answer> {
 /// What an earlier attempt left is gone before the next begins.
 fn leftovers(seen: &Observed, plan: &Plan) -> Option<Answer> {
     let left = seen.canary_service || seen.canary.is_some();
-    let paused = seen.workload.as_ref().is_some_and(|workload: &Workload| workload.paused);
-    (left || paused).then(|| Answer::Waits(format!("waiting for {} of an earlier attempt to be gone", plan.canary)))
+    let paused = seen
+        .workload
+        .as_ref()
+        .is_some_and(|workload: &Workload| workload.paused);
+    (left || paused).then(|| {
+        Answer::Waits(format!(
+            "waiting for {} of an earlier attempt to be gone",
+            plan.canary
+        ))
+    })
 }

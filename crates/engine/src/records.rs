@@ -2,7 +2,10 @@
 
 use sha2::{Digest as _, Sha256};
 use tidegate_api::{
-    record::{GateRecord, InterventionRecord, OutcomeRecord, PreviousRevision, RecordHead, StartedRecord, VERSION},
+    record::{
+        GateRecord, InterventionRecord, OutcomeRecord, PreviousRevision, RecordHead, StartedRecord,
+        VERSION,
+    },
     rollout::WorkloadRef,
     status::{Attempt, Ending, Stable},
 };
@@ -14,18 +17,38 @@ use crate::{observed::Identity, turn::Turn};
 pub fn id(identity: &Identity, revision: &str, attempt: u32) -> String {
     let Identity { cluster, uid, .. } = identity;
     let digest = Sha256::digest(format!("{cluster}\n{uid}\n{revision}\n{attempt}\n"));
-    digest.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    digest
+        .iter()
+        .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 /// That an attempt has begun.
-pub(crate) fn started(identity: &Identity, attempt: &Attempt, stable: Option<&Stable>) -> StartedRecord {
-    StartedRecord { head: head(identity, attempt, stable), plan: attempt.plan.clone() }
+pub(crate) fn started(
+    identity: &Identity,
+    attempt: &Attempt,
+    stable: Option<&Stable>,
+) -> StartedRecord {
+    StartedRecord {
+        head: head(identity, attempt, stable),
+        plan: attempt.plan.clone(),
+    }
 }
 
 /// How an attempt ended, with all that was seen.
 pub(crate) fn outcome(turn: &Turn<'_>, attempt: &Attempt, ending: &Ending) -> OutcomeRecord {
-    let evidence = |name: &str| attempt.gates.iter().find(|status| status.name == name).cloned().unwrap_or_default();
-    let asked = turn.status.interventions.iter().filter(|taken| taken.attempt == attempt.number);
+    let evidence = |name: &str| {
+        attempt
+            .gates
+            .iter()
+            .find(|status| status.name == name)
+            .cloned()
+            .unwrap_or_default()
+    };
+    let asked = turn
+        .status
+        .interventions
+        .iter()
+        .filter(|taken| taken.attempt == attempt.number);
     OutcomeRecord {
         head: head(&turn.seen.identity, attempt, turn.status.stable.as_ref()),
         outcome: ending.outcome,
@@ -39,7 +62,10 @@ pub(crate) fn outcome(turn: &Turn<'_>, attempt: &Attempt, ending: &Ending) -> Ou
             .plan
             .gates
             .iter()
-            .map(|gate| GateRecord { gate: gate.clone(), evidence: evidence(&gate.name) })
+            .map(|gate| GateRecord {
+                gate: gate.clone(),
+                evidence: evidence(&gate.name),
+            })
             .collect(),
         interventions: asked
             .map(|taken| InterventionRecord {
@@ -63,13 +89,18 @@ fn head(identity: &Identity, attempt: &Attempt, stable: Option<&Stable>) -> Reco
         namespace: identity.namespace.clone(),
         rollout: identity.name.clone(),
         rollout_uid: identity.uid.clone(),
-        workload: WorkloadRef { kind: *kind, name: name.clone() },
+        workload: WorkloadRef {
+            kind: *kind,
+            name: name.clone(),
+        },
         attempt: attempt.number,
         revision: attempt.revision.clone(),
         source: attempt.source.clone(),
         images: attempt.images.clone(),
-        previous: stable
-            .map(|stable| PreviousRevision { revision: stable.revision.clone(), source: stable.source.clone() }),
+        previous: stable.map(|stable| PreviousRevision {
+            revision: stable.revision.clone(),
+            source: stable.source.clone(),
+        }),
         started_at: attempt.started_at,
     }
 }

@@ -44,7 +44,10 @@ pub(crate) fn at_rest(turn: &mut Turn<'_>) {
         turn.stall(StallReason::PreflightFailed, preflight::NO_ROUTES);
     }
     // What git is owed would be lost with the Rollout.
-    if turn.seen.finalizer && turn.status.attempt.is_none() && turn.status.pending_records.is_empty() {
+    if turn.seen.finalizer
+        && turn.status.attempt.is_none()
+        && turn.status.pending_records.is_empty()
+    {
         turn.actions.push(Action::RemoveFinalizer);
     }
 }
@@ -61,7 +64,13 @@ fn look_for_work(turn: &mut Turn<'_>) {
     }
     collect_canary(turn);
     let Some(candidate) = &turn.seen.candidate else {
-        return wait(turn, format!("waiting for a ConfigRepo to bring the Deployment {}", plan.workload));
+        return wait(
+            turn,
+            format!(
+                "waiting for a ConfigRepo to bring the Deployment {}",
+                plan.workload
+            ),
+        );
     };
     match turn.status.stable.clone() {
         None if candidate.first_deploy => first_deploy(turn, &plan, candidate),
@@ -73,8 +82,18 @@ fn look_for_work(turn: &mut Turn<'_>) {
 /// A canary of no attempt: a former leader's last write, or what a Rollout left whose finalizer
 /// somebody has taken off.
 fn collect_canary(turn: &mut Turn<'_>) {
-    let there = turn.seen.canary_service || turn.seen.canary.as_ref().is_some_and(|canary| !canary.deleting);
-    let named = turn.seen.routes.iter().filter_map(|route| route.state.as_ref()).any(|state| state.split);
+    let there = turn.seen.canary_service
+        || turn
+            .seen
+            .canary
+            .as_ref()
+            .is_some_and(|canary| !canary.deleting);
+    let named = turn
+        .seen
+        .routes
+        .iter()
+        .filter_map(|route| route.state.as_ref())
+        .any(|state| state.split);
     if there && !named {
         turn.actions.push(Action::DeleteCanary);
     }
@@ -88,7 +107,8 @@ fn leave(turn: &mut Turn<'_>) {
     if !owed.is_empty() {
         turn.actions.push(Action::HandOver(owed.clone()));
     }
-    turn.actions.push(Action::CollectRevisions { keep: Vec::new() });
+    turn.actions
+        .push(Action::CollectRevisions { keep: Vec::new() });
     if turn.seen.finalizer {
         turn.actions.push(Action::RemoveFinalizer);
     }
@@ -96,7 +116,11 @@ fn leave(turn: &mut Turn<'_>) {
 
 /// Nothing of the workload has ever been ready: the template goes straight in.
 fn first_deploy(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate) {
-    let rolled_out = turn.seen.workload.as_ref().is_some_and(Workload::rolled_out);
+    let rolled_out = turn
+        .seen
+        .workload
+        .as_ref()
+        .is_some_and(Workload::rolled_out);
     let rejection = rejection(turn, candidate);
     if rejection.is_some() && rolled_out && candidate.comparison == Comparison::Unknown {
         turn.actions.push(Action::CompareCandidate);
@@ -105,7 +129,10 @@ fn first_deploy(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate) {
     match rejection {
         // What has failed and became ready after all has not failed.
         Some(rejected) if !ready => {
-            let message = format!("the first revision failed ({}): commit another", rejected.message);
+            let message = format!(
+                "the first revision failed ({}): commit another",
+                rejected.message
+            );
             turn.stall(StallReason::InitialFailed, message);
         }
         Some(_) | None => attempt::begin(turn, plan, candidate, Stage::Initial, None),
@@ -114,21 +141,40 @@ fn first_deploy(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate) {
 
 /// A workload that runs already is stable as it runs.
 fn adopt(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate) {
-    let Some(workload) = turn.seen.workload.as_ref().filter(|workload| workload.rolled_out() && !workload.paused)
+    let Some(workload) = turn
+        .seen
+        .workload
+        .as_ref()
+        .filter(|workload| workload.rolled_out() && !workload.paused)
     else {
-        return wait(turn, format!("waiting for the Deployment {} to be fully rolled out, to adopt it", plan.workload));
+        return wait(
+            turn,
+            format!(
+                "waiting for the Deployment {} to be fully rolled out, to adopt it",
+                plan.workload
+            ),
+        );
     };
     let Some(current) = workload.current() else {
-        return wait(turn, format!("waiting for the ReplicaSet of the Deployment {}", plan.workload));
+        return wait(
+            turn,
+            format!(
+                "waiting for the ReplicaSet of the Deployment {}",
+                plan.workload
+            ),
+        );
     };
     let (revision, source) = match candidate.comparison {
         Comparison::Unknown => return turn.actions.push(Action::CompareCandidate),
         Comparison::Same => (candidate.revision.clone(), candidate.source.clone()),
-        Comparison::Different | Comparison::Refused { .. } => {
-            (Revision::named(workload.template.to_string()), tidegate_api::status::Source::default())
-        }
+        Comparison::Different | Comparison::Refused { .. } => (
+            Revision::named(workload.template.to_string()),
+            tidegate_api::status::Source::default(),
+        ),
     };
-    turn.say(Note::Adopted { revision: revision.to_string() });
+    turn.say(Note::Adopted {
+        revision: revision.to_string(),
+    });
     attempt::remember_good(turn, plan, revision.as_str());
     turn.status.stable = Some(Stable {
         revision: revision.to_string(),
@@ -140,13 +186,18 @@ fn adopt(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate) {
 
 /// Whether there is something to release, and whether it may be.
 fn compare(turn: &mut Turn<'_>, plan: &Plan, stable: &Stable, candidate: &Candidate) {
-    turn.actions.push(Action::CollectRevisions { keep: kept(turn, stable, candidate) });
+    turn.actions.push(Action::CollectRevisions {
+        keep: kept(turn, stable, candidate),
+    });
     if put_back(turn, stable) {
         return;
     }
     if candidate.revision.as_str() == stable.revision {
         if turn.seen.workload.is_none() {
-            wait(turn, format!("the Deployment {} does not exist", plan.workload));
+            wait(
+                turn,
+                format!("the Deployment {} does not exist", plan.workload),
+            );
         }
         return;
     }
@@ -160,12 +211,18 @@ fn compare(turn: &mut Turn<'_>, plan: &Plan, stable: &Stable, candidate: &Candid
     }
     match &candidate.comparison {
         Comparison::Unknown if turn.seen.workload.is_none() => {
-            wait(turn, format!("the Deployment {} does not exist", plan.workload));
+            wait(
+                turn,
+                format!("the Deployment {} does not exist", plan.workload),
+            );
         }
         Comparison::Unknown => turn.actions.push(Action::CompareCandidate),
         Comparison::Same => rename_stable(turn, candidate),
         Comparison::Refused { why, at } => {
-            turn.stall(StallReason::PreflightFailed, format!("the API server refuses the new template: {why}"));
+            turn.stall(
+                StallReason::PreflightFailed,
+                format!("the API server refuses the new template: {why}"),
+            );
             again(turn, *at, ASK_AGAIN, Action::CompareCandidate);
         }
         Comparison::Different => start(turn, plan, candidate),
@@ -191,14 +248,19 @@ fn again(turn: &mut Turn<'_>, asked: Timestamp, after: SignedDuration, ask: Acti
 /// What others changed in stable's template is put back before anything else, whatever git asks for:
 /// an attempt pins traffic to stable's pods, so they must be there.
 fn put_back(turn: &mut Turn<'_>, stable: &Stable) -> bool {
-    let Some(workload) = &turn.seen.workload else { return false };
-    let wrong = turn.seen.is_known_to_differ_from_stable(workload, &stable.pod_template_hash);
+    let Some(workload) = &turn.seen.workload else {
+        return false;
+    };
+    let wrong = turn
+        .seen
+        .is_known_to_differ_from_stable(workload, &stable.pod_template_hash);
     if wrong {
         turn.say(Note::Overruled {
             what: "the workload's template".to_owned(),
             manager: workload.template_manager.clone(),
         });
-        turn.actions.push(Action::WriteTemplate(Revision::named(&stable.revision)));
+        turn.actions
+            .push(Action::WriteTemplate(Revision::named(&stable.revision)));
     }
     wrong
 }
@@ -212,14 +274,28 @@ fn rename_stable(turn: &mut Turn<'_>, candidate: &Candidate) {
 }
 
 fn start(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate) {
-    let backoff = turn.status.backoff.as_ref().filter(|backoff| backoff.revision == candidate.revision.as_str());
-    if let Some(until) = backoff.map(|backoff| backoff.until).filter(|until| *until > turn.now) {
+    let backoff = turn
+        .status
+        .backoff
+        .as_ref()
+        .filter(|backoff| backoff.revision == candidate.revision.as_str());
+    if let Some(until) = backoff
+        .map(|backoff| backoff.until)
+        .filter(|until| *until > turn.now)
+    {
         let message = format!("the last attempt was inconclusive; the next begins at {until:.0}");
-        return turn.wait(Wait { message, until: Some(until) });
+        return turn.wait(Wait {
+            message,
+            until: Some(until),
+        });
     }
     match preflight::check(turn.seen, plan) {
         preflight::Answer::Clear => {
-            let known = turn.status.history.iter().any(|known| known.revision == candidate.revision.as_str());
+            let known = turn
+                .status
+                .history
+                .iter()
+                .any(|known| known.revision == candidate.revision.as_str());
             let fast = known && plan.known_good == KnownGood::Fast;
             // What was good before is not held up by Prometheus.
             if !fast && !gates_can_be_read(turn, plan) {
@@ -227,9 +303,19 @@ fn start(turn: &mut Turn<'_>, plan: &Plan, candidate: &Candidate) {
             }
             // Half of a commit may be another plan with the template of the last one.
             if turn.seen.applying {
-                return turn.wake(turn.now.saturating_add(APPLIED_SOON).unwrap_or(Timestamp::MAX));
+                return turn.wake(
+                    turn.now
+                        .saturating_add(APPLIED_SOON)
+                        .unwrap_or(Timestamp::MAX),
+                );
             }
-            attempt::begin(turn, plan, candidate, Stage::Pinning, fast.then_some(Shortcut::KnownGood));
+            attempt::begin(
+                turn,
+                plan,
+                candidate,
+                Stage::Pinning,
+                fast.then_some(Shortcut::KnownGood),
+            );
             if turn.status.attempt.is_some() {
                 turn.actions.push(Action::LookAround);
             }
@@ -260,7 +346,11 @@ fn gates_can_be_read(turn: &mut Turn<'_>, plan: &Plan) -> bool {
             again(turn, *at, CHECK_AGAIN, Action::CheckQueries);
         }
         QueryCheck::SelectsNothing { why, at } if recent(at, CHECK_OLD) => {
-            let young = turn.status.stable.as_ref().is_some_and(|stable| recent(&stable.since, SCRAPED_BY));
+            let young = turn
+                .status
+                .stable
+                .as_ref()
+                .is_some_and(|stable| recent(&stable.since, SCRAPED_BY));
             if young {
                 wait(turn, why);
             } else {
@@ -284,19 +374,32 @@ fn gates_can_be_read(turn: &mut Turn<'_>, plan: &Plan) -> bool {
 /// The rejection that holds the candidate back: of the same revision, asked for by the same commit.
 fn rejection(turn: &Turn<'_>, candidate: &Candidate) -> Option<Rejected> {
     let same = |rejected: &&Rejected| {
-        rejected.revision == candidate.revision.as_str() && rejected.commit == candidate.source.commit
+        rejected.revision == candidate.revision.as_str()
+            && rejected.commit == candidate.source.commit
     };
     turn.status.rejected.iter().find(same).cloned()
 }
 
 /// The revisions that may be needed again.
 fn kept(turn: &Turn<'_>, stable: &Stable, candidate: &Candidate) -> Vec<Revision> {
-    let history = turn.status.history.iter().map(|known| Revision::named(&known.revision));
-    history.chain([Revision::named(&stable.revision), candidate.revision.clone()]).collect()
+    let history = turn
+        .status
+        .history
+        .iter()
+        .map(|known| Revision::named(&known.revision));
+    history
+        .chain([
+            Revision::named(&stable.revision),
+            candidate.revision.clone(),
+        ])
+        .collect()
 }
 
 fn wait(turn: &mut Turn<'_>, message: impl Into<String>) {
-    turn.wait(Wait { message: message.into(), until: None });
+    turn.wait(Wait {
+        message: message.into(),
+        until: None,
+    });
 }
 
 /// The stable revision in words, for messages.

@@ -79,7 +79,10 @@ impl fmt::Display for Digest {
 
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().take(5).try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.0
+            .iter()
+            .take(5)
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -115,7 +118,9 @@ fn write_canonical(value: &Value, out: &mut String) {
             }
             out.push(']');
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => out.push_str(&value.to_string()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            out.push_str(&value.to_string())
+        }
     }
 }
 
@@ -128,9 +133,14 @@ mod tests {
     #[test]
     fn the_order_of_keys_names_nothing() {
         let one = json!({"spec": {"a": 1, "b": [true, null]}, "metadata": {}});
-        let other: Value = serde_json::from_str(r#"{"metadata":{},"spec":{"b":[true,null],"a":1}}"#).expect("JSON");
+        let other: Value =
+            serde_json::from_str(r#"{"metadata":{},"spec":{"b":[true,null],"a":1}}"#)
+                .expect("JSON");
         assert_eq!(Revision::of(&one), Revision::of(&other));
-        assert_ne!(Revision::of(&one), Revision::of(&json!({"spec": {"a": 1, "b": [null, true]}, "metadata": {}})));
+        assert_ne!(
+            Revision::of(&one),
+            Revision::of(&json!({"spec": {"a": 1, "b": [null, true]}, "metadata": {}}))
+        );
     }
 
     #[test]

@@ -41,7 +41,9 @@ pub fn split(rules: &Value, service: &str, canary: &str, weight: Weight, scale: 
         if !refs.iter().any(|one| is_service(one, service)) {
             return refs.to_vec();
         }
-        refs.iter().flat_map(|one| split_backend(one, service, canary, weight, scale)).collect()
+        refs.iter()
+            .flat_map(|one| split_backend(one, service, canary, weight, scale))
+            .collect()
     })
 }
 
@@ -54,7 +56,9 @@ pub fn merge(rules: &Value, service: &str, canary: &str, scale: Scale) -> Value 
         let stays = refs.iter().filter(|one| !is_service(one, canary));
         stays
             .map(|one| {
-                let twin = refs.iter().find(|twin| is_service(one, service) && is_twin(twin, one, canary));
+                let twin = refs
+                    .iter()
+                    .find(|twin| is_service(one, service) && is_twin(twin, one, canary));
                 let sum = weight_of(one) + twin.map_or(0, weight_of);
                 // Weights that somebody wrote by hand may be smaller than the scale: what had
                 // traffic keeps some.
@@ -66,10 +70,14 @@ pub fn merge(rules: &Value, service: &str, canary: &str, scale: Scale) -> Value 
 
 /// The canary's share in rules that are split; `None` where they are not, or do not agree.
 pub fn weight(rules: &Value, service: &str, canary: &str) -> Option<Weight> {
-    let mut shares =
-        rule_backends(rules).filter(|refs| refs.iter().any(|one| is_service(one, service))).filter_map(|refs| {
+    let mut shares = rule_backends(rules)
+        .filter(|refs| refs.iter().any(|one| is_service(one, service)))
+        .filter_map(|refs| {
             let sum = |name| -> u64 {
-                refs.iter().filter(|one| is_service(one, name)).map(|one| u64::from(weight_of(one))).sum()
+                refs.iter()
+                    .filter(|one| is_service(one, name))
+                    .map(|one| u64::from(weight_of(one)))
+                    .sum()
             };
             if !refs.iter().any(|one| is_service(one, canary)) {
                 return Some(None);
@@ -79,8 +87,9 @@ pub fn weight(rules: &Value, service: &str, canary: &str) -> Option<Weight> {
             // A rule in which the Service has no traffic says nothing about shares.
             (all > 0).then(|| {
                 let hundredths = ours * u64::from(Weight::FULL.hundredths());
-                (hundredths % all == 0)
-                    .then(|| Weight::from_hundredths((hundredths / all).try_into().unwrap_or(u32::MAX)))
+                (hundredths % all == 0).then(|| {
+                    Weight::from_hundredths((hundredths / all).try_into().unwrap_or(u32::MAX))
+                })
             })
         });
     let first = shares.next()??;
@@ -94,18 +103,29 @@ pub fn names_backend(rules: &Value, name: &str) -> bool {
 
 /// The ports under which the rules name the Service `name`.
 pub fn ports(rules: &Value, name: &str) -> BTreeSet<Option<u64>> {
-    let ours = rule_backends(rules).flatten().filter(|one| is_service(one, name));
-    ours.map(|one| one.get("port").and_then(Value::as_u64)).collect()
+    let ours = rule_backends(rules)
+        .flatten()
+        .filter(|one| is_service(one, name));
+    ours.map(|one| one.get("port").and_then(Value::as_u64))
+        .collect()
 }
 
 /// Why the rules cannot be split, in a sentence.
 pub fn obstacle(rules: &Value, service: &str, scale: Scale) -> Option<String> {
     if !names_backend(rules, service) {
-        return Some(format!("none of its rules sends traffic to the Service {service}: add a backendRef for it"));
+        return Some(format!(
+            "none of its rules sends traffic to the Service {service}: add a backendRef for it"
+        ));
     }
     let idle = |one: &Value| weight_of(one) == 0;
-    if rule_backends(rules).flatten().filter(|one| is_service(one, service)).all(idle) {
-        return Some(format!("it gives the Service {service} the weight 0: a share of nothing cannot be split"));
+    if rule_backends(rules)
+        .flatten()
+        .filter(|one| is_service(one, service))
+        .all(idle)
+    {
+        return Some(format!(
+            "it gives the Service {service} the weight 0: a share of nothing cannot be split"
+        ));
     }
     let all = rules.as_array().into_iter().flatten();
     for (index, rule) in all.enumerate() {
@@ -120,7 +140,10 @@ pub fn obstacle(rules: &Value, service: &str, scale: Scale) -> Option<String> {
                 refs.len()
             ));
         }
-        if refs.iter().any(|one| u64::from(weight_of(one)) * u64::from(scale.0) > MAX_WEIGHT) {
+        if refs
+            .iter()
+            .any(|one| u64::from(weight_of(one)) * u64::from(scale.0) > MAX_WEIGHT)
+        {
             return Some(format!(
                 "rule {index} has a weight above {}, which cannot be split: write smaller weights in the same proportion",
                 MAX_WEIGHT / u64::from(scale.0)
@@ -136,7 +159,13 @@ pub fn obstacle(rules: &Value, service: &str, scale: Scale) -> Option<String> {
 }
 
 /// The one or two backendRefs that stand for `one` in a rule that is split.
-fn split_backend(one: &Value, service: &str, canary: &str, weight: Weight, scale: Scale) -> Vec<Value> {
+fn split_backend(
+    one: &Value,
+    service: &str,
+    canary: &str,
+    weight: Weight,
+    scale: Scale,
+) -> Vec<Value> {
     let whole = weight_of(one);
     if !is_service(one, service) {
         return vec![with_weight(one, whole * scale.0)];
@@ -161,7 +190,11 @@ fn is_service(backend: &Value, name: &str) -> bool {
 }
 
 fn weight_of(backend: &Value) -> u32 {
-    backend.get("weight").and_then(Value::as_u64).and_then(|weight| weight.try_into().ok()).unwrap_or(1)
+    backend
+        .get("weight")
+        .and_then(Value::as_u64)
+        .and_then(|weight| weight.try_into().ok())
+        .unwrap_or(1)
 }
 
 fn with_weight(backend: &Value, weight: u32) -> Value {
@@ -171,7 +204,9 @@ fn with_weight(backend: &Value, weight: u32) -> Value {
 }
 
 fn backends(rule: &Value) -> &[Value] {
-    rule.get("backendRefs").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    rule.get("backendRefs")
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 fn rule_backends(rules: &Value) -> impl Iterator<Item = &[Value]> {
@@ -212,7 +247,13 @@ mod tests {
 
     #[test]
     fn only_our_share_is_split_and_the_others_keep_theirs() {
-        let split = split(&rules(), "shop", "shop-canary", percent(10.0), Scale::PERCENT);
+        let split = split(
+            &rules(),
+            "shop",
+            "shop-canary",
+            percent(10.0),
+            Scale::PERCENT,
+        );
         assert_eq!(
             split[0]["backendRefs"],
             json!([
@@ -245,16 +286,29 @@ mod tests {
                     {"name": "shop", "port": 80, "weight": ours}, {"name": "shop-canary", "port": 80, "weight": theirs},
                 ]}]);
                 let merged = merge(&by_hand, "shop", "shop-canary", scale);
-                assert!(weight_of(&merged[0]["backendRefs"][0]) > 0, "{ours}/{theirs} became {merged}");
+                assert!(
+                    weight_of(&merged[0]["backendRefs"][0]) > 0,
+                    "{ours}/{theirs} became {merged}"
+                );
                 let again = split(&by_hand, "shop", "shop-canary", percent(10.0), scale);
-                assert_eq!(weight(&again, "shop", "shop-canary"), Some(percent(10.0)), "{ours}/{theirs}: {again}");
+                assert_eq!(
+                    weight(&again, "shop", "shop-canary"),
+                    Some(percent(10.0)),
+                    "{ours}/{theirs}: {again}"
+                );
             }
         }
     }
 
     #[test]
     fn rules_that_disagree_have_no_weight() {
-        let mut now = split(&rules(), "shop", "shop-canary", percent(10.0), Scale::PERCENT);
+        let mut now = split(
+            &rules(),
+            "shop",
+            "shop-canary",
+            percent(10.0),
+            Scale::PERCENT,
+        );
         now[2]["backendRefs"][0]["weight"] = json!(1);
         assert_eq!(weight(&now, "shop", "shop-canary"), None);
         assert_eq!(weight(&rules(), "shop", "shop-canary"), None);
@@ -263,12 +317,20 @@ mod tests {
     #[test]
     fn what_cannot_be_split_is_said_in_a_sentence() {
         assert_eq!(obstacle(&rules(), "shop", Scale::PERCENT), None);
-        assert!(obstacle(&rules(), "absent", Scale::PERCENT).is_some_and(|why| why.contains("add a backendRef")));
+        assert!(
+            obstacle(&rules(), "absent", Scale::PERCENT)
+                .is_some_and(|why| why.contains("add a backendRef"))
+        );
         let heavy = json!([{"backendRefs": [{"name": "shop", "weight": 101}]}]);
-        assert!(obstacle(&heavy, "shop", Scale::HUNDREDTHS).is_some_and(|why| why.contains("smaller weights")));
+        assert!(
+            obstacle(&heavy, "shop", Scale::HUNDREDTHS)
+                .is_some_and(|why| why.contains("smaller weights"))
+        );
         assert_eq!(obstacle(&heavy, "shop", Scale::PERCENT), None);
         let idle = json!([{"backendRefs": [{"name": "shop", "weight": 0}, {"name": "other"}]}]);
-        assert!(obstacle(&idle, "shop", Scale::PERCENT).is_some_and(|why| why.contains("weight 0")));
+        assert!(
+            obstacle(&idle, "shop", Scale::PERCENT).is_some_and(|why| why.contains("weight 0"))
+        );
         let sticky = json!([{"backendRefs": [{"name": "shop"}], "sessionPersistence": {}}]);
         assert!(obstacle(&sticky, "shop", Scale::PERCENT).is_some());
         let many: Vec<_> = (0..16)

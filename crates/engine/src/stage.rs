@@ -57,5 +57,9 @@ pub(crate) fn advance(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
 /// The persisted plan cannot be read: traffic goes back, under the spec as it is now.
 pub(crate) fn lose_plan(turn: &mut Turn<'_>) {
     turn.attempt_mut().plan = turn.seen.spec.clone();
-    turn.end_with(Outcome::Aborted, Reason::Obstructed, "the plan in status.attempt.plan can no longer be read");
+    turn.end_with(
+        Outcome::Aborted,
+        Reason::Obstructed,
+        "the plan in status.attempt.plan can no longer be read",
+    );
 }

@@ -85,15 +85,22 @@ pub(crate) enum CanaryTarget {
 
 impl Target {
     /// What the world should look like at this point of an attempt.
-    pub(crate) fn of(attempt: &Attempt, plan: &Plan, seen: &Observed, stable: Option<&Stable>) -> Self {
+    pub(crate) fn of(
+        attempt: &Attempt,
+        plan: &Plan,
+        seen: &Observed,
+        stable: Option<&Stable>,
+    ) -> Self {
         let Some(stable) = stable else {
             return Self::first_deploy();
         };
         let weight = intended(attempt);
         let epoch = Some(attempt.epoch);
         let pinned = Some(Pin::Hash(stable.pod_template_hash.clone()));
-        let old =
-            Template::Stable { revision: Revision::named(&stable.revision), hash: stable.pod_template_hash.clone() };
+        let old = Template::Stable {
+            revision: Revision::named(&stable.revision),
+            hash: stable.pod_template_hash.clone(),
+        };
         let new = Template::Candidate {
             revision: Revision::named(&attempt.revision),
             verified: seen.canary.as_ref().map(|canary| canary.template),
@@ -109,8 +116,17 @@ impl Target {
         };
         match attempt.stage {
             Stage::Initial => Self::first_deploy(),
-            Stage::Starting | Stage::Stepping => Self { split: Split::Share(weight), canary, ..at_stable },
-            Stage::PinningCanary => Self { split: Split::Share(weight), pin: Some(Pin::Canary), canary, ..at_stable },
+            Stage::Starting | Stage::Stepping => Self {
+                split: Split::Share(weight),
+                canary,
+                ..at_stable
+            },
+            Stage::PinningCanary => Self {
+                split: Split::Share(weight),
+                pin: Some(Pin::Canary),
+                canary,
+                ..at_stable
+            },
             Stage::Releasing => Self {
                 split: Split::Share(weight),
                 pin: Some(Pin::Canary),
@@ -152,10 +168,19 @@ impl Target {
                 canary: CanaryTarget::AsIs,
                 ..at_stable
             },
-            Stage::Draining => Self { split: Split::AtMost(Weight::ZERO), canary: CanaryTarget::AsIs, ..at_stable },
+            Stage::Draining => Self {
+                split: Split::AtMost(Weight::ZERO),
+                canary: CanaryTarget::AsIs,
+                ..at_stable
+            },
             // A revision that was promoted is stable's by the time its canary goes.
             Stage::Pinning | Stage::RemovingCanary => at_stable,
-            Stage::Unpinning => Self { pin: None, paused: false, epoch: None, ..at_stable },
+            Stage::Unpinning => Self {
+                pin: None,
+                paused: false,
+                epoch: None,
+                ..at_stable
+            },
         }
     }
 
@@ -174,7 +199,10 @@ impl Target {
 
 /// Whether the attempt is on its way to promotion.
 fn promoting(attempt: &Attempt) -> bool {
-    attempt.ending.as_ref().is_none_or(|ending| ending.outcome == Outcome::Promoted)
+    attempt
+        .ending
+        .as_ref()
+        .is_none_or(|ending| ending.outcome == Outcome::Promoted)
 }
 
 /// The canary in its step. While it is promoted it has as many replicas as stable.
@@ -182,7 +210,11 @@ fn canary(attempt: &Attempt, plan: &Plan, seen: &Observed) -> CanaryTarget {
     let Some(workload) = &seen.workload else {
         return CanaryTarget::AsIs;
     };
-    let number = if attempt.shortcut.is_some() { plan.last_step() } else { attempt.step.max(1) };
+    let number = if attempt.shortcut.is_some() {
+        plan.last_step()
+    } else {
+        attempt.step.max(1)
+    };
     let Some(step) = plan.step(number) else {
         return CanaryTarget::AsIs;
     };
@@ -196,7 +228,12 @@ fn canary(attempt: &Attempt, plan: &Plan, seen: &Observed) -> CanaryTarget {
 /// as it has a ready pod, until then to the canary, and where that is lost to whatever is ready of
 /// the workload: it was verified, and callers have nowhere else to go.
 fn pin_back(stable: &Stable, seen: &Observed) -> Pin {
-    let sets = || seen.workload.iter().flat_map(|workload| &workload.replica_sets).filter(|set| set.ready > 0);
+    let sets = || {
+        seen.workload
+            .iter()
+            .flat_map(|workload| &workload.replica_sets)
+            .filter(|set| set.ready > 0)
+    };
     let is_back = sets().any(|set| set.hash == stable.pod_template_hash);
     let last_resort = sets().max_by_key(|set| set.ready);
     match last_resort {

@@ -95,17 +95,26 @@ impl<'a> Turn<'a> {
     }
 
     pub(crate) fn stall(&mut self, reason: StallReason, message: impl Into<String>) {
-        self.stalled = Some(Stall { reason, message: message.into() });
+        self.stalled = Some(Stall {
+            reason,
+            message: message.into(),
+        });
     }
 
     /// The attempt that runs. Stages are only reached with one.
     pub(crate) fn attempt(&self) -> &Attempt {
-        self.status.attempt.as_ref().expect("a stage belongs to an attempt")
+        self.status
+            .attempt
+            .as_ref()
+            .expect("a stage belongs to an attempt")
     }
 
     /// The attempt that runs, to be changed.
     pub(crate) fn attempt_mut(&mut self) -> &mut Attempt {
-        self.status.attempt.as_mut().expect("a stage belongs to an attempt")
+        self.status
+            .attempt
+            .as_mut()
+            .expect("a stage belongs to an attempt")
     }
 
     /// Enters a stage.
@@ -127,20 +136,38 @@ impl<'a> Turn<'a> {
     }
 
     /// Decides how the attempt ends, unless that is decided.
-    pub(crate) fn end_with(&mut self, outcome: Outcome, reason: Reason, message: impl Into<String>) {
+    pub(crate) fn end_with(
+        &mut self,
+        outcome: Outcome,
+        reason: Reason,
+        message: impl Into<String>,
+    ) {
         let (at, message) = (self.now, message.into());
         if self.attempt().ending.is_some() {
             return;
         }
         if outcome != Outcome::Promoted {
-            self.say(Note::TakingBack { outcome, reason, message: message.clone() });
+            self.say(Note::TakingBack {
+                outcome,
+                reason,
+                message: message.clone(),
+            });
         }
-        self.attempt_mut().ending = Some(Ending { outcome, reason, message, at });
+        self.attempt_mut().ending = Some(Ending {
+            outcome,
+            reason,
+            message,
+            at,
+        });
     }
 
     /// Whether the stage has lasted this long.
     pub(crate) fn stage_lasted(&mut self, limit: SignedDuration) -> bool {
-        let end = self.attempt().stage_since.saturating_add(limit).unwrap_or(Timestamp::MAX);
+        let end = self
+            .attempt()
+            .stage_since
+            .saturating_add(limit)
+            .unwrap_or(Timestamp::MAX);
         self.wake(end);
         self.now >= end
     }
@@ -157,8 +184,14 @@ impl<'a> Turn<'a> {
 
     /// Whether no route sends anything to the canary, whatever the data plane has made of that.
     pub(crate) fn routes_say_nothing_for_the_canary(&self) -> bool {
-        let states = self.seen.routes.iter().filter_map(|route| route.state.as_ref());
-        states.filter(|state| state.split).all(|state| state.weight.is_none_or(|weight| weight == Weight::ZERO))
+        let states = self
+            .seen
+            .routes
+            .iter()
+            .filter_map(|route| route.state.as_ref());
+        states
+            .filter(|state| state.split)
+            .all(|state| state.weight.is_none_or(|weight| weight == Weight::ZERO))
     }
 
     /// Whether the gateway has had its time in this stage. One that is gone, or that refuses the
@@ -173,12 +206,18 @@ impl<'a> Turn<'a> {
 impl Wait {
     /// A wait for an event.
     pub(crate) fn event(message: impl Into<String>) -> Flow {
-        Flow::Stays(Self { message: message.into(), until: None })
+        Flow::Stays(Self {
+            message: message.into(),
+            until: None,
+        })
     }
 
     /// A wait for a time.
     pub(crate) fn until(message: impl Into<String>, until: Timestamp) -> Flow {
-        Flow::Stays(Self { message: message.into(), until: Some(until) })
+        Flow::Stays(Self {
+            message: message.into(),
+            until: Some(until),
+        })
     }
 }
 

@@ -18,7 +18,8 @@ impl Weight {
     /// A share in percent; `None` where it is not within 0 to 100 or finer than 0.01.
     pub fn from_percent(percent: f64) -> Option<Self> {
         let hundredths = (percent * 100.0).round();
-        let fits = (0.0..=10_000.0).contains(&hundredths) && (percent * 100.0 - hundredths).abs() < 1e-6;
+        let fits =
+            (0.0..=10_000.0).contains(&hundredths) && (percent * 100.0 - hundredths).abs() < 1e-6;
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -49,7 +50,11 @@ impl Weight {
 
     /// How many of `stable` replicas have this share, rounded up; at least one.
     pub fn of_replicas(self, stable: u32) -> u32 {
-        (u64::from(stable) * u64::from(self.0)).div_ceil(u64::from(Self::FULL.0)).try_into().unwrap_or(u32::MAX).max(1)
+        (u64::from(stable) * u64::from(self.0))
+            .div_ceil(u64::from(Self::FULL.0))
+            .try_into()
+            .unwrap_or(u32::MAX)
+            .max(1)
     }
 }
 

@@ -51,8 +51,8 @@ impl ControlPlane {
 
     /// Waits until the API server says that it is ready, which it may say to anyone.
     pub(super) async fn wait_until_served(&mut self, credentials: &Credentials) -> Result<()> {
-        let authority =
-            fs::read_to_string(credentials.authority()).context("the authority's certificate cannot be read")?;
+        let authority = fs::read_to_string(credentials.authority())
+            .context("the authority's certificate cannot be read")?;
         let client = http_client::trusting(&authority).context("no client")?;
         let probe = answers(&client, &format!("{API_SERVER_URL}/readyz"));
         self.api_server.wait_ready(API_SERVER_LIMIT, probe).await?;
@@ -86,7 +86,8 @@ async fn start_etcd(options: &Options) -> Result<ChildProcess> {
 
 fn spawn_api_server(options: &Options, credentials: &Credentials) -> Result<ChildProcess> {
     let policy = options.dir.join("audit-policy.yaml");
-    fs::write(&policy, AUDIT_POLICY).with_context(|| format!("{} cannot be written", policy.display()))?;
+    fs::write(&policy, AUDIT_POLICY)
+        .with_context(|| format!("{} cannot be written", policy.display()))?;
     let flag = |name: &str, path: PathBuf| format!("--{name}={}", path.display());
     let spec = part("kube-apiserver", &options.tools.cluster, &options.dir)
         .arg("kube-apiserver")
@@ -99,8 +100,14 @@ fn spawn_api_server(options: &Options, credentials: &Credentials) -> Result<Chil
         // taint of a new Node away.
         .arg("--disable-admission-plugins=ServiceAccount,TaintNodesByCondition")
         .arg("--service-account-issuer=https://kubernetes.default.svc")
-        .arg(flag("service-account-key-file", credentials.service_account_public_key()))
-        .arg(flag("service-account-signing-key-file", credentials.service_account_key()))
+        .arg(flag(
+            "service-account-key-file",
+            credentials.service_account_public_key(),
+        ))
+        .arg(flag(
+            "service-account-signing-key-file",
+            credentials.service_account_key(),
+        ))
         .arg(flag("tls-cert-file", credentials.server_certificate()))
         .arg(flag("tls-private-key-file", credentials.server_key()))
         .arg(flag("token-auth-file", credentials.token_file()))
@@ -114,13 +121,21 @@ fn spawn_api_server(options: &Options, credentials: &Credentials) -> Result<Chil
 }
 
 /// Starts the controller manager and the scheduler.
-pub(super) async fn start_managers(options: &Options, credentials: &Credentials) -> Result<[ChildProcess; 2]> {
-    let (manager, scheduler) =
-        tokio::try_join!(start_controller_manager(options, credentials), start_scheduler(options, credentials),)?;
+pub(super) async fn start_managers(
+    options: &Options,
+    credentials: &Credentials,
+) -> Result<[ChildProcess; 2]> {
+    let (manager, scheduler) = tokio::try_join!(
+        start_controller_manager(options, credentials),
+        start_scheduler(options, credentials),
+    )?;
     Ok([manager, scheduler])
 }
 
-async fn start_controller_manager(options: &Options, credentials: &Credentials) -> Result<ChildProcess> {
+async fn start_controller_manager(
+    options: &Options,
+    credentials: &Credentials,
+) -> Result<ChildProcess> {
     let name = "kube-controller-manager";
     let kubeconfig = credentials.kubeconfig(&KubeconfigSpec::new(name, User::ControllerManager))?;
     let flag = |name: &str, path: PathBuf| format!("--{name}={}", path.display());
@@ -132,14 +147,22 @@ async fn start_controller_manager(options: &Options, credentials: &Credentials) 
         .arg(
             "--controllers=*,-node-lifecycle-controller,-node-ipam-controller,-cloud-node-lifecycle-controller,-certificatesigningrequest-signing-controller",
         );
-    start(spec, answers(&local_tls(), "https://127.0.0.1:10257/healthz")).await
+    start(
+        spec,
+        answers(&local_tls(), "https://127.0.0.1:10257/healthz"),
+    )
+    .await
 }
 
 async fn start_scheduler(options: &Options, credentials: &Credentials) -> Result<ChildProcess> {
     let name = "kube-scheduler";
     let kubeconfig = credentials.kubeconfig(&KubeconfigSpec::new(name, User::Scheduler))?;
     let spec = manager(name, options, &kubeconfig);
-    start(spec, answers(&local_tls(), "https://127.0.0.1:10259/healthz")).await
+    start(
+        spec,
+        answers(&local_tls(), "https://127.0.0.1:10259/healthz"),
+    )
+    .await
 }
 
 /// What the controller manager and the scheduler have in common.

@@ -44,7 +44,9 @@ impl Token {
     /// 256 bits from the kernel.
     fn random() -> Result<Self> {
         let mut bytes = [0; 32];
-        File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes)).context("no random bytes")?;
+        File::open("/dev/urandom")
+            .and_then(|mut source| source.read_exact(&mut bytes))
+            .context("no random bytes")?;
         let mut text = String::new();
         for byte in bytes {
             let _ = write!(text, "{byte:02x}");
@@ -127,7 +129,9 @@ impl Credentials {
         let authority_key = KeyPair::generate()?;
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        authority.distinguished_name.push(DnType::CommonName, "tidegate e2e");
+        authority
+            .distinguished_name
+            .push(DnType::CommonName, "tidegate e2e");
         let certificate = authority.self_signed(&authority_key)?;
         write_private(&self.authority(), &certificate.pem())?;
 
@@ -138,7 +142,8 @@ impl Credentials {
             "localhost".to_owned(),
             "kubernetes.default.svc".to_owned(),
         ];
-        let server = CertificateParams::new(names)?.signed_by(&key, &Issuer::new(authority, authority_key))?;
+        let server = CertificateParams::new(names)?
+            .signed_by(&key, &Issuer::new(authority, authority_key))?;
         write_private(&self.server_certificate(), &server.pem())?;
         write_private(&self.server_key(), &key.serialize_pem())
     }
@@ -153,17 +158,29 @@ impl Credentials {
         let mut lines = String::new();
         for (user, token) in &self.tokens {
             let name = user.name();
-            let _ = writeln!(lines, "{},{name},{name},\"{}\"", token.expose(), user.groups());
+            let _ = writeln!(
+                lines,
+                "{},{name},{name},\"{}\"",
+                token.expose(),
+                user.groups()
+            );
         }
         write_private(&self.token_file(), &lines)
     }
 }
 
 /// A token for a service account, which is created if it does not exist.
-pub(super) async fn service_account_token(admin: &Client, namespace: &str, name: &str) -> Result<Token> {
+pub(super) async fn service_account_token(
+    admin: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Token> {
     let accounts: Api<ServiceAccount> = Api::namespaced(admin.clone(), namespace);
     let account = ServiceAccount {
-        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            ..ObjectMeta::default()
+        },
         ..ServiceAccount::default()
     };
     match accounts.create(&PostParams::default(), &account).await {
@@ -173,7 +190,10 @@ pub(super) async fn service_account_token(admin: &Client, namespace: &str, name:
         }
     }
     let request = TokenRequest {
-        spec: TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() },
+        spec: TokenRequestSpec {
+            expiration_seconds: Some(TOKEN_SECONDS),
+            ..TokenRequestSpec::default()
+        },
         ..TokenRequest::default()
     };
     let answer = accounts

@@ -47,7 +47,11 @@ pub(super) struct Gateway {
 
 impl Gateway {
     /// Applies the CRDs, makes the Gateway, and starts both programs.
-    pub(super) async fn start(options: &Options, credentials: &Credentials, admin: &Client) -> Result<Self> {
+    pub(super) async fn start(
+        options: &Options,
+        credentials: &Credentials,
+        admin: &Client,
+    ) -> Result<Self> {
         apply_crds(admin, &options.tools.contour_crds).await?;
         create_gateway(admin).await?;
         let contour = start_contour(options, credentials).await?;
@@ -65,7 +69,11 @@ async fn create_gateway(admin: &Client) -> Result<()> {
         "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": GATEWAY_NAMESPACE },
     }))?;
     Api::<Namespace>::all(admin.clone())
-        .patch(GATEWAY_NAMESPACE, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(namespace))
+        .patch(
+            GATEWAY_NAMESPACE,
+            &PatchParams::apply(FIELD_MANAGER),
+            &Patch::Apply(namespace),
+        )
         .await
         .context("the Gateway's namespace cannot be created")?;
     let class = json!({ "spec": { "controllerName": "projectcontour.io/gateway-controller" } });
@@ -81,11 +89,28 @@ async fn create_gateway(admin: &Client) -> Result<()> {
         },
     });
     apply(admin, None, "GatewayClass", GATEWAY_CLASS, class).await?;
-    apply(admin, Some(GATEWAY_NAMESPACE), "Gateway", GATEWAY_NAME, gateway).await
+    apply(
+        admin,
+        Some(GATEWAY_NAMESPACE),
+        "Gateway",
+        GATEWAY_NAME,
+        gateway,
+    )
+    .await
 }
 
-async fn apply(admin: &Client, namespace: Option<&str>, kind: &str, name: &str, mut object: Value) -> Result<()> {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", kind));
+async fn apply(
+    admin: &Client,
+    namespace: Option<&str>,
+    kind: &str,
+    name: &str,
+    mut object: Value,
+) -> Result<()> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(
+        "gateway.networking.k8s.io",
+        "v1",
+        kind,
+    ));
     object["apiVersion"] = json!(resource.api_version);
     object["kind"] = json!(kind);
     object["metadata"] = json!({ "name": name });
@@ -93,27 +118,41 @@ async fn apply(admin: &Client, namespace: Option<&str>, kind: &str, name: &str, 
         Some(namespace) => Api::namespaced_with(admin.clone(), namespace, &resource),
         None => Api::all_with(admin.clone(), &resource),
     };
-    api.patch(name, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(object))
-        .await
-        .with_context(|| format!("the {kind} {name} cannot be applied"))?;
+    api.patch(
+        name,
+        &PatchParams::apply(FIELD_MANAGER),
+        &Patch::Apply(object),
+    )
+    .await
+    .with_context(|| format!("the {kind} {name} cannot be applied"))?;
     Ok(())
 }
 
 async fn start_contour(options: &Options, credentials: &Credentials) -> Result<ChildProcess> {
     let kubeconfig = credentials.kubeconfig(&KubeconfigSpec::new("contour", User::Contour))?;
     let config = options.dir.join("contour.yaml");
-    let reference = format!("gateway:\n  gatewayRef: {{ namespace: {GATEWAY_NAMESPACE}, name: {GATEWAY_NAME} }}\n");
-    fs::write(&config, reference).with_context(|| format!("{} cannot be written", config.display()))?;
+    let reference = format!(
+        "gateway:\n  gatewayRef: {{ namespace: {GATEWAY_NAMESPACE}, name: {GATEWAY_NAME} }}\n"
+    );
+    fs::write(&config, reference)
+        .with_context(|| format!("{} cannot be written", config.display()))?;
     let spec = part("contour", &options.tools.contour, &options.dir)
         .args(["serve", "--insecure", "--disable-leader-election"])
         .args(["--xds-address=127.0.0.1", "--xds-port=8001"])
         .args(["--health-address=127.0.0.1", "--health-port=8000"])
         .args(["--http-address=127.0.0.1", "--http-port=8003"])
         .arg(format!("--ingress-status-address={NODE_ADDRESS}"))
-        .args(["--kubernetes-client-qps=500", "--kubernetes-client-burst=1000"])
+        .args([
+            "--kubernetes-client-qps=500",
+            "--kubernetes-client-burst=1000",
+        ])
         .arg(format!("--kubeconfig={}", kubeconfig.display()))
         .arg(format!("--config-path={}", config.display()));
-    start(spec, answers(&http_client::plain(), "http://127.0.0.1:8000/healthz")).await
+    start(
+        spec,
+        answers(&http_client::plain(), "http://127.0.0.1:8000/healthz"),
+    )
+    .await
 }
 
 async fn start_envoy(options: &Options) -> Result<ChildProcess> {
@@ -123,12 +162,20 @@ async fn start_envoy(options: &Options) -> Result<ChildProcess> {
         // Relative to Envoy's working directory: a socket's path may be no longer than 108 bytes.
         .arg("--admin-address=envoy-admin.sock")
         .spawn()?;
-    anyhow::ensure!(bootstrap.wait().await?.success(), "`contour bootstrap` failed:\n{}", bootstrap.log_tail());
+    anyhow::ensure!(
+        bootstrap.wait().await?.success(),
+        "`contour bootstrap` failed:\n{}",
+        bootstrap.log_tail()
+    );
     let spec = part("envoy", &options.tools.envoy, &options.dir)
         .args(["--config-path", "envoy.json"])
         .args(["--service-cluster", "e2e", "--service-node", "envoy"])
         .args(["--concurrency", "2", "--log-level", "warning"])
         // It shares memory by a number with any other Envoy of the machine.
         .arg("--disable-hot-restart");
-    start(spec, answers(&http_client::plain(), "http://127.0.0.1:8002/ready")).await
+    start(
+        spec,
+        answers(&http_client::plain(), "http://127.0.0.1:8002/ready"),
+    )
+    .await
 }

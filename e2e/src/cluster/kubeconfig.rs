@@ -56,7 +56,11 @@ impl KubeconfigSpec {
 
     /// A kubeconfig that goes straight to the API server.
     pub fn new(name: impl Into<String>, user: User) -> Self {
-        Self { name: name.into(), server: API_SERVER_URL.to_owned(), user }
+        Self {
+            name: name.into(),
+            server: API_SERVER_URL.to_owned(),
+            user,
+        }
     }
 
     /// The same through another address: a proxy's, say.
@@ -71,12 +75,21 @@ impl KubeconfigSpec {
 
 impl User {
     /// Those whose token is fixed when the API server starts.
-    pub(super) const PARTS: [Self; 6] =
-        [Self::Admin, Self::ControllerManager, Self::Scheduler, Self::NodeAgent, Self::Contour, Self::Prometheus];
+    pub(super) const PARTS: [Self; 6] = [
+        Self::Admin,
+        Self::ControllerManager,
+        Self::Scheduler,
+        Self::NodeAgent,
+        Self::Contour,
+        Self::Prometheus,
+    ];
 
     /// A service account.
     pub fn service_account(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self::ServiceAccount { namespace: namespace.into(), name: name.into() }
+        Self::ServiceAccount {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 
     /// As the audit log calls it.
@@ -125,8 +138,9 @@ pub(super) fn render(spec: &KubeconfigSpec, token: &Token, authority: &Path) -> 
 pub(super) async fn client(path: &Path) -> Result<Client> {
     let context = || format!("no client from {}", path.display());
     let kubeconfig = Kubeconfig::read_from(path).with_context(context)?;
-    let mut config =
-        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.with_context(context)?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .with_context(context)?;
     config.proxy_url = None;
     Client::try_from(config).with_context(context)
 }

@@ -25,13 +25,16 @@ pub(super) async fn apply_crds(admin: &Client, folder: &Path) -> Result<()> {
 }
 
 fn read_crds(folder: &Path) -> Result<Vec<CustomResourceDefinition>> {
-    let entries = fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))?;
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))?;
     let mut crds = Vec::new();
     for entry in entries {
         let path = entry?.path();
         let context = || format!("{} cannot be read", path.display());
         let text = fs::read_to_string(&path).with_context(context)?;
-        crds.extend(serde_saphyr::from_multiple::<CustomResourceDefinition>(&text).with_context(context)?);
+        crds.extend(
+            serde_saphyr::from_multiple::<CustomResourceDefinition>(&text).with_context(context)?,
+        );
     }
     Ok(crds)
 }

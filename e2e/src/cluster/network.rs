@@ -23,14 +23,21 @@ pub(super) const SERVICE_NETWORK: &str = "10.96.0.0/16";
 
 /// Whether this network namespace has nothing but a loopback interface, so that it is ours.
 pub fn is_isolated() -> Result<bool> {
-    let devices = fs::read_to_string("/proc/thread-self/net/dev").context("no list of interfaces")?;
-    let mut names = devices.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim());
+    let devices =
+        fs::read_to_string("/proc/thread-self/net/dev").context("no list of interfaces")?;
+    let mut names = devices
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, _)| name.trim());
     Ok(names.all(|name| name == "lo"))
 }
 
 /// Sets addresses and routes.
 pub(super) async fn set_up() -> Result<()> {
-    ensure!(is_isolated()?, "this is not a network namespace of its own; `cargo xtask e2e` makes one");
+    ensure!(
+        is_isolated()?,
+        "this is not a network namespace of its own; `cargo xtask e2e` makes one"
+    );
     let node = format!("{NODE_ADDRESS}/32");
     // `replace`, so that a second cluster in the same namespace finds it as it wants it.
     for arguments in [
@@ -53,7 +60,10 @@ async fn ip(arguments: &[&str]) -> Result<()> {
         .await
         .with_context(|| format!("`{line}` cannot be started"))?;
     if !output.status.success() {
-        bail!("`{line}`: {}", String::from_utf8_lossy(&output.stderr).trim_end());
+        bail!(
+            "`{line}`: {}",
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        );
     }
     Ok(())
 }

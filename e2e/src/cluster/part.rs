@@ -12,7 +12,9 @@ const READY_LIMIT: Duration = Duration::from_secs(90);
 /// A part whose log lies in the run's folder, and which sees none of our environment: a proxy or
 /// a certificate store meant for the machine would lead it astray.
 pub(super) fn part(name: &str, program: &Path, dir: &Path) -> ProcessSpec {
-    ProcessSpec::new(name, program, dir.join(format!("{name}.log"))).clean_env().current_dir(dir)
+    ProcessSpec::new(name, program, dir.join(format!("{name}.log")))
+        .clean_env()
+        .current_dir(dir)
 }
 
 /// Starts it and waits for the probe.

@@ -23,7 +23,8 @@ pub(super) struct Pods {
 impl Pods {
     /// Starts the agent in this process; it registers the Node by itself.
     pub(super) async fn start(options: &Options, credentials: &Credentials) -> Result<Self> {
-        let kubeconfig = credentials.kubeconfig(&KubeconfigSpec::new("node-agent", User::NodeAgent))?;
+        let kubeconfig =
+            credentials.kubeconfig(&KubeconfigSpec::new("node-agent", User::NodeAgent))?;
         let client = kubeconfig::client(&kubeconfig).await?;
         let program = std::env::current_exe().context("this program cannot be found")?;
         let spec = NodeAgentSpec::new(program, options.dir.join("pods"));

@@ -27,10 +27,16 @@ pub struct Prometheus {
 
 impl Prometheus {
     /// Starts one under a name that nothing else in the run's folder has.
-    pub(super) async fn start(options: &Options, credentials: &Credentials, name: &str, port: u16) -> Result<Self> {
+    pub(super) async fn start(
+        options: &Options,
+        credentials: &Credentials,
+        name: &str,
+        port: u16,
+    ) -> Result<Self> {
         let kubeconfig = credentials.kubeconfig(&KubeconfigSpec::new(name, User::Prometheus))?;
         let config = options.dir.join(format!("{name}.yaml"));
-        fs::write(&config, render(&kubeconfig)).with_context(|| format!("{} cannot be written", config.display()))?;
+        fs::write(&config, render(&kubeconfig))
+            .with_context(|| format!("{} cannot be written", config.display()))?;
         let spec = part(name, &options.tools.prometheus, &options.dir)
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={name}"))
@@ -38,8 +44,16 @@ impl Prometheus {
             .arg("--log.level=warn")
             // How long a new pod waits for its first scrape: five seconds unless said.
             .arg("--scrape.discovery-reload-interval=500ms");
-        let process = start(spec.clone(), answers(&http_client::plain(), &ready_url(port))).await?;
-        Ok(Self { port, spec, process })
+        let process = start(
+            spec.clone(),
+            answers(&http_client::plain(), &ready_url(port)),
+        )
+        .await?;
+        Ok(Self {
+            port,
+            spec,
+            process,
+        })
     }
 
     /// Takes it down: whoever asks is refused, what it knows stays on disk.
@@ -50,7 +64,11 @@ impl Prometheus {
 
     /// Takes it up again at the same address.
     pub async fn restart(&mut self) -> Result<()> {
-        self.process = start(self.spec.clone(), answers(&http_client::plain(), &ready_url(self.port))).await?;
+        self.process = start(
+            self.spec.clone(),
+            answers(&http_client::plain(), &ready_url(self.port)),
+        )
+        .await?;
         Ok(())
     }
 

@@ -22,7 +22,8 @@ pub struct RunDir {
 impl RunDir {
     /// A new folder in `runs`.
     pub fn create(runs: &Path) -> Result<Self> {
-        let runs = std::path::absolute(runs).with_context(|| format!("{} has no absolute path", runs.display()))?;
+        let runs = std::path::absolute(runs)
+            .with_context(|| format!("{} has no absolute path", runs.display()))?;
         let folder = TempDir::with_prefix_in("run-", &runs)
             .with_context(|| format!("no folder can be made in {}", runs.display()))?;
         Ok(Self { folder })
@@ -37,13 +38,17 @@ impl RunDir {
     pub fn close(mut self, passed: bool) -> Result<()> {
         if passed {
             let path = self.path().to_owned();
-            return self.folder.close().with_context(|| format!("{} cannot be removed", path.display()));
+            return self
+                .folder
+                .close()
+                .with_context(|| format!("{} cannot be removed", path.display()));
         }
         self.folder.disable_cleanup(true);
         for name in DATA {
             let data: PathBuf = self.path().join(name);
             if data.exists() {
-                fs::remove_dir_all(&data).with_context(|| format!("{} cannot be removed", data.display()))?;
+                fs::remove_dir_all(&data)
+                    .with_context(|| format!("{} cannot be removed", data.display()))?;
             }
         }
         eprintln!("the logs are in {}", self.path().display());

@@ -38,9 +38,13 @@ impl Display {
         if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
             return Self { panel: None };
         }
-        let options = TerminalOptions { viewport: Viewport::Inline(HEIGHT) };
+        let options = TerminalOptions {
+            viewport: Viewport::Inline(HEIGHT),
+        };
         let terminal = Terminal::with_options(CrosstermBackend::new(io::stdout()), options);
-        Self { panel: terminal.ok().map(Box::new) }
+        Self {
+            panel: terminal.ok().map(Box::new),
+        }
     }
 
     /// Whether there is a panel.
@@ -56,7 +60,8 @@ impl Display {
                 let width = terminal.size().map_or(80, |size| size.width.max(1));
                 let paragraph = Paragraph::new(text).wrap(Wrap { trim: false });
                 let height = paragraph_height(text, width);
-                let _seen_or_not = terminal.insert_before(height, |buffer| paragraph.render(buffer.area, buffer));
+                let _seen_or_not =
+                    terminal.insert_before(height, |buffer| paragraph.render(buffer.area, buffer));
             }
         }
     }
@@ -64,7 +69,8 @@ impl Display {
     /// Draws the panel anew.
     pub(super) fn draw(&mut self, moment: &Moment) {
         if let Some(terminal) = &mut self.panel {
-            let _seen_or_not = terminal.draw(|frame| frame.render_widget(Paragraph::new(panel(moment)), frame.area()));
+            let _seen_or_not = terminal
+                .draw(|frame| frame.render_widget(Paragraph::new(panel(moment)), frame.area()));
         }
     }
 
@@ -96,17 +102,27 @@ fn panel(moment: &Moment) -> Text<'static> {
     let status = &moment.status;
     let facts = [
         status.step.as_ref().map(|step| format!("   step {step}")),
-        status.weight.as_ref().map(|weight| format!("   canary {weight}")),
+        status
+            .weight
+            .as_ref()
+            .map(|weight| format!("   canary {weight}")),
     ];
     let facts: String = facts.into_iter().flatten().collect();
     let mut lines = vec![
         Line::default(),
-        Line::from(vec!["Tidegate  ".dim(), Span::from(format!("{:?}", status.phase)).bold(), Span::from(facts)]),
+        Line::from(vec![
+            "Tidegate  ".dim(),
+            Span::from(format!("{:?}", status.phase)).bold(),
+            Span::from(facts),
+        ]),
         Line::from(format!("          {}", moment.message())),
     ];
     lines.push(moment.gates().next().map_or_else(Line::default, gate));
     lines.extend(bars(&moment.traffic));
-    lines.push(Line::from(vec!["clients   ".dim(), Span::from(requests(&moment.traffic))]));
+    lines.push(Line::from(vec![
+        "clients   ".dim(),
+        Span::from(requests(&moment.traffic)),
+    ]));
     Text::from(lines)
 }
 
@@ -117,7 +133,9 @@ fn gate(gate: &GateStatus) -> Line<'static> {
         Verdict::Tolerated | Verdict::NoData => Color::Yellow,
         Verdict::Unread | Verdict::Gathering => Color::Gray,
     };
-    let value = gate.value.map_or_else(String::new, |value| format!(" at {value:.3}"));
+    let value = gate
+        .value
+        .map_or_else(String::new, |value| format!(" at {value:.3}"));
     Line::from(vec![
         "gate      ".dim(),
         Span::from(format!("{} ", gate.name)),
@@ -127,13 +145,20 @@ fn gate(gate: &GateStatus) -> Line<'static> {
 }
 
 fn bars(traffic: &Traffic) -> Vec<Line<'static>> {
-    let mut bars: Vec<_> = traffic.shares.iter().take(VERSIONS).map(|(version, share)| bar(version, *share)).collect();
+    let mut bars: Vec<_> = traffic
+        .shares
+        .iter()
+        .take(VERSIONS)
+        .map(|(version, share)| bar(version, *share))
+        .collect();
     bars.resize_with(VERSIONS, Line::default);
     bars
 }
 
 fn bar(version: &str, share: f64) -> Line<'static> {
-    let filled = (0..BAR).filter(|cell| f64::from(*cell) < share * f64::from(BAR)).count();
+    let filled = (0..BAR)
+        .filter(|cell| f64::from(*cell) < share * f64::from(BAR))
+        .count();
     Line::from(vec![
         Span::from(format!("{version:<9} ")),
         "█".repeat(filled).cyan(),
@@ -143,7 +168,10 @@ fn bar(version: &str, share: f64) -> Line<'static> {
 }
 
 fn requests(traffic: &Traffic) -> String {
-    format!("{} requests in the last second, {} failed", traffic.requests, traffic.failed)
+    format!(
+        "{} requests in the last second, {} failed",
+        traffic.requests, traffic.failed
+    )
 }
 
 #[cfg(test)]

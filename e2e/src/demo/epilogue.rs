@@ -18,7 +18,10 @@ pub(super) fn short(id: &str) -> &str {
 
 /// What the clients saw.
 pub(super) fn clients(when: &str, report: &Report) {
-    println!("\nThe clients {when}: {} failed.\n  {report}", report.failures().len());
+    println!(
+        "\nThe clients {when}: {} failed.\n  {report}",
+        report.failures().len()
+    );
 }
 
 /// Every outcome in git, one line and its evidence each.
@@ -40,32 +43,70 @@ pub(super) async fn restore(bed: &Testbed, record: &OutcomeRecord) -> Result<()>
         println!("  {} {subject} ({})", short(&commit.id), commit.author);
     }
     if let Some(RestoreResult::Restored { commit }) = &record.restore {
-        let shown = bed.repo.show(commit).await.context("the restore commit cannot be shown")?;
+        let shown = bed
+            .repo
+            .show(commit)
+            .await
+            .context("the restore commit cannot be shown")?;
         println!("\nThe restore commit:\n\n{}", shown.trim_end());
     }
     Ok(())
 }
 
 fn told(record: &OutcomeRecord) -> String {
-    let OutcomeRecord { head, outcome, reason, message, .. } = record;
+    let OutcomeRecord {
+        head,
+        outcome,
+        reason,
+        message,
+        ..
+    } = record;
     let commit = head.source.commit.as_deref().map_or("-", short);
     let mut lines = vec![
-        format!("  attempt {}: {outcome} ({})", head.attempt, reason.as_str()),
-        format!("    {} from commit {commit}, revision {}", head.images.join(", "), short(&head.revision)),
+        format!(
+            "  attempt {}: {outcome} ({})",
+            head.attempt,
+            reason.as_str()
+        ),
+        format!(
+            "    {} from commit {commit}, revision {}",
+            head.images.join(", "),
+            short(&head.revision)
+        ),
         format!("    {message}"),
     ];
-    let weights: Vec<_> = record.steps.iter().map(|step| format!("{} %", step.weight)).collect();
+    let weights: Vec<_> = record
+        .steps
+        .iter()
+        .map(|step| format!("{} %", step.weight))
+        .collect();
     if !weights.is_empty() {
         lines.push(format!("    weights: {}", weights.join(", ")));
     }
-    lines.extend(record.gates.iter().filter(|gate| gate.evidence.samples > 0).map(evidence));
+    lines.extend(
+        record
+            .gates
+            .iter()
+            .filter(|gate| gate.evidence.samples > 0)
+            .map(evidence),
+    );
     lines.join("\n")
 }
 
 fn evidence(gate: &GateRecord) -> String {
     let seen = &gate.evidence;
-    let value = seen.value.map_or_else(|| "without a value".to_owned(), |value| format!("{value:.4}"));
-    let max = gate.gate.threshold.as_ref().and_then(|threshold| threshold.max);
+    let value = seen.value.map_or_else(
+        || "without a value".to_owned(),
+        |value| format!("{value:.4}"),
+    );
+    let max = gate
+        .gate
+        .threshold
+        .as_ref()
+        .and_then(|threshold| threshold.max);
     let max = max.map_or_else(String::new, |max| format!(" (at most {max})"));
-    format!("    gate {}: {:?} at {value}{max}, {} readings in the last step", seen.name, seen.verdict, seen.samples)
+    format!(
+        "    gate {}: {:?} at {value}{max}, {} readings in the last step",
+        seen.name, seen.verdict, seen.samples
+    )
 }

@@ -42,7 +42,14 @@ pub(super) struct Place {
 
 /// What stands above the lines.
 pub(super) fn heading() -> String {
-    row("", "TIDEGATE", "step", "weight", "CLIENTS, over the last second", "")
+    row(
+        "",
+        "TIDEGATE",
+        "step",
+        "weight",
+        "CLIENTS, over the last second",
+        "",
+    )
 }
 
 // === impl Moment ===
@@ -52,13 +59,23 @@ impl Moment {
     pub(super) fn line(&self) -> String {
         let place = self.place();
         let elapsed = format!("+{:.1}s", self.elapsed.as_secs_f64());
-        row(&elapsed, &place.phase, &place.step, &place.weight, &self.traffic.words(), &self.message())
+        row(
+            &elapsed,
+            &place.phase,
+            &place.step,
+            &place.weight,
+            &self.traffic.words(),
+            &self.message(),
+        )
     }
 
     /// Where the release is.
     pub(super) fn place(&self) -> Place {
         let status = &self.status;
-        let breached = self.gates().filter(|gate| gate.verdict == Verdict::Breach).map(|gate| gate.name.clone());
+        let breached = self
+            .gates()
+            .filter(|gate| gate.verdict == Verdict::Breach)
+            .map(|gate| gate.name.clone());
         Place {
             phase: format!("{:?}", status.phase),
             step: status.step.clone().unwrap_or_default(),
@@ -75,7 +92,10 @@ impl Moment {
 
     /// The gates of the attempt that runs.
     pub(super) fn gates(&self) -> impl Iterator<Item = &GateStatus> {
-        self.status.attempt.iter().flat_map(|attempt| &attempt.gates)
+        self.status
+            .attempt
+            .iter()
+            .flat_map(|attempt| &attempt.gates)
     }
 }
 
@@ -88,7 +108,10 @@ impl Traffic {
         #[expect(clippy::cast_precision_loss, reason = "a few hundred requests")]
         let share = |of: u64| of as f64 / versions.values().sum::<u64>() as f64;
         Self {
-            shares: versions.iter().map(|(version, of)| ((*version).to_owned(), share(*of))).collect(),
+            shares: versions
+                .iter()
+                .map(|(version, of)| ((*version).to_owned(), share(*of)))
+                .collect(),
             requests: report.total(),
             failed: report.failures().len(),
         }
@@ -98,7 +121,11 @@ impl Traffic {
         if self.requests == 0 {
             return "-".to_owned();
         }
-        let mut words: Vec<_> = self.shares.iter().map(|(version, share)| percent(version, *share)).collect();
+        let mut words: Vec<_> = self
+            .shares
+            .iter()
+            .map(|(version, share)| percent(version, *share))
+            .collect();
         if self.failed > 0 {
             words.push(format!("{} failed", self.failed));
         }
@@ -110,8 +137,16 @@ fn percent(version: &str, share: f64) -> String {
     format!("{version} {:>5.1}%", share * 100.0)
 }
 
-fn row(elapsed: &str, phase: &str, step: &str, weight: &str, traffic: &str, message: &str) -> String {
-    let row = format!("{elapsed:>7}  {phase:<12} {step:>5} {weight:>7}  | {traffic:<32} | {message}");
+fn row(
+    elapsed: &str,
+    phase: &str,
+    step: &str,
+    weight: &str,
+    traffic: &str,
+    message: &str,
+) -> String {
+    let row =
+        format!("{elapsed:>7}  {phase:<12} {step:>5} {weight:>7}  | {traffic:<32} | {message}");
     row.trim_end_matches([' ', '|']).to_owned()
 }
 
@@ -124,8 +159,17 @@ mod tests {
     use crate::load::{Answer, Outcome};
 
     fn answer(number: usize, version: &str, status: u16) -> Answer {
-        let outcome = Outcome::Answered { status, version: version.into(), pod: "pod".into() };
-        Answer { number, sent_at: Timestamp::UNIX_EPOCH, took: Duration::ZERO, outcome }
+        let outcome = Outcome::Answered {
+            status,
+            version: version.into(),
+            pod: "pod".into(),
+        };
+        Answer {
+            number,
+            sent_at: Timestamp::UNIX_EPOCH,
+            took: Duration::ZERO,
+            outcome,
+        }
     }
 
     fn at_ten_percent() -> Moment {

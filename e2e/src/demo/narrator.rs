@@ -86,14 +86,21 @@ impl<'a> Narrator<'a> {
     }
 
     fn show(&mut self) {
-        let Some(status) = self.status.clone() else { return };
+        let Some(status) = self.status.clone() else {
+            return;
+        };
         let from = Timestamp::now() - LAST_SECOND;
-        let moment =
-            Moment { elapsed: self.began.elapsed(), status, traffic: Traffic::of(&self.clients.report_since(from)) };
+        let moment = Moment {
+            elapsed: self.began.elapsed(),
+            status,
+            traffic: Traffic::of(&self.clients.report_since(from)),
+        };
         let (place, traffic, at) = &self.told;
         let moved = moment.place() != *place;
         // A screen shows the clients all the time; a log says now and then how they fare.
-        let stirred = !self.display.is_live() && at.elapsed() >= QUIET && moment.traffic.shares != traffic.shares;
+        let stirred = !self.display.is_live()
+            && at.elapsed() >= QUIET
+            && moment.traffic.shares != traffic.shares;
         if moved || stirred {
             self.display.line(&moment.line());
             self.told = (moment.place(), moment.traffic.clone(), Instant::now());

@@ -47,7 +47,10 @@ mod tests {
     fn draws_come_at_their_rate() {
         let chance = Chance::new("shop-0");
         let hits = (0..10_000).filter(|_| chance.happens(0.2)).count() as u64;
-        assert!(binomial_interval(10_000, 0.2, 1e-6).contains(&hits), "{hits}");
+        assert!(
+            binomial_interval(10_000, 0.2, 1e-6).contains(&hits),
+            "{hits}"
+        );
     }
 
     #[test]

@@ -38,10 +38,16 @@ pub struct ConfigError {
 
 impl DemoAppConfig {
     /// Reads what environment variables say; what they leave out has its default.
-    pub fn from_vars(vars: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+    pub fn from_vars(
+        vars: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
         let mut config = Self::default();
         for (name, value) in vars {
-            let wanted = |wanted| ConfigError { name: name.clone(), value: value.clone(), wanted };
+            let wanted = |wanted| ConfigError {
+                name: name.clone(),
+                value: value.clone(),
+                wanted,
+            };
             match name.as_str() {
                 "BIND" => {
                     config.bind = value.parse().map_err(|_| wanted("an address and port"))?;
@@ -76,15 +82,24 @@ impl Default for DemoAppConfig {
                 namespace: String::new(),
                 env: std::collections::BTreeMap::new(),
             },
-            behaviour: Behaviour { error_rate: 0.0, latency_ms: 0, ready: true },
+            behaviour: Behaviour {
+                error_rate: 0.0,
+                latency_ms: 0,
+                ready: true,
+            },
             drain: DRAIN,
             exit_with_stdin: false,
         }
     }
 }
 
-fn milliseconds(value: &str, wanted: impl FnOnce(&'static str) -> ConfigError) -> Result<u64, ConfigError> {
-    value.parse().map_err(|_| wanted("a whole number of milliseconds"))
+fn milliseconds(
+    value: &str,
+    wanted: impl FnOnce(&'static str) -> ConfigError,
+) -> Result<u64, ConfigError> {
+    value
+        .parse()
+        .map_err(|_| wanted("a whole number of milliseconds"))
 }
 
 #[cfg(test)]
@@ -94,12 +109,18 @@ mod tests {
     use super::*;
 
     fn parse(vars: &[(&str, &str)]) -> Result<DemoAppConfig, ConfigError> {
-        DemoAppConfig::from_vars(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+        DemoAppConfig::from_vars(
+            vars.iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        )
     }
 
     #[test]
     fn everything_has_a_default() {
-        assert_eq!(parse(&[("PATH", "/bin")]).unwrap(), DemoAppConfig::default());
+        assert_eq!(
+            parse(&[("PATH", "/bin")]).unwrap(),
+            DemoAppConfig::default()
+        );
     }
 
     #[test]

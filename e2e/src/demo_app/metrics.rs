@@ -15,7 +15,9 @@ use prometheus_client::{
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The bounds that Prometheus' own libraries have by default, in seconds.
-const BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const BUCKETS: [f64; 11] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
 
 pub(super) struct Metrics {
     registry: Registry,
@@ -36,8 +38,16 @@ impl Metrics {
         let requests = Family::default();
         let duration = Histogram::new(BUCKETS);
         registry.register("http_requests", "Requests answered", requests.clone());
-        registry.register("http_request_duration_seconds", "Time until a request was answered", duration.clone());
-        Self { registry, requests, duration }
+        registry.register(
+            "http_request_duration_seconds",
+            "Time until a request was answered",
+            duration.clone(),
+        );
+        Self {
+            registry,
+            requests,
+            duration,
+        }
     }
 
     pub(super) fn record(&self, code: u16, took: Duration) {

@@ -19,11 +19,18 @@ impl Running {
     async fn start(vars: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let vars = vars
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let config = DemoAppConfig::from_vars(vars).unwrap();
         let stop = CancellationToken::new();
         let server = tokio::spawn(serve_on(listener, config, stop.clone()));
-        Self { address, client: crate::http_client::plain(), stop, server }
+        Self {
+            address,
+            client: crate::http_client::plain(),
+            stop,
+            server,
+        }
     }
 
     async fn get(&self, path: &str) -> reqwest::Response {
@@ -53,23 +60,48 @@ async fn the_error_series_appears_with_the_first_error() {
     let app = Running::start(&[]).await;
     app.get("/").await;
     let before = app.get("/metrics").await.text().await.unwrap();
-    assert!(before.contains("http_requests_total{code=\"200\"} 1\n"), "{before}");
+    assert!(
+        before.contains("http_requests_total{code=\"200\"} 1\n"),
+        "{before}"
+    );
     assert!(!before.contains("code=\"5"), "{before}");
-    assert!(before.contains("http_request_duration_seconds_bucket{le=\"0.005\"}"), "{before}");
+    assert!(
+        before.contains("http_request_duration_seconds_bucket{le=\"0.005\"}"),
+        "{before}"
+    );
 
     let error_rate = Some(1.0);
-    app.change(&BehaviourChange { error_rate, ..BehaviourChange::default() }).await;
+    app.change(&BehaviourChange {
+        error_rate,
+        ..BehaviourChange::default()
+    })
+    .await;
     assert_eq!(app.get("/").await.status(), 500);
     let after = app.get("/metrics").await.text().await.unwrap();
-    assert!(after.contains("http_requests_total{code=\"500\"} 1\n"), "{after}");
+    assert!(
+        after.contains("http_requests_total{code=\"500\"} 1\n"),
+        "{after}"
+    );
 }
 
 #[tokio::test]
 async fn a_change_leaves_the_rest_as_it_is() {
     let app = Running::start(&[("LATENCY_MS", "3")]).await;
-    let answer = app.change(&BehaviourChange { ready: Some(false), ..BehaviourChange::default() }).await;
+    let answer = app
+        .change(&BehaviourChange {
+            ready: Some(false),
+            ..BehaviourChange::default()
+        })
+        .await;
     let behaviour: Behaviour = answer.json().await.unwrap();
-    assert_eq!(behaviour, Behaviour { error_rate: 0.0, latency_ms: 3, ready: false });
+    assert_eq!(
+        behaviour,
+        Behaviour {
+            error_rate: 0.0,
+            latency_ms: 3,
+            ready: false
+        }
+    );
     assert_eq!(app.get("/readyz").await.status(), 503);
     assert_eq!(app.get("/healthz").await.status(), 200);
 }
@@ -77,7 +109,12 @@ async fn a_change_leaves_the_rest_as_it_is() {
 #[tokio::test]
 async fn a_rate_out_of_range_changes_nothing() {
     let app = Running::start(&[]).await;
-    let answer = app.change(&BehaviourChange { error_rate: Some(1.5), ..BehaviourChange::default() }).await;
+    let answer = app
+        .change(&BehaviourChange {
+            error_rate: Some(1.5),
+            ..BehaviourChange::default()
+        })
+        .await;
     assert_eq!(answer.status(), 400);
     let behaviour: Behaviour = app.get("/admin").await.json().await.unwrap();
     assert!(behaviour.error_rate.abs() < f64::EPSILON);
@@ -91,8 +128,15 @@ async fn draining_serves_old_and_new_connections_and_asks_them_to_close() {
     app.stop.cancel();
     assert_eq!(app.get("/readyz").await.status(), 503);
     let last = ask(&mut kept).await;
-    assert!(last.starts_with("HTTP/1.1 200") && last.contains("connection: close"), "{last}");
-    assert_eq!(kept.read(&mut [0]).await.unwrap(), 0, "closed in order, not reset");
+    assert!(
+        last.starts_with("HTTP/1.1 200") && last.contains("connection: close"),
+        "{last}"
+    );
+    assert_eq!(
+        kept.read(&mut [0]).await.unwrap(),
+        0,
+        "closed in order, not reset"
+    );
     assert_eq!(app.get("/").await.status(), 200);
     assert!(!app.server.is_finished());
 }
@@ -101,7 +145,10 @@ async fn draining_serves_old_and_new_connections_and_asks_them_to_close() {
 async fn a_request_in_hand_is_answered_before_the_end() {
     let app = Running::start(&[("DRAIN_MS", "0"), ("LATENCY_MS", "200")]).await;
     let mut client = TcpStream::connect(app.address).await.unwrap();
-    client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    client
+        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
     // On a connection of its own: once this is answered, the one before has been taken up too.
     app.get("/healthz").await;
     app.stop.cancel();
@@ -111,7 +158,10 @@ async fn a_request_in_hand_is_answered_before_the_end() {
 }
 
 async fn ask(stream: &mut TcpStream) -> String {
-    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
     read_answer(stream).await
 }
 

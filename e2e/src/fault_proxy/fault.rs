@@ -21,7 +21,8 @@ pub enum Verdict {
 /// What a test does while a write is held. Kill or freeze the client in it, then say what becomes
 /// of the write. For a late effect, freeze, await whatever a second instance has to do, thaw, and
 /// let it go on.
-pub type Hook = Box<dyn FnOnce(WriteInHand) -> Pin<Box<dyn Future<Output = Verdict> + Send>> + Send>;
+pub type Hook =
+    Box<dyn FnOnce(WriteInHand) -> Pin<Box<dyn Future<Output = Verdict> + Send>> + Send>;
 
 /// What happens to a write.
 pub enum Fault {
@@ -119,7 +120,10 @@ impl Faults {
 
     /// The first planned fault that strikes this request; it is used up.
     pub(super) fn take(&mut self, request: &RequestRecord) -> Option<Fault> {
-        let at = self.0.iter().position(|(trigger, _)| trigger.strikes(request))?;
+        let at = self
+            .0
+            .iter()
+            .position(|(trigger, _)| trigger.strikes(request))?;
         Some(self.0.remove(at).1)
     }
 }

@@ -117,7 +117,11 @@ struct Entries {
 
 impl RequestLog {
     pub(super) fn new(writes: WriteKinds) -> Self {
-        Self { writes, entries: Arc::default(), count: Arc::new(watch::channel(0).0) }
+        Self {
+            writes,
+            entries: Arc::default(),
+            count: Arc::new(watch::channel(0).0),
+        }
     }
 
     /// Every request so far, in the order in which they came.
@@ -128,7 +132,12 @@ impl RequestLog {
     /// The requests so far of which this holds.
     pub fn matching(&self, holds: impl Fn(&RequestRecord) -> bool) -> Vec<RequestRecord> {
         let entries = self.entries();
-        entries.records.values().filter(|r| holds(r)).cloned().collect()
+        entries
+            .records
+            .values()
+            .filter(|r| holds(r))
+            .cloned()
+            .collect()
     }
 
     /// The counted writes so far.
@@ -239,9 +248,16 @@ impl RequestRecord {
             path,
             query,
             body_bytes: body.len(),
-            body: RequestBody(if keep_body { body.clone() } else { Bytes::new() }),
+            body: RequestBody(if keep_body {
+                body.clone()
+            } else {
+                Bytes::new()
+            }),
             user_agent: text(&head.headers, &header::USER_AGENT).unwrap_or_default(),
-            impersonated: text(&head.headers, &header::HeaderName::from_static("impersonate-user")),
+            impersonated: text(
+                &head.headers,
+                &header::HeaderName::from_static("impersonate-user"),
+            ),
             status: None,
             took: None,
             disturbance: None,
@@ -298,9 +314,16 @@ fn is_core_event(path: &str) -> bool {
 }
 
 fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
-    query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
 }
 
 fn text(headers: &HeaderMap, name: &header::HeaderName) -> Option<String> {
-    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned)
 }

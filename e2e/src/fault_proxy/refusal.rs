@@ -46,10 +46,14 @@ impl Refusal {
             "reason": self.reason(),
             "code": self.status().as_u16(),
         });
-        let mut response = Response::builder().status(self.status()).header(header::CONTENT_TYPE, "application/json");
+        let mut response = Response::builder()
+            .status(self.status())
+            .header(header::CONTENT_TYPE, "application/json");
         if let Self::TooManyRequests(after) = self {
             response = response.header(header::RETRY_AFTER, after.as_secs());
         }
-        response.body(status.to_string()).expect("the parts of this answer are valid")
+        response
+            .body(status.to_string())
+            .expect("the parts of this answer are valid")
     }
 }

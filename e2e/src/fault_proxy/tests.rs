@@ -21,7 +21,10 @@ struct Upstream {
 impl Upstream {
     async fn start() -> Self {
         let writes = Arc::new(AtomicU64::new(0));
-        let router = Router::new().route("/api/v1/watch", any(watch)).fallback(echo).with_state(writes.clone());
+        let router = Router::new()
+            .route("/api/v1/watch", any(watch))
+            .fallback(echo)
+            .with_state(writes.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -43,7 +46,10 @@ async fn echo(
     if method != Method::GET {
         writes.fetch_add(1, Ordering::SeqCst);
     }
-    let headers: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+    let headers: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+        .collect();
     Json(json!({ "uri": uri.to_string(), "headers": headers, "body": body }))
 }
 
@@ -57,12 +63,16 @@ async fn proxied() -> (Upstream, FaultProxy) {
     let upstream = Upstream::start().await;
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     let url = format!("http://{}", upstream.address);
-    let proxy = FaultProxy::start(any_port, &url, None, WriteKinds::default()).await.unwrap();
+    let proxy = FaultProxy::start(any_port, &url, None, WriteKinds::default())
+        .await
+        .unwrap();
     (upstream, proxy)
 }
 
 fn patch(proxy: &FaultProxy, path: &str) -> reqwest::RequestBuilder {
-    crate::http_client::plain().patch(format!("{}{path}", proxy.url())).body("{\"a\":1}")
+    crate::http_client::plain()
+        .patch(format!("{}{path}", proxy.url()))
+        .body("{\"a\":1}")
 }
 
 #[tokio::test]
@@ -81,13 +91,19 @@ async fn a_request_arrives_as_it_was_and_is_logged() {
     assert_eq!(seen["body"], "{\"a\":1}");
     let headers = seen["headers"].to_string();
     assert!(headers.contains("authorization: Bearer x"), "{headers}");
-    assert!(headers.contains("impersonate-user: system:serviceaccount:a:default"), "{headers}");
+    assert!(
+        headers.contains("impersonate-user: system:serviceaccount:a:default"),
+        "{headers}"
+    );
 
     let record = &proxy.log().writes()[0];
     assert_eq!(record.write, Some(1));
     assert_eq!(record.path, "/apis/apps/v1/namespaces/a/deployments/b");
     assert_eq!(record.field_manager.as_deref(), Some("tidegate"));
-    assert_eq!(record.impersonated.as_deref(), Some("system:serviceaccount:a:default"));
+    assert_eq!(
+        record.impersonated.as_deref(),
+        Some("system:serviceaccount:a:default")
+    );
     assert_eq!(record.user_agent, "tidegate/0.1");
     assert_eq!((record.status, record.body_bytes), (Some(200), 7));
     assert_eq!(record.json().unwrap()["a"], 1);
@@ -107,7 +123,10 @@ async fn leases_events_dry_runs_and_reviews_are_counted_apart() {
         patch(&proxy, path).send().await.unwrap();
     }
     assert_eq!(proxy.log().write_count(), 1);
-    assert_eq!(proxy.log().writes()[0].path, "/api/v1/namespaces/events/services/b");
+    assert_eq!(
+        proxy.log().writes()[0].path,
+        "/api/v1/namespaces/events/services/b"
+    );
     assert_eq!(proxy.log().kinds()[&RequestKind::Event], 2);
 }
 
@@ -151,7 +170,10 @@ async fn a_write_dropped_after_is_done() {
 #[tokio::test]
 async fn a_swallowed_answer_leaves_its_write_done() {
     let (upstream, proxy) = proxied().await;
-    proxy.plan(Trigger::next(|request| request.path.ends_with("/status")), Fault::SwallowAnswer);
+    proxy.plan(
+        Trigger::next(|request| request.path.ends_with("/status")),
+        Fault::SwallowAnswer,
+    );
     patch(&proxy, "/first").send().await.unwrap();
     patch(&proxy, "/first/status").send().await.unwrap_err();
     assert_eq!(upstream.writes(), 2);
@@ -162,14 +184,26 @@ async fn refusals_are_in_the_words_of_the_api_server() {
     let (upstream, proxy) = proxied().await;
     let later = Duration::from_secs(3);
     proxy.plan(Trigger::Nth(1), Fault::Refuse(Refusal::Conflict));
-    proxy.plan(Trigger::Nth(2), Fault::Refuse(Refusal::TooManyRequests(later)));
+    proxy.plan(
+        Trigger::Nth(2),
+        Fault::Refuse(Refusal::TooManyRequests(later)),
+    );
     proxy.plan(Trigger::Nth(3), Fault::Refuse(Refusal::InternalError));
     let conflict = patch(&proxy, "/a").send().await.unwrap();
     assert_eq!(conflict.status(), 409);
     let status: Value = conflict.json().await.unwrap();
-    assert_eq!((&status["kind"], &status["reason"]), (&json!("Status"), &json!("Conflict")));
+    assert_eq!(
+        (&status["kind"], &status["reason"]),
+        (&json!("Status"), &json!("Conflict"))
+    );
     let slow_down = patch(&proxy, "/a").send().await.unwrap();
-    assert_eq!((slow_down.status().as_u16(), &slow_down.headers()["retry-after"]), (429, &"3".parse().unwrap()));
+    assert_eq!(
+        (
+            slow_down.status().as_u16(),
+            &slow_down.headers()["retry-after"]
+        ),
+        (429, &"3".parse().unwrap())
+    );
     assert_eq!(patch(&proxy, "/a").send().await.unwrap().status(), 500);
     assert_eq!(upstream.writes(), 0);
 }
@@ -208,7 +242,10 @@ async fn a_client_that_dies_in_a_hook_does_not_end_the_hook() {
     client.abort();
     client.await.unwrap_err();
     let_go.send(()).unwrap();
-    proxy.log().wait_for(|request| request.status == Some(200)).await;
+    proxy
+        .log()
+        .wait_for(|request| request.status == Some(200))
+        .await;
     assert_eq!(upstream.writes(), 1);
 }
 
@@ -218,9 +255,14 @@ async fn an_upstream_that_is_down_closes_the_connection() {
     let vacant = TcpListener::bind(any_port).await.unwrap();
     let url = format!("http://{}", vacant.local_addr().unwrap());
     drop(vacant);
-    let proxy = FaultProxy::start(any_port, &url, None, WriteKinds::default()).await.unwrap();
+    let proxy = FaultProxy::start(any_port, &url, None, WriteKinds::default())
+        .await
+        .unwrap();
     patch(&proxy, "/a").send().await.unwrap_err();
-    assert_eq!(proxy.log().requests()[0].disturbance, Some(Disturbance::NoAnswer));
+    assert_eq!(
+        proxy.log().requests()[0].disturbance,
+        Some(Disturbance::NoAnswer)
+    );
 }
 
 #[tokio::test]
@@ -233,12 +275,16 @@ async fn an_https_upstream_is_trusted_by_its_authority_alone() {
     let localhost = [127, 0, 0, 1].into();
     let upstream = GitServer::launch(root.path(), localhost).await.unwrap();
     let other_root = tempfile::tempdir().unwrap();
-    let other = GitServer::launch(other_root.path(), localhost).await.unwrap();
+    let other = GitServer::launch(other_root.path(), localhost)
+        .await
+        .unwrap();
     let url = upstream.url("config");
     let url = url.trim_end_matches("/config.git");
     for (ca_pem, status) in [(upstream.ca_pem(), Some(401)), (other.ca_pem(), None)] {
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        let proxy = FaultProxy::start(any_port, url, Some(ca_pem), WriteKinds::default()).await.unwrap();
+        let proxy = FaultProxy::start(any_port, url, Some(ca_pem), WriteKinds::default())
+            .await
+            .unwrap();
         let answer = crate::http_client::plain().get(proxy.url()).send().await;
         assert_eq!(answer.ok().map(|answer| answer.status().as_u16()), status);
     }

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 
 /// What a server shows, and what its clients trust; each in PEM.
@@ -19,14 +20,26 @@ pub(super) fn issue(address: IpAddr) -> Result<ServerCertificate, rcgen::Error> 
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    authority.distinguished_name.push(DnType::CommonName, "Tidegate e2e git CA");
+    authority
+        .distinguished_name
+        .push(DnType::CommonName, "Tidegate e2e git CA");
     let ca = authority.self_signed(&ca_key)?.pem();
     let issuer = Issuer::new(authority, ca_key);
 
     let key = KeyPair::generate()?;
-    let names = [address.to_string(), "127.0.0.1".to_owned(), "localhost".to_owned()];
+    let names = [
+        address.to_string(),
+        "127.0.0.1".to_owned(),
+        "localhost".to_owned(),
+    ];
     let mut server = CertificateParams::new(names)?;
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    server.distinguished_name.push(DnType::CommonName, "Tidegate e2e git server");
-    Ok(ServerCertificate { chain: server.signed_by(&key, &issuer)?.pem(), key: key.serialize_pem(), ca })
+    server
+        .distinguished_name
+        .push(DnType::CommonName, "Tidegate e2e git server");
+    Ok(ServerCertificate {
+        chain: server.signed_by(&key, &issuer)?.pem(),
+        key: key.serialize_pem(),
+        ca,
+    })
 }

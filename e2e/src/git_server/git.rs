@@ -38,7 +38,11 @@ impl Git {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        Self { command, what, stdin: Vec::new() }
+        Self {
+            command,
+            what,
+            stdin: Vec::new(),
+        }
     }
 
     pub(super) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
@@ -53,15 +57,23 @@ impl Git {
 
     /// What it prints.
     pub(super) async fn run(mut self) -> Result<Vec<u8>, RepoError> {
-        let failed = |why: String| RepoError::Git { what: self.what.clone(), why };
+        let failed = |why: String| RepoError::Git {
+            what: self.what.clone(),
+            why,
+        };
         let mut child = self.command.spawn().map_err(|e| failed(e.to_string()))?;
         let mut stdin = child.stdin.take().expect("it is piped");
         // What we write is short, so it fits the pipe before anything is read.
         let written = stdin.write_all(&self.stdin).await;
         drop(stdin);
-        let output = child.wait_with_output().await.map_err(|e| failed(e.to_string()))?;
+        let output = child
+            .wait_with_output()
+            .await
+            .map_err(|e| failed(e.to_string()))?;
         if !output.status.success() {
-            return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+            return Err(failed(
+                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            ));
         }
         written.map_err(|e| failed(e.to_string()))?;
         Ok(output.stdout)

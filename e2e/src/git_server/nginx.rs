@@ -7,7 +7,12 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use super::Credentials;
 
 /// Everything it writes lies under `root`; one process, so that no other user is needed.
-pub(super) fn config(root: &Path, listen: SocketAddr, http_backend: &Path, credentials: &Credentials) -> String {
+pub(super) fn config(
+    root: &Path,
+    listen: SocketAddr,
+    http_backend: &Path,
+    credentials: &Credentials,
+) -> String {
     let root = root.display();
     let http_backend = http_backend.display();
     let basic = basic(credentials);

@@ -85,12 +85,19 @@ impl Change {
 
 impl Repo {
     pub(super) async fn open_or_init(path: &Path) -> Result<Self, RepoError> {
-        let repo = Self { path: path.to_owned() };
+        let repo = Self {
+            path: path.to_owned(),
+        };
         if path.join("HEAD").exists() {
             return Ok(repo);
         }
-        std::fs::create_dir_all(path).map_err(|source| RepoError::Create { path: path.to_owned(), source })?;
-        repo.git(["init", "--quiet", "--bare", "--initial-branch", MAIN, "."]).run().await?;
+        std::fs::create_dir_all(path).map_err(|source| RepoError::Create {
+            path: path.to_owned(),
+            source,
+        })?;
+        repo.git(["init", "--quiet", "--bare", "--initial-branch", MAIN, "."])
+            .run()
+            .await?;
         repo.allow_push(true).await?;
         Ok(repo)
     }
@@ -103,12 +110,18 @@ impl Repo {
     /// Whether the server takes pushes to this repository.
     pub async fn allow_push(&self, allowed: bool) -> Result<(), RepoError> {
         let allowed = if allowed { "true" } else { "false" };
-        self.git(["config", "http.receivepack", allowed]).run().await?;
+        self.git(["config", "http.receivepack", allowed])
+            .run()
+            .await?;
         Ok(())
     }
 
     /// Commits to `main`, as the tests' developer; gives the commit's id.
-    pub async fn commit(&self, changes: impl IntoIterator<Item = Change>, message: &str) -> Result<String, RepoError> {
+    pub async fn commit(
+        &self,
+        changes: impl IntoIterator<Item = Change>,
+        message: &str,
+    ) -> Result<String, RepoError> {
         self.commit_to(MAIN, changes, message).await
     }
 
@@ -128,13 +141,17 @@ impl Repo {
             with_index(self.git(["read-tree", parent])).run().await?;
         }
         let info = self.index_info(changes).await?;
-        with_index(self.git(["update-index", "--index-info"]).stdin(info)).run().await?;
+        with_index(self.git(["update-index", "--index-info"]).stdin(info))
+            .run()
+            .await?;
         let tree = with_index(self.git(["write-tree"])).text().await?;
         let commit = self.commit_tree(&tree, parent.as_deref(), message).await?;
         let branch = format!("refs/heads/{branch}");
         // The old value, or none at all, is what makes it safe against pushes.
         let before = parent.as_deref().unwrap_or_default();
-        self.git(["update-ref", &branch, &commit, before]).run().await?;
+        self.git(["update-ref", &branch, &commit, before])
+            .run()
+            .await?;
         Ok(commit)
     }
 
@@ -160,7 +177,10 @@ impl Repo {
     /// The last commit of a branch, if it is there.
     pub async fn tip(&self, branch: &str) -> Result<Option<String>, RepoError> {
         let wanted = format!("refs/heads/{branch}");
-        let found = self.git(["for-each-ref", "--format=%(objectname)", &wanted]).text().await?;
+        let found = self
+            .git(["for-each-ref", "--format=%(objectname)", &wanted])
+            .text()
+            .await?;
         Ok((!found.is_empty()).then_some(found))
     }
 
@@ -169,19 +189,32 @@ impl Repo {
         if !self.files(at).await?.iter().any(|file| file == path) {
             return Ok(None);
         }
-        let bytes = self.git(["cat-file", "blob", &format!("{at}:{path}")]).run().await?;
+        let bytes = self
+            .git(["cat-file", "blob", &format!("{at}:{path}")])
+            .run()
+            .await?;
         Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
     /// Every file at the tip of a branch (or at a commit); none where there is no such branch.
     pub async fn files(&self, at: &str) -> Result<Vec<String>, RepoError> {
-        let known = self.git(["rev-parse", "--quiet", "--verify", at]).run().await;
+        let known = self
+            .git(["rev-parse", "--quiet", "--verify", at])
+            .run()
+            .await;
         if known.is_err() {
             return Ok(Vec::new());
         }
-        let bytes = self.git(["ls-tree", "-r", "-z", "--name-only", at]).run().await?;
-        let names = bytes.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-        Ok(names.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
+        let bytes = self
+            .git(["ls-tree", "-r", "-z", "--name-only", at])
+            .run()
+            .await?;
+        let names = bytes
+            .split(|byte| *byte == 0)
+            .filter(|name| !name.is_empty());
+        Ok(names
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect())
     }
 
     /// The commits of a branch, the newest first; none where there is no such branch.
@@ -189,9 +222,15 @@ impl Repo {
         let Some(tip) = self.tip(branch).await? else {
             return Ok(Vec::new());
         };
-        let bytes = self.git(["log", "-z", "--format=%H%x1f%an <%ae>%x1f%cI%x1f%B", &tip]).run().await?;
+        let bytes = self
+            .git(["log", "-z", "--format=%H%x1f%an <%ae>%x1f%cI%x1f%B", &tip])
+            .run()
+            .await?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        text.split('\0').filter(|entry| !entry.is_empty()).map(commit).collect()
+        text.split('\0')
+            .filter(|entry| !entry.is_empty())
+            .map(commit)
+            .collect()
     }
 
     /// A commit as `git show` prints it: the message and what was changed.
@@ -204,12 +243,19 @@ impl Repo {
     }
 
     /// What `update-index --index-info` reads; the contents are in the object store by then.
-    async fn index_info(&self, changes: impl IntoIterator<Item = Change>) -> Result<String, RepoError> {
+    async fn index_info(
+        &self,
+        changes: impl IntoIterator<Item = Change>,
+    ) -> Result<String, RepoError> {
         let mut info = String::new();
         for change in changes {
             let line = match change {
                 Change::Write(path, content) => {
-                    let blob = self.git(["hash-object", "-w", "--stdin"]).stdin(content).text().await?;
+                    let blob = self
+                        .git(["hash-object", "-w", "--stdin"])
+                        .stdin(content)
+                        .text()
+                        .await?;
                     format!("100644 {blob}\t{path}\n")
                 }
                 Change::Delete(path) => format!("0 {}\t{path}\n", "0".repeat(40)),
@@ -219,12 +265,19 @@ impl Repo {
         Ok(info)
     }
 
-    async fn commit_tree(&self, tree: &str, parent: Option<&str>, message: &str) -> Result<String, RepoError> {
+    async fn commit_tree(
+        &self,
+        tree: &str,
+        parent: Option<&str>,
+        message: &str,
+    ) -> Result<String, RepoError> {
         let mut args = vec!["commit-tree", tree];
         args.extend(parent.into_iter().flat_map(|parent| ["-p", parent]));
         let mut git = self.git(args).stdin(message);
         for who in ["AUTHOR", "COMMITTER"] {
-            git = git.env(&format!("GIT_{who}_NAME"), "Dev Eloper").env(&format!("GIT_{who}_EMAIL"), "dev@example.com");
+            git = git
+                .env(&format!("GIT_{who}_NAME"), "Dev Eloper")
+                .env(&format!("GIT_{who}_EMAIL"), "dev@example.com");
         }
         git.text().await
     }
@@ -237,7 +290,9 @@ fn commit(entry: &str) -> Result<Commit, RepoError> {
     Ok(Commit {
         id: id.trim().to_owned(),
         author: author.to_owned(),
-        committed: committed.parse().map_err(|_| RepoError::Log(entry.to_owned()))?,
+        committed: committed
+            .parse()
+            .map_err(|_| RepoError::Log(entry.to_owned()))?,
         message: message.trim_end().to_owned(),
     })
 }

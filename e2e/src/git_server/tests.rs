@@ -21,7 +21,12 @@ async fn a_server() -> Option<(TempDir, GitServer)> {
 }
 
 /// `git -c … ARGS` of a client that shows this `Authorization`.
-async fn client(server: &GitServer, dir: &Path, authorization: &str, args: &[&str]) -> Result<String, RepoError> {
+async fn client(
+    server: &GitServer,
+    dir: &Path,
+    authorization: &str,
+    args: &[&str],
+) -> Result<String, RepoError> {
     let ca = dir.join("ca.pem");
     fs::write(&ca, server.ca_pem()).unwrap();
     let trust = format!("http.sslCAInfo={}", ca.display());
@@ -32,8 +37,13 @@ async fn client(server: &GitServer, dir: &Path, authorization: &str, args: &[&st
 }
 
 fn basic(server: &GitServer) -> String {
-    let Credentials { username, password, .. } = server.credentials();
-    format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}")))
+    let Credentials {
+        username, password, ..
+    } = server.credentials();
+    format!(
+        "Basic {}",
+        BASE64_STANDARD.encode(format!("{username}:{password}"))
+    )
 }
 
 fn bearer(server: &GitServer) -> String {
@@ -46,7 +56,10 @@ async fn a_clone_and_a_push_need_a_login() {
         return;
     };
     let repo = server.repo("shop/config").await.unwrap();
-    let first = repo.commit([Change::write("a.yaml", "a: 1\n")], "Begin").await.unwrap();
+    let first = repo
+        .commit([Change::write("a.yaml", "a: 1\n")], "Begin")
+        .await
+        .unwrap();
     let url = server.url("shop/config");
     let dir = tempfile::tempdir().unwrap();
     for login in [basic(&server), bearer(&server)] {
@@ -59,7 +72,9 @@ async fn a_clone_and_a_push_need_a_login() {
     }
 
     let login = bearer(&server);
-    client(&server, dir.path(), &login, &["clone", "-q", &url, "work"]).await.unwrap();
+    client(&server, dir.path(), &login, &["clone", "-q", &url, "work"])
+        .await
+        .unwrap();
     let work = dir.path().join("work");
     let push = ["push", "-q", "origin", "main:tidegate/outcomes"];
     client(&server, &work, &login, &push).await.unwrap();
@@ -79,11 +94,18 @@ async fn a_server_that_is_down_refuses_and_comes_back_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let login = basic(&server);
     server.stop().await.unwrap();
-    let error = client(&server, dir.path(), &login, &["ls-remote", &url]).await.unwrap_err();
+    let error = client(&server, dir.path(), &login, &["ls-remote", &url])
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("onnect"), "{error}");
-    let commit = repo.commit([Change::write("a", "1")], "While down").await.unwrap();
+    let commit = repo
+        .commit([Change::write("a", "1")], "While down")
+        .await
+        .unwrap();
     server.start().await.unwrap();
-    let seen = client(&server, dir.path(), &login, &["ls-remote", &url]).await.unwrap();
+    let seen = client(&server, dir.path(), &login, &["ls-remote", &url])
+        .await
+        .unwrap();
     assert!(seen.starts_with(&commit), "{seen}");
 }
 
@@ -93,7 +115,13 @@ async fn a_server_that_is_frozen_answers_when_it_goes_on() {
         return;
     };
     let url = server.url("shop");
-    let commit = server.repo("shop").await.unwrap().commit([Change::write("a", "1")], "Begin").await.unwrap();
+    let commit = server
+        .repo("shop")
+        .await
+        .unwrap()
+        .commit([Change::write("a", "1")], "Begin")
+        .await
+        .unwrap();
     let dir = tempfile::tempdir().unwrap();
     let login = basic(&server);
     let command = ["ls-remote", &url];
@@ -114,18 +142,30 @@ async fn a_repository_is_read_and_written_without_a_server() {
     assert_eq!(repo.log("main").await.unwrap(), []);
     assert_eq!(repo.file_at("main", "x").await.unwrap(), None);
 
-    let files = [Change::write("prod/ü.yaml", "one\n"), Change::write("b", "two")];
+    let files = [
+        Change::write("prod/ü.yaml", "one\n"),
+        Change::write("b", "two"),
+    ];
     let first = repo.commit(files, "Begin\n\nTrailer: yes").await.unwrap();
-    let second = repo.commit([Change::delete("b"), Change::write("c", "three")], "Go on").await.unwrap();
+    let second = repo
+        .commit([Change::delete("b"), Change::write("c", "three")], "Go on")
+        .await
+        .unwrap();
     assert_eq!(repo.head().await.unwrap(), Some(second.clone()));
     assert_eq!(repo.files("main").await.unwrap(), ["c", "prod/ü.yaml"]);
-    assert_eq!(repo.file_at("main", "prod/ü.yaml").await.unwrap().unwrap(), "one\n");
+    assert_eq!(
+        repo.file_at("main", "prod/ü.yaml").await.unwrap().unwrap(),
+        "one\n"
+    );
     assert_eq!(repo.file_at(&first, "b").await.unwrap().unwrap(), "two");
 
     let log = repo.log("main").await.unwrap();
     assert_eq!(log.len(), 2);
     assert_eq!((&log[0].id, log[0].message.as_str()), (&second, "Go on"));
-    assert_eq!((&log[1].id, log[1].message.as_str()), (&first, "Begin\n\nTrailer: yes"));
+    assert_eq!(
+        (&log[1].id, log[1].message.as_str()),
+        (&first, "Begin\n\nTrailer: yes")
+    );
     assert_eq!(log[1].author, "Dev Eloper <dev@example.com>");
 
     repo.force("main", &first).await.unwrap();

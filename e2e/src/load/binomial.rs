@@ -53,7 +53,11 @@ impl Pmf {
         let mode = ((real(n + 1) * p).floor() as u64).min(n);
         let odds = p / (1.0 - p);
         let rise = |k: u64| real(n - k) / real(k + 1) * odds;
-        Self { mode, above_mode: walk((mode..n).map(rise)), below_mode: walk((0..mode).rev().map(|k| 1.0 / rise(k))) }
+        Self {
+            mode,
+            above_mode: walk((mode..n).map(rise)),
+            below_mode: walk((0..mode).rev().map(|k| 1.0 / rise(k))),
+        }
     }
 
     fn total(&self) -> f64 {
@@ -137,7 +141,10 @@ mod tests {
     fn a_million_draws_are_no_trouble() {
         // The normal approximation is within a few counts here: 4.892 standard deviations of 500.
         let interval = binomial_interval(1_000_000, 0.5, 1e-6);
-        assert!(interval.start().abs_diff(500_000 - 2446) < 3, "{interval:?}");
+        assert!(
+            interval.start().abs_diff(500_000 - 2446) < 3,
+            "{interval:?}"
+        );
         assert!(interval.end().abs_diff(500_000 + 2446) < 3, "{interval:?}");
     }
 }

@@ -128,7 +128,10 @@ impl Report {
     /// How many of the answers that name a version name this one.
     pub fn share(&self, version: &str) -> Share {
         let versions = || self.answers.iter().filter_map(Answer::version);
-        Share { of: count(versions().filter(|v| *v == version)), total: count(versions()) }
+        Share {
+            of: count(versions().filter(|v| *v == version)),
+            total: count(versions()),
+        }
     }
 
     /// When the first request was sent that this version answered.
@@ -166,7 +169,9 @@ impl Report {
     }
 
     fn of_version<'a>(&'a self, version: &'a str) -> impl Iterator<Item = &'a Answer> {
-        self.answers.iter().filter(move |answer| answer.version() == Some(version))
+        self.answers
+            .iter()
+            .filter(move |answer| answer.version() == Some(version))
     }
 
     fn filtered(&self, keep: impl Fn(&Answer) -> bool) -> Self {
@@ -215,8 +220,12 @@ impl Answer {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Answered { status, version, .. } if version.is_empty() => write!(f, "gateway {status}"),
-            Self::Answered { status, version, .. } => write!(f, "{version} {status}"),
+            Self::Answered {
+                status, version, ..
+            } if version.is_empty() => write!(f, "gateway {status}"),
+            Self::Answered {
+                status, version, ..
+            } => write!(f, "{version} {status}"),
             Self::Failed(error) => error.fmt(f),
         }
     }

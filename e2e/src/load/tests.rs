@@ -12,9 +12,15 @@ fn per_second(rate: u32) -> NonZeroU32 {
 async fn an_app(vars: &[(&str, &str)]) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let vars = vars
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let config = DemoAppConfig::from_vars(vars).unwrap();
-    tokio::spawn(demo_app::serve_on(listener, config, CancellationToken::new()));
+    tokio::spawn(demo_app::serve_on(
+        listener,
+        config,
+        CancellationToken::new(),
+    ));
     address
 }
 
@@ -25,7 +31,11 @@ async fn every_answer_is_written_down() {
         LoadSpec::new(app, "shop.example", per_second(500)),
         LoadSpec::new(app, "shop.example", per_second(500)).with_new_connections(),
     ] {
-        let report = spec.for_a_time(Duration::from_millis(200)).start().finished().await;
+        let report = spec
+            .for_a_time(Duration::from_millis(200))
+            .start()
+            .finished()
+            .await;
         assert!(report.total() >= 90, "{report}");
         assert_eq!(report.failures(), Vec::<&Answer>::new());
         assert_eq!(report.share("v1").of, report.total() as u64);
@@ -38,7 +48,10 @@ async fn every_answer_is_written_down() {
 async fn a_server_error_is_a_failure() {
     let app = an_app(&[("VERSION", "v2"), ("ERROR_RATE", "1")]).await;
     let load = LoadSpec::new(app, "x", per_second(200)).start();
-    let first = load.first_answers_since(Timestamp::UNIX_EPOCH, 5).await.unwrap();
+    let first = load
+        .first_answers_since(Timestamp::UNIX_EPOCH, 5)
+        .await
+        .unwrap();
     assert_eq!(first.failures().len(), 5);
     assert_eq!(first.kinds()["v2 500"], 5);
     load.stop().await;
@@ -47,8 +60,14 @@ async fn a_server_error_is_a_failure() {
 #[tokio::test]
 async fn a_load_that_ends_early_is_not_waited_for() {
     let app = an_app(&[]).await;
-    let load = LoadSpec::new(app, "x", per_second(100)).for_a_time(Duration::from_millis(50)).start();
-    assert!(load.first_answers_since(Timestamp::UNIX_EPOCH, 100_000).await.is_none());
+    let load = LoadSpec::new(app, "x", per_second(100))
+        .for_a_time(Duration::from_millis(50))
+        .start();
+    assert!(
+        load.first_answers_since(Timestamp::UNIX_EPOCH, 100_000)
+            .await
+            .is_none()
+    );
 }
 
 #[tokio::test]
@@ -64,7 +83,10 @@ async fn refused_reset_and_timeout_are_told_apart() {
     assert_eq!(one_failure(closing).await, TransportError::Reset);
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    assert_eq!(one_failure(listener.local_addr().unwrap()).await, TransportError::Timeout);
+    assert_eq!(
+        one_failure(listener.local_addr().unwrap()).await,
+        TransportError::Timeout
+    );
 }
 
 async fn one_failure(server: SocketAddr) -> TransportError {

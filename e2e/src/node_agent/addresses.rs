@@ -27,7 +27,11 @@ impl Addresses {
         }
         loop {
             let candidate = self.next;
-            self.next = if candidate == LAST { FIRST } else { candidate + 1 };
+            self.next = if candidate == LAST {
+                FIRST
+            } else {
+                candidate + 1
+            };
             if self.taken.insert(candidate) {
                 let [high, low] = candidate.to_be_bytes();
                 return Some(Ipv4Addr::new(10, 244, high, low).into());
@@ -45,7 +49,10 @@ impl Addresses {
 
 impl Default for Addresses {
     fn default() -> Self {
-        Self { next: FIRST, taken: HashSet::new() }
+        Self {
+            next: FIRST,
+            taken: HashSet::new(),
+        }
     }
 }
 

@@ -51,7 +51,14 @@ impl RunningContainer {
     /// The container, with nothing running yet.
     pub(super) fn new(container: Container) -> Self {
         let image = Image::of(&container);
-        Self { image, container, process: None, started_at: Timestamp::now(), restarts: 0, ready: image == Image::Idle }
+        Self {
+            image,
+            container,
+            process: None,
+            started_at: Timestamp::now(),
+            restarts: 0,
+            ready: image == Image::Idle,
+        }
     }
 
     /// Starts what the image stands for.
@@ -85,17 +92,27 @@ impl RunningContainer {
     }
 }
 
-fn process(container: &Container, pod: &Pod, address: IpAddr, program: &Path, log_dir: &Path) -> ProcessSpec {
+fn process(
+    container: &Container,
+    pod: &Pod,
+    address: IpAddr,
+    program: &Path,
+    log_dir: &Path,
+) -> ProcessSpec {
     let namespace = pod.namespace().unwrap_or_default();
     let name = pod.name_any();
     let log = log_dir.join(format!("{namespace}_{name}_{}.log", container.name));
-    let mut spec = ProcessSpec::new(format!("{namespace}/{name}/{}", container.name), program, log)
-        .arg("demo-app")
-        .clean_env()
-        .leash()
-        .env("EXIT_WITH_STDIN", "1")
-        .env("POD_NAME", &name)
-        .env("NAMESPACE", &namespace);
+    let mut spec = ProcessSpec::new(
+        format!("{namespace}/{name}/{}", container.name),
+        program,
+        log,
+    )
+    .arg("demo-app")
+    .clean_env()
+    .leash()
+    .env("EXIT_WITH_STDIN", "1")
+    .env("POD_NAME", &name)
+    .env("NAMESPACE", &namespace);
     if let Some(tag) = name_and_tag(image(container)).1 {
         spec = spec.env("VERSION", tag);
     }
@@ -103,7 +120,11 @@ fn process(container: &Container, pod: &Pod, address: IpAddr, program: &Path, lo
         if let Some(value) = value(variable, pod, address) {
             spec = spec.env(&variable.name, value);
         } else {
-            tracing::warn!(pod = name, variable = variable.name, "cannot be resolved here");
+            tracing::warn!(
+                pod = name,
+                variable = variable.name,
+                "cannot be resolved here"
+            );
         }
     }
     spec.env("BIND", format!("{address}:{}", port(container)))

@@ -52,8 +52,13 @@ pub(super) async fn register(client: &Client, spec: &NodeAgentSpec) -> Result<()
         let tried = timeout(API_TIMEOUT, try_register(client, spec)).await;
         let error = match tried {
             Ok(Ok(())) => return Ok(()),
-            Ok(Err(source)) => NodeError::Register { node: spec.node.clone(), source },
-            Err(_) => NodeError::NoAnswer { node: spec.node.clone() },
+            Ok(Err(source)) => NodeError::Register {
+                node: spec.node.clone(),
+                source,
+            },
+            Err(_) => NodeError::NoAnswer {
+                node: spec.node.clone(),
+            },
         };
         if Instant::now() > deadline {
             return Err(error);
@@ -112,7 +117,9 @@ async fn renew(client: &Client, spec: &NodeAgentSpec) -> Result<(), kube::Error>
         },
     });
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    leases.patch(&spec.node, &params, &Patch::Apply(&lease)).await?;
+    leases
+        .patch(&spec.node, &params, &Patch::Apply(&lease))
+        .await?;
     report(client, spec).await
 }
 
@@ -149,7 +156,9 @@ async fn report(client: &Client, spec: &NodeAgentSpec) -> Result<(), kube::Error
         },
     });
     let params = PatchParams::default();
-    nodes.patch_status(&spec.node, &params, &Patch::Strategic(&status)).await?;
+    nodes
+        .patch_status(&spec.node, &params, &Patch::Strategic(&status))
+        .await?;
     Ok(())
 }
 

@@ -109,7 +109,9 @@ impl PodTask {
     fn start_one(&self, supervised: &mut Supervised) {
         supervised.restart_at = None;
         let (program, logs) = (&self.spec.program, &self.spec.log_dir);
-        let started = supervised.running.start(&self.pod, self.address, program, logs);
+        let started = supervised
+            .running
+            .start(&self.pod, self.address, program, logs);
         if let Err(error) = started {
             tracing::error!(%error, "a container cannot be started");
             supervised.restart_at = Some(Instant::now() + LONGEST_BACKOFF);
@@ -191,7 +193,13 @@ impl PodTask {
     /// the next probe.
     async fn report(&mut self) -> Result<(), kube::Error> {
         let containers: Vec<_> = self.containers.iter().map(|c| &c.running).collect();
-        let patch = status::patch(&self.pod, &self.spec, self.address, &containers, &self.transitions);
+        let patch = status::patch(
+            &self.pod,
+            &self.spec,
+            self.address,
+            &containers,
+            &self.transitions,
+        );
         if self.reported.as_ref() == Some(&patch) {
             return Ok(());
         }
@@ -213,7 +221,11 @@ impl PodTask {
 
     /// What a kubelet does when a pod is deleted: tell, ask, wait, and end it when time is up.
     async fn end_in_order(&mut self) {
-        let grace = self.pod.metadata.deletion_grace_period_seconds.unwrap_or(GRACE);
+        let grace = self
+            .pod
+            .metadata
+            .deletion_grace_period_seconds
+            .unwrap_or(GRACE);
         let grace = Duration::from_secs(u64::try_from(grace).unwrap_or_default());
         let deadline = Instant::now() + grace;
         let pre_stop = self.pre_stop_sleep();
@@ -271,14 +283,19 @@ impl PodTask {
     async fn delete(&mut self) {
         let (api, name) = (self.api(), self.pod.name_any());
         let params = DeleteParams {
-            preconditions: Some(Preconditions { uid: self.pod.uid(), resource_version: None }),
+            preconditions: Some(Preconditions {
+                uid: self.pod.uid(),
+                resource_version: None,
+            }),
             ..DeleteParams::default().grace_period(0)
         };
         loop {
             match timeout(API_TIMEOUT, api.delete(&name, &params)).await {
                 Ok(Ok(_)) => return,
                 // Gone, or another pod has the name by now.
-                Ok(Err(kube::Error::Api(status))) if status.is_not_found() || status.is_conflict() => {
+                Ok(Err(kube::Error::Api(status)))
+                    if status.is_not_found() || status.is_conflict() =>
+                {
                     return;
                 }
                 Ok(Err(error)) => tracing::warn!(pod = name, %error, "a pod cannot be deleted"),
@@ -291,7 +308,10 @@ impl PodTask {
     }
 
     fn api(&self) -> Api<Pod> {
-        Api::namespaced(self.client.clone(), &self.pod.namespace().unwrap_or_default())
+        Api::namespaced(
+            self.client.clone(),
+            &self.pod.namespace().unwrap_or_default(),
+        )
     }
 }
 
@@ -306,7 +326,9 @@ enum Ending {
 
 async fn until_gone(wanted: &mut watch::Receiver<Wanted>) {
     // An agent that is gone has no pods.
-    let _ = wanted.wait_for(|wanted| matches!(wanted, Wanted::Gone)).await;
+    let _ = wanted
+        .wait_for(|wanted| matches!(wanted, Wanted::Gone))
+        .await;
 }
 
 /// Asks every container that can be asked, after a pause.
@@ -337,7 +359,10 @@ impl Supervised {
         if let Ok(None) = process.exit_status() {
             return;
         }
-        tracing::info!(container = process.name(), "a container died and is restarted");
+        tracing::info!(
+            container = process.name(),
+            "a container died and is restarted"
+        );
         self.running.process = None;
         self.running.ready = false;
         self.readiness = Readiness::default();

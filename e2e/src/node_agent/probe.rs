@@ -56,7 +56,12 @@ impl Readiness {
     /// Takes a finding into account; says whether the container counts as ready.
     pub(super) fn take(&mut self, finding: Finding) -> bool {
         match finding {
-            Finding::Ready => *self = Self { ready: true, unanswered: 0 },
+            Finding::Ready => {
+                *self = Self {
+                    ready: true,
+                    unanswered: 0,
+                }
+            }
             Finding::Unready => *self = Self::default(),
             Finding::Unanswered => {
                 self.unanswered += 1;

@@ -27,7 +27,11 @@ pub(super) struct Transitions {
 
 impl Transitions {
     pub(super) fn new(now: Timestamp) -> Self {
-        Self { started: now, ready: false, ready_since: now }
+        Self {
+            started: now,
+            ready: false,
+            ready_since: now,
+        }
     }
 
     pub(super) fn set_ready(&mut self, ready: bool, now: Timestamp) {

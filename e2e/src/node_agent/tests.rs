@@ -41,7 +41,13 @@ fn a_broken_container_keeps_its_pod_unready() {
     let idle = RunningContainer::new(container("tidegate.dev/idle:v1"));
     assert!(!broken.ready && idle.ready);
     let transitions = Transitions::new(jiff::Timestamp::UNIX_EPOCH);
-    let patch = status::patch(&Pod::default(), &spec, address, &[&broken, &idle], &transitions);
+    let patch = status::patch(
+        &Pod::default(),
+        &spec,
+        address,
+        &[&broken, &idle],
+        &transitions,
+    );
     let status = &patch["status"];
     assert_eq!(status["podIP"], "10.244.1.0");
     assert_eq!(status["containerStatuses"][0]["ready"], false);

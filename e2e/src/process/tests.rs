@@ -3,7 +3,10 @@
 use super::*;
 
 fn shell(dir: &Path, script: &str) -> ChildProcess {
-    ProcessSpec::new("shell", "/bin/sh", dir.join("shell.log")).args(["-c", script]).spawn().unwrap()
+    ProcessSpec::new("shell", "/bin/sh", dir.join("shell.log"))
+        .args(["-c", script])
+        .spawn()
+        .unwrap()
 }
 
 async fn until_log_says(process: &mut ChildProcess, text: &str) {
@@ -28,7 +31,10 @@ async fn output_goes_to_the_log() {
 #[tokio::test]
 async fn stopping_asks_first() {
     let dir = tempfile::tempdir().unwrap();
-    let mut process = shell(dir.path(), "trap 'exit 7' TERM; echo up; while :; do sleep 0.02; done");
+    let mut process = shell(
+        dir.path(),
+        "trap 'exit 7' TERM; echo up; while :; do sleep 0.02; done",
+    );
     until_log_says(&mut process, "up").await;
     let status = process.stop(Duration::from_secs(10)).await.unwrap();
     assert_eq!(status.code(), Some(7));
@@ -37,7 +43,10 @@ async fn stopping_asks_first() {
 #[tokio::test]
 async fn stopping_kills_what_does_not_listen() {
     let dir = tempfile::tempdir().unwrap();
-    let mut process = shell(dir.path(), "trap '' TERM; echo up; while :; do sleep 0.02; done");
+    let mut process = shell(
+        dir.path(),
+        "trap '' TERM; echo up; while :; do sleep 0.02; done",
+    );
     until_log_says(&mut process, "up").await;
     let status = process.stop(Duration::from_millis(50)).await.unwrap();
     assert!(ended_by(status, Signal::SIGKILL));
@@ -47,7 +56,10 @@ async fn stopping_kills_what_does_not_listen() {
 async fn an_early_end_is_told_with_the_end_of_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let mut process = shell(dir.path(), "echo no such option; exit 3");
-    let error = process.wait_ready(Duration::from_secs(10), || async { false }).await.unwrap_err();
+    let error = process
+        .wait_ready(Duration::from_secs(10), || async { false })
+        .await
+        .unwrap_err();
     assert!(matches!(error, ProcessError::EndedEarly { .. }), "{error}");
     assert!(error.to_string().contains("no such option"), "{error}");
 }
@@ -56,7 +68,10 @@ async fn an_early_end_is_told_with_the_end_of_the_log() {
 async fn a_probe_that_hangs_does_not_outlive_the_limit() {
     let dir = tempfile::tempdir().unwrap();
     let mut process = shell(dir.path(), "exec sleep 60");
-    let error = process.wait_ready(Duration::from_millis(50), std::future::pending).await.unwrap_err();
+    let error = process
+        .wait_ready(Duration::from_millis(50), std::future::pending)
+        .await
+        .unwrap_err();
     assert!(matches!(error, ProcessError::NotReady { .. }), "{error}");
 }
 
@@ -64,7 +79,10 @@ async fn a_probe_that_hangs_does_not_outlive_the_limit() {
 async fn a_frozen_process_runs_on_once_thawed() {
     let dir = tempfile::tempdir().unwrap();
     // Not a shell: one that waits for a child that is frozen before its exec is never `T`.
-    let mut process = ProcessSpec::new("cat", "/bin/cat", dir.path().join("cat.log")).leash().spawn().unwrap();
+    let mut process = ProcessSpec::new("cat", "/bin/cat", dir.path().join("cat.log"))
+        .leash()
+        .spawn()
+        .unwrap();
     process.freeze().unwrap();
     until_state(process.pid(), 'T').await;
     assert!(process.exit_status().unwrap().is_none());
@@ -75,7 +93,10 @@ async fn a_frozen_process_runs_on_once_thawed() {
 #[tokio::test]
 async fn a_leashed_process_sees_its_end_of_input_only_when_let_go() {
     let dir = tempfile::tempdir().unwrap();
-    let mut process = ProcessSpec::new("cat", "/bin/cat", dir.path().join("cat.log")).leash().spawn().unwrap();
+    let mut process = ProcessSpec::new("cat", "/bin/cat", dir.path().join("cat.log"))
+        .leash()
+        .spawn()
+        .unwrap();
     let still_there = tokio::time::timeout(Duration::from_millis(50), process.wait()).await;
     assert!(still_there.is_err());
     drop(process.child.stdin.take());
@@ -88,7 +109,11 @@ async fn dropping_it_ends_the_whole_group() {
     let mut process = shell(dir.path(), "sleep 600 & echo child $!.; wait");
     until_log_says(&mut process, ".").await;
     let said = process.log_tail();
-    let grandchild = said.split_whitespace().nth(1).and_then(|word| word.trim_end_matches('.').parse().ok()).unwrap();
+    let grandchild = said
+        .split_whitespace()
+        .nth(1)
+        .and_then(|word| word.trim_end_matches('.').parse().ok())
+        .unwrap();
     drop(process);
     until_state(grandchild, 'Z').await;
 }
@@ -105,5 +130,7 @@ async fn until_state(pid: i32, state: char) {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), reached).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), reached)
+        .await
+        .unwrap();
 }

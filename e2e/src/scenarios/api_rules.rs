@@ -28,13 +28,21 @@ pub(super) async fn run(context: Context) -> Result<()> {
         answer.with_context(|| format!("a {kind} that is right is refused"))?;
     }
     for wrong in wrong() {
-        let Wrong { kind, at, value, sentence } = &wrong;
+        let Wrong {
+            kind,
+            at,
+            value,
+            sentence,
+        } = &wrong;
         let mut spec = right(kind);
         put(&mut spec, at, value.clone())?;
         match create(&context, kind, &spec).await {
             Ok(()) => bail!("a {kind} with {value} at {at} is not refused"),
             Err(kube::Error::Api(status)) => {
-                ensure!(status.code == 422, "a {kind} with {value} at {at}: {status:?}");
+                ensure!(
+                    status.code == 422,
+                    "a {kind} with {value} at {at}: {status:?}"
+                );
                 ensure!(
                     status.message.contains(sentence),
                     "a {kind} with {value} at {at} was to be refused with {sentence:?}, and the answer is: {}",
@@ -45,37 +53,119 @@ pub(super) async fn run(context: Context) -> Result<()> {
         }
     }
     let sentence = "an Intervention cannot be changed: make a new one";
-    cannot_be_changed(&context, "Intervention", json!({ "reason": "another" }), sentence).await?;
+    cannot_be_changed(
+        &context,
+        "Intervention",
+        json!({ "reason": "another" }),
+        sentence,
+    )
+    .await?;
     let sentence = "a Rollout stays with its workload";
-    cannot_be_changed(&context, "Rollout", json!({ "workload": { "name": "another" } }), sentence).await
+    cannot_be_changed(
+        &context,
+        "Rollout",
+        json!({ "workload": { "name": "another" } }),
+        sentence,
+    )
+    .await
 }
 
 fn wrong() -> Vec<Wrong> {
-    let wrong = |kind, at, value, sentence| Wrong { kind, at, value, sentence };
+    let wrong = |kind, at, value, sentence| Wrong {
+        kind,
+        at,
+        value,
+        sentence,
+    };
     let gate = |more: Value| {
         let mut gate = json!({ "name": "errors" });
-        gate.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        gate.as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().expect("an object").clone());
         json!([gate])
     };
     let window = |more: Value| {
         let mut window = json!({ "query": "q", "max": 1, "maxBreaches": 3 });
-        window.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        window
+            .as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().expect("an object").clone());
         gate(json!({ "breachWindow": window }))
     };
     let threshold = json!({ "query": "q", "max": 1 });
     vec![
-        wrong("Rollout", "/steps", json!([]), "should have at least 1 items"),
-        wrong("Rollout", "/steps", json!([{ "weight": 0 }]), "give at least one step a weight above 0"),
-        wrong("Rollout", "/steps", json!([{ "weight": 101 }]), "should be less than or equal to 100"),
-        wrong("Rollout", "/steps", json!([{ "weight": -1 }]), "should be greater than or equal to 0"),
-        wrong("Rollout", "/steps", json!([{ "weight": 1, "hold": "soon" }]), "steps[0].hold"),
-        wrong("Rollout", "/steps", json!([{ "weight": 1, "approval": "maybe" }]), r#"supported values: "required""#),
-        wrong("Rollout", "/steps", json!([{ "weight": 1, "replicas": 0 }]), "should be greater than or equal to 1"),
-        wrong("Rollout", "/traffic", json!({}), "traffic needs a router: write gatewayAPI: {httpRoutes: [NAME]}"),
-        wrong("Rollout", "/traffic/gatewayAPI/httpRoutes", json!([]), "should have at least 1 items"),
-        wrong("Rollout", "/workload/kind", json!("DaemonSet"), r#"supported values: "Deployment""#),
-        wrong("Rollout", "/workload", Value::Null, "spec.workload: Required value"),
-        wrong("Rollout", "/gates", gate(json!({})), "a gate is exactly one of threshold and breachWindow"),
+        wrong(
+            "Rollout",
+            "/steps",
+            json!([]),
+            "should have at least 1 items",
+        ),
+        wrong(
+            "Rollout",
+            "/steps",
+            json!([{ "weight": 0 }]),
+            "give at least one step a weight above 0",
+        ),
+        wrong(
+            "Rollout",
+            "/steps",
+            json!([{ "weight": 101 }]),
+            "should be less than or equal to 100",
+        ),
+        wrong(
+            "Rollout",
+            "/steps",
+            json!([{ "weight": -1 }]),
+            "should be greater than or equal to 0",
+        ),
+        wrong(
+            "Rollout",
+            "/steps",
+            json!([{ "weight": 1, "hold": "soon" }]),
+            "steps[0].hold",
+        ),
+        wrong(
+            "Rollout",
+            "/steps",
+            json!([{ "weight": 1, "approval": "maybe" }]),
+            r#"supported values: "required""#,
+        ),
+        wrong(
+            "Rollout",
+            "/steps",
+            json!([{ "weight": 1, "replicas": 0 }]),
+            "should be greater than or equal to 1",
+        ),
+        wrong(
+            "Rollout",
+            "/traffic",
+            json!({}),
+            "traffic needs a router: write gatewayAPI: {httpRoutes: [NAME]}",
+        ),
+        wrong(
+            "Rollout",
+            "/traffic/gatewayAPI/httpRoutes",
+            json!([]),
+            "should have at least 1 items",
+        ),
+        wrong(
+            "Rollout",
+            "/workload/kind",
+            json!("DaemonSet"),
+            r#"supported values: "Deployment""#,
+        ),
+        wrong(
+            "Rollout",
+            "/workload",
+            Value::Null,
+            "spec.workload: Required value",
+        ),
+        wrong(
+            "Rollout",
+            "/gates",
+            gate(json!({})),
+            "a gate is exactly one of threshold and breachWindow",
+        ),
         wrong(
             "Rollout",
             "/gates",
@@ -102,25 +192,60 @@ fn wrong() -> Vec<Wrong> {
             gate(json!({ "threshold": threshold, "minRequests": 5 })),
             "minRequests counts with the query in requests: give both or neither",
         ),
-        wrong("Rollout", "/gates", window(json!({})), "a breachWindow is exactly one of within"),
+        wrong(
+            "Rollout",
+            "/gates",
+            window(json!({})),
+            "a breachWindow is exactly one of within",
+        ),
         wrong(
             "Rollout",
             "/gates",
             window(json!({ "within": "1m", "ofLast": 5 })),
             "a breachWindow is exactly one of within",
         ),
-        wrong("Rollout", "/gates", window(json!({ "ofLast": 3 })), "maxBreaches must be below ofLast"),
+        wrong(
+            "Rollout",
+            "/gates",
+            window(json!({ "ofLast": 3 })),
+            "maxBreaches must be below ofLast",
+        ),
         wrong(
             "Rollout",
             "/gates",
             json!([{ "name": "Error Rate", "threshold": threshold }]),
             "should match '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'",
         ),
-        wrong("Rollout", "/outcomes", json!({ "onRollback": "revert" }), r#"supported values: "record", "restore""#),
-        wrong("Rollout", "/knownGood", json!("slow"), r#"supported values: "fast", "steps""#),
-        wrong("Rollout", "/history", json!(0), "should be greater than or equal to 1"),
-        wrong("ConfigRepo", "/url", json!("http://git.example.com/shop.git"), "should match '^https://"),
-        wrong("ConfigRepo", "/url", json!("https://me:secret@git.example.com/shop.git"), "should match '^https://"),
+        wrong(
+            "Rollout",
+            "/outcomes",
+            json!({ "onRollback": "revert" }),
+            r#"supported values: "record", "restore""#,
+        ),
+        wrong(
+            "Rollout",
+            "/knownGood",
+            json!("slow"),
+            r#"supported values: "fast", "steps""#,
+        ),
+        wrong(
+            "Rollout",
+            "/history",
+            json!(0),
+            "should be greater than or equal to 1",
+        ),
+        wrong(
+            "ConfigRepo",
+            "/url",
+            json!("http://git.example.com/shop.git"),
+            "should match '^https://",
+        ),
+        wrong(
+            "ConfigRepo",
+            "/url",
+            json!("https://me:secret@git.example.com/shop.git"),
+            "should match '^https://",
+        ),
         wrong("ConfigRepo", "/branch", json!(""), "spec.branch"),
         wrong(
             "ConfigRepo",
@@ -134,12 +259,37 @@ fn wrong() -> Vec<Wrong> {
             json!("tidegate/outcomes"),
             "outcomes cannot be recorded on the branch that is applied: name another branch in outcomes.branch",
         ),
-        wrong("ConfigRepo", "/clusters", json!("many"), r#"supported values: "several", "single""#),
+        wrong(
+            "ConfigRepo",
+            "/clusters",
+            json!("many"),
+            r#"supported values: "several", "single""#,
+        ),
         wrong("ConfigRepo", "/interval", json!("often"), "spec.interval"),
-        wrong("Intervention", "/step", Value::Null, "approve names the step that it approves"),
-        wrong("Intervention", "/action", json!("abort"), "no other action names one"),
-        wrong("Intervention", "/action", json!("rollback"), r#"supported values: "approve""#),
-        wrong("Intervention", "/attempt", json!(0), "should be greater than or equal to 1"),
+        wrong(
+            "Intervention",
+            "/step",
+            Value::Null,
+            "approve names the step that it approves",
+        ),
+        wrong(
+            "Intervention",
+            "/action",
+            json!("abort"),
+            "no other action names one",
+        ),
+        wrong(
+            "Intervention",
+            "/action",
+            json!("rollback"),
+            r#"supported values: "approve""#,
+        ),
+        wrong(
+            "Intervention",
+            "/attempt",
+            json!(0),
+            "should be greater than or equal to 1",
+        ),
         wrong("Intervention", "/reason", json!(""), "spec.reason"),
     ]
 }
@@ -148,19 +298,41 @@ fn wrong() -> Vec<Wrong> {
 fn right(kind: &str) -> Value {
     match kind {
         "Rollout" => Shop::new().rollout,
-        "ConfigRepo" => json!({ "url": "https://git.example.com/shop.git", "branch": "main", "path": "shop" }),
-        _ => json!({ "rollout": "shop", "attempt": 1, "step": 1, "action": "approve", "reason": "it looks good" }),
+        "ConfigRepo" => {
+            json!({ "url": "https://git.example.com/shop.git", "branch": "main", "path": "shop" })
+        }
+        _ => {
+            json!({ "rollout": "shop", "attempt": 1, "step": 1, "action": "approve", "reason": "it looks good" })
+        }
     }
 }
 
 /// An object that is there is refused another spec.
-async fn cannot_be_changed(context: &Context, kind: &str, change: Value, sentence: &str) -> Result<()> {
+async fn cannot_be_changed(
+    context: &Context,
+    kind: &str,
+    change: Value,
+    sentence: &str,
+) -> Result<()> {
     let api = api(context, kind);
-    let made = api.create(&PostParams::default(), &object(kind, &right(kind))?).await?;
+    let made = api
+        .create(&PostParams::default(), &object(kind, &right(kind))?)
+        .await?;
     let name = made.metadata.name.context("it has a name")?;
-    match api.patch(&name, &PatchParams::default(), &Patch::Merge(json!({ "spec": change }))).await {
+    match api
+        .patch(
+            &name,
+            &PatchParams::default(),
+            &Patch::Merge(json!({ "spec": change })),
+        )
+        .await
+    {
         Err(kube::Error::Api(status)) if status.code == 422 => {
-            ensure!(status.message.contains(sentence), "the answer is {}", status.message);
+            ensure!(
+                status.message.contains(sentence),
+                "the answer is {}",
+                status.message
+            );
             Ok(())
         }
         other => bail!("a {kind} was changed: {other:?}"),
@@ -169,7 +341,10 @@ async fn cannot_be_changed(context: &Context, kind: &str, change: Value, sentenc
 
 /// Asks for the object without making it.
 async fn create(context: &Context, kind: &str, spec: &Value) -> Result<(), kube::Error> {
-    let params = PostParams { dry_run: true, ..PostParams::default() };
+    let params = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
     let object = object(kind, spec).map_err(kube::Error::SerdeError)?;
     api(context, kind).create(&params, &object).await?;
     Ok(())

@@ -35,14 +35,25 @@ pub(super) async fn run(context: Context) -> Result<()> {
     }));
     let bed = Testbed::open(context, &shop).await?;
     let clients = bed.clients(RATE);
-    bed.commit(&shop.with(Release::good("v2")), "Release v2").await?;
+    bed.commit(&shop.with(Release::good("v2")), "Release v2")
+        .await?;
 
     awaits_approval(&bed, 1).await?;
-    let meanwhile = clients.first_answers_since(Timestamp::now(), WHILE_WAITING).await;
+    let meanwhile = clients
+        .first_answers_since(Timestamp::now(), WHILE_WAITING)
+        .await;
     ensure!(meanwhile.is_some(), "the clients have stopped");
-    ensure!(bed.shares()?.weights() == [10.0], "it did not wait: {:?}", bed.shares()?);
+    ensure!(
+        bed.shares()?.weights() == [10.0],
+        "it did not wait: {:?}",
+        bed.shares()?
+    );
 
-    tidegate(&bed, &["approve", NAME, "--reason", "the dashboards look well"]).await?;
+    tidegate(
+        &bed,
+        &["approve", NAME, "--reason", "the dashboards look well"],
+    )
+    .await?;
     awaits_approval(&bed, 2).await?;
     bed.create::<Intervention>(json!({
         "metadata": { "name": "abort-it" },
@@ -54,10 +65,20 @@ pub(super) async fn run(context: Context) -> Result<()> {
     bed.is_at_rest().await?;
     bed.gateway_serves("v1").await?;
     let report = clients.stop().await;
-    ensure!(report.failures().is_empty(), "requests failed: {:?}", report.kinds());
+    ensure!(
+        report.failures().is_empty(),
+        "requests failed: {:?}",
+        report.kinds()
+    );
     let shares = bed.shares()?;
-    ensure!(shares.weights() == [10.0, 50.0] && shares.last() == Some(0.0), "the route had {shares:?}");
-    ensure!(bed.status().await?.attempts == 2, "what was aborted was tried again");
+    ensure!(
+        shares.weights() == [10.0, 50.0] && shares.last() == Some(0.0),
+        "the route had {shares:?}"
+    );
+    ensure!(
+        bed.status().await?.attempts == 2,
+        "what was aborted was tried again"
+    );
     names_who_asked(&record)
 }
 
@@ -73,22 +94,47 @@ async fn awaits_approval(bed: &Testbed, step: u32) -> Result<()> {
 /// Runs the program as a person does.
 async fn tidegate(bed: &Testbed, args: &[&str]) -> Result<()> {
     let cluster = &bed.context.cluster;
-    let mut command = ProcessSpec::new(args.join(" "), &cluster.tools().tidegate, bed.context.dir.join("cli.log"))
-        .args(args)
-        .args(["--namespace", &bed.context.namespace])
-        .env("KUBECONFIG", cluster.kubeconfig_path())
-        .spawn()?;
+    let mut command = ProcessSpec::new(
+        args.join(" "),
+        &cluster.tools().tidegate,
+        bed.context.dir.join("cli.log"),
+    )
+    .args(args)
+    .args(["--namespace", &bed.context.namespace])
+    .env("KUBECONFIG", cluster.kubeconfig_path())
+    .spawn()?;
     let ended = tokio::time::timeout(Duration::from_mins(1), command.wait()).await;
     let status = ended.context("the command did not end")??;
-    ensure!(status.success(), "`tidegate {}` failed: {}", args.join(" "), command.log_tail());
+    ensure!(
+        status.success(),
+        "`tidegate {}` failed: {}",
+        args.join(" "),
+        command.log_tail()
+    );
     Ok(())
 }
 
 fn names_who_asked(record: &OutcomeRecord) -> Result<()> {
-    ensure!(record.outcome == Outcome::Aborted && record.reason == Reason::AbortRequested, "{record:?}");
-    let approved = record.steps.first().and_then(|step| step.approved_by.as_deref());
-    ensure!(approved == Some("admin"), "the first step was approved by {approved:?}");
-    let asked: Vec<_> = record.interventions.iter().map(|asked| (asked.action, asked.by.as_str())).collect();
-    ensure!(asked == [(Action::Approve, "admin"), (Action::Abort, "Nia")], "the record has {asked:?}");
+    ensure!(
+        record.outcome == Outcome::Aborted && record.reason == Reason::AbortRequested,
+        "{record:?}"
+    );
+    let approved = record
+        .steps
+        .first()
+        .and_then(|step| step.approved_by.as_deref());
+    ensure!(
+        approved == Some("admin"),
+        "the first step was approved by {approved:?}"
+    );
+    let asked: Vec<_> = record
+        .interventions
+        .iter()
+        .map(|asked| (asked.action, asked.by.as_str()))
+        .collect();
+    ensure!(
+        asked == [(Action::Approve, "admin"), (Action::Abort, "Nia")],
+        "the record has {asked:?}"
+    );
     Ok(())
 }

@@ -18,9 +18,18 @@ pub(super) async fn run(context: Context) -> Result<()> {
     let bad = shop.with(Release::bad("v2"));
     let commit = bed.commit(&bad, "Release v2, which is bad").await?;
     let record = bed.outcome(2).await?;
-    ensure!(record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached, "{record:?}");
-    ensure!(record.head.source.commit.as_deref() == Some(commit.as_str()), "the record names another commit");
-    println!("      breach from the start: {}", bed.reaction(&record).await?);
+    ensure!(
+        record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached,
+        "{record:?}"
+    );
+    ensure!(
+        record.head.source.commit.as_deref() == Some(commit.as_str()),
+        "the record names another commit"
+    );
+    println!(
+        "      breach from the start: {}",
+        bed.reaction(&record).await?
+    );
     bed.all_went_back(&clients, "v1").await?;
     bed.gateway_serves("v1").await?;
 
@@ -28,23 +37,41 @@ pub(super) async fn run(context: Context) -> Result<()> {
         Some(RestoreResult::Restored { commit }) => commit,
         other => anyhow::bail!("the template was not restored: {other:?}"),
     };
-    ensure!(bed.repo.head().await?.as_deref() == Some(restored.as_str()), "the head is not the restore commit");
-    ensure!(bed.repo.file_at("main", APP_FILE).await? == good, "the file is not as it was, byte for byte");
+    ensure!(
+        bed.repo.head().await?.as_deref() == Some(restored.as_str()),
+        "the head is not the restore commit"
+    );
+    ensure!(
+        bed.repo.file_at("main", APP_FILE).await? == good,
+        "the file is not as it was, byte for byte"
+    );
     bed.until("the restored template is what is wanted", |status| {
         let stable = status.stable.as_ref().map(|stable| stable.revision.clone());
-        status.attempt.is_none() && stable.is_some() && status.phase == tidegate_api::status::Phase::Stable
+        status.attempt.is_none()
+            && stable.is_some()
+            && status.phase == tidegate_api::status::Phase::Stable
     })
     .await?;
     let status = bed.status().await?;
     ensure!(status.attempts == 2, "it was tried again");
 
     bed.commit(&bad, "Release v2 once more").await?;
-    bed.until("a new commit is a new attempt", |status| status.attempts == 3).await?;
+    bed.until("a new commit is a new attempt", |status| {
+        status.attempts == 3
+    })
+    .await?;
     let again = bed.outcome(3).await?;
     ensure!(again.outcome == Outcome::RolledBack, "{again:?}");
     bed.all_went_back(&clients, "v1").await?;
     let report = clients.stop().await;
-    let canary = report.versions().get("v2").copied().context("the canary was never reached")?;
-    ensure!(canary < u64::try_from(report.total())?, "stable was never reached");
+    let canary = report
+        .versions()
+        .get("v2")
+        .copied()
+        .context("the canary was never reached")?;
+    ensure!(
+        canary < u64::try_from(report.total())?,
+        "stable was never reached"
+    );
     Ok(())
 }

@@ -46,7 +46,10 @@ pub(super) async fn run(context: Context) -> Result<()> {
     let failures = report.failures();
     ensure!(failures.is_empty(), "requests failed: {failures:?}");
     let share = report.share("two");
-    ensure!(share.is_plausible(0.1, FALSE_ALARM), "a tenth was to reach the second version, not {share:?}");
+    ensure!(
+        share.is_plausible(0.1, FALSE_ALARM),
+        "a tenth was to reach the second version, not {share:?}"
+    );
 
     move_all_to(&context, "one").await?;
     eventually("no request reaches the second version", LIMIT, || async {
@@ -57,7 +60,10 @@ pub(super) async fn run(context: Context) -> Result<()> {
     .await?;
     let versions = requests(&context, MANY).await;
     let versions = versions.versions();
-    ensure!(versions.keys().copied().eq(["one"]), "the second version was to get nothing more, and yet: {versions:?}");
+    ensure!(
+        versions.keys().copied().eq(["one"]),
+        "the second version was to get nothing more, and yet: {versions:?}"
+    );
 
     for version in VERSIONS {
         prometheus_counts(&context, version).await?;
@@ -72,7 +78,10 @@ async fn create_objects(context: &Context) -> Result<()> {
         create::<Service>(context, service(version)).await?;
     }
     let route: DynamicObject = serde_json::from_value(route())?;
-    routes(context).create(&PostParams::default(), &route).await.context("the HTTPRoute cannot be created")?;
+    routes(context)
+        .create(&PostParams::default(), &route)
+        .await
+        .context("the HTTPRoute cannot be created")?;
     Ok(())
 }
 
@@ -97,11 +106,15 @@ fn routes(context: &Context) -> Api<DynamicObject> {
 
 /// Waits until both versions answer.
 async fn gateway_serves(context: &Context) -> Result<()> {
-    eventually("both versions answer through the gateway", LIMIT, || async {
-        let report = requests(context, SOME).await;
-        let all = report.failures().is_empty() && report.versions().len() == VERSIONS.len();
-        Ok(all.then_some(()))
-    })
+    eventually(
+        "both versions answer through the gateway",
+        LIMIT,
+        || async {
+            let report = requests(context, SOME).await;
+            let all = report.failures().is_empty() && report.versions().len() == VERSIONS.len();
+            Ok(all.then_some(()))
+        },
+    )
     .await
 }
 
@@ -114,14 +127,20 @@ async fn requests(context: &Context, count: u32) -> Report {
 async fn move_all_to(context: &Context, version: &str) -> Result<()> {
     let weights = VERSIONS.map(|each| (each, u8::from(each == version)));
     let patch = Patch::Merge(json!({ "spec": { "rules": rules(weights) } }));
-    routes(context).patch("hello", &PatchParams::default(), &patch).await.context("the HTTPRoute cannot be patched")?;
+    routes(context)
+        .patch("hello", &PatchParams::default(), &patch)
+        .await
+        .context("the HTTPRoute cannot be patched")?;
     Ok(())
 }
 
 async fn prometheus_counts(context: &Context, version: &str) -> Result<()> {
     let client = http_client::plain();
     let url = format!("{}/api/v1/query", context.cluster.prometheus_url());
-    let query = format!(r#"sum(http_requests_total{{namespace="{}",pod=~"{version}-.*"}}) > 0"#, context.namespace);
+    let query = format!(
+        r#"sum(http_requests_total{{namespace="{}",pod=~"{version}-.*"}}) > 0"#,
+        context.namespace
+    );
     let what = format!("Prometheus counts the requests of version {version}");
     eventually(&what, LIMIT, || async {
         let answer = client.get(&url).query(&[("query", &query)]).send().await?;
@@ -133,13 +152,16 @@ async fn prometheus_counts(context: &Context, version: &str) -> Result<()> {
 
 fn audit_log_has_the_route(context: &Context) -> Result<()> {
     let log = fs::read_to_string(context.cluster.audit_log())?;
-    let found = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).any(|event| {
-        event["verb"] == "patch"
-            && event["user"]["username"] == "admin"
-            && event["objectRef"]["resource"] == "httproutes"
-            && event["objectRef"]["namespace"] == context.namespace.as_str()
-            && event["requestObject"]["spec"]["rules"].is_array()
-    });
+    let found = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .any(|event| {
+            event["verb"] == "patch"
+                && event["user"]["username"] == "admin"
+                && event["objectRef"]["resource"] == "httproutes"
+                && event["objectRef"]["namespace"] == context.namespace.as_str()
+                && event["requestObject"]["spec"]["rules"].is_array()
+        });
     ensure!(found, "the audit log does not say who changed the route");
     Ok(())
 }
@@ -206,6 +228,7 @@ fn route() -> Value {
 }
 
 fn rules(weights: [(&str, u8); 2]) -> Value {
-    let backends = weights.map(|(name, weight)| json!({ "name": name, "port": 80, "weight": weight }));
+    let backends =
+        weights.map(|(name, weight)| json!({ "name": name, "port": 80, "weight": weight }));
     json!([{ "backendRefs": backends }])
 }

@@ -45,25 +45,52 @@ pub(super) async fn by_commit(context: Context) -> Result<()> {
     let before = own_objects(&bed).await?;
     let pods = bed.pod_uids().await?;
     let clients = bed.clients(RATE);
-    bed.commit(&shop.with(Release::good("v2")), "Release v2").await?;
+    bed.commit(&shop.with(Release::good("v2")), "Release v2")
+        .await?;
     bed.first_step(2).await?;
     let uid = uid(&bed).await?;
 
-    let (_, app) = shop.files("").into_iter().find(|(path, _)| path == APP_FILE).context("the app's file")?;
-    let changes = [Change::delete("shop/rollout.yaml"), Change::write(APP_FILE, app)];
-    bed.repo.commit(changes, "Do without a Rollout, and without v2").await?;
+    let (_, app) = shop
+        .files("")
+        .into_iter()
+        .find(|(path, _)| path == APP_FILE)
+        .context("the app's file")?;
+    let changes = [
+        Change::delete("shop/rollout.yaml"),
+        Change::write(APP_FILE, app),
+    ];
+    bed.repo
+        .commit(changes, "Do without a Rollout, and without v2")
+        .await?;
     gone(&bed, &uid).await?;
     nothing_is_left(&bed, &before).await?;
-    ensure!(bed.pod_uids().await? == pods, "stable's pods are not those that it had");
+    ensure!(
+        bed.pod_uids().await? == pods,
+        "stable's pods are not those that it had"
+    );
     let record = eventually("the record is in git", LIMIT, || async {
-        Ok(bed.outcomes().await?.into_iter().find(|record| record.head.attempt == 2))
+        Ok(bed
+            .outcomes()
+            .await?
+            .into_iter()
+            .find(|record| record.head.attempt == 2))
     })
     .await?;
     let (outcome, reason) = (record.outcome, record.reason);
-    let lawful = [(Outcome::Aborted, Reason::Deleted), (Outcome::Superseded, Reason::NewerRevision)];
-    ensure!(lawful.contains(&(outcome, reason)), "the attempt ended as {outcome}: {reason:?}");
+    let lawful = [
+        (Outcome::Aborted, Reason::Deleted),
+        (Outcome::Superseded, Reason::NewerRevision),
+    ];
+    ensure!(
+        lawful.contains(&(outcome, reason)),
+        "the attempt ended as {outcome}: {reason:?}"
+    );
     let report = clients.stop().await;
-    ensure!(report.failures().is_empty(), "requests failed: {:?}", report.kinds());
+    ensure!(
+        report.failures().is_empty(),
+        "requests failed: {:?}",
+        report.kinds()
+    );
     Ok(())
 }
 
@@ -73,21 +100,34 @@ async fn by_a_person(context: Context, how: DeleteParams) -> Result<()> {
     let before = own_objects(&bed).await?;
     let pods = bed.pod_uids().await?;
     let clients = bed.clients(RATE);
-    bed.commit(&shop.with(Release::good("v2")), "Release v2").await?;
+    bed.commit(&shop.with(Release::good("v2")), "Release v2")
+        .await?;
     bed.first_step(2).await?;
     let uid = uid(&bed).await?;
 
     // Git still has the Rollout, and nobody is to bring it again.
-    bed.api::<ConfigRepo>().delete(NAME, &DeleteParams::background()).await?;
+    bed.api::<ConfigRepo>()
+        .delete(NAME, &DeleteParams::background())
+        .await?;
     bed.api::<Rollout>().delete(NAME, &how).await?;
     gone(&bed, &uid).await?;
     nothing_is_left(&bed, &before).await?;
-    ensure!(bed.pod_uids().await? == pods, "stable's pods are not those that it had");
+    ensure!(
+        bed.pod_uids().await? == pods,
+        "stable's pods are not those that it had"
+    );
     bed.gateway_serves("v1").await?;
     let report = clients.stop().await;
-    ensure!(report.failures().is_empty(), "requests failed: {:?}", report.kinds());
+    ensure!(
+        report.failures().is_empty(),
+        "requests failed: {:?}",
+        report.kinds()
+    );
     let reached = report.versions().get("v2").copied().unwrap_or_default();
-    ensure!(reached > 0, "the canary had no traffic when the Rollout was deleted");
+    ensure!(
+        reached > 0,
+        "the canary had no traffic when the Rollout was deleted"
+    );
     Ok(())
 }
 
@@ -97,7 +137,11 @@ fn shop() -> Shop {
 }
 
 async fn uid(bed: &Testbed) -> Result<String> {
-    bed.api::<Rollout>().get(NAME).await?.uid().context("the Rollout has a uid")
+    bed.api::<Rollout>()
+        .get(NAME)
+        .await?
+        .uid()
+        .context("the Rollout has a uid")
 }
 
 async fn gone(bed: &Testbed, uid: &str) -> Result<()> {
@@ -113,10 +157,17 @@ async fn gone(bed: &Testbed, uid: &str) -> Result<()> {
 
 /// What the user has brought, less what Kubernetes itself keeps there.
 async fn own_objects(bed: &Testbed) -> Result<Vec<Value>> {
-    let kinds = [("apps/v1", "Deployment"), ("v1", "Service"), ("gateway.networking.k8s.io/v1", "HTTPRoute")];
+    let kinds = [
+        ("apps/v1", "Deployment"),
+        ("v1", "Service"),
+        ("gateway.networking.k8s.io/v1", "HTTPRoute"),
+    ];
     let mut objects = Vec::new();
     for (api_version, kind) in kinds {
-        let object = bed.get(api_version, kind, NAME).await?.with_context(|| format!("the {kind} is gone"))?;
+        let object = bed
+            .get(api_version, kind, NAME)
+            .await?
+            .with_context(|| format!("the {kind} is gone"))?;
         objects.push(json!({
             "kind": kind,
             "uid": object.uid(),
@@ -133,21 +184,44 @@ async fn own_objects(bed: &Testbed) -> Result<Vec<Value>> {
 async fn nothing_is_left(bed: &Testbed, before: &[Value]) -> Result<()> {
     let after = own_objects(bed).await?;
     for (before, after) in before.iter().zip(&after) {
-        ensure!(before == after, "the user's object is not as it was:\n{before}\nbut\n{after}");
+        ensure!(
+            before == after,
+            "the user's object is not as it was:\n{before}\nbut\n{after}"
+        );
     }
     let all = ListParams::default();
     // A synchronisation under way may still bring one for the Rollout that is gone; it is collected.
-    eventually("no ControllerRevision is left", Duration::from_secs(30), || async {
-        Ok(bed.api::<ControllerRevision>().list(&all).await?.items.is_empty().then_some(()))
-    })
+    eventually(
+        "no ControllerRevision is left",
+        Duration::from_secs(30),
+        || async {
+            Ok(bed
+                .api::<ControllerRevision>()
+                .list(&all)
+                .await?
+                .items
+                .is_empty()
+                .then_some(()))
+        },
+    )
     .await?;
-    let services: Vec<_> = bed.api::<Service>().list(&all).await?.iter().map(kube::ResourceExt::name_any).collect();
+    let services: Vec<_> = bed
+        .api::<Service>()
+        .list(&all)
+        .await?
+        .iter()
+        .map(kube::ResourceExt::name_any)
+        .collect();
     ensure!(services == [NAME], "the Services are {services:?}");
     // Kubernetes' own collector takes what the canary's Deployment owned.
-    eventually("the canary's workload is gone", Duration::from_secs(30), || async {
-        let workloads = bed.api::<Deployment>().list(&all).await?.items.len();
-        let sets = bed.api::<ReplicaSet>().list(&all).await?.items.len();
-        Ok((workloads == 1 && sets == 1 && bed.pods().await?.len() == 2).then_some(()))
-    })
+    eventually(
+        "the canary's workload is gone",
+        Duration::from_secs(30),
+        || async {
+            let workloads = bed.api::<Deployment>().list(&all).await?.items.len();
+            let sets = bed.api::<ReplicaSet>().list(&all).await?.items.len();
+            Ok((workloads == 1 && sets == 1 && bed.pods().await?.len() == 2).then_some(()))
+        },
+    )
     .await
 }

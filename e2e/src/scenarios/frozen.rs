@@ -30,7 +30,12 @@ pub(super) async fn run(context: Context) -> Result<()> {
     let each = stream::iter(EFFECTS.map(Ok::<_, anyhow::Error>));
     each.try_for_each_concurrent(None, |(name, effect)| {
         let context = context.clone();
-        async move { context.apart(name, |context| frozen(context, effect)).await.context(name) }
+        async move {
+            context
+                .apart(name, |context| frozen(context, effect))
+                .await
+                .context(name)
+        }
     })
     .await
 }
@@ -45,10 +50,15 @@ async fn frozen(context: Context, effect: Effect) -> Result<()> {
         let _nobody_lets_go = release_it.await;
         Verdict::GoOn
     };
-    bed.proxy
-        .plan(Trigger::next(move |request| request.kind == RequestKind::Write && effect(request)), Fault::before(hook));
+    bed.proxy.plan(
+        Trigger::next(move |request| request.kind == RequestKind::Write && effect(request)),
+        Fault::before(hook),
+    );
     let overtaken = async {
-        let write = held.await.context("the hook is gone")?.context("Tidegate cannot be frozen")?;
+        let write = held
+            .await
+            .context("the hook is gone")?
+            .context("Tidegate cannot be frozen")?;
         let second = bed.spawn_tidegate("tidegate-second").await?;
         overtake(&bed, first, &write, let_go).await?;
         Ok::<_, anyhow::Error>(second)
@@ -58,10 +68,18 @@ async fn frozen(context: Context, effect: Effect) -> Result<()> {
 }
 
 /// Waits until the second has written what the first was about to, and lets the first go on.
-async fn overtake(bed: &Testbed, first: ProcessGroup, held: &WriteInHand, let_go: oneshot::Sender<()>) -> Result<()> {
+async fn overtake(
+    bed: &Testbed,
+    first: ProcessGroup,
+    held: &WriteInHand,
+    let_go: oneshot::Sender<()>,
+) -> Result<()> {
     let log = bed.proxy.log();
     let later = |request: &RequestRecord| {
-        request.seq > held.seq && request.kind == RequestKind::Write && request.path == held.path && done(request)
+        request.seq > held.seq
+            && request.kind == RequestKind::Write
+            && request.path == held.path
+            && done(request)
     };
     let written = tokio::time::timeout(LIMIT, log.wait_for(later)).await;
     written.with_context(|| format!("the second did not write {}", held.path))?;
@@ -70,7 +88,11 @@ async fn overtake(bed: &Testbed, first: ProcessGroup, held: &WriteInHand, let_go
     let late = tokio::time::timeout(LIMIT, log.wait_for(|request| request.seq == held.seq)).await;
     let late = late.context("the late effect had no answer")?;
     // A JSON patch whose test fails is a 422.
-    ensure!(matches!(late.status, Some(409 | 422)), "the late effect was answered with {:?}", late.status);
+    ensure!(
+        matches!(late.status, Some(409 | 422)),
+        "the late effect was answered with {:?}",
+        late.status
+    );
     Ok(())
 }
 
@@ -79,7 +101,8 @@ fn done(request: &RequestRecord) -> bool {
 }
 
 fn raises_the_weight(request: &RequestRecord) -> bool {
-    request.path.ends_with("/httproutes/shop") && canary_weight(request).is_some_and(|weight| weight == 50)
+    request.path.ends_with("/httproutes/shop")
+        && canary_weight(request).is_some_and(|weight| weight == 50)
 }
 
 fn canary_weight(request: &RequestRecord) -> Option<u64> {
@@ -91,16 +114,28 @@ fn canary_weight(request: &RequestRecord) -> Option<u64> {
 /// One that is there already: it is made with a single pod.
 fn scales_the_canary(request: &RequestRecord) -> bool {
     let replicas = || request.json()?.pointer("/spec/replicas")?.as_u64();
-    request.path.ends_with("/deployments/shop-canary") && replicas().is_some_and(|replicas| replicas > 1)
+    request.path.ends_with("/deployments/shop-canary")
+        && replicas().is_some_and(|replicas| replicas > 1)
 }
 
 fn pins_to_the_canary(request: &RequestRecord) -> bool {
-    let track = || request.json()?.pointer("/spec/selector/tidegate.io~1track").cloned();
+    let track = || {
+        request
+            .json()?
+            .pointer("/spec/selector/tidegate.io~1track")
+            .cloned()
+    };
     request.path.ends_with("/services/shop") && track() == Some(Value::from("canary"))
 }
 
 fn writes_the_template(request: &RequestRecord) -> bool {
-    let replaces = |operation: &Value| operation["op"] == "replace" && operation["path"] == "/spec/template";
-    let patch = || request.json()?.as_array().map(|operations| operations.iter().any(replaces));
+    let replaces =
+        |operation: &Value| operation["op"] == "replace" && operation["path"] == "/spec/template";
+    let patch = || {
+        request
+            .json()?
+            .as_array()
+            .map(|operations| operations.iter().any(replaces))
+    };
     request.path.ends_with("/deployments/shop") && patch() == Some(true)
 }

@@ -19,18 +19,40 @@ pub(super) async fn slow_release(context: Context) -> Result<()> {
     let shop = Shop::new().with_rollout(json!({ "gates": [latency_gate()] }));
     let bed = Testbed::open(context, &shop).await?;
     let clients = bed.clients(200);
-    let slow = Release { latency_ms: 400, ..Release::good("v2") };
-    bed.commit(&shop.with(slow), "Release v2, which is slow").await?;
+    let slow = Release {
+        latency_ms: 400,
+        ..Release::good("v2")
+    };
+    bed.commit(&shop.with(slow), "Release v2, which is slow")
+        .await?;
     let record = bed.outcome(2).await?;
-    ensure!(record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached, "{record:?}");
-    ensure!(record.message.contains("gate p90"), "the record names another gate: {}", record.message);
-    let value = record.gates.first().and_then(|gate| gate.evidence.value).context("the record has the value")?;
+    ensure!(
+        record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached,
+        "{record:?}"
+    );
+    ensure!(
+        record.message.contains("gate p90"),
+        "the record names another gate: {}",
+        record.message
+    );
+    let value = record
+        .gates
+        .first()
+        .and_then(|gate| gate.evidence.value)
+        .context("the record has the value")?;
     ensure!(value > 0.25, "the value that breached is {value}");
     bed.all_went_back(&clients, "v1").await?;
     bed.gateway_serves("v1").await?;
     let report = clients.stop().await;
-    ensure!(report.failures().is_empty(), "requests failed: {:?}", report.kinds());
-    ensure!(report.versions().contains_key("v2"), "the canary was never reached");
+    ensure!(
+        report.failures().is_empty(),
+        "requests failed: {:?}",
+        report.kinds()
+    );
+    ensure!(
+        report.versions().contains_key("v2"),
+        "the canary was never reached"
+    );
     Ok(())
 }
 
@@ -42,60 +64,127 @@ pub(super) async fn breach_window(context: Context) -> Result<()> {
     }));
     let bed = Testbed::open(context, &shop).await?;
     let clients = bed.clients(100);
-    bed.commit(&shop.with(Release::good("v2")), "Release v2").await?;
-    bed.until("all but the approval is there", |status| status.phase == Phase::AwaitingApproval).await?;
+    bed.commit(&shop.with(Release::good("v2")), "Release v2")
+        .await?;
+    bed.until("all but the approval is there", |status| {
+        status.phase == Phase::AwaitingApproval
+    })
+    .await?;
     let canary = bed.pods_of("v2").await?;
-    let errors = |rate| BehaviourChange { error_rate: Some(rate), ..BehaviourChange::default() };
+    let errors = |rate| BehaviourChange {
+        error_rate: Some(rate),
+        ..BehaviourChange::default()
+    };
 
     bed.behave(&canary, errors(1.0)).await?;
     for bad in 1..=3 {
-        let status = bed.until(&format!("bad reading {bad}"), |status| bad_readings(status) >= bad).await?;
+        let status = bed
+            .until(&format!("bad reading {bad}"), |status| {
+                bad_readings(status) >= bad
+            })
+            .await?;
         let gate = gate(&status).context("the attempt goes on")?;
-        ensure!(bad_readings(&status) == bad && gate.verdict == Verdict::Tolerated, "reading {bad}: {gate:?}");
+        ensure!(
+            bad_readings(&status) == bad && gate.verdict == Verdict::Tolerated,
+            "reading {bad}: {gate:?}"
+        );
     }
     bed.behave(&canary, errors(0.0)).await?;
     let status = bed
         .until("a good reading after three bad ones", |status| {
-            gate(status).is_none_or(|gate| gate.verdict == Verdict::Pass) && status.phase == Phase::AwaitingApproval
+            gate(status).is_none_or(|gate| gate.verdict == Verdict::Pass)
+                && status.phase == Phase::AwaitingApproval
         })
         .await?;
-    ensure!(bad_readings(&status) == 3, "three bad readings were to be borne: {status:?}");
+    ensure!(
+        bad_readings(&status) == 3,
+        "three bad readings were to be borne: {status:?}"
+    );
 
     bed.behave(&canary, errors(1.0)).await?;
     let record = bed.outcome(2).await?;
-    ensure!(record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached, "{record:?}");
-    let evidence = &record.gates.first().context("the record has the gate")?.evidence;
-    ensure!(evidence.breaches.len() == 4, "it was not the fourth bad reading: {evidence:?}");
+    ensure!(
+        record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached,
+        "{record:?}"
+    );
+    let evidence = &record
+        .gates
+        .first()
+        .context("the record has the gate")?
+        .evidence;
+    ensure!(
+        evidence.breaches.len() == 4,
+        "it was not the fourth bad reading: {evidence:?}"
+    );
     bed.all_went_back(&clients, "v1").await?;
     bed.gateway_serves("v1").await?;
     let late = bed.ask(Action::Approve, 2, Some(1)).await?;
-    ensure!(late.state == InterventionState::Refused, "what has ended was approved: {}", late.message);
+    ensure!(
+        late.state == InterventionState::Refused,
+        "what has ended was approved: {}",
+        late.message
+    );
     let report = clients.stop().await;
-    let others = report.failures().into_iter().filter(|answer| answer.version() != Some("v2")).count();
-    ensure!(others == 0, "not only the canary failed: {:?}", report.kinds());
-    ensure!(report.versions().contains_key("v2"), "the canary was never reached");
+    let others = report
+        .failures()
+        .into_iter()
+        .filter(|answer| answer.version() != Some("v2"))
+        .count();
+    ensure!(
+        others == 0,
+        "not only the canary failed: {:?}",
+        report.kinds()
+    );
+    ensure!(
+        report.versions().contains_key("v2"),
+        "the canary was never reached"
+    );
     Ok(())
 }
 
 /// A canary that was good turns bad in the middle of its step.
 pub(super) async fn breach_in_a_step(context: Context) -> Result<()> {
     let mut gate = errors_gate();
-    let query = gate.pointer_mut("/threshold/query").context("the gate has a query")?;
+    let query = gate
+        .pointer_mut("/threshold/query")
+        .context("the gate has a query")?;
     // As far back as `Testbed::reaction` looks, so that both see the errors at the same time.
-    *query = json!(query.as_str().unwrap_or_default().replace("{{window}}", "3s"));
+    *query = json!(
+        query
+            .as_str()
+            .unwrap_or_default()
+            .replace("{{window}}", "3s")
+    );
     let shop = Shop::new().with_rollout(json!({
         "steps": [{ "weight": 50, "hold": "1s", "approval": "required" }],
         "gates": [gate],
     }));
     let bed = Testbed::open(context, &shop).await?;
     let clients = bed.clients(200);
-    bed.commit(&shop.with(Release::good("v2")), "Release v2").await?;
-    bed.until("all but the approval is there", |status| status.phase == Phase::AwaitingApproval).await?;
+    bed.commit(&shop.with(Release::good("v2")), "Release v2")
+        .await?;
+    bed.until("all but the approval is there", |status| {
+        status.phase == Phase::AwaitingApproval
+    })
+    .await?;
     let canary = bed.pods_of("v2").await?;
-    bed.behave(&canary, BehaviourChange { error_rate: Some(0.5), ..BehaviourChange::default() }).await?;
+    bed.behave(
+        &canary,
+        BehaviourChange {
+            error_rate: Some(0.5),
+            ..BehaviourChange::default()
+        },
+    )
+    .await?;
     let record = bed.outcome(2).await?;
-    ensure!(record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached, "{record:?}");
-    println!("      breach in the middle of a step: {}", bed.reaction(&record).await?);
+    ensure!(
+        record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached,
+        "{record:?}"
+    );
+    println!(
+        "      breach in the middle of a step: {}",
+        bed.reaction(&record).await?
+    );
     bed.gateway_serves("v1").await?;
     clients.stop().await;
     Ok(())
@@ -110,8 +199,7 @@ fn bad_readings(status: &RolloutStatus) -> usize {
 }
 
 fn latency_gate() -> Value {
-    let buckets =
-        r#"rate(http_request_duration_seconds_bucket{namespace="{{namespace}}",pod=~"{{pods}}"}[{{window}}])"#;
+    let buckets = r#"rate(http_request_duration_seconds_bucket{namespace="{{namespace}}",pod=~"{{pods}}"}[{{window}}])"#;
     json!({
         "name": "p90",
         "interval": "500ms",

@@ -26,39 +26,89 @@ pub(super) async fn run(context: Context) -> Result<()> {
     let shop = Shop::new().with_rollout(json!({ "steps": [{ "weight": 50, "hold": "10m" }] }));
     let mut bed = Testbed::open(context, &shop).await?;
     let clients = bed.clients(200);
-    bed.commit(&shop.with(Release::good("v2")), "Release v2").await?;
+    bed.commit(&shop.with(Release::good("v2")), "Release v2")
+        .await?;
     bed.first_step(2).await?;
     let canary = bed.pods_of("v2").await?;
 
     bed.git.freeze()?;
-    bed.behave(&canary, BehaviourChange { error_rate: Some(0.5), ..BehaviourChange::default() }).await?;
+    bed.behave(
+        &canary,
+        BehaviourChange {
+            error_rate: Some(0.5),
+            ..BehaviourChange::default()
+        },
+    )
+    .await?;
     let broke = Timestamp::now();
-    let status = bed.until("the attempt has ended", |status| status.attempt.is_none()).await?;
+    let status = bed
+        .until("the attempt has ended", |status| status.attempt.is_none())
+        .await?;
     bed.gateway_serves("v1").await?;
     let back = Timestamp::now();
-    let owed: Vec<_> = status.pending_records.iter().map(|pending| pending.record.path()).collect();
-    ensure!(owed.iter().any(|path| !path.ends_with(".started.json")), "the outcome is not owed to git: {owed:?}");
-    ensure!(bed.outcomes().await?.iter().all(|record| record.head.attempt != 2), "git has the record already");
+    let owed: Vec<_> = status
+        .pending_records
+        .iter()
+        .map(|pending| pending.record.path())
+        .collect();
+    ensure!(
+        owed.iter().any(|path| !path.ends_with(".started.json")),
+        "the outcome is not owed to git: {owed:?}"
+    );
+    ensure!(
+        bed.outcomes()
+            .await?
+            .iter()
+            .all(|record| record.head.attempt != 2),
+        "git has the record already"
+    );
     let report = clients.report();
     let last = report.last_seen("v2").context("the canary had traffic")?;
     let took = Duration::try_from(last.duration_since(broke))?;
-    ensure!(took < FAST, "the last answer of the canary came {took:?} after it broke");
+    ensure!(
+        took < FAST,
+        "the last answer of the canary came {took:?} after it broke"
+    );
 
     bed.git.thaw()?;
     let record = bed.outcome(2).await?;
-    ensure!(record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached, "{record:?}");
+    ensure!(
+        record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached,
+        "{record:?}"
+    );
     let reaction = bed.reaction(&record).await?;
     println!("      breach while git hangs: {reaction}");
-    ensure!(reaction.written.duration_since(reaction.read) < AT_ONCE, "the route waited for git: {reaction}");
-    ensure!(matches!(record.restore, Some(RestoreResult::Restored { .. })), "git was not put right: {record:?}");
+    ensure!(
+        reaction.written.duration_since(reaction.read) < AT_ONCE,
+        "the route waited for git: {reaction}"
+    );
+    ensure!(
+        matches!(record.restore, Some(RestoreResult::Restored { .. })),
+        "git was not put right: {record:?}"
+    );
     let paths = bed.repo.files(FACTS).await?;
-    let of_attempt = paths.iter().filter(|path| path.contains(&record.head.id)).count();
-    ensure!(of_attempt == 2, "the beginning and the outcome are not there once each: {paths:?}");
+    let of_attempt = paths
+        .iter()
+        .filter(|path| path.contains(&record.head.id))
+        .count();
+    ensure!(
+        of_attempt == 2,
+        "the beginning and the outcome are not there once each: {paths:?}"
+    );
     let commits = bed.repo.log(FACTS).await?;
     let id = format!("Tidegate-Id: {}", record.head.id);
-    let outcomes = commits.iter().filter(|commit| commit.message.contains(&id)).count();
-    ensure!((1..=2).contains(&outcomes), "{outcomes} commits speak of the attempt");
+    let outcomes = commits
+        .iter()
+        .filter(|commit| commit.message.contains(&id))
+        .count();
+    ensure!(
+        (1..=2).contains(&outcomes),
+        "{outcomes} commits speak of the attempt"
+    );
     let after = clients.stop().await.since(back);
-    ensure!(after.versions().keys().all(|version| *version == "v1"), "the canary was reached again");
+    ensure!(
+        after.versions().keys().all(|version| *version == "v1"),
+        "the canary was reached again"
+    );
     Ok(())
 }

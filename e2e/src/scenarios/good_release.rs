@@ -21,17 +21,29 @@ pub(super) async fn run(context: Context) -> Result<()> {
     }));
     let bed = Testbed::open(context, &shop).await?;
     let clients = bed.clients(RATE);
-    let commit = bed.commit(&shop.with(Release::good("v2")), "Release v2").await?;
+    let commit = bed
+        .commit(&shop.with(Release::good("v2")), "Release v2")
+        .await?;
     for (step, weight) in [(1, 0.01), (2, 0.1), (3, 0.5)] {
         let status = bed
             .until(&format!("step {step} is confirmed"), |status| {
-                let attempt = status.attempt.as_ref().filter(|attempt| attempt.step == step);
+                let attempt = status
+                    .attempt
+                    .as_ref()
+                    .filter(|attempt| attempt.step == step);
                 attempt.is_some_and(|attempt| attempt.confirmed_at.is_some())
             })
             .await?;
-        let entered = status.attempt.and_then(|attempt| attempt.steps.last().cloned());
-        let confirmed = entered.and_then(|entered| entered.confirmed_at).context("a confirmed step")?;
-        let report = clients.first_answers_since(confirmed, REQUESTS).await.context("the clients go on")?;
+        let entered = status
+            .attempt
+            .and_then(|attempt| attempt.steps.last().cloned());
+        let confirmed = entered
+            .and_then(|entered| entered.confirmed_at)
+            .context("a confirmed step")?;
+        let report = clients
+            .first_answers_since(confirmed, REQUESTS)
+            .await
+            .context("the clients go on")?;
         let share = report.share("v2");
         ensure!(
             share.is_plausible(weight, FALSE_ALARM),
@@ -42,13 +54,30 @@ pub(super) async fn run(context: Context) -> Result<()> {
     let record = bed.outcome(2).await?;
     bed.gateway_serves("v2").await?;
     let report = clients.stop().await;
-    ensure!(report.failures().is_empty(), "requests failed: {:?}", report.kinds());
-    ensure!(record.outcome == Outcome::Promoted && record.reason == Reason::StepsPassed, "{record:?}");
-    ensure!(record.head.source.commit.as_deref() == Some(commit.as_str()), "the record names another commit");
+    ensure!(
+        report.failures().is_empty(),
+        "requests failed: {:?}",
+        report.kinds()
+    );
+    ensure!(
+        record.outcome == Outcome::Promoted && record.reason == Reason::StepsPassed,
+        "{record:?}"
+    );
+    ensure!(
+        record.head.source.commit.as_deref() == Some(commit.as_str()),
+        "the record names another commit"
+    );
     let weights: Vec<_> = record.steps.iter().map(|step| step.weight).collect();
-    ensure!(weights == [1.0, 10.0, 50.0, 100.0], "the steps were {weights:?}");
+    ensure!(
+        weights == [1.0, 10.0, 50.0, 100.0],
+        "the steps were {weights:?}"
+    );
     let gate = record.gates.first().context("the record has the gate")?;
-    ensure!(gate.evidence.value == Some(0.0) && gate.evidence.samples > 0, "the evidence is {:?}", gate.evidence);
+    ensure!(
+        gate.evidence.value == Some(0.0) && gate.evidence.samples > 0,
+        "the evidence is {:?}",
+        gate.evidence
+    );
     ensure!(report.total() > 20 * RATE as usize, "too few requests");
     Ok(())
 }

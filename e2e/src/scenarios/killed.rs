@@ -45,29 +45,48 @@ pub(super) async fn bad(context: Context) -> Result<()> {
 }
 
 async fn each_write(context: Context, kind: Kind) -> Result<()> {
-    let writes = context.apart("undisturbed", |context| undisturbed(context, kind)).await.context("undisturbed")?;
+    let writes = context
+        .apart("undisturbed", |context| undisturbed(context, kind))
+        .await
+        .context("undisturbed")?;
     let runs = stream::iter(moments(writes, context.thorough)).map(|moment| {
         let context = context.clone();
         async move {
-            let run = context.apart(&moment.to_string(), |context| killed(context, kind, moment, writes)).await;
+            let run = context
+                .apart(&moment.to_string(), |context| {
+                    killed(context, kind, moment, writes)
+                })
+                .await;
             run.map_err(|error| format!("killed {moment} of {writes}: {error:#}"))
         }
     });
     let runs: Vec<_> = runs.buffer_unordered(AT_ONCE).collect().await;
-    let failures: Vec<_> = runs.iter().filter_map(|run| run.as_ref().err().map(String::as_str)).collect();
+    let failures: Vec<_> = runs
+        .iter()
+        .filter_map(|run| run.as_ref().err().map(String::as_str))
+        .collect();
     ensure!(failures.is_empty(), "{}", failures.join("\n      "));
     let struck = runs.iter().filter(|run| **run == Ok(true)).count();
-    println!("      Tidegate was killed in {struck} of {} runs of a release with {writes} writes", runs.len());
+    println!(
+        "      Tidegate was killed in {struck} of {} runs of a release with {writes} writes",
+        runs.len()
+    );
     Ok(())
 }
 
 /// Both moments of every write, or one of them of every fifth, by turns.
 fn moments(writes: u64, thorough: bool) -> Vec<Moment> {
     if thorough {
-        return (1..=writes).flat_map(|n| [Moment::Before(n), Moment::After(n)]).collect();
+        return (1..=writes)
+            .flat_map(|n| [Moment::Before(n), Moment::After(n)])
+            .collect();
     }
     let turns = [Moment::Before, Moment::After].into_iter().cycle();
-    (1..=writes).step_by(EVERY).zip(turns).map(|(n, moment)| moment(n)).collect()
+    (1..=writes)
+        .step_by(EVERY)
+        .zip(turns)
+        .map(|(n, moment)| moment(n))
+        .collect()
 }
 
 /// Counts the writes of a release.
@@ -95,7 +114,10 @@ async fn killed(context: Context, kind: Kind, moment: Moment, writes: u64) -> Re
     }
     let mut what = String::from("at no write, because there were fewer");
     let again = async {
-        let write = strike.await.context("the hook is gone")?.context("Tidegate cannot be killed")?;
+        let write = strike
+            .await
+            .context("the hook is gone")?
+            .context("Tidegate cannot be killed")?;
         what = format!("at {} {}", write.method, write.path);
         let _second = bed.spawn_tidegate("tidegate-again").await?;
         std::future::pending().await
@@ -107,8 +129,14 @@ async fn killed(context: Context, kind: Kind, moment: Moment, writes: u64) -> Re
     released.context(what)?;
     let made = bed.proxy.log().write_count() - before;
     if bed.proxy.planned() > 0 {
-        ensure!(made < moment.write(), "the write came, of {made} in all, and Tidegate was not killed");
-        ensure!(moment.may_not_come(writes), "Tidegate was not killed: the release made {made} writes alone");
+        ensure!(
+            made < moment.write(),
+            "the write came, of {made} in all, and Tidegate was not killed"
+        );
+        ensure!(
+            moment.may_not_come(writes),
+            "Tidegate was not killed: the release made {made} writes alone"
+        );
         return Ok(false);
     }
     was_killed(bed.tidegate()?).await?;
@@ -117,8 +145,13 @@ async fn killed(context: Context, kind: Kind, moment: Moment, writes: u64) -> Re
 
 /// The kill that the hook sent has ended the process.
 async fn was_killed(tidegate: &mut ChildProcess) -> Result<()> {
-    let ended = tokio::time::timeout(LIMIT, tidegate.wait()).await.context("Tidegate outlived its kill")??;
-    ensure!(ended_by(ended, Signal::SIGKILL), "Tidegate was not killed, it ended by itself: {ended}");
+    let ended = tokio::time::timeout(LIMIT, tidegate.wait())
+        .await
+        .context("Tidegate outlived its kill")??;
+    ensure!(
+        ended_by(ended, Signal::SIGKILL),
+        "Tidegate was not killed, it ended by itself: {ended}"
+    );
     Ok(())
 }
 

@@ -35,14 +35,19 @@ pub(super) async fn run(context: Context) -> Result<()> {
     // `rate` needs two samples of one of its pods.
     bed.apply_by_hand(&Shop::new()).await?;
     http_client::install_tls_provider();
-    let client = HttpSettings::default().client().context("a client for Prometheus")?;
+    let client = HttpSettings::default()
+        .client()
+        .context("a client for Prometheus")?;
     let (url, clock) = (&bed.prometheus_url, Arc::new(clock::now));
-    let prometheus = Prometheus::new(client, url, Credentials::none(), clock).context("Prometheus' address")?;
+    let prometheus =
+        Prometheus::new(client, url, Credentials::none(), clock).context("Prometheus' address")?;
     for case in CASES {
         // What the first scrapes have not brought yet is there a moment later.
-        eventually(&format!("{}: {} gives {:?}", case.name, case.query, case.expected), LIMIT, || async {
-            try_one(&prometheus, case).await.map(Some)
-        })
+        eventually(
+            &format!("{}: {} gives {:?}", case.name, case.query, case.expected),
+            LIMIT,
+            || async { try_one(&prometheus, case).await.map(Some) },
+        )
         .await?;
     }
     Ok(())

@@ -26,14 +26,30 @@ pub(super) async fn run(context: Context) -> Result<()> {
     let next = shop.with(Release::good("v2"));
     bed.commit(&next, "Release v2").await?;
     let sentence = "names elsewhere.example.com:443, which the operator of Tidegate does not allow";
-    let status = bed.until("the host is refused", |status| status.message.contains(sentence)).await?;
+    let status = bed
+        .until("the host is refused", |status| {
+            status.message.contains(sentence)
+        })
+        .await?;
     ensure!(status.attempts == 1, "an attempt has begun");
 
-    bed.commit(&next.with_rollout(json!({ "metrics": { "url": own } })), "Read the gates where they are").await?;
+    bed.commit(
+        &next.with_rollout(json!({ "metrics": { "url": own } })),
+        "Read the gates where they are",
+    )
+    .await?;
     let record = bed.outcome(2).await?;
     ensure!(record.outcome == Outcome::Promoted, "{record:?}");
-    record.gates.first().and_then(|gate| gate.evidence.value).context("the record has the gate's value")?;
+    record
+        .gates
+        .first()
+        .and_then(|gate| gate.evidence.value)
+        .context("the record has the gate's value")?;
     let report = clients.stop().await;
-    ensure!(report.failures().is_empty(), "requests failed: {:?}", report.kinds());
+    ensure!(
+        report.failures().is_empty(),
+        "requests failed: {:?}",
+        report.kinds()
+    );
     Ok(())
 }

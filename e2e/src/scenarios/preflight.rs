@@ -40,26 +40,49 @@ pub(super) async fn run(context: Context) -> Result<()> {
     let next = shop.with(Release::good("v2"));
 
     let spanning = [app(&next)?, file("other.yaml", &other())];
-    refused(&bed, spanning, "selects the pods of the Deployment other as well as those of the Deployment shop").await?;
+    refused(
+        &bed,
+        spanning,
+        "selects the pods of the Deployment other as well as those of the Deployment shop",
+    )
+    .await?;
     in_order(&bed, &shop, &place, [Change::delete("shop/other.yaml")]).await?;
 
     // Server-side apply cannot change a strategy that was defaulted: a person can.
     set_strategy(&bed, &json!({ "type": "Recreate", "rollingUpdate": null })).await?;
-    refused(&bed, [app(&next)?], "may not run side by side: it has the strategy Recreate").await?;
+    refused(
+        &bed,
+        [app(&next)?],
+        "may not run side by side: it has the strategy Recreate",
+    )
+    .await?;
     in_order(&bed, &shop, &place, []).await?;
     set_strategy(&bed, &json!({ "type": "RollingUpdate" })).await?;
 
     let relabelled = edited(&next, "        app: shop", "        app: stall")?;
-    refused(&bed, [relabelled], "`selector` does not match template `labels`").await?;
+    refused(
+        &bed,
+        [relabelled],
+        "`selector` does not match template `labels`",
+    )
+    .await?;
     in_order(&bed, &shop, &place, []).await?;
 
     let mut misspelt = next.clone();
     misspelt.rollout["gates"][0]["threshold"]["query"] =
         json!(r#"sum(rate(http_request_total{pod=~"{{pods}}"}[{{window}}]))"#);
-    bed.repo.commit(written(&misspelt, &bed.context.namespace), "Ask for what nobody measures").await?;
+    bed.repo
+        .commit(
+            written(&misspelt, &bed.context.namespace),
+            "Ask for what nobody measures",
+        )
+        .await?;
     // Stable is so young that it might not have been scraped.
     let sentence = "the gate errors: the query selects nothing for stable either";
-    bed.until("the query is named", |status| status.message.contains(sentence)).await?;
+    bed.until("the query is named", |status| {
+        status.message.contains(sentence)
+    })
+    .await?;
     in_order(&bed, &shop, &place, written(&shop, &bed.context.namespace)).await?;
 
     let moved = edited_in(SERVICE_FILE, &shop, "9898", "9899")?;
@@ -67,34 +90,66 @@ pub(super) async fn run(context: Context) -> Result<()> {
     refused(&bed, [app(&next)?, moved], sentence).await?;
     in_order(&bed, &shop, &place, written(&shop, &bed.context.namespace)).await?;
 
-    let immutable = edited(&next, "matchLabels: {app: shop}", "matchLabels: {app: shop, tier: front}")?;
+    let immutable = edited(
+        &next,
+        "matchLabels: {app: shop}",
+        "matchLabels: {app: shop, tier: front}",
+    )?;
     bed.repo.commit([immutable], "Change the selector").await?;
     let ready = repo_condition(&bed, |ready| ready.status == ConditionStatus::False).await?;
-    ensure!(ready.message.contains("field is immutable"), "the ConfigRepo says: {}", ready.message);
+    ensure!(
+        ready.message.contains("field is immutable"),
+        "the ConfigRepo says: {}",
+        ready.message
+    );
     in_order(&bed, &shop, &place, []).await?;
 
     let budget = json!({ "metadata": { "name": "drains" }, "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": NAME } } } });
     bed.create::<PodDisruptionBudget>(budget).await?;
     let rival = json!({ "apiVersion": "tidegate.io/v1alpha1", "kind": "Rollout", "metadata": { "name": "rival" },
         "spec": shop.rollout });
-    bed.repo.commit([app(&next)?, file("rival.yaml", &rival)], "Bring a second Rollout").await?;
+    bed.repo
+        .commit(
+            [app(&next)?, file("rival.yaml", &rival)],
+            "Bring a second Rollout",
+        )
+        .await?;
     let sentence = "the Rollout shop names the same workload, Service or route as rival";
     stalled(&bed, "rival", sentence).await?;
     // The elder is not held up by it; what may surprise is told.
     bed.outcome(2).await?;
-    warned(&bed, "the PodDisruptionBudget drains counts the canary's pods").await?;
+    warned(
+        &bed,
+        "the PodDisruptionBudget drains counts the canary's pods",
+    )
+    .await?;
     bed.gateway_serves("v2").await?;
-    ensure!(bed.api::<Rollout>().get("rival").await?.status.unwrap_or_default().attempts == 0, "the rival has begun");
+    ensure!(
+        bed.api::<Rollout>()
+            .get("rival")
+            .await?
+            .status
+            .unwrap_or_default()
+            .attempts
+            == 0,
+        "the rival has begun"
+    );
 
     let long = json!({ "apiVersion": "tidegate.io/v1alpha1", "kind": "Rollout", "metadata": { "name": LONG_NAME },
         "spec": { "workload": { "kind": "Deployment", "name": "other" },
             "traffic": { "gatewayAPI": { "httpRoutes": ["other"] } }, "steps": [{ "weight": 10 }] } });
     let changes = [Change::delete("shop/rival.yaml"), file("long.yaml", &long)];
-    bed.repo.commit(changes, "Bring a Rollout with a long name").await?;
+    bed.repo
+        .commit(changes, "Bring a Rollout with a long name")
+        .await?;
     stalled(&bed, LONG_NAME, "give it a shorter one").await?;
 
     let report = clients.stop().await;
-    ensure!(report.failures().is_empty(), "requests failed: {:?}", report.kinds());
+    ensure!(
+        report.failures().is_empty(),
+        "requests failed: {:?}",
+        report.kinds()
+    );
     Ok(())
 }
 
@@ -102,7 +157,10 @@ pub(super) async fn run(context: Context) -> Result<()> {
 async fn warned(bed: &Testbed, sentence: &str) -> Result<()> {
     let says = |event: &Event| {
         event.reason.as_deref() == Some("PreflightWarning")
-            && event.note.as_deref().is_some_and(|note| note.contains(sentence))
+            && event
+                .note
+                .as_deref()
+                .is_some_and(|note| note.contains(sentence))
     };
     eventually(&format!("an event says {sentence:?}"), LIMIT, || async {
         let events = bed.api::<Event>().list(&ListParams::default()).await?;
@@ -114,60 +172,118 @@ async fn warned(bed: &Testbed, sentence: &str) -> Result<()> {
 /// Changes how the workload replaces its pods.
 async fn set_strategy(bed: &Testbed, strategy: &Value) -> Result<()> {
     let patch = Patch::Merge(json!({ "spec": { "strategy": strategy } }));
-    let patched = bed.api::<Deployment>().patch(NAME, &PatchParams::default(), &patch).await;
+    let patched = bed
+        .api::<Deployment>()
+        .patch(NAME, &PatchParams::default(), &patch)
+        .await;
     patched.context("the strategy cannot be changed")?;
     bed.workload_rolled_out().await
 }
 
 /// Commits what is to be refused, and waits for the sentence.
-async fn refused(bed: &Testbed, changes: impl IntoIterator<Item = Change>, sentence: &str) -> Result<()> {
-    bed.repo.commit(changes, "Ask for what cannot be released").await?;
+async fn refused(
+    bed: &Testbed,
+    changes: impl IntoIterator<Item = Change>,
+    sentence: &str,
+) -> Result<()> {
+    bed.repo
+        .commit(changes, "Ask for what cannot be released")
+        .await?;
     stalled(bed, NAME, sentence).await
 }
 
 /// Waits until a Rollout is stalled by this.
 async fn stalled(bed: &Testbed, name: &str, sentence: &str) -> Result<()> {
     let says = |rollout: Option<&Rollout>| {
-        let conditions = rollout.and_then(|rollout| rollout.status.as_ref()).map(|status| &status.conditions);
-        let stalled = conditions.into_iter().flatten().find(|condition| condition.type_ == "Stalled");
-        stalled.is_some_and(|stalled| stalled.status == ConditionStatus::True && stalled.message.contains(sentence))
+        let conditions = rollout
+            .and_then(|rollout| rollout.status.as_ref())
+            .map(|status| &status.conditions);
+        let stalled = conditions
+            .into_iter()
+            .flatten()
+            .find(|condition| condition.type_ == "Stalled");
+        stalled.is_some_and(|stalled| {
+            stalled.status == ConditionStatus::True && stalled.message.contains(sentence)
+        })
     };
-    if tokio::time::timeout(LIMIT / 4, await_condition(bed.api::<Rollout>(), name, says)).await.is_ok() {
+    if tokio::time::timeout(LIMIT / 4, await_condition(bed.api::<Rollout>(), name, says))
+        .await
+        .is_ok()
+    {
         return Ok(());
     }
     let rollout = bed.api::<Rollout>().get_opt(name).await?;
-    let conditions = rollout.and_then(|rollout| rollout.status).unwrap_or_default().conditions;
-    let repo = bed.api::<ConfigRepo>().get(NAME).await?.status.unwrap_or_default().conditions;
-    bail!("the Rollout {name} was to be refused: {sentence:?}; it says {conditions:?}, the ConfigRepo {repo:?}")
+    let conditions = rollout
+        .and_then(|rollout| rollout.status)
+        .unwrap_or_default()
+        .conditions;
+    let repo = bed
+        .api::<ConfigRepo>()
+        .get(NAME)
+        .await?
+        .status
+        .unwrap_or_default()
+        .conditions;
+    bail!(
+        "the Rollout {name} was to be refused: {sentence:?}; it says {conditions:?}, the ConfigRepo {repo:?}"
+    )
 }
 
 async fn repo_condition(bed: &Testbed, holds: impl Fn(&Condition) -> bool) -> Result<Condition> {
     let ready = |repo: Option<&ConfigRepo>| {
-        let conditions = repo.and_then(|repo| repo.status.as_ref()).map(|status| &status.conditions);
-        conditions.into_iter().flatten().find(|condition| condition.type_ == "Ready").cloned()
+        let conditions = repo
+            .and_then(|repo| repo.status.as_ref())
+            .map(|status| &status.conditions);
+        conditions
+            .into_iter()
+            .flatten()
+            .find(|condition| condition.type_ == "Ready")
+            .cloned()
     };
-    let awaited = await_condition(bed.api::<ConfigRepo>(), NAME, |repo: Option<&ConfigRepo>| {
-        ready(repo).is_some_and(|ready| holds(&ready))
-    });
-    let repo = tokio::time::timeout(LIMIT, awaited).await.context("the ConfigRepo did not become so")??;
+    let awaited = await_condition(
+        bed.api::<ConfigRepo>(),
+        NAME,
+        |repo: Option<&ConfigRepo>| ready(repo).is_some_and(|ready| holds(&ready)),
+    );
+    let repo = tokio::time::timeout(LIMIT, awaited)
+        .await
+        .context("the ConfigRepo did not become so")??;
     ready(repo.as_ref()).context("the ConfigRepo has a condition")
 }
 
 /// Nothing has moved; then git says again what runs.
-async fn in_order(bed: &Testbed, shop: &Shop, before: &Place, changes: impl IntoIterator<Item = Change>) -> Result<()> {
+async fn in_order(
+    bed: &Testbed,
+    shop: &Shop,
+    before: &Place,
+    changes: impl IntoIterator<Item = Change>,
+) -> Result<()> {
     let now = place(bed).await?;
-    ensure!(now == *before, "something has moved:\n{before:?}\nbut\n{now:?}");
-    ensure!(!was_created(bed, &format!("{NAME}-canary"))?, "a canary was created");
+    ensure!(
+        now == *before,
+        "something has moved:\n{before:?}\nbut\n{now:?}"
+    );
+    ensure!(
+        !was_created(bed, &format!("{NAME}-canary"))?,
+        "a canary was created"
+    );
     let changes: Vec<_> = std::iter::once(app(shop)?).chain(changes).collect();
     let commit = bed.repo.commit(changes, "Ask for what runs").await?;
     let applied = |repo: Option<&ConfigRepo>| {
         let applied = repo.and_then(|repo| repo.status.as_ref()?.applied.as_ref());
         applied.is_some_and(|applied| applied.commit == commit)
     };
-    let applied = tokio::time::timeout(LIMIT, await_condition(bed.api::<ConfigRepo>(), NAME, applied)).await;
+    let applied = tokio::time::timeout(
+        LIMIT,
+        await_condition(bed.api::<ConfigRepo>(), NAME, applied),
+    )
+    .await;
     applied.context("the commit that puts things in order was not applied")??;
     bed.until("nothing stands in the way", |status| {
-        let stalled = status.conditions.iter().find(|condition| condition.type_ == "Stalled");
+        let stalled = status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == "Stalled");
         stalled.is_some_and(|stalled| stalled.status == ConditionStatus::False)
     })
     .await?;
@@ -177,7 +293,9 @@ async fn in_order(bed: &Testbed, shop: &Shop, before: &Place, changes: impl Into
 async fn place(bed: &Testbed) -> Result<Place> {
     let object = |api_version, kind| async move {
         let object = bed.get(api_version, kind, NAME).await?;
-        object.map(|object| object.data["spec"].clone()).with_context(|| format!("the {kind} is gone"))
+        object
+            .map(|object| object.data["spec"].clone())
+            .with_context(|| format!("the {kind} is gone"))
     };
     Ok(Place {
         pods: bed.pod_uids().await?,
@@ -191,8 +309,11 @@ async fn place(bed: &Testbed) -> Result<Place> {
 /// Whether anyone has created an object of this name, by the API server's word.
 fn was_created(bed: &Testbed, name: &str) -> Result<bool> {
     let log = fs::read_to_string(bed.context.cluster.audit_log())?;
-    let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut in_namespace = events.filter(|event| event["objectRef"]["namespace"] == bed.context.namespace.as_str());
+    let events = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut in_namespace =
+        events.filter(|event| event["objectRef"]["namespace"] == bed.context.namespace.as_str());
     Ok(in_namespace.any(|event| event["objectRef"]["name"] == name))
 }
 
@@ -202,7 +323,10 @@ fn app(shop: &Shop) -> Result<Change> {
 
 /// Every file of the shop.
 fn written(shop: &Shop, namespace: &str) -> Vec<Change> {
-    shop.files(namespace).into_iter().map(|(path, text)| Change::write(path, text)).collect()
+    shop.files(namespace)
+        .into_iter()
+        .map(|(path, text)| Change::write(path, text))
+        .collect()
 }
 
 /// The app's file with something else in it.
@@ -212,7 +336,11 @@ fn edited(shop: &Shop, from: &str, to: &str) -> Result<Change> {
 
 /// A file with something else in it.
 fn edited_in(file: &str, shop: &Shop, from: &str, to: &str) -> Result<Change> {
-    let (path, text) = shop.files("").into_iter().find(|(path, _)| path == file).context("the file is there")?;
+    let (path, text) = shop
+        .files("")
+        .into_iter()
+        .find(|(path, _)| path == file)
+        .context("the file is there")?;
     ensure!(text.contains(from), "{file} does not contain {from:?}");
     Ok(Change::write(path, text.replacen(from, to, 1)))
 }

@@ -29,7 +29,8 @@ pub(super) async fn run(context: Context) -> Result<()> {
     let bed = Testbed::open(context, &shop).await?;
     let pods = bed.history::<Pod>("");
     let clients = bed.clients(100);
-    bed.commit(&shop.with(Release::good("v2")), "Release v2").await?;
+    bed.commit(&shop.with(Release::good("v2")), "Release v2")
+        .await?;
     bed.until("the first step is confirmed", |status| {
         let attempt = status.attempt.as_ref().filter(|attempt| attempt.step == 1);
         attempt.is_some_and(|attempt| attempt.confirmed_at.is_some())
@@ -43,31 +44,58 @@ pub(super) async fn run(context: Context) -> Result<()> {
     bed.is_at_rest().await?;
     bed.gateway_serves("v2").await?;
     let report = clients.stop().await;
-    ensure!(report.failures().is_empty(), "requests failed: {:?}", report.kinds());
+    ensure!(
+        report.failures().is_empty(),
+        "requests failed: {:?}",
+        report.kinds()
+    );
     ensure!(record.outcome == Outcome::Promoted, "{record:?}");
-    ensure!(!sets_variable(&bed.api::<Deployment>().get(NAME).await?), "the variable is set after the release");
+    ensure!(
+        !sets_variable(&bed.api::<Deployment>().get(NAME).await?),
+        "the variable is set after the release"
+    );
     let states = pods.states();
     ensure!(!states.is_empty(), "no pod was seen");
-    let unverified = states.iter().map(|(_, pod)| pod).find(|pod| pod_has_variable(pod));
-    ensure!(unverified.is_none(), "a pod ran what nobody verified: {:?}", unverified.map(|pod| &pod.metadata.name));
+    let unverified = states
+        .iter()
+        .map(|(_, pod)| pod)
+        .find(|pod| pod_has_variable(pod));
+    ensure!(
+        unverified.is_none(),
+        "a pod ran what nobody verified: {:?}",
+        unverified.map(|pod| &pod.metadata.name)
+    );
     Ok(())
 }
 
 /// As `kubectl set env deployment/shop UNVERIFIED=1` does it.
 async fn set_env(bed: &Testbed) -> Result<()> {
     let container = json!({ "name": "app", "env": [{ "name": VARIABLE, "value": "1" }] });
-    let patch = Patch::Strategic(json!({ "spec": { "template": { "spec": { "containers": [container] } } } }));
-    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    let patched = bed.api::<Deployment>().patch(NAME, &params, &patch).await.context("the variable cannot be set")?;
+    let patch = Patch::Strategic(
+        json!({ "spec": { "template": { "spec": { "containers": [container] } } } }),
+    );
+    let params = PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let patched = bed
+        .api::<Deployment>()
+        .patch(NAME, &params, &patch)
+        .await
+        .context("the variable cannot be set")?;
     ensure!(sets_variable(&patched), "the variable was not set");
     Ok(())
 }
 
 async fn is_put_back(bed: &Testbed) -> Result<()> {
-    eventually("stable's template is put back", Duration::from_secs(10), || async {
-        let workload = bed.api::<Deployment>().get(NAME).await?;
-        Ok((!sets_variable(&workload)).then_some(()))
-    })
+    eventually(
+        "stable's template is put back",
+        Duration::from_secs(10),
+        || async {
+            let workload = bed.api::<Deployment>().get(NAME).await?;
+            Ok((!sets_variable(&workload)).then_some(()))
+        },
+    )
     .await
 }
 
@@ -76,8 +104,14 @@ async fn is_named(bed: &Testbed) -> Result<()> {
         let events = bed.api::<Event>().list(&ListParams::default()).await?;
         let named = |event: &Event| {
             event.reason.as_deref() == Some("Overruled")
-                && event.regarding.as_ref().is_some_and(|about| about.kind.as_deref() == Some("Rollout"))
-                && event.note.as_ref().is_some_and(|note| note.contains(MANAGER))
+                && event
+                    .regarding
+                    .as_ref()
+                    .is_some_and(|about| about.kind.as_deref() == Some("Rollout"))
+                && event
+                    .note
+                    .as_ref()
+                    .is_some_and(|note| note.contains(MANAGER))
         };
         Ok(events.iter().any(named).then_some(()))
     })
@@ -85,14 +119,22 @@ async fn is_named(bed: &Testbed) -> Result<()> {
 }
 
 fn sets_variable(workload: &Deployment) -> bool {
-    let template = workload.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    let template = workload
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.template.spec.as_ref());
     template.is_some_and(|spec| has_variable(&spec.containers))
 }
 
 fn pod_has_variable(pod: &Pod) -> bool {
-    pod.spec.as_ref().is_some_and(|spec| has_variable(&spec.containers))
+    pod.spec
+        .as_ref()
+        .is_some_and(|spec| has_variable(&spec.containers))
 }
 
 fn has_variable(containers: &[k8s_openapi::api::core::v1::Container]) -> bool {
-    containers.iter().flat_map(|container| container.env.iter().flatten()).any(|env| env.name == VARIABLE)
+    containers
+        .iter()
+        .flat_map(|container| container.env.iter().flatten())
+        .any(|env| env.name == VARIABLE)
 }

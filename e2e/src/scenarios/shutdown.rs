@@ -45,12 +45,25 @@ pub(super) async fn run(context: Context) -> Result<()> {
     let mut first = bed.hand_over_tidegate()?;
     let second = bed.spawn_tidegate("tidegate-second").await?;
     stands_by(&second).await?;
-    let (farewell, ()) = tokio::try_join!(told_to_end(&bed, &mut first), release_with_hold(&bed, Kind::Good, HOLD))?;
+    let (farewell, ()) = tokio::try_join!(
+        told_to_end(&bed, &mut first),
+        release_with_hold(&bed, Kind::Good, HOLD)
+    )?;
     let (given, taken) = handed_over(&holders(&bed)?)?;
-    let step = bed.outcome(2).await?.steps.into_iter().next().context("the record has the step")?;
+    let step = bed
+        .outcome(2)
+        .await?
+        .steps
+        .into_iter()
+        .next()
+        .context("the record has the step")?;
     went_on(&step, &farewell.attempt, taken)?;
     let shares = bed.shares()?;
-    let raised: Vec<_> = shares.all().into_iter().skip_while(|weight| *weight == 0.0).collect();
+    let raised: Vec<_> = shares
+        .all()
+        .into_iter()
+        .skip_while(|weight| *weight == 0.0)
+        .collect();
     ensure!(raised == SHARES, "the route had {shares:?}");
     let seconds = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs_f64();
     println!(
@@ -65,7 +78,9 @@ pub(super) async fn run(context: Context) -> Result<()> {
 /// Waits until a second Tidegate has read everything and stands for leadership.
 async fn stands_by(tidegate: &ChildProcess) -> Result<()> {
     eventually("the second Tidegate stands by", LIMIT, || async {
-        Ok(fs::read_to_string(tidegate.log())?.contains("the caches are filled").then_some(()))
+        Ok(fs::read_to_string(tidegate.log())?
+            .contains("the caches are filled")
+            .then_some(()))
     })
     .await
 }
@@ -74,9 +89,16 @@ async fn stands_by(tidegate: &ChildProcess) -> Result<()> {
 async fn told_to_end(bed: &Testbed, tidegate: &mut ChildProcess) -> Result<Farewell> {
     let status = bed
         .until("the gate is read in the first step", |status| {
-            let running = status.attempt.as_ref().filter(|running| running.number == 2 && running.step == 1);
+            let running = status
+                .attempt
+                .as_ref()
+                .filter(|running| running.number == 2 && running.step == 1);
             running.is_some_and(|running| {
-                running.confirmed_at.is_some() && running.gates.iter().any(|gate| gate.verdict == Verdict::Pass)
+                running.confirmed_at.is_some()
+                    && running
+                        .gates
+                        .iter()
+                        .any(|gate| gate.verdict == Verdict::Pass)
             })
         })
         .await?;
@@ -86,7 +108,11 @@ async fn told_to_end(bed: &Testbed, tidegate: &mut ChildProcess) -> Result<Farew
     let ended = tokio::time::timeout(ENDS_WITHIN, tidegate.wait()).await;
     let ended = ended.with_context(|| format!("Tidegate did not end within {ENDS_WITHIN:?}"))??;
     ensure!(ended.success(), "Tidegate did not end well: {ended}");
-    Ok(Farewell { attempt, told, ended: Timestamp::now() })
+    Ok(Farewell {
+        attempt,
+        told,
+        ended: Timestamp::now(),
+    })
 }
 
 /// Whom the Lease was given to, by each of its writes in the audit log.
@@ -94,8 +120,13 @@ fn holders(bed: &Testbed) -> Result<Vec<Holder>> {
     let writes = bed.audited("leases")?;
     let mut holders = Vec::new();
     for write in writes {
-        let at = write["requestReceivedTimestamp"].as_str().context("a write has its time")?.parse()?;
-        let identity = write["requestObject"]["spec"]["holderIdentity"].as_str().map(str::to_owned);
+        let at = write["requestReceivedTimestamp"]
+            .as_str()
+            .context("a write has its time")?
+            .parse()?;
+        let identity = write["requestObject"]["spec"]["holderIdentity"]
+            .as_str()
+            .map(str::to_owned);
         holders.push(Holder { at, identity });
     }
     holders.sort_by_key(|holder| holder.at);
@@ -108,10 +139,17 @@ fn handed_over(holders: &[Holder]) -> Result<(Timestamp, Timestamp)> {
     let free = holders.iter().position(|holder| holder.identity.is_none());
     let free = free.with_context(|| format!("the Lease was not given back: {holders:?}"))?;
     let (before, after) = (&holders[..free], &holders[free + 1..]);
-    let all_by =
-        |holders: &[Holder], name: &str| !holders.is_empty() && holders.iter().all(|holder| holder.is_of(name));
-    ensure!(all_by(before, "tidegate-1"), "another than the first gave it back: {before:?}");
-    ensure!(all_by(after, "tidegate-second"), "another than the second held it then: {after:?}");
+    let all_by = |holders: &[Holder], name: &str| {
+        !holders.is_empty() && holders.iter().all(|holder| holder.is_of(name))
+    };
+    ensure!(
+        all_by(before, "tidegate-1"),
+        "another than the first gave it back: {before:?}"
+    );
+    ensure!(
+        all_by(after, "tidegate-second"),
+        "another than the second held it then: {after:?}"
+    );
     let (given, taken) = (holders[free].at, after[0].at);
     // The other looks every fifth of the duration; who waited for the first's silence took all of it.
     let free_for = Duration::try_from(taken.duration_since(given))?;
@@ -122,8 +160,14 @@ fn handed_over(holders: &[Holder]) -> Result<(Timestamp, Timestamp)> {
 /// The step is the one that was confirmed before, and it was passed by the other.
 fn went_on(step: &StepStatus, before: &Attempt, taken: Timestamp) -> Result<()> {
     let began = before.steps.last().and_then(|step| step.confirmed_at);
-    ensure!(began.is_some() && step.confirmed_at == began, "the step began again: {began:?}, then {step:?}");
-    ensure!(step.passed_at.is_some_and(|passed| passed > taken), "the step was over when the other led: {step:?}");
+    ensure!(
+        began.is_some() && step.confirmed_at == began,
+        "the step began again: {began:?}, then {step:?}"
+    );
+    ensure!(
+        step.passed_at.is_some_and(|passed| passed > taken),
+        "the step was over when the other led: {step:?}"
+    );
     Ok(())
 }
 
@@ -132,6 +176,9 @@ fn went_on(step: &StepStatus, before: &Attempt, taken: Timestamp) -> Result<()> 
 impl Holder {
     /// A process's identity begins with the name of its host.
     fn is_of(&self, name: &str) -> bool {
-        self.identity.as_deref().and_then(|identity| identity.split_once('_')).is_some_and(|(host, _)| host == name)
+        self.identity
+            .as_deref()
+            .and_then(|identity| identity.split_once('_'))
+            .is_some_and(|(host, _)| host == name)
     }
 }

@@ -19,10 +19,18 @@ pub(super) async fn run(context: Context) -> Result<()> {
     let shop = Shop::new().with_rollout(json!({ "steps": [{ "weight": 50, "hold": "10m" }] }));
     let bed = Testbed::open(context, &shop).await?;
     let clients = bed.clients(100);
-    bed.commit(&shop.with(Release::good("v2")), "Release v2").await?;
+    bed.commit(&shop.with(Release::good("v2")), "Release v2")
+        .await?;
     bed.first_step(2).await?;
     let (stable, canary) = (bed.pods_of("v1").await?, bed.pods_of("v2").await?);
-    bed.behave(&stable[..1], BehaviourChange { ready: Some(false), ..BehaviourChange::default() }).await?;
+    bed.behave(
+        &stable[..1],
+        BehaviourChange {
+            ready: Some(false),
+            ..BehaviourChange::default()
+        },
+    )
+    .await?;
     eventually("one pod of stable is unready", LIMIT, || async {
         let pods = bed.pods_of("v1").await?;
         let ready = pods.iter().filter(|pod| is_ready(pod)).count();
@@ -30,25 +38,51 @@ pub(super) async fn run(context: Context) -> Result<()> {
     })
     .await?;
 
-    bed.behave(&canary, BehaviourChange { error_rate: Some(0.5), ..BehaviourChange::default() }).await?;
+    bed.behave(
+        &canary,
+        BehaviourChange {
+            error_rate: Some(0.5),
+            ..BehaviourChange::default()
+        },
+    )
+    .await?;
     let record = bed.outcome(2).await?;
-    ensure!(record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached, "{record:?}");
+    ensure!(
+        record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached,
+        "{record:?}"
+    );
     let back = Timestamp::now();
     bed.gateway_serves("v1").await?;
     let report = clients.stop().await;
     let after = report.since(back);
-    ensure!(after.failures().is_empty(), "requests failed after the rollback: {:?}", after.kinds());
-    ensure!(after.versions().keys().all(|version| *version == "v1"), "the canary has traffic: {:?}", after.versions());
+    ensure!(
+        after.failures().is_empty(),
+        "requests failed after the rollback: {:?}",
+        after.kinds()
+    );
+    ensure!(
+        after.versions().keys().all(|version| *version == "v1"),
+        "the canary has traffic: {:?}",
+        after.versions()
+    );
     // Nothing failed but what the canary itself failed.
     let foreign = report.failures().into_iter().filter(
         |answer| !matches!(&answer.outcome, load::Outcome::Answered { status: 500, version, .. } if &**version == "v2"),
     );
     let foreign: Vec<_> = foreign.collect();
-    ensure!(foreign.is_empty(), "requests failed that the canary did not answer: {foreign:?}");
+    ensure!(
+        foreign.is_empty(),
+        "requests failed that the canary did not answer: {foreign:?}"
+    );
     Ok(())
 }
 
 fn is_ready(pod: &k8s_openapi::api::core::v1::Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    let conditions = pod
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

@@ -17,31 +17,76 @@ pub(super) async fn run(context: Context) -> Result<()> {
     }));
     let bed = Testbed::open(context, &shop).await?;
     let clients = bed.clients(100);
-    let older = bed.commit(&shop.with(Release::good("v2")), "Release v2").await?;
+    let older = bed
+        .commit(&shop.with(Release::good("v2")), "Release v2")
+        .await?;
     bed.until("v2 is in its second step", |status| {
-        let attempt = status.attempt.as_ref().filter(|attempt| attempt.number == 2 && attempt.step == 2);
+        let attempt = status
+            .attempt
+            .as_ref()
+            .filter(|attempt| attempt.number == 2 && attempt.step == 2);
         attempt.is_some_and(|attempt| attempt.confirmed_at.is_some())
     })
     .await?;
-    let newer = bed.commit(&shop.with(Release::good("v3")), "Release v3").await?;
+    let newer = bed
+        .commit(&shop.with(Release::good("v3")), "Release v3")
+        .await?;
 
     let superseded = bed.outcome(2).await?;
-    ensure!(superseded.outcome == Outcome::Superseded && superseded.reason == Reason::NewerRevision, "{superseded:?}");
-    ensure!(superseded.head.source.commit.as_deref() == Some(older.as_str()), "the record names another commit");
-    ensure!(superseded.steps.last().is_some_and(|step| step.passed_at.is_none()), "the second step was passed");
+    ensure!(
+        superseded.outcome == Outcome::Superseded && superseded.reason == Reason::NewerRevision,
+        "{superseded:?}"
+    );
+    ensure!(
+        superseded.head.source.commit.as_deref() == Some(older.as_str()),
+        "the record names another commit"
+    );
+    ensure!(
+        superseded
+            .steps
+            .last()
+            .is_some_and(|step| step.passed_at.is_none()),
+        "the second step was passed"
+    );
 
     let promoted = bed.outcome(3).await?;
-    ensure!(promoted.outcome == Outcome::Promoted && promoted.reason == Reason::StepsPassed, "{promoted:?}");
-    ensure!(promoted.head.source.commit.as_deref() == Some(newer.as_str()), "the record names another commit");
-    ensure!(promoted.head.previous.as_ref().map(|previous| &previous.revision) != Some(&superseded.head.revision));
+    ensure!(
+        promoted.outcome == Outcome::Promoted && promoted.reason == Reason::StepsPassed,
+        "{promoted:?}"
+    );
+    ensure!(
+        promoted.head.source.commit.as_deref() == Some(newer.as_str()),
+        "the record names another commit"
+    );
+    ensure!(
+        promoted
+            .head
+            .previous
+            .as_ref()
+            .map(|previous| &previous.revision)
+            != Some(&superseded.head.revision)
+    );
     bed.is_at_rest().await?;
     bed.gateway_serves("v3").await?;
 
     let report = clients.stop().await;
-    ensure!(report.failures().is_empty(), "requests failed: {:?}", report.kinds());
-    ensure!(report.last_seen("v2") < report.first_seen("v3"), "v2 and v3 answered side by side");
+    ensure!(
+        report.failures().is_empty(),
+        "requests failed: {:?}",
+        report.kinds()
+    );
+    ensure!(
+        report.last_seen("v2") < report.first_seen("v3"),
+        "v2 and v3 answered side by side"
+    );
     let shares = bed.shares()?;
-    ensure!(shares.weights() == [10.0, 50.0, 10.0, 50.0, 100.0], "the route had {shares:?}");
-    ensure!(bed.outcomes().await?.len() == 3, "git has another number of outcomes than 3");
+    ensure!(
+        shares.weights() == [10.0, 50.0, 10.0, 50.0, 100.0],
+        "the route had {shares:?}"
+    );
+    ensure!(
+        bed.outcomes().await?.len() == 3,
+        "git has another number of outcomes than 3"
+    );
     Ok(())
 }

@@ -48,19 +48,31 @@ pub(super) async fn release(bed: &Testbed, kind: Kind) -> Result<()> {
 /// The same with steps that stay so long.
 pub(super) async fn release_with_hold(bed: &Testbed, kind: Kind, hold: Duration) -> Result<()> {
     let clients = bed.clients(RATE);
-    bed.commit(&shop_with_hold(hold).with(kind.release()), "Release v2").await?;
+    bed.commit(&shop_with_hold(hold).with(kind.release()), "Release v2")
+        .await?;
     let record = bed.outcome(2).await?;
-    bed.until("it is at rest", |status| status.attempt.is_none() && status.phase == Phase::Stable).await?;
+    bed.until("it is at rest", |status| {
+        status.attempt.is_none() && status.phase == Phase::Stable
+    })
+    .await?;
     bed.is_at_rest().await?;
     bed.gateway_serves(kind.survivor()).await?;
     let report = clients.stop().await;
-    let story = Story { hold, record, shares: bed.shares()?, report };
+    let story = Story {
+        hold,
+        record,
+        shares: bed.shares()?,
+        report,
+    };
     match kind {
         Kind::Good => story.is_of_a_good_release()?,
         Kind::Bad => story.is_of_a_bad_release(bed).await?,
     }
     let outcomes = bed.outcomes().await?.len();
-    ensure!(outcomes == 2, "git has {outcomes} outcomes, of which one is the initial one");
+    ensure!(
+        outcomes == 2,
+        "git has {outcomes} outcomes, of which one is the initial one"
+    );
     ensure!(bed.status().await?.attempts == 2, "it was tried again");
     Ok(())
 }
@@ -82,38 +94,96 @@ pub(super) fn shop_with_hold(hold: Duration) -> Shop {
 
 impl Story {
     fn is_of_a_good_release(&self) -> Result<()> {
-        let Self { record, shares, report, .. } = self;
-        ensure!(record.outcome == Outcome::Promoted && record.reason == Reason::StepsPassed, "{record:?}");
-        ensure!(shares.weights() == WEIGHTS && shares.last() == Some(0.0), "the route had {shares:?}");
-        ensure!(report.failures().is_empty(), "requests failed: {:?}", report.kinds());
+        let Self {
+            record,
+            shares,
+            report,
+            ..
+        } = self;
+        ensure!(
+            record.outcome == Outcome::Promoted && record.reason == Reason::StepsPassed,
+            "{record:?}"
+        );
+        ensure!(
+            shares.weights() == WEIGHTS && shares.last() == Some(0.0),
+            "the route had {shares:?}"
+        );
+        ensure!(
+            report.failures().is_empty(),
+            "requests failed: {:?}",
+            report.kinds()
+        );
         self.steps_were_whole()
     }
 
     async fn is_of_a_bad_release(&self, bed: &Testbed) -> Result<()> {
-        let Self { record, shares, report, .. } = self;
-        ensure!(record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached, "{record:?}");
-        ensure!(WEIGHTS.starts_with(&shares.weights()) && shares.last() == Some(0.0), "the route had {shares:?}");
-        let others = report.failures().into_iter().filter(|answer| answer.version() != Some("v2")).count();
-        ensure!(others == 0, "not only the canary failed: {:?}", report.kinds());
+        let Self {
+            record,
+            shares,
+            report,
+            ..
+        } = self;
+        ensure!(
+            record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached,
+            "{record:?}"
+        );
+        ensure!(
+            WEIGHTS.starts_with(&shares.weights()) && shares.last() == Some(0.0),
+            "the route had {shares:?}"
+        );
+        let others = report
+            .failures()
+            .into_iter()
+            .filter(|answer| answer.version() != Some("v2"))
+            .count();
+        ensure!(
+            others == 0,
+            "not only the canary failed: {:?}",
+            report.kinds()
+        );
         let Some(RestoreResult::Restored { commit }) = &record.restore else {
             bail!("the template was not restored: {:?}", record.restore);
         };
-        let commits: Vec<_> = bed.repo.log("main").await?.into_iter().map(|commit| commit.id).collect();
-        ensure!(commits.first() == Some(commit), "the head is not the restore commit");
-        ensure!(commits.len() == 3, "there are more commits than the first, the release and one restore");
+        let commits: Vec<_> = bed
+            .repo
+            .log("main")
+            .await?
+            .into_iter()
+            .map(|commit| commit.id)
+            .collect();
+        ensure!(
+            commits.first() == Some(commit),
+            "the head is not the restore commit"
+        );
+        ensure!(
+            commits.len() == 3,
+            "there are more commits than the first, the release and one restore"
+        );
         self.steps_were_whole()
     }
 
     /// Every step that was passed had its stay, by the record and by the API server.
     fn steps_were_whole(&self) -> Result<()> {
         for step in &self.record.steps {
-            let Some(passed) = step.passed_at else { continue };
-            let confirmed = step.confirmed_at.context("a step was passed that was not confirmed")?;
+            let Some(passed) = step.passed_at else {
+                continue;
+            };
+            let confirmed = step
+                .confirmed_at
+                .context("a step was passed that was not confirmed")?;
             let stay = passed.duration_since(confirmed).unsigned_abs();
-            ensure!(passed > confirmed && stay >= self.hold, "the step of {} % stayed {stay:?}", step.weight);
+            ensure!(
+                passed > confirmed && stay >= self.hold,
+                "the step of {} % stayed {stay:?}",
+                step.weight
+            );
         }
         let shortest = self.shares.shortest_stay();
-        ensure!(shortest.is_none_or(|stay| stay >= self.hold), "a weight stayed only {shortest:?}: {:?}", self.shares);
+        ensure!(
+            shortest.is_none_or(|stay| stay >= self.hold),
+            "a weight stayed only {shortest:?}: {:?}",
+            self.shares
+        );
         Ok(())
     }
 }
@@ -125,7 +195,10 @@ impl Kind {
         match self {
             Self::Good => Release::good("v2"),
             // So bad that the first requests tell.
-            Self::Bad => Release { error_rate: 0.5, ..Release::bad("v2") },
+            Self::Bad => Release {
+                error_rate: 0.5,
+                ..Release::bad("v2")
+            },
         }
     }
 

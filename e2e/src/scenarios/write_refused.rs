@@ -21,26 +21,42 @@ pub(super) async fn run(context: Context) -> Result<()> {
     let bed = Testbed::open(context, &shop).await?;
     let clients = bed.clients(50);
     let hard = json!({ "hard": { "count/deployments.apps": "1" } });
-    bed.create::<ResourceQuota>(json!({ "metadata": { "name": QUOTA }, "spec": hard })).await?;
-    bed.commit(&shop.with(Release::good("v2")), "Release v2").await?;
+    bed.create::<ResourceQuota>(json!({ "metadata": { "name": QUOTA }, "spec": hard }))
+        .await?;
+    bed.commit(&shop.with(Release::good("v2")), "Release v2")
+        .await?;
     bed.until("the quota is named in the status", |status| {
-        let stalled = status.conditions.iter().find(|condition| condition.type_ == "Stalled");
+        let stalled = status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == "Stalled");
         stalled.is_some_and(|stalled| {
-            let says =
-                stalled.reason == "WriteRefused" && stalled.message.contains(&format!("exceeded quota: {QUOTA}"));
+            let says = stalled.reason == "WriteRefused"
+                && stalled
+                    .message
+                    .contains(&format!("exceeded quota: {QUOTA}"));
             stalled.status == ConditionStatus::True && says
         })
     })
     .await?;
-    bed.api::<ResourceQuota>().delete(QUOTA, &DeleteParams::default()).await?;
+    bed.api::<ResourceQuota>()
+        .delete(QUOTA, &DeleteParams::default())
+        .await?;
     let record = bed.outcome(2).await?;
     ensure!(record.outcome == Outcome::Promoted, "{record:?}");
     bed.until("nothing is refused any more", |status| {
-        let stalled = status.conditions.iter().find(|condition| condition.type_ == "Stalled");
+        let stalled = status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == "Stalled");
         stalled.is_some_and(|stalled| stalled.status == ConditionStatus::False)
     })
     .await?;
     let report = clients.stop().await;
-    ensure!(report.failures().is_empty(), "requests failed: {:?}", report.kinds());
+    ensure!(
+        report.failures().is_empty(),
+        "requests failed: {:?}",
+        report.kinds()
+    );
     Ok(())
 }

@@ -34,16 +34,23 @@ pub struct Shares(Vec<Share>);
 impl Testbed {
     /// Every successful write of this namespace's objects of a resource, by the audit log.
     pub fn audited(&self, resource: &str) -> Result<Vec<Value>> {
-        let log = fs::read_to_string(self.context.cluster.audit_log()).context("the audit log cannot be read")?;
+        let log = fs::read_to_string(self.context.cluster.audit_log())
+            .context("the audit log cannot be read")?;
         // Most lines are of other namespaces, and reading JSON takes its time.
-        let lines = log.lines().filter(|line| line.contains(&self.context.namespace));
+        let lines = log
+            .lines()
+            .filter(|line| line.contains(&self.context.namespace));
         let events = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let ours = events.filter(|event| {
             event["objectRef"]["namespace"] == self.context.namespace.as_str()
                 && event["objectRef"]["resource"] == resource
                 && event["stage"] == "ResponseComplete"
-                && event["responseStatus"]["code"].as_u64().is_some_and(|code| code < 300)
-                && event["requestURI"].as_str().is_some_and(|uri| !uri.contains("dryRun="))
+                && event["responseStatus"]["code"]
+                    .as_u64()
+                    .is_some_and(|code| code < 300)
+                && event["requestURI"]
+                    .as_str()
+                    .is_some_and(|uri| !uri.contains("dryRun="))
         });
         Ok(ours.collect())
     }
@@ -51,11 +58,14 @@ impl Testbed {
     /// The shares that the route has given the canary.
     pub fn shares(&self) -> Result<Shares> {
         let writes = self.audited("httproutes")?;
-        let shares = writes.iter().filter(|event| event["objectRef"]["subresource"].is_null()).filter_map(|event| {
-            let weight = canary_weight(&event["requestObject"]["spec"]["rules"])?;
-            let at = event["requestReceivedTimestamp"].as_str()?.parse().ok()?;
-            Some(Share { at, weight })
-        });
+        let shares = writes
+            .iter()
+            .filter(|event| event["objectRef"]["subresource"].is_null())
+            .filter_map(|event| {
+                let weight = canary_weight(&event["requestObject"]["spec"]["rules"])?;
+                let at = event["requestReceivedTimestamp"].as_str()?.parse().ok()?;
+                Some(Share { at, weight })
+            });
         Ok(Shares::new(shares.collect()))
     }
 
@@ -63,14 +73,35 @@ impl Testbed {
     pub async fn is_at_rest(&self) -> Result<()> {
         eventually("nothing of the attempt is left", LIMIT, || async {
             let (deployments, services) = (self.api::<Deployment>(), self.api::<Service>());
-            ensure!(deployments.get_opt(CANARY).await?.is_none(), "the canary's Deployment is there");
-            ensure!(services.get_opt(CANARY).await?.is_none(), "the canary's Service is there");
+            ensure!(
+                deployments.get_opt(CANARY).await?.is_none(),
+                "the canary's Deployment is there"
+            );
+            ensure!(
+                services.get_opt(CANARY).await?.is_none(),
+                "the canary's Service is there"
+            );
             let workload = deployments.get(NAME).await?;
-            ensure!(!workload.annotations().contains_key(names::EPOCH_ANNOTATION), "the workload has an epoch");
-            ensure!(!workload.spec.and_then(|spec| spec.paused).unwrap_or_default(), "the workload is paused");
+            ensure!(
+                !workload.annotations().contains_key(names::EPOCH_ANNOTATION),
+                "the workload has an epoch"
+            );
+            ensure!(
+                !workload
+                    .spec
+                    .and_then(|spec| spec.paused)
+                    .unwrap_or_default(),
+                "the workload is paused"
+            );
             let service = services.get(NAME).await?;
-            let selector = service.spec.and_then(|spec| spec.selector).unwrap_or_default();
-            ensure!(selector.keys().eq(["app"]), "the Service selects {selector:?}");
+            let selector = service
+                .spec
+                .and_then(|spec| spec.selector)
+                .unwrap_or_default();
+            ensure!(
+                selector.keys().eq(["app"]),
+                "the Service selects {selector:?}"
+            );
             Ok(Some(()))
         })
         .await
@@ -100,7 +131,9 @@ impl Shares {
     /// When the canary first lost all of its share.
     pub fn taken_back_at(&self) -> Option<Timestamp> {
         let mut pairs = self.0.windows(2);
-        pairs.find(|pair| pair[0].weight > 0.0 && same(pair[1].weight, 0.0)).map(|pair| pair[1].at)
+        pairs
+            .find(|pair| pair[0].weight > 0.0 && same(pair[1].weight, 0.0))
+            .map(|pair| pair[1].at)
     }
 
     /// Every weight, one after the other.
@@ -110,15 +143,25 @@ impl Shares {
 
     /// The weights above 0, without the temporary zeros between them.
     pub fn weights(&self) -> Vec<f64> {
-        let mut weights: Vec<_> = self.0.iter().map(|share| share.weight).filter(|weight| *weight > 0.0).collect();
+        let mut weights: Vec<_> = self
+            .0
+            .iter()
+            .map(|share| share.weight)
+            .filter(|weight| *weight > 0.0)
+            .collect();
         weights.dedup_by(|next, before| same(*next, *before));
         weights
     }
 
     /// The shortest time for which a weight stayed before it was raised.
     pub fn shortest_stay(&self) -> Option<Duration> {
-        let raised = self.0.windows(2).filter(|pair| pair[0].weight > 0.0 && pair[1].weight > pair[0].weight);
-        raised.map(|pair| pair[1].at.duration_since(pair[0].at).unsigned_abs()).min()
+        let raised = self
+            .0
+            .windows(2)
+            .filter(|pair| pair[0].weight > 0.0 && pair[1].weight > pair[0].weight);
+        raised
+            .map(|pair| pair[1].at.duration_since(pair[0].at).unsigned_abs())
+            .min()
     }
 }
 
@@ -131,10 +174,16 @@ fn canary_weight(rules: &Value) -> Option<f64> {
     let backends = rules.get(0)?["backendRefs"].as_array()?;
     let weight = |name: &str| {
         let named = backends.iter().filter(|backend| backend["name"] == name);
-        named.map(|backend| backend["weight"].as_f64().unwrap_or(1.0)).sum::<f64>()
+        named
+            .map(|backend| backend["weight"].as_f64().unwrap_or(1.0))
+            .sum::<f64>()
     };
     let (canary, stable) = (weight(CANARY), weight(NAME));
-    Some(if canary > 0.0 { canary * 100.0 / (canary + stable) } else { 0.0 })
+    Some(if canary > 0.0 {
+        canary * 100.0 / (canary + stable)
+    } else {
+        0.0
+    })
 }
 
 #[cfg(test)]
@@ -144,8 +193,16 @@ mod tests {
     use super::*;
 
     fn shares(weights: &[(i64, f64)]) -> Shares {
-        let share = |(second, weight)| Share { at: Timestamp::UNIX_EPOCH + Duration::from_secs(second), weight };
-        Shares::new(weights.iter().map(|(second, weight)| share((second.unsigned_abs(), *weight))).collect())
+        let share = |(second, weight)| Share {
+            at: Timestamp::UNIX_EPOCH + Duration::from_secs(second),
+            weight,
+        };
+        Shares::new(
+            weights
+                .iter()
+                .map(|(second, weight)| share((second.unsigned_abs(), *weight)))
+                .collect(),
+        )
     }
 
     #[test]
@@ -156,8 +213,7 @@ mod tests {
 
     #[test]
     fn a_share_is_the_canarys_part_of_both() {
-        let rules =
-            json!([{ "backendRefs": [{ "name": "shop", "weight": 9 }, { "name": "shop-canary", "weight": 1 }] }]);
+        let rules = json!([{ "backendRefs": [{ "name": "shop", "weight": 9 }, { "name": "shop-canary", "weight": 1 }] }]);
         assert_eq!(canary_weight(&rules), Some(10.0));
     }
 
@@ -177,7 +233,10 @@ mod tests {
         assert_eq!(seen.weights(), [10.0, 50.0, 100.0]);
         assert_eq!(seen.all(), [0.0, 10.0, 0.0, 10.0, 50.0, 100.0, 0.0]);
         assert_eq!(seen.last(), Some(0.0));
-        assert_eq!(seen.last_changed_at(), Some(Timestamp::UNIX_EPOCH + Duration::from_secs(15)));
+        assert_eq!(
+            seen.last_changed_at(),
+            Some(Timestamp::UNIX_EPOCH + Duration::from_secs(15))
+        );
         assert_eq!(seen.shortest_stay(), Some(Duration::from_secs(3)));
     }
 }

@@ -35,10 +35,14 @@ impl Testbed {
     {
         let states: Arc<Mutex<Vec<_>>> = Arc::default();
         let (api, kept): (Api<K>, _) = (self.api(), states.clone());
-        let objects = watcher(api, watcher::Config::default().labels(labels)).default_backoff().applied_objects();
+        let objects = watcher(api, watcher::Config::default().labels(labels))
+            .default_backoff()
+            .applied_objects();
         let watching = tokio::spawn(objects.for_each(move |object| {
             if let Ok(object) = object {
-                kept.lock().expect("no holder panics").push((Timestamp::now(), object));
+                kept.lock()
+                    .expect("no holder panics")
+                    .push((Timestamp::now(), object));
             }
             std::future::ready(())
         }));

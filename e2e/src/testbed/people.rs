@@ -22,7 +22,8 @@ use crate::eventually::eventually;
 impl Testbed {
     /// Applies the shop by hand, all but its Rollout, and waits until clients are served.
     pub async fn apply_by_hand(&self, shop: &Shop) -> Result<()> {
-        self.apply_files(shop, &["Deployment", "Service", "HTTPRoute"]).await?;
+        self.apply_files(shop, &["Deployment", "Service", "HTTPRoute"])
+            .await?;
         self.workload_rolled_out().await?;
         self.gateway_serves(&shop.release.version).await
     }
@@ -30,8 +31,12 @@ impl Testbed {
     /// Applies those objects of the shop by hand that are of these kinds.
     pub async fn apply_files(&self, shop: &Shop, kinds: &[&str]) -> Result<()> {
         for (path, text) in shop.files(&self.context.namespace) {
-            let object: Value = serde_saphyr::from_str(&text).with_context(|| format!("{path} is no YAML"))?;
-            if object["kind"].as_str().is_some_and(|kind| kinds.contains(&kind)) {
+            let object: Value =
+                serde_saphyr::from_str(&text).with_context(|| format!("{path} is no YAML"))?;
+            if object["kind"]
+                .as_str()
+                .is_some_and(|kind| kinds.contains(&kind))
+            {
                 self.apply(&object).await?;
             }
         }
@@ -50,8 +55,16 @@ impl Testbed {
     }
 
     /// An object of any kind, as it is now.
-    pub async fn get(&self, api_version: &str, kind: &str, name: &str) -> Result<Option<DynamicObject>> {
-        let types = TypeMeta { api_version: api_version.to_owned(), kind: kind.to_owned() };
+    pub async fn get(
+        &self,
+        api_version: &str,
+        kind: &str,
+        name: &str,
+    ) -> Result<Option<DynamicObject>> {
+        let types = TypeMeta {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+        };
         Ok(self.dynamic(&types)?.get_opt(name).await?)
     }
 
@@ -62,14 +75,23 @@ impl Testbed {
             let wanted = workload.spec.and_then(|spec| spec.replicas).unwrap_or(1);
             let status = workload.status.unwrap_or_default();
             let seen = status.observed_generation == workload.metadata.generation;
-            let counts = [status.replicas, status.updated_replicas, status.available_replicas];
+            let counts = [
+                status.replicas,
+                status.updated_replicas,
+                status.available_replicas,
+            ];
             Ok((seen && counts == [Some(wanted); 3]).then_some(()))
         })
         .await
     }
 
     /// Asks something of an attempt, and gives the answer.
-    pub async fn ask(&self, action: Action, attempt: u32, step: Option<u32>) -> Result<InterventionStatus> {
+    pub async fn ask(
+        &self,
+        action: Action,
+        attempt: u32,
+        step: Option<u32>,
+    ) -> Result<InterventionStatus> {
         let mut spec = json!({
             "rollout": NAME, "attempt": attempt, "action": action, "reason": "the scenario wants it", "by": "e2e",
         });
@@ -84,14 +106,22 @@ impl Testbed {
         }))?;
         let api = self.api::<Intervention>();
         let name = api.create(&PostParams::default(), &asked).await?.name_any();
-        let answered = |asked: Option<&Intervention>| asked.is_some_and(|asked| asked.status.is_some());
+        let answered =
+            |asked: Option<&Intervention>| asked.is_some_and(|asked| asked.status.is_some());
         let answered = tokio::time::timeout(LIMIT, await_condition(api, &name, answered)).await;
-        let answered = answered.with_context(|| format!("{} was not answered", action.as_str()))??;
-        answered.and_then(|asked| asked.status).context("the Intervention is gone")
+        let answered =
+            answered.with_context(|| format!("{} was not answered", action.as_str()))??;
+        answered
+            .and_then(|asked| asked.status)
+            .context("the Intervention is gone")
     }
 
     fn dynamic(&self, types: &TypeMeta) -> Result<Api<DynamicObject>> {
         let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(types)?);
-        Ok(Api::namespaced_with(self.context.client(), &self.context.namespace, &resource))
+        Ok(Api::namespaced_with(
+            self.context.client(),
+            &self.context.namespace,
+            &resource,
+        ))
     }
 }

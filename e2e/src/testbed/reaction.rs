@@ -35,9 +35,15 @@ impl Testbed {
         let gate = record.gates.first().context("the record has a gate")?;
         let read = gate.evidence.at.context("the gate was read")?;
         let shares = self.shares()?;
-        let written = shares.taken_back_at().context("the route lost the canary's share")?;
+        let written = shares
+            .taken_back_at()
+            .context("the route lost the canary's share")?;
         let shown = self.first_shown(record.head.started_at, read).await?;
-        Ok(Reaction { shown, read, written })
+        Ok(Reaction {
+            shown,
+            read,
+            written,
+        })
     }
 
     /// The first moment at which more than the gate bears of the canary's answers are errors, by what
@@ -45,12 +51,16 @@ impl Testbed {
     /// reading can come so soon that steps from elsewhere have none between.
     async fn first_shown(&self, attempt_began: Timestamp, read: Timestamp) -> Result<Timestamp> {
         let of = |code: &str| {
-            let labels = format!(r#"namespace="{}",pod=~"{CANARY}-.*"{code}"#, self.context.namespace);
+            let labels = format!(
+                r#"namespace="{}",pod=~"{CANARY}-.*"{code}"#,
+                self.context.namespace
+            );
             format!("sum(rate(http_requests_total{{{labels}}}[3s]))")
         };
         let query = format!("{} / {} > 0.05", of(r#",code=~"5..""#), of(""));
         let url = format!("{}/api/v1/query_range", self.prometheus_url);
-        let steps = (read.duration_since(attempt_began).as_millis() / STEP.as_millis()).min(MOST_STEPS);
+        let steps =
+            (read.duration_since(attempt_began).as_millis() / STEP.as_millis()).min(MOST_STEPS);
         let start = read - STEP * i32::try_from(steps)?;
         let range = [
             ("query", query),
@@ -60,8 +70,9 @@ impl Testbed {
         ];
         let answer = http_client::plain().get(&url).query(&range).send().await?;
         let answer: Value = answer.error_for_status()?.json().await?;
-        let first =
-            answer["data"]["result"][0]["values"][0][0].as_f64().context("Prometheus never showed the breach")?;
+        let first = answer["data"]["result"][0]["values"][0][0]
+            .as_f64()
+            .context("Prometheus never showed the breach")?;
         #[expect(clippy::cast_possible_truncation, reason = "milliseconds since 1970")]
         let milliseconds = (first * 1000.0) as i64;
         Ok(Timestamp::from_millisecond(milliseconds)?)
@@ -72,8 +83,14 @@ impl Testbed {
 
 impl fmt::Display for Reaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { shown, read, written } = self;
-        let seconds = |from: &Timestamp, to: &Timestamp| SignedDuration::as_secs_f64(&to.duration_since(*from));
+        let Self {
+            shown,
+            read,
+            written,
+        } = self;
+        let seconds = |from: &Timestamp, to: &Timestamp| {
+            SignedDuration::as_secs_f64(&to.duration_since(*from))
+        };
         write!(
             f,
             "shown by Prometheus -> route written {:.2} s (of these, read -> route written {:.3} s)",

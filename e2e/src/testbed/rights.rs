@@ -11,11 +11,22 @@ const TEMPLATE: &str = include_str!("../../../charts/tidegate/templates/rbac.yam
 /// Only lines of the template language are left out; so the rule that may be held to the names of
 /// Secrets and of the Lease is not.
 pub(super) fn rules() -> Result<Vec<Value>> {
-    let plain: Vec<_> = TEMPLATE.lines().filter(|line| !line.contains("{{")).collect();
+    let plain: Vec<_> = TEMPLATE
+        .lines()
+        .filter(|line| !line.contains("{{"))
+        .collect();
     let mut rules = Vec::new();
     for document in plain.join("\n").split("\n---") {
-        let object: Value = serde_saphyr::from_str(document).context("the chart's rbac.yaml cannot be read")?;
-        rules.extend(object.get("rules").and_then(Value::as_array).into_iter().flatten().cloned());
+        let object: Value =
+            serde_saphyr::from_str(document).context("the chart's rbac.yaml cannot be read")?;
+        rules.extend(
+            object
+                .get("rules")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .cloned(),
+        );
     }
     ensure!(rules.len() > 2, "the chart's rbac.yaml has no rules");
     Ok(rules)

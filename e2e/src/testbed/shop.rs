@@ -58,7 +58,10 @@ impl Shop {
     /// The same shop with another release.
     #[must_use]
     pub fn with(&self, release: Release) -> Self {
-        Self { release, ..self.clone() }
+        Self {
+            release,
+            ..self.clone()
+        }
     }
 
     /// The same shop with fields of the Rollout's spec replaced.
@@ -82,7 +85,9 @@ impl Shop {
 
     /// The Deployment as a person writes it: with comments, which a restore has to leave alone.
     fn app(&self) -> String {
-        let Self { release, replicas, .. } = self;
+        let Self {
+            release, replicas, ..
+        } = self;
         let image = if release.broken { "broken" } else { "demo-app" };
         let mut text = String::new();
         let _infallible = write!(
@@ -143,12 +148,20 @@ impl Default for Shop {
 impl Release {
     /// A version without faults.
     pub fn good(version: &str) -> Self {
-        Self { version: version.to_owned(), error_rate: 0.0, latency_ms: 0, broken: false }
+        Self {
+            version: version.to_owned(),
+            error_rate: 0.0,
+            latency_ms: 0,
+            broken: false,
+        }
     }
 
     /// A version of whose answers a fifth are errors.
     pub fn bad(version: &str) -> Self {
-        Self { error_rate: 0.2, ..Self::good(version) }
+        Self {
+            error_rate: 0.2,
+            ..Self::good(version)
+        }
     }
 }
 
@@ -169,7 +182,8 @@ pub fn service(name: &str) -> Value {
 
 /// At most 5 % of the canary's answers are errors; no error yet is none.
 pub fn errors_gate() -> Value {
-    let total = r#"sum(rate(http_requests_total{namespace="{{namespace}}",pod=~"{{pods}}"}[{{window}}]))"#;
+    let total =
+        r#"sum(rate(http_requests_total{namespace="{{namespace}}",pod=~"{{pods}}"}[{{window}}]))"#;
     let bad = r#"sum(rate(http_requests_total{namespace="{{namespace}}",pod=~"{{pods}}",code=~"5.."}[{{window}}]))"#;
     json!({
         "name": "errors",

@@ -29,8 +29,16 @@ impl Testbed {
     pub async fn gateway_serves(&self, version: &str) -> Result<()> {
         eventually(&format!("the gateway serves {version}"), LIMIT, || async {
             let rate = NonZeroU32::new(20).expect("not zero");
-            let report = self.load(rate).for_a_time(Duration::from_millis(250)).start().finished().await;
-            Ok((report.failures().is_empty() && report.versions().keys().eq([&version])).then_some(()))
+            let report = self
+                .load(rate)
+                .for_a_time(Duration::from_millis(250))
+                .start()
+                .finished()
+                .await;
+            Ok(
+                (report.failures().is_empty() && report.versions().keys().eq([&version]))
+                    .then_some(()),
+            )
         })
         .await
     }
@@ -39,11 +47,25 @@ impl Testbed {
     /// known of it, stable has answered every request of these clients.
     pub async fn all_went_back(&self, clients: &Load, stable: &str) -> Result<()> {
         let shares = self.shares()?;
-        ensure!(shares.last() == Some(0.0), "the route leaves the canary a share: {shares:?}");
+        ensure!(
+            shares.last() == Some(0.0),
+            "the route leaves the canary a share: {shares:?}"
+        );
         let back = shares.last_changed_at().context("the route was written")? + GATEWAY;
-        let report = clients.first_answers_since(back, ENOUGH).await.context("the clients have stopped")?;
-        ensure!(report.failures().is_empty(), "requests failed after the rollback: {:?}", report.kinds());
-        ensure!(report.versions().keys().eq([&stable]), "not stable alone has answered since: {:?}", report.kinds());
+        let report = clients
+            .first_answers_since(back, ENOUGH)
+            .await
+            .context("the clients have stopped")?;
+        ensure!(
+            report.failures().is_empty(),
+            "requests failed after the rollback: {:?}",
+            report.kinds()
+        );
+        ensure!(
+            report.versions().keys().eq([&stable]),
+            "not stable alone has answered since: {:?}",
+            report.kinds()
+        );
         Ok(())
     }
 

@@ -6,7 +6,8 @@
 use std::fmt::Write as _;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps, JSONSchemaPropsOrArray,
+    CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps,
+    JSONSchemaPropsOrArray,
 };
 
 use super::{Files, definitions};
@@ -29,7 +30,11 @@ fn page(crd: &CustomResourceDefinition) -> String {
     let names = &crd.spec.names;
     let mut text = format!("{HEAD}\n# {}\n", names.kind);
     for version in &crd.spec.versions {
-        let short = names.short_names.as_deref().unwrap_or_default().join("`, `");
+        let short = names
+            .short_names
+            .as_deref()
+            .unwrap_or_default()
+            .join("`, `");
         let _ = write!(
             text,
             "\n`apiVersion: {}/{}`, `kind: {}`; for kubectl also `{short}`. It lives in a \
@@ -51,7 +56,11 @@ fn schema(version: &CustomResourceDefinitionVersion) -> Option<&JSONSchemaProps>
 
 /// An object's section, and after it those of the objects in it.
 fn section(text: &mut String, path: &str, object: &JSONSchemaProps) {
-    let _ = write!(text, "\n## {path}\n\n{}\n", object.description.as_deref().unwrap_or_default());
+    let _ = write!(
+        text,
+        "\n## {path}\n\n{}\n",
+        object.description.as_deref().unwrap_or_default()
+    );
     text.push_str("\n| field | type | meaning |\n|---|---|---|\n");
     let required = object.required.as_deref().unwrap_or_default();
     for (name, field) in fields(object) {
@@ -82,7 +91,10 @@ fn row(text: &mut String, path: &str, name: &str, field: &JSONSchemaProps, requi
 
 /// What the API server refuses, in the sentences that it answers with.
 fn rules(text: &mut String, object: &JSONSchemaProps) {
-    let rules = object.x_kubernetes_validations.as_deref().unwrap_or_default();
+    let rules = object
+        .x_kubernetes_validations
+        .as_deref()
+        .unwrap_or_default();
     if rules.is_empty() {
         return;
     }
@@ -123,7 +135,12 @@ fn notes(field: &JSONSchemaProps) -> Vec<String> {
     notes.extend(range(" entries", field.min_items, field.max_items));
     if !is_duration(field) {
         notes.extend(range(" characters", field.min_length, field.max_length));
-        notes.extend(field.pattern.iter().map(|pattern| format!("Matches `{}`.", cell(pattern))));
+        notes.extend(
+            field
+                .pattern
+                .iter()
+                .map(|pattern| format!("Matches `{}`.", cell(pattern))),
+        );
     }
     // An empty default says no more than "not required".
     let default = field.default.as_ref().map(|default| &default.0);

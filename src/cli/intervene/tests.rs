@@ -64,7 +64,11 @@ fn args(timeout: &str) -> InterveneArgs {
 
 impl Script {
     fn new(rollout_status: &Value, intervention_status: Value) -> Self {
-        Self { rollout: rollout(rollout_status), intervention_status, made: Arc::default() }
+        Self {
+            rollout: rollout(rollout_status),
+            intervention_status,
+            made: Arc::default(),
+        }
     }
 
     fn client(&self) -> Client {
@@ -80,7 +84,10 @@ impl Script {
         let (head, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let is_watch = head.uri.query().is_some_and(|query| query.contains("watch=true"));
+        let is_watch = head
+            .uri
+            .query()
+            .is_some_and(|query| query.contains("watch=true"));
         let path = head.uri.path();
         let answer = match (head.method, path.rsplit('/').next().unwrap()) {
             (Method::GET, "checkout") => self.rollout.clone(),
@@ -92,7 +99,9 @@ impl Script {
             (Method::GET, "interventions") => self.list(),
             (method, _) => panic!("not in the script: {method} {path}"),
         };
-        Ok(Response::new(Body::from(serde_json::to_vec(&answer).unwrap())))
+        Ok(Response::new(Body::from(
+            serde_json::to_vec(&answer).unwrap(),
+        )))
     }
 
     fn make(&self, mut object: Value) -> Value {
@@ -161,15 +170,24 @@ async fn a_refusal_is_a_failure() {
 async fn an_answer_that_does_not_come_is_said_after_the_deadline() {
     let script = Script::new(&running(), Value::Null);
     let error = script.ask(Action::Pause, &args("20ms")).await.unwrap_err();
-    assert!(error.to_string().contains("has not answered within 20ms"), "{error}");
+    assert!(
+        error.to_string().contains("has not answered within 20ms"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn without_an_attempt_nothing_is_made() {
     let script = Script::new(&json!({ "phase": "Stable" }), answered("Taken"));
     let error = script.ask(Action::Abort, &args("30s")).await.unwrap_err();
-    assert!(error.to_string().starts_with("there is nothing to abort"), "{error}");
+    assert!(
+        error.to_string().starts_with("there is nothing to abort"),
+        "{error}"
+    );
     let error = script.ask(Action::Retry, &args("30s")).await.unwrap_err();
-    assert!(error.to_string().starts_with("there is nothing to retry"), "{error}");
+    assert!(
+        error.to_string().starts_with("there is nothing to retry"),
+        "{error}"
+    );
     assert!(script.made.lock().unwrap().is_empty());
 }

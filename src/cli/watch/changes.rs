@@ -46,7 +46,11 @@ pub(super) struct Lost {
 ///
 /// It is taken up from the beginning, so that the Rollout comes again even where it has not
 /// changed: otherwise nobody could tell when the connection is back.
-pub(super) fn changes(api: Api<Rollout>, namespace: &str, name: &str) -> impl Stream<Item = Result<Change, Ended>> {
+pub(super) fn changes(
+    api: Api<Rollout>,
+    namespace: &str,
+    name: &str,
+) -> impl Stream<Item = Result<Change, Ended>> {
     let (namespace, name) = (namespace.to_owned(), name.to_owned());
     let begin = move || watcher::watch_object(api.clone(), &name).boxed();
     let watched = stream::unfold((begin, None), |(begin, watch)| async move {
@@ -55,11 +59,15 @@ pub(super) fn changes(api: Api<Rollout>, namespace: &str, name: &str) -> impl St
         let same_watch = change.is_ok().then_some(watch);
         Some((change, (begin, same_watch)))
     });
-    watched.default_backoff().filter_map(move |change| std::future::ready(heard(change, &namespace)))
+    watched
+        .default_backoff()
+        .filter_map(move |change| std::future::ready(heard(change, &namespace)))
 }
 
 /// What comes next.
-pub(super) async fn next(changes: &mut (impl Stream<Item = Result<Change, Ended>> + Unpin)) -> Result<Change, Ended> {
+pub(super) async fn next(
+    changes: &mut (impl Stream<Item = Result<Change, Ended>> + Unpin),
+) -> Result<Change, Ended> {
     changes.next().await.unwrap_or(Err(Ended::Gone))
 }
 
@@ -68,24 +76,37 @@ pub(super) async fn next(changes: &mut (impl Stream<Item = Result<Change, Ended>
 impl Lost {
     /// The connection is lost, or still is.
     pub(super) fn on(before: Option<Self>, why: String, now: Timestamp) -> Self {
-        Self { since: before.map_or(now, |lost| lost.since), why }
+        Self {
+            since: before.map_or(now, |lost| lost.since),
+            why,
+        }
     }
 }
 
 impl std::fmt::Display for Lost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "connection lost since {}: {}", self.since.strftime("%H:%M:%S UTC"), self.why)
+        write!(
+            f,
+            "connection lost since {}: {}",
+            self.since.strftime("%H:%M:%S UTC"),
+            self.why
+        )
     }
 }
 
 /// What a watch's answer means; nothing, where it has only become too old.
-fn heard(change: watcher::Result<Option<Rollout>>, namespace: &str) -> Option<Result<Change, Ended>> {
+fn heard(
+    change: watcher::Result<Option<Rollout>>,
+    namespace: &str,
+) -> Option<Result<Change, Ended>> {
     let error = match change {
         Ok(Some(rollout)) => return Some(Ok(Change::Now(Box::new(rollout)))),
         Ok(None) => return Some(Err(Ended::Gone)),
         Err(error) => error,
     };
-    let Some(status) = status(&error) else { return Some(Ok(Change::Lost(innermost(&error)))) };
+    let Some(status) = status(&error) else {
+        return Some(Ok(Change::Lost(innermost(&error))));
+    };
     let (namespace, says) = (namespace.to_owned(), status.message.clone());
     match status.code {
         401 => Some(Err(Ended::Unauthorized { namespace, says })),
@@ -141,7 +162,10 @@ mod tests {
     }
 
     fn refused(code: u16, message: &str) -> Answer {
-        Answer::Json(code, json!({"kind": "Status", "code": code, "message": message, "reason": "R"}))
+        Answer::Json(
+            code,
+            json!({"kind": "Status", "code": code, "message": message, "reason": "R"}),
+        )
     }
 
     fn listed() -> Answer {
@@ -167,10 +191,17 @@ mod tests {
             async move {
                 let (code, body) = match answer {
                     Some(Answer::Json(code, body)) => (code, format!("{body}\n").into_bytes()),
-                    Some(Answer::BreaksOff) => return Err(std::io::Error::other("connection refused")),
-                    None => std::future::pending::<Result<_, Infallible>>().await.unwrap(),
+                    Some(Answer::BreaksOff) => {
+                        return Err(std::io::Error::other("connection refused"));
+                    }
+                    None => std::future::pending::<Result<_, Infallible>>()
+                        .await
+                        .unwrap(),
                 };
-                Ok(Response::builder().status(code).body(Body::from(body)).unwrap())
+                Ok(Response::builder()
+                    .status(code)
+                    .body(Body::from(body))
+                    .unwrap())
             }
         });
         let client = Client::new(service, "shop");
@@ -195,8 +226,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_may_not_list_is_told_which_right_is_missing() {
         let told = told(vec![refused(403, DENIED)], 1).await;
-        let right = "the verbs `list` and `watch` for `rollouts.tidegate.io` in the namespace `shop`";
-        assert!(told[0].starts_with("ended: ") && told[0].contains(right) && told[0].contains(DENIED), "{told:?}");
+        let right =
+            "the verbs `list` and `watch` for `rollouts.tidegate.io` in the namespace `shop`";
+        assert!(
+            told[0].starts_with("ended: ") && told[0].contains(right) && told[0].contains(DENIED),
+            "{told:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -210,12 +245,20 @@ mod tests {
     async fn credentials_that_expire_end_the_watch() {
         let told = told(vec![listed(), ended_with(401, "Unauthorized")], 2).await;
         assert_eq!(told[0], "checkout");
-        assert!(told[1].starts_with("ended: the API server no longer knows who you are"), "{told:?}");
+        assert!(
+            told[1].starts_with("ended: the API server no longer knows who you are"),
+            "{told:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_lost_connection_is_told_and_that_it_is_back_too() {
-        let answers = vec![listed(), Answer::BreaksOff, refused(503, "etcd has no leader"), listed()];
+        let answers = vec![
+            listed(),
+            Answer::BreaksOff,
+            refused(503, "etcd has no leader"),
+            listed(),
+        ];
         insta::assert_snapshot!(told(answers, 4).await.join("\n"), @r"
         checkout
         lost: connection refused
@@ -234,7 +277,14 @@ mod tests {
     fn a_loss_keeps_its_beginning_and_tells_the_last_error() {
         let at = |time: &str| time.parse().unwrap();
         let first = Lost::on(None, "refused".to_owned(), at("2026-11-25T10:03:05Z"));
-        let second = Lost::on(Some(first), "no route".to_owned(), at("2026-11-25T10:04:00Z"));
-        assert_eq!(second.to_string(), "connection lost since 10:03:05 UTC: no route");
+        let second = Lost::on(
+            Some(first),
+            "no route".to_owned(),
+            at("2026-11-25T10:04:00Z"),
+        );
+        assert_eq!(
+            second.to_string(),
+            "connection lost since 10:03:05 UTC: no route"
+        );
     }
 }

@@ -41,7 +41,12 @@ pub(super) async fn follow(
     }
 }
 
-fn write_lines(out: &mut impl Write, lines: &[String], began: Timestamp, now: Timestamp) -> std::io::Result<()> {
+fn write_lines(
+    out: &mut impl Write,
+    lines: &[String],
+    began: Timestamp,
+    now: Timestamp,
+) -> std::io::Result<()> {
     for line in lines {
         writeln!(out, "+{:<7} {line}", age::since(began, now))?;
     }
@@ -58,7 +63,9 @@ fn lines(before: &RolloutStatus, after: &RolloutStatus) -> Vec<String> {
     lines.extend(gates(before, after));
     for condition in &after.conditions {
         let same = before.conditions.iter().any(|old| {
-            old.type_ == condition.type_ && old.status == condition.status && old.reason == condition.reason
+            old.type_ == condition.type_
+                && old.status == condition.status
+                && old.reason == condition.reason
         });
         if !same {
             lines.push(format!(
@@ -83,8 +90,14 @@ fn place(status: &RolloutStatus) -> String {
     let parts = [
         Some(format!("{:?}", status.phase)),
         status.step.as_ref().map(|step| format!("step {step}")),
-        status.weight.as_ref().map(|weight| format!("weight {weight}")),
-        status.revision.as_ref().map(|revision| format!("revision {revision}")),
+        status
+            .weight
+            .as_ref()
+            .map(|weight| format!("weight {weight}")),
+        status
+            .revision
+            .as_ref()
+            .map(|revision| format!("revision {revision}")),
         Some(status.message.clone()).filter(|message| !message.is_empty()),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
@@ -93,18 +106,32 @@ fn place(status: &RolloutStatus) -> String {
 /// A line for each gate whose verdict is another.
 fn gates(before: &RolloutStatus, after: &RolloutStatus) -> Vec<String> {
     let of = |status: &RolloutStatus| -> Vec<GateStatus> {
-        status.attempt.iter().flat_map(|attempt| attempt.gates.clone()).collect()
+        status
+            .attempt
+            .iter()
+            .flat_map(|attempt| attempt.gates.clone())
+            .collect()
     };
     let old = of(before);
     of(after)
         .iter()
         .filter(|gate| {
-            let verdict = old.iter().find(|old| old.name == gate.name).map(|old| old.verdict);
+            let verdict = old
+                .iter()
+                .find(|old| old.name == gate.name)
+                .map(|old| old.verdict);
             verdict.unwrap_or_default() != gate.verdict
         })
         .map(|gate| {
-            let value = gate.value.map_or_else(String::new, |v| format!(" ({})", value(v)));
-            format!("gate {}: {:?}{value} {}", gate.name, gate.verdict, gate.message).trim_end().to_owned()
+            let value = gate
+                .value
+                .map_or_else(String::new, |v| format!(" ({})", value(v)));
+            format!(
+                "gate {}: {:?}{value} {}",
+                gate.name, gate.verdict, gate.message
+            )
+            .trim_end()
+            .to_owned()
         })
         .collect()
 }
@@ -156,13 +183,24 @@ mod tests {
     async fn a_lost_connection_is_one_line_for_those_who_wait() {
         let lost = || Ok(Change::Lost("refused".to_owned()));
         let now = || Ok(Change::Now(Box::new(at_step_two())));
-        let mut changes = futures::stream::iter([now(), lost(), lost(), now(), lost(), Err(Ended::Gone)]);
+        let mut changes =
+            futures::stream::iter([now(), lost(), lost(), now(), lost(), Err(Ended::Gone)]);
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let ended = follow(&mut changes, &mut out, &mut err).await.unwrap_err();
         assert_eq!(ended.to_string(), "the Rollout is gone");
         let err = String::from_utf8(err).unwrap();
-        let err: Vec<_> = err.lines().map(|line| line.split(" since ").next().unwrap()).collect();
-        assert_eq!(err, ["connection lost", "the connection is back", "connection lost"]);
+        let err: Vec<_> = err
+            .lines()
+            .map(|line| line.split(" since ").next().unwrap())
+            .collect();
+        assert_eq!(
+            err,
+            [
+                "connection lost",
+                "the connection is back",
+                "connection lost"
+            ]
+        );
         assert_eq!(String::from_utf8(out).unwrap().lines().count(), 4);
     }
 }

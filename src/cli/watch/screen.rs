@@ -33,7 +33,9 @@ enum Key {
 }
 
 /// Shows the Rollout until `q` is pressed or there is nothing more to watch.
-pub(super) async fn follow(changes: &mut (impl Stream<Item = Result<Change, Ended>> + Unpin)) -> anyhow::Result<()> {
+pub(super) async fn follow(
+    changes: &mut (impl Stream<Item = Result<Change, Ended>> + Unpin),
+) -> anyhow::Result<()> {
     let mut shown = Shown::default();
     let mut terminal = Screen::open()?;
     let mut keys = keys();
@@ -65,7 +67,12 @@ struct Shown {
 impl Shown {
     fn take(&mut self, change: Change, now: Timestamp) {
         match change {
-            Change::Now(rollout) => *self = Self { rollout: Some(rollout), lost: None },
+            Change::Now(rollout) => {
+                *self = Self {
+                    rollout: Some(rollout),
+                    lost: None,
+                }
+            }
             Change::Lost(why) => self.lost = Some(Lost::on(self.lost.take(), why, now)),
         }
     }
@@ -117,12 +124,16 @@ fn keys() -> mpsc::Receiver<Key> {
 
 fn key(event: &Event) -> Key {
     match event {
-        Event::Key(KeyEvent { kind: KeyEventKind::Press, code: KeyCode::Char('q') | KeyCode::Esc, .. }) => Key::Quit,
-        Event::Key(KeyEvent { code: KeyCode::Char('c'), modifiers, .. })
-            if modifiers.contains(KeyModifiers::CONTROL) =>
-        {
-            Key::Quit
-        }
+        Event::Key(KeyEvent {
+            kind: KeyEventKind::Press,
+            code: KeyCode::Char('q') | KeyCode::Esc,
+            ..
+        }) => Key::Quit,
+        Event::Key(KeyEvent {
+            code: KeyCode::Char('c'),
+            modifiers,
+            ..
+        }) if modifiers.contains(KeyModifiers::CONTROL) => Key::Quit,
         Event::Key(_)
         | Event::Resize(..)
         | Event::FocusGained
@@ -148,9 +159,17 @@ mod tests {
         for time in ["2026-11-25T10:04:12Z", "2026-11-25T10:05:00Z"] {
             shown.take(Change::Lost("refused".to_owned()), at(time));
             let text = shown.text(at(time)).to_string();
-            assert!(text.contains(lost) && text.contains("shop/checkout"), "{text}");
+            assert!(
+                text.contains(lost) && text.contains("shop/checkout"),
+                "{text}"
+            );
         }
         shown.take(now(), at("2026-11-25T10:05:10Z"));
-        assert!(!shown.text(at("2026-11-25T10:05:10Z")).to_string().contains("connection"));
+        assert!(
+            !shown
+                .text(at("2026-11-25T10:05:10Z"))
+                .to_string()
+                .contains("connection")
+        );
     }
 }

@@ -24,8 +24,15 @@ use crate::cli::age;
 const BAR: u32 = 40;
 
 /// All of it; where the connection is lost, that first.
-pub(super) fn text(rollout: Option<&Rollout>, lost: Option<&Lost>, now: Timestamp) -> Text<'static> {
-    let mut lines: Vec<_> = lost.map(|lost| Line::from(lost.to_string()).red().bold()).into_iter().collect();
+pub(super) fn text(
+    rollout: Option<&Rollout>,
+    lost: Option<&Lost>,
+    now: Timestamp,
+) -> Text<'static> {
+    let mut lines: Vec<_> = lost
+        .map(|lost| Line::from(lost.to_string()).red().bold())
+        .into_iter()
+        .collect();
     lines.extend(rollout.into_iter().flat_map(|rollout| story(rollout, now)));
     lines.extend([Line::default(), Line::from("q leaves").dim()]);
     Text::from(lines)
@@ -70,7 +77,11 @@ fn part(lines: &mut Vec<Line<'static>>, title: &'static str, content: Vec<Line<'
 }
 
 fn head(rollout: &Rollout, status: &RolloutStatus, now: Timestamp) -> Vec<Line<'static>> {
-    let name = format!("{}/{}", rollout.namespace().unwrap_or_default(), rollout.name_any());
+    let name = format!(
+        "{}/{}",
+        rollout.namespace().unwrap_or_default(),
+        rollout.name_any()
+    );
     let mut spans = vec![
         Span::from(name).bold(),
         Span::from("   "),
@@ -78,11 +89,24 @@ fn head(rollout: &Rollout, status: &RolloutStatus, now: Timestamp) -> Vec<Line<'
     ];
     let facts = [
         status.step.as_ref().map(|step| format!("step {step}")),
-        status.weight.as_ref().map(|weight| format!("weight {weight}")),
-        status.revision.as_ref().map(|revision| format!("revision {revision}")),
-        status.since.map(|since| format!("for {}", age::since(since, now))),
+        status
+            .weight
+            .as_ref()
+            .map(|weight| format!("weight {weight}")),
+        status
+            .revision
+            .as_ref()
+            .map(|revision| format!("revision {revision}")),
+        status
+            .since
+            .map(|since| format!("for {}", age::since(since, now))),
     ];
-    spans.extend(facts.into_iter().flatten().map(|fact| Span::from(format!("   {fact}"))));
+    spans.extend(
+        facts
+            .into_iter()
+            .flatten()
+            .map(|fact| Span::from(format!("   {fact}"))),
+    );
     let mut lines = vec![Line::from(spans)];
     if !status.message.is_empty() {
         lines.push(Line::from(status.message.clone()));
@@ -92,7 +116,9 @@ fn head(rollout: &Rollout, status: &RolloutStatus, now: Timestamp) -> Vec<Line<'
 
 /// The canary's share of traffic as a bar.
 fn bar(weight: f64) -> Line<'static> {
-    let filled = (0..BAR).filter(|cell| f64::from(*cell) * 100.0 < weight * f64::from(BAR)).count();
+    let filled = (0..BAR)
+        .filter(|cell| f64::from(*cell) * 100.0 < weight * f64::from(BAR))
+        .count();
     let empty = BAR as usize - filled;
     Line::from(vec![
         Span::from("canary ").dim(),
@@ -105,15 +131,26 @@ fn bar(weight: f64) -> Line<'static> {
 /// Every step of the plan: those that were entered with their times, the others as they are meant.
 fn steps(attempt: &Attempt, now: Timestamp) -> Vec<Line<'static>> {
     let plan = &attempt.plan.steps;
-    let planned = plan.iter().enumerate().map(|(index, step)| step_line(attempt, index, Some(step), now));
+    let planned = plan
+        .iter()
+        .enumerate()
+        .map(|(index, step)| step_line(attempt, index, Some(step), now));
     // After the last step the canary is given everything: a step that the plan does not have.
-    let beyond = (plan.len()..attempt.steps.len()).map(|index| step_line(attempt, index, None, now));
+    let beyond =
+        (plan.len()..attempt.steps.len()).map(|index| step_line(attempt, index, None, now));
     planned.chain(beyond).collect()
 }
 
-fn step_line(attempt: &Attempt, index: usize, planned: Option<&Step>, now: Timestamp) -> Line<'static> {
+fn step_line(
+    attempt: &Attempt,
+    index: usize,
+    planned: Option<&Step>,
+    now: Timestamp,
+) -> Line<'static> {
     let entered = attempt.steps.get(index);
-    let weight = entered.map(|step| step.weight).or(planned.map(|step| step.weight));
+    let weight = entered
+        .map(|step| step.weight)
+        .or(planned.map(|step| step.weight));
     let is_current = attempt.step as usize == index + 1;
     let (mark, style) = match entered {
         Some(step) if step.passed_at.is_some() => ("✓", Style::new().fg(Color::Green)),
@@ -131,7 +168,8 @@ fn step_line(attempt: &Attempt, index: usize, planned: Option<&Step>, now: Times
             }
             (Some(confirmed), None) => {
                 let left = hold.as_signed() - now.duration_since(confirmed);
-                left.is_positive().then(|| format!("{} to stay", age::length(left)))
+                left.is_positive()
+                    .then(|| format!("{} to stay", age::length(left)))
             }
             (None, None) => Some("weight not confirmed yet".to_owned()),
         }),
@@ -142,7 +180,12 @@ fn step_line(attempt: &Attempt, index: usize, planned: Option<&Step>, now: Times
         },
     ];
     let facts: Vec<String> = facts.into_iter().flatten().collect();
-    let place = format!("{:>3} {:>7} {:>6}", index + 1, percent(weight), hold.to_string());
+    let place = format!(
+        "{:>3} {:>7} {:>6}",
+        index + 1,
+        percent(weight),
+        hold.to_string()
+    );
     Line::from(vec![
         Span::styled(format!("  {mark}"), style),
         Span::from(place),
@@ -178,7 +221,10 @@ fn gate_line(gate: &Gate, seen: &GateStatus, now: Timestamp) -> Line<'static> {
     let facts: Vec<String> = facts.into_iter().flatten().collect();
     Line::from(vec![
         Span::from(format!("  {:<20} ", gate.name)),
-        Span::styled(format!("{:<10}", format!("{:?}", seen.verdict)), verdict_style(seen.verdict)),
+        Span::styled(
+            format!("{:<10}", format!("{:?}", seen.verdict)),
+            verdict_style(seen.verdict),
+        ),
         Span::from(facts.join(", ")),
     ])
 }
@@ -227,7 +273,12 @@ fn outcome(last: &OutcomeSummary, now: Timestamp) -> Line<'static> {
     Line::from(vec![
         Span::from(format!("  attempt {} ", last.attempt)),
         Span::styled(format!("{:?}", ending.outcome), style),
-        Span::from(format!(" {} ago ({:?}): {}", age::since(ending.at, now), ending.reason, ending.message)),
+        Span::from(format!(
+            " {} ago ({:?}): {}",
+            age::since(ending.at, now),
+            ending.reason,
+            ending.message
+        )),
     ])
 }
 
@@ -235,7 +286,9 @@ fn phase_style(phase: Phase) -> Style {
     match phase {
         Phase::Stable => Style::new().fg(Color::Green),
         Phase::Progressing | Phase::Promoting | Phase::Initial => Style::new().fg(Color::Cyan),
-        Phase::Waiting | Phase::AwaitingApproval | Phase::Paused | Phase::CleaningUp => Style::new().fg(Color::Yellow),
+        Phase::Waiting | Phase::AwaitingApproval | Phase::Paused | Phase::CleaningUp => {
+            Style::new().fg(Color::Yellow)
+        }
         Phase::RollingBack | Phase::Stalled => Style::new().fg(Color::Red),
     }
 }
@@ -342,7 +395,11 @@ pub(super) mod tests {
         let mut rollout = at_step_two();
         rollout.status = None;
         let now = "2026-11-25T10:04:12Z".parse().unwrap();
-        assert!(text(Some(&rollout), None, now).to_string().contains("Waiting"));
+        assert!(
+            text(Some(&rollout), None, now)
+                .to_string()
+                .contains("Waiting")
+        );
     }
 
     #[test]

@@ -17,8 +17,13 @@ use super::{ExecuteError, Subject, objects, plan, write};
 use crate::{controller::shell::Shell, kubernetes::cache::Cache};
 
 /// What of the stable Service's annotations belongs to whoever applied it, not to the Service.
-const TRACKING_PREFIXES: [&str; 5] =
-    ["kubectl.kubernetes.io/", "argocd.argoproj.io/", "kustomize.toolkit.fluxcd.io/", "meta.helm.sh/", "tidegate.io/"];
+const TRACKING_PREFIXES: [&str; 5] = [
+    "kubectl.kubernetes.io/",
+    "argocd.argoproj.io/",
+    "kustomize.toolkit.fluxcd.io/",
+    "meta.helm.sh/",
+    "tidegate.io/",
+];
 
 /// Makes the canary what it should be: Service first, so that a route never names what is not there.
 pub(super) async fn apply(
@@ -32,8 +37,18 @@ pub(super) async fn apply(
     let services: Api<core::Service> = Api::namespaced(client.clone(), subject.namespace);
     let deployments: Api<apps::Deployment> = Api::namespaced(client.clone(), subject.namespace);
     let known = &shell.world;
-    let stable = services.get(&plan.service).await.map_err(write(format!("read the Service {}", plan.service)))?;
-    apply_object(shell, subject, &known.services, &plan.canary, service(subject, plan, &stable)).await?;
+    let stable = services
+        .get(&plan.service)
+        .await
+        .map_err(write(format!("read the Service {}", plan.service)))?;
+    apply_object(
+        shell,
+        subject,
+        &known.services,
+        &plan.canary,
+        service(subject, plan, &stable),
+    )
+    .await?;
     let workload = deployments.get(&plan.workload).await;
     let workload = workload.map_err(write(format!("read the Deployment {}", plan.workload)))?;
     let template = objects::kept_template(shell, subject, revision).await?;
@@ -45,14 +60,23 @@ pub(super) async fn apply(
 pub(super) async fn delete(shell: &Shell, subject: &Subject<'_>) -> Result<(), ExecuteError> {
     let name = &plan(subject)?.canary;
     let client = &shell.clients.writing;
-    if let Some(deployment) =
-        shell.world.deployments.get(subject.namespace, name).filter(|found| ours(&**found, subject))
+    if let Some(deployment) = shell
+        .world
+        .deployments
+        .get(subject.namespace, name)
+        .filter(|found| ours(&**found, subject))
     {
         let api: Api<apps::Deployment> = Api::namespaced(client.clone(), subject.namespace);
-        let params = DeleteParams::foreground().preconditions(objects::precondition(deployment.uid()));
+        let params =
+            DeleteParams::foreground().preconditions(objects::precondition(deployment.uid()));
         gone(api.delete(name, &params).await, name)?;
     }
-    if let Some(service) = shell.world.services.get(subject.namespace, name).filter(|found| ours(&**found, subject)) {
+    if let Some(service) = shell
+        .world
+        .services
+        .get(subject.namespace, name)
+        .filter(|found| ours(&**found, subject))
+    {
         let api: Api<core::Service> = Api::namespaced(client.clone(), subject.namespace);
         let params = DeleteParams::default().preconditions(objects::precondition(service.uid()));
         gone(api.delete(name, &params).await, name)?;
@@ -61,7 +85,10 @@ pub(super) async fn delete(shell: &Shell, subject: &Subject<'_>) -> Result<(), E
 }
 
 fn ours(object: &impl ResourceExt, subject: &Subject<'_>) -> bool {
-    object.labels().get(names::ROLLOUT_LABEL).is_some_and(|of| of == subject.name)
+    object
+        .labels()
+        .get(names::ROLLOUT_LABEL)
+        .is_some_and(|of| of == subject.name)
 }
 
 fn gone<T>(result: Result<T, kube::Error>, name: &str) -> Result<(), ExecuteError> {
@@ -104,15 +131,29 @@ where
 /// The canary Service: the stable one's ports and affinity, for the canary's pods alone.
 fn service(subject: &Subject<'_>, plan: &Plan, stable: &core::Service) -> Value {
     let spec = stable.spec.clone().unwrap_or_default();
-    let ports: Vec<_> =
-        spec.ports.iter().flatten().map(|port| core::ServicePort { node_port: None, ..port.clone() }).collect();
+    let ports: Vec<_> = spec
+        .ports
+        .iter()
+        .flatten()
+        .map(|port| core::ServicePort {
+            node_port: None,
+            ..port.clone()
+        })
+        .collect();
     let mut selector = spec.selector.unwrap_or_default();
     selector.remove(names::POD_TEMPLATE_HASH_LABEL);
-    selector.insert(names::TRACK_LABEL.to_owned(), names::TRACK_CANARY.to_owned());
+    selector.insert(
+        names::TRACK_LABEL.to_owned(),
+        names::TRACK_CANARY.to_owned(),
+    );
     let annotations: BTreeMap<_, _> = stable
         .annotations()
         .iter()
-        .filter(|(key, _)| !TRACKING_PREFIXES.iter().any(|prefix| key.starts_with(prefix)))
+        .filter(|(key, _)| {
+            !TRACKING_PREFIXES
+                .iter()
+                .any(|prefix| key.starts_with(prefix))
+        })
         .collect();
     let headless = spec.cluster_ip.filter(|ip| ip == "None");
     let mut object = json!({
@@ -146,7 +187,10 @@ fn deployment(
 ) -> Value {
     let spec = workload.spec.clone().unwrap_or_default();
     let mut selector = spec.selector.match_labels.unwrap_or_default();
-    selector.insert(names::TRACK_LABEL.to_owned(), names::TRACK_CANARY.to_owned());
+    selector.insert(
+        names::TRACK_LABEL.to_owned(),
+        names::TRACK_CANARY.to_owned(),
+    );
     template["metadata"]["labels"][names::TRACK_LABEL] = json!(names::TRACK_CANARY);
     let mut object = json!({
         "apiVersion": "apps/v1",
@@ -172,7 +216,10 @@ fn deployment(
 /// Server-side apply would own a field that is null.
 fn drop_nulls(object: &mut Value) {
     if let Some(fields) = object.as_object_mut() {
-        let kept: Map<_, _> = std::mem::take(fields).into_iter().filter(|(_, value)| !value.is_null()).collect();
+        let kept: Map<_, _> = std::mem::take(fields)
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .collect();
         *fields = kept;
     }
 }

@@ -4,7 +4,9 @@ use json_patch::{Patch as JsonPatch, PatchOperation, ReplaceOperation, jsonptr::
 use k8s_openapi::api::apps::v1 as apps;
 use kube::{
     Api, ResourceExt,
-    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions},
+    api::{
+        ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
+    },
 };
 use serde_json::{Value, json};
 use tidegate_api::names;
@@ -43,8 +45,17 @@ pub(super) async fn set_service(
         "spec": { "selector": { names::POD_TEMPLATE_HASH_LABEL: hash, names::TRACK_LABEL: track } },
     });
     let api: Api<Service> = Api::namespaced(shell.clients.writing.clone(), subject.namespace);
-    let patched = api.patch(name, &PatchParams::apply(names::FIELD_MANAGER), &Patch::Merge(patch)).await;
-    shell.world.services.answered(patched.map_err(write(format!("pin the Service {name}")))?);
+    let patched = api
+        .patch(
+            name,
+            &PatchParams::apply(names::FIELD_MANAGER),
+            &Patch::Merge(patch),
+        )
+        .await;
+    shell
+        .world
+        .services
+        .answered(patched.map_err(write(format!("pin the Service {name}")))?);
     Ok(())
 }
 
@@ -65,8 +76,17 @@ pub(super) async fn set_workload(
         "spec": { "paused": paused.then_some(true) },
     });
     let api: Api<Deployment> = Api::namespaced(shell.clients.writing.clone(), subject.namespace);
-    let patched = api.patch(name, &PatchParams::apply(names::FIELD_MANAGER), &Patch::Merge(patch)).await;
-    shell.world.deployments.answered(patched.map_err(write(format!("pause or resume the Deployment {name}")))?);
+    let patched = api
+        .patch(
+            name,
+            &PatchParams::apply(names::FIELD_MANAGER),
+            &Patch::Merge(patch),
+        )
+        .await;
+    shell
+        .world
+        .deployments
+        .answered(patched.map_err(write(format!("pause or resume the Deployment {name}")))?);
     Ok(())
 }
 
@@ -81,28 +101,50 @@ pub(super) async fn write_template(
     let workload = workload(shell, subject, name)?;
     let template = kept_template(shell, subject, revision).await?;
     let patched = replace_template(shell, subject, &workload, template, false).await;
-    shell.world.deployments.answered(patched?.map_err(write(format!("write the template of the Deployment {name}")))?);
+    shell
+        .world
+        .deployments
+        .answered(patched?.map_err(write(format!(
+            "write the template of the Deployment {name}"
+        )))?);
     Ok(())
 }
 
 /// Asks by a dry run whether the candidate's template differs from what the workload has.
-pub(super) async fn compare_candidate(shell: &Shell, subject: &Subject<'_>) -> Result<(), ExecuteError> {
+pub(super) async fn compare_candidate(
+    shell: &Shell,
+    subject: &Subject<'_>,
+) -> Result<(), ExecuteError> {
     let revisions = shell.world.revisions.list(subject.namespace);
-    let own =
-        revisions.iter().filter(|kept| kept.labels().get(names::ROLLOUT_LABEL).is_some_and(|of| of == subject.name));
+    let own = revisions.iter().filter(|kept| {
+        kept.labels()
+            .get(names::ROLLOUT_LABEL)
+            .is_some_and(|of| of == subject.name)
+    });
     let candidate = own.max_by_key(|kept| kept.revision);
     let candidate = candidate.ok_or_else(|| ExecuteError::Missing("a candidate".to_owned()))?;
     compare(shell, subject, Revision::named(&candidate.data.revision)).await
 }
 
 /// Asks the same of stable's template.
-pub(super) async fn compare_stable(shell: &Shell, subject: &Subject<'_>) -> Result<(), ExecuteError> {
-    let stable = subject.rollout.status.as_ref().and_then(|status| status.stable.as_ref());
+pub(super) async fn compare_stable(
+    shell: &Shell,
+    subject: &Subject<'_>,
+) -> Result<(), ExecuteError> {
+    let stable = subject
+        .rollout
+        .status
+        .as_ref()
+        .and_then(|status| status.stable.as_ref());
     let stable = stable.ok_or_else(|| ExecuteError::Missing("a stable revision".to_owned()))?;
     compare(shell, subject, Revision::named(&stable.revision)).await
 }
 
-async fn compare(shell: &Shell, subject: &Subject<'_>, revision: Revision) -> Result<(), ExecuteError> {
+async fn compare(
+    shell: &Shell,
+    subject: &Subject<'_>,
+    revision: Revision,
+) -> Result<(), ExecuteError> {
     let name = &plan(subject)?.workload;
     let workload = workload(shell, subject, name)?;
     let template = kept_template(shell, subject, &revision).await?;
@@ -111,31 +153,62 @@ async fn compare(shell: &Shell, subject: &Subject<'_>, revision: Revision) -> Re
         Ok(after) if after.spec.template.digest == before => Comparison::Same,
         Ok(_) => Comparison::Different,
         Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
-            Comparison::Refused { why: status.message.clone(), at: clock::now() }
+            Comparison::Refused {
+                why: status.message.clone(),
+                at: clock::now(),
+            }
         }
-        Err(source) => return Err(write(format!("compare a template with the Deployment {name}"))(source)),
+        Err(source) => {
+            return Err(write(format!(
+                "compare a template with the Deployment {name}"
+            ))(source));
+        }
     };
-    shell.memory.compared(subject.namespace, subject.name, revision, before, answer);
+    shell
+        .memory
+        .compared(subject.namespace, subject.name, revision, before, answer);
     shell.wake(subject.namespace, subject.name);
     Ok(())
 }
 
 /// Keeps the workload's live template as a revision that is older than all others, unless it is kept
 /// already.
-pub(super) async fn keep_live(shell: &Shell, subject: &Subject<'_>, revision: &Revision) -> Result<(), ExecuteError> {
+pub(super) async fn keep_live(
+    shell: &Shell,
+    subject: &Subject<'_>,
+    revision: &Revision,
+) -> Result<(), ExecuteError> {
     let object_name = revision.object_name(subject.name);
-    if shell.world.revisions.get(subject.namespace, &object_name).is_some() {
+    if shell
+        .world
+        .revisions
+        .get(subject.namespace, &object_name)
+        .is_some()
+    {
         return Ok(());
     }
     let workload = &plan(subject)?.workload;
     // As JSON: what the API server is newer than our types must be kept, too.
     let deployments = ApiResource::erase::<apps::Deployment>(&());
-    let api: Api<DynamicObject> = Api::namespaced_with(shell.clients.writing.clone(), subject.namespace, &deployments);
-    let live = api.get(workload).await.map_err(write(format!("read the Deployment {workload}")))?;
-    let mut template = live.data.pointer("/spec/template").cloned().unwrap_or_default();
+    let api: Api<DynamicObject> = Api::namespaced_with(
+        shell.clients.writing.clone(),
+        subject.namespace,
+        &deployments,
+    );
+    let live = api
+        .get(workload)
+        .await
+        .map_err(write(format!("read the Deployment {workload}")))?;
+    let mut template = live
+        .data
+        .pointer("/spec/template")
+        .cloned()
+        .unwrap_or_default();
     watched::drop_null_timestamp(&mut template);
     if Template::of(template.clone()).digest.to_string() != revision.as_str() {
-        return Err(ExecuteError::Changed(format!("the template of the Deployment {workload}")));
+        return Err(ExecuteError::Changed(format!(
+            "the template of the Deployment {workload}"
+        )));
     }
     let object = json!({
         "apiVersion": "apps/v1",
@@ -150,11 +223,14 @@ pub(super) async fn keep_live(shell: &Shell, subject: &Subject<'_>, revision: &R
     });
     let object: apps::ControllerRevision =
         serde_json::from_value(object).expect("a ControllerRevision of our own making is one");
-    let api: Api<apps::ControllerRevision> = Api::namespaced(shell.clients.writing.clone(), subject.namespace);
+    let api: Api<apps::ControllerRevision> =
+        Api::namespaced(shell.clients.writing.clone(), subject.namespace);
     match api.create(&PostParams::default(), &object).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-        Err(source) => Err(write(format!("keep the template of the Deployment {workload}"))(source)),
+        Err(source) => Err(write(format!(
+            "keep the template of the Deployment {workload}"
+        ))(source)),
     }
 }
 
@@ -164,23 +240,48 @@ pub(super) async fn collect_revisions(
     subject: &Subject<'_>,
     keep: &[Revision],
 ) -> Result<(), ExecuteError> {
-    let keep: Vec<_> = keep.iter().map(|revision| revision.object_name(subject.name)).collect();
+    let keep: Vec<_> = keep
+        .iter()
+        .map(|revision| revision.object_name(subject.name))
+        .collect();
     let all = shell.world.revisions.list(subject.namespace);
-    let own = all.iter().filter(|kept| kept.labels().get(names::ROLLOUT_LABEL).is_some_and(|of| of == subject.name));
+    let own = all.iter().filter(|kept| {
+        kept.labels()
+            .get(names::ROLLOUT_LABEL)
+            .is_some_and(|of| of == subject.name)
+    });
     let own: Vec<_> = own.collect();
     // One that has come since the decision was made is newer than all others.
-    let newest = own.iter().map(|kept| kept.revision).max().filter(|_| !keep.is_empty());
-    let api: Api<apps::ControllerRevision> = Api::namespaced(shell.clients.writing.clone(), subject.namespace);
+    let newest = own
+        .iter()
+        .map(|kept| kept.revision)
+        .max()
+        .filter(|_| !keep.is_empty());
+    let api: Api<apps::ControllerRevision> =
+        Api::namespaced(shell.clients.writing.clone(), subject.namespace);
     for kept in own {
         let name = kept.name_any();
-        if Some(kept.revision) == newest || keep.contains(&name) || kept.metadata.deletion_timestamp.is_some() {
+        if Some(kept.revision) == newest
+            || keep.contains(&name)
+            || kept.metadata.deletion_timestamp.is_some()
+        {
             continue;
         }
-        match api.delete(&name, &DeleteParams::default().preconditions(unchanged(&**kept))).await {
+        match api
+            .delete(
+                &name,
+                &DeleteParams::default().preconditions(unchanged(&**kept)),
+            )
+            .await
+        {
             Ok(_) => {}
             // Gone, or asked for anew since.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
-            Err(source) => return Err(write(format!("delete the ControllerRevision {name}"))(source)),
+            Err(source) => {
+                return Err(write(format!("delete the ControllerRevision {name}"))(
+                    source,
+                ));
+            }
         }
     }
     Ok(())
@@ -188,12 +289,18 @@ pub(super) async fn collect_revisions(
 
 /// Only the very object, as it is known.
 fn unchanged(object: &impl ResourceExt) -> Preconditions {
-    Preconditions { uid: object.uid(), resource_version: object.resource_version() }
+    Preconditions {
+        uid: object.uid(),
+        resource_version: object.resource_version(),
+    }
 }
 
 /// Only the very object of this uid.
 pub(super) fn precondition(uid: Option<String>) -> Preconditions {
-    Preconditions { uid, resource_version: None }
+    Preconditions {
+        uid,
+        resource_version: None,
+    }
 }
 
 /// The template that is kept of a revision, as it was written.
@@ -203,8 +310,12 @@ pub(super) async fn kept_template(
     revision: &Revision,
 ) -> Result<Value, ExecuteError> {
     let name = revision.object_name(subject.name);
-    let api: Api<apps::ControllerRevision> = Api::namespaced(shell.clients.writing.clone(), subject.namespace);
-    let kept = api.get(&name).await.map_err(write(format!("read the ControllerRevision {name}")))?;
+    let api: Api<apps::ControllerRevision> =
+        Api::namespaced(shell.clients.writing.clone(), subject.namespace);
+    let kept = api
+        .get(&name)
+        .await
+        .map_err(write(format!("read the ControllerRevision {name}")))?;
     let template = kept.data.and_then(|data| data.0.get("template").cloned());
     template.ok_or(ExecuteError::NoTemplate(name))
 }
@@ -226,7 +337,11 @@ async fn replace_template(
     template: Value,
     dry_run: bool,
 ) -> Result<Result<Deployment, kube::Error>, ExecuteError> {
-    let client = clients::impersonating(&shell.clients.writing, subject.namespace, subject.service_account)?;
+    let client = clients::impersonating(
+        &shell.clients.writing,
+        subject.namespace,
+        subject.service_account,
+    )?;
     let api: Api<Deployment> = Api::namespaced(client, subject.namespace);
     // Replaced and not tested: a test that fails is a 422, like a template that is refused, and a
     // resourceVersion that is not the current one is a 409.
@@ -234,9 +349,20 @@ async fn replace_template(
         path: PointerBuf::from_tokens(["metadata", "resourceVersion"]),
         value: json!(workload.resource_version()),
     };
-    let replace = ReplaceOperation { path: PointerBuf::from_tokens(["spec", "template"]), value: template };
-    let patch = JsonPatch(vec![PatchOperation::Replace(version), PatchOperation::Replace(replace)]);
-    let params =
-        PatchParams { dry_run, field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    Ok(api.patch(&workload.name_any(), &params, &Patch::<()>::Json(patch)).await)
+    let replace = ReplaceOperation {
+        path: PointerBuf::from_tokens(["spec", "template"]),
+        value: template,
+    };
+    let patch = JsonPatch(vec![
+        PatchOperation::Replace(version),
+        PatchOperation::Replace(replace),
+    ]);
+    let params = PatchParams {
+        dry_run,
+        field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    Ok(api
+        .patch(&workload.name_any(), &params, &Patch::<()>::Json(patch))
+        .await)
 }

@@ -31,8 +31,18 @@ fn stand_where_attempts_bear(borne: u64, script: &Script, identity: &str) -> Sta
     };
     let (term, terms) = watch::channel(None);
     let ending = CancellationToken::new();
-    let task = tokio::spawn(stand(script.client(), candidacy, move || borne, term, ending.clone()));
-    Stand { fence: Fence::new(terms), ending, task }
+    let task = tokio::spawn(stand(
+        script.client(),
+        candidacy,
+        move || borne,
+        term,
+        ending.clone(),
+    ));
+    Stand {
+        fence: Fence::new(terms),
+        ending,
+        task,
+    }
 }
 
 fn lease(holder: &str, transitions: i32) -> Value {
@@ -80,7 +90,11 @@ async fn a_lease_that_is_held_is_left_alone() {
     let stand = stand_as(&script, "one");
     for renewal in 0..10 {
         script.put(PATH, lease("other", 4));
-        assert_eq!(stand.after(DURATION / 2).await, None, "after {renewal} renewals");
+        assert_eq!(
+            stand.after(DURATION / 2).await,
+            None,
+            "after {renewal} renewals"
+        );
     }
     assert!(script.writes().is_empty());
 }
@@ -89,7 +103,12 @@ async fn a_lease_that_is_held_is_left_alone() {
 async fn a_lease_whose_holder_is_silent_is_taken_after_its_duration_and_not_before() {
     let script = held("other", 4);
     let stand = stand_as(&script, "one");
-    assert_eq!(stand.after(DURATION.saturating_sub(Duration::from_secs(1))).await, None);
+    assert_eq!(
+        stand
+            .after(DURATION.saturating_sub(Duration::from_secs(1)))
+            .await,
+        None
+    );
     assert_eq!(stand.after(Duration::from_secs(5)).await, Some(5));
     assert_eq!(holder(&script), "one");
 }
@@ -102,7 +121,11 @@ async fn a_leader_that_cannot_renew_stops_before_the_lease_ends() {
     script.refuse(http::Method::PUT, PATH, 500);
     assert_eq!(stand.after(DURATION * 2 / 3).await, None);
     script.refuse_nothing();
-    assert_eq!(stand.after(DURATION).await, Some(1), "its own lease is renewed, in the same epoch");
+    assert_eq!(
+        stand.after(DURATION).await,
+        Some(1),
+        "its own lease is renewed, in the same epoch"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,11 +152,26 @@ async fn the_lease_is_given_back_at_the_end() {
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_was_lost_counts_on_from_what_attempts_bear() {
     let fresh = Script::default();
-    assert_eq!(stand_where_attempts_bear(7, &fresh, "one").after(DURATION).await, Some(8));
+    assert_eq!(
+        stand_where_attempts_bear(7, &fresh, "one")
+            .after(DURATION)
+            .await,
+        Some(8)
+    );
     let given_back = held("", 2);
-    assert_eq!(stand_where_attempts_bear(7, &given_back, "one").after(DURATION).await, Some(8));
+    assert_eq!(
+        stand_where_attempts_bear(7, &given_back, "one")
+            .after(DURATION)
+            .await,
+        Some(8)
+    );
     let ours = held("one", 2);
-    assert_eq!(stand_where_attempts_bear(7, &ours, "one").after(DURATION).await, Some(8));
+    assert_eq!(
+        stand_where_attempts_bear(7, &ours, "one")
+            .after(DURATION)
+            .await,
+        Some(8)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -143,7 +181,9 @@ async fn a_renewal_is_no_beginning_unless_the_term_had_run_out() {
     let mut begins = async |epoch, seconds| {
         let until = clock::monotonic() + Duration::from_secs(seconds);
         term.send_replace(Some(Term { epoch, until }));
-        tokio::time::timeout(Duration::from_millis(1), beginnings.next()).await.is_ok()
+        tokio::time::timeout(Duration::from_millis(1), beginnings.next())
+            .await
+            .is_ok()
     };
     assert!(begins(1, 10).await);
     assert!(!begins(1, 10).await, "renewed in time");

@@ -15,9 +15,16 @@ const SECRET: &str = "/api/v1/namespaces/shop/secrets/prometheus";
 /// A Prometheus that wants this header; its address.
 async fn serve(authorization: Option<&'static str>) -> String {
     let answer = move |headers: HeaderMap| async move {
-        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let body = r#"{"status":"success","data":{"resultType":"scalar","result":[1800000000,"1"]}}"#;
-        let status = if given == authorization { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+        let given = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
+        let body =
+            r#"{"status":"success","data":{"resultType":"scalar","result":[1800000000,"1"]}}"#;
+        let status = if given == authorization {
+            StatusCode::OK
+        } else {
+            StatusCode::UNAUTHORIZED
+        };
         (status, [(header::CONTENT_TYPE, "application/json")], body)
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -28,20 +35,33 @@ async fn serve(authorization: Option<&'static str>) -> String {
 
 /// What a Rollout that names this address is answered.
 async fn ask(chosen: &Chosen) -> Result<(), String> {
-    chosen.instant("up", clock::now()).await.map(drop).map_err(|error| error.to_string())
+    chosen
+        .instant("up", clock::now())
+        .await
+        .map(drop)
+        .map_err(|error| error.to_string())
 }
 
 fn chosen(script: &Script, hosts: &[&str], metrics: Option<&Metrics>) -> Chosen {
     // Another test may have been first.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let nowhere =
-        Prometheus::new(reqwest::Client::new(), "http://127.0.0.1:9", Credentials::none(), Arc::new(clock::now));
+    let nowhere = Prometheus::new(
+        reqwest::Client::new(),
+        "http://127.0.0.1:9",
+        Credentials::none(),
+        Arc::new(clock::now),
+    );
     let hosts = hosts.iter().map(ToString::to_string).collect();
     Prometheuses::new(nowhere.unwrap(), hosts, script.client()).of("shop", metrics)
 }
 
 fn own(url: &str, secret: Option<&str>) -> Metrics {
-    Metrics { url: url.to_owned(), secret_ref: secret.map(|name| SecretRef { name: name.to_owned() }) }
+    Metrics {
+        url: url.to_owned(),
+        secret_ref: secret.map(|name| SecretRef {
+            name: name.to_owned(),
+        }),
+    }
 }
 
 fn secret(token: &str) -> serde_json::Value {
@@ -51,8 +71,13 @@ fn secret(token: &str) -> serde_json::Value {
 
 #[tokio::test]
 async fn a_rollout_without_one_is_read_at_the_operators() {
-    let error = ask(&chosen(&Script::default(), &[], None)).await.unwrap_err();
-    assert!(error.starts_with("127.0.0.1:9 cannot be reached"), "{error}");
+    let error = ask(&chosen(&Script::default(), &[], None))
+        .await
+        .unwrap_err();
+    assert!(
+        error.starts_with("127.0.0.1:9 cannot be reached"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -60,11 +85,25 @@ async fn only_hosts_of_the_operators_list_are_asked() {
     let url = serve(None).await;
     let (_, port) = url.rsplit_once(':').unwrap();
     let allowed = format!("127.0.0.1:{port}");
-    assert_eq!(ask(&chosen(&Script::default(), &["other", &allowed], Some(&own(&url, None)))).await, Ok(()));
-    for hosts in [&[] as &[&str], &["127.0.0.1", "127.0.0.1:1", "127.0.0", "localhost"]] {
-        let error = ask(&chosen(&Script::default(), hosts, Some(&own(&url, None)))).await.unwrap_err();
-        let sentence =
-            format!("spec.metrics.url names 127.0.0.1:{port}, which the operator of Tidegate does not allow");
+    assert_eq!(
+        ask(&chosen(
+            &Script::default(),
+            &["other", &allowed],
+            Some(&own(&url, None))
+        ))
+        .await,
+        Ok(())
+    );
+    for hosts in [
+        &[] as &[&str],
+        &["127.0.0.1", "127.0.0.1:1", "127.0.0", "localhost"],
+    ] {
+        let error = ask(&chosen(&Script::default(), hosts, Some(&own(&url, None))))
+            .await
+            .unwrap_err();
+        let sentence = format!(
+            "spec.metrics.url names 127.0.0.1:{port}, which the operator of Tidegate does not allow"
+        );
         assert!(error.starts_with(&sentence), "{error}");
     }
 }
@@ -72,14 +111,30 @@ async fn only_hosts_of_the_operators_list_are_asked() {
 #[tokio::test]
 async fn a_host_without_a_port_stands_for_the_usual_ones_and_gets_no_secret_in_the_clear() {
     let error = |url: &'static str, secret| async move {
-        ask(&chosen(&Script::default(), &[" Prometheus.invalid "], Some(&own(url, secret)))).await.unwrap_err()
+        ask(&chosen(
+            &Script::default(),
+            &[" Prometheus.invalid "],
+            Some(&own(url, secret)),
+        ))
+        .await
+        .unwrap_err()
     };
     let reached = error("http://prometheus.invalid", None).await;
-    assert!(reached.starts_with("prometheus.invalid:80 "), "it was asked: {reached}");
+    assert!(
+        reached.starts_with("prometheus.invalid:80 "),
+        "it was asked: {reached}"
+    );
     let clear = error("http://prometheus.invalid", Some("prometheus")).await;
-    assert!(clear.starts_with("spec.metrics.secretRef would be sent to prometheus.invalid in the clear"), "{clear}");
+    assert!(
+        clear
+            .starts_with("spec.metrics.secretRef would be sent to prometheus.invalid in the clear"),
+        "{clear}"
+    );
     let secret = error("https://prometheus.invalid", Some("prometheus")).await;
-    assert_eq!(secret, "the Secret `prometheus` cannot be read: there is none in this namespace");
+    assert_eq!(
+        secret,
+        "the Secret `prometheus` cannot be read: there is none in this namespace"
+    );
 }
 
 #[tokio::test]
@@ -89,7 +144,10 @@ async fn a_secret_is_read_once_and_again_when_it_was_refused() {
     let allowed = url.trim_start_matches("http://");
     let chosen = chosen(&script, &[allowed], Some(&own(&url, Some("prometheus"))));
     let error = ask(&chosen).await.unwrap_err();
-    assert_eq!(error, "the Secret `prometheus` cannot be read: there is none in this namespace");
+    assert_eq!(
+        error,
+        "the Secret `prometheus` cannot be read: there is none in this namespace"
+    );
 
     script.put(SECRET, secret("old"));
     let error = ask(&chosen).await.unwrap_err();

@@ -23,15 +23,27 @@ impl InstantQuery for Scripted {
     async fn instant(&self, query: &str, _: Timestamp) -> Result<Answer, QueryError> {
         let _answers = self.may_answer.acquire().await.expect("it stays open");
         if *self.down.lock().expect("a state") {
-            return Err(QueryError::Server { status: 503, message: None });
+            return Err(QueryError::Server {
+                status: 503,
+                message: None,
+            });
         }
-        assert!(query.contains("(checkout-abc-[a-z0-9]{5})"), "stable's pods are meant: {query}");
+        assert!(
+            query.contains("(checkout-abc-[a-z0-9]{5})"),
+            "stable's pods are meant: {query}"
+        );
         let data = if query.contains("misspelt") {
             Data::Vector(Vec::new())
         } else {
-            Data::Scalar(Point { time_seconds: 0.0, value: 1.0 })
+            Data::Scalar(Point {
+                time_seconds: 0.0,
+                value: 1.0,
+            })
         };
-        Ok(Answer { data, infos: Vec::new() })
+        Ok(Answer {
+            data,
+            infos: Vec::new(),
+        })
     }
 }
 
@@ -43,14 +55,24 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let prometheus = Scripted { may_answer: Arc::new(Semaphore::new(1)), down: Arc::default() };
+        let prometheus = Scripted {
+            may_answer: Arc::new(Semaphore::new(1)),
+            down: Arc::default(),
+        };
         let (wakes, woken) = mpsc::unbounded_channel();
-        Self { checks: QueryChecks::new(wakes), prometheus, woken }
+        Self {
+            checks: QueryChecks::new(wakes),
+            prometheus,
+            woken,
+        }
     }
 
     async fn ask(&mut self, rollout: &Rollout) -> QueryCheck {
         self.checks.ask(rollout, self.prometheus.clone());
-        assert_eq!(self.woken.recv().await, Some(("shop".to_owned(), "checkout".to_owned())));
+        assert_eq!(
+            self.woken.recv().await,
+            Some(("shop".to_owned(), "checkout".to_owned()))
+        );
         self.checks.answer(rollout)
     }
 }
@@ -99,7 +121,10 @@ async fn a_query_that_selects_nothing_of_stable_is_named_with_its_gate() {
     let rollout = rollout(&[("errors", "http_requests_total"), ("p99", "misspelt")]);
     assert_eq!(bench.checks.answer(&rollout), QueryCheck::Unknown);
     let answer = why(bench.ask(&rollout).await);
-    assert!(answer.starts_with("the gate p99: the query selects nothing for stable either: "), "{answer}");
+    assert!(
+        answer.starts_with("the gate p99: the query selects nothing for stable either: "),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
@@ -119,8 +144,17 @@ async fn the_last_answer_stands_while_it_is_asked_again() {
     let rollout = rollout(&[("errors", "http_requests_total")]);
     *bench.prometheus.down.lock().unwrap() = true;
     let down = bench.ask(&rollout).await;
-    assert!(why(down.clone()).starts_with("waiting until the gate errors can be read: "), "{down:?}");
-    let held = bench.prometheus.may_answer.clone().acquire_owned().await.unwrap();
+    assert!(
+        why(down.clone()).starts_with("waiting until the gate errors can be read: "),
+        "{down:?}"
+    );
+    let held = bench
+        .prometheus
+        .may_answer
+        .clone()
+        .acquire_owned()
+        .await
+        .unwrap();
     *bench.prometheus.down.lock().unwrap() = false;
     bench.checks.ask(&rollout, bench.prometheus.clone());
     bench.checks.ask(&rollout, bench.prometheus.clone());

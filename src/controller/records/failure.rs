@@ -12,7 +12,9 @@ use crate::{
 pub(super) enum WriteError {
     #[error("the ConfigRepo {0} does not exist")]
     NoRepo(String),
-    #[error("the Rollout {0} cannot be read, so that it is not known whether the last good template is wanted still")]
+    #[error(
+        "the Rollout {0} cannot be read, so that it is not known whether the last good template is wanted still"
+    )]
     UnreadableRollout(String),
     #[error(transparent)]
     Open(#[from] SourceError),
@@ -35,9 +37,9 @@ impl WriteError {
                 | FactsError::Push(error)
                 | FactsError::Fetch(FetchError::Transport(error)),
             )
-            | Self::Restore(RestoreError::Push(error) | RestoreError::Fetch(FetchError::Transport(error))) => {
-                Some(error)
-            }
+            | Self::Restore(
+                RestoreError::Push(error) | RestoreError::Fetch(FetchError::Transport(error)),
+            ) => Some(error),
             Self::NoRepo(_)
             | Self::UnreadableRollout(_)
             | Self::Open(_)
@@ -52,7 +54,9 @@ impl WriteError {
         use TransportError as T;
         match self.transport() {
             Some(T::PushRefused { .. }) => "PushRefused",
-            Some(T::Unreachable { .. } | T::Stalled { .. } | T::Deadline { .. }) => "GitUnreachable",
+            Some(T::Unreachable { .. } | T::Stalled { .. } | T::Deadline { .. }) => {
+                "GitUnreachable"
+            }
             Some(_) | None => "WriteFailed",
         }
     }

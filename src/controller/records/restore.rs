@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     controller::world::World,
-    git::{CommitId, ObjectKey, Repository, RestoreError, RestoreRequest, Restored, SkipReason, Source, Trailers},
+    git::{
+        CommitId, ObjectKey, Repository, RestoreError, RestoreRequest, Restored, SkipReason,
+        Source, Trailers,
+    },
 };
 
 /// Puts the last good template back, unless the rejected revision is wanted after all. That is asked
@@ -33,12 +36,17 @@ pub(super) async fn restore(
     let commit = |id: &str| id.parse::<CommitId>().ok();
     let asked = outcome.head.source.commit.as_deref().and_then(commit);
     let (Some(since), Some(good)) = (asked, commit(&order.good_commit)) else {
-        let why = "a commit's id cannot be read: put the last good template back by hand".to_owned();
+        let why =
+            "a commit's id cannot be read: put the last good template back by hand".to_owned();
         return Ok(RestoreResult::Refused { why });
     };
     let wanted = {
-        let (world, namespace, order, head) =
-            (desk.world.clone(), namespace.clone(), order.clone(), outcome.head.clone());
+        let (world, namespace, order, head) = (
+            desk.world.clone(),
+            namespace.clone(),
+            order.clone(),
+            outcome.head.clone(),
+        );
         move || wanted_again(&world, &namespace, &order, &head)
     };
     // A Rollout that cannot be read is waited for.
@@ -51,7 +59,9 @@ pub(super) async fn restore(
     let request = restore_request(repo, &namespace, order, outcome, (since, good), trailers);
     match repository.restore(request, is_to_go).await {
         Ok(Restored::Committed(commit) | Restored::AlreadyRestored(commit)) => {
-            Ok(RestoreResult::Restored { commit: commit.to_string() })
+            Ok(RestoreResult::Restored {
+                commit: commit.to_string(),
+            })
         }
         Ok(Restored::Skipped(reason)) => Ok(match wanted()? {
             Some(why) => RestoreResult::Skipped { why },
@@ -64,7 +74,9 @@ pub(super) async fn restore(
             ),
         }),
         Err(error) if error.may_pass() => Err(error.into()),
-        Err(error) => Ok(RestoreResult::Refused { why: format!("put the template back by hand: {}", in_full(&error)) }),
+        Err(error) => Ok(RestoreResult::Refused {
+            why: format!("put the template back by hand: {}", in_full(&error)),
+        }),
     }
 }
 
@@ -88,7 +100,10 @@ fn restore_request(
             name: workload.clone(),
         },
         default_namespace: namespace.to_owned(),
-        good: Some(Source { commit: good, path: good_path(order).to_owned() }),
+        good: Some(Source {
+            commit: good,
+            path: good_path(order).to_owned(),
+        }),
         since,
         message: format!(
             "Restore the template of {workload} after a rollback\n\nRevision {}, asked for by {}, was rolled back: {}",
@@ -105,19 +120,25 @@ fn restore_request(
 /// What became of an order that could not be carried out: unless a person was faster, git asks for
 /// the rejected template still, or may do so in another file.
 fn left_alone(reason: SkipReason, order: &RestoreOrder) -> RestoreResult {
-    let RestoreOrder { path, good_commit, .. } = order;
+    let RestoreOrder {
+        path, good_commit, ..
+    } = order;
     let (good, good_path) = (short(good_commit), good_path(order));
     let refused = |why| RestoreResult::Refused { why };
     match reason {
-        SkipReason::TemplateAlreadyDifferent => RestoreResult::Skipped { why: reason.to_string() },
+        SkipReason::TemplateAlreadyDifferent => RestoreResult::Skipped {
+            why: reason.to_string(),
+        },
         SkipReason::FileGone | SkipReason::ObjectGone => refused(format!(
             "`{path}`: {reason}: if the workload is in another file now, put the template of commit {good} \
              (`{good_path}`) back there by hand"
         )),
-        SkipReason::NoGoodCommit => {
-            refused(format!("`{good_path}` at {good}: {reason}: put a good template into `{path}` by hand"))
-        }
-        SkipReason::NothingToChange => refused(format!("{reason} ({good}): put a good one into `{path}` by hand")),
+        SkipReason::NoGoodCommit => refused(format!(
+            "`{good_path}` at {good}: {reason}: put a good template into `{path}` by hand"
+        )),
+        SkipReason::NothingToChange => refused(format!(
+            "{reason} ({good}): put a good one into `{path}` by hand"
+        )),
     }
 }
 
@@ -134,17 +155,36 @@ fn wanted_again(
     order: &RestoreOrder,
     rejected_by: &RecordHead,
 ) -> Result<Option<String>, WriteError> {
-    let Some(guarded) = world.rollouts.get(namespace, &rejected_by.rollout) else { return Ok(None) };
-    let rollout = guarded.0.as_ref().map_err(|_| WriteError::UnreadableRollout(rejected_by.rollout.clone()))?;
-    let Some(status) = &rollout.status else { return Ok(None) };
+    let Some(guarded) = world.rollouts.get(namespace, &rejected_by.rollout) else {
+        return Ok(None);
+    };
+    let rollout = guarded
+        .0
+        .as_ref()
+        .map_err(|_| WriteError::UnreadableRollout(rejected_by.rollout.clone()))?;
+    let Some(status) = &rollout.status else {
+        return Ok(None);
+    };
     let revision = short(&order.rejected);
-    if status.stable.as_ref().is_some_and(|stable| stable.revision == order.rejected) {
+    if status
+        .stable
+        .as_ref()
+        .is_some_and(|stable| stable.revision == order.rejected)
+    {
         return Ok(Some(format!("revision {revision} was promoted since")));
     }
     let tries_it = |attempt: &&Attempt| {
-        let may_promote = attempt.ending.as_ref().is_none_or(|ending| ending.outcome == Outcome::Promoted);
+        let may_promote = attempt
+            .ending
+            .as_ref()
+            .is_none_or(|ending| ending.outcome == Outcome::Promoted);
         attempt.id != rejected_by.id && attempt.revision == order.rejected && may_promote
     };
     let again = status.attempt.as_ref().filter(tries_it);
-    Ok(again.map(|attempt| format!("revision {revision} is tried again, as attempt {}", attempt.number)))
+    Ok(again.map(|attempt| {
+        format!(
+            "revision {revision} is tried again, as attempt {}",
+            attempt.number
+        )
+    }))
 }

@@ -25,18 +25,30 @@ fn git(folder: &Path, args: &[&str]) -> String {
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .output()
         .unwrap();
-    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "git {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
 fn create_repository(bench: &Bench) {
     let path = bench.repository();
     std::fs::create_dir(&path).unwrap();
-    git(&path, &["init", "--quiet", "--bare", "--initial-branch", "main", "."]);
+    git(
+        &path,
+        &["init", "--quiet", "--bare", "--initial-branch", "main", "."],
+    );
 }
 
 fn commits(bench: &Bench) -> usize {
-    git(&bench.repository(), &["log", "--format=%H", "tidegate/outcomes"]).lines().count()
+    git(
+        &bench.repository(),
+        &["log", "--format=%H", "tidegate/outcomes"],
+    )
+    .lines()
+    .count()
 }
 
 fn pending(attempt: u32) -> PendingRecord {
@@ -87,7 +99,13 @@ async fn woken(bench: &mut Bench) -> (String, String) {
 
 /// Waits until git could not be written to.
 async fn until_failed(bench: &Bench) {
-    let failures = || bench.shell.counters.exposition(true, 0).contains("tidegate_git_write_failures_total 0\n");
+    let failures = || {
+        bench
+            .shell
+            .counters
+            .exposition(true, 0)
+            .contains("tidegate_git_write_failures_total 0\n")
+    };
     timeout(LIMIT, async {
         while failures() {
             tokio::task::yield_now().await;
@@ -108,7 +126,10 @@ async fn a_record_is_written_once_however_often_it_is_owed() {
     assert_eq!(records.pending(), 1);
     assert!(records.written("shop", &owed).is_empty());
 
-    assert_eq!(woken(&mut bench).await, ("shop".to_owned(), "checkout".to_owned()));
+    assert_eq!(
+        woken(&mut bench).await,
+        ("shop".to_owned(), "checkout".to_owned())
+    );
     assert_eq!(records.written("shop", &owed), [owed[0].record.path()]);
     assert_eq!((records.pending(), commits(&bench)), (0, 1));
 
@@ -128,7 +149,12 @@ async fn a_record_that_another_process_has_written_is_found_and_not_written_agai
     let path = bench.repository();
 
     let mut other = Bench::new().await;
-    Command::new("cp").arg("-r").arg(&path).arg(other.repository()).status().unwrap();
+    Command::new("cp")
+        .arg("-r")
+        .arg(&path)
+        .arg(other.repository())
+        .status()
+        .unwrap();
     other.shell.records.write("shop", "checkout", &[pending(1)]);
     woken(&mut other).await;
     assert_eq!(commits(&other), 1);
@@ -178,7 +204,10 @@ async fn a_record_that_is_handed_over_while_it_is_queued_or_after_is_crossed_out
     })
     .await
     .unwrap();
-    let files = git(&bench.repository(), &["log", "--format=", "--name-only", "tidegate/outcomes"]);
+    let files = git(
+        &bench.repository(),
+        &["log", "--format=", "--name-only", "tidegate/outcomes"],
+    );
     assert_eq!(files.split_whitespace().count(), 3, "{files}");
 }
 
@@ -193,8 +222,12 @@ fn owe(bench: &Bench, pending: &Value) {
 /// Waits until these records stand in the status of the `ConfigRepo`, and no others.
 async fn until_owed(bench: &Bench, pending: &[PendingRecord]) {
     let queued = || {
-        let mut repo = bench.script.get(&format!("{TIDEGATE}/configrepos/shop")).unwrap();
-        serde_json::from_value::<Vec<PendingRecord>>(repo["status"]["pendingRecords"].take()).unwrap()
+        let mut repo = bench
+            .script
+            .get(&format!("{TIDEGATE}/configrepos/shop"))
+            .unwrap();
+        serde_json::from_value::<Vec<PendingRecord>>(repo["status"]["pendingRecords"].take())
+            .unwrap()
     };
     timeout(LIMIT, async {
         while queued() != pending {
@@ -221,6 +254,9 @@ async fn a_restore_that_has_to_wait_keeps_no_other_record_waiting() {
     let records = bench.shell.records.clone();
     records.write("shop", "checkout", &[owed.clone(), pending(2)]);
     woken(&mut bench).await;
-    assert_eq!(records.written("shop", &[owed, pending(2)]), [pending(2).record.path()]);
+    assert_eq!(
+        records.written("shop", &[owed, pending(2)]),
+        [pending(2).record.path()]
+    );
     assert_eq!((records.pending(), commits(&bench)), (1, 1));
 }

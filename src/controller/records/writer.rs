@@ -45,14 +45,28 @@ pub(super) async fn run(desk: Arc<Desk>, mut waiting: mpsc::UnboundedReceiver<Ow
     let mut batch = Vec::new();
     while waiting.recv_many(&mut batch, BATCH).await > 0 {
         // One writer writes to one repository.
-        let (namespace, name) = (batch[0].namespace.clone(), batch[0].pending.config_repo.clone());
+        let (namespace, name) = (
+            batch[0].namespace.clone(),
+            batch[0].pending.config_repo.clone(),
+        );
         let mut waits = waits();
         while let Err(error) = write(&desk, &mut batch).await {
             let why = in_full(&error);
-            tracing::warn!(error = why, records = batch.len(), "records are not in git yet; trying again");
+            tracing::warn!(
+                error = why,
+                records = batch.len(),
+                "records are not in git yet; trying again"
+            );
             desk.counters.git_write_failed();
             let message = format!("records wait to be written to git{}: {why}", error.remedy());
-            desk.tried(&namespace, &name, Recording::Late { reason: error.reason(), message });
+            desk.tried(
+                &namespace,
+                &name,
+                Recording::Late {
+                    reason: error.reason(),
+                    message,
+                },
+            );
             tokio::time::sleep(waits.next().unwrap_or(MAX_WAIT)).await;
             // Whatever has come meanwhile goes with it.
             while batch.len() < BATCH
@@ -66,7 +80,9 @@ pub(super) async fn run(desk: Arc<Desk>, mut waiting: mpsc::UnboundedReceiver<Ow
 }
 
 fn waits() -> impl Iterator<Item = Duration> {
-    let waits = ExponentialBuilder::new().with_min_delay(Duration::from_millis(500)).with_max_delay(MAX_WAIT);
+    let waits = ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(500))
+        .with_max_delay(MAX_WAIT);
     waits.with_jitter().without_max_times().build()
 }
 
@@ -75,7 +91,9 @@ fn waits() -> impl Iterator<Item = Duration> {
 /// has to wait keeps no other waiting: what is in git leaves the batch.
 async fn write(desk: &Desk, batch: &mut Vec<Owed>) -> Result<(), WriteError> {
     let waiting = write_what_can_be(desk, batch).await?;
-    let (later, done) = batch.drain(..).partition(|owed| waiting.contains_key(&owed.pending.record.path()));
+    let (later, done) = batch
+        .drain(..)
+        .partition(|owed| waiting.contains_key(&owed.pending.record.path()));
     *batch = later;
     for owed in done {
         finish(desk, &owed).await;
@@ -84,13 +102,23 @@ async fn write(desk: &Desk, batch: &mut Vec<Owed>) -> Result<(), WriteError> {
 }
 
 /// Writes all whose restore need not wait. The answer is those that do, by path, and why.
-async fn write_what_can_be(desk: &Desk, batch: &[Owed]) -> Result<BTreeMap<String, WriteError>, WriteError> {
+async fn write_what_can_be(
+    desk: &Desk,
+    batch: &[Owed],
+) -> Result<BTreeMap<String, WriteError>, WriteError> {
     let mut paths = HashSet::new();
-    let batch: Vec<_> =
-        batch.iter().filter(|owed| !desk.is_written(owed) && paths.insert(owed.pending.record.path())).collect();
-    let Some(first) = batch.first() else { return Ok(BTreeMap::new()) };
+    let batch: Vec<_> = batch
+        .iter()
+        .filter(|owed| !desk.is_written(owed) && paths.insert(owed.pending.record.path()))
+        .collect();
+    let Some(first) = batch.first() else {
+        return Ok(BTreeMap::new());
+    };
     let (namespace, name) = (&first.namespace, &first.pending.config_repo);
-    let repo = desk.world.config_repo(namespace, name).ok_or_else(|| WriteError::NoRepo(name.clone()))?;
+    let repo = desk
+        .world
+        .config_repo(namespace, name)
+        .ok_or_else(|| WriteError::NoRepo(name.clone()))?;
     let repository = sync::open(&desk.git, &desk.client, namespace, &repo.spec).await?;
     let (mut facts, mut written, mut waiting) = (Vec::new(), Vec::new(), BTreeMap::new());
     for owed in batch {
@@ -112,7 +140,11 @@ async fn write_what_can_be(desk: &Desk, batch: &[Owed]) -> Result<BTreeMap<Strin
         }
         let mut bytes = serde_json::to_vec_pretty(&record)?;
         bytes.push(b'\n');
-        facts.push(Fact { path: record.path(), bytes, trailers });
+        facts.push(Fact {
+            path: record.path(),
+            bytes,
+            trailers,
+        });
         written.push(owed);
     }
     if facts.is_empty() {
@@ -132,9 +164,19 @@ async fn write_what_can_be(desk: &Desk, batch: &[Owed]) -> Result<BTreeMap<Strin
 
 /// Whether the record in git says the same but for what came of the restore: after a crash between
 /// the push and the status, the config branch may have moved on.
-async fn says_the_same(repository: &Repository, branch: &str, record: &Record) -> Result<bool, WriteError> {
-    let tip = repository.fetch(branch, None).await.map_err(FactsError::Fetch)?;
-    let there = repository.file_at(tip.id, &record.path()).await.map_err(FactsError::Read)?;
+async fn says_the_same(
+    repository: &Repository,
+    branch: &str,
+    record: &Record,
+) -> Result<bool, WriteError> {
+    let tip = repository
+        .fetch(branch, None)
+        .await
+        .map_err(FactsError::Fetch)?;
+    let there = repository
+        .file_at(tip.id, &record.path())
+        .await
+        .map_err(FactsError::Read)?;
     let there = there.and_then(|file| serde_json::from_slice::<Record>(&file.bytes).ok());
     Ok(there.map(without_restore) == Some(without_restore(record.clone())))
 }
@@ -148,12 +190,21 @@ fn without_restore(mut record: Record) -> Record {
 
 /// A person has to put git right: the record alone would not be seen.
 async fn tell_of_refusal(desk: &Desk, repo: &ConfigRepo, why: &str) {
-    tracing::warn!(config_repo = repo.name_any(), why, "the last good template could not be restored");
+    tracing::warn!(
+        config_repo = repo.name_any(),
+        why,
+        "the last good template could not be restored"
+    );
     warn(desk, repo, "RestoreRefused", "Restore".to_owned(), why).await;
 }
 
 /// What is in git is never overwritten, so a person has to look. What it should say is in the log.
-async fn tell_of_contradiction(desk: &Desk, repo: &ConfigRepo, record: &Record, contradiction: &Contradiction) {
+async fn tell_of_contradiction(
+    desk: &Desk,
+    repo: &ConfigRepo,
+    record: &Record,
+    contradiction: &Contradiction,
+) {
     let this = serde_json::to_string(record).unwrap_or_default();
     tracing::error!(%contradiction, record = this, "a record in git says something else than this one");
     let note = format!(
@@ -162,7 +213,14 @@ async fn tell_of_contradiction(desk: &Desk, repo: &ConfigRepo, record: &Record, 
         repo.spec.outcomes.branch
     );
     // The recorder counts events that are alike in all but their note as one.
-    warn(desk, repo, "RecordContradicted", format!("Record {}", short(&record.head().id)), &note).await;
+    warn(
+        desk,
+        repo,
+        "RecordContradicted",
+        format!("Record {}", short(&record.head().id)),
+        &note,
+    )
+    .await;
 }
 
 async fn warn(desk: &Desk, repo: &ConfigRepo, reason: &str, action: String, note: &str) {
@@ -210,8 +268,16 @@ async fn cross_out(desk: &Desk, owed: &Owed) -> Result<(), kube::Error> {
         "metadata": { "resourceVersion": repo.resource_version() },
         "status": { "pendingRecords": queue },
     });
-    let patched = api.patch_status(name, &PatchParams::apply(names::FIELD_MANAGER), &Patch::Merge(patch)).await?;
-    desk.world.config_repos.answered(DeserializeGuard(Ok(patched)));
+    let patched = api
+        .patch_status(
+            name,
+            &PatchParams::apply(names::FIELD_MANAGER),
+            &Patch::Merge(patch),
+        )
+        .await?;
+    desk.world
+        .config_repos
+        .answered(DeserializeGuard(Ok(patched)));
     Ok(())
 }
 
@@ -230,6 +296,12 @@ fn trailers(record: &Record) -> Trailers {
 }
 
 pub(super) fn signature() -> Signature {
-    let person = Person { name: "Tidegate".to_owned(), email: "tidegate@tidegate.io".to_owned() };
-    Signature { person, at: clock::now() }
+    let person = Person {
+        name: "Tidegate".to_owned(),
+        email: "tidegate@tidegate.io".to_owned(),
+    };
+    Signature {
+        person,
+        at: clock::now(),
+    }
 }

@@ -23,15 +23,20 @@ async fn found(script: &Script) -> Surroundings {
         "metadata": { "labels": { "app": "checkout" } },
         "spec": { "affinity": { "podAntiAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [{}] } } },
     });
-    surroundings(&script.client(), "shop", &plan, &watched::Template::of(template)).await
+    surroundings(
+        &script.client(),
+        "shop",
+        &plan,
+        &watched::Template::of(template),
+    )
+    .await
 }
 
 #[tokio::test]
 async fn what_may_surprise_is_found_and_nothing_else() {
     let script = Script::default();
     let scales = |workload: &str, target: &str| {
-        let metric =
-            json!({ "type": "External", "external": { "metric": { "name": "queue" }, "target": { "type": target } } });
+        let metric = json!({ "type": "External", "external": { "metric": { "name": "queue" }, "target": { "type": target } } });
         json!({ "scaleTargetRef": { "kind": "Deployment", "name": workload }, "maxReplicas": 9, "metrics": [metric] })
     };
     listed(
@@ -60,8 +65,14 @@ async fn what_may_surprise_is_found_and_nothing_else() {
         "gateway.networking.k8s.io/v1",
         "BackendTLSPolicy",
         &[
-            ("stable-only", json!({ "targetRefs": [service("checkout")] })),
-            ("both", json!({ "targetRefs": [service("checkout"), service("checkout-canary")] })),
+            (
+                "stable-only",
+                json!({ "targetRefs": [service("checkout")] }),
+            ),
+            (
+                "both",
+                json!({ "targetRefs": [service("checkout"), service("checkout-canary")] }),
+            ),
         ],
     );
     listed(
@@ -71,24 +82,39 @@ async fn what_may_surprise_is_found_and_nothing_else() {
         "DestinationRule",
         &[
             ("mesh", json!({ "host": "checkout.shop.svc.cluster.local" })),
-            ("other", json!({ "host": "checkout.basket.svc.cluster.local" })),
+            (
+                "other",
+                json!({ "host": "checkout.basket.svc.cluster.local" }),
+            ),
         ],
     );
     let found = found(&script).await;
     let wanted = Surroundings {
         autoscalers_by_value: vec!["by-value".to_owned()],
         disruption_budgets: vec!["own".to_owned()],
-        policies: vec!["BackendTLSPolicy stable-only".to_owned(), "DestinationRule mesh".to_owned()],
+        policies: vec![
+            "BackendTLSPolicy stable-only".to_owned(),
+            "DestinationRule mesh".to_owned(),
+        ],
         apart: true,
     };
     assert_eq!(found, wanted);
     let said = cautions(&found, &Bench::new().await.plan);
     assert_eq!(said.len(), 5);
-    assert!(said.iter().all(|sentence| sentence.contains("checkout")), "{said:?}");
+    assert!(
+        said.iter().all(|sentence| sentence.contains("checkout")),
+        "{said:?}"
+    );
 }
 
 #[tokio::test]
 async fn what_cannot_be_listed_is_not_spoken_of() {
     let found = found(&Script::default()).await;
-    assert_eq!(found, Surroundings { apart: true, ..Surroundings::default() });
+    assert_eq!(
+        found,
+        Surroundings {
+            apart: true,
+            ..Surroundings::default()
+        }
+    );
 }

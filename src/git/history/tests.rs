@@ -40,9 +40,17 @@ async fn a_file_that_was_gone_is_asked_for_again() {
     let asked = server.commit("main", &[(FILE, "bad")]);
     let client = server.client();
     client.repository.fetch("main", None).await.unwrap();
-    let found = client.repository.asked_by(asked, FILE, says("bad"), None).await.unwrap();
+    let found = client
+        .repository
+        .asked_by(asked, FILE, says("bad"), None)
+        .await
+        .unwrap();
     assert_eq!(found.unwrap().id, asked);
-    let none = client.repository.asked_by(asked, "none", says(""), None).await.unwrap();
+    let none = client
+        .repository
+        .asked_by(asked, "none", says(""), None)
+        .await
+        .unwrap();
     assert_eq!(none, None);
 }
 
@@ -58,6 +66,10 @@ async fn each_content_is_judged_once() {
     let asked = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&asked);
     let same = move |_: &[u8]| counter.fetch_add(1, Ordering::Relaxed) < 1;
-    client.repository.asked_by(head, FILE, same, None).await.unwrap();
+    client
+        .repository
+        .asked_by(head, FILE, same, None)
+        .await
+        .unwrap();
     assert_eq!(asked.load(Ordering::Relaxed), 1);
 }

@@ -14,12 +14,27 @@ async fn a_branch_is_fetched_with_its_history() {
     assert_eq!(head.id, second);
     assert_eq!(head.author.name, "Ada");
     assert_eq!(head.subject, head.message.trim());
-    assert!(client.repository.file_at(first, "a.yaml").await.unwrap().is_some());
+    assert!(
+        client
+            .repository
+            .file_at(first, "a.yaml")
+            .await
+            .unwrap()
+            .is_some()
+    );
 
     let third = server.commit("main", &[("a.yaml", "3")]);
     let head = client.repository.fetch("main", Some(second)).await.unwrap();
     assert_eq!(head.id, third);
-    assert_eq!(client.repository.fetch("main", Some(third)).await.unwrap().id, third);
+    assert_eq!(
+        client
+            .repository
+            .fetch("main", Some(third))
+            .await
+            .unwrap()
+            .id,
+        third
+    );
 }
 
 #[tokio::test]
@@ -30,10 +45,20 @@ async fn a_deleted_branch_is_told_from_one_that_never_was() {
     client.repository.fetch("main", None).await.unwrap();
 
     server.delete_branch("main");
-    let error = client.repository.fetch("main", Some(seen)).await.unwrap_err();
+    let error = client
+        .repository
+        .fetch("main", Some(seen))
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("has been deleted"), "{error}");
     let error = client.repository.fetch("other", None).await.unwrap_err();
-    assert!(matches!(error, FetchError::BranchMissing { last_known: None, .. }));
+    assert!(matches!(
+        error,
+        FetchError::BranchMissing {
+            last_known: None,
+            ..
+        }
+    ));
 }
 
 #[tokio::test]
@@ -47,8 +72,15 @@ async fn a_rewritten_history_is_told_with_its_new_head() {
     server.set("main", base);
     let now = server.commit("main", &[("a.yaml", "3")]);
     for client in [client, server.client()] {
-        let error = client.repository.fetch("main", Some(seen)).await.unwrap_err();
-        assert!(matches!(&error, FetchError::HistoryRewritten { head, .. } if head.id == now), "{error}");
+        let error = client
+            .repository
+            .fetch("main", Some(seen))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(&error, FetchError::HistoryRewritten { head, .. } if head.id == now),
+            "{error}"
+        );
     }
 }
 
@@ -58,7 +90,13 @@ async fn a_repository_that_is_gone_is_not_found() {
     let client = server.client();
     fs::remove_dir_all(server.path()).unwrap();
     let error = client.repository.fetch("main", None).await.unwrap_err();
-    assert!(matches!(error, FetchError::Transport(TransportError::NotFound { .. })), "{error}");
+    assert!(
+        matches!(
+            error,
+            FetchError::Transport(TransportError::NotFound { .. })
+        ),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -75,10 +113,20 @@ async fn a_broken_clone_is_made_anew() {
         } else {
             fs::remove_file(path).unwrap();
         }
-        assert!(client.repository.file_at(head, "a.yaml").await.is_err(), "{broken}");
+        assert!(
+            client.repository.file_at(head, "a.yaml").await.is_err(),
+            "{broken}"
+        );
         let again = client.repository.fetch("main", Some(head)).await.unwrap();
         assert_eq!(again.id, head);
-        assert!(client.repository.file_at(head, "a.yaml").await.unwrap().is_some());
+        assert!(
+            client
+                .repository
+                .file_at(head, "a.yaml")
+                .await
+                .unwrap()
+                .is_some()
+        );
     }
 }
 
@@ -88,12 +136,20 @@ async fn a_clone_that_lost_one_file_is_made_anew_once_it_was_missed() {
     let head = server.commit("main", &[("a.yaml", "1")]);
     let client = server.client();
     client.repository.fetch("main", None).await.unwrap();
-    let file = client.repository.file_at(head, "a.yaml").await.unwrap().unwrap();
+    let file = client
+        .repository
+        .file_at(head, "a.yaml")
+        .await
+        .unwrap()
+        .unwrap();
     server.damage(&client, file.blob);
 
     assert!(client.repository.file_at(head, "a.yaml").await.is_err());
     client.repository.fetch("main", Some(head)).await.unwrap();
-    assert_eq!(client.repository.file_at(head, "a.yaml").await.unwrap(), Some(file));
+    assert_eq!(
+        client.repository.file_at(head, "a.yaml").await.unwrap(),
+        Some(file)
+    );
 }
 
 #[tokio::test]
@@ -112,8 +168,14 @@ async fn handles_of_one_url_share_the_clone() {
     server.commit("main", &[("a.yaml", "1")]);
     server.commit("other", &[("b.yaml", "1")]);
     let client = server.client();
-    let again = client.repository.git.repository(client.repository.remote.clone());
-    let (a, b) = tokio::join!(client.repository.fetch("main", None), again.fetch("other", None));
+    let again = client
+        .repository
+        .git
+        .repository(client.repository.remote.clone());
+    let (a, b) = tokio::join!(
+        client.repository.fetch("main", None),
+        again.fetch("other", None)
+    );
     a.unwrap();
     b.unwrap();
     client.clone_dir();
@@ -142,10 +204,18 @@ async fn a_clone_is_packed_after_many_fetches_that_brought_something() {
     let client = server.client();
     client.repository.fetch("main", None).await.unwrap();
     let packs = client.clone_dir().join("objects/pack");
-    let packed = || walk(&packs).iter().any(|file| file.extension().is_some_and(|ending| ending == "pack"));
+    let packed = || {
+        walk(&packs)
+            .iter()
+            .any(|file| file.extension().is_some_and(|ending| ending == "pack"))
+    };
     client.repository.clone.fetched().news = NEWS_UNTIL_TIDY - 1;
     client.repository.fetch("main", None).await.unwrap();
-    assert_eq!(client.repository.clone.fetched().news, NEWS_UNTIL_TIDY - 1, "nothing was new");
+    assert_eq!(
+        client.repository.clone.fetched().news,
+        NEWS_UNTIL_TIDY - 1,
+        "nothing was new"
+    );
 
     let head = server.commit("main", &[("a.yaml", "2")]);
     assert!(!packed());
@@ -155,8 +225,17 @@ async fn a_clone_is_packed_after_many_fetches_that_brought_something() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(30), waited).await.unwrap();
-    assert!(client.repository.file_at(head, "a.yaml").await.unwrap().is_some());
+    tokio::time::timeout(std::time::Duration::from_secs(30), waited)
+        .await
+        .unwrap();
+    assert!(
+        client
+            .repository
+            .file_at(head, "a.yaml")
+            .await
+            .unwrap()
+            .is_some()
+    );
 }
 
 #[test]

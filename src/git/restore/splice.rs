@@ -26,8 +26,10 @@ pub enum SpliceError {
 
 /// The text of `rejected`'s file with `good`'s template in it.
 pub(super) fn splice(rejected: &Template<'_>, good: &Template<'_>) -> Result<String, SpliceError> {
-    let ways: [fn(&Template<'_>, &Template<'_>) -> Option<String>; 2] =
-        [|rejected, good| Some(as_written(rejected, good)), as_rendered];
+    let ways: [fn(&Template<'_>, &Template<'_>) -> Option<String>; 2] = [
+        |rejected, good| Some(as_written(rejected, good)),
+        as_rendered,
+    ];
     ways.iter()
         .filter_map(|way| way(rejected, good))
         .find(|text| is_faithful(text, rejected, good))
@@ -37,7 +39,11 @@ pub(super) fn splice(rejected: &Template<'_>, good: &Template<'_>) -> Result<Str
 fn as_written(rejected: &Template<'_>, good: &Template<'_>) -> String {
     let line_break = line_break_of(rejected.text);
     if rejected.in_flow {
-        let text = if good.is_flow() { good.text[good.node.span.clone()].to_owned() } else { good.value().to_string() };
+        let text = if good.is_flow() {
+            good.text[good.node.span.clone()].to_owned()
+        } else {
+            good.value().to_string()
+        };
         let range = rejected.node.span.clone();
         return replaced(rejected.text, range, &with_line_breaks(&text, line_break));
     }
@@ -82,7 +88,11 @@ fn block_of(template: &Template<'_>) -> std::ops::Range<usize> {
     let text = template.text;
     let value_end = template.node.span.end.max(template.key.span.end);
     // What `+` keeps ends with the break of a blank line.
-    let mut end = if text[..value_end].ends_with('\n') { value_end - 1 } else { end_of_line(text, value_end) };
+    let mut end = if text[..value_end].ends_with('\n') {
+        value_end - 1
+    } else {
+        end_of_line(text, value_end)
+    };
     let mut next = end;
     while let Some(start) = text[next..].find('\n').map(|at| next + at + 1) {
         next = end_of_line(text, start);
@@ -145,7 +155,8 @@ fn is_faithful(text: &str, rejected: &Template<'_>, good: &Template<'_>) -> bool
     let others_are_as_before = new.documents.len() == rejected.documents.len()
         && (0..new.documents.len()).all(|document| {
             document == rejected.place.document
-                || text[new.documents[document].clone()] == rejected.text[rejected.documents[document].clone()]
+                || text[new.documents[document].clone()]
+                    == rejected.text[rejected.documents[document].clone()]
         });
     others_are_as_before
         && new.place == rejected.place

@@ -50,7 +50,10 @@ impl World {
                 name: "checkout".into(),
             },
             default_namespace: "shop".into(),
-            good: Some(Source { commit: self.good, path: FILE.into() }),
+            good: Some(Source {
+                commit: self.good,
+                path: FILE.into(),
+            }),
             since: self.bad,
             message: "Restore shop/checkout\n\nerrors were above 5 %".into(),
             trailers: Trailers {
@@ -67,7 +70,12 @@ impl World {
 
     async fn skipped(&self, request: RestoreRequest) -> SkipReason {
         let tip = self.server.tip("main");
-        let restored = self.server.client().repository.restore(request, rejected).await;
+        let restored = self
+            .server
+            .client()
+            .repository
+            .restore(request, rejected)
+            .await;
         assert_eq!(self.server.tip("main"), tip);
         match restored.unwrap() {
             Restored::Skipped(reason) => reason,
@@ -84,7 +92,9 @@ async fn restore(client: &Client, request: RestoreRequest) -> Result<Restored, R
 async fn the_last_good_template_comes_back_with_its_trailers() {
     let world = World::new();
     let tip = world.server.commit("main", &[("README.md", "later")]);
-    let restored = restore(&world.server.client(), world.request()).await.unwrap();
+    let restored = restore(&world.server.client(), world.request())
+        .await
+        .unwrap();
 
     let head = world.server.show("main");
     assert_eq!(restored, Restored::Committed(head.id));
@@ -93,20 +103,30 @@ async fn the_last_good_template_comes_back_with_its_trailers() {
     assert_eq!(head.subject, "Restore shop/checkout");
     let parent = world.server.git(&["rev-parse", "main^"]);
     assert_eq!(parent.trim(), tip.to_string());
-    let id = world.server.git(&["log", "-1", "--format=%(trailers:key=Tidegate-Id,valueonly)", "main"]);
+    let id = world.server.git(&[
+        "log",
+        "-1",
+        "--format=%(trailers:key=Tidegate-Id,valueonly)",
+        "main",
+    ]);
     assert_eq!(id.trim(), "attempt-1");
 }
 
 #[tokio::test]
 async fn after_a_crash_between_push_and_answer_the_commit_is_found() {
     let world = World::new();
-    let Restored::Committed(commit) = restore(&world.server.client(), world.request()).await.unwrap() else {
+    let Restored::Committed(commit) = restore(&world.server.client(), world.request())
+        .await
+        .unwrap()
+    else {
         panic!("not committed")
     };
     // Even when somebody has asked for the rejected template again meanwhile.
     world.server.commit("main", &[(FILE, &app("app:2"))]);
     let tip = world.server.tip("main");
-    let again = restore(&world.server.client(), world.request()).await.unwrap();
+    let again = restore(&world.server.client(), world.request())
+        .await
+        .unwrap();
     assert_eq!(again, Restored::AlreadyRestored(commit));
     assert_eq!(world.server.tip("main"), tip);
     // Another attempt is another restore.
@@ -121,18 +141,35 @@ async fn after_a_crash_between_push_and_answer_the_commit_is_found() {
 async fn a_person_who_was_faster_is_left_alone() {
     let world = World::new();
     world.server.commit("main", &[(FILE, &app("app:3"))]);
-    assert_eq!(world.skipped(world.request()).await, SkipReason::TemplateAlreadyDifferent);
+    assert_eq!(
+        world.skipped(world.request()).await,
+        SkipReason::TemplateAlreadyDifferent
+    );
 }
 
 #[tokio::test]
 async fn what_is_gone_is_not_brought_back() {
     let world = World::new();
-    let nobody = RestoreRequest { good: None, ..world.request() };
+    let nobody = RestoreRequest {
+        good: None,
+        ..world.request()
+    };
     assert_eq!(world.skipped(nobody).await, SkipReason::NoGoodCommit);
-    let lost =
-        RestoreRequest { good: Some(Source { commit: world.good, path: "elsewhere.yaml".into() }), ..world.request() };
+    let lost = RestoreRequest {
+        good: Some(Source {
+            commit: world.good,
+            path: "elsewhere.yaml".into(),
+        }),
+        ..world.request()
+    };
     assert_eq!(world.skipped(lost).await, SkipReason::NoGoodCommit);
-    let same = RestoreRequest { good: Some(Source { commit: world.bad, path: FILE.into() }), ..world.request() };
+    let same = RestoreRequest {
+        good: Some(Source {
+            commit: world.bad,
+            path: FILE.into(),
+        }),
+        ..world.request()
+    };
     assert_eq!(world.skipped(same).await, SkipReason::NothingToChange);
 
     world.server.commit("main", &[(FILE, "kind: Other\n")]);
@@ -156,7 +193,11 @@ async fn a_lost_race_begins_again_from_the_new_tip() {
         }
         rejected(template)
     };
-    let restored = client.repository.restore(world.request(), judge).await.unwrap();
+    let restored = client
+        .repository
+        .restore(world.request(), judge)
+        .await
+        .unwrap();
     assert!(matches!(restored, Restored::Committed(_)));
     assert_eq!(world.server.file("main", "README.md"), "meanwhile");
     assert_eq!(world.server.file("main", FILE), app("app:1"));
@@ -166,7 +207,9 @@ async fn a_lost_race_begins_again_from_the_new_tip() {
 async fn a_protected_branch_refuses_by_name() {
     let world = World::new();
     world.server.protect();
-    let error = restore(&world.server.client(), world.request()).await.unwrap_err();
+    let error = restore(&world.server.client(), world.request())
+        .await
+        .unwrap_err();
     assert!(matches!(error, RestoreError::PushRefused(_)), "{error:?}");
     assert_eq!(world.server.tip("main"), Some(world.bad));
 }
@@ -175,7 +218,9 @@ async fn a_protected_branch_refuses_by_name() {
 async fn a_file_that_cannot_be_parsed_is_an_error_that_names_it() {
     let world = World::new();
     world.server.commit("main", &[(FILE, "a: [\n")]);
-    let error = restore(&world.server.client(), world.request()).await.unwrap_err();
+    let error = restore(&world.server.client(), world.request())
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains(FILE), "{error}");
 }
 
@@ -195,13 +240,21 @@ async fn the_template_is_read_as_sync_reads_it() {
     let good = server.commit("main", &[(FILE, &odd("app:1"))]);
     let bad = server.commit("main", &[(FILE, &odd("app:2"))]);
     let world = World { server, good, bad };
-    let by_sync = crate::sync::manifest::template_in(odd("app:2").as_bytes(), "Deployment", "checkout").unwrap();
+    let by_sync =
+        crate::sync::manifest::template_in(odd("app:2").as_bytes(), "Deployment", "checkout")
+            .unwrap();
     assert_eq!(by_sync["spec"]["volumes"][0]["secret"]["defaultMode"], 420);
     assert_eq!(by_sync["spec"]["terminationGracePeriodSeconds"], 1000);
     assert_eq!(by_sync["spec"]["priority"], 1);
 
     let judge = move |template: &Value| *template == by_sync;
-    let restored = world.server.client().repository.restore(world.request(), judge).await.unwrap();
+    let restored = world
+        .server
+        .client()
+        .repository
+        .restore(world.request(), judge)
+        .await
+        .unwrap();
     assert!(matches!(restored, Restored::Committed(_)), "{restored:?}");
     assert_eq!(world.server.file("main", FILE), odd("app:1"));
 }
@@ -209,13 +262,20 @@ async fn the_template_is_read_as_sync_reads_it() {
 #[test]
 fn a_template_that_is_written_anew_reads_as_the_good_one() {
     // The anchor stands outside of the template, so the text cannot be taken as it is.
-    let anchored = odd("app:1")
-        .replace("name: checkout", "name: checkout, annotations: &note { on: \"yes\", mode: \"0644\", big: \"1e3\" }");
-    let good = anchored.replace("    spec:\n      term", "    metadata: { annotations: *note }\n    spec:\n      term");
+    let anchored = odd("app:1").replace(
+        "name: checkout",
+        "name: checkout, annotations: &note { on: \"yes\", mode: \"0644\", big: \"1e3\" }",
+    );
+    let good = anchored.replace(
+        "    spec:\n      term",
+        "    metadata: { annotations: *note }\n    spec:\n      term",
+    );
     let request = World::new().request();
     let (now, before) = (odd("app:2"), good);
     let rejected = find(&now, request.since, FILE, &request).unwrap().unwrap();
-    let good = find(&before, request.since, FILE, &request).unwrap().unwrap();
+    let good = find(&before, request.since, FILE, &request)
+        .unwrap()
+        .unwrap();
     let text = splice::splice(&rejected, &good).unwrap();
     let new = find(&text, request.since, FILE, &request).unwrap().unwrap();
     assert_eq!(new.value(), good.value());
@@ -227,11 +287,22 @@ async fn a_damaged_clone_heals_at_the_next_try() {
     let world = World::new();
     let client = world.server.client();
     client.repository.fetch("main", None).await.unwrap();
-    let good = client.repository.file_at(world.good, FILE).await.unwrap().unwrap();
+    let good = client
+        .repository
+        .file_at(world.good, FILE)
+        .await
+        .unwrap()
+        .unwrap();
     world.server.damage(&client, good.blob);
 
     let error = restore(&client, world.request()).await.unwrap_err();
-    assert!(matches!(error, RestoreError::Read(TreeError::Store(StoreError::Read { .. }))), "{error:?}");
+    assert!(
+        matches!(
+            error,
+            RestoreError::Read(TreeError::Store(StoreError::Read { .. }))
+        ),
+        "{error:?}"
+    );
     assert!(error.may_pass());
     let restored = restore(&client, world.request()).await.unwrap();
     assert!(matches!(restored, Restored::Committed(_)));
@@ -240,11 +311,20 @@ async fn a_damaged_clone_heals_at_the_next_try() {
 
 #[test]
 fn only_what_a_person_has_to_mend_does_not_pass() {
-    let full = || StoreError::Write { kind: "file", source: "no space left".into() };
+    let full = || StoreError::Write {
+        kind: "file",
+        source: "no space left".into(),
+    };
     assert!(RestoreError::Commit(full()).may_pass());
     assert!(RestoreError::Read(TreeError::Store(full())).may_pass());
     assert!(!RestoreError::Read(TreeError::Symlink { path: FILE.into() }).may_pass());
-    assert!(!RestoreError::Splice { path: FILE.into(), source: SpliceError::NotFaithful }.may_pass());
+    assert!(
+        !RestoreError::Splice {
+            path: FILE.into(),
+            source: SpliceError::NotFaithful
+        }
+        .may_pass()
+    );
 }
 
 #[tokio::test]
@@ -252,13 +332,27 @@ async fn facts_of_the_attempt_on_the_same_branch_are_not_its_restore() {
     let world = World::new();
     let client = world.server.client();
     for outcome in ["Started", "RolledBack"] {
-        let trailers = Trailers { outcome: outcome.into(), ..world.request().trailers };
-        let fact = Fact { path: format!("outcomes/attempt-1/{outcome}.json"), bytes: b"{}".into(), trailers };
-        client.repository.write_facts("main", vec![fact], signature("Tidegate", 1_900_000_000)).await.unwrap();
+        let trailers = Trailers {
+            outcome: outcome.into(),
+            ..world.request().trailers
+        };
+        let fact = Fact {
+            path: format!("outcomes/attempt-1/{outcome}.json"),
+            bytes: b"{}".into(),
+            trailers,
+        };
+        client
+            .repository
+            .write_facts("main", vec![fact], signature("Tidegate", 1_900_000_000))
+            .await
+            .unwrap();
     }
 
     let restored = restore(&client, world.request()).await.unwrap();
-    assert_eq!(restored, Restored::Committed(world.server.tip("main").unwrap()));
+    assert_eq!(
+        restored,
+        Restored::Committed(world.server.tip("main").unwrap())
+    );
     assert_eq!(world.server.file("main", FILE), app("app:1"));
     assert_eq!(
         restore(&client, world.request()).await.unwrap(),

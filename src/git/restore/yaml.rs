@@ -120,7 +120,15 @@ pub(super) fn find_template<'t>(
         return Ok(None);
     };
     let document = value_of(&text[documents[place.document].clone()])?;
-    Ok(Some(Template { text, place, in_flow, key: key.clone(), node: node.clone(), document, documents }))
+    Ok(Some(Template {
+        text,
+        place,
+        in_flow,
+        key: key.clone(),
+        node: node.clone(),
+        document,
+        documents,
+    }))
 }
 
 /// The value of a text of one document.
@@ -132,9 +140,11 @@ fn value_of(text: &str) -> Result<Value, YamlError> {
 fn objects(root: &Node) -> Vec<(Option<usize>, &Node)> {
     let items = root.get("items").map(|(_, items)| &items.content);
     match (root.scalar_at("kind"), items) {
-        (Some("List"), Some(Content::Sequence(items))) => {
-            items.iter().enumerate().map(|(index, item)| (Some(index), item)).collect()
-        }
+        (Some("List"), Some(Content::Sequence(items))) => items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| (Some(index), item))
+            .collect(),
         _ => vec![(None, root)],
     }
 }
@@ -194,7 +204,9 @@ impl Node {
             Content::TextBlock(_) => true,
             Content::Scalar(_) | Content::Alias => false,
             Content::Sequence(items) => items.last().is_some_and(Self::ends_in_text_block),
-            Content::Mapping { entries, .. } => entries.last().is_some_and(|(_, value)| value.ends_in_text_block()),
+            Content::Mapping { entries, .. } => entries
+                .last()
+                .is_some_and(|(_, value)| value.ends_in_text_block()),
         }
     }
 
@@ -218,7 +230,9 @@ impl Node {
         let (key, value) = spec.get("template")?;
         match spec.content {
             Content::Mapping { flow, .. } => Some((flow, key, value)),
-            Content::Scalar(_) | Content::TextBlock(_) | Content::Alias | Content::Sequence(_) => None,
+            Content::Scalar(_) | Content::TextBlock(_) | Content::Alias | Content::Sequence(_) => {
+                None
+            }
         }
     }
 }
@@ -227,7 +241,13 @@ impl Node {
 
 impl<'t> Reader<'t> {
     fn new(text: &'t str) -> Self {
-        Self { text, parser: Parser::new_from_str_with_options(text, granit_parser::options! { emit_comments: false }) }
+        Self {
+            text,
+            parser: Parser::new_from_str_with_options(
+                text,
+                granit_parser::options! { emit_comments: false },
+            ),
+        }
     }
 
     /// The bytes of each document and its root. Together the documents are the whole text.
@@ -279,7 +299,11 @@ impl<'t> Reader<'t> {
             }
             _ => return Err(unexpected(span)),
         };
-        Ok(Node { span: range, column: span.start.col(), content })
+        Ok(Node {
+            span: range,
+            column: span.start.col(),
+            content,
+        })
     }
 
     fn items(&mut self, depth: usize) -> Result<(Vec<Node>, Span), YamlError> {
@@ -364,5 +388,7 @@ fn bytes(span: &Span) -> Result<Range<usize>, YamlError> {
 }
 
 fn unexpected(span: &Span) -> YamlError {
-    YamlError::Unexpected { line: span.start.line() }
+    YamlError::Unexpected {
+        line: span.start.line(),
+    }
 }

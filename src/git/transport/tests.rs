@@ -23,12 +23,24 @@ impl Fake {
             proxy: Some(Secret::new("http://proxy:proxypass@proxy.example.com")),
             ..TransportSettings::default()
         };
-        Self { folder, transport: Transport::new(settings).unwrap() }
+        Self {
+            folder,
+            transport: Transport::new(settings).unwrap(),
+        }
     }
 
     async fn fetch(&self, credentials: Credentials) -> Result<(), TransportError> {
-        let remote = Remote::new("https://git.example.com/a.git", credentials).unwrap().with_ca(b"PEM".to_vec());
-        self.transport.fetch(Path::new("/nowhere"), &remote, "refs/heads/main", Extent::News).await
+        let remote = Remote::new("https://git.example.com/a.git", credentials)
+            .unwrap()
+            .with_ca(b"PEM".to_vec());
+        self.transport
+            .fetch(
+                Path::new("/nowhere"),
+                &remote,
+                "refs/heads/main",
+                Extent::News,
+            )
+            .await
     }
 
     fn read(&self, file: &str) -> String {
@@ -37,14 +49,20 @@ impl Fake {
 }
 
 fn basic() -> Credentials {
-    Credentials::Basic { username: "bob".into(), password: Secret::new("hunter2") }
+    Credentials::Basic {
+        username: "bob".into(),
+        password: Secret::new("hunter2"),
+    }
 }
 
 const MINUTE: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn git_sees_nothing_of_our_environment() {
-    let fake = Fake::new(r#"env > "$out/env"; cat "$GIT_CONFIG_VALUE_7" > "$out/ca""#, MINUTE);
+    let fake = Fake::new(
+        r#"env > "$out/env"; cat "$GIT_CONFIG_VALUE_7" > "$out/ca""#,
+        MINUTE,
+    );
     fake.fetch(basic()).await.unwrap();
 
     let env = fake.read("env");
@@ -94,8 +112,13 @@ async fn a_password_is_told_by_askpass_and_never_in_the_arguments() {
 #[tokio::test]
 async fn a_bearer_token_is_a_header_and_never_in_the_arguments() {
     let fake = Fake::new(r#"echo "$@" > "$out/args"; env > "$out/env""#, MINUTE);
-    fake.fetch(Credentials::Bearer(Secret::new("hunter2"))).await.unwrap();
-    assert!(fake.read("env").contains("=Authorization: Bearer hunter2\n"));
+    fake.fetch(Credentials::Bearer(Secret::new("hunter2")))
+        .await
+        .unwrap();
+    assert!(
+        fake.read("env")
+            .contains("=Authorization: Bearer hunter2\n")
+    );
     assert!(!fake.read("args").contains("hunter2"));
 }
 
@@ -134,7 +157,8 @@ async fn at_the_deadline_the_whole_group_is_killed() {
 
 #[tokio::test]
 async fn endless_output_is_read_and_cut() {
-    let script = "i=0; while [ $i -lt 3000 ]; do printf '%0100d\\n' 7 >&2; i=$((i+1)); done; exit 1";
+    let script =
+        "i=0; while [ $i -lt 3000 ]; do printf '%0100d\\n' 7 >&2; i=$((i+1)); done; exit 1";
     let fake = Fake::new(script, MINUTE);
     let error = fake.fetch(basic()).await.unwrap_err().to_string();
     assert!(error.len() < 2 * OUTPUT_CAP_BYTES);
@@ -144,7 +168,15 @@ async fn endless_output_is_read_and_cut() {
 async fn only_allowed_protocols_are_used() {
     let transport = Transport::new(TransportSettings::default()).unwrap();
     let remote = Remote::new("file:///etc", Credentials::Anonymous).unwrap();
-    let error = transport.fetch(Path::new("/nowhere"), &remote, "refs/heads/main", Extent::News).await.unwrap_err();
+    let error = transport
+        .fetch(
+            Path::new("/nowhere"),
+            &remote,
+            "refs/heads/main",
+            Extent::News,
+        )
+        .await
+        .unwrap_err();
     assert!(matches!(error, TransportError::ProtocolRefused { .. }));
 }
 
@@ -152,17 +184,30 @@ async fn only_allowed_protocols_are_used() {
 async fn fetch_from_port(port: u16) -> TransportError {
     let transport = Transport::new(TransportSettings::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    transport.local(folder.path(), &["init", "--quiet", "--bare"]).await.unwrap();
+    transport
+        .local(folder.path(), &["init", "--quiet", "--bare"])
+        .await
+        .unwrap();
     let url = format!("https://127.0.0.1:{port}/a.git");
     let remote = Remote::new(&url, Credentials::Anonymous).unwrap();
-    transport.fetch(folder.path(), &remote, "refs/heads/main", Extent::News).await.unwrap_err()
+    transport
+        .fetch(folder.path(), &remote, "refs/heads/main", Extent::News)
+        .await
+        .unwrap_err()
 }
 
 #[tokio::test]
 async fn a_closed_port_is_unreachable() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let error = fetch_from_port(port).await;
-    assert!(matches!(error, TransportError::Unreachable { .. }), "{error}");
+    assert!(
+        matches!(error, TransportError::Unreachable { .. }),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -186,7 +231,10 @@ fn a_hostile_configuration_changes_nothing() {
                    [core]\n\tsshCommand = false\n[fetch]\n\tprune = true\n[broken";
     fs::write(home.path().join(".gitconfig"), hostile).unwrap();
     let output = process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "git::repository::tests::a_branch_is_fetched_with_its_history"])
+        .args([
+            "--exact",
+            "git::repository::tests::a_branch_is_fetched_with_its_history",
+        ])
         .env("HOME", home.path())
         .env("GIT_DIR", "/nowhere")
         .env("GIT_ALLOW_PROTOCOL", "none")
@@ -194,7 +242,10 @@ fn a_hostile_configuration_changes_nothing() {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -204,7 +255,12 @@ async fn a_clone_has_a_deadline_of_its_own() {
     fake.transport.settings.clone_deadline = long;
     let remote = Remote::new("https://git.example.com/a", Credentials::Anonymous).unwrap();
     for (extent, expected) in [(Extent::News, short), (Extent::Everything, long)] {
-        let fetched = fake.transport.fetch(Path::new("/nowhere"), &remote, "refs/heads/main", extent).await;
-        assert!(matches!(fetched, Err(TransportError::Deadline { deadline, .. }) if deadline == expected));
+        let fetched = fake
+            .transport
+            .fetch(Path::new("/nowhere"), &remote, "refs/heads/main", extent)
+            .await;
+        assert!(
+            matches!(fetched, Err(TransportError::Deadline { deadline, .. }) if deadline == expected)
+        );
     }
 }

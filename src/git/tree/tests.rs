@@ -15,7 +15,11 @@ async fn fetched(entries: &[(&str, EntryKind, &str)]) -> (Client, CommitId) {
 
 async fn refusal(entry: (&str, EntryKind, &str), limits: TreeLimits) -> String {
     let (client, commit) = fetched(&[entry]).await;
-    let error = client.repository.files(commit, "prod", limits).await.unwrap_err();
+    let error = client
+        .repository
+        .files(commit, "prod", limits)
+        .await
+        .unwrap_err();
     error.to_string()
 }
 
@@ -31,12 +35,28 @@ async fn only_yaml_under_the_path_is_read_in_order() {
     ])
     .await;
     for path in ["prod/shop", "./prod/shop/", "prod//shop"] {
-        let files = client.repository.files(commit, path, TreeLimits::default()).await.unwrap();
+        let files = client
+            .repository
+            .files(commit, path, TreeLimits::default())
+            .await
+            .unwrap();
         let paths: Vec<_> = files.iter().map(|file| file.path.as_str()).collect();
-        assert_eq!(paths, ["prod/shop/app.yaml", "prod/shop/deep/b.yaml", "prod/shop/z.yml"]);
+        assert_eq!(
+            paths,
+            [
+                "prod/shop/app.yaml",
+                "prod/shop/deep/b.yaml",
+                "prod/shop/z.yml"
+            ]
+        );
         assert_eq!(files[0].bytes, b"a: 1\n");
     }
-    let one = client.repository.file_at(commit, "prod/shop/z.yml").await.unwrap().unwrap();
+    let one = client
+        .repository
+        .file_at(commit, "prod/shop/z.yml")
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(one.bytes, b"z");
     for none in ["prod/shop", "prod/none.yaml", "prod/shop/z.yml/x"] {
         assert_eq!(client.repository.file_at(commit, none).await.unwrap(), None);
@@ -47,25 +67,54 @@ async fn only_yaml_under_the_path_is_read_in_order() {
 async fn what_is_not_a_plain_file_is_refused_with_its_path() {
     let limits = TreeLimits::default();
     let link = ("prod/folder", EntryKind::Link, "../staging");
-    assert!(refusal(link, limits).await.contains("`prod/folder` is a symbolic link"));
+    assert!(
+        refusal(link, limits)
+            .await
+            .contains("`prod/folder` is a symbolic link")
+    );
     let submodule = ("prod/sub", EntryKind::Commit, "");
-    assert!(refusal(submodule, limits).await.contains("`prod/sub` is a submodule"));
+    assert!(
+        refusal(submodule, limits)
+            .await
+            .contains("`prod/sub` is a submodule")
+    );
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
     let lfs = ("prod/big.yaml", EntryKind::Blob, pointer);
-    assert!(refusal(lfs, limits).await.contains("`prod/big.yaml` is a pointer to Git LFS"));
+    assert!(
+        refusal(lfs, limits)
+            .await
+            .contains("`prod/big.yaml` is a pointer to Git LFS")
+    );
 }
 
 #[tokio::test]
 async fn limits_name_the_path_that_went_over() {
     let limits = TreeLimits::default();
     let big = ("prod/shop/big.yaml", EntryKind::Blob, "0123456789");
-    let per_file = TreeLimits { file_bytes: 9, ..limits };
-    assert!(refusal(big, per_file).await.contains("`prod/shop/big.yaml` is larger than 9"));
-    let total = TreeLimits { total_bytes: 12, ..limits };
-    assert!(refusal(big, total).await.contains("together larger than 12"));
+    let per_file = TreeLimits {
+        file_bytes: 9,
+        ..limits
+    };
+    assert!(
+        refusal(big, per_file)
+            .await
+            .contains("`prod/shop/big.yaml` is larger than 9")
+    );
+    let total = TreeLimits {
+        total_bytes: 12,
+        ..limits
+    };
+    assert!(
+        refusal(big, total)
+            .await
+            .contains("together larger than 12")
+    );
     let files = TreeLimits { files: 1, ..limits };
     assert!(refusal(big, files).await.contains("more than 1 files"));
-    let entries = TreeLimits { entries: 2, ..limits };
+    let entries = TreeLimits {
+        entries: 2,
+        ..limits
+    };
     assert!(refusal(big, entries).await.contains("more than 2 files"));
 }
 
@@ -73,13 +122,26 @@ async fn limits_name_the_path_that_went_over() {
 async fn paths_stay_inside_and_lead_to_a_folder() {
     let (client, commit) = fetched(&[("link", EntryKind::Link, "prod")]).await;
     for path in ["../x", "prod/../..", "/etc", "a\\b"] {
-        let error = client.repository.files(commit, path, TreeLimits::default()).await.unwrap_err();
+        let error = client
+            .repository
+            .files(commit, path, TreeLimits::default())
+            .await
+            .unwrap_err();
         assert!(matches!(error, TreeError::Outside { .. }), "{path}");
         assert!(client.repository.file_at(commit, path).await.is_err());
     }
     let read = |path| client.repository.files(commit, path, TreeLimits::default());
-    assert!(matches!(read("none").await, Err(TreeError::NoFolder { .. })));
-    assert!(matches!(read("prod/shop/app.yaml").await, Err(TreeError::NotAFolder { .. })));
-    assert!(matches!(read("link/shop").await, Err(TreeError::Symlink { .. })));
+    assert!(matches!(
+        read("none").await,
+        Err(TreeError::NoFolder { .. })
+    ));
+    assert!(matches!(
+        read("prod/shop/app.yaml").await,
+        Err(TreeError::NotAFolder { .. })
+    ));
+    assert!(matches!(
+        read("link/shop").await,
+        Err(TreeError::Symlink { .. })
+    ));
     assert!(matches!(read("").await, Err(TreeError::Symlink { .. })));
 }

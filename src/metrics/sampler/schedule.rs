@@ -22,7 +22,12 @@ const MAX_DOUBLINGS: u32 = 3;
 
 impl Schedule {
     pub(super) fn new(interval: SignedDuration) -> Self {
-        Self { interval: interval.unsigned_abs(), window_start: None, last: None, errors: 0 }
+        Self {
+            interval: interval.unsigned_abs(),
+            window_start: None,
+            last: None,
+            errors: 0,
+        }
     }
 
     /// Waits until the gate is due: never without a confirmed weight, then at the time when the
@@ -39,7 +44,8 @@ impl Schedule {
         let due = ready.map(|ready| {
             let ready = Duration::try_from(ready.duration_since(now)).unwrap_or_default();
             let next = self.last.map(|last| last + self.pause());
-            next.unwrap_or_else(Instant::now).max(Instant::now() + ready)
+            next.unwrap_or_else(Instant::now)
+                .max(Instant::now() + ready)
         });
         async move {
             match due {
@@ -52,7 +58,11 @@ impl Schedule {
     /// A reading was taken, begun at this time.
     pub(super) fn read(&mut self, began: Instant, error: bool) {
         self.last = Some(began);
-        self.errors = if error { self.errors.saturating_add(1) } else { 0 };
+        self.errors = if error {
+            self.errors.saturating_add(1)
+        } else {
+            0
+        };
     }
 
     /// The first error changes nothing; each further one doubles the pause.

@@ -11,15 +11,11 @@ use super::{
 /// What Prometheus 3 answers to each of [`CASES`]: to the query, and to the one for the age.
 fn recorded(case: &str) -> Option<(Vec<u8>, &'static str)> {
     let scalar = r#"{"status":"success","data":{"resultType":"scalar","result":[1800000000,"1"]}}"#;
-    let one =
-        r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"1"]}]}}"#;
+    let one = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"1"]}]}}"#;
     let remarks = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"0"]}]},"infos":["PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"up\" (1:10)"]}"#;
-    let nan =
-        r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"NaN"]}]}}"#;
-    let infinite =
-        r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"+Inf"]}]}}"#;
-    let minus_infinite =
-        r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"-Inf"]}]}}"#;
+    let nan = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"NaN"]}]}}"#;
+    let infinite = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"+Inf"]}]}}"#;
+    let minus_infinite = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"-Inf"]}]}}"#;
     let warning = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"+Inf"]}]},"warnings":["PromQL warning: quantile value should be between 0 and 1, got 2 (1:10)"]}"#;
     let several = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"n":"1"},"value":[1800000000,"1"]},{"metric":{"n":"2"},"value":[1800000000,"1"]}]}}"#;
     let matrix = r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"up"},"values":[[1799999985,"1"],[1800000000,"1"]]}]}}"#;
@@ -36,7 +32,10 @@ fn recorded(case: &str) -> Option<(Vec<u8>, &'static str)> {
         "warning" => (ok(warning), FRESH),
         "several series" => (ok(several), FRESH),
         "matrix" => (ok(matrix), FRESH),
-        "many to many" => (answer("422 Unprocessable Entity", "application/json", DATE, many), FRESH),
+        "many to many" => (
+            answer("422 Unprocessable Entity", "application/json", DATE, many),
+            FRESH,
+        ),
         _ => return None,
     })
 }
@@ -45,11 +44,27 @@ fn recorded(case: &str) -> Option<(Vec<u8>, &'static str)> {
 async fn each_case_is_read_as_it_must_be() {
     for case in CASES {
         let Some((value, age)) = recorded(case.name) else {
-            assert!(Question::parse(case.query).is_err(), "{}: no answer is recorded", case.name);
-            assert_eq!(case.expected, Expected::Error(ErrorReason::InvalidQuery), "{}", case.name);
+            assert!(
+                Question::parse(case.query).is_err(),
+                "{}: no answer is recorded",
+                case.name
+            );
+            assert_eq!(
+                case.expected,
+                Expected::Error(ErrorReason::InvalidQuery),
+                "{}",
+                case.name
+            );
             continue;
         };
-        let server = Server::start(move |query| if asks_for_age(query) { ok(age) } else { value.clone() }).await;
+        let server = Server::start(move |query| {
+            if asks_for_age(query) {
+                ok(age)
+            } else {
+                value.clone()
+            }
+        })
+        .await;
         let sample = ask(&server.url, case.query).await;
         assert!(case.expected.is(&sample), "{}: {sample:?}", case.name);
     }
@@ -58,7 +73,12 @@ async fn each_case_is_read_as_it_must_be() {
 #[tokio::test]
 async fn a_number_is_kept_as_it_is() {
     let body = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"pod":"a"},"value":[1800000000.123,"0.0049504950495049506"]}],"stats":{}}}"#;
-    assert_eq!(given(ok(body)).await, Sample::Value { value: 0.004_950_495_049_504_950_6 });
+    assert_eq!(
+        given(ok(body)).await,
+        Sample::Value {
+            value: 0.004_950_495_049_504_950_6
+        }
+    );
 }
 
 #[tokio::test]
@@ -66,10 +86,13 @@ async fn a_sample_beyond_its_age_is_no_data() {
     let aged = |seconds| FRESH.replace("\"5\"", &format!("\"{seconds}\""));
     for (seconds, stale) in [("60", false), ("-3", false), ("60.5", true)] {
         let age = aged(seconds);
-        let server = Server::start(move |query| ok(if asks_for_age(query) { &age } else { FRESH })).await;
+        let server =
+            Server::start(move |query| ok(if asks_for_age(query) { &age } else { FRESH })).await;
         let sample = ask(&server.url, "sum(x)").await;
         let expected = if stale {
-            Sample::NoData(NoDataReason::Stale { age: SignedDuration::from_millis(60_500) })
+            Sample::NoData(NoDataReason::Stale {
+                age: SignedDuration::from_millis(60_500),
+            })
         } else {
             Sample::Value { value: 5.0 }
         };
@@ -80,10 +103,17 @@ async fn a_sample_beyond_its_age_is_no_data() {
 #[tokio::test]
 async fn an_error_of_the_age_is_an_error() {
     let server = Server::start(|query| {
-        if asks_for_age(query) { answer("500 Internal Server Error", "text/plain", DATE, "no") } else { ok(FRESH) }
+        if asks_for_age(query) {
+            answer("500 Internal Server Error", "text/plain", DATE, "no")
+        } else {
+            ok(FRESH)
+        }
     })
     .await;
-    assert_eq!(reason(&ask(&server.url, "sum(x)").await), Some(ErrorReason::Server));
+    assert_eq!(
+        reason(&ask(&server.url, "sum(x)").await),
+        Some(ErrorReason::Server)
+    );
 }
 
 #[tokio::test]
@@ -96,15 +126,22 @@ async fn a_native_histogram_is_no_number() {
 
 #[tokio::test]
 async fn a_text_is_no_number() {
-    let body = r#"{"status":"success","data":{"resultType":"string","result":[1800000000,"text"]}}"#;
-    assert_eq!(reason(&given(ok(body)).await), Some(ErrorReason::InvalidQuery));
+    let body =
+        r#"{"status":"success","data":{"resultType":"string","result":[1800000000,"text"]}}"#;
+    assert_eq!(
+        reason(&given(ok(body)).await),
+        Some(ErrorReason::InvalidQuery)
+    );
 }
 
 #[tokio::test]
 async fn several_series_are_named() {
     let element = |n| format!(r#"{{"metric":{{"pod":"a-{n}"}},"value":[1800000000,"1"]}}"#);
     let result: Vec<_> = (1..=3).map(element).collect();
-    let body = format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{}]}}}}"#, result.join(","));
+    let body = format!(
+        r#"{{"status":"success","data":{{"resultType":"vector","result":[{}]}}}}"#,
+        result.join(",")
+    );
     assert_eq!(
         message(given(ok(&body)).await),
         r#"the query gives 3 series where one value is wanted, such as {pod="a-1"}, {pod="a-2"}, …: aggregate them, with sum for example"#
@@ -116,12 +153,18 @@ async fn a_refused_query_is_said_in_prometheus_words() {
     let body = r#"{"status":"error","errorType":"bad_data","error":"invalid parameter \"query\": 1:5: parse error: unexpected \")\""}"#;
     let sample = given(answer("400 Bad Request", "application/json", DATE, body)).await;
     assert_eq!(reason(&sample), Some(ErrorReason::InvalidQuery));
-    assert_eq!(message(sample), r#"invalid parameter "query": 1:5: parse error: unexpected ")""#);
+    assert_eq!(
+        message(sample),
+        r#"invalid parameter "query": 1:5: parse error: unexpected ")""#
+    );
 }
 
 #[tokio::test]
 async fn a_long_sentence_is_cut() {
-    let body = format!(r#"{{"status":"error","errorType":"bad_data","error":"{}"}}"#, "é".repeat(5000));
+    let body = format!(
+        r#"{{"status":"error","errorType":"bad_data","error":"{}"}}"#,
+        "é".repeat(5000)
+    );
     let sample = given(answer("400 Bad Request", "application/json", DATE, &body)).await;
     assert_eq!(message(sample).chars().count(), 301);
 }
@@ -131,7 +174,10 @@ async fn a_partial_response_is_an_error() {
     let body = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"0"]}]},"warnings":["No StoreAPIs matched for this query"]}"#;
     let sample = given(ok(body)).await;
     assert_eq!(reason(&sample), Some(ErrorReason::Partial));
-    assert_eq!(message(sample), "Prometheus warns: No StoreAPIs matched for this query");
+    assert_eq!(
+        message(sample),
+        "Prometheus warns: No StoreAPIs matched for this query"
+    );
 }
 
 #[tokio::test]
@@ -143,6 +189,9 @@ async fn a_partial_response_of_victoria_metrics_is_an_error() {
     };
     let sample = given(ok(&body(true))).await;
     assert_eq!(reason(&sample), Some(ErrorReason::Partial));
-    assert_eq!(message(sample), "the answer is incomplete: `isPartial` says that it is only a part");
+    assert_eq!(
+        message(sample),
+        "the answer is incomplete: `isPartial` says that it is only a part"
+    );
     assert_eq!(given(ok(&body(false))).await, Sample::Value { value: 0.0 });
 }

@@ -13,15 +13,32 @@ use super::{
 
 /// What a check says where these are the answers to the query and to the one for the age.
 async fn check(query: &str, value: Vec<u8>, age: Vec<u8>) -> Result<Sample, InvalidQuery> {
-    let server = Server::start(move |query| if asks_for_age(query) { age.clone() } else { value.clone() }).await;
+    let server = Server::start(move |query| {
+        if asks_for_age(query) {
+            age.clone()
+        } else {
+            value.clone()
+        }
+    })
+    .await;
     let prometheus = prometheus(&server.url, &http(), Credentials::none());
-    check_query(&prometheus, query, &canary(), SignedDuration::from_mins(5), now()).await
+    check_query(
+        &prometheus,
+        query,
+        &canary(),
+        SignedDuration::from_mins(5),
+        now(),
+    )
+    .await
 }
 
 #[tokio::test]
 async fn a_query_that_gives_one_number_for_stable_is_fit() {
     let query = r#"sum(rate(x{pod=~"{{pods}}"}[{{window}}]))"#;
-    assert_eq!(check(query, ok(FRESH), ok(FRESH)).await, Ok(Sample::Value { value: 5.0 }));
+    assert_eq!(
+        check(query, ok(FRESH), ok(FRESH)).await,
+        Ok(Sample::Value { value: 5.0 })
+    );
 }
 
 #[tokio::test]
@@ -31,8 +48,14 @@ async fn what_is_malformed_is_refused_without_being_asked() {
         refused("sum(x{pod=~\"{{pod}}\"})").await,
         Err(InvalidQuery::Template(TemplateError::Unknown { .. }))
     ));
-    assert!(matches!(refused("sum(x").await, Err(InvalidQuery::Question(_))));
-    assert!(matches!(refused("vector(0)").await, Err(InvalidQuery::Question(_))));
+    assert!(matches!(
+        refused("sum(x").await,
+        Err(InvalidQuery::Question(_))
+    ));
+    assert!(matches!(
+        refused("vector(0)").await,
+        Err(InvalidQuery::Question(_))
+    ));
 }
 
 #[tokio::test]
@@ -47,26 +70,41 @@ async fn what_selects_nothing_for_stable_either_is_refused() {
 
 #[tokio::test]
 async fn what_names_the_canary_in_words_of_its_own_cannot_be_looked_for() {
-    for query in [r#"sum(x{backend="checkout-canary"})"#, r#"sum(x{pod=~"{{pods}}",track="{{track}}"})"#] {
-        assert_eq!(check(query, ok(EMPTY), ok(EMPTY)).await, Ok(Sample::NoData(NoDataReason::Empty)), "{query}");
+    for query in [
+        r#"sum(x{backend="checkout-canary"})"#,
+        r#"sum(x{pod=~"{{pods}}",track="{{track}}"})"#,
+    ] {
+        assert_eq!(
+            check(query, ok(EMPTY), ok(EMPTY)).await,
+            Ok(Sample::NoData(NoDataReason::Empty)),
+            "{query}"
+        );
     }
 }
 
 #[tokio::test]
 async fn no_errors_yet_is_no_fault_of_the_query() {
     let query = r#"sum(errors{pod=~"{{pods}}"}) / sum(requests{pod=~"{{pods}}"})"#;
-    assert_eq!(check(query, ok(EMPTY), ok(FRESH)).await, Ok(Sample::NoData(NoDataReason::Empty)));
+    assert_eq!(
+        check(query, ok(EMPTY), ok(FRESH)).await,
+        Ok(Sample::NoData(NoDataReason::Empty))
+    );
 }
 
 #[tokio::test]
 async fn what_gives_no_single_number_is_refused() {
     let matrix = r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#;
-    assert!(matches!(check("x[1m]", ok(matrix), ok(FRESH)).await, Err(InvalidQuery::Answer(_))));
+    assert!(matches!(
+        check("x[1m]", ok(matrix), ok(FRESH)).await,
+        Err(InvalidQuery::Answer(_))
+    ));
 }
 
 #[tokio::test]
 async fn an_error_of_prometheus_does_not_condemn_the_query() {
     let down = || answer("503 Service Unavailable", "text/plain", DATE, "");
-    let sample = check("sum(x)", down(), down()).await.expect("no verdict on the query");
+    let sample = check("sum(x)", down(), down())
+        .await
+        .expect("no verdict on the query");
     assert_eq!(reason(&sample), Some(ErrorReason::Server));
 }

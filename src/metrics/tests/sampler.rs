@@ -25,11 +25,23 @@ struct Scripted {
 
 impl InstantQuery for Scripted {
     async fn instant(&self, query: &str, at: Timestamp) -> Result<Answer, QueryError> {
-        self.asked.lock().expect("queries").push((query.to_owned(), at));
+        self.asked
+            .lock()
+            .expect("queries")
+            .push((query.to_owned(), at));
         if *self.down.lock().expect("a state") {
-            return Err(QueryError::Server { status: 503, message: None });
+            return Err(QueryError::Server {
+                status: 503,
+                message: None,
+            });
         }
-        Ok(Answer { data: Data::Scalar(Point { time_seconds: 0.0, value: 1.0 }), infos: vec![] })
+        Ok(Answer {
+            data: Data::Scalar(Point {
+                time_seconds: 0.0,
+                value: 1.0,
+            }),
+            infos: vec![],
+        })
     }
 }
 
@@ -52,7 +64,11 @@ impl World {
         };
         let prometheus = Scripted::default();
         let sampler = Sampler::start(prometheus.clone(), gates, &settings, input);
-        Self { prometheus, sampler, woken }
+        Self {
+            prometheus,
+            sampler,
+            woken,
+        }
     }
 
     /// Waits until this many more readings were taken, and gives the times of all, in seconds.
@@ -60,7 +76,11 @@ impl World {
         for _ in 0..readings {
             self.woken.recv().await.expect("the sampler runs");
         }
-        self.sampler.readings().iter().map(|reading| seconds(reading.at)).collect()
+        self.sampler
+            .readings()
+            .iter()
+            .map(|reading| seconds(reading.at))
+            .collect()
     }
 
     fn set_down(&self, down: bool) {
@@ -68,7 +88,13 @@ impl World {
     }
 
     fn queries(&self) -> Vec<String> {
-        self.prometheus.asked.lock().expect("queries").iter().map(|(query, _)| query.clone()).collect()
+        self.prometheus
+            .asked
+            .lock()
+            .expect("queries")
+            .iter()
+            .map(|(query, _)| query.clone())
+            .collect()
     }
 }
 
@@ -91,11 +117,19 @@ fn gate(query: &str) -> GateQuery {
 
 fn confirmed_at(second: i64, step: u32) -> SamplerInput {
     let window_start = Timestamp::from_second(NOW + second).expect("a time");
-    SamplerInput { variables: canary(), window_start: Some(window_start), step }
+    SamplerInput {
+        variables: canary(),
+        window_start: Some(window_start),
+        step,
+    }
 }
 
 fn unconfirmed() -> SamplerInput {
-    SamplerInput { variables: canary(), window_start: None, step: 1 }
+    SamplerInput {
+        variables: canary(),
+        window_start: None,
+        step: 1,
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -133,14 +167,31 @@ async fn the_window_grows_from_two_scrapes_to_its_limit() {
     let mut world = World::start(vec![gate("sum(rate(x[{{window}}]))")], confirmed_at(0, 1));
     assert_eq!(world.times_after(4).await, [15, 25, 35, 45]);
     let queries = world.queries();
-    let values: Vec<_> = queries.iter().filter(|query| query.starts_with("sum")).collect();
-    assert_eq!(values, ["sum(rate(x[10s]))", "sum(rate(x[20s]))", "sum(rate(x[30s]))", "sum(rate(x[30s]))"]);
+    let values: Vec<_> = queries
+        .iter()
+        .filter(|query| query.starts_with("sum"))
+        .collect();
+    assert_eq!(
+        values,
+        [
+            "sum(rate(x[10s]))",
+            "sum(rate(x[20s]))",
+            "sum(rate(x[30s]))",
+            "sum(rate(x[30s]))"
+        ]
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_warm_up_is_waited_for() {
     let warmup = SignedDuration::from_secs(42);
-    let mut world = World::start(vec![GateQuery { warmup, ..gate("sum(x)") }], confirmed_at(0, 1));
+    let mut world = World::start(
+        vec![GateQuery {
+            warmup,
+            ..gate("sum(x)")
+        }],
+        confirmed_at(0, 1),
+    );
     assert_eq!(world.times_after(1).await, [42]);
 }
 
@@ -149,7 +200,10 @@ async fn errors_are_reported_and_space_the_readings_out() {
     let mut world = World::start(vec![gate("sum(x)")], confirmed_at(0, 1));
     world.set_down(true);
     assert_eq!(world.times_after(7).await, [5, 15, 35, 75, 155, 235, 315]);
-    assert_eq!(reason(&world.sampler.readings()[6].sample), Some(ErrorReason::Server));
+    assert_eq!(
+        reason(&world.sampler.readings()[6].sample),
+        Some(ErrorReason::Server)
+    );
     world.set_down(false);
     assert_eq!(world.times_after(3).await[7..], [395, 405, 415]);
 }
@@ -162,23 +216,51 @@ async fn a_new_step_starts_from_anew() {
     world.set_down(false);
     world.sampler.tell(confirmed_at(75, 2));
     assert_eq!(world.times_after(2).await[4..], [80, 90]);
-    let steps: Vec<_> = world.sampler.readings().iter().map(|reading| reading.step).collect();
+    let steps: Vec<_> = world
+        .sampler
+        .readings()
+        .iter()
+        .map(|reading| reading.step)
+        .collect();
     assert_eq!(steps, [1, 1, 1, 1, 2, 2]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn requests_are_read_at_the_same_time() {
     let requests = Some(r#"sum(increase(r{pod=~"{{pods}}"}[{{window}}]))"#.into());
-    let mut world = World::start(vec![GateQuery { requests, ..gate("sum(x)") }], confirmed_at(0, 1));
+    let mut world = World::start(
+        vec![GateQuery {
+            requests,
+            ..gate("sum(x)")
+        }],
+        confirmed_at(0, 1),
+    );
     assert_eq!(world.times_after(1).await, [15]);
-    assert_eq!(world.sampler.readings()[0].requests, Some(Sample::Value { value: 1.0 }));
-    let times: Vec<_> = world.prometheus.asked.lock().expect("queries").iter().map(|(_, at)| *at).collect();
-    assert!(times.len() == 4 && times.iter().all(|at| *at == times[0]), "{times:?}");
+    assert_eq!(
+        world.sampler.readings()[0].requests,
+        Some(Sample::Value { value: 1.0 })
+    );
+    let times: Vec<_> = world
+        .prometheus
+        .asked
+        .lock()
+        .expect("queries")
+        .iter()
+        .map(|(_, at)| *at)
+        .collect();
+    assert!(
+        times.len() == 4 && times.iter().all(|at| *at == times[0]),
+        "{times:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn gates_do_not_wait_for_each_other() {
-    let slow = GateQuery { name: "slow".into(), interval: SignedDuration::from_secs(25), ..gate("sum(y)") };
+    let slow = GateQuery {
+        name: "slow".into(),
+        interval: SignedDuration::from_secs(25),
+        ..gate("sum(y)")
+    };
     let mut world = World::start(vec![gate("sum(x)"), slow], confirmed_at(0, 1));
     assert_eq!(world.times_after(5).await, [5, 5, 15, 25, 30]);
 }
@@ -187,21 +269,34 @@ async fn gates_do_not_wait_for_each_other() {
 async fn a_query_that_cannot_be_asked_is_an_error_of_the_gate() {
     let mut world = World::start(vec![gate("sum(x{pod=~\"{{pod}}\"})")], confirmed_at(0, 1));
     world.times_after(1).await;
-    assert_eq!(reason(&world.sampler.readings()[0].sample), Some(ErrorReason::InvalidQuery));
+    assert_eq!(
+        reason(&world.sampler.readings()[0].sample),
+        Some(ErrorReason::InvalidQuery)
+    );
     assert!(world.queries().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn old_readings_make_room() {
     let interval = SignedDuration::from_secs(1);
-    let mut world = World::start(vec![GateQuery { interval, ..gate("sum(x)") }], confirmed_at(0, 1));
+    let mut world = World::start(
+        vec![GateQuery {
+            interval,
+            ..gate("sum(x)")
+        }],
+        confirmed_at(0, 1),
+    );
     let times = world.times_after(1003).await;
     assert_eq!((times.len(), times[0]), (1000, 8));
 }
 
 #[tokio::test(start_paused = true)]
 async fn dropping_it_ends_it() {
-    let World { prometheus, sampler, mut woken } = World::start(vec![gate("sum(x)")], confirmed_at(0, 1));
+    let World {
+        prometheus,
+        sampler,
+        mut woken,
+    } = World::start(vec![gate("sum(x)")], confirmed_at(0, 1));
     woken.recv().await.expect("a reading");
     drop(sampler);
     assert_eq!(woken.recv().await, None);

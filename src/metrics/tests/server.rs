@@ -33,7 +33,11 @@ impl Server {
                 tokio::spawn(async move { serve(stream, &*script, &seen).await });
             }
         });
-        Self { url, requests, _task: AbortOnDropHandle::new(task) }
+        Self {
+            url,
+            requests,
+            _task: AbortOnDropHandle::new(task),
+        }
     }
 
     /// All requests so far: head and body.
@@ -44,7 +48,11 @@ impl Server {
 
 /// Answers one request, and then closes the connection unless the answer stops short of its end: a
 /// body that says `HANG` at its end is left open.
-pub(super) async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, script: &Script, seen: &Mutex<Vec<String>>) {
+pub(super) async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    script: &Script,
+    seen: &Mutex<Vec<String>>,
+) {
     let Some(request) = read_request(&mut stream).await else {
         return;
     };
@@ -68,9 +76,13 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     loop {
         let text = String::from_utf8_lossy(&bytes);
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head
-                .lines()
-                .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+            let length = head.lines().find_map(|line| {
+                line.to_ascii_lowercase()
+                    .strip_prefix("content-length:")?
+                    .trim()
+                    .parse()
+                    .ok()
+            });
             if body.len() >= length.unwrap_or(0) {
                 return Some(text.into_owned());
             }
@@ -85,7 +97,10 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
 fn query_of(request: &str) -> String {
     let body = request.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     let url = reqwest::Url::parse(&format!("http://form/?{body}")).expect("a form");
-    url.query_pairs().find(|(name, _)| name == "query").map(|(_, query)| query.into_owned()).expect("a query")
+    url.query_pairs()
+        .find(|(name, _)| name == "query")
+        .map(|(_, query)| query.into_owned())
+        .expect("a query")
 }
 
 /// Whether a query is the one for the age of the samples.

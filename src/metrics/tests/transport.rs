@@ -33,21 +33,75 @@ async fn each_status_has_its_reason() {
     let timeout = r#"{"status":"error","errorType":"timeout","error":"query timed out in expression evaluation"}"#;
     let canceled = r#"{"status":"error","errorType":"canceled","error":"query was canceled"}"#;
     for (status, media_type, body, expected) in [
-        ("401 Unauthorized", "text/plain", "no", ErrorReason::Unauthorized),
-        ("403 Forbidden", "text/html", "<p>no</p>", ErrorReason::Unauthorized),
-        ("500 Internal Server Error", "text/plain", "no", ErrorReason::Server),
-        ("502 Bad Gateway", "text/html", "<p>no</p>", ErrorReason::Server),
-        ("503 Service Unavailable", JSON, unavailable, ErrorReason::Server),
-        ("503 Service Unavailable", JSON, timeout, ErrorReason::Timeout),
-        ("503 Service Unavailable", JSON, canceled, ErrorReason::Server),
+        (
+            "401 Unauthorized",
+            "text/plain",
+            "no",
+            ErrorReason::Unauthorized,
+        ),
+        (
+            "403 Forbidden",
+            "text/html",
+            "<p>no</p>",
+            ErrorReason::Unauthorized,
+        ),
+        (
+            "500 Internal Server Error",
+            "text/plain",
+            "no",
+            ErrorReason::Server,
+        ),
+        (
+            "502 Bad Gateway",
+            "text/html",
+            "<p>no</p>",
+            ErrorReason::Server,
+        ),
+        (
+            "503 Service Unavailable",
+            JSON,
+            unavailable,
+            ErrorReason::Server,
+        ),
+        (
+            "503 Service Unavailable",
+            JSON,
+            timeout,
+            ErrorReason::Timeout,
+        ),
+        (
+            "503 Service Unavailable",
+            JSON,
+            canceled,
+            ErrorReason::Server,
+        ),
         ("504 Gateway Timeout", "text/html", "", ErrorReason::Timeout),
-        ("429 Too Many Requests", "text/plain", "", ErrorReason::Server),
-        ("404 Not Found", "text/plain", "404 page not found", ErrorReason::Malformed),
-        ("400 Bad Request", "text/plain", "Client sent an HTTP request to an HTTPS server.", ErrorReason::Malformed),
+        (
+            "429 Too Many Requests",
+            "text/plain",
+            "",
+            ErrorReason::Server,
+        ),
+        (
+            "404 Not Found",
+            "text/plain",
+            "404 page not found",
+            ErrorReason::Malformed,
+        ),
+        (
+            "400 Bad Request",
+            "text/plain",
+            "Client sent an HTTP request to an HTTPS server.",
+            ErrorReason::Malformed,
+        ),
         ("204 No Content", JSON, "", ErrorReason::Malformed),
         ("206 Partial Content", JSON, FRESH, ErrorReason::Partial),
     ] {
-        assert_eq!(reason_of(answer(status, media_type, DATE, body)).await, Some(expected), "{status} {body}");
+        assert_eq!(
+            reason_of(answer(status, media_type, DATE, body)).await,
+            Some(expected),
+            "{status} {body}"
+        );
     }
 }
 
@@ -59,11 +113,24 @@ async fn what_is_not_the_json_of_prometheus_is_malformed() {
         (JSON, "{"),
         (JSON, "[]"),
         (JSON, r#"{"status":"success"}"#),
-        (JSON, r#"{"status":"success","data":{"resultType":"vector","result":[{"value":[1,"one"]}]}}"#),
+        (
+            JSON,
+            r#"{"status":"success","data":{"resultType":"vector","result":[{"value":[1,"one"]}]}}"#,
+        ),
     ] {
-        assert_eq!(reason_of(answer("200 OK", media_type, DATE, body)).await, Some(ErrorReason::Malformed), "{body}");
+        assert_eq!(
+            reason_of(answer("200 OK", media_type, DATE, body)).await,
+            Some(ErrorReason::Malformed),
+            "{body}"
+        );
     }
-    let sample = given(answer("200 OK", "Application/JSON; charset=utf-8", DATE, FRESH)).await;
+    let sample = given(answer(
+        "200 OK",
+        "Application/JSON; charset=utf-8",
+        DATE,
+        FRESH,
+    ))
+    .await;
     assert_eq!(sample, Sample::Value { value: 5.0 });
 }
 
@@ -80,8 +147,9 @@ async fn chunks_are_put_together() {
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_partial() {
-    let short =
-        format!("HTTP/1.1 200 OK\r\nContent-Type: {JSON}\r\nDate: {DATE}\r\nContent-Length: 500\r\n\r\n{FRESH}");
+    let short = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: {JSON}\r\nDate: {DATE}\r\nContent-Length: 500\r\n\r\n{FRESH}"
+    );
     assert_eq!(reason_of(raw(&short)).await, Some(ErrorReason::Partial));
 }
 
@@ -89,7 +157,10 @@ async fn an_answer_that_breaks_off_is_partial() {
 async fn an_answer_beyond_the_limit_is_not_read_to_its_end() {
     let fits = format!("{FRESH}{}", " ".repeat(MAX_BODY_BYTES - FRESH.len()));
     assert_eq!(given(ok(&fits)).await, Sample::Value { value: 5.0 });
-    assert_eq!(reason_of(ok(&format!("{fits} "))).await, Some(ErrorReason::TooLarge));
+    assert_eq!(
+        reason_of(ok(&format!("{fits} "))).await,
+        Some(ErrorReason::TooLarge)
+    );
     // Endless: the length is not said, and the end never comes.
     let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {JSON}\r\nDate: {DATE}\r\n\r\n");
     let endless = format!("{head}{}HANG", " ".repeat(MAX_BODY_BYTES + 1));
@@ -98,10 +169,13 @@ async fn an_answer_beyond_the_limit_is_not_read_to_its_end() {
 
 #[tokio::test]
 async fn what_never_answers_or_never_ends_times_out() {
-    let timed_out = async |bytes| reason(&given_over(&impatient_http(), bytes).await) == Some(ErrorReason::Timeout);
+    let timed_out = async |bytes| {
+        reason(&given_over(&impatient_http(), bytes).await) == Some(ErrorReason::Timeout)
+    };
     assert!(timed_out(raw("HANG")).await);
-    let stalled =
-        format!("HTTP/1.1 200 OK\r\nContent-Type: {JSON}\r\nDate: {DATE}\r\nContent-Length: 500\r\n\r\n{{HANG");
+    let stalled = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: {JSON}\r\nDate: {DATE}\r\nContent-Length: 500\r\n\r\n{{HANG"
+    );
     assert!(timed_out(raw(&stalled)).await);
 }
 
@@ -115,7 +189,10 @@ async fn a_redirect_is_not_followed() {
         ))
     };
     let server = Server::start(redirect).await;
-    assert_eq!(reason(&ask(&server.url, "sum(x)").await), Some(ErrorReason::Malformed));
+    assert_eq!(
+        reason(&ask(&server.url, "sum(x)").await),
+        Some(ErrorReason::Malformed)
+    );
     assert!(target.requests().is_empty());
 }
 
@@ -124,8 +201,14 @@ async fn a_clock_that_is_off_is_an_error() {
     for (date, expected) in [
         ("Fri, 15 Jan 2027 08:00:30 GMT", None),
         ("Fri, 15 Jan 2027 07:59:29 GMT", None),
-        ("Fri, 15 Jan 2027 08:00:31 GMT", Some("the clock of Prometheus is 31 s ahead of ours")),
-        ("Fri, 15 Jan 2027 07:59:28 GMT", Some("the clock of Prometheus is 31 s behind ours")),
+        (
+            "Fri, 15 Jan 2027 08:00:31 GMT",
+            Some("the clock of Prometheus is 31 s ahead of ours"),
+        ),
+        (
+            "Fri, 15 Jan 2027 07:59:28 GMT",
+            Some("the clock of Prometheus is 31 s behind ours"),
+        ),
     ] {
         let sample = given(answer("200 OK", JSON, date, FRESH)).await;
         match expected {
@@ -146,7 +229,10 @@ async fn nobody_listening_is_unreachable() {
     let sample = ask(&format!("http://{address}"), "sum(x)").await;
     assert_eq!(reason(&sample), Some(ErrorReason::Unreachable));
     let message = message(sample);
-    assert!(message.starts_with(&format!("{address} cannot be reached: Connection refused")), "{message}");
+    assert!(
+        message.starts_with(&format!("{address} cannot be reached: Connection refused")),
+        "{message}"
+    );
 }
 
 #[tokio::test]
@@ -157,16 +243,42 @@ async fn a_connection_closed_without_an_answer_is_unreachable() {
 #[tokio::test]
 async fn a_query_is_posted_with_its_time_and_credentials_that_never_show() {
     let server = Server::start(|_| ok(FRESH)).await;
-    for credentials in [Credentials::bearer("s3cret"), Credentials::basic("tide", "s3cret")] {
-        let prometheus = prometheus(&format!("{}/prefix", server.url), &http(), credentials.expect("credentials"));
-        prometheus.instant("sum(x)", now()).await.expect("an answer");
+    for credentials in [
+        Credentials::bearer("s3cret"),
+        Credentials::basic("tide", "s3cret"),
+    ] {
+        let prometheus = prometheus(
+            &format!("{}/prefix", server.url),
+            &http(),
+            credentials.expect("credentials"),
+        );
+        prometheus
+            .instant("sum(x)", now())
+            .await
+            .expect("an answer");
         assert!(!format!("{prometheus:?}").contains("s3cret"));
     }
     let requests = server.requests();
-    assert!(requests[0].starts_with("POST /prefix/api/v1/query HTTP/1.1\r\n"), "{}", requests[0]);
-    assert!(requests[0].ends_with("query=sum%28x%29&time=1800000000.000"), "{}", requests[0]);
-    assert!(requests[0].contains("authorization: Bearer s3cret\r\n"), "{}", requests[0]);
-    assert!(requests[1].contains("authorization: Basic dGlkZTpzM2NyZXQ=\r\n"), "{}", requests[1]);
+    assert!(
+        requests[0].starts_with("POST /prefix/api/v1/query HTTP/1.1\r\n"),
+        "{}",
+        requests[0]
+    );
+    assert!(
+        requests[0].ends_with("query=sum%28x%29&time=1800000000.000"),
+        "{}",
+        requests[0]
+    );
+    assert!(
+        requests[0].contains("authorization: Bearer s3cret\r\n"),
+        "{}",
+        requests[0]
+    );
+    assert!(
+        requests[1].contains("authorization: Basic dGlkZTpzM2NyZXQ=\r\n"),
+        "{}",
+        requests[1]
+    );
 }
 
 #[tokio::test]
@@ -176,26 +288,58 @@ async fn a_token_that_was_rotated_is_sent_with_the_next_query() {
     let file = folder.path().join("token");
     let write = |token: &str| std::fs::write(&file, token).expect("a file");
     write("first\n");
-    let prometheus = prometheus(&server.url, &http(), Credentials::bearer_file(file.clone()).expect("a token"));
-    prometheus.instant("sum(x)", now()).await.expect("an answer");
+    let prometheus = prometheus(
+        &server.url,
+        &http(),
+        Credentials::bearer_file(file.clone()).expect("a token"),
+    );
+    prometheus
+        .instant("sum(x)", now())
+        .await
+        .expect("an answer");
     write("second\n");
-    prometheus.instant("sum(x)", now()).await.expect("an answer");
+    prometheus
+        .instant("sum(x)", now())
+        .await
+        .expect("an answer");
     std::fs::remove_file(&file).expect("it was there");
-    let error = prometheus.instant("sum(x)", now()).await.expect_err("nothing to send");
+    let error = prometheus
+        .instant("sum(x)", now())
+        .await
+        .expect_err("nothing to send");
     assert_eq!(error.reason(), ErrorReason::Unauthorized);
-    assert!(error.to_string().contains(&*file.to_string_lossy()), "{error}");
+    assert!(
+        error.to_string().contains(&*file.to_string_lossy()),
+        "{error}"
+    );
     let requests = server.requests();
     assert_eq!(requests.len(), 2);
-    assert!(requests[0].contains("authorization: Bearer first\r\n"), "{}", requests[0]);
-    assert!(requests[1].contains("authorization: Bearer second\r\n"), "{}", requests[1]);
+    assert!(
+        requests[0].contains("authorization: Bearer first\r\n"),
+        "{}",
+        requests[0]
+    );
+    assert!(
+        requests[1].contains("authorization: Bearer second\r\n"),
+        "{}",
+        requests[1]
+    );
 }
 
 #[tokio::test]
 async fn infos_are_kept() {
-    let body = FRESH.replace("}]}}", r#"}]},"infos":["PromQL info: metric might not be a counter"]}"#);
+    let body = FRESH.replace(
+        "}]}}",
+        r#"}]},"infos":["PromQL info: metric might not be a counter"]}"#,
+    );
     let server = Server::start(move |_| ok(&body)).await;
-    let answer = prometheus(&server.url, &http(), Credentials::none()).instant("sum(x)", now()).await;
-    assert_eq!(answer.expect("an answer").infos, ["PromQL info: metric might not be a counter"]);
+    let answer = prometheus(&server.url, &http(), Credentials::none())
+        .instant("sum(x)", now())
+        .await;
+    assert_eq!(
+        answer.expect("an answer").infos,
+        ["PromQL info: metric might not be a counter"]
+    );
 }
 
 /// A server whose certificate, given in PEM, it has signed itself.
@@ -204,7 +348,9 @@ async fn start_tls() -> (String, String, AbortOnDropHandle<()>) {
     let CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
-    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![cert.der().clone()], key);
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key);
     let acceptor = TlsAcceptor::from(Arc::new(config.expect("a configuration")));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("https://{}", listener.local_addr().expect("an address"));
@@ -224,7 +370,10 @@ async fn start_tls() -> (String, String, AbortOnDropHandle<()>) {
 #[tokio::test]
 async fn a_certificate_of_the_ca_file_is_trusted_and_no_other() {
     let (url, ca, _server) = start_tls().await;
-    let settings = HttpSettings { ca_bundle: Some(ca.into_bytes()), ..http() };
+    let settings = HttpSettings {
+        ca_bundle: Some(ca.into_bytes()),
+        ..http()
+    };
     let trusting = prometheus(&url, &settings, Credentials::none());
     trusting.instant("sum(x)", now()).await.expect("an answer");
     let sample = ask(&url, "sum(x)").await;
@@ -238,7 +387,11 @@ async fn plain_http_where_tls_is_expected_is_a_failure_of_tls() {
     let url = format!("https://{}", listener.local_addr().expect("an address"));
     let server = tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+            let _ = tokio::io::AsyncWriteExt::write_all(
+                &mut stream,
+                b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            )
+            .await;
         }
     });
     let sample = ask(&url, "sum(x)").await;

@@ -38,7 +38,11 @@ fn rollouts_of_the_repository_and_of_the_namespace_count() {
     let text = "{apiVersion: tidegate.io/v1alpha1, kind: Rollout, metadata: {name: new}, spec: {workload: {name: api}, steps: broken}}";
     let manifests = manifest::parse([("a.yaml", text.as_bytes())], "shop").expect("a good file");
     let governance = Governance::new(&manifests, &[rollout(&json!({}))]);
-    let governor = |name: &str| governance.of_workload(name).map(|governor| governor.name.as_str());
+    let governor = |name: &str| {
+        governance
+            .of_workload(name)
+            .map(|governor| governor.name.as_str())
+    };
     assert_eq!(governor("api"), Some("new"));
     assert_eq!(governor("web"), Some("web"));
     assert_eq!(governor("other"), None);
@@ -60,13 +64,20 @@ fn sync_is_woken_when_stable_or_the_attempt_changes_and_not_by_steps() {
     let at_rest = concern(json!({"stable": stable("a")}));
     let running = concern(json!({"stable": stable("a"), "attempt": attempt("web", 10)}));
     assert_ne!(at_rest, running);
-    assert_eq!(running, concern(json!({"stable": stable("a"), "attempt": attempt("web", 50), "message": "m"})));
+    assert_eq!(
+        running,
+        concern(json!({"stable": stable("a"), "attempt": attempt("web", 50), "message": "m"}))
+    );
     assert_ne!(at_rest, concern(json!({"stable": stable("b")})));
 }
 
 #[test]
 fn a_pin_is_seen_by_its_labels() {
-    assert!(is_pinned(&json!({"spec": {"selector": {"app": "web", "pod-template-hash": "1"}}})));
-    assert!(is_pinned(&json!({"spec": {"selector": {"tidegate.io/track": "canary"}}})));
+    assert!(is_pinned(
+        &json!({"spec": {"selector": {"app": "web", "pod-template-hash": "1"}}})
+    ));
+    assert!(is_pinned(
+        &json!({"spec": {"selector": {"tidegate.io/track": "canary"}}})
+    ));
     assert!(!is_pinned(&json!({"spec": {"selector": {"app": "web"}}})));
 }

@@ -22,18 +22,29 @@ const CLUSTER_SCOPED: &[Group] = &[
     ("apiextensions.k8s.io", &["CustomResourceDefinition"]),
     ("apiregistration.k8s.io", &["APIService"]),
     ("certificates.k8s.io", &["CertificateSigningRequest"]),
-    ("flowcontrol.apiserver.k8s.io", &["FlowSchema", "PriorityLevelConfiguration"]),
+    (
+        "flowcontrol.apiserver.k8s.io",
+        &["FlowSchema", "PriorityLevelConfiguration"],
+    ),
     ("gateway.networking.k8s.io", &["GatewayClass"]),
     ("networking.k8s.io", &["IngressClass"]),
     ("node.k8s.io", &["RuntimeClass"]),
-    ("rbac.authorization.k8s.io", &["ClusterRole", "ClusterRoleBinding"]),
+    (
+        "rbac.authorization.k8s.io",
+        &["ClusterRole", "ClusterRoleBinding"],
+    ),
     ("scheduling.k8s.io", &["PriorityClass"]),
-    ("storage.k8s.io", &["CSIDriver", "StorageClass", "VolumeAttachment"]),
+    (
+        "storage.k8s.io",
+        &["CSIDriver", "StorageClass", "VolumeAttachment"],
+    ),
 ];
 
 /// Why an object cannot be in a namespace's repository, if it lives outside namespaces.
 pub(super) fn refusal(key: &Key, namespace: &str) -> Option<String> {
-    let (_, kinds) = CLUSTER_SCOPED.iter().find(|(group, _)| *group == key.group())?;
+    let (_, kinds) = CLUSTER_SCOPED
+        .iter()
+        .find(|(group, _)| *group == key.group())?;
     kinds.contains(&key.kind.as_str()).then(|| {
         format!(
             "{key} lives outside namespaces, but a ConfigRepo applies only into its own, `{namespace}`: {}",

@@ -5,25 +5,47 @@ use serde_json::json;
 use super::*;
 
 fn read(files: &[(&str, &str)]) -> Result<Vec<Manifest>, InvalidManifest> {
-    parse(files.iter().map(|(path, text)| (*path, text.as_bytes())), "shop")
+    parse(
+        files.iter().map(|(path, text)| (*path, text.as_bytes())),
+        "shop",
+    )
 }
 
 /// The sentence with which a file is refused.
 fn refusal(text: &str) -> String {
-    read(&[("prod/a.yaml", text)]).expect_err("refused").to_string()
+    read(&[("prod/a.yaml", text)])
+        .expect_err("refused")
+        .to_string()
 }
 
 #[test]
 fn objects_of_several_files_documents_and_lists_know_their_places() {
     let one = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n---\n---\napiVersion: v1\nkind: Service\nmetadata: {name: b, namespace: shop}\n";
     let two = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Secret\n  metadata: {name: c}\n- {apiVersion: apps/v1, kind: Deployment, metadata: {name: d}}\n";
-    let manifests = read(&[("a.yaml", one), ("b.yml", two), ("empty.yaml", "# nothing\n")]).expect("objects");
-    let seen: Vec<_> = manifests.iter().map(|manifest| format!("{manifest:?} {}", manifest.place.document)).collect();
+    let manifests = read(&[
+        ("a.yaml", one),
+        ("b.yml", two),
+        ("empty.yaml", "# nothing\n"),
+    ])
+    .expect("objects");
+    let seen: Vec<_> = manifests
+        .iter()
+        .map(|manifest| format!("{manifest:?} {}", manifest.place.document))
+        .collect();
     assert_eq!(
         seen,
-        ["ConfigMap/a (a.yaml:1) 1", "Service/b (a.yaml:7) 2", "Secret/c (b.yml:4) 1", "Deployment/d (b.yml:7) 1"]
+        [
+            "ConfigMap/a (a.yaml:1) 1",
+            "Service/b (a.yaml:7) 2",
+            "Secret/c (b.yml:4) 1",
+            "Deployment/d (b.yml:7) 1"
+        ]
     );
-    assert!(manifests.iter().all(|manifest| manifest.object["metadata"]["namespace"] == "shop"));
+    assert!(
+        manifests
+            .iter()
+            .all(|manifest| manifest.object["metadata"]["namespace"] == "shop")
+    );
 }
 
 #[test]
@@ -53,13 +75,18 @@ fn refusals_name_file_line_and_what_to_write() {
 #[test]
 fn the_same_object_in_two_files_is_refused_with_both_places() {
     let object = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
-    let error = read(&[("a.yaml", object), ("b.yaml", &format!("---\n{object}"))]).expect_err("refused");
-    assert_eq!(error.to_string(), "b.yaml:2: ConfigMap/a is also at a.yaml:1: keep one of the two");
+    let error =
+        read(&[("a.yaml", object), ("b.yaml", &format!("---\n{object}"))]).expect_err("refused");
+    assert_eq!(
+        error.to_string(),
+        "b.yaml:2: ConfigMap/a is also at a.yaml:1: keep one of the two"
+    );
 }
 
 #[test]
 fn a_manifest_shows_nothing_of_its_content() {
-    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {password: hunter2}\n";
+    let secret =
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {password: hunter2}\n";
     let manifests = read(&[("a.yaml", secret)]).expect("objects");
     assert_eq!(format!("{manifests:?}"), "[Secret/a (a.yaml:1)]");
 }
@@ -67,8 +94,14 @@ fn a_manifest_shows_nothing_of_its_content() {
 #[test]
 fn a_template_is_found_wherever_it_stands_in_the_file() {
     let deployment = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {template: {a: 1e3}}}";
-    for text in [format!("a: 1\n---\n{deployment}\n"), format!("apiVersion: v1\nkind: List\nitems: [{deployment}]\n")] {
-        assert_eq!(template_in(text.as_bytes(), "Deployment", "web"), Some(json!({"a": 1000})));
+    for text in [
+        format!("a: 1\n---\n{deployment}\n"),
+        format!("apiVersion: v1\nkind: List\nitems: [{deployment}]\n"),
+    ] {
+        assert_eq!(
+            template_in(text.as_bytes(), "Deployment", "web"),
+            Some(json!({"a": 1000}))
+        );
         assert_eq!(template_in(text.as_bytes(), "Deployment", "other"), None);
     }
     assert_eq!(template_in(b"a: [", "Deployment", "web"), None);
@@ -76,10 +109,16 @@ fn a_template_is_found_wherever_it_stands_in_the_file() {
 
 #[test]
 fn keys_compare_without_their_version() {
-    let key =
-        |api_version: &str| Key { api_version: api_version.into(), kind: "Deployment".into(), name: "web".into() };
+    let key = |api_version: &str| Key {
+        api_version: api_version.into(),
+        kind: "Deployment".into(),
+        name: "web".into(),
+    };
     assert!(key("apps/v1").is_same_object(&key("apps/v1beta1")));
     assert!(!key("apps/v1").is_same_object(&key("other/v1")));
     assert_eq!((key("v1").group(), key("v1").version()), ("", "v1"));
-    assert_eq!((key("apps/v1").group(), key("apps/v1").version()), ("apps", "v1"));
+    assert_eq!(
+        (key("apps/v1").group(), key("apps/v1").version()),
+        ("apps", "v1")
+    );
 }

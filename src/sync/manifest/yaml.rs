@@ -40,30 +40,42 @@ pub(super) fn documents(bytes: &[u8]) -> Result<Vec<Document>, YamlError> {
         line: line_of(bytes, error.valid_up_to()),
         reason: "the file is not UTF-8 text".to_owned(),
     })?;
-    let read: Vec<Spanned<Value>> =
-        serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| YamlError::of(&error))?;
+    let read: Vec<Spanned<Value>> = serde_saphyr::from_multiple_with_options(text, options())
+        .map_err(|error| YamlError::of(&error))?;
     let mut lines = item_lines(text, &read);
     Ok(read
         .into_iter()
         .enumerate()
-        .map(|(index, Spanned { mut value, referenced, .. })| {
-            whole_numbers(&mut value);
-            Document {
-                line: referenced.line(),
-                item_lines: lines.get_mut(index).map(std::mem::take).unwrap_or_default(),
-                value,
-            }
-        })
+        .map(
+            |(
+                index,
+                Spanned {
+                    mut value,
+                    referenced,
+                    ..
+                },
+            )| {
+                whole_numbers(&mut value);
+                Document {
+                    line: referenced.line(),
+                    item_lines: lines.get_mut(index).map(std::mem::take).unwrap_or_default(),
+                    value,
+                }
+            },
+        )
         .collect())
 }
 
 /// Where the elements of each document's `items` begin; empty where no document is a List.
 fn item_lines(text: &str, read: &[Spanned<Value>]) -> Vec<Vec<u64>> {
-    let has_list = read.iter().any(|document| document.value.get("items").is_some());
+    let has_list = read
+        .iter()
+        .any(|document| document.value.get("items").is_some());
     if !has_list {
         return Vec::new();
     }
-    let read: Vec<ItemLines> = serde_saphyr::from_multiple_with_options(text, options()).unwrap_or_default();
+    let read: Vec<ItemLines> =
+        serde_saphyr::from_multiple_with_options(text, options()).unwrap_or_default();
     read.into_iter()
         .map(|list| list.items.unwrap_or_default())
         .map(|items| items.iter().map(|item| item.referenced.line()).collect())
@@ -82,7 +94,10 @@ impl YamlError {
             Error::AliasError { error, .. } => error.without_snippet(),
             other => other,
         };
-        Self { line: error.location().map_or(1, |at| at.line()), reason: reason(error) }
+        Self {
+            line: error.location().map_or(1, |at| at.line()),
+            reason: reason(error),
+        }
     }
 }
 
@@ -92,8 +107,12 @@ fn reason(error: &Error) -> String {
         Error::DuplicateMappingKey { key: Some(key), .. } => {
             format!("the key `{key}` is there twice in one mapping: keep one")
         }
-        Error::DuplicateMappingKey { key: None, .. } => "a key is there twice in one mapping: keep one".to_owned(),
-        Error::UnknownAnchor { .. } => "an alias names an anchor that is not in this document".to_owned(),
+        Error::DuplicateMappingKey { key: None, .. } => {
+            "a key is there twice in one mapping: keep one".to_owned()
+        }
+        Error::UnknownAnchor { .. } => {
+            "an alias names an anchor that is not in this document".to_owned()
+        }
         Error::NonFiniteFloat { .. } => {
             "a number that is not finite cannot be sent: quote it if it is a text".to_owned()
         }
@@ -107,8 +126,11 @@ fn reason(error: &Error) -> String {
         ),
         Error::ExternalMessage { msg, .. } => format!("this is not YAML: {msg}"),
         Error::Eof { .. } => "this is not YAML: the document ends too early".to_owned(),
-        Error::ContainerEndMismatch { .. } => "this is not YAML: a bracket closes what was not opened".to_owned(),
-        _ => "this cannot be read as a Kubernetes object: a tag or a value that JSON does not have".to_owned(),
+        Error::ContainerEndMismatch { .. } => {
+            "this is not YAML: a bracket closes what was not opened".to_owned()
+        }
+        _ => "this cannot be read as a Kubernetes object: a tag or a value that JSON does not have"
+            .to_owned(),
     }
 }
 
@@ -173,7 +195,8 @@ mod tests {
 
     #[test]
     fn documents_know_their_lines_and_empty_ones_are_passed_over() {
-        let read = documents(b"# only a comment\n---\n---\na: 1\n---\n\n# two\nb: 2\n...\n").expect("YAML");
+        let read = documents(b"# only a comment\n---\n---\na: 1\n---\n\n# two\nb: 2\n...\n")
+            .expect("YAML");
         let lines: Vec<_> = read.iter().map(|document| document.line).collect();
         assert_eq!(lines, [4, 8]);
         assert!(documents(b"").expect("YAML").is_empty());
@@ -189,10 +212,16 @@ mod tests {
     fn what_is_wrong_is_said_with_its_line() {
         let twice = refusal("a: 1\nb:\n  c: 1\n  c: 2\n");
         assert_eq!(twice.line, 4);
-        assert_eq!(twice.reason, "the key `c` is there twice in one mapping: keep one");
+        assert_eq!(
+            twice.reason,
+            "the key `c` is there twice in one mapping: keep one"
+        );
         assert_eq!(refusal("a:\n  [1, 2\nb: 3\n").line, 3);
         assert_eq!(refusal("a: 1\nb: *nowhere\n").line, 2);
-        assert_eq!(documents(b"a: 1\nb: \xff\n").err().expect("refused").line, 2);
+        assert_eq!(
+            documents(b"a: 1\nb: \xff\n").err().expect("refused").line,
+            2
+        );
         assert!(refusal("a: .inf").reason.contains("not finite"));
     }
 
@@ -200,13 +229,19 @@ mod tests {
     fn what_would_grow_without_bound_is_refused() {
         let deep = "[".repeat(100) + &"]".repeat(100);
         let mut laughs = "a: &a [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
-        for (name, before) in ["b", "c", "d", "e", "f", "g"].iter().zip(["a", "b", "c", "d", "e", "f"]) {
+        for (name, before) in ["b", "c", "d", "e", "f", "g"]
+            .iter()
+            .zip(["a", "b", "c", "d", "e", "f"])
+        {
             let aliases = vec![format!("*{before}"); 10].join(",");
             laughs = format!("{laughs}{name}: &{name} [{aliases}]\n");
         }
         for text in [deep, laughs, "---\na: 1\n".repeat(2_000)] {
             let reason = refusal(&text).reason;
-            assert!(reason.contains("than Tidegate reads") || reason.contains("not YAML"), "{reason}");
+            assert!(
+                reason.contains("than Tidegate reads") || reason.contains("not YAML"),
+                "{reason}"
+            );
         }
     }
 

@@ -99,7 +99,10 @@ fn what_others_need_comes_first_and_a_rollout_before_its_workload() {
                 Hold::Nothing => "as written".to_owned(),
                 Hold::Workload(governor) => format!("template held by {}", governor.name),
                 Hold::Service(governor) => {
-                    format!("pin held by {}", governor.map_or("whoever pinned it", |governor| &governor.name))
+                    format!(
+                        "pin held by {}",
+                        governor.map_or("whoever pinned it", |governor| &governor.name)
+                    )
                 }
                 Hold::Route(governor) => format!("backends held by {}", governor.name),
             };
@@ -133,7 +136,14 @@ fn only_what_was_applied_and_has_left_is_pruned_dependents_first() {
         ("tidegate.io/v1alpha1", "ConfigRepo", "shop"),
     ]);
     let plan = plan(&manifests, &governance, &inventory, "shop");
-    assert_eq!(keys(&plan.prune), ["HorizontalPodAutoscaler/old", "Deployment/old", "ConfigMap/old"]);
+    assert_eq!(
+        keys(&plan.prune),
+        [
+            "HorizontalPodAutoscaler/old",
+            "Deployment/old",
+            "ConfigMap/old"
+        ]
+    );
 }
 
 #[test]
@@ -163,7 +173,11 @@ fn what_a_template_refers_to_is_kept() {
     plan.keep_referenced(&references);
     assert_eq!(keys(&plan.prune), ["Service/web", "ConfigMap/settings-0"]);
     assert_eq!(plan.kept.len(), 5);
-    assert!(plan.kept.iter().all(|kept| kept.why == KeptBecause::Referenced));
+    assert!(
+        plan.kept
+            .iter()
+            .all(|kept| kept.why == KeptBecause::Referenced)
+    );
 }
 
 #[test]

@@ -22,7 +22,10 @@ fn route(parents: &Value) -> Value {
 }
 
 fn accepted(generation: i64) -> Value {
-    accepted_by(&json!({ "name": "one", "namespace": "shop", "kind": "Gateway" }), generation)
+    accepted_by(
+        &json!({ "name": "one", "namespace": "shop", "kind": "Gateway" }),
+        generation,
+    )
 }
 
 fn accepted_by(parent: &Value, generation: i64) -> Value {
@@ -43,29 +46,50 @@ fn plan() -> Plan {
 
 async fn cache(object: &Value) -> Cache<HttpRoute> {
     let (cache, filler) = Cache::new();
-    show(filler, vec![serde_json::from_value(object.clone()).unwrap()]).await;
+    show(
+        filler,
+        vec![serde_json::from_value(object.clone()).unwrap()],
+    )
+    .await;
     cache
 }
 
 async fn observed(parents: Value) -> RouteState {
-    observe(&cache(&route(&parents)).await, "shop", "web", &plan()).state.unwrap()
+    observe(&cache(&route(&parents)).await, "shop", "web", &plan())
+        .state
+        .unwrap()
 }
 
 fn wanted(weight: Option<u32>, epoch: Option<u64>) -> Wanted<'static> {
     let weight = weight.map(|percent| Weight::from_percent(f64::from(percent)).unwrap());
-    Wanted { namespace: "shop", name: "web", weight, epoch }
+    Wanted {
+        namespace: "shop",
+        name: "web",
+        weight,
+        epoch,
+    }
 }
 
 #[tokio::test]
 async fn a_route_is_taken_once_every_gateway_has_accepted_this_generation() {
     assert!(observed(json!([accepted(3)])).await.taken);
     assert!(observed(json!([accepted(3), accepted(4)])).await.taken);
-    assert!(!observed(json!([accepted(3), accepted(2)])).await.taken, "one has not seen it yet");
+    assert!(
+        !observed(json!([accepted(3), accepted(2)])).await.taken,
+        "one has not seen it yet"
+    );
     assert!(!observed(json!([])).await.taken, "nobody has");
     let two = || json!({ "name": "two", "namespace": "gateways" });
-    assert!(!observed(json!([accepted(3), accepted_by(&two(), 2)])).await.taken);
+    assert!(
+        !observed(json!([accepted(3), accepted_by(&two(), 2)]))
+            .await
+            .taken
+    );
     let former = accepted_by(&json!({ "name": "two" }), 1);
-    assert!(observed(json!([accepted(3), former.clone()])).await.taken, "it is not attached to that one any more");
+    assert!(
+        observed(json!([accepted(3), former.clone()])).await.taken,
+        "it is not attached to that one any more"
+    );
     assert!(!observed(json!([former])).await.taken);
     let refused = json!({ "parentRef": two(), "conditions": [{ "type": "Accepted", "status": "False", "observedGeneration": 3 }] });
     assert!(!observed(json!([accepted(3), refused])).await.taken);
@@ -82,18 +106,38 @@ async fn a_share_is_written_with_the_epoch_and_only_over_what_was_seen() {
     let (script, plan) = (Script::default(), plan());
     script.put(PATH, route(&json!([accepted(3)])));
     let cache = cache(&route(&json!([accepted(3)]))).await;
-    set(&cache, &script.client(), &plan, &wanted(Some(10), Some(5))).await.unwrap();
+    set(&cache, &script.client(), &plan, &wanted(Some(10), Some(5)))
+        .await
+        .unwrap();
     let writes = script.writes();
-    assert_eq!((writes.len(), writes[0].short().as_str()), (1, "PATCH httproutes/web"));
-    assert_eq!(writes[0].query.trim_start_matches('&'), "fieldManager=tidegate");
+    assert_eq!(
+        (writes.len(), writes[0].short().as_str()),
+        (1, "PATCH httproutes/web")
+    );
+    assert_eq!(
+        writes[0].query.trim_start_matches('&'),
+        "fieldManager=tidegate"
+    );
     assert_eq!(writes[0].body["metadata"]["resourceVersion"], "7");
-    assert_eq!(writes[0].body["metadata"]["annotations"]["tidegate.io/epoch"], "5");
+    assert_eq!(
+        writes[0].body["metadata"]["annotations"]["tidegate.io/epoch"],
+        "5"
+    );
     let rule = &writes[0].body["spec"]["rules"][0];
-    assert_eq!(rule["matches"][0]["path"]["value"], "/", "what we do not know survives");
+    assert_eq!(
+        rule["matches"][0]["path"]["value"], "/",
+        "what we do not know survives"
+    );
     let backends: Vec<_> = rule["backendRefs"].as_array().unwrap().iter().collect();
     assert_eq!(backends.len(), 2);
-    assert_eq!((&backends[0]["name"], &backends[0]["weight"]), (&json!("checkout"), &json!(90)));
-    assert_eq!((&backends[1]["name"], &backends[1]["weight"]), (&json!("checkout-canary"), &json!(10)));
+    assert_eq!(
+        (&backends[0]["name"], &backends[0]["weight"]),
+        (&json!("checkout"), &json!(90))
+    );
+    assert_eq!(
+        (&backends[1]["name"], &backends[1]["weight"]),
+        (&json!("checkout-canary"), &json!(10))
+    );
     assert_eq!(backends[1]["filters"], json!(["kept"]));
 }
 
@@ -102,13 +146,33 @@ async fn without_a_share_every_trace_of_the_canary_goes() {
     let (script, plan) = (Script::default(), plan());
     let before = route(&json!([accepted(3)]));
     script.put(PATH, before.clone());
-    set(&cache(&before).await, &script.client(), &plan, &wanted(Some(10), Some(5))).await.unwrap();
+    set(
+        &cache(&before).await,
+        &script.client(),
+        &plan,
+        &wanted(Some(10), Some(5)),
+    )
+    .await
+    .unwrap();
     let split = script.get(PATH).unwrap();
-    set(&cache(&split).await, &script.client(), &plan, &wanted(None, None)).await.unwrap();
+    set(
+        &cache(&split).await,
+        &script.client(),
+        &plan,
+        &wanted(None, None),
+    )
+    .await
+    .unwrap();
     let after = script.get(PATH).unwrap();
     assert_eq!(after["metadata"]["annotations"], json!({}));
-    let backends = after["spec"]["rules"][0]["backendRefs"].as_array().unwrap().clone();
-    assert_eq!((backends.len(), &backends[0]["name"]), (1, &json!("checkout")));
+    let backends = after["spec"]["rules"][0]["backendRefs"]
+        .as_array()
+        .unwrap()
+        .clone();
+    assert_eq!(
+        (backends.len(), &backends[0]["name"]),
+        (1, &json!("checkout"))
+    );
 }
 
 #[tokio::test]
@@ -116,6 +180,11 @@ async fn a_route_that_has_changed_meanwhile_is_named_in_the_error() {
     let script = Script::default();
     script.refuse(http::Method::PATCH, PATH, 409);
     let cache = cache(&route(&json!([]))).await;
-    let error = set(&cache, &script.client(), &plan(), &wanted(Some(10), None)).await.unwrap_err();
-    assert!(matches!(&error, RouteError::Patch { name, .. } if name == "web"), "{error}");
+    let error = set(&cache, &script.client(), &plan(), &wanted(Some(10), None))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, RouteError::Patch { name, .. } if name == "web"),
+        "{error}"
+    );
 }

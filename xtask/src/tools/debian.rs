@@ -29,15 +29,24 @@ pub(super) fn install_missing(cache: &Cache) -> Result<()> {
              \nthen run this again"
         );
     }
-    step("updating the list of Debian packages", &cache.log("apt-update"), apt().arg("update"))?;
+    step(
+        "updating the list of Debian packages",
+        &cache.log("apt-update"),
+        apt().arg("update"),
+    )?;
     step(
         &format!("installing {list}"),
         &cache.log("apt-install"),
-        apt().args(["install", "--yes", "--no-install-recommends"]).args(&packages),
+        apt()
+            .args(["install", "--yes", "--no-install-recommends"])
+            .args(&packages),
     )?;
     match missing().as_slice() {
         [] => Ok(()),
-        still => bail!("{} installed, and yet its programs are not found", still.join(", ")),
+        still => bail!(
+            "{} installed, and yet its programs are not found",
+            still.join(", ")
+        ),
     }
 }
 

@@ -18,8 +18,10 @@ const CONTOUR_MODULE: &str = "github.com/projectcontour/contour";
 const CONTOUR_VERSION: &str = "v1.33.8";
 /// The files of the module that hold the CRDs which this Contour wants: Gateway API's
 /// experimental ones (it watches `TCPRoute`s) and its own.
-const CONTOUR_CRDS: [(&str, &str); 2] =
-    [("examples/gateway/00-crds.yaml", "gateway-api.yaml"), ("examples/contour/01-crds.yaml", "contour.yaml")];
+const CONTOUR_CRDS: [(&str, &str); 2] = [
+    ("examples/gateway/00-crds.yaml", "gateway-api.yaml"),
+    ("examples/contour/01-crds.yaml", "contour.yaml"),
+];
 
 const PROMETHEUS_MODULE: &str = "github.com/prometheus/prometheus";
 /// Prometheus 3.16, as its Go module counts.
@@ -35,11 +37,13 @@ const CONTROL_PLANE_SOURCES: [&str; 3] = ["main.go", "go.mod", "go.sum"];
 pub(super) fn control_plane(cache: &Cache) -> Result<PathBuf> {
     let sources = workspace().join("e2e/cluster");
     // kubectl refuses a server that cannot say its version.
-    let flags = format!("-ldflags=-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}");
+    let flags =
+        format!("-ldflags=-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}");
     let mut contents = vec![flags.clone().into_bytes()];
     for name in CONTROL_PLANE_SOURCES {
         let path = sources.join(name);
-        let content = fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let content =
+            fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
         contents.push(content);
     }
     let hash = fingerprint(contents.iter().map(Vec::as_slice));
@@ -48,7 +52,11 @@ pub(super) fn control_plane(cache: &Cache) -> Result<PathBuf> {
         step(
             &format!("building etcd and Kubernetes {KUBERNETES_VERSION} (6 min on two cores)"),
             log,
-            go()?.current_dir(&sources).args(["build", "-trimpath", &flags, "-o"]).arg(folder.join("cluster")).arg("."),
+            go()?
+                .current_dir(&sources)
+                .args(["build", "-trimpath", &flags, "-o"])
+                .arg(folder.join("cluster"))
+                .arg("."),
         )
     })?;
     Ok(entry.join("cluster"))
@@ -66,7 +74,11 @@ pub(super) fn contour(cache: &Cache) -> Result<PathBuf> {
                 .args(["install", "-trimpath", "-ldflags=-s -w"])
                 .arg(format!("{CONTOUR_MODULE}/cmd/contour@{CONTOUR_VERSION}")),
         )?;
-        let source = output_of(go()?.current_dir(folder).args(["list", "-m", "-f", "{{.Dir}}", &module]))?;
+        let source = output_of(
+            go()?
+                .current_dir(folder)
+                .args(["list", "-m", "-f", "{{.Dir}}", &module]),
+        )?;
         copy_crds(Path::new(&source), &folder.join("crds"))
     })
 }
@@ -94,7 +106,9 @@ pub(super) fn prometheus(cache: &Cache) -> Result<PathBuf> {
                 .env("GOBIN", folder)
                 .args(["install", "-trimpath", "-ldflags=-s -w", "-tags"])
                 .arg(PROMETHEUS_TAGS)
-                .arg(format!("{PROMETHEUS_MODULE}/cmd/prometheus@{PROMETHEUS_VERSION}")),
+                .arg(format!(
+                    "{PROMETHEUS_MODULE}/cmd/prometheus@{PROMETHEUS_VERSION}"
+                )),
         )
     })?;
     Ok(entry.join("prometheus"))

@@ -32,8 +32,12 @@ pub fn begin_step(gate: &Gate, before: Option<&GateStatus>) -> GateStatus {
     GateStatus {
         name: gate.name.clone(),
         at: before.and_then(|before| before.at),
-        breaches: before.map(|before| before.breaches.clone()).unwrap_or_default(),
-        recent: before.map(|before| before.recent.clone()).unwrap_or_default(),
+        breaches: before
+            .map(|before| before.breaches.clone())
+            .unwrap_or_default(),
+        recent: before
+            .map(|before| before.recent.clone())
+            .unwrap_or_default(),
         ..GateStatus::default()
     }
 }
@@ -68,27 +72,37 @@ pub fn fold(gate: &Gate, status: &mut GateStatus, reading: &Reading) {
 
 /// What the gate asks for, given its evidence.
 pub fn alarm(gate: &Gate, status: &GateStatus, now: Timestamp) -> Option<Alarm> {
-    let lasting =
-        |since: Option<Timestamp>, limit: SignedDuration| since.is_some_and(|since| now.duration_since(since) >= limit);
+    let lasting = |since: Option<Timestamp>, limit: SignedDuration| {
+        since.is_some_and(|since| now.duration_since(since) >= limit)
+    };
     let name = &gate.name;
     let message = &status.message;
     match status.verdict {
         Verdict::Breach => Some(Alarm::Breach(format!("gate {name}: {message}"))),
-        Verdict::NoData if gate.on_no_data == OnMissing::Rollback => {
-            Some(Alarm::Unreadable(format!("gate {name} has no data: {message}")))
-        }
-        Verdict::Error if gate.on_error == OnMissing::Rollback => {
-            Some(Alarm::Unreadable(format!("gate {name} cannot be read: {message}")))
-        }
+        Verdict::NoData if gate.on_no_data == OnMissing::Rollback => Some(Alarm::Unreadable(
+            format!("gate {name} has no data: {message}"),
+        )),
+        Verdict::Error if gate.on_error == OnMissing::Rollback => Some(Alarm::Unreadable(format!(
+            "gate {name} cannot be read: {message}"
+        ))),
         Verdict::NoData | Verdict::Error if lasting(status.error_since, gate.error_timeout) => {
-            Some(Alarm::Inconclusive(format!("gate {name} could not be read for {:#}: {message}", gate.error_timeout)))
+            Some(Alarm::Inconclusive(format!(
+                "gate {name} could not be read for {:#}: {message}",
+                gate.error_timeout
+            )))
         }
         Verdict::NoData | Verdict::Error if lasting(status.no_data_since, gate.no_data_timeout) => {
-            Some(Alarm::Inconclusive(format!("gate {name} had no data for {:#}: {message}", gate.no_data_timeout)))
+            Some(Alarm::Inconclusive(format!(
+                "gate {name} had no data for {:#}: {message}",
+                gate.no_data_timeout
+            )))
         }
-        Verdict::Gathering if lasting(status.gathering_since, gate.gather_timeout) => Some(Alarm::Inconclusive(
-            format!("gate {name} did not get enough requests in {:#}: {message}", gate.gather_timeout),
-        )),
+        Verdict::Gathering if lasting(status.gathering_since, gate.gather_timeout) => {
+            Some(Alarm::Inconclusive(format!(
+                "gate {name} did not get enough requests in {:#}: {message}",
+                gate.gather_timeout
+            )))
+        }
         Verdict::Unread
         | Verdict::Pass
         | Verdict::Tolerated
@@ -105,7 +119,10 @@ pub fn next_alarm(gate: &Gate, status: &GateStatus) -> Option<Timestamp> {
         (status.no_data_since, gate.no_data_timeout),
         (status.gathering_since, gate.gather_timeout),
     ];
-    limits.into_iter().filter_map(|(since, limit)| since?.checked_add(limit).ok()).min()
+    limits
+        .into_iter()
+        .filter_map(|(since, limit)| since?.checked_add(limit).ok())
+        .min()
 }
 
 fn fold_value(gate: &Gate, status: &mut GateStatus, reading: &Reading, value: f64) {
@@ -124,7 +141,9 @@ fn fold_value(gate: &Gate, status: &mut GateStatus, reading: &Reading, value: f6
     };
     status.verdict = match (&gate.rule, good) {
         (Rule::Threshold(_), false) => Verdict::Breach,
-        (Rule::BreachWindow { max_breaches, .. }, _) if bad > *max_breaches as usize => Verdict::Breach,
+        (Rule::BreachWindow { max_breaches, .. }, _) if bad > *max_breaches as usize => {
+            Verdict::Breach
+        }
         (Rule::BreachWindow { .. }, false) => Verdict::Tolerated,
         (Rule::Threshold(_) | Rule::BreachWindow { .. }, true) => Verdict::Pass,
     };
@@ -149,7 +168,9 @@ fn remember(rule: &Rule, status: &mut GateStatus, at: Timestamp, good: bool) -> 
     }
     match memory {
         Memory::Within(within) => {
-            status.breaches.retain(|breach| at.duration_since(*breach) <= within);
+            status
+                .breaches
+                .retain(|breach| at.duration_since(*breach) <= within);
             status.breaches.len()
         }
         Memory::OfLast(count) => {
@@ -194,14 +215,33 @@ mod tests {
     }
 
     fn threshold(max: f64) -> Gate {
-        let threshold = Threshold { query: "q".into(), min: None, max: Some(max) };
-        Gate::parse(&Spec { threshold: Some(threshold), ..spec() }).expect("a gate")
+        let threshold = Threshold {
+            query: "q".into(),
+            min: None,
+            max: Some(max),
+        };
+        Gate::parse(&Spec {
+            threshold: Some(threshold),
+            ..spec()
+        })
+        .expect("a gate")
     }
 
     fn window(within: Option<&str>, of_last: Option<u32>) -> Gate {
         let within = within.map(|within| within.parse().expect("a duration"));
-        let window = BreachWindow { query: "q".into(), min: None, max: Some(1.0), max_breaches: 3, within, of_last };
-        Gate::parse(&Spec { breach_window: Some(window), ..spec() }).expect("a gate")
+        let window = BreachWindow {
+            query: "q".into(),
+            min: None,
+            max: Some(1.0),
+            max_breaches: 3,
+            within,
+            of_last,
+        };
+        Gate::parse(&Spec {
+            breach_window: Some(window),
+            ..spec()
+        })
+        .expect("a gate")
     }
 
     fn at(second: i64) -> Timestamp {
@@ -209,7 +249,13 @@ mod tests {
     }
 
     fn reading(second: i64, sample: Sample) -> Reading {
-        Reading { gate: "errors".into(), at: at(second), step: 1, sample, requests: None }
+        Reading {
+            gate: "errors".into(),
+            at: at(second),
+            step: 1,
+            sample,
+            requests: None,
+        }
     }
 
     fn fold_values(gate: &Gate, values: &[f64]) -> Vec<Verdict> {
@@ -217,7 +263,11 @@ mod tests {
         (0..)
             .zip(values)
             .map(|(second, value)| {
-                fold(gate, &mut status, &reading(second, Sample::Value { value: *value }));
+                fold(
+                    gate,
+                    &mut status,
+                    &reading(second, Sample::Value { value: *value }),
+                );
                 status.verdict
             })
             .collect()
@@ -226,7 +276,10 @@ mod tests {
     #[test]
     fn a_threshold_is_breached_by_one_value_outside() {
         use Verdict::{Breach, Pass};
-        assert_eq!(fold_values(&threshold(0.5), &[0.0, 0.5, 0.51]), [Pass, Pass, Breach]);
+        assert_eq!(
+            fold_values(&threshold(0.5), &[0.0, 0.5, 0.51]),
+            [Pass, Pass, Breach]
+        );
     }
 
     #[test]
@@ -241,8 +294,14 @@ mod tests {
     #[test]
     fn bad_readings_are_forgotten_beyond_the_window() {
         let values = [2.0, 2.0, 2.0, 0.0, 0.0, 2.0];
-        assert_eq!(fold_values(&window(Some("4s"), None), &values).last(), Some(&Verdict::Tolerated));
-        assert_eq!(fold_values(&window(None, Some(5)), &values).last(), Some(&Verdict::Tolerated));
+        assert_eq!(
+            fold_values(&window(Some("4s"), None), &values).last(),
+            Some(&Verdict::Tolerated)
+        );
+        assert_eq!(
+            fold_values(&window(None, Some(5)), &values).last(),
+            Some(&Verdict::Tolerated)
+        );
     }
 
     #[test]
@@ -250,7 +309,11 @@ mod tests {
         let gate = window(Some("1m"), None);
         let mut status = begin_step(&gate, None);
         for _ in 0..5 {
-            fold(&gate, &mut status, &reading(1, Sample::Value { value: 2.0 }));
+            fold(
+                &gate,
+                &mut status,
+                &reading(1, Sample::Value { value: 2.0 }),
+            );
         }
         assert_eq!((status.samples, status.breaches.len()), (1, 1));
     }
@@ -258,7 +321,10 @@ mod tests {
     #[test]
     fn too_few_requests_hold_a_pass_but_not_a_breach() {
         let mut gate = threshold(0.5);
-        gate.requests = Some(crate::gate::Requests { query: "r".into(), min: 500 });
+        gate.requests = Some(crate::gate::Requests {
+            query: "r".into(),
+            min: 500,
+        });
         let mut status = begin_step(&gate, None);
         let with = |second, value, requests| Reading {
             requests: Some(Sample::Value { value: requests }),
@@ -276,20 +342,45 @@ mod tests {
     fn no_data_waits_and_then_is_inconclusive() {
         let gate = threshold(0.5);
         let mut status = begin_step(&gate, None);
-        fold(&gate, &mut status, &reading(0, Sample::NoData(NoDataReason::Empty)));
-        fold(&gate, &mut status, &reading(500, Sample::NoData(NoDataReason::Empty)));
+        fold(
+            &gate,
+            &mut status,
+            &reading(0, Sample::NoData(NoDataReason::Empty)),
+        );
+        fold(
+            &gate,
+            &mut status,
+            &reading(500, Sample::NoData(NoDataReason::Empty)),
+        );
         assert_eq!(alarm(&gate, &status, at(599)), None);
-        assert!(matches!(alarm(&gate, &status, at(600)), Some(Alarm::Inconclusive(_))));
+        assert!(matches!(
+            alarm(&gate, &status, at(600)),
+            Some(Alarm::Inconclusive(_))
+        ));
         assert_eq!(next_alarm(&gate, &status), Some(at(600)));
-        fold(&gate, &mut status, &reading(601, Sample::Value { value: 0.0 }));
+        fold(
+            &gate,
+            &mut status,
+            &reading(601, Sample::Value { value: 0.0 }),
+        );
         assert_eq!(alarm(&gate, &status, at(700)), None);
     }
 
     #[test]
     fn no_data_rolls_back_where_the_gate_says_so() {
-        let gate = Gate { on_no_data: OnMissing::Rollback, ..threshold(0.5) };
+        let gate = Gate {
+            on_no_data: OnMissing::Rollback,
+            ..threshold(0.5)
+        };
         let mut status = begin_step(&gate, None);
-        fold(&gate, &mut status, &reading(0, Sample::NoData(NoDataReason::NotANumber)));
-        assert!(matches!(alarm(&gate, &status, at(0)), Some(Alarm::Unreadable(_))));
+        fold(
+            &gate,
+            &mut status,
+            &reading(0, Sample::NoData(NoDataReason::NotANumber)),
+        );
+        assert!(matches!(
+            alarm(&gate, &status, at(0)),
+            Some(Alarm::Unreadable(_))
+        ));
     }
 }

@@ -23,8 +23,11 @@ pub(super) fn begin(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
 
 /// All traffic is on stable, and the data plane has taken that.
 pub(super) fn taking_back(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
-    let share =
-        if turn.attempt().template_in { share_while_stable_returns(turn, plan) } else { share_of_untouched(turn) };
+    let share = if turn.attempt().template_in {
+        share_while_stable_returns(turn, plan)
+    } else {
+        share_of_untouched(turn)
+    };
     turn.intend(share);
     if share > Weight::ZERO {
         turn.stable_unready = true;
@@ -56,13 +59,24 @@ fn share_of_untouched(turn: &Turn<'_>) -> Weight {
     let lost = ready_of_stable(turn) == 0 && turn.seen.canary_endpoints.ready > 0;
     // What is intended may never have gone out, or may have been taken back before a crash: it is not
     // given now.
-    if lost { intended(turn.attempt()).min(share_given(turn)) } else { Weight::ZERO }
+    if lost {
+        intended(turn.attempt()).min(share_given(turn))
+    } else {
+        Weight::ZERO
+    }
 }
 
 /// The greatest share that a route gives to the canary.
 fn share_given(turn: &Turn<'_>) -> Weight {
-    let states = turn.seen.routes.iter().filter_map(|route| route.state.as_ref());
-    states.filter_map(|state| state.weight).max().unwrap_or_default()
+    let states = turn
+        .seen
+        .routes
+        .iter()
+        .filter_map(|route| route.state.as_ref());
+    states
+        .filter_map(|state| state.weight)
+        .max()
+        .unwrap_or_default()
 }
 
 /// How many of stable's own pods are ready. While the Services are pinned to the canary their
@@ -72,7 +86,9 @@ fn ready_of_stable(turn: &Turn<'_>) -> u32 {
         return turn.seen.stable_endpoints.ready;
     }
     let stable = turn.status.stable.as_ref().zip(turn.seen.workload.as_ref());
-    stable.and_then(|(stable, workload)| workload.replica_set(&stable.pod_template_hash)).map_or(0, |set| set.ready)
+    stable
+        .and_then(|(stable, workload)| workload.replica_set(&stable.pod_template_hash))
+        .map_or(0, |set| set.ready)
 }
 
 /// Whether the Services' endpoints are stable's pods alone, so that the canary's pods may go.
@@ -87,14 +103,20 @@ fn endpoints_followed(turn: &Turn<'_>, plan: &Plan) -> bool {
 fn share_while_stable_returns(turn: &mut Turn<'_>, plan: &Plan) -> Weight {
     let before = intended(turn.attempt());
     let late = turn.stage_lasted(plan.progress_deadline);
-    let Some((stable, workload)) = turn.status.stable.as_ref().zip(turn.seen.workload.as_ref()) else {
+    let Some((stable, workload)) = turn.status.stable.as_ref().zip(turn.seen.workload.as_ref())
+    else {
         return Weight::ZERO;
     };
     let endpoints = &turn.seen.stable_endpoints;
-    let pinned =
-        turn.seen.held_services().all(|service| service.pin() == Some(Pin::Hash(stable.pod_template_hash.clone())));
-    let ready =
-        if pinned && endpoints.only_of(&plan.workload, &stable.pod_template_hash) { endpoints.ready } else { 0 };
+    let pinned = turn
+        .seen
+        .held_services()
+        .all(|service| service.pin() == Some(Pin::Hash(stable.pod_template_hash.clone())));
+    let ready = if pinned && endpoints.only_of(&plan.workload, &stable.pod_template_hash) {
+        endpoints.ready
+    } else {
+        0
+    };
     let needed = workload.replicas;
     if turn.seen.canary_endpoints.ready == 0 || needed == 0 || (late && ready > 0) {
         return Weight::ZERO;
@@ -106,8 +128,12 @@ fn share_while_stable_returns(turn: &mut Turn<'_>, plan: &Plan) -> Weight {
 
 /// Whether the workload runs stable's template and nothing else.
 fn stable_is_back(turn: &Turn<'_>) -> bool {
-    let Some((stable, workload)) = turn.status.stable.as_ref().zip(turn.seen.workload.as_ref()) else {
+    let Some((stable, workload)) = turn.status.stable.as_ref().zip(turn.seen.workload.as_ref())
+    else {
         return true;
     };
-    workload.rolled_out() && workload.current().is_some_and(|current| current.hash == stable.pod_template_hash)
+    workload.rolled_out()
+        && workload
+            .current()
+            .is_some_and(|current| current.hash == stable.pod_template_hash)
 }

@@ -17,7 +17,10 @@ pub(super) fn pinning_canary(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
     if let Some(flow) = lost_canary(turn) {
         return flow;
     }
-    let pinned = turn.seen.held_services().all(|service| service.pin() == Some(Pin::Canary));
+    let pinned = turn
+        .seen
+        .held_services()
+        .all(|service| service.pin() == Some(Pin::Canary));
     let endpoints = &turn.seen.stable_endpoints;
     if !pinned || endpoints.ready == 0 || !endpoints.only_of_deployment(&plan.canary) {
         return late(
@@ -42,8 +45,9 @@ pub(super) fn releasing(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
     }
     let verified = turn.seen.canary.as_ref().map(|canary| canary.template);
     let workload = turn.seen.workload.as_ref();
-    let done =
-        workload.filter(|workload| !workload.paused && workload.rolled_out() && Some(workload.template) == verified);
+    let done = workload.filter(|workload| {
+        !workload.paused && workload.rolled_out() && Some(workload.template) == verified
+    });
     if let Some(current) = done.and_then(|workload| workload.current()) {
         turn.attempt_mut().promoted_hash = Some(current.hash.clone());
         return turn.enter(Stage::PinningStable);
@@ -52,7 +56,12 @@ pub(super) fn releasing(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
         "the Deployment {} did not become ready with the new template within {:#}",
         plan.workload, plan.progress_deadline
     );
-    late(turn, plan, "the workload rolls out the new template", (Outcome::RolledBack, Reason::StableNotReady, message))
+    late(
+        turn,
+        plan,
+        "the workload rolls out the new template",
+        (Outcome::RolledBack, Reason::StableNotReady, message),
+    )
 }
 
 /// Direct callers see the workload's new pods, all of them, at rest.
@@ -65,8 +74,15 @@ pub(super) fn pinning_stable(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
     let hash = turn.attempt().promoted_hash.clone().unwrap_or_default();
     let pin = Some(Pin::Hash(hash.clone()));
     let endpoints = &turn.seen.stable_endpoints;
-    let needed = turn.seen.workload.as_ref().map_or(1, |workload| workload.replicas);
-    let pinned = turn.seen.held_services().all(|service| service.pin() == pin);
+    let needed = turn
+        .seen
+        .workload
+        .as_ref()
+        .map_or(1, |workload| workload.replicas);
+    let pinned = turn
+        .seen
+        .held_services()
+        .all(|service| service.pin() == pin);
     if !pinned || endpoints.ready < needed || !endpoints.only_of(&plan.workload, &hash) {
         return late(
             turn,

@@ -25,7 +25,11 @@ pub(super) fn stepping(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
         return Flow::Moved;
     }
     let Some(step) = plan.step(turn.attempt().step) else {
-        turn.end_with(Outcome::Aborted, Reason::Obstructed, "status.attempt.step names no step of the plan");
+        turn.end_with(
+            Outcome::Aborted,
+            Reason::Obstructed,
+            "status.attempt.step names no step of the plan",
+        );
         return Flow::Moved;
     };
     let canary = turn.seen.canary.as_ref().and_then(Workload::current);
@@ -43,10 +47,16 @@ pub(super) fn stepping(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
 
 /// Enters the step of this number: its evidence begins anew.
 pub(super) fn enter(turn: &mut Turn<'_>, plan: &Plan, number: u32) {
-    let Some(step) = plan.step(number) else { return };
+    let Some(step) = plan.step(number) else {
+        return;
+    };
     let now = turn.now;
     if !step.implied {
-        turn.say(Note::StepEntered { step: number, of: plan.last_step(), weight: step.weight });
+        turn.say(Note::StepEntered {
+            step: number,
+            of: plan.last_step(),
+            weight: step.weight,
+        });
     }
     let attempt = turn.attempt_mut();
     attempt.step = number;
@@ -63,18 +73,35 @@ pub(super) fn enter(turn: &mut Turn<'_>, plan: &Plan, number: u32) {
 
 /// Whether the canary has the ready endpoints that a step needs, at rest.
 pub(super) fn canary_ready(turn: &Turn<'_>, plan: &Plan, number: u32) -> Result<(), Wait> {
-    let stable = turn.seen.workload.as_ref().map_or(0, |workload| workload.replicas);
-    let needed = plan.step(number).map_or(1, |step| step.canary_replicas(stable));
+    let stable = turn
+        .seen
+        .workload
+        .as_ref()
+        .map_or(0, |workload| workload.replicas);
+    let needed = plan
+        .step(number)
+        .map_or(1, |step| step.canary_replicas(stable));
     let endpoints = &turn.seen.canary_endpoints;
     // Endpoints that are seen late may be those of an earlier attempt's canary.
-    let ready = turn.seen.canary.as_ref().map_or(0, Workload::known_available).min(endpoints.ready);
+    let ready = turn
+        .seen
+        .canary
+        .as_ref()
+        .map_or(0, Workload::known_available)
+        .min(endpoints.ready);
     if ready < needed {
         let message = format!("waiting for the canary: {ready} of {needed} pods are ready");
-        return Err(Wait { message, until: None });
+        return Err(Wait {
+            message,
+            until: None,
+        });
     }
     let settled_at = endpoints.settled_at(plan.settle);
     if turn.now < settled_at {
-        return Err(Wait { message: "waiting for the canary's endpoints to rest".to_owned(), until: Some(settled_at) });
+        return Err(Wait {
+            message: "waiting for the canary's endpoints to rest".to_owned(),
+            until: Some(settled_at),
+        });
     }
     Ok(())
 }
@@ -90,8 +117,8 @@ fn give_weight(turn: &mut Turn<'_>, plan: &Plan, step: &Step) -> Option<Flow> {
         if raises && turn.attempt().paused {
             return Some(paused());
         }
-        if let Err(wait) =
-            canary_ready(turn, plan, turn.attempt().step).or_else(|wait| if raises { Err(wait) } else { Ok(()) })
+        if let Err(wait) = canary_ready(turn, plan, turn.attempt().step)
+            .or_else(|wait| if raises { Err(wait) } else { Ok(()) })
         {
             return Some(wait_for_canary(turn, plan, wait));
         }
@@ -145,14 +172,21 @@ fn begin_evidence(turn: &mut Turn<'_>, plan: &Plan) {
     attempt.gates = plan
         .gates
         .iter()
-        .map(|gate| evidence::begin_step(gate, before.iter().find(|status| status.name == gate.name)))
+        .map(|gate| {
+            evidence::begin_step(gate, before.iter().find(|status| status.name == gate.name))
+        })
         .collect();
 }
 
 fn wait_for_canary(turn: &mut Turn<'_>, plan: &Plan, wait: Wait) -> Flow {
     let attempt = turn.attempt();
-    let since = attempt.unready_since.or_else(|| Some(attempt.steps.last()?.entered_at)).unwrap_or(turn.now);
-    let end = since.saturating_add(plan.progress_deadline).unwrap_or(Timestamp::MAX);
+    let since = attempt
+        .unready_since
+        .or_else(|| Some(attempt.steps.last()?.entered_at))
+        .unwrap_or(turn.now);
+    let end = since
+        .saturating_add(plan.progress_deadline)
+        .unwrap_or(Timestamp::MAX);
     if turn.now >= end {
         let message = format!("the canary was not ready for {:#}", plan.progress_deadline);
         turn.end_with(Outcome::RolledBack, Reason::CanaryNotReady, message);
@@ -163,14 +197,26 @@ fn wait_for_canary(turn: &mut Turn<'_>, plan: &Plan, wait: Wait) -> Flow {
 }
 
 fn wait_for_route(turn: &mut Turn<'_>, plan: &Plan, weight: Weight) -> Flow {
-    let since = turn.attempt().steps.last().map_or(turn.now, |step| step.entered_at);
-    let end = since.saturating_add(plan.progress_deadline).unwrap_or(Timestamp::MAX);
+    let since = turn
+        .attempt()
+        .steps
+        .last()
+        .map_or(turn.now, |step| step.entered_at);
+    let end = since
+        .saturating_add(plan.progress_deadline)
+        .unwrap_or(Timestamp::MAX);
     if turn.now >= end && turn.attempt().unready_since.is_none() {
-        let message = format!("the gateway did not take the weight {weight} within {:#}", plan.progress_deadline);
+        let message = format!(
+            "the gateway did not take the weight {weight} within {:#}",
+            plan.progress_deadline
+        );
         turn.end_with(Outcome::Aborted, Reason::Obstructed, message);
         return Flow::Moved;
     }
-    Wait::until(format!("waiting for the gateway to take the weight {weight}"), end)
+    Wait::until(
+        format!("waiting for the gateway to take the weight {weight}"),
+        end,
+    )
 }
 
 fn paused() -> Flow {
@@ -186,11 +232,20 @@ fn go_on(turn: &mut Turn<'_>, plan: &Plan, step: &Step) -> Result<(), Flow> {
         return Ok(());
     }
     let entered = turn.attempt().steps.last().cloned();
-    let confirmed_at = entered.as_ref().and_then(|entered| entered.confirmed_at).unwrap_or(turn.now);
-    let until = confirmed_at.saturating_add(step.hold).unwrap_or(Timestamp::MAX);
+    let confirmed_at = entered
+        .as_ref()
+        .and_then(|entered| entered.confirmed_at)
+        .unwrap_or(turn.now);
+    let until = confirmed_at
+        .saturating_add(step.hold)
+        .unwrap_or(Timestamp::MAX);
     if turn.now < until {
         return Err(Wait::until(
-            format!("step {} of {} holds until {until:.0}", turn.attempt().step, plan.last_step()),
+            format!(
+                "step {} of {} holds until {until:.0}",
+                turn.attempt().step,
+                plan.last_step()
+            ),
             until,
         ));
     }
@@ -210,8 +265,9 @@ fn go_on(turn: &mut Turn<'_>, plan: &Plan, step: &Step) -> Result<(), Flow> {
 /// The first gate that does not pass in this step now: what it showed before a pause of Tidegate says
 /// nothing of what happened meanwhile. Where the canary has no traffic there is nothing to read.
 fn open_gate(turn: &Turn<'_>, plan: &Plan, step: &Step) -> Option<String> {
-    let passes =
-        |gate: &Gate, status: &GateStatus| gate::passes(status.verdict) && evidence::is_recent(gate, status, turn.now);
+    let passes = |gate: &Gate, status: &GateStatus| {
+        gate::passes(status.verdict) && evidence::is_recent(gate, status, turn.now)
+    };
     let mut gates = plan.gates.iter().zip(&turn.attempt().gates);
     gates
         .find(|(gate, status)| step.weight > Weight::ZERO && gate.enforced && !passes(gate, status))

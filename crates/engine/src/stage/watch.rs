@@ -22,7 +22,15 @@ type Verdict = (Outcome, Reason, String);
 type Rule = fn(&Turn<'_>, &Plan) -> Option<Verdict>;
 
 /// A breach comes first, because it rejects the revision whatever else happened.
-const RULES: [Rule; 7] = [breached, deleted, workload_gone, superseded, spanned, canary_changed, inconclusive];
+const RULES: [Rule; 7] = [
+    breached,
+    deleted,
+    workload_gone,
+    superseded,
+    spanned,
+    canary_changed,
+    inconclusive,
+];
 
 /// Folds the readings and ends the attempt where a rule says so.
 pub(crate) fn watch(turn: &mut Turn<'_>, plan: &Plan) {
@@ -41,10 +49,19 @@ fn fold_readings(turn: &mut Turn<'_>, plan: &Plan) {
     let attempt = turn.attempt_mut();
     // Neither what an earlier step has shown counts, nor what the step itself has before it began
     // again.
-    let (step, since) = (attempt.step, attempt.steps.last().and_then(|step| step.confirmed_at));
-    let counts = |reading: &&Reading| reading.step == step && since.is_some_and(|since| reading.at >= since);
+    let (step, since) = (
+        attempt.step,
+        attempt.steps.last().and_then(|step| step.confirmed_at),
+    );
+    let counts =
+        |reading: &&Reading| reading.step == step && since.is_some_and(|since| reading.at >= since);
     for (gate, status) in plan.gates.iter().zip(&mut attempt.gates) {
-        for reading in seen.readings.iter().filter(counts).filter(|reading| reading.gate == gate.name) {
+        for reading in seen
+            .readings
+            .iter()
+            .filter(counts)
+            .filter(|reading| reading.gate == gate.name)
+        {
             evidence::fold(gate, status, reading);
             if status.verdict == tidegate_api::status::Verdict::Breach {
                 break;
@@ -63,7 +80,11 @@ fn fold_readings(turn: &mut Turn<'_>, plan: &Plan) {
 }
 
 fn alarms<'a>(turn: &'a Turn<'_>, plan: &'a Plan) -> impl Iterator<Item = Alarm> + 'a {
-    let enforced = plan.gates.iter().zip(&turn.attempt().gates).filter(|(gate, _)| gate.enforced);
+    let enforced = plan
+        .gates
+        .iter()
+        .zip(&turn.attempt().gates)
+        .filter(|(gate, _)| gate.enforced);
     enforced.filter_map(|(gate, status)| evidence::alarm(gate, status, turn.now))
 }
 
@@ -83,14 +104,29 @@ fn inconclusive(turn: &Turn<'_>, plan: &Plan) -> Option<Verdict> {
 }
 
 fn deleted(turn: &Turn<'_>, _: &Plan) -> Option<Verdict> {
-    turn.seen.deleting.then(|| (Outcome::Aborted, Reason::Deleted, "the Rollout was deleted".to_owned()))
+    turn.seen.deleting.then(|| {
+        (
+            Outcome::Aborted,
+            Reason::Deleted,
+            "the Rollout was deleted".to_owned(),
+        )
+    })
 }
 
 fn workload_gone(turn: &Turn<'_>, plan: &Plan) -> Option<Verdict> {
-    let gone = turn.seen.workload.as_ref().is_none_or(|workload| workload.deleting);
+    let gone = turn
+        .seen
+        .workload
+        .as_ref()
+        .is_none_or(|workload| workload.deleting);
     // A first deploy begins before its workload is there.
-    (gone && turn.attempt().stage != Stage::Initial)
-        .then(|| (Outcome::Aborted, Reason::Obstructed, format!("the Deployment {} was deleted", plan.workload)))
+    (gone && turn.attempt().stage != Stage::Initial).then(|| {
+        (
+            Outcome::Aborted,
+            Reason::Obstructed,
+            format!("the Deployment {} was deleted", plan.workload),
+        )
+    })
 }
 
 /// A Service that has come since and spans other pods can be neither pinned, which would cut these
@@ -99,8 +135,14 @@ fn spanned(turn: &Turn<'_>, plan: &Plan) -> Option<Verdict> {
     if turn.attempt().template_in || turn.attempt().stage < Stage::Starting {
         return None;
     }
-    let unpinned = turn.seen.services.iter().filter(|service| service.pin().is_none());
-    let (service, other) = unpinned.into_iter().find_map(|service| Some((&service.name, turn.seen.spans(service)?)))?;
+    let unpinned = turn
+        .seen
+        .services
+        .iter()
+        .filter(|service| service.pin().is_none());
+    let (service, other) = unpinned
+        .into_iter()
+        .find_map(|service| Some((&service.name, turn.seen.spans(service)?)))?;
     let message = format!(
         "the Service {service} has come to select {other} as well as the pods of the Deployment {}, so it cannot be pinned",
         plan.workload
@@ -114,8 +156,14 @@ fn canary_changed(turn: &Turn<'_>, plan: &Plan) -> Option<Verdict> {
     let (hash, current) = (attempt.canary_hash.as_ref()?, canary.current()?);
     let counts = attempt.stage <= Stage::Releasing && !canary.deleting;
     (counts && current.hash != *hash).then(|| {
-        let by = canary.template_manager.as_deref().unwrap_or("an unknown field manager");
-        let message = format!("the template of the Deployment {} was changed by {by}", plan.canary);
+        let by = canary
+            .template_manager
+            .as_deref()
+            .unwrap_or("an unknown field manager");
+        let message = format!(
+            "the template of the Deployment {} was changed by {by}",
+            plan.canary
+        );
         (Outcome::Aborted, Reason::Obstructed, message)
     })
 }
@@ -132,7 +180,8 @@ fn superseded(turn: &Turn<'_>, _: &Plan) -> Option<Verdict> {
     let message = format!(
         "revision {} came{}",
         newer.revision.short(),
-        by.map(|by| format!(" with commit {by}")).unwrap_or_default()
+        by.map(|by| format!(" with commit {by}"))
+            .unwrap_or_default()
     );
     Some((Outcome::Superseded, Reason::NewerRevision, message))
 }

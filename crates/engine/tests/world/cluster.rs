@@ -78,7 +78,12 @@ pub(crate) struct Commit {
 
 impl Cluster {
     pub(crate) fn new(now: Timestamp) -> Self {
-        let service = |name| Service { name, pin: None, epoch: None, version: 1 };
+        let service = |name| Service {
+            name,
+            pin: None,
+            epoch: None,
+            version: 1,
+        };
         let route = Route {
             name: "checkout",
             canary: None,
@@ -107,31 +112,60 @@ impl Cluster {
         let deployments = [&mut self.workload, &mut self.canary];
         let mut told = None;
         for slot in deployments {
-            if slot.as_ref().is_some_and(|deployment| deployment.going.is_some_and(|going| going <= now)) {
-                return slot.take().map(|gone| format!("the Deployment {} is gone", gone.name));
+            if slot
+                .as_ref()
+                .is_some_and(|deployment| deployment.going.is_some_and(|going| going <= now))
+            {
+                return slot
+                    .take()
+                    .map(|gone| format!("the Deployment {} is gone", gone.name));
             }
             if let Some(deployment) = slot
                 && deployment.sync(now)
             {
-                told = Some(format!("the pods of {}: {}", deployment.name, pods_in_words(deployment, now)));
+                told = Some(format!(
+                    "the pods of {}: {}",
+                    deployment.name,
+                    pods_in_words(deployment, now)
+                ));
             }
         }
-        told.or_else(|| self.publish(now)).or_else(|| self.take_routes(now))
+        told.or_else(|| self.publish(now))
+            .or_else(|| self.take_routes(now))
     }
 
     /// When something changes by itself.
     pub(crate) fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
-        let deployments = [&self.workload, &self.canary].into_iter().flatten().flat_map(|one| one.next_change(now));
-        let endpoints = [&self.stable_endpoints, &self.canary_endpoints].into_iter().filter_map(|backend| backend.due);
-        let routes = self.routes.iter().filter(|route| !route.taken).map(|route| route.taken_at);
-        deployments.chain(endpoints).chain(routes).filter(|at| *at > now).min()
+        let deployments = [&self.workload, &self.canary]
+            .into_iter()
+            .flatten()
+            .flat_map(|one| one.next_change(now));
+        let endpoints = [&self.stable_endpoints, &self.canary_endpoints]
+            .into_iter()
+            .filter_map(|backend| backend.due);
+        let routes = self
+            .routes
+            .iter()
+            .filter(|route| !route.taken)
+            .map(|route| route.taken_at);
+        deployments
+            .chain(endpoints)
+            .chain(routes)
+            .filter(|at| *at > now)
+            .min()
     }
 
     pub(crate) fn routes_seen(&self) -> Vec<RouteSeen> {
         let seen = |route: &Route| {
             let canary = route.canary.unwrap_or_default();
             let stable = Weight::from_hundredths(Weight::FULL.hundredths() - canary.hundredths());
-            RouteSeen { name: route.name.to_owned(), stable, canary, split: route.canary.is_some(), epoch: route.epoch }
+            RouteSeen {
+                name: route.name.to_owned(),
+                stable,
+                canary,
+                split: route.canary.is_some(),
+                epoch: route.epoch,
+            }
         };
         self.routes.iter().map(seen).collect()
     }
@@ -147,7 +181,9 @@ impl Cluster {
 
     /// Whether the workload is to have no pod.
     pub(crate) fn is_switched_off(&self) -> bool {
-        self.workload.as_ref().is_some_and(|workload| workload.replicas == 0)
+        self.workload
+            .as_ref()
+            .is_some_and(|workload| workload.replicas == 0)
     }
 
     pub(crate) fn workload_seen(&self) -> Option<WorkloadSeen> {
@@ -162,12 +198,24 @@ impl Cluster {
 
     fn publish(&mut self, now: Timestamp) -> Option<String> {
         let stable = self.selected(self.services[0].pin.as_ref(), now);
-        let canary = if self.canary_service { self.selected(Some(&Pin::Canary), now) } else { BTreeSet::new() };
+        let canary = if self.canary_service {
+            self.selected(Some(&Pin::Canary), now)
+        } else {
+            BTreeSet::new()
+        };
         if self.stable_endpoints.follow(stable, now) {
-            return Some(format!("checkout has {} ready endpoints", self.stable_endpoints.ready()));
+            return Some(format!(
+                "checkout has {} ready endpoints",
+                self.stable_endpoints.ready()
+            ));
         }
         let followed = self.canary_endpoints.follow(canary, now);
-        followed.then(|| format!("checkout-canary has {} ready endpoints", self.canary_endpoints.ready()))
+        followed.then(|| {
+            format!(
+                "checkout-canary has {} ready endpoints",
+                self.canary_endpoints.ready()
+            )
+        })
     }
 
     /// The ready pods that the Service's selector with this pin selects.
@@ -182,7 +230,10 @@ impl Cluster {
         sets.filter(|(name, set)| selected(name, set))
             .flat_map(|(name, set)| {
                 let owner = format!("{name}-{}", set.template.hash());
-                set.pods.iter().filter(|pod| pod.is_ready(now)).map(move |pod| (owner.clone(), pod.id))
+                set.pods
+                    .iter()
+                    .filter(|pod| pod.is_ready(now))
+                    .map(move |pod| (owner.clone(), pod.id))
             })
             .collect()
     }
@@ -191,7 +242,10 @@ impl Cluster {
         if self.gateway_gone {
             return None;
         }
-        let route = self.routes.iter_mut().find(|route| !route.taken && route.taken_at <= now)?;
+        let route = self
+            .routes
+            .iter_mut()
+            .find(|route| !route.taken && route.taken_at <= now)?;
         route.taken = true;
         Some(format!("the gateway has taken the route {}", route.name))
     }
@@ -203,8 +257,13 @@ impl Service {
     pub(crate) fn seen(&self) -> observed::Service {
         let mut selector: Labels = labels();
         match &self.pin {
-            Some(Pin::Hash(hash)) => selector.insert(names::POD_TEMPLATE_HASH_LABEL.to_owned(), hash.clone()),
-            Some(Pin::Canary) => selector.insert(names::TRACK_LABEL.to_owned(), names::TRACK_CANARY.to_owned()),
+            Some(Pin::Hash(hash)) => {
+                selector.insert(names::POD_TEMPLATE_HASH_LABEL.to_owned(), hash.clone())
+            }
+            Some(Pin::Canary) => selector.insert(
+                names::TRACK_LABEL.to_owned(),
+                names::TRACK_CANARY.to_owned(),
+            ),
             None => None,
         };
         observed::Service {
@@ -222,7 +281,13 @@ impl Service {
 // === impl Route ===
 
 impl Route {
-    pub(crate) fn write(&mut self, canary: Option<Weight>, epoch: Option<u64>, manager: &'static str, now: Timestamp) {
+    pub(crate) fn write(
+        &mut self,
+        canary: Option<Weight>,
+        epoch: Option<u64>,
+        manager: &'static str,
+        now: Timestamp,
+    ) {
         if self.canary != canary {
             (self.taken, self.taken_at) = (false, now + ROUTE_LAG);
         }
@@ -239,7 +304,10 @@ impl Route {
             obstacle: None,
             manager: Some(self.manager.to_owned()),
         };
-        observed::Route { name: self.name.to_owned(), state: Some(state) }
+        observed::Route {
+            name: self.name.to_owned(),
+            state: Some(state),
+        }
     }
 }
 
@@ -247,7 +315,11 @@ impl Route {
 
 impl Backend {
     fn new(now: Timestamp) -> Self {
-        Self { pods: BTreeSet::new(), since: now, due: None }
+        Self {
+            pods: BTreeSet::new(),
+            since: now,
+            due: None,
+        }
     }
 
     pub(crate) fn ready(&self) -> u32 {
@@ -256,7 +328,11 @@ impl Backend {
 
     pub(crate) fn seen(&self) -> Endpoints {
         let replica_sets = self.pods.iter().map(|(set, _)| set.clone()).collect();
-        Endpoints { ready: self.ready(), since: self.since, replica_sets }
+        Endpoints {
+            ready: self.ready(),
+            since: self.since,
+            replica_sets,
+        }
     }
 
     /// Follows what is selected, a little later; whether it has changed.
@@ -276,7 +352,18 @@ impl Backend {
 
 fn pods_in_words(deployment: &Deployment, now: Timestamp) -> String {
     let sets = deployment.sets.iter().filter(|set| !set.pods.is_empty());
-    let word = |set: &Set| format!("{} of {} ({} ready)", set.pods.len(), set.template.letter, set.ready(now));
+    let word = |set: &Set| {
+        format!(
+            "{} of {} ({} ready)",
+            set.pods.len(),
+            set.template.letter,
+            set.ready(now)
+        )
+    };
     let words: Vec<_> = sets.map(word).collect();
-    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+    if words.is_empty() {
+        "none".to_owned()
+    } else {
+        words.join(", ")
+    }
 }

@@ -132,7 +132,11 @@ impl Deployment {
 
     /// One step of its controller; whether it did anything.
     pub(crate) fn sync(&mut self, now: Timestamp) -> bool {
-        let changed = if self.going.is_some() { self.drop_pods() } else { self.roll(now) };
+        let changed = if self.going.is_some() {
+            self.drop_pods()
+        } else {
+            self.roll(now)
+        };
         let seen = std::mem::replace(&mut self.observed, self.generation) == self.generation;
         let ready = self.sets.iter().map(|set| set.ready(now)).sum();
         let same = std::mem::replace(&mut self.available, ready) == ready;
@@ -143,14 +147,22 @@ impl Deployment {
 
     /// Makes so many of its pods unready until then, of those that are ready.
     pub(crate) fn strike(&mut self, now: Timestamp, until: Timestamp, pods: usize) {
-        let ready = self.sets.iter_mut().flat_map(|set| &mut set.pods).filter(|pod| pod.is_ready(now));
+        let ready = self
+            .sets
+            .iter_mut()
+            .flat_map(|set| &mut set.pods)
+            .filter(|pod| pod.is_ready(now));
         ready.take(pods).for_each(|pod| pod.ready_at = Some(until));
         self.version += 1;
     }
 
     /// When its pods change by themselves.
     pub(crate) fn next_change(&self, now: Timestamp) -> impl Iterator<Item = Timestamp> {
-        let pods = self.sets.iter().flat_map(|set| &set.pods).filter_map(|pod| pod.ready_at);
+        let pods = self
+            .sets
+            .iter()
+            .flat_map(|set| &set.pods)
+            .filter_map(|pod| pod.ready_at);
         pods.chain(self.going).filter(move |at| *at > now)
     }
 
@@ -193,13 +205,19 @@ impl Deployment {
 
     /// A rolling update with maxSurge 1 and maxUnavailable 0; while paused, scaling alone.
     fn roll(&mut self, now: Timestamp) -> bool {
-        let known = self.sets.iter().position(|set| set.template == self.template);
+        let known = self
+            .sets
+            .iter()
+            .position(|set| set.template == self.template);
         if self.paused {
             let largest = (0..self.sets.len()).max_by_key(|index| self.sets[*index].pods.len());
             return largest.is_some_and(|active| self.scale(active, now));
         }
         let Some(current) = known else {
-            self.sets.push(Set { template: self.template, pods: Vec::new() });
+            self.sets.push(Set {
+                template: self.template,
+                pods: Vec::new(),
+            });
             return true;
         };
         let wanted = self.replicas as usize;
@@ -212,7 +230,11 @@ impl Deployment {
             self.add_pod(current, now);
             return true;
         }
-        let unready = self.sets[current].pods.iter().filter(|pod| !pod.is_ready(now)).count();
+        let unready = self.sets[current]
+            .pods
+            .iter()
+            .filter(|pod| !pod.is_ready(now))
+            .count();
         let spare = (new + old).saturating_sub(wanted).saturating_sub(unready);
         spare > 0 && self.drop_old(current, now)
     }
@@ -220,7 +242,12 @@ impl Deployment {
     fn drop_old(&mut self, current: usize, now: Timestamp) -> bool {
         let ready: usize = self.sets.iter().map(|set| set.ready(now) as usize).sum();
         let may = ready > self.replicas as usize;
-        let mut old = self.sets.iter_mut().enumerate().filter(|(index, _)| *index != current).map(|(_, set)| set);
+        let mut old = self
+            .sets
+            .iter_mut()
+            .enumerate()
+            .filter(|(index, _)| *index != current)
+            .map(|(_, set)| set);
         old.any(|set| {
             let victim = set
                 .pods
@@ -235,7 +262,9 @@ impl Deployment {
         let (have, wanted) = (self.sets[set].pods.len(), self.replicas as usize);
         (have..wanted).for_each(|_| self.add_pod(set, now));
         // Pods that are not ready go first.
-        self.sets[set].pods.sort_by_key(|pod| (!pod.is_ready(now), pod.id));
+        self.sets[set]
+            .pods
+            .sort_by_key(|pod| (!pod.is_ready(now), pod.id));
         self.sets[set].pods.truncate(wanted);
         have != wanted
     }
@@ -244,7 +273,10 @@ impl Deployment {
         self.next_pod += 1;
         let broken = self.sets[set].template.quality == Quality::Broken;
         let ready_at = (!broken).then_some(now + STARTUP);
-        self.sets[set].pods.push(Pod { id: self.next_pod, ready_at });
+        self.sets[set].pods.push(Pod {
+            id: self.next_pod,
+            ready_at,
+        });
     }
 }
 

@@ -15,13 +15,19 @@ fn decided(world: &World, stable: Comparison) -> Decision {
     let workload = seen.workload.as_mut().unwrap();
     let live = workload.template;
     workload.replica_sets.retain(|set| set.template == live);
-    workload.replica_sets.iter_mut().for_each(|set| "new".clone_into(&mut set.hash));
+    workload
+        .replica_sets
+        .iter_mut()
+        .for_each(|set| "new".clone_into(&mut set.hash));
     let seen = Observed { stable, ..seen };
     decide(&seen, world.now)
 }
 
 fn writes_the_template(decision: &Decision) -> bool {
-    decision.actions.iter().any(|action| matches!(action, Action::WriteTemplate(_)))
+    decision
+        .actions
+        .iter()
+        .any(|action| matches!(action, Action::WriteTemplate(_)))
 }
 
 fn hash(decision: &Decision) -> &str {
@@ -32,22 +38,53 @@ fn hash(decision: &Decision) -> &str {
 fn it_is_asked_whether_the_workload_still_has_stables_template() {
     let world = a_rollout().at_rest();
     let asked = decided(&world, Comparison::Unknown);
-    assert!(asked.actions.contains(&Action::CompareStable) && !writes_the_template(&asked), "{:?}", asked.actions);
+    assert!(
+        asked.actions.contains(&Action::CompareStable) && !writes_the_template(&asked),
+        "{:?}",
+        asked.actions
+    );
     let known = decided(&world, Comparison::Same);
-    assert_eq!((hash(&known), known.persist, known.notes.len()), ("new", true, 0));
+    assert_eq!(
+        (hash(&known), known.persist, known.notes.len()),
+        ("new", true, 0)
+    );
     let differs = decided(&world, Comparison::Different);
-    assert!(hash(&differs) == "hashA" && writes_the_template(&differs), "{:?}", differs.actions);
+    assert!(
+        hash(&differs) == "hashA" && writes_the_template(&differs),
+        "{:?}",
+        differs.actions
+    );
 }
 
 #[test]
 fn a_rollback_ends_at_the_set_that_has_stables_template() {
-    let world = a_rollout().releasing(Quality::Good).at_stage(Stage::Releasing).with_ask(Ask::Abort);
+    let world = a_rollout()
+        .releasing(Quality::Good)
+        .at_stage(Stage::Releasing)
+        .with_ask(Ask::Abort);
     let world = world.when("the old template is back", |world| {
-        world.live.workload.as_ref().is_some_and(|workload| workload.template.letter == 'A')
-            && world.shell.cache.workload.as_ref().is_some_and(|workload| workload.template.letter == 'A')
+        world
+            .live
+            .workload
+            .as_ref()
+            .is_some_and(|workload| workload.template.letter == 'A')
+            && world
+                .shell
+                .cache
+                .workload
+                .as_ref()
+                .is_some_and(|workload| workload.template.letter == 'A')
     });
-    assert!(decided(&world, Comparison::Unknown).actions.contains(&Action::CompareStable));
+    assert!(
+        decided(&world, Comparison::Unknown)
+            .actions
+            .contains(&Action::CompareStable)
+    );
     let known = decided(&world, Comparison::Same);
     let pinned = |action: &Action| format!("{action:?}").contains(r#"pin: Some(Hash("new"))"#);
-    assert!(hash(&known) == "new" && known.actions.iter().any(pinned), "{:?}", known.actions);
+    assert!(
+        hash(&known) == "new" && known.actions.iter().any(pinned),
+        "{:?}",
+        known.actions
+    );
 }

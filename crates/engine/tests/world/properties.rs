@@ -44,19 +44,27 @@ enum When {
 enum Event {
     Commit(u8, Quality),
     Again,
-    Unready { canary: bool, pods: usize, seconds: i64 },
+    Unready {
+        canary: bool,
+        pods: usize,
+        seconds: i64,
+    },
     Route(Option<u32>),
     SetEnv,
     Readings(Mood, i64),
     Fault(u32, Fault),
     Lag(Group, i64),
     Ask(Ask),
-    Delete { foreground: bool },
+    Delete {
+        foreground: bool,
+    },
     NewLeader,
     Spec(Spec),
     Scale(u32),
     Sync,
-    Git { down: bool },
+    Git {
+        down: bool,
+    },
 }
 
 /// What a user makes of the spec.
@@ -82,22 +90,35 @@ enum Beginning {
 fn the_invariants_hold_in_random_worlds() {
     let seed = number("TIDEGATE_SEED").unwrap_or(1);
     let cases = number("TIDEGATE_WORLDS").map_or(WORLDS, |worlds| u32::try_from(worlds).unwrap());
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 3000, ..Config::default() };
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 3000,
+        ..Config::default()
+    };
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let mut runner =
+        TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let met = RefCell::new(every_stage_meets_every_event());
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let result = runner.run(&(beginning(), vec((when(), event()), 1..9)), |(beginning, events)| {
-        let lived = catch_unwind(AssertUnwindSafe(|| live(beginning, &events))).map_err(|panic| {
-            let story = panic.downcast_ref::<String>().cloned();
-            TestCaseError::fail(story.unwrap_or_else(|| "a panic without words".to_owned()))
-        })?;
-        let mut met = met.borrow_mut();
-        lived.met.iter().for_each(|(cell, times)| *met.entry(cell.clone()).or_default() += times);
-        Ok(())
-    });
+    let result = runner.run(
+        &(beginning(), vec((when(), event()), 1..9)),
+        |(beginning, events)| {
+            let lived =
+                catch_unwind(AssertUnwindSafe(|| live(beginning, &events))).map_err(|panic| {
+                    let story = panic.downcast_ref::<String>().cloned();
+                    TestCaseError::fail(story.unwrap_or_else(|| "a panic without words".to_owned()))
+                })?;
+            let mut met = met.borrow_mut();
+            lived
+                .met
+                .iter()
+                .for_each(|(cell, times)| *met.entry(cell.clone()).or_default() += times);
+            Ok(())
+        },
+    );
     std::panic::set_hook(hook);
     if let Err(TestError::Fail(story, (beginning, events))) = result {
         panic!("seed {seed}: {story}\nbeginning: {beginning:?}\nevents: {events:#?}");
@@ -110,11 +131,15 @@ fn the_invariants_hold_in_random_worlds() {
 /// One world for each stage and event: what chance may leave out.
 fn every_stage_meets_every_event() -> Met {
     let mut met = Met::new();
-    for (stage, event) in STAGES.into_iter().flat_map(|stage| each_event().into_iter().map(move |event| (stage, event)))
+    for (stage, event) in STAGES
+        .into_iter()
+        .flat_map(|stage| each_event().into_iter().map(move |event| (stage, event)))
     {
         let beginning = match stage {
             Stage::Initial => Beginning::FirstDeploy(Quality::Good),
-            Stage::Pinning | Stage::Starting | Stage::Stepping => Beginning::Releasing(Quality::Good),
+            Stage::Pinning | Stage::Starting | Stage::Stepping => {
+                Beginning::Releasing(Quality::Good)
+            }
             Stage::TakingBack => Beginning::TakingBack,
             Stage::PinningCanary
             | Stage::Releasing
@@ -125,21 +150,45 @@ fn every_stage_meets_every_event() -> Met {
             | Stage::Unpinning => Beginning::Promoting,
         };
         let lived = live(beginning, &[(When::At(stage), event)]);
-        lived.met.iter().for_each(|(cell, times)| *met.entry(cell.clone()).or_default() += times);
+        lived
+            .met
+            .iter()
+            .for_each(|(cell, times)| *met.entry(cell.clone()).or_default() += times);
     }
     met
 }
 
 /// One event of each kind.
 fn each_event() -> Vec<Event> {
-    let asks = [Ask::Approve, Ask::Promote, Ask::Pause, Ask::Resume, Ask::Abort, Ask::Retry].map(Event::Ask);
-    let faults = [Fault::Refused, Fault::Swallowed, Fault::CrashBefore, Fault::CrashAfter];
+    let asks = [
+        Ask::Approve,
+        Ask::Promote,
+        Ask::Pause,
+        Ask::Resume,
+        Ask::Abort,
+        Ask::Retry,
+    ]
+    .map(Event::Ask);
+    let faults = [
+        Fault::Refused,
+        Fault::Swallowed,
+        Fault::CrashBefore,
+        Fault::CrashAfter,
+    ];
     let faults = (0..3).flat_map(|after| faults.map(|fault| Event::Fault(after, fault)));
     let others = vec![
         Event::Commit(2, Quality::Good),
         Event::Again,
-        Event::Unready { canary: true, pods: 3, seconds: 20 },
-        Event::Unready { canary: false, pods: 3, seconds: 20 },
+        Event::Unready {
+            canary: true,
+            pods: 3,
+            seconds: 20,
+        },
+        Event::Unready {
+            canary: false,
+            pods: 3,
+            seconds: 20,
+        },
         Event::Route(Some(70)),
         Event::SetEnv,
         Event::Readings(Mood::Breach, 60),
@@ -161,7 +210,9 @@ fn live(beginning: Beginning, events: &[(When, Event)]) -> World {
         match when {
             When::After(millis) => world.run_for(SignedDuration::from_millis(*millis)),
             When::At(stage) => {
-                world.run_until(SignedDuration::from_mins(10), |world| world.stage() == Some(*stage));
+                world.run_until(SignedDuration::from_mins(10), |world| {
+                    world.stage() == Some(*stage)
+                });
             }
         }
         world = apply(world, event);
@@ -178,15 +229,22 @@ fn begin(beginning: Beginning) -> World {
     match beginning {
         Beginning::Adopted => a_rollout().at_rest(),
         Beginning::AdoptedDifferent => a_rollout().begins().with_commit('B', Quality::Good),
-        Beginning::FirstDeploy(quality) => a_rollout().without_a_workload().begins().with_commit('A', quality),
+        Beginning::FirstDeploy(quality) => a_rollout()
+            .without_a_workload()
+            .begins()
+            .with_commit('A', quality),
         Beginning::Approval => a_rollout().with_approval_at(2).releasing(Quality::Good),
         Beginning::Releasing(quality) => a_rollout().releasing(quality),
         Beginning::Promoting => {
-            let world = a_rollout().releasing(Quality::Good).at_stage(Stage::Starting);
+            let world = a_rollout()
+                .releasing(Quality::Good)
+                .at_stage(Stage::Starting);
             world.with_ask(Ask::Promote).at_stage(Stage::PinningCanary)
         }
         Beginning::TakingBack => {
-            let world = a_rollout().releasing(Quality::Good).at_stage(Stage::Stepping);
+            let world = a_rollout()
+                .releasing(Quality::Good)
+                .at_stage(Stage::Stepping);
             world.with_ask(Ask::Abort).at_stage(Stage::TakingBack)
         }
     }
@@ -197,19 +255,34 @@ fn apply(world: World, event: &Event) -> World {
         Event::Commit(letter, quality) => {
             let letter = char::from(b'A' + letter);
             // A letter stands for one content, and A for what runs in the beginning.
-            let known = world.live.commits.iter().find(|commit| commit.template.letter == letter);
-            let first = if letter == 'A' { Quality::Good } else { *quality };
+            let known = world
+                .live
+                .commits
+                .iter()
+                .find(|commit| commit.template.letter == letter);
+            let first = if letter == 'A' {
+                Quality::Good
+            } else {
+                *quality
+            };
             let quality = known.map_or(first, |commit| commit.template.quality);
             world.with_commit(letter, quality)
         }
         Event::Again => again(world),
-        Event::Unready { canary, pods, seconds } => world.with_unready(*canary, *pods, *seconds),
+        Event::Unready {
+            canary,
+            pods,
+            seconds,
+        } => world.with_unready(*canary, *pods, *seconds),
         Event::Route(percent) => world.with_foreign_route(*percent),
         Event::SetEnv => world.with_foreign_template(),
         Event::Readings(mood, seconds) => world.with_readings(*mood, *seconds),
         Event::Fault(after, fault) => {
             let mut world = world.with_fault(*after, *fault);
-            world.happens(fault_word(*fault), &format!("{fault:?} at write {after} from here"));
+            world.happens(
+                fault_word(*fault),
+                &format!("{fault:?} at write {after} from here"),
+            );
             world
         }
         Event::Lag(group, millis) => world.with_lag(*group, *millis),
@@ -235,7 +308,11 @@ fn apply(world: World, event: &Event) -> World {
 /// What git's head asks for is committed again, after a revert if need be.
 fn again(mut world: World) -> World {
     if let Some(head) = world.live.commits.last().cloned() {
-        world.commit(&head.revision, template(head.template.letter, head.template.quality), "again");
+        world.commit(
+            &head.revision,
+            template(head.template.letter, head.template.quality),
+            "again",
+        );
     }
     world
 }
@@ -244,7 +321,9 @@ fn edit_spec(mut world: World, spec: Spec) -> World {
     if let Some(rollout) = &mut world.rollout {
         rollout.spec = match spec {
             Spec::Invalid => a_rollout().with("steps", serde_json::json!([])).spec(),
-            Spec::OtherSteps => a_rollout().with("steps", serde_json::json!([{"weight": 7, "hold": "20s"}])).spec(),
+            Spec::OtherSteps => a_rollout()
+                .with("steps", serde_json::json!([{"weight": 7, "hold": "20s"}]))
+                .spec(),
         };
         world.happens("spec", &format!("the spec is edited: {spec:?}"));
     }
@@ -289,7 +368,13 @@ fn when() -> impl Strategy<Value = When> {
 }
 
 fn millis() -> impl Strategy<Value = i64> {
-    prop_oneof![Just(0), 1..400_i64, 400..3_000_i64, 3_000..60_000_i64, 60_000..400_000_i64]
+    prop_oneof![
+        Just(0),
+        1..400_i64,
+        400..3_000_i64,
+        3_000..60_000_i64,
+        60_000..400_000_i64
+    ]
 }
 
 fn stage() -> impl Strategy<Value = Stage> {
@@ -310,16 +395,35 @@ fn mood() -> impl Strategy<Value = Mood> {
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
-    proptest::sample::select(vec![Fault::Refused, Fault::Swallowed, Fault::CrashBefore, Fault::CrashAfter])
+    proptest::sample::select(vec![
+        Fault::Refused,
+        Fault::Swallowed,
+        Fault::CrashBefore,
+        Fault::CrashAfter,
+    ])
 }
 
 fn group() -> impl Strategy<Value = Group> {
-    let all = vec![Group::Workloads, Group::Services, Group::Routes, Group::Endpoints, Group::Revisions];
+    let all = vec![
+        Group::Workloads,
+        Group::Services,
+        Group::Routes,
+        Group::Endpoints,
+        Group::Revisions,
+    ];
     proptest::sample::select(all)
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
-    let all = vec![Ask::Approve, Ask::Promote, Ask::Promote, Ask::Pause, Ask::Resume, Ask::Abort, Ask::Retry];
+    let all = vec![
+        Ask::Approve,
+        Ask::Promote,
+        Ask::Promote,
+        Ask::Pause,
+        Ask::Resume,
+        Ask::Abort,
+        Ask::Retry,
+    ];
     proptest::sample::select(all)
 }
 
@@ -358,7 +462,9 @@ fn table(met: &Met) -> String {
     for event in events {
         _ = write!(text, "\n{event:<16}");
         for name in &names {
-            let cell = met.iter().find(|((stage, kind), _)| stage == name && *kind == event);
+            let cell = met
+                .iter()
+                .find(|((stage, kind), _)| stage == name && *kind == event);
             _ = write!(text, "{:>9}", cell.map_or(0, |(_, times)| *times));
         }
     }
@@ -367,15 +473,44 @@ fn table(met: &Met) -> String {
 
 /// The meetings that a test run must not miss.
 fn covers(met: &Met) {
-    let events = ["commit", "again", "crash", "failed write", "abort", "promote", "pause", "retry", "set env"];
-    let more = ["new leader", "stable unready", "delete", "readings", "scale", "spec"];
-    for (stage, event) in STAGES.iter().flat_map(|stage| events.iter().chain(&more).map(move |event| (stage, event))) {
-        let cell = met.iter().find(|((at, kind), _)| *at == format!("{stage:?}") && kind == event);
-        assert!(cell.is_some(), "no world showed {stage:?} meeting {event}\n{}", table(met));
+    let events = [
+        "commit",
+        "again",
+        "crash",
+        "failed write",
+        "abort",
+        "promote",
+        "pause",
+        "retry",
+        "set env",
+    ];
+    let more = [
+        "new leader",
+        "stable unready",
+        "delete",
+        "readings",
+        "scale",
+        "spec",
+    ];
+    for (stage, event) in STAGES
+        .iter()
+        .flat_map(|stage| events.iter().chain(&more).map(move |event| (stage, event)))
+    {
+        let cell = met
+            .iter()
+            .find(|((at, kind), _)| *at == format!("{stage:?}") && kind == event);
+        assert!(
+            cell.is_some(),
+            "no world showed {stage:?} meeting {event}\n{}",
+            table(met)
+        );
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "which worlds are tried is for the caller to say")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "which worlds are tried is for the caller to say"
+)]
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }

@@ -14,13 +14,21 @@ use crate::{
 /// What the status says of a candidate in a world that has been changed so.
 fn said(change: impl FnOnce(&mut Observed)) -> String {
     let mut world = a_rollout().at_rest();
-    world.commit("rev-B", crate::rollout::template('B', Quality::Good), "commit");
+    world.commit(
+        "rev-B",
+        crate::rollout::template('B', Quality::Good),
+        "commit",
+    );
     world.shell.cache = world.live.clone();
     let mut seen = world.observed().unwrap();
     seen.candidate.as_mut().unwrap().comparison = Comparison::Different;
     change(&mut seen);
     let decision = decide(&seen, world.now);
-    assert_eq!(decision.status.attempt, None, "it has begun: {}", decision.status.message);
+    assert_eq!(
+        decision.status.attempt, None,
+        "it has begun: {}",
+        decision.status.message
+    );
     decision.status.message
 }
 
@@ -37,18 +45,31 @@ fn every_refusal_is_a_sentence_that_says_what_to_do() {
         said(|seen| seen.workload.as_mut().unwrap().paused = true),
         said(|seen| seen.workload.as_mut().unwrap().available = 2),
         said(|seen| seen.workload = None),
-        said(|seen| seen.workload.as_mut().unwrap().exclusive.push("the strategy Recreate".to_owned())),
+        said(|seen| {
+            seen.workload
+                .as_mut()
+                .unwrap()
+                .exclusive
+                .push("the strategy Recreate".to_owned())
+        }),
         said(|seen| seen.canary_name_taken = true),
         said(|seen| seen.services.retain(|service| service.name != "checkout")),
         said(|seen| seen.services[0].external = true),
         said(|seen| seen.services[0].selector.clear()),
-        said(|seen| _ = seen.services[0].selector.insert("app".to_owned(), "other".to_owned())),
+        said(|seen| {
+            _ = seen.services[0]
+                .selector
+                .insert("app".to_owned(), "other".to_owned())
+        }),
         said(|seen| seen.neighbours.push(basket())),
         said(|seen| seen.services[1].stranger = Some("checkout-cache-0".to_owned())),
         said(|seen| seen.services[0].waiting = Some("ports".to_owned())),
         said(|seen| seen.candidate.as_mut().unwrap().pod_labels.clear()),
         said(|seen| seen.routes[0].state = None),
-        said(|seen| seen.routes[0].state.as_mut().unwrap().obstacle = Some("it has sessionPersistence".to_owned())),
+        said(|seen| {
+            seen.routes[0].state.as_mut().unwrap().obstacle =
+                Some("it has sessionPersistence".to_owned())
+        }),
         said(|seen| seen.canary_service = true),
         said(|seen| {
             seen.candidate.as_mut().unwrap().comparison = Comparison::Refused {
@@ -58,13 +79,21 @@ fn every_refusal_is_a_sentence_that_says_what_to_do() {
         }),
         said(|seen| {
             let why = "spec.gates, \"errors\": the query is not PromQL".to_owned();
-            seen.queries = QueryCheck::Invalid { why, at: world_time() };
+            seen.queries = QueryCheck::Invalid {
+                why,
+                at: world_time(),
+            };
         }),
         said(|seen| {
             let why = "waiting for Prometheus: connection refused".to_owned();
-            seen.queries = QueryCheck::Unreadable { why, at: world_time() };
+            seen.queries = QueryCheck::Unreadable {
+                why,
+                at: world_time(),
+            };
         }),
-        said(|seen| seen.identity.name = "a-name-that-is-far-too-long-for-the-pods-of-a-canary".to_owned()),
+        said(|seen| {
+            seen.identity.name = "a-name-that-is-far-too-long-for-the-pods-of-a-canary".to_owned()
+        }),
         said(|seen| seen.spec.workload.name = "w".repeat(48)),
         said(|seen| seen.spec.steps.clear()),
         said(|seen| seen.spec.steps[0].weight = 0.001),
@@ -80,7 +109,14 @@ fn a_cluster_without_a_gateway_is_told_of_before_the_first_release() {
     let mut seen = world.observed().unwrap();
     seen.routes_seen = false;
     let decision = decide(&seen, world.now);
-    assert!(decision.status.message.starts_with("no HTTPRoute can be seen"), "{}", decision.status.message);
+    assert!(
+        decision
+            .status
+            .message
+            .starts_with("no HTTPRoute can be seen"),
+        "{}",
+        decision.status.message
+    );
 }
 
 #[test]
@@ -89,7 +125,10 @@ fn a_service_made_during_an_attempt_is_pinned_at_once() {
     let mut seen = world.observed().unwrap();
     seen.services.push(late_service());
     let actions = format!("{:?}", decide(&seen, world.now).actions);
-    assert!(actions.contains(r#"SetService { name: "late", pin: Some(Hash("hashA"))"#), "{actions}");
+    assert!(
+        actions.contains(r#"SetService { name: "late", pin: Some(Hash("hashA"))"#),
+        "{actions}"
+    );
 }
 
 #[test]
@@ -99,13 +138,21 @@ fn a_service_made_during_an_attempt_that_spans_others_ends_it_and_is_left_alone(
     seen.services.push(late_service());
     seen.neighbours.push(basket());
     let decision = decide(&seen, world.now);
-    let ending = decision.status.attempt.and_then(|attempt| attempt.ending).unwrap();
+    let ending = decision
+        .status
+        .attempt
+        .and_then(|attempt| attempt.ending)
+        .unwrap();
     assert_eq!(
         ending.message,
         "the Service late has come to select the pods of the Deployment basket as well as the pods of the Deployment \
          checkout, so it cannot be pinned"
     );
-    assert!(!format!("{:?}", decision.actions).contains("late"), "{:?}", decision.actions);
+    assert!(
+        !format!("{:?}", decision.actions).contains("late"),
+        "{:?}",
+        decision.actions
+    );
 }
 
 #[test]
@@ -113,15 +160,25 @@ fn who_takes_a_pin_off_is_named() {
     let world = a_rollout().releasing(Quality::Good).at_weight(20);
     let mut seen = world.observed().unwrap();
     seen.services[0].selector = labels();
-    let notes: Vec<_> = decide(&seen, world.now).notes.iter().map(ToString::to_string).collect();
+    let notes: Vec<_> = decide(&seen, world.now)
+        .notes
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert!(
-        notes.iter().any(|note| note.contains("the selector of the Service checkout") && note.contains("kubectl")),
+        notes
+            .iter()
+            .any(|note| note.contains("the selector of the Service checkout")
+                && note.contains("kubectl")),
         "{notes:?}"
     );
 }
 
 fn basket() -> Neighbour {
-    Neighbour { name: "the pods of the Deployment basket".to_owned(), pod_labels: labels() }
+    Neighbour {
+        name: "the pods of the Deployment basket".to_owned(),
+        pod_labels: labels(),
+    }
 }
 
 fn late_service() -> Service {
@@ -139,7 +196,11 @@ fn late_service() -> Service {
 #[test]
 fn nothing_begins_before_a_commit_has_been_applied_whole() {
     let mut world = a_rollout().at_rest();
-    world.commit("rev-B", crate::rollout::template('B', Quality::Good), "commit");
+    world.commit(
+        "rev-B",
+        crate::rollout::template('B', Quality::Good),
+        "commit",
+    );
     world.shell.cache = world.live.clone();
     let mut seen = world.observed().unwrap();
     seen.candidate.as_mut().unwrap().comparison = Comparison::Different;
@@ -148,11 +209,21 @@ fn nothing_begins_before_a_commit_has_been_applied_whole() {
     seen.applying = true;
     let half = decide(&seen, world.now);
     assert_eq!(half.status.attempts, 0);
-    assert!(half.wake_at.is_some_and(|at| at > world.now), "it looks again");
+    assert!(
+        half.wake_at.is_some_and(|at| at > world.now),
+        "it looks again"
+    );
     seen.applying = false;
     assert_eq!(decide(&seen, world.now).status.attempts, 1);
     let later = decide(&seen, world.now + jiff::SignedDuration::from_secs(6));
-    assert_eq!((later.status.attempts, later.actions.contains(&Action::CheckQueries)), (0, true), "an old answer");
+    assert_eq!(
+        (
+            later.status.attempts,
+            later.actions.contains(&Action::CheckQueries)
+        ),
+        (0, true),
+        "an old answer"
+    );
 }
 
 #[test]
@@ -163,7 +234,15 @@ fn what_the_api_server_refuses_is_said_and_the_attempt_goes_on() {
     seen.refused = Some("cannot apply the canary: exceeded quota".to_owned());
     let after = decide(&seen, world.now);
     assert_eq!(after.actions, before.actions);
-    let stalled = after.status.conditions.iter().find(|condition| condition.type_ == "Stalled").unwrap();
-    assert_eq!((stalled.reason.as_str(), stalled.message.as_str()), ("WriteRefused", seen.refused.as_deref().unwrap()));
+    let stalled = after
+        .status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == "Stalled")
+        .unwrap();
+    assert_eq!(
+        (stalled.reason.as_str(), stalled.message.as_str()),
+        ("WriteRefused", seen.refused.as_deref().unwrap())
+    );
     assert!(after.status.attempt.is_some());
 }

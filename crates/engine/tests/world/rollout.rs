@@ -132,13 +132,20 @@ impl World {
     pub(crate) fn with_readings(mut self, mood: Mood, seconds: i64) -> Self {
         self.metrics.mood = mood;
         self.metrics.until = Some(self.now + SignedDuration::from_secs(seconds));
-        self.happens("readings", &format!("the gates read {mood:?} for {seconds} s"));
+        self.happens(
+            "readings",
+            &format!("the gates read {mood:?} for {seconds} s"),
+        );
         self
     }
 
     /// The gate is breached.
     pub(crate) fn with_breach(self, gate: &str) -> Self {
-        let mood = if gate == "errors" { Mood::Breach } else { Mood::Slow };
+        let mood = if gate == "errors" {
+            Mood::Breach
+        } else {
+            Mood::Slow
+        };
         self.with_readings(mood, 3600)
     }
 
@@ -149,7 +156,11 @@ impl World {
     }
 
     pub(crate) fn with_commit(mut self, letter: char, quality: Quality) -> Self {
-        self.commit(&format!("rev-{letter}"), template(letter, quality), "commit");
+        self.commit(
+            &format!("rev-{letter}"),
+            template(letter, quality),
+            "commit",
+        );
         self
     }
 
@@ -166,11 +177,25 @@ impl World {
     /// Pods of the canary or of the workload stop being ready, for so long.
     pub(crate) fn with_unready(mut self, canary: bool, pods: usize, seconds: i64) -> Self {
         let (now, until) = (self.now, self.now + SignedDuration::from_secs(seconds));
-        let struck = if canary { &mut self.live.canary } else { &mut self.live.workload };
+        let struck = if canary {
+            &mut self.live.canary
+        } else {
+            &mut self.live.workload
+        };
         if let Some(deployment) = struck {
             deployment.strike(now, until, pods);
-            let what = format!("{pods} pods of {} are unready for {seconds} s", deployment.name);
-            self.happens(if canary { "canary unready" } else { "stable unready" }, &what);
+            let what = format!(
+                "{pods} pods of {} are unready for {seconds} s",
+                deployment.name
+            );
+            self.happens(
+                if canary {
+                    "canary unready"
+                } else {
+                    "stable unready"
+                },
+                &what,
+            );
         }
         self
     }
@@ -184,7 +209,8 @@ impl World {
     pub(crate) fn with_foreign_template(mut self) -> Self {
         if let Some(workload) = &mut self.live.workload {
             workload.edit(|workload| {
-                (workload.template, workload.manager) = (template('X', Quality::Good), "kubectl-set");
+                (workload.template, workload.manager) =
+                    (template('X', Quality::Good), "kubectl-set");
             });
             self.next_sync = Some(self.now + SYNC_INTERVAL);
             self.happens("set env", "kubectl set env on the Deployment checkout");
@@ -200,7 +226,10 @@ impl World {
             let weight = percent.map(|percent| Weight::from_hundredths(percent * 100));
             let epoch = route.epoch;
             route.write(weight, epoch, "kubectl-edit", now);
-            self.happens("route edited", &format!("the route is edited: {weight:?} to the canary"));
+            self.happens(
+                "route edited",
+                &format!("the route is edited: {weight:?} to the canary"),
+            );
         }
         self
     }
@@ -236,7 +265,11 @@ impl World {
 
     /// How the attempts ended, as git has it.
     pub(crate) fn outcomes(&self) -> String {
-        let words = self.git.outcomes.iter().map(|(attempt, outcome)| format!("{attempt} {outcome}"));
+        let words = self
+            .git
+            .outcomes
+            .iter()
+            .map(|(attempt, outcome)| format!("{attempt} {outcome}"));
         words.collect::<Vec<_>>().join(", ")
     }
 

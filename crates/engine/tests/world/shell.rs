@@ -97,7 +97,11 @@ impl Shell {
 
     /// Starts anew, as the leader after the last one or as itself.
     pub(crate) fn restart(&mut self, epoch: u64, live: &Cluster) {
-        *self = Self { epoch, fault: self.fault, ..Self::new(live.clone()) };
+        *self = Self {
+            epoch,
+            fault: self.fault,
+            ..Self::new(live.clone())
+        };
     }
 
     fn refresh(&mut self, live: &Cluster, now: Timestamp) {
@@ -115,8 +119,12 @@ impl Shell {
             self.cache.routes.clone_from(&live.routes);
         }
         if current(Group::Endpoints) {
-            self.cache.stable_endpoints.clone_from(&live.stable_endpoints);
-            self.cache.canary_endpoints.clone_from(&live.canary_endpoints);
+            self.cache
+                .stable_endpoints
+                .clone_from(&live.stable_endpoints);
+            self.cache
+                .canary_endpoints
+                .clone_from(&live.canary_endpoints);
         }
         if current(Group::Revisions) {
             self.cache.commits.clone_from(&live.commits);
@@ -140,7 +148,8 @@ impl World {
             self.turns_that_wrote += 1;
         }
         for note in &decision.notes {
-            self.story.tell(now, "note", &format!("{}: {note}", note.reason()));
+            self.story
+                .tell(now, "note", &format!("{}: {note}", note.reason()));
         }
         match self.carry_out(&decision) {
             Ok(()) => {
@@ -181,13 +190,23 @@ impl World {
         if failed {
             return Err(Stopped::Failed);
         }
-        decision.actions.iter().try_for_each(|action| self.act(action))
+        decision
+            .actions
+            .iter()
+            .try_for_each(|action| self.act(action))
     }
 
     fn write_status(&mut self, decision: &Decision) -> Result<(), Stopped> {
         let message = decision.status.message.clone();
-        let stage = decision.status.attempt.as_ref().map(|attempt| attempt.stage);
-        let what = stage.map_or_else(|| format!("status: {message}"), |stage| format!("status {stage:?}: {message}"));
+        let stage = decision
+            .status
+            .attempt
+            .as_ref()
+            .map(|attempt| attempt.stage);
+        let what = stage.map_or_else(
+            || format!("status: {message}"),
+            |stage| format!("status {stage:?}: {message}"),
+        );
         self.write(Author::Status, &what, |world| {
             let rollout = world.rollout.as_mut()?;
             rollout.status = decision.status.clone();
@@ -197,12 +216,25 @@ impl World {
 
     fn act(&mut self, action: &Action) -> Result<(), Stopped> {
         if *action == Action::CompareCandidate {
-            self.compare(self.shell.cache.commits.last().map(|head| (head.revision.clone(), head.template)));
+            self.compare(
+                self.shell
+                    .cache
+                    .commits
+                    .last()
+                    .map(|head| (head.revision.clone(), head.template)),
+            );
         }
         if *action == Action::CompareStable {
-            let stable = self.rollout.as_ref().and_then(|rollout| rollout.status.stable.clone());
-            let kept =
-                stable.and_then(|stable| Some((stable.revision.clone(), *self.live.kept.get(&stable.revision)?)));
+            let stable = self
+                .rollout
+                .as_ref()
+                .and_then(|rollout| rollout.status.stable.clone());
+            let kept = stable.and_then(|stable| {
+                Some((
+                    stable.revision.clone(),
+                    *self.live.kept.get(&stable.revision)?,
+                ))
+            });
             self.compare(kept);
         }
         if *action == Action::CheckQueries {
@@ -215,11 +247,18 @@ impl World {
             return Ok(());
         }
         let (cache, now) = (self.shell.cache.clone(), self.now);
-        self.write(Author::Effect, &in_words(action), |world| world.apply(action, &cache, now))
+        self.write(Author::Effect, &in_words(action), |world| {
+            world.apply(action, &cache, now)
+        })
     }
 
     /// Writes, unless something befalls the write; `None` is a conflict.
-    fn write(&mut self, by: Author, what: &str, write: impl FnOnce(&mut Self) -> Option<()>) -> Result<(), Stopped> {
+    fn write(
+        &mut self,
+        by: Author,
+        what: &str,
+        write: impl FnOnce(&mut Self) -> Option<()>,
+    ) -> Result<(), Stopped> {
         let fault = match &mut self.shell.fault {
             Some((0, fault)) => Some(*fault),
             Some((left, _)) => {
@@ -234,13 +273,15 @@ impl World {
         match fault {
             Some(Fault::CrashBefore) => return Err(Stopped::Crashed),
             Some(Fault::Refused) => {
-                self.story.tell(self.now, by_word(by), &format!("{what}: refused"));
+                self.story
+                    .tell(self.now, by_word(by), &format!("{what}: refused"));
                 return Err(Stopped::Failed);
             }
             Some(Fault::Swallowed | Fault::CrashAfter) | None => {}
         }
         if write(self).is_none() {
-            self.story.tell(self.now, by_word(by), &format!("{what}: conflict"));
+            self.story
+                .tell(self.now, by_word(by), &format!("{what}: conflict"));
             return Err(Stopped::Failed);
         }
         self.story.tell(self.now, by_word(by), what);
@@ -266,30 +307,56 @@ impl World {
                 let template = cache.workload.as_ref()?.template;
                 live.kept.insert(revision.to_string(), template);
             }
-            Action::SetRoute { name, weight, epoch } => {
-                let version = cache.routes.iter().find(|route| route.name == *name)?.version;
-                let route = live.routes.iter_mut().find(|route| route.name == *name && route.version == version)?;
+            Action::SetRoute {
+                name,
+                weight,
+                epoch,
+            } => {
+                let version = cache
+                    .routes
+                    .iter()
+                    .find(|route| route.name == *name)?
+                    .version;
+                let route = live
+                    .routes
+                    .iter_mut()
+                    .find(|route| route.name == *name && route.version == version)?;
                 route.write(*weight, *epoch, "tidegate", now);
             }
             Action::SetService { name, pin, epoch } => {
-                let version = cache.services.iter().find(|service| service.name == *name)?.version;
-                let service =
-                    live.services.iter_mut().find(|service| service.name == *name && service.version == version)?;
+                let version = cache
+                    .services
+                    .iter()
+                    .find(|service| service.name == *name)?
+                    .version;
+                let service = live
+                    .services
+                    .iter_mut()
+                    .find(|service| service.name == *name && service.version == version)?;
                 (service.pin, service.epoch, service.version) = (pin.clone(), *epoch, version + 1);
             }
             Action::SetWorkload { paused, epoch } => {
-                workload(live, cache)?.edit(|workload| (workload.paused, workload.epoch) = (*paused, *epoch));
+                workload(live, cache)?
+                    .edit(|workload| (workload.paused, workload.epoch) = (*paused, *epoch));
             }
             Action::WriteTemplate(revision) => {
-                let template = *live.kept.get(revision.as_str()).expect("a revision that is needed was collected");
+                let template = *live
+                    .kept
+                    .get(revision.as_str())
+                    .expect("a revision that is needed was collected");
                 workload(live, cache)?.edit(|workload| {
                     (workload.template, workload.manager) = (template, "tidegate-sync");
                 });
             }
             Action::ApplyCanary { revision, replicas } => {
-                let template = *live.kept.get(revision.as_str()).expect("a revision that is needed was collected");
+                let template = *live
+                    .kept
+                    .get(revision.as_str())
+                    .expect("a revision that is needed was collected");
                 live.canary_service = true;
-                let canary = live.canary.get_or_insert_with(|| Deployment::new("checkout-canary", template, *replicas));
+                let canary = live
+                    .canary
+                    .get_or_insert_with(|| Deployment::new("checkout-canary", template, *replicas));
                 canary.edit(|canary| {
                     (canary.template, canary.replicas) = (template, *replicas);
                     canary.revision = Some(revision.clone());
@@ -302,7 +369,8 @@ impl World {
             Action::HandOver(pending) => self.git.handed_over.clone_from(pending),
             Action::CollectRevisions { keep } => {
                 let seen = |name: &String| cache.kept.contains_key(name);
-                live.kept.retain(|name, _| !seen(name) || keep.iter().any(|keep| keep.as_str() == name));
+                live.kept
+                    .retain(|name, _| !seen(name) || keep.iter().any(|keep| keep.as_str() == name));
             }
             Action::Answer { name, .. } => self.asks.retain(|ask| ask.name != *name),
             Action::CompareCandidate
@@ -326,17 +394,25 @@ impl World {
             Action::Answer { name, .. } => !self.asks.iter().any(|ask| ask.name == *name),
             Action::KeepLive(revision) => live.kept.contains_key(revision.as_str()),
             Action::ApplyCanary { revision, replicas } => {
-                let right =
-                    |canary: &Deployment| canary.replicas == *replicas && canary.revision.as_ref() == Some(revision);
+                let right = |canary: &Deployment| {
+                    canary.replicas == *replicas && canary.revision.as_ref() == Some(revision)
+                };
                 live.canary_service && live.canary.as_ref().is_some_and(right)
             }
             Action::DeleteCanary => {
-                !live.canary_service && live.canary.as_ref().is_none_or(|canary| canary.going.is_some())
+                !live.canary_service
+                    && live
+                        .canary
+                        .as_ref()
+                        .is_none_or(|canary| canary.going.is_some())
             }
             Action::HandOver(pending) => self.git.handed_over == *pending,
             Action::CollectRevisions { keep } => {
                 let seen = |name: &&String| self.shell.cache.kept.contains_key(*name);
-                live.kept.keys().filter(seen).all(|name| keep.iter().any(|keep| keep.as_str() == name))
+                live.kept
+                    .keys()
+                    .filter(seen)
+                    .all(|name| keep.iter().any(|keep| keep.as_str() == name))
             }
             Action::AddFinalizer
             | Action::RemoveFinalizer
@@ -349,8 +425,14 @@ impl World {
 
     /// A dry run: it compares with what is live.
     fn compare(&mut self, revision: Option<(String, Template)>) {
-        let (Some((revision, template)), Some(workload)) = (revision, &self.live.workload) else { return };
-        let comparison = if template == workload.template { Comparison::Same } else { Comparison::Different };
+        let (Some((revision, template)), Some(workload)) = (revision, &self.live.workload) else {
+            return;
+        };
+        let comparison = if template == workload.template {
+            Comparison::Same
+        } else {
+            Comparison::Different
+        };
         let answer = (revision, workload.template.digest(), comparison);
         if !self.shell.memory.compared.contains(&answer) {
             self.shell.memory.compared.push(answer);
@@ -367,25 +449,42 @@ impl World {
 /// The workload, if it is the one of the cache.
 fn workload<'a>(live: &'a mut Cluster, cache: &Cluster) -> Option<&'a mut Deployment> {
     let version = cache.workload.as_ref()?.version;
-    live.workload.as_mut().filter(|workload| workload.version == version)
+    live.workload
+        .as_mut()
+        .filter(|workload| workload.version == version)
 }
 
 fn by_word(by: Author) -> &'static str {
-    if by == Author::Status { "status" } else { "effect" }
+    if by == Author::Status {
+        "status"
+    } else {
+        "effect"
+    }
 }
 
 fn in_words(action: &Action) -> String {
     match action {
-        Action::SetRoute { name, weight: Some(weight), .. } => format!("route {name}: {weight} to the canary"),
-        Action::SetRoute { name, weight: None, .. } => format!("route {name}: without the canary"),
+        Action::SetRoute {
+            name,
+            weight: Some(weight),
+            ..
+        } => format!("route {name}: {weight} to the canary"),
+        Action::SetRoute {
+            name, weight: None, ..
+        } => format!("route {name}: without the canary"),
         Action::SetService { name, pin, .. } => match pin {
             Some(pin) => format!("Service {name}: pinned to {pin:?}"),
             None => format!("Service {name}: pin off"),
         },
         Action::SetWorkload { paused, .. } => {
-            format!("Deployment checkout: {}", if *paused { "paused" } else { "let go" })
+            format!(
+                "Deployment checkout: {}",
+                if *paused { "paused" } else { "let go" }
+            )
         }
-        Action::WriteTemplate(revision) => format!("Deployment checkout: the template of {revision}"),
+        Action::WriteTemplate(revision) => {
+            format!("Deployment checkout: the template of {revision}")
+        }
         Action::KeepLive(_) => "the live template is kept".to_owned(),
         Action::ApplyCanary { revision, replicas } => format!("canary: {replicas} of {revision}"),
         Action::DeleteCanary => "canary: deleted".to_owned(),
@@ -398,12 +497,18 @@ fn in_words(action: &Action) -> String {
         Action::Record(pending) | Action::HandOver(pending) => {
             let kinds = pending.iter().map(|pending| match &pending.record {
                 Record::Started(record) => format!("attempt {} started", record.head.attempt),
-                Record::Outcome(record) => format!("attempt {} {}", record.head.attempt, record.outcome),
+                Record::Outcome(record) => {
+                    format!("attempt {} {}", record.head.attempt, record.outcome)
+                }
             });
             format!("handed over: {}", kinds.collect::<Vec<_>>().join(", "))
         }
         Action::CollectRevisions { .. } => "revisions collected".to_owned(),
-        Action::Answer { name, state, message } => format!("{name}: {state:?}: {message}"),
+        Action::Answer {
+            name,
+            state,
+            message,
+        } => format!("{name}: {state:?}: {message}"),
     }
 }
 

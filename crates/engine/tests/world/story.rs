@@ -13,14 +13,19 @@ pub(crate) struct Story {
 
 impl Story {
     pub(crate) fn new(start: Timestamp) -> Self {
-        Self { start, lines: Vec::new() }
+        Self {
+            start,
+            lines: Vec::new(),
+        }
     }
 
     /// Tells one line.
     pub(crate) fn tell(&mut self, now: Timestamp, who: &str, what: &str) {
         let since = now.duration_since(self.start).as_millis();
         let (minutes, seconds, millis) = (since / 60_000, since / 1_000 % 60, since % 1_000);
-        self.lines.push(format!("{minutes:>4}:{seconds:02}.{millis:03}  {who:<9} {what}"));
+        self.lines.push(format!(
+            "{minutes:>4}:{seconds:02}.{millis:03}  {who:<9} {what}"
+        ));
     }
 }
 

@@ -114,25 +114,43 @@ impl World {
             spec: rollout.spec.clone(),
             status: rollout.status.clone(),
             rivals: Vec::new(),
-            workload: cache.workload.as_ref().map(|workload| workload.seen(self.now)),
+            workload: cache
+                .workload
+                .as_ref()
+                .map(|workload| workload.seen(self.now)),
             stable: rollout
                 .status
                 .stable
                 .as_ref()
-                .map_or(Comparison::Unknown, |stable| self.compared(&stable.revision)),
+                .map_or(Comparison::Unknown, |stable| {
+                    self.compared(&stable.revision)
+                }),
             canary: cache.canary.as_ref().map(|canary| canary.seen(self.now)),
             canary_service: cache.canary_service,
             canary_name_taken: false,
             candidate: cache.commits.last().map(|commit| self.candidate(commit)),
-            services: cache.services.iter().map(crate::cluster::Service::seen).collect(),
+            services: cache
+                .services
+                .iter()
+                .map(crate::cluster::Service::seen)
+                .collect(),
             neighbours: Vec::new(),
             stable_endpoints: cache.stable_endpoints.seen(),
             canary_endpoints: cache.canary_endpoints.seen(),
             routes_seen: true,
-            routes: cache.routes.iter().map(crate::cluster::Route::seen).collect(),
+            routes: cache
+                .routes
+                .iter()
+                .map(crate::cluster::Route::seen)
+                .collect(),
             refused: None,
             applying: false,
-            queries: self.shell.memory.queries.clone().unwrap_or(QueryCheck::Unknown),
+            queries: self
+                .shell
+                .memory
+                .queries
+                .clone()
+                .unwrap_or(QueryCheck::Unknown),
             readings: self.shell.memory.readings.clone(),
             interventions: self.asks.clone(),
             recorded: self.shell.memory.recorded.clone(),
@@ -158,20 +176,42 @@ impl World {
     }
 
     fn compared(&self, revision: &str) -> Comparison {
-        let live = self.shell.cache.workload.as_ref().map(|workload| workload.template.digest());
-        let known = |(of, digest, _): &&(String, Digest, Comparison)| *of == revision && Some(*digest) == live;
-        let comparison = self.shell.memory.compared.iter().find(known).map(|(_, _, comparison)| comparison.clone());
+        let live = self
+            .shell
+            .cache
+            .workload
+            .as_ref()
+            .map(|workload| workload.template.digest());
+        let known = |(of, digest, _): &&(String, Digest, Comparison)| {
+            *of == revision && Some(*digest) == live
+        };
+        let comparison = self
+            .shell
+            .memory
+            .compared
+            .iter()
+            .find(known)
+            .map(|(_, _, comparison)| comparison.clone());
         comparison.unwrap_or(Comparison::Unknown)
     }
 
     /// Something happens that is not Tidegate's doing.
     pub(crate) fn happens(&mut self, kind: &'static str, what: &str) {
-        let stage = self.stage().map_or_else(|| "(at rest)".to_owned(), |stage| format!("{stage:?}"));
+        let stage = self
+            .stage()
+            .map_or_else(|| "(at rest)".to_owned(), |stage| format!("{stage:?}"));
         *self.met.entry((stage, kind)).or_default() += 1;
         self.story.tell(self.now, "event", what);
         self.version += 1;
         let misfortune = kind.ends_with("unready");
-        self.snapshot(if misfortune { Author::Misfortune } else { Author::Others }, what);
+        self.snapshot(
+            if misfortune {
+                Author::Misfortune
+            } else {
+                Author::Others
+            },
+            what,
+        );
     }
 
     /// Remembers the world as it is, and asks the invariants.
@@ -215,7 +255,11 @@ impl World {
     }
 
     /// Lets time go on until something holds; whether it came to that.
-    pub(crate) fn run_until(&mut self, limit: SignedDuration, holds: impl Fn(&Self) -> bool) -> bool {
+    pub(crate) fn run_until(
+        &mut self,
+        limit: SignedDuration,
+        holds: impl Fn(&Self) -> bool,
+    ) -> bool {
         let end = self.now + limit;
         self.settle_until(&holds);
         while !holds(self) {
@@ -279,9 +323,21 @@ impl World {
         let alive = self.rollout.is_some();
         let shell = self.shell.wake_at.filter(|_| alive);
         let lags = self.shell.lagging.values().copied().filter(|_| alive);
-        let readings = memory.on_its_way.iter().map(|reading| reading.at + READING_LAG);
-        let all = self.live.next_change(self.now).into_iter().chain(shell).chain(lags);
-        all.chain(memory.next_sample).chain(self.next_sync).chain(readings).filter(|at| *at > self.now).min()
+        let readings = memory
+            .on_its_way
+            .iter()
+            .map(|reading| reading.at + READING_LAG);
+        let all = self
+            .live
+            .next_change(self.now)
+            .into_iter()
+            .chain(shell)
+            .chain(lags);
+        all.chain(memory.next_sample)
+            .chain(self.next_sync)
+            .chain(readings)
+            .filter(|at| *at > self.now)
+            .min()
     }
 
     /// The writer of records, and of restores.
@@ -289,16 +345,30 @@ impl World {
         if self.git.down || self.git.queue.is_empty() && self.git.handed_over.is_empty() {
             return false;
         }
-        let pending: Vec<_> = self.git.queue.drain(..).chain(self.git.handed_over.drain(..)).collect();
-        for PendingRecord { record, restore, .. } in pending {
+        let pending: Vec<_> = self
+            .git
+            .queue
+            .drain(..)
+            .chain(self.git.handed_over.drain(..))
+            .collect();
+        for PendingRecord {
+            record, restore, ..
+        } in pending
+        {
             let path = record.path();
             self.shell.memory.recorded.push(path.clone());
             if self.git.facts.get(&path) == Some(&record) {
                 continue;
             }
             if let Record::Outcome(outcome) = &record {
-                self.git.outcomes.push((outcome.head.attempt, outcome.outcome));
-                self.story.tell(self.now, "git", &format!("attempt {}: {}", outcome.head.attempt, outcome.outcome));
+                self.git
+                    .outcomes
+                    .push((outcome.head.attempt, outcome.outcome));
+                self.story.tell(
+                    self.now,
+                    "git",
+                    &format!("attempt {}: {}", outcome.head.attempt, outcome.outcome),
+                );
             }
             self.git.facts.insert(path, record);
             if let Some(restore) = restore {
@@ -313,8 +383,15 @@ impl World {
 
     /// Puts the last good template back, if the rejected one is still there and was not promoted since.
     fn restore(&mut self, rejected: &str) {
-        let stable = self.rollout.as_ref().and_then(|rollout| rollout.status.stable.clone());
-        let there = self.live.commits.last().is_some_and(|head| head.revision == rejected);
+        let stable = self
+            .rollout
+            .as_ref()
+            .and_then(|rollout| rollout.status.stable.clone());
+        let there = self
+            .live
+            .commits
+            .last()
+            .is_some_and(|head| head.revision == rejected);
         if let Some(stable) = stable.filter(|stable| there && stable.revision != rejected) {
             let template = self.live.kept.get(&stable.revision).copied();
             if let Some(template) = template {
@@ -334,7 +411,13 @@ impl World {
         };
         let first_deploy = head.map_or(self.live.workload.is_none(), |head| head.first_deploy);
         let what = format!("{kind}: {id} asks for {revision}");
-        self.live.commits.push(Commit { id, revision: revision.to_owned(), sequence, template, first_deploy });
+        self.live.commits.push(Commit {
+            id,
+            revision: revision.to_owned(),
+            sequence,
+            template,
+            first_deploy,
+        });
         self.happens(kind, &what);
         self.sync();
     }
@@ -342,7 +425,9 @@ impl World {
     /// What sync applies: what git says, under what the Rollout governs.
     pub(crate) fn sync(&mut self) {
         self.next_sync = None;
-        let Some(head) = self.live.commits.last().cloned() else { return };
+        let Some(head) = self.live.commits.last().cloned() else {
+            return;
+        };
         self.live.kept.insert(head.revision.clone(), head.template);
         let status = self.rollout.as_ref().map(|rollout| &rollout.status);
         let wanted = match template_in_force(status, head.first_deploy) {
@@ -351,9 +436,13 @@ impl World {
             TemplateInForce::Live => None,
         };
         let Some(wanted) = wanted else { return };
-        let workload = self.live.workload.get_or_insert_with(|| Deployment::new("checkout", wanted, 3));
+        let workload = self
+            .live
+            .workload
+            .get_or_insert_with(|| Deployment::new("checkout", wanted, 3));
         if workload.template != wanted {
-            workload.edit(|workload| (workload.template, workload.manager) = (wanted, "tidegate-sync"));
+            workload
+                .edit(|workload| (workload.template, workload.manager) = (wanted, "tidegate-sync"));
         }
         self.version += 1;
         self.snapshot(Author::Others, "sync has applied");
@@ -373,8 +462,15 @@ impl World {
             by: "grace".to_owned(),
         };
         let name = format!("ask-{}", self.asked);
-        self.asks.push(observed::Intervention { uid: format!("uid-{name}"), name, spec });
-        self.happens(action.as_str(), &format!("grace asks to {}", action.as_str()));
+        self.asks.push(observed::Intervention {
+            uid: format!("uid-{name}"),
+            name,
+            spec,
+        });
+        self.happens(
+            action.as_str(),
+            &format!("grace asks to {}", action.as_str()),
+        );
     }
 
     /// Someone, or an autoscaler, scales the workload.
@@ -387,7 +483,9 @@ impl World {
 
     /// The Rollout is deleted.
     pub(crate) fn delete(&mut self, foreground: bool) {
-        let Some(rollout) = &mut self.rollout else { return };
+        let Some(rollout) = &mut self.rollout else {
+            return;
+        };
         rollout.deleting = true;
         rollout.kept_by_others = foreground;
         self.vanish();
@@ -396,7 +494,8 @@ impl World {
 
     /// A Rollout that is being deleted and that nobody keeps is gone.
     pub(crate) fn vanish(&mut self) {
-        let gone = |rollout: &Rollout| rollout.deleting && !rollout.finalizer && !rollout.kept_by_others;
+        let gone =
+            |rollout: &Rollout| rollout.deleting && !rollout.finalizer && !rollout.kept_by_others;
         if self.rollout.as_ref().is_some_and(gone) {
             self.rollout = None;
             self.shell.memory = crate::shell::Memory::default();
@@ -406,11 +505,17 @@ impl World {
     /// Whether nothing moves: no attempt runs, and none is to come.
     pub(crate) fn is_quiet(&self) -> bool {
         let status = self.rollout.as_ref().map(|rollout| &rollout.status);
-        let waits = self.shell.wake_at.is_some_and(|at| at > self.now) || self.shell.looked_at != Some(self.version);
-        let resting =
-            status.is_none_or(|status| status.attempt.is_none() && !waits && status.pending_records.is_empty());
+        let waits = self.shell.wake_at.is_some_and(|at| at > self.now)
+            || self.shell.looked_at != Some(self.version);
+        let resting = status.is_none_or(|status| {
+            status.attempt.is_none() && !waits && status.pending_records.is_empty()
+        });
         let told = self.git.down || (self.git.queue.is_empty() && self.git.handed_over.is_empty());
-        resting && told && self.next_sync.is_none() && self.shell.alive && self.live.next_change(self.now).is_none()
+        resting
+            && told
+            && self.next_sync.is_none()
+            && self.shell.alive
+            && self.live.next_change(self.now).is_none()
     }
 
     /// Lets it come to rest, and asks what must hold then.
@@ -439,12 +544,23 @@ impl World {
 
     /// What only a person can do for it to go on.
     fn awaits_person(&self) -> Option<Ask> {
-        let rollout = self.rollout.as_ref().filter(|_| self.asks.is_empty() && self.shell.alive)?;
-        let attempt = rollout.status.attempt.as_ref().filter(|attempt| attempt.ending.is_none())?;
+        let rollout = self
+            .rollout
+            .as_ref()
+            .filter(|_| self.asks.is_empty() && self.shell.alive)?;
+        let attempt = rollout
+            .status
+            .attempt
+            .as_ref()
+            .filter(|attempt| attempt.ending.is_none())?;
         if attempt.stage > Stage::Stepping {
             return None;
         }
         let waits = rollout.status.phase == tidegate_api::status::Phase::AwaitingApproval;
-        if attempt.paused { Some(Ask::Resume) } else { waits.then_some(Ask::Approve) }
+        if attempt.paused {
+            Some(Ask::Resume)
+        } else {
+            waits.then_some(Ask::Approve)
+        }
     }
 }

@@ -15,12 +15,20 @@ fn protect(bench: &Bench) {
     let hook = bench.repository().join("hooks/pre-receive");
     // By another process: what this one has open for writing, it can't run while another thread forks.
     let mut shell = Command::new("/bin/sh")
-        .args(["-c", "mkdir -p \"$(dirname \"$0\")\" && cat > \"$0\" && chmod 755 \"$0\""])
+        .args([
+            "-c",
+            "mkdir -p \"$(dirname \"$0\")\" && cat > \"$0\" && chmod 755 \"$0\"",
+        ])
         .arg(&hook)
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
-    shell.stdin.take().unwrap().write_all(b"#!/bin/sh\necho 'protected from hunter2' >&2\nexit 1\n").unwrap();
+    shell
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"#!/bin/sh\necho 'protected from hunter2' >&2\nexit 1\n")
+        .unwrap();
     assert!(shell.wait().unwrap().success());
 }
 
@@ -29,7 +37,11 @@ fn unprotect(bench: &Bench) {
 }
 
 /// Changes an object as somebody else would; answers it as a cache would have it.
-fn edit<T: serde::de::DeserializeOwned>(bench: &Bench, path: &str, edit: impl FnOnce(&mut Value)) -> T {
+fn edit<T: serde::de::DeserializeOwned>(
+    bench: &Bench,
+    path: &str,
+    edit: impl FnOnce(&mut Value),
+) -> T {
     let path = format!("{TIDEGATE}/{path}");
     let mut object = bench.script.get(&path).unwrap();
     edit(&mut object);
@@ -39,7 +51,11 @@ fn edit<T: serde::de::DeserializeOwned>(bench: &Bench, path: &str, edit: impl Fn
 
 fn edit_repo(bench: &Bench, change: impl FnOnce(&mut Value)) {
     let repo = edit::<ConfigRepo>(bench, REPO, change);
-    bench.shell.world.config_repos.answered(DeserializeGuard(Ok(repo)));
+    bench
+        .shell
+        .world
+        .config_repos
+        .answered(DeserializeGuard(Ok(repo)));
 }
 
 /// The credentials that are in no message.
@@ -50,28 +66,46 @@ fn with_a_secret(bench: &Bench) {
         "data": { "username": "Z2l0", "password": password },
     });
     bench.script.put(&format!("{CORE}/secrets/git"), secret);
-    edit_repo(bench, |repo| repo["spec"]["secretRef"] = json!({ "name": "git" }));
+    edit_repo(bench, |repo| {
+        repo["spec"]["secretRef"] = json!({ "name": "git" })
+    });
 }
 
 /// Reconciles the `ConfigRepo`, as its watch has it done.
 async fn reconcile(bench: &Bench) {
-    let repo = serde_json::from_value(bench.script.get(&format!("{TIDEGATE}/{REPO}")).unwrap()).unwrap();
-    repos::reconcile(Arc::new(DeserializeGuard(Ok(repo))), bench.repos.clone()).await.unwrap();
+    let repo =
+        serde_json::from_value(bench.script.get(&format!("{TIDEGATE}/{REPO}")).unwrap()).unwrap();
+    repos::reconcile(Arc::new(DeserializeGuard(Ok(repo))), bench.repos.clone())
+        .await
+        .unwrap();
 }
 
 /// Reconciles it when the writer of its records wakes it.
 async fn reconcile_when_woken(bench: &mut Bench) {
-    timeout(LIMIT, bench.repos_woken.recv()).await.unwrap().unwrap();
+    timeout(LIMIT, bench.repos_woken.recv())
+        .await
+        .unwrap()
+        .unwrap();
     reconcile(bench).await;
 }
 
 /// `Status Reason: message` of the condition, or nothing.
 fn condition(bench: &Bench) -> Option<String> {
     let repo = bench.script.get(&format!("{TIDEGATE}/{REPO}")).unwrap();
-    let conditions = repo["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    let written = conditions.into_iter().find(|condition| condition["type"] == "RecordsWritten")?;
+    let conditions = repo["status"]["conditions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let written = conditions
+        .into_iter()
+        .find(|condition| condition["type"] == "RecordsWritten")?;
     let text = |field: &str| written[field].as_str().unwrap().to_owned();
-    Some(format!("{} {}: {}", text("status"), text("reason"), text("message")))
+    Some(format!(
+        "{} {}: {}",
+        text("status"),
+        text("reason"),
+        text("message")
+    ))
 }
 
 /// The events about records since the last call, `Type Reason: note`.
@@ -80,7 +114,14 @@ fn events(bench: &Bench) -> Vec<String> {
     let about_records = all.filter(|event| event["action"].as_str().unwrap().starts_with("Record"));
     let text = |event: &Value, field: &str| event[field].as_str().unwrap().to_owned();
     about_records
-        .map(|event| format!("{} {}: {}", text(&event, "type"), text(&event, "reason"), text(&event, "note")))
+        .map(|event| {
+            format!(
+                "{} {}: {}",
+                text(&event, "type"),
+                text(&event, "reason"),
+                text(&event, "note")
+            )
+        })
         .collect()
 }
 
@@ -93,11 +134,19 @@ async fn a_branch_that_refuses_records_is_told_of_once_until_it_takes_them() {
     bench.shell.records.write("shop", "checkout", &[pending(1)]);
     reconcile_when_woken(&mut bench).await;
     let says = condition(&bench).unwrap();
-    assert!(says.starts_with("False PushRefused: records wait to be written to git (let the cred"), "{says}");
-    assert!(says.contains("protected from ***") && !says.contains("hunter2"), "{says}");
+    assert!(
+        says.starts_with("False PushRefused: records wait to be written to git (let the cred"),
+        "{says}"
+    );
+    assert!(
+        says.contains("protected from ***") && !says.contains("hunter2"),
+        "{says}"
+    );
     let told = events(&bench);
     assert!(
-        told.len() == 1 && told[0].starts_with("Warning PushRefused: ") && !told[0].contains("hunter2"),
+        told.len() == 1
+            && told[0].starts_with("Warning PushRefused: ")
+            && !told[0].contains("hunter2"),
         "{told:?}"
     );
 
@@ -106,7 +155,10 @@ async fn a_branch_that_refuses_records_is_told_of_once_until_it_takes_them() {
 
     unprotect(&bench);
     reconcile_when_woken(&mut bench).await;
-    assert_eq!(condition(&bench).unwrap(), "True Written: git has all records");
+    assert_eq!(
+        condition(&bench).unwrap(),
+        "True Written: git has all records"
+    );
     assert_eq!(events(&bench), ["Normal Written: git has all records"]);
     assert_eq!(bench.shell.records.pending(), 0);
 }
@@ -133,14 +185,21 @@ async fn a_process_that_has_just_begun_believes_the_status_while_records_are_owe
         let rollout = edit::<Rollout>(&bench, "rollouts/checkout", |rollout| {
             rollout["status"] = json!({ "pendingRecords": pending });
         });
-        bench.shell.world.rollouts.answered(DeserializeGuard(Ok(rollout)));
+        bench
+            .shell
+            .world
+            .rollouts
+            .answered(DeserializeGuard(Ok(rollout)));
     };
     owe(json!([pending_json(1)]));
     reconcile(&bench).await;
     assert_eq!(condition(&bench).unwrap(), "False PushRefused: said before");
     owe(json!([]));
     reconcile(&bench).await;
-    assert_eq!(condition(&bench).unwrap(), "True Written: git has all records");
+    assert_eq!(
+        condition(&bench).unwrap(),
+        "True Written: git has all records"
+    );
 }
 
 #[tokio::test]
@@ -151,10 +210,19 @@ async fn a_record_that_git_contradicts_is_left_alone_and_told_of() {
     woken(&mut bench).await;
 
     let mut other = Bench::new().await;
-    Command::new("cp").arg("-r").arg(bench.repository()).arg(other.repository()).status().unwrap();
+    Command::new("cp")
+        .arg("-r")
+        .arg(bench.repository())
+        .arg(other.repository())
+        .status()
+        .unwrap();
     let mut another = pending_json(1);
     another["record"]["revision"] = json!("5e2d");
-    other.shell.records.write("shop", "checkout", &[serde_json::from_value(another).unwrap()]);
+    other.shell.records.write(
+        "shop",
+        "checkout",
+        &[serde_json::from_value(another).unwrap()],
+    );
     woken(&mut other).await;
     let told = events(&other);
     let says = "Warning RecordContradicted: `outcomes/test/shop/checkout/id-1.started.json` is on the branch already";

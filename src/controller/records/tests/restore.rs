@@ -38,8 +38,16 @@ impl History {
     fn new(bench: &Bench) -> Self {
         create_repository(bench);
         let work = tempfile::tempdir().unwrap();
-        git(work.path(), &["init", "--quiet", "--initial-branch", "main", "."]);
-        let mut history = Self { work, bench: bench.repository(), good: String::new(), bad: String::new() };
+        git(
+            work.path(),
+            &["init", "--quiet", "--initial-branch", "main", "."],
+        );
+        let mut history = Self {
+            work,
+            bench: bench.repository(),
+            good: String::new(),
+            bad: String::new(),
+        };
         history.good = history.commit(&[(FILE, Some(&app("app:1")))]);
         history.bad = history.commit(&[(FILE, Some(&app("app:2")))]);
         history
@@ -61,9 +69,20 @@ impl History {
         git(work, &["add", "--all"]);
         git(
             work,
-            &["-c", "user.name=Ada", "-c", "user.email=ada@example.com", "commit", "--quiet", "--message=change"],
+            &[
+                "-c",
+                "user.name=Ada",
+                "-c",
+                "user.email=ada@example.com",
+                "commit",
+                "--quiet",
+                "--message=change",
+            ],
         );
-        git(work, &["push", "--quiet", self.bench.to_str().unwrap(), "main"]);
+        git(
+            work,
+            &["push", "--quiet", self.bench.to_str().unwrap(), "main"],
+        );
         git(work, &["rev-parse", "HEAD"]).trim().to_owned()
     }
 
@@ -97,8 +116,12 @@ async fn written(bench: &mut Bench, owed: PendingRecord) -> RestoreResult {
 }
 
 fn restored(bench: &Bench, path: &str) -> RestoreResult {
-    let record = git(&bench.repository(), &["show", &format!("tidegate/outcomes:{path}")]);
-    serde_json::from_value(serde_json::from_str::<Value>(&record).unwrap()["restore"].take()).unwrap()
+    let record = git(
+        &bench.repository(),
+        &["show", &format!("tidegate/outcomes:{path}")],
+    );
+    serde_json::from_value(serde_json::from_str::<Value>(&record).unwrap()["restore"].take())
+        .unwrap()
 }
 
 /// Gives the Rollout a status, as a reconcile would.
@@ -108,7 +131,11 @@ fn reconciled(bench: &Bench, status: &Value) {
     rollout["status"] = status.clone();
     bench.script.put(&path, rollout);
     let rollout: Rollout = serde_json::from_value(bench.script.get(&path).unwrap()).unwrap();
-    bench.shell.world.rollouts.answered(DeserializeGuard(Ok(rollout)));
+    bench
+        .shell
+        .world
+        .rollouts
+        .answered(DeserializeGuard(Ok(rollout)));
 }
 
 fn attempt(id: &str, ending: Option<&str>) -> Value {
@@ -127,12 +154,18 @@ fn attempt(id: &str, ending: Option<&str>) -> Value {
 #[tokio::test]
 async fn a_rejected_template_is_replaced_by_the_good_one() {
     // Its own attempt is in the status still; another one of the revision was taken back, too.
-    for status in [attempt("id-1", Some("RolledBack")), attempt("id-2", Some("RolledBack"))] {
+    for status in [
+        attempt("id-1", Some("RolledBack")),
+        attempt("id-2", Some("RolledBack")),
+    ] {
         let mut bench = Bench::new().await;
         let history = History::new(&bench);
         reconciled(&bench, &status);
         let result = written(&mut bench, history.owed()).await;
-        assert!(matches!(result, RestoreResult::Restored { .. }), "{result:?}");
+        assert!(
+            matches!(result, RestoreResult::Restored { .. }),
+            "{result:?}"
+        );
         assert_eq!(history.file(FILE), app("app:1"));
     }
 }
@@ -141,7 +174,10 @@ async fn a_rejected_template_is_replaced_by_the_good_one() {
 async fn a_revision_that_was_promoted_while_git_was_away_is_left_alone() {
     let mut bench = Bench::new().await;
     let history = History::new(&bench);
-    let (there, away) = (bench.repository(), bench.repository().with_extension("away"));
+    let (there, away) = (
+        bench.repository(),
+        bench.repository().with_extension("away"),
+    );
     std::fs::rename(&there, &away).unwrap();
     let owed = history.owed();
     let path = owed.record.path();
@@ -153,7 +189,9 @@ async fn a_revision_that_was_promoted_while_git_was_away_is_left_alone() {
     reconciled(&bench, &json!({ "stable": stable }));
     std::fs::rename(&away, &there).unwrap();
     woken(&mut bench).await;
-    let RestoreResult::Skipped { why } = restored(&bench, &path) else { panic!("it was not left alone") };
+    let RestoreResult::Skipped { why } = restored(&bench, &path) else {
+        panic!("it was not left alone")
+    };
     assert!(why.ends_with("was promoted since"), "{why}");
     assert_eq!(history.file(FILE), app("app:2"));
 }
@@ -165,7 +203,10 @@ async fn a_revision_that_is_tried_again_is_left_alone() {
         let history = History::new(&bench);
         reconciled(&bench, &status);
         let result = written(&mut bench, history.owed()).await;
-        assert!(matches!(&result, RestoreResult::Skipped { why } if why.ends_with("as attempt 2")), "{result:?}");
+        assert!(
+            matches!(&result, RestoreResult::Skipped { why } if why.ends_with("as attempt 2")),
+            "{result:?}"
+        );
         assert_eq!(history.file(FILE), app("app:2"));
     }
 }
@@ -179,22 +220,40 @@ async fn a_good_template_comes_back_from_the_file_that_held_it_before_it_was_mov
     history.bad = history.commit(&[(MOVED, Some(&app("app:2")))]);
     let owed = history.owed_with(&json!({ "path": MOVED, "goodPath": FILE, "goodCommit": good }));
     let result = written(&mut bench, owed).await;
-    assert!(matches!(result, RestoreResult::Restored { .. }), "{result:?}");
+    assert!(
+        matches!(result, RestoreResult::Restored { .. }),
+        "{result:?}"
+    );
     assert_eq!(history.file(MOVED), app("app:1"));
 }
 
 #[tokio::test]
 async fn a_person_is_told_what_to_do_where_git_asks_for_the_rejected_template_still() {
     for (fields, says) in [
-        (json!({ "goodPath": MOVED }), "put a good template into `shop/app.yaml` by hand"),
-        (json!({ "path": MOVED }), "if the workload is in another file now"),
-        (json!({ "workload": { "name": "other" } }), "if the workload is in another file now"),
-        (json!({ "goodCommit": "?" }), "put the last good template back by hand"),
+        (
+            json!({ "goodPath": MOVED }),
+            "put a good template into `shop/app.yaml` by hand",
+        ),
+        (
+            json!({ "path": MOVED }),
+            "if the workload is in another file now",
+        ),
+        (
+            json!({ "workload": { "name": "other" } }),
+            "if the workload is in another file now",
+        ),
+        (
+            json!({ "goodCommit": "?" }),
+            "put the last good template back by hand",
+        ),
     ] {
         let mut bench = Bench::new().await;
         let history = History::new(&bench);
         let result = written(&mut bench, history.owed_with(&fields)).await;
-        assert!(matches!(&result, RestoreResult::Refused { why } if why.contains(says)), "{result:?}");
+        assert!(
+            matches!(&result, RestoreResult::Refused { why } if why.contains(says)),
+            "{result:?}"
+        );
     }
 }
 
@@ -204,6 +263,9 @@ async fn nobody_has_to_do_anything_where_a_person_was_faster() {
     let history = History::new(&bench);
     history.commit(&[(FILE, Some(&app("app:3")))]);
     let result = written(&mut bench, history.owed()).await;
-    assert!(matches!(result, RestoreResult::Skipped { .. }), "{result:?}");
+    assert!(
+        matches!(result, RestoreResult::Skipped { .. }),
+        "{result:?}"
+    );
     assert_eq!(history.file(FILE), app("app:3"));
 }

@@ -51,7 +51,9 @@ spec:
 ";
 
 fn bad() -> String {
-    GOOD.replace("app:1", "app:2").replace("            two\n\n", "").replace("# of the pods", "# of our pods")
+    GOOD.replace("app:1", "app:2")
+        .replace("            two\n\n", "")
+        .replace("# of the pods", "# of our pods")
 }
 
 #[test]
@@ -86,7 +88,11 @@ fn the_right_document_of_many_is_changed() {
 fn as_item(text: &str, indent: usize) -> String {
     let mut list = String::from("apiVersion: v1\nkind: List\nitems:\n- {kind: Other}\n");
     for (line, text) in text.lines().enumerate() {
-        let prefix = if line == 0 { "-".to_owned() + &" ".repeat(indent - 1) } else { " ".repeat(indent) };
+        let prefix = if line == 0 {
+            "-".to_owned() + &" ".repeat(indent - 1)
+        } else {
+            " ".repeat(indent)
+        };
         if text.is_empty() {
             list.push('\n');
         } else {
@@ -98,9 +104,15 @@ fn as_item(text: &str, indent: usize) -> String {
 
 #[test]
 fn an_item_of_a_list_is_changed_and_moved_to_its_depth() {
-    assert_eq!(put_back(&as_item(&bad(), 4), GOOD).unwrap(), as_item(GOOD, 4));
+    assert_eq!(
+        put_back(&as_item(&bad(), 4), GOOD).unwrap(),
+        as_item(GOOD, 4)
+    );
     assert_eq!(put_back(&bad(), &as_item(GOOD, 4)).unwrap(), GOOD);
-    assert_eq!(put_back(&as_item(&bad(), 2), &as_item(GOOD, 6)).unwrap(), as_item(GOOD, 2));
+    assert_eq!(
+        put_back(&as_item(&bad(), 2), &as_item(GOOD, 6)).unwrap(),
+        as_item(GOOD, 2)
+    );
 }
 
 #[test]
@@ -110,12 +122,17 @@ fn a_template_at_the_end_of_a_file_without_a_line_break() {
     // The text block needs its last line break to read the same.
     assert_eq!(put_back(tip.trim_end(), &good).unwrap(), good);
     let plain = |text: &str| end(text).split("        args:").next().unwrap().to_owned();
-    assert_eq!(put_back(plain(&tip).trim_end(), &plain(GOOD)).unwrap(), plain(GOOD).trim_end());
+    assert_eq!(
+        put_back(plain(&tip).trim_end(), &plain(GOOD)).unwrap(),
+        plain(GOOD).trim_end()
+    );
 }
 
 #[test]
 fn kept_blank_lines_of_a_text_block_are_content() {
-    let keep = GOOD.replace("- |", "- |+").replace("      # no more containers\n", "\n\n");
+    let keep = GOOD
+        .replace("- |", "- |+")
+        .replace("      # no more containers\n", "\n\n");
     assert_eq!(put_back(&bad(), &keep).unwrap(), keep);
     assert_eq!(put_back(&keep, GOOD).unwrap(), GOOD);
 }
@@ -148,7 +165,10 @@ fn braces_stay_braces() {
 #[test]
 fn an_anchor_that_is_only_in_the_good_file_is_written_out() {
     let good = GOOD
-        .replace("replicas: 2", "replicas: 2\n  selector: &labels {app: checkout}")
+        .replace(
+            "replicas: 2",
+            "replicas: 2\n  selector: &labels {app: checkout}",
+        )
         .replace("labels: {app: checkout}", "labels: *labels");
     let new = put_back(&bad(), &good).unwrap();
     assert_eq!(template(&new).value(), template(&good).value());
@@ -157,21 +177,36 @@ fn an_anchor_that_is_only_in_the_good_file_is_written_out() {
 
 #[test]
 fn an_anchor_that_the_rest_of_the_file_needs_is_not_taken_away() {
-    let tip = bad().replace("labels: {app", "labels: &labels {app").replace("strategy: {}", "strategy: *labels");
+    let tip = bad()
+        .replace("labels: {app", "labels: &labels {app")
+        .replace("strategy: {}", "strategy: *labels");
     assert_eq!(put_back(&tip, GOOD), Err(SpliceError::NotFaithful));
 }
 
 #[test]
 fn what_cannot_be_edited_is_said() {
     let twice = format!("{}---\n{}", bad(), bad());
-    assert!(matches!(yaml::find_template(&twice, &target(), "shop"), Err(yaml::YamlError::ObjectTwice)));
+    assert!(matches!(
+        yaml::find_template(&twice, &target(), "shop"),
+        Err(yaml::YamlError::ObjectTwice)
+    ));
     let duplicate = bad().replace("  replicas: 2\n", "  replicas: 2\n  replicas: 3\n");
     assert!(yaml::find_template(&duplicate, &target(), "shop").is_err());
     let deep = format!("a: {}", "[".repeat(5000));
     assert!(yaml::find_template(&deep, &target(), "shop").is_err());
     assert!(yaml::find_template("a: [", &target(), "shop").is_err());
-    for none in ["", "# only a comment\n", "a: 1\n", "- 1\n", &bad().replace("template:", "other:")] {
-        assert!(yaml::find_template(none, &target(), "shop").unwrap().is_none());
+    for none in [
+        "",
+        "# only a comment\n",
+        "a: 1\n",
+        "- 1\n",
+        &bad().replace("template:", "other:"),
+    ] {
+        assert!(
+            yaml::find_template(none, &target(), "shop")
+                .unwrap()
+                .is_none()
+        );
     }
 }
 
@@ -186,7 +221,8 @@ fn any_value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(4, 24, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map("[a-z]{1,6}", inner, 0..4).prop_map(|map| map.into_iter().collect::<Value>()),
+            prop::collection::btree_map("[a-z]{1,6}", inner, 0..4)
+                .prop_map(|map| map.into_iter().collect::<Value>()),
         ]
     })
 }
@@ -198,9 +234,15 @@ fn any_template() -> impl Strategy<Value = Value> {
 /// A file with this template at this depth, and what stands before and after it.
 fn around(template: &Value, step: usize, line_break: &str) -> (String, String, String) {
     let pad = " ".repeat(step);
-    let head = format!("# é\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n{pad}name: checkout\nspec:\n{pad}");
+    let head = format!(
+        "# é\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n{pad}name: checkout\nspec:\n{pad}"
+    );
     let yaml = serde_saphyr::to_string(template).unwrap();
-    let block = reindented(&format!("template:\n{}", yaml.trim_end_matches('\n')), 0, 2 * step);
+    let block = reindented(
+        &format!("template:\n{}", yaml.trim_end_matches('\n')),
+        0,
+        2 * step,
+    );
     let tail = format!("\n# tail\n{pad}replicas: 1 # é\n---\nx: |\n  y\n");
     let fix = |text: String| with_line_breaks(&text, line_break);
     (fix(head), fix(block), fix(tail))
