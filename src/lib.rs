@@ -25,7 +25,7 @@
 //! | [`metrics`] | Prometheus: queries, readings, samplers |
 //! | `kubernetes` | clients, caches, and the small structs in them |
 //! | `traffic` | one file per router |
-//! | [`controller`] | watches, observe, decide, execute, leadership |
+//! | [`rollout`] | watches, observe, decide, execute, leadership |
 //! | `server` | health and metrics over HTTP |
 //! | [`cli`] | one file per command |
 //! | `yaml` | what a YAML scalar means, the same for sync and for restore commits |
@@ -35,17 +35,17 @@
 //! # The arrows
 //!
 //! `api ← engine ← everything here`, and inside this crate
-//! `yaml, kubernetes ← git, metrics, traffic, sync ← controller ← cli`: a module knows what stands to
+//! `yaml, kubernetes ← git, metrics, traffic, sync ← rollout ← cli`: a module knows what stands to
 //! its left and nothing to its right. `git`, `metrics` and `traffic` do not know each other. The choice of what
 //! happens next is made in the engine alone; what is here gathers what it needs and does what it
 //! says.
 
 pub mod cli;
 pub mod clock;
-pub mod controller;
 pub mod git;
 mod kubernetes;
 pub mod metrics;
+pub mod rollout;
 mod server;
 pub mod sync;
 pub mod telemetry;

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use tidegate_api::{record::Reason, status::Phase};
-use tidegate_engine::note::StallReason;
+use tidegate_engine::event::StallReason;
 
 fn page() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/conditions-and-events.md"))
@@ -53,7 +53,7 @@ fn every_stall_is_explained() {
         StallReason::InvalidSpec
         | StallReason::PreflightFailed
         | StallReason::InvalidQuery
-        | StallReason::WriteRefused
+        | StallReason::WriteDenied
         | StallReason::Rejected
         | StallReason::InitialFailed => page.contains(&format!("| `{}` |", reason.as_str())),
     };
@@ -61,7 +61,7 @@ fn every_stall_is_explained() {
         StallReason::InvalidSpec,
         StallReason::PreflightFailed,
         StallReason::InvalidQuery,
-        StallReason::WriteRefused,
+        StallReason::WriteDenied,
         StallReason::Rejected,
         StallReason::InitialFailed,
     ] {

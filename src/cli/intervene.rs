@@ -183,11 +183,11 @@ fn report(action: Action, name: &str, status: &InterventionStatus) -> ExitCode {
     let action = action.as_str();
     let message = &status.message;
     match status.state {
-        InterventionState::Taken => {
+        InterventionState::Accepted => {
             println!("{name}: {action} was taken: {message}");
             ExitCode::SUCCESS
         }
-        InterventionState::Refused => {
+        InterventionState::Rejected => {
             eprintln!("{name}: {action} was refused: {message}");
             ExitCode::FAILURE
         }

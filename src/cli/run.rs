@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock,
-    controller::{self, Settings},
     git::{Secret, TransportSettings},
     metrics::{credentials::Credentials, http::HttpSettings, prometheus::Prometheus},
+    rollout::{self, Settings},
     telemetry::{self, LogFormat},
 };
 
@@ -92,7 +92,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let settings = settings(args)?;
     let ending = CancellationToken::new();
     tokio::spawn(end_at_signal(ending.clone())?);
-    Ok(controller::run(settings, ending).await?)
+    Ok(rollout::run(settings, ending).await?)
 }
 
 fn settings(args: RunArgs) -> anyhow::Result<Settings> {

@@ -193,7 +193,7 @@ impl LocalClone {
     fn notice(&self, failure: Option<&StoreError>) {
         match failure {
             Some(StoreError::Open(_) | StoreError::Read { .. }) => {
-                self.broken.store(true, Ordering::Relaxed)
+                self.broken.store(true, Ordering::Relaxed);
             }
             Some(StoreError::Write { .. } | StoreError::Cancelled) | None => {}
         }

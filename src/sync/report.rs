@@ -95,7 +95,7 @@ impl Report {
     pub(super) fn ungovernable(error: &UnreadableRollout) -> Self {
         Self {
             is_transient: true,
-            ..Self::failed("RolloutUnreadable", error.to_string())
+            ..Self::failed("RolloutDecodeFailed", error.to_string())
         }
     }
 

@@ -170,7 +170,7 @@ impl SourceError {
             Self::Fetch(FetchError::BranchMissing {
                 last_known: Some(_),
                 ..
-            }) => "BranchGone",
+            }) => "BranchNotFound",
             Self::Fetch(FetchError::BranchName { .. })
             | Self::Remote(_)
             | Self::Invalid(_)
@@ -267,7 +267,7 @@ impl Origins {
                 earlier.filter(|(_, asked)| asked.file == *file && asked.revision == revision);
             let wanted = revision.clone();
             let same = move |bytes: &[u8]| {
-                manifest::template_in(bytes, "Deployment", &sought)
+                manifest::stable_template_updated(bytes, "Deployment", &sought)
                     .is_some_and(|there| Revision::of(&there) == wanted)
             };
             let until = earlier.map(|(head, _)| head);

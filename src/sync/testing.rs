@@ -50,7 +50,7 @@ struct Fault {
 }
 
 /// A `ConfigRepo` with its repository, its cluster, and a clock that stands still.
-pub(super) struct World {
+pub(super) struct Caches {
     pub(super) api: FakeApi,
     pub(super) context: Arc<Context>,
     now: Arc<Mutex<Timestamp>>,
@@ -352,9 +352,9 @@ fn respond(code: u16, body: &Value) -> Response<Body> {
         .unwrap()
 }
 
-// === impl World ===
+// === impl Caches ===
 
-impl World {
+impl Caches {
     /// A namespace with a `ConfigRepo` and an empty repository.
     pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -380,20 +380,20 @@ impl World {
             *clock.lock().unwrap()
         })
         .with_events(Recorder::new(api.client(), reporter));
-        let world = Self {
+        let caches = Self {
             api,
             context: Arc::new(context),
             now,
             folder,
         };
-        world.git(&["init", "--quiet", "--initial-branch=main", "."]);
-        let url = format!("file://{}", world.repository().display());
-        world.api.put(json!({
+        caches.git(&["init", "--quiet", "--initial-branch=main", "."]);
+        let url = format!("file://{}", caches.repository().display());
+        caches.api.put(json!({
             "apiVersion": "tidegate.io/v1alpha1", "kind": "ConfigRepo",
             "metadata": {"name": "shop", "generation": 1},
             "spec": {"url": url, "branch": "main", "path": "prod"},
         }));
-        world
+        caches
     }
 
     /// Writes the one file of the repository and commits it; answers the commit.

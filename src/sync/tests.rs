@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tidegate_engine::revision::Revision;
 
-use super::testing::World;
+use super::testing::Caches;
 
 mod fetching;
 mod holding;
@@ -66,46 +66,46 @@ fn deployment(image: &str) -> Value {
 }
 
 /// Makes the revision that runs `image` the stable one.
-fn make_stable(world: &World, image: &str) {
+fn make_stable(caches: &Caches, image: &str) {
     let revision = Revision::of(&template(image)).to_string();
-    world.api.edit("rollouts/web", |rollout| {
+    caches.api.edit("rollouts/web", |rollout| {
         rollout["status"]["stable"] =
             json!({"revision": revision, "podTemplateHash": "1", "since": "2026-01-01T00:00:00Z"});
     });
 }
 
 /// Begins an attempt at the revision that runs `image`.
-fn begin_attempt(rollout: &mut Value, image: &str, template_in: bool) {
+fn begin_attempt(rollout: &mut Value, image: &str, stable_template_updated: bool) {
     rollout["status"]["attempt"] = json!({
         "number": 1, "id": "1", "sequence": 2, "revision": Revision::of(&template(image)).to_string(),
         "startedAt": "2026-01-01T00:00:00Z", "plan": rollout["spec"], "stage": "Stepping",
-        "stageSince": "2026-01-01T00:00:00Z", "weight": 10, "templateIn": template_in,
+        "stageSince": "2026-01-01T00:00:00Z", "weight": 10, "stableTemplateUpdated": stable_template_updated,
     });
 }
 
-fn image_sent(world: &World) -> Value {
-    world.api.sent("deployments/web").unwrap()["spec"]["template"]["spec"]["containers"][0]["image"]
+fn image_sent(caches: &Caches) -> Value {
+    caches.api.sent("deployments/web").unwrap()["spec"]["template"]["spec"]["containers"][0]["image"]
         .take()
 }
 
 /// A workload that came by a first deploy and became stable.
-async fn settled_world() -> World {
-    let world = World::new();
-    world.release(&shop("web:1")).await;
-    make_stable(&world, "web:1");
-    world.reconcile().await;
-    world.api.requests();
-    world
+async fn settled_world() -> Caches {
+    let caches = Caches::new();
+    caches.release(&shop("web:1")).await;
+    make_stable(&caches, "web:1");
+    caches.reconcile().await;
+    caches.api.requests();
+    caches
 }
 
 #[tokio::test]
 async fn a_first_deploy_goes_straight_in_the_rollout_and_the_revision_before_the_workload() {
-    let world = World::new();
-    let commit = world.release(&shop("web:1")).await;
+    let caches = Caches::new();
+    let commit = caches.release(&shop("web:1")).await;
     let revision = Revision::of(&template("web:1")).object_name("web");
     let account = " as system:serviceaccount:shop:default";
     assert_eq!(
-        world.api.writes(),
+        caches.api.writes(),
         [
             format!("PATCH configmaps/settings{account}"),
             format!("PATCH services/web{account}"),
@@ -115,7 +115,7 @@ async fn a_first_deploy_goes_straight_in_the_rollout_and_the_revision_before_the
             format!("PATCH httproutes/web{account}"),
         ]
     );
-    let revision = world
+    let revision = caches
         .api
         .get(&format!("controllerrevisions/{revision}"))
         .unwrap();
@@ -131,47 +131,47 @@ async fn a_first_deploy_goes_straight_in_the_rollout_and_the_revision_before_the
             "tidegate.io/first-deploy": "true",
         })
     );
-    assert_eq!(image_sent(&world), "web:1");
+    assert_eq!(image_sent(&caches), "web:1");
     assert_eq!(
-        world.ready(),
+        caches.ready(),
         format!("Applied: commit {} is applied: 5 objects", &commit[..10])
     );
-    let status = world.api.get("configrepos/shop").unwrap()["status"].take();
+    let status = caches.api.get("configrepos/shop").unwrap()["status"].take();
     assert_eq!(status["applied"]["commit"], commit);
     assert_eq!(status["inventory"].as_array().map(Vec::len), Some(5));
 }
 
 #[tokio::test]
 async fn until_something_was_ready_each_new_template_goes_straight_in() {
-    let world = World::new();
-    world.release(&shop("web:1")).await;
-    world.release(&shop("web:2")).await;
-    assert_eq!(image_sent(&world), "web:2");
+    let caches = Caches::new();
+    caches.release(&shop("web:1")).await;
+    caches.release(&shop("web:2")).await;
+    assert_eq!(image_sent(&caches), "web:2");
 }
 
 #[tokio::test]
 async fn where_nothing_has_changed_nothing_is_asked() {
-    let world = settled_world().await;
+    let caches = settled_world().await;
     for _ in 0..5 {
-        world.pass(SignedDuration::from_secs(30));
-        world.reconcile().await;
+        caches.pass(SignedDuration::from_secs(30));
+        caches.reconcile().await;
     }
-    assert_eq!(world.api.requests(), Vec::<String>::new());
+    assert_eq!(caches.api.requests(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_new_template_waits_as_a_revision_while_the_rest_of_the_commit_is_applied() {
-    let world = settled_world().await;
-    let commit = world
+    let caches = settled_world().await;
+    let commit = caches
         .release(&shop("web:2").replace("replicas: 3", "replicas: 4"))
         .await;
-    let sent = world.api.sent("deployments/web").unwrap();
-    assert_eq!(image_sent(&world), "web:1");
+    let sent = caches.api.sent("deployments/web").unwrap();
+    assert_eq!(image_sent(&caches), "web:1");
     assert_eq!(sent["spec"]["replicas"], 4);
     assert_eq!(sent["spec"].get("paused"), None);
     assert!(sent["metadata"]["resourceVersion"].is_string());
     let waiting = Revision::of(&template("web:2")).object_name("web");
-    let waiting = world
+    let waiting = caches
         .api
         .get(&format!("controllerrevisions/{waiting}"))
         .unwrap();
@@ -188,14 +188,14 @@ async fn a_new_template_waits_as_a_revision_while_the_rest_of_the_commit_is_appl
 
 #[tokio::test]
 async fn a_commit_that_leaves_the_template_alone_does_not_ask_for_it_again() {
-    let world = settled_world().await;
-    let asked = world.release(&shop("web:2")).await;
+    let caches = settled_world().await;
+    let asked = caches.release(&shop("web:2")).await;
     for colour in ["green", "red", "white"] {
-        world.commit(&shop("web:2").replace("blue", "grey"));
-        world.release(&shop("web:2").replace("blue", colour)).await;
+        caches.commit(&shop("web:2").replace("blue", "grey"));
+        caches.release(&shop("web:2").replace("blue", colour)).await;
     }
     let waiting = Revision::of(&template("web:2")).object_name("web");
-    let waiting = world
+    let waiting = caches
         .api
         .get(&format!("controllerrevisions/{waiting}"))
         .unwrap();
@@ -208,12 +208,12 @@ async fn a_commit_that_leaves_the_template_alone_does_not_ask_for_it_again() {
 
 #[tokio::test]
 async fn a_template_that_came_back_between_two_looks_was_asked_for_again() {
-    let world = settled_world().await;
-    world.release(&shop("web:2")).await;
-    world.commit(&shop("web:1"));
-    let again = world.release(&shop("web:2")).await;
+    let caches = settled_world().await;
+    caches.release(&shop("web:2")).await;
+    caches.commit(&shop("web:1"));
+    let again = caches.release(&shop("web:2")).await;
     let waiting = Revision::of(&template("web:2")).object_name("web");
-    let waiting = world
+    let waiting = caches
         .api
         .get(&format!("controllerrevisions/{waiting}"))
         .unwrap();
@@ -225,12 +225,12 @@ async fn a_template_that_came_back_between_two_looks_was_asked_for_again() {
 
 #[tokio::test]
 async fn a_workload_that_runs_already_stays_as_it_runs() {
-    let world = World::new();
-    world.api.put(deployment("web:0"));
-    world.release(&shop("web:1")).await;
-    assert_eq!(image_sent(&world), "web:0");
+    let caches = Caches::new();
+    caches.api.put(deployment("web:0"));
+    caches.release(&shop("web:1")).await;
+    assert_eq!(image_sent(&caches), "web:0");
     let revision = Revision::of(&template("web:1")).object_name("web");
-    let revision = world
+    let revision = caches
         .api
         .get(&format!("controllerrevisions/{revision}"))
         .unwrap();
@@ -242,9 +242,9 @@ async fn a_workload_that_runs_already_stays_as_it_runs() {
 
 #[tokio::test]
 async fn the_live_object_is_read_before_the_rollout_and_written_under_its_version() {
-    let world = settled_world().await;
-    world.release(&shop("web:2")).await;
-    let requests = world.api.requests();
+    let caches = settled_world().await;
+    caches.release(&shop("web:2")).await;
+    let requests = caches.api.requests();
     let at = |line: &str| {
         requests
             .iter()
@@ -265,8 +265,8 @@ async fn the_live_object_is_read_before_the_rollout_and_written_under_its_versio
 
 #[tokio::test]
 async fn a_write_that_raced_with_an_intent_is_begun_again() {
-    let world = settled_world().await;
-    world.api.before("PATCH deployments/web", |api| {
+    let caches = settled_world().await;
+    caches.api.before("PATCH deployments/web", |api| {
         // The Rollout lets its candidate in and writes it, after we have read both.
         api.edit("rollouts/web", |rollout| {
             begin_attempt(rollout, "web:2", true)
@@ -275,43 +275,43 @@ async fn a_write_that_raced_with_an_intent_is_begun_again() {
             deployment["spec"]["template"] = template("web:2")
         });
     });
-    world.release(&shop("web:2")).await;
-    assert_eq!(image_sent(&world), "web:2");
-    assert!(world.ready().starts_with("Applied"), "{}", world.ready());
+    caches.release(&shop("web:2")).await;
+    assert_eq!(image_sent(&caches), "web:2");
+    assert!(caches.ready().starts_with("Applied"), "{}", caches.ready());
     assert_eq!(
-        world.api.get("deployments/web").unwrap()["spec"]["template"],
+        caches.api.get("deployments/web").unwrap()["spec"]["template"],
         template("web:2")
     );
 }
 
 #[tokio::test]
 async fn a_change_of_the_rollout_is_followed_without_asking_the_git_server() {
-    let world = settled_world().await;
-    world.release(&shop("web:2")).await;
-    assert_eq!(image_sent(&world), "web:1");
+    let caches = settled_world().await;
+    caches.release(&shop("web:2")).await;
+    assert_eq!(image_sent(&caches), "web:1");
     std::fs::rename(
-        world.repository(),
-        world.repository().with_extension("away"),
+        caches.repository(),
+        caches.repository().with_extension("away"),
     )
     .unwrap();
-    world.api.edit("rollouts/web", |rollout| {
+    caches.api.edit("rollouts/web", |rollout| {
         begin_attempt(rollout, "web:2", true)
     });
-    world.reconcile().await;
-    assert_eq!(image_sent(&world), "web:2");
-    assert!(world.ready().starts_with("Applied"), "{}", world.ready());
+    caches.reconcile().await;
+    assert_eq!(image_sent(&caches), "web:2");
+    assert!(caches.ready().starts_with("Applied"), "{}", caches.ready());
 }
 
 #[tokio::test]
 async fn a_missing_right_is_a_condition_with_what_to_paste_and_nothing_more_is_applied() {
-    let world = World::new();
+    let caches = Caches::new();
     let said = "services \"web\" is forbidden: User \"system:serviceaccount:shop:default\" cannot patch resource \
                 \"services\" in API group \"\" in the namespace \"shop\"";
-    world
+    caches
         .api
         .refuse("PATCH services/web", 403, "Forbidden", said);
-    world.release(&shop("web:1")).await;
-    let ready = world.ready();
+    caches.release(&shop("web:1")).await;
+    let ready = caches.ready();
     assert!(ready.starts_with("Forbidden: commit "), "{ready}");
     assert!(
         ready
@@ -323,8 +323,8 @@ async fn a_missing_right_is_a_condition_with_what_to_paste_and_nothing_more_is_a
         ready.contains("resources: [configmaps, services]"),
         "{ready}"
     );
-    assert_eq!(world.api.get("deployments/web"), None);
-    let inventory = world.api.get("configrepos/shop").unwrap()["status"]["inventory"].take();
+    assert_eq!(caches.api.get("deployments/web"), None);
+    let inventory = caches.api.get("configrepos/shop").unwrap()["status"]["inventory"].take();
     assert_eq!(
         inventory.as_array().map(Vec::len),
         Some(5),
@@ -334,15 +334,15 @@ async fn a_missing_right_is_a_condition_with_what_to_paste_and_nothing_more_is_a
 
 #[tokio::test]
 async fn a_right_that_tidegate_lacks_is_not_blamed_on_the_account() {
-    let world = World::new();
-    world.api.refuse(
+    let caches = Caches::new();
+    caches.api.refuse(
         "GET controllerrevisions",
         403,
         "Forbidden",
         "User \"tidegate\" cannot list resource",
     );
-    world.release(&shop("web:1")).await;
-    let ready = world.ready();
+    caches.release(&shop("web:1")).await;
+    let ready = caches.ready();
     assert!(
         ready.contains("Tidegate's own account lacks a right"),
         "{ready}"
@@ -352,61 +352,61 @@ async fn a_right_that_tidegate_lacks_is_not_blamed_on_the_account() {
 
 #[tokio::test]
 async fn what_the_api_server_refuses_is_said_with_its_place() {
-    let world = World::new();
+    let caches = Caches::new();
     let said = "strict decoding error: unknown field \"spec.replica\"";
-    world
+    caches
         .api
         .refuse("PATCH deployments/web", 400, "BadRequest", said);
-    let commit = world.release(&shop("web:1")).await;
+    let commit = caches.release(&shop("web:1")).await;
     let expected = format!(
         "Invalid: commit {}: prod/shop.yaml:7: Deployment/web: the API server refuses it: {said}",
         &commit[..10]
     );
-    assert_eq!(world.ready(), expected);
+    assert_eq!(caches.ready(), expected);
 }
 
 #[tokio::test]
 async fn the_template_of_a_workload_that_the_api_server_refuses_is_not_released() {
-    let world = settled_world().await;
-    world.api.refuse(
+    let caches = settled_world().await;
+    caches.api.refuse(
         "PATCH deployments/web",
         422,
         "Invalid",
         "spec.selector: field is immutable",
     );
-    world.release(&shop("web:2")).await;
+    caches.release(&shop("web:2")).await;
     assert!(
-        world.ready().contains("field is immutable"),
+        caches.ready().contains("field is immutable"),
         "{}",
-        world.ready()
+        caches.ready()
     );
     let waiting = Revision::of(&template("web:2")).object_name("web");
     assert_eq!(
-        world.api.get(&format!("controllerrevisions/{waiting}")),
+        caches.api.get(&format!("controllerrevisions/{waiting}")),
         None
     );
 }
 
 #[tokio::test]
 async fn an_unknown_kind_holds_everything() {
-    let world = World::new();
+    let caches = Caches::new();
     let strange = "apiVersion: example.com/v1\nkind: Strange\nmetadata: {name: a}\n";
-    world
+    caches
         .release(&format!("{strange}---{}", shop("web:1")))
         .await;
-    assert_eq!(world.api.writes(), Vec::<String>::new());
+    assert_eq!(caches.api.writes(), Vec::<String>::new());
     assert!(
-        world
+        caches
             .ready()
             .contains("prod/shop.yaml:1: Strange/a: the cluster has no such kind"),
         "{}",
-        world.ready()
+        caches.ready()
     );
 }
 
 #[tokio::test]
 async fn what_has_left_is_pruned_unless_it_is_needed_or_wants_to_stay() {
-    let world = settled_world().await;
+    let caches = settled_world().await;
     let map = |name: &str, annotations: &str| {
         format!(
             "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, annotations: {{{annotations}}}}}\n"
@@ -418,42 +418,42 @@ async fn what_has_left_is_pruned_unless_it_is_needed_or_wants_to_stay() {
         map("stays", "tidegate.io/prune: disabled"),
     ]
     .concat();
-    world.release(&format!("{}{maps}", shop("web:1"))).await;
-    world.api.edit("deployments/web", |deployment| {
+    caches.release(&format!("{}{maps}", shop("web:1"))).await;
+    caches.api.edit("deployments/web", |deployment| {
         deployment["spec"]["template"]["spec"]["volumes"] =
             json!([{"name": "a", "configMap": {"name": "used"}}]);
     });
-    world.api.requests();
-    let commit = world.release(&shop("web:1")).await;
+    caches.api.requests();
+    let commit = caches.release(&shop("web:1")).await;
     assert_eq!(
-        world.api.writes(),
+        caches.api.writes(),
         ["DELETE configmaps/unused as system:serviceaccount:shop:default"]
     );
     assert_eq!(
-        world.ready(),
+        caches.ready(),
         format!(
             "Applied: commit {} is applied: 5 objects; ConfigMap/used has left the repository and is kept because a \
              template in use refers to it",
             &commit[..10]
         )
     );
-    world.pass(SignedDuration::from_secs(30));
-    world.reconcile().await;
-    assert_eq!(world.api.requests(), Vec::<String>::new());
+    caches.pass(SignedDuration::from_secs(30));
+    caches.reconcile().await;
+    assert_eq!(caches.api.requests(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_right_that_pruning_lacks_is_pasted_with_those_that_applying_needs() {
-    let world = settled_world().await;
+    let caches = settled_world().await;
     let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: unused}\n";
-    world.release(&format!("{}{map}", shop("web:1"))).await;
+    caches.release(&format!("{}{map}", shop("web:1"))).await;
     let said = "configmaps \"unused\" is forbidden: User \"system:serviceaccount:shop:default\" cannot delete resource \
                 \"configmaps\" in API group \"\" in the namespace \"shop\"";
-    world
+    caches
         .api
         .refuse("DELETE configmaps/unused", 403, "Forbidden", said);
-    world.release(&shop("web:1")).await;
-    let ready = world.ready();
+    caches.release(&shop("web:1")).await;
+    let ready = caches.ready();
     assert!(ready.starts_with("Forbidden: commit "), "{ready}");
     assert!(
         ready.contains("ConfigMap/unused: the ServiceAccount `default` lacks a right"),
@@ -464,37 +464,37 @@ async fn a_right_that_pruning_lacks_is_pasted_with_those_that_applying_needs() {
         "{ready}"
     );
     assert!(ready.contains("resources: [deployments]"), "{ready}");
-    assert!(world.api.get("configmaps/unused").is_some());
+    assert!(caches.api.get("configmaps/unused").is_some());
 }
 
 #[tokio::test]
 async fn what_was_never_applied_from_the_repository_is_never_pruned() {
-    let world = settled_world().await;
+    let caches = settled_world().await;
     let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: theirs}\n";
-    world.release(&format!("{}{map}", shop("web:1"))).await;
-    world.api.edit("configmaps/theirs", |map| {
+    caches.release(&format!("{}{map}", shop("web:1"))).await;
+    caches.api.edit("configmaps/theirs", |map| {
         map["metadata"]["managedFields"] = json!([{"manager": "kubectl"}])
     });
-    world.release(&shop("web:1")).await;
-    assert!(world.api.get("configmaps/theirs").is_some());
+    caches.release(&shop("web:1")).await;
+    assert!(caches.api.get("configmaps/theirs").is_some());
 }
 
 #[tokio::test]
 async fn drift_is_put_right_and_told_with_its_author() {
-    let world = settled_world().await;
-    world.api.edit("configmaps/settings", |map| {
+    let caches = settled_world().await;
+    caches.api.edit("configmaps/settings", |map| {
         map["data"]["color"] = json!("red");
         map["metadata"]["managedFields"] =
             json!([{"manager": "kubectl-edit", "operation": "Update", "time": "2026-01-02T00:00:00Z"}]);
     });
-    world.pass(SignedDuration::from_mins(10));
-    world.reconcile().await;
+    caches.pass(SignedDuration::from_mins(10));
+    caches.reconcile().await;
     assert_eq!(
-        world.api.get("configmaps/settings").unwrap()["data"]["color"],
+        caches.api.get("configmaps/settings").unwrap()["data"]["color"],
         "blue"
     );
     assert_eq!(
-        world.api.sent("events").unwrap(),
+        caches.api.sent("events").unwrap(),
         "Drift: ConfigMap/settings differed from git and was put right: data.color; the last to write it was \
          `kubectl-edit`"
     );
@@ -502,100 +502,100 @@ async fn drift_is_put_right_and_told_with_its_author() {
 
 #[tokio::test]
 async fn a_restart_applies_once_and_changes_nothing() {
-    let world = settled_world().await;
+    let caches = settled_world().await;
     let before: Vec<_> = ["deployments/web", "configmaps/settings", "services/web"]
-        .map(|path| world.api.get(path))
+        .map(|path| caches.api.get(path))
         .into();
-    world.context.forget("shop", "shop");
-    world.reconcile().await;
+    caches.context.forget("shop", "shop");
+    caches.reconcile().await;
     let after: Vec<_> = ["deployments/web", "configmaps/settings", "services/web"]
-        .map(|path| world.api.get(path))
+        .map(|path| caches.api.get(path))
         .into();
     assert_eq!(before, after);
-    world.api.requests();
-    world.pass(SignedDuration::from_secs(30));
-    world.reconcile().await;
-    assert_eq!(world.api.requests(), Vec::<String>::new());
+    caches.api.requests();
+    caches.pass(SignedDuration::from_secs(30));
+    caches.reconcile().await;
+    assert_eq!(caches.api.requests(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_rollout_that_somebody_deleted_comes_back() {
-    let world = settled_world().await;
-    world.api.delete("rollouts/web");
-    world.reconcile().await;
-    assert!(world.api.get("rollouts/web").is_some());
+    let caches = settled_world().await;
+    caches.api.delete("rollouts/web");
+    caches.reconcile().await;
+    assert!(caches.api.get("rollouts/web").is_some());
 }
 
 #[tokio::test]
 async fn what_left_and_comes_back_is_applied_again() {
-    let world = settled_world().await;
+    let caches = settled_world().await;
     let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: comes-and-goes}\n";
     let with_map = format!("{}{map}", shop("web:1"));
-    world.release(&with_map).await;
-    world.release(&shop("web:1")).await;
-    assert_eq!(world.api.get("configmaps/comes-and-goes"), None);
-    world.release(&with_map).await;
-    assert!(world.api.get("configmaps/comes-and-goes").is_some());
+    caches.release(&with_map).await;
+    caches.release(&shop("web:1")).await;
+    assert_eq!(caches.api.get("configmaps/comes-and-goes"), None);
+    caches.release(&with_map).await;
+    assert!(caches.api.get("configmaps/comes-and-goes").is_some());
 }
 
 #[tokio::test]
 async fn what_has_moved_to_another_config_repo_is_not_deleted() {
-    let world = settled_world().await;
+    let caches = settled_world().await;
     let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: moves}\n";
-    world.release(&format!("{}{map}", shop("web:1"))).await;
-    world.api.put(json!({
+    caches.release(&format!("{}{map}", shop("web:1"))).await;
+    caches.api.put(json!({
         "apiVersion": "tidegate.io/v1alpha1", "kind": "ConfigRepo", "metadata": {"name": "other", "generation": 1},
         "spec": {"url": "https://git.example.com/other.git", "branch": "main", "path": "."},
         "status": {"inventory": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "moves"}]},
     }));
-    world.release(&shop("web:1")).await;
-    assert!(world.api.get("configmaps/moves").is_some());
+    caches.release(&shop("web:1")).await;
+    assert!(caches.api.get("configmaps/moves").is_some());
 }
 
 #[tokio::test]
 async fn what_is_suspected_to_have_drifted_is_looked_at_at_once() {
-    let world = settled_world().await;
-    world.api.delete("configmaps/settings");
-    world.context.suspect("shop");
-    world.reconcile().await;
-    assert!(world.api.get("configmaps/settings").is_some());
-    world.api.requests();
-    world.pass(SignedDuration::from_secs(30));
-    world.reconcile().await;
-    assert_eq!(world.api.requests(), Vec::<String>::new());
+    let caches = settled_world().await;
+    caches.api.delete("configmaps/settings");
+    caches.context.suspect("shop");
+    caches.reconcile().await;
+    assert!(caches.api.get("configmaps/settings").is_some());
+    caches.api.requests();
+    caches.pass(SignedDuration::from_secs(30));
+    caches.reconcile().await;
+    assert_eq!(caches.api.requests(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_workload_whose_stable_revision_is_lost_stays_as_it_runs() {
-    let world = settled_world().await;
+    let caches = settled_world().await;
     let lost = Revision::of(&template("web:1")).object_name("web");
-    world.api.delete(&format!("controllerrevisions/{lost}"));
-    world.release(&shop("web:2")).await;
-    assert_eq!(image_sent(&world), "web:1");
+    caches.api.delete(&format!("controllerrevisions/{lost}"));
+    caches.release(&shop("web:2")).await;
+    assert_eq!(image_sent(&caches), "web:1");
 }
 
 #[tokio::test]
 async fn what_is_going_to_be_applied_is_known_before_it_is() {
-    let world = World::new();
-    world.api.before("PATCH configmaps/settings", |api| {
+    let caches = Caches::new();
+    caches.api.before("PATCH configmaps/settings", |api| {
         let inventory = api.get("configrepos/shop").unwrap()["status"]["inventory"].take();
         assert_eq!(inventory.as_array().map(Vec::len), Some(5));
     });
-    world.release(&shop("web:1")).await;
-    assert!(world.api.get("configmaps/settings").is_some());
+    caches.release(&shop("web:1")).await;
+    assert!(caches.api.get("configmaps/settings").is_some());
 }
 
 #[tokio::test]
 async fn a_rollout_that_cannot_be_read_holds_everything() {
-    let world = World::new();
-    world.release(&shop("web:1")).await;
-    world.api.edit("rollouts/web", |rollout| {
+    let caches = Caches::new();
+    caches.release(&shop("web:1")).await;
+    caches.api.edit("rollouts/web", |rollout| {
         rollout["status"] = json!({ "stable": "of another version" })
     });
-    let before = world.api.get("deployments/web");
-    world.release(&shop("web:2")).await;
-    assert_eq!(world.api.get("deployments/web"), before);
-    let ready = world.ready();
+    let before = caches.api.get("deployments/web");
+    caches.release(&shop("web:2")).await;
+    assert_eq!(caches.api.get("deployments/web"), before);
+    let ready = caches.ready();
     assert!(
         ready.contains("the Rollout web cannot be read") && ready.contains("everything is held"),
         "{ready}"

@@ -89,9 +89,9 @@ pub struct InterventionStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum InterventionState {
     /// It was done, or is being done.
-    Taken,
+    Accepted,
     /// It was not done; the message says why.
-    Refused,
+    Rejected,
 }
 
 // === impl Action ===

@@ -49,7 +49,7 @@ pub enum Reason {
     /// Rolled back: a gate was breached.
     GateBreached,
     /// Rolled back: a gate had no data, and its rule for that is to roll back.
-    GateUnreadable,
+    MetricsUnavailable,
     /// Rolled back: the canary did not become ready in time, or stopped being ready.
     CanaryNotReady,
     /// Rolled back: the workload did not become ready with the candidate's template.
@@ -65,7 +65,7 @@ pub enum Reason {
     /// Aborted: the Rollout was deleted.
     Deleted,
     /// Aborted: something that the attempt needs was taken away or cannot be had.
-    Obstructed,
+    Blocked,
     /// Superseded by a newer revision.
     NewerRevision,
 }
@@ -297,7 +297,7 @@ impl Reason {
             Self::KnownGood => "KnownGood",
             Self::PromoteRequested => "PromoteRequested",
             Self::GateBreached => "GateBreached",
-            Self::GateUnreadable => "GateUnreadable",
+            Self::MetricsUnavailable => "MetricsUnavailable",
             Self::CanaryNotReady => "CanaryNotReady",
             Self::StableNotReady => "StableNotReady",
             Self::InitialNotReady => "InitialNotReady",
@@ -305,7 +305,7 @@ impl Reason {
             Self::AbortRequested => "AbortRequested",
             Self::ApprovalTimeout => "ApprovalTimeout",
             Self::Deleted => "Deleted",
-            Self::Obstructed => "Obstructed",
+            Self::Blocked => "Blocked",
             Self::NewerRevision => "NewerRevision",
         }
     }

@@ -65,7 +65,7 @@ pub struct RolloutStatus {
     /// What others wrote and was put back, oldest first; what is older than five minutes goes with
     /// the next.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub overruled: Vec<Overruling>,
+    pub overruled: Vec<DriftCorrection>,
     /// How the last attempt ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_outcome: Option<OutcomeSummary>,
@@ -74,7 +74,7 @@ pub struct RolloutStatus {
     pub pending_records: Vec<PendingRecord>,
     /// Interventions that were taken, newest last: each counts once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub interventions: Vec<TakenIntervention>,
+    pub interventions: Vec<AcceptedIntervention>,
 }
 
 /// What a Rollout is doing.
@@ -185,19 +185,19 @@ pub struct Attempt {
     pub unready_since: Option<Timestamp>,
     /// How often it has lost all ready endpoints in this step, and its traffic with them.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub losses: u32,
+    pub readiness_losses: u32,
     /// Whether a person has paused it.
     #[serde(default)]
     pub paused: bool,
     /// Whether the candidate's template has been let into the stable workload.
     #[serde(default)]
-    pub template_in: bool,
+    pub stable_template_updated: bool,
     /// The `pod-template-hash` of the canary's ReplicaSet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub canary_hash: Option<String>,
+    pub canary_pod_template_hash: Option<String>,
     /// The `pod-template-hash` of the stable workload's ReplicaSet that runs the candidate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub promoted_hash: Option<String>,
+    pub promoted_pod_template_hash: Option<String>,
     /// The steps that were entered, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepStatus>,
@@ -232,15 +232,15 @@ pub enum Stage {
     /// The canary has its step's share of traffic, or is about to get it.
     Stepping,
     /// Direct callers are being sent to the canary, which has all routed traffic.
-    PinningCanary,
+    PinningToCanary,
     /// The candidate's template is in the stable workload, which rolls out.
-    Releasing,
+    UpdatingStable,
     /// The Services are being pinned to the stable workload's new pods.
-    PinningStable,
+    PinningToStable,
     /// Routed traffic is going from the canary to the stable workload.
-    Returning,
+    ShiftingToStable,
     /// An attempt that failed: traffic is going back to stable.
-    TakingBack,
+    RollingBack,
     /// The canary has no traffic and finishes what it has.
     Draining,
     /// The canary is being removed.
@@ -397,7 +397,7 @@ pub struct Backoff {
 /// Something that somebody else wrote and that was put back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Overruling {
+pub struct DriftCorrection {
     /// What was written, in words.
     pub what: String,
     /// Who wrote it, by field manager.
@@ -423,7 +423,7 @@ pub struct OutcomeSummary {
 /// An intervention that was taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct TakenIntervention {
+pub struct AcceptedIntervention {
     /// The attempt that was meant.
     pub attempt: u32,
     /// The step that was meant, for an approval.

@@ -10,7 +10,10 @@ use tidegate_api::{
     },
 };
 
-use crate::{decision::Action, note::Note, observed::Candidate, plan::Plan, records, turn::Turn};
+use crate::{
+    context::DecisionContext, decision::Action, event::Event, observed::Candidate, plan::Plan,
+    records,
+};
 
 /// How long a revision waits after its first inconclusive attempt; twice as long after each next.
 const BACKOFF: SignedDuration = SignedDuration::from_mins(5);
@@ -24,39 +27,39 @@ const MEMORY: usize = 20;
 /// Begins an attempt of the candidate at this stage. The finalizer is there before it: a Rollout that
 /// is deleted right then must not take what git is owed with it.
 pub(crate) fn begin(
-    turn: &mut Turn<'_>,
+    ctx: &mut DecisionContext<'_>,
     plan: &Plan,
     candidate: &Candidate,
     stage: Stage,
     shortcut: Option<Shortcut>,
 ) {
-    if !turn.seen.finalizer {
-        turn.actions.push(Action::AddFinalizer);
+    if !ctx.observed.finalizer {
+        ctx.actions.push(Action::AddFinalizer);
         return;
     }
-    let number = turn.status.attempts + 1;
+    let number = ctx.status.attempts + 1;
     let attempt = Attempt {
         number,
-        id: records::id(&turn.seen.identity, candidate.revision.as_str(), number),
+        id: records::id(&ctx.observed.identity, candidate.revision.as_str(), number),
         revision: candidate.revision.to_string(),
         sequence: candidate.sequence,
         source: candidate.source.clone(),
         images: candidate.images.clone(),
-        started_at: turn.now,
-        epoch: turn.seen.epoch,
+        started_at: ctx.now,
+        epoch: ctx.observed.epoch,
         shortcut,
-        plan: turn.seen.spec.clone(),
+        plan: ctx.observed.spec.clone(),
         stage,
-        stage_since: turn.now,
+        stage_since: ctx.now,
         step: 0,
         weight: 0.0,
         confirmed_at: None,
         unready_since: None,
-        losses: 0,
+        readiness_losses: 0,
         paused: false,
-        template_in: false,
-        canary_hash: None,
-        promoted_hash: None,
+        stable_template_updated: false,
+        canary_pod_template_hash: None,
+        promoted_pod_template_hash: None,
         steps: Vec::new(),
         gates: plan
             .gates
@@ -65,25 +68,25 @@ pub(crate) fn begin(
             .collect(),
         ending: None,
     };
-    turn.say(Note::Started {
+    ctx.emit(Event::Started {
         attempt: number,
         revision: attempt.revision.clone(),
         commit: attempt.source.commit.clone(),
     });
-    turn.status.attempts = number;
-    let record = records::started(&turn.seen.identity, &attempt, turn.status.stable.as_ref());
-    turn.status.attempt = Some(attempt);
-    owe(turn, Record::Started(Box::new(record)), None);
+    ctx.status.attempts = number;
+    let record = records::started(&ctx.observed.identity, &attempt, ctx.status.stable.as_ref());
+    ctx.status.attempt = Some(attempt);
+    owe(ctx, Record::Started(Box::new(record)), None);
 }
 
 /// The outcome is certain: it is remembered, and owed to git.
-pub(crate) fn conclude(turn: &mut Turn<'_>, plan: &Plan) {
-    let attempt = turn.attempt().clone();
+pub(crate) fn conclude(ctx: &mut DecisionContext<'_>, plan: &Plan) {
+    let attempt = ctx.attempt().clone();
     let Some(ending) = attempt.ending.clone() else {
         return;
     };
-    let mut record = records::outcome(turn, &attempt, &ending);
-    let restore = match restore_order(turn, plan, &attempt, &ending) {
+    let mut record = records::outcome(ctx, &attempt, &ending);
+    let restore = match restore_order(ctx, plan, &attempt, &ending) {
         Some(Ok(order)) => Some(order),
         Some(Err(why)) => {
             record.restore = Some(RestoreResult::Refused { why });
@@ -91,54 +94,57 @@ pub(crate) fn conclude(turn: &mut Turn<'_>, plan: &Plan) {
         }
         None => None,
     };
-    owe(turn, Record::Outcome(Box::new(record)), restore);
+    owe(ctx, Record::Outcome(Box::new(record)), restore);
     match ending.outcome {
-        Outcome::Promoted => promote(turn, plan, &attempt),
-        Outcome::Aborted if ending.reason == Reason::Inconclusive => back_off(turn, &attempt),
-        Outcome::RolledBack | Outcome::Failed | Outcome::Aborted => reject(turn, &attempt, &ending),
+        Outcome::Promoted => promote(ctx, plan, &attempt),
+        Outcome::Aborted if ending.reason == Reason::Inconclusive => back_off(ctx, &attempt),
+        Outcome::RolledBack | Outcome::Failed | Outcome::Aborted => reject(ctx, &attempt, &ending),
         Outcome::Superseded => {}
     }
 }
 
 /// Nothing of the attempt is left in the cluster.
-pub(crate) fn end(turn: &mut Turn<'_>) {
-    let Some(attempt) = turn.status.attempt.take() else {
+pub(crate) fn end(ctx: &mut DecisionContext<'_>) {
+    let Some(attempt) = ctx.status.attempt.take() else {
         return;
     };
     let Some(ending) = attempt.ending else { return };
-    turn.say(Note::Ended {
+    ctx.emit(Event::Ended {
         attempt: attempt.number,
         revision: attempt.revision.clone(),
         outcome: ending.outcome,
         reason: ending.reason,
         message: ending.message.clone(),
     });
-    turn.status.last_outcome = Some(OutcomeSummary {
+    ctx.status.last_outcome = Some(OutcomeSummary {
         attempt: attempt.number,
         revision: attempt.revision,
         ending,
     });
 }
 
-fn promote(turn: &mut Turn<'_>, plan: &Plan, attempt: &Attempt) {
+fn promote(ctx: &mut DecisionContext<'_>, plan: &Plan, attempt: &Attempt) {
     let stable = Stable {
         revision: attempt.revision.clone(),
-        pod_template_hash: attempt.promoted_hash.clone().unwrap_or_default(),
+        pod_template_hash: attempt
+            .promoted_pod_template_hash
+            .clone()
+            .unwrap_or_default(),
         source: attempt.source.clone(),
-        since: turn.now,
+        since: ctx.now,
     };
-    turn.status
+    ctx.status
         .rejected
         .retain(|rejected| rejected.revision != stable.revision);
-    turn.status.backoff = None;
-    remember_good(turn, plan, &stable.revision);
-    turn.status.stable = Some(stable);
+    ctx.status.backoff = None;
+    remember_good(ctx, plan, &stable.revision);
+    ctx.status.stable = Some(stable);
 }
 
 /// Remembers a promoted revision, newest first.
-pub(crate) fn remember_good(turn: &mut Turn<'_>, plan: &Plan, revision: &str) {
-    let now = turn.now;
-    let history = &mut turn.status.history;
+pub(crate) fn remember_good(ctx: &mut DecisionContext<'_>, plan: &Plan, revision: &str) {
+    let now = ctx.now;
+    let history = &mut ctx.status.history;
     history.retain(|known| known.revision != revision);
     history.insert(
         0,
@@ -152,8 +158,8 @@ pub(crate) fn remember_good(turn: &mut Turn<'_>, plan: &Plan, revision: &str) {
 
 /// An aborted revision is held like one that was rolled back: nobody wants it tried again by
 /// itself. It does not count as known good any more.
-fn reject(turn: &mut Turn<'_>, attempt: &Attempt, ending: &Ending) {
-    let status = &mut turn.status;
+fn reject(ctx: &mut DecisionContext<'_>, attempt: &Attempt, ending: &Ending) {
+    let status = &mut ctx.status;
     status
         .rejected
         .retain(|rejected| rejected.revision != attempt.revision);
@@ -175,8 +181,8 @@ fn reject(turn: &mut Turn<'_>, attempt: &Attempt, ending: &Ending) {
     status.rejected.truncate(MEMORY);
 }
 
-fn back_off(turn: &mut Turn<'_>, attempt: &Attempt) {
-    let before = turn
+fn back_off(ctx: &mut DecisionContext<'_>, attempt: &Attempt) {
+    let before = ctx
         .status
         .backoff
         .as_ref()
@@ -185,8 +191,8 @@ fn back_off(turn: &mut Turn<'_>, attempt: &Attempt) {
     let wait = BACKOFF
         .saturating_mul(1 << (tries - 1).min(10))
         .min(MAX_BACKOFF);
-    let until = turn.now.saturating_add(wait).unwrap_or(turn.now);
-    turn.status.backoff = Some(Backoff {
+    let until = ctx.now.saturating_add(wait).unwrap_or(ctx.now);
+    ctx.status.backoff = Some(Backoff {
         revision: attempt.revision.clone(),
         tries,
         until,
@@ -194,9 +200,9 @@ fn back_off(turn: &mut Turn<'_>, attempt: &Attempt) {
 }
 
 /// A record that is to be written, where a `ConfigRepo` is there to take it.
-fn owe(turn: &mut Turn<'_>, record: Record, restore: Option<RestoreOrder>) {
+fn owe(ctx: &mut DecisionContext<'_>, record: Record, restore: Option<RestoreOrder>) {
     if let Some(config_repo) = record.head().source.config_repo.clone() {
-        turn.status.pending_records.push(PendingRecord {
+        ctx.status.pending_records.push(PendingRecord {
             config_repo,
             record,
             restore,
@@ -206,7 +212,7 @@ fn owe(turn: &mut Turn<'_>, record: Record, restore: Option<RestoreOrder>) {
 
 /// What is to be put back on the config branch, where that is wanted; or why nothing can be.
 fn restore_order(
-    turn: &Turn<'_>,
+    ctx: &DecisionContext<'_>,
     plan: &Plan,
     attempt: &Attempt,
     ending: &Ending,
@@ -216,11 +222,11 @@ fn restore_order(
         .outcomes
         .as_ref()
         .and_then(|outcomes| outcomes.on_rollback);
-    let wanted = asked.unwrap_or(turn.seen.default_on_rollback) == OnRollback::Restore;
+    let wanted = asked.unwrap_or(ctx.observed.default_on_rollback) == OnRollback::Restore;
     if ending.outcome != Outcome::RolledBack || !wanted {
         return None;
     }
-    let good = turn.status.stable.as_ref().map(|stable| &stable.source);
+    let good = ctx.status.stable.as_ref().map(|stable| &stable.source);
     let path = attempt.source.path.clone()?;
     let Some(good_commit) = good.and_then(|good| good.commit.clone()) else {
         return Some(Err(format!(

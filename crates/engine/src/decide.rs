@@ -4,17 +4,16 @@ use jiff::{SignedDuration, Timestamp};
 use tidegate_api::status::{Attempt, RolloutStatus, Stage};
 
 use crate::{
-    contest,
+    context::{DecisionContext, Flow, intended, plan_of},
     decision::{Action, Decision, Sampling},
-    effects, intervene,
-    note::StallReason,
+    desired::Desired,
+    diff,
+    event::StallReason,
+    field_conflict, idle, interventions,
     observed::{Comparison, Observed},
     plan::Plan,
-    rest,
     revision::Revision,
-    stage, summary,
-    target::Target,
-    turn::{Flow, Turn, intended, plan_of},
+    stage, status,
 };
 
 /// How old evidence in the persisted status may be before it is written though nothing else has
@@ -30,7 +29,7 @@ const MAX_MOVES: usize = 8;
 /// Total and deterministic: the same snapshot at the same time gives the same decision. The next
 /// status holds the intent of every action; urgent actions only lower risk.
 pub fn decide(observed: &Observed, now: Timestamp) -> Decision {
-    let mut turn = Turn::new(observed, now);
+    let mut ctx = DecisionContext::new(observed, now);
     if observed
         .status
         .attempt
@@ -38,37 +37,41 @@ pub fn decide(observed: &Observed, now: Timestamp) -> Decision {
         .is_some_and(|attempt| attempt.epoch > observed.epoch)
     {
         // A newer leader runs this attempt.
-        return nothing(&turn);
+        return nothing(&ctx);
     }
-    if let Some(attempt) = &mut turn.status.attempt {
+    if let Some(attempt) = &mut ctx.status.attempt {
         attempt.epoch = observed.epoch;
     }
-    turn.status
+    ctx.status
         .pending_records
         .retain(|pending| !observed.recorded.contains(&pending.record.path()));
-    know_stable_again(&mut turn);
-    intervene::take(&mut turn);
+    know_stable_again(&mut ctx);
+    interventions::take(&mut ctx);
     // What ends an attempt and what begins the next are decided in different turns, so that each
     // status is written.
-    let plan = match &turn.status.attempt {
+    let plan = match &ctx.status.attempt {
         None => {
-            rest::at_rest(&mut turn);
+            idle::idle(&mut ctx);
             None
         }
         Some(attempt) => {
             let plan = plan_of(&observed.identity.name, attempt);
-            advance(&mut turn, plan.as_ref());
+            advance(&mut ctx, plan.as_ref());
             plan
         }
     };
-    finish(turn, plan)
+    finish(ctx, plan)
 }
 
 /// The same template has another `pod-template-hash` where its ReplicaSet was made anew by another
 /// version of Kubernetes, or after a webhook has changed what it adds. Where the set that is known is
 /// gone, a dry run tells whether the workload has stable's template, and then its set is stable's.
-fn know_stable_again(turn: &mut Turn<'_>) {
-    let Some((stable, workload)) = turn.status.stable.as_mut().zip(turn.seen.workload.as_ref())
+fn know_stable_again(ctx: &mut DecisionContext<'_>) {
+    let Some((stable, workload)) = ctx
+        .status
+        .stable
+        .as_mut()
+        .zip(ctx.observed.workload.as_ref())
     else {
         return;
     };
@@ -78,100 +81,106 @@ fn know_stable_again(turn: &mut Turn<'_>) {
     if workload.replica_set(&stable.pod_template_hash).is_some() {
         return;
     }
-    match turn.seen.stable {
-        Comparison::Unknown => turn.actions.push(Action::CompareStable),
+    match ctx.observed.stable {
+        Comparison::Unknown => ctx.actions.push(Action::DryRunStable),
         Comparison::Same => stable.pod_template_hash.clone_from(&current.hash),
         Comparison::Different | Comparison::Refused { .. } => {}
     }
 }
 
 /// Goes through the stages as far as the snapshot allows.
-fn advance(turn: &mut Turn<'_>, plan: Option<&Plan>) {
+fn advance(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
     let Some(plan) = plan else {
         // The plan was parsed before it was persisted, so only a foreign hand can have broken it.
-        stage::lose_plan(turn);
+        stage::lose_plan(ctx);
         return;
     };
-    stage::watch(turn, plan);
+    stage::check_termination(ctx, plan);
     for _ in 0..MAX_MOVES {
-        if turn.status.attempt.is_none() {
+        if ctx.status.attempt.is_none() {
             return;
         }
-        match stage::advance(turn, plan) {
+        match stage::advance(ctx, plan) {
             Flow::Moved => {}
-            Flow::Stays(wait) => {
-                turn.wait(wait);
+            Flow::Waits(wait) => {
+                ctx.wait(wait);
                 return;
             }
         }
     }
 }
 
-fn finish(mut turn: Turn<'_>, plan: Option<Plan>) -> Decision {
-    let plan = plan.or_else(|| plan_of(&turn.seen.identity.name, turn.status.attempt.as_ref()?));
+fn finish(mut ctx: DecisionContext<'_>, plan: Option<Plan>) -> Decision {
+    let plan = plan.or_else(|| plan_of(&ctx.observed.identity.name, ctx.status.attempt.as_ref()?));
     let target = plan
         .as_ref()
-        .zip(turn.status.attempt.as_ref())
-        .map(|(plan, attempt)| Target::of(attempt, plan, turn.seen, turn.status.stable.as_ref()));
+        .zip(ctx.status.attempt.as_ref())
+        .map(|(plan, attempt)| {
+            Desired::of(attempt, plan, ctx.observed, ctx.status.stable.as_ref())
+        });
     let effects = target
-        .map(|target| effects::towards(&target, &mut turn))
+        .map(|target| diff::towards(&target, &mut ctx))
         .unwrap_or_default();
-    let owes = !turn.status.pending_records.is_empty();
+    let owes = !ctx.status.pending_records.is_empty();
     if owes
-        && !turn.seen.finalizer
-        && !turn.seen.deleting
-        && !turn.actions.contains(&Action::AddFinalizer)
+        && !ctx.observed.finalizer
+        && !ctx.observed.deleting
+        && !ctx.actions.contains(&Action::AddFinalizer)
     {
-        turn.actions.push(Action::AddFinalizer);
+        ctx.actions.push(Action::AddFinalizer);
     }
-    if owes && !turn.seen.deleting {
-        turn.actions
-            .push(Action::Record(turn.status.pending_records.clone()));
+    if owes && !ctx.observed.deleting {
+        ctx.actions
+            .push(Action::Record(ctx.status.pending_records.clone()));
     }
-    if let Some(why) = &turn.seen.refused
-        && turn.stalled.is_none()
+    if let Some(why) = &ctx.observed.refused
+        && ctx.stalled.is_none()
     {
-        turn.stall(StallReason::WriteRefused, why);
+        ctx.stall(StallReason::WriteDenied, why);
     }
-    contest::remember(&mut turn);
-    summary::summarize(&mut turn, plan.as_ref());
+    field_conflict::remember(&mut ctx);
+    status::summarize(&mut ctx, plan.as_ref());
     let (urgent, later): (Vec<_>, Vec<_>) = effects
         .into_iter()
-        .partition(|effect| effects::lowers_risk(effect, turn.seen));
-    let mut actions: Vec<_> = keep_adopted(&turn).into_iter().chain(later).collect();
-    actions.append(&mut turn.actions);
+        .partition(|effect| diff::lowers_risk(effect, ctx.observed));
+    let mut actions: Vec<_> = snapshot_adopted_template(&ctx)
+        .into_iter()
+        .chain(later)
+        .collect();
+    actions.append(&mut ctx.actions);
     Decision {
         urgent,
-        persist: worth_writing(&turn.seen.status, &turn.status, turn.now),
-        sampling: sampling(&turn.status),
-        status: turn.status,
+        persist: worth_writing(&ctx.observed.status, &ctx.status, ctx.now),
+        sampling: sampling(&ctx.status),
+        status: ctx.status,
         actions,
-        notes: turn.notes,
-        wake_at: turn.wake_at,
+        events: ctx.events,
+        requeue_at: ctx.requeue_at,
     }
 }
 
 /// The template of a workload that was adopted stands nowhere but in the workload: it is kept before
 /// anything of an attempt is done, and whenever it is not certain that it was.
-fn keep_adopted(turn: &Turn<'_>) -> Option<Action> {
-    let early = turn
+fn snapshot_adopted_template(ctx: &DecisionContext<'_>) -> Option<Action> {
+    let early = ctx
         .status
         .attempt
         .as_ref()
         .is_none_or(|attempt| attempt.stage == Stage::Pinning);
-    let live = turn.seen.workload.as_ref()?.template.to_string();
-    let adopted = turn.status.stable.as_ref()?.revision == live;
-    (early && adopted && !turn.seen.deleting).then(|| Action::KeepLive(Revision::named(live)))
+    let live = ctx.observed.workload.as_ref()?.template.to_string();
+    let adopted = ctx.status.stable.as_ref()?.revision == live;
+    (early && adopted && !ctx.observed.deleting)
+        .then(|| Action::SnapshotLiveTemplate(Revision::named(live)))
 }
 
-fn nothing(turn: &Turn<'_>) -> Decision {
+fn nothing(ctx: &DecisionContext<'_>) -> Decision {
     Decision {
         urgent: Vec::new(),
-        status: turn.seen.status.clone(),
+        status: ctx.observed.status.clone(),
         persist: false,
         actions: Vec::new(),
-        notes: Vec::new(),
-        wake_at: None,
+        events: Vec::new(),
+        requeue_at: None,
         sampling: None,
     }
 }
@@ -180,14 +189,15 @@ fn nothing(turn: &Turn<'_>) -> Decision {
 fn sampling(status: &RolloutStatus) -> Option<Sampling> {
     let attempt = status.attempt.as_ref()?;
     let watched = match attempt.stage {
-        Stage::Stepping | Stage::PinningCanary | Stage::Releasing | Stage::PinningStable => {
-            attempt.weight > 0.0
-        }
+        Stage::Stepping
+        | Stage::PinningToCanary
+        | Stage::UpdatingStable
+        | Stage::PinningToStable => attempt.weight > 0.0,
         Stage::Initial
         | Stage::Pinning
         | Stage::Starting
-        | Stage::Returning
-        | Stage::TakingBack
+        | Stage::ShiftingToStable
+        | Stage::RollingBack
         | Stage::Draining
         | Stage::RemovingCanary
         | Stage::Unpinning => false,

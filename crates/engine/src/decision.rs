@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tidegate_api::{intervention::InterventionState, record::PendingRecord, status::RolloutStatus};
 
-use crate::{note::Note, revision::Revision, weight::Weight};
+use crate::{event::Event, revision::Revision, weight::Weight};
 
 /// What is to be done, in the order of the fields of [`Decision::in_order`].
 #[derive(Clone, Debug)]
@@ -18,9 +18,9 @@ pub struct Decision {
     /// Effects whose intent stands in the next status: they go out once it is written.
     pub actions: Vec<Action>,
     /// What to tell people.
-    pub notes: Vec<Note>,
+    pub events: Vec<Event>,
     /// When to look again though nothing has changed.
-    pub wake_at: Option<Timestamp>,
+    pub requeue_at: Option<Timestamp>,
     /// What is to be sampled.
     pub sampling: Option<Sampling>,
 }
@@ -44,15 +44,15 @@ pub enum Action {
     /// Take it off.
     RemoveFinalizer,
     /// Ask by a dry run whether the candidate differs from what the workload has.
-    CompareCandidate,
+    DryRunCandidate,
     /// Asks whether stable's template differs from what the workload has.
-    CompareStable,
+    DryRunStable,
     /// Ask Prometheus, without waiting for it, whether the gates' queries can be used for stable.
     CheckQueries,
     /// Look, without waiting for it, at what stands around the workload and may surprise people.
-    LookAround,
+    RunPreflightWarnings,
     /// Keep the workload's live template as this revision.
-    KeepLive(Revision),
+    SnapshotLiveTemplate(Revision),
     /// Give a route this split: a share for the canary, or none and no trace of it.
     SetRoute {
         /// The route.
@@ -92,14 +92,14 @@ pub enum Action {
     /// Write these to git.
     Record(Vec<PendingRecord>),
     /// Hand these to the `ConfigRepo`, since the Rollout is going away.
-    HandOver(Vec<PendingRecord>),
+    TransferPendingRecords(Vec<PendingRecord>),
     /// Delete the revisions that are not among these.
     CollectRevisions {
         /// Revisions to keep.
         keep: Vec<Revision>,
     },
     /// Answer an intervention.
-    Answer {
+    AnswerIntervention {
         /// The object's name.
         name: String,
         /// Whether it was taken.

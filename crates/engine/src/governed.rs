@@ -45,8 +45,8 @@ pub fn template_in_force(status: Option<&RolloutStatus>, first_deploy: bool) -> 
     let stable = status.and_then(|status| status.stable.as_ref());
     match (attempt, stable) {
         (Some(attempt), Some(_))
-            if attempt.template_in
-                && attempt.stage != Stage::TakingBack
+            if attempt.stable_template_updated
+                && attempt.stage != Stage::RollingBack
                 && !rolled_back(attempt) =>
         {
             TemplateInForce::Revision(attempt.revision.clone())
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     /// A status whose attempt of B, with A stable, is in this stage.
-    fn status(stage: &str, template_in: bool) -> RolloutStatus {
+    fn status(stage: &str, stable_template_updated: bool) -> RolloutStatus {
         let plan = json!({
             "workload": { "kind": "Deployment", "name": "web" },
             "traffic": { "gatewayAPI": { "httpRoutes": ["web"] } },
@@ -209,7 +209,7 @@ mod tests {
             "stable": { "revision": "A", "podTemplateHash": "aaa", "since": at },
             "attempt": {
                 "number": 1, "id": "id", "revision": "B", "sequence": 2, "startedAt": at, "plan": plan,
-                "stage": stage, "stageSince": at, "weight": 20.0, "templateIn": template_in,
+                "stage": stage, "stageSince": at, "weight": 20.0, "stableTemplateUpdated": stable_template_updated,
             },
         }))
         .unwrap()
@@ -228,7 +228,7 @@ mod tests {
             revision("A")
         );
         assert_eq!(
-            template_in_force(Some(&status("Releasing", true)), true),
+            template_in_force(Some(&status("UpdatingStable", true)), true),
             revision("B")
         );
         assert_eq!(
@@ -236,7 +236,7 @@ mod tests {
             revision("B")
         );
         assert_eq!(
-            template_in_force(Some(&status("TakingBack", true)), true),
+            template_in_force(Some(&status("RollingBack", true)), true),
             revision("A")
         );
     }
@@ -277,12 +277,12 @@ mod tests {
             governing(None, None).service(desired.clone(), &live),
             desired
         );
-        let at_rest = RolloutStatus {
+        let idle = RolloutStatus {
             attempt: None,
             ..status
         };
         assert_eq!(
-            governing(Some(&at_rest), None).service(desired.clone(), &live),
+            governing(Some(&idle), None).service(desired.clone(), &live),
             desired
         );
     }
@@ -294,28 +294,28 @@ mod tests {
         let live = service(
             json!({ "port": 80, "protocol": "TCP", "targetPort": 8080, "nodePort": 30080 }),
         );
-        let at_rest = RolloutStatus {
+        let idle = RolloutStatus {
             attempt: None,
             ..status("Stepping", false)
         };
         let (stable, waiting) = (Revision::named("A"), Revision::named("B"));
         let moved = service(json!({ "port": 80, "targetPort": 9090 }));
         assert_eq!(
-            governing(Some(&at_rest), Some(&stable)).service(moved.clone(), &live),
+            governing(Some(&idle), Some(&stable)).service(moved.clone(), &live),
             moved
         );
-        let held = governing(Some(&at_rest), Some(&waiting)).service(moved, &live);
+        let held = governing(Some(&idle), Some(&waiting)).service(moved, &live);
         assert_eq!(
             held["metadata"]["annotations"]["tidegate.io/waiting"],
             "ports"
         );
         assert_eq!(held["spec"], live["spec"]);
-        let same = governing(Some(&at_rest), Some(&waiting))
+        let same = governing(Some(&idle), Some(&waiting))
             .service(service(json!({ "port": 80, "targetPort": 8080 })), &live);
         assert_eq!(same.get("metadata"), None);
 
         let route = |port: u32, path: &str| json!({ "spec": { "rules": [{ "path": path, "backendRefs": [{ "name": "web", "port": port }] }] } });
-        let hold = governing(Some(&at_rest), Some(&waiting));
+        let hold = governing(Some(&idle), Some(&waiting));
         assert_eq!(
             hold.route(route(81, "/new"), &route(80, "/old")),
             route(80, "/old")

@@ -66,7 +66,7 @@ pub enum Author {
     /// Tidegate, the Rollout's status.
     Status,
     /// Nobody: Tidegate has looked at everything as it is, and all that it wanted was done.
-    Turn,
+    Decision,
     /// Kubernetes' own controllers, or the gateway.
     Controllers,
     /// People and other programs.
@@ -316,7 +316,7 @@ impl Author {
     /// Whether it was Tidegate.
     pub fn is_tidegate(self) -> bool {
         match self {
-            Self::Effect | Self::Status | Self::Turn => true,
+            Self::Effect | Self::Status | Self::Decision => true,
             Self::Controllers | Self::Others | Self::Misfortune => false,
         }
     }
@@ -350,7 +350,7 @@ impl fmt::Display for Author {
         f.write_str(match self {
             Self::Effect => "effect",
             Self::Status => "status",
-            Self::Turn => "turn",
+            Self::Decision => "decision",
             Self::Controllers => "cluster",
             Self::Others => "others",
             Self::Misfortune => "misfortune",
@@ -418,14 +418,14 @@ mod tests {
             "1, weights sum to 100"
         );
         let give = |now: &mut Snapshot| {
-            (now.routes[0].stable, now.routes[0].canary) = (Weight::ZERO, Weight::FULL)
+            (now.routes[0].stable, now.routes[0].canary) = (Weight::ZERO, Weight::FULL);
         };
         assert_eq!(
             wrong(Author::Effect, give),
             "2, no weight without a ready canary"
         );
         assert_eq!(
-            wrong(Author::Turn, give),
+            wrong(Author::Decision, give),
             "3, a failed attempt ends on stable"
         );
         assert_eq!(

@@ -18,25 +18,24 @@
 //! same effects are derived again.
 
 mod attempt;
-pub mod caution;
-mod contest;
+mod context;
 pub mod decide;
 pub mod decision;
-mod effects;
+mod desired;
+mod diff;
+pub mod event;
+mod field_conflict;
 pub mod gate;
 pub mod governed;
-mod intervene;
+mod idle;
+mod interventions;
 pub mod invariants;
-pub mod note;
 pub mod observed;
 pub mod plan;
-mod preflight;
+pub mod preflight;
 pub mod records;
-mod rest;
 pub mod revision;
 pub mod route;
 mod stage;
-mod summary;
-mod target;
-mod turn;
+mod status;
 pub mod weight;

@@ -43,7 +43,7 @@ pub struct Observed {
     /// The last persisted status.
     pub status: RolloutStatus,
     /// Other Rollouts of the namespace that name the same workload, Service or route.
-    pub rivals: Vec<String>,
+    pub conflicting_rollouts: Vec<String>,
     /// The workload.
     pub workload: Option<Workload>,
     /// Whether stable's template differs from what the workload has, where that was asked.
@@ -53,14 +53,14 @@ pub struct Observed {
     /// Whether the canary Service is there.
     pub canary_service: bool,
     /// Whether a Deployment or a Service that is not ours has the canary's name.
-    pub canary_name_taken: bool,
+    pub canary_name_conflict: bool,
     /// The revision that is wanted now.
     pub candidate: Option<Candidate>,
     /// The Services of the namespace whose selector matches the workload's pods, and the one that
     /// the spec names.
     pub services: Vec<Service>,
     /// Other workloads of the namespace.
-    pub neighbours: Vec<Neighbour>,
+    pub other_workloads: Vec<OtherWorkload>,
     /// The ready endpoints of the Service that callers use.
     pub stable_endpoints: Endpoints,
     /// The ready endpoints of the canary Service.
@@ -230,7 +230,7 @@ pub struct Service {
     /// Whether it is of the type ExternalName.
     pub external: bool,
     /// A ready pod that it reaches and that is no pod of the workload or its canary.
-    pub stranger: Option<String>,
+    pub foreign_pod: Option<String>,
     /// What git changes in it together with the template, in words.
     pub waiting: Option<String>,
     /// Who last wrote its selector, by field manager.
@@ -239,7 +239,7 @@ pub struct Service {
 
 /// Another workload of the namespace.
 #[derive(Clone, Debug)]
-pub struct Neighbour {
+pub struct OtherWorkload {
     /// Its pods in words, with its kind and name.
     pub name: String,
     /// The labels of its pods.
@@ -317,21 +317,23 @@ impl Observed {
     pub fn spans(&self, service: &Service) -> Option<String> {
         let selector = service.own_selector();
         let neighbour = self
-            .neighbours
+            .other_workloads
             .iter()
             .find(|other| selects(&selector, &other.pod_labels));
-        let stranger = || {
+        let foreign_pod = || {
             service
-                .stranger
+                .foreign_pod
                 .as_ref()
                 .map(|pod| format!("the pod {pod}"))
         };
-        neighbour.map(|other| other.name.clone()).or_else(stranger)
+        neighbour
+            .map(|other| other.name.clone())
+            .or_else(foreign_pod)
     }
 
     /// The Services that are to be pinned, and those that are. One that has come since and spans
     /// other pods is left alone.
-    pub fn held_services(&self) -> impl Iterator<Item = &Service> {
+    pub fn pinned_services(&self) -> impl Iterator<Item = &Service> {
         self.services
             .iter()
             .filter(|service| service.pin().is_some() || self.spans(service).is_none())

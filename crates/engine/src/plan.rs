@@ -252,10 +252,10 @@ fn parse_steps(spec: &RolloutSpec) -> Result<Vec<Step>, PlanError> {
 }
 
 fn parse_gates(spec: &RolloutSpec) -> Result<Vec<Gate>, PlanError> {
-    let mut seen = BTreeSet::new();
+    let mut observed = BTreeSet::new();
     let parse = |gate: &tidegate_api::gate::Gate| {
         let name = gate.name.clone();
-        if !seen.insert(name.clone()) {
+        if !observed.insert(name.clone()) {
             return Err(PlanError::DuplicateGate { name });
         }
         Gate::parse(gate).map_err(|error| PlanError::Gate { name, error })

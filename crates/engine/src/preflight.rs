@@ -1,4 +1,6 @@
-//! What must hold before anything moves. Each refusal is a sentence.
+//! Preconditions of an attempt: nothing moves before they hold.
+
+pub mod warnings;
 
 use crate::{
     observed::{Observed, Workload, selects},
@@ -39,19 +41,19 @@ const RULES: [Rule; 12] = [
 ];
 
 /// Asks every rule, in order.
-pub(crate) fn check(seen: &Observed, plan: &Plan) -> Answer {
+pub(crate) fn check(observed: &Observed, plan: &Plan) -> Answer {
     RULES
         .iter()
-        .find_map(|rule| rule(seen, plan))
+        .find_map(|rule| rule(observed, plan))
         .unwrap_or(Answer::Clear)
 }
 
 /// Which Rollouts govern already what this one names, in a sentence.
-pub(crate) fn rivalry(seen: &Observed, plan: &Plan) -> Option<String> {
-    let rivals = seen.rivals.join(", ");
-    (!rivals.is_empty()).then(|| {
+pub(crate) fn ownership_conflict(observed: &Observed, plan: &Plan) -> Option<String> {
+    let conflicting_rollouts = observed.conflicting_rollouts.join(", ");
+    (!conflicting_rollouts.is_empty()).then(|| {
         format!(
-            "the Rollout {rivals} names the same workload, Service or route as {}: let one of them govern it",
+            "the Rollout {conflicting_rollouts} names the same workload, Service or route as {}: let one of them govern it",
             plan.name
         )
     })
@@ -60,8 +62,8 @@ pub(crate) fn rivalry(seen: &Observed, plan: &Plan) -> Option<String> {
 /// Why no route can be split, in a sentence.
 pub(crate) const NO_ROUTES: &str = "no HTTPRoute can be seen: install the definitions of the Gateway API, or let Tidegate list and watch HTTPRoutes";
 
-fn routes_can_be_seen(seen: &Observed, _: &Plan) -> Option<Answer> {
-    (!seen.routes_seen).then(|| Answer::Refused(NO_ROUTES.to_owned()))
+fn routes_can_be_seen(observed: &Observed, _: &Plan) -> Option<Answer> {
+    (!observed.routes_seen).then(|| Answer::Refused(NO_ROUTES.to_owned()))
 }
 
 /// From a pod's name its ReplicaSet is told, so it must not be cut.
@@ -75,9 +77,9 @@ fn pods_can_be_told(_: &Observed, plan: &Plan) -> Option<Answer> {
     })
 }
 
-fn rolled_out(seen: &Observed, plan: &Plan) -> Option<Answer> {
+fn rolled_out(observed: &Observed, plan: &Plan) -> Option<Answer> {
     let name = &plan.workload;
-    match &seen.workload {
+    match &observed.workload {
         None => Some(Answer::Waits(format!(
             "the Deployment {name} does not exist"
         ))),
@@ -95,9 +97,9 @@ fn rolled_out(seen: &Observed, plan: &Plan) -> Option<Answer> {
 }
 
 /// Traffic is going to be pinned to the pods of stable's ReplicaSet: they must be those that run.
-fn runs_stable(seen: &Observed, plan: &Plan) -> Option<Answer> {
-    let stable = seen.status.stable.as_ref()?;
-    let runs = seen
+fn runs_stable(observed: &Observed, plan: &Plan) -> Option<Answer> {
+    let stable = observed.status.stable.as_ref()?;
+    let runs = observed
         .workload
         .as_ref()?
         .current()
@@ -110,8 +112,8 @@ fn runs_stable(seen: &Observed, plan: &Plan) -> Option<Answer> {
     })
 }
 
-fn side_by_side(seen: &Observed, plan: &Plan) -> Option<Answer> {
-    let exclusive = &seen.workload.as_ref()?.exclusive;
+fn side_by_side(observed: &Observed, plan: &Plan) -> Option<Answer> {
+    let exclusive = &observed.workload.as_ref()?.exclusive;
     if exclusive.is_empty() || plan.allow_parallel {
         return None;
     }
@@ -122,8 +124,8 @@ fn side_by_side(seen: &Observed, plan: &Plan) -> Option<Answer> {
     )))
 }
 
-fn canary_name_free(seen: &Observed, plan: &Plan) -> Option<Answer> {
-    seen.canary_name_taken.then(|| {
+fn canary_name_free(observed: &Observed, plan: &Plan) -> Option<Answer> {
+    observed.canary_name_conflict.then(|| {
         Answer::Refused(format!(
             "a Deployment or Service named {} is there already and is not Tidegate's: rename it, or the Rollout",
             plan.canary
@@ -131,14 +133,18 @@ fn canary_name_free(seen: &Observed, plan: &Plan) -> Option<Answer> {
     })
 }
 
-fn services_exist(seen: &Observed, plan: &Plan) -> Option<Answer> {
+fn services_exist(observed: &Observed, plan: &Plan) -> Option<Answer> {
     let name = &plan.service;
-    let Some(service) = seen.services.iter().find(|service| service.name == *name) else {
+    let Some(service) = observed
+        .services
+        .iter()
+        .find(|service| service.name == *name)
+    else {
         return Some(Answer::Refused(format!(
             "the Service {name} does not exist: create it, or name another in spec.service"
         )));
     };
-    let labels = &seen.workload.as_ref()?.pod_labels;
+    let labels = &observed.workload.as_ref()?.pod_labels;
     if service.external || service.selector.is_empty() {
         return Some(Answer::Refused(format!(
             "the Service {name} has no selector, so traffic to it cannot be held to pods: give it one"
@@ -152,20 +158,20 @@ fn services_exist(seen: &Observed, plan: &Plan) -> Option<Answer> {
     })
 }
 
-fn services_of_one_workload(seen: &Observed, plan: &Plan) -> Option<Answer> {
-    let (service, other) = seen
+fn services_of_one_workload(observed: &Observed, plan: &Plan) -> Option<Answer> {
+    let (service, other) = observed
         .services
         .iter()
-        .find_map(|service| Some((&service.name, seen.spans(service)?)))?;
+        .find_map(|service| Some((&service.name, observed.spans(service)?)))?;
     Some(Answer::Refused(format!(
         "the Service {service} selects {other} as well as those of the Deployment {}: give it a selector that matches one of them",
         plan.workload
     )))
 }
 
-fn labels_still_selected(seen: &Observed, plan: &Plan) -> Option<Answer> {
-    let labels = &seen.candidate.as_ref()?.pod_labels;
-    let lost = seen
+fn labels_still_selected(observed: &Observed, plan: &Plan) -> Option<Answer> {
+    let labels = &observed.candidate.as_ref()?.pod_labels;
+    let lost = observed
         .services
         .iter()
         .find(|service| !selects(&service.own_selector(), labels))?;
@@ -176,8 +182,8 @@ fn labels_still_selected(seen: &Observed, plan: &Plan) -> Option<Answer> {
 }
 
 /// Pods of both versions are behind a Service for a while, so it must suit both.
-fn services_as_git_has_them(seen: &Observed, _: &Plan) -> Option<Answer> {
-    let (name, waiting) = seen
+fn services_as_git_has_them(observed: &Observed, _: &Plan) -> Option<Answer> {
+    let (name, waiting) = observed
         .services
         .iter()
         .find_map(|service| Some((&service.name, service.waiting.as_ref()?)))?;
@@ -187,8 +193,8 @@ fn services_as_git_has_them(seen: &Observed, _: &Plan) -> Option<Answer> {
     )))
 }
 
-fn routes_split(seen: &Observed, _: &Plan) -> Option<Answer> {
-    seen.routes.iter().find_map(|route| match &route.state {
+fn routes_split(observed: &Observed, _: &Plan) -> Option<Answer> {
+    observed.routes.iter().find_map(|route| match &route.state {
         None => Some(Answer::Refused(format!(
             "the HTTPRoute {} does not exist: create it, or name another in spec.traffic",
             route.name
@@ -207,9 +213,9 @@ fn routes_split(seen: &Observed, _: &Plan) -> Option<Answer> {
 }
 
 /// What an earlier attempt left is gone before the next begins.
-fn leftovers(seen: &Observed, plan: &Plan) -> Option<Answer> {
-    let left = seen.canary_service || seen.canary.is_some();
-    let paused = seen
+fn leftovers(observed: &Observed, plan: &Plan) -> Option<Answer> {
+    let left = observed.canary_service || observed.canary.is_some();
+    let paused = observed
         .workload
         .as_ref()
         .is_some_and(|workload: &Workload| workload.paused);

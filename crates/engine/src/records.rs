@@ -10,7 +10,7 @@ use tidegate_api::{
     status::{Attempt, Ending, Stable},
 };
 
-use crate::{observed::Identity, turn::Turn};
+use crate::{context::DecisionContext, observed::Identity};
 
 /// The id of an attempt: SHA-256 over cluster, Rollout uid, revision and attempt, each on its own
 /// line, in lower-case hex. Writing an outcome twice is finding its file already there.
@@ -35,7 +35,11 @@ pub(crate) fn started(
 }
 
 /// How an attempt ended, with all that was seen.
-pub(crate) fn outcome(turn: &Turn<'_>, attempt: &Attempt, ending: &Ending) -> OutcomeRecord {
+pub(crate) fn outcome(
+    ctx: &DecisionContext<'_>,
+    attempt: &Attempt,
+    ending: &Ending,
+) -> OutcomeRecord {
     let evidence = |name: &str| {
         attempt
             .gates
@@ -44,18 +48,18 @@ pub(crate) fn outcome(turn: &Turn<'_>, attempt: &Attempt, ending: &Ending) -> Ou
             .cloned()
             .unwrap_or_default()
     };
-    let asked = turn
+    let asked = ctx
         .status
         .interventions
         .iter()
         .filter(|taken| taken.attempt == attempt.number);
     OutcomeRecord {
-        head: head(&turn.seen.identity, attempt, turn.status.stable.as_ref()),
+        head: head(&ctx.observed.identity, attempt, ctx.status.stable.as_ref()),
         outcome: ending.outcome,
         reason: ending.reason,
         message: ending.message.clone(),
         decided_at: ending.at,
-        ended_at: turn.now,
+        ended_at: ctx.now,
         shortcut: attempt.shortcut,
         steps: attempt.steps.clone(),
         gates: attempt

@@ -1,10 +1,10 @@
 //! The stages of an attempt: when each is left, and for which.
 //!
 //! ```text
-//!   Pinning ─▶ Starting ─▶ Stepping ─▶ PinningCanary ─▶ Releasing ─▶ PinningStable ─▶ Returning ─┐
+//!   Pinning ─▶ Starting ─▶ Stepping ─▶ PinningToCanary ─▶ UpdatingStable ─▶ PinningToStable ─▶ ShiftingToStable ─┐
 //!      │           │           │             │              │              │              │       │
 //!      └───────────┴───────────┴─────────────┴───── ending ─┴──────────────┴──────────────┘       ▼
-//!                                                     └──▶ TakingBack ──────────────────────▶ Draining
+//!                                                     └──▶ RollingBack ──────────────────────▶ Draining
 //!                                                                                                 │
 //!                                                      (ended) ◀─ Unpinning ◀─ RemovingCanary ◀───┘
 //! ```
@@ -12,13 +12,13 @@
 //! A stage says only when it is left; what the world should look like in it stands in
 //! [`target`](crate::target).
 
-mod back;
 mod clean_up;
 mod initial;
 mod promotion;
+mod rollback;
 mod starting;
 mod stepping;
-mod watch;
+mod termination;
 
 use tidegate_api::{
     record::{Outcome, Reason},
@@ -26,40 +26,40 @@ use tidegate_api::{
 };
 
 use crate::{
+    context::{DecisionContext, Flow},
     plan::Plan,
-    turn::{Flow, Turn},
 };
 
-pub(crate) use watch::watch;
+pub(crate) use termination::check_termination;
 
 /// Leaves the stage if the snapshot allows.
-pub(crate) fn advance(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
-    let attempt = turn.attempt();
-    if attempt.ending.is_some() && attempt.stage < Stage::TakingBack {
-        return back::begin(turn, plan);
+pub(crate) fn advance(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
+    let attempt = ctx.attempt();
+    if attempt.ending.is_some() && attempt.stage < Stage::RollingBack {
+        return rollback::begin(ctx, plan);
     }
     match attempt.stage {
-        Stage::Initial => initial::initial(turn, plan),
-        Stage::Pinning => starting::pinning(turn, plan),
-        Stage::Starting => starting::starting(turn, plan),
-        Stage::Stepping => stepping::stepping(turn, plan),
-        Stage::PinningCanary => promotion::pinning_canary(turn, plan),
-        Stage::Releasing => promotion::releasing(turn, plan),
-        Stage::PinningStable => promotion::pinning_stable(turn, plan),
-        Stage::Returning => promotion::returning(turn, plan),
-        Stage::TakingBack => back::taking_back(turn, plan),
-        Stage::Draining => clean_up::draining(turn, plan),
-        Stage::RemovingCanary => clean_up::removing_canary(turn, plan),
-        Stage::Unpinning => clean_up::unpinning(turn),
+        Stage::Initial => initial::initial(ctx, plan),
+        Stage::Pinning => starting::pinning(ctx, plan),
+        Stage::Starting => starting::starting(ctx, plan),
+        Stage::Stepping => stepping::stepping(ctx, plan),
+        Stage::PinningToCanary => promotion::pinning_canary(ctx, plan),
+        Stage::UpdatingStable => promotion::releasing(ctx, plan),
+        Stage::PinningToStable => promotion::pinning_stable(ctx, plan),
+        Stage::ShiftingToStable => promotion::returning(ctx, plan),
+        Stage::RollingBack => rollback::taking_back(ctx, plan),
+        Stage::Draining => clean_up::draining(ctx, plan),
+        Stage::RemovingCanary => clean_up::removing_canary(ctx, plan),
+        Stage::Unpinning => clean_up::unpinning(ctx),
     }
 }
 
 /// The persisted plan cannot be read: traffic goes back, under the spec as it is now.
-pub(crate) fn lose_plan(turn: &mut Turn<'_>) {
-    turn.attempt_mut().plan = turn.seen.spec.clone();
-    turn.end_with(
+pub(crate) fn lose_plan(ctx: &mut DecisionContext<'_>) {
+    ctx.attempt_mut().plan = ctx.observed.spec.clone();
+    ctx.terminate(
         Outcome::Aborted,
-        Reason::Obstructed,
+        Reason::Blocked,
         "the plan in status.attempt.plan can no longer be read",
     );
 }

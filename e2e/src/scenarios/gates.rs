@@ -120,7 +120,7 @@ pub(super) async fn breach_window(context: Context) -> Result<()> {
     bed.gateway_serves("v1").await?;
     let late = bed.ask(Action::Approve, 2, Some(1)).await?;
     ensure!(
-        late.state == InterventionState::Refused,
+        late.state == InterventionState::Rejected,
         "what has ended was approved: {}",
         late.message
     );

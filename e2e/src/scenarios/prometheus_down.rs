@@ -47,7 +47,7 @@ pub(super) async fn run(context: Context) -> Result<()> {
     prometheus.restart().await?;
     let answer = bed.ask(Action::Retry, 2, None).await?;
     ensure!(
-        answer.state == InterventionState::Taken,
+        answer.state == InterventionState::Accepted,
         "the retry was refused: {}",
         answer.message
     );

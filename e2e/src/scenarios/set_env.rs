@@ -103,7 +103,7 @@ async fn is_named(bed: &Testbed) -> Result<()> {
     eventually("an event names the field manager", LIMIT, || async {
         let events = bed.api::<Event>().list(&ListParams::default()).await?;
         let named = |event: &Event| {
-            event.reason.as_deref() == Some("Overruled")
+            event.reason.as_deref() == Some("DriftCorrected")
                 && event
                     .regarding
                     .as_ref()

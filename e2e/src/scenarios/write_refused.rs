@@ -31,7 +31,7 @@ pub(super) async fn run(context: Context) -> Result<()> {
             .iter()
             .find(|condition| condition.type_ == "Stalled");
         stalled.is_some_and(|stalled| {
-            let says = stalled.reason == "WriteRefused"
+            let says = stalled.reason == "WriteDenied"
                 && stalled
                     .message
                     .contains(&format!("exceeded quota: {QUOTA}"));

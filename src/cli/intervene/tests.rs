@@ -132,7 +132,7 @@ impl Script {
 
 #[tokio::test]
 async fn an_approval_names_the_running_attempt_its_step_and_the_caller() {
-    let script = Script::new(&running(), answered("Taken"));
+    let script = Script::new(&running(), answered("Accepted"));
     let code = script.ask(Action::Approve, &args("30s")).await.unwrap();
     assert_eq!(code, ExitCode::SUCCESS);
     let expected = json!({
@@ -144,7 +144,7 @@ async fn an_approval_names_the_running_attempt_its_step_and_the_caller() {
 
 #[tokio::test]
 async fn what_is_made_goes_with_the_rollout() {
-    let script = Script::new(&running(), answered("Taken"));
+    let script = Script::new(&running(), answered("Accepted"));
     script.ask(Action::Abort, &args("30s")).await.unwrap();
     let metadata = script.made.lock().unwrap()[0]["metadata"].clone();
     assert_eq!(metadata["generateName"], "checkout-abort-");
@@ -154,14 +154,14 @@ async fn what_is_made_goes_with_the_rollout() {
 
 #[tokio::test]
 async fn a_retry_names_the_attempt_that_has_ended() {
-    let script = Script::new(&running(), answered("Taken"));
+    let script = Script::new(&running(), answered("Accepted"));
     script.ask(Action::Retry, &args("30s")).await.unwrap();
     assert_eq!(script.spec()["attempt"], 3);
 }
 
 #[tokio::test]
 async fn a_refusal_is_a_failure() {
-    let script = Script::new(&running(), answered("Refused"));
+    let script = Script::new(&running(), answered("Rejected"));
     let code = script.ask(Action::Promote, &args("30s")).await.unwrap();
     assert_eq!(code, ExitCode::FAILURE);
 }
@@ -178,7 +178,7 @@ async fn an_answer_that_does_not_come_is_said_after_the_deadline() {
 
 #[tokio::test]
 async fn without_an_attempt_nothing_is_made() {
-    let script = Script::new(&json!({ "phase": "Stable" }), answered("Taken"));
+    let script = Script::new(&json!({ "phase": "Stable" }), answered("Accepted"));
     let error = script.ask(Action::Abort, &args("30s")).await.unwrap_err();
     assert!(
         error.to_string().starts_with("there is nothing to abort"),

@@ -9,7 +9,7 @@ use crate::git::{
 const FILE: &str = "prod/app.yaml";
 
 /// A config repository whose second commit is to be taken back.
-struct World {
+struct Caches {
     server: Server,
     good: CommitId,
     bad: CommitId,
@@ -31,7 +31,7 @@ fn rejected(template: &Value) -> bool {
     says("app:2")(template)
 }
 
-impl World {
+impl Caches {
     fn new() -> Self {
         let server = Server::new();
         let good = server.commit("main", &[(FILE, &app("app:1"))]);
@@ -90,20 +90,20 @@ async fn restore(client: &Client, request: RestoreRequest) -> Result<Restored, R
 
 #[tokio::test]
 async fn the_last_good_template_comes_back_with_its_trailers() {
-    let world = World::new();
-    let tip = world.server.commit("main", &[("README.md", "later")]);
-    let restored = restore(&world.server.client(), world.request())
+    let caches = Caches::new();
+    let tip = caches.server.commit("main", &[("README.md", "later")]);
+    let restored = restore(&caches.server.client(), caches.request())
         .await
         .unwrap();
 
-    let head = world.server.show("main");
+    let head = caches.server.show("main");
     assert_eq!(restored, Restored::Committed(head.id));
-    assert_eq!(world.server.file("main", FILE), app("app:1"));
-    assert_eq!(world.server.file("main", "README.md"), "later");
+    assert_eq!(caches.server.file("main", FILE), app("app:1"));
+    assert_eq!(caches.server.file("main", "README.md"), "later");
     assert_eq!(head.subject, "Restore shop/checkout");
-    let parent = world.server.git(&["rev-parse", "main^"]);
+    let parent = caches.server.git(&["rev-parse", "main^"]);
     assert_eq!(parent.trim(), tip.to_string());
-    let id = world.server.git(&[
+    let id = caches.server.git(&[
         "log",
         "-1",
         "--format=%(trailers:key=Tidegate-Id,valueonly)",
@@ -114,76 +114,79 @@ async fn the_last_good_template_comes_back_with_its_trailers() {
 
 #[tokio::test]
 async fn after_a_crash_between_push_and_answer_the_commit_is_found() {
-    let world = World::new();
-    let Restored::Committed(commit) = restore(&world.server.client(), world.request())
+    let caches = Caches::new();
+    let Restored::Committed(commit) = restore(&caches.server.client(), caches.request())
         .await
         .unwrap()
     else {
         panic!("not committed")
     };
     // Even when somebody has asked for the rejected template again meanwhile.
-    world.server.commit("main", &[(FILE, &app("app:2"))]);
-    let tip = world.server.tip("main");
-    let again = restore(&world.server.client(), world.request())
+    caches.server.commit("main", &[(FILE, &app("app:2"))]);
+    let tip = caches.server.tip("main");
+    let again = restore(&caches.server.client(), caches.request())
         .await
         .unwrap();
     assert_eq!(again, Restored::AlreadyRestored(commit));
-    assert_eq!(world.server.tip("main"), tip);
+    assert_eq!(caches.server.tip("main"), tip);
     // Another attempt is another restore.
-    let mut other = world.request();
+    let mut other = caches.request();
     other.trailers.id = "attempt-2".into();
     other.since = tip.unwrap();
-    let next = restore(&world.server.client(), other).await.unwrap();
+    let next = restore(&caches.server.client(), other).await.unwrap();
     assert!(matches!(next, Restored::Committed(_)));
 }
 
 #[tokio::test]
 async fn a_person_who_was_faster_is_left_alone() {
-    let world = World::new();
-    world.server.commit("main", &[(FILE, &app("app:3"))]);
+    let caches = Caches::new();
+    caches.server.commit("main", &[(FILE, &app("app:3"))]);
     assert_eq!(
-        world.skipped(world.request()).await,
+        caches.skipped(caches.request()).await,
         SkipReason::TemplateAlreadyDifferent
     );
 }
 
 #[tokio::test]
 async fn what_is_gone_is_not_brought_back() {
-    let world = World::new();
+    let caches = Caches::new();
     let nobody = RestoreRequest {
         good: None,
-        ..world.request()
+        ..caches.request()
     };
-    assert_eq!(world.skipped(nobody).await, SkipReason::NoGoodCommit);
+    assert_eq!(caches.skipped(nobody).await, SkipReason::NoGoodCommit);
     let lost = RestoreRequest {
         good: Some(Source {
-            commit: world.good,
+            commit: caches.good,
             path: "elsewhere.yaml".into(),
         }),
-        ..world.request()
+        ..caches.request()
     };
-    assert_eq!(world.skipped(lost).await, SkipReason::NoGoodCommit);
+    assert_eq!(caches.skipped(lost).await, SkipReason::NoGoodCommit);
     let same = RestoreRequest {
         good: Some(Source {
-            commit: world.bad,
+            commit: caches.bad,
             path: FILE.into(),
         }),
-        ..world.request()
+        ..caches.request()
     };
-    assert_eq!(world.skipped(same).await, SkipReason::NothingToChange);
+    assert_eq!(caches.skipped(same).await, SkipReason::NothingToChange);
 
-    world.server.commit("main", &[(FILE, "kind: Other\n")]);
-    assert_eq!(world.skipped(world.request()).await, SkipReason::ObjectGone);
-    world.server.commit("main", &[("x", "")]);
-    world.server.delete_file("main", FILE);
-    assert_eq!(world.skipped(world.request()).await, SkipReason::FileGone);
+    caches.server.commit("main", &[(FILE, "kind: Other\n")]);
+    assert_eq!(
+        caches.skipped(caches.request()).await,
+        SkipReason::ObjectGone
+    );
+    caches.server.commit("main", &[("x", "")]);
+    caches.server.delete_file("main", FILE);
+    assert_eq!(caches.skipped(caches.request()).await, SkipReason::FileGone);
 }
 
 #[tokio::test]
 async fn a_lost_race_begins_again_from_the_new_tip() {
-    let world = Arc::new(World::new());
-    let client = world.server.client();
-    let (again, judged) = (Arc::clone(&world), std::sync::Mutex::new(0));
+    let caches = Arc::new(Caches::new());
+    let client = caches.server.client();
+    let (again, judged) = (Arc::clone(&caches), std::sync::Mutex::new(0));
     // Somebody pushes between our fetch and our push, once.
     let judge = move |template: &Value| {
         let mut judged = judged.lock().unwrap();
@@ -195,30 +198,30 @@ async fn a_lost_race_begins_again_from_the_new_tip() {
     };
     let restored = client
         .repository
-        .restore(world.request(), judge)
+        .restore(caches.request(), judge)
         .await
         .unwrap();
     assert!(matches!(restored, Restored::Committed(_)));
-    assert_eq!(world.server.file("main", "README.md"), "meanwhile");
-    assert_eq!(world.server.file("main", FILE), app("app:1"));
+    assert_eq!(caches.server.file("main", "README.md"), "meanwhile");
+    assert_eq!(caches.server.file("main", FILE), app("app:1"));
 }
 
 #[tokio::test]
 async fn a_protected_branch_refuses_by_name() {
-    let world = World::new();
-    world.server.protect();
-    let error = restore(&world.server.client(), world.request())
+    let caches = Caches::new();
+    caches.server.protect();
+    let error = restore(&caches.server.client(), caches.request())
         .await
         .unwrap_err();
     assert!(matches!(error, RestoreError::PushRefused(_)), "{error:?}");
-    assert_eq!(world.server.tip("main"), Some(world.bad));
+    assert_eq!(caches.server.tip("main"), Some(caches.bad));
 }
 
 #[tokio::test]
 async fn a_file_that_cannot_be_parsed_is_an_error_that_names_it() {
-    let world = World::new();
-    world.server.commit("main", &[(FILE, "a: [\n")]);
-    let error = restore(&world.server.client(), world.request())
+    let caches = Caches::new();
+    caches.server.commit("main", &[(FILE, "a: [\n")]);
+    let error = restore(&caches.server.client(), caches.request())
         .await
         .unwrap_err();
     assert!(error.to_string().contains(FILE), "{error}");
@@ -239,24 +242,27 @@ async fn the_template_is_read_as_sync_reads_it() {
     let server = Server::new();
     let good = server.commit("main", &[(FILE, &odd("app:1"))]);
     let bad = server.commit("main", &[(FILE, &odd("app:2"))]);
-    let world = World { server, good, bad };
-    let by_sync =
-        crate::sync::manifest::template_in(odd("app:2").as_bytes(), "Deployment", "checkout")
-            .unwrap();
+    let caches = Caches { server, good, bad };
+    let by_sync = crate::sync::manifest::stable_template_updated(
+        odd("app:2").as_bytes(),
+        "Deployment",
+        "checkout",
+    )
+    .unwrap();
     assert_eq!(by_sync["spec"]["volumes"][0]["secret"]["defaultMode"], 420);
     assert_eq!(by_sync["spec"]["terminationGracePeriodSeconds"], 1000);
     assert_eq!(by_sync["spec"]["priority"], 1);
 
     let judge = move |template: &Value| *template == by_sync;
-    let restored = world
+    let restored = caches
         .server
         .client()
         .repository
-        .restore(world.request(), judge)
+        .restore(caches.request(), judge)
         .await
         .unwrap();
     assert!(matches!(restored, Restored::Committed(_)), "{restored:?}");
-    assert_eq!(world.server.file("main", FILE), odd("app:1"));
+    assert_eq!(caches.server.file("main", FILE), odd("app:1"));
 }
 
 #[test]
@@ -270,7 +276,7 @@ fn a_template_that_is_written_anew_reads_as_the_good_one() {
         "    spec:\n      term",
         "    metadata: { annotations: *note }\n    spec:\n      term",
     );
-    let request = World::new().request();
+    let request = Caches::new().request();
     let (now, before) = (odd("app:2"), good);
     let rejected = find(&now, request.since, FILE, &request).unwrap().unwrap();
     let good = find(&before, request.since, FILE, &request)
@@ -284,18 +290,18 @@ fn a_template_that_is_written_anew_reads_as_the_good_one() {
 
 #[tokio::test]
 async fn a_damaged_clone_heals_at_the_next_try() {
-    let world = World::new();
-    let client = world.server.client();
+    let caches = Caches::new();
+    let client = caches.server.client();
     client.repository.fetch("main", None).await.unwrap();
     let good = client
         .repository
-        .file_at(world.good, FILE)
+        .file_at(caches.good, FILE)
         .await
         .unwrap()
         .unwrap();
-    world.server.damage(&client, good.blob);
+    caches.server.damage(&client, good.blob);
 
-    let error = restore(&client, world.request()).await.unwrap_err();
+    let error = restore(&client, caches.request()).await.unwrap_err();
     assert!(
         matches!(
             error,
@@ -304,9 +310,9 @@ async fn a_damaged_clone_heals_at_the_next_try() {
         "{error:?}"
     );
     assert!(error.may_pass());
-    let restored = restore(&client, world.request()).await.unwrap();
+    let restored = restore(&client, caches.request()).await.unwrap();
     assert!(matches!(restored, Restored::Committed(_)));
-    assert_eq!(world.server.file("main", FILE), app("app:1"));
+    assert_eq!(caches.server.file("main", FILE), app("app:1"));
 }
 
 #[test]
@@ -329,12 +335,12 @@ fn only_what_a_person_has_to_mend_does_not_pass() {
 
 #[tokio::test]
 async fn facts_of_the_attempt_on_the_same_branch_are_not_its_restore() {
-    let world = World::new();
-    let client = world.server.client();
+    let caches = Caches::new();
+    let client = caches.server.client();
     for outcome in ["Started", "RolledBack"] {
         let trailers = Trailers {
             outcome: outcome.into(),
-            ..world.request().trailers
+            ..caches.request().trailers
         };
         let fact = Fact {
             path: format!("outcomes/attempt-1/{outcome}.json"),
@@ -348,14 +354,14 @@ async fn facts_of_the_attempt_on_the_same_branch_are_not_its_restore() {
             .unwrap();
     }
 
-    let restored = restore(&client, world.request()).await.unwrap();
+    let restored = restore(&client, caches.request()).await.unwrap();
     assert_eq!(
         restored,
-        Restored::Committed(world.server.tip("main").unwrap())
+        Restored::Committed(caches.server.tip("main").unwrap())
     );
-    assert_eq!(world.server.file("main", FILE), app("app:1"));
+    assert_eq!(caches.server.file("main", FILE), app("app:1"));
     assert_eq!(
-        restore(&client, world.request()).await.unwrap(),
-        Restored::AlreadyRestored(world.server.tip("main").unwrap())
+        restore(&client, caches.request()).await.unwrap(),
+        Restored::AlreadyRestored(caches.server.tip("main").unwrap())
     );
 }

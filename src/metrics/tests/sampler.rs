@@ -45,13 +45,13 @@ impl InstantQuery for Scripted {
     }
 }
 
-struct World {
+struct Caches {
     prometheus: Scripted,
     sampler: Sampler,
     woken: mpsc::UnboundedReceiver<()>,
 }
 
-impl World {
+impl Caches {
     fn start(gates: Vec<GateQuery>, input: SamplerInput) -> Self {
         let (notify, woken) = mpsc::unbounded_channel();
         let started = Instant::now();
@@ -134,39 +134,39 @@ fn unconfirmed() -> SamplerInput {
 
 #[tokio::test(start_paused = true)]
 async fn a_gate_is_read_at_its_interval_once_a_scrape_was_made() {
-    let mut world = World::start(vec![gate("sum(x)")], confirmed_at(0, 1));
-    assert_eq!(world.times_after(3).await, [5, 15, 25]);
+    let mut caches = Caches::start(vec![gate("sum(x)")], confirmed_at(0, 1));
+    assert_eq!(caches.times_after(3).await, [5, 15, 25]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_read_before_the_weight_is_confirmed() {
-    let mut world = World::start(vec![gate("sum(x)")], unconfirmed());
+    let mut caches = Caches::start(vec![gate("sum(x)")], unconfirmed());
     tokio::time::advance(Duration::from_secs(1000)).await;
-    assert!(world.sampler.readings().is_empty());
-    world.sampler.tell(confirmed_at(1000, 1));
-    assert_eq!(world.times_after(1).await, [1005]);
-    world.sampler.tell(unconfirmed());
+    assert!(caches.sampler.readings().is_empty());
+    caches.sampler.tell(confirmed_at(1000, 1));
+    assert_eq!(caches.times_after(1).await, [1005]);
+    caches.sampler.tell(unconfirmed());
     tokio::time::advance(Duration::from_secs(1000)).await;
-    assert_eq!(world.sampler.readings().len(), 1);
+    assert_eq!(caches.sampler.readings().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_restart_reads_at_once_what_was_confirmed_long_ago() {
-    let mut world = World::start(vec![gate("sum(x)")], confirmed_at(-600, 1));
-    assert_eq!(world.times_after(1).await, [0]);
+    let mut caches = Caches::start(vec![gate("sum(x)")], confirmed_at(-600, 1));
+    assert_eq!(caches.times_after(1).await, [0]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_query_never_looks_back_to_before_the_confirmation() {
-    let mut world = World::start(vec![gate("sum(rate(x[1m]))")], confirmed_at(0, 1));
-    assert_eq!(world.times_after(1).await, [65]);
+    let mut caches = Caches::start(vec![gate("sum(rate(x[1m]))")], confirmed_at(0, 1));
+    assert_eq!(caches.times_after(1).await, [65]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_window_grows_from_two_scrapes_to_its_limit() {
-    let mut world = World::start(vec![gate("sum(rate(x[{{window}}]))")], confirmed_at(0, 1));
-    assert_eq!(world.times_after(4).await, [15, 25, 35, 45]);
-    let queries = world.queries();
+    let mut caches = Caches::start(vec![gate("sum(rate(x[{{window}}]))")], confirmed_at(0, 1));
+    assert_eq!(caches.times_after(4).await, [15, 25, 35, 45]);
+    let queries = caches.queries();
     let values: Vec<_> = queries
         .iter()
         .filter(|query| query.starts_with("sum"))
@@ -185,38 +185,38 @@ async fn the_window_grows_from_two_scrapes_to_its_limit() {
 #[tokio::test(start_paused = true)]
 async fn a_warm_up_is_waited_for() {
     let warmup = SignedDuration::from_secs(42);
-    let mut world = World::start(
+    let mut caches = Caches::start(
         vec![GateQuery {
             warmup,
             ..gate("sum(x)")
         }],
         confirmed_at(0, 1),
     );
-    assert_eq!(world.times_after(1).await, [42]);
+    assert_eq!(caches.times_after(1).await, [42]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn errors_are_reported_and_space_the_readings_out() {
-    let mut world = World::start(vec![gate("sum(x)")], confirmed_at(0, 1));
-    world.set_down(true);
-    assert_eq!(world.times_after(7).await, [5, 15, 35, 75, 155, 235, 315]);
+    let mut caches = Caches::start(vec![gate("sum(x)")], confirmed_at(0, 1));
+    caches.set_down(true);
+    assert_eq!(caches.times_after(7).await, [5, 15, 35, 75, 155, 235, 315]);
     assert_eq!(
-        reason(&world.sampler.readings()[6].sample),
+        reason(&caches.sampler.readings()[6].sample),
         Some(ErrorReason::Server)
     );
-    world.set_down(false);
-    assert_eq!(world.times_after(3).await[7..], [395, 405, 415]);
+    caches.set_down(false);
+    assert_eq!(caches.times_after(3).await[7..], [395, 405, 415]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_new_step_starts_from_anew() {
-    let mut world = World::start(vec![gate("sum(x)")], confirmed_at(0, 1));
-    world.set_down(true);
-    world.times_after(4).await;
-    world.set_down(false);
-    world.sampler.tell(confirmed_at(75, 2));
-    assert_eq!(world.times_after(2).await[4..], [80, 90]);
-    let steps: Vec<_> = world
+    let mut caches = Caches::start(vec![gate("sum(x)")], confirmed_at(0, 1));
+    caches.set_down(true);
+    caches.times_after(4).await;
+    caches.set_down(false);
+    caches.sampler.tell(confirmed_at(75, 2));
+    assert_eq!(caches.times_after(2).await[4..], [80, 90]);
+    let steps: Vec<_> = caches
         .sampler
         .readings()
         .iter()
@@ -228,19 +228,19 @@ async fn a_new_step_starts_from_anew() {
 #[tokio::test(start_paused = true)]
 async fn requests_are_read_at_the_same_time() {
     let requests = Some(r#"sum(increase(r{pod=~"{{pods}}"}[{{window}}]))"#.into());
-    let mut world = World::start(
+    let mut caches = Caches::start(
         vec![GateQuery {
             requests,
             ..gate("sum(x)")
         }],
         confirmed_at(0, 1),
     );
-    assert_eq!(world.times_after(1).await, [15]);
+    assert_eq!(caches.times_after(1).await, [15]);
     assert_eq!(
-        world.sampler.readings()[0].requests,
+        caches.sampler.readings()[0].requests,
         Some(Sample::Value { value: 1.0 })
     );
-    let times: Vec<_> = world
+    let times: Vec<_> = caches
         .prometheus
         .asked
         .lock()
@@ -261,42 +261,42 @@ async fn gates_do_not_wait_for_each_other() {
         interval: SignedDuration::from_secs(25),
         ..gate("sum(y)")
     };
-    let mut world = World::start(vec![gate("sum(x)"), slow], confirmed_at(0, 1));
-    assert_eq!(world.times_after(5).await, [5, 5, 15, 25, 30]);
+    let mut caches = Caches::start(vec![gate("sum(x)"), slow], confirmed_at(0, 1));
+    assert_eq!(caches.times_after(5).await, [5, 5, 15, 25, 30]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_query_that_cannot_be_asked_is_an_error_of_the_gate() {
-    let mut world = World::start(vec![gate("sum(x{pod=~\"{{pod}}\"})")], confirmed_at(0, 1));
-    world.times_after(1).await;
+    let mut caches = Caches::start(vec![gate("sum(x{pod=~\"{{pod}}\"})")], confirmed_at(0, 1));
+    caches.times_after(1).await;
     assert_eq!(
-        reason(&world.sampler.readings()[0].sample),
+        reason(&caches.sampler.readings()[0].sample),
         Some(ErrorReason::InvalidQuery)
     );
-    assert!(world.queries().is_empty());
+    assert!(caches.queries().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn old_readings_make_room() {
     let interval = SignedDuration::from_secs(1);
-    let mut world = World::start(
+    let mut caches = Caches::start(
         vec![GateQuery {
             interval,
             ..gate("sum(x)")
         }],
         confirmed_at(0, 1),
     );
-    let times = world.times_after(1003).await;
+    let times = caches.times_after(1003).await;
     assert_eq!((times.len(), times[0]), (1000, 8));
 }
 
 #[tokio::test(start_paused = true)]
 async fn dropping_it_ends_it() {
-    let World {
+    let Caches {
         prometheus,
         sampler,
         mut woken,
-    } = World::start(vec![gate("sum(x)")], confirmed_at(0, 1));
+    } = Caches::start(vec![gate("sum(x)")], confirmed_at(0, 1));
     woken.recv().await.expect("a reading");
     drop(sampler);
     assert_eq!(woken.recv().await, None);

@@ -99,12 +99,15 @@ fn a_template_is_found_wherever_it_stands_in_the_file() {
         format!("apiVersion: v1\nkind: List\nitems: [{deployment}]\n"),
     ] {
         assert_eq!(
-            template_in(text.as_bytes(), "Deployment", "web"),
+            stable_template_updated(text.as_bytes(), "Deployment", "web"),
             Some(json!({"a": 1000}))
         );
-        assert_eq!(template_in(text.as_bytes(), "Deployment", "other"), None);
+        assert_eq!(
+            stable_template_updated(text.as_bytes(), "Deployment", "other"),
+            None
+        );
     }
-    assert_eq!(template_in(b"a: [", "Deployment", "web"), None);
+    assert_eq!(stable_template_updated(b"a: [", "Deployment", "web"), None);
 }
 
 #[test]

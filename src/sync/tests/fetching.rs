@@ -6,161 +6,165 @@ use jiff::SignedDuration;
 use kube::runtime::controller::Action;
 use serde_json::json;
 
-use super::{ROLLOUT, World, settled_world, shop};
+use super::{Caches, ROLLOUT, settled_world, shop};
 
 #[tokio::test]
 async fn a_repository_that_cannot_be_read_holds_everything() {
-    let world = settled_world().await;
-    world.release("a: [").await;
+    let caches = settled_world().await;
+    caches.release("a: [").await;
     assert!(
-        world
+        caches
             .ready()
             .starts_with("Invalid: prod/shop.yaml:1: this is not YAML"),
         "{}",
-        world.ready()
+        caches.ready()
     );
-    std::fs::remove_file(world.repository().join("prod/shop.yaml")).unwrap();
-    world.git(&["commit", "--quiet", "--all", "--message=nothing left"]);
-    world.pass(SignedDuration::from_secs(30));
-    world.reconcile().await;
+    std::fs::remove_file(caches.repository().join("prod/shop.yaml")).unwrap();
+    caches.git(&["commit", "--quiet", "--all", "--message=nothing left"]);
+    caches.pass(SignedDuration::from_secs(30));
+    caches.reconcile().await;
     assert!(
-        world.ready().starts_with("Invalid: the commit "),
+        caches.ready().starts_with("Invalid: the commit "),
         "{}",
-        world.ready()
+        caches.ready()
     );
     std::fs::rename(
-        world.repository(),
-        world.repository().with_extension("away"),
+        caches.repository(),
+        caches.repository().with_extension("away"),
     )
     .unwrap();
-    world.pass(SignedDuration::from_secs(30));
-    world.reconcile().await;
+    caches.pass(SignedDuration::from_secs(30));
+    caches.reconcile().await;
     assert!(
-        world.ready().starts_with("FetchFailed: "),
+        caches.ready().starts_with("FetchFailed: "),
         "{}",
-        world.ready()
+        caches.ready()
     );
-    assert_eq!(world.api.writes(), Vec::<String>::new());
-    assert!(world.api.get("deployments/web").is_some());
+    assert_eq!(caches.api.writes(), Vec::<String>::new());
+    assert!(caches.api.get("deployments/web").is_some());
 }
 
 #[tokio::test]
 async fn a_history_that_was_rewritten_is_followed_only_when_somebody_says_so() {
-    let world = settled_world().await;
-    world.git(&["checkout", "--quiet", "--orphan", "other"]);
-    world.commit(ROLLOUT);
-    world.git(&["branch", "--quiet", "--force", "main", "other"]);
-    world.pass(SignedDuration::from_secs(30));
-    world.reconcile().await;
+    let caches = settled_world().await;
+    caches.git(&["checkout", "--quiet", "--orphan", "other"]);
+    caches.commit(ROLLOUT);
+    caches.git(&["branch", "--quiet", "--force", "main", "other"]);
+    caches.pass(SignedDuration::from_secs(30));
+    caches.reconcile().await;
     assert!(
-        world.ready().starts_with("HistoryRewritten: "),
+        caches.ready().starts_with("HistoryRewritten: "),
         "{}",
-        world.ready()
+        caches.ready()
     );
-    assert_eq!(world.api.writes(), Vec::<String>::new());
-    assert!(world.api.get("deployments/web").is_some());
-    world.context.forget("shop", "shop");
-    world.reconcile().await;
+    assert_eq!(caches.api.writes(), Vec::<String>::new());
+    assert!(caches.api.get("deployments/web").is_some());
+    caches.context.forget("shop", "shop");
+    caches.reconcile().await;
     assert!(
-        world.ready().starts_with("HistoryRewritten: "),
+        caches.ready().starts_with("HistoryRewritten: "),
         "{}",
-        world.ready()
+        caches.ready()
     );
     assert!(
-        world.ready().contains("for example spec.interval to 31s"),
+        caches.ready().contains("for example spec.interval to 31s"),
         "{}",
-        world.ready()
+        caches.ready()
     );
-    world.api.edit("configrepos/shop", |repo| {
+    caches.api.edit("configrepos/shop", |repo| {
         repo["metadata"]["generation"] = json!(2)
     });
-    world.reconcile().await;
-    assert!(world.ready().starts_with("Applied: "), "{}", world.ready());
-    assert_eq!(world.api.get("deployments/web"), None);
+    caches.reconcile().await;
+    assert!(
+        caches.ready().starts_with("Applied: "),
+        "{}",
+        caches.ready()
+    );
+    assert_eq!(caches.api.get("deployments/web"), None);
 }
 
 #[tokio::test]
 async fn a_missing_secret_is_said_and_read_again() {
-    let world = World::new();
-    world.api.edit("configrepos/shop", |repo| {
+    let caches = Caches::new();
+    caches.api.edit("configrepos/shop", |repo| {
         repo["spec"]["secretRef"] = json!({"name": "git"})
     });
-    world.release(&shop("web:1")).await;
+    caches.release(&shop("web:1")).await;
     assert_eq!(
-        world.ready(),
+        caches.ready(),
         "FetchFailed: the Secret `git` cannot be read: there is none in this namespace"
     );
-    world.api.put(json!({
+    caches.api.put(json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "git"}, "data": {"bearerToken": "aHVudGVyMg=="},
     }));
-    world.pass(SignedDuration::from_secs(30));
-    world.reconcile().await;
-    assert!(world.ready().starts_with("Applied"), "{}", world.ready());
+    caches.pass(SignedDuration::from_secs(30));
+    caches.reconcile().await;
+    assert!(caches.ready().starts_with("Applied"), "{}", caches.ready());
 }
 
 #[tokio::test]
 async fn a_server_that_was_not_reached_is_asked_again_within_a_minute_and_not_more_often() {
-    let world = World::new();
-    world.api.edit("configrepos/shop", |repo| {
+    let caches = Caches::new();
+    caches.api.edit("configrepos/shop", |repo| {
         repo["spec"]["interval"] = json!("1h")
     });
-    world.release(&shop("web:1")).await;
-    assert!(world.ready().starts_with("Applied"), "{}", world.ready());
+    caches.release(&shop("web:1")).await;
+    assert!(caches.ready().starts_with("Applied"), "{}", caches.ready());
     assert_eq!(
-        world.reconcile_and_wait().await,
+        caches.reconcile_and_wait().await,
         Action::requeue(Duration::from_hours(1))
     );
 
-    let away = world.repository().with_extension("away");
-    std::fs::rename(world.repository(), &away).unwrap();
-    world.pass(SignedDuration::from_mins(2));
-    world.reconcile().await;
+    let away = caches.repository().with_extension("away");
+    std::fs::rename(caches.repository(), &away).unwrap();
+    caches.pass(SignedDuration::from_mins(2));
+    caches.reconcile().await;
     assert!(
-        world.ready().starts_with("Applied"),
+        caches.ready().starts_with("Applied"),
         "nobody has looked: {}",
-        world.ready()
+        caches.ready()
     );
-    world.pass(SignedDuration::from_mins(58));
+    caches.pass(SignedDuration::from_mins(58));
     assert_eq!(
-        world.reconcile_and_wait().await,
+        caches.reconcile_and_wait().await,
         Action::requeue(Duration::from_mins(1))
     );
     assert!(
-        world.ready().starts_with("FetchFailed: "),
+        caches.ready().starts_with("FetchFailed: "),
         "{}",
-        world.ready()
+        caches.ready()
     );
 
-    std::fs::rename(&away, world.repository()).unwrap();
-    world.pass(SignedDuration::from_secs(20));
+    std::fs::rename(&away, caches.repository()).unwrap();
+    caches.pass(SignedDuration::from_secs(20));
     assert_eq!(
-        world.reconcile_and_wait().await,
+        caches.reconcile_and_wait().await,
         Action::requeue(Duration::from_secs(40))
     );
     assert!(
-        world.ready().starts_with("FetchFailed: "),
+        caches.ready().starts_with("FetchFailed: "),
         "{}",
-        world.ready()
+        caches.ready()
     );
-    world.pass(SignedDuration::from_secs(40));
+    caches.pass(SignedDuration::from_secs(40));
     assert_eq!(
-        world.reconcile_and_wait().await,
+        caches.reconcile_and_wait().await,
         Action::requeue(Duration::from_hours(1))
     );
-    assert!(world.ready().starts_with("Applied"), "{}", world.ready());
+    assert!(caches.ready().starts_with("Applied"), "{}", caches.ready());
 }
 
 #[tokio::test]
 async fn a_server_that_was_not_reached_is_asked_again_after_a_shorter_interval() {
-    let world = settled_world().await;
+    let caches = settled_world().await;
     std::fs::rename(
-        world.repository(),
-        world.repository().with_extension("away"),
+        caches.repository(),
+        caches.repository().with_extension("away"),
     )
     .unwrap();
-    world.pass(SignedDuration::from_secs(30));
+    caches.pass(SignedDuration::from_secs(30));
     assert_eq!(
-        world.reconcile_and_wait().await,
+        caches.reconcile_and_wait().await,
         Action::requeue(Duration::from_secs(30))
     );
 }

@@ -2,18 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::{World, begin_attempt, make_stable, settled_world, shop};
+use super::{Caches, begin_attempt, make_stable, settled_world, shop};
 
 #[tokio::test]
 async fn pins_ports_and_weights_of_an_attempt_survive_a_commit() {
-    let world = settled_world().await;
-    world.api.edit("rollouts/web", |rollout| {
+    let caches = settled_world().await;
+    caches.api.edit("rollouts/web", |rollout| {
         begin_attempt(rollout, "web:2", false)
     });
-    world.api.edit("services/web", |service| {
+    caches.api.edit("services/web", |service| {
         service["spec"]["selector"]["pod-template-hash"] = json!("1")
     });
-    world.api.edit("httproutes/web", |route| {
+    caches.api.edit("httproutes/web", |route| {
         route["spec"]["rules"][0]["backendRefs"] =
             json!([{"name": "web", "port": 80, "weight": 90}, {"name": "web-canary", "port": 80, "weight": 10}]);
     });
@@ -21,16 +21,16 @@ async fn pins_ports_and_weights_of_an_attempt_survive_a_commit() {
         "spec: {rules: [{",
         "spec: {hostnames: [a.example.com], rules: [{",
     );
-    world
+    caches
         .release(&content.replace("ports: [{port: 80}]", "ports: [{port: 81}]"))
         .await;
-    let service = world.api.sent("services/web").unwrap();
+    let service = caches.api.sent("services/web").unwrap();
     assert_eq!(
         service["spec"]["selector"],
         json!({"app": "web", "pod-template-hash": "1"})
     );
     assert_eq!(service["spec"]["ports"], json!([{"port": 80}]));
-    let route = world.api.sent("httproutes/web").unwrap();
+    let route = caches.api.sent("httproutes/web").unwrap();
     assert_eq!(route["spec"]["hostnames"], json!(["a.example.com"]));
     let weights: Vec<_> = route["spec"]["rules"][0]["backendRefs"]
         .as_array()
@@ -39,23 +39,23 @@ async fn pins_ports_and_weights_of_an_attempt_survive_a_commit() {
         .map(|one| &one["weight"])
         .collect();
     assert_eq!(weights, [90, 10]);
-    world.api.edit("rollouts/web", |rollout| {
+    caches.api.edit("rollouts/web", |rollout| {
         rollout["status"]["attempt"] = Value::Null
     });
-    make_stable(&world, "web:2");
-    world.reconcile().await;
+    make_stable(&caches, "web:2");
+    caches.reconcile().await;
     assert_eq!(
-        world.api.sent("services/web").unwrap()["spec"]["ports"],
+        caches.api.sent("services/web").unwrap()["spec"]["ports"],
         json!([{"port": 81}])
     );
 }
 
 #[tokio::test]
 async fn ports_wait_with_a_template_of_the_same_commit_and_go_out_without_one() {
-    let world = settled_world().await;
-    let ports = |world: &World| world.api.sent("services/web").unwrap()["spec"]["ports"].take();
-    let waiting = |world: &World| {
-        world.api.sent("services/web").unwrap()["metadata"]["annotations"]["tidegate.io/waiting"]
+    let caches = settled_world().await;
+    let ports = |caches: &Caches| caches.api.sent("services/web").unwrap()["spec"]["ports"].take();
+    let waiting = |caches: &Caches| {
+        caches.api.sent("services/web").unwrap()["metadata"]["annotations"]["tidegate.io/waiting"]
             .take()
     };
     let moved = |image: &str, port: u32| {
@@ -64,19 +64,19 @@ async fn ports_wait_with_a_template_of_the_same_commit_and_go_out_without_one() 
             &format!("[{{port: 80, targetPort: {port}}}]"),
         )
     };
-    world.release(&moved("web:2", 9090)).await;
+    caches.release(&moved("web:2", 9090)).await;
     assert_eq!(
-        (ports(&world), waiting(&world)),
+        (ports(&caches), waiting(&caches)),
         (json!([{"port": 80}]), json!("ports"))
     );
-    world.release(&moved("web:1", 9090)).await;
+    caches.release(&moved("web:1", 9090)).await;
     assert_eq!(
-        (ports(&world), waiting(&world)),
+        (ports(&caches), waiting(&caches)),
         (json!([{"port": 80, "targetPort": 9090}]), Value::Null)
     );
-    world.release(&moved("web:2", 9090)).await;
+    caches.release(&moved("web:2", 9090)).await;
     assert_eq!(
-        (ports(&world), waiting(&world)),
+        (ports(&caches), waiting(&caches)),
         (json!([{"port": 80, "targetPort": 9090}]), Value::Null)
     );
 }

@@ -190,15 +190,18 @@ fn fold_requests(gate: &Gate, status: &mut GateStatus, reading: &Reading) -> boo
     let Some(needed) = &gate.requests else {
         return true;
     };
-    let seen = match &reading.requests {
+    let observed = match &reading.requests {
         Some(Sample::Value { value }) => *value,
         Some(Sample::NoData(_) | Sample::Error { .. }) | None => 0.0,
     };
-    status.requests = Some(seen);
+    status.requests = Some(observed);
     #[expect(clippy::cast_precision_loss, reason = "nobody asks for 2^53 requests")]
-    let enough = seen >= needed.min as f64;
+    let enough = observed >= needed.min as f64;
     if !enough {
-        status.message = format!("{}; {seen:.0} of {} requests", status.message, needed.min);
+        status.message = format!(
+            "{}; {observed:.0} of {} requests",
+            status.message, needed.min
+        );
     }
     enough
 }

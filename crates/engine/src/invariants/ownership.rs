@@ -80,7 +80,7 @@ pub(super) fn a_pinned_workload_does_not_roll(moment: Moment<'_>) -> Result<(), 
     let held = now.attempt().is_some_and(|attempt| {
         matches!(
             attempt.stage,
-            Stage::Starting | Stage::Stepping | Stage::PinningCanary
+            Stage::Starting | Stage::Stepping | Stage::PinningToCanary
         )
     });
     let rolls = now
@@ -91,9 +91,10 @@ pub(super) fn a_pinned_workload_does_not_roll(moment: Moment<'_>) -> Result<(), 
         .services
         .iter()
         .any(|service| matches!(service.pin, Some(Pin::Hash(_))));
-    ensure(!(held && rolls && pinned && now.by == Author::Turn), || {
-        "the workload could roll pods out of the sight of its pin".to_owned()
-    })
+    ensure(
+        !(held && rolls && pinned && now.by == Author::Decision),
+        || "the workload could roll pods out of the sight of its pin".to_owned(),
+    )
 }
 
 pub(super) fn what_is_held_has_a_finalizer(moment: Moment<'_>) -> Result<(), String> {
@@ -116,7 +117,7 @@ pub(super) fn nothing_is_left_behind(moment: Moment<'_>) -> Result<(), String> {
 }
 
 pub(super) fn at_rest_nothing_is_held(moment: Moment<'_>) -> Result<(), String> {
-    let rests = moment.now.by == Author::Turn
+    let rests = moment.now.by == Author::Decision
         && moment.now.rollout.is_some()
         && moment.now.attempt().is_none();
     held(moment.now)

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tidegate_api::status::{Attempt, Stage};
 
 use super::{Author, Moment, Snapshot, ensure};
-use crate::{gate, plan::Plan, turn::plan_of, weight::Weight};
+use crate::{context::plan_of, gate, plan::Plan, weight::Weight};
 
 /// The weights that Tidegate wrote in an attempt, zeros aside, are the plan's, from the first on.
 pub(super) fn weights_follow_the_plan(moment: Moment<'_>) -> Result<(), String> {
@@ -22,11 +22,11 @@ pub(super) fn weights_follow_the_plan(moment: Moment<'_>) -> Result<(), String> 
         .collect();
     declared.dedup();
     moment.now.routes.iter().try_for_each(|route| {
-        let mut seen = written(moment, attempt.number, &route.name);
-        seen.dedup();
-        ensure(declared.starts_with(&seen), || {
+        let mut observed = written(moment, attempt.number, &route.name);
+        observed.dedup();
+        ensure(declared.starts_with(&observed), || {
             format!(
-                "the route {} was given {seen:?}, and the plan is {declared:?}",
+                "the route {} was given {observed:?}, and the plan is {declared:?}",
                 route.name
             )
         })
@@ -93,7 +93,7 @@ pub(super) fn stays_last(moment: Moment<'_>) -> Result<(), String> {
 }
 
 pub(super) fn a_promotion_has_evidence(moment: Moment<'_>) -> Result<(), String> {
-    let Some((attempt, plan)) = planned(moment.now, entered(moment, Stage::PinningCanary)) else {
+    let Some((attempt, plan)) = planned(moment.now, entered(moment, Stage::PinningToCanary)) else {
         return Ok(());
     };
     if attempt.shortcut.is_some() {
@@ -121,7 +121,7 @@ pub(super) fn a_promotion_has_evidence(moment: Moment<'_>) -> Result<(), String>
 }
 
 pub(super) fn promotion_comes_after_every_step(moment: Moment<'_>) -> Result<(), String> {
-    let Some((attempt, plan)) = planned(moment.now, entered(moment, Stage::PinningCanary)) else {
+    let Some((attempt, plan)) = planned(moment.now, entered(moment, Stage::PinningToCanary)) else {
         return Ok(());
     };
     let passed = attempt

@@ -52,7 +52,7 @@ pub(super) fn an_unready_canary_gets_nothing(moment: Moment<'_>) -> Result<(), S
         .now
         .attempt()
         .is_some_and(|attempt| attempt.stage == Stage::Stepping);
-    let looked = moment.now.by == Author::Turn && stepping && moment.now.canary_ready == 0;
+    let looked = moment.now.by == Author::Decision && stepping && moment.now.canary_ready == 0;
     ensure(!looked || moment.now.canary_share() == Weight::ZERO, || {
         format!(
             "the canary has no ready endpoint and kept {}",
@@ -74,10 +74,9 @@ pub(super) fn the_canary_is_pinned_out(moment: Moment<'_>) -> Result<(), String>
             service.name
         ))
     })?;
-    let verified = moment
-        .now
-        .attempt()
-        .is_some_and(|attempt| attempt.template_in || attempt.stage >= Stage::PinningCanary);
+    let verified = moment.now.attempt().is_some_and(|attempt| {
+        attempt.stable_template_updated || attempt.stage >= Stage::PinningToCanary
+    });
     let unverified = moment.now.services.iter().find(|service| {
         service.pin == Some(Pin::Canary) && !verified && moment.now.by.is_tidegate()
     });
@@ -107,11 +106,11 @@ pub(super) fn a_failed_attempt_gets_no_more_traffic(moment: Moment<'_>) -> Resul
 }
 
 pub(super) fn a_failed_attempt_ends_on_stable(moment: Moment<'_>) -> Result<(), String> {
-    if moment.now.by != Author::Turn {
+    if moment.now.by != Author::Decision {
         return Ok(());
     }
     let over = match moment.now.attempt() {
-        Some(attempt) => failed(attempt) && attempt.stage > Stage::TakingBack,
+        Some(attempt) => failed(attempt) && attempt.stage > Stage::RollingBack,
         None => true,
     };
     ensure(!over || moment.now.canary_share() == Weight::ZERO, || {
@@ -166,7 +165,7 @@ pub(super) fn stable_is_replaced_when_the_canary_carries_all(
             .is_some_and(|(now, last)| now.template != last.template);
     let let_in = now
         .attempt()
-        .is_some_and(|attempt| attempt.stage == Stage::Releasing && attempt.ending.is_none());
+        .is_some_and(|attempt| attempt.stage == Stage::UpdatingStable && attempt.ending.is_none());
     let before = now.routes.iter().find(|route| route.canary < Weight::FULL);
     before
         .filter(|_| changed && let_in)

@@ -7,41 +7,41 @@ use tidegate_api::{
 
 use crate::{
     attempt,
+    context::{DecisionContext, Flow, Wait},
     decision::Action,
     observed::Comparison,
     plan::Plan,
-    turn::{Flow, Turn, Wait},
 };
 
-pub(super) fn initial(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
-    let comparison = turn
-        .seen
+pub(super) fn initial(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
+    let comparison = ctx
+        .observed
         .candidate
         .as_ref()
         .map(|candidate| &candidate.comparison);
-    if comparison == Some(&Comparison::Unknown) && turn.seen.workload.is_some() {
-        turn.actions.push(Action::CompareCandidate);
+    if comparison == Some(&Comparison::Unknown) && ctx.observed.workload.is_some() {
+        ctx.actions.push(Action::DryRunCandidate);
     }
     // What somebody else has written into the template is not what git asks for.
     let same = comparison == Some(&Comparison::Same);
-    let workload = turn
-        .seen
+    let workload = ctx
+        .observed
         .workload
         .as_ref()
         .filter(|workload| same && workload.rolled_out());
     if let Some(current) = workload.and_then(|workload| workload.current()) {
-        turn.attempt_mut().promoted_hash = Some(current.hash.clone());
-        turn.end_with(
+        ctx.attempt_mut().promoted_pod_template_hash = Some(current.hash.clone());
+        ctx.terminate(
             Outcome::Promoted,
             Reason::Initial,
             "the first revision is ready",
         );
-    } else if turn.stage_lasted(plan.progress_deadline) {
+    } else if ctx.stage_lasted(plan.progress_deadline) {
         let message = format!(
             "the Deployment {} did not become ready in {:#}",
             plan.workload, plan.progress_deadline
         );
-        turn.end_with(Outcome::Failed, Reason::InitialNotReady, message);
+        ctx.terminate(Outcome::Failed, Reason::InitialNotReady, message);
     } else {
         let message = format!(
             "the first revision: waiting for the pods of the Deployment {}",
@@ -49,6 +49,6 @@ pub(super) fn initial(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
         );
         return Wait::event(message);
     }
-    attempt::conclude(turn, plan);
-    turn.enter(Stage::Unpinning)
+    attempt::conclude(ctx, plan);
+    ctx.enter(Stage::Unpinning)
 }

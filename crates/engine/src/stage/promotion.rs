@@ -6,58 +6,58 @@ use tidegate_api::{
 };
 
 use crate::{
+    context::{DecisionContext, Flow, Wait},
     decision::Pin,
     plan::Plan,
-    turn::{Flow, Turn, Wait},
     weight::Weight,
 };
 
 /// Direct callers, too, see only verified pods before stable is touched.
-pub(super) fn pinning_canary(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
-    if let Some(flow) = lost_canary(turn) {
+pub(super) fn pinning_canary(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
+    if let Some(flow) = lost_canary(ctx) {
         return flow;
     }
-    let pinned = turn
-        .seen
-        .held_services()
+    let pinned = ctx
+        .observed
+        .pinned_services()
         .all(|service| service.pin() == Some(Pin::Canary));
-    let endpoints = &turn.seen.stable_endpoints;
+    let endpoints = &ctx.observed.stable_endpoints;
     if !pinned || endpoints.ready == 0 || !endpoints.only_of_deployment(&plan.canary) {
         return late(
-            turn,
+            ctx,
             plan,
             "pinning the Services to the canary's pods",
             obstructed("the Services could not be pinned to the canary's pods"),
         );
     }
     let settled_at = endpoints.settled_at(plan.settle);
-    if turn.now < settled_at {
+    if ctx.now < settled_at {
         return Wait::until("waiting for the Services' endpoints to rest", settled_at);
     }
-    turn.attempt_mut().template_in = true;
-    turn.enter(Stage::Releasing)
+    ctx.attempt_mut().stable_template_updated = true;
+    ctx.enter(Stage::UpdatingStable)
 }
 
 /// The workload has rolled out what the canary was verified with.
-pub(super) fn releasing(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
-    if let Some(flow) = lost_canary(turn) {
+pub(super) fn releasing(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
+    if let Some(flow) = lost_canary(ctx) {
         return flow;
     }
-    let verified = turn.seen.canary.as_ref().map(|canary| canary.template);
-    let workload = turn.seen.workload.as_ref();
+    let verified = ctx.observed.canary.as_ref().map(|canary| canary.template);
+    let workload = ctx.observed.workload.as_ref();
     let done = workload.filter(|workload| {
         !workload.paused && workload.rolled_out() && Some(workload.template) == verified
     });
     if let Some(current) = done.and_then(|workload| workload.current()) {
-        turn.attempt_mut().promoted_hash = Some(current.hash.clone());
-        return turn.enter(Stage::PinningStable);
+        ctx.attempt_mut().promoted_pod_template_hash = Some(current.hash.clone());
+        return ctx.enter(Stage::PinningToStable);
     }
     let message = format!(
         "the Deployment {} did not become ready with the new template within {:#}",
         plan.workload, plan.progress_deadline
     );
     late(
-        turn,
+        ctx,
         plan,
         "the workload rolls out the new template",
         (Outcome::RolledBack, Reason::StableNotReady, message),
@@ -65,49 +65,53 @@ pub(super) fn releasing(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
 }
 
 /// Direct callers see the workload's new pods, all of them, at rest.
-pub(super) fn pinning_stable(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
+pub(super) fn pinning_stable(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     // The workload runs what was verified, so a canary that is lost now is no reason to go back.
-    let lost = turn.seen.canary_endpoints.ready == 0;
+    let lost = ctx.observed.canary_endpoints.ready == 0;
     if lost {
-        turn.intend(Weight::ZERO);
+        ctx.set_weight(Weight::ZERO);
     }
-    let hash = turn.attempt().promoted_hash.clone().unwrap_or_default();
+    let hash = ctx
+        .attempt()
+        .promoted_pod_template_hash
+        .clone()
+        .unwrap_or_default();
     let pin = Some(Pin::Hash(hash.clone()));
-    let endpoints = &turn.seen.stable_endpoints;
-    let needed = turn
-        .seen
+    let endpoints = &ctx.observed.stable_endpoints;
+    let needed = ctx
+        .observed
         .workload
         .as_ref()
         .map_or(1, |workload| workload.replicas);
-    let pinned = turn
-        .seen
-        .held_services()
+    let pinned = ctx
+        .observed
+        .pinned_services()
         .all(|service| service.pin() == pin);
     if !pinned || endpoints.ready < needed || !endpoints.only_of(&plan.workload, &hash) {
         return late(
-            turn,
+            ctx,
             plan,
             "pinning the Services to the workload's new pods",
             obstructed("the workload's new pods did not become endpoints"),
         );
     }
     let settled_at = endpoints.settled_at(plan.settle);
-    if turn.now < settled_at && !lost {
-        return late_until(turn, plan, settled_at);
+    if ctx.now < settled_at && !lost {
+        return late_until(ctx, plan, settled_at);
     }
-    turn.intend(Weight::ZERO);
-    turn.enter(Stage::Returning)
+    ctx.set_weight(Weight::ZERO);
+    ctx.enter(Stage::ShiftingToStable)
 }
 
 /// The gateway sends everything to the workload again.
-pub(super) fn returning(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
-    if turn.routes_have(Weight::ZERO) {
-        let now = turn.now;
-        turn.attempt_mut().confirmed_at = Some(now);
-        return turn.enter(Stage::Draining);
+pub(super) fn returning(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
+    if ctx.routes_have(Weight::ZERO) {
+        let now = ctx.now;
+        ctx.attempt_mut().confirmed_at = Some(now);
+        return ctx.enter(Stage::Draining);
     }
     late(
-        turn,
+        ctx,
         plan,
         "waiting for the gateway to send everything to the workload",
         obstructed("the gateway did not send everything to the workload"),
@@ -115,9 +119,9 @@ pub(super) fn returning(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
 }
 
 /// A canary without ready endpoints can be promoted no further.
-fn lost_canary(turn: &mut Turn<'_>) -> Option<Flow> {
-    (turn.seen.canary_endpoints.ready == 0).then(|| {
-        turn.end_with(
+fn lost_canary(ctx: &mut DecisionContext<'_>) -> Option<Flow> {
+    (ctx.observed.canary_endpoints.ready == 0).then(|| {
+        ctx.terminate(
             Outcome::RolledBack,
             Reason::CanaryNotReady,
             "the canary lost all ready endpoints while it was promoted",
@@ -126,10 +130,10 @@ fn lost_canary(turn: &mut Turn<'_>) -> Option<Flow> {
     })
 }
 
-fn late_until(turn: &mut Turn<'_>, plan: &Plan, settled_at: jiff::Timestamp) -> Flow {
-    turn.wake(settled_at);
+fn late_until(ctx: &mut DecisionContext<'_>, plan: &Plan, settled_at: jiff::Timestamp) -> Flow {
+    ctx.requeue_at(settled_at);
     late(
-        turn,
+        ctx,
         plan,
         "waiting for the workload's endpoints to rest",
         obstructed("the workload's endpoints did not come to rest"),
@@ -137,18 +141,18 @@ fn late_until(turn: &mut Turn<'_>, plan: &Plan, settled_at: jiff::Timestamp) -> 
 }
 
 fn obstructed(message: &str) -> (Outcome, Reason, String) {
-    (Outcome::Aborted, Reason::Obstructed, message.to_owned())
+    (Outcome::Aborted, Reason::Blocked, message.to_owned())
 }
 
 /// Waits for an event, and ends the attempt so where it does not come in time.
 fn late(
-    turn: &mut Turn<'_>,
+    ctx: &mut DecisionContext<'_>,
     plan: &Plan,
     waiting: &str,
     (outcome, reason, message): (Outcome, Reason, String),
 ) -> Flow {
-    if turn.stage_lasted(plan.progress_deadline) {
-        turn.end_with(outcome, reason, message);
+    if ctx.stage_lasted(plan.progress_deadline) {
+        ctx.terminate(outcome, reason, message);
         return Flow::Moved;
     }
     Wait::event(waiting)

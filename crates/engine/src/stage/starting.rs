@@ -7,32 +7,32 @@ use tidegate_api::{
 
 use super::stepping;
 use crate::{
+    context::{DecisionContext, Flow, Wait},
     decision::Pin,
     plan::Plan,
-    turn::{Flow, Turn, Wait},
     weight::Weight,
 };
 
 /// Every Service holds stable's pods alone, and the workload does not roll.
-pub(super) fn pinning(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
-    let pinned = turn.status.stable.as_ref().is_some_and(|stable| {
+pub(super) fn pinning(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
+    let pinned = ctx.status.stable.as_ref().is_some_and(|stable| {
         let pin = Some(Pin::Hash(stable.pod_template_hash.clone()));
-        turn.seen
-            .held_services()
+        ctx.observed
+            .pinned_services()
             .all(|service| service.pin() == pin)
     });
-    let paused = turn
-        .seen
+    let paused = ctx
+        .observed
         .workload
         .as_ref()
         .is_some_and(|workload| workload.paused);
-    if pinned && paused && turn.seen.finalizer {
-        return turn.enter(Stage::Starting);
+    if pinned && paused && ctx.observed.finalizer {
+        return ctx.enter(Stage::Starting);
     }
-    if turn.stage_lasted(plan.progress_deadline) {
-        turn.end_with(
+    if ctx.stage_lasted(plan.progress_deadline) {
+        ctx.terminate(
             Outcome::Aborted,
-            Reason::Obstructed,
+            Reason::Blocked,
             "the Services could not be pinned to stable's pods",
         );
         return Flow::Moved;
@@ -41,41 +41,41 @@ pub(super) fn pinning(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
 }
 
 /// The canary is ready, known to the gateway, and rests.
-pub(super) fn starting(turn: &mut Turn<'_>, plan: &Plan) -> Flow {
-    let number = if turn.attempt().shortcut.is_some() {
+pub(super) fn starting(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
+    let number = if ctx.attempt().shortcut.is_some() {
         plan.last_step()
     } else {
         1
     };
-    match stepping::canary_ready(turn, plan, number) {
+    match stepping::canary_ready(ctx, plan, number) {
         Ok(())
-            if turn.routes_have(Weight::ZERO)
-                && turn
-                    .seen
+            if ctx.routes_have(Weight::ZERO)
+                && ctx
+                    .observed
                     .routes
                     .iter()
                     .all(|route| route.state.as_ref().is_some_and(|state| state.split)) =>
         {
-            stepping::enter(turn, plan, number);
-            turn.enter(Stage::Stepping)
+            stepping::enter(ctx, plan, number);
+            ctx.enter(Stage::Stepping)
         }
-        Ok(()) if turn.stage_lasted(plan.progress_deadline) => {
+        Ok(()) if ctx.stage_lasted(plan.progress_deadline) => {
             let message = format!(
                 "the gateway did not take the routes within {:#}",
                 plan.progress_deadline
             );
-            turn.end_with(Outcome::Aborted, Reason::Obstructed, message);
+            ctx.terminate(Outcome::Aborted, Reason::Blocked, message);
             Flow::Moved
         }
         Ok(()) => Wait::event("waiting for the gateway to know the canary"),
-        Err(_) if turn.stage_lasted(plan.progress_deadline) => {
+        Err(_) if ctx.stage_lasted(plan.progress_deadline) => {
             let message = format!(
                 "the canary did not become ready within {:#}",
                 plan.progress_deadline
             );
-            turn.end_with(Outcome::RolledBack, Reason::CanaryNotReady, message);
+            ctx.terminate(Outcome::RolledBack, Reason::CanaryNotReady, message);
             Flow::Moved
         }
-        Err(wait) => Flow::Stays(wait),
+        Err(wait) => Flow::Waits(wait),
     }
 }

@@ -271,7 +271,7 @@ impl Service {
             selector,
             epoch: self.epoch,
             external: false,
-            stranger: None,
+            foreign_pod: None,
             waiting: None,
             manager: Some("kubectl".to_owned()),
         }

@@ -39,13 +39,13 @@ fn it_is_asked_whether_the_workload_still_has_stables_template() {
     let world = a_rollout().at_rest();
     let asked = decided(&world, Comparison::Unknown);
     assert!(
-        asked.actions.contains(&Action::CompareStable) && !writes_the_template(&asked),
+        asked.actions.contains(&Action::DryRunStable) && !writes_the_template(&asked),
         "{:?}",
         asked.actions
     );
     let known = decided(&world, Comparison::Same);
     assert_eq!(
-        (hash(&known), known.persist, known.notes.len()),
+        (hash(&known), known.persist, known.events.len()),
         ("new", true, 0)
     );
     let differs = decided(&world, Comparison::Different);
@@ -60,7 +60,7 @@ fn it_is_asked_whether_the_workload_still_has_stables_template() {
 fn a_rollback_ends_at_the_set_that_has_stables_template() {
     let world = a_rollout()
         .releasing(Quality::Good)
-        .at_stage(Stage::Releasing)
+        .at_stage(Stage::UpdatingStable)
         .with_ask(Ask::Abort);
     let world = world.when("the old template is back", |world| {
         world
@@ -78,7 +78,7 @@ fn a_rollback_ends_at_the_set_that_has_stables_template() {
     assert!(
         decided(&world, Comparison::Unknown)
             .actions
-            .contains(&Action::CompareStable)
+            .contains(&Action::DryRunStable)
     );
     let known = decided(&world, Comparison::Same);
     let pinned = |action: &Action| format!("{action:?}").contains(r#"pin: Some(Hash("new"))"#);

@@ -52,7 +52,7 @@ fn a_gateway_that_is_gone_keeps_no_attempt_for_ever() {
     let world = world.with_ask(Ask::Abort).after(300);
     assert_eq!(
         world.stage(),
-        Some(Stage::TakingBack),
+        Some(Stage::RollingBack),
         "it has its time: {}",
         world.story
     );
@@ -103,7 +103,7 @@ fn a_route_that_no_gateway_takes_is_not_split() {
 fn a_canary_that_is_lost_once_stable_has_rolled_out_changes_nothing() {
     let world = a_short_rollout()
         .releasing(Quality::Good)
-        .at_stage(Stage::PinningStable)
+        .at_stage(Stage::PinningToStable)
         .with_unready(true, 3, 600);
     let world = world.until_rest();
     assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
@@ -111,7 +111,7 @@ fn a_canary_that_is_lost_once_stable_has_rolled_out_changes_nothing() {
 
 #[test]
 fn direct_callers_always_have_ready_pods_when_the_canary_is_lost_in_a_promotion() {
-    let moments = [Stage::Releasing, Stage::PinningStable]
+    let moments = [Stage::UpdatingStable, Stage::PinningToStable]
         .into_iter()
         .flat_map(|stage| (0..20).map(move |s| (stage, s)));
     for (stage, seconds) in moments {

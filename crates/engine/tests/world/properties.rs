@@ -81,9 +81,9 @@ enum Beginning {
     AdoptedDifferent,
     FirstDeploy(Quality),
     Approval,
-    Releasing(Quality),
+    UpdatingStable(Quality),
     Promoting,
-    TakingBack,
+    RollingBack,
 }
 
 #[test]
@@ -138,13 +138,13 @@ fn every_stage_meets_every_event() -> Met {
         let beginning = match stage {
             Stage::Initial => Beginning::FirstDeploy(Quality::Good),
             Stage::Pinning | Stage::Starting | Stage::Stepping => {
-                Beginning::Releasing(Quality::Good)
+                Beginning::UpdatingStable(Quality::Good)
             }
-            Stage::TakingBack => Beginning::TakingBack,
-            Stage::PinningCanary
-            | Stage::Releasing
-            | Stage::PinningStable
-            | Stage::Returning
+            Stage::RollingBack => Beginning::RollingBack,
+            Stage::PinningToCanary
+            | Stage::UpdatingStable
+            | Stage::PinningToStable
+            | Stage::ShiftingToStable
             | Stage::Draining
             | Stage::RemovingCanary
             | Stage::Unpinning => Beginning::Promoting,
@@ -234,18 +234,20 @@ fn begin(beginning: Beginning) -> World {
             .begins()
             .with_commit('A', quality),
         Beginning::Approval => a_rollout().with_approval_at(2).releasing(Quality::Good),
-        Beginning::Releasing(quality) => a_rollout().releasing(quality),
+        Beginning::UpdatingStable(quality) => a_rollout().releasing(quality),
         Beginning::Promoting => {
             let world = a_rollout()
                 .releasing(Quality::Good)
                 .at_stage(Stage::Starting);
-            world.with_ask(Ask::Promote).at_stage(Stage::PinningCanary)
+            world
+                .with_ask(Ask::Promote)
+                .at_stage(Stage::PinningToCanary)
         }
-        Beginning::TakingBack => {
+        Beginning::RollingBack => {
             let world = a_rollout()
                 .releasing(Quality::Good)
                 .at_stage(Stage::Stepping);
-            world.with_ask(Ask::Abort).at_stage(Stage::TakingBack)
+            world.with_ask(Ask::Abort).at_stage(Stage::RollingBack)
         }
     }
 }
@@ -336,9 +338,9 @@ fn beginning() -> impl Strategy<Value = Beginning> {
         1 => Just(Beginning::AdoptedDifferent),
         1 => quality().prop_map(Beginning::FirstDeploy),
         1 => Just(Beginning::Approval),
-        4 => quality().prop_map(Beginning::Releasing),
+        4 => quality().prop_map(Beginning::UpdatingStable),
         4 => Just(Beginning::Promoting),
-        2 => Just(Beginning::TakingBack),
+        2 => Just(Beginning::RollingBack),
     ]
 }
 
@@ -433,11 +435,11 @@ pub(crate) const STAGES: [Stage; 12] = [
     Stage::Pinning,
     Stage::Starting,
     Stage::Stepping,
-    Stage::PinningCanary,
-    Stage::Releasing,
-    Stage::PinningStable,
-    Stage::Returning,
-    Stage::TakingBack,
+    Stage::PinningToCanary,
+    Stage::UpdatingStable,
+    Stage::PinningToStable,
+    Stage::ShiftingToStable,
+    Stage::RollingBack,
     Stage::Draining,
     Stage::RemovingCanary,
     Stage::Unpinning,

@@ -3,7 +3,7 @@
 use tidegate_engine::{
     decide::decide,
     decision::Action,
-    observed::{Comparison, Neighbour, Observed, QueryCheck, Service},
+    observed::{Comparison, Observed, OtherWorkload, QueryCheck, Service},
 };
 
 use crate::{
@@ -40,7 +40,7 @@ fn world_time() -> jiff::Timestamp {
 #[test]
 fn every_refusal_is_a_sentence_that_says_what_to_do() {
     let said = [
-        said(|seen| seen.rivals.push("checkout-too".to_owned())),
+        said(|seen| seen.conflicting_rollouts.push("checkout-too".to_owned())),
         said(|seen| seen.routes_seen = false),
         said(|seen| seen.workload.as_mut().unwrap().paused = true),
         said(|seen| seen.workload.as_mut().unwrap().available = 2),
@@ -50,25 +50,25 @@ fn every_refusal_is_a_sentence_that_says_what_to_do() {
                 .as_mut()
                 .unwrap()
                 .exclusive
-                .push("the strategy Recreate".to_owned())
+                .push("the strategy Recreate".to_owned());
         }),
-        said(|seen| seen.canary_name_taken = true),
+        said(|seen| seen.canary_name_conflict = true),
         said(|seen| seen.services.retain(|service| service.name != "checkout")),
         said(|seen| seen.services[0].external = true),
         said(|seen| seen.services[0].selector.clear()),
         said(|seen| {
             _ = seen.services[0]
                 .selector
-                .insert("app".to_owned(), "other".to_owned())
+                .insert("app".to_owned(), "other".to_owned());
         }),
-        said(|seen| seen.neighbours.push(basket())),
-        said(|seen| seen.services[1].stranger = Some("checkout-cache-0".to_owned())),
+        said(|seen| seen.other_workloads.push(basket())),
+        said(|seen| seen.services[1].foreign_pod = Some("checkout-cache-0".to_owned())),
         said(|seen| seen.services[0].waiting = Some("ports".to_owned())),
         said(|seen| seen.candidate.as_mut().unwrap().pod_labels.clear()),
         said(|seen| seen.routes[0].state = None),
         said(|seen| {
             seen.routes[0].state.as_mut().unwrap().obstacle =
-                Some("it has sessionPersistence".to_owned())
+                Some("it has sessionPersistence".to_owned());
         }),
         said(|seen| seen.canary_service = true),
         said(|seen| {
@@ -92,7 +92,7 @@ fn every_refusal_is_a_sentence_that_says_what_to_do() {
             };
         }),
         said(|seen| {
-            seen.identity.name = "a-name-that-is-far-too-long-for-the-pods-of-a-canary".to_owned()
+            seen.identity.name = "a-name-that-is-far-too-long-for-the-pods-of-a-canary".to_owned();
         }),
         said(|seen| seen.spec.workload.name = "w".repeat(48)),
         said(|seen| seen.spec.steps.clear()),
@@ -136,7 +136,7 @@ fn a_service_made_during_an_attempt_that_spans_others_ends_it_and_is_left_alone(
     let world = a_rollout().releasing(Quality::Good).at_weight(20);
     let mut seen = world.observed().unwrap();
     seen.services.push(late_service());
-    seen.neighbours.push(basket());
+    seen.other_workloads.push(basket());
     let decision = decide(&seen, world.now);
     let ending = decision
         .status
@@ -161,7 +161,7 @@ fn who_takes_a_pin_off_is_named() {
     let mut seen = world.observed().unwrap();
     seen.services[0].selector = labels();
     let notes: Vec<_> = decide(&seen, world.now)
-        .notes
+        .events
         .iter()
         .map(ToString::to_string)
         .collect();
@@ -174,8 +174,8 @@ fn who_takes_a_pin_off_is_named() {
     );
 }
 
-fn basket() -> Neighbour {
-    Neighbour {
+fn basket() -> OtherWorkload {
+    OtherWorkload {
         name: "the pods of the Deployment basket".to_owned(),
         pod_labels: labels(),
     }
@@ -187,7 +187,7 @@ fn late_service() -> Service {
         selector: labels(),
         epoch: None,
         external: false,
-        stranger: None,
+        foreign_pod: None,
         waiting: None,
         manager: None,
     }
@@ -210,7 +210,7 @@ fn nothing_begins_before_a_commit_has_been_applied_whole() {
     let half = decide(&seen, world.now);
     assert_eq!(half.status.attempts, 0);
     assert!(
-        half.wake_at.is_some_and(|at| at > world.now),
+        half.requeue_at.is_some_and(|at| at > world.now),
         "it looks again"
     );
     seen.applying = false;
@@ -242,7 +242,7 @@ fn what_the_api_server_refuses_is_said_and_the_attempt_goes_on() {
         .unwrap();
     assert_eq!(
         (stalled.reason.as_str(), stalled.message.as_str()),
-        ("WriteRefused", seen.refused.as_deref().unwrap())
+        ("WriteDenied", seen.refused.as_deref().unwrap())
     );
     assert!(after.status.attempt.is_some());
 }

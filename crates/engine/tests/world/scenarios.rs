@@ -121,7 +121,7 @@ fn a_newer_revision_supersedes() {
 fn a_newer_revision_waits_once_the_template_is_in() {
     let world = a_short_rollout()
         .releasing(Quality::Good)
-        .at_stage(Stage::Releasing);
+        .at_stage(Stage::UpdatingStable);
     let world = world.with_commit('C', Quality::Good).until_rest();
     assert_eq!(
         world.outcomes(),
@@ -288,7 +288,7 @@ fn what_was_adopted_can_be_put_back() {
     let world = a_short_rollout()
         .begins()
         .with_commit('B', Quality::Good)
-        .at_stage(Stage::Releasing);
+        .at_stage(Stage::UpdatingStable);
     let world = world.with_ask(Ask::Abort).until_rest();
     assert_eq!(world.outcomes(), "1 Aborted", "{}", world.story);
     assert_eq!(world.runs(), 'A', "{}", world.story);
@@ -322,14 +322,14 @@ fn a_deletion_leaves_all_traffic_on_stable_whatever_the_stage() {
                 .without_a_workload()
                 .begins()
                 .with_commit('A', Quality::Good),
-            Stage::TakingBack => a_short_rollout().releasing(Quality::Erroring),
+            Stage::RollingBack => a_short_rollout().releasing(Quality::Erroring),
             Stage::Pinning
             | Stage::Starting
             | Stage::Stepping
-            | Stage::PinningCanary
-            | Stage::Releasing
-            | Stage::PinningStable
-            | Stage::Returning
+            | Stage::PinningToCanary
+            | Stage::UpdatingStable
+            | Stage::PinningToStable
+            | Stage::ShiftingToStable
             | Stage::Draining
             | Stage::RemovingCanary
             | Stage::Unpinning => a_short_rollout().releasing(Quality::Good),
@@ -385,7 +385,11 @@ fn a_canary_that_becomes_unready_gets_nothing_and_begins_its_step_again() {
 
 #[test]
 fn a_canary_that_somebody_changes_verifies_nothing() {
-    for stage in [Stage::Stepping, Stage::PinningCanary, Stage::Releasing] {
+    for stage in [
+        Stage::Stepping,
+        Stage::PinningToCanary,
+        Stage::UpdatingStable,
+    ] {
         let mut world = a_short_rollout()
             .releasing(Quality::Good)
             .at_weight(20)
@@ -393,7 +397,7 @@ fn a_canary_that_somebody_changes_verifies_nothing() {
             .at_stage(stage);
         let canary = world.live.canary.as_mut().unwrap();
         canary.edit(|canary| {
-            (canary.template, canary.manager) = (template('X', Quality::Good), "kubectl-set")
+            (canary.template, canary.manager) = (template('X', Quality::Good), "kubectl-set");
         });
         world.happens("set env", "kubectl set env on the canary");
         let world = world.until_rest();
@@ -454,7 +458,7 @@ fn a_step_does_not_pass_by_what_was_read_before_tidegate_was_down() {
     let long = a_rollout().with("steps", json!([{ "weight": 20, "hold": "30m" }]));
     let mut world = long.releasing(Quality::Good).at_weight(20).after(120);
     world.shell.alive = false;
-    world.shell.wake_at = Some(world.now + SignedDuration::from_mins(40));
+    world.shell.requeue_at = Some(world.now + SignedDuration::from_mins(40));
     let world = world.with_readings(Mood::Breach, 7200).until_rest();
     assert_eq!(world.outcomes(), "1 RolledBack", "{}", world.story);
     let steps = world.git.facts.values().filter_map(|record| match record {
@@ -484,9 +488,9 @@ fn a_workload_that_is_switched_off_is_released_when_it_is_on_again() {
 fn a_workload_that_is_switched_off_keeps_no_attempt_alive() {
     for stage in [
         Stage::Stepping,
-        Stage::PinningCanary,
-        Stage::Releasing,
-        Stage::PinningStable,
+        Stage::PinningToCanary,
+        Stage::UpdatingStable,
+        Stage::PinningToStable,
     ] {
         let world = a_short_rollout()
             .releasing(Quality::Good)
@@ -518,7 +522,7 @@ fn a_canary_that_is_back_after_a_long_step_has_time_for_its_weight() {
 fn a_breach_while_stable_rolls_out_puts_the_old_template_back() {
     let world = a_short_rollout()
         .releasing(Quality::Good)
-        .at_stage(Stage::Releasing)
+        .at_stage(Stage::UpdatingStable)
         .with_breach("errors")
         .read_now();
     let world = world.until_rest();
@@ -582,7 +586,7 @@ fn stable_unready_at_a_breach_while_direct_callers_move_keeps_them_on_the_canary
         .after(30)
         .with_unready(false, 3, 120);
     let world = world
-        .at_stage(Stage::PinningCanary)
+        .at_stage(Stage::PinningToCanary)
         .after(1)
         .with_ask(Ask::Abort)
         .after(10);
@@ -686,7 +690,7 @@ fn what_cannot_be_done_is_refused_with_a_sentence() {
     let world = ask_all(world.with_commit('B', Quality::Good).at_weight(20)).until_rest();
     let world = world
         .with_commit('C', Quality::Good)
-        .at_stage(Stage::Releasing);
+        .at_stage(Stage::UpdatingStable);
     let world = [Ask::Approve, Ask::Promote, Ask::Pause]
         .into_iter()
         .fold(world, |world, ask| world.with_ask(ask).after(0));
@@ -705,7 +709,7 @@ fn who_keeps_writing_what_is_ours_is_named() {
         let conditions = &world.rollout.as_ref().unwrap().status.conditions;
         let contested = conditions
             .iter()
-            .find(|condition| condition.type_ == "Contested")
+            .find(|condition| condition.type_ == "FieldConflict")
             .unwrap();
         (contested.status == ConditionStatus::True).then(|| contested.message.clone())
     };

@@ -37,7 +37,7 @@ pub(crate) struct Shell {
     pub(crate) lagging: BTreeMap<Group, Timestamp>,
     pub(crate) memory: Memory,
     pub(crate) fault: Option<(u32, Fault)>,
-    pub(crate) wake_at: Option<Timestamp>,
+    pub(crate) requeue_at: Option<Timestamp>,
     /// The version of the world that it has looked at.
     pub(crate) looked_at: Option<u64>,
 }
@@ -90,7 +90,7 @@ impl Shell {
             lagging: BTreeMap::new(),
             memory: Memory::default(),
             fault: None,
-            wake_at: None,
+            requeue_at: None,
             looked_at: None,
         }
     }
@@ -143,18 +143,18 @@ impl World {
         let Some(seen) = self.observed() else { return };
         let decision = decide(&seen, now);
         self.shell.looked_at = Some(version);
-        self.shell.wake_at = decision.wake_at;
+        self.shell.requeue_at = decision.requeue_at;
         if !decision.urgent.is_empty() || decision.persist {
             self.turns_that_wrote += 1;
         }
-        for note in &decision.notes {
+        for note in &decision.events {
             self.story
                 .tell(now, "note", &format!("{}: {note}", note.reason()));
         }
         match self.carry_out(&decision) {
             Ok(()) => {
                 if self.shell.lagging.is_empty() && self.shell.alive {
-                    self.snapshot(Author::Turn, "a turn has ended");
+                    self.snapshot(Author::Decision, "a turn has ended");
                 }
                 if decision.status.attempt.is_some() {
                     self.shell.memory.queries = None;
@@ -162,12 +162,13 @@ impl World {
             }
             Err(Stopped::Failed) => {
                 let retry = now + RETRY;
-                self.shell.wake_at = Some(self.shell.wake_at.map_or(retry, |wake| wake.min(retry)));
+                self.shell.requeue_at =
+                    Some(self.shell.requeue_at.map_or(retry, |wake| wake.min(retry)));
             }
             Err(Stopped::Crashed) => {
                 self.story.tell(now, "tidegate", "killed");
                 self.shell.alive = false;
-                self.shell.wake_at = Some(now + RESTART);
+                self.shell.requeue_at = Some(now + RESTART);
             }
         }
     }
@@ -215,7 +216,7 @@ impl World {
     }
 
     fn act(&mut self, action: &Action) -> Result<(), Stopped> {
-        if *action == Action::CompareCandidate {
+        if *action == Action::DryRunCandidate {
             self.compare(
                 self.shell
                     .cache
@@ -224,7 +225,7 @@ impl World {
                     .map(|head| (head.revision.clone(), head.template)),
             );
         }
-        if *action == Action::CompareStable {
+        if *action == Action::DryRunStable {
             let stable = self
                 .rollout
                 .as_ref()
@@ -303,7 +304,7 @@ impl World {
                 rollout?.finalizer = false;
                 self.vanish();
             }
-            Action::KeepLive(revision) => {
+            Action::SnapshotLiveTemplate(revision) => {
                 let template = cache.workload.as_ref()?.template;
                 live.kept.insert(revision.to_string(), template);
             }
@@ -366,17 +367,17 @@ impl World {
                 live.canary_service = false;
                 live.canary.iter_mut().for_each(|canary| canary.delete(now));
             }
-            Action::HandOver(pending) => self.git.handed_over.clone_from(pending),
+            Action::TransferPendingRecords(pending) => self.git.handed_over.clone_from(pending),
             Action::CollectRevisions { keep } => {
                 let seen = |name: &String| cache.kept.contains_key(name);
                 live.kept
                     .retain(|name, _| !seen(name) || keep.iter().any(|keep| keep.as_str() == name));
             }
-            Action::Answer { name, .. } => self.asks.retain(|ask| ask.name != *name),
-            Action::CompareCandidate
-            | Action::CompareStable
+            Action::AnswerIntervention { name, .. } => self.asks.retain(|ask| ask.name != *name),
+            Action::DryRunCandidate
+            | Action::DryRunStable
             | Action::CheckQueries
-            | Action::LookAround
+            | Action::RunPreflightWarnings
             | Action::Record(_) => {}
         }
         Some(())
@@ -386,13 +387,15 @@ impl World {
     fn changes_nothing(&self, action: &Action) -> bool {
         let live = &self.live;
         match action {
-            Action::CompareCandidate
-            | Action::CompareStable
+            Action::DryRunCandidate
+            | Action::DryRunStable
             | Action::CheckQueries
-            | Action::LookAround
+            | Action::RunPreflightWarnings
             | Action::Record(_) => true,
-            Action::Answer { name, .. } => !self.asks.iter().any(|ask| ask.name == *name),
-            Action::KeepLive(revision) => live.kept.contains_key(revision.as_str()),
+            Action::AnswerIntervention { name, .. } => {
+                !self.asks.iter().any(|ask| ask.name == *name)
+            }
+            Action::SnapshotLiveTemplate(revision) => live.kept.contains_key(revision.as_str()),
             Action::ApplyCanary { revision, replicas } => {
                 let right = |canary: &Deployment| {
                     canary.replicas == *replicas && canary.revision.as_ref() == Some(revision)
@@ -406,7 +409,7 @@ impl World {
                         .as_ref()
                         .is_none_or(|canary| canary.going.is_some())
             }
-            Action::HandOver(pending) => self.git.handed_over == *pending,
+            Action::TransferPendingRecords(pending) => self.git.handed_over == *pending,
             Action::CollectRevisions { keep } => {
                 let seen = |name: &&String| self.shell.cache.kept.contains_key(*name);
                 live.kept
@@ -485,16 +488,16 @@ fn in_words(action: &Action) -> String {
         Action::WriteTemplate(revision) => {
             format!("Deployment checkout: the template of {revision}")
         }
-        Action::KeepLive(_) => "the live template is kept".to_owned(),
+        Action::SnapshotLiveTemplate(_) => "the live template is kept".to_owned(),
         Action::ApplyCanary { revision, replicas } => format!("canary: {replicas} of {revision}"),
         Action::DeleteCanary => "canary: deleted".to_owned(),
         Action::AddFinalizer => "finalizer: on".to_owned(),
         Action::RemoveFinalizer => "finalizer: off".to_owned(),
-        Action::CompareCandidate => "the candidate is compared".to_owned(),
-        Action::CompareStable => "stable is compared".to_owned(),
+        Action::DryRunCandidate => "the candidate is compared".to_owned(),
+        Action::DryRunStable => "stable is compared".to_owned(),
         Action::CheckQueries => "the queries are checked".to_owned(),
-        Action::LookAround => "what stands around is looked at".to_owned(),
-        Action::Record(pending) | Action::HandOver(pending) => {
+        Action::RunPreflightWarnings => "what stands around is looked at".to_owned(),
+        Action::Record(pending) | Action::TransferPendingRecords(pending) => {
             let kinds = pending.iter().map(|pending| match &pending.record {
                 Record::Started(record) => format!("attempt {} started", record.head.attempt),
                 Record::Outcome(record) => {
@@ -504,7 +507,7 @@ fn in_words(action: &Action) -> String {
             format!("handed over: {}", kinds.collect::<Vec<_>>().join(", "))
         }
         Action::CollectRevisions { .. } => "revisions collected".to_owned(),
-        Action::Answer {
+        Action::AnswerIntervention {
             name,
             state,
             message,

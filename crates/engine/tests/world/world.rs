@@ -113,7 +113,7 @@ impl World {
             epoch: self.shell.epoch,
             spec: rollout.spec.clone(),
             status: rollout.status.clone(),
-            rivals: Vec::new(),
+            conflicting_rollouts: Vec::new(),
             workload: cache
                 .workload
                 .as_ref()
@@ -127,14 +127,14 @@ impl World {
                 }),
             canary: cache.canary.as_ref().map(|canary| canary.seen(self.now)),
             canary_service: cache.canary_service,
-            canary_name_taken: false,
+            canary_name_conflict: false,
             candidate: cache.commits.last().map(|commit| self.candidate(commit)),
             services: cache
                 .services
                 .iter()
                 .map(crate::cluster::Service::seen)
                 .collect(),
-            neighbours: Vec::new(),
+            other_workloads: Vec::new(),
             stable_endpoints: cache.stable_endpoints.seen(),
             canary_endpoints: cache.canary_endpoints.seen(),
             routes_seen: true,
@@ -301,7 +301,7 @@ impl World {
     }
 
     fn wake(&mut self) -> bool {
-        let due = self.shell.wake_at.is_some_and(|at| at <= self.now);
+        let due = self.shell.requeue_at.is_some_and(|at| at <= self.now);
         if !self.shell.alive {
             if due {
                 self.story.tell(self.now, "tidegate", "starts again");
@@ -321,7 +321,7 @@ impl World {
     fn next_change(&self) -> Option<Timestamp> {
         let memory = &self.shell.memory;
         let alive = self.rollout.is_some();
-        let shell = self.shell.wake_at.filter(|_| alive);
+        let shell = self.shell.requeue_at.filter(|_| alive);
         let lags = self.shell.lagging.values().copied().filter(|_| alive);
         let readings = memory
             .on_its_way
@@ -505,7 +505,7 @@ impl World {
     /// Whether nothing moves: no attempt runs, and none is to come.
     pub(crate) fn is_quiet(&self) -> bool {
         let status = self.rollout.as_ref().map(|rollout| &rollout.status);
-        let waits = self.shell.wake_at.is_some_and(|at| at > self.now)
+        let waits = self.shell.requeue_at.is_some_and(|at| at > self.now)
             || self.shell.looked_at != Some(self.version);
         let resting = status.is_none_or(|status| {
             status.attempt.is_none() && !waits && status.pending_records.is_empty()

@@ -1,0 +1,151 @@
+//! Traffic goes back to stable.
+
+use tidegate_api::status::{Stable, Stage};
+
+use crate::{
+    attempt,
+    context::{DecisionContext, Flow, Wait, intended},
+    decision::Pin,
+    plan::Plan,
+    weight::Weight,
+};
+
+/// The attempt is to end: where stable is untouched, all traffic goes back in this very turn.
+pub(super) fn begin(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
+    if ctx.attempt().stage == Stage::Initial {
+        // Nothing was moved, and there is nothing to go back to.
+        attempt::conclude(ctx, plan);
+        ctx.enter(Stage::Unpinning)
+    } else {
+        ctx.enter(Stage::RollingBack)
+    }
+}
+
+/// All traffic is on stable, and the data plane has taken that.
+pub(super) fn taking_back(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
+    let share = if ctx.attempt().stable_template_updated {
+        share_while_stable_returns(ctx, plan)
+    } else {
+        share_of_untouched(ctx)
+    };
+    ctx.set_weight(share);
+    if share > Weight::ZERO {
+        ctx.stable_unready = true;
+        return Wait::event("stable does not have the ready pods that it needs for all traffic");
+    }
+    let taken = ctx.routes_have(Weight::ZERO);
+    if !(taken || ctx.routes_say_nothing_for_the_canary() && ctx.gateway_is_late(plan)) {
+        return Wait::event("waiting for the gateway to send everything to stable");
+    }
+    if ctx.attempt().stable_template_updated && !stable_is_back(ctx) {
+        return Wait::event("waiting for the workload to roll back to stable's template");
+    }
+    if !endpoints_followed(ctx, plan) && !ctx.stage_lasted(plan.progress_deadline) {
+        return Wait::event("waiting for the Services' endpoints to be stable's pods alone");
+    }
+    let now = ctx.now;
+    ctx.attempt_mut().confirmed_at = Some(now);
+    ctx.enter(Stage::Draining)
+}
+
+/// Nothing, unless stable could serve nothing and the canary can.
+fn share_of_untouched(ctx: &DecisionContext<'_>) -> Weight {
+    let workload = ctx.observed.workload.as_ref();
+    let gone = workload.is_none_or(|workload| workload.deleting);
+    if ctx.observed.deleting && gone || workload.is_some_and(|workload| workload.replicas == 0) {
+        // It is taken away, or switched off: nobody is to be waited for.
+        return Weight::ZERO;
+    }
+    let lost = ready_of_stable(ctx) == 0 && ctx.observed.canary_endpoints.ready > 0;
+    // What is intended may never have gone out, or may have been taken back before a crash: it is not
+    // given now.
+    if lost {
+        intended(ctx.attempt()).min(share_given(ctx))
+    } else {
+        Weight::ZERO
+    }
+}
+
+/// The greatest share that a route gives to the canary.
+fn share_given(ctx: &DecisionContext<'_>) -> Weight {
+    let states = ctx
+        .observed
+        .routes
+        .iter()
+        .filter_map(|route| route.state.as_ref());
+    states
+        .filter_map(|state| state.weight)
+        .max()
+        .unwrap_or_default()
+}
+
+/// How many of stable's own pods are ready. While the Services are pinned to the canary their
+/// endpoints say nothing about stable.
+fn ready_of_stable(ctx: &DecisionContext<'_>) -> u32 {
+    if !ctx.observed.pinned_to_canary() {
+        return ctx.observed.stable_endpoints.ready;
+    }
+    let stable = ctx
+        .status
+        .stable
+        .as_ref()
+        .zip(ctx.observed.workload.as_ref());
+    stable
+        .and_then(|(stable, workload)| workload.replica_set(&stable.pod_template_hash))
+        .map_or(0, |set| set.ready)
+}
+
+/// Whether the Services' endpoints are stable's pods alone, so that the canary's pods may go.
+fn endpoints_followed(ctx: &DecisionContext<'_>, plan: &Plan) -> bool {
+    let endpoints = &ctx.observed.stable_endpoints;
+    let of = |stable: &Stable| endpoints.only_of(&plan.workload, &stable.pod_template_hash);
+    ctx.status.stable.as_ref().is_none_or(of)
+}
+
+/// What stable's ready endpoints cannot take yet, never more than before. After the deadline one
+/// ready endpoint is enough.
+fn share_while_stable_returns(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Weight {
+    let before = intended(ctx.attempt());
+    let late = ctx.stage_lasted(plan.progress_deadline);
+    let Some((stable, workload)) = ctx
+        .status
+        .stable
+        .as_ref()
+        .zip(ctx.observed.workload.as_ref())
+    else {
+        return Weight::ZERO;
+    };
+    let endpoints = &ctx.observed.stable_endpoints;
+    let pinned = ctx
+        .observed
+        .pinned_services()
+        .all(|service| service.pin() == Some(Pin::Hash(stable.pod_template_hash.clone())));
+    let ready = if pinned && endpoints.only_of(&plan.workload, &stable.pod_template_hash) {
+        endpoints.ready
+    } else {
+        0
+    };
+    let needed = workload.replicas;
+    if ctx.observed.canary_endpoints.ready == 0 || needed == 0 || (late && ready > 0) {
+        return Weight::ZERO;
+    }
+    let missing = needed.saturating_sub(ready);
+    // Rounded up to whole percents: any scale can have them.
+    Weight::from_hundredths((missing * 100).div_ceil(needed) * 100).min(before)
+}
+
+/// Whether the workload runs stable's template and nothing else.
+fn stable_is_back(ctx: &DecisionContext<'_>) -> bool {
+    let Some((stable, workload)) = ctx
+        .status
+        .stable
+        .as_ref()
+        .zip(ctx.observed.workload.as_ref())
+    else {
+        return true;
+    };
+    workload.rolled_out()
+        && workload
+            .current()
+            .is_some_and(|current| current.hash == stable.pod_template_hash)
+}

@@ -1,0 +1,166 @@
+//! What a status shows people: phase, step, weight, message and conditions, from the rest of it.
+
+use tidegate_api::{
+    Condition,
+    condition::{self, ConditionStatus},
+    record::Outcome,
+    status::{Attempt, Phase, Stage},
+};
+
+use crate::{
+    context::{DecisionContext, intended},
+    event::Event,
+    field_conflict, idle,
+    plan::Plan,
+    revision::short,
+};
+
+/// Fills in what people read.
+pub(crate) fn summarize(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
+    let attempt = ctx.status.attempt.clone();
+    let phase = attempt
+        .as_ref()
+        .map_or_else(|| resting_phase(ctx), |attempt| attempt_phase(ctx, attempt));
+    let message = message(ctx);
+    let status = &mut ctx.status;
+    if status.phase != phase || status.since.is_none() {
+        status.since = Some(ctx.now);
+    }
+    status.phase = phase;
+    status.message = message;
+    status.observed_generation = Some(ctx.observed.identity.generation);
+    status.step = attempt
+        .as_ref()
+        .filter(|attempt| attempt.step > 0)
+        .zip(plan)
+        .map(|(attempt, plan)| {
+            let declared = plan.declared_steps();
+            format!("{}/{declared}", (attempt.step as usize).min(declared))
+        });
+    status.weight = attempt
+        .as_ref()
+        .map(|attempt| intended(attempt).to_string());
+    let revision = attempt
+        .as_ref()
+        .map(|attempt| &attempt.revision)
+        .or(status.stable.as_ref().map(|stable| &stable.revision));
+    status.revision = revision.map(|revision| short(revision).to_owned());
+    conditions(ctx);
+}
+
+fn resting_phase(ctx: &DecisionContext<'_>) -> Phase {
+    if ctx.stalled.is_some() {
+        Phase::Stalled
+    } else if ctx.status.stable.is_none() {
+        Phase::Waiting
+    } else {
+        Phase::Stable
+    }
+}
+
+fn attempt_phase(ctx: &DecisionContext<'_>, attempt: &Attempt) -> Phase {
+    match attempt.stage {
+        Stage::Initial => Phase::Initial,
+        Stage::RollingBack => Phase::RollingBack,
+        Stage::Draining | Stage::RemovingCanary | Stage::Unpinning => Phase::CleaningUp,
+        Stage::PinningToCanary
+        | Stage::UpdatingStable
+        | Stage::PinningToStable
+        | Stage::ShiftingToStable => Phase::Promoting,
+        Stage::Pinning | Stage::Starting | Stage::Stepping if attempt.paused => Phase::Paused,
+        Stage::Stepping if ctx.awaits_approval => Phase::AwaitingApproval,
+        Stage::Pinning | Stage::Starting | Stage::Stepping => Phase::Progressing,
+    }
+}
+
+fn message(ctx: &DecisionContext<'_>) -> String {
+    if let Some(stall) = &ctx.stalled {
+        return stall.message.clone();
+    }
+    let ending = ctx
+        .status
+        .attempt
+        .as_ref()
+        .and_then(|attempt| attempt.ending.as_ref());
+    match (ending, &ctx.waiting) {
+        (Some(ending), Some(waiting)) if ending.outcome != Outcome::Promoted => {
+            format!("{}: {}; {waiting}", ending.outcome, ending.message)
+        }
+        (_, Some(waiting)) => waiting.clone(),
+        (_, None) => idle::stable_in_words(ctx.status.stable.as_ref()),
+    }
+}
+
+fn conditions(ctx: &mut DecisionContext<'_>) {
+    let running = ctx.status.attempt.is_some();
+    let message = ctx.status.message.clone();
+    let stalled = ctx.stalled.clone();
+    let ready = !running && stalled.is_none() && ctx.status.stable.is_some();
+    let phase = format!("{:?}", ctx.status.phase);
+    set(ctx, "Ready", ready, &phase, &message);
+    set(ctx, "Progressing", running, &phase, &message);
+    match stalled {
+        Some(stall) => {
+            let said = ctx.observed.status.conditions.iter().any(|before| {
+                before.type_ == "Stalled"
+                    && before.status == ConditionStatus::True
+                    && before.message == stall.message
+            });
+            set(ctx, "Stalled", true, stall.reason.as_str(), &stall.message);
+            if !said {
+                ctx.emit(Event::Stalled {
+                    reason: stall.reason,
+                    message: stall.message,
+                });
+            }
+        }
+        None => set(ctx, "Stalled", false, "NotStalled", ""),
+    }
+    let conflict = field_conflict::conflict(&ctx.status);
+    let contested = conflict.is_some();
+    let reason = if contested {
+        "RepeatedlyReverted"
+    } else {
+        "NoConflict"
+    };
+    set(
+        ctx,
+        "FieldConflict",
+        contested,
+        reason,
+        &conflict.unwrap_or_default(),
+    );
+    let unready = ctx.stable_unready;
+    let message = if unready {
+        "stable has too few ready pods to take all traffic"
+    } else {
+        ""
+    };
+    set(
+        ctx,
+        "StableDegraded",
+        unready,
+        if unready {
+            "InsufficientReadyReplicas"
+        } else {
+            "Ready"
+        },
+        message,
+    );
+}
+
+fn set(ctx: &mut DecisionContext<'_>, type_: &str, holds: bool, reason: &str, message: &str) {
+    let condition = Condition {
+        type_: type_.to_owned(),
+        status: if holds {
+            ConditionStatus::True
+        } else {
+            ConditionStatus::False
+        },
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        last_transition_time: ctx.now,
+        observed_generation: Some(ctx.observed.identity.generation),
+    };
+    condition::set(&mut ctx.status.conditions, condition);
+}

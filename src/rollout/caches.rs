@@ -1,0 +1,111 @@
+//! Everything that the watches keep, by kind.
+
+use futures::{
+    FutureExt, Stream, StreamExt as _,
+    future::{BoxFuture, join_all},
+    stream::select_all,
+};
+use tidegate_api::{ConfigRepo, Intervention, Rollout};
+
+use kube::core::DeserializeGuard;
+
+use crate::{
+    kubernetes::{
+        cache::Cache,
+        watched::{ControllerRevision, Deployment, EndpointSlice, ReplicaSet, Service},
+    },
+    traffic::Routers,
+};
+
+/// Everything that the watches keep.
+pub(crate) struct Caches {
+    pub(crate) rollouts: Cache<DeserializeGuard<Rollout>>,
+    pub(crate) config_repos: Cache<DeserializeGuard<ConfigRepo>>,
+    pub(crate) interventions: Cache<DeserializeGuard<Intervention>>,
+    pub(crate) deployments: Cache<Deployment>,
+    pub(crate) replica_sets: Cache<ReplicaSet>,
+    pub(crate) services: Cache<Service>,
+    pub(crate) endpoint_slices: Cache<EndpointSlice>,
+    pub(crate) revisions: Cache<ControllerRevision>,
+    pub(crate) routers: Routers,
+}
+
+// === impl Caches ===
+
+impl Caches {
+    /// The Rollouts of a namespace that can be read.
+    pub(crate) fn rollouts(&self, namespace: &str) -> Vec<Rollout> {
+        self.rollouts
+            .list(namespace)
+            .iter()
+            .filter_map(|guarded| guarded.0.as_ref().ok())
+            .cloned()
+            .collect()
+    }
+
+    /// The greatest epoch that a running attempt bears; 0 without any.
+    pub(crate) fn greatest_epoch(&self) -> u64 {
+        let rollouts = self.rollouts.all();
+        let statuses = rollouts
+            .iter()
+            .filter_map(|guarded| guarded.0.as_ref().ok()?.status.as_ref());
+        statuses
+            .filter_map(|status| status.attempt.as_ref())
+            .map(|attempt| attempt.epoch)
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// Whether every watch has shown once what there is. Routes do not count: a cluster may lack
+    /// their definitions until its gateway is installed.
+    pub(crate) fn is_filled(&self) -> bool {
+        self.rollouts.is_filled()
+            && self.config_repos.is_filled()
+            && self.interventions.is_filled()
+            && self.deployments.is_filled()
+            && self.replica_sets.is_filled()
+            && self.services.is_filled()
+            && self.endpoint_slices.is_filled()
+            && self.revisions.is_filled()
+    }
+
+    /// Waits for that.
+    pub(crate) fn filled(&self) -> impl Future<Output = ()> + Send + use<> {
+        let all: [BoxFuture<'static, ()>; 8] = [
+            self.rollouts.filled().boxed(),
+            self.config_repos.filled().boxed(),
+            self.interventions.filled().boxed(),
+            self.deployments.filled().boxed(),
+            self.replica_sets.filled().boxed(),
+            self.services.filled().boxed(),
+            self.endpoint_slices.filled().boxed(),
+            self.revisions.filled().boxed(),
+        ];
+        join_all(all).map(drop)
+    }
+
+    /// Each time that a watch has shown all that there is.
+    pub(crate) fn relists(&self) -> impl Stream<Item = ()> + Send + use<> {
+        select_all([
+            self.rollouts.relists().boxed(),
+            self.config_repos.relists().boxed(),
+            self.interventions.relists().boxed(),
+            self.deployments.relists().boxed(),
+            self.replica_sets.relists().boxed(),
+            self.services.relists().boxed(),
+            self.endpoint_slices.relists().boxed(),
+            self.revisions.relists().boxed(),
+            self.routers.http_routes.relists().boxed(),
+        ])
+    }
+
+    /// A ConfigRepo that can be read.
+    pub(crate) fn config_repo(&self, namespace: &str, name: &str) -> Option<ConfigRepo> {
+        self.config_repos
+            .get(namespace, name)?
+            .0
+            .as_ref()
+            .ok()
+            .cloned()
+    }
+}

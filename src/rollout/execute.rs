@@ -1,0 +1,348 @@
+//! Executing: what was decided is done, in its order, without a choice of its own.
+//!
+//! Urgent effects go out first and whether or not the status can be written. Then the status is
+//! written, with the intent of everything that follows. The rest ends with the first effect that
+//! fails, be it an urgent one: the next decision is made from what is there then.
+
+mod canary;
+mod objects;
+
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams, PostParams},
+    core::DeserializeGuard,
+};
+use serde_json::json;
+use tidegate_api::{ConfigRepo, Intervention, Rollout, names};
+use tidegate_engine::{
+    decision::{Action, Decision},
+    plan::Plan,
+};
+
+use super::{context::Context, surroundings};
+use crate::{
+    kubernetes::{clients::AccountName, fence::NotLeading},
+    traffic::{RouteError, Wanted},
+};
+
+/// Why an effect could not be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExecuteError {
+    /// Somebody else leads.
+    #[error(transparent)]
+    NotLeading(#[from] NotLeading),
+    /// A route.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// An account.
+    #[error(transparent)]
+    Account(#[from] AccountName),
+    /// A write.
+    #[error("cannot {what}: {source}")]
+    Write {
+        /// What was to be done.
+        what: String,
+        /// Why it was not.
+        source: kube::Error,
+    },
+    /// Something that is needed is not there.
+    #[error("{0} is not there")]
+    Missing(String),
+    /// Something is not any more what it was when the decision was made.
+    #[error("{0} has changed meanwhile")]
+    Changed(String),
+    /// A template that cannot be read.
+    #[error("the ControllerRevision {0} holds no template")]
+    NoTemplate(String),
+}
+
+/// More characters of a refusal do not fit into a condition that people read.
+const LONGEST_REFUSAL: usize = 1000;
+
+/// Whose effects they are.
+pub(crate) struct Subject<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) rollout: &'a Rollout,
+    /// The plan that the effects belong to: the attempt's, else the spec's.
+    pub(crate) plan: Option<&'a Plan>,
+    /// The ServiceAccount in whose name the workload's template is written.
+    pub(crate) service_account: &'a str,
+}
+
+/// Does what cannot wait, and writes the status.
+pub(crate) async fn persist(
+    ctx: &Context,
+    subject: &Subject<'_>,
+    decision: &Decision,
+) -> Result<(), ExecuteError> {
+    let mut urgent = Ok(());
+    for action in &decision.urgent {
+        urgent = urgent.and(act(ctx, subject, action).await);
+    }
+    if decision.persist {
+        write_status(ctx, subject, decision).await?;
+    }
+    // What the status says now is not said again, whatever becomes of the effects.
+    for note in &decision.events {
+        ctx.events.tell(subject.rollout, note);
+    }
+    // Nothing raises risk while something that lowers it has failed.
+    urgent
+}
+
+/// Does everything else that was decided, up to the first that fails.
+pub(crate) async fn act_on(
+    ctx: &Context,
+    subject: &Subject<'_>,
+    decision: &Decision,
+) -> Result<(), ExecuteError> {
+    for action in &decision.actions {
+        act(ctx, subject, action).await?;
+    }
+    Ok(())
+}
+
+async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<(), ExecuteError> {
+    ctx.fence.epoch()?;
+    if !matches!(action, Action::Record(_)) {
+        tracing::debug!(?action, "acting");
+    }
+    match action {
+        Action::AddFinalizer => set_finalizer(ctx, subject, true).await,
+        Action::RemoveFinalizer => set_finalizer(ctx, subject, false).await,
+        Action::DryRunCandidate => objects::compare_candidate(ctx, subject).await,
+        Action::DryRunStable => objects::compare_stable(ctx, subject).await,
+        Action::CheckQueries => {
+            let metrics = subject.rollout.spec.metrics.as_ref();
+            ctx.query_checks.ask(
+                subject.rollout,
+                ctx.prometheuses.of(subject.namespace, metrics),
+            );
+            Ok(())
+        }
+        Action::RunPreflightWarnings => {
+            surroundings::look(ctx, subject.rollout, plan(subject)?);
+            Ok(())
+        }
+        Action::SnapshotLiveTemplate(revision) => objects::keep_live(ctx, subject, revision).await,
+        Action::SetRoute {
+            name,
+            weight,
+            epoch,
+        } => {
+            let plan = plan(subject)?;
+            let wanted = Wanted {
+                namespace: subject.namespace,
+                name,
+                weight: *weight,
+                epoch: *epoch,
+            };
+            Ok(ctx
+                .caches
+                .routers
+                .set(&ctx.clients.writing, plan, &wanted)
+                .await?)
+        }
+        Action::SetService { name, pin, epoch } => {
+            objects::set_service(ctx, subject, name, pin.as_ref(), *epoch).await
+        }
+        Action::SetWorkload { paused, epoch } => {
+            objects::set_workload(ctx, subject, *paused, *epoch).await
+        }
+        Action::WriteTemplate(revision) => objects::write_template(ctx, subject, revision).await,
+        Action::ApplyCanary { revision, replicas } => {
+            canary::apply(ctx, subject, revision, *replicas).await
+        }
+        Action::DeleteCanary => canary::delete(ctx, subject).await,
+        Action::Record(pending) => {
+            ctx.records.write(subject.namespace, subject.name, pending);
+            Ok(())
+        }
+        Action::TransferPendingRecords(pending) => hand_over(ctx, subject, pending).await,
+        Action::CollectRevisions { keep } => objects::collect_revisions(ctx, subject, keep).await,
+        Action::AnswerIntervention {
+            name,
+            state,
+            message,
+        } => {
+            let status = json!({ "state": state, "message": message, "at": crate::clock::now() });
+            let api: Api<Intervention> =
+                Api::namespaced(ctx.clients.writing.clone(), subject.namespace);
+            let patch = Patch::Merge(json!({ "status": status }));
+            let answered = api
+                .patch_status(name, &PatchParams::apply(names::FIELD_MANAGER), &patch)
+                .await;
+            let answered = answered.map_err(write(format!("answer the Intervention {name}")))?;
+            ctx.caches
+                .interventions
+                .answered(DeserializeGuard(Ok(answered)));
+            Ok(())
+        }
+    }
+}
+
+/// Writes the next status over the one that the decision was made from, and no other.
+async fn write_status(
+    ctx: &Context,
+    subject: &Subject<'_>,
+    decision: &Decision,
+) -> Result<(), ExecuteError> {
+    ctx.fence.epoch()?;
+    let mut rollout = subject.rollout.clone();
+    rollout.status = Some(decision.status.clone());
+    rollout.metadata.managed_fields = None;
+    let api: Api<Rollout> = Api::namespaced(ctx.clients.writing.clone(), subject.namespace);
+    let params = PostParams {
+        field_manager: Some(names::FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    let written = api.replace_status(subject.name, &params, &rollout).await;
+    let written = written.map_err(write(format!(
+        "write the status of the Rollout {}",
+        subject.name
+    )))?;
+    ctx.counters
+        .persisted(subject.rollout.status.as_ref(), &decision.status);
+    ctx.caches.rollouts.answered(DeserializeGuard(Ok(written)));
+    Ok(())
+}
+
+async fn set_finalizer(
+    ctx: &Context,
+    subject: &Subject<'_>,
+    wanted: bool,
+) -> Result<(), ExecuteError> {
+    let current = current(ctx, subject)?;
+    let mut finalizers = current.finalizers().to_vec();
+    finalizers.retain(|finalizer| finalizer != names::FINALIZER);
+    if wanted {
+        finalizers.push(names::FINALIZER.to_owned());
+    }
+    let version = current.resource_version();
+    let patch = json!({ "metadata": { "resourceVersion": version, "finalizers": finalizers } });
+    let api: Api<Rollout> = Api::namespaced(ctx.clients.writing.clone(), subject.namespace);
+    let patched = api
+        .patch(
+            subject.name,
+            &PatchParams::apply(names::FIELD_MANAGER),
+            &Patch::Merge(patch),
+        )
+        .await;
+    let patched = patched.map_err(write(format!(
+        "set the finalizer of the Rollout {}",
+        subject.name
+    )))?;
+    ctx.caches.rollouts.answered(DeserializeGuard(Ok(patched)));
+    Ok(())
+}
+
+/// Puts what git is owed into the queues of the ConfigRepos, which outlive the Rollout.
+async fn hand_over(
+    ctx: &Context,
+    subject: &Subject<'_>,
+    pending: &[tidegate_api::record::PendingRecord],
+) -> Result<(), ExecuteError> {
+    let api: Api<ConfigRepo> = Api::namespaced(ctx.clients.writing.clone(), subject.namespace);
+    for owed in pending {
+        // A ConfigRepo that is gone can be told nothing.
+        let Some(repo) = ctx.caches.config_repo(subject.namespace, &owed.config_repo) else {
+            continue;
+        };
+        let mut queue = repo.status.clone().unwrap_or_default().pending_records;
+        if queue
+            .iter()
+            .any(|queued| queued.record.path() == owed.record.path())
+        {
+            continue;
+        }
+        queue.push(owed.clone());
+        let version = repo.resource_version();
+        let patch = json!({ "metadata": { "resourceVersion": version }, "status": { "pendingRecords": queue } });
+        let patched = api
+            .patch_status(
+                &owed.config_repo,
+                &PatchParams::apply(names::FIELD_MANAGER),
+                &Patch::Merge(patch),
+            )
+            .await;
+        let patched = patched.map_err(write(format!(
+            "queue a record at the ConfigRepo {}",
+            owed.config_repo
+        )))?;
+        ctx.caches
+            .config_repos
+            .answered(DeserializeGuard(Ok(patched)));
+    }
+    Ok(())
+}
+
+/// The Rollout as the last write left it.
+fn current(ctx: &Context, subject: &Subject<'_>) -> Result<Rollout, ExecuteError> {
+    let current = ctx.caches.rollouts.get(subject.namespace, subject.name);
+    let current = current.and_then(|guarded| guarded.0.as_ref().ok().cloned());
+    current.ok_or_else(|| ExecuteError::Missing(format!("the Rollout {}", subject.name)))
+}
+
+fn plan<'a>(subject: &Subject<'a>) -> Result<&'a Plan, ExecuteError> {
+    subject
+        .plan
+        .ok_or_else(|| ExecuteError::Missing(format!("a plan of the Rollout {}", subject.name)))
+}
+
+fn write(what: String) -> impl FnOnce(kube::Error) -> ExecuteError {
+    |source| ExecuteError::Write { what, source }
+}
+
+// === impl ExecuteError ===
+
+impl ExecuteError {
+    /// Whether somebody else wrote first: observe again and decide again.
+    pub(crate) fn is_conflict(&self) -> bool {
+        let source = match self {
+            Self::Write { source, .. } | Self::Route(RouteError::Patch { source, .. }) => source,
+            Self::Route(RouteError::Missing(_))
+            | Self::NotLeading(_)
+            | Self::Account(_)
+            | Self::Missing(_)
+            | Self::Changed(_)
+            | Self::NoTemplate(_) => return false,
+        };
+        matches!(source, kube::Error::Api(status) if status.code == 409)
+    }
+
+    /// Why it is refused until somebody changes something (a right, a quota, a policy, a webhook), in
+    /// the API server's words.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        let said = match self {
+            Self::Account(_) | Self::NoTemplate(_) => self.to_string(),
+            Self::Write { what, source } => format!("cannot {what}: {}", refused(source)?),
+            Self::Route(RouteError::Patch { name, source }) => {
+                format!("cannot change the HTTPRoute {name}: {}", refused(source)?)
+            }
+            Self::Route(RouteError::Missing(_))
+            | Self::NotLeading(_)
+            | Self::Missing(_)
+            | Self::Changed(_) => {
+                return None;
+            }
+        };
+        Some(match said.char_indices().nth(LONGEST_REFUSAL) {
+            Some((end, _)) => format!("{}…", &said[..end]),
+            None => said,
+        })
+    }
+}
+
+/// What the API server says, where asking again changes nothing. A webhook that fails is a 500.
+fn refused(error: &kube::Error) -> Option<&str> {
+    match error {
+        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422 | 500) => {
+            Some(&status.message)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

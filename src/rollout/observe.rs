@@ -1,0 +1,560 @@
+//! Observing: from the caches to the one snapshot that a decision is made from.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Mutex, PoisonError},
+};
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use tidegate_api::{
+    Rollout,
+    config_repo::Clusters,
+    names,
+    rollout::{OnRollback, Traffic, canary_name},
+    status::Source,
+};
+use tidegate_engine::{
+    gate::Reading,
+    observed::{
+        Candidate, Comparison, Endpoints, Identity, Intervention, Observed, OtherWorkload,
+        QueryCheck, ReplicaSet, Service, Workload, selects,
+    },
+    plan::Plan,
+    revision::{Digest, Revision},
+};
+
+use super::caches::Caches;
+use crate::kubernetes::watched;
+
+/// What is remembered between observations, in memory alone.
+#[derive(Default)]
+pub(crate) struct Memory {
+    /// Which endpoints a Service had, and since when.
+    rests: Mutex<HashMap<(String, String), (BTreeSet<String>, Timestamp)>>,
+    /// What dry runs have answered: of which revision, against which template.
+    comparisons: Mutex<HashMap<(String, String), Vec<(Revision, Digest, Comparison)>>>,
+}
+
+/// What does not come from the caches.
+pub(crate) struct Surroundings {
+    pub(crate) cluster: String,
+    pub(crate) epoch: u64,
+    pub(crate) refused: Option<String>,
+    pub(crate) applying: bool,
+    pub(crate) queries: QueryCheck,
+    pub(crate) readings: Vec<Reading>,
+    pub(crate) recorded: Vec<String>,
+}
+
+/// The snapshot of a Rollout.
+pub(crate) fn observe(
+    caches: &Caches,
+    memory: &Memory,
+    rollout: &Rollout,
+    around: Surroundings,
+    now: Timestamp,
+) -> Observed {
+    let namespace = rollout.namespace().unwrap_or_default();
+    let name = rollout.name_any();
+    let status = rollout.status.clone().unwrap_or_default();
+    // An attempt goes on under the plan with which it started.
+    let spec = status
+        .attempt
+        .as_ref()
+        .map_or(&rollout.spec, |attempt| &attempt.plan);
+    let (service, canary) = (spec.service_name().to_owned(), canary_name(&name));
+    let workload = caches.deployments.get(&namespace, &spec.workload.name);
+    let seen = workload
+        .as_ref()
+        .map(|deployment| workload_of(caches, &namespace, deployment));
+    let canary_deployment = caches.deployments.get(&namespace, &canary);
+    let canary_service = caches.services.get(&namespace, &canary);
+    let ours = |labels: &std::collections::BTreeMap<String, String>| {
+        labels.get(names::ROLLOUT_LABEL) == Some(&name)
+    };
+    let canary_deployment_is_ours = canary_deployment
+        .as_ref()
+        .is_none_or(|canary| ours(canary.labels()));
+    let canary_service_is_ours = canary_service
+        .as_ref()
+        .is_none_or(|canary| ours(canary.labels()));
+    let candidate = candidate(caches, memory, rollout, seen.as_ref());
+    let pod_labels = seen
+        .as_ref()
+        .map(|workload| workload.pod_labels.clone())
+        .unwrap_or_default();
+    let stable = status.stable.as_ref().zip(seen.as_ref()).map_or(
+        Comparison::Unknown,
+        |(stable, workload)| {
+            memory.comparison(&namespace, &name, &stable.revision, workload.template)
+        },
+    );
+    let own_pods = OwnPods::of(&spec.workload.name, seen.as_ref(), &canary);
+    let plan = Plan::parse(&name, spec).ok();
+    let repo = candidate.as_ref().and_then(|candidate| {
+        caches.config_repo(&namespace, candidate.source.config_repo.as_deref()?)
+    });
+    Observed {
+        identity: Identity {
+            cluster: around.cluster,
+            namespace: namespace.clone(),
+            name: name.clone(),
+            uid: rollout.uid().unwrap_or_default(),
+            generation: rollout.metadata.generation.unwrap_or_default(),
+        },
+        deleting: rollout.metadata.deletion_timestamp.is_some(),
+        finalizer: rollout
+            .finalizers()
+            .iter()
+            .any(|finalizer| finalizer == names::FINALIZER),
+        epoch: around.epoch,
+        spec: rollout.spec.clone(),
+        conflicting_rollouts: conflicting_rollouts(caches, rollout),
+        workload: seen,
+        stable,
+        canary: canary_deployment
+            .as_ref()
+            .filter(|_| canary_deployment_is_ours)
+            .map(|deployment| workload_of(caches, &namespace, deployment)),
+        canary_service: canary_service.is_some() && canary_service_is_ours,
+        canary_name_conflict: !canary_deployment_is_ours || !canary_service_is_ours,
+        candidate,
+        services: services(
+            caches,
+            &namespace,
+            &service,
+            &own_pods,
+            &pod_labels,
+            &status,
+        ),
+        other_workloads: other_workloads(caches, &namespace, &spec.workload.name, &canary),
+        stable_endpoints: endpoints(caches, memory, &namespace, &service, now),
+        canary_endpoints: endpoints(caches, memory, &namespace, &canary, now),
+        routes_seen: caches.routers.http_routes.is_filled(),
+        routes: plan
+            .map(|plan| caches.routers.observe(&namespace, &plan))
+            .unwrap_or_default(),
+        refused: around.refused,
+        applying: around.applying,
+        queries: around.queries,
+        readings: around.readings,
+        interventions: interventions(caches, &namespace, &name),
+        recorded: around.recorded,
+        default_on_rollback: match repo.map(|repo| repo.spec.clusters) {
+            Some(Clusters::Single) => OnRollback::Restore,
+            Some(Clusters::Several) | None => OnRollback::Record,
+        },
+        status,
+    }
+}
+
+// === impl Memory ===
+
+impl Memory {
+    /// Remembers what a dry run of a revision against a workload's template has answered. Answers
+    /// against another template are of no use any more.
+    pub(crate) fn compared(
+        &self,
+        namespace: &str,
+        name: &str,
+        revision: Revision,
+        template: Digest,
+        answer: Comparison,
+    ) {
+        let mut comparisons = self
+            .comparisons
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let own = comparisons
+            .entry((namespace.to_owned(), name.to_owned()))
+            .or_default();
+        own.retain(|(of, against, _)| *against == template && *of != revision);
+        own.push((revision, template, answer));
+    }
+
+    /// Forgets what is known of a Rollout that is gone.
+    pub(crate) fn forget(&self, namespace: &str, name: &str) {
+        let key = |name: String| (namespace.to_owned(), name);
+        self.comparisons
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&key(name.to_owned()));
+        self.rests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&key(canary_name(name)));
+    }
+
+    fn comparison(
+        &self,
+        namespace: &str,
+        name: &str,
+        revision: &str,
+        template: Digest,
+    ) -> Comparison {
+        let comparisons = self
+            .comparisons
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let own = comparisons
+            .get(&(namespace.to_owned(), name.to_owned()))
+            .into_iter()
+            .flatten();
+        let mut same =
+            own.filter(|(of, against, _)| of.as_str() == revision && *against == template);
+        same.next()
+            .map_or(Comparison::Unknown, |(_, _, answer)| answer.clone())
+    }
+
+    /// Since when a Service has had exactly these endpoints.
+    fn rest(
+        &self,
+        namespace: &str,
+        service: &str,
+        endpoints: &BTreeSet<String>,
+        now: Timestamp,
+    ) -> Timestamp {
+        let mut rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
+        let rest = rests
+            .entry((namespace.to_owned(), service.to_owned()))
+            .or_insert_with(|| (endpoints.clone(), now));
+        if rest.0 != *endpoints {
+            *rest = (endpoints.clone(), now);
+        }
+        rest.1
+    }
+}
+
+fn workload_of(caches: &Caches, namespace: &str, deployment: &watched::Deployment) -> Workload {
+    let watched::Deployment {
+        metadata,
+        spec,
+        status,
+    } = deployment;
+    let name = deployment.name_any();
+    let fields = metadata.managed_fields.as_deref().unwrap_or_default();
+    let mut exclusive = spec.template.exclusive.clone();
+    if spec.strategy.type_.as_deref() == Some("Recreate") {
+        exclusive.insert(0, "the strategy Recreate".to_owned());
+    }
+    let sets = caches.replica_sets.list(namespace);
+    let own = sets
+        .iter()
+        .filter(|set| set.deployment() == Some(&name) && set.metadata.deletion_timestamp.is_none());
+    Workload {
+        generation: metadata.generation.unwrap_or_default(),
+        observed_generation: status.observed_generation,
+        replicas: spec.replicas.unwrap_or(1),
+        updated: status.updated_replicas,
+        total: status.replicas,
+        available: status.available_replicas,
+        paused: spec.paused,
+        deleting: metadata.deletion_timestamp.is_some(),
+        epoch: watched::epoch(deployment),
+        template: spec.template.digest,
+        pod_labels: spec.template.labels.clone(),
+        exclusive,
+        replica_sets: own
+            .filter_map(|set| {
+                Some(ReplicaSet {
+                    hash: set.labels().get(names::POD_TEMPLATE_HASH_LABEL)?.clone(),
+                    template: set.spec.template.digest,
+                    replicas: set.status.replicas,
+                    ready: set.status.ready_replicas,
+                })
+            })
+            .collect(),
+        template_manager: watched::last_manager(fields, &["f:spec", "f:template"]),
+        revision: deployment
+            .annotations()
+            .get(names::REVISION_ANNOTATION)
+            .map(Revision::named),
+    }
+}
+
+/// The revision that is wanted now: the one with the greatest number.
+fn candidate(
+    caches: &Caches,
+    memory: &Memory,
+    rollout: &Rollout,
+    workload: Option<&Workload>,
+) -> Option<Candidate> {
+    let (namespace, name) = (rollout.namespace()?, rollout.name_any());
+    let revisions = caches.revisions.list(&namespace);
+    let own = revisions
+        .iter()
+        .filter(|kept| kept.labels().get(names::ROLLOUT_LABEL) == Some(&name));
+    let newest = own.max_by_key(|kept| kept.revision)?;
+    let annotation = |key: &str| newest.annotations().get(key).cloned();
+    let revision = Revision::named(&newest.data.revision);
+    let compared = |workload: &Workload| {
+        memory.comparison(&namespace, &name, revision.as_str(), workload.template)
+    };
+    let comparison = workload.map_or(Comparison::Unknown, compared);
+    Some(Candidate {
+        sequence: newest.revision,
+        source: Source {
+            config_repo: annotation(names::CONFIG_REPO_ANNOTATION),
+            commit: annotation(names::CONFIG_COMMIT_ANNOTATION),
+            author: annotation(names::CONFIG_AUTHOR_ANNOTATION),
+            path: annotation(names::CONFIG_PATH_ANNOTATION),
+        },
+        first_deploy: annotation(names::FIRST_DEPLOY_ANNOTATION).as_deref() == Some("true"),
+        images: newest.data.images.clone(),
+        pod_labels: newest.data.labels.clone(),
+        comparison,
+        revision,
+    })
+}
+
+/// What tells the pods of a workload and of its canary from all others.
+struct OwnPods<'a> {
+    replica_sets: BTreeSet<String>,
+    canary: &'a str,
+}
+
+/// The Services whose selector matches the workload's pods, the one that is named, and those that
+/// bear a pin of the attempt: it is taken off whatever has become of the workload.
+fn services(
+    caches: &Caches,
+    namespace: &str,
+    named: &str,
+    own: &OwnPods<'_>,
+    pod_labels: &tidegate_engine::observed::Labels,
+    status: &tidegate_api::status::RolloutStatus,
+) -> Vec<Service> {
+    let stable = status
+        .stable
+        .as_ref()
+        .map(|stable| &stable.pod_template_hash);
+    let promoted = status
+        .attempt
+        .as_ref()
+        .and_then(|attempt| attempt.promoted_pod_template_hash.as_ref());
+    let hashes: Vec<_> = stable.into_iter().chain(promoted).collect();
+    let bears_pin = |service: &Service| {
+        let hash = service.selector.get(names::POD_TEMPLATE_HASH_LABEL);
+        service.epoch.is_some() && hash.is_some_and(|hash| hashes.contains(&hash))
+    };
+    let services = caches.services.list(namespace);
+    let services = services
+        .iter()
+        .filter(|service| service.name_any() != own.canary)
+        .map(|service| {
+            let fields = service
+                .metadata
+                .managed_fields
+                .as_deref()
+                .unwrap_or_default();
+            Service {
+                name: service.name_any(),
+                selector: service.spec.selector.clone(),
+                epoch: watched::epoch(&**service),
+                external: service.spec.type_.as_deref() == Some("ExternalName"),
+                foreign_pod: None,
+                waiting: service
+                    .annotations()
+                    .get(names::WAITING_ANNOTATION)
+                    .cloned(),
+                manager: watched::last_manager(fields, &["f:spec", "f:selector"]),
+            }
+        });
+    services
+        .filter(|service| {
+            service.name == named
+                || selects(&service.own_selector(), pod_labels)
+                || bears_pin(service)
+        })
+        .map(|service| Service {
+            foreign_pod: own.stranger_among(ready_pods(caches, namespace, &service.name).0),
+            ..service
+        })
+        .collect()
+}
+
+fn other_workloads(
+    caches: &Caches,
+    namespace: &str,
+    workload: &str,
+    canary: &str,
+) -> Vec<OtherWorkload> {
+    let deployments = caches.deployments.list(namespace);
+    let others = deployments.iter().filter(|other| {
+        let name = other.name_any();
+        name != workload && name != canary
+    });
+    others
+        .map(|other| OtherWorkload {
+            name: format!("the pods of the Deployment {}", other.name_any()),
+            pod_labels: other.spec.template.labels.clone(),
+        })
+        .collect()
+}
+
+/// The names of the pods that are ready behind a Service, and their addresses.
+fn ready_pods(
+    caches: &Caches,
+    namespace: &str,
+    service: &str,
+) -> (BTreeSet<String>, BTreeSet<String>) {
+    let slices = caches.endpoint_slices.list(namespace);
+    let own = slices
+        .iter()
+        .filter(|slice| slice.service() == Some(service));
+    let ready = own
+        .flat_map(|slice| slice.endpoints.iter().flatten())
+        .filter(|endpoint| endpoint.conditions.ready != Some(false));
+    let (mut pods, mut addresses) = (BTreeSet::new(), BTreeSet::new());
+    for endpoint in ready {
+        addresses.extend(endpoint.addresses.iter().cloned());
+        let pod = endpoint.target_ref.as_ref().map_or("", |pod| &pod.name);
+        // A pod has an address of each family, and counts once.
+        pods.extend(if pod.is_empty() {
+            endpoint.addresses.first().cloned()
+        } else {
+            Some(pod.to_owned())
+        });
+    }
+    (pods, addresses)
+}
+
+fn endpoints(
+    caches: &Caches,
+    memory: &Memory,
+    namespace: &str,
+    service: &str,
+    now: Timestamp,
+) -> Endpoints {
+    let (pods, addresses) = ready_pods(caches, namespace, service);
+    let since = memory.rest(namespace, service, &addresses, now);
+    let replica_sets = pods
+        .iter()
+        .map(|pod| replica_set_of(pod).to_owned())
+        .collect();
+    Endpoints {
+        ready: pods.len().try_into().unwrap_or(u32::MAX),
+        since,
+        replica_sets,
+    }
+}
+
+/// The ReplicaSet of a pod: Kubernetes appends a dash and five characters to its name, and leaves
+/// the dash out where the name is as long as it may be.
+fn replica_set_of(pod: &str) -> &str {
+    let set = pod
+        .len()
+        .checked_sub(5)
+        .and_then(|end| pod.get(..end))
+        .unwrap_or(pod);
+    set.strip_suffix('-').unwrap_or(set)
+}
+
+fn interventions(caches: &Caches, namespace: &str, rollout: &str) -> Vec<Intervention> {
+    let all = caches.interventions.list(namespace);
+    let readable = all.iter().filter_map(|guarded| guarded.0.as_ref().ok());
+    let mut open: Vec<_> = readable
+        .filter(|asked| asked.spec.rollout == rollout && asked.status.is_none())
+        .collect();
+    open.sort_by_key(|asked| (asked.creation_timestamp().map(|at| at.0), asked.name_any()));
+    open.into_iter()
+        .map(|asked| Intervention {
+            name: asked.name_any(),
+            uid: asked.uid().unwrap_or_default(),
+            spec: asked.spec.clone(),
+        })
+        .collect()
+}
+
+/// Older Rollouts that name the same workload, Service or route. The oldest one governs.
+fn conflicting_rollouts(caches: &Caches, rollout: &Rollout) -> Vec<String> {
+    let age = |rollout: &Rollout| {
+        (
+            rollout.creation_timestamp().map(|at| at.0),
+            rollout.name_any(),
+        )
+    };
+    let routes = |traffic: &Traffic| {
+        traffic
+            .gateway_api
+            .clone()
+            .map(|api| api.http_routes)
+            .unwrap_or_default()
+    };
+    let mine = routes(&rollout.spec.traffic);
+    let same = |other: &Rollout| {
+        other.spec.workload == rollout.spec.workload
+            || other.spec.service_name() == rollout.spec.service_name()
+            || routes(&other.spec.traffic)
+                .iter()
+                .any(|route| mine.contains(route))
+    };
+    let others = caches.rollouts(&rollout.namespace().unwrap_or_default());
+    let others = others
+        .iter()
+        .filter(|other| other.name_any() != rollout.name_any());
+    others
+        .filter(|other| same(other) && age(other) < age(rollout))
+        .map(ResourceExt::name_any)
+        .collect()
+}
+
+// === impl OwnPods ===
+
+impl<'a> OwnPods<'a> {
+    fn of(workload: &str, seen: Option<&Workload>, canary: &'a str) -> Self {
+        let sets = seen.into_iter().flat_map(|seen| &seen.replica_sets);
+        Self {
+            replica_sets: sets.map(|set| format!("{workload}-{}", set.hash)).collect(),
+            canary,
+        }
+    }
+
+    /// A ready pod behind a Service that is neither's: of another kind of workload, or of nobody.
+    fn stranger_among(&self, pods: BTreeSet<String>) -> Option<String> {
+        pods.into_iter().find(|pod| {
+            let set = replica_set_of(pod);
+            let canarys = set
+                .rsplit_once('-')
+                .is_some_and(|(deployment, _)| deployment == self.canary);
+            !canarys && !self.replica_sets.contains(set)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_replica_set_of_a_pod_is_told_whether_the_dash_was_cut_or_not() {
+        assert_eq!(replica_set_of("web-6b7f9c5d4-x2x2x"), "web-6b7f9c5d4");
+        let longest = format!("{}-6b7f9c5d4f", "w".repeat(47));
+        assert_eq!(
+            replica_set_of(&format!("{longest}x2x2x")),
+            longest,
+            "58 characters, and no dash"
+        );
+        assert_eq!(replica_set_of("x2x"), "x2x");
+    }
+
+    #[test]
+    fn a_pod_of_another_kind_of_workload_is_a_stranger() {
+        let own = OwnPods {
+            replica_sets: BTreeSet::from(["web-6b7f9c5d4".to_owned()]),
+            canary: "web-canary",
+        };
+        let among =
+            |pods: &[&str]| own.stranger_among(pods.iter().map(|&pod| pod.to_owned()).collect());
+        assert_eq!(
+            among(&["web-6b7f9c5d4-x2x2x", "web-canary-7c9d8-abcde"]),
+            None
+        );
+        for foreign_pod in ["web-0", "web-cache-0", "web-6b7f9-x2x2x", "10.0.0.7"] {
+            assert_eq!(
+                among(&["web-6b7f9c5d4-x2x2x", foreign_pod]).as_deref(),
+                Some(foreign_pod)
+            );
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Whether the gates' queries can be used, asked of stable before traffic moves: one task per
+//! Rollout, beside its reconciles, which wakes it with the answer.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use futures::future::join_all;
+use jiff::SignedDuration;
+use kube::ResourceExt;
+use tidegate_api::{Rollout, names, rollout::Metrics};
+use tidegate_engine::{gate::Sample, observed::QueryCheck, plan::Plan, revision::short};
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::context::{self, Wakes};
+use crate::{
+    clock,
+    metrics::{
+        preflight::{InvalidQuery, check_query},
+        prometheus::InstantQuery,
+        template::Variables,
+    },
+};
+
+/// The checks of the Rollouts at rest, by namespace and name.
+pub(crate) struct QueryChecks {
+    wakes: Wakes,
+    checks: Mutex<HashMap<(String, String), Check>>,
+}
+
+/// The last check of a Rollout.
+struct Check {
+    asked: Asked,
+    answer: watch::Receiver<QueryCheck>,
+    task: AbortOnDropHandle<()>,
+}
+
+/// What is asked: the answer to something else says nothing.
+#[derive(Clone, PartialEq)]
+struct Asked {
+    metrics: Option<Metrics>,
+    queries: Vec<Query>,
+    stable: Variables,
+}
+
+/// A query of an enforced gate.
+#[derive(Clone, PartialEq)]
+struct Query {
+    gate: String,
+    text: String,
+    window: SignedDuration,
+}
+
+/// What one query says of stable, the worst last.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Finding {
+    Usable,
+    Unreadable(String),
+    SelectsNothing(String),
+    Invalid(String),
+}
+
+// === impl QueryChecks ===
+
+impl QueryChecks {
+    pub(crate) fn new(wakes: Wakes) -> Self {
+        Self {
+            wakes,
+            checks: Mutex::default(),
+        }
+    }
+
+    /// What is known. Each attempt asks anew, so nothing is kept while one runs.
+    pub(crate) fn answer(&self, rollout: &Rollout) -> QueryCheck {
+        let Some(asked) = Asked::of(rollout) else {
+            self.forget(
+                &rollout.namespace().unwrap_or_default(),
+                &rollout.name_any(),
+            );
+            return QueryCheck::Unknown;
+        };
+        let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        let check = checks
+            .get(&key(rollout))
+            .filter(|check| check.asked == asked);
+        check.map_or(QueryCheck::Unknown, |check| check.answer.borrow().clone())
+    }
+
+    /// Asks `source`, unless it is being asked. The last answer stands until there is another.
+    pub(crate) fn ask(&self, rollout: &Rollout, source: impl InstantQuery + 'static) {
+        let Some(asked) = Asked::of(rollout) else {
+            return;
+        };
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = checks
+            .get(&key(rollout))
+            .filter(|check| check.asked == asked);
+        if last.is_some_and(|check| !check.task.is_finished()) {
+            return;
+        }
+        let known = last.map_or(QueryCheck::Unknown, |check| check.answer.borrow().clone());
+        let (told, answer) = watch::channel(known);
+        let (wakes, question) = (self.wakes.clone(), asked.clone());
+        let (namespace, name) = key(rollout);
+        let task = tokio::spawn(async move {
+            told.send_replace(question.put_to(&source).await);
+            context::wake(&wakes, &namespace, &name);
+        });
+        checks.insert(
+            key(rollout),
+            Check {
+                asked,
+                answer,
+                task: AbortOnDropHandle::new(task),
+            },
+        );
+    }
+
+    /// Forgets what is known of a Rollout.
+    pub(crate) fn forget(&self, namespace: &str, name: &str) {
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        checks.remove(&(namespace.to_owned(), name.to_owned()));
+    }
+}
+
+// === impl Asked ===
+
+impl Asked {
+    /// `None` where nothing is to be asked: an attempt runs, or nothing is stable yet.
+    fn of(rollout: &Rollout) -> Option<Self> {
+        let status = rollout
+            .status
+            .as_ref()
+            .filter(|status| status.attempt.is_none())?;
+        let stable = status.stable.as_ref()?;
+        let plan = Plan::parse(&rollout.name_any(), &rollout.spec).ok()?;
+        let gates = plan.gates.iter().filter(|gate| gate.enforced);
+        let queries = gates.flat_map(|gate| {
+            let requests = gate.requests.as_ref().map(|requests| &requests.query);
+            let queries = [Some(&gate.query), requests].into_iter().flatten();
+            queries.map(|text| Query {
+                gate: gate.name.clone(),
+                text: text.clone(),
+                window: gate.window,
+            })
+        });
+        Some(Self {
+            metrics: plan.metrics.clone(),
+            queries: queries.collect(),
+            stable: Variables {
+                namespace: rollout.namespace().unwrap_or_default(),
+                name: plan.workload.clone(),
+                service: plan.service.clone(),
+                track: names::TRACK_STABLE.to_owned(),
+                revision: short(&stable.revision).to_owned(),
+                replica_sets: vec![format!("{}-{}", plan.workload, stable.pod_template_hash)],
+            },
+        })
+    }
+
+    async fn put_to(&self, source: &impl InstantQuery) -> QueryCheck {
+        let found = join_all(
+            self.queries
+                .iter()
+                .map(|query| query.put_to(source, &self.stable)),
+        )
+        .await;
+        let at = clock::now();
+        let worst = found.into_iter().max().unwrap_or(Finding::Usable);
+        match worst {
+            Finding::Usable => QueryCheck::Usable { at },
+            Finding::Unreadable(why) => QueryCheck::Unreadable { why, at },
+            Finding::SelectsNothing(why) => QueryCheck::SelectsNothing { why, at },
+            Finding::Invalid(why) => QueryCheck::Invalid { why, at },
+        }
+    }
+}
+
+// === impl Query ===
+
+impl Query {
+    async fn put_to(&self, source: &impl InstantQuery, stable: &Variables) -> Finding {
+        let gate = &self.gate;
+        match check_query(source, &self.text, stable, self.window, clock::now()).await {
+            Err(error @ InvalidQuery::SelectsNothing(_)) => {
+                Finding::SelectsNothing(format!("the gate {gate}: {error}"))
+            }
+            Err(error) => Finding::Invalid(format!("the gate {gate}: {error}")),
+            Ok(Sample::Error { message, .. }) => Finding::Unreadable(format!(
+                "waiting until the gate {gate} can be read: {message}"
+            )),
+            Ok(Sample::Value { .. } | Sample::NoData(_)) => Finding::Usable,
+        }
+    }
+}
+
+fn key(rollout: &Rollout) -> (String, String) {
+    (rollout.namespace().unwrap_or_default(), rollout.name_any())
+}
+
+#[cfg(test)]
+mod tests;

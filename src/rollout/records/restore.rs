@@ -1,0 +1,190 @@
+//! The last good template, put back after a rollback where that is still wanted.
+
+use kube::ResourceExt;
+use serde_json::Value;
+use tidegate_api::{
+    ConfigRepo,
+    record::{Outcome, OutcomeRecord, RecordHead, RestoreOrder, RestoreResult},
+    status::Attempt,
+};
+use tidegate_engine::revision::{Revision, short};
+
+use super::{
+    Desk,
+    failure::{WriteError, in_full},
+    writer::signature,
+};
+use crate::{
+    git::{
+        CommitId, ObjectKey, Repository, RestoreError, RestoreRequest, Restored, SkipReason,
+        Source, Trailers,
+    },
+    rollout::caches::Caches,
+};
+
+/// Puts the last good template back, unless the rejected revision is wanted after all. That is asked
+/// at each tip, right before the commit: the order may have waited for as long as git was away.
+pub(super) async fn restore(
+    desk: &Desk,
+    repository: &Repository,
+    repo: &ConfigRepo,
+    order: &RestoreOrder,
+    outcome: &OutcomeRecord,
+    trailers: Trailers,
+) -> Result<RestoreResult, WriteError> {
+    let namespace = repo.namespace().unwrap_or_default();
+    let commit = |id: &str| id.parse::<CommitId>().ok();
+    let asked = outcome.head.source.commit.as_deref().and_then(commit);
+    let (Some(since), Some(good)) = (asked, commit(&order.good_commit)) else {
+        let why =
+            "a commit's id cannot be read: put the last good template back by hand".to_owned();
+        return Ok(RestoreResult::Refused { why });
+    };
+    let wanted = {
+        let (caches, namespace, order, head) = (
+            desk.caches.clone(),
+            namespace.clone(),
+            order.clone(),
+            outcome.head.clone(),
+        );
+        move || wanted_again(&caches, &namespace, &order, &head)
+    };
+    // A Rollout that cannot be read is waited for.
+    wanted()?;
+    let rejected = Revision::named(&order.rejected);
+    let is_to_go = {
+        let wanted = wanted.clone();
+        move |template: &Value| Revision::of(template) == rejected && matches!(wanted(), Ok(None))
+    };
+    let request = restore_request(repo, &namespace, order, outcome, (since, good), trailers);
+    match repository.restore(request, is_to_go).await {
+        Ok(Restored::Committed(commit) | Restored::AlreadyRestored(commit)) => {
+            Ok(RestoreResult::Restored {
+                commit: commit.to_string(),
+            })
+        }
+        Ok(Restored::Skipped(reason)) => Ok(match wanted()? {
+            Some(why) => RestoreResult::Skipped { why },
+            None => left_alone(reason, order),
+        }),
+        Err(RestoreError::PushRefused(why)) => Ok(RestoreResult::Refused {
+            why: format!(
+                "the push to {} was refused ({why}): let this credential push, or revert the commit by hand",
+                repo.spec.branch
+            ),
+        }),
+        Err(error) if error.may_pass() => Err(error.into()),
+        Err(error) => Ok(RestoreResult::Refused {
+            why: format!("put the template back by hand: {}", in_full(&error)),
+        }),
+    }
+}
+
+/// What is to be put back, and what the commit says of it.
+fn restore_request(
+    repo: &ConfigRepo,
+    namespace: &str,
+    order: &RestoreOrder,
+    outcome: &OutcomeRecord,
+    (since, good): (CommitId, CommitId),
+    trailers: Trailers,
+) -> RestoreRequest {
+    let workload = &order.workload.name;
+    RestoreRequest {
+        branch: repo.spec.branch.clone(),
+        path: order.path.clone(),
+        target: ObjectKey {
+            api_version: "apps/v1".to_owned(),
+            kind: "Deployment".to_owned(),
+            namespace: namespace.to_owned(),
+            name: workload.clone(),
+        },
+        default_namespace: namespace.to_owned(),
+        good: Some(Source {
+            commit: good,
+            path: good_path(order).to_owned(),
+        }),
+        since,
+        message: format!(
+            "Restore the template of {workload} after a rollback\n\nRevision {}, asked for by {}, was rolled back: {}",
+            short(&order.rejected),
+            short(outcome.head.source.commit.as_deref().unwrap_or_default()),
+            outcome.message,
+        ),
+        trailers,
+        author: signature(),
+        committer: signature(),
+    }
+}
+
+/// What became of an order that could not be carried out: unless a person was faster, git asks for
+/// the rejected template still, or may do so in another file.
+fn left_alone(reason: SkipReason, order: &RestoreOrder) -> RestoreResult {
+    let RestoreOrder {
+        path, good_commit, ..
+    } = order;
+    let (good, good_path) = (short(good_commit), good_path(order));
+    let refused = |why| RestoreResult::Refused { why };
+    match reason {
+        SkipReason::TemplateAlreadyDifferent => RestoreResult::Skipped {
+            why: reason.to_string(),
+        },
+        SkipReason::FileGone | SkipReason::ObjectGone => refused(format!(
+            "`{path}`: {reason}: if the workload is in another file now, put the template of commit {good} \
+             (`{good_path}`) back there by hand"
+        )),
+        SkipReason::NoGoodCommit => refused(format!(
+            "`{good_path}` at {good}: {reason}: put a good template into `{path}` by hand"
+        )),
+        SkipReason::NothingToChange => refused(format!(
+            "{reason} ({good}): put a good one into `{path}` by hand"
+        )),
+    }
+}
+
+/// An order of before this was said has it in the same file.
+fn good_path(order: &RestoreOrder) -> &str {
+    order.good_path.as_deref().unwrap_or(&order.path)
+}
+
+/// Why the rejected revision may stay where it is: somebody had it tried again since. If that attempt
+/// is rolled back too, it has an order of its own.
+fn wanted_again(
+    caches: &Caches,
+    namespace: &str,
+    order: &RestoreOrder,
+    rejected_by: &RecordHead,
+) -> Result<Option<String>, WriteError> {
+    let Some(guarded) = caches.rollouts.get(namespace, &rejected_by.rollout) else {
+        return Ok(None);
+    };
+    let rollout = guarded
+        .0
+        .as_ref()
+        .map_err(|_| WriteError::UnreadableRollout(rejected_by.rollout.clone()))?;
+    let Some(status) = &rollout.status else {
+        return Ok(None);
+    };
+    let revision = short(&order.rejected);
+    if status
+        .stable
+        .as_ref()
+        .is_some_and(|stable| stable.revision == order.rejected)
+    {
+        return Ok(Some(format!("revision {revision} was promoted since")));
+    }
+    let tries_it = |attempt: &&Attempt| {
+        let may_promote = attempt
+            .ending
+            .as_ref()
+            .is_none_or(|ending| ending.outcome == Outcome::Promoted);
+        attempt.id != rejected_by.id && attempt.revision == order.rejected && may_promote
+    };
+    let again = status.attempt.as_ref().filter(tries_it);
+    Ok(again.map(|attempt| {
+        format!(
+            "revision {revision} is tried again, as attempt {}",
+            attempt.number
+        )
+    }))
+}

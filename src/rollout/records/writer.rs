@@ -1,0 +1,307 @@
+//! The writer of one ConfigRepo.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use kube::{
+    Api, Resource as _, ResourceExt,
+    api::{Patch, PatchParams},
+    core::DeserializeGuard,
+    runtime::events::{Event, EventType},
+};
+use serde_json::json;
+use tidegate_api::{
+    ConfigRepo, names,
+    record::{Record, RestoreResult},
+};
+use tidegate_engine::revision::short;
+use tokio::sync::mpsc;
+
+use super::{
+    Debtor, Desk, Owed,
+    failure::{WriteError, in_full},
+    restore::restore,
+};
+use crate::{
+    clock,
+    git::{Contradiction, Fact, FactsError, Person, Repository, Signature, Trailers},
+    kubernetes::event,
+    rollout::context,
+    sync::{self, Recording},
+};
+
+/// The most records in one commit: more would only make the commit hard to read.
+const BATCH: usize = 32;
+
+/// The longest wait between two tries while git is away.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+
+/// Writes what is owed until the queue ends.
+pub(super) async fn run(desk: Arc<Desk>, mut waiting: mpsc::UnboundedReceiver<Owed>) {
+    let mut batch = Vec::new();
+    while waiting.recv_many(&mut batch, BATCH).await > 0 {
+        // One writer writes to one repository.
+        let (namespace, name) = (
+            batch[0].namespace.clone(),
+            batch[0].pending.config_repo.clone(),
+        );
+        let mut waits = waits();
+        while let Err(error) = write(&desk, &mut batch).await {
+            let why = in_full(&error);
+            tracing::warn!(
+                error = why,
+                records = batch.len(),
+                "records are not in git yet; trying again"
+            );
+            desk.counters.git_write_failed();
+            let message = format!("records wait to be written to git{}: {why}", error.remedy());
+            desk.tried(
+                &namespace,
+                &name,
+                Recording::Late {
+                    reason: error.reason(),
+                    message,
+                },
+            );
+            tokio::time::sleep(waits.next().unwrap_or(MAX_WAIT)).await;
+            // Whatever has come meanwhile goes with it.
+            while batch.len() < BATCH
+                && let Ok(owed) = waiting.try_recv()
+            {
+                batch.push(owed);
+            }
+        }
+        desk.tried(&namespace, &name, Recording::Written);
+    }
+}
+
+fn waits() -> impl Iterator<Item = Duration> {
+    let waits = ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(500))
+        .with_max_delay(MAX_WAIT);
+    waits.with_jitter().without_max_times().build()
+}
+
+/// Restores first, because the record says what came of it; then the facts, in one commit. A record
+/// that a Rollout and its `ConfigRepo` owe is written for the one that came first. One whose restore
+/// has to wait keeps no other waiting: what is in git leaves the batch.
+async fn write(desk: &Desk, batch: &mut Vec<Owed>) -> Result<(), WriteError> {
+    let waiting = write_what_can_be(desk, batch).await?;
+    let (later, done) = batch
+        .drain(..)
+        .partition(|owed| waiting.contains_key(&owed.pending.record.path()));
+    *batch = later;
+    for owed in done {
+        finish(desk, &owed).await;
+    }
+    waiting.into_values().next().map_or(Ok(()), Err)
+}
+
+/// Writes all whose restore need not wait. The answer is those that do, by path, and why.
+async fn write_what_can_be(
+    desk: &Desk,
+    batch: &[Owed],
+) -> Result<BTreeMap<String, WriteError>, WriteError> {
+    let mut paths = HashSet::new();
+    let batch: Vec<_> = batch
+        .iter()
+        .filter(|owed| !desk.is_written(owed) && paths.insert(owed.pending.record.path()))
+        .collect();
+    let Some(first) = batch.first() else {
+        return Ok(BTreeMap::new());
+    };
+    let (namespace, name) = (&first.namespace, &first.pending.config_repo);
+    let repo = desk
+        .caches
+        .config_repo(namespace, name)
+        .ok_or_else(|| WriteError::NoRepo(name.clone()))?;
+    let repository = sync::open(&desk.git, &desk.client, namespace, &repo.spec).await?;
+    let (mut facts, mut written, mut waiting) = (Vec::new(), Vec::new(), BTreeMap::new());
+    for owed in batch {
+        let mut record = owed.pending.record.clone();
+        let trailers = trailers(&record);
+        if let (Record::Outcome(outcome), Some(order)) = (&mut record, &owed.pending.restore) {
+            match restore(desk, &repository, &repo, order, outcome, trailers.clone()).await {
+                Ok(restored) => outcome.restore = Some(restored),
+                Err(error) => {
+                    waiting.insert(record.path(), error);
+                    continue;
+                }
+            }
+        }
+        if let Record::Outcome(outcome) = &record
+            && let Some(RestoreResult::Refused { why }) = &outcome.restore
+        {
+            tell_of_refusal(desk, &repo, why).await;
+        }
+        let mut bytes = serde_json::to_vec_pretty(&record)?;
+        bytes.push(b'\n');
+        facts.push(Fact {
+            path: record.path(),
+            bytes,
+            trailers,
+        });
+        written.push(owed);
+    }
+    if facts.is_empty() {
+        return Ok(waiting);
+    }
+    let branch = &repo.spec.outcomes.branch;
+    let results = repository.write_facts(branch, facts, signature()).await?;
+    for (owed, result) in written.into_iter().zip(results) {
+        if let Err(contradiction) = result
+            && !says_the_same(&repository, branch, &owed.pending.record).await?
+        {
+            tell_of_contradiction(desk, &repo, &owed.pending.record, &contradiction).await;
+        }
+    }
+    Ok(waiting)
+}
+
+/// Whether the record in git says the same but for what came of the restore: after a crash between
+/// the push and the status, the config branch may have moved on.
+async fn says_the_same(
+    repository: &Repository,
+    branch: &str,
+    record: &Record,
+) -> Result<bool, WriteError> {
+    let tip = repository
+        .fetch(branch, None)
+        .await
+        .map_err(FactsError::Fetch)?;
+    let there = repository
+        .file_at(tip.id, &record.path())
+        .await
+        .map_err(FactsError::Read)?;
+    let there = there.and_then(|file| serde_json::from_slice::<Record>(&file.bytes).ok());
+    Ok(there.map(without_restore) == Some(without_restore(record.clone())))
+}
+
+fn without_restore(mut record: Record) -> Record {
+    if let Record::Outcome(outcome) = &mut record {
+        outcome.restore = None;
+    }
+    record
+}
+
+/// A person has to put git right: the record alone would not be seen.
+async fn tell_of_refusal(desk: &Desk, repo: &ConfigRepo, why: &str) {
+    tracing::warn!(
+        config_repo = repo.name_any(),
+        why,
+        "the last good template could not be restored"
+    );
+    warn(desk, repo, "RestoreRefused", "Restore".to_owned(), why).await;
+}
+
+/// What is in git is never overwritten, so a person has to look. What it should say is in the log.
+async fn tell_of_contradiction(
+    desk: &Desk,
+    repo: &ConfigRepo,
+    record: &Record,
+    contradiction: &Contradiction,
+) {
+    let this = serde_json::to_string(record).unwrap_or_default();
+    tracing::error!(%contradiction, record = this, "a record in git says something else than this one");
+    let note = format!(
+        "{contradiction} than Tidegate has to write there. It was left as it is: look in the history of {} for who \
+         has changed it; what was to be written is in Tidegate's log",
+        repo.spec.outcomes.branch
+    );
+    // The recorder counts events that are alike in all but their note as one.
+    warn(
+        desk,
+        repo,
+        "RecordConflict",
+        format!("Record {}", short(&record.head().id)),
+        &note,
+    )
+    .await;
+}
+
+async fn warn(desk: &Desk, repo: &ConfigRepo, reason: &str, action: String, note: &str) {
+    let event = Event {
+        type_: EventType::Warning,
+        reason: reason.to_owned(),
+        note: Some(event::note(note)),
+        action,
+        secondary: None,
+    };
+    if let Err(error) = desk.events.publish(&event, &repo.object_ref(&())).await {
+        tracing::warn!(%error, "cannot publish an event");
+    }
+}
+
+/// The debtor learns that it owes the record no more.
+async fn finish(desk: &Desk, owed: &Owed) {
+    match &owed.debtor {
+        Debtor::Rollout(name) => {
+            desk.done(owed);
+            context::wake(&desk.wakes, &owed.namespace, name);
+        }
+        Debtor::ConfigRepo => {
+            if let Err(error) = cross_out(desk, owed).await {
+                // It stands there still, so it is queued again, and then only crossed out.
+                tracing::warn!(%error, "cannot take a record off the queue of its ConfigRepo");
+            }
+            desk.done(owed);
+        }
+    }
+}
+
+async fn cross_out(desk: &Desk, owed: &Owed) -> Result<(), kube::Error> {
+    let name = &owed.pending.config_repo;
+    let api: Api<ConfigRepo> = Api::namespaced(desk.client.clone(), &owed.namespace);
+    let repo = api.get(name).await?;
+    let mut queue = repo.status.clone().unwrap_or_default().pending_records;
+    let owing = queue.len();
+    queue.retain(|queued| queued.record.path() != owed.pending.record.path());
+    if queue.len() == owing {
+        // It was crossed out before, and a cache was behind that.
+        return Ok(());
+    }
+    let patch = json!({
+        "metadata": { "resourceVersion": repo.resource_version() },
+        "status": { "pendingRecords": queue },
+    });
+    let patched = api
+        .patch_status(
+            name,
+            &PatchParams::apply(names::FIELD_MANAGER),
+            &Patch::Merge(patch),
+        )
+        .await?;
+    desk.caches
+        .config_repos
+        .answered(DeserializeGuard(Ok(patched)));
+    Ok(())
+}
+
+fn trailers(record: &Record) -> Trailers {
+    let head = record.head();
+    Trailers {
+        outcome: match record {
+            Record::Started(_) => "Started".to_owned(),
+            Record::Outcome(outcome) => outcome.outcome.to_string(),
+        },
+        rollout: format!("{}/{}", head.namespace, head.rollout),
+        revision: head.revision.clone(),
+        config_commit: head.source.commit.clone(),
+        id: head.id.clone(),
+    }
+}
+
+pub(super) fn signature() -> Signature {
+    let person = Person {
+        name: "Tidegate".to_owned(),
+        email: "tidegate@tidegate.io".to_owned(),
+    };
+    Signature {
+        person,
+        at: clock::now(),
+    }
+}

@@ -1,0 +1,161 @@
+//! What stands around a workload and may surprise people: looked at once when an attempt begins,
+//! beside the reconciles. What cannot be listed is not spoken of.
+
+use k8s_openapi::api::{
+    autoscaling::v2::{HorizontalPodAutoscaler, MetricSpec},
+    policy::v1::PodDisruptionBudget,
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams},
+    core::{Selector, SelectorExt as _},
+};
+use serde_json::Value;
+use tidegate_api::Rollout;
+use tidegate_engine::{
+    event::Event,
+    plan::Plan,
+    preflight::warnings::{Surroundings, warnings},
+};
+
+use super::context::Context;
+use crate::kubernetes::watched;
+
+/// Looks, and tells people what it finds.
+pub(super) fn look(ctx: &Context, rollout: &Rollout, plan: &Plan) {
+    let namespace = rollout.namespace().unwrap_or_default();
+    let Some(workload) = ctx.caches.deployments.get(&namespace, &plan.workload) else {
+        return;
+    };
+    let (client, events) = (ctx.clients.writing.clone(), ctx.events.clone());
+    let (template, rollout, plan) = (
+        workload.spec.template.clone(),
+        rollout.clone(),
+        plan.clone(),
+    );
+    tokio::spawn(async move {
+        let found = surroundings(&client, &namespace, &plan, &template).await;
+        for message in warnings(&found, &plan) {
+            events.tell(&rollout, &Event::Caution { message });
+        }
+    });
+}
+
+async fn surroundings(
+    client: &Client,
+    namespace: &str,
+    plan: &Plan,
+    template: &watched::Template,
+) -> Surroundings {
+    let (autoscalers, budgets, tls, rules) = futures::join!(
+        list(Api::<HorizontalPodAutoscaler>::namespaced(
+            client.clone(),
+            namespace
+        )),
+        list(Api::<PodDisruptionBudget>::namespaced(
+            client.clone(),
+            namespace
+        )),
+        list(policies(
+            client,
+            namespace,
+            "gateway.networking.k8s.io",
+            "BackendTLSPolicy"
+        )),
+        list(policies(
+            client,
+            namespace,
+            "networking.istio.io",
+            "DestinationRule"
+        )),
+    );
+    let named = |kind: &str, found: Vec<DynamicObject>| {
+        let found = found.into_iter().filter(|policy| {
+            let names = |service: &str| names_service(&policy.data, service, namespace);
+            names(&plan.service) && !names(&plan.canary)
+        });
+        found
+            .map(|policy| format!("{kind} {}", policy.name_any()))
+            .collect::<Vec<_>>()
+    };
+    Surroundings {
+        autoscalers_by_value: autoscalers
+            .iter()
+            .filter(|autoscaler| scales_by_value(autoscaler, &plan.workload))
+            .map(ResourceExt::name_any)
+            .collect(),
+        disruption_budgets: budgets
+            .iter()
+            .filter(|budget| {
+                let selector = budget.spec.as_ref().and_then(|spec| spec.selector.clone());
+                let selector = selector.and_then(|selector| Selector::try_from(selector).ok());
+                selector.is_some_and(|selector| selector.matches(&template.labels))
+            })
+            .map(ResourceExt::name_any)
+            .collect(),
+        policies: [
+            named("BackendTLSPolicy", tls),
+            named("DestinationRule", rules),
+        ]
+        .concat(),
+        apart: template.apart,
+    }
+}
+
+/// All of them, or none where they may not be listed or the cluster doesn't know them.
+async fn list<K>(api: Api<K>) -> Vec<K>
+where
+    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    match api.list(&ListParams::default()).await {
+        Ok(found) => found.items,
+        Err(error) => {
+            tracing::debug!(%error, "cannot look at what stands around a workload");
+            Vec::new()
+        }
+    }
+}
+
+fn policies(client: &Client, namespace: &str, group: &str, kind: &str) -> Api<DynamicObject> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind));
+    Api::namespaced_with(client.clone(), namespace, &resource)
+}
+
+fn scales_by_value(autoscaler: &HorizontalPodAutoscaler, workload: &str) -> bool {
+    let Some(spec) = &autoscaler.spec else {
+        return false;
+    };
+    let by_value = |metric: &MetricSpec| {
+        let object = metric.object.as_ref().map(|metric| &metric.target);
+        let external = metric.external.as_ref().map(|metric| &metric.target);
+        object
+            .or(external)
+            .is_some_and(|target| target.type_ == "Value")
+    };
+    let target = &spec.scale_target_ref;
+    target.kind == "Deployment"
+        && target.name == workload
+        && spec.metrics.iter().flatten().any(by_value)
+}
+
+/// Whether a policy names a Service of its namespace: in `targetRefs`, or as a mesh's `host`.
+fn names_service(policy: &Value, service: &str, namespace: &str) -> bool {
+    let targets = policy.pointer("/spec/targetRefs").and_then(Value::as_array);
+    let targeted = targets
+        .into_iter()
+        .flatten()
+        .any(|target| target["kind"] == "Service" && target["name"] == service);
+    let host = policy
+        .pointer("/spec/host")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let in_namespace = host.strip_prefix(service).is_some_and(|rest| {
+        rest.is_empty()
+            || rest == format!(".{namespace}")
+            || rest.starts_with(&format!(".{namespace}."))
+    });
+    targeted || in_namespace
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+use serde_json::json;
+
+use super::*;
+use crate::{kubernetes::testing::Script, rollout::testing::Bench};
+
+const AUTOSCALERS: &str = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers";
+const BUDGETS: &str = "/apis/policy/v1/namespaces/shop/poddisruptionbudgets";
+const TLS: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/backendtlspolicies";
+const RULES: &str = "/apis/networking.istio.io/v1/namespaces/shop/destinationrules";
+
+fn listed(script: &Script, path: &str, api_version: &str, kind: &str, items: &[(&str, Value)]) {
+    let items = items.iter().map(|(name, spec)| {
+        json!({ "apiVersion": api_version, "kind": kind, "metadata": { "name": name, "namespace": "shop" }, "spec": spec })
+    });
+    let items: Vec<_> = items.collect();
+    script
+        .put(path, json!({ "apiVersion": api_version, "kind": format!("{kind}List"), "metadata": {}, "items": items }));
+}
+
+async fn found(script: &Script) -> Surroundings {
+    let plan = Bench::new().await.plan;
+    let template = json!({
+        "metadata": { "labels": { "app": "checkout" } },
+        "spec": { "affinity": { "podAntiAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [{}] } } },
+    });
+    surroundings(
+        &script.client(),
+        "shop",
+        &plan,
+        &watched::Template::of(template),
+    )
+    .await
+}
+
+#[tokio::test]
+async fn what_may_surprise_is_found_and_nothing_else() {
+    let script = Script::default();
+    let scales = |workload: &str, target: &str| {
+        let metric = json!({ "type": "External", "external": { "metric": { "name": "queue" }, "target": { "type": target } } });
+        json!({ "scaleTargetRef": { "kind": "Deployment", "name": workload }, "maxReplicas": 9, "metrics": [metric] })
+    };
+    listed(
+        &script,
+        AUTOSCALERS,
+        "autoscaling/v2",
+        "HorizontalPodAutoscaler",
+        &[
+            ("by-value", scales("checkout", "Value")),
+            ("by-average", scales("checkout", "AverageValue")),
+            ("other", scales("basket", "Value")),
+        ],
+    );
+    let selects = |app: &str| json!({ "selector": { "matchLabels": { "app": app } } });
+    listed(
+        &script,
+        BUDGETS,
+        "policy/v1",
+        "PodDisruptionBudget",
+        &[("own", selects("checkout")), ("other", selects("x"))],
+    );
+    let service = |name: &str| json!({ "kind": "Service", "name": name, "group": "" });
+    listed(
+        &script,
+        TLS,
+        "gateway.networking.k8s.io/v1",
+        "BackendTLSPolicy",
+        &[
+            (
+                "stable-only",
+                json!({ "targetRefs": [service("checkout")] }),
+            ),
+            (
+                "both",
+                json!({ "targetRefs": [service("checkout"), service("checkout-canary")] }),
+            ),
+        ],
+    );
+    listed(
+        &script,
+        RULES,
+        "networking.istio.io/v1",
+        "DestinationRule",
+        &[
+            ("mesh", json!({ "host": "checkout.shop.svc.cluster.local" })),
+            (
+                "other",
+                json!({ "host": "checkout.basket.svc.cluster.local" }),
+            ),
+        ],
+    );
+    let found = found(&script).await;
+    let wanted = Surroundings {
+        autoscalers_by_value: vec!["by-value".to_owned()],
+        disruption_budgets: vec!["own".to_owned()],
+        policies: vec![
+            "BackendTLSPolicy stable-only".to_owned(),
+            "DestinationRule mesh".to_owned(),
+        ],
+        apart: true,
+    };
+    assert_eq!(found, wanted);
+    let said = warnings(&found, &Bench::new().await.plan);
+    assert_eq!(said.len(), 5);
+    assert!(
+        said.iter().all(|sentence| sentence.contains("checkout")),
+        "{said:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_listed_is_not_spoken_of() {
+    let found = found(&Script::default()).await;
+    assert_eq!(
+        found,
+        Surroundings {
+            apart: true,
+            ..Surroundings::default()
+        }
+    );
+}

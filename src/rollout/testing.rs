@@ -1,0 +1,310 @@
+//! A controller without watches: what the caches hold is given, and an API server answers from a
+//! script.
+#![expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::SignedDuration;
+use kube::core::DeserializeGuard;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tidegate_api::{ConfigRepo, Rollout};
+use tidegate_engine::{plan::Plan, revision::Revision};
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    context::Context,
+    counters::Counters,
+    events::Events,
+    execute::Subject,
+    observe::Memory,
+    prometheus::Prometheuses,
+    query_checks::QueryChecks,
+    records::{Desk, Records},
+    repos::Repos,
+    samplers::Samplers,
+    watches,
+    write_errors::WriteErrors,
+};
+use crate::{
+    clock,
+    git::{Git, Protocol, Transport, TransportSettings},
+    kubernetes::{
+        clients::Clients,
+        fence::{Fence, Term},
+        testing::{Script, show},
+    },
+    metrics::{credentials::Credentials, prometheus::Prometheus},
+};
+
+pub(crate) const CORE: &str = "/api/v1/namespaces/shop";
+pub(crate) const APPS: &str = "/apis/apps/v1/namespaces/shop";
+pub(crate) const TIDEGATE: &str = "/apis/tidegate.io/v1alpha1/namespaces/shop";
+pub(crate) const ROUTE: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes/web";
+
+/// The Rollout `checkout` of the namespace `shop`, and all that an effect needs.
+pub(crate) struct Bench {
+    pub(crate) script: Script,
+    pub(crate) ctx: Context,
+    pub(crate) rollout: Rollout,
+    pub(crate) plan: Plan,
+    pub(crate) woken: mpsc::UnboundedReceiver<(String, String)>,
+    /// The controller of ConfigRepos.
+    pub(crate) repos: Arc<Repos>,
+    pub(crate) repos_woken: mpsc::UnboundedReceiver<(String, String)>,
+    /// The API server that takes the events.
+    pub(crate) told: Script,
+    pub(crate) leads: watch::Sender<Option<Term>>,
+    folder: TempDir,
+}
+
+/// The candidate's template.
+pub(crate) fn candidate() -> Value {
+    json!({
+        "metadata": { "labels": { "app": "checkout" }, "annotations": { "kept": "yes" } },
+        "spec": { "containers": [{ "name": "app", "image": "checkout:2" }] },
+    })
+}
+
+/// The candidate's revision.
+pub(crate) fn revision() -> Revision {
+    Revision::of(&candidate())
+}
+
+// === impl Bench ===
+
+impl Bench {
+    /// The leader, with everything in its caches as the API server has it.
+    pub(crate) async fn new() -> Self {
+        // Another test may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let script = Script::default();
+        let (caches, fillers) = watches::caches();
+        let put = |path: String, object: Value| -> Value {
+            script.put(&path, object);
+            script.get(&path).unwrap()
+        };
+        let rollout: Rollout = read(put(format!("{TIDEGATE}/rollouts/checkout"), rollout()));
+        let repo: ConfigRepo = read(put(
+            format!("{TIDEGATE}/configrepos/shop"),
+            config_repo(&folder),
+        ));
+        let deployment = put(format!("{APPS}/deployments/checkout"), deployment());
+        let service = put(format!("{CORE}/services/checkout"), service());
+        let kept = put(
+            format!(
+                "{APPS}/controllerrevisions/{}",
+                revision().object_name("checkout")
+            ),
+            kept(),
+        );
+        let route = put(ROUTE.to_owned(), route());
+        show(
+            fillers.rollouts,
+            vec![DeserializeGuard(Ok(rollout.clone()))],
+        )
+        .await;
+        show(fillers.config_repos, vec![DeserializeGuard(Ok(repo))]).await;
+        show(fillers.deployments, vec![read(deployment)]).await;
+        show(fillers.services, vec![read(service)]).await;
+        show(fillers.revisions, vec![read(kept)]).await;
+        show(fillers.http_routes, vec![read(route)]).await;
+
+        let caches = Arc::new(caches);
+        let (wakes, woken) = mpsc::unbounded_channel();
+        let (repo_wakes, repos_woken) = mpsc::unbounded_channel();
+        let (leads, terms) = watch::channel(Some(term()));
+        let fence = Fence::new(terms);
+        let clients = Clients {
+            watching: script.client(),
+            standing: script.client(),
+            writing: script.client(),
+        };
+        let settings = TransportSettings {
+            protocols: vec![Protocol::File],
+            ..TransportSettings::default()
+        };
+        let git = Arc::new(Git::new(
+            Transport::new(settings).unwrap(),
+            folder.path().join("cache"),
+        ));
+        let counters = Counters::new();
+        let told = Script::default();
+        let events = Events::start(told.client(), "test".to_owned());
+        let records = Records::new(Desk::new(
+            git.clone(),
+            script.client(),
+            caches.clone(),
+            (wakes.clone(), repo_wakes.clone()),
+            counters.clone(),
+            events.recorder(),
+        ));
+        let records = Arc::new(records);
+        let repos = Repos::new(
+            &clients,
+            git,
+            caches.clone(),
+            records.clone(),
+            fence.clone(),
+            events.recorder(),
+        );
+        let http = reqwest::Client::new();
+        let prometheus = Prometheus::new(
+            http,
+            "http://127.0.0.1:9",
+            Credentials::none(),
+            Arc::new(clock::now),
+        );
+        let prometheus = prometheus.unwrap();
+        let prometheuses = Prometheuses::new(prometheus, Vec::new(), script.client());
+        let query_checks = QueryChecks::new(wakes.clone());
+        let samplers = Samplers::new(
+            prometheuses.clone(),
+            SignedDuration::from_secs(1),
+            wakes.clone(),
+            counters.clone(),
+        );
+        let ctx = Context {
+            cluster: "test".to_owned(),
+            concerns: repos.concerns(repo_wakes, caches.clone()),
+            caches,
+            memory: Memory::default(),
+            clients: Arc::new(clients),
+            fence,
+            records,
+            refusals: WriteErrors::default(),
+            prometheuses,
+            query_checks,
+            samplers,
+            counters,
+            events,
+            wakes,
+            began: clock::monotonic(),
+        };
+        let plan = Plan::parse("checkout", &rollout.spec).unwrap();
+        Self {
+            script,
+            ctx,
+            rollout,
+            plan,
+            woken,
+            repos: Arc::new(repos),
+            repos_woken,
+            told,
+            leads,
+            folder,
+        }
+    }
+
+    /// Whose effects are tried.
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        Subject {
+            namespace: "shop",
+            name: "checkout",
+            rollout: &self.rollout,
+            plan: Some(&self.plan),
+            service_account: "deployer",
+        }
+    }
+
+    /// Where the config repository is or is to be.
+    pub(crate) fn repository(&self) -> std::path::PathBuf {
+        repository(&self.folder)
+    }
+}
+
+fn repository(folder: &TempDir) -> std::path::PathBuf {
+    folder.path().join("config.git")
+}
+
+fn term() -> Term {
+    Term {
+        epoch: 3,
+        until: clock::monotonic() + Duration::from_hours(1),
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(object: Value) -> T {
+    serde_json::from_value(object).unwrap()
+}
+
+fn rollout() -> Value {
+    json!({
+        "apiVersion": "tidegate.io/v1alpha1",
+        "kind": "Rollout",
+        "metadata": { "name": "checkout", "namespace": "shop", "uid": "r-1" },
+        "spec": {
+            "workload": { "kind": "Deployment", "name": "checkout" },
+            "traffic": { "gatewayAPI": { "httpRoutes": ["web"] } },
+            "steps": [{ "weight": 10 }],
+        },
+    })
+}
+
+fn config_repo(folder: &TempDir) -> Value {
+    json!({
+        "apiVersion": "tidegate.io/v1alpha1",
+        "kind": "ConfigRepo",
+        "metadata": { "name": "shop", "namespace": "shop", "uid": "c-1" },
+        "spec": {
+            "url": format!("file://{}", repository(folder).display()), "branch": "main", "path": "shop", "interval": "30s",
+        },
+    })
+}
+
+fn deployment() -> Value {
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": { "name": "checkout", "namespace": "shop", "uid": "d-1" },
+        "spec": {
+            "replicas": 4,
+            "minReadySeconds": 7,
+            "selector": { "matchLabels": { "app": "checkout" } },
+            "template": {
+                "metadata": { "labels": { "app": "checkout" } },
+                "spec": { "containers": [{ "name": "app", "image": "checkout:1" }, { "name": "sidecar", "image": "old" }] },
+            },
+        },
+    })
+}
+
+fn service() -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "checkout", "namespace": "shop", "uid": "s-1",
+            "annotations": { "argocd.argoproj.io/tracking-id": "a", "example.com/kept": "yes" },
+        },
+        "spec": {
+            "type": "NodePort",
+            "clusterIP": "10.96.0.7",
+            "selector": { "app": "checkout", "pod-template-hash": "abc" },
+            "ports": [{ "name": "http", "port": 80, "targetPort": 8080, "nodePort": 30080, "appProtocol": "http" }],
+        },
+    })
+}
+
+fn kept() -> Value {
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": {
+            "name": revision().object_name("checkout"), "namespace": "shop", "uid": "k-1",
+            "labels": { "tidegate.io/rollout": "checkout" },
+        },
+        "data": { "template": candidate() },
+        "revision": 2,
+    })
+}
+
+fn route() -> Value {
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": { "name": "web", "namespace": "shop", "uid": "h-1" },
+        "spec": { "rules": [{ "backendRefs": [{ "name": "checkout", "port": 80 }] }] },
+    })
+}
