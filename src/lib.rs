@@ -20,9 +20,9 @@
 //! |---|---|
 //! | `crates/api` ([`tidegate_api`]) | what people write and read: custom resources, records, names |
 //! | `crates/engine` ([`tidegate_engine`]) | every decision, as pure functions: no IO, no async, no clock |
+//! | `crates/metrics` ([`tidegate_metrics`]) | Prometheus: queries, readings, samplers; no git, no Kubernetes |
 //! | [`git`] | the git program and its objects: fetch, records of outcomes, restore commits |
 //! | [`sync`] | git → cluster: read a commit, plan, apply, prune |
-//! | [`metrics`] | Prometheus: queries, readings, samplers |
 //! | `kubernetes` | clients, caches, and the small structs in them |
 //! | `traffic` | one file per router |
 //! | [`rollout`] | watches, observe, decide, execute, leadership |
@@ -34,9 +34,9 @@
 //!
 //! # The arrows
 //!
-//! `api ← engine ← everything here`, and inside this crate
-//! `yaml, kubernetes ← git, metrics, traffic, sync ← rollout ← cli`: a module knows what stands to
-//! its left and nothing to its right. `git`, `metrics` and `traffic` do not know each other. The choice of what
+//! `api ← engine ← metrics ← everything here`, and inside this crate
+//! `yaml, kubernetes ← git, traffic, sync ← rollout ← cli`: a module knows what stands to its left
+//! and nothing to its right. `git` and `traffic` do not know each other. The choice of what
 //! happens next is made in the engine alone; what is here gathers what it needs and does what it
 //! says.
 
@@ -44,7 +44,6 @@ pub mod cli;
 pub mod clock;
 pub mod git;
 mod kubernetes;
-pub mod metrics;
 pub mod rollout;
 mod server;
 pub mod sync;

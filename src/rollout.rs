@@ -40,6 +40,7 @@ use kube::{
     Config,
     runtime::{Controller, controller},
 };
+use tidegate_metrics::prometheus::Prometheus;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -63,7 +64,6 @@ use crate::{
         clients::{ClientError, Clients, WRITE_TIMEOUT},
         fence::Fence,
     },
-    metrics::prometheus::Prometheus,
     server,
 };
 

@@ -7,20 +7,16 @@ use jiff::Timestamp;
 use kube::Client;
 use reqwest::Url;
 use tidegate_api::rollout::Metrics;
+use tidegate_metrics::{
+    answer::Answer,
+    credentials::Credentials,
+    http::HttpSettings,
+    prometheus::{InstantQuery, Prometheus},
+    query_error::QueryError,
+};
 use tokio::sync::Mutex;
 
-use crate::{
-    clock,
-    git::Credentials as Login,
-    metrics::{
-        answer::Answer,
-        credentials::Credentials,
-        http::HttpSettings,
-        prometheus::{InstantQuery, Prometheus},
-        query_error::QueryError,
-    },
-    sync::read_secret,
-};
+use crate::{clock, git::Credentials as Login, sync::read_secret};
 
 /// Every Prometheus that may be asked.
 #[derive(Clone)]

@@ -11,18 +11,16 @@ use jiff::SignedDuration;
 use kube::ResourceExt;
 use tidegate_api::{Rollout, names, rollout::Metrics};
 use tidegate_engine::{gate::Sample, observed::QueryCheck, plan::Plan, revision::short};
+use tidegate_metrics::{
+    preflight::{InvalidQuery, check_query},
+    prometheus::InstantQuery,
+    template::Variables,
+};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::context::{self, Wakes};
-use crate::{
-    clock,
-    metrics::{
-        preflight::{InvalidQuery, check_query},
-        prometheus::InstantQuery,
-        template::Variables,
-    },
-};
+use crate::clock;
 
 /// The checks of the Rollouts at rest, by namespace and name.
 pub(crate) struct QueryChecks {

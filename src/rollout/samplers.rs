@@ -9,19 +9,17 @@ use jiff::SignedDuration;
 use tidegate_engine::{
     decision::Sampling, gate::Reading, observed::Observed, plan::Plan, revision::short,
 };
+use tidegate_metrics::{
+    sampler::{GateQuery, Sampler, SamplerInput, SamplerSettings},
+    template::Variables,
+};
 
 use super::{
     context::{self, Wakes},
     counters::Counters,
     prometheus::Prometheuses,
 };
-use crate::{
-    clock,
-    metrics::{
-        sampler::{GateQuery, Sampler, SamplerInput, SamplerSettings},
-        template::Variables,
-    },
-};
+use crate::clock;
 
 /// The samplers, by namespace and Rollout.
 pub(crate) struct Samplers {

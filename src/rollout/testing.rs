@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate_api::{ConfigRepo, Rollout};
 use tidegate_engine::{plan::Plan, revision::Revision};
+use tidegate_metrics::{credentials::Credentials, prometheus::Prometheus};
 use tokio::sync::{mpsc, watch};
 
 use super::{
@@ -34,7 +35,6 @@ use crate::{
         fence::{Fence, Term},
         testing::{Script, show},
     },
-    metrics::{credentials::Credentials, prometheus::Prometheus},
 };
 
 pub(crate) const CORE: &str = "/api/v1/namespaces/shop";

@@ -5,18 +5,16 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::SignedDuration;
-use tidegate::{
-    clock,
-    metrics::{
-        cases::{CASES, Case, Expected},
-        credentials::Credentials,
-        http::HttpSettings,
-        prometheus::Prometheus,
-        question::Question,
-        sample::sample,
-    },
-};
+use tidegate::clock;
 use tidegate_engine::gate::ErrorReason;
+use tidegate_metrics::{
+    cases::{CASES, Case, Expected},
+    credentials::Credentials,
+    http::HttpSettings,
+    prometheus::Prometheus,
+    question::Question,
+    sample::sample,
+};
 
 use crate::{
     eventually::eventually,

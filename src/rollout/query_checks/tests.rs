@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, mpsc};
-
-use super::*;
-use crate::metrics::{
+use tidegate_metrics::{
     answer::{Answer, Data, Point},
     query_error::QueryError,
 };
+use tokio::sync::{Semaphore, mpsc};
+
+use super::*;
 
 /// Knows no series whose name is misspelt, answers each query when it is let, and is down on demand.
 #[derive(Clone)]

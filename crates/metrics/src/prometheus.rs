@@ -308,7 +308,7 @@ mod tests {
     fn an_address_with_credentials_is_refused_and_not_shown() {
         let clock: Clock = std::sync::Arc::new(|| Timestamp::UNIX_EPOCH);
         let new = |url| {
-            crate::metrics::tests::install_tls();
+            crate::tests::install_tls();
             let http = super::super::http::HttpSettings::default()
                 .client()
                 .expect("a client");

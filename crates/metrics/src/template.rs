@@ -231,7 +231,7 @@ fn known() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::tests::canary;
+    use crate::tests::canary;
 
     fn expand(query: &str, variables: &Variables) -> Result<String, TemplateError> {
         Template::parse(query)?.expand(variables, SignedDuration::from_millis(90_700))

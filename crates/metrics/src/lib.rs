@@ -7,7 +7,7 @@
 //!                       selectors)
 //! ```
 //!
-//! This module owns the queries of the gates: how they are written, asked, bounded and read, and
+//! This crate owns the queries of the gates: how they are written, asked, bounded and read, and
 //! every way in which that can fail. It does not judge: whether a value is good is the engine's to
 //! say. It serves no metrics of Tidegate's own either.
 

@@ -26,12 +26,12 @@ const FRESH: &str = r#"{"status":"success","data":{"resultType":"vector","result
 /// What Prometheus answers where nothing is found.
 const EMPTY: &str = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
 
-pub(in crate::metrics) fn install_tls() {
+pub(crate) fn install_tls() {
     // Another test may have been first.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-pub(in crate::metrics) fn canary() -> Variables {
+pub(crate) fn canary() -> Variables {
     Variables {
         namespace: "shop".into(),
         name: "checkout".into(),
