@@ -29,6 +29,17 @@ pub struct Scenario {
     pub run: fn(Context) -> BoxFuture<'static, Result<()>>,
 }
 
+/// Registers a scenario: `scenario!(name, function)`.
+macro_rules! scenario {
+    ($name:ident, $run:path) => {
+        Scenario {
+            name: stringify!($name),
+            run: |context| Box::pin($run(context)),
+        }
+    };
+}
+pub(crate) use scenario;
+
 /// What a scenario is given.
 #[derive(Clone, Debug)]
 pub struct Context {

@@ -75,6 +75,7 @@ pub(crate) fn revision() -> Revision {
 
 impl Bench {
     /// The leader, with everything in its caches as the API server has it.
+    #[expect(clippy::too_many_lines, reason = "it is being split with the context")]
     pub(crate) async fn new() -> Self {
         // Another test may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();

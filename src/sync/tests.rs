@@ -269,10 +269,10 @@ async fn a_write_that_raced_with_an_intent_is_begun_again() {
     caches.api.before("PATCH deployments/web", |api| {
         // The Rollout lets its candidate in and writes it, after we have read both.
         api.edit("rollouts/web", |rollout| {
-            begin_attempt(rollout, "web:2", true)
+            begin_attempt(rollout, "web:2", true);
         });
         api.edit("deployments/web", |deployment| {
-            deployment["spec"]["template"] = template("web:2")
+            deployment["spec"]["template"] = template("web:2");
         });
     });
     caches.release(&shop("web:2")).await;
@@ -295,7 +295,7 @@ async fn a_change_of_the_rollout_is_followed_without_asking_the_git_server() {
     )
     .unwrap();
     caches.api.edit("rollouts/web", |rollout| {
-        begin_attempt(rollout, "web:2", true)
+        begin_attempt(rollout, "web:2", true);
     });
     caches.reconcile().await;
     assert_eq!(image_sent(&caches), "web:2");
@@ -473,7 +473,7 @@ async fn what_was_never_applied_from_the_repository_is_never_pruned() {
     let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: theirs}\n";
     caches.release(&format!("{}{map}", shop("web:1"))).await;
     caches.api.edit("configmaps/theirs", |map| {
-        map["metadata"]["managedFields"] = json!([{"manager": "kubectl"}])
+        map["metadata"]["managedFields"] = json!([{"manager": "kubectl"}]);
     });
     caches.release(&shop("web:1")).await;
     assert!(caches.api.get("configmaps/theirs").is_some());
@@ -590,7 +590,7 @@ async fn a_rollout_that_cannot_be_read_holds_everything() {
     let caches = Caches::new();
     caches.release(&shop("web:1")).await;
     caches.api.edit("rollouts/web", |rollout| {
-        rollout["status"] = json!({ "stable": "of another version" })
+        rollout["status"] = json!({ "stable": "of another version" });
     });
     let before = caches.api.get("deployments/web");
     caches.release(&shop("web:2")).await;

@@ -7,14 +7,21 @@ use serde_json::json;
 use tidegate_api::record::{Outcome, Reason};
 
 use crate::{
-    scenario::Context,
+    scenario::{Context, Scenario, scenario},
     testbed::{FACTS, NAME, Release, Shop, Testbed},
 };
+
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[
+    scenario!(adopt_equal, equal),
+    scenario!(adopt_with_change, with_change),
+    scenario!(first_deploy, first_deploy),
+];
 
 const RATE: u32 = 100;
 
 /// What runs equals git: no attempt, nothing restarted, no record.
-pub(super) async fn equal(context: Context) -> Result<()> {
+async fn equal(context: Context) -> Result<()> {
     let shop = Shop::new();
     let mut bed = Testbed::new(context).await?;
     bed.apply_by_hand(&shop).await?;
@@ -82,7 +89,7 @@ pub(super) async fn equal(context: Context) -> Result<()> {
 
 /// The commit that brings the Rollout also changes the template: what runs is stable, the change is
 /// the first candidate.
-pub(super) async fn with_change(context: Context) -> Result<()> {
+async fn with_change(context: Context) -> Result<()> {
     let shop = Shop::new();
     let mut bed = Testbed::new(context).await?;
     bed.apply_by_hand(&shop).await?;
@@ -136,7 +143,7 @@ pub(super) async fn with_change(context: Context) -> Result<()> {
 }
 
 /// Nothing runs: the first revision goes straight in, and its record says so.
-pub(super) async fn first_deploy(context: Context) -> Result<()> {
+async fn first_deploy(context: Context) -> Result<()> {
     let bed = Testbed::open(context, &Shop::new()).await?;
     let record = bed.outcome(1).await?;
     ensure!(

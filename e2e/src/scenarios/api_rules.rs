@@ -9,9 +9,16 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{scenario::Context, testbed::Shop};
+use crate::{
+    scenario::{Context, Scenario, scenario},
+    testbed::Shop,
+};
+
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[scenario!(api_rules, run)];
 
 /// A change that makes a right object wrong, and a part of the sentence that refuses it.
+#[derive(Clone)]
 struct Wrong {
     kind: &'static str,
     /// Where in the spec, as a JSON pointer.
@@ -22,12 +29,18 @@ struct Wrong {
 }
 
 /// Tries it.
-pub(super) async fn run(context: Context) -> Result<()> {
+async fn run(context: Context) -> Result<()> {
     for kind in ["Rollout", "ConfigRepo", "Intervention"] {
         let answer = create(&context, kind, &right(kind)).await;
         answer.with_context(|| format!("a {kind} that is right is refused"))?;
     }
-    for wrong in wrong() {
+    let wrong = [
+        wrong_rollouts(),
+        wrong_gates(),
+        wrong_config_repos(),
+        wrong_interventions(),
+    ];
+    for wrong in wrong.concat() {
         let Wrong {
             kind,
             at,
@@ -70,29 +83,16 @@ pub(super) async fn run(context: Context) -> Result<()> {
     .await
 }
 
-fn wrong() -> Vec<Wrong> {
-    let wrong = |kind, at, value, sentence| Wrong {
+fn wrong(kind: &'static str, at: &'static str, value: Value, sentence: &'static str) -> Wrong {
+    Wrong {
         kind,
         at,
         value,
         sentence,
-    };
-    let gate = |more: Value| {
-        let mut gate = json!({ "name": "errors" });
-        gate.as_object_mut()
-            .expect("an object")
-            .extend(more.as_object().expect("an object").clone());
-        json!([gate])
-    };
-    let window = |more: Value| {
-        let mut window = json!({ "query": "q", "max": 1, "maxBreaches": 3 });
-        window
-            .as_object_mut()
-            .expect("an object")
-            .extend(more.as_object().expect("an object").clone());
-        gate(json!({ "breachWindow": window }))
-    };
-    let threshold = json!({ "query": "q", "max": 1 });
+    }
+}
+
+fn wrong_rollouts() -> Vec<Wrong> {
     vec![
         wrong(
             "Rollout",
@@ -162,62 +162,6 @@ fn wrong() -> Vec<Wrong> {
         ),
         wrong(
             "Rollout",
-            "/gates",
-            gate(json!({})),
-            "a gate is exactly one of threshold and breachWindow",
-        ),
-        wrong(
-            "Rollout",
-            "/gates",
-            gate(
-                json!({ "threshold": threshold, "breachWindow": { "query": "q", "max": 1, "maxBreaches": 1, "ofLast": 3 } }),
-            ),
-            "a gate is exactly one of threshold and breachWindow",
-        ),
-        wrong(
-            "Rollout",
-            "/gates",
-            gate(json!({ "threshold": { "query": "q" } })),
-            "a threshold needs min, max or both",
-        ),
-        wrong(
-            "Rollout",
-            "/gates",
-            gate(json!({ "threshold": { "query": "q", "min": 2, "max": 1 } })),
-            "min is above max: nothing could pass",
-        ),
-        wrong(
-            "Rollout",
-            "/gates",
-            gate(json!({ "threshold": threshold, "minRequests": 5 })),
-            "minRequests counts with the query in requests: give both or neither",
-        ),
-        wrong(
-            "Rollout",
-            "/gates",
-            window(json!({})),
-            "a breachWindow is exactly one of within",
-        ),
-        wrong(
-            "Rollout",
-            "/gates",
-            window(json!({ "within": "1m", "ofLast": 5 })),
-            "a breachWindow is exactly one of within",
-        ),
-        wrong(
-            "Rollout",
-            "/gates",
-            window(json!({ "ofLast": 3 })),
-            "maxBreaches must be below ofLast",
-        ),
-        wrong(
-            "Rollout",
-            "/gates",
-            json!([{ "name": "Error Rate", "threshold": threshold }]),
-            "should match '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'",
-        ),
-        wrong(
-            "Rollout",
             "/outcomes",
             json!({ "onRollback": "revert" }),
             r#"supported values: "record", "restore""#,
@@ -234,6 +178,73 @@ fn wrong() -> Vec<Wrong> {
             json!(0),
             "should be greater than or equal to 1",
         ),
+    ]
+}
+
+fn wrong_gates() -> Vec<Wrong> {
+    let threshold = json!({ "query": "q", "max": 1 });
+    vec![
+        wrong(
+            "Rollout",
+            "/gates",
+            gate(&json!({})),
+            "a gate is exactly one of threshold and breachWindow",
+        ),
+        wrong(
+            "Rollout",
+            "/gates",
+            gate(
+                &json!({ "threshold": threshold, "breachWindow": { "query": "q", "max": 1, "maxBreaches": 1, "ofLast": 3 } }),
+            ),
+            "a gate is exactly one of threshold and breachWindow",
+        ),
+        wrong(
+            "Rollout",
+            "/gates",
+            gate(&json!({ "threshold": { "query": "q" } })),
+            "a threshold needs min, max or both",
+        ),
+        wrong(
+            "Rollout",
+            "/gates",
+            gate(&json!({ "threshold": { "query": "q", "min": 2, "max": 1 } })),
+            "min is above max: nothing could pass",
+        ),
+        wrong(
+            "Rollout",
+            "/gates",
+            gate(&json!({ "threshold": threshold, "minRequests": 5 })),
+            "minRequests counts with the query in requests: give both or neither",
+        ),
+        wrong(
+            "Rollout",
+            "/gates",
+            window(&json!({})),
+            "a breachWindow is exactly one of within",
+        ),
+        wrong(
+            "Rollout",
+            "/gates",
+            window(&json!({ "within": "1m", "ofLast": 5 })),
+            "a breachWindow is exactly one of within",
+        ),
+        wrong(
+            "Rollout",
+            "/gates",
+            window(&json!({ "ofLast": 3 })),
+            "maxBreaches must be below ofLast",
+        ),
+        wrong(
+            "Rollout",
+            "/gates",
+            json!([{ "name": "Error Rate", "threshold": threshold }]),
+            "should match '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'",
+        ),
+    ]
+}
+
+fn wrong_config_repos() -> Vec<Wrong> {
+    vec![
         wrong(
             "ConfigRepo",
             "/url",
@@ -266,6 +277,11 @@ fn wrong() -> Vec<Wrong> {
             r#"supported values: "several", "single""#,
         ),
         wrong("ConfigRepo", "/interval", json!("often"), "spec.interval"),
+    ]
+}
+
+fn wrong_interventions() -> Vec<Wrong> {
+    vec![
         wrong(
             "Intervention",
             "/step",
@@ -292,6 +308,22 @@ fn wrong() -> Vec<Wrong> {
         ),
         wrong("Intervention", "/reason", json!(""), "spec.reason"),
     ]
+}
+
+/// Gates of a Rollout: one, with these fields.
+fn gate(fields: &Value) -> Value {
+    json!([merged(json!({ "name": "errors" }), fields)])
+}
+
+/// A breachWindow gate with these fields beside what is right.
+fn window(fields: &Value) -> Value {
+    let right = json!({ "query": "q", "max": 1, "maxBreaches": 3 });
+    gate(&json!({ "breachWindow": merged(right, fields) }))
+}
+
+fn merged(mut object: Value, fields: &Value) -> Value {
+    json_patch::merge(&mut object, fields);
+    object
 }
 
 /// A spec that is right.

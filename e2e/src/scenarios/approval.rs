@@ -15,9 +15,12 @@ use tidegate_api::{
 
 use crate::{
     process::ProcessSpec,
-    scenario::Context,
+    scenario::{Context, Scenario, scenario},
     testbed::{NAME, Release, Shop, Testbed},
 };
+
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[scenario!(approval_and_abort, run)];
 
 /// Requests per second.
 const RATE: u32 = 100;
@@ -26,7 +29,7 @@ const RATE: u32 = 100;
 const WHILE_WAITING: usize = 300;
 
 /// Tries it.
-pub(super) async fn run(context: Context) -> Result<()> {
+async fn run(context: Context) -> Result<()> {
     let shop = Shop::new().with_rollout(json!({
         "steps": [
             { "weight": 10, "hold": "1s", "approval": "required" },

@@ -5,12 +5,15 @@ use anyhow::{Context as _, Result, ensure};
 use tidegate_api::record::{Outcome, Reason, RestoreResult};
 
 use crate::{
-    scenario::Context,
+    scenario::{Context, Scenario, scenario},
     testbed::{APP_FILE, Release, Shop, Testbed},
 };
 
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[scenario!(bad_release, run)];
+
 /// Tries it.
-pub(super) async fn run(context: Context) -> Result<()> {
+async fn run(context: Context) -> Result<()> {
     let shop = Shop::new();
     let bed = Testbed::open(context, &shop).await?;
     let good = bed.repo.file_at("main", APP_FILE).await?;

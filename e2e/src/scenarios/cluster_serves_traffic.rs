@@ -23,8 +23,11 @@ use crate::{
     eventually::eventually,
     http_client,
     load::{LoadSpec, Report},
-    scenario::Context,
+    scenario::{Context, Scenario, scenario},
 };
+
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[scenario!(cluster_serves_traffic, run)];
 
 const HOST: &str = "hello.example.com";
 const VERSIONS: [&str; 2] = ["one", "two"];
@@ -39,7 +42,7 @@ const FALSE_ALARM: f64 = 1e-6;
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Tries it.
-pub(super) async fn run(context: Context) -> Result<()> {
+async fn run(context: Context) -> Result<()> {
     create_objects(&context).await?;
     gateway_serves(&context).await?;
     let report = requests(&context, MANY).await;

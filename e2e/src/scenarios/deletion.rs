@@ -22,24 +22,31 @@ use tidegate_api::{
 use crate::{
     eventually::eventually,
     git_server::Change,
-    scenario::Context,
+    scenario::{Context, Scenario, scenario},
     testbed::{APP_FILE, LIMIT, NAME, Release, Shop, Testbed},
 };
+
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[
+    scenario!(deletion_background, background),
+    scenario!(deletion_foreground, foreground),
+    scenario!(deletion_by_commit, by_commit),
+];
 
 const RATE: u32 = 200;
 
 /// By a person, the background way.
-pub(super) async fn background(context: Context) -> Result<()> {
+async fn background(context: Context) -> Result<()> {
     by_a_person(context, DeleteParams::background()).await
 }
 
 /// By a person or an applier that deletes dependents first, as Argo CD does.
-pub(super) async fn foreground(context: Context) -> Result<()> {
+async fn foreground(context: Context) -> Result<()> {
     by_a_person(context, DeleteParams::foreground()).await
 }
 
 /// By a commit that takes the Rollout away; git gets the record all the same.
-pub(super) async fn by_commit(context: Context) -> Result<()> {
+async fn by_commit(context: Context) -> Result<()> {
     let shop = shop();
     let bed = Testbed::open(context, &shop).await?;
     let before = own_objects(&bed).await?;

@@ -10,9 +10,12 @@ use super::whole_release::{Kind, release, shop};
 use crate::{
     fault_proxy::{Fault, RequestKind, RequestRecord, Trigger, Verdict, WriteInHand},
     process::ProcessGroup,
-    scenario::Context,
+    scenario::{Context, Scenario, scenario},
     testbed::{CANARY, LIMIT, Testbed},
 };
+
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[scenario!(frozen_before_an_effect, run)];
 
 /// An effect, recognised by its request.
 type Effect = fn(&RequestRecord) -> bool;
@@ -26,7 +29,7 @@ const EFFECTS: [(&str, Effect); 4] = [
 ];
 
 /// Tries it at each of them.
-pub(super) async fn run(context: Context) -> Result<()> {
+async fn run(context: Context) -> Result<()> {
     let each = stream::iter(EFFECTS.map(Ok::<_, anyhow::Error>));
     each.try_for_each_concurrent(None, |(name, effect)| {
         let context = context.clone();

@@ -10,12 +10,19 @@ use tidegate_api::{
 
 use crate::{
     demo_app::BehaviourChange,
-    scenario::Context,
+    scenario::{Context, Scenario, scenario},
     testbed::{Release, Shop, Testbed, errors_gate},
 };
 
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[
+    scenario!(slow_release, slow_release),
+    scenario!(breach_in_a_step, breach_in_a_step),
+    scenario!(breach_window, breach_window),
+];
+
 /// A release that answers without errors, and slowly, loses its traffic.
-pub(super) async fn slow_release(context: Context) -> Result<()> {
+async fn slow_release(context: Context) -> Result<()> {
     let shop = Shop::new().with_rollout(json!({ "gates": [latency_gate()] }));
     let bed = Testbed::open(context, &shop).await?;
     let clients = bed.clients(200);
@@ -57,7 +64,7 @@ pub(super) async fn slow_release(context: Context) -> Result<()> {
 }
 
 /// Three bad readings are borne, and pass once readings are good again; the fourth is a breach.
-pub(super) async fn breach_window(context: Context) -> Result<()> {
+async fn breach_window(context: Context) -> Result<()> {
     let shop = Shop::new().with_rollout(json!({
         "steps": [{ "weight": 50, "hold": "1s", "approval": "required" }],
         "gates": [breach_window_gate()],
@@ -143,7 +150,7 @@ pub(super) async fn breach_window(context: Context) -> Result<()> {
 }
 
 /// A canary that was good turns bad in the middle of its step.
-pub(super) async fn breach_in_a_step(context: Context) -> Result<()> {
+async fn breach_in_a_step(context: Context) -> Result<()> {
     let mut gate = errors_gate();
     let query = gate
         .pointer_mut("/threshold/query")

@@ -10,9 +10,12 @@ use tidegate_api::record::{Outcome, Reason, RestoreResult};
 
 use crate::{
     demo_app::BehaviourChange,
-    scenario::Context,
+    scenario::{Context, Scenario, scenario},
     testbed::{FACTS, Release, Shop, Testbed},
 };
+
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[scenario!(git_down, run)];
 
 /// From the canary's first error to its last answer: two scrapes, a reading and a write, on a busy
 /// machine.
@@ -22,7 +25,7 @@ const FAST: Duration = Duration::from_secs(15);
 const AT_ONCE: SignedDuration = SignedDuration::from_secs(1);
 
 /// Tries it.
-pub(super) async fn run(context: Context) -> Result<()> {
+async fn run(context: Context) -> Result<()> {
     let shop = Shop::new().with_rollout(json!({ "steps": [{ "weight": 50, "hold": "10m" }] }));
     let mut bed = Testbed::open(context, &shop).await?;
     let clients = bed.clients(200);

@@ -5,9 +5,12 @@ use anyhow::{Context as _, Result, ensure};
 use tidegate_api::record::{Outcome, Reason};
 
 use crate::{
-    scenario::Context,
+    scenario::{Context, Scenario, scenario},
     testbed::{Release, Shop, Testbed},
 };
+
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[scenario!(good_release, run)];
 
 /// The chance that the share of a gateway that is right looks wrong.
 const FALSE_ALARM: f64 = 1e-6;
@@ -15,7 +18,7 @@ const REQUESTS: usize = 3_000;
 const RATE: u32 = 500;
 
 /// Tries it.
-pub(super) async fn run(context: Context) -> Result<()> {
+async fn run(context: Context) -> Result<()> {
     let shop = Shop::new().with_rollout(serde_json::json!({
         "steps": [{ "weight": 1, "hold": "8s" }, { "weight": 10, "hold": "8s" }, { "weight": 50, "hold": "8s" }],
     }));

@@ -17,9 +17,15 @@ use super::whole_release::{Kind, release, shop};
 use crate::{
     fault_proxy::{Verdict, WriteInHand},
     process::{ChildProcess, ended_by},
-    scenario::Context,
+    scenario::{Context, Scenario, scenario},
     testbed::{LIMIT, Testbed},
 };
+
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[
+    scenario!(killed_in_a_good_release, good),
+    scenario!(killed_in_a_bad_release, bad),
+];
 
 /// How many runs there are side by side: a Tidegate and its pods need little, but not nothing.
 const AT_ONCE: usize = 3;
@@ -35,12 +41,12 @@ enum Moment {
 }
 
 /// Tries it with a good release.
-pub(super) async fn good(context: Context) -> Result<()> {
+async fn good(context: Context) -> Result<()> {
     each_write(context, Kind::Good).await
 }
 
 /// Tries it with a bad release.
-pub(super) async fn bad(context: Context) -> Result<()> {
+async fn bad(context: Context) -> Result<()> {
     each_write(context, Kind::Bad).await
 }
 

@@ -19,16 +19,19 @@ use tidegate_metrics::{
 use crate::{
     eventually::eventually,
     http_client,
-    scenario::Context,
+    scenario::{Context, Scenario, scenario},
     testbed::{Shop, Testbed},
 };
+
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[scenario!(metrics_cases, run)];
 
 /// A scrape a second, on a busy machine.
 const MAX_AGE: SignedDuration = SignedDuration::from_secs(30);
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Tries each case.
-pub(super) async fn run(context: Context) -> Result<()> {
+async fn run(context: Context) -> Result<()> {
     let bed = Testbed::new(context).await?;
     // `rate` needs two samples of one of its pods.
     bed.apply_by_hand(&Shop::new()).await?;

@@ -6,15 +6,18 @@ use serde_json::json;
 use tidegate_api::record::Outcome;
 
 use crate::{
-    scenario::Context,
+    scenario::{Context, Scenario, scenario},
     testbed::{Release, Shop, Testbed},
 };
+
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[scenario!(own_prometheus, run)];
 
 /// Nobody answers here.
 const OPERATORS: &str = "http://127.0.0.1:9";
 
 /// Tries it.
-pub(super) async fn run(context: Context) -> Result<()> {
+async fn run(context: Context) -> Result<()> {
     let mut bed = Testbed::new(context).await?;
     let own = std::mem::replace(&mut bed.prometheus_url, OPERATORS.to_owned());
     let shop = Shop::new().with_rollout(json!({

@@ -14,9 +14,12 @@ use tidegate_api::{Condition, ConfigRepo, Rollout, condition::ConditionStatus};
 use crate::{
     eventually::eventually,
     git_server::Change,
-    scenario::Context,
+    scenario::{Context, Scenario, scenario},
     testbed::{APP_FILE, LIMIT, NAME, Release, SERVICE_FILE, Shop, Testbed},
 };
+
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[scenario!(preflight, run)];
 
 /// One character more than leaves room for the canary's pods.
 const LONG_NAME: &str = "the-shop-that-has-a-name-which-is-too-long";
@@ -32,7 +35,7 @@ struct Place {
 }
 
 /// Tries one after the other, each on top of a shop that is in order again.
-pub(super) async fn run(context: Context) -> Result<()> {
+async fn run(context: Context) -> Result<()> {
     let shop = Shop::new();
     let bed = Testbed::open(context, &shop).await?;
     let place = place(&bed).await?;
@@ -85,41 +88,58 @@ pub(super) async fn run(context: Context) -> Result<()> {
     .await?;
     in_order(&bed, &shop, &place, written(&shop, &bed.context.namespace)).await?;
 
-    let moved = edited_in(SERVICE_FILE, &shop, "9898", "9899")?;
+    ports_and_selector(&bed, &shop, &place, &next).await?;
+    a_second_rollout(&bed, &shop, &next).await?;
+
+    let report = clients.stop().await;
+    ensure!(
+        report.failures().is_empty(),
+        "requests failed: {:?}",
+        report.kinds()
+    );
+    Ok(())
+}
+
+/// Ports that change with the template, and a selector that cannot change.
+async fn ports_and_selector(bed: &Testbed, shop: &Shop, place: &Place, next: &Shop) -> Result<()> {
+    let moved = edited_in(SERVICE_FILE, shop, "9898", "9899")?;
     let sentence = "git changes the ports of the Service shop together with the template";
-    refused(&bed, [app(&next)?, moved], sentence).await?;
-    in_order(&bed, &shop, &place, written(&shop, &bed.context.namespace)).await?;
+    refused(bed, [app(next)?, moved], sentence).await?;
+    in_order(bed, shop, place, written(shop, &bed.context.namespace)).await?;
 
     let immutable = edited(
-        &next,
+        next,
         "matchLabels: {app: shop}",
         "matchLabels: {app: shop, tier: front}",
     )?;
     bed.repo.commit([immutable], "Change the selector").await?;
-    let ready = repo_condition(&bed, |ready| ready.status == ConditionStatus::False).await?;
+    let ready = repo_condition(bed, |ready| ready.status == ConditionStatus::False).await?;
     ensure!(
         ready.message.contains("field is immutable"),
         "the ConfigRepo says: {}",
         ready.message
     );
-    in_order(&bed, &shop, &place, []).await?;
+    in_order(bed, shop, place, []).await
+}
 
+/// A second Rollout of the same workload holds the first one up as little as one of a long name.
+async fn a_second_rollout(bed: &Testbed, shop: &Shop, next: &Shop) -> Result<()> {
     let budget = json!({ "metadata": { "name": "drains" }, "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": NAME } } } });
     bed.create::<PodDisruptionBudget>(budget).await?;
     let rival = json!({ "apiVersion": "tidegate.io/v1alpha1", "kind": "Rollout", "metadata": { "name": "rival" },
         "spec": shop.rollout });
     bed.repo
         .commit(
-            [app(&next)?, file("rival.yaml", &rival)],
+            [app(next)?, file("rival.yaml", &rival)],
             "Bring a second Rollout",
         )
         .await?;
     let sentence = "the Rollout shop names the same workload, Service or route as rival";
-    stalled(&bed, "rival", sentence).await?;
+    stalled(bed, "rival", sentence).await?;
     // The elder is not held up by it; what may surprise is told.
     bed.outcome(2).await?;
     warned(
-        &bed,
+        bed,
         "the PodDisruptionBudget drains counts the canary's pods",
     )
     .await?;
@@ -142,14 +162,7 @@ pub(super) async fn run(context: Context) -> Result<()> {
     bed.repo
         .commit(changes, "Bring a Rollout with a long name")
         .await?;
-    stalled(&bed, LONG_NAME, "give it a shorter one").await?;
-
-    let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
+    stalled(bed, LONG_NAME, "give it a shorter one").await?;
     Ok(())
 }
 

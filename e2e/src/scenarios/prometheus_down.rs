@@ -16,15 +16,18 @@ use tidegate_api::{
 use crate::{
     cluster::Prometheus,
     load::Load,
-    scenario::Context,
+    scenario::{Context, Scenario, scenario},
     testbed::{NAME, Release, Shop, Testbed, errors_gate},
 };
+
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[scenario!(prometheus_down, run)];
 
 /// Longer than a backoff has run by then.
 const PAST: SignedDuration = SignedDuration::from_secs(1);
 
 /// Tries it.
-pub(super) async fn run(context: Context) -> Result<()> {
+async fn run(context: Context) -> Result<()> {
     let mut gate = errors_gate();
     gate["errorTimeout"] = "8s".into();
     let shop = Shop::new().with_rollout(json!({

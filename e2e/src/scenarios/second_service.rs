@@ -11,15 +11,18 @@ use tidegate_api::record::Outcome;
 
 use crate::{
     load::LoadSpec,
-    scenario::Context,
+    scenario::{Context, Scenario, scenario},
     testbed::{CANARY, History, Release, Shop, Testbed, service},
 };
+
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[scenario!(second_service, run)];
 
 /// The other Service.
 const INTERNAL: &str = "shop-internal";
 
 /// Tries it.
-pub(super) async fn run(context: Context) -> Result<()> {
+async fn run(context: Context) -> Result<()> {
     let shop = Shop::new().with_rollout(json!({
         "steps": [{ "weight": 10, "hold": "2s" }, { "weight": 50, "hold": "2s" }],
     }));

@@ -11,9 +11,12 @@ use tidegate_api::record::Outcome;
 
 use crate::{
     eventually::eventually,
-    scenario::Context,
+    scenario::{Context, Scenario, scenario},
     testbed::{LIMIT, NAME, Release, Shop, Testbed},
 };
+
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[scenario!(set_env_on_stable, run)];
 
 /// Under this name `kubectl set` writes.
 const MANAGER: &str = "kubectl-set";
@@ -22,7 +25,7 @@ const MANAGER: &str = "kubectl-set";
 const VARIABLE: &str = "UNVERIFIED";
 
 /// Tries it.
-pub(super) async fn run(context: Context) -> Result<()> {
+async fn run(context: Context) -> Result<()> {
     let shop = Shop::new().with_rollout(json!({
         "steps": [{ "weight": 10, "hold": "2s" }, { "weight": 50, "hold": "2s" }],
     }));

@@ -11,9 +11,12 @@ use super::whole_release::{Kind, release_with_hold, shop_with_hold};
 use crate::{
     eventually::eventually,
     process::ChildProcess,
-    scenario::Context,
+    scenario::{Context, Scenario, scenario},
     testbed::{LEASE, LIMIT, Testbed},
 };
+
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[scenario!(shutdown, run)];
 
 /// The stay of each step: long enough for another to take over within it.
 const HOLD: Duration = Duration::from_secs(8);
@@ -40,7 +43,7 @@ struct Farewell {
 }
 
 /// Tries it.
-pub(super) async fn run(context: Context) -> Result<()> {
+async fn run(context: Context) -> Result<()> {
     let mut bed = Testbed::open(context, &shop_with_hold(HOLD)).await?;
     let mut first = bed.hand_over_tidegate()?;
     let second = bed.spawn_tidegate("tidegate-second").await?;

@@ -10,12 +10,15 @@ use crate::{
     demo_app::BehaviourChange,
     eventually::eventually,
     load,
-    scenario::Context,
+    scenario::{Context, Scenario, scenario},
     testbed::{LIMIT, Release, Shop, Testbed},
 };
 
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[scenario!(stable_unready, run)];
+
 /// Tries it.
-pub(super) async fn run(context: Context) -> Result<()> {
+async fn run(context: Context) -> Result<()> {
     let shop = Shop::new().with_rollout(json!({ "steps": [{ "weight": 50, "hold": "10m" }] }));
     let bed = Testbed::open(context, &shop).await?;
     let clients = bed.clients(100);

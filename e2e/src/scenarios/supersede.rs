@@ -6,12 +6,15 @@ use serde_json::json;
 use tidegate_api::record::{Outcome, Reason};
 
 use crate::{
-    scenario::Context,
+    scenario::{Context, Scenario, scenario},
     testbed::{Release, Shop, Testbed},
 };
 
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[scenario!(supersede, run)];
+
 /// Tries it.
-pub(super) async fn run(context: Context) -> Result<()> {
+async fn run(context: Context) -> Result<()> {
     let shop = Shop::new().with_rollout(json!({
         "steps": [{ "weight": 10, "hold": "1s" }, { "weight": 50, "hold": "3s" }],
     }));

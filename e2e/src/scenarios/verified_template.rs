@@ -13,12 +13,15 @@ use tidegate_api::{
 use tokio::process::Command;
 
 use crate::{
-    scenario::Context,
+    scenario::{Context, Scenario, scenario},
     testbed::{APP_FILE, NAME, Release, Shop, Testbed},
 };
 
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[scenario!(verified_template, run)];
+
 /// Tries it; skips where there is no kubectl.
-pub(super) async fn run(context: Context) -> Result<()> {
+async fn run(context: Context) -> Result<()> {
     if Command::new("kubectl")
         .arg("version")
         .arg("--client")

@@ -8,15 +8,18 @@ use serde_json::json;
 use tidegate_api::{condition::ConditionStatus, record::Outcome};
 
 use crate::{
-    scenario::Context,
+    scenario::{Context, Scenario, scenario},
     testbed::{Release, Shop, Testbed},
 };
+
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[scenario!(write_refused, run)];
 
 /// The quota.
 const QUOTA: &str = "full";
 
 /// Tries it.
-pub(super) async fn run(context: Context) -> Result<()> {
+async fn run(context: Context) -> Result<()> {
     let shop = Shop::new().with_rollout(json!({ "steps": [{ "weight": 50, "hold": "2s" }] }));
     let bed = Testbed::open(context, &shop).await?;
     let clients = bed.clients(50);

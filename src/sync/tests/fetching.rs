@@ -72,7 +72,7 @@ async fn a_history_that_was_rewritten_is_followed_only_when_somebody_says_so() {
         caches.ready()
     );
     caches.api.edit("configrepos/shop", |repo| {
-        repo["metadata"]["generation"] = json!(2)
+        repo["metadata"]["generation"] = json!(2);
     });
     caches.reconcile().await;
     assert!(
@@ -87,7 +87,7 @@ async fn a_history_that_was_rewritten_is_followed_only_when_somebody_says_so() {
 async fn a_missing_secret_is_said_and_read_again() {
     let caches = Caches::new();
     caches.api.edit("configrepos/shop", |repo| {
-        repo["spec"]["secretRef"] = json!({"name": "git"})
+        repo["spec"]["secretRef"] = json!({"name": "git"});
     });
     caches.release(&shop("web:1")).await;
     assert_eq!(
@@ -106,7 +106,7 @@ async fn a_missing_secret_is_said_and_read_again() {
 async fn a_server_that_was_not_reached_is_asked_again_within_a_minute_and_not_more_often() {
     let caches = Caches::new();
     caches.api.edit("configrepos/shop", |repo| {
-        repo["spec"]["interval"] = json!("1h")
+        repo["spec"]["interval"] = json!("1h");
     });
     caches.release(&shop("web:1")).await;
     assert!(caches.ready().starts_with("Applied"), "{}", caches.ready());

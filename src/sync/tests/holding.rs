@@ -8,10 +8,10 @@ use super::{Caches, begin_attempt, make_stable, settled_world, shop};
 async fn pins_ports_and_weights_of_an_attempt_survive_a_commit() {
     let caches = settled_world().await;
     caches.api.edit("rollouts/web", |rollout| {
-        begin_attempt(rollout, "web:2", false)
+        begin_attempt(rollout, "web:2", false);
     });
     caches.api.edit("services/web", |service| {
-        service["spec"]["selector"]["pod-template-hash"] = json!("1")
+        service["spec"]["selector"]["pod-template-hash"] = json!("1");
     });
     caches.api.edit("httproutes/web", |route| {
         route["spec"]["rules"][0]["backendRefs"] =
@@ -40,7 +40,7 @@ async fn pins_ports_and_weights_of_an_attempt_survive_a_commit() {
         .collect();
     assert_eq!(weights, [90, 10]);
     caches.api.edit("rollouts/web", |rollout| {
-        rollout["status"]["attempt"] = Value::Null
+        rollout["status"]["attempt"] = Value::Null;
     });
     make_stable(&caches, "web:2");
     caches.reconcile().await;

@@ -66,7 +66,7 @@ fn with_a_secret(bench: &Bench) {
     });
     bench.script.put(&format!("{CORE}/secrets/git"), secret);
     edit_repo(bench, |repo| {
-        repo["spec"]["secretRef"] = json!({ "name": "git" })
+        repo["spec"]["secretRef"] = json!({ "name": "git" });
     });
 }
 
