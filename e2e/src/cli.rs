@@ -50,7 +50,7 @@ struct RunArgs {
     /// Leave the cluster up afterwards, until Ctrl-C.
     #[arg(long)]
     keep: bool,
-    /// How many scenarios run side by side.
+    /// Number of scenarios that run side by side.
     #[arg(long, default_value_t = 4)]
     jobs: usize,
     /// Kill Tidegate at every write of a release, not only at every fifth.

@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use anyhow::{Result, anyhow};
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// How often the condition is looked at.
+/// Interval at which the condition is checked.
 const INTERVAL: Duration = Duration::from_millis(50);
 
 /// Asks `probe` until it answers with a value, at most for `limit`.

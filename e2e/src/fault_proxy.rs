@@ -62,7 +62,7 @@ pub struct FaultProxy {
     stop: CancellationToken,
 }
 
-/// Why the proxy could not be started.
+/// Failure to start the proxy.
 #[derive(Debug, thiserror::Error)]
 pub enum FaultProxyError {
     /// The port cannot be had.
@@ -70,7 +70,7 @@ pub enum FaultProxyError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// Underlying error.
         source: io::Error,
     },
     /// The upstream's CA cannot be used.
@@ -130,7 +130,7 @@ impl FaultProxy {
         })
     }
 
-    /// Where Tidegate finds its API server.
+    /// URL that Tidegate uses as its API server's.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -161,7 +161,7 @@ impl FaultProxy {
         self.plan(Trigger::Nth(n), Fault::after(hook));
     }
 
-    /// How many planned faults have not struck.
+    /// Number of planned faults that have not struck.
     pub fn planned(&self) -> usize {
         self.faults().len()
     }
@@ -335,7 +335,7 @@ fn response(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body
     response
 }
 
-/// The headers that concern both ends. Lengths are set anew by whoever sends the body.
+/// The headers that concern both ends. Lengths are set again by whoever sends the body.
 fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     let mut kept = headers.clone();
     for name in HOP_BY_HOP {

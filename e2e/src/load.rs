@@ -35,7 +35,7 @@ use crate::demo_app::{POD_HEADER, VERSION_HEADER};
 mod binomial;
 mod report;
 
-/// What a client waits for an answer.
+/// Time that a client waits for an answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// More requests than this at once are not sent but counted as [`Report::unsent`]: each takes a
@@ -45,10 +45,10 @@ const IN_FLIGHT: usize = 4000;
 /// More answers than this are not kept: the load stops. Ten hours at 50 a second.
 const ANSWERS: usize = 2_000_000;
 
-/// What to send.
+/// Load to send.
 #[derive(Clone, Debug)]
 pub struct LoadSpec {
-    /// Where the gateway listens.
+    /// Address at which the gateway listens.
     pub gateway: SocketAddr,
     /// The `Host` that routes match.
     pub host: String,
@@ -56,11 +56,11 @@ pub struct LoadSpec {
     pub path: String,
     /// Requests per second.
     pub rate: NonZeroU32,
-    /// Whether connections are kept for later requests; else each request has a new one.
+    /// Keeps connections for later requests; otherwise each request has a new one.
     pub keep_alive: bool,
-    /// When to stop; without one, when told.
+    /// Duration of the load; without one it runs until it is stopped.
     pub duration: Option<Duration>,
-    /// What a client waits for an answer.
+    /// Time that a client waits for an answer.
     pub timeout: Duration,
 }
 
@@ -75,7 +75,7 @@ pub struct Load {
 
 #[derive(Debug)]
 struct Log {
-    /// When each request was sent.
+    /// Times at which the requests were sent.
     sent: Mutex<Vec<Timestamp>>,
     answers: Mutex<Report>,
     names: Mutex<HashSet<Arc<str>>>,
@@ -141,7 +141,7 @@ impl LoadSpec {
 // === impl Load ===
 
 impl Load {
-    /// What has been answered so far.
+    /// Returns a report of the answers so far.
     pub fn report(&self) -> Report {
         self.log.answers().clone()
     }

@@ -42,7 +42,7 @@ mod pod;
 mod probe;
 mod status;
 
-/// What an agent runs, and where.
+/// Configuration of a node agent.
 #[derive(Clone, Debug)]
 pub struct NodeAgentSpec {
     /// The Node that it keeps.
@@ -51,11 +51,11 @@ pub struct NodeAgentSpec {
     pub node_address: IpAddr,
     /// The program that is started with the argument `demo-app` for each container of that image.
     pub program: PathBuf,
-    /// Where the containers' logs go.
+    /// Folder of the containers' logs.
     pub log_dir: PathBuf,
 }
 
-/// What the API server last said about a pod.
+/// Desired state of a pod, as the API server last said.
 #[derive(Clone, Debug)]
 enum Wanted {
     /// It is there, perhaps on its way out.
@@ -71,7 +71,7 @@ struct Agent {
     addresses: Addresses,
     pods: HashMap<String, watch::Sender<Wanted>>,
     tasks: JoinSet<()>,
-    /// Which pod each task is for, and its address.
+    /// Pod and address of each task.
     owners: HashMap<Id, (String, IpAddr)>,
     /// The pods of a list that has begun and is not complete.
     listed: HashSet<String>,

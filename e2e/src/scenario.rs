@@ -1,4 +1,4 @@
-//! What a scenario is, and running some of them side by side on one cluster.
+//! Scenarios, and running some of them side by side on one cluster.
 //!
 //! Each gets a namespace of its own, which goes when the scenario has passed. Owns choosing,
 //! running and telling; the scenarios themselves are in [`crate::scenarios`].
@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_mins(30);
 /// One thing that is tried.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
-    /// Named for the behaviour, in `snake_case`.
+    /// Named for the behavior, in `snake_case`.
     pub name: &'static str,
     /// Tries it.
     pub run: fn(Context) -> BoxFuture<'static, Result<()>>,
@@ -40,7 +40,7 @@ macro_rules! scenario {
 }
 pub(crate) use scenario;
 
-/// What a scenario is given.
+/// Cluster, namespace and folder of a scenario.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The cluster, which other scenarios use at the same time.
@@ -49,7 +49,7 @@ pub struct Context {
     pub namespace: String,
     /// An empty folder for this scenario alone; what is in it is kept if the run fails.
     pub dir: PathBuf,
-    /// Whether a scenario that samples what it could try tries all of it.
+    /// Makes scenarios that sample their cases try all of them.
     pub thorough: bool,
 }
 
@@ -60,7 +60,7 @@ pub struct Selection {
     thorough: bool,
 }
 
-/// How one scenario ended.
+/// Result of one scenario.
 struct Report {
     name: &'static str,
     took: Duration,
@@ -121,7 +121,7 @@ impl Selection {
         })
     }
 
-    /// Whether scenarios try all that they could try.
+    /// Makes scenarios that sample their cases try all of them.
     #[must_use]
     pub fn thorough(self, thorough: bool) -> Self {
         Self { thorough, ..self }

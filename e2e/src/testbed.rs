@@ -6,7 +6,8 @@
 
 mod evidence;
 mod history;
-mod people;
+mod interventions;
+
 mod pods;
 mod reaction;
 mod rights;
@@ -49,13 +50,13 @@ pub const FACTS: &str = "tidegate/outcomes";
 /// Far longer than anything here takes on a busy machine.
 pub const LIMIT: Duration = Duration::from_mins(2);
 
-/// How soon a second Tidegate may lead where the first is silent.
+/// Lease duration: a second Tidegate may lead this long after the first was last heard of.
 pub const LEASE: Duration = Duration::from_secs(3);
 
 /// A shop.
 #[derive(Debug)]
 pub struct Testbed {
-    /// What the scenario was given.
+    /// Context of the scenario.
     pub context: Context,
     /// The git server, for this scenario alone.
     pub git: GitServer,
@@ -63,7 +64,7 @@ pub struct Testbed {
     pub repo: Repo,
     /// Between Tidegate and the API server.
     pub proxy: FaultProxy,
-    /// Where Tidegate asks for metrics.
+    /// URL at which Tidegate queries metrics.
     pub prometheus_url: String,
     tidegate: Option<ChildProcess>,
     started: u32,
@@ -331,7 +332,7 @@ impl Testbed {
         Ok(())
     }
 
-    /// What the ConfigRepo applies, it applies as the namespace's default ServiceAccount.
+    /// Grants the ConfigRepo's ServiceAccount the rights to apply.
     async fn allow_to_apply(&self) -> Result<()> {
         let verbs = ["get", "list", "create", "patch", "update", "delete"];
         let rule = |group: &str, resources: &[&str]| json!({ "apiGroups": [group], "resources": resources, "verbs": verbs });

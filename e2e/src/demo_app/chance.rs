@@ -1,4 +1,4 @@
-//! Which requests fail: independent draws at a given rate, the same ones for the same pod name.
+//! Choice of the requests that fail: independent draws at a given rate, the same ones for the same pod name.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},

@@ -1,4 +1,4 @@
-//! What may happen to a write, and to which.
+//! Faults: what may be done to a write, and the writes that they strike.
 
 use std::{fmt, future::Future, pin::Pin};
 
@@ -8,7 +8,7 @@ pub use super::refusal::Refusal;
 /// A write that is about to be disturbed.
 pub type WriteInHand = RequestRecord;
 
-/// What becomes of a write once its hook is done.
+/// Fate of a write once its hook is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It is forwarded, or its answer passed on, as if nothing had happened: for a client that was
@@ -18,13 +18,13 @@ pub enum Verdict {
     Drop,
 }
 
-/// What a test does while a write is held. Kill or freeze the client in it, then say what becomes
+/// Work of a test while a write is held. Kill or freeze the client in it, then say what becomes
 /// of the write. For a late effect, freeze, await whatever a second instance has to do, thaw, and
 /// let it go on.
 pub type Hook =
     Box<dyn FnOnce(WriteInHand) -> Pin<Box<dyn Future<Output = Verdict> + Send>> + Send>;
 
-/// What happens to a write.
+/// Disturbance of a write.
 pub enum Fault {
     /// The hook runs before it is forwarded.
     Before(Hook),
@@ -36,7 +36,7 @@ pub enum Fault {
     SwallowAnswer,
 }
 
-/// Which write is struck. Counted writes are those of [`super::WriteKinds`].
+/// Write that is struck. Counted writes are those of [`super::WriteKinds`].
 pub enum Trigger {
     /// The n-th counted write since the proxy started, from 1.
     Nth(u64),

@@ -20,7 +20,7 @@ const REQUESTS: usize = 1_000_000;
 /// Bodies of writes are kept up to this size, to see what a write said.
 const BODY_BYTES: usize = 256 * 1024;
 
-/// What a request is to a test that counts writes.
+/// Kind of a request, for tests that count writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RequestKind {
     /// GET, HEAD, OPTIONS.
@@ -37,16 +37,16 @@ pub enum RequestKind {
     Review,
 }
 
-/// Which requests count as writes besides [`RequestKind::Write`].
+/// Requests that count as writes besides [`RequestKind::Write`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriteKinds {
-    /// Whether writes of Leases count.
+    /// Count writes of Leases.
     pub leases: bool,
-    /// Whether writes of Events count.
+    /// Count writes of Events.
     pub events: bool,
 }
 
-/// What the proxy did to a request besides passing it on.
+/// Disturbance of a request by the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disturbance {
     /// It never reached the API server, and had no answer.
@@ -66,9 +66,9 @@ pub struct RequestRecord {
     pub seq: u64,
     /// Its place among the counted writes, from 1.
     pub write: Option<u64>,
-    /// What it is.
+    /// Kind of the request.
     pub kind: RequestKind,
-    /// When it had come in whole.
+    /// Time at which the request had come in whole.
     pub at: Timestamp,
     /// The HTTP method.
     pub method: Method,
@@ -76,7 +76,7 @@ pub struct RequestRecord {
     pub path: String,
     /// The query, or nothing.
     pub query: String,
-    /// How long the body was.
+    /// Length of the request's body.
     pub body_bytes: usize,
     /// The body of a write; empty for reads and where it was too long.
     pub body: RequestBody,
@@ -84,13 +84,13 @@ pub struct RequestRecord {
     pub user_agent: String,
     /// The `fieldManager` that the query names.
     pub field_manager: Option<String>,
-    /// Whom it was made in the name of, by impersonation.
+    /// Impersonated user, if any.
     pub impersonated: Option<String>,
     /// The status of its answer, by the API server or by the proxy.
     pub status: Option<u16>,
-    /// How long until the head of the answer was there.
+    /// Time until the head of the answer was there.
     pub took: Option<Duration>,
-    /// What was done to it.
+    /// Disturbance of the request, if any.
     pub disturbance: Option<Disturbance>,
 }
 
@@ -145,12 +145,12 @@ impl RequestLog {
         self.matching(|request| request.write.is_some())
     }
 
-    /// How many counted writes there were.
+    /// Number of counted writes.
     pub fn write_count(&self) -> u64 {
         self.entries().writes
     }
 
-    /// How many requests of each kind there were.
+    /// Number of requests by kind.
     pub fn kinds(&self) -> BTreeMap<RequestKind, usize> {
         let mut kinds = BTreeMap::new();
         for record in self.entries().records.values() {
@@ -264,7 +264,7 @@ impl RequestRecord {
         }
     }
 
-    /// Whether it is a watch.
+    /// Returns true for a watch.
     pub fn is_watch(&self) -> bool {
         matches!(parameter(&self.query, "watch"), Some("true" | "1"))
     }

@@ -53,7 +53,7 @@ async fn echo(
     Json(json!({ "uri": uri.to_string(), "headers": headers, "body": body }))
 }
 
-/// One event, and then nothing for ever.
+/// One event, and then nothing forever.
 async fn watch() -> axum::body::Body {
     let first = futures::stream::iter([Ok::<_, Infallible>("{\"type\":\"ADDED\"}\n")]);
     axum::body::Body::from_stream(futures::StreamExt::chain(first, futures::stream::pending()))

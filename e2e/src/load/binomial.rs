@@ -1,4 +1,4 @@
-//! How many of n independent draws may fall on one side before the draws are not to be believed.
+//! Exact binomial intervals: the counts out of n independent draws that are plausible.
 
 use std::ops::RangeInclusive;
 
@@ -75,7 +75,7 @@ fn walk(ratios: impl Iterator<Item = f64>) -> Vec<f64> {
     products.take_while(|term| *term > NOTHING).collect()
 }
 
-/// How many of the terms, from the outside in, fit into the room.
+/// Number of terms, from the outside in, that fit into the room.
 fn outside<'a>(terms: impl Iterator<Item = &'a f64>, room: f64) -> u64 {
     let mut sum = 0.0;
     let mut fitting = 0;

@@ -1,4 +1,4 @@
-//! What the clients of a load saw, and the questions that tests put to it.
+//! Report of what the clients of a load saw, and the questions that tests put to it.
 
 use std::{
     collections::BTreeMap,
@@ -21,20 +21,20 @@ pub struct Report {
     pub unsent: usize,
 }
 
-/// What became of one request.
+/// Outcome of one request, with its times.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
     /// Its place in the order of sending, from 0.
     pub number: usize,
-    /// When it was sent.
+    /// Time at which the request was sent.
     pub sent_at: Timestamp,
-    /// How long until the whole answer was there, or the client gave up.
+    /// Time until the whole answer was there, or the client gave up.
     pub took: Duration,
-    /// What came back.
+    /// Outcome of the request.
     pub outcome: Outcome,
 }
 
-/// What came back to one request.
+/// Outcome of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// An HTTP answer, read to its end.
@@ -50,7 +50,7 @@ pub enum Outcome {
     Failed(TransportError),
 }
 
-/// Why there was no answer.
+/// Reason for which there was no answer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TransportError {
     /// Nobody listened.
@@ -63,7 +63,7 @@ pub enum TransportError {
     Other(String),
 }
 
-/// How many of a number of answers came from one version.
+/// Share of one version in a number of answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
     /// Answers of the version.
@@ -89,7 +89,7 @@ impl Report {
         &self.answers
     }
 
-    /// How many requests have an answer or have failed.
+    /// Number of requests that have an answer or have failed.
     pub fn total(&self) -> usize {
         self.answers.len()
     }
@@ -116,7 +116,7 @@ impl Report {
         self.answers.iter().filter(|a| a.failed()).collect()
     }
 
-    /// What kinds of answers there were, and how many of each, as `v1 200` or `reset`.
+    /// Number of answers by kind, such as `v1 200` or `reset`.
     pub fn kinds(&self) -> BTreeMap<String, usize> {
         let mut kinds = BTreeMap::new();
         for answer in &self.answers {
@@ -125,7 +125,7 @@ impl Report {
         kinds
     }
 
-    /// How many of the answers that name a version name this one.
+    /// Share of this version in the answers that name one.
     pub fn share(&self, version: &str) -> Share {
         let versions = || self.answers.iter().filter_map(Answer::version);
         Share {
@@ -134,12 +134,12 @@ impl Report {
         }
     }
 
-    /// When the first request was sent that this version answered.
+    /// Time of the first request that this version answered.
     pub fn first_seen(&self, version: &str) -> Option<Timestamp> {
         self.of_version(version).map(|a| a.sent_at).min()
     }
 
-    /// When the last request was sent that this version answered.
+    /// Time of the last request that this version answered.
     pub fn last_seen(&self, version: &str) -> Option<Timestamp> {
         self.of_version(version).map(|a| a.sent_at).max()
     }
@@ -208,7 +208,7 @@ impl Answer {
         }
     }
 
-    /// Whether a client would call it failed.
+    /// Returns true where a client would call the request failed.
     pub fn failed(&self) -> bool {
         match &self.outcome {
             Outcome::Answered { status, .. } => *status >= 500,
@@ -234,7 +234,7 @@ impl fmt::Display for Outcome {
 // === impl Share ===
 
 impl Share {
-    /// Whether this many could have come from independent draws with probability `p`: within the
+    /// Returns true if this many could have come from independent draws with probability `p`: within the
     /// exact two-sided interval of 1 − `tail`.
     pub fn is_plausible(self, p: f64, tail: f64) -> bool {
         self.interval(p, tail).contains(&self.of)
@@ -255,7 +255,7 @@ impl fmt::Display for Share {
 // === impl TransportError ===
 
 impl TransportError {
-    /// Which of the kinds a client's error is, by what caused it.
+    /// Classifies a client's error by its cause.
     pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
         let mut cause = Some(error);
         let mut words = error.to_string();

@@ -8,10 +8,10 @@ use kube::ResourceExt as _;
 
 use crate::process::{ChildProcess, ProcessError, ProcessSpec};
 
-/// Where a container listens that declares no port: Envoy has 8080 of every address.
+/// Port of a container that declares none: Envoy has 8080 of every address.
 const PORT: i32 = 9898;
 
-/// What runs under an image's name.
+/// Program that runs under an image's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Image {
     /// `tidegate.dev/demo-app`: the demo app; its tag is the version that it says it is.

@@ -13,20 +13,20 @@ use tokio::time::{Instant, timeout};
 
 use super::NodeAgentSpec;
 
-/// Who writes the Node and its Lease.
+/// Field manager of the Node and its Lease.
 const FIELD_MANAGER: &str = "tidegate-e2e-node-agent";
 
 /// As often as a kubelet; the node lifecycle controller has 50 s of patience.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// How long the API server has to take the Node when the cluster starts.
+/// Time that the API server has to accept the Node when the cluster starts.
 const REGISTRATION: Duration = Duration::from_mins(1);
-/// How often it is tried meanwhile.
+/// Interval between tries.
 const RETRY: Duration = Duration::from_millis(100);
-/// How long one try may take.
+/// Timeout of one try.
 const API_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why there is no Node.
+/// Failure to register the Node.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// The API server did not take it in time.
@@ -34,7 +34,7 @@ pub enum NodeError {
     Register {
         /// The Node's name.
         node: String,
-        /// What the API server said last.
+        /// Last answer of the API server.
         source: kube::Error,
     },
     /// The API server did not answer in time.
@@ -67,7 +67,7 @@ pub(super) async fn register(client: &Client, spec: &NodeAgentSpec) -> Result<()
     }
 }
 
-/// Keeps the Node alive, for ever.
+/// Keeps the Node alive, forever.
 pub(super) async fn beat(client: Client, spec: Arc<NodeAgentSpec>) {
     let mut heartbeat = tokio::time::interval(HEARTBEAT);
     loop {

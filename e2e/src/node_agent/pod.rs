@@ -21,13 +21,13 @@ use super::{
     status::{self, Transitions},
 };
 
-/// How long a call of the API may take; it is tried again.
+/// Timeout of a call of the API, which is tried again.
 const API_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long to wait before a call is tried again.
+/// Wait before a call is tried again.
 const API_RETRY: Duration = Duration::from_millis(200);
 /// A pod that gets ready within this time is reported once, not twice.
 const FIRST_REPORT: Duration = Duration::from_millis(300);
-/// What Kubernetes grants to a pod that names no time.
+/// Kubernetes' default grace period, in seconds.
 const GRACE: i64 = 30;
 /// A container that dies again and again is restarted no faster than this.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
@@ -219,7 +219,7 @@ impl PodTask {
         Ok(())
     }
 
-    /// What a kubelet does when a pod is deleted: tell, ask, wait, and end it when time is up.
+    /// Ends the pod as a kubelet does: report it unready, send SIGTERM, wait, and kill it at the deadline.
     async fn end_in_order(&mut self) {
         let grace = self
             .pod
@@ -315,7 +315,7 @@ impl PodTask {
     }
 }
 
-/// How a pod ends.
+/// Way in which a pod ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
     /// It was asked to.

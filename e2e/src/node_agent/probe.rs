@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-/// How often a pod that has been ready is asked.
+/// Probe interval of a pod that has been ready.
 pub(super) const INTERVAL: Duration = Duration::from_millis(200);
-/// How often a pod is asked that has just been started: an app is up within tens of milliseconds.
+/// Probe interval of a pod that has just started: an app is up within tens of milliseconds.
 pub(super) const FIRST_INTERVAL: Duration = Duration::from_millis(25);
-/// How long it is asked so often.
+/// Time for which the first interval holds.
 pub(super) const FIRST_TIME: Duration = Duration::from_secs(2);
 
 /// A busy machine may keep an app from answering for a moment; that is not its fault.
@@ -14,7 +14,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// So many unanswered probes in a row make a pod unready.
 const UNANSWERED: u32 = 3;
 
-/// What a probe found.
+/// Result of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
     /// It says that it is ready.
@@ -25,7 +25,7 @@ pub(super) enum Finding {
     Unanswered,
 }
 
-/// What the findings so far come to.
+/// Readiness that follows from the results so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Readiness {
     ready: bool,

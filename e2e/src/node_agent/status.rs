@@ -1,4 +1,4 @@
-//! What a pod's status says, as a patch.
+//! Status of a pod, as a patch.
 
 use std::{fmt::Write as _, net::IpAddr};
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::process::ChildProcess;
 
-/// When each of a pod's conditions last changed.
+/// Times at which a pod's conditions last changed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Transitions {
     pub(super) started: Timestamp,

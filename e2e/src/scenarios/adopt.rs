@@ -20,7 +20,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 
 const RATE: u32 = 100;
 
-/// What runs equals git: no attempt, nothing restarted, no record.
+/// A workload that equals git is adopted: no attempt, nothing restarted, no record.
 async fn equal(context: Context) -> Result<()> {
     let shop = Shop::new();
     let mut bed = Testbed::new(context).await?;

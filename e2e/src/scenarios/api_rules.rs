@@ -21,9 +21,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[scenario!(api_rules, run)];
 #[derive(Clone)]
 struct Wrong {
     kind: &'static str,
-    /// Where in the spec, as a JSON pointer.
+    /// JSON pointer into the spec.
     at: &'static str,
-    /// What is written there instead; null takes it away.
+    /// Value written there instead; null removes the field.
     value: Value,
     sentence: &'static str,
 }

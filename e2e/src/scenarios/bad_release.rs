@@ -1,4 +1,4 @@
-//! A bad release loses its traffic, and git is told and put right; it is not tried again until
+//! A bad release loses its traffic, and git is told and corrected; it is not tried again until
 //! somebody commits it again.
 
 use anyhow::{Context as _, Result, ensure};

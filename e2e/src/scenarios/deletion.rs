@@ -162,7 +162,7 @@ async fn gone(bed: &Testbed, uid: &str) -> Result<()> {
     }
 }
 
-/// What the user has brought, less what Kubernetes itself keeps there.
+/// Objects that the user has brought, less what Kubernetes itself keeps there.
 async fn own_objects(bed: &Testbed) -> Result<Vec<Value>> {
     let kinds = [
         ("apps/v1", "Deployment"),

@@ -20,7 +20,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[scenario!(frozen_before_an_effect, r
 /// An effect, recognised by its request.
 type Effect = fn(&RequestRecord) -> bool;
 
-/// Where Tidegate is frozen.
+/// Effects before which Tidegate is frozen.
 const EFFECTS: [(&str, Effect); 4] = [
     ("raise", raises_the_weight),
     ("canary", scales_the_canary),

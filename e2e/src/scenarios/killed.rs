@@ -27,13 +27,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     scenario!(killed_in_a_bad_release, bad),
 ];
 
-/// How many runs there are side by side: a Tidegate and its pods need little, but not nothing.
+/// Number of runs side by side: a Tidegate and its pods need little, but not nothing.
 const AT_ONCE: usize = 3;
 
 /// There is a kill at one of so many writes, unless all are asked for.
 const EVERY: usize = 5;
 
-/// When Tidegate is killed.
+/// Moment at which Tidegate is killed.
 #[derive(Clone, Copy, Debug)]
 enum Moment {
     Before(u64),
@@ -170,7 +170,7 @@ impl Moment {
         }
     }
 
-    /// Whether a release that is right may be over before this write. No two make the same number: two
+    /// Returns true where a correct release may be over before this write. No two make the same number: two
     /// changes may be written at once, and a bad one may be found out a step later. So only the last
     /// quarter may be missing.
     fn may_not_come(self, writes: u64) -> bool {

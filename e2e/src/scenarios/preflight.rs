@@ -1,4 +1,4 @@
-//! What cannot be released safely is refused with a sentence in a condition, and nothing moves.
+//! Unsafe releases are refused with a sentence in a condition, and nothing moves.
 
 use std::{collections::BTreeSet, fs};
 
@@ -24,7 +24,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[scenario!(preflight, run)];
 /// One character more than leaves room for the canary's pods.
 const LONG_NAME: &str = "the-shop-that-has-a-name-which-is-too-long";
 
-/// What must not move.
+/// State that must not change.
 #[derive(Debug, PartialEq)]
 struct Place {
     pods: BTreeSet<String>,
@@ -319,7 +319,7 @@ async fn place(bed: &Testbed) -> Result<Place> {
     })
 }
 
-/// Whether anyone has created an object of this name, by the API server's word.
+/// Returns true if anyone has created an object of this name, by the audit log.
 fn was_created(bed: &Testbed, name: &str) -> Result<bool> {
     let log = fs::read_to_string(bed.context.cluster.audit_log())?;
     let events = log

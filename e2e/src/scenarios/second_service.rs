@@ -98,7 +98,7 @@ fn pods_until(slices: &History<EndpointSlice>, until: Timestamp) -> BTreeSet<Str
         .collect()
 }
 
-/// Which versions answer at the addresses that the Service has now.
+/// Versions that answer at the addresses that the Service has now.
 async fn direct_versions(slices: &History<EndpointSlice>) -> Result<BTreeSet<String>> {
     let last = slices
         .states()

@@ -21,7 +21,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[scenario!(set_env_on_stable, run)];
 /// Under this name `kubectl set` writes.
 const MANAGER: &str = "kubectl-set";
 
-/// What is set.
+/// Variable that is set.
 const VARIABLE: &str = "UNVERIFIED";
 
 /// Tries it.

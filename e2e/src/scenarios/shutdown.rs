@@ -21,13 +21,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[scenario!(shutdown, run)];
 /// The stay of each step: long enough for another to take over within it.
 const HOLD: Duration = Duration::from_secs(8);
 
-/// How long Tidegate has to end: nothing that takes longer is in its hands.
+/// Time that Tidegate has to end: nothing that takes longer is in its hands.
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
-/// What the canary's share was, one after the other.
+/// Shares of the canary, one after the other.
 const SHARES: [f64; 4] = [10.0, 50.0, 100.0, 0.0];
 
-/// Whom a write gave the Lease to.
+/// Holder that a write gave the Lease to.
 #[derive(Clone, Debug)]
 struct Holder {
     at: Timestamp,
@@ -36,7 +36,7 @@ struct Holder {
 }
 
 /// The attempt and the times of a process that was told to end.
-struct Farewell {
+struct ShutdownReport {
     attempt: Attempt,
     told: Timestamp,
     ended: Timestamp,
@@ -49,7 +49,7 @@ async fn run(context: Context) -> Result<()> {
     let second = bed.spawn_tidegate("tidegate-second").await?;
     stands_by(&second).await?;
     let (farewell, ()) = tokio::try_join!(
-        told_to_end(&bed, &mut first),
+        shut_down(&bed, &mut first),
         release_with_hold(&bed, Kind::Good, HOLD)
     )?;
     let (given, taken) = handed_over(&holders(&bed)?)?;
@@ -89,7 +89,7 @@ async fn stands_by(tidegate: &ChildProcess) -> Result<()> {
 }
 
 /// Tells Tidegate to end once the gate has been read in the first step, and waits until it has.
-async fn told_to_end(bed: &Testbed, tidegate: &mut ChildProcess) -> Result<Farewell> {
+async fn shut_down(bed: &Testbed, tidegate: &mut ChildProcess) -> Result<ShutdownReport> {
     let status = bed
         .until("the gate is read in the first step", |status| {
             let running = status
@@ -111,14 +111,14 @@ async fn told_to_end(bed: &Testbed, tidegate: &mut ChildProcess) -> Result<Farew
     let ended = tokio::time::timeout(ENDS_WITHIN, tidegate.wait()).await;
     let ended = ended.with_context(|| format!("Tidegate did not end within {ENDS_WITHIN:?}"))??;
     ensure!(ended.success(), "Tidegate did not end well: {ended}");
-    Ok(Farewell {
+    Ok(ShutdownReport {
         attempt,
         told,
         ended: Timestamp::now(),
     })
 }
 
-/// Whom the Lease was given to, by each of its writes in the audit log.
+/// Holders of the Lease, by each of its writes in the audit log.
 fn holders(bed: &Testbed) -> Result<Vec<Holder>> {
     let writes = bed.audited("leases")?;
     let mut holders = Vec::new();

@@ -140,7 +140,7 @@ async fn template(bed: &Testbed, name: &str) -> Result<Value> {
     Ok(workload.data["spec"]["template"].clone())
 }
 
-/// What can be told of a pod that is not its own alone.
+/// Fields of a pod that are not its own alone.
 fn what_it_runs(pod: &Pod) -> Value {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     let containers: Vec<_> = containers

@@ -25,15 +25,15 @@ const WEIGHTS: [f64; 3] = [10.0, 50.0, 100.0];
 /// Requests per second.
 const RATE: u32 = 60;
 
-/// What is released.
+/// Kind of release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Good,
     Bad,
 }
 
-/// What a release left behind.
-struct Story {
+/// Traces that a release left behind.
+struct ReleaseLog {
     hold: Duration,
     record: OutcomeRecord,
     shares: Shares,
@@ -58,15 +58,15 @@ pub(super) async fn release_with_hold(bed: &Testbed, kind: Kind, hold: Duration)
     bed.is_at_rest().await?;
     bed.gateway_serves(kind.survivor()).await?;
     let report = clients.stop().await;
-    let story = Story {
+    let log = ReleaseLog {
         hold,
         record,
         shares: bed.shares()?,
         report,
     };
     match kind {
-        Kind::Good => story.is_of_a_good_release()?,
-        Kind::Bad => story.is_of_a_bad_release(bed).await?,
+        Kind::Good => log.is_of_a_good_release()?,
+        Kind::Bad => log.is_of_a_bad_release(bed).await?,
     }
     let outcomes = bed.outcomes().await?.len();
     ensure!(
@@ -90,9 +90,9 @@ pub(super) fn shop_with_hold(hold: Duration) -> Shop {
     }))
 }
 
-// === impl Story ===
+// === impl ReleaseLog ===
 
-impl Story {
+impl ReleaseLog {
     fn is_of_a_good_release(&self) -> Result<()> {
         let Self {
             record,

@@ -1,4 +1,4 @@
-//! What the API server says of a release: the weights that the route had, one after the other, and
+//! Evidence of the API server about a release: the weights that the route had, one after the other, and
 //! whether anything of an attempt is left.
 
 use std::{fs, time::Duration};
@@ -19,7 +19,7 @@ pub const CANARY: &str = "shop-canary";
 /// From when on the canary had which share of the traffic.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Share {
-    /// When the write had come in.
+    /// Time at which the write had come in.
     pub at: Timestamp,
     /// In percent.
     pub weight: f64,
@@ -128,7 +128,7 @@ impl Shares {
         self.0.last().map(|share| share.at)
     }
 
-    /// When the canary first lost all of its share.
+    /// Time at which the canary first lost all of its share.
     pub fn taken_back_at(&self) -> Option<Timestamp> {
         let mut pairs = self.0.windows(2);
         pairs

@@ -1,4 +1,4 @@
-//! How fast a breach takes traffic back: from the moment at which Prometheus could first show it.
+//! Reaction time to a breach: from the moment at which Prometheus could first show it.
 
 use std::fmt;
 
@@ -15,13 +15,13 @@ use crate::http_client;
 pub struct Reaction {
     /// From when on Prometheus would have shown it, had it been asked.
     pub shown: Timestamp,
-    /// When the gate was read.
+    /// Time at which the gate was read.
     pub read: Timestamp,
-    /// When the API server had the route without the canary's share.
+    /// Time at which the API server had the route without the canary's share.
     pub written: Timestamp,
 }
 
-/// How exactly the first moment is found.
+/// Resolution at which the first moment is found.
 const STEP: SignedDuration = SignedDuration::from_millis(10);
 
 /// Prometheus answers with at most 11,000 values.

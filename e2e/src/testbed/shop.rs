@@ -1,4 +1,4 @@
-//! What the config repository of a shop holds: an app that a Rollout releases.
+//! Shop: the contents of a config repository with an app that a Rollout releases.
 
 use std::fmt::Write as _;
 
@@ -16,24 +16,24 @@ pub const SERVICE_FILE: &str = "shop/service.yaml";
 /// A shop's config.
 #[derive(Clone, Debug)]
 pub struct Shop {
-    /// What the Deployment runs.
+    /// Release that the Deployment runs.
     pub release: Release,
-    /// How many pods it has.
+    /// Number of replicas.
     pub replicas: u32,
     /// The spec of the Rollout, whole.
     pub rollout: Value,
 }
 
-/// What the app's template says.
+/// Contents of the app's template.
 #[derive(Clone, Debug)]
 pub struct Release {
     /// The version, which clients see.
     pub version: String,
-    /// How many of its answers are errors, 0 to 1.
+    /// Share of its answers that are errors, from 0 to 1.
     pub error_rate: f64,
-    /// How long its answers take.
+    /// Latency of its answers.
     pub latency_ms: u32,
-    /// Whether its pods never become ready.
+    /// Keeps its pods from becoming ready.
     pub broken: bool,
 }
 
@@ -165,7 +165,7 @@ impl Release {
     }
 }
 
-/// Where clients find the shop of a namespace.
+/// Host name of the shop of a namespace.
 pub fn host(namespace: &str) -> String {
     format!("{namespace}.example.com")
 }

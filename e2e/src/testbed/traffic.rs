@@ -10,7 +10,7 @@ use crate::{
     load::{Load, LoadSpec},
 };
 
-/// How soon after the route was written the gateway goes by it, on a busy machine.
+/// Time within which the gateway follows the route, on a busy machine.
 const GATEWAY: Duration = Duration::from_secs(1);
 
 /// Among so many answers are some of a canary that was left with the 10 % of a step.

@@ -1,4 +1,4 @@
-//! What people do beside git: apply an object by hand, ask something of an attempt.
+//! Interventions and writes by hand: apply an object by hand, ask something of an attempt.
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::apps::v1::Deployment;
