@@ -20,33 +20,30 @@
 //! |---|---|
 //! | `crates/api` ([`tidegate_api`]) | what people write and read: custom resources, records, names |
 //! | `crates/engine` ([`tidegate_engine`]) | every decision, as pure functions: no IO, no async, no clock |
+//! | `crates/git` ([`tidegate_git`]) | the git program and its objects: fetch, records, restore commits; YAML as kubectl reads it |
 //! | `crates/metrics` ([`tidegate_metrics`]) | Prometheus: queries, readings, samplers; no git, no Kubernetes |
-//! | [`git`] | the git program and its objects: fetch, records of outcomes, restore commits |
 //! | [`sync`] | git → cluster: read a commit, plan, apply, prune |
 //! | `kubernetes` | clients, caches, and the small structs in them |
 //! | `traffic` | one file per router |
 //! | [`rollout`] | watches, observe, decide, execute, leadership |
 //! | `server` | health and metrics over HTTP |
 //! | [`cli`] | one file per command |
-//! | `yaml` | what a YAML scalar means, the same for sync and for restore commits |
 //! | [`telemetry`] | logging |
 //! | [`clock`] | the only place that asks what time it is |
 //!
 //! # The arrows
 //!
-//! `api ← engine ← metrics ← everything here`, and inside this crate
-//! `yaml, kubernetes ← git, traffic, sync ← rollout ← cli`: a module knows what stands to its left
-//! and nothing to its right. `git` and `traffic` do not know each other. The choice of what
-//! happens next is made in the engine alone; what is here gathers what it needs and does what it
-//! says.
+//! `api ← engine ← metrics ← everything here`, `git ← everything here`, and inside this crate
+//! `kubernetes ← traffic, sync ← rollout ← cli`: a module knows what stands to its left and nothing
+//! to its right. The git crate knows neither Kubernetes nor any other of our crates; `traffic` does
+//! not know it. The choice of what happens next is made in the engine alone; what is here gathers
+//! what it needs and does what it says.
 
 pub mod cli;
 pub mod clock;
-pub mod git;
 mod kubernetes;
 pub mod rollout;
 mod server;
 pub mod sync;
 pub mod telemetry;
 mod traffic;
-mod yaml;

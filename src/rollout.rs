@@ -40,6 +40,7 @@ use kube::{
     Config,
     runtime::{Controller, controller},
 };
+use tidegate_git::{Git, Transport, TransportError, TransportSettings};
 use tidegate_metrics::prometheus::Prometheus;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -59,7 +60,6 @@ use self::{
 };
 use crate::{
     clock,
-    git::{Git, Transport, TransportError, TransportSettings},
     kubernetes::{
         clients::{ClientError, Clients, WRITE_TIMEOUT},
         fence::Fence,

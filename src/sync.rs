@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Sync judges nothing: which template is in force, and what a pinned Service or a split route
-//! look like, `tidegate_engine::governed` says. It reads git through [`crate::git`], and writes in
+//! look like, `tidegate_engine::governed` says. It reads git through [`tidegate_git`], and writes in
 //! the name of the `ConfigRepo`'s account; only `ControllerRevision`s, events and its own status are
 //! written in Tidegate's own name.
 

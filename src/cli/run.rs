@@ -13,13 +13,13 @@ use anyhow::Context as _;
 use clap::Args;
 use reqwest::Url;
 use tidegate_api::Duration;
+use tidegate_git::{Secret, TransportSettings};
 use tidegate_metrics::{credentials::Credentials, http::HttpSettings, prometheus::Prometheus};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock,
-    git::{Secret, TransportSettings},
     rollout::{self, Settings},
     telemetry::{self, LogFormat},
 };

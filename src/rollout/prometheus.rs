@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use kube::Client;
 use reqwest::Url;
 use tidegate_api::rollout::Metrics;
+use tidegate_git::Credentials as Login;
 use tidegate_metrics::{
     answer::Answer,
     credentials::Credentials,
@@ -16,7 +17,7 @@ use tidegate_metrics::{
 };
 use tokio::sync::Mutex;
 
-use crate::{clock, git::Credentials as Login, sync::read_secret};
+use crate::{clock, sync::read_secret};
 
 /// Every Prometheus that may be asked.
 #[derive(Clone)]

@@ -15,6 +15,7 @@ use std::{
 
 use kube::{Client, runtime::events::Recorder};
 use tidegate_api::record::PendingRecord;
+use tidegate_git::Git;
 use tokio::sync::mpsc;
 
 use super::{
@@ -22,7 +23,7 @@ use super::{
     context::{self, Wakes},
     counters::Counters,
 };
-use crate::{git::Git, sync::Recording};
+use crate::sync::Recording;
 
 /// The queues.
 pub(crate) struct Records {

@@ -12,12 +12,12 @@ use kube::{
     runtime::{controller::Action, events::Recorder},
 };
 use tidegate_api::{ConfigRepo, Rollout};
+use tidegate_git::Git;
 use tokio::sync::mpsc;
 
 use super::{caches::Caches, context::wake, records::Records};
 use crate::{
     clock,
-    git::Git,
     kubernetes::{clients::Clients, fence::Fence},
     sync::{self, Recording},
 };

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate_api::{ConfigRepo, Rollout};
 use tidegate_engine::{plan::Plan, revision::Revision};
+use tidegate_git::{Git, Protocol, Transport, TransportSettings};
 use tidegate_metrics::{credentials::Credentials, prometheus::Prometheus};
 use tokio::sync::{mpsc, watch};
 
@@ -29,7 +30,6 @@ use super::{
 };
 use crate::{
     clock,
-    git::{Git, Protocol, Transport, TransportSettings},
     kubernetes::{
         clients::Clients,
         fence::{Fence, Term},

@@ -86,7 +86,7 @@ pub fn parse<'a>(
 
 /// The pod template of the workload `kind`/`name` in a file, as it is written there; `None` where
 /// the file has no such workload or cannot be read.
-pub fn stable_template_updated(bytes: &[u8], kind: &str, name: &str) -> Option<Value> {
+pub fn template_in(bytes: &[u8], kind: &str, name: &str) -> Option<Value> {
     let mut manifests = Vec::new();
     // The namespace does not matter here, so the object's own is taken for right.
     for document in yaml::documents(bytes).ok()? {

@@ -4,13 +4,13 @@
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::config_repo::ConfigRepoStatus;
 use tidegate_engine::revision::Digest;
+use tidegate_git::{CommitId, Repository};
 
 use super::{
     apply::Applied,
     plan::Kept,
     source::{Head, Origins, SourceError},
 };
-use crate::git::{CommitId, Repository};
 
 /// What is remembered of one `ConfigRepo`.
 #[derive(Debug, Default)]

@@ -23,6 +23,7 @@ use tidegate_api::{
     config_repo::{AppliedObject, ConfigRepoStatus},
     names,
 };
+use tidegate_git::Git;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
@@ -34,7 +35,6 @@ use super::{
     source::{self, Head},
     synchronise::{Synchronisation, Synchronised},
 };
-use crate::git::Git;
 
 /// What reconciling needs, and what is remembered between reconciles.
 ///

@@ -9,6 +9,7 @@ use tidegate_api::{
     config_repo::{AppliedCommit, AppliedObject, ConfigRepoStatus},
 };
 use tidegate_engine::revision::short;
+use tidegate_git::{Commit, StoreError};
 
 use super::{
     failure::{ApplyError, Failure},
@@ -16,7 +17,6 @@ use super::{
     reconcile::UnreadableRollout,
     source::{SourceError, author},
 };
-use crate::git::{Commit, StoreError};
 
 /// How a synchronisation ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,15 +7,15 @@ use k8s_openapi::api::core::v1::Secret as SecretObject;
 use kube::{Api, Client};
 use tidegate_api::{ConfigRepo, config_repo::ConfigRepoSpec};
 use tidegate_engine::revision::Revision;
+use tidegate_git::{
+    Commit, CommitId, Credentials, FetchError, Git, Remote, RemoteError, Repository, Secret,
+    StoreError, TransportError, TreeError, TreeLimits,
+};
 use tokio::task::spawn_blocking;
 
 use super::{
     manifest::{self, InvalidManifest, Manifest},
     revisions::Origin,
-};
-use crate::git::{
-    Commit, CommitId, Credentials, FetchError, Git, Remote, RemoteError, Repository, Secret,
-    StoreError, TransportError, TreeError, TreeLimits,
 };
 
 /// The reason where nothing could be fetched.
@@ -267,7 +267,7 @@ impl Origins {
                 earlier.filter(|(_, asked)| asked.file == *file && asked.revision == revision);
             let wanted = revision.clone();
             let same = move |bytes: &[u8]| {
-                manifest::stable_template_updated(bytes, "Deployment", &sought)
+                manifest::template_in(bytes, "Deployment", &sought)
                     .is_some_and(|there| Revision::of(&there) == wanted)
             };
             let until = earlier.map(|(head, _)| head);

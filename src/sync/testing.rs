@@ -24,9 +24,9 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tidegate_api::{ConfigRepo, Rollout};
+use tidegate_git::{Git, Protocol, Transport, TransportSettings};
 
 use super::{Context, UnreadableRollout, reconcile};
-use crate::git::{Git, Protocol, Transport, TransportSettings};
 
 /// An API server in memory. Its server-side apply merges and never takes away, which is enough to
 /// see what was sent.

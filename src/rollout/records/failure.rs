@@ -2,10 +2,9 @@
 
 use std::error::Error;
 
-use crate::{
-    git::{FactsError, FetchError, RestoreError, TransportError},
-    sync::SourceError,
-};
+use tidegate_git::{FactsError, FetchError, RestoreError, TransportError};
+
+use crate::sync::SourceError;
 
 /// Why a batch could not be written now.
 #[derive(Debug, thiserror::Error)]

@@ -8,19 +8,16 @@ use tidegate_api::{
     status::Attempt,
 };
 use tidegate_engine::revision::{Revision, short};
+use tidegate_git::{
+    CommitId, ObjectKey, Repository, RestoreError, RestoreRequest, Restored, Signature, SkipReason,
+    Source, Trailers,
+};
 
 use super::{
     Desk,
     failure::{WriteError, in_full},
-    writer::signature,
 };
-use crate::{
-    git::{
-        CommitId, ObjectKey, Repository, RestoreError, RestoreRequest, Restored, SkipReason,
-        Source, Trailers,
-    },
-    rollout::caches::Caches,
-};
+use crate::{clock, rollout::caches::Caches};
 
 /// Puts the last good template back, unless the rejected revision is wanted after all. That is asked
 /// at each tip, right before the commit: the order may have waited for as long as git was away.
@@ -90,6 +87,7 @@ fn restore_request(
     trailers: Trailers,
 ) -> RestoreRequest {
     let workload = &order.workload.name;
+    let by = Signature::of_tidegate(clock::now());
     RestoreRequest {
         branch: repo.spec.branch.clone(),
         path: order.path.clone(),
@@ -112,8 +110,8 @@ fn restore_request(
             outcome.message,
         ),
         trailers,
-        author: signature(),
-        committer: signature(),
+        author: by.clone(),
+        committer: by,
     }
 }
 

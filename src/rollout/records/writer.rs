@@ -19,6 +19,7 @@ use tidegate_api::{
     record::{Record, RestoreResult},
 };
 use tidegate_engine::revision::short;
+use tidegate_git::{Contradiction, Fact, FactsError, Repository, Signature, Trailers};
 use tokio::sync::mpsc;
 
 use super::{
@@ -28,7 +29,6 @@ use super::{
 };
 use crate::{
     clock,
-    git::{Contradiction, Fact, FactsError, Person, Repository, Signature, Trailers},
     kubernetes::event,
     rollout::context,
     sync::{self, Recording},
@@ -151,7 +151,9 @@ async fn write_what_can_be(
         return Ok(waiting);
     }
     let branch = &repo.spec.outcomes.branch;
-    let results = repository.write_facts(branch, facts, signature()).await?;
+    let results = repository
+        .write_facts(branch, facts, Signature::of_tidegate(clock::now()))
+        .await?;
     for (owed, result) in written.into_iter().zip(results) {
         if let Err(contradiction) = result
             && !says_the_same(&repository, branch, &owed.pending.record).await?
@@ -292,16 +294,5 @@ fn trailers(record: &Record) -> Trailers {
         revision: head.revision.clone(),
         config_commit: head.source.commit.clone(),
         id: head.id.clone(),
-    }
-}
-
-pub(super) fn signature() -> Signature {
-    let person = Person {
-        name: "Tidegate".to_owned(),
-        email: "tidegate@tidegate.io".to_owned(),
-    };
-    Signature {
-        person,
-        at: clock::now(),
     }
 }

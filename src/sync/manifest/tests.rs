@@ -99,15 +99,23 @@ fn a_template_is_found_wherever_it_stands_in_the_file() {
         format!("apiVersion: v1\nkind: List\nitems: [{deployment}]\n"),
     ] {
         assert_eq!(
-            stable_template_updated(text.as_bytes(), "Deployment", "web"),
+            template_in(text.as_bytes(), "Deployment", "web"),
             Some(json!({"a": 1000}))
         );
-        assert_eq!(
-            stable_template_updated(text.as_bytes(), "Deployment", "other"),
-            None
-        );
+        assert_eq!(template_in(text.as_bytes(), "Deployment", "other"), None);
     }
-    assert_eq!(stable_template_updated(b"a: [", "Deployment", "web"), None);
+    assert_eq!(template_in(b"a: [", "Deployment", "web"), None);
+}
+
+#[test]
+fn a_template_is_read_as_restore_reads_it() {
+    let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: web }\nspec:\n  template:\n    spec:\n      terminationGracePeriodSeconds: 1e3\n      priority: 1.0\n      hostNetwork: no\n      volumes:\n      - secret: { secretName: key, defaultMode: 0644 }\n";
+    let by_sync = template_in(text.as_bytes(), "Deployment", "web").expect("a template");
+    assert_eq!(by_sync["spec"]["volumes"][0]["secret"]["defaultMode"], 420);
+    assert_eq!(by_sync["spec"]["terminationGracePeriodSeconds"], 1000);
+    assert_eq!(by_sync["spec"]["priority"], 1);
+    let by_restore = tidegate_git::yaml::value(text).expect("YAML");
+    assert_eq!(by_sync, by_restore["spec"]["template"]);
 }
 
 #[test]

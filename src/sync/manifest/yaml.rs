@@ -1,12 +1,13 @@
 //! The documents of a file, with the lines where they begin.
 //!
-//! What a scalar means is [`crate::yaml`]'s matter; here are the places, and words for what is wrong.
+//! What a scalar means is [`tidegate_git::yaml`]'s matter; here are the places, and words for what is wrong.
 
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 use serde_saphyr::{Error, Spanned};
-
-use crate::yaml::{MAX_ALIASES, MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES, options, whole_numbers};
+use tidegate_git::yaml::{
+    MAX_ALIASES, MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES, options, whole_numbers,
+};
 
 /// A document of a file.
 pub(super) struct Document {

@@ -58,21 +58,18 @@ pub struct Trailers {
 /// The key of the trailer that a crashed writer finds its own commit by.
 const ID_KEY: &str = "Tidegate-Id";
 
-// === impl Person ===
-
-impl Default for Person {
-    /// Tidegate, where an installation names nobody.
-    fn default() -> Self {
-        Self {
-            name: "Tidegate".into(),
-            email: "tidegate@localhost".into(),
-        }
-    }
-}
-
 // === impl Signature ===
 
 impl Signature {
+    /// Tidegate's own, which its commits carry.
+    pub fn of_tidegate(at: Timestamp) -> Self {
+        let person = Person {
+            name: "Tidegate".to_owned(),
+            email: "tidegate@tidegate.io".to_owned(),
+        };
+        Self { person, at }
+    }
+
     pub(super) fn to_gix(&self) -> gix::actor::Signature {
         // These characters end a field of the header.
         let clean = |text: &str| {

@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
 
 use super::*;
-use crate::git::testing::{Client, Server};
+use crate::testing::{Client, Server};
 
 /// A client that has fetched a commit of these entries.
 async fn fetched(entries: &[(&str, EntryKind, &str)]) -> (Client, CommitId) {

@@ -10,23 +10,23 @@ use serde_json::{Map, Number, Value};
 use serde_saphyr::{DuplicateKeyPolicy, Error, Options};
 
 /// The API server refuses objects that are nested more deeply than any of ours.
-pub(crate) const MAX_DEPTH: usize = 64;
+pub const MAX_DEPTH: usize = 64;
 /// Documents, mappings, sequences and scalars of one file, those that aliases repeat included.
-pub(crate) const MAX_NODES: usize = 200_000;
+pub const MAX_NODES: usize = 200_000;
 /// Documents of one file.
-pub(crate) const MAX_DOCUMENTS: usize = 1_024;
+pub const MAX_DOCUMENTS: usize = 1_024;
 /// Anchors, and aliases, of one file: far more than people write.
-pub(crate) const MAX_ALIASES: usize = 1_000;
+pub const MAX_ALIASES: usize = 1_000;
 
 /// The value of a text of one document.
-pub(crate) fn value(text: &str) -> Result<Value, Error> {
+pub fn value(text: &str) -> Result<Value, Error> {
     let mut value = serde_saphyr::from_str_with_options(text, options())?;
     whole_numbers(&mut value);
     Ok(value)
 }
 
 /// How serde-saphyr is to read. What it reads is not done before [`whole_numbers`].
-pub(crate) fn options() -> Options {
+pub fn options() -> Options {
     serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::Error,
         legacy_octal_numbers: true,
@@ -50,7 +50,7 @@ pub(crate) fn options() -> Options {
 }
 
 /// Makes `1e3` what JSON and the API server call an integer.
-pub(crate) fn whole_numbers(value: &mut Value) {
+pub fn whole_numbers(value: &mut Value) {
     match value {
         Value::Number(number) => {
             if let Some(whole) = whole(number) {

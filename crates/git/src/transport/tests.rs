@@ -3,7 +3,7 @@
 use std::{io::Write as _, net::TcpListener, process, thread, time::Instant};
 
 use super::*;
-use crate::git::testing::write_script;
+use crate::testing::write_script;
 
 /// A program in the place of git that writes down what it was given.
 struct Fake {
@@ -233,7 +233,7 @@ fn a_hostile_configuration_changes_nothing() {
     let output = process::Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
-            "git::repository::tests::a_branch_is_fetched_with_its_history",
+            "repository::tests::a_branch_is_fetched_with_its_history",
         ])
         .env("HOME", home.path())
         .env("GIT_DIR", "/nowhere")

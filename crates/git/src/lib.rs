@@ -22,6 +22,7 @@ pub mod secret;
 pub mod store;
 pub mod transport;
 pub mod tree;
+pub mod yaml;
 
 #[cfg(test)]
 mod testing;

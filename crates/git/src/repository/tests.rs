@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
 
 use super::*;
-use crate::git::testing::{Server, walk};
+use crate::testing::{Server, walk};
 
 #[tokio::test]
 async fn a_branch_is_fetched_with_its_history() {
@@ -191,7 +191,7 @@ async fn what_a_killed_process_was_cloning_is_removed() {
     let unfinished = client.cache.path().join("fresh-x1");
     fs::create_dir_all(unfinished.join("objects")).unwrap();
 
-    let settings = crate::git::testing::file_settings();
+    let settings = crate::testing::file_settings();
     Git::new(Transport::new(settings).unwrap(), client.cache.path());
     assert!(!unfinished.exists());
     assert!(clone.exists());

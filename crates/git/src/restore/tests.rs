@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
 
 use super::*;
-use crate::git::{
+use crate::{
     Fact,
     testing::{Client, Server, signature},
 };
@@ -238,22 +238,17 @@ fn odd(image: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_template_is_read_as_sync_reads_it() {
+async fn the_template_is_read_as_kubectl_reads_it() {
     let server = Server::new();
     let good = server.commit("main", &[(FILE, &odd("app:1"))]);
     let bad = server.commit("main", &[(FILE, &odd("app:2"))]);
     let caches = Caches { server, good, bad };
-    let by_sync = crate::sync::manifest::stable_template_updated(
-        odd("app:2").as_bytes(),
-        "Deployment",
-        "checkout",
-    )
-    .unwrap();
-    assert_eq!(by_sync["spec"]["volumes"][0]["secret"]["defaultMode"], 420);
-    assert_eq!(by_sync["spec"]["terminationGracePeriodSeconds"], 1000);
-    assert_eq!(by_sync["spec"]["priority"], 1);
+    let template = crate::yaml::value(&odd("app:2")).unwrap()["spec"]["template"].take();
+    assert_eq!(template["spec"]["volumes"][0]["secret"]["defaultMode"], 420);
+    assert_eq!(template["spec"]["terminationGracePeriodSeconds"], 1000);
+    assert_eq!(template["spec"]["priority"], 1);
 
-    let judge = move |template: &Value| *template == by_sync;
+    let judge = move |at_tip: &Value| *at_tip == template;
     let restored = caches
         .server
         .client()

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use crate::git::testing::Server;
+use crate::testing::Server;
 
 const FILE: &str = "prod/app.yaml";
 

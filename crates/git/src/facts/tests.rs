@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
 
 use super::*;
-use crate::git::testing::{Client, Server, signature};
+use crate::testing::{Client, Server, signature};
 
 const BRANCH: &str = "tidegate/outcomes";
 
