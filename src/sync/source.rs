@@ -9,7 +9,7 @@ use tidegate_api::{ConfigRepo, config_repo::ConfigRepoSpec};
 use tidegate_engine::revision::Revision;
 use tidegate_git::{
     Commit, CommitId, Credentials, FetchError, Git, Remote, RemoteError, Repository, Secret,
-    StoreError, TransportError, TreeError, TreeLimits,
+    StoreError, TransportError, TreeError,
 };
 use tokio::task::spawn_blocking;
 
@@ -143,9 +143,7 @@ pub(super) async fn read(
     if let Some(known) = known.filter(|known| known.commit.id == commit.id) {
         return Ok(known.clone());
     }
-    let files = repository
-        .files(commit.id, &repo.spec.path, TreeLimits::default())
-        .await?;
+    let files = repository.files(commit.id, &repo.spec.path).await?;
     let namespace = namespace.to_owned();
     let parsed = spawn_blocking(move || {
         let files = files
@@ -167,11 +165,11 @@ impl SourceError {
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::Fetch(FetchError::HistoryRewritten { .. }) => "HistoryRewritten",
-            Self::Fetch(FetchError::BranchMissing {
+            Self::Fetch(FetchError::BranchNotFound {
                 last_known: Some(_),
                 ..
             }) => "BranchNotFound",
-            Self::Fetch(FetchError::BranchName { .. })
+            Self::Fetch(FetchError::InvalidBranchName { .. })
             | Self::Remote(_)
             | Self::Invalid(_)
             | Self::Tree(
@@ -189,7 +187,7 @@ impl SourceError {
             Self::Secret { .. }
             | Self::Fetch(
                 FetchError::Transport(_)
-                | FetchError::BranchMissing {
+                | FetchError::BranchNotFound {
                     last_known: None, ..
                 }
                 | FetchError::Cache(_)
@@ -208,7 +206,7 @@ impl SourceError {
                  for example spec.interval to 31s; after any change of it the branch is taken as it is. Do not delete \
                  it: its status holds what may be pruned and what git is owed"
             }
-            Self::Fetch(FetchError::BranchMissing { .. }) => {
+            Self::Fetch(FetchError::BranchNotFound { .. }) => {
                 ". Nothing is applied or pruned: bring the branch back, or name another in spec.branch"
             }
             _ => "",
@@ -272,7 +270,7 @@ impl Origins {
             };
             let until = earlier.map(|(head, _)| head);
             let Some(commit) = repository
-                .asked_by(head.commit.id, file, same, until)
+                .requested_by(head.commit.id, file, same, until)
                 .await?
             else {
                 continue;

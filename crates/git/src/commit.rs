@@ -1,28 +1,28 @@
-//! Commits as values: what is read out of one, and what goes into one of ours.
+//! Commits as values: those read from a repository, and the parts of those that are written.
 
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-/// The name of a commit.
+/// Name of a commit: the hash of its content.
 pub type CommitId = gix::ObjectId;
 
-/// A commit, as it is shown to people and kept in records.
+/// A commit of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
-    /// Its name.
+    /// Name of the commit.
     pub id: CommitId,
-    /// Who wrote it.
+    /// Author of the change.
     pub author: Person,
-    /// When it was committed.
+    /// Time of the commit, to the second, as its committer's clock had it.
     pub time: Timestamp,
-    /// The first line of its message.
+    /// First line of the message.
     pub subject: String,
-    /// The whole message.
+    /// The whole message, the subject included.
     pub message: String,
 }
 
-/// Somebody named in a commit.
+/// An author or a committer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
     /// For example `Ada Lovelace`.
@@ -31,16 +31,17 @@ pub struct Person {
     pub email: String,
 }
 
-/// Who commits, and when. The time is the caller's, so that a commit is a function of its inputs.
+/// A committer with the time of the commit. The caller gives the time, so that a commit is a
+/// function of its inputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
-    /// Who.
-    pub person: Person,
-    /// When.
-    pub at: Timestamp,
+    /// The author or committer.
+    pub(crate) person: Person,
+    /// Time of the commit; git keeps the second.
+    pub(crate) at: Timestamp,
 }
 
-/// The trailers that every commit of ours carries, one group for each attempt it speaks of.
+/// Trailers of a commit that Tidegate writes, one group for each attempt that the commit is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trailers {
     /// `Tidegate-Outcome`, for example `RolledBack`, or `Started`.
@@ -49,19 +50,19 @@ pub struct Trailers {
     pub rollout: String,
     /// `Tidegate-Revision`.
     pub revision: String,
-    /// `Tidegate-Config-Commit`: the commit that asked for the revision, where one is known.
+    /// `Tidegate-Config-Commit`: the commit that requested the revision, if it is known.
     pub config_commit: Option<String>,
-    /// `Tidegate-Id`: the attempt's.
+    /// `Tidegate-Id`: the id of the attempt.
     pub id: String,
 }
 
-/// The key of the trailer that a crashed writer finds its own commit by.
+/// Key of the trailer by which a writer finds its own commit after a crash.
 const ID_KEY: &str = "Tidegate-Id";
 
 // === impl Signature ===
 
 impl Signature {
-    /// Tidegate's own, which its commits carry.
+    /// Tidegate's own signature.
     pub fn of_tidegate(at: Timestamp) -> Self {
         let person = Person {
             name: "Tidegate".to_owned(),
@@ -70,25 +71,26 @@ impl Signature {
         Self { person, at }
     }
 
-    pub(super) fn to_gix(&self) -> gix::actor::Signature {
-        // These characters end a field of the header.
-        let clean = |text: &str| {
-            text.replace(['<', '>', '\n', '\r', '\0'], " ")
-                .trim()
-                .to_owned()
-        };
+    pub(crate) fn to_gix(&self) -> gix::actor::Signature {
         gix::actor::Signature {
-            name: clean(&self.person.name).into(),
-            email: clean(&self.person.email).into(),
+            name: header_field(&self.person.name).into(),
+            email: header_field(&self.person.email).into(),
             time: gix::date::Time::new(self.at.as_second(), 0),
         }
     }
 }
 
+/// `text` without the characters that end a field of a commit's header.
+fn header_field(text: &str) -> String {
+    text.replace(['<', '>', '\n', '\r', '\0'], " ")
+        .trim()
+        .to_owned()
+}
+
 // === impl Trailers ===
 
 impl Trailers {
-    /// The lines, each with its line break.
+    /// Appends the trailers, one on a line.
     fn write_to(&self, message: &mut String) {
         let config_commit = self.config_commit.as_deref();
         let lines = [
@@ -106,9 +108,9 @@ impl Trailers {
     }
 }
 
-/// A message of `text` and, as its last paragraph, the trailers of every group: git reads
+/// A commit message of `text` and, as its last paragraph, the trailers of every group: git reads
 /// trailers from the last paragraph only.
-pub(super) fn message_with_trailers<'a>(
+pub(crate) fn message_with_trailers<'a>(
     text: &str,
     groups: impl IntoIterator<Item = &'a Trailers>,
 ) -> String {
@@ -120,8 +122,8 @@ pub(super) fn message_with_trailers<'a>(
     message
 }
 
-/// Whether `message` is one that speaks of the attempt `id`.
-pub(super) fn carries_id(message: &str, id: &str) -> bool {
+/// Returns true if `message` has a trailer with the attempt's `id`.
+pub(crate) fn carries_id(message: &str, id: &str) -> bool {
     message.lines().any(|line| {
         line.split_once(':')
             .is_some_and(|(key, value)| key == ID_KEY && value.trim() == one_line(id))

@@ -1,39 +1,62 @@
-//! Everything about git: reading a config repository, asking its history, and writing facts and
-//! restores back. Nothing here knows Kubernetes; credentials come in as values.
+//! git as a library of Tidegate: transport, objects, records, restore.
+//!
+//! Nothing here knows of Kubernetes; credentials are passed in as values, and so is the time. No
+//! commit is ever pushed by force.
+//!
+//! # The map
 //!
 //! ```text
-//!   caller ──▶ Git ──▶ Repository ──┬─ fetch, facts, restore ──▶ transport (the git program)
-//!                                   └─ files, asked_by ────────▶ store (gix, in blocking tasks)
+//!   caller ──▶ Git ──▶ Repository ──┬─ fetch ───────────────────▶ transport (the git program)
+//!                                   ├─ files, requested_by ─────▶ store (gix, in blocking tasks)
+//!                                   └─ write_records, restore ──▶ both: commit, then push
 //! ```
 //!
-//! [`transport`] talks to servers, [`store`] to the objects of a bare clone in the cache folder.
-//! [`repository`] joins them; [`tree`] and [`history`] only read; [`facts`] and [`restore`] write
-//! commits and push them, never by force.
+//! | module | what it owns |
+//! |---|---|
+//! | `remote` | the URL of a repository and its credentials |
+//! | `secret` | values that are never printed, and redaction |
+//! | `transport` | runs of the git program, and their errors |
+//! | `store` | objects of a bare clone |
+//! | `commit` | commits, signatures and trailers as values |
+//! | `repository` | the clone of each URL: fetch, read, push |
+//! | `tree` | files of a commit |
+//! | `history` | the commit that requested a content |
+//! | `push` | retries after a concurrent push |
+//! | `records` | files on a branch of their own, written once |
+//! | `restore` | commits that put the last good pod template back |
+//! | [`yaml`] | the value of a YAML scalar, the same for sync and for restore |
+//!
+//! # The arrows
+//!
+//! `secret, yaml ← remote ← transport ← repository ← tree, history, push ← records, restore`, and
+//! `commit ← store ← repository`: a module knows the ones on its left and none on its right. This
+//! crate depends on no other crate of the program.
 
-pub mod commit;
-pub mod facts;
-pub mod failure;
-pub mod history;
+mod commit;
+mod history;
 mod push;
-pub mod remote;
-pub mod repository;
-pub mod restore;
-pub mod secret;
-pub mod store;
-pub mod transport;
-pub mod tree;
+mod records;
+mod remote;
+mod repository;
+mod restore;
+mod secret;
+mod store;
+mod transport;
+mod tree;
 pub mod yaml;
 
 #[cfg(test)]
 mod testing;
 
 pub use commit::{Commit, CommitId, Person, Signature, Trailers};
-pub use facts::{Contradiction, Fact, FactResults, FactsError, Written};
-pub use failure::TransportError;
+pub use records::{RecordConflict, RecordFile, RecordResults, RecordWritten, RecordsError};
 pub use remote::{Credentials, Protocol, Remote, RemoteError};
 pub use repository::{FetchError, Git, Repository};
-pub use restore::{ObjectKey, RestoreError, RestoreRequest, Restored, SkipReason, Source};
+pub use restore::{
+    ObjectKey, RestoreError, RestoreRequest, Restored, SkipReason, SpliceError, TemplateSource,
+    YamlError,
+};
 pub use secret::Secret;
 pub use store::StoreError;
-pub use transport::{Transport, TransportSettings};
-pub use tree::{File, TreeError, TreeLimits};
+pub use transport::{Transport, TransportError, TransportSettings};
+pub use tree::{File, TreeError};

@@ -1,12 +1,12 @@
-//! Commit and push, and begin again from the new tip when somebody else was faster.
+//! Retries of a commit whose push was not a fast-forward, from the new tip.
 
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
 
-use super::failure::TransportError;
+use crate::transport::TransportError;
 
-/// How a lost race is tried again: soon, apart from the others who lost it too, and not for ever.
+/// Delays between retries: short, spread apart from those of other writers, and bounded in number.
 fn backoff() -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(20))
@@ -15,18 +15,19 @@ fn backoff() -> ExponentialBuilder {
         .with_jitter()
 }
 
-/// Runs `attempt`, which fetches, commits and pushes, until it has not lost a race.
-pub(super) async fn until_not_lost<T, E, F>(
+/// Runs `attempt`, which fetches, commits and pushes, again for as long as it ends in a conflict
+/// with another push.
+pub(crate) async fn retry_on_conflict<T, E, F>(
     mut attempt: impl FnMut() -> F,
-    lost: fn(&E) -> bool,
+    is_conflict: fn(&E) -> bool,
 ) -> Result<T, E>
 where
     F: Future<Output = Result<T, E>>,
 {
-    (|| attempt()).retry(backoff()).when(lost).await
+    (|| attempt()).retry(backoff()).when(is_conflict).await
 }
 
-/// Whether a failed push is a lost race.
-pub(super) fn is_lost(error: &TransportError) -> bool {
-    matches!(error, TransportError::PushLost { .. })
+/// Returns true if a push failed because another one came first.
+pub(crate) fn is_conflict(error: &TransportError) -> bool {
+    matches!(error, TransportError::NonFastForward { .. })
 }

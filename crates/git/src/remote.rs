@@ -1,39 +1,39 @@
-//! Where a repository lives and what opens it. What a Kubernetes Secret calls its keys is the
-//! caller's business; this holds the values.
+//! Address and credentials of a repository. The keys by which a Kubernetes Secret names them are
+//! the caller's business.
 
 use std::fmt;
 
 use base64::Engine as _;
 
-use super::secret::{Secret, scrub};
+use crate::secret::{Secret, redact};
 
-/// A way to reach a repository.
+/// Protocol of a repository's URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// `https://…`
     Https,
-    /// `file://…`, for tests. The product never allows it: it would read the controller's disk.
+    /// `file://…`, for tests. The product never allows it: git would read the controller's disk.
     File,
 }
 
-/// What the git server asks for.
+/// Credentials for a git server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Credentials {
-    /// Nothing: a public repository.
+    /// None: a public repository.
     #[default]
     Anonymous,
-    /// The keys `username` and `password`; a token is a password too.
+    /// Basic authentication. A token is given as the password.
     Basic {
-        /// The user's name.
+        /// Name of the user.
         username: String,
         /// The password or token.
         password: Secret,
     },
-    /// The key `bearerToken`.
+    /// A bearer token, sent in the `Authorization` header.
     Bearer(Secret),
 }
 
-/// One repository: its URL, what opens it, and whom to trust.
+/// A repository's URL, its credentials, and the certificates it is trusted by.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Remote {
     url: String,
@@ -42,29 +42,29 @@ pub struct Remote {
     ca: Option<Vec<u8>>,
 }
 
-/// Why a URL cannot be used. The messages say what to write instead.
+/// A URL or credentials that cannot be used. The messages say what to write instead.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RemoteError {
-    /// Neither `https://` nor another protocol that is known.
-    #[error("the URL `{url}` has to begin with https://")]
+    /// The URL begins with no protocol that is known.
+    #[error("invalid URL `{url}`: the protocol is not https; use https://HOST/PATH")]
     Scheme {
         /// The URL, without its user part.
         url: String,
     },
-    /// A user or password in the URL.
-    #[error("the URL `{url}` holds credentials; put them into the Secret that secretRef names")]
+    /// The URL has a user part.
+    #[error("invalid URL `{url}`: it contains credentials; use the Secret of secretRef for them")]
     Credentials {
         /// The URL, without its user part.
         url: String,
     },
-    /// No host, no path, or a character that no URL has.
-    #[error("the URL `{url}` is not one of a repository; write https://HOST/PATH")]
+    /// The URL has no host, no path, or a character that is not allowed in one.
+    #[error("invalid URL `{url}`: not the URL of a repository; use https://HOST/PATH")]
     Malformed {
         /// The URL, without its user part.
         url: String,
     },
-    /// A header cannot hold a line break.
-    #[error("the credentials for `{url}` hold a line break")]
+    /// The credentials contain a line break, which would end their header.
+    #[error("invalid credentials for `{url}`: they contain a line break; remove it")]
     LineBreak {
         /// The URL, without its user part.
         url: String,
@@ -74,8 +74,8 @@ pub enum RemoteError {
 // === impl Protocol ===
 
 impl Protocol {
-    /// The name in `GIT_ALLOW_PROTOCOL`.
-    pub(super) fn name(self) -> &'static str {
+    /// Name of the protocol in `GIT_ALLOW_PROTOCOL`.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Https => "https",
             Self::File => "file",
@@ -86,8 +86,8 @@ impl Protocol {
 // === impl Credentials ===
 
 impl Credentials {
-    /// Every text that must never be shown, however git may come to print it.
-    pub(super) fn secrets(&self) -> Vec<String> {
+    /// Every text that must not be printed, in each form in which git may print it.
+    pub(crate) fn secrets(&self) -> Vec<String> {
         match self {
             Self::Anonymous => Vec::new(),
             Self::Basic { username, password } => {
@@ -102,41 +102,56 @@ impl Credentials {
     }
 
     fn has_line_break(&self) -> bool {
-        let broken = |text: &str| text.contains(['\n', '\r', '\0']);
         match self {
             Self::Anonymous => false,
-            Self::Basic { username, password } => broken(username) || broken(password.expose()),
-            Self::Bearer(token) => broken(token.expose()),
+            Self::Basic { username, password } => {
+                has_line_break(username) || has_line_break(password.expose())
+            }
+            Self::Bearer(token) => has_line_break(token.expose()),
         }
     }
+}
+
+fn has_line_break(text: &str) -> bool {
+    text.contains(['\n', '\r', '\0'])
 }
 
 // === impl Remote ===
 
 impl Remote {
-    /// A repository at `url`, opened with `credentials`.
+    /// A repository at `url`, read and written with `credentials`.
+    ///
+    /// Fails for a URL that is not `https://HOST/PATH` (in tests `file:///PATH`), or that contains
+    /// credentials.
     pub fn new(url: &str, credentials: Credentials) -> Result<Self, RemoteError> {
-        let shown = || scrub(url, []);
         let (protocol, rest) = if let Some(rest) = url.strip_prefix("https://") {
             (Protocol::Https, rest)
         } else if let Some(rest) = url.strip_prefix("file://") {
             (Protocol::File, rest)
         } else {
-            return Err(RemoteError::Scheme { url: shown() });
+            return Err(RemoteError::Scheme {
+                url: redact(url, []),
+            });
         };
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         if authority.contains('@') {
-            return Err(RemoteError::Credentials { url: shown() });
+            return Err(RemoteError::Credentials {
+                url: redact(url, []),
+            });
         }
-        let host_is_right = authority.is_empty() == (protocol == Protocol::File);
-        if !host_is_right
+        let has_right_host = authority.is_empty() == (protocol == Protocol::File);
+        if !has_right_host
             || path.is_empty()
             || url.contains(|c: char| c.is_whitespace() || c.is_control())
         {
-            return Err(RemoteError::Malformed { url: shown() });
+            return Err(RemoteError::Malformed {
+                url: redact(url, []),
+            });
         }
         if credentials.has_line_break() {
-            return Err(RemoteError::LineBreak { url: shown() });
+            return Err(RemoteError::LineBreak {
+                url: redact(url, []),
+            });
         }
         Ok(Self {
             url: url.to_owned(),
@@ -146,27 +161,27 @@ impl Remote {
         })
     }
 
-    /// Trusts the certificates in `pem` (the key `ca.crt`) instead of the system's.
+    /// Trusts the certificates in `pem` instead of the system's.
     #[must_use]
     pub fn with_ca(mut self, pem: Vec<u8>) -> Self {
         self.ca = Some(pem);
         self
     }
 
-    /// The URL. It never holds credentials.
+    /// The URL. It never contains credentials.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    pub(super) fn protocol(&self) -> Protocol {
+    pub(crate) fn protocol(&self) -> Protocol {
         self.protocol
     }
 
-    pub(super) fn credentials(&self) -> &Credentials {
+    pub(crate) fn credentials(&self) -> &Credentials {
         &self.credentials
     }
 
-    pub(super) fn ca(&self) -> Option<&[u8]> {
+    pub(crate) fn ca(&self) -> Option<&[u8]> {
         self.ca.as_deref()
     }
 }
@@ -185,12 +200,12 @@ impl fmt::Debug for Remote {
 mod tests {
     use super::*;
 
-    fn refused(url: &str) -> RemoteError {
-        Remote::new(url, Credentials::Anonymous).expect_err("refused")
+    fn rejected(url: &str) -> RemoteError {
+        Remote::new(url, Credentials::Anonymous).expect_err("rejected")
     }
 
     #[test]
-    fn only_urls_that_are_safe_to_show_and_to_fetch_are_taken() {
+    fn only_urls_that_are_safe_to_print_and_to_fetch_are_accepted() {
         assert!(Remote::new("https://git.example.com/a.git", Credentials::Anonymous).is_ok());
         for url in [
             "http://h/a",
@@ -199,7 +214,7 @@ mod tests {
             "--upload-pack=id",
             "/etc",
         ] {
-            assert!(matches!(refused(url), RemoteError::Scheme { .. }), "{url}");
+            assert!(matches!(rejected(url), RemoteError::Scheme { .. }), "{url}");
         }
         for url in [
             "https://",
@@ -209,21 +224,21 @@ mod tests {
             "https://h/a b",
         ] {
             assert!(
-                matches!(refused(url), RemoteError::Malformed { .. }),
+                matches!(rejected(url), RemoteError::Malformed { .. }),
                 "{url}"
             );
         }
     }
 
     #[test]
-    fn credentials_in_a_url_are_refused_without_repeating_them() {
-        let error = refused("https://bob:hunter2@git.example.com/a.git");
+    fn credentials_in_a_url_are_rejected_and_not_repeated() {
+        let error = rejected("https://bob:hunter2@git.example.com/a.git");
         assert!(matches!(error, RemoteError::Credentials { .. }));
         assert!(!format!("{error} {error:?}").contains("hunter2"));
     }
 
     #[test]
-    fn debug_of_a_remote_shows_no_credential() {
+    fn debug_of_a_remote_prints_no_credential() {
         let basic = Credentials::Basic {
             username: "bob".into(),
             password: Secret::new("hunter2"),

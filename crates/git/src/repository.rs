@@ -1,32 +1,27 @@
-//! One bare clone for each URL, in a cache folder: fetching it, noticing what must not be
-//! followed blindly (a deleted branch, a rewritten history), and making a broken one anew.
+//! Repositories: a bare clone for each URL in a cache folder, fetched, checked for events that must
+//! not be followed blindly (a deleted branch, a rewritten history), and cloned again when broken.
 //!
 //! A [`Repository`] is a cheap handle of a URL with its credentials; handles of the same URL share
-//! the clone and its locks, whatever their credentials.
+//! the clone and its locks, whatever their credentials are.
+
+mod local_clone;
 
 use std::{
     collections::HashMap,
-    fmt::Write as _,
     fs, io,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 
-use sha2::{Digest as _, Sha256};
-use tokio::{
-    sync::{Mutex as AsyncMutex, RwLock},
-    task::spawn_blocking,
-};
+use tokio::task::spawn_blocking;
+use tracing::{Instrument as _, Span};
 
-use super::{
+use self::local_clone::{FetchState, LocalClone, UNFINISHED_PREFIX};
+use crate::{
     commit::{Commit, CommitId},
-    failure::TransportError,
     remote::Remote,
-    store::{self, OfStore, Store, StoreError},
-    transport::{Extent, Transport},
+    store::{self, FromStore, Store, StoreError},
+    transport::{FetchExtent, Transport, TransportError},
 };
 
 /// All clones of this process.
@@ -37,7 +32,7 @@ pub struct Git {
     clones: Mutex<HashMap<String, Arc<LocalClone>>>,
 }
 
-/// A repository and what opens it.
+/// A repository with its credentials.
 #[derive(Clone, Debug)]
 pub struct Repository {
     git: Arc<Git>,
@@ -45,85 +40,56 @@ pub struct Repository {
     clone: Arc<LocalClone>,
 }
 
-/// Why there is no head to read. In every case hold the cluster as it is.
+/// A branch whose head is not known. In every case the cluster has to be left as it is.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The server was not reached, or refused.
+    /// The server was not reached, or rejected the request.
     #[error(transparent)]
     Transport(#[from] TransportError),
-    /// The name cannot be a branch's.
-    #[error("`{branch}` is not a branch name")]
-    BranchName {
-        /// As it was given.
+    /// The name is not valid for a branch.
+    #[error("invalid branch name: `{branch}`")]
+    InvalidBranchName {
+        /// The name as it was given.
         branch: String,
     },
     /// The repository has no such branch. `last_known` tells a deletion from a wrong name.
-    #[error("the branch `{branch}` {}", match .last_known {
-        Some(commit) => format!("has been deleted; it was last seen at {commit}"),
+    #[error("branch `{branch}` {}", match .last_known {
+        Some(commit) => format!("was deleted; its last known commit is {commit}"),
         None => "does not exist".to_owned(),
     })]
-    BranchMissing {
-        /// The branch.
+    BranchNotFound {
+        /// Name of the branch.
         branch: String,
-        /// The commit that it was last seen at.
+        /// The commit it was last seen at.
         last_known: Option<CommitId>,
     },
-    /// The last known commit is not in the branch's history any more.
-    #[error("the history of `{branch}` was rewritten: {last_known} does not lead to {}", .head.id)]
+    /// The last known commit is no longer in the history of the branch.
+    #[error("history of branch `{branch}` was rewritten: {last_known} does not lead to {}", .head.id)]
     HistoryRewritten {
-        /// The branch.
+        /// Name of the branch.
         branch: String,
-        /// The commit that it was last seen at.
+        /// The commit it was last seen at.
         last_known: CommitId,
-        /// Where it is now.
+        /// The head it has now.
         head: Box<Commit>,
     },
-    /// The clone could not be made or swapped in.
+    /// The clone could not be written, or moved into its place.
     #[error("cannot write the cache folder")]
     Cache(#[source] io::Error),
-    /// The clone is broken, and a fresh one would not do either.
+    /// The clone is broken, and a new one was no better.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The clone of one URL.
-#[derive(Debug)]
-struct LocalClone {
-    dir: PathBuf,
-    /// One fetch at a time; reads go on meanwhile.
-    fetching: AsyncMutex<()>,
-    /// Held by readers; taken whole only while a fresh clone is swapped in.
-    swap: RwLock<()>,
-    /// An object could not be read, so the next fetch begins anew.
-    broken: AtomicBool,
-    /// What this process has fetched.
-    fetched: Mutex<Fetched>,
-}
-
-/// What has come into a clone.
-#[derive(Debug, Default)]
-struct Fetched {
-    /// Where each branch was seen last.
-    tips: HashMap<String, CommitId>,
-    /// Fetches that brought something, since the clone was packed last.
-    news: u32,
-}
-
-/// Some hundred small packs or a few thousand loose objects do not slow git down yet.
-const NEWS_UNTIL_TIDY: u32 = 500;
-
-/// How the folder of a clone begins that is still being fetched.
-const UNFINISHED: &str = "fresh-";
-
 // === impl Git ===
 
 impl Git {
-    /// Clones go into `cache`, which is this process's alone and may be emptied whenever it is
-    /// down. What a killed process was about to clone is removed.
+    /// Keeps clones in the folder `cache`, which belongs to this process alone and may be emptied
+    /// while it is down. Unfinished clones of a killed process are removed.
     pub fn new(transport: Transport, cache: impl Into<PathBuf>) -> Self {
         let cache = cache.into();
-        if let Err(error) = remove_unfinished(&cache) {
-            tracing::warn!(%error, cache = %cache.display(), "cannot remove clones that were never finished");
+        if let Err(error) = local_clone::remove_unfinished(&cache) {
+            tracing::warn!(%error, cache = %cache.display(), "cannot remove unfinished clones");
         }
         Self {
             transport,
@@ -132,14 +98,12 @@ impl Git {
         }
     }
 
-    /// A handle of the repository at `remote`. Nothing is fetched yet.
+    /// Returns a handle of the repository at `remote`. Nothing is fetched yet.
     pub fn repository(self: &Arc<Self>, remote: Remote) -> Repository {
         let mut clones = self.clones.lock().unwrap_or_else(PoisonError::into_inner);
         let clone = clones
             .entry(remote.url().to_owned())
-            .or_insert_with(|| {
-                Arc::new(LocalClone::new(self.cache.join(folder_name(remote.url()))))
-            })
+            .or_insert_with(|| Arc::new(LocalClone::new(&self.cache, remote.url())))
             .clone();
         Repository {
             git: Arc::clone(self),
@@ -149,105 +113,29 @@ impl Git {
     }
 }
 
-/// A URL may hold anything; a hash is a folder name on every file system.
-fn folder_name(url: &str) -> String {
-    let digest = Sha256::digest(url.as_bytes());
-    digest.iter().fold(String::new(), |mut name, byte| {
-        let _ = write!(name, "{byte:02x}");
-        name
-    })
-}
-
-fn remove_unfinished(cache: &Path) -> io::Result<()> {
-    let folders = match fs::read_dir(cache) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        folders => folders?,
-    };
-    for folder in folders {
-        let folder = folder?;
-        if folder.file_name().to_string_lossy().starts_with(UNFINISHED) {
-            fs::remove_dir_all(folder.path())?;
-        }
-    }
-    Ok(())
-}
-
-// === impl LocalClone ===
-
-impl LocalClone {
-    fn new(dir: PathBuf) -> Self {
-        Self {
-            dir,
-            fetching: AsyncMutex::default(),
-            swap: RwLock::default(),
-            broken: AtomicBool::new(false),
-            fetched: Mutex::default(),
-        }
-    }
-
-    fn fetched(&self) -> MutexGuard<'_, Fetched> {
-        self.fetched.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A full disk, or the end of the process, says nothing of what is in the clone.
-    fn notice(&self, failure: Option<&StoreError>) {
-        match failure {
-            Some(StoreError::Open(_) | StoreError::Read { .. }) => {
-                self.broken.store(true, Ordering::Relaxed);
-            }
-            Some(StoreError::Write { .. } | StoreError::Cancelled) | None => {}
-        }
-    }
-}
-
-// === impl Fetched ===
-
-impl Fetched {
-    /// A branch that was never here may be the whole repository, though another one was cloned.
-    fn extent(&self, branch: &str) -> Extent {
-        if self.tips.contains_key(branch) {
-            Extent::News
-        } else {
-            Extent::Everything
-        }
-    }
-
-    /// Whether it is time to pack the clone.
-    fn note(&mut self, branch: &str, tip: CommitId) -> bool {
-        if self.tips.insert(branch.to_owned(), tip) == Some(tip) {
-            return false;
-        }
-        self.news += 1;
-        let due = self.news >= NEWS_UNTIL_TIDY;
-        if due {
-            self.news = 0;
-        }
-        due
-    }
-}
-
 // === impl Repository ===
 
 impl Repository {
-    /// The URL.
-    pub fn url(&self) -> &str {
+    fn url(&self) -> &str {
         self.remote.url()
     }
 
-    /// Brings the branch here with its full history, and answers with its head.
+    /// Fetches the branch with its full history, and returns its head.
     ///
-    /// `last_known` is the commit that was read last: with it a deleted branch and a rewritten
-    /// history are noticed. Pass `None` to take the branch as it is.
+    /// `last_known` is the commit that was read last: it lets a deleted branch and a rewritten
+    /// history be detected, which are errors. With `None` the branch is accepted as it is. Fails,
+    /// too, if the server was not reached or rejected the request.
     pub async fn fetch(
         &self,
         branch: &str,
         last_known: Option<CommitId>,
     ) -> Result<Commit, FetchError> {
         let id = match self.fetch_tip(branch).await {
-            Err(FetchError::BranchMissing { branch, .. }) => {
-                return Err(FetchError::BranchMissing { branch, last_known });
+            Ok(id) => id,
+            Err(FetchError::BranchNotFound { branch, .. }) => {
+                return Err(FetchError::BranchNotFound { branch, last_known });
             }
-            other => other?,
+            Err(error) => return Err(error),
         };
         let (head, follows) = self
             .read(move |store| {
@@ -268,8 +156,8 @@ impl Repository {
         }
     }
 
-    /// Packs the clone, which is done in the background now and then.
-    async fn tidy(&self) -> Result<(), TransportError> {
+    /// Packs the clone.
+    async fn pack(&self) -> Result<(), TransportError> {
         let _fetching = self.clone.fetching.lock().await;
         self.git
             .transport
@@ -278,53 +166,51 @@ impl Repository {
             .map(drop)
     }
 
-    /// The branch at the server, fetched, whatever it was before.
-    pub(super) async fn fetch_tip(&self, branch: &str) -> Result<CommitId, FetchError> {
+    /// Fetches the branch, whatever it was before, and returns its tip.
+    pub(crate) async fn fetch_tip(&self, branch: &str) -> Result<CommitId, FetchError> {
         check_branch(branch)?;
         let _fetching = self.clone.fetching.lock().await;
         let usable = !self.clone.broken.load(Ordering::Relaxed) && self.clone.dir.exists();
         if usable {
-            let extent = self.clone.fetched().extent(branch);
+            let extent = self.clone.state().extent(branch);
             match self.fetch_into(&self.clone.dir, branch, extent).await {
                 Ok(id) => {
-                    self.note_fetched(branch, id);
+                    self.record_fetch(branch, id);
                     return Ok(id);
                 }
-                Err(error) if !may_be_the_clone(&error) => return Err(error),
-                Err(error) => {
-                    tracing::warn!(url = self.url(), %error, "cloning anew");
-                }
+                Err(error) if !may_be_broken_clone(&error) => return Err(error),
+                Err(error) => tracing::warn!(url = self.url(), %error, "re-cloning"),
             }
         }
-        self.clone_anew(branch).await
+        self.reclone(branch).await
     }
 
-    /// Runs `read` on the objects in a blocking task. A store that cannot be opened, or that lacks
-    /// an object, is cloned anew by the next fetch.
-    pub(super) async fn read<T, E, F>(&self, read: F) -> Result<T, E>
+    /// Runs `read` on the objects in a blocking task. After a failure to open the store or to read
+    /// an object, the next fetch clones the repository again.
+    pub(crate) async fn read<T, E, F>(&self, read: F) -> Result<T, E>
     where
         F: FnOnce(&Store) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
-        E: OfStore + Send + 'static,
+        E: FromStore + Send + 'static,
     {
-        let _held = self.clone.swap.read().await;
+        let _guard = self.clone.swap.read().await;
         let clone = Arc::clone(&self.clone);
         let task = spawn_blocking(move || {
             let result = store::open(&clone.dir)
                 .map_err(E::from)
                 .and_then(|store| read(&store));
-            result.inspect_err(|error| clone.notice(error.of_store()))
+            result.inspect_err(|error| clone.note_failure(error.store_error()))
         });
         match task.await {
             Ok(result) => result,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => Err(StoreError::Cancelled.into()),
+            Err(_) => Err(StoreError::Canceled.into()),
         }
     }
 
-    /// Pushes `commit` to `branch`, if that is a step forward from where the server's branch is.
-    pub(super) async fn push(&self, commit: CommitId, branch: &str) -> Result<(), TransportError> {
-        let _held = self.clone.swap.read().await;
+    /// Pushes `commit` to `branch`, if that is a fast-forward of the server's branch.
+    pub(crate) async fn push(&self, commit: CommitId, branch: &str) -> Result<(), TransportError> {
+        let _guard = self.clone.swap.read().await;
         let refspec = format!("{commit}:refs/heads/{branch}");
         self.git
             .transport
@@ -336,7 +222,7 @@ impl Repository {
         &self,
         dir: &Path,
         branch: &str,
-        extent: Extent,
+        extent: FetchExtent,
     ) -> Result<CommitId, FetchError> {
         let refspec = format!("+refs/heads/{branch}:refs/remotes/origin/{branch}");
         self.git
@@ -344,7 +230,7 @@ impl Repository {
             .fetch(dir, &self.remote, &refspec, extent)
             .await
             .map_err(|error| match error {
-                TransportError::BranchMissing { .. } => FetchError::BranchMissing {
+                TransportError::BranchNotFound { .. } => FetchError::BranchNotFound {
                     branch: branch.to_owned(),
                     last_known: None,
                 },
@@ -353,49 +239,52 @@ impl Repository {
         let (dir, branch) = (dir.to_owned(), branch.to_owned());
         spawn_blocking(move || tip_in(&dir, &branch))
             .await
-            .map_err(|_| StoreError::Cancelled)?
+            .map_err(|_| StoreError::Canceled)?
             .map_err(FetchError::Store)
     }
 
-    /// Fetches into a folder beside, and puts it in the place of the clone only when that worked.
-    async fn clone_anew(&self, branch: &str) -> Result<CommitId, FetchError> {
+    /// Clones into another folder, which replaces the clone only if that succeeded.
+    async fn reclone(&self, branch: &str) -> Result<CommitId, FetchError> {
         fs::create_dir_all(&self.git.cache).map_err(FetchError::Cache)?;
         let fresh = tempfile::Builder::new()
-            .prefix(UNFINISHED)
+            .prefix(UNFINISHED_PREFIX)
             .tempdir_in(&self.git.cache)
             .map_err(FetchError::Cache)?;
         let init = ["init", "--quiet", "--bare", "--template="];
         self.git.transport.local(fresh.path(), &init).await?;
         let fetched = self
-            .fetch_into(fresh.path(), branch, Extent::Everything)
+            .fetch_into(fresh.path(), branch, FetchExtent::Full)
             .await;
-        // An orphan branch can be written into a clone that holds nothing yet.
-        if matches!(fetched, Ok(_) | Err(FetchError::BranchMissing { .. })) {
+        // An orphan branch can be written to a clone that is still empty.
+        if matches!(fetched, Ok(_) | Err(FetchError::BranchNotFound { .. })) {
             let _swapping = self.clone.swap.write().await;
             swap_in(fresh, &self.clone.dir).map_err(FetchError::Cache)?;
             self.clone.broken.store(false, Ordering::Relaxed);
-            *self.clone.fetched() = Fetched::default();
+            *self.clone.state() = FetchState::default();
         }
         if let Ok(id) = fetched {
-            self.note_fetched(branch, id);
+            self.record_fetch(branch, id);
         }
         fetched
     }
 
-    fn note_fetched(&self, branch: &str, tip: CommitId) {
-        if !self.clone.fetched().note(branch, tip) {
+    /// Records the tip of a fetch, and packs the clone in the background when that is due.
+    fn record_fetch(&self, branch: &str, tip: CommitId) {
+        if !self.clone.state().record(branch, tip) {
             return;
         }
         let repository = self.clone();
-        // It begins when this fetch has let go of the clone.
-        tokio::spawn(async move {
-            if let Err(error) = repository.tidy().await {
+        let pack = async move {
+            if let Err(error) = repository.pack().await {
                 tracing::warn!(url = repository.url(), %error, "cannot pack the clone");
             }
-        });
+        };
+        // It starts when this fetch has released its lock.
+        tokio::spawn(pack.instrument(Span::current()));
     }
 }
 
+/// Replaces the folder `dir` by `fresh`.
 fn swap_in(fresh: tempfile::TempDir, dir: &Path) -> io::Result<()> {
     if dir.exists() {
         fs::remove_dir_all(dir)?;
@@ -403,7 +292,7 @@ fn swap_in(fresh: tempfile::TempDir, dir: &Path) -> io::Result<()> {
     fs::rename(fresh.keep(), dir)
 }
 
-/// The tip that a fetch has left in `dir`, with its tree, so that a clone without objects shows.
+/// Reads the tip that a fetch has left in `dir`, and its tree, so that missing objects are noticed.
 fn tip_in(dir: &Path, branch: &str) -> Result<CommitId, StoreError> {
     let store = store::open(dir)?;
     let name = format!("refs/remotes/origin/{branch}");
@@ -416,8 +305,8 @@ fn tip_in(dir: &Path, branch: &str) -> Result<CommitId, StoreError> {
     Ok(id)
 }
 
-/// Whether a fresh clone may do better: not where the server is the one that said no.
-fn may_be_the_clone(error: &FetchError) -> bool {
+/// Returns true if the clone may be the cause, and not the server.
+fn may_be_broken_clone(error: &FetchError) -> bool {
     matches!(
         error,
         FetchError::Transport(TransportError::Other { .. }) | FetchError::Store(_)
@@ -428,7 +317,7 @@ fn check_branch(branch: &str) -> Result<(), FetchError> {
     let full = format!("refs/heads/{branch}");
     match gix::refs::FullName::try_from(full) {
         Ok(_) => Ok(()),
-        Err(_) => Err(FetchError::BranchName {
+        Err(_) => Err(FetchError::InvalidBranchName {
             branch: branch.to_owned(),
         }),
     }

@@ -1,32 +1,36 @@
-//! Puts the last good pod template back into the file at the tip of the config branch.
+//! Restores: commits that put the last good pod template back into a file of the config branch.
 //!
-//! Only the text of one object's `spec.template` changes; every other byte stays. It happens only
-//! while the template at the tip is still the rejected one, never by force, and begins again from
-//! the new tip when somebody pushes meanwhile. Its commit carries the attempt's id, by which a
-//! writer that crashed between push and answer finds it.
+//! Only the text of one object's `spec.template` changes; every other byte stays. A restore is
+//! committed only while the template at the tip is still the rejected one, is never pushed by
+//! force, and is tried again on the new tip after a concurrent push. Its commit carries the
+//! attempt's id, by which a writer that crashed between push and answer finds it.
 //!
-//! [`yaml`] knows where each node stands, [`splice`] changes the text and checks the change.
+//! ```text
+//!   restore ──▶ splice ──▶ template ──▶ node
+//! ```
+//!
+//! [`node`] parses a file into nodes with their positions, [`template`] finds the template of an
+//! object in it, [`splice`] changes the text and checks the change.
 
+mod node;
 mod splice;
-mod yaml;
+mod template;
 
 use std::{path::Path, sync::Arc};
 
 use gix::objs::tree::EntryKind;
 use serde_json::Value;
 
-use super::{
+use self::template::LocatedTemplate;
+pub use self::{node::YamlError, splice::SpliceError};
+use crate::{
     commit::{CommitId, Signature, Trailers, carries_id, message_with_trailers},
-    failure::TransportError,
-    history,
-    push::{is_lost, until_not_lost},
+    push::{is_conflict, retry_on_conflict},
     repository::{FetchError, Repository},
-    store::{self, OfStore, Store, StoreError, reading, writing},
+    store::{self, FromStore, Store, StoreError, read_error, write_error},
+    transport::TransportError,
     tree::{self, File, TreeError, TreeLimits},
 };
-
-pub use splice::SpliceError;
-pub use yaml::YamlError;
 
 /// An object in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,84 +39,82 @@ pub struct ObjectKey {
     pub api_version: String,
     /// For example `Deployment`.
     pub kind: String,
-    /// Where it lives; see [`RestoreRequest::default_namespace`].
+    /// Namespace of the object; see [`RestoreRequest::default_namespace`].
     pub namespace: String,
-    /// Its name.
+    /// Name of the object.
     pub name: String,
 }
 
-/// Where a content stands in history.
+/// Commit and file that contain the good template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct TemplateSource {
     /// The commit.
     pub commit: CommitId,
-    /// The file, which may have had another name than it has now.
+    /// Path of the file in that commit; it may have another name now.
     pub path: String,
 }
 
-/// What is to be put back, and what the commit says.
+/// A template that is to be restored, and the content of the commit.
 #[derive(Clone, Debug)]
 pub struct RestoreRequest {
-    /// The config branch.
+    /// Name of the config branch.
     pub branch: String,
-    /// The file at its tip.
+    /// Path of the file at the tip.
     pub path: String,
-    /// The workload in it.
+    /// The workload in the file.
     pub target: ObjectKey,
-    /// The namespace of an object that names none: the `ConfigRepo`'s.
+    /// Namespace of objects that name none: that of the `ConfigRepo`.
     pub default_namespace: String,
-    /// Where the good template stands, if there is one.
-    pub good: Option<Source>,
-    /// The commit that asked for the rejected template. A restore is looked for after it.
+    /// Source of the good template, if there is one.
+    pub good: Option<TemplateSource>,
+    /// Commit that requested the rejected template. Earlier restores are searched only after it.
     pub since: CommitId,
-    /// The commit's subject and body; the trailers are added.
+    /// Subject and body of the commit; the trailers are added.
     pub message: String,
-    /// Its trailers. The id tells this restore from every other.
+    /// Trailers of the commit. Their id tells this restore from every other.
     pub trailers: Trailers,
-    /// Who wrote it.
-    pub author: Signature,
-    /// Who committed it.
-    pub committer: Signature,
+    /// Author and committer.
+    pub by: Signature,
 }
 
-/// How a restore ended, where nothing failed.
+/// Result of a restore that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restored {
-    /// The template is back, by this commit.
+    /// The template was restored by this commit.
     Committed(CommitId),
-    /// An earlier try had put it back, by this commit.
+    /// An earlier try had restored it, by this commit.
     AlreadyRestored(CommitId),
-    /// There was nothing to do, for a reason.
+    /// Nothing was written.
     Skipped(SkipReason),
 }
 
-/// Why nothing was written.
+/// Reason for which nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SkipReason {
-    /// A person was faster.
+    /// The template was changed concurrently.
     #[error("the template at the tip is no longer the rejected one")]
-    TemplateAlreadyDifferent,
-    /// The file has been moved or deleted.
-    #[error("the file is no longer there")]
-    FileGone,
-    /// The object, or its template, has left the file.
+    TemplateChanged,
+    /// The file was moved or deleted.
+    #[error("the file no longer exists")]
+    FileNotFound,
+    /// The object, or its template, is not in the file.
     #[error("the object is no longer in the file")]
-    ObjectGone,
+    ObjectNotFound,
     /// There is no good commit, or the object is not in it.
-    #[error("no commit holds a good template of the object")]
-    NoGoodCommit,
-    /// The good commit's template says the same as the one at the tip.
-    #[error("the good commit holds the same template")]
-    NothingToChange,
+    #[error("no commit has a good template of the object")]
+    NoGoodTemplate,
+    /// The template of the good commit equals the one at the tip.
+    #[error("the good commit has the same template")]
+    SameTemplate,
 }
 
-/// Why a restore failed. Nothing was pushed.
+/// A restore that failed. Nothing was pushed.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// The tip of the branch is not known.
+    /// The tip of the branch could not be fetched.
     #[error("cannot fetch the config branch")]
     Fetch(#[from] FetchError),
-    /// A file could not be read out of a commit.
+    /// A file could not be read from a commit.
     #[error("cannot read the file to restore")]
     Read(#[source] TreeError),
     /// The file is not UTF-8.
@@ -124,99 +126,107 @@ pub enum RestoreError {
         commit: CommitId,
     },
     /// The file is not YAML.
-    #[error("`{path}` at {commit} cannot be parsed")]
+    #[error("cannot parse `{path}` at {commit}")]
     Parse {
         /// The file.
         path: String,
         /// The commit.
         commit: CommitId,
-        /// Where and why.
+        /// The position and the cause.
         source: Box<YamlError>,
     },
-    /// The template cannot be put back without changing something else.
-    #[error("cannot put the template back into `{path}`")]
+    /// The template cannot be restored without changing something else.
+    #[error("cannot restore the template in `{path}`")]
     Splice {
         /// The file.
         path: String,
-        /// Why.
+        /// The cause.
         source: SpliceError,
     },
-    /// The commit could not be made.
+    /// The commit could not be written to the clone.
     #[error("cannot commit the restore")]
     Commit(#[from] StoreError),
-    /// The branch is protected, or the credentials may not write.
-    #[error("the push of the restore was refused")]
-    PushRefused(#[source] TransportError),
-    /// The push failed otherwise; it may be tried later.
+    /// The server rejected the push: the branch is protected, or the credentials have no
+    /// permission to write.
+    #[error("cannot push the restore")]
+    PushRejected(#[source] TransportError),
+    /// The push failed otherwise; it may succeed later.
     #[error("cannot push the restore")]
     Push(#[source] TransportError),
 }
 
-/// What is to be done at one tip.
-enum Step {
+/// Next action for one tip.
+enum RestorePlan {
     Push(CommitId),
     Done(Restored),
 }
 
-/// Judges the template now at the tip.
-type Judge = Arc<dyn Fn(&Value) -> bool + Send + Sync>;
+/// A predicate on the template at the tip.
+type TemplatePredicate = Arc<dyn Fn(&Value) -> bool + Send + Sync>;
 
 // === impl Repository ===
 
 impl Repository {
-    /// Puts the template back, if `is_rejected` still holds of the one at the tip.
+    /// Restores the good template, if `is_rejected` is true for the one at the tip.
+    ///
+    /// Fails if the server was not reached or rejected the push, or if the file cannot be edited
+    /// faithfully; [`RestoreError::is_transient`] tells whether a later try may succeed.
     pub async fn restore(
         &self,
         request: RestoreRequest,
         is_rejected: impl Fn(&Value) -> bool + Send + Sync + 'static,
     ) -> Result<Restored, RestoreError> {
         let request = Arc::new(request);
-        let is_rejected: Judge = Arc::new(is_rejected);
-        let lost = |error: &RestoreError| matches!(error, RestoreError::Push(e) if is_lost(e));
-        until_not_lost(|| self.restore_once(&request, &is_rejected), lost).await
+        let is_rejected: TemplatePredicate = Arc::new(is_rejected);
+        retry_on_conflict(
+            || self.restore_once(&request, &is_rejected),
+            RestoreError::is_conflict,
+        )
+        .await
     }
 
     async fn restore_once(
         &self,
         request: &Arc<RestoreRequest>,
-        is_rejected: &Judge,
+        is_rejected: &TemplatePredicate,
     ) -> Result<Restored, RestoreError> {
         let tip = self.fetch_tip(&request.branch).await?;
-        let (wanted, judge) = (Arc::clone(request), Arc::clone(is_rejected));
-        let step = self
-            .read(move |store| prepare(store, tip, &wanted, &*judge))
+        let (wanted, is_rejected) = (Arc::clone(request), Arc::clone(is_rejected));
+        let plan = self
+            .read(move |store| prepare(store, tip, &wanted, &*is_rejected))
             .await?;
-        let commit = match step {
-            Step::Done(restored) => return Ok(restored),
-            Step::Push(commit) => commit,
+        let commit = match plan {
+            RestorePlan::Done(restored) => return Ok(restored),
+            RestorePlan::Push(commit) => commit,
         };
         match self.push(commit, &request.branch).await {
             Ok(()) => Ok(Restored::Committed(commit)),
-            Err(refused @ TransportError::PushRefused { .. }) => {
-                Err(RestoreError::PushRefused(refused))
+            Err(rejected @ TransportError::PushRejected { .. }) => {
+                Err(RestoreError::PushRejected(rejected))
             }
             Err(other) => Err(RestoreError::Push(other)),
         }
     }
 }
 
+/// Commits the restore on `tip` in the clone, unless there is nothing to restore.
 fn prepare(
     store: &Store,
     tip: CommitId,
     request: &RestoreRequest,
     is_rejected: &dyn Fn(&Value) -> bool,
-) -> Result<Step, RestoreError> {
+) -> Result<RestorePlan, RestoreError> {
     if let Some(commit) = own_commit(store, tip, request)? {
-        return Ok(Step::Done(Restored::AlreadyRestored(commit)));
+        return Ok(RestorePlan::Done(Restored::AlreadyRestored(commit)));
     }
     match edited(store, tip, request, is_rejected)? {
-        Ok(text) => commit_text(store, tip, request, &text).map(Step::Push),
-        Err(reason) => Ok(Step::Done(Restored::Skipped(reason))),
+        Ok(text) => commit_text(store, tip, request, &text).map(RestorePlan::Push),
+        Err(reason) => Ok(RestorePlan::Done(Restored::Skipped(reason))),
     }
 }
 
-/// The commit since the rejected one that carries this restore's id and changed the file. Facts of
-/// the same attempt carry its id too, and may stand on this branch.
+/// Finds the commit after the rejected one that carries this restore's id and changed the file.
+/// Records of the same attempt carry its id, too, and may be on this branch.
 fn own_commit(
     store: &Store,
     tip: CommitId,
@@ -230,9 +240,9 @@ fn own_commit(
         .rev_walk([tip])
         .with_hidden(since)
         .all()
-        .map_err(reading("history of commit", tip))?;
+        .map_err(read_error("history of commit", tip))?;
     for step in walk {
-        let id = step.map_err(reading("history of commit", tip))?.id;
+        let id = step.map_err(read_error("history of commit", tip))?.id;
         if carries_id(&store::commit(store, id)?.message, &request.trailers.id)
             && changes(store, id, &path)?
         {
@@ -242,17 +252,17 @@ fn own_commit(
     Ok(None)
 }
 
-/// Whether the file is another one than before the commit.
+/// Returns true if the commit changed the file.
 fn changes(store: &Store, commit: CommitId, path: &str) -> Result<bool, StoreError> {
-    let at = |commit| history::blob_at(store, commit, Path::new(path));
-    let before = history::first_parent(store, commit)?
-        .map(at)
-        .transpose()?
-        .flatten();
-    Ok(at(commit)? != before)
+    let path = Path::new(path);
+    let before = match store::first_parent(store, commit)? {
+        Some(parent) => store::blob_at(store, parent, path)?,
+        None => None,
+    };
+    Ok(store::blob_at(store, commit, path)? != before)
 }
 
-/// The text of the file with the good template in it, or why there is none.
+/// Returns the text of the file with the good template in it, or the reason to skip it.
 fn edited(
     store: &Store,
     tip: CommitId,
@@ -260,25 +270,25 @@ fn edited(
     is_rejected: &dyn Fn(&Value) -> bool,
 ) -> Result<Result<String, SkipReason>, RestoreError> {
     let Some(now) = text_at(store, tip, &request.path)? else {
-        return Ok(Err(SkipReason::FileGone));
+        return Ok(Err(SkipReason::FileNotFound));
     };
     let Some(rejected) = find(&now, tip, &request.path, request)? else {
-        return Ok(Err(SkipReason::ObjectGone));
+        return Ok(Err(SkipReason::ObjectNotFound));
     };
     if !is_rejected(rejected.value()) {
-        return Ok(Err(SkipReason::TemplateAlreadyDifferent));
+        return Ok(Err(SkipReason::TemplateChanged));
     }
     let Some(source) = &request.good else {
-        return Ok(Err(SkipReason::NoGoodCommit));
+        return Ok(Err(SkipReason::NoGoodTemplate));
     };
     let Some(before) = good_text(store, source)? else {
-        return Ok(Err(SkipReason::NoGoodCommit));
+        return Ok(Err(SkipReason::NoGoodTemplate));
     };
     let Some(good) = find(&before, source.commit, &source.path, request)? else {
-        return Ok(Err(SkipReason::NoGoodCommit));
+        return Ok(Err(SkipReason::NoGoodTemplate));
     };
     if good.value() == rejected.value() {
-        return Ok(Err(SkipReason::NothingToChange));
+        return Ok(Err(SkipReason::SameTemplate));
     }
     splice::splice(&rejected, &good)
         .map(Ok)
@@ -288,8 +298,8 @@ fn edited(
         })
 }
 
-/// The good text. Its commit may be gone from a rewritten history.
-fn good_text(store: &Store, source: &Source) -> Result<Option<String>, RestoreError> {
+/// Returns the file with the good template; none if a rewritten history has lost its commit.
+fn good_text(store: &Store, source: &TemplateSource) -> Result<Option<String>, RestoreError> {
     if !store.has_object(source.commit) {
         return Ok(None);
     }
@@ -299,10 +309,13 @@ fn good_text(store: &Store, source: &Source) -> Result<Option<String>, RestoreEr
 fn text_at(store: &Store, commit: CommitId, path: &str) -> Result<Option<String>, RestoreError> {
     let limit = TreeLimits::default().file_bytes;
     let file = tree::file_at(store, commit, path, limit).map_err(RestoreError::Read)?;
-    file.map(|File { bytes, path, .. }| {
-        String::from_utf8(bytes).map_err(|_| RestoreError::NotUtf8 { path, commit })
-    })
-    .transpose()
+    let Some(File { bytes, path, .. }) = file else {
+        return Ok(None);
+    };
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Some(text)),
+        Err(_) => Err(RestoreError::NotUtf8 { path, commit }),
+    }
 }
 
 fn find<'t>(
@@ -310,8 +323,8 @@ fn find<'t>(
     commit: CommitId,
     path: &str,
     request: &RestoreRequest,
-) -> Result<Option<yaml::Template<'t>>, RestoreError> {
-    yaml::find_template(text, &request.target, &request.default_namespace).map_err(|source| {
+) -> Result<Option<LocatedTemplate<'t>>, RestoreError> {
+    template::find(text, &request.target, &request.default_namespace).map_err(|source| {
         RestoreError::Parse {
             path: path.to_owned(),
             commit,
@@ -320,6 +333,7 @@ fn find<'t>(
     })
 }
 
+/// Commits the file with its new text on `tip`, and keeps its mode.
 fn commit_text(
     store: &Store,
     tip: CommitId,
@@ -333,51 +347,51 @@ fn commit_text(
         Some((EntryKind::BlobExecutable, _)) => EntryKind::BlobExecutable,
         _ => EntryKind::Blob,
     };
-    let blob = store.write_blob(text).map_err(writing("file"))?.detach();
+    let blob = store
+        .write_blob(text)
+        .map_err(write_error("file"))?
+        .detach();
     let base = store::tree_of(store, tip)?;
-    let mut editor = base.edit().map_err(writing("tree"))?;
+    let mut editor = base.edit().map_err(write_error("tree"))?;
     editor
         .upsert(path.as_str(), kind, blob)
-        .map_err(writing("tree"))?;
-    let tree = editor.write().map_err(writing("tree"))?.detach();
+        .map_err(write_error("tree"))?;
+    let tree = editor.write().map_err(write_error("tree"))?.detach();
     let message = message_with_trailers(&request.message, [&request.trailers]);
-    let commit = store::write_commit(
-        store,
-        tree,
-        Some(tip),
-        &message,
-        &request.author,
-        &request.committer,
-    )?;
+    let commit = store::write_commit(store, tree, Some(tip), &message, &request.by, &request.by)?;
     Ok(commit)
 }
 
 // === impl RestoreError ===
 
 impl RestoreError {
-    /// Whether the same restore may do at a later time, without anybody's doing.
-    pub fn may_pass(&self) -> bool {
+    /// Returns true if the same restore may succeed later without manual action.
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Fetch(_) | Self::Commit(_) | Self::Push(_) => true,
-            Self::Read(error) => error.of_store().is_some(),
+            Self::Read(error) => error.store_error().is_some(),
             Self::NotUtf8 { .. }
             | Self::Parse { .. }
             | Self::Splice { .. }
-            | Self::PushRefused(_) => false,
+            | Self::PushRejected(_) => false,
         }
+    }
+
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Push(error) if is_conflict(error))
     }
 }
 
-impl OfStore for RestoreError {
-    fn of_store(&self) -> Option<&StoreError> {
+impl FromStore for RestoreError {
+    fn store_error(&self) -> Option<&StoreError> {
         match self {
             Self::Commit(error) => Some(error),
-            Self::Read(error) => error.of_store(),
+            Self::Read(error) => error.store_error(),
             Self::Fetch(_)
             | Self::NotUtf8 { .. }
             | Self::Parse { .. }
             | Self::Splice { .. }
-            | Self::PushRefused(_)
+            | Self::PushRejected(_)
             | Self::Push(_) => None,
         }
     }

@@ -1,4 +1,4 @@
-//! A value that is never shown, and the scrubbing of text that may hold one.
+//! Credentials that are never printed, and the redaction of text that may contain one.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ impl Secret {
         Self(value.into())
     }
 
-    /// The credential itself, for the one place that hands it to git.
+    /// The credential itself, for the code that hands it to a server.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -26,18 +26,18 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// `text` with the user part of every URL, and every one of `secrets`, replaced by `***`.
-pub(super) fn scrub<'a>(text: &str, secrets: impl IntoIterator<Item = &'a str>) -> String {
+/// Replaces the user part of every URL, and each of `secrets`, by `***`.
+pub(crate) fn redact<'a>(text: &str, secrets: impl IntoIterator<Item = &'a str>) -> String {
     let mut clean = text.to_owned();
     for secret in secrets {
         if !secret.is_empty() {
             clean = clean.replace(secret, "***");
         }
     }
-    scrub_userinfo(&clean)
+    redact_userinfo(&clean)
 }
 
-fn scrub_userinfo(text: &str) -> String {
+fn redact_userinfo(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("://") {
@@ -63,15 +63,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_does_not_show_itself() {
+    fn debug_of_a_secret_prints_no_credential() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "***");
     }
 
     #[test]
-    fn scrubbing_takes_out_user_parts_and_secrets() {
+    fn user_parts_and_secrets_are_redacted() {
         let text = "fatal: 'https://bob:hunter2@git.example.com/a' and https://x/y@z say hunter3";
         assert_eq!(
-            scrub(text, ["hunter3", ""]),
+            redact(text, ["hunter3", ""]),
             "fatal: 'https://***@git.example.com/a' and https://x/y@z say ***"
         );
     }

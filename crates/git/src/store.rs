@@ -1,17 +1,17 @@
-//! The objects of a bare clone, read and written in the process with gix. Blocking: it is called
-//! from blocking tasks only. It knows nothing of branches at the server.
+//! Objects of a bare clone, read and written in the process with gix. It blocks, so it is called
+//! from blocking tasks only. Branches of the server are not its business.
 
 use std::{error::Error, path::Path};
 
 use jiff::Timestamp;
 
-use super::commit::{Commit, CommitId, Person, Signature};
+use crate::commit::{Commit, CommitId, Person, Signature};
 
 /// An open object store.
-pub(super) type Store = gix::Repository;
+pub(crate) type Store = gix::Repository;
 
-/// The clone could not be read or written. It is most likely broken, and the next fetch makes it
-/// anew.
+/// A clone that could not be read or written. Most likely it is broken, and the next fetch clones
+/// it again.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The clone could not be opened.
@@ -20,53 +20,54 @@ pub enum StoreError {
     /// An object is missing or damaged.
     #[error("cannot read {kind} {id}")]
     Read {
-        /// What was looked for.
+        /// The kind of object.
         kind: &'static str,
-        /// Its name.
+        /// Name of the object.
         id: gix::ObjectId,
-        /// What the store said.
+        /// The error of gix.
         source: Cause,
     },
     /// An object could not be written: a full disk, or a folder that is read-only.
-    #[error("cannot write a {kind}")]
+    #[error("cannot write {kind}")]
     Write {
-        /// What was to be written.
+        /// The kind of object.
         kind: &'static str,
-        /// What the store said.
+        /// The error of gix.
         source: Cause,
     },
-    /// The task was cancelled: the process is shutting down.
-    #[error("reading the clone was cancelled")]
-    Cancelled,
+    /// The task was canceled because the process is shutting down.
+    #[error("reading the clone was canceled")]
+    Canceled,
 }
 
-/// An error that a failure of the store may stand behind.
-pub(super) trait OfStore: From<StoreError> {
-    /// That failure.
-    fn of_store(&self) -> Option<&StoreError>;
+/// An error that may have been caused by the store.
+pub(crate) trait FromStore: From<StoreError> {
+    /// Returns the error of the store, if that is the cause.
+    fn store_error(&self) -> Option<&StoreError>;
 }
 
-/// What gix said.
-pub type Cause = Box<dyn Error + Send + Sync>;
+/// An error of gix.
+type Cause = Box<dyn Error + Send + Sync>;
 
 // === impl StoreError ===
 
-impl OfStore for StoreError {
-    fn of_store(&self) -> Option<&StoreError> {
+impl FromStore for StoreError {
+    fn store_error(&self) -> Option<&StoreError> {
         Some(self)
     }
 }
 
-/// Opens the bare repository in `dir`, and nothing of the machine's configuration.
-pub(super) fn open(dir: &Path) -> Result<Store, StoreError> {
+/// Opens the bare repository in `dir`, without any configuration of the machine.
+pub(crate) fn open(dir: &Path) -> Result<Store, StoreError> {
     let options = gix::open::Options::isolated().with(gix::sec::Trust::Full);
     let mut store = gix::open_opts(dir, options).map_err(|e| StoreError::Open(e.into()))?;
-    // Walks look at the same trees again and again.
+    // Walks of the history read the same trees again and again.
     store.object_cache_size_if_unset(4 * 1024 * 1024);
     Ok(store)
 }
 
-pub(super) fn reading<E: Into<Cause>>(
+/// Converts an error of gix into one of reading the object `id`.
+pub(crate) fn read_error<E: Into<Cause>>(
     kind: &'static str,
     id: impl Into<gix::ObjectId>,
 ) -> impl FnOnce(E) -> StoreError {
@@ -78,7 +79,8 @@ pub(super) fn reading<E: Into<Cause>>(
     }
 }
 
-pub(super) fn writing<E: Into<Cause>>(kind: &'static str) -> impl FnOnce(E) -> StoreError {
+/// Converts an error of gix into one of writing an object.
+pub(crate) fn write_error<E: Into<Cause>>(kind: &'static str) -> impl FnOnce(E) -> StoreError {
     move |source| StoreError::Write {
         kind,
         source: source.into(),
@@ -86,13 +88,15 @@ pub(super) fn writing<E: Into<Cause>>(kind: &'static str) -> impl FnOnce(E) -> S
 }
 
 /// Reads one commit.
-pub(super) fn commit(store: &Store, id: CommitId) -> Result<Commit, StoreError> {
-    let object = store.find_commit(id).map_err(reading("commit", id))?;
-    let decoded = object.decode().map_err(reading("commit", id))?;
-    let author = decoded.author().map_err(reading("author of commit", id))?;
+pub(crate) fn commit(store: &Store, id: CommitId) -> Result<Commit, StoreError> {
+    let object = store.find_commit(id).map_err(read_error("commit", id))?;
+    let decoded = object.decode().map_err(read_error("commit", id))?;
+    let author = decoded
+        .author()
+        .map_err(read_error("author of commit", id))?;
     let committer = decoded
         .committer()
-        .map_err(reading("committer of commit", id))?;
+        .map_err(read_error("committer of commit", id))?;
     let message = decoded.message.to_string();
     Ok(Commit {
         id,
@@ -100,7 +104,7 @@ pub(super) fn commit(store: &Store, id: CommitId) -> Result<Commit, StoreError> 
             name: author.name.to_string().trim().to_owned(),
             email: author.email.to_string().trim().to_owned(),
         },
-        // A date beyond the calendar says nothing; the epoch at least sorts first.
+        // A date outside the calendar means nothing; the epoch at least sorts first.
         time: Timestamp::from_second(committer.seconds()).unwrap_or(Timestamp::UNIX_EPOCH),
         subject: message
             .trim_start()
@@ -113,17 +117,38 @@ pub(super) fn commit(store: &Store, id: CommitId) -> Result<Commit, StoreError> 
     })
 }
 
-/// The tree of a commit.
-pub(super) fn tree_of(store: &Store, id: CommitId) -> Result<gix::Tree<'_>, StoreError> {
+/// Returns the tree of a commit.
+pub(crate) fn tree_of(store: &Store, id: CommitId) -> Result<gix::Tree<'_>, StoreError> {
     store
         .find_commit(id)
-        .map_err(reading("commit", id))?
+        .map_err(read_error("commit", id))?
         .tree()
-        .map_err(reading("tree of commit", id))
+        .map_err(read_error("tree of commit", id))
 }
 
-/// Whether `ancestor` is `descendant` or comes before it.
-pub(super) fn is_ancestor(
+/// Returns the first parent of a commit; none for a root.
+pub(crate) fn first_parent(store: &Store, id: CommitId) -> Result<Option<CommitId>, StoreError> {
+    let commit = store.find_commit(id).map_err(read_error("commit", id))?;
+    Ok(commit.parent_ids().next().map(gix::Id::detach))
+}
+
+/// Returns the name of the content of the file at `path`; none if there is no file.
+pub(crate) fn blob_at(
+    store: &Store,
+    commit: CommitId,
+    path: &Path,
+) -> Result<Option<gix::ObjectId>, StoreError> {
+    let entry = tree_of(store, commit)?
+        .lookup_entry_by_path(path)
+        .map_err(read_error("tree of commit", commit))?;
+    match entry {
+        Some(entry) if entry.mode().is_blob() => Ok(Some(entry.object_id())),
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// Returns true if `ancestor` is `descendant` or in its history.
+pub(crate) fn is_ancestor(
     store: &Store,
     ancestor: CommitId,
     descendant: CommitId,
@@ -137,17 +162,21 @@ pub(super) fn is_ancestor(
     let walk = store
         .rev_walk([descendant])
         .all()
-        .map_err(reading("history of commit", descendant))?;
+        .map_err(read_error("history of commit", descendant))?;
     for step in walk {
-        if step.map_err(reading("history of commit", descendant))?.id == ancestor {
+        if step
+            .map_err(read_error("history of commit", descendant))?
+            .id
+            == ancestor
+        {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// Writes a commit of `tree` on `parent`.
-pub(super) fn write_commit(
+/// Writes a commit of `tree` on `parent`, or a root commit.
+pub(crate) fn write_commit(
     store: &Store,
     tree: gix::ObjectId,
     parent: Option<CommitId>,
@@ -166,6 +195,6 @@ pub(super) fn write_commit(
     };
     Ok(store
         .write_object(commit)
-        .map_err(writing("commit"))?
+        .map_err(write_error("commit"))?
         .detach())
 }

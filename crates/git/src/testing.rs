@@ -1,4 +1,4 @@
-//! A git server in a folder, and clients of it, for the tests of this module.
+//! A git server in a folder, and its clients, for the tests of this crate.
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
 
 use std::{
@@ -16,7 +16,7 @@ use gix::objs::tree::EntryKind;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
-use super::{
+use crate::{
     commit::{Commit, CommitId, Person, Signature},
     remote::{Credentials, Protocol, Remote},
     repository::{Git, Repository},
@@ -24,26 +24,26 @@ use super::{
     transport::{Transport, TransportSettings},
 };
 
-/// A bare repository that clients reach as `file://…`.
-pub(super) struct Server {
+/// A bare repository whose clients use `file://…`.
+pub(crate) struct Server {
     folder: TempDir,
     clock: AtomicI64,
 }
 
 /// A client with a cache of its own.
-pub(super) struct Client {
-    pub(super) cache: TempDir,
-    pub(super) repository: Repository,
+pub(crate) struct Client {
+    pub(crate) cache: TempDir,
+    pub(crate) repository: Repository,
 }
 
-pub(super) fn file_settings() -> TransportSettings {
+pub(crate) fn file_settings() -> TransportSettings {
     TransportSettings {
         protocols: vec![Protocol::File],
         ..TransportSettings::default()
     }
 }
 
-pub(super) fn signature(name: &str, second: i64) -> Signature {
+pub(crate) fn signature(name: &str, second: i64) -> Signature {
     Signature {
         person: Person {
             name: name.into(),
@@ -53,9 +53,9 @@ pub(super) fn signature(name: &str, second: i64) -> Signature {
     }
 }
 
-/// Writes a script through another process: what this one has open for writing, it can't run
-/// while another thread forks.
-pub(super) fn write_script(path: &Path, text: &str) {
+/// Writes a script through another process: a file that this one has open for writing cannot be
+/// run while another thread forks.
+pub(crate) fn write_script(path: &Path, text: &str) {
     let mut child = Command::new("/bin/sh")
         .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
         .arg(path)
@@ -71,8 +71,8 @@ pub(super) fn write_script(path: &Path, text: &str) {
     assert!(child.wait().unwrap().success());
 }
 
-/// All files under a folder.
-pub(super) fn walk(folder: &Path) -> Vec<PathBuf> {
+/// Returns all files below a folder.
+pub(crate) fn walk(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -88,7 +88,7 @@ pub(super) fn walk(folder: &Path) -> Vec<PathBuf> {
 // === impl Server ===
 
 impl Server {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let server = Self {
             folder: tempfile::tempdir().unwrap(),
             clock: AtomicI64::new(1_800_000_000),
@@ -97,15 +97,15 @@ impl Server {
         server
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("file://{}", self.folder.path().display())
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    pub(super) fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         let cache = tempfile::tempdir().unwrap();
         let git = Git::new(Transport::new(file_settings()).unwrap(), cache.path());
         let remote = Remote::new(&self.url(), Credentials::Anonymous).unwrap();
@@ -114,7 +114,7 @@ impl Server {
     }
 
     /// Commits files to a branch, as a person would.
-    pub(super) fn commit(&self, branch: &str, files: &[(&str, &str)]) -> CommitId {
+    pub(crate) fn commit(&self, branch: &str, files: &[(&str, &str)]) -> CommitId {
         let entries: Vec<_> = files
             .iter()
             .map(|(path, text)| (*path, EntryKind::Blob, *text))
@@ -122,7 +122,7 @@ impl Server {
         self.commit_entries(branch, self.tip(branch), &entries)
     }
 
-    pub(super) fn commit_entries(
+    pub(crate) fn commit_entries(
         &self,
         branch: &str,
         parent: Option<CommitId>,
@@ -151,7 +151,7 @@ impl Server {
     }
 
     /// Deletes a file on a branch.
-    pub(super) fn delete_file(&self, branch: &str, path: &str) -> CommitId {
+    pub(crate) fn delete_file(&self, branch: &str, path: &str) -> CommitId {
         let store = store::open(self.path()).unwrap();
         let parent = self.tip(branch).unwrap();
         let base = store::tree_of(&store, parent).unwrap();
@@ -170,7 +170,7 @@ impl Server {
     }
 
     /// Moves a branch, by force.
-    pub(super) fn set(&self, branch: &str, id: CommitId) {
+    pub(crate) fn set(&self, branch: &str, id: CommitId) {
         self.git(&[
             "update-ref",
             &format!("refs/heads/{branch}"),
@@ -178,18 +178,18 @@ impl Server {
         ]);
     }
 
-    pub(super) fn delete_branch(&self, branch: &str) {
+    pub(crate) fn delete_branch(&self, branch: &str) {
         self.git(&["update-ref", "-d", &format!("refs/heads/{branch}")]);
     }
 
-    /// Lets every push be refused, as a protected branch does.
-    pub(super) fn protect(&self) {
+    /// Rejects every push, as a protected branch does.
+    pub(crate) fn protect(&self) {
         let hook = self.path().join("hooks/pre-receive");
         fs::create_dir_all(hook.parent().unwrap()).unwrap();
         write_script(&hook, "#!/bin/sh\necho 'main is protected' >&2\nexit 1\n");
     }
 
-    pub(super) fn tip(&self, branch: &str) -> Option<CommitId> {
+    pub(crate) fn tip(&self, branch: &str) -> Option<CommitId> {
         let out = self.git_output(&[
             "rev-parse",
             "--verify",
@@ -199,17 +199,17 @@ impl Server {
         out.trim().parse().ok()
     }
 
-    pub(super) fn show(&self, branch: &str) -> Commit {
+    pub(crate) fn show(&self, branch: &str) -> Commit {
         let store = store::open(self.path()).unwrap();
         store::commit(&store, self.tip(branch).unwrap()).unwrap()
     }
 
-    pub(super) fn file(&self, branch: &str, path: &str) -> String {
+    pub(crate) fn file(&self, branch: &str, path: &str) -> String {
         self.git(&["show", &format!("refs/heads/{branch}:{path}")])
     }
 
-    /// Takes one object out of a client's clone, which has fetched all that is here.
-    pub(super) fn damage(&self, client: &Client, object: gix::ObjectId) {
+    /// Removes one object from the clone of a client that has fetched everything.
+    pub(crate) fn damage(&self, client: &Client, object: gix::ObjectId) {
         let (ours, theirs) = (
             self.path().join("objects"),
             client.clone_dir().join("objects"),
@@ -228,8 +228,8 @@ impl Server {
         fs::remove_file(theirs.join(folder).join(file)).unwrap();
     }
 
-    /// Runs git on the server, and answers with what it says.
-    pub(super) fn git(&self, args: &[&str]) -> String {
+    /// Runs git on the server, and returns its output.
+    pub(crate) fn git(&self, args: &[&str]) -> String {
         let output = self.command(args).output().unwrap();
         assert!(
             output.status.success(),
@@ -259,8 +259,8 @@ impl Server {
 // === impl Client ===
 
 impl Client {
-    /// The clone's folder.
-    pub(super) fn clone_dir(&self) -> PathBuf {
+    /// Returns the folder of the clone.
+    pub(crate) fn clone_dir(&self) -> PathBuf {
         let mut folders = fs::read_dir(self.cache.path()).unwrap();
         let folder = folders.next().unwrap().unwrap().path();
         assert!(folders.next().is_none(), "one URL has one clone");

@@ -1,9 +1,12 @@
-//! The `git` program, for what goes over the network: certificates per repository, proxies and
-//! stall limits are what it does and libraries don't.
+//! The `git` program, for everything that goes over the network: certificates per repository,
+//! proxies and limits for stalled transfers are provided by it and by no library.
 //!
 //! Each run has an environment and a home of its own: nothing of the machine's or the user's
-//! configuration reaches it, and no credential is ever in its arguments. It is killed with its
-//! whole process group at the deadline, and when its future is dropped.
+//! configuration reaches it, and no credential is in its arguments. It is killed with its whole
+//! process group at the deadline, and when its future is dropped.
+
+mod error;
+mod process;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -14,82 +17,67 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _},
-    process::Command,
-    time::timeout,
-};
+use tokio::{process::Command, time::timeout};
 
-use super::{
-    failure::{Direction, TransportError},
+use self::error::Direction;
+pub use self::error::TransportError;
+use crate::{
     remote::{Credentials, Protocol, Remote},
-    secret::{Secret, scrub},
+    secret::{Secret, redact},
 };
 
-/// How git is run. The same for every repository.
+/// Settings of the git program, the same for every repository.
 #[derive(Clone, Debug)]
 pub struct TransportSettings {
-    /// The program.
+    /// The program. Defaults to `git`, found in `search_path`.
     pub program: PathBuf,
-    /// `PATH` for it and its own helpers.
+    /// `PATH` of the program and its own helpers. Defaults to `/usr/local/bin:/usr/bin:/bin`.
     pub search_path: OsString,
-    /// The protocols that may be used. The product leaves this at `https`.
+    /// Protocols that may be used. Defaults to `https`, and the product leaves it there.
     pub protocols: Vec<Protocol>,
-    /// When a run is killed.
+    /// Maximum duration of a run. Defaults to 2m.
     pub deadline: Duration,
-    /// The same for one that brings a whole repository.
+    /// Maximum duration of a run that fetches a whole repository. Defaults to 30m.
     pub clone_deadline: Duration,
-    /// How long a transfer may be slower than `stall_bytes_per_second`.
+    /// Maximum time for which a transfer may be slower than `stall_bytes_per_second`. Defaults to
+    /// 20s.
     pub stall: Duration,
-    /// See `stall`.
+    /// Minimum rate of a transfer; see `stall`. Defaults to 1000.
     pub stall_bytes_per_second: u32,
-    /// An HTTP proxy's URL, which may hold its password.
+    /// URL of an HTTP proxy, which may contain its password. Defaults to none.
     pub proxy: Option<Secret>,
-    /// Hosts that are reached without the proxy, in `NO_PROXY`'s form.
+    /// Hosts that are reached without the proxy, in the form of `NO_PROXY`. Defaults to none.
     pub no_proxy: Option<String>,
 }
 
-/// Runs git.
+/// Runs the git program.
 #[derive(Debug)]
 pub struct Transport {
     settings: TransportSettings,
-    /// Written once: a script that has just been written can't be run while another thread forks.
+    /// Contains the askpass script. It is written once: a script that has just been written cannot be
+    /// run while another thread forks.
     folder: TempDir,
 }
 
-/// The environment that carries the credentials of a run, and the folder that goes with it.
-struct Call<'a> {
+/// The repository, the remote and the deadline of one run.
+struct GitCall<'a> {
     git_dir: &'a Path,
     remote: Option<&'a Remote>,
     direction: Direction,
     deadline: Duration,
 }
 
-/// How much a fetch has to bring, by which it has its deadline.
+/// Amount that a fetch transfers, which decides its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Extent {
-    /// What is new since the last one.
-    News,
+pub(crate) enum FetchExtent {
+    /// The commits since the last fetch.
+    Incremental,
     /// The whole history.
-    Everything,
+    Full,
 }
 
-/// Kills the process group unless the leader has been waited for.
-struct Group(Option<Pid>);
-
-/// What a run said. Both are cut at [`OUTPUT_CAP_BYTES`].
-struct Output {
-    success: bool,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-}
-
-/// Far above what any of our runs says; a server's hook may say anything.
-const OUTPUT_CAP_BYTES: usize = 64 * 1024;
-
-/// git asks it for `Username for 'URL': ` and `Password for 'URL': `.
+/// Answers git's prompts `Username for 'URL': ` and `Password for 'URL': `.
 const ASKPASS: &str = r#"#!/bin/sh
 case "$1" in
 Username*) printf '%s\n' "$TIDEGATE_GIT_USERNAME" ;;
@@ -106,7 +94,8 @@ impl Default for TransportSettings {
             search_path: "/usr/local/bin:/usr/bin:/bin".into(),
             protocols: vec![Protocol::Https],
             deadline: Duration::from_mins(2),
-            // A big repository takes its time; one that does not move is noticed by `stall`.
+            // A big repository takes its time; a transfer that does not progress is ended by
+            // `stall`.
             clone_deadline: Duration::from_mins(30),
             stall: Duration::from_secs(20),
             stall_bytes_per_second: 1000,
@@ -119,23 +108,25 @@ impl Default for TransportSettings {
 // === impl Transport ===
 
 impl Transport {
-    /// Prepares the private folder that every run shares.
+    /// Creates the private folder that all runs share.
+    ///
+    /// Fails if the folder cannot be written.
     pub fn new(settings: TransportSettings) -> Result<Self, TransportError> {
-        let folder = private_folder(None).map_err(TransportError::Start)?;
+        let folder = private_folder(None).map_err(TransportError::Spawn)?;
         let askpass = folder.path().join("askpass");
         fs::write(&askpass, ASKPASS)
             .and_then(|()| fs::set_permissions(&askpass, fs::Permissions::from_mode(0o700)))
-            .map_err(TransportError::Start)?;
+            .map_err(TransportError::Spawn)?;
         Ok(Self { settings, folder })
     }
 
-    /// Runs git on the repository `git_dir` alone, without a network.
-    pub(super) async fn local(
+    /// Runs git on the repository `git_dir`, without a remote.
+    pub(crate) async fn local(
         &self,
         git_dir: &Path,
         args: &[&str],
     ) -> Result<String, TransportError> {
-        let call = Call {
+        let call = GitCall {
             git_dir,
             remote: None,
             direction: Direction::Fetch,
@@ -144,19 +135,19 @@ impl Transport {
         self.run(call, args).await
     }
 
-    /// Fetches `refspec` into `git_dir`.
-    pub(super) async fn fetch(
+    /// Fetches `refspec` from `remote` into `git_dir`.
+    pub(crate) async fn fetch(
         &self,
         git_dir: &Path,
         remote: &Remote,
         refspec: &str,
-        extent: Extent,
+        extent: FetchExtent,
     ) -> Result<(), TransportError> {
         let deadline = match extent {
-            Extent::News => self.settings.deadline,
-            Extent::Everything => self.settings.clone_deadline,
+            FetchExtent::Incremental => self.settings.deadline,
+            FetchExtent::Full => self.settings.clone_deadline,
         };
-        let call = Call {
+        let call = GitCall {
             git_dir,
             remote: Some(remote),
             direction: Direction::Fetch,
@@ -175,14 +166,14 @@ impl Transport {
         self.run(call, &args).await.map(drop)
     }
 
-    /// Pushes `refspec` out of `git_dir`. Never by force.
-    pub(super) async fn push(
+    /// Pushes `refspec` from `git_dir` to `remote`, never by force.
+    pub(crate) async fn push(
         &self,
         git_dir: &Path,
         remote: &Remote,
         refspec: &str,
     ) -> Result<(), TransportError> {
-        let call = Call {
+        let call = GitCall {
             git_dir,
             remote: Some(remote),
             direction: Direction::Push,
@@ -200,31 +191,31 @@ impl Transport {
         self.run(call, &args).await.map(drop)
     }
 
-    async fn run(&self, call: Call<'_>, args: &[&str]) -> Result<String, TransportError> {
+    async fn run(&self, call: GitCall<'_>, args: &[&str]) -> Result<String, TransportError> {
         self.check_protocol(call.remote)?;
-        let folder = private_folder(Some(self.folder.path())).map_err(TransportError::Start)?;
+        let folder = private_folder(Some(self.folder.path())).map_err(TransportError::Spawn)?;
         let mut command = self
             .command(&call, args, folder.path())
-            .map_err(TransportError::Start)?;
+            .map_err(TransportError::Spawn)?;
         let url = call.remote.map_or("the local clone", Remote::url);
-        let output = match timeout(call.deadline, spawn_and_wait(&mut command)).await {
-            Ok(output) => output.map_err(TransportError::Start)?,
+        let output = match timeout(call.deadline, process::run(&mut command)).await {
+            Ok(output) => output.map_err(TransportError::Spawn)?,
             Err(_) => {
-                return Err(TransportError::Deadline {
+                return Err(TransportError::DeadlineExceeded {
                     url: url.to_owned(),
                     deadline: call.deadline,
                 });
             }
         };
         let stdout = String::from_utf8_lossy(&output.stdout);
-        if output.success {
+        if output.status.success() {
             return Ok(stdout.into_owned());
         }
-        // `push --porcelain` gives its reason on stdout.
-        let said = format!("{}{stdout}", String::from_utf8_lossy(&output.stderr));
+        // `push --porcelain` prints its reason on stdout.
+        let printed = format!("{}{stdout}", String::from_utf8_lossy(&output.stderr));
         Err(TransportError::classify(
             url,
-            &self.scrub(&said, call.remote),
+            &self.redact(&printed, call.remote),
             call.direction,
         ))
     }
@@ -232,7 +223,7 @@ impl Transport {
     fn check_protocol(&self, remote: Option<&Remote>) -> Result<(), TransportError> {
         match remote {
             Some(remote) if !self.settings.protocols.contains(&remote.protocol()) => {
-                Err(TransportError::ProtocolRefused {
+                Err(TransportError::ProtocolNotAllowed {
                     url: remote.url().to_owned(),
                     protocol: remote.protocol().name(),
                 })
@@ -241,7 +232,7 @@ impl Transport {
         }
     }
 
-    fn scrub(&self, text: &str, remote: Option<&Remote>) -> String {
+    fn redact(&self, text: &str, remote: Option<&Remote>) -> String {
         let mut secrets = remote.map_or_else(Vec::new, |remote| remote.credentials().secrets());
         secrets.extend(
             self.settings
@@ -249,10 +240,10 @@ impl Transport {
                 .iter()
                 .map(|proxy| proxy.expose().to_owned()),
         );
-        scrub(text, secrets.iter().map(String::as_str))
+        redact(text, secrets.iter().map(String::as_str))
     }
 
-    fn command(&self, call: &Call<'_>, args: &[&str], home: &Path) -> io::Result<Command> {
+    fn command(&self, call: &GitCall<'_>, args: &[&str], home: &Path) -> io::Result<Command> {
         let mut command = Command::new(&self.settings.program);
         command
             .args(args)
@@ -261,7 +252,7 @@ impl Transport {
             .env("PATH", &self.settings.search_path)
             .env("HOME", home)
             .env("TMPDIR", home)
-            // The words that `failure` reads.
+            // The language of the words that `error` matches.
             .env("LC_ALL", "C")
             .env("GIT_DIR", call.git_dir)
             .env("GIT_CONFIG_NOSYSTEM", "1")
@@ -301,14 +292,14 @@ impl Transport {
         let stall_seconds = self.settings.stall.as_secs().max(1).to_string();
         vec![
             ("core.hooksPath", "/dev/null".into()),
-            // Credentials would go along to wherever the server points.
+            // The credentials would be sent to wherever the server points.
             ("http.followRedirects", "false".into()),
             ("http.lowSpeedLimit", stall_bytes.into()),
             ("http.lowSpeedTime", stall_seconds.into()),
-            // `Repository` packs its clone now and then, never in the way of a fetch.
+            // `Repository` packs its clone in the background.
             ("gc.auto", "0".into()),
             ("maintenance.auto", "false".into()),
-            // A volume's owner may be another than the process.
+            // The owner of a volume may differ from that of the process.
             ("safe.directory", "*".into()),
         ]
     }
@@ -357,7 +348,7 @@ fn add_credentials(
     }
 }
 
-/// Configuration by environment: what is in the arguments can be read by every process.
+/// Passes configuration in the environment: arguments can be read by every process.
 fn set_config(command: &mut Command, config: &[(&str, OsString)]) {
     command.env("GIT_CONFIG_COUNT", config.len().to_string());
     for (index, (key, value)) in config.iter().enumerate() {
@@ -365,55 +356,6 @@ fn set_config(command: &mut Command, config: &[(&str, OsString)]) {
             format!("GIT_CONFIG_VALUE_{index}"),
             AsRef::<OsStr>::as_ref(value),
         );
-    }
-}
-
-async fn spawn_and_wait(command: &mut Command) -> io::Result<Output> {
-    let mut child = command.spawn()?;
-    let mut group = Group::of(child.id());
-    let stdout = child.stdout.take().expect("stdout is piped");
-    let stderr = child.stderr.take().expect("stderr is piped");
-    let (stdout, stderr) = tokio::try_join!(drain(stdout), drain(stderr))?;
-    let status = child.wait().await?;
-    group.0 = None;
-    Ok(Output {
-        success: status.success(),
-        stdout,
-        stderr,
-    })
-}
-
-/// Reads to the end, so that the writer never blocks, and keeps the beginning.
-async fn drain(mut from: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
-    let mut kept = Vec::new();
-    let mut chunk = [0; 4096];
-    loop {
-        let read = from.read(&mut chunk).await?;
-        if read == 0 {
-            return Ok(kept);
-        }
-        let room = OUTPUT_CAP_BYTES.saturating_sub(kept.len());
-        kept.extend_from_slice(&chunk[..read.min(room)]);
-    }
-}
-
-// === impl Group ===
-
-impl Group {
-    fn of(id: Option<u32>) -> Self {
-        Self(
-            id.and_then(|id| i32::try_from(id).ok())
-                .and_then(Pid::from_raw),
-        )
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(pid) = self.0 {
-            // It may have ended by itself in this very moment; then there is nothing to kill.
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
     }
 }
 

@@ -1,74 +1,75 @@
-//! The files of a commit, read from the object store without a work tree.
+//! Files of a commit, read from the object store without a work tree.
 //!
-//! What is not a plain file is refused rather than left out: a link to a folder that read as
-//! nothing would look like everything in it having been deleted. Names that begin with a dot
-//! (`.github/…`, `.sops.yaml`) are the tools' own and are passed over.
+//! Anything but a plain file is rejected and not skipped: a link to a folder that was read as empty
+//! would look as if everything in it had been deleted. Names that begin with a dot (`.github/…`,
+//! `.sops.yaml`) belong to tools and are skipped.
 
 use std::collections::VecDeque;
 
-use super::{
+use gix::objs::tree::EntryKind;
+
+use crate::{
     commit::CommitId,
     repository::Repository,
-    store::{self, OfStore, Store, StoreError, reading},
+    store::{self, FromStore, Store, StoreError, read_error},
 };
-use gix::objs::tree::EntryKind;
 
 /// A file of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    /// From the root of the repository.
+    /// Path from the root of the repository.
     pub path: String,
-    /// Its content.
+    /// Content of the file.
     pub bytes: Vec<u8>,
-    /// The name of its content: equal names are equal bytes.
-    pub blob: gix::ObjectId,
+    /// Name of the content: equal names mean equal bytes.
+    pub(crate) blob: gix::ObjectId,
 }
 
-/// How much is read.
+/// Limits of one read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TreeLimits {
-    /// YAML files.
-    pub files: usize,
-    /// Bytes of one file.
-    pub file_bytes: u64,
-    /// Bytes of all files.
-    pub total_bytes: u64,
-    /// Entries looked at, of whatever kind.
-    pub entries: usize,
+pub(crate) struct TreeLimits {
+    /// Maximum number of YAML files.
+    pub(crate) files: usize,
+    /// Maximum size of one file.
+    pub(crate) file_bytes: u64,
+    /// Maximum size of all files together.
+    pub(crate) total_bytes: u64,
+    /// Maximum number of entries of any kind.
+    pub(crate) entries: usize,
 }
 
-/// Why the files cannot be read. Each message names the path.
+/// Files that cannot be read. Each message names the path.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum TreeError {
-    #[error("the path `{path}` must stay inside the repository: no `..`, no leading `/`")]
+    #[error(
+        "invalid path `{path}`: it must stay inside the repository; use no `..` and no leading `/`"
+    )]
     Outside { path: String },
-    #[error("the commit {commit} has no folder `{path}`")]
+    #[error("no folder `{path}` in commit {commit}")]
     NoFolder { commit: CommitId, path: String },
     #[error("`{path}` is not a folder")]
     NotAFolder { path: String },
-    #[error(
-        "`{path}` is a symbolic link; Tidegate does not follow links, put the file itself there"
-    )]
+    #[error("`{path}` is a symbolic link, which is not followed; commit the file itself")]
     Symlink { path: String },
-    #[error("`{path}` is a submodule; Tidegate reads one repository, copy the files in")]
+    #[error("`{path}` is a submodule, which is not read; copy its files into the repository")]
     Submodule { path: String },
-    #[error("`{path}` is a pointer to Git LFS; commit the file itself")]
+    #[error("`{path}` is a Git LFS pointer; commit the file itself")]
     LfsPointer { path: String },
-    #[error("`{path}` has a name that is not UTF-8 or not a plain name")]
+    #[error("`{path}` has an invalid name; use UTF-8 without slashes")]
     Name { path: String },
-    #[error("`{path}` is larger than {limit} bytes")]
+    #[error("`{path}` is larger than the limit of {limit} bytes")]
     FileTooLarge { path: String, limit: u64 },
-    #[error("the files up to `{path}` are together larger than {limit} bytes")]
+    #[error("files up to `{path}` exceed the limit of {limit} bytes in total")]
     TooLarge { path: String, limit: u64 },
-    #[error("there are more than {limit} files; `{path}` is the next")]
+    #[error("more than {limit} files; `{path}` is the next")]
     TooMany { path: String, limit: usize },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The files found so far.
-struct Reader<'a> {
+/// Reads the files below a folder.
+struct TreeReader<'a> {
     store: &'a Store,
     limits: TreeLimits,
     folders: VecDeque<(String, gix::ObjectId)>,
@@ -85,7 +86,7 @@ impl Default for TreeLimits {
     fn default() -> Self {
         Self {
             files: 2_000,
-            // etcd refuses objects above 1.5 MiB, and a file rarely holds more than a few.
+            // etcd rejects objects above 1.5 MiB, and a file rarely contains more than a few.
             file_bytes: 4 * 1024 * 1024,
             total_bytes: 32 * 1024 * 1024,
             entries: 50_000,
@@ -96,19 +97,28 @@ impl Default for TreeLimits {
 // === impl Repository ===
 
 impl Repository {
-    /// The `.yaml` and `.yml` files under `path` at `commit`, in the order of their paths.
-    pub async fn files(
+    /// Returns the `.yaml` and `.yml` files below the folder `path` of `commit`, sorted by path.
+    ///
+    /// Fails if there is no such folder, if something in it is no plain file, or if it is larger
+    /// than a config repository may be (2,000 files, 4 MiB each, 32 MiB in total).
+    pub async fn files(&self, commit: CommitId, path: &str) -> Result<Vec<File>, TreeError> {
+        self.files_within(TreeLimits::default(), commit, path).await
+    }
+
+    pub(crate) async fn files_within(
         &self,
+        limits: TreeLimits,
         commit: CommitId,
         path: &str,
-        limits: TreeLimits,
     ) -> Result<Vec<File>, TreeError> {
         let path = path.to_owned();
         self.read(move |store| files(store, commit, &path, limits))
             .await
     }
 
-    /// The one file at `path`, or `None` where there is none.
+    /// Returns the file at `path` of `commit`, whatever its name is; none if there is none.
+    ///
+    /// Fails if the path leads through a link or a submodule, or the file is larger than 4 MiB.
     pub async fn file_at(&self, commit: CommitId, path: &str) -> Result<Option<File>, TreeError> {
         let path = path.to_owned();
         let limit = TreeLimits::default().file_bytes;
@@ -119,8 +129,8 @@ impl Repository {
 
 // === impl TreeError ===
 
-impl OfStore for TreeError {
-    fn of_store(&self) -> Option<&StoreError> {
+impl FromStore for TreeError {
+    fn store_error(&self) -> Option<&StoreError> {
         match self {
             Self::Store(error) => Some(error),
             Self::Outside { .. }
@@ -137,8 +147,8 @@ impl OfStore for TreeError {
     }
 }
 
-/// The parts of a path, with `.` and doubled slashes taken out.
-pub(super) fn components(path: &str) -> Result<Vec<&str>, TreeError> {
+/// Returns the parts of a path, without `.` and doubled slashes.
+pub(crate) fn components(path: &str) -> Result<Vec<&str>, TreeError> {
     let outside = path.starts_with('/') && path != "/"
         || path.split('/').any(|part| part == "..")
         || path.contains(['\\', '\0']);
@@ -151,8 +161,8 @@ pub(super) fn components(path: &str) -> Result<Vec<&str>, TreeError> {
         .collect())
 }
 
-/// The entry at `path`, refusing to pass through anything but folders.
-pub(super) fn entry_at(
+/// Returns the entry at `path`. Links and submodules on the way are rejected.
+pub(crate) fn entry_at(
     store: &Store,
     commit: CommitId,
     path: &str,
@@ -163,18 +173,21 @@ pub(super) fn entry_at(
         if at.0 != EntryKind::Tree {
             return Ok(None);
         }
-        let tree = store.find_tree(at.1).map_err(reading("tree", at.1))?;
-        let Some(entry) = tree.lookup_entry([part]).map_err(reading("tree", at.1))? else {
+        let tree = store.find_tree(at.1).map_err(read_error("tree", at.1))?;
+        let Some(entry) = tree
+            .lookup_entry([part])
+            .map_err(read_error("tree", at.1))?
+        else {
             return Ok(None);
         };
         walked = joined(&walked, part);
         at = (entry.mode().kind(), entry.object_id());
-        refuse_pointers(at.0, &walked)?;
+        reject_pointer(at.0, &walked)?;
     }
     Ok(Some(at))
 }
 
-fn refuse_pointers(kind: EntryKind, path: &str) -> Result<(), TreeError> {
+fn reject_pointer(kind: EntryKind, path: &str) -> Result<(), TreeError> {
     match kind {
         EntryKind::Link => Err(TreeError::Symlink { path: path.into() }),
         EntryKind::Commit => Err(TreeError::Submodule { path: path.into() }),
@@ -207,7 +220,7 @@ fn files(
             });
         }
     };
-    let mut reader = Reader {
+    let mut reader = TreeReader {
         store,
         limits,
         folders: VecDeque::from([(parts, root)]),
@@ -223,8 +236,8 @@ fn files(
     Ok(files)
 }
 
-/// The one file at `path`, which may have any name.
-pub(super) fn file_at(
+/// Returns the file at `path`, whatever its name is.
+pub(crate) fn file_at(
     store: &Store,
     commit: CommitId,
     path: &str,
@@ -246,14 +259,14 @@ fn read_file(
 ) -> Result<File, TreeError> {
     let size = store
         .find_header(blob)
-        .map_err(reading("file", blob))?
+        .map_err(read_error("file", blob))?
         .size();
     if size > limit {
         return Err(TreeError::FileTooLarge { path, limit });
     }
     let bytes = store
         .find_blob(blob)
-        .map_err(reading("file", blob))?
+        .map_err(read_error("file", blob))?
         .take_data();
     if bytes.starts_with(LFS_POINTER) {
         return Err(TreeError::LfsPointer { path });
@@ -261,22 +274,22 @@ fn read_file(
     Ok(File { path, bytes, blob })
 }
 
-// === impl Reader ===
+// === impl TreeReader ===
 
-impl Reader<'_> {
+impl TreeReader<'_> {
     fn read_folder(&mut self, folder: &str, id: gix::ObjectId) -> Result<(), TreeError> {
-        let tree = self.store.find_tree(id).map_err(reading("tree", id))?;
+        let tree = self.store.find_tree(id).map_err(read_error("tree", id))?;
         for entry in tree.iter() {
-            let entry = entry.map_err(reading("tree", id))?;
+            let entry = entry.map_err(read_error("tree", id))?;
             let name = entry.filename().to_string();
             let path = joined(folder, &name);
             if name.starts_with('.') && name != ".." {
                 continue;
             }
             self.count_entry(&path)?;
-            refuse_odd_name(&name, entry.filename(), &path)?;
+            reject_odd_name(&name, entry.filename(), &path)?;
             let kind = entry.mode().kind();
-            refuse_pointers(kind, &path)?;
+            reject_pointer(kind, &path)?;
             match kind {
                 EntryKind::Tree => self.folders.push_back((path, entry.object_id())),
                 _ if is_yaml(&name) => self.read_file(path, entry.object_id())?,
@@ -315,8 +328,8 @@ impl Reader<'_> {
     }
 }
 
-/// A tree can be made by hand to hold `..` or a slash.
-fn refuse_odd_name(name: &str, raw: &[u8], path: &str) -> Result<(), TreeError> {
+/// Rejects names that only a tree made by hand can contain, like `..`.
+fn reject_odd_name(name: &str, raw: &[u8], path: &str) -> Result<(), TreeError> {
     if name == ".." || name.contains(['/', '\\']) || name.as_bytes() != raw {
         return Err(TreeError::Name { path: path.into() });
     }

@@ -1,31 +1,34 @@
 //! YAML as kubectl reads it, into JSON values. Sync and restore read with the same rules, so that
 //! a template has the same revision for both.
 //!
-//! kubectl reads YAML 1.1 as go-yaml has it, so unquoted `yes`, `on`, `y` and their opposites are
+//! kubectl reads YAML 1.1 as go-yaml does, so unquoted `yes`, `on`, `y` and their opposites are
 //! booleans, `0644` is octal (as file modes are written), `1e3` and `1_000` are the number 1000,
-//! and a date stays a text. A number without a fraction is an integer, however it was written.
-//! `.nan` and `.inf`, which JSON does not have, are refused. Keys are always texts, as written.
+//! and a date stays a string. A number without a fraction is an integer, however it was written.
+//! `.nan` and `.inf`, which JSON does not have, are rejected. Keys are always strings, as written.
 
 use serde_json::{Map, Number, Value};
 use serde_saphyr::{DuplicateKeyPolicy, Error, Options};
 
-/// The API server refuses objects that are nested more deeply than any of ours.
+/// Maximum depth of nesting. Objects of Kubernetes stay far below.
 pub const MAX_DEPTH: usize = 64;
-/// Documents, mappings, sequences and scalars of one file, those that aliases repeat included.
+/// Maximum number of documents, mappings, sequences and scalars in a file, those that aliases
+/// repeat included.
 pub const MAX_NODES: usize = 200_000;
-/// Documents of one file.
+/// Maximum number of documents in a file.
 pub const MAX_DOCUMENTS: usize = 1_024;
-/// Anchors, and aliases, of one file: far more than people write.
+/// Maximum number of anchors, and of aliases, in a file: far more than people write.
 pub const MAX_ALIASES: usize = 1_000;
 
-/// The value of a text of one document.
-pub fn value(text: &str) -> Result<Value, Error> {
+/// Reads a text of one document.
+///
+/// Fails for a text that is not YAML, that exceeds a limit, or that JSON cannot represent.
+pub fn from_str(text: &str) -> Result<Value, Error> {
     let mut value = serde_saphyr::from_str_with_options(text, options())?;
-    whole_numbers(&mut value);
+    normalize_integers(&mut value);
     Ok(value)
 }
 
-/// How serde-saphyr is to read. What it reads is not done before [`whole_numbers`].
+/// Options for serde-saphyr. Its values still have to go through [`normalize_integers`].
 pub fn options() -> Options {
     serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::Error,
@@ -49,27 +52,34 @@ pub fn options() -> Options {
     }
 }
 
-/// Makes `1e3` what JSON and the API server call an integer.
-pub fn whole_numbers(value: &mut Value) {
+/// Makes every number without a fraction an integer, as the API server does: `1e3` is `1000`.
+pub fn normalize_integers(value: &mut Value) {
     match value {
         Value::Number(number) => {
             if let Some(whole) = whole(number) {
                 *number = whole;
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
-        Value::Object(fields) => Map::values_mut(fields).for_each(whole_numbers),
+        Value::Array(items) => items.iter_mut().for_each(normalize_integers),
+        Value::Object(fields) => Map::values_mut(fields).for_each(normalize_integers),
         Value::Null | Value::Bool(_) | Value::String(_) => {}
     }
 }
 
+/// Returns the integer that a float without a fraction stands for.
 fn whole(number: &Number) -> Option<Number> {
-    /// Up to here every whole number is a float of its own.
+    /// Up to here every integer has a float of its own.
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    let float = number.as_f64().filter(|_| number.is_f64())?;
+    if !number.is_f64() {
+        return None;
+    }
+    let float = number.as_f64()?;
+    if float.fract() != 0.0 || float.abs() > EXACT {
+        return None;
+    }
     #[expect(
         clippy::cast_possible_truncation,
         reason = "whole, and within the exact range"
     )]
-    (float.fract() == 0.0 && float.abs() <= EXACT).then(|| Number::from(float as i64))
+    Some(Number::from(float as i64))
 }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use tidegate_git::{FactsError, FetchError, RestoreError, TransportError};
+use tidegate_git::{FetchError, RecordsError, RestoreError, TransportError};
 
 use crate::sync::SourceError;
 
@@ -18,7 +18,7 @@ pub(super) enum WriteError {
     #[error(transparent)]
     Open(#[from] SourceError),
     #[error(transparent)]
-    Facts(#[from] FactsError),
+    Records(#[from] RecordsError),
     #[error(transparent)]
     Restore(#[from] RestoreError),
     #[error("a record cannot be put into JSON: {0}")]
@@ -31,10 +31,10 @@ impl WriteError {
     /// What git said, if it was that.
     fn transport(&self) -> Option<&TransportError> {
         match self {
-            Self::Facts(
-                FactsError::PushRefused(error)
-                | FactsError::Push(error)
-                | FactsError::Fetch(FetchError::Transport(error)),
+            Self::Records(
+                RecordsError::PushRejected(error)
+                | RecordsError::Push(error)
+                | RecordsError::Fetch(FetchError::Transport(error)),
             )
             | Self::Restore(
                 RestoreError::Push(error) | RestoreError::Fetch(FetchError::Transport(error)),
@@ -42,7 +42,7 @@ impl WriteError {
             Self::NoRepo(_)
             | Self::UnreadableRollout(_)
             | Self::Open(_)
-            | Self::Facts(_)
+            | Self::Records(_)
             | Self::Restore(_)
             | Self::Json(_) => None,
         }
@@ -52,8 +52,8 @@ impl WriteError {
     pub(super) fn reason(&self) -> &'static str {
         use TransportError as T;
         match self.transport() {
-            Some(T::PushRefused { .. }) => "PushRefused",
-            Some(T::Unreachable { .. } | T::Stalled { .. } | T::Deadline { .. }) => {
+            Some(T::PushRejected { .. }) => "PushRefused",
+            Some(T::Unreachable { .. } | T::Stalled { .. } | T::DeadlineExceeded { .. }) => {
                 "GitUnreachable"
             }
             Some(_) | None => "WriteFailed",
@@ -63,7 +63,7 @@ impl WriteError {
     /// What a person can do where git's words do not say it.
     pub(super) fn remedy(&self) -> &'static str {
         match self.transport() {
-            Some(TransportError::PushRefused { .. }) => {
+            Some(TransportError::PushRejected { .. }) => {
                 " (let the credentials of secretRef push to the branch of spec.outcomes, or name another there; \
                  nothing is lost meanwhile)"
             }

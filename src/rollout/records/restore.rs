@@ -10,7 +10,7 @@ use tidegate_api::{
 use tidegate_engine::revision::{Revision, short};
 use tidegate_git::{
     CommitId, ObjectKey, Repository, RestoreError, RestoreRequest, Restored, Signature, SkipReason,
-    Source, Trailers,
+    TemplateSource, Trailers,
 };
 
 use super::{
@@ -64,13 +64,13 @@ pub(super) async fn restore(
             Some(why) => RestoreResult::Skipped { why },
             None => left_alone(reason, order),
         }),
-        Err(RestoreError::PushRefused(why)) => Ok(RestoreResult::Refused {
+        Err(RestoreError::PushRejected(why)) => Ok(RestoreResult::Refused {
             why: format!(
                 "the push to {} was refused ({why}): let this credential push, or revert the commit by hand",
                 repo.spec.branch
             ),
         }),
-        Err(error) if error.may_pass() => Err(error.into()),
+        Err(error) if error.is_transient() => Err(error.into()),
         Err(error) => Ok(RestoreResult::Refused {
             why: format!("put the template back by hand: {}", in_full(&error)),
         }),
@@ -98,20 +98,19 @@ fn restore_request(
             name: workload.clone(),
         },
         default_namespace: namespace.to_owned(),
-        good: Some(Source {
+        good: Some(TemplateSource {
             commit: good,
             path: good_path(order).to_owned(),
         }),
         since,
         message: format!(
-            "Restore the template of {workload} after a rollback\n\nRevision {}, asked for by {}, was rolled back: {}",
+            "Restore the template of {workload} after a rollback\n\nRevision {} (requested by {}) was rolled back: {}",
             short(&order.rejected),
             short(outcome.head.source.commit.as_deref().unwrap_or_default()),
             outcome.message,
         ),
         trailers,
-        author: by.clone(),
-        committer: by,
+        by,
     }
 }
 
@@ -124,17 +123,17 @@ fn left_alone(reason: SkipReason, order: &RestoreOrder) -> RestoreResult {
     let (good, good_path) = (short(good_commit), good_path(order));
     let refused = |why| RestoreResult::Refused { why };
     match reason {
-        SkipReason::TemplateAlreadyDifferent => RestoreResult::Skipped {
+        SkipReason::TemplateChanged => RestoreResult::Skipped {
             why: reason.to_string(),
         },
-        SkipReason::FileGone | SkipReason::ObjectGone => refused(format!(
+        SkipReason::FileNotFound | SkipReason::ObjectNotFound => refused(format!(
             "`{path}`: {reason}: if the workload is in another file now, put the template of commit {good} \
              (`{good_path}`) back there by hand"
         )),
-        SkipReason::NoGoodCommit => refused(format!(
+        SkipReason::NoGoodTemplate => refused(format!(
             "`{good_path}` at {good}: {reason}: put a good template into `{path}` by hand"
         )),
-        SkipReason::NothingToChange => refused(format!(
+        SkipReason::SameTemplate => refused(format!(
             "{reason} ({good}): put a good one into `{path}` by hand"
         )),
     }

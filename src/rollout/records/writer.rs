@@ -19,7 +19,7 @@ use tidegate_api::{
     record::{Record, RestoreResult},
 };
 use tidegate_engine::revision::short;
-use tidegate_git::{Contradiction, Fact, FactsError, Repository, Signature, Trailers};
+use tidegate_git::{RecordConflict, RecordFile, RecordsError, Repository, Signature, Trailers};
 use tokio::sync::mpsc;
 
 use super::{
@@ -86,7 +86,7 @@ fn waits() -> impl Iterator<Item = Duration> {
     waits.with_jitter().without_max_times().build()
 }
 
-/// Restores first, because the record says what came of it; then the facts, in one commit. A record
+/// Restores first, because the record says what came of it; then the records, in one commit. A record
 /// that a Rollout and its `ConfigRepo` owe is written for the one that came first. One whose restore
 /// has to wait keeps no other waiting: what is in git leaves the batch.
 async fn write(desk: &Desk, batch: &mut Vec<Owed>) -> Result<(), WriteError> {
@@ -120,7 +120,7 @@ async fn write_what_can_be(
         .config_repo(namespace, name)
         .ok_or_else(|| WriteError::NoRepo(name.clone()))?;
     let repository = sync::open(&desk.git, &desk.client, namespace, &repo.spec).await?;
-    let (mut facts, mut written, mut waiting) = (Vec::new(), Vec::new(), BTreeMap::new());
+    let (mut files, mut written, mut waiting) = (Vec::new(), Vec::new(), BTreeMap::new());
     for owed in batch {
         let mut record = owed.pending.record.clone();
         let trailers = trailers(&record);
@@ -140,25 +140,25 @@ async fn write_what_can_be(
         }
         let mut bytes = serde_json::to_vec_pretty(&record)?;
         bytes.push(b'\n');
-        facts.push(Fact {
+        files.push(RecordFile {
             path: record.path(),
             bytes,
             trailers,
         });
         written.push(owed);
     }
-    if facts.is_empty() {
+    if files.is_empty() {
         return Ok(waiting);
     }
     let branch = &repo.spec.outcomes.branch;
     let results = repository
-        .write_facts(branch, facts, Signature::of_tidegate(clock::now()))
+        .write_records(branch, files, Signature::of_tidegate(clock::now()))
         .await?;
     for (owed, result) in written.into_iter().zip(results) {
-        if let Err(contradiction) = result
+        if let Err(conflict) = result
             && !says_the_same(&repository, branch, &owed.pending.record).await?
         {
-            tell_of_contradiction(desk, &repo, &owed.pending.record, &contradiction).await;
+            tell_of_conflict(desk, &repo, &owed.pending.record, &conflict).await;
         }
     }
     Ok(waiting)
@@ -174,11 +174,11 @@ async fn says_the_same(
     let tip = repository
         .fetch(branch, None)
         .await
-        .map_err(FactsError::Fetch)?;
+        .map_err(RecordsError::Fetch)?;
     let there = repository
         .file_at(tip.id, &record.path())
         .await
-        .map_err(FactsError::Read)?;
+        .map_err(RecordsError::Read)?;
     let there = there.and_then(|file| serde_json::from_slice::<Record>(&file.bytes).ok());
     Ok(there.map(without_restore) == Some(without_restore(record.clone())))
 }
@@ -201,16 +201,16 @@ async fn tell_of_refusal(desk: &Desk, repo: &ConfigRepo, why: &str) {
 }
 
 /// What is in git is never overwritten, so a person has to look. What it should say is in the log.
-async fn tell_of_contradiction(
+async fn tell_of_conflict(
     desk: &Desk,
     repo: &ConfigRepo,
     record: &Record,
-    contradiction: &Contradiction,
+    conflict: &RecordConflict,
 ) {
     let this = serde_json::to_string(record).unwrap_or_default();
-    tracing::error!(%contradiction, record = this, "a record in git says something else than this one");
+    tracing::error!(%conflict, record = this, "a record in git says something else than this one");
     let note = format!(
-        "{contradiction} than Tidegate has to write there. It was left as it is: look in the history of {} for who \
+        "{conflict} than Tidegate has to write there. It was left as it is: look in the history of {} for who \
          has changed it; what was to be written is in Tidegate's log",
         repo.spec.outcomes.branch
     );

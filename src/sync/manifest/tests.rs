@@ -114,7 +114,7 @@ fn a_template_is_read_as_restore_reads_it() {
     assert_eq!(by_sync["spec"]["volumes"][0]["secret"]["defaultMode"], 420);
     assert_eq!(by_sync["spec"]["terminationGracePeriodSeconds"], 1000);
     assert_eq!(by_sync["spec"]["priority"], 1);
-    let by_restore = tidegate_git::yaml::value(text).expect("YAML");
+    let by_restore = tidegate_git::yaml::from_str(text).expect("YAML");
     assert_eq!(by_sync, by_restore["spec"]["template"]);
 }
 

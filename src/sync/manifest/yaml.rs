@@ -1,12 +1,13 @@
 //! The documents of a file, with the lines where they begin.
 //!
-//! What a scalar means is [`tidegate_git::yaml`]'s matter; here are the places, and words for what is wrong.
+//! The value of a scalar is the business of [`tidegate_git::yaml`]; positions and error messages are
+//! made here.
 
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 use serde_saphyr::{Error, Spanned};
 use tidegate_git::yaml::{
-    MAX_ALIASES, MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES, options, whole_numbers,
+    MAX_ALIASES, MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES, normalize_integers, options,
 };
 
 /// A document of a file.
@@ -56,7 +57,7 @@ pub(super) fn documents(bytes: &[u8]) -> Result<Vec<Document>, YamlError> {
                     ..
                 },
             )| {
-                whole_numbers(&mut value);
+                normalize_integers(&mut value);
                 Document {
                     line: referenced.line(),
                     item_lines: lines.get_mut(index).map(std::mem::take).unwrap_or_default(),

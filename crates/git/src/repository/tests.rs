@@ -1,6 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
 
-use super::*;
+use super::{local_clone::CHANGES_BEFORE_PACK, *};
 use crate::testing::{Server, walk};
 
 #[tokio::test]
@@ -50,11 +50,11 @@ async fn a_deleted_branch_is_told_from_one_that_never_was() {
         .fetch("main", Some(seen))
         .await
         .unwrap_err();
-    assert!(error.to_string().contains("has been deleted"), "{error}");
+    assert!(error.to_string().contains("was deleted"), "{error}");
     let error = client.repository.fetch("other", None).await.unwrap_err();
     assert!(matches!(
         error,
-        FetchError::BranchMissing {
+        FetchError::BranchNotFound {
             last_known: None,
             ..
         }
@@ -62,7 +62,7 @@ async fn a_deleted_branch_is_told_from_one_that_never_was() {
 }
 
 #[tokio::test]
-async fn a_rewritten_history_is_told_with_its_new_head() {
+async fn a_rewritten_history_is_an_error_with_the_new_head() {
     let server = Server::new();
     let base = server.commit("main", &[("a.yaml", "1")]);
     let seen = server.commit("main", &[("a.yaml", "2")]);
@@ -100,7 +100,7 @@ async fn a_repository_that_is_gone_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_broken_clone_is_made_anew() {
+async fn a_broken_clone_is_cloned_again() {
     let server = Server::new();
     let head = server.commit("main", &[("a.yaml", "1")]);
     let client = server.client();
@@ -131,7 +131,7 @@ async fn a_broken_clone_is_made_anew() {
 }
 
 #[tokio::test]
-async fn a_clone_that_lost_one_file_is_made_anew_once_it_was_missed() {
+async fn a_clone_that_lost_an_object_is_cloned_again_after_a_read() {
     let server = Server::new();
     let head = server.commit("main", &[("a.yaml", "1")]);
     let client = server.client();
@@ -153,12 +153,15 @@ async fn a_clone_that_lost_one_file_is_made_anew_once_it_was_missed() {
 }
 
 #[tokio::test]
-async fn odd_branch_names_are_refused() {
+async fn invalid_branch_names_are_rejected() {
     let server = Server::new();
     let client = server.client();
     for branch in ["", "a:b", "a..b", "a b", "+x^", "a.lock"] {
         let error = client.repository.fetch(branch, None).await.unwrap_err();
-        assert!(matches!(error, FetchError::BranchName { .. }), "{branch}");
+        assert!(
+            matches!(error, FetchError::InvalidBranchName { .. }),
+            "{branch}"
+        );
     }
 }
 
@@ -182,7 +185,7 @@ async fn handles_of_one_url_share_the_clone() {
 }
 
 #[tokio::test]
-async fn what_a_killed_process_was_cloning_is_removed() {
+async fn unfinished_clones_of_a_killed_process_are_removed() {
     let server = Server::new();
     server.commit("main", &[("a.yaml", "1")]);
     let client = server.client();
@@ -197,31 +200,32 @@ async fn what_a_killed_process_was_cloning_is_removed() {
     assert!(clone.exists());
 }
 
+fn has_pack(folder: &Path) -> bool {
+    walk(folder)
+        .iter()
+        .any(|file| file.extension().is_some_and(|ending| ending == "pack"))
+}
+
 #[tokio::test]
-async fn a_clone_is_packed_after_many_fetches_that_brought_something() {
+async fn a_clone_is_packed_after_many_fetches_that_changed_a_tip() {
     let server = Server::new();
     server.commit("main", &[("a.yaml", "1")]);
     let client = server.client();
     client.repository.fetch("main", None).await.unwrap();
     let packs = client.clone_dir().join("objects/pack");
-    let packed = || {
-        walk(&packs)
-            .iter()
-            .any(|file| file.extension().is_some_and(|ending| ending == "pack"))
-    };
-    client.repository.clone.fetched().news = NEWS_UNTIL_TIDY - 1;
+    client.repository.clone.state().changes = CHANGES_BEFORE_PACK - 1;
     client.repository.fetch("main", None).await.unwrap();
     assert_eq!(
-        client.repository.clone.fetched().news,
-        NEWS_UNTIL_TIDY - 1,
+        client.repository.clone.state().changes,
+        CHANGES_BEFORE_PACK - 1,
         "nothing was new"
     );
 
     let head = server.commit("main", &[("a.yaml", "2")]);
-    assert!(!packed());
+    assert!(!has_pack(&packs));
     client.repository.fetch("main", None).await.unwrap();
     let waited = async {
-        while !packed() {
+        while !has_pack(&packs) {
             tokio::task::yield_now().await;
         }
     };
@@ -239,11 +243,11 @@ async fn a_clone_is_packed_after_many_fetches_that_brought_something() {
 }
 
 #[test]
-fn a_branch_that_was_not_here_yet_may_take_as_long_as_a_clone() {
+fn a_branch_that_was_never_fetched_has_the_deadline_of_a_clone() {
     let tip = CommitId::null(gix::hash::Kind::Sha1);
-    let mut fetched = Fetched::default();
-    fetched.note("tidegate/outcomes", tip);
-    assert_eq!(fetched.extent("main"), Extent::Everything);
-    fetched.note("main", tip);
-    assert_eq!(fetched.extent("main"), Extent::News);
+    let mut state = FetchState::default();
+    state.record("tidegate/records", tip);
+    assert_eq!(state.extent("main"), FetchExtent::Full);
+    state.record("main", tip);
+    assert_eq!(state.extent("main"), FetchExtent::Incremental);
 }

@@ -1,42 +1,48 @@
-//! Puts one template's text in the place of another's, and checks that nothing else has changed.
+//! Replacement of one template's text by another's, with a check that nothing else has changed.
 //!
-//! The good text is taken as its author wrote it, comments included, moved to the indentation and
-//! line endings of the place it comes to. Where that would not read the same (an anchor that is
-//! defined elsewhere, a block text among braces), the template is written anew from its value.
-//! Each way is checked before it is taken: the new file must read like the old one, the template
-//! like the good one.
+//! The good text is taken as its author wrote it, comments included, and adapted to the indentation
+//! and line endings of its new place. If it would be read differently there (an anchor that is
+//! defined elsewhere, a block scalar among braces), the template is rendered from its value.
+//! Each result is checked before it is used: the new file has to be read like the old one, the
+//! template like the good one.
+
+use std::ops::Range;
 
 use serde_json::Value;
 
 use super::{
     ObjectKey,
-    yaml::{self, Template},
+    template::{self, LocatedTemplate},
 };
 
-/// Why there is no faithful edit.
+/// A template that cannot be replaced faithfully.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SpliceError {
-    /// Each way of writing it would change something else, or the template itself.
+    /// Every edit would change something else, or the template itself.
     #[error(
-        "the template cannot be changed without changing the rest of the file; \
-         does another part of it refer to an anchor inside the template?"
+        "changing the template would change the rest of the file; \
+         check whether another part of it refers to an anchor inside the template"
     )]
     NotFaithful,
 }
 
-/// The text of `rejected`'s file with `good`'s template in it.
-pub(super) fn splice(rejected: &Template<'_>, good: &Template<'_>) -> Result<String, SpliceError> {
-    let ways: [fn(&Template<'_>, &Template<'_>) -> Option<String>; 2] = [
-        |rejected, good| Some(as_written(rejected, good)),
-        as_rendered,
-    ];
-    ways.iter()
-        .filter_map(|way| way(rejected, good))
-        .find(|text| is_faithful(text, rejected, good))
-        .ok_or(SpliceError::NotFaithful)
+/// Returns the text of `rejected`'s file with `good`'s template in it.
+pub(super) fn splice(
+    rejected: &LocatedTemplate<'_>,
+    good: &LocatedTemplate<'_>,
+) -> Result<String, SpliceError> {
+    let written = as_written(rejected, good);
+    if is_faithful(&written, rejected, good) {
+        return Ok(written);
+    }
+    match as_rendered(rejected, good) {
+        Some(rendered) if is_faithful(&rendered, rejected, good) => Ok(rendered),
+        Some(_) | None => Err(SpliceError::NotFaithful),
+    }
 }
 
-fn as_written(rejected: &Template<'_>, good: &Template<'_>) -> String {
+/// Edits with the good text as its author wrote it.
+fn as_written(rejected: &LocatedTemplate<'_>, good: &LocatedTemplate<'_>) -> String {
     let line_break = line_break_of(rejected.text);
     if rejected.in_flow {
         let text = if good.is_flow() {
@@ -56,38 +62,40 @@ fn as_written(rejected: &Template<'_>, good: &Template<'_>) -> String {
     let text = with_line_breaks(&text, line_break);
     let new = replaced(rejected.text, block_of(rejected), &text);
     let at_the_end = block_of(rejected).end == rejected.text.len();
-    if at_the_end && !good.in_flow && good.node.ends_in_text_block() {
-        // The file had no line break at its end. Without one the text block would lose its own.
+    if at_the_end && !good.in_flow && good.node.ends_in_block_scalar() {
+        // The file had no line break at its end. Without one the block scalar would lose its own.
         return new + line_break;
     }
     new
 }
 
-fn as_rendered(rejected: &Template<'_>, good: &Template<'_>) -> Option<String> {
+/// Edits with a text that is rendered from the good template's value.
+fn as_rendered(rejected: &LocatedTemplate<'_>, good: &LocatedTemplate<'_>) -> Option<String> {
     if rejected.in_flow {
         let range = rejected.node.span.clone();
         return Some(replaced(rejected.text, range, &good.value().to_string()));
     }
     let yaml = serde_saphyr::to_string(good.value()).ok()?;
     let block = format!("template:\n{}", yaml.trim_end_matches('\n'));
-    // Rendered at column 0, it goes one step deeper than its key.
+    // It is rendered at column 0 and has to be one step deeper than its key.
     let text = reindented(&block, 0, rejected.key.column + 2);
     let text = with_line_breaks(&text, line_break_of(rejected.text));
     Some(replaced(rejected.text, block_of(rejected), &text))
 }
 
-fn replaced(text: &str, range: std::ops::Range<usize>, with: &str) -> String {
+fn replaced(text: &str, range: Range<usize>, with: &str) -> String {
     let mut new = text.to_owned();
     new.replace_range(range, with);
     new
 }
 
-/// From the key to the end of the last line that belongs to it, without that line's break: the
-/// rest of the value's last line, and the comments below that are indented deeper than the key.
-fn block_of(template: &Template<'_>) -> std::ops::Range<usize> {
+/// Returns the bytes from the key to the end of the last line that belongs to the template, without
+/// that line's break: the rest of the value's last line, and the comments below that are indented
+/// deeper than the key.
+fn block_of(template: &LocatedTemplate<'_>) -> Range<usize> {
     let text = template.text;
     let value_end = template.node.span.end.max(template.key.span.end);
-    // What `+` keeps ends with the break of a blank line.
+    // A text that `+` keeps ends with the break of a blank line.
     let mut end = if text[..value_end].ends_with('\n') {
         value_end - 1
     } else {
@@ -116,7 +124,7 @@ fn end_of_line(text: &str, from: usize) -> usize {
     text[from..].find('\n').map_or(text.len(), |at| from + at)
 }
 
-/// `block` moved from one column to another. Its first line has its indentation outside.
+/// Moves `block` from one column to another. The indentation of its first line is not part of it.
 fn reindented(block: &str, from: usize, to: usize) -> String {
     let mut lines = block.split('\n');
     let mut moved = lines.next().unwrap_or_default().to_owned();
@@ -135,7 +143,7 @@ fn reindented(block: &str, from: usize, to: usize) -> String {
     moved
 }
 
-/// The line break that a text begins to use.
+/// Returns the first line break of a text.
 fn line_break_of(text: &str) -> &'static str {
     match text.find('\n') {
         Some(at) if text[..at].ends_with('\r') => "\r\n",
@@ -147,30 +155,29 @@ fn with_line_breaks(text: &str, line_break: &str) -> String {
     text.replace("\r\n", "\n").replace('\n', line_break)
 }
 
-/// Whether `text` says what it should: the good template, and all else as before.
-fn is_faithful(text: &str, rejected: &Template<'_>, good: &Template<'_>) -> bool {
+/// Returns true if `text` has the good template, and everything else as before.
+fn is_faithful(text: &str, rejected: &LocatedTemplate<'_>, good: &LocatedTemplate<'_>) -> bool {
     let Some(new) = reread(text, rejected) else {
         return false;
     };
     let others_are_as_before = new.documents.len() == rejected.documents.len()
         && (0..new.documents.len()).all(|document| {
-            document == rejected.place.document
+            document == rejected.position.document
                 || text[new.documents[document].clone()]
                     == rejected.text[rejected.documents[document].clone()]
         });
     others_are_as_before
-        && new.place == rejected.place
+        && new.position == rejected.position
         && new.value() == good.value()
         && new.document_without_template() == rejected.document_without_template()
 }
 
-/// The same object's template in the new text.
-fn reread<'t>(text: &'t str, before: &Template<'_>) -> Option<Template<'t>> {
-    let object = match before.place.item {
+/// Finds the template of the same object in the new text.
+fn reread<'t>(text: &'t str, before: &LocatedTemplate<'_>) -> Option<LocatedTemplate<'t>> {
+    let object = match before.position.item {
         Some(item) => &before.document["items"][item],
         None => &before.document,
     };
-    let string = |value: &Value| value.as_str().map(str::to_owned);
     let namespace = string(&object["metadata"]["namespace"]).filter(|name| !name.is_empty());
     let target = ObjectKey {
         api_version: string(&object["apiVersion"])?,
@@ -178,7 +185,11 @@ fn reread<'t>(text: &'t str, before: &Template<'_>) -> Option<Template<'t>> {
         namespace: namespace.unwrap_or_default(),
         name: string(&object["metadata"]["name"])?,
     };
-    yaml::find_template(text, &target, "").ok().flatten()
+    template::find(text, &target, "").ok().flatten()
+}
+
+fn string(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
 }
 
 #[cfg(test)]

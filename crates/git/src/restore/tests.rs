@@ -2,14 +2,14 @@
 
 use super::*;
 use crate::{
-    Fact,
+    RecordFile,
     testing::{Client, Server, signature},
 };
 
 const FILE: &str = "prod/app.yaml";
 
-/// A config repository whose second commit is to be taken back.
-struct Caches {
+/// A config repository whose second commit was rejected.
+struct Scenario {
     server: Server,
     good: CommitId,
     bad: CommitId,
@@ -31,7 +31,7 @@ fn rejected(template: &Value) -> bool {
     says("app:2")(template)
 }
 
-impl Caches {
+impl Scenario {
     fn new() -> Self {
         let server = Server::new();
         let good = server.commit("main", &[(FILE, &app("app:1"))]);
@@ -50,7 +50,7 @@ impl Caches {
                 name: "checkout".into(),
             },
             default_namespace: "shop".into(),
-            good: Some(Source {
+            good: Some(TemplateSource {
                 commit: self.good,
                 path: FILE.into(),
             }),
@@ -63,8 +63,7 @@ impl Caches {
                 config_commit: Some(self.bad.to_string()),
                 id: "attempt-1".into(),
             },
-            author: signature("Tidegate", 1_900_000_000),
-            committer: signature("Tidegate", 1_900_000_000),
+            by: signature("Tidegate", 1_900_000_000),
         }
     }
 
@@ -89,21 +88,21 @@ async fn restore(client: &Client, request: RestoreRequest) -> Result<Restored, R
 }
 
 #[tokio::test]
-async fn the_last_good_template_comes_back_with_its_trailers() {
-    let caches = Caches::new();
-    let tip = caches.server.commit("main", &[("README.md", "later")]);
-    let restored = restore(&caches.server.client(), caches.request())
+async fn the_last_good_template_is_restored_with_its_trailers() {
+    let scenario = Scenario::new();
+    let tip = scenario.server.commit("main", &[("README.md", "later")]);
+    let restored = restore(&scenario.server.client(), scenario.request())
         .await
         .unwrap();
 
-    let head = caches.server.show("main");
+    let head = scenario.server.show("main");
     assert_eq!(restored, Restored::Committed(head.id));
-    assert_eq!(caches.server.file("main", FILE), app("app:1"));
-    assert_eq!(caches.server.file("main", "README.md"), "later");
+    assert_eq!(scenario.server.file("main", FILE), app("app:1"));
+    assert_eq!(scenario.server.file("main", "README.md"), "later");
     assert_eq!(head.subject, "Restore shop/checkout");
-    let parent = caches.server.git(&["rev-parse", "main^"]);
+    let parent = scenario.server.git(&["rev-parse", "main^"]);
     assert_eq!(parent.trim(), tip.to_string());
-    let id = caches.server.git(&[
+    let id = scenario.server.git(&[
         "log",
         "-1",
         "--format=%(trailers:key=Tidegate-Id,valueonly)",
@@ -113,115 +112,118 @@ async fn the_last_good_template_comes_back_with_its_trailers() {
 }
 
 #[tokio::test]
-async fn after_a_crash_between_push_and_answer_the_commit_is_found() {
-    let caches = Caches::new();
-    let Restored::Committed(commit) = restore(&caches.server.client(), caches.request())
+async fn a_commit_pushed_before_a_crash_is_found() {
+    let scenario = Scenario::new();
+    let Restored::Committed(commit) = restore(&scenario.server.client(), scenario.request())
         .await
         .unwrap()
     else {
         panic!("not committed")
     };
-    // Even when somebody has asked for the rejected template again meanwhile.
-    caches.server.commit("main", &[(FILE, &app("app:2"))]);
-    let tip = caches.server.tip("main");
-    let again = restore(&caches.server.client(), caches.request())
+    // Even if the rejected template was requested again in the meantime.
+    scenario.server.commit("main", &[(FILE, &app("app:2"))]);
+    let tip = scenario.server.tip("main");
+    let again = restore(&scenario.server.client(), scenario.request())
         .await
         .unwrap();
     assert_eq!(again, Restored::AlreadyRestored(commit));
-    assert_eq!(caches.server.tip("main"), tip);
+    assert_eq!(scenario.server.tip("main"), tip);
     // Another attempt is another restore.
-    let mut other = caches.request();
+    let mut other = scenario.request();
     other.trailers.id = "attempt-2".into();
     other.since = tip.unwrap();
-    let next = restore(&caches.server.client(), other).await.unwrap();
+    let next = restore(&scenario.server.client(), other).await.unwrap();
     assert!(matches!(next, Restored::Committed(_)));
 }
 
 #[tokio::test]
-async fn a_person_who_was_faster_is_left_alone() {
-    let caches = Caches::new();
-    caches.server.commit("main", &[(FILE, &app("app:3"))]);
+async fn a_template_changed_concurrently_is_kept() {
+    let scenario = Scenario::new();
+    scenario.server.commit("main", &[(FILE, &app("app:3"))]);
     assert_eq!(
-        caches.skipped(caches.request()).await,
-        SkipReason::TemplateAlreadyDifferent
+        scenario.skipped(scenario.request()).await,
+        SkipReason::TemplateChanged
     );
 }
 
 #[tokio::test]
-async fn what_is_gone_is_not_brought_back() {
-    let caches = Caches::new();
+async fn a_missing_template_is_not_restored() {
+    let scenario = Scenario::new();
     let nobody = RestoreRequest {
         good: None,
-        ..caches.request()
+        ..scenario.request()
     };
-    assert_eq!(caches.skipped(nobody).await, SkipReason::NoGoodCommit);
+    assert_eq!(scenario.skipped(nobody).await, SkipReason::NoGoodTemplate);
     let lost = RestoreRequest {
-        good: Some(Source {
-            commit: caches.good,
+        good: Some(TemplateSource {
+            commit: scenario.good,
             path: "elsewhere.yaml".into(),
         }),
-        ..caches.request()
+        ..scenario.request()
     };
-    assert_eq!(caches.skipped(lost).await, SkipReason::NoGoodCommit);
+    assert_eq!(scenario.skipped(lost).await, SkipReason::NoGoodTemplate);
     let same = RestoreRequest {
-        good: Some(Source {
-            commit: caches.bad,
+        good: Some(TemplateSource {
+            commit: scenario.bad,
             path: FILE.into(),
         }),
-        ..caches.request()
+        ..scenario.request()
     };
-    assert_eq!(caches.skipped(same).await, SkipReason::NothingToChange);
+    assert_eq!(scenario.skipped(same).await, SkipReason::SameTemplate);
 
-    caches.server.commit("main", &[(FILE, "kind: Other\n")]);
+    scenario.server.commit("main", &[(FILE, "kind: Other\n")]);
     assert_eq!(
-        caches.skipped(caches.request()).await,
-        SkipReason::ObjectGone
+        scenario.skipped(scenario.request()).await,
+        SkipReason::ObjectNotFound
     );
-    caches.server.commit("main", &[("x", "")]);
-    caches.server.delete_file("main", FILE);
-    assert_eq!(caches.skipped(caches.request()).await, SkipReason::FileGone);
+    scenario.server.commit("main", &[("x", "")]);
+    scenario.server.delete_file("main", FILE);
+    assert_eq!(
+        scenario.skipped(scenario.request()).await,
+        SkipReason::FileNotFound
+    );
 }
 
 #[tokio::test]
-async fn a_lost_race_begins_again_from_the_new_tip() {
-    let caches = Arc::new(Caches::new());
-    let client = caches.server.client();
-    let (again, judged) = (Arc::clone(&caches), std::sync::Mutex::new(0));
-    // Somebody pushes between our fetch and our push, once.
-    let judge = move |template: &Value| {
-        let mut judged = judged.lock().unwrap();
-        *judged += 1;
-        if *judged == 1 {
+async fn a_concurrent_push_leads_to_a_retry_on_the_new_tip() {
+    let scenario = Arc::new(Scenario::new());
+    let client = scenario.server.client();
+    let (again, calls) = (Arc::clone(&scenario), std::sync::Mutex::new(0));
+    // Another push comes between our fetch and our push, once.
+    let is_rejected = move |template: &Value| {
+        let mut calls = calls.lock().unwrap();
+        *calls += 1;
+        if *calls == 1 {
             again.server.commit("main", &[("README.md", "meanwhile")]);
         }
         rejected(template)
     };
     let restored = client
         .repository
-        .restore(caches.request(), judge)
+        .restore(scenario.request(), is_rejected)
         .await
         .unwrap();
     assert!(matches!(restored, Restored::Committed(_)));
-    assert_eq!(caches.server.file("main", "README.md"), "meanwhile");
-    assert_eq!(caches.server.file("main", FILE), app("app:1"));
+    assert_eq!(scenario.server.file("main", "README.md"), "meanwhile");
+    assert_eq!(scenario.server.file("main", FILE), app("app:1"));
 }
 
 #[tokio::test]
-async fn a_protected_branch_refuses_by_name() {
-    let caches = Caches::new();
-    caches.server.protect();
-    let error = restore(&caches.server.client(), caches.request())
+async fn a_protected_branch_rejects_the_push() {
+    let scenario = Scenario::new();
+    scenario.server.protect();
+    let error = restore(&scenario.server.client(), scenario.request())
         .await
         .unwrap_err();
-    assert!(matches!(error, RestoreError::PushRefused(_)), "{error:?}");
-    assert_eq!(caches.server.tip("main"), Some(caches.bad));
+    assert!(matches!(error, RestoreError::PushRejected(_)), "{error:?}");
+    assert_eq!(scenario.server.tip("main"), Some(scenario.bad));
 }
 
 #[tokio::test]
 async fn a_file_that_cannot_be_parsed_is_an_error_that_names_it() {
-    let caches = Caches::new();
-    caches.server.commit("main", &[(FILE, "a: [\n")]);
-    let error = restore(&caches.server.client(), caches.request())
+    let scenario = Scenario::new();
+    scenario.server.commit("main", &[(FILE, "a: [\n")]);
+    let error = restore(&scenario.server.client(), scenario.request())
         .await
         .unwrap_err();
     assert!(error.to_string().contains(FILE), "{error}");
@@ -242,27 +244,27 @@ async fn the_template_is_read_as_kubectl_reads_it() {
     let server = Server::new();
     let good = server.commit("main", &[(FILE, &odd("app:1"))]);
     let bad = server.commit("main", &[(FILE, &odd("app:2"))]);
-    let caches = Caches { server, good, bad };
-    let template = crate::yaml::value(&odd("app:2")).unwrap()["spec"]["template"].take();
+    let scenario = Scenario { server, good, bad };
+    let template = crate::yaml::from_str(&odd("app:2")).unwrap()["spec"]["template"].take();
     assert_eq!(template["spec"]["volumes"][0]["secret"]["defaultMode"], 420);
     assert_eq!(template["spec"]["terminationGracePeriodSeconds"], 1000);
     assert_eq!(template["spec"]["priority"], 1);
 
-    let judge = move |at_tip: &Value| *at_tip == template;
-    let restored = caches
+    let is_rejected = move |at_tip: &Value| *at_tip == template;
+    let restored = scenario
         .server
         .client()
         .repository
-        .restore(caches.request(), judge)
+        .restore(scenario.request(), is_rejected)
         .await
         .unwrap();
     assert!(matches!(restored, Restored::Committed(_)), "{restored:?}");
-    assert_eq!(caches.server.file("main", FILE), odd("app:1"));
+    assert_eq!(scenario.server.file("main", FILE), odd("app:1"));
 }
 
 #[test]
-fn a_template_that_is_written_anew_reads_as_the_good_one() {
-    // The anchor stands outside of the template, so the text cannot be taken as it is.
+fn a_rendered_template_equals_the_good_one() {
+    // The anchor is outside of the template, so its text cannot be used as it is.
     let anchored = odd("app:1").replace(
         "name: checkout",
         "name: checkout, annotations: &note { on: \"yes\", mode: \"0644\", big: \"1e3\" }",
@@ -271,7 +273,7 @@ fn a_template_that_is_written_anew_reads_as_the_good_one() {
         "    spec:\n      term",
         "    metadata: { annotations: *note }\n    spec:\n      term",
     );
-    let request = Caches::new().request();
+    let request = Scenario::new().request();
     let (now, before) = (odd("app:2"), good);
     let rejected = find(&now, request.since, FILE, &request).unwrap().unwrap();
     let good = find(&before, request.since, FILE, &request)
@@ -284,19 +286,19 @@ fn a_template_that_is_written_anew_reads_as_the_good_one() {
 }
 
 #[tokio::test]
-async fn a_damaged_clone_heals_at_the_next_try() {
-    let caches = Caches::new();
-    let client = caches.server.client();
+async fn a_damaged_clone_is_repaired_by_the_next_try() {
+    let scenario = Scenario::new();
+    let client = scenario.server.client();
     client.repository.fetch("main", None).await.unwrap();
     let good = client
         .repository
-        .file_at(caches.good, FILE)
+        .file_at(scenario.good, FILE)
         .await
         .unwrap()
         .unwrap();
-    caches.server.damage(&client, good.blob);
+    scenario.server.damage(&client, good.blob);
 
-    let error = restore(&client, caches.request()).await.unwrap_err();
+    let error = restore(&client, scenario.request()).await.unwrap_err();
     assert!(
         matches!(
             error,
@@ -304,59 +306,61 @@ async fn a_damaged_clone_heals_at_the_next_try() {
         ),
         "{error:?}"
     );
-    assert!(error.may_pass());
-    let restored = restore(&client, caches.request()).await.unwrap();
+    assert!(error.is_transient());
+    let restored = restore(&client, scenario.request()).await.unwrap();
     assert!(matches!(restored, Restored::Committed(_)));
-    assert_eq!(caches.server.file("main", FILE), app("app:1"));
+    assert_eq!(scenario.server.file("main", FILE), app("app:1"));
 }
 
 #[test]
-fn only_what_a_person_has_to_mend_does_not_pass() {
-    let full = || StoreError::Write {
-        kind: "file",
-        source: "no space left".into(),
-    };
-    assert!(RestoreError::Commit(full()).may_pass());
-    assert!(RestoreError::Read(TreeError::Store(full())).may_pass());
-    assert!(!RestoreError::Read(TreeError::Symlink { path: FILE.into() }).may_pass());
+fn errors_that_need_manual_action_are_not_transient() {
+    fn disk_full() -> StoreError {
+        StoreError::Write {
+            kind: "file",
+            source: "no space left".into(),
+        }
+    }
+    assert!(RestoreError::Commit(disk_full()).is_transient());
+    assert!(RestoreError::Read(TreeError::Store(disk_full())).is_transient());
+    assert!(!RestoreError::Read(TreeError::Symlink { path: FILE.into() }).is_transient());
     assert!(
         !RestoreError::Splice {
             path: FILE.into(),
             source: SpliceError::NotFaithful
         }
-        .may_pass()
+        .is_transient()
     );
 }
 
 #[tokio::test]
-async fn facts_of_the_attempt_on_the_same_branch_are_not_its_restore() {
-    let caches = Caches::new();
-    let client = caches.server.client();
+async fn records_of_the_attempt_on_the_same_branch_are_not_its_restore() {
+    let scenario = Scenario::new();
+    let client = scenario.server.client();
     for outcome in ["Started", "RolledBack"] {
         let trailers = Trailers {
             outcome: outcome.into(),
-            ..caches.request().trailers
+            ..scenario.request().trailers
         };
-        let fact = Fact {
-            path: format!("outcomes/attempt-1/{outcome}.json"),
+        let record = RecordFile {
+            path: format!("records/attempt-1/{outcome}.json"),
             bytes: b"{}".into(),
             trailers,
         };
         client
             .repository
-            .write_facts("main", vec![fact], signature("Tidegate", 1_900_000_000))
+            .write_records("main", vec![record], signature("Tidegate", 1_900_000_000))
             .await
             .unwrap();
     }
 
-    let restored = restore(&client, caches.request()).await.unwrap();
+    let restored = restore(&client, scenario.request()).await.unwrap();
     assert_eq!(
         restored,
-        Restored::Committed(caches.server.tip("main").unwrap())
+        Restored::Committed(scenario.server.tip("main").unwrap())
     );
-    assert_eq!(caches.server.file("main", FILE), app("app:1"));
+    assert_eq!(scenario.server.file("main", FILE), app("app:1"));
     assert_eq!(
-        restore(&client, caches.request()).await.unwrap(),
-        Restored::AlreadyRestored(caches.server.tip("main").unwrap())
+        restore(&client, scenario.request()).await.unwrap(),
+        Restored::AlreadyRestored(scenario.server.tip("main").unwrap())
     );
 }

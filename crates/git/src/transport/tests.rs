@@ -2,10 +2,10 @@
 
 use std::{io::Write as _, net::TcpListener, process, thread, time::Instant};
 
-use super::*;
+use super::{process::OUTPUT_CAP_BYTES, *};
 use crate::testing::write_script;
 
-/// A program in the place of git that writes down what it was given.
+/// A program in place of git that writes down its input.
 struct Fake {
     folder: TempDir,
     transport: Transport,
@@ -38,7 +38,7 @@ impl Fake {
                 Path::new("/nowhere"),
                 &remote,
                 "refs/heads/main",
-                Extent::News,
+                FetchExtent::Incremental,
             )
             .await
     }
@@ -58,7 +58,7 @@ fn basic() -> Credentials {
 const MINUTE: Duration = Duration::from_mins(1);
 
 #[tokio::test]
-async fn git_sees_nothing_of_our_environment() {
+async fn git_inherits_nothing_of_the_environment() {
     let fake = Fake::new(
         r#"env > "$out/env"; cat "$GIT_CONFIG_VALUE_7" > "$out/ca""#,
         MINUTE,
@@ -98,7 +98,7 @@ async fn git_sees_nothing_of_our_environment() {
 }
 
 #[tokio::test]
-async fn a_password_is_told_by_askpass_and_never_in_the_arguments() {
+async fn a_password_is_passed_by_askpass_and_not_in_the_arguments() {
     let script = r#"echo "$@" > "$out/args"
 "$GIT_ASKPASS" "Username for 'https://x': " > "$out/user"
 "$GIT_ASKPASS" "Password for 'https://bob@x': " > "$out/password""#;
@@ -110,7 +110,7 @@ async fn a_password_is_told_by_askpass_and_never_in_the_arguments() {
 }
 
 #[tokio::test]
-async fn a_bearer_token_is_a_header_and_never_in_the_arguments() {
+async fn a_bearer_token_is_passed_as_a_header_and_not_in_the_arguments() {
     let fake = Fake::new(r#"echo "$@" > "$out/args"; env > "$out/env""#, MINUTE);
     fake.fetch(Credentials::Bearer(Secret::new("hunter2")))
         .await
@@ -123,7 +123,7 @@ async fn a_bearer_token_is_a_header_and_never_in_the_arguments() {
 }
 
 #[tokio::test]
-async fn no_credential_is_in_an_error() {
+async fn an_error_contains_no_credential() {
     let script = r#"env >&2
 echo "fatal: https://bob:other@x Ym9iOmh1bnRlcjI=" >&2
 exit 128"#;
@@ -140,11 +140,14 @@ exit 128"#;
 }
 
 #[tokio::test]
-async fn at_the_deadline_the_whole_group_is_killed() {
+async fn the_process_group_is_killed_at_the_deadline() {
     let script = r#"sleep 600 & echo $! > "$out/pid.new"; mv "$out/pid.new" "$out/pid"; wait"#;
     let fake = Fake::new(script, Duration::from_secs(1));
     let error = fake.fetch(basic()).await.unwrap_err();
-    assert!(matches!(error, TransportError::Deadline { .. }), "{error}");
+    assert!(
+        matches!(error, TransportError::DeadlineExceeded { .. }),
+        "{error}"
+    );
 
     let stat = format!("/proc/{}/stat", fake.read("pid").trim());
     let asked = Instant::now();
@@ -165,7 +168,7 @@ async fn endless_output_is_read_and_cut() {
 }
 
 #[tokio::test]
-async fn only_allowed_protocols_are_used() {
+async fn a_protocol_that_is_not_allowed_is_an_error() {
     let transport = Transport::new(TransportSettings::default()).unwrap();
     let remote = Remote::new("file:///etc", Credentials::Anonymous).unwrap();
     let error = transport
@@ -173,14 +176,14 @@ async fn only_allowed_protocols_are_used() {
             Path::new("/nowhere"),
             &remote,
             "refs/heads/main",
-            Extent::News,
+            FetchExtent::Incremental,
         )
         .await
         .unwrap_err();
-    assert!(matches!(error, TransportError::ProtocolRefused { .. }));
+    assert!(matches!(error, TransportError::ProtocolNotAllowed { .. }));
 }
 
-/// Asks the real git for a repository on a port of this machine.
+/// Fetches with the real git from a port of this machine.
 async fn fetch_from_port(port: u16) -> TransportError {
     let transport = Transport::new(TransportSettings::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -191,7 +194,12 @@ async fn fetch_from_port(port: u16) -> TransportError {
     let url = format!("https://127.0.0.1:{port}/a.git");
     let remote = Remote::new(&url, Credentials::Anonymous).unwrap();
     transport
-        .fetch(folder.path(), &remote, "refs/heads/main", Extent::News)
+        .fetch(
+            folder.path(),
+            &remote,
+            "refs/heads/main",
+            FetchExtent::Incremental,
+        )
         .await
         .unwrap_err()
 }
@@ -223,7 +231,7 @@ async fn a_server_without_tls_is_a_tls_failure() {
     assert!(matches!(error, TransportError::Tls { .. }), "{error}");
 }
 
-/// Runs another test of this binary where everything of git's is hostile.
+/// Runs another test of this binary with a hostile configuration of git.
 #[test]
 fn a_hostile_configuration_changes_nothing() {
     let home = tempfile::tempdir().unwrap();
@@ -254,13 +262,13 @@ async fn a_clone_has_a_deadline_of_its_own() {
     let mut fake = Fake::new("exec sleep 600", short);
     fake.transport.settings.clone_deadline = long;
     let remote = Remote::new("https://git.example.com/a", Credentials::Anonymous).unwrap();
-    for (extent, expected) in [(Extent::News, short), (Extent::Everything, long)] {
+    for (extent, expected) in [(FetchExtent::Incremental, short), (FetchExtent::Full, long)] {
         let fetched = fake
             .transport
             .fetch(Path::new("/nowhere"), &remote, "refs/heads/main", extent)
             .await;
         assert!(
-            matches!(fetched, Err(TransportError::Deadline { deadline, .. }) if deadline == expected)
+            matches!(fetched, Err(TransportError::DeadlineExceeded { deadline, .. }) if deadline == expected)
         );
     }
 }

@@ -13,11 +13,11 @@ async fn fetched(entries: &[(&str, EntryKind, &str)]) -> (Client, CommitId) {
     (client, commit)
 }
 
-async fn refusal(entry: (&str, EntryKind, &str), limits: TreeLimits) -> String {
+async fn rejection(entry: (&str, EntryKind, &str), limits: TreeLimits) -> String {
     let (client, commit) = fetched(&[entry]).await;
     let error = client
         .repository
-        .files(commit, "prod", limits)
+        .files_within(limits, commit, "prod")
         .await
         .unwrap_err();
     error.to_string()
@@ -35,11 +35,7 @@ async fn only_yaml_under_the_path_is_read_in_order() {
     ])
     .await;
     for path in ["prod/shop", "./prod/shop/", "prod//shop"] {
-        let files = client
-            .repository
-            .files(commit, path, TreeLimits::default())
-            .await
-            .unwrap();
+        let files = client.repository.files(commit, path).await.unwrap();
         let paths: Vec<_> = files.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(
             paths,
@@ -64,31 +60,31 @@ async fn only_yaml_under_the_path_is_read_in_order() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_plain_file_is_refused_with_its_path() {
+async fn anything_but_a_plain_file_is_rejected_with_its_path() {
     let limits = TreeLimits::default();
     let link = ("prod/folder", EntryKind::Link, "../staging");
     assert!(
-        refusal(link, limits)
+        rejection(link, limits)
             .await
             .contains("`prod/folder` is a symbolic link")
     );
     let submodule = ("prod/sub", EntryKind::Commit, "");
     assert!(
-        refusal(submodule, limits)
+        rejection(submodule, limits)
             .await
             .contains("`prod/sub` is a submodule")
     );
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
     let lfs = ("prod/big.yaml", EntryKind::Blob, pointer);
     assert!(
-        refusal(lfs, limits)
+        rejection(lfs, limits)
             .await
-            .contains("`prod/big.yaml` is a pointer to Git LFS")
+            .contains("`prod/big.yaml` is a Git LFS pointer")
     );
 }
 
 #[tokio::test]
-async fn limits_name_the_path_that_went_over() {
+async fn an_exceeded_limit_names_the_path() {
     let limits = TreeLimits::default();
     let big = ("prod/shop/big.yaml", EntryKind::Blob, "0123456789");
     let per_file = TreeLimits {
@@ -96,41 +92,37 @@ async fn limits_name_the_path_that_went_over() {
         ..limits
     };
     assert!(
-        refusal(big, per_file)
+        rejection(big, per_file)
             .await
-            .contains("`prod/shop/big.yaml` is larger than 9")
+            .contains("`prod/shop/big.yaml` is larger than the limit of 9 bytes")
     );
     let total = TreeLimits {
         total_bytes: 12,
         ..limits
     };
     assert!(
-        refusal(big, total)
+        rejection(big, total)
             .await
-            .contains("together larger than 12")
+            .contains("exceed the limit of 12 bytes")
     );
     let files = TreeLimits { files: 1, ..limits };
-    assert!(refusal(big, files).await.contains("more than 1 files"));
+    assert!(rejection(big, files).await.contains("more than 1 files"));
     let entries = TreeLimits {
         entries: 2,
         ..limits
     };
-    assert!(refusal(big, entries).await.contains("more than 2 files"));
+    assert!(rejection(big, entries).await.contains("more than 2 files"));
 }
 
 #[tokio::test]
 async fn paths_stay_inside_and_lead_to_a_folder() {
     let (client, commit) = fetched(&[("link", EntryKind::Link, "prod")]).await;
     for path in ["../x", "prod/../..", "/etc", "a\\b"] {
-        let error = client
-            .repository
-            .files(commit, path, TreeLimits::default())
-            .await
-            .unwrap_err();
+        let error = client.repository.files(commit, path).await.unwrap_err();
         assert!(matches!(error, TreeError::Outside { .. }), "{path}");
         assert!(client.repository.file_at(commit, path).await.is_err());
     }
-    let read = |path| client.repository.files(commit, path, TreeLimits::default());
+    let read = |path| client.repository.files(commit, path);
     assert!(matches!(
         read("none").await,
         Err(TreeError::NoFolder { .. })

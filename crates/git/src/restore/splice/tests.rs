@@ -14,14 +14,14 @@ fn target() -> ObjectKey {
     }
 }
 
-fn template(text: &str) -> Template<'_> {
-    yaml::find_template(text, &target(), "shop")
+fn template_in(text: &str) -> LocatedTemplate<'_> {
+    template::find(text, &target(), "shop")
         .unwrap_or_else(|error| panic!("{error}: {text}"))
         .unwrap_or_else(|| panic!("no template in {text}"))
 }
 
-fn put_back(tip: &str, good: &str) -> Result<String, SpliceError> {
-    splice(&template(tip), &template(good))
+fn spliced(tip: &str, good: &str) -> Result<String, SpliceError> {
+    splice(&template_in(tip), &template_in(good))
 }
 
 /// A Deployment whose template stands between comments that must stay.
@@ -62,15 +62,17 @@ fn only_the_template_changes() {
         .replace("replicas: 2", "replicas:   5 # scaled");
     let expected = format!("# head\n{GOOD}  # tail\n---\n# another\na:   1\n...\n")
         .replace("replicas: 2", "replicas:   5 # scaled");
-    assert_eq!(put_back(&tip, GOOD).unwrap(), expected);
+    assert_eq!(spliced(&tip, GOOD).unwrap(), expected);
 }
 
 #[test]
 fn line_endings_are_those_of_the_file() {
-    let crlf = |text: &str| text.replace('\n', "\r\n");
-    assert_eq!(put_back(&crlf(&bad()), GOOD).unwrap(), crlf(GOOD));
-    assert_eq!(put_back(&bad(), &crlf(GOOD)).unwrap(), GOOD);
-    assert_eq!(put_back(&crlf(&bad()), &crlf(GOOD)).unwrap(), crlf(GOOD));
+    fn crlf(text: &str) -> String {
+        text.replace('\n', "\r\n")
+    }
+    assert_eq!(spliced(&crlf(&bad()), GOOD).unwrap(), crlf(GOOD));
+    assert_eq!(spliced(&bad(), &crlf(GOOD)).unwrap(), GOOD);
+    assert_eq!(spliced(&crlf(&bad()), &crlf(GOOD)).unwrap(), crlf(GOOD));
 }
 
 #[test]
@@ -79,9 +81,9 @@ fn the_right_document_of_many_is_changed() {
     let elsewhere = bad().replace("name: checkout", "name: checkout\n  namespace: other");
     let tip = format!("---\n{other}---\n{}---\n{elsewhere}", bad());
     let expected = format!("---\n{other}---\n{GOOD}---\n{elsewhere}");
-    assert_eq!(put_back(&tip, GOOD).unwrap(), expected);
+    assert_eq!(spliced(&tip, GOOD).unwrap(), expected);
     let named = GOOD.replace("name: checkout", "name: checkout\n  namespace: shop");
-    assert_eq!(put_back(&tip, &named).unwrap(), expected);
+    assert_eq!(spliced(&tip, &named).unwrap(), expected);
 }
 
 /// `text` as the only item of a `List`, deeper by `indent`.
@@ -105,43 +107,47 @@ fn as_item(text: &str, indent: usize) -> String {
 #[test]
 fn an_item_of_a_list_is_changed_and_moved_to_its_depth() {
     assert_eq!(
-        put_back(&as_item(&bad(), 4), GOOD).unwrap(),
+        spliced(&as_item(&bad(), 4), GOOD).unwrap(),
         as_item(GOOD, 4)
     );
-    assert_eq!(put_back(&bad(), &as_item(GOOD, 4)).unwrap(), GOOD);
+    assert_eq!(spliced(&bad(), &as_item(GOOD, 4)).unwrap(), GOOD);
     assert_eq!(
-        put_back(&as_item(&bad(), 2), &as_item(GOOD, 6)).unwrap(),
+        spliced(&as_item(&bad(), 2), &as_item(GOOD, 6)).unwrap(),
         as_item(GOOD, 2)
     );
 }
 
 #[test]
 fn a_template_at_the_end_of_a_file_without_a_line_break() {
-    let end = |text: &str| text.replace("      # no more containers\n  strategy: {}\n", "");
+    fn end(text: &str) -> String {
+        text.replace("      # no more containers\n  strategy: {}\n", "")
+    }
+    fn plain(text: &str) -> String {
+        end(text).split("        args:").next().unwrap().to_owned()
+    }
     let (good, tip) = (end(GOOD), end(&bad()));
-    // The text block needs its last line break to read the same.
-    assert_eq!(put_back(tip.trim_end(), &good).unwrap(), good);
-    let plain = |text: &str| end(text).split("        args:").next().unwrap().to_owned();
+    // The block scalar needs its last line break to be read the same.
+    assert_eq!(spliced(tip.trim_end(), &good).unwrap(), good);
     assert_eq!(
-        put_back(plain(&tip).trim_end(), &plain(GOOD)).unwrap(),
+        spliced(plain(&tip).trim_end(), &plain(GOOD)).unwrap(),
         plain(GOOD).trim_end()
     );
 }
 
 #[test]
-fn kept_blank_lines_of_a_text_block_are_content() {
+fn kept_blank_lines_of_a_block_scalar_are_content() {
     let keep = GOOD
         .replace("- |", "- |+")
         .replace("      # no more containers\n", "\n\n");
-    assert_eq!(put_back(&bad(), &keep).unwrap(), keep);
-    assert_eq!(put_back(&keep, GOOD).unwrap(), GOOD);
+    assert_eq!(spliced(&bad(), &keep).unwrap(), keep);
+    assert_eq!(spliced(&keep, GOOD).unwrap(), GOOD);
 }
 
 #[test]
-fn a_line_of_blanks_at_the_end_of_a_text_block_is_content() {
+fn a_line_of_blanks_at_the_end_of_a_block_scalar_is_content() {
     let good = GOOD.replace("          three\n", "          three\n             \n");
-    assert_eq!(put_back(&bad(), &good).unwrap(), good);
-    assert_eq!(put_back(&good, GOOD).unwrap(), GOOD);
+    assert_eq!(spliced(&bad(), &good).unwrap(), good);
+    assert_eq!(spliced(&good, GOOD).unwrap(), GOOD);
 }
 
 #[test]
@@ -151,50 +157,50 @@ fn braces_stay_braces() {
         "spec": {"template": {"spec": {"image": "app:2"}}, "replicas": 3},
     });
     let pretty = serde_json::to_string_pretty(&json).unwrap() + "\n";
-    let new = put_back(&pretty, GOOD).unwrap();
+    let new = spliced(&pretty, GOOD).unwrap();
     assert!(new.contains("\"replicas\": 3"));
-    assert_eq!(template(&new).value(), template(GOOD).value());
+    assert_eq!(template_in(&new).value(), template_in(GOOD).value());
 
     let good = pretty.replace("app:2", "app:1");
-    assert_eq!(put_back(&pretty, &good).unwrap(), good);
-    let new = put_back(GOOD, &good).unwrap();
-    assert_eq!(template(&new).value(), template(&good).value());
+    assert_eq!(spliced(&pretty, &good).unwrap(), good);
+    let new = spliced(GOOD, &good).unwrap();
+    assert_eq!(template_in(&new).value(), template_in(&good).value());
     assert!(new.ends_with("  strategy: {}\n"));
 }
 
 #[test]
-fn an_anchor_that_is_only_in_the_good_file_is_written_out() {
+fn an_anchor_that_is_only_in_the_good_file_is_expanded() {
     let good = GOOD
         .replace(
             "replicas: 2",
             "replicas: 2\n  selector: &labels {app: checkout}",
         )
         .replace("labels: {app: checkout}", "labels: *labels");
-    let new = put_back(&bad(), &good).unwrap();
-    assert_eq!(template(&new).value(), template(&good).value());
+    let new = spliced(&bad(), &good).unwrap();
+    assert_eq!(template_in(&new).value(), template_in(&good).value());
     assert!(!new.contains('*'));
 }
 
 #[test]
-fn an_anchor_that_the_rest_of_the_file_needs_is_not_taken_away() {
+fn an_anchor_that_the_rest_of_the_file_needs_is_kept() {
     let tip = bad()
         .replace("labels: {app", "labels: &labels {app")
         .replace("strategy: {}", "strategy: *labels");
-    assert_eq!(put_back(&tip, GOOD), Err(SpliceError::NotFaithful));
+    assert_eq!(spliced(&tip, GOOD), Err(SpliceError::NotFaithful));
 }
 
 #[test]
-fn what_cannot_be_edited_is_said() {
+fn files_that_cannot_be_edited_are_rejected() {
     let twice = format!("{}---\n{}", bad(), bad());
     assert!(matches!(
-        yaml::find_template(&twice, &target(), "shop"),
-        Err(yaml::YamlError::ObjectTwice)
+        template::find(&twice, &target(), "shop"),
+        Err(super::super::YamlError::ObjectTwice)
     ));
     let duplicate = bad().replace("  replicas: 2\n", "  replicas: 2\n  replicas: 3\n");
-    assert!(yaml::find_template(&duplicate, &target(), "shop").is_err());
+    assert!(template::find(&duplicate, &target(), "shop").is_err());
     let deep = format!("a: {}", "[".repeat(5000));
-    assert!(yaml::find_template(&deep, &target(), "shop").is_err());
-    assert!(yaml::find_template("a: [", &target(), "shop").is_err());
+    assert!(template::find(&deep, &target(), "shop").is_err());
+    assert!(template::find("a: [", &target(), "shop").is_err());
     for none in [
         "",
         "# only a comment\n",
@@ -202,11 +208,7 @@ fn what_cannot_be_edited_is_said() {
         "- 1\n",
         &bad().replace("template:", "other:"),
     ] {
-        assert!(
-            yaml::find_template(none, &target(), "shop")
-                .unwrap()
-                .is_none()
-        );
+        assert!(template::find(none, &target(), "shop").unwrap().is_none());
     }
 }
 
@@ -231,7 +233,7 @@ fn any_template() -> impl Strategy<Value = Value> {
     any_value().prop_map(|value| json!({ "spec": value }))
 }
 
-/// A file with this template at this depth, and what stands before and after it.
+/// The text before a template at this depth, the template, and the text after it.
 fn around(template: &Value, step: usize, line_break: &str) -> (String, String, String) {
     let pad = " ".repeat(step);
     let head = format!(
@@ -244,30 +246,36 @@ fn around(template: &Value, step: usize, line_break: &str) -> (String, String, S
         2 * step,
     );
     let tail = format!("\n# tail\n{pad}replicas: 1 # é\n---\nx: |\n  y\n");
-    let fix = |text: String| with_line_breaks(&text, line_break);
-    (fix(head), fix(block), fix(tail))
+    (
+        with_line_breaks(&head, line_break),
+        with_line_breaks(&block, line_break),
+        with_line_breaks(&tail, line_break),
+    )
+}
+
+fn line_break_for(crlf: bool) -> &'static str {
+    if crlf { "\r\n" } else { "\n" }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn any_template_is_put_back_and_nothing_else(
+    fn any_template_is_spliced_and_nothing_else_changes(
         good in any_template(),
         bad in any_template(),
         steps in (1usize..6, 1usize..6),
         crlf in any::<(bool, bool)>(),
     ) {
-        let line_break = |crlf| if crlf { "\r\n" } else { "\n" };
-        let (head, block, tail) = around(&bad, steps.0, line_break(crlf.0));
+        let (head, block, tail) = around(&bad, steps.0, line_break_for(crlf.0));
         let tip = format!("{head}{block}{tail}");
-        let (good_head, good_block, good_tail) = around(&good, steps.1, line_break(crlf.1));
+        let (good_head, good_block, good_tail) = around(&good, steps.1, line_break_for(crlf.1));
         let good_text = format!("{good_head}{good_block}{good_tail}");
-        let new = put_back(&tip, &good_text).unwrap();
+        let new = spliced(&tip, &good_text).unwrap();
         prop_assert!(new.starts_with(&head));
         prop_assert!(new.ends_with(&tail));
-        let read = template(&new);
-        let wanted = template(&good_text);
+        let read = template_in(&new);
+        let wanted = template_in(&good_text);
         prop_assert_eq!(read.value(), wanted.value());
     }
 }

@@ -1,71 +1,78 @@
-//! What went wrong at the git server, by what an operator can do about it.
+//! Errors of the git program, by their remedy.
 //!
-//! The `git` program says it only in words, so this reads them; it runs under `LC_ALL=C`, and the
-//! words below are those of git, libcurl, OpenSSL and `GnuTLS`. What matches nothing stays
-//! [`TransportError::Other`] with git's own text.
+//! git reports them as text only, which is matched here. It runs under `LC_ALL=C`, and the words
+//! below are those of git, libcurl, OpenSSL and `GnuTLS`. Text that matches nothing stays
+//! [`TransportError::Other`].
 
 use std::{io, time::Duration};
 
-/// One failed run of git. Every text in it has been scrubbed of credentials.
+use jiff::{
+    SignedDuration,
+    fmt::friendly::{Spacing, SpanPrinter},
+};
+
+/// A failed run of git. Every text in it has been redacted.
 #[derive(Debug, thiserror::Error)]
 #[expect(
     missing_docs,
-    reason = "the fields are the same everywhere: the URL, and git's own words"
+    reason = "the fields are the same everywhere: the URL, and git's output"
 )]
 pub enum TransportError {
-    /// The program could not be started, or its private folder not be made.
+    /// The program or its private folder could not be started or made.
     #[error("cannot run git")]
-    Start(#[source] io::Error),
+    Spawn(#[source] io::Error),
     /// The protocol is not among those that the settings allow.
-    #[error("{url}: the protocol {protocol} is not allowed")]
-    ProtocolRefused { url: String, protocol: &'static str },
-    /// The server wants other credentials, or any.
+    #[error("{url}: protocol {protocol} is not allowed")]
+    ProtocolNotAllowed { url: String, protocol: &'static str },
+    /// The server rejected the credentials, or requires some.
     #[error("{url}: authentication failed: {stderr}")]
     AuthenticationFailed { url: String, stderr: String },
-    /// No repository there, or none that these credentials may see.
+    /// The repository does not exist, or these credentials may not read it.
     #[error("{url}: repository not found: {stderr}")]
     NotFound { url: String, stderr: String },
-    /// The repository is there and has no such branch.
-    #[error("{url}: no such branch: {stderr}")]
-    BranchMissing { url: String, stderr: String },
-    /// Name lookup, connection, proxy, or a server that answers 5xx.
-    #[error("{url}: cannot be reached: {stderr}")]
+    /// The repository has no such branch.
+    #[error("{url}: branch not found: {stderr}")]
+    BranchNotFound { url: String, stderr: String },
+    /// Name lookup, connection or proxy failed, or the server answered 5xx.
+    #[error("{url}: cannot reach the server: {stderr}")]
     Unreachable { url: String, stderr: String },
     /// The certificate is not trusted, or the handshake failed.
     #[error("{url}: TLS failed: {stderr}")]
     Tls { url: String, stderr: String },
-    /// The server names another address. It is not followed, because credentials would go along.
-    #[error("{url}: the repository has moved; write its new URL: {stderr}")]
+    /// The server redirects to another address. That is not followed, because the credentials
+    /// would be sent there.
+    #[error("{url}: repository has moved: {stderr}; use its new URL")]
     Moved { url: String, stderr: String },
-    /// Somebody else pushed first. Begin again from the new tip.
-    #[error("{url}: another push came first: {stderr}")]
-    PushLost { url: String, stderr: String },
-    /// A protected branch, a hook, or a missing right. A person must act.
-    #[error("{url}: the push was refused: {stderr}")]
-    PushRefused { url: String, stderr: String },
-    /// The transfer was slower than the settings bear.
-    #[error("{url}: the transfer stalled: {stderr}")]
+    /// Another push came first. The commit has to be made again on the new tip.
+    #[error("{url}: push was not a fast-forward: {stderr}")]
+    NonFastForward { url: String, stderr: String },
+    /// The server rejected the push: a protected branch, a hook, or a missing permission. Manual
+    /// action is required.
+    #[error("{url}: push was rejected: {stderr}")]
+    PushRejected { url: String, stderr: String },
+    /// The transfer was slower than the settings allow.
+    #[error("{url}: transfer stalled: {stderr}")]
     Stalled { url: String, stderr: String },
     /// The deadline passed and git was killed.
-    #[error("{url}: git did not finish within {}s", .deadline.as_secs())]
-    Deadline { url: String, deadline: Duration },
-    /// Anything else, in git's own words.
+    #[error("{url}: git did not finish within {}", short_duration(*.deadline))]
+    DeadlineExceeded { url: String, deadline: Duration },
+    /// Any other failure, in git's own words.
     #[error("{url}: git failed: {stderr}")]
     Other { url: String, stderr: String },
 }
 
-/// What git was asked to do, for the words that mean different things.
+/// Direction of a transfer: some of git's words mean different things in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
     Fetch,
     Push,
 }
 
-/// A remedy, by the words that ask for it. The first match wins, so the order matters: a refused
-/// push also says "failed to push some refs", a 403 also says "unable to access".
-const WORDS: &[(Kind, &[&str])] = &[
+/// Words of each kind of failure. The first match wins, so the order matters: a rejected push also
+/// says "failed to push some refs", a 403 also says "unable to access".
+const WORDS: &[(FailureKind, &[&str])] = &[
     (
-        Kind::Lost,
+        FailureKind::NonFastForward,
         &[
             "(fetch first)",
             "(non-fast-forward)",
@@ -76,12 +83,15 @@ const WORDS: &[(Kind, &[&str])] = &[
             "(stale info)",
         ],
     ),
-    // What a hook says to people may hold any of the words below.
-    (Kind::Refused, &["[remote rejected]", "hook declined"]),
-    (Kind::BranchMissing, &["couldn't find remote ref"]),
-    (Kind::Stalled, &["Operation too slow", "curl 28"]),
+    // The message of a hook may contain any of the words below.
     (
-        Kind::Authentication,
+        FailureKind::Rejected,
+        &["[remote rejected]", "hook declined"],
+    ),
+    (FailureKind::BranchNotFound, &["couldn't find remote ref"]),
+    (FailureKind::Stalled, &["Operation too slow", "curl 28"]),
+    (
+        FailureKind::Authentication,
         &[
             "Authentication failed",
             "could not read Username",
@@ -91,9 +101,9 @@ const WORDS: &[(Kind, &[&str])] = &[
             "invalid credentials",
         ],
     ),
-    (Kind::Forbidden, &["returned error: 403"]),
+    (FailureKind::Forbidden, &["returned error: 403"]),
     (
-        Kind::Moved,
+        FailureKind::Moved,
         &[
             "returned error: 301",
             "returned error: 302",
@@ -104,7 +114,7 @@ const WORDS: &[(Kind, &[&str])] = &[
         ],
     ),
     (
-        Kind::Tls,
+        FailureKind::Tls,
         &[
             "SSL certificate problem",
             "server certificate verification failed",
@@ -121,7 +131,7 @@ const WORDS: &[(Kind, &[&str])] = &[
         ],
     ),
     (
-        Kind::NotFound,
+        FailureKind::NotFound,
         &[
             "returned error: 404",
             "' not found",
@@ -130,7 +140,7 @@ const WORDS: &[(Kind, &[&str])] = &[
         ],
     ),
     (
-        Kind::Unreachable,
+        FailureKind::Unreachable,
         &[
             "Could not resolve",
             "Failed to connect",
@@ -147,7 +157,7 @@ const WORDS: &[(Kind, &[&str])] = &[
         ],
     ),
     (
-        Kind::Refused,
+        FailureKind::Rejected,
         &[
             "protected",
             "Protected branch",
@@ -157,9 +167,10 @@ const WORDS: &[(Kind, &[&str])] = &[
     ),
 ];
 
+/// A kind of failure that git's words tell from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    BranchMissing,
+enum FailureKind {
+    BranchNotFound,
     Stalled,
     Authentication,
     Forbidden,
@@ -167,14 +178,14 @@ enum Kind {
     Tls,
     NotFound,
     Unreachable,
-    Lost,
-    Refused,
+    NonFastForward,
+    Rejected,
 }
 
 // === impl TransportError ===
 
 impl TransportError {
-    /// The failure behind the words `stderr`, which must be scrubbed already.
+    /// The error that `stderr` reports. It has to be redacted already.
     pub(super) fn classify(url: &str, stderr: &str, direction: Direction) -> Self {
         let url = url.to_owned();
         let kind = WORDS
@@ -184,28 +195,39 @@ impl TransportError {
             .map(|(kind, _)| *kind);
         let stderr = stderr.trim().to_owned();
         match (kind, direction) {
-            (Some(Kind::BranchMissing), _) => Self::BranchMissing { url, stderr },
-            (Some(Kind::Stalled), _) => Self::Stalled { url, stderr },
-            (Some(Kind::Authentication), _) | (Some(Kind::Forbidden), Direction::Fetch) => {
+            (Some(FailureKind::BranchNotFound), _) => Self::BranchNotFound { url, stderr },
+            (Some(FailureKind::Stalled), _) => Self::Stalled { url, stderr },
+            (Some(FailureKind::Authentication), _)
+            | (Some(FailureKind::Forbidden), Direction::Fetch) => {
                 Self::AuthenticationFailed { url, stderr }
             }
-            (Some(Kind::Forbidden | Kind::Refused), _) => Self::PushRefused { url, stderr },
-            (Some(Kind::Moved), _) => Self::Moved { url, stderr },
-            (Some(Kind::Tls), _) => Self::Tls { url, stderr },
-            (Some(Kind::NotFound), _) => Self::NotFound { url, stderr },
-            (Some(Kind::Unreachable), _) => Self::Unreachable { url, stderr },
-            (Some(Kind::Lost), _) => Self::PushLost { url, stderr },
+            (Some(FailureKind::Forbidden | FailureKind::Rejected), _) => {
+                Self::PushRejected { url, stderr }
+            }
+            (Some(FailureKind::Moved), _) => Self::Moved { url, stderr },
+            (Some(FailureKind::Tls), _) => Self::Tls { url, stderr },
+            (Some(FailureKind::NotFound), _) => Self::NotFound { url, stderr },
+            (Some(FailureKind::Unreachable), _) => Self::Unreachable { url, stderr },
+            (Some(FailureKind::NonFastForward), _) => Self::NonFastForward { url, stderr },
             (None, _) => Self::Other { url, stderr },
         }
     }
 }
 
-// === impl Kind ===
+/// A duration as people write it, for example `2m30s`.
+fn short_duration(duration: Duration) -> String {
+    let duration = SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+    SpanPrinter::new()
+        .spacing(Spacing::None)
+        .duration_to_string(&duration)
+}
 
-impl Kind {
-    /// A fetch says "cannot lock ref" of our own cache, which is no lost race.
+// === impl FailureKind ===
+
+impl FailureKind {
+    /// A fetch says "cannot lock ref" of our own cache, which is no conflict.
     fn can_happen(self, direction: Direction) -> bool {
-        !matches!(self, Self::Lost | Self::Refused) || direction == Direction::Push
+        !matches!(self, Self::NonFastForward | Self::Rejected) || direction == Direction::Push
     }
 }
 
@@ -222,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_a_fetch_become_what_an_operator_can_act_on() {
+    fn errors_of_a_fetch_are_classified_by_their_remedy() {
         use TransportError as E;
         let unable = "fatal: unable to access 'https://h/a/': ";
         assert!(matches!(
@@ -239,7 +261,7 @@ mod tests {
         ));
         assert!(matches!(
             fetch("fatal: couldn't find remote ref refs/heads/x"),
-            E::BranchMissing { .. }
+            E::BranchNotFound { .. }
         ));
         assert!(matches!(
             fetch(&format!("{unable}Could not resolve host: h")),
@@ -276,24 +298,36 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_race_is_told_from_a_refused_push() {
+    fn a_conflict_is_told_from_a_rejected_push() {
         use TransportError as E;
-        let lost = [
+        let conflicts = [
             " ! [rejected]        x -> main (fetch first)",
             " ! [rejected]        x -> main (non-fast-forward)",
             "! x:refs/heads/main [remote rejected] (cannot lock ref 'refs/heads/main': is at 1)",
             "! x:refs/heads/main [remote rejected] (failed to update ref)",
         ];
-        for words in lost {
-            assert!(matches!(push(words), E::PushLost { .. }), "{words}");
+        for words in conflicts {
+            assert!(matches!(push(words), E::NonFastForward { .. }), "{words}");
         }
-        let refused = [
+        let rejected = [
             "! x:refs/heads/main [remote rejected] (pre-receive hook declined)",
             "remote: error: GH006: Protected branch update failed for refs/heads/main.",
             "fatal: unable to access 'https://h/a/': The requested URL returned error: 403",
         ];
-        for words in refused {
-            assert!(matches!(push(words), E::PushRefused { .. }), "{words}");
+        for words in rejected {
+            assert!(matches!(push(words), E::PushRejected { .. }), "{words}");
         }
+    }
+
+    #[test]
+    fn a_deadline_is_printed_as_people_write_it() {
+        let error = TransportError::DeadlineExceeded {
+            url: "https://h/a".into(),
+            deadline: Duration::from_secs(150),
+        };
+        assert_eq!(
+            error.to_string(),
+            "https://h/a: git did not finish within 2m30s"
+        );
     }
 }

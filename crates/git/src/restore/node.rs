@@ -1,83 +1,54 @@
-//! Where the `spec.template` of an object stands in a YAML file, to the byte.
+//! Nodes of a YAML file with their positions, to the byte.
 //!
 //! The positions come from granit-parser's events. It is the parser inside serde-saphyr, which
-//! reads the same files for sync, so both agree on what a file says; serde-saphyr's own
-//! `Spanned` gives only the place of a value whose Rust type is known, with no end for a block
-//! collection and no style, and an edit needs all three. Values are compared as
-//! sync reads them: see [`crate::yaml`].
+//! reads the same files for sync, so both agree on the structure of a file; serde-saphyr's own
+//! `Spanned` gives only the start of a value whose Rust type is known, with no end for a block
+//! collection and no style, and an edit needs all three. Values of scalars are the business of
+//! [`crate::yaml`].
 
 use std::ops::Range;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StructureStyle};
-use serde_json::Value;
 
-use super::ObjectKey;
-use crate::yaml;
-
-/// Why a file cannot be edited.
+/// A file that cannot be edited.
 #[derive(Debug, thiserror::Error)]
 pub enum YamlError {
-    /// Not YAML.
+    /// The file is not YAML.
     #[error(transparent)]
     Syntax(#[from] ScanError),
-    /// YAML, but not what an object may be (a duplicate key, an odd tag, …).
+    /// The file is YAML, but not as an object is written (a duplicate key, an unknown tag, …).
     #[error(transparent)]
     Value(#[from] Box<serde_saphyr::Error>),
-    /// Deeper than any object.
+    /// Nodes are nested more deeply than in any object.
     #[error("nodes are nested more than {MAX_DEPTH} deep")]
     TooDeep,
-    /// The object is there more than once.
+    /// The object is in the file more than once.
     #[error("the object is in the file twice")]
     ObjectTwice,
-    /// An event that has no place where it stands, or one that a later parser knows.
-    #[error("line {line} holds something unexpected")]
+    /// The parser reported an event without a position, or one that is not known here.
+    #[error("line {line} contains an unexpected element")]
     Unexpected {
-        /// From 1.
+        /// Number of the line, from 1.
         line: usize,
     },
-}
-
-/// A `spec.template` in a text.
-#[derive(Debug)]
-pub(super) struct Template<'t> {
-    /// The whole file.
-    pub(super) text: &'t str,
-    /// Its documents, in order.
-    pub(super) documents: Vec<Range<usize>>,
-    /// Which of them, and which item of it where it is a `List`.
-    pub(super) place: Place,
-    /// Whether the object's `spec` is written with braces.
-    pub(super) in_flow: bool,
-    /// The key `template`.
-    pub(super) key: Node,
-    /// Its value.
-    pub(super) node: Node,
-    /// The whole document as it reads.
-    pub(super) document: Value,
-}
-
-/// An object's place in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) document: usize,
-    pub(super) item: Option<usize>,
 }
 
 /// A node of a document.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    /// From the first to the last byte of what it holds, without comments around it.
+    /// Bytes of the node, without comments around it.
     pub(super) span: Range<usize>,
-    /// The column that it begins at.
+    /// Column of its first character, from 0.
     pub(super) column: usize,
-    content: Content,
+    pub(super) content: Content,
 }
 
+/// Content of a node.
 #[derive(Clone, Debug)]
-enum Content {
+pub(super) enum Content {
     Scalar(String),
     /// A scalar under `|` or `>`.
-    TextBlock(String),
+    BlockScalar(String),
     Alias,
     Sequence(Vec<Node>),
     Mapping {
@@ -86,102 +57,25 @@ enum Content {
     },
 }
 
-/// Reads events into nodes.
-struct Reader<'t> {
+/// Reads the parser's events into nodes.
+struct NodeReader<'t> {
     text: &'t str,
     parser: Parser<'t, granit_parser::StrInput<'t>>,
 }
 
-/// Kubernetes' own objects stay far below.
+/// Objects of Kubernetes stay far below.
 const MAX_DEPTH: usize = 100;
 
-/// Finds the template of `target`. `None` where the object or its template isn't there.
-pub(super) fn find_template<'t>(
-    text: &'t str,
-    target: &ObjectKey,
-    default_namespace: &str,
-) -> Result<Option<Template<'t>>, YamlError> {
-    let (documents, roots) = Reader::new(text).documents()?;
-    let mut found = None;
-    for (document, root) in roots.iter().enumerate() {
-        for (item, object) in objects(root) {
-            if !object.is(target, default_namespace) {
-                continue;
-            }
-            if found.replace((Place { document, item }, object)).is_some() {
-                return Err(YamlError::ObjectTwice);
-            }
-        }
-    }
-    let Some((place, object)) = found else {
-        return Ok(None);
-    };
-    let Some((in_flow, key, node)) = object.template() else {
-        return Ok(None);
-    };
-    let document = value_of(&text[documents[place.document].clone()])?;
-    Ok(Some(Template {
-        text,
-        place,
-        in_flow,
-        key: key.clone(),
-        node: node.clone(),
-        document,
-        documents,
-    }))
-}
-
-/// The value of a text of one document.
-fn value_of(text: &str) -> Result<Value, YamlError> {
-    yaml::value(text).map_err(|error| YamlError::Value(Box::new(error)))
-}
-
-/// The objects of a document: itself, or the items of a `List`.
-fn objects(root: &Node) -> Vec<(Option<usize>, &Node)> {
-    let items = root.get("items").map(|(_, items)| &items.content);
-    match (root.scalar_at("kind"), items) {
-        (Some("List"), Some(Content::Sequence(items))) => items
-            .iter()
-            .enumerate()
-            .map(|(index, item)| (Some(index), item))
-            .collect(),
-        _ => vec![(None, root)],
-    }
-}
-
-// === impl Template ===
-
-impl Template<'_> {
-    /// The template as it reads.
-    pub(super) fn value(&self) -> &Value {
-        let object = match self.place.item {
-            Some(item) => &self.document["items"][item],
-            None => &self.document,
-        };
-        &object["spec"]["template"]
-    }
-
-    /// The document without the template.
-    pub(super) fn document_without_template(&self) -> Value {
-        let mut document = self.document.clone();
-        let object = match self.place.item {
-            Some(item) => &mut document["items"][item],
-            None => &mut document,
-        };
-        object["spec"]["template"] = Value::Null;
-        document
-    }
-
-    /// Whether the template itself is written with braces.
-    pub(super) fn is_flow(&self) -> bool {
-        matches!(self.node.content, Content::Mapping { flow: true, .. })
-    }
+/// Returns the bytes of each document and its root. Together the documents are the whole text.
+pub(super) fn documents(text: &str) -> Result<(Vec<Range<usize>>, Vec<Node>), YamlError> {
+    NodeReader::new(text).documents()
 }
 
 // === impl Node ===
 
 impl Node {
-    fn get(&self, key: &str) -> Option<(&Node, &Node)> {
+    /// Returns the entry of a mapping with this key, as key and value.
+    pub(super) fn get(&self, key: &str) -> Option<(&Node, &Node)> {
         let Content::Mapping { entries, .. } = &self.content else {
             return None;
         };
@@ -191,55 +85,35 @@ impl Node {
             .map(|(name, value)| (name, value))
     }
 
-    fn scalar_at(&self, key: &str) -> Option<&str> {
+    /// Returns the scalar under this key of a mapping.
+    pub(super) fn scalar_at(&self, key: &str) -> Option<&str> {
         match &self.get(key)?.1.content {
-            Content::Scalar(value) | Content::TextBlock(value) => Some(value),
+            Content::Scalar(value) | Content::BlockScalar(value) => Some(value),
             Content::Alias | Content::Sequence(_) | Content::Mapping { .. } => None,
         }
     }
 
-    /// Whether the last thing in it is a text block, which needs a line break after it.
-    pub(super) fn ends_in_text_block(&self) -> bool {
+    /// Returns true if the node is a mapping that is written with braces.
+    pub(super) fn is_flow(&self) -> bool {
+        matches!(self.content, Content::Mapping { flow: true, .. })
+    }
+
+    /// Returns true if the node ends in a block scalar, which needs a line break after it.
+    pub(super) fn ends_in_block_scalar(&self) -> bool {
         match &self.content {
-            Content::TextBlock(_) => true,
+            Content::BlockScalar(_) => true,
             Content::Scalar(_) | Content::Alias => false,
-            Content::Sequence(items) => items.last().is_some_and(Self::ends_in_text_block),
+            Content::Sequence(items) => items.last().is_some_and(Self::ends_in_block_scalar),
             Content::Mapping { entries, .. } => entries
                 .last()
-                .is_some_and(|(_, value)| value.ends_in_text_block()),
-        }
-    }
-
-    fn is(&self, target: &ObjectKey, default_namespace: &str) -> bool {
-        let Some((_, metadata)) = self.get("metadata") else {
-            return false;
-        };
-        let namespace = metadata
-            .scalar_at("namespace")
-            .filter(|namespace| !matches!(*namespace, "" | "~" | "null"))
-            .unwrap_or(default_namespace);
-        self.scalar_at("apiVersion") == Some(&target.api_version)
-            && self.scalar_at("kind") == Some(&target.kind)
-            && metadata.scalar_at("name") == Some(&target.name)
-            && namespace == target.namespace
-    }
-
-    /// Whether `spec` is written with braces, and the key and value of its `template`.
-    fn template(&self) -> Option<(bool, &Node, &Node)> {
-        let (_, spec) = self.get("spec")?;
-        let (key, value) = spec.get("template")?;
-        match spec.content {
-            Content::Mapping { flow, .. } => Some((flow, key, value)),
-            Content::Scalar(_) | Content::TextBlock(_) | Content::Alias | Content::Sequence(_) => {
-                None
-            }
+                .is_some_and(|(_, value)| value.ends_in_block_scalar()),
         }
     }
 }
 
-// === impl Reader ===
+// === impl NodeReader ===
 
-impl<'t> Reader<'t> {
+impl<'t> NodeReader<'t> {
     fn new(text: &'t str) -> Self {
         Self {
             text,
@@ -250,7 +124,6 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// The bytes of each document and its root. Together the documents are the whole text.
     fn documents(mut self) -> Result<(Vec<Range<usize>>, Vec<Node>), YamlError> {
         let mut starts = Vec::new();
         let mut roots = Vec::new();
@@ -279,7 +152,7 @@ impl<'t> Reader<'t> {
             Event::Scalar(value, style, ..) => {
                 if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
                     range.end = self.end_of_block_scalar(&range, span.indent.unwrap_or_default());
-                    Content::TextBlock(value.to_string())
+                    Content::BlockScalar(value.to_string())
                 } else {
                     Content::Scalar(value.to_string())
                 }
@@ -328,7 +201,7 @@ impl<'t> Reader<'t> {
             let (event, span) = self.event()?;
             let mut value = self.node(&event, &span, depth + 1)?;
             if value.span.is_empty() {
-                // A value that is left out may be reported anywhere up to the next token.
+                // An omitted value may be reported anywhere up to the next token.
                 value.span = key.span.end..key.span.end;
             }
             entries.push((key, value));
@@ -342,9 +215,9 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// The parser's span of a block scalar runs up to the next token. What follows the last line
-    /// is part of it only under the indicator `+`. A line of blanks beyond the block's
-    /// indentation is content.
+    /// Returns the end of a block scalar; the parser's span runs up to the next token. Blank lines
+    /// after the last line are part of it only under the indicator `+`. A line of blanks beyond the
+    /// block's indentation is content.
     fn end_of_block_scalar(&self, range: &Range<usize>, indent: usize) -> usize {
         let mut kept = &self.text[range.clone()];
         if keeps_blank_lines(&self.text[..range.start]) {
@@ -361,7 +234,7 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// Whether the header of the block scalar whose content follows `before` holds a `+`.
+/// Returns true if the header of the block scalar whose content follows `before` has the indicator `+`.
 fn keeps_blank_lines(before: &str) -> bool {
     let header = before.trim_end().lines().next_back().unwrap_or_default();
     let header = header.split(" #").next().unwrap_or_default();

@@ -3,11 +3,11 @@
 use super::*;
 use crate::testing::{Client, Server, signature};
 
-const BRANCH: &str = "tidegate/outcomes";
+const BRANCH: &str = "tidegate/records";
 
-fn fact(id: &str, text: &str) -> Fact {
-    Fact {
-        path: format!("outcomes/c1/shop/checkout/{id}.json"),
+fn record(id: &str, text: &str) -> RecordFile {
+    RecordFile {
+        path: format!("records/c1/shop/checkout/{id}.json"),
         bytes: text.as_bytes().to_vec(),
         trailers: Trailers {
             outcome: "Promoted".into(),
@@ -19,9 +19,9 @@ fn fact(id: &str, text: &str) -> Fact {
     }
 }
 
-async fn write(client: &Client, facts: Vec<Fact>) -> Result<FactResults, FactsError> {
+async fn write(client: &Client, records: Vec<RecordFile>) -> Result<RecordResults, RecordsError> {
     let by = signature("Tidegate", 1_800_000_000);
-    client.repository.write_facts(BRANCH, facts, by).await
+    client.repository.write_records(BRANCH, records, by).await
 }
 
 fn ids(server: &Server) -> Vec<String> {
@@ -37,7 +37,7 @@ async fn a_batch_is_one_commit_on_a_branch_of_its_own() {
     let server = Server::new();
     server.commit("main", &[("a.yaml", "1")]);
     let client = server.client();
-    let results = write(&client, vec![fact("1", "one"), fact("2", "two")])
+    let results = write(&client, vec![record("1", "one"), record("2", "two")])
         .await
         .unwrap();
 
@@ -45,82 +45,82 @@ async fn a_batch_is_one_commit_on_a_branch_of_its_own() {
     assert_eq!(
         results,
         [
-            Ok(Written::Committed(tip.id)),
-            Ok(Written::Committed(tip.id))
+            Ok(RecordWritten::Committed(tip.id)),
+            Ok(RecordWritten::Committed(tip.id))
         ]
     );
     assert_eq!(tip.author.name, "Tidegate");
-    assert_eq!(tip.subject, "Record 2 facts");
+    assert_eq!(tip.subject, "Write 2 records");
     assert_eq!(ids(&server), ["1", "2"]);
     assert_eq!(
-        server.file(BRANCH, "outcomes/c1/shop/checkout/2.json"),
+        server.file(BRANCH, "records/c1/shop/checkout/2.json"),
         "two"
     );
     assert_eq!(server.git(&["rev-list", "--count", BRANCH]).trim(), "1");
 
-    let results = write(&client, vec![fact("3", "three")]).await.unwrap();
-    assert!(matches!(results[0], Ok(Written::Committed(_))));
+    let results = write(&client, vec![record("3", "three")]).await.unwrap();
+    assert!(matches!(results[0], Ok(RecordWritten::Committed(_))));
     assert_eq!(server.show(BRANCH).subject, "Promoted shop/checkout");
     assert_eq!(
-        server.file(BRANCH, "outcomes/c1/shop/checkout/1.json"),
+        server.file(BRANCH, "records/c1/shop/checkout/1.json"),
         "one"
     );
 }
 
 #[tokio::test]
-async fn an_empty_server_takes_facts_too() {
+async fn an_empty_server_accepts_records() {
     let server = Server::new();
-    write(&server.client(), vec![fact("1", "one")])
+    write(&server.client(), vec![record("1", "one")])
         .await
         .unwrap();
     assert_eq!(ids(&server), ["1"]);
 }
 
 #[tokio::test]
-async fn writing_again_after_a_crash_finds_the_facts_there() {
+async fn records_written_before_a_crash_are_found() {
     let server = Server::new();
-    write(&server.client(), vec![fact("1", "one")])
+    write(&server.client(), vec![record("1", "one")])
         .await
         .unwrap();
     let tip = server.tip(BRANCH);
-    // Another process, which knows nothing of the push.
-    let results = write(&server.client(), vec![fact("1", "one")])
+    // Another process, which does not know of the push.
+    let results = write(&server.client(), vec![record("1", "one")])
         .await
         .unwrap();
-    assert_eq!(results, [Ok(Written::AlreadyThere)]);
+    assert_eq!(results, [Ok(RecordWritten::AlreadyPresent)]);
     assert_eq!(server.tip(BRANCH), tip);
 }
 
 #[tokio::test]
-async fn other_content_is_a_contradiction_and_is_not_overwritten() {
+async fn other_content_is_a_conflict_and_is_not_overwritten() {
     let server = Server::new();
     let client = server.client();
-    write(&client, vec![fact("1", "one")]).await.unwrap();
-    let below = Fact {
-        path: "outcomes/c1/shop/checkout/1.json/x".into(),
-        ..fact("x", "")
+    write(&client, vec![record("1", "one")]).await.unwrap();
+    let below = RecordFile {
+        path: "records/c1/shop/checkout/1.json/x".into(),
+        ..record("x", "")
     };
-    let above = Fact {
-        path: "outcomes/c1/shop".into(),
-        ..fact("y", "")
+    let above = RecordFile {
+        path: "records/c1/shop".into(),
+        ..record("y", "")
     };
-    let facts = vec![
-        fact("1", "two"),
-        fact("2", "two"),
+    let records = vec![
+        record("1", "two"),
+        record("2", "two"),
         below,
         above,
-        fact("2", "three"),
+        record("2", "three"),
     ];
-    let results = write(&client, facts).await.unwrap();
-    assert_eq!(results[0].clone().unwrap_err().path, fact("1", "").path);
+    let results = write(&client, records).await.unwrap();
+    assert_eq!(results[0].clone().unwrap_err().path, record("1", "").path);
     assert!(results[1].is_ok());
     assert!(results[2..].iter().all(Result::is_err), "{results:?}");
-    assert_eq!(server.file(BRANCH, &fact("1", "").path), "one");
-    assert_eq!(server.file(BRANCH, &fact("2", "").path), "two");
+    assert_eq!(server.file(BRANCH, &record("1", "").path), "one");
+    assert_eq!(server.file(BRANCH, &record("2", "").path), "two");
 }
 
 #[tokio::test]
-async fn writers_that_race_all_land() {
+async fn concurrent_writers_all_succeed() {
     let server = Server::new();
     let clients: Vec<_> = (0..4).map(|_| server.client()).collect();
     let writes = clients
@@ -128,10 +128,10 @@ async fn writers_that_race_all_land() {
         .enumerate()
         .map(|(writer, client)| async move {
             for round in 0..3 {
-                let results = write(client, vec![fact(&format!("{writer}{round}"), "x")])
+                let results = write(client, vec![record(&format!("{writer}{round}"), "x")])
                     .await
                     .unwrap();
-                assert!(matches!(results[0], Ok(Written::Committed(_))));
+                assert!(matches!(results[0], Ok(RecordWritten::Committed(_))));
             }
         });
     futures::future::join_all(writes).await;
@@ -140,46 +140,46 @@ async fn writers_that_race_all_land() {
 }
 
 #[tokio::test]
-async fn a_protected_branch_refuses_by_name() {
+async fn a_protected_branch_rejects_the_push() {
     let server = Server::new();
     server.protect();
-    let error = write(&server.client(), vec![fact("1", "one")])
+    let error = write(&server.client(), vec![record("1", "one")])
         .await
         .unwrap_err();
-    assert!(matches!(error, FactsError::PushRefused(_)), "{error:?}");
+    assert!(matches!(error, RecordsError::PushRejected(_)), "{error:?}");
 }
 
 #[tokio::test]
-async fn odd_paths_are_refused() {
+async fn invalid_paths_are_rejected() {
     let server = Server::new();
     let client = server.client();
     for path in ["", "../x", "/x", "a//b", "a/.git/b", "./a"] {
-        let odd = Fact {
+        let odd = RecordFile {
             path: path.into(),
-            ..fact("1", "")
+            ..record("1", "")
         };
         let error = write(&client, vec![odd]).await.unwrap_err();
-        assert!(matches!(error, FactsError::Path { .. }), "{path}");
+        assert!(matches!(error, RecordsError::Path { .. }), "{path}");
     }
 }
 
 #[tokio::test]
-async fn a_damaged_clone_heals_at_the_next_try() {
+async fn a_damaged_clone_is_repaired_by_the_next_try() {
     let server = Server::new();
     let client = server.client();
-    write(&client, vec![fact("1", "one")]).await.unwrap();
+    write(&client, vec![record("1", "one")]).await.unwrap();
     client.repository.fetch(BRANCH, None).await.unwrap();
-    let folder = server.git(&["rev-parse", &format!("{BRANCH}:outcomes/c1")]);
+    let folder = server.git(&["rev-parse", &format!("{BRANCH}:records/c1")]);
     server.damage(&client, folder.trim().parse().unwrap());
 
-    let error = write(&client, vec![fact("2", "two")]).await.unwrap_err();
+    let error = write(&client, vec![record("2", "two")]).await.unwrap_err();
     assert!(
         matches!(
             error,
-            FactsError::Read(TreeError::Store(StoreError::Read { .. }))
+            RecordsError::Read(TreeError::Store(StoreError::Read { .. }))
         ),
         "{error:?}"
     );
-    write(&client, vec![fact("2", "two")]).await.unwrap();
+    write(&client, vec![record("2", "two")]).await.unwrap();
     assert_eq!(ids(&server), ["1", "2"]);
 }
