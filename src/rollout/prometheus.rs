@@ -8,11 +8,11 @@ use kube::Client;
 use reqwest::Url;
 use tidegate_api::rollout::Metrics;
 use tidegate_metrics::{
-    answer::Answer,
     credentials::Credentials,
     http::HttpSettings,
     prometheus::{InstantQuery, Prometheus},
     query_error::QueryError,
+    query_result::QueryResult,
 };
 use tokio::sync::Mutex;
 
@@ -78,7 +78,7 @@ impl Prometheuses {
 // === impl Chosen ===
 
 impl InstantQuery for Chosen {
-    async fn instant(&self, query: &str, at: Timestamp) -> Result<Answer, QueryError> {
+    async fn instant(&self, query: &str, at: Timestamp) -> Result<QueryResult, QueryError> {
         match self {
             Self::Operators(prometheus) => prometheus.instant(query, at).await,
             Self::Own(own) => own.instant(query, at).await,
@@ -89,7 +89,7 @@ impl InstantQuery for Chosen {
 // === impl Own ===
 
 impl Own {
-    async fn instant(&self, query: &str, at: Timestamp) -> Result<Answer, QueryError> {
+    async fn instant(&self, query: &str, at: Timestamp) -> Result<QueryResult, QueryError> {
         let prometheus = self.opened().await?;
         let answer = prometheus.instant(query, at).await;
         if matches!(
