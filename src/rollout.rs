@@ -25,6 +25,7 @@ mod samplers;
 mod surroundings;
 #[cfg(test)]
 mod testing;
+mod variables;
 mod watches;
 mod write_errors;
 

@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use tidegate_api::{record::Outcome, status::RolloutStatus};
-use tidegate_engine::gate::{Reading, Sample};
+use tidegate_engine::gate::reading::{Reading, Sample};
 
 use super::execute::ExecuteError;
 use crate::clock;
@@ -46,8 +46,8 @@ enum ReconcileResult {
     failed,
 }
 
-/// What a reading has brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+/// Result of a reading, the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelValue)]
 #[expect(non_camel_case_types, reason = "the names are the labels' values")]
 enum ReadingKind {
     value,
@@ -68,6 +68,18 @@ struct OutcomeLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReadingLabel {
     kind: ReadingKind,
+}
+
+// === impl ReadingKind ===
+
+impl ReadingKind {
+    fn of(sample: &Sample) -> Self {
+        match sample {
+            Sample::Value { .. } => Self::value,
+            Sample::NoData(_) => Self::no_data,
+            Sample::Error { .. } => Self::error,
+        }
+    }
 }
 
 // === impl Counters ===
@@ -167,13 +179,14 @@ impl Counters {
         }
     }
 
-    /// A gate was read.
+    /// Counts a reading of a gate by the worst of its samples.
     pub(crate) fn read(&self, reading: &Reading) {
-        let kind = match &reading.sample {
-            Sample::Value { .. } => ReadingKind::value,
-            Sample::NoData(_) => ReadingKind::no_data,
-            Sample::Error { .. } => ReadingKind::error,
-        };
+        let kind = reading
+            .samples
+            .judged()
+            .map(ReadingKind::of)
+            .max()
+            .unwrap_or(ReadingKind::value);
         self.gate_readings
             .get_or_create(&ReadingLabel { kind })
             .inc();

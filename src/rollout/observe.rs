@@ -15,7 +15,7 @@ use tidegate_api::{
     status::Source,
 };
 use tidegate_engine::{
-    gate::Reading,
+    gate::reading::Reading,
     observed::{
         Candidate, Comparison, Endpoints, Identity, Intervention, Observed, OtherWorkload,
         QueryCheck, ReplicaSet, Service, Workload, selects,

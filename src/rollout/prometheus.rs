@@ -9,11 +9,11 @@ use reqwest::Url;
 use tidegate_api::rollout::Metrics;
 use tidegate_git::Credentials as Login;
 use tidegate_metrics::{
-    answer::Answer,
     credentials::Credentials,
     http::HttpSettings,
     prometheus::{InstantQuery, Prometheus},
     query_error::QueryError,
+    query_result::QueryResult,
 };
 use tokio::sync::Mutex;
 
@@ -79,7 +79,7 @@ impl Prometheuses {
 // === impl Chosen ===
 
 impl InstantQuery for Chosen {
-    async fn instant(&self, query: &str, at: Timestamp) -> Result<Answer, QueryError> {
+    async fn instant(&self, query: &str, at: Timestamp) -> Result<QueryResult, QueryError> {
         match self {
             Self::Operators(prometheus) => prometheus.instant(query, at).await,
             Self::Own(own) => own.instant(query, at).await,
@@ -90,7 +90,7 @@ impl InstantQuery for Chosen {
 // === impl Own ===
 
 impl Own {
-    async fn instant(&self, query: &str, at: Timestamp) -> Result<Answer, QueryError> {
+    async fn instant(&self, query: &str, at: Timestamp) -> Result<QueryResult, QueryError> {
         let prometheus = self.opened().await?;
         let answer = prometheus.instant(query, at).await;
         if matches!(

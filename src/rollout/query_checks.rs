@@ -1,5 +1,5 @@
-//! Whether the gates' queries can be used, asked of stable before traffic moves: one task per
-//! Rollout, beside its reconciles, which wakes it with the answer.
+//! The check of the gates' queries against stable before traffic moves: one task per Rollout, beside
+//! its reconciles, which wakes it with the result.
 
 use std::{
     collections::HashMap,
@@ -9,8 +9,8 @@ use std::{
 use futures::future::join_all;
 use jiff::SignedDuration;
 use kube::ResourceExt;
-use tidegate_api::{Rollout, names, rollout::Metrics};
-use tidegate_engine::{gate::Sample, observed::QueryCheck, plan::Plan, revision::short};
+use tidegate_api::{Rollout, rollout::Metrics};
+use tidegate_engine::{gate::reading::Sample, observed::QueryCheck, plan::Plan};
 use tidegate_metrics::{
     preflight::{InvalidQuery, check_query},
     prometheus::InstantQuery,
@@ -19,7 +19,10 @@ use tidegate_metrics::{
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::context::{self, Wakes};
+use super::{
+    context::{self, Wakes},
+    variables,
+};
 use crate::clock;
 
 /// The checks of the Rollouts at rest, by namespace and name.
@@ -136,25 +139,20 @@ impl Asked {
         let plan = Plan::parse(&rollout.name_any(), &rollout.spec).ok()?;
         let gates = plan.gates.iter().filter(|gate| gate.enforced);
         let queries = gates.flat_map(|gate| {
-            let requests = gate.requests.as_ref().map(|requests| &requests.query);
-            let queries = [Some(&gate.query), requests].into_iter().flatten();
-            queries.map(|text| Query {
+            gate.queries().into_iter().map(|query| Query {
                 gate: gate.name.clone(),
-                text: text.clone(),
+                text: query.text,
                 window: gate.window,
             })
         });
         Some(Self {
             metrics: plan.metrics.clone(),
             queries: queries.collect(),
-            stable: Variables {
-                namespace: rollout.namespace().unwrap_or_default(),
-                name: plan.workload.clone(),
-                service: plan.service.clone(),
-                track: names::TRACK_STABLE.to_owned(),
-                revision: short(&stable.revision).to_owned(),
-                replica_sets: vec![format!("{}-{}", plan.workload, stable.pod_template_hash)],
-            },
+            stable: variables::of_stable(
+                &rollout.namespace().unwrap_or_default(),
+                &plan,
+                Some(stable),
+            ),
         })
     }
 
@@ -183,11 +181,11 @@ impl Query {
         let gate = &self.gate;
         match check_query(source, &self.text, stable, self.window, clock::now()).await {
             Err(error @ InvalidQuery::SelectsNothing(_)) => {
-                Finding::SelectsNothing(format!("the gate {gate}: {error}"))
+                Finding::SelectsNothing(format!("gate {gate}: {error}"))
             }
-            Err(error) => Finding::Invalid(format!("the gate {gate}: {error}")),
+            Err(error) => Finding::Invalid(format!("gate {gate}: {error}")),
             Ok(Sample::Error { message, .. }) => Finding::Unreadable(format!(
-                "waiting until the gate {gate} can be read: {message}"
+                "waiting for usable metrics of gate {gate}: {message}"
             )),
             Ok(Sample::Value { .. } | Sample::NoData(_)) => Finding::Usable,
         }

@@ -6,18 +6,16 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use tidegate_engine::{
-    decision::Sampling, gate::Reading, observed::Observed, plan::Plan, revision::short,
-};
-use tidegate_metrics::{
-    sampler::{GateQuery, Sampler, SamplerInput, SamplerSettings},
-    template::Variables,
+use tidegate_engine::{decision::Sampling, gate::reading::Reading, observed::Observed, plan::Plan};
+use tidegate_metrics::sampler::{
+    SampledGate, Sampler, SamplerInput, SamplerSettings, VersionVariables,
 };
 
 use super::{
     context::{self, Wakes},
     counters::Counters,
     prometheus::Prometheuses,
+    variables,
 };
 use crate::clock;
 
@@ -83,7 +81,14 @@ impl Samplers {
             return;
         };
         let input = SamplerInput {
-            variables: variables(seen, plan),
+            variables: VersionVariables {
+                canary: variables::of_canary(seen, plan),
+                stable: variables::of_stable(
+                    &seen.identity.namespace,
+                    plan,
+                    seen.status.stable.as_ref(),
+                ),
+            },
             window_start: Some(sampling.since),
             step: sampling.step,
         };
@@ -91,7 +96,7 @@ impl Samplers {
             .get(&key)
             .filter(|running| running.attempt == sampling.attempt)
         {
-            running.sampler.tell(input);
+            running.sampler.update(input);
         } else {
             let sampler = self.start(&key, plan, input);
             running.insert(
@@ -121,37 +126,7 @@ impl Samplers {
                 context::wake(&wakes, &namespace, &name);
             }),
         };
-        let gates = plan.gates.iter().map(GateQuery::from).collect();
+        let gates = plan.gates.iter().map(SampledGate::from).collect();
         Sampler::start(prometheus, gates, &settings, input)
-    }
-}
-
-/// What a query's placeholders stand for: the candidate's pods are those of the canary, and of the
-/// workload once the template is in.
-fn variables(seen: &Observed, plan: &Plan) -> Variables {
-    let attempt = seen.status.attempt.as_ref();
-    let sets = |deployment: &str, workload: Option<&tidegate_engine::observed::Workload>| {
-        let current = workload.and_then(|workload| workload.current());
-        current.map(|set| format!("{deployment}-{}", set.hash))
-    };
-    let stable_template_updated = attempt.is_some_and(|attempt| attempt.stable_template_updated);
-    let verified = seen.canary.as_ref().map(|canary| canary.template);
-    let promoted = seen
-        .workload
-        .as_ref()
-        .filter(|workload| stable_template_updated && Some(workload.template) == verified);
-    let replica_sets = [
-        sets(&plan.canary, seen.canary.as_ref()),
-        sets(&plan.workload, promoted),
-    ];
-    Variables {
-        namespace: seen.identity.namespace.clone(),
-        name: plan.workload.clone(),
-        service: plan.service.clone(),
-        track: tidegate_api::names::TRACK_CANARY.to_owned(),
-        revision: attempt
-            .map(|attempt| short(&attempt.revision).to_owned())
-            .unwrap_or_default(),
-        replica_sets: replica_sets.into_iter().flatten().collect(),
     }
 }

@@ -1,76 +1,87 @@
-//! The gates of a Rollout: rules over metrics.
+//! The gates of a Rollout: rules over metrics, and the state of each in an attempt.
 
+use jiff::Timestamp;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Duration;
 
-/// A rule over metrics. Exactly one of `threshold` and `breachWindow` says which.
+/// A rule over metrics, of exactly one kind.
 ///
 /// A query may use `{{namespace}}`, `{{name}}`, `{{service}}`, `{{track}}`, `{{revision}}`,
 /// `{{pods}}` (an anchored expression for the canary's pods) and `{{window}}` (the time since the
 /// weight was confirmed, at most `window`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.threshold) != has(self.breachWindow)")
-    .message("a gate is exactly one of threshold and breachWindow"))]
+#[x_kube(validation = exactly_one_kind())]
 #[x_kube(validation = Rule::new("has(self.minRequests) == has(self.requests)")
     .message("minRequests counts with the query in requests: give both or neither"))]
 pub struct Gate {
-    /// The gate's name, unique within the Rollout.
+    /// Name of the gate, unique within the Rollout.
     #[schemars(
         length(min = 1, max = 63),
         regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     )]
     pub name: String,
-    /// The value is within a range, at every reading.
+    /// Kind: the value is within a range, at every reading.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<Threshold>,
-    /// Not more than some bad readings within a time, or out of the last few.
+    /// Kind: not more than some bad readings within a time, or out of the last few.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breach_window: Option<BreachWindow>,
-    /// How often it is read. 15s where it is not said.
+    /// Time between two readings. Defaults to 15s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Duration>,
-    /// How long after a weight was confirmed the first reading is taken. 0s where it is not said.
+    /// Time from the confirmation of a weight to the first reading. Defaults to 0s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup: Option<Duration>,
-    /// How old the newest sample may be. 2m where it is not said.
+    /// Maximum age of the newest sample. Defaults to 2m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_sample_age: Option<Duration>,
-    /// The longest time that `{{window}}` may stand for. 5m where it is not said.
+    /// Longest time that `{{window}}` stands for. Defaults to 5m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Duration>,
-    /// A query for the number of the canary's requests, for `minRequests`.
+    /// Query for the number of the canary's requests, for `minRequests`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub requests: Option<String>,
-    /// How many requests the canary must have served before a reading can pass. A breach needs
-    /// none.
+    /// Minimum number of requests for a reading to pass. A breach needs none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_requests: Option<u64>,
-    /// What no data means.
+    /// Consequence of a reading without data.
     #[serde(default)]
     pub on_no_data: OnMissing,
-    /// What an error of Prometheus means.
+    /// Consequence of a failed reading.
     #[serde(default)]
     pub on_error: OnMissing,
-    /// How long there may be no data before traffic is taken back. 10m where it is not said.
+    /// Time limit for readings without data; after it traffic goes back to stable. Defaults to 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_data_timeout: Option<Duration>,
-    /// How long Prometheus may fail before traffic is taken back. 10m where it is not said.
+    /// Time limit for failed readings; after it traffic goes back to stable. Defaults to 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_timeout: Option<Duration>,
-    /// How long `minRequests` may be waited for. 1h where it is not said.
+    /// Time limit for `minRequests`; after it traffic goes back to stable. Defaults to 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gather_timeout: Option<Duration>,
-    /// Whether a breach rolls back, or is only shown.
+    pub min_requests_timeout: Option<Duration>,
+    /// Effect of the gate on a release.
     #[serde(default)]
     pub mode: GateMode,
 }
 
-/// The value is within a range.
+/// Fields of [`Gate`] that give its kind.
+pub const KINDS: [&str; 2] = ["threshold", "breachWindow"];
+
+/// Kind of a gate, with its parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum GateKind<'a> {
+    /// `threshold`.
+    Threshold(&'a Threshold),
+    /// `breachWindow`.
+    BreachWindow(&'a BreachWindow),
+}
+
+/// A range that the value is in, at every reading.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.min) || has(self.max)")
@@ -78,18 +89,18 @@ pub struct Gate {
 #[x_kube(validation = Rule::new("!has(self.min) || !has(self.max) || self.min <= self.max")
     .message("min is above max: nothing could pass"))]
 pub struct Threshold {
-    /// A PromQL query that gives one number.
+    /// PromQL query that returns one number.
     #[schemars(length(min = 1, max = 4096))]
     pub query: String,
-    /// The least value that passes.
+    /// Least value that passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<f64>,
-    /// The greatest value that passes.
+    /// Greatest value that passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
 }
 
-/// Not more than some bad readings within a time, or out of the last few.
+/// A limit on the number of bad readings within a time, or out of the last few.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.min) || has(self.max)")
@@ -101,45 +112,280 @@ pub struct Threshold {
 #[x_kube(validation = Rule::new("!has(self.ofLast) || self.maxBreaches < self.ofLast")
     .message("maxBreaches must be below ofLast: else nothing could breach"))]
 pub struct BreachWindow {
-    /// A PromQL query that gives one number.
+    /// PromQL query that returns one number.
     #[schemars(length(min = 1, max = 4096))]
     pub query: String,
-    /// The least value that is good.
+    /// Least value that is good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<f64>,
-    /// The greatest value that is good.
+    /// Greatest value that is good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
-    /// How many bad readings are borne; one more is a breach.
+    /// Maximum number of bad readings; one more is a breach.
     #[schemars(range(min = 0, max = 100))]
     pub max_breaches: u32,
-    /// The time within which bad readings are counted.
+    /// Time within which bad readings count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Duration>,
-    /// The number of last readings out of which bad ones are counted.
+    /// Number of last readings among which bad ones count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub of_last: Option<u32>,
 }
 
-/// What the lack of a reading means.
+/// Consequence of the lack of a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum OnMissing {
     /// The release waits, within a time limit.
     #[default]
     Wait,
-    /// Traffic is taken back at once.
+    /// Traffic goes back to stable at once.
     Rollback,
 }
 
-/// Whether a gate binds.
+/// Effect of a gate on a release.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum GateMode {
-    /// It must pass, and its breach rolls back.
+    /// The gate must pass, and its breach rolls back.
     #[default]
     Enforce,
-    /// It is read and shown, and changes nothing.
+    /// The gate is read and shown, and changes nothing.
     Observe,
+}
+
+/// State of a gate in the current step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GateStatus {
+    /// Name of the gate.
+    pub name: String,
+    /// Verdict of the last reading.
+    pub verdict: Verdict,
+    /// Reason for the verdict, in a sentence.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Time of the last reading that is counted here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampled_at: Option<Timestamp>,
+    /// Values of the last reading that had them.
+    #[serde(default, skip_serializing_if = "GateSamples::is_empty")]
+    pub samples: GateSamples,
+    /// Number of readings with a value in this step.
+    #[serde(default)]
+    pub readings: u32,
+    /// Time since which readings have been without data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_data_since: Option<Timestamp>,
+    /// Time since which readings have failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_since: Option<Timestamp>,
+    /// Time since which readings have had fewer requests than `minRequests`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gathering_since: Option<Timestamp>,
+    /// Evidence beyond the last reading, in the field of the gate's kind.
+    #[serde(default, skip_serializing_if = "GateEvidence::is_empty")]
+    pub evidence: GateEvidence,
+}
+
+/// Values of one reading.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GateSamples {
+    /// Value of the canary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<f64>,
+    /// Value of stable, where the gate compares with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<f64>,
+    /// Number of the canary's requests, where the gate asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<f64>,
+}
+
+/// Evidence of a gate beyond its last reading: at most the field of its kind is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GateEvidence {
+    /// Evidence of a `breachWindow`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breach_window: Option<BreachWindowEvidence>,
+}
+
+/// Evidence of a `breachWindow`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BreachWindowEvidence {
+    /// Number of readings with a value in this attempt.
+    #[serde(default)]
+    pub readings: u64,
+    /// Bad readings that still count, oldest first: at most `maxBreaches` and one more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bad_readings: Vec<BadReading>,
+}
+
+/// A bad reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BadReading {
+    /// Time of the reading.
+    pub sampled_at: Timestamp,
+    /// Number of the reading in the attempt, from 1.
+    pub number: u64,
+}
+
+/// Verdict of a gate on a reading.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+pub enum Verdict {
+    /// There is no reading yet in this step.
+    #[default]
+    Unread,
+    /// The reading is good.
+    Pass,
+    /// The reading is bad, and the gate allows no more of them.
+    Breach,
+    /// The reading is bad, and the gate allows more of them.
+    Tolerated,
+    /// The reading is good, but there are fewer requests than `minRequests`.
+    Gathering,
+    /// There is no data, or none that is recent.
+    NoData,
+    /// Prometheus did not answer, or its answer cannot be used.
+    Error,
+}
+
+// === impl Gate ===
+
+impl Gate {
+    /// Returns the kind of the gate; `None` unless exactly one is given.
+    pub fn kind(&self) -> Option<GateKind<'_>> {
+        let kinds: [Option<GateKind<'_>>; KINDS.len()] = [
+            self.threshold.as_ref().map(GateKind::Threshold),
+            self.breach_window.as_ref().map(GateKind::BreachWindow),
+        ];
+        let mut given = kinds.into_iter().flatten();
+        match (given.next(), given.next()) {
+            (Some(kind), None) => Some(kind),
+            (Some(_), Some(_)) | (None, _) => None,
+        }
+    }
+}
+
+// === impl GateStatus ===
+
+impl GateStatus {
+    /// Returns the status without what changes with every reading: as long as the rest stays the
+    /// same, a reading is not worth a write.
+    #[must_use]
+    pub fn without_reading(self) -> Self {
+        let Self {
+            name,
+            verdict,
+            message: _,
+            sampled_at: _,
+            samples: _,
+            readings,
+            no_data_since,
+            error_since,
+            gathering_since,
+            evidence,
+        } = self;
+        Self {
+            name,
+            verdict,
+            message: String::new(),
+            sampled_at: None,
+            samples: GateSamples::default(),
+            readings: readings.min(1),
+            no_data_since,
+            error_since,
+            gathering_since,
+            evidence: evidence.without_reading(),
+        }
+    }
+}
+
+// === impl GateSamples ===
+
+impl GateSamples {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+// === impl GateEvidence ===
+
+impl GateEvidence {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn without_reading(self) -> Self {
+        let Self { breach_window } = self;
+        Self {
+            breach_window: breach_window.map(BreachWindowEvidence::without_reading),
+        }
+    }
+}
+
+// === impl BreachWindowEvidence ===
+
+impl BreachWindowEvidence {
+    fn without_reading(self) -> Self {
+        let Self {
+            readings: _,
+            bad_readings,
+        } = self;
+        Self {
+            readings: 0,
+            bad_readings,
+        }
+    }
+}
+
+/// Returns the kinds of gates as a sentence names them: "threshold and breachWindow".
+pub fn kinds() -> String {
+    match KINDS.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
+fn exactly_one_kind() -> kube::core::Rule {
+    let given = KINDS.map(|kind| format!("has(self.{kind})")).join(", ");
+    kube::core::Rule::new(format!("[{given}].exists_one(given, given)"))
+        .message(format!("a gate is exactly one of {}", kinds()).as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_wants_exactly_one_kind() {
+        assert_eq!(
+            exactly_one_kind().rule,
+            "[has(self.threshold), has(self.breachWindow)].exists_one(given, given)"
+        );
+        let schema = schemars::schema_for!(Gate);
+        for kind in KINDS {
+            let field = schema.pointer(&format!("/properties/{kind}"));
+            assert!(field.is_some(), "{kind} is no field of a gate");
+        }
+    }
 }

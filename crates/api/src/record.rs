@@ -8,9 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    gate::{Gate, GateStatus},
     intervention::Action,
     rollout::{RolloutSpec, WorkloadRef},
-    status::{GateStatus, Shortcut, Source, StepStatus, free_form},
+    status::{Shortcut, Source, StepStatus, free_form},
 };
 
 /// The version of the records' format, in each of them.
@@ -48,7 +49,7 @@ pub enum Reason {
     PromoteRequested,
     /// Rolled back: a gate was breached.
     GateBreached,
-    /// Rolled back: a gate had no data, and its rule for that is to roll back.
+    /// Rolled back: a gate had no usable metrics, and its rule for that is to roll back.
     MetricsUnavailable,
     /// Rolled back: the canary did not become ready in time, or stopped being ready.
     CanaryNotReady,
@@ -56,7 +57,7 @@ pub enum Reason {
     StableNotReady,
     /// Failed: the first revision did not become ready in time.
     InitialNotReady,
-    /// Aborted: the gates could not be read for too long.
+    /// Aborted: there were no usable metrics for too long.
     Inconclusive,
     /// Aborted because a person asked for it.
     AbortRequested,
@@ -187,7 +188,7 @@ pub struct OutcomeRecord {
     pub shortcut: Option<Shortcut>,
     /// The steps that were entered, with their times and weights.
     pub steps: Vec<StepStatus>,
-    /// Every gate of the plan, with its last numbers.
+    /// Gates of the plan with their evidence.
     pub gates: Vec<GateRecord>,
     /// What people asked for, and why.
     pub interventions: Vec<InterventionRecord>,
@@ -196,14 +197,14 @@ pub struct OutcomeRecord {
     pub restore: Option<RestoreResult>,
 }
 
-/// A gate and what it showed.
+/// A gate with its evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GateRecord {
-    /// The gate as it was declared.
-    pub gate: crate::gate::Gate,
-    /// What it showed in the last step that was entered.
-    pub evidence: GateStatus,
+    /// Gate as it was declared.
+    pub gate: Gate,
+    /// State of the gate in the last step that was entered.
+    pub status: GateStatus,
 }
 
 /// What a person asked for.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Condition,
+    gate::GateStatus,
     intervention::Action,
     record::{Outcome, PendingRecord, Reason},
     rollout::RolloutSpec,
@@ -201,7 +202,7 @@ pub struct Attempt {
     /// The steps that were entered, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepStatus>,
-    /// The gates and what they have shown.
+    /// Gates with their evidence in the current step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateStatus>,
     /// How it ends, once that is decided.
@@ -266,79 +267,6 @@ pub struct StepStatus {
     /// Who approved it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved_by: Option<String>,
-}
-
-/// What a gate has shown in the current step.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct GateStatus {
-    /// The gate's name.
-    pub name: String,
-    /// The last reading's verdict.
-    pub verdict: Verdict,
-    /// The last value that was read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<f64>,
-    /// The number of the canary's requests that was last read, where the gate asks for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requests: Option<f64>,
-    /// What the last reading says, in a sentence.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub message: String,
-    /// When the last reading that is counted here was taken.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at: Option<Timestamp>,
-    /// How many valid readings there were in this step.
-    #[serde(default)]
-    pub samples: u32,
-    /// When bad readings were taken, as far back as the gate looks.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub breaches: Vec<Timestamp>,
-    /// The last valid readings, oldest first, `true` for a bad one; for `ofLast`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub recent: Vec<bool>,
-    /// Since when readings have been without data.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub no_data_since: Option<Timestamp>,
-    /// Since when readings have failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error_since: Option<Timestamp>,
-    /// Since when `minRequests` has been waited for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gathering_since: Option<Timestamp>,
-}
-
-/// What a reading says.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-)]
-pub enum Verdict {
-    /// Nothing was read yet in this step.
-    #[default]
-    Unread,
-    /// It is as it should be.
-    Pass,
-    /// It is not, and the gate bears no more of it.
-    Breach,
-    /// It is not, and the gate bears it.
-    Tolerated,
-    /// It is as it should be, but too few requests have been seen.
-    Gathering,
-    /// There is no data, or none that is recent.
-    NoData,
-    /// Prometheus could not be asked, or its answer could not be used.
-    Error,
 }
 
 /// How an attempt ends.

@@ -1,7 +1,10 @@
 //! The decision: from a snapshot and the time to effects and the next status.
 
 use jiff::{SignedDuration, Timestamp};
-use tidegate_api::status::{Attempt, RolloutStatus, Stage};
+use tidegate_api::{
+    gate::GateStatus,
+    status::{RolloutStatus, Stage},
+};
 
 use crate::{
     context::{DecisionContext, Flow, intended, plan_of},
@@ -212,7 +215,7 @@ fn sampling(status: &RolloutStatus) -> Option<Sampling> {
 
 /// Whether a status is worth a write: evidence that has merely grown is not, for a while.
 fn worth_writing(before: &RolloutStatus, after: &RolloutStatus, now: Timestamp) -> bool {
-    if settled(before) != settled(after) {
+    if without_readings(before) != without_readings(after) {
         return true;
     }
     if before == after {
@@ -222,25 +225,17 @@ fn worth_writing(before: &RolloutStatus, after: &RolloutStatus, now: Timestamp) 
         .attempt
         .iter()
         .flat_map(|attempt| &attempt.gates)
-        .filter_map(|gate| gate.at)
+        .filter_map(|gate| gate.sampled_at)
         .max();
     written.is_none_or(|written| now.duration_since(written) >= EVIDENCE_INTERVAL)
 }
 
-/// A status without what changes with every reading.
-fn settled(status: &RolloutStatus) -> RolloutStatus {
+/// Returns the status without what changes with every reading.
+fn without_readings(status: &RolloutStatus) -> RolloutStatus {
     let mut status = status.clone();
-    for gate in status
-        .attempt
-        .iter_mut()
-        .flat_map(|attempt: &mut Attempt| &mut attempt.gates)
-    {
-        gate.value = None;
-        gate.requests = None;
-        gate.message.clear();
-        gate.at = None;
-        gate.samples = gate.samples.min(1);
-        gate.recent.clear();
+    if let Some(attempt) = &mut status.attempt {
+        let gates = std::mem::take(&mut attempt.gates);
+        attempt.gates = gates.into_iter().map(GateStatus::without_reading).collect();
     }
     status
 }

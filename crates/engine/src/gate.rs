@@ -1,323 +1,230 @@
-//! Gates: rules over metrics, parsed, and what a reading of one says.
+//! Gates: rules over metrics, parsed.
 //!
-//! A *sample* is what Prometheus answered; a *reading* is a sample with its time; a *verdict* is
-//! what the gate makes of it. [`evidence`] folds readings into what a step has shown so far.
+//! What Prometheus answers to one query is a *sample*; the samples of all of a gate's queries at one
+//! time are a *reading*; what the gate makes of a reading is a *verdict*.
+//!
+//! ```text
+//!  Gate ──queries()──▶ sampler ──Reading──▶ evidence::fold ──▶ Kind::fold ──▶ GateStatus
+//!                                           (no data, errors,   (threshold,
+//!                                            minRequests)        breach_window)
+//! ```
+//!
+//! A kind of gate is a file beside this one and an arm in each match on [`Kind`]. No code outside
+//! this folder and `tidegate_api::gate` knows a kind by name.
 
+mod breach_window;
 pub mod evidence;
+mod range;
+pub mod reading;
+#[cfg(test)]
+mod testing;
+mod threshold;
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
     Duration,
-    gate::{GateMode, OnMissing},
-    status::Verdict,
+    gate::{GateEvidence, GateKind, GateMode, OnMissing, Verdict, kinds},
+};
+
+use self::{
+    breach_window::BreachWindow,
+    reading::{GateQuery, Missing, Role, Samples},
+    threshold::Threshold,
 };
 
 /// A gate, parsed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gate {
-    /// Its name, unique within the plan.
+    /// Name, unique within the plan.
     pub name: String,
-    /// What is asked of Prometheus.
-    pub query: String,
-    /// What is made of the answer.
-    pub rule: Rule,
-    /// How many requests the canary must have served before a reading can pass, and the query for
-    /// them.
+    /// Kind, with its parameters.
+    pub kind: Kind,
+    /// Number of requests without which no reading passes.
     pub requests: Option<Requests>,
-    /// How often it is read.
+    /// Time between two readings.
     pub interval: SignedDuration,
-    /// How long after a weight was confirmed the first reading is taken.
+    /// Time from the confirmation of a weight to the first reading.
     pub warmup: SignedDuration,
-    /// How old the newest sample may be.
+    /// Maximum age of the newest sample.
     pub max_sample_age: SignedDuration,
-    /// The longest time that `{{window}}` stands for.
+    /// Longest time that `{{window}}` stands for.
     pub window: SignedDuration,
-    /// What no data means.
+    /// Consequence of a reading without data.
     pub on_no_data: OnMissing,
-    /// What an error means.
+    /// Consequence of a failed reading.
     pub on_error: OnMissing,
-    /// How long there may be no data.
+    /// Time limit for readings without data.
     pub no_data_timeout: SignedDuration,
-    /// How long there may be errors.
+    /// Time limit for failed readings.
     pub error_timeout: SignedDuration,
-    /// How long requests may be gathered.
-    pub gather_timeout: SignedDuration,
-    /// Whether it binds.
+    /// Time limit for readings with too few requests.
+    pub min_requests_timeout: SignedDuration,
+    /// True if the gate must pass and its breach rolls back.
     pub enforced: bool,
 }
 
-/// What is made of a value.
+/// Kind of a gate: what is asked of Prometheus, and the rule for the answers.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Rule {
-    /// Every value outside the range is a breach.
-    Threshold(Range),
-    /// More than `max_breaches` values outside the range, as far back as `memory`, are a breach.
-    BreachWindow {
-        /// What is good.
-        range: Range,
-        /// How many bad readings are borne.
-        max_breaches: u32,
-        /// How far back they count.
-        memory: Memory,
-    },
+pub enum Kind {
+    /// Every value outside a range is a breach.
+    Threshold(Threshold),
+    /// Too many values outside a range are a breach.
+    BreachWindow(BreachWindow),
 }
 
-/// A range of values, ends included.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Range {
-    min: f64,
-    max: f64,
-}
-
-/// How far back bad readings count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Memory {
-    /// For this long.
-    Within(SignedDuration),
-    /// Among this many last readings.
-    OfLast(usize),
-}
-
-/// How many requests are needed, and the query for them.
+/// Number of requests without which no reading passes, and the query for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Requests {
-    /// The query.
+    /// Query for the number of the canary's requests.
     pub query: String,
-    /// The number.
+    /// Minimum number.
     pub min: u64,
 }
 
-/// Why a gate cannot be.
+/// Judgment of a reading in which every query has a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgment {
+    /// Verdict: `Pass`, `Tolerated` or `Breach`.
+    pub verdict: Verdict,
+    /// Reason for the verdict, with the values.
+    pub message: String,
+}
+
+/// Cause for which a gate cannot be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GateError {
-    /// Not exactly one kind.
-    #[error("a gate is exactly one of threshold and breachWindow")]
+    /// No kind, or several.
+    #[error("a gate is exactly one of {}", kinds())]
     Kind,
-    /// No range.
+    /// A range that is missing or empty.
     #[error("it needs min, max or both, and min not above max")]
     Range,
-    /// No memory, or two.
+    /// A breach window without a limit in time or number, or with both.
     #[error(
         "a breachWindow is exactly one of within (a time) and ofLast (a number of readings, above maxBreaches)"
     )]
     Memory,
-    /// Requests half said.
+    /// One of `requests` and `minRequests` without the other.
     #[error("minRequests counts with the query in requests: give both or neither")]
     Requests,
-    /// Read without end.
+    /// An interval that would query Prometheus without pause.
     #[error("interval must be at least 100ms")]
     Interval,
 }
 
-/// What Prometheus answered.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Sample {
-    /// One finite number.
-    Value {
-        /// The number.
-        value: f64,
-    },
-    /// Nothing that says anything of now.
-    NoData(NoDataReason),
-    /// It could not be asked, or its answer could not be used.
-    Error {
-        /// Why, in one word.
-        reason: ErrorReason,
-        /// Why, in a sentence without credentials.
-        message: String,
-    },
-}
-
-/// Why there is no data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoDataReason {
-    /// The result was empty.
-    Empty,
-    /// The result was not a number.
-    NotANumber,
-    /// The newest sample is too old.
-    Stale {
-        /// Its age.
-        age: SignedDuration,
-    },
-}
-
-/// Why there was no usable answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ErrorReason {
-    /// The query is wrong, or gives what a gate cannot use.
-    InvalidQuery,
-    /// 401 or 403.
-    Unauthorized,
-    /// The certificate was not trusted, or TLS failed.
-    Tls,
-    /// No answer in time.
-    Timeout,
-    /// No connection.
-    Unreachable,
-    /// 5xx, or another status that is none of ours.
-    Server,
-    /// Warnings, or a partial answer.
-    Partial,
-    /// An infinite value.
-    NotFinite,
-    /// More than may be read.
-    TooLarge,
-    /// Prometheus' clock is off.
-    ClockSkew,
-    /// Not what Prometheus answers.
-    Malformed,
-}
-
-/// A sample, with when and in which step it was taken.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reading {
-    /// The gate's name.
-    pub gate: String,
-    /// When it was taken.
-    pub at: Timestamp,
-    /// The step, from 1.
-    pub step: u32,
-    /// What the query gave.
-    pub sample: Sample,
-    /// What the query for requests gave, where the gate has one.
-    pub requests: Option<Sample>,
-}
-
-/// The defaults of the API, as its reference says them.
+/// Defaults of the API, as its reference gives them.
 mod defaults {
     use tidegate_api::Duration;
 
     pub(super) const INTERVAL: Duration = Duration::from_secs(15);
     pub(super) const MAX_SAMPLE_AGE: Duration = Duration::from_secs(120);
     pub(super) const WINDOW: Duration = Duration::from_secs(300);
-    pub(super) const UNREADABLE_TIMEOUT: Duration = Duration::from_secs(600);
-    pub(super) const GATHER_TIMEOUT: Duration = Duration::from_secs(3600);
+    pub(super) const NO_METRICS_TIMEOUT: Duration = Duration::from_secs(600);
+    pub(super) const MIN_REQUESTS_TIMEOUT: Duration = Duration::from_secs(3600);
 }
 
-/// Below this a gate would ask Prometheus without pause.
+/// Shortest interval: below it a gate would query Prometheus without pause.
 const MIN_INTERVAL: SignedDuration = SignedDuration::from_millis(100);
 
 // === impl Gate ===
 
 impl Gate {
     /// Parses a gate.
-    pub fn parse(gate: &tidegate_api::gate::Gate) -> Result<Self, GateError> {
-        let (query, rule) = parse_rule(gate)?;
-        let requests = match (&gate.requests, gate.min_requests) {
-            (Some(query), Some(min)) => Some(Requests {
-                query: query.clone(),
-                min,
-            }),
-            (None, None) => None,
-            (Some(_), None) | (None, Some(_)) => return Err(GateError::Requests),
-        };
-        let or = |given: Option<Duration>, default: Duration| given.unwrap_or(default).as_signed();
-        let interval = or(gate.interval, defaults::INTERVAL);
+    pub fn parse(spec: &tidegate_api::gate::Gate) -> Result<Self, GateError> {
+        let interval = or_default(spec.interval, defaults::INTERVAL);
         if interval < MIN_INTERVAL {
             return Err(GateError::Interval);
         }
         Ok(Self {
-            name: gate.name.clone(),
-            query,
-            rule,
-            requests,
+            name: spec.name.clone(),
+            kind: Kind::parse(spec)?,
+            requests: Requests::parse(spec)?,
             interval,
-            warmup: or(gate.warmup, Duration::default()),
-            max_sample_age: or(gate.max_sample_age, defaults::MAX_SAMPLE_AGE),
-            window: or(gate.window, defaults::WINDOW),
-            on_no_data: gate.on_no_data,
-            on_error: gate.on_error,
-            no_data_timeout: or(gate.no_data_timeout, defaults::UNREADABLE_TIMEOUT),
-            error_timeout: or(gate.error_timeout, defaults::UNREADABLE_TIMEOUT),
-            gather_timeout: or(gate.gather_timeout, defaults::GATHER_TIMEOUT),
-            enforced: gate.mode == GateMode::Enforce,
+            warmup: or_default(spec.warmup, Duration::default()),
+            max_sample_age: or_default(spec.max_sample_age, defaults::MAX_SAMPLE_AGE),
+            window: or_default(spec.window, defaults::WINDOW),
+            on_no_data: spec.on_no_data,
+            on_error: spec.on_error,
+            no_data_timeout: or_default(spec.no_data_timeout, defaults::NO_METRICS_TIMEOUT),
+            error_timeout: or_default(spec.error_timeout, defaults::NO_METRICS_TIMEOUT),
+            min_requests_timeout: or_default(
+                spec.min_requests_timeout,
+                defaults::MIN_REQUESTS_TIMEOUT,
+            ),
+            enforced: spec.mode == GateMode::Enforce,
         })
     }
+
+    /// Returns all that is asked of Prometheus for one reading.
+    pub fn queries(&self) -> Vec<GateQuery> {
+        let mut queries = self.kind.queries();
+        if let Some(requests) = &self.requests {
+            queries.push(GateQuery::new(Role::Requests, &requests.query));
+        }
+        queries
+    }
+
+    /// Returns the rule in words, as far as `max 0.05`.
+    pub fn describe(&self) -> String {
+        self.kind.describe()
+    }
 }
 
-// === impl Rule ===
+// === impl Kind ===
 
-impl Rule {
-    /// The range of good values.
-    pub fn range(&self) -> Range {
+impl Kind {
+    fn parse(spec: &tidegate_api::gate::Gate) -> Result<Self, GateError> {
+        match spec.kind().ok_or(GateError::Kind)? {
+            GateKind::Threshold(spec) => Ok(Self::Threshold(Threshold::parse(spec)?)),
+            GateKind::BreachWindow(spec) => Ok(Self::BreachWindow(BreachWindow::parse(spec)?)),
+        }
+    }
+
+    fn queries(&self) -> Vec<GateQuery> {
         match self {
-            Self::Threshold(range) | Self::BreachWindow { range, .. } => *range,
-        }
-    }
-}
-
-// === impl Range ===
-
-impl Range {
-    fn parse(min: Option<f64>, max: Option<f64>) -> Result<Self, GateError> {
-        if min.is_none() && max.is_none() {
-            return Err(GateError::Range);
-        }
-        let range = Self {
-            min: min.unwrap_or(f64::NEG_INFINITY),
-            max: max.unwrap_or(f64::INFINITY),
-        };
-        if range.min <= range.max {
-            Ok(range)
-        } else {
-            Err(GateError::Range)
+            Self::Threshold(threshold) => threshold.queries(),
+            Self::BreachWindow(window) => window.queries(),
         }
     }
 
-    /// Whether the value is good.
-    pub fn contains(self, value: f64) -> bool {
-        (self.min..=self.max).contains(&value)
-    }
-}
-
-impl std::fmt::Display for Range {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.min.is_finite(), self.max.is_finite()) {
-            (true, true) => write!(f, "{} to {}", self.min, self.max),
-            (true, false) => write!(f, "at least {}", self.min),
-            (false, _) => write!(f, "at most {}", self.max),
-        }
-    }
-}
-
-// === impl NoDataReason ===
-
-impl std::fmt::Display for NoDataReason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn describe(&self) -> String {
         match self {
-            Self::Empty => f.write_str("the query gives nothing"),
-            Self::NotANumber => f.write_str("the query gives NaN"),
-            Self::Stale { age } => write!(f, "the newest sample is {}s old", age.as_secs()),
+            Self::Threshold(threshold) => threshold.describe(),
+            Self::BreachWindow(window) => window.describe(),
+        }
+    }
+
+    /// Judges the samples of one time and adds them to the evidence. `Err` where one that the rule
+    /// needs has no value; then the evidence is left as it is.
+    fn fold(
+        &self,
+        evidence: &mut GateEvidence,
+        samples: &Samples,
+        sampled_at: Timestamp,
+    ) -> Result<Judgment, Missing> {
+        match self {
+            Self::Threshold(threshold) => threshold.fold(samples),
+            Self::BreachWindow(window) => window.fold(evidence, samples, sampled_at),
         }
     }
 }
 
-fn parse_rule(gate: &tidegate_api::gate::Gate) -> Result<(String, Rule), GateError> {
-    match (&gate.threshold, &gate.breach_window) {
-        (Some(threshold), None) => {
-            let range = Range::parse(threshold.min, threshold.max)?;
-            Ok((threshold.query.clone(), Rule::Threshold(range)))
+// === impl Requests ===
+
+impl Requests {
+    fn parse(spec: &tidegate_api::gate::Gate) -> Result<Option<Self>, GateError> {
+        match (&spec.requests, spec.min_requests) {
+            (Some(query), Some(min)) => Ok(Some(Self {
+                query: query.clone(),
+                min,
+            })),
+            (None, None) => Ok(None),
+            (Some(_), None) | (None, Some(_)) => Err(GateError::Requests),
         }
-        (None, Some(window)) => {
-            let memory = match (window.within, window.of_last) {
-                (Some(within), None) => Memory::Within(within.as_signed()),
-                (None, Some(last)) if last > window.max_breaches => Memory::OfLast(last as usize),
-                (Some(_), Some(_)) | (None, _) => return Err(GateError::Memory),
-            };
-            let range = Range::parse(window.min, window.max)?;
-            let rule = Rule::BreachWindow {
-                range,
-                max_breaches: window.max_breaches,
-                memory,
-            };
-            Ok((window.query.clone(), rule))
-        }
-        (Some(_), Some(_)) | (None, None) => Err(GateError::Kind),
     }
 }
 
-/// Whether a verdict lets a release go on.
+/// Returns true if a verdict lets a release go on.
 pub fn passes(verdict: Verdict) -> bool {
     match verdict {
         Verdict::Pass | Verdict::Tolerated => true,
@@ -326,5 +233,54 @@ pub fn passes(verdict: Verdict) -> bool {
         | Verdict::Gathering
         | Verdict::NoData
         | Verdict::Error => false,
+    }
+}
+
+fn or_default(given: Option<Duration>, default: Duration) -> SignedDuration {
+    given.unwrap_or(default).as_signed()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn parse(kinds: &Value) -> Result<Gate, GateError> {
+        let mut spec = json!({ "name": "errors" });
+        for (kind, fields) in kinds.as_object().expect("an object") {
+            spec[kind] = fields.clone();
+        }
+        Gate::parse(&serde_json::from_value(spec).expect("a gate"))
+    }
+
+    #[test]
+    fn a_gate_is_exactly_one_of_its_kinds() {
+        let (threshold, window) = (
+            json!({ "query": "q", "max": 1.0 }),
+            json!({ "query": "q", "max": 1.0, "maxBreaches": 1, "within": "5m" }),
+        );
+        assert!(parse(&json!({ "threshold": threshold })).is_ok());
+        assert!(parse(&json!({ "breachWindow": window })).is_ok());
+        for kinds in [
+            json!({}),
+            json!({ "threshold": threshold, "breachWindow": window }),
+        ] {
+            assert_eq!(parse(&kinds), Err(GateError::Kind), "{kinds}");
+        }
+    }
+
+    #[test]
+    fn the_query_for_requests_comes_with_those_of_the_kind() {
+        let gate = testing::gate(&json!({
+            "threshold": { "query": "q", "max": 1.0 }, "requests": "r", "minRequests": 5,
+        }));
+        assert_eq!(
+            gate.queries(),
+            [
+                GateQuery::new(Role::Canary, "q"),
+                GateQuery::new(Role::Requests, "r")
+            ]
+        );
     }
 }

@@ -30,6 +30,7 @@ pub mod governed;
 mod idle;
 mod interventions;
 pub mod invariants;
+pub mod number;
 pub mod observed;
 pub mod plan;
 pub mod preflight;

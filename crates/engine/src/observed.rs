@@ -15,7 +15,7 @@ use tidegate_api::{
 
 use crate::{
     decision::Pin,
-    gate::Reading,
+    gate::reading::Reading,
     revision::{Digest, Revision},
     weight::Weight,
 };

@@ -2,6 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 use tidegate_api::{
+    gate::GateStatus,
     record::{
         GateRecord, InterventionRecord, OutcomeRecord, PreviousRevision, RecordHead, StartedRecord,
         VERSION,
@@ -40,14 +41,6 @@ pub(crate) fn outcome(
     attempt: &Attempt,
     ending: &Ending,
 ) -> OutcomeRecord {
-    let evidence = |name: &str| {
-        attempt
-            .gates
-            .iter()
-            .find(|status| status.name == name)
-            .cloned()
-            .unwrap_or_default()
-    };
     let asked = ctx
         .status
         .interventions
@@ -68,7 +61,7 @@ pub(crate) fn outcome(
             .iter()
             .map(|gate| GateRecord {
                 gate: gate.clone(),
-                evidence: evidence(&gate.name),
+                status: gate_status(attempt, &gate.name),
             })
             .collect(),
         interventions: asked
@@ -82,6 +75,11 @@ pub(crate) fn outcome(
             .collect(),
         restore: None,
     }
+}
+
+fn gate_status(attempt: &Attempt, name: &str) -> GateStatus {
+    let status = attempt.gates.iter().find(|status| status.name == name);
+    status.cloned().unwrap_or_default()
 }
 
 fn head(identity: &Identity, attempt: &Attempt, stable: Option<&Stable>) -> RecordHead {

@@ -1,18 +1,18 @@
-//! Queries with the kind of sample each must give, for any Prometheus that scrapes something.
+//! Queries with the kind of sample that each must have, for any Prometheus that scrapes something.
 //!
 //! The unit tests put them to a server that answers what Prometheus answers; an end-to-end test
 //! puts them to a real one, so that the two cannot drift apart.
 
-use tidegate_engine::gate::{ErrorReason, NoDataReason, Sample};
+use tidegate_engine::gate::reading::{ErrorReason, NoDataReason, Sample};
 
-/// A query and what it must give.
+/// A query with its expected sample.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
-    /// What is tried.
+    /// Name of the case.
     pub name: &'static str,
-    /// The query; it uses nothing but `up` and names that do not exist.
+    /// Query; it uses nothing but `up` and names that do not exist.
     pub query: &'static str,
-    /// What it must give.
+    /// Kind of sample that it must have.
     pub expected: Expected,
 }
 
@@ -21,7 +21,7 @@ pub struct Case {
 pub enum Expected {
     /// A finite number.
     Value,
-    /// Nothing.
+    /// No series.
     Empty,
     /// NaN.
     NotANumber,
@@ -29,7 +29,7 @@ pub enum Expected {
     Error(ErrorReason),
 }
 
-/// Each case that a real Prometheus can be asked for by the query alone.
+/// All cases that a query alone can bring about in a real Prometheus.
 pub const CASES: &[Case] = &[
     Case {
         name: "one series",
@@ -47,7 +47,7 @@ pub const CASES: &[Case] = &[
         expected: Expected::Value,
     },
     Case {
-        name: "remarks",
+        name: "infos",
         query: "sum(rate(up[1m])) * 0",
         expected: Expected::Value,
     },
@@ -121,7 +121,7 @@ pub const CASES: &[Case] = &[
 // === impl Expected ===
 
 impl Expected {
-    /// Whether the sample is of this kind.
+    /// Returns true if the sample is of this kind.
     pub fn is(self, sample: &Sample) -> bool {
         match (self, sample) {
             (Self::Value, Sample::Value { .. }) => true,

@@ -1,4 +1,4 @@
-//! Who we are to Prometheus.
+//! Credentials for Prometheus.
 
 use std::{
     io,
@@ -8,13 +8,13 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderValue;
 
-/// What is sent in `Authorization`. Its `Debug` shows nothing of it.
+/// Credentials for the `Authorization` header. `Debug` shows nothing of them.
 #[derive(Clone, Default)]
-pub struct Credentials(Source);
+pub struct Credentials(CredentialSource);
 
-/// Where it comes from.
+/// Origin of the header.
 #[derive(Clone, Default)]
-enum Source {
+enum CredentialSource {
     #[default]
     None,
     Given(HeaderValue),
@@ -23,33 +23,33 @@ enum Source {
     File(PathBuf),
 }
 
-/// Why credentials cannot be sent.
+/// Cause for which credentials cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialsError {
-    /// The token holds what a header cannot.
-    #[error("the bearer token holds a line break or another character that no header may hold")]
+    /// The token has a character that a header cannot have.
+    #[error("the bearer token has a line break or another character that is not valid in a header")]
     Token,
     /// A colon ends the user name.
-    #[error("the user name holds a colon, which basic authentication cannot send")]
+    #[error("the user name has a colon, which basic authentication cannot send")]
     UserName,
-    /// The file with the token is not there or may not be read.
+    /// The file with the token is missing or may not be read.
     #[error("the file {} with the bearer token cannot be read: {cause}", .file.display())]
     Unreadable {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         cause: String,
     },
-    /// The file with the token holds none.
-    #[error("the file {} is to hold the bearer token, and is empty", .file.display())]
+    /// The file with the token is empty.
+    #[error("the file {} with the bearer token is empty", .file.display())]
     Empty {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
     },
-    /// The file holds something else than a token.
-    #[error("the file {} holds no bearer token: no header may hold what is in it", .file.display())]
+    /// The file has something else than a token.
+    #[error("the file {} has no bearer token: its content is not valid in a header", .file.display())]
     NoToken {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
     },
 }
@@ -57,40 +57,40 @@ pub enum CredentialsError {
 // === impl Credentials ===
 
 impl Credentials {
-    /// None.
+    /// Returns no credentials.
     pub fn none() -> Self {
-        Self(Source::None)
+        Self(CredentialSource::None)
     }
 
-    /// A bearer token; white space around it, such as a file's last line break, is left out.
+    /// Returns a bearer token; white space around it, such as a last line break, is left out.
     pub fn bearer(token: &str) -> Result<Self, CredentialsError> {
         let header =
             sensitive(&format!("Bearer {}", token.trim())).ok_or(CredentialsError::Token)?;
-        Ok(Self(Source::Given(header)))
+        Ok(Self(CredentialSource::Given(header)))
     }
 
-    /// The bearer token that a file holds at the time of each request. The file must hold one now.
+    /// Returns the bearer token that a file has at the time of each request. It must have one now.
     pub fn bearer_file(file: PathBuf) -> Result<Self, CredentialsError> {
         token(&file, std::fs::read(&file))?;
-        Ok(Self(Source::File(file)))
+        Ok(Self(CredentialSource::File(file)))
     }
 
-    /// A user name and a password.
+    /// Returns a user name and a password.
     pub fn basic(username: &str, password: &str) -> Result<Self, CredentialsError> {
         if username.contains(':') {
             return Err(CredentialsError::UserName);
         }
         let encoded = STANDARD.encode(format!("{username}:{password}"));
         let header = sensitive(&format!("Basic {encoded}")).ok_or(CredentialsError::UserName)?;
-        Ok(Self(Source::Given(header)))
+        Ok(Self(CredentialSource::Given(header)))
     }
 
-    /// The header's value as it is now, marked as sensitive.
+    /// Returns the header's current value, marked as sensitive.
     pub(super) async fn header(&self) -> Result<Option<HeaderValue>, CredentialsError> {
         match &self.0 {
-            Source::None => Ok(None),
-            Source::Given(header) => Ok(Some(header.clone())),
-            Source::File(file) => token(file, tokio::fs::read(file).await).map(Some),
+            CredentialSource::None => Ok(None),
+            CredentialSource::Given(header) => Ok(Some(header.clone())),
+            CredentialSource::File(file) => token(file, tokio::fs::read(file).await).map(Some),
         }
     }
 }
@@ -98,27 +98,31 @@ impl Credentials {
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.0 {
-            Source::None => f.write_str("Credentials(none)"),
-            Source::Given(_) => f.write_str("Credentials(***)"),
-            Source::File(file) => write!(f, "Credentials({})", file.display()),
+            CredentialSource::None => f.write_str("Credentials(none)"),
+            CredentialSource::Given(_) => f.write_str("Credentials(***)"),
+            CredentialSource::File(file) => write!(f, "Credentials({})", file.display()),
         }
     }
 }
 
-/// The token in a file, as a header. What is in the file is never said.
+/// Returns the token in a file as a header. No error shows the content of the file.
 fn token(file: &Path, content: io::Result<Vec<u8>>) -> Result<HeaderValue, CredentialsError> {
-    let file = || file.to_owned();
     let content = content.map_err(|error| CredentialsError::Unreadable {
-        file: file(),
+        file: file.to_owned(),
         cause: error.to_string(),
     })?;
-    let content =
-        String::from_utf8(content).map_err(|_| CredentialsError::NoToken { file: file() })?;
-    match content.trim() {
-        "" => Err(CredentialsError::Empty { file: file() }),
-        token => sensitive(&format!("Bearer {token}"))
-            .ok_or_else(|| CredentialsError::NoToken { file: file() }),
-    }
+    let header = match std::str::from_utf8(&content).map(str::trim) {
+        Ok("") => {
+            return Err(CredentialsError::Empty {
+                file: file.to_owned(),
+            });
+        }
+        Ok(token) => sensitive(&format!("Bearer {token}")),
+        Err(_) => None,
+    };
+    header.ok_or_else(|| CredentialsError::NoToken {
+        file: file.to_owned(),
+    })
 }
 
 fn sensitive(value: &str) -> Option<HeaderValue> {
@@ -146,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_header_may_hold_is_refused() {
+    fn what_is_not_valid_in_a_header_is_rejected() {
         assert_eq!(
             Credentials::bearer("a\nb").err(),
             Some(CredentialsError::Token)
@@ -161,26 +165,24 @@ mod tests {
     async fn a_file_without_a_token_is_an_error_that_names_the_file_and_nothing_in_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("token");
-        let at_start = || Credentials::bearer_file(file.clone()).map(drop);
-        let write = |content: &[u8]| std::fs::write(&file, content).expect("a file");
         assert!(matches!(
-            at_start(),
+            Credentials::bearer_file(file.clone()).map(drop),
             Err(CredentialsError::Unreadable { .. })
         ));
-        write(b" \n");
+        std::fs::write(&file, " \n").expect("a file");
         assert_eq!(
-            at_start(),
+            Credentials::bearer_file(file.clone()).map(drop),
             Err(CredentialsError::Empty { file: file.clone() })
         );
         for content in [b"s3cret\ns3cret".as_slice(), b"s3cret\xff"] {
-            write(content);
+            std::fs::write(&file, content).expect("a file");
             assert_eq!(
-                at_start(),
+                Credentials::bearer_file(file.clone()).map(drop),
                 Err(CredentialsError::NoToken { file: file.clone() })
             );
         }
 
-        write(b"s3cret\n");
+        std::fs::write(&file, "s3cret\n").expect("a file");
         let credentials = Credentials::bearer_file(file.clone()).expect("a token");
         assert!(!format!("{credentials:?}").contains("s3cret"));
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The HTTP client that every query goes through.
+//! The HTTP client of all queries.
 //!
 //! One client serves all Rollouts, so connections are shared. What differs between them (address
 //! and credentials) is [`super::prometheus::Prometheus`]'s.
@@ -7,24 +7,24 @@ use std::time::Duration;
 
 use reqwest::{Certificate, Client, redirect::Policy};
 
-/// How Prometheus is spoken to.
+/// Settings of the client.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
-    /// Certificates in PEM to trust besides the system's.
+    /// CA certificates in PEM, trusted besides the system's.
     pub ca_bundle: Option<Vec<u8>>,
-    /// How long a connection may take.
+    /// Time limit for a connection.
     pub connect_timeout: Duration,
-    /// How long a whole answer may take.
+    /// Time limit for a whole answer.
     pub timeout: Duration,
-    /// Whether the proxy that the environment names is used.
+    /// True if the proxy of the environment is used.
     pub environment_proxy: bool,
 }
 
-/// Why there is no client.
+/// Cause for which there is no client.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// The CA file cannot be used.
-    #[error("the CA bundle holds no certificate in PEM that can be used")]
+    /// The CA bundle cannot be used.
+    #[error("the CA bundle has no usable certificate in PEM")]
     CaBundle,
     /// TLS cannot be set up.
     #[error("the HTTP client cannot be set up")]
@@ -49,7 +49,7 @@ impl HttpSettings {
     /// Builds the client. The process must have installed a TLS provider before.
     ///
     /// Redirects are not followed: they would carry the query, and with it the credentials, to
-    /// somewhere that the operator did not name.
+    /// a host that the operator did not name.
     pub fn client(&self) -> Result<Client, HttpError> {
         let mut builder = Client::builder()
             .redirect(Policy::none())

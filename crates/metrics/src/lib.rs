@@ -1,24 +1,24 @@
-//! What Prometheus says about a release.
+//! Prometheus: queries, readings, samplers.
 //!
 //! ```text
-//! Template ──expand──▶ Question ──▶ Prometheus (two instant queries) ──▶ Sample ──▶ Reading
-//! (a gate's query)     (parsed,     (one HTTP client for all)                       (sampler)
-//!                       knows its
-//!                       selectors)
+//! QueryTemplate ──expand──▶ Query ──▶ Prometheus (two instant queries) ──▶ Sample ──▶ Reading
+//! (as a gate has it)        (parsed,  (one HTTP client for all)                       (sampler)
+//!                            knows its
+//!                            selectors)
 //! ```
 //!
-//! This crate owns the queries of the gates: how they are written, asked, bounded and read, and
-//! every way in which that can fail. It does not judge: whether a value is good is the engine's to
-//! say. It serves no metrics of Tidegate's own either.
+//! This crate owns the queries of the gates: how they are written, sent, bounded and read, and every
+//! way in which that can fail. It does not judge: the engine decides which values are good. It knows
+//! nothing of git, and serves no metrics of Tidegate's own.
 
-pub mod answer;
 pub mod cases;
 pub mod credentials;
 pub mod http;
 pub mod preflight;
 pub mod prometheus;
+pub mod query;
 pub mod query_error;
-pub mod question;
+pub mod query_result;
 pub mod sample;
 pub mod sampler;
 pub mod template;
@@ -28,5 +28,5 @@ mod tests;
 
 use std::sync::Arc;
 
-/// Where the time comes from; nothing in here reads a clock of its own.
+/// Source of the time; nothing in here reads a clock of its own.
 pub type Clock = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;

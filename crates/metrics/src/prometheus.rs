@@ -1,7 +1,7 @@
-//! The client: one instant query, asked and read within bounds.
+//! The client: instant queries, sent and read within bounds.
 //!
-//! Queries are built by prometheus-http-query and end in its `post_raw`. From there on everything
-//! is ours: status, media type, the size of the body and its decoding.
+//! Queries are built by prometheus-http-query and end in its `post_raw`. Everything after it is done
+//! here: status, media type, the size of the body and its decoding.
 
 use std::{error::Error as StdError, future::Future};
 
@@ -11,28 +11,28 @@ use reqwest::{Response, Url};
 
 use super::{
     Clock,
-    answer::{Answer, Refusal},
     credentials::Credentials,
     query_error::{QueryError, shortened},
+    query_result::{ApiError, QueryResult},
 };
 
-/// No gate needs more; beyond it a query has forgotten to aggregate.
+/// Maximum size of a body. No gate needs more; beyond it a query lacks an aggregation.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// With clocks further apart than this, "now" would not mean the same samples.
+/// Maximum difference between the clocks; beyond it "now" would not mean the same samples.
 pub const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(30);
 
-/// Something that answers instant queries.
+/// A source of results of instant queries.
 pub trait InstantQuery: Send + Sync {
     /// Evaluates a query at a time.
     fn instant(
         &self,
         query: &str,
         at: Timestamp,
-    ) -> impl Future<Output = Result<Answer, QueryError>> + Send;
+    ) -> impl Future<Output = Result<QueryResult, QueryError>> + Send;
 }
 
-/// A Prometheus, or what speaks like one, at an address. Cheap to clone.
+/// A server with the API of Prometheus. Cheap to clone.
 #[derive(Clone)]
 pub struct Prometheus {
     api: prometheus_http_query::Client,
@@ -41,20 +41,20 @@ pub struct Prometheus {
     clock: Clock,
 }
 
-/// Why an address cannot be used.
+/// Cause for which an address cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// It cannot be parsed.
+    /// The address cannot be parsed.
     #[error("the address of Prometheus must be a URL such as http://prometheus.monitoring:9090")]
     Url,
-    /// It would end in logs.
+    /// The address has credentials, which would end up in logs.
     #[error(
-        "the address of Prometheus holds credentials: give them in the Secret or the token file"
+        "the address of Prometheus has credentials: put them into the Secret or the token file"
     )]
     Credentials,
 }
 
-/// When the request went out and its answer began.
+/// Times of a request and of the beginning of its response.
 struct Exchange {
     sent: Timestamp,
     answered: Timestamp,
@@ -63,7 +63,7 @@ struct Exchange {
 // === impl Prometheus ===
 
 impl Prometheus {
-    /// The Prometheus at an address; a path in it goes before `/api/v1`.
+    /// Returns the Prometheus at an address; a path in it goes before `/api/v1`.
     pub fn new(
         http: reqwest::Client,
         url: &str,
@@ -111,19 +111,23 @@ impl Prometheus {
         ))
     }
 
-    async fn read(&self, response: Response, exchange: &Exchange) -> Result<Answer, QueryError> {
+    async fn read(
+        &self,
+        response: Response,
+        exchange: &Exchange,
+    ) -> Result<QueryResult, QueryError> {
         let status = response.status();
         if status != StatusCode::OK {
-            return Err(self.refused(response).await);
+            return Err(self.status_error(response).await);
         }
         check_clock(response.headers(), exchange)?;
         check_media_type(response.headers())?;
         let body = self.body(response).await?;
-        Answer::decode(&body, &self.server)
+        QueryResult::decode(&body, &self.server)
     }
 
-    /// What a status other than 200 means.
-    async fn refused(&self, response: Response) -> QueryError {
+    /// Returns the error for a status other than 200.
+    async fn status_error(&self, response: Response) -> QueryError {
         let status = response.status();
         let code = status.as_u16();
         match code {
@@ -132,8 +136,8 @@ impl Prometheus {
                 cause: "status 206".into(),
             },
             300..=399 => QueryError::Redirect { status: code },
-            400 | 422 | 429 | 500..=599 => match (self.refusal(response).await, code) {
-                (Some(refusal), _) => refusal.into_error(code, &self.server),
+            400 | 422 | 429 | 500..=599 => match (self.api_error(response).await, code) {
+                (Some(error), _) => error.into_error(code, &self.server),
                 (None, 504) => QueryError::Timeout {
                     server: self.server.clone(),
                 },
@@ -147,9 +151,9 @@ impl Prometheus {
         }
     }
 
-    async fn refusal(&self, response: Response) -> Option<Refusal> {
+    async fn api_error(&self, response: Response) -> Option<ApiError> {
         check_media_type(response.headers()).ok()?;
-        Refusal::decode(&self.body(response).await.ok()?)
+        ApiError::decode(&self.body(response).await.ok()?)
     }
 
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, QueryError> {
@@ -157,7 +161,7 @@ impl Prometheus {
         while let Some(chunk) = response
             .chunk()
             .await
-            .map_err(|error| self.broken_off(&error))?
+            .map_err(|error| self.broken_body(&error))?
         {
             if body.len() + chunk.len() > MAX_BODY_BYTES {
                 return Err(QueryError::TooLarge);
@@ -188,7 +192,7 @@ impl Prometheus {
         }
     }
 
-    fn broken_off(&self, error: &reqwest::Error) -> QueryError {
+    fn broken_body(&self, error: &reqwest::Error) -> QueryError {
         if error.is_timeout() {
             QueryError::Timeout {
                 server: self.server.clone(),
@@ -202,7 +206,7 @@ impl Prometheus {
 }
 
 impl InstantQuery for Prometheus {
-    async fn instant(&self, query: &str, at: Timestamp) -> Result<Answer, QueryError> {
+    async fn instant(&self, query: &str, at: Timestamp) -> Result<QueryResult, QueryError> {
         let (response, exchange) = self.send(query, at).await?;
         self.read(response, &exchange).await
     }
@@ -217,7 +221,7 @@ impl std::fmt::Debug for Prometheus {
     }
 }
 
-/// Seconds since 1970 with milliseconds, the precision of Prometheus.
+/// Returns seconds since 1970 with milliseconds, the precision of Prometheus.
 fn unix_seconds(at: Timestamp) -> String {
     let millis = at.as_millisecond();
     format!("{}.{:03}", millis.div_euclid(1000), millis.rem_euclid(1000))
@@ -239,7 +243,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), QueryError> {
 }
 
 /// Compares `Date` with our clock. It was written at some moment of the exchange, in whole seconds,
-/// rounded down. An answer without it cannot be compared, and is let through.
+/// rounded down. A response without it cannot be compared, and is accepted.
 fn check_clock(headers: &HeaderMap, exchange: &Exchange) -> Result<(), QueryError> {
     let date = headers
         .get(header::DATE)
@@ -261,14 +265,14 @@ fn check_clock(headers: &HeaderMap, exchange: &Exchange) -> Result<(), QueryErro
     }
 }
 
-/// What TLS says, if that is where it failed.
+/// Returns the error of TLS, if it failed there.
 fn tls_failure(error: &(dyn StdError + 'static)) -> Option<String> {
     causes(error)
         .find_map(|cause| cause.downcast_ref::<rustls::Error>())
         .map(|cause| shortened(&cause.to_string()))
 }
 
-/// The innermost reason, which is the one that says something. It never holds the address.
+/// Returns the innermost cause, which is the specific one. It never has the address.
 fn root_cause(error: &reqwest::Error) -> String {
     causes(error).last().map_or_else(
         || "no reason given".to_owned(),
@@ -276,8 +280,8 @@ fn root_cause(error: &reqwest::Error) -> String {
     )
 }
 
-/// The causes of an error, outermost first. An I/O error hides the error that it wraps from
-/// `source`, so that one is looked for too.
+/// Returns the causes of an error, outermost first. `source` skips the error that an I/O error
+/// wraps, so that one is looked for too.
 fn causes<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
@@ -300,25 +304,27 @@ mod tests {
 
     #[test]
     fn times_keep_their_milliseconds() {
-        let time = |millis| unix_seconds(Timestamp::from_millisecond(millis).expect("a time"));
-        assert_eq!(time(1_700_000_000_025), "1700000000.025");
+        let time = Timestamp::from_millisecond(1_700_000_000_025).expect("a time");
+        assert_eq!(unix_seconds(time), "1700000000.025");
     }
 
     #[test]
-    fn an_address_with_credentials_is_refused_and_not_shown() {
-        let clock: Clock = std::sync::Arc::new(|| Timestamp::UNIX_EPOCH);
-        let new = |url| {
+    fn an_address_with_credentials_is_rejected_and_not_shown() {
+        for (url, error) in [
+            (
+                "http://tide:s3cret@prometheus:9090",
+                Some(AddressError::Credentials),
+            ),
+            ("prometheus:9090", Some(AddressError::Url)),
+            ("http://prometheus:9090/prefix", None),
+        ] {
             crate::tests::install_tls();
+            let clock: Clock = std::sync::Arc::new(|| Timestamp::UNIX_EPOCH);
             let http = super::super::http::HttpSettings::default()
                 .client()
                 .expect("a client");
-            Prometheus::new(http, url, Credentials::none(), clock.clone()).err()
-        };
-        assert_eq!(
-            new("http://tide:s3cret@prometheus:9090"),
-            Some(AddressError::Credentials)
-        );
-        assert_eq!(new("prometheus:9090"), Some(AddressError::Url));
-        assert_eq!(new("http://prometheus:9090/prefix"), None);
+            let prometheus = Prometheus::new(http, url, Credentials::none(), clock);
+            assert_eq!(prometheus.err(), error, "{url}");
+        }
     }
 }

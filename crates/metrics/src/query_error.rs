@@ -1,106 +1,106 @@
-//! Why a query gave no answer that can be used.
+//! Errors of a query.
 
 use jiff::SignedDuration;
-use tidegate_engine::gate::{ErrorReason, Sample};
+use tidegate_engine::gate::reading::{ErrorReason, Sample};
 
 use super::credentials::CredentialsError;
 
-/// Why a query gave no answer. No variant holds a credential or a whole address.
+/// Cause for which a query has no result. No variant has a credential or a whole address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
     /// No answer in time, or Prometheus gave up on it.
     #[error("{server} did not answer in time")]
     Timeout {
-        /// The host and port.
+        /// Host and port.
         server: String,
     },
     /// No connection.
     #[error("{server} cannot be reached: {cause}")]
     Unreachable {
-        /// The host and port.
+        /// Host and port.
         server: String,
-        /// What the system says.
+        /// Error of the system.
         cause: String,
     },
-    /// No trust, or no TLS.
+    /// The certificate is not trusted, or TLS failed.
     #[error("TLS with {server} failed: {cause}")]
     Tls {
-        /// The host and port.
+        /// Host and port.
         server: String,
-        /// What TLS says.
+        /// Error of TLS.
         cause: String,
     },
-    /// 401 or 403.
-    #[error("Prometheus refuses our credentials with {status}")]
+    /// Status 401 or 403.
+    #[error("Prometheus rejects the credentials with status {status}")]
     Unauthorized {
-        /// The status.
+        /// Status code.
         status: u16,
     },
-    /// There is nothing to say who we are with.
+    /// The credentials cannot be sent.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
-    /// It may not be asked, or with what is not known.
+    /// The Prometheus that the Rollout names may not be queried, or its credentials are missing.
     #[error("{message}")]
     Source {
-        /// Why, in a sentence.
+        /// Cause in a sentence.
         message: String,
     },
-    /// 5xx or 429.
-    #[error("Prometheus answers {status}{}", because(.message.as_ref()))]
+    /// Status 5xx or 429.
+    #[error("Prometheus answered with status {status}{}", because(.message.as_ref()))]
     Server {
-        /// The status.
+        /// Status code.
         status: u16,
-        /// What it says.
+        /// Message of the server.
         message: Option<String>,
     },
-    /// 400 or 422, or a query that does not parse.
+    /// Status 400 or 422, or a query that does not parse.
     #[error("{message}")]
     Invalid {
-        /// What is wrong with the query.
+        /// Fault of the query.
         message: String,
     },
-    /// More than [`super::prometheus::MAX_BODY_BYTES`].
+    /// A body above [`super::prometheus::MAX_BODY_BYTES`].
     #[error("the answer is larger than 1 MiB: aggregate in the query")]
     TooLarge,
-    /// The connection broke off in the middle, or the status says that this is a part.
+    /// The connection broke, or the status says that this is a part.
     #[error("the answer is incomplete: {cause}")]
     Incomplete {
-        /// How it ended.
+        /// End of the answer.
         cause: String,
     },
-    /// Prometheus itself doubts its answer.
+    /// Prometheus warns about its own answer.
     #[error("Prometheus warns: {}", .0.join("; "))]
     Warnings(Vec<String>),
-    /// The address leads somewhere else.
+    /// The address redirects.
     #[error(
-        "the address answers with a redirect ({status}), which is not followed: name the address that it leads to"
+        "the address redirects (status {status}), which is not followed: use the address that it redirects to"
     )]
     Redirect {
-        /// The status.
+        /// Status code.
         status: u16,
     },
-    /// A status that Prometheus never answers.
-    #[error("what answers is not the API of a Prometheus (status {status}): is the address right?")]
+    /// A status that Prometheus never answers with.
+    #[error("the server is not a Prometheus API (status {status}): check the address")]
     Status {
-        /// The status.
+        /// Status code.
         status: u16,
     },
-    /// Not JSON by its own account.
-    #[error("the answer is {found}, not application/json: is the address right?")]
+    /// A media type that is not JSON.
+    #[error("the answer is {found}, not application/json: check the address")]
     MediaType {
-        /// What it says it is.
+        /// Media type of the answer.
         found: String,
     },
-    /// Not JSON, or not the JSON of Prometheus.
-    #[error("the answer is not what Prometheus answers: {cause}")]
+    /// A body that is not JSON, or not that of Prometheus.
+    #[error("the answer cannot be decoded: {cause}")]
     Malformed {
-        /// Where decoding stopped.
+        /// Place at which decoding stopped.
         cause: String,
     },
-    /// Its clock and ours are too far apart to speak of the same moment.
-    #[error("the clock of Prometheus is {} s {} ours", .ahead.abs().as_secs(), if .ahead.is_positive() { "ahead of" } else { "behind" })]
+    /// A clock of Prometheus that is too far from ours.
+    #[error("the clock of Prometheus is {}s {} ours", .ahead.abs().as_secs(), if .ahead.is_positive() { "ahead of" } else { "behind" })]
     ClockSkew {
-        /// By how much it is ahead of ours.
+        /// Lead of its clock over ours.
         ahead: SignedDuration,
     },
 }
@@ -108,7 +108,14 @@ pub enum QueryError {
 // === impl QueryError ===
 
 impl QueryError {
-    /// The same in one word.
+    /// Returns the error for a query that is wrong.
+    pub(super) fn invalid(error: &dyn std::error::Error) -> Self {
+        Self::Invalid {
+            message: error.to_string(),
+        }
+    }
+
+    /// Returns the cause for programs.
     pub fn reason(&self) -> ErrorReason {
         match self {
             Self::Timeout { .. } => ErrorReason::Timeout,
@@ -139,10 +146,10 @@ impl From<QueryError> for Sample {
     }
 }
 
-/// At most this many characters of what a server says are kept: they end in statuses and records.
+/// Maximum length of a server's message: it ends up in statuses and records.
 const MAX_MESSAGE_CHARS: usize = 300;
 
-/// A server's own words, cut to a length that a status can hold.
+/// Returns a server's message, cut to a length that fits into a status.
 pub(super) fn shortened(message: &str) -> String {
     match message.char_indices().nth(MAX_MESSAGE_CHARS) {
         Some((end, _)) => format!("{}…", &message[..end]),

@@ -1,39 +1,38 @@
-//! One sample: a gate's query and the age of its series, asked at the same evaluation time.
+//! One sample: a gate's query and the age of its series, at the same evaluation time.
 //!
-//! Which answer is a value, which is no data and which is an error is decided here, and nothing
-//! else. Whether a value is good is the engine's to say.
+//! A result becomes a value, no data or an error here. The engine decides which values are good.
 
 use jiff::{SignedDuration, Timestamp};
-use tidegate_engine::gate::{ErrorReason, NoDataReason, Sample};
+use tidegate_engine::gate::reading::{ErrorReason, NoDataReason, Sample};
 
 use super::{
-    answer::{Answer, Data, Element},
     prometheus::InstantQuery,
+    query::Query,
     query_error::QueryError,
-    question::Question,
+    query_result::{Data, QueryResult, Series},
 };
 
-/// How many series of an answer with too many are named.
+/// Number of series that are named where there are too many.
 const SERIES_SHOWN: usize = 2;
 
-/// Asks a question.
+/// Evaluates a query at a time.
 pub async fn sample(
     source: &impl InstantQuery,
-    question: &Question,
+    query: &Query,
     at: Timestamp,
     max_age: SignedDuration,
 ) -> Sample {
     let (value, age) = tokio::join!(
-        source.instant(&question.value, at),
-        source.instant(&question.age, at)
+        source.instant(&query.text, at),
+        source.instant(&query.age, at)
     );
     judge(value, age, max_age).unwrap_or_else(|not_a_value| not_a_value)
 }
 
-/// `Err` is a sample too: one that is not a value.
+/// Returns the sample; `Err` is one too, without a value.
 fn judge(
-    value: Result<Answer, QueryError>,
-    age: Result<Answer, QueryError>,
+    value: Result<QueryResult, QueryError>,
+    age: Result<QueryResult, QueryError>,
     max_age: SignedDuration,
 ) -> Result<Sample, Sample> {
     let value = single(value?)?.ok_or(Sample::NoData(NoDataReason::Empty))?;
@@ -45,7 +44,7 @@ fn judge(
         let sign = if value.is_sign_negative() { '-' } else { '+' };
         return Err(error(
             ErrorReason::NotFinite,
-            format!("the query gives {sign}Inf"),
+            format!("the query returns {sign}Inf"),
         ));
     }
     // A value without a sample behind it (`or vector(0)`, or series that ended within the range).
@@ -60,30 +59,32 @@ fn judge(
     }
 }
 
-/// The one number of an answer, or `None` where the result is empty.
-fn single(answer: Answer) -> Result<Option<f64>, Sample> {
-    match answer.data {
+/// Returns the one number of a result; `None` where the result is empty.
+fn single(result: QueryResult) -> Result<Option<f64>, Sample> {
+    match result.data {
         Data::Scalar(point) => Ok(Some(point.value)),
         Data::Vector(series) => match series.as_slice() {
             [] => Ok(None),
             [only] => number(only).map(Some),
             several => Err(invalid(several_series(several))),
         },
-        Data::String(_) => Err(invalid("the query gives a text where a number is wanted".into())),
+        Data::String(_) => Err(invalid(
+            "the query returns a string: a gate needs a number".into(),
+        )),
         Data::Matrix(_) => Err(invalid(
-            "the query gives a range of values where one is wanted: use rate or another function over it".into(),
+            "the query returns a range of values: a gate needs one, such as its rate".into(),
         )),
     }
 }
 
-fn number(element: &Element) -> Result<f64, Sample> {
-    let histogram = || {
-        invalid("the query gives a native histogram where a number is wanted: use histogram_quantile or another histogram function".into())
-    };
-    element.value.map(|point| point.value).ok_or_else(histogram)
+fn number(series: &Series) -> Result<f64, Sample> {
+    match series.value {
+        Some(point) => Ok(point.value),
+        None => Err(invalid("the query returns a native histogram: a gate needs a number, such as its histogram_quantile".into())),
+    }
 }
 
-fn several_series(series: &[Element]) -> String {
+fn several_series(series: &[Series]) -> String {
     let shown: Vec<_> = series.iter().take(SERIES_SHOWN).map(labels).collect();
     let more = if series.len() > SERIES_SHOWN {
         ", …"
@@ -92,13 +93,13 @@ fn several_series(series: &[Element]) -> String {
     };
     let shown = shown.join(", ");
     format!(
-        "the query gives {} series where one value is wanted, such as {shown}{more}: aggregate them, with sum for example",
+        "the query returns {} series, such as {shown}{more}: a gate needs one value, such as their sum",
         series.len()
     )
 }
 
-fn labels(element: &Element) -> String {
-    let labels: Vec<_> = element
+fn labels(series: &Series) -> String {
+    let labels: Vec<_> = series
         .metric
         .iter()
         .map(|(name, value)| format!("{name}={value:?}"))

@@ -1,9 +1,9 @@
 //! The sampler: a task per attempt that reads its gates, each at its own pace.
 //!
-//! It keeps the readings and wakes the controller after each; it judges nothing. What it may read
-//! it is told by the controller: which pods are meant, since when the weight is confirmed, and in
-//! which step. A reading never looks back to before the weight was confirmed and one scrape was
-//! made since. Dropping the [`Sampler`] ends the task.
+//! It keeps the readings and notifies the controller of each; it judges nothing. The controller
+//! tells it which pods each version has, since when the weight is confirmed, and which step it is.
+//! A reading never looks back to before the weight was confirmed and one scrape was made since.
+//! Dropping the [`Sampler`] ends the task.
 
 mod schedule;
 
@@ -14,7 +14,10 @@ use std::{
 
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
-use tidegate_engine::gate::{Gate, Reading, Sample};
+use tidegate_engine::gate::{
+    Gate,
+    reading::{GateQuery, Reading, Role, Sample},
+};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -22,50 +25,57 @@ use self::schedule::Schedule;
 use super::{
     Clock,
     prometheus::InstantQuery,
+    query::Query,
     query_error::QueryError,
-    question::Question,
     sample::sample,
-    template::{Template, Variables},
+    template::{QueryTemplate, Variables},
 };
 
-/// What is read for a gate.
+/// A gate, as far as it is sampled.
 #[derive(Clone, Debug, PartialEq)]
-pub struct GateQuery {
-    /// The gate's name.
+pub struct SampledGate {
+    /// Name of the gate.
     pub name: String,
-    /// Its query, with placeholders.
-    pub query: String,
-    /// The query for the number of requests, with placeholders.
-    pub requests: Option<String>,
-    /// How often it is read.
+    /// Queries of one reading, with placeholders.
+    pub queries: Vec<GateQuery>,
+    /// Time between two readings.
     pub interval: SignedDuration,
-    /// How long after a weight was confirmed the first reading is taken.
+    /// Time from the confirmation of a weight to the first reading.
     pub warmup: SignedDuration,
-    /// How old the newest sample may be.
+    /// Maximum age of the newest sample.
     pub max_sample_age: SignedDuration,
-    /// The longest time that `{{window}}` stands for.
+    /// Longest time that `{{window}}` stands for.
     pub window: SignedDuration,
 }
 
-/// What the controller tells the sampler.
+/// State of the attempt, as far as the sampler needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SamplerInput {
-    /// What the placeholders stand for.
-    pub variables: Variables,
-    /// When the weight was confirmed. Without it nothing is read.
+    /// Values of the placeholders.
+    pub variables: VersionVariables,
+    /// Time at which the weight was confirmed. Without it nothing is read.
     pub window_start: Option<Timestamp>,
-    /// The step, from 1.
+    /// Number of the step, from 1.
     pub step: u32,
 }
 
-/// What the sampler needs besides the gates.
+/// Values of the placeholders for both versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionVariables {
+    /// Values for the canary.
+    pub canary: Variables,
+    /// Values for stable.
+    pub stable: Variables,
+}
+
+/// Settings that all gates of a sampler share.
 #[derive(Clone)]
 pub struct SamplerSettings {
-    /// How often Prometheus scrapes the workload.
+    /// Time between two scrapes of the workload.
     pub scrape_interval: SignedDuration,
-    /// Where the time comes from.
+    /// Source of the time.
     pub clock: Clock,
-    /// Called with each reading once it is kept; must not block.
+    /// Callback for each reading that is kept; must not block.
     pub notify: Arc<dyn Fn(&Reading) + Send + Sync>,
 }
 
@@ -76,7 +86,7 @@ pub struct Sampler {
     _task: AbortOnDropHandle<()>,
 }
 
-/// As many of a gate's readings are kept: at the default interval more than four hours.
+/// Number of readings kept for a gate: more than four hours at the default interval.
 const READINGS_KEPT: usize = 1000;
 
 /// The last readings of each gate.
@@ -86,22 +96,18 @@ struct Readings(Mutex<Vec<VecDeque<Reading>>>);
 struct GateReader<Q> {
     source: Arc<Q>,
     index: usize,
-    gate: GateQuery,
+    gate: SampledGate,
     settings: SamplerSettings,
     readings: Arc<Readings>,
 }
 
-// === impl GateQuery ===
+// === impl SampledGate ===
 
-impl From<&Gate> for GateQuery {
+impl From<&Gate> for SampledGate {
     fn from(gate: &Gate) -> Self {
         Self {
             name: gate.name.clone(),
-            query: gate.query.clone(),
-            requests: gate
-                .requests
-                .as_ref()
-                .map(|requests| requests.query.clone()),
+            queries: gate.queries(),
             interval: gate.interval,
             warmup: gate.warmup,
             max_sample_age: gate.max_sample_age,
@@ -110,17 +116,29 @@ impl From<&Gate> for GateQuery {
     }
 }
 
+// === impl VersionVariables ===
+
+impl VersionVariables {
+    /// Returns the values for the version that a query of this role asks about.
+    fn of(&self, role: Role) -> &Variables {
+        match role {
+            Role::Canary | Role::Requests => &self.canary,
+            Role::Stable => &self.stable,
+        }
+    }
+}
+
 // === impl Sampler ===
 
 impl Sampler {
-    /// Starts reading the gates, as soon as the input lets it.
+    /// Starts reading the gates, as soon as the input allows it.
     pub fn start<Q: InstantQuery + 'static>(
         source: Q,
-        gates: Vec<GateQuery>,
+        gates: Vec<SampledGate>,
         settings: &SamplerSettings,
         input: SamplerInput,
     ) -> Self {
-        let (input, told) = watch::channel(input);
+        let (input, input_rx) = watch::channel(input);
         let source = Arc::new(source);
         let readings = Arc::new(Readings::of(gates.len()));
         let readers = gates.into_iter().enumerate().map(|(index, gate)| {
@@ -131,7 +149,7 @@ impl Sampler {
                 settings: settings.clone(),
                 readings: readings.clone(),
             };
-            reader.run(told.clone())
+            reader.run(input_rx.clone())
         });
         let readers = join_all(readers.collect::<Vec<_>>());
         let task = tokio::spawn(async {
@@ -144,8 +162,8 @@ impl Sampler {
         }
     }
 
-    /// Tells it what has changed; the same again changes nothing.
-    pub fn tell(&self, input: SamplerInput) {
+    /// Updates the input; the same input again changes nothing.
+    pub fn update(&self, input: SamplerInput) {
         self.input.send_if_modified(|current| {
             let modified = *current != input;
             *current = input;
@@ -153,7 +171,7 @@ impl Sampler {
         });
     }
 
-    /// The readings kept, oldest first, all gates together.
+    /// Returns the readings kept, oldest first, all gates together.
     pub fn readings(&self) -> Vec<Reading> {
         self.readings.all()
     }
@@ -176,7 +194,7 @@ impl Readings {
 
     fn all(&self) -> Vec<Reading> {
         let mut all: Vec<_> = self.lock().iter().flatten().cloned().collect();
-        all.sort_by_key(|reading| reading.at);
+        all.sort_by_key(|reading| reading.sampled_at);
         all
     }
 
@@ -190,18 +208,18 @@ impl Readings {
 // === impl GateReader ===
 
 impl<Q: InstantQuery> GateReader<Q> {
-    async fn run(self, mut told: watch::Receiver<SamplerInput>) {
+    async fn run(self, mut input_rx: watch::Receiver<SamplerInput>) {
         let mut schedule = Schedule::new(self.gate.interval);
         loop {
-            let input = told.borrow_and_update().clone();
+            let input = input_rx.borrow_and_update().clone();
             let ready = input.window_start.map(|start| {
                 start
-                    .saturating_add(self.settling(&input.variables))
+                    .saturating_add(self.first_reading_after(&input.variables))
                     .unwrap_or(Timestamp::MAX)
             });
             let due = schedule.until_due(input.window_start.zip(ready), (self.settings.clock)());
             tokio::select! {
-                changed = told.changed() => match changed {
+                changed = input_rx.changed() => match changed {
                     Ok(()) => continue,
                     Err(_) => return,
                 },
@@ -210,35 +228,35 @@ impl<Q: InstantQuery> GateReader<Q> {
             if let Some(start) = input.window_start {
                 let began = Instant::now();
                 let reading = self.read(&input, start).await;
-                schedule.read(began, matches!(reading.sample, Sample::Error { .. }));
+                schedule.read(began, has_failed(&reading));
                 self.readings.keep(self.index, reading.clone());
                 (self.settings.notify)(&reading);
             }
         }
     }
 
-    /// How long after the weight was confirmed the first reading can look at nothing but what came
-    /// after it: one scrape, and then what the query looks back; `{{window}}` looks back as far as
-    /// it may, but `rate` wants two samples.
-    fn settling(&self, variables: &Variables) -> SignedDuration {
-        let queries = [Some(&self.gate.query), self.gate.requests.as_ref()];
-        let reach = queries
-            .into_iter()
-            .flatten()
-            .map(|query| self.least_reach(query, variables))
+    /// Returns the time from the confirmation of the weight to a reading that looks at nothing
+    /// older: one scrape, and then the reach of the queries. `{{window}}` reaches back as far as it
+    /// may, but `rate` needs two samples.
+    fn first_reading_after(&self, variables: &VersionVariables) -> SignedDuration {
+        let reach = self
+            .gate
+            .queries
+            .iter()
+            .map(|query| self.least_reach(&query.text, variables.of(query.role)))
             .max();
         (self.settings.scrape_interval + reach.unwrap_or_default()).max(self.gate.warmup)
     }
 
-    fn least_reach(&self, query: &str, variables: &Variables) -> SignedDuration {
-        // What cannot be parsed is read at once, so that its error is seen.
-        let Ok(template) = Template::parse(query) else {
+    fn least_reach(&self, text: &str, variables: &Variables) -> SignedDuration {
+        // A query that cannot be parsed is read at once, so that its error is seen.
+        let Ok(template) = QueryTemplate::parse(text) else {
             return SignedDuration::ZERO;
         };
         let expanded = template.expand(variables, SignedDuration::ZERO).ok();
         let fixed = expanded
-            .and_then(|query| Question::parse(&query).ok())
-            .map_or(SignedDuration::ZERO, |question| question.reach);
+            .and_then(|text| Query::parse(&text).ok())
+            .map_or(SignedDuration::ZERO, |query| query.reach);
         if template.uses_window() {
             fixed.max(self.settings.scrape_interval * 2)
         } else {
@@ -250,48 +268,43 @@ impl<Q: InstantQuery> GateReader<Q> {
         let at = (self.settings.clock)();
         let window =
             (at.duration_since(start) - self.settings.scrape_interval).min(self.gate.window);
-        let requests = async {
-            match &self.gate.requests {
-                Some(query) => Some(self.ask(query, &input.variables, window, at).await),
-                None => None,
-            }
-        };
-        let (sample, requests) = tokio::join!(
-            self.ask(&self.gate.query, &input.variables, window, at),
-            requests
-        );
+        let samples = self.gate.queries.iter().map(|query| async move {
+            let variables = input.variables.of(query.role);
+            let sample = self.ask(&query.text, variables, window, at).await;
+            (query.role, sample)
+        });
         Reading {
             gate: self.gate.name.clone(),
-            at,
+            sampled_at: at,
             step: input.step,
-            sample,
-            requests,
+            samples: join_all(samples).await.into_iter().collect(),
         }
     }
 
     async fn ask(
         &self,
-        query: &str,
+        text: &str,
         variables: &Variables,
         window: SignedDuration,
         at: Timestamp,
     ) -> Sample {
-        match expand(query, variables, window) {
-            Ok(question) => sample(&*self.source, &question, at, self.gate.max_sample_age).await,
+        match expand(text, variables, window) {
+            Ok(query) => sample(&*self.source, &query, at, self.gate.max_sample_age).await,
             Err(error) => error.into(),
         }
     }
 }
 
-fn expand(
-    query: &str,
-    variables: &Variables,
-    window: SignedDuration,
-) -> Result<Question, QueryError> {
-    let invalid = |message| QueryError::Invalid { message };
-    let template = Template::parse(query).map_err(|error| invalid(error.to_string()))?;
-    let query = template
-        .expand(variables, window)
-        .map_err(|error| invalid(error.to_string()))?;
-    Question::parse(&query).map_err(|error| invalid(error.to_string()))
+fn has_failed(reading: &Reading) -> bool {
+    reading
+        .samples
+        .judged()
+        .any(|sample| matches!(sample, Sample::Error { .. }))
+}
+
+fn expand(text: &str, variables: &Variables, window: SignedDuration) -> Result<Query, QueryError> {
+    let expanded = QueryTemplate::parse(text)
+        .and_then(|template| template.expand(variables, window))
+        .map_err(|error| QueryError::invalid(&error))?;
+    Query::parse(&expanded).map_err(|error| QueryError::invalid(&error))
 }

@@ -1,57 +1,56 @@
 //! Queries as people write them, with `{{placeholders}}`.
 //!
-//! What is put in comes from Kubernetes names alone and is checked to be such, so no value can
-//! close a string or add a matcher.
+//! Only valid Kubernetes names are put in, so no value can close a string or add a matcher.
 
 use jiff::SignedDuration;
 
 /// A query with placeholders, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template(Vec<Part>);
+pub struct QueryTemplate(Vec<Part>);
 
-/// What the placeholders stand for.
+/// Values of the placeholders for one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variables {
-    /// The Rollout's namespace.
+    /// Namespace of the Rollout.
     pub namespace: String,
-    /// The workload's name.
+    /// Name of the workload.
     pub name: String,
-    /// The Service that callers use.
+    /// Name of the Service that callers use.
     pub service: String,
-    /// `stable` or `canary`.
+    /// Track of the version: `stable` or `canary`.
     pub track: String,
-    /// The hash of the revision.
+    /// Hash of the revision.
     pub revision: String,
-    /// The names of the ReplicaSets whose pods are meant.
+    /// Names of the ReplicaSets with the pods of the version.
     pub replica_sets: Vec<String>,
 }
 
-/// Why a query cannot be expanded.
+/// Cause for which a query cannot be expanded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// A placeholder that there is none of.
-    #[error("the query uses {{{{{found}}}}}, which is not known: use {}", known())]
+    /// A placeholder that does not exist.
+    #[error("the query uses {{{{{found}}}}}, which is unknown: use {}", known())]
     Unknown {
-        /// What it says.
+        /// Name of the placeholder.
         found: String,
     },
     /// `{{` alone.
     #[error("the query has {{{{ without }}}}")]
     Unclosed,
-    /// A value that is no Kubernetes name.
+    /// A value that is not a Kubernetes name.
     #[error("{{{{{placeholder}}}}} would be {value:?}, which is not a Kubernetes name")]
     NotAName {
-        /// The placeholder.
+        /// Name of the placeholder.
         placeholder: &'static str,
-        /// What it would be.
+        /// Value of the placeholder.
         value: String,
     },
-    /// Names of pods are cut at 63 characters, and this would cut the hash away.
+    /// A ReplicaSet whose hash is cut away in the names of its pods, which have 63 characters.
     #[error(
-        "ReplicaSet {replica_set} has so long a name that its pods cannot be told from others'"
+        "the name of ReplicaSet {replica_set} is too long to tell its pods from those of others"
     )]
     TooLong {
-        /// The ReplicaSet.
+        /// Name of the ReplicaSet.
         replica_set: String,
     },
 }
@@ -73,16 +72,16 @@ enum Placeholder {
     Window,
 }
 
-/// Kubernetes cuts what goes before a generated suffix to this, so that the whole has 63.
+/// Length to which Kubernetes cuts the prefix of a generated name, so that the whole has 63.
 const MAX_GENERATE_NAME: usize = 58;
 
-/// No pod is called so. Where there is no ReplicaSet, `{{pods}}` must match nothing; an empty
-/// expression would match every series that has no such label.
+/// Name that no pod has. Without a ReplicaSet `{{pods}}` must match nothing; an empty expression
+/// would match every series without the label.
 const NO_POD: &str = "-";
 
-// === impl Template ===
+// === impl QueryTemplate ===
 
-impl Template {
+impl QueryTemplate {
     /// Parses a query.
     pub fn parse(query: &str) -> Result<Self, TemplateError> {
         let mut parts = Vec::new();
@@ -97,19 +96,24 @@ impl Template {
         Ok(Self(parts))
     }
 
-    /// Whether the query looks back as far as it is told to.
+    /// Returns true if the query uses `{{window}}`.
     pub fn uses_window(&self) -> bool {
-        self.0.contains(&Part::Placeholder(Placeholder::Window))
+        self.uses(Placeholder::Window)
     }
 
-    /// Whether a version is named by its pods and in no other way.
+    /// Returns true if the query names a version by its pods and in no other way.
     pub fn tells_versions_by_pods(&self) -> bool {
-        let uses = |placeholder| self.0.contains(&Part::Placeholder(placeholder));
-        uses(Placeholder::Pods) && !uses(Placeholder::Track) && !uses(Placeholder::Revision)
+        self.uses(Placeholder::Pods)
+            && !self.uses(Placeholder::Track)
+            && !self.uses(Placeholder::Revision)
     }
 
-    /// The query with everything put in. `{{window}}` is in whole seconds, rounded down so that it
-    /// never reaches back further than it may.
+    fn uses(&self, placeholder: Placeholder) -> bool {
+        self.0.contains(&Part::Placeholder(placeholder))
+    }
+
+    /// Returns the query with all placeholders replaced. `{{window}}` is in whole seconds, rounded
+    /// down so that it never reaches back further than it may.
     pub fn expand(
         &self,
         variables: &Variables,
@@ -185,8 +189,7 @@ impl Placeholder {
     }
 
     fn checked(self, value: &str) -> Result<String, TemplateError> {
-        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-        if !value.is_empty() && value.chars().all(is_name) {
+        if !value.is_empty() && value.chars().all(is_valid_in_names) {
             Ok(value.to_owned())
         } else {
             Err(TemplateError::NotAName {
@@ -196,8 +199,8 @@ impl Placeholder {
         }
     }
 
-    /// `(checkout-canary-5d4f8c7b9-[a-z0-9]{5}|…)`. Matchers anchor their expressions themselves. A
-    /// dot is escaped as `[.]`, which means the same in each of the three kinds of strings.
+    /// Returns `(checkout-canary-5d4f8c7b9-[a-z0-9]{5}|…)`. Matchers anchor their expressions
+    /// themselves. A dot is escaped as `[.]`, which means the same in all three kinds of strings.
     fn pods(self, replica_sets: &[String]) -> Result<String, TemplateError> {
         let pods = replica_sets
             .iter()
@@ -222,6 +225,10 @@ impl Placeholder {
     }
 }
 
+fn is_valid_in_names(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_')
+}
+
 fn known() -> String {
     Placeholder::ALL
         .map(|placeholder| format!("{{{{{}}}}}", placeholder.name()))
@@ -234,7 +241,7 @@ mod tests {
     use crate::tests::canary;
 
     fn expand(query: &str, variables: &Variables) -> Result<String, TemplateError> {
-        Template::parse(query)?.expand(variables, SignedDuration::from_millis(90_700))
+        QueryTemplate::parse(query)?.expand(variables, SignedDuration::from_millis(90_700))
     }
 
     #[test]
@@ -250,18 +257,17 @@ mod tests {
         assert_eq!(expand(query, &canary()).as_deref(), Ok(query));
     }
 
+    /// Expands `{{pods}}` for these ReplicaSets.
+    fn pods(names: &[&str]) -> Result<String, TemplateError> {
+        let variables = Variables {
+            replica_sets: names.iter().map(ToString::to_string).collect(),
+            ..canary()
+        };
+        expand("{{pods}}", &variables)
+    }
+
     #[test]
     fn pods_are_those_of_the_named_replica_sets_alone() {
-        let pods = |names: &[&str]| {
-            let replica_sets = names.iter().map(ToString::to_string).collect();
-            expand(
-                "{{pods}}",
-                &Variables {
-                    replica_sets,
-                    ..canary()
-                },
-            )
-        };
         assert_eq!(
             pods(&["a-1", "b.c-2"]).as_deref(),
             Ok("(a-1-[a-z0-9]{5}|b[.]c-2-[a-z0-9]{5})")
@@ -281,16 +287,16 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_placeholder_is_answered_with_the_known_ones() {
-        let error = Template::parse("x{pod=~\"{{pod}}\"}")
+    fn an_unknown_placeholder_is_rejected_with_the_known_ones() {
+        let error = QueryTemplate::parse("x{pod=~\"{{pod}}\"}")
             .expect_err("unknown")
             .to_string();
         assert_eq!(
             error,
-            "the query uses {{pod}}, which is not known: use {{namespace}}, {{name}}, {{service}}, \
+            "the query uses {{pod}}, which is unknown: use {{namespace}}, {{name}}, {{service}}, \
              {{track}}, {{revision}}, {{pods}}, {{window}}"
         );
-        let error = Template::parse("x[{{window]")
+        let error = QueryTemplate::parse("x[{{window]")
             .expect_err("unclosed")
             .to_string();
         assert_eq!(error, "the query has {{ without }}");

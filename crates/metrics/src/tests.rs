@@ -1,4 +1,4 @@
-//! Each way in which Prometheus can answer, byte by byte, and what becomes of it.
+//! Every way in which Prometheus can answer, byte by byte, and the sample that follows.
 
 mod cases;
 mod preflight;
@@ -9,21 +9,21 @@ mod transport;
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use tidegate_engine::gate::{ErrorReason, Sample};
+use tidegate_engine::gate::reading::{ErrorReason, Sample};
 
 use self::server::{Server, ok};
 use super::{
-    Clock, credentials::Credentials, http::HttpSettings, prometheus::Prometheus,
-    question::Question, sample::sample, template::Variables,
+    Clock, credentials::Credentials, http::HttpSettings, prometheus::Prometheus, query::Query,
+    sample::sample, template::Variables,
 };
 
-/// The evaluation time of every query, and the time at the server.
+/// Evaluation time of every query, and the time at the server.
 const NOW: i64 = 1_800_000_000;
 
-/// An age query's answer: five seconds.
+/// Result of an age query: five seconds.
 const FRESH: &str = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"5"]}]}}"#;
 
-/// What Prometheus answers where nothing is found.
+/// Result without series.
 const EMPTY: &str = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
 
 pub(crate) fn install_tls() {
@@ -57,7 +57,7 @@ fn http() -> HttpSettings {
     }
 }
 
-/// For what never answers.
+/// Returns settings for a server that never answers.
 fn impatient_http() -> HttpSettings {
     HttpSettings {
         timeout: Duration::from_millis(300),
@@ -71,18 +71,18 @@ fn prometheus(url: &str, http: &HttpSettings, credentials: Credentials) -> Prome
         .expect("a Prometheus")
 }
 
-/// Asks a query of a server; its samples may be a minute old.
+/// Sends a query to a server; its samples may be a minute old.
 async fn ask(url: &str, query: &str) -> Sample {
     ask_over(&http(), url, query).await
 }
 
 async fn ask_over(http: &HttpSettings, url: &str, query: &str) -> Sample {
-    let question = Question::parse(query).expect("a question");
+    let query = Query::parse(query).expect("a query");
     let prometheus = prometheus(url, http, Credentials::none());
-    sample(&prometheus, &question, now(), SignedDuration::from_mins(1)).await
+    sample(&prometheus, &query, now(), SignedDuration::from_mins(1)).await
 }
 
-/// What becomes of this answer to the query; its samples are five seconds old.
+/// Returns the sample for this answer to the query; its series are five seconds old.
 async fn given(answer: Vec<u8>) -> Sample {
     given_over(&http(), answer).await
 }

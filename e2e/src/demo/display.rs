@@ -9,7 +9,7 @@ use ratatui::{
     text::{Line, Span, Text},
     widgets::{Paragraph, Widget as _, Wrap},
 };
-use tidegate_api::status::{GateStatus, Verdict};
+use tidegate_api::gate::{GateStatus, Verdict};
 
 use super::moment::{Moment, Traffic};
 
@@ -133,14 +133,11 @@ fn gate(gate: &GateStatus) -> Line<'static> {
         Verdict::Tolerated | Verdict::NoData => Color::Yellow,
         Verdict::Unread | Verdict::Gathering => Color::Gray,
     };
-    let value = gate
-        .value
-        .map_or_else(String::new, |value| format!(" at {value:.3}"));
     Line::from(vec![
         "gate      ".dim(),
         Span::from(format!("{} ", gate.name)),
         Span::styled(format!("{:?}", gate.verdict), Style::new().fg(color)),
-        Span::from(value),
+        Span::from(format!("  {}", gate.message)),
     ])
 }
 

@@ -87,26 +87,16 @@ fn told(record: &OutcomeRecord) -> String {
         record
             .gates
             .iter()
-            .filter(|gate| gate.evidence.samples > 0)
+            .filter(|gate| gate.status.readings > 0)
             .map(evidence),
     );
     lines.join("\n")
 }
 
 fn evidence(gate: &GateRecord) -> String {
-    let seen = &gate.evidence;
-    let value = seen.value.map_or_else(
-        || "without a value".to_owned(),
-        |value| format!("{value:.4}"),
-    );
-    let max = gate
-        .gate
-        .threshold
-        .as_ref()
-        .and_then(|threshold| threshold.max);
-    let max = max.map_or_else(String::new, |max| format!(" (at most {max})"));
+    let status = &gate.status;
     format!(
-        "    gate {}: {:?} at {value}{max}, {} readings in the last step",
-        seen.name, seen.verdict, seen.samples
+        "    gate {}: {:?}, {}, {} readings in the last step",
+        status.name, status.verdict, status.message, status.readings
     )
 }

@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use tidegate_api::status::{GateStatus, RolloutStatus, Verdict};
+use tidegate_api::{
+    gate::{GateStatus, Verdict},
+    status::RolloutStatus,
+};
 
 use crate::load::Report;
 

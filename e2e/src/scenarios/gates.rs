@@ -1,11 +1,12 @@
-//! Gates beyond a share of errors: latency, and bad readings that are borne up to a number.
+//! Gates beyond a share of errors: latency, and a number of allowed bad readings.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tidegate_api::{
+    gate::{GateStatus, Verdict},
     intervention::{Action, InterventionState},
     record::{Outcome, Reason},
-    status::{GateStatus, Phase, RolloutStatus, Verdict},
+    status::{Phase, RolloutStatus},
 };
 
 use crate::{
@@ -45,7 +46,7 @@ async fn slow_release(context: Context) -> Result<()> {
     let value = record
         .gates
         .first()
-        .and_then(|gate| gate.evidence.value)
+        .and_then(|gate| gate.status.samples.canary)
         .context("the record has the value")?;
     ensure!(value > 0.25, "the value that breached is {value}");
     bed.all_went_back(&clients, "v1").await?;
@@ -63,7 +64,7 @@ async fn slow_release(context: Context) -> Result<()> {
     Ok(())
 }
 
-/// Three bad readings are borne, and pass once readings are good again; the fourth is a breach.
+/// Three bad readings are tolerated, and pass once readings are good again; the fourth is a breach.
 async fn breach_window(context: Context) -> Result<()> {
     let shop = Shop::new().with_rollout(json!({
         "steps": [{ "weight": 50, "hold": "1s", "approval": "required" }],
@@ -105,7 +106,7 @@ async fn breach_window(context: Context) -> Result<()> {
         .await?;
     ensure!(
         bad_readings(&status) == 3,
-        "three bad readings were to be borne: {status:?}"
+        "three bad readings are allowed: {status:?}"
     );
 
     bed.behave(&canary, errors(1.0)).await?;
@@ -114,14 +115,14 @@ async fn breach_window(context: Context) -> Result<()> {
         record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached,
         "{record:?}"
     );
-    let evidence = &record
+    let gate = &record
         .gates
         .first()
         .context("the record has the gate")?
-        .evidence;
+        .status;
     ensure!(
-        evidence.breaches.len() == 4,
-        "it was not the fourth bad reading: {evidence:?}"
+        bad_readings_of(gate) == 4,
+        "it was not the fourth bad reading: {gate:?}"
     );
     bed.all_went_back(&clients, "v1").await?;
     bed.gateway_serves("v1").await?;
@@ -202,7 +203,12 @@ fn gate(status: &RolloutStatus) -> Option<&GateStatus> {
 }
 
 fn bad_readings(status: &RolloutStatus) -> usize {
-    gate(status).map_or(0, |gate| gate.breaches.len())
+    gate(status).map_or(0, bad_readings_of)
+}
+
+fn bad_readings_of(gate: &GateStatus) -> usize {
+    let evidence = gate.evidence.breach_window.as_ref();
+    evidence.map_or(0, |evidence| evidence.bad_readings.len())
 }
 
 fn latency_gate() -> Value {

@@ -77,9 +77,9 @@ async fn run(context: Context) -> Result<()> {
     );
     let gate = record.gates.first().context("the record has the gate")?;
     ensure!(
-        gate.evidence.value == Some(0.0) && gate.evidence.samples > 0,
+        gate.status.samples.canary == Some(0.0) && gate.status.readings > 0,
         "the evidence is {:?}",
-        gate.evidence
+        gate.status
     );
     ensure!(report.total() > 20 * RATE as usize, "too few requests");
     Ok(())

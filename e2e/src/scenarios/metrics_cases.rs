@@ -6,13 +6,13 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use jiff::SignedDuration;
 use tidegate::clock;
-use tidegate_engine::gate::ErrorReason;
+use tidegate_engine::gate::reading::ErrorReason;
 use tidegate_metrics::{
     cases::{CASES, Case, Expected},
     credentials::Credentials,
     http::HttpSettings,
     prometheus::Prometheus,
-    question::Question,
+    query::Query,
     sample::sample,
 };
 
@@ -55,15 +55,15 @@ async fn run(context: Context) -> Result<()> {
 }
 
 async fn try_one(prometheus: &Prometheus, case: &Case) -> Result<()> {
-    let question = match Question::parse(case.query) {
-        Ok(question) => question,
+    let query = match Query::parse(case.query) {
+        Ok(query) => query,
         Err(error) => {
             let expected = case.expected == Expected::Error(ErrorReason::InvalidQuery);
             ensure!(expected, "it cannot be asked: {error}");
             return Ok(());
         }
     };
-    let sample = sample(prometheus, &question, clock::now(), MAX_AGE).await;
+    let sample = sample(prometheus, &query, clock::now(), MAX_AGE).await;
     ensure!(case.expected.is(&sample), "it gives {sample:?}");
     Ok(())
 }

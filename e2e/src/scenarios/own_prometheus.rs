@@ -46,7 +46,7 @@ async fn run(context: Context) -> Result<()> {
     record
         .gates
         .first()
-        .and_then(|gate| gate.evidence.value)
+        .and_then(|gate| gate.status.samples.canary)
         .context("the record has the gate's value")?;
     let report = clients.stop().await;
     ensure!(

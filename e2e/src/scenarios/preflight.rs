@@ -81,7 +81,7 @@ async fn run(context: Context) -> Result<()> {
         )
         .await?;
     // Stable is so young that it might not have been scraped.
-    let sentence = "the gate errors: the query selects nothing for stable either";
+    let sentence = "gate errors: the query selects no series of stable";
     bed.until("the query is named", |status| {
         status.message.contains(sentence)
     })

@@ -5,7 +5,10 @@ use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
-use tidegate_api::status::{Attempt, StepStatus, Verdict};
+use tidegate_api::{
+    gate::Verdict,
+    status::{Attempt, StepStatus},
+};
 
 use super::whole_release::{Kind, release_with_hold, shop_with_hold};
 use crate::{

@@ -33,7 +33,7 @@ impl Testbed {
     /// The times of the breach of the gate for errors that ended an attempt.
     pub async fn reaction(&self, record: &OutcomeRecord) -> Result<Reaction> {
         let gate = record.gates.first().context("the record has a gate")?;
-        let read = gate.evidence.at.context("the gate was read")?;
+        let read = gate.status.sampled_at.context("the gate was read")?;
         let shares = self.shares()?;
         let written = shares
             .taken_back_at()

@@ -4,12 +4,9 @@ use std::io::Write;
 
 use futures::Stream;
 use jiff::Timestamp;
-use tidegate_api::status::{GateStatus, RolloutStatus};
+use tidegate_api::status::RolloutStatus;
 
-use super::{
-    changes::{Change, Ended, Lost, next},
-    story::value,
-};
+use super::changes::{Change, Ended, Lost, next};
 use crate::{cli::age, clock};
 
 /// Writes what changes until there is nothing more to watch. `err` hears when the connection is
@@ -103,37 +100,22 @@ fn place(status: &RolloutStatus) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
 }
 
-/// A line for each gate whose verdict is another.
+/// Returns a line for each gate with a new verdict.
 fn gates(before: &RolloutStatus, after: &RolloutStatus) -> Vec<String> {
-    let of = |status: &RolloutStatus| -> Vec<GateStatus> {
-        status
+    let mut lines = Vec::new();
+    for gate in after.attempt.iter().flat_map(|attempt| &attempt.gates) {
+        let old = before
             .attempt
             .iter()
-            .flat_map(|attempt| attempt.gates.clone())
-            .collect()
-    };
-    let old = of(before);
-    of(after)
-        .iter()
-        .filter(|gate| {
-            let verdict = old
-                .iter()
-                .find(|old| old.name == gate.name)
-                .map(|old| old.verdict);
-            verdict.unwrap_or_default() != gate.verdict
-        })
-        .map(|gate| {
-            let value = gate
-                .value
-                .map_or_else(String::new, |v| format!(" ({})", value(v)));
-            format!(
-                "gate {}: {:?}{value} {}",
-                gate.name, gate.verdict, gate.message
-            )
-            .trim_end()
-            .to_owned()
-        })
-        .collect()
+            .flat_map(|attempt| &attempt.gates)
+            .find(|old| old.name == gate.name)
+            .map(|old| old.verdict);
+        if old.unwrap_or_default() != gate.verdict {
+            let line = format!("gate {}: {:?} {}", gate.name, gate.verdict, gate.message);
+            lines.push(line.trim_end().to_owned());
+        }
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -150,11 +132,11 @@ mod tests {
 
         after.weight = Some("50%".to_owned());
         let attempt = after.attempt.as_mut().unwrap();
-        attempt.gates[0].value = Some(0.5);
-        attempt.gates[0].verdict = tidegate_api::status::Verdict::Breach;
+        attempt.gates[0].message = "0.5 (max 0.01)".to_owned();
+        attempt.gates[0].verdict = tidegate_api::gate::Verdict::Breach;
         insta::assert_snapshot!(lines(&before, &after).join("\n"), @r"
         Progressing  step 2/3  weight 50%  revision 4f1c2d  2m of step 2 left
-        gate errors: Breach (0.5)
+        gate errors: Breach 0.5 (max 0.01)
         ");
     }
 
@@ -164,7 +146,7 @@ mod tests {
         let lines = lines(&RolloutStatus::default(), &status);
         insta::assert_snapshot!(lines.join("\n"), @r"
         Progressing  step 2/3  weight 10%  revision 4f1c2d  2m of step 2 left
-        gate errors: Pass (0.002)
+        gate errors: Pass 0.002 (max 0.01)
         condition Ready is False: Progressing attempt 4 runs
         attempt 3 ended RolledBack (GateBreached): errors was 0.2, above 0.01
         ");

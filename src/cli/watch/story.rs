@@ -11,11 +11,12 @@ use ratatui::{
 use tidegate_api::{
     Rollout,
     condition::ConditionStatus,
-    gate::Gate,
+    gate::{Gate, GateStatus, Verdict},
     record::Outcome,
     rollout::Step,
-    status::{Attempt, GateStatus, OutcomeSummary, Phase, RolloutStatus, Verdict},
+    status::{Attempt, OutcomeSummary, Phase, RolloutStatus},
 };
+use tidegate_engine::number;
 
 use super::changes::Lost;
 use crate::cli::age;
@@ -54,19 +55,6 @@ fn story(rollout: &Rollout, now: Timestamp) -> Vec<Line<'static>> {
         lines.push(Line::from(format!("Records still to be written to git: {owed}")).yellow());
     }
     lines
-}
-
-/// A number as it is shown: four significant digits at most.
-pub(super) fn value(value: f64) -> String {
-    let shown = if value != 0.0 && !(1e-3..1e6).contains(&value.abs()) {
-        format!("{value:.3e}")
-    } else {
-        format!("{value:.4}")
-    };
-    match shown.split_once('e') {
-        None if shown.contains('.') => shown.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        _ => shown,
-    }
 }
 
 fn part(lines: &mut Vec<Line<'static>>, title: &'static str, content: Vec<Line<'static>>) {
@@ -124,7 +112,7 @@ fn bar(weight: f64) -> Line<'static> {
         Span::from("canary ").dim(),
         Span::from("█".repeat(filled)).cyan(),
         Span::from("░".repeat(empty)).dim(),
-        Span::from(format!(" {}%", value(weight))),
+        Span::from(format!(" {}%", number::short(weight))),
     ])
 }
 
@@ -194,7 +182,7 @@ fn step_line(
 }
 
 fn percent(weight: Option<f64>) -> String {
-    weight.map_or_else(String::new, |weight| format!("{}%", value(weight)))
+    weight.map_or_else(String::new, |weight| format!("{}%", number::short(weight)))
 }
 
 fn gates(attempt: &Attempt, now: Timestamp) -> Vec<Line<'static>> {
@@ -210,35 +198,36 @@ fn gates(attempt: &Attempt, now: Timestamp) -> Vec<Line<'static>> {
         .collect()
 }
 
-fn gate_line(gate: &Gate, seen: &GateStatus, now: Timestamp) -> Line<'static> {
+fn gate_line(gate: &Gate, status: &GateStatus, now: Timestamp) -> Line<'static> {
+    let state = if status.message.is_empty() {
+        describe(gate)
+    } else {
+        status.message.clone()
+    };
     let facts = [
-        seen.value.map(value),
-        Some(limits(gate)).filter(|limits| !limits.is_empty()),
-        Some(format!("{} readings", seen.samples)),
-        seen.at.map(|at| format!("{} ago", age::since(at, now))),
-        Some(seen.message.clone()).filter(|message| !message.is_empty()),
+        Some(state),
+        Some(format!("{} readings", status.readings)),
+        status
+            .sampled_at
+            .map(|sampled_at| format!("{} ago", age::since(sampled_at, now))),
     ];
     let facts: Vec<String> = facts.into_iter().flatten().collect();
     Line::from(vec![
         Span::from(format!("  {:<20} ", gate.name)),
         Span::styled(
-            format!("{:<10}", format!("{:?}", seen.verdict)),
-            verdict_style(seen.verdict),
+            format!("{:<10}", format!("{:?}", status.verdict)),
+            verdict_style(status.verdict),
         ),
         Span::from(facts.join(", ")),
     ])
 }
 
-/// The range within which a gate's value is good.
-fn limits(gate: &Gate) -> String {
-    let (min, max) = match (&gate.threshold, &gate.breach_window) {
-        (Some(threshold), _) => (threshold.min, threshold.max),
-        (None, Some(window)) => (window.min, window.max),
-        (None, None) => (None, None),
-    };
-    let min = min.map(|min| format!("min {}", value(min)));
-    let max = max.map(|max| format!("max {}", value(max)));
-    min.into_iter().chain(max).collect::<Vec<_>>().join(" ")
+/// Returns the gate's rule in words.
+fn describe(gate: &Gate) -> String {
+    match tidegate_engine::gate::Gate::parse(gate) {
+        Ok(gate) => gate.describe(),
+        Err(error) => error.to_string(),
+    }
 }
 
 fn conditions(status: &RolloutStatus, now: Timestamp) -> Vec<Line<'static>> {
@@ -349,8 +338,9 @@ pub(super) mod tests {
                           "confirmedAt": "2026-11-25T10:01:12Z" },
                     ],
                     "gates": [
-                        { "name": "errors", "verdict": "Pass", "value": 0.002, "samples": 12,
-                          "at": "2026-11-25T10:04:00Z" },
+                        { "name": "errors", "verdict": "Pass", "message": "0.002 (max 0.01)",
+                          "samples": { "canary": 0.002 }, "readings": 12,
+                          "sampledAt": "2026-11-25T10:04:00Z" },
                     ],
                 },
                 "lastOutcome": {
@@ -377,8 +367,8 @@ pub(super) mod tests {
              3     50%    10m   needs approval
 
         Gates
-          errors               Pass      0.002, max 0.01, 12 readings, 12s ago
-          slow                 Unread    max 0.8, 0 readings
+          errors               Pass      0.002 (max 0.01), 12 readings, 12s ago
+          slow                 Unread    max 0.8, 3 bad readings allowed in 5m, 0 readings
 
         Conditions
           Ready            False    Progressing   4m12s   attempt 4 runs
@@ -400,21 +390,5 @@ pub(super) mod tests {
                 .to_string()
                 .contains("Waiting")
         );
-    }
-
-    #[test]
-    fn numbers_are_short() {
-        for (number, shown) in [
-            (0.0, "0"),
-            (10.0, "10"),
-            (0.01, "0.01"),
-            (0.123_456, "0.1235"),
-            (1e-7, "1.000e-7"),
-            (12_345_678.0, "1.235e7"),
-            (f64::NAN, "NaN"),
-            (f64::INFINITY, "inf"),
-        ] {
-            assert_eq!(value(number), shown);
-        }
     }
 }

@@ -151,7 +151,7 @@ async fn a_secret_is_read_once_and_again_when_it_was_refused() {
 
     script.put(SECRET, secret("old"));
     let error = ask(&chosen).await.unwrap_err();
-    assert_eq!(error, "Prometheus refuses our credentials with 401");
+    assert_eq!(error, "Prometheus rejects the credentials with status 401");
     script.put(SECRET, secret("s3cret"));
     assert_eq!(ask(&chosen).await, Ok(()));
     script.put(SECRET, secret("other"));

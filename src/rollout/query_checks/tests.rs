@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tidegate_metrics::{
-    answer::{Answer, Data, Point},
     query_error::QueryError,
+    query_result::{Data, Point, QueryResult},
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -20,7 +20,7 @@ struct Scripted {
 }
 
 impl InstantQuery for Scripted {
-    async fn instant(&self, query: &str, _: Timestamp) -> Result<Answer, QueryError> {
+    async fn instant(&self, query: &str, _: Timestamp) -> Result<QueryResult, QueryError> {
         let _answers = self.may_answer.acquire().await.expect("it stays open");
         if *self.down.lock().expect("a state") {
             return Err(QueryError::Server {
@@ -40,7 +40,7 @@ impl InstantQuery for Scripted {
                 value: 1.0,
             })
         };
-        Ok(Answer {
+        Ok(QueryResult {
             data,
             infos: Vec::new(),
         })
@@ -122,7 +122,7 @@ async fn a_query_that_selects_nothing_of_stable_is_named_with_its_gate() {
     assert_eq!(bench.checks.answer(&rollout), QueryCheck::Unknown);
     let answer = why(bench.ask(&rollout).await);
     assert!(
-        answer.starts_with("the gate p99: the query selects nothing for stable either: "),
+        answer.starts_with("gate p99: the query selects no series of stable: "),
         "{answer}"
     );
 }
@@ -145,7 +145,7 @@ async fn the_last_answer_stands_while_it_is_asked_again() {
     *bench.prometheus.down.lock().unwrap() = true;
     let down = bench.ask(&rollout).await;
     assert!(
-        why(down.clone()).starts_with("waiting until the gate errors can be read: "),
+        why(down.clone()).starts_with("waiting for usable metrics of gate errors: "),
         "{down:?}"
     );
     let held = bench

@@ -105,13 +105,13 @@ pub(super) fn a_promotion_has_evidence(moment: Moment<'_>) -> Result<(), String>
         .zip(&attempt.gates)
         .filter(|(gate, _)| gate.enforced)
         .try_for_each(|(gate, shown)| {
-            ensure(shown.samples > 0 && gate::passes(shown.verdict), || {
+            ensure(shown.readings > 0 && gate::passes(shown.verdict), || {
                 format!(
-                    "the gate {} had {} samples and the verdict {:?}",
-                    gate.name, shown.samples, shown.verdict
+                    "the gate {} had {} readings and the verdict {:?}",
+                    gate.name, shown.readings, shown.verdict
                 )
             })?;
-            ensure(shown.at >= confirmed, || {
+            ensure(shown.sampled_at >= confirmed, || {
                 format!(
                     "the gate {} was last read before the last step's weight was there",
                     gate.name
@@ -157,7 +157,7 @@ pub(super) fn an_attempt_begins_anew(moment: Moment<'_>) -> Result<(), String> {
         return Ok(());
     }
     ensure(
-        attempt.gates.iter().all(|gate| gate.samples == 0) && attempt.steps.is_empty(),
+        attempt.gates.iter().all(|gate| gate.readings == 0) && attempt.steps.is_empty(),
         || {
             format!(
                 "attempt {} begins with evidence of an earlier one",
@@ -209,12 +209,13 @@ pub(super) fn evidence_is_not_folded_twice(moment: Moment<'_>) -> Result<(), Str
         .iter()
         .zip(&before.gates)
         .try_for_each(|(now, before)| {
-            ensure(now.at >= before.at, || {
+            ensure(now.sampled_at >= before.sampled_at, || {
                 format!("the evidence of the gate {} went back in time", now.name)
             })?;
-            ensure(now.at > before.at || now.samples <= before.samples, || {
-                format!("the gate {} counted a reading again", now.name)
-            })
+            ensure(
+                now.sampled_at > before.sampled_at || now.readings <= before.readings,
+                || format!("the gate {} counted a reading again", now.name),
+            )
         })
 }
 

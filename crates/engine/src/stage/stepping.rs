@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 use tidegate_api::{
+    gate::GateStatus,
     record::{Outcome, Reason},
-    status::{GateStatus, Stage, StepStatus},
+    status::{Stage, StepStatus},
 };
 
 use crate::{

@@ -9,8 +9,8 @@ use tidegate_api::{
 use crate::{
     context::DecisionContext,
     gate::{
-        Reading,
         evidence::{self, Alarm},
+        reading::Reading,
     },
     plan::Plan,
 };
@@ -53,8 +53,9 @@ fn fold_readings(ctx: &mut DecisionContext<'_>, plan: &Plan) {
         attempt.step,
         attempt.steps.last().and_then(|step| step.confirmed_at),
     );
-    let counts =
-        |reading: &&Reading| reading.step == step && since.is_some_and(|since| reading.at >= since);
+    let counts = |reading: &&Reading| {
+        reading.step == step && since.is_some_and(|since| reading.sampled_at >= since)
+    };
     for (gate, status) in plan.gates.iter().zip(&mut attempt.gates) {
         for reading in observed
             .readings
@@ -63,7 +64,7 @@ fn fold_readings(ctx: &mut DecisionContext<'_>, plan: &Plan) {
             .filter(|reading| reading.gate == gate.name)
         {
             evidence::fold(gate, status, reading);
-            if status.verdict == tidegate_api::status::Verdict::Breach {
+            if status.verdict == tidegate_api::gate::Verdict::Breach {
                 break;
             }
         }
@@ -91,7 +92,7 @@ fn alarms<'a>(ctx: &'a DecisionContext<'_>, plan: &'a Plan) -> impl Iterator<Ite
 fn breached(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Verdict> {
     alarms(ctx, plan).find_map(|alarm| match alarm {
         Alarm::Breach(message) => Some((Outcome::RolledBack, Reason::GateBreached, message)),
-        Alarm::Unreadable(message) => {
+        Alarm::MetricsUnavailable(message) => {
             Some((Outcome::RolledBack, Reason::MetricsUnavailable, message))
         }
         Alarm::Inconclusive(_) => None,
@@ -101,7 +102,7 @@ fn breached(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Verdict> {
 fn inconclusive(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Verdict> {
     alarms(ctx, plan).find_map(|alarm| match alarm {
         Alarm::Inconclusive(message) => Some((Outcome::Aborted, Reason::Inconclusive, message)),
-        Alarm::Breach(_) | Alarm::Unreadable(_) => None,
+        Alarm::Breach(_) | Alarm::MetricsUnavailable(_) => None,
     })
 }
 

@@ -1,23 +1,23 @@
-//! Prometheus, and what asks it: the sampler, and the check of the queries before an attempt.
+//! Prometheus and its clients: the sampler, and the check of the queries before an attempt.
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_engine::{
     decision::Sampling,
-    gate::{ErrorReason, NoDataReason, Reading, Sample},
+    gate::reading::{ErrorReason, NoDataReason, Reading, Role, Sample},
     observed::QueryCheck,
 };
 
 use crate::{deployment::Quality, world::World};
 
-/// What Prometheus says beyond what the pods do.
+/// State of Prometheus.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
-    pub(crate) mood: Mood,
+    pub(crate) behavior: PrometheusBehavior,
     pub(crate) until: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Mood {
+pub(crate) enum PrometheusBehavior {
     #[default]
     Honest,
     Down,
@@ -26,28 +26,30 @@ pub(crate) enum Mood {
     Slow,
 }
 
-/// How often the gates are read.
+/// Time between two readings.
 const INTERVAL: SignedDuration = SignedDuration::from_secs(15);
 
-/// How long a reading is on its way.
+/// Time that a reading is on its way.
 pub(crate) const READING_LAG: SignedDuration = SignedDuration::from_millis(150);
 
 // === impl World ===
 
 impl World {
-    /// What Prometheus says of the queries; it is forgotten once an attempt runs.
+    /// Checks the queries; the result is forgotten once an attempt runs.
     pub(crate) fn check_queries(&mut self) {
         let (gate, at) = ("spec.gates, \"errors\"", self.now);
-        let answer = match self.mood() {
-            Mood::Down => QueryCheck::Unreadable {
+        let answer = match self.behavior() {
+            PrometheusBehavior::Down => QueryCheck::Unreadable {
                 why: format!("{gate}: Prometheus cannot be reached"),
                 at,
             },
-            Mood::Empty => QueryCheck::SelectsNothing {
+            PrometheusBehavior::Empty => QueryCheck::SelectsNothing {
                 why: format!("{gate}: the query selects nothing"),
                 at,
             },
-            Mood::Honest | Mood::Breach | Mood::Slow => QueryCheck::Usable { at },
+            PrometheusBehavior::Honest | PrometheusBehavior::Breach | PrometheusBehavior::Slow => {
+                QueryCheck::Usable { at }
+            }
         };
         self.shell.memory.queries = Some(answer);
         self.version += 1;
@@ -68,18 +70,18 @@ impl World {
         memory.next_sample = sampling.map(|sampling| sampling.since.max(self.now));
     }
 
-    /// Readings come, and are taken.
+    /// Delivers readings, and makes new ones when they are due.
     pub(crate) fn read_gates(&mut self) -> bool {
         let now = self.now;
         let memory = &mut self.shell.memory;
         let (come, coming): (Vec<_>, _) = memory
             .on_its_way
             .drain(..)
-            .partition(|reading: &Reading| reading.at + READING_LAG <= now);
+            .partition(|reading: &Reading| reading.sampled_at + READING_LAG <= now);
         memory.on_its_way = coming;
-        memory
-            .readings
-            .retain(|reading| now.duration_since(reading.at) < SignedDuration::from_secs(60));
+        memory.readings.retain(|reading| {
+            now.duration_since(reading.sampled_at) < SignedDuration::from_secs(60)
+        });
         if !come.is_empty() {
             memory.readings.extend(come);
             self.version += 1;
@@ -104,18 +106,26 @@ impl World {
         let value = |bad: bool, value: f64| Sample::Value {
             value: if bad { value } else { 0.01 },
         };
-        let mood = self.mood();
-        let sample = |gate: &str| match mood {
-            Mood::Down => Sample::Error {
+        let behavior = self.behavior();
+        let sample = |gate: &str| match behavior {
+            PrometheusBehavior::Down => Sample::Error {
                 reason: ErrorReason::Unreachable,
                 message: "Prometheus cannot be reached".to_owned(),
             },
-            Mood::Empty => Sample::NoData(NoDataReason::Empty),
-            Mood::Honest | Mood::Breach | Mood::Slow if gate == "errors" => {
-                value(mood == Mood::Breach || quality == Quality::Erroring, 0.2)
+            PrometheusBehavior::Empty => Sample::NoData(NoDataReason::Empty),
+            PrometheusBehavior::Honest | PrometheusBehavior::Breach | PrometheusBehavior::Slow
+                if gate == "errors" =>
+            {
+                value(
+                    behavior == PrometheusBehavior::Breach || quality == Quality::Erroring,
+                    0.2,
+                )
             }
-            Mood::Honest | Mood::Breach | Mood::Slow => {
-                value(mood == Mood::Slow || quality == Quality::Slow, 1.4)
+            PrometheusBehavior::Honest | PrometheusBehavior::Breach | PrometheusBehavior::Slow => {
+                value(
+                    behavior == PrometheusBehavior::Slow || quality == Quality::Slow,
+                    1.4,
+                )
             }
         };
         let (at, step) = (self.now, sampling.step);
@@ -127,21 +137,20 @@ impl World {
         gates
             .map(|gate| Reading {
                 gate: gate.name.clone(),
-                at,
+                sampled_at: at,
                 step,
-                sample: sample(&gate.name),
-                requests: None,
+                samples: [(Role::Canary, sample(&gate.name))].into_iter().collect(),
             })
             .collect()
     }
 
-    /// What Prometheus does now.
-    fn mood(&self) -> Mood {
+    /// Returns the current behavior of Prometheus.
+    fn behavior(&self) -> PrometheusBehavior {
         let over = self.metrics.until.is_some_and(|until| until <= self.now);
         if over {
-            Mood::Honest
+            PrometheusBehavior::Honest
         } else {
-            self.metrics.mood
+            self.metrics.behavior
         }
     }
 }

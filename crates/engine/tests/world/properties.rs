@@ -21,7 +21,7 @@ use tidegate_api::{intervention::Action as Ask, status::Stage};
 
 use crate::{
     deployment::Quality,
-    metrics::Mood,
+    metrics::PrometheusBehavior,
     rollout::{a_rollout, template},
     shell::{Fault, Group},
     world::World,
@@ -51,7 +51,7 @@ enum Event {
     },
     Route(Option<u32>),
     SetEnv,
-    Readings(Mood, i64),
+    Readings(PrometheusBehavior, i64),
     Fault(u32, Fault),
     Lag(Group, i64),
     Ask(Ask),
@@ -191,8 +191,8 @@ fn each_event() -> Vec<Event> {
         },
         Event::Route(Some(70)),
         Event::SetEnv,
-        Event::Readings(Mood::Breach, 60),
-        Event::Readings(Mood::Down, 900),
+        Event::Readings(PrometheusBehavior::Breach, 60),
+        Event::Readings(PrometheusBehavior::Down, 900),
         Event::Delete { foreground: false },
         Event::Delete { foreground: true },
         Event::NewLeader,
@@ -278,7 +278,7 @@ fn apply(world: World, event: &Event) -> World {
         } => world.with_unready(*canary, *pods, *seconds),
         Event::Route(percent) => world.with_foreign_route(*percent),
         Event::SetEnv => world.with_foreign_template(),
-        Event::Readings(mood, seconds) => world.with_readings(*mood, *seconds),
+        Event::Readings(behavior, seconds) => world.with_readings(*behavior, *seconds),
         Event::Fault(after, fault) => {
             let mut world = world.with_fault(*after, *fault);
             world.happens(
@@ -352,7 +352,7 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(canary, pods, seconds)| Event::Unready { canary, pods, seconds }),
         2 => proptest::option::of(0..=100_u32).prop_map(Event::Route),
         2 => Just(Event::SetEnv),
-        3 => (mood(), 1..2000_i64).prop_map(|(mood, seconds)| Event::Readings(mood, seconds)),
+        3 => (behavior(), 1..2000_i64).prop_map(|(behavior, seconds)| Event::Readings(behavior, seconds)),
         6 => (0..12_u32, fault()).prop_map(|(after, fault)| Event::Fault(after, fault)),
         3 => (group(), 50..1500_i64).prop_map(|(group, millis)| Event::Lag(group, millis)),
         4 => ask().prop_map(Event::Ask),
@@ -392,8 +392,13 @@ fn quality() -> impl Strategy<Value = Quality> {
     ]
 }
 
-fn mood() -> impl Strategy<Value = Mood> {
-    proptest::sample::select(vec![Mood::Down, Mood::Empty, Mood::Breach, Mood::Slow])
+fn behavior() -> impl Strategy<Value = PrometheusBehavior> {
+    proptest::sample::select(vec![
+        PrometheusBehavior::Down,
+        PrometheusBehavior::Empty,
+        PrometheusBehavior::Breach,
+        PrometheusBehavior::Slow,
+    ])
 }
 
 fn fault() -> impl Strategy<Value = Fault> {

@@ -8,7 +8,7 @@ use tidegate_engine::weight::Weight;
 use crate::{
     cluster::Cluster,
     deployment::{Deployment, Quality, Template},
-    metrics::Mood,
+    metrics::PrometheusBehavior,
     shell::{Fault, Group},
     world::World,
 };
@@ -128,25 +128,25 @@ impl World {
         self
     }
 
-    /// A gate reads so, for so long.
-    pub(crate) fn with_readings(mut self, mood: Mood, seconds: i64) -> Self {
-        self.metrics.mood = mood;
+    /// Prometheus behaves like this for a number of seconds.
+    pub(crate) fn with_readings(mut self, behavior: PrometheusBehavior, seconds: i64) -> Self {
+        self.metrics.behavior = behavior;
         self.metrics.until = Some(self.now + SignedDuration::from_secs(seconds));
         self.happens(
             "readings",
-            &format!("the gates read {mood:?} for {seconds} s"),
+            &format!("the gates read {behavior:?} for {seconds} s"),
         );
         self
     }
 
     /// The gate is breached.
     pub(crate) fn with_breach(self, gate: &str) -> Self {
-        let mood = if gate == "errors" {
-            Mood::Breach
+        let behavior = if gate == "errors" {
+            PrometheusBehavior::Breach
         } else {
-            Mood::Slow
+            PrometheusBehavior::Slow
         };
-        self.with_readings(mood, 3600)
+        self.with_readings(behavior, 3600)
     }
 
     /// The gates are read at once.

@@ -12,7 +12,7 @@ use tidegate_engine::weight::Weight;
 
 use crate::{
     deployment::Quality,
-    metrics::Mood,
+    metrics::PrometheusBehavior,
     properties::STAGES,
     rollout::{Draft, a_rollout, template},
     shell::{Fault, Group},
@@ -58,7 +58,7 @@ fn three_bad_readings_are_borne() {
     let world = a_rollout()
         .releasing(Quality::Good)
         .at_weight(20)
-        .with_readings(Mood::Slow, 40)
+        .with_readings(PrometheusBehavior::Slow, 40)
         .until_rest();
     assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
 }
@@ -180,7 +180,7 @@ fn an_inconclusive_attempt_rejects_nothing_and_is_tried_again() {
     let world = a_short_rollout()
         .releasing(Quality::Good)
         .at_weight(20)
-        .with_readings(Mood::Down, 1500)
+        .with_readings(PrometheusBehavior::Down, 1500)
         .until_rest();
     golden("inconclusive", &world, "1 Aborted, 2 Promoted", 'B');
 }
@@ -189,7 +189,7 @@ fn an_inconclusive_attempt_rejects_nothing_and_is_tried_again() {
 fn no_attempt_begins_while_its_gates_cannot_be_read() {
     let world = a_short_rollout()
         .at_rest()
-        .with_readings(Mood::Down, 1500)
+        .with_readings(PrometheusBehavior::Down, 1500)
         .with_commit('B', Quality::Good)
         .after(1400);
     assert_eq!(
@@ -207,7 +207,7 @@ fn a_stable_that_was_not_scraped_yet_is_waited_for_and_one_that_never_is_stalls(
     let stalled = |world: &World| world.rollout.as_ref().unwrap().status.phase == Phase::Stalled;
     let world = a_short_rollout()
         .at_rest()
-        .with_readings(Mood::Empty, 1500)
+        .with_readings(PrometheusBehavior::Empty, 1500)
         .with_commit('B', Quality::Good)
         .after(30);
     assert!(!stalled(&world), "{}", world.story);
@@ -221,7 +221,7 @@ fn what_was_good_before_is_not_held_up_by_a_query() {
     let world = a_short_rollout()
         .releasing(Quality::Good)
         .until_rest()
-        .with_readings(Mood::Empty, 1500);
+        .with_readings(PrometheusBehavior::Empty, 1500);
     let world = world
         .with_commit('A', Quality::Good)
         .at_stage(Stage::Pinning)
@@ -459,7 +459,9 @@ fn a_step_does_not_pass_by_what_was_read_before_tidegate_was_down() {
     let mut world = long.releasing(Quality::Good).at_weight(20).after(120);
     world.shell.alive = false;
     world.shell.requeue_at = Some(world.now + SignedDuration::from_mins(40));
-    let world = world.with_readings(Mood::Breach, 7200).until_rest();
+    let world = world
+        .with_readings(PrometheusBehavior::Breach, 7200)
+        .until_rest();
     assert_eq!(world.outcomes(), "1 RolledBack", "{}", world.story);
     let steps = world.git.facts.values().filter_map(|record| match record {
         Record::Outcome(outcome) => Some(outcome.steps.len()),

@@ -8,7 +8,7 @@ use tidegate_api::{record::Record, status::Stage};
 use tidegate_engine::{
     decide::decide,
     decision::{Action, Decision, Sampling},
-    gate::Reading,
+    gate::reading::Reading,
     invariants::Author,
     observed::{Comparison, QueryCheck},
     revision::Digest,

@@ -326,7 +326,7 @@ impl World {
         let readings = memory
             .on_its_way
             .iter()
-            .map(|reading| reading.at + READING_LAG);
+            .map(|reading| reading.sampled_at + READING_LAG);
         let all = self
             .live
             .next_change(self.now)

@@ -1,21 +1,21 @@
-//! When a gate is read next.
+//! The times at which a gate is read.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-/// A gate's times. Waiting is measured by the clock that never jumps; only the first reading in a
-/// step hangs on the time of day, because the confirmation of the weight is persisted as such.
+/// Times of a gate. Waiting is measured by the clock that never jumps; only the first reading in a
+/// step depends on the time of day, because the confirmation of the weight is persisted as such.
 pub(super) struct Schedule {
     interval: Duration,
-    /// The confirmation that the times below belong to.
+    /// Confirmation that the times below belong to.
     window_start: Option<Timestamp>,
     last: Option<Instant>,
     errors: u32,
 }
 
-/// With errors the interval doubles up to this many times: to its eightfold.
+/// Number of times that errors double the interval: up to its eightfold.
 const MAX_DOUBLINGS: u32 = 3;
 
 // === impl Schedule ===
@@ -31,7 +31,7 @@ impl Schedule {
     }
 
     /// Waits until the gate is due: never without a confirmed weight, then at the time when the
-    /// first reading is `ready`, then at its interval. Another confirmation starts from anew.
+    /// first reading is `ready`, then at its interval. Another confirmation starts anew.
     pub(super) fn until_due(
         &mut self,
         confirmed_and_ready: Option<(Timestamp, Timestamp)>,
@@ -43,7 +43,7 @@ impl Schedule {
         }
         let due = ready.map(|ready| {
             let ready = Duration::try_from(ready.duration_since(now)).unwrap_or_default();
-            let next = self.last.map(|last| last + self.pause());
+            let next = self.last.map(|last| last + self.backoff());
             next.unwrap_or_else(Instant::now)
                 .max(Instant::now() + ready)
         });
@@ -55,7 +55,7 @@ impl Schedule {
         }
     }
 
-    /// A reading was taken, begun at this time.
+    /// Notes a reading that began at this time.
     pub(super) fn read(&mut self, began: Instant, error: bool) {
         self.last = Some(began);
         self.errors = if error {
@@ -65,8 +65,9 @@ impl Schedule {
         };
     }
 
-    /// The first error changes nothing; each further one doubles the pause.
-    fn pause(&self) -> Duration {
+    /// Returns the time between two readings: the second error in a row and each further one double
+    /// it.
+    fn backoff(&self) -> Duration {
         self.interval * 2_u32.pow(self.errors.saturating_sub(1).min(MAX_DOUBLINGS))
     }
 }

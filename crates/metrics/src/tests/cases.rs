@@ -1,6 +1,6 @@
-//! Which answer is a value, which is no data, which is an error.
+//! Results that are a value, no data or an error.
 
-use tidegate_engine::gate::NoDataReason;
+use tidegate_engine::gate::reading::NoDataReason;
 
 use super::{
     super::cases::{CASES, Expected},
@@ -8,11 +8,11 @@ use super::{
     *,
 };
 
-/// What Prometheus 3 answers to each of [`CASES`]: to the query, and to the one for the age.
+/// Returns the answers of Prometheus 3 to one of [`CASES`]: to the query, and to the one for the age.
 fn recorded(case: &str) -> Option<(Vec<u8>, &'static str)> {
     let scalar = r#"{"status":"success","data":{"resultType":"scalar","result":[1800000000,"1"]}}"#;
     let one = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"1"]}]}}"#;
-    let remarks = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"0"]}]},"infos":["PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"up\" (1:10)"]}"#;
+    let infos = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"0"]}]},"infos":["PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"up\" (1:10)"]}"#;
     let nan = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"NaN"]}]}}"#;
     let infinite = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"+Inf"]}]}}"#;
     let minus_infinite = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"-Inf"]}]}}"#;
@@ -23,7 +23,7 @@ fn recorded(case: &str) -> Option<(Vec<u8>, &'static str)> {
     Some(match case {
         "one series" | "range" | "empty operand" => (ok(one), FRESH),
         "scalar" => (ok(scalar), FRESH),
-        "remarks" => (ok(remarks), FRESH),
+        "infos" => (ok(infos), FRESH),
         "empty" => (ok(EMPTY), EMPTY),
         "nothing behind a value" => (ok(one), EMPTY),
         "not a number" => (ok(nan), FRESH),
@@ -45,7 +45,7 @@ async fn each_case_is_read_as_it_must_be() {
     for case in CASES {
         let Some((value, age)) = recorded(case.name) else {
             assert!(
-                Question::parse(case.query).is_err(),
+                Query::parse(case.query).is_err(),
                 "{}: no answer is recorded",
                 case.name
             );
@@ -83,9 +83,8 @@ async fn a_number_is_kept_as_it_is() {
 
 #[tokio::test]
 async fn a_sample_beyond_its_age_is_no_data() {
-    let aged = |seconds| FRESH.replace("\"5\"", &format!("\"{seconds}\""));
     for (seconds, stale) in [("60", false), ("-3", false), ("60.5", true)] {
-        let age = aged(seconds);
+        let age = FRESH.replace("\"5\"", &format!("\"{seconds}\""));
         let server =
             Server::start(move |query| ok(if asks_for_age(query) { &age } else { FRESH })).await;
         let sample = ask(&server.url, "sum(x)").await;
@@ -136,20 +135,20 @@ async fn a_text_is_no_number() {
 
 #[tokio::test]
 async fn several_series_are_named() {
-    let element = |n| format!(r#"{{"metric":{{"pod":"a-{n}"}},"value":[1800000000,"1"]}}"#);
-    let result: Vec<_> = (1..=3).map(element).collect();
+    let series = ["1", "2", "3"]
+        .map(|n| format!(r#"{{"metric":{{"pod":"a-{n}"}},"value":[1800000000,"1"]}}"#));
     let body = format!(
         r#"{{"status":"success","data":{{"resultType":"vector","result":[{}]}}}}"#,
-        result.join(",")
+        series.join(",")
     );
     assert_eq!(
         message(given(ok(&body)).await),
-        r#"the query gives 3 series where one value is wanted, such as {pod="a-1"}, {pod="a-2"}, …: aggregate them, with sum for example"#
+        r#"the query returns 3 series, such as {pod="a-1"}, {pod="a-2"}, …: a gate needs one value, such as their sum"#
     );
 }
 
 #[tokio::test]
-async fn a_refused_query_is_said_in_prometheus_words() {
+async fn a_rejected_query_has_the_message_of_prometheus() {
     let body = r#"{"status":"error","errorType":"bad_data","error":"invalid parameter \"query\": 1:5: parse error: unexpected \")\""}"#;
     let sample = given(answer("400 Bad Request", "application/json", DATE, body)).await;
     assert_eq!(reason(&sample), Some(ErrorReason::InvalidQuery));
@@ -182,16 +181,13 @@ async fn a_partial_response_is_an_error() {
 
 #[tokio::test]
 async fn a_partial_response_of_victoria_metrics_is_an_error() {
-    let body = |partial| {
-        format!(
-            r#"{{"status":"success","isPartial":{partial},"data":{{"resultType":"vector","result":[{{"metric":{{}},"value":[1800000000,"0"]}}]}},"stats":{{"seriesFetched":"1","executionTimeMsec":2}}}}"#
-        )
-    };
-    let sample = given(ok(&body(true))).await;
+    let partial = r#"{"status":"success","isPartial":true,"data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"0"]}]},"stats":{"seriesFetched":"1","executionTimeMsec":2}}"#;
+    let sample = given(ok(partial)).await;
     assert_eq!(reason(&sample), Some(ErrorReason::Partial));
     assert_eq!(
         message(sample),
-        "the answer is incomplete: `isPartial` says that it is only a part"
+        "the answer is incomplete: `isPartial` is true"
     );
-    assert_eq!(given(ok(&body(false))).await, Sample::Value { value: 0.0 });
+    let whole = partial.replace("true", "false");
+    assert_eq!(given(ok(&whole)).await, Sample::Value { value: 0.0 });
 }

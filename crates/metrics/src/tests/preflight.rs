@@ -1,6 +1,6 @@
-//! Queries put to stable before traffic moves.
+//! Checks of queries against stable before traffic moves.
 
-use tidegate_engine::gate::NoDataReason;
+use tidegate_engine::gate::reading::NoDataReason;
 
 use super::{
     super::{
@@ -11,7 +11,7 @@ use super::{
     *,
 };
 
-/// What a check says where these are the answers to the query and to the one for the age.
+/// Checks a query with these answers to it and to the one for the age.
 async fn check(query: &str, value: Vec<u8>, age: Vec<u8>) -> Result<Sample, InvalidQuery> {
     let server = Server::start(move |query| {
         if asks_for_age(query) {
@@ -33,7 +33,7 @@ async fn check(query: &str, value: Vec<u8>, age: Vec<u8>) -> Result<Sample, Inva
 }
 
 #[tokio::test]
-async fn a_query_that_gives_one_number_for_stable_is_fit() {
+async fn a_query_with_one_number_for_stable_is_usable() {
     let query = r#"sum(rate(x{pod=~"{{pods}}"}[{{window}}]))"#;
     assert_eq!(
         check(query, ok(FRESH), ok(FRESH)).await,
@@ -42,24 +42,20 @@ async fn a_query_that_gives_one_number_for_stable_is_fit() {
 }
 
 #[tokio::test]
-async fn what_is_malformed_is_refused_without_being_asked() {
-    let refused = |query| check(query, ok(FRESH), ok(FRESH));
+async fn a_malformed_query_is_rejected_without_being_sent() {
+    let unknown = check("sum(x{pod=~\"{{pod}}\"})", ok(FRESH), ok(FRESH)).await;
     assert!(matches!(
-        refused("sum(x{pod=~\"{{pod}}\"})").await,
+        unknown,
         Err(InvalidQuery::Template(TemplateError::Unknown { .. }))
     ));
-    assert!(matches!(
-        refused("sum(x").await,
-        Err(InvalidQuery::Question(_))
-    ));
-    assert!(matches!(
-        refused("vector(0)").await,
-        Err(InvalidQuery::Question(_))
-    ));
+    for query in ["sum(x", "vector(0)"] {
+        let checked = check(query, ok(FRESH), ok(FRESH)).await;
+        assert!(matches!(checked, Err(InvalidQuery::Syntax(_))), "{query}");
+    }
 }
 
 #[tokio::test]
-async fn what_selects_nothing_for_stable_either_is_refused() {
+async fn a_query_that_selects_nothing_of_stable_is_rejected() {
     let query = r#"sum(typo{pod=~"{{pods}}"})"#;
     let refused = check(query, ok(EMPTY), ok(EMPTY)).await;
     let expanded = r#"sum(typo{pod=~"(checkout-canary-5d4f8c7b9-[a-z0-9]{5})"})"#;
@@ -69,7 +65,7 @@ async fn what_selects_nothing_for_stable_either_is_refused() {
 }
 
 #[tokio::test]
-async fn what_names_the_canary_in_words_of_its_own_cannot_be_looked_for() {
+async fn a_query_that_names_the_canary_in_words_of_its_own_is_usable() {
     for query in [
         r#"sum(x{backend="checkout-canary"})"#,
         r#"sum(x{pod=~"{{pods}}",track="{{track}}"})"#,
@@ -83,7 +79,7 @@ async fn what_names_the_canary_in_words_of_its_own_cannot_be_looked_for() {
 }
 
 #[tokio::test]
-async fn no_errors_yet_is_no_fault_of_the_query() {
+async fn a_query_without_errors_so_far_is_usable() {
     let query = r#"sum(errors{pod=~"{{pods}}"}) / sum(requests{pod=~"{{pods}}"})"#;
     assert_eq!(
         check(query, ok(EMPTY), ok(FRESH)).await,
@@ -92,18 +88,18 @@ async fn no_errors_yet_is_no_fault_of_the_query() {
 }
 
 #[tokio::test]
-async fn what_gives_no_single_number_is_refused() {
+async fn a_result_without_a_single_number_is_rejected() {
     let matrix = r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#;
     assert!(matches!(
         check("x[1m]", ok(matrix), ok(FRESH)).await,
-        Err(InvalidQuery::Answer(_))
+        Err(InvalidQuery::Result(_))
     ));
 }
 
 #[tokio::test]
 async fn an_error_of_prometheus_does_not_condemn_the_query() {
-    let down = || answer("503 Service Unavailable", "text/plain", DATE, "");
-    let sample = check("sum(x)", down(), down())
+    let down = answer("503 Service Unavailable", "text/plain", DATE, "");
+    let sample = check("sum(x)", down.clone(), down)
         .await
         .expect("no verdict on the query");
     assert_eq!(reason(&sample), Some(ErrorReason::Server));

@@ -2,30 +2,31 @@
 
 use std::sync::Mutex;
 
+use tidegate_engine::gate::reading::{GateQuery, Role};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     super::{
-        answer::{Answer, Data, Point},
         prometheus::InstantQuery,
         query_error::QueryError,
-        sampler::{GateQuery, Sampler, SamplerInput, SamplerSettings},
+        query_result::{Data, Point, QueryResult},
+        sampler::{SampledGate, Sampler, SamplerInput, SamplerSettings, VersionVariables},
     },
     *,
 };
 
 const SCRAPE: SignedDuration = SignedDuration::from_secs(5);
 
-/// Answers every query with 1 unless it is down, and remembers the queries with their times.
+/// Answers every query with 1 unless it is down, and notes the queries with their times.
 #[derive(Clone, Default)]
 struct Scripted {
-    asked: Arc<Mutex<Vec<(String, Timestamp)>>>,
+    queries: Arc<Mutex<Vec<(String, Timestamp)>>>,
     down: Arc<Mutex<bool>>,
 }
 
 impl InstantQuery for Scripted {
-    async fn instant(&self, query: &str, at: Timestamp) -> Result<Answer, QueryError> {
-        self.asked
+    async fn instant(&self, query: &str, at: Timestamp) -> Result<QueryResult, QueryError> {
+        self.queries
             .lock()
             .expect("queries")
             .push((query.to_owned(), at));
@@ -35,7 +36,7 @@ impl InstantQuery for Scripted {
                 message: None,
             });
         }
-        Ok(Answer {
+        Ok(QueryResult {
             data: Data::Scalar(Point {
                 time_seconds: 0.0,
                 value: 1.0,
@@ -45,15 +46,15 @@ impl InstantQuery for Scripted {
     }
 }
 
-struct Caches {
+struct Scenario {
     prometheus: Scripted,
     sampler: Sampler,
-    woken: mpsc::UnboundedReceiver<()>,
+    notified: mpsc::UnboundedReceiver<()>,
 }
 
-impl Caches {
-    fn start(gates: Vec<GateQuery>, input: SamplerInput) -> Self {
-        let (notify, woken) = mpsc::unbounded_channel();
+impl Scenario {
+    fn start(gates: Vec<SampledGate>, input: SamplerInput) -> Self {
+        let (notify, notified) = mpsc::unbounded_channel();
         let started = Instant::now();
         let settings = SamplerSettings {
             scrape_interval: SCRAPE,
@@ -67,20 +68,25 @@ impl Caches {
         Self {
             prometheus,
             sampler,
-            woken,
+            notified,
         }
     }
 
-    /// Waits until this many more readings were taken, and gives the times of all, in seconds.
+    /// Waits for this number of further readings, and returns the times of all in seconds.
     async fn times_after(&mut self, readings: usize) -> Vec<i64> {
         for _ in 0..readings {
-            self.woken.recv().await.expect("the sampler runs");
+            self.notified.recv().await.expect("the sampler runs");
         }
         self.sampler
             .readings()
             .iter()
-            .map(|reading| seconds(reading.at))
+            .map(|reading| seconds(reading.sampled_at))
             .collect()
+    }
+
+    fn sample(&self, reading: usize, role: Role) -> Sample {
+        let sample = self.sampler.readings()[reading].samples.get(role).cloned();
+        sample.expect("a sample of the role")
     }
 
     fn set_down(&self, down: bool) {
@@ -89,7 +95,7 @@ impl Caches {
 
     fn queries(&self) -> Vec<String> {
         self.prometheus
-            .asked
+            .queries
             .lock()
             .expect("queries")
             .iter()
@@ -103,11 +109,27 @@ fn seconds(at: Timestamp) -> i64 {
     at.duration_since(now()).as_secs()
 }
 
-fn gate(query: &str) -> GateQuery {
+fn query_of(role: Role, text: &str) -> GateQuery {
     GateQuery {
+        role,
+        text: text.into(),
+    }
+}
+
+fn variables() -> VersionVariables {
+    VersionVariables {
+        canary: canary(),
+        stable: Variables {
+            track: "stable".into(),
+            ..canary()
+        },
+    }
+}
+
+fn gate(query: &str) -> SampledGate {
+    SampledGate {
         name: "errors".into(),
-        query: query.into(),
-        requests: None,
+        queries: vec![query_of(Role::Canary, query)],
         interval: SignedDuration::from_secs(10),
         warmup: SignedDuration::ZERO,
         max_sample_age: SignedDuration::from_mins(2),
@@ -118,7 +140,7 @@ fn gate(query: &str) -> GateQuery {
 fn confirmed_at(second: i64, step: u32) -> SamplerInput {
     let window_start = Timestamp::from_second(NOW + second).expect("a time");
     SamplerInput {
-        variables: canary(),
+        variables: variables(),
         window_start: Some(window_start),
         step,
     }
@@ -126,7 +148,7 @@ fn confirmed_at(second: i64, step: u32) -> SamplerInput {
 
 fn unconfirmed() -> SamplerInput {
     SamplerInput {
-        variables: canary(),
+        variables: variables(),
         window_start: None,
         step: 1,
     }
@@ -134,39 +156,39 @@ fn unconfirmed() -> SamplerInput {
 
 #[tokio::test(start_paused = true)]
 async fn a_gate_is_read_at_its_interval_once_a_scrape_was_made() {
-    let mut caches = Caches::start(vec![gate("sum(x)")], confirmed_at(0, 1));
-    assert_eq!(caches.times_after(3).await, [5, 15, 25]);
+    let mut scenario = Scenario::start(vec![gate("sum(x)")], confirmed_at(0, 1));
+    assert_eq!(scenario.times_after(3).await, [5, 15, 25]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_read_before_the_weight_is_confirmed() {
-    let mut caches = Caches::start(vec![gate("sum(x)")], unconfirmed());
+    let mut scenario = Scenario::start(vec![gate("sum(x)")], unconfirmed());
     tokio::time::advance(Duration::from_secs(1000)).await;
-    assert!(caches.sampler.readings().is_empty());
-    caches.sampler.tell(confirmed_at(1000, 1));
-    assert_eq!(caches.times_after(1).await, [1005]);
-    caches.sampler.tell(unconfirmed());
+    assert!(scenario.sampler.readings().is_empty());
+    scenario.sampler.update(confirmed_at(1000, 1));
+    assert_eq!(scenario.times_after(1).await, [1005]);
+    scenario.sampler.update(unconfirmed());
     tokio::time::advance(Duration::from_secs(1000)).await;
-    assert_eq!(caches.sampler.readings().len(), 1);
+    assert_eq!(scenario.sampler.readings().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_restart_reads_at_once_what_was_confirmed_long_ago() {
-    let mut caches = Caches::start(vec![gate("sum(x)")], confirmed_at(-600, 1));
-    assert_eq!(caches.times_after(1).await, [0]);
+    let mut scenario = Scenario::start(vec![gate("sum(x)")], confirmed_at(-600, 1));
+    assert_eq!(scenario.times_after(1).await, [0]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_query_never_looks_back_to_before_the_confirmation() {
-    let mut caches = Caches::start(vec![gate("sum(rate(x[1m]))")], confirmed_at(0, 1));
-    assert_eq!(caches.times_after(1).await, [65]);
+    let mut scenario = Scenario::start(vec![gate("sum(rate(x[1m]))")], confirmed_at(0, 1));
+    assert_eq!(scenario.times_after(1).await, [65]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_window_grows_from_two_scrapes_to_its_limit() {
-    let mut caches = Caches::start(vec![gate("sum(rate(x[{{window}}]))")], confirmed_at(0, 1));
-    assert_eq!(caches.times_after(4).await, [15, 25, 35, 45]);
-    let queries = caches.queries();
+    let mut scenario = Scenario::start(vec![gate("sum(rate(x[{{window}}]))")], confirmed_at(0, 1));
+    assert_eq!(scenario.times_after(4).await, [15, 25, 35, 45]);
+    let queries = scenario.queries();
     let values: Vec<_> = queries
         .iter()
         .filter(|query| query.starts_with("sum"))
@@ -183,40 +205,43 @@ async fn the_window_grows_from_two_scrapes_to_its_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_warm_up_is_waited_for() {
+async fn the_first_reading_comes_after_the_warmup() {
     let warmup = SignedDuration::from_secs(42);
-    let mut caches = Caches::start(
-        vec![GateQuery {
+    let mut scenario = Scenario::start(
+        vec![SampledGate {
             warmup,
             ..gate("sum(x)")
         }],
         confirmed_at(0, 1),
     );
-    assert_eq!(caches.times_after(1).await, [42]);
+    assert_eq!(scenario.times_after(1).await, [42]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn errors_are_reported_and_space_the_readings_out() {
-    let mut caches = Caches::start(vec![gate("sum(x)")], confirmed_at(0, 1));
-    caches.set_down(true);
-    assert_eq!(caches.times_after(7).await, [5, 15, 35, 75, 155, 235, 315]);
+    let mut scenario = Scenario::start(vec![gate("sum(x)")], confirmed_at(0, 1));
+    scenario.set_down(true);
     assert_eq!(
-        reason(&caches.sampler.readings()[6].sample),
+        scenario.times_after(7).await,
+        [5, 15, 35, 75, 155, 235, 315]
+    );
+    assert_eq!(
+        reason(&scenario.sample(6, Role::Canary)),
         Some(ErrorReason::Server)
     );
-    caches.set_down(false);
-    assert_eq!(caches.times_after(3).await[7..], [395, 405, 415]);
+    scenario.set_down(false);
+    assert_eq!(scenario.times_after(3).await[7..], [395, 405, 415]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_step_starts_from_anew() {
-    let mut caches = Caches::start(vec![gate("sum(x)")], confirmed_at(0, 1));
-    caches.set_down(true);
-    caches.times_after(4).await;
-    caches.set_down(false);
-    caches.sampler.tell(confirmed_at(75, 2));
-    assert_eq!(caches.times_after(2).await[4..], [80, 90]);
-    let steps: Vec<_> = caches
+async fn a_new_step_starts_anew() {
+    let mut scenario = Scenario::start(vec![gate("sum(x)")], confirmed_at(0, 1));
+    scenario.set_down(true);
+    scenario.times_after(4).await;
+    scenario.set_down(false);
+    scenario.sampler.update(confirmed_at(75, 2));
+    assert_eq!(scenario.times_after(2).await[4..], [80, 90]);
+    let steps: Vec<_> = scenario
         .sampler
         .readings()
         .iter()
@@ -227,22 +252,20 @@ async fn a_new_step_starts_from_anew() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_are_read_at_the_same_time() {
-    let requests = Some(r#"sum(increase(r{pod=~"{{pods}}"}[{{window}}]))"#.into());
-    let mut caches = Caches::start(
-        vec![GateQuery {
-            requests,
-            ..gate("sum(x)")
-        }],
-        confirmed_at(0, 1),
-    );
-    assert_eq!(caches.times_after(1).await, [15]);
+    let mut gate = gate("sum(x)");
+    gate.queries.push(query_of(
+        Role::Requests,
+        r#"sum(increase(r{pod=~"{{pods}}"}[{{window}}]))"#,
+    ));
+    let mut scenario = Scenario::start(vec![gate], confirmed_at(0, 1));
+    assert_eq!(scenario.times_after(1).await, [15]);
     assert_eq!(
-        caches.sampler.readings()[0].requests,
-        Some(Sample::Value { value: 1.0 })
+        scenario.sample(0, Role::Requests),
+        Sample::Value { value: 1.0 }
     );
-    let times: Vec<_> = caches
+    let times: Vec<_> = scenario
         .prometheus
-        .asked
+        .queries
         .lock()
         .expect("queries")
         .iter()
@@ -255,50 +278,74 @@ async fn requests_are_read_at_the_same_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_role_is_asked_about_its_version() {
+    let mut gate = gate("sum(x{t=\"{{track}}\"})");
+    let stable = query_of(Role::Stable, &gate.queries[0].text);
+    gate.queries.push(stable);
+    let mut scenario = Scenario::start(vec![gate], confirmed_at(0, 1));
+    scenario.times_after(1).await;
+    let queries = scenario.queries();
+    for query in [r#"sum(x{t="canary"})"#, r#"sum(x{t="stable"})"#] {
+        assert!(queries.iter().any(|asked| asked == query), "{queries:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_without_queries_is_read_at_its_interval() {
+    let gate = SampledGate {
+        queries: vec![],
+        ..gate("")
+    };
+    let mut scenario = Scenario::start(vec![gate], confirmed_at(0, 1));
+    assert_eq!(scenario.times_after(2).await, [5, 15]);
+    assert!(scenario.queries().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn gates_do_not_wait_for_each_other() {
-    let slow = GateQuery {
+    let slow = SampledGate {
         name: "slow".into(),
         interval: SignedDuration::from_secs(25),
         ..gate("sum(y)")
     };
-    let mut caches = Caches::start(vec![gate("sum(x)"), slow], confirmed_at(0, 1));
-    assert_eq!(caches.times_after(5).await, [5, 5, 15, 25, 30]);
+    let mut scenario = Scenario::start(vec![gate("sum(x)"), slow], confirmed_at(0, 1));
+    assert_eq!(scenario.times_after(5).await, [5, 5, 15, 25, 30]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_query_that_cannot_be_asked_is_an_error_of_the_gate() {
-    let mut caches = Caches::start(vec![gate("sum(x{pod=~\"{{pod}}\"})")], confirmed_at(0, 1));
-    caches.times_after(1).await;
+async fn a_query_that_cannot_be_sent_is_an_error_of_the_gate() {
+    let mut scenario = Scenario::start(vec![gate("sum(x{pod=~\"{{pod}}\"})")], confirmed_at(0, 1));
+    scenario.times_after(1).await;
     assert_eq!(
-        reason(&caches.sampler.readings()[0].sample),
+        reason(&scenario.sample(0, Role::Canary)),
         Some(ErrorReason::InvalidQuery)
     );
-    assert!(caches.queries().is_empty());
+    assert!(scenario.queries().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn old_readings_make_room() {
     let interval = SignedDuration::from_secs(1);
-    let mut caches = Caches::start(
-        vec![GateQuery {
+    let mut scenario = Scenario::start(
+        vec![SampledGate {
             interval,
             ..gate("sum(x)")
         }],
         confirmed_at(0, 1),
     );
-    let times = caches.times_after(1003).await;
+    let times = scenario.times_after(1003).await;
     assert_eq!((times.len(), times[0]), (1000, 8));
 }
 
 #[tokio::test(start_paused = true)]
 async fn dropping_it_ends_it() {
-    let Caches {
+    let Scenario {
         prometheus,
         sampler,
-        mut woken,
-    } = Caches::start(vec![gate("sum(x)")], confirmed_at(0, 1));
-    woken.recv().await.expect("a reading");
+        mut notified,
+    } = Scenario::start(vec![gate("sum(x)")], confirmed_at(0, 1));
+    notified.recv().await.expect("a reading");
     drop(sampler);
-    assert_eq!(woken.recv().await, None);
-    assert_eq!(prometheus.asked.lock().expect("queries").len(), 2);
+    assert_eq!(notified.recv().await, None);
+    assert_eq!(prometheus.queries.lock().expect("queries").len(), 2);
 }

@@ -1,5 +1,5 @@
-//! Prometheus' JSON, decoded by ourselves: client libraries drop `warnings` and `infos`, and fail
-//! on native histograms.
+//! Prometheus' JSON, decoded here: client libraries drop `warnings` and `infos`, and fail on native
+//! histograms.
 
 use std::collections::BTreeMap;
 
@@ -7,58 +7,58 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::query_error::{QueryError, shortened};
 
-/// A successful answer without warnings.
+/// Result of a query that succeeded without warnings.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
-    /// The result.
+pub struct QueryResult {
+    /// Data of the result.
     pub data: Data,
-    /// Remarks on the query, such as that a metric's name does not look like a counter's.
+    /// Annotations of the query, for example that a metric's name is not that of a counter.
     pub infos: Vec<String>,
 }
 
-/// The result of an instant query.
+/// Data of an instant query.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
 pub enum Data {
-    /// One element per series.
-    Vector(Vec<Element>),
+    /// One number or histogram per series.
+    Vector(Vec<Series>),
     /// One number.
     Scalar(Point),
-    /// A text.
-    String(Discarded),
+    /// A string.
+    String(Ignored),
     /// Many points per series.
-    Matrix(Discarded),
+    Matrix(Ignored),
 }
 
 /// One series of a vector.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct Element {
-    /// Its labels.
+pub struct Series {
+    /// Labels.
     #[serde(default)]
     pub metric: BTreeMap<String, String>,
-    /// Its number, if it is one.
+    /// Number, unless it is a histogram.
     #[serde(default)]
     pub value: Option<Point>,
-    /// Its native histogram, if it is one.
+    /// Native histogram, unless it is a number.
     #[serde(default)]
-    pub histogram: Option<Discarded>,
+    pub histogram: Option<Ignored>,
 }
 
 /// A number at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "(f64, String)")]
 pub struct Point {
-    /// The evaluation time, in seconds since 1970; not the time of any sample.
+    /// Evaluation time in seconds since 1970; not the time of any sample.
     pub time_seconds: f64,
-    /// The number; may be NaN or infinite.
+    /// Number; may be NaN or infinite.
     pub value: f64,
 }
 
-/// A part of an answer that no gate can use, so that it is not kept.
+/// A part of a result that no gate can use, so it is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Discarded;
+pub struct Ignored;
 
-/// What Prometheus wraps each answer in.
+/// Envelope of every response.
 #[derive(Deserialize)]
 struct Envelope {
     status: Status,
@@ -70,7 +70,7 @@ struct Envelope {
     warnings: Vec<String>,
     #[serde(default)]
     infos: Vec<String>,
-    /// What `VictoriaMetrics` says in the place of a warning where a part of its storage is away.
+    /// Sign of `VictoriaMetrics`, in place of a warning, that a part of its storage is unavailable.
     #[serde(rename = "isPartial", default)]
     is_partial: bool,
 }
@@ -82,23 +82,23 @@ enum Status {
     Error,
 }
 
-/// What an answer with `status: error` says.
+/// Error of a response with `status: error`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    /// `bad_data`, `execution`, `timeout`, …
+pub(super) struct ApiError {
+    /// Type: `bad_data`, `execution`, `timeout`, …
     pub(super) kind: String,
-    /// The sentence.
+    /// Message.
     pub(super) message: String,
 }
 
-// === impl Answer ===
+// === impl QueryResult ===
 
-impl Answer {
-    /// Decodes the body of an answer with status 200. `server` is for errors.
+impl QueryResult {
+    /// Decodes the body of a response with status 200. `server` is for errors.
     pub(super) fn decode(body: &[u8], server: &str) -> Result<Self, QueryError> {
         let envelope = Envelope::decode(body)?;
         match envelope.status {
-            Status::Error => Err(envelope.refusal().into_error(200, server)),
+            Status::Error => Err(envelope.into_api_error().into_error(200, server)),
             Status::Success if !envelope.warnings.is_empty() => Err(QueryError::Warnings(
                 envelope
                     .warnings
@@ -107,11 +107,11 @@ impl Answer {
                     .collect(),
             )),
             Status::Success if envelope.is_partial => Err(QueryError::Incomplete {
-                cause: "`isPartial` says that it is only a part".to_owned(),
+                cause: "`isPartial` is true".to_owned(),
             }),
             Status::Success => {
                 let data = envelope.data.ok_or_else(|| QueryError::Malformed {
-                    cause: "it holds no data".into(),
+                    cause: "it has no data".into(),
                 })?;
                 Ok(Self {
                     data,
@@ -122,18 +122,19 @@ impl Answer {
     }
 }
 
-// === impl Refusal ===
+// === impl ApiError ===
 
-impl Refusal {
-    /// Decodes the body of an answer with another status, if it is one of Prometheus.
+impl ApiError {
+    /// Decodes the body of a response with another status, if it is one of Prometheus.
     pub(super) fn decode(body: &[u8]) -> Option<Self> {
         Envelope::decode(body)
             .ok()
             .filter(|envelope| matches!(envelope.status, Status::Error))
-            .map(Envelope::refusal)
+            .map(Envelope::into_api_error)
     }
 
-    /// What it means. Timeouts come with 503, so the kind says more than the status.
+    /// Returns the error of the query. Timeouts come with 503, so the type is more precise than the
+    /// status.
     pub(super) fn into_error(self, status: u16, server: &str) -> QueryError {
         match (self.kind.as_str(), status) {
             ("timeout", _) => QueryError::Timeout {
@@ -159,12 +160,12 @@ impl Envelope {
         })
     }
 
-    fn refusal(self) -> Refusal {
+    fn into_api_error(self) -> ApiError {
         let message = self
             .error
             .as_deref()
             .map_or_else(|| "no reason given".to_owned(), shortened);
-        Refusal {
+        ApiError {
             kind: self.error_type.unwrap_or_default(),
             message,
         }
@@ -184,9 +185,9 @@ impl TryFrom<(f64, String)> for Point {
     }
 }
 
-// === impl Discarded ===
+// === impl Ignored ===
 
-impl<'de> Deserialize<'de> for Discarded {
+impl<'de> Deserialize<'de> for Ignored {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         IgnoredAny::deserialize(deserializer).map(|_| Self)
     }

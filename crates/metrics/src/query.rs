@@ -1,8 +1,8 @@
-//! An expanded query, parsed: what it selects, how far it looks back, and the second query that
-//! tells how old its samples are.
+//! An expanded query, parsed: its selectors, its reach, and a second query for the age of its
+//! samples.
 //!
-//! An instant answer carries the time of the evaluation, not of the samples. So a question is two
-//! queries: the gate's own, and one over the same selectors that gives their age.
+//! The result of an instant query has the time of the evaluation, not of the samples. So two queries
+//! are sent: the gate's own, and one over the same selectors that returns their age.
 
 use std::{
     collections::BTreeSet,
@@ -12,33 +12,31 @@ use std::{
 use jiff::SignedDuration;
 use promql_parser::parser::{self, AtModifier, Expr, Offset, VectorSelector};
 
-/// A query that can be asked.
+/// A query that can be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
-    /// The query.
-    pub value: String,
-    /// A query that gives the age of its samples in seconds: of each selector the newest sample,
-    /// and of these the oldest. A selector without a sample doesn't count (the series of errors
-    /// appears with the first error); with no sample at all the result is empty.
+pub struct Query {
+    /// PromQL.
+    pub text: String,
+    /// PromQL for the age of the samples in seconds: of each selector the newest sample, and of
+    /// these the oldest. A selector without a sample doesn't count (the series of errors appears
+    /// with the first error); with no sample at all the result is empty.
     pub age: String,
-    /// How far it looks back from the newest moment that it looks at.
+    /// Length of time that the query looks back from the newest moment that it looks at.
     pub reach: SignedDuration,
 }
 
-/// Why a query cannot be asked.
+/// Cause for which a query cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum QuestionError {
-    /// The parser's own words.
+pub enum QueryParseError {
+    /// It is not PromQL; with the parser's message.
     #[error("the query is not PromQL: {0}")]
     Syntax(String),
-    /// Nothing that it gives can change.
-    #[error(
-        "the query selects no series as they are now, so it cannot tell anything of the release"
-    )]
+    /// Its result cannot change.
+    #[error("the query selects no current series, so its result is the same for every release")]
     Constant,
 }
 
-/// A selector, with the moment at which it is looked at.
+/// A selector with its moment.
 struct Selected {
     matchers: String,
     moment: Moment,
@@ -47,28 +45,28 @@ struct Selected {
 /// The stretch of time that a selector looks at, relative to the evaluation.
 #[derive(Clone, Copy, Default)]
 struct Moment {
-    /// `@ <time>`: says nothing of now.
+    /// True with `@ <time>`, which is never a current time.
     fixed: bool,
-    /// How long before the evaluation it ends, in milliseconds; negative for a time to come.
+    /// Time from its end to the evaluation in milliseconds; negative for the future.
     offset_millis: i128,
-    /// How long it is, in milliseconds.
+    /// Length in milliseconds.
     range_millis: i128,
 }
 
-// === impl Question ===
+// === impl Query ===
 
-impl Question {
+impl Query {
     /// Parses an expanded query.
-    pub fn parse(query: &str) -> Result<Self, QuestionError> {
-        let expr = parser::parse(query).map_err(QuestionError::Syntax)?;
+    pub fn parse(query: &str) -> Result<Self, QueryParseError> {
+        let expr = parser::parse(query).map_err(QueryParseError::Syntax)?;
         let mut selected = Vec::new();
         collect(&expr, Moment::default(), &mut selected);
         selected.retain(|selected| !selected.moment.fixed);
         if selected.is_empty() {
-            return Err(QuestionError::Constant);
+            return Err(QueryParseError::Constant);
         }
         Ok(Self {
-            value: query.to_owned(),
+            text: query.to_owned(),
             age: age_query(&selected),
             reach: reach(&selected),
         })
@@ -78,7 +76,7 @@ impl Question {
 // === impl Moment ===
 
 impl Moment {
-    /// The moment of what stands inside: `@` starts from anew, `offset` adds.
+    /// Returns the moment of an inner expression: `@` starts anew, `offset` adds.
     fn within(self, at: Option<&AtModifier>, offset: Option<&Offset>, range: Duration) -> Self {
         let outer = match at {
             // In an instant query start() and end() are the evaluation itself.
@@ -111,8 +109,8 @@ impl Selected {
         }
     }
 
-    /// The age of its newest sample at the moment it is looked at. `timestamp` gives a sample's own
-    /// time only when it stands right before the selector.
+    /// Returns PromQL for the age of its newest sample at its moment. `timestamp` returns a sample's
+    /// own time only directly before the selector.
     fn age(&self) -> String {
         let matchers = &self.matchers;
         match self.moment.offset_millis {
@@ -169,7 +167,8 @@ fn collect(expr: &Expr, moment: Moment, selected: &mut Vec<Selected>) {
     }
 }
 
-/// One query for all selectors. `or` joins only what differs in a label, so each gets a number.
+/// Returns one query for all selectors. `or` joins only what differs in a label, so each gets a
+/// number.
 fn age_query(selected: &[Selected]) -> String {
     let ages: BTreeSet<_> = selected.iter().map(Selected::age).collect();
     if ages.len() == 1 {
@@ -181,15 +180,17 @@ fn age_query(selected: &[Selected]) -> String {
     format!("max({})", numbered.collect::<Vec<_>>().join(" or "))
 }
 
-/// How far back the selectors look whose offset is the smallest. Those with a larger one compare
-/// with an earlier time, and that on purpose.
+/// Returns the reach of the selectors with the smallest offset. Those with a larger one compare with
+/// an earlier time on purpose.
 fn reach(selected: &[Selected]) -> SignedDuration {
-    let moments = || selected.iter().map(|selected| selected.moment);
-    let newest = moments()
+    let moments: Vec<_> = selected.iter().map(|selected| selected.moment).collect();
+    let newest = moments
+        .iter()
         .map(|moment| moment.offset_millis)
         .min()
         .unwrap_or_default();
-    let reach = moments()
+    let reach = moments
+        .iter()
         .filter(|moment| moment.offset_millis == newest)
         .map(|moment| moment.range_millis)
         .max();
@@ -197,7 +198,7 @@ fn reach(selected: &[Selected]) -> SignedDuration {
     SignedDuration::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
 }
 
-/// The selector without its modifiers.
+/// Returns the selector without its modifiers.
 fn matchers(selector: &VectorSelector) -> String {
     let bare = VectorSelector {
         offset: None,
@@ -222,20 +223,20 @@ fn millis(duration: Duration) -> i128 {
 mod tests {
     use super::*;
 
-    fn question(query: &str) -> Question {
-        let question = Question::parse(query).expect("a question");
-        parser::parse(&question.age).expect("an age query that parses");
-        question
+    fn parsed(text: &str) -> Query {
+        let query = Query::parse(text).expect("a query");
+        parser::parse(&query.age).expect("an age query that parses");
+        query
     }
 
     fn reach_secs(query: &str) -> i64 {
-        question(query).reach.as_secs()
+        parsed(query).reach.as_secs()
     }
 
     #[test]
     fn one_selector_has_one_age() {
         assert_eq!(
-            question(r#"sum(rate(x_total{pod=~"a-.*",code=~"5.."}[1m]))"#).age,
+            parsed(r#"sum(rate(x_total{pod=~"a-.*",code=~"5.."}[1m]))"#).age,
             r#"time() - max(timestamp(x_total{code=~"5..",pod=~"a-.*"}))"#
         );
     }
@@ -243,55 +244,55 @@ mod tests {
     #[test]
     fn of_several_selectors_the_oldest_counts_and_empty_ones_do_not() {
         assert_eq!(
-            question("sum(rate(bad[1m])) / sum(rate(all[1m])) + sum(rate(all[5m]))").age,
+            parsed("sum(rate(bad[1m])) / sum(rate(all[1m])) + sum(rate(all[5m]))").age,
             r#"max(label_replace(time() - max(timestamp(all)), "selector", "0", "", "") or label_replace(time() - max(timestamp(bad)), "selector", "1", "", ""))"#
         );
     }
 
     #[test]
     fn selectors_are_found_wherever_they_stand() {
-        let question = question(
+        let query = parsed(
             "quantile(scalar(a), -(b)) > bool max_over_time(sum(rate(c[1m]))[5m:]) or absent(d)",
         );
         for name in ["a", "b", "c", "d"] {
             assert!(
-                question.age.contains(&format!("timestamp({name})")),
+                query.age.contains(&format!("timestamp({name})")),
                 "{name}: {}",
-                question.age
+                query.age
             );
         }
     }
 
     #[test]
-    fn the_age_is_taken_at_the_moment_that_is_looked_at() {
+    fn the_age_is_that_at_the_moment_of_the_selector() {
         assert_eq!(
-            question("rate(x[1m] offset 90s)").age,
+            parsed("rate(x[1m] offset 90s)").age,
             "time() - 90.000 - max(timestamp(x offset 90000ms))"
         );
         assert_eq!(
-            question("max_over_time(rate(x[1m] offset 1m)[5m:15s] offset 500ms)").age,
+            parsed("max_over_time(rate(x[1m] offset 1m)[5m:15s] offset 500ms)").age,
             "time() - 60.500 - max(timestamp(x offset 60500ms))"
         );
         assert_eq!(
-            question("max_over_time((x @ end())[5m:] offset 1m)").age,
+            parsed("max_over_time((x @ end())[5m:] offset 1m)").age,
             "time() - max(timestamp(x))"
         );
         assert_eq!(
-            question("x offset -1m").age,
+            parsed("x offset -1m").age,
             "time() + 60.000 - max(timestamp(x offset -60000ms))"
         );
     }
 
     #[test]
-    fn a_fixed_time_says_nothing_of_now() {
+    fn a_fixed_time_is_never_current() {
         assert_eq!(
-            question("x / x @ 1700000000").age,
+            parsed("x / x @ 1700000000").age,
             "time() - max(timestamp(x))"
         );
         for query in ["x @ 1700000000", "vector(1)", "1", r#""text""#] {
             assert_eq!(
-                Question::parse(query),
-                Err(QuestionError::Constant),
+                Query::parse(query),
+                Err(QueryParseError::Constant),
                 "{query}"
             );
         }
@@ -309,26 +310,26 @@ mod tests {
     #[test]
     fn matchers_are_kept_as_they_are() {
         assert_eq!(
-            question(r#"{"http.requests",code="500"}"#).age,
+            parsed(r#"{"http.requests",code="500"}"#).age,
             r#"time() - max(timestamp({__name__="http.requests",code="500"}))"#
         );
         assert_eq!(
-            question(r#"x{path=~"a\\.b\"c"}"#).age,
+            parsed(r#"x{path=~"a\\.b\"c"}"#).age,
             r#"time() - max(timestamp(x{path=~"a\\.b\"c"}))"#
         );
         assert_eq!(
-            question(r#"{__name__=~"x|y"}"#).age,
+            parsed(r#"{__name__=~"x|y"}"#).age,
             r#"time() - max(timestamp({__name__=~"x|y"}))"#
         );
     }
 
     #[test]
-    fn what_is_not_promql_is_said_in_the_parsers_words() {
-        let error = Question::parse("sum(rate(x[1m])")
+    fn a_syntax_error_has_the_message_of_the_parser() {
+        let error = Query::parse("sum(rate(x[1m])")
             .expect_err("no PromQL")
             .to_string();
         assert!(error.starts_with("the query is not PromQL: "), "{error}");
-        assert!(Question::parse("sum by (pod) rate(x)").is_err());
-        assert!(Question::parse("rate(x)").is_err(), "rate wants a range");
+        assert!(Query::parse("sum by (pod) rate(x)").is_err());
+        assert!(Query::parse("rate(x)").is_err(), "rate needs a range");
     }
 }

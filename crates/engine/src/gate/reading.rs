@@ -1,0 +1,171 @@
+//! Readings: what is asked for a gate, and what Prometheus answered.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use tidegate_api::Duration;
+
+/// A query of a gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateQuery {
+    /// Role of the answer.
+    pub role: Role,
+    /// PromQL with placeholders.
+    pub text: String,
+}
+
+/// Role of a query's answer in a gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Value of the canary.
+    Canary,
+    /// Value of stable, to compare with.
+    Stable,
+    /// Number of the canary's requests.
+    Requests,
+}
+
+/// Answer of Prometheus to one query.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sample {
+    /// One finite number.
+    Value {
+        /// The number.
+        value: f64,
+    },
+    /// No number that is recent.
+    NoData(NoDataReason),
+    /// No answer, or one that no gate can use.
+    Error {
+        /// Cause, for programs.
+        reason: ErrorReason,
+        /// Cause in a sentence, without credentials.
+        message: String,
+    },
+}
+
+/// Cause of a sample without data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoDataReason {
+    /// The result is empty.
+    Empty,
+    /// The result is NaN.
+    NotANumber,
+    /// The newest sample is too old.
+    Stale {
+        /// Its age.
+        age: SignedDuration,
+    },
+}
+
+/// Cause of a failed sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ErrorReason {
+    /// A query that is wrong, or that returns what no gate can use.
+    InvalidQuery,
+    /// Status 401 or 403.
+    Unauthorized,
+    /// A certificate that is not trusted, or another failure of TLS.
+    Tls,
+    /// No answer in time.
+    Timeout,
+    /// No connection.
+    Unreachable,
+    /// Status 5xx, or another that is not expected.
+    Server,
+    /// Warnings, or a partial answer.
+    Partial,
+    /// An infinite value.
+    NotFinite,
+    /// An answer above the size limit.
+    TooLarge,
+    /// A clock of Prometheus that differs from ours.
+    ClockSkew,
+    /// An answer that is not Prometheus' JSON.
+    Malformed,
+}
+
+/// Samples of one reading, by their role.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Samples(BTreeMap<Role, Sample>);
+
+/// Samples of all of a gate's queries at one time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// Name of the gate.
+    pub gate: String,
+    /// Evaluation time of the queries.
+    pub sampled_at: Timestamp,
+    /// Number of the step, from 1.
+    pub step: u32,
+    /// Samples, one for each query.
+    pub samples: Samples,
+}
+
+/// Cause for which a sample has no value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// There is no data.
+    NoData(NoDataReason),
+    /// The query failed, with the cause in a sentence.
+    Error(String),
+}
+
+// === impl GateQuery ===
+
+impl GateQuery {
+    pub(super) fn new(role: Role, text: &str) -> Self {
+        Self {
+            role,
+            text: text.to_owned(),
+        }
+    }
+}
+
+// === impl Samples ===
+
+impl Samples {
+    /// Returns the sample of a role.
+    pub fn get(&self, role: Role) -> Option<&Sample> {
+        self.0.get(&role)
+    }
+
+    /// Returns the samples that are judged: all but the number of requests.
+    pub fn judged(&self) -> impl Iterator<Item = &Sample> {
+        self.0
+            .iter()
+            .filter(|(role, _)| **role != Role::Requests)
+            .map(|(_, sample)| sample)
+    }
+
+    /// Returns the value of a role's sample, or the cause for which there is none.
+    pub(super) fn value(&self, role: Role) -> Result<f64, Missing> {
+        match self.get(role) {
+            Some(Sample::Value { value }) => Ok(*value),
+            Some(Sample::NoData(reason)) => Err(Missing::NoData(*reason)),
+            Some(Sample::Error { message, .. }) => Err(Missing::Error(message.clone())),
+            None => Err(Missing::NoData(NoDataReason::Empty)),
+        }
+    }
+}
+
+impl FromIterator<(Role, Sample)> for Samples {
+    fn from_iter<T: IntoIterator<Item = (Role, Sample)>>(samples: T) -> Self {
+        Self(samples.into_iter().collect())
+    }
+}
+
+// === impl NoDataReason ===
+
+impl std::fmt::Display for NoDataReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the query returns no series"),
+            Self::NotANumber => f.write_str("the query returns NaN"),
+            Self::Stale { age } => {
+                let age = Duration::from_secs(age.as_secs().unsigned_abs());
+                write!(f, "the newest sample is {age} old")
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The values of the placeholders in the gates' queries, for each version.
+
+use tidegate_api::{names, status::Stable};
+use tidegate_engine::{
+    observed::{Observed, Workload},
+    plan::Plan,
+    revision::short,
+};
+use tidegate_metrics::template::Variables;
+
+/// Returns the values for the canary. The candidate's pods are those of the canary, and those of the
+/// workload once the template is in.
+pub(super) fn of_canary(seen: &Observed, plan: &Plan) -> Variables {
+    let attempt = seen.status.attempt.as_ref();
+    let template_updated = attempt.is_some_and(|attempt| attempt.stable_template_updated);
+    let verified = seen.canary.as_ref().map(|canary| canary.template);
+    let promoted = seen
+        .workload
+        .as_ref()
+        .filter(|workload| template_updated && Some(workload.template) == verified);
+    let replica_sets = [
+        current_replica_set(&plan.canary, seen.canary.as_ref()),
+        current_replica_set(&plan.workload, promoted),
+    ];
+    Variables {
+        namespace: seen.identity.namespace.clone(),
+        name: plan.workload.clone(),
+        service: plan.service.clone(),
+        track: names::TRACK_CANARY.to_owned(),
+        revision: attempt
+            .map(|attempt| short(&attempt.revision).to_owned())
+            .unwrap_or_default(),
+        replica_sets: replica_sets.into_iter().flatten().collect(),
+    }
+}
+
+/// Returns the values for stable.
+pub(super) fn of_stable(namespace: &str, plan: &Plan, stable: Option<&Stable>) -> Variables {
+    let replica_set =
+        stable.map(|stable| format!("{}-{}", plan.workload, stable.pod_template_hash));
+    Variables {
+        namespace: namespace.to_owned(),
+        name: plan.workload.clone(),
+        service: plan.service.clone(),
+        track: names::TRACK_STABLE.to_owned(),
+        revision: stable
+            .map(|stable| short(&stable.revision).to_owned())
+            .unwrap_or_default(),
+        replica_sets: replica_set.into_iter().collect(),
+    }
+}
+
+fn current_replica_set(deployment: &str, workload: Option<&Workload>) -> Option<String> {
+    let current = workload?.current()?;
+    Some(format!("{deployment}-{}", current.hash))
+}
