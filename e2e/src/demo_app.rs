@@ -9,7 +9,7 @@
 //! | `/healthz` | 200 |
 //! | `/readyz` | 200, or 503 when told so or while it drains |
 //! | `/metrics` | `http_requests_total{code}`, `http_request_duration_seconds` |
-//! | `/admin` | GET: the present behaviour; POST: change it |
+//! | `/admin` | GET: the present behavior; POST: change it |
 
 use std::{
     collections::BTreeMap,
@@ -50,30 +50,30 @@ pub const POD_HEADER: &str = "x-pod";
 /// After the drain, how long requests in hand may take: a client waits 30 s at most.
 const LAST_REQUESTS: Duration = Duration::from_secs(30);
 
-/// What `/admin` changes; a field that is left out stays as it is.
+/// A change by `/admin`; a field that is left out stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct BehaviourChange {
+pub struct BehaviorChange {
     /// The share of requests that fail, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_rate: Option<f64>,
-    /// How long each answer takes, in milliseconds.
+    /// Duration of each answer, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<u64>,
-    /// Whether `/readyz` says yes.
+    /// True while `/readyz` answers with success.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready: Option<bool>,
 }
 
-/// How the app behaves now.
+/// Present behavior of the app.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Behaviour {
+pub struct Behavior {
     /// The share of requests that fail, 0 to 1.
     pub error_rate: f64,
-    /// How long each answer takes, in milliseconds.
+    /// Duration of each answer, in milliseconds.
     pub latency_ms: u64,
-    /// Whether `/readyz` says yes.
+    /// True while `/readyz` answers with success.
     pub ready: bool,
 }
 
@@ -92,7 +92,7 @@ pub struct Greeting {
 
 struct App {
     greeting: Greeting,
-    behaviour: Mutex<Behaviour>,
+    behavior: Mutex<Behavior>,
     chance: Chance,
     metrics: Metrics,
     draining: CancellationToken,
@@ -134,7 +134,7 @@ fn router(config: DemoAppConfig, draining: CancellationToken) -> Router {
     let app = Arc::new(App {
         chance: Chance::new(&config.greeting.pod),
         greeting: config.greeting,
-        behaviour: Mutex::new(config.behaviour),
+        behavior: Mutex::new(config.behavior),
         metrics: Metrics::new(),
         draining,
     });
@@ -142,7 +142,7 @@ fn router(config: DemoAppConfig, draining: CancellationToken) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .route("/admin", get(behaviour).post(change))
+        .route("/admin", get(behavior).post(change))
         .fallback(greet)
         .layer(middleware::from_fn_with_state(app.clone(), close_in_drain))
         .with_state(app)
@@ -150,11 +150,11 @@ fn router(config: DemoAppConfig, draining: CancellationToken) -> Router {
 
 async fn greet(State(app): State<Arc<App>>) -> Response {
     let started = Instant::now();
-    let behaviour = app.behaviour();
-    if behaviour.latency_ms > 0 {
-        tokio::time::sleep(Duration::from_millis(behaviour.latency_ms)).await;
+    let behavior = app.behavior();
+    if behavior.latency_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(behavior.latency_ms)).await;
     }
-    let status = if app.chance.happens(behaviour.error_rate) {
+    let status = if app.chance.happens(behavior.error_rate) {
         StatusCode::INTERNAL_SERVER_ERROR
     } else {
         StatusCode::OK
@@ -170,7 +170,7 @@ async fn greet(State(app): State<Arc<App>>) -> Response {
 async fn readyz(State(app): State<Arc<App>>) -> Response {
     if app.draining.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
-    } else if app.behaviour().ready {
+    } else if app.behavior().ready {
         "ok\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "told to be unready\n").into_response()
@@ -185,28 +185,28 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
         .into_response()
 }
 
-async fn behaviour(State(app): State<Arc<App>>) -> Json<Behaviour> {
-    Json(app.behaviour())
+async fn behavior(State(app): State<Arc<App>>) -> Json<Behavior> {
+    Json(app.behavior())
 }
 
-async fn change(State(app): State<Arc<App>>, Json(change): Json<BehaviourChange>) -> Response {
+async fn change(State(app): State<Arc<App>>, Json(change): Json<BehaviorChange>) -> Response {
     if change
         .error_rate
         .is_some_and(|rate| !(0.0..=1.0).contains(&rate))
     {
         return (StatusCode::BAD_REQUEST, "errorRate must lie in 0..1\n").into_response();
     }
-    let mut behaviour = app.behaviour.lock().expect("no holder panics");
+    let mut behavior = app.behavior.lock().expect("no holder panics");
     if let Some(error_rate) = change.error_rate {
-        behaviour.error_rate = error_rate;
+        behavior.error_rate = error_rate;
     }
     if let Some(latency_ms) = change.latency_ms {
-        behaviour.latency_ms = latency_ms;
+        behavior.latency_ms = latency_ms;
     }
     if let Some(ready) = change.ready {
-        behaviour.ready = ready;
+        behavior.ready = ready;
     }
-    Json(*behaviour).into_response()
+    Json(*behavior).into_response()
 }
 
 async fn close_in_drain(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
@@ -226,8 +226,8 @@ fn header_value(text: &str) -> HeaderValue {
 // === impl App ===
 
 impl App {
-    fn behaviour(&self) -> Behaviour {
-        *self.behaviour.lock().expect("no holder panics")
+    fn behavior(&self) -> Behavior {
+        *self.behavior.lock().expect("no holder panics")
     }
 }
 
@@ -267,7 +267,7 @@ fn exit_with_stdin() {
     });
 }
 
-/// Why the process could not run.
+/// Failure of the process as a whole.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoAppError {
     /// The environment says something that cannot be.

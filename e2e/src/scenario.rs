@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_mins(30);
 /// One thing that is tried.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
-    /// Named for the behaviour, in `snake_case`.
+    /// Named for the behavior, in `snake_case`.
     pub name: &'static str,
     /// Tries it.
     pub run: fn(Context) -> BoxFuture<'static, Result<()>>,

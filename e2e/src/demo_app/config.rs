@@ -1,16 +1,16 @@
-//! What the demo app is told by its environment.
+//! Configuration of the demo app, from its environment.
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::{Behaviour, Greeting, default_bind};
+use super::{Behavior, Greeting, default_bind};
 
-/// Where pods listen: a Gateway listener on port 80 already has Envoy on 8080 of every address.
+/// Port of the pods: a Gateway listener on port 80 already has Envoy on 8080 of every address.
 pub(super) const PORT: u16 = 9898;
 
 /// Long enough for endpoints to leave the gateway (about 0.2 s here) several times over.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// How the app starts.
+/// Configuration that the app starts with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DemoAppConfig {
     /// `BIND`: the address to listen on.
@@ -18,7 +18,7 @@ pub struct DemoAppConfig {
     /// `VERSION`, `POD_NAME`, `NAMESPACE` and `DEMO_…`: what it says of itself.
     pub greeting: Greeting,
     /// `ERROR_RATE` and `LATENCY_MS`: how it behaves until told otherwise.
-    pub behaviour: Behaviour,
+    pub behavior: Behavior,
     /// `DRAIN_MS`: how long it goes on serving after it is asked to end.
     pub drain: Duration,
     /// `EXIT_WITH_STDIN`: end when standard input does.
@@ -57,9 +57,9 @@ impl DemoAppConfig {
                 "NAMESPACE" => config.greeting.namespace = value,
                 "ERROR_RATE" => {
                     let rate = value.parse().ok().filter(|r| (0.0..=1.0).contains(r));
-                    config.behaviour.error_rate = rate.ok_or_else(|| wanted("within 0..1"))?;
+                    config.behavior.error_rate = rate.ok_or_else(|| wanted("within 0..1"))?;
                 }
-                "LATENCY_MS" => config.behaviour.latency_ms = milliseconds(&value, wanted)?,
+                "LATENCY_MS" => config.behavior.latency_ms = milliseconds(&value, wanted)?,
                 "DRAIN_MS" => config.drain = Duration::from_millis(milliseconds(&value, wanted)?),
                 "EXIT_WITH_STDIN" => config.exit_with_stdin = true,
                 _ if name.starts_with("DEMO_") => {
@@ -82,7 +82,7 @@ impl Default for DemoAppConfig {
                 namespace: String::new(),
                 env: std::collections::BTreeMap::new(),
             },
-            behaviour: Behaviour {
+            behavior: Behavior {
                 error_rate: 0.0,
                 latency_ms: 0,
                 ready: true,

@@ -1,4 +1,4 @@
-//! What the demo app tells Prometheus.
+//! Metrics of the demo app.
 //!
 //! As with most libraries, a series of `http_requests_total` exists only from the first request
 //! with its code on: before the first error there is no 5xx series at all.

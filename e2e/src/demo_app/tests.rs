@@ -38,7 +38,7 @@ impl Running {
         self.client.get(url).send().await.unwrap()
     }
 
-    async fn change(&self, change: &BehaviourChange) -> reqwest::Response {
+    async fn change(&self, change: &BehaviorChange) -> reqwest::Response {
         let url = format!("http://{}/admin", self.address);
         self.client.post(url).json(change).send().await.unwrap()
     }
@@ -71,9 +71,9 @@ async fn the_error_series_appears_with_the_first_error() {
     );
 
     let error_rate = Some(1.0);
-    app.change(&BehaviourChange {
+    app.change(&BehaviorChange {
         error_rate,
-        ..BehaviourChange::default()
+        ..BehaviorChange::default()
     })
     .await;
     assert_eq!(app.get("/").await.status(), 500);
@@ -88,15 +88,15 @@ async fn the_error_series_appears_with_the_first_error() {
 async fn a_change_leaves_the_rest_as_it_is() {
     let app = Running::start(&[("LATENCY_MS", "3")]).await;
     let answer = app
-        .change(&BehaviourChange {
+        .change(&BehaviorChange {
             ready: Some(false),
-            ..BehaviourChange::default()
+            ..BehaviorChange::default()
         })
         .await;
-    let behaviour: Behaviour = answer.json().await.unwrap();
+    let behavior: Behavior = answer.json().await.unwrap();
     assert_eq!(
-        behaviour,
-        Behaviour {
+        behavior,
+        Behavior {
             error_rate: 0.0,
             latency_ms: 3,
             ready: false
@@ -110,14 +110,14 @@ async fn a_change_leaves_the_rest_as_it_is() {
 async fn a_rate_out_of_range_changes_nothing() {
     let app = Running::start(&[]).await;
     let answer = app
-        .change(&BehaviourChange {
+        .change(&BehaviorChange {
             error_rate: Some(1.5),
-            ..BehaviourChange::default()
+            ..BehaviorChange::default()
         })
         .await;
     assert_eq!(answer.status(), 400);
-    let behaviour: Behaviour = app.get("/admin").await.json().await.unwrap();
-    assert!(behaviour.error_rate.abs() < f64::EPSILON);
+    let behavior: Behavior = app.get("/admin").await.json().await.unwrap();
+    assert!(behavior.error_rate.abs() < f64::EPSILON);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use tidegate_api::{
 };
 
 use crate::{
-    demo_app::BehaviourChange,
+    demo_app::BehaviorChange,
     scenario::{Context, Scenario, scenario},
     testbed::{Release, Shop, Testbed, errors_gate},
 };
@@ -78,9 +78,9 @@ async fn breach_window(context: Context) -> Result<()> {
     })
     .await?;
     let canary = bed.pods_of("v2").await?;
-    let errors = |rate| BehaviourChange {
+    let errors = |rate| BehaviorChange {
         error_rate: Some(rate),
-        ..BehaviourChange::default()
+        ..BehaviorChange::default()
     };
 
     bed.behave(&canary, errors(1.0)).await?;
@@ -177,9 +177,9 @@ async fn breach_in_a_step(context: Context) -> Result<()> {
     let canary = bed.pods_of("v2").await?;
     bed.behave(
         &canary,
-        BehaviourChange {
+        BehaviorChange {
             error_rate: Some(0.5),
-            ..BehaviourChange::default()
+            ..BehaviorChange::default()
         },
     )
     .await?;

@@ -9,7 +9,7 @@ use serde_json::json;
 use tidegate_api::record::{Outcome, Reason, RestoreResult};
 
 use crate::{
-    demo_app::BehaviourChange,
+    demo_app::BehaviorChange,
     scenario::{Context, Scenario, scenario},
     testbed::{FACTS, Release, Shop, Testbed},
 };
@@ -37,9 +37,9 @@ async fn run(context: Context) -> Result<()> {
     bed.git.freeze()?;
     bed.behave(
         &canary,
-        BehaviourChange {
+        BehaviorChange {
             error_rate: Some(0.5),
-            ..BehaviourChange::default()
+            ..BehaviorChange::default()
         },
     )
     .await?;

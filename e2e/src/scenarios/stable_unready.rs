@@ -7,7 +7,7 @@ use serde_json::json;
 use tidegate_api::record::{Outcome, Reason};
 
 use crate::{
-    demo_app::BehaviourChange,
+    demo_app::BehaviorChange,
     eventually::eventually,
     load,
     scenario::{Context, Scenario, scenario},
@@ -28,9 +28,9 @@ async fn run(context: Context) -> Result<()> {
     let (stable, canary) = (bed.pods_of("v1").await?, bed.pods_of("v2").await?);
     bed.behave(
         &stable[..1],
-        BehaviourChange {
+        BehaviorChange {
             ready: Some(false),
-            ..BehaviourChange::default()
+            ..BehaviorChange::default()
         },
     )
     .await?;
@@ -43,9 +43,9 @@ async fn run(context: Context) -> Result<()> {
 
     bed.behave(
         &canary,
-        BehaviourChange {
+        BehaviorChange {
             error_rate: Some(0.5),
-            ..BehaviourChange::default()
+            ..BehaviorChange::default()
         },
     )
     .await?;

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{ResourceExt, api::ListParams};
 
 use super::Testbed;
-use crate::{demo_app::BehaviourChange, http_client};
+use crate::{demo_app::BehaviorChange, http_client};
 
 /// Where the demo app listens.
 const PORT: u16 = 9898;
@@ -51,7 +51,7 @@ impl Testbed {
     }
 
     /// Tells the app in these pods how to behave from now on.
-    pub async fn behave(&self, pods: &[Pod], change: BehaviourChange) -> Result<()> {
+    pub async fn behave(&self, pods: &[Pod], change: BehaviorChange) -> Result<()> {
         for pod in pods {
             let address = pod
                 .status
