@@ -1,9 +1,15 @@
 //! `cargo xtask demo`: the cluster of the end-to-end tests, with a story to watch.
+//!
+//! Its gateway and its Prometheus are those that need no build: only the control plane is
+//! compiled, beside Tidegate.
 
 use anyhow::Result;
 
-use crate::e2e;
+use crate::{
+    e2e,
+    tools::{Gateway, Prometheus},
+};
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    e2e::harness("demo", arguments)
+    e2e::harness("demo", arguments, Gateway::Traefik, Prometheus::Debian)
 }
