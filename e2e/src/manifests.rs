@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    fn service(port: Value) -> Value {
+    fn service(port: &Value) -> Value {
         json!({
             "apiVersion": "v1",
             "kind": "Service",
@@ -126,13 +126,13 @@ mod tests {
 
     #[test]
     fn a_document_with_fields_of_its_kind_passes() {
-        let document = service(json!({ "port": 80, "targetPort": "http" }));
+        let document = service(&json!({ "port": 80, "targetPort": "http" }));
         check_document(&document).expect("a Service");
     }
 
     #[test]
     fn a_misspelled_field_is_named_by_its_path() {
-        let document = service(json!({ "port": 80, "targetport": "http" }));
+        let document = service(&json!({ "port": 80, "targetport": "http" }));
         let error = check_document(&document).expect_err("no such field");
         let wanted = ".spec.ports[0].targetport is not a field of this kind, or not a value of it";
         assert_eq!(error.to_string(), wanted);

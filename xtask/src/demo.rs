@@ -6,10 +6,16 @@
 use anyhow::Result;
 
 use crate::{
-    e2e,
+    e2e::{self, Profile},
     tools::{Gateway, Prometheus},
 };
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    e2e::harness("demo", arguments, Gateway::Traefik, Prometheus::Debian)
+    e2e::harness(
+        "demo",
+        arguments,
+        Profile::soonest()?,
+        Gateway::Traefik,
+        Prometheus::Debian,
+    )
 }

@@ -71,10 +71,9 @@ where
         let one = one.join().expect("a step ends without a panic");
         match (one, other) {
             (Ok(one), Ok(other)) => Ok((one, other)),
-            (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
-            // One of the two was only stopped.
-            (Err(error), Err(second)) if error.is::<Stopped>() => Err(second),
-            (Err(error), Err(_)) => Err(error),
+            // One of two errors may only say that its step was stopped.
+            (Err(error), Err(cause)) if error.is::<Stopped>() => Err(cause),
+            (Err(error), _) | (_, Err(error)) => Err(error),
         }
     })
 }
@@ -205,7 +204,7 @@ mod tests {
 
     #[test]
     fn the_time_left_follows_from_the_pace() {
-        let words = METER.words(50, Duration::from_secs(60));
+        let words = METER.words(50, Duration::from_mins(1));
         assert_eq!(words, ", 50 of about 200 packages, about 3m00s left");
     }
 
@@ -217,7 +216,7 @@ mod tests {
 
     #[test]
     fn more_units_than_expected_leave_no_time() {
-        let words = METER.words(201, Duration::from_secs(60));
+        let words = METER.words(201, Duration::from_mins(1));
         assert_eq!(words, ", 201 of about 200 packages");
     }
 }
