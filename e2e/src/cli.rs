@@ -14,8 +14,8 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    cluster::{Cluster, Options, RunDir, Tools},
-    demo, demo_app,
+    cluster::{Cluster, Options, RunDir, ToolsArgs},
+    demo, demo_app, manifests,
     scenario::{self, Selection},
     scenarios,
 };
@@ -38,6 +38,12 @@ enum Command {
     Up(ClusterArgs),
     /// List the scenarios.
     List,
+    /// Check that the API server would know every document of these files.
+    CheckManifests {
+        /// YAML files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
     /// Be the demo app of one pod: the node agent starts this.
     #[command(hide = true)]
     DemoApp,
@@ -63,7 +69,7 @@ struct RunArgs {
 #[derive(Debug, Args)]
 struct ClusterArgs {
     #[command(flatten)]
-    tools: Tools,
+    tools: ToolsArgs,
     /// The folder in which each run gets one for its logs.
     #[arg(long, env = "TIDEGATE_E2E_RUNS", default_value = "target/e2e")]
     runs: PathBuf,
@@ -81,6 +87,13 @@ impl Cli {
             Command::List => {
                 for scenario in scenarios::all() {
                     println!("{}", scenario.name);
+                }
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::CheckManifests { files } => {
+                for file in files {
+                    let checked = manifests::check(&file)?;
+                    println!("{}: {checked} objects", file.display());
                 }
                 Ok(ExitCode::SUCCESS)
             }
@@ -160,7 +173,7 @@ impl ClusterArgs {
             .with_context(|| format!("{} cannot be made", self.runs.display()))?;
         let run_dir = RunDir::create(&self.runs)?;
         let options = Options {
-            tools: self.tools,
+            tools: self.tools.tools()?,
             dir: run_dir.path().to_owned(),
         };
         Ok((run_dir, options))

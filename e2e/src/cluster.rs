@@ -3,7 +3,7 @@
 //! ```text
 //! network ─▶ etcd ─▶ API server ─┬─▶ controller manager, scheduler
 //!                                ├─▶ node agent ─▶ pods, as processes
-//!                                ├─▶ CRDs, Gateway ─▶ Contour ─▶ Envoy
+//!                                ├─▶ CRDs, Gateway ─▶ Contour and Envoy, or Traefik
 //!                                └─▶ Prometheus
 //! ```
 //!
@@ -41,32 +41,31 @@ use kube::{
 };
 
 use self::{
-    control_plane::ControlPlane, credentials::Credentials, gateway::Gateway, manifests::apply_crds,
-    pods::Pods,
+    control_plane::ControlPlane, credentials::Credentials, manifests::apply_crds, pods::Pods,
 };
 pub use self::{
-    gateway::{GATEWAY_ADDRESS, GATEWAY_CLASS, GATEWAY_NAME, GATEWAY_NAMESPACE},
+    gateway::{Contour, GATEWAY_ADDRESS, GATEWAY_NAME, GATEWAY_NAMESPACE, Gateway, Traefik},
     kubeconfig::{KubeconfigSpec, User},
     network::{NODE_ADDRESS, POD_NETWORK, is_isolated},
-    prometheus::Prometheus,
+    prometheus::{Discovery, Prometheus},
     run_dir::RunDir,
-    tools::Tools,
+    tools::{Tools, ToolsArgs},
 };
 use crate::process::ChildProcess;
 
 /// The port at which the shared Prometheus answers.
 const PROMETHEUS_PORT: u16 = 9090;
 
-/// How long a new namespace may take to get its default service account.
+/// Time that a new namespace may take to get its default service account.
 const NAMESPACE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Tidegate's own CRDs, as they are committed.
 const CRDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds");
 
-/// What a cluster is started with.
+/// Programs and folder that a cluster is started with.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where the programs lie.
+    /// Its programs.
     pub tools: Tools,
     /// An empty folder for data, logs and kubeconfigs.
     pub dir: PathBuf,
@@ -97,7 +96,6 @@ impl Cluster {
     /// Refused outside a network namespace of its own, since it sets addresses and routes.
     pub async fn start(options: Options) -> Result<Arc<Self>> {
         let started = Instant::now();
-        let say = |what: &str| eprintln!("cluster: {what} after {:.1?}", started.elapsed());
         network::set_up().await?;
 
         let credentials = Credentials::create(&options.dir)?;
@@ -105,7 +103,7 @@ impl Cluster {
         let mut plane = ControlPlane::start(&options, &credentials).await?;
         let admin = kubeconfig::client(&admin_kubeconfig).await?;
         plane.wait_until_served(&credentials).await?;
-        say("API server ready");
+        report(started, "API server ready");
         apply_crds(&admin, Path::new(CRDS))
             .await
             .context("Tidegate's own CRDs")?;
@@ -121,11 +119,11 @@ impl Cluster {
             )),
             Pods::start(&options, &credentials),
         )?;
-        say("all parts ready");
+        report(started, "all parts ready");
 
         let mut parts = plane.into_parts();
         parts.extend(managers);
-        parts.extend(gateway.into_parts());
+        parts.extend(gateway);
         Ok(Arc::new(Self {
             options,
             credentials,
@@ -152,7 +150,7 @@ impl Cluster {
         &self.options.dir
     }
 
-    /// Where the programs lie.
+    /// Its programs.
     pub fn tools(&self) -> &Tools {
         &self.options.tools
     }
@@ -170,7 +168,7 @@ impl Cluster {
         Prometheus::start(&self.options, &self.credentials, name, port).await
     }
 
-    /// Where Envoy serves the Gateway's listener.
+    /// Address at which the Gateway's listener is served.
     pub fn gateway_addr(&self) -> SocketAddr {
         GATEWAY_ADDRESS
     }
@@ -240,7 +238,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Which parts have ended though nobody asked them to, each with the end of its log.
+    /// Parts that have ended by themselves, each with the end of its log.
     pub fn dead_parts(&self) -> Option<String> {
         let mut parts = self.parts.lock().expect("no holder panics");
         let mut report = String::new();
@@ -250,10 +248,14 @@ impl Cluster {
                 let _ = writeln!(report, "{} has ended ({status}):\n{tail}", part.name());
             }
         }
-        (!report.is_empty()).then_some(report)
+        if report.is_empty() {
+            None
+        } else {
+            Some(report)
+        }
     }
 
-    /// What to type in another terminal, for a person.
+    /// Addresses and commands for another terminal.
     pub fn how_to_reach(&self) -> String {
         let kubeconfig = self.admin_kubeconfig.display();
         format!(
@@ -269,6 +271,10 @@ impl Cluster {
             network::enter_command(),
         )
     }
+}
+
+fn report(started: Instant, milestone: &str) {
+    eprintln!("cluster: {milestone} after {:.1?}", started.elapsed());
 }
 
 // === impl ClientOf ===

@@ -1,8 +1,8 @@
 //! The demo: a good release and a bad one, live in the terminal.
 //!
-//! Owns the story and what must come true in it, in the words of clients and git. What each moment
-//! looks like is in `moment`, where it is shown in `display`, and what is told at the end in
-//! `epilogue`. Everything is as in the scenarios, on the same cluster.
+//! Owns the story and what must come true in it, in the words of clients and git. `moment` has the
+//! text of each moment, `display` the terminal, `epilogue` the report at the end. The control plane,
+//! Tidegate and the shop are those of the scenarios.
 
 mod display;
 mod epilogue;
@@ -29,7 +29,7 @@ use crate::{
 /// Requests a second. Enough for a share of a few percent to be seen within a second.
 const RATE: u32 = 400;
 
-/// How long the clients are watched after the bad release is over.
+/// Time for which the clients are watched after the bad release is over.
 const AFTERMATH: Duration = Duration::from_secs(3);
 
 /// Tells the story on this cluster. An error says what did not come true.
@@ -100,7 +100,7 @@ pub async fn run(cluster: Arc<Cluster>) -> Result<()> {
         "requests failed after the rollback: {after}"
     );
     let Some(RestoreResult::Restored { commit }) = &rolled_back.restore else {
-        anyhow::bail!("git was not put right: {:?}", rolled_back.restore);
+        anyhow::bail!("git was not restored: {:?}", rolled_back.restore);
     };
     ensure!(
         bed.repo.head().await?.as_ref() == Some(commit),

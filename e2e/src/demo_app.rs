@@ -50,17 +50,17 @@ pub const POD_HEADER: &str = "x-pod";
 /// After the drain, how long requests in hand may take: a client waits 30 s at most.
 const LAST_REQUESTS: Duration = Duration::from_secs(30);
 
-/// Change through `/admin`; a field that is left out stays as it is.
+/// A change by `/admin`; a field that is left out stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BehaviorChange {
     /// The share of requests that fail, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_rate: Option<f64>,
-    /// Latency of each answer, in milliseconds.
+    /// Duration of each answer, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<u64>,
-    /// Answer of `/readyz`.
+    /// True while `/readyz` answers with success.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready: Option<bool>,
 }
@@ -71,9 +71,9 @@ pub struct BehaviorChange {
 pub struct Behavior {
     /// The share of requests that fail, 0 to 1.
     pub error_rate: f64,
-    /// Latency of each answer, in milliseconds.
+    /// Duration of each answer, in milliseconds.
     pub latency_ms: u64,
-    /// Answer of `/readyz`.
+    /// True while `/readyz` answers with success.
     pub ready: bool,
 }
 
@@ -267,7 +267,7 @@ fn exit_with_stdin() {
     });
 }
 
-/// Failure to run the process.
+/// Failure of the process as a whole.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoAppError {
     /// The environment says something that cannot be.

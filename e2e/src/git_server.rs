@@ -26,9 +26,9 @@ mod git;
 mod nginx;
 mod repo;
 
-/// How long nginx and fcgiwrap have to listen; both do within tens of milliseconds.
+/// Time that nginx and fcgiwrap have to listen; both do within tens of milliseconds.
 const READY: Duration = Duration::from_secs(20);
-/// How long they have to end before they are ended.
+/// Time that they have to end before they are killed.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// A login that the server accepts. `Debug` does not tell its secrets.
@@ -38,7 +38,7 @@ pub struct Credentials {
     pub username: String,
     /// Its password.
     pub password: String,
-    /// What a bearer shows instead.
+    /// Token that a bearer shows instead.
     pub bearer_token: String,
 }
 
@@ -66,7 +66,7 @@ struct Programs {
     http_backend: PathBuf,
 }
 
-/// Why there is no git server.
+/// Failure to start a git server.
 #[derive(Debug, thiserror::Error)]
 pub enum GitServerError {
     /// A program is not installed.
@@ -80,7 +80,7 @@ pub enum GitServerError {
     Write {
         /// The path.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         source: io::Error,
     },
     /// There is no port to be had.
@@ -88,7 +88,7 @@ pub enum GitServerError {
     Port {
         /// The address.
         address: IpAddr,
-        /// Why.
+        /// Cause.
         source: io::Error,
     },
     /// The certificates could not be made.
@@ -133,7 +133,7 @@ impl GitServer {
         Ok(server)
     }
 
-    /// Whether the programs that it needs are there; else the sentence that says which is not.
+    /// Fails with a sentence that names the first program which it needs and which is missing.
     pub async fn check_programs() -> Result<(), GitServerError> {
         Programs::find().await.map(drop)
     }
@@ -191,7 +191,7 @@ impl GitServer {
         Ok(())
     }
 
-    /// Where clients find a repository.
+    /// URL of a repository.
     pub fn url(&self, repo: &str) -> String {
         format!("https://{}/{repo}.git", self.address)
     }
@@ -201,7 +201,7 @@ impl GitServer {
         &self.ca_pem
     }
 
-    /// What the server lets in.
+    /// Credentials that the server accepts.
     pub fn credentials(&self) -> &Credentials {
         &self.credentials
     }
@@ -268,9 +268,11 @@ fn installed(program: &'static str) -> Result<PathBuf, GitServerError> {
 }
 
 async fn free_port(address: IpAddr) -> Result<SocketAddr, GitServerError> {
-    let cannot = |source| GitServerError::Port { address, source };
-    let listener = TcpListener::bind((address, 0)).await.map_err(cannot)?;
-    listener.local_addr().map_err(cannot)
+    match TcpListener::bind((address, 0)).await {
+        Ok(listener) => listener.local_addr(),
+        Err(error) => Err(error),
+    }
+    .map_err(|source| GitServerError::Port { address, source })
 }
 
 fn create_folder(path: &Path) -> Result<(), GitServerError> {
@@ -283,17 +285,14 @@ fn create_folder(path: &Path) -> Result<(), GitServerError> {
 /// Writes a file that only we may read: keys, and a configuration that holds logins.
 fn write_private(path: &Path, text: &str) -> Result<(), GitServerError> {
     use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
-    let write = || {
-        let mut options = fs::File::options();
-        let mut file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(path)?;
-        file.write_all(text.as_bytes())
-    };
-    write().map_err(|source| GitServerError::Write {
+    let opened = fs::File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path);
+    let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|source| GitServerError::Write {
         path: path.to_owned(),
         source,
     })

@@ -26,6 +26,7 @@ pub mod fault_proxy;
 pub mod git_server;
 pub mod http_client;
 pub mod load;
+pub mod manifests;
 pub mod node_agent;
 pub mod process;
 pub mod scenario;

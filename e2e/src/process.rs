@@ -25,13 +25,13 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// How often [`ChildProcess::wait_ready`] asks its probe.
+/// Interval at which [`ChildProcess::wait_ready`] asks its probe.
 const PROBE_INTERVAL: Duration = Duration::from_millis(25);
 
-/// How much of the end of a log goes into an error: enough for a panic with its backtrace.
+/// Length of a log's end that goes into an error: enough for a panic with its backtrace.
 const LOG_TAIL_BYTES: usize = 4096;
 
-/// What to start, and how. `name` is what errors call it.
+/// A program to start, with its arguments and surroundings. Errors call it by its `name`.
 #[derive(Clone, Debug)]
 pub struct ProcessSpec {
     name: String,
@@ -60,7 +60,7 @@ pub struct ChildProcess {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessGroup(Pid);
 
-/// What can go wrong with a child process.
+/// Failure of an operation on a child process.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
     /// The log file could not be made.
@@ -70,7 +70,7 @@ pub enum ProcessError {
         name: String,
         /// The log file.
         log: PathBuf,
-        /// Why.
+        /// Cause.
         source: io::Error,
     },
     /// The program could not be started.
@@ -80,7 +80,7 @@ pub enum ProcessError {
         name: String,
         /// The program.
         program: PathBuf,
-        /// Why.
+        /// Cause.
         source: io::Error,
     },
     /// A signal could not be sent.
@@ -90,7 +90,7 @@ pub enum ProcessError {
         name: String,
         /// The signal.
         signal: Signal,
-        /// Why.
+        /// Cause.
         source: Errno,
     },
     /// The process could not be awaited.
@@ -98,7 +98,7 @@ pub enum ProcessError {
     Wait {
         /// The process's name.
         name: String,
-        /// Why.
+        /// Cause.
         source: io::Error,
     },
     /// The process ended before it was ready.
@@ -106,7 +106,7 @@ pub enum ProcessError {
     EndedEarly {
         /// The process's name.
         name: String,
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
         /// The log file.
         log: PathBuf,
@@ -118,7 +118,7 @@ pub enum ProcessError {
     NotReady {
         /// The process's name.
         name: String,
-        /// How long it had.
+        /// Time that it had.
         limit: Duration,
         /// The log file.
         log: PathBuf,
@@ -250,7 +250,7 @@ impl ProcessSpec {
 // === impl ChildProcess ===
 
 impl ChildProcess {
-    /// What errors call it.
+    /// Its name in errors.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -277,7 +277,7 @@ impl ChildProcess {
         String::from_utf8_lossy(&bytes[from..]).into_owned()
     }
 
-    /// How it ended, or nothing while it runs (a frozen process runs).
+    /// Its exit status, or nothing while it runs (a frozen process runs).
     pub fn exit_status(&mut self) -> Result<Option<ExitStatus>, ProcessError> {
         if self.exit.is_none() {
             let status = self.child.try_wait().map_err(|e| self.cannot_wait(e))?;
@@ -426,7 +426,7 @@ impl ProcessGroup {
     }
 }
 
-/// Whether a process was ended by this signal.
+/// Returns true where a process was ended by this signal.
 pub fn ended_by(status: ExitStatus, signal: Signal) -> bool {
     status.signal() == Some(signal as i32)
 }

@@ -1,4 +1,5 @@
-//! Where built tools stay between runs, so that a second run is warm, from another clone too.
+//! The folder in which built tools stay between runs, so that a second run is warm, from another
+//! clone too.
 //!
 //! An entry is a folder whose name is its key: what it holds, in which version, built how. It is
 //! filled under another name and then renamed, so an entry that exists is whole.
@@ -18,7 +19,7 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    /// Opens the cache folder, making it where it is missing; waits for whoever is filling it.
+    /// Opens the cache folder, making it where it is missing; waits for another run that is filling it.
     pub(crate) fn open() -> Result<Self> {
         let root = root()?;
         let lock = root.join("lock");
@@ -36,7 +37,7 @@ impl Cache {
         Ok(Self { root, _lock: file })
     }
 
-    /// The entry of that key, filled now if it is not there.
+    /// The entry of that key, filled now where it is missing.
     ///
     /// `fill` gets the empty folder to fill and the file for its log.
     pub(crate) fn entry(

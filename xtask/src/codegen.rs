@@ -15,7 +15,7 @@ use crate::shell;
 /// A folder of generated files.
 struct Folder {
     path: &'static str,
-    /// What makes them: the arguments of `tidegate`.
+    /// Arguments of `tidegate` that make them.
     command: &'static [&'static str],
     /// The ending by which they are known; the folder may hold others.
     ending: &'static str,

@@ -1,21 +1,61 @@
 //! `cargo xtask e2e`: Tidegate against a real control plane, gateway, Prometheus and git server.
 //!
-//! Owns getting everything ready; which scenarios there are and what the options mean is the
-//! harness's own business (`e2e/`).
+//! Owns getting everything ready; the scenarios and their options are the harness's own business
+//! (`e2e/`).
 
-use anyhow::Result;
+use std::{fs, path::PathBuf, time::Instant};
 
-use crate::{isolation::become_isolated, shell, tools::Tools};
+use anyhow::{Context as _, Result};
+
+use crate::{
+    isolation::become_isolated,
+    progress::{Meter, beside, clock_time, metered_step},
+    shell,
+    tools::{Gateway, Prometheus, Tools},
+};
+
+/// Packages whose programs the harness needs.
+const PROGRAMS: [&str; 2] = ["tidegate", "tidegate-e2e"];
+
+/// Number of crates that they are built from.
+const CRATES: usize = 400;
+
+/// Build of Tidegate and the harness.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Profile {
+    /// The one of tests, which engineers have built already.
+    Dev,
+    /// The one that is soonest done from cold.
+    Demo,
+}
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    harness("run", arguments)
+    harness(
+        "run",
+        arguments,
+        Profile::Dev,
+        Gateway::Contour,
+        Prometheus::Built,
+    )
 }
 
 /// Builds everything, then becomes the harness with this subcommand, in namespaces of its own.
-pub(crate) fn harness(subcommand: &str, arguments: &[String]) -> Result<()> {
-    shell::run(shell::cargo().args(["build", "--workspace", "--bins"]))?;
-    let tools = Tools::prepare()?;
-    let programs = shell::built_programs()?;
+///
+/// Tidegate is built beside the other programs, not after them: Go and Rust each have long
+/// stretches in which they keep only one core busy.
+pub(crate) fn harness(
+    subcommand: &str,
+    arguments: &[String],
+    profile: Profile,
+    gateway: Gateway,
+    prometheus: Prometheus,
+) -> Result<()> {
+    let started = Instant::now();
+    let (tools, programs) = beside(
+        || Tools::prepare(gateway, prometheus),
+        || build_programs(profile),
+    )?;
+    eprintln!("set up in {}", clock_time(started.elapsed()));
     let runs = programs.parent().unwrap_or(&programs).join("e2e");
     become_isolated(|command| {
         tools.tell(command);
@@ -26,4 +66,52 @@ pub(crate) fn harness(subcommand: &str, arguments: &[String]) -> Result<()> {
             .arg(subcommand)
             .args(arguments);
     })
+}
+
+/// Builds Tidegate and the harness; returns the folder of both programs.
+fn build_programs(profile: Profile) -> Result<PathBuf> {
+    let folder = profile.folder()?;
+    fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    let mut build = shell::cargo();
+    build.args(["build", "--bins", "--profile", profile.name()]);
+    for package in PROGRAMS {
+        build.args(["--package", package]);
+    }
+    let meter = Meter {
+        units: "crates",
+        total: CRATES,
+        mark: "Compiling",
+    };
+    let log = folder.join("e2e-build.log");
+    metered_step("building Tidegate", &log, meter, &mut build)?;
+    Ok(folder)
+}
+
+// === impl Profile ===
+
+impl Profile {
+    /// The profile of tests where its programs are there already, since little is left to build
+    /// then.
+    pub(crate) fn soonest() -> Result<Self> {
+        if Self::Dev.folder()?.join("tidegate-e2e").exists() {
+            Ok(Self::Dev)
+        } else {
+            Ok(Self::Demo)
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Demo => "demo",
+        }
+    }
+
+    fn folder(self) -> Result<PathBuf> {
+        let dev = shell::built_programs()?;
+        Ok(match self {
+            Self::Dev => dev,
+            Self::Demo => dev.with_file_name("demo"),
+        })
+    }
 }

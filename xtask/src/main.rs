@@ -1,4 +1,4 @@
-//! What can be run in this repository: `cargo xtask` lists it, `cargo xtask TASK` does it.
+//! The tasks of this repository: `cargo xtask` lists them, `cargo xtask TASK` runs one.
 //!
 //! Owns the list, and one file per task. It stays free of dependencies so that it builds in
 //! seconds: whatever needs a Kubernetes client or an async runtime lives in `e2e` or in the
@@ -6,8 +6,12 @@
 
 mod bench;
 mod cache;
+mod chart;
+mod check;
 mod codegen;
 mod demo;
+mod deny;
+mod doc;
 mod e2e;
 mod isolation;
 mod progress;
@@ -15,7 +19,7 @@ mod shell;
 mod test;
 mod tools;
 
-use std::{env, process::ExitCode};
+use std::{env, fmt::Write as _, process::ExitCode};
 
 use anyhow::{Result, bail};
 
@@ -28,6 +32,12 @@ struct Task {
 }
 
 const TASKS: &[Task] = &[
+    Task {
+        name: "check",
+        arguments: "",
+        help: "the inner loop, seconds: clippy and the engine's tests",
+        run: check::run,
+    },
     Task {
         name: "test",
         arguments: "",
@@ -43,20 +53,38 @@ const TASKS: &[Task] = &[
     Task {
         name: "demo",
         arguments: "",
-        help: "a good release, then a bad one, on that cluster, live in the terminal",
+        help: "a good release, then a bad one, on a real cluster, live in the terminal",
         run: demo::run,
-    },
-    Task {
-        name: "codegen",
-        arguments: "[--check]",
-        help: "write the generated files, or only say whether they are fresh",
-        run: codegen::run,
     },
     Task {
         name: "bench",
         arguments: "[NAME]",
         help: "measure; without a name, list what can be measured",
         run: bench::run,
+    },
+    Task {
+        name: "doc",
+        arguments: "",
+        help: "rustdoc without a warning, and the links among the Markdown files",
+        run: doc::run,
+    },
+    Task {
+        name: "deny",
+        arguments: "",
+        help: "licenses, sources and duplicates of the dependencies (not advisories)",
+        run: deny::run,
+    },
+    Task {
+        name: "chart",
+        arguments: "",
+        help: "lint and render the Helm chart, and check the objects that come out",
+        run: chart::run,
+    },
+    Task {
+        name: "codegen",
+        arguments: "[--check]",
+        help: "write the generated files, or only say whether they are fresh",
+        run: codegen::run,
     },
 ];
 
@@ -88,10 +116,16 @@ fn dispatch(arguments: &[String]) -> Result<()> {
 
 /// The tasks, a line each.
 fn list() -> String {
-    let line = |task: &Task| {
-        let call = format!("{} {}", task.name, task.arguments);
-        format!("  {call:<34} {}\n", task.help)
-    };
-    let lines: String = TASKS.iter().map(line).collect();
-    format!("Usage: cargo xtask TASK\n\n{lines}")
+    let mut list = "Usage: cargo xtask TASK\n\n".to_owned();
+    for Task {
+        name,
+        arguments,
+        help,
+        ..
+    } in TASKS
+    {
+        let call = format!("{name} {arguments}");
+        let _infallible = writeln!(list, "  {call:<48} {help}");
+    }
+    list
 }

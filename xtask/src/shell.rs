@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// Where programs of the system lie that an ordinary user's `PATH` may leave out.
+/// Folders of the system's programs, which an ordinary user's `PATH` may leave out.
 const SYSTEM_FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
 
 /// The cargo that runs us, without what it told us of our own package: build scripts of others
@@ -56,7 +56,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// What a program prints, without the last line's end.
+/// Returns the output of a program, without the last line's end.
 pub(crate) fn output_of(command: &mut Command) -> Result<String> {
     let line = command_line(command);
     let output = command
@@ -86,14 +86,14 @@ pub(crate) fn search_path() -> OsString {
     env::join_paths(folders).unwrap_or(path)
 }
 
-/// Where a program lies, if it is installed.
+/// Returns the path of a program, if it is installed.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     env::split_paths(&search_path())
         .map(|folder| folder.join(name))
         .find(|path| path.is_file())
 }
 
-/// Whether we act as root.
+/// Returns true where we act as root.
 pub(crate) fn is_root() -> Result<bool> {
     Ok(output_of(Command::new("id").arg("-u"))? == "0")
 }

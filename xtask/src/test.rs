@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use crate::{codegen, shell};
 
-/// What is run, in order: what fails soonest comes first.
+/// Commands in order: the one that fails soonest comes first.
 const CHECKS: [&[&str]; 2] = [
     &["fmt", "--all", "--check"],
     &[
@@ -18,12 +18,18 @@ const CHECKS: [&[&str]; 2] = [
 ];
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    if let Some(argument) = arguments.first() {
-        bail!("`test` takes no arguments, so what is `{argument}`?");
-    }
+    no_arguments("test", arguments)?;
     for check in CHECKS {
         shell::run(shell::cargo().args(check))?;
     }
     codegen::check()?;
     shell::run(shell::cargo().args(["test", "--workspace"]))
+}
+
+/// Fails where a task that takes no arguments is given one.
+pub(crate) fn no_arguments(task: &str, arguments: &[String]) -> Result<()> {
+    match arguments.first() {
+        None => Ok(()),
+        Some(argument) => bail!("`{task}` takes no arguments, but got `{argument}`"),
+    }
 }

@@ -1,52 +1,82 @@
-//! What the end-to-end tests need that cargo does not build: had from nothing, once.
+//! Programs that cargo does not build: had from nothing, once.
 //!
-//! Each part says what it holds, how it is built and where its programs then lie; the versions
-//! are here and nowhere else. The harness is told the places through its environment.
+//! Each part is a file that says what it holds, how it is had and where its programs then lie; the
+//! versions are there and nowhere else. The harness is told the places through its environment.
 
+mod cargo_deny;
+mod contour;
+mod control_plane;
 mod debian;
-mod envoy;
+mod debian_prometheus;
 mod go;
+mod helm;
+mod pip;
+mod prometheus;
+mod traefik;
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::Result;
 
+pub(crate) use self::{cargo_deny::cargo_deny, helm::helm};
 use crate::cache::Cache;
 
-/// Where everything lies.
-pub(crate) struct Tools {
-    /// The control plane's program: `e2e/cluster`.
-    cluster: PathBuf,
-    contour: PathBuf,
-    /// The CRDs that Contour wants, Gateway API's and its own.
-    contour_crds: PathBuf,
-    envoy: PathBuf,
-    prometheus: PathBuf,
+/// Gateway that a cluster gets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Gateway {
+    /// Contour with Envoy.
+    Contour,
+    /// Traefik, of which nothing has to be built.
+    Traefik,
 }
 
+/// Prometheus that a cluster gets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Prometheus {
+    /// Prometheus 3, which finds the pods by the API server.
+    Built,
+    /// Debian's Prometheus 2, of which nothing has to be built; the harness tells it the pods.
+    Debian,
+}
+
+/// Environment variables by which the harness learns of the programs.
+pub(crate) struct Tools {
+    variables: Vec<(&'static str, PathBuf)>,
+}
+
+// === impl Tools ===
+
 impl Tools {
-    /// Installs and builds what is missing.
-    pub(crate) fn prepare() -> Result<Self> {
+    /// Installs and builds what is missing, the longest first.
+    pub(crate) fn prepare(gateway: Gateway, prometheus: Prometheus) -> Result<Self> {
         let cache = Cache::open()?;
         debian::install_missing(&cache)?;
-        let envoy = envoy::install(&cache)?;
-        let contour = go::contour(&cache)?;
-        Ok(Self {
-            envoy,
-            contour: contour.join("contour"),
-            contour_crds: contour.join("crds"),
-            prometheus: go::prometheus(&cache)?,
-            cluster: go::control_plane(&cache)?,
-        })
+        let mut variables = vec![("TIDEGATE_E2E_CLUSTER", control_plane::program(&cache)?)];
+        variables.extend(match gateway {
+            Gateway::Contour => contour::variables(&cache)?,
+            Gateway::Traefik => traefik::variables(&cache)?,
+        });
+        variables.extend(match prometheus {
+            Prometheus::Debian if debian_prometheus::can_be_had() => {
+                debian_prometheus::variables(&cache)?
+            }
+            Prometheus::Debian | Prometheus::Built => prometheus::variables(&cache)?,
+        });
+        Ok(Self { variables })
     }
 
     /// Tells a command of the harness where the tools lie.
     pub(crate) fn tell(&self, command: &mut Command) {
-        command
-            .env("TIDEGATE_E2E_CLUSTER", &self.cluster)
-            .env("TIDEGATE_E2E_CONTOUR", &self.contour)
-            .env("TIDEGATE_E2E_CONTOUR_CRDS", &self.contour_crds)
-            .env("TIDEGATE_E2E_ENVOY", &self.envoy)
-            .env("TIDEGATE_E2E_PROMETHEUS", &self.prometheus);
+        for (name, value) in &self.variables {
+            command.env(name, value);
+        }
     }
+}
+
+/// A variable of the harness that names a kind of part and not a place.
+fn kind(name: &'static str, value: &str) -> (&'static str, PathBuf) {
+    (name, Path::new(value).to_owned())
 }

@@ -5,7 +5,7 @@ use tidegate_api::{intervention::InterventionState, record::PendingRecord, statu
 
 use crate::{event::Event, revision::Revision, weight::Weight};
 
-/// What is to be done, in the order of the fields of [`Decision::in_order`].
+/// Everything that is to be done, in the order of the fields.
 #[derive(Clone, Debug)]
 pub struct Decision {
     /// Effects that only lower risk: they go out before the status is written, and even if it

@@ -29,7 +29,7 @@ pub(super) const API_SERVER_URL: &str = "https://10.0.0.1:6443";
 const ETCD_URL: &str = "http://127.0.0.1:2379";
 const ETCD_PEER_URL: &str = "http://127.0.0.1:2380";
 
-/// How long the API server may take.
+/// Time that the API server may take to become ready.
 const API_SERVER_LIMIT: Duration = Duration::from_mins(2);
 
 /// etcd and the API server.
@@ -64,9 +64,13 @@ impl ControlPlane {
     }
 }
 
-/// Where the API server writes its audit log.
+/// File into which the API server writes its audit log.
 pub(super) fn audit_log(dir: &Path) -> PathBuf {
     dir.join("audit.log")
+}
+
+fn flag(name: &str, path: impl AsRef<Path>) -> String {
+    format!("--{name}={}", path.as_ref().display())
 }
 
 async fn start_etcd(options: &Options) -> Result<ChildProcess> {
@@ -88,7 +92,6 @@ fn spawn_api_server(options: &Options, credentials: &Credentials) -> Result<Chil
     let policy = options.dir.join("audit-policy.yaml");
     fs::write(&policy, AUDIT_POLICY)
         .with_context(|| format!("{} cannot be written", policy.display()))?;
-    let flag = |name: &str, path: PathBuf| format!("--{name}={}", path.display());
     let spec = part("kube-apiserver", &options.tools.cluster, &options.dir)
         .arg("kube-apiserver")
         .arg(format!("--etcd-servers={ETCD_URL}"))
@@ -113,7 +116,7 @@ fn spawn_api_server(options: &Options, credentials: &Credentials) -> Result<Chil
         .arg(flag("token-auth-file", credentials.token_file()))
         .arg(flag("audit-policy-file", policy))
         .arg(flag("audit-log-path", audit_log(&options.dir)))
-        // Scenarios read one file: by itself it would be begun anew at 100 MB.
+        // Scenarios read one file: by default it would be rotated at 100 MB.
         .arg("--audit-log-maxsize=100000")
         // An answer is out only when the log has its line.
         .arg("--audit-log-mode=blocking-strict");
@@ -138,7 +141,6 @@ async fn start_controller_manager(
 ) -> Result<ChildProcess> {
     let name = "kube-controller-manager";
     let kubeconfig = credentials.kubeconfig(&KubeconfigSpec::new(name, User::ControllerManager))?;
-    let flag = |name: &str, path: PathBuf| format!("--{name}={}", path.display());
     let spec = manager(name, options, &kubeconfig)
         .arg("--use-service-account-credentials")
         .arg(flag("service-account-private-key-file", credentials.service_account_key()))
@@ -165,7 +167,7 @@ async fn start_scheduler(options: &Options, credentials: &Credentials) -> Result
     .await
 }
 
-/// What the controller manager and the scheduler have in common.
+/// Arguments that the controller manager and the scheduler have in common.
 fn manager(name: &str, options: &Options, kubeconfig: &Path) -> ProcessSpec {
     part(name, &options.tools.cluster, &options.dir)
         .arg(name)

@@ -1,6 +1,6 @@
-//! Who may talk to the API server, and how it proves who it is.
+//! Credentials of the API server and of the users that it knows.
 //!
-//! Made anew for each cluster: an authority and the server's certificate, the key that signs
+//! Made for each cluster: an authority and the server's certificate, the key that signs
 //! service-account tokens, and one token for each part.
 
 use std::{

@@ -1,12 +1,12 @@
-//! The Gateway API: Contour as its controller, Envoy as its data plane, and one Gateway.
+//! The Gateway API: its CRDs, one Gateway, and one of the controllers that can serve it.
 //!
-//! Contour puts a listener on port 80 at Envoy's port 8080, on all addresses; so no pod can listen
-//! there.
+//! A controller is one file with its class, the port of its listener and its programs. Each serves
+//! the Gateway at the same address, at which no pod can listen.
 
-use std::{
-    fs,
-    net::{IpAddr, SocketAddr},
-};
+mod contour;
+mod traefik;
+
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Namespace;
@@ -17,54 +17,66 @@ use kube::{
 };
 use serde_json::{Value, json};
 
+pub use self::{contour::Contour, traefik::Traefik};
 use super::{
     Options,
     credentials::Credentials,
-    kubeconfig::{KubeconfigSpec, User},
     manifests::{FIELD_MANAGER, apply_crds},
     network::NODE_ADDRESS,
-    part::{answers, part, start},
 };
-use crate::{http_client, process::ChildProcess};
+use crate::process::ChildProcess;
 
 /// The Gateway that routes of every namespace may name as their parent.
 pub const GATEWAY_NAME: &str = "ingress";
 /// The namespace in which it lies.
 pub const GATEWAY_NAMESPACE: &str = "gateway";
-/// The class of Contour's Gateways.
-pub const GATEWAY_CLASS: &str = "contour";
-/// Where its listener answers.
+/// Address at which its listener answers.
 pub const GATEWAY_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(NODE_ADDRESS), 8080);
 
-/// Contour and Envoy.
-#[derive(Debug)]
-pub(super) struct Gateway {
-    contour: ChildProcess,
-    envoy: ChildProcess,
+/// Gateway that a cluster gets, with its programs.
+#[derive(Clone, Debug)]
+pub enum Gateway {
+    /// Contour with Envoy.
+    Contour(Contour),
+    /// Traefik.
+    Traefik(Traefik),
+}
+
+/// Objects by which a controller knows the Gateway as its own.
+struct GatewayClass {
+    name: &'static str,
+    controller: &'static str,
+    /// Port of the listener, which the controller puts at [`GATEWAY_ADDRESS`].
+    port: u16,
 }
 
 // === impl Gateway ===
 
 impl Gateway {
-    /// Applies the CRDs, makes the Gateway, and starts both programs.
+    /// Applies the CRDs, makes the Gateway, and starts the programs.
     pub(super) async fn start(
         options: &Options,
         credentials: &Credentials,
         admin: &Client,
-    ) -> Result<Self> {
-        apply_crds(admin, &options.tools.contour_crds).await?;
-        create_gateway(admin).await?;
-        let contour = start_contour(options, credentials).await?;
-        let envoy = start_envoy(options).await?;
-        Ok(Self { contour, envoy })
+    ) -> Result<Vec<ChildProcess>> {
+        let gateway = &options.tools.gateway;
+        apply_crds(admin, &options.tools.gateway_crds).await?;
+        create_gateway(admin, gateway.class()).await?;
+        match gateway {
+            Self::Contour(contour) => contour.start(options, credentials).await,
+            Self::Traefik(traefik) => traefik.start(options, credentials).await,
+        }
     }
 
-    pub(super) fn into_parts(self) -> [ChildProcess; 2] {
-        [self.envoy, self.contour]
+    fn class(&self) -> &'static GatewayClass {
+        match self {
+            Self::Contour(_) => &contour::CLASS,
+            Self::Traefik(_) => &traefik::CLASS,
+        }
     }
 }
 
-async fn create_gateway(admin: &Client) -> Result<()> {
+async fn create_gateway(admin: &Client, class: &GatewayClass) -> Result<()> {
     let namespace: Namespace = serde_json::from_value(json!({
         "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": GATEWAY_NAMESPACE },
     }))?;
@@ -76,19 +88,19 @@ async fn create_gateway(admin: &Client) -> Result<()> {
         )
         .await
         .context("the Gateway's namespace cannot be created")?;
-    let class = json!({ "spec": { "controllerName": "projectcontour.io/gateway-controller" } });
+    let gateway_class = json!({ "spec": { "controllerName": class.controller } });
     let gateway = json!({
         "spec": {
-            "gatewayClassName": GATEWAY_CLASS,
+            "gatewayClassName": class.name,
             "listeners": [{
                 "name": "http",
                 "protocol": "HTTP",
-                "port": 80,
+                "port": class.port,
                 "allowedRoutes": { "namespaces": { "from": "All" } },
             }],
         },
     });
-    apply(admin, None, "GatewayClass", GATEWAY_CLASS, class).await?;
+    apply(admin, None, "GatewayClass", class.name, gateway_class).await?;
     apply(
         admin,
         Some(GATEWAY_NAMESPACE),
@@ -126,56 +138,4 @@ async fn apply(
     .await
     .with_context(|| format!("the {kind} {name} cannot be applied"))?;
     Ok(())
-}
-
-async fn start_contour(options: &Options, credentials: &Credentials) -> Result<ChildProcess> {
-    let kubeconfig = credentials.kubeconfig(&KubeconfigSpec::new("contour", User::Contour))?;
-    let config = options.dir.join("contour.yaml");
-    let reference = format!(
-        "gateway:\n  gatewayRef: {{ namespace: {GATEWAY_NAMESPACE}, name: {GATEWAY_NAME} }}\n"
-    );
-    fs::write(&config, reference)
-        .with_context(|| format!("{} cannot be written", config.display()))?;
-    let spec = part("contour", &options.tools.contour, &options.dir)
-        .args(["serve", "--insecure", "--disable-leader-election"])
-        .args(["--xds-address=127.0.0.1", "--xds-port=8001"])
-        .args(["--health-address=127.0.0.1", "--health-port=8000"])
-        .args(["--http-address=127.0.0.1", "--http-port=8003"])
-        .arg(format!("--ingress-status-address={NODE_ADDRESS}"))
-        .args([
-            "--kubernetes-client-qps=500",
-            "--kubernetes-client-burst=1000",
-        ])
-        .arg(format!("--kubeconfig={}", kubeconfig.display()))
-        .arg(format!("--config-path={}", config.display()));
-    start(
-        spec,
-        answers(&http_client::plain(), "http://127.0.0.1:8000/healthz"),
-    )
-    .await
-}
-
-async fn start_envoy(options: &Options) -> Result<ChildProcess> {
-    let mut bootstrap = part("contour-bootstrap", &options.tools.contour, &options.dir)
-        .args(["bootstrap", "envoy.json"])
-        .args(["--xds-address=127.0.0.1", "--xds-port=8001"])
-        // Relative to Envoy's working directory: a socket's path may be no longer than 108 bytes.
-        .arg("--admin-address=envoy-admin.sock")
-        .spawn()?;
-    anyhow::ensure!(
-        bootstrap.wait().await?.success(),
-        "`contour bootstrap` failed:\n{}",
-        bootstrap.log_tail()
-    );
-    let spec = part("envoy", &options.tools.envoy, &options.dir)
-        .args(["--config-path", "envoy.json"])
-        .args(["--service-cluster", "e2e", "--service-node", "envoy"])
-        .args(["--concurrency", "2", "--log-level", "warning"])
-        // It shares memory by a number with any other Envoy of the machine.
-        .arg("--disable-hot-restart");
-    start(
-        spec,
-        answers(&http_client::plain(), "http://127.0.0.1:8002/ready"),
-    )
-    .await
 }

@@ -18,7 +18,7 @@ pub struct KubeconfigSpec {
     pub name: String,
     /// The API server's address, or a proxy's in front of it.
     pub server: String,
-    /// Whose credentials are in it.
+    /// User whose credentials are in it.
     pub user: User,
 }
 
@@ -33,8 +33,8 @@ pub enum User {
     Scheduler,
     /// The node agent.
     NodeAgent,
-    /// The Gateway API controller.
-    Contour,
+    /// The gateway's controller.
+    Gateway,
     /// Prometheus, which finds its targets by the API server.
     Prometheus,
     /// A service account.
@@ -80,7 +80,7 @@ impl User {
         Self::ControllerManager,
         Self::Scheduler,
         Self::NodeAgent,
-        Self::Contour,
+        Self::Gateway,
         Self::Prometheus,
     ];
 
@@ -92,14 +92,14 @@ impl User {
         }
     }
 
-    /// As the audit log calls it.
+    /// Name in the audit log.
     pub fn name(&self) -> String {
         match self {
             Self::Admin => "admin".to_owned(),
             Self::ControllerManager => "system:kube-controller-manager".to_owned(),
             Self::Scheduler => "system:kube-scheduler".to_owned(),
             Self::NodeAgent => "node-agent".to_owned(),
-            Self::Contour => "contour".to_owned(),
+            Self::Gateway => "gateway".to_owned(),
             Self::Prometheus => "prometheus".to_owned(),
             Self::ServiceAccount { namespace, name } => {
                 format!("system:serviceaccount:{namespace}:{name}")
@@ -110,7 +110,7 @@ impl User {
     /// Those that are no part of what is tested may do everything.
     pub(super) fn groups(&self) -> &'static str {
         match self {
-            Self::Admin | Self::NodeAgent | Self::Contour | Self::Prometheus => "system:masters",
+            Self::Admin | Self::NodeAgent | Self::Gateway | Self::Prometheus => "system:masters",
             Self::ControllerManager | Self::Scheduler | Self::ServiceAccount { .. } => "",
         }
     }
@@ -136,11 +136,11 @@ pub(super) fn render(spec: &KubeconfigSpec, token: &Token, authority: &Path) -> 
 
 /// A client with that kubeconfig, and nothing from the environment.
 pub(super) async fn client(path: &Path) -> Result<Client> {
-    let context = || format!("no client from {}", path.display());
-    let kubeconfig = Kubeconfig::read_from(path).with_context(context)?;
+    let failed = format!("no client from {}", path.display());
+    let kubeconfig = Kubeconfig::read_from(path).context(failed.clone())?;
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
-        .with_context(context)?;
+        .context(failed.clone())?;
     config.proxy_url = None;
-    Client::try_from(config).with_context(context)
+    Client::try_from(config).context(failed)
 }

@@ -11,10 +11,10 @@ use kube::{
     runtime::{conditions::is_crd_established, wait::await_condition},
 };
 
-/// How long the API server may take to serve a new kind.
+/// Time that the API server may take to serve a new kind.
 const ESTABLISHED_LIMIT: Duration = Duration::from_mins(1);
 
-/// Whose the applied objects are.
+/// Field manager of the applied objects.
 pub(super) const FIELD_MANAGER: &str = "tidegate-e2e";
 
 /// Applies every CRD of every YAML file in a folder, and waits until all are served.
@@ -30,10 +30,11 @@ fn read_crds(folder: &Path) -> Result<Vec<CustomResourceDefinition>> {
     let mut crds = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        let context = || format!("{} cannot be read", path.display());
-        let text = fs::read_to_string(&path).with_context(context)?;
+        let unreadable = format!("{} cannot be read", path.display());
+        let text = fs::read_to_string(&path).context(unreadable.clone())?;
         crds.extend(
-            serde_saphyr::from_multiple::<CustomResourceDefinition>(&text).with_context(context)?,
+            serde_saphyr::from_multiple::<CustomResourceDefinition>(&text)
+                .context(unreadable.clone())?,
         );
     }
     Ok(crds)

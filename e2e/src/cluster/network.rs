@@ -12,16 +12,16 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use tokio::process::Command;
 
-/// The node's address, at which the API server and Envoy answer.
+/// The node's address, at which the API server and the gateway answer.
 pub const NODE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
 /// Every address in it is local to the namespace, for pods to be given.
 pub const POD_NETWORK: &str = "10.244.0.0/16";
 
-/// Where the API server takes Service addresses from.
+/// Network from which the API server takes Service addresses.
 pub(super) const SERVICE_NETWORK: &str = "10.96.0.0/16";
 
-/// Whether this network namespace has nothing but a loopback interface, so that it is ours.
+/// Returns true where this network namespace has only a loopback interface, so that it is ours.
 pub fn is_isolated() -> Result<bool> {
     let devices =
         fs::read_to_string("/proc/thread-self/net/dev").context("no list of interfaces")?;

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::process::{ChildProcess, ProcessSpec};
 
-/// How long a part may take: ten times what two busy cores need.
+/// Time that a part may take: ten times what two busy cores need.
 const READY_LIMIT: Duration = Duration::from_secs(90);
 
 /// A part whose log lies in the run's folder, and which sees none of our environment: a proxy or
@@ -27,7 +27,7 @@ where
     Ok(process)
 }
 
-/// A probe: whether a GET of this address is answered with success.
+/// A probe that passes when a GET of this address is answered with success.
 pub(super) fn answers(
     client: &reqwest::Client,
     url: &str,

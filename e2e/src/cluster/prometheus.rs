@@ -1,13 +1,19 @@
-//! Prometheus, which finds the pods by itself, as it would in any cluster.
+//! Prometheus, which scrapes every pod that asks for it by its annotations.
+//!
+//! The ways in which it learns of the pods are in files of their own.
 
-use std::{fs, path::Path};
+mod http;
+mod kubernetes;
+
+use std::fs;
 
 use anyhow::{Context as _, Result};
+use clap::ValueEnum;
 
+use self::http::PodList;
 use super::{
     Options,
     credentials::Credentials,
-    kubeconfig::{KubeconfigSpec, User},
     part::{answers, part, start},
 };
 use crate::{
@@ -15,12 +21,23 @@ use crate::{
     process::{ChildProcess, ProcessSpec},
 };
 
+/// Service discovery of a Prometheus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Discovery {
+    /// It watches the pods itself, as it would in any cluster.
+    Kubernetes,
+    /// It asks the harness for them: Debian builds it without the other one.
+    Http,
+}
+
 /// A running Prometheus; it ends when dropped.
 #[derive(Debug)]
 pub struct Prometheus {
     port: u16,
     spec: ProcessSpec,
     process: ChildProcess,
+    /// Held for its end.
+    _pods: Option<PodList>,
 }
 
 // === impl Prometheus ===
@@ -33,16 +50,23 @@ impl Prometheus {
         name: &str,
         port: u16,
     ) -> Result<Self> {
-        let kubeconfig = credentials.kubeconfig(&KubeconfigSpec::new(name, User::Prometheus))?;
+        let (pods, discovery) = match options.tools.discovery {
+            Discovery::Kubernetes => (None, kubernetes::config(credentials, name)?),
+            Discovery::Http => {
+                let pods = PodList::serve(credentials, name).await?;
+                let config = pods.config();
+                (Some(pods), config)
+            }
+        };
         let config = options.dir.join(format!("{name}.yaml"));
-        fs::write(&config, render(&kubeconfig))
+        fs::write(&config, CONFIG.replace("DISCOVERY", &discovery))
             .with_context(|| format!("{} cannot be written", config.display()))?;
         let spec = part(name, &options.tools.prometheus, &options.dir)
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={name}"))
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
             .arg("--log.level=warn")
-            // How long a new pod waits for its first scrape: five seconds unless said.
+            // Wait of a new pod for its first scrape; five seconds by default.
             .arg("--scrape.discovery-reload-interval=500ms");
         let process = start(
             spec.clone(),
@@ -53,10 +77,11 @@ impl Prometheus {
             port,
             spec,
             process,
+            _pods: pods,
         })
     }
 
-    /// Takes it down: whoever asks is refused, what it knows stays on disk.
+    /// Takes it down: connections are refused, what it knows stays on disk.
     pub async fn stop(&mut self) -> Result<()> {
         self.process.kill().await?;
         Ok(())
@@ -72,7 +97,7 @@ impl Prometheus {
         Ok(())
     }
 
-    /// Where it answers.
+    /// Address at which it answers.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -87,19 +112,13 @@ fn ready_url(port: u16) -> String {
     format!("http://127.0.0.1:{port}/-/ready")
 }
 
-fn render(kubeconfig: &Path) -> String {
-    CONFIG.replace("KUBECONFIG", &kubeconfig.display().to_string())
-}
-
 /// The annotations are those that most clusters use.
 const CONFIG: &str = r#"global:
   scrape_interval: 1s
   scrape_timeout: 1s
 scrape_configs:
 - job_name: pods
-  kubernetes_sd_configs:
-  - role: pod
-    kubeconfig_file: KUBECONFIG
+  DISCOVERY
   relabel_configs:
   - source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_scrape]
     regex: "true"

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
-/// What is large, and says nothing to a reader afterwards.
+/// Data that is large, and says nothing to a reader afterwards.
 const DATA: [&str; 2] = ["etcd", "prometheus"];
 
 /// Kept after a failure, without the databases, and removed after a success.
@@ -29,7 +29,7 @@ impl RunDir {
         Ok(Self { folder })
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }

@@ -1,4 +1,4 @@
-//! Where the demo is shown: a terminal with a panel that lives beneath the lines, or lines alone.
+//! The demo on the screen: a terminal with a panel that lives beneath the lines, or lines alone.
 
 use std::io::{self, IsTerminal as _, Stdout, Write as _};
 
@@ -13,18 +13,18 @@ use tidegate_api::gate::{GateStatus, Verdict};
 
 use super::moment::{Moment, Traffic};
 
-/// How high the panel is.
+/// Height of the panel.
 const HEIGHT: u16 = 8;
 
-/// How wide a bar of 100 % is.
+/// Width of a bar of 100 %.
 const BAR: u32 = 50;
 
 /// The places in which versions are shown, so that the panel does not jump.
 const VERSIONS: usize = 2;
 
-/// Where the demo is shown.
+/// A terminal, or a plain log.
 pub(super) struct Display {
-    /// What is drawn anew beneath the lines; a log has lines alone.
+    /// Part that is redrawn beneath the lines; a log has lines alone.
     panel: Option<Box<Terminal<CrosstermBackend<Stdout>>>>,
 }
 
@@ -47,7 +47,7 @@ impl Display {
         }
     }
 
-    /// Whether there is a panel.
+    /// Returns true where there is a panel.
     pub(super) fn is_live(&self) -> bool {
         self.panel.is_some()
     }
@@ -66,7 +66,7 @@ impl Display {
         }
     }
 
-    /// Draws the panel anew.
+    /// Redraws the panel.
     pub(super) fn draw(&mut self, moment: &Moment) {
         if let Some(terminal) = &mut self.panel {
             let _seen_or_not = terminal
@@ -89,7 +89,7 @@ impl Drop for Display {
     }
 }
 
-/// How many rows a text takes; words that wrap early may take one more.
+/// Number of rows that a text takes; words that wrap early may take one more.
 fn paragraph_height(text: &str, width: u16) -> u16 {
     let width = usize::from(width);
     let rows = text.chars().count().div_ceil(width).max(1);

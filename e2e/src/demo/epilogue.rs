@@ -1,4 +1,4 @@
-//! What is told at the end: what the clients saw, the records, and the restore commit, from git.
+//! The report at the end: the clients' answers, the records and the restore commit, from git.
 
 use anyhow::{Context as _, Result};
 use tidegate_api::record::{GateRecord, OutcomeRecord, RestoreResult};
@@ -8,7 +8,7 @@ use crate::{
     testbed::{FACTS, Testbed},
 };
 
-/// How many characters of an id a person needs.
+/// Number of characters of an id that a person needs.
 const SHORT: usize = 7;
 
 /// The beginning of an id.
@@ -16,7 +16,7 @@ pub(super) fn short(id: &str) -> &str {
     id.get(..SHORT).unwrap_or(id)
 }
 
-/// What the clients saw.
+/// Prints the clients' answers.
 pub(super) fn clients(when: &str, report: &Report) {
     println!(
         "\nThe clients {when}: {} failed.\n  {report}",

@@ -11,18 +11,18 @@ use tidegate_api::{
 
 use crate::load::Report;
 
-/// What there is to see at one time.
+/// Everything that there is to see at one time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Moment {
     /// Since the demo began.
     pub(super) elapsed: Duration,
-    /// What Tidegate says.
+    /// Tidegate's own view.
     pub(super) status: RolloutStatus,
-    /// What the clients saw in the last second.
+    /// The clients' view of the last second.
     pub(super) traffic: Traffic,
 }
 
-/// What clients saw over a short time.
+/// Answers that clients got over a short time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Traffic {
     /// Each version's share of the answers, 0 to 1, by the versions' names.
@@ -33,7 +33,7 @@ pub(super) struct Traffic {
     pub(super) failed: usize,
 }
 
-/// What a line is written for: where a release is, without what changes by the second.
+/// Place of a release, without what changes by the second: another one is worth a line.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Place {
     phase: String,
@@ -43,7 +43,7 @@ pub(super) struct Place {
     outcome: Option<u32>,
 }
 
-/// What stands above the lines.
+/// The heading above the lines.
 pub(super) fn heading() -> String {
     row(
         "",
@@ -72,7 +72,7 @@ impl Moment {
         )
     }
 
-    /// Where the release is.
+    /// Place of the release.
     pub(super) fn place(&self) -> Place {
         let status = &self.status;
         let breached = self
@@ -88,7 +88,7 @@ impl Moment {
         }
     }
 
-    /// What Tidegate says in words.
+    /// Tidegate's message.
     pub(super) fn message(&self) -> String {
         self.status.message.clone()
     }
@@ -105,15 +105,14 @@ impl Moment {
 // === impl Traffic ===
 
 impl Traffic {
-    /// What a report says.
+    /// Summary of a report.
     pub(super) fn of(report: &Report) -> Self {
         let versions = report.versions();
-        #[expect(clippy::cast_precision_loss, reason = "a few hundred requests")]
-        let share = |of: u64| of as f64 / versions.values().sum::<u64>() as f64;
+        let answered: u64 = versions.values().sum();
         Self {
             shares: versions
                 .iter()
-                .map(|(version, of)| ((*version).to_owned(), share(*of)))
+                .map(|(version, of)| ((*version).to_owned(), share(*of, answered)))
                 .collect(),
             requests: report.total(),
             failed: report.failures().len(),
@@ -134,6 +133,11 @@ impl Traffic {
         }
         words.join("  ")
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a few hundred requests")]
+fn share(of: u64, all: u64) -> f64 {
+    of as f64 / all as f64
 }
 
 fn percent(version: &str, share: f64) -> String {

@@ -1,4 +1,4 @@
-//! Who watches the Rollout and the clients, and shows what changes.
+//! The narrator, who watches the Rollout and the clients and shows what changes.
 
 use std::{pin::Pin, time::Duration};
 
@@ -17,13 +17,13 @@ use crate::{
     testbed::{NAME, Testbed},
 };
 
-/// How often the clients are looked at.
+/// Interval at which the clients are looked at.
 const TICK: Duration = Duration::from_millis(250);
 
-/// What "now" means for the clients' answers.
+/// Length of "now" for the clients' answers.
 const LAST_SECOND: Duration = Duration::from_secs(1);
 
-/// How long a log says nothing while the clients see something else than before.
+/// Time for which a log says nothing although the clients see something else than before.
 const QUIET: Duration = Duration::from_secs(2);
 
 /// Watches and shows.
@@ -33,7 +33,7 @@ pub(super) struct Narrator<'a> {
     display: Display,
     began: Instant,
     status: Option<RolloutStatus>,
-    /// What the last line said, and when.
+    /// Content and time of the last line.
     told: (Place, Traffic, Instant),
 }
 

@@ -1,4 +1,4 @@
-//! Choice of the requests that fail: independent draws at a given rate, the same ones for the same pod name.
+//! The choice of failing requests: independent draws at a rate, the same ones for the same pod name.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},

@@ -4,13 +4,13 @@ use std::{net::SocketAddr, time::Duration};
 
 use super::{Behavior, Greeting, default_bind};
 
-/// Port at which pods listen: a Gateway listener on port 80 already has Envoy on 8080 of every address.
+/// Port of the pods: a Gateway listener on port 80 already has Envoy on 8080 of every address.
 pub(super) const PORT: u16 = 9898;
 
 /// Long enough for endpoints to leave the gateway (about 0.2 s here) several times over.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// Configuration with which the app starts.
+/// Configuration that the app starts with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DemoAppConfig {
     /// `BIND`: the address to listen on.

@@ -7,7 +7,7 @@ use rcgen::{
     KeyUsagePurpose,
 };
 
-/// What a server shows, and what its clients trust; each in PEM.
+/// A server's certificate and key, and the authority that its clients trust; each in PEM.
 pub(super) struct ServerCertificate {
     pub(super) ca: String,
     pub(super) chain: String,

@@ -55,38 +55,35 @@ impl Git {
         self
     }
 
-    /// What it prints.
+    /// Runs it and returns its output.
     pub(super) async fn run(mut self) -> Result<Vec<u8>, RepoError> {
-        let failed = |why: String| RepoError::Git {
-            what: self.what.clone(),
-            why,
-        };
-        let mut child = self.command.spawn().map_err(|e| failed(e.to_string()))?;
+        let what = self.what.clone();
+        let output = self.output().await;
+        output.map_err(|why| RepoError::Git { what, why })
+    }
+
+    async fn output(&mut self) -> Result<Vec<u8>, String> {
+        let mut child = self.command.spawn().map_err(|e| e.to_string())?;
         let mut stdin = child.stdin.take().expect("it is piped");
         // What we write is short, so it fits the pipe before anything is read.
         let written = stdin.write_all(&self.stdin).await;
         drop(stdin);
-        let output = child
-            .wait_with_output()
-            .await
-            .map_err(|e| failed(e.to_string()))?;
+        let output = child.wait_with_output().await.map_err(|e| e.to_string())?;
         if !output.status.success() {
-            return Err(failed(
-                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-            ));
+            return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
         }
-        written.map_err(|e| failed(e.to_string()))?;
+        written.map_err(|e| e.to_string())?;
         Ok(output.stdout)
     }
 
-    /// What it prints, as text without the white space around it.
+    /// Runs it and returns its output as text, without the white space around it.
     pub(super) async fn text(self) -> Result<String, RepoError> {
         let bytes = self.run().await?;
         Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
     }
 }
 
-/// Where git keeps its own programs.
+/// Folder of git's own programs.
 pub(super) async fn exec_path() -> Result<PathBuf, RepoError> {
     let path = Git::new(Path::new("/"), ["--exec-path"]).text().await?;
     Ok(path.into())

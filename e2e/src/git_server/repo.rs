@@ -18,7 +18,10 @@ pub struct Repo {
     path: PathBuf,
 }
 
-/// What a commit does to one file.
+/// Variable that gives git another index than the repository's own.
+const INDEX: &str = "GIT_INDEX_FILE";
+
+/// Change that a commit makes to one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// The file has this content.
@@ -32,15 +35,15 @@ pub enum Change {
 pub struct Commit {
     /// Its id.
     pub id: String,
-    /// Who wrote it.
+    /// Its author.
     pub author: String,
-    /// When it was committed.
+    /// Time of the commit.
     pub committed: Timestamp,
     /// The whole message, trailers included.
     pub message: String,
 }
 
-/// What can go wrong with a repository.
+/// Failure of an operation on a repository.
 #[derive(Debug, thiserror::Error)]
 pub enum RepoError {
     /// The repository's folder cannot be made.
@@ -48,7 +51,7 @@ pub enum RepoError {
     Create {
         /// The path.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         source: io::Error,
     },
     /// A file beside the repository's own cannot be had.
@@ -59,7 +62,7 @@ pub enum RepoError {
     Git {
         /// The command.
         what: String,
-        /// What it said.
+        /// Its message.
         why: String,
     },
     /// Git said something that we cannot read.
@@ -107,7 +110,7 @@ impl Repo {
         &self.path
     }
 
-    /// Whether the server takes pushes to this repository.
+    /// Makes the server accept or reject pushes to this repository.
     pub async fn allow_push(&self, allowed: bool) -> Result<(), RepoError> {
         let allowed = if allowed { "true" } else { "false" };
         self.git(["config", "http.receivepack", allowed])
@@ -136,15 +139,19 @@ impl Repo {
         let parent = self.tip(branch).await?;
         let folder = tempfile::tempdir_in(&self.path).map_err(RepoError::Index)?;
         let index = folder.path().join("index");
-        let with_index = |git: Git| git.env("GIT_INDEX_FILE", &index);
         if let Some(parent) = &parent {
-            with_index(self.git(["read-tree", parent])).run().await?;
+            self.git(["read-tree", parent])
+                .env(INDEX, &index)
+                .run()
+                .await?;
         }
         let info = self.index_info(changes).await?;
-        with_index(self.git(["update-index", "--index-info"]).stdin(info))
+        self.git(["update-index", "--index-info"])
+            .env(INDEX, &index)
+            .stdin(info)
             .run()
             .await?;
-        let tree = with_index(self.git(["write-tree"])).text().await?;
+        let tree = self.git(["write-tree"]).env(INDEX, &index).text().await?;
         let commit = self.commit_tree(&tree, parent.as_deref(), message).await?;
         let branch = format!("refs/heads/{branch}");
         // The old value, or none at all, is what makes it safe against pushes.
@@ -181,7 +188,10 @@ impl Repo {
             .git(["for-each-ref", "--format=%(objectname)", &wanted])
             .text()
             .await?;
-        Ok((!found.is_empty()).then_some(found))
+        if found.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(found))
     }
 
     /// The content of a file at the tip of a branch (or at a commit), if it is there.
@@ -242,7 +252,7 @@ impl Repo {
         Git::new(&self.path, args)
     }
 
-    /// What `update-index --index-info` reads; the contents are in the object store by then.
+    /// Input of `update-index --index-info`; the contents are in the object store by then.
     async fn index_info(
         &self,
         changes: impl IntoIterator<Item = Change>,

