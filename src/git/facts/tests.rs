@@ -3,11 +3,11 @@
 use super::*;
 use crate::git::testing::{Client, Server, signature};
 
-const BRANCH: &str = "tidegate/outcomes";
+const BRANCH: &str = "tidegate/records";
 
 fn fact(id: &str, text: &str) -> Fact {
     Fact {
-        path: format!("outcomes/c1/shop/checkout/{id}.json"),
+        path: format!("records/c1/shop/checkout/{id}.json"),
         bytes: text.as_bytes().to_vec(),
         trailers: Trailers {
             outcome: "Promoted".into(),
@@ -53,7 +53,7 @@ async fn a_batch_is_one_commit_on_a_branch_of_its_own() {
     assert_eq!(tip.subject, "Record 2 facts");
     assert_eq!(ids(&server), ["1", "2"]);
     assert_eq!(
-        server.file(BRANCH, "outcomes/c1/shop/checkout/2.json"),
+        server.file(BRANCH, "records/c1/shop/checkout/2.json"),
         "two"
     );
     assert_eq!(server.git(&["rev-list", "--count", BRANCH]).trim(), "1");
@@ -62,7 +62,7 @@ async fn a_batch_is_one_commit_on_a_branch_of_its_own() {
     assert!(matches!(results[0], Ok(Written::Committed(_))));
     assert_eq!(server.show(BRANCH).subject, "Promoted shop/checkout");
     assert_eq!(
-        server.file(BRANCH, "outcomes/c1/shop/checkout/1.json"),
+        server.file(BRANCH, "records/c1/shop/checkout/1.json"),
         "one"
     );
 }
@@ -97,11 +97,11 @@ async fn other_content_is_a_contradiction_and_is_not_overwritten() {
     let client = server.client();
     write(&client, vec![fact("1", "one")]).await.unwrap();
     let below = Fact {
-        path: "outcomes/c1/shop/checkout/1.json/x".into(),
+        path: "records/c1/shop/checkout/1.json/x".into(),
         ..fact("x", "")
     };
     let above = Fact {
-        path: "outcomes/c1/shop".into(),
+        path: "records/c1/shop".into(),
         ..fact("y", "")
     };
     let facts = vec![
@@ -169,7 +169,7 @@ async fn a_damaged_clone_heals_at_the_next_try() {
     let client = server.client();
     write(&client, vec![fact("1", "one")]).await.unwrap();
     client.repository.fetch(BRANCH, None).await.unwrap();
-    let folder = server.git(&["rev-parse", &format!("{BRANCH}:outcomes/c1")]);
+    let folder = server.git(&["rev-parse", &format!("{BRANCH}:records/c1")]);
     server.damage(&client, folder.trim().parse().unwrap());
 
     let error = write(&client, vec![fact("2", "two")]).await.unwrap_err();

@@ -242,7 +242,7 @@ async fn a_clone_is_packed_after_many_fetches_that_brought_something() {
 fn a_branch_that_was_not_here_yet_may_take_as_long_as_a_clone() {
     let tip = CommitId::null(gix::hash::Kind::Sha1);
     let mut fetched = Fetched::default();
-    fetched.note("tidegate/outcomes", tip);
+    fetched.note("tidegate/records", tip);
     assert_eq!(fetched.extent("main"), Extent::Everything);
     fetched.note("main", tip);
     assert_eq!(fetched.extent("main"), Extent::News);

@@ -343,7 +343,7 @@ async fn facts_of_the_attempt_on_the_same_branch_are_not_its_restore() {
             ..caches.request().trailers
         };
         let fact = Fact {
-            path: format!("outcomes/attempt-1/{outcome}.json"),
+            path: format!("records/attempt-1/{outcome}.json"),
             bytes: b"{}".into(),
             trailers,
         };

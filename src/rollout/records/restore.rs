@@ -70,7 +70,7 @@ pub(super) async fn restore(
         Err(RestoreError::PushRefused(why)) => Ok(RestoreResult::Refused {
             why: format!(
                 "the push to {} was refused ({why}): let this credential push, or revert the commit by hand",
-                repo.spec.branch
+                repo.spec.git_ref.branch
             ),
         }),
         Err(error) if error.may_pass() => Err(error.into()),
@@ -91,7 +91,7 @@ fn restore_request(
 ) -> RestoreRequest {
     let workload = &order.workload.name;
     RestoreRequest {
-        branch: repo.spec.branch.clone(),
+        branch: repo.spec.git_ref.branch.clone(),
         path: order.path.clone(),
         target: ObjectKey {
             api_version: "apps/v1".to_owned(),

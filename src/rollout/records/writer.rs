@@ -150,7 +150,7 @@ async fn write_what_can_be(
     if facts.is_empty() {
         return Ok(waiting);
     }
-    let branch = &repo.spec.outcomes.branch;
+    let branch = &repo.spec.records.branch;
     let results = repository.write_facts(branch, facts, signature()).await?;
     for (owed, result) in written.into_iter().zip(results) {
         if let Err(contradiction) = result
@@ -210,7 +210,7 @@ async fn tell_of_contradiction(
     let note = format!(
         "{contradiction} than Tidegate has to write there. It was left as it is: look in the history of {} for who \
          has changed it; what was to be written is in Tidegate's log",
-        repo.spec.outcomes.branch
+        repo.spec.records.branch
     );
     // The recorder counts events that are alike in all but their note as one.
     warn(
