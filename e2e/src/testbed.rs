@@ -45,7 +45,7 @@ use crate::{
 pub const NAME: &str = "shop";
 
 /// The branch for records.
-pub const FACTS: &str = "tidegate/outcomes";
+pub const RECORDS: &str = "tidegate/records";
 
 /// Far longer than anything here takes on a busy machine.
 pub const LIMIT: Duration = Duration::from_mins(2);
@@ -132,11 +132,12 @@ impl Testbed {
     pub async fn create_config_repo(&self, more: Value) -> Result<()> {
         let mut spec = json!({
             "url": self.git.url("config"),
-            "branch": "main",
+            "ref": { "branch": "main" },
             "path": "shop",
             "interval": "1s",
             "secretRef": { "name": "shop-git" },
-            "clusters": "single",
+            "sync": { "serviceAccountName": "default" },
+            "onRollback": { "git": "Restore" },
         });
         if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
             spec.extend(more);
@@ -279,10 +280,10 @@ impl Testbed {
     /// Every outcome in git.
     pub async fn outcomes(&self) -> Result<Vec<OutcomeRecord>> {
         let mut records = Vec::new();
-        if self.repo.tip(FACTS).await?.is_none() {
+        if self.repo.tip(RECORDS).await?.is_none() {
             return Ok(records);
         }
-        for path in self.repo.files(FACTS).await? {
+        for path in self.repo.files(RECORDS).await? {
             if Path::new(&path)
                 .extension()
                 .is_none_or(|kind| kind != "json")
@@ -292,7 +293,7 @@ impl Testbed {
             }
             let text = self
                 .repo
-                .file_at(FACTS, &path)
+                .file_at(RECORDS, &path)
                 .await?
                 .with_context(|| format!("{path} is gone"))?;
             records

@@ -8,9 +8,7 @@ use std::{
 use jiff::Timestamp;
 use kube::ResourceExt;
 use tidegate_api::{
-    Rollout,
-    config_repo::Clusters,
-    names,
+    Rollout, names,
     rollout::{OnRollback, Traffic, canary_name},
     status::Source,
 };
@@ -141,10 +139,7 @@ pub(crate) fn observe(
         readings: around.readings,
         interventions: interventions(caches, &namespace, &name),
         recorded: around.recorded,
-        default_on_rollback: match repo.map(|repo| repo.spec.clusters) {
-            Some(Clusters::Single) => OnRollback::Restore,
-            Some(Clusters::Several) | None => OnRollback::Record,
-        },
+        default_on_rollback: repo.map_or_else(OnRollback::default, |repo| repo.spec.on_rollback),
         status,
     }
 }

@@ -131,15 +131,15 @@ async fn turn(ctx: &Context, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
         ctx.caches
             .config_repo(&namespace, source.config_repo.as_deref()?)
     });
-    let service_account = repo.and_then(|repo| repo.spec.service_account_name);
+    let sync = repo.and_then(|repo| repo.spec.sync);
     let subject = Subject {
         namespace: &namespace,
         name: &name,
         rollout,
         plan: plan.as_ref(),
-        service_account: service_account
-            .as_deref()
-            .unwrap_or(DEFAULT_SERVICE_ACCOUNT),
+        service_account: sync.as_ref().map_or(DEFAULT_SERVICE_ACCOUNT, |sync| {
+            sync.service_account_name.as_str()
+        }),
     };
     let mut executed = persist(ctx, &subject, &decision).await;
     if executed.is_ok() {

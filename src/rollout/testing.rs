@@ -249,7 +249,8 @@ fn config_repo(folder: &TempDir) -> Value {
         "kind": "ConfigRepo",
         "metadata": { "name": "shop", "namespace": "shop", "uid": "c-1" },
         "spec": {
-            "url": format!("file://{}", repository(folder).display()), "branch": "main", "path": "shop", "interval": "30s",
+            "url": format!("file://{}", repository(folder).display()), "ref": { "branch": "main" },
+            "path": "shop", "interval": "30s", "sync": { "serviceAccountName": "deployer" },
         },
     })
 }

@@ -47,7 +47,9 @@ pub enum Failure {
         said: String,
     },
     /// `serviceAccountName` cannot be a name.
-    #[error("`{account}` cannot be the name of a ServiceAccount: correct spec.serviceAccountName")]
+    #[error(
+        "`{account}` cannot be the name of a ServiceAccount: correct spec.sync.serviceAccountName"
+    )]
     NoSuchAccount {
         /// As it is written.
         account: String,

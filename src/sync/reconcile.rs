@@ -88,8 +88,6 @@ pub struct Error {
     source: kube::Error,
 }
 
-/// The default of `spec.interval`.
-const INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 /// A shorter interval would only keep the git server busy.
 const SHORTEST_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
 /// How soon something is tried again that may go away by itself.
@@ -263,12 +261,7 @@ impl Drop for Applying<'_> {
 
 impl OneRepo<'_> {
     fn interval(&self) -> SignedDuration {
-        let interval = self
-            .repo
-            .spec
-            .interval
-            .map_or(INTERVAL, tidegate_api::Duration::as_signed);
-        interval.max(SHORTEST_INTERVAL)
+        self.repo.spec.interval.as_signed().max(SHORTEST_INTERVAL)
     }
 
     /// Asks the git server, if it is time to.
@@ -297,6 +290,9 @@ impl OneRepo<'_> {
         memory: &mut Memory,
         status: &ConfigRepoStatus,
     ) -> Result<Head, source::SourceError> {
+        if self.repo.spec.sync.is_none() {
+            return Err(source::SourceError::NoSync);
+        }
         let repository = match memory.repository.clone() {
             Some(repository) => repository,
             None => {
@@ -354,9 +350,8 @@ impl OneRepo<'_> {
             account: self
                 .repo
                 .spec
-                .service_account_name
-                .as_deref()
-                .unwrap_or("default"),
+                .service_account_name()
+                .expect("a ConfigRepo without sync is not read"),
             head: &head,
             live: &live,
             status,

@@ -31,6 +31,8 @@ pub(super) struct Head {
 /// Why there is nothing to apply. In every case the cluster is held as it is.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SourceError {
+    #[error("spec.sync is missing: write sync: {{serviceAccountName: NAME}}")]
+    NoSync,
     #[error("the Secret `{name}` cannot be read: {why}")]
     Secret { name: String, why: String },
     #[error(transparent)]
@@ -139,7 +141,9 @@ pub(super) async fn read(
     last_known: Option<CommitId>,
     known: Option<&Head>,
 ) -> Result<Head, SourceError> {
-    let commit = repository.fetch(&repo.spec.branch, last_known).await?;
+    let commit = repository
+        .fetch(&repo.spec.git_ref.branch, last_known)
+        .await?;
     if let Some(known) = known.filter(|known| known.commit.id == commit.id) {
         return Ok(known.clone());
     }
@@ -169,7 +173,8 @@ impl SourceError {
                 last_known: Some(_),
                 ..
             }) => "BranchNotFound",
-            Self::Fetch(FetchError::InvalidBranchName { .. })
+            Self::NoSync
+            | Self::Fetch(FetchError::InvalidBranchName { .. })
             | Self::Remote(_)
             | Self::Invalid(_)
             | Self::Tree(
@@ -207,7 +212,7 @@ impl SourceError {
                  it: its status holds what may be pruned and what git is owed"
             }
             Self::Fetch(FetchError::BranchNotFound { .. }) => {
-                ". Nothing is applied or pruned: bring the branch back, or name another in spec.branch"
+                ". Nothing is applied or pruned: bring the branch back, or name another in spec.ref.branch"
             }
             _ => "",
         }

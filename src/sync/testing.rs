@@ -391,7 +391,10 @@ impl Caches {
         caches.api.put(json!({
             "apiVersion": "tidegate.io/v1alpha1", "kind": "ConfigRepo",
             "metadata": {"name": "shop", "generation": 1},
-            "spec": {"url": url, "branch": "main", "path": "prod"},
+            "spec": {
+                "url": url, "ref": {"branch": "main"}, "path": "prod",
+                "sync": {"serviceAccountName": "deployer"},
+            },
         }));
         caches
     }

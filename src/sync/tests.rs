@@ -314,8 +314,9 @@ async fn a_missing_right_is_a_condition_with_what_to_paste_and_nothing_more_is_a
     let ready = caches.ready();
     assert!(ready.starts_with("Forbidden: commit "), "{ready}");
     assert!(
-        ready
-            .contains("prod/shop.yaml:26: Service/web: the ServiceAccount `default` lacks a right"),
+        ready.contains(
+            "prod/shop.yaml:26: Service/web: the ServiceAccount `deployer` lacks a right"
+        ),
         "{ready}"
     );
     assert!(ready.contains("kind: RoleBinding"), "{ready}");
@@ -456,7 +457,7 @@ async fn a_right_that_pruning_lacks_is_pasted_with_those_that_applying_needs() {
     let ready = caches.ready();
     assert!(ready.starts_with("Forbidden: commit "), "{ready}");
     assert!(
-        ready.contains("ConfigMap/unused: the ServiceAccount `default` lacks a right"),
+        ready.contains("ConfigMap/unused: the ServiceAccount `deployer` lacks a right"),
         "{ready}"
     );
     assert!(
@@ -545,7 +546,10 @@ async fn what_has_moved_to_another_config_repo_is_not_deleted() {
     caches.release(&format!("{}{map}", shop("web:1"))).await;
     caches.api.put(json!({
         "apiVersion": "tidegate.io/v1alpha1", "kind": "ConfigRepo", "metadata": {"name": "other", "generation": 1},
-        "spec": {"url": "https://git.example.com/other.git", "branch": "main", "path": "."},
+        "spec": {
+            "url": "https://git.example.com/other.git", "ref": {"branch": "main"}, "path": ".",
+            "sync": {"serviceAccountName": "deployer"},
+        },
         "status": {"inventory": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "moves"}]},
     }));
     caches.release(&shop("web:1")).await;

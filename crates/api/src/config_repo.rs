@@ -5,9 +5,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, Duration, record::PendingRecord};
+use crate::{Condition, Duration, record::PendingRecord, rollout::OnRollback};
 
-/// Applies a path of a git repository to the `ConfigRepo`'s namespace, and writes outcomes back.
+/// Git repository that is applied to a namespace, and that records of releases are written to.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "tidegate.io",
@@ -24,127 +24,154 @@ use crate::{Condition, Duration, record::PendingRecord};
     printcolumn = r#"{"name":"Message", "type":"string", "jsonPath":".status.conditions[?(@.type=='Ready')].message"}"#
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new(
-    "(has(self.outcomes) && has(self.outcomes.branch) ? self.outcomes.branch : 'tidegate/outcomes') != self.branch"
-).message("outcomes cannot be recorded on the branch that is applied: name another branch in outcomes.branch \
-    (tidegate/outcomes where it is not said)"))]
+#[x_kube(validation = Rule::new("has(self.sync)").message(
+    "a ConfigRepo that applies nothing has no meaning yet: write sync: {serviceAccountName: NAME}"))]
+#[x_kube(validation = Rule::new("self.records.branch != self.ref.branch").message(
+    "records cannot be written to the branch that is applied: name another one in records: {branch: NAME}"))]
 pub struct ConfigRepoSpec {
-    /// The repository's address: `https://HOST/PATH`.
+    /// Address of the repository, like `https://git.example.com/shop/config.git`.
     #[schemars(length(min = 1, max = 2048), regex(pattern = "^https://[^@/]+/.+$"))]
     pub url: String,
-    /// The branch that says what the cluster should run.
-    #[schemars(length(min = 1, max = 255))]
-    pub branch: String,
-    /// The folder whose YAML files are applied; the whole repository where it is empty.
+    /// Reference that says what the cluster should run.
+    #[serde(rename = "ref")]
+    pub git_ref: GitRef,
+    /// Folder whose YAML files are applied. Defaults to the whole repository.
     #[serde(default)]
     #[schemars(length(max = 1024))]
     pub path: String,
-    /// How often the repository is looked at. 30s where it is not said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interval: Option<Duration>,
-    /// A Secret with the keys that Flux users know: `username` and `password`, or `bearerToken`;
-    /// and `ca.crt`.
+    /// Time between two looks at the repository, at least 1s. Defaults to 30s.
+    #[serde(default = "defaults::interval")]
+    pub interval: Duration,
+    /// Secret with the credentials, in the same namespace: `username` and `password`, or
+    /// `bearerToken`; and `ca.crt` for a CA of your own. Defaults to no credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
-    /// The ServiceAccount of the namespace in whose name everything is applied; `default` where
-    /// it is not said.
+    /// Application of the repository to the namespace. Required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    pub service_account_name: Option<String>,
-    /// Whether this cluster alone reads the path. A `single` cluster restores after a rollback
-    /// unless a Rollout says otherwise.
+    pub sync: Option<SyncSpec>,
+    /// Destination of records of releases.
     #[serde(default)]
-    pub clusters: Clusters,
-    /// Where outcomes are recorded.
+    pub records: RecordsSpec,
+    /// Effects of a rollback, for each Rollout that does not say otherwise.
     #[serde(default)]
-    pub outcomes: RepoOutcomes,
+    pub on_rollback: OnRollback,
 }
 
-/// A Secret of the same namespace.
+/// Reference of a git repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GitRef {
+    /// Name of the branch, like `main`.
+    #[schemars(length(min = 1, max = 255))]
+    pub branch: String,
+}
+
+/// Secret of the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct SecretRef {
-    /// Its name.
+    /// Name of the Secret.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }
 
-/// How many clusters read the path.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Application of the repository to the namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub enum Clusters {
-    /// Others may read it too.
-    #[default]
-    Several,
-    /// This one alone.
-    Single,
+pub struct SyncSpec {
+    /// Name of the ServiceAccount, in the same namespace, in whose name everything is applied.
+    #[schemars(length(min = 1, max = 253))]
+    pub service_account_name: String,
 }
 
-/// Where outcomes are recorded.
+/// Destination of records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct RepoOutcomes {
-    /// The branch for records. It shares no history with the config branch.
-    #[serde(default = "default_outcomes_branch")]
+#[serde(rename_all = "camelCase")]
+pub struct RecordsSpec {
+    /// Name of the branch that records are written to. It shares no history with the branch that
+    /// is applied. Defaults to `tidegate/records`.
+    #[serde(default = "defaults::records_branch")]
     #[schemars(length(min = 1, max = 255))]
     pub branch: String,
 }
 
-/// What Tidegate has seen of the repository and done with it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// Observed state of a ConfigRepo.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigRepoStatus {
-    /// The generation of the spec that this status speaks of.
+    /// Generation of the spec that this status was computed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, and what stands in the way.
+    /// Conditions of the ConfigRepo: `Ready`, and others where there is something to say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// The commit that was applied last.
+    /// Commit that was applied last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<AppliedCommit>,
-    /// What was applied from the repository, or was about to be, so that what leaves it can be
-    /// pruned.
+    /// Objects that were applied from the repository, or were about to be. What leaves the
+    /// repository is pruned by it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inventory: Vec<AppliedObject>,
-    /// Records of deleted Rollouts that are still to be written.
+    /// Records of deleted Rollouts that are not in git yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending_records: Vec<PendingRecord>,
 }
 
-/// A commit that was applied.
+/// Commit that was applied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct AppliedCommit {
-    /// Its id.
+    /// Id of the commit.
     pub commit: String,
-    /// Who wrote it, `Name <address>`.
+    /// Author of the commit, as `Name <address>`.
     pub author: String,
-    /// When it had been applied.
+    /// Time at which the commit had been applied.
     pub at: Timestamp,
 }
 
-/// An object that was applied from the repository.
+/// Object that was applied from the repository.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "camelCase")]
 pub struct AppliedObject {
-    /// Its `apiVersion`.
+    /// API version of the object, like `apps/v1`.
     pub api_version: String,
-    /// Its kind.
+    /// Kind of the object.
     pub kind: String,
-    /// Its name.
+    /// Name of the object.
     pub name: String,
 }
 
-// === impl RepoOutcomes ===
+/// Defaults of the fields.
+mod defaults {
+    use crate::Duration;
 
-impl Default for RepoOutcomes {
-    fn default() -> Self {
-        Self {
-            branch: default_outcomes_branch(),
-        }
+    pub(super) fn interval() -> Duration {
+        Duration::from_secs(30)
+    }
+
+    pub(super) fn records_branch() -> String {
+        "tidegate/records".to_owned()
     }
 }
 
-fn default_outcomes_branch() -> String {
-    "tidegate/outcomes".to_owned()
+// === impl ConfigRepoSpec ===
+
+impl ConfigRepoSpec {
+    /// Returns the name of the ServiceAccount in whose name everything is applied.
+    pub fn service_account_name(&self) -> Option<&str> {
+        Some(&self.sync.as_ref()?.service_account_name)
+    }
+}
+
+// === impl RecordsSpec ===
+
+impl Default for RecordsSpec {
+    fn default() -> Self {
+        Self {
+            branch: defaults::records_branch(),
+        }
+    }
 }

@@ -27,8 +27,8 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self == oldSelf")
     .message("an Intervention cannot be changed: make a new one"))]
-#[x_kube(validation = Rule::new("(self.action == 'approve') == has(self.step)")
-    .message("approve names the step that it approves, and no other action names one"))]
+#[x_kube(validation = Rule::new("(self.action == 'Approve') == has(self.step)")
+    .message("Approve names the step that it approves, and no other action names one"))]
 pub struct InterventionSpec {
     /// The Rollout, of the same namespace.
     #[schemars(length(min = 1, max = 63))]
@@ -56,7 +56,6 @@ pub struct InterventionSpec {
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
-#[serde(rename_all = "camelCase")]
 pub enum Action {
     /// Let the release go on from a step that awaits approval.
     Approve,
@@ -97,7 +96,7 @@ pub enum InterventionState {
 // === impl Action ===
 
 impl Action {
-    /// The action as it is written.
+    /// Returns the verb of the action in lower case: the CLI's subcommand.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Approve => "approve",

@@ -11,7 +11,7 @@
 //! | [`status`] | `Rollout`'s status: stable, the attempt that runs, what is owed to git |
 //! | [`config_repo`] | `ConfigRepo`: the git repository that a namespace is reconciled from |
 //! | [`intervention`] | `Intervention`: what a person asked for |
-//! | [`record`] | the JSON files on the facts branch |
+//! | [`record`] | the JSON files on the branch for records |
 //! | [`condition`] | conditions, as every Kubernetes object has them |
 //! | [`duration`] | durations as people write them: `90s`, `1h30m` |
 //! | [`names`] | labels, annotations, field managers and finalizers |

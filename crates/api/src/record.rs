@@ -1,6 +1,6 @@
-//! The JSON files on the facts branch: that an attempt has begun, and how it ended.
+//! The JSON files on the branch for records: that an attempt has begun, and how it ended.
 //!
-//! They lie at `outcomes/<cluster>/<namespace>/<rollout>/<id>.started.json` and `<id>.json` and are
+//! They lie at `records/<cluster>/<namespace>/<rollout>/<id>.started.json` and `<id>.json` and are
 //! never changed once they are there.
 
 use jiff::Timestamp;
@@ -75,7 +75,7 @@ pub enum Reason {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PendingRecord {
-    /// The `ConfigRepo` to whose facts branch it goes.
+    /// Name of the ConfigRepo to whose branch for records it goes.
     pub config_repo: String,
     /// What is to be written.
     #[schemars(schema_with = "free_form")]
@@ -85,7 +85,7 @@ pub struct PendingRecord {
     pub restore: Option<RestoreOrder>,
 }
 
-/// A file on the facts branch.
+/// File on the branch for records.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind")]
 pub enum Record {
@@ -256,7 +256,7 @@ impl Record {
         }
     }
 
-    /// Where on the facts branch it lies.
+    /// Returns its path on the branch for records.
     pub fn path(&self) -> String {
         let RecordHead {
             id,
@@ -265,7 +265,7 @@ impl Record {
             rollout,
             ..
         } = self.head();
-        let folder = format!("outcomes/{cluster}/{namespace}/{rollout}");
+        let folder = format!("records/{cluster}/{namespace}/{rollout}");
         match self {
             Self::Started(_) => format!("{folder}/{id}.started.json"),
             Self::Outcome(_) => format!("{folder}/{id}.json"),

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Duration, config_repo::SecretRef, gate::Gate, names, status::RolloutStatus};
 
-/// Releases each new revision of a workload to a growing share of traffic, judged by gates.
+/// Progressive delivery of a workload: each new revision is released to a growing share of traffic,
+/// judged by gates, and promoted or rolled back.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "tidegate.io",
@@ -30,68 +31,81 @@ use crate::{Duration, config_repo::SecretRef, gate::Gate, names, status::Rollout
 #[x_kube(validation = Rule::new("self.steps.exists(s, s.weight > 0.0)")
     .message("no step sends traffic to the canary: give at least one step a weight above 0"))]
 pub struct RolloutSpec {
-    /// The workload that is released. It stays the user's own: its template changes only when a
-    /// revision is promoted.
+    /// Workload that is released. Its template changes only when a revision is promoted.
     pub workload: WorkloadRef,
-    /// The Service that callers use; the workload's name where it is not said.
+    /// Name of the Service that callers use. Defaults to the workload's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub service: Option<String>,
-    /// How traffic is split between stable and the canary.
+    /// Routes that split traffic between stable and the canary.
     pub traffic: Traffic,
-    /// The way of a release: shares of traffic in the order in which they are tried.
+    /// Steps of a release, in their order.
     #[schemars(length(min = 1, max = 50))]
     pub steps: Vec<Step>,
-    /// What must hold for a release to go on. A breach takes all traffic back at once.
+    /// Gates that must pass for a release to go on. A breach rolls back at once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub gates: Vec<Gate>,
-    /// Where the gates are read; the operator's Prometheus where it is not said.
+    /// Prometheus that gates are read from. Defaults to the operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,
-    /// What is written to git beside the record of each outcome.
+    /// Effects of a rollback. Defaults to those of the ConfigRepo that brings the workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub outcomes: Option<Outcomes>,
-    /// How long a backend's ready endpoints must have been the same before its share grows or
-    /// another backend goes: a gateway reports that it has taken a route, never that it has taken
-    /// endpoints. 2s where it is not said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub settle: Option<Duration>,
-    /// How long pods may take to become available (`minReadySeconds` included), and endpoints to
-    /// rest. 10m where it is not said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub progress_deadline: Option<Duration>,
-    /// How long a step waits for an approval before traffic is taken back; without it, for ever.
+    pub on_rollback: Option<OnRollback>,
+    /// Time that a backend's ready endpoints must have been the same before its share of traffic
+    /// grows or another backend goes. A gateway reports that it has accepted a route, never that
+    /// it has accepted endpoints. Defaults to 2s.
+    #[serde(default = "defaults::settle")]
+    pub settle: Duration,
+    /// Maximum time for pods to become available (`minReadySeconds` included), for endpoints to
+    /// stabilize, and for routes to be accepted. Defaults to 10m.
+    #[serde(default = "defaults::progress_deadline")]
+    pub progress_deadline: Duration,
+    /// Maximum time for an approval. Defaults to no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval_timeout: Option<Duration>,
-    /// How a revision is released that was promoted before: at once (`fast`), so that a `git
-    /// revert` is quick, or by all steps.
+    /// Steps of a revision that was promoted before: `Fast` leaves them out, so that a `git revert`
+    /// is quick. Defaults to `Fast`.
     #[serde(default)]
     pub known_good: KnownGood,
-    /// How many promoted revisions are remembered. 10 where it is not said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Number of promoted revisions that are remembered. Defaults to 10.
+    #[serde(default = "defaults::revision_history_limit")]
     #[schemars(range(min = 1, max = 50))]
-    pub history: Option<u32>,
-    /// Says that two versions of the workload may run side by side although its strategy is
-    /// `Recreate`, or it mounts a `ReadWriteOnce` volume or uses a host port.
+    pub revision_history_limit: u32,
+    /// Permission to run two versions of the workload side by side although its strategy is
+    /// `Recreate`, or it mounts a `ReadWriteOnce` volume or uses a host port. Defaults to false.
     #[serde(default)]
     pub allow_parallel: bool,
 }
 
-/// The workload that a Rollout releases, in its own namespace.
+/// Workload of the same namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct WorkloadRef {
-    /// What kind of workload it is.
+    /// API group of the workload. Defaults to `apps`.
+    #[serde(default)]
+    pub group: WorkloadGroup,
+    /// Kind of the workload.
     pub kind: WorkloadKind,
-    /// Its name.
+    /// Name of the workload.
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
 }
 
-/// The kinds of workload that can be released.
+/// API group of a workload that can be released.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WorkloadGroup {
+    /// `apps`.
+    #[default]
+    #[serde(rename = "apps")]
+    Apps,
+}
+
+/// Kind of a workload that can be released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum WorkloadKind {
-    /// `apps/v1` Deployment.
+    /// Deployment of the group `apps`.
     Deployment,
 }
 
@@ -147,61 +161,76 @@ pub enum Approval {
     Required,
 }
 
-/// A Prometheus, or what speaks like one.
+/// Prometheus, or a store with its query API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Metrics {
-    /// Its address, like `https://prometheus.example.com`. The operator of Tidegate must allow its
-    /// host.
+    /// Address of the Prometheus, like `https://prometheus.example.com`. The operator of Tidegate
+    /// must allow its host.
     #[schemars(length(max = 2048), regex(pattern = "^https?://[^/?#@]+(/[^?#]*)?$"))]
     pub url: String,
-    /// A Secret of the namespace with `bearerToken`, or `username` and `password`; and `ca.crt`.
+    /// Secret with the credentials, in the same namespace: `bearerToken`, or `username` and
+    /// `password`; and `ca.crt` for a CA of your own. Defaults to no credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
 }
 
-/// What is written to git beside the record of each outcome.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Effects of a rollback beyond the cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Outcomes {
-    /// What happens in git after a rollback; by default `record`, or `restore` where the
-    /// `ConfigRepo` says `clusters: single`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_rollback: Option<OnRollback>,
+pub struct OnRollback {
+    /// Change that a rollback makes in git. `Restore` suits a path that one cluster alone reads.
+    pub git: GitOnRollback,
 }
 
-/// What happens in git after a rollback.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum OnRollback {
-    /// The outcome is recorded on the facts branch.
+/// Change that a rollback makes in git.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum GitOnRollback {
+    /// The outcome is recorded on the branch for records, as every outcome is.
+    #[default]
     Record,
-    /// The last good template is also put back on the config branch, if the rejected one is still
-    /// there.
+    /// The last good template is also put back on the branch that is applied, if the rejected one
+    /// is still there.
     Restore,
 }
 
-/// How a revision is released that was promoted before.
+/// Way to release a revision that was promoted before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
 pub enum KnownGood {
     /// Without the steps.
     #[default]
     Fast,
-    /// By all steps, like any other.
+    /// By all steps, like any other revision.
     Steps,
+}
+
+/// Defaults of the fields.
+mod defaults {
+    use crate::Duration;
+
+    pub(super) fn settle() -> Duration {
+        Duration::from_secs(2)
+    }
+
+    pub(super) fn progress_deadline() -> Duration {
+        Duration::from_secs(600)
+    }
+
+    pub(super) fn revision_history_limit() -> u32 {
+        10
+    }
 }
 
 // === impl RolloutSpec ===
 
 impl RolloutSpec {
-    /// The Service that callers use.
+    /// Returns the name of the Service that callers use.
     pub fn service_name(&self) -> &str {
         self.service.as_deref().unwrap_or(&self.workload.name)
     }
 }
 
-/// The name of the canary Deployment and Service of the Rollout `name`.
+/// Returns the name of the canary Deployment and Service of the Rollout `name`.
 pub fn canary_name(name: &str) -> String {
     format!("{name}{}", names::CANARY_SUFFIX)
 }

@@ -4,6 +4,7 @@
 //! a crash the effect is derived again from what stands here.
 
 use jiff::Timestamp;
+use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// What Tidegate has seen and done, and what it intends.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutStatus {
     /// The generation of the spec that this status speaks of.
@@ -43,6 +44,7 @@ pub struct RolloutStatus {
     /// `Ready` (traffic is on a promoted revision and nothing is in the way), `Progressing`,
     /// `Stalled` (a person must act), and others where there is something to say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
     /// The last promoted revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]

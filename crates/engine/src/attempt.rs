@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use tidegate_api::{
     record::{Outcome, PendingRecord, Reason, Record, RestoreOrder, RestoreResult},
-    rollout::{OnRollback, WorkloadKind, WorkloadRef},
+    rollout::GitOnRollback,
     status::{
         Attempt, Backoff, Ending, KnownGoodRevision, OutcomeSummary, Rejected, Shortcut, Stable,
         Stage,
@@ -86,7 +86,7 @@ pub(crate) fn conclude(ctx: &mut DecisionContext<'_>, plan: &Plan) {
         return;
     };
     let mut record = records::outcome(ctx, &attempt, &ending);
-    let restore = match restore_order(ctx, plan, &attempt, &ending) {
+    let restore = match restore_order(ctx, &attempt, &ending) {
         Some(Ok(order)) => Some(order),
         Some(Err(why)) => {
             record.restore = Some(RestoreResult::Refused { why });
@@ -153,7 +153,7 @@ pub(crate) fn remember_good(ctx: &mut DecisionContext<'_>, plan: &Plan, revision
             at: now,
         },
     );
-    history.truncate(plan.history);
+    history.truncate(plan.revision_history_limit);
 }
 
 /// An aborted revision is held like one that was rolled back: nobody wants it tried again by
@@ -213,17 +213,12 @@ fn owe(ctx: &mut DecisionContext<'_>, record: Record, restore: Option<RestoreOrd
 /// What is to be put back on the config branch, where that is wanted; or why nothing can be.
 fn restore_order(
     ctx: &DecisionContext<'_>,
-    plan: &Plan,
     attempt: &Attempt,
     ending: &Ending,
 ) -> Option<Result<RestoreOrder, String>> {
-    let asked = attempt
-        .plan
-        .outcomes
-        .as_ref()
-        .and_then(|outcomes| outcomes.on_rollback);
-    let wanted = asked.unwrap_or(ctx.observed.default_on_rollback) == OnRollback::Restore;
-    if ending.outcome != Outcome::RolledBack || !wanted {
+    let on_rollback = attempt.plan.on_rollback;
+    let git = on_rollback.unwrap_or(ctx.observed.default_on_rollback).git;
+    if ending.outcome != Outcome::RolledBack || git != GitOnRollback::Restore {
         return None;
     }
     let good = ctx.status.stable.as_ref().map(|stable| &stable.source);
@@ -237,10 +232,7 @@ fn restore_order(
         good_commit,
         good_path: good.and_then(|good| good.path.clone()),
         path,
-        workload: WorkloadRef {
-            kind: WorkloadKind::Deployment,
-            name: plan.workload.clone(),
-        },
+        workload: attempt.plan.workload.clone(),
         rejected: attempt.revision.clone(),
     }))
 }

@@ -41,8 +41,8 @@ pub struct Plan {
     pub approval_timeout: Option<SignedDuration>,
     /// How a revision is released that was promoted before.
     pub known_good: KnownGood,
-    /// How many promoted revisions are remembered.
-    pub history: usize,
+    /// Number of promoted revisions that are remembered.
+    pub revision_history_limit: usize,
     /// Whether two versions may run side by side whatever the template says.
     pub allow_parallel: bool,
 }
@@ -122,15 +122,6 @@ pub enum PlanError {
     },
 }
 
-/// The defaults of the API, as its reference says them.
-mod defaults {
-    use tidegate_api::Duration;
-
-    pub(super) const SETTLE: Duration = Duration::from_secs(2);
-    pub(super) const PROGRESS_DEADLINE: Duration = Duration::from_secs(600);
-    pub(super) const HISTORY: u32 = 10;
-}
-
 // === impl Plan ===
 
 impl Plan {
@@ -150,11 +141,11 @@ impl Plan {
             steps: parse_steps(spec)?,
             gates: parse_gates(spec)?,
             metrics: spec.metrics.clone(),
-            settle: or(spec.settle, defaults::SETTLE),
-            progress_deadline: or(spec.progress_deadline, defaults::PROGRESS_DEADLINE),
+            settle: spec.settle.as_signed(),
+            progress_deadline: spec.progress_deadline.as_signed(),
             approval_timeout: spec.approval_timeout.map(Duration::as_signed),
             known_good: spec.known_good,
-            history: spec.history.unwrap_or(defaults::HISTORY) as usize,
+            revision_history_limit: spec.revision_history_limit as usize,
             allow_parallel: spec.allow_parallel,
         })
     }
@@ -226,7 +217,7 @@ fn parse_steps(spec: &RolloutSpec) -> Result<Vec<Step>, PlanError> {
         })?;
         Ok(Step {
             weight,
-            hold: or(step.hold, Duration::default()),
+            hold: step.hold.unwrap_or_default().as_signed(),
             approval: matches!(step.approval, Some(Approval::Required)),
             replicas: step.replicas,
             implied: false,
@@ -261,8 +252,4 @@ fn parse_gates(spec: &RolloutSpec) -> Result<Vec<Gate>, PlanError> {
         Gate::parse(gate).map_err(|error| PlanError::Gate { name, error })
     };
     spec.gates.iter().map(parse).collect()
-}
-
-fn or(given: Option<Duration>, default: Duration) -> SignedDuration {
-    given.unwrap_or(default).as_signed()
 }

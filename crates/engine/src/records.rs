@@ -7,7 +7,6 @@ use tidegate_api::{
         GateRecord, InterventionRecord, OutcomeRecord, PreviousRevision, RecordHead, StartedRecord,
         VERSION,
     },
-    rollout::WorkloadRef,
     status::{Attempt, Ending, Stable},
 };
 
@@ -83,7 +82,6 @@ fn gate_status(attempt: &Attempt, name: &str) -> GateStatus {
 }
 
 fn head(identity: &Identity, attempt: &Attempt, stable: Option<&Stable>) -> RecordHead {
-    let WorkloadRef { kind, name } = &attempt.plan.workload;
     RecordHead {
         version: VERSION,
         id: attempt.id.clone(),
@@ -91,10 +89,7 @@ fn head(identity: &Identity, attempt: &Attempt, stable: Option<&Stable>) -> Reco
         namespace: identity.namespace.clone(),
         rollout: identity.name.clone(),
         rollout_uid: identity.uid.clone(),
-        workload: WorkloadRef {
-            kind: *kind,
-            name: name.clone(),
-        },
+        workload: attempt.plan.workload.clone(),
         attempt: attempt.number,
         revision: attempt.revision.clone(),
         source: attempt.source.clone(),

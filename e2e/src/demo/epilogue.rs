@@ -5,7 +5,7 @@ use tidegate_api::record::{GateRecord, OutcomeRecord, RestoreResult};
 
 use crate::{
     load::Report,
-    testbed::{FACTS, Testbed},
+    testbed::{RECORDS, Testbed},
 };
 
 /// Number of characters of an id that a person needs.
@@ -26,7 +26,7 @@ pub(super) fn clients(when: &str, report: &Report) {
 
 /// Every outcome in git, one line and its evidence each.
 pub(super) async fn records(bed: &Testbed) -> Result<()> {
-    println!("\nWhat git says of it, on the branch {FACTS}:");
+    println!("\nWhat git says of it, on the branch {RECORDS}:");
     let mut records = bed.outcomes().await?;
     records.sort_by_key(|record| record.head.attempt);
     for record in &records {

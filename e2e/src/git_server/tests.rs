@@ -76,9 +76,9 @@ async fn a_clone_and_a_push_need_a_login() {
         .await
         .unwrap();
     let work = dir.path().join("work");
-    let push = ["push", "-q", "origin", "main:tidegate/outcomes"];
+    let push = ["push", "-q", "origin", "main:tidegate/records"];
     client(&server, &work, &login, &push).await.unwrap();
-    assert_eq!(repo.tip("tidegate/outcomes").await.unwrap(), Some(first));
+    assert_eq!(repo.tip("tidegate/records").await.unwrap(), Some(first));
     repo.allow_push(false).await.unwrap();
     let push = ["push", "-q", "origin", "main:another"];
     client(&server, &work, &login, &push).await.unwrap_err();

@@ -8,7 +8,7 @@ use tidegate_api::record::{Outcome, Reason};
 
 use crate::{
     scenario::{Context, Scenario, scenario},
-    testbed::{FACTS, NAME, Release, Shop, Testbed},
+    testbed::{NAME, RECORDS, Release, Shop, Testbed},
 };
 
 /// Scenarios of this file.
@@ -73,7 +73,7 @@ async fn equal(context: Context) -> Result<()> {
             .is_some_and(|previous| previous.revision == stable.revision),
         "another was stable"
     );
-    let records = bed.repo.files(FACTS).await?;
+    let records = bed.repo.files(RECORDS).await?;
     ensure!(
         records.len() == 2,
         "there are records of something else than the release: {records:?}"
@@ -154,7 +154,7 @@ async fn first_deploy(context: Context) -> Result<()> {
         record.head.previous.is_none() && record.steps.is_empty(),
         "there was nothing before: {record:?}"
     );
-    let records = bed.repo.files(FACTS).await?;
+    let records = bed.repo.files(RECORDS).await?;
     ensure!(
         records.len() == 2,
         "one beginning and one outcome were to be in git: {records:?}"

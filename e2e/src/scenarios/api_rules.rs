@@ -162,19 +162,19 @@ fn wrong_rollouts() -> Vec<Wrong> {
         ),
         wrong(
             "Rollout",
-            "/outcomes",
-            json!({ "onRollback": "revert" }),
-            r#"supported values: "record", "restore""#,
+            "/onRollback",
+            json!({ "git": "Revert" }),
+            r#"supported values: "Record", "Restore""#,
         ),
         wrong(
             "Rollout",
             "/knownGood",
-            json!("slow"),
-            r#"supported values: "fast", "steps""#,
+            json!("Slow"),
+            r#"supported values: "Fast", "Steps""#,
         ),
         wrong(
             "Rollout",
-            "/history",
+            "/revisionHistoryLimit",
             json!(0),
             "should be greater than or equal to 1",
         ),
@@ -257,24 +257,30 @@ fn wrong_config_repos() -> Vec<Wrong> {
             json!("https://me:secret@git.example.com/shop.git"),
             "should match '^https://",
         ),
-        wrong("ConfigRepo", "/branch", json!(""), "spec.branch"),
+        wrong("ConfigRepo", "/ref/branch", json!(""), "spec.ref.branch"),
         wrong(
             "ConfigRepo",
-            "/outcomes",
+            "/records",
             json!({ "branch": "main" }),
-            "outcomes cannot be recorded on the branch that is applied: name another branch in outcomes.branch",
+            "records cannot be written to the branch that is applied",
         ),
         wrong(
             "ConfigRepo",
-            "/branch",
-            json!("tidegate/outcomes"),
-            "outcomes cannot be recorded on the branch that is applied: name another branch in outcomes.branch",
+            "/ref/branch",
+            json!("tidegate/records"),
+            "records cannot be written to the branch that is applied",
         ),
         wrong(
             "ConfigRepo",
-            "/clusters",
-            json!("many"),
-            r#"supported values: "several", "single""#,
+            "/sync",
+            Value::Null,
+            "write sync: {serviceAccountName: NAME}",
+        ),
+        wrong(
+            "ConfigRepo",
+            "/onRollback",
+            json!({ "git": "Revert" }),
+            r#"supported values: "Record", "Restore""#,
         ),
         wrong("ConfigRepo", "/interval", json!("often"), "spec.interval"),
     ]
@@ -286,19 +292,19 @@ fn wrong_interventions() -> Vec<Wrong> {
             "Intervention",
             "/step",
             Value::Null,
-            "approve names the step that it approves",
+            "Approve names the step that it approves",
         ),
         wrong(
             "Intervention",
             "/action",
-            json!("abort"),
+            json!("Abort"),
             "no other action names one",
         ),
         wrong(
             "Intervention",
             "/action",
-            json!("rollback"),
-            r#"supported values: "approve""#,
+            json!("Rollback"),
+            r#"supported values: "Approve""#,
         ),
         wrong(
             "Intervention",
@@ -331,10 +337,13 @@ fn right(kind: &str) -> Value {
     match kind {
         "Rollout" => Shop::new().rollout,
         "ConfigRepo" => {
-            json!({ "url": "https://git.example.com/shop.git", "branch": "main", "path": "shop" })
+            json!({
+                "url": "https://git.example.com/shop.git", "ref": { "branch": "main" }, "path": "shop",
+                "sync": { "serviceAccountName": "deployer" },
+            })
         }
         _ => {
-            json!({ "rollout": "shop", "attempt": 1, "step": 1, "action": "approve", "reason": "it looks good" })
+            json!({ "rollout": "shop", "attempt": 1, "step": 1, "action": "Approve", "reason": "it looks good" })
         }
     }
 }

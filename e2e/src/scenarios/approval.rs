@@ -60,7 +60,7 @@ async fn run(context: Context) -> Result<()> {
     awaits_approval(&bed, 2).await?;
     bed.create::<Intervention>(json!({
         "metadata": { "name": "abort-it" },
-        "spec": { "rollout": NAME, "attempt": 2, "action": "abort", "reason": "customers call", "by": "Nia" },
+        "spec": { "rollout": NAME, "attempt": 2, "action": "Abort", "reason": "customers call", "by": "Nia" },
     }))
     .await?;
 

@@ -11,7 +11,7 @@ use tidegate_api::record::{Outcome, Reason, RestoreResult};
 use crate::{
     demo_app::BehaviorChange,
     scenario::{Context, Scenario, scenario},
-    testbed::{FACTS, Release, Shop, Testbed},
+    testbed::{RECORDS, Release, Shop, Testbed},
 };
 
 /// Scenarios of this file.
@@ -89,7 +89,7 @@ async fn run(context: Context) -> Result<()> {
         matches!(record.restore, Some(RestoreResult::Restored { .. })),
         "git was not corrected: {record:?}"
     );
-    let paths = bed.repo.files(FACTS).await?;
+    let paths = bed.repo.files(RECORDS).await?;
     let of_attempt = paths
         .iter()
         .filter(|path| path.contains(&record.head.id))
@@ -98,7 +98,7 @@ async fn run(context: Context) -> Result<()> {
         of_attempt == 2,
         "the beginning and the outcome are not there once each: {paths:?}"
     );
-    let commits = bed.repo.log(FACTS).await?;
+    let commits = bed.repo.log(RECORDS).await?;
     let id = format!("Tidegate-Id: {}", record.head.id);
     let outcomes = commits
         .iter()

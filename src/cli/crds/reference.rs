@@ -123,7 +123,7 @@ fn kind(field: &JSONSchemaProps) -> String {
     }
 }
 
-/// The limits and the default of a field, each a short sentence.
+/// The limits of a field, each a short sentence. Its description says its default.
 fn notes(field: &JSONSchemaProps) -> Vec<String> {
     let inner = element(field);
     let mut notes = Vec::new();
@@ -141,11 +141,6 @@ fn notes(field: &JSONSchemaProps) -> Vec<String> {
                 .iter()
                 .map(|pattern| format!("Matches `{}`.", cell(pattern))),
         );
-    }
-    // An empty default says no more than "not required".
-    let default = field.default.as_ref().map(|default| &default.0);
-    if let Some(default) = default.filter(|default| *default != "") {
-        notes.push(format!("Default {}.", code(default)));
     }
     notes
 }
@@ -188,7 +183,7 @@ fn anchor(heading: &str) -> String {
 
 fn is_duration(field: &JSONSchemaProps) -> bool {
     let pattern = field.pattern.as_deref();
-    pattern.is_some_and(|pattern| pattern.contains("ms|s|m|h|d"))
+    pattern.is_some_and(|pattern| pattern.contains("(h|m|s|ms)"))
 }
 
 fn code(value: &serde_json::Value) -> String {

@@ -64,7 +64,7 @@ impl WriteError {
     pub(super) fn remedy(&self) -> &'static str {
         match self.transport() {
             Some(TransportError::PushRejected { .. }) => {
-                " (let the credentials of secretRef push to the branch of spec.outcomes, or name another there; \
+                " (let the credentials of secretRef push to the branch of spec.records, or name another there; \
                  nothing is lost meanwhile)"
             }
             Some(_) | None => "",

@@ -67,7 +67,7 @@ pub(super) async fn restore(
         Err(RestoreError::PushRejected(why)) => Ok(RestoreResult::Refused {
             why: format!(
                 "the push to {} was refused ({why}): let this credential push, or revert the commit by hand",
-                repo.spec.branch
+                repo.spec.git_ref.branch
             ),
         }),
         Err(error) if error.is_transient() => Err(error.into()),
@@ -89,7 +89,7 @@ fn restore_request(
     let workload = &order.workload.name;
     let by = Signature::of_tidegate(clock::now());
     RestoreRequest {
-        branch: repo.spec.branch.clone(),
+        branch: repo.spec.git_ref.branch.clone(),
         path: order.path.clone(),
         target: ObjectKey {
             api_version: "apps/v1".to_owned(),

@@ -45,7 +45,7 @@ fn create_repository(bench: &Bench) {
 fn commits(bench: &Bench) -> usize {
     git(
         &bench.repository(),
-        &["log", "--format=%H", "tidegate/outcomes"],
+        &["log", "--format=%H", "tidegate/records"],
     )
     .lines()
     .count()
@@ -206,7 +206,7 @@ async fn a_record_that_is_handed_over_while_it_is_queued_or_after_is_crossed_out
     .unwrap();
     let files = git(
         &bench.repository(),
-        &["log", "--format=", "--name-only", "tidegate/outcomes"],
+        &["log", "--format=", "--name-only", "tidegate/records"],
     );
     assert_eq!(files.split_whitespace().count(), 3, "{files}");
 }

@@ -150,7 +150,7 @@ async fn write_what_can_be(
     if files.is_empty() {
         return Ok(waiting);
     }
-    let branch = &repo.spec.outcomes.branch;
+    let branch = &repo.spec.records.branch;
     let results = repository
         .write_records(branch, files, Signature::of_tidegate(clock::now()))
         .await?;
@@ -212,7 +212,7 @@ async fn tell_of_conflict(
     let note = format!(
         "{conflict} than Tidegate has to write there. It was left as it is: look in the history of {} for who \
          has changed it; what was to be written is in Tidegate's log",
-        repo.spec.outcomes.branch
+        repo.spec.records.branch
     );
     // The recorder counts events that are alike in all but their note as one.
     warn(

@@ -134,7 +134,7 @@ fn a_newer_revision_waits_once_the_template_is_in() {
 
 #[test]
 fn a_rejected_revision_is_tried_again_when_a_person_asks_or_it_is_committed_again() {
-    let recorded = a_short_rollout().with("outcomes", json!({ "onRollback": "record" }));
+    let recorded = a_short_rollout().with("onRollback", json!({ "git": "Record" }));
     let world = recorded
         .releasing(Quality::Erroring)
         .until_rest()

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
     intervention::{Action as Ask, InterventionSpec},
     record::{Outcome, PendingRecord, Record, RestoreOrder},
-    rollout::{OnRollback, RolloutSpec},
+    rollout::{GitOnRollback, OnRollback, RolloutSpec},
     status::{RolloutStatus, Source, Stage},
 };
 use tidegate_engine::{
@@ -154,7 +154,9 @@ impl World {
             readings: self.shell.memory.readings.clone(),
             interventions: self.asks.clone(),
             recorded: self.shell.memory.recorded.clone(),
-            default_on_rollback: OnRollback::Restore,
+            default_on_rollback: OnRollback {
+                git: GitOnRollback::Restore,
+            },
         })
     }
 

@@ -118,7 +118,7 @@ async fn written(bench: &mut Bench, owed: PendingRecord) -> RestoreResult {
 fn restored(bench: &Bench, path: &str) -> RestoreResult {
     let record = git(
         &bench.repository(),
-        &["show", &format!("tidegate/outcomes:{path}")],
+        &["show", &format!("tidegate/records:{path}")],
     );
     serde_json::from_value(serde_json::from_str::<Value>(&record).unwrap()["restore"].take())
         .unwrap()
