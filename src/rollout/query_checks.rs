@@ -149,11 +149,14 @@ impl Asked {
             queries: queries.collect(),
             stable: Variables {
                 namespace: rollout.namespace().unwrap_or_default(),
-                name: plan.workload.clone(),
+                name: plan.workload.name.clone(),
                 service: plan.service.clone(),
                 track: names::TRACK_STABLE.to_owned(),
                 revision: short(&stable.revision).to_owned(),
-                replica_sets: vec![format!("{}-{}", plan.workload, stable.pod_template_hash)],
+                replica_sets: vec![format!(
+                    "{}-{}",
+                    plan.workload.name, stable.pod_template_hash
+                )],
             },
         })
     }

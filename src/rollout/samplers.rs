@@ -130,9 +130,9 @@ impl Samplers {
 /// workload once the template is in.
 fn variables(seen: &Observed, plan: &Plan) -> Variables {
     let attempt = seen.status.attempt.as_ref();
-    let sets = |deployment: &str, workload: Option<&tidegate_engine::observed::Workload>| {
+    let sets = |name: &str, workload: Option<&tidegate_engine::observed::Workload>| {
         let current = workload.and_then(|workload| workload.current());
-        current.map(|set| format!("{deployment}-{}", set.hash))
+        current.map(|version| format!("{name}-{}", version.id))
     };
     let stable_template_updated = attempt.is_some_and(|attempt| attempt.stable_template_updated);
     let verified = seen.canary.as_ref().map(|canary| canary.template);
@@ -142,11 +142,11 @@ fn variables(seen: &Observed, plan: &Plan) -> Variables {
         .filter(|workload| stable_template_updated && Some(workload.template) == verified);
     let replica_sets = [
         sets(&plan.canary, seen.canary.as_ref()),
-        sets(&plan.workload, promoted),
+        sets(&plan.workload.name, promoted),
     ];
     Variables {
         namespace: seen.identity.namespace.clone(),
-        name: plan.workload.clone(),
+        name: plan.workload.name.clone(),
         service: plan.service.clone(),
         track: tidegate_api::names::TRACK_CANARY.to_owned(),
         revision: attempt

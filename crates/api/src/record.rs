@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     intervention::Action,
-    rollout::{RolloutSpec, WorkloadRef},
+    rollout::RolloutSpec,
     status::{GateStatus, Shortcut, Source, StepStatus, free_form},
+    workload::WorkloadRef,
 };
 
 /// The version of the records' format, in each of them.

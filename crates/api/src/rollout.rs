@@ -4,7 +4,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, config_repo::SecretRef, gate::Gate, names, status::RolloutStatus};
+use crate::{
+    Duration, config_repo::SecretRef, gate::Gate, names, status::RolloutStatus,
+    workload::WorkloadRef,
+};
 
 /// Releases each new revision of a workload to a growing share of traffic, judged by gates.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -76,23 +79,6 @@ pub struct RolloutSpec {
     /// `Recreate`, or it mounts a `ReadWriteOnce` volume or uses a host port.
     #[serde(default)]
     pub allow_parallel: bool,
-}
-
-/// The workload that a Rollout releases, in its own namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct WorkloadRef {
-    /// What kind of workload it is.
-    pub kind: WorkloadKind,
-    /// Its name.
-    #[schemars(length(min = 1, max = 63))]
-    pub name: String,
-}
-
-/// The kinds of workload that can be released.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum WorkloadKind {
-    /// `apps/v1` Deployment.
-    Deployment,
 }
 
 /// How traffic is split. Exactly one router.
@@ -201,7 +187,7 @@ impl RolloutSpec {
     }
 }
 
-/// The name of the canary Deployment and Service of the Rollout `name`.
+/// Name of the canary workload and of the canary Service of the Rollout `name`.
 pub fn canary_name(name: &str) -> String {
     format!("{name}{}", names::CANARY_SUFFIX)
 }

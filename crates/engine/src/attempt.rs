@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use tidegate_api::{
     record::{Outcome, PendingRecord, Reason, Record, RestoreOrder, RestoreResult},
-    rollout::{OnRollback, WorkloadKind, WorkloadRef},
+    rollout::OnRollback,
     status::{
         Attempt, Backoff, Ending, KnownGoodRevision, OutcomeSummary, Rejected, Shortcut, Stable,
         Stage,
@@ -237,10 +237,7 @@ fn restore_order(
         good_commit,
         good_path: good.and_then(|good| good.path.clone()),
         path,
-        workload: WorkloadRef {
-            kind: WorkloadKind::Deployment,
-            name: plan.workload.clone(),
-        },
+        workload: plan.workload.clone(),
         rejected: attempt.revision.clone(),
     }))
 }

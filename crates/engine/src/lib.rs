@@ -31,6 +31,7 @@ mod idle;
 mod interventions;
 pub mod invariants;
 pub mod observed;
+pub mod pin;
 pub mod plan;
 pub mod preflight;
 pub mod records;

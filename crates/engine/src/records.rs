@@ -6,7 +6,6 @@ use tidegate_api::{
         GateRecord, InterventionRecord, OutcomeRecord, PreviousRevision, RecordHead, StartedRecord,
         VERSION,
     },
-    rollout::WorkloadRef,
     status::{Attempt, Ending, Stable},
 };
 
@@ -85,7 +84,6 @@ pub(crate) fn outcome(
 }
 
 fn head(identity: &Identity, attempt: &Attempt, stable: Option<&Stable>) -> RecordHead {
-    let WorkloadRef { kind, name } = &attempt.plan.workload;
     RecordHead {
         version: VERSION,
         id: attempt.id.clone(),
@@ -93,10 +91,7 @@ fn head(identity: &Identity, attempt: &Attempt, stable: Option<&Stable>) -> Reco
         namespace: identity.namespace.clone(),
         rollout: identity.name.clone(),
         rollout_uid: identity.uid.clone(),
-        workload: WorkloadRef {
-            kind: *kind,
-            name: name.clone(),
-        },
+        workload: attempt.plan.workload.clone(),
         attempt: attempt.number,
         revision: attempt.revision.clone(),
         source: attempt.source.clone(),

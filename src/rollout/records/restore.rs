@@ -89,15 +89,15 @@ fn restore_request(
     (since, good): (CommitId, CommitId),
     trailers: Trailers,
 ) -> RestoreRequest {
-    let workload = &order.workload.name;
+    let workload = &order.workload;
     RestoreRequest {
         branch: repo.spec.branch.clone(),
         path: order.path.clone(),
         target: ObjectKey {
-            api_version: "apps/v1".to_owned(),
-            kind: "Deployment".to_owned(),
+            api_version: workload.kind.api_version().to_owned(),
+            kind: workload.kind.to_string(),
             namespace: namespace.to_owned(),
-            name: workload.clone(),
+            name: workload.name.clone(),
         },
         default_namespace: namespace.to_owned(),
         good: Some(Source {
@@ -106,7 +106,8 @@ fn restore_request(
         }),
         since,
         message: format!(
-            "Restore the template of {workload} after a rollback\n\nRevision {}, asked for by {}, was rolled back: {}",
+            "Restore the template of {} after a rollback\n\nRevision {}, asked for by {}, was rolled back: {}",
+            workload.name,
             short(&order.rejected),
             short(outcome.head.source.commit.as_deref().unwrap_or_default()),
             outcome.message,
