@@ -13,7 +13,7 @@ use kube::{Resource, ResourceExt, api::ObjectMeta};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use tidegate_api::names;
-use tidegate_engine::revision::Digest;
+use tidegate_engine::{pin, revision::Digest};
 
 /// A Deployment.
 #[derive(Resource, Clone, Debug, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ pub(crate) struct Template {
     pub(crate) digest: Digest,
     pub(crate) labels: BTreeMap<String, String>,
     /// What two versions side by side cannot share, in words.
-    pub(crate) exclusive: Vec<String>,
+    pub(crate) parallel_blockers: Vec<String>,
     /// Whether its pods must not share a node.
     pub(crate) apart: bool,
 }
@@ -175,7 +175,7 @@ pub(crate) const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 impl Template {
     /// Digests a template.
     pub(crate) fn of(mut template: Value) -> Self {
-        let exclusive = exclusive(&template);
+        let parallel_blockers = parallel_blockers(&template);
         let required =
             "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution";
         let apart = template
@@ -186,14 +186,13 @@ impl Template {
             .pointer_mut("/metadata/labels")
             .and_then(Value::as_object_mut)
         {
-            labels.remove(names::POD_TEMPLATE_HASH_LABEL);
-            labels.remove(names::TRACK_LABEL);
+            labels.retain(|key, _| !pin::is_label(key));
         }
         drop_null_timestamp(&mut template);
         Self {
             digest: Digest::of(&template),
             labels: labels(&template),
-            exclusive,
+            parallel_blockers,
             apart,
         }
     }
@@ -313,7 +312,7 @@ fn images(template: &Value) -> Vec<String> {
 
 /// What of a template two versions side by side cannot share. Whether a claim is `ReadWriteOnce`
 /// stands in the claim alone, so every claim counts.
-fn exclusive(template: &Value) -> Vec<String> {
+fn parallel_blockers(template: &Value) -> Vec<String> {
     let list = |pointer: &str| {
         template
             .pointer(pointer)
@@ -376,7 +375,7 @@ mod tests {
             "containers": [{"ports": [{"hostPort": 80}]}]
         }});
         assert_eq!(
-            exclusive(&template),
+            parallel_blockers(&template),
             ["a PersistentVolumeClaim", "a host port"]
         );
     }

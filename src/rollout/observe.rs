@@ -11,13 +11,15 @@ use tidegate_api::{
     Rollout, names,
     rollout::{OnRollback, Traffic, canary_name},
     status::Source,
+    workload::{VersionId, WorkloadKind, WorkloadRef},
 };
 use tidegate_engine::{
     gate::reading::Reading,
     observed::{
         Candidate, Comparison, Endpoints, Identity, Intervention, Observed, OtherWorkload,
-        QueryCheck, ReplicaSet, Service, Workload, selects,
+        PodOwner, QueryCheck, Service, Version, Workload, selects,
     },
+    pin::Pin,
     plan::Plan,
     revision::{Digest, Revision},
 };
@@ -127,8 +129,8 @@ pub(crate) fn observe(
             &status,
         ),
         other_workloads: other_workloads(caches, &namespace, &spec.workload.name, &canary),
-        stable_endpoints: endpoints(caches, memory, &namespace, &service, now),
-        canary_endpoints: endpoints(caches, memory, &namespace, &canary, now),
+        stable_endpoints: endpoints(caches, memory, &own_pods, &namespace, &service, now),
+        canary_endpoints: endpoints(caches, memory, &own_pods, &namespace, &canary, now),
         routes_seen: caches.routers.http_routes.is_filled(),
         routes: plan
             .map(|plan| caches.routers.observe(&namespace, &plan))
@@ -229,9 +231,9 @@ fn workload_of(caches: &Caches, namespace: &str, deployment: &watched::Deploymen
     } = deployment;
     let name = deployment.name_any();
     let fields = metadata.managed_fields.as_deref().unwrap_or_default();
-    let mut exclusive = spec.template.exclusive.clone();
+    let mut parallel_blockers = spec.template.parallel_blockers.clone();
     if spec.strategy.type_.as_deref() == Some("Recreate") {
-        exclusive.insert(0, "the strategy Recreate".to_owned());
+        parallel_blockers.insert(0, "the strategy Recreate".to_owned());
     }
     let sets = caches.replica_sets.list(namespace);
     let own = sets
@@ -249,11 +251,12 @@ fn workload_of(caches: &Caches, namespace: &str, deployment: &watched::Deploymen
         epoch: watched::epoch(deployment),
         template: spec.template.digest,
         pod_labels: spec.template.labels.clone(),
-        exclusive,
-        replica_sets: own
+        parallel_blockers,
+        versions: own
             .filter_map(|set| {
-                Some(ReplicaSet {
-                    hash: set.labels().get(names::POD_TEMPLATE_HASH_LABEL)?.clone(),
+                let id = set.labels().get(WorkloadKind::Deployment.version_label())?;
+                Some(Version {
+                    id: VersionId::new(id),
                     template: set.spec.template.digest,
                     replicas: set.status.replicas,
                     ready: set.status.ready_replicas,
@@ -303,9 +306,11 @@ fn candidate(
     })
 }
 
-/// What tells the pods of a workload and of its canary from all others.
+/// The pods of a workload and of its canary, told from all others.
 struct OwnPods<'a> {
-    replica_sets: BTreeSet<String>,
+    workload: &'a str,
+    /// Versions of the workload that are known.
+    versions: BTreeSet<VersionId>,
     canary: &'a str,
 }
 
@@ -327,10 +332,10 @@ fn services(
         .attempt
         .as_ref()
         .and_then(|attempt| attempt.promoted_pod_template_hash.as_ref());
-    let hashes: Vec<_> = stable.into_iter().chain(promoted).collect();
-    let bears_pin = |service: &Service| {
-        let hash = service.selector.get(names::POD_TEMPLATE_HASH_LABEL);
-        service.epoch.is_some() && hash.is_some_and(|hash| hashes.contains(&hash))
+    let versions: Vec<_> = stable.into_iter().chain(promoted).collect();
+    let bears_pin = |service: &Service| match service.pin() {
+        Some(Pin::Version(version)) => service.epoch.is_some() && versions.contains(&&version),
+        Some(Pin::Canary) | None => false,
     };
     let services = caches.services.list(namespace);
     let services = services
@@ -381,7 +386,10 @@ fn other_workloads(
     });
     others
         .map(|other| OtherWorkload {
-            name: format!("the pods of the Deployment {}", other.name_any()),
+            workload: WorkloadRef {
+                kind: WorkloadKind::Deployment,
+                name: other.name_any(),
+            },
             pod_labels: other.spec.template.labels.clone(),
         })
         .collect()
@@ -417,21 +425,29 @@ fn ready_pods(
 fn endpoints(
     caches: &Caches,
     memory: &Memory,
+    own: &OwnPods<'_>,
     namespace: &str,
     service: &str,
     now: Timestamp,
 ) -> Endpoints {
     let (pods, addresses) = ready_pods(caches, namespace, service);
     let since = memory.rest(namespace, service, &addresses, now);
-    let replica_sets = pods
-        .iter()
-        .map(|pod| replica_set_of(pod).to_owned())
-        .collect();
+    let owners = pods.iter().map(|pod| own.owner_of(pod)).collect();
     Endpoints {
         ready: pods.len().try_into().unwrap_or(u32::MAX),
         since,
-        replica_sets,
+        owners,
     }
+}
+
+/// Version of a Deployment that runs in a pod of this name; `None` where the pod is not of this
+/// Deployment.
+fn version_of(deployment: &str, pod: &str) -> Option<VersionId> {
+    let version = replica_set_of(pod)
+        .strip_prefix(deployment)?
+        .strip_prefix('-')?;
+    let is_hash = !version.is_empty() && !version.contains('-');
+    is_hash.then(|| VersionId::new(version))
 }
 
 /// The ReplicaSet of a pod: Kubernetes appends a dash and five characters to its name, and leaves
@@ -497,22 +513,32 @@ fn conflicting_rollouts(caches: &Caches, rollout: &Rollout) -> Vec<String> {
 // === impl OwnPods ===
 
 impl<'a> OwnPods<'a> {
-    fn of(workload: &str, seen: Option<&Workload>, canary: &'a str) -> Self {
-        let sets = seen.into_iter().flat_map(|seen| &seen.replica_sets);
+    fn of(workload: &'a str, seen: Option<&Workload>, canary: &'a str) -> Self {
+        let versions = seen.into_iter().flat_map(|seen| &seen.versions);
         Self {
-            replica_sets: sets.map(|set| format!("{workload}-{}", set.hash)).collect(),
+            workload,
+            versions: versions.map(|version| version.id.clone()).collect(),
             canary,
+        }
+    }
+
+    /// Owner of the pod of this name.
+    fn owner_of(&self, pod: &str) -> PodOwner {
+        if let Some(version) = version_of(self.workload, pod) {
+            return PodOwner::Workload(version);
+        }
+        match version_of(self.canary, pod) {
+            Some(version) => PodOwner::Canary(version),
+            None => PodOwner::Other,
         }
     }
 
     /// A ready pod behind a Service that is neither's: of another kind of workload, or of nobody.
     fn stranger_among(&self, pods: BTreeSet<String>) -> Option<String> {
-        pods.into_iter().find(|pod| {
-            let set = replica_set_of(pod);
-            let canarys = set
-                .rsplit_once('-')
-                .is_some_and(|(deployment, _)| deployment == self.canary);
-            !canarys && !self.replica_sets.contains(set)
+        pods.into_iter().find(|pod| match self.owner_of(pod) {
+            PodOwner::Workload(version) => !self.versions.contains(&version),
+            PodOwner::Canary(_) => false,
+            PodOwner::Other => true,
         })
     }
 }
@@ -536,7 +562,8 @@ mod tests {
     #[test]
     fn a_pod_of_another_kind_of_workload_is_a_stranger() {
         let own = OwnPods {
-            replica_sets: BTreeSet::from(["web-6b7f9c5d4".to_owned()]),
+            workload: "web",
+            versions: BTreeSet::from([VersionId::new("6b7f9c5d4")]),
             canary: "web-canary",
         };
         let among =

@@ -24,7 +24,7 @@ use crate::kubernetes::watched;
 /// Looks, and tells people what it finds.
 pub(super) fn look(ctx: &Context, rollout: &Rollout, plan: &Plan) {
     let namespace = rollout.namespace().unwrap_or_default();
-    let Some(workload) = ctx.caches.deployments.get(&namespace, &plan.workload) else {
+    let Some(workload) = ctx.caches.deployments.get(&namespace, &plan.workload.name) else {
         return;
     };
     let (client, events) = (ctx.clients.writing.clone(), ctx.events.clone());
@@ -81,7 +81,7 @@ async fn surroundings(
     Surroundings {
         autoscalers_by_value: autoscalers
             .iter()
-            .filter(|autoscaler| scales_by_value(autoscaler, &plan.workload))
+            .filter(|autoscaler| scales_by_value(autoscaler, &plan.workload.name))
             .map(ResourceExt::name_any)
             .collect(),
         disruption_budgets: budgets

@@ -20,11 +20,11 @@ pub(super) fn of_canary(seen: &Observed, plan: &Plan) -> Variables {
         .filter(|workload| template_updated && Some(workload.template) == verified);
     let replica_sets = [
         current_replica_set(&plan.canary, seen.canary.as_ref()),
-        current_replica_set(&plan.workload, promoted),
+        current_replica_set(&plan.workload.name, promoted),
     ];
     Variables {
         namespace: seen.identity.namespace.clone(),
-        name: plan.workload.clone(),
+        name: plan.workload.name.clone(),
         service: plan.service.clone(),
         track: names::TRACK_CANARY.to_owned(),
         revision: attempt
@@ -37,10 +37,10 @@ pub(super) fn of_canary(seen: &Observed, plan: &Plan) -> Variables {
 /// Returns the values for stable.
 pub(super) fn of_stable(namespace: &str, plan: &Plan, stable: Option<&Stable>) -> Variables {
     let replica_set =
-        stable.map(|stable| format!("{}-{}", plan.workload, stable.pod_template_hash));
+        stable.map(|stable| format!("{}-{}", plan.workload.name, stable.pod_template_hash));
     Variables {
         namespace: namespace.to_owned(),
-        name: plan.workload.clone(),
+        name: plan.workload.name.clone(),
         service: plan.service.clone(),
         track: names::TRACK_STABLE.to_owned(),
         revision: stable
@@ -52,5 +52,5 @@ pub(super) fn of_stable(namespace: &str, plan: &Plan, stable: Option<&Stable>) -
 
 fn current_replica_set(deployment: &str, workload: Option<&Workload>) -> Option<String> {
     let current = workload?.current()?;
-    Some(format!("{deployment}-{}", current.hash))
+    Some(format!("{deployment}-{}", current.id))
 }

@@ -10,8 +10,8 @@ use std::{
 
 use kube::ResourceExt as _;
 use serde_json::Value;
-use tidegate_api::{Rollout, names, rollout::RolloutSpec, status::RolloutStatus};
-use tidegate_engine::{governed::template_in_force, revision::Revision};
+use tidegate_api::{Rollout, rollout::RolloutSpec, status::RolloutStatus};
+use tidegate_engine::{governed::template_in_force, pin, revision::Revision};
 
 use super::manifest::{Manifest, deployments};
 
@@ -239,10 +239,8 @@ pub fn rollout_concern(rollout: &Rollout) -> Option<u64> {
 
 /// Whether a Service's selector is pinned.
 pub(super) fn is_pinned(service: &Value) -> bool {
-    let selector = service.pointer("/spec/selector");
-    [names::POD_TEMPLATE_HASH_LABEL, names::TRACK_LABEL]
-        .iter()
-        .any(|key| selector.and_then(|selector| selector.get(key)).is_some())
+    let selector = service.pointer("/spec/selector").and_then(Value::as_object);
+    selector.is_some_and(|selector| selector.keys().any(|key| pin::is_label(key)))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 //! | [`record`] | the JSON files on the branch for records |
 //! | [`condition`] | conditions, as every Kubernetes object has them |
 //! | [`duration`] | durations as people write them: `90s`, `1h30m` |
+//! | [`workload`] | the kinds of workload, and the versions of one |
 //! | [`names`] | labels, annotations, field managers and finalizers |
 
 pub mod condition;
@@ -25,6 +26,7 @@ pub mod names;
 pub mod record;
 pub mod rollout;
 pub mod status;
+pub mod workload;
 
 pub use condition::Condition;
 pub use config_repo::ConfigRepo;

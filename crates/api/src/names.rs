@@ -24,9 +24,6 @@ pub const TRACK_STABLE: &str = "stable";
 /// The value of [`TRACK_LABEL`] on the canary's pods.
 pub const TRACK_CANARY: &str = "canary";
 
-/// The label by which a Deployment's own ReplicaSets tell their pods apart.
-pub const POD_TEMPLATE_HASH_LABEL: &str = "pod-template-hash";
-
 /// Annotation of a `ControllerRevision`: the commit that asked for the template.
 pub const CONFIG_COMMIT_ANNOTATION: &str = "tidegate.io/config-commit";
 
@@ -43,7 +40,7 @@ pub const CONFIG_REPO_ANNOTATION: &str = "tidegate.io/config-repo";
 /// revision of the workload had been ready before.
 pub const FIRST_DEPLOY_ANNOTATION: &str = "tidegate.io/first-deploy";
 
-/// Annotation of the canary Deployment: the revision that it runs, by its full name.
+/// Annotation of the canary workload: the revision that it runs, by its full name.
 pub const REVISION_ANNOTATION: &str = "tidegate.io/revision";
 
 /// Annotation of what carries traffic during an attempt: the epoch of the leader that wrote it.
@@ -58,7 +55,7 @@ pub const PRUNE_ANNOTATION: &str = "tidegate.io/prune";
 /// The value of [`PRUNE_ANNOTATION`] that keeps the object.
 pub const PRUNE_DISABLED: &str = "disabled";
 
-/// What is added to a Rollout's name to name its canary Deployment and Service.
+/// Suffix that makes a Rollout's name that of its canary workload and canary Service.
 pub const CANARY_SUFFIX: &str = "-canary";
 
 /// The longest name that a Rollout may have: the canary's pods must not have theirs cut

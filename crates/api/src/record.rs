@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     gate::{Gate, GateStatus},
     intervention::Action,
-    rollout::{RolloutSpec, WorkloadRef},
+    rollout::RolloutSpec,
     status::{Shortcut, Source, StepStatus, free_form},
+    workload::WorkloadRef,
 };
 
 /// The version of the records' format, in each of them.

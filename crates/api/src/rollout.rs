@@ -4,7 +4,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, config_repo::SecretRef, gate::Gate, names, status::RolloutStatus};
+use crate::{
+    Duration, config_repo::SecretRef, gate::Gate, names, status::RolloutStatus,
+    workload::WorkloadRef,
+};
 
 /// Progressive delivery of a workload: each new revision is released to a growing share of traffic,
 /// judged by gates, and promoted or rolled back.
@@ -77,36 +80,6 @@ pub struct RolloutSpec {
     /// `Recreate`, or it mounts a `ReadWriteOnce` volume or uses a host port. Defaults to false.
     #[serde(default)]
     pub allow_parallel: bool,
-}
-
-/// Workload of the same namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct WorkloadRef {
-    /// API group of the workload. Defaults to `apps`.
-    #[serde(default)]
-    pub group: WorkloadGroup,
-    /// Kind of the workload.
-    pub kind: WorkloadKind,
-    /// Name of the workload.
-    #[schemars(length(min = 1, max = 63))]
-    pub name: String,
-}
-
-/// API group of a workload that can be released.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum WorkloadGroup {
-    /// `apps`.
-    #[default]
-    #[serde(rename = "apps")]
-    Apps,
-}
-
-/// Kind of a workload that can be released.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum WorkloadKind {
-    /// Deployment of the group `apps`.
-    Deployment,
 }
 
 /// How traffic is split. Exactly one router.
@@ -230,7 +203,7 @@ impl RolloutSpec {
     }
 }
 
-/// Returns the name of the canary Deployment and Service of the Rollout `name`.
+/// Returns the name of the canary workload and of the canary Service of the Rollout `name`.
 pub fn canary_name(name: &str) -> String {
     format!("{name}{}", names::CANARY_SUFFIX)
 }

@@ -14,6 +14,7 @@ use crate::{
     intervention::Action,
     record::{Outcome, PendingRecord, Reason},
     rollout::RolloutSpec,
+    workload::VersionId,
 };
 
 /// What Tidegate has seen and done, and what it intends.
@@ -112,8 +113,8 @@ pub enum Phase {
 pub struct Stable {
     /// Its full name.
     pub revision: String,
-    /// The `pod-template-hash` of the ReplicaSet that runs it.
-    pub pod_template_hash: String,
+    /// Version of the workload that runs it: for a Deployment its `pod-template-hash`.
+    pub pod_template_hash: VersionId,
     /// Where it came from.
     #[serde(default)]
     pub source: Source,
@@ -195,12 +196,13 @@ pub struct Attempt {
     /// Whether the candidate's template has been let into the stable workload.
     #[serde(default)]
     pub stable_template_updated: bool,
-    /// The `pod-template-hash` of the canary's ReplicaSet.
+    /// Version that the canary runs: for a Deployment its `pod-template-hash`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub canary_pod_template_hash: Option<String>,
-    /// The `pod-template-hash` of the stable workload's ReplicaSet that runs the candidate.
+    pub canary_pod_template_hash: Option<VersionId>,
+    /// Version of the stable workload that runs the candidate: for a Deployment its
+    /// `pod-template-hash`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub promoted_pod_template_hash: Option<String>,
+    pub promoted_pod_template_hash: Option<VersionId>,
     /// The steps that were entered, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepStatus>,

@@ -66,9 +66,10 @@ pub fn decide(observed: &Observed, now: Timestamp) -> Decision {
     finish(ctx, plan)
 }
 
-/// The same template has another `pod-template-hash` where its ReplicaSet was made anew by another
-/// version of Kubernetes, or after a webhook has changed what it adds. Where the set that is known is
-/// gone, a dry run tells whether the workload has stable's template, and then its set is stable's.
+/// Finds stable again by its template. The same template is another version where its controller has
+/// made it again: under another release of Kubernetes, or after a webhook has changed what it adds.
+/// Where the version that is known is gone, a dry run tells if the workload has stable's template, and
+/// then its current version is stable's.
 fn know_stable_again(ctx: &mut DecisionContext<'_>) {
     let Some((stable, workload)) = ctx
         .status
@@ -81,12 +82,12 @@ fn know_stable_again(ctx: &mut DecisionContext<'_>) {
     let Some(current) = workload.current() else {
         return;
     };
-    if workload.replica_set(&stable.pod_template_hash).is_some() {
+    if workload.version(&stable.pod_template_hash).is_some() {
         return;
     }
     match ctx.observed.stable {
         Comparison::Unknown => ctx.actions.push(Action::DryRunStable),
-        Comparison::Same => stable.pod_template_hash.clone_from(&current.hash),
+        Comparison::Same => stable.pod_template_hash.clone_from(&current.id),
         Comparison::Different | Comparison::Refused { .. } => {}
     }
 }

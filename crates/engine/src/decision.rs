@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tidegate_api::{intervention::InterventionState, record::PendingRecord, status::RolloutStatus};
 
-use crate::{event::Event, revision::Revision, weight::Weight};
+use crate::{event::Event, pin::Pin, revision::Revision, weight::Weight};
 
 /// Everything that is to be done, in the order of the fields.
 #[derive(Clone, Debug)]
@@ -80,14 +80,14 @@ pub enum Action {
     },
     /// Write the template of this revision into the workload, whole.
     WriteTemplate(Revision),
-    /// Make the canary Service and Deployment what they should be.
+    /// Make the canary Service and the canary workload what they should be.
     ApplyCanary {
         /// The revision that it runs.
         revision: Revision,
         /// How many replicas it has.
         replicas: u32,
     },
-    /// Delete the canary Deployment and Service.
+    /// Delete the canary workload and the canary Service.
     DeleteCanary,
     /// Write these to git.
     Record(Vec<PendingRecord>),
@@ -107,13 +107,4 @@ pub enum Action {
         /// Why, in a sentence.
         message: String,
     },
-}
-
-/// What keeps pods of other versions out of a Service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pin {
-    /// Only the pods of the ReplicaSet of this `pod-template-hash`.
-    Hash(String),
-    /// Only the canary's pods.
-    Canary,
 }

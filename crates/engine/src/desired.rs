@@ -3,12 +3,13 @@
 use tidegate_api::{
     record::Outcome,
     status::{Attempt, Stable, Stage},
+    workload::VersionId,
 };
 
 use crate::{
     context::intended,
-    decision::Pin,
     observed::Observed,
+    pin::Pin,
     plan::Plan,
     revision::{Digest, Revision},
     weight::Weight,
@@ -47,12 +48,12 @@ pub(crate) enum Split {
 /// What the workload's template is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Template {
-    /// Stable's, by revision and `pod-template-hash`.
+    /// Stable's, by revision and version.
     Stable {
         /// The revision.
         revision: Revision,
-        /// The hash of the ReplicaSet that runs it.
-        hash: String,
+        /// Version of the workload that runs it.
+        version: VersionId,
     },
     /// The candidate's.
     Candidate {
@@ -96,10 +97,10 @@ impl Desired {
         };
         let weight = intended(attempt);
         let epoch = Some(attempt.epoch);
-        let pinned = Some(Pin::Hash(stable.pod_template_hash.clone()));
+        let pinned = Some(Pin::Version(stable.pod_template_hash.clone()));
         let old = Template::Stable {
             revision: Revision::named(&stable.revision),
-            hash: stable.pod_template_hash.clone(),
+            version: stable.pod_template_hash.clone(),
         };
         let new = Template::Candidate {
             revision: Revision::named(&attempt.revision),
@@ -137,7 +138,7 @@ impl Desired {
             },
             Stage::PinningToStable | Stage::ShiftingToStable => Self {
                 split: Split::Share(weight),
-                pin: attempt.promoted_pod_template_hash.clone().map(Pin::Hash),
+                pin: attempt.promoted_pod_template_hash.clone().map(Pin::Version),
                 paused: true,
                 template: new,
                 canary,
@@ -156,14 +157,14 @@ impl Desired {
                 pin: Some(if observed.pinned_to_canary() {
                     pin_back(stable, observed)
                 } else {
-                    Pin::Hash(stable.pod_template_hash.clone())
+                    Pin::Version(stable.pod_template_hash.clone())
                 }),
                 canary: CanaryTarget::AsIs,
                 ..at_stable
             },
             Stage::Draining if promoting(attempt) => Self {
                 split: Split::AtMost(Weight::ZERO),
-                pin: attempt.promoted_pod_template_hash.clone().map(Pin::Hash),
+                pin: attempt.promoted_pod_template_hash.clone().map(Pin::Version),
                 template: new,
                 canary: CanaryTarget::AsIs,
                 ..at_stable
@@ -224,23 +225,29 @@ fn canary(attempt: &Attempt, plan: &Plan, observed: &Observed) -> CanaryTarget {
     }
 }
 
-/// The pin while a template that was let in is taken out again: to stable's old ReplicaSet as soon
-/// as it has a ready pod, until then to the canary, and where that is lost to whatever is ready of
-/// the workload: it was verified, and callers have nowhere else to go.
+/// The pin while a template that was let in is taken out again: to stable's version as soon as it has
+/// a ready pod, until then to the canary, and where that is lost to the version of the workload with
+/// the most ready pods: it was verified, and callers have nowhere else to go.
 fn pin_back(stable: &Stable, observed: &Observed) -> Pin {
-    let sets = || {
-        observed
-            .workload
-            .iter()
-            .flat_map(|workload| &workload.replica_sets)
-            .filter(|set| set.ready > 0)
-    };
-    let is_back = sets().any(|set| set.hash == stable.pod_template_hash);
-    let last_resort = sets().max_by_key(|set| set.ready);
-    match last_resort {
-        _ if is_back => Pin::Hash(stable.pod_template_hash.clone()),
-        _ if observed.canary_endpoints.ready > 0 => Pin::Canary,
-        Some(set) => Pin::Hash(set.hash.clone()),
-        None => Pin::Hash(stable.pod_template_hash.clone()),
+    let ready: Vec<_> = observed
+        .workload
+        .iter()
+        .flat_map(|workload| &workload.versions)
+        .filter(|version| version.ready > 0)
+        .collect();
+    if ready
+        .iter()
+        .any(|version| version.id == stable.pod_template_hash)
+    {
+        return Pin::Version(stable.pod_template_hash.clone());
     }
+    if observed.canary_endpoints.ready > 0 {
+        return Pin::Canary;
+    }
+    let last_resort = ready.into_iter().max_by_key(|version| version.ready);
+    Pin::Version(
+        last_resort
+            .map_or(&stable.pod_template_hash, |version| &version.id)
+            .clone(),
+    )
 }

@@ -35,7 +35,7 @@ pub(crate) fn towards(target: &Desired, ctx: &mut DecisionContext<'_>) -> Vec<Ac
         .as_ref()
         .and_then(|workload| template(target, workload, observed));
     if target.paused {
-        // A Deployment that is not paused would roll pods out of the sight of a pin.
+        // A workload that is not paused would roll pods out of the sight of a pin.
         effects.extend(hold.or(template));
         effects.extend(services(target, observed));
     } else {
@@ -127,9 +127,9 @@ fn hold(target: &Desired, workload: &Workload) -> Option<Action> {
 
 fn template(target: &Desired, workload: &Workload, observed: &Observed) -> Option<Action> {
     let (revision, wrong) = match &target.template {
-        Template::Stable { revision, hash } => (
+        Template::Stable { revision, version } => (
             revision,
-            observed.is_known_to_differ_from_stable(workload, hash),
+            observed.is_known_to_differ_from_stable(workload, version),
         ),
         Template::Candidate { revision, verified } => (revision, workload.template != (*verified)?),
         Template::AsIs => return None,

@@ -10,7 +10,7 @@ use tidegate_api::{
     status::{RolloutStatus, Stable, Stage},
 };
 
-use crate::{plan::Plan, revision::Revision, route, weight::Weight};
+use crate::{pin, plan::Plan, revision::Revision, route, weight::Weight};
 
 /// What decides about the governed fields of a Rollout's Services and routes.
 #[derive(Clone, Copy, Debug)]
@@ -146,9 +146,7 @@ impl Governing<'_> {
 fn is_same_selector(wanted: &Value, live: &Value) -> bool {
     let own = |selector: &Value| {
         let mut own = selector.as_object().cloned().unwrap_or_default();
-        own.retain(|key, _| {
-            ![names::POD_TEMPLATE_HASH_LABEL, names::TRACK_LABEL].contains(&key.as_str())
-        });
+        own.retain(|key, _| !pin::is_label(key));
         own
     };
     own(wanted) == own(live)

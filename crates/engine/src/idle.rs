@@ -66,10 +66,7 @@ fn look_for_work(ctx: &mut DecisionContext<'_>) {
     let Some(candidate) = &ctx.observed.candidate else {
         return wait(
             ctx,
-            format!(
-                "waiting for a ConfigRepo to bring the Deployment {}",
-                plan.workload
-            ),
+            format!("waiting for a ConfigRepo to bring {}", plan.workload),
         );
     };
     match ctx.status.stable.clone() {
@@ -151,7 +148,7 @@ fn adopt(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) {
         return wait(
             ctx,
             format!(
-                "waiting for the Deployment {} to be fully rolled out, to adopt it",
+                "waiting for {} to be fully rolled out, to adopt it",
                 plan.workload
             ),
         );
@@ -159,10 +156,7 @@ fn adopt(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) {
     let Some(current) = workload.current() else {
         return wait(
             ctx,
-            format!(
-                "waiting for the ReplicaSet of the Deployment {}",
-                plan.workload
-            ),
+            format!("waiting for the current version of {}", plan.workload),
         );
     };
     let (revision, source) = match candidate.comparison {
@@ -179,7 +173,7 @@ fn adopt(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) {
     attempt::remember_good(ctx, plan, revision.as_str());
     ctx.status.stable = Some(Stable {
         revision: revision.to_string(),
-        pod_template_hash: current.hash.clone(),
+        pod_template_hash: current.id.clone(),
         source,
         since: ctx.now,
     });
@@ -195,10 +189,7 @@ fn compare(ctx: &mut DecisionContext<'_>, plan: &Plan, stable: &Stable, candidat
     }
     if candidate.revision.as_str() == stable.revision {
         if ctx.observed.workload.is_none() {
-            wait(
-                ctx,
-                format!("the Deployment {} does not exist", plan.workload),
-            );
+            wait(ctx, format!("{} does not exist", plan.workload));
         }
         return;
     }
@@ -212,10 +203,7 @@ fn compare(ctx: &mut DecisionContext<'_>, plan: &Plan, stable: &Stable, candidat
     }
     match &candidate.comparison {
         Comparison::Unknown if ctx.observed.workload.is_none() => {
-            wait(
-                ctx,
-                format!("the Deployment {} does not exist", plan.workload),
-            );
+            wait(ctx, format!("{} does not exist", plan.workload));
         }
         Comparison::Unknown => ctx.actions.push(Action::DryRunCandidate),
         Comparison::Same => relabel_stable(ctx, candidate),

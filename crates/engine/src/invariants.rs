@@ -22,7 +22,7 @@ use tidegate_api::{
     status::{Attempt, RolloutStatus},
 };
 
-use crate::{decision::Pin, revision::Digest, weight::Weight};
+use crate::{pin::Pin, revision::Digest, weight::Weight};
 
 /// The world after each write, in order.
 #[derive(Clone, Debug, Default)]
@@ -47,7 +47,7 @@ pub struct Snapshot {
     pub services: Vec<ServiceSeen>,
     /// The workload, unless it is gone.
     pub workload: Option<WorkloadSeen>,
-    /// Whether the canary Deployment or Service is there.
+    /// Whether the canary workload or the canary Service is there.
     pub canary: bool,
     /// The ready endpoints of the Service that callers use.
     pub stable_ready: u32,
@@ -365,6 +365,8 @@ fn ensure(holds: bool, sentence: impl FnOnce() -> String) -> Result<(), String> 
 
 #[cfg(test)]
 mod tests {
+    use tidegate_api::workload::VersionId;
+
     use super::*;
 
     /// A world in which all is well: all traffic on three ready pods of stable.
@@ -437,7 +439,8 @@ mod tests {
             wrong(Author::Effect, canary),
             "2, the canary is kept out of the user's Services"
         );
-        let pin = |now: &mut Snapshot| now.services[0].pin = Some(Pin::Hash("a".to_owned()));
+        let pin =
+            |now: &mut Snapshot| now.services[0].pin = Some(Pin::Version(VersionId::new("a")));
         assert_eq!(
             wrong(Author::Effect, pin),
             "14, what is held has a finalizer"

@@ -32,6 +32,7 @@ mod interventions;
 pub mod invariants;
 pub mod number;
 pub mod observed;
+pub mod pin;
 pub mod plan;
 pub mod preflight;
 pub mod records;

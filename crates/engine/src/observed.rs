@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
     intervention::InterventionSpec,
-    names,
     rollout::{OnRollback, RolloutSpec},
     status::{RolloutStatus, Source},
+    workload::{VersionId, WorkloadRef},
 };
 
 use crate::{
-    decision::Pin,
     gate::reading::Reading,
+    pin::{self, Pin},
     revision::{Digest, Revision},
     weight::Weight,
 };
@@ -48,11 +48,11 @@ pub struct Observed {
     pub workload: Option<Workload>,
     /// Whether stable's template differs from what the workload has, where that was asked.
     pub stable: Comparison,
-    /// The canary Deployment.
+    /// The canary workload.
     pub canary: Option<Workload>,
     /// Whether the canary Service is there.
     pub canary_service: bool,
-    /// Whether a Deployment or a Service that is not ours has the canary's name.
+    /// Whether a workload or a Service that is not ours has the canary's name.
     pub canary_name_conflict: bool,
     /// The revision that is wanted now.
     pub candidate: Option<Candidate>,
@@ -100,7 +100,7 @@ pub struct Identity {
     pub generation: i64,
 }
 
-/// A Deployment.
+/// A workload: the one that is released, or its canary.
 #[derive(Clone, Debug)]
 pub struct Workload {
     /// `metadata.generation`.
@@ -115,7 +115,7 @@ pub struct Workload {
     pub total: u32,
     /// How many pods are available.
     pub available: u32,
-    /// `spec.paused`.
+    /// `true` if no pod is replaced when its template changes.
     pub paused: bool,
     /// Whether it is being deleted.
     pub deleting: bool,
@@ -125,26 +125,26 @@ pub struct Workload {
     pub template: Digest,
     /// The labels of its pods.
     pub pod_labels: Labels,
-    /// What its template has that two versions side by side cannot share, in words.
-    pub exclusive: Vec<String>,
-    /// Its ReplicaSets.
-    pub replica_sets: Vec<ReplicaSet>,
+    /// Reasons why two versions cannot run side by side, in words.
+    pub parallel_blockers: Vec<String>,
+    /// Its versions, those without a pod included.
+    pub versions: Vec<Version>,
     /// Who last wrote the template, by field manager.
     pub template_manager: Option<String>,
     /// The revision annotation of a canary.
     pub revision: Option<Revision>,
 }
 
-/// A ReplicaSet of a Deployment.
+/// Version of a workload: a template that it has run, and its pods.
 #[derive(Clone, Debug)]
-pub struct ReplicaSet {
-    /// Its `pod-template-hash`.
-    pub hash: String,
-    /// The digest of its template without that label and without the track label.
+pub struct Version {
+    /// Its identifier.
+    pub id: VersionId,
+    /// Digest of its template without the labels by which versions differ.
     pub template: Digest,
-    /// How many pods it has.
+    /// Number of its pods.
     pub replicas: u32,
-    /// How many are ready.
+    /// Number of its pods that are ready.
     pub ready: u32,
 }
 
@@ -240,8 +240,8 @@ pub struct Service {
 /// Another workload of the namespace.
 #[derive(Clone, Debug)]
 pub struct OtherWorkload {
-    /// Its pods in words, with its kind and name.
-    pub name: String,
+    /// Its kind and name.
+    pub workload: WorkloadRef,
     /// The labels of its pods.
     pub pod_labels: Labels,
 }
@@ -253,8 +253,19 @@ pub struct Endpoints {
     pub ready: u32,
     /// Since when they have been the same.
     pub since: Timestamp,
-    /// The names of the ReplicaSets whose pods they are.
-    pub replica_sets: BTreeSet<String>,
+    /// Owners of the pods that they are.
+    pub owners: BTreeSet<PodOwner>,
+}
+
+/// Owner of a pod behind a Service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PodOwner {
+    /// The workload, in this version.
+    Workload(VersionId),
+    /// The canary, in this version.
+    Canary(VersionId),
+    /// Neither.
+    Other,
 }
 
 /// A route.
@@ -304,11 +315,11 @@ impl Observed {
             .any(|service| service.pin() == Some(Pin::Canary))
     }
 
-    /// Whether the workload is known to have another template than stable's, whose ReplicaSet has this
-    /// `pod-template-hash`. Where that set is gone, a dry run tells.
-    pub fn is_known_to_differ_from_stable(&self, workload: &Workload, hash: &str) -> bool {
-        match workload.replica_set(hash) {
-            Some(set) => set.template != workload.template,
+    /// Returns `true` if the workload is known to have another template than stable's, which this
+    /// version runs. Where that is gone, a dry run tells.
+    pub fn is_known_to_differ_from_stable(&self, workload: &Workload, stable: &VersionId) -> bool {
+        match workload.version(stable) {
+            Some(version) => version.template != workload.template,
             None => self.stable == Comparison::Different,
         }
     }
@@ -316,19 +327,15 @@ impl Observed {
     /// What else a Service sends its callers to, in words: pinned, it would lose that.
     pub fn spans(&self, service: &Service) -> Option<String> {
         let selector = service.own_selector();
-        let neighbour = self
+        let other = self
             .other_workloads
             .iter()
             .find(|other| selects(&selector, &other.pod_labels));
-        let foreign_pod = || {
-            service
-                .foreign_pod
-                .as_ref()
-                .map(|pod| format!("the pod {pod}"))
-        };
-        neighbour
-            .map(|other| other.name.clone())
-            .or_else(foreign_pod)
+        match (other, &service.foreign_pod) {
+            (Some(other), _) => Some(format!("the pods of {}", other.workload)),
+            (None, Some(pod)) => Some(format!("the pod {pod}")),
+            (None, None) => None,
+        }
     }
 
     /// The Services that are to be pinned, and those that are. One that has come since and spans
@@ -361,16 +368,16 @@ impl Workload {
         }
     }
 
-    /// The ReplicaSet that runs the current template.
-    pub fn current(&self) -> Option<&ReplicaSet> {
-        self.replica_sets
+    /// Version that runs the current template.
+    pub fn current(&self) -> Option<&Version> {
+        self.versions
             .iter()
-            .find(|set| set.template == self.template)
+            .find(|version| version.template == self.template)
     }
 
-    /// The ReplicaSet of this `pod-template-hash`.
-    pub fn replica_set(&self, hash: &str) -> Option<&ReplicaSet> {
-        self.replica_sets.iter().find(|set| set.hash == hash)
+    /// Version of this identifier.
+    pub fn version(&self, id: &VersionId) -> Option<&Version> {
+        self.versions.iter().find(|version| version.id == *id)
     }
 }
 
@@ -382,41 +389,34 @@ impl Endpoints {
         self.since.saturating_add(settle).unwrap_or(Timestamp::MAX)
     }
 
-    /// Whether all of them are pods of this Deployment's ReplicaSet of this `pod-template-hash`.
-    pub fn only_of(&self, deployment: &str, hash: &str) -> bool {
-        self.replica_sets.iter().all(|set| {
-            set.strip_prefix(deployment)
-                .and_then(|rest| rest.strip_prefix('-'))
-                == Some(hash)
-        })
+    /// Returns `true` if all of them are pods of the workload, in this version.
+    pub fn are_of_version(&self, version: &VersionId) -> bool {
+        self.owners
+            .iter()
+            .all(|owner| matches!(owner, PodOwner::Workload(of) if of == version))
     }
 
-    /// Whether all of them are pods of this Deployment.
-    pub fn only_of_deployment(&self, deployment: &str) -> bool {
-        self.replica_sets.iter().all(|set| {
-            set.rsplit_once('-')
-                .is_some_and(|(name, _)| name == deployment)
-        })
+    /// Returns `true` if all of them are pods of the canary.
+    pub fn are_of_canary(&self) -> bool {
+        self.owners
+            .iter()
+            .all(|owner| matches!(owner, PodOwner::Canary(_)))
     }
 }
 
 // === impl Service ===
 
 impl Service {
-    /// The pin that it has.
+    /// Pin that it bears.
     pub fn pin(&self) -> Option<Pin> {
-        if let Some(hash) = self.selector.get(names::POD_TEMPLATE_HASH_LABEL) {
-            return Some(Pin::Hash(hash.clone()));
-        }
-        (self.selector.get(names::TRACK_LABEL)? == names::TRACK_CANARY).then_some(Pin::Canary)
+        Pin::in_selector(&self.selector)
     }
 
     /// Its selector without the pin.
     pub fn own_selector(&self) -> Labels {
-        let pins = [names::POD_TEMPLATE_HASH_LABEL, names::TRACK_LABEL];
         self.selector
             .iter()
-            .filter(|(key, _)| !pins.contains(&key.as_str()))
+            .filter(|(key, _)| !pin::is_label(key))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect()
     }

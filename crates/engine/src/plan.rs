@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use tidegate_api::{
     Duration, names,
     rollout::{Approval, KnownGood, Metrics, RolloutSpec, Traffic, canary_name},
+    workload::WorkloadRef,
 };
 
 use crate::{
@@ -19,11 +20,11 @@ use crate::{
 pub struct Plan {
     /// The Rollout's name.
     pub name: String,
-    /// The Deployment that is released.
-    pub workload: String,
+    /// Workload that is released.
+    pub workload: WorkloadRef,
     /// The Service that callers use.
     pub service: String,
-    /// The name of the canary Deployment and Service.
+    /// Name of the canary workload and of the canary Service.
     pub canary: String,
     /// Where traffic is split.
     pub router: Router,
@@ -134,7 +135,7 @@ impl Plan {
         }
         Ok(Self {
             name: name.to_owned(),
-            workload: spec.workload.name.clone(),
+            workload: spec.workload.clone(),
             service: spec.service_name().to_owned(),
             canary: canary_name(name),
             router: Router::parse(&spec.traffic)?,
@@ -156,6 +157,14 @@ impl Plan {
             Scale::PERCENT
         } else {
             Scale::HUNDREDTHS
+        }
+    }
+
+    /// Canary workload: of the same kind as the workload that is released.
+    pub fn canary_workload(&self) -> WorkloadRef {
+        WorkloadRef {
+            kind: self.workload.kind,
+            name: self.canary.clone(),
         }
     }
 

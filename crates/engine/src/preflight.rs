@@ -18,9 +18,6 @@ pub(crate) enum Answer {
     Refused(String),
 }
 
-/// Of a pod's name 58 characters are its ReplicaSet's, and of these 11 the hash and its dash.
-const LONGEST_WORKLOAD: usize = 47;
-
 /// A rule: `None` where it has nothing to say.
 type Rule = fn(&Observed, &Plan) -> Option<Answer>;
 
@@ -66,69 +63,70 @@ fn routes_can_be_seen(observed: &Observed, _: &Plan) -> Option<Answer> {
     (!observed.routes_seen).then(|| Answer::Refused(NO_ROUTES.to_owned()))
 }
 
-/// From a pod's name its ReplicaSet is told, so it must not be cut.
+/// From a pod's name its version is told, so it must not be cut.
 fn pods_can_be_told(_: &Observed, plan: &Plan) -> Option<Answer> {
-    (plan.workload.len() > LONGEST_WORKLOAD).then(|| {
-        Answer::Refused(format!(
-            "the name of the Deployment {} has more than {LONGEST_WORKLOAD} characters, so that Kubernetes cuts the \
-             names of its pods: give it a shorter one",
-            plan.workload
-        ))
-    })
+    let Plan { workload, .. } = plan;
+    let max = workload.kind.max_name_length();
+    if workload.name.len() <= max {
+        return None;
+    }
+    Some(Answer::Refused(format!(
+        "the name of {workload} has more than {max} characters, so that Kubernetes cuts the names of its pods: \
+         give it a shorter one"
+    )))
 }
 
 fn rolled_out(observed: &Observed, plan: &Plan) -> Option<Answer> {
     let name = &plan.workload;
     match &observed.workload {
-        None => Some(Answer::Waits(format!(
-            "the Deployment {name} does not exist"
-        ))),
+        None => Some(Answer::Waits(format!("{name} does not exist"))),
         Some(workload) if workload.paused => Some(Answer::Refused(format!(
-            "the Deployment {name} is paused by someone else: resume it (kubectl rollout resume deployment/{name})"
+            "{name} is paused by someone else: resume it (kubectl rollout resume {})",
+            name.kubectl_name()
         ))),
         Some(workload) if workload.replicas == 0 => Some(Answer::Waits(format!(
-            "waiting for the Deployment {name} to be scaled up: it wants no pod"
+            "waiting for {name} to be scaled up: it wants no pod"
         ))),
         Some(workload) if !workload.rolled_out() => Some(Answer::Waits(format!(
-            "waiting for the Deployment {name} to be fully rolled out"
+            "waiting for {name} to be fully rolled out"
         ))),
         Some(_) => None,
     }
 }
 
-/// Traffic is going to be pinned to the pods of stable's ReplicaSet: they must be those that run.
+/// Traffic is going to be pinned to the pods of stable's version: they must be those that run.
 fn runs_stable(observed: &Observed, plan: &Plan) -> Option<Answer> {
     let stable = observed.status.stable.as_ref()?;
     let runs = observed
         .workload
         .as_ref()?
         .current()
-        .is_some_and(|current| current.hash == stable.pod_template_hash);
+        .is_some_and(|current| current.id == stable.pod_template_hash);
     (!runs).then(|| {
         Answer::Waits(format!(
-            "waiting for the Deployment {} to run its stable revision",
+            "waiting for {} to run its stable revision",
             plan.workload
         ))
     })
 }
 
 fn side_by_side(observed: &Observed, plan: &Plan) -> Option<Answer> {
-    let exclusive = &observed.workload.as_ref()?.exclusive;
-    if exclusive.is_empty() || plan.allow_parallel {
+    let blockers = &observed.workload.as_ref()?.parallel_blockers;
+    if blockers.is_empty() || plan.allow_parallel {
         return None;
     }
     Some(Answer::Refused(format!(
-        "two versions of the Deployment {} may not run side by side: it has {}; where they may, write allowParallel: true",
+        "two versions of {} may not run side by side: it has {}; where they may, write allowParallel: true",
         plan.workload,
-        exclusive.join(" and ")
+        blockers.join(" and ")
     )))
 }
 
 fn canary_name_free(observed: &Observed, plan: &Plan) -> Option<Answer> {
     observed.canary_name_conflict.then(|| {
         Answer::Refused(format!(
-            "a Deployment or Service named {} is there already and is not Tidegate's: rename it, or the Rollout",
-            plan.canary
+            "a {} or Service named {} is there already and is not Tidegate's: rename it, or the Rollout",
+            plan.workload.kind, plan.canary
         ))
     })
 }
@@ -152,7 +150,7 @@ fn services_exist(observed: &Observed, plan: &Plan) -> Option<Answer> {
     }
     (!selects(&service.own_selector(), labels)).then(|| {
         Answer::Refused(format!(
-            "the Service {name} does not select the pods of the Deployment {}: make its selector match their labels",
+            "the Service {name} does not select the pods of {}: make its selector match their labels",
             plan.workload
         ))
     })
@@ -164,7 +162,7 @@ fn services_of_one_workload(observed: &Observed, plan: &Plan) -> Option<Answer> 
         .iter()
         .find_map(|service| Some((&service.name, observed.spans(service)?)))?;
     Some(Answer::Refused(format!(
-        "the Service {service} selects {other} as well as those of the Deployment {}: give it a selector that matches one of them",
+        "the Service {service} selects {other} as well as those of {}: give it a selector that matches one of them",
         plan.workload
     )))
 }
@@ -176,7 +174,7 @@ fn labels_still_selected(observed: &Observed, plan: &Plan) -> Option<Answer> {
         .iter()
         .find(|service| !selects(&service.own_selector(), labels))?;
     Some(Answer::Refused(format!(
-        "the new template's labels no longer match the selector of the Service {}: keep the labels of the Deployment {}",
+        "the new template's labels no longer match the selector of the Service {}: keep the labels of {}",
         lost.name, plan.workload
     )))
 }

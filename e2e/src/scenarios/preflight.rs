@@ -46,7 +46,7 @@ async fn run(context: Context) -> Result<()> {
     refused(
         &bed,
         spanning,
-        "selects the pods of the Deployment other as well as those of the Deployment shop",
+        "selects the pods of Deployment other as well as those of Deployment shop",
     )
     .await?;
     in_order(&bed, &shop, &place, [Change::delete("shop/other.yaml")]).await?;

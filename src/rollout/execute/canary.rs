@@ -11,7 +11,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 use tidegate_api::names;
-use tidegate_engine::{plan::Plan, revision::Revision};
+use tidegate_engine::{pin, plan::Plan, revision::Revision};
 
 use super::{ExecuteError, Subject, objects, plan, write};
 use crate::{kubernetes::cache::Cache, rollout::context::Context};
@@ -49,8 +49,8 @@ pub(super) async fn apply(
         service(subject, plan, &stable),
     )
     .await?;
-    let workload = deployments.get(&plan.workload).await;
-    let workload = workload.map_err(write(format!("read the Deployment {}", plan.workload)))?;
+    let workload = deployments.get(&plan.workload.name).await;
+    let workload = workload.map_err(write(format!("read {}", plan.workload)))?;
     let template = objects::kept_template(ctx, subject, revision).await?;
     let canary = deployment(subject, plan, &workload, template, revision, replicas);
     apply_object(ctx, subject, &known.deployments, &plan.canary, canary).await
@@ -141,7 +141,7 @@ fn service(subject: &Subject<'_>, plan: &Plan, stable: &core::Service) -> Value 
         })
         .collect();
     let mut selector = spec.selector.unwrap_or_default();
-    selector.remove(names::POD_TEMPLATE_HASH_LABEL);
+    selector.retain(|key, _| !pin::is_label(key));
     selector.insert(
         names::TRACK_LABEL.to_owned(),
         names::TRACK_CANARY.to_owned(),

@@ -10,7 +10,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tidegate_api::names;
-use tidegate_engine::{decision::Pin, observed::Comparison, revision::Revision};
+use tidegate_engine::{observed::Comparison, pin::Pin, revision::Revision};
 
 use super::{ExecuteError, Subject, plan, write};
 use crate::{
@@ -32,17 +32,13 @@ pub(super) async fn set_service(
 ) -> Result<(), ExecuteError> {
     let service = ctx.caches.services.get(subject.namespace, name);
     let service = service.ok_or_else(|| ExecuteError::Missing(format!("the Service {name}")))?;
-    let (hash, track) = match pin {
-        Some(Pin::Hash(hash)) => (Some(hash.as_str()), None),
-        Some(Pin::Canary) => (None, Some(names::TRACK_CANARY)),
-        None => (None, None),
-    };
+    let pin = Pin::labels(pin, plan(subject)?.workload.kind);
     let patch = json!({
         "metadata": {
             "resourceVersion": service.resource_version(),
             "annotations": { names::EPOCH_ANNOTATION: epoch.map(|epoch| epoch.to_string()) },
         },
-        "spec": { "selector": { names::POD_TEMPLATE_HASH_LABEL: hash, names::TRACK_LABEL: track } },
+        "spec": { "selector": pin },
     });
     let api: Api<Service> = Api::namespaced(ctx.clients.writing.clone(), subject.namespace);
     let patched = api
@@ -65,7 +61,7 @@ pub(super) async fn set_workload(
     paused: bool,
     epoch: Option<u64>,
 ) -> Result<(), ExecuteError> {
-    let name = &plan(subject)?.workload;
+    let name = &plan(subject)?.workload.name;
     let workload = workload(ctx, subject, name)?;
     let patch = json!({
         "metadata": {
@@ -95,7 +91,7 @@ pub(super) async fn write_template(
     subject: &Subject<'_>,
     revision: &Revision,
 ) -> Result<(), ExecuteError> {
-    let name = &plan(subject)?.workload;
+    let name = &plan(subject)?.workload.name;
     let workload = workload(ctx, subject, name)?;
     let template = kept_template(ctx, subject, revision).await?;
     let patched = replace_template(ctx, subject, &workload, template, false).await;
@@ -142,7 +138,7 @@ async fn compare(
     subject: &Subject<'_>,
     revision: Revision,
 ) -> Result<(), ExecuteError> {
-    let name = &plan(subject)?.workload;
+    let name = &plan(subject)?.workload.name;
     let workload = workload(ctx, subject, name)?;
     let template = kept_template(ctx, subject, &revision).await?;
     let before = workload.spec.template.digest;
@@ -183,7 +179,7 @@ pub(super) async fn keep_live(
     {
         return Ok(());
     }
-    let workload = &plan(subject)?.workload;
+    let workload = &plan(subject)?.workload.name;
     // As JSON: what the API server is newer than our types must be kept, too.
     let deployments = ApiResource::erase::<apps::Deployment>(&());
     let api: Api<DynamicObject> =

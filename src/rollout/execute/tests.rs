@@ -3,8 +3,8 @@
 
 use http::Method;
 use serde_json::Value;
-use tidegate_api::status::RolloutStatus;
-use tidegate_engine::{decision::Pin, weight::Weight};
+use tidegate_api::{status::RolloutStatus, workload::VersionId};
+use tidegate_engine::{pin::Pin, weight::Weight};
 
 use super::*;
 use crate::kubernetes::testing::Asked;
@@ -34,7 +34,7 @@ fn take_back() -> Action {
 }
 
 fn pin() -> Action {
-    let pin = Some(Pin::Hash("abc".to_owned()));
+    let pin = Some(Pin::Version(VersionId::new("abc")));
     Action::SetService {
         name: "checkout".to_owned(),
         pin,

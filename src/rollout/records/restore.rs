@@ -86,16 +86,16 @@ fn restore_request(
     (since, good): (CommitId, CommitId),
     trailers: Trailers,
 ) -> RestoreRequest {
-    let workload = &order.workload.name;
+    let workload = &order.workload;
     let by = Signature::of_tidegate(clock::now());
     RestoreRequest {
         branch: repo.spec.git_ref.branch.clone(),
         path: order.path.clone(),
         target: ObjectKey {
-            api_version: "apps/v1".to_owned(),
-            kind: "Deployment".to_owned(),
+            api_version: workload.kind.api_version().to_owned(),
+            kind: workload.kind.to_string(),
             namespace: namespace.to_owned(),
-            name: workload.clone(),
+            name: workload.name.clone(),
         },
         default_namespace: namespace.to_owned(),
         good: Some(TemplateSource {
@@ -104,7 +104,8 @@ fn restore_request(
         }),
         since,
         message: format!(
-            "Restore the template of {workload} after a rollback\n\nRevision {} (requested by {}) was rolled back: {}",
+            "Restore the template of {} after a rollback\n\nRevision {} (requested by {}) was rolled back: {}",
+            workload.name,
             short(&order.rejected),
             short(outcome.head.source.commit.as_deref().unwrap_or_default()),
             outcome.message,

@@ -6,7 +6,7 @@ use tidegate_api::{
 };
 
 use super::{Author, Moment, Snapshot, ensure};
-use crate::decision::Pin;
+use crate::pin::Pin;
 
 pub(super) fn one_outcome_per_attempt(moment: Moment<'_>) -> Result<(), String> {
     let outcomes = &moment.now.outcomes;
@@ -74,7 +74,7 @@ pub(super) fn epochs_only_grow(moment: Moment<'_>) -> Result<(), String> {
     })
 }
 
-/// While a pin names a hash, pods of other hashes would be out of sight.
+/// While a pin names a version, pods of other versions would be out of sight.
 pub(super) fn a_pinned_workload_does_not_roll(moment: Moment<'_>) -> Result<(), String> {
     let now = moment.now;
     let held = now.attempt().is_some_and(|attempt| {
@@ -90,7 +90,7 @@ pub(super) fn a_pinned_workload_does_not_roll(moment: Moment<'_>) -> Result<(), 
     let pinned = now
         .services
         .iter()
-        .any(|service| matches!(service.pin, Some(Pin::Hash(_))));
+        .any(|service| matches!(service.pin, Some(Pin::Version(_))));
     ensure(
         !(held && rolls && pinned && now.by == Author::Decision),
         || "the workload could roll pods out of the sight of its pin".to_owned(),

@@ -6,7 +6,7 @@ use tidegate_api::{
 };
 
 use super::{Author, Moment, Snapshot, ensure};
-use crate::{decision::Pin, weight::Weight};
+use crate::{pin::Pin, weight::Weight};
 
 pub(super) fn weights_sum_to_100(moment: Moment<'_>) -> Result<(), String> {
     moment.now.routes.iter().try_for_each(|route| {

@@ -25,13 +25,13 @@ pub fn warnings(found: &Surroundings, plan: &Plan) -> Vec<String> {
     } = plan;
     let autoscalers = found.autoscalers_by_value.iter().map(|name| {
         format!(
-            "the HorizontalPodAutoscaler {name} scales the Deployment {workload} by a Value metric, which counts what the \
+            "the HorizontalPodAutoscaler {name} scales {workload} by a Value metric, which counts what the \
              canary does once more: use AverageValue or a resource metric"
         )
     });
     let budgets = found.disruption_budgets.iter().map(|name| {
         format!(
-            "the PodDisruptionBudget {name} counts the canary's pods with those of the Deployment {workload}: a drain may \
+            "the PodDisruptionBudget {name} counts the canary's pods with those of {workload}: a drain may \
              take stable's pods as long as the canary's are there"
         )
     });
@@ -41,7 +41,9 @@ pub fn warnings(found: &Surroundings, plan: &Plan) -> Vec<String> {
         )
     });
     let apart = found.apart.then(|| {
-        format!("the pods of the Deployment {workload} must not share a node, so the canary needs nodes of its own")
+        format!(
+            "the pods of {workload} must not share a node, so the canary needs nodes of its own"
+        )
     });
     autoscalers
         .chain(budgets)

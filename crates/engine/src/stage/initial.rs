@@ -30,7 +30,7 @@ pub(super) fn initial(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
         .as_ref()
         .filter(|workload| same && workload.rolled_out());
     if let Some(current) = workload.and_then(|workload| workload.current()) {
-        ctx.attempt_mut().promoted_pod_template_hash = Some(current.hash.clone());
+        ctx.attempt_mut().promoted_pod_template_hash = Some(current.id.clone());
         ctx.terminate(
             Outcome::Promoted,
             Reason::Initial,
@@ -38,13 +38,13 @@ pub(super) fn initial(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
         );
     } else if ctx.stage_lasted(plan.progress_deadline) {
         let message = format!(
-            "the Deployment {} did not become ready in {:#}",
+            "{} did not become ready in {:#}",
             plan.workload, plan.progress_deadline
         );
         ctx.terminate(Outcome::Failed, Reason::InitialNotReady, message);
     } else {
         let message = format!(
-            "the first revision: waiting for the pods of the Deployment {}",
+            "the first revision: waiting for the pods of {}",
             plan.workload
         );
         return Wait::event(message);

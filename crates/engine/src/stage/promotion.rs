@@ -7,7 +7,7 @@ use tidegate_api::{
 
 use crate::{
     context::{DecisionContext, Flow, Wait},
-    decision::Pin,
+    pin::Pin,
     plan::Plan,
     weight::Weight,
 };
@@ -22,7 +22,7 @@ pub(super) fn pinning_canary(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow
         .pinned_services()
         .all(|service| service.pin() == Some(Pin::Canary));
     let endpoints = &ctx.observed.stable_endpoints;
-    if !pinned || endpoints.ready == 0 || !endpoints.only_of_deployment(&plan.canary) {
+    if !pinned || endpoints.ready == 0 || !endpoints.are_of_canary() {
         return late(
             ctx,
             plan,
@@ -49,11 +49,11 @@ pub(super) fn releasing(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
         !workload.paused && workload.rolled_out() && Some(workload.template) == verified
     });
     if let Some(current) = done.and_then(|workload| workload.current()) {
-        ctx.attempt_mut().promoted_pod_template_hash = Some(current.hash.clone());
+        ctx.attempt_mut().promoted_pod_template_hash = Some(current.id.clone());
         return ctx.enter(Stage::PinningToStable);
     }
     let message = format!(
-        "the Deployment {} did not become ready with the new template within {:#}",
+        "{} did not become ready with the new template within {:#}",
         plan.workload, plan.progress_deadline
     );
     late(
@@ -71,12 +71,12 @@ pub(super) fn pinning_stable(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow
     if lost {
         ctx.set_weight(Weight::ZERO);
     }
-    let hash = ctx
+    let version = ctx
         .attempt()
         .promoted_pod_template_hash
         .clone()
         .unwrap_or_default();
-    let pin = Some(Pin::Hash(hash.clone()));
+    let pin = Some(Pin::Version(version.clone()));
     let endpoints = &ctx.observed.stable_endpoints;
     let needed = ctx
         .observed
@@ -87,7 +87,7 @@ pub(super) fn pinning_stable(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow
         .observed
         .pinned_services()
         .all(|service| service.pin() == pin);
-    if !pinned || endpoints.ready < needed || !endpoints.only_of(&plan.workload, &hash) {
+    if !pinned || endpoints.ready < needed || !endpoints.are_of_version(&version) {
         return late(
             ctx,
             plan,

@@ -1,11 +1,11 @@
 //! Traffic goes back to stable.
 
-use tidegate_api::status::{Stable, Stage};
+use tidegate_api::status::Stage;
 
 use crate::{
     attempt,
     context::{DecisionContext, Flow, Wait, intended},
-    decision::Pin,
+    pin::Pin,
     plan::Plan,
     weight::Weight,
 };
@@ -40,7 +40,7 @@ pub(super) fn taking_back(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     if ctx.attempt().stable_template_updated && !stable_is_back(ctx) {
         return Wait::event("waiting for the workload to roll back to stable's template");
     }
-    if !endpoints_followed(ctx, plan) && !ctx.stage_lasted(plan.progress_deadline) {
+    if !endpoints_followed(ctx) && !ctx.stage_lasted(plan.progress_deadline) {
         return Wait::event("waiting for the Services' endpoints to be stable's pods alone");
     }
     let now = ctx.now;
@@ -91,15 +91,17 @@ fn ready_of_stable(ctx: &DecisionContext<'_>) -> u32 {
         .as_ref()
         .zip(ctx.observed.workload.as_ref());
     stable
-        .and_then(|(stable, workload)| workload.replica_set(&stable.pod_template_hash))
-        .map_or(0, |set| set.ready)
+        .and_then(|(stable, workload)| workload.version(&stable.pod_template_hash))
+        .map_or(0, |version| version.ready)
 }
 
 /// Whether the Services' endpoints are stable's pods alone, so that the canary's pods may go.
-fn endpoints_followed(ctx: &DecisionContext<'_>, plan: &Plan) -> bool {
+fn endpoints_followed(ctx: &DecisionContext<'_>) -> bool {
     let endpoints = &ctx.observed.stable_endpoints;
-    let of = |stable: &Stable| endpoints.only_of(&plan.workload, &stable.pod_template_hash);
-    ctx.status.stable.as_ref().is_none_or(of)
+    match &ctx.status.stable {
+        Some(stable) => endpoints.are_of_version(&stable.pod_template_hash),
+        None => true,
+    }
 }
 
 /// What stable's ready endpoints cannot take yet, never more than before. After the deadline one
@@ -119,8 +121,8 @@ fn share_while_stable_returns(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Wei
     let pinned = ctx
         .observed
         .pinned_services()
-        .all(|service| service.pin() == Some(Pin::Hash(stable.pod_template_hash.clone())));
-    let ready = if pinned && endpoints.only_of(&plan.workload, &stable.pod_template_hash) {
+        .all(|service| service.pin() == Some(Pin::Version(stable.pod_template_hash.clone())));
+    let ready = if pinned && endpoints.are_of_version(&stable.pod_template_hash) {
         endpoints.ready
     } else {
         0
@@ -147,5 +149,5 @@ fn stable_is_back(ctx: &DecisionContext<'_>) -> bool {
     workload.rolled_out()
         && workload
             .current()
-            .is_some_and(|current| current.hash == stable.pod_template_hash)
+            .is_some_and(|current| current.id == stable.pod_template_hash)
 }

@@ -8,7 +8,7 @@ use tidegate_api::{
 use super::stepping;
 use crate::{
     context::{DecisionContext, Flow, Wait},
-    decision::Pin,
+    pin::Pin,
     plan::Plan,
     weight::Weight,
 };
@@ -16,7 +16,7 @@ use crate::{
 /// Every Service holds stable's pods alone, and the workload does not roll.
 pub(super) fn pinning(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     let pinned = ctx.status.stable.as_ref().is_some_and(|stable| {
-        let pin = Some(Pin::Hash(stable.pod_template_hash.clone()));
+        let pin = Some(Pin::Version(stable.pod_template_hash.clone()));
         ctx.observed
             .pinned_services()
             .all(|service| service.pin() == pin)

@@ -34,10 +34,10 @@ pub(super) fn stepping(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
         return Flow::Moved;
     };
     let canary = ctx.observed.canary.as_ref().and_then(Workload::current);
-    if let Some(hash) = canary.map(|set| set.hash.clone()) {
+    if let Some(version) = canary.map(|version| version.id.clone()) {
         ctx.attempt_mut()
             .canary_pod_template_hash
-            .get_or_insert(hash);
+            .get_or_insert(version);
     }
     if let Some(flow) = shift_traffic(ctx, plan, step) {
         return flow;

@@ -127,7 +127,7 @@ fn workload_gone(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Verdict> {
         (
             Outcome::Aborted,
             Reason::Blocked,
-            format!("the Deployment {} was deleted", plan.workload),
+            format!("{} was deleted", plan.workload),
         )
     })
 }
@@ -147,7 +147,7 @@ fn spanned(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Verdict> {
         .into_iter()
         .find_map(|service| Some((&service.name, ctx.observed.spans(service)?)))?;
     let message = format!(
-        "the Service {service} has come to select {other} as well as the pods of the Deployment {}, so it cannot be pinned",
+        "the Service {service} has come to select {other} as well as the pods of {}, so it cannot be pinned",
         plan.workload
     );
     Some((Outcome::Aborted, Reason::Blocked, message))
@@ -156,19 +156,19 @@ fn spanned(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Verdict> {
 /// Somebody has written the canary's template, so that its pods are not what is to be verified.
 fn canary_changed(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Verdict> {
     let (attempt, canary) = (ctx.attempt(), ctx.observed.canary.as_ref()?);
-    let (hash, current) = (
+    let (version, current) = (
         attempt.canary_pod_template_hash.as_ref()?,
         canary.current()?,
     );
     let counts = attempt.stage <= Stage::UpdatingStable && !canary.deleting;
-    (counts && current.hash != *hash).then(|| {
+    (counts && current.id != *version).then(|| {
         let by = canary
             .template_manager
             .as_deref()
             .unwrap_or("an unknown field manager");
         let message = format!(
-            "the template of the Deployment {} was changed by {by}",
-            plan.canary
+            "the template of {} was changed by {by}",
+            plan.canary_workload()
         );
         (Outcome::Aborted, Reason::Blocked, message)
     })

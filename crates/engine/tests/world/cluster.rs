@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use tidegate_api::names;
+use tidegate_api::workload::WorkloadKind;
 use tidegate_engine::{
-    decision::Pin,
     invariants::{RouteSeen, ServiceSeen, WorkloadSeen},
-    observed::{self, Endpoints, Labels},
+    observed::{self, Endpoints, Labels, PodOwner},
+    pin::Pin,
     weight::Weight,
 };
 
@@ -59,7 +59,7 @@ pub(crate) struct Route {
 /// The published ready endpoints of a Service.
 #[derive(Clone, Debug)]
 pub(crate) struct Backend {
-    pods: BTreeSet<(String, u64)>,
+    pods: BTreeSet<(PodOwner, u64)>,
     since: Timestamp,
     due: Option<Timestamp>,
 }
@@ -219,17 +219,22 @@ impl Cluster {
     }
 
     /// The ready pods that the Service's selector with this pin selects.
-    fn selected(&self, pin: Option<&Pin>, now: Timestamp) -> BTreeSet<(String, u64)> {
+    fn selected(&self, pin: Option<&Pin>, now: Timestamp) -> BTreeSet<(PodOwner, u64)> {
         let deployments = [&self.workload, &self.canary].into_iter().flatten();
         let sets = deployments.flat_map(|one| one.sets.iter().map(move |set| (one.name, set)));
         let selected = |name: &str, set: &Set| match pin {
             None => true,
-            Some(Pin::Hash(hash)) => set.template.hash() == *hash && name == "checkout",
+            Some(Pin::Version(version)) => set.template.version() == *version && name == "checkout",
             Some(Pin::Canary) => name == "checkout-canary",
         };
         sets.filter(|(name, set)| selected(name, set))
             .flat_map(|(name, set)| {
-                let owner = format!("{name}-{}", set.template.hash());
+                let version = set.template.version();
+                let owner = if name == "checkout" {
+                    PodOwner::Workload(version)
+                } else {
+                    PodOwner::Canary(version)
+                };
                 set.pods
                     .iter()
                     .filter(|pod| pod.is_ready(now))
@@ -256,16 +261,11 @@ impl Cluster {
 impl Service {
     pub(crate) fn seen(&self) -> observed::Service {
         let mut selector: Labels = labels();
-        match &self.pin {
-            Some(Pin::Hash(hash)) => {
-                selector.insert(names::POD_TEMPLATE_HASH_LABEL.to_owned(), hash.clone())
-            }
-            Some(Pin::Canary) => selector.insert(
-                names::TRACK_LABEL.to_owned(),
-                names::TRACK_CANARY.to_owned(),
-            ),
-            None => None,
-        };
+        let pin = Pin::labels(self.pin.as_ref(), WorkloadKind::Deployment);
+        selector.extend(
+            pin.into_iter()
+                .filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))),
+        );
         observed::Service {
             name: self.name.to_owned(),
             selector,
@@ -327,16 +327,16 @@ impl Backend {
     }
 
     pub(crate) fn seen(&self) -> Endpoints {
-        let replica_sets = self.pods.iter().map(|(set, _)| set.clone()).collect();
+        let owners = self.pods.iter().map(|(owner, _)| owner.clone()).collect();
         Endpoints {
             ready: self.ready(),
             since: self.since,
-            replica_sets,
+            owners,
         }
     }
 
     /// Follows what is selected, a little later; whether it has changed.
-    fn follow(&mut self, selected: BTreeSet<(String, u64)>, now: Timestamp) -> bool {
+    fn follow(&mut self, selected: BTreeSet<(PodOwner, u64)>, now: Timestamp) -> bool {
         if selected == self.pods {
             self.due = None;
             return false;

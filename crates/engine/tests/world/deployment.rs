@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use tidegate_api::workload::VersionId;
 use tidegate_engine::{
-    observed::{ReplicaSet, Workload},
+    observed::{Version, Workload},
     revision::{Digest, Revision},
 };
 
@@ -75,8 +76,8 @@ impl Template {
         Digest::of(&json!({ "image": self.letter.to_string() }))
     }
 
-    pub(crate) fn hash(self) -> String {
-        format!("hash{}", self.letter)
+    pub(crate) fn version(self) -> VersionId {
+        VersionId::new(format!("hash{}", self.letter))
     }
 }
 
@@ -181,12 +182,12 @@ impl Deployment {
             epoch: self.epoch,
             template: self.template.digest(),
             pod_labels: labels(),
-            exclusive: Vec::new(),
-            replica_sets: self
+            parallel_blockers: Vec::new(),
+            versions: self
                 .sets
                 .iter()
-                .map(|set| ReplicaSet {
-                    hash: set.template.hash(),
+                .map(|set| Version {
+                    id: set.template.version(),
                     template: set.template.digest(),
                     replicas: count(set.pods.len()),
                     ready: set.ready(now),

@@ -1,6 +1,6 @@
-//! Stable's template under another `pod-template-hash`: its ReplicaSet was made anew.
+//! Stable's template as another version: the workload's controller has made it again.
 
-use tidegate_api::{intervention::Action as Ask, status::Stage};
+use tidegate_api::{intervention::Action as Ask, status::Stage, workload::VersionId};
 use tidegate_engine::{
     decide::decide,
     decision::{Action, Decision},
@@ -9,16 +9,16 @@ use tidegate_engine::{
 
 use crate::{deployment::Quality, rollout::a_rollout, world::World};
 
-/// What is decided when the set of the workload's template has the hash `new`.
+/// What is decided when the version of the workload's template is `new`.
 fn decided(world: &World, stable: Comparison) -> Decision {
     let mut seen = world.observed().unwrap();
     let workload = seen.workload.as_mut().unwrap();
     let live = workload.template;
-    workload.replica_sets.retain(|set| set.template == live);
+    workload.versions.retain(|version| version.template == live);
     workload
-        .replica_sets
+        .versions
         .iter_mut()
-        .for_each(|set| "new".clone_into(&mut set.hash));
+        .for_each(|version| version.id = VersionId::new("new"));
     let seen = Observed { stable, ..seen };
     decide(&seen, world.now)
 }
@@ -30,8 +30,9 @@ fn writes_the_template(decision: &Decision) -> bool {
         .any(|action| matches!(action, Action::WriteTemplate(_)))
 }
 
-fn hash(decision: &Decision) -> &str {
-    &decision.status.stable.as_ref().unwrap().pod_template_hash
+fn stable_version(decision: &Decision) -> &str {
+    let stable = decision.status.stable.as_ref().unwrap();
+    stable.pod_template_hash.as_str()
 }
 
 #[test]
@@ -45,19 +46,19 @@ fn it_is_asked_whether_the_workload_still_has_stables_template() {
     );
     let known = decided(&world, Comparison::Same);
     assert_eq!(
-        (hash(&known), known.persist, known.events.len()),
+        (stable_version(&known), known.persist, known.events.len()),
         ("new", true, 0)
     );
     let differs = decided(&world, Comparison::Different);
     assert!(
-        hash(&differs) == "hashA" && writes_the_template(&differs),
+        stable_version(&differs) == "hashA" && writes_the_template(&differs),
         "{:?}",
         differs.actions
     );
 }
 
 #[test]
-fn a_rollback_ends_at_the_set_that_has_stables_template() {
+fn a_rollback_ends_at_the_version_that_has_stables_template() {
     let world = a_rollout()
         .releasing(Quality::Good)
         .at_stage(Stage::UpdatingStable)
@@ -81,9 +82,9 @@ fn a_rollback_ends_at_the_set_that_has_stables_template() {
             .contains(&Action::DryRunStable)
     );
     let known = decided(&world, Comparison::Same);
-    let pinned = |action: &Action| format!("{action:?}").contains(r#"pin: Some(Hash("new"))"#);
+    let pinned = |action: &Action| format!("{action:?}").contains("pin: Some(Version(new))");
     assert!(
-        hash(&known) == "new" && known.actions.iter().any(pinned),
+        stable_version(&known) == "new" && known.actions.iter().any(pinned),
         "{:?}",
         known.actions
     );

@@ -1,5 +1,6 @@
 //! What preflight says before anything moves: each refusal is a sentence, and nothing has moved.
 
+use tidegate_api::workload::{WorkloadKind, WorkloadRef};
 use tidegate_engine::{
     decide::decide,
     decision::Action,
@@ -49,7 +50,7 @@ fn every_refusal_is_a_sentence_that_says_what_to_do() {
             seen.workload
                 .as_mut()
                 .unwrap()
-                .exclusive
+                .parallel_blockers
                 .push("the strategy Recreate".to_owned());
         }),
         said(|seen| seen.canary_name_conflict = true),
@@ -126,7 +127,7 @@ fn a_service_made_during_an_attempt_is_pinned_at_once() {
     seen.services.push(late_service());
     let actions = format!("{:?}", decide(&seen, world.now).actions);
     assert!(
-        actions.contains(r#"SetService { name: "late", pin: Some(Hash("hashA"))"#),
+        actions.contains(r#"SetService { name: "late", pin: Some(Version(hashA))"#),
         "{actions}"
     );
 }
@@ -145,8 +146,8 @@ fn a_service_made_during_an_attempt_that_spans_others_ends_it_and_is_left_alone(
         .unwrap();
     assert_eq!(
         ending.message,
-        "the Service late has come to select the pods of the Deployment basket as well as the pods of the Deployment \
-         checkout, so it cannot be pinned"
+        "the Service late has come to select the pods of Deployment basket as well as the pods of Deployment checkout, \
+         so it cannot be pinned"
     );
     assert!(
         !format!("{:?}", decision.actions).contains("late"),
@@ -176,7 +177,10 @@ fn who_takes_a_pin_off_is_named() {
 
 fn basket() -> OtherWorkload {
     OtherWorkload {
-        name: "the pods of the Deployment basket".to_owned(),
+        workload: WorkloadRef {
+            kind: WorkloadKind::Deployment,
+            name: "basket".to_owned(),
+        },
         pod_labels: labels(),
     }
 }

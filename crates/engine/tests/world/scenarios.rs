@@ -419,7 +419,7 @@ fn a_canary_that_somebody_changes_verifies_nothing() {
             .message;
         assert_eq!(
             message,
-            "the template of the Deployment checkout-canary was changed by kubectl-set"
+            "the template of Deployment checkout-canary was changed by kubectl-set"
         );
     }
 }
