@@ -11,7 +11,7 @@ use tidegate_api::{
     Rollout,
     config_repo::Clusters,
     names,
-    rollout::{OnRollback, Traffic, canary_name},
+    rollout::{OnRollback, canary_name},
     status::Source,
 };
 use tidegate_engine::{
@@ -131,7 +131,7 @@ pub(crate) fn observe(
         other_workloads: other_workloads(caches, &namespace, &spec.workload.name, &canary),
         stable_endpoints: endpoints(caches, memory, &namespace, &service, now),
         canary_endpoints: endpoints(caches, memory, &namespace, &canary, now),
-        routes_seen: caches.routers.http_routes.is_filled(),
+        unlisted_route_kinds: caches.routers.unlisted([spec]),
         routes: plan
             .map(|plan| caches.routers.observe(&namespace, &plan))
             .unwrap_or_default(),
@@ -474,20 +474,15 @@ fn conflicting_rollouts(caches: &Caches, rollout: &Rollout) -> Vec<String> {
             rollout.name_any(),
         )
     };
-    let routes = |traffic: &Traffic| {
-        traffic
-            .gateway_api
-            .clone()
-            .map(|api| api.http_routes)
-            .unwrap_or_default()
-    };
-    let mine = routes(&rollout.spec.traffic);
+    let mine = rollout.spec.routes();
     let same = |other: &Rollout| {
         other.spec.workload == rollout.spec.workload
             || other.spec.service_name() == rollout.spec.service_name()
-            || routes(&other.spec.traffic)
+            || other
+                .spec
+                .routes()
                 .iter()
-                .any(|route| mine.contains(route))
+                .any(|route| mine.iter().any(|own| own.is_same_object(route)))
     };
     let others = caches.rollouts(&rollout.namespace().unwrap_or_default());
     let others = others

@@ -4,7 +4,14 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, config_repo::SecretRef, gate::Gate, names, status::RolloutStatus};
+use crate::{
+    Duration,
+    config_repo::SecretRef,
+    gate::Gate,
+    names,
+    route::{RouteRef, Traffic},
+    status::RolloutStatus,
+};
 
 /// Releases each new revision of a workload to a growing share of traffic, judged by gates.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -37,7 +44,7 @@ pub struct RolloutSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub service: Option<String>,
-    /// How traffic is split between stable and the canary.
+    /// Where traffic is split between stable and the canary.
     pub traffic: Traffic,
     /// The way of a release: shares of traffic in the order in which they are tried.
     #[schemars(length(min = 1, max = 50))]
@@ -93,30 +100,6 @@ pub struct WorkloadRef {
 pub enum WorkloadKind {
     /// `apps/v1` Deployment.
     Deployment,
-}
-
-/// How traffic is split. Exactly one router.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.gatewayAPI)")
-    .message("traffic needs a router: write gatewayAPI: {httpRoutes: [NAME]}"))]
-pub struct Traffic {
-    /// Weights on the backendRefs of HTTPRoutes.
-    #[serde(
-        default,
-        rename = "gatewayAPI",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub gateway_api: Option<GatewayApi>,
-}
-
-/// HTTPRoutes of the Gateway API.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct GatewayApi {
-    /// The HTTPRoutes of the namespace that send traffic to the Service.
-    #[schemars(length(min = 1, max = 16))]
-    pub http_routes: Vec<String>,
 }
 
 /// A place on the way: a share of traffic, a minimum stay, and what must hold to go on.
@@ -198,6 +181,11 @@ impl RolloutSpec {
     /// The Service that callers use.
     pub fn service_name(&self) -> &str {
         self.service.as_deref().unwrap_or(&self.workload.name)
+    }
+
+    /// Returns the routes in which traffic is split.
+    pub fn routes(&self) -> Vec<RouteRef> {
+        self.traffic.routes.clone().unwrap_or_default()
     }
 }
 
