@@ -154,7 +154,7 @@ mod tests {
             "metadata": { "name": name, "namespace": "shop" },
             "spec": {
                 "workload": { "kind": "Deployment", "name": name },
-                "traffic": { "gatewayAPI": { "httpRoutes": [name] } },
+                "traffic": { "routes": [{ "kind": "HTTPRoute", "name": name }] },
                 "steps": [{ "weight": 10 }],
             },
             "status": status,

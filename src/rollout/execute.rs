@@ -22,7 +22,7 @@ use tidegate_engine::{
 use super::{context::Context, surroundings};
 use crate::{
     kubernetes::{clients::AccountName, fence::NotLeading},
-    traffic::{RouteError, Wanted},
+    traffic::{RouteChange, RouteError},
 };
 
 /// Why an effect could not be had.
@@ -127,21 +127,21 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
         }
         Action::SnapshotLiveTemplate(revision) => objects::keep_live(ctx, subject, revision).await,
         Action::SetRoute {
-            name,
+            route,
             weight,
             epoch,
         } => {
             let plan = plan(subject)?;
-            let wanted = Wanted {
+            let change = RouteChange {
                 namespace: subject.namespace,
-                name,
+                route,
                 weight: *weight,
                 epoch: *epoch,
             };
             Ok(ctx
                 .caches
                 .routers
-                .set(&ctx.clients.writing, plan, &wanted)
+                .set(&ctx.clients.writing, plan, &change)
                 .await?)
         }
         Action::SetService { name, pin, epoch } => {
@@ -317,8 +317,8 @@ impl ExecuteError {
         let said = match self {
             Self::Account(_) | Self::NoTemplate(_) => self.to_string(),
             Self::Write { what, source } => format!("cannot {what}: {}", refused(source)?),
-            Self::Route(RouteError::Patch { name, source }) => {
-                format!("cannot change the HTTPRoute {name}: {}", refused(source)?)
+            Self::Route(RouteError::Patch { route, source }) => {
+                format!("cannot change {route}: {}", refused(source)?)
             }
             Self::Route(RouteError::Missing(_))
             | Self::NotLeading(_)

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use tidegate_api::{
     Rollout, names,
-    rollout::{OnRollback, Traffic, canary_name},
+    rollout::{OnRollback, canary_name},
     status::Source,
     workload::{VersionId, WorkloadKind, WorkloadRef},
 };
@@ -131,7 +131,7 @@ pub(crate) fn observe(
         other_workloads: other_workloads(caches, &namespace, &spec.workload.name, &canary),
         stable_endpoints: endpoints(caches, memory, &own_pods, &namespace, &service, now),
         canary_endpoints: endpoints(caches, memory, &own_pods, &namespace, &canary, now),
-        routes_seen: caches.routers.http_routes.is_filled(),
+        unlisted_route_kinds: caches.routers.unlisted([spec]),
         routes: plan
             .map(|plan| caches.routers.observe(&namespace, &plan))
             .unwrap_or_default(),
@@ -485,20 +485,15 @@ fn conflicting_rollouts(caches: &Caches, rollout: &Rollout) -> Vec<String> {
             rollout.name_any(),
         )
     };
-    let routes = |traffic: &Traffic| {
-        traffic
-            .gateway_api
-            .clone()
-            .map(|api| api.http_routes)
-            .unwrap_or_default()
-    };
-    let mine = routes(&rollout.spec.traffic);
+    let mine = rollout.spec.routes();
     let same = |other: &Rollout| {
         other.spec.workload == rollout.spec.workload
             || other.spec.service_name() == rollout.spec.service_name()
-            || routes(&other.spec.traffic)
+            || other
+                .spec
+                .routes()
                 .iter()
-                .any(|route| mine.contains(route))
+                .any(|route| mine.iter().any(|own| own.is_same_object(route)))
     };
     let others = caches.rollouts(&rollout.namespace().unwrap_or_default());
     let others = others

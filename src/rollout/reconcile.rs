@@ -21,8 +21,8 @@ const AFTER_CONFLICT: Duration = Duration::from_millis(100);
 /// The first wait after an error that may pass by itself.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
-/// By then HTTPRoutes have been listed, if they can be.
-const ROUTES_SEEN_BY: Duration = Duration::from_secs(15);
+/// Time after the start by which every kind of route that can be listed has been.
+const ROUTES_LISTED_BY: Duration = Duration::from_secs(15);
 
 /// Where a plan names no ServiceAccount, Kubernetes' own default.
 const DEFAULT_SERVICE_ACCOUNT: &str = "default";
@@ -51,15 +51,16 @@ pub(crate) async fn reconcile(
             return Ok(Action::await_change());
         }
     };
-    // A route that is not in the cache yet would look like one that does not exist. Where none can be
-    // seen at all, that is what a Rollout at rest has to say.
-    let routes = &ctx.caches.routers.http_routes;
-    let runs = rollout
+    // A route that is not in the cache yet would look like one that does not exist. Where its kind
+    // cannot be listed at all, that is what a Rollout at rest has to say.
+    let attempt = rollout
         .status
         .as_ref()
-        .is_some_and(|status| status.attempt.is_some());
-    if !routes.is_filled()
-        && (runs || clock::monotonic().duration_since(ctx.began) < ROUTES_SEEN_BY)
+        .and_then(|status| status.attempt.as_ref());
+    let specs = [Some(&rollout.spec), attempt.map(|attempt| &attempt.plan)];
+    let unlisted = ctx.caches.routers.unlisted(specs.into_iter().flatten());
+    if !unlisted.is_empty()
+        && (attempt.is_some() || clock::monotonic().duration_since(ctx.began) < ROUTES_LISTED_BY)
     {
         return Ok(Action::requeue(AFTER_ERROR));
     }

@@ -237,7 +237,7 @@ fn rollout() -> Value {
         "metadata": { "name": "checkout", "namespace": "shop", "uid": "r-1" },
         "spec": {
             "workload": { "kind": "Deployment", "name": "checkout" },
-            "traffic": { "gatewayAPI": { "httpRoutes": ["web"] } },
+            "traffic": { "routes": [{ "kind": "HTTPRoute", "name": "web" }] },
             "steps": [{ "weight": 10 }],
         },
     })

@@ -9,7 +9,7 @@ use kube::{
     core::{DeserializeGuard, NamespaceResourceScope},
     runtime::{WatchStreamExt, watcher},
 };
-use tidegate_api::{ConfigRepo, Intervention, Rollout, rollout::canary_name};
+use tidegate_api::{ConfigRepo, Intervention, Rollout, rollout::canary_name, route::RouteKind};
 
 use super::{
     caches::Caches,
@@ -145,9 +145,12 @@ pub(crate) fn start(
                 .collect()
         },
     );
-    spawn(scope, http_routes, waker(Concerns::Route), |route| {
-        vec![route.name_any()]
-    });
+    spawn(
+        scope,
+        http_routes,
+        waker(Concerns::Route(RouteKind::HttpRoute)),
+        |route| vec![route.name_any()],
+    );
     (rollouts, config_repos)
 }
 
@@ -187,8 +190,8 @@ enum Concerns {
     Workload,
     /// The Rollouts that use this Service, or whose canary Service it is.
     Service,
-    /// The Rollouts that use this route.
-    Route,
+    /// Rollouts that split this route of this kind.
+    Route(RouteKind),
     /// Every Rollout of the namespace: a Service may begin or cease to select pods.
     Namespace,
 }
@@ -261,14 +264,7 @@ impl Concerns {
             Self::Service => {
                 spec.service_name() == name || canary_name(&rollout.name_any()) == name
             }
-            Self::Route => {
-                let routes = spec
-                    .traffic
-                    .gateway_api
-                    .iter()
-                    .flat_map(|api| &api.http_routes);
-                routes.into_iter().any(|route| route == name)
-            }
+            Self::Route(kind) => spec.routes().iter().any(|route| route.is_to(kind, name)),
             Self::Namespace => true,
         })
     }

@@ -196,7 +196,7 @@ impl Session<'_> {
                     .map(|asked| &asked.origin.commit);
                 json!([governor.concern(), origin, manifest.place.file])
             }
-            Hold::Service(Some(governor)) | Hold::Route(governor) => {
+            Hold::Service(Some(governor)) | Hold::Route(governor, _) => {
                 json!([
                     governor.concern(),
                     governor.wanted.as_ref().map(Revision::as_str)
@@ -230,7 +230,7 @@ impl Session<'_> {
                     Err(failure) => Err(ApplyError::at(Some(place), key, failure)),
                 }
             }
-            Hold::Workload(_) | Hold::Service(_) | Hold::Route(_) => {
+            Hold::Workload(_) | Hold::Service(_) | Hold::Route(..) => {
                 self.cluster.live(self.namespace, key, resource).await
             }
         }
@@ -253,13 +253,13 @@ impl Session<'_> {
                 template = rendered.template;
                 rendered.object
             }
-            (Hold::Service(_) | Hold::Route(_), None) => object,
+            (Hold::Service(_) | Hold::Route(..), None) => object,
             (Hold::Service(governor), Some(live)) => match self.pinning(governor, live).await? {
                 Some((governor, rollout)) => governing(governor, &rollout).service(object, live),
                 None => object,
             },
-            (Hold::Route(governor), Some(live)) => match self.rollout(governor).await? {
-                Some(rollout) => governing(governor, &rollout).route(object, live),
+            (Hold::Route(governor, route), Some(live)) => match self.rollout(governor).await? {
+                Some(rollout) => governing(governor, &rollout).route(route, object, live),
                 None => object,
             },
         };
@@ -434,6 +434,7 @@ impl Session<'_> {
 
 fn governing<'a>(governor: &'a Governor, rollout: &'a Rollout) -> Governing<'a> {
     Governing {
+        namespace: rollout.metadata.namespace.as_deref().unwrap_or_default(),
         rollout: &governor.name,
         service: rollout.spec.service_name(),
         status: rollout.status.as_ref(),

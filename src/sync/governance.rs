@@ -10,7 +10,12 @@ use std::{
 
 use kube::ResourceExt as _;
 use serde_json::Value;
-use tidegate_api::{Rollout, rollout::RolloutSpec, status::RolloutStatus};
+use tidegate_api::{
+    Rollout,
+    rollout::RolloutSpec,
+    route::{RouteKind, RouteRef, routes_in},
+    status::RolloutStatus,
+};
 use tidegate_engine::{governed::template_in_force, pin, revision::Revision};
 
 use super::manifest::{Manifest, deployments};
@@ -33,8 +38,8 @@ pub struct Governor {
     pub workloads: BTreeSet<String>,
     /// The Services that it names; others are found by their selectors.
     pub services: BTreeSet<String>,
-    /// The HTTPRoutes.
-    pub routes: BTreeSet<String>,
+    /// Routes that it splits.
+    pub routes: Vec<RouteRef>,
     /// The revision that the repository wants of its workload, where it has that.
     pub wanted: Option<Revision>,
     /// The status, where it was last seen. Whoever is about to write asks for a fresh one.
@@ -88,9 +93,12 @@ impl Governance {
         self.first(|governor| governor.services.contains(name))
     }
 
-    /// The Rollout that governs an HTTPRoute.
-    pub fn of_route(&self, name: &str) -> Option<&Governor> {
-        self.first(|governor| governor.routes.contains(name))
+    /// Rollout that splits the object of this group, kind and name, if it is a route, and its
+    /// reference to it.
+    pub fn of_route(&self, group: &str, kind: &str, name: &str) -> Option<(&Governor, &RouteRef)> {
+        let kind = RouteKind::of(group, kind)?;
+        let governor = self.first(|governor| governor.route(kind, name).is_some())?;
+        Some((governor, governor.route(kind, name)?))
     }
 
     fn first(&self, governs: impl Fn(&Governor) -> bool) -> Option<&Governor> {
@@ -131,6 +139,10 @@ impl Governor {
         concern(self.status.as_ref())
     }
 
+    fn route(&self, kind: RouteKind, name: &str) -> Option<&RouteRef> {
+        self.routes.iter().find(|route| route.is_to(kind, name))
+    }
+
     fn has_stable(&self) -> bool {
         self.status
             .as_ref()
@@ -152,12 +164,7 @@ impl Governor {
     fn add_plan(&mut self, spec: &RolloutSpec) {
         self.workloads.insert(spec.workload.name.clone());
         self.services.insert(spec.service_name().to_owned());
-        let routes = spec
-            .traffic
-            .gateway_api
-            .iter()
-            .flat_map(|gateway| &gateway.http_routes);
-        self.routes.extend(routes.cloned());
+        self.routes.extend(spec.routes());
     }
 
     /// A spec as git has it, which need not be a valid one: what it names is held all the same.
@@ -171,11 +178,7 @@ impl Governor {
         let workload = text("/workload/name");
         self.services.extend(text("/service").or(workload.clone()));
         self.workloads.extend(workload);
-        let routes = spec
-            .pointer("/traffic/gatewayAPI/httpRoutes")
-            .and_then(Value::as_array);
-        let routes = routes.into_iter().flatten().filter_map(Value::as_str);
-        self.routes.extend(routes.map(str::to_owned));
+        self.routes.extend(routes_in(spec));
     }
 
     /// Every Service that selects the workload's pods is pinned during an attempt.

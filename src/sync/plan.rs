@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use tidegate_api::{config_repo::AppliedObject, names};
+use tidegate_api::{config_repo::AppliedObject, names, route::RouteRef};
 
 use super::{
     governance::{Governance, Governor},
@@ -41,8 +41,8 @@ pub enum Hold<'a> {
     /// The pin and the ports of a Service, if an attempt runs. Without a Rollout that is known to
     /// govern it, the live selector tells.
     Service(Option<&'a Governor>),
-    /// The backendRefs of an HTTPRoute, if an attempt runs.
-    Route(&'a Governor),
+    /// The canary's backends in a route, and the weights, if an attempt runs.
+    Route(&'a Governor, &'a RouteRef),
 }
 
 /// An object that has left the repository and stays for now.
@@ -152,8 +152,9 @@ fn carries_traffic(key: &Key, governance: &Governance) -> bool {
     let governor = match (key.group(), key.kind.as_str()) {
         ("apps", "Deployment") => governance.of_workload(&key.name),
         ("", "Service") => governance.of_service(&key.name),
-        ("gateway.networking.k8s.io", "HTTPRoute") => governance.of_route(&key.name),
-        _ => None,
+        (group, kind) => governance
+            .of_route(group, kind, &key.name)
+            .map(|(governor, _)| governor),
     };
     governor.is_some_and(Governor::has_attempt)
 }
@@ -193,10 +194,9 @@ impl<'a> Step<'a> {
         let hold = match (key.group(), key.kind.as_str()) {
             ("apps", "Deployment") => governance.of_workload(&key.name).map(Hold::Workload),
             ("", "Service") if governs => Some(Hold::Service(governance.of_service(&key.name))),
-            ("gateway.networking.k8s.io", "HTTPRoute") => {
-                governance.of_route(&key.name).map(Hold::Route)
-            }
-            _ => None,
+            (group, kind) => governance
+                .of_route(group, kind, &key.name)
+                .map(|(governor, route)| Hold::Route(governor, route)),
         };
         Self {
             manifest,

@@ -17,7 +17,7 @@ kind: Rollout
 metadata: {name: web}
 spec:
   workload: {kind: Deployment, name: web}
-  traffic: {gatewayAPI: {httpRoutes: [web]}}
+  traffic: {routes: [{kind: HTTPRoute, name: web}]}
   steps: [{weight: 10}]
 ";
 

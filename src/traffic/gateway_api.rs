@@ -11,14 +11,10 @@ use kube::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tidegate_api::names;
-use tidegate_engine::{
-    observed::{Route, RouteState},
-    plan::Plan,
-    route,
-};
+use tidegate_api::{names, route::RouteRef};
+use tidegate_engine::{observed::RouteState, plan::Plan, route::Splitter};
 
-use super::{RouteError, Wanted};
+use super::{RouteChange, RouteError};
 use crate::kubernetes::{cache::Cache, watched};
 
 /// What is kept of an HTTPRoute.
@@ -81,29 +77,25 @@ pub(crate) struct Condition {
     observed_generation: i64,
 }
 
-/// What a route says.
+/// Returns the state of a route, if it exists.
 pub(super) fn observe(
     routes: &Cache<HttpRoute>,
     namespace: &str,
-    name: &str,
+    reference: &RouteRef,
     plan: &Plan,
-) -> Route {
-    let state = routes.get(namespace, name).map(|route| {
-        let rules = &route.spec.rules;
-        let fields = route.metadata.managed_fields.as_deref().unwrap_or_default();
-        RouteState {
-            weight: route::weight(rules, &plan.service, &plan.canary),
-            split: route::names_backend(rules, &plan.canary),
-            taken: route.is_taken(),
-            epoch: watched::epoch(&*route),
-            obstacle: route::obstacle(rules, &plan.service, plan.scale()),
-            manager: watched::last_manager(fields, &["f:spec", "f:rules"]),
-        }
-    });
-    Route {
-        name: name.to_owned(),
-        state,
-    }
+) -> Option<RouteState> {
+    let route = routes.get(namespace, &reference.name)?;
+    let splitter = Splitter::of(reference, namespace, plan);
+    let rules = &route.spec.rules;
+    let fields = route.metadata.managed_fields.as_deref().unwrap_or_default();
+    Some(RouteState {
+        weight: splitter.weight(rules),
+        split: splitter.is_split(rules),
+        accepted: route.is_accepted(),
+        epoch: watched::epoch(&*route),
+        obstacle: splitter.obstacle(rules),
+        manager: watched::last_manager(fields, &["f:spec", "f:rules"]),
+    })
 }
 
 /// Gives a route the wanted share for the canary, or takes every trace of it out.
@@ -111,21 +103,21 @@ pub(super) async fn set(
     routes: &Cache<HttpRoute>,
     client: &Client,
     plan: &Plan,
-    wanted: &Wanted<'_>,
+    change: &RouteChange<'_>,
 ) -> Result<(), RouteError> {
-    let Wanted {
+    let RouteChange {
         namespace,
-        name,
+        route: reference,
         weight,
         epoch,
-    } = *wanted;
+    } = *change;
     let route = routes
-        .get(namespace, name)
-        .ok_or_else(|| RouteError::Missing(name.to_owned()))?;
-    let rules = &route.spec.rules;
+        .get(namespace, &reference.name)
+        .ok_or_else(|| RouteError::Missing(reference.clone()))?;
+    let splitter = Splitter::of(reference, namespace, plan);
     let rules = match weight {
-        Some(weight) => route::split(rules, &plan.service, &plan.canary, weight, plan.scale()),
-        None => route::merge(rules, &plan.service, &plan.canary, plan.scale()),
+        Some(weight) => splitter.split(&route.spec.rules, weight),
+        None => splitter.merge(&route.spec.rules),
     };
     let patch = json!({
         "metadata": {
@@ -137,13 +129,13 @@ pub(super) async fn set(
     let api: Api<HttpRoute> = Api::namespaced(client.clone(), namespace);
     let patched = api
         .patch(
-            name,
+            &reference.name,
             &PatchParams::apply(names::FIELD_MANAGER),
             &Patch::Merge(patch),
         )
         .await;
     routes.answered(patched.map_err(|source| RouteError::Patch {
-        name: name.to_owned(),
+        route: reference.clone(),
         source,
     })?);
     Ok(())
@@ -152,9 +144,9 @@ pub(super) async fn set(
 // === impl HttpRoute ===
 
 impl HttpRoute {
-    /// Whether every gateway that it is attached to has accepted it as it is now. What a gateway
-    /// says to which it was attached once says nothing of now.
-    fn is_taken(&self) -> bool {
+    /// Tells whether every gateway that it is attached to has accepted it as it is now. The status
+    /// of a gateway that it was attached to once does not count.
+    fn is_accepted(&self) -> bool {
         let generation = self.metadata.generation.unwrap_or_default();
         let accepted = |parent: &Parent| {
             parent.conditions.iter().any(|condition| {

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`rollout`] | `Rollout`: what to release, in which steps, behind which gates |
 //! | [`gate`] | the gates of a Rollout |
+//! | [`route`] | routes: the objects in which traffic is split |
 //! | [`status`] | `Rollout`'s status: stable, the attempt that runs, what is owed to git |
 //! | [`config_repo`] | `ConfigRepo`: the git repository that a namespace is reconciled from |
 //! | [`intervention`] | `Intervention`: what a person asked for |
@@ -25,6 +26,7 @@ pub mod intervention;
 pub mod names;
 pub mod record;
 pub mod rollout;
+pub mod route;
 pub mod status;
 pub mod workload;
 

@@ -5,7 +5,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Duration, config_repo::SecretRef, gate::Gate, names, status::RolloutStatus,
+    Duration,
+    config_repo::SecretRef,
+    gate::Gate,
+    names,
+    route::{RouteRef, Traffic},
+    status::RolloutStatus,
     workload::WorkloadRef,
 };
 
@@ -40,7 +45,7 @@ pub struct RolloutSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub service: Option<String>,
-    /// Routes that split traffic between stable and the canary.
+    /// Where traffic is split between stable and the canary.
     pub traffic: Traffic,
     /// Steps of a release, in their order.
     #[schemars(length(min = 1, max = 50))]
@@ -80,30 +85,6 @@ pub struct RolloutSpec {
     /// `Recreate`, or it mounts a `ReadWriteOnce` volume or uses a host port. Defaults to false.
     #[serde(default)]
     pub allow_parallel: bool,
-}
-
-/// How traffic is split. Exactly one router.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.gatewayAPI)")
-    .message("traffic needs a router: write gatewayAPI: {httpRoutes: [NAME]}"))]
-pub struct Traffic {
-    /// Weights on the backendRefs of HTTPRoutes.
-    #[serde(
-        default,
-        rename = "gatewayAPI",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub gateway_api: Option<GatewayApi>,
-}
-
-/// HTTPRoutes of the Gateway API.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct GatewayApi {
-    /// The HTTPRoutes of the namespace that send traffic to the Service.
-    #[schemars(length(min = 1, max = 16))]
-    pub http_routes: Vec<String>,
 }
 
 /// A place on the way: a share of traffic, a minimum stay, and what must hold to go on.
@@ -200,6 +181,11 @@ impl RolloutSpec {
     /// Returns the name of the Service that callers use.
     pub fn service_name(&self) -> &str {
         self.service.as_deref().unwrap_or(&self.workload.name)
+    }
+
+    /// Returns the routes in which traffic is split.
+    pub fn routes(&self) -> Vec<RouteRef> {
+        self.traffic.routes.clone().unwrap_or_default()
     }
 }
 

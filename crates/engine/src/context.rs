@@ -176,8 +176,8 @@ impl<'a> DecisionContext<'a> {
     /// there sends the canary nothing.
     pub(crate) fn routes_have(&self, weight: Weight) -> bool {
         self.observed.routes.iter().all(|route| match &route.state {
-            Some(state) if !state.split => weight == Weight::ZERO && state.taken,
-            Some(state) => state.weight == Some(weight) && state.taken,
+            Some(state) if !state.split => weight == Weight::ZERO && state.accepted,
+            Some(state) => state.weight == Some(weight) && state.accepted,
             None => weight == Weight::ZERO,
         })
     }

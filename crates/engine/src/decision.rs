@@ -1,7 +1,9 @@
 //! What a decision is: effects, the next status, when to look again, and what to tell people.
 
 use jiff::Timestamp;
-use tidegate_api::{intervention::InterventionState, record::PendingRecord, status::RolloutStatus};
+use tidegate_api::{
+    intervention::InterventionState, record::PendingRecord, route::RouteRef, status::RolloutStatus,
+};
 
 use crate::{event::Event, pin::Pin, revision::Revision, weight::Weight};
 
@@ -55,8 +57,8 @@ pub enum Action {
     SnapshotLiveTemplate(Revision),
     /// Give a route this split: a share for the canary, or none and no trace of it.
     SetRoute {
-        /// The route.
-        name: String,
+        /// Reference to the route.
+        route: RouteRef,
         /// The canary's share, or `None` for no canary.
         weight: Option<Weight>,
         /// The epoch annotation, or none.

@@ -3,7 +3,7 @@
 //! Effects are executed one after the other and end with the first that fails, so an order here is
 //! an order in the cluster. No two of one turn write the same object.
 
-use tidegate_api::status::Stage;
+use tidegate_api::{route::RouteRef, status::Stage};
 
 use crate::{
     context::DecisionContext,
@@ -51,7 +51,7 @@ pub(crate) fn towards(target: &Desired, ctx: &mut DecisionContext<'_>) -> Vec<Ac
 /// Whether an effect only lowers risk: it takes traffic from the canary, and stable is untouched.
 pub(crate) fn lowers_risk(effect: &Action, observed: &Observed) -> bool {
     let Action::SetRoute {
-        name,
+        route,
         weight: Some(weight),
         ..
     } = effect
@@ -63,7 +63,7 @@ pub(crate) fn lowers_risk(effect: &Action, observed: &Observed) -> bool {
         .attempt
         .as_ref()
         .is_none_or(|attempt| !attempt.stable_template_updated);
-    let now = route_state(observed, name);
+    let now = route_state(observed, route);
     untouched && now.is_some_and(|now| now.split && now.weight.is_none_or(|now| *weight < now))
 }
 
@@ -71,16 +71,16 @@ fn routes(target: &Desired, observed: &Observed) -> Vec<Action> {
     let states = observed
         .routes
         .iter()
-        .filter_map(|route| Some((&route.name, route.state.as_ref()?)));
+        .filter_map(|route| Some((&route.route, route.state.as_ref()?)));
     states
-        .filter_map(|(name, state)| {
+        .filter_map(|(route, state)| {
             let (weight, epoch) = wanted_of_route(target, state, observed)?;
             let right = match weight {
                 Some(_) => state.split && state.weight == weight,
                 None => !state.split,
             };
             (!right || state.epoch != epoch).then(|| Action::SetRoute {
-                name: name.clone(),
+                route: route.clone(),
                 weight,
                 epoch,
             })
@@ -152,7 +152,7 @@ fn canary(target: &Desired, observed: &Observed, without_gateway: bool) -> Optio
         }
         CanaryTarget::AsIs => None,
         CanaryTarget::Absent => {
-            let named = |state: &RouteState| state.split || (!state.taken && !without_gateway);
+            let named = |state: &RouteState| state.split || (!state.accepted && !without_gateway);
             let named = observed
                 .routes
                 .iter()
@@ -178,12 +178,12 @@ fn note_foreign_hands(target: &Desired, ctx: &mut DecisionContext<'_>) {
     let same_mind = before.epoch == after.epoch && before.stage == after.stage;
     if same_mind && before.confirmed_at.is_some() && after.confirmed_at.is_some() {
         for effect in routes(target, ctx.observed) {
-            let Action::SetRoute { name, .. } = effect else {
+            let Action::SetRoute { route, .. } = effect else {
                 continue;
             };
-            let manager = route_state(ctx.observed, &name).and_then(|state| state.manager.clone());
+            let manager = route_state(ctx.observed, &route).and_then(|state| state.manager.clone());
             events.push(Event::DriftCorrected {
-                what: format!("HTTPRoute {name}"),
+                what: route.to_string(),
                 manager,
             });
         }
@@ -209,11 +209,11 @@ fn note_foreign_hands(target: &Desired, ctx: &mut DecisionContext<'_>) {
     ctx.events.extend(events);
 }
 
-fn route_state<'a>(observed: &'a Observed, name: &str) -> Option<&'a RouteState> {
+fn route_state<'a>(observed: &'a Observed, route: &RouteRef) -> Option<&'a RouteState> {
     observed
         .routes
         .iter()
-        .find(|route| route.name == name)?
+        .find(|observed| observed.route == *route)?
         .state
         .as_ref()
 }

@@ -7,14 +7,23 @@
 use serde_json::{Value, json};
 use tidegate_api::{
     names,
+    route::RouteRef,
     status::{RolloutStatus, Stable, Stage},
 };
 
-use crate::{pin, plan::Plan, revision::Revision, route, weight::Weight};
+use crate::{
+    pin,
+    plan::Plan,
+    revision::Revision,
+    route::{Backends, Splitter},
+    weight::Weight,
+};
 
 /// What decides about the governed fields of a Rollout's Services and routes.
 #[derive(Clone, Copy, Debug)]
 pub struct Governing<'a> {
+    /// Namespace of the Rollout.
+    pub namespace: &'a str,
     /// The Rollout's name.
     pub rollout: &'a str,
     /// The Service that its callers use.
@@ -97,18 +106,19 @@ impl Governing<'_> {
         desired
     }
 
-    /// An HTTPRoute as git wants it, with the canary's backendRefs and the intended weights where an
-    /// attempt runs and `live` has them already. While ports wait, so do rules that name a new one.
-    pub fn route(&self, mut desired: Value, live: &Value) -> Value {
-        let Some(live_rules) = live.pointer("/spec/rules") else {
+    /// Returns a route as git wants it, with the canary's backends and the intended weights where
+    /// an attempt runs and `live` has them already. While ports wait, so do rules that name a new
+    /// one.
+    pub fn route(&self, route: &RouteRef, mut desired: Value, live: &Value) -> Value {
+        let backends = Backends::of(route, self.namespace);
+        let Some(live_rules) = live.pointer(backends.rules_path()) else {
             return desired;
         };
-        let Some(rules) = desired.pointer_mut("/spec/rules") else {
+        let Some(rules) = desired.pointer_mut(backends.rules_path()) else {
             return desired;
         };
-        if self.holds()
-            && !route::ports(rules, self.service).is_subset(&route::ports(live_rules, self.service))
-        {
+        let ports = |rules| backends.ports(rules, self.service);
+        if self.holds() && !ports(rules).is_subset(&ports(live_rules)) {
             rules.clone_from(live_rules);
         }
         let attempt = self.status.and_then(|status| status.attempt.as_ref());
@@ -117,15 +127,20 @@ impl Governing<'_> {
         else {
             return desired;
         };
-        let Plan {
-            service, canary, ..
-        } = &plan;
+        // The attempt's own reference says which rules it has split.
+        let route = plan
+            .routes
+            .iter()
+            .find(|planned| planned.is_same_object(route))
+            .unwrap_or(route);
+        let splitter = Splitter::of(route, self.namespace, &plan);
         let intended = Weight::from_percent(attempt.weight).unwrap_or(Weight::ZERO);
         // Traffic is taken away before that stands in a status.
-        let weight =
-            route::weight(live_rules, service, canary).map_or(intended, |live| live.min(intended));
-        if route::names_backend(live_rules, canary) {
-            *rules = route::split(rules, service, canary, weight, plan.scale());
+        let weight = splitter
+            .weight(live_rules)
+            .map_or(intended, |live| live.min(intended));
+        if splitter.is_split(live_rules) {
+            *rules = splitter.split(rules, weight);
         }
         desired
     }
@@ -192,6 +207,7 @@ fn rolled_back(attempt: &tidegate_api::status::Attempt) -> bool {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use serde_json::json;
+    use tidegate_api::route::RouteKind;
 
     use super::*;
 
@@ -199,7 +215,7 @@ mod tests {
     fn status(stage: &str, stable_template_updated: bool) -> RolloutStatus {
         let plan = json!({
             "workload": { "kind": "Deployment", "name": "web" },
-            "traffic": { "gatewayAPI": { "httpRoutes": ["web"] } },
+            "traffic": { "routes": [{ "kind": "HTTPRoute", "name": "web" }] },
             "steps": [{ "weight": 20 }],
         });
         let at = "2026-03-01T12:00:00Z";
@@ -211,6 +227,10 @@ mod tests {
             },
         }))
         .unwrap()
+    }
+
+    fn web_route() -> RouteRef {
+        RouteRef::new(RouteKind::HttpRoute, "web")
     }
 
     fn revision(name: &str) -> TemplateInForce {
@@ -252,6 +272,7 @@ mod tests {
         wanted: Option<&'a Revision>,
     ) -> Governing<'a> {
         Governing {
+            namespace: "mall",
             rollout: "shop",
             service: "web",
             status,
@@ -315,11 +336,11 @@ mod tests {
         let route = |port: u32, path: &str| json!({ "spec": { "rules": [{ "path": path, "backendRefs": [{ "name": "web", "port": port }] }] } });
         let hold = governing(Some(&idle), Some(&waiting));
         assert_eq!(
-            hold.route(route(81, "/new"), &route(80, "/old")),
+            hold.route(&web_route(), route(81, "/new"), &route(80, "/old")),
             route(80, "/old")
         );
         assert_eq!(
-            hold.route(route(80, "/new"), &route(80, "/old")),
+            hold.route(&web_route(), route(80, "/new"), &route(80, "/old")),
             route(80, "/new")
         );
     }
@@ -338,8 +359,11 @@ mod tests {
         // Intended are 20 %; what was taken away already stays away.
         for (live, wanted) in [(20, 20), (50, 20), (0, 0)] {
             let live = rule(split(100 - live, live), "/old");
-            let held =
-                governing(Some(&status("Stepping", false)), None).route(desired.clone(), &live);
+            let held = governing(Some(&status("Stepping", false)), None).route(
+                &web_route(),
+                desired.clone(),
+                &live,
+            );
             let refs = &held["spec"]["rules"][0]["backendRefs"];
             assert_eq!(
                 (&refs[0]["weight"], &refs[1]["weight"]),
@@ -348,8 +372,11 @@ mod tests {
             );
             assert_eq!(held["spec"]["rules"][0]["path"], "/new");
         }
-        let untouched =
-            governing(Some(&status("Starting", false)), None).route(desired.clone(), &desired);
+        let untouched = governing(Some(&status("Starting", false)), None).route(
+            &web_route(),
+            desired.clone(),
+            &desired,
+        );
         assert_eq!(untouched, desired);
     }
 }

@@ -39,9 +39,11 @@ pub(crate) fn idle(ctx: &mut DecisionContext<'_>) {
     }
     look_for_work(ctx);
     // Said as soon as a Rollout is there, not at its first release.
-    if !ctx.observed.routes_seen && ctx.stalled.is_none() {
+    if let Some(unlisted) = preflight::unlisted_routes(ctx.observed)
+        && ctx.stalled.is_none()
+    {
         requeue_later(ctx);
-        ctx.stall(StallReason::PreflightFailed, preflight::NO_ROUTES);
+        ctx.stall(StallReason::PreflightFailed, unlisted);
     }
     // What git is owed would be lost with the Rollout.
     if ctx.observed.finalizer

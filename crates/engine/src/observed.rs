@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
     intervention::InterventionSpec,
     rollout::{OnRollback, RolloutSpec},
+    route::{RouteKind, RouteRef},
     status::{RolloutStatus, Source},
     workload::{VersionId, WorkloadRef},
 };
@@ -17,6 +18,7 @@ use crate::{
     gate::reading::Reading,
     pin::{self, Pin},
     revision::{Digest, Revision},
+    route::Obstacle,
     weight::Weight,
 };
 
@@ -65,9 +67,9 @@ pub struct Observed {
     pub stable_endpoints: Endpoints,
     /// The ready endpoints of the canary Service.
     pub canary_endpoints: Endpoints,
-    /// Whether routes can be seen at all.
-    pub routes_seen: bool,
-    /// The routes that the plan names.
+    /// Kinds of route that the spec names and that cannot be listed.
+    pub unlisted_route_kinds: Vec<RouteKind>,
+    /// Routes that the plan names.
     pub routes: Vec<Route>,
     /// What the API server has refused to write, in a sentence.
     pub refused: Option<String>,
@@ -268,29 +270,29 @@ pub enum PodOwner {
     Other,
 }
 
-/// A route.
+/// Route that the plan names.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// Its name.
-    pub name: String,
-    /// What it says; `None` where it does not exist.
+    /// Reference by which the plan names it.
+    pub route: RouteRef,
+    /// State of the route; `None` where it does not exist.
     pub state: Option<RouteState>,
 }
 
-/// What a route says.
+/// State of a route.
 #[derive(Clone, Debug)]
 pub struct RouteState {
-    /// The canary's share; `None` where it has none or its rules do not agree.
+    /// Share of the canary; `None` where it has none or the rules do not agree.
     pub weight: Option<Weight>,
-    /// Whether the canary is named in it.
+    /// True if any rule names the canary.
     pub split: bool,
-    /// Whether the data plane has taken what it says.
-    pub taken: bool,
-    /// The epoch annotation.
+    /// True if every gateway of the route has accepted it as it is now.
+    pub accepted: bool,
+    /// Epoch annotation.
     pub epoch: Option<u64>,
-    /// Why it cannot be split, in a sentence.
-    pub obstacle: Option<String>,
-    /// Who last wrote it, by field manager.
+    /// Reason why it cannot be split, if there is one.
+    pub obstacle: Option<Obstacle>,
+    /// Field manager that last wrote the rules.
     pub manager: Option<String>,
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use tidegate_api::{
     Duration, names,
-    rollout::{Approval, KnownGood, Metrics, RolloutSpec, Traffic, canary_name},
+    rollout::{Approval, KnownGood, Metrics, RolloutSpec, canary_name},
+    route::RouteRef,
     workload::WorkloadRef,
 };
 
@@ -26,8 +27,8 @@ pub struct Plan {
     pub service: String,
     /// Name of the canary workload and of the canary Service.
     pub canary: String,
-    /// Where traffic is split.
-    pub router: Router,
+    /// Routes in which traffic is split, each once.
+    pub routes: Vec<RouteRef>,
     /// The steps; the last one has weight 100, implied where the spec does not end so.
     pub steps: Vec<Step>,
     /// The gates.
@@ -46,16 +47,6 @@ pub struct Plan {
     pub revision_history_limit: usize,
     /// Whether two versions may run side by side whatever the template says.
     pub allow_parallel: bool,
-}
-
-/// Where traffic is split.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Router {
-    /// HTTPRoutes of the Gateway API, by name.
-    GatewayApi {
-        /// The routes, none twice.
-        http_routes: Vec<String>,
-    },
 }
 
 /// A place on the way of a release.
@@ -86,14 +77,26 @@ pub enum PlanError {
         /// The name.
         name: String,
     },
-    /// No router.
-    #[error("spec.traffic names no router: write gatewayAPI: {{httpRoutes: [NAME]}}")]
-    NoRouter,
-    /// A router without a route.
-    #[error(
-        "spec.traffic.gatewayAPI.httpRoutes is empty: name the HTTPRoutes that send traffic to the Service"
-    )]
+    /// No route.
+    #[error("spec.traffic names no route: write routes: [{{kind: HTTPRoute, name: NAME}}]")]
     NoRoutes,
+    /// A route of another group than its kind's.
+    #[error(
+        "spec.traffic.routes, {route}: write the group {}, or leave it out",
+        route.kind.group()
+    )]
+    RouteGroup {
+        /// Reference with the wrong group.
+        route: RouteRef,
+    },
+    /// Two references to one route.
+    #[error(
+        "spec.traffic.routes names the {route} twice: name it once, and leave sectionName out where several of its rules are split"
+    )]
+    DuplicateRoute {
+        /// Second reference.
+        route: RouteRef,
+    },
     /// No steps.
     #[error("spec.steps is empty: write at least one step, like {{weight: 10, hold: 5m}}")]
     NoSteps,
@@ -138,7 +141,7 @@ impl Plan {
             workload: spec.workload.clone(),
             service: spec.service_name().to_owned(),
             canary: canary_name(name),
-            router: Router::parse(&spec.traffic)?,
+            routes: parse_routes(spec)?,
             steps: parse_steps(spec)?,
             gates: parse_gates(spec)?,
             metrics: spec.metrics.clone(),
@@ -184,26 +187,6 @@ impl Plan {
     }
 }
 
-// === impl Router ===
-
-impl Router {
-    fn parse(traffic: &Traffic) -> Result<Self, PlanError> {
-        let gateway_api = traffic.gateway_api.as_ref().ok_or(PlanError::NoRouter)?;
-        let http_routes: Vec<_> = gateway_api
-            .http_routes
-            .iter()
-            .cloned()
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect();
-        if http_routes.is_empty() {
-            Err(PlanError::NoRoutes)
-        } else {
-            Ok(Self::GatewayApi { http_routes })
-        }
-    }
-}
-
 // === impl Step ===
 
 impl Step {
@@ -216,6 +199,25 @@ impl Step {
             None => share,
         }
     }
+}
+
+fn parse_routes(spec: &RolloutSpec) -> Result<Vec<RouteRef>, PlanError> {
+    let mut routes: Vec<RouteRef> = Vec::new();
+    for route in spec.routes() {
+        let group = route.group.as_deref();
+        if group.is_some_and(|group| group != route.kind.group()) {
+            return Err(PlanError::RouteGroup { route });
+        }
+        if routes.iter().any(|before| before.is_same_object(&route)) {
+            return Err(PlanError::DuplicateRoute { route });
+        }
+        routes.push(route);
+    }
+    if routes.is_empty() {
+        return Err(PlanError::NoRoutes);
+    }
+    routes.sort_by(|one, other| (one.kind, &one.name).cmp(&(other.kind, &other.name)));
+    Ok(routes)
 }
 
 fn parse_steps(spec: &RolloutSpec) -> Result<Vec<Step>, PlanError> {

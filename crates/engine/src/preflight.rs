@@ -2,8 +2,10 @@
 
 pub mod warnings;
 
+use tidegate_api::route::RouteRef;
+
 use crate::{
-    observed::{Observed, Workload, selects},
+    observed::{Observed, RouteState, Workload, selects},
     plan::Plan,
 };
 
@@ -23,7 +25,7 @@ type Rule = fn(&Observed, &Plan) -> Option<Answer>;
 
 /// In the order in which their sentences help most.
 const RULES: [Rule; 12] = [
-    routes_can_be_seen,
+    routes_listed,
     pods_can_be_told,
     rolled_out,
     runs_stable,
@@ -56,11 +58,18 @@ pub(crate) fn ownership_conflict(observed: &Observed, plan: &Plan) -> Option<Str
     })
 }
 
-/// Why no route can be split, in a sentence.
-pub(crate) const NO_ROUTES: &str = "no HTTPRoute can be seen: install the definitions of the Gateway API, or let Tidegate list and watch HTTPRoutes";
+/// Sentence for a kind of route that the spec names and that cannot be listed.
+pub(crate) fn unlisted_routes(observed: &Observed) -> Option<String> {
+    let kind = observed.unlisted_route_kinds.first()?;
+    Some(format!(
+        "{kind}s cannot be listed: install the CRD {plural}.{group}, or grant Tidegate list and watch on {plural}",
+        plural = kind.plural(),
+        group = kind.group()
+    ))
+}
 
-fn routes_can_be_seen(observed: &Observed, _: &Plan) -> Option<Answer> {
-    (!observed.routes_seen).then(|| Answer::Refused(NO_ROUTES.to_owned()))
+fn routes_listed(observed: &Observed, _: &Plan) -> Option<Answer> {
+    unlisted_routes(observed).map(Answer::Refused)
 }
 
 /// From a pod's name its version is told, so it must not be cut.
@@ -192,22 +201,29 @@ fn services_as_git_has_them(observed: &Observed, _: &Plan) -> Option<Answer> {
 }
 
 fn routes_split(observed: &Observed, _: &Plan) -> Option<Answer> {
-    observed.routes.iter().find_map(|route| match &route.state {
-        None => Some(Answer::Refused(format!(
-            "the HTTPRoute {} does not exist: create it, or name another in spec.traffic",
-            route.name
-        ))),
-        Some(state) => match &state.obstacle {
-            Some(obstacle) => {
-                Some(Answer::Refused(format!("the HTTPRoute {} cannot be split: {obstacle}", route.name)))
-            }
-            None if !state.taken => Some(Answer::Waits(format!(
-                "waiting for every gateway of the HTTPRoute {} to accept it as it is now (see its status.parents)",
-                route.name
-            ))),
-            None => None,
-        },
-    })
+    observed
+        .routes
+        .iter()
+        .find_map(|observed| route_splits(&observed.route, observed.state.as_ref()))
+}
+
+fn route_splits(route: &RouteRef, state: Option<&RouteState>) -> Option<Answer> {
+    let Some(state) = state else {
+        return Some(Answer::Refused(format!(
+            "{route} does not exist: create it, or name another in spec.traffic"
+        )));
+    };
+    if let Some(obstacle) = &state.obstacle {
+        return Some(Answer::Refused(format!(
+            "{route} cannot be split: {obstacle}"
+        )));
+    }
+    if !state.accepted {
+        return Some(Answer::Waits(format!(
+            "waiting for {route} to be accepted by every gateway that it names (see its status.parents)"
+        )));
+    }
+    None
 }
 
 /// What an earlier attempt left is gone before the next begins.

@@ -1,24 +1,55 @@
-//! Splitting the rules of an HTTPRoute between a Service and its canary.
+//! Splitting a route between a Service and its canary.
 //!
-//! Only the share of our own Service is split: a backendRef of weight W becomes two, of W·(100−w)
-//! and W·w, and every other weight of the rule grows alike, so that what the others get of the
-//! traffic is unchanged. Rules stay JSON: fields that we do not know survive.
+//! Nearly every router keeps lists of weighted backends in the rules of an object. The arithmetic
+//! over such lists is here. A [`Shape`] says for the kinds that share it where the lists are, what
+//! names a backend and which weights may stand there; [`Shape::of`] picks it by kind. Rules stay
+//! JSON, so that fields that are not known here survive.
+//!
+//! Only the share of our own Service is split: a backend of weight W becomes two, of W·(100−w) and
+//! W·w, and every other weight of the rule grows alike, so that what the others get of the traffic
+//! is unchanged.
+//!
+//! | module | content |
+//! |---|---|
+//! | `shape` | what tells one kind of route from another |
+//! | `gateway_api` | the shape of HTTPRoute and its siblings |
+//! | `obstacle` | why a route cannot be split |
+
+mod gateway_api;
+mod obstacle;
+mod shape;
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
+use serde_json::Value;
+use tidegate_api::route::RouteRef;
 
-use crate::weight::Weight;
+pub use self::obstacle::Obstacle;
+use self::shape::Shape;
+use crate::{plan::Plan, weight::Weight};
 
-/// By how much weights grow while a route is split: 100, or 10,000 where a share has a fraction.
+/// Factor by which weights grow while a route is split: 100, or 10,000 where a share has a
+/// fraction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scale(u32);
 
-/// The greatest weight that the Gateway API allows.
-const MAX_WEIGHT: u64 = 1_000_000;
+/// Backends of the Services of one namespace in the rules of one route.
+#[derive(Clone, Copy, Debug)]
+pub struct Backends<'a> {
+    shape: &'static Shape,
+    namespace: &'a str,
+}
 
-/// How many backendRefs the Gateway API allows in one rule.
-const MAX_BACKENDS: usize = 16;
+/// Split of a route between a Service and its canary.
+#[derive(Clone, Copy, Debug)]
+pub struct Splitter<'a> {
+    backends: Backends<'a>,
+    /// Name of the only rule that is split.
+    section: Option<&'a str>,
+    service: &'a str,
+    canary: &'a str,
+    scale: Scale,
+}
 
 // === impl Scale ===
 
@@ -29,313 +60,268 @@ impl Scale {
     /// For shares with a fraction.
     pub const HUNDREDTHS: Self = Self(10_000);
 
-    /// How much of this scale is the canary's.
+    /// Returns the canary's part of this scale.
     fn share(self, weight: Weight) -> u32 {
         weight.hundredths() * self.0 / Weight::FULL.hundredths()
     }
 }
 
-/// The rules with the Service's share split, whether they are split already or not.
-pub fn split(rules: &Value, service: &str, canary: &str, weight: Weight, scale: Scale) -> Value {
-    map_rules(&merge(rules, service, canary, scale), |refs| {
-        if !refs.iter().any(|one| is_service(one, service)) {
-            return refs.to_vec();
+// === impl Backends ===
+
+impl<'a> Backends<'a> {
+    /// Backends in a route of this namespace.
+    pub fn of(route: &RouteRef, namespace: &'a str) -> Self {
+        Self {
+            shape: Shape::of(route.kind),
+            namespace,
         }
-        refs.iter()
-            .flat_map(|one| split_backend(one, service, canary, weight, scale))
-            .collect()
-    })
-}
-
-/// The rules as they were before they were split.
-pub fn merge(rules: &Value, service: &str, canary: &str, scale: Scale) -> Value {
-    map_rules(rules, |refs| {
-        if !refs.iter().any(|one| is_service(one, canary)) {
-            return refs.to_vec();
-        }
-        let stays = refs.iter().filter(|one| !is_service(one, canary));
-        stays
-            .map(|one| {
-                let twin = refs
-                    .iter()
-                    .find(|twin| is_service(one, service) && is_twin(twin, one, canary));
-                let sum = weight_of(one) + twin.map_or(0, weight_of);
-                // Weights that somebody wrote by hand may be smaller than the scale: what had
-                // traffic keeps some.
-                with_weight(one, (sum / scale.0).max(sum.min(1)))
-            })
-            .collect()
-    })
-}
-
-/// The canary's share in rules that are split; `None` where they are not, or do not agree.
-pub fn weight(rules: &Value, service: &str, canary: &str) -> Option<Weight> {
-    let mut shares = rule_backends(rules)
-        .filter(|refs| refs.iter().any(|one| is_service(one, service)))
-        .filter_map(|refs| {
-            let sum = |name| -> u64 {
-                refs.iter()
-                    .filter(|one| is_service(one, name))
-                    .map(|one| u64::from(weight_of(one)))
-                    .sum()
-            };
-            if !refs.iter().any(|one| is_service(one, canary)) {
-                return Some(None);
-            }
-            let (ours, theirs) = (sum(canary), sum(service));
-            let all = ours + theirs;
-            // A rule in which the Service has no traffic says nothing about shares.
-            (all > 0).then(|| {
-                let hundredths = ours * u64::from(Weight::FULL.hundredths());
-                (hundredths % all == 0).then(|| {
-                    Weight::from_hundredths((hundredths / all).try_into().unwrap_or(u32::MAX))
-                })
-            })
-        });
-    let first = shares.next()??;
-    shares.all(|share| share == Some(first)).then_some(first)
-}
-
-/// Whether any rule sends traffic to the Service `name`.
-pub fn names_backend(rules: &Value, name: &str) -> bool {
-    rule_backends(rules).any(|refs| refs.iter().any(|one| is_service(one, name)))
-}
-
-/// The ports under which the rules name the Service `name`.
-pub fn ports(rules: &Value, name: &str) -> BTreeSet<Option<u64>> {
-    let ours = rule_backends(rules)
-        .flatten()
-        .filter(|one| is_service(one, name));
-    ours.map(|one| one.get("port").and_then(Value::as_u64))
-        .collect()
-}
-
-/// Why the rules cannot be split, in a sentence.
-pub fn obstacle(rules: &Value, service: &str, scale: Scale) -> Option<String> {
-    if !names_backend(rules, service) {
-        return Some(format!(
-            "none of its rules sends traffic to the Service {service}: add a backendRef for it"
-        ));
     }
-    let idle = |one: &Value| weight_of(one) == 0;
-    if rule_backends(rules)
-        .flatten()
-        .filter(|one| is_service(one, service))
-        .all(idle)
-    {
-        return Some(format!(
-            "it gives the Service {service} the weight 0: a share of nothing cannot be split"
-        ));
+
+    /// JSON pointer to the rules in the route.
+    pub fn rules_path(self) -> &'static str {
+        self.shape.rules_path
     }
-    let all = rules.as_array().into_iter().flatten();
-    for (index, rule) in all.enumerate() {
-        let refs = backends(rule);
-        let ours = refs.iter().filter(|one| is_service(one, service)).count();
-        if ours == 0 {
-            continue;
-        }
-        if refs.len() + ours > MAX_BACKENDS {
-            return Some(format!(
-                "rule {index} has {} backendRefs, and with the canary's it would have more than {MAX_BACKENDS}: take one out",
-                refs.len()
-            ));
-        }
-        if refs
+
+    /// Tells whether any rule sends traffic to the Service `name`.
+    pub fn name(self, rules: &Value, name: &str) -> bool {
+        self.lists(rules).any(|list| self.contain(list, name))
+    }
+
+    /// Returns the ports under which the rules name the Service `name`.
+    pub fn ports(self, rules: &Value, name: &str) -> BTreeSet<Option<u64>> {
+        self.lists(rules)
+            .flatten()
+            .filter(|backend| self.is_service(backend, name))
+            .map(|backend| (self.shape.port)(backend))
+            .collect()
+    }
+
+    fn is_service(self, backend: &Value, name: &str) -> bool {
+        (self.shape.is_service)(backend, name, self.namespace)
+    }
+
+    fn contain(self, list: &[Value], name: &str) -> bool {
+        list.iter().any(|backend| self.is_service(backend, name))
+    }
+
+    fn lists(self, rules: &Value) -> impl Iterator<Item = &[Value]> {
+        rules_of(rules)
             .iter()
-            .any(|one| u64::from(weight_of(one)) * u64::from(scale.0) > MAX_WEIGHT)
+            .map(move |rule| self.shape.list(rule))
+    }
+
+    /// Returns the sum of the weights of a Service in a list.
+    fn weight(self, list: &[Value], name: &str) -> u64 {
+        list.iter()
+            .filter(|backend| self.is_service(backend, name))
+            .map(|backend| u64::from(self.shape.weight(backend)))
+            .sum()
+    }
+}
+
+// === impl Splitter ===
+
+impl<'a> Splitter<'a> {
+    /// Split of a route of the plan.
+    pub fn of(route: &'a RouteRef, namespace: &'a str, plan: &'a Plan) -> Self {
+        Self {
+            backends: Backends::of(route, namespace),
+            section: route.section_name.as_deref(),
+            service: &plan.service,
+            canary: &plan.canary,
+            scale: plan.scale(),
+        }
+    }
+
+    /// JSON pointer to the rules in the route.
+    pub fn rules_path(self) -> &'static str {
+        self.backends.rules_path()
+    }
+
+    /// Tells whether any rule names the canary.
+    pub fn is_split(self, rules: &Value) -> bool {
+        self.backends.name(rules, self.canary)
+    }
+
+    /// Returns the rules with the Service's share split, whether they were split before or not.
+    pub fn split(self, rules: &Value, weight: Weight) -> Value {
+        let mut rules = self.merge(rules);
+        for rule in rules.as_array_mut().into_iter().flatten() {
+            if !self.is_ours(rule) {
+                continue;
+            }
+            let list = self.shape().list(rule);
+            let split = list
+                .iter()
+                .flat_map(|backend| self.split_backend(backend, weight))
+                .collect();
+            self.shape().set_list(rule, split);
+        }
+        rules
+    }
+
+    /// Returns the rules as they were before they were split.
+    pub fn merge(self, rules: &Value) -> Value {
+        let mut rules = rules_of(rules).to_vec();
+        for rule in &mut rules {
+            let list = self.shape().list(rule);
+            if !self.backends.contain(list, self.canary) {
+                continue;
+            }
+            let merged = list
+                .iter()
+                .filter(|backend| !self.backends.is_service(backend, self.canary))
+                .map(|backend| self.merge_backend(backend, list))
+                .collect();
+            self.shape().set_list(rule, merged);
+        }
+        Value::Array(rules)
+    }
+
+    /// Returns the canary's share in rules that are split; `None` where they are not, or do not
+    /// agree.
+    pub fn weight(self, rules: &Value) -> Option<Weight> {
+        let mut agreed = None;
+        for rule in rules_of(rules) {
+            let list = self.shape().list(rule);
+            let canary_named = self.backends.contain(list, self.canary);
+            if !self.backends.contain(list, self.service) || !(canary_named || self.is_ours(rule)) {
+                continue;
+            }
+            if !canary_named {
+                return None;
+            }
+            let canary = self.backends.weight(list, self.canary);
+            let both = canary + self.backends.weight(list, self.service);
+            // A rule in which the Service has no traffic says nothing about shares.
+            if both == 0 {
+                continue;
+            }
+            let share = exact_share(canary, both)?;
+            if agreed.is_some_and(|agreed| agreed != share) {
+                return None;
+            }
+            agreed = Some(share);
+        }
+        agreed
+    }
+
+    /// Returns the reason why the rules cannot be split, if there is one.
+    pub fn obstacle(self, rules: &Value) -> Option<Obstacle> {
+        let all = rules_of(rules);
+        if let Some(section) = self.section
+            && !all.iter().any(|rule| self.shape().is_named(rule, section))
         {
-            return Some(format!(
-                "rule {index} has a weight above {}, which cannot be split: write smaller weights in the same proportion",
-                MAX_WEIGHT / u64::from(scale.0)
-            ));
+            return Some(Obstacle::NoSuchRule {
+                rule: section.to_owned(),
+            });
         }
-        if rule.get("sessionPersistence").is_some() {
-            return Some(format!(
-                "rule {index} has sessionPersistence, under which weights do not hold: take it out for the time of releases"
-            ));
+        let service = self.service.to_owned();
+        let ours = all
+            .iter()
+            .enumerate()
+            .filter(|(_, rule)| self.is_ours(rule));
+        let mut ours = ours.peekable();
+        if ours.peek().is_none() {
+            return Some(Obstacle::NoBackend {
+                rule: self.section.map(str::to_owned),
+                service,
+            });
         }
+        let has_traffic = |(_, rule): (usize, &Value)| {
+            self.backends.weight(self.shape().list(rule), self.service) > 0
+        };
+        if !ours.clone().any(has_traffic) {
+            return Some(Obstacle::NoTraffic { service });
+        }
+        ours.find_map(|(index, rule)| self.obstacle_in(index, rule))
     }
-    None
-}
 
-/// The one or two backendRefs that stand for `one` in a rule that is split.
-fn split_backend(
-    one: &Value,
-    service: &str,
-    canary: &str,
-    weight: Weight,
-    scale: Scale,
-) -> Vec<Value> {
-    let whole = weight_of(one);
-    if !is_service(one, service) {
-        return vec![with_weight(one, whole * scale.0)];
-    }
-    let share = scale.share(weight);
-    let mut twin = with_weight(one, whole * share);
-    twin["name"] = json!(canary);
-    vec![with_weight(one, whole * (scale.0 - share)), twin]
-}
-
-/// Whether `twin` is the backendRef of the canary that was split off `one`.
-fn is_twin(twin: &Value, one: &Value, canary: &str) -> bool {
-    is_service(twin, canary) && twin.get("port") == one.get("port")
-}
-
-fn is_service(backend: &Value, name: &str) -> bool {
-    let text = |key| backend.get(key).and_then(Value::as_str);
-    text("name") == Some(name)
-        && text("kind").unwrap_or("Service") == "Service"
-        && text("group").unwrap_or_default().is_empty()
-        && text("namespace").is_none()
-}
-
-fn weight_of(backend: &Value) -> u32 {
-    backend
-        .get("weight")
-        .and_then(Value::as_u64)
-        .and_then(|weight| weight.try_into().ok())
-        .unwrap_or(1)
-}
-
-fn with_weight(backend: &Value, weight: u32) -> Value {
-    let mut backend = backend.clone();
-    backend["weight"] = json!(weight);
-    backend
-}
-
-fn backends(rule: &Value) -> &[Value] {
-    rule.get("backendRefs")
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
-}
-
-fn rule_backends(rules: &Value) -> impl Iterator<Item = &[Value]> {
-    rules.as_array().into_iter().flatten().map(backends)
-}
-
-/// The rules with the backendRefs of each replaced.
-fn map_rules(rules: &Value, change: impl Fn(&[Value]) -> Vec<Value>) -> Value {
-    let all = rules.as_array().into_iter().flatten();
-    all.map(|rule| {
-        let mut rule = rule.clone();
-        if !backends(&rule).is_empty() {
-            rule["backendRefs"] = change(backends(&rule)).into();
+    fn obstacle_in(self, index: usize, rule: &Value) -> Option<Obstacle> {
+        let shape = self.shape();
+        let list = shape.list(rule);
+        let added = list
+            .iter()
+            .filter(|backend| self.backends.is_service(backend, self.service))
+            .count();
+        if list.len() + added > shape.max_backends {
+            return Some(Obstacle::TooManyBackends {
+                rule: index,
+                backends: list.len(),
+                max: shape.max_backends,
+            });
         }
-        rule
-    })
-    .collect()
+        let max = shape.max_weight / self.scale.0;
+        if list.iter().any(|backend| shape.weight(backend) > max) {
+            return Some(Obstacle::WeightTooLarge { rule: index, max });
+        }
+        let field = (shape.unsplittable)(rule)?;
+        Some(Obstacle::WeightsIgnored { rule: index, field })
+    }
+
+    /// Tells whether the rule is one whose lists are split.
+    fn is_ours(self, rule: &Value) -> bool {
+        self.section
+            .is_none_or(|section| self.shape().is_named(rule, section))
+            && self.backends.contain(self.shape().list(rule), self.service)
+    }
+
+    /// Returns the one or two backends that stand for `backend` in a rule that is split.
+    fn split_backend(self, backend: &Value, weight: Weight) -> Vec<Value> {
+        let shape = self.shape();
+        let whole = shape.weight(backend);
+        if !self.backends.is_service(backend, self.service) {
+            return vec![shape.with_weight(backend, whole * self.scale.0)];
+        }
+        let share = self.scale.share(weight);
+        let mut twin = shape.with_weight(backend, whole * share);
+        (shape.rename)(&mut twin, self.canary);
+        vec![
+            shape.with_weight(backend, whole * (self.scale.0 - share)),
+            twin,
+        ]
+    }
+
+    /// Returns the backend with the weight that it had before its list was split.
+    fn merge_backend(self, backend: &Value, list: &[Value]) -> Value {
+        let shape = self.shape();
+        let mut sum = shape.weight(backend);
+        if self.backends.is_service(backend, self.service) {
+            sum += list
+                .iter()
+                .find(|twin| self.is_twin(twin, backend))
+                .map_or(0, |twin| shape.weight(twin));
+        }
+        // Weights that somebody wrote by hand may be smaller than the scale: what had traffic keeps
+        // some.
+        shape.with_weight(backend, (sum / self.scale.0).max(sum.min(1)))
+    }
+
+    /// Tells whether `twin` is the canary's backend that was split off `backend`.
+    fn is_twin(self, twin: &Value, backend: &Value) -> bool {
+        self.backends.is_service(twin, self.canary)
+            && (self.shape().port)(twin) == (self.shape().port)(backend)
+    }
+
+    fn shape(self) -> &'static Shape {
+        self.backends.shape
+    }
+}
+
+fn rules_of(rules: &Value) -> &[Value] {
+    rules.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Returns `part` of `whole` as a weight, where it is one.
+fn exact_share(part: u64, whole: u64) -> Option<Weight> {
+    let hundredths = part * u64::from(Weight::FULL.hundredths());
+    if hundredths % whole != 0 {
+        return None;
+    }
+    Some(Weight::from_hundredths(
+        (hundredths / whole).try_into().unwrap_or(u32::MAX),
+    ))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn percent(percent: f64) -> Weight {
-        Weight::from_percent(percent).expect("a weight")
-    }
-
-    fn rules() -> Value {
-        json!([
-            {"matches": [{"path": {"value": "/"}}], "backendRefs": [
-                {"name": "shop", "port": 80, "weight": 3, "filters": [{"type": "X"}]},
-                {"name": "legacy", "port": 80, "weight": 1}
-            ]},
-            {"backendRefs": [{"name": "other", "port": 80}]},
-            {"backendRefs": [{"name": "shop", "port": 80, "weight": 1}]}
-        ])
-    }
-
-    #[test]
-    fn only_our_share_is_split_and_the_others_keep_theirs() {
-        let split = split(
-            &rules(),
-            "shop",
-            "shop-canary",
-            percent(10.0),
-            Scale::PERCENT,
-        );
-        assert_eq!(
-            split[0]["backendRefs"],
-            json!([
-                {"name": "shop", "port": 80, "weight": 270, "filters": [{"type": "X"}]},
-                {"name": "shop-canary", "port": 80, "weight": 30, "filters": [{"type": "X"}]},
-                {"name": "legacy", "port": 80, "weight": 100}
-            ])
-        );
-        assert_eq!(split[1], rules()[1]);
-        assert_eq!(weight(&split, "shop", "shop-canary"), Some(percent(10.0)));
-    }
-
-    #[test]
-    fn what_was_split_is_merged_to_what_it_was() {
-        for scale in [Scale::PERCENT, Scale::HUNDREDTHS] {
-            let mut now = rules();
-            for share in [0.0, 1.0, 50.0, 100.0] {
-                now = split(&now, "shop", "shop-canary", percent(share), scale);
-                assert_eq!(weight(&now, "shop", "shop-canary"), Some(percent(share)));
-            }
-            assert_eq!(merge(&now, "shop", "shop-canary", scale), rules());
-        }
-    }
-
-    #[test]
-    fn what_has_traffic_keeps_some_whatever_somebody_wrote() {
-        for (ours, theirs) in [(1, 0), (0, 1), (3, 2), (100, 0), (99, 99)] {
-            for scale in [Scale::PERCENT, Scale::HUNDREDTHS] {
-                let by_hand = json!([{"backendRefs": [
-                    {"name": "shop", "port": 80, "weight": ours}, {"name": "shop-canary", "port": 80, "weight": theirs},
-                ]}]);
-                let merged = merge(&by_hand, "shop", "shop-canary", scale);
-                assert!(
-                    weight_of(&merged[0]["backendRefs"][0]) > 0,
-                    "{ours}/{theirs} became {merged}"
-                );
-                let again = split(&by_hand, "shop", "shop-canary", percent(10.0), scale);
-                assert_eq!(
-                    weight(&again, "shop", "shop-canary"),
-                    Some(percent(10.0)),
-                    "{ours}/{theirs}: {again}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn rules_that_disagree_have_no_weight() {
-        let mut now = split(
-            &rules(),
-            "shop",
-            "shop-canary",
-            percent(10.0),
-            Scale::PERCENT,
-        );
-        now[2]["backendRefs"][0]["weight"] = json!(1);
-        assert_eq!(weight(&now, "shop", "shop-canary"), None);
-        assert_eq!(weight(&rules(), "shop", "shop-canary"), None);
-    }
-
-    #[test]
-    fn what_cannot_be_split_is_said_in_a_sentence() {
-        assert_eq!(obstacle(&rules(), "shop", Scale::PERCENT), None);
-        assert!(
-            obstacle(&rules(), "absent", Scale::PERCENT)
-                .is_some_and(|why| why.contains("add a backendRef"))
-        );
-        let heavy = json!([{"backendRefs": [{"name": "shop", "weight": 101}]}]);
-        assert!(
-            obstacle(&heavy, "shop", Scale::HUNDREDTHS)
-                .is_some_and(|why| why.contains("smaller weights"))
-        );
-        assert_eq!(obstacle(&heavy, "shop", Scale::PERCENT), None);
-        let idle = json!([{"backendRefs": [{"name": "shop", "weight": 0}, {"name": "other"}]}]);
-        assert!(
-            obstacle(&idle, "shop", Scale::PERCENT).is_some_and(|why| why.contains("weight 0"))
-        );
-        let sticky = json!([{"backendRefs": [{"name": "shop"}], "sessionPersistence": {}}]);
-        assert!(obstacle(&sticky, "shop", Scale::PERCENT).is_some());
-        let many: Vec<_> = (0..16)
-            .map(|index| json!({"name": if index == 0 { "shop".into() } else { format!("b{index}") }}))
-            .collect();
-        assert!(obstacle(&json!([{"backendRefs": many}]), "shop", Scale::PERCENT).is_some());
-    }
-}
+mod tests;

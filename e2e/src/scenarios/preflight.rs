@@ -157,7 +157,7 @@ async fn a_second_rollout(bed: &Testbed, shop: &Shop, next: &Shop) -> Result<()>
 
     let long = json!({ "apiVersion": "tidegate.io/v1alpha1", "kind": "Rollout", "metadata": { "name": LONG_NAME },
         "spec": { "workload": { "kind": "Deployment", "name": "other" },
-            "traffic": { "gatewayAPI": { "httpRoutes": ["other"] } }, "steps": [{ "weight": 10 }] } });
+            "traffic": { "routes": [{ "kind": "HTTPRoute", "name": "other" }] }, "steps": [{ "weight": 10 }] } });
     let changes = [Change::delete("shop/rival.yaml"), file("long.yaml", &long)];
     bed.repo
         .commit(changes, "Bring a Rollout with a long name")

@@ -47,7 +47,7 @@ impl Shop {
             replicas: 2,
             rollout: json!({
                 "workload": { "kind": "Deployment", "name": NAME },
-                "traffic": { "gatewayAPI": { "httpRoutes": [NAME] } },
+                "traffic": { "routes": [{ "kind": "HTTPRoute", "name": NAME }] },
                 "progressDeadline": "60s",
                 "steps": [{ "weight": 1, "hold": "2s" }, { "weight": 10, "hold": "2s" }, { "weight": 50, "hold": "2s" }],
                 "gates": [errors_gate()],

@@ -25,7 +25,7 @@ fn rollout(status: &Value) -> Value {
         "metadata": { "name": "checkout", "namespace": "shop", "uid": "u-1" },
         "spec": {
             "workload": { "kind": "Deployment", "name": "checkout" },
-            "traffic": { "gatewayAPI": { "httpRoutes": ["checkout"] } },
+            "traffic": { "routes": [{ "kind": "HTTPRoute", "name": "checkout" }] },
             "steps": [{ "weight": 10 }],
         },
         "status": status,

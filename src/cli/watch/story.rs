@@ -302,7 +302,7 @@ pub(super) mod tests {
     pub(in crate::cli::watch) fn at_step_two() -> Rollout {
         let spec = json!({
             "workload": { "kind": "Deployment", "name": "checkout" },
-            "traffic": { "gatewayAPI": { "httpRoutes": ["checkout"] } },
+            "traffic": { "routes": [{ "kind": "HTTPRoute", "name": "checkout" }] },
             "steps": [
                 { "weight": 1, "hold": "1m" },
                 { "weight": 10, "hold": "5m" },

@@ -27,7 +27,7 @@ fn decision(urgent: Vec<Action>, actions: Vec<Action>) -> Decision {
 
 fn take_back() -> Action {
     Action::SetRoute {
-        name: "web".to_owned(),
+        route: tidegate_api::route::RouteRef::new(tidegate_api::route::RouteKind::HttpRoute, "web"),
         weight: Some(Weight::ZERO),
         epoch: Some(3),
     }

@@ -90,7 +90,7 @@ fn rollout(gates: &[(&str, &str)]) -> Rollout {
         "metadata": { "name": "checkout", "namespace": "shop" },
         "spec": {
             "workload": { "kind": "Deployment", "name": "checkout" },
-            "traffic": { "gatewayAPI": { "httpRoutes": ["web"] } },
+            "traffic": { "routes": [{ "kind": "HTTPRoute", "name": "web" }] },
             "steps": [{ "weight": 10 }],
             "gates": gates.collect::<Vec<_>>(),
         },

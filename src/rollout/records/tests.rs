@@ -64,7 +64,7 @@ fn pending_json(attempt: u32) -> Value {
             "rollout": "checkout", "rolloutUid": "r-1", "workload": workload, "attempt": attempt,
             "revision": "4f1c", "source": {}, "images": [], "startedAt": "2026-11-25T10:00:00Z",
             "plan": {
-                "workload": workload, "traffic": { "gatewayAPI": { "httpRoutes": ["web"] } },
+                "workload": workload, "traffic": { "routes": [{ "kind": "HTTPRoute", "name": "web" }] },
                 "steps": [{ "weight": 10 }],
             },
         },

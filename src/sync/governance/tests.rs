@@ -17,7 +17,7 @@ fn rollout(status: &Value) -> Arc<Rollout> {
 fn spec(workload: &str) -> Value {
     json!({
         "workload": {"kind": "Deployment", "name": workload},
-        "traffic": {"gatewayAPI": {"httpRoutes": [workload]}},
+        "traffic": { "routes": [{ "kind": "HTTPRoute", "name": workload }] },
         "steps": [{"weight": 10}],
     })
 }
@@ -47,7 +47,11 @@ fn rollouts_of_the_repository_and_of_the_namespace_count() {
     assert_eq!(governor("web"), Some("web"));
     assert_eq!(governor("other"), None);
     assert!(governance.of_service("api").is_some());
-    assert!(governance.of_route("web").is_some());
+    assert!(
+        governance
+            .of_route("gateway.networking.k8s.io", "HTTPRoute", "web")
+            .is_some()
+    );
 }
 
 #[test]

@@ -25,7 +25,7 @@ metadata: {name: worker}
 apiVersion: tidegate.io/v1alpha1
 kind: Rollout
 metadata: {name: web}
-spec: {workload: {kind: Deployment, name: web}, traffic: {gatewayAPI: {httpRoutes: [web]}}}
+spec: {workload: {kind: Deployment, name: web}, traffic: {routes: [{kind: HTTPRoute, name: web}]}}
 ---
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
@@ -64,7 +64,7 @@ fn applied(objects: &[(&str, &str, &str)]) -> Vec<AppliedObject> {
 fn running_rollout() -> Arc<Rollout> {
     let spec = json!({
         "workload": {"kind": "Deployment", "name": "web"},
-        "traffic": {"gatewayAPI": {"httpRoutes": ["web"]}},
+        "traffic": { "routes": [{ "kind": "HTTPRoute", "name": "web" }] },
         "steps": [{"weight": 10}],
     });
     let rollout = json!({
@@ -104,7 +104,7 @@ fn what_others_need_comes_first_and_a_rollout_before_its_workload() {
                         governor.map_or("whoever pinned it", |governor| &governor.name)
                     )
                 }
-                Hold::Route(governor) => format!("backends held by {}", governor.name),
+                Hold::Route(governor, _) => format!("backends held by {}", governor.name),
             };
             format!("{}: {hold}", step.manifest.key)
         })

@@ -1,12 +1,17 @@
 //! HTTPRoutes in a cache and an API server that answers from a script.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::sync::LazyLock;
+
+use tidegate_api::route::RouteKind;
 use tidegate_engine::weight::Weight;
 
 use super::*;
 use crate::kubernetes::testing::{Script, show};
 
 const PATH: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes/web";
+
+static WEB: LazyLock<RouteRef> = LazyLock::new(|| RouteRef::new(RouteKind::HttpRoute, "web"));
 
 fn route(parents: &Value) -> Value {
     json!({
@@ -38,7 +43,7 @@ fn accepted_by(parent: &Value, generation: i64) -> Value {
 fn plan() -> Plan {
     let spec = serde_json::from_value(json!({
         "workload": { "kind": "Deployment", "name": "checkout" },
-        "traffic": { "gatewayAPI": { "httpRoutes": ["web"] } },
+        "traffic": { "routes": [{ "kind": "HTTPRoute", "name": "web" }] },
         "steps": [{ "weight": 10 }],
     }));
     Plan::parse("checkout", &spec.unwrap()).unwrap()
@@ -55,50 +60,51 @@ async fn cache(object: &Value) -> Cache<HttpRoute> {
 }
 
 async fn observed(parents: Value) -> RouteState {
-    observe(&cache(&route(&parents)).await, "shop", "web", &plan())
-        .state
-        .unwrap()
+    observe(&cache(&route(&parents)).await, "shop", &WEB, &plan()).unwrap()
 }
 
-fn wanted(weight: Option<u32>, epoch: Option<u64>) -> Wanted<'static> {
+fn change(weight: Option<u32>, epoch: Option<u64>) -> RouteChange<'static> {
     let weight = weight.map(|percent| Weight::from_percent(f64::from(percent)).unwrap());
-    Wanted {
+    RouteChange {
         namespace: "shop",
-        name: "web",
+        route: &WEB,
         weight,
         epoch,
     }
 }
 
 #[tokio::test]
-async fn a_route_is_taken_once_every_gateway_has_accepted_this_generation() {
-    assert!(observed(json!([accepted(3)])).await.taken);
-    assert!(observed(json!([accepted(3), accepted(4)])).await.taken);
+async fn a_route_is_accepted_once_every_gateway_has_accepted_this_generation() {
+    assert!(observed(json!([accepted(3)])).await.accepted);
+    assert!(observed(json!([accepted(3), accepted(4)])).await.accepted);
     assert!(
-        !observed(json!([accepted(3), accepted(2)])).await.taken,
+        !observed(json!([accepted(3), accepted(2)])).await.accepted,
         "one has not seen it yet"
     );
-    assert!(!observed(json!([])).await.taken, "nobody has");
+    assert!(!observed(json!([])).await.accepted, "nobody has");
     let two = || json!({ "name": "two", "namespace": "gateways" });
     assert!(
         !observed(json!([accepted(3), accepted_by(&two(), 2)]))
             .await
-            .taken
+            .accepted
     );
     let former = accepted_by(&json!({ "name": "two" }), 1);
     assert!(
-        observed(json!([accepted(3), former.clone()])).await.taken,
+        observed(json!([accepted(3), former.clone()]))
+            .await
+            .accepted,
         "it is not attached to that one any more"
     );
-    assert!(!observed(json!([former])).await.taken);
+    assert!(!observed(json!([former])).await.accepted);
     let refused = json!({ "parentRef": two(), "conditions": [{ "type": "Accepted", "status": "False", "observedGeneration": 3 }] });
-    assert!(!observed(json!([accepted(3), refused])).await.taken);
+    assert!(!observed(json!([accepted(3), refused])).await.accepted);
 }
 
 #[tokio::test]
 async fn a_route_that_is_not_there_has_no_state() {
     let cache = cache(&route(&json!([]))).await;
-    assert!(observe(&cache, "shop", "other", &plan()).state.is_none());
+    let other = RouteRef::new(RouteKind::HttpRoute, "other");
+    assert!(observe(&cache, "shop", &other, &plan()).is_none());
 }
 
 #[tokio::test]
@@ -106,7 +112,7 @@ async fn a_share_is_written_with_the_epoch_and_only_over_what_was_seen() {
     let (script, plan) = (Script::default(), plan());
     script.put(PATH, route(&json!([accepted(3)])));
     let cache = cache(&route(&json!([accepted(3)]))).await;
-    set(&cache, &script.client(), &plan, &wanted(Some(10), Some(5)))
+    set(&cache, &script.client(), &plan, &change(Some(10), Some(5)))
         .await
         .unwrap();
     let writes = script.writes();
@@ -150,7 +156,7 @@ async fn without_a_share_every_trace_of_the_canary_goes() {
         &cache(&before).await,
         &script.client(),
         &plan,
-        &wanted(Some(10), Some(5)),
+        &change(Some(10), Some(5)),
     )
     .await
     .unwrap();
@@ -159,7 +165,7 @@ async fn without_a_share_every_trace_of_the_canary_goes() {
         &cache(&split).await,
         &script.client(),
         &plan,
-        &wanted(None, None),
+        &change(None, None),
     )
     .await
     .unwrap();
@@ -180,11 +186,11 @@ async fn a_route_that_has_changed_meanwhile_is_named_in_the_error() {
     let script = Script::default();
     script.refuse(http::Method::PATCH, PATH, 409);
     let cache = cache(&route(&json!([]))).await;
-    let error = set(&cache, &script.client(), &plan(), &wanted(Some(10), None))
+    let error = set(&cache, &script.client(), &plan(), &change(Some(10), None))
         .await
         .unwrap_err();
     assert!(
-        matches!(&error, RouteError::Patch { name, .. } if name == "web"),
+        matches!(&error, RouteError::Patch { route, .. } if *route == *WEB),
         "{error}"
     );
 }

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use tidegate_api::workload::WorkloadKind;
+use tidegate_api::{
+    route::{RouteKind, RouteRef},
+    workload::WorkloadKind,
+};
 use tidegate_engine::{
     invariants::{RouteSeen, ServiceSeen, WorkloadSeen},
     observed::{self, Endpoints, Labels, PodOwner},
@@ -16,7 +19,7 @@ use crate::deployment::{Deployment, Set, Template, count, labels};
 /// How long endpoints take to follow pods and selectors.
 const ENDPOINTS_LAG: SignedDuration = SignedDuration::from_millis(200);
 
-/// How long the gateway takes to take a route.
+/// How long the gateway takes to accept a route.
 const ROUTE_LAG: SignedDuration = SignedDuration::from_millis(300);
 
 /// The objects of a namespace.
@@ -32,7 +35,7 @@ pub(crate) struct Cluster {
     pub(crate) commits: Vec<Commit>,
     /// What the `ControllerRevision`s keep.
     pub(crate) kept: BTreeMap<String, Template>,
-    /// Whether nobody is left to take a route.
+    /// True if nobody is left to accept a route.
     pub(crate) gateway_gone: bool,
 }
 
@@ -52,8 +55,8 @@ pub(crate) struct Route {
     pub(crate) epoch: Option<u64>,
     pub(crate) manager: &'static str,
     pub(crate) version: u64,
-    pub(crate) taken: bool,
-    taken_at: Timestamp,
+    pub(crate) accepted: bool,
+    accepted_at: Timestamp,
 }
 
 /// The published ready endpoints of a Service.
@@ -90,8 +93,8 @@ impl Cluster {
             epoch: None,
             manager: "tidegate-sync",
             version: 1,
-            taken: true,
-            taken_at: now,
+            accepted: true,
+            accepted_at: now,
         };
         Self {
             workload: None,
@@ -131,7 +134,7 @@ impl Cluster {
             }
         }
         told.or_else(|| self.publish(now))
-            .or_else(|| self.take_routes(now))
+            .or_else(|| self.accept_routes(now))
     }
 
     /// When something changes by itself.
@@ -146,8 +149,8 @@ impl Cluster {
         let routes = self
             .routes
             .iter()
-            .filter(|route| !route.taken)
-            .map(|route| route.taken_at);
+            .filter(|route| !route.accepted)
+            .map(|route| route.accepted_at);
         deployments
             .chain(endpoints)
             .chain(routes)
@@ -243,15 +246,15 @@ impl Cluster {
             .collect()
     }
 
-    fn take_routes(&mut self, now: Timestamp) -> Option<String> {
+    fn accept_routes(&mut self, now: Timestamp) -> Option<String> {
         if self.gateway_gone {
             return None;
         }
         let route = self
             .routes
             .iter_mut()
-            .find(|route| !route.taken && route.taken_at <= now)?;
-        route.taken = true;
+            .find(|route| !route.accepted && route.accepted_at <= now)?;
+        route.accepted = true;
         Some(format!("the gateway has taken the route {}", route.name))
     }
 }
@@ -289,7 +292,7 @@ impl Route {
         now: Timestamp,
     ) {
         if self.canary != canary {
-            (self.taken, self.taken_at) = (false, now + ROUTE_LAG);
+            (self.accepted, self.accepted_at) = (false, now + ROUTE_LAG);
         }
         (self.canary, self.epoch, self.manager) = (canary, epoch, manager);
         self.version += 1;
@@ -299,13 +302,13 @@ impl Route {
         let state = observed::RouteState {
             weight: self.canary,
             split: self.canary.is_some(),
-            taken: self.taken,
+            accepted: self.accepted,
             epoch: self.epoch,
             obstacle: None,
             manager: Some(self.manager.to_owned()),
         };
         observed::Route {
-            name: self.name.to_owned(),
+            route: RouteRef::new(RouteKind::HttpRoute, self.name),
             state: Some(state),
         }
     }

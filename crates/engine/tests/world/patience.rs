@@ -86,10 +86,10 @@ fn a_gateway_that_is_gone_does_not_hold_up_a_deletion() {
 }
 
 #[test]
-fn a_route_that_no_gateway_takes_is_not_split() {
+fn a_route_that_no_gateway_accepts_is_not_split() {
     let mut world = a_short_rollout().at_rest();
     world.live.gateway_gone = true;
-    world.live.routes[0].taken = false;
+    world.live.routes[0].accepted = false;
     let world = world.with_commit('B', Quality::Good).after(1800);
     assert_eq!(
         (world.outcomes().as_str(), world.stage()),

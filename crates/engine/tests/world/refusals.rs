@@ -1,10 +1,14 @@
 //! What preflight says before anything moves: each refusal is a sentence, and nothing has moved.
 
-use tidegate_api::workload::{WorkloadKind, WorkloadRef};
+use tidegate_api::{
+    route::RouteKind,
+    workload::{WorkloadKind, WorkloadRef},
+};
 use tidegate_engine::{
     decide::decide,
     decision::Action,
     observed::{Comparison, Observed, OtherWorkload, QueryCheck, Service},
+    route::Obstacle,
 };
 
 use crate::{
@@ -42,7 +46,7 @@ fn world_time() -> jiff::Timestamp {
 fn every_refusal_is_a_sentence_that_says_what_to_do() {
     let said = [
         said(|seen| seen.conflicting_rollouts.push("checkout-too".to_owned())),
-        said(|seen| seen.routes_seen = false),
+        said(|seen| seen.unlisted_route_kinds.push(RouteKind::HttpRoute)),
         said(|seen| seen.workload.as_mut().unwrap().paused = true),
         said(|seen| seen.workload.as_mut().unwrap().available = 2),
         said(|seen| seen.workload = None),
@@ -68,8 +72,10 @@ fn every_refusal_is_a_sentence_that_says_what_to_do() {
         said(|seen| seen.candidate.as_mut().unwrap().pod_labels.clear()),
         said(|seen| seen.routes[0].state = None),
         said(|seen| {
-            seen.routes[0].state.as_mut().unwrap().obstacle =
-                Some("it has sessionPersistence".to_owned());
+            seen.routes[0].state.as_mut().unwrap().obstacle = Some(Obstacle::WeightsIgnored {
+                rule: 0,
+                field: "sessionPersistence",
+            });
         }),
         said(|seen| seen.canary_service = true),
         said(|seen| {
@@ -108,13 +114,13 @@ fn every_refusal_is_a_sentence_that_says_what_to_do() {
 fn a_cluster_without_a_gateway_is_told_of_before_the_first_release() {
     let world = a_rollout().at_rest();
     let mut seen = world.observed().unwrap();
-    seen.routes_seen = false;
+    seen.unlisted_route_kinds.push(RouteKind::HttpRoute);
     let decision = decide(&seen, world.now);
     assert!(
         decision
             .status
             .message
-            .starts_with("no HTTPRoute can be seen"),
+            .starts_with("HTTPRoutes cannot be listed"),
         "{}",
         decision.status.message
     );

@@ -29,7 +29,7 @@ const SYNC_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 pub(crate) fn a_rollout() -> Draft {
     let spec = json!({
         "workload": { "kind": "Deployment", "name": "checkout" },
-        "traffic": { "gatewayAPI": { "httpRoutes": ["checkout"] } },
+        "traffic": { "routes": [{ "kind": "HTTPRoute", "name": "checkout" }] },
         "steps": [
             { "weight": 1, "hold": "30s" },
             { "weight": 20, "hold": "1m" },
@@ -107,7 +107,7 @@ impl World {
         let weight = Weight::from_hundredths(percent * 100);
         self.when(&format!("the weight {weight}"), |world| {
             world.live.routes[0].canary == Some(weight)
-                && world.live.routes[0].taken
+                && world.live.routes[0].accepted
                 && world.shell.memory.sampling.is_some()
         })
     }

@@ -309,19 +309,19 @@ impl World {
                 live.kept.insert(revision.to_string(), template);
             }
             Action::SetRoute {
-                name,
+                route: wanted,
                 weight,
                 epoch,
             } => {
                 let version = cache
                     .routes
                     .iter()
-                    .find(|route| route.name == *name)?
+                    .find(|route| route.name == wanted.name)?
                     .version;
                 let route = live
                     .routes
                     .iter_mut()
-                    .find(|route| route.name == *name && route.version == version)?;
+                    .find(|route| route.name == wanted.name && route.version == version)?;
                 route.write(*weight, *epoch, "tidegate", now);
             }
             Action::SetService { name, pin, epoch } => {
@@ -468,13 +468,15 @@ fn by_word(by: Author) -> &'static str {
 fn in_words(action: &Action) -> String {
     match action {
         Action::SetRoute {
-            name,
+            route,
             weight: Some(weight),
             ..
-        } => format!("route {name}: {weight} to the canary"),
+        } => format!("{route}: {weight} to the canary"),
         Action::SetRoute {
-            name, weight: None, ..
-        } => format!("route {name}: without the canary"),
+            route,
+            weight: None,
+            ..
+        } => format!("{route}: without the canary"),
         Action::SetService { name, pin, .. } => match pin {
             Some(pin) => format!("Service {name}: pinned to {pin:?}"),
             None => format!("Service {name}: pin off"),

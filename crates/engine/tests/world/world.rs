@@ -137,7 +137,7 @@ impl World {
             other_workloads: Vec::new(),
             stable_endpoints: cache.stable_endpoints.seen(),
             canary_endpoints: cache.canary_endpoints.seen(),
-            routes_seen: true,
+            unlisted_route_kinds: Vec::new(),
             routes: cache
                 .routes
                 .iter()
