@@ -47,7 +47,7 @@ pub(crate) enum RouteError {
         /// Route that was to be changed.
         route: RouteRef,
         /// Answer of the API server.
-        source: kube::Error,
+        source: Box<kube::Error>,
     },
 }
 

@@ -124,6 +124,7 @@ fn every_default_is_said_in_the_description() {
             None | Some(serde_json::Value::Object(_) | serde_json::Value::Array(_)) => {
                 return false;
             }
+            Some(serde_json::Value::String(text)) if text.is_empty() => "the ".to_owned(),
             Some(serde_json::Value::String(text)) => text.clone(),
             Some(other) => other.to_string(),
         };

@@ -300,7 +300,8 @@ impl ExecuteError {
     /// Whether somebody else wrote first: observe again and decide again.
     pub(crate) fn is_conflict(&self) -> bool {
         let source = match self {
-            Self::Write { source, .. } | Self::Route(RouteError::Patch { source, .. }) => source,
+            Self::Write { source, .. } => source,
+            Self::Route(RouteError::Patch { source, .. }) => source.as_ref(),
             Self::Route(RouteError::Missing(_))
             | Self::NotLeading(_)
             | Self::Account(_)

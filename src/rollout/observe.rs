@@ -386,10 +386,7 @@ fn other_workloads(
     });
     others
         .map(|other| OtherWorkload {
-            workload: WorkloadRef {
-                kind: WorkloadKind::Deployment,
-                name: other.name_any(),
-            },
+            workload: WorkloadRef::new(WorkloadKind::Deployment, other.name_any()),
             pod_labels: other.spec.template.labels.clone(),
         })
         .collect()

@@ -103,7 +103,7 @@ async fn a_first_deploy_goes_straight_in_the_rollout_and_the_revision_before_the
     let caches = Caches::new();
     let commit = caches.release(&shop("web:1")).await;
     let revision = Revision::of(&template("web:1")).object_name("web");
-    let account = " as system:serviceaccount:shop:default";
+    let account = " as system:serviceaccount:shop:deployer";
     assert_eq!(
         caches.api.writes(),
         [
@@ -305,7 +305,7 @@ async fn a_change_of_the_rollout_is_followed_without_asking_the_git_server() {
 #[tokio::test]
 async fn a_missing_right_is_a_condition_with_what_to_paste_and_nothing_more_is_applied() {
     let caches = Caches::new();
-    let said = "services \"web\" is forbidden: User \"system:serviceaccount:shop:default\" cannot patch resource \
+    let said = "services \"web\" is forbidden: User \"system:serviceaccount:shop:deployer\" cannot patch resource \
                 \"services\" in API group \"\" in the namespace \"shop\"";
     caches
         .api
@@ -428,7 +428,7 @@ async fn what_has_left_is_pruned_unless_it_is_needed_or_wants_to_stay() {
     let commit = caches.release(&shop("web:1")).await;
     assert_eq!(
         caches.api.writes(),
-        ["DELETE configmaps/unused as system:serviceaccount:shop:default"]
+        ["DELETE configmaps/unused as system:serviceaccount:shop:deployer"]
     );
     assert_eq!(
         caches.ready(),
@@ -448,7 +448,7 @@ async fn a_right_that_pruning_lacks_is_pasted_with_those_that_applying_needs() {
     let caches = settled_world().await;
     let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: unused}\n";
     caches.release(&format!("{}{map}", shop("web:1"))).await;
-    let said = "configmaps \"unused\" is forbidden: User \"system:serviceaccount:shop:default\" cannot delete resource \
+    let said = "configmaps \"unused\" is forbidden: User \"system:serviceaccount:shop:deployer\" cannot delete resource \
                 \"configmaps\" in API group \"\" in the namespace \"shop\"";
     caches
         .api

@@ -136,7 +136,7 @@ pub(super) async fn set(
         .await;
     routes.answered(patched.map_err(|source| RouteError::Patch {
         route: reference.clone(),
-        source,
+        source: Box::new(source),
     })?);
     Ok(())
 }

@@ -46,7 +46,8 @@ pub struct InterventionSpec {
     /// Why, in a person's words; it goes into the record.
     #[schemars(length(min = 1, max = 1024))]
     pub reason: String,
-    /// Who asks; by the chart's policy, the name under which the API server knows the caller.
+    /// Username of the requester. The chart's admission policy requires it to match the
+    /// authenticated user. Defaults to the empty name.
     #[serde(default)]
     #[schemars(length(max = 256))]
     pub by: String,

@@ -66,6 +66,15 @@ pub struct VersionId(String);
 // === impl WorkloadRef ===
 
 impl WorkloadRef {
+    /// Returns the reference of the workload of this kind and name.
+    pub fn new(kind: WorkloadKind, name: impl Into<String>) -> Self {
+        Self {
+            group: WorkloadGroup::Apps,
+            kind,
+            name: name.into(),
+        }
+    }
+
     /// Name by which kubectl takes the workload, like `deployment/checkout`.
     pub fn kubectl_name(&self) -> String {
         format!("{}/{}", self.kind.as_str().to_lowercase(), self.name)
@@ -180,11 +189,7 @@ mod tests {
 
     #[test]
     fn a_workload_is_named_with_its_kind() {
-        let workload = WorkloadRef {
-            group: WorkloadGroup::Apps,
-            kind: WorkloadKind::Deployment,
-            name: "checkout".to_owned(),
-        };
+        let workload = WorkloadRef::new(WorkloadKind::Deployment, "checkout".to_owned());
         assert_eq!(workload.to_string(), "Deployment checkout");
         assert_eq!(workload.kubectl_name(), "deployment/checkout");
     }

@@ -232,7 +232,7 @@ fn restore_order(
         good_commit,
         good_path: good.and_then(|good| good.path.clone()),
         path,
-        workload: plan.workload.clone(),
+        workload: attempt.plan.workload.clone(),
         rejected: attempt.revision.clone(),
     }))
 }

@@ -165,10 +165,7 @@ impl Plan {
 
     /// Canary workload: of the same kind as the workload that is released.
     pub fn canary_workload(&self) -> WorkloadRef {
-        WorkloadRef {
-            kind: self.workload.kind,
-            name: self.canary.clone(),
-        }
+        WorkloadRef::new(self.workload.kind, self.canary.clone())
     }
 
     /// The step of this number, from 1.

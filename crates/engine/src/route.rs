@@ -315,7 +315,7 @@ fn rules_of(rules: &Value) -> &[Value] {
 /// Returns `part` of `whole` as a weight, where it is one.
 fn exact_share(part: u64, whole: u64) -> Option<Weight> {
     let hundredths = part * u64::from(Weight::FULL.hundredths());
-    if hundredths % whole != 0 {
+    if !hundredths.is_multiple_of(whole) {
         return None;
     }
     Some(Weight::from_hundredths(

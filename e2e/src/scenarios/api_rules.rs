@@ -35,6 +35,7 @@ async fn run(context: Context) -> Result<()> {
         answer.with_context(|| format!("a {kind} that is right is refused"))?;
     }
     let wrong = [
+        wrong_steps_and_traffic(),
         wrong_rollouts(),
         wrong_gates(),
         wrong_config_repos(),
@@ -92,7 +93,7 @@ fn wrong(kind: &'static str, at: &'static str, value: Value, sentence: &'static 
     }
 }
 
-fn wrong_rollouts() -> Vec<Wrong> {
+fn wrong_steps_and_traffic() -> Vec<Wrong> {
     vec![
         wrong(
             "Rollout",
@@ -172,6 +173,11 @@ fn wrong_rollouts() -> Vec<Wrong> {
             json!([{ "group": "networking.istio.io", "kind": "HTTPRoute", "name": "shop" }]),
             "routes of this kind are of the group gateway.networking.k8s.io",
         ),
+    ]
+}
+
+fn wrong_rollouts() -> Vec<Wrong> {
+    vec![
         wrong(
             "Rollout",
             "/workload/kind",

@@ -24,7 +24,9 @@ async fn a_repository_that_cannot_be_read_holds_everything() {
     caches.pass(SignedDuration::from_secs(30));
     caches.reconcile().await;
     assert!(
-        caches.ready().starts_with("Invalid: the commit "),
+        caches
+            .ready()
+            .starts_with("Invalid: no folder `prod` in commit "),
         "{}",
         caches.ready()
     );

@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn evidence_is_bounded_however_many_readings_are_bad() {
-        let gate = within("1d");
+        let gate = within("24h");
         let mut status = begin_step(&gate, None);
         for second in 0..100 {
             fold(&gate, &mut status, &reading(second, value(2.0)));

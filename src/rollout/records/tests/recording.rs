@@ -224,7 +224,7 @@ async fn a_record_that_git_contradicts_is_left_alone_and_told_of() {
     );
     woken(&mut other).await;
     let told = events(&other);
-    let says = "Warning RecordConflict: `records/test/shop/checkout/id-1.started.json` is on the branch already";
+    let says = "Warning RecordConflict: `records/test/shop/checkout/id-1.started.json` is already on the branch";
     assert!(told.len() == 1 && told[0].starts_with(says), "{told:?}");
     assert_eq!(commits(&other), 1);
 }
