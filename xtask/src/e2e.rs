@@ -74,8 +74,17 @@ fn build_programs(profile: Profile) -> Result<PathBuf> {
     fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     let mut build = shell::cargo();
     build.args(["build", "--bins", "--profile", profile.name()]);
-    for package in PROGRAMS {
-        build.args(["--package", package]);
+    match profile {
+        // The whole workspace as in tests: with fewer packages cargo chooses fewer features of the
+        // dependencies, and builds these once more.
+        Profile::Dev => {
+            build.arg("--workspace");
+        }
+        Profile::Demo => {
+            for package in PROGRAMS {
+                build.args(["--package", package]);
+            }
+        }
     }
     let meter = Meter {
         units: "crates",
