@@ -1,4 +1,5 @@
-//! How the rest of the program sees Kubernetes: clients, caches, and the small structs in them.
+//! Kubernetes as the rest of the program sees it: clients, watches and caches, the small structs in
+//! them, leadership.
 //!
 //! Nothing here decides, and nothing here knows what a Rollout is.
 
@@ -6,6 +7,8 @@ pub(crate) mod cache;
 pub(crate) mod clients;
 pub(crate) mod event;
 pub(crate) mod fence;
+pub(crate) mod leadership;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod watch;
 pub(crate) mod watched;

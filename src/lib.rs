@@ -22,10 +22,13 @@
 //! | `crates/engine` ([`tidegate_engine`]) | every decision, as pure functions: no IO, no async, no clock |
 //! | `crates/git` ([`tidegate_git`]) | the git program and its objects: fetch, records, restore commits; YAML as kubectl reads it |
 //! | `crates/metrics` ([`tidegate_metrics`]) | Prometheus: queries, readings, samplers; no git, no Kubernetes |
-//! | [`sync`] | git → cluster: read a commit, plan, apply, prune |
-//! | `kubernetes` | clients, caches, and the small structs in them |
+//! | `sync` | the ConfigRepo controller: read a commit, plan, apply, prune |
+//! | `kubernetes` | clients, watches, caches, and the small structs in them; leadership |
 //! | `traffic` | one file per router |
-//! | [`rollout`] | watches, observe, decide, execute, leadership |
+//! | `rollout` | the Rollout controller: observe, decide, execute |
+//! | `records` | records on their way to git: one queue and one writer per ConfigRepo |
+//! | `caches`, `requeue`, `sync_trigger`, `repository`, `counters` | what both controllers share |
+//! | `controller` | builds both controllers and runs them |
 //! | `server` | health and metrics over HTTP |
 //! | [`cli`] | one file per command |
 //! | [`telemetry`] | logging |
@@ -34,16 +37,26 @@
 //! # The arrows
 //!
 //! `api ← engine ← metrics ← everything here`, `git ← everything here`, and inside this crate
-//! `kubernetes ← traffic, sync ← rollout ← cli`: a module knows what stands to its left and nothing
-//! to its right. The git crate knows neither Kubernetes nor any other of our crates; `traffic` does
-//! not know it. The choice of what happens next is made in the engine alone; what is here gathers
-//! what it needs and does what it says.
+//! `kubernetes ← traffic ← records ← sync, rollout ← controller ← cli`: a module knows what stands to
+//! its left and nothing to its right. The git crate knows neither Kubernetes nor any other of our
+//! crates. `sync` and `rollout` do not know each other: what one tells the other goes through
+//! `sync_trigger`. What happens next is decided in the engine alone; the modules here gather what it
+//! needs and do what it says.
 
+mod caches;
 pub mod cli;
 pub mod clock;
+mod controller;
+mod counters;
 mod kubernetes;
-pub mod rollout;
+mod records;
+mod repository;
+mod requeue;
+mod rollout;
 mod server;
-pub mod sync;
+mod sync;
+mod sync_trigger;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 mod traffic;

@@ -56,7 +56,7 @@ async fn readyz(State(served): State<Served>) -> (StatusCode, &'static str) {
     } else {
         (
             StatusCode::SERVICE_UNAVAILABLE,
-            "the caches are not filled yet\n",
+            "caches are not synced yet\n",
         )
     }
 }

@@ -20,18 +20,19 @@
 
 mod apply;
 mod cluster;
-pub mod drift;
+mod controller;
+mod drift;
 mod events;
-pub mod failure;
-pub mod governance;
-pub mod manifest;
+mod failure;
+mod governance;
+mod manifest;
 mod memory;
-pub mod plan;
+mod plan;
 mod prune;
-pub mod reconcile;
+mod reconcile;
 mod recording;
 mod report;
-pub mod revisions;
+mod revisions;
 mod source;
 mod synchronise;
 
@@ -40,7 +41,4 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use governance::rollout_concern;
-pub use reconcile::{Context, Error, RecordingOf, RolloutsOf, UnreadableRollout, reconcile};
-pub use recording::Recording;
-pub(crate) use source::{SourceError, open, read_secret};
+pub(crate) use controller::{Context, after_error, reconcile};

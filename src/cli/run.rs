@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock,
-    rollout::{self, Settings},
+    controller::{self, Settings},
+    kubernetes::leadership::LeaseConfig,
     telemetry::{self, LogFormat},
 };
 
@@ -90,9 +91,9 @@ pub struct RunArgs {
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     telemetry::init(args.log_format)?;
     let settings = settings(args)?;
-    let ending = CancellationToken::new();
-    tokio::spawn(end_at_signal(ending.clone())?);
-    Ok(rollout::run(settings, ending).await?)
+    let shutdown = CancellationToken::new();
+    tokio::spawn(shut_down_at_signal(shutdown.clone())?);
+    Ok(controller::run(settings, shutdown).await?)
 }
 
 fn settings(args: RunArgs) -> anyhow::Result<Settings> {
@@ -120,14 +121,17 @@ fn settings(args: RunArgs) -> anyhow::Result<Settings> {
         listen: args.listen,
         git: git_settings(|name| std::env::var(name).ok()),
         git_cache: args.git_cache,
-        lease: args.lease_name,
-        lease_namespace: match args.lease_namespace {
-            Some(namespace) => namespace,
-            None => std::fs::read_to_string(POD_NAMESPACE)
-                .context("outside a pod, --lease-namespace has to say where the Lease lies")?,
+        lease: LeaseConfig {
+            namespace: match args.lease_namespace {
+                Some(namespace) => namespace,
+                None => std::fs::read_to_string(POD_NAMESPACE).context(
+                    "outside a pod, set --lease-namespace to the namespace of the Lease",
+                )?,
+            },
+            lease: args.lease_name,
+            duration: args.lease_duration.as_std(),
+            identity: identity(),
         },
-        lease_duration: args.lease_duration.as_std(),
-        identity: identity(),
     })
 }
 
@@ -162,7 +166,7 @@ fn read(file: Option<&Path>) -> anyhow::Result<Option<Vec<u8>>> {
 }
 
 /// SIGTERM, as Kubernetes sends it, and SIGINT, as a terminal does.
-fn end_at_signal(ending: CancellationToken) -> std::io::Result<impl Future<Output = ()>> {
+fn shut_down_at_signal(shutdown: CancellationToken) -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
@@ -170,8 +174,8 @@ fn end_at_signal(ending: CancellationToken) -> std::io::Result<impl Future<Outpu
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("told to end");
-        ending.cancel();
+        tracing::info!("shutdown signal received");
+        shutdown.cancel();
     })
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct Cache<K: Resource<DynamicType: Hash + Eq + Clone> + Clone + 's
 }
 
 /// What a watch fills a cache by.
-pub(crate) struct Filler<K: Resource<DynamicType: Hash + Eq + Clone> + Clone + 'static> {
+pub(crate) struct CacheWriter<K: Resource<DynamicType: Hash + Eq + Clone> + Clone + 'static> {
     writer: Writer<K>,
     lists: watch::Sender<u64>,
 }
@@ -42,7 +42,7 @@ where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
     /// An empty cache, and what a watch fills it by.
-    pub(crate) fn new() -> (Self, Filler<K>) {
+    pub(crate) fn new() -> (Self, CacheWriter<K>) {
         let (watched, writer) = reflector::store();
         let (listing, lists) = watch::channel(0);
         (
@@ -51,7 +51,7 @@ where
                 answered: Mutex::default(),
                 lists,
             },
-            Filler {
+            CacheWriter {
                 writer,
                 lists: listing,
             },
@@ -127,9 +127,9 @@ where
     }
 }
 
-// === impl Filler ===
+// === impl CacheWriter ===
 
-impl<K> Filler<K>
+impl<K> CacheWriter<K>
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
@@ -183,8 +183,8 @@ mod tests {
     }
 
     async fn shown(objects: Vec<ConfigMap>) -> Cache<ConfigMap> {
-        let (cache, filler) = Cache::new();
-        show(filler, objects).await;
+        let (cache, writer) = Cache::new();
+        show(writer, objects).await;
         cache
     }
 
@@ -223,12 +223,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_cache_is_filled_when_the_watch_has_shown_all() {
-        let (cache, filler) = Cache::<ConfigMap>::new();
+        let (cache, writer) = Cache::<ConfigMap>::new();
         let (events, told) = tokio::sync::mpsc::unbounded_channel();
         let told = stream::unfold(told, |mut told| async move {
             told.recv().await.map(|event| (event, told))
         });
-        let mut changes = std::pin::pin!(filler.fill(told));
+        let mut changes = std::pin::pin!(writer.fill(told));
         events.send(Ok(Event::Init)).unwrap();
         events.send(Ok(Event::InitApply(object("a", "1")))).unwrap();
         assert!(

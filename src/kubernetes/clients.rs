@@ -16,8 +16,8 @@ pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Clients {
     /// For watches: its answers may take as long as they like.
     pub(crate) watching: Client,
-    /// For the Lease alone: it is written by who does not lead yet.
-    pub(crate) standing: Client,
+    /// For the Lease alone, which is written before this process leads.
+    pub(crate) lease: Client,
     /// For everything else, in Tidegate's own name. It refuses every write that is not the
     /// leader's.
     pub(crate) writing: Client,
@@ -41,12 +41,12 @@ impl Clients {
         bounded.connect_timeout = Some(WRITE_TIMEOUT);
         bounded.read_timeout = Some(WRITE_TIMEOUT);
         bounded.write_timeout = Some(WRITE_TIMEOUT);
-        let standing = Client::try_from(bounded)?;
+        let lease = Client::try_from(bounded)?;
         let namespace = config.default_namespace.clone();
-        let writing = fenced(standing.clone(), &namespace, fence);
+        let writing = fenced(lease.clone(), &namespace, fence);
         Ok(Self {
             watching: Client::try_from(config)?,
-            standing,
+            lease,
             writing,
         })
     }

@@ -15,7 +15,7 @@ use http_body_util::BodyExt as _;
 use kube::{Client, Resource, client::Body, runtime::watcher::Event};
 use serde_json::{Value, json};
 
-use super::cache::Filler;
+use super::cache::CacheWriter;
 
 /// The API server.
 #[derive(Clone, Default)]
@@ -209,7 +209,7 @@ impl Asked {
 }
 
 /// Has a watch show these and end.
-pub(crate) async fn show<K>(filler: Filler<K>, objects: Vec<K>)
+pub(crate) async fn show<K>(writer: CacheWriter<K>, objects: Vec<K>)
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
@@ -218,7 +218,7 @@ where
         .into_iter()
         .chain(shown)
         .chain([Event::InitDone]);
-    filler
+    writer
         .fill(stream::iter(events.map(Ok)))
         .for_each(|_| async {})
         .await;

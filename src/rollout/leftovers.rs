@@ -7,7 +7,7 @@ use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Preconditions},
 };
-use tidegate_api::{Rollout, names};
+use tidegate_api::{NamespacedName, Rollout, names};
 
 use super::context::Context;
 
@@ -16,12 +16,12 @@ pub(crate) async fn collect(ctx: &Context, namespace: &str, name: &str) {
     if ctx.fence.epoch().is_err() {
         return;
     }
-    ctx.concerns.gone(namespace, name);
+    ctx.sync.deleted(&NamespacedName::new(namespace, name));
     ctx.memory.forget(namespace, name);
     ctx.query_checks.forget(namespace, name);
-    ctx.refusals.over(namespace, name);
+    ctx.write_errors.over(namespace, name);
     if let Err(error) = try_collect(ctx, namespace, name).await {
-        tracing::warn!(%namespace, %name, %error, "revisions of a Rollout that is gone are left");
+        tracing::warn!(%namespace, %name, %error, "cannot delete the revisions of a deleted Rollout");
     }
 }
 

@@ -24,7 +24,7 @@ use tidegate_engine::{
     revision::{Digest, Revision},
 };
 
-use super::caches::Caches;
+use crate::caches::Caches;
 use crate::kubernetes::watched;
 
 /// What is remembered between observations, in memory alone.

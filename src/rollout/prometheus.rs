@@ -17,7 +17,7 @@ use tidegate_metrics::{
 };
 use tokio::sync::Mutex;
 
-use crate::{clock, sync::read_secret};
+use crate::{clock, repository::read_secret};
 
 /// Every Prometheus that may be asked.
 #[derive(Clone)]

@@ -1,5 +1,5 @@
-//! The check of the gates' queries against stable before traffic moves: one task per Rollout, beside
-//! its reconciles, which wakes it with the result.
+//! Checks of the gates' queries, run against stable before traffic moves: one task per Rollout,
+//! beside its reconciles, which requeues it with the answer.
 
 use std::{
     collections::HashMap,
@@ -9,7 +9,7 @@ use std::{
 use futures::future::join_all;
 use jiff::SignedDuration;
 use kube::ResourceExt;
-use tidegate_api::{Rollout, rollout::Metrics};
+use tidegate_api::{NamespacedName, Rollout, rollout::Metrics};
 use tidegate_engine::{gate::reading::Sample, observed::QueryCheck, plan::Plan};
 use tidegate_metrics::{
     preflight::{InvalidQuery, check_query},
@@ -19,15 +19,12 @@ use tidegate_metrics::{
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{
-    context::{self, Wakes},
-    variables,
-};
-use crate::clock;
+use super::variables;
+use crate::{clock, requeue::RequeueSender};
 
 /// The checks of the Rollouts at rest, by namespace and name.
 pub(crate) struct QueryChecks {
-    wakes: Wakes,
+    requeue_tx: RequeueSender,
     checks: Mutex<HashMap<(String, String), Check>>,
 }
 
@@ -66,9 +63,9 @@ enum Finding {
 // === impl QueryChecks ===
 
 impl QueryChecks {
-    pub(crate) fn new(wakes: Wakes) -> Self {
+    pub(crate) fn new(requeue_tx: RequeueSender) -> Self {
         Self {
-            wakes,
+            requeue_tx,
             checks: Mutex::default(),
         }
     }
@@ -103,11 +100,12 @@ impl QueryChecks {
         }
         let known = last.map_or(QueryCheck::Unknown, |check| check.answer.borrow().clone());
         let (told, answer) = watch::channel(known);
-        let (wakes, question) = (self.wakes.clone(), asked.clone());
+        let (requeue_tx, question) = (self.requeue_tx.clone(), asked.clone());
         let (namespace, name) = key(rollout);
+        let rollout_name = NamespacedName::new(namespace, name);
         let task = tokio::spawn(async move {
             told.send_replace(question.put_to(&source).await);
-            context::wake(&wakes, &namespace, &name);
+            requeue_tx.requeue(rollout_name);
         });
         checks.insert(
             key(rollout),

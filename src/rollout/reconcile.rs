@@ -8,11 +8,11 @@ use tidegate_api::Rollout;
 use tidegate_engine::{decide::decide, decision::Decision, plan::Plan};
 
 use super::{
-    context::{Context, Guarded},
+    context::Context,
     execute::{ExecuteError, Subject, act_on, persist},
     observe::{Surroundings, observe},
 };
-use crate::clock;
+use crate::{clock, counters::ReconcileResult, requeue::Guarded};
 
 /// How soon a decision is made again after somebody else wrote first. The watch is likely to wake
 /// it before.
@@ -34,10 +34,10 @@ pub(crate) async fn reconcile(
 ) -> Result<Action, ExecuteError> {
     let (namespace, name) = (guarded.namespace().unwrap_or_default(), guarded.name_any());
     let Ok(epoch) = ctx.fence.epoch() else {
-        // With traffic to be read at, a sampler wakes us until it ends.
+        // With traffic to be read at, a sampler requeues the Rollout until it ends.
         ctx.samplers.end(&namespace, &name);
         ctx.query_checks.forget(&namespace, &name);
-        ctx.refusals.over(&namespace, &name);
+        ctx.write_errors.over(&namespace, &name);
         return Ok(Action::await_change());
     };
     // Newer than the watch's, where our own last write has not come back yet.
@@ -47,7 +47,7 @@ pub(crate) async fn reconcile(
     let rollout = match &guarded.0 {
         Ok(rollout) => rollout,
         Err(error) => {
-            tracing::error!(%namespace, %name, error = %error.error, "a Rollout cannot be read; it is left as it is");
+            tracing::error!(%namespace, %name, error = %error.error, "cannot decode Rollout, skipping");
             return Ok(Action::await_change());
         }
     };
@@ -60,18 +60,18 @@ pub(crate) async fn reconcile(
     let specs = [Some(&rollout.spec), attempt.map(|attempt| &attempt.plan)];
     let unlisted = ctx.caches.routers.unlisted(specs.into_iter().flatten());
     if !unlisted.is_empty()
-        && (attempt.is_some() || clock::monotonic().duration_since(ctx.began) < ROUTES_LISTED_BY)
+        && (attempt.is_some() || clock::monotonic().duration_since(ctx.started) < ROUTES_LISTED_BY)
     {
         return Ok(Action::requeue(AFTER_ERROR));
     }
-    ctx.concerns.seen(rollout);
+    ctx.sync.changed(rollout);
     let began = clock::monotonic();
     let turned = turn(&ctx, rollout, epoch).await;
-    ctx.counters.reconciled(began, &turned);
+    ctx.counters.reconciled(began, result_of(&turned));
     turned
 }
 
-/// What to do after a failed reconcile.
+/// Decides what to do after a failed reconcile.
 #[expect(clippy::needless_pass_by_value, reason = "kube-runtime calls it so")]
 pub(crate) fn after_error(
     guarded: Arc<Guarded>,
@@ -79,15 +79,23 @@ pub(crate) fn after_error(
     ctx: Arc<Context>,
 ) -> Action {
     if error.is_conflict() {
-        tracing::debug!(%error, "somebody else wrote first");
+        tracing::debug!(%error, "conflict, retrying");
         return Action::requeue(AFTER_CONFLICT);
     }
     let (namespace, name) = (guarded.namespace().unwrap_or_default(), guarded.name_any());
-    tracing::warn!(%namespace, %name, %error, "a reconcile failed");
+    tracing::warn!(%namespace, %name, %error, "reconcile failed");
     if error.refusal().is_some() {
-        return Action::requeue(ctx.refusals.wait(&namespace, &name));
+        return Action::requeue(ctx.write_errors.wait(&namespace, &name));
     }
     Action::requeue(AFTER_ERROR)
+}
+
+fn result_of<T>(result: &Result<T, ExecuteError>) -> ReconcileResult {
+    match result {
+        Ok(_) => ReconcileResult::Success,
+        Err(error) if error.is_conflict() => ReconcileResult::Conflict,
+        Err(_) => ReconcileResult::Failed,
+    }
 }
 
 async fn turn(ctx: &Context, rollout: &Rollout, epoch: u64) -> Result<Action, ExecuteError> {
@@ -100,15 +108,15 @@ async fn turn(ctx: &Context, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
     let around = Surroundings {
         cluster: ctx.cluster.clone(),
         epoch,
-        refused: ctx.refusals.of(&namespace, &name),
-        applying: ctx.concerns.is_applying(&namespace),
+        refused: ctx.write_errors.of(&namespace, &name),
+        applying: ctx.sync.is_applying(&namespace),
         queries: ctx.query_checks.answer(rollout),
         readings: ctx.samplers.readings(&namespace, &name),
         recorded: ctx.records.written(&namespace, &owed),
     };
     let observed = observe(&ctx.caches, &ctx.memory, rollout, around, clock::now());
     if observed.workload.is_none() && observed.status.stable.is_some() {
-        ctx.concerns.missing(&namespace);
+        ctx.sync.drifted(&namespace);
     }
     let decision = decide(&observed, clock::now());
     let attempt = decision
@@ -150,13 +158,13 @@ async fn turn(ctx: &Context, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
         executed = act_on(ctx, &subject, &decision).await;
     }
     if let Some(why) = executed.as_ref().err().and_then(ExecuteError::refusal) {
-        ctx.refusals
+        ctx.write_errors
             .heard(&namespace, &name, why, patience(&decision));
     }
     executed?;
-    if ctx.refusals.over(&namespace, &name) {
+    if ctx.write_errors.over(&namespace, &name) {
         // The status says still that it is.
-        ctx.wake(&namespace, &name);
+        ctx.requeue(&namespace, &name);
     }
     Ok(match decision.requeue_at {
         Some(at) => Action::requeue(until(at)),

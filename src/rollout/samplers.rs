@@ -6,24 +6,20 @@ use std::{
 };
 
 use jiff::SignedDuration;
+use tidegate_api::NamespacedName;
 use tidegate_engine::{decision::Sampling, gate::reading::Reading, observed::Observed, plan::Plan};
 use tidegate_metrics::sampler::{
     SampledGate, Sampler, SamplerInput, SamplerSettings, VersionVariables,
 };
 
-use super::{
-    context::{self, Wakes},
-    counters::Counters,
-    prometheus::Prometheuses,
-    variables,
-};
-use crate::clock;
+use super::{prometheus::Prometheuses, variables};
+use crate::{clock, counters::Counters, requeue::RequeueSender};
 
 /// The samplers, by namespace and Rollout.
 pub(crate) struct Samplers {
     prometheuses: Prometheuses,
     scrape_interval: SignedDuration,
-    wakes: Wakes,
+    requeue_tx: RequeueSender,
     counters: Counters,
     running: Mutex<HashMap<(String, String), Running>>,
 }
@@ -40,13 +36,13 @@ impl Samplers {
     pub(crate) fn new(
         prometheuses: Prometheuses,
         scrape_interval: SignedDuration,
-        wakes: Wakes,
+        requeue_tx: RequeueSender,
         counters: Counters,
     ) -> Self {
         Self {
             prometheuses,
             scrape_interval,
-            wakes,
+            requeue_tx,
             counters,
             running: Mutex::default(),
         }
@@ -115,15 +111,15 @@ impl Samplers {
         plan: &Plan,
         input: SamplerInput,
     ) -> Sampler {
-        let (wakes, counters) = (self.wakes.clone(), self.counters.clone());
+        let (requeue_tx, counters) = (self.requeue_tx.clone(), self.counters.clone());
         let prometheus = self.prometheuses.of(namespace, plan.metrics.as_ref());
-        let (namespace, name) = (namespace.clone(), name.clone());
+        let rollout = NamespacedName::new(namespace, name);
         let settings = SamplerSettings {
             scrape_interval: self.scrape_interval,
             clock: Arc::new(clock::now),
             notify: Arc::new(move |reading| {
                 counters.read(reading);
-                context::wake(&wakes, &namespace, &name);
+                requeue_tx.requeue(rollout.clone());
             }),
         };
         let gates = plan.gates.iter().map(SampledGate::from).collect();

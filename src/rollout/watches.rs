@@ -1,194 +1,92 @@
-//! The watches: they fill the caches and wake whom a change concerns. Nothing polls.
+//! Watches of everything that a release touches: each change requeues the Rollouts that it may
+//! matter to. Nothing polls.
 
-use std::{fmt::Debug, hash::Hash, sync::Arc};
+use std::{fmt::Debug, sync::Arc};
 
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use k8s_openapi::serde::de::DeserializeOwned;
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Resource, ResourceExt,
     core::{DeserializeGuard, NamespaceResourceScope},
-    runtime::{WatchStreamExt, watcher},
 };
-use tidegate_api::{ConfigRepo, Intervention, Rollout, rollout::canary_name, route::RouteKind};
+use tidegate_api::{
+    ConfigRepo, NamespacedName, Rollout, names, rollout::canary_name, route::RouteKind,
+};
 
-use super::{
-    caches::Caches,
-    context::{Wakes, wake},
-};
 use crate::{
+    caches::{CacheWriters, Caches},
     kubernetes::{
-        cache::{Cache, Filler},
-        watched::{ControllerRevision, Deployment, EndpointSlice, ReplicaSet, Service},
+        cache::CacheWriter,
+        watch::{self, WatchScope},
+        watched::{ControllerRevision, EndpointSlice, ReplicaSet},
     },
-    traffic::{Routers, gateway_api::HttpRoute},
+    requeue::RequeueSender,
 };
 
-/// The two ends of each cache: the world reads, the watches write.
-pub(crate) struct CacheWriters {
-    pub(crate) rollouts: Filler<DeserializeGuard<Rollout>>,
-    pub(crate) config_repos: Filler<DeserializeGuard<ConfigRepo>>,
-    pub(crate) interventions: Filler<DeserializeGuard<Intervention>>,
-    pub(crate) deployments: Filler<Deployment>,
-    pub(crate) replica_sets: Filler<ReplicaSet>,
-    pub(crate) services: Filler<Service>,
-    pub(crate) endpoint_slices: Filler<EndpointSlice>,
-    pub(crate) revisions: Filler<ControllerRevision>,
-    pub(crate) http_routes: Filler<HttpRoute>,
-}
-
-/// What is watched: one namespace, or all.
-#[derive(Clone)]
-pub(crate) struct Scope {
-    pub(crate) client: Client,
-    pub(crate) namespace: Option<String>,
-}
-
-/// Empty caches, and what fills them.
-pub(crate) fn caches() -> (Caches, CacheWriters) {
-    let (rollouts, rollouts_filler) = Cache::new();
-    let (config_repos, config_repos_filler) = Cache::new();
-    let (interventions, interventions_filler) = Cache::new();
-    let (deployments, deployments_filler) = Cache::new();
-    let (replica_sets, replica_sets_filler) = Cache::new();
-    let (services, services_filler) = Cache::new();
-    let (endpoint_slices, endpoint_slices_filler) = Cache::new();
-    let (revisions, revisions_filler) = Cache::new();
-    let (http_routes, http_routes_filler) = Cache::new();
-    let caches = Caches {
-        rollouts,
-        config_repos,
-        interventions,
-        deployments,
-        replica_sets,
-        services,
-        endpoint_slices,
-        revisions,
-        routers: Routers { http_routes },
-    };
-    let fillers = CacheWriters {
-        rollouts: rollouts_filler,
-        config_repos: config_repos_filler,
-        interventions: interventions_filler,
-        deployments: deployments_filler,
-        replica_sets: replica_sets_filler,
-        services: services_filler,
-        endpoint_slices: endpoint_slices_filler,
-        revisions: revisions_filler,
-        http_routes: http_routes_filler,
-    };
-    (caches, fillers)
-}
-
-/// Starts every watch but those that have a controller of their own, whose fillers it gives back.
+/// Starts every watch but those of the two kinds that have a controller, and returns the writing
+/// ends of their caches.
 pub(crate) fn start(
-    scope: &Scope,
+    watched: &WatchScope,
     caches: &Arc<Caches>,
-    wakes: &Wakes,
-    fillers: CacheWriters,
+    requeue_tx: &RequeueSender,
+    writers: CacheWriters,
 ) -> (
-    Filler<DeserializeGuard<Rollout>>,
-    Filler<DeserializeGuard<ConfigRepo>>,
+    CacheWriter<DeserializeGuard<Rollout>>,
+    CacheWriter<DeserializeGuard<ConfigRepo>>,
 ) {
-    let CacheWriters {
-        rollouts,
-        config_repos,
-        interventions,
-        deployments,
-        replica_sets,
-        services,
-        endpoint_slices,
-        revisions,
-        http_routes,
-    } = fillers;
-    let waker = |concerns: Concerns| Waker {
+    let trigger = Trigger {
         caches: caches.clone(),
-        wakes: wakes.clone(),
-        concerns,
+        requeue_tx: requeue_tx.clone(),
+        scope: TriggerScope::Named,
     };
-    spawn(scope, interventions, waker(Concerns::Named), |asked| {
-        asked
-            .0
-            .as_ref()
-            .map(|asked| vec![asked.spec.rollout.clone()])
-            .unwrap_or_default()
-    });
-    spawn(
-        scope,
-        deployments,
-        waker(Concerns::Workload),
-        |deployment| vec![deployment.name_any()],
-    );
-    spawn(
-        scope,
-        replica_sets,
-        waker(Concerns::Workload),
-        |set: &ReplicaSet| set.deployment().map(str::to_owned).into_iter().collect(),
-    );
-    spawn(scope, services, waker(Concerns::Namespace), |service| {
-        vec![service.name_any()]
-    });
-    spawn(
-        scope,
-        endpoint_slices,
-        waker(Concerns::Service),
-        |slice: &EndpointSlice| slice.service().map(str::to_owned).into_iter().collect(),
-    );
-    spawn(
-        scope,
-        revisions,
-        waker(Concerns::Named),
-        |kept: &ControllerRevision| {
-            kept.labels()
-                .get(tidegate_api::names::ROLLOUT_LABEL)
-                .cloned()
-                .into_iter()
-                .collect()
+    trigger.spawn_by(
+        watched,
+        TriggerScope::Named,
+        writers.interventions,
+        |guarded| {
+            guarded
+                .0
+                .as_ref()
+                .ok()
+                .map(|intervention| intervention.spec.rollout.clone())
         },
     );
-    spawn(
-        scope,
-        http_routes,
-        waker(Concerns::Route(RouteKind::HttpRoute)),
-        |route| vec![route.name_any()],
+    trigger.spawn(watched, TriggerScope::Workload, writers.deployments);
+    trigger.spawn_by(
+        watched,
+        TriggerScope::Workload,
+        writers.replica_sets,
+        |set: &ReplicaSet| set.deployment().map(str::to_owned),
     );
-    (rollouts, config_repos)
+    trigger.spawn(watched, TriggerScope::Namespace, writers.services);
+    trigger.spawn_by(
+        watched,
+        TriggerScope::Service,
+        writers.endpoint_slices,
+        |slice: &EndpointSlice| slice.service().map(str::to_owned),
+    );
+    trigger.spawn_by(
+        watched,
+        TriggerScope::Named,
+        writers.revisions,
+        |kept: &ControllerRevision| kept.labels().get(names::ROLLOUT_LABEL).cloned(),
+    );
+    trigger.spawn(
+        watched,
+        TriggerScope::Route(RouteKind::HttpRoute),
+        writers.http_routes,
+    );
+    (writers.rollouts, writers.config_repos)
 }
 
-/// A stream of what has changed, which fills a cache on its way. A watch that breaks begins again by
-/// itself; its error stays here, because a controller that meets one is deaf to all that wakes it
-/// for a while.
-pub(crate) fn stream<K>(scope: &Scope, filler: Filler<K>) -> impl Stream<Item = K> + Send + use<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-{
-    let api: Api<K> = match &scope.namespace {
-        Some(namespace) => Api::namespaced(scope.client.clone(), namespace),
-        None => Api::all(scope.client.clone()),
-    };
-    let changes = filler.fill(watcher(api, watcher::Config::default()).default_backoff());
-    changes.filter_map(async |change| match change {
-        Ok(object) => Some(object),
-        Err(error) => {
-            tracing::warn!(kind = %K::kind(&()), %error, "a watch has broken; it begins again");
-            None
-        }
-    })
-}
-
-/// Whom a change of an object concerns, given the names that it gives.
+/// Rollouts that a change of an object may matter to, given the name that the object yields.
 #[derive(Clone, Copy)]
-enum Concerns {
-    /// The Rollouts of these names.
+enum TriggerScope {
+    /// The Rollout of this name.
     Named,
-    /// The Rollouts that release this workload, or whose canary it is.
+    /// Rollouts that release this workload, or own it as their canary.
     Workload,
-    /// The Rollouts that use this Service, or whose canary Service it is.
+    /// Rollouts that use this Service, or own it as their canary's.
     Service,
     /// Rollouts that split this route of this kind.
     Route(RouteKind),
@@ -196,74 +94,92 @@ enum Concerns {
     Namespace,
 }
 
-/// Wakes whom changes concern.
-struct Waker {
+/// Requeues the Rollouts that changes may matter to.
+#[derive(Clone)]
+struct Trigger {
     caches: Arc<Caches>,
-    wakes: Wakes,
-    concerns: Concerns,
+    requeue_tx: RequeueSender,
+    scope: TriggerScope,
 }
 
-fn spawn<K>(
-    scope: &Scope,
-    filler: Filler<K>,
-    waker: Waker,
-    names: impl Fn(&K) -> Vec<String> + Send + 'static,
-) where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-    K::DynamicType: Hash + Eq,
-{
-    let changes = stream(scope, filler);
-    tokio::spawn(async move {
-        let mut changes = std::pin::pin!(changes);
-        while let Some(object) = changes.next().await {
-            let namespace = object.namespace().unwrap_or_default();
-            for name in names(&object) {
-                waker.wake(&namespace, &name);
+// === impl Trigger ===
+
+impl Trigger {
+    /// Starts a watch whose objects yield their own names.
+    fn spawn<K>(&self, watched: &WatchScope, scope: TriggerScope, writer: CacheWriter<K>)
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.spawn_by(watched, scope, writer, |object| Some(object.name_any()));
+    }
+
+    /// Starts a watch whose objects yield a name in another way.
+    fn spawn_by<K>(
+        &self,
+        watched: &WatchScope,
+        scope: TriggerScope,
+        writer: CacheWriter<K>,
+        name: impl Fn(&K) -> Option<String> + Send + 'static,
+    ) where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + Sync
+            + 'static,
+    {
+        let changes = watch::stream(watched, writer);
+        let trigger = Self {
+            scope,
+            ..self.clone()
+        };
+        tokio::spawn(async move {
+            let mut changes = std::pin::pin!(changes);
+            while let Some(object) = changes.next().await {
+                if let Some(name) = name(&object) {
+                    trigger.requeue(&object.namespace().unwrap_or_default(), &name);
+                }
             }
-        }
-    });
-}
+        });
+    }
 
-// === impl Waker ===
-
-impl Waker {
-    fn wake(&self, namespace: &str, name: &str) {
-        if let Concerns::Named = self.concerns {
-            return wake(&self.wakes, namespace, name);
+    fn requeue(&self, namespace: &str, name: &str) {
+        if let TriggerScope::Named = self.scope {
+            return self
+                .requeue_tx
+                .requeue(NamespacedName::new(namespace, name));
         }
         for rollout in self.caches.rollouts(namespace) {
-            if self.concerns.rollout(&rollout, name) {
-                wake(&self.wakes, namespace, &rollout.name_any());
+            if self.scope.includes(&rollout, name) {
+                self.requeue_tx.requeue(NamespacedName::of(&rollout));
             }
         }
     }
 }
 
-// === impl Concerns ===
+// === impl TriggerScope ===
 
-impl Concerns {
-    /// Whether a change of the object of this name concerns the Rollout, by its spec or by the plan
-    /// of the attempt that runs.
-    fn rollout(self, rollout: &Rollout, name: &str) -> bool {
+impl TriggerScope {
+    /// Returns true if a change of the object of this name may matter to the Rollout, by its spec or
+    /// by the plan of the running attempt.
+    fn includes(self, rollout: &Rollout, name: &str) -> bool {
         let attempt = rollout
             .status
             .as_ref()
             .and_then(|status| status.attempt.as_ref());
         let specs = [Some(&rollout.spec), attempt.map(|attempt| &attempt.plan)];
+        let canary = canary_name(&rollout.name_any());
         specs.into_iter().flatten().any(|spec| match self {
             Self::Named => rollout.name_any() == name,
-            Self::Workload => {
-                spec.workload.name == name || canary_name(&rollout.name_any()) == name
-            }
-            Self::Service => {
-                spec.service_name() == name || canary_name(&rollout.name_any()) == name
-            }
+            Self::Workload => spec.workload.name == name || canary == name,
+            Self::Service => spec.service_name() == name || canary == name,
             Self::Route(kind) => spec.routes().iter().any(|route| route.is_to(kind, name)),
             Self::Namespace => true,
         })

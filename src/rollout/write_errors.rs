@@ -1,6 +1,6 @@
 //! What the API server refuses to write: it is said in the status, and tried again ever less often.
 //!
-//! An event wakes a Rollout as before, so a refusal never delays what another event asks for.
+//! An event requeues a Rollout as before, so a refusal never delays what another event asks for.
 
 use std::{
     collections::HashMap,

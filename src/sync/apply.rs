@@ -194,11 +194,11 @@ impl Session<'_> {
                     .origins
                     .get(&manifest.key.name)
                     .map(|asked| &asked.origin.commit);
-                json!([governor.concern(), origin, manifest.place.file])
+                json!([governor.status_hash(), origin, manifest.place.file])
             }
             Hold::Service(Some(governor)) | Hold::Route(governor, _) => {
                 json!([
-                    governor.concern(),
+                    governor.status_hash(),
                     governor.wanted.as_ref().map(Revision::as_str)
                 ])
             }

@@ -4,7 +4,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::Arc,
 };
 
@@ -16,9 +15,10 @@ use tidegate_api::{
     route::{RouteKind, RouteRef, routes_in},
     status::RolloutStatus,
 };
-use tidegate_engine::{governed::template_in_force, pin, revision::Revision};
+use tidegate_engine::{pin, revision::Revision};
 
 use super::manifest::{Manifest, deployments};
+use crate::sync_trigger::status_hash;
 
 /// The Rollouts that count, by name.
 #[derive(Debug, Default)]
@@ -134,9 +134,9 @@ impl Governor {
             .is_some_and(|status| status.attempt.is_some())
     }
 
-    /// What in the status decides about governed fields; sync has something to do when it changes.
-    pub fn concern(&self) -> u64 {
-        concern(self.status.as_ref())
+    /// Hash over what in the status decides about governed fields.
+    pub fn status_hash(&self) -> u64 {
+        status_hash(self.status.as_ref())
     }
 
     fn route(&self, kind: RouteKind, name: &str) -> Option<&RouteRef> {
@@ -212,32 +212,6 @@ impl Governor {
             }
         }
     }
-}
-
-/// A number that changes when sync has something to put right: the template in force, or whether
-/// an attempt holds Services and routes.
-fn concern(status: Option<&RolloutStatus>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    format!("{:?}", template_in_force(status, false)).hash(&mut hasher);
-    status
-        .is_some_and(|status| status.attempt.is_some())
-        .hash(&mut hasher);
-    hasher.finish()
-}
-
-/// The change of a Rollout after which its namespace's `ConfigRepo`s are to be reconciled: its
-/// spec, its stable revision, the template in force, or whether an attempt runs. It has the shape
-/// of a predicate of kube-runtime.
-pub fn rollout_concern(rollout: &Rollout) -> Option<u64> {
-    let mut hasher = DefaultHasher::new();
-    concern(rollout.status.as_ref()).hash(&mut hasher);
-    rollout.metadata.generation.hash(&mut hasher);
-    rollout
-        .metadata
-        .deletion_timestamp
-        .is_some()
-        .hash(&mut hasher);
-    Some(hasher.finish())
 }
 
 /// Whether a Service's selector is pinned.

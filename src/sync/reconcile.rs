@@ -6,8 +6,8 @@
 //! an error is only a status that could not be written.
 
 use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -19,7 +19,7 @@ use kube::{
 };
 use serde_json::json;
 use tidegate_api::{
-    ConfigRepo, Rollout,
+    ConfigRepo, NamespacedName, Rollout,
     config_repo::{AppliedObject, ConfigRepoStatus},
     names,
 };
@@ -30,11 +30,12 @@ use super::{
     cluster::Cluster,
     events,
     memory::Memory,
-    recording::Recording,
+    recording,
     report::Report,
     source::{self, Head},
     synchronise::{Synchronisation, Synchronised},
 };
+use crate::{records::RecordSync, repository, sync_trigger::SyncProgress};
 
 /// What reconciling needs, and what is remembered between reconciles.
 ///
@@ -44,12 +45,11 @@ pub struct Context {
     cluster: Cluster,
     git: Arc<Git>,
     rollouts: RolloutsOf,
-    recording: RecordingOf,
+    records: RecordSyncOf,
+    pub(super) progress: Arc<SyncProgress>,
     now: Box<dyn Fn() -> Timestamp + Send + Sync>,
     events: Option<Recorder>,
-    memories: Mutex<HashMap<Id, SharedMemory>>,
-    suspects: Mutex<HashSet<Id>>,
-    applying: Mutex<HashSet<Id>>,
+    memories: Mutex<HashMap<NamespacedName, SharedMemory>>,
 }
 
 /// The Rollouts of a namespace as a cache has them. They say when there is something to do; what
@@ -57,8 +57,8 @@ pub struct Context {
 pub type RolloutsOf =
     Box<dyn Fn(&str) -> Result<Vec<Arc<Rollout>>, UnreadableRollout> + Send + Sync>;
 
-/// Whether the repository of a `ConfigRepo`, by namespace and name, takes the records that it is owed.
-pub type RecordingOf = Box<dyn Fn(&str, &str) -> Recording + Send + Sync>;
+/// State of a `ConfigRepo`'s records.
+pub type RecordSyncOf = Box<dyn Fn(&NamespacedName) -> RecordSync + Send + Sync>;
 
 /// A Rollout that cannot be decoded: what it governs, and how far its attempt is, is not known.
 #[derive(Debug, thiserror::Error)]
@@ -73,18 +73,14 @@ pub struct UnreadableRollout {
     pub why: String,
 }
 
-/// Namespace and name.
-type Id = (String, String);
-
 type SharedMemory = Arc<AsyncMutex<Memory>>;
 
 /// The status of a `ConfigRepo` could not be read or written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {verb} the status of the ConfigRepo {namespace}/{name}")]
+#[error("cannot {verb} the status of the ConfigRepo {name}")]
 pub struct Error {
     verb: &'static str,
-    namespace: String,
-    name: String,
+    name: NamespacedName,
     source: kube::Error,
 }
 
@@ -112,12 +108,11 @@ impl Context {
             cluster: Cluster::new(reads, writes),
             git,
             rollouts,
-            recording: Box::new(|_, _| Recording::Untried),
+            records: Box::new(|_| RecordSync::Unknown),
+            progress: Arc::default(),
             now: Box::new(now),
             events: None,
             memories: Mutex::default(),
-            suspects: Mutex::default(),
-            applying: Mutex::default(),
         }
     }
 
@@ -130,46 +125,24 @@ impl Context {
 
     /// Has the status say where records cannot be written.
     #[must_use]
-    pub fn with_recording(mut self, recording: RecordingOf) -> Self {
-        self.recording = recording;
+    pub fn with_records(mut self, records: RecordSyncOf) -> Self {
+        self.records = records;
         self
     }
 
-    /// Says that something in a namespace may have drifted, so that the next reconcile of its
-    /// `ConfigRepo`s looks at every object. For what is rare, like an object that somebody deleted.
-    pub fn suspect(&self, namespace: &str) {
-        let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = memories.keys().filter(|(own, _)| own == namespace).cloned();
-        self.suspects
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(here);
-    }
-
-    fn take_suspicion(&self, namespace: &str, name: &str) -> bool {
-        let id = (namespace.to_owned(), name.to_owned());
-        self.suspects
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&id)
-    }
-
-    /// Whether a commit is being applied to a namespace just now: what is there may be half of it.
-    pub fn is_applying(&self, namespace: &str) -> bool {
-        self.applying().iter().any(|(own, _)| own == namespace)
-    }
-
-    fn applying(&self) -> MutexGuard<'_, HashSet<Id>> {
-        self.applying.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Shares the marks on ConfigRepos with who else sets or reads them.
+    #[must_use]
+    pub fn with_progress(mut self, progress: Arc<SyncProgress>) -> Self {
+        self.progress = progress;
+        self
     }
 
     /// Forgets a `ConfigRepo` that is gone.
-    pub fn forget(&self, namespace: &str, name: &str) {
-        let id = (namespace.to_owned(), name.to_owned());
+    pub fn forget(&self, name: &NamespacedName) {
         self.memories
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .remove(&id);
+            .remove(name);
     }
 
     /// Forgets everything: a term of leadership begins.
@@ -180,44 +153,38 @@ impl Context {
             .clear();
     }
 
-    fn memory(&self, namespace: &str, name: &str) -> SharedMemory {
-        let id = (namespace.to_owned(), name.to_owned());
+    fn memory(&self, name: &NamespacedName) -> SharedMemory {
         let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(memories.entry(id).or_default())
+        Arc::clone(memories.entry(name.clone()).or_default())
     }
 }
 
 /// Brings the namespace to what the branch says, as far as that can be done now.
 pub async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Result<Action, Error> {
-    let (namespace, name) = (repo.namespace().unwrap_or_default(), repo.name_any());
+    let id = NamespacedName::of(&*repo);
     if repo.metadata.deletion_timestamp.is_some() {
-        ctx.forget(&namespace, &name);
+        ctx.forget(&id);
         return Ok(Action::await_change());
     }
-    let memory = ctx.memory(&namespace, &name);
+    let memory = ctx.memory(&id);
     let mut memory = memory.lock().await;
     let generation = repo.metadata.generation.unwrap_or_default();
     memory.begin(&repo.uid().unwrap_or_default(), generation);
-    let one = OneRepo {
+    let NamespacedName { namespace, name } = &id;
+    let one = RepoReconciler {
         repo: &repo,
         ctx: &ctx,
-        namespace: &namespace,
-        name: &name,
+        id: &id,
+        namespace,
+        name,
         generation,
     };
-    let known = |memory: &Memory| {
-        memory
-            .status
-            .clone()
-            .or_else(|| repo.status.clone())
-            .unwrap_or_default()
-    };
-    let status = known(&memory);
+    let status = one.last_status(&memory);
     one.look(&mut memory, &status).await;
-    one.announce(&mut memory, &status).await?;
-    let status = known(&memory);
-    let applying = Applying::begin(&ctx, &namespace, &name);
-    let Synchronised { report, drift } = one.synchronise(&mut memory, &status).await;
+    one.record_inventory(&mut memory, &status).await?;
+    let status = one.last_status(&memory);
+    let applying = ctx.progress.applying(id.clone());
+    let Synchronised { report, drift } = one.sync(&mut memory, &status).await;
     drop(applying);
     if let Some(events) = &ctx.events {
         events::drift(events, &repo, &drift).await;
@@ -226,40 +193,25 @@ pub async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Result<Actio
     Ok(Action::requeue(one.until_next(&memory, &report)))
 }
 
-/// A commit that is being applied, until this is dropped.
-struct Applying<'a> {
-    ctx: &'a Context,
-    id: Id,
-}
-
 /// A `ConfigRepo` that is being reconciled.
-struct OneRepo<'a> {
+struct RepoReconciler<'a> {
     repo: &'a ConfigRepo,
     ctx: &'a Context,
+    id: &'a NamespacedName,
     namespace: &'a str,
     name: &'a str,
     generation: i64,
 }
 
-// === impl Applying ===
+// === impl RepoReconciler ===
 
-impl<'a> Applying<'a> {
-    fn begin(ctx: &'a Context, namespace: &str, name: &str) -> Self {
-        let id = (namespace.to_owned(), name.to_owned());
-        ctx.applying().insert(id.clone());
-        Self { ctx, id }
+impl RepoReconciler<'_> {
+    /// Returns the status as it was written last; the watch may still be behind it.
+    fn last_status(&self, memory: &Memory) -> ConfigRepoStatus {
+        let status = memory.status.clone().or_else(|| self.repo.status.clone());
+        status.unwrap_or_default()
     }
-}
 
-impl Drop for Applying<'_> {
-    fn drop(&mut self) {
-        self.ctx.applying().remove(&self.id);
-    }
-}
-
-// === impl OneRepo ===
-
-impl OneRepo<'_> {
     fn interval(&self) -> SignedDuration {
         self.repo.spec.interval.as_signed().max(SHORTEST_INTERVAL)
     }
@@ -296,7 +248,7 @@ impl OneRepo<'_> {
         let repository = match memory.repository.clone() {
             Some(repository) => repository,
             None => {
-                source::open(
+                repository::open(
                     &self.ctx.git,
                     &self.ctx.cluster.reads,
                     self.namespace,
@@ -317,7 +269,7 @@ impl OneRepo<'_> {
         .await
     }
 
-    async fn synchronise(&self, memory: &mut Memory, status: &ConfigRepoStatus) -> Synchronised {
+    async fn sync(&self, memory: &mut Memory, status: &ConfigRepoStatus) -> Synchronised {
         if let Some(error) = &memory.held {
             return Synchronised {
                 report: Report::held(error),
@@ -338,7 +290,7 @@ impl OneRepo<'_> {
             }
         };
         let now = (self.ctx.now)();
-        memory.resync |= self.ctx.take_suspicion(self.namespace, self.name)
+        memory.resync |= self.ctx.progress.take_drift_mark(self.id)
             || match memory.resynced_at {
                 Some(at) => now.duration_since(at) >= RESYNC,
                 None => memory.applied.is_empty() && is_applied(&head, status),
@@ -361,7 +313,11 @@ impl OneRepo<'_> {
 
     /// Writes down what is going to be applied, before it is: what a crash leaves behind must be
     /// known, or it would never be pruned.
-    async fn announce(&self, memory: &mut Memory, status: &ConfigRepoStatus) -> Result<(), Error> {
+    async fn record_inventory(
+        &self,
+        memory: &mut Memory,
+        status: &ConfigRepoStatus,
+    ) -> Result<(), Error> {
         let Some(head) = memory.head.as_ref().filter(|_| memory.held.is_none()) else {
             return Ok(());
         };
@@ -392,13 +348,10 @@ impl OneRepo<'_> {
         report: &Report,
     ) -> Result<(), Error> {
         let now = (self.ctx.now)();
-        let recording = (self.ctx.recording)(self.namespace, self.name);
+        let records = (self.ctx.records)(self.id);
         let with_both = |status| {
-            recording.onto(
-                report.onto(status, self.generation, now),
-                self.generation,
-                now,
-            )
+            let status = report.onto(status, self.generation, now);
+            recording::onto(&records, status, self.generation, now)
         };
         let changed = self.update_status(memory, before, with_both).await?;
         if let Some(events) = self.ctx.events.as_ref().filter(|_| changed) {
@@ -427,8 +380,7 @@ impl OneRepo<'_> {
         let failed = |verb| {
             move |source| Error {
                 verb,
-                namespace: self.namespace.to_owned(),
-                name: self.name.to_owned(),
+                name: self.id.clone(),
                 source,
             }
         };

@@ -3,13 +3,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use k8s_openapi::api::core::v1::Secret as SecretObject;
-use kube::{Api, Client};
-use tidegate_api::{ConfigRepo, config_repo::ConfigRepoSpec};
+use tidegate_api::ConfigRepo;
 use tidegate_engine::revision::Revision;
 use tidegate_git::{
-    Commit, CommitId, Credentials, FetchError, Git, Remote, RemoteError, Repository, Secret,
-    StoreError, TransportError, TreeError,
+    Commit, CommitId, FetchError, Repository, StoreError, TransportError, TreeError,
 };
 use tokio::task::spawn_blocking;
 
@@ -17,6 +14,7 @@ use super::{
     manifest::{self, InvalidManifest, Manifest},
     revisions::Origin,
 };
+use crate::repository::OpenError;
 
 /// The reason where nothing could be fetched.
 const FETCH_FAILED: &str = "FetchFailed";
@@ -30,13 +28,11 @@ pub(super) struct Head {
 
 /// Why there is nothing to apply. In every case the cluster is held as it is.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SourceError {
+pub(super) enum SourceError {
     #[error("spec.sync is missing: write sync: {{serviceAccountName: NAME}}")]
     NoSync,
-    #[error("the Secret `{name}` cannot be read: {why}")]
-    Secret { name: String, why: String },
     #[error(transparent)]
-    Remote(#[from] RemoteError),
+    Open(#[from] OpenError),
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error(transparent)]
@@ -62,75 +58,6 @@ pub(super) struct Asked {
     file: String,
     revision: Revision,
     pub(super) origin: Origin,
-}
-
-/// A handle of the repository, with the credentials of its Secret.
-pub(crate) async fn open(
-    git: &Arc<Git>,
-    client: &Client,
-    namespace: &str,
-    spec: &ConfigRepoSpec,
-) -> Result<Repository, SourceError> {
-    let Some(secret_ref) = &spec.secret_ref else {
-        return Ok(git.repository(Remote::new(&spec.url, Credentials::Anonymous)?));
-    };
-    let (credentials, ca) = read_secret(client, namespace, &secret_ref.name).await?;
-    let mut remote = Remote::new(&spec.url, credentials)?;
-    if let Some(ca) = ca {
-        remote = remote.with_ca(ca);
-    }
-    Ok(git.repository(remote))
-}
-
-/// What a Secret of the namespace says of who we are, and whom to trust.
-pub(crate) async fn read_secret(
-    client: &Client,
-    namespace: &str,
-    name: &str,
-) -> Result<(Credentials, Option<Vec<u8>>), SourceError> {
-    let api: Api<SecretObject> = Api::namespaced(client.clone(), namespace);
-    let unreadable = |why: &str| SourceError::Secret {
-        name: name.to_owned(),
-        why: why.to_owned(),
-    };
-    let secret = match api.get_opt(name).await {
-        Ok(Some(secret)) => secret,
-        Ok(None) => return Err(unreadable("there is none in this namespace")),
-        Err(kube::Error::Api(status)) => return Err(unreadable(&status.message)),
-        // Its text could hold a part of the Secret.
-        Err(_) => return Err(unreadable("the API server could not be asked")),
-    };
-    let ca = data(&secret, "ca.crt").map(<[u8]>::to_vec);
-    Ok((credentials(&secret).map_err(unreadable)?, ca))
-}
-
-fn credentials(secret: &SecretObject) -> Result<Credentials, &'static str> {
-    let text = |key: &str| match data(secret, key).map(std::str::from_utf8) {
-        None => Ok(None),
-        Some(Ok(text)) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
-        Some(Err(_)) => Err("a value in it is not text"),
-    };
-    match (text("bearerToken")?, text("username")?, text("password")?) {
-        (Some(token), _, _) => Ok(Credentials::Bearer(Secret::new(token))),
-        (None, username, Some(password)) => {
-            let username = username.unwrap_or_else(|| "git".to_owned());
-            Ok(Credentials::Basic {
-                username,
-                password: Secret::new(password),
-            })
-        }
-        (None, Some(_), None) => Err("it has a username and no password: add the key password"),
-        (None, None, None) if data(secret, "ca.crt").is_some() => Ok(Credentials::Anonymous),
-        (None, None, None) => Err("it has neither username and password nor bearerToken"),
-    }
-}
-
-fn data<'a>(secret: &'a SecretObject, key: &str) -> Option<&'a [u8]> {
-    secret
-        .data
-        .as_ref()?
-        .get(key)
-        .map(|value| value.0.as_slice())
 }
 
 /// Brings the branch here and reads it, unless `known` is its head already.
@@ -175,7 +102,7 @@ impl SourceError {
             }) => "BranchNotFound",
             Self::NoSync
             | Self::Fetch(FetchError::InvalidBranchName { .. })
-            | Self::Remote(_)
+            | Self::Open(OpenError::Remote(_))
             | Self::Invalid(_)
             | Self::Tree(
                 TreeError::Outside { .. }
@@ -189,7 +116,7 @@ impl SourceError {
                 | TreeError::TooLarge { .. }
                 | TreeError::TooMany { .. },
             ) => "Invalid",
-            Self::Secret { .. }
+            Self::Open(OpenError::Secret(_))
             | Self::Fetch(
                 FetchError::Transport(_)
                 | FetchError::BranchNotFound {
@@ -227,7 +154,7 @@ impl SourceError {
     pub(super) fn is_about_credentials(&self) -> bool {
         matches!(
             self,
-            Self::Secret { .. }
+            Self::Open(OpenError::Secret(_))
                 | Self::Fetch(FetchError::Transport(
                     TransportError::AuthenticationFailed { .. }
                         | TransportError::NotFound { .. }
@@ -309,53 +236,4 @@ impl From<&Commit> for Origin {
 /// Who wrote a commit, `Name <address>`.
 pub(super) fn author(commit: &Commit) -> String {
     format!("{} <{}>", commit.author.name, commit.author.email)
-}
-
-#[cfg(test)]
-mod tests {
-    use k8s_openapi::ByteString;
-
-    use super::*;
-
-    fn read(keys: &[(&str, &str)]) -> Result<Credentials, &'static str> {
-        let data = keys
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())));
-        credentials(&SecretObject {
-            data: Some(data.collect()),
-            ..SecretObject::default()
-        })
-    }
-
-    #[test]
-    fn the_keys_that_flux_users_know_are_read() {
-        let basic = |username: &str| Credentials::Basic {
-            username: username.to_owned(),
-            password: Secret::new("hunter2"),
-        };
-        assert_eq!(
-            read(&[("username", "ada"), ("password", "hunter2\n")]),
-            Ok(basic("ada"))
-        );
-        assert_eq!(read(&[("password", "hunter2")]), Ok(basic("git")));
-        assert_eq!(
-            read(&[("bearerToken", "hunter2")]),
-            Ok(Credentials::Bearer(Secret::new("hunter2")))
-        );
-        assert_eq!(read(&[("ca.crt", "PEM")]), Ok(Credentials::Anonymous));
-    }
-
-    #[test]
-    fn a_secret_without_the_right_keys_is_refused_with_a_sentence() {
-        assert!(
-            read(&[("username", "ada")])
-                .expect_err("refused")
-                .contains("add the key password")
-        );
-        assert!(
-            read(&[("token", "hunter2")])
-                .expect_err("refused")
-                .contains("bearerToken")
-        );
-    }
 }

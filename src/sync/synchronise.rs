@@ -95,9 +95,9 @@ impl Synchronisation<'_> {
 
     /// All that decides what is to be done: the commit, and what Rollouts make of it.
     fn standing(&self, governance: &Governance) -> Digest {
-        let concerns: BTreeMap<_, _> = governance
+        let hashes: BTreeMap<_, _> = governance
             .governors()
-            .map(|governor| (governor.name.as_str(), governor.concern()))
+            .map(|governor| (governor.name.as_str(), governor.status_hash()))
             .collect();
         let generations: BTreeMap<_, _> = self
             .live
@@ -106,7 +106,7 @@ impl Synchronisation<'_> {
             .collect();
         Digest::of(&json!([
             self.head.commit.id.to_string(),
-            concerns,
+            hashes,
             generations
         ]))
     }

@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tidegate_api::{ConfigRepo, Rollout};
 use tidegate_git::{Git, Protocol, Transport, TransportSettings};
 
-use super::{Context, UnreadableRollout, reconcile};
+use super::reconcile::{Context, UnreadableRollout, reconcile};
 
 /// An API server in memory. Its server-side apply merges and never takes away, which is enough to
 /// see what was sent.

@@ -4,6 +4,7 @@
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
+use tidegate_api::NamespacedName;
 use tidegate_engine::revision::Revision;
 
 use super::testing::Caches;
@@ -507,7 +508,7 @@ async fn a_restart_applies_once_and_changes_nothing() {
     let before: Vec<_> = ["deployments/web", "configmaps/settings", "services/web"]
         .map(|path| caches.api.get(path))
         .into();
-    caches.context.forget("shop", "shop");
+    caches.context.forget(&NamespacedName::new("shop", "shop"));
     caches.reconcile().await;
     let after: Vec<_> = ["deployments/web", "configmaps/settings", "services/web"]
         .map(|path| caches.api.get(path))
@@ -560,7 +561,10 @@ async fn what_has_moved_to_another_config_repo_is_not_deleted() {
 async fn what_is_suspected_to_have_drifted_is_looked_at_at_once() {
     let caches = settled_world().await;
     caches.api.delete("configmaps/settings");
-    caches.context.suspect("shop");
+    caches
+        .context
+        .progress
+        .mark_drifted(NamespacedName::new("shop", "shop"));
     caches.reconcile().await;
     assert!(caches.api.get("configmaps/settings").is_some());
     caches.api.requests();

@@ -17,6 +17,7 @@
 //! | [`duration`] | durations as people write them: `90s`, `1h30m` |
 //! | [`workload`] | the kinds of workload, and the versions of one |
 //! | [`names`] | labels, annotations, field managers and finalizers |
+//! | [`namespaced_name`] | the name of an object together with its namespace |
 
 pub mod condition;
 pub mod config_repo;
@@ -24,6 +25,7 @@ pub mod duration;
 pub mod gate;
 pub mod intervention;
 pub mod names;
+pub mod namespaced_name;
 pub mod record;
 pub mod rollout;
 pub mod route;
@@ -34,4 +36,5 @@ pub use condition::Condition;
 pub use config_repo::ConfigRepo;
 pub use duration::Duration;
 pub use intervention::Intervention;
+pub use namespaced_name::NamespacedName;
 pub use rollout::Rollout;

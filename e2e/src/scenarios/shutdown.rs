@@ -85,7 +85,7 @@ async fn run(context: Context) -> Result<()> {
 async fn stands_by(tidegate: &ChildProcess) -> Result<()> {
     eventually("the second Tidegate stands by", LIMIT, || async {
         Ok(fs::read_to_string(tidegate.log())?
-            .contains("the caches are filled")
+            .contains("caches synced")
             .then_some(()))
     })
     .await

@@ -159,7 +159,7 @@ async fn compare(
     };
     ctx.memory
         .compared(subject.namespace, subject.name, revision, before, answer);
-    ctx.wake(subject.namespace, subject.name);
+    ctx.requeue(subject.namespace, subject.name);
     Ok(())
 }
 

@@ -3,12 +3,12 @@
 
 use http::Method;
 use serde_json::Value;
-use tidegate_api::{status::RolloutStatus, workload::VersionId};
+use tidegate_api::{NamespacedName, status::RolloutStatus, workload::VersionId};
 use tidegate_engine::{pin::Pin, weight::Weight};
 
 use super::*;
 use crate::kubernetes::testing::Asked;
-use crate::rollout::testing::{APPS, Bench, CORE, ROUTE, TIDEGATE, candidate, revision};
+use crate::testing::{APPS, Bench, CORE, ROUTE, TIDEGATE, candidate, revision};
 
 fn decision(urgent: Vec<Action>, actions: Vec<Action>) -> Decision {
     Decision {
@@ -243,7 +243,7 @@ async fn a_candidate_is_compared_by_a_dry_run_and_its_rollout_is_woken() {
     assert_eq!(bench.script.get(&path), before);
     assert_eq!(
         bench.woken.try_recv().unwrap(),
-        ("shop".to_owned(), "checkout".to_owned())
+        NamespacedName::new("shop", "checkout")
     );
 }
 

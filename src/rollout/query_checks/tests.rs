@@ -8,7 +8,7 @@ use tidegate_metrics::{
     query_error::QueryError,
     query_result::{Data, Point, QueryResult},
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
 use super::*;
 
@@ -50,7 +50,7 @@ impl InstantQuery for Scripted {
 struct Bench {
     checks: QueryChecks,
     prometheus: Scripted,
-    woken: mpsc::UnboundedReceiver<(String, String)>,
+    woken: crate::requeue::RequeueReceiver,
 }
 
 impl Bench {
@@ -59,9 +59,9 @@ impl Bench {
             may_answer: Arc::new(Semaphore::new(1)),
             down: Arc::default(),
         };
-        let (wakes, woken) = mpsc::unbounded_channel();
+        let (requeue_tx, woken) = crate::requeue::channel();
         Self {
-            checks: QueryChecks::new(wakes),
+            checks: QueryChecks::new(requeue_tx),
             prometheus,
             woken,
         }
@@ -71,7 +71,7 @@ impl Bench {
         self.checks.ask(rollout, self.prometheus.clone());
         assert_eq!(
             self.woken.recv().await,
-            Some(("shop".to_owned(), "checkout".to_owned()))
+            Some(NamespacedName::new("shop", "checkout"))
         );
         self.checks.answer(rollout)
     }

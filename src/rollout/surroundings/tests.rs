@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::{kubernetes::testing::Script, rollout::testing::Bench};
+use crate::{kubernetes::testing::Script, testing::Bench};
 
 const AUTOSCALERS: &str = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers";
 const BUDGETS: &str = "/apis/policy/v1/namespaces/shop/poddisruptionbudgets";

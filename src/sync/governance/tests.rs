@@ -1,4 +1,4 @@
-//! What Rollouts govern, and which of their changes concern sync.
+//! What Rollouts govern.
 
 use serde_json::json;
 
@@ -20,10 +20,6 @@ fn spec(workload: &str) -> Value {
         "traffic": { "routes": [{ "kind": "HTTPRoute", "name": workload }] },
         "steps": [{"weight": 10}],
     })
-}
-
-fn stable(revision: &str) -> Value {
-    json!({"revision": revision, "podTemplateHash": "1", "since": "2026-01-01T00:00:00Z"})
 }
 
 fn attempt(workload: &str, weight: u32) -> Value {
@@ -60,19 +56,6 @@ fn what_an_attempt_started_with_stays_governed_when_the_spec_moves_on() {
     let governance = Governance::new(&[], &[live]);
     assert!(governance.of_workload("before").is_some());
     assert!(governance.of_workload("web").is_some());
-}
-
-#[test]
-fn sync_is_woken_when_stable_or_the_attempt_changes_and_not_by_steps() {
-    let concern = |status: Value| rollout_concern(&rollout(&status));
-    let at_rest = concern(json!({"stable": stable("a")}));
-    let running = concern(json!({"stable": stable("a"), "attempt": attempt("web", 10)}));
-    assert_ne!(at_rest, running);
-    assert_eq!(
-        running,
-        concern(json!({"stable": stable("a"), "attempt": attempt("web", 50), "message": "m"}))
-    );
-    assert_ne!(at_rest, concern(json!({"stable": stable("b")})));
 }
 
 #[test]

@@ -61,7 +61,9 @@ async fn a_history_that_was_rewritten_is_followed_only_when_somebody_says_so() {
     );
     assert_eq!(caches.api.writes(), Vec::<String>::new());
     assert!(caches.api.get("deployments/web").is_some());
-    caches.context.forget("shop", "shop");
+    caches
+        .context
+        .forget(&tidegate_api::NamespacedName::new("shop", "shop"));
     caches.reconcile().await;
     assert!(
         caches.ready().starts_with("HistoryRewritten: "),

@@ -14,15 +14,15 @@ use tidegate_git::{
 };
 
 use super::{
-    Desk,
+    WriterContext,
     failure::{WriteError, in_full},
 };
-use crate::{clock, rollout::caches::Caches};
+use crate::{caches::Caches, clock};
 
 /// Puts the last good template back, unless the rejected revision is wanted after all. That is asked
 /// at each tip, right before the commit: the order may have waited for as long as git was away.
 pub(super) async fn restore(
-    desk: &Desk,
+    ctx: &WriterContext,
     repository: &Repository,
     repo: &ConfigRepo,
     order: &RestoreOrder,
@@ -39,7 +39,7 @@ pub(super) async fn restore(
     };
     let wanted = {
         let (caches, namespace, order, head) = (
-            desk.caches.clone(),
+            ctx.caches.clone(),
             namespace.clone(),
             order.clone(),
             outcome.head.clone(),

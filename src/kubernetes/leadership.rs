@@ -23,34 +23,34 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{clock, kubernetes::fence::Term};
 
-/// Which Lease, and as whom.
+/// Lease to compete for, and the identity to hold it by.
 #[derive(Clone, Debug)]
-pub(crate) struct Candidacy {
+pub(crate) struct LeaseConfig {
     pub(crate) namespace: String,
     pub(crate) lease: String,
-    /// This process, unlike any other.
+    /// Identity of this process, unique among all.
     pub(crate) identity: String,
-    /// How long after a leader was last heard of another one may lead.
+    /// Lease duration: time a standby waits before it takes over.
     pub(crate) duration: Duration,
 }
 
-/// What was last seen of the Lease: as long as it does not change, its holder is silent.
-struct Sighting {
+/// Lease as it was last observed: its term runs as long as it does not change.
+struct ObservedLease {
     version: String,
     since: Instant,
 }
 
-/// Stands for leadership until cancelled, and then gives the lease back. `borne` is the greatest
-/// epoch that an attempt bears.
-pub(crate) async fn stand(
+/// Competes for the lease until cancelled, and then releases it. `min_epoch` is the greatest epoch
+/// that an attempt bears.
+pub(crate) async fn run_election(
     client: Client,
-    candidacy: Candidacy,
-    borne: impl Fn() -> u64 + Send,
+    config: LeaseConfig,
+    min_epoch: impl Fn() -> u64 + Send,
     term: watch::Sender<Option<Term>>,
     ending: CancellationToken,
 ) {
-    let leases: Api<Lease> = Api::namespaced(client, &candidacy.namespace);
-    let mut ticks = tokio::time::interval(candidacy.duration / 5);
+    let leases: Api<Lease> = Api::namespaced(client, &config.namespace);
+    let mut ticks = tokio::time::interval(config.duration / 5);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seen = None;
     loop {
@@ -59,30 +59,30 @@ pub(crate) async fn stand(
             () = ending.cancelled() => break,
         }
         let asked = clock::monotonic();
-        match try_to_lead(&leases, &candidacy, borne(), &mut seen).await {
+        match try_to_lead(&leases, &config, min_epoch(), &mut seen).await {
             Ok(Some(epoch)) => {
-                let until = asked + candidacy.duration * 2 / 3;
+                let until = asked + config.duration * 2 / 3;
                 let before = term.send_replace(Some(Term { epoch, until }));
                 if before.is_none_or(|before| before.epoch != epoch) {
-                    tracing::info!(epoch, identity = %candidacy.identity, "leading");
+                    tracing::info!(epoch, identity = %config.identity, "became leader");
                 }
             }
             Ok(None) => {
                 if term.send_replace(None).is_some() {
-                    tracing::warn!("another process leads now");
+                    tracing::warn!("lost leadership");
                 }
             }
             // The term ends by itself where this goes on.
-            Err(error) => tracing::warn!(%error, "cannot reach the Lease"),
+            Err(error) => tracing::warn!(%error, "cannot reach the Lease, retrying"),
         }
     }
     if term.send_replace(None).is_some() {
-        give_back(&leases, &candidacy).await;
+        release(&leases, &config).await;
     }
 }
 
-/// Each time that this process begins to lead, or leads again after its term had run out.
-pub(crate) fn beginnings(terms: watch::Receiver<Option<Term>>) -> impl Stream<Item = ()> + Send {
+/// Yields each time that this process becomes the leader, also after its own term had expired.
+pub(crate) fn became_leader(terms: watch::Receiver<Option<Term>>) -> impl Stream<Item = ()> + Send {
     let mut before: Option<Term> = None;
     WatchStream::from_changes(terms).filter_map(move |term| {
         let goes_on = before.zip(term).is_some_and(|(before, term)| {
@@ -93,50 +93,52 @@ pub(crate) fn beginnings(terms: watch::Receiver<Option<Term>>) -> impl Stream<It
     })
 }
 
-/// Renews or takes the Lease, and answers with the epoch while it is ours.
+/// Renews or acquires the Lease, and returns the epoch while this process holds it.
 async fn try_to_lead(
     leases: &Api<Lease>,
-    candidacy: &Candidacy,
-    borne: u64,
-    seen: &mut Option<Sighting>,
+    config: &LeaseConfig,
+    min_epoch: u64,
+    seen: &mut Option<ObservedLease>,
 ) -> Result<Option<u64>, kube::Error> {
-    let borne = i32::try_from(borne).unwrap_or(i32::MAX);
-    let Some(lease) = leases.get_opt(&candidacy.lease).await? else {
+    let min_epoch = i32::try_from(min_epoch).unwrap_or(i32::MAX);
+    let Some(lease) = leases.get_opt(&config.lease).await? else {
         let fresh = Lease {
             metadata: ObjectMeta {
-                name: Some(candidacy.lease.clone()),
+                name: Some(config.lease.clone()),
                 ..ObjectMeta::default()
             },
-            spec: Some(ours(
-                candidacy,
+            spec: Some(claim_spec(
+                config,
                 LeaseSpec::default(),
-                borne.saturating_add(1),
+                min_epoch.saturating_add(1),
             )),
         };
-        return won(leases.create(&PostParams::default(), &fresh).await);
+        return claim_result(leases.create(&PostParams::default(), &fresh).await);
     };
     let spec = lease.spec.clone().unwrap_or_default();
     let transitions = spec.lease_transitions.unwrap_or_default();
     let holder = spec.holder_identity.as_deref().unwrap_or_default();
-    let next = if holder == candidacy.identity && transitions >= borne {
+    let next = if holder == config.identity && transitions >= min_epoch {
         transitions
-    } else if holder == candidacy.identity || holder.is_empty() || silent(&lease, &spec, seen) {
-        transitions.max(borne).saturating_add(1)
+    } else if holder == config.identity || holder.is_empty() || is_expired(&lease, &spec, seen) {
+        transitions.max(min_epoch).saturating_add(1)
     } else {
         return Ok(None);
     };
     let renewed = Lease {
-        spec: Some(ours(candidacy, spec, next)),
+        spec: Some(claim_spec(config, spec, next)),
         ..lease
     };
-    won(leases
-        .replace(&candidacy.lease, &PostParams::default(), &renewed)
-        .await)
+    claim_result(
+        leases
+            .replace(&config.lease, &PostParams::default(), &renewed)
+            .await,
+    )
 }
 
-/// Whether the holder has not been heard of for as long as it said, by this machine's own clock:
-/// clocks of different machines are never compared.
-fn silent(lease: &Lease, spec: &LeaseSpec, seen: &mut Option<Sighting>) -> bool {
+/// Returns true if the holder has not renewed for the duration that it declared, by this machine's
+/// own clock: clocks of different machines are never compared.
+fn is_expired(lease: &Lease, spec: &LeaseSpec, seen: &mut Option<ObservedLease>) -> bool {
     let version = lease.resource_version().unwrap_or_default();
     let now = clock::monotonic();
     let duration = Duration::from_secs(
@@ -147,11 +149,11 @@ fn silent(lease: &Lease, spec: &LeaseSpec, seen: &mut Option<Sighting>) -> bool 
             .into(),
     );
     match seen {
-        Some(sighting) if sighting.version == version => {
-            now.duration_since(sighting.since) >= duration
+        Some(observed) if observed.version == version => {
+            now.duration_since(observed.since) >= duration
         }
         Some(_) | None => {
-            *seen = Some(Sighting {
+            *seen = Some(ObservedLease {
                 version,
                 since: now,
             });
@@ -160,13 +162,13 @@ fn silent(lease: &Lease, spec: &LeaseSpec, seen: &mut Option<Sighting>) -> bool 
     }
 }
 
-fn ours(candidacy: &Candidacy, spec: LeaseSpec, transitions: i32) -> LeaseSpec {
+fn claim_spec(config: &LeaseConfig, spec: LeaseSpec, transitions: i32) -> LeaseSpec {
     let now = MicroTime(clock::now());
-    let taken = spec.holder_identity.as_deref() != Some(&candidacy.identity);
+    let taken = spec.holder_identity.as_deref() != Some(&config.identity);
     LeaseSpec {
-        holder_identity: Some(candidacy.identity.clone()),
+        holder_identity: Some(config.identity.clone()),
         lease_duration_seconds: Some(
-            candidacy
+            config
                 .duration
                 .as_secs()
                 .max(1)
@@ -184,8 +186,8 @@ fn ours(candidacy: &Candidacy, spec: LeaseSpec, transitions: i32) -> LeaseSpec {
     }
 }
 
-/// The epoch of a Lease that was written; none where another process was faster.
-fn won(result: Result<Lease, kube::Error>) -> Result<Option<u64>, kube::Error> {
+/// Epoch of a Lease that was written; none where it was changed concurrently.
+fn claim_result(result: Result<Lease, kube::Error>) -> Result<Option<u64>, kube::Error> {
     match result {
         Ok(lease) => {
             let transitions = lease
@@ -200,21 +202,21 @@ fn won(result: Result<Lease, kube::Error>) -> Result<Option<u64>, kube::Error> {
 }
 
 /// Lets another process lead at once.
-async fn give_back(leases: &Api<Lease>, candidacy: &Candidacy) {
+async fn release(leases: &Api<Lease>, config: &LeaseConfig) {
     let given = async {
-        let mut lease = leases.get(&candidacy.lease).await?;
+        let mut lease = leases.get(&config.lease).await?;
         let spec = lease.spec.get_or_insert_default();
-        if spec.holder_identity.as_deref() == Some(&candidacy.identity) {
+        if spec.holder_identity.as_deref() == Some(&config.identity) {
             spec.holder_identity = None;
             leases
-                .replace(&candidacy.lease, &PostParams::default(), &lease)
+                .replace(&config.lease, &PostParams::default(), &lease)
                 .await?;
         }
         Ok::<_, kube::Error>(())
     };
     match given.await {
-        Ok(()) => tracing::info!("gave the lease back"),
-        Err(error) => tracing::warn!(%error, "could not give the lease back; it will run out"),
+        Ok(()) => tracing::info!("released lease"),
+        Err(error) => tracing::warn!(%error, "cannot release lease; it will expire"),
     }
 }
 

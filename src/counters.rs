@@ -1,7 +1,7 @@
-//! What the controller counts, for `/metrics`.
+//! Metrics of the program itself, for `/metrics`.
 //!
-//! Owns the registry and the names. Every label has a fixed set of values: what grows with the
-//! number of Rollouts would grow for ever.
+//! Owns the registry and the names. Every label has a fixed set of values: one that grew with the
+//! number of Rollouts would grow forever.
 
 use std::{
     sync::Arc,
@@ -16,7 +16,6 @@ use prometheus_client::{
 use tidegate_api::{record::Outcome, status::RolloutStatus};
 use tidegate_engine::gate::reading::{Reading, Sample};
 
-use super::execute::ExecuteError;
 use crate::clock;
 
 /// A reconcile makes a few writes of a few milliseconds each; none may take longer than 5 s.
@@ -28,7 +27,7 @@ const SECONDS: [f64; 11] = [
 #[derive(Clone)]
 pub(crate) struct Counters {
     registry: Arc<Registry>,
-    leading: Gauge,
+    leader: Gauge,
     reconciles: Family<ReconcileLabel, Counter>,
     reconcile_duration: Histogram,
     outcomes: Family<OutcomeLabel, Counter>,
@@ -37,13 +36,15 @@ pub(crate) struct Counters {
     git_write_failures: Counter,
 }
 
-/// How a reconcile ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[expect(non_camel_case_types, reason = "the names are the labels' values")]
-enum ReconcileResult {
-    done,
-    conflict,
-    failed,
+/// Result of a reconcile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ReconcileResult {
+    /// Everything that was decided is done.
+    Success,
+    /// An object was changed concurrently; decided again at once.
+    Conflict,
+    /// Something failed and is retried.
+    Failed,
 }
 
 /// Result of a reading, the worst last.
@@ -57,7 +58,7 @@ enum ReadingKind {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReconcileLabel {
-    result: ReconcileResult,
+    result: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -90,7 +91,7 @@ impl Counters {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("tidegate");
         let counters = Self {
-            leading: Gauge::default(),
+            leader: Gauge::default(),
             reconciles: Family::default(),
             reconcile_duration: Histogram::new(SECONDS),
             outcomes: Family::default(),
@@ -100,39 +101,43 @@ impl Counters {
             registry: Arc::default(),
         };
         let c = &counters;
-        registry.register("leading", "Whether this process leads", c.leading.clone());
+        registry.register(
+            "leader",
+            "1 if this replica is the leader, else 0",
+            c.leader.clone(),
+        );
         registry.register(
             "reconciles",
-            "Reconciles of Rollouts by the leader",
+            "Reconciles of Rollouts by result",
             c.reconciles.clone(),
         );
         registry.register(
             "reconcile_duration_seconds",
-            "How long a reconcile of a Rollout took",
+            "Duration of reconciles of Rollouts, from the caches to the last write",
             c.reconcile_duration.clone(),
         );
-        registry.register("outcomes", "Attempts that have ended", c.outcomes.clone());
+        registry.register("outcomes", "Ended attempts by outcome", c.outcomes.clone());
         registry.register(
             "pending_records",
-            "Records that are not in git yet",
+            "Records that are not written to git yet",
             c.pending_records.clone(),
         );
         registry.register(
             "gate_readings",
-            "Readings of gates",
+            "Gate readings by kind",
             c.gate_readings.clone(),
         );
         registry.register(
             "git_write_failures",
-            "Writes of records to git that failed and are tried again",
+            "Failed writes of records to git; each is retried",
             c.git_write_failures.clone(),
         );
         for result in [
-            ReconcileResult::done,
-            ReconcileResult::conflict,
-            ReconcileResult::failed,
+            ReconcileResult::Success,
+            ReconcileResult::Conflict,
+            ReconcileResult::Failed,
         ] {
-            drop(c.reconciles.get_or_create(&ReconcileLabel { result }));
+            drop(c.reconciles.get_or_create(&ReconcileLabel::of(result)));
         }
         for kind in [ReadingKind::value, ReadingKind::no_data, ReadingKind::error] {
             drop(c.gate_readings.get_or_create(&ReadingLabel { kind }));
@@ -152,17 +157,12 @@ impl Counters {
         }
     }
 
-    /// A reconcile that began then has ended so.
-    pub(crate) fn reconciled<T>(&self, began: Instant, result: &Result<T, ExecuteError>) {
+    /// A reconcile that began then has ended.
+    pub(crate) fn reconciled(&self, began: Instant, result: ReconcileResult) {
         let took: Duration = clock::monotonic().duration_since(began);
         self.reconcile_duration.observe(took.as_secs_f64());
-        let result = match result {
-            Ok(_) => ReconcileResult::done,
-            Err(error) if error.is_conflict() => ReconcileResult::conflict,
-            Err(_) => ReconcileResult::failed,
-        };
         self.reconciles
-            .get_or_create(&ReconcileLabel { result })
+            .get_or_create(&ReconcileLabel::of(result))
             .inc();
     }
 
@@ -198,13 +198,26 @@ impl Counters {
     }
 
     /// The text that Prometheus reads.
-    pub(crate) fn exposition(&self, leading: bool, pending_records: usize) -> String {
-        self.leading.set(leading.into());
+    pub(crate) fn exposition(&self, leader: bool, pending_records: usize) -> String {
+        self.leader.set(leader.into());
         self.pending_records
             .set(pending_records.try_into().unwrap_or(i64::MAX));
         let mut out = String::new();
         text::encode(&mut out, &self.registry).expect("writing to a string never fails");
         out
+    }
+}
+
+// === impl ReconcileLabel ===
+
+impl ReconcileLabel {
+    fn of(result: ReconcileResult) -> Self {
+        let result = match result {
+            ReconcileResult::Success => "success",
+            ReconcileResult::Conflict => "conflict",
+            ReconcileResult::Failed => "failed",
+        };
+        Self { result }
     }
 }
 
@@ -244,8 +257,8 @@ mod tests {
     fn everything_is_there_from_the_start() {
         let text = Counters::new().exposition(false, 0);
         for line in [
-            "tidegate_leading 0",
-            "tidegate_reconciles_total{result=\"done\"} 0",
+            "tidegate_leader 0",
+            "tidegate_reconciles_total{result=\"success\"} 0",
             "tidegate_reconciles_total{result=\"conflict\"} 0",
             "tidegate_reconciles_total{result=\"failed\"} 0",
             "tidegate_reconcile_duration_seconds_count 0",
@@ -283,13 +296,7 @@ mod tests {
     #[test]
     fn a_conflict_is_no_failure() {
         let counters = Counters::new();
-        let conflict = kube::core::Status::failure("changed", "Conflict").with_code(409);
-        let source = kube::Error::Api(Box::new(conflict));
-        let result: Result<(), _> = Err(ExecuteError::Write {
-            what: "write".to_owned(),
-            source,
-        });
-        counters.reconciled(clock::monotonic(), &result);
+        counters.reconciled(clock::monotonic(), ReconcileResult::Conflict);
         let text = counters.exposition(true, 0);
         assert!(text.contains("tidegate_reconciles_total{result=\"conflict\"} 1\n"));
         assert!(text.contains("tidegate_reconciles_total{result=\"failed\"} 0\n"));

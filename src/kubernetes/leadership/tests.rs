@@ -22,8 +22,8 @@ fn stand_as(script: &Script, identity: &str) -> Stand {
     stand_where_attempts_bear(0, script, identity)
 }
 
-fn stand_where_attempts_bear(borne: u64, script: &Script, identity: &str) -> Stand {
-    let candidacy = Candidacy {
+fn stand_where_attempts_bear(min_epoch: u64, script: &Script, identity: &str) -> Stand {
+    let config = LeaseConfig {
         namespace: "tidegate".to_owned(),
         lease: "leader".to_owned(),
         identity: identity.to_owned(),
@@ -31,10 +31,10 @@ fn stand_where_attempts_bear(borne: u64, script: &Script, identity: &str) -> Sta
     };
     let (term, terms) = watch::channel(None);
     let ending = CancellationToken::new();
-    let task = tokio::spawn(stand(
+    let task = tokio::spawn(run_election(
         script.client(),
-        candidacy,
-        move || borne,
+        config,
+        move || min_epoch,
         term,
         ending.clone(),
     ));
@@ -177,11 +177,11 @@ async fn a_lease_that_was_lost_counts_on_from_what_attempts_bear() {
 #[tokio::test(start_paused = true)]
 async fn a_renewal_is_no_beginning_unless_the_term_had_run_out() {
     let (term, terms) = watch::channel(None);
-    let mut beginnings = std::pin::pin!(beginnings(terms));
+    let mut became_leader = std::pin::pin!(became_leader(terms));
     let mut begins = async |epoch, seconds| {
         let until = clock::monotonic() + Duration::from_secs(seconds);
         term.send_replace(Some(Term { epoch, until }));
-        tokio::time::timeout(Duration::from_millis(1), beginnings.next())
+        tokio::time::timeout(Duration::from_millis(1), became_leader.next())
             .await
             .is_ok()
     };

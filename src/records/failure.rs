@@ -4,7 +4,7 @@ use std::error::Error;
 
 use tidegate_git::{FetchError, RecordsError, RestoreError, TransportError};
 
-use crate::sync::SourceError;
+use crate::repository::OpenError;
 
 /// Why a batch could not be written now.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +16,7 @@ pub(super) enum WriteError {
     )]
     UnreadableRollout(String),
     #[error(transparent)]
-    Open(#[from] SourceError),
+    Open(#[from] OpenError),
     #[error(transparent)]
     Records(#[from] RecordsError),
     #[error(transparent)]

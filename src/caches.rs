@@ -1,20 +1,19 @@
-//! Everything that the watches keep, by kind.
+//! Everything that the watches keep, by kind. Both controllers read it.
 
 use futures::{
     FutureExt, Stream, StreamExt as _,
     future::{BoxFuture, join_all},
     stream::select_all,
 };
-use tidegate_api::{ConfigRepo, Intervention, Rollout};
-
 use kube::core::DeserializeGuard;
+use tidegate_api::{ConfigRepo, Intervention, Rollout};
 
 use crate::{
     kubernetes::{
-        cache::Cache,
+        cache::{Cache, CacheWriter},
         watched::{ControllerRevision, Deployment, EndpointSlice, ReplicaSet, Service},
     },
-    traffic::Routers,
+    traffic::{Routers, gateway_api::HttpRoute},
 };
 
 /// Everything that the watches keep.
@@ -28,6 +27,55 @@ pub(crate) struct Caches {
     pub(crate) endpoint_slices: Cache<EndpointSlice>,
     pub(crate) revisions: Cache<ControllerRevision>,
     pub(crate) routers: Routers,
+}
+
+/// Writing ends of the caches, which belong to the watches.
+pub(crate) struct CacheWriters {
+    pub(crate) rollouts: CacheWriter<DeserializeGuard<Rollout>>,
+    pub(crate) config_repos: CacheWriter<DeserializeGuard<ConfigRepo>>,
+    pub(crate) interventions: CacheWriter<DeserializeGuard<Intervention>>,
+    pub(crate) deployments: CacheWriter<Deployment>,
+    pub(crate) replica_sets: CacheWriter<ReplicaSet>,
+    pub(crate) services: CacheWriter<Service>,
+    pub(crate) endpoint_slices: CacheWriter<EndpointSlice>,
+    pub(crate) revisions: CacheWriter<ControllerRevision>,
+    pub(crate) http_routes: CacheWriter<HttpRoute>,
+}
+
+/// Makes empty caches, and what fills them.
+pub(crate) fn caches() -> (Caches, CacheWriters) {
+    let (rollouts, rollouts_writer) = Cache::new();
+    let (config_repos, config_repos_writer) = Cache::new();
+    let (interventions, interventions_writer) = Cache::new();
+    let (deployments, deployments_writer) = Cache::new();
+    let (replica_sets, replica_sets_writer) = Cache::new();
+    let (services, services_writer) = Cache::new();
+    let (endpoint_slices, endpoint_slices_writer) = Cache::new();
+    let (revisions, revisions_writer) = Cache::new();
+    let (http_routes, http_routes_writer) = Cache::new();
+    let caches = Caches {
+        rollouts,
+        config_repos,
+        interventions,
+        deployments,
+        replica_sets,
+        services,
+        endpoint_slices,
+        revisions,
+        routers: Routers { http_routes },
+    };
+    let writers = CacheWriters {
+        rollouts: rollouts_writer,
+        config_repos: config_repos_writer,
+        interventions: interventions_writer,
+        deployments: deployments_writer,
+        replica_sets: replica_sets_writer,
+        services: services_writer,
+        endpoint_slices: endpoint_slices_writer,
+        revisions: revisions_writer,
+        http_routes: http_routes_writer,
+    };
+    (caches, writers)
 }
 
 // === impl Caches ===

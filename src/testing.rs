@@ -12,29 +12,24 @@ use tidegate_api::{ConfigRepo, Rollout};
 use tidegate_engine::{plan::Plan, revision::Revision};
 use tidegate_git::{Git, Protocol, Transport, TransportSettings};
 use tidegate_metrics::{credentials::Credentials, prometheus::Prometheus};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
-use super::{
-    context::Context,
-    counters::Counters,
-    events::Events,
-    execute::Subject,
-    observe::Memory,
-    prometheus::Prometheuses,
-    query_checks::QueryChecks,
-    records::{Desk, Records},
-    repos::Repos,
-    samplers::Samplers,
-    watches,
-    write_errors::WriteErrors,
-};
 use crate::{
-    clock,
+    caches, clock,
+    counters::Counters,
     kubernetes::{
         clients::Clients,
         fence::{Fence, Term},
         testing::{Script, show},
     },
+    records::{RecordQueue, WriterContext},
+    requeue::{self, RequeueReceiver},
+    rollout::{
+        Context, events::Events, execute::Subject, observe::Memory, prometheus::Prometheuses,
+        query_checks::QueryChecks, samplers::Samplers, write_errors::WriteErrors,
+    },
+    sync,
+    sync_trigger::{SyncProgress, SyncTrigger},
 };
 
 pub(crate) const CORE: &str = "/api/v1/namespaces/shop";
@@ -48,10 +43,10 @@ pub(crate) struct Bench {
     pub(crate) ctx: Context,
     pub(crate) rollout: Rollout,
     pub(crate) plan: Plan,
-    pub(crate) woken: mpsc::UnboundedReceiver<(String, String)>,
+    pub(crate) woken: RequeueReceiver,
     /// The controller of ConfigRepos.
-    pub(crate) repos: Arc<Repos>,
-    pub(crate) repos_woken: mpsc::UnboundedReceiver<(String, String)>,
+    pub(crate) repos: Arc<sync::Context>,
+    pub(crate) repos_woken: RequeueReceiver,
     /// The API server that takes the events.
     pub(crate) told: Script,
     pub(crate) leads: watch::Sender<Option<Term>>,
@@ -81,7 +76,7 @@ impl Bench {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let script = Script::default();
-        let (caches, fillers) = watches::caches();
+        let (caches, writers) = caches::caches();
         let put = |path: String, object: Value| -> Value {
             script.put(&path, object);
             script.get(&path).unwrap()
@@ -102,24 +97,24 @@ impl Bench {
         );
         let route = put(ROUTE.to_owned(), route());
         show(
-            fillers.rollouts,
+            writers.rollouts,
             vec![DeserializeGuard(Ok(rollout.clone()))],
         )
         .await;
-        show(fillers.config_repos, vec![DeserializeGuard(Ok(repo))]).await;
-        show(fillers.deployments, vec![read(deployment)]).await;
-        show(fillers.services, vec![read(service)]).await;
-        show(fillers.revisions, vec![read(kept)]).await;
-        show(fillers.http_routes, vec![read(route)]).await;
+        show(writers.config_repos, vec![DeserializeGuard(Ok(repo))]).await;
+        show(writers.deployments, vec![read(deployment)]).await;
+        show(writers.services, vec![read(service)]).await;
+        show(writers.revisions, vec![read(kept)]).await;
+        show(writers.http_routes, vec![read(route)]).await;
 
         let caches = Arc::new(caches);
-        let (wakes, woken) = mpsc::unbounded_channel();
-        let (repo_wakes, repos_woken) = mpsc::unbounded_channel();
+        let (requeue_tx, woken) = requeue::channel();
+        let (repo_requeue_tx, repos_woken) = requeue::channel();
         let (leads, terms) = watch::channel(Some(term()));
         let fence = Fence::new(terms);
         let clients = Clients {
             watching: script.client(),
-            standing: script.client(),
+            lease: script.client(),
             writing: script.client(),
         };
         let settings = TransportSettings {
@@ -133,20 +128,22 @@ impl Bench {
         let counters = Counters::new();
         let told = Script::default();
         let events = Events::start(told.client(), "test".to_owned());
-        let records = Records::new(Desk::new(
+        let records = RecordQueue::new(WriterContext::new(
             git.clone(),
             script.client(),
             caches.clone(),
-            (wakes.clone(), repo_wakes.clone()),
+            (requeue_tx.clone(), repo_requeue_tx.clone()),
             counters.clone(),
             events.recorder(),
         ));
         let records = Arc::new(records);
-        let repos = Repos::new(
+        let progress = Arc::new(SyncProgress::default());
+        let repos = sync::Context::new(
             &clients,
             git,
             caches.clone(),
             records.clone(),
+            progress.clone(),
             fence.clone(),
             events.recorder(),
         );
@@ -159,29 +156,29 @@ impl Bench {
         );
         let prometheus = prometheus.unwrap();
         let prometheuses = Prometheuses::new(prometheus, Vec::new(), script.client());
-        let query_checks = QueryChecks::new(wakes.clone());
+        let query_checks = QueryChecks::new(requeue_tx.clone());
         let samplers = Samplers::new(
             prometheuses.clone(),
             SignedDuration::from_secs(1),
-            wakes.clone(),
+            requeue_tx.clone(),
             counters.clone(),
         );
         let ctx = Context {
             cluster: "test".to_owned(),
-            concerns: repos.concerns(repo_wakes, caches.clone()),
+            sync: SyncTrigger::new(progress, repo_requeue_tx, caches.clone()),
             caches,
             memory: Memory::default(),
             clients: Arc::new(clients),
             fence,
             records,
-            refusals: WriteErrors::default(),
+            write_errors: WriteErrors::default(),
             prometheuses,
             query_checks,
             samplers,
             counters,
             events,
-            wakes,
-            began: clock::monotonic(),
+            requeue_tx,
+            started: clock::monotonic(),
         };
         let plan = Plan::parse("checkout", &rollout.spec).unwrap();
         Self {

@@ -6,7 +6,7 @@ use kube::core::DeserializeGuard;
 use tidegate_api::{ConfigRepo, Rollout};
 
 use super::*;
-use crate::rollout::{repos, testing::CORE};
+use crate::{sync, testing::CORE};
 
 const REPO: &str = "configrepos/shop";
 
@@ -74,7 +74,7 @@ fn with_a_secret(bench: &Bench) {
 async fn reconcile(bench: &Bench) {
     let repo =
         serde_json::from_value(bench.script.get(&format!("{TIDEGATE}/{REPO}")).unwrap()).unwrap();
-    repos::reconcile(Arc::new(DeserializeGuard(Ok(repo))), bench.repos.clone())
+    sync::reconcile(Arc::new(DeserializeGuard(Ok(repo))), bench.repos.clone())
         .await
         .unwrap();
 }

@@ -15,7 +15,7 @@ use kube::{
 };
 use serde_json::json;
 use tidegate_api::{
-    ConfigRepo, names,
+    ConfigRepo, NamespacedName, names,
     record::{Record, RestoreResult},
 };
 use tidegate_engine::revision::short;
@@ -23,16 +23,11 @@ use tidegate_git::{RecordConflict, RecordFile, RecordsError, Repository, Signatu
 use tokio::sync::mpsc;
 
 use super::{
-    Debtor, Desk, Owed,
+    PendingWrite, RecordOwner, RecordSync, WriterContext,
     failure::{WriteError, in_full},
     restore::restore,
 };
-use crate::{
-    clock,
-    kubernetes::event,
-    rollout::context,
-    sync::{self, Recording},
-};
+use crate::{clock, kubernetes::event, repository};
 
 /// The most records in one commit: more would only make the commit hard to read.
 const BATCH: usize = 32;
@@ -41,28 +36,27 @@ const BATCH: usize = 32;
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// Writes what is owed until the queue ends.
-pub(super) async fn run(desk: Arc<Desk>, mut waiting: mpsc::UnboundedReceiver<Owed>) {
+pub(super) async fn run(
+    ctx: Arc<WriterContext>,
+    mut waiting: mpsc::UnboundedReceiver<PendingWrite>,
+) {
     let mut batch = Vec::new();
     while waiting.recv_many(&mut batch, BATCH).await > 0 {
         // One writer writes to one repository.
-        let (namespace, name) = (
-            batch[0].namespace.clone(),
-            batch[0].pending.config_repo.clone(),
-        );
+        let repo = NamespacedName::new(&batch[0].namespace, &batch[0].pending.config_repo);
         let mut waits = waits();
-        while let Err(error) = write(&desk, &mut batch).await {
+        while let Err(error) = write(&ctx, &mut batch).await {
             let why = in_full(&error);
             tracing::warn!(
                 error = why,
                 records = batch.len(),
-                "records are not in git yet; trying again"
+                "cannot write records, retrying"
             );
-            desk.counters.git_write_failed();
+            ctx.counters.git_write_failed();
             let message = format!("records wait to be written to git{}: {why}", error.remedy());
-            desk.tried(
-                &namespace,
-                &name,
-                Recording::Late {
+            ctx.tried(
+                &repo,
+                RecordSync::Failing {
                     reason: error.reason(),
                     message,
                 },
@@ -75,7 +69,7 @@ pub(super) async fn run(desk: Arc<Desk>, mut waiting: mpsc::UnboundedReceiver<Ow
                 batch.push(owed);
             }
         }
-        desk.tried(&namespace, &name, Recording::Written);
+        ctx.tried(&repo, RecordSync::Written);
     }
 }
 
@@ -89,43 +83,43 @@ fn waits() -> impl Iterator<Item = Duration> {
 /// Restores first, because the record says what came of it; then the records, in one commit. A record
 /// that a Rollout and its `ConfigRepo` owe is written for the one that came first. One whose restore
 /// has to wait keeps no other waiting: what is in git leaves the batch.
-async fn write(desk: &Desk, batch: &mut Vec<Owed>) -> Result<(), WriteError> {
-    let waiting = write_what_can_be(desk, batch).await?;
+async fn write(ctx: &WriterContext, batch: &mut Vec<PendingWrite>) -> Result<(), WriteError> {
+    let waiting = write_what_can_be(ctx, batch).await?;
     let (later, done) = batch
         .drain(..)
         .partition(|owed| waiting.contains_key(&owed.pending.record.path()));
     *batch = later;
     for owed in done {
-        finish(desk, &owed).await;
+        finish(ctx, &owed).await;
     }
     waiting.into_values().next().map_or(Ok(()), Err)
 }
 
 /// Writes all whose restore need not wait. The answer is those that do, by path, and why.
 async fn write_what_can_be(
-    desk: &Desk,
-    batch: &[Owed],
+    ctx: &WriterContext,
+    batch: &[PendingWrite],
 ) -> Result<BTreeMap<String, WriteError>, WriteError> {
     let mut paths = HashSet::new();
     let batch: Vec<_> = batch
         .iter()
-        .filter(|owed| !desk.is_written(owed) && paths.insert(owed.pending.record.path()))
+        .filter(|owed| !ctx.is_written(owed) && paths.insert(owed.pending.record.path()))
         .collect();
     let Some(first) = batch.first() else {
         return Ok(BTreeMap::new());
     };
     let (namespace, name) = (&first.namespace, &first.pending.config_repo);
-    let repo = desk
+    let repo = ctx
         .caches
         .config_repo(namespace, name)
         .ok_or_else(|| WriteError::NoRepo(name.clone()))?;
-    let repository = sync::open(&desk.git, &desk.client, namespace, &repo.spec).await?;
+    let repository = repository::open(&ctx.git, &ctx.client, namespace, &repo.spec).await?;
     let (mut files, mut written, mut waiting) = (Vec::new(), Vec::new(), BTreeMap::new());
     for owed in batch {
         let mut record = owed.pending.record.clone();
         let trailers = trailers(&record);
         if let (Record::Outcome(outcome), Some(order)) = (&mut record, &owed.pending.restore) {
-            match restore(desk, &repository, &repo, order, outcome, trailers.clone()).await {
+            match restore(ctx, &repository, &repo, order, outcome, trailers.clone()).await {
                 Ok(restored) => outcome.restore = Some(restored),
                 Err(error) => {
                     waiting.insert(record.path(), error);
@@ -136,7 +130,7 @@ async fn write_what_can_be(
         if let Record::Outcome(outcome) = &record
             && let Some(RestoreResult::Refused { why }) = &outcome.restore
         {
-            tell_of_refusal(desk, &repo, why).await;
+            tell_of_refusal(ctx, &repo, why).await;
         }
         let mut bytes = serde_json::to_vec_pretty(&record)?;
         bytes.push(b'\n');
@@ -158,7 +152,7 @@ async fn write_what_can_be(
         if let Err(conflict) = result
             && !says_the_same(&repository, branch, &owed.pending.record).await?
         {
-            tell_of_conflict(desk, &repo, &owed.pending.record, &conflict).await;
+            tell_of_conflict(ctx, &repo, &owed.pending.record, &conflict).await;
         }
     }
     Ok(waiting)
@@ -191,18 +185,18 @@ fn without_restore(mut record: Record) -> Record {
 }
 
 /// A person has to put git right: the record alone would not be seen.
-async fn tell_of_refusal(desk: &Desk, repo: &ConfigRepo, why: &str) {
+async fn tell_of_refusal(ctx: &WriterContext, repo: &ConfigRepo, why: &str) {
     tracing::warn!(
         config_repo = repo.name_any(),
         why,
         "the last good template could not be restored"
     );
-    warn(desk, repo, "RestoreRefused", "Restore".to_owned(), why).await;
+    warn(ctx, repo, "RestoreRefused", "Restore".to_owned(), why).await;
 }
 
 /// What is in git is never overwritten, so a person has to look. What it should say is in the log.
 async fn tell_of_conflict(
-    desk: &Desk,
+    ctx: &WriterContext,
     repo: &ConfigRepo,
     record: &Record,
     conflict: &RecordConflict,
@@ -216,7 +210,7 @@ async fn tell_of_conflict(
     );
     // The recorder counts events that are alike in all but their note as one.
     warn(
-        desk,
+        ctx,
         repo,
         "RecordConflict",
         format!("Record {}", short(&record.head().id)),
@@ -225,7 +219,7 @@ async fn tell_of_conflict(
     .await;
 }
 
-async fn warn(desk: &Desk, repo: &ConfigRepo, reason: &str, action: String, note: &str) {
+async fn warn(ctx: &WriterContext, repo: &ConfigRepo, reason: &str, action: String, note: &str) {
     let event = Event {
         type_: EventType::Warning,
         reason: reason.to_owned(),
@@ -233,31 +227,32 @@ async fn warn(desk: &Desk, repo: &ConfigRepo, reason: &str, action: String, note
         action,
         secondary: None,
     };
-    if let Err(error) = desk.events.publish(&event, &repo.object_ref(&())).await {
+    if let Err(error) = ctx.events.publish(&event, &repo.object_ref(&())).await {
         tracing::warn!(%error, "cannot publish an event");
     }
 }
 
-/// The debtor learns that it owes the record no more.
-async fn finish(desk: &Desk, owed: &Owed) {
-    match &owed.debtor {
-        Debtor::Rollout(name) => {
-            desk.done(owed);
-            context::wake(&desk.wakes, &owed.namespace, name);
+/// The owner learns that it owes the record no more.
+async fn finish(ctx: &WriterContext, owed: &PendingWrite) {
+    match &owed.owner {
+        RecordOwner::Rollout(name) => {
+            ctx.done(owed);
+            ctx.requeue_tx
+                .requeue(NamespacedName::new(&owed.namespace, name));
         }
-        Debtor::ConfigRepo => {
-            if let Err(error) = cross_out(desk, owed).await {
+        RecordOwner::ConfigRepo => {
+            if let Err(error) = remove_pending(ctx, owed).await {
                 // It stands there still, so it is queued again, and then only crossed out.
-                tracing::warn!(%error, "cannot take a record off the queue of its ConfigRepo");
+                tracing::warn!(%error, "cannot remove a written record from the status of its ConfigRepo");
             }
-            desk.done(owed);
+            ctx.done(owed);
         }
     }
 }
 
-async fn cross_out(desk: &Desk, owed: &Owed) -> Result<(), kube::Error> {
+async fn remove_pending(ctx: &WriterContext, owed: &PendingWrite) -> Result<(), kube::Error> {
     let name = &owed.pending.config_repo;
-    let api: Api<ConfigRepo> = Api::namespaced(desk.client.clone(), &owed.namespace);
+    let api: Api<ConfigRepo> = Api::namespaced(ctx.client.clone(), &owed.namespace);
     let repo = api.get(name).await?;
     let mut queue = repo.status.clone().unwrap_or_default().pending_records;
     let owing = queue.len();
@@ -277,7 +272,7 @@ async fn cross_out(desk: &Desk, owed: &Owed) -> Result<(), kube::Error> {
             &Patch::Merge(patch),
         )
         .await?;
-    desk.caches
+    ctx.caches
         .config_repos
         .answered(DeserializeGuard(Ok(patched)));
     Ok(())

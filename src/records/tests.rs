@@ -1,5 +1,5 @@
-//! Records into a real repository on disk; the debtors are on an API server that answers from a
-//! script.
+//! Records into a real repository on disk; the objects that name them are on an API server that
+//! answers from a script.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{path::Path, process::Command, time::Duration};
@@ -7,7 +7,7 @@ use std::{path::Path, process::Command, time::Duration};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::rollout::testing::{Bench, TIDEGATE};
+use crate::testing::{Bench, TIDEGATE};
 
 use super::*;
 
@@ -93,7 +93,7 @@ fn rolled_back(commit: &str, order: &Value) -> Value {
     pending
 }
 
-async fn woken(bench: &mut Bench) -> (String, String) {
+async fn woken(bench: &mut Bench) -> NamespacedName {
     timeout(LIMIT, bench.woken.recv()).await.unwrap().unwrap()
 }
 
@@ -128,7 +128,7 @@ async fn a_record_is_written_once_however_often_it_is_owed() {
 
     assert_eq!(
         woken(&mut bench).await,
-        ("shop".to_owned(), "checkout".to_owned())
+        NamespacedName::new("shop", "checkout")
     );
     assert_eq!(records.written("shop", &owed), [owed[0].record.path()]);
     assert_eq!((records.pending(), commits(&bench)), (0, 1));

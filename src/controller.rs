@@ -1,0 +1,414 @@
+//! Both controllers put together: built from settings, and driven until the program shuts down.
+
+use std::{fmt::Debug, net::SocketAddr, path::PathBuf, pin::pin, sync::Arc};
+
+use futures::{
+    Stream, StreamExt,
+    future::{self, Either},
+    stream,
+};
+use jiff::SignedDuration;
+use k8s_openapi::serde::de::DeserializeOwned;
+use kube::{
+    Client, Config, Resource,
+    core::{DeserializeGuard, NamespaceResourceScope},
+    runtime::{Controller, controller},
+};
+use tidegate_api::{ConfigRepo, Rollout};
+use tidegate_git::{Git, Transport, TransportError, TransportSettings};
+use tidegate_metrics::prometheus::Prometheus;
+use tokio::{sync::watch as channel, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    caches::{self, Caches},
+    clock,
+    counters::Counters,
+    kubernetes::{
+        cache::CacheWriter,
+        clients::{ClientError, Clients, WRITE_TIMEOUT},
+        fence::{Fence, Term},
+        leadership::{self, LeaseConfig},
+        watch::{self, WatchScope},
+    },
+    records::{RecordQueue, WriterContext},
+    requeue::{self, RequeueReceiver, RequeueSender},
+    rollout::{
+        self, events::Events, observe::Memory, prometheus::Prometheuses, query_checks::QueryChecks,
+        samplers::Samplers, write_errors::WriteErrors,
+    },
+    server, sync,
+    sync_trigger::{SyncProgress, SyncTrigger},
+};
+
+/// Number of Rollouts, and of ConfigRepos, that are reconciled at a time. No object ever is twice.
+const CONCURRENCY: u16 = 16;
+
+/// Settings of the program.
+pub(crate) struct Settings {
+    /// Namespace to manage, or all.
+    pub(crate) namespace: Option<String>,
+    /// Name of the cluster in records.
+    pub(crate) cluster: String,
+    /// Prometheus at which gates are read.
+    pub(crate) prometheus: Prometheus,
+    /// Hosts at which Rollouts may have gates read instead.
+    pub(crate) metrics_hosts: Vec<String>,
+    /// Interval at which Prometheus scrapes workloads.
+    pub(crate) scrape_interval: SignedDuration,
+    /// Address of health checks and metrics.
+    pub(crate) listen: SocketAddr,
+    /// Settings of the git program.
+    pub(crate) git: TransportSettings,
+    /// Directory in which repositories are kept between fetches.
+    pub(crate) git_cache: PathBuf,
+    /// Lease by which one of several replicas leads.
+    pub(crate) lease: LeaseConfig,
+}
+
+/// Reason for which the program cannot run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    /// No cluster is configured.
+    #[error(
+        "no cluster is configured: set KUBECONFIG, or run in a pod with a ServiceAccount ({0})"
+    )]
+    Kubeconfig(#[source] kube::config::InferConfigError),
+    /// The clients cannot be made.
+    #[error(transparent)]
+    Clients(#[from] ClientError),
+    /// git cannot be run.
+    #[error(transparent)]
+    Git(#[from] TransportError),
+    /// The address is in use.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Cause.
+        source: std::io::Error,
+    },
+}
+
+/// Runs until `shutdown`, then finishes the writes in hand and releases the lease.
+pub(crate) async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), RunError> {
+    let config = Config::infer().await.map_err(RunError::Kubeconfig)?;
+    build(config, settings).await?.drive(shutdown).await;
+    Ok(())
+}
+
+/// Both controllers and what runs beside them, ready to be driven.
+struct Controllers {
+    clients: Arc<Clients>,
+    fence: Fence,
+    watched: WatchScope,
+    caches: Arc<Caches>,
+    rollouts: Parts<rollout::Context, DeserializeGuard<Rollout>>,
+    config_repos: Parts<sync::Context, DeserializeGuard<ConfigRepo>>,
+    lease: LeaseConfig,
+    term_tx: channel::Sender<Option<Term>>,
+    server: JoinHandle<()>,
+}
+
+/// Parts of one controller.
+struct Parts<C, K: Resource<DynamicType = ()> + Clone + 'static> {
+    ctx: Arc<C>,
+    /// Writing end of the cache of its kind.
+    writer: CacheWriter<K>,
+    requeue_rx: RequeueReceiver,
+}
+
+/// Everything that both controllers use.
+struct Shared {
+    clients: Arc<Clients>,
+    fence: Fence,
+    caches: Arc<Caches>,
+    git: Arc<Git>,
+    counters: Counters,
+    events: Events,
+    records: Arc<RecordQueue>,
+    requeue_tx: RequeueSender,
+    repo_requeue_tx: RequeueSender,
+    progress: Arc<SyncProgress>,
+}
+
+/// Sets everything up. Watches begin to fill their caches; nothing is reconciled yet.
+async fn build(config: Config, settings: Settings) -> Result<Controllers, RunError> {
+    let (term_tx, term_rx) = channel::channel(None);
+    let fence = Fence::new(term_rx);
+    let clients = Arc::new(Clients::new(config, fence.clone())?);
+    let git = Arc::new(Git::new(
+        Transport::new(settings.git.clone())?,
+        &settings.git_cache,
+    ));
+    let (caches, writers) = caches::caches();
+    let caches = Arc::new(caches);
+    let watched = WatchScope {
+        client: clients.watching.clone(),
+        namespace: settings.namespace.clone(),
+    };
+    let (requeue_tx, requeue_rx) = requeue::channel();
+    let (repo_requeue_tx, repo_requeue_rx) = requeue::channel();
+    let (rollout_writer, repo_writer) =
+        rollout::start_watches(&watched, &caches, &requeue_tx, writers);
+    let counters = Counters::new();
+    let events = Events::start(clients.writing.clone(), settings.lease.identity.clone());
+    let records = WriterContext::new(
+        git.clone(),
+        clients.writing.clone(),
+        caches.clone(),
+        (requeue_tx.clone(), repo_requeue_tx.clone()),
+        counters.clone(),
+        events.recorder(),
+    );
+    let shared = Shared {
+        clients,
+        fence,
+        caches,
+        git,
+        counters,
+        events,
+        records: Arc::new(RecordQueue::new(records)),
+        requeue_tx,
+        repo_requeue_tx,
+        progress: Arc::default(),
+    };
+    let server = serve(settings.listen, &shared).await?;
+    let config_repos = Arc::new(sync_context(&shared));
+    let lease = settings.lease.clone();
+    let rollouts = Arc::new(rollout_context(&shared, settings));
+    Ok(Controllers {
+        clients: shared.clients,
+        fence: shared.fence,
+        caches: shared.caches,
+        watched,
+        rollouts: Parts {
+            ctx: rollouts,
+            writer: rollout_writer,
+            requeue_rx,
+        },
+        config_repos: Parts {
+            ctx: config_repos,
+            writer: repo_writer,
+            requeue_rx: repo_requeue_rx,
+        },
+        lease,
+        term_tx,
+        server,
+    })
+}
+
+async fn serve(address: SocketAddr, shared: &Shared) -> Result<JoinHandle<()>, RunError> {
+    let caches = shared.caches.clone();
+    let (counters, records, fence) = (
+        shared.counters.clone(),
+        shared.records.clone(),
+        shared.fence.clone(),
+    );
+    let served = server::serve(
+        address,
+        move || caches.is_filled(),
+        move || counters.exposition(fence.epoch().is_ok(), records.pending()),
+    );
+    served
+        .await
+        .map_err(|source| RunError::Listen { address, source })
+}
+
+fn sync_context(shared: &Shared) -> sync::Context {
+    sync::Context::new(
+        &shared.clients,
+        shared.git.clone(),
+        shared.caches.clone(),
+        shared.records.clone(),
+        shared.progress.clone(),
+        shared.fence.clone(),
+        shared.events.recorder(),
+    )
+}
+
+fn rollout_context(shared: &Shared, settings: Settings) -> rollout::Context {
+    let caches = shared.caches.clone();
+    let prometheuses = Prometheuses::new(
+        settings.prometheus,
+        settings.metrics_hosts,
+        shared.clients.writing.clone(),
+    );
+    let samplers = Samplers::new(
+        prometheuses.clone(),
+        settings.scrape_interval,
+        shared.requeue_tx.clone(),
+        shared.counters.clone(),
+    );
+    rollout::Context {
+        cluster: settings.cluster,
+        sync: SyncTrigger::new(
+            shared.progress.clone(),
+            shared.repo_requeue_tx.clone(),
+            caches.clone(),
+        ),
+        caches,
+        memory: Memory::default(),
+        clients: shared.clients.clone(),
+        fence: shared.fence.clone(),
+        records: shared.records.clone(),
+        write_errors: WriteErrors::default(),
+        prometheuses,
+        query_checks: QueryChecks::new(shared.requeue_tx.clone()),
+        samplers,
+        counters: shared.counters.clone(),
+        events: shared.events.clone(),
+        requeue_tx: shared.requeue_tx.clone(),
+        started: clock::monotonic(),
+    }
+}
+
+// === impl Controllers ===
+
+impl Controllers {
+    /// Runs both controllers until `shutdown`.
+    async fn drive(self, shutdown: CancellationToken) {
+        // The lease is released after the last write, not at the signal.
+        let release = CancellationToken::new();
+        let election = tokio::spawn(elect(
+            self.clients.lease.clone(),
+            self.caches.clone(),
+            self.lease,
+            self.term_tx,
+            release.clone(),
+        ));
+        let Parts {
+            ctx,
+            writer,
+            requeue_rx,
+        } = self.rollouts;
+        let rollouts = controller(&self.watched, writer, requeue_rx)
+            .reconcile_all_on(relists(&self.fence, &self.caches))
+            .graceful_shutdown_on(shutdown.clone().cancelled_owned())
+            .run(rollout::reconcile, rollout::after_error, ctx.clone());
+        let Parts {
+            ctx: repos,
+            writer,
+            requeue_rx,
+        } = self.config_repos;
+        let repos = controller(&self.watched, writer, requeue_rx)
+            .reconcile_all_on(relists(&self.fence, &self.caches))
+            .graceful_shutdown_on(shutdown.cancelled_owned())
+            .run(sync::reconcile, sync::after_error, repos);
+        let rollouts = rollouts.for_each(|result| collect_if_deleted(&ctx, result));
+        finish(rollouts, repos.for_each(|_| future::ready(()))).await;
+        release.cancel();
+        if election.await.is_err() {
+            tracing::warn!("the election has panicked; the lease will expire");
+        }
+        self.server.abort();
+    }
+}
+
+/// Competes for leadership once the caches are synced: to a leader with empty caches everything
+/// would seem deleted.
+async fn elect(
+    client: Client,
+    caches: Arc<Caches>,
+    lease: LeaseConfig,
+    term_tx: channel::Sender<Option<Term>>,
+    release: CancellationToken,
+) {
+    caches.filled().await;
+    tracing::info!("caches synced");
+    leadership::run_election(
+        client,
+        lease,
+        move || caches.greatest_epoch(),
+        term_tx,
+        release,
+    )
+    .await;
+}
+
+/// Controller of one kind that is fed by its own watch and by requeues.
+fn controller<K>(
+    watched: &WatchScope,
+    writer: CacheWriter<K>,
+    requeue_rx: RequeueReceiver,
+) -> Controller<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    let store = writer.store();
+    Controller::for_stream(watch::stream(watched, writer).map(Ok), store)
+        .with_config(controller::Config::default().concurrency(CONCURRENCY))
+        .reconcile_on(requeue::references(requeue_rx))
+}
+
+/// Yields when everything is to be reconciled: leadership begins, or a watch has been restarted and
+/// changes may have been missed.
+fn relists(fence: &Fence, caches: &Caches) -> impl Stream<Item = ()> + Send + use<> {
+    stream::select(leadership::became_leader(fence.changes()), caches.relists())
+}
+
+/// Cleans up after a Rollout that was requeued and does not exist.
+async fn collect_if_deleted<T, E, Q>(
+    ctx: &rollout::Context,
+    result: Result<T, controller::Error<E, Q>>,
+) where
+    E: std::error::Error + 'static,
+    Q: std::error::Error + 'static,
+{
+    if let Err(controller::Error::ObjectNotFound(gone)) = result {
+        rollout::collect(
+            ctx,
+            gone.namespace.as_deref().unwrap_or_default(),
+            &gone.name,
+        )
+        .await;
+    }
+}
+
+/// Waits for what both controllers have in hand. A fetch may take minutes, and while it does nobody
+/// decides: it is given the time of a write, and then the lease goes to a replica that can.
+async fn finish(rollouts: impl Future<Output = ()>, repos: impl Future<Output = ()>) {
+    match future::select(pin!(rollouts), pin!(repos)).await {
+        Either::Left(((), repos)) => {
+            if tokio::time::timeout(WRITE_TIMEOUT, repos).await.is_err() {
+                tracing::warn!("git operation abandoned at shutdown");
+            }
+        }
+        Either::Right(((), rollouts)) => rollouts.await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fetch_that_hangs_does_not_keep_the_lease() {
+        let began = tokio::time::Instant::now();
+        finish(
+            tokio::time::sleep(Duration::from_secs(1)),
+            future::pending(),
+        )
+        .await;
+        assert_eq!(began.elapsed(), Duration::from_secs(1) + WRITE_TIMEOUT);
+        let began = tokio::time::Instant::now();
+        finish(
+            tokio::time::sleep(Duration::from_secs(9)),
+            future::ready(()),
+        )
+        .await;
+        assert_eq!(
+            began.elapsed(),
+            Duration::from_secs(9),
+            "a decision in hand is finished"
+        );
+    }
+}

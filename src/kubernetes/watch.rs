@@ -1,0 +1,49 @@
+//! Watches: streams of what has changed, which fill the caches on their way. Nothing polls.
+
+use std::fmt::Debug;
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::serde::de::DeserializeOwned;
+use kube::{
+    Api, Client, Resource,
+    core::NamespaceResourceScope,
+    runtime::{WatchStreamExt, watcher},
+};
+
+use super::cache::CacheWriter;
+
+/// Extent of every watch: one namespace, or all.
+#[derive(Clone)]
+pub(crate) struct WatchScope {
+    pub(crate) client: Client,
+    pub(crate) namespace: Option<String>,
+}
+
+/// Starts a watch and returns what it shows. A watch that fails restarts by itself; its error stays
+/// here, because a controller that meets one ignores its requeues for a while.
+pub(crate) fn stream<K>(
+    scope: &WatchScope,
+    writer: CacheWriter<K>,
+) -> impl Stream<Item = K> + Send + use<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    let api: Api<K> = match &scope.namespace {
+        Some(namespace) => Api::namespaced(scope.client.clone(), namespace),
+        None => Api::all(scope.client.clone()),
+    };
+    let changes = writer.fill(watcher(api, watcher::Config::default()).default_backoff());
+    changes.filter_map(async |change| match change {
+        Ok(object) => Some(object),
+        Err(error) => {
+            tracing::warn!(kind = %K::kind(&()), %error, "watch failed, restarting");
+            None
+        }
+    })
+}

@@ -1,0 +1,166 @@
+//! Controller of ConfigRepos: what its reconciles share, and what happens before and after each.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use kube::{
+    ResourceExt,
+    core::DeserializeGuard,
+    runtime::{controller::Action, events::Recorder},
+};
+use tidegate_api::{ConfigRepo, NamespacedName, Rollout};
+use tidegate_git::Git;
+
+use super::reconcile::{self, Error, UnreadableRollout};
+use crate::{
+    caches::Caches,
+    clock,
+    kubernetes::{clients::Clients, fence::Fence},
+    records::{RecordQueue, RecordSync},
+    sync_trigger::SyncProgress,
+};
+
+/// Wait before a status is written again that could not be.
+const AFTER_ERROR: Duration = Duration::from_secs(5);
+
+/// Everything that the reconciles of ConfigRepos share.
+pub(crate) struct Context {
+    repos: Arc<reconcile::Context>,
+    records: Arc<RecordQueue>,
+    fence: Fence,
+    /// Term of leadership in which everything that is remembered was learned.
+    epoch: Mutex<Option<u64>>,
+}
+
+// === impl Context ===
+
+impl Context {
+    pub(crate) fn new(
+        clients: &Clients,
+        git: Arc<Git>,
+        caches: Arc<Caches>,
+        records: Arc<RecordQueue>,
+        progress: Arc<SyncProgress>,
+        fence: Fence,
+        events: Recorder,
+    ) -> Self {
+        let (cached, queue) = (caches.clone(), records.clone());
+        let repos = reconcile::Context::new(
+            clients.writing.clone(),
+            clients.writing.clone(),
+            git,
+            Box::new(move |namespace| rollouts_to_govern(&caches, namespace)),
+            clock::now,
+        );
+        let repos = repos
+            .with_records(Box::new(move |repo| record_sync(&cached, &queue, repo)))
+            .with_progress(progress)
+            .with_events(events);
+        Self {
+            repos: Arc::new(repos),
+            records,
+            fence,
+            epoch: Mutex::default(),
+        }
+    }
+
+    /// Forgets everything where a new term of leadership has begun: another leader may have acted since.
+    fn forget_earlier_terms(&self, epoch: u64) {
+        let mut known = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known != Some(epoch) {
+            *known = Some(epoch);
+            self.repos.forget_all();
+        }
+    }
+}
+
+/// Returns all Rollouts of a namespace, or none: what one governs that cannot be decoded is not known.
+fn rollouts_to_govern(
+    caches: &Caches,
+    namespace: &str,
+) -> Result<Vec<Arc<Rollout>>, UnreadableRollout> {
+    let all = caches.rollouts.list(namespace);
+    let all = all.iter().map(|guarded| match &guarded.0 {
+        Ok(rollout) => Ok(Arc::new(rollout.clone())),
+        Err(error) => Err(UnreadableRollout {
+            name: guarded.name_any(),
+            why: error.error.clone(),
+        }),
+    });
+    all.collect()
+}
+
+/// State of a ConfigRepo's records. A process that has just started goes by what statuses say is
+/// pending.
+fn record_sync(caches: &Caches, records: &RecordQueue, repo: &NamespacedName) -> RecordSync {
+    match records.sync_state(repo) {
+        RecordSync::Unknown if !has_pending_records(caches, repo) => RecordSync::Written,
+        known => known,
+    }
+}
+
+/// Returns true if a status names a record that is to go to this repository, or might: one that
+/// cannot be decoded may name some.
+fn has_pending_records(caches: &Caches, repo: &NamespacedName) -> bool {
+    let own = caches
+        .config_repo(&repo.namespace, &repo.name)
+        .and_then(|repo| repo.status);
+    if own.is_some_and(|status| !status.pending_records.is_empty()) {
+        return true;
+    }
+    let rollouts = caches.rollouts.list(&repo.namespace);
+    rollouts.iter().any(|guarded| match &guarded.0 {
+        Ok(rollout) => {
+            let pending = rollout
+                .status
+                .iter()
+                .flat_map(|status| &status.pending_records);
+            pending
+                .into_iter()
+                .any(|pending| pending.config_repo == repo.name)
+        }
+        Err(_) => true,
+    })
+}
+
+/// Reconciles a ConfigRepo. Followers do nothing.
+pub(crate) async fn reconcile(
+    guarded: Arc<DeserializeGuard<ConfigRepo>>,
+    ctx: Arc<Context>,
+) -> Result<Action, Error> {
+    let Ok(epoch) = ctx.fence.epoch() else {
+        return Ok(Action::await_change());
+    };
+    ctx.forget_earlier_terms(epoch);
+    let repo = match &guarded.0 {
+        Ok(repo) => repo,
+        Err(error) => {
+            let name = NamespacedName::of(&*guarded);
+            tracing::error!(%name, error = %error.error, "cannot decode ConfigRepo, skipping");
+            return Ok(Action::await_change());
+        }
+    };
+    let left_behind: Vec<_> = repo
+        .status
+        .iter()
+        .flat_map(|status| status.pending_records.clone())
+        .collect();
+    ctx.records
+        .write_left_behind(&repo.namespace().unwrap_or_default(), &left_behind);
+    reconcile::reconcile(Arc::new(repo.clone()), ctx.repos.clone()).await
+}
+
+/// Decides what to do after a status could not be written.
+pub(crate) fn after_error(
+    _: Arc<DeserializeGuard<ConfigRepo>>,
+    error: &Error,
+    _: Arc<Context>,
+) -> Action {
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        "cannot write the status of a ConfigRepo"
+    );
+    Action::requeue(AFTER_ERROR)
+}
