@@ -159,7 +159,7 @@ fn as_it_should_be(record: &OutcomeRecord, outcome: Outcome) -> Result<()> {
     ensure!(
         *actual == outcome,
         "{outcome} was expected, but it is {actual} ({}): {message}",
-        reason.as_str()
+        reason
     );
     Ok(())
 }

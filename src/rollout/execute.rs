@@ -161,11 +161,8 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
         }
         Action::TransferPendingRecords(pending) => hand_over(ctx, subject, pending).await,
         Action::CollectRevisions { keep } => objects::collect_revisions(ctx, subject, keep).await,
-        Action::AnswerIntervention {
-            name,
-            state,
-            message,
-        } => {
+        Action::AnswerIntervention { name, answer } => {
+            let (state, message) = (answer.state(), answer.to_string());
             let status = json!({ "state": state, "message": message, "at": crate::clock::now() });
             let api: Api<Intervention> =
                 Api::namespaced(ctx.clients.writing.clone(), subject.namespace);

@@ -35,8 +35,8 @@ pub(super) fn look(ctx: &Context, rollout: &Rollout, plan: &Plan) {
     );
     tokio::spawn(async move {
         let found = surroundings(&client, &namespace, &plan, &template).await;
-        for message in warnings(&found, &plan) {
-            events.tell(&rollout, &Event::Caution { message });
+        for warning in warnings(&found, &plan) {
+            events.tell(&rollout, &Event::PreflightWarning { warning });
         }
     });
 }
@@ -98,7 +98,7 @@ async fn surroundings(
             named("DestinationRule", rules),
         ]
         .concat(),
-        apart: template.apart,
+        anti_affinity: template.apart,
     }
 }
 

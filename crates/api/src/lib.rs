@@ -14,6 +14,7 @@
 //! | [`intervention`] | `Intervention`: what a person asked for |
 //! | [`record`] | the JSON files on the branch for records |
 //! | [`condition`] | conditions, as every Kubernetes object has them |
+//! | [`reason`] | the catalogue of condition types and reasons |
 //! | [`duration`] | durations as people write them: `90s`, `1h30m` |
 //! | [`workload`] | the kinds of workload, and the versions of one |
 //! | [`names`] | labels, annotations, field managers and finalizers |
@@ -26,9 +27,11 @@ pub mod gate;
 pub mod intervention;
 pub mod names;
 pub mod namespaced_name;
+pub mod reason;
 pub mod record;
 pub mod rollout;
 pub mod route;
+mod stage;
 pub mod status;
 pub mod workload;
 

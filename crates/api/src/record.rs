@@ -15,6 +15,8 @@ use crate::{
     workload::WorkloadRef,
 };
 
+pub use crate::reason::Reason;
+
 /// The version of the records' format, in each of them.
 pub const VERSION: u32 = 1;
 
@@ -33,43 +35,6 @@ pub enum Outcome {
     Superseded,
     /// A first deploy did not become ready; nothing was there to go back to.
     Failed,
-}
-
-/// Why an attempt ended as it did.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-pub enum Reason {
-    /// Promoted: every step passed.
-    StepsPassed,
-    /// Promoted: the first revision of the workload became ready.
-    Initial,
-    /// Promoted without the steps: the revision was promoted before.
-    KnownGood,
-    /// Promoted because a person asked for it.
-    PromoteRequested,
-    /// Rolled back: a gate was breached.
-    GateBreached,
-    /// Rolled back: a gate had no usable metrics, and its rule for that is to roll back.
-    MetricsUnavailable,
-    /// Rolled back: the canary did not become ready in time, or stopped being ready.
-    CanaryNotReady,
-    /// Rolled back: the workload did not become ready with the candidate's template.
-    StableNotReady,
-    /// Failed: the first revision did not become ready in time.
-    InitialNotReady,
-    /// Aborted: there were no usable metrics for too long.
-    Inconclusive,
-    /// Aborted because a person asked for it.
-    AbortRequested,
-    /// Aborted: nobody approved in time.
-    ApprovalTimeout,
-    /// Aborted: the Rollout was deleted.
-    Deleted,
-    /// Aborted: something that the attempt needs was taken away or cannot be had.
-    Blocked,
-    /// Superseded by a newer revision.
-    NewerRevision,
 }
 
 /// A record that is still to be written to git.
@@ -276,6 +241,16 @@ impl Record {
 
 // === impl Outcome ===
 
+impl Outcome {
+    /// Returns true if somebody should look: the revision did not get where it was to go.
+    pub fn is_warning(self) -> bool {
+        match self {
+            Self::RolledBack | Self::Failed | Self::Aborted => true,
+            Self::Promoted | Self::Superseded => false,
+        }
+    }
+}
+
 impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -285,30 +260,5 @@ impl std::fmt::Display for Outcome {
             Self::Superseded => "Superseded",
             Self::Failed => "Failed",
         })
-    }
-}
-
-// === impl Reason ===
-
-impl Reason {
-    /// The reason as it is written.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::StepsPassed => "StepsPassed",
-            Self::Initial => "Initial",
-            Self::KnownGood => "KnownGood",
-            Self::PromoteRequested => "PromoteRequested",
-            Self::GateBreached => "GateBreached",
-            Self::MetricsUnavailable => "MetricsUnavailable",
-            Self::CanaryNotReady => "CanaryNotReady",
-            Self::StableNotReady => "StableNotReady",
-            Self::InitialNotReady => "InitialNotReady",
-            Self::Inconclusive => "Inconclusive",
-            Self::AbortRequested => "AbortRequested",
-            Self::ApprovalTimeout => "ApprovalTimeout",
-            Self::Deleted => "Deleted",
-            Self::Blocked => "Blocked",
-            Self::NewerRevision => "NewerRevision",
-        }
     }
 }

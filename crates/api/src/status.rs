@@ -17,6 +17,8 @@ use crate::{
     workload::VersionId,
 };
 
+pub use crate::stage::Stage;
+
 /// What Tidegate has seen and done, and what it intends.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -221,37 +223,6 @@ pub enum Shortcut {
     KnownGood,
     /// A person asked for promotion.
     Promote,
-}
-
-/// Where in an attempt it is, in the order of a release.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-pub enum Stage {
-    /// First deploy: the template went straight in; ready pods are awaited.
-    Initial,
-    /// The Services are being pinned to stable's pods and the workload is being paused.
-    Pinning,
-    /// The canary is being created.
-    Starting,
-    /// The canary has its step's share of traffic, or is about to get it.
-    Stepping,
-    /// Direct callers are being sent to the canary, which has all routed traffic.
-    PinningToCanary,
-    /// The candidate's template is in the stable workload, which rolls out.
-    UpdatingStable,
-    /// The Services are being pinned to the stable workload's new pods.
-    PinningToStable,
-    /// Routed traffic is going from the canary to the stable workload.
-    ShiftingToStable,
-    /// An attempt that failed: traffic is going back to stable.
-    RollingBack,
-    /// The canary has no traffic and finishes what it has.
-    Draining,
-    /// The canary is being removed.
-    RemovingCanary,
-    /// Pins and pause are being taken off.
-    Unpinning,
 }
 
 /// A step that was entered.

@@ -24,6 +24,12 @@ const MAX_BACKOFF: SignedDuration = SignedDuration::from_hours(2);
 /// How many rejected revisions and taken interventions are remembered.
 const MEMORY: usize = 20;
 
+/// Obstacle to a restore: stable was adopted as it ran, so no commit holds its template.
+pub(crate) struct NoGoodCommit {
+    /// File that holds the workload.
+    pub(crate) path: String,
+}
+
 /// Begins an attempt of the candidate at this stage. The finalizer is there before it: a Rollout that
 /// is deleted right then must not take what git is owed with it.
 pub(crate) fn begin(
@@ -88,8 +94,10 @@ pub(crate) fn conclude(ctx: &mut DecisionContext<'_>, plan: &Plan) {
     let mut record = records::outcome(ctx, &attempt, &ending);
     let restore = match restore_order(ctx, &attempt, &ending) {
         Some(Ok(order)) => Some(order),
-        Some(Err(why)) => {
-            record.restore = Some(RestoreResult::Refused { why });
+        Some(Err(obstacle)) => {
+            record.restore = Some(RestoreResult::Refused {
+                why: obstacle.to_string(),
+            });
             None
         }
         None => None,
@@ -112,9 +120,7 @@ pub(crate) fn end(ctx: &mut DecisionContext<'_>) {
     ctx.emit(Event::Ended {
         attempt: attempt.number,
         revision: attempt.revision.clone(),
-        outcome: ending.outcome,
-        reason: ending.reason,
-        message: ending.message.clone(),
+        ending: ending.clone(),
     });
     ctx.status.last_outcome = Some(OutcomeSummary {
         attempt: attempt.number,
@@ -210,12 +216,13 @@ fn owe(ctx: &mut DecisionContext<'_>, record: Record, restore: Option<RestoreOrd
     }
 }
 
-/// What is to be put back on the config branch, where that is wanted; or why nothing can be.
+/// Returns the order to restore the last good template on the config branch, where that is wanted;
+/// or the obstacle to it.
 fn restore_order(
     ctx: &DecisionContext<'_>,
     attempt: &Attempt,
     ending: &Ending,
-) -> Option<Result<RestoreOrder, String>> {
+) -> Option<Result<RestoreOrder, NoGoodCommit>> {
     let on_rollback = attempt.plan.on_rollback;
     let git = on_rollback.unwrap_or(ctx.observed.default_on_rollback).git;
     if ending.outcome != Outcome::RolledBack || git != GitOnRollback::Restore {
@@ -224,9 +231,7 @@ fn restore_order(
     let good = ctx.status.stable.as_ref().map(|stable| &stable.source);
     let path = attempt.source.path.clone()?;
     let Some(good_commit) = good.and_then(|good| good.commit.clone()) else {
-        return Some(Err(format!(
-            "no commit holds what runs, because it was adopted as it ran: put its template into `{path}` by hand"
-        )));
+        return Some(Err(NoGoodCommit { path }));
     };
     Some(Ok(RestoreOrder {
         good_commit,

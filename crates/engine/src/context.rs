@@ -1,17 +1,20 @@
-//! One turn of [`decide`](crate::decide::decide): the snapshot, the time, and what has been decided
-//! so far.
+//! Context of one decision: the snapshot, the time, and the decision so far.
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
-    record::{Outcome, Reason},
+    record::Outcome,
+    route::RouteRef,
     status::{Attempt, Ending, RolloutStatus, Stage},
 };
 
 use crate::{
     decision::Action,
-    event::{Event, StallReason},
-    observed::Observed,
+    event::Event,
+    observed::{Observed, Route},
     plan::Plan,
+    stall::Stall,
+    termination::{Cause, Termination},
+    waiting::{Flow, WaitingOn},
     weight::Weight,
 };
 
@@ -24,37 +27,14 @@ pub(crate) struct DecisionContext<'a> {
     pub(crate) actions: Vec<Action>,
     pub(crate) events: Vec<Event>,
     pub(crate) requeue_at: Option<Timestamp>,
-    /// What is waited for, in a sentence.
-    pub(crate) waiting: Option<String>,
-    /// Why a person must act.
+    /// Condition that is waited for.
+    pub(crate) waiting: Option<WaitingOn>,
+    /// Cause for which manual action is required.
     pub(crate) stalled: Option<Stall>,
     /// Whether stable has no ready endpoint although traffic should go there.
     pub(crate) stable_unready: bool,
-    /// Whether only a person's approval is missing.
-    pub(crate) awaits_approval: bool,
     /// Whether the gateway is waited for no longer: what the routes say is all that can be known.
     pub(crate) without_gateway: bool,
-}
-
-/// Why a person must act.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Stall {
-    pub(crate) reason: StallReason,
-    pub(crate) message: String,
-}
-
-/// Whether a stage has been left.
-pub(crate) enum Flow {
-    /// The attempt is in another stage or step now.
-    Moved,
-    /// It stays, waiting for this.
-    Waits(Wait),
-}
-
-/// What is waited for.
-pub(crate) struct Wait {
-    pub(crate) message: String,
-    pub(crate) until: Option<Timestamp>,
 }
 
 // === impl DecisionContext ===
@@ -71,7 +51,6 @@ impl<'a> DecisionContext<'a> {
             waiting: None,
             stalled: None,
             stable_unready: false,
-            awaits_approval: false,
             without_gateway: false,
         }
     }
@@ -87,18 +66,16 @@ impl<'a> DecisionContext<'a> {
         }
     }
 
-    pub(crate) fn wait(&mut self, wait: Wait) {
-        self.waiting = Some(wait.message);
-        if let Some(until) = wait.until {
+    /// Waits for this, and looks again at `until` at the latest.
+    pub(crate) fn wait(&mut self, on: WaitingOn, until: Option<Timestamp>) {
+        self.waiting = Some(on);
+        if let Some(until) = until {
             self.requeue_at(until);
         }
     }
 
-    pub(crate) fn stall(&mut self, reason: StallReason, message: impl Into<String>) {
-        self.stalled = Some(Stall {
-            reason,
-            message: message.into(),
-        });
+    pub(crate) fn stall(&mut self, stall: Stall) {
+        self.stalled = Some(stall);
     }
 
     /// The attempt that runs. Stages are only reached with one.
@@ -135,30 +112,22 @@ impl<'a> DecisionContext<'a> {
         }
     }
 
-    /// Decides how the attempt ends, unless that is decided.
-    pub(crate) fn terminate(
-        &mut self,
-        outcome: Outcome,
-        reason: Reason,
-        message: impl Into<String>,
-    ) {
-        let (at, message) = (self.now, message.into());
+    /// Terminates the attempt, unless that is decided already.
+    pub(crate) fn terminate(&mut self, cause: Cause) -> Flow {
         if self.attempt().ending.is_some() {
-            return;
+            return Flow::Moved;
         }
-        if outcome != Outcome::Promoted {
-            self.emit(Event::RollingBack {
-                outcome,
-                reason,
-                message: message.clone(),
-            });
-        }
+        let termination = Termination::from(cause);
         self.attempt_mut().ending = Some(Ending {
-            outcome,
-            reason,
-            message,
-            at,
+            outcome: termination.outcome,
+            reason: termination.reason,
+            message: termination.cause.to_string(),
+            at: self.now,
         });
+        if termination.outcome != Outcome::Promoted {
+            self.emit(Event::RollingBack { termination });
+        }
+        Flow::Moved
     }
 
     /// Whether the stage has lasted this long.
@@ -172,14 +141,22 @@ impl<'a> DecisionContext<'a> {
         self.now >= end
     }
 
-    /// Whether every route has this share and the data plane has taken it. A route that is not
-    /// there sends the canary nothing.
+    /// Returns the routes that do not have this weight yet, or whose gateways have not accepted it.
+    pub(crate) fn routes_without(&self, weight: Weight) -> Vec<RouteRef> {
+        let pending = self
+            .observed
+            .routes
+            .iter()
+            .filter(|route| !has_weight(route, weight));
+        pending.map(|route| route.route.clone()).collect()
+    }
+
+    /// Returns true if every route has this weight and its gateways have accepted it.
     pub(crate) fn routes_have(&self, weight: Weight) -> bool {
-        self.observed.routes.iter().all(|route| match &route.state {
-            Some(state) if !state.split => weight == Weight::ZERO && state.accepted,
-            Some(state) => state.weight == Some(weight) && state.accepted,
-            None => weight == Weight::ZERO,
-        })
+        self.observed
+            .routes
+            .iter()
+            .all(|route| has_weight(route, weight))
     }
 
     /// Whether no route sends anything to the canary, whatever the data plane has made of that.
@@ -201,23 +178,13 @@ impl<'a> DecisionContext<'a> {
     }
 }
 
-// === impl Wait ===
-
-impl Wait {
-    /// A wait for an event.
-    pub(crate) fn event(message: impl Into<String>) -> Flow {
-        Flow::Waits(Self {
-            message: message.into(),
-            until: None,
-        })
-    }
-
-    /// A wait for a time.
-    pub(crate) fn until(message: impl Into<String>, until: Timestamp) -> Flow {
-        Flow::Waits(Self {
-            message: message.into(),
-            until: Some(until),
-        })
+/// Returns true if the route has this weight and its gateways have accepted it. A route that does
+/// not exist sends the canary nothing.
+fn has_weight(route: &Route, weight: Weight) -> bool {
+    match &route.state {
+        Some(state) if !state.split => weight == Weight::ZERO && state.accepted,
+        Some(state) => state.weight == Some(weight) && state.accepted,
+        None => weight == Weight::ZERO,
     }
 }
 

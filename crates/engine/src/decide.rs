@@ -7,16 +7,18 @@ use tidegate_api::{
 };
 
 use crate::{
-    context::{DecisionContext, Flow, intended, plan_of},
+    context::{DecisionContext, intended, plan_of},
     decision::{Action, Decision, Sampling},
     desired::Desired,
-    diff,
-    event::StallReason,
-    field_conflict, idle, interventions,
+    diff, field_conflict, idle, interventions,
     observed::{Comparison, Observed},
     plan::Plan,
     revision::Revision,
-    stage, status,
+    stage,
+    stall::Stall,
+    status,
+    waiting::Flow,
+    weight::Weight,
 };
 
 /// How old evidence in the persisted status may be before it is written though nothing else has
@@ -49,7 +51,7 @@ pub fn decide(observed: &Observed, now: Timestamp) -> Decision {
         .pending_records
         .retain(|pending| !observed.recorded.contains(&pending.record.path()));
     know_stable_again(&mut ctx);
-    interventions::take(&mut ctx);
+    interventions::answer(&mut ctx);
     // What ends an attempt and what begins the next are decided in different turns, so that each
     // status is written.
     let plan = match &ctx.status.attempt {
@@ -106,8 +108,8 @@ fn advance(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
         }
         match stage::advance(ctx, plan) {
             Flow::Moved => {}
-            Flow::Waits(wait) => {
-                ctx.wait(wait);
+            Flow::Waits(on, until) => {
+                ctx.wait(on, until);
                 return;
             }
         }
@@ -140,7 +142,9 @@ fn finish(mut ctx: DecisionContext<'_>, plan: Option<Plan>) -> Decision {
     if let Some(why) = &ctx.observed.refused
         && ctx.stalled.is_none()
     {
-        ctx.stall(StallReason::WriteDenied, why);
+        ctx.stall(Stall::WriteDenied {
+            denial: why.clone(),
+        });
     }
     field_conflict::remember(&mut ctx);
     status::summarize(&mut ctx, plan.as_ref());
@@ -192,22 +196,11 @@ fn nothing(ctx: &DecisionContext<'_>) -> Decision {
 /// What is to be sampled: the step that has traffic, as long as the canary has some of it.
 fn sampling(status: &RolloutStatus) -> Option<Sampling> {
     let attempt = status.attempt.as_ref()?;
-    let watched = match attempt.stage {
-        Stage::Stepping
-        | Stage::PinningToCanary
-        | Stage::UpdatingStable
-        | Stage::PinningToStable => attempt.weight > 0.0,
-        Stage::Initial
-        | Stage::Pinning
-        | Stage::Starting
-        | Stage::ShiftingToStable
-        | Stage::RollingBack
-        | Stage::Draining
-        | Stage::RemovingCanary
-        | Stage::Unpinning => false,
-    };
     let since = attempt.steps.last()?.confirmed_at?;
-    (watched && !intended(attempt).eq(&crate::weight::Weight::ZERO)).then_some(Sampling {
+    if !attempt.stage.gates_are_read() || intended(attempt) == Weight::ZERO {
+        return None;
+    }
+    Some(Sampling {
         attempt: attempt.number,
         step: attempt.step,
         since,

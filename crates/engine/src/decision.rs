@@ -1,11 +1,9 @@
 //! What a decision is: effects, the next status, when to look again, and what to tell people.
 
 use jiff::Timestamp;
-use tidegate_api::{
-    intervention::InterventionState, record::PendingRecord, route::RouteRef, status::RolloutStatus,
-};
+use tidegate_api::{record::PendingRecord, route::RouteRef, status::RolloutStatus};
 
-use crate::{event::Event, pin::Pin, revision::Revision, weight::Weight};
+use crate::{event::Event, interventions::Answer, pin::Pin, revision::Revision, weight::Weight};
 
 /// Everything that is to be done, in the order of the fields.
 #[derive(Clone, Debug)]
@@ -104,9 +102,7 @@ pub enum Action {
     AnswerIntervention {
         /// The object's name.
         name: String,
-        /// Whether it was taken.
-        state: InterventionState,
-        /// Why, in a sentence.
-        message: String,
+        /// The answer.
+        answer: Answer,
     },
 }

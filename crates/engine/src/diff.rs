@@ -3,13 +3,13 @@
 //! Effects are executed one after the other and end with the first that fails, so an order here is
 //! an order in the cluster. No two of one turn write the same object.
 
-use tidegate_api::{route::RouteRef, status::Stage};
+use tidegate_api::route::RouteRef;
 
 use crate::{
     context::DecisionContext,
     decision::Action,
     desired::{CanaryTarget, Desired, Split, Template},
-    event::Event,
+    event::{Event, GovernedField},
     observed::{Observed, RouteState, Service, Workload},
     weight::Weight,
 };
@@ -183,16 +183,18 @@ fn note_foreign_hands(target: &Desired, ctx: &mut DecisionContext<'_>) {
             };
             let manager = route_state(ctx.observed, &route).and_then(|state| state.manager.clone());
             events.push(Event::DriftCorrected {
-                what: route.to_string(),
+                field: GovernedField::Route { route },
                 manager,
             });
         }
     }
-    if same_mind && matches!(after.stage, Stage::Starting | Stage::Stepping) {
+    if same_mind && after.stage.compares_versions() {
         let lost = |service: &&Service| service.epoch.is_some() && service.pin() != target.pin;
         events.extend(ctx.observed.pinned_services().filter(lost).map(|service| {
             Event::DriftCorrected {
-                what: format!("the selector of the Service {}", service.name),
+                field: GovernedField::ServiceSelector {
+                    service: service.name.clone(),
+                },
                 manager: service.manager.clone(),
             }
         }));
@@ -202,7 +204,7 @@ fn note_foreign_hands(target: &Desired, ctx: &mut DecisionContext<'_>) {
         && template(target, workload, ctx.observed).is_some()
     {
         events.push(Event::DriftCorrected {
-            what: "the workload's template".to_owned(),
+            field: GovernedField::WorkloadTemplate,
             manager: workload.template_manager.clone(),
         });
     }

@@ -1,248 +1,156 @@
-//! What people are told: typed reasons that become events, messages and lines of the CLI alike.
-
-use std::fmt;
+//! Events: what people are told, as typed payloads that become Kubernetes events, log lines and
+//! lines of the CLI alike.
 
 use tidegate_api::{
     intervention::Action,
-    record::{Outcome, Reason},
+    reason::{EventReason, Reason, ReasonCode as _, StallReason},
+    route::RouteRef,
+    status::Ending,
 };
 
-use crate::{revision::short, weight::Weight};
+use crate::{preflight::warnings::Warning, stall::Stall, termination::Termination, weight::Weight};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// A workload that runs already was taken over as it runs.
+    /// A workload that runs already was adopted as it runs.
     Adopted {
-        /// Its revision.
+        /// Full name of its revision.
         revision: String,
     },
-    /// An attempt has begun.
+    /// An attempt has started.
     Started {
-        /// Its number.
+        /// Number of the attempt.
         attempt: u32,
-        /// Its revision.
+        /// Full name of its revision.
         revision: String,
-        /// The commit that asked for it.
+        /// Commit that asked for it.
         commit: Option<String>,
     },
-    /// The canary is to have this share.
+    /// A step was entered.
     StepEntered {
-        /// Which step, from 1.
+        /// Number of the step, from 1.
         step: u32,
-        /// Of how many.
+        /// Number of steps.
         of: u32,
-        /// The share.
+        /// The canary's weight.
         weight: Weight,
     },
-    /// A step waits for a person.
+    /// A step waits for an approve Intervention.
     AwaitingApproval {
-        /// Which step, from 1.
+        /// Number of the step, from 1.
         step: u32,
+        /// Number of steps.
+        of: u32,
     },
-    /// The canary has everything and stable is touched next.
+    /// The canary has all traffic and stable is touched next.
     Promoting {
-        /// The revision.
+        /// Full name of the revision.
         revision: String,
     },
-    /// Traffic is going back.
+    /// Traffic is going back to stable.
     RollingBack {
-        /// How the attempt will end.
-        outcome: Outcome,
-        /// Why, in one word.
-        reason: Reason,
-        /// Why, in a sentence.
-        message: String,
+        /// Decided end of the attempt.
+        termination: Termination,
     },
     /// An attempt has ended.
     Ended {
-        /// Its number.
+        /// Number of the attempt.
         attempt: u32,
-        /// Its revision.
+        /// Full name of its revision.
         revision: String,
-        /// How.
-        outcome: Outcome,
-        /// Why, in one word.
-        reason: Reason,
-        /// Why, in a sentence.
-        message: String,
+        /// Its end, as the status and the record have it.
+        ending: Ending,
     },
-    /// A person's wish was taken.
-    Taken {
-        /// What was asked for.
+    /// An Intervention was accepted.
+    InterventionAccepted {
+        /// Requested action.
         action: Action,
-        /// Who asked.
+        /// Requester.
         by: String,
-        /// Why.
+        /// The requester's words.
         reason: String,
     },
-    /// Somebody else wrote a field that is ours, and was overruled.
+    /// Another writer modified a field that Tidegate governs, and was reverted.
     DriftCorrected {
-        /// What was written, in words.
-        what: String,
-        /// Who wrote it, by field manager.
+        /// Field that was modified.
+        field: GovernedField,
+        /// Field manager of the writer.
         manager: Option<String>,
     },
     /// The canary has no ready endpoint, so its weight is 0.
     CanaryUnready,
-    /// Something around the workload may surprise people in a release.
-    Caution {
-        /// What, and what to do, in a sentence.
-        message: String,
+    /// The surroundings of the workload may surprise people in a release.
+    PreflightWarning {
+        /// The warning.
+        warning: Warning,
     },
-    /// Nothing goes on before a person has changed something.
+    /// Nothing moves until somebody changes something.
     Stalled {
-        /// Why, in one word.
-        reason: StallReason,
-        /// Why, and what to do, in a sentence.
-        message: String,
+        /// Cause of the stall.
+        stall: Stall,
     },
 }
 
-/// Why a person must act, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StallReason {
-    /// The Rollout's spec cannot be parsed.
-    InvalidSpec,
-    /// The release cannot be made safely as things are.
-    PreflightFailed,
-    /// A gate's query is wrong, or selects nothing of stable either.
-    InvalidQuery,
-    /// The API server refuses to write what is to be done next.
-    WriteDenied,
-    /// The revision that git asks for has failed, and nobody has asked for it again.
-    Rejected,
-    /// The first revision did not become ready.
-    InitialFailed,
+/// Field that Tidegate governs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GovernedField {
+    /// Weights of a route.
+    Route {
+        /// The route.
+        route: RouteRef,
+    },
+    /// Selector of a Service.
+    ServiceSelector {
+        /// Name of the Service.
+        service: String,
+    },
+    /// Template of the workload.
+    WorkloadTemplate,
+}
+
+/// List of the catalogue that an event's reason is from.
+enum Subject {
+    Event(EventReason),
+    End(Reason),
+    Stall(StallReason),
 }
 
 // === impl Event ===
 
 impl Event {
-    /// The note's reason, as events have it.
+    /// Returns the reason of the Kubernetes event.
     pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Adopted { .. } => "Adopted",
-            Self::Started { .. } => "Started",
-            Self::StepEntered { .. } => "StepEntered",
-            Self::AwaitingApproval { .. } => "AwaitingApproval",
-            Self::Promoting { .. } => "Promoting",
-            Self::RollingBack { reason, .. } | Self::Ended { reason, .. } => reason.as_str(),
-            Self::Taken { .. } => "InterventionAccepted",
-            Self::DriftCorrected { .. } => "DriftCorrected",
-            Self::CanaryUnready => "CanaryUnready",
-            Self::Caution { .. } => "PreflightWarning",
-            Self::Stalled { reason, .. } => reason.as_str(),
+        match self.subject() {
+            Subject::Event(reason) => reason.as_str(),
+            Subject::End(reason) => reason.as_str(),
+            Subject::Stall(reason) => reason.as_str(),
         }
     }
 
-    /// Whether a person should look.
+    /// Returns true if the Kubernetes event is of the type Warning.
     pub fn is_warning(&self) -> bool {
-        match self {
-            Self::RollingBack { outcome, .. } | Self::Ended { outcome, .. } => match outcome {
-                Outcome::RolledBack | Outcome::Failed | Outcome::Aborted => true,
-                Outcome::Promoted | Outcome::Superseded => false,
-            },
-            Self::DriftCorrected { .. }
-            | Self::CanaryUnready
-            | Self::Caution { .. }
-            | Self::Stalled { .. } => true,
-            Self::Adopted { .. }
-            | Self::Started { .. }
-            | Self::StepEntered { .. }
-            | Self::AwaitingApproval { .. }
-            | Self::Promoting { .. }
-            | Self::Taken { .. } => false,
+        match self.subject() {
+            Subject::Event(reason) => reason.is_warning(),
+            Subject::End(reason) => reason.outcome().is_warning(),
+            Subject::Stall(_) => true,
         }
     }
-}
 
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Adopted { revision } => {
-                write!(
-                    f,
-                    "adopted the running workload as stable revision {}",
-                    short(revision)
-                )
-            }
-            Self::Started {
-                attempt,
-                revision,
-                commit,
-            } => {
-                write!(
-                    f,
-                    "attempt {attempt} of revision {} has begun",
-                    short(revision)
-                )?;
-                commit.as_ref().map_or(Ok(()), |commit| {
-                    write!(f, ", asked for by commit {}", short(commit))
-                })
-            }
-            Self::StepEntered { step, of, weight } => {
-                write!(f, "step {step} of {of}: {weight} of traffic to the canary")
-            }
-            Self::AwaitingApproval { step } => {
-                write!(f, "step {step} has passed and waits for an approval")
-            }
-            Self::Promoting { revision } => {
-                write!(
-                    f,
-                    "every step has passed; the workload is being brought to revision {}",
-                    short(revision)
-                )
-            }
-            Self::RollingBack {
-                outcome, message, ..
-            } => {
-                write!(f, "traffic goes back to stable ({outcome}): {message}")
-            }
-            Self::Ended {
-                attempt,
-                revision,
-                outcome,
-                message,
-                ..
-            } => {
-                write!(
-                    f,
-                    "attempt {attempt} of revision {} has ended: {outcome}: {message}",
-                    short(revision)
-                )
-            }
-            Self::Taken { action, by, reason } => {
-                let by = if by.is_empty() { "someone" } else { by };
-                write!(f, "{by} asked to {}: {reason}", action.as_str())
-            }
-            Self::DriftCorrected { what, manager } => {
-                write!(
-                    f,
-                    "{what} was changed by {} and put back",
-                    manager.as_deref().unwrap_or("an unknown field manager")
-                )
-            }
-            Self::CanaryUnready => f.write_str(
-                "the canary has no ready endpoint; its traffic goes to stable until it has",
-            ),
-            Self::Caution { message } | Self::Stalled { message, .. } => f.write_str(message),
-        }
-    }
-}
-
-// === impl StallReason ===
-
-impl StallReason {
-    /// The reason as it is written.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidSpec => "InvalidSpec",
-            Self::PreflightFailed => "PreflightFailed",
-            Self::InvalidQuery => "InvalidQuery",
-            Self::WriteDenied => "WriteDenied",
-            Self::Rejected => "Rejected",
-            Self::InitialFailed => "InitialFailed",
-        }
+    fn subject(&self) -> Subject {
+        Subject::Event(match self {
+            Self::Adopted { .. } => EventReason::Adopted,
+            Self::Started { .. } => EventReason::Started,
+            Self::StepEntered { .. } => EventReason::StepEntered,
+            Self::AwaitingApproval { .. } => EventReason::AwaitingApproval,
+            Self::Promoting { .. } => EventReason::Promoting,
+            Self::InterventionAccepted { .. } => EventReason::InterventionAccepted,
+            Self::DriftCorrected { .. } => EventReason::DriftCorrected,
+            Self::CanaryUnready => EventReason::CanaryUnready,
+            Self::PreflightWarning { .. } => EventReason::PreflightWarning,
+            Self::RollingBack { termination } => return Subject::End(termination.reason),
+            Self::Ended { ending, .. } => return Subject::End(ending.reason),
+            Self::Stalled { stall } => return Subject::Stall(stall.reason()),
+        })
     }
 }

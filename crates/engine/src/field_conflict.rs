@@ -1,88 +1,102 @@
-//! Fields of ours that somebody else keeps writing: putting them back again and again is a quarrel
-//! that only people can end.
+//! Field conflicts: governed fields that another writer keeps modifying. Reverting them again and
+//! again is a conflict that only people can end.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tidegate_api::status::{DriftCorrection, RolloutStatus};
 
 use crate::{context::DecisionContext, event::Event};
 
-/// How far back overrulings count.
+/// Time for which a correction counts.
 const WITHIN: SignedDuration = SignedDuration::from_mins(5);
 
-/// From how many on there is a quarrel.
+/// Number of corrections of one field and one writer from which on there is a conflict.
 const TIMES: usize = 3;
 
-/// What was put back, and shows again this soon, was written once: a write of ours may have failed.
+/// Time within which a drift that shows again was written once: a write of ours may have failed.
 const ONE_WRITE: SignedDuration = SignedDuration::from_secs(10);
 
-/// The most that is remembered.
+/// Maximum number of corrections that are remembered.
 const REMEMBERED: usize = 20;
 
-/// Remembers what this turn overrules, and forgets what no longer counts.
+/// Conflict over one field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FieldConflict {
+    /// Field, in words.
+    pub(crate) field: String,
+    /// Field manager of the other writer.
+    pub(crate) manager: Option<String>,
+    /// Number of corrections.
+    pub(crate) times: usize,
+}
+
+/// Remembers the corrections of this decision, and forgets those that no longer count.
 pub(crate) fn remember(ctx: &mut DecisionContext<'_>) {
     let now = ctx.now;
     if ctx.observed.refused.is_some() {
-        // What cannot be put back is seen again and again.
+        // Drift that cannot be corrected is seen again and again.
         return;
     }
     let news: Vec<_> = ctx
         .events
         .iter()
-        .filter_map(|note| overruling(note, now))
+        .filter_map(|event| correction(event, now))
         .collect();
-    // Between quarrels, forgetting is not worth a write.
+    // Without a conflict, forgetting is not worth a write.
     if news.is_empty() && ctx.status.overruled.len() < TIMES {
         return;
     }
     let past = &mut ctx.status.overruled;
     past.retain(|past| now.duration_since(past.at) < WITHIN);
     for new in news {
-        let same = |past: &DriftCorrection| past.what == new.what && past.manager == new.manager;
-        if !past
-            .iter()
-            .any(|past| same(past) && now.duration_since(past.at) < ONE_WRITE)
-        {
+        if !past.iter().any(|past| is_one_write(past, &new)) {
             past.push(new);
         }
     }
     past.drain(..past.len().saturating_sub(REMEMBERED));
+    if past.len() < TIMES {
+        return;
+    }
     let ends = past
         .first()
         .and_then(|oldest| oldest.at.checked_add(WITHIN).ok());
-    if let Some(ends) = ends.filter(|_| ctx.status.overruled.len() >= TIMES) {
+    if let Some(ends) = ends {
         ctx.requeue_at(ends);
     }
 }
 
-/// Who quarrels about what, in a sentence.
-pub(crate) fn conflict(status: &RolloutStatus) -> Option<String> {
-    let times = |this: &DriftCorrection| {
-        status
+/// Returns the first conflict of a status.
+pub(crate) fn conflict(status: &RolloutStatus) -> Option<FieldConflict> {
+    for this in &status.overruled {
+        let times = status
             .overruled
             .iter()
-            .filter(|past| past.what == this.what && past.manager == this.manager)
-            .count()
-    };
-    let (this, times) = status
-        .overruled
-        .iter()
-        .map(|this| (this, times(this)))
-        .find(|(_, times)| *times >= TIMES)?;
-    Some(format!(
-        "{} was changed by {} {times} times in five minutes and put back each time: have whoever runs it leave that alone",
-        this.what,
-        this.manager
-            .as_deref()
-            .unwrap_or("an unknown field manager")
-    ))
+            .filter(|past| is_same_drift(past, this))
+            .count();
+        if times >= TIMES {
+            return Some(FieldConflict {
+                field: this.what.clone(),
+                manager: this.manager.clone(),
+                times,
+            });
+        }
+    }
+    None
 }
 
-fn overruling(note: &Event, at: jiff::Timestamp) -> Option<DriftCorrection> {
-    let Event::DriftCorrected { what, manager } = note else {
+fn is_same_drift(one: &DriftCorrection, other: &DriftCorrection) -> bool {
+    one.what == other.what && one.manager == other.manager
+}
+
+fn is_one_write(past: &DriftCorrection, new: &DriftCorrection) -> bool {
+    is_same_drift(past, new) && new.at.duration_since(past.at) < ONE_WRITE
+}
+
+fn correction(event: &Event, at: Timestamp) -> Option<DriftCorrection> {
+    let Event::DriftCorrected { field, manager } = event else {
         return None;
     };
     Some(DriftCorrection {
-        what: what.clone(),
+        what: field.to_string(),
         manager: manager.clone(),
         at,
     })

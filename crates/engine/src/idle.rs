@@ -8,13 +8,15 @@ use tidegate_api::{
 
 use crate::{
     attempt,
-    context::{DecisionContext, Wait},
+    context::DecisionContext,
     decision::Action,
-    event::{Event, StallReason},
+    event::{Event, GovernedField},
     observed::{Candidate, Comparison, QueryCheck, Workload},
     plan::Plan,
-    preflight,
-    revision::{Revision, short},
+    preflight::{self, Objection, Obstacle},
+    revision::Revision,
+    stall::Stall,
+    waiting::{RolloutPurpose, WaitingOn},
 };
 
 /// How long what stands in the way of a release is taken for granted.
@@ -43,7 +45,7 @@ pub(crate) fn idle(ctx: &mut DecisionContext<'_>) {
         && ctx.stalled.is_none()
     {
         requeue_later(ctx);
-        ctx.stall(StallReason::PreflightFailed, unlisted);
+        ctx.stall(Stall::PreflightFailed(unlisted));
     }
     // What git is owed would be lost with the Rollout.
     if ctx.observed.finalizer
@@ -57,19 +59,17 @@ pub(crate) fn idle(ctx: &mut DecisionContext<'_>) {
 fn look_for_work(ctx: &mut DecisionContext<'_>) {
     let plan = match Plan::parse(&ctx.observed.identity.name, &ctx.observed.spec) {
         Ok(plan) => plan,
-        Err(error) => return ctx.stall(StallReason::InvalidSpec, error.to_string()),
+        Err(error) => return ctx.stall(Stall::InvalidSpec(error)),
     };
     // Said before anything else: what another Rollout governs never comes to this one.
-    if let Some(refusal) = preflight::ownership_conflict(ctx.observed, &plan) {
+    if let Some(conflict) = preflight::ownership_conflict(ctx.observed, &plan) {
         requeue_later(ctx);
-        return ctx.stall(StallReason::PreflightFailed, refusal);
+        return ctx.stall(Stall::PreflightFailed(conflict));
     }
     collect_canary(ctx);
     let Some(candidate) = &ctx.observed.candidate else {
-        return wait(
-            ctx,
-            format!("waiting for a ConfigRepo to bring {}", plan.workload),
-        );
+        let workload = plan.workload;
+        return ctx.wait(WaitingOn::ConfigRepo { workload }, None);
     };
     match ctx.status.stable.clone() {
         None if candidate.first_deploy => first_deploy(ctx, &plan, candidate),
@@ -129,11 +129,9 @@ fn first_deploy(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidat
     match rejection {
         // What has failed and became ready after all has not failed.
         Some(rejected) if !ready => {
-            let message = format!(
-                "the first revision failed ({}): commit another",
-                rejected.message
-            );
-            ctx.stall(StallReason::InitialFailed, message);
+            ctx.stall(Stall::InitialFailed {
+                cause: rejected.message,
+            });
         }
         Some(_) | None => attempt::begin(ctx, plan, candidate, Stage::Initial, None),
     }
@@ -147,19 +145,15 @@ fn adopt(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) {
         .as_ref()
         .filter(|workload| workload.rolled_out() && !workload.paused)
     else {
-        return wait(
-            ctx,
-            format!(
-                "waiting for {} to be fully rolled out, to adopt it",
-                plan.workload
-            ),
-        );
+        let on = WaitingOn::WorkloadRollout {
+            workload: plan.workload.clone(),
+            purpose: RolloutPurpose::Adoption,
+        };
+        return ctx.wait(on, None);
     };
     let Some(current) = workload.current() else {
-        return wait(
-            ctx,
-            format!("waiting for the current version of {}", plan.workload),
-        );
+        let workload = plan.workload.clone();
+        return ctx.wait(WaitingOn::WorkloadVersion { workload }, None);
     };
     let (revision, source) = match candidate.comparison {
         Comparison::Unknown => return ctx.actions.push(Action::DryRunCandidate),
@@ -191,29 +185,27 @@ fn compare(ctx: &mut DecisionContext<'_>, plan: &Plan, stable: &Stable, candidat
     }
     if candidate.revision.as_str() == stable.revision {
         if ctx.observed.workload.is_none() {
-            wait(ctx, format!("{} does not exist", plan.workload));
+            wait_for_workload(ctx, plan);
         }
         return;
     }
     if let Some(rejected) = rejection(ctx, candidate) {
-        let revision = candidate.revision.short();
-        let message = format!(
-            "revision {revision} was not promoted ({}): commit another, commit it again, or ask to retry attempt {}",
-            rejected.message, rejected.attempt
-        );
-        return ctx.stall(StallReason::Rejected, message);
+        return ctx.stall(Stall::RevisionRejected {
+            revision: rejected.revision,
+            attempt: rejected.attempt,
+            cause: rejected.message,
+        });
     }
     match &candidate.comparison {
         Comparison::Unknown if ctx.observed.workload.is_none() => {
-            wait(ctx, format!("{} does not exist", plan.workload));
+            wait_for_workload(ctx, plan);
         }
         Comparison::Unknown => ctx.actions.push(Action::DryRunCandidate),
         Comparison::Same => relabel_stable(ctx, candidate),
         Comparison::Refused { why, at } => {
-            ctx.stall(
-                StallReason::PreflightFailed,
-                format!("the API server refuses the new template: {why}"),
-            );
+            ctx.stall(Stall::PreflightFailed(Obstacle::TemplateDenied {
+                denial: why.clone(),
+            }));
             retry_after(ctx, *at, ASK_AGAIN, Action::DryRunCandidate);
         }
         Comparison::Different => start(ctx, plan, candidate),
@@ -252,7 +244,7 @@ fn revert_stable_template(ctx: &mut DecisionContext<'_>, stable: &Stable) -> boo
         .is_known_to_differ_from_stable(workload, &stable.pod_template_hash);
     if wrong {
         ctx.emit(Event::DriftCorrected {
-            what: "the workload's template".to_owned(),
+            field: GovernedField::WorkloadTemplate,
             manager: workload.template_manager.clone(),
         });
         ctx.actions
@@ -279,51 +271,47 @@ fn start(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) {
         .map(|backoff| backoff.until)
         .filter(|until| *until > ctx.now)
     {
-        let message = format!("the last attempt was inconclusive; the next begins at {until:.0}");
-        return ctx.wait(Wait {
-            message,
-            until: Some(until),
-        });
+        return ctx.wait(WaitingOn::Backoff { until }, Some(until));
     }
     match preflight::check(ctx.observed, plan) {
-        preflight::Answer::Clear => {
-            let known = ctx
-                .status
-                .history
-                .iter()
-                .any(|known| known.revision == candidate.revision.as_str());
-            let fast = known && plan.known_good == KnownGood::Fast;
-            // What was good before is not held up by Prometheus.
-            if !fast && !gates_can_be_read(ctx, plan) {
-                return;
-            }
-            // Half of a commit may be another plan with the template of the last one.
-            if ctx.observed.applying {
-                return ctx.requeue_at(
-                    ctx.now
-                        .saturating_add(APPLIED_SOON)
-                        .unwrap_or(Timestamp::MAX),
-                );
-            }
-            attempt::begin(
-                ctx,
-                plan,
-                candidate,
-                Stage::Pinning,
-                fast.then_some(Shortcut::KnownGood),
-            );
-            if ctx.status.attempt.is_some() {
-                ctx.actions.push(Action::RunPreflightWarnings);
-            }
-        }
-        preflight::Answer::Waits(message) => {
+        None => start_now(ctx, plan, candidate),
+        Some(Objection::Waits(on)) => {
             requeue_later(ctx);
-            wait(ctx, message);
+            ctx.wait(on, None);
         }
-        preflight::Answer::Refused(message) => {
+        Some(Objection::Blocked(obstacle)) => {
             requeue_later(ctx);
-            ctx.stall(StallReason::PreflightFailed, message);
+            ctx.stall(Stall::PreflightFailed(obstacle));
         }
+    }
+}
+
+/// Starts an attempt, unless its gates cannot be read or the commit is not applied whole.
+fn start_now(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) {
+    let known = ctx
+        .status
+        .history
+        .iter()
+        .any(|known| known.revision == candidate.revision.as_str());
+    let shortcut = match plan.known_good {
+        KnownGood::Fast if known => Some(Shortcut::KnownGood),
+        KnownGood::Fast | KnownGood::Steps => None,
+    };
+    // A revision that was good before is not held up by Prometheus.
+    if shortcut.is_none() && !gates_can_be_read(ctx, plan) {
+        return;
+    }
+    // Half of a commit may be another plan with the template of the last one.
+    if ctx.observed.applying {
+        return ctx.requeue_at(
+            ctx.now
+                .saturating_add(APPLIED_SOON)
+                .unwrap_or(Timestamp::MAX),
+        );
+    }
+    attempt::begin(ctx, plan, candidate, Stage::Pinning, shortcut);
+    if ctx.status.attempt.is_some() {
+        ctx.actions.push(Action::RunPreflightWarnings);
     }
 }
 
@@ -334,28 +322,26 @@ fn gates_can_be_read(ctx: &mut DecisionContext<'_>, plan: &Plan) -> bool {
         return true;
     }
     let now = ctx.now;
-    let recent = |at: &Timestamp, limit| now.duration_since(*at) < limit;
     match &ctx.observed.queries {
-        QueryCheck::Usable { at } if recent(at, CHECK_AGAIN) => return true,
-        QueryCheck::Invalid { why, at } if recent(at, CHECK_OLD) => {
-            ctx.stall(StallReason::InvalidQuery, why);
+        QueryCheck::Usable { at } if is_within(*at, CHECK_AGAIN, now) => return true,
+        QueryCheck::Invalid { why, at } if is_within(*at, CHECK_OLD, now) => {
+            let problem = why.clone();
+            ctx.stall(Stall::InvalidQuery { problem });
             retry_after(ctx, *at, CHECK_AGAIN, Action::CheckQueries);
         }
-        QueryCheck::SelectsNothing { why, at } if recent(at, CHECK_OLD) => {
-            let young = ctx
-                .status
-                .stable
-                .as_ref()
-                .is_some_and(|stable| recent(&stable.since, SCRAPED_BY));
-            if young {
-                wait(ctx, why);
+        QueryCheck::SelectsNothing { why, at } if is_within(*at, CHECK_OLD, now) => {
+            let problem = why.clone();
+            let stable = ctx.status.stable.as_ref();
+            if stable.is_some_and(|stable| is_within(stable.since, SCRAPED_BY, now)) {
+                ctx.wait(WaitingOn::Metrics { problem }, None);
             } else {
-                ctx.stall(StallReason::InvalidQuery, why);
+                ctx.stall(Stall::InvalidQuery { problem });
             }
             retry_after(ctx, *at, CHECK_AGAIN, Action::CheckQueries);
         }
-        QueryCheck::Unreadable { why, at } if recent(at, CHECK_OLD) => {
-            wait(ctx, why);
+        QueryCheck::Unreadable { why, at } if is_within(*at, CHECK_OLD, now) => {
+            let problem = why.clone();
+            ctx.wait(WaitingOn::Metrics { problem }, None);
             retry_after(ctx, *at, CHECK_AGAIN, Action::CheckQueries);
         }
         QueryCheck::Unknown
@@ -365,6 +351,10 @@ fn gates_can_be_read(ctx: &mut DecisionContext<'_>, plan: &Plan) -> bool {
         | QueryCheck::Unreadable { .. } => ctx.actions.push(Action::CheckQueries),
     }
     false
+}
+
+fn is_within(at: Timestamp, limit: SignedDuration, now: Timestamp) -> bool {
+    now.duration_since(at) < limit
 }
 
 /// The rejection that holds the candidate back: of the same revision, asked for by the same commit.
@@ -391,17 +381,7 @@ fn kept(ctx: &DecisionContext<'_>, stable: &Stable, candidate: &Candidate) -> Ve
         .collect()
 }
 
-fn wait(ctx: &mut DecisionContext<'_>, message: impl Into<String>) {
-    ctx.wait(Wait {
-        message: message.into(),
-        until: None,
-    });
-}
-
-/// The stable revision in words, for messages.
-pub(crate) fn stable_in_words(stable: Option<&Stable>) -> String {
-    stable.map_or_else(
-        || "no revision is stable yet".to_owned(),
-        |stable| format!("revision {} is stable", short(&stable.revision)),
-    )
+fn wait_for_workload(ctx: &mut DecisionContext<'_>, plan: &Plan) {
+    let workload = plan.workload.clone();
+    ctx.wait(WaitingOn::Workload { workload }, None);
 }

@@ -1,81 +1,84 @@
-//! Taking and refusing what people ask for.
+//! Accepting and rejecting Interventions.
+
+mod answer;
 
 use tidegate_api::{
-    intervention::{Action as Ask, InterventionState},
-    record::{Outcome, Reason},
-    status::{AcceptedIntervention, Shortcut, Stage},
+    intervention::{Action as Request, InterventionSpec},
+    status::{AcceptedIntervention, Attempt, Shortcut},
 };
 
-use crate::{context::DecisionContext, decision::Action, event::Event, observed::Intervention};
+pub use answer::{Acceptance, Answer, Rejection};
 
-/// How many taken interventions are remembered.
+use crate::{
+    context::DecisionContext, decision::Action, event::Event, observed::Intervention,
+    termination::Cause, wording,
+};
+
+/// Number of accepted Interventions that are remembered.
 const MEMORY: usize = 50;
 
-/// Takes or refuses every intervention that has no answer, in the order of their names.
-pub(crate) fn take(ctx: &mut DecisionContext<'_>) {
-    for asked in &ctx.observed.interventions {
-        let (state, message) = match judge(ctx, asked) {
-            Ok(message) => (InterventionState::Accepted, message),
-            Err(message) => (InterventionState::Rejected, message),
+/// Answers every Intervention that has no answer, in the order of their names.
+pub(crate) fn answer(ctx: &mut DecisionContext<'_>) {
+    for intervention in &ctx.observed.interventions {
+        let answer = match judge(ctx, intervention) {
+            Ok(acceptance) => Answer::Accepted(acceptance),
+            Err(rejection) => Answer::Rejected(rejection),
         };
         ctx.actions.push(Action::AnswerIntervention {
-            name: asked.name.clone(),
-            state,
-            message,
+            name: intervention.name.clone(),
+            answer,
         });
     }
 }
 
-fn judge(ctx: &mut DecisionContext<'_>, asked: &Intervention) -> Result<String, String> {
-    let spec = &asked.spec;
-    let same = |taken: &&AcceptedIntervention| {
-        (taken.attempt, taken.step, taken.action) == (spec.attempt, spec.step, spec.action)
-    };
+fn judge(
+    ctx: &mut DecisionContext<'_>,
+    intervention: &Intervention,
+) -> Result<Acceptance, Rejection> {
+    let spec = &intervention.spec;
     let once = match spec.action {
         // A pause may follow a resume, and the other way round, any number of times.
-        Ask::Pause | Ask::Resume => false,
+        Request::Pause | Request::Resume => false,
         // A step that began again needs a new approval.
-        Ask::Approve => is_approved(ctx),
-        Ask::Promote | Ask::Abort | Ask::Retry => true,
+        Request::Approve => is_approved(ctx),
+        Request::Promote | Request::Abort | Request::Retry => true,
     };
-    if ctx
-        .status
-        .interventions
-        .iter()
-        .any(|taken| taken.uid == asked.uid)
-    {
-        return Ok("taken before".to_owned());
+    let accepted = &ctx.status.interventions;
+    if accepted.iter().any(|past| past.uid == intervention.uid) {
+        return Ok(Acceptance::AlreadyApplied);
     }
-    if let Some(taken) = ctx.status.interventions.iter().find(same).filter(|_| once) {
-        return Err(format!(
-            "{} was asked for already, by {}, at {:.0}",
-            spec.action.as_str(),
-            name(&taken.by),
-            taken.at
-        ));
+    if once && let Some(past) = accepted.iter().find(|past| is_same_request(past, spec)) {
+        return Err(Rejection::AlreadyRequested {
+            action: spec.action,
+            by: past.by.clone(),
+            at: past.at,
+        });
     }
-    let message = apply(ctx, asked)?;
-    let taken = AcceptedIntervention {
+    let acceptance = apply(ctx, spec)?;
+    ctx.status.interventions.push(AcceptedIntervention {
         attempt: spec.attempt,
         step: spec.step,
         action: spec.action,
         by: spec.by.clone(),
         reason: spec.reason.clone(),
         at: ctx.now,
-        uid: asked.uid.clone(),
-    };
-    ctx.status.interventions.push(taken);
+        uid: intervention.uid.clone(),
+    });
     let surplus = ctx.status.interventions.len().saturating_sub(MEMORY);
     ctx.status.interventions.drain(..surplus);
-    ctx.emit(Event::Taken {
+    ctx.emit(Event::InterventionAccepted {
         action: spec.action,
         by: spec.by.clone(),
         reason: spec.reason.clone(),
     });
-    Ok(message)
+    Ok(acceptance)
 }
 
-/// Whether the step that the attempt is in has its approval.
+fn is_same_request(past: &AcceptedIntervention, spec: &InterventionSpec) -> bool {
+    (past.attempt, past.step, past.action) == (spec.attempt, spec.step, spec.action)
+}
+
+/// Returns true if the step that the attempt is in has its approval.
 fn is_approved(ctx: &DecisionContext<'_>) -> bool {
     let step = ctx
         .status
@@ -85,68 +88,93 @@ fn is_approved(ctx: &DecisionContext<'_>) -> bool {
     step.is_some_and(|step| step.approved_by.is_some())
 }
 
-fn apply(ctx: &mut DecisionContext<'_>, asked: &Intervention) -> Result<String, String> {
-    let spec = &asked.spec;
-    if spec.action == Ask::Retry {
-        return retry(ctx, spec.attempt);
-    }
-    let attempt = ctx.status.attempt.as_ref().ok_or_else(|| {
-        format!(
-            "no attempt runs, so there is nothing to {}",
-            spec.action.as_str()
-        )
-    })?;
-    if attempt.number != spec.attempt {
-        return Err(format!(
-            "attempt {} is not running: attempt {} is",
-            spec.attempt, attempt.number
-        ));
-    }
-    if attempt.ending.is_some() {
-        return Err(format!("attempt {} is ending already", attempt.number));
-    }
-    let on_its_way = attempt.stage <= Stage::Stepping && attempt.stage != Stage::Initial;
+fn apply(ctx: &mut DecisionContext<'_>, spec: &InterventionSpec) -> Result<Acceptance, Rejection> {
     match spec.action {
-        // Stable runs the revision and its old pods are gone: there is nothing to go back to.
-        Ask::Abort if attempt.stage > Stage::ShiftingToStable => Err(format!(
-            "attempt {} has been promoted: commit what is to run instead",
-            attempt.number
-        )),
-        Ask::Abort => {
-            ctx.terminate(
-                Outcome::Aborted,
-                Reason::AbortRequested,
-                format!("{} asked to abort: {}", name(&spec.by), spec.reason),
-            );
-            Ok("traffic goes back to stable".to_owned())
+        Request::Retry => retry(ctx, spec.attempt),
+        Request::Abort => abort(ctx, spec),
+        Request::Approve => approve(attempt_in_steps(ctx, spec)?, spec),
+        Request::Promote => {
+            let attempt = attempt_in_steps(ctx, spec)?;
+            attempt.shortcut = Some(Shortcut::Promote);
+            attempt.paused = false;
+            Ok(Acceptance::Promoted)
         }
-        Ask::Approve | Ask::Promote | Ask::Pause | Ask::Resume if !on_its_way => {
-            Err(format!("attempt {} is past its steps", attempt.number))
+        Request::Pause => {
+            let attempt = attempt_in_steps(ctx, spec)?;
+            if attempt.paused {
+                return Err(Rejection::AlreadyPaused);
+            }
+            attempt.paused = true;
+            Ok(Acceptance::Paused)
         }
-        Ask::Approve => approve(ctx, asked),
-        Ask::Promote => {
-            ctx.attempt_mut().shortcut = Some(Shortcut::Promote);
-            ctx.attempt_mut().paused = false;
-            Ok("what is left of stays and approvals is skipped".to_owned())
+        Request::Resume => {
+            let now = ctx.now;
+            let attempt = attempt_in_steps(ctx, spec)?;
+            if !attempt.paused {
+                return Err(Rejection::NotPaused);
+            }
+            resume(attempt, now);
+            Ok(Acceptance::Resumed)
         }
-        Ask::Pause if attempt.paused => Err("it is paused already".to_owned()),
-        Ask::Pause => {
-            ctx.attempt_mut().paused = true;
-            Ok("it stays in its step; gates keep watching".to_owned())
-        }
-        Ask::Resume if !attempt.paused => Err("it is not paused".to_owned()),
-        Ask::Resume => {
-            resume(ctx);
-            Ok("it goes on".to_owned())
-        }
-        Ask::Retry => Err("retry asks for an attempt that has ended".to_owned()),
     }
 }
 
-/// Goes on: deadlines that ran while nothing might move begin anew.
-fn resume(ctx: &mut DecisionContext<'_>) {
-    let now = ctx.now;
-    let attempt = ctx.attempt_mut();
+/// Returns the attempt that the Intervention names, if it runs and its end is not decided.
+fn running_attempt<'a>(
+    ctx: &'a mut DecisionContext<'_>,
+    spec: &InterventionSpec,
+) -> Result<&'a mut Attempt, Rejection> {
+    let action = spec.action;
+    let attempt = ctx
+        .status
+        .attempt
+        .as_mut()
+        .ok_or(Rejection::NoAttempt { action })?;
+    if attempt.number != spec.attempt {
+        return Err(Rejection::OtherAttempt {
+            named: spec.attempt,
+            running: attempt.number,
+        });
+    }
+    if attempt.ending.is_some() {
+        return Err(Rejection::AttemptEnding {
+            attempt: attempt.number,
+        });
+    }
+    Ok(attempt)
+}
+
+/// Returns the attempt that the Intervention names, if its steps are still ahead.
+fn attempt_in_steps<'a>(
+    ctx: &'a mut DecisionContext<'_>,
+    spec: &InterventionSpec,
+) -> Result<&'a mut Attempt, Rejection> {
+    let attempt = running_attempt(ctx, spec)?;
+    if !attempt.stage.is_before_promotion() {
+        return Err(Rejection::NotInSteps {
+            attempt: attempt.number,
+        });
+    }
+    Ok(attempt)
+}
+
+fn abort(ctx: &mut DecisionContext<'_>, spec: &InterventionSpec) -> Result<Acceptance, Rejection> {
+    let attempt = running_attempt(ctx, spec)?;
+    // Stable runs the revision and its old pods are gone: there is nothing to go back to.
+    if attempt.stage.is_unwinding() {
+        return Err(Rejection::AlreadyPromoted {
+            attempt: attempt.number,
+        });
+    }
+    ctx.terminate(Cause::AbortRequested {
+        by: spec.by.clone(),
+        reason: spec.reason.clone(),
+    });
+    Ok(Acceptance::Aborted)
+}
+
+/// Resumes the attempt: deadlines that ran while nothing might move begin again.
+fn resume(attempt: &mut Attempt, now: jiff::Timestamp) {
     attempt.paused = false;
     attempt.unready_since = attempt.unready_since.map(|_| now);
     if let Some(step) = attempt
@@ -158,40 +186,32 @@ fn resume(ctx: &mut DecisionContext<'_>) {
     }
 }
 
-fn approve(ctx: &mut DecisionContext<'_>, asked: &Intervention) -> Result<String, String> {
-    let by = name(&asked.spec.by).to_owned();
-    let attempt = ctx.attempt_mut();
-    let wanted = asked
-        .spec
-        .step
-        .ok_or("approve names the step that it approves")?;
-    if attempt.step != wanted {
-        return Err(format!(
-            "step {wanted} is not the one that it is in: that is step {}",
-            attempt.step
-        ));
+fn approve(attempt: &mut Attempt, spec: &InterventionSpec) -> Result<Acceptance, Rejection> {
+    let named = spec.step.ok_or(Rejection::StepMissing)?;
+    if attempt.step != named {
+        return Err(Rejection::OtherStep {
+            named,
+            current: attempt.step,
+        });
     }
-    let step = attempt
-        .steps
-        .last_mut()
-        .ok_or("no step has been entered yet")?;
-    step.approved_by = Some(by);
-    Ok(format!("step {wanted} is approved"))
+    let step = attempt.steps.last_mut().ok_or(Rejection::NoStep)?;
+    step.approved_by = Some(wording::requester(&spec.by).to_owned());
+    Ok(Acceptance::Approved { step: named })
 }
 
-/// A rejected revision may be tried again while git's head still asks for it.
-fn retry(ctx: &mut DecisionContext<'_>, attempt: u32) -> Result<String, String> {
+/// Lets a rejected revision be tried again while git's head still asks for it.
+fn retry(ctx: &mut DecisionContext<'_>, attempt: u32) -> Result<Acceptance, Rejection> {
     if let Some(running) = &ctx.status.attempt {
-        return Err(format!("attempt {} is running", running.number));
+        return Err(Rejection::AttemptRunning {
+            attempt: running.number,
+        });
     }
     let last = ctx
         .status
         .last_outcome
         .as_ref()
-        .filter(|last| last.attempt == attempt);
-    let last = last.ok_or_else(|| {
-        format!("attempt {attempt} is not the last one: commit the revision again")
-    })?;
+        .filter(|last| last.attempt == attempt)
+        .ok_or(Rejection::NotLastAttempt { attempt })?;
     let wanted = ctx
         .observed
         .candidate
@@ -203,16 +223,12 @@ fn retry(ctx: &mut DecisionContext<'_>, attempt: u32) -> Result<String, String> 
         .as_ref()
         .is_some_and(|stable| stable.revision == last.revision);
     if !wanted || stable {
-        return Err("git no longer asks for its revision: commit it again".to_owned());
+        return Err(Rejection::RevisionNotWanted);
     }
     let revision = last.revision.clone();
     ctx.status
         .rejected
         .retain(|rejected| rejected.revision != revision);
     ctx.status.backoff = None;
-    Ok("a new attempt begins".to_owned())
-}
-
-fn name(by: &str) -> &str {
-    if by.is_empty() { "someone" } else { by }
+    Ok(Acceptance::Retried)
 }

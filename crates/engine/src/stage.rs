@@ -20,22 +20,16 @@ mod starting;
 mod stepping;
 mod termination;
 
-use tidegate_api::{
-    record::{Outcome, Reason},
-    status::Stage,
-};
+use tidegate_api::status::Stage;
 
-use crate::{
-    context::{DecisionContext, Flow},
-    plan::Plan,
-};
+use crate::{context::DecisionContext, plan::Plan, termination::Cause, waiting::Flow};
 
 pub(crate) use termination::check_termination;
 
 /// Leaves the stage if the snapshot allows.
 pub(crate) fn advance(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     let attempt = ctx.attempt();
-    if attempt.ending.is_some() && attempt.stage < Stage::RollingBack {
+    if attempt.ending.is_some() && !attempt.stage.is_unwinding() {
         return rollback::begin(ctx, plan);
     }
     match attempt.stage {
@@ -44,10 +38,10 @@ pub(crate) fn advance(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
         Stage::Starting => starting::starting(ctx, plan),
         Stage::Stepping => stepping::stepping(ctx, plan),
         Stage::PinningToCanary => promotion::pinning_canary(ctx, plan),
-        Stage::UpdatingStable => promotion::releasing(ctx, plan),
+        Stage::UpdatingStable => promotion::updating_stable(ctx, plan),
         Stage::PinningToStable => promotion::pinning_stable(ctx, plan),
-        Stage::ShiftingToStable => promotion::returning(ctx, plan),
-        Stage::RollingBack => rollback::taking_back(ctx, plan),
+        Stage::ShiftingToStable => promotion::shifting_to_stable(ctx, plan),
+        Stage::RollingBack => rollback::rolling_back(ctx, plan),
         Stage::Draining => clean_up::draining(ctx, plan),
         Stage::RemovingCanary => clean_up::removing_canary(ctx, plan),
         Stage::Unpinning => clean_up::unpinning(ctx),
@@ -57,9 +51,5 @@ pub(crate) fn advance(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
 /// The persisted plan cannot be read: traffic goes back, under the spec as it is now.
 pub(crate) fn lose_plan(ctx: &mut DecisionContext<'_>) {
     ctx.attempt_mut().plan = ctx.observed.spec.clone();
-    ctx.terminate(
-        Outcome::Aborted,
-        Reason::Blocked,
-        "the plan in status.attempt.plan can no longer be read",
-    );
+    ctx.terminate(Cause::PlanUnreadable);
 }

@@ -3,6 +3,7 @@
 use tidegate_api::{
     Condition,
     condition::{self, ConditionStatus},
+    reason::ReasonCode as _,
     record::Outcome,
     status::{Attempt, Phase, Stage},
 };
@@ -10,9 +11,11 @@ use tidegate_api::{
 use crate::{
     context::{DecisionContext, intended},
     event::Event,
-    field_conflict, idle,
+    field_conflict,
     plan::Plan,
     revision::short,
+    waiting::WaitingOn,
+    wording,
 };
 
 /// Fills in what people read.
@@ -68,14 +71,16 @@ fn attempt_phase(ctx: &DecisionContext<'_>, attempt: &Attempt) -> Phase {
         | Stage::PinningToStable
         | Stage::ShiftingToStable => Phase::Promoting,
         Stage::Pinning | Stage::Starting | Stage::Stepping if attempt.paused => Phase::Paused,
-        Stage::Stepping if ctx.awaits_approval => Phase::AwaitingApproval,
+        Stage::Stepping if matches!(ctx.waiting, Some(WaitingOn::Approval { .. })) => {
+            Phase::AwaitingApproval
+        }
         Stage::Pinning | Stage::Starting | Stage::Stepping => Phase::Progressing,
     }
 }
 
 fn message(ctx: &DecisionContext<'_>) -> String {
     if let Some(stall) = &ctx.stalled {
-        return stall.message.clone();
+        return stall.to_string();
     }
     let ending = ctx
         .status
@@ -86,8 +91,8 @@ fn message(ctx: &DecisionContext<'_>) -> String {
         (Some(ending), Some(waiting)) if ending.outcome != Outcome::Promoted => {
             format!("{}: {}; {waiting}", ending.outcome, ending.message)
         }
-        (_, Some(waiting)) => waiting.clone(),
-        (_, None) => idle::stable_in_words(ctx.status.stable.as_ref()),
+        (_, Some(waiting)) => waiting.to_string(),
+        (_, None) => wording::stable(ctx.status.stable.as_ref()),
     }
 }
 
@@ -104,14 +109,17 @@ fn conditions(ctx: &mut DecisionContext<'_>) {
             let said = ctx.observed.status.conditions.iter().any(|before| {
                 before.type_ == "Stalled"
                     && before.status == ConditionStatus::True
-                    && before.message == stall.message
+                    && before.message == stall.to_string()
             });
-            set(ctx, "Stalled", true, stall.reason.as_str(), &stall.message);
+            set(
+                ctx,
+                "Stalled",
+                true,
+                stall.reason().as_str(),
+                &stall.to_string(),
+            );
             if !said {
-                ctx.emit(Event::Stalled {
-                    reason: stall.reason,
-                    message: stall.message,
-                });
+                ctx.emit(Event::Stalled { stall });
             }
         }
         None => set(ctx, "Stalled", false, "NotStalled", ""),
@@ -128,7 +136,7 @@ fn conditions(ctx: &mut DecisionContext<'_>) {
         "FieldConflict",
         contested,
         reason,
-        &conflict.unwrap_or_default(),
+        &conflict.map_or_else(String::new, |conflict| conflict.to_string()),
     );
     let unready = ctx.stable_unready;
     let message = if unready {

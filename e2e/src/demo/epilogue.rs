@@ -63,11 +63,7 @@ fn told(record: &OutcomeRecord) -> String {
     } = record;
     let commit = head.source.commit.as_deref().map_or("-", short);
     let mut lines = vec![
-        format!(
-            "  attempt {}: {outcome} ({})",
-            head.attempt,
-            reason.as_str()
-        ),
+        format!("  attempt {}: {outcome} ({})", head.attempt, reason),
         format!(
             "    {} from commit {commit}, revision {}",
             head.images.join(", "),

@@ -56,7 +56,7 @@ async fn run(context: Context) -> Result<()> {
     refused(
         &bed,
         [app(&next)?],
-        "may not run side by side: it has the strategy Recreate",
+        "cannot run at the same time: it has the strategy Recreate",
     )
     .await?;
     in_order(&bed, &shop, &place, []).await?;
@@ -103,7 +103,7 @@ async fn run(context: Context) -> Result<()> {
 /// Ports that change with the template, and a selector that cannot change.
 async fn ports_and_selector(bed: &Testbed, shop: &Shop, place: &Place, next: &Shop) -> Result<()> {
     let moved = edited_in(SERVICE_FILE, shop, "9898", "9899")?;
-    let sentence = "git changes the ports of the Service shop together with the template";
+    let sentence = "git changes the ports of Service shop together with the template";
     refused(bed, [app(next)?, moved], sentence).await?;
     in_order(bed, shop, place, written(shop, &bed.context.namespace)).await?;
 
@@ -134,15 +134,11 @@ async fn a_second_rollout(bed: &Testbed, shop: &Shop, next: &Shop) -> Result<()>
             "Bring a second Rollout",
         )
         .await?;
-    let sentence = "the Rollout shop names the same workload, Service or route as rival";
+    let sentence = "Rollout shop names the same workload, Service or route as rival";
     stalled(bed, "rival", sentence).await?;
     // The elder is not held up by it; what may surprise is told.
     bed.outcome(2).await?;
-    warned(
-        bed,
-        "the PodDisruptionBudget drains counts the canary's pods",
-    )
-    .await?;
+    warned(bed, "PodDisruptionBudget drains counts canary pods").await?;
     bed.gateway_serves("v2").await?;
     ensure!(
         bed.api::<Rollout>()
@@ -162,7 +158,7 @@ async fn a_second_rollout(bed: &Testbed, shop: &Shop, next: &Shop) -> Result<()>
     bed.repo
         .commit(changes, "Bring a Rollout with a long name")
         .await?;
-    stalled(bed, LONG_NAME, "give it a shorter one").await?;
+    stalled(bed, LONG_NAME, "shorten it").await?;
     Ok(())
 }
 

@@ -134,7 +134,7 @@ async fn goes_down(
 /// made to pass by the status, where the time stands.
 async fn begins_by_itself(bed: &Testbed, attempt: u32) -> Result<()> {
     let waiting = |status: &RolloutStatus| {
-        status.message.contains("the next begins at") && status.attempt.is_none()
+        status.message.contains("to start the next attempt") && status.attempt.is_none()
     };
     let status = bed.until("it waits for its time", waiting).await?;
     ensure!(

@@ -96,13 +96,14 @@ async fn what_may_surprise_is_found_and_nothing_else() {
             "BackendTLSPolicy stable-only".to_owned(),
             "DestinationRule mesh".to_owned(),
         ],
-        apart: true,
+        anti_affinity: true,
     };
     assert_eq!(found, wanted);
     let said = warnings(&found, &Bench::new().await.plan);
     assert_eq!(said.len(), 5);
     assert!(
-        said.iter().all(|sentence| sentence.contains("checkout")),
+        said.iter()
+            .all(|warning| warning.to_string().contains("checkout")),
         "{said:?}"
     );
 }
@@ -113,7 +114,7 @@ async fn what_cannot_be_listed_is_not_spoken_of() {
     assert_eq!(
         found,
         Surroundings {
-            apart: true,
+            anti_affinity: true,
             ..Surroundings::default()
         }
     );

@@ -74,9 +74,10 @@ pub(super) fn the_canary_is_pinned_out(moment: Moment<'_>) -> Result<(), String>
             service.name
         ))
     })?;
-    let verified = moment.now.attempt().is_some_and(|attempt| {
-        attempt.stable_template_updated || attempt.stage >= Stage::PinningToCanary
-    });
+    let verified = moment
+        .now
+        .attempt()
+        .is_some_and(|attempt| attempt.stable_template_updated || attempt.stage.is_past_steps());
     let unverified = moment.now.services.iter().find(|service| {
         service.pin == Some(Pin::Canary) && !verified && moment.now.by.is_tidegate()
     });
@@ -110,7 +111,7 @@ pub(super) fn a_failed_attempt_ends_on_stable(moment: Moment<'_>) -> Result<(), 
         return Ok(());
     }
     let over = match moment.now.attempt() {
-        Some(attempt) => failed(attempt) && attempt.stage > Stage::RollingBack,
+        Some(attempt) => failed(attempt) && attempt.stage.is_cleaning_up(),
         None => true,
     };
     ensure(!over || moment.now.canary_share() == Weight::ZERO, || {

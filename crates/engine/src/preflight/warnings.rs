@@ -1,8 +1,10 @@
-//! What stands around a workload and may surprise people during a release. None of it stops one.
+//! Surroundings of a workload that may surprise people during a release. None of it stops one.
+
+use tidegate_api::workload::WorkloadRef;
 
 use crate::plan::Plan;
 
-/// What was found.
+/// Surroundings that were found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
     /// Autoscalers of the workload that scale by a total (`Value` metrics).
@@ -11,43 +13,70 @@ pub struct Surroundings {
     pub disruption_budgets: Vec<String>,
     /// Policies that name the Service and not the canary's, by kind and name.
     pub policies: Vec<String>,
-    /// Whether its pods must not share a node (required anti-affinity).
-    pub apart: bool,
+    /// True if its pods must not share a node (required anti-affinity).
+    pub anti_affinity: bool,
 }
 
-/// What to tell people of it, a sentence each.
-pub fn warnings(found: &Surroundings, plan: &Plan) -> Vec<String> {
-    let Plan {
-        workload,
-        service,
-        canary,
-        ..
-    } = plan;
-    let autoscalers = found.autoscalers_by_value.iter().map(|name| {
-        format!(
-            "the HorizontalPodAutoscaler {name} scales {workload} by a Value metric, which counts what the \
-             canary does once more: use AverageValue or a resource metric"
-        )
-    });
-    let budgets = found.disruption_budgets.iter().map(|name| {
-        format!(
-            "the PodDisruptionBudget {name} counts the canary's pods with those of {workload}: a drain may \
-             take stable's pods as long as the canary's are there"
-        )
-    });
-    let policies = found.policies.iter().map(|policy| {
-        format!(
-            "the {policy} names the Service {service}, and the canary is reached without it: have it name {canary}, too"
-        )
-    });
-    let apart = found.apart.then(|| {
-        format!(
-            "the pods of {workload} must not share a node, so the canary needs nodes of its own"
-        )
-    });
-    autoscalers
-        .chain(budgets)
-        .chain(policies)
-        .chain(apart)
-        .collect()
+/// Warning about the surroundings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Warning {
+    /// An autoscaler counts the canary's load as the workload's.
+    AutoscalerByValue {
+        /// Name of the autoscaler.
+        autoscaler: String,
+        /// The workload.
+        workload: WorkloadRef,
+    },
+    /// A disruption budget counts the canary's pods with the workload's.
+    SharedDisruptionBudget {
+        /// Name of the disruption budget.
+        budget: String,
+        /// The workload.
+        workload: WorkloadRef,
+    },
+    /// A policy covers the Service and not the canary's.
+    PolicyWithoutCanary {
+        /// Kind and name of the policy.
+        policy: String,
+        /// Name of the Service.
+        service: String,
+        /// Name of the canary Service.
+        canary: String,
+    },
+    /// The canary's pods need nodes of their own.
+    AntiAffinity {
+        /// The workload.
+        workload: WorkloadRef,
+    },
+}
+
+/// Returns the warnings about these surroundings.
+pub fn warnings(found: &Surroundings, plan: &Plan) -> Vec<Warning> {
+    let workload = &plan.workload;
+    let mut warnings = Vec::new();
+    for autoscaler in &found.autoscalers_by_value {
+        warnings.push(Warning::AutoscalerByValue {
+            autoscaler: autoscaler.clone(),
+            workload: workload.clone(),
+        });
+    }
+    for budget in &found.disruption_budgets {
+        warnings.push(Warning::SharedDisruptionBudget {
+            budget: budget.clone(),
+            workload: workload.clone(),
+        });
+    }
+    for policy in &found.policies {
+        warnings.push(Warning::PolicyWithoutCanary {
+            policy: policy.clone(),
+            service: plan.service.clone(),
+            canary: plan.canary.clone(),
+        });
+    }
+    if found.anti_affinity {
+        warnings.push(Warning::AntiAffinity {
+            workload: workload.clone(),
+        });
+    }
+    warnings
 }

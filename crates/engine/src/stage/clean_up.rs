@@ -1,18 +1,17 @@
 //! After traffic is where the outcome wants it: the canary goes, then the pins.
 
-use tidegate_api::{
-    record::{Outcome, Reason},
-    status::{Shortcut, Stage},
-};
+use tidegate_api::status::{Shortcut, Stage};
 
 use crate::{
     attempt,
-    context::{DecisionContext, Flow, Wait},
+    context::DecisionContext,
     observed::Workload,
     plan::Plan,
+    termination::Cause,
+    waiting::{Flow, WaitingOn},
 };
 
-/// The gateway has had time to forget the canary. Now the outcome is certain, and git is told.
+/// Waits until the canary has drained. Now the outcome is certain, and it goes to git.
 pub(super) fn draining(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     let since = ctx
         .attempt()
@@ -20,26 +19,22 @@ pub(super) fn draining(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
         .unwrap_or(ctx.attempt().stage_since);
     let until = since.saturating_add(plan.settle).unwrap_or(since);
     if ctx.now < until {
-        return Wait::until("the canary finishes what it has", until);
+        return Flow::Waits(WaitingOn::Drain { until }, Some(until));
     }
-    let (reason, message) = match ctx.attempt().shortcut {
-        None => (Reason::StepsPassed, "every step passed"),
-        Some(Shortcut::KnownGood) => (
-            Reason::KnownGood,
-            "the revision was promoted before, so the steps were left out",
-        ),
-        Some(Shortcut::Promote) => (Reason::PromoteRequested, "a person asked for promotion"),
-    };
-    ctx.terminate(Outcome::Promoted, reason, message);
+    ctx.terminate(match ctx.attempt().shortcut {
+        None => Cause::StepsPassed,
+        Some(Shortcut::KnownGood) => Cause::KnownGood,
+        Some(Shortcut::Promote) => Cause::PromoteRequested,
+    });
     attempt::conclude(ctx, plan);
     ctx.enter(Stage::RemovingCanary)
 }
 
-/// No pod of the canary is left.
+/// Waits until no pod of the canary is left.
 pub(super) fn removing_canary(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     ctx.without_gateway = ctx.gateway_is_late(plan);
-    // A pod on a node that is dead never goes. Beyond the gateway's time and its own nobody waits
-    // for what serves nothing.
+    // A pod on a node that is dead never goes. Beyond the gateway's time and its own, pods that
+    // serve nothing are not waited for.
     let given_up = ctx.without_gateway && ctx.stage_lasted(plan.progress_deadline * 2);
     let serves_nothing = |canary: &Workload| canary.deleting && canary.available == 0;
     let gone = ctx
@@ -50,10 +45,10 @@ pub(super) fn removing_canary(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flo
     if gone && !ctx.observed.canary_service {
         return ctx.enter(Stage::Unpinning);
     }
-    Wait::event("removing the canary")
+    Flow::Waits(WaitingOn::CanaryRemoval, None)
 }
 
-/// The Services and the workload are the user's alone again.
+/// Waits until the Services and the workload are the user's alone again.
 pub(super) fn unpinning(ctx: &mut DecisionContext<'_>) -> Flow {
     let free = ctx
         .observed
@@ -69,5 +64,5 @@ pub(super) fn unpinning(ctx: &mut DecisionContext<'_>) -> Flow {
         attempt::end(ctx);
         return Flow::Moved;
     }
-    Wait::event("taking pins and pause off")
+    Flow::Waits(WaitingOn::Unpinning, None)
 }

@@ -1,18 +1,18 @@
 //! A first deploy: nothing to compare with, so ready pods are all that is asked for.
 
-use tidegate_api::{
-    record::{Outcome, Reason},
-    status::Stage,
-};
+use tidegate_api::status::Stage;
 
 use crate::{
     attempt,
-    context::{DecisionContext, Flow, Wait},
+    context::DecisionContext,
     decision::Action,
     observed::Comparison,
     plan::Plan,
+    termination::Cause,
+    waiting::{Flow, RolloutPurpose, WaitingOn},
 };
 
+/// Waits until the first revision is ready.
 pub(super) fn initial(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     let comparison = ctx
         .observed
@@ -22,7 +22,7 @@ pub(super) fn initial(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     if comparison == Some(&Comparison::Unknown) && ctx.observed.workload.is_some() {
         ctx.actions.push(Action::DryRunCandidate);
     }
-    // What somebody else has written into the template is not what git asks for.
+    // A template that another writer has changed is not what git asks for.
     let same = comparison == Some(&Comparison::Same);
     let workload = ctx
         .observed
@@ -31,23 +31,18 @@ pub(super) fn initial(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
         .filter(|workload| same && workload.rolled_out());
     if let Some(current) = workload.and_then(|workload| workload.current()) {
         ctx.attempt_mut().promoted_pod_template_hash = Some(current.id.clone());
-        ctx.terminate(
-            Outcome::Promoted,
-            Reason::Initial,
-            "the first revision is ready",
-        );
+        ctx.terminate(Cause::FirstRevisionReady);
     } else if ctx.stage_lasted(plan.progress_deadline) {
-        let message = format!(
-            "{} did not become ready in {:#}",
-            plan.workload, plan.progress_deadline
-        );
-        ctx.terminate(Outcome::Failed, Reason::InitialNotReady, message);
+        ctx.terminate(Cause::FirstRevisionNotReady {
+            workload: plan.workload.clone(),
+            within: plan.progress_deadline,
+        });
     } else {
-        let message = format!(
-            "the first revision: waiting for the pods of {}",
-            plan.workload
-        );
-        return Wait::event(message);
+        let on = WaitingOn::WorkloadRollout {
+            workload: plan.workload.clone(),
+            purpose: RolloutPurpose::FirstRevision,
+        };
+        return Flow::Waits(on, None);
     }
     attempt::conclude(ctx, plan);
     ctx.enter(Stage::Unpinning)

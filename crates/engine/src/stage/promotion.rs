@@ -1,18 +1,17 @@
-//! Promotion: the canary has all traffic; stable is brought to its revision and takes it over.
+//! Promotion: the canary has all traffic; stable is updated to its revision and takes traffic over.
 
-use tidegate_api::{
-    record::{Outcome, Reason},
-    status::Stage,
-};
+use tidegate_api::status::Stage;
 
 use crate::{
-    context::{DecisionContext, Flow, Wait},
+    context::DecisionContext,
     pin::Pin,
     plan::Plan,
+    termination::Cause,
+    waiting::{EndpointsOwner, Flow, PinnedPods, RolloutPurpose, RouteChange, WaitingOn},
     weight::Weight,
 };
 
-/// Direct callers, too, see only verified pods before stable is touched.
+/// Waits until direct callers, too, reach verified pods alone, before stable is touched.
 pub(super) fn pinning_canary(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     if let Some(flow) = lost_canary(ctx) {
         return flow;
@@ -23,23 +22,22 @@ pub(super) fn pinning_canary(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow
         .all(|service| service.pin() == Some(Pin::Canary));
     let endpoints = &ctx.observed.stable_endpoints;
     if !pinned || endpoints.ready == 0 || !endpoints.are_of_canary() {
-        return late(
-            ctx,
-            plan,
-            "pinning the Services to the canary's pods",
-            obstructed("the Services could not be pinned to the canary's pods"),
-        );
+        let to = PinnedPods::Canary;
+        let within = plan.progress_deadline;
+        let cause = Cause::ServicesNotPinned { to, within };
+        return wait_or_terminate(ctx, plan, WaitingOn::ServicesPinned { to }, cause);
     }
     let settled_at = endpoints.settled_at(plan.settle);
     if ctx.now < settled_at {
-        return Wait::until("waiting for the Services' endpoints to rest", settled_at);
+        let of = EndpointsOwner::Services;
+        return Flow::Waits(WaitingOn::EndpointsSettle { of }, Some(settled_at));
     }
     ctx.attempt_mut().stable_template_updated = true;
     ctx.enter(Stage::UpdatingStable)
 }
 
-/// The workload has rolled out what the canary was verified with.
-pub(super) fn releasing(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
+/// Waits until the workload has rolled out the template that the canary was verified with.
+pub(super) fn updating_stable(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     if let Some(flow) = lost_canary(ctx) {
         return flow;
     }
@@ -52,21 +50,20 @@ pub(super) fn releasing(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
         ctx.attempt_mut().promoted_pod_template_hash = Some(current.id.clone());
         return ctx.enter(Stage::PinningToStable);
     }
-    let message = format!(
-        "{} did not become ready with the new template within {:#}",
-        plan.workload, plan.progress_deadline
-    );
-    late(
-        ctx,
-        plan,
-        "the workload rolls out the new template",
-        (Outcome::RolledBack, Reason::StableNotReady, message),
-    )
+    let on = WaitingOn::WorkloadRollout {
+        workload: plan.workload.clone(),
+        purpose: RolloutPurpose::Promotion,
+    };
+    let cause = Cause::StableNotReady {
+        workload: plan.workload.clone(),
+        within: plan.progress_deadline,
+    };
+    wait_or_terminate(ctx, plan, on, cause)
 }
 
-/// Direct callers see the workload's new pods, all of them, at rest.
+/// Waits until direct callers reach the workload's new pods, all of them, and these have settled.
 pub(super) fn pinning_stable(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
-    // The workload runs what was verified, so a canary that is lost now is no reason to go back.
+    // The workload runs the verified template, so a canary that is lost now is no reason to go back.
     let lost = ctx.observed.canary_endpoints.ready == 0;
     if lost {
         ctx.set_weight(Weight::ZERO);
@@ -87,73 +84,62 @@ pub(super) fn pinning_stable(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow
         .observed
         .pinned_services()
         .all(|service| service.pin() == pin);
+    let within = plan.progress_deadline;
     if !pinned || endpoints.ready < needed || !endpoints.are_of_version(&version) {
-        return late(
-            ctx,
-            plan,
-            "pinning the Services to the workload's new pods",
-            obstructed("the workload's new pods did not become endpoints"),
-        );
+        let to = PinnedPods::Promoted;
+        let cause = Cause::ServicesNotPinned { to, within };
+        return wait_or_terminate(ctx, plan, WaitingOn::ServicesPinned { to }, cause);
     }
     let settled_at = endpoints.settled_at(plan.settle);
     if ctx.now < settled_at && !lost {
-        return late_until(ctx, plan, settled_at);
+        ctx.requeue_at(settled_at);
+        let of = EndpointsOwner::Workload;
+        let cause = Cause::EndpointsUnsettled { of, within };
+        return wait_or_terminate(ctx, plan, WaitingOn::EndpointsSettle { of }, cause);
     }
     ctx.set_weight(Weight::ZERO);
     ctx.enter(Stage::ShiftingToStable)
 }
 
-/// The gateway sends everything to the workload again.
-pub(super) fn returning(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
-    if ctx.routes_have(Weight::ZERO) {
+/// Waits until the gateways send all traffic to the workload again.
+pub(super) fn shifting_to_stable(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
+    let routes = ctx.routes_without(Weight::ZERO);
+    if routes.is_empty() {
         let now = ctx.now;
         ctx.attempt_mut().confirmed_at = Some(now);
         return ctx.enter(Stage::Draining);
     }
-    late(
+    let change = RouteChange::StableOnly;
+    let cause = Cause::RouteNotAccepted {
+        routes: routes.clone(),
+        change,
+        within: plan.progress_deadline,
+    };
+    wait_or_terminate(
         ctx,
         plan,
-        "waiting for the gateway to send everything to the workload",
-        obstructed("the gateway did not send everything to the workload"),
+        WaitingOn::RouteAccepted { routes, change },
+        cause,
     )
 }
 
-/// A canary without ready endpoints can be promoted no further.
+/// Terminates the attempt if the canary has no ready endpoint: it can be promoted no further.
 fn lost_canary(ctx: &mut DecisionContext<'_>) -> Option<Flow> {
-    (ctx.observed.canary_endpoints.ready == 0).then(|| {
-        ctx.terminate(
-            Outcome::RolledBack,
-            Reason::CanaryNotReady,
-            "the canary lost all ready endpoints while it was promoted",
-        );
-        Flow::Moved
-    })
+    if ctx.observed.canary_endpoints.ready > 0 {
+        return None;
+    }
+    Some(ctx.terminate(Cause::CanaryLostInPromotion))
 }
 
-fn late_until(ctx: &mut DecisionContext<'_>, plan: &Plan, settled_at: jiff::Timestamp) -> Flow {
-    ctx.requeue_at(settled_at);
-    late(
-        ctx,
-        plan,
-        "waiting for the workload's endpoints to rest",
-        obstructed("the workload's endpoints did not come to rest"),
-    )
-}
-
-fn obstructed(message: &str) -> (Outcome, Reason, String) {
-    (Outcome::Aborted, Reason::Blocked, message.to_owned())
-}
-
-/// Waits for an event, and ends the attempt so where it does not come in time.
-fn late(
+/// Waits for an event, and terminates the attempt if it does not come within the progress deadline.
+fn wait_or_terminate(
     ctx: &mut DecisionContext<'_>,
     plan: &Plan,
-    waiting: &str,
-    (outcome, reason, message): (Outcome, Reason, String),
+    on: WaitingOn,
+    cause: Cause,
 ) -> Flow {
     if ctx.stage_lasted(plan.progress_deadline) {
-        ctx.terminate(outcome, reason, message);
-        return Flow::Moved;
+        return ctx.terminate(cause);
     }
-    Wait::event(waiting)
+    Flow::Waits(on, None)
 }

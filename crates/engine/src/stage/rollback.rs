@@ -4,13 +4,14 @@ use tidegate_api::status::Stage;
 
 use crate::{
     attempt,
-    context::{DecisionContext, Flow, Wait, intended},
+    context::{DecisionContext, intended},
     pin::Pin,
     plan::Plan,
+    waiting::{Flow, RouteChange, WaitingOn},
     weight::Weight,
 };
 
-/// The attempt is to end: where stable is untouched, all traffic goes back in this very turn.
+/// Begins to end the attempt: where stable is untouched, all traffic goes back in this very turn.
 pub(super) fn begin(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     if ctx.attempt().stage == Stage::Initial {
         // Nothing was moved, and there is nothing to go back to.
@@ -21,8 +22,8 @@ pub(super) fn begin(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     }
 }
 
-/// All traffic is on stable, and the data plane has taken that.
-pub(super) fn taking_back(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
+/// Waits until all traffic is on stable, and the gateways have accepted that.
+pub(super) fn rolling_back(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     let share = if ctx.attempt().stable_template_updated {
         share_while_stable_returns(ctx, plan)
     } else {
@@ -31,17 +32,22 @@ pub(super) fn taking_back(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     ctx.set_weight(share);
     if share > Weight::ZERO {
         ctx.stable_unready = true;
-        return Wait::event("stable does not have the ready pods that it needs for all traffic");
+        return Flow::Waits(WaitingOn::StablePods, None);
     }
-    let taken = ctx.routes_have(Weight::ZERO);
-    if !(taken || ctx.routes_say_nothing_for_the_canary() && ctx.gateway_is_late(plan)) {
-        return Wait::event("waiting for the gateway to send everything to stable");
+    let routes = ctx.routes_without(Weight::ZERO);
+    // A gateway that is gone, or that rejects the route, never answers: after its time the routes'
+    // own text has to do.
+    let accepted =
+        routes.is_empty() || ctx.routes_say_nothing_for_the_canary() && ctx.gateway_is_late(plan);
+    if !accepted {
+        let change = RouteChange::StableOnly;
+        return Flow::Waits(WaitingOn::RouteAccepted { routes, change }, None);
     }
     if ctx.attempt().stable_template_updated && !stable_is_back(ctx) {
-        return Wait::event("waiting for the workload to roll back to stable's template");
+        return Flow::Waits(WaitingOn::StableRollback, None);
     }
     if !endpoints_followed(ctx) && !ctx.stage_lasted(plan.progress_deadline) {
-        return Wait::event("waiting for the Services' endpoints to be stable's pods alone");
+        return Flow::Waits(WaitingOn::StableEndpoints, None);
     }
     let now = ctx.now;
     ctx.attempt_mut().confirmed_at = Some(now);

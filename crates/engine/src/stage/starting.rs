@@ -1,19 +1,19 @@
 //! Before the canary has traffic: pins, pause, and its pods.
 
-use tidegate_api::{
-    record::{Outcome, Reason},
-    status::Stage,
-};
+use tidegate_api::status::Stage;
 
 use super::stepping;
 use crate::{
-    context::{DecisionContext, Flow, Wait},
+    context::DecisionContext,
+    observed::Route,
     pin::Pin,
     plan::Plan,
+    termination::Cause,
+    waiting::{Flow, PinnedPods, RouteChange, WaitingOn},
     weight::Weight,
 };
 
-/// Every Service holds stable's pods alone, and the workload does not roll.
+/// Waits until every Service selects stable's pods alone, and the workload does not roll.
 pub(super) fn pinning(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     let pinned = ctx.status.stable.as_ref().is_some_and(|stable| {
         let pin = Some(Pin::Version(stable.pod_template_hash.clone()));
@@ -29,53 +29,57 @@ pub(super) fn pinning(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     if pinned && paused && ctx.observed.finalizer {
         return ctx.enter(Stage::Starting);
     }
+    let to = PinnedPods::Stable;
     if ctx.stage_lasted(plan.progress_deadline) {
-        ctx.terminate(
-            Outcome::Aborted,
-            Reason::Blocked,
-            "the Services could not be pinned to stable's pods",
-        );
-        return Flow::Moved;
+        return ctx.terminate(Cause::ServicesNotPinned {
+            to,
+            within: plan.progress_deadline,
+        });
     }
-    Wait::event("pinning the Services to stable's pods")
+    Flow::Waits(WaitingOn::ServicesPinned { to }, None)
 }
 
-/// The canary is ready, known to the gateway, and rests.
+/// Waits until the canary is ready, its endpoints are stable, and the gateways know it as a
+/// backend.
 pub(super) fn starting(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     let number = if ctx.attempt().shortcut.is_some() {
         plan.last_step()
     } else {
         1
     };
-    match stepping::canary_ready(ctx, plan, number) {
-        Ok(())
-            if ctx.routes_have(Weight::ZERO)
-                && ctx
-                    .observed
-                    .routes
-                    .iter()
-                    .all(|route| route.state.as_ref().is_some_and(|state| state.split)) =>
-        {
-            stepping::enter(ctx, plan, number);
-            ctx.enter(Stage::Stepping)
+    let within = plan.progress_deadline;
+    if let Some(waits) = stepping::canary_unready(ctx, plan, number) {
+        if ctx.stage_lasted(within) {
+            return ctx.terminate(Cause::CanaryNotStarted { within });
         }
-        Ok(()) if ctx.stage_lasted(plan.progress_deadline) => {
-            let message = format!(
-                "the gateway did not take the routes within {:#}",
-                plan.progress_deadline
-            );
-            ctx.terminate(Outcome::Aborted, Reason::Blocked, message);
-            Flow::Moved
-        }
-        Ok(()) => Wait::event("waiting for the gateway to know the canary"),
-        Err(_) if ctx.stage_lasted(plan.progress_deadline) => {
-            let message = format!(
-                "the canary did not become ready within {:#}",
-                plan.progress_deadline
-            );
-            ctx.terminate(Outcome::RolledBack, Reason::CanaryNotReady, message);
-            Flow::Moved
-        }
-        Err(wait) => Flow::Waits(wait),
+        return waits;
     }
+    let routes: Vec<_> = ctx
+        .observed
+        .routes
+        .iter()
+        .filter(|route| !knows_canary(route))
+        .map(|route| route.route.clone())
+        .collect();
+    if routes.is_empty() {
+        stepping::enter(ctx, plan, number);
+        return ctx.enter(Stage::Stepping);
+    }
+    let change = RouteChange::CanaryBackend;
+    if ctx.stage_lasted(within) {
+        return ctx.terminate(Cause::RouteNotAccepted {
+            routes,
+            change,
+            within,
+        });
+    }
+    Flow::Waits(WaitingOn::RouteAccepted { routes, change }, None)
+}
+
+/// Returns true if the gateways have accepted the canary as a backend without traffic.
+fn knows_canary(route: &Route) -> bool {
+    route
+        .state
+        .as_ref()
+        .is_some_and(|state| state.split && state.accepted && state.weight == Some(Weight::ZERO))
 }

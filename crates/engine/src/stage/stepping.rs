@@ -1,37 +1,34 @@
-//! The steps: intend a weight, see it confirmed, stay, and go on when all that is asked for holds.
+//! Steps: set a weight, see it confirmed, hold, and go on when everything that is asked for holds.
 
 use jiff::Timestamp;
 use tidegate_api::{
     gate::GateStatus,
-    record::{Outcome, Reason},
-    status::{Stage, StepStatus},
+    status::{Phase, Stage, StepStatus},
 };
 
 use crate::{
-    context::{DecisionContext, Flow, Wait, intended},
+    context::{DecisionContext, intended},
     event::Event,
     gate::{self, Gate, evidence},
     observed::Workload,
     plan::{Plan, Step},
+    termination::Cause,
+    waiting::{EndpointsOwner, Flow, RouteChange, WaitingOn},
     weight::Weight,
 };
 
-/// How often a canary may lose all its ready endpoints in a step: a node may be drained under it, and
-/// drained again while a cluster is upgraded.
+/// Number of times that a canary may lose all its ready endpoints in a step, exclusive: a node may be
+/// drained under it, and drained again while a cluster is upgraded.
 const MAX_READINESS_LOSSES: u32 = 3;
 
+/// Works through the step that the attempt is in.
 pub(super) fn stepping(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     if ctx.attempt().shortcut.is_some() && ctx.attempt().step < plan.last_step() {
         enter(ctx, plan, plan.last_step());
         return Flow::Moved;
     }
     let Some(step) = plan.step(ctx.attempt().step) else {
-        ctx.terminate(
-            Outcome::Aborted,
-            Reason::Blocked,
-            "status.attempt.step names no step of the plan",
-        );
-        return Flow::Moved;
+        return ctx.terminate(Cause::StepUnknown);
     };
     let canary = ctx.observed.canary.as_ref().and_then(Workload::current);
     if let Some(version) = canary.map(|version| version.id.clone()) {
@@ -42,10 +39,10 @@ pub(super) fn stepping(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     if let Some(flow) = shift_traffic(ctx, plan, step) {
         return flow;
     }
-    match step_complete(ctx, plan, step) {
-        Ok(()) => pass(ctx, plan),
-        Err(flow) => flow,
+    if let Some(flow) = step_incomplete(ctx, plan, step) {
+        return flow;
     }
+    pass(ctx, plan)
 }
 
 /// Enters the step of this number: its evidence begins anew.
@@ -74,12 +71,9 @@ pub(super) fn enter(ctx: &mut DecisionContext<'_>, plan: &Plan, number: u32) {
     begin_evidence(ctx, plan);
 }
 
-/// Whether the canary has the ready endpoints that a step needs, at rest.
-pub(super) fn canary_ready(
-    ctx: &DecisionContext<'_>,
-    plan: &Plan,
-    number: u32,
-) -> Result<(), Wait> {
+/// Returns the wait for the ready and settled endpoints that a step needs; `None` if the canary has
+/// them.
+pub(super) fn canary_unready(ctx: &DecisionContext<'_>, plan: &Plan, number: u32) -> Option<Flow> {
     let stable = ctx
         .observed
         .workload
@@ -97,23 +91,20 @@ pub(super) fn canary_ready(
         .map_or(0, Workload::known_available)
         .min(endpoints.ready);
     if ready < needed {
-        let message = format!("waiting for the canary: {ready} of {needed} pods are ready");
-        return Err(Wait {
-            message,
-            until: None,
-        });
+        return Some(Flow::Waits(WaitingOn::CanaryPods { ready, needed }, None));
     }
     let settled_at = endpoints.settled_at(plan.settle);
     if ctx.now < settled_at {
-        return Err(Wait {
-            message: "waiting for the canary's endpoints to rest".to_owned(),
-            until: Some(settled_at),
-        });
+        let of = EndpointsOwner::Canary;
+        return Some(Flow::Waits(
+            WaitingOn::EndpointsSettle { of },
+            Some(settled_at),
+        ));
     }
-    Ok(())
+    None
 }
 
-/// Brings the step's weight about; `None` once it is confirmed.
+/// Shifts traffic to the step's weight; `None` once that is confirmed.
 fn shift_traffic(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Flow> {
     let now = ctx.now;
     if ctx.attempt().weight > 0.0 && ctx.observed.canary_endpoints.ready == 0 {
@@ -122,16 +113,15 @@ fn shift_traffic(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Opt
     if intended(ctx.attempt()) != step.weight {
         let raises = step.weight > intended(ctx.attempt());
         if raises && ctx.attempt().paused {
-            return Some(paused());
+            return Some(Flow::Waits(WaitingOn::Resume, None));
         }
-        if let Err(wait) = canary_ready(ctx, plan, ctx.attempt().step)
-            .or_else(|wait| if raises { Err(wait) } else { Ok(()) })
-        {
-            return Some(wait_for_canary(ctx, plan, wait));
+        // Less traffic is safe at any time; more needs a canary that can bear it.
+        if raises && let Some(waits) = canary_unready(ctx, plan, ctx.attempt().step) {
+            return Some(wait_for_canary(ctx, plan, waits));
         }
         let attempt = ctx.attempt_mut();
         attempt.unready_since = None;
-        // The gateway's time for the weight begins when it is asked for.
+        // The gateways' time for the weight begins when it is asked for.
         if let Some(entered) = attempt.steps.last_mut() {
             entered.entered_at = now;
         }
@@ -149,17 +139,18 @@ fn shift_traffic(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Opt
     None
 }
 
-/// The canary's traffic goes to stable; when it is back, the step begins again. One that cannot bear
-/// its traffic would come and go without end, too briefly for a gate to read.
+/// Shifts the canary's traffic to stable; once the canary is back, the step begins again. A canary
+/// that cannot bear its traffic would come and go without end, too briefly for a gate to read, so
+/// only a few losses are allowed.
 fn on_canary_lost(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     let now = ctx.now;
     let step = ctx.attempt().step;
     let readiness_losses = ctx.attempt().readiness_losses + 1;
     if readiness_losses >= MAX_READINESS_LOSSES {
-        let message =
-            format!("the canary lost all ready endpoints {readiness_losses} times in step {step}");
-        ctx.terminate(Outcome::RolledBack, Reason::CanaryNotReady, message);
-        return Flow::Moved;
+        return ctx.terminate(Cause::CanaryLost {
+            times: readiness_losses,
+            step,
+        });
     }
     ctx.set_weight(Weight::ZERO);
     let attempt = ctx.attempt_mut();
@@ -171,7 +162,7 @@ fn on_canary_lost(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     }
     begin_evidence(ctx, plan);
     ctx.emit(Event::CanaryUnready);
-    Wait::event("the canary has no ready endpoint")
+    Flow::Waits(WaitingOn::CanaryEndpoint, None)
 }
 
 fn begin_evidence(ctx: &mut DecisionContext<'_>, plan: &Plan) {
@@ -186,22 +177,19 @@ fn begin_evidence(ctx: &mut DecisionContext<'_>, plan: &Plan) {
         .collect();
 }
 
-fn wait_for_canary(ctx: &mut DecisionContext<'_>, plan: &Plan, wait: Wait) -> Flow {
+fn wait_for_canary(ctx: &mut DecisionContext<'_>, plan: &Plan, waits: Flow) -> Flow {
     let attempt = ctx.attempt();
     let since = attempt
         .unready_since
         .or_else(|| Some(attempt.steps.last()?.entered_at))
         .unwrap_or(ctx.now);
-    let end = since
-        .saturating_add(plan.progress_deadline)
-        .unwrap_or(Timestamp::MAX);
+    let after = plan.progress_deadline;
+    let end = since.saturating_add(after).unwrap_or(Timestamp::MAX);
     if ctx.now >= end {
-        let message = format!("the canary was not ready for {:#}", plan.progress_deadline);
-        ctx.terminate(Outcome::RolledBack, Reason::CanaryNotReady, message);
-        return Flow::Moved;
+        return ctx.terminate(Cause::CanaryNotReady { after });
     }
     ctx.requeue_at(end);
-    Flow::Waits(wait)
+    waits
 }
 
 fn wait_for_route(ctx: &mut DecisionContext<'_>, plan: &Plan, weight: Weight) -> Flow {
@@ -210,35 +198,29 @@ fn wait_for_route(ctx: &mut DecisionContext<'_>, plan: &Plan, weight: Weight) ->
         .steps
         .last()
         .map_or(ctx.now, |step| step.entered_at);
-    let end = since
-        .saturating_add(plan.progress_deadline)
-        .unwrap_or(Timestamp::MAX);
+    let within = plan.progress_deadline;
+    let end = since.saturating_add(within).unwrap_or(Timestamp::MAX);
+    let routes = ctx.routes_without(weight);
+    let change = RouteChange::Weight(weight);
     if ctx.now >= end && ctx.attempt().unready_since.is_none() {
-        let message = format!(
-            "the gateway did not take the weight {weight} within {:#}",
-            plan.progress_deadline
-        );
-        ctx.terminate(Outcome::Aborted, Reason::Blocked, message);
-        return Flow::Moved;
+        return ctx.terminate(Cause::RouteNotAccepted {
+            routes,
+            change,
+            within,
+        });
     }
-    Wait::until(
-        format!("waiting for the gateway to take the weight {weight}"),
-        end,
-    )
+    Flow::Waits(WaitingOn::RouteAccepted { routes, change }, Some(end))
 }
 
-fn paused() -> Flow {
-    Wait::event("paused: an Intervention with the action resume lets it go on")
-}
-
-/// Whether all that is asked for holds.
-fn step_complete(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Result<(), Flow> {
+/// Returns the wait for the first thing that the step still asks for; `None` if it is complete.
+fn step_incomplete(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Flow> {
     if ctx.attempt().paused {
-        return Err(paused());
+        return Some(Flow::Waits(WaitingOn::Resume, None));
     }
     if ctx.attempt().shortcut.is_some() {
-        return Ok(());
+        return None;
     }
+    let (number, of) = (ctx.attempt().step, plan.last_step());
     let entered = ctx.attempt().steps.last().cloned();
     let confirmed_at = entered
         .as_ref()
@@ -248,60 +230,58 @@ fn step_complete(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Res
         .saturating_add(step.hold)
         .unwrap_or(Timestamp::MAX);
     if ctx.now < until {
-        return Err(Wait::until(
-            format!(
-                "step {} of {} holds until {until:.0}",
-                ctx.attempt().step,
-                plan.last_step()
-            ),
+        let hold = WaitingOn::Hold {
+            step: number,
+            of,
             until,
-        ));
+        };
+        return Some(Flow::Waits(hold, Some(until)));
     }
     if let Some(name) = pending_gate(ctx, plan, step) {
-        return Err(Wait::event(format!(
-            "step {} of {} waits for the gate {name}",
-            ctx.attempt().step,
-            plan.last_step()
-        )));
+        let gate = WaitingOn::Gate {
+            step: number,
+            of,
+            name,
+        };
+        return Some(Flow::Waits(gate, None));
     }
     if step.approval && entered.is_none_or(|entered| entered.approved_by.is_none()) {
-        return Err(await_approval(ctx, plan, until));
+        return Some(await_approval(ctx, plan, until));
     }
-    Ok(())
+    None
 }
 
-/// The first gate that does not pass in this step now: what it showed before a pause of Tidegate says
-/// nothing of what happened meanwhile. Where the canary has no traffic there is nothing to read.
+/// Returns the name of the first gate that does not pass in this step now: earlier readings, from
+/// before a restart of Tidegate, say nothing of the time between. Where the canary has no traffic
+/// there is nothing to read.
 fn pending_gate(ctx: &DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<String> {
-    let passes = |gate: &Gate, status: &GateStatus| {
-        gate::passes(status.verdict) && evidence::is_recent(gate, status, ctx.now)
-    };
+    if step.weight == Weight::ZERO {
+        return None;
+    }
     let mut gates = plan.gates.iter().zip(&ctx.attempt().gates);
-    gates
-        .find(|(gate, status)| step.weight > Weight::ZERO && gate.enforced && !passes(gate, status))
-        .map(|(gate, _)| gate.name.clone())
+    let (gate, _) =
+        gates.find(|(gate, status)| gate.enforced && !passes_now(gate, status, ctx.now))?;
+    Some(gate.name.clone())
+}
+
+fn passes_now(gate: &Gate, status: &GateStatus, now: Timestamp) -> bool {
+    gate::passes(status.verdict) && evidence::is_recent(gate, status, now)
 }
 
 fn await_approval(ctx: &mut DecisionContext<'_>, plan: &Plan, since: Timestamp) -> Flow {
-    let number = ctx.attempt().step;
-    if ctx.observed.status.phase != tidegate_api::status::Phase::AwaitingApproval {
-        ctx.emit(Event::AwaitingApproval { step: number });
+    let (step, of) = (ctx.attempt().step, plan.last_step());
+    if ctx.observed.status.phase != Phase::AwaitingApproval {
+        ctx.emit(Event::AwaitingApproval { step, of });
     }
-    ctx.awaits_approval = true;
-    let message = format!("step {number} has passed and waits for an approval");
-    let Some(timeout) = plan.approval_timeout else {
-        return Wait::event(message);
+    let on = WaitingOn::Approval { step, of };
+    let Some(within) = plan.approval_timeout else {
+        return Flow::Waits(on, None);
     };
-    let end = since.saturating_add(timeout).unwrap_or(Timestamp::MAX);
+    let end = since.saturating_add(within).unwrap_or(Timestamp::MAX);
     if ctx.now < end {
-        return Wait::until(message, end);
+        return Flow::Waits(on, Some(end));
     }
-    ctx.terminate(
-        Outcome::Aborted,
-        Reason::ApprovalTimeout,
-        format!("nobody approved step {number} within {timeout:#}"),
-    );
-    Flow::Moved
+    ctx.terminate(Cause::ApprovalTimeout { step, within })
 }
 
 fn pass(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {

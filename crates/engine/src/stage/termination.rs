@@ -1,10 +1,7 @@
-//! What can end an attempt at any moment before its canary drains: rules, in the order in which
+//! Rules that can terminate an attempt at any moment before its canary drains, in the order in which
 //! they count.
 
-use tidegate_api::{
-    record::{Outcome, Reason},
-    status::Stage,
-};
+use tidegate_api::status::Stage;
 
 use crate::{
     context::DecisionContext,
@@ -13,13 +10,11 @@ use crate::{
         reading::Reading,
     },
     plan::Plan,
+    termination::Cause,
 };
 
-/// Why an attempt is to end.
-type Verdict = (Outcome, Reason, String);
-
-/// A rule that can end an attempt.
-type Rule = fn(&DecisionContext<'_>, &Plan) -> Option<Verdict>;
+/// Rule that can terminate an attempt.
+type Rule = fn(&DecisionContext<'_>, &Plan) -> Option<Cause>;
 
 /// A breach comes first, because it rejects the revision whatever else happened.
 const RULES: [Rule; 7] = [
@@ -27,20 +22,19 @@ const RULES: [Rule; 7] = [
     deleted,
     workload_gone,
     superseded,
-    spanned,
+    service_overlap,
     canary_changed,
     inconclusive,
 ];
 
 /// Folds the readings and ends the attempt where a rule says so.
 pub(crate) fn check_termination(ctx: &mut DecisionContext<'_>, plan: &Plan) {
-    if ctx.attempt().ending.is_some() || ctx.attempt().stage >= Stage::RollingBack {
+    if ctx.attempt().ending.is_some() || ctx.attempt().stage.is_unwinding() {
         return;
     }
     fold_readings(ctx, plan);
-    let verdict = RULES.iter().find_map(|rule| rule(ctx, plan));
-    if let Some((outcome, reason, message)) = verdict {
-        ctx.terminate(outcome, reason, message);
+    if let Some(cause) = RULES.iter().find_map(|rule| rule(ctx, plan)) {
+        ctx.terminate(cause);
     }
 }
 
@@ -89,103 +83,88 @@ fn alarms<'a>(ctx: &'a DecisionContext<'_>, plan: &'a Plan) -> impl Iterator<Ite
     enforced.filter_map(|(gate, status)| evidence::alarm(gate, status, ctx.now))
 }
 
-fn breached(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Verdict> {
+fn breached(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Cause> {
     alarms(ctx, plan).find_map(|alarm| match alarm {
-        Alarm::Breach(message) => Some((Outcome::RolledBack, Reason::GateBreached, message)),
-        Alarm::MetricsUnavailable(message) => {
-            Some((Outcome::RolledBack, Reason::MetricsUnavailable, message))
-        }
+        Alarm::Breach(finding) => Some(Cause::GateBreached { finding }),
+        Alarm::MetricsUnavailable(finding) => Some(Cause::MetricsUnavailable { finding }),
         Alarm::Inconclusive(_) => None,
     })
 }
 
-fn inconclusive(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Verdict> {
+fn inconclusive(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Cause> {
     alarms(ctx, plan).find_map(|alarm| match alarm {
-        Alarm::Inconclusive(message) => Some((Outcome::Aborted, Reason::Inconclusive, message)),
+        Alarm::Inconclusive(finding) => Some(Cause::Inconclusive { finding }),
         Alarm::Breach(_) | Alarm::MetricsUnavailable(_) => None,
     })
 }
 
-fn deleted(ctx: &DecisionContext<'_>, _: &Plan) -> Option<Verdict> {
-    ctx.observed.deleting.then(|| {
-        (
-            Outcome::Aborted,
-            Reason::Deleted,
-            "the Rollout was deleted".to_owned(),
-        )
-    })
+fn deleted(ctx: &DecisionContext<'_>, _: &Plan) -> Option<Cause> {
+    if ctx.observed.deleting {
+        Some(Cause::RolloutDeleted)
+    } else {
+        None
+    }
 }
 
-fn workload_gone(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Verdict> {
+fn workload_gone(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Cause> {
     let gone = ctx
         .observed
         .workload
         .as_ref()
         .is_none_or(|workload| workload.deleting);
     // A first deploy begins before its workload is there.
-    (gone && ctx.attempt().stage != Stage::Initial).then(|| {
-        (
-            Outcome::Aborted,
-            Reason::Blocked,
-            format!("{} was deleted", plan.workload),
-        )
+    if !gone || ctx.attempt().stage == Stage::Initial {
+        return None;
+    }
+    Some(Cause::WorkloadDeleted {
+        workload: plan.workload.clone(),
     })
 }
 
-/// A Service that has come since and spans other pods can be neither pinned, which would cut these
-/// off, nor left to reach a canary that is not verified.
-fn spanned(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Verdict> {
-    if ctx.attempt().stable_template_updated || ctx.attempt().stage < Stage::Starting {
+/// A Service that appeared during the attempt and overlaps other pods can be neither pinned, which
+/// would cut these off, nor left to reach a canary that is not verified.
+fn service_overlap(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Cause> {
+    if ctx.attempt().stable_template_updated || ctx.attempt().stage.is_before_canary() {
         return None;
     }
-    let unpinned = ctx
+    let mut unpinned = ctx
         .observed
         .services
         .iter()
         .filter(|service| service.pin().is_none());
-    let (service, other) = unpinned
-        .into_iter()
-        .find_map(|service| Some((&service.name, ctx.observed.spans(service)?)))?;
-    let message = format!(
-        "the Service {service} has come to select {other} as well as the pods of {}, so it cannot be pinned",
-        plan.workload
-    );
-    Some((Outcome::Aborted, Reason::Blocked, message))
-}
-
-/// Somebody has written the canary's template, so that its pods are not what is to be verified.
-fn canary_changed(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Verdict> {
-    let (attempt, canary) = (ctx.attempt(), ctx.observed.canary.as_ref()?);
-    let (version, current) = (
-        attempt.canary_pod_template_hash.as_ref()?,
-        canary.current()?,
-    );
-    let counts = attempt.stage <= Stage::UpdatingStable && !canary.deleting;
-    (counts && current.id != *version).then(|| {
-        let by = canary
-            .template_manager
-            .as_deref()
-            .unwrap_or("an unknown field manager");
-        let message = format!(
-            "the template of {} was changed by {by}",
-            plan.canary_workload()
-        );
-        (Outcome::Aborted, Reason::Blocked, message)
+    let (service, other) =
+        unpinned.find_map(|service| Some((&service.name, ctx.observed.spans(service)?)))?;
+    Some(Cause::ServiceOverlap {
+        service: service.clone(),
+        other,
+        workload: plan.workload.clone(),
     })
 }
 
-/// A newer revision, unless the template has been let in: from then on it waits for the end.
-fn superseded(ctx: &DecisionContext<'_>, _: &Plan) -> Option<Verdict> {
+/// Another writer has changed the canary's template, so that its pods are not what is to be
+/// verified.
+fn canary_changed(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Cause> {
+    let (attempt, canary) = (ctx.attempt(), ctx.observed.canary.as_ref()?);
+    let version = attempt.canary_pod_template_hash.as_ref()?;
+    let current = canary.current()?;
+    if canary.deleting || !attempt.stage.needs_canary_template() || current.id == *version {
+        return None;
+    }
+    Some(Cause::CanaryModified {
+        canary: plan.canary_workload(),
+        manager: canary.template_manager.clone(),
+    })
+}
+
+/// A newer revision supersedes the attempt, unless stable's template is updated already: from then
+/// on it waits for the end.
+fn superseded(ctx: &DecisionContext<'_>, _: &Plan) -> Option<Cause> {
     let attempt = ctx.attempt();
     let newer = ctx.observed.candidate.as_ref().filter(|candidate| {
         candidate.sequence > attempt.sequence && !attempt.stable_template_updated
     })?;
-    let by = newer.source.commit.as_deref().map(crate::revision::short);
-    let message = format!(
-        "revision {} came{}",
-        newer.revision.short(),
-        by.map(|by| format!(" with commit {by}"))
-            .unwrap_or_default()
-    );
-    Some((Outcome::Superseded, Reason::NewerRevision, message))
+    Some(Cause::NewerRevision {
+        revision: newer.revision.to_string(),
+        commit: newer.source.commit.clone(),
+    })
 }

@@ -152,8 +152,8 @@ fn a_service_made_during_an_attempt_that_spans_others_ends_it_and_is_left_alone(
         .unwrap();
     assert_eq!(
         ending.message,
-        "the Service late has come to select the pods of Deployment basket as well as the pods of Deployment checkout, \
-         so it cannot be pinned"
+        "Service late cannot be pinned: it now selects the pods of Deployment basket as well as the pods of \
+         Deployment checkout"
     );
     assert!(
         !format!("{:?}", decision.actions).contains("late"),
@@ -175,7 +175,7 @@ fn who_takes_a_pin_off_is_named() {
     assert!(
         notes
             .iter()
-            .any(|note| note.contains("the selector of the Service checkout")
+            .any(|note| note.contains("the selector of Service checkout")
                 && note.contains("kubectl")),
         "{notes:?}"
     );

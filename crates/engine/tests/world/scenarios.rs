@@ -308,7 +308,10 @@ fn a_rollback_to_what_no_commit_holds_says_that_a_person_must_put_it_back() {
     let Some(RestoreResult::Refused { why }) = restore else {
         panic!("{restore:?}")
     };
-    assert!(why.starts_with("no commit holds what runs"), "{why}");
+    assert!(
+        why.starts_with("no commit holds the stable template"),
+        "{why}"
+    );
 }
 
 #[test]
@@ -419,7 +422,7 @@ fn a_canary_that_somebody_changes_verifies_nothing() {
             .message;
         assert_eq!(
             message,
-            "the template of Deployment checkout-canary was changed by kubectl-set"
+            "the template of Deployment checkout-canary was modified by kubectl-set"
         );
     }
 }
@@ -650,7 +653,7 @@ fn an_abort_comes_too_late_once_stable_has_the_traffic() {
         world
             .story
             .to_string()
-            .contains("commit what is to run instead"),
+            .contains("commit the revision that is to run instead"),
         "{}",
         world.story
     );
@@ -729,8 +732,7 @@ fn who_keeps_writing_what_is_ours_is_named() {
     let world = world.with_foreign_route(Some(70)).after(1);
     let sentence = contested(&world).unwrap_or_else(|| panic!("{}", world.story));
     assert!(
-        sentence
-            .starts_with("HTTPRoute checkout was changed by kubectl-edit 3 times in five minutes"),
+        sentence.starts_with("HTTPRoute checkout was modified by kubectl-edit 3 times in 5m"),
         "{sentence}"
     );
     let world = world.after(300);

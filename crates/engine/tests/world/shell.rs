@@ -509,11 +509,9 @@ fn in_words(action: &Action) -> String {
             format!("handed over: {}", kinds.collect::<Vec<_>>().join(", "))
         }
         Action::CollectRevisions { .. } => "revisions collected".to_owned(),
-        Action::AnswerIntervention {
-            name,
-            state,
-            message,
-        } => format!("{name}: {state:?}: {message}"),
+        Action::AnswerIntervention { name, answer } => {
+            format!("{name}: {:?}: {answer}", answer.state())
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use tidegate_api::{
     intervention::{Action as Ask, InterventionSpec},
     record::{Outcome, PendingRecord, Record, RestoreOrder},
     rollout::{GitOnRollback, OnRollback, RolloutSpec},
-    status::{RolloutStatus, Source, Stage},
+    status::{RolloutStatus, Source},
 };
 use tidegate_engine::{
     governed::{TemplateInForce, template_in_force},
@@ -555,7 +555,7 @@ impl World {
             .attempt
             .as_ref()
             .filter(|attempt| attempt.ending.is_none())?;
-        if attempt.stage > Stage::Stepping {
+        if attempt.stage.is_past_steps() {
             return None;
         }
         let waits = rollout.status.phase == tidegate_api::status::Phase::AwaitingApproval;

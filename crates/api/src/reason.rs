@@ -1,0 +1,268 @@
+//! Catalogue of condition types and reasons: every word that a program may read in a condition, an
+//! event or a record, with its meaning and its remedy.
+//!
+//! Conditions, events, records and the command line take their words from here, and
+//! `docs/reference/conditions-and-events.md` is generated from the comments of the variants.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::record::Outcome;
+
+/// Reason of a condition, an event or a record: one word in `CamelCase`, from a list.
+pub trait ReasonCode: Copy + 'static {
+    /// Every reason of the list, in the order of the documentation.
+    const ALL: &'static [Self];
+
+    /// Returns the word.
+    fn as_str(self) -> &'static str;
+
+    /// Returns the meaning and, where there is something to do, the remedy.
+    fn meaning(self) -> String;
+}
+
+/// Declares lists of words. The comment of a variant is its meaning.
+macro_rules! catalogue {
+    ($(
+        $(#[doc = $about:literal])+
+        pub enum $name:ident {
+            $( $(#[doc = $meaning:literal])+ $variant:ident, )+
+        }
+    )+) => { $(
+        $(#[doc = $about])+
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+            JsonSchema,
+        )]
+        pub enum $name {
+            $( $(#[doc = $meaning])+ $variant, )+
+        }
+
+        impl ReasonCode for $name {
+            const ALL: &'static [Self] = &[$( Self::$variant, )+];
+
+            fn as_str(self) -> &'static str {
+                match self {
+                    $( Self::$variant => stringify!($variant), )+
+                }
+            }
+
+            fn meaning(self) -> String {
+                let lines: &[&str] = match self {
+                    $( Self::$variant => &[$( $meaning ),+], )+
+                };
+                lines.concat().trim().to_owned()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    )+ };
+}
+
+catalogue! {
+    /// Type of a condition.
+    pub enum ConditionType {
+        /// Callers are served: the Service and the routes exist, and every version that gets
+        /// traffic has a ready endpoint.
+        Available,
+        /// The wanted revision is stable, and the Rollout is available. Of a ConfigRepo: its last
+        /// commit is applied.
+        Ready,
+        /// An attempt is running, or a wanted revision waits for one. The reason is the phase.
+        Reconciling,
+        /// Manual action is required; nothing moves until then. The message says what to do.
+        Stalled,
+        /// Stable has fewer ready pods than all traffic needs. Weights are not raised meanwhile,
+        /// and a breach still shifts traffic back as far as stable can carry it. Fix stable.
+        StableDegraded,
+        /// A field that Tidegate governs (a route's weights during an attempt, the template) was
+        /// modified by the same field manager three times in five minutes, and was reverted each
+        /// time. Stop that controller from managing the field.
+        FieldConflict,
+        /// Git takes the records that are written to it. The condition is there from the first
+        /// time on that git did not. Traffic never waits for it, and nothing is lost: pending
+        /// records stay in `status.pendingRecords`, of the Rollouts or, for those that are
+        /// deleted, of the ConfigRepo.
+        RecordsWritten,
+    }
+
+    /// Reason of the condition `Available`.
+    pub enum AvailableReason {
+        /// Every version that gets traffic has a ready endpoint.
+        EndpointsReady,
+        /// A version that gets traffic has no ready endpoint. Check the pods of the workload.
+        NoReadyEndpoints,
+        /// The Service does not exist. Create it, or name another in `spec.service`.
+        ServiceNotFound,
+        /// A route does not exist. Create it, or name another in `spec.traffic`.
+        RouteNotFound,
+    }
+
+    /// Reason of the condition `Ready` of a Rollout.
+    pub enum ReadyReason {
+        /// The wanted revision is stable and available.
+        RevisionStable,
+        /// No revision is stable yet.
+        NoStableRevision,
+        /// The wanted revision is not stable yet.
+        RevisionPending,
+        /// The wanted revision is stable, and callers are not served. See `Available`.
+        NotAvailable,
+        /// Manual action is required. See `Stalled`.
+        Stalled,
+    }
+
+    /// Reason of the condition `Stalled`. Each one but `NotStalled` is also a Warning event when it
+    /// comes up.
+    pub enum StallReason {
+        /// The Rollout's spec cannot be used; a running attempt goes on under the plan that it
+        /// started with. Fix the spec.
+        InvalidSpec,
+        /// The release cannot be made safely as things are; nothing has moved. The message says
+        /// what to change.
+        PreflightFailed,
+        /// A gate's query is wrong, or selects nothing of a stable that has been there for two
+        /// minutes (a misspelled name, a workload that is not scraped); nothing has moved, and
+        /// Prometheus is asked again every 5s. Fix the query, or have the workload scraped.
+        InvalidQuery,
+        /// The API server denies the next write (a quota, a right, an admission policy), in its own
+        /// words. It is retried, at last every 16s; a running attempt keeps to its deadlines, and
+        /// shifting traffic back is retried each second. Grant the right or change the policy.
+        WriteDenied,
+        /// Git still asks for a revision that was not promoted. Commit another, commit it again, or
+        /// create a retry Intervention.
+        Rejected,
+        /// The first revision did not become ready, and there is nothing to go back to. Commit
+        /// another.
+        InitialFailed,
+        /// The condition is `False`.
+        NotStalled,
+    }
+
+    /// Reason of the condition `StableDegraded`.
+    pub enum StableDegradedReason {
+        /// Stable has fewer ready pods than all traffic needs.
+        InsufficientReadyReplicas,
+        /// The condition is `False`.
+        SufficientReadyReplicas,
+    }
+
+    /// Reason of the condition `FieldConflict`.
+    pub enum FieldConflictReason {
+        /// One field manager keeps modifying a field that Tidegate governs.
+        RepeatedlyReverted,
+        /// The condition is `False`.
+        NoConflict,
+    }
+
+    /// Reason of an attempt's end: in `status.lastOutcome`, in the record in git, and in the events
+    /// that tell of it. Traffic that goes back is told of twice, when it is decided and when it is
+    /// done.
+    pub enum Reason {
+        /// Every step passed.
+        StepsPassed,
+        /// The first revision of the workload became ready.
+        Initial,
+        /// The revision was promoted before, so the steps were left out.
+        KnownGood,
+        /// A promote Intervention was accepted.
+        PromoteRequested,
+        /// A gate was breached.
+        GateBreached,
+        /// A gate had no usable metrics, and its rule for that is to roll back.
+        MetricsUnavailable,
+        /// The canary did not become ready in time, lost all its ready pods while it was promoted,
+        /// or lost them three times in a step.
+        CanaryNotReady,
+        /// The workload did not become ready with the candidate's template.
+        StableNotReady,
+        /// The first revision did not become ready in time.
+        InitialNotReady,
+        /// A gate had no usable metrics for too long; nothing is rejected, and the revision is
+        /// tried again.
+        Inconclusive,
+        /// An abort Intervention was accepted.
+        AbortRequested,
+        /// Nobody approved in time.
+        ApprovalTimeout,
+        /// The Rollout was deleted.
+        Deleted,
+        /// Something that the attempt needs was taken away, was modified by another writer, or did
+        /// not come in time.
+        Blocked,
+        /// Git asks for a newer revision.
+        NewerRevision,
+    }
+
+    /// Reason of an event of a Rollout, beside those of stalls and of attempts' ends.
+    pub enum EventReason {
+        /// A workload that runs already was adopted as it runs.
+        Adopted,
+        /// An attempt has started.
+        Started,
+        /// The canary is to have this weight.
+        StepEntered,
+        /// A step passed and waits for an approve Intervention.
+        AwaitingApproval,
+        /// Every step passed; stable is updated to the revision.
+        Promoting,
+        /// An Intervention was accepted; the event says whose and why.
+        InterventionAccepted,
+        /// Something that does not stop a release and may surprise during it: an autoscaler by
+        /// `Value`, a disruption budget that counts both versions, a policy that names the Service
+        /// alone, pods that must not share a node.
+        PreflightWarning,
+        /// Another writer modified a field that Tidegate governs, and was reverted; the event names
+        /// the field manager.
+        DriftCorrected,
+        /// The canary has no ready endpoint, so it gets no traffic until it has one.
+        CanaryUnready,
+    }
+}
+
+// === impl Reason ===
+
+impl Reason {
+    /// Returns the outcome that the reason implies.
+    pub fn outcome(self) -> Outcome {
+        match self {
+            Self::StepsPassed | Self::Initial | Self::KnownGood | Self::PromoteRequested => {
+                Outcome::Promoted
+            }
+            Self::GateBreached
+            | Self::MetricsUnavailable
+            | Self::CanaryNotReady
+            | Self::StableNotReady => Outcome::RolledBack,
+            Self::Inconclusive
+            | Self::AbortRequested
+            | Self::ApprovalTimeout
+            | Self::Deleted
+            | Self::Blocked => Outcome::Aborted,
+            Self::NewerRevision => Outcome::Superseded,
+            Self::InitialNotReady => Outcome::Failed,
+        }
+    }
+}
+
+// === impl EventReason ===
+
+impl EventReason {
+    /// Returns true if the event is of the type Warning.
+    pub fn is_warning(self) -> bool {
+        match self {
+            Self::PreflightWarning | Self::DriftCorrected | Self::CanaryUnready => true,
+            Self::Adopted
+            | Self::Started
+            | Self::StepEntered
+            | Self::AwaitingApproval
+            | Self::Promoting
+            | Self::InterventionAccepted => false,
+        }
+    }
+}

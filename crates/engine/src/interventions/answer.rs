@@ -1,0 +1,115 @@
+//! Answers to Interventions.
+
+use jiff::Timestamp;
+use tidegate_api::intervention::{Action, InterventionState};
+
+/// Answer to an Intervention.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It was accepted.
+    Accepted(Acceptance),
+    /// It was rejected.
+    Rejected(Rejection),
+}
+
+/// Effect of an Intervention that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acceptance {
+    /// The same object was accepted earlier.
+    AlreadyApplied,
+    /// The step is approved.
+    Approved {
+        /// Number of the step, from 1.
+        step: u32,
+    },
+    /// Remaining holds and approvals are skipped.
+    Promoted,
+    /// The attempt is paused.
+    Paused,
+    /// The attempt is resumed.
+    Resumed,
+    /// Traffic is shifted back to stable.
+    Aborted,
+    /// A new attempt may start.
+    Retried,
+}
+
+/// Cause for which an Intervention was rejected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// The same was requested before.
+    AlreadyRequested {
+        /// Requested action.
+        action: Action,
+        /// Earlier requester.
+        by: String,
+        /// Time of the earlier request.
+        at: Timestamp,
+    },
+    /// No attempt is running.
+    NoAttempt {
+        /// Requested action.
+        action: Action,
+    },
+    /// Another attempt is running.
+    OtherAttempt {
+        /// Attempt that the Intervention names.
+        named: u32,
+        /// Attempt that is running.
+        running: u32,
+    },
+    /// The attempt's end is decided already.
+    AttemptEnding {
+        /// Number of the attempt.
+        attempt: u32,
+    },
+    /// Stable runs the revision already: there is nothing to go back to.
+    AlreadyPromoted {
+        /// Number of the attempt.
+        attempt: u32,
+    },
+    /// The attempt is not in its steps.
+    NotInSteps {
+        /// Number of the attempt.
+        attempt: u32,
+    },
+    /// The attempt is paused already.
+    AlreadyPaused,
+    /// The attempt is not paused.
+    NotPaused,
+    /// The approval names no step.
+    StepMissing,
+    /// The attempt is in another step.
+    OtherStep {
+        /// Step that the Intervention names.
+        named: u32,
+        /// Step that the attempt is in.
+        current: u32,
+    },
+    /// No step has been entered.
+    NoStep,
+    /// An attempt is running, so none can be retried.
+    AttemptRunning {
+        /// Number of the running attempt.
+        attempt: u32,
+    },
+    /// Only the last attempt can be retried.
+    NotLastAttempt {
+        /// Attempt that the Intervention names.
+        attempt: u32,
+    },
+    /// Git does not ask for the attempt's revision, or stable runs it.
+    RevisionNotWanted,
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// Returns the state for the Intervention's status.
+    pub fn state(&self) -> InterventionState {
+        match self {
+            Self::Accepted(_) => InterventionState::Accepted,
+            Self::Rejected(_) => InterventionState::Rejected,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Obstacles: preconditions of an attempt that somebody has to establish.
+
+use tidegate_api::{
+    route::{RouteKind, RouteRef},
+    workload::WorkloadRef,
+};
+
+use crate::route;
+
+/// Precondition that does not hold and does not come to hold by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Routes of a kind that the spec names cannot be listed.
+    RoutesUnlisted {
+        /// The kind.
+        kind: RouteKind,
+    },
+    /// Other Rollouts govern the same objects.
+    OwnershipConflict {
+        /// Names of the other Rollouts.
+        others: Vec<String>,
+        /// Name of this Rollout.
+        rollout: String,
+    },
+    /// Kubernetes cuts the names of the workload's pods.
+    NameTooLong {
+        /// The workload.
+        workload: WorkloadRef,
+        /// Maximum length of the name.
+        max: usize,
+    },
+    /// The workload was paused by somebody else.
+    WorkloadPaused {
+        /// The workload.
+        workload: WorkloadRef,
+    },
+    /// Two versions of the workload cannot run at the same time.
+    NotParallel {
+        /// The workload.
+        workload: WorkloadRef,
+        /// Parts of the template that two versions cannot share.
+        blockers: Vec<String>,
+    },
+    /// An object of another owner has the canary's name.
+    CanaryNameConflict {
+        /// The canary.
+        canary: WorkloadRef,
+    },
+    /// The Service does not exist.
+    ServiceMissing {
+        /// Name of the Service.
+        service: String,
+    },
+    /// The Service has no selector.
+    ServiceWithoutSelector {
+        /// Name of the Service.
+        service: String,
+    },
+    /// The Service does not select the workload's pods.
+    ServiceSelectsOthers {
+        /// Name of the Service.
+        service: String,
+        /// The workload.
+        workload: WorkloadRef,
+    },
+    /// The Service selects pods of another workload as well.
+    ServiceOverlap {
+        /// Name of the Service.
+        service: String,
+        /// The other pods, in words.
+        other: String,
+        /// The workload.
+        workload: WorkloadRef,
+    },
+    /// The new template's pods would not be selected by a Service.
+    LabelsLost {
+        /// Name of the Service.
+        service: String,
+        /// The workload.
+        workload: WorkloadRef,
+    },
+    /// Git changes a Service together with the template.
+    ServiceChangesWithTemplate {
+        /// Name of the Service.
+        service: String,
+        /// Fields that change, in words.
+        fields: String,
+    },
+    /// A route does not exist.
+    RouteMissing {
+        /// The route.
+        route: RouteRef,
+    },
+    /// A route cannot be split.
+    RouteNotSplittable {
+        /// The route.
+        route: RouteRef,
+        /// The obstacle in the route.
+        obstacle: route::Obstacle,
+    },
+    /// The API server denies the new template.
+    TemplateDenied {
+        /// Its words.
+        denial: String,
+    },
+}

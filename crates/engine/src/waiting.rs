@@ -1,0 +1,217 @@
+//! Flow of an attempt: a stage moves on, or waits for something that has a name.
+
+use jiff::Timestamp;
+use tidegate_api::{route::RouteRef, workload::WorkloadRef};
+
+use crate::weight::Weight;
+
+/// Answer of a stage.
+pub(crate) enum Flow {
+    /// The attempt is in another stage or step now.
+    Moved,
+    /// It stays, waiting for this, and is looked at again at the given time at the latest.
+    Waits(WaitingOn, Option<Timestamp>),
+}
+
+/// Condition that a Rollout waits for. Each one comes true without anybody changing the spec,
+/// approvals and a resume aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WaitingOn {
+    /// A ConfigRepo that manages the workload.
+    ConfigRepo {
+        /// The workload.
+        workload: WorkloadRef,
+    },
+    /// The workload itself.
+    Workload {
+        /// The workload.
+        workload: WorkloadRef,
+    },
+    /// The workload to want pods again.
+    ScaleUp {
+        /// The workload.
+        workload: WorkloadRef,
+    },
+    /// The workload to be fully rolled out.
+    WorkloadRollout {
+        /// The workload.
+        workload: WorkloadRef,
+        /// Purpose of the wait.
+        purpose: RolloutPurpose,
+    },
+    /// The object that runs the workload's current template.
+    WorkloadVersion {
+        /// The workload.
+        workload: WorkloadRef,
+    },
+    /// The workload to run the revision that is stable.
+    StableRevision {
+        /// The workload.
+        workload: WorkloadRef,
+    },
+    /// The canary of an earlier attempt to be gone.
+    EarlierCanary {
+        /// Name of the canary.
+        canary: String,
+    },
+    /// The end of the pause after an inconclusive attempt.
+    Backoff {
+        /// Start of the next attempt.
+        until: Timestamp,
+    },
+    /// Prometheus to answer the gates' queries for stable.
+    Metrics {
+        /// The gate and its problem, in a sentence.
+        problem: String,
+    },
+    /// Services to select one version's pods alone.
+    ServicesPinned {
+        /// Pods that are selected.
+        to: PinnedPods,
+    },
+    /// Ready canary pods.
+    CanaryPods {
+        /// Number of pods that are ready.
+        ready: u32,
+        /// Number of pods that the step needs.
+        needed: u32,
+    },
+    /// A ready endpoint of a canary that has lost all of them.
+    CanaryEndpoint,
+    /// Endpoints to stay the same for the settle time.
+    EndpointsSettle {
+        /// Owner of the endpoints.
+        of: EndpointsOwner,
+    },
+    /// Routes to be accepted by their gateways.
+    RouteAccepted {
+        /// Routes that are not accepted yet.
+        routes: Vec<RouteRef>,
+        /// Change that they are to be accepted with.
+        change: RouteChange,
+    },
+    /// A resume Intervention.
+    Resume,
+    /// The end of a step's minimum stay.
+    Hold {
+        /// Number of the step, from 1.
+        step: u32,
+        /// Number of steps.
+        of: u32,
+        /// End of the hold.
+        until: Timestamp,
+    },
+    /// A gate to pass.
+    Gate {
+        /// Number of the step, from 1.
+        step: u32,
+        /// Number of steps.
+        of: u32,
+        /// Name of the gate.
+        name: String,
+    },
+    /// An approve Intervention.
+    Approval {
+        /// Number of the step, from 1.
+        step: u32,
+        /// Number of steps.
+        of: u32,
+    },
+    /// Stable to have the ready pods that all traffic needs.
+    StablePods,
+    /// The workload to roll back to stable's template.
+    StableRollback,
+    /// Service endpoints to be stable's pods alone.
+    StableEndpoints,
+    /// In-flight requests of the canary.
+    Drain {
+        /// End of the drain.
+        until: Timestamp,
+    },
+    /// The canary to be gone.
+    CanaryRemoval,
+    /// Services to be unpinned and the workload to be resumed.
+    Unpinning,
+}
+
+/// Purpose for which a workload has to be fully rolled out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RolloutPurpose {
+    /// Its first revision.
+    FirstRevision,
+    /// Adopting it as it runs.
+    Adoption,
+    /// Starting an attempt.
+    Attempt,
+    /// Promoting a revision.
+    Promotion,
+}
+
+/// Pods that a Service is pinned to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinnedPods {
+    /// Pods of the stable revision.
+    Stable,
+    /// Pods of the canary.
+    Canary,
+    /// Pods that run the promoted revision in the stable workload.
+    Promoted,
+}
+
+/// Owner of the endpoints that have to settle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointsOwner {
+    /// The canary Service.
+    Canary,
+    /// The Services that callers use.
+    Services,
+    /// The stable workload.
+    Workload,
+}
+
+/// Change of a route that its gateways have to accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteChange {
+    /// None: the route as it is.
+    Unchanged,
+    /// The canary as a backend, without traffic.
+    CanaryBackend,
+    /// The canary's weight.
+    Weight(Weight),
+    /// All traffic to stable.
+    StableOnly,
+}
+
+// === impl WaitingOn ===
+
+impl WaitingOn {
+    /// Returns the label of metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::ConfigRepo { .. } => "config_repo",
+            Self::Workload { .. } => "workload",
+            Self::ScaleUp { .. } => "scale_up",
+            Self::WorkloadRollout { .. } => "workload_rollout",
+            Self::WorkloadVersion { .. } => "workload_version",
+            Self::StableRevision { .. } => "stable_revision",
+            Self::EarlierCanary { .. } => "earlier_canary",
+            Self::Backoff { .. } => "backoff",
+            Self::Metrics { .. } => "metrics",
+            Self::ServicesPinned { .. } => "services_pinned",
+            Self::CanaryPods { .. } => "canary_pods",
+            Self::CanaryEndpoint => "canary_endpoint",
+            Self::EndpointsSettle { .. } => "endpoints_settle",
+            Self::RouteAccepted { .. } => "route_accepted",
+            Self::Resume => "resume",
+            Self::Hold { .. } => "hold",
+            Self::Gate { .. } => "gate",
+            Self::Approval { .. } => "approval",
+            Self::StablePods => "stable_pods",
+            Self::StableRollback => "stable_rollback",
+            Self::StableEndpoints => "stable_endpoints",
+            Self::Drain { .. } => "drain",
+            Self::CanaryRemoval => "canary_removal",
+            Self::Unpinning => "unpinning",
+        }
+    }
+}

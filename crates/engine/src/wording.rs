@@ -1,0 +1,82 @@
+//! Wording: every sentence that people read of the engine's types, in one place.
+//!
+//! Rules answer with types; here they become text, as events, condition messages, lines of the
+//! command line and records have it. A message has the shape *state or action: cause; remedy*.
+//! Shares are percentages, durations are written like `4m30s`, and times by RFC 3339 without
+//! fractions.
+//!
+//! | module | its types |
+//! |---|---|
+//! | `waiting` | conditions that a Rollout waits for |
+//! | `termination` | causes of an attempt's end |
+//! | `preflight` | obstacles, stalls and warnings |
+//! | `interventions` | answers to Interventions |
+//! | `event` | events |
+
+mod event;
+mod interventions;
+mod preflight;
+mod termination;
+mod waiting;
+
+use std::fmt;
+
+use jiff::SignedDuration;
+use tidegate_api::{Duration, route::RouteRef, status::Stable};
+
+use crate::{attempt::NoGoodCommit, field_conflict::FieldConflict, revision::short};
+
+/// Returns the requester of an Intervention, for a sentence.
+pub(crate) fn requester(by: &str) -> &str {
+    if by.is_empty() { "someone" } else { by }
+}
+
+/// Returns the state of a Rollout that has nothing to do.
+pub(crate) fn stable(stable: Option<&Stable>) -> String {
+    match stable {
+        Some(stable) => format!("revision {} is stable", short(&stable.revision)),
+        None => "no revision is stable yet".to_owned(),
+    }
+}
+
+/// Returns a duration as people write it.
+fn span(duration: SignedDuration) -> Duration {
+    Duration::from(duration.unsigned_abs())
+}
+
+/// Returns a field manager, for a sentence.
+fn writer(manager: Option<&str>) -> &str {
+    manager.unwrap_or("an unknown field manager")
+}
+
+/// Returns routes, for a sentence.
+fn routes(routes: &[RouteRef]) -> String {
+    let names: Vec<_> = routes.iter().map(RouteRef::to_string).collect();
+    names.join(" and ")
+}
+
+impl fmt::Display for FieldConflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            field,
+            manager,
+            times,
+        } = self;
+        let writer = writer(manager.as_deref());
+        write!(
+            f,
+            "{field} was modified by {writer} {times} times in 5m and reverted each time; stop that \
+             controller from managing this field"
+        )
+    }
+}
+
+impl fmt::Display for NoGoodCommit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "no commit holds the stable template: it was adopted as it ran; commit it to `{}`",
+            self.path
+        )
+    }
+}

@@ -1,0 +1,100 @@
+//! Events.
+
+use std::fmt;
+
+use tidegate_api::record::Outcome;
+
+use super::{requester, writer};
+use crate::{
+    event::{Event, GovernedField},
+    revision::short,
+};
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Adopted { revision } => write!(
+                f,
+                "adopted the running workload as stable revision {}",
+                short(revision)
+            ),
+            Self::Started {
+                attempt,
+                revision,
+                commit,
+            } => {
+                write!(
+                    f,
+                    "started attempt {attempt} for revision {}",
+                    short(revision)
+                )?;
+                match commit {
+                    Some(commit) => write!(f, " (requested by commit {})", short(commit)),
+                    None => Ok(()),
+                }
+            }
+            Self::StepEntered { step, of, weight } => {
+                write!(
+                    f,
+                    "entered step {step} of {of}: {weight} of traffic to the canary"
+                )
+            }
+            Self::AwaitingApproval { step, of } => write!(
+                f,
+                "step {step} of {of} passed; create an approve Intervention to continue"
+            ),
+            Self::Promoting { revision } => {
+                write!(
+                    f,
+                    "every step passed: updating stable to revision {}",
+                    short(revision)
+                )
+            }
+            Self::RollingBack { termination } => {
+                let cause = &termination.cause;
+                match termination.outcome {
+                    Outcome::RolledBack => write!(f, "rolling back: {cause}"),
+                    Outcome::Aborted => write!(f, "aborting: {cause}"),
+                    Outcome::Superseded => write!(f, "superseding: {cause}"),
+                    Outcome::Failed => write!(f, "first deploy failed: {cause}"),
+                    Outcome::Promoted => write!(f, "promoted: {cause}"),
+                }
+            }
+            Self::Ended {
+                attempt,
+                revision,
+                ending,
+            } => write!(
+                f,
+                "attempt {attempt} for revision {} ended: {}: {}",
+                short(revision),
+                ending.outcome,
+                ending.message
+            ),
+            Self::InterventionAccepted { action, by, reason } => {
+                let (action, by) = (action.as_str(), requester(by));
+                write!(f, "{action} was requested by {by}: {reason}")
+            }
+            Self::DriftCorrected { field, manager } => write!(
+                f,
+                "{field} was modified by {} and has been reverted",
+                writer(manager.as_deref())
+            ),
+            Self::CanaryUnready => f.write_str(
+                "canary has no ready endpoint: its traffic goes to stable until it has one",
+            ),
+            Self::PreflightWarning { warning } => warning.fmt(f),
+            Self::Stalled { stall } => stall.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for GovernedField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Route { route } => route.fmt(f),
+            Self::ServiceSelector { service } => write!(f, "the selector of Service {service}"),
+            Self::WorkloadTemplate => f.write_str("the workload's template"),
+        }
+    }
+}

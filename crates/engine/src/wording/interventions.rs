@@ -1,0 +1,71 @@
+//! Answers to Interventions.
+
+use std::fmt;
+
+use super::requester;
+use crate::interventions::{Acceptance, Answer, Rejection};
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accepted(acceptance) => acceptance.fmt(f),
+            Self::Rejected(rejection) => rejection.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Acceptance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadyApplied => f.write_str("already applied"),
+            Self::Approved { step } => write!(f, "step {step} is approved"),
+            Self::Promoted => f.write_str("remaining holds and approvals are skipped"),
+            Self::Paused => f.write_str("paused at the current step; gates are still evaluated"),
+            Self::Resumed => f.write_str("resumed"),
+            Self::Aborted => f.write_str("traffic is shifted back to stable"),
+            Self::Retried => f.write_str("a new attempt starts"),
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadyRequested { action, by, at } => {
+                let (action, by) = (action.as_str(), requester(by));
+                write!(f, "{action} was already requested by {by} at {at:.0}")
+            }
+            Self::NoAttempt { action } => {
+                write!(
+                    f,
+                    "no attempt is running; there is nothing to {}",
+                    action.as_str()
+                )
+            }
+            Self::OtherAttempt { named, running } => {
+                write!(f, "attempt {named} is not running: attempt {running} is")
+            }
+            Self::AttemptEnding { attempt } => write!(f, "attempt {attempt} is already ending"),
+            Self::AlreadyPromoted { attempt } => write!(
+                f,
+                "attempt {attempt} has been promoted; commit the revision that is to run instead"
+            ),
+            Self::NotInSteps { attempt } => write!(f, "attempt {attempt} is not in its steps"),
+            Self::AlreadyPaused => f.write_str("already paused"),
+            Self::NotPaused => f.write_str("not paused"),
+            Self::StepMissing => f.write_str("an approval names the step that it approves"),
+            Self::OtherStep { named, current } => {
+                write!(f, "step {named} is not the current step: step {current} is")
+            }
+            Self::NoStep => f.write_str("no step has been entered yet"),
+            Self::AttemptRunning { attempt } => write!(f, "attempt {attempt} is running"),
+            Self::NotLastAttempt { attempt } => write!(
+                f,
+                "attempt {attempt} is not the last one; commit the revision again"
+            ),
+            Self::RevisionNotWanted => {
+                f.write_str("git no longer asks for this revision; commit it again")
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Obstacles, stalls and warnings: each ends with its remedy.
+
+use std::fmt;
+
+use crate::{
+    preflight::{Obstacle, warnings::Warning},
+    revision::short,
+    stall::Stall,
+};
+
+impl fmt::Display for Stall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidSpec(error) => error.fmt(f),
+            Self::PreflightFailed(obstacle) => obstacle.fmt(f),
+            Self::InvalidQuery { problem } => f.write_str(problem),
+            Self::WriteDenied { denial } => f.write_str(denial),
+            Self::RevisionRejected {
+                revision,
+                attempt,
+                cause,
+            } => write!(
+                f,
+                "revision {} was not promoted: {cause}; commit another, commit it again, or create a \
+                 retry Intervention for attempt {attempt}",
+                short(revision)
+            ),
+            Self::InitialFailed { cause } => {
+                write!(f, "the first revision failed: {cause}; commit another")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RoutesUnlisted { kind } => write!(
+                f,
+                "{kind}s cannot be listed; install the CRD {plural}.{group}, or grant Tidegate list and \
+                 watch on {plural}",
+                plural = kind.plural(),
+                group = kind.group()
+            ),
+            Self::OwnershipConflict { others, rollout } => write!(
+                f,
+                "Rollout {} names the same workload, Service or route as {rollout}; let one of them \
+                 govern it",
+                others.join(", ")
+            ),
+            Self::NameTooLong { workload, max } => write!(
+                f,
+                "the name of {workload} has more than {max} characters, so Kubernetes cuts \
+                 the names of its pods; shorten it"
+            ),
+            Self::WorkloadPaused { workload } => write!(
+                f,
+                "{workload} is paused by someone else; resume it (kubectl rollout resume \
+                 {})",
+                workload.kubectl_name()
+            ),
+            Self::NotParallel { workload, blockers } => write!(
+                f,
+                "two versions of {workload} cannot run at the same time: it has {}; set \
+                 allowParallel: true if they can",
+                blockers.join(" and ")
+            ),
+            Self::CanaryNameConflict { canary } => write!(
+                f,
+                "a {} or Service named {} exists and is not managed by Tidegate; rename \
+                 it, or the Rollout",
+                canary.kind, canary.name
+            ),
+            Self::ServiceMissing { service } => write!(
+                f,
+                "Service {service} does not exist; create it, or name another in spec.service"
+            ),
+            Self::ServiceWithoutSelector { service } => write!(
+                f,
+                "Service {service} has no selector, so it cannot be pinned to pods; give it one"
+            ),
+            Self::ServiceSelectsOthers { service, workload } => write!(
+                f,
+                "Service {service} does not select the pods of {workload}; make its \
+                 selector match their labels"
+            ),
+            Self::ServiceOverlap {
+                service,
+                other,
+                workload,
+            } => write!(
+                f,
+                "Service {service} selects {other} as well as those of {workload}; give it \
+                 a selector that matches one of them"
+            ),
+            Self::LabelsLost { service, workload } => write!(
+                f,
+                "the labels of the new template do not match the selector of Service {service}; keep \
+                 the labels of {workload}"
+            ),
+            Self::ServiceChangesWithTemplate { service, fields } => write!(
+                f,
+                "git changes the {fields} of Service {service} together with the template, so the pods \
+                 of one version could not be reached; change one of them at a time, and let targetPort \
+                 name the container's port where its number changes"
+            ),
+            Self::RouteMissing { route } => write!(
+                f,
+                "{route} does not exist; create it, or name another in spec.traffic"
+            ),
+            Self::RouteNotSplittable { route, obstacle } => {
+                write!(f, "{route} cannot be split: {obstacle}")
+            }
+            Self::TemplateDenied { denial } => {
+                write!(f, "the API server denies the new template: {denial}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AutoscalerByValue {
+                autoscaler,
+                workload,
+            } => write!(
+                f,
+                "HorizontalPodAutoscaler {autoscaler} scales {workload} by a Value metric, \
+                 which counts the canary's load as well; use AverageValue or a resource metric"
+            ),
+            Self::SharedDisruptionBudget { budget, workload } => write!(
+                f,
+                "PodDisruptionBudget {budget} counts canary pods with those of {workload}; \
+                 a drain may evict stable pods while the canary's are there"
+            ),
+            Self::PolicyWithoutCanary {
+                policy,
+                service,
+                canary,
+            } => write!(
+                f,
+                "{policy} names Service {service}, and the canary is reached without it; have it name \
+                 {canary} as well"
+            ),
+            Self::AntiAffinity { workload } => write!(
+                f,
+                "the pods of {workload} must not share a node, so the canary needs nodes of \
+                 its own"
+            ),
+        }
+    }
+}

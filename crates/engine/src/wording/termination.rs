@@ -1,0 +1,98 @@
+//! Causes of an attempt's end.
+
+use std::fmt;
+
+use super::{requester, routes, span, writer};
+use crate::{revision::short, termination::Cause};
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StepsPassed => f.write_str("every step passed"),
+            Self::FirstRevisionReady => f.write_str("the first revision is ready"),
+            Self::KnownGood => f.write_str("the revision is known good, so steps were skipped"),
+            Self::PromoteRequested => f.write_str("promotion was requested"),
+            Self::GateBreached { finding }
+            | Self::MetricsUnavailable { finding }
+            | Self::Inconclusive { finding } => f.write_str(finding),
+            Self::CanaryNotStarted { within } => {
+                write!(f, "canary did not become ready within {}", span(*within))
+            }
+            Self::CanaryNotReady { after } => {
+                write!(f, "canary was not ready for {}", span(*after))
+            }
+            Self::CanaryLost { times, step } => {
+                write!(
+                    f,
+                    "canary lost all ready endpoints {times} times in step {step}"
+                )
+            }
+            Self::CanaryLostInPromotion => {
+                f.write_str("canary lost all ready endpoints during promotion")
+            }
+            Self::StableNotReady { workload, within } => write!(
+                f,
+                "{workload} did not become ready with the new template within {}",
+                span(*within)
+            ),
+            Self::FirstRevisionNotReady { workload, within } => {
+                write!(
+                    f,
+                    "{workload} did not become ready within {}",
+                    span(*within)
+                )
+            }
+            Self::ServicesNotPinned { to, within } => {
+                write!(
+                    f,
+                    "Services were not pinned to {to} within {}",
+                    span(*within)
+                )
+            }
+            Self::EndpointsUnsettled { of, within } => {
+                write!(f, "{of} did not stabilize within {}", span(*within))
+            }
+            Self::RouteNotAccepted {
+                routes: names,
+                change,
+                within,
+            } => write!(
+                f,
+                "{} was not accepted {change} within {}",
+                routes(names),
+                span(*within)
+            ),
+            Self::WorkloadDeleted { workload } => write!(f, "{workload} was deleted"),
+            Self::ServiceOverlap {
+                service,
+                other,
+                workload,
+            } => write!(
+                f,
+                "Service {service} cannot be pinned: it now selects {other} as well as the pods of \
+                 {workload}"
+            ),
+            Self::CanaryModified { canary, manager } => write!(
+                f,
+                "the template of {canary} was modified by {}",
+                writer(manager.as_deref())
+            ),
+            Self::NewerRevision { revision, commit } => {
+                write!(f, "revision {} is newer", short(revision))?;
+                match commit {
+                    Some(commit) => write!(f, " (requested by commit {})", short(commit)),
+                    None => Ok(()),
+                }
+            }
+            Self::RolloutDeleted => f.write_str("the Rollout was deleted"),
+            Self::AbortRequested { by, reason } => {
+                write!(f, "abort was requested by {}: {reason}", requester(by))
+            }
+            Self::ApprovalTimeout { step, within } => {
+                write!(f, "step {step} was not approved within {}", span(*within))
+            }
+            Self::PlanUnreadable => f.write_str("status.attempt.plan cannot be decoded"),
+            Self::StepUnknown => f.write_str("status.attempt.step is not a step of the plan"),
+        }
+    }
+}

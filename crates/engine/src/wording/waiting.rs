@@ -1,0 +1,127 @@
+//! Conditions that a Rollout waits for.
+
+use std::fmt;
+
+use super::routes;
+use crate::waiting::{EndpointsOwner, PinnedPods, RolloutPurpose, RouteChange, WaitingOn};
+
+impl fmt::Display for WaitingOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ConfigRepo { workload } => {
+                write!(f, "waiting for a ConfigRepo that manages {workload}")
+            }
+            Self::Workload { workload } => {
+                write!(f, "waiting for {workload}: it does not exist")
+            }
+            Self::ScaleUp { workload } => {
+                write!(
+                    f,
+                    "waiting for {workload} to be scaled up: it has 0 replicas"
+                )
+            }
+            Self::WorkloadRollout { workload, purpose } => {
+                write!(f, "waiting for {workload} to ")?;
+                f.write_str(match purpose {
+                    RolloutPurpose::FirstRevision => "become ready with its first revision",
+                    RolloutPurpose::Adoption => "be fully rolled out before it is adopted",
+                    RolloutPurpose::Attempt => "be fully rolled out",
+                    RolloutPurpose::Promotion => "become ready with the new template",
+                })
+            }
+            Self::WorkloadVersion { workload } => {
+                write!(f, "waiting for the current version of {workload}")
+            }
+            Self::StableRevision { workload } => {
+                write!(f, "waiting for {workload} to run its stable revision")
+            }
+            Self::EarlierCanary { canary } => {
+                write!(
+                    f,
+                    "waiting for {canary} of an earlier attempt to be removed"
+                )
+            }
+            Self::Backoff { until } => {
+                write!(
+                    f,
+                    "waiting until {until:.0} to start the next attempt: the last one was inconclusive"
+                )
+            }
+            Self::Metrics { problem } => f.write_str(problem),
+            Self::ServicesPinned { to } => write!(f, "pinning Services to {to}"),
+            Self::CanaryPods { ready, needed } => {
+                write!(
+                    f,
+                    "waiting for canary pods to become ready: {ready} of {needed} ready"
+                )
+            }
+            Self::CanaryEndpoint => f.write_str("waiting for a ready endpoint of the canary"),
+            Self::EndpointsSettle { of } => write!(f, "waiting for {of} to stabilize"),
+            Self::RouteAccepted {
+                routes: names,
+                change,
+            } => {
+                write!(f, "waiting for {} to be accepted {change}", routes(names))
+            }
+            Self::Resume => f.write_str("paused; create a resume Intervention to continue"),
+            Self::Hold { step, of, until } => {
+                write!(f, "holding step {step} of {of} until {until:.0}")
+            }
+            Self::Gate { step, of, name } => {
+                write!(f, "waiting for gate {name} to pass in step {step} of {of}")
+            }
+            Self::Approval { step, of } => write!(
+                f,
+                "waiting for approval of step {step} of {of}; create an approve Intervention to continue"
+            ),
+            Self::StablePods => {
+                f.write_str("waiting for stable pods to become ready: too few to take all traffic")
+            }
+            Self::StableRollback => {
+                f.write_str("waiting for the workload to roll back to the stable template")
+            }
+            Self::StableEndpoints => {
+                f.write_str("waiting for Service endpoints to be stable pods only")
+            }
+            Self::Drain { until } => {
+                write!(
+                    f,
+                    "draining in-flight requests from the canary until {until:.0}"
+                )
+            }
+            Self::CanaryRemoval => f.write_str("waiting for the canary to be removed"),
+            Self::Unpinning => f.write_str("unpinning Services and resuming the workload"),
+        }
+    }
+}
+
+impl fmt::Display for PinnedPods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stable => "stable pods",
+            Self::Canary => "canary pods",
+            Self::Promoted => "the promoted pods of the workload",
+        })
+    }
+}
+
+impl fmt::Display for EndpointsOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Canary => "canary endpoints",
+            Self::Services => "Service endpoints",
+            Self::Workload => "workload endpoints",
+        })
+    }
+}
+
+impl fmt::Display for RouteChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unchanged => f.write_str("by its gateways; see its status.parents"),
+            Self::CanaryBackend => f.write_str("with the canary backend"),
+            Self::Weight(weight) => write!(f, "with weight {weight}"),
+            Self::StableOnly => f.write_str("with all traffic on stable"),
+        }
+    }
+}
