@@ -158,8 +158,7 @@ fn as_it_should_be(record: &OutcomeRecord, outcome: Outcome) -> Result<()> {
     } = record;
     ensure!(
         *actual == outcome,
-        "{outcome} was expected, but it is {actual} ({}): {message}",
-        reason
+        "{outcome} was expected, but it is {actual} ({reason}): {message}"
     );
     Ok(())
 }
