@@ -5,7 +5,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod clients;
-pub(crate) mod event;
+pub(crate) mod events;
 pub(crate) mod fence;
 pub(crate) mod leadership;
 #[cfg(test)]

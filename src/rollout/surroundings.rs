@@ -18,7 +18,7 @@ use tidegate_engine::{
     preflight::warnings::{Surroundings, warnings},
 };
 
-use super::context::Context;
+use super::{context::Context, events};
 use crate::kubernetes::watched;
 
 /// Looks, and tells people what it finds.
@@ -27,7 +27,7 @@ pub(super) fn look(ctx: &Context, rollout: &Rollout, plan: &Plan) {
     let Some(workload) = ctx.caches.deployments.get(&namespace, &plan.workload.name) else {
         return;
     };
-    let (client, events) = (ctx.clients.writing.clone(), ctx.events.clone());
+    let (client, recorder) = (ctx.clients.writing.clone(), ctx.events.clone());
     let (template, rollout, plan) = (
         workload.spec.template.clone(),
         rollout.clone(),
@@ -36,7 +36,7 @@ pub(super) fn look(ctx: &Context, rollout: &Rollout, plan: &Plan) {
     tokio::spawn(async move {
         let found = surroundings(&client, &namespace, &plan, &template).await;
         for warning in warnings(&found, &plan) {
-            events.tell(&rollout, &Event::PreflightWarning { warning });
+            events::publish(&recorder, &rollout, &Event::PreflightWarning { warning });
         }
     });
 }
