@@ -71,11 +71,11 @@ pub(crate) fn start(
         writers.revisions,
         |kept: &ControllerRevision| kept.labels().get(names::ROLLOUT_LABEL).cloned(),
     );
-    trigger.spawn(
-        watched,
-        TriggerScope::Route(RouteKind::HttpRoute),
-        writers.http_routes,
-    );
+    writers.routes.watch(watched, move |kind, namespace, name| {
+        trigger
+            .with(TriggerScope::Route(kind))
+            .requeue(namespace, name);
+    });
     (writers.rollouts, writers.config_repos)
 }
 
@@ -136,10 +136,7 @@ impl Trigger {
             + 'static,
     {
         let changes = watch::stream(watched, writer);
-        let trigger = Self {
-            scope,
-            ..self.clone()
-        };
+        let trigger = self.with(scope);
         tokio::spawn(async move {
             let mut changes = std::pin::pin!(changes);
             while let Some(object) = changes.next().await {
@@ -148,6 +145,13 @@ impl Trigger {
                 }
             }
         });
+    }
+
+    fn with(&self, scope: TriggerScope) -> Self {
+        Self {
+            scope,
+            ..self.clone()
+        }
     }
 
     fn requeue(&self, namespace: &str, name: &str) {
