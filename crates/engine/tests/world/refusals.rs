@@ -183,7 +183,7 @@ fn who_takes_a_pin_off_is_named() {
 
 fn basket() -> OtherWorkload {
     OtherWorkload {
-        workload: WorkloadRef::new(WorkloadKind::Deployment, "basket".to_owned()),
+        workload: WorkloadRef::new(WorkloadKind::Deployment, "basket"),
         pod_labels: labels(),
     }
 }
