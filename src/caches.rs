@@ -11,9 +11,10 @@ use tidegate_api::{ConfigRepo, Intervention, Rollout};
 use crate::{
     kubernetes::{
         cache::{Cache, CacheWriter},
-        watched::{ControllerRevision, Deployment, EndpointSlice, ReplicaSet, Service},
+        watched::{ControllerRevision, EndpointSlice, Service},
     },
     traffic::{RouteWriters, Routers},
+    workload::{WorkloadWriters, Workloads},
 };
 
 /// Everything that the watches keep.
@@ -21,8 +22,7 @@ pub(crate) struct Caches {
     pub(crate) rollouts: Cache<DeserializeGuard<Rollout>>,
     pub(crate) config_repos: Cache<DeserializeGuard<ConfigRepo>>,
     pub(crate) interventions: Cache<DeserializeGuard<Intervention>>,
-    pub(crate) deployments: Cache<Deployment>,
-    pub(crate) replica_sets: Cache<ReplicaSet>,
+    pub(crate) workloads: Workloads,
     pub(crate) services: Cache<Service>,
     pub(crate) endpoint_slices: Cache<EndpointSlice>,
     pub(crate) revisions: Cache<ControllerRevision>,
@@ -34,8 +34,7 @@ pub(crate) struct CacheWriters {
     pub(crate) rollouts: CacheWriter<DeserializeGuard<Rollout>>,
     pub(crate) config_repos: CacheWriter<DeserializeGuard<ConfigRepo>>,
     pub(crate) interventions: CacheWriter<DeserializeGuard<Intervention>>,
-    pub(crate) deployments: CacheWriter<Deployment>,
-    pub(crate) replica_sets: CacheWriter<ReplicaSet>,
+    pub(crate) workloads: WorkloadWriters,
     pub(crate) services: CacheWriter<Service>,
     pub(crate) endpoint_slices: CacheWriter<EndpointSlice>,
     pub(crate) revisions: CacheWriter<ControllerRevision>,
@@ -47,8 +46,7 @@ pub(crate) fn caches() -> (Caches, CacheWriters) {
     let (rollouts, rollouts_writer) = Cache::new();
     let (config_repos, config_repos_writer) = Cache::new();
     let (interventions, interventions_writer) = Cache::new();
-    let (deployments, deployments_writer) = Cache::new();
-    let (replica_sets, replica_sets_writer) = Cache::new();
+    let (workloads, workload_writers) = Workloads::new();
     let (services, services_writer) = Cache::new();
     let (endpoint_slices, endpoint_slices_writer) = Cache::new();
     let (revisions, revisions_writer) = Cache::new();
@@ -57,8 +55,7 @@ pub(crate) fn caches() -> (Caches, CacheWriters) {
         rollouts,
         config_repos,
         interventions,
-        deployments,
-        replica_sets,
+        workloads,
         services,
         endpoint_slices,
         revisions,
@@ -68,8 +65,7 @@ pub(crate) fn caches() -> (Caches, CacheWriters) {
         rollouts: rollouts_writer,
         config_repos: config_repos_writer,
         interventions: interventions_writer,
-        deployments: deployments_writer,
-        replica_sets: replica_sets_writer,
+        workloads: workload_writers,
         services: services_writer,
         endpoint_slices: endpoint_slices_writer,
         revisions: revisions_writer,
@@ -110,8 +106,7 @@ impl Caches {
         self.rollouts.is_filled()
             && self.config_repos.is_filled()
             && self.interventions.is_filled()
-            && self.deployments.is_filled()
-            && self.replica_sets.is_filled()
+            && self.workloads.is_filled()
             && self.services.is_filled()
             && self.endpoint_slices.is_filled()
             && self.revisions.is_filled()
@@ -119,12 +114,11 @@ impl Caches {
 
     /// Waits for that.
     pub(crate) fn filled(&self) -> impl Future<Output = ()> + Send + use<> {
-        let all: [BoxFuture<'static, ()>; 8] = [
+        let all: [BoxFuture<'static, ()>; 7] = [
             self.rollouts.filled().boxed(),
             self.config_repos.filled().boxed(),
             self.interventions.filled().boxed(),
-            self.deployments.filled().boxed(),
-            self.replica_sets.filled().boxed(),
+            self.workloads.filled(),
             self.services.filled().boxed(),
             self.endpoint_slices.filled().boxed(),
             self.revisions.filled().boxed(),
@@ -138,8 +132,7 @@ impl Caches {
             self.rollouts.relists().boxed(),
             self.config_repos.relists().boxed(),
             self.interventions.relists().boxed(),
-            self.deployments.relists().boxed(),
-            self.replica_sets.relists().boxed(),
+            self.workloads.relists(),
             self.services.relists().boxed(),
             self.endpoint_slices.relists().boxed(),
             self.revisions.relists().boxed(),

@@ -3,11 +3,13 @@
 //!
 //! Nothing here decides, and nothing here knows what a Rollout is.
 
+pub(crate) mod apply;
 pub(crate) mod cache;
 pub(crate) mod clients;
 pub(crate) mod events;
 pub(crate) mod fence;
 pub(crate) mod leadership;
+pub(crate) mod pod_template;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod watch;

@@ -25,6 +25,7 @@
 //! | `sync` | the ConfigRepo controller: read a commit, plan, apply, prune |
 //! | `kubernetes` | clients, watches, caches, and the small structs in them; leadership |
 //! | `traffic` | one file per router |
+//! | `workload` | one file per kind of workload: its caches, watches and writes |
 //! | `rollout` | the Rollout controller: observe, decide, execute |
 //! | `records` | records on their way to git: one queue and one writer per ConfigRepo |
 //! | `caches`, `requeue`, `sync_trigger`, `repository`, `counters` | what both controllers share |
@@ -37,11 +38,11 @@
 //! # The arrows
 //!
 //! `api ← engine ← metrics ← everything here`, `git ← everything here`, and inside this crate
-//! `kubernetes ← traffic ← records ← sync, rollout ← controller ← cli`: a module knows what stands to
-//! its left and nothing to its right. The git crate knows neither Kubernetes nor any other of our
-//! crates. `sync` and `rollout` do not know each other: what one tells the other goes through
-//! `sync_trigger`. What happens next is decided in the engine alone; the modules here gather what it
-//! needs and do what it says.
+//! `kubernetes ← traffic, workload ← records ← sync, rollout ← controller ← cli`: a module knows what
+//! stands to its left and nothing to its right. The git crate knows neither Kubernetes nor any other
+//! of our crates. `traffic` and `workload` do not know each other, nor do `sync` and `rollout`: what
+//! one of these tells the other goes through `sync_trigger`. What happens next is decided in the
+//! engine alone; the modules here gather what it needs and do what it says.
 
 mod caches;
 pub mod cli;
@@ -60,3 +61,4 @@ pub mod telemetry;
 #[cfg(test)]
 mod testing;
 mod traffic;
+mod workload;

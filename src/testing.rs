@@ -103,7 +103,11 @@ impl Bench {
         )
         .await;
         show(writers.config_repos, vec![DeserializeGuard(Ok(repo))]).await;
-        show(writers.deployments, vec![read(deployment)]).await;
+        show(
+            writers.workloads.deployments.deployments,
+            vec![read(deployment)],
+        )
+        .await;
         show(writers.services, vec![read(service)]).await;
         show(writers.revisions, vec![read(kept)]).await;
         let routes = writers.routes.of(RouteKind::HttpRoute);

@@ -84,3 +84,24 @@ fn is_undefined(error: &watcher::Error) -> bool {
     };
     status.code == 404
 }
+
+/// Starts a watch in the background, and reports every object that it shows.
+pub(crate) fn spawn<K>(
+    scope: &WatchScope,
+    writer: CacheWriter<K>,
+    on_change: impl Fn(&K) + Send + 'static,
+) where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    let changes = stream(scope, writer);
+    tokio::spawn(changes.for_each(move |object| {
+        on_change(&object);
+        std::future::ready(())
+    }));
+}

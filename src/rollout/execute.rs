@@ -23,6 +23,7 @@ use super::{context::Context, events, surroundings};
 use crate::{
     kubernetes::{clients::AccountName, fence::NotLeading},
     traffic::{RouteChange, RouteError},
+    workload::WorkloadError,
 };
 
 /// Why an effect could not be had.
@@ -34,6 +35,9 @@ pub(crate) enum ExecuteError {
     /// A route.
     #[error(transparent)]
     Route(#[from] RouteError),
+    /// A workload.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
     /// An account.
     #[error(transparent)]
     Account(#[from] AccountName),
@@ -148,7 +152,9 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
             objects::set_service(ctx, subject, name, pin.as_ref(), *epoch).await
         }
         Action::SetWorkload { paused, epoch } => {
-            objects::set_workload(ctx, subject, *paused, *epoch).await
+            let target = objects::target(ctx, subject)?;
+            let workloads = &ctx.caches.workloads;
+            Ok(workloads.pause(target, *paused, *epoch).await?)
         }
         Action::WriteTemplate(revision) => objects::write_template(ctx, subject, revision).await,
         Action::ApplyCanary { revision, replicas } => {
@@ -297,9 +303,12 @@ impl ExecuteError {
     /// Whether somebody else wrote first: observe again and decide again.
     pub(crate) fn is_conflict(&self) -> bool {
         let source = match self {
-            Self::Write { source, .. } => source,
+            Self::Write { source, .. } | Self::Workload(WorkloadError::Request { source, .. }) => {
+                source
+            }
             Self::Route(RouteError::Patch { source, .. }) => source.as_ref(),
             Self::Route(RouteError::Missing(_))
+            | Self::Workload(WorkloadError::Missing(_))
             | Self::NotLeading(_)
             | Self::Account(_)
             | Self::Missing(_)
@@ -314,11 +323,15 @@ impl ExecuteError {
     pub(crate) fn refusal(&self) -> Option<String> {
         let said = match self {
             Self::Account(_) | Self::NoTemplate(_) => self.to_string(),
-            Self::Write { what, source } => format!("cannot {what}: {}", refused(source)?),
+            Self::Write { what, source }
+            | Self::Workload(WorkloadError::Request { what, source }) => {
+                format!("cannot {what}: {}", refused(source)?)
+            }
             Self::Route(RouteError::Patch { route, source }) => {
                 format!("cannot change {route}: {}", refused(source)?)
             }
             Self::Route(RouteError::Missing(_))
+            | Self::Workload(WorkloadError::Missing(_))
             | Self::NotLeading(_)
             | Self::Missing(_)
             | Self::Changed(_) => {

@@ -11,21 +11,20 @@ use tidegate_api::{
     Rollout, names,
     rollout::{OnRollback, canary_name},
     status::Source,
-    workload::{VersionId, WorkloadKind, WorkloadRef},
+    workload::{VersionId, WorkloadRef},
 };
 use tidegate_engine::{
     gate::reading::Reading,
     observed::{
         Candidate, Comparison, Endpoints, Identity, Intervention, Observed, OtherWorkload,
-        PodOwner, QueryCheck, Service, Version, Workload, selects,
+        PodOwner, QueryCheck, Service, Workload, selects,
     },
     pin::Pin,
     plan::Plan,
     revision::{Digest, Revision},
 };
 
-use crate::caches::Caches;
-use crate::kubernetes::watched;
+use crate::{caches::Caches, kubernetes::watched, workload::version_of};
 
 /// What is remembered between observations, in memory alone.
 #[derive(Default)]
@@ -64,18 +63,14 @@ pub(crate) fn observe(
         .as_ref()
         .map_or(&rollout.spec, |attempt| &attempt.plan);
     let (service, canary) = (spec.service_name().to_owned(), canary_name(&name));
-    let workload = caches.deployments.get(&namespace, &spec.workload.name);
-    let seen = workload
-        .as_ref()
-        .map(|deployment| workload_of(caches, &namespace, deployment));
-    let canary_deployment = caches.deployments.get(&namespace, &canary);
+    let seen = caches.workloads.observe(&namespace, &spec.workload);
+    let canary_workload = WorkloadRef::new(spec.workload.kind, &canary);
+    let canary_labels = caches.workloads.labels(&namespace, &canary_workload);
     let canary_service = caches.services.get(&namespace, &canary);
     let ours = |labels: &std::collections::BTreeMap<String, String>| {
         labels.get(names::ROLLOUT_LABEL) == Some(&name)
     };
-    let canary_deployment_is_ours = canary_deployment
-        .as_ref()
-        .is_none_or(|canary| ours(canary.labels()));
+    let canary_workload_is_ours = canary_labels.as_ref().is_none_or(ours);
     let canary_service_is_ours = canary_service
         .as_ref()
         .is_none_or(|canary| ours(canary.labels()));
@@ -90,7 +85,7 @@ pub(crate) fn observe(
             memory.comparison(&namespace, &name, &stable.revision, workload.template)
         },
     );
-    let own_pods = OwnPods::of(&spec.workload.name, seen.as_ref(), &canary);
+    let own_pods = OwnPods::of(&spec.workload, seen.as_ref(), &canary_workload);
     let plan = Plan::parse(&name, spec).ok();
     let repo = candidate.as_ref().and_then(|candidate| {
         caches.config_repo(&namespace, candidate.source.config_repo.as_deref()?)
@@ -113,12 +108,13 @@ pub(crate) fn observe(
         conflicting_rollouts: conflicting_rollouts(caches, rollout),
         workload: seen,
         stable,
-        canary: canary_deployment
-            .as_ref()
-            .filter(|_| canary_deployment_is_ours)
-            .map(|deployment| workload_of(caches, &namespace, deployment)),
+        canary: if canary_workload_is_ours {
+            caches.workloads.observe(&namespace, &canary_workload)
+        } else {
+            None
+        },
         canary_service: canary_service.is_some() && canary_service_is_ours,
-        canary_name_conflict: !canary_deployment_is_ours || !canary_service_is_ours,
+        canary_name_conflict: !canary_workload_is_ours || !canary_service_is_ours,
         candidate,
         services: services(
             caches,
@@ -128,7 +124,7 @@ pub(crate) fn observe(
             &pod_labels,
             &status,
         ),
-        other_workloads: other_workloads(caches, &namespace, &spec.workload.name, &canary),
+        other_workloads: other_workloads(caches, &namespace, &spec.workload, &canary_workload),
         stable_endpoints: endpoints(caches, memory, &own_pods, &namespace, &service, now),
         canary_endpoints: endpoints(caches, memory, &own_pods, &namespace, &canary, now),
         unlisted_route_kinds: caches.routers.unlisted([spec]),
@@ -223,54 +219,6 @@ impl Memory {
     }
 }
 
-fn workload_of(caches: &Caches, namespace: &str, deployment: &watched::Deployment) -> Workload {
-    let watched::Deployment {
-        metadata,
-        spec,
-        status,
-    } = deployment;
-    let name = deployment.name_any();
-    let fields = metadata.managed_fields.as_deref().unwrap_or_default();
-    let mut parallel_blockers = spec.template.parallel_blockers.clone();
-    if spec.strategy.type_.as_deref() == Some("Recreate") {
-        parallel_blockers.insert(0, "the strategy Recreate".to_owned());
-    }
-    let sets = caches.replica_sets.list(namespace);
-    let own = sets
-        .iter()
-        .filter(|set| set.deployment() == Some(&name) && set.metadata.deletion_timestamp.is_none());
-    Workload {
-        generation: metadata.generation.unwrap_or_default(),
-        observed_generation: status.observed_generation,
-        replicas: spec.replicas.unwrap_or(1),
-        updated: status.updated_replicas,
-        total: status.replicas,
-        available: status.available_replicas,
-        paused: spec.paused,
-        deleting: metadata.deletion_timestamp.is_some(),
-        epoch: watched::epoch(deployment),
-        template: spec.template.digest,
-        pod_labels: spec.template.labels.clone(),
-        parallel_blockers,
-        versions: own
-            .filter_map(|set| {
-                let id = set.labels().get(WorkloadKind::Deployment.version_label())?;
-                Some(Version {
-                    id: VersionId::new(id),
-                    template: set.spec.template.digest,
-                    replicas: set.status.replicas,
-                    ready: set.status.ready_replicas,
-                })
-            })
-            .collect(),
-        template_manager: watched::last_manager(fields, &["f:spec", "f:template"]),
-        revision: deployment
-            .annotations()
-            .get(names::REVISION_ANNOTATION)
-            .map(Revision::named),
-    }
-}
-
 /// The revision that is wanted now: the one with the greatest number.
 fn candidate(
     caches: &Caches,
@@ -308,10 +256,10 @@ fn candidate(
 
 /// The pods of a workload and of its canary, told from all others.
 struct OwnPods<'a> {
-    workload: &'a str,
+    workload: &'a WorkloadRef,
     /// Versions of the workload that are known.
     versions: BTreeSet<VersionId>,
-    canary: &'a str,
+    canary: &'a WorkloadRef,
 }
 
 /// The Services whose selector matches the workload's pods, the one that is named, and those that
@@ -340,7 +288,7 @@ fn services(
     let services = caches.services.list(namespace);
     let services = services
         .iter()
-        .filter(|service| service.name_any() != own.canary)
+        .filter(|service| service.name_any() != own.canary.name)
         .map(|service| {
             let fields = service
                 .metadata
@@ -376,20 +324,12 @@ fn services(
 fn other_workloads(
     caches: &Caches,
     namespace: &str,
-    workload: &str,
-    canary: &str,
+    workload: &WorkloadRef,
+    canary: &WorkloadRef,
 ) -> Vec<OtherWorkload> {
-    let deployments = caches.deployments.list(namespace);
-    let others = deployments.iter().filter(|other| {
-        let name = other.name_any();
-        name != workload && name != canary
-    });
+    let mut others = caches.workloads.list(namespace);
+    others.retain(|other| other.workload != *workload && other.workload != *canary);
     others
-        .map(|other| OtherWorkload {
-            workload: WorkloadRef::new(WorkloadKind::Deployment, other.name_any()),
-            pod_labels: other.spec.template.labels.clone(),
-        })
-        .collect()
 }
 
 /// The names of the pods that are ready behind a Service, and their addresses.
@@ -435,27 +375,6 @@ fn endpoints(
         since,
         owners,
     }
-}
-
-/// Version of a Deployment that runs in a pod of this name; `None` where the pod is not of this
-/// Deployment.
-fn version_of(deployment: &str, pod: &str) -> Option<VersionId> {
-    let version = replica_set_of(pod)
-        .strip_prefix(deployment)?
-        .strip_prefix('-')?;
-    let is_hash = !version.is_empty() && !version.contains('-');
-    is_hash.then(|| VersionId::new(version))
-}
-
-/// The ReplicaSet of a pod: Kubernetes appends a dash and five characters to its name, and leaves
-/// the dash out where the name is as long as it may be.
-fn replica_set_of(pod: &str) -> &str {
-    let set = pod
-        .len()
-        .checked_sub(5)
-        .and_then(|end| pod.get(..end))
-        .unwrap_or(pod);
-    set.strip_suffix('-').unwrap_or(set)
 }
 
 fn interventions(caches: &Caches, namespace: &str, rollout: &str) -> Vec<Intervention> {
@@ -505,7 +424,7 @@ fn conflicting_rollouts(caches: &Caches, rollout: &Rollout) -> Vec<String> {
 // === impl OwnPods ===
 
 impl<'a> OwnPods<'a> {
-    fn of(workload: &'a str, seen: Option<&Workload>, canary: &'a str) -> Self {
+    fn of(workload: &'a WorkloadRef, seen: Option<&Workload>, canary: &'a WorkloadRef) -> Self {
         let versions = seen.into_iter().flat_map(|seen| &seen.versions);
         Self {
             workload,
@@ -537,26 +456,17 @@ impl<'a> OwnPods<'a> {
 
 #[cfg(test)]
 mod tests {
+    use tidegate_api::workload::WorkloadKind;
+
     use super::*;
 
     #[test]
-    fn the_replica_set_of_a_pod_is_told_whether_the_dash_was_cut_or_not() {
-        assert_eq!(replica_set_of("web-6b7f9c5d4-x2x2x"), "web-6b7f9c5d4");
-        let longest = format!("{}-6b7f9c5d4f", "w".repeat(47));
-        assert_eq!(
-            replica_set_of(&format!("{longest}x2x2x")),
-            longest,
-            "58 characters, and no dash"
-        );
-        assert_eq!(replica_set_of("x2x"), "x2x");
-    }
-
-    #[test]
     fn a_pod_of_another_kind_of_workload_is_a_stranger() {
+        let deployment = |name: &str| WorkloadRef::new(WorkloadKind::Deployment, name);
         let own = OwnPods {
-            workload: "web",
+            workload: &deployment("web"),
             versions: BTreeSet::from([VersionId::new("6b7f9c5d4")]),
-            canary: "web-canary",
+            canary: &deployment("web-canary"),
         };
         let among =
             |pods: &[&str]| own.stranger_among(pods.iter().map(|&pod| pod.to_owned()).collect());

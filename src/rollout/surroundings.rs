@@ -11,7 +11,7 @@ use kube::{
     core::{Selector, SelectorExt as _},
 };
 use serde_json::Value;
-use tidegate_api::Rollout;
+use tidegate_api::{Rollout, workload::WorkloadRef};
 use tidegate_engine::{
     event::Event,
     plan::Plan,
@@ -19,20 +19,16 @@ use tidegate_engine::{
 };
 
 use super::{context::Context, events};
-use crate::kubernetes::watched;
+use crate::kubernetes::pod_template::PodTemplate;
 
 /// Looks, and tells people what it finds.
 pub(super) fn look(ctx: &Context, rollout: &Rollout, plan: &Plan) {
     let namespace = rollout.namespace().unwrap_or_default();
-    let Some(workload) = ctx.caches.deployments.get(&namespace, &plan.workload.name) else {
+    let Some(template) = ctx.caches.workloads.template(&namespace, &plan.workload) else {
         return;
     };
     let (client, recorder) = (ctx.clients.writing.clone(), ctx.events.clone());
-    let (template, rollout, plan) = (
-        workload.spec.template.clone(),
-        rollout.clone(),
-        plan.clone(),
-    );
+    let (rollout, plan) = (rollout.clone(), plan.clone());
     tokio::spawn(async move {
         let found = surroundings(&client, &namespace, &plan, &template).await;
         for warning in warnings(&found, &plan) {
@@ -45,7 +41,7 @@ async fn surroundings(
     client: &Client,
     namespace: &str,
     plan: &Plan,
-    template: &watched::Template,
+    template: &PodTemplate,
 ) -> Surroundings {
     let (autoscalers, budgets, tls, rules) = futures::join!(
         list(Api::<HorizontalPodAutoscaler>::namespaced(
@@ -81,7 +77,7 @@ async fn surroundings(
     Surroundings {
         autoscalers_by_value: autoscalers
             .iter()
-            .filter(|autoscaler| scales_by_value(autoscaler, &plan.workload.name))
+            .filter(|autoscaler| scales_by_value(autoscaler, &plan.workload))
             .map(ResourceExt::name_any)
             .collect(),
         disruption_budgets: budgets
@@ -98,7 +94,7 @@ async fn surroundings(
             named("DestinationRule", rules),
         ]
         .concat(),
-        anti_affinity: template.apart,
+        anti_affinity: template.anti_affinity,
     }
 }
 
@@ -121,7 +117,7 @@ fn policies(client: &Client, namespace: &str, group: &str, kind: &str) -> Api<Dy
     Api::namespaced_with(client.clone(), namespace, &resource)
 }
 
-fn scales_by_value(autoscaler: &HorizontalPodAutoscaler, workload: &str) -> bool {
+fn scales_by_value(autoscaler: &HorizontalPodAutoscaler, workload: &WorkloadRef) -> bool {
     let Some(spec) = &autoscaler.spec else {
         return false;
     };
@@ -133,8 +129,8 @@ fn scales_by_value(autoscaler: &HorizontalPodAutoscaler, workload: &str) -> bool
             .is_some_and(|target| target.type_ == "Value")
     };
     let target = &spec.scale_target_ref;
-    target.kind == "Deployment"
-        && target.name == workload
+    target.kind == workload.kind.as_str()
+        && target.name == workload.name
         && spec.metrics.iter().flatten().any(by_value)
 }
 

@@ -1,12 +1,14 @@
 //! The values of the placeholders in the gates' queries, for each version.
 
-use tidegate_api::{names, status::Stable};
+use tidegate_api::{names, status::Stable, workload::WorkloadRef};
 use tidegate_engine::{
     observed::{Observed, Workload},
     plan::Plan,
     revision::short,
 };
 use tidegate_metrics::template::Variables;
+
+use crate::workload::pod_name_prefix;
 
 /// Returns the values for the canary. The candidate's pods are those of the canary, and those of the
 /// workload once the template is in.
@@ -18,9 +20,9 @@ pub(super) fn of_canary(seen: &Observed, plan: &Plan) -> Variables {
         .workload
         .as_ref()
         .filter(|workload| template_updated && Some(workload.template) == verified);
-    let replica_sets = [
-        current_replica_set(&plan.canary, seen.canary.as_ref()),
-        current_replica_set(&plan.workload.name, promoted),
+    let prefixes = [
+        current_pod_name_prefix(&plan.canary_workload(), seen.canary.as_ref()),
+        current_pod_name_prefix(&plan.workload, promoted),
     ];
     Variables {
         namespace: seen.identity.namespace.clone(),
@@ -30,14 +32,13 @@ pub(super) fn of_canary(seen: &Observed, plan: &Plan) -> Variables {
         revision: attempt
             .map(|attempt| short(&attempt.revision).to_owned())
             .unwrap_or_default(),
-        replica_sets: replica_sets.into_iter().flatten().collect(),
+        pod_name_prefixes: prefixes.into_iter().flatten().collect(),
     }
 }
 
 /// Returns the values for stable.
 pub(super) fn of_stable(namespace: &str, plan: &Plan, stable: Option<&Stable>) -> Variables {
-    let replica_set =
-        stable.map(|stable| format!("{}-{}", plan.workload.name, stable.pod_template_hash));
+    let prefix = stable.map(|stable| pod_name_prefix(&plan.workload, &stable.pod_template_hash));
     Variables {
         namespace: namespace.to_owned(),
         name: plan.workload.name.clone(),
@@ -46,11 +47,12 @@ pub(super) fn of_stable(namespace: &str, plan: &Plan, stable: Option<&Stable>) -
         revision: stable
             .map(|stable| short(&stable.revision).to_owned())
             .unwrap_or_default(),
-        replica_sets: replica_set.into_iter().collect(),
+        pod_name_prefixes: prefix.into_iter().collect(),
     }
 }
 
-fn current_replica_set(deployment: &str, workload: Option<&Workload>) -> Option<String> {
+/// Beginning of the names of a workload's current pods.
+fn current_pod_name_prefix(reference: &WorkloadRef, workload: Option<&Workload>) -> Option<String> {
     let current = workload?.current()?;
-    Some(format!("{deployment}-{}", current.id))
+    Some(pod_name_prefix(reference, &current.id))
 }

@@ -3,14 +3,16 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use futures::StreamExt;
 use k8s_openapi::serde::de::DeserializeOwned;
 use kube::{
     Resource, ResourceExt,
     core::{DeserializeGuard, NamespaceResourceScope},
 };
 use tidegate_api::{
-    ConfigRepo, NamespacedName, Rollout, names, rollout::canary_name, route::RouteKind,
+    ConfigRepo, NamespacedName, Rollout, names,
+    rollout::{RolloutSpec, canary_name},
+    route::RouteKind,
+    workload::WorkloadRef,
 };
 
 use crate::{
@@ -18,7 +20,7 @@ use crate::{
     kubernetes::{
         cache::CacheWriter,
         watch::{self, WatchScope},
-        watched::{ControllerRevision, EndpointSlice, ReplicaSet},
+        watched::{ControllerRevision, EndpointSlice},
     },
     requeue::RequeueSender,
 };
@@ -51,13 +53,12 @@ pub(crate) fn start(
                 .map(|intervention| intervention.spec.rollout.clone())
         },
     );
-    trigger.spawn(watched, TriggerScope::Workload, writers.deployments);
-    trigger.spawn_by(
-        watched,
-        TriggerScope::Workload,
-        writers.replica_sets,
-        |set: &ReplicaSet| set.deployment().map(str::to_owned),
-    );
+    let workload_trigger = trigger.clone();
+    writers
+        .workloads
+        .watch(watched, move |namespace, workload| {
+            workload_trigger.requeue_releasing(namespace, workload);
+        });
     trigger.spawn(watched, TriggerScope::Namespace, writers.services);
     trigger.spawn_by(
         watched,
@@ -84,8 +85,6 @@ pub(crate) fn start(
 enum TriggerScope {
     /// The Rollout of this name.
     Named,
-    /// Rollouts that release this workload, or own it as their canary.
-    Workload,
     /// Rollouts that use this Service, or own it as their canary's.
     Service,
     /// Rollouts that split this route of this kind.
@@ -135,14 +134,10 @@ impl Trigger {
             + Sync
             + 'static,
     {
-        let changes = watch::stream(watched, writer);
         let trigger = self.with(scope);
-        tokio::spawn(async move {
-            let mut changes = std::pin::pin!(changes);
-            while let Some(object) = changes.next().await {
-                if let Some(name) = name(&object) {
-                    trigger.requeue(&object.namespace().unwrap_or_default(), &name);
-                }
+        watch::spawn(watched, writer, move |object| {
+            if let Some(name) = name(object) {
+                trigger.requeue(&object.namespace().unwrap_or_default(), &name);
             }
         });
     }
@@ -151,6 +146,20 @@ impl Trigger {
         Self {
             scope,
             ..self.clone()
+        }
+    }
+
+    /// Requeues the Rollouts that release this workload, or own it as their canary.
+    fn requeue_releasing(&self, namespace: &str, workload: &WorkloadRef) {
+        for rollout in self.caches.rollouts(namespace) {
+            let canary = canary_name(&rollout.name_any());
+            let is_concerned = specs(&rollout).any(|spec| {
+                spec.workload == *workload
+                    || (spec.workload.kind == workload.kind && workload.name == canary)
+            });
+            if is_concerned {
+                self.requeue_tx.requeue(NamespacedName::of(&rollout));
+            }
         }
     }
 
@@ -168,21 +177,26 @@ impl Trigger {
     }
 }
 
+/// Specs by which a Rollout is released: its own, and the plan of the running attempt.
+fn specs(rollout: &Rollout) -> impl Iterator<Item = &RolloutSpec> {
+    let attempt = rollout
+        .status
+        .as_ref()
+        .and_then(|status| status.attempt.as_ref());
+    [Some(&rollout.spec), attempt.map(|attempt| &attempt.plan)]
+        .into_iter()
+        .flatten()
+}
+
 // === impl TriggerScope ===
 
 impl TriggerScope {
     /// Returns true if a change of the object of this name may matter to the Rollout, by its spec or
     /// by the plan of the running attempt.
     fn includes(self, rollout: &Rollout, name: &str) -> bool {
-        let attempt = rollout
-            .status
-            .as_ref()
-            .and_then(|status| status.attempt.as_ref());
-        let specs = [Some(&rollout.spec), attempt.map(|attempt| &attempt.plan)];
         let canary = canary_name(&rollout.name_any());
-        specs.into_iter().flatten().any(|spec| match self {
+        specs(rollout).any(|spec| match self {
             Self::Named => rollout.name_any() == name,
-            Self::Workload => spec.workload.name == name || canary == name,
             Self::Service => spec.service_name() == name || canary == name,
             Self::Route(kind) => spec.routes().iter().any(|route| route.is_to(kind, name)),
             Self::Namespace => true,

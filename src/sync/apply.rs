@@ -13,7 +13,7 @@ use kube::{
     core::ApiResource,
 };
 use serde_json::{Value, json};
-use tidegate_api::{Rollout, names};
+use tidegate_api::{Rollout, names, workload::WorkloadRef};
 use tidegate_engine::{
     governed::{Governing, TemplateInForce, template_in_force},
     revision::{Digest, Revision, short},
@@ -26,9 +26,10 @@ use super::{
     governance::{Governance, Governor, is_pinned},
     manifest::{Key, Manifest},
     plan::{Hold, Plan, Step},
-    revisions::{Revisions, Wanted, is_first_deploy},
+    revisions::{Origin, Revisions, Wanted, is_first_deploy},
     source::Asked,
 };
+use crate::workload::drop_pause;
 
 /// What was applied last, so that what has not changed needs no request. In memory only: after a
 /// restart everything is applied once.
@@ -54,8 +55,8 @@ pub(super) struct Session<'a> {
     /// Writes in the account's name.
     pub(super) as_account: Client,
     pub(super) governance: &'a Governance,
-    /// The commits that asked for the Deployments' templates, by the Deployments' names.
-    pub(super) origins: &'a BTreeMap<String, Asked>,
+    /// Commits that asked for the workloads' templates.
+    pub(super) origins: &'a BTreeMap<WorkloadRef, Asked>,
     /// Look at objects that have not changed in git as well, and say what had drifted.
     pub(super) resync: bool,
     pub(super) applied: &'a mut Applied,
@@ -190,10 +191,7 @@ impl Session<'_> {
         let held_by = match step.hold {
             Hold::Nothing => Value::Null,
             Hold::Workload(governor) => {
-                let origin = self
-                    .origins
-                    .get(&manifest.key.name)
-                    .map(|asked| &asked.origin.commit);
+                let origin = self.origin(&manifest.key).map(|origin| &origin.commit);
                 json!([governor.status_hash(), origin, manifest.place.file])
             }
             Hold::Service(Some(governor)) | Hold::Route(governor, _) => {
@@ -269,10 +267,10 @@ impl Session<'_> {
         Ok(Rendered { object, template })
     }
 
-    /// A governed Deployment: git's template is written down as a revision, the template in force
+    /// A governed workload: git's template is written down as a revision, the template in force
     /// is what is applied, and the pause is left to the Rollout.
     ///
-    /// Only a Deployment that the API server has taken asks for a release: what it refuses must not
+    /// Only a workload that the API server has taken asks for a release: what it refuses must not
     /// go live by its template. A first deploy is written down before, or a crash in between would
     /// make it look like a workload that ran already.
     async fn workload<'s>(
@@ -303,7 +301,7 @@ impl Session<'_> {
             namespace: self.namespace,
             rollout: &governor.name,
             template,
-            origin: self.origins.get(&key.name).map(|asked| &asked.origin),
+            origin: self.origin(key),
             path: &place.file,
             config_repo: self.config_repo,
             first_deploy,
@@ -329,12 +327,21 @@ impl Session<'_> {
             }
             TemplateInForce::Live => live_template.cloned(),
         };
+        if let Some(workload) = key.workload() {
+            drop_pause(workload.kind, &mut object);
+        }
         if let Some(spec) = object["spec"].as_object_mut() {
-            spec.remove("paused");
             spec.extend(in_force.map(|template| ("template".to_owned(), template)));
         }
         let template = (!first_deploy).then_some(WaitingTemplate { revisions, wanted });
         Ok(Rendered { object, template })
+    }
+
+    /// The commit that asked for the template of a workload.
+    fn origin(&self, key: &Key) -> Option<&Origin> {
+        self.origins
+            .get(&key.workload()?)
+            .map(|asked| &asked.origin)
     }
 
     /// The Rollout that holds a Service: the one that governs it as far as git tells, or else, if

@@ -14,10 +14,11 @@ use tidegate_api::{
     rollout::RolloutSpec,
     route::{RouteKind, RouteRef, routes_in},
     status::RolloutStatus,
+    workload::{WorkloadKind, WorkloadRef},
 };
 use tidegate_engine::{pin, revision::Revision};
 
-use super::manifest::{Manifest, deployments};
+use super::manifest::{Manifest, workloads};
 use crate::sync_trigger::status_hash;
 
 /// The Rollouts that count, by name.
@@ -34,8 +35,8 @@ pub struct Governor {
     pub name: String,
     /// Whether the repository has it.
     pub declared: bool,
-    /// The Deployments.
-    pub workloads: BTreeSet<String>,
+    /// Workloads that it releases.
+    pub workloads: BTreeSet<WorkloadRef>,
     /// The Services that it names; others are found by their selectors.
     pub services: BTreeSet<String>,
     /// Routes that it splits.
@@ -63,13 +64,13 @@ impl Governance {
                 .governor(&manifest.key.name)
                 .add_spec(&manifest.object["spec"]);
         }
-        let deployments = deployments(manifests);
+        let declared = workloads(manifests);
         for governor in governance.governors.values_mut() {
-            governor.add_selecting_services(manifests, &deployments);
+            governor.add_selecting_services(manifests, &declared);
             let mut workloads = governor
                 .workloads
                 .iter()
-                .filter_map(|workload| deployments.get(workload.as_str()));
+                .filter_map(|workload| declared.get(workload));
             governor.wanted = workloads
                 .find_map(|workload| workload.template())
                 .map(Revision::of);
@@ -82,10 +83,10 @@ impl Governance {
         self.governors.values()
     }
 
-    /// The Rollout that governs a Deployment. Where several claim it, one that has begun already
-    /// goes first; preflight refuses the others.
-    pub fn of_workload(&self, name: &str) -> Option<&Governor> {
-        self.first(|governor| governor.workloads.contains(name))
+    /// Rollout that governs a workload. Where several claim it, one that has begun already goes
+    /// first; preflight refuses the others.
+    pub fn of_workload(&self, workload: &WorkloadRef) -> Option<&Governor> {
+        self.first(|governor| governor.workloads.contains(workload))
     }
 
     /// The Rollout that governs a Service, as far as its name or its selector in git tells.
@@ -162,7 +163,7 @@ impl Governor {
     }
 
     fn add_plan(&mut self, spec: &RolloutSpec) {
-        self.workloads.insert(spec.workload.name.clone());
+        self.workloads.insert(spec.workload.clone());
         self.services.insert(spec.service_name().to_owned());
         self.routes.extend(spec.routes());
     }
@@ -177,7 +178,8 @@ impl Governor {
         };
         let workload = text("/workload/name");
         self.services.extend(text("/service").or(workload.clone()));
-        self.workloads.extend(workload);
+        self.workloads
+            .extend(workload.into_iter().flat_map(|name| named(spec, &name)));
         self.routes.extend(routes_in(spec));
     }
 
@@ -185,13 +187,13 @@ impl Governor {
     fn add_selecting_services(
         &mut self,
         manifests: &[Manifest],
-        deployments: &BTreeMap<&str, &Manifest>,
+        declared: &BTreeMap<WorkloadRef, &Manifest>,
     ) {
         let labels: Vec<&Value> = self
             .workloads
             .iter()
-            .filter_map(|workload| deployments.get(workload.as_str()))
-            .filter_map(|deployment| deployment.object.pointer("/spec/template/metadata/labels"))
+            .filter_map(|workload| declared.get(workload))
+            .filter_map(|workload| workload.object.pointer("/spec/template/metadata/labels"))
             .collect();
         for service in manifests.iter().filter(|one| one.key.is("", "Service")) {
             let Some(selector) = service
@@ -212,6 +214,23 @@ impl Governor {
             }
         }
     }
+}
+
+/// Workloads of this name that a spec in git may mean: one whose kind is no kind that can be released
+/// means any.
+fn named(spec: &Value, name: &str) -> Vec<WorkloadRef> {
+    let kind = spec.pointer("/workload/kind").and_then(Value::as_str);
+    let known = WorkloadKind::ALL
+        .into_iter()
+        .find(|known| kind == Some(known.as_str()));
+    let kinds = match known {
+        Some(kind) => vec![kind],
+        None => WorkloadKind::ALL.to_vec(),
+    };
+    kinds
+        .into_iter()
+        .map(|kind| WorkloadRef::new(kind, name))
+        .collect()
 }
 
 /// Whether a Service's selector is pinned.

@@ -13,7 +13,10 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tidegate_api::config_repo::AppliedObject;
+use tidegate_api::{
+    config_repo::AppliedObject,
+    workload::{WorkloadKind, WorkloadRef},
+};
 
 use self::yaml::{Document, YamlError};
 
@@ -84,9 +87,9 @@ pub fn parse<'a>(
     Ok(manifests)
 }
 
-/// The pod template of the workload `kind`/`name` in a file, as it is written there; `None` where
-/// the file has no such workload or cannot be read.
-pub fn template_in(bytes: &[u8], kind: &str, name: &str) -> Option<Value> {
+/// Pod template of a workload in a file, as it is written there; `None` where the file has no such
+/// workload or cannot be read.
+pub fn template_in(bytes: &[u8], workload: &WorkloadRef) -> Option<Value> {
     let mut manifests = Vec::new();
     // The namespace does not matter here, so the object's own is taken for right.
     for document in yaml::documents(bytes).ok()? {
@@ -99,14 +102,10 @@ pub fn template_in(bytes: &[u8], kind: &str, name: &str) -> Option<Value> {
         };
         manifests.extend(objects);
     }
-    manifests.iter_mut().find_map(|object| {
-        let is_it = object["kind"] == kind
-            && object["apiVersion"]
-                .as_str()
-                .is_some_and(|version| version.starts_with("apps/"))
-            && object["metadata"]["name"] == name;
-        is_it.then(|| object.pointer_mut("/spec/template").map(Value::take))?
-    })
+    let found = manifests.iter_mut().find(|object| {
+        Key::of(object).is_ok_and(|key| key.workload().as_ref() == Some(workload))
+    })?;
+    found.pointer_mut("/spec/template").map(Value::take)
 }
 
 fn parse_file(
@@ -212,11 +211,6 @@ impl Manifest {
     pub fn template(&self) -> Option<&Value> {
         self.object.pointer("/spec/template")
     }
-
-    /// Whether it is a Deployment.
-    pub fn is_deployment(&self) -> bool {
-        self.key.is("apps", "Deployment")
-    }
 }
 
 impl fmt::Debug for Manifest {
@@ -279,6 +273,14 @@ impl Key {
         self.group() == group && self.kind == kind
     }
 
+    /// Reference of a workload; `None` where it is of no kind that can be released.
+    pub fn workload(&self) -> Option<WorkloadRef> {
+        Some(WorkloadRef::new(
+            WorkloadKind::of(self.group(), &self.kind)?,
+            self.name.clone(),
+        ))
+    }
+
     /// Whether both name the same object, in whatever version.
     pub fn is_same_object(&self, other: &Self) -> bool {
         self.is(other.group(), &other.kind) && self.name == other.name
@@ -288,6 +290,16 @@ impl Key {
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.kind, self.name)
+    }
+}
+
+impl From<&WorkloadRef> for Key {
+    fn from(workload: &WorkloadRef) -> Self {
+        Self {
+            api_version: workload.kind.api_version().to_owned(),
+            kind: workload.kind.to_string(),
+            name: workload.name.clone(),
+        }
     }
 }
 
@@ -338,12 +350,11 @@ impl fmt::Display for Place {
     }
 }
 
-/// Deployments of a repository by their names.
-pub(super) fn deployments(manifests: &[Manifest]) -> BTreeMap<&str, &Manifest> {
+/// Workloads of a repository that can be released.
+pub(super) fn workloads(manifests: &[Manifest]) -> BTreeMap<WorkloadRef, &Manifest> {
     manifests
         .iter()
-        .filter(|manifest| manifest.is_deployment())
-        .map(|manifest| (manifest.key.name.as_str(), manifest))
+        .filter_map(|manifest| Some((manifest.key.workload()?, manifest)))
         .collect()
 }
 

@@ -36,7 +36,7 @@ pub struct Step<'a> {
 pub enum Hold<'a> {
     /// None: it is applied as written.
     Nothing,
-    /// The template and the pause of a Deployment.
+    /// The template and the pause of a workload.
     Workload(&'a Governor),
     /// The pin and the ports of a Service, if an attempt runs. Without a Rollout that is known to
     /// govern it, the live selector tells.
@@ -149,8 +149,12 @@ fn rank(key: &Key) -> usize {
 
 /// Whether an attempt that runs needs the object where it is.
 fn carries_traffic(key: &Key, governance: &Governance) -> bool {
+    if let Some(workload) = key.workload() {
+        return governance
+            .of_workload(&workload)
+            .is_some_and(Governor::has_attempt);
+    }
     let governor = match (key.group(), key.kind.as_str()) {
-        ("apps", "Deployment") => governance.of_workload(&key.name),
         ("", "Service") => governance.of_service(&key.name),
         (group, kind) => governance
             .of_route(group, kind, &key.name)
@@ -191,8 +195,14 @@ impl<'a> Step<'a> {
     fn new(manifest: &'a Manifest, governance: &'a Governance) -> Self {
         let key = &manifest.key;
         let governs = governance.governors().next().is_some();
+        if let Some(workload) = key.workload() {
+            let governor = governance.of_workload(&workload);
+            return Self {
+                manifest,
+                hold: governor.map_or(Hold::Nothing, Hold::Workload),
+            };
+        }
         let hold = match (key.group(), key.kind.as_str()) {
-            ("apps", "Deployment") => governance.of_workload(&key.name).map(Hold::Workload),
             ("", "Service") if governs => Some(Hold::Service(governance.of_service(&key.name))),
             (group, kind) => governance
                 .of_route(group, kind, &key.name)

@@ -166,11 +166,7 @@ impl Pruner<'_> {
         references: &mut References,
     ) -> Result<(), ApplyError> {
         for workload in &governor.workloads {
-            let key = Key {
-                api_version: "apps/v1".into(),
-                kind: "Deployment".into(),
-                name: workload.clone(),
-            };
+            let key = Key::from(workload);
             let resource = self.cluster.resource(&key).await;
             let resource = resource.map_err(|failure| ApplyError::at(None, &key, failure))?;
             let live = self.cluster.live(self.namespace, &key, &resource).await?;

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tidegate_api::ConfigRepo;
+use tidegate_api::{ConfigRepo, workload::WorkloadRef};
 use tidegate_engine::revision::Revision;
 use tidegate_git::{
     Commit, CommitId, FetchError, Repository, StoreError, TransportError, TreeError,
@@ -43,16 +43,16 @@ pub(super) enum SourceError {
     Cancelled,
 }
 
-/// The commits that asked for the templates of Deployments, for one head.
+/// Commits that asked for the templates of workloads, for one head.
 #[derive(Debug, Default)]
 pub(super) struct Origins {
     head: Option<CommitId>,
-    by_deployment: BTreeMap<String, Asked>,
+    by_workload: BTreeMap<WorkloadRef, Asked>,
     /// What was found for the head before, so that history is not walked again.
-    earlier: Option<(CommitId, BTreeMap<String, Asked>)>,
+    earlier: Option<(CommitId, BTreeMap<WorkloadRef, Asked>)>,
 }
 
-/// What a Deployment's file asks for, and since which commit.
+/// Revision that a workload's file asks for, and the commit since which it does.
 #[derive(Debug)]
 pub(super) struct Asked {
     file: String,
@@ -167,37 +167,37 @@ impl SourceError {
 // === impl Origins ===
 
 impl Origins {
-    /// The commits that asked for the templates of these Deployments as `head` has them.
+    /// Commits that asked for the templates of these workloads as `head` has them.
     pub(super) async fn of(
         &mut self,
         repository: &Repository,
         head: &Head,
-        deployments: impl IntoIterator<Item = &Manifest>,
-    ) -> Result<&BTreeMap<String, Asked>, StoreError> {
+        workloads: impl IntoIterator<Item = &Manifest>,
+    ) -> Result<&BTreeMap<WorkloadRef, Asked>, StoreError> {
         if self.head != Some(head.commit.id) {
             let last = std::mem::take(self);
             self.head = Some(head.commit.id);
-            self.earlier = last.head.map(|head| (head, last.by_deployment));
+            self.earlier = last.head.map(|head| (head, last.by_workload));
         }
-        for deployment in deployments {
-            let name = &deployment.key.name;
-            let Some(template) = deployment
-                .template()
-                .filter(|_| !self.by_deployment.contains_key(name))
+        for manifest in workloads {
+            let (Some(workload), Some(template)) = (manifest.key.workload(), manifest.template())
             else {
                 continue;
             };
-            let file = &deployment.place.file;
-            let (revision, sought) = (Revision::of(template), name.clone());
+            if self.by_workload.contains_key(&workload) {
+                continue;
+            }
+            let file = &manifest.place.file;
+            let (revision, sought) = (Revision::of(template), workload.clone());
             let earlier = self
                 .earlier
                 .as_ref()
-                .and_then(|(head, asked)| Some((*head, asked.get(name)?)));
+                .and_then(|(head, asked)| Some((*head, asked.get(&workload)?)));
             let earlier =
                 earlier.filter(|(_, asked)| asked.file == *file && asked.revision == revision);
             let wanted = revision.clone();
             let same = move |bytes: &[u8]| {
-                manifest::template_in(bytes, "Deployment", &sought)
+                manifest::template_in(bytes, &sought)
                     .is_some_and(|there| Revision::of(&there) == wanted)
             };
             let until = earlier.map(|(head, _)| head);
@@ -211,8 +211,8 @@ impl Origins {
                 Some((head, asked)) if commit.id == head => asked.origin.clone(),
                 Some(_) | None => Origin::from(&commit),
             };
-            self.by_deployment.insert(
-                name.clone(),
+            self.by_workload.insert(
+                workload,
                 Asked {
                     file: file.clone(),
                     revision,
@@ -220,7 +220,7 @@ impl Origins {
                 },
             );
         }
-        Ok(&self.by_deployment)
+        Ok(&self.by_workload)
     }
 }
 

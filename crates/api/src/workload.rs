@@ -129,16 +129,6 @@ impl WorkloadKind {
             Self::Deployment => "pod-template-hash",
         }
     }
-
-    /// Longest name with which the names of the workload's pods are not cut, so that a pod's version
-    /// can be told from its name.
-    pub const fn max_name_length(self) -> usize {
-        match self {
-            // 58 characters of a pod's name are its ReplicaSet's, and 11 of these the hash and its
-            // dash.
-            Self::Deployment => 47,
-        }
-    }
 }
 
 impl fmt::Display for WorkloadKind {
@@ -188,8 +178,19 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_of_the_schema_is_among_all() {
+        let schema = schemars::schema_for!(WorkloadKind);
+        let arms = schema.as_value()["oneOf"].as_array().expect("an enum");
+        let names: Vec<_> = arms
+            .iter()
+            .filter_map(|arm| arm["const"].as_str())
+            .collect();
+        assert_eq!(names, WorkloadKind::ALL.map(WorkloadKind::as_str));
+    }
+
+    #[test]
     fn a_workload_is_named_with_its_kind() {
-        let workload = WorkloadRef::new(WorkloadKind::Deployment, "checkout".to_owned());
+        let workload = WorkloadRef::new(WorkloadKind::Deployment, "checkout");
         assert_eq!(workload.to_string(), "Deployment checkout");
         assert_eq!(workload.kubectl_name(), "deployment/checkout");
     }

@@ -21,8 +21,9 @@ pub struct Variables {
     pub track: String,
     /// Hash of the revision.
     pub revision: String,
-    /// Names of the ReplicaSets with the pods of the version.
-    pub replica_sets: Vec<String>,
+    /// Names that those of the version's pods begin with. Kubernetes appends a dash and five
+    /// characters to them.
+    pub pod_name_prefixes: Vec<String>,
 }
 
 /// Cause for which a query cannot be expanded.
@@ -45,13 +46,11 @@ pub enum TemplateError {
         /// Value of the placeholder.
         value: String,
     },
-    /// A ReplicaSet whose hash is cut away in the names of its pods, which have 63 characters.
-    #[error(
-        "the name of ReplicaSet {replica_set} is too long to tell its pods from those of others"
-    )]
+    /// A prefix whose end is cut away in the names of the pods, which have 63 characters.
+    #[error("{prefix} is too long to tell the pods whose names begin with it from others")]
     TooLong {
-        /// Name of the ReplicaSet.
-        replica_set: String,
+        /// Prefix of the names.
+        prefix: String,
     },
 }
 
@@ -75,7 +74,7 @@ enum Placeholder {
 /// Length to which Kubernetes cuts the prefix of a generated name, so that the whole has 63.
 const MAX_GENERATE_NAME: usize = 58;
 
-/// Name that no pod has. Without a ReplicaSet `{{pods}}` must match nothing; an empty expression
+/// Name that no pod has. Without a prefix `{{pods}}` must match nothing; an empty expression
 /// would match every series without the label.
 const NO_POD: &str = "-";
 
@@ -183,7 +182,7 @@ impl Placeholder {
             Self::Service => self.checked(&variables.service),
             Self::Track => self.checked(&variables.track),
             Self::Revision => self.checked(&variables.revision),
-            Self::Pods => self.pods(&variables.replica_sets),
+            Self::Pods => self.pods(&variables.pod_name_prefixes),
             Self::Window => Ok(format!("{}s", window.as_secs().max(1))),
         }
     }
@@ -201,10 +200,8 @@ impl Placeholder {
 
     /// Returns `(checkout-canary-5d4f8c7b9-[a-z0-9]{5}|…)`. Matchers anchor their expressions
     /// themselves. A dot is escaped as `[.]`, which means the same in all three kinds of strings.
-    fn pods(self, replica_sets: &[String]) -> Result<String, TemplateError> {
-        let pods = replica_sets
-            .iter()
-            .map(|replica_set| self.pods_of(replica_set));
+    fn pods(self, prefixes: &[String]) -> Result<String, TemplateError> {
+        let pods = prefixes.iter().map(|prefix| self.pods_with(prefix));
         let pods = pods.collect::<Result<Vec<_>, _>>()?.join("|");
         Ok(format!(
             "({})",
@@ -212,16 +209,19 @@ impl Placeholder {
         ))
     }
 
-    fn pods_of(self, replica_set: &str) -> Result<String, TemplateError> {
-        let mut prefix = format!("{}-", self.checked(replica_set)?);
-        if replica_set.len() > MAX_GENERATE_NAME {
+    fn pods_with(self, prefix: &str) -> Result<String, TemplateError> {
+        let mut generate_name = format!("{}-", self.checked(prefix)?);
+        if prefix.len() > MAX_GENERATE_NAME {
             return Err(TemplateError::TooLong {
-                replica_set: replica_set.to_owned(),
+                prefix: prefix.to_owned(),
             });
         }
         // Of a name of just that length, only the dash is cut.
-        prefix.truncate(MAX_GENERATE_NAME);
-        Ok(format!("{}[a-z0-9]{{5}}", prefix.replace('.', "[.]")))
+        generate_name.truncate(MAX_GENERATE_NAME);
+        Ok(format!(
+            "{}[a-z0-9]{{5}}",
+            generate_name.replace('.', "[.]")
+        ))
     }
 }
 
@@ -257,17 +257,17 @@ mod tests {
         assert_eq!(expand(query, &canary()).as_deref(), Ok(query));
     }
 
-    /// Expands `{{pods}}` for these ReplicaSets.
+    /// Expands `{{pods}}` for these prefixes.
     fn pods(names: &[&str]) -> Result<String, TemplateError> {
         let variables = Variables {
-            replica_sets: names.iter().map(ToString::to_string).collect(),
+            pod_name_prefixes: names.iter().map(ToString::to_string).collect(),
             ..canary()
         };
         expand("{{pods}}", &variables)
     }
 
     #[test]
-    fn pods_are_those_of_the_named_replica_sets_alone() {
+    fn pods_are_those_whose_names_begin_so_alone() {
         assert_eq!(
             pods(&["a-1", "b.c-2"]).as_deref(),
             Ok("(a-1-[a-z0-9]{5}|b[.]c-2-[a-z0-9]{5})")
@@ -280,9 +280,7 @@ mod tests {
         );
         assert_eq!(
             pods(&[&too_long]),
-            Err(TemplateError::TooLong {
-                replica_set: too_long
-            })
+            Err(TemplateError::TooLong { prefix: too_long })
         );
     }
 

@@ -38,7 +38,7 @@ pub(crate) fn canary() -> Variables {
         service: "checkout-svc".into(),
         track: "canary".into(),
         revision: "0a1b2c".into(),
-        replica_sets: vec!["checkout-canary-5d4f8c7b9".into()],
+        pod_name_prefixes: vec!["checkout-canary-5d4f8c7b9".into()],
     }
 }
 

@@ -1,25 +1,19 @@
 //! Effects on the workload, its Services and its revisions.
 
-use json_patch::{Patch as JsonPatch, PatchOperation, ReplaceOperation, jsonptr::PointerBuf};
 use k8s_openapi::api::apps::v1 as apps;
 use kube::{
-    Api, ResourceExt,
-    api::{
-        ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
-    },
+    Api, Client, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde_json::{Value, json};
 use tidegate_api::names;
-use tidegate_engine::{observed::Comparison, pin::Pin, revision::Revision};
+use tidegate_engine::{pin::Pin, revision::Revision};
 
 use super::{ExecuteError, Subject, plan, write};
 use crate::{
-    clock,
-    kubernetes::{
-        clients,
-        watched::{self, Deployment, Service, Template},
-    },
+    kubernetes::{clients, pod_template::PodTemplate, watched::Service},
     rollout::context::Context,
+    workload::{Compared, Target},
 };
 
 /// Pins a Service, or takes its pin off.
@@ -54,53 +48,23 @@ pub(super) async fn set_service(
     Ok(())
 }
 
-/// Pauses the workload, or lets go.
-pub(super) async fn set_workload(
-    ctx: &Context,
-    subject: &Subject<'_>,
-    paused: bool,
-    epoch: Option<u64>,
-) -> Result<(), ExecuteError> {
-    let name = &plan(subject)?.workload.name;
-    let workload = workload(ctx, subject, name)?;
-    let patch = json!({
-        "metadata": {
-            "resourceVersion": workload.resource_version(),
-            "annotations": { names::EPOCH_ANNOTATION: epoch.map(|epoch| epoch.to_string()) },
-        },
-        "spec": { "paused": paused.then_some(true) },
-    });
-    let api: Api<Deployment> = Api::namespaced(ctx.clients.writing.clone(), subject.namespace);
-    let patched = api
-        .patch(
-            name,
-            &PatchParams::apply(names::FIELD_MANAGER),
-            &Patch::Merge(patch),
-        )
-        .await;
-    ctx.caches
-        .deployments
-        .answered(patched.map_err(write(format!("pause or resume the Deployment {name}")))?);
-    Ok(())
-}
-
-/// Writes a revision's template into the workload, whole: a server-side apply would keep fields of
-/// earlier managers, so that what went live would not be what was verified.
+/// Writes a revision's template into the workload, in the name of the ConfigRepo's ServiceAccount.
 pub(super) async fn write_template(
     ctx: &Context,
     subject: &Subject<'_>,
     revision: &Revision,
 ) -> Result<(), ExecuteError> {
-    let name = &plan(subject)?.workload.name;
-    let workload = workload(ctx, subject, name)?;
     let template = kept_template(ctx, subject, revision).await?;
-    let patched = replace_template(ctx, subject, &workload, template, false).await;
-    ctx.caches
-        .deployments
-        .answered(patched?.map_err(write(format!(
-            "write the template of the Deployment {name}"
-        )))?);
-    Ok(())
+    let client = as_account(ctx, subject)?;
+    let target = Target {
+        client: &client,
+        ..target(ctx, subject)?
+    };
+    Ok(ctx
+        .caches
+        .workloads
+        .write_template(target, template)
+        .await?)
 }
 
 /// Asks by a dry run whether the candidate's template differs from what the workload has.
@@ -138,27 +102,16 @@ async fn compare(
     subject: &Subject<'_>,
     revision: Revision,
 ) -> Result<(), ExecuteError> {
-    let name = &plan(subject)?.workload.name;
-    let workload = workload(ctx, subject, name)?;
     let template = kept_template(ctx, subject, &revision).await?;
-    let before = workload.spec.template.digest;
-    let answer = match replace_template(ctx, subject, &workload, template, true).await? {
-        Ok(after) if after.spec.template.digest == before => Comparison::Same,
-        Ok(_) => Comparison::Different,
-        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
-            Comparison::Refused {
-                why: status.message.clone(),
-                at: clock::now(),
-            }
-        }
-        Err(source) => {
-            return Err(write(format!(
-                "compare a template with the Deployment {name}"
-            ))(source));
-        }
+    let client = as_account(ctx, subject)?;
+    let target = Target {
+        client: &client,
+        ..target(ctx, subject)?
     };
+    let workloads = &ctx.caches.workloads;
+    let Compared { with, answer } = workloads.compare_template(target, template).await?;
     ctx.memory
-        .compared(subject.namespace, subject.name, revision, before, answer);
+        .compared(subject.namespace, subject.name, revision, with, answer);
     ctx.requeue(subject.namespace, subject.name);
     Ok(())
 }
@@ -179,24 +132,12 @@ pub(super) async fn keep_live(
     {
         return Ok(());
     }
-    let workload = &plan(subject)?.workload.name;
-    // As JSON: what the API server is newer than our types must be kept, too.
-    let deployments = ApiResource::erase::<apps::Deployment>(&());
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(ctx.clients.writing.clone(), subject.namespace, &deployments);
-    let live = api
-        .get(workload)
-        .await
-        .map_err(write(format!("read the Deployment {workload}")))?;
-    let mut template = live
-        .data
-        .pointer("/spec/template")
-        .cloned()
-        .unwrap_or_default();
-    watched::drop_null_timestamp(&mut template);
-    if Template::of(template.clone()).digest.to_string() != revision.as_str() {
+    let target = target(ctx, subject)?;
+    let template = ctx.caches.workloads.live_template(target).await?;
+    if PodTemplate::of(template.clone()).digest.to_string() != revision.as_str() {
         return Err(ExecuteError::Changed(format!(
-            "the template of the Deployment {workload}"
+            "the template of {}",
+            target.workload
         )));
     }
     let object = json!({
@@ -217,9 +158,9 @@ pub(super) async fn keep_live(
     match api.create(&PostParams::default(), &object).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-        Err(source) => Err(write(format!(
-            "keep the template of the Deployment {workload}"
-        ))(source)),
+        Err(source) => Err(write(format!("keep the template of {}", target.workload))(
+            source,
+        )),
     }
 }
 
@@ -284,14 +225,6 @@ fn unchanged(object: &impl ResourceExt) -> Preconditions {
     }
 }
 
-/// Only the very object of this uid.
-pub(super) fn precondition(uid: Option<String>) -> Preconditions {
-    Preconditions {
-        uid,
-        resource_version: None,
-    }
-}
-
 /// The template that is kept of a revision, as it was written.
 pub(super) async fn kept_template(
     ctx: &Context,
@@ -309,49 +242,23 @@ pub(super) async fn kept_template(
     template.ok_or(ExecuteError::NoTemplate(name))
 }
 
-pub(super) fn workload(
-    ctx: &Context,
-    subject: &Subject<'_>,
-    name: &str,
-) -> Result<std::sync::Arc<Deployment>, ExecuteError> {
-    let workload = ctx.caches.deployments.get(subject.namespace, name);
-    workload.ok_or_else(|| ExecuteError::Missing(format!("the Deployment {name}")))
+/// The workload that the plan releases, written in Tidegate's own name.
+pub(super) fn target<'a>(
+    ctx: &'a Context,
+    subject: &Subject<'a>,
+) -> Result<Target<'a>, ExecuteError> {
+    Ok(Target {
+        client: &ctx.clients.writing,
+        namespace: subject.namespace,
+        workload: &plan(subject)?.workload,
+    })
 }
 
-/// Replaces the workload's template in the name of the ConfigRepo's ServiceAccount.
-async fn replace_template(
-    ctx: &Context,
-    subject: &Subject<'_>,
-    workload: &Deployment,
-    template: Value,
-    dry_run: bool,
-) -> Result<Result<Deployment, kube::Error>, ExecuteError> {
-    let client = clients::impersonating(
+/// A client that writes in the name of the ConfigRepo's ServiceAccount.
+fn as_account(ctx: &Context, subject: &Subject<'_>) -> Result<Client, ExecuteError> {
+    Ok(clients::impersonating(
         &ctx.clients.writing,
         subject.namespace,
         subject.service_account,
-    )?;
-    let api: Api<Deployment> = Api::namespaced(client, subject.namespace);
-    // Replaced and not tested: a test that fails is a 422, like a template that is refused, and a
-    // resourceVersion that is not the current one is a 409.
-    let version = ReplaceOperation {
-        path: PointerBuf::from_tokens(["metadata", "resourceVersion"]),
-        value: json!(workload.resource_version()),
-    };
-    let replace = ReplaceOperation {
-        path: PointerBuf::from_tokens(["spec", "template"]),
-        value: template,
-    };
-    let patch = JsonPatch(vec![
-        PatchOperation::Replace(version),
-        PatchOperation::Replace(replace),
-    ]);
-    let params = PatchParams {
-        dry_run,
-        field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    Ok(api
-        .patch(&workload.name_any(), &params, &Patch::<()>::Json(patch))
-        .await)
+    )?)
 }

@@ -23,13 +23,7 @@ async fn found(script: &Script) -> Surroundings {
         "metadata": { "labels": { "app": "checkout" } },
         "spec": { "affinity": { "podAntiAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [{}] } } },
     });
-    surroundings(
-        &script.client(),
-        "shop",
-        &plan,
-        &watched::Template::of(template),
-    )
-    .await
+    surroundings(&script.client(), "shop", &plan, &PodTemplate::of(template)).await
 }
 
 #[tokio::test]

@@ -14,6 +14,10 @@ fn rollout(status: &Value) -> Arc<Rollout> {
     Arc::new(serde_json::from_value(rollout).expect("a Rollout"))
 }
 
+fn deployment(name: &str) -> WorkloadRef {
+    WorkloadRef::new(WorkloadKind::Deployment, name)
+}
+
 fn spec(workload: &str) -> Value {
     json!({
         "workload": {"kind": "Deployment", "name": workload},
@@ -36,7 +40,7 @@ fn rollouts_of_the_repository_and_of_the_namespace_count() {
     let governance = Governance::new(&manifests, &[rollout(&json!({}))]);
     let governor = |name: &str| {
         governance
-            .of_workload(name)
+            .of_workload(&deployment(name))
             .map(|governor| governor.name.as_str())
     };
     assert_eq!(governor("api"), Some("new"));
@@ -54,8 +58,8 @@ fn rollouts_of_the_repository_and_of_the_namespace_count() {
 fn what_an_attempt_started_with_stays_governed_when_the_spec_moves_on() {
     let live = rollout(&json!({"attempt": attempt("before", 10)}));
     let governance = Governance::new(&[], &[live]);
-    assert!(governance.of_workload("before").is_some());
-    assert!(governance.of_workload("web").is_some());
+    assert!(governance.of_workload(&deployment("before")).is_some());
+    assert!(governance.of_workload(&deployment("web")).is_some());
 }
 
 #[test]

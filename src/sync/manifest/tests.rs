@@ -93,24 +93,27 @@ fn a_manifest_shows_nothing_of_its_content() {
 
 #[test]
 fn a_template_is_found_wherever_it_stands_in_the_file() {
+    let [web, other] =
+        ["web", "other"].map(|name| WorkloadRef::new(WorkloadKind::Deployment, name));
     let deployment = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {template: {a: 1e3}}}";
     for text in [
         format!("a: 1\n---\n{deployment}\n"),
         format!("apiVersion: v1\nkind: List\nitems: [{deployment}]\n"),
     ] {
-        assert_eq!(
-            template_in(text.as_bytes(), "Deployment", "web"),
-            Some(json!({"a": 1000}))
-        );
-        assert_eq!(template_in(text.as_bytes(), "Deployment", "other"), None);
+        assert_eq!(template_in(text.as_bytes(), &web), Some(json!({"a": 1000})));
+        assert_eq!(template_in(text.as_bytes(), &other), None);
     }
-    assert_eq!(template_in(b"a: [", "Deployment", "web"), None);
+    assert_eq!(template_in(b"a: [", &web), None);
 }
 
 #[test]
 fn a_template_is_read_as_restore_reads_it() {
     let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: web }\nspec:\n  template:\n    spec:\n      terminationGracePeriodSeconds: 1e3\n      priority: 1.0\n      hostNetwork: no\n      volumes:\n      - secret: { secretName: key, defaultMode: 0644 }\n";
-    let by_sync = template_in(text.as_bytes(), "Deployment", "web").expect("a template");
+    let by_sync = template_in(
+        text.as_bytes(),
+        &WorkloadRef::new(WorkloadKind::Deployment, "web"),
+    )
+    .expect("a template");
     assert_eq!(by_sync["spec"]["volumes"][0]["secret"]["defaultMode"], 420);
     assert_eq!(by_sync["spec"]["terminationGracePeriodSeconds"], 1000);
     assert_eq!(by_sync["spec"]["priority"], 1);

@@ -1,0 +1,166 @@
+//! Pod templates, kept as digests: a namespace with large workloads costs little memory.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use tidegate_engine::{pin, revision::Digest};
+
+/// Digested pod template.
+#[derive(Clone, Debug)]
+pub(crate) struct PodTemplate {
+    /// Digest without the labels by which versions differ.
+    pub(crate) digest: Digest,
+    /// Labels of the pods, without those by which versions differ.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Parts of the template that two versions side by side cannot share, in words.
+    pub(crate) parallel_blockers: Vec<String>,
+    /// `true` if its pods must not share a node.
+    pub(crate) anti_affinity: bool,
+}
+
+// === impl PodTemplate ===
+
+impl PodTemplate {
+    /// Digests a template.
+    pub(crate) fn of(mut template: Value) -> Self {
+        let parallel_blockers = parallel_blockers(&template);
+        let required =
+            "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution";
+        let anti_affinity = template
+            .pointer(required)
+            .and_then(Value::as_array)
+            .is_some_and(|terms| !terms.is_empty());
+        if let Some(labels) = template
+            .pointer_mut("/metadata/labels")
+            .and_then(Value::as_object_mut)
+        {
+            labels.retain(|key, _| !pin::is_label(key));
+        }
+        drop_null_timestamp(&mut template);
+        Self {
+            digest: Digest::of(&template),
+            labels: labels(&template),
+            parallel_blockers,
+            anti_affinity,
+        }
+    }
+}
+
+impl Default for PodTemplate {
+    fn default() -> Self {
+        Self::of(Value::Null)
+    }
+}
+
+impl<'de> Deserialize<'de> for PodTemplate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(Self::of)
+    }
+}
+
+/// Removes the null `creationTimestamp` that older API servers add to a template. Nobody has
+/// written it.
+pub(crate) fn drop_null_timestamp(template: &mut Value) {
+    if let Some(metadata) = template
+        .pointer_mut("/metadata")
+        .and_then(Value::as_object_mut)
+        && metadata
+            .get("creationTimestamp")
+            .is_some_and(Value::is_null)
+    {
+        metadata.remove("creationTimestamp");
+    }
+}
+
+/// Returns the labels of a template's pods.
+pub(crate) fn labels(template: &Value) -> BTreeMap<String, String> {
+    let labels = template
+        .pointer("/metadata/labels")
+        .and_then(Value::as_object);
+    labels
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect()
+}
+
+/// Returns the images of a template's containers.
+pub(crate) fn images(template: &Value) -> Vec<String> {
+    list(template, "/spec/containers")
+        .iter()
+        .filter_map(|container| Some(container.get("image")?.as_str()?.to_owned()))
+        .collect()
+}
+
+/// Returns the parts of a template that two versions side by side cannot share. Only the claim itself
+/// says if it is `ReadWriteOnce`, so every claim counts.
+fn parallel_blockers(template: &Value) -> Vec<String> {
+    let mut blockers = Vec::new();
+    if list(template, "/spec/volumes")
+        .iter()
+        .any(|volume| volume.get("persistentVolumeClaim").is_some())
+    {
+        blockers.push("a PersistentVolumeClaim".to_owned());
+    }
+    let host_network = template.pointer("/spec/hostNetwork") == Some(&Value::Bool(true));
+    if host_network || list(template, "/spec/containers").iter().any(has_host_port) {
+        blockers.push("a host port".to_owned());
+    }
+    blockers
+}
+
+fn has_host_port(container: &Value) -> bool {
+    list(container, "/ports")
+        .iter()
+        .any(|port| port.get("hostPort").is_some())
+}
+
+fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
+    object
+        .pointer(pointer)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_labels_by_which_versions_differ_are_not_compared() {
+        let template = |labels: Value| {
+            serde_json::from_value::<PodTemplate>(
+                json!({"metadata": {"labels": labels}, "spec": {}}),
+            )
+            .expect("a template")
+        };
+        let plain = template(json!({"app": "shop"}));
+        assert_eq!(
+            plain.digest,
+            template(json!({"app": "shop", "pod-template-hash": "1"})).digest
+        );
+        assert_eq!(
+            plain.digest,
+            template(json!({"app": "shop", "tidegate.io/track": "canary"})).digest
+        );
+        assert_ne!(
+            plain.digest,
+            template(json!({"app": "shop", "x": "y"})).digest
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_shared_is_named() {
+        let template = json!({"spec": {
+            "volumes": [{"persistentVolumeClaim": {"claimName": "data"}}],
+            "containers": [{"ports": [{"hostPort": 80}]}]
+        }});
+        assert_eq!(
+            parallel_blockers(&template),
+            ["a PersistentVolumeClaim", "a host port"]
+        );
+    }
+}

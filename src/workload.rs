@@ -1,0 +1,262 @@
+//! Workloads: one file per kind.
+//!
+//! A kind owns the caches and the watches of its objects and all that is written to them. Nothing
+//! else in the program knows which kind a workload is of; the reference that the plan keeps picks
+//! the arm.
+//!
+//! | asked of a workload | by |
+//! |---|---|
+//! | its state, for the engine | [`Workloads::observe`] |
+//! | the version that a pod runs | [`version_of`] |
+//! | to replace no pods for now | [`Workloads::pause`] |
+//! | another template, for good or to compare | [`Workloads::write_template`], [`Workloads::compare_template`] |
+//! | a canary beside it | [`Workloads::apply_canary`], [`Workloads::delete_canary`] |
+//! | to leave its pause to the Rollout that governs it | [`drop_pause`] |
+
+mod deployment;
+
+use std::collections::BTreeMap;
+
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::BoxStream};
+use kube::Client;
+use serde_json::Value;
+use tidegate_api::workload::{VersionId, WorkloadKind, WorkloadRef};
+use tidegate_engine::{
+    observed::{Comparison, OtherWorkload, Workload},
+    revision::{Digest, Revision},
+};
+
+use self::deployment::{DeploymentWriters, Deployments};
+use crate::kubernetes::{pod_template::PodTemplate, watch::WatchScope};
+
+/// Caches of every kind of workload. What goes through all of them takes this struct apart, so that
+/// the compiler asks there for a kind that is added.
+pub(crate) struct Workloads {
+    deployments: Deployments,
+}
+
+/// Writing ends of these caches.
+pub(crate) struct WorkloadWriters {
+    pub(crate) deployments: DeploymentWriters,
+}
+
+/// Workload in its namespace, with the client that writes it.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) namespace: &'a str,
+    pub(crate) workload: &'a WorkloadRef,
+}
+
+/// Canary beside a workload.
+pub(crate) struct Canary<'a> {
+    /// Name of the canary.
+    pub(crate) name: &'a str,
+    /// Name of the Rollout that owns it.
+    pub(crate) rollout: &'a str,
+    /// Revision that it runs.
+    pub(crate) revision: &'a Revision,
+    /// Template of that revision.
+    pub(crate) template: Value,
+    /// Number of its replicas.
+    pub(crate) replicas: u32,
+}
+
+/// Result of a dry run of a template.
+pub(crate) struct Compared {
+    /// Digest of the template with which it was compared.
+    pub(crate) with: Digest,
+    /// Answer of the API server.
+    pub(crate) answer: Comparison,
+}
+
+/// Failure to read or write a workload.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WorkloadError {
+    /// The workload does not exist.
+    #[error("{0} does not exist")]
+    Missing(WorkloadRef),
+    /// The API server refused a request, or did not answer.
+    #[error("cannot {what}: {source}")]
+    Request {
+        /// Operation that failed.
+        what: String,
+        /// Answer of the API server.
+        source: kube::Error,
+    },
+}
+
+// === impl Workloads ===
+
+impl Workloads {
+    /// Makes empty caches and their writing ends.
+    pub(crate) fn new() -> (Self, WorkloadWriters) {
+        let (deployments, deployment_writers) = Deployments::new();
+        (
+            Self { deployments },
+            WorkloadWriters {
+                deployments: deployment_writers,
+            },
+        )
+    }
+
+    /// Returns `true` if every watch has listed what there is.
+    pub(crate) fn is_filled(&self) -> bool {
+        let Self { deployments } = self;
+        deployments.is_filled()
+    }
+
+    /// Waits until every watch has listed what there is.
+    pub(crate) fn filled(&self) -> BoxFuture<'static, ()> {
+        let Self { deployments } = self;
+        deployments.filled().boxed()
+    }
+
+    /// Yields each time that a watch has listed what there is.
+    pub(crate) fn relists(&self) -> BoxStream<'static, ()> {
+        let Self { deployments } = self;
+        deployments.relists().boxed()
+    }
+
+    /// State of a workload; `None` where it does not exist.
+    pub(crate) fn observe(&self, namespace: &str, workload: &WorkloadRef) -> Option<Workload> {
+        match workload.kind {
+            WorkloadKind::Deployment => self.deployments.observe(namespace, &workload.name),
+        }
+    }
+
+    /// Pod template of a workload; `None` where the workload does not exist.
+    pub(crate) fn template(&self, namespace: &str, workload: &WorkloadRef) -> Option<PodTemplate> {
+        match workload.kind {
+            WorkloadKind::Deployment => self.deployments.template(namespace, &workload.name),
+        }
+    }
+
+    /// Labels of a workload, not of its pods; `None` where the workload does not exist.
+    pub(crate) fn labels(
+        &self,
+        namespace: &str,
+        workload: &WorkloadRef,
+    ) -> Option<BTreeMap<String, String>> {
+        match workload.kind {
+            WorkloadKind::Deployment => self.deployments.labels(namespace, &workload.name),
+        }
+    }
+
+    /// Every workload of a namespace.
+    pub(crate) fn list(&self, namespace: &str) -> Vec<OtherWorkload> {
+        let Self { deployments } = self;
+        deployments.list(namespace)
+    }
+
+    /// Pauses a workload, so that a new template replaces no pod, or unpauses it.
+    pub(crate) async fn pause(
+        &self,
+        target: Target<'_>,
+        paused: bool,
+        epoch: Option<u64>,
+    ) -> Result<(), WorkloadError> {
+        match target.workload.kind {
+            WorkloadKind::Deployment => self.deployments.pause(target, paused, epoch).await,
+        }
+    }
+
+    /// Replaces the template of a workload, whole: a server-side apply would keep fields of earlier
+    /// managers, so that what went live would not be what was verified.
+    pub(crate) async fn write_template(
+        &self,
+        target: Target<'_>,
+        template: Value,
+    ) -> Result<(), WorkloadError> {
+        match target.workload.kind {
+            WorkloadKind::Deployment => self.deployments.write_template(target, template).await,
+        }
+    }
+
+    /// Asks by a dry run if a template differs from that of a workload.
+    pub(crate) async fn compare_template(
+        &self,
+        target: Target<'_>,
+        template: Value,
+    ) -> Result<Compared, WorkloadError> {
+        match target.workload.kind {
+            WorkloadKind::Deployment => self.deployments.compare_template(target, template).await,
+        }
+    }
+
+    /// Reads the template of a workload from the API server, as JSON: what its version has and our
+    /// types do not must not be lost.
+    pub(crate) async fn live_template(&self, target: Target<'_>) -> Result<Value, WorkloadError> {
+        match target.workload.kind {
+            WorkloadKind::Deployment => deployment::live_template(target).await,
+        }
+    }
+
+    /// Creates the canary of a workload, or makes it what it should be.
+    pub(crate) async fn apply_canary(
+        &self,
+        target: Target<'_>,
+        canary: Canary<'_>,
+    ) -> Result<(), WorkloadError> {
+        match target.workload.kind {
+            WorkloadKind::Deployment => self.deployments.apply_canary(target, canary).await,
+        }
+    }
+
+    /// Deletes a canary, if this Rollout owns it. It stays until its last pod is gone.
+    pub(crate) async fn delete_canary(
+        &self,
+        canary: Target<'_>,
+        rollout: &str,
+    ) -> Result<(), WorkloadError> {
+        match canary.workload.kind {
+            WorkloadKind::Deployment => self.deployments.delete_canary(canary, rollout).await,
+        }
+    }
+}
+
+// === impl WorkloadWriters ===
+
+impl WorkloadWriters {
+    /// Starts the watches. Each change is reported with the namespace and the workload that it is of.
+    pub(crate) fn watch(
+        self,
+        scope: &WatchScope,
+        on_change: impl Fn(&str, &WorkloadRef) + Clone + Send + 'static,
+    ) {
+        let Self { deployments } = self;
+        deployments.watch(scope, on_change);
+    }
+}
+
+// === impl WorkloadError ===
+
+impl WorkloadError {
+    /// Wraps an answer of the API server, with the operation in words.
+    fn request(what: String) -> impl FnOnce(kube::Error) -> Self {
+        |source| Self::Request { what, source }
+    }
+}
+
+/// Version of a workload that runs in the pod of this name; `None` where the pod is not of this
+/// workload.
+pub(crate) fn version_of(workload: &WorkloadRef, pod: &str) -> Option<VersionId> {
+    match workload.kind {
+        WorkloadKind::Deployment => deployment::version_of(&workload.name, pod),
+    }
+}
+
+/// Name with which the names of the pods of a version of a workload begin.
+pub(crate) fn pod_name_prefix(workload: &WorkloadRef, version: &VersionId) -> String {
+    match workload.kind {
+        WorkloadKind::Deployment => deployment::replica_set_name(&workload.name, version),
+    }
+}
+
+/// Removes the fields by which a workload of this kind is paused from an object that is to be
+/// applied: they are left to the Rollout that governs it.
+pub(crate) fn drop_pause(kind: WorkloadKind, object: &mut Value) {
+    match kind {
+        WorkloadKind::Deployment => deployment::drop_pause(object),
+    }
+}
