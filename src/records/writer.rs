@@ -17,7 +17,6 @@ use tidegate_api::{
     ConfigRepo, NamespacedName, names,
     record::{Record, RestoreResult},
 };
-use tidegate_engine::revision::short;
 use tidegate_git::{RecordConflict, RecordFile, RecordsError, Repository, Signature, Trailers};
 use tokio::sync::mpsc;
 
@@ -26,7 +25,11 @@ use super::{
     failure::{WriteError, in_full},
     restore::restore,
 };
-use crate::{clock, kubernetes::event, repository};
+use crate::{
+    clock,
+    kubernetes::events::{Event, Severity},
+    repository,
+};
 
 /// The most records in one commit: more would only make the commit hard to read.
 const BATCH: usize = 32;

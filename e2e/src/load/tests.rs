@@ -97,6 +97,6 @@ async fn one_failure(server: SocketAddr) -> TransportError {
     let answer = report.unwrap().answers()[0].clone();
     match answer.outcome {
         Outcome::Failed(error) => error,
-        Outcome::Answered { .. } => panic!("{answer:?}"),
+        Outcome::Answered { .. } | Outcome::Called { .. } => panic!("{answer:?}"),
     }
 }
