@@ -27,6 +27,7 @@ use crate::{
     kubernetes::{
         cache::CacheWriter,
         clients::{ClientError, Clients, WRITE_TIMEOUT},
+        events::EventRecorder,
         fence::{Fence, Term},
         leadership::{self, LeaseConfig},
         watch::{self, WatchScope},
@@ -34,7 +35,7 @@ use crate::{
     records::{RecordQueue, WriterContext},
     requeue::{self, RequeueReceiver, RequeueSender},
     rollout::{
-        self, events::Events, observe::Memory, prometheus::Prometheuses, query_checks::QueryChecks,
+        self, observe::Memory, prometheus::Prometheuses, query_checks::QueryChecks,
         samplers::Samplers, write_errors::WriteErrors,
     },
     server, sync,
@@ -125,7 +126,7 @@ struct Shared {
     caches: Arc<Caches>,
     git: Arc<Git>,
     counters: Counters,
-    events: Events,
+    events: EventRecorder,
     records: Arc<RecordQueue>,
     requeue_tx: RequeueSender,
     repo_requeue_tx: RequeueSender,
@@ -152,14 +153,14 @@ async fn build(config: Config, settings: Settings) -> Result<Controllers, RunErr
     let (rollout_writer, repo_writer) =
         rollout::start_watches(&watched, &caches, &requeue_tx, writers);
     let counters = Counters::new();
-    let events = Events::start(clients.writing.clone(), settings.lease.identity.clone());
+    let events = EventRecorder::start(clients.writing.clone(), &settings.lease.identity);
     let records = WriterContext::new(
         git.clone(),
         clients.writing.clone(),
         caches.clone(),
         (requeue_tx.clone(), repo_requeue_tx.clone()),
         counters.clone(),
-        events.recorder(),
+        events.clone(),
     );
     let shared = Shared {
         clients,
@@ -223,7 +224,7 @@ fn sync_context(shared: &Shared) -> sync::Context {
         shared.records.clone(),
         shared.progress.clone(),
         shared.fence.clone(),
-        shared.events.recorder(),
+        shared.events.clone(),
     )
 }
 

@@ -6,7 +6,7 @@
 pub(crate) mod apply;
 pub(crate) mod cache;
 pub(crate) mod clients;
-pub(crate) mod event;
+pub(crate) mod events;
 pub(crate) mod fence;
 pub(crate) mod leadership;
 pub(crate) mod pod_template;

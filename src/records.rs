@@ -13,12 +13,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use kube::{Client, runtime::events::Recorder};
+use kube::Client;
 use tidegate_api::{NamespacedName, record::PendingRecord};
 use tidegate_git::Git;
 use tokio::sync::mpsc;
 
-use crate::{caches::Caches, counters::Counters, requeue::RequeueSender};
+use crate::{
+    caches::Caches, counters::Counters, kubernetes::events::EventRecorder, requeue::RequeueSender,
+};
 
 /// Queue of records, one channel per ConfigRepo.
 pub(crate) struct RecordQueue {
@@ -36,7 +38,7 @@ pub(crate) struct WriterContext {
     /// Of ConfigRepos, whose status says so as well.
     repo_requeue_tx: RequeueSender,
     pub(super) counters: Counters,
-    pub(super) events: Recorder,
+    pub(super) events: EventRecorder,
     progress: Mutex<Progress>,
     /// Result of the last attempt to write, by ConfigRepo.
     states: Mutex<HashMap<NamespacedName, RecordSync>>,
@@ -185,7 +187,7 @@ impl WriterContext {
         caches: Arc<Caches>,
         (requeue_tx, repo_requeue_tx): (RequeueSender, RequeueSender),
         counters: Counters,
-        events: Recorder,
+        events: EventRecorder,
     ) -> Self {
         Self {
             git,

@@ -9,7 +9,7 @@
 //! reconcile never awaits Prometheus, git, a hold or endpoints that settle.
 
 mod context;
-pub(crate) mod events;
+mod events;
 pub(crate) mod execute;
 mod leftovers;
 pub(crate) mod observe;

@@ -19,13 +19,14 @@ use crate::{
     counters::Counters,
     kubernetes::{
         clients::Clients,
+        events::EventRecorder,
         fence::{Fence, Term},
         testing::{Script, show},
     },
     records::{RecordQueue, WriterContext},
     requeue::{self, RequeueReceiver},
     rollout::{
-        Context, events::Events, execute::Subject, observe::Memory, prometheus::Prometheuses,
+        Context, execute::Subject, observe::Memory, prometheus::Prometheuses,
         query_checks::QueryChecks, samplers::Samplers, write_errors::WriteErrors,
     },
     sync,
@@ -131,14 +132,14 @@ impl Bench {
         ));
         let counters = Counters::new();
         let told = Script::default();
-        let events = Events::start(told.client(), "test".to_owned());
+        let events = EventRecorder::start(told.client(), "test");
         let records = RecordQueue::new(WriterContext::new(
             git.clone(),
             script.client(),
             caches.clone(),
             (requeue_tx.clone(), repo_requeue_tx.clone()),
             counters.clone(),
-            events.recorder(),
+            events.clone(),
         ));
         let records = Arc::new(records);
         let progress = Arc::new(SyncProgress::default());
@@ -149,7 +150,7 @@ impl Bench {
             records.clone(),
             progress.clone(),
             fence.clone(),
-            events.recorder(),
+            events.clone(),
         );
         let http = reqwest::Client::new();
         let prometheus = Prometheus::new(
@@ -213,6 +214,13 @@ impl Bench {
     /// Where the config repository is or is to be.
     pub(crate) fn repository(&self) -> std::path::PathBuf {
         repository(&self.folder)
+    }
+}
+
+/// Lets what runs in the background do what it can without waiting.
+pub(crate) async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
     }
 }
 

@@ -11,7 +11,6 @@ use kube::{
     Api, Resource as _, ResourceExt,
     api::{Patch, PatchParams},
     core::DeserializeGuard,
-    runtime::events::{Event, EventType},
 };
 use serde_json::json;
 use tidegate_api::{
@@ -130,7 +129,7 @@ async fn write_what_can_be(
         if let Record::Outcome(outcome) = &record
             && let Some(RestoreResult::Refused { why }) = &outcome.restore
         {
-            tell_of_refusal(ctx, &repo, why).await;
+            tell_of_refusal(ctx, &repo, why);
         }
         let mut bytes = serde_json::to_vec_pretty(&record)?;
         bytes.push(b'\n');
@@ -152,7 +151,7 @@ async fn write_what_can_be(
         if let Err(conflict) = result
             && !says_the_same(&repository, branch, &owed.pending.record).await?
         {
-            tell_of_conflict(ctx, &repo, &owed.pending.record, &conflict).await;
+            tell_of_conflict(ctx, &repo, &owed.pending.record, &conflict);
         }
     }
     Ok(waiting)
@@ -185,17 +184,17 @@ fn without_restore(mut record: Record) -> Record {
 }
 
 /// A person has to put git right: the record alone would not be seen.
-async fn tell_of_refusal(ctx: &WriterContext, repo: &ConfigRepo, why: &str) {
+fn tell_of_refusal(ctx: &WriterContext, repo: &ConfigRepo, why: &str) {
     tracing::warn!(
         config_repo = repo.name_any(),
         why,
         "the last good template could not be restored"
     );
-    warn(ctx, repo, "RestoreRefused", "Restore".to_owned(), why).await;
+    warn(ctx, repo, "RestoreRefused", "Restore", why.to_owned());
 }
 
 /// What is in git is never overwritten, so a person has to look. What it should say is in the log.
-async fn tell_of_conflict(
+fn tell_of_conflict(
     ctx: &WriterContext,
     repo: &ConfigRepo,
     record: &Record,
@@ -208,28 +207,18 @@ async fn tell_of_conflict(
          has changed it; what was to be written is in Tidegate's log",
         repo.spec.records.branch
     );
-    // The recorder counts events that are alike in all but their note as one.
-    warn(
-        ctx,
-        repo,
-        "RecordConflict",
-        format!("Record {}", short(&record.head().id)),
-        &note,
-    )
-    .await;
+    warn(ctx, repo, "RecordConflict", "Record", note);
 }
 
-async fn warn(ctx: &WriterContext, repo: &ConfigRepo, reason: &str, action: String, note: &str) {
+fn warn(ctx: &WriterContext, repo: &ConfigRepo, reason: &str, action: &'static str, note: String) {
     let event = Event {
-        type_: EventType::Warning,
+        severity: Severity::Warning,
         reason: reason.to_owned(),
-        note: Some(event::note(note)),
         action,
-        secondary: None,
+        note,
+        related: None,
     };
-    if let Err(error) = ctx.events.publish(&event, &repo.object_ref(&())).await {
-        tracing::warn!(%error, "cannot publish an event");
-    }
+    ctx.events.publish(repo.object_ref(&()), event);
 }
 
 /// The owner learns that it owes the record no more.

@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Instant};
 use tidegate_api::NamespacedName;
 
 use super::{
-    events::Events, observe::Memory, prometheus::Prometheuses, query_checks::QueryChecks,
-    samplers::Samplers, write_errors::WriteErrors,
+    observe::Memory, prometheus::Prometheuses, query_checks::QueryChecks, samplers::Samplers,
+    write_errors::WriteErrors,
 };
 use crate::{
     caches::Caches,
     counters::Counters,
-    kubernetes::{clients::Clients, fence::Fence},
+    kubernetes::{clients::Clients, events::EventRecorder, fence::Fence},
     records::RecordQueue,
     requeue::RequeueSender,
     sync_trigger::SyncTrigger,
@@ -31,7 +31,7 @@ pub(crate) struct Context {
     pub(crate) query_checks: QueryChecks,
     pub(crate) samplers: Samplers,
     pub(crate) counters: Counters,
-    pub(crate) events: Events,
+    pub(crate) events: EventRecorder,
     pub(crate) requeue_tx: RequeueSender,
     /// Start of the process, after which HTTPRoutes are given some time to be listed.
     pub(crate) started: Instant,

@@ -19,7 +19,7 @@ use tidegate_engine::{
     plan::Plan,
 };
 
-use super::{context::Context, surroundings};
+use super::{context::Context, events, surroundings};
 use crate::{
     kubernetes::{clients::AccountName, fence::NotLeading},
     traffic::{RouteChange, RouteError},
@@ -88,8 +88,8 @@ pub(crate) async fn persist(
         write_status(ctx, subject, decision).await?;
     }
     // What the status says now is not said again, whatever becomes of the effects.
-    for note in &decision.events {
-        ctx.events.tell(subject.rollout, note);
+    for event in &decision.events {
+        events::publish(&ctx.events, subject.rollout, event);
     }
     // Nothing raises risk while something that lowers it has failed.
     urgent

@@ -18,7 +18,7 @@ use tidegate_engine::{
     preflight::warnings::{Surroundings, warnings},
 };
 
-use super::context::Context;
+use super::{context::Context, events};
 use crate::kubernetes::pod_template::PodTemplate;
 
 /// Looks, and tells people what it finds.
@@ -27,12 +27,12 @@ pub(super) fn look(ctx: &Context, rollout: &Rollout, plan: &Plan) {
     let Some(template) = ctx.caches.workloads.template(&namespace, &plan.workload) else {
         return;
     };
-    let (client, events) = (ctx.clients.writing.clone(), ctx.events.clone());
+    let (client, recorder) = (ctx.clients.writing.clone(), ctx.events.clone());
     let (rollout, plan) = (rollout.clone(), plan.clone());
     tokio::spawn(async move {
         let found = surroundings(&client, &namespace, &plan, &template).await;
         for warning in warnings(&found, &plan) {
-            events.tell(&rollout, &Event::PreflightWarning { warning });
+            events::publish(&recorder, &rollout, &Event::PreflightWarning { warning });
         }
     });
 }

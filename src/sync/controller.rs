@@ -5,11 +5,7 @@ use std::{
     time::Duration,
 };
 
-use kube::{
-    ResourceExt,
-    core::DeserializeGuard,
-    runtime::{controller::Action, events::Recorder},
-};
+use kube::{ResourceExt, core::DeserializeGuard, runtime::controller::Action};
 use tidegate_api::{ConfigRepo, NamespacedName, Rollout};
 use tidegate_git::Git;
 
@@ -17,7 +13,7 @@ use super::reconcile::{self, Error, UnreadableRollout};
 use crate::{
     caches::Caches,
     clock,
-    kubernetes::{clients::Clients, fence::Fence},
+    kubernetes::{clients::Clients, events::EventRecorder, fence::Fence},
     records::{RecordQueue, RecordSync},
     sync_trigger::SyncProgress,
 };
@@ -44,7 +40,7 @@ impl Context {
         records: Arc<RecordQueue>,
         progress: Arc<SyncProgress>,
         fence: Fence,
-        events: Recorder,
+        events: EventRecorder,
     ) -> Self {
         let (cached, queue) = (caches.clone(), records.clone());
         let repos = reconcile::Context::new(

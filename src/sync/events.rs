@@ -1,23 +1,18 @@
-//! What people are told beside the status: what has changed in its conditions, and drift.
-//! Best effort; nothing waits for an event that cannot be written.
+//! Events of ConfigRepos: changes of their conditions, and drift.
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{
-    Resource as _,
-    runtime::events::{Event, EventType, Recorder},
-};
+use kube::Resource as _;
 use tidegate_api::{ConfigRepo, condition::ConditionStatus, config_repo::ConfigRepoStatus};
-use tidegate_engine::revision::short;
 
 use super::{drift::Drift, recording, report::Report};
-use crate::kubernetes::event;
+use crate::kubernetes::events::{Event, EventRecorder, Severity};
 
-/// How many drifted objects have an event of their own.
+/// Number of drifted objects that have an event of their own.
 const DRIFT_EVENTS: usize = 10;
 
-/// Tells where the reason or the commit has changed.
-pub(super) async fn change(
-    events: &Recorder,
+/// Publishes a change of the condition `Ready`, or of the applied commit.
+pub(super) fn change(
+    recorder: &EventRecorder,
     repo: &ConfigRepo,
     before: &ConfigRepoStatus,
     report: &Report,
@@ -37,28 +32,19 @@ pub(super) async fn change(
     if !is_new_commit && was.is_some_and(|was| was.reason == report.reason) {
         return;
     }
-    // The recorder counts events that are alike in all but their note as one.
-    let action = match &report.applied {
-        Some((commit, _)) => format!("Apply {}", short(commit)),
-        None => "Hold".to_owned(),
-    };
     let event = Event {
-        type_: if report.ready {
-            EventType::Normal
-        } else {
-            EventType::Warning
-        },
+        severity: severity(report.ready),
         reason: report.reason.to_owned(),
-        note: Some(event::note(&report.message)),
-        action,
-        secondary: None,
+        action: "Apply",
+        note: report.message.clone(),
+        related: None,
     };
-    publish(events, repo, &event).await;
+    recorder.publish(repo.object_ref(&()), event);
 }
 
-/// Tells where records cannot be written to git any more, for another reason, or can be again.
-pub(super) async fn recording(
-    events: &Recorder,
+/// Publishes a change of the condition `RecordsWritten`.
+pub(super) fn recording(
+    recorder: &EventRecorder,
     repo: &ConfigRepo,
     before: &ConfigRepoStatus,
     after: &ConfigRepoStatus,
@@ -70,21 +56,17 @@ pub(super) async fn recording(
         return;
     }
     let event = Event {
-        type_: if is.status == ConditionStatus::True {
-            EventType::Normal
-        } else {
-            EventType::Warning
-        },
+        severity: severity(is.status == ConditionStatus::True),
         reason: is.reason.clone(),
-        note: Some(event::note(&is.message)),
-        action: "Record".to_owned(),
-        secondary: None,
+        action: "Record",
+        note: is.message.clone(),
+        related: None,
     };
-    publish(events, repo, &event).await;
+    recorder.publish(repo.object_ref(&()), event);
 }
 
-/// Tells what differed from git, and who had written it.
-pub(super) async fn drift(events: &Recorder, repo: &ConfigRepo, drift: &[Drift]) {
+/// Publishes what had drifted from git.
+pub(super) fn drift(recorder: &EventRecorder, repo: &ConfigRepo, drift: &[Drift]) {
     for one in drift.iter().take(DRIFT_EVENTS) {
         let drifted = ObjectReference {
             api_version: Some(one.key.api_version.clone()),
@@ -94,18 +76,20 @@ pub(super) async fn drift(events: &Recorder, repo: &ConfigRepo, drift: &[Drift])
             ..ObjectReference::default()
         };
         let event = Event {
-            type_: EventType::Warning,
-            reason: "Drift".to_owned(),
-            note: Some(event::note(&one.to_string())),
-            action: "PutRight".to_owned(),
-            secondary: Some(drifted),
+            severity: Severity::Warning,
+            reason: "DriftCorrected".to_owned(),
+            action: "Apply",
+            note: one.to_string(),
+            related: Some(drifted),
         };
-        publish(events, repo, &event).await;
+        recorder.publish(repo.object_ref(&()), event);
     }
 }
 
-async fn publish(events: &Recorder, repo: &ConfigRepo, event: &Event) {
-    if let Err(error) = events.publish(event, &repo.object_ref(&())).await {
-        tracing::debug!(%error, "an event was not written");
+fn severity(is_good: bool) -> Severity {
+    if is_good {
+        Severity::Normal
+    } else {
+        Severity::Warning
     }
 }

@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::{
     Api, Client, ResourceExt as _,
     api::{Patch, PatchParams},
-    runtime::{controller::Action, events::Recorder},
+    runtime::controller::Action,
 };
 use serde_json::json;
 use tidegate_api::{
@@ -35,7 +35,9 @@ use super::{
     source::{self, Head},
     synchronise::{Synchronisation, Synchronised},
 };
-use crate::{records::RecordSync, repository, sync_trigger::SyncProgress};
+use crate::{
+    kubernetes::events::EventRecorder, records::RecordSync, repository, sync_trigger::SyncProgress,
+};
 
 /// What reconciling needs, and what is remembered between reconciles.
 ///
@@ -48,7 +50,7 @@ pub struct Context {
     records: RecordSyncOf,
     pub(super) progress: Arc<SyncProgress>,
     now: Box<dyn Fn() -> Timestamp + Send + Sync>,
-    events: Option<Recorder>,
+    events: Option<EventRecorder>,
     memories: Mutex<HashMap<NamespacedName, SharedMemory>>,
 }
 
@@ -118,7 +120,7 @@ impl Context {
 
     /// Tells people about drift, and about what changes in the condition `Ready`.
     #[must_use]
-    pub fn with_events(mut self, events: Recorder) -> Self {
+    pub fn with_events(mut self, events: EventRecorder) -> Self {
         self.events = Some(events);
         self
     }
@@ -187,7 +189,7 @@ pub async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Result<Actio
     let Synchronised { report, drift } = one.sync(&mut memory, &status).await;
     drop(applying);
     if let Some(events) = &ctx.events {
-        events::drift(events, &repo, &drift).await;
+        events::drift(events, &repo, &drift);
     }
     one.write_status(&mut memory, &status, &report).await?;
     Ok(Action::requeue(one.until_next(&memory, &report)))
@@ -355,14 +357,13 @@ impl RepoReconciler<'_> {
         };
         let changed = self.update_status(memory, before, with_both).await?;
         if let Some(events) = self.ctx.events.as_ref().filter(|_| changed) {
-            events::change(events, self.repo, before, report).await;
+            events::change(events, self.repo, before, report);
             events::recording(
                 events,
                 self.repo,
                 before,
                 memory.status.as_ref().unwrap_or(before),
-            )
-            .await;
+            );
         }
         Ok(())
     }

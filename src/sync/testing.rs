@@ -14,19 +14,13 @@ use std::{
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use jiff::{SignedDuration, Timestamp};
-use kube::{
-    Client,
-    client::Body,
-    runtime::{
-        controller::Action,
-        events::{Recorder, Reporter},
-    },
-};
+use kube::{Client, client::Body, runtime::controller::Action};
 use serde_json::{Value, json};
 use tidegate_api::{ConfigRepo, Rollout};
 use tidegate_git::{Git, Protocol, Transport, TransportSettings};
 
 use super::reconcile::{Context, UnreadableRollout, reconcile};
+use crate::kubernetes::events::EventRecorder;
 
 /// An API server in memory. Its server-side apply merges and never takes away, which is enough to
 /// see what was sent.
@@ -301,7 +295,7 @@ impl FakeApi {
         let note = format!(
             "{}: {}",
             event["reason"].as_str().unwrap(),
-            event["note"].as_str().unwrap()
+            event["message"].as_str().unwrap()
         );
         self.0
             .lock()
@@ -372,14 +366,10 @@ impl Caches {
         ));
         let (cached, clock) = (api.clone(), Arc::clone(&now));
         let rollouts = Box::new(move |_: &str| cached.rollouts());
-        let reporter = Reporter {
-            controller: "tidegate".into(),
-            instance: Some("test".into()),
-        };
         let context = Context::new(api.client(), api.client(), git, rollouts, move || {
             *clock.lock().unwrap()
         })
-        .with_events(Recorder::new(api.client(), reporter));
+        .with_events(EventRecorder::start(api.client(), "test"));
         let caches = Self {
             api,
             context: Arc::new(context),
@@ -429,9 +419,11 @@ impl Caches {
     pub(super) async fn reconcile_and_wait(&self) -> Action {
         let repo: ConfigRepo =
             serde_json::from_value(self.api.get("configrepos/shop").unwrap()).unwrap();
-        reconcile(Arc::new(repo), Arc::clone(&self.context))
+        let action = reconcile(Arc::new(repo), Arc::clone(&self.context))
             .await
-            .unwrap()
+            .unwrap();
+        crate::testing::settle().await;
+        action
     }
 
     /// Lets time pass.

@@ -108,7 +108,8 @@ fn condition(bench: &Bench) -> Option<String> {
 }
 
 /// The events about records since the last call, `Type Reason: note`.
-fn events(bench: &Bench) -> Vec<String> {
+async fn events(bench: &Bench) -> Vec<String> {
+    crate::testing::settle().await;
     let all = bench.told.writes().into_iter().map(|asked| asked.body);
     let about_records = all.filter(|event| event["action"].as_str().unwrap().starts_with("Record"));
     let text = |event: &Value, field: &str| event[field].as_str().unwrap().to_owned();
@@ -118,7 +119,7 @@ fn events(bench: &Bench) -> Vec<String> {
                 "{} {}: {}",
                 text(&event, "type"),
                 text(&event, "reason"),
-                text(&event, "note")
+                text(&event, "message")
             )
         })
         .collect()
@@ -141,7 +142,7 @@ async fn a_branch_that_refuses_records_is_told_of_once_until_it_takes_them() {
         says.contains("protected from ***") && !says.contains("hunter2"),
         "{says}"
     );
-    let told = events(&bench);
+    let told = events(&bench).await;
     assert!(
         told.len() == 1
             && told[0].starts_with("Warning PushRefused: ")
@@ -150,7 +151,7 @@ async fn a_branch_that_refuses_records_is_told_of_once_until_it_takes_them() {
     );
 
     reconcile(&bench).await;
-    assert_eq!(events(&bench), [] as [String; 0]);
+    assert_eq!(events(&bench).await, [] as [String; 0]);
 
     unprotect(&bench);
     reconcile_when_woken(&mut bench).await;
@@ -158,7 +159,10 @@ async fn a_branch_that_refuses_records_is_told_of_once_until_it_takes_them() {
         condition(&bench).unwrap(),
         "True Written: git has all records"
     );
-    assert_eq!(events(&bench), ["Normal Written: git has all records"]);
+    assert_eq!(
+        events(&bench).await,
+        ["Normal Written: git has all records"]
+    );
     assert_eq!(bench.ctx.records.pending(), 0);
 }
 
@@ -168,7 +172,10 @@ async fn nothing_is_said_of_records_that_were_never_late() {
     create_repository(&bench);
     bench.ctx.records.write("shop", "checkout", &[pending(1)]);
     reconcile_when_woken(&mut bench).await;
-    assert_eq!((condition(&bench), events(&bench)), (None, Vec::new()));
+    assert_eq!(
+        (condition(&bench), events(&bench).await),
+        (None, Vec::new())
+    );
 }
 
 #[tokio::test]
@@ -223,7 +230,7 @@ async fn a_record_that_git_contradicts_is_left_alone_and_told_of() {
         &[serde_json::from_value(another).unwrap()],
     );
     woken(&mut other).await;
-    let told = events(&other);
+    let told = events(&other).await;
     let says = "Warning RecordConflict: `records/test/shop/checkout/id-1.started.json` is already on the branch";
     assert!(told.len() == 1 && told[0].starts_with(says), "{told:?}");
     assert_eq!(commits(&other), 1);
