@@ -71,7 +71,7 @@ where
         let mut lists = self.lists.clone();
         async move {
             if lists.wait_for(|lists| *lists > 0).await.is_err() {
-                tracing::warn!(kind = %K::kind(&()), "a watch has ended");
+                tracing::warn!(kind = %K::kind(&()), "watch ended");
             }
         }
     }
