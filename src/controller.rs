@@ -19,6 +19,7 @@ use tidegate_git::{Git, Transport, TransportError, TransportSettings};
 use tidegate_metrics::prometheus::Prometheus;
 use tokio::{sync::watch as channel, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::{
     caches::{self, Caches},
@@ -271,13 +272,19 @@ impl Controllers {
     async fn drive(self, shutdown: CancellationToken) {
         // The lease is released after the last write, not at the signal.
         let release = CancellationToken::new();
-        let election = tokio::spawn(elect(
+        let span = tracing::info_span!(
+            "leadership",
+            namespace = self.lease.namespace,
+            name = self.lease.lease
+        );
+        let election = elect(
             self.clients.lease.clone(),
             self.caches.clone(),
             self.lease,
             self.term_tx,
             release.clone(),
-        ));
+        );
+        let election = tokio::spawn(election.instrument(span));
         let Parts {
             ctx,
             writer,

@@ -17,6 +17,7 @@ use kube::Client;
 use tidegate_api::{NamespacedName, record::PendingRecord};
 use tidegate_git::Git;
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 use crate::{
     caches::Caches, counters::Counters, kubernetes::events::EventRecorder, requeue::RequeueSender,
@@ -170,7 +171,12 @@ impl RecordQueue {
                 .entry(NamespacedName::new(namespace, &pending.config_repo))
                 .or_insert_with(|| {
                     let (queue, waiting) = mpsc::unbounded_channel();
-                    tokio::spawn(writer::run(self.ctx.clone(), waiting));
+                    let span = tracing::info_span!(
+                        "record_writer",
+                        namespace,
+                        config_repo = pending.config_repo
+                    );
+                    tokio::spawn(writer::run(self.ctx.clone(), waiting).instrument(span));
                     queue
                 });
             queue.send(owed).expect("a writer ends with its queue");

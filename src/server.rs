@@ -37,7 +37,7 @@ pub(crate) async fn serve(
     });
     Ok(tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "the HTTP server has ended");
+            tracing::error!(%error, "HTTP server failed");
         }
     }))
 }

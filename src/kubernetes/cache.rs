@@ -83,7 +83,7 @@ where
         let kind = K::kind(&self.kind).into_owned();
         async move {
             if lists.wait_for(|lists| *lists > 0).await.is_err() {
-                tracing::warn!(kind, "a watch has ended");
+                tracing::warn!(kind, "watch ended");
             }
         }
     }

@@ -9,6 +9,7 @@ use kube::{
     core::NamespaceResourceScope,
     runtime::{WatchStreamExt, watcher},
 };
+use tracing::Instrument as _;
 
 use super::cache::CacheWriter;
 
@@ -99,9 +100,10 @@ pub(crate) fn spawn<K>(
         + Sync
         + 'static,
 {
-    let changes = stream(scope, writer);
-    tokio::spawn(changes.for_each(move |object| {
+    let span = tracing::info_span!("watch", kind = %K::kind(&()));
+    let changes = stream(scope, writer).for_each(move |object| {
         on_change(&object);
         std::future::ready(())
-    }));
+    });
+    tokio::spawn(changes.instrument(span));
 }

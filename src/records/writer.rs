@@ -191,7 +191,7 @@ fn tell_of_refusal(ctx: &WriterContext, repo: &ConfigRepo, why: &str) {
     tracing::warn!(
         config_repo = repo.name_any(),
         why,
-        "the last good template could not be restored"
+        "cannot restore the last good template"
     );
     warn(ctx, repo, "RestoreRefused", "Restore", why.to_owned());
 }
@@ -204,7 +204,7 @@ fn tell_of_conflict(
     conflict: &RecordConflict,
 ) {
     let this = serde_json::to_string(record).unwrap_or_default();
-    tracing::error!(%conflict, record = this, "a record in git says something else than this one");
+    tracing::error!(%conflict, record = this, "record conflict: git has another record at this path");
     let note = format!(
         "{conflict} than Tidegate has to write there. It was left as it is: look in the history of {} for who \
          has changed it; what was to be written is in Tidegate's log",

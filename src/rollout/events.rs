@@ -1,6 +1,6 @@
 //! Events of Rollouts, and the lines in the log that say the same.
 
-use kube::{Resource, ResourceExt};
+use kube::Resource;
 use tidegate_api::Rollout;
 use tidegate_engine::event::Event as Transition;
 
@@ -8,12 +8,7 @@ use crate::kubernetes::events::{Event, EventRecorder, Severity};
 
 /// Publishes what has happened to a Rollout.
 pub(super) fn publish(recorder: &EventRecorder, rollout: &Rollout, transition: &Transition) {
-    tracing::info!(
-        namespace = rollout.namespace(),
-        name = rollout.name_any(),
-        reason = transition.reason(),
-        "{transition}"
-    );
+    tracing::info!(reason = transition.reason(), "{transition}");
     let event = Event {
         severity: if transition.is_warning() {
             Severity::Warning

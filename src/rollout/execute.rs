@@ -110,7 +110,7 @@ pub(crate) async fn act_on(
 async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<(), ExecuteError> {
     ctx.fence.epoch()?;
     if !matches!(action, Action::Record(_)) {
-        tracing::debug!(?action, "acting");
+        tracing::debug!(?action, "executing action");
     }
     match action {
         Action::AddFinalizer => set_finalizer(ctx, subject, true).await,

@@ -18,6 +18,7 @@ use tidegate_metrics::{
 };
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use super::variables;
 use crate::{clock, requeue::RequeueSender};
@@ -102,11 +103,13 @@ impl QueryChecks {
         let (told, answer) = watch::channel(known);
         let (requeue_tx, question) = (self.requeue_tx.clone(), asked.clone());
         let (namespace, name) = key(rollout);
+        let span = tracing::info_span!("query_check", namespace, name);
         let rollout_name = NamespacedName::new(namespace, name);
-        let task = tokio::spawn(async move {
+        let check = async move {
             told.send_replace(question.put_to(&source).await);
             requeue_tx.requeue(rollout_name);
-        });
+        };
+        let task = tokio::spawn(check.instrument(span));
         checks.insert(
             key(rollout),
             Check {

@@ -28,6 +28,11 @@ const ROUTES_LISTED_BY: Duration = Duration::from_secs(15);
 const DEFAULT_SERVICE_ACCOUNT: &str = "default";
 
 /// Gathers, decides and executes. Followers do nothing.
+#[tracing::instrument(
+    name = "rollout",
+    skip_all,
+    fields(namespace = guarded.namespace(), name = guarded.name_any())
+)]
 pub(crate) async fn reconcile(
     guarded: Arc<Guarded>,
     ctx: Arc<Context>,
@@ -47,7 +52,7 @@ pub(crate) async fn reconcile(
     let rollout = match &guarded.0 {
         Ok(rollout) => rollout,
         Err(error) => {
-            tracing::error!(%namespace, %name, error = %error.error, "cannot decode Rollout, skipping");
+            tracing::error!(error = %error.error, "cannot decode Rollout, skipping");
             return Ok(Action::await_change());
         }
     };
@@ -78,11 +83,11 @@ pub(crate) fn after_error(
     error: &ExecuteError,
     ctx: Arc<Context>,
 ) -> Action {
+    let (namespace, name) = (guarded.namespace().unwrap_or_default(), guarded.name_any());
     if error.is_conflict() {
-        tracing::debug!(%error, "conflict, retrying");
+        tracing::debug!(%namespace, %name, %error, "conflict, retrying");
         return Action::requeue(AFTER_CONFLICT);
     }
-    let (namespace, name) = (guarded.namespace().unwrap_or_default(), guarded.name_any());
     tracing::warn!(%namespace, %name, %error, "reconcile failed");
     if error.refusal().is_some() {
         return Action::requeue(ctx.write_errors.wait(&namespace, &name));

@@ -123,6 +123,7 @@ impl Samplers {
             }),
         };
         let gates = plan.gates.iter().map(SampledGate::from).collect();
-        Sampler::start(prometheus, gates, &settings, input)
+        let span = tracing::info_span!("sampler", namespace, name);
+        span.in_scope(|| Sampler::start(prometheus, gates, &settings, input))
     }
 }

@@ -17,6 +17,7 @@ use tidegate_engine::{
     plan::Plan,
     preflight::warnings::{Surroundings, warnings},
 };
+use tracing::Instrument as _;
 
 use super::{context::Context, events};
 use crate::kubernetes::pod_template::PodTemplate;
@@ -29,12 +30,14 @@ pub(super) fn look(ctx: &Context, rollout: &Rollout, plan: &Plan) {
     };
     let (client, recorder) = (ctx.clients.writing.clone(), ctx.events.clone());
     let (rollout, plan) = (rollout.clone(), plan.clone());
-    tokio::spawn(async move {
+    let span = tracing::info_span!("preflight_warnings", namespace, name = rollout.name_any());
+    let check = async move {
         let found = surroundings(&client, &namespace, &plan, &template).await;
         for warning in warnings(&found, &plan) {
             events::publish(&recorder, &rollout, &Event::PreflightWarning { warning });
         }
-    });
+    };
+    tokio::spawn(check.instrument(span));
 }
 
 async fn surroundings(
@@ -106,7 +109,7 @@ where
     match api.list(&ListParams::default()).await {
         Ok(found) => found.items,
         Err(error) => {
-            tracing::debug!(%error, "cannot look at what stands around a workload");
+            tracing::debug!(%error, "cannot list, leaving its warnings out");
             Vec::new()
         }
     }

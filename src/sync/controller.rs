@@ -122,6 +122,11 @@ fn has_pending_records(caches: &Caches, repo: &NamespacedName) -> bool {
 }
 
 /// Reconciles a ConfigRepo. Followers do nothing.
+#[tracing::instrument(
+    name = "config_repo",
+    skip_all,
+    fields(namespace = guarded.namespace(), name = guarded.name_any())
+)]
 pub(crate) async fn reconcile(
     guarded: Arc<DeserializeGuard<ConfigRepo>>,
     ctx: Arc<Context>,
@@ -133,8 +138,7 @@ pub(crate) async fn reconcile(
     let repo = match &guarded.0 {
         Ok(repo) => repo,
         Err(error) => {
-            let name = NamespacedName::of(&*guarded);
-            tracing::error!(%name, error = %error.error, "cannot decode ConfigRepo, skipping");
+            tracing::error!(error = %error.error, "cannot decode ConfigRepo, skipping");
             return Ok(Action::await_change());
         }
     };
@@ -149,14 +153,17 @@ pub(crate) async fn reconcile(
 }
 
 /// Decides what to do after a status could not be written.
+#[expect(clippy::needless_pass_by_value, reason = "kube-runtime calls it so")]
 pub(crate) fn after_error(
-    _: Arc<DeserializeGuard<ConfigRepo>>,
+    guarded: Arc<DeserializeGuard<ConfigRepo>>,
     error: &Error,
     _: Arc<Context>,
 ) -> Action {
     tracing::warn!(
+        namespace = guarded.namespace(),
+        name = guarded.name_any(),
         error = error as &dyn std::error::Error,
-        "cannot write the status of a ConfigRepo"
+        "reconcile failed"
     );
     Action::requeue(AFTER_ERROR)
 }

@@ -36,7 +36,8 @@ use super::{
     synchronise::{Synchronisation, Synchronised},
 };
 use crate::{
-    kubernetes::events::EventRecorder, records::RecordSync, repository, sync_trigger::SyncProgress,
+    clock, kubernetes::events::EventRecorder, records::RecordSync, repository,
+    sync_trigger::SyncProgress,
 };
 
 /// What reconciling needs, and what is remembered between reconciles.
@@ -185,14 +186,34 @@ pub async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Result<Actio
     one.look(&mut memory, &status).await;
     one.record_inventory(&mut memory, &status).await?;
     let status = one.last_status(&memory);
+    let began = clock::monotonic();
     let applying = ctx.progress.applying(id.clone());
     let Synchronised { report, drift } = one.sync(&mut memory, &status).await;
     drop(applying);
+    if let Some((commit, objects)) = newly_applied(&report, &memory, &status) {
+        let duration = clock::monotonic().duration_since(began);
+        tracing::info!(commit, objects, ?duration, "applied commit");
+    }
     if let Some(events) = &ctx.events {
         events::drift(events, &repo, &drift);
     }
     one.write_status(&mut memory, &status, &report).await?;
     Ok(Action::requeue(one.until_next(&memory, &report)))
+}
+
+/// Returns the commit that a report applies for the first time, and its number of objects.
+fn newly_applied<'a>(
+    report: &'a Report,
+    memory: &Memory,
+    status: &ConfigRepoStatus,
+) -> Option<(&'a str, usize)> {
+    let (commit, _) = report.applied.as_ref()?;
+    let last = status.applied.as_ref().map(|applied| &applied.commit);
+    let head = memory.head.as_ref()?;
+    if last == Some(commit) {
+        return None;
+    }
+    Some((commit, head.manifests.len()))
 }
 
 /// A `ConfigRepo` that is being reconciled.

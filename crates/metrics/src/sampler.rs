@@ -20,6 +20,7 @@ use tidegate_engine::gate::{
 };
 use tokio::{sync::watch, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use self::schedule::Schedule;
 use super::{
@@ -152,9 +153,10 @@ impl Sampler {
             reader.run(input_rx.clone())
         });
         let readers = join_all(readers.collect::<Vec<_>>());
-        let task = tokio::spawn(async {
+        let reading = async {
             readers.await;
-        });
+        };
+        let task = tokio::spawn(reading.in_current_span());
         Self {
             input,
             readings,
