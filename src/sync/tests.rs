@@ -497,7 +497,7 @@ async fn drift_is_put_right_and_told_with_its_author() {
     );
     assert_eq!(
         caches.api.sent("events").unwrap(),
-        "Drift: ConfigMap/settings differed from git and was put right: data.color; the last to write it was \
+        "DriftCorrected: ConfigMap/settings differed from git and was put right: data.color; the last to write it was \
          `kubectl-edit`"
     );
 }
