@@ -18,7 +18,7 @@ use tidegate_api::{
     workload::{VersionId, WorkloadKind, WorkloadRef},
 };
 use tidegate_engine::{
-    observed::{Comparison, OtherWorkload, Version, Workload},
+    observed::{Comparison, OtherWorkload, Version, Workload, WorkloadObstacle},
     revision::Revision,
 };
 
@@ -48,6 +48,10 @@ pub(crate) struct DeploymentWriters {
 
 /// Label whose value names a Deployment's ReplicaSet.
 const VERSION_LABEL: &str = WorkloadKind::Deployment.version_label();
+
+/// Longest name with which the names of a Deployment's pods are not cut: 58 of their characters are
+/// the ReplicaSet's, and of these 11 the hash and its dash.
+const MAX_NAME: usize = 47;
 
 // === impl Deployments ===
 
@@ -104,6 +108,7 @@ impl Deployments {
             template: spec.template.digest,
             pod_labels: spec.template.labels.clone(),
             parallel_blockers,
+            obstacle: name_obstacle(name),
             versions: self.versions(namespace, name),
             template_manager: last_manager(fields, &["f:spec", "f:template"]),
             revision: deployment
@@ -289,6 +294,14 @@ pub(super) fn drop_pause(object: &mut Value) {
     }
 }
 
+/// Returns an obstacle if the names of a Deployment's pods are cut.
+fn name_obstacle(name: &str) -> Option<WorkloadObstacle> {
+    if name.len() <= MAX_NAME {
+        return None;
+    }
+    Some(WorkloadObstacle::NameTooLong { max: MAX_NAME })
+}
+
 /// Name of a pod's ReplicaSet: Kubernetes appends a dash and five characters to it, and leaves the
 /// dash out where the name is as long as it may be.
 fn replica_set_of(pod: &str) -> &str {
@@ -351,6 +364,13 @@ mod tests {
             "58 characters, and no dash"
         );
         assert_eq!(replica_set_of("x2x"), "x2x");
+    }
+
+    #[test]
+    fn a_name_with_which_pods_have_theirs_cut_is_an_obstacle() {
+        assert_eq!(name_obstacle(&"w".repeat(47)), None);
+        let obstacle = WorkloadObstacle::NameTooLong { max: 47 };
+        assert_eq!(name_obstacle(&"w".repeat(48)), Some(obstacle));
     }
 
     #[test]

@@ -129,16 +129,6 @@ impl WorkloadKind {
             Self::Deployment => "pod-template-hash",
         }
     }
-
-    /// Longest name with which the names of the workload's pods are not cut, so that a pod's version
-    /// can be told from its name.
-    pub const fn max_name_length(self) -> usize {
-        match self {
-            // 58 characters of a pod's name are its ReplicaSet's, and 11 of these the hash and its
-            // dash.
-            Self::Deployment => 47,
-        }
-    }
 }
 
 impl fmt::Display for WorkloadKind {

@@ -129,12 +129,24 @@ pub struct Workload {
     pub pod_labels: Labels,
     /// Reasons why two versions cannot run side by side, in words.
     pub parallel_blockers: Vec<String>,
+    /// Obstacle in the workload itself, if there is one.
+    pub obstacle: Option<WorkloadObstacle>,
     /// Its versions, those without a pod included.
     pub versions: Vec<Version>,
     /// Who last wrote the template, by field manager.
     pub template_manager: Option<String>,
     /// The revision annotation of a canary.
     pub revision: Option<Revision>,
+}
+
+/// Obstacle in a workload: it cannot be released as it is. Each kind has its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WorkloadObstacle {
+    /// Kubernetes cuts the names of its pods, from which their version is told.
+    NameTooLong {
+        /// Maximum length of the workload's name.
+        max: usize,
+    },
 }
 
 /// Version of a workload: a template that it has run, and its pods.

@@ -26,7 +26,7 @@ type Rule = fn(&Observed, &Plan) -> Option<Objection>;
 /// Rules in the order in which their objections help most.
 const RULES: [Rule; 12] = [
     routes_listed,
-    pod_names_fit,
+    workload_releasable,
     rolled_out,
     runs_stable,
     versions_are_parallel,
@@ -65,15 +65,11 @@ fn routes_listed(observed: &Observed, _: &Plan) -> Option<Objection> {
     unlisted_routes(observed).map(Objection::Blocked)
 }
 
-/// A pod's version is told from the pod's name, so Kubernetes must not cut it.
-fn pod_names_fit(_: &Observed, plan: &Plan) -> Option<Objection> {
-    let max = plan.workload.kind.max_name_length();
-    if plan.workload.name.len() <= max {
-        return None;
-    }
-    Some(Objection::Blocked(Obstacle::NameTooLong {
+fn workload_releasable(observed: &Observed, plan: &Plan) -> Option<Objection> {
+    let obstacle = observed.workload.as_ref()?.obstacle.clone()?;
+    Some(Objection::Blocked(Obstacle::WorkloadNotReleasable {
         workload: plan.workload.clone(),
-        max,
+        obstacle,
     }))
 }
 

@@ -5,7 +5,7 @@ use tidegate_api::{
     workload::WorkloadRef,
 };
 
-use crate::route;
+use crate::{observed::WorkloadObstacle, route};
 
 /// Precondition that does not hold and does not come to hold by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +22,12 @@ pub enum Obstacle {
         /// Name of this Rollout.
         rollout: String,
     },
-    /// Kubernetes cuts the names of the workload's pods.
-    NameTooLong {
+    /// The workload cannot be released as it is.
+    WorkloadNotReleasable {
         /// The workload.
         workload: WorkloadRef,
-        /// Maximum length of the name.
-        max: usize,
+        /// The obstacle in the workload.
+        obstacle: WorkloadObstacle,
     },
     /// The workload was paused by somebody else.
     WorkloadPaused {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::{
+    observed::WorkloadObstacle,
     preflight::{Obstacle, warnings::Warning},
     revision::short,
     stall::Stall,
@@ -48,7 +49,10 @@ impl fmt::Display for Obstacle {
                  govern it",
                 others.join(", ")
             ),
-            Self::NameTooLong { workload, max } => write!(
+            Self::WorkloadNotReleasable {
+                workload,
+                obstacle: WorkloadObstacle::NameTooLong { max },
+            } => write!(
                 f,
                 "the name of {workload} has more than {max} characters, so Kubernetes cuts \
                  the names of its pods; shorten it"

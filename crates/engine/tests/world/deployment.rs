@@ -183,6 +183,7 @@ impl Deployment {
             template: self.template.digest(),
             pod_labels: labels(),
             parallel_blockers: Vec::new(),
+            obstacle: None,
             versions: self
                 .sets
                 .iter()

@@ -7,7 +7,7 @@ use tidegate_api::{
 use tidegate_engine::{
     decide::decide,
     decision::Action,
-    observed::{Comparison, Observed, OtherWorkload, QueryCheck, Service},
+    observed::{Comparison, Observed, OtherWorkload, QueryCheck, Service, WorkloadObstacle},
     route::Obstacle,
 };
 
@@ -101,7 +101,10 @@ fn every_refusal_is_a_sentence_that_says_what_to_do() {
         said(|seen| {
             seen.identity.name = "a-name-that-is-far-too-long-for-the-pods-of-a-canary".to_owned();
         }),
-        said(|seen| seen.spec.workload.name = "w".repeat(48)),
+        said(|seen| {
+            let obstacle = WorkloadObstacle::NameTooLong { max: 47 };
+            seen.workload.as_mut().unwrap().obstacle = Some(obstacle);
+        }),
         said(|seen| seen.spec.steps.clear()),
         said(|seen| seen.spec.steps[0].weight = 0.001),
         said(|seen| seen.spec.gates[1].name = "errors".to_owned()),
