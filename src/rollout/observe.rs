@@ -1,7 +1,9 @@
 //! Observing: from the caches to the one snapshot that a decision is made from.
 
+mod pods;
+
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Mutex, PoisonError},
 };
 
@@ -11,20 +13,21 @@ use tidegate_api::{
     Rollout, names,
     rollout::{OnRollback, canary_name},
     status::Source,
-    workload::{VersionId, WorkloadRef},
+    workload::WorkloadRef,
 };
 use tidegate_engine::{
     gate::reading::Reading,
     observed::{
         Candidate, Comparison, Endpoints, Identity, Intervention, Observed, OtherWorkload,
-        PodOwner, QueryCheck, Service, Workload, selects,
+        QueryCheck, Service, Workload, selects,
     },
     pin::Pin,
     plan::Plan,
     revision::{Digest, Revision},
 };
 
-use crate::{caches::Caches, kubernetes::watched, workload::version_of};
+use self::pods::{OwnPods, ReadyPods};
+use crate::{caches::Caches, kubernetes::watched};
 
 /// What is remembered between observations, in memory alone.
 #[derive(Default)]
@@ -46,6 +49,16 @@ pub(crate) struct Surroundings {
     pub(crate) recorded: Vec<String>,
 }
 
+/// Objects of the canary's name.
+struct CanaryObjects {
+    /// Canary workload, if the Rollout owns it.
+    workload: Option<Workload>,
+    /// `true` if there is a canary Service that the Rollout owns.
+    service: bool,
+    /// `true` if an object of this name is not the Rollout's.
+    name_conflict: bool,
+}
+
 /// The snapshot of a Rollout.
 pub(crate) fn observe(
     caches: &Caches,
@@ -62,30 +75,18 @@ pub(crate) fn observe(
         .attempt
         .as_ref()
         .map_or(&rollout.spec, |attempt| &attempt.plan);
-    let (service, canary) = (spec.service_name().to_owned(), canary_name(&name));
+    let service = spec.service_name().to_owned();
+    let canary = WorkloadRef::new(spec.workload.kind, canary_name(&name));
     let seen = caches.workloads.observe(&namespace, &spec.workload);
-    let canary_workload = WorkloadRef::new(spec.workload.kind, &canary);
-    let canary_labels = caches.workloads.labels(&namespace, &canary_workload);
-    let canary_service = caches.services.get(&namespace, &canary);
-    let ours = |labels: &std::collections::BTreeMap<String, String>| {
-        labels.get(names::ROLLOUT_LABEL) == Some(&name)
-    };
-    let canary_workload_is_ours = canary_labels.as_ref().is_none_or(ours);
-    let canary_service_is_ours = canary_service
-        .as_ref()
-        .is_none_or(|canary| ours(canary.labels()));
+    let canary_objects = CanaryObjects::of(caches, &namespace, &name, &canary);
     let candidate = candidate(caches, memory, rollout, seen.as_ref());
-    let pod_labels = seen
-        .as_ref()
-        .map(|workload| workload.pod_labels.clone())
-        .unwrap_or_default();
     let stable = status.stable.as_ref().zip(seen.as_ref()).map_or(
         Comparison::Unknown,
         |(stable, workload)| {
             memory.comparison(&namespace, &name, &stable.revision, workload.template)
         },
     );
-    let own_pods = OwnPods::of(&spec.workload, seen.as_ref(), &canary_workload);
+    let own_pods = OwnPods::of(&spec.workload, seen.as_ref(), &canary);
     let plan = Plan::parse(&name, spec).ok();
     let repo = candidate.as_ref().and_then(|candidate| {
         caches.config_repo(&namespace, candidate.source.config_repo.as_deref()?)
@@ -108,25 +109,14 @@ pub(crate) fn observe(
         conflicting_rollouts: conflicting_rollouts(caches, rollout),
         workload: seen,
         stable,
-        canary: if canary_workload_is_ours {
-            caches.workloads.observe(&namespace, &canary_workload)
-        } else {
-            None
-        },
-        canary_service: canary_service.is_some() && canary_service_is_ours,
-        canary_name_conflict: !canary_workload_is_ours || !canary_service_is_ours,
+        canary: canary_objects.workload,
+        canary_service: canary_objects.service,
+        canary_name_conflict: canary_objects.name_conflict,
         candidate,
-        services: services(
-            caches,
-            &namespace,
-            &service,
-            &own_pods,
-            &pod_labels,
-            &status,
-        ),
-        other_workloads: other_workloads(caches, &namespace, &spec.workload, &canary_workload),
+        services: services(caches, &namespace, &service, &own_pods, &status),
+        other_workloads: other_workloads(caches, &namespace, &spec.workload, &canary),
         stable_endpoints: endpoints(caches, memory, &own_pods, &namespace, &service, now),
-        canary_endpoints: endpoints(caches, memory, &own_pods, &namespace, &canary, now),
+        canary_endpoints: endpoints(caches, memory, &own_pods, &namespace, &canary.name, now),
         unlisted_route_kinds: caches.routers.unlisted([spec]),
         routes: plan
             .map(|plan| caches.routers.observe(&namespace, &plan))
@@ -140,6 +130,38 @@ pub(crate) fn observe(
         default_on_rollback: repo.map_or_else(OnRollback::default, |repo| repo.spec.on_rollback),
         status,
     }
+}
+
+// === impl CanaryObjects ===
+
+impl CanaryObjects {
+    /// Objects of the canary's name, as far as the Rollout owns them.
+    fn of(caches: &Caches, namespace: &str, rollout: &str, canary: &WorkloadRef) -> Self {
+        let workload_owner = caches
+            .workloads
+            .labels(namespace, canary)
+            .map(|labels| owns(rollout, &labels));
+        let service_owner = caches
+            .services
+            .get(namespace, &canary.name)
+            .map(|service| owns(rollout, service.labels()));
+        let workload = match workload_owner {
+            Some(true) => caches.workloads.observe(namespace, canary),
+            Some(false) | None => None,
+        };
+        Self {
+            workload,
+            service: service_owner == Some(true),
+            name_conflict: workload_owner == Some(false) || service_owner == Some(false),
+        }
+    }
+}
+
+/// Returns `true` if the labels of an object name the Rollout as its owner.
+fn owns(rollout: &str, labels: &BTreeMap<String, String>) -> bool {
+    labels
+        .get(names::ROLLOUT_LABEL)
+        .is_some_and(|owner| owner == rollout)
 }
 
 // === impl Memory ===
@@ -254,14 +276,6 @@ fn candidate(
     })
 }
 
-/// The pods of a workload and of its canary, told from all others.
-struct OwnPods<'a> {
-    workload: &'a WorkloadRef,
-    /// Versions of the workload that are known.
-    versions: BTreeSet<VersionId>,
-    canary: &'a WorkloadRef,
-}
-
 /// The Services whose selector matches the workload's pods, the one that is named, and those that
 /// bear a pin of the attempt: it is taken off whatever has become of the workload.
 fn services(
@@ -269,7 +283,6 @@ fn services(
     namespace: &str,
     named: &str,
     own: &OwnPods<'_>,
-    pod_labels: &tidegate_engine::observed::Labels,
     status: &tidegate_api::status::RolloutStatus,
 ) -> Vec<Service> {
     let stable = status
@@ -311,11 +324,11 @@ fn services(
     services
         .filter(|service| {
             service.name == named
-                || selects(&service.own_selector(), pod_labels)
+                || selects(&service.own_selector(), &own.labels)
                 || bears_pin(service)
         })
         .map(|service| Service {
-            foreign_pod: own.stranger_among(ready_pods(caches, namespace, &service.name).0),
+            foreign_pod: own.foreign_among(&ReadyPods::of(caches, namespace, &service.name)),
             ..service
         })
         .collect()
@@ -332,33 +345,6 @@ fn other_workloads(
     others
 }
 
-/// The names of the pods that are ready behind a Service, and their addresses.
-fn ready_pods(
-    caches: &Caches,
-    namespace: &str,
-    service: &str,
-) -> (BTreeSet<String>, BTreeSet<String>) {
-    let slices = caches.endpoint_slices.list(namespace);
-    let own = slices
-        .iter()
-        .filter(|slice| slice.service() == Some(service));
-    let ready = own
-        .flat_map(|slice| slice.endpoints.iter().flatten())
-        .filter(|endpoint| endpoint.conditions.ready != Some(false));
-    let (mut pods, mut addresses) = (BTreeSet::new(), BTreeSet::new());
-    for endpoint in ready {
-        addresses.extend(endpoint.addresses.iter().cloned());
-        let pod = endpoint.target_ref.as_ref().map_or("", |pod| &pod.name);
-        // A pod has an address of each family, and counts once.
-        pods.extend(if pod.is_empty() {
-            endpoint.addresses.first().cloned()
-        } else {
-            Some(pod.to_owned())
-        });
-    }
-    (pods, addresses)
-}
-
 fn endpoints(
     caches: &Caches,
     memory: &Memory,
@@ -367,11 +353,11 @@ fn endpoints(
     service: &str,
     now: Timestamp,
 ) -> Endpoints {
-    let (pods, addresses) = ready_pods(caches, namespace, service);
-    let since = memory.rest(namespace, service, &addresses, now);
-    let owners = pods.iter().map(|pod| own.owner_of(pod)).collect();
+    let pods = ReadyPods::of(caches, namespace, service);
+    let since = memory.rest(namespace, service, &pods.addresses, now);
+    let owners = pods.names.iter().map(|pod| own.owner_of(pod)).collect();
     Endpoints {
-        ready: pods.len().try_into().unwrap_or(u32::MAX),
+        ready: pods.names.len().try_into().unwrap_or(u32::MAX),
         since,
         owners,
     }
@@ -419,66 +405,4 @@ fn conflicting_rollouts(caches: &Caches, rollout: &Rollout) -> Vec<String> {
         .filter(|other| same(other) && age(other) < age(rollout))
         .map(ResourceExt::name_any)
         .collect()
-}
-
-// === impl OwnPods ===
-
-impl<'a> OwnPods<'a> {
-    fn of(workload: &'a WorkloadRef, seen: Option<&Workload>, canary: &'a WorkloadRef) -> Self {
-        let versions = seen.into_iter().flat_map(|seen| &seen.versions);
-        Self {
-            workload,
-            versions: versions.map(|version| version.id.clone()).collect(),
-            canary,
-        }
-    }
-
-    /// Owner of the pod of this name.
-    fn owner_of(&self, pod: &str) -> PodOwner {
-        if let Some(version) = version_of(self.workload, pod) {
-            return PodOwner::Workload(version);
-        }
-        match version_of(self.canary, pod) {
-            Some(version) => PodOwner::Canary(version),
-            None => PodOwner::Other,
-        }
-    }
-
-    /// A ready pod behind a Service that is neither's: of another kind of workload, or of nobody.
-    fn stranger_among(&self, pods: BTreeSet<String>) -> Option<String> {
-        pods.into_iter().find(|pod| match self.owner_of(pod) {
-            PodOwner::Workload(version) => !self.versions.contains(&version),
-            PodOwner::Canary(_) => false,
-            PodOwner::Other => true,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tidegate_api::workload::WorkloadKind;
-
-    use super::*;
-
-    #[test]
-    fn a_pod_of_another_kind_of_workload_is_a_stranger() {
-        let deployment = |name: &str| WorkloadRef::new(WorkloadKind::Deployment, name);
-        let own = OwnPods {
-            workload: &deployment("web"),
-            versions: BTreeSet::from([VersionId::new("6b7f9c5d4")]),
-            canary: &deployment("web-canary"),
-        };
-        let among =
-            |pods: &[&str]| own.stranger_among(pods.iter().map(|&pod| pod.to_owned()).collect());
-        assert_eq!(
-            among(&["web-6b7f9c5d4-x2x2x", "web-canary-7c9d8-abcde"]),
-            None
-        );
-        for foreign_pod in ["web-0", "web-cache-0", "web-6b7f9-x2x2x", "10.0.0.7"] {
-            assert_eq!(
-                among(&["web-6b7f9c5d4-x2x2x", foreign_pod]).as_deref(),
-                Some(foreign_pod)
-            );
-        }
-    }
 }
