@@ -211,9 +211,9 @@ async fn a_grpc_route_is_split_like_any_other() {
     let (script, grpc) = (Script::default(), RouteKind::GrpcRoute);
     let mut before = route(&json!([accepted(3)]));
     before["kind"] = json!(grpc);
-    script.put(&path, before.clone());
+    script.put(&path, before);
     let (routers, writers) = Routers::new();
-    let shown = serde_json::from_value(before).unwrap();
+    let shown = serde_json::from_value(script.get(&path).unwrap()).unwrap();
     show(writers.of(grpc), vec![shown]).await;
     let plan = Plan::parse("checkout", &spec(grpc)).unwrap();
     let share = RouteChange {
