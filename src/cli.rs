@@ -35,21 +35,21 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Print the custom resource definitions, or their reference
     Crds(crds::CrdsArgs),
-    /// Show Rollouts: what each is doing and since when
+    /// List Rollouts with their phase and progress
     Get(get::GetArgs),
     /// Watch a Rollout live
     Watch(watch::WatchArgs),
-    /// Let a release go on from the step that awaits approval
+    /// Approve the step that awaits approval
     Approve(ApproveArgs),
-    /// Skip what is left of stays and approvals; never a breach
+    /// Skip remaining holds and approvals (breaches still roll back)
     Promote(InterveneArgs),
-    /// Keep a release where it is; gates go on watching
+    /// Pause a release at the current step (gates are still evaluated)
     Pause(InterveneArgs),
-    /// Go on after a pause
+    /// Resume a paused release
     Resume(InterveneArgs),
-    /// Take all traffic back to stable and end the attempt
+    /// Abort the release and shift traffic back to stable
     Abort(InterveneArgs),
-    /// Try a rejected revision again, while git's head still asks for it
+    /// Retry a rejected revision that the branch still requests
     Retry(InterveneArgs),
 }
 

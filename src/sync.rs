@@ -35,6 +35,7 @@ mod report;
 mod revisions;
 mod source;
 mod synchronise;
+mod wording;
 
 #[cfg(test)]
 mod testing;

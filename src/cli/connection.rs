@@ -12,10 +12,10 @@ use kube::{
 /// Which cluster and namespace is meant.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Target {
-    /// The namespace; the context's own where it is not said
+    /// Namespace (default: that of the context)
     #[arg(short, long, env = "TIDEGATE_NAMESPACE")]
     pub namespace: Option<String>,
-    /// The context of the kubeconfig; its current one where it is not said
+    /// Context of the kubeconfig (default: the current one)
     #[arg(long)]
     pub context: Option<String>,
 }

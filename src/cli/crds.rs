@@ -28,10 +28,10 @@ pub type Files = BTreeMap<String, String>;
 /// What is printed, and where to.
 #[derive(Args, Debug)]
 pub struct CrdsArgs {
-    /// Write one file per definition into this folder instead of printing them
+    /// Directory to write one file per definition to, instead of printing
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// The reference of every field as Markdown, instead of YAML
+    /// Print the reference of every field as Markdown, instead of YAML
     #[arg(long)]
     reference: bool,
 }

@@ -21,15 +21,15 @@ const HEADS: [&str; 7] = [
 /// Which Rollouts are shown, and how.
 #[derive(Args, Debug)]
 pub struct GetArgs {
-    /// The Rollout; all of the namespace where it is not said
+    /// Name of the Rollout (default: all of the namespace)
     name: Option<String>,
     #[command(flatten)]
     target: Target,
-    /// Rollouts of all namespaces, whatever `--namespace` or its variable says
+    /// List Rollouts of all namespaces, regardless of `--namespace`
     // No conflict with the namespace: clap takes a variable for something that was typed.
     #[arg(short = 'A', long, conflicts_with = "name")]
     all_namespaces: bool,
-    /// How they are shown
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
@@ -37,10 +37,10 @@ pub struct GetArgs {
 /// How Rollouts are shown.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Output {
-    /// A table
+    /// Table
     #[default]
     Table,
-    /// The objects as JSON
+    /// Objects as JSON
     Json,
 }
 

@@ -24,12 +24,12 @@ use super::connection::{Target, answered};
 /// What all interventions are told.
 #[derive(Args, Clone, Debug)]
 pub struct InterveneArgs {
-    /// The Rollout
+    /// Name of the Rollout
     name: String,
-    /// Why; it goes into the record in git
+    /// Reason, which is written to the record in git
     #[arg(short, long)]
     reason: String,
-    /// How long the controller's answer is waited for
+    /// Time to wait for the controller's answer
     #[arg(long, default_value = "30s")]
     timeout: Duration,
     #[command(flatten)]
@@ -39,8 +39,7 @@ pub struct InterveneArgs {
 /// What an approval is told.
 #[derive(Args, Clone, Debug)]
 pub struct ApproveArgs {
-    /// The step that is approved, counted from 1; the one that the release is in where it is not
-    /// said
+    /// Step to approve, counted from 1 (default: the current one)
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=50))]
     step: Option<u32>,
     #[command(flatten)]
@@ -184,11 +183,11 @@ fn report(action: Action, name: &str, status: &InterventionStatus) -> ExitCode {
     let message = &status.message;
     match status.state {
         InterventionState::Accepted => {
-            println!("{name}: {action} was taken: {message}");
+            println!("{name}: {action} accepted: {message}");
             ExitCode::SUCCESS
         }
         InterventionState::Rejected => {
-            eprintln!("{name}: {action} was refused: {message}");
+            eprintln!("{name}: {action} rejected: {message}");
             ExitCode::FAILURE
         }
     }

@@ -31,30 +31,30 @@ const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/names
 /// How the controller runs.
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
-    /// The one namespace to look after; all of them where it is not said
+    /// Namespace to manage (default: all)
     #[arg(short, long, env = "TIDEGATE_NAMESPACE")]
     pub namespace: Option<String>,
-    /// This cluster's name, under which its outcomes are recorded in git
+    /// Name of this cluster in records
     #[arg(long, env = "TIDEGATE_CLUSTER_NAME", value_parser = cluster_name)]
     pub cluster_name: String,
-    /// The address of Prometheus, by which gates are read
+    /// URL of Prometheus, which evaluates gates
     #[arg(long, env = "TIDEGATE_PROMETHEUS_URL")]
     pub prometheus_url: Url,
-    /// How often Prometheus scrapes workloads: younger samples are not waited for
+    /// Scrape interval of Prometheus; newer samples are not expected
     #[arg(
         long,
         env = "TIDEGATE_PROMETHEUS_SCRAPE_INTERVAL",
         default_value = "15s"
     )]
     pub prometheus_scrape_interval: Duration,
-    /// A file with the bearer token for Prometheus; it is read anew for each query
+    /// File with the bearer token for Prometheus; read again for each query
     #[arg(long, env = "TIDEGATE_PROMETHEUS_TOKEN_FILE", value_name = "FILE")]
     pub prometheus_token_file: Option<PathBuf>,
-    /// A file with the certificates (PEM) that Prometheus is trusted by
+    /// CA bundle (PEM) used to verify Prometheus
     #[arg(long, env = "TIDEGATE_PROMETHEUS_CA_FILE", value_name = "FILE")]
     pub prometheus_ca_file: Option<PathBuf>,
-    /// Where a Rollout may have its gates read instead (spec.metrics): HOST:PORT, or HOST for the ports
-    /// 80 and 443; a Secret goes over plain HTTP only to a HOST:PORT
+    /// Hosts that a Rollout may name in spec.metrics: HOST:PORT, or HOST for ports 80 and 443; a Secret
+    /// is sent over plain HTTP only to a HOST:PORT
     #[arg(
         long,
         env = "TIDEGATE_METRICS_HOSTS",
@@ -62,10 +62,10 @@ pub struct RunArgs {
         value_delimiter = ','
     )]
     pub metrics_hosts: Vec<String>,
-    /// Where /healthz, /readyz and /metrics are served
+    /// Address of /healthz, /readyz and /metrics
     #[arg(long, env = "TIDEGATE_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
-    /// The folder in which repositories are kept between fetches
+    /// Directory in which repositories are cached
     #[arg(
         long,
         env = "TIDEGATE_GIT_CACHE",
@@ -73,21 +73,21 @@ pub struct RunArgs {
         default_value = "/var/cache/tidegate/git"
     )]
     pub git_cache: PathBuf,
-    /// The name of the Lease by which one of several replicas leads
+    /// Name of the Lease for leader election
     #[arg(long, env = "TIDEGATE_LEASE_NAME", default_value = "tidegate")]
     pub lease_name: String,
-    /// The namespace of that Lease; the one that the program runs in where it is not said
+    /// Namespace of the Lease (default: the pod's own)
     #[arg(long, env = "TIDEGATE_LEASE_NAMESPACE")]
     pub lease_namespace: Option<String>,
-    /// How long after a leader was last heard of another one may lead
+    /// Lease duration: how long a standby waits before it takes over
     #[arg(long, env = "TIDEGATE_LEASE_DURATION", default_value = "15s")]
     pub lease_duration: Duration,
-    /// How the log is written
+    /// Format of the log
     #[arg(long, env = "TIDEGATE_LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
 }
 
-/// Runs the controller until it is told to end.
+/// Runs the controller until a shutdown signal.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     telemetry::init(args.log_format)?;
     let settings = settings(args)?;

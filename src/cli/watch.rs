@@ -22,11 +22,11 @@ mod story;
 /// Which Rollout is watched.
 #[derive(Args, Debug)]
 pub struct WatchArgs {
-    /// The Rollout
+    /// Name of the Rollout
     name: String,
     #[command(flatten)]
     target: Target,
-    /// A line for each change, also in a terminal
+    /// Print a line for each change, also in a terminal
     #[arg(long)]
     plain: bool,
 }

@@ -40,6 +40,14 @@ pub(crate) struct Context {
 // === impl Context ===
 
 impl Context {
+    /// Forgets all that is remembered of a Rollout: it is gone, or another replica decides about it.
+    pub(crate) fn forget(&self, namespace: &str, name: &str) {
+        self.samplers.end(namespace, name);
+        self.query_checks.forget(namespace, name);
+        self.write_errors.over(namespace, name);
+        self.memory.forget(namespace, name);
+    }
+
     /// Has a Rollout reconciled though nothing that is watched has changed.
     pub(crate) fn requeue(&self, namespace: &str, name: &str) {
         self.requeue_tx

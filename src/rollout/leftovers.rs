@@ -17,9 +17,7 @@ pub(crate) async fn collect(ctx: &Context, namespace: &str, name: &str) {
         return;
     }
     ctx.sync.deleted(&NamespacedName::new(namespace, name));
-    ctx.memory.forget(namespace, name);
-    ctx.query_checks.forget(namespace, name);
-    ctx.write_errors.over(namespace, name);
+    ctx.forget(namespace, name);
     if let Err(error) = try_collect(ctx, namespace, name).await {
         tracing::warn!(%namespace, %name, %error, "cannot delete the revisions of a deleted Rollout");
     }

@@ -39,10 +39,8 @@ pub(crate) async fn reconcile(
 ) -> Result<Action, ExecuteError> {
     let (namespace, name) = (guarded.namespace().unwrap_or_default(), guarded.name_any());
     let Ok(epoch) = ctx.fence.epoch() else {
-        // With traffic to be read at, a sampler requeues the Rollout until it ends.
-        ctx.samplers.end(&namespace, &name);
-        ctx.query_checks.forget(&namespace, &name);
-        ctx.write_errors.over(&namespace, &name);
+        // A sampler requeues the Rollout until it ends.
+        ctx.forget(&namespace, &name);
         return Ok(Action::await_change());
     };
     // Newer than the watch's, where our own last write has not come back yet.

@@ -1,6 +1,6 @@
-//! What somebody else had changed in an object that git describes, found when it was put right.
+//! Drift: changes by others to an object that git describes, found when they are corrected.
 
-use std::{collections::BTreeSet, fmt};
+use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{ResourceExt as _, api::DynamicObject};
@@ -9,7 +9,7 @@ use tidegate_api::names;
 
 use super::manifest::Key;
 
-/// A difference between git and the cluster that was put right.
+/// Difference between git and the cluster that was corrected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drift {
     /// The object.
@@ -29,7 +29,7 @@ const BOOKKEEPING: &[&str] = &["resourceVersion", "generation", "managedFields"]
 // === impl Drift ===
 
 impl Drift {
-    /// What an apply has put right.
+    /// Returns the drift that an apply has corrected.
     pub(super) fn between(
         key: &Key,
         before: &DynamicObject,
@@ -43,25 +43,6 @@ impl Drift {
             fields: fields.into_iter().take(NAMED_FIELDS).collect(),
             manager: last_writer(before.managed_fields()),
         })
-    }
-}
-
-impl fmt::Display for Drift {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            key,
-            fields,
-            manager,
-        } = self;
-        write!(
-            f,
-            "{key} differed from git and was put right: {}",
-            fields.join(", ")
-        )?;
-        match manager {
-            Some(manager) => write!(f, "; the last to write it was `{manager}`"),
-            None => Ok(()),
-        }
     }
 }
 
@@ -153,8 +134,8 @@ mod tests {
         let drift = Drift::between(&key, &before, &after).expect("a difference");
         assert_eq!(
             drift.to_string(),
-            "ConfigMap/a differed from git and was put right: spec.ports[0].port, spec.replicas, spec.secret; the last \
-             to write it was `kubectl-edit`"
+            "ConfigMap/a drifted from git and was corrected: spec.ports[0].port, spec.replicas, spec.secret; last \
+             modified by `kubectl-edit`"
         );
         assert_eq!(
             Drift::between(

@@ -64,11 +64,7 @@ pub type RolloutsOf =
 pub type RecordSyncOf = Box<dyn Fn(&NamespacedName) -> RecordSync + Send + Sync>;
 
 /// A Rollout that cannot be decoded: what it governs, and how far its attempt is, is not known.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the Rollout {name} cannot be read ({why}), so that what it governs is not known and everything is held: bring Tidegate \
-     and its CRDs to the version that has written it, or mend it with kubectl (git's copy of it is held, too)"
-)]
+#[derive(Debug)]
 pub struct UnreadableRollout {
     /// Its name.
     pub name: String,

@@ -6,7 +6,7 @@ use tidegate_api::{
     Condition, condition, condition::ConditionStatus, config_repo::ConfigRepoStatus,
 };
 
-use super::report::shortened;
+use super::{report::shortened, wording::ALL_RECORDS_WRITTEN};
 use crate::records::{RecordSync, WRITTEN};
 
 /// The condition.
@@ -25,7 +25,7 @@ pub(super) fn onto(
         RecordSync::Written => (
             ConditionStatus::True,
             WRITTEN,
-            "git has all records".to_owned(),
+            ALL_RECORDS_WRITTEN.to_owned(),
         ),
         RecordSync::Failing { reason, message } => {
             (ConditionStatus::False, *reason, shortened(message.clone()))

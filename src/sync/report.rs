@@ -1,7 +1,5 @@
 //! What a `ConfigRepo`'s status says after a synchronisation.
 
-use std::fmt::Write as _;
-
 use jiff::Timestamp;
 use tidegate_api::{
     Condition, condition,
@@ -13,9 +11,10 @@ use tidegate_git::{Commit, StoreError};
 
 use super::{
     failure::{ApplyError, Failure},
-    plan::{Kept, KeptBecause},
+    plan::Kept,
     reconcile::UnreadableRollout,
     source::{SourceError, author},
+    wording::CommitApplied,
 };
 
 /// How a synchronisation ended.
@@ -52,22 +51,12 @@ impl Report {
         inventory: Vec<AppliedObject>,
     ) -> Self {
         let id = commit.id.to_string();
-        let noun = if objects == 1 { "object" } else { "objects" };
-        let mut message = format!("commit {} is applied: {objects} {noun}", short(&id));
-        for (why, words) in [
-            (
-                KeptBecause::Referenced,
-                "kept because a template in use refers to it",
-            ),
-            (
-                KeptBecause::Governed,
-                "kept until the attempt that needs it is over",
-            ),
-        ] {
-            for Kept { key, .. } in kept.iter().filter(|kept| kept.why == why) {
-                let _ = write!(message, "; {key} has left the repository and is {words}");
-            }
-        }
+        let message = CommitApplied {
+            commit: &id,
+            objects,
+            kept,
+        };
+        let message = message.to_string();
         Self {
             ready: true,
             reason: "Applied",

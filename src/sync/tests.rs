@@ -135,7 +135,7 @@ async fn a_first_deploy_goes_straight_in_the_rollout_and_the_revision_before_the
     assert_eq!(image_sent(&caches), "web:1");
     assert_eq!(
         caches.ready(),
-        format!("Applied: commit {} is applied: 5 objects", &commit[..10])
+        format!("Applied: applied commit {} (5 objects)", &commit[..10])
     );
     let status = caches.api.get("configrepos/shop").unwrap()["status"].take();
     assert_eq!(status["applied"]["commit"], commit);
@@ -434,8 +434,8 @@ async fn what_has_left_is_pruned_unless_it_is_needed_or_wants_to_stay() {
     assert_eq!(
         caches.ready(),
         format!(
-            "Applied: commit {} is applied: 5 objects; ConfigMap/used has left the repository and is kept because a \
-             template in use refers to it",
+            "Applied: applied commit {} (5 objects); ConfigMap/used is no longer in the repository and is retained \
+             because a template in use refers to it",
             &commit[..10]
         )
     );
@@ -497,7 +497,7 @@ async fn drift_is_put_right_and_told_with_its_author() {
     );
     assert_eq!(
         caches.api.sent("events").unwrap(),
-        "DriftCorrected: ConfigMap/settings differed from git and was put right: data.color; the last to write it was \
+        "DriftCorrected: ConfigMap/settings drifted from git and was corrected: data.color; last modified by \
          `kubectl-edit`"
     );
 }
@@ -605,7 +605,7 @@ async fn a_rollout_that_cannot_be_read_holds_everything() {
     assert_eq!(caches.api.get("deployments/web"), before);
     let ready = caches.ready();
     assert!(
-        ready.contains("the Rollout web cannot be read") && ready.contains("everything is held"),
+        ready.contains("cannot decode Rollout web") && ready.contains("nothing is applied"),
         "{ready}"
     );
 }

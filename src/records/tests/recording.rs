@@ -157,11 +157,11 @@ async fn a_branch_that_refuses_records_is_told_of_once_until_it_takes_them() {
     reconcile_when_woken(&mut bench).await;
     assert_eq!(
         condition(&bench).unwrap(),
-        "True Written: git has all records"
+        "True Written: all records are written"
     );
     assert_eq!(
         events(&bench).await,
-        ["Normal Written: git has all records"]
+        ["Normal Written: all records are written"]
     );
     assert_eq!(bench.ctx.records.pending(), 0);
 }
@@ -204,7 +204,7 @@ async fn a_process_that_has_just_begun_believes_the_status_while_records_are_owe
     reconcile(&bench).await;
     assert_eq!(
         condition(&bench).unwrap(),
-        "True Written: git has all records"
+        "True Written: all records are written"
     );
 }
 
