@@ -1,4 +1,4 @@
-//! Why records could not be written, by what a person can do about it.
+//! Failures to write records, each with its remedy.
 
 use std::error::Error;
 
@@ -6,7 +6,7 @@ use tidegate_git::{FetchError, RecordsError, RestoreError, TransportError};
 
 use crate::repository::OpenError;
 
-/// Why a batch could not be written now.
+/// Cause for which a batch could not be written now.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WriteError {
     #[error("the ConfigRepo {0} does not exist")]
@@ -28,7 +28,7 @@ pub(super) enum WriteError {
 // === impl WriteError ===
 
 impl WriteError {
-    /// What git said, if it was that.
+    /// Returns git's error, if there is one.
     fn transport(&self) -> Option<&TransportError> {
         match self {
             Self::Records(
@@ -60,7 +60,7 @@ impl WriteError {
         }
     }
 
-    /// What a person can do where git's words do not say it.
+    /// Returns the remedy, if git's error does not name one.
     pub(super) fn remedy(&self) -> &'static str {
         match self.transport() {
             Some(TransportError::PushRejected { .. }) => {

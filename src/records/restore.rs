@@ -77,7 +77,7 @@ pub(super) async fn restore(
     }
 }
 
-/// What is to be put back, and what the commit says of it.
+/// Returns the request to restore the template, with the message of its commit.
 fn restore_request(
     repo: &ConfigRepo,
     namespace: &str,
@@ -115,8 +115,8 @@ fn restore_request(
     }
 }
 
-/// What became of an order that could not be carried out: unless a person was faster, git asks for
-/// the rejected template still, or may do so in another file.
+/// Returns the result of an order that was skipped: unless the template was changed concurrently,
+/// git still asks for the rejected one, or may do so in another file.
 fn left_alone(reason: SkipReason, order: &RestoreOrder) -> RestoreResult {
     let RestoreOrder {
         path, good_commit, ..
@@ -145,8 +145,8 @@ fn good_path(order: &RestoreOrder) -> &str {
     order.good_path.as_deref().unwrap_or(&order.path)
 }
 
-/// Why the rejected revision may stay where it is: somebody had it tried again since. If that attempt
-/// is rolled back too, it has an order of its own.
+/// Returns the reason to leave the rejected revision in place: it was tried again since. If that
+/// attempt is rolled back too, it has an order of its own.
 fn wanted_again(
     caches: &Caches,
     namespace: &str,

@@ -158,8 +158,8 @@ async fn write_what_can_be(
     Ok(waiting)
 }
 
-/// Whether the record in git says the same but for what came of the restore: after a crash between
-/// the push and the status, the config branch may have moved on.
+/// Returns true if the record in git is the same but for the result of the restore: after a crash
+/// between the push and the status, the config branch may have moved on.
 async fn says_the_same(
     repository: &Repository,
     branch: &str,
@@ -194,7 +194,8 @@ async fn tell_of_refusal(ctx: &WriterContext, repo: &ConfigRepo, why: &str) {
     warn(ctx, repo, "RestoreRefused", "Restore".to_owned(), why).await;
 }
 
-/// What is in git is never overwritten, so a person has to look. What it should say is in the log.
+/// Publishes that a record in git differs: it is never overwritten, so manual action is required.
+/// The record that was to be written is in the log.
 async fn tell_of_conflict(
     ctx: &WriterContext,
     repo: &ConfigRepo,

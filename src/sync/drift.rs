@@ -1,6 +1,7 @@
-//! What somebody else had changed in an object that git describes, found when it was put right.
+//! Drift: changes that other writers made to objects that git describes, found when an apply
+//! corrected them.
 
-use std::{collections::BTreeSet, fmt};
+use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{ResourceExt as _, api::DynamicObject};
@@ -9,7 +10,7 @@ use tidegate_api::names;
 
 use super::manifest::Key;
 
-/// A difference between git and the cluster that was put right.
+/// Difference between git and the cluster that was corrected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drift {
     /// The object.
@@ -20,7 +21,7 @@ pub struct Drift {
     pub manager: Option<String>,
 }
 
-/// How many fields are named.
+/// Maximum number of fields that are named.
 const NAMED_FIELDS: usize = 5;
 
 /// Fields of `metadata` that change with every write.
@@ -29,7 +30,7 @@ const BOOKKEEPING: &[&str] = &["resourceVersion", "generation", "managedFields"]
 // === impl Drift ===
 
 impl Drift {
-    /// What an apply has put right.
+    /// Returns the drift that an apply has corrected, if there was any.
     pub(super) fn between(
         key: &Key,
         before: &DynamicObject,
@@ -38,30 +39,14 @@ impl Drift {
         let (before_json, after_json) = (bare(before), bare(after));
         let mut fields = BTreeSet::new();
         differences(&before_json, &after_json, "", &mut fields);
-        (!fields.is_empty()).then(|| Self {
+        if fields.is_empty() {
+            return None;
+        }
+        Some(Self {
             key: key.clone(),
             fields: fields.into_iter().take(NAMED_FIELDS).collect(),
             manager: last_writer(before.managed_fields()),
         })
-    }
-}
-
-impl fmt::Display for Drift {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            key,
-            fields,
-            manager,
-        } = self;
-        write!(
-            f,
-            "{key} differed from git and was put right: {}",
-            fields.join(", ")
-        )?;
-        match manager {
-            Some(manager) => write!(f, "; the last to write it was `{manager}`"),
-            None => Ok(()),
-        }
     }
 }
 
@@ -136,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_changed_and_by_whom_is_named_without_values() {
+    fn changed_fields_and_their_writer_are_named_without_values() {
         let key = Key {
             api_version: "v1".into(),
             kind: "ConfigMap".into(),
@@ -153,8 +138,8 @@ mod tests {
         let drift = Drift::between(&key, &before, &after).expect("a difference");
         assert_eq!(
             drift.to_string(),
-            "ConfigMap/a differed from git and was put right: spec.ports[0].port, spec.replicas, spec.secret; the last \
-             to write it was `kubectl-edit`"
+            "ConfigMap/a drifted from git and was corrected: spec.ports[0].port, spec.replicas, spec.secret; \
+             last written by `kubectl-edit`"
         );
         assert_eq!(
             Drift::between(

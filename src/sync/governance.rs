@@ -1,6 +1,6 @@
-//! Which objects of a namespace are governed by a Rollout: the Rollouts that count are those in
-//! the repository and those in the namespace, so that a commit that brings a Rollout together with
-//! a new template is already held, and one that takes the Rollout away is held until it is gone.
+//! Objects of a namespace that a Rollout governs. Rollouts in the repository count as well as those
+//! in the namespace, so that a commit that adds a Rollout together with a new template is masked
+//! already, and one that removes the Rollout is masked until it is gone.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,7 +33,7 @@ pub struct Governance {
 pub struct Governor {
     /// The Rollout's name.
     pub name: String,
-    /// Whether the repository has it.
+    /// True if the Rollout is in the repository.
     pub declared: bool,
     /// Workloads that it releases.
     pub workloads: BTreeSet<WorkloadRef>,
@@ -50,7 +50,7 @@ pub struct Governor {
 // === impl Governance ===
 
 impl Governance {
-    /// What the Rollouts of the repository and of the namespace govern.
+    /// Collects the objects that the Rollouts of the repository and of the namespace govern.
     pub fn new(manifests: &[Manifest], live: &[Arc<Rollout>]) -> Self {
         let mut governance = Self::default();
         for rollout in live {
@@ -128,7 +128,7 @@ impl Governance {
 // === impl Governor ===
 
 impl Governor {
-    /// Whether an attempt runs.
+    /// Returns true if an attempt is running.
     pub fn has_attempt(&self) -> bool {
         self.status
             .as_ref()
@@ -168,7 +168,7 @@ impl Governor {
         self.routes.extend(spec.routes());
     }
 
-    /// A spec as git has it, which need not be a valid one: what it names is held all the same.
+    /// A spec as git has it, which need not be a valid one: the objects that it names are masked all the same.
     fn add_spec(&mut self, spec: &Value) {
         self.declared = true;
         let text = |pointer: &str| {
@@ -233,7 +233,7 @@ fn named(spec: &Value, name: &str) -> Vec<WorkloadRef> {
         .collect()
 }
 
-/// Whether a Service's selector is pinned.
+/// Returns true if a Service's selector is pinned.
 pub(super) fn is_pinned(service: &Value) -> bool {
     let selector = service.pointer("/spec/selector").and_then(Value::as_object);
     selector.is_some_and(|selector| selector.keys().any(|key| pin::is_label(key)))

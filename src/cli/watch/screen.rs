@@ -1,6 +1,6 @@
 //! The live screen of a terminal.
 //!
-//! Owns the terminal and the keys; what is on the screen is [`story`]'s.
+//! Owns the terminal and the keys; the text is [`story`]'s.
 
 use std::{thread, time::Duration};
 
@@ -21,10 +21,10 @@ use super::{
 };
 use crate::clock;
 
-/// How often times are shown anew while nothing changes.
+/// Interval at which times are redrawn while nothing changes.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// What a person did at the keyboard.
+/// Input at the keyboard.
 enum Key {
     /// The screen is to be left.
     Quit,
@@ -53,12 +53,12 @@ pub(super) async fn follow(
     }
 }
 
-/// What is on the screen.
+/// Content of the screen.
 #[derive(Default)]
 struct Shown {
     /// The Rollout as it was heard of last.
     rollout: Option<Box<Rollout>>,
-    /// Whether it may be another by now.
+    /// Loss of the connection, since which the Rollout may have changed.
     lost: Option<Lost>,
 }
 

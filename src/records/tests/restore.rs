@@ -101,7 +101,7 @@ impl History {
         serde_json::from_value(rolled_back(&self.bad, &order)).unwrap()
     }
 
-    /// What a file says at the server.
+    /// Returns a file's content at the server.
     fn file(&self, path: &str) -> String {
         git(&self.bench, &["show", &format!("main:{path}")])
     }
