@@ -9,11 +9,9 @@ use crate::repository::OpenError;
 /// Cause for which a batch could not be written now.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WriteError {
-    #[error("the ConfigRepo {0} does not exist")]
+    #[error("ConfigRepo {0} does not exist")]
     NoRepo(String),
-    #[error(
-        "the Rollout {0} cannot be read, so that it is not known whether the last good template is wanted still"
-    )]
+    #[error("cannot decode Rollout {0}: it is unknown if the last good template is to be restored")]
     UnreadableRollout(String),
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -21,7 +19,7 @@ pub(super) enum WriteError {
     Records(#[from] RecordsError),
     #[error(transparent)]
     Restore(#[from] RestoreError),
-    #[error("a record cannot be put into JSON: {0}")]
+    #[error("cannot encode a record as JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
 

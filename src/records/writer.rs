@@ -35,7 +35,7 @@ const BATCH: usize = 32;
 /// The longest wait between two tries while git is away.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// Writes what is owed until the queue ends.
+/// Writes pending records until the queue ends.
 pub(super) async fn run(
     ctx: Arc<WriterContext>,
     mut waiting: mpsc::UnboundedReceiver<PendingWrite>,
@@ -81,7 +81,7 @@ fn waits() -> impl Iterator<Item = Duration> {
 }
 
 /// Restores first, because the record says what came of it; then the records, in one commit. A record
-/// that a Rollout and its `ConfigRepo` owe is written for the one that came first. One whose restore
+/// that a Rollout and its `ConfigRepo` both name is written for the one that came first. One whose restore
 /// has to wait keeps no other waiting: what is in git leaves the batch.
 async fn write(ctx: &WriterContext, batch: &mut Vec<PendingWrite>) -> Result<(), WriteError> {
     let waiting = write_what_can_be(ctx, batch).await?;
@@ -92,7 +92,10 @@ async fn write(ctx: &WriterContext, batch: &mut Vec<PendingWrite>) -> Result<(),
     for owed in done {
         finish(ctx, &owed).await;
     }
-    waiting.into_values().next().map_or(Ok(()), Err)
+    match waiting.into_values().next() {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
 }
 
 /// Writes all whose restore need not wait. The answer is those that do, by path, and why.
@@ -184,7 +187,7 @@ fn without_restore(mut record: Record) -> Record {
     record
 }
 
-/// A person has to put git right: the record alone would not be seen.
+/// Publishes that manual action is required in git: the record alone would not be seen.
 async fn tell_of_refusal(ctx: &WriterContext, repo: &ConfigRepo, why: &str) {
     tracing::warn!(
         config_repo = repo.name_any(),
@@ -233,7 +236,7 @@ async fn warn(ctx: &WriterContext, repo: &ConfigRepo, reason: &str, action: Stri
     }
 }
 
-/// The owner learns that it owes the record no more.
+/// Tells the owner that its record is written.
 async fn finish(ctx: &WriterContext, owed: &PendingWrite) {
     match &owed.owner {
         RecordOwner::Rollout(name) => {
@@ -243,7 +246,7 @@ async fn finish(ctx: &WriterContext, owed: &PendingWrite) {
         }
         RecordOwner::ConfigRepo => {
             if let Err(error) = remove_pending(ctx, owed).await {
-                // It stands there still, so it is queued again, and then only crossed out.
+                // It is still in the status, so it is queued again, and then only removed.
                 tracing::warn!(%error, "cannot remove a written record from the status of its ConfigRepo");
             }
             ctx.done(owed);
@@ -259,7 +262,7 @@ async fn remove_pending(ctx: &WriterContext, owed: &PendingWrite) -> Result<(), 
     let owing = queue.len();
     queue.retain(|queued| queued.record.path() != owed.pending.record.path());
     if queue.len() == owing {
-        // It was crossed out before, and a cache was behind that.
+        // It was removed before, and a cache was behind that.
         return Ok(());
     }
     let patch = json!({

@@ -8,7 +8,7 @@ use std::{
 };
 
 use kube::ResourceExt as _;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tidegate_api::{
     Rollout,
     rollout::RolloutSpec,
@@ -171,13 +171,9 @@ impl Governor {
     /// A spec as git has it, which need not be a valid one: the objects that it names are masked all the same.
     fn add_spec(&mut self, spec: &Value) {
         self.declared = true;
-        let text = |pointer: &str| {
-            spec.pointer(pointer)
-                .and_then(Value::as_str)
-                .map(str::to_owned)
-        };
-        let workload = text("/workload/name");
-        self.services.extend(text("/service").or(workload.clone()));
+        let workload = text_at(spec, "/workload/name");
+        self.services
+            .extend(text_at(spec, "/service").or(workload.clone()));
         self.workloads
             .extend(workload.into_iter().flat_map(|name| named(spec, &name)));
         self.routes.extend(routes_in(spec));
@@ -203,13 +199,7 @@ impl Governor {
             else {
                 continue;
             };
-            let selects = |labels: &&Value| {
-                !selector.is_empty()
-                    && selector
-                        .iter()
-                        .all(|(key, value)| labels.get(key) == Some(value))
-            };
-            if labels.iter().any(selects) {
+            if labels.iter().any(|labels| selects(selector, labels)) {
                 self.services.insert(service.key.name.clone());
             }
         }
@@ -231,6 +221,16 @@ fn named(spec: &Value, name: &str) -> Vec<WorkloadRef> {
         .into_iter()
         .map(|kind| WorkloadRef::new(kind, name))
         .collect()
+}
+
+fn text_at(spec: &Value, pointer: &str) -> Option<String> {
+    let text = spec.pointer(pointer).and_then(Value::as_str);
+    text.map(str::to_owned)
+}
+
+fn selects(selector: &Map<String, Value>, labels: &Value) -> bool {
+    let mut wanted = selector.iter();
+    !selector.is_empty() && wanted.all(|(key, value)| labels.get(key) == Some(value))
 }
 
 /// Returns true if a Service's selector is pinned.

@@ -160,8 +160,9 @@ fn parse_file(
 }
 
 fn is_list(object: &serde_json::Map<String, Value>) -> bool {
-    let text = |key: &str| object.get(key).and_then(Value::as_str);
-    text("kind") == Some("List") && text("apiVersion").is_none_or(|version| version == "v1")
+    let kind = object.get("kind").and_then(Value::as_str);
+    let version = object.get("apiVersion").and_then(Value::as_str);
+    kind == Some("List") && version.is_none_or(|version| version == "v1")
 }
 
 fn reject_duplicates(manifests: &[Manifest]) -> Result<(), InvalidManifest> {
@@ -189,7 +190,7 @@ impl Manifest {
             .find(|field| metadata.contains_key(**field))
         {
             return Err(place.invalid(format!(
-                "{key} has metadata.{field}, which only the API server writes: take it out"
+                "{key} has metadata.{field}, which only the API server writes: remove it"
             )));
         }
         match metadata.get("namespace") {
@@ -228,22 +229,19 @@ impl Key {
                  metadata.name; move other files out of the path"
                 .to_owned());
         }
-        let text = |pointer: &str| {
-            let text = object.pointer(pointer).and_then(Value::as_str);
-            text.filter(|text| !text.is_empty()).map(str::to_owned)
-        };
-        let api_version = text("/apiVersion").ok_or(
+        let api_version = text_at(object, "/apiVersion").ok_or(
             "apiVersion is missing: this is not a Kubernetes object; write it, or move the file out of the path",
         )?;
-        let kind = text("/kind").ok_or("kind is missing: write what kind of object this is")?;
+        let kind =
+            text_at(object, "/kind").ok_or("kind is missing: write what kind of object this is")?;
         if api_version.starts_with("kustomize.config.k8s.io/") {
             return Err("Tidegate applies plain YAML and does not run Kustomize: commit what `kubectl kustomize` \
                  prints, and let path name its folder"
                 .to_owned());
         }
-        let name = text("/metadata/name").ok_or_else(|| match object.pointer("/metadata/generateName") {
+        let name = text_at(object, "/metadata/name").ok_or_else(|| match object.pointer("/metadata/generateName") {
             Some(_) => format!(
-                "this {kind} has metadata.generateName, which would make a new object at each look: write metadata.name"
+                "this {kind} has metadata.generateName, which would create a new object at each sync: write metadata.name"
             ),
             None => format!("this {kind} has no metadata.name: write one, and quote it if it looks like a number"),
         })?;
@@ -331,6 +329,11 @@ impl From<&Key> for AppliedObject {
             name,
         }
     }
+}
+
+fn text_at(object: &Value, pointer: &str) -> Option<String> {
+    let text = object.pointer(pointer).and_then(Value::as_str);
+    text.filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 // === impl Place ===

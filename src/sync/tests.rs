@@ -9,8 +9,10 @@ use tidegate_engine::revision::Revision;
 
 use super::testing::Bench;
 
+mod failing;
 mod fetching;
-mod holding;
+mod masking;
+mod pruning;
 
 const ROLLOUT: &str = "
 apiVersion: tidegate.io/v1alpha1
@@ -82,6 +84,13 @@ fn begin_attempt(rollout: &mut Value, image: &str, stable_template_updated: bool
         "startedAt": "2026-01-01T00:00:00Z", "plan": rollout["spec"], "stage": "Stepping",
         "stageSince": "2026-01-01T00:00:00Z", "weight": 10, "stableTemplateUpdated": stable_template_updated,
     });
+}
+
+fn position(requests: &[String], start: &str) -> usize {
+    let mut requests = requests.iter();
+    requests
+        .position(|request| request.starts_with(start))
+        .unwrap()
 }
 
 fn image_sent(bench: &Bench) -> Value {
@@ -246,22 +255,10 @@ async fn the_live_object_is_read_before_the_rollout_and_written_under_its_versio
     let bench = settled_bench().await;
     bench.release(&shop("web:2")).await;
     let requests = bench.api.requests();
-    let at = |line: &str| {
-        requests
-            .iter()
-            .position(|request| request.starts_with(line))
-            .unwrap()
-    };
-    let rollout_after = |index: usize| {
-        requests
-            .iter()
-            .skip(index)
-            .position(|request| request == "GET rollouts/web")
-            .map(|offset| offset + index)
-    };
-    let read = at("GET deployments/web");
-    let rollout = rollout_after(read).unwrap();
-    assert!(rollout < at("PATCH deployments/web"), "{requests:#?}");
+    let read = position(&requests, "GET deployments/web");
+    let rollout = read + position(&requests[read..], "GET rollouts/web");
+    let write = position(&requests, "PATCH deployments/web");
+    assert!(rollout < write, "{requests:#?}");
 }
 
 #[tokio::test]
@@ -301,188 +298,6 @@ async fn a_change_of_the_rollout_is_followed_without_a_fetch() {
     bench.reconcile().await;
     assert_eq!(image_sent(&bench), "web:2");
     assert!(bench.ready().starts_with("Applied"), "{}", bench.ready());
-}
-
-#[tokio::test]
-async fn a_missing_permission_is_reported_with_what_to_paste_and_stops_the_sync() {
-    let bench = Bench::new();
-    let said = "services \"web\" is forbidden: User \"system:serviceaccount:shop:deployer\" cannot patch resource \
-                \"services\" in API group \"\" in the namespace \"shop\"";
-    bench.api.fail("PATCH services/web", 403, "Forbidden", said);
-    bench.release(&shop("web:1")).await;
-    let ready = bench.ready();
-    assert!(
-        ready.starts_with("Forbidden: cannot apply commit "),
-        "{ready}"
-    );
-    assert!(
-        ready.contains(
-            "prod/shop.yaml:26: Service/web: the ServiceAccount `deployer` lacks a permission"
-        ),
-        "{ready}"
-    );
-    assert!(ready.contains("kind: RoleBinding"), "{ready}");
-    assert!(
-        ready.contains("resources: [configmaps, services]"),
-        "{ready}"
-    );
-    assert_eq!(bench.api.get("deployments/web"), None);
-    let inventory = bench.api.get("configrepos/shop").unwrap()["status"]["inventory"].take();
-    assert_eq!(
-        inventory.as_array().map(Vec::len),
-        Some(5),
-        "all that was to come"
-    );
-}
-
-#[tokio::test]
-async fn a_permission_that_tidegate_lacks_is_not_attributed_to_the_account() {
-    let bench = Bench::new();
-    bench.api.fail(
-        "GET controllerrevisions",
-        403,
-        "Forbidden",
-        "User \"tidegate\" cannot list resource",
-    );
-    bench.release(&shop("web:1")).await;
-    let ready = bench.ready();
-    assert!(
-        ready.contains("Tidegate's own account lacks a permission"),
-        "{ready}"
-    );
-    assert!(!ready.contains("RoleBinding"), "{ready}");
-}
-
-#[tokio::test]
-async fn an_object_that_the_api_server_rejects_is_reported_with_its_location() {
-    let bench = Bench::new();
-    let said = "strict decoding error: unknown field \"spec.replica\"";
-    bench
-        .api
-        .fail("PATCH deployments/web", 400, "BadRequest", said);
-    let commit = bench.release(&shop("web:1")).await;
-    let expected = format!(
-        "Invalid: cannot apply commit {}: prod/shop.yaml:7: Deployment/web: the API server rejected it: {said}",
-        &commit[..10]
-    );
-    assert_eq!(bench.ready(), expected);
-}
-
-#[tokio::test]
-async fn the_template_of_a_workload_that_the_api_server_rejects_is_not_released() {
-    let bench = settled_bench().await;
-    bench.api.fail(
-        "PATCH deployments/web",
-        422,
-        "Invalid",
-        "spec.selector: field is immutable",
-    );
-    bench.release(&shop("web:2")).await;
-    assert!(
-        bench.ready().contains("field is immutable"),
-        "{}",
-        bench.ready()
-    );
-    let waiting = Revision::of(&template("web:2")).object_name("web");
-    assert_eq!(
-        bench.api.get(&format!("controllerrevisions/{waiting}")),
-        None
-    );
-}
-
-#[tokio::test]
-async fn an_unknown_kind_blocks_the_sync() {
-    let bench = Bench::new();
-    let strange = "apiVersion: example.com/v1\nkind: Strange\nmetadata: {name: a}\n";
-    bench
-        .release(&format!("{strange}---{}", shop("web:1")))
-        .await;
-    assert_eq!(bench.api.writes(), Vec::<String>::new());
-    assert!(
-        bench
-            .ready()
-            .contains("prod/shop.yaml:1: Strange/a: the cluster has no such kind"),
-        "{}",
-        bench.ready()
-    );
-}
-
-#[tokio::test]
-async fn what_has_left_is_pruned_unless_it_is_needed_or_wants_to_stay() {
-    let bench = settled_bench().await;
-    let map = |name: &str, annotations: &str| {
-        format!(
-            "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, annotations: {{{annotations}}}}}\n"
-        )
-    };
-    let maps = [
-        map("used", ""),
-        map("unused", ""),
-        map("stays", "tidegate.io/prune: disabled"),
-    ]
-    .concat();
-    bench.release(&format!("{}{maps}", shop("web:1"))).await;
-    bench.api.edit("deployments/web", |deployment| {
-        deployment["spec"]["template"]["spec"]["volumes"] =
-            json!([{"name": "a", "configMap": {"name": "used"}}]);
-    });
-    bench.api.requests();
-    let commit = bench.release(&shop("web:1")).await;
-    assert_eq!(
-        bench.api.writes(),
-        ["DELETE configmaps/unused as system:serviceaccount:shop:deployer"]
-    );
-    assert_eq!(
-        bench.ready(),
-        format!(
-            "Applied: applied commit {} (5 objects); ConfigMap/used is no longer in the repository and is retained \
-             because a template in use refers to it",
-            &commit[..10]
-        )
-    );
-    bench.pass(SignedDuration::from_secs(30));
-    bench.reconcile().await;
-    assert_eq!(bench.api.requests(), Vec::<String>::new());
-}
-
-#[tokio::test]
-async fn a_permission_that_pruning_lacks_is_pasted_with_those_that_applying_needs() {
-    let bench = settled_bench().await;
-    let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: unused}\n";
-    bench.release(&format!("{}{map}", shop("web:1"))).await;
-    let said = "configmaps \"unused\" is forbidden: User \"system:serviceaccount:shop:deployer\" cannot delete resource \
-                \"configmaps\" in API group \"\" in the namespace \"shop\"";
-    bench
-        .api
-        .fail("DELETE configmaps/unused", 403, "Forbidden", said);
-    bench.release(&shop("web:1")).await;
-    let ready = bench.ready();
-    assert!(
-        ready.starts_with("Forbidden: cannot apply commit "),
-        "{ready}"
-    );
-    assert!(
-        ready.contains("ConfigMap/unused: the ServiceAccount `deployer` lacks a permission"),
-        "{ready}"
-    );
-    assert!(
-        ready.contains("resources: [configmaps, services]"),
-        "{ready}"
-    );
-    assert!(ready.contains("resources: [deployments]"), "{ready}");
-    assert!(bench.api.get("configmaps/unused").is_some());
-}
-
-#[tokio::test]
-async fn what_was_never_applied_from_the_repository_is_never_pruned() {
-    let bench = settled_bench().await;
-    let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: theirs}\n";
-    bench.release(&format!("{}{map}", shop("web:1"))).await;
-    bench.api.edit("configmaps/theirs", |map| {
-        map["metadata"]["managedFields"] = json!([{"manager": "kubectl"}]);
-    });
-    bench.release(&shop("web:1")).await;
-    assert!(bench.api.get("configmaps/theirs").is_some());
 }
 
 #[tokio::test]
@@ -533,35 +348,6 @@ async fn a_rollout_that_was_deleted_is_applied_again() {
 }
 
 #[tokio::test]
-async fn an_object_that_is_added_again_is_applied_again() {
-    let bench = settled_bench().await;
-    let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: comes-and-goes}\n";
-    let with_map = format!("{}{map}", shop("web:1"));
-    bench.release(&with_map).await;
-    bench.release(&shop("web:1")).await;
-    assert_eq!(bench.api.get("configmaps/comes-and-goes"), None);
-    bench.release(&with_map).await;
-    assert!(bench.api.get("configmaps/comes-and-goes").is_some());
-}
-
-#[tokio::test]
-async fn what_has_moved_to_another_config_repo_is_not_deleted() {
-    let bench = settled_bench().await;
-    let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: moves}\n";
-    bench.release(&format!("{}{map}", shop("web:1"))).await;
-    bench.api.put(json!({
-        "apiVersion": "tidegate.io/v1alpha1", "kind": "ConfigRepo", "metadata": {"name": "other", "generation": 1},
-        "spec": {
-            "url": "https://git.example.com/other.git", "ref": {"branch": "main"}, "path": ".",
-            "sync": {"serviceAccountName": "deployer"},
-        },
-        "status": {"inventory": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "moves"}]},
-    }));
-    bench.release(&shop("web:1")).await;
-    assert!(bench.api.get("configmaps/moves").is_some());
-}
-
-#[tokio::test]
 async fn an_object_that_is_marked_as_drifted_is_compared_at_once() {
     let bench = settled_bench().await;
     bench.api.delete("configmaps/settings");
@@ -595,21 +381,4 @@ async fn what_is_going_to_be_applied_is_known_before_it_is() {
     });
     bench.release(&shop("web:1")).await;
     assert!(bench.api.get("configmaps/settings").is_some());
-}
-
-#[tokio::test]
-async fn a_rollout_that_cannot_be_decoded_blocks_the_sync() {
-    let bench = Bench::new();
-    bench.release(&shop("web:1")).await;
-    bench.api.edit("rollouts/web", |rollout| {
-        rollout["status"] = json!({ "stable": "of another version" });
-    });
-    let before = bench.api.get("deployments/web");
-    bench.release(&shop("web:2")).await;
-    assert_eq!(bench.api.get("deployments/web"), before);
-    let ready = bench.ready();
-    assert!(
-        ready.contains("cannot decode Rollout web") && ready.contains("nothing is applied"),
-        "{ready}"
-    );
 }

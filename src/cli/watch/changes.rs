@@ -278,9 +278,12 @@ mod tests {
         assert_eq!(told(answers, 2).await, ["checkout", "checkout"]);
     }
 
+    fn at(time: &str) -> Timestamp {
+        time.parse().unwrap()
+    }
+
     #[test]
     fn a_loss_keeps_its_beginning_and_tells_the_last_error() {
-        let at = |time: &str| time.parse().unwrap();
         let first = Lost::on(None, "refused".to_owned(), at("2026-11-25T10:03:05Z"));
         let second = Lost::on(
             Some(first),

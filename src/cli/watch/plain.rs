@@ -160,10 +160,16 @@ mod tests {
         assert_eq!(String::from_utf8(out).unwrap(), "+3m5s    Stable\n");
     }
 
+    fn lost() -> Result<Change, Ended> {
+        Ok(Change::Lost("refused".to_owned()))
+    }
+
+    fn now() -> Result<Change, Ended> {
+        Ok(Change::Now(Box::new(at_step_two())))
+    }
+
     #[tokio::test]
     async fn a_lost_connection_is_one_line_for_those_who_wait() {
-        let lost = || Ok(Change::Lost("refused".to_owned()));
-        let now = || Ok(Change::Now(Box::new(at_step_two())));
         let mut changes =
             futures::stream::iter([now(), lost(), lost(), now(), lost(), Err(Ended::Gone)]);
         let (mut out, mut err) = (Vec::new(), Vec::new());

@@ -149,11 +149,17 @@ mod tests {
     use super::*;
     use crate::cli::watch::story::tests::at_step_two;
 
+    fn at(time: &str) -> Timestamp {
+        time.parse().unwrap()
+    }
+
+    fn now() -> Change {
+        Change::Now(Box::new(at_step_two()))
+    }
+
     #[test]
     fn a_lost_connection_is_shown_until_the_rollout_is_heard_of_again() {
-        let at = |time: &str| time.parse().unwrap();
         let mut shown = Shown::default();
-        let now = || Change::Now(Box::new(at_step_two()));
         let lost = "connection lost since 10:04:12 UTC: refused";
         shown.take(now(), at("2026-11-25T10:04:00Z"));
         for time in ["2026-11-25T10:04:12Z", "2026-11-25T10:05:00Z"] {

@@ -156,15 +156,18 @@ fn step_line(
             }
             (Some(confirmed), None) => {
                 let left = hold.as_signed() - now.duration_since(confirmed);
-                left.is_positive()
-                    .then(|| format!("{} to stay", age::length(left)))
+                if left.is_positive() {
+                    Some(format!("{} of hold left", age::length(left)))
+                } else {
+                    None
+                }
             }
             (None, None) => Some("weight not confirmed yet".to_owned()),
         }),
         match (entered.and_then(|step| step.approved_by.clone()), planned) {
             (Some(by), _) => Some(format!("approved by {by}")),
             (None, Some(step)) => step.approval.map(|_| "needs approval".to_owned()),
-            (None, None) => Some("everything to the canary".to_owned()),
+            (None, None) => Some("all traffic to the canary".to_owned()),
         },
     ];
     let facts: Vec<String> = facts.into_iter().flatten().collect();
@@ -367,7 +370,7 @@ pub(super) mod tests {
 
         Steps
           ✓  1      1%     1m   entered 4m2s ago, passed after 61s
-          ▶  2     10%     5m   entered 3m1s ago, 2m to stay
+          ▶  2     10%     5m   entered 3m1s ago, 2m of hold left
              3     50%    10m   needs approval
 
         Gates

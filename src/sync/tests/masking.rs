@@ -50,33 +50,37 @@ async fn pins_ports_and_weights_of_an_attempt_survive_a_commit() {
     );
 }
 
+/// Returns the ports of the Service that was sent last, and its annotation about deferred fields.
+fn ports_and_waiting(bench: &Bench) -> (Value, Value) {
+    let mut service = bench.api.sent("services/web").unwrap();
+    let ports = service["spec"]["ports"].take();
+    let waiting = service["metadata"]["annotations"]["tidegate.io/waiting"].take();
+    (ports, waiting)
+}
+
+fn moved(image: &str, port: u32) -> String {
+    shop(image).replace(
+        "[{port: 80}]",
+        &format!("[{{port: 80, targetPort: {port}}}]"),
+    )
+}
+
 #[tokio::test]
 async fn ports_wait_with_a_template_of_the_same_commit_and_go_out_without_one() {
     let bench = settled_bench().await;
-    let ports = |bench: &Bench| bench.api.sent("services/web").unwrap()["spec"]["ports"].take();
-    let waiting = |bench: &Bench| {
-        bench.api.sent("services/web").unwrap()["metadata"]["annotations"]["tidegate.io/waiting"]
-            .take()
-    };
-    let moved = |image: &str, port: u32| {
-        shop(image).replace(
-            "[{port: 80}]",
-            &format!("[{{port: 80, targetPort: {port}}}]"),
-        )
-    };
     bench.release(&moved("web:2", 9090)).await;
     assert_eq!(
-        (ports(&bench), waiting(&bench)),
+        ports_and_waiting(&bench),
         (json!([{"port": 80}]), json!("ports"))
     );
     bench.release(&moved("web:1", 9090)).await;
     assert_eq!(
-        (ports(&bench), waiting(&bench)),
+        ports_and_waiting(&bench),
         (json!([{"port": 80, "targetPort": 9090}]), Value::Null)
     );
     bench.release(&moved("web:2", 9090)).await;
     assert_eq!(
-        (ports(&bench), waiting(&bench)),
+        ports_and_waiting(&bench),
         (json!([{"port": 80, "targetPort": 9090}]), Value::Null)
     );
 }
