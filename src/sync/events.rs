@@ -40,7 +40,7 @@ pub(super) async fn change(
     // The recorder counts events that are alike in all but their note as one.
     let action = match &report.applied {
         Some((commit, _)) => format!("Apply {}", short(commit)),
-        None => "FieldMask".to_owned(),
+        None => "Block".to_owned(),
     };
     let event = Event {
         type_: if report.ready {
