@@ -41,7 +41,7 @@ pub(crate) struct CacheWriters {
     pub(crate) routes: RouteWriters,
 }
 
-/// Makes empty caches, and what fills them.
+/// Creates empty caches, and their writers.
 pub(crate) fn caches() -> (Caches, CacheWriters) {
     let (rollouts, rollouts_writer) = Cache::new();
     let (config_repos, config_repos_writer) = Cache::new();
@@ -77,7 +77,7 @@ pub(crate) fn caches() -> (Caches, CacheWriters) {
 // === impl Caches ===
 
 impl Caches {
-    /// The Rollouts of a namespace that can be read.
+    /// Rollouts of a namespace that can be decoded.
     pub(crate) fn rollouts(&self, namespace: &str) -> Vec<Rollout> {
         self.rollouts
             .list(namespace)
@@ -87,7 +87,7 @@ impl Caches {
             .collect()
     }
 
-    /// The greatest epoch that a running attempt bears; 0 without any.
+    /// Greatest epoch of a running attempt; 0 without any.
     pub(crate) fn greatest_epoch(&self) -> u64 {
         let rollouts = self.rollouts.all();
         let statuses = rollouts
@@ -100,8 +100,8 @@ impl Caches {
             .unwrap_or_default()
     }
 
-    /// Whether every watch has shown once what there is. Routes do not count: a cluster may lack
-    /// their definitions until its gateway is installed.
+    /// Returns true if every watch has completed its first list. Routes do not count: a cluster may
+    /// lack their definitions until its gateway is installed.
     pub(crate) fn is_filled(&self) -> bool {
         self.rollouts.is_filled()
             && self.config_repos.is_filled()
@@ -112,7 +112,7 @@ impl Caches {
             && self.revisions.is_filled()
     }
 
-    /// Waits for that.
+    /// Waits until every watch has completed its first list.
     pub(crate) fn filled(&self) -> impl Future<Output = ()> + Send + use<> {
         let all: [BoxFuture<'static, ()>; 7] = [
             self.rollouts.filled().boxed(),
@@ -126,7 +126,7 @@ impl Caches {
         join_all(all).map(drop)
     }
 
-    /// Each time that a watch has shown all that there is.
+    /// Returns an event for each complete list of a watch.
     pub(crate) fn relists(&self) -> impl Stream<Item = ()> + Send + use<> {
         select_all([
             self.rollouts.relists().boxed(),
@@ -140,7 +140,7 @@ impl Caches {
         ])
     }
 
-    /// A ConfigRepo that can be read.
+    /// Returns a ConfigRepo, if it can be decoded.
     pub(crate) fn config_repo(&self, namespace: &str, name: &str) -> Option<ConfigRepo> {
         self.config_repos
             .get(namespace, name)?

@@ -1,7 +1,7 @@
 //! The command line: one file per command.
 //!
-//! Owns the arguments and what is printed. It decides nothing about a release: a person's wish
-//! becomes an `Intervention`, and the engine answers it.
+//! Owns the arguments and the output. It decides nothing about a release: a request becomes an
+//! `Intervention`, and the engine answers it.
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
@@ -15,7 +15,7 @@ pub mod intervene;
 pub mod run;
 pub mod watch;
 
-use intervene::{ApproveArgs, InterveneArgs};
+use intervene::{ApproveArgs, Intervene};
 use tidegate_api::intervention::Action;
 
 /// The program's name as a plugin of kubectl.
@@ -33,32 +33,24 @@ pub struct Cli {
 enum Command {
     /// Run the controller
     Run(Box<run::RunArgs>),
-    /// Print the custom resource definitions, or their reference
+    /// Print the custom resource definitions or their reference
     Crds(crds::CrdsArgs),
-    /// List Rollouts with their phase and progress
+    /// Show Rollouts with their phase, step, weight and message
     Get(get::GetArgs),
     /// Watch a Rollout live
     Watch(watch::WatchArgs),
-    /// Approve the step that awaits approval
+    #[command(about = intervene::about(Action::Approve))]
     Approve(ApproveArgs),
-    /// Skip remaining holds and approvals (breaches still roll back)
-    Promote(InterveneArgs),
-    /// Pause a release at the current step (gates are still evaluated)
-    Pause(InterveneArgs),
-    /// Resume a paused release
-    Resume(InterveneArgs),
-    /// Abort the release and shift traffic back to stable
-    Abort(InterveneArgs),
-    /// Retry a rejected revision that the branch still requests
-    Retry(InterveneArgs),
+    #[command(flatten)]
+    Intervene(Intervene),
 }
 
-/// Reads the command line; ends the program with help or a sentence where it cannot be used.
+/// Parses the command line; exits with help or an error if it is not valid.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Cli {
     try_parse(arguments).unwrap_or_else(|error| error.exit())
 }
 
-/// Does what was asked for.
+/// Runs a command.
 pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Run(args) => run::run(*args).await.map(|()| ExitCode::SUCCESS),
@@ -66,11 +58,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Get(args) => get::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Watch(args) => watch::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Approve(args) => intervene::approve(&args).await,
-        Command::Promote(args) => intervene::run(Action::Promote, &args).await,
-        Command::Pause(args) => intervene::run(Action::Pause, &args).await,
-        Command::Resume(args) => intervene::run(Action::Resume, &args).await,
-        Command::Abort(args) => intervene::run(Action::Abort, &args).await,
-        Command::Retry(args) => intervene::run(Action::Retry, &args).await,
+        Command::Intervene(intervene) => intervene::run(&intervene).await,
     }
 }
 
@@ -84,7 +72,7 @@ fn try_parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
     Cli::from_arg_matches(&matches)
 }
 
-/// Whether kubectl has started the program: it finds its plugins by their names.
+/// Returns true if kubectl has started the program: it finds its plugins by their names.
 fn is_plugin(program: &OsString) -> bool {
     Path::new(program)
         .file_stem()
@@ -116,15 +104,15 @@ mod tests {
     }
 
     #[test]
-    fn an_intervention_without_a_reason_is_refused() {
-        for action in ["approve", "promote", "pause", "resume", "abort", "retry"] {
+    fn an_intervention_without_a_reason_is_rejected() {
+        for action in Action::ALL.map(Action::as_str) {
             assert!(help(&format!("tidegate {action} checkout")).contains("--reason"));
             parse_line(&format!("tidegate {action} checkout -n shop --reason why")).unwrap();
         }
     }
 
     #[test]
-    fn every_command_and_argument_says_what_it_is() {
+    fn every_command_and_argument_has_a_help_text() {
         for command in Cli::command().get_subcommands() {
             assert!(command.get_about().is_some(), "{}", command.get_name());
             for argument in command.get_arguments() {

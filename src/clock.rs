@@ -1,17 +1,17 @@
-//! The clock: the only place where the program asks what time it is.
+//! Clock: the only place where the program reads the time.
 //!
 //! Everything else is given the time, so that tests can give it too.
 
 use jiff::Timestamp;
 
-/// What time it is.
+/// Returns the current time.
 pub fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// A time that only ever goes on, for lengths within this process.
+/// Returns a monotonic time, for durations within this process.
 ///
-/// The runtime's, which is the machine's own except in tests, where it can stand still.
+/// It is the runtime's, which is the machine's own except in tests, where it can stand still.
 pub fn monotonic() -> std::time::Instant {
     tokio::time::Instant::now().into_std()
 }

@@ -1,7 +1,7 @@
-//! What the program serves over HTTP: whether it is alive and ready, and what it counts.
+//! HTTP server for liveness, readiness and metrics.
 //!
-//! Ready is not alive: a process whose caches are still filling is alive, and is not to be
-//! restarted for it. What is counted is the controller's business.
+//! Readiness is not liveness: a process whose caches are still filling is alive, and must not be
+//! restarted for it. The controller owns the metrics.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -17,7 +17,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 /// The media type of what the registry writes.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What is asked of.
+/// Sources of the answers.
 #[derive(Clone)]
 struct Served {
     ready: Arc<dyn Fn() -> bool + Send + Sync>,

@@ -1,11 +1,11 @@
-//! git → cluster: what a namespace's config repository says is applied, except what a Rollout
-//! holds.
+//! git → cluster: the objects of a namespace's config repository are applied, except fields that a
+//! Rollout masks.
 //!
 //! ```text
 //!   ConfigRepo ──▶ reconcile ──┬─ source ──▶ manifest    the branch's head as objects, and which
 //!                              │                         commits asked for templates (git)
 //!                              ├─ synchronise
-//!                              │    ├─ governance, plan  what is applied, what is pruned (pure)
+//!                              │    ├─ governance, plan  objects to apply and to prune (pure)
 //!                              │    ├─ apply, drift
 //!                              │    │    └─ revisions    git's templates wait as ControllerRevisions
 //!                              │    └─ prune
@@ -13,8 +13,8 @@
 //!                              └─ recording              the condition RecordsWritten
 //! ```
 //!
-//! Sync judges nothing: which template is in force, and what a pinned Service or a split route
-//! look like, `tidegate_engine::governed` says. It reads git through [`tidegate_git`], and writes in
+//! Sync decides nothing about releases: `tidegate_engine::governed` says which template is in force,
+//! and how a pinned Service or a split route looks. The sentences are in `wording`. It reads git through [`tidegate_git`], and writes in
 //! the name of the `ConfigRepo`'s account; only `ControllerRevision`s, events and its own status are
 //! written in Tidegate's own name.
 

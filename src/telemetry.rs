@@ -1,7 +1,7 @@
-//! Logging: how the program tells its operator what it does.
+//! Logging.
 //!
-//! Owns the format and the filter. What is logged is up to the modules; what goes to people (events,
-//! conditions, records) is not a log.
+//! Owns the format and the filter. The modules decide about the messages; events, conditions and
+//! records are not logs.
 
 use clap::ValueEnum;
 use tracing_subscriber::{EnvFilter, filter::ParseError, util::TryInitError};
@@ -9,20 +9,20 @@ use tracing_subscriber::{EnvFilter, filter::ParseError, util::TryInitError};
 /// The environment variable with the filter, in the syntax of `tracing-subscriber`.
 pub const FILTER_VARIABLE: &str = "TIDEGATE_LOG";
 
-/// What is logged where [`FILTER_VARIABLE`] does not say otherwise.
+/// Default of [`FILTER_VARIABLE`].
 const DEFAULT_FILTER: &str = "info";
 
-/// How a line of the log is written.
+/// Format of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Text, for people
     #[default]
     Text,
-    /// One JSON object a line, for programs.
+    /// One JSON object per line
     Json,
 }
 
-/// Why logging could not be set up.
+/// Error in the setup of logging.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The filter could not be parsed.
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_filter_is_refused_with_a_sentence() {
+    fn an_invalid_filter_is_rejected_with_a_sentence() {
         let error = filter(Some("tidegate=loud")).unwrap_err();
         assert!(
             error

@@ -1,8 +1,8 @@
-//! Times as people are shown them: how long ago, in one or two units.
+//! Ages and lengths of time for people, in one or two units.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// How long ago `then` was, like `42s`, `3m`, `2h5m` or `4d`; `0s` for what is still to come.
+/// Returns the time since `then`, like `42s`, `3m`, `2h5m` or `4d`; `0s` for a time in the future.
 pub fn since(then: Timestamp, now: Timestamp) -> String {
     length(now.duration_since(then))
 }

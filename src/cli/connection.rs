@@ -1,4 +1,4 @@
-//! The way to a cluster that the commands for people share.
+//! Connection to a cluster, which the commands for people share.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-/// Which cluster and namespace is meant.
+/// Cluster and namespace of a command.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Target {
     /// Namespace (default: that of the context)
@@ -30,7 +30,7 @@ impl Target {
             .namespace
             .clone()
             .unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config).context("the kubeconfig cannot be used")?;
+        let client = Client::try_from(config).context("the kubeconfig is not usable")?;
         Ok((client, namespace))
     }
 
@@ -40,36 +40,31 @@ impl Target {
                 .await
                 .context("no cluster is configured: set KUBECONFIG");
         };
-        let kubeconfig = Kubeconfig::read().context("the kubeconfig cannot be read")?;
+        let kubeconfig = Kubeconfig::read().context("cannot read the kubeconfig")?;
         let options = KubeConfigOptions {
             context: Some(context.clone()),
             ..KubeConfigOptions::default()
         };
         Config::from_custom_kubeconfig(kubeconfig, &options)
             .await
-            .with_context(|| format!("the context `{context}` cannot be used"))
+            .with_context(|| format!("the context `{context}` is not usable"))
     }
 }
 
-/// How long the API server may take for one request. The connection itself has a limit of the same
-/// length in kube's configuration; a read timeout there would cut watches as well.
+/// Timeout of one request. The connection itself has one of the same length in kube's
+/// configuration; a read timeout there would cut watches as well.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The answer to a single request; an error where there is none in time.
+/// Waits for the answer to a single request; fails if there is none in time.
 pub async fn answered<T>(request: impl Future<Output = kube::Result<T>>) -> anyhow::Result<T> {
     let in_time = tokio::time::timeout(LIMIT, request).await;
     in_time
         .ok()
-        .with_context(|| {
-            format!(
-                "the API server has not answered within {} s",
-                LIMIT.as_secs()
-            )
-        })?
+        .with_context(|| format!("no answer from the API server within {}s", LIMIT.as_secs()))?
         .map_err(answer)
 }
 
-/// What the API server said, without the wrapping: its messages are sentences already.
+/// Returns the API server's message without the wrapping: it is a sentence already.
 pub fn answer(error: kube::Error) -> anyhow::Error {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => {
@@ -90,7 +85,7 @@ mod tests {
             .expect_err("no answer");
         assert_eq!(
             error.to_string(),
-            "the API server has not answered within 30 s"
+            "no answer from the API server within 30s"
         );
     }
 }

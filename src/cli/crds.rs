@@ -25,7 +25,7 @@ const YAML_HEAD: &str = "# Generated from crates/api by `cargo xtask codegen`: d
 /// Contents by file name.
 pub type Files = BTreeMap<String, String>;
 
-/// What is printed, and where to.
+/// Arguments of `tidegate crds`.
 #[derive(Args, Debug)]
 pub struct CrdsArgs {
     /// Directory to write one file per definition to, instead of printing
@@ -45,9 +45,9 @@ pub(super) fn run(args: &CrdsArgs) -> anyhow::Result<()> {
     };
     match &args.dir {
         Some(folder) => {
-            write(folder, &files).with_context(|| format!("{} cannot be written", folder.display()))
+            write(folder, &files).with_context(|| format!("cannot write {}", folder.display()))
         }
-        None => print(&files, args.reference).context("standard output cannot be written"),
+        None => print(&files, args.reference).context("cannot write to standard output"),
     }
 }
 

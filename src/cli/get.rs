@@ -1,4 +1,4 @@
-//! `tidegate get`: what each Rollout is doing and since when.
+//! `tidegate get`: a table of Rollouts with their phase, step, weight and message.
 
 use std::io::{self, Write as _};
 
@@ -18,14 +18,14 @@ const HEADS: [&str; 7] = [
     "ROLLOUT", "PHASE", "STEP", "WEIGHT", "REVISION", "SINCE", "MESSAGE",
 ];
 
-/// Which Rollouts are shown, and how.
+/// Arguments of `tidegate get`.
 #[derive(Args, Debug)]
 pub struct GetArgs {
     /// Name of the Rollout (default: all of the namespace)
     name: Option<String>,
     #[command(flatten)]
     target: Target,
-    /// List Rollouts of all namespaces, regardless of `--namespace`
+    /// Show Rollouts of all namespaces; overrides `--namespace` and its variable
     // No conflict with the namespace: clap takes a variable for something that was typed.
     #[arg(short = 'A', long, conflicts_with = "name")]
     all_namespaces: bool,
@@ -34,7 +34,7 @@ pub struct GetArgs {
     output: Output,
 }
 
-/// How Rollouts are shown.
+/// Output format.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Output {
     /// Table
@@ -49,7 +49,7 @@ pub(super) async fn run(args: &GetArgs) -> anyhow::Result<()> {
     let rollouts = fetch(args).await?;
     let text = match (args.output, args.name.is_some()) {
         (Output::Table, _) if rollouts.is_empty() => {
-            eprintln!("There is no Rollout here.");
+            eprintln!("No Rollouts found.");
             return Ok(());
         }
         (Output::Table, _) => table(&rollouts, args.all_namespaces, clock::now()),
@@ -101,14 +101,17 @@ fn table(rollouts: &[Rollout], with_namespace: bool, now: Timestamp) -> String {
     text
 }
 
+fn dash() -> String {
+    "-".to_owned()
+}
+
 fn row(rollout: &Rollout, with_namespace: bool, now: Timestamp) -> [String; HEADS.len()] {
     let name = match rollout.namespace() {
         Some(namespace) if with_namespace => format!("{namespace}/{}", rollout.name_any()),
         _ => rollout.name_any(),
     };
-    let dash = || "-".to_owned();
     let Some(status) = &rollout.status else {
-        let message = "No controller has looked at it yet.".to_owned();
+        let message = "not reconciled yet".to_owned();
         return [name, dash(), dash(), dash(), dash(), dash(), message];
     };
     [
@@ -163,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_says_what_each_does_and_since_when() {
+    fn the_table_shows_each_rollout_with_its_progress() {
         let busy = json!({
             "phase": "Progressing", "step": "2/3", "weight": "10%", "revision": "4f1c2d",
             "since": "2026-11-25T10:00:00Z", "message": "gates pass, 2m left",
@@ -176,7 +179,7 @@ mod tests {
         insta::assert_snapshot!(table(&rollouts, true, now), @r"
         ROLLOUT         PHASE         STEP   WEIGHT   REVISION   SINCE   MESSAGE
         shop/checkout   Progressing   2/3    10%      4f1c2d     3m      gates pass, 2m left
-        shop/cart       -             -      -        -          -       No controller has looked at it yet.
+        shop/cart       -             -      -        -          -       not reconciled yet
         ");
     }
 }

@@ -1,12 +1,15 @@
-//! `tidegate approve`, `promote`, `pause`, `resume`, `abort` and `retry`: what a person asks for.
+//! Interventions: `tidegate approve` and a command for each other action.
 //!
-//! Each makes an `Intervention` for one attempt and waits for the controller's answer. Whether it is
-//! done is the engine's to say; here is only found out which attempt a person means.
+//! Each creates an `Intervention` for one attempt and waits for the controller's answer. The engine
+//! decides about it; here is only found out which attempt is meant.
 
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use clap::Args;
+use clap::{
+    ArgMatches, Args, Command, FromArgMatches, Subcommand,
+    error::{Error, ErrorKind},
+};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{
     Api, Client, Resource as _, ResourceExt as _,
@@ -21,32 +24,39 @@ use tidegate_api::{
 
 use super::connection::{Target, answered};
 
-/// What all interventions are told.
+/// Arguments of all interventions.
 #[derive(Args, Clone, Debug)]
 pub struct InterveneArgs {
     /// Name of the Rollout
     name: String,
-    /// Reason, which is written to the record in git
+    /// Reason for the intervention; it is part of the record in git
     #[arg(short, long)]
     reason: String,
-    /// Time to wait for the controller's answer
+    /// Maximum wait for the controller's answer
     #[arg(long, default_value = "30s")]
     timeout: Duration,
     #[command(flatten)]
     target: Target,
 }
 
-/// What an approval is told.
+/// Command for an action that needs no other arguments than [`InterveneArgs`].
+#[derive(Clone, Debug)]
+pub struct Intervene {
+    action: Action,
+    args: InterveneArgs,
+}
+
+/// Arguments of `tidegate approve`.
 #[derive(Args, Clone, Debug)]
 pub struct ApproveArgs {
-    /// Step to approve, counted from 1 (default: the current one)
+    /// Number of the step to approve, from 1 (default: the current step)
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=50))]
     step: Option<u32>,
     #[command(flatten)]
     common: InterveneArgs,
 }
 
-/// The attempt, and for an approval the step, that a person means.
+/// The attempt, and for an approval the step, that is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Meant {
     attempt: u32,
@@ -59,13 +69,26 @@ pub(super) async fn approve(args: &ApproveArgs) -> anyhow::Result<ExitCode> {
     ask(client, &namespace, Action::Approve, args.step, &args.common).await
 }
 
-/// Asks for anything else.
-pub(super) async fn run(action: Action, args: &InterveneArgs) -> anyhow::Result<ExitCode> {
+/// Requests any other action.
+pub(super) async fn run(intervene: &Intervene) -> anyhow::Result<ExitCode> {
+    let Intervene { action, args } = intervene;
     let (client, namespace) = args.target.connect().await?;
-    ask(client, &namespace, action, None, args).await
+    ask(client, &namespace, *action, None, args).await
 }
 
-/// Makes the Intervention, waits for the answer and prints it.
+/// Returns the help text of an action's command.
+pub(super) fn about(action: Action) -> &'static str {
+    match action {
+        Action::Approve => "Approve the step that a release waits in",
+        Action::Promote => "Skip remaining holds and approvals (breaches still roll back)",
+        Action::Pause => "Pause a release at its current step (gates are still evaluated)",
+        Action::Resume => "Resume a paused release",
+        Action::Abort => "Abort the release and shift traffic back to stable",
+        Action::Retry => "Retry a rejected revision that git still asks for",
+    }
+}
+
+/// Creates the Intervention, waits for the answer and prints it.
 async fn ask(
     client: Client,
     namespace: &str,
@@ -85,20 +108,20 @@ async fn ask(
         by: caller(client.clone()).await?,
     };
     let interventions: Api<Intervention> = Api::namespaced(client, namespace);
-    let made =
+    let created =
         answered(interventions.create(&PostParams::default(), &intervention(&rollout, spec)))
             .await?;
-    let status = settled(interventions, &made.name_any(), args.timeout).await?;
+    let status = settled(interventions, &created.name_any(), args.timeout).await?;
     Ok(report(action, &args.name, &status))
 }
 
-/// Which attempt is meant, and which step of it.
+/// Finds the attempt that is meant, and the step of it.
 fn meant(rollout: &Rollout, action: Action, step: Option<u32>) -> anyhow::Result<Meant> {
     let name = rollout.name_any();
     let status = rollout.status.clone().unwrap_or_default();
     if action == Action::Retry {
         let Some(last) = status.last_outcome else {
-            bail!("there is nothing to retry: no attempt of {name} has ended yet");
+            bail!("nothing to retry: no attempt of {name} has ended yet");
         };
         return Ok(Meant {
             attempt: last.attempt,
@@ -107,14 +130,14 @@ fn meant(rollout: &Rollout, action: Action, step: Option<u32>) -> anyhow::Result
     }
     let Some(attempt) = status.attempt else {
         bail!(
-            "there is nothing to {}: {name} is not releasing anything (it is {:?})",
+            "nothing to {}: {name} has no running attempt (phase {:?})",
             action.as_str(),
             status.phase
         );
     };
     let step = match (action, step) {
         (Action::Approve, None) if attempt.step == 0 => {
-            bail!("there is nothing to approve yet: {name} has not reached its first step")
+            bail!("nothing to approve yet: {name} has not reached its first step")
         }
         (Action::Approve, None) => Some(attempt.step),
         (_, step) => step,
@@ -125,7 +148,7 @@ fn meant(rollout: &Rollout, action: Action, step: Option<u32>) -> anyhow::Result
     })
 }
 
-/// The object to be made. The Rollout owns it, so that it goes with the Rollout.
+/// Returns the object to create. The Rollout owns it, so that it is deleted with the Rollout.
 fn intervention(rollout: &Rollout, spec: InterventionSpec) -> Intervention {
     let metadata = ObjectMeta {
         generate_name: Some(format!("{}-{}-", spec.rollout, spec.action.as_str())),
@@ -140,7 +163,7 @@ fn intervention(rollout: &Rollout, spec: InterventionSpec) -> Intervention {
     }
 }
 
-/// The name under which the API server knows the caller.
+/// Returns the name under which the API server knows the caller.
 async fn caller(client: Client) -> anyhow::Result<String> {
     let api: Api<SelfSubjectReview> = Api::all(client);
     let review = answered(api.create(&PostParams::default(), &SelfSubjectReview::default()))
@@ -153,7 +176,7 @@ async fn caller(client: Client) -> anyhow::Result<String> {
         .context("the API server does not say who you are")
 }
 
-/// What became of the Intervention, once the controller has said it.
+/// Waits for the controller's answer to the Intervention.
 async fn settled(
     api: Api<Intervention>,
     name: &str,
@@ -167,17 +190,17 @@ async fn settled(
         .ok()
         .with_context(|| {
             format!(
-                "the controller has not answered within {timeout}; \
-                 `kubectl get intervention {name}` shows when it has"
+                "no answer from the controller within {timeout}: \
+                 check `kubectl get intervention {name}`"
             )
         })?
-        .with_context(|| format!("the intervention {name} is made but cannot be watched"))?;
+        .with_context(|| format!("created Intervention {name}, but cannot watch it"))?;
     answered
         .and_then(|object| object.status)
-        .with_context(|| format!("the intervention {name} was deleted before it was answered"))
+        .with_context(|| format!("Intervention {name} was deleted before it was answered"))
 }
 
-/// Prints the answer; the exit code says whether it was taken.
+/// Prints the answer; the exit code is a failure if it was rejected.
 fn report(action: Action, name: &str, status: &InterventionStatus) -> ExitCode {
     let action = action.as_str();
     let message = &status.message;
@@ -190,6 +213,56 @@ fn report(action: Action, name: &str, status: &InterventionStatus) -> ExitCode {
             eprintln!("{name}: {action} rejected: {message}");
             ExitCode::FAILURE
         }
+    }
+}
+
+// === impl Intervene ===
+
+impl Intervene {
+    /// Returns the actions that need no arguments of their own.
+    fn actions() -> impl Iterator<Item = Action> {
+        let all = Action::ALL.into_iter();
+        all.filter(|action| *action != Action::Approve)
+    }
+
+    fn find(name: &str) -> Option<Action> {
+        Self::actions().find(|action| action.as_str() == name)
+    }
+}
+
+impl Subcommand for Intervene {
+    fn augment_subcommands(command: Command) -> Command {
+        Self::actions().fold(command, |command, action| {
+            let subcommand = Command::new(action.as_str());
+            let subcommand = InterveneArgs::augment_args(subcommand);
+            command.subcommand(subcommand.about(about(action)))
+        })
+    }
+
+    fn augment_subcommands_for_update(command: Command) -> Command {
+        Self::augment_subcommands(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        Self::find(name).is_some()
+    }
+}
+
+impl FromArgMatches for Intervene {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let (name, matches) = matches
+            .subcommand()
+            .ok_or_else(|| Error::new(ErrorKind::MissingSubcommand))?;
+        let action = Self::find(name).ok_or_else(|| Error::new(ErrorKind::InvalidSubcommand))?;
+        Ok(Self {
+            action,
+            args: InterveneArgs::from_arg_matches(matches)?,
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
     }
 }
 

@@ -25,36 +25,36 @@ use crate::{
     telemetry::{self, LogFormat},
 };
 
-/// Where a pod finds the name of its namespace.
+/// File in which a pod finds the name of its namespace.
 const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
-/// How the controller runs.
+/// Arguments of `tidegate run`.
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
     /// Namespace to manage (default: all)
     #[arg(short, long, env = "TIDEGATE_NAMESPACE")]
     pub namespace: Option<String>,
-    /// Name of this cluster in records
+    /// Name of this cluster in the records in git
     #[arg(long, env = "TIDEGATE_CLUSTER_NAME", value_parser = cluster_name)]
     pub cluster_name: String,
-    /// URL of Prometheus, which evaluates gates
+    /// URL of the Prometheus server that gates query
     #[arg(long, env = "TIDEGATE_PROMETHEUS_URL")]
     pub prometheus_url: Url,
-    /// Scrape interval of Prometheus; newer samples are not expected
+    /// Interval at which Prometheus scrapes workloads; younger samples are not waited for
     #[arg(
         long,
         env = "TIDEGATE_PROMETHEUS_SCRAPE_INTERVAL",
         default_value = "15s"
     )]
     pub prometheus_scrape_interval: Duration,
-    /// File with the bearer token for Prometheus; read again for each query
+    /// File with the bearer token for Prometheus; it is read for each query
     #[arg(long, env = "TIDEGATE_PROMETHEUS_TOKEN_FILE", value_name = "FILE")]
     pub prometheus_token_file: Option<PathBuf>,
     /// CA bundle (PEM) used to verify Prometheus
     #[arg(long, env = "TIDEGATE_PROMETHEUS_CA_FILE", value_name = "FILE")]
     pub prometheus_ca_file: Option<PathBuf>,
-    /// Hosts that a Rollout may name in spec.metrics: HOST:PORT, or HOST for ports 80 and 443; a Secret
-    /// is sent over plain HTTP only to a HOST:PORT
+    /// Other metrics servers that Rollouts may use for their gates (spec.metrics): HOST:PORT, or
+    /// HOST for ports 80 and 443; a Secret is sent over plain HTTP only to a HOST:PORT
     #[arg(
         long,
         env = "TIDEGATE_METRICS_HOSTS",
@@ -62,10 +62,10 @@ pub struct RunArgs {
         value_delimiter = ','
     )]
     pub metrics_hosts: Vec<String>,
-    /// Address of /healthz, /readyz and /metrics
+    /// Address on which /healthz, /readyz and /metrics are served
     #[arg(long, env = "TIDEGATE_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
-    /// Directory in which repositories are cached
+    /// Directory for clones of repositories
     #[arg(
         long,
         env = "TIDEGATE_GIT_CACHE",
@@ -76,7 +76,7 @@ pub struct RunArgs {
     /// Name of the Lease for leader election
     #[arg(long, env = "TIDEGATE_LEASE_NAME", default_value = "tidegate")]
     pub lease_name: String,
-    /// Namespace of the Lease (default: the pod's own)
+    /// Namespace of the Lease (default: that of the pod)
     #[arg(long, env = "TIDEGATE_LEASE_NAMESPACE")]
     pub lease_namespace: Option<String>,
     /// Lease duration: how long a standby waits before it takes over
@@ -87,7 +87,7 @@ pub struct RunArgs {
     pub log_format: LogFormat,
 }
 
-/// Runs the controller until a shutdown signal.
+/// Runs the controller until it is shut down.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     telemetry::init(args.log_format)?;
     let settings = settings(args)?;
@@ -135,22 +135,23 @@ fn settings(args: RunArgs) -> anyhow::Result<Settings> {
     })
 }
 
-/// git has an environment of its own; the proxy is the one that every other client here uses.
+/// Returns the settings of git, which has an environment of its own; the proxy is the one that every
+/// other client here uses.
 fn git_settings(variable: impl Fn(&str) -> Option<String>) -> TransportSettings {
-    let either = |names: [&str; 2]| {
-        names
-            .into_iter()
-            .find_map(&variable)
-            .filter(|value| !value.is_empty())
-    };
     TransportSettings {
-        proxy: either(["https_proxy", "HTTPS_PROXY"]).map(Secret::new),
-        no_proxy: either(["no_proxy", "NO_PROXY"]),
+        proxy: either(["https_proxy", "HTTPS_PROXY"], &variable).map(Secret::new),
+        no_proxy: either(["no_proxy", "NO_PROXY"], &variable),
         ..TransportSettings::default()
     }
 }
 
-/// This process, unlike any other: a pod's name comes again when its container is restarted.
+/// Returns the first of two variables that is set, unless it is empty.
+fn either(names: [&str; 2], variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let value = names.into_iter().find_map(variable);
+    value.filter(|value| !value.is_empty())
+}
+
+/// Returns a name that no other process has: a restarted container has its pod's name again.
 fn identity() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "tidegate".to_owned());
     format!(
@@ -165,7 +166,7 @@ fn read(file: Option<&Path>) -> anyhow::Result<Option<Vec<u8>>> {
         .transpose()
 }
 
-/// SIGTERM, as Kubernetes sends it, and SIGINT, as a terminal does.
+/// Shuts down at SIGTERM, as Kubernetes sends it, and at SIGINT, as a terminal does.
 fn shut_down_at_signal(shutdown: CancellationToken) -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -179,11 +180,10 @@ fn shut_down_at_signal(shutdown: CancellationToken) -> std::io::Result<impl Futu
     })
 }
 
-/// The cluster's name is a folder on the facts branch.
+/// Parses the cluster's name, which is a folder on the records branch.
 fn cluster_name(text: &str) -> Result<String, String> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
-    if starts_well && text.len() <= 63 && text.chars().all(allowed) {
+    if starts_well && text.len() <= 63 && text.chars().all(is_allowed) {
         Ok(text.to_owned())
     } else {
         Err(
@@ -191,6 +191,10 @@ fn cluster_name(text: &str) -> Result<String, String> {
                 .to_owned(),
         )
     }
+}
+
+fn is_allowed(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `tidegate watch`: one Rollout, live.
 //!
-//! In a terminal a screen that is drawn anew at each change and each second; elsewhere a line for
+//! In a terminal a screen that is redrawn at each change and each second; elsewhere a line for
 //! each change. Both are made from the Rollout's status alone.
 
 use std::{
@@ -19,7 +19,7 @@ mod plain;
 mod screen;
 mod story;
 
-/// Which Rollout is watched.
+/// Arguments of `tidegate watch`.
 #[derive(Args, Debug)]
 pub struct WatchArgs {
     /// Name of the Rollout
@@ -31,7 +31,7 @@ pub struct WatchArgs {
     plain: bool,
 }
 
-/// Watches until a person ends it, the Rollout is gone or it may not be watched.
+/// Watches until it is interrupted, the Rollout is deleted or watching it is forbidden.
 pub(super) async fn run(args: &WatchArgs) -> anyhow::Result<()> {
     let (client, namespace) = args.target.connect().await?;
     let api: Api<Rollout> = Api::namespaced(client, &namespace);

@@ -1,4 +1,4 @@
-//! Why records could not be written, by what a person can do about it.
+//! Failures to write records, each with its remedy.
 
 use std::error::Error;
 
@@ -6,14 +6,12 @@ use tidegate_git::{FetchError, RecordsError, RestoreError, TransportError};
 
 use crate::repository::OpenError;
 
-/// Why a batch could not be written now.
+/// Cause for which a batch could not be written now.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WriteError {
-    #[error("the ConfigRepo {0} does not exist")]
+    #[error("ConfigRepo {0} does not exist")]
     NoRepo(String),
-    #[error(
-        "the Rollout {0} cannot be read, so that it is not known whether the last good template is wanted still"
-    )]
+    #[error("cannot decode Rollout {0}: it is unknown if the last good template is to be restored")]
     UnreadableRollout(String),
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -21,14 +19,14 @@ pub(super) enum WriteError {
     Records(#[from] RecordsError),
     #[error(transparent)]
     Restore(#[from] RestoreError),
-    #[error("a record cannot be put into JSON: {0}")]
+    #[error("cannot encode a record as JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
 
 // === impl WriteError ===
 
 impl WriteError {
-    /// What git said, if it was that.
+    /// Returns git's error, if there is one.
     fn transport(&self) -> Option<&TransportError> {
         match self {
             Self::Records(
@@ -60,7 +58,7 @@ impl WriteError {
         }
     }
 
-    /// What a person can do where git's words do not say it.
+    /// Returns the remedy, if git's error does not name one.
     pub(super) fn remedy(&self) -> &'static str {
         match self.transport() {
             Some(TransportError::PushRejected { .. }) => {

@@ -1,4 +1,4 @@
-//! The last good template, put back after a rollback where that is still wanted.
+//! Restore of the last good template after a rollback, if the rejected one is still requested.
 
 use kube::ResourceExt;
 use serde_json::Value;
@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{caches::Caches, clock};
 
-/// Puts the last good template back, unless the rejected revision is wanted after all. That is asked
-/// at each tip, right before the commit: the order may have waited for as long as git was away.
+/// Restores the last good template, unless the rejected revision was tried again. That is checked at
+/// each tip, right before the commit: the order may have waited for as long as git was unreachable.
 pub(super) async fn restore(
     ctx: &WriterContext,
     repository: &Repository,
@@ -30,11 +30,10 @@ pub(super) async fn restore(
     trailers: Trailers,
 ) -> Result<RestoreResult, WriteError> {
     let namespace = repo.namespace().unwrap_or_default();
-    let commit = |id: &str| id.parse::<CommitId>().ok();
-    let asked = outcome.head.source.commit.as_deref().and_then(commit);
-    let (Some(since), Some(good)) = (asked, commit(&order.good_commit)) else {
-        let why =
-            "a commit's id cannot be read: put the last good template back by hand".to_owned();
+    let requested = outcome.head.source.commit.as_deref();
+    let since = requested.and_then(|id| id.parse::<CommitId>().ok());
+    let (Some(since), Ok(good)) = (since, order.good_commit.parse::<CommitId>()) else {
+        let why = "a commit ID is not valid: restore the last good template manually".to_owned();
         return Ok(RestoreResult::Refused { why });
     };
     let wanted = {
@@ -46,7 +45,7 @@ pub(super) async fn restore(
         );
         move || wanted_again(&caches, &namespace, &order, &head)
     };
-    // A Rollout that cannot be read is waited for.
+    // A Rollout that cannot be decoded is waited for.
     wanted()?;
     let rejected = Revision::named(&order.rejected);
     let is_to_go = {
@@ -66,18 +65,21 @@ pub(super) async fn restore(
         }),
         Err(RestoreError::PushRejected(why)) => Ok(RestoreResult::Refused {
             why: format!(
-                "the push to {} was refused ({why}): let this credential push, or revert the commit by hand",
+                "the push to {} was rejected ({why}): let this credential push, or revert the commit manually",
                 repo.spec.git_ref.branch
             ),
         }),
         Err(error) if error.is_transient() => Err(error.into()),
         Err(error) => Ok(RestoreResult::Refused {
-            why: format!("put the template back by hand: {}", in_full(&error)),
+            why: format!(
+                "cannot restore the template: {}; restore it manually",
+                in_full(&error)
+            ),
         }),
     }
 }
 
-/// What is to be put back, and what the commit says of it.
+/// Returns the request to restore the template, with the message of its commit.
 fn restore_request(
     repo: &ConfigRepo,
     namespace: &str,
@@ -115,38 +117,41 @@ fn restore_request(
     }
 }
 
-/// What became of an order that could not be carried out: unless a person was faster, git asks for
-/// the rejected template still, or may do so in another file.
+/// Returns the result of an order that was skipped: unless the template was changed concurrently,
+/// git still asks for the rejected one, or may do so in another file.
 fn left_alone(reason: SkipReason, order: &RestoreOrder) -> RestoreResult {
     let RestoreOrder {
         path, good_commit, ..
     } = order;
     let (good, good_path) = (short(good_commit), good_path(order));
-    let refused = |why| RestoreResult::Refused { why };
     match reason {
         SkipReason::TemplateChanged => RestoreResult::Skipped {
             why: reason.to_string(),
         },
         SkipReason::FileNotFound | SkipReason::ObjectNotFound => refused(format!(
-            "`{path}`: {reason}: if the workload is in another file now, put the template of commit {good} \
-             (`{good_path}`) back there by hand"
+            "`{path}`: {reason}: if the workload is in another file now, restore the template of commit {good} \
+             (`{good_path}`) there manually"
         )),
         SkipReason::NoGoodTemplate => refused(format!(
-            "`{good_path}` at {good}: {reason}: put a good template into `{path}` by hand"
+            "`{good_path}` at {good}: {reason}: write a good template to `{path}` manually"
         )),
         SkipReason::SameTemplate => refused(format!(
-            "{reason} ({good}): put a good one into `{path}` by hand"
+            "{reason} ({good}): write a good one to `{path}` manually"
         )),
     }
 }
 
-/// An order of before this was said has it in the same file.
+fn refused(why: String) -> RestoreResult {
+    RestoreResult::Refused { why }
+}
+
+/// Returns the file of the good template; an order without one means the same file.
 fn good_path(order: &RestoreOrder) -> &str {
     order.good_path.as_deref().unwrap_or(&order.path)
 }
 
-/// Why the rejected revision may stay where it is: somebody had it tried again since. If that attempt
-/// is rolled back too, it has an order of its own.
+/// Returns the reason to leave the rejected revision in place: it was tried again since. If that
+/// attempt is rolled back too, it has an order of its own.
 fn wanted_again(
     caches: &Caches,
     namespace: &str,
@@ -171,18 +176,18 @@ fn wanted_again(
     {
         return Ok(Some(format!("revision {revision} was promoted since")));
     }
-    let tries_it = |attempt: &&Attempt| {
-        let may_promote = attempt
-            .ending
-            .as_ref()
-            .is_none_or(|ending| ending.outcome == Outcome::Promoted);
-        attempt.id != rejected_by.id && attempt.revision == order.rejected && may_promote
-    };
-    let again = status.attempt.as_ref().filter(tries_it);
+    let again = status.attempt.as_ref().filter(|attempt| {
+        attempt.id != rejected_by.id && attempt.revision == order.rejected && may_promote(attempt)
+    });
     Ok(again.map(|attempt| {
         format!(
             "revision {revision} is tried again, as attempt {}",
             attempt.number
         )
     }))
+}
+
+fn may_promote(attempt: &Attempt) -> bool {
+    let ending = attempt.ending.as_ref();
+    ending.is_none_or(|ending| ending.outcome == Outcome::Promoted)
 }

@@ -116,24 +116,27 @@ async fn until_failed(bench: &Bench) {
 }
 
 #[tokio::test]
-async fn a_record_is_written_once_however_often_it_is_owed() {
+async fn a_record_is_written_once_however_often_it_is_enqueued() {
     let mut bench = Bench::new().await;
     create_repository(&bench);
-    let owed = [pending(1)];
+    let pending_records = [pending(1)];
     let records = bench.ctx.records.clone();
-    records.write("shop", "checkout", &owed);
-    records.write("shop", "checkout", &owed);
+    records.write("shop", "checkout", &pending_records);
+    records.write("shop", "checkout", &pending_records);
     assert_eq!(records.pending(), 1);
-    assert!(records.written("shop", &owed).is_empty());
+    assert!(records.written("shop", &pending_records).is_empty());
 
     assert_eq!(
         woken(&mut bench).await,
         NamespacedName::new("shop", "checkout")
     );
-    assert_eq!(records.written("shop", &owed), [owed[0].record.path()]);
+    assert_eq!(
+        records.written("shop", &pending_records),
+        [pending_records[0].record.path()]
+    );
     assert_eq!((records.pending(), commits(&bench)), (0, 1));
 
-    // The status is not written yet, so it is owed still; the next record shows that nothing else
+    // The status is not written yet, so it is still pending; the next record shows that nothing else
     // came before it.
     records.write("shop", "checkout", &[pending(1), pending(2)]);
     woken(&mut bench).await;
@@ -172,29 +175,29 @@ async fn a_record_is_written_when_git_is_back() {
 }
 
 #[tokio::test]
-async fn what_a_deleted_rollout_has_left_behind_is_crossed_out_at_the_config_repo() {
+async fn records_of_a_deleted_rollout_are_removed_from_the_config_repo() {
     let bench = Bench::new().await;
     create_repository(&bench);
-    owe(&bench, &json!([pending_json(1), pending_json(2)]));
+    set_pending(&bench, &json!([pending_json(1), pending_json(2)]));
     bench.ctx.records.write_left_behind("shop", &[pending(1)]);
-    until_owed(&bench, &[pending(2)]).await;
+    until_pending(&bench, &[pending(2)]).await;
     assert_eq!(commits(&bench), 1);
 }
 
 #[tokio::test]
-async fn a_record_that_is_handed_over_while_it_is_queued_or_after_is_crossed_out_as_well() {
+async fn a_record_that_is_transferred_while_it_is_queued_or_after_is_removed_as_well() {
     let mut bench = Bench::new().await;
     create_repository(&bench);
-    owe(&bench, &json!([pending_json(1), pending_json(2)]));
+    set_pending(&bench, &json!([pending_json(1), pending_json(2)]));
     let records = bench.ctx.records.clone();
     records.write("shop", "checkout", &[pending(1), pending(2)]);
     records.write_left_behind("shop", &[pending(1)]);
     woken(&mut bench).await;
     woken(&mut bench).await;
-    until_owed(&bench, &[pending(2)]).await;
+    until_pending(&bench, &[pending(2)]).await;
 
     records.write_left_behind("shop", &[pending(2)]);
-    until_owed(&bench, &[]).await;
+    until_pending(&bench, &[]).await;
     // A cache that is behind asks for it once more.
     records.write_left_behind("shop", &[pending(2), pending(3)]);
     timeout(LIMIT, async {
@@ -212,7 +215,7 @@ async fn a_record_that_is_handed_over_while_it_is_queued_or_after_is_crossed_out
 }
 
 /// Puts records into the status of the `ConfigRepo`.
-fn owe(bench: &Bench, pending: &Value) {
+fn set_pending(bench: &Bench, pending: &Value) {
     let path = format!("{TIDEGATE}/configrepos/shop");
     let mut repo = bench.script.get(&path).unwrap();
     repo["status"] = json!({ "pendingRecords": pending });
@@ -220,7 +223,7 @@ fn owe(bench: &Bench, pending: &Value) {
 }
 
 /// Waits until these records stand in the status of the `ConfigRepo`, and no others.
-async fn until_owed(bench: &Bench, pending: &[PendingRecord]) {
+async fn until_pending(bench: &Bench, pending: &[PendingRecord]) {
     let queued = || {
         let mut repo = bench
             .script
@@ -249,13 +252,13 @@ async fn a_restore_that_has_to_wait_keeps_no_other_record_waiting() {
             "rejected": "4f1c", "goodCommit": "2".repeat(40),
         }),
     );
-    // The branch that is to be put right does not exist.
-    let owed: PendingRecord = serde_json::from_value(outcome).unwrap();
+    // The branch that is to be restored does not exist.
+    let waiting: PendingRecord = serde_json::from_value(outcome).unwrap();
     let records = bench.ctx.records.clone();
-    records.write("shop", "checkout", &[owed.clone(), pending(2)]);
+    records.write("shop", "checkout", &[waiting.clone(), pending(2)]);
     woken(&mut bench).await;
     assert_eq!(
-        records.written("shop", &[owed, pending(2)]),
+        records.written("shop", &[waiting, pending(2)]),
         [pending(2).record.path()]
     );
     assert_eq!((records.pending(), commits(&bench)), (1, 1));

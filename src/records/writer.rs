@@ -37,7 +37,7 @@ const BATCH: usize = 32;
 /// The longest wait between two tries while git is away.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// Writes what is owed until the queue ends.
+/// Writes pending records until the queue ends.
 pub(super) async fn run(
     ctx: Arc<WriterContext>,
     mut waiting: mpsc::UnboundedReceiver<PendingWrite>,
@@ -83,7 +83,7 @@ fn waits() -> impl Iterator<Item = Duration> {
 }
 
 /// Restores first, because the record says what came of it; then the records, in one commit. A record
-/// that a Rollout and its `ConfigRepo` owe is written for the one that came first. One whose restore
+/// that a Rollout and its `ConfigRepo` both name is written for the one that came first. One whose restore
 /// has to wait keeps no other waiting: what is in git leaves the batch.
 async fn write(ctx: &WriterContext, batch: &mut Vec<PendingWrite>) -> Result<(), WriteError> {
     let waiting = write_what_can_be(ctx, batch).await?;
@@ -94,7 +94,10 @@ async fn write(ctx: &WriterContext, batch: &mut Vec<PendingWrite>) -> Result<(),
     for owed in done {
         finish(ctx, &owed).await;
     }
-    waiting.into_values().next().map_or(Ok(()), Err)
+    match waiting.into_values().next() {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
 }
 
 /// Writes all whose restore need not wait. The answer is those that do, by path, and why.
@@ -160,8 +163,8 @@ async fn write_what_can_be(
     Ok(waiting)
 }
 
-/// Whether the record in git says the same but for what came of the restore: after a crash between
-/// the push and the status, the config branch may have moved on.
+/// Returns true if the record in git is the same but for the result of the restore: after a crash
+/// between the push and the status, the config branch may have moved on.
 async fn says_the_same(
     repository: &Repository,
     branch: &str,
@@ -186,7 +189,7 @@ fn without_restore(mut record: Record) -> Record {
     record
 }
 
-/// A person has to put git right: the record alone would not be seen.
+/// Publishes that manual action is required in git: the record alone would not be seen.
 fn tell_of_refusal(ctx: &WriterContext, repo: &ConfigRepo, why: &str) {
     tracing::warn!(
         config_repo = repo.name_any(),
@@ -196,7 +199,8 @@ fn tell_of_refusal(ctx: &WriterContext, repo: &ConfigRepo, why: &str) {
     warn(ctx, repo, "RestoreRefused", "Restore", why.to_owned());
 }
 
-/// What is in git is never overwritten, so a person has to look. What it should say is in the log.
+/// Publishes that a record in git differs: it is never overwritten, so manual action is required.
+/// The record that was to be written is in the log.
 fn tell_of_conflict(
     ctx: &WriterContext,
     repo: &ConfigRepo,
@@ -224,7 +228,7 @@ fn warn(ctx: &WriterContext, repo: &ConfigRepo, reason: &str, action: &'static s
     ctx.events.publish(repo.object_ref(&()), event);
 }
 
-/// The owner learns that it owes the record no more.
+/// Tells the owner that its record is written.
 async fn finish(ctx: &WriterContext, owed: &PendingWrite) {
     match &owed.owner {
         RecordOwner::Rollout(name) => {
@@ -234,7 +238,7 @@ async fn finish(ctx: &WriterContext, owed: &PendingWrite) {
         }
         RecordOwner::ConfigRepo => {
             if let Err(error) = remove_pending(ctx, owed).await {
-                // It stands there still, so it is queued again, and then only crossed out.
+                // It is still in the status, so it is queued again, and then only removed.
                 tracing::warn!(%error, "cannot remove a written record from the status of its ConfigRepo");
             }
             ctx.done(owed);
@@ -250,7 +254,7 @@ async fn remove_pending(ctx: &WriterContext, owed: &PendingWrite) -> Result<(), 
     let owing = queue.len();
     queue.retain(|queued| queued.record.path() != owed.pending.record.path());
     if queue.len() == owing {
-        // It was crossed out before, and a cache was behind that.
+        // It was removed before, and a cache was behind that.
         return Ok(());
     }
     let patch = json!({

@@ -25,23 +25,23 @@ use super::{
     failure::{ApplyError, Failure, by_group},
     governance::{Governance, Governor, is_pinned},
     manifest::{Key, Manifest},
-    plan::{Hold, Plan, Step},
+    plan::{FieldMask, Plan, Step},
     revisions::{Origin, Revisions, Wanted, is_first_deploy},
     source::Asked,
 };
 use crate::workload::drop_pause;
 
-/// What was applied last, so that what has not changed needs no request. In memory only: after a
+/// Objects applied last, so that an unchanged object needs no request. Kept in memory only: after a
 /// restart everything is applied once.
 #[derive(Debug, Default)]
 pub(super) struct Applied(HashMap<Key, Remembered>);
 
-/// How an object was applied last.
+/// Last application of an object.
 #[derive(Debug)]
 struct Remembered {
     /// Over the object and what decided about its governed fields.
     digest: Digest,
-    /// What the API server answered.
+    /// Version of the object after it was applied.
     resource_version: Option<String>,
 }
 
@@ -57,16 +57,16 @@ pub(super) struct Session<'a> {
     pub(super) governance: &'a Governance,
     /// Commits that asked for the workloads' templates.
     pub(super) origins: &'a BTreeMap<WorkloadRef, Asked>,
-    /// Look at objects that have not changed in git as well, and say what had drifted.
+    /// Compare objects that have not changed in git as well, and report drift.
     pub(super) resync: bool,
     pub(super) applied: &'a mut Applied,
     pub(super) drift: Vec<Drift>,
 }
 
-/// What is to be applied.
+/// Object to apply.
 struct Rendered<'a> {
     object: Value,
-    /// What is to be written down once that is applied.
+    /// Revision to write once the object is applied.
     template: Option<WaitingTemplate<'a>>,
 }
 
@@ -76,18 +76,18 @@ struct WaitingTemplate<'a> {
     wanted: Wanted<'a>,
 }
 
-/// How often a write that lost a race is begun again before the reconcile gives way to others.
+/// Maximum number of attempts at a write that conflicts, before the reconcile gives way to others.
 const ATTEMPTS: usize = 5;
 
 // === impl Applied ===
 
 impl Applied {
-    /// Whether nothing was applied yet.
+    /// Returns true if nothing has been applied yet.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Makes the next synchronisation apply an object anew.
+    /// Has the next sync apply an object again.
     pub(super) fn forget(&mut self, key: &Key) {
         self.0.remove(key);
     }
@@ -125,7 +125,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Who may what is said once for the whole repository, so that one paste is enough.
+    /// Adds the account and all resources of the repository to a missing right, so that one paste
+    /// is enough.
     fn with_rights(&self, mut error: ApplyError, resources: &[ApiResource]) -> ApplyError {
         error.failure =
             error
@@ -134,7 +135,8 @@ impl Session<'_> {
         error
     }
 
-    /// The resources of all steps, before the first is applied: an unknown kind holds everything.
+    /// Resolves the resources of all steps before the first is applied: an unknown kind blocks the
+    /// whole sync.
     async fn resources(&self, plan: &Plan<'_>) -> Result<Vec<ApiResource>, ApplyError> {
         let mut resources = Vec::with_capacity(plan.apply.len());
         for Step {
@@ -178,31 +180,33 @@ impl Session<'_> {
                     self.remember(key, digest, before.as_ref(), &after);
                     return Ok(());
                 }
-                Err(Failure::Contended) => {}
+                Err(Failure::Conflict) => {}
                 Err(failure) => return Err(ApplyError::at(Some(place), key, failure)),
             }
         }
-        Err(ApplyError::at(Some(place), key, Failure::Contended))
+        Err(ApplyError::at(Some(place), key, Failure::Conflict))
     }
 
-    /// What is known of what decides about an object. It is no more than a reason to look.
+    /// Digest over everything known that decides about an object. It is only a reason to look.
     fn digest(&self, step: &Step<'_>) -> Digest {
         let manifest = step.manifest;
-        let held_by = match step.hold {
-            Hold::Nothing => Value::Null,
-            Hold::Workload(governor) => {
+        let governed_by = match step.mask {
+            FieldMask::Nothing => Value::Null,
+            FieldMask::Workload(governor) => {
                 let origin = self.origin(&manifest.key).map(|origin| &origin.commit);
                 json!([governor.status_hash(), origin, manifest.place.file])
             }
-            Hold::Service(Some(governor)) | Hold::Route(governor, _) => {
+            FieldMask::Service(Some(governor)) | FieldMask::Route(governor, _) => {
                 json!([
                     governor.status_hash(),
                     governor.wanted.as_ref().map(Revision::as_str)
                 ])
             }
-            Hold::Service(None) => json!(self.governance.governors().any(Governor::has_attempt)),
+            FieldMask::Service(None) => {
+                json!(self.governance.governors().any(Governor::has_attempt))
+            }
         };
-        Digest::of(&json!([manifest.object, held_by]))
+        Digest::of(&json!([manifest.object, governed_by]))
     }
 
     /// The object as it is. Where none of its fields are governed it only serves to see drift, so
@@ -213,9 +217,9 @@ impl Session<'_> {
         resource: &ApiResource,
     ) -> Result<Option<DynamicObject>, ApplyError> {
         let Manifest { key, place, .. } = step.manifest;
-        match step.hold {
-            Hold::Nothing if !self.resync => Ok(None),
-            Hold::Nothing => {
+        match step.mask {
+            FieldMask::Nothing if !self.resync => Ok(None),
+            FieldMask::Nothing => {
                 let api: Api<DynamicObject> =
                     Api::namespaced_with(self.as_account.clone(), self.namespace, resource);
                 match api
@@ -228,13 +232,14 @@ impl Session<'_> {
                     Err(failure) => Err(ApplyError::at(Some(place), key, failure)),
                 }
             }
-            Hold::Workload(_) | Hold::Service(_) | Hold::Route(..) => {
+            FieldMask::Workload(_) | FieldMask::Service(_) | FieldMask::Route(..) => {
                 self.cluster.live(self.namespace, key, resource).await
             }
         }
     }
 
-    /// What is to be applied, with the governed fields as the fresh status of the Rollout says.
+    /// Renders the object to apply, with its governed fields as the Rollout's fresh status has
+    /// them.
     async fn rendered<'s>(
         &'s self,
         step: &Step<'s>,
@@ -244,22 +249,25 @@ impl Session<'_> {
         let object = manifest.object.clone();
         let live_json = live.and_then(|live| serde_json::to_value(live).ok());
         let mut template = None;
-        let mut object = match (step.hold, &live_json) {
-            (Hold::Nothing, _) => return Ok(Rendered { object, template }),
-            (Hold::Workload(governor), live) => {
+        let mut object = match (step.mask, &live_json) {
+            (FieldMask::Nothing, _) => return Ok(Rendered { object, template }),
+            (FieldMask::Workload(governor), live) => {
                 let rendered = self.workload(manifest, governor, live.as_ref()).await?;
                 template = rendered.template;
                 rendered.object
             }
-            (Hold::Service(_) | Hold::Route(..), None) => object,
-            (Hold::Service(governor), Some(live)) => match self.pinning(governor, live).await? {
+            (FieldMask::Service(_) | FieldMask::Route(..), None) => object,
+            (FieldMask::Service(governor), Some(live)) => match self.pinning(governor, live).await?
+            {
                 Some((governor, rollout)) => governing(governor, &rollout).service(object, live),
                 None => object,
             },
-            (Hold::Route(governor, route), Some(live)) => match self.rollout(governor).await? {
-                Some(rollout) => governing(governor, &rollout).route(route, object, live),
-                None => object,
-            },
+            (FieldMask::Route(governor, route), Some(live)) => {
+                match self.rollout(governor).await? {
+                    Some(rollout) => governing(governor, &rollout).route(route, object, live),
+                    None => object,
+                }
+            }
         };
         if let Some(version) = live.and_then(ResourceExt::resource_version) {
             object["metadata"]["resourceVersion"] = json!(version);
@@ -333,7 +341,11 @@ impl Session<'_> {
         if let Some(spec) = object["spec"].as_object_mut() {
             spec.extend(in_force.map(|template| ("template".to_owned(), template)));
         }
-        let template = (!first_deploy).then_some(WaitingTemplate { revisions, wanted });
+        let template = if first_deploy {
+            None
+        } else {
+            Some(WaitingTemplate { revisions, wanted })
+        };
         Ok(Rendered { object, template })
     }
 
@@ -344,8 +356,8 @@ impl Session<'_> {
             .map(|asked| &asked.origin)
     }
 
-    /// The Rollout that holds a Service: the one that governs it as far as git tells, or else, if
-    /// the Service is pinned, whichever has an attempt.
+    /// Returns the Rollout that masks a Service: the one that governs it as far as git tells, or else,
+    /// if the Service is pinned, the one that has an attempt.
     async fn pinning<'s>(
         &'s self,
         governor: Option<&'s Governor>,
@@ -361,12 +373,6 @@ impl Session<'_> {
             return Ok(None);
         }
         for governor in self.governance.governors() {
-            let has_attempt = |rollout: &Rollout| {
-                rollout
-                    .status
-                    .as_ref()
-                    .is_some_and(|status| status.attempt.is_some())
-            };
             if let Some(rollout) = self.rollout(governor).await?.filter(has_attempt) {
                 return Ok(Some((governor, rollout)));
             }
@@ -425,7 +431,7 @@ impl Session<'_> {
                 .0
                 .get(key)
                 .is_none_or(|known| known.digest == digest);
-        if let Some(before) = before.filter(|_| unchanged_in_git) {
+        if unchanged_in_git && let Some(before) = before {
             self.drift.extend(Drift::between(key, before, after));
         }
         let resource_version = after.resource_version();
@@ -437,6 +443,11 @@ impl Session<'_> {
             },
         );
     }
+}
+
+fn has_attempt(rollout: &Rollout) -> bool {
+    let status = rollout.status.as_ref();
+    status.is_some_and(|status| status.attempt.is_some())
 }
 
 fn governing<'a>(governor: &'a Governor, rollout: &'a Rollout) -> Governing<'a> {

@@ -1,4 +1,5 @@
-//! Drift: changes by others to an object that git describes, found when they are corrected.
+//! Drift: changes that other writers made to objects that git describes, found when an apply
+//! corrected them.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +21,7 @@ pub struct Drift {
     pub manager: Option<String>,
 }
 
-/// How many fields are named.
+/// Maximum number of fields that are named.
 const NAMED_FIELDS: usize = 5;
 
 /// Fields of `metadata` that change with every write.
@@ -29,7 +30,7 @@ const BOOKKEEPING: &[&str] = &["resourceVersion", "generation", "managedFields"]
 // === impl Drift ===
 
 impl Drift {
-    /// Returns the drift that an apply has corrected.
+    /// Returns the drift that an apply has corrected, if there was any.
     pub(super) fn between(
         key: &Key,
         before: &DynamicObject,
@@ -38,7 +39,10 @@ impl Drift {
         let (before_json, after_json) = (bare(before), bare(after));
         let mut fields = BTreeSet::new();
         differences(&before_json, &after_json, "", &mut fields);
-        (!fields.is_empty()).then(|| Self {
+        if fields.is_empty() {
+            return None;
+        }
+        Some(Self {
             key: key.clone(),
             fields: fields.into_iter().take(NAMED_FIELDS).collect(),
             manager: last_writer(before.managed_fields()),
@@ -117,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_changed_and_by_whom_is_named_without_values() {
+    fn changed_fields_and_their_writer_are_named_without_values() {
         let key = Key {
             api_version: "v1".into(),
             kind: "ConfigMap".into(),
@@ -134,8 +138,8 @@ mod tests {
         let drift = Drift::between(&key, &before, &after).expect("a difference");
         assert_eq!(
             drift.to_string(),
-            "ConfigMap/a drifted from git and was corrected: spec.ports[0].port, spec.replicas, spec.secret; last \
-             modified by `kubectl-edit`"
+            "ConfigMap/a drifted from git and was corrected: spec.ports[0].port, spec.replicas, spec.secret; \
+             last modified by `kubectl-edit`"
         );
         assert_eq!(
             Drift::between(

@@ -1,6 +1,4 @@
-//! Why an object could not be applied, in a sentence that says who has to do what.
-//!
-//! The API server's words are passed on, except about Secrets: some of them repeat values.
+//! Failures to apply or prune an object. Their sentences are in `wording`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,94 +8,70 @@ use std::{
 
 use kube::core::{ApiResource, Status};
 
-use super::manifest::{Key, Place};
+use super::{
+    manifest::{Key, Place},
+    wording::WITHHELD,
+};
 
 /// An object that could not be applied or pruned.
 #[derive(Debug, thiserror::Error)]
-#[error("{}{key}: {failure}", Prefix(.place.as_ref()))]
 pub struct ApplyError {
-    /// Where it stands; nowhere if it has left the repository.
+    /// Location in the repository; `None` if the object is no longer there.
     pub place: Option<Place>,
     /// The object.
     pub key: Key,
-    /// Why.
+    /// Cause.
     #[source]
     pub failure: Failure,
 }
 
-/// Why an object could not be applied.
+/// Cause of a failed apply or prune.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The account lacks a right.
-    #[error("{0}")]
+    /// The account lacks a permission.
     Forbidden(MissingRight),
-    /// Tidegate may not act in the account's name.
-    #[error(
-        "Tidegate may not act as the ServiceAccount `{account}`: give its own account the verb impersonate on \
-         serviceaccounts (the chart does)"
-    )]
+    /// Tidegate may not impersonate the account.
     CannotImpersonate {
         /// The account.
         account: String,
     },
-    /// Tidegate itself lacks a right.
-    #[error("Tidegate's own account lacks a right ({said}): the chart's roles give it")]
+    /// Tidegate itself lacks a permission.
     OwnRight {
         /// In the API server's words.
         said: String,
     },
-    /// `serviceAccountName` cannot be a name.
-    #[error(
-        "`{account}` cannot be the name of a ServiceAccount: correct spec.sync.serviceAccountName"
-    )]
+    /// `serviceAccountName` is no valid name.
     NoSuchAccount {
         /// As it is written.
         account: String,
     },
-    /// The API server refuses the object as it is written.
-    #[error("the API server refuses it: {said}")]
-    Refused {
+    /// The API server rejects the object as it is written.
+    Invalid {
         /// In its own words.
         said: String,
     },
     /// The cluster has no such kind.
-    #[error(
-        "the cluster has no such kind in {api_version}: install its CRD first, or correct apiVersion and kind"
-    )]
     UnknownKind {
-        /// Where it was looked for.
+        /// API version in which the kind was looked up.
         api_version: String,
     },
-    /// The kind lives outside namespaces.
-    #[error(
-        "its kind lives outside namespaces, but a ConfigRepo applies only into its own: take it out and apply it \
-         by other means"
-    )]
+    /// The kind is cluster-scoped.
     ClusterScoped,
-    /// The template that has to be held is nowhere.
-    #[error(
-        "its template has to stay at revision {revision}, but neither the ControllerRevision nor the workload is \
-         there: delete the Rollout's status by recreating it, and git's template goes in"
-    )]
+    /// The template in force no longer exists.
     TemplateLost {
         /// The revision, shortened.
         revision: String,
     },
-    /// Somebody else wrote it between our reading and our writing, again and again.
-    #[error(
-        "it was changed by someone else each time before it could be written; it is tried again"
-    )]
-    Contended,
-    /// The API server has trouble of its own; tried again.
-    #[error("the API server answered {code}: {said}; it is tried again")]
+    /// Another writer changed it between each read and the write.
+    Conflict,
+    /// The API server has failed; retried.
     Unavailable {
         /// The HTTP status.
         code: u16,
         /// In its own words.
         said: String,
     },
-    /// The API server could not be asked; tried again.
-    #[error("the API server could not be asked ({0}); it is tried again")]
+    /// The API server could not be reached; retried.
     Request(#[source] RequestError),
 }
 
@@ -106,7 +80,7 @@ pub enum Failure {
 #[error("{0}")]
 pub struct RequestError(String);
 
-/// A right that an account lacks, with what to paste to give it.
+/// Permission that an account lacks, with the objects to paste to grant it.
 #[derive(Debug)]
 pub struct MissingRight {
     /// The account's namespace.
@@ -133,12 +107,6 @@ pub(super) fn by_group<'a>(
     groups
 }
 
-struct Prefix<'a>(Option<&'a Place>);
-
-/// Said of a Secret in the place of the API server's words.
-const WITHHELD: &str = "the details are left out because they may hold the Secret's contents; every value of `data` \
-     has to be base64 text, every value of `stringData` a text, and no other field may be misspelt";
-
 // === impl ApplyError ===
 
 impl ApplyError {
@@ -154,7 +122,7 @@ impl ApplyError {
 // === impl Failure ===
 
 impl Failure {
-    /// What a failed request about an object means.
+    /// Translates the error of a request about an object.
     pub(super) fn of(error: kube::Error, key: &Key) -> Self {
         match error {
             kube::Error::Api(status) => Self::of_status(&status, key),
@@ -177,7 +145,7 @@ impl Failure {
             status.message.clone()
         };
         if status.is_conflict() {
-            return Self::Contended;
+            return Self::Conflict;
         }
         if is_missing_right(status) {
             return Self::Forbidden(MissingRight {
@@ -196,11 +164,11 @@ impl Failure {
                 code: status.code,
                 said,
             },
-            _ => Self::Refused { said },
+            _ => Self::Invalid { said },
         }
     }
 
-    /// Says whose right is missing, and what to paste.
+    /// Adds the account that lacks the permission, and the resources to grant.
     pub(super) fn with_account(
         self,
         namespace: &str,
@@ -223,16 +191,17 @@ impl Failure {
         }
     }
 
-    /// Whether it may go away by itself soon.
+    /// Returns true if it may go away soon without a change.
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Contended | Self::Unavailable { .. } | Self::Request(_)
+            Self::Conflict | Self::Unavailable { .. } | Self::Request(_)
         )
     }
 }
 
-/// Whether RBAC said no; admission and quotas answer 403 as well, in words of their own.
+/// Returns true if RBAC denied the request. Admission and quotas answer 403 as well, in other
+/// words.
 fn is_missing_right(status: &Status) -> bool {
     let denied = status
         .message
@@ -247,7 +216,7 @@ impl RequestError {
     /// The innermost cause: the outer ones repeat it. An answer that cannot be read is not shown.
     fn of(error: &kube::Error) -> Self {
         if matches!(error, kube::Error::SerdeError(_)) {
-            return Self("its answer could not be read".to_owned());
+            return Self("its answer cannot be decoded".to_owned());
         }
         let mut cause: &dyn StdError = error;
         while let Some(inner) = cause.source() {
@@ -260,51 +229,6 @@ impl RequestError {
 impl fmt::Debug for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
-    }
-}
-
-// === impl MissingRight ===
-
-impl fmt::Display for MissingRight {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            namespace,
-            account,
-            said,
-            resources,
-        } = self;
-        writeln!(
-            f,
-            "the ServiceAccount `{account}` lacks a right ({said}). To give it what this repository needs, apply:"
-        )?;
-        writeln!(
-            f,
-            "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: tidegate-sync-{account}, \
-             namespace: {namespace}}}\nrules:"
-        )?;
-        for (group, resources) in resources {
-            let resources: Vec<_> = resources.iter().map(String::as_str).collect();
-            writeln!(
-                f,
-                "- apiGroups: [\"{group}\"]\n  resources: [{}]",
-                resources.join(", ")
-            )?;
-            writeln!(f, "  verbs: [get, create, patch, delete]")?;
-        }
-        write!(
-            f,
-            "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: tidegate-sync-{account}, \
-             namespace: {namespace}}}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: \
-             tidegate-sync-{account}}}\nsubjects:\n- {{kind: ServiceAccount, name: {account}, namespace: {namespace}}}"
-        )
-    }
-}
-
-// === impl Prefix ===
-
-impl fmt::Display for Prefix<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |place| write!(f, "{place}: "))
     }
 }
 
@@ -334,27 +258,27 @@ mod tests {
         ));
         assert!(matches!(
             failure(403, "Forbidden", "exceeded quota", "ConfigMap"),
-            Failure::Refused { .. }
+            Failure::Invalid { .. }
         ));
         let webhook =
             "admission webhook \"policy.test\" denied the request: containers cannot run as root";
         assert!(matches!(
             failure(403, "Forbidden", webhook, "Pod"),
-            Failure::Refused { .. }
+            Failure::Invalid { .. }
         ));
         assert!(matches!(
             failure(400, "BadRequest", "strict decoding error", "ConfigMap"),
-            Failure::Refused { .. }
+            Failure::Invalid { .. }
         ));
         assert!(matches!(
             failure(409, "Conflict", "modified", "ConfigMap"),
-            Failure::Contended
+            Failure::Conflict
         ));
         assert!(failure(503, "ServiceUnavailable", "later", "ConfigMap").is_transient());
         let typed = "failed to create typed patch object (shop/a; /v1, Kind=ConfigMap): .data.x: expected string";
         assert!(matches!(
             failure(500, "InternalError", typed, "ConfigMap"),
-            Failure::Refused { .. }
+            Failure::Invalid { .. }
         ));
     }
 

@@ -1,6 +1,6 @@
-//! Which objects of a namespace are governed by a Rollout: the Rollouts that count are those in
-//! the repository and those in the namespace, so that a commit that brings a Rollout together with
-//! a new template is already held, and one that takes the Rollout away is held until it is gone.
+//! Objects of a namespace that a Rollout governs. Rollouts in the repository count as well as those
+//! in the namespace, so that a commit that adds a Rollout together with a new template is masked
+//! already, and one that removes the Rollout is masked until it is gone.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +8,7 @@ use std::{
 };
 
 use kube::ResourceExt as _;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tidegate_api::{
     Rollout,
     rollout::RolloutSpec,
@@ -33,7 +33,7 @@ pub struct Governance {
 pub struct Governor {
     /// The Rollout's name.
     pub name: String,
-    /// Whether the repository has it.
+    /// True if the Rollout is in the repository.
     pub declared: bool,
     /// Workloads that it releases.
     pub workloads: BTreeSet<WorkloadRef>,
@@ -50,7 +50,7 @@ pub struct Governor {
 // === impl Governance ===
 
 impl Governance {
-    /// What the Rollouts of the repository and of the namespace govern.
+    /// Collects the objects that the Rollouts of the repository and of the namespace govern.
     pub fn new(manifests: &[Manifest], live: &[Arc<Rollout>]) -> Self {
         let mut governance = Self::default();
         for rollout in live {
@@ -128,7 +128,7 @@ impl Governance {
 // === impl Governor ===
 
 impl Governor {
-    /// Whether an attempt runs.
+    /// Returns true if an attempt is running.
     pub fn has_attempt(&self) -> bool {
         self.status
             .as_ref()
@@ -168,16 +168,12 @@ impl Governor {
         self.routes.extend(spec.routes());
     }
 
-    /// A spec as git has it, which need not be a valid one: what it names is held all the same.
+    /// A spec as git has it, which need not be a valid one: the objects that it names are masked all the same.
     fn add_spec(&mut self, spec: &Value) {
         self.declared = true;
-        let text = |pointer: &str| {
-            spec.pointer(pointer)
-                .and_then(Value::as_str)
-                .map(str::to_owned)
-        };
-        let workload = text("/workload/name");
-        self.services.extend(text("/service").or(workload.clone()));
+        let workload = text_at(spec, "/workload/name");
+        self.services
+            .extend(text_at(spec, "/service").or(workload.clone()));
         self.workloads
             .extend(workload.into_iter().flat_map(|name| named(spec, &name)));
         self.routes.extend(routes_in(spec));
@@ -203,13 +199,7 @@ impl Governor {
             else {
                 continue;
             };
-            let selects = |labels: &&Value| {
-                !selector.is_empty()
-                    && selector
-                        .iter()
-                        .all(|(key, value)| labels.get(key) == Some(value))
-            };
-            if labels.iter().any(selects) {
+            if labels.iter().any(|labels| selects(selector, labels)) {
                 self.services.insert(service.key.name.clone());
             }
         }
@@ -233,7 +223,17 @@ fn named(spec: &Value, name: &str) -> Vec<WorkloadRef> {
         .collect()
 }
 
-/// Whether a Service's selector is pinned.
+fn text_at(spec: &Value, pointer: &str) -> Option<String> {
+    let text = spec.pointer(pointer).and_then(Value::as_str);
+    text.map(str::to_owned)
+}
+
+fn selects(selector: &Map<String, Value>, labels: &Value) -> bool {
+    let mut wanted = selector.iter();
+    !selector.is_empty() && wanted.all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// Returns true if a Service's selector is pinned.
 pub(super) fn is_pinned(service: &Value) -> bool {
     let selector = service.pointer("/spec/selector").and_then(Value::as_object);
     selector.is_some_and(|selector| selector.keys().any(|key| pin::is_label(key)))

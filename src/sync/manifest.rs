@@ -1,4 +1,4 @@
-//! What a config repository says: YAML files as Kubernetes objects that know where they stand.
+//! Manifests of a config repository: YAML files as Kubernetes objects that know their location.
 //!
 //! Plain YAML, several documents in a file, and `kind: List`. Everything that can be told without
 //! the cluster is refused here, with the place and what to write instead; nothing is applied from
@@ -23,15 +23,15 @@ use self::yaml::{Document, YamlError};
 /// An object of the repository.
 #[derive(Clone)]
 pub struct Manifest {
-    /// What it is.
+    /// API version, kind and name.
     pub key: Key,
-    /// Where it stands.
+    /// Location in the repository.
     pub place: Place,
-    /// What it holds, its namespace included. It may be a Secret: never print it.
+    /// The object, with its namespace. It may be a Secret: never print it.
     pub object: Value,
 }
 
-/// What an object is.
+/// Identity of an object within its namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// Its `apiVersion`.
@@ -42,24 +42,24 @@ pub struct Key {
     pub name: String,
 }
 
-/// Where in the repository an object stands.
+/// Location of an object in the repository.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// The file, from the root of the repository.
     pub file: String,
-    /// Which of the file's documents that are not empty, from 1.
+    /// Number of the document among the file's documents that are not empty, from 1.
     pub document: usize,
     /// The line where it begins, from 1.
     pub line: u64,
 }
 
-/// Why a repository cannot be used: the place, and what to write instead.
+/// Error in a manifest, with its location and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {reason}")]
 pub struct InvalidManifest {
-    /// Where.
+    /// Location of the error.
     pub place: Place,
-    /// What is wrong, in a sentence.
+    /// Cause and remedy, in a sentence.
     pub reason: String,
 }
 
@@ -83,7 +83,7 @@ pub fn parse<'a>(
     for (path, bytes) in files {
         parse_file(path, bytes, namespace, &mut manifests)?;
     }
-    refuse_doubles(&manifests)?;
+    reject_duplicates(&manifests)?;
     Ok(manifests)
 }
 
@@ -141,7 +141,7 @@ fn parse_file(
                 let items = list.remove("items").unwrap_or_else(|| json!([]));
                 let Value::Array(items) = items else {
                     return Err(
-                        place.refuses("the `items` of a List have to be a sequence of objects")
+                        place.invalid("the `items` of a List have to be a sequence of objects")
                     );
                 };
                 for (index, item) in items.into_iter().enumerate() {
@@ -160,16 +160,17 @@ fn parse_file(
 }
 
 fn is_list(object: &serde_json::Map<String, Value>) -> bool {
-    let text = |key: &str| object.get(key).and_then(Value::as_str);
-    text("kind") == Some("List") && text("apiVersion").is_none_or(|version| version == "v1")
+    let kind = object.get("kind").and_then(Value::as_str);
+    let version = object.get("apiVersion").and_then(Value::as_str);
+    kind == Some("List") && version.is_none_or(|version| version == "v1")
 }
 
-fn refuse_doubles(manifests: &[Manifest]) -> Result<(), InvalidManifest> {
+fn reject_duplicates(manifests: &[Manifest]) -> Result<(), InvalidManifest> {
     let mut seen: HashMap<(&str, &str, &str), &Place> = HashMap::new();
     for Manifest { key, place, .. } in manifests {
         let id = (key.group(), key.kind.as_str(), key.name.as_str());
         if let Some(first) = seen.insert(id, place) {
-            return Err(place.refuses(format!("{key} is also at {first}: keep one of the two")));
+            return Err(place.invalid(format!("{key} is also at {first}: keep one of the two")));
         }
     }
     Ok(())
@@ -179,17 +180,17 @@ fn refuse_doubles(manifests: &[Manifest]) -> Result<(), InvalidManifest> {
 
 impl Manifest {
     fn new(mut object: Value, place: Place, namespace: &str) -> Result<Self, InvalidManifest> {
-        let key = Key::of(&object).map_err(|reason| place.refuses(reason))?;
-        if let Some(reason) = scope::refusal(&key, namespace) {
-            return Err(place.refuses(reason));
+        let key = Key::of(&object).map_err(|reason| place.invalid(reason))?;
+        if let Some(reason) = scope::rejection(&key, namespace) {
+            return Err(place.invalid(reason));
         }
         let metadata = object["metadata"].as_object_mut().expect("it has a name");
         if let Some(field) = SERVER_FIELDS
             .iter()
             .find(|field| metadata.contains_key(**field))
         {
-            return Err(place.refuses(format!(
-                "{key} has metadata.{field}, which only the API server writes: take it out"
+            return Err(place.invalid(format!(
+                "{key} has metadata.{field}, which only the API server writes: remove it"
             )));
         }
         match metadata.get("namespace") {
@@ -197,7 +198,7 @@ impl Manifest {
             Some(Value::String(own)) if own == namespace => {}
             Some(own) => {
                 let own = own.as_str().unwrap_or("something else");
-                return Err(place.refuses(format!(
+                return Err(place.invalid(format!(
                     "{key} is for the namespace `{own}`, but a ConfigRepo applies only into its own, \
                      `{namespace}`: leave metadata.namespace out, or give `{own}` a ConfigRepo of its own"
                 )));
@@ -228,22 +229,19 @@ impl Key {
                  metadata.name; move other files out of the path"
                 .to_owned());
         }
-        let text = |pointer: &str| {
-            let text = object.pointer(pointer).and_then(Value::as_str);
-            text.filter(|text| !text.is_empty()).map(str::to_owned)
-        };
-        let api_version = text("/apiVersion").ok_or(
+        let api_version = text_at(object, "/apiVersion").ok_or(
             "apiVersion is missing: this is not a Kubernetes object; write it, or move the file out of the path",
         )?;
-        let kind = text("/kind").ok_or("kind is missing: write what kind of object this is")?;
+        let kind =
+            text_at(object, "/kind").ok_or("kind is missing: write what kind of object this is")?;
         if api_version.starts_with("kustomize.config.k8s.io/") {
             return Err("Tidegate applies plain YAML and does not run Kustomize: commit what `kubectl kustomize` \
                  prints, and let path name its folder"
                 .to_owned());
         }
-        let name = text("/metadata/name").ok_or_else(|| match object.pointer("/metadata/generateName") {
+        let name = text_at(object, "/metadata/name").ok_or_else(|| match object.pointer("/metadata/generateName") {
             Some(_) => format!(
-                "this {kind} has metadata.generateName, which would make a new object at each look: write metadata.name"
+                "this {kind} has metadata.generateName, which would create a new object at each sync: write metadata.name"
             ),
             None => format!("this {kind} has no metadata.name: write one, and quote it if it looks like a number"),
         })?;
@@ -268,7 +266,7 @@ impl Key {
             .map_or(&*self.api_version, |(_, version)| version)
     }
 
-    /// Whether it is of this group and kind, in whatever version.
+    /// Returns true if it is of this group and kind, in any version.
     pub fn is(&self, group: &str, kind: &str) -> bool {
         self.group() == group && self.kind == kind
     }
@@ -281,7 +279,7 @@ impl Key {
         ))
     }
 
-    /// Whether both name the same object, in whatever version.
+    /// Returns true if both name the same object, in any version.
     pub fn is_same_object(&self, other: &Self) -> bool {
         self.is(other.group(), &other.kind) && self.name == other.name
     }
@@ -333,10 +331,15 @@ impl From<&Key> for AppliedObject {
     }
 }
 
+fn text_at(object: &Value, pointer: &str) -> Option<String> {
+    let text = object.pointer(pointer).and_then(Value::as_str);
+    text.filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
 // === impl Place ===
 
 impl Place {
-    pub(super) fn refuses(&self, reason: impl Into<String>) -> InvalidManifest {
+    pub(super) fn invalid(&self, reason: impl Into<String>) -> InvalidManifest {
         InvalidManifest {
             place: self.clone(),
             reason: reason.into(),

@@ -1,5 +1,5 @@
-//! What is remembered of a `ConfigRepo` between reconciles. None of it is needed to be right,
-//! only to be quiet: after a restart everything is read and applied once.
+//! State that is kept about a `ConfigRepo` between reconciles. None of it is needed for
+//! correctness, only to avoid requests: after a restart everything is read and applied once.
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::config_repo::ConfigRepoStatus;
@@ -8,48 +8,49 @@ use tidegate_git::{CommitId, Repository};
 
 use super::{
     apply::Applied,
-    plan::Kept,
+    plan::Retained,
     source::{Head, Origins, SourceError},
 };
 
-/// What is remembered of one `ConfigRepo`.
+/// State of one `ConfigRepo` between reconciles.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// Which object, with which spec, this is about.
+    /// UID and generation of the object that this is about.
     of: Option<(String, i64)>,
     /// The repository, with the credentials as they were when it was opened.
     pub(super) repository: Option<Repository>,
-    /// When the server was asked last, whether it answered or not.
+    /// Time of the last fetch, successful or not.
     pub(super) looked_at: Option<Timestamp>,
     /// The head that was read last.
     pub(super) head: Option<Head>,
-    /// Why nothing can be applied, if so.
-    pub(super) held: Option<SourceError>,
-    /// Which commits asked for templates.
+    /// Error that blocks the sync, if there is one.
+    pub(super) blocked: Option<SourceError>,
+    /// Commits that requested the templates.
     pub(super) origins: Origins,
-    /// What was applied.
+    /// Objects applied so far.
     pub(super) applied: Applied,
-    /// What stood when everything was as it should be; nothing is to be done while it stands.
-    pub(super) settled: Option<Digest>,
-    /// What has left the repository and stays for now.
-    pub(super) kept: Vec<Kept>,
-    /// Whether objects are to be looked at although git has not changed.
+    /// Digest of the inputs of the last complete sync; nothing is to be done while they are the
+    /// same.
+    pub(super) synced: Option<Digest>,
+    /// Objects that are no longer in the repository and are retained for now.
+    pub(super) retained: Vec<Retained>,
+    /// True if objects are to be compared although git has not changed.
     pub(super) resync: bool,
-    /// When that was done last.
+    /// Time of the last such comparison.
     pub(super) resynced_at: Option<Timestamp>,
     /// The status that was written last; caches may still be behind it.
     pub(super) status: Option<ConfigRepoStatus>,
 }
 
-/// After how long a server that was not reached is asked again, where the interval is longer: soon
-/// enough to be no outage of its own, and no load for a server that is down.
+/// Wait before a server that was not reached is asked again, if the interval is longer: soon enough
+/// to be no outage of its own, and no load for a server that is down.
 const FETCH_AGAIN: SignedDuration = SignedDuration::from_mins(1);
 
 // === impl Memory ===
 
 impl Memory {
-    /// Forgets everything that belongs to another object or another spec. The status stays for
-    /// the same object: its inventory is the only knowledge of what may be pruned.
+    /// Forgets everything that belongs to another object or another spec. The status of the same
+    /// object stays: only its inventory says which objects may be pruned.
     pub(super) fn begin(&mut self, uid: &str, generation: i64) {
         match &self.of {
             Some((of, spec)) if of == uid && *spec == generation => {}
@@ -65,9 +66,9 @@ impl Memory {
         self.of = Some((uid.to_owned(), generation));
     }
 
-    /// How long it is until the server is to be asked again; nothing or less where it is time to.
+    /// Returns the time until the next fetch; zero or less if it is due.
     pub(super) fn until_look(&self, now: Timestamp, interval: SignedDuration) -> SignedDuration {
-        let pause = match &self.held {
+        let pause = match &self.blocked {
             Some(error) if error.is_about_fetching() => interval.min(FETCH_AGAIN),
             Some(_) | None => interval,
         };
@@ -75,8 +76,8 @@ impl Memory {
             .map_or(SignedDuration::ZERO, |at| pause - now.duration_since(at))
     }
 
-    /// The commit from which the branch has to lead on. After a change of the spec the branch is
-    /// taken as it is.
+    /// Returns the commit that the branch has to descend from. After a change of the spec the branch
+    /// is accepted as it is.
     pub(super) fn last_known(
         &self,
         status: &ConfigRepoStatus,
@@ -85,10 +86,10 @@ impl Memory {
         if let Some(head) = &self.head {
             return Some(head.commit.id);
         }
-        let applied = status
-            .applied
-            .as_ref()
-            .filter(|_| status.observed_generation == Some(generation))?;
+        if status.observed_generation != Some(generation) {
+            return None;
+        }
+        let applied = status.applied.as_ref()?;
         CommitId::from_hex(applied.commit.as_bytes()).ok()
     }
 }

@@ -1,5 +1,5 @@
-//! What is to be applied, in which order, and what is to be pruned. Pure: it reads the
-//! repository's objects, what Rollouts govern, and what was applied before.
+//! Plan of a sync: objects to apply, in order, and objects to prune. Pure: it reads the
+//! repository's objects, the governance of the Rollouts, and the inventory.
 
 use std::collections::BTreeSet;
 
@@ -11,15 +11,15 @@ use super::{
     manifest::{Key, Manifest},
 };
 
-/// What a synchronisation does.
+/// Plan of a sync.
 #[derive(Debug)]
 pub struct Plan<'a> {
-    /// What is applied, in this order.
+    /// Objects to apply, in this order.
     pub apply: Vec<Step<'a>>,
-    /// What is deleted if nothing speaks for it, in this order, when all is applied.
+    /// Objects to delete in this order once all is applied, unless something still needs them.
     pub prune: Vec<Key>,
-    /// What has left the repository and stays for now.
-    pub kept: Vec<Kept>,
+    /// Objects that are no longer in the repository and are retained for now.
+    pub retained: Vec<Retained>,
 }
 
 /// An object to apply.
@@ -27,13 +27,13 @@ pub struct Plan<'a> {
 pub struct Step<'a> {
     /// The object.
     pub manifest: &'a Manifest,
-    /// Which of its fields are git's.
-    pub hold: Hold<'a>,
+    /// Fields of the object that are not git's.
+    pub mask: FieldMask<'a>,
 }
 
-/// Which fields of an object are not git's.
+/// Mask over the fields of an object that are not git's.
 #[derive(Clone, Copy, Debug)]
-pub enum Hold<'a> {
+pub enum FieldMask<'a> {
     /// None: it is applied as written.
     Nothing,
     /// The template and the pause of a workload.
@@ -45,29 +45,29 @@ pub enum Hold<'a> {
     Route(&'a Governor, &'a RouteRef),
 }
 
-/// An object that has left the repository and stays for now.
+/// Object that is no longer in the repository and is retained for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct Retained {
     /// The object.
     pub key: Key,
-    /// Why it stays.
-    pub why: KeptBecause,
+    /// Reason for which it is retained.
+    pub reason: RetainReason,
 }
 
-/// Why an object that has left the repository stays for now.
+/// Reason to retain an object that is no longer in the repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeptBecause {
+pub enum RetainReason {
     /// A template that runs, or to which a rollback leads, refers to it.
     Referenced,
     /// It carries traffic in an attempt that runs.
     Governed,
 }
 
-/// What pod templates refer to.
+/// Objects that pod templates refer to.
 #[derive(Debug, Default)]
 pub struct References(BTreeSet<(&'static str, String)>);
 
-/// The kinds to which templates refer. Only these are kept for a reference.
+/// Kinds that templates refer to. Only these are retained for a reference.
 const REFERENCED: &[&str] = &[
     "ConfigMap",
     "Secret",
@@ -102,7 +102,7 @@ const ORDER: &[&[(&str, &str)]] = &[
     ],
 ];
 
-/// What is to be done for a repository. `this` is the `ConfigRepo`'s own name.
+/// Plans the sync of a repository. `this` is the `ConfigRepo`'s own name.
 pub fn plan<'a>(
     manifests: &'a [Manifest],
     governance: &'a Governance,
@@ -129,15 +129,15 @@ pub fn plan<'a>(
     let (governed, prune) = gone
         .into_iter()
         .partition(|key| carries_traffic(key, governance));
-    let kept = |key| Kept {
-        key,
-        why: KeptBecause::Governed,
-    };
     Plan {
         apply,
         prune,
-        kept: Vec::into_iter(governed).map(kept).collect(),
+        retained: retained(governed, RetainReason::Governed).collect(),
     }
+}
+
+fn retained(keys: Vec<Key>, reason: RetainReason) -> impl Iterator<Item = Retained> {
+    keys.into_iter().map(move |key| Retained { key, reason })
 }
 
 fn rank(key: &Key) -> usize {
@@ -147,7 +147,7 @@ fn rank(key: &Key) -> usize {
         .unwrap_or(ORDER.len())
 }
 
-/// Whether an attempt that runs needs the object where it is.
+/// Returns true if a running attempt needs the object.
 fn carries_traffic(key: &Key, governance: &Governance) -> bool {
     if let Some(workload) = key.workload() {
         return governance
@@ -166,23 +166,24 @@ fn carries_traffic(key: &Key, governance: &Governance) -> bool {
 // === impl Plan ===
 
 impl Plan<'_> {
-    /// Whether what is to be pruned could be needed by a template.
+    /// Returns true if a template could need an object that is to be pruned.
     pub fn asks_for_references(&self) -> bool {
         self.prune.iter().any(is_referable)
     }
 
-    /// Keeps what templates refer to.
-    pub fn keep_referenced(&mut self, references: &References) {
+    /// Retains the objects that templates refer to.
+    pub fn retain_referenced(&mut self, references: &References) {
         let (needed, prune) = std::mem::take(&mut self.prune)
             .into_iter()
             .partition(|key| references.has(key));
         self.prune = prune;
-        let kept = |key| Kept {
-            key,
-            why: KeptBecause::Referenced,
-        };
-        self.kept.extend(Vec::into_iter(needed).map(kept));
+        self.retained
+            .extend(retained(needed, RetainReason::Referenced));
     }
+}
+
+fn text<'a>(object: &'a Value, field: &str) -> Option<&'a str> {
+    object.get(field).and_then(Value::as_str)
 }
 
 fn is_referable(key: &Key) -> bool {
@@ -199,18 +200,20 @@ impl<'a> Step<'a> {
             let governor = governance.of_workload(&workload);
             return Self {
                 manifest,
-                hold: governor.map_or(Hold::Nothing, Hold::Workload),
+                mask: governor.map_or(FieldMask::Nothing, FieldMask::Workload),
             };
         }
-        let hold = match (key.group(), key.kind.as_str()) {
-            ("", "Service") if governs => Some(Hold::Service(governance.of_service(&key.name))),
+        let mask = match (key.group(), key.kind.as_str()) {
+            ("", "Service") if governs => {
+                Some(FieldMask::Service(governance.of_service(&key.name)))
+            }
             (group, kind) => governance
                 .of_route(group, kind, &key.name)
-                .map(|(governor, route)| Hold::Route(governor, route)),
+                .map(|(governor, route)| FieldMask::Route(governor, route)),
         };
         Self {
             manifest,
-            hold: hold.unwrap_or(Hold::Nothing),
+            mask: mask.unwrap_or(FieldMask::Nothing),
         }
     }
 }
@@ -218,7 +221,7 @@ impl<'a> Step<'a> {
 // === impl References ===
 
 impl References {
-    /// Adds what a pod template refers to, wherever in it.
+    /// Adds all references of a pod template.
     pub fn add(&mut self, template: &Value) {
         match template {
             Value::Object(fields) => {
@@ -233,11 +236,17 @@ impl References {
     }
 
     fn add_field(&mut self, key: &str, value: &Value) {
-        let name = |field: &str| value.get(field).and_then(Value::as_str);
         let (kind, names) = match key {
-            "configMap" | "configMapRef" | "configMapKeyRef" => ("ConfigMap", vec![name("name")]),
-            "secret" => ("Secret", vec![name("secretName"), name("name")]),
-            "secretRef" | "secretKeyRef" | "nodePublishSecretRef" => ("Secret", vec![name("name")]),
+            "configMap" | "configMapRef" | "configMapKeyRef" => {
+                ("ConfigMap", vec![text(value, "name")])
+            }
+            "secret" => (
+                "Secret",
+                vec![text(value, "secretName"), text(value, "name")],
+            ),
+            "secretRef" | "secretKeyRef" | "nodePublishSecretRef" => {
+                ("Secret", vec![text(value, "name")])
+            }
             "imagePullSecrets" => {
                 let secrets = value.as_array().into_iter().flatten();
                 (

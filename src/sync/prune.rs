@@ -1,5 +1,5 @@
-//! Deleting what has left the repository, in the account's name: only what was applied from it,
-//! and nothing that says it wants to stay.
+//! Deletion of objects that are no longer in the repository, in the account's name: only objects
+//! that were applied from it, and none with the annotation that disables pruning.
 
 use kube::{
     Api, Client, Resource as _, ResourceExt as _,
@@ -18,7 +18,7 @@ use super::{
     revisions::Revisions,
 };
 
-/// What deleting needs.
+/// Inputs of pruning.
 pub(super) struct Pruner<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) namespace: &'a str,
@@ -38,7 +38,7 @@ impl Pruner<'_> {
         governance: &Governance,
     ) -> Result<(), ApplyError> {
         if plan.asks_for_references() {
-            plan.keep_referenced(&self.references(governance).await?);
+            plan.retain_referenced(&self.references(governance).await?);
         }
         if plan.prune.is_empty() {
             return Ok(());
@@ -56,8 +56,9 @@ impl Pruner<'_> {
         Ok(())
     }
 
-    /// Who may what is said for all that is applied as well: the Role to paste has the same name as
-    /// the one that applying asks for, and must not take away what that gives.
+    /// Adds the account and all resources of the repository to a missing right. All of them,
+    /// because the Role to paste has the same name as the one for applying, and must not take away
+    /// what that one gives.
     async fn with_rights(&self, mut error: ApplyError, plan: &Plan<'_>) -> ApplyError {
         if !matches!(error.failure, Failure::Forbidden(_)) {
             return error;
@@ -66,7 +67,7 @@ impl Pruner<'_> {
         let mut resources = Vec::new();
         for key in applied
             .chain(&plan.prune)
-            .chain(plan.kept.iter().map(|kept| &kept.key))
+            .chain(plan.retained.iter().map(|retained| &retained.key))
         {
             resources.extend(self.cluster.resource(key).await);
         }
@@ -77,8 +78,8 @@ impl Pruner<'_> {
         error
     }
 
-    /// What other `ConfigRepo`s of the namespace have applied, or are about to: an object that has
-    /// moved from one to the other is not to be deleted.
+    /// Lists the objects that other `ConfigRepo`s of the namespace have applied or are about to
+    /// apply: an object that has moved from one to the other is not to be deleted.
     async fn elsewhere(&self) -> Result<Vec<Key>, ApplyError> {
         let api: Api<ConfigRepo> = Api::namespaced(self.cluster.reads.clone(), self.namespace);
         let key = Key {
@@ -108,10 +109,10 @@ impl Pruner<'_> {
             Err(Failure::UnknownKind { .. } | Failure::ClusterScoped) => return Ok(()),
             Err(failure) => return Err(ApplyError::at(None, key, failure)),
         };
-        let failed = |error| ApplyError::at(None, key, Failure::of(error, key));
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.as_account.clone(), self.namespace, &resource);
-        let live = api.get_opt(&key.name).await.map_err(failed)?;
+        let live = api.get_opt(&key.name).await;
+        let live = live.map_err(|error| failed(key, error))?;
         let Some(live) = live.filter(is_ours_to_delete) else {
             return Ok(());
         };
@@ -123,11 +124,11 @@ impl Pruner<'_> {
         match api.delete(&key.name, &params).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(failed(key, error)),
         }
     }
 
-    /// What the templates refer to that run, or to which a rollback leads.
+    /// Collects the references of templates that run, or to which a rollback leads.
     async fn references(&self, governance: &Governance) -> Result<References, ApplyError> {
         let mut references = References::default();
         for governor in governance.governors() {
@@ -179,6 +180,10 @@ impl Pruner<'_> {
         }
         Ok(())
     }
+}
+
+fn failed(key: &Key, error: kube::Error) -> ApplyError {
+    ApplyError::at(None, key, Failure::of(error, key))
 }
 
 fn is_ours_to_delete(live: &DynamicObject) -> bool {

@@ -1,9 +1,9 @@
-//! Bringing a `ConfigRepo`'s namespace to what its branch says.
+//! Reconciliation of a `ConfigRepo`: its namespace is brought to the state of its branch.
 //!
-//! The server is asked once per interval, and sooner where it was not reached; in between, a change of a Rollout brings the same commit
-//! again to what its status has made of it, without a fetch. Where nothing has changed there is no
-//! request to the API server at all. Every way in which it can fail ends in the condition `Ready`;
-//! an error is only a status that could not be written.
+//! The git server is asked once per interval, and sooner after a failure; in between, a change of a
+//! Rollout has the same commit applied again under its new status, without a fetch. If nothing has
+//! changed there is no request to the API server at all. Every failure ends in the condition
+//! `Ready`; an error is only a status that could not be written.
 
 use std::{
     collections::HashMap,
@@ -33,14 +33,14 @@ use super::{
     recording,
     report::Report,
     source::{self, Head},
-    synchronise::{Synchronisation, Synchronised},
+    synchronise::{SyncResult, SyncRun},
 };
 use crate::{
     clock, kubernetes::events::EventRecorder, records::RecordSync, repository,
     sync_trigger::SyncProgress,
 };
 
-/// What reconciling needs, and what is remembered between reconciles.
+/// Context of all reconciles, and the state that is kept between them.
 ///
 /// What is remembered may be behind what another leader has done since, so call
 /// [`Context::forget_all`] (or make a new one) when a term of leadership begins.
@@ -55,8 +55,8 @@ pub struct Context {
     memories: Mutex<HashMap<NamespacedName, SharedMemory>>,
 }
 
-/// The Rollouts of a namespace as a cache has them. They say when there is something to do; what
-/// is done is decided by fresh ones.
+/// Rollouts of a namespace as a cache has them. They say when a sync is due; the sync itself goes by
+/// fresh ones.
 pub type RolloutsOf =
     Box<dyn Fn(&str) -> Result<Vec<Arc<Rollout>>, UnreadableRollout> + Send + Sync>;
 
@@ -64,11 +64,11 @@ pub type RolloutsOf =
 pub type RecordSyncOf = Box<dyn Fn(&NamespacedName) -> RecordSync + Send + Sync>;
 
 /// A Rollout that cannot be decoded: what it governs, and how far its attempt is, is not known.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub struct UnreadableRollout {
     /// Its name.
     pub name: String,
-    /// Where decoding stopped.
+    /// Position and cause of the decoding error.
     pub why: String,
 }
 
@@ -85,10 +85,11 @@ pub struct Error {
 
 /// A shorter interval would only keep the git server busy.
 const SHORTEST_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
-/// How soon something is tried again that may go away by itself.
+/// Wait before a transient failure is retried.
 const RETRY: SignedDuration = SignedDuration::from_secs(5);
-/// How often objects are looked at although git has not changed, to put drift right: one request
-/// per object in ten minutes is no load, and drift in what nobody governs is no emergency.
+/// Interval at which objects are compared although git has not changed, to correct drift: one
+/// request per object in ten minutes is no load, and drift in an object that nobody governs is no
+/// emergency.
 const RESYNC: SignedDuration = SignedDuration::from_mins(10);
 
 // === impl Context ===
@@ -115,21 +116,21 @@ impl Context {
         }
     }
 
-    /// Tells people about drift, and about what changes in the condition `Ready`.
+    /// Publishes drift, and changes of the condition `Ready`, as events.
     #[must_use]
     pub fn with_events(mut self, events: EventRecorder) -> Self {
         self.events = Some(events);
         self
     }
 
-    /// Has the status say where records cannot be written.
+    /// Has the status report records that cannot be written.
     #[must_use]
     pub fn with_records(mut self, records: RecordSyncOf) -> Self {
         self.records = records;
         self
     }
 
-    /// Shares the marks on ConfigRepos with who else sets or reads them.
+    /// Shares the marks on ConfigRepos with the trigger that sets them.
     #[must_use]
     pub fn with_progress(mut self, progress: Arc<SyncProgress>) -> Self {
         self.progress = progress;
@@ -158,7 +159,7 @@ impl Context {
     }
 }
 
-/// Brings the namespace to what the branch says, as far as that can be done now.
+/// Brings the namespace to the state of the branch, as far as that is possible now.
 pub async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Result<Action, Error> {
     let id = NamespacedName::of(&*repo);
     if repo.metadata.deletion_timestamp.is_some() {
@@ -184,7 +185,7 @@ pub async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Result<Actio
     let status = one.last_status(&memory);
     let began = clock::monotonic();
     let applying = ctx.progress.applying(id.clone());
-    let Synchronised { report, drift } = one.sync(&mut memory, &status).await;
+    let SyncResult { report, drift } = one.sync(&mut memory, &status).await;
     drop(applying);
     if let Some((commit, objects)) = newly_applied(&report, &memory, &status) {
         let duration = clock::monotonic().duration_since(began);
@@ -235,14 +236,14 @@ impl RepoReconciler<'_> {
         self.repo.spec.interval.as_signed().max(SHORTEST_INTERVAL)
     }
 
-    /// Asks the git server, if it is time to.
+    /// Fetches, if the interval has passed.
     async fn look(&self, memory: &mut Memory, status: &ConfigRepoStatus) {
         let now = (self.ctx.now)();
         if memory.until_look(now, self.interval()).is_positive() {
             return;
         }
         memory.looked_at = Some(now);
-        memory.held = match self.read(memory, status).await {
+        memory.blocked = match self.read(memory, status).await {
             Ok(head) => {
                 memory.head = Some(head);
                 None
@@ -288,21 +289,21 @@ impl RepoReconciler<'_> {
         .await
     }
 
-    async fn sync(&self, memory: &mut Memory, status: &ConfigRepoStatus) -> Synchronised {
-        if let Some(error) = &memory.held {
-            return Synchronised {
-                report: Report::held(error),
+    async fn sync(&self, memory: &mut Memory, status: &ConfigRepoStatus) -> SyncResult {
+        if let Some(error) = &memory.blocked {
+            return SyncResult {
+                report: Report::blocked(error),
                 drift: Vec::new(),
             };
         }
         let head = memory
             .head
             .clone()
-            .expect("there is a head where nothing is held");
+            .expect("there is a head unless the sync is blocked");
         let live = match (self.ctx.rollouts)(self.namespace) {
             Ok(live) => live,
             Err(error) => {
-                return Synchronised {
+                return SyncResult {
                     report: Report::ungovernable(&error),
                     drift: Vec::new(),
                 };
@@ -314,7 +315,7 @@ impl RepoReconciler<'_> {
                 Some(at) => now.duration_since(at) >= RESYNC,
                 None => memory.applied.is_empty() && is_applied(&head, status),
             };
-        let synchronisation = Synchronisation {
+        let run = SyncRun {
             cluster: &self.ctx.cluster,
             namespace: self.namespace,
             config_repo: self.name,
@@ -327,17 +328,20 @@ impl RepoReconciler<'_> {
             live: &live,
             status,
         };
-        synchronisation.run(memory, now).await
+        run.execute(memory, now).await
     }
 
-    /// Writes down what is going to be applied, before it is: what a crash leaves behind must be
-    /// known, or it would never be pruned.
+    /// Records the objects in the inventory before they are applied: an object that a crash leaves
+    /// behind must be known, or it would never be pruned.
     async fn record_inventory(
         &self,
         memory: &mut Memory,
         status: &ConfigRepoStatus,
     ) -> Result<(), Error> {
-        let Some(head) = memory.head.as_ref().filter(|_| memory.held.is_none()) else {
+        if memory.blocked.is_some() {
+            return Ok(());
+        }
+        let Some(head) = &memory.head else {
             return Ok(());
         };
         let coming: Vec<_> = head
@@ -345,17 +349,7 @@ impl RepoReconciler<'_> {
             .iter()
             .map(|manifest| AppliedObject::from(&manifest.key))
             .collect();
-        let with_coming = |mut status: ConfigRepoStatus| {
-            let missing = coming
-                .iter()
-                .filter(|object| !status.inventory.contains(object));
-            status
-                .inventory
-                .extend(missing.cloned().collect::<Vec<_>>());
-            status.inventory.sort();
-            status
-        };
-        self.update_status(memory, status, with_coming)
+        self.update_status(memory, status, |status| with_objects(status, &coming))
             .await
             .map(drop)
     }
@@ -368,11 +362,11 @@ impl RepoReconciler<'_> {
     ) -> Result<(), Error> {
         let now = (self.ctx.now)();
         let records = (self.ctx.records)(self.id);
-        let with_both = |status| {
+        let changed = self.update_status(memory, before, |status| {
             let status = report.onto(status, self.generation, now);
             recording::onto(&records, status, self.generation, now)
-        };
-        let changed = self.update_status(memory, before, with_both).await?;
+        });
+        let changed = changed.await?;
         if let Some(events) = self.ctx.events.as_ref().filter(|_| changed) {
             events::change(events, self.repo, before, report);
             events::recording(
@@ -385,7 +379,7 @@ impl RepoReconciler<'_> {
         Ok(())
     }
 
-    /// Writes what `change` makes of the status, unless that is what is known of it. Whether it did.
+    /// Writes the status that `change` returns, unless it is the known one. Returns true if it is new.
     async fn update_status(
         &self,
         memory: &mut Memory,
@@ -395,18 +389,12 @@ impl RepoReconciler<'_> {
         if change(known.clone()) == *known {
             return Ok(false);
         }
-        let failed = |verb| {
-            move |source| Error {
-                verb,
-                name: self.id.clone(),
-                source,
-            }
-        };
         let reads: Api<ConfigRepo> =
             Api::namespaced(self.ctx.cluster.reads.clone(), self.namespace);
         let writes: Api<ConfigRepo> =
             Api::namespaced(self.ctx.cluster.writes.clone(), self.namespace);
-        let Some(fresh) = reads.get_opt(self.name).await.map_err(failed("read"))? else {
+        let fresh = reads.get_opt(self.name).await;
+        let Some(fresh) = fresh.map_err(|error| self.failed("read", error))? else {
             return Ok(false);
         };
         let old = fresh.status.clone().unwrap_or_default();
@@ -428,10 +416,18 @@ impl RepoReconciler<'_> {
             writes
                 .patch_status(self.name, &params, &Patch::Merge(&patch))
                 .await
-                .map_err(failed("write"))?;
+                .map_err(|error| self.failed("write", error))?;
         }
         memory.status = Some(new);
         Ok(true)
+    }
+
+    fn failed(&self, verb: &'static str, source: kube::Error) -> Error {
+        Error {
+            verb,
+            name: self.id.clone(),
+            source,
+        }
     }
 
     fn until_next(&self, memory: &Memory, report: &Report) -> Duration {
@@ -443,7 +439,18 @@ impl RepoReconciler<'_> {
     }
 }
 
-/// Whether the head is what was applied last.
+/// Adds objects to the inventory of a status.
+fn with_objects(mut status: ConfigRepoStatus, objects: &[AppliedObject]) -> ConfigRepoStatus {
+    for object in objects {
+        if !status.inventory.contains(object) {
+            status.inventory.push(object.clone());
+        }
+    }
+    status.inventory.sort();
+    status
+}
+
+/// Returns true if the head is the commit that was applied last.
 fn is_applied(head: &Head, status: &ConfigRepoStatus) -> bool {
     let id = head.commit.id.to_string();
     status

@@ -1,5 +1,5 @@
-//! The condition `RecordsWritten`: whether git takes the records that it is owed. It stands in the
-//! status from the first time on that it did not.
+//! Condition `RecordsWritten`: the state of the records that are to be written to git. It is in the
+//! status from the first failure on.
 
 use jiff::Timestamp;
 use tidegate_api::{
@@ -12,7 +12,7 @@ use crate::records::{RecordSync, WRITTEN};
 /// The condition.
 const RECORDS_WRITTEN: &str = "RecordsWritten";
 
-/// Puts the condition into a status. What is not known leaves it as it is.
+/// Sets the condition in a status. An unknown state leaves it unchanged.
 pub(super) fn onto(
     records: &RecordSync,
     mut status: ConfigRepoStatus,

@@ -1,4 +1,4 @@
-//! What a `ConfigRepo`'s status says after a synchronisation.
+//! Report of a sync, as the `ConfigRepo`'s status shows it.
 
 use jiff::Timestamp;
 use tidegate_api::{
@@ -6,73 +6,66 @@ use tidegate_api::{
     condition::ConditionStatus,
     config_repo::{AppliedCommit, AppliedObject, ConfigRepoStatus},
 };
-use tidegate_engine::revision::short;
 use tidegate_git::{Commit, StoreError};
 
 use super::{
     failure::{ApplyError, Failure},
-    plan::Kept,
+    plan::Retained,
     reconcile::UnreadableRollout,
     source::{SourceError, author},
-    wording::CommitApplied,
+    wording,
 };
 
-/// How a synchronisation ended.
+/// Result of a sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Report {
-    /// Whether everything is as git says.
+    /// True if the cluster matches git.
     pub(super) ready: bool,
-    /// Why, in one word.
+    /// Reason, in one word.
     pub(super) reason: &'static str,
-    /// Why, in a sentence.
+    /// Reason, in a sentence.
     pub(super) message: String,
     /// The commit that was applied whole, with its author.
     pub(super) applied: Option<(String, String)>,
-    /// What may be pruned one day; `None` leaves it as it is.
+    /// Objects that may have to be pruned later; `None` leaves the inventory unchanged.
     pub(super) inventory: Option<Vec<AppliedObject>>,
-    /// Whether it is worth trying again soon.
+    /// True if a retry is worthwhile soon.
     pub(super) is_transient: bool,
 }
 
-/// The condition that says it all.
+/// Condition that summarizes the sync.
 const READY: &str = "Ready";
 
-/// etcd has room for more; people don't.
+/// Maximum length of a condition's message, in bytes: enough for a Role to paste.
 const LONGEST_MESSAGE: usize = 8 * 1024;
 
 // === impl Report ===
 
 impl Report {
-    /// Everything is as git says.
+    /// Reports that the cluster matches git.
     pub(super) fn applied(
         commit: &Commit,
         objects: usize,
-        kept: &[Kept],
+        retained: &[Retained],
         inventory: Vec<AppliedObject>,
     ) -> Self {
         let id = commit.id.to_string();
-        let message = CommitApplied {
-            commit: &id,
-            objects,
-            kept,
-        };
-        let message = message.to_string();
         Self {
             ready: true,
             reason: "Applied",
-            message,
+            message: wording::applied(&id, objects, retained),
             applied: Some((id, author(commit))),
             inventory: Some(inventory),
             is_transient: false,
         }
     }
 
-    /// There is nothing that could be applied, so everything is held.
-    pub(super) fn held(error: &SourceError) -> Self {
-        Self::failed(error.reason(), format!("{error}{}", error.remedy()))
+    /// Reports an error that leaves nothing to apply.
+    pub(super) fn blocked(error: &SourceError) -> Self {
+        Self::failed(error.reason(), wording::blocked(error))
     }
 
-    /// The clone cannot be read; the next look makes it anew.
+    /// Reports a clone that cannot be read; the next fetch clones again.
     pub(super) fn unreadable(error: &StoreError) -> Self {
         Self {
             is_transient: true,
@@ -80,7 +73,7 @@ impl Report {
         }
     }
 
-    /// Nothing is applied past a Rollout that cannot be read: it may govern what would be.
+    /// Reports a Rollout that cannot be decoded: it may govern objects that would be applied.
     pub(super) fn ungovernable(error: &UnreadableRollout) -> Self {
         Self {
             is_transient: true,
@@ -88,25 +81,26 @@ impl Report {
         }
     }
 
-    /// An object could not be applied or pruned. The inventory has all that was to be applied.
+    /// Reports an object that could not be applied or pruned. The inventory has all that was to be
+    /// applied.
     pub(super) fn stopped(error: &ApplyError, commit: &Commit) -> Self {
         let reason = match &error.failure {
             Failure::Forbidden(_)
             | Failure::CannotImpersonate { .. }
             | Failure::OwnRight { .. }
             | Failure::NoSuchAccount { .. } => "Forbidden",
-            Failure::Refused { .. } | Failure::UnknownKind { .. } | Failure::ClusterScoped => {
+            Failure::Invalid { .. } | Failure::UnknownKind { .. } | Failure::ClusterScoped => {
                 "Invalid"
             }
             Failure::TemplateLost { .. }
-            | Failure::Contended
+            | Failure::Conflict
             | Failure::Unavailable { .. }
             | Failure::Request(_) => "ApplyFailed",
         };
         let id = commit.id.to_string();
         Self {
             is_transient: error.failure.is_transient(),
-            ..Self::failed(reason, format!("commit {}: {error}", short(&id)))
+            ..Self::failed(reason, wording::stopped(&id, error))
         }
     }
 
@@ -122,7 +116,7 @@ impl Report {
         }
     }
 
-    /// The status that says so. What others keep in it is left alone.
+    /// Returns the status with this report. Fields of other writers are left unchanged.
     pub(super) fn onto(
         &self,
         mut status: ConfigRepoStatus,
@@ -165,7 +159,7 @@ impl Report {
     }
 }
 
-/// A message, cut where it is too long for a condition.
+/// Cuts a message that is too long for a condition.
 pub(super) fn shortened(mut message: String) -> String {
     if message.len() > LONGEST_MESSAGE {
         message.truncate(message.floor_char_boundary(LONGEST_MESSAGE));

@@ -24,7 +24,7 @@ use super::{
 pub struct Origin {
     /// Its id.
     pub commit: String,
-    /// Who wrote it, `Name <address>`.
+    /// Author of the commit, `Name <address>`.
     pub author: String,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Wanted<'a> {
     pub(super) origin: Option<&'a Origin>,
     pub(super) path: &'a str,
     pub(super) config_repo: &'a str,
-    /// Whether it goes straight in.
+    /// True if the template is applied without a release.
     pub(super) first_deploy: bool,
 }
 
@@ -78,8 +78,8 @@ impl<'a> Revisions<'a> {
             .cloned()
     }
 
-    /// Whether the workload came by a first deploy of a Rollout that was made at `rollout_since`.
-    /// What an earlier Rollout of the same name has left behind does not count.
+    /// Returns true if the workload was created by a first deploy of a Rollout that was created at
+    /// `rollout_since`. Revisions of an earlier Rollout of the same name do not count.
     pub(super) fn has_first_deploy(&self, rollout_since: Option<Timestamp>) -> bool {
         self.known.iter().any(|known| {
             let since = known.creation_timestamp().map(|time| time.0);
@@ -90,7 +90,7 @@ impl<'a> Revisions<'a> {
         })
     }
 
-    /// Writes down a template that git wants, if it is not there already as the newest.
+    /// Writes a template that git wants, unless it is the newest already.
     pub(super) async fn want(&self, wanted: &Wanted<'_>) -> Result<(), ApplyError> {
         let Some(object) = wanted.object(&self.known) else {
             return Ok(());
@@ -128,8 +128,8 @@ fn failed(name: &str, error: kube::Error) -> ApplyError {
     ApplyError::at(None, &key, failure)
 }
 
-/// Whether a template goes straight in: nothing has been ready yet, and the workload is not there
-/// or came so.
+/// Returns true if a template is applied without a release: nothing has been ready yet, and the
+/// workload does not exist or was created by a first deploy.
 pub(super) fn is_first_deploy(
     status: Option<&RolloutStatus>,
     workload_is_there: bool,
@@ -179,7 +179,11 @@ impl Wanted<'_> {
     }
 
     fn annotations(&self) -> Map<String, Value> {
-        let first_deploy = self.first_deploy.then_some("true");
+        let first_deploy = if self.first_deploy {
+            Some("true")
+        } else {
+            None
+        };
         let all = [
             (
                 names::CONFIG_COMMIT_ANNOTATION,

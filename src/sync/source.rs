@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 use super::{
     manifest::{self, InvalidManifest, Manifest},
     revisions::Origin,
+    wording,
 };
 use crate::repository::OpenError;
 
@@ -26,10 +27,10 @@ pub(super) struct Head {
     pub(super) manifests: Arc<Vec<Manifest>>,
 }
 
-/// Why there is nothing to apply. In every case the cluster is held as it is.
+/// Error that leaves nothing to apply. The cluster is left unchanged.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SourceError {
-    #[error("spec.sync is missing: write sync: {{serviceAccountName: NAME}}")]
+    #[error("{}", wording::NO_SYNC)]
     NoSync,
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -39,8 +40,8 @@ pub(super) enum SourceError {
     Tree(#[from] TreeError),
     #[error(transparent)]
     Invalid(#[from] InvalidManifest),
-    #[error("reading the repository was cancelled")]
-    Cancelled,
+    #[error("{}", wording::CANCELED)]
+    Canceled,
 }
 
 /// Commits that asked for the templates of workloads, for one head.
@@ -48,7 +49,7 @@ pub(super) enum SourceError {
 pub(super) struct Origins {
     head: Option<CommitId>,
     by_workload: BTreeMap<WorkloadRef, Asked>,
-    /// What was found for the head before, so that history is not walked again.
+    /// Result for the previous head, so that its history is not walked again.
     earlier: Option<(CommitId, BTreeMap<WorkloadRef, Asked>)>,
 }
 
@@ -60,7 +61,7 @@ pub(super) struct Asked {
     pub(super) origin: Origin,
 }
 
-/// Brings the branch here and reads it, unless `known` is its head already.
+/// Fetches the branch and parses its head, unless that is `known` already.
 pub(super) async fn read(
     repository: &Repository,
     repo: &ConfigRepo,
@@ -82,7 +83,7 @@ pub(super) async fn read(
             .map(|file| (file.path.as_str(), file.bytes.as_slice()));
         manifest::parse(files, &namespace)
     });
-    let manifests = parsed.await.map_err(|_| SourceError::Cancelled)??;
+    let manifests = parsed.await.map_err(|_| SourceError::Canceled)??;
     Ok(Head {
         commit,
         manifests: Arc::new(manifests),
@@ -126,31 +127,17 @@ impl SourceError {
                 | FetchError::Store(_),
             )
             | Self::Tree(TreeError::Store(_))
-            | Self::Cancelled => FETCH_FAILED,
+            | Self::Canceled => FETCH_FAILED,
         }
     }
 
-    /// What a person can do where the sentence does not say it yet.
-    pub(super) fn remedy(&self) -> &'static str {
-        match self {
-            Self::Fetch(FetchError::HistoryRewritten { .. }) => {
-                ". Nothing is applied or pruned until somebody says that this is meant: change this ConfigRepo's spec, \
-                 for example spec.interval to 31s; after any change of it the branch is taken as it is. Do not delete \
-                 it: its status holds what may be pruned and what git is owed"
-            }
-            Self::Fetch(FetchError::BranchNotFound { .. }) => {
-                ". Nothing is applied or pruned: bring the branch back, or name another in spec.ref.branch"
-            }
-            _ => "",
-        }
-    }
-
-    /// Whether it may go away without a change in git: the server was not reached, or gave nothing.
+    /// Returns true if it may go away without a change in git: the server was not reached, or
+    /// returned nothing.
     pub(super) fn is_about_fetching(&self) -> bool {
         self.reason() == FETCH_FAILED
     }
 
-    /// Whether the Secret may hold something else by now.
+    /// Returns true if the Secret may have been corrected since.
     pub(super) fn is_about_credentials(&self) -> bool {
         matches!(
             self,
@@ -233,7 +220,7 @@ impl From<&Commit> for Origin {
     }
 }
 
-/// Who wrote a commit, `Name <address>`.
+/// Returns the author of a commit, `Name <address>`.
 pub(super) fn author(commit: &Commit) -> String {
     format!("{} <{}>", commit.author.name, commit.author.email)
 }

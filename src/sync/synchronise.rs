@@ -1,4 +1,4 @@
-//! One synchronisation: a head that was read, brought about in the cluster, with a report of it.
+//! One sync: the commit that was read is applied to the cluster, and reported.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,14 +23,14 @@ use super::{
     governance::Governance,
     manifest::Key,
     memory::Memory,
-    plan::{Hold, Plan, plan},
+    plan::{FieldMask, Plan, plan},
     prune::Pruner,
     report::Report,
     source::Head,
 };
 
-/// What is brought about, where, and in whose name.
-pub(super) struct Synchronisation<'a> {
+/// Inputs of a sync.
+pub(super) struct SyncRun<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) namespace: &'a str,
     /// The `ConfigRepo`'s name.
@@ -39,27 +39,27 @@ pub(super) struct Synchronisation<'a> {
     pub(super) head: &'a Head,
     /// The Rollouts of the namespace as a cache has them.
     pub(super) live: &'a [Arc<Rollout>],
-    /// What was done so far.
+    /// Status as of the last sync.
     pub(super) status: &'a ConfigRepoStatus,
 }
 
-/// What a synchronisation has found and done.
-pub(super) struct Synchronised {
+/// Result of a sync.
+pub(super) struct SyncResult {
     pub(super) report: Report,
     pub(super) drift: Vec<Drift>,
 }
 
-// === impl Synchronisation ===
+// === impl SyncRun ===
 
-impl Synchronisation<'_> {
-    /// Does what is to be done, if anything is.
-    pub(super) async fn run(&self, memory: &mut Memory, now: Timestamp) -> Synchronised {
+impl SyncRun<'_> {
+    /// Syncs, if the inputs have changed or a comparison is due.
+    pub(super) async fn execute(&self, memory: &mut Memory, now: Timestamp) -> SyncResult {
         let manifests = &self.head.manifests;
         let governance = Governance::new(manifests, self.live);
-        let standing = self.standing(&governance);
+        let inputs = self.input_digest(&governance);
         let mut drift = Vec::new();
-        if memory.settled != Some(standing) || memory.resync {
-            memory.settled = None;
+        if memory.synced != Some(inputs) || memory.resync {
+            memory.synced = None;
             self.forget_lost_rollouts(&mut memory.applied);
             let mut plan = plan(
                 manifests,
@@ -68,33 +68,33 @@ impl Synchronisation<'_> {
                 self.config_repo,
             );
             if let Err(report) = self
-                .bring_about(memory, &governance, &mut plan, &mut drift)
+                .apply_and_prune(memory, &governance, &mut plan, &mut drift)
                 .await
             {
-                return Synchronised {
+                return SyncResult {
                     report: *report,
                     drift,
                 };
             }
-            memory.kept = plan.kept;
-            memory.settled = Some(standing);
+            memory.retained = plan.retained;
+            memory.synced = Some(inputs);
             if std::mem::take(&mut memory.resync) || memory.resynced_at.is_none() {
                 memory.resynced_at = Some(now);
             }
         }
-        let kept = memory.kept.iter().map(|kept| &kept.key);
-        let there = manifests.iter().map(|manifest| &manifest.key).chain(kept);
+        let retained = memory.retained.iter().map(|retained| &retained.key);
+        let applied = manifests.iter().map(|manifest| &manifest.key);
         let report = Report::applied(
             &self.head.commit,
             manifests.len(),
-            &memory.kept,
-            inventory(there),
+            &memory.retained,
+            inventory(applied.chain(retained)),
         );
-        Synchronised { report, drift }
+        SyncResult { report, drift }
     }
 
-    /// All that decides what is to be done: the commit, and what Rollouts make of it.
-    fn standing(&self, governance: &Governance) -> Digest {
+    /// Returns a digest of everything that decides about the plan: the commit, and the Rollouts.
+    fn input_digest(&self, governance: &Governance) -> Digest {
         let hashes: BTreeMap<_, _> = governance
             .governors()
             .map(|governor| (governor.name.as_str(), governor.status_hash()))
@@ -111,7 +111,7 @@ impl Synchronisation<'_> {
         ]))
     }
 
-    /// A Rollout that git has and that somebody has deleted is applied again.
+    /// Has a Rollout applied again that is in git and was deleted in the cluster.
     fn forget_lost_rollouts(&self, applied: &mut Applied) {
         for manifest in self
             .head
@@ -130,7 +130,7 @@ impl Synchronisation<'_> {
     }
 
     /// Applies and prunes.
-    async fn bring_about(
+    async fn apply_and_prune(
         &self,
         memory: &mut Memory,
         governance: &Governance,
@@ -148,7 +148,7 @@ impl Synchronisation<'_> {
         let governed = plan
             .apply
             .iter()
-            .filter(|step| matches!(step.hold, Hold::Workload(_)));
+            .filter(|step| matches!(step.mask, FieldMask::Workload(_)));
         // Collected, because an iterator over borrowed steps would keep the future from being sent.
         let governed: Vec<_> = governed.map(|step| step.manifest).collect();
         let origins = origins.of(repository, self.head, governed).await;
@@ -201,13 +201,13 @@ impl Synchronisation<'_> {
         )
     }
 
-    /// The report of a synchronisation that was not finished.
+    /// Returns the report of a sync that an object has stopped.
     fn stopped(&self, error: &ApplyError) -> Report {
         Report::stopped(error, &self.head.commit)
     }
 }
 
-/// In an order of its own, so that it changes only with what it holds.
+/// Returns the objects in a stable order, so that the inventory changes only with its content.
 fn inventory<'a>(keys: impl Iterator<Item = &'a Key>) -> Vec<AppliedObject> {
     keys.map(AppliedObject::from)
         .collect::<BTreeSet<_>>()

@@ -1,5 +1,5 @@
-//! What the tests of this module stand on: an API server that keeps objects in memory and writes
-//! down who asked for what, and a git repository on disk.
+//! Bench for the tests of this module: an API server that keeps objects in memory and logs the
+//! requests, and a git repository on disk.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -36,7 +36,7 @@ struct State {
     faults: VecDeque<Fault>,
 }
 
-/// What happens instead, once, at the first request that begins like this.
+/// Fault that is injected once, at the first request that begins like this.
 struct Fault {
     at: String,
     before: Box<dyn FnOnce(&FakeApi) + Send>,
@@ -44,7 +44,7 @@ struct Fault {
 }
 
 /// A `ConfigRepo` with its repository, its cluster, and a clock that stands still.
-pub(super) struct Caches {
+pub(super) struct Bench {
     pub(super) api: FakeApi,
     pub(super) context: Arc<Context>,
     now: Arc<Mutex<Timestamp>>,
@@ -126,7 +126,7 @@ impl FakeApi {
             .collect()
     }
 
-    /// What was sent last to a path.
+    /// Returns the object that was sent last to a path.
     pub(super) fn sent(&self, path: &str) -> Option<Value> {
         let state = self.0.lock().unwrap();
         state
@@ -138,7 +138,7 @@ impl FakeApi {
     }
 
     /// Answers a request that begins like `at` with an error, once.
-    pub(super) fn refuse(&self, at: &str, code: u16, reason: &'static str, message: &str) {
+    pub(super) fn fail(&self, at: &str, code: u16, reason: &'static str, message: &str) {
         let answer = Some((code, reason, message.to_owned()));
         self.fault(Fault {
             at: at.to_owned(),
@@ -346,9 +346,9 @@ fn respond(code: u16, body: &Value) -> Response<Body> {
         .unwrap()
 }
 
-// === impl Caches ===
+// === impl Bench ===
 
-impl Caches {
+impl Bench {
     /// A namespace with a `ConfigRepo` and an empty repository.
     pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -370,15 +370,15 @@ impl Caches {
             *clock.lock().unwrap()
         })
         .with_events(EventRecorder::start(api.client(), "test"));
-        let caches = Self {
+        let bench = Self {
             api,
             context: Arc::new(context),
             now,
             folder,
         };
-        caches.git(&["init", "--quiet", "--initial-branch=main", "."]);
-        let url = format!("file://{}", caches.repository().display());
-        caches.api.put(json!({
+        bench.git(&["init", "--quiet", "--initial-branch=main", "."]);
+        let url = format!("file://{}", bench.repository().display());
+        bench.api.put(json!({
             "apiVersion": "tidegate.io/v1alpha1", "kind": "ConfigRepo",
             "metadata": {"name": "shop", "generation": 1},
             "spec": {
@@ -386,7 +386,7 @@ impl Caches {
                 "sync": {"serviceAccountName": "deployer"},
             },
         }));
-        caches
+        bench
     }
 
     /// Writes the one file of the repository and commits it; answers the commit.

@@ -1,54 +1,81 @@
-//! Sentences of sync: the words for what it has done, which stand in conditions, events and the log.
+//! Sentences of sync: messages of a ConfigRepo's conditions and events.
+//!
+//! The rules answer with types; the words for them are here, in the shape *state or action: cause;
+//! remedy*. The API server's words are passed on, except about Secrets: some of them repeat values.
 
-use std::fmt;
+use std::fmt::{self, Display, Formatter, Write as _};
 
 use tidegate_engine::revision::short;
+use tidegate_git::FetchError;
 
 use super::{
     drift::Drift,
-    plan::{Kept, KeptBecause},
+    failure::{ApplyError, Failure, MissingRight},
+    plan::{RetainReason, Retained},
     reconcile::UnreadableRollout,
+    source::SourceError,
 };
 
-/// Message of the condition `RecordsWritten` where it holds.
+/// Message of the condition `RecordsWritten` while it holds.
 pub(super) const ALL_RECORDS_WRITTEN: &str = "all records are written";
 
-/// Commit that was applied whole.
-pub(super) struct CommitApplied<'a> {
-    pub(super) commit: &'a str,
-    /// Number of its objects.
-    pub(super) objects: usize,
-    /// Objects that have left the repository and are retained.
-    pub(super) kept: &'a [Kept],
+/// A ConfigRepo without `spec.sync`.
+pub(super) const NO_SYNC: &str = "spec.sync is missing: write sync: {serviceAccountName: NAME}";
+
+/// A process that shuts down while it parses.
+pub(super) const CANCELED: &str = "reading the repository was canceled";
+
+/// A write that was not retried before the reconcile ended.
+const RETRYING: &str = "retrying";
+
+/// Replacement of the API server's words about a Secret.
+pub(super) const WITHHELD: &str = "details are withheld because they may repeat the Secret's contents; every value of \
+     `data` has to be base64, every value of `stringData` a string, and no other field may be misspelled";
+
+/// Describes a sync that is complete.
+pub(super) fn applied(commit: &str, objects: usize, retained: &[Retained]) -> String {
+    let noun = if objects == 1 { "object" } else { "objects" };
+    let mut message = format!("applied commit {} ({objects} {noun})", short(commit));
+    for reason in [RetainReason::Referenced, RetainReason::Governed] {
+        for Retained { key, .. } in retained.iter().filter(|one| one.reason == reason) {
+            let _ = write!(
+                message,
+                "; {key} is no longer in the repository and is retained {reason}"
+            );
+        }
+    }
+    message
 }
 
-impl fmt::Display for CommitApplied<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let noun = if self.objects == 1 {
-            "object"
-        } else {
-            "objects"
-        };
-        write!(
-            f,
-            "applied commit {} ({} {noun})",
-            short(self.commit),
-            self.objects
-        )?;
-        for reason in [KeptBecause::Referenced, KeptBecause::Governed] {
-            for Kept { key, .. } in self.kept.iter().filter(|kept| kept.why == reason) {
-                write!(
-                    f,
-                    "; {key} is no longer in the repository and is retained {reason}"
-                )?;
-            }
+/// Describes a sync that an object has stopped.
+pub(super) fn stopped(commit: &str, error: &ApplyError) -> String {
+    format!("cannot apply commit {}: {error}", short(commit))
+}
+
+/// Describes a sync that has nothing to apply.
+pub(super) fn blocked(error: &SourceError) -> String {
+    format!("{error}{}", remedy(error))
+}
+
+/// Returns the remedy, if the error does not name one yet.
+fn remedy(error: &SourceError) -> &'static str {
+    match error {
+        SourceError::Fetch(FetchError::HistoryRewritten { .. }) => {
+            ". Nothing is applied or pruned until the new history is confirmed: change this ConfigRepo's spec, for \
+             example spec.interval to 31s; after any change of it the branch is accepted as it is. Do not delete the \
+             ConfigRepo: its status holds the inventory for pruning and the pending records"
         }
-        Ok(())
+        SourceError::Fetch(FetchError::BranchNotFound { .. }) => {
+            ". Nothing is applied or pruned: restore the branch, or name another in spec.ref.branch"
+        }
+        _ => "",
     }
 }
 
-impl fmt::Display for KeptBecause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+// === impl RetainReason ===
+
+impl Display for RetainReason {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Referenced => "because a template in use refers to it",
             Self::Governed => "until the attempt that needs it has ended",
@@ -56,8 +83,10 @@ impl fmt::Display for KeptBecause {
     }
 }
 
-impl fmt::Display for Drift {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+// === impl Drift ===
+
+impl Display for Drift {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self {
             key,
             fields,
@@ -72,14 +101,111 @@ impl fmt::Display for Drift {
     }
 }
 
-impl fmt::Display for UnreadableRollout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+// === impl UnreadableRollout ===
+
+impl Display for UnreadableRollout {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { name, why } = self;
         write!(
             f,
-            "cannot decode Rollout {name} ({why}), so what it governs is unknown and nothing is applied: bring \
-             Tidegate and its CRDs to the version that wrote it, or fix it with kubectl (git's copy of it is not \
-             applied either)"
+            "cannot decode Rollout {name} ({why}): nothing is applied, because it is unknown which objects it governs; \
+             upgrade Tidegate and its CRDs to the version that wrote it, or fix it with kubectl (git's copy of it is \
+             not applied either)"
+        )
+    }
+}
+
+// === impl ApplyError ===
+
+impl Display for ApplyError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
+        write!(f, "{}: {}", self.key, self.failure)
+    }
+}
+
+// === impl Failure ===
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forbidden(right) => right.fmt(f),
+            Self::CannotImpersonate { account } => write!(
+                f,
+                "Tidegate cannot impersonate the ServiceAccount `{account}`: grant Tidegate's own account the verb \
+                 impersonate on serviceaccounts (the chart does)"
+            ),
+            Self::OwnRight { said } => write!(
+                f,
+                "Tidegate's own account lacks a permission ({said}): the chart's roles grant it"
+            ),
+            Self::NoSuchAccount { account } => write!(
+                f,
+                "`{account}` is not a valid name of a ServiceAccount: correct spec.sync.serviceAccountName"
+            ),
+            Self::Invalid { said } => write!(f, "the API server rejected it: {said}"),
+            Self::UnknownKind { api_version } => write!(
+                f,
+                "the cluster has no such kind in {api_version}: install its CRD first, or correct apiVersion and kind"
+            ),
+            Self::ClusterScoped => f.write_str(
+                "the kind is cluster-scoped, but a ConfigRepo applies only into its own namespace: remove the object \
+                 and apply it by other means",
+            ),
+            Self::TemplateLost { revision } => write!(
+                f,
+                "cannot keep the template at revision {revision}: neither the ControllerRevision nor the workload \
+                 exists; recreate the Rollout to discard its status, and git's template is applied"
+            ),
+            Self::Conflict => write!(
+                f,
+                "the object was changed concurrently at each attempt to write it; {RETRYING}"
+            ),
+            Self::Unavailable { code, said } => {
+                write!(f, "the API server answered {code}: {said}; {RETRYING}")
+            }
+            Self::Request(error) => {
+                write!(f, "cannot reach the API server ({error}); {RETRYING}")
+            }
+        }
+    }
+}
+
+// === impl MissingRight ===
+
+impl Display for MissingRight {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self {
+            namespace,
+            account,
+            said,
+            resources,
+        } = self;
+        writeln!(
+            f,
+            "the ServiceAccount `{account}` lacks a permission ({said}). To grant what this repository needs, apply:"
+        )?;
+        writeln!(
+            f,
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: tidegate-sync-{account}, \
+             namespace: {namespace}}}\nrules:"
+        )?;
+        for (group, resources) in resources {
+            let resources: Vec<_> = resources.iter().map(String::as_str).collect();
+            writeln!(
+                f,
+                "- apiGroups: [\"{group}\"]\n  resources: [{}]",
+                resources.join(", ")
+            )?;
+            writeln!(f, "  verbs: [get, create, patch, delete]")?;
+        }
+        write!(
+            f,
+            "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: tidegate-sync-{account}, \
+             namespace: {namespace}}}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: \
+             tidegate-sync-{account}}}\nsubjects:\n- {{kind: ServiceAccount, name: {account}, namespace: {namespace}}}"
         )
     }
 }

@@ -97,6 +97,16 @@ pub enum InterventionState {
 // === impl Action ===
 
 impl Action {
+    /// All actions, in the order in which help lists them.
+    pub const ALL: [Self; 6] = [
+        Self::Approve,
+        Self::Promote,
+        Self::Pause,
+        Self::Resume,
+        Self::Abort,
+        Self::Retry,
+    ];
+
     /// Returns the verb of the action in lower case: the CLI's subcommand.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -89,7 +89,7 @@ fn row(text: &mut String, path: &str, name: &str, field: &JSONSchemaProps, requi
     let _ = writeln!(text, "| `{name}` | {kind}{mark} | {meaning} |");
 }
 
-/// What the API server refuses, in the sentences that it answers with.
+/// Lists the validation rules of the API server, by their messages.
 fn rules(text: &mut String, object: &JSONSchemaProps) {
     let rules = object
         .x_kubernetes_validations
@@ -165,7 +165,7 @@ fn items(field: &JSONSchemaProps) -> Option<&JSONSchemaProps> {
     }
 }
 
-/// What a list is made of, or the field itself.
+/// Returns the element of a list, or the field itself.
 fn element(field: &JSONSchemaProps) -> &JSONSchemaProps {
     items(field).map_or(field, element)
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// What an API server with one Rollout was asked, and what it answers to an Intervention.
+/// API server with one Rollout, and its answer to an Intervention.
 #[derive(Clone)]
 struct Script {
     rollout: Value,
@@ -48,7 +48,7 @@ fn running() -> Value {
 }
 
 fn answered(state: &str) -> Value {
-    json!({ "state": state, "message": "It goes on.", "at": "2026-11-25T10:01:00Z" })
+    json!({ "state": state, "message": "resumed", "at": "2026-11-25T10:01:00Z" })
 }
 
 fn args(timeout: &str) -> InterveneArgs {
@@ -171,7 +171,9 @@ async fn an_answer_that_does_not_come_is_said_after_the_deadline() {
     let script = Script::new(&running(), Value::Null);
     let error = script.ask(Action::Pause, &args("20ms")).await.unwrap_err();
     assert!(
-        error.to_string().contains("has not answered within 20ms"),
+        error
+            .to_string()
+            .contains("no answer from the controller within 20ms"),
         "{error}"
     );
 }
@@ -180,14 +182,8 @@ async fn an_answer_that_does_not_come_is_said_after_the_deadline() {
 async fn without_an_attempt_nothing_is_made() {
     let script = Script::new(&json!({ "phase": "Stable" }), answered("Accepted"));
     let error = script.ask(Action::Abort, &args("30s")).await.unwrap_err();
-    assert!(
-        error.to_string().starts_with("there is nothing to abort"),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("nothing to abort"), "{error}");
     let error = script.ask(Action::Retry, &args("30s")).await.unwrap_err();
-    assert!(
-        error.to_string().starts_with("there is nothing to retry"),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("nothing to retry"), "{error}");
     assert!(script.made.lock().unwrap().is_empty());
 }

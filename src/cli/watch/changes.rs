@@ -1,4 +1,4 @@
-//! What a watch of one Rollout tells: the Rollout at each change, and that the connection is lost.
+//! Events of a watch of one Rollout: the Rollout at each change, and the loss of the connection.
 
 use futures::{Stream, StreamExt as _, stream};
 use jiff::Timestamp;
@@ -9,62 +9,67 @@ use kube::{
 };
 use tidegate_api::Rollout;
 
-/// What happened.
+/// Event of the watch.
 #[derive(Debug)]
 pub(super) enum Change {
     /// The Rollout, as it is now.
     Now(Box<Rollout>),
-    /// Nothing more is heard, and why. It is tried again.
+    /// The connection is lost, with the cause. It is retried.
     Lost(String),
 }
 
-/// Why there is nothing more to watch.
+/// Reason for which the watch ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Ended {
-    #[error("the Rollout is gone")]
+    #[error("the Rollout was deleted")]
     Gone,
     #[error(
-        "you may not watch this Rollout: that needs the verbs `list` and `watch` for `rollouts.tidegate.io` in the \
+        "watching this Rollout is forbidden: it needs the verbs `list` and `watch` for `rollouts.tidegate.io` in the \
          namespace `{namespace}` (the API server says: {says})"
     )]
     Forbidden { namespace: String, says: String },
     #[error(
-        "the API server no longer knows who you are: log in again; to watch, you need the verbs `list` and `watch` \
-         for `rollouts.tidegate.io` in the namespace `{namespace}` (the API server says: {says})"
+        "authentication has failed: log in again; watching needs the verbs `list` and `watch` for \
+         `rollouts.tidegate.io` in the namespace `{namespace}` (the API server says: {says})"
     )]
     Unauthorized { namespace: String, says: String },
 }
 
-/// Since when nothing more is heard.
+/// Loss of the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Lost {
     since: Timestamp,
     why: String,
 }
 
-/// The Rollout at each change. A watch that breaks is told of, and taken up again after a while.
+/// Watches a Rollout. A watch that fails is reported, and restarted after a backoff.
 ///
-/// It is taken up from the beginning, so that the Rollout comes again even where it has not
-/// changed: otherwise nobody could tell when the connection is back.
+/// It restarts from the beginning, so that the Rollout comes again even if it has not changed:
+/// otherwise nobody could tell that the connection is restored.
 pub(super) fn changes(
     api: Api<Rollout>,
     namespace: &str,
     name: &str,
 ) -> impl Stream<Item = Result<Change, Ended>> {
     let (namespace, name) = (namespace.to_owned(), name.to_owned());
-    let begin = move || watcher::watch_object(api.clone(), &name).boxed();
-    let watched = stream::unfold((begin, None), |(begin, watch)| async move {
-        let mut watch = watch.unwrap_or_else(&begin);
-        let change = watch.next().await?;
-        let same_watch = change.is_ok().then_some(watch);
-        Some((change, (begin, same_watch)))
+    let watched = stream::unfold(None, move |watch| {
+        let (api, name) = (api.clone(), name.clone());
+        async move {
+            let mut watch = match watch {
+                Some(watch) => watch,
+                None => watcher::watch_object(api, &name).boxed(),
+            };
+            let change = watch.next().await?;
+            let same_watch = if change.is_ok() { Some(watch) } else { None };
+            Some((change, same_watch))
+        }
     });
     watched
         .default_backoff()
         .filter_map(move |change| std::future::ready(heard(change, &namespace)))
 }
 
-/// What comes next.
+/// Waits for the next change.
 pub(super) async fn next(
     changes: &mut (impl Stream<Item = Result<Change, Ended>> + Unpin),
 ) -> Result<Change, Ended> {
@@ -94,7 +99,7 @@ impl std::fmt::Display for Lost {
     }
 }
 
-/// What a watch's answer means; nothing, where it has only become too old.
+/// Translates a watch's answer; `None` if its version has only become too old.
 fn heard(
     change: watcher::Result<Option<Rollout>>,
     namespace: &str,
@@ -117,7 +122,7 @@ fn heard(
     }
 }
 
-/// What the API server has answered, if it has.
+/// Returns the API server's answer, if there is one.
 fn status(error: &watcher::Error) -> Option<&Status> {
     match error {
         watcher::Error::WatchError(status)
@@ -154,7 +159,7 @@ mod tests {
     use super::*;
     use crate::cli::watch::story::tests::at_step_two;
 
-    /// What the API server does with a request; after the last it says nothing more.
+    /// Answer of the API server to a request; after the last there is none.
     #[derive(Clone)]
     enum Answer {
         Json(u16, Value),
@@ -183,7 +188,7 @@ mod tests {
         Answer::Json(200, json!({"type": "ERROR", "object": status}))
     }
 
-    /// What is heard of an API server that answers like this.
+    /// Watches a Rollout at an API server that answers like this.
     fn watching(answers: Vec<Answer>) -> impl Stream<Item = Result<Change, Ended>> {
         let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
         let service = tower::service_fn(move |_: Request<Body>| {
@@ -246,7 +251,7 @@ mod tests {
         let told = told(vec![listed(), ended_with(401, "Unauthorized")], 2).await;
         assert_eq!(told[0], "checkout");
         assert!(
-            told[1].starts_with("ended: the API server no longer knows who you are"),
+            told[1].starts_with("ended: authentication has failed: log in again"),
             "{told:?}"
         );
     }
@@ -273,9 +278,12 @@ mod tests {
         assert_eq!(told(answers, 2).await, ["checkout", "checkout"]);
     }
 
+    fn at(time: &str) -> Timestamp {
+        time.parse().unwrap()
+    }
+
     #[test]
     fn a_loss_keeps_its_beginning_and_tells_the_last_error() {
-        let at = |time: &str| time.parse().unwrap();
         let first = Lost::on(None, "refused".to_owned(), at("2026-11-25T10:03:05Z"));
         let second = Lost::on(
             Some(first),

@@ -9,8 +9,7 @@ use tidegate_api::status::RolloutStatus;
 use super::changes::{Change, Ended, Lost, next};
 use crate::{cli::age, clock};
 
-/// Writes what changes until there is nothing more to watch. `err` hears when the connection is
-/// lost, and when it is back.
+/// Writes changes until the watch ends. The loss of the connection, and its return, go to `err`.
 pub(super) async fn follow(
     changes: &mut (impl Stream<Item = Result<Change, Ended>> + Unpin),
     out: &mut impl Write,
@@ -28,7 +27,7 @@ pub(super) async fn follow(
             }
             Change::Now(rollout) => {
                 if std::mem::take(&mut is_lost) {
-                    writeln!(err, "the connection is back")?;
+                    writeln!(err, "connection restored")?;
                 }
                 let status = rollout.status.unwrap_or_default();
                 write_lines(out, &lines(&before, &status), began, clock::now())?;
@@ -50,7 +49,7 @@ fn write_lines(
     out.flush()
 }
 
-/// What `after` says that `before` did not.
+/// Returns a line for each difference of `after` from `before`.
 fn lines(before: &RolloutStatus, after: &RolloutStatus) -> Vec<String> {
     let mut lines = Vec::new();
     let (old, new) = (place(before), place(after));
@@ -82,7 +81,7 @@ fn lines(before: &RolloutStatus, after: &RolloutStatus) -> Vec<String> {
     lines
 }
 
-/// Where a Rollout is, without what changes by the second.
+/// Describes the position of a Rollout, without the parts that change by the second.
 fn place(status: &RolloutStatus) -> String {
     let parts = [
         Some(format!("{:?}", status.phase)),
@@ -161,15 +160,21 @@ mod tests {
         assert_eq!(String::from_utf8(out).unwrap(), "+3m5s    Stable\n");
     }
 
+    fn lost() -> Result<Change, Ended> {
+        Ok(Change::Lost("refused".to_owned()))
+    }
+
+    fn now() -> Result<Change, Ended> {
+        Ok(Change::Now(Box::new(at_step_two())))
+    }
+
     #[tokio::test]
     async fn a_lost_connection_is_one_line_for_those_who_wait() {
-        let lost = || Ok(Change::Lost("refused".to_owned()));
-        let now = || Ok(Change::Now(Box::new(at_step_two())));
         let mut changes =
             futures::stream::iter([now(), lost(), lost(), now(), lost(), Err(Ended::Gone)]);
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let ended = follow(&mut changes, &mut out, &mut err).await.unwrap_err();
-        assert_eq!(ended.to_string(), "the Rollout is gone");
+        assert_eq!(ended.to_string(), "the Rollout was deleted");
         let err = String::from_utf8(err).unwrap();
         let err: Vec<_> = err
             .lines()
@@ -177,11 +182,7 @@ mod tests {
             .collect();
         assert_eq!(
             err,
-            [
-                "connection lost",
-                "the connection is back",
-                "connection lost"
-            ]
+            ["connection lost", "connection restored", "connection lost"]
         );
         assert_eq!(String::from_utf8(out).unwrap().lines().count(), 4);
     }

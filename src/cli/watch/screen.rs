@@ -1,6 +1,6 @@
 //! The live screen of a terminal.
 //!
-//! Owns the terminal and the keys; what is on the screen is [`story`]'s.
+//! Owns the terminal and the keys; the text is [`story`]'s.
 
 use std::{thread, time::Duration};
 
@@ -21,10 +21,10 @@ use super::{
 };
 use crate::clock;
 
-/// How often times are shown anew while nothing changes.
+/// Interval at which times are redrawn while nothing changes.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// What a person did at the keyboard.
+/// Input at the keyboard.
 enum Key {
     /// The screen is to be left.
     Quit,
@@ -53,12 +53,12 @@ pub(super) async fn follow(
     }
 }
 
-/// What is on the screen.
+/// Content of the screen.
 #[derive(Default)]
 struct Shown {
     /// The Rollout as it was heard of last.
     rollout: Option<Box<Rollout>>,
-    /// Whether it may be another by now.
+    /// Loss of the connection, since which the Rollout may have changed.
     lost: Option<Lost>,
 }
 
@@ -149,11 +149,17 @@ mod tests {
     use super::*;
     use crate::cli::watch::story::tests::at_step_two;
 
+    fn at(time: &str) -> Timestamp {
+        time.parse().unwrap()
+    }
+
+    fn now() -> Change {
+        Change::Now(Box::new(at_step_two()))
+    }
+
     #[test]
     fn a_lost_connection_is_shown_until_the_rollout_is_heard_of_again() {
-        let at = |time: &str| time.parse().unwrap();
         let mut shown = Shown::default();
-        let now = || Change::Now(Box::new(at_step_two()));
         let lost = "connection lost since 10:04:12 UTC: refused";
         shown.take(now(), at("2026-11-25T10:04:00Z"));
         for time in ["2026-11-25T10:04:12Z", "2026-11-25T10:05:00Z"] {

@@ -1,4 +1,4 @@
-//! What there is to say about a Rollout, as styled lines.
+//! Description of a Rollout as styled lines.
 //!
 //! Pure: the Rollout and the time in, text out.
 
@@ -9,7 +9,7 @@ use ratatui::{
     text::{Line, Span, Text},
 };
 use tidegate_api::{
-    Rollout,
+    Condition, Rollout,
     condition::ConditionStatus,
     gate::{Gate, GateStatus, Verdict},
     record::Outcome,
@@ -24,7 +24,7 @@ use crate::cli::age;
 /// The width of the bar that shows the canary's share.
 const BAR: u32 = 40;
 
-/// All of it; where the connection is lost, that first.
+/// Returns the whole text; a lost connection comes first.
 pub(super) fn text(
     rollout: Option<&Rollout>,
     lost: Option<&Lost>,
@@ -35,7 +35,7 @@ pub(super) fn text(
         .into_iter()
         .collect();
     lines.extend(rollout.into_iter().flat_map(|rollout| story(rollout, now)));
-    lines.extend([Line::default(), Line::from("q leaves").dim()]);
+    lines.extend([Line::default(), Line::from("press q to quit").dim()]);
     Text::from(lines)
 }
 
@@ -50,9 +50,9 @@ fn story(rollout: &Rollout, now: Timestamp) -> Vec<Line<'static>> {
     part(&mut lines, "Conditions", conditions(&status, now));
     let last = status.last_outcome.iter().map(|last| outcome(last, now));
     part(&mut lines, "Last outcome", last.collect());
-    let owed = status.pending_records.len();
-    if owed > 0 {
-        lines.push(Line::from(format!("Records still to be written to git: {owed}")).yellow());
+    let pending = status.pending_records.len();
+    if pending > 0 {
+        lines.push(Line::from(format!("Records pending for git: {pending}")).yellow());
     }
     lines
 }
@@ -156,15 +156,18 @@ fn step_line(
             }
             (Some(confirmed), None) => {
                 let left = hold.as_signed() - now.duration_since(confirmed);
-                left.is_positive()
-                    .then(|| format!("{} to stay", age::length(left)))
+                if left.is_positive() {
+                    Some(format!("{} of hold left", age::length(left)))
+                } else {
+                    None
+                }
             }
             (None, None) => Some("weight not confirmed yet".to_owned()),
         }),
         match (entered.and_then(|step| step.approved_by.clone()), planned) {
             (Some(by), _) => Some(format!("approved by {by}")),
             (None, Some(step)) => step.approval.map(|_| "needs approval".to_owned()),
-            (None, None) => Some("everything to the canary".to_owned()),
+            (None, None) => Some("all traffic to the canary".to_owned()),
         },
     ];
     let facts: Vec<String> = facts.into_iter().flatten().collect();
@@ -231,17 +234,21 @@ fn describe(gate: &Gate) -> String {
 }
 
 fn conditions(status: &RolloutStatus, now: Timestamp) -> Vec<Line<'static>> {
-    let line = |condition: &tidegate_api::Condition| {
-        Line::from(format!(
-            "  {:<16} {:<8} {}   {}   {}",
-            condition.type_,
-            status_word(condition.status),
-            condition.reason,
-            age::since(condition.last_transition_time, now),
-            condition.message,
-        ))
-    };
-    status.conditions.iter().map(line).collect()
+    let conditions = status.conditions.iter();
+    conditions
+        .map(|condition| condition_line(condition, now))
+        .collect()
+}
+
+fn condition_line(condition: &Condition, now: Timestamp) -> Line<'static> {
+    Line::from(format!(
+        "  {:<16} {:<8} {}   {}   {}",
+        condition.type_,
+        status_word(condition.status),
+        condition.reason,
+        age::since(condition.last_transition_time, now),
+        condition.message,
+    ))
 }
 
 fn status_word(status: ConditionStatus) -> &'static str {
@@ -354,7 +361,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_screen_tells_the_way_so_far() {
+    fn the_screen_shows_the_progress() {
         let now = "2026-11-25T10:04:12Z".parse().unwrap();
         insta::assert_snapshot!(text(Some(&at_step_two()), None, now).to_string(), @r"
         shop/checkout   Progressing   step 2/3   weight 10%   revision 4f1c2d   for 4m12s
@@ -363,7 +370,7 @@ pub(super) mod tests {
 
         Steps
           ✓  1      1%     1m   entered 4m2s ago, passed after 61s
-          ▶  2     10%     5m   entered 3m1s ago, 2m to stay
+          ▶  2     10%     5m   entered 3m1s ago, 2m of hold left
              3     50%    10m   needs approval
 
         Gates
@@ -376,12 +383,12 @@ pub(super) mod tests {
         Last outcome
           attempt 3 RolledBack 2h4m ago (GateBreached): errors was 0.2, above 0.01
 
-        q leaves
+        press q to quit
         ");
     }
 
     #[test]
-    fn a_rollout_that_nobody_has_looked_at_can_be_shown() {
+    fn a_rollout_without_a_status_can_be_shown() {
         let mut rollout = at_step_two();
         rollout.status = None;
         let now = "2026-11-25T10:04:12Z".parse().unwrap();

@@ -1,4 +1,4 @@
-//! That a `ConfigRepo` says where git does not take its records.
+//! Condition of a `ConfigRepo` while its records cannot be written.
 
 use std::{io::Write as _, process::Stdio, sync::Arc};
 
@@ -14,7 +14,7 @@ const REPO: &str = "configrepos/shop";
 fn protect(bench: &Bench) {
     let hook = bench.repository().join("hooks/pre-receive");
     // By another process: what this one has open for writing, it can't run while another thread forks.
-    let mut ctx = Command::new("/bin/sh")
+    let mut shell = Command::new("/bin/sh")
         .args([
             "-c",
             "mkdir -p \"$(dirname \"$0\")\" && cat > \"$0\" && chmod 755 \"$0\"",
@@ -23,12 +23,13 @@ fn protect(bench: &Bench) {
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
-    ctx.stdin
+    shell
+        .stdin
         .take()
         .unwrap()
         .write_all(b"#!/bin/sh\necho 'protected from hunter2' >&2\nexit 1\n")
         .unwrap();
-    assert!(ctx.wait().unwrap().success());
+    assert!(shell.wait().unwrap().success());
 }
 
 fn unprotect(bench: &Bench) {
@@ -126,7 +127,7 @@ async fn events(bench: &Bench) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_branch_that_refuses_records_is_told_of_once_until_it_takes_them() {
+async fn a_branch_that_rejects_records_is_reported_once_until_it_accepts_them() {
     let mut bench = Bench::new().await;
     create_repository(&bench);
     with_a_secret(&bench);
@@ -167,7 +168,7 @@ async fn a_branch_that_refuses_records_is_told_of_once_until_it_takes_them() {
 }
 
 #[tokio::test]
-async fn nothing_is_said_of_records_that_were_never_late() {
+async fn nothing_is_reported_of_records_that_were_never_late() {
     let mut bench = Bench::new().await;
     create_repository(&bench);
     bench.ctx.records.write("shop", "checkout", &[pending(1)]);
@@ -179,7 +180,7 @@ async fn nothing_is_said_of_records_that_were_never_late() {
 }
 
 #[tokio::test]
-async fn a_process_that_has_just_begun_believes_the_status_while_records_are_owed() {
+async fn a_process_that_has_just_started_trusts_the_status_while_records_are_pending() {
     let bench = Bench::new().await;
     edit_repo(&bench, |repo| {
         repo["status"]["conditions"] = json!([{
@@ -209,7 +210,7 @@ async fn a_process_that_has_just_begun_believes_the_status_while_records_are_owe
 }
 
 #[tokio::test]
-async fn a_record_that_git_contradicts_is_left_alone_and_told_of() {
+async fn a_record_that_conflicts_with_git_is_left_unchanged_and_reported() {
     let mut bench = Bench::new().await;
     create_repository(&bench);
     bench.ctx.records.write("shop", "checkout", &[pending(1)]);

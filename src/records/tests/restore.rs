@@ -1,4 +1,4 @@
-//! The last good template, put back or left alone.
+//! The last good template, restored or left unchanged.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ const MOVED: &str = "shop/moved/app.yaml";
 /// A config repository where a good commit came first and a bad one after it.
 struct History {
     work: TempDir,
-    bench: PathBuf,
+    server: PathBuf,
     good: String,
     bad: String,
 }
@@ -44,7 +44,7 @@ impl History {
         );
         let mut history = Self {
             work,
-            bench: bench.repository(),
+            server: bench.repository(),
             good: String::new(),
             bad: String::new(),
         };
@@ -81,7 +81,7 @@ impl History {
         );
         git(
             work,
-            &["push", "--quiet", self.bench.to_str().unwrap(), "main"],
+            &["push", "--quiet", self.server.to_str().unwrap(), "main"],
         );
         git(work, &["rev-parse", "HEAD"]).trim().to_owned()
     }
@@ -101,9 +101,9 @@ impl History {
         serde_json::from_value(rolled_back(&self.bad, &order)).unwrap()
     }
 
-    /// What a file says at the server.
+    /// Returns a file's content at the server.
     fn file(&self, path: &str) -> String {
-        git(&self.bench, &["show", &format!("main:{path}")])
+        git(&self.server, &["show", &format!("main:{path}")])
     }
 }
 
@@ -228,11 +228,11 @@ async fn a_good_template_comes_back_from_the_file_that_held_it_before_it_was_mov
 }
 
 #[tokio::test]
-async fn a_person_is_told_what_to_do_where_git_asks_for_the_rejected_template_still() {
+async fn manual_action_is_named_while_git_asks_for_the_rejected_template() {
     for (fields, says) in [
         (
             json!({ "goodPath": MOVED }),
-            "put a good template into `shop/app.yaml` by hand",
+            "write a good template to `shop/app.yaml` manually",
         ),
         (
             json!({ "path": MOVED }),
@@ -244,7 +244,7 @@ async fn a_person_is_told_what_to_do_where_git_asks_for_the_rejected_template_st
         ),
         (
             json!({ "goodCommit": "?" }),
-            "put the last good template back by hand",
+            "restore the last good template manually",
         ),
     ] {
         let mut bench = Bench::new().await;
@@ -258,7 +258,7 @@ async fn a_person_is_told_what_to_do_where_git_asks_for_the_rejected_template_st
 }
 
 #[tokio::test]
-async fn nobody_has_to_do_anything_where_a_person_was_faster() {
+async fn a_template_that_was_changed_concurrently_needs_no_action() {
     let mut bench = Bench::new().await;
     let history = History::new(&bench);
     history.commit(&[(FILE, Some(&app("app:3")))]);

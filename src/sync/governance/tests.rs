@@ -1,4 +1,4 @@
-//! What Rollouts govern.
+//! Objects that Rollouts govern.
 
 use serde_json::json;
 

@@ -1,5 +1,4 @@
-//! Kinds that live outside namespaces. Those of custom resources are found out when the cluster is
-//! asked.
+//! Cluster-scoped kinds. Those of custom resources are discovered at the cluster.
 
 use super::Key;
 
@@ -40,17 +39,18 @@ const CLUSTER_SCOPED: &[Group] = &[
     ),
 ];
 
-/// Why an object cannot be in a namespace's repository, if it lives outside namespaces.
-pub(super) fn refusal(key: &Key, namespace: &str) -> Option<String> {
+/// Returns the reason to reject an object that is not namespaced.
+pub(super) fn rejection(key: &Key, namespace: &str) -> Option<String> {
     let (_, kinds) = CLUSTER_SCOPED
         .iter()
         .find(|(group, _)| *group == key.group())?;
-    kinds.contains(&key.kind.as_str()).then(|| {
-        format!(
-            "{key} lives outside namespaces, but a ConfigRepo applies only into its own, `{namespace}`: {}",
-            instead(&key.kind)
-        )
-    })
+    if !kinds.contains(&key.kind.as_str()) {
+        return None;
+    }
+    Some(format!(
+        "{key} is cluster-scoped, but a ConfigRepo applies only into its own namespace, `{namespace}`: {}",
+        instead(&key.kind)
+    ))
 }
 
 fn instead(kind: &str) -> &'static str {
@@ -58,6 +58,6 @@ fn instead(kind: &str) -> &'static str {
         "ClusterRole" => "write a Role",
         "ClusterRoleBinding" => "write a RoleBinding",
         "PersistentVolume" => "write a PersistentVolumeClaim",
-        _ => "take it out and apply it by other means",
+        _ => "remove it and apply it by other means",
     }
 }

@@ -1,4 +1,4 @@
-//! What is read from files, and what is refused with which sentence.
+//! Parsing of files, and the sentences with which manifests are rejected.
 
 use serde_json::json;
 

@@ -12,20 +12,20 @@ use tidegate_git::yaml::{
 
 /// A document of a file.
 pub(super) struct Document {
-    /// Where its content begins, from 1.
+    /// Line at which its content begins, from 1.
     pub(super) line: u64,
-    /// Where the elements of its `items` begin; empty where that could not be told.
+    /// Lines at which the elements of its `items` begin; empty if unknown.
     pub(super) item_lines: Vec<u64>,
-    /// What it holds.
+    /// Content.
     pub(super) value: Value,
 }
 
-/// Why a file is not YAML that can be used. It never repeats a value: the file may hold a Secret.
+/// Error in a file that is not usable YAML. It never repeats a value: the file may hold a Secret.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct YamlError {
-    /// Where, from 1.
+    /// Line of the error, from 1.
     pub(super) line: u64,
-    /// What is wrong and, where it helps, what to write.
+    /// Cause and, if it helps, the remedy.
     pub(super) reason: String,
 }
 
@@ -68,7 +68,8 @@ pub(super) fn documents(bytes: &[u8]) -> Result<Vec<Document>, YamlError> {
         .collect())
 }
 
-/// Where the elements of each document's `items` begin; empty where no document is a List.
+/// Returns the lines at which the elements of each document's `items` begin; empty if no document
+/// is a List.
 fn item_lines(text: &str, read: &[Spanned<Value>]) -> Vec<Vec<u64>> {
     let has_list = read
         .iter()
@@ -103,7 +104,7 @@ impl YamlError {
     }
 }
 
-/// What is wrong, in words that hold nothing of the file but the names of keys.
+/// Describes an error in words that repeat nothing of the file but names of keys.
 fn reason(error: &Error) -> String {
     match error {
         Error::DuplicateMappingKey { key: Some(key), .. } => {

@@ -1,4 +1,4 @@
-//! In which order things are applied, and what stays.
+//! Order in which objects are applied, and those that are retained.
 
 use std::sync::Arc;
 
@@ -95,30 +95,30 @@ fn what_others_need_comes_first_and_a_rollout_before_its_workload() {
         .apply
         .iter()
         .map(|step| {
-            let hold = match step.hold {
-                Hold::Nothing => "as written".to_owned(),
-                Hold::Workload(governor) => format!("template held by {}", governor.name),
-                Hold::Service(governor) => {
+            let mask = match step.mask {
+                FieldMask::Nothing => "as written".to_owned(),
+                FieldMask::Workload(governor) => format!("template governed by {}", governor.name),
+                FieldMask::Service(governor) => {
                     format!(
-                        "pin held by {}",
+                        "pin governed by {}",
                         governor.map_or("whoever pinned it", |governor| &governor.name)
                     )
                 }
-                Hold::Route(governor, _) => format!("backends held by {}", governor.name),
+                FieldMask::Route(governor, _) => format!("backends governed by {}", governor.name),
             };
-            format!("{}: {hold}", step.manifest.key)
+            format!("{}: {mask}", step.manifest.key)
         })
         .collect();
     assert_eq!(
         order,
         [
             "ConfigMap/web: as written",
-            "Service/web-internal: pin held by web",
-            "Service/other: pin held by whoever pinned it",
+            "Service/web-internal: pin governed by web",
+            "Service/other: pin governed by whoever pinned it",
             "Rollout/web: as written",
-            "Deployment/web: template held by web",
+            "Deployment/web: template governed by web",
             "Deployment/worker: as written",
-            "HTTPRoute/web: backends held by web",
+            "HTTPRoute/web: backends governed by web",
             "HorizontalPodAutoscaler/web: as written",
         ]
     );
@@ -147,7 +147,7 @@ fn only_what_was_applied_and_has_left_is_pruned_dependents_first() {
 }
 
 #[test]
-fn what_a_template_refers_to_is_kept() {
+fn what_a_template_refers_to_is_retained() {
     let governance = Governance::default();
     let inventory = applied(&[
         ("v1", "ConfigMap", "settings-1"),
@@ -170,13 +170,13 @@ fn what_a_template_refers_to_is_kept() {
             {"persistentVolumeClaim": {"claimName": "data"}},
         ],
     }}));
-    plan.keep_referenced(&references);
+    plan.retain_referenced(&references);
     assert_eq!(keys(&plan.prune), ["Service/web", "ConfigMap/settings-0"]);
-    assert_eq!(plan.kept.len(), 5);
+    assert_eq!(plan.retained.len(), 5);
     assert!(
-        plan.kept
+        plan.retained
             .iter()
-            .all(|kept| kept.why == KeptBecause::Referenced)
+            .all(|retained| retained.reason == RetainReason::Referenced)
     );
 }
 
@@ -191,5 +191,5 @@ fn what_carries_traffic_in_an_attempt_is_not_pruned_before_it_is_over() {
     let running = Governance::new(&[], &[running_rollout()]);
     let plan = plan(&[], &running, &inventory, "shop");
     assert_eq!(keys(&plan.prune), ["Rollout/web"]);
-    assert_eq!(plan.kept.len(), 3);
+    assert_eq!(plan.retained.len(), 3);
 }

@@ -1,0 +1,127 @@
+//! Objects that cannot be applied.
+
+use serde_json::json;
+use tidegate_engine::revision::Revision;
+
+use super::{Bench, settled_bench, shop, template};
+
+#[tokio::test]
+async fn a_missing_permission_is_reported_with_what_to_paste_and_stops_the_sync() {
+    let bench = Bench::new();
+    let said = "services \"web\" is forbidden: User \"system:serviceaccount:shop:deployer\" cannot patch resource \
+                \"services\" in API group \"\" in the namespace \"shop\"";
+    bench.api.fail("PATCH services/web", 403, "Forbidden", said);
+    bench.release(&shop("web:1")).await;
+    let ready = bench.ready();
+    assert!(
+        ready.starts_with("Forbidden: cannot apply commit "),
+        "{ready}"
+    );
+    assert!(
+        ready.contains(
+            "prod/shop.yaml:26: Service/web: the ServiceAccount `deployer` lacks a permission"
+        ),
+        "{ready}"
+    );
+    assert!(ready.contains("kind: RoleBinding"), "{ready}");
+    assert!(
+        ready.contains("resources: [configmaps, services]"),
+        "{ready}"
+    );
+    assert_eq!(bench.api.get("deployments/web"), None);
+    let inventory = bench.api.get("configrepos/shop").unwrap()["status"]["inventory"].take();
+    assert_eq!(
+        inventory.as_array().map(Vec::len),
+        Some(5),
+        "all that was to come"
+    );
+}
+
+#[tokio::test]
+async fn a_permission_that_tidegate_lacks_is_not_attributed_to_the_account() {
+    let bench = Bench::new();
+    bench.api.fail(
+        "GET controllerrevisions",
+        403,
+        "Forbidden",
+        "User \"tidegate\" cannot list resource",
+    );
+    bench.release(&shop("web:1")).await;
+    let ready = bench.ready();
+    assert!(
+        ready.contains("Tidegate's own account lacks a permission"),
+        "{ready}"
+    );
+    assert!(!ready.contains("RoleBinding"), "{ready}");
+}
+
+#[tokio::test]
+async fn an_object_that_the_api_server_rejects_is_reported_with_its_location() {
+    let bench = Bench::new();
+    let said = "strict decoding error: unknown field \"spec.replica\"";
+    bench
+        .api
+        .fail("PATCH deployments/web", 400, "BadRequest", said);
+    let commit = bench.release(&shop("web:1")).await;
+    let expected = format!(
+        "Invalid: cannot apply commit {}: prod/shop.yaml:7: Deployment/web: the API server rejected it: {said}",
+        &commit[..10]
+    );
+    assert_eq!(bench.ready(), expected);
+}
+
+#[tokio::test]
+async fn the_template_of_a_workload_that_the_api_server_rejects_is_not_released() {
+    let bench = settled_bench().await;
+    bench.api.fail(
+        "PATCH deployments/web",
+        422,
+        "Invalid",
+        "spec.selector: field is immutable",
+    );
+    bench.release(&shop("web:2")).await;
+    assert!(
+        bench.ready().contains("field is immutable"),
+        "{}",
+        bench.ready()
+    );
+    let waiting = Revision::of(&template("web:2")).object_name("web");
+    assert_eq!(
+        bench.api.get(&format!("controllerrevisions/{waiting}")),
+        None
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_kind_blocks_the_sync() {
+    let bench = Bench::new();
+    let strange = "apiVersion: example.com/v1\nkind: Strange\nmetadata: {name: a}\n";
+    bench
+        .release(&format!("{strange}---{}", shop("web:1")))
+        .await;
+    assert_eq!(bench.api.writes(), Vec::<String>::new());
+    assert!(
+        bench
+            .ready()
+            .contains("prod/shop.yaml:1: Strange/a: the cluster has no such kind"),
+        "{}",
+        bench.ready()
+    );
+}
+
+#[tokio::test]
+async fn a_rollout_that_cannot_be_decoded_blocks_the_sync() {
+    let bench = Bench::new();
+    bench.release(&shop("web:1")).await;
+    bench.api.edit("rollouts/web", |rollout| {
+        rollout["status"] = json!({ "stable": "of another version" });
+    });
+    let before = bench.api.get("deployments/web");
+    bench.release(&shop("web:2")).await;
+    assert_eq!(bench.api.get("deployments/web"), before);
+    let ready = bench.ready();
+    assert!(
+        ready.contains("cannot decode Rollout web") && ready.contains("nothing is applied"),
+        "{ready}"
+    );
+}

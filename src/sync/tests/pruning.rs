@@ -1,0 +1,114 @@
+//! Objects that are no longer in the repository.
+
+use jiff::SignedDuration;
+use serde_json::json;
+
+use super::{settled_bench, shop};
+
+fn map(name: &str, annotations: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, annotations: {{{annotations}}}}}\n"
+    )
+}
+
+#[tokio::test]
+async fn what_has_left_is_pruned_unless_it_is_needed_or_wants_to_stay() {
+    let bench = settled_bench().await;
+    let maps = [
+        map("used", ""),
+        map("unused", ""),
+        map("stays", "tidegate.io/prune: disabled"),
+    ]
+    .concat();
+    bench.release(&format!("{}{maps}", shop("web:1"))).await;
+    bench.api.edit("deployments/web", |deployment| {
+        deployment["spec"]["template"]["spec"]["volumes"] =
+            json!([{"name": "a", "configMap": {"name": "used"}}]);
+    });
+    bench.api.requests();
+    let commit = bench.release(&shop("web:1")).await;
+    assert_eq!(
+        bench.api.writes(),
+        ["DELETE configmaps/unused as system:serviceaccount:shop:deployer"]
+    );
+    assert_eq!(
+        bench.ready(),
+        format!(
+            "Applied: applied commit {} (5 objects); ConfigMap/used is no longer in the repository and is retained \
+             because a template in use refers to it",
+            &commit[..10]
+        )
+    );
+    bench.pass(SignedDuration::from_secs(30));
+    bench.reconcile().await;
+    assert_eq!(bench.api.requests(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_permission_that_pruning_lacks_is_pasted_with_those_that_applying_needs() {
+    let bench = settled_bench().await;
+    let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: unused}\n";
+    bench.release(&format!("{}{map}", shop("web:1"))).await;
+    let said = "configmaps \"unused\" is forbidden: User \"system:serviceaccount:shop:deployer\" cannot delete resource \
+                \"configmaps\" in API group \"\" in the namespace \"shop\"";
+    bench
+        .api
+        .fail("DELETE configmaps/unused", 403, "Forbidden", said);
+    bench.release(&shop("web:1")).await;
+    let ready = bench.ready();
+    assert!(
+        ready.starts_with("Forbidden: cannot apply commit "),
+        "{ready}"
+    );
+    assert!(
+        ready.contains("ConfigMap/unused: the ServiceAccount `deployer` lacks a permission"),
+        "{ready}"
+    );
+    assert!(
+        ready.contains("resources: [configmaps, services]"),
+        "{ready}"
+    );
+    assert!(ready.contains("resources: [deployments]"), "{ready}");
+    assert!(bench.api.get("configmaps/unused").is_some());
+}
+
+#[tokio::test]
+async fn what_was_never_applied_from_the_repository_is_never_pruned() {
+    let bench = settled_bench().await;
+    let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: theirs}\n";
+    bench.release(&format!("{}{map}", shop("web:1"))).await;
+    bench.api.edit("configmaps/theirs", |map| {
+        map["metadata"]["managedFields"] = json!([{"manager": "kubectl"}]);
+    });
+    bench.release(&shop("web:1")).await;
+    assert!(bench.api.get("configmaps/theirs").is_some());
+}
+
+#[tokio::test]
+async fn an_object_that_is_added_again_is_applied_again() {
+    let bench = settled_bench().await;
+    let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: comes-and-goes}\n";
+    let with_map = format!("{}{map}", shop("web:1"));
+    bench.release(&with_map).await;
+    bench.release(&shop("web:1")).await;
+    assert_eq!(bench.api.get("configmaps/comes-and-goes"), None);
+    bench.release(&with_map).await;
+    assert!(bench.api.get("configmaps/comes-and-goes").is_some());
+}
+
+#[tokio::test]
+async fn what_has_moved_to_another_config_repo_is_not_deleted() {
+    let bench = settled_bench().await;
+    let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: moves}\n";
+    bench.release(&format!("{}{map}", shop("web:1"))).await;
+    bench.api.put(json!({
+        "apiVersion": "tidegate.io/v1alpha1", "kind": "ConfigRepo", "metadata": {"name": "other", "generation": 1},
+        "spec": {
+            "url": "https://git.example.com/other.git", "ref": {"branch": "main"}, "path": ".",
+            "sync": {"serviceAccountName": "deployer"},
+        },
+        "status": {"inventory": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "moves"}]},
+    }));
+    bench.release(&shop("web:1")).await;
+    assert!(bench.api.get("configmaps/moves").is_some());
+}
