@@ -13,7 +13,7 @@ use crate::{
         cache::{Cache, CacheWriter},
         watched::{ControllerRevision, EndpointSlice, Service},
     },
-    traffic::{Routers, gateway_api::HttpRoute},
+    traffic::{RouteWriters, Routers},
     workload::{WorkloadWriters, Workloads},
 };
 
@@ -38,7 +38,7 @@ pub(crate) struct CacheWriters {
     pub(crate) services: CacheWriter<Service>,
     pub(crate) endpoint_slices: CacheWriter<EndpointSlice>,
     pub(crate) revisions: CacheWriter<ControllerRevision>,
-    pub(crate) http_routes: CacheWriter<HttpRoute>,
+    pub(crate) routes: RouteWriters,
 }
 
 /// Makes empty caches, and what fills them.
@@ -50,7 +50,7 @@ pub(crate) fn caches() -> (Caches, CacheWriters) {
     let (services, services_writer) = Cache::new();
     let (endpoint_slices, endpoint_slices_writer) = Cache::new();
     let (revisions, revisions_writer) = Cache::new();
-    let (http_routes, http_routes_writer) = Cache::new();
+    let (routers, routes) = Routers::new();
     let caches = Caches {
         rollouts,
         config_repos,
@@ -59,7 +59,7 @@ pub(crate) fn caches() -> (Caches, CacheWriters) {
         services,
         endpoint_slices,
         revisions,
-        routers: Routers { http_routes },
+        routers,
     };
     let writers = CacheWriters {
         rollouts: rollouts_writer,
@@ -69,7 +69,7 @@ pub(crate) fn caches() -> (Caches, CacheWriters) {
         services: services_writer,
         endpoint_slices: endpoint_slices_writer,
         revisions: revisions_writer,
-        http_routes: http_routes_writer,
+        routes,
     };
     (caches, writers)
 }
@@ -136,7 +136,7 @@ impl Caches {
             self.services.relists().boxed(),
             self.endpoint_slices.relists().boxed(),
             self.revisions.relists().boxed(),
-            self.routers.http_routes.relists().boxed(),
+            self.routers.relists().boxed(),
         ])
     }
 

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use kube::core::DeserializeGuard;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tidegate_api::{ConfigRepo, Rollout};
+use tidegate_api::{ConfigRepo, Rollout, route::RouteKind};
 use tidegate_engine::{plan::Plan, revision::Revision};
 use tidegate_git::{Git, Protocol, Transport, TransportSettings};
 use tidegate_metrics::{credentials::Credentials, prometheus::Prometheus};
@@ -109,7 +109,8 @@ impl Bench {
         .await;
         show(writers.services, vec![read(service)]).await;
         show(writers.revisions, vec![read(kept)]).await;
-        show(writers.http_routes, vec![read(route)]).await;
+        let routes = writers.routes.of(RouteKind::HttpRoute);
+        show(routes, vec![read(route)]).await;
 
         let caches = Arc::new(caches);
         let (requeue_tx, woken) = requeue::channel();

@@ -1,29 +1,51 @@
-//! How traffic is split: one file per router.
+//! Routers: the objects in which traffic is split.
 //!
-//! A router shows the state of its routes ([`observe`]) and changes them ([`set`]). The kind of the
-//! route picks it; nothing else in the program knows which it is.
+//! Owns the caches, watches and writes of every kind of route. Where a kind keeps its weights is
+//! known to `tidegate_engine::route`; what says that its gateway has accepted them, to one file per
+//! shape here. Nothing else in the program tells one kind from another.
 //!
-//! [`observe`]: Routers::observe
-//! [`set`]: Routers::set
+//! | module | content |
+//! |---|---|
+//! | `object` | a route of any kind, as it is kept |
+//! | `gateway_api` | status of HTTPRoutes and GRPCRoutes |
 
-pub(crate) mod gateway_api;
+mod gateway_api;
+mod object;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use kube::Client;
+use futures::{Stream, StreamExt as _, stream::select_all};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{Patch, PatchParams},
+};
+use serde_json::{Value, json};
 use tidegate_api::{
+    names,
     rollout::RolloutSpec,
     route::{RouteKind, RouteRef},
 };
-use tidegate_engine::{observed::Route, plan::Plan, weight::Weight};
+use tidegate_engine::{
+    observed::{Route, RouteState},
+    plan::Plan,
+    route::Splitter,
+    weight::Weight,
+};
 
-use self::gateway_api::HttpRoute;
-use crate::kubernetes::cache::Cache;
+use self::object::RouteObject;
+use crate::kubernetes::{
+    cache::{Cache, CacheWriter},
+    watch::{self, WatchScope},
+    watched,
+};
 
-/// Everything that can split traffic.
+/// Routes of every kind.
 pub(crate) struct Routers {
-    pub(crate) http_routes: Cache<HttpRoute>,
+    caches: BTreeMap<RouteKind, Cache<RouteObject>>,
 }
+
+/// Writing ends of the caches, which belong to the watches.
+pub(crate) struct RouteWriters(BTreeMap<RouteKind, CacheWriter<RouteObject>>);
 
 /// Split that a route is to have.
 #[derive(Clone, Debug)]
@@ -54,28 +76,69 @@ pub(crate) enum RouteError {
 // === impl Routers ===
 
 impl Routers {
+    /// Makes empty caches, and what fills them.
+    pub(crate) fn new() -> (Self, RouteWriters) {
+        let mut caches = BTreeMap::new();
+        let mut writers = BTreeMap::new();
+        for kind in RouteKind::ALL {
+            let (cache, writer) = Cache::of(kind);
+            caches.insert(kind, cache);
+            writers.insert(kind, writer);
+        }
+        (Self { caches }, RouteWriters(writers))
+    }
+
     /// Returns the state of the plan's routes.
     pub(crate) fn observe(&self, namespace: &str, plan: &Plan) -> Vec<Route> {
         plan.routes
             .iter()
             .map(|route| Route {
                 route: route.clone(),
-                state: gateway_api::observe(self.routes(route.kind), namespace, route, plan),
+                state: self.state(namespace, route, plan),
             })
             .collect()
     }
 
-    /// Changes a route of the plan.
+    /// Gives a route of the plan the wanted share for the canary, or takes every trace of it out.
+    ///
+    /// Its rules are written whole with a `resourceVersion` precondition, so that whatever else is
+    /// in them survives.
     pub(crate) async fn set(
         &self,
         client: &Client,
         plan: &Plan,
         change: &RouteChange<'_>,
     ) -> Result<(), RouteError> {
-        gateway_api::set(self.routes(change.route.kind), client, plan, change).await
+        let RouteChange {
+            namespace, route, ..
+        } = *change;
+        let cache = self.cache(route.kind);
+        let live = cache
+            .get(namespace, &route.name)
+            .ok_or_else(|| RouteError::Missing(route.clone()))?;
+        let splitter = Splitter::of(route, namespace, plan);
+        let rules = live.field(splitter.rules_path());
+        let rules = match change.weight {
+            Some(weight) => splitter.split(rules, weight),
+            None => splitter.merge(rules),
+        };
+        let mut patch = nested(splitter.rules_path(), rules);
+        patch["metadata"] = json!({
+            "resourceVersion": live.resource_version(),
+            "annotations": { names::EPOCH_ANNOTATION: change.epoch.map(|epoch| epoch.to_string()) },
+        });
+        let api: Api<RouteObject> = Api::namespaced_with(client.clone(), namespace, &route.kind);
+        let params = PatchParams::apply(names::FIELD_MANAGER);
+        let patched = api.patch(&route.name, &params, &Patch::Merge(patch)).await;
+        cache.answered(patched.map_err(|source| RouteError::Patch {
+            route: route.clone(),
+            source: Box::new(source),
+        })?);
+        Ok(())
     }
 
-    /// Returns the kinds of route that these specs name and that have not been listed.
+    /// Returns the kinds of route that these specs name and that have not been listed. A cluster
+    /// may lack the definition of a kind until its gateway is installed, or for good.
     pub(crate) fn unlisted<'a>(
         &self,
         specs: impl IntoIterator<Item = &'a RolloutSpec>,
@@ -87,13 +150,91 @@ impl Routers {
             .collect();
         named
             .into_iter()
-            .filter(|kind| !self.routes(*kind).is_filled())
+            .filter(|kind| !self.cache(*kind).is_filled())
             .collect()
     }
 
-    fn routes(&self, kind: RouteKind) -> &Cache<HttpRoute> {
-        match kind {
-            RouteKind::HttpRoute => &self.http_routes,
-        }
+    /// Returns an item each time that a watch has shown all that there is.
+    pub(crate) fn relists(&self) -> impl Stream<Item = ()> + Send + use<> {
+        select_all(self.caches.values().map(|cache| cache.relists().boxed()))
+    }
+
+    fn state(&self, namespace: &str, route: &RouteRef, plan: &Plan) -> Option<RouteState> {
+        let live = self.cache(route.kind).get(namespace, &route.name)?;
+        let splitter = Splitter::of(route, namespace, plan);
+        let rules = live.field(splitter.rules_path());
+        Some(RouteState {
+            weight: splitter.weight(rules),
+            split: splitter.is_split(rules),
+            accepted: match route.kind {
+                RouteKind::HttpRoute | RouteKind::GrpcRoute => gateway_api::is_accepted(&live),
+            },
+            epoch: watched::epoch(&*live),
+            obstacle: splitter.obstacle(rules),
+            manager: manager(&live, splitter.rules_path()),
+        })
+    }
+
+    fn cache(&self, kind: RouteKind) -> &Cache<RouteObject> {
+        self.caches.get(&kind).expect("every kind has its cache")
     }
 }
+
+// === impl RouteWriters ===
+
+impl RouteWriters {
+    /// Starts the watch of every kind. `changed` is called with the kind, namespace and name of
+    /// each route that has changed.
+    pub(crate) fn watch(
+        self,
+        scope: &WatchScope,
+        changed: impl Fn(RouteKind, &str, &str) + Clone + Send + 'static,
+    ) {
+        for (kind, writer) in self.0 {
+            let api: Api<RouteObject> = match &scope.namespace {
+                Some(namespace) => Api::namespaced_with(scope.client.clone(), namespace, &kind),
+                None => Api::all_with(scope.client.clone(), &kind),
+            };
+            let changes = watch::stream_of(api, kind, writer);
+            let changed = changed.clone();
+            tokio::spawn(async move {
+                let mut changes = std::pin::pin!(changes);
+                while let Some(route) = changes.next().await {
+                    let namespace = route.namespace().unwrap_or_default();
+                    changed(kind, &namespace, &route.name_any());
+                }
+            });
+        }
+    }
+
+    /// Writing end of the cache of one kind.
+    #[cfg(test)]
+    pub(crate) fn of(mut self, kind: RouteKind) -> CacheWriter<RouteObject> {
+        self.0.remove(&kind).expect("every kind has its cache")
+    }
+}
+
+/// Returns the field manager that last wrote the rules, where it was not Tidegate.
+fn manager(route: &RouteObject, rules_path: &str) -> Option<String> {
+    let fields: Vec<_> = fields_of(rules_path)
+        .map(|field| format!("f:{field}"))
+        .collect();
+    let fields: Vec<_> = fields.iter().map(String::as_str).collect();
+    watched::last_manager(route.managed_fields(), &fields)
+}
+
+/// Returns an object that has only this value, at this JSON pointer.
+fn nested(path: &str, value: Value) -> Value {
+    let mut nested = value;
+    for field in fields_of(path).rev() {
+        nested = json!({ field: nested });
+    }
+    nested
+}
+
+fn fields_of(path: &str) -> impl DoubleEndedIterator<Item = &str> {
+    path.split('/').filter(|field| !field.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use kube::{
     Resource, ResourceExt,
     runtime::{
         WatchStreamExt,
-        reflector::{self, ObjectRef, Store, store::Writer},
+        reflector::{ObjectRef, Store, store::Writer},
         watcher,
     },
 };
@@ -23,6 +23,7 @@ use tokio_stream::wrappers::WatchStream;
 
 /// The objects of one kind.
 pub(crate) struct Cache<K: Resource<DynamicType: Hash + Eq + Clone> + Clone + 'static> {
+    kind: K::DynamicType,
     watched: Store<K>,
     answered: Mutex<HashMap<ObjectRef<K>, Arc<K>>>,
     /// How often the watch has shown all that there is.
@@ -39,14 +40,24 @@ pub(crate) struct CacheWriter<K: Resource<DynamicType: Hash + Eq + Clone> + Clon
 
 impl<K> Cache<K>
 where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    K: Resource<DynamicType: Hash + Eq + Clone + Send + Sync> + Clone + Send + Sync + 'static,
 {
     /// An empty cache, and what a watch fills it by.
-    pub(crate) fn new() -> (Self, CacheWriter<K>) {
-        let (watched, writer) = reflector::store();
+    pub(crate) fn new() -> (Self, CacheWriter<K>)
+    where
+        K::DynamicType: Default,
+    {
+        Self::of(K::DynamicType::default())
+    }
+
+    /// An empty cache of one of several kinds that share a type, and what a watch fills it by.
+    pub(crate) fn of(kind: K::DynamicType) -> (Self, CacheWriter<K>) {
+        let writer = Writer::new(kind.clone());
+        let watched = writer.as_reader();
         let (listing, lists) = watch::channel(0);
         (
             Self {
+                kind,
                 watched,
                 answered: Mutex::default(),
                 lists,
@@ -69,9 +80,10 @@ where
     /// Waits for that. Ends, too, when the watch has ended for good.
     pub(crate) fn filled(&self) -> impl Future<Output = ()> + Send + use<K> {
         let mut lists = self.lists.clone();
+        let kind = K::kind(&self.kind).into_owned();
         async move {
             if lists.wait_for(|lists| *lists > 0).await.is_err() {
-                tracing::warn!(kind = %K::kind(&()), "a watch has ended");
+                tracing::warn!(kind, "a watch has ended");
             }
         }
     }
@@ -84,7 +96,7 @@ where
 
     /// The newest that is known of an object.
     pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
-        let key = ObjectRef::new(name).within(namespace);
+        let key = ObjectRef::new_with(name, self.kind.clone()).within(namespace);
         let watched = self.watched.get(&key);
         let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = answered.get(&key).cloned();
@@ -119,7 +131,7 @@ where
 
     /// Remembers what a write has answered.
     pub(crate) fn answered(&self, object: K) {
-        let key = ObjectRef::from_obj(&object);
+        let key = ObjectRef::from_obj_with(&object, self.kind.clone());
         self.answered
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -131,7 +143,7 @@ where
 
 impl<K> CacheWriter<K>
 where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    K: Resource<DynamicType: Hash + Eq + Clone + Send + Sync> + Clone + Send + Sync + 'static,
 {
     /// The store that it fills, for a controller.
     pub(crate) fn store(&self) -> Store<K> {

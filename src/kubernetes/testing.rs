@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    hash::Hash,
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -211,7 +212,7 @@ impl Asked {
 /// Has a watch show these and end.
 pub(crate) async fn show<K>(writer: CacheWriter<K>, objects: Vec<K>)
 where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    K: Resource<DynamicType: Hash + Eq + Clone + Send + Sync> + Clone + Send + Sync + 'static,
 {
     let shown = objects.into_iter().map(Event::InitApply);
     let events = [Event::Init]

@@ -1,6 +1,6 @@
 //! Watches: streams of what has changed, which fill the caches on their way. Nothing polls.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, hash::Hash};
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::serde::de::DeserializeOwned;
@@ -38,14 +38,51 @@ where
         Some(namespace) => Api::namespaced(scope.client.clone(), namespace),
         None => Api::all(scope.client.clone()),
     };
+    stream_of(api, (), writer)
+}
+
+/// Starts a watch of one of several kinds that share a type, and returns what it shows.
+pub(crate) fn stream_of<K>(
+    api: Api<K>,
+    kind: K::DynamicType,
+    writer: CacheWriter<K>,
+) -> impl Stream<Item = K> + Send + use<K>
+where
+    K: Resource<DynamicType: Hash + Eq + Clone + Send + Sync>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
     let changes = writer.fill(watcher(api, watcher::Config::default()).default_backoff());
-    changes.filter_map(async |change| match change {
-        Ok(object) => Some(object),
-        Err(error) => {
-            tracing::warn!(kind = %K::kind(&()), %error, "watch failed, restarting");
-            None
-        }
+    let mut undefined = false;
+    changes.filter_map(move |change| {
+        let object = match change {
+            Ok(object) => Some(object),
+            Err(error) => {
+                let kind = K::kind(&kind);
+                // A cluster may lack the definition of a kind for good: one warning is enough.
+                if undefined && is_undefined(&error) {
+                    tracing::debug!(%kind, %error, "watch failed, restarting");
+                } else {
+                    tracing::warn!(%kind, %error, "watch failed, restarting");
+                }
+                undefined = is_undefined(&error);
+                None
+            }
+        };
+        std::future::ready(object)
     })
+}
+
+/// Returns true if the API server does not know the kind.
+fn is_undefined(error: &watcher::Error) -> bool {
+    let watcher::Error::InitialListFailed(kube::Error::Api(status)) = error else {
+        return false;
+    };
+    status.code == 404
 }
 
 /// Starts a watch in the background, and reports every object that it shows.

@@ -72,11 +72,11 @@ pub(crate) fn start(
         writers.revisions,
         |kept: &ControllerRevision| kept.labels().get(names::ROLLOUT_LABEL).cloned(),
     );
-    trigger.spawn(
-        watched,
-        TriggerScope::Route(RouteKind::HttpRoute),
-        writers.http_routes,
-    );
+    writers.routes.watch(watched, move |kind, namespace, name| {
+        trigger
+            .with(TriggerScope::Route(kind))
+            .requeue(namespace, name);
+    });
     (writers.rollouts, writers.config_repos)
 }
 
@@ -134,15 +134,19 @@ impl Trigger {
             + Sync
             + 'static,
     {
-        let trigger = Self {
-            scope,
-            ..self.clone()
-        };
+        let trigger = self.with(scope);
         watch::spawn(watched, writer, move |object| {
             if let Some(name) = name(object) {
                 trigger.requeue(&object.namespace().unwrap_or_default(), &name);
             }
         });
+    }
+
+    fn with(&self, scope: TriggerScope) -> Self {
+        Self {
+            scope,
+            ..self.clone()
+        }
     }
 
     /// Requeues the Rollouts that release this workload, or own it as their canary.

@@ -51,6 +51,9 @@ pub enum RouteKind {
     /// HTTPRoute of the Gateway API.
     #[serde(rename = "HTTPRoute")]
     HttpRoute,
+    /// GRPCRoute of the Gateway API.
+    #[serde(rename = "GRPCRoute")]
+    GrpcRoute,
 }
 
 /// References to routes in the spec of a Rollout that need not be a valid one, as git may have it.
@@ -109,7 +112,7 @@ impl fmt::Display for RouteRef {
 
 impl RouteKind {
     /// All kinds.
-    pub const ALL: [Self; 1] = [Self::HttpRoute];
+    pub const ALL: [Self; 2] = [Self::HttpRoute, Self::GrpcRoute];
 
     /// Kind that the API server knows by this group and name.
     pub fn of(group: &str, kind: &str) -> Option<Self> {
@@ -122,6 +125,7 @@ impl RouteKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::HttpRoute => "HTTPRoute",
+            Self::GrpcRoute => "GRPCRoute",
         }
     }
 
@@ -129,20 +133,21 @@ impl RouteKind {
     pub const fn plural(self) -> &'static str {
         match self {
             Self::HttpRoute => "httproutes",
+            Self::GrpcRoute => "grpcroutes",
         }
     }
 
     /// API group of the kind.
     pub const fn group(self) -> &'static str {
         match self {
-            Self::HttpRoute => "gateway.networking.k8s.io",
+            Self::HttpRoute | Self::GrpcRoute => "gateway.networking.k8s.io",
         }
     }
 
     /// Version of the group in which routes of the kind are read and written.
     pub const fn version(self) -> &'static str {
         match self {
-            Self::HttpRoute => "v1",
+            Self::HttpRoute | Self::GrpcRoute => "v1",
         }
     }
 }

@@ -38,7 +38,7 @@ impl Shape {
     /// Shape of the routes of a kind.
     pub(super) fn of(kind: RouteKind) -> &'static Self {
         match kind {
-            RouteKind::HttpRoute => &gateway_api::SHAPE,
+            RouteKind::HttpRoute | RouteKind::GrpcRoute => &gateway_api::SHAPE,
         }
     }
 

@@ -1,4 +1,4 @@
-//! HTTPRoutes in a cache and an API server that answers from a script.
+//! Routes in caches and an API server that answers from a script.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::LazyLock;
@@ -41,26 +41,30 @@ fn accepted_by(parent: &Value, generation: i64) -> Value {
 }
 
 fn plan() -> Plan {
-    let spec = serde_json::from_value(json!({
-        "workload": { "kind": "Deployment", "name": "checkout" },
-        "traffic": { "routes": [{ "kind": "HTTPRoute", "name": "web" }] },
-        "steps": [{ "weight": 10 }],
-    }));
-    Plan::parse("checkout", &spec.unwrap()).unwrap()
+    Plan::parse("checkout", &spec(RouteKind::HttpRoute)).unwrap()
 }
 
-async fn cache(object: &Value) -> Cache<HttpRoute> {
-    let (cache, filler) = Cache::new();
-    show(
-        filler,
-        vec![serde_json::from_value(object.clone()).unwrap()],
-    )
-    .await;
-    cache
+fn spec(kind: RouteKind) -> RolloutSpec {
+    let spec = serde_json::from_value(json!({
+        "workload": { "kind": "Deployment", "name": "checkout" },
+        "traffic": { "routes": [{ "kind": kind, "name": "web" }] },
+        "steps": [{ "weight": 10 }],
+    }));
+    spec.unwrap()
+}
+
+/// Routers whose watch has shown this route.
+async fn routers(route: &Value) -> Routers {
+    let (routers, writers) = Routers::new();
+    let route = serde_json::from_value(route.clone()).unwrap();
+    show(writers.of(RouteKind::HttpRoute), vec![route]).await;
+    routers
 }
 
 async fn observed(parents: Value) -> RouteState {
-    observe(&cache(&route(&parents)).await, "shop", &WEB, &plan()).unwrap()
+    let routers = routers(&route(&parents)).await;
+    let mut routes = routers.observe("shop", &plan());
+    routes.remove(0).state.unwrap()
 }
 
 fn change(weight: Option<u32>, epoch: Option<u64>) -> RouteChange<'static> {
@@ -102,17 +106,17 @@ async fn a_route_is_accepted_once_every_gateway_has_accepted_this_generation() {
 
 #[tokio::test]
 async fn a_route_that_is_not_there_has_no_state() {
-    let cache = cache(&route(&json!([]))).await;
-    let other = RouteRef::new(RouteKind::HttpRoute, "other");
-    assert!(observe(&cache, "shop", &other, &plan()).is_none());
+    let routers = routers(&route(&json!([]))).await;
+    assert!(routers.observe("arcade", &plan())[0].state.is_none());
 }
 
 #[tokio::test]
 async fn a_share_is_written_with_the_epoch_and_only_over_what_was_seen() {
     let (script, plan) = (Script::default(), plan());
     script.put(PATH, route(&json!([accepted(3)])));
-    let cache = cache(&route(&json!([accepted(3)]))).await;
-    set(&cache, &script.client(), &plan, &change(Some(10), Some(5)))
+    let routers = routers(&route(&json!([accepted(3)]))).await;
+    routers
+        .set(&script.client(), &plan, &change(Some(10), Some(5)))
         .await
         .unwrap();
     let writes = script.writes();
@@ -152,23 +156,17 @@ async fn without_a_share_every_trace_of_the_canary_goes() {
     let (script, plan) = (Script::default(), plan());
     let before = route(&json!([accepted(3)]));
     script.put(PATH, before.clone());
-    set(
-        &cache(&before).await,
-        &script.client(),
-        &plan,
-        &change(Some(10), Some(5)),
-    )
-    .await
-    .unwrap();
+    let first = routers(&before).await;
+    first
+        .set(&script.client(), &plan, &change(Some(10), Some(5)))
+        .await
+        .unwrap();
     let split = script.get(PATH).unwrap();
-    set(
-        &cache(&split).await,
-        &script.client(),
-        &plan,
-        &change(None, None),
-    )
-    .await
-    .unwrap();
+    let second = routers(&split).await;
+    second
+        .set(&script.client(), &plan, &change(None, None))
+        .await
+        .unwrap();
     let after = script.get(PATH).unwrap();
     assert_eq!(after["metadata"]["annotations"], json!({}));
     let backends = after["spec"]["rules"][0]["backendRefs"]
@@ -185,12 +183,44 @@ async fn without_a_share_every_trace_of_the_canary_goes() {
 async fn a_route_that_has_changed_meanwhile_is_named_in_the_error() {
     let script = Script::default();
     script.refuse(http::Method::PATCH, PATH, 409);
-    let cache = cache(&route(&json!([]))).await;
-    let error = set(&cache, &script.client(), &plan(), &change(Some(10), None))
+    let routers = routers(&route(&json!([]))).await;
+    let error = routers
+        .set(&script.client(), &plan(), &change(Some(10), None))
         .await
         .unwrap_err();
     assert!(
         matches!(&error, RouteError::Patch { route, .. } if *route == *WEB),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_kind_that_is_not_listed_is_missed_by_those_alone_that_name_it() {
+    let (routers, writers) = Routers::new();
+    show(writers.of(RouteKind::HttpRoute), Vec::new()).await;
+    assert!(routers.unlisted([&spec(RouteKind::HttpRoute)]).is_empty());
+    assert_eq!(
+        routers.unlisted([&spec(RouteKind::HttpRoute), &spec(RouteKind::GrpcRoute)]),
+        [RouteKind::GrpcRoute]
+    );
+}
+
+#[tokio::test]
+async fn a_grpc_route_is_split_like_any_other() {
+    let path = PATH.replace("httproutes", "grpcroutes");
+    let (script, grpc) = (Script::default(), RouteKind::GrpcRoute);
+    let mut before = route(&json!([accepted(3)]));
+    before["kind"] = json!(grpc);
+    script.put(&path, before.clone());
+    let (routers, writers) = Routers::new();
+    let shown = serde_json::from_value(before).unwrap();
+    show(writers.of(grpc), vec![shown]).await;
+    let plan = Plan::parse("checkout", &spec(grpc)).unwrap();
+    let share = RouteChange {
+        route: &plan.routes[0],
+        ..change(Some(10), Some(5))
+    };
+    routers.set(&script.client(), &plan, &share).await.unwrap();
+    let observed = routers.observe("shop", &plan).remove(0).state.unwrap();
+    assert_eq!((observed.weight, observed.epoch), (share.weight, Some(5)));
 }
