@@ -6,6 +6,7 @@
 //! | path | answer |
 //! |---|---|
 //! | `/` and any other | 200, or 500 at the error rate; what answered, as headers and JSON |
+//! | any, called by gRPC | OK, or INTERNAL at the error rate; what answered, as headers |
 //! | `/healthz` | 200 |
 //! | `/readyz` | 200, or 503 when told so or while it drains |
 //! | `/metrics` | `http_requests_total{code}`, `http_request_duration_seconds` |
@@ -22,11 +23,12 @@ use std::{
 use axum::{
     Json, Router,
     extract::{Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, Version, header},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::get,
 };
+use http_body_util::BodyExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::{
     net::TcpListener,
@@ -40,6 +42,7 @@ use self::{chance::Chance, metrics::Metrics};
 
 mod chance;
 mod config;
+pub(crate) mod grpc;
 mod metrics;
 
 /// The header that names the version that answered.
@@ -148,8 +151,13 @@ fn router(config: DemoAppConfig, draining: CancellationToken) -> Router {
         .with_state(app)
 }
 
-async fn greet(State(app): State<Arc<App>>) -> Response {
+async fn greet(State(app): State<Arc<App>>, request: Request) -> Response {
     let started = Instant::now();
+    let is_call = grpc::is_call(&request);
+    if is_call {
+        // An answer to a call that is not read to its end would reset its stream.
+        let _body = request.into_body().collect().await;
+    }
     let behavior = app.behavior();
     if behavior.latency_ms > 0 {
         tokio::time::sleep(Duration::from_millis(behavior.latency_ms)).await;
@@ -159,8 +167,13 @@ async fn greet(State(app): State<Arc<App>>) -> Response {
     } else {
         StatusCode::OK
     };
+    // A failed call counts as the 500 that it would be without gRPC.
     app.metrics.record(status.as_u16(), started.elapsed());
-    let mut response = (status, Json(&app.greeting)).into_response();
+    let mut response = match (is_call, status.is_success()) {
+        (true, true) => grpc::answer(grpc::OK),
+        (true, false) => grpc::answer(grpc::INTERNAL),
+        (false, _) => (status, Json(&app.greeting)).into_response(),
+    };
     let headers = response.headers_mut();
     headers.insert(VERSION_HEADER, header_value(&app.greeting.version));
     headers.insert(POD_HEADER, header_value(&app.greeting.pod));
@@ -210,8 +223,10 @@ async fn change(State(app): State<Arc<App>>, Json(change): Json<BehaviorChange>)
 }
 
 async fn close_in_drain(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    // HTTP/2 has no such header: the server says it once for the connection.
+    let by_header = request.version() < Version::HTTP_2;
     let mut response = next.run(request).await;
-    if app.draining.is_cancelled() {
+    if by_header && app.draining.is_cancelled() {
         response
             .headers_mut()
             .insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -13,11 +13,8 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Uri, header};
-use http_body_util::{BodyExt as _, Empty};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use jiff::Timestamp;
 use tokio::{
     sync::{Semaphore, watch},
@@ -26,13 +23,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::connector::Connector;
 pub use self::{
     binomial::binomial_interval,
     report::{Answer, Outcome, Report, Share, TransportError},
 };
-use crate::demo_app::{POD_HEADER, VERSION_HEADER};
+use crate::demo_app::{POD_HEADER, VERSION_HEADER, grpc};
 
 mod binomial;
+mod connector;
 mod report;
 
 /// Time that a client waits for an answer.
@@ -54,6 +53,8 @@ pub struct LoadSpec {
     pub host: String,
     /// The path, with its leading slash.
     pub path: String,
+    /// Protocol of the requests.
+    pub protocol: Protocol,
     /// Requests per second.
     pub rate: NonZeroU32,
     /// Keeps connections for later requests; otherwise each request has a new one.
@@ -62,6 +63,15 @@ pub struct LoadSpec {
     pub duration: Option<Duration>,
     /// Time that a client waits for an answer.
     pub timeout: Duration,
+}
+
+/// Protocol in which requests are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// GET by HTTP/1.1.
+    Http,
+    /// Calls of gRPC by HTTP/2 in clear text, many at once on one connection.
+    Grpc,
 }
 
 /// A load that is being sent; dropping it stops it.
@@ -97,6 +107,7 @@ impl LoadSpec {
             gateway,
             host: host.into(),
             path: "/".to_owned(),
+            protocol: Protocol::Http,
             rate,
             keep_alive: true,
             duration: None,
@@ -108,6 +119,14 @@ impl LoadSpec {
     #[must_use]
     pub fn with_new_connections(mut self) -> Self {
         self.keep_alive = false;
+        self
+    }
+
+    /// Calls this method by gRPC, as `/PACKAGE.SERVICE/METHOD`.
+    #[must_use]
+    pub fn with_grpc(mut self, method: impl Into<String>) -> Self {
+        self.protocol = Protocol::Grpc;
+        self.path = method.into();
         self
     }
 
@@ -243,16 +262,17 @@ impl Log {
     }
 }
 
-type GatewayClient = Client<HttpConnector, Empty<Bytes>>;
+type GatewayClient = Client<Connector, Full<Bytes>>;
 
 fn client(spec: &LoadSpec) -> GatewayClient {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
     Client::builder(TokioExecutor::new())
         .pool_max_idle_per_host(if spec.keep_alive { usize::MAX } else { 0 })
+        .http2_only(spec.protocol == Protocol::Grpc)
         // A request that a client would have to send again has failed.
         .retry_canceled_requests(false)
-        .build(connector)
+        .build(Connector {
+            gateway: spec.gateway,
+        })
 }
 
 async fn send_all(spec: LoadSpec, log: Arc<Log>, stop: CancellationToken) {
@@ -320,25 +340,52 @@ async fn exchange(
     spec: &LoadSpec,
     log: &Log,
 ) -> Result<Outcome, Box<dyn std::error::Error + Send + Sync>> {
+    let response = client.request(request(spec)?).await?;
+    let (head, mut body) = response.into_parts();
+    // The gateway itself answers with the headers alone.
+    let mut code = head.headers.get(grpc::STATUS).cloned();
+    while let Some(frame) = body.frame().await {
+        if let Some(trailers) = frame?.trailers_ref() {
+            code = trailers.get(grpc::STATUS).cloned().or(code);
+        }
+    }
+    let version = log.name(head.headers.get(VERSION_HEADER));
+    let pod = log.name(head.headers.get(POD_HEADER));
+    let status = head.status.as_u16();
+    Ok(match spec.protocol {
+        Protocol::Http => Outcome::Answered {
+            status,
+            version,
+            pod,
+        },
+        Protocol::Grpc => Outcome::Called {
+            code: code.and_then(|code| code.to_str().ok()?.parse().ok()),
+            status,
+            version,
+            pod,
+        },
+    })
+}
+
+fn request(spec: &LoadSpec) -> http::Result<Request<Full<Bytes>>> {
     let uri = Uri::builder()
         .scheme("http")
-        .authority(spec.gateway.to_string())
+        .authority(spec.host.as_str())
         .path_and_query(spec.path.as_str())
         .build()?;
-    let mut request = Request::get(uri).header(header::HOST, &spec.host);
-    if !spec.keep_alive {
-        request = request.header(header::CONNECTION, "close");
+    match spec.protocol {
+        Protocol::Http => {
+            let mut request = Request::get(uri);
+            if !spec.keep_alive {
+                request = request.header(header::CONNECTION, "close");
+            }
+            request.body(Full::default())
+        }
+        Protocol::Grpc => Request::post(uri)
+            .header(header::CONTENT_TYPE, grpc::CONTENT_TYPE)
+            .header(header::TE, "trailers")
+            .body(Full::new(grpc::EMPTY_MESSAGE)),
     }
-    let response = client.request(request.body(Empty::new())?).await?;
-    let (head, mut body) = response.into_parts();
-    while let Some(frame) = body.frame().await {
-        frame?;
-    }
-    Ok(Outcome::Answered {
-        status: head.status.as_u16(),
-        version: log.name(head.headers.get(VERSION_HEADER)),
-        pod: log.name(head.headers.get(POD_HEADER)),
-    })
 }
 
 #[cfg(test)]

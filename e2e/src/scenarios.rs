@@ -11,6 +11,7 @@ mod frozen;
 mod gates;
 mod git_down;
 mod good_release;
+mod grpc_route;
 mod killed;
 mod metrics_cases;
 mod own_prometheus;
@@ -33,6 +34,7 @@ pub fn all() -> Vec<Scenario> {
         cluster_serves_traffic::SCENARIOS,
         good_release::SCENARIOS,
         bad_release::SCENARIOS,
+        grpc_route::SCENARIOS,
         killed::SCENARIOS,
         frozen::SCENARIOS,
         shutdown::SCENARIOS,

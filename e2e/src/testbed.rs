@@ -26,7 +26,9 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use tidegate_api::{ConfigRepo, Rollout, record::OutcomeRecord, status::RolloutStatus};
+use tidegate_api::{
+    ConfigRepo, Rollout, record::OutcomeRecord, route::RouteKind, status::RolloutStatus,
+};
 
 pub use self::{
     evidence::{CANARY, Share, Shares},
@@ -66,6 +68,8 @@ pub struct Testbed {
     pub proxy: FaultProxy,
     /// URL at which Tidegate queries metrics.
     pub prometheus_url: String,
+    /// Kind of the route that sends traffic to the shop.
+    route_kind: RouteKind,
     tidegate: Option<ChildProcess>,
     started: u32,
 }
@@ -91,6 +95,7 @@ impl Testbed {
             repo,
             proxy,
             prometheus_url,
+            route_kind: RouteKind::HttpRoute,
             tidegate: None,
             started: 0,
         };
@@ -109,6 +114,7 @@ impl Testbed {
 
     /// Commits the shop and has Tidegate bring it, up to the first revision.
     pub async fn bring(&mut self, shop: &Shop) -> Result<()> {
+        self.route_kind = shop.route_kind;
         self.commit(shop, "Open the shop").await?;
         self.create_config_repo(json!({})).await?;
         self.start_tidegate().await?;
@@ -342,7 +348,7 @@ impl Testbed {
             "rules": [
                 rule("", &["services", "configmaps"]),
                 rule("apps", &["deployments"]),
-                rule("gateway.networking.k8s.io", &["httproutes"]),
+                rule("gateway.networking.k8s.io", &RouteKind::ALL.map(RouteKind::plural)),
                 rule("tidegate.io", &["rollouts", "interventions"]),
             ],
         }))

@@ -210,7 +210,7 @@ rules:
   - group: apps
     resources: [deployments]
   - group: gateway.networking.k8s.io
-    resources: [httproutes]
+    resources: [httproutes, grpcroutes]
   - group: coordination.k8s.io
     resources: [leases]
   - group: tidegate.io

@@ -12,6 +12,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::binomial_interval;
+use crate::demo_app::grpc;
 
 /// Every answer to a load, in the order in which they came.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +40,17 @@ pub struct Answer {
 pub enum Outcome {
     /// An HTTP answer, read to its end.
     Answered {
+        /// The HTTP status.
+        status: u16,
+        /// The version that answered; empty when the gateway itself did.
+        version: Arc<str>,
+        /// The pod that answered; empty when the gateway itself did.
+        pod: Arc<str>,
+    },
+    /// An answer to a gRPC call, read to its end.
+    Called {
+        /// Code of gRPC; `None` where the answer has none.
+        code: Option<u16>,
         /// The HTTP status.
         status: u16,
         /// The version that answered; empty when the gateway itself did.
@@ -111,7 +123,8 @@ impl Report {
         self.filtered(|answer| numbers.contains(&answer.number))
     }
 
-    /// Requests that a client would call failed: 5xx, refused, reset, timed out.
+    /// Requests that a client would call failed: 5xx, a gRPC code but OK, refused, reset, timed
+    /// out.
     pub fn failures(&self) -> Vec<&Answer> {
         self.answers.iter().filter(|a| a.failed()).collect()
     }
@@ -203,8 +216,12 @@ impl Answer {
     /// The version that answered, if one did.
     pub fn version(&self) -> Option<&str> {
         match &self.outcome {
-            Outcome::Answered { version, .. } if !version.is_empty() => Some(version),
-            Outcome::Answered { .. } | Outcome::Failed(_) => None,
+            Outcome::Answered { version, .. } | Outcome::Called { version, .. }
+                if !version.is_empty() =>
+            {
+                Some(version)
+            }
+            Outcome::Answered { .. } | Outcome::Called { .. } | Outcome::Failed(_) => None,
         }
     }
 
@@ -212,6 +229,7 @@ impl Answer {
     pub fn failed(&self) -> bool {
         match &self.outcome {
             Outcome::Answered { status, .. } => *status >= 500,
+            Outcome::Called { code, .. } => *code != Some(grpc::OK),
             Outcome::Failed(_) => true,
         }
     }
@@ -226,6 +244,22 @@ impl fmt::Display for Outcome {
             Self::Answered {
                 status, version, ..
             } => write!(f, "{version} {status}"),
+            Self::Called {
+                code,
+                status,
+                version,
+                ..
+            } => {
+                let by = if version.is_empty() {
+                    "gateway"
+                } else {
+                    version
+                };
+                match code {
+                    Some(code) => write!(f, "{by} gRPC {code}"),
+                    None => write!(f, "{by} {status} without a gRPC code"),
+                }
+            }
             Self::Failed(error) => error.fmt(f),
         }
     }

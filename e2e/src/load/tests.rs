@@ -89,6 +89,23 @@ async fn refused_reset_and_timeout_are_told_apart() {
     );
 }
 
+#[tokio::test]
+async fn a_call_is_judged_by_its_grpc_code() {
+    for (rate, kind, failed) in [("0", "v1 gRPC 0", false), ("1", "v1 gRPC 13", true)] {
+        let app = an_app(&[("VERSION", "v1"), ("ERROR_RATE", rate)]).await;
+        let load = LoadSpec::new(app, "shop.example", per_second(200))
+            .with_grpc("/shop.Checkout/Pay")
+            .start();
+        let first = load
+            .first_answers_since(Timestamp::UNIX_EPOCH, 5)
+            .await
+            .unwrap();
+        assert_eq!(first.kinds().get(kind), Some(&5), "{first}");
+        assert_eq!(first.failures().len(), if failed { 5 } else { 0 });
+        load.stop().await;
+    }
+}
+
 async fn one_failure(server: SocketAddr) -> TransportError {
     let mut spec = LoadSpec::new(server, "x", per_second(100));
     spec.timeout = Duration::from_millis(200);
@@ -97,6 +114,6 @@ async fn one_failure(server: SocketAddr) -> TransportError {
     let answer = report.unwrap().answers()[0].clone();
     match answer.outcome {
         Outcome::Failed(error) => error,
-        Outcome::Answered { .. } => panic!("{answer:?}"),
+        Outcome::Answered { .. } | Outcome::Called { .. } => panic!("{answer:?}"),
     }
 }

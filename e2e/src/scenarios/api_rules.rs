@@ -159,7 +159,7 @@ fn wrong_steps_and_traffic() -> Vec<Wrong> {
             "Rollout",
             "/traffic/routes",
             json!([{ "kind": "Route", "name": "shop" }]),
-            r#"supported values: "HTTPRoute""#,
+            r#"supported values: "HTTPRoute", "GRPCRoute""#,
         ),
         wrong(
             "Rollout",

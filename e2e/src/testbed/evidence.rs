@@ -57,7 +57,7 @@ impl Testbed {
 
     /// The shares that the route has given the canary.
     pub fn shares(&self) -> Result<Shares> {
-        let writes = self.audited("httproutes")?;
+        let writes = self.audited(self.route_kind.plural())?;
         let shares = writes
             .iter()
             .filter(|event| event["objectRef"]["subresource"].is_null())

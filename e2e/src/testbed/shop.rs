@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
+use tidegate_api::route::RouteKind;
 
 use super::NAME;
 use crate::cluster::{GATEWAY_NAME, GATEWAY_NAMESPACE};
@@ -20,6 +21,8 @@ pub struct Shop {
     pub release: Release,
     /// Number of replicas.
     pub replicas: u32,
+    /// Kind of the route that sends traffic to it.
+    pub route_kind: RouteKind,
     /// The spec of the Rollout, whole.
     pub rollout: Value,
 }
@@ -45,6 +48,7 @@ impl Shop {
         Self {
             release: Release::good("v1"),
             replicas: 2,
+            route_kind: RouteKind::HttpRoute,
             rollout: json!({
                 "workload": { "kind": "Deployment", "name": NAME },
                 "traffic": { "routes": [{ "kind": "HTTPRoute", "name": NAME }] },
@@ -52,6 +56,17 @@ impl Shop {
                 "steps": [{ "weight": 1, "hold": "2s" }, { "weight": 10, "hold": "2s" }, { "weight": 50, "hold": "2s" }],
                 "gates": [errors_gate()],
             }),
+        }
+    }
+
+    /// The same shop behind a GRPCRoute.
+    #[must_use]
+    pub fn with_grpc(self) -> Self {
+        let route_kind = RouteKind::GrpcRoute;
+        let routes = json!([{ "kind": route_kind, "name": NAME }]);
+        Self {
+            route_kind,
+            ..self.with_rollout(json!({ "traffic": { "routes": routes } }))
         }
     }
 
@@ -77,8 +92,8 @@ impl Shop {
     pub fn files(&self, namespace: &str) -> Vec<(String, String)> {
         vec![
             (APP_FILE.to_owned(), self.app()),
-            (SERVICE_FILE.to_owned(), yaml(&service(NAME))),
-            ("shop/route.yaml".to_owned(), yaml(&route(namespace))),
+            (SERVICE_FILE.to_owned(), yaml(&self.service())),
+            ("shop/route.yaml".to_owned(), yaml(&self.route(namespace))),
             ("shop/rollout.yaml".to_owned(), yaml(&self.rollout())),
         ]
     }
@@ -125,6 +140,28 @@ spec:
             latency_ms = release.latency_ms,
         );
         text
+    }
+
+    fn service(&self) -> Value {
+        let mut service = service(NAME);
+        if self.route_kind == RouteKind::GrpcRoute {
+            service["spec"]["ports"][0]["appProtocol"] = json!("kubernetes.io/h2c");
+        }
+        service
+    }
+
+    fn route(&self, namespace: &str) -> Value {
+        let kind = self.route_kind;
+        json!({
+            "apiVersion": format!("{}/{}", kind.group(), kind.version()),
+            "kind": kind,
+            "metadata": { "name": NAME },
+            "spec": {
+                "parentRefs": [{ "name": GATEWAY_NAME, "namespace": GATEWAY_NAMESPACE }],
+                "hostnames": [host(namespace)],
+                "rules": [{ "backendRefs": [{ "name": NAME, "port": 80 }] }],
+            },
+        })
     }
 
     fn rollout(&self) -> Value {
@@ -190,19 +227,6 @@ pub fn errors_gate() -> Value {
         "interval": "500ms",
         "maxSampleAge": "10s",
         "threshold": { "query": format!("({bad} or {total} * 0) / {total}"), "max": 0.05 },
-    })
-}
-
-fn route(namespace: &str) -> Value {
-    json!({
-        "apiVersion": "gateway.networking.k8s.io/v1",
-        "kind": "HTTPRoute",
-        "metadata": { "name": NAME },
-        "spec": {
-            "parentRefs": [{ "name": GATEWAY_NAME, "namespace": GATEWAY_NAMESPACE }],
-            "hostnames": [host(namespace)],
-            "rules": [{ "backendRefs": [{ "name": NAME, "port": 80 }] }],
-        },
     })
 }
 

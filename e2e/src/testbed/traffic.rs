@@ -3,6 +3,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use tidegate_api::route::RouteKind;
 
 use super::{LIMIT, Testbed, shop};
 use crate::{
@@ -15,6 +16,9 @@ const GATEWAY: Duration = Duration::from_secs(1);
 
 /// Among so many answers are some of a canary that was left with the 10 % of a step.
 const ENOUGH: usize = 500;
+
+/// Method that clients of a shop behind a GRPCRoute call.
+const METHOD: &str = "/shop.Checkout/Pay";
 
 // === impl Testbed ===
 
@@ -75,6 +79,10 @@ impl Testbed {
     }
 
     fn load(&self, rate: NonZeroU32) -> LoadSpec {
-        LoadSpec::new(self.context.cluster.gateway_addr(), self.host(), rate)
+        let load = LoadSpec::new(self.context.cluster.gateway_addr(), self.host(), rate);
+        match self.route_kind {
+            RouteKind::HttpRoute => load,
+            RouteKind::GrpcRoute => load.with_grpc(METHOD),
+        }
     }
 }

@@ -1,0 +1,92 @@
+//! Traffic by gRPC through a GRPCRoute: a good release goes by its steps without a failed call, and
+//! a bad one loses its traffic.
+
+use anyhow::{Context as _, Result, ensure};
+use tidegate_api::record::{Outcome, Reason};
+
+use crate::{
+    load::Load,
+    scenario::{Context, Scenario, scenario},
+    testbed::{Release, Shop, Testbed},
+};
+
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[scenario!(grpc_route, run)];
+
+/// The chance that the share of a gateway that is right looks wrong.
+const FALSE_ALARM: f64 = 1e-6;
+const CALLS: usize = 1_000;
+const RATE: u32 = 300;
+
+/// Tries it.
+async fn run(context: Context) -> Result<()> {
+    let shop = Shop::new().with_grpc().with_rollout(serde_json::json!({
+        "steps": [{ "weight": 10, "hold": "3s" }, { "weight": 50, "hold": "8s" }],
+    }));
+    let bed = Testbed::open(context, &shop).await?;
+    let clients = bed.clients(RATE);
+    bed.commit(&shop.with(Release::good("v2")), "Release v2")
+        .await?;
+    has_its_share(&bed, &clients).await?;
+    let record = bed.outcome(2).await?;
+    ensure!(
+        record.outcome == Outcome::Promoted && record.reason == Reason::StepsPassed,
+        "{record:?}"
+    );
+    bed.gateway_serves("v2").await?;
+    let report = clients.stop().await;
+    ensure!(
+        report.failures().is_empty(),
+        "calls failed: {:?}",
+        report.kinds()
+    );
+
+    let clients = bed.clients(RATE);
+    bed.commit(&shop.with(Release::bad("v3")), "Release v3, which is bad")
+        .await?;
+    let record = bed.outcome(3).await?;
+    ensure!(
+        record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached,
+        "{record:?}"
+    );
+    bed.all_went_back(&clients, "v2").await?;
+    let report = clients.stop().await;
+    ensure!(
+        report.versions().contains_key("v3"),
+        "the canary was never reached"
+    );
+    let blameless = report
+        .failures()
+        .into_iter()
+        .find(|answer| answer.version() != Some("v3"));
+    ensure!(
+        blameless.is_none(),
+        "a call failed that the canary did not answer: {blameless:?}"
+    );
+    bed.gateway_serves("v2").await
+}
+
+/// Waits for the step with half of the traffic, and counts who answers its calls.
+async fn has_its_share(bed: &Testbed, clients: &Load) -> Result<()> {
+    let status = bed
+        .until("the second step is confirmed", |status| {
+            let attempt = status.attempt.as_ref();
+            attempt.is_some_and(|attempt| attempt.step == 2 && attempt.confirmed_at.is_some())
+        })
+        .await?;
+    let confirmed = status
+        .attempt
+        .and_then(|attempt| attempt.confirmed_at)
+        .context("a confirmed step")?;
+    let report = clients
+        .first_answers_since(confirmed, CALLS)
+        .await
+        .context("the clients go on")?;
+    let share = report.share("v2");
+    ensure!(
+        share.is_plausible(0.5, FALSE_ALARM),
+        "{share} calls reached the canary; likely are {:?}",
+        share.interval(0.5, FALSE_ALARM)
+    );
+    Ok(())
+}
