@@ -16,6 +16,7 @@ use kube::{
 use serde_json::json;
 use tidegate_api::{
     ConfigRepo, NamespacedName, names,
+    reason::RepoEventReason,
     record::{Record, RestoreResult},
 };
 use tidegate_engine::revision::short;
@@ -191,7 +192,8 @@ async fn tell_of_refusal(ctx: &WriterContext, repo: &ConfigRepo, why: &str) {
         why,
         "the last good template could not be restored"
     );
-    warn(ctx, repo, "RestoreRefused", "Restore".to_owned(), why).await;
+    let action = "Restore".to_owned();
+    warn(ctx, repo, RepoEventReason::RestoreFailed, action, why).await;
 }
 
 /// What is in git is never overwritten, so a person has to look. What it should say is in the log.
@@ -212,17 +214,23 @@ async fn tell_of_conflict(
     warn(
         ctx,
         repo,
-        "RecordConflict",
+        RepoEventReason::RecordConflict,
         format!("Record {}", short(&record.head().id)),
         &note,
     )
     .await;
 }
 
-async fn warn(ctx: &WriterContext, repo: &ConfigRepo, reason: &str, action: String, note: &str) {
+async fn warn(
+    ctx: &WriterContext,
+    repo: &ConfigRepo,
+    reason: RepoEventReason,
+    action: String,
+    note: &str,
+) {
     let event = Event {
         type_: EventType::Warning,
-        reason: reason.to_owned(),
+        reason: reason.to_string(),
         note: Some(event::note(note)),
         action,
         secondary: None,

@@ -6,7 +6,12 @@ use kube::{
     Resource as _,
     runtime::events::{Event, EventType, Recorder},
 };
-use tidegate_api::{ConfigRepo, condition::ConditionStatus, config_repo::ConfigRepoStatus};
+use tidegate_api::{
+    Condition, ConfigRepo,
+    condition::ConditionStatus,
+    config_repo::ConfigRepoStatus,
+    reason::{ConditionType, ReasonCode as _, RepoEventReason},
+};
 use tidegate_engine::revision::short;
 
 use super::{drift::Drift, recording, report::Report};
@@ -22,10 +27,7 @@ pub(super) async fn change(
     before: &ConfigRepoStatus,
     report: &Report,
 ) {
-    let was = before
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == "Ready");
+    let was = Condition::find(&before.conditions, ConditionType::Ready);
     let commit = before
         .applied
         .as_ref()
@@ -34,7 +36,7 @@ pub(super) async fn change(
         .applied
         .as_ref()
         .is_some_and(|(applied, _)| Some(applied.as_str()) != commit);
-    if !is_new_commit && was.is_some_and(|was| was.reason == report.reason) {
+    if !is_new_commit && was.is_some_and(|was| was.reason == report.reason.as_str()) {
         return;
     }
     // The recorder counts events that are alike in all but their note as one.
@@ -48,7 +50,7 @@ pub(super) async fn change(
         } else {
             EventType::Warning
         },
-        reason: report.reason.to_owned(),
+        reason: report.reason.to_string(),
         note: Some(event::note(&report.message)),
         action,
         secondary: None,
@@ -95,9 +97,9 @@ pub(super) async fn drift(events: &Recorder, repo: &ConfigRepo, drift: &[Drift])
         };
         let event = Event {
             type_: EventType::Warning,
-            reason: "Drift".to_owned(),
+            reason: RepoEventReason::DriftCorrected.to_string(),
             note: Some(event::note(&one.to_string())),
-            action: "PutRight".to_owned(),
+            action: "Apply".to_owned(),
             secondary: Some(drifted),
         };
         publish(events, repo, &event).await;

@@ -7,6 +7,7 @@ use tidegate_api::{
     Condition, condition,
     condition::ConditionStatus,
     config_repo::{AppliedCommit, AppliedObject, ConfigRepoStatus},
+    reason::{ConditionType, SyncReason},
 };
 use tidegate_engine::revision::short;
 use tidegate_git::{Commit, StoreError};
@@ -24,7 +25,7 @@ pub(super) struct Report {
     /// Whether everything is as git says.
     pub(super) ready: bool,
     /// Why, in one word.
-    pub(super) reason: &'static str,
+    pub(super) reason: SyncReason,
     /// Why, in a sentence.
     pub(super) message: String,
     /// The commit that was applied whole, with its author.
@@ -34,9 +35,6 @@ pub(super) struct Report {
     /// Whether it is worth trying again soon.
     pub(super) is_transient: bool,
 }
-
-/// The condition that says it all.
-const READY: &str = "Ready";
 
 /// etcd has room for more; people don't.
 const LONGEST_MESSAGE: usize = 8 * 1024;
@@ -70,7 +68,7 @@ impl Report {
         }
         Self {
             ready: true,
-            reason: "Applied",
+            reason: SyncReason::Applied,
             message,
             applied: Some((id, author(commit))),
             inventory: Some(inventory),
@@ -87,7 +85,7 @@ impl Report {
     pub(super) fn unreadable(error: &StoreError) -> Self {
         Self {
             is_transient: true,
-            ..Self::failed("FetchFailed", error.to_string())
+            ..Self::failed(SyncReason::FetchFailed, error.to_string())
         }
     }
 
@@ -95,7 +93,7 @@ impl Report {
     pub(super) fn ungovernable(error: &UnreadableRollout) -> Self {
         Self {
             is_transient: true,
-            ..Self::failed("RolloutDecodeFailed", error.to_string())
+            ..Self::failed(SyncReason::RolloutDecodeFailed, error.to_string())
         }
     }
 
@@ -105,14 +103,14 @@ impl Report {
             Failure::Forbidden(_)
             | Failure::CannotImpersonate { .. }
             | Failure::OwnRight { .. }
-            | Failure::NoSuchAccount { .. } => "Forbidden",
+            | Failure::NoSuchAccount { .. } => SyncReason::Forbidden,
             Failure::Refused { .. } | Failure::UnknownKind { .. } | Failure::ClusterScoped => {
-                "Invalid"
+                SyncReason::Invalid
             }
             Failure::TemplateLost { .. }
             | Failure::Contended
             | Failure::Unavailable { .. }
-            | Failure::Request(_) => "ApplyFailed",
+            | Failure::Request(_) => SyncReason::ApplyFailed,
         };
         let id = commit.id.to_string();
         Self {
@@ -121,7 +119,7 @@ impl Report {
         }
     }
 
-    fn failed(reason: &'static str, message: String) -> Self {
+    fn failed(reason: SyncReason, message: String) -> Self {
         let message = shortened(message);
         Self {
             ready: false,
@@ -140,18 +138,14 @@ impl Report {
         generation: i64,
         now: Timestamp,
     ) -> ConfigRepoStatus {
-        let ready = Condition {
-            type_: READY.to_owned(),
-            status: if self.ready {
-                ConditionStatus::True
-            } else {
-                ConditionStatus::False
-            },
-            reason: self.reason.to_owned(),
-            message: self.message.clone(),
-            last_transition_time: now,
-            observed_generation: Some(generation),
-        };
+        let ready = Condition::new(
+            ConditionType::Ready,
+            ConditionStatus::from(self.ready),
+            self.reason,
+            &self.message,
+            generation,
+            now,
+        );
         condition::set(&mut status.conditions, ready);
         if let Some((commit, author)) = &self.applied {
             // The generation that the status as a whole speaks of is one that was applied: until

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tidegate_api::{ConfigRepo, workload::WorkloadRef};
+use tidegate_api::{ConfigRepo, reason::SyncReason, workload::WorkloadRef};
 use tidegate_engine::revision::Revision;
 use tidegate_git::{
     Commit, CommitId, FetchError, Repository, StoreError, TransportError, TreeError,
@@ -15,9 +15,6 @@ use super::{
     revisions::Origin,
 };
 use crate::repository::OpenError;
-
-/// The reason where nothing could be fetched.
-const FETCH_FAILED: &str = "FetchFailed";
 
 /// The head of the branch, read.
 #[derive(Clone, Debug)]
@@ -93,13 +90,13 @@ pub(super) async fn read(
 
 impl SourceError {
     /// The reason for the condition.
-    pub(super) fn reason(&self) -> &'static str {
+    pub(super) fn reason(&self) -> SyncReason {
         match self {
-            Self::Fetch(FetchError::HistoryRewritten { .. }) => "HistoryRewritten",
+            Self::Fetch(FetchError::HistoryRewritten { .. }) => SyncReason::HistoryRewritten,
             Self::Fetch(FetchError::BranchNotFound {
                 last_known: Some(_),
                 ..
-            }) => "BranchNotFound",
+            }) => SyncReason::BranchNotFound,
             Self::NoSync
             | Self::Fetch(FetchError::InvalidBranchName { .. })
             | Self::Open(OpenError::Remote(_))
@@ -115,7 +112,7 @@ impl SourceError {
                 | TreeError::FileTooLarge { .. }
                 | TreeError::TooLarge { .. }
                 | TreeError::TooMany { .. },
-            ) => "Invalid",
+            ) => SyncReason::Invalid,
             Self::Open(OpenError::Secret(_))
             | Self::Fetch(
                 FetchError::Transport(_)
@@ -126,7 +123,7 @@ impl SourceError {
                 | FetchError::Store(_),
             )
             | Self::Tree(TreeError::Store(_))
-            | Self::Cancelled => FETCH_FAILED,
+            | Self::Cancelled => SyncReason::FetchFailed,
         }
     }
 
@@ -147,7 +144,7 @@ impl SourceError {
 
     /// Whether it may go away without a change in git: the server was not reached, or gave nothing.
     pub(super) fn is_about_fetching(&self) -> bool {
-        self.reason() == FETCH_FAILED
+        self.reason() == SyncReason::FetchFailed
     }
 
     /// Whether the Secret may hold something else by now.

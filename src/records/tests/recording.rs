@@ -134,7 +134,7 @@ async fn a_branch_that_refuses_records_is_told_of_once_until_it_takes_them() {
     reconcile_when_woken(&mut bench).await;
     let says = condition(&bench).unwrap();
     assert!(
-        says.starts_with("False PushRefused: records wait to be written to git (let the cred"),
+        says.starts_with("False PushRejected: records wait to be written to git (let the cred"),
         "{says}"
     );
     assert!(
@@ -144,7 +144,7 @@ async fn a_branch_that_refuses_records_is_told_of_once_until_it_takes_them() {
     let told = events(&bench);
     assert!(
         told.len() == 1
-            && told[0].starts_with("Warning PushRefused: ")
+            && told[0].starts_with("Warning PushRejected: ")
             && !told[0].contains("hunter2"),
         "{told:?}"
     );
@@ -176,7 +176,7 @@ async fn a_process_that_has_just_begun_believes_the_status_while_records_are_owe
     let bench = Bench::new().await;
     edit_repo(&bench, |repo| {
         repo["status"]["conditions"] = json!([{
-            "type": "RecordsWritten", "status": "False", "reason": "PushRefused", "message": "said before",
+            "type": "RecordsWritten", "status": "False", "reason": "PushRejected", "message": "said before",
             "lastTransitionTime": "2026-11-25T10:00:00Z",
         }]);
     });
@@ -192,7 +192,10 @@ async fn a_process_that_has_just_begun_believes_the_status_while_records_are_owe
     };
     owe(json!([pending_json(1)]));
     reconcile(&bench).await;
-    assert_eq!(condition(&bench).unwrap(), "False PushRefused: said before");
+    assert_eq!(
+        condition(&bench).unwrap(),
+        "False PushRejected: said before"
+    );
     owe(json!([]));
     reconcile(&bench).await;
     assert_eq!(
