@@ -14,7 +14,7 @@ use std::{
 };
 
 use kube::Client;
-use tidegate_api::{NamespacedName, record::PendingRecord};
+use tidegate_api::{NamespacedName, reason::RecordsReason, record::PendingRecord};
 use tidegate_git::Git;
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
@@ -79,24 +79,21 @@ pub(crate) enum RecordSync {
     /// They could not be written and wait.
     Failing {
         /// Cause, in one word.
-        reason: &'static str,
+        reason: RecordsReason,
         /// Cause, in a sentence.
         message: String,
     },
 }
 
-/// Reason of the condition `RecordsWritten` where it holds.
-pub(crate) const WRITTEN: &str = "Written";
-
 // === impl RecordSync ===
 
 impl RecordSync {
     /// Returns the condition's reason, if there is anything to say.
-    pub(crate) fn reason(&self) -> Option<&'static str> {
+    pub(crate) fn reason(&self) -> Option<RecordsReason> {
         match self {
             Self::Unknown => None,
-            Self::Written => Some(WRITTEN),
-            Self::Failing { reason, .. } => Some(reason),
+            Self::Written => Some(RecordsReason::Written),
+            Self::Failing { reason, .. } => Some(*reason),
         }
     }
 }

@@ -17,6 +17,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt as _;
 use tidegate_api::{ConfigRepo, Intervention, Rollout};
 
+mod reasons;
 pub mod reference;
 
 /// The first line of each generated YAML file.

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use tidegate_api::reason::RecordsReason;
 use tidegate_git::{FetchError, RecordsError, RestoreError, TransportError};
 
 use crate::repository::OpenError;
@@ -47,14 +48,14 @@ impl WriteError {
     }
 
     /// The reason for the condition.
-    pub(super) fn reason(&self) -> &'static str {
+    pub(super) fn reason(&self) -> RecordsReason {
         use TransportError as T;
         match self.transport() {
-            Some(T::PushRejected { .. }) => "PushRefused",
+            Some(T::PushRejected { .. }) => RecordsReason::PushRejected,
             Some(T::Unreachable { .. } | T::Stalled { .. } | T::DeadlineExceeded { .. }) => {
-                "GitUnreachable"
+                RecordsReason::GitUnreachable
             }
-            Some(_) | None => "WriteFailed",
+            Some(_) | None => RecordsReason::WriteFailed,
         }
     }
 

@@ -15,6 +15,7 @@ use kube::{
 use serde_json::json;
 use tidegate_api::{
     ConfigRepo, NamespacedName, names,
+    reason::RepoEventReason,
     record::{Record, RestoreResult},
 };
 use tidegate_git::{RecordConflict, RecordFile, RecordsError, Repository, Signature, Trailers};
@@ -196,7 +197,13 @@ fn tell_of_refusal(ctx: &WriterContext, repo: &ConfigRepo, why: &str) {
         why,
         "cannot restore the last good template"
     );
-    warn(ctx, repo, "RestoreRefused", "Restore", why.to_owned());
+    warn(
+        ctx,
+        repo,
+        RepoEventReason::RestoreFailed,
+        "Restore",
+        why.to_owned(),
+    );
 }
 
 /// Publishes that a record in git differs: it is never overwritten, so manual action is required.
@@ -214,13 +221,19 @@ fn tell_of_conflict(
          has changed it; what was to be written is in Tidegate's log",
         repo.spec.records.branch
     );
-    warn(ctx, repo, "RecordConflict", "Record", note);
+    warn(ctx, repo, RepoEventReason::RecordConflict, "Record", note);
 }
 
-fn warn(ctx: &WriterContext, repo: &ConfigRepo, reason: &str, action: &'static str, note: String) {
+fn warn(
+    ctx: &WriterContext,
+    repo: &ConfigRepo,
+    reason: RepoEventReason,
+    action: &'static str,
+    note: String,
+) {
     let event = Event {
         severity: Severity::Warning,
-        reason: reason.to_owned(),
+        reason: reason.to_string(),
         action,
         note,
         related: None,

@@ -2,7 +2,12 @@
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource as _;
-use tidegate_api::{ConfigRepo, condition::ConditionStatus, config_repo::ConfigRepoStatus};
+use tidegate_api::{
+    Condition, ConfigRepo,
+    condition::ConditionStatus,
+    config_repo::ConfigRepoStatus,
+    reason::{ConditionType, ReasonCode as _, RepoEventReason},
+};
 
 use super::{drift::Drift, recording, report::Report};
 use crate::kubernetes::events::{Event, EventRecorder, Severity};
@@ -17,10 +22,7 @@ pub(super) fn change(
     before: &ConfigRepoStatus,
     report: &Report,
 ) {
-    let was = before
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == "Ready");
+    let was = Condition::find(&before.conditions, ConditionType::Ready);
     let commit = before
         .applied
         .as_ref()
@@ -29,12 +31,12 @@ pub(super) fn change(
         .applied
         .as_ref()
         .is_some_and(|(applied, _)| Some(applied.as_str()) != commit);
-    if !is_new_commit && was.is_some_and(|was| was.reason == report.reason) {
+    if !is_new_commit && was.is_some_and(|was| was.reason == report.reason.as_str()) {
         return;
     }
     let event = Event {
         severity: severity(report.ready),
-        reason: report.reason.to_owned(),
+        reason: report.reason.to_string(),
         action: "Apply",
         note: report.message.clone(),
         related: None,
@@ -77,7 +79,7 @@ pub(super) fn drift(recorder: &EventRecorder, repo: &ConfigRepo, drift: &[Drift]
         };
         let event = Event {
             severity: Severity::Warning,
-            reason: "DriftCorrected".to_owned(),
+            reason: RepoEventReason::DriftCorrected.to_string(),
             action: "Apply",
             note: one.to_string(),
             related: Some(drifted),

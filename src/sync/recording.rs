@@ -3,14 +3,14 @@
 
 use jiff::Timestamp;
 use tidegate_api::{
-    Condition, condition, condition::ConditionStatus, config_repo::ConfigRepoStatus,
+    Condition, condition,
+    condition::ConditionStatus,
+    config_repo::ConfigRepoStatus,
+    reason::{ConditionType, RecordsReason},
 };
 
 use super::{report::shortened, wording::ALL_RECORDS_WRITTEN};
-use crate::records::{RecordSync, WRITTEN};
-
-/// The condition.
-const RECORDS_WRITTEN: &str = "RecordsWritten";
+use crate::records::RecordSync;
 
 /// Sets the condition in a status. An unknown state leaves it unchanged.
 pub(super) fn onto(
@@ -24,29 +24,26 @@ pub(super) fn onto(
         RecordSync::Written if condition_of(&status).is_none() => return status,
         RecordSync::Written => (
             ConditionStatus::True,
-            WRITTEN,
+            RecordsReason::Written,
             ALL_RECORDS_WRITTEN.to_owned(),
         ),
         RecordSync::Failing { reason, message } => {
             (ConditionStatus::False, *reason, shortened(message.clone()))
         }
     };
-    let written = Condition {
-        type_: RECORDS_WRITTEN.to_owned(),
-        status: holds,
-        reason: reason.to_owned(),
+    let written = Condition::new(
+        ConditionType::RecordsWritten,
+        holds,
+        reason,
         message,
-        last_transition_time: now,
-        observed_generation: Some(generation),
-    };
+        generation,
+        now,
+    );
     condition::set(&mut status.conditions, written);
     status
 }
 
-/// The condition as a status has it.
+/// Returns the condition as a status has it.
 pub(super) fn condition_of(status: &ConfigRepoStatus) -> Option<&Condition> {
-    status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == RECORDS_WRITTEN)
+    Condition::find(&status.conditions, ConditionType::RecordsWritten)
 }

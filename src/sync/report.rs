@@ -5,6 +5,7 @@ use tidegate_api::{
     Condition, condition,
     condition::ConditionStatus,
     config_repo::{AppliedCommit, AppliedObject, ConfigRepoStatus},
+    reason::{ConditionType, SyncReason},
 };
 use tidegate_git::{Commit, StoreError};
 
@@ -22,7 +23,7 @@ pub(super) struct Report {
     /// True if the cluster matches git.
     pub(super) ready: bool,
     /// Reason, in one word.
-    pub(super) reason: &'static str,
+    pub(super) reason: SyncReason,
     /// Reason, in a sentence.
     pub(super) message: String,
     /// The commit that was applied whole, with its author.
@@ -32,9 +33,6 @@ pub(super) struct Report {
     /// True if a retry is worthwhile soon.
     pub(super) is_transient: bool,
 }
-
-/// Condition that summarizes the sync.
-const READY: &str = "Ready";
 
 /// Maximum length of a condition's message, in bytes: enough for a Role to paste.
 const LONGEST_MESSAGE: usize = 8 * 1024;
@@ -52,7 +50,7 @@ impl Report {
         let id = commit.id.to_string();
         Self {
             ready: true,
-            reason: "Applied",
+            reason: SyncReason::Applied,
             message: wording::applied(&id, objects, retained),
             applied: Some((id, author(commit))),
             inventory: Some(inventory),
@@ -69,7 +67,7 @@ impl Report {
     pub(super) fn unreadable(error: &StoreError) -> Self {
         Self {
             is_transient: true,
-            ..Self::failed("FetchFailed", error.to_string())
+            ..Self::failed(SyncReason::FetchFailed, error.to_string())
         }
     }
 
@@ -77,7 +75,7 @@ impl Report {
     pub(super) fn ungovernable(error: &UnreadableRollout) -> Self {
         Self {
             is_transient: true,
-            ..Self::failed("RolloutDecodeFailed", error.to_string())
+            ..Self::failed(SyncReason::RolloutDecodeFailed, error.to_string())
         }
     }
 
@@ -88,14 +86,14 @@ impl Report {
             Failure::Forbidden(_)
             | Failure::CannotImpersonate { .. }
             | Failure::OwnRight { .. }
-            | Failure::NoSuchAccount { .. } => "Forbidden",
+            | Failure::NoSuchAccount { .. } => SyncReason::Forbidden,
             Failure::Invalid { .. } | Failure::UnknownKind { .. } | Failure::ClusterScoped => {
-                "Invalid"
+                SyncReason::Invalid
             }
             Failure::TemplateLost { .. }
             | Failure::Conflict
             | Failure::Unavailable { .. }
-            | Failure::Request(_) => "ApplyFailed",
+            | Failure::Request(_) => SyncReason::ApplyFailed,
         };
         let id = commit.id.to_string();
         Self {
@@ -104,7 +102,7 @@ impl Report {
         }
     }
 
-    fn failed(reason: &'static str, message: String) -> Self {
+    fn failed(reason: SyncReason, message: String) -> Self {
         let message = shortened(message);
         Self {
             ready: false,
@@ -123,18 +121,14 @@ impl Report {
         generation: i64,
         now: Timestamp,
     ) -> ConfigRepoStatus {
-        let ready = Condition {
-            type_: READY.to_owned(),
-            status: if self.ready {
-                ConditionStatus::True
-            } else {
-                ConditionStatus::False
-            },
-            reason: self.reason.to_owned(),
-            message: self.message.clone(),
-            last_transition_time: now,
-            observed_generation: Some(generation),
-        };
+        let ready = Condition::new(
+            ConditionType::Ready,
+            ConditionStatus::from(self.ready),
+            self.reason,
+            &self.message,
+            generation,
+            now,
+        );
         condition::set(&mut status.conditions, ready);
         if let Some((commit, author)) = &self.applied {
             // The generation that the status as a whole speaks of is one that was applied: until

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tidegate_api::{ConfigRepo, workload::WorkloadRef};
+use tidegate_api::{ConfigRepo, reason::SyncReason, workload::WorkloadRef};
 use tidegate_engine::revision::Revision;
 use tidegate_git::{
     Commit, CommitId, FetchError, Repository, StoreError, TransportError, TreeError,
@@ -16,9 +16,6 @@ use super::{
     wording,
 };
 use crate::repository::OpenError;
-
-/// The reason where nothing could be fetched.
-const FETCH_FAILED: &str = "FetchFailed";
 
 /// The head of the branch, read.
 #[derive(Clone, Debug)]
@@ -94,13 +91,13 @@ pub(super) async fn read(
 
 impl SourceError {
     /// The reason for the condition.
-    pub(super) fn reason(&self) -> &'static str {
+    pub(super) fn reason(&self) -> SyncReason {
         match self {
-            Self::Fetch(FetchError::HistoryRewritten { .. }) => "HistoryRewritten",
+            Self::Fetch(FetchError::HistoryRewritten { .. }) => SyncReason::HistoryRewritten,
             Self::Fetch(FetchError::BranchNotFound {
                 last_known: Some(_),
                 ..
-            }) => "BranchNotFound",
+            }) => SyncReason::BranchNotFound,
             Self::NoSync
             | Self::Fetch(FetchError::InvalidBranchName { .. })
             | Self::Open(OpenError::Remote(_))
@@ -116,7 +113,7 @@ impl SourceError {
                 | TreeError::FileTooLarge { .. }
                 | TreeError::TooLarge { .. }
                 | TreeError::TooMany { .. },
-            ) => "Invalid",
+            ) => SyncReason::Invalid,
             Self::Open(OpenError::Secret(_))
             | Self::Fetch(
                 FetchError::Transport(_)
@@ -127,14 +124,14 @@ impl SourceError {
                 | FetchError::Store(_),
             )
             | Self::Tree(TreeError::Store(_))
-            | Self::Canceled => FETCH_FAILED,
+            | Self::Canceled => SyncReason::FetchFailed,
         }
     }
 
     /// Returns true if it may go away without a change in git: the server was not reached, or
     /// returned nothing.
     pub(super) fn is_about_fetching(&self) -> bool {
-        self.reason() == FETCH_FAILED
+        self.reason() == SyncReason::FetchFailed
     }
 
     /// Returns true if the Secret may have been corrected since.

@@ -27,7 +27,7 @@ pub trait ReasonCode: Copy + 'static {
 macro_rules! catalogue {
     ($(
         $(#[doc = $about:literal])+
-        pub enum $name:ident {
+        pub enum $name:ident $(= $default:ident)? {
             $( $(#[doc = $meaning:literal])+ $variant:ident, )+
         }
     )+) => { $(
@@ -39,6 +39,14 @@ macro_rules! catalogue {
         pub enum $name {
             $( $(#[doc = $meaning])+ $variant, )+
         }
+
+        $(
+            impl Default for $name {
+                fn default() -> Self {
+                    Self::$default
+                }
+            }
+        )?
 
         impl ReasonCode for $name {
             const ALL: &'static [Self] = &[$( Self::$variant, )+];
@@ -90,6 +98,31 @@ catalogue! {
         /// records stay in `status.pendingRecords`, of the Rollouts or, for those that are
         /// deleted, of the ConfigRepo.
         RecordsWritten,
+    }
+
+    /// Phase of a Rollout, and reason of the condition `Reconciling`.
+    pub enum Phase = Waiting {
+        /// The Rollout waits for something that it needs: the workload, a first revision, or the
+        /// preconditions of an attempt.
+        Waiting,
+        /// The first revision is being deployed.
+        Initial,
+        /// All traffic is on stable, and no attempt is running.
+        Stable,
+        /// An attempt is in its steps.
+        Progressing,
+        /// A step passed and waits for an approve Intervention.
+        AwaitingApproval,
+        /// The attempt is paused. A resume Intervention continues it.
+        Paused,
+        /// The canary has all traffic and stable is being updated to its revision.
+        Promoting,
+        /// Traffic is going back to stable.
+        RollingBack,
+        /// The canary is being removed.
+        CleaningUp,
+        /// Manual action is required. See the condition `Stalled`.
+        Stalled,
     }
 
     /// Reason of the condition `Available`.
@@ -198,6 +231,60 @@ catalogue! {
         Blocked,
         /// Git asks for a newer revision.
         NewerRevision,
+    }
+
+    /// Reason of the condition `Ready` of a ConfigRepo. A change of it, and each commit, is an event
+    /// of the same reason.
+    pub enum SyncReason {
+        /// The namespace is as the commit says.
+        Applied,
+        /// The server cannot be reached, or denies the credentials; everything stays as it is, and
+        /// it is retried after `interval`, at the latest after 1m. Check URL and credentials.
+        FetchFailed,
+        /// The commit that was applied last is not an ancestor of the branch; everything stays as
+        /// it is until the spec of the ConfigRepo is changed (`interval`, for example), which
+        /// accepts the branch as it is. Deleting the ConfigRepo instead would lose its inventory
+        /// and its pending records.
+        HistoryRewritten,
+        /// The branch was there and is gone; everything stays as it is. Restore the branch.
+        BranchNotFound,
+        /// The content of the repository cannot be used. The message names file, line and cause.
+        Invalid,
+        /// The ServiceAccount lacks a right. The message has the RoleBinding to apply.
+        Forbidden,
+        /// A Rollout of the namespace cannot be decoded (after a downgrade, for example), so that
+        /// its governed fields are not known; nothing is applied.
+        RolloutDecodeFailed,
+        /// The API server could not take an object now; it is retried.
+        ApplyFailed,
+    }
+
+    /// Reason of the condition `RecordsWritten`. A change of it is an event of the same reason.
+    pub enum RecordsReason {
+        /// All records are written again.
+        Written,
+        /// The server rejects the push (a protected branch, a missing right, a hook). Let the
+        /// credentials push to the branch of `spec.records`, or name another there.
+        PushRejected,
+        /// The server cannot be reached, or is too slow; it is retried, at last every 30s.
+        GitUnreachable,
+        /// Anything else, as the message says: the credentials are denied, the Secret cannot be
+        /// read, the config branch to restore is gone.
+        WriteFailed,
+    }
+
+    /// Reason of an event of a ConfigRepo, beside those of its conditions. All of them are of the
+    /// type Warning.
+    pub enum RepoEventReason {
+        /// An object drifted from git and was corrected; the event says who wrote it.
+        DriftCorrected,
+        /// The last good template could not be restored on the config branch (the push is rejected,
+        /// the file was moved, the good commit is gone), so that git still asks for the rejected
+        /// revision. The event says what to do.
+        RestoreFailed,
+        /// Where a record is to be written, git has another one. It is left as it is, and the
+        /// other is in Tidegate's log. Look in the branch's history for the author of the change.
+        RecordConflict,
     }
 
     /// Reason of an event of a Rollout, beside those of stalls and of attempts' ends.

@@ -26,6 +26,7 @@ use crate::{
     derive = "PartialEq",
     shortname = "tgr",
     category = "tidegate",
+    printcolumn = r#"{"name":"Ready", "type":"string", "jsonPath":".status.conditions[?(@.type=='Ready')].status"}"#,
     printcolumn = r#"{"name":"Phase", "type":"string", "jsonPath":".status.phase"}"#,
     printcolumn = r#"{"name":"Step", "type":"string", "jsonPath":".status.step"}"#,
     printcolumn = r#"{"name":"Weight", "type":"string", "jsonPath":".status.weight"}"#,

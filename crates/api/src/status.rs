@@ -17,7 +17,7 @@ use crate::{
     workload::VersionId,
 };
 
-pub use crate::stage::Stage;
+pub use crate::{reason::Phase, stage::Stage};
 
 /// What Tidegate has seen and done, and what it intends.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -44,8 +44,9 @@ pub struct RolloutStatus {
     /// What it waits for, or what happened last, in a sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// `Ready` (traffic is on a promoted revision and nothing is in the way), `Progressing`,
-    /// `Stalled` (a person must act), and others where there is something to say.
+    /// Conditions: `Available` (callers are served), `Ready` (the wanted revision is stable and
+    /// available), `Reconciling`, `Stalled` (manual action is required), `StableDegraded` and
+    /// `FieldConflict`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -81,32 +82,6 @@ pub struct RolloutStatus {
     /// Interventions that were taken, newest last: each counts once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interventions: Vec<AcceptedIntervention>,
-}
-
-/// What a Rollout is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Phase {
-    /// It waits for something that it needs: the workload, or a first revision.
-    #[default]
-    Waiting,
-    /// The first revision is being deployed.
-    Initial,
-    /// All traffic is on stable and nothing is to be done.
-    Stable,
-    /// A release is on its way.
-    Progressing,
-    /// A release waits for a person's approval.
-    AwaitingApproval,
-    /// A release was paused by a person.
-    Paused,
-    /// The canary has all traffic and stable is being brought to its revision.
-    Promoting,
-    /// Traffic is going back to stable.
-    RollingBack,
-    /// What the attempt made is being removed.
-    CleaningUp,
-    /// A person must act; the condition `Stalled` says how.
-    Stalled,
 }
 
 /// The last promoted revision.

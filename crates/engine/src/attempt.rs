@@ -15,13 +15,13 @@ use crate::{
     records,
 };
 
-/// How long a revision waits after its first inconclusive attempt; twice as long after each next.
+/// Pause after a revision's first inconclusive attempt; twice as long after each next.
 const BACKOFF: SignedDuration = SignedDuration::from_mins(5);
 
 /// The longest that it waits.
 const MAX_BACKOFF: SignedDuration = SignedDuration::from_hours(2);
 
-/// How many rejected revisions and taken interventions are remembered.
+/// Number of rejected revisions that are remembered.
 const MEMORY: usize = 20;
 
 /// Obstacle to a restore: stable was adopted as it ran, so no commit holds its template.

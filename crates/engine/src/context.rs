@@ -31,9 +31,9 @@ pub(crate) struct DecisionContext<'a> {
     pub(crate) waiting: Option<WaitingOn>,
     /// Cause for which manual action is required.
     pub(crate) stalled: Option<Stall>,
-    /// Whether stable has no ready endpoint although traffic should go there.
+    /// True if stable has too few ready pods although traffic should go there.
     pub(crate) stable_unready: bool,
-    /// Whether the gateway is waited for no longer: what the routes say is all that can be known.
+    /// True if the gateways are not waited for any longer: the routes' own text is all that can be known.
     pub(crate) without_gateway: bool,
 }
 
@@ -130,7 +130,7 @@ impl<'a> DecisionContext<'a> {
         Flow::Moved
     }
 
-    /// Whether the stage has lasted this long.
+    /// Returns true if the stage has lasted this long.
     pub(crate) fn stage_lasted(&mut self, limit: SignedDuration) -> bool {
         let end = self
             .attempt()
@@ -159,7 +159,7 @@ impl<'a> DecisionContext<'a> {
             .all(|route| has_weight(route, weight))
     }
 
-    /// Whether no route sends anything to the canary, whatever the data plane has made of that.
+    /// Returns true if no route sends anything to the canary, accepted or not.
     pub(crate) fn routes_say_nothing_for_the_canary(&self) -> bool {
         let states = self
             .observed
@@ -171,7 +171,7 @@ impl<'a> DecisionContext<'a> {
             .all(|state| state.weight.is_none_or(|weight| weight == Weight::ZERO))
     }
 
-    /// Whether the gateway has had its time in this stage. One that is gone, or that refuses the
+    /// Returns true if the gateways have had their time in this stage. One that is gone, or that rejects the
     /// route, never answers: an attempt that is over does not wait for it for ever.
     pub(crate) fn gateway_is_late(&mut self, plan: &Plan) -> bool {
         self.stage_lasted(plan.progress_deadline)

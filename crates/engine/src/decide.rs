@@ -21,7 +21,7 @@ use crate::{
     weight::Weight,
 };
 
-/// How old evidence in the persisted status may be before it is written though nothing else has
+/// Maximum age of evidence in the persisted status before it is written though nothing else has
 /// changed: readings cost at most this many writes.
 const EVIDENCE_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 
@@ -177,8 +177,10 @@ fn snapshot_adopted_template(ctx: &DecisionContext<'_>) -> Option<Action> {
         .is_none_or(|attempt| attempt.stage == Stage::Pinning);
     let live = ctx.observed.workload.as_ref()?.template.to_string();
     let adopted = ctx.status.stable.as_ref()?.revision == live;
-    (early && adopted && !ctx.observed.deleting)
-        .then(|| Action::SnapshotLiveTemplate(Revision::named(live)))
+    if !early || !adopted || ctx.observed.deleting {
+        return None;
+    }
+    Some(Action::SnapshotLiveTemplate(Revision::named(live)))
 }
 
 fn nothing(ctx: &DecisionContext<'_>) -> Decision {
@@ -193,7 +195,8 @@ fn nothing(ctx: &DecisionContext<'_>) -> Decision {
     }
 }
 
-/// What is to be sampled: the step that has traffic, as long as the canary has some of it.
+/// Returns the step that is to be sampled: the one that has traffic, as long as the canary has some of
+/// it.
 fn sampling(status: &RolloutStatus) -> Option<Sampling> {
     let attempt = status.attempt.as_ref()?;
     let since = attempt.steps.last()?.confirmed_at?;
@@ -207,7 +210,7 @@ fn sampling(status: &RolloutStatus) -> Option<Sampling> {
     })
 }
 
-/// Whether a status is worth a write: evidence that has merely grown is not, for a while.
+/// Returns true if a status is worth a write: evidence that has merely grown is not, for a while.
 fn worth_writing(before: &RolloutStatus, after: &RolloutStatus, now: Timestamp) -> bool {
     if without_readings(before) != without_readings(after) {
         return true;

@@ -1,4 +1,4 @@
-//! What a decision is: effects, the next status, when to look again, and what to tell people.
+//! Decisions: effects, the next status, the time of the next look, and events.
 
 use jiff::Timestamp;
 use tidegate_api::{record::PendingRecord, route::RouteRef, status::RolloutStatus};
@@ -13,26 +13,26 @@ pub struct Decision {
     pub urgent: Vec<Action>,
     /// The next status.
     pub status: RolloutStatus,
-    /// Whether the next status is worth a write.
+    /// True if the next status is worth a write.
     pub persist: bool,
     /// Effects whose intent stands in the next status: they go out once it is written.
     pub actions: Vec<Action>,
-    /// What to tell people.
+    /// Events.
     pub events: Vec<Event>,
-    /// When to look again though nothing has changed.
+    /// Time of the next look though nothing has changed.
     pub requeue_at: Option<Timestamp>,
-    /// What is to be sampled.
+    /// Step whose gates are to be sampled.
     pub sampling: Option<Sampling>,
 }
 
-/// What is to be sampled.
+/// Step whose gates are to be sampled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sampling {
     /// The attempt's number.
     pub attempt: u32,
     /// The step, from 1.
     pub step: u32,
-    /// When its weight was confirmed.
+    /// Time at which its weight was confirmed.
     pub since: Timestamp,
 }
 
@@ -73,7 +73,7 @@ pub enum Action {
     },
     /// Pause the workload, or let go.
     SetWorkload {
-        /// Whether it is paused.
+        /// True if it is paused.
         paused: bool,
         /// The epoch annotation, or none.
         epoch: Option<u64>,
@@ -84,7 +84,7 @@ pub enum Action {
     ApplyCanary {
         /// The revision that it runs.
         revision: Revision,
-        /// How many replicas it has.
+        /// Number of its replicas.
         replicas: u32,
     },
     /// Delete the canary workload and the canary Service.

@@ -1,4 +1,4 @@
-//! What the world should look like in each stage of an attempt.
+//! Desired state of the cluster in each stage of an attempt.
 
 use tidegate_api::{
     record::Outcome,
@@ -15,24 +15,24 @@ use crate::{
     weight::Weight,
 };
 
-/// What the world should look like.
+/// Desired state of the cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Desired {
-    /// What the routes should say.
+    /// Desired state of the routes.
     pub(crate) split: Split,
     /// The pin of every Service, if any.
     pub(crate) pin: Option<Pin>,
-    /// Whether the workload is paused.
+    /// True if the workload is paused.
     pub(crate) paused: bool,
-    /// What the workload's template is.
+    /// Desired template of the workload.
     pub(crate) template: Template,
-    /// What is to be of the canary.
+    /// Desired state of the canary.
     pub(crate) canary: CanaryTarget,
     /// The epoch that everything that carries traffic should be marked with.
     pub(crate) epoch: Option<u64>,
 }
 
-/// What the routes should say.
+/// Desired state of the routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Split {
     /// The canary is named and has this share.
@@ -45,7 +45,7 @@ pub(crate) enum Split {
     AsIs,
 }
 
-/// What the workload's template is.
+/// Desired template of the workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Template {
     /// Stable's, by revision and version.
@@ -59,21 +59,21 @@ pub(crate) enum Template {
     Candidate {
         /// The revision.
         revision: Revision,
-        /// What the canary was seen to run of it: what is let in is what was verified.
+        /// Digest that the canary was seen to run: stable gets what was verified.
         verified: Option<Digest>,
     },
     /// Whatever it is.
     AsIs,
 }
 
-/// What is to be of the canary.
+/// Desired state of the canary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CanaryTarget {
     /// It runs this revision with so many replicas.
     Present {
         /// The revision.
         revision: Revision,
-        /// How many replicas.
+        /// Number of replicas.
         replicas: u32,
     },
     /// It stays as it is.
@@ -85,7 +85,7 @@ pub(crate) enum CanaryTarget {
 // === impl Target ===
 
 impl Desired {
-    /// What the world should look like at this point of an attempt.
+    /// Returns the desired state at this point of an attempt.
     pub(crate) fn of(
         attempt: &Attempt,
         plan: &Plan,
@@ -198,7 +198,7 @@ impl Desired {
     }
 }
 
-/// Whether the attempt is on its way to promotion.
+/// Returns true if the attempt is on its way to promotion.
 fn promoting(attempt: &Attempt) -> bool {
     attempt
         .ending

@@ -10,7 +10,7 @@ use crate::{
     decision::Action,
     desired::{CanaryTarget, Desired, Split, Template},
     event::{Event, GovernedField},
-    observed::{Observed, RouteState, Service, Workload},
+    observed::{Observed, RouteState, Workload},
     weight::Weight,
 };
 
@@ -24,31 +24,31 @@ pub(crate) fn towards(target: &Desired, ctx: &mut DecisionContext<'_>) -> Vec<Ac
         ctx.actions.push(Action::AddFinalizer);
         return Vec::new();
     }
-    note_foreign_hands(target, ctx);
+    report_drift(target, ctx);
     let mut effects = routes(target, observed);
-    let hold = observed
+    let pause = observed
         .workload
         .as_ref()
-        .and_then(|workload| hold(target, workload));
+        .and_then(|workload| pause(target, workload));
     let template = observed
         .workload
         .as_ref()
         .and_then(|workload| template(target, workload, observed));
     if target.paused {
         // A workload that is not paused would roll pods out of the sight of a pin.
-        effects.extend(hold.or(template));
+        effects.extend(pause.or(template));
         effects.extend(services(target, observed));
     } else {
         // Nothing rolls before the pins are where they should be, and the template is what it
         // should be.
         effects.extend(services(target, observed));
-        effects.extend(template.or(hold));
+        effects.extend(template.or(pause));
     }
     effects.extend(canary(target, observed, ctx.without_gateway));
     effects
 }
 
-/// Whether an effect only lowers risk: it takes traffic from the canary, and stable is untouched.
+/// Returns true if an effect only lowers risk: it takes traffic from the canary, and stable is untouched.
 pub(crate) fn lowers_risk(effect: &Action, observed: &Observed) -> bool {
     let Action::SetRoute {
         route,
@@ -68,27 +68,29 @@ pub(crate) fn lowers_risk(effect: &Action, observed: &Observed) -> bool {
 }
 
 fn routes(target: &Desired, observed: &Observed) -> Vec<Action> {
-    let states = observed
-        .routes
-        .iter()
-        .filter_map(|route| Some((&route.route, route.state.as_ref()?)));
-    states
-        .filter_map(|(route, state)| {
-            let (weight, epoch) = wanted_of_route(target, state, observed)?;
-            let right = match weight {
-                Some(_) => state.split && state.weight == weight,
-                None => !state.split,
-            };
-            (!right || state.epoch != epoch).then(|| Action::SetRoute {
-                route: route.clone(),
+    let mut effects = Vec::new();
+    for route in &observed.routes {
+        let Some(state) = &route.state else { continue };
+        let Some((weight, epoch)) = wanted_of_route(target, state, observed) else {
+            continue;
+        };
+        let right = match weight {
+            Some(_) => state.split && state.weight == weight,
+            None => !state.split,
+        };
+        if !right || state.epoch != epoch {
+            effects.push(Action::SetRoute {
+                route: route.route.clone(),
                 weight,
                 epoch,
-            })
-        })
-        .collect()
+            });
+        }
+    }
+    effects
 }
 
-/// The canary's share in a route, if it is to be named, and the route's epoch.
+/// Returns the canary's weight in a route, if it is to be named, and the route's epoch; `None` if the
+/// route is to stay as it is.
 fn wanted_of_route(
     target: &Desired,
     state: &RouteState,
@@ -117,9 +119,11 @@ fn services(target: &Desired, observed: &Observed) -> Vec<Action> {
         .collect()
 }
 
-fn hold(target: &Desired, workload: &Workload) -> Option<Action> {
-    let wrong = workload.paused != target.paused || workload.epoch != target.epoch;
-    wrong.then_some(Action::SetWorkload {
+fn pause(target: &Desired, workload: &Workload) -> Option<Action> {
+    if workload.paused == target.paused && workload.epoch == target.epoch {
+        return None;
+    }
+    Some(Action::SetWorkload {
         paused: target.paused,
         epoch: target.epoch,
     })
@@ -134,81 +138,95 @@ fn template(target: &Desired, workload: &Workload, observed: &Observed) -> Optio
         Template::Candidate { revision, verified } => (revision, workload.template != (*verified)?),
         Template::AsIs => return None,
     };
-    wrong.then(|| Action::WriteTemplate(revision.clone()))
+    if wrong {
+        Some(Action::WriteTemplate(revision.clone()))
+    } else {
+        None
+    }
 }
 
 fn canary(target: &Desired, observed: &Observed, without_gateway: bool) -> Option<Action> {
     match &target.canary {
         CanaryTarget::Present { revision, replicas } => {
-            let right = |canary: &Workload| {
+            let live = observed.canary.as_ref();
+            let right = live.is_some_and(|canary| {
                 canary.deleting
                     || (canary.replicas == *replicas && canary.revision.as_ref() == Some(revision))
-            };
-            let right = observed.canary_service && observed.canary.as_ref().is_some_and(right);
-            (!right).then(|| Action::ApplyCanary {
+            });
+            if right && observed.canary_service {
+                return None;
+            }
+            Some(Action::ApplyCanary {
                 revision: revision.clone(),
                 replicas: *replicas,
             })
         }
         CanaryTarget::AsIs => None,
-        CanaryTarget::Absent => {
-            let named = |state: &RouteState| state.split || (!state.accepted && !without_gateway);
-            let named = observed
-                .routes
-                .iter()
-                .filter_map(|route| route.state.as_ref())
-                .any(named);
-            let there = observed.canary_service
-                || observed
-                    .canary
-                    .as_ref()
-                    .is_some_and(|canary| !canary.deleting);
-            (there && !named).then_some(Action::DeleteCanary)
-        }
+        CanaryTarget::Absent => delete_canary(observed, without_gateway),
     }
 }
 
-/// Says who wrote what was ours: a route that we had confirmed, a pin, or a template that was held.
-fn note_foreign_hands(target: &Desired, ctx: &mut DecisionContext<'_>) {
-    let (Some(before), Some(after)) = (&ctx.observed.status.attempt, &ctx.status.attempt) else {
+/// Deletes the canary once no route names it, and every gateway has accepted that.
+fn delete_canary(observed: &Observed, without_gateway: bool) -> Option<Action> {
+    let mut states = observed
+        .routes
+        .iter()
+        .filter_map(|route| route.state.as_ref());
+    if states.any(|state| state.split || (!state.accepted && !without_gateway)) {
+        return None;
+    }
+    let canary = observed.canary.as_ref();
+    if observed.canary_service || canary.is_some_and(|canary| !canary.deleting) {
+        Some(Action::DeleteCanary)
+    } else {
+        None
+    }
+}
+
+/// Emits an event for each governed field that another writer modified: a route that had been
+/// confirmed, a pin, or stable's template.
+fn report_drift(target: &Desired, ctx: &mut DecisionContext<'_>) {
+    let observed = ctx.observed;
+    let (Some(before), Some(after)) = (&observed.status.attempt, &ctx.status.attempt) else {
         return;
     };
-    let mut events = Vec::new();
-    // A new leader's first turn, or a turn that changes its mind, overrules itself.
-    let same_mind = before.epoch == after.epoch && before.stage == after.stage;
-    if same_mind && before.confirmed_at.is_some() && after.confirmed_at.is_some() {
-        for effect in routes(target, ctx.observed) {
+    // A new leader's first decision, or one that enters another stage, differs from what it has
+    // written itself.
+    if before.epoch != after.epoch || before.stage != after.stage {
+        return;
+    }
+    let mut drifted = Vec::new();
+    if before.confirmed_at.is_some() && after.confirmed_at.is_some() {
+        for effect in routes(target, observed) {
             let Action::SetRoute { route, .. } = effect else {
                 continue;
             };
-            let manager = route_state(ctx.observed, &route).and_then(|state| state.manager.clone());
-            events.push(Event::DriftCorrected {
-                field: GovernedField::Route { route },
-                manager,
-            });
+            let manager = route_state(observed, &route).and_then(|state| state.manager.clone());
+            drifted.push((GovernedField::Route { route }, manager));
         }
     }
-    if same_mind && after.stage.compares_versions() {
-        let lost = |service: &&Service| service.epoch.is_some() && service.pin() != target.pin;
-        events.extend(ctx.observed.pinned_services().filter(lost).map(|service| {
-            Event::DriftCorrected {
-                field: GovernedField::ServiceSelector {
+    if after.stage.compares_versions() {
+        for service in observed.pinned_services() {
+            if service.epoch.is_some() && service.pin() != target.pin {
+                let field = GovernedField::ServiceSelector {
                     service: service.name.clone(),
-                },
-                manager: service.manager.clone(),
+                };
+                drifted.push((field, service.manager.clone()));
             }
-        }));
+        }
     }
-    let held = matches!(target.template, Template::Stable { .. }) && !after.stable_template_updated;
-    if let Some(workload) = ctx.observed.workload.as_ref().filter(|_| same_mind && held)
-        && template(target, workload, ctx.observed).is_some()
+    let is_stables = matches!(target.template, Template::Stable { .. });
+    if is_stables
+        && !after.stable_template_updated
+        && let Some(workload) = &observed.workload
+        && template(target, workload, observed).is_some()
     {
-        events.push(Event::DriftCorrected {
-            field: GovernedField::WorkloadTemplate,
-            manager: workload.template_manager.clone(),
-        });
+        let manager = workload.template_manager.clone();
+        drifted.push((GovernedField::WorkloadTemplate, manager));
     }
-    ctx.events.extend(events);
+    for (field, manager) in drifted {
+        ctx.emit(Event::DriftCorrected { field, manager });
+    }
 }
 
 fn route_state<'a>(observed: &'a Observed, route: &RouteRef) -> Option<&'a RouteState> {

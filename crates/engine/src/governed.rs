@@ -1,4 +1,4 @@
-//! Which fields of the user's objects are Tidegate's while a Rollout governs them, whatever git says.
+//! Governed fields: fields of the user's objects that are Tidegate's, whatever git says.
 //!
 //! Sync applies what these functions return, so that a commit in the middle of an attempt brings
 //! everything but what the attempt holds. They read the persisted status alone: what is intended
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tidegate_api::{
     names,
     route::RouteRef,
-    status::{RolloutStatus, Stable, Stage},
+    status::{RolloutStatus, Stage},
 };
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     weight::Weight,
 };
 
-/// What decides about the governed fields of a Rollout's Services and routes.
+/// Facts that decide about the governed fields of a Rollout's Services and routes.
 #[derive(Clone, Copy, Debug)]
 pub struct Governing<'a> {
     /// Namespace of the Rollout.
@@ -34,7 +34,7 @@ pub struct Governing<'a> {
     pub wanted: Option<&'a Revision>,
 }
 
-/// Whose template the workload has to hold.
+/// Owner of the template that the workload has to hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TemplateInForce {
     /// Git's own: no revision has been ready yet, so that each new one goes straight in.
@@ -45,7 +45,7 @@ pub enum TemplateInForce {
     Live,
 }
 
-/// Whose template the workload of a Rollout has to hold.
+/// Returns the owner of the template that the workload of a Rollout has to hold.
 ///
 /// `first_deploy` says whether the workload came by a first deploy: that is, whether sync made it
 /// itself.
@@ -69,39 +69,30 @@ pub fn template_in_force(status: Option<&RolloutStatus>, first_deploy: bool) -> 
 // === impl Governing ===
 
 impl Governing<'_> {
-    /// A Service as git wants it. While an attempt runs, and while git's template waits for one, the
-    /// live selector, pin included, and ports stay: they are those of the pods that run. What waits
-    /// so is named in an annotation, for people and for preflight.
+    /// Returns a Service as git wants it. While an attempt runs, and while git's template waits for
+    /// one, the live selector, pin included, and ports stay: they are those of the pods that run.
+    /// An annotation names the fields that wait so, for people and for preflight.
     pub fn service(&self, mut desired: Value, live: &Value) -> Value {
-        if !self.holds() {
+        if !self.keeps_live_fields() {
             return desired;
         }
-        let changed = |field: &str, same: fn(&Value, &Value) -> bool| {
-            let at = |service: &Value| {
-                service
-                    .pointer("/spec")
-                    .and_then(|spec| spec.get(field))
-                    .cloned()
+        let fields: [(&str, fn(&Value, &Value) -> bool); 2] =
+            [("selector", is_same_selector), ("ports", are_same_ports)];
+        let mut waiting = Vec::new();
+        for (field, is_same) in fields {
+            let path = format!("/spec/{field}");
+            let Some(live) = live.pointer(&path) else {
+                continue;
             };
-            let (wanted, live) = (at(&desired).unwrap_or_default(), at(live)?);
-            Some((field.to_owned(), !same(&wanted, &live), live))
-        };
-        let held = [
-            changed("selector", is_same_selector),
-            changed("ports", are_same_ports),
-        ];
-        let held: Vec<_> = held.into_iter().flatten().collect();
-        let waiting: Vec<_> = held
-            .iter()
-            .filter(|(_, differs, _)| *differs)
-            .map(|(field, ..)| field.as_str())
-            .collect();
+            let wanted = desired.pointer(&path).unwrap_or(&Value::Null);
+            if !is_same(wanted, live) {
+                waiting.push(field);
+            }
+            desired["spec"][field] = live.clone();
+        }
         if !waiting.is_empty() {
             desired["metadata"]["annotations"][names::WAITING_ANNOTATION] =
                 json!(waiting.join(" and "));
-        }
-        for (field, _, live) in held {
-            desired["spec"][field] = live;
         }
         desired
     }
@@ -117,9 +108,11 @@ impl Governing<'_> {
         let Some(rules) = desired.pointer_mut(backends.rules_path()) else {
             return desired;
         };
-        let ports = |rules| backends.ports(rules, self.service);
-        if self.holds() && !ports(rules).is_subset(&ports(live_rules)) {
-            rules.clone_from(live_rules);
+        if self.keeps_live_fields() {
+            let wanted = backends.ports(rules, self.service);
+            if !wanted.is_subset(&backends.ports(live_rules, self.service)) {
+                rules.clone_from(live_rules);
+            }
         }
         let attempt = self.status.and_then(|status| status.attempt.as_ref());
         let Some((attempt, plan)) = attempt
@@ -145,57 +138,59 @@ impl Governing<'_> {
         desired
     }
 
-    fn holds(&self) -> bool {
+    /// Returns true while an attempt runs, or git's template waits for one.
+    fn keeps_live_fields(&self) -> bool {
         let Some(status) = self.status else {
             return false;
         };
-        let waits = |stable: &Stable| {
-            self.wanted
-                .is_some_and(|wanted| wanted.as_str() != stable.revision)
-        };
-        status.attempt.is_some() || status.stable.as_ref().is_some_and(waits)
+        if status.attempt.is_some() {
+            return true;
+        }
+        match (&status.stable, self.wanted) {
+            (Some(stable), Some(wanted)) => wanted.as_str() != stable.revision,
+            (None, _) | (_, None) => false,
+        }
     }
 }
 
-/// Whether two selectors are the same but for a pin.
+/// Returns true if two selectors are the same but for a pin.
 fn is_same_selector(wanted: &Value, live: &Value) -> bool {
-    let own = |selector: &Value| {
-        let mut own = selector.as_object().cloned().unwrap_or_default();
-        own.retain(|key, _| !pin::is_label(key));
-        own
-    };
-    own(wanted) == own(live)
+    without_pin(wanted) == without_pin(live)
 }
 
-/// Whether two lists of ports lead to the same ports of pods: what the API server fills in, and
-/// nodePorts, do not count.
+fn without_pin(selector: &Value) -> serde_json::Map<String, Value> {
+    let mut own = selector.as_object().cloned().unwrap_or_default();
+    own.retain(|key, _| !pin::is_label(key));
+    own
+}
+
+/// Returns true if two lists of ports lead to the same ports of pods: defaults of the API server and
+/// nodePorts do not count.
 fn are_same_ports(wanted: &Value, live: &Value) -> bool {
-    let leads = |port: &Value| {
-        let number = port.get("port").cloned().unwrap_or_default();
-        (
-            port.get("name").cloned(),
-            port.get("targetPort")
-                .cloned()
-                .unwrap_or_else(|| number.clone()),
-            number,
-            port.get("protocol")
-                .cloned()
-                .unwrap_or_else(|| json!("TCP")),
-            port.get("appProtocol").cloned(),
-        )
-    };
-    let all = |ports: &Value| {
-        ports
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(leads)
-            .collect::<Vec<_>>()
-    };
-    all(wanted) == all(live)
+    targets(wanted) == targets(live)
 }
 
-/// Whether an attempt that let its template in has ended otherwise than by promotion.
+/// Returns the fields of each port that decide about the port of the pods.
+fn targets(ports: &Value) -> Vec<[Value; 5]> {
+    let ports = ports.as_array().into_iter().flatten();
+    ports.map(target).collect()
+}
+
+fn target(port: &Value) -> [Value; 5] {
+    let fields = ["name", "port", "targetPort", "protocol", "appProtocol"]
+        .map(|field| port.get(field).cloned());
+    let [name, number, target, protocol, app_protocol] = fields;
+    let number = number.unwrap_or_default();
+    [
+        name.unwrap_or_default(),
+        target.unwrap_or_else(|| number.clone()),
+        number,
+        protocol.unwrap_or_else(|| json!("TCP")),
+        app_protocol.unwrap_or_default(),
+    ]
+}
+
+/// Returns true if an attempt that updated stable's template has ended otherwise than by promotion.
 fn rolled_back(attempt: &tidegate_api::status::Attempt) -> bool {
     attempt
         .ending

@@ -19,19 +19,20 @@ use crate::{
     waiting::{RolloutPurpose, WaitingOn},
 };
 
-/// How long what stands in the way of a release is taken for granted.
+/// Time for which an obstacle to a release is taken for granted.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
-/// How long what Prometheus said of the queries is: a series may appear with the next scrape.
+/// Time for which an answer of Prometheus about the queries holds: a series may appear with the next
+/// scrape.
 const CHECK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// After this long Prometheus has scraped stable's pods, if it ever does.
 const SCRAPED_BY: SignedDuration = SignedDuration::from_mins(2);
 
-/// What Prometheus said so long ago was of another time.
+/// Age from which on an answer of Prometheus counts no longer.
 const CHECK_OLD: SignedDuration = SignedDuration::from_secs(60);
 
-/// How soon it is looked again whether a commit has been applied whole.
+/// Time until the next look at a commit that was not applied whole.
 const APPLIED_SOON: SignedDuration = SignedDuration::from_millis(200);
 
 /// No attempt runs.
@@ -175,7 +176,8 @@ fn adopt(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) {
     });
 }
 
-/// Whether there is something to release, and whether it may be.
+/// Compares the candidate with stable, and starts an attempt if there is something to release and
+/// nothing in the way.
 fn compare(ctx: &mut DecisionContext<'_>, plan: &Plan, stable: &Stable, candidate: &Candidate) {
     ctx.actions.push(Action::CollectRevisions {
         keep: kept(ctx, stable, candidate),
@@ -212,14 +214,15 @@ fn compare(ctx: &mut DecisionContext<'_>, plan: &Plan, stable: &Stable, candidat
     }
 }
 
-/// What stands in the way may be an object that wakes others than this Rollout: a workload beside
-/// it, or another Rollout.
+/// Looks again after a while: an obstacle may be an object that does not wake this Rollout, like
+/// another workload or another Rollout.
 fn requeue_later(ctx: &mut DecisionContext<'_>) {
     let due = ctx.now.saturating_add(ASK_AGAIN).unwrap_or(Timestamp::MAX);
     ctx.requeue_at(due);
 }
 
-/// What was refused when it was asked may be taken later: a right was given, a policy was changed.
+/// Asks again after a while: an answer may be another one once a right was given or a policy was
+/// changed.
 fn retry_after(
     ctx: &mut DecisionContext<'_>,
     asked: Timestamp,
@@ -233,7 +236,7 @@ fn retry_after(
     }
 }
 
-/// What others changed in stable's template is put back before anything else, whatever git asks for:
+/// Reverts changes of other writers in stable's template before anything else, whatever git asks for:
 /// an attempt pins traffic to stable's pods, so they must be there.
 fn revert_stable_template(ctx: &mut DecisionContext<'_>, stable: &Stable) -> bool {
     let Some(workload) = &ctx.observed.workload else {
@@ -315,7 +318,7 @@ fn start_now(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) 
     }
 }
 
-/// Whether the gates could judge the candidate: one whose query says nothing of stable says nothing
+/// Returns true if the gates could judge the candidate: one whose query says nothing of stable says nothing
 /// of the canary either, and traffic does not move while nobody can watch it.
 fn gates_can_be_read(ctx: &mut DecisionContext<'_>, plan: &Plan) -> bool {
     if !plan.gates.iter().any(|gate| gate.enforced) {
@@ -359,11 +362,12 @@ fn is_within(at: Timestamp, limit: SignedDuration, now: Timestamp) -> bool {
 
 /// The rejection that holds the candidate back: of the same revision, asked for by the same commit.
 fn rejection(ctx: &DecisionContext<'_>, candidate: &Candidate) -> Option<Rejected> {
-    let same = |rejected: &&Rejected| {
+    let mut rejected = ctx.status.rejected.iter();
+    let same = rejected.find(|rejected| {
         rejected.revision == candidate.revision.as_str()
             && rejected.commit == candidate.source.commit
-    };
-    ctx.status.rejected.iter().find(same).cloned()
+    });
+    same.cloned()
 }
 
 /// The revisions that may be needed again.

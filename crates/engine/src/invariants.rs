@@ -1,4 +1,4 @@
-//! What must hold whatever happens, said over a history of the world.
+//! Invariants: rules that hold whatever happens, checked over a history of the world.
 //!
 //! A [`History`] gets a [`Snapshot`] after every write, whoever made it, and [`check`] asks every
 //! rule of the newest one. The rules are those of the design that can be told from outside; they
@@ -33,11 +33,11 @@ pub struct History {
 /// The world after one write.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// When.
+    /// Time.
     pub at: Timestamp,
-    /// Who wrote.
+    /// Author of the write.
     pub by: Author,
-    /// What was written, in words.
+    /// The write, in words.
     pub what: String,
     /// The Rollout, unless it is gone.
     pub rollout: Option<RolloutSeen>,
@@ -47,7 +47,7 @@ pub struct Snapshot {
     pub services: Vec<ServiceSeen>,
     /// The workload, unless it is gone.
     pub workload: Option<WorkloadSeen>,
-    /// Whether the canary workload or the canary Service is there.
+    /// True if the canary workload or the canary Service exists.
     pub canary: bool,
     /// The ready endpoints of the Service that callers use.
     pub stable_ready: u32,
@@ -58,7 +58,7 @@ pub struct Snapshot {
     pub outcomes: Vec<(u32, Outcome)>,
 }
 
-/// Who changed the world.
+/// Author of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Author {
     /// Tidegate, an object of the user's or the canary.
@@ -72,7 +72,7 @@ pub enum Author {
     /// People and other programs.
     Others,
     /// Nobody: pods stopped being ready.
-    Misfortune,
+    PodFailure,
 }
 
 /// A Rollout.
@@ -80,9 +80,9 @@ pub enum Author {
 pub struct RolloutSeen {
     /// The persisted status.
     pub status: RolloutStatus,
-    /// Whether it has our finalizer.
+    /// True if it has Tidegate's finalizer.
     pub finalizer: bool,
-    /// Whether it is being deleted.
+    /// True if it is being deleted.
     pub deleting: bool,
 }
 
@@ -95,7 +95,7 @@ pub struct RouteSeen {
     pub stable: Weight,
     /// The canary's share.
     pub canary: Weight,
-    /// Whether the canary is named.
+    /// True if the canary is named.
     pub split: bool,
     /// The epoch annotation.
     pub epoch: Option<u64>,
@@ -115,11 +115,11 @@ pub struct ServiceSeen {
 /// A workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkloadSeen {
-    /// What its template holds.
+    /// Digest of its template.
     pub template: Digest,
-    /// How many pods it is to have.
+    /// Number of pods that it is to have.
     pub replicas: u32,
-    /// Whether it is paused.
+    /// True if it is paused.
     pub paused: bool,
     /// The epoch annotation.
     pub epoch: Option<u64>,
@@ -131,7 +131,7 @@ pub struct WorkloadSeen {
 pub struct Violation {
     /// The rule's name.
     pub rule: &'static str,
-    /// What is wrong, in a sentence.
+    /// The violation, in a sentence.
     pub sentence: String,
 }
 
@@ -173,7 +173,7 @@ const RULES: [(&str, Rule); 22] = [
         progress::weights_follow_the_plan,
     ),
     ("4, steps follow the plan", progress::steps_follow_the_plan),
-    ("5, stays last", progress::stays_last),
+    ("5, holds last", progress::holds_last),
     (
         "6, a promotion has evidence",
         progress::a_promotion_has_evidence,
@@ -241,17 +241,14 @@ pub fn check_quiet(history: &History) -> Result<(), Violation> {
     let Some(now) = history.snapshots.last() else {
         return Ok(());
     };
-    let wrong = |rule, sentence: Result<(), String>| {
-        sentence.map_err(|sentence| Violation { rule, sentence })
-    };
-    wrong(
-        "12, every attempt ends",
-        progress::every_attempt_has_ended(now),
-    )?;
-    wrong(
-        "7, every attempt has an outcome",
-        ownership::every_attempt_has_an_outcome(now, &history.snapshots),
-    )
+    let ended = progress::every_attempt_has_ended(now);
+    named("12, every attempt ends", ended)?;
+    let recorded = ownership::every_attempt_has_an_outcome(now, &history.snapshots);
+    named("7, every attempt has an outcome", recorded)
+}
+
+fn named(rule: &'static str, result: Result<(), String>) -> Result<(), Violation> {
+    result.map_err(|sentence| Violation { rule, sentence })
 }
 
 // === impl History ===
@@ -290,7 +287,7 @@ impl Snapshot {
             .unwrap_or_default()
     }
 
-    /// Whether somebody ready is there for every share of traffic.
+    /// Returns true if a ready endpoint is there for every share of traffic.
     fn is_served(&self) -> bool {
         self.routes.iter().all(|route| {
             (route.canary == Weight::ZERO || self.canary_ready > 0)
@@ -298,8 +295,8 @@ impl Snapshot {
         })
     }
 
-    /// Whether the workload is to have no pod.
-    fn is_switched_off(&self) -> bool {
+    /// Returns true if the workload is to have no pod.
+    fn is_scaled_to_zero(&self) -> bool {
         self.workload
             .as_ref()
             .is_some_and(|workload| workload.replicas == 0)
@@ -313,11 +310,11 @@ impl Snapshot {
 // === impl Author ===
 
 impl Author {
-    /// Whether it was Tidegate.
+    /// Returns true if it was Tidegate.
     pub fn is_tidegate(self) -> bool {
         match self {
             Self::Effect | Self::Status | Self::Decision => true,
-            Self::Controllers | Self::Others | Self::Misfortune => false,
+            Self::Controllers | Self::Others | Self::PodFailure => false,
         }
     }
 }
@@ -331,7 +328,7 @@ impl<'a> Moment<'a> {
     }
 
     /// Every time that Tidegate gave the canary a share of this route, oldest first.
-    fn gifts(self, route: &str) -> impl Iterator<Item = (&'a Snapshot, Weight)> {
+    fn canary_weight_writes(self, route: &str) -> impl Iterator<Item = (&'a Snapshot, Weight)> {
         let pairs = self
             .before
             .iter()
@@ -340,7 +337,10 @@ impl<'a> Moment<'a> {
             .filter(|(_, now)| now.by == Author::Effect)
             .filter_map(move |(last, now)| {
                 let (last, now_seen) = (last.route(route), now.route(route)?);
-                (last != Some(now_seen)).then_some((now, now_seen.canary))
+                if last == Some(now_seen) {
+                    return None;
+                }
+                Some((now, now_seen.canary))
             })
     }
 }
@@ -353,7 +353,7 @@ impl fmt::Display for Author {
             Self::Decision => "decision",
             Self::Controllers => "cluster",
             Self::Others => "others",
-            Self::Misfortune => "misfortune",
+            Self::PodFailure => "pods failed",
         })
     }
 }
@@ -402,7 +402,7 @@ mod tests {
         }
     }
 
-    /// What is wrong when this follows on a world in which all was well.
+    /// Returns the rule that is violated when this follows on a world in which all was well.
     fn wrong(by: Author, change: impl FnOnce(&mut Snapshot)) -> String {
         let mut history = History::default();
         history.push(well(Author::Status));
@@ -464,7 +464,7 @@ mod tests {
         history.push(well(Author::Status));
         history.push(Snapshot {
             stable_ready: 0,
-            ..well(Author::Misfortune)
+            ..well(Author::PodFailure)
         });
         assert_eq!(check(&history), Ok(()));
     }

@@ -18,6 +18,7 @@
 //! same effects are derived again.
 
 mod attempt;
+mod conditions;
 mod context;
 pub mod decide;
 pub mod decision;

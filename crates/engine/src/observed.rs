@@ -1,4 +1,4 @@
-//! What a decision is made from: one owned snapshot of everything that matters.
+//! Input of a decision: one owned snapshot of everything that matters.
 //!
 //! A missing route or a spec that cannot be parsed is data here, not an error: the engine says
 //! what to do about it.
@@ -32,15 +32,15 @@ pub type Labels = BTreeMap<String, String>;
     reason = "independent facts, each with its own name"
 )]
 pub struct Observed {
-    /// Which Rollout.
+    /// Identity of the Rollout.
     pub identity: Identity,
-    /// Whether it is being deleted.
+    /// True if it is being deleted.
     pub deleting: bool,
-    /// Whether it has our finalizer.
+    /// True if it has Tidegate's finalizer.
     pub finalizer: bool,
     /// The epoch of this leader.
     pub epoch: u64,
-    /// What the user wants.
+    /// Spec of the Rollout.
     pub spec: RolloutSpec,
     /// The last persisted status.
     pub status: RolloutStatus,
@@ -48,13 +48,13 @@ pub struct Observed {
     pub conflicting_rollouts: Vec<String>,
     /// The workload.
     pub workload: Option<Workload>,
-    /// Whether stable's template differs from what the workload has, where that was asked.
+    /// Comparison of stable's template with the workload's, where that was asked for.
     pub stable: Comparison,
     /// The canary workload.
     pub canary: Option<Workload>,
-    /// Whether the canary Service is there.
+    /// True if the canary Service exists.
     pub canary_service: bool,
-    /// Whether a workload or a Service that is not ours has the canary's name.
+    /// True if a workload or a Service of another owner has the canary's name.
     pub canary_name_conflict: bool,
     /// The revision that is wanted now.
     pub candidate: Option<Candidate>,
@@ -71,11 +71,11 @@ pub struct Observed {
     pub unlisted_route_kinds: Vec<RouteKind>,
     /// Routes that the plan names.
     pub routes: Vec<Route>,
-    /// What the API server has refused to write, in a sentence.
+    /// Denial of a write by the API server, in a sentence.
     pub refused: Option<String>,
-    /// Whether a commit is being applied to the namespace just now: what is there may be half of it.
+    /// True while a commit is being applied to the namespace: the objects may be half of it.
     pub applying: bool,
-    /// Whether the gates' queries can be used, asked of stable.
+    /// Check of the gates' queries, put to stable.
     pub queries: QueryCheck,
     /// Readings of the gates that may not be folded yet, oldest first.
     pub readings: Vec<Reading>,
@@ -83,11 +83,11 @@ pub struct Observed {
     pub interventions: Vec<Intervention>,
     /// Paths on the facts branch that are known to be written.
     pub recorded: Vec<String>,
-    /// What the `ConfigRepo` does on a rollback where the Rollout does not say.
+    /// Default of the `ConfigRepo` for rollbacks, where the Rollout does not say.
     pub default_on_rollback: OnRollback,
 }
 
-/// Which Rollout a snapshot is of.
+/// Identity of a Rollout.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// The cluster's name.
@@ -111,15 +111,15 @@ pub struct Workload {
     pub observed_generation: i64,
     /// `spec.replicas`.
     pub replicas: u32,
-    /// How many pods there are of the current template.
+    /// Number of pods of the current template.
     pub updated: u32,
-    /// How many pods there are in all.
+    /// Number of pods in all.
     pub total: u32,
-    /// How many pods are available.
+    /// Number of pods that are available.
     pub available: u32,
     /// `true` if no pod is replaced when its template changes.
     pub paused: bool,
-    /// Whether it is being deleted.
+    /// True if it is being deleted.
     pub deleting: bool,
     /// The epoch annotation.
     pub epoch: Option<u64>,
@@ -133,7 +133,7 @@ pub struct Workload {
     pub obstacle: Option<WorkloadObstacle>,
     /// Its versions, those without a pod included.
     pub versions: Vec<Version>,
-    /// Who last wrote the template, by field manager.
+    /// Field manager that last wrote the template.
     pub template_manager: Option<String>,
     /// The revision annotation of a canary.
     pub revision: Option<Revision>,
@@ -169,19 +169,19 @@ pub struct Candidate {
     pub revision: Revision,
     /// Its place in the order in which revisions were wanted.
     pub sequence: i64,
-    /// Where it came from.
+    /// Source of the revision.
     pub source: Source,
-    /// Whether its template went straight in.
+    /// True if its template went straight in.
     pub first_deploy: bool,
     /// The images of its containers.
     pub images: Vec<String>,
     /// The labels of its pods.
     pub pod_labels: Labels,
-    /// Whether it differs from what the workload has.
+    /// Comparison with the workload's template.
     pub comparison: Comparison,
 }
 
-/// Whether a template differs from what the workload has, by a dry run.
+/// Comparison of a template with the workload's, by a dry run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Comparison {
     /// It was not asked yet.
@@ -192,42 +192,42 @@ pub enum Comparison {
     Different,
     /// The API server refuses it.
     Refused {
-        /// Why, in its words.
+        /// Its words.
         why: String,
-        /// When it was asked.
+        /// Time of the question.
         at: Timestamp,
     },
 }
 
-/// Whether the queries of the enforced gates can be used, asked of stable before traffic moves.
+/// Check of the queries of the enforced gates, put to stable before traffic moves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueryCheck {
     /// It was not asked yet.
     Unknown,
     /// They can.
     Usable {
-        /// When it was asked.
+        /// Time of the question.
         at: Timestamp,
     },
     /// A query is wrong.
     Invalid {
-        /// Which gate's and why, in a sentence.
+        /// The gate and its problem, in a sentence.
         why: String,
-        /// When it was asked.
+        /// Time of the question.
         at: Timestamp,
     },
     /// A query selects nothing of stable either.
     SelectsNothing {
-        /// Which gate's, in a sentence.
+        /// The gate, in a sentence.
         why: String,
-        /// When it was asked.
+        /// Time of the question.
         at: Timestamp,
     },
     /// Prometheus did not answer.
     Unreadable {
-        /// Which gate's and why, in a sentence.
+        /// The gate and its problem, in a sentence.
         why: String,
-        /// When it was asked.
+        /// Time of the question.
         at: Timestamp,
     },
 }
@@ -241,13 +241,13 @@ pub struct Service {
     pub selector: Labels,
     /// The epoch annotation.
     pub epoch: Option<u64>,
-    /// Whether it is of the type ExternalName.
+    /// True if it is of the type ExternalName.
     pub external: bool,
     /// A ready pod that it reaches and that is no pod of the workload or its canary.
     pub foreign_pod: Option<String>,
-    /// What git changes in it together with the template, in words.
+    /// Fields that git changes together with the template, in words.
     pub waiting: Option<String>,
-    /// Who last wrote its selector, by field manager.
+    /// Field manager that last wrote its selector.
     pub manager: Option<String>,
 }
 
@@ -263,7 +263,7 @@ pub struct OtherWorkload {
 /// The ready endpoints of a Service.
 #[derive(Clone, Debug)]
 pub struct Endpoints {
-    /// How many.
+    /// Number of endpoints.
     pub ready: u32,
     /// Since when they have been the same.
     pub since: Timestamp,
@@ -315,14 +315,14 @@ pub struct Intervention {
     pub name: String,
     /// The object's uid.
     pub uid: String,
-    /// What it asks.
+    /// Spec of the Intervention.
     pub spec: InterventionSpec,
 }
 
 // === impl Observed ===
 
 impl Observed {
-    /// Whether any Service sends its callers to the canary's pods.
+    /// Returns true if any Service sends its callers to the canary's pods.
     pub fn pinned_to_canary(&self) -> bool {
         self.services
             .iter()
@@ -338,7 +338,7 @@ impl Observed {
         }
     }
 
-    /// What else a Service sends its callers to, in words: pinned, it would lose that.
+    /// Returns the other pods that a Service sends its callers to, in words: pinned, it would lose them.
     pub fn spans(&self, service: &Service) -> Option<String> {
         let selector = service.own_selector();
         let other = self
@@ -364,7 +364,7 @@ impl Observed {
 // === impl Workload ===
 
 impl Workload {
-    /// Whether every pod that it wants runs its current template and is available, and no other
+    /// Returns true if every pod that it wants runs its current template and is available, and no other
     /// pod is left.
     pub fn rolled_out(&self) -> bool {
         self.observed_generation >= self.generation
@@ -373,7 +373,7 @@ impl Workload {
             && self.available == self.replicas
     }
 
-    /// How many pods are known to be available since it was last changed.
+    /// Number of pods that are known to be available since it was last changed.
     pub fn known_available(&self) -> u32 {
         if self.observed_generation >= self.generation {
             self.available
@@ -398,7 +398,7 @@ impl Workload {
 // === impl Endpoints ===
 
 impl Endpoints {
-    /// When they will have rested for `settle`.
+    /// Time at which they will have been the same for `settle`.
     pub fn settled_at(&self, settle: SignedDuration) -> Timestamp {
         self.since.saturating_add(settle).unwrap_or(Timestamp::MAX)
     }
@@ -436,7 +436,7 @@ impl Service {
     }
 }
 
-/// Whether a selector that is not empty selects these labels.
+/// Returns true if a selector that is not empty selects these labels.
 pub fn selects(selector: &Labels, labels: &Labels) -> bool {
     !selector.is_empty()
         && selector

@@ -34,7 +34,7 @@ pub(crate) fn started(
     }
 }
 
-/// How an attempt ended, with all that was seen.
+/// Returns the record of an attempt's end, with all evidence.
 pub(crate) fn outcome(
     ctx: &DecisionContext<'_>,
     attempt: &Attempt,

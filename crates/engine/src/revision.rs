@@ -19,7 +19,7 @@ pub struct Digest([u8; 32]);
 // === impl Revision ===
 
 impl Revision {
-    /// How many characters are enough where people or object names are concerned.
+    /// Number of characters that are enough for people and in object names.
     const SHORT: usize = 10;
 
     /// The revision of a pod template as it is written in git.

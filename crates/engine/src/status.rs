@@ -1,24 +1,20 @@
-//! What a status shows people: phase, step, weight, message and conditions, from the rest of it.
+//! Summary of a status for people: phase, step, weight, message and conditions, from the rest of it.
 
 use tidegate_api::{
-    Condition,
-    condition::{self, ConditionStatus},
-    reason::ReasonCode as _,
     record::Outcome,
     status::{Attempt, Phase, Stage},
 };
 
 use crate::{
+    conditions,
     context::{DecisionContext, intended},
-    event::Event,
-    field_conflict,
     plan::Plan,
     revision::short,
     waiting::WaitingOn,
     wording,
 };
 
-/// Fills in what people read.
+/// Fills in the fields that people read.
 pub(crate) fn summarize(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
     let attempt = ctx.status.attempt.clone();
     let phase = attempt
@@ -48,7 +44,7 @@ pub(crate) fn summarize(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
         .map(|attempt| &attempt.revision)
         .or(status.stable.as_ref().map(|stable| &stable.revision));
     status.revision = revision.map(|revision| short(revision).to_owned());
-    conditions(ctx);
+    conditions::set_all(ctx);
 }
 
 fn resting_phase(ctx: &DecisionContext<'_>) -> Phase {
@@ -94,81 +90,4 @@ fn message(ctx: &DecisionContext<'_>) -> String {
         (_, Some(waiting)) => waiting.to_string(),
         (_, None) => wording::stable(ctx.status.stable.as_ref()),
     }
-}
-
-fn conditions(ctx: &mut DecisionContext<'_>) {
-    let running = ctx.status.attempt.is_some();
-    let message = ctx.status.message.clone();
-    let stalled = ctx.stalled.clone();
-    let ready = !running && stalled.is_none() && ctx.status.stable.is_some();
-    let phase = format!("{:?}", ctx.status.phase);
-    set(ctx, "Ready", ready, &phase, &message);
-    set(ctx, "Progressing", running, &phase, &message);
-    match stalled {
-        Some(stall) => {
-            let said = ctx.observed.status.conditions.iter().any(|before| {
-                before.type_ == "Stalled"
-                    && before.status == ConditionStatus::True
-                    && before.message == stall.to_string()
-            });
-            set(
-                ctx,
-                "Stalled",
-                true,
-                stall.reason().as_str(),
-                &stall.to_string(),
-            );
-            if !said {
-                ctx.emit(Event::Stalled { stall });
-            }
-        }
-        None => set(ctx, "Stalled", false, "NotStalled", ""),
-    }
-    let conflict = field_conflict::conflict(&ctx.status);
-    let contested = conflict.is_some();
-    let reason = if contested {
-        "RepeatedlyReverted"
-    } else {
-        "NoConflict"
-    };
-    set(
-        ctx,
-        "FieldConflict",
-        contested,
-        reason,
-        &conflict.map_or_else(String::new, |conflict| conflict.to_string()),
-    );
-    let unready = ctx.stable_unready;
-    let message = if unready {
-        "stable has too few ready pods to take all traffic"
-    } else {
-        ""
-    };
-    set(
-        ctx,
-        "StableDegraded",
-        unready,
-        if unready {
-            "InsufficientReadyReplicas"
-        } else {
-            "Ready"
-        },
-        message,
-    );
-}
-
-fn set(ctx: &mut DecisionContext<'_>, type_: &str, holds: bool, reason: &str, message: &str) {
-    let condition = Condition {
-        type_: type_.to_owned(),
-        status: if holds {
-            ConditionStatus::True
-        } else {
-            ConditionStatus::False
-        },
-        reason: reason.to_owned(),
-        message: message.to_owned(),
-        last_transition_time: ctx.now,
-        observed_generation: Some(ctx.observed.identity.generation),
-    };
-    condition::set(&mut ctx.status.conditions, condition);
 }

@@ -20,12 +20,15 @@ impl Weight {
         let hundredths = (percent * 100.0).round();
         let fits =
             (0.0..=10_000.0).contains(&hundredths) && (percent * 100.0 - hundredths).abs() < 1e-6;
+        if !fits {
+            return None;
+        }
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "a whole number between 0 and 10,000"
         )]
-        fits.then_some(Self(hundredths as u32))
+        Some(Self(hundredths as u32))
     }
 
     /// A share in hundredths of a percent, at most everything.
@@ -43,12 +46,12 @@ impl Weight {
         self.0
     }
 
-    /// Whether it is a whole number of percent.
+    /// Returns true if it is a whole number of percent.
     pub fn is_whole(self) -> bool {
         self.0.is_multiple_of(100)
     }
 
-    /// How many of `stable` replicas have this share, rounded up; at least one.
+    /// Number of `stable` replicas that have this share, rounded up; at least one.
     pub fn of_replicas(self, stable: u32) -> u32 {
         (u64::from(stable) * u64::from(self.0))
             .div_ceil(u64::from(Self::FULL.0))

@@ -24,7 +24,9 @@ use std::fmt;
 use jiff::SignedDuration;
 use tidegate_api::{Duration, route::RouteRef, status::Stable};
 
-use crate::{attempt::NoGoodCommit, field_conflict::FieldConflict, revision::short};
+use crate::{
+    attempt::NoGoodCommit, conditions::Unavailable, field_conflict::FieldConflict, revision::short,
+};
 
 /// Returns the requester of an Intervention, for a sentence.
 pub(crate) fn requester(by: &str) -> &str {
@@ -68,6 +70,23 @@ impl fmt::Display for FieldConflict {
             "{field} was modified by {writer} {times} times in 5m and reverted each time; stop that \
              controller from managing this field"
         )
+    }
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ServiceNotFound { service } => write!(
+                f,
+                "Service {service} does not exist; create it, or name another in spec.service"
+            ),
+            Self::RouteNotFound { route } => write!(
+                f,
+                "{route} does not exist; create it, or name another in spec.traffic"
+            ),
+            Self::StableNotReady => f.write_str("stable gets traffic and has no ready endpoint"),
+            Self::CanaryNotReady => f.write_str("canary gets traffic and has no ready endpoint"),
+        }
     }
 }
 

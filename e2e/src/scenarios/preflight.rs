@@ -9,7 +9,9 @@ use kube::{
     runtime::wait::await_condition,
 };
 use serde_json::{Value, json};
-use tidegate_api::{Condition, ConfigRepo, Rollout, condition::ConditionStatus};
+use tidegate_api::{
+    Condition, ConfigRepo, Rollout, condition::ConditionStatus, reason::ConditionType,
+};
 
 use crate::{
     eventually::eventually,
@@ -207,10 +209,8 @@ async fn stalled(bed: &Testbed, name: &str, sentence: &str) -> Result<()> {
         let conditions = rollout
             .and_then(|rollout| rollout.status.as_ref())
             .map(|status| &status.conditions);
-        let stalled = conditions
-            .into_iter()
-            .flatten()
-            .find(|condition| condition.type_ == "Stalled");
+        let stalled =
+            conditions.and_then(|conditions| Condition::find(conditions, ConditionType::Stalled));
         stalled.is_some_and(|stalled| {
             stalled.status == ConditionStatus::True && stalled.message.contains(sentence)
         })
@@ -244,9 +244,7 @@ async fn repo_condition(bed: &Testbed, holds: impl Fn(&Condition) -> bool) -> Re
             .and_then(|repo| repo.status.as_ref())
             .map(|status| &status.conditions);
         conditions
-            .into_iter()
-            .flatten()
-            .find(|condition| condition.type_ == "Ready")
+            .and_then(|conditions| Condition::find(conditions, ConditionType::Ready))
             .cloned()
     };
     let awaited = await_condition(
@@ -289,10 +287,7 @@ async fn in_order(
     .await;
     applied.context("the commit that puts things in order was not applied")??;
     bed.until("nothing stands in the way", |status| {
-        let stalled = status
-            .conditions
-            .iter()
-            .find(|condition| condition.type_ == "Stalled");
+        let stalled = Condition::find(&status.conditions, ConditionType::Stalled);
         stalled.is_some_and(|stalled| stalled.status == ConditionStatus::False)
     })
     .await?;

@@ -5,7 +5,12 @@ use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::ResourceQuota;
 use kube::api::DeleteParams;
 use serde_json::json;
-use tidegate_api::{condition::ConditionStatus, record::Outcome};
+use tidegate_api::{
+    Condition,
+    condition::ConditionStatus,
+    reason::{ConditionType, ReasonCode as _, StallReason},
+    record::Outcome,
+};
 
 use crate::{
     scenario::{Context, Scenario, scenario},
@@ -29,12 +34,9 @@ async fn run(context: Context) -> Result<()> {
     bed.commit(&shop.with(Release::good("v2")), "Release v2")
         .await?;
     bed.until("the quota is named in the status", |status| {
-        let stalled = status
-            .conditions
-            .iter()
-            .find(|condition| condition.type_ == "Stalled");
+        let stalled = Condition::find(&status.conditions, ConditionType::Stalled);
         stalled.is_some_and(|stalled| {
-            let says = stalled.reason == "WriteDenied"
+            let says = stalled.reason == StallReason::WriteDenied.as_str()
                 && stalled
                     .message
                     .contains(&format!("exceeded quota: {QUOTA}"));
@@ -48,10 +50,7 @@ async fn run(context: Context) -> Result<()> {
     let record = bed.outcome(2).await?;
     ensure!(record.outcome == Outcome::Promoted, "{record:?}");
     bed.until("nothing is refused any more", |status| {
-        let stalled = status
-            .conditions
-            .iter()
-            .find(|condition| condition.type_ == "Stalled");
+        let stalled = Condition::find(&status.conditions, ConditionType::Stalled);
         stalled.is_some_and(|stalled| stalled.status == ConditionStatus::False)
     })
     .await?;

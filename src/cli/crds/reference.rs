@@ -10,20 +10,24 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaPropsOrArray,
 };
 
-use super::{Files, definitions};
+use super::{Files, definitions, reasons};
 
 /// The first line of each generated Markdown file.
 const HEAD: &str = "<!-- Generated from crates/api by `cargo xtask codegen`: do not edit. -->\n";
 
-/// The references of all our kinds, by file name: `rollout.md`, …
+/// The references of all our kinds and the page of conditions and events, by file name:
+/// `rollout.md`, …
 pub fn files() -> Files {
-    definitions()
+    let mut files: Files = definitions()
         .iter()
         .map(|crd| {
             let name = crd.spec.names.kind.to_lowercase();
             (format!("{name}.md"), page(crd))
         })
-        .collect()
+        .collect();
+    let reasons = HEAD.to_owned() + &reasons::page();
+    files.insert("conditions-and-events.md".to_owned(), reasons);
+    files
 }
 
 fn page(crd: &CustomResourceDefinition) -> String {

@@ -136,7 +136,7 @@ async fn a_branch_that_rejects_records_is_reported_once_until_it_accepts_them() 
     reconcile_when_woken(&mut bench).await;
     let says = condition(&bench).unwrap();
     assert!(
-        says.starts_with("False PushRefused: records wait to be written to git (let the cred"),
+        says.starts_with("False PushRejected: records wait to be written to git (let the cred"),
         "{says}"
     );
     assert!(
@@ -146,7 +146,7 @@ async fn a_branch_that_rejects_records_is_reported_once_until_it_accepts_them() 
     let told = events(&bench).await;
     assert!(
         told.len() == 1
-            && told[0].starts_with("Warning PushRefused: ")
+            && told[0].starts_with("Warning PushRejected: ")
             && !told[0].contains("hunter2"),
         "{told:?}"
     );
@@ -184,7 +184,7 @@ async fn a_process_that_has_just_started_trusts_the_status_while_records_are_pen
     let bench = Bench::new().await;
     edit_repo(&bench, |repo| {
         repo["status"]["conditions"] = json!([{
-            "type": "RecordsWritten", "status": "False", "reason": "PushRefused", "message": "said before",
+            "type": "RecordsWritten", "status": "False", "reason": "PushRejected", "message": "said before",
             "lastTransitionTime": "2026-11-25T10:00:00Z",
         }]);
     });
@@ -200,7 +200,10 @@ async fn a_process_that_has_just_started_trusts_the_status_while_records_are_pen
     };
     owe(json!([pending_json(1)]));
     reconcile(&bench).await;
-    assert_eq!(condition(&bench).unwrap(), "False PushRefused: said before");
+    assert_eq!(
+        condition(&bench).unwrap(),
+        "False PushRejected: said before"
+    );
     owe(json!([]));
     reconcile(&bench).await;
     assert_eq!(

@@ -1,77 +1,66 @@
-//! What is held, what is left behind, and what git was told.
+//! Holds on the user's objects, leftovers, and records in git.
 
-use tidegate_api::{
-    record::{Outcome, Record},
-    status::Stage,
-};
+use tidegate_api::{record::Record, status::Stage};
 
 use super::{Author, Moment, Snapshot, ensure};
 use crate::pin::Pin;
 
 pub(super) fn one_outcome_per_attempt(moment: Moment<'_>) -> Result<(), String> {
     let outcomes = &moment.now.outcomes;
-    outcomes
-        .iter()
-        .enumerate()
-        .try_for_each(|(index, (attempt, outcome))| {
-            let other = outcomes[..index]
-                .iter()
-                .find(|(earlier, _)| earlier == attempt);
-            other.map_or(Ok(()), |(_, other)| {
-                Err(format!(
-                    "attempt {attempt} was recorded as {other} and again as {outcome}"
-                ))
-            })
-        })
+    for (index, (attempt, outcome)) in outcomes.iter().enumerate() {
+        let mut earlier = outcomes[..index].iter();
+        if let Some((_, other)) = earlier.find(|(earlier, _)| earlier == attempt) {
+            return Err(format!(
+                "attempt {attempt} was recorded as {other} and again as {outcome}"
+            ));
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn every_attempt_has_an_outcome(now: &Snapshot, all: &[Snapshot]) -> Result<(), String> {
-    let last = all.iter().rev().find_map(Snapshot::status);
-    let attempts = last.map_or(0, |status| status.attempts);
-    let owed: Vec<_> = last
-        .map(|status| {
-            status
-                .pending_records
-                .iter()
-                .filter_map(|pending| outcome(&pending.record))
-                .collect()
-        })
-        .unwrap_or_default();
-    let told = |attempt: u32| {
-        now.outcomes
-            .iter()
-            .chain(owed.iter().filter(|_| now.rollout.is_some()))
-            .any(|(told, _)| *told == attempt)
+    let Some(last) = all.iter().rev().find_map(Snapshot::status) else {
+        return Ok(());
     };
-    (1..=attempts)
-        .find(|attempt| !told(*attempt))
-        .map_or(Ok(()), |attempt| {
-            Err(format!("git never heard how attempt {attempt} ended"))
-        })
+    let mut recorded: Vec<u32> = now.outcomes.iter().map(|(attempt, _)| *attempt).collect();
+    // Pending records of a Rollout that is gone were handed over, and are on their way.
+    if now.rollout.is_some() {
+        let pending = last.pending_records.iter();
+        recorded.extend(pending.filter_map(|pending| attempt_ended_by(&pending.record)));
+    }
+    for attempt in 1..=last.attempts {
+        ensure(recorded.contains(&attempt), || {
+            format!("git never heard how attempt {attempt} ended")
+        })?;
+    }
+    Ok(())
 }
 
 pub(super) fn epochs_only_grow(moment: Moment<'_>) -> Result<(), String> {
     let (now, Some(last)) = (moment.now, moment.last()) else {
         return Ok(());
     };
-    let attempts = last
-        .attempt()
-        .zip(now.attempt())
-        .map(|(last, now)| (Some(last.epoch), Some(now.epoch)));
-    let workloads = last
-        .workload
-        .as_ref()
-        .zip(now.workload.as_ref())
-        .map(|(last, now)| (last.epoch, now.epoch));
-    let routes = now
-        .routes
-        .iter()
-        .filter_map(|route| Some((last.route(&route.name)?.epoch, route.epoch)));
-    let mut all = attempts.into_iter().chain(workloads).chain(routes);
-    let back = all.find(|(last, now)| last.zip(*now).is_some_and(|(last, now)| now < last));
-    back.map_or(Ok(()), |(last, now)| {
-        Err(format!("an epoch went from {last:?} to {now:?}"))
-    })
+    let mut epochs = Vec::new();
+    if let (Some(last), Some(now)) = (last.attempt(), now.attempt()) {
+        epochs.push((Some(last.epoch), Some(now.epoch)));
+    }
+    if let (Some(last), Some(now)) = (&last.workload, &now.workload) {
+        epochs.push((last.epoch, now.epoch));
+    }
+    for route in &now.routes {
+        if let Some(last) = last.route(&route.name) {
+            epochs.push((last.epoch, route.epoch));
+        }
+    }
+    for epochs in epochs {
+        let (Some(last), Some(now)) = epochs else {
+            continue;
+        };
+        ensure(now >= last, || {
+            format!("an epoch went from {last} to {now}")
+        })?;
+    }
+    Ok(())
 }
 
 /// While a pin names a version, pods of other versions would be out of sight.
@@ -101,55 +90,63 @@ pub(super) fn what_is_held_has_a_finalizer(moment: Moment<'_>) -> Result<(), Str
     let Some(rollout) = &moment.now.rollout else {
         return Ok(());
     };
-    held(moment.now)
-        .filter(|_| !rollout.finalizer && moment.now.by.is_tidegate())
-        .map_or(Ok(()), |what| {
-            Err(format!("{what}, and no finalizer keeps the Rollout"))
-        })
+    if rollout.finalizer || !moment.now.by.is_tidegate() {
+        return Ok(());
+    }
+    match hold(moment.now) {
+        Some(hold) => Err(format!("{hold}, and no finalizer keeps the Rollout")),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn nothing_is_left_behind(moment: Moment<'_>) -> Result<(), String> {
-    let gone =
-        moment.now.rollout.is_none() && moment.last().is_some_and(|last| last.rollout.is_some());
-    held(moment.now).filter(|_| gone).map_or(Ok(()), |what| {
-        Err(format!("the Rollout is gone, and {what}"))
-    })
+    let was_there = moment.last().is_some_and(|last| last.rollout.is_some());
+    if moment.now.rollout.is_some() || !was_there {
+        return Ok(());
+    }
+    match hold(moment.now) {
+        Some(hold) => Err(format!("the Rollout is gone, and {hold}")),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn at_rest_nothing_is_held(moment: Moment<'_>) -> Result<(), String> {
-    let rests = moment.now.by == Author::Decision
-        && moment.now.rollout.is_some()
-        && moment.now.attempt().is_none();
-    held(moment.now)
-        .filter(|_| rests)
-        .map_or(Ok(()), |what| Err(format!("no attempt runs, and {what}")))
+    let now = moment.now;
+    if now.by != Author::Decision || now.rollout.is_none() || now.attempt().is_some() {
+        return Ok(());
+    }
+    match hold(now) {
+        Some(hold) => Err(format!("no attempt runs, and {hold}")),
+        None => Ok(()),
+    }
 }
 
-/// What of the cluster Tidegate holds, in words.
-fn held(snapshot: &Snapshot) -> Option<String> {
-    let pinned = snapshot
-        .services
-        .iter()
-        .find(|service| service.pin.is_some() || service.epoch.is_some());
-    let split = snapshot
-        .routes
-        .iter()
-        .find(|route| route.split || route.epoch.is_some());
-    let workload = snapshot
-        .workload
-        .as_ref()
-        .filter(|workload| workload.epoch.is_some());
-    pinned
-        .map(|service| format!("the Service {} is pinned or marked", service.name))
-        .or_else(|| split.map(|route| format!("the route {} is split or marked", route.name)))
-        .or_else(|| workload.map(|_| "the workload is marked".to_owned()))
-        .or_else(|| snapshot.canary.then(|| "the canary is there".to_owned()))
+/// Returns the first hold of Tidegate on an object of the cluster, in words.
+fn hold(snapshot: &Snapshot) -> Option<String> {
+    for service in &snapshot.services {
+        if service.pin.is_some() || service.epoch.is_some() {
+            return Some(format!("the Service {} is pinned or marked", service.name));
+        }
+    }
+    for route in &snapshot.routes {
+        if route.split || route.epoch.is_some() {
+            return Some(format!("the route {} is split or marked", route.name));
+        }
+    }
+    let workload = snapshot.workload.as_ref();
+    if workload.is_some_and(|workload| workload.epoch.is_some()) {
+        return Some("the workload is marked".to_owned());
+    }
+    if snapshot.canary {
+        return Some("the canary is there".to_owned());
+    }
+    None
 }
 
-/// The attempt and the outcome of a record, where it is one of an outcome.
-fn outcome(record: &Record) -> Option<(u32, Outcome)> {
+/// Returns the attempt that a record says the end of.
+fn attempt_ended_by(record: &Record) -> Option<u32> {
     match record {
-        Record::Outcome(outcome) => Some((outcome.head.attempt, outcome.outcome)),
+        Record::Outcome(outcome) => Some(outcome.head.attempt),
         Record::Started(_) => None,
     }
 }

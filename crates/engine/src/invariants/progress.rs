@@ -1,4 +1,4 @@
-//! Steps, stays, evidence, and the order of attempts.
+//! Steps, holds, evidence, and the order of attempts.
 
 use jiff::Timestamp;
 use tidegate_api::status::{Attempt, Stage};
@@ -21,16 +21,17 @@ pub(super) fn weights_follow_the_plan(moment: Moment<'_>) -> Result<(), String> 
         .filter(|weight| *weight > Weight::ZERO)
         .collect();
     declared.dedup();
-    moment.now.routes.iter().try_for_each(|route| {
-        let mut observed = written(moment, attempt.number, &route.name);
-        observed.dedup();
-        ensure(declared.starts_with(&observed), || {
+    for route in &moment.now.routes {
+        let mut written = written(moment, attempt.number, &route.name);
+        written.dedup();
+        ensure(declared.starts_with(&written), || {
             format!(
-                "the route {} was given {observed:?}, and the plan is {declared:?}",
+                "the route {} was given {written:?}, and the plan is {declared:?}",
                 route.name
             )
-        })
-    })
+        })?;
+    }
+    Ok(())
 }
 
 pub(super) fn steps_follow_the_plan(moment: Moment<'_>) -> Result<(), String> {
@@ -51,45 +52,43 @@ pub(super) fn steps_follow_the_plan(moment: Moment<'_>) -> Result<(), String> {
     })
 }
 
-/// A stay is as long as the route has really had the weight.
-pub(super) fn stays_last(moment: Moment<'_>) -> Result<(), String> {
+/// A hold is as long as the route has really had the weight.
+pub(super) fn holds_last(moment: Moment<'_>) -> Result<(), String> {
     let wrote = moment.now.by == Author::Status;
     let (Some((attempt, plan)), Some(last)) = (planned(moment.now, wrote), moment.last()) else {
         return Ok(());
     };
-    let before = last
-        .attempt()
-        .filter(|before| before.number == attempt.number);
     if attempt.shortcut.is_some() {
         return Ok(());
     }
-    attempt
-        .steps
-        .iter()
-        .enumerate()
-        .zip(&plan.steps)
-        .try_for_each(|((index, step), declared)| {
-            let passed_before = before
-                .and_then(|before| before.steps.get(index))
-                .and_then(|step| step.passed_at);
-            let Some(passed) = step.passed_at.filter(|_| passed_before.is_none()) else {
-                return Ok(());
-            };
-            let since = moment
-                .now
-                .routes
-                .iter()
-                .filter_map(|route| given_at(moment, &route.name, declared.weight))
-                .max();
-            let stay = since.map(|since| passed.duration_since(since));
-            ensure(stay.is_none_or(|stay| stay >= declared.hold), || {
-                format!(
-                    "step {} passed after {stay:?} and holds for {:?}",
-                    index + 1,
-                    declared.hold
-                )
-            })
-        })
+    let before = last
+        .attempt()
+        .filter(|before| before.number == attempt.number);
+    for (index, (step, declared)) in attempt.steps.iter().zip(&plan.steps).enumerate() {
+        let step_before = before.and_then(|before| before.steps.get(index));
+        let passed_before = step_before.is_some_and(|step| step.passed_at.is_some());
+        let Some(passed) = step.passed_at else {
+            continue;
+        };
+        if passed_before {
+            continue;
+        }
+        let since = moment
+            .now
+            .routes
+            .iter()
+            .filter_map(|route| given_at(moment, &route.name, declared.weight))
+            .max();
+        let hold = since.map(|since| passed.duration_since(since));
+        ensure(hold.is_none_or(|hold| hold >= declared.hold), || {
+            format!(
+                "step {} passed after {hold:?} and holds for {:?}",
+                index + 1,
+                declared.hold
+            )
+        })?;
+    }
+    Ok(())
 }
 
 pub(super) fn a_promotion_has_evidence(moment: Moment<'_>) -> Result<(), String> {
@@ -100,49 +99,47 @@ pub(super) fn a_promotion_has_evidence(moment: Moment<'_>) -> Result<(), String>
         return Ok(());
     }
     let confirmed = attempt.steps.last().and_then(|step| step.confirmed_at);
-    plan.gates
-        .iter()
-        .zip(&attempt.gates)
-        .filter(|(gate, _)| gate.enforced)
-        .try_for_each(|(gate, shown)| {
-            ensure(shown.readings > 0 && gate::passes(shown.verdict), || {
-                format!(
-                    "the gate {} had {} readings and the verdict {:?}",
-                    gate.name, shown.readings, shown.verdict
-                )
-            })?;
-            ensure(shown.sampled_at >= confirmed, || {
-                format!(
-                    "the gate {} was last read before the last step's weight was there",
-                    gate.name
-                )
-            })
-        })
+    for (gate, shown) in plan.gates.iter().zip(&attempt.gates) {
+        if !gate.enforced {
+            continue;
+        }
+        ensure(shown.readings > 0 && gate::passes(shown.verdict), || {
+            format!(
+                "the gate {} had {} readings and the verdict {:?}",
+                gate.name, shown.readings, shown.verdict
+            )
+        })?;
+        ensure(shown.sampled_at >= confirmed, || {
+            format!(
+                "the gate {} was last read before the last step's weight was there",
+                gate.name
+            )
+        })?;
+    }
+    Ok(())
 }
 
 pub(super) fn promotion_comes_after_every_step(moment: Moment<'_>) -> Result<(), String> {
     let Some((attempt, plan)) = planned(moment.now, entered(moment, Stage::PinningToCanary)) else {
         return Ok(());
     };
+    if attempt.shortcut.is_some() {
+        return Ok(());
+    }
     let passed = attempt
         .steps
         .iter()
         .filter(|step| step.passed_at.is_some())
         .count();
-    ensure(
-        attempt.shortcut.is_some() || passed == plan.steps.len(),
-        || format!("{passed} of {} steps had passed", plan.steps.len()),
-    )?;
-    let unapproved = plan
-        .steps
-        .iter()
-        .zip(&attempt.steps)
-        .position(|(plan, step)| plan.approval && step.approved_by.is_none());
-    unapproved
-        .filter(|_| attempt.shortcut.is_none())
-        .map_or(Ok(()), |index| {
-            Err(format!("nobody approved step {}", index + 1))
-        })
+    ensure(passed == plan.steps.len(), || {
+        format!("{passed} of {} steps had passed", plan.steps.len())
+    })?;
+    for (index, (declared, step)) in plan.steps.iter().zip(&attempt.steps).enumerate() {
+        ensure(!declared.approval || step.approved_by.is_some(), || {
+            format!("nobody approved step {}", index + 1)
+        })?;
+    }
+    Ok(())
 }
 
 pub(super) fn an_attempt_begins_anew(moment: Moment<'_>) -> Result<(), String> {
@@ -204,66 +201,70 @@ pub(super) fn evidence_is_not_folded_twice(moment: Moment<'_>) -> Result<(), Str
     if attempt.number != before.number {
         return Ok(());
     }
-    attempt
-        .gates
-        .iter()
-        .zip(&before.gates)
-        .try_for_each(|(now, before)| {
-            ensure(now.sampled_at >= before.sampled_at, || {
-                format!("the evidence of the gate {} went back in time", now.name)
-            })?;
-            ensure(
-                now.sampled_at > before.sampled_at || now.readings <= before.readings,
-                || format!("the gate {} counted a reading again", now.name),
-            )
-        })
+    for (now, before) in attempt.gates.iter().zip(&before.gates) {
+        ensure(now.sampled_at >= before.sampled_at, || {
+            format!("the evidence of the gate {} went back in time", now.name)
+        })?;
+        ensure(
+            now.sampled_at > before.sampled_at || now.readings <= before.readings,
+            || format!("the gate {} counted a reading again", now.name),
+        )?;
+    }
+    Ok(())
 }
 
 pub(super) fn every_attempt_has_ended(now: &Snapshot) -> Result<(), String> {
-    now.attempt().map_or(Ok(()), |attempt| {
-        Err(format!(
-            "attempt {} is still in the stage {:?} since {:.0}",
-            attempt.number, attempt.stage, attempt.stage_since
-        ))
-    })
+    let Some(attempt) = now.attempt() else {
+        return Ok(());
+    };
+    Err(format!(
+        "attempt {} is still in the stage {:?} since {:.0}",
+        attempt.number, attempt.stage, attempt.stage_since
+    ))
 }
 
-/// The attempt and its plan, where the rule is about this snapshot.
+/// Returns the attempt and its plan, if the rule is about this snapshot.
 fn planned(snapshot: &Snapshot, concerned: bool) -> Option<(&Attempt, Plan)> {
-    let attempt = snapshot.attempt().filter(|_| concerned)?;
+    if !concerned {
+        return None;
+    }
+    let attempt = snapshot.attempt()?;
     Some((attempt, plan_of("invariants", attempt)?))
 }
 
-/// Whether the stage is persisted for the first time.
+/// Returns true if the stage is persisted for the first time.
 fn entered(moment: Moment<'_>, stage: Stage) -> bool {
-    let at = |snapshot: &Snapshot| {
-        snapshot
-            .attempt()
-            .is_some_and(|attempt| attempt.stage == stage)
-    };
-    moment.now.by == Author::Status && at(moment.now) && !moment.last().is_some_and(at)
+    let before = moment.last().is_some_and(|last| is_in(last, stage));
+    moment.now.by == Author::Status && is_in(moment.now, stage) && !before
 }
 
-/// The shares above 0 that Tidegate gave the canary in this attempt, in order.
+fn is_in(snapshot: &Snapshot, stage: Stage) -> bool {
+    snapshot
+        .attempt()
+        .is_some_and(|attempt| attempt.stage == stage)
+}
+
+/// Returns the weights above 0 that Tidegate gave the canary in this attempt, in order.
 fn written(moment: Moment<'_>, attempt: u32, route: &str) -> Vec<Weight> {
-    let of_this = |snapshot: &Snapshot| {
-        snapshot
+    let mut weights = Vec::new();
+    for (snapshot, weight) in moment.canary_weight_writes(route) {
+        let of_this = snapshot
             .attempt()
-            .is_some_and(|past| past.number == attempt)
-    };
-    let all = moment
-        .gifts(route)
-        .filter(|(snapshot, share)| of_this(snapshot) && *share > Weight::ZERO);
-    all.map(|(_, share)| share).collect()
+            .is_some_and(|past| past.number == attempt);
+        if of_this && weight > Weight::ZERO {
+            weights.push(weight);
+        }
+    }
+    weights
 }
 
-/// Since when the share that Tidegate gave is this one.
-fn given_at(moment: Moment<'_>, route: &str, share: Weight) -> Option<Timestamp> {
-    let gifts: Vec<_> = moment.gifts(route).collect();
-    gifts
+/// Returns the time since which the weight that Tidegate gave is this one.
+fn given_at(moment: Moment<'_>, route: &str, weight: Weight) -> Option<Timestamp> {
+    let writes: Vec<_> = moment.canary_weight_writes(route).collect();
+    let (snapshot, _) = writes
         .iter()
         .rev()
-        .take_while(|(_, given)| *given == share)
-        .last()
-        .map(|(snapshot, _)| snapshot.at)
+        .take_while(|(_, given)| *given == weight)
+        .last()?;
+    Some(snapshot.at)
 }

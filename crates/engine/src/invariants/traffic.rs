@@ -1,4 +1,4 @@
-//! Who may get traffic, and how much.
+//! Recipients of traffic, and their shares.
 
 use tidegate_api::{
     record::Outcome,
@@ -9,101 +9,108 @@ use super::{Author, Moment, Snapshot, ensure};
 use crate::{pin::Pin, weight::Weight};
 
 pub(super) fn weights_sum_to_100(moment: Moment<'_>) -> Result<(), String> {
-    moment.now.routes.iter().try_for_each(|route| {
+    for route in &moment.now.routes {
         let sum = route.stable.hundredths() + route.canary.hundredths();
         ensure(sum == Weight::FULL.hundredths(), || {
             format!(
                 "the route {} has {} for stable and {} for the canary",
                 route.name, route.stable, route.canary
             )
-        })
-    })
+        })?;
+    }
+    Ok(())
 }
 
 pub(super) fn no_weight_without_a_ready_canary(moment: Moment<'_>) -> Result<(), String> {
-    let Some(last) = moment.last().filter(|_| moment.now.by == Author::Effect) else {
+    let (now, Some(last)) = (moment.now, moment.last()) else {
         return Ok(());
     };
-    let rises = |name: &str, share| last.route(name).is_some_and(|before| share > before.canary);
-    let raised = moment
-        .now
-        .routes
-        .iter()
-        .find(|route| rises(&route.name, route.canary));
-    // What nobody could know yet is not held against it.
-    let known = moment
+    if now.by != Author::Effect || now.canary_ready > 0 {
+        return Ok(());
+    }
+    // Endpoints that were ready a moment ago could not be known to be gone.
+    let mut recent = moment
         .before
         .iter()
         .rev()
-        .take_while(|past| is_recent(past, moment.now))
-        .all(|past| past.canary_ready == 0);
-    raised.map_or(Ok(()), |route| {
-        ensure(moment.now.canary_ready > 0 || !known, || {
+        .take_while(|past| is_recent(past, now));
+    if recent.any(|past| past.canary_ready > 0) {
+        return Ok(());
+    }
+    for route in &now.routes {
+        let before = last.route(&route.name);
+        let raised = before.is_some_and(|before| route.canary > before.canary);
+        ensure(!raised, || {
             format!(
                 "the canary got {} in the route {} and has no ready endpoint",
                 route.canary, route.name
             )
-        })
-    })
+        })?;
+    }
+    Ok(())
 }
 
 pub(super) fn an_unready_canary_gets_nothing(moment: Moment<'_>) -> Result<(), String> {
-    let stepping = moment
-        .now
+    let now = moment.now;
+    let stepping = now
         .attempt()
         .is_some_and(|attempt| attempt.stage == Stage::Stepping);
-    let looked = moment.now.by == Author::Decision && stepping && moment.now.canary_ready == 0;
-    ensure(!looked || moment.now.canary_share() == Weight::ZERO, || {
+    if now.by != Author::Decision || !stepping || now.canary_ready > 0 {
+        return Ok(());
+    }
+    ensure(now.canary_share() == Weight::ZERO, || {
         format!(
             "the canary has no ready endpoint and kept {}",
-            moment.now.canary_share()
+            now.canary_share()
         )
     })
 }
 
 pub(super) fn the_canary_is_pinned_out(moment: Moment<'_>) -> Result<(), String> {
-    let open = moment
-        .now
-        .services
-        .iter()
-        .find(|service| service.pin.is_none());
-    let reached = open.filter(|_| moment.now.canary && moment.now.by.is_tidegate());
-    reached.map_or(Ok(()), |service| {
-        Err(format!(
-            "the Service {} has no pin while the canary is there",
-            service.name
-        ))
-    })?;
-    let verified = moment
-        .now
+    let now = moment.now;
+    if !now.by.is_tidegate() {
+        return Ok(());
+    }
+    let verified = now
         .attempt()
         .is_some_and(|attempt| attempt.stable_template_updated || attempt.stage.is_past_steps());
-    let unverified = moment.now.services.iter().find(|service| {
-        service.pin == Some(Pin::Canary) && !verified && moment.now.by.is_tidegate()
-    });
-    unverified.map_or(Ok(()), |service| {
-        Err(format!(
-            "the Service {} is pinned to a canary that has not passed its steps",
-            service.name
-        ))
-    })
+    for service in &now.services {
+        ensure(!now.canary || service.pin.is_some(), || {
+            format!(
+                "the Service {} has no pin while the canary is there",
+                service.name
+            )
+        })?;
+        ensure(verified || service.pin != Some(Pin::Canary), || {
+            format!(
+                "the Service {} is pinned to a canary that has not passed its steps",
+                service.name
+            )
+        })?;
+    }
+    Ok(())
 }
 
-/// What somebody else took from the canary it may get back, as long as stable cannot serve.
+/// A share that another writer took from the canary may be given back, as long as stable cannot
+/// serve.
 pub(super) fn a_failed_attempt_gets_no_more_traffic(moment: Moment<'_>) -> Result<(), String> {
     if moment.now.by != Author::Effect || !moment.now.attempt().is_some_and(failed) {
         return Ok(());
     }
-    let more = moment.now.routes.iter().find(|route| {
-        let gifts: Vec<_> = moment.gifts(&route.name).collect();
-        matches!(gifts[..], [.., (_, before), (at, now)] if std::ptr::eq(at, moment.now) && now > before)
-    });
-    more.map_or(Ok(()), |route| {
-        Err(format!(
-            "the canary of a failed attempt got {} in the route {}",
-            route.canary, route.name
-        ))
-    })
+    for route in &moment.now.routes {
+        let writes: Vec<_> = moment.canary_weight_writes(&route.name).collect();
+        let [.., (_, before), (at, after)] = writes[..] else {
+            continue;
+        };
+        let raised = std::ptr::eq(at, moment.now) && after > before;
+        ensure(!raised, || {
+            format!(
+                "the canary of a failed attempt got {} in the route {}",
+                route.canary, route.name
+            )
+        })?;
+    }
+    Ok(())
 }
 
 pub(super) fn a_failed_attempt_ends_on_stable(moment: Moment<'_>) -> Result<(), String> {
@@ -122,26 +129,21 @@ pub(super) fn a_failed_attempt_ends_on_stable(moment: Moment<'_>) -> Result<(), 
     })
 }
 
-/// What Tidegate or a controller does never turns traffic that is served into traffic that is not.
+/// Traffic that is served stays served, whatever Tidegate or a controller does.
 pub(super) fn traffic_is_never_sent_to_nobody(moment: Moment<'_>) -> Result<(), String> {
     let (now, Some(last)) = (moment.now, moment.last()) else {
         return Ok(());
     };
-    if !(now.by.is_tidegate() || now.by == Author::Controllers)
-        || now.is_served()
-        || !last.is_served()
-    {
+    let concerned = now.by.is_tidegate() || now.by == Author::Controllers;
+    if !concerned || now.is_served() || !last.is_served() || is_excused(now) {
         return Ok(());
     }
-    // Pods that stopped being ready a moment ago could not be known to be gone, and a workload that
-    // was switched off is served by nobody.
-    let excused = |past: &Snapshot| past.by == Author::Misfortune || past.is_switched_off();
     let mut recent = moment
         .before
         .iter()
         .rev()
         .take_while(|past| is_recent(past, now));
-    ensure(excused(now) || recent.any(excused), || {
+    ensure(recent.any(is_excused), || {
         format!(
             "{} took the traffic from ready endpoints: stable has {} and the canary {}, and the canary's share is {}",
             now.what,
@@ -152,33 +154,39 @@ pub(super) fn traffic_is_never_sent_to_nobody(moment: Moment<'_>) -> Result<(), 
     })
 }
 
+/// Returns true if pods failed right then, which could not be known, or if the workload is scaled
+/// to zero, so that nothing can serve.
+fn is_excused(snapshot: &Snapshot) -> bool {
+    snapshot.by == Author::PodFailure || snapshot.is_scaled_to_zero()
+}
+
 pub(super) fn stable_is_replaced_when_the_canary_carries_all(
     moment: Moment<'_>,
 ) -> Result<(), String> {
     let (now, Some(last)) = (moment.now, moment.last()) else {
         return Ok(());
     };
-    let changed = now.by == Author::Effect
-        && now
-            .workload
-            .as_ref()
-            .zip(last.workload.as_ref())
-            .is_some_and(|(now, last)| now.template != last.template);
-    let let_in = now
+    let (Some(workload), Some(before)) = (&now.workload, &last.workload) else {
+        return Ok(());
+    };
+    let updating = now
         .attempt()
         .is_some_and(|attempt| attempt.stage == Stage::UpdatingStable && attempt.ending.is_none());
-    let before = now.routes.iter().find(|route| route.canary < Weight::FULL);
-    before
-        .filter(|_| changed && let_in)
-        .map_or(Ok(()), |route| {
-            Err(format!(
-                "the template was let in while the route {} gave the canary {}",
+    if now.by != Author::Effect || workload.template == before.template || !updating {
+        return Ok(());
+    }
+    for route in &now.routes {
+        ensure(route.canary == Weight::FULL, || {
+            format!(
+                "stable's template was updated while the route {} gave the canary {}",
                 route.name, route.canary
-            ))
-        })
+            )
+        })?;
+    }
+    Ok(())
 }
 
-/// Whether the attempt ends, and not by promotion.
+/// Returns true if the attempt ends, and not by promotion.
 fn failed(attempt: &Attempt) -> bool {
     attempt
         .ending
@@ -186,7 +194,7 @@ fn failed(attempt: &Attempt) -> bool {
         .is_some_and(|ending| ending.outcome != Outcome::Promoted)
 }
 
-/// Whether it is so short ago that caches may not have it.
+/// Returns true if it is so short ago that caches may not have it.
 fn is_recent(past: &Snapshot, now: &Snapshot) -> bool {
     now.at.duration_since(past.at) <= jiff::SignedDuration::from_secs(2)
 }

@@ -5,7 +5,6 @@ use tidegate_api::status::{Shortcut, Stage};
 use crate::{
     attempt,
     context::DecisionContext,
-    observed::Workload,
     plan::Plan,
     termination::Cause,
     waiting::{Flow, WaitingOn},
@@ -36,12 +35,11 @@ pub(super) fn removing_canary(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flo
     // A pod on a node that is dead never goes. Beyond the gateway's time and its own, pods that
     // serve nothing are not waited for.
     let given_up = ctx.without_gateway && ctx.stage_lasted(plan.progress_deadline * 2);
-    let serves_nothing = |canary: &Workload| canary.deleting && canary.available == 0;
     let gone = ctx
         .observed
         .canary
         .as_ref()
-        .is_none_or(|canary| given_up && serves_nothing(canary));
+        .is_none_or(|canary| given_up && canary.deleting && canary.available == 0);
     if gone && !ctx.observed.canary_service {
         return ctx.enter(Stage::Unpinning);
     }

@@ -85,7 +85,7 @@ fn share_given(ctx: &DecisionContext<'_>) -> Weight {
         .unwrap_or_default()
 }
 
-/// How many of stable's own pods are ready. While the Services are pinned to the canary their
+/// Number of stable's own pods that are ready. While the Services are pinned to the canary their
 /// endpoints say nothing about stable.
 fn ready_of_stable(ctx: &DecisionContext<'_>) -> u32 {
     if !ctx.observed.pinned_to_canary() {
@@ -101,7 +101,7 @@ fn ready_of_stable(ctx: &DecisionContext<'_>) -> u32 {
         .map_or(0, |version| version.ready)
 }
 
-/// Whether the Services' endpoints are stable's pods alone, so that the canary's pods may go.
+/// Returns true if the Services' endpoints are stable's pods alone, so that the canary's pods may go.
 fn endpoints_followed(ctx: &DecisionContext<'_>) -> bool {
     let endpoints = &ctx.observed.stable_endpoints;
     match &ctx.status.stable {
@@ -110,7 +110,7 @@ fn endpoints_followed(ctx: &DecisionContext<'_>) -> bool {
     }
 }
 
-/// What stable's ready endpoints cannot take yet, never more than before. After the deadline one
+/// Share that stable's ready endpoints cannot take yet, never more than before. After the deadline one
 /// ready endpoint is enough.
 fn share_while_stable_returns(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Weight {
     let before = intended(ctx.attempt());
@@ -142,7 +142,7 @@ fn share_while_stable_returns(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Wei
     Weight::from_hundredths((missing * 100).div_ceil(needed) * 100).min(before)
 }
 
-/// Whether the workload runs stable's template and nothing else.
+/// Returns true if the workload runs stable's template and nothing else.
 fn stable_is_back(ctx: &DecisionContext<'_>) -> bool {
     let Some((stable, workload)) = ctx
         .status

@@ -1,14 +1,11 @@
 //! Rules that can terminate an attempt at any moment before its canary drains, in the order in which
 //! they count.
 
-use tidegate_api::status::Stage;
+use tidegate_api::{gate::Verdict, status::Stage};
 
 use crate::{
     context::DecisionContext,
-    gate::{
-        evidence::{self, Alarm},
-        reading::Reading,
-    },
+    gate::evidence::{self, Alarm},
     plan::Plan,
     termination::Cause,
 };
@@ -41,24 +38,20 @@ pub(crate) fn check_termination(ctx: &mut DecisionContext<'_>, plan: &Plan) {
 fn fold_readings(ctx: &mut DecisionContext<'_>, plan: &Plan) {
     let observed = ctx.observed;
     let attempt = ctx.attempt_mut();
-    // Neither what an earlier step has shown counts, nor what the step itself has before it began
-    // again.
-    let (step, since) = (
-        attempt.step,
-        attempt.steps.last().and_then(|step| step.confirmed_at),
-    );
-    let counts = |reading: &&Reading| {
-        reading.step == step && since.is_some_and(|since| reading.sampled_at >= since)
-    };
+    let step = attempt.step;
+    let since = attempt.steps.last().and_then(|step| step.confirmed_at);
     for (gate, status) in plan.gates.iter().zip(&mut attempt.gates) {
-        for reading in observed
-            .readings
-            .iter()
-            .filter(counts)
-            .filter(|reading| reading.gate == gate.name)
-        {
+        for reading in &observed.readings {
+            // Readings of an earlier step do not count, nor do those from before the step began
+            // again.
+            let counts = reading.gate == gate.name
+                && reading.step == step
+                && since.is_some_and(|since| reading.sampled_at >= since);
+            if !counts {
+                continue;
+            }
             evidence::fold(gate, status, reading);
-            if status.verdict == tidegate_api::gate::Verdict::Breach {
+            if status.verdict == Verdict::Breach {
                 break;
             }
         }

@@ -16,10 +16,10 @@ use tidegate_engine::{
 
 use crate::deployment::{Deployment, Set, Template, count, labels};
 
-/// How long endpoints take to follow pods and selectors.
+/// Time that endpoints take to follow pods and selectors.
 const ENDPOINTS_LAG: SignedDuration = SignedDuration::from_millis(200);
 
-/// How long the gateway takes to accept a route.
+/// Time that the gateway takes to accept a route.
 const ROUTE_LAG: SignedDuration = SignedDuration::from_millis(300);
 
 /// The objects of a namespace.
@@ -33,7 +33,7 @@ pub(crate) struct Cluster {
     pub(crate) stable_endpoints: Backend,
     pub(crate) canary_endpoints: Backend,
     pub(crate) commits: Vec<Commit>,
-    /// What the `ControllerRevision`s keep.
+    /// Templates that the `ControllerRevision`s keep.
     pub(crate) kept: BTreeMap<String, Template>,
     /// True if nobody is left to accept a route.
     pub(crate) gateway_gone: bool,
@@ -67,7 +67,7 @@ pub(crate) struct Backend {
     due: Option<Timestamp>,
 }
 
-/// What a commit asked for.
+/// Revision that a commit asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Commit {
     pub(crate) id: String,
@@ -137,7 +137,7 @@ impl Cluster {
             .or_else(|| self.accept_routes(now))
     }
 
-    /// When something changes by itself.
+    /// Returns the time at which something changes by itself.
     pub(crate) fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         let deployments = [&self.workload, &self.canary]
             .into_iter()
@@ -182,7 +182,7 @@ impl Cluster {
         self.services.iter().map(seen).collect()
     }
 
-    /// Whether the workload is to have no pod.
+    /// Returns true if the workload is to have no pod.
     pub(crate) fn is_switched_off(&self) -> bool {
         self.workload
             .as_ref()

@@ -10,20 +10,20 @@ use tidegate_engine::{
     revision::{Digest, Revision},
 };
 
-/// How long a pod takes to become ready.
+/// Time that a pod takes to become ready.
 const STARTUP: SignedDuration = SignedDuration::from_millis(1500);
 
-/// How long pods take to go.
+/// Time that pods take to go.
 const GRACE: SignedDuration = SignedDuration::from_millis(800);
 
-/// What a pod template holds.
+/// Content of a pod template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Template {
     pub(crate) letter: char,
     pub(crate) quality: Quality,
 }
 
-/// How pods of a template behave.
+/// Behavior of a template's pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Quality {
     /// As they should.
@@ -39,7 +39,7 @@ pub(crate) enum Quality {
 #[derive(Clone, Debug)]
 pub(crate) struct Pod {
     pub(crate) id: u64,
-    /// When it is ready; never, if broken.
+    /// Time at which it is ready; never, if broken.
     pub(crate) ready_at: Option<Timestamp>,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct Deployment {
     pub(crate) replicas: u32,
     pub(crate) template: Template,
     pub(crate) paused: bool,
-    /// When it will be gone.
+    /// Time at which it will be gone.
     pub(crate) going: Option<Timestamp>,
     pub(crate) epoch: Option<u64>,
     pub(crate) manager: &'static str,
@@ -64,7 +64,7 @@ pub(crate) struct Deployment {
     pub(crate) version: u64,
     generation: i64,
     observed: i64,
-    /// How many pods its status says are ready.
+    /// Number of ready pods, by its status.
     available: u32,
     next_pod: u64,
 }
@@ -157,7 +157,7 @@ impl Deployment {
         self.version += 1;
     }
 
-    /// When its pods change by themselves.
+    /// Returns the time at which its pods change by themselves.
     pub(crate) fn next_change(&self, now: Timestamp) -> impl Iterator<Item = Timestamp> {
         let pods = self
             .sets

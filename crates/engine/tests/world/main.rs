@@ -10,12 +10,14 @@
 //! | `story` | what happened, one line per event, decision and effect |
 //! | `properties` | random but lawful worlds |
 //! | `scenarios` | worlds with a plot, and their golden logs |
+//! | `conditions` | what conditions say of a Rollout, by kstatus's rules |
 //! | `patience` | what is waited for, and for how long |
 //! | `refusals` | what preflight says |
 //! | `purity` | that the engine stays pure |
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod cluster;
+mod conditions;
 mod deployment;
 mod metrics;
 mod new_hash;

@@ -9,7 +9,7 @@ use tidegate_engine::{
 
 use crate::{deployment::Quality, rollout::a_rollout, world::World};
 
-/// What is decided when the version of the workload's template is `new`.
+/// Returns the decision when the version of the workload's template is `new`.
 fn decided(world: &World, stable: Comparison) -> Decision {
     let mut seen = world.observed().unwrap();
     let workload = seen.workload.as_mut().unwrap();

@@ -1,4 +1,4 @@
-//! What is waited for, and for how long: nobody may keep an attempt for ever, and a time in which
+//! Deadlines: nothing may keep an attempt forever, and a time in which
 //! nothing might move is not held against a release.
 
 use serde_json::json;

@@ -27,13 +27,13 @@ use crate::{
     world::World,
 };
 
-/// How many worlds are tried.
+/// Number of worlds that are tried.
 const WORLDS: u32 = 200;
 
-/// How often a stage met a kind of event.
+/// Number of times that a stage met a kind of event.
 type Met = BTreeMap<(String, &'static str), u32>;
 
-/// When something happens.
+/// Time of an event.
 #[derive(Clone, Copy, Debug)]
 enum When {
     After(i64),
@@ -67,14 +67,14 @@ enum Event {
     },
 }
 
-/// What a user makes of the spec.
+/// Spec, as a user may write it.
 #[derive(Clone, Copy, Debug)]
 enum Spec {
     Invalid,
     OtherSteps,
 }
 
-/// How a world begins.
+/// Beginning of a world.
 #[derive(Clone, Copy, Debug)]
 enum Beginning {
     Adopted,
@@ -307,7 +307,7 @@ fn apply(world: World, event: &Event) -> World {
     }
 }
 
-/// What git's head asks for is committed again, after a revert if need be.
+/// Commits the head's revision again, after a revert if need be.
 fn again(mut world: World) -> World {
     if let Some(head) = world.live.commits.last().cloned() {
         world.commit(
@@ -457,7 +457,7 @@ fn fault_word(fault: Fault) -> &'static str {
     }
 }
 
-/// How often a stage met an event.
+/// Returns the number of times that a stage met an event.
 fn table(met: &Met) -> String {
     let events: BTreeSet<_> = met.keys().map(|(_, event)| *event).collect();
     let names = STAGES.iter().map(|stage| format!("{stage:?}"));

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-/// What would bring IO, a runtime or a client along.
+/// Crates that would bring IO, a runtime or a client along.
 const IMPURE: [&str; 10] = [
     "tokio",
     "hyper",

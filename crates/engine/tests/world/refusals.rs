@@ -1,6 +1,8 @@
-//! What preflight says before anything moves: each refusal is a sentence, and nothing has moved.
+//! Preflight: each obstacle is a sentence, and nothing has moved.
 
 use tidegate_api::{
+    Condition,
+    reason::ConditionType,
     route::RouteKind,
     workload::{WorkloadKind, WorkloadRef},
 };
@@ -16,7 +18,7 @@ use crate::{
     rollout::a_rollout,
 };
 
-/// What the status says of a candidate in a world that has been changed so.
+/// Returns the status's message about a candidate in a world that has been changed so.
 fn said(change: impl FnOnce(&mut Observed)) -> String {
     let mut world = a_rollout().at_rest();
     world.commit(
@@ -37,7 +39,7 @@ fn said(change: impl FnOnce(&mut Observed)) -> String {
     decision.status.message
 }
 
-/// When they are asked.
+/// Returns the time of the question.
 fn world_time() -> jiff::Timestamp {
     a_rollout().at_rest().now
 }
@@ -244,12 +246,7 @@ fn what_the_api_server_refuses_is_said_and_the_attempt_goes_on() {
     seen.refused = Some("cannot apply the canary: exceeded quota".to_owned());
     let after = decide(&seen, world.now);
     assert_eq!(after.actions, before.actions);
-    let stalled = after
-        .status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == "Stalled")
-        .unwrap();
+    let stalled = Condition::find(&after.status.conditions, ConditionType::Stalled).unwrap();
     assert_eq!(
         (stalled.reason.as_str(), stalled.message.as_str()),
         ("WriteDenied", seen.refused.as_deref().unwrap())

@@ -22,7 +22,7 @@ pub(crate) struct Draft {
 /// The longest that a scenario waits for something.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(3);
 
-/// How often sync applies.
+/// Interval at which sync applies.
 const SYNC_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 
 /// A Rollout of `checkout`, with steps of 1 %, 20 % and 50 %, and two gates.
@@ -263,7 +263,7 @@ impl World {
         self.when("the end of the Rollout", |world| world.rollout.is_none())
     }
 
-    /// How the attempts ended, as git has it.
+    /// Returns the outcomes of all attempts, as git has them.
     pub(crate) fn outcomes(&self) -> String {
         let words = self
             .git

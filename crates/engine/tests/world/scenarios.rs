@@ -3,8 +3,10 @@
 use jiff::SignedDuration;
 use serde_json::json;
 use tidegate_api::{
+    Condition,
     condition::ConditionStatus,
     intervention::Action as Ask,
+    reason::ConditionType,
     record::{Record, RestoreResult},
     status::{Phase, Stage},
 };
@@ -712,10 +714,7 @@ fn what_cannot_be_done_is_refused_with_a_sentence() {
 fn who_keeps_writing_what_is_ours_is_named() {
     let contested = |world: &World| {
         let conditions = &world.rollout.as_ref().unwrap().status.conditions;
-        let contested = conditions
-            .iter()
-            .find(|condition| condition.type_ == "FieldConflict")
-            .unwrap();
+        let contested = Condition::find(conditions, ConditionType::FieldConflict).unwrap();
         (contested.status == ConditionStatus::True).then(|| contested.message.clone())
     };
     let world = a_rollout()

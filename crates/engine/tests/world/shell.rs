@@ -1,4 +1,4 @@
-//! What carries a decision out: urgent effects, then the status, then the others in order until
+//! Execution of decisions: urgent effects, then the status, then the others in order until
 //! one fails. It forgets everything but the status when it crashes.
 
 use std::collections::BTreeMap;
@@ -20,10 +20,10 @@ use crate::{
     world::World,
 };
 
-/// How long it waits after a failed write.
+/// Pause after a failed write.
 const RETRY: SignedDuration = SignedDuration::from_secs(1);
 
-/// How long a restart takes.
+/// Time that a restart takes.
 const RESTART: SignedDuration = SignedDuration::from_secs(2);
 
 /// The process.
@@ -31,7 +31,7 @@ const RESTART: SignedDuration = SignedDuration::from_secs(2);
 pub(crate) struct Shell {
     pub(crate) alive: bool,
     pub(crate) epoch: u64,
-    /// What it has seen of each group of objects.
+    /// Its view of each group of objects.
     pub(crate) cache: Cluster,
     /// Until when it sees nothing new of a group.
     pub(crate) lagging: BTreeMap<Group, Timestamp>,
@@ -42,7 +42,7 @@ pub(crate) struct Shell {
     pub(crate) looked_at: Option<u64>,
 }
 
-/// What a crash takes away.
+/// Memory that a crash takes away.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     pub(crate) sampling: Option<Sampling>,
@@ -64,7 +64,7 @@ pub(crate) enum Group {
     Revisions,
 }
 
-/// What befalls a write.
+/// Fault of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     Refused,
@@ -383,7 +383,7 @@ impl World {
         Some(())
     }
 
-    /// Whether the API server would have nothing to write.
+    /// Returns true if the API server would have nothing to write.
     fn changes_nothing(&self, action: &Action) -> bool {
         let live = &self.live;
         match action {

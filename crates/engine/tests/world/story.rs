@@ -1,4 +1,4 @@
-//! What happened, one line per event, decision and effect.
+//! Event log: one line per event, decision and effect.
 
 use std::fmt::{self, Write as _};
 

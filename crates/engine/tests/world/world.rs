@@ -40,9 +40,9 @@ pub(crate) struct World {
     pub(crate) version: u64,
     pub(crate) turns_that_wrote: u32,
     pub(crate) met: BTreeMap<(String, &'static str), u32>,
-    /// When sync applies again what somebody has changed.
+    /// Time at which sync applies again after a change by another writer.
     pub(crate) next_sync: Option<Timestamp>,
-    /// Where in git the workload is.
+    /// File that holds the workload in git.
     pub(crate) file: &'static str,
     asked: u32,
 }
@@ -53,7 +53,7 @@ pub(crate) struct Rollout {
     pub(crate) status: RolloutStatus,
     pub(crate) finalizer: bool,
     pub(crate) deleting: bool,
-    /// Whether another finalizer keeps it (foreground deletion).
+    /// True if another finalizer keeps it (foreground deletion).
     pub(crate) kept_by_others: bool,
 }
 
@@ -97,7 +97,7 @@ impl World {
         }
     }
 
-    /// What the process sees now.
+    /// Returns the process's view now.
     pub(crate) fn observed(&self) -> Option<Observed> {
         let (rollout, cache) = (self.rollout.as_ref()?, &self.shell.cache);
         Some(Observed {
@@ -208,7 +208,7 @@ impl World {
         let misfortune = kind.ends_with("unready");
         self.snapshot(
             if misfortune {
-                Author::Misfortune
+                Author::PodFailure
             } else {
                 Author::Others
             },
@@ -424,7 +424,7 @@ impl World {
         self.sync();
     }
 
-    /// What sync applies: what git says, under what the Rollout governs.
+    /// Applies git's state as sync does, but for the fields that the Rollout governs.
     pub(crate) fn sync(&mut self) {
         self.next_sync = None;
         let Some(head) = self.live.commits.last().cloned() else {
@@ -504,7 +504,7 @@ impl World {
         }
     }
 
-    /// Whether nothing moves: no attempt runs, and none is to come.
+    /// Returns true if nothing moves: no attempt runs, and none is to come.
     pub(crate) fn is_quiet(&self) -> bool {
         let status = self.rollout.as_ref().map(|rollout| &rollout.status);
         let waits = self.shell.requeue_at.is_some_and(|at| at > self.now)
@@ -544,7 +544,7 @@ impl World {
         }
     }
 
-    /// What only a person can do for it to go on.
+    /// Does what only people can do for it to go on.
     fn awaits_person(&self) -> Option<Ask> {
         let rollout = self
             .rollout

@@ -1,0 +1,229 @@
+//! Conditions of a Rollout, by the rules of kstatus: `Ready` is true only of what is wanted,
+//! `Reconciling` and `Stalled` say why it is not true yet, and each condition says which generation
+//! it is about.
+
+use tidegate_api::{
+    Condition,
+    condition::{self, ConditionStatus},
+    reason::{
+        AvailableReason, ConditionType, FieldConflictReason, ReadyReason, ReasonCode,
+        StableDegradedReason, StallReason,
+    },
+    route::RouteRef,
+    status::Phase,
+};
+
+use crate::{
+    context::DecisionContext,
+    event::Event,
+    field_conflict,
+    observed::{Observed, RouteState},
+    weight::Weight,
+};
+
+/// Cause for which callers are not served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unavailable {
+    /// The Service does not exist.
+    ServiceNotFound {
+        /// Name of the Service.
+        service: String,
+    },
+    /// A route does not exist.
+    RouteNotFound {
+        /// The route.
+        route: RouteRef,
+    },
+    /// Stable gets traffic and has no ready endpoint.
+    StableNotReady,
+    /// The canary gets traffic and has no ready endpoint.
+    CanaryNotReady,
+}
+
+/// Progress towards the wanted revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// The wanted revision is stable and nothing is to be done.
+    Done,
+    /// No revision is stable yet.
+    First,
+    /// An attempt is running, or the wanted revision waits for one.
+    Pending,
+}
+
+/// Sets every condition of the status, whose phase and message are set already.
+pub(crate) fn set_all(ctx: &mut DecisionContext<'_>) {
+    let unavailable = unavailable(ctx);
+    set_available(ctx, unavailable.as_ref());
+    let progress = progress(ctx);
+    set_ready(ctx, progress, unavailable.as_ref());
+    set_reconciling(ctx, progress);
+    set_stalled(ctx);
+    set_stable_degraded(ctx);
+    set_field_conflict(ctx);
+}
+
+fn progress(ctx: &DecisionContext<'_>) -> Progress {
+    let Some(stable) = &ctx.status.stable else {
+        return Progress::First;
+    };
+    let wanted = ctx.observed.candidate.as_ref();
+    let is_stable = wanted.is_some_and(|wanted| wanted.revision.as_str() == stable.revision);
+    if is_stable && ctx.status.attempt.is_none() {
+        Progress::Done
+    } else {
+        Progress::Pending
+    }
+}
+
+fn set_available(ctx: &mut DecisionContext<'_>, unavailable: Option<&Unavailable>) {
+    let (reason, message) = match unavailable {
+        None => (AvailableReason::EndpointsReady, String::new()),
+        Some(cause) => (cause.reason(), cause.to_string()),
+    };
+    let holds = unavailable.is_none();
+    set(ctx, ConditionType::Available, holds, reason, &message);
+}
+
+fn set_ready(ctx: &mut DecisionContext<'_>, progress: Progress, unavailable: Option<&Unavailable>) {
+    let reason = match (progress, unavailable) {
+        _ if ctx.stalled.is_some() => ReadyReason::Stalled,
+        (Progress::First, _) => ReadyReason::NoStableRevision,
+        (Progress::Pending, _) => ReadyReason::RevisionPending,
+        (Progress::Done, Some(_)) => ReadyReason::NotAvailable,
+        (Progress::Done, None) => ReadyReason::RevisionStable,
+    };
+    let message = ctx.status.message.clone();
+    let holds = reason == ReadyReason::RevisionStable;
+    set(ctx, ConditionType::Ready, holds, reason, &message);
+}
+
+fn set_reconciling(ctx: &mut DecisionContext<'_>, progress: Progress) {
+    let (holds, reason) = match progress {
+        _ if ctx.stalled.is_some() => (false, Phase::Stalled),
+        Progress::Done => (false, ctx.status.phase),
+        Progress::First | Progress::Pending => match ctx.status.phase {
+            // Between attempts, before the next one may start.
+            Phase::Stable => (true, Phase::Waiting),
+            phase => (true, phase),
+        },
+    };
+    let message = ctx.status.message.clone();
+    set(ctx, ConditionType::Reconciling, holds, reason, &message);
+}
+
+fn set_stalled(ctx: &mut DecisionContext<'_>) {
+    let Some(stall) = ctx.stalled.clone() else {
+        set(
+            ctx,
+            ConditionType::Stalled,
+            false,
+            StallReason::NotStalled,
+            "",
+        );
+        return;
+    };
+    let message = stall.to_string();
+    let before = Condition::find(&ctx.observed.status.conditions, ConditionType::Stalled);
+    let said = before.is_some_and(|before| before.is_true() && before.message == message);
+    let reason = stall.reason();
+    set(ctx, ConditionType::Stalled, true, reason, &message);
+    if !said {
+        ctx.emit(Event::Stalled { stall });
+    }
+}
+
+fn set_stable_degraded(ctx: &mut DecisionContext<'_>) {
+    let holds = ctx.stable_unready;
+    let (reason, message) = if holds {
+        (
+            StableDegradedReason::InsufficientReadyReplicas,
+            "stable has fewer ready pods than all traffic needs",
+        )
+    } else {
+        (StableDegradedReason::SufficientReadyReplicas, "")
+    };
+    set(ctx, ConditionType::StableDegraded, holds, reason, message);
+}
+
+fn set_field_conflict(ctx: &mut DecisionContext<'_>) {
+    let (holds, reason, message) = match field_conflict::conflict(&ctx.status) {
+        Some(conflict) => (
+            true,
+            FieldConflictReason::RepeatedlyReverted,
+            conflict.to_string(),
+        ),
+        None => (false, FieldConflictReason::NoConflict, String::new()),
+    };
+    set(ctx, ConditionType::FieldConflict, holds, reason, &message);
+}
+
+fn set(
+    ctx: &mut DecisionContext<'_>,
+    type_: ConditionType,
+    holds: bool,
+    reason: impl ReasonCode,
+    message: &str,
+) {
+    let generation = ctx.observed.identity.generation;
+    let status = ConditionStatus::from(holds);
+    let condition = Condition::new(type_, status, reason, message, generation, ctx.now);
+    condition::set(&mut ctx.status.conditions, condition);
+}
+
+/// Returns the first cause for which callers are not served.
+fn unavailable(ctx: &DecisionContext<'_>) -> Option<Unavailable> {
+    let observed = ctx.observed;
+    let spec = match &ctx.status.attempt {
+        Some(attempt) => &attempt.plan,
+        None => &observed.spec,
+    };
+    let service = spec.service_name();
+    if !observed.services.iter().any(|live| live.name == service) {
+        return Some(Unavailable::ServiceNotFound {
+            service: service.to_owned(),
+        });
+    }
+    let missing = observed.routes.iter().find(|route| route.state.is_none());
+    if let Some(missing) = missing {
+        return Some(Unavailable::RouteNotFound {
+            route: missing.route.clone(),
+        });
+    }
+    if stable_gets_traffic(observed) && observed.stable_endpoints.ready == 0 {
+        return Some(Unavailable::StableNotReady);
+    }
+    if canary_gets_traffic(observed) && observed.canary_endpoints.ready == 0 {
+        return Some(Unavailable::CanaryNotReady);
+    }
+    None
+}
+
+/// Returns true unless every route sends everything to the canary.
+fn stable_gets_traffic(observed: &Observed) -> bool {
+    let mut states = states(observed);
+    observed.routes.is_empty() || states.any(|state| state.weight != Some(Weight::FULL))
+}
+
+fn canary_gets_traffic(observed: &Observed) -> bool {
+    states(observed).any(|state| state.weight.is_some_and(|weight| weight > Weight::ZERO))
+}
+
+fn states(observed: &Observed) -> impl Iterator<Item = &RouteState> {
+    observed
+        .routes
+        .iter()
+        .filter_map(|route| route.state.as_ref())
+}
+
+// === impl Unavailable ===
+
+impl Unavailable {
+    fn reason(&self) -> AvailableReason {
+        match self {
+            Self::ServiceNotFound { .. } => AvailableReason::ServiceNotFound,
+            Self::RouteNotFound { .. } => AvailableReason::RouteNotFound,
+            Self::StableNotReady | Self::CanaryNotReady => AvailableReason::NoReadyEndpoints,
+        }
+    }
+}
