@@ -66,6 +66,9 @@ pub fn template_in_force(status: Option<&RolloutStatus>, first_deploy: bool) -> 
     }
 }
 
+/// Comparison of a field as git wants it with the live one.
+type Equality = fn(&Value, &Value) -> bool;
+
 // === impl Governing ===
 
 impl Governing<'_> {
@@ -76,7 +79,7 @@ impl Governing<'_> {
         if !self.keeps_live_fields() {
             return desired;
         }
-        let fields: [(&str, fn(&Value, &Value) -> bool); 2] =
+        let fields: [(&str, Equality); 2] =
             [("selector", is_same_selector), ("ports", are_same_ports)];
         let mut waiting = Vec::new();
         for (field, is_same) in fields {

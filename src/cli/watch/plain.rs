@@ -160,18 +160,18 @@ mod tests {
         assert_eq!(String::from_utf8(out).unwrap(), "+3m5s    Stable\n");
     }
 
-    fn lost() -> Result<Change, Ended> {
-        Ok(Change::Lost("refused".to_owned()))
+    fn lost() -> Change {
+        Change::Lost("refused".to_owned())
     }
 
-    fn now() -> Result<Change, Ended> {
-        Ok(Change::Now(Box::new(at_step_two())))
+    fn now() -> Change {
+        Change::Now(Box::new(at_step_two()))
     }
 
     #[tokio::test]
     async fn a_lost_connection_is_one_line_for_those_who_wait() {
-        let mut changes =
-            futures::stream::iter([now(), lost(), lost(), now(), lost(), Err(Ended::Gone)]);
+        let seen = [now(), lost(), lost(), now(), lost()].into_iter().map(Ok);
+        let mut changes = futures::stream::iter(seen.chain([Err(Ended::Gone)]));
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let ended = follow(&mut changes, &mut out, &mut err).await.unwrap_err();
         assert_eq!(ended.to_string(), "the Rollout was deleted");
