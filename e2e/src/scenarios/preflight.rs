@@ -160,7 +160,7 @@ async fn a_second_rollout(bed: &Testbed, shop: &Shop, next: &Shop) -> Result<()>
     bed.repo
         .commit(changes, "Bring a Rollout with a long name")
         .await?;
-    stalled(bed, LONG_NAME, "shorten it").await?;
+    stalled(bed, LONG_NAME, "give it a shorter one").await?;
     Ok(())
 }
 
