@@ -6,14 +6,14 @@
 //! and makes no choice while it executes.
 //!
 //! ```text
-//!  observed ─▶ decide ─▶ intervene          what people asked for
-//!                 │   ├─▶ rest ─▶ preflight  between attempts
-//!                 │   └─▶ stage ─▶ gate      in an attempt: when a stage is left
-//!                 ├─▶ target ─▶ effects      what the world should look like, and how it gets there
-//!                 └─▶ summary                what people read
+//!  observed ─▶ decide ─┬─▶ interventions        requests of people
+//!                      ├─▶ idle ─▶ preflight    between attempts
+//!                      ├─▶ stage ─▶ gate        in an attempt: when a stage is left
+//!                      ├─▶ desired ─▶ diff      how the world should look, and the effects that lead there
+//!                      └─▶ status ─▶ wording    what people read
 //! ```
 //!
-//! The *status is the intent*: `stage` only changes the status, and `effects` follow from the
+//! The *status is the intent*: `stage` only changes the status, and effects (`diff`) follow from the
 //! difference between the status and the world. So a crash at any point is nothing special: the
 //! same effects are derived again.
 
