@@ -47,10 +47,11 @@ pub struct ApproveArgs {
     common: InterveneArgs,
 }
 
-/// The attempt, and for an approval the step, that a person means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The attempt with its revision, and for an approval the step, that a person means.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Meant {
     attempt: u32,
+    revision: String,
     step: Option<u32>,
 }
 
@@ -80,6 +81,7 @@ async fn ask(
     let spec = InterventionSpec {
         rollout: args.name.clone(),
         attempt: meant.attempt,
+        revision: Some(meant.revision),
         step: meant.step,
         action,
         reason: args.reason.clone(),
@@ -103,6 +105,7 @@ fn meant(rollout: &Rollout, action: Action, step: Option<u32>) -> anyhow::Result
         };
         return Ok(Meant {
             attempt: last.attempt,
+            revision: last.revision,
             step: None,
         });
     }
@@ -122,6 +125,7 @@ fn meant(rollout: &Rollout, action: Action, step: Option<u32>) -> anyhow::Result
     };
     Ok(Meant {
         attempt: attempt.number,
+        revision: attempt.revision,
         step,
     })
 }

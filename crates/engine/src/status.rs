@@ -9,13 +9,8 @@ use tidegate_api::{
 };
 
 use crate::{
-    context::{DecisionContext, intended},
-    event::Event,
-    field_conflict,
-    plan::Plan,
-    revision::short,
-    waiting::WaitingOn,
-    wording,
+    context::DecisionContext, event::Event, field_conflict, plan::Plan, revision::short,
+    waiting::WaitingOn, wording,
 };
 
 /// Fills in what people read.
@@ -40,9 +35,7 @@ pub(crate) fn summarize(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
             let declared = plan.declared_steps();
             format!("{}/{declared}", (attempt.step as usize).min(declared))
         });
-    status.weight = attempt
-        .as_ref()
-        .map(|attempt| intended(attempt).to_string());
+    status.weight = attempt.as_ref().map(|attempt| attempt.weight.to_string());
     let revision = attempt
         .as_ref()
         .map(|attempt| &attempt.revision)

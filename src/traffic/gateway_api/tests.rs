@@ -44,7 +44,7 @@ fn plan() -> Plan {
     let spec = serde_json::from_value(json!({
         "workload": { "kind": "Deployment", "name": "checkout" },
         "traffic": { "routes": [{ "kind": "HTTPRoute", "name": "web" }] },
-        "steps": [{ "weight": 10 }],
+        "steps": [{ "weight": 10, "hold": "1m" }], "gates": [],
     }));
     Plan::parse("checkout", &spec.unwrap()).unwrap()
 }
@@ -64,7 +64,7 @@ async fn observed(parents: Value) -> RouteState {
 }
 
 fn change(weight: Option<u32>, epoch: Option<u64>) -> RouteChange<'static> {
-    let weight = weight.map(|percent| Weight::from_percent(f64::from(percent)).unwrap());
+    let weight = weight.map(|percent| Weight::from_hundredths(percent * 100));
     RouteChange {
         namespace: "shop",
         route: &WEB,

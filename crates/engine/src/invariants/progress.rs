@@ -40,12 +40,8 @@ pub(super) fn steps_follow_the_plan(moment: Moment<'_>) -> Result<(), String> {
     if attempt.shortcut.is_some() {
         return Ok(());
     }
-    let entered: Vec<_> = attempt
-        .steps
-        .iter()
-        .map(|step| Weight::from_percent(step.weight))
-        .collect();
-    let declared: Vec<_> = plan.steps.iter().map(|step| Some(step.weight)).collect();
+    let entered: Vec<_> = attempt.steps.iter().map(|step| step.weight).collect();
+    let declared: Vec<_> = plan.steps.iter().map(|step| step.weight).collect();
     ensure(declared.starts_with(&entered), || {
         format!("steps {entered:?} were entered, and the plan is {declared:?}")
     })
@@ -137,7 +133,7 @@ pub(super) fn promotion_comes_after_every_step(moment: Moment<'_>) -> Result<(),
         .steps
         .iter()
         .zip(&attempt.steps)
-        .position(|(plan, step)| plan.approval && step.approved_by.is_none());
+        .position(|(plan, step)| plan.approval.is_some() && step.approved_by.is_none());
     unapproved
         .filter(|_| attempt.shortcut.is_none())
         .map_or(Ok(()), |index| {

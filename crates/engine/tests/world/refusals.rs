@@ -1,6 +1,7 @@
 //! What preflight says before anything moves: each refusal is a sentence, and nothing has moved.
 
 use tidegate_api::{
+    rollout::{Approval, Step},
     route::RouteKind,
     workload::{WorkloadKind, WorkloadRef},
 };
@@ -15,6 +16,14 @@ use crate::{
     deployment::{Quality, labels},
     rollout::a_rollout,
 };
+
+/// Returns a step that waits for an approval.
+fn approval() -> Step {
+    Step {
+        approval: Some(Approval::default()),
+        ..Step::default()
+    }
+}
 
 /// What the status says of a candidate in a world that has been changed so.
 fn said(change: impl FnOnce(&mut Observed)) -> String {
@@ -103,7 +112,9 @@ fn every_refusal_is_a_sentence_that_says_what_to_do() {
         }),
         said(|seen| seen.spec.workload.name = "w".repeat(48)),
         said(|seen| seen.spec.steps.clear()),
-        said(|seen| seen.spec.steps[0].weight = 0.001),
+        said(|seen| seen.spec.steps[0].hold = None),
+        said(|seen| seen.spec.steps[0].weight = None),
+        said(|seen| seen.spec.steps[0] = approval()),
         said(|seen| seen.spec.gates[1].name = "errors".to_owned()),
         said(|seen| seen.spec.gates[0].threshold = None),
     ];
