@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Condition,
+    Condition, Weight,
     gate::GateStatus,
     intervention::Action,
     record::{Outcome, PendingRecord, Reason},
@@ -155,9 +155,9 @@ pub struct Attempt {
     /// everything after the last step.
     #[serde(default)]
     pub step: u32,
-    /// The canary's share of traffic that is intended, in percent.
+    /// Share of traffic that is intended for the canary.
     #[serde(default)]
-    pub weight: f64,
+    pub weight: Weight,
     /// When the route was seen to have the intended weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed_at: Option<Timestamp>,
@@ -204,8 +204,8 @@ pub enum Shortcut {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepStatus {
-    /// The canary's share of traffic, in percent.
-    pub weight: f64,
+    /// Share of traffic for the canary.
+    pub weight: Weight,
     /// When the step was entered, or began again; once the weight is asked for, when that was.
     pub entered_at: Timestamp,
     /// When its weight was confirmed by the route.

@@ -7,7 +7,7 @@ use tidegate_api::{
 
 use crate::{
     conditions,
-    context::{DecisionContext, intended},
+    context::DecisionContext,
     plan::Plan,
     revision::short,
     waiting::WaitingOn,
@@ -36,9 +36,7 @@ pub(crate) fn summarize(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
             let declared = plan.declared_steps();
             format!("{}/{declared}", (attempt.step as usize).min(declared))
         });
-    status.weight = attempt
-        .as_ref()
-        .map(|attempt| intended(attempt).to_string());
+    status.weight = attempt.as_ref().map(|attempt| attempt.weight.to_string());
     let revision = attempt
         .as_ref()
         .map(|attempt| &attempt.revision)
