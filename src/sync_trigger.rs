@@ -176,7 +176,7 @@ mod tests {
     fn spec() -> Value {
         json!({
             "workload": {"kind": "Deployment", "name": "web"},
-            "traffic": {"gatewayAPI": {"httpRoutes": ["web"]}},
+            "traffic": {"routes": [{"kind": "HTTPRoute", "name": "web"}]},
             "steps": [{"weight": 10}],
         })
     }

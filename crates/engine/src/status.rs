@@ -6,12 +6,7 @@ use tidegate_api::{
 };
 
 use crate::{
-    conditions,
-    context::DecisionContext,
-    plan::Plan,
-    revision::short,
-    waiting::WaitingOn,
-    wording,
+    conditions, context::DecisionContext, plan::Plan, revision::short, waiting::WaitingOn, wording,
 };
 
 /// Fills in the fields that people read.

@@ -38,7 +38,8 @@ async fn run(context: Context) -> Result<()> {
         answer.with_context(|| format!("a {kind} that is right is refused"))?;
     }
     let wrong = [
-        steps::wrong_steps_and_traffic(),
+        steps::wrong_steps(),
+        steps::wrong_traffic(),
         wrong_rollouts(),
         wrong_gates(),
         wrong_config_repos(),
@@ -343,7 +344,7 @@ async fn cannot_be_changed(
 }
 
 /// Asks for the object without making it.
-async fn create(context: &Context, kind: &str, spec: &Value) -> Result<DynamicObject, kube::Error> {
+async fn create(context: &Context, kind: &str, spec: &Value) -> Result<(), kube::Error> {
     let params = PostParams {
         dry_run: true,
         ..PostParams::default()

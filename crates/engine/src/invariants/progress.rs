@@ -131,9 +131,10 @@ pub(super) fn promotion_comes_after_every_step(moment: Moment<'_>) -> Result<(),
         format!("{passed} of {} steps had passed", plan.steps.len())
     })?;
     for (index, (declared, step)) in plan.steps.iter().zip(&attempt.steps).enumerate() {
-        ensure(declared.approval.is_none() || step.approved_by.is_some(), || {
-            format!("nobody approved step {}", index + 1)
-        })?;
+        ensure(
+            declared.approval.is_none() || step.approved_by.is_some(),
+            || format!("nobody approved step {}", index + 1),
+        )?;
     }
     Ok(())
 }

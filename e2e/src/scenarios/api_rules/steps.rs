@@ -4,8 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Wrong, wrong};
 
-/// Returns the changes that make steps and routes wrong.
-pub(super) fn wrong_steps_and_traffic() -> Vec<Wrong> {
+pub(super) fn wrong_steps() -> Vec<Wrong> {
     vec![
         wrong(
             "Rollout",
@@ -85,6 +84,11 @@ pub(super) fn wrong_steps_and_traffic() -> Vec<Wrong> {
             json!([{ "weight": 1, "hold": "1m", "replicas": 0 }]),
             "should be greater than or equal to 1",
         ),
+    ]
+}
+
+pub(super) fn wrong_traffic() -> Vec<Wrong> {
+    vec![
         wrong(
             "Rollout",
             "/traffic",
