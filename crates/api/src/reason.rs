@@ -250,7 +250,7 @@ catalogue! {
         BranchNotFound,
         /// The content of the repository cannot be used. The message names file, line and cause.
         Invalid,
-        /// The ServiceAccount lacks a right. The message has the RoleBinding to apply.
+        /// The ServiceAccount lacks a right. The message has the `RoleBinding` to apply.
         Forbidden,
         /// A Rollout of the namespace cannot be decoded (after a downgrade, for example), so that
         /// its governed fields are not known; nothing is applied.

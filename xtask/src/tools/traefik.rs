@@ -12,8 +12,10 @@ const VERSION: &str = "3.7.15";
 const GATEWAY_API_MODULE: &str = "sigs.k8s.io/gateway-api";
 /// The first version whose standard channel has `TLSRoute` v1, which this Traefik watches.
 const GATEWAY_API_VERSION: &str = "v1.5.0";
-/// Prefix of the CRDs among the files of the standard channel.
-const CRD_PREFIX: &str = "gateway.networking";
+/// Prefix of the files of the standard channel.
+const PREFIX: &str = "gateway.networking";
+/// Part of the name of the one file that is no CRD: a policy against downgrades.
+const POLICY: &str = "_vap_";
 
 /// Installs Traefik and the CRDs where they are missing.
 pub(super) fn variables(cache: &Cache) -> Result<Vec<(&'static str, PathBuf)>> {
@@ -39,7 +41,7 @@ fn copy_crds(channel: &Path, folder: &Path) -> Result<()> {
         let name = entry.context(unreadable.clone())?.file_name();
         names.extend(name.into_string().ok());
     }
-    names.retain(|name| name.starts_with(CRD_PREFIX));
+    names.retain(|name| name.starts_with(PREFIX) && !name.contains(POLICY));
     let files: Vec<_> = names
         .iter()
         .map(|name| (name.as_str(), name.as_str()))
