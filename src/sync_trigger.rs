@@ -177,7 +177,8 @@ mod tests {
         json!({
             "workload": {"kind": "Deployment", "name": "web"},
             "traffic": {"routes": [{"kind": "HTTPRoute", "name": "web"}]},
-            "steps": [{"weight": 10}],
+            "steps": [{"weight": 10, "hold": "1m"}],
+            "gates": [],
         })
     }
 

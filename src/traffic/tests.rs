@@ -48,7 +48,7 @@ fn spec(kind: RouteKind) -> RolloutSpec {
     let spec = serde_json::from_value(json!({
         "workload": { "kind": "Deployment", "name": "checkout" },
         "traffic": { "routes": [{ "kind": kind, "name": "web" }] },
-        "steps": [{ "weight": 10 }],
+        "steps": [{ "weight": 10, "hold": "1m" }],
         "gates": [],
     }));
     spec.unwrap()

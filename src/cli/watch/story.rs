@@ -176,11 +176,11 @@ fn step_line(
         percent(weight),
         hold.to_string()
     );
-    Line::from(vec![
-        Span::styled(format!("  {mark}"), style),
-        Span::from(place),
-        Span::from(format!("   {}", facts.join(", "))),
-    ])
+    let mut line = vec![Span::styled(format!("  {mark}"), style), Span::from(place)];
+    if !facts.is_empty() {
+        line.push(Span::from(format!("   {}", facts.join(", "))));
+    }
+    Line::from(line)
 }
 
 fn percent(weight: Option<Weight>) -> String {
