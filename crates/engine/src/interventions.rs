@@ -196,7 +196,10 @@ fn approve(attempt: &mut Attempt, spec: &InterventionSpec) -> Result<Acceptance,
         });
     }
     let step = attempt.steps.last_mut().ok_or(Rejection::NoStep)?;
-    let planned = attempt.plan.steps.get((attempt.step as usize).saturating_sub(1));
+    let planned = attempt
+        .plan
+        .steps
+        .get((attempt.step as usize).saturating_sub(1));
     if planned.is_none_or(|step| step.approval.is_none()) {
         return Err(Rejection::NoApprovalNeeded { step: named });
     }
