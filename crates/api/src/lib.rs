@@ -1,4 +1,4 @@
-//! What people write and read: Tidegate's custom resources and the records it leaves in git.
+//! Tidegate's API: its custom resources, and the records that it writes to git.
 //!
 //! Nothing here decides or acts. A gate or a router is a struct of optional fields with a rule
 //! "exactly one of", because that is what a structural schema can say; `tidegate-engine` parses it

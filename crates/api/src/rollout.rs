@@ -52,7 +52,7 @@ pub struct RolloutSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub service: Option<String>,
-    /// Where traffic is split between stable and the canary.
+    /// Routes that split traffic between stable and the canary.
     pub traffic: Traffic,
     /// Steps of a release, in their order.
     #[schemars(length(min = 1, max = 50))]
