@@ -176,8 +176,9 @@ mod tests {
     fn spec() -> Value {
         json!({
             "workload": {"kind": "Deployment", "name": "web"},
-            "traffic": {"gatewayAPI": {"httpRoutes": ["web"]}},
-            "steps": [{"weight": 10}],
+            "traffic": {"routes": [{"kind": "HTTPRoute", "name": "web"}]},
+            "steps": [{"weight": 10, "hold": "1m"}],
+            "gates": [],
         })
     }
 

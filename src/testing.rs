@@ -248,7 +248,7 @@ fn rollout() -> Value {
         "spec": {
             "workload": { "kind": "Deployment", "name": "checkout" },
             "traffic": { "routes": [{ "kind": "HTTPRoute", "name": "web" }] },
-            "steps": [{ "weight": 10 }],
+            "steps": [{ "weight": 10, "hold": "1m" }], "gates": [],
         },
     })
 }

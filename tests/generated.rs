@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use tidegate::cli::crds::{Files, reference, yaml_files};
+use tidegate::cli::crds::{Files, editor, reference, yaml_files};
 
 /// Fails where a file of `folder` with this ending is not what `expected` says.
 fn compare(folder: &str, ending: &str, expected: &Files) {
@@ -35,6 +35,11 @@ fn the_definitions_are_current() {
 #[test]
 fn the_charts_definitions_are_current() {
     compare("charts/tidegate/crds", ".yaml", &yaml_files());
+}
+
+#[test]
+fn the_schemas_for_editors_are_current() {
+    compare("crds/schemas", ".json", &editor::files());
 }
 
 #[test]

@@ -117,8 +117,8 @@ fn every_kind_answers_what_it_does_and_since_when() {
 #[test]
 fn every_default_is_said_in_the_description() {
     let silent = wrong(|path, schema| {
-        // Gates say theirs in the engine's words so far; a status has no reader who would set it.
-        let is_ours = !path.contains(".gates") && !path.contains(".status");
+        // Nobody sets a field of a status.
+        let is_set_by_people = !path.contains(".status");
         let said = match schema.default.as_ref().map(|default| &default.0) {
             // The fields of an object say theirs.
             None | Some(serde_json::Value::Object(_) | serde_json::Value::Array(_)) => {
@@ -133,7 +133,187 @@ fn every_default_is_said_in_the_description() {
             .as_deref()
             .unwrap_or_default()
             .replace('`', "");
-        is_ours && !description.contains(&format!("Defaults to {said}"))
+        is_set_by_people && !description.contains(&format!("Defaults to {said}"))
     });
     assert!(silent.is_empty(), "a default that is not said: {silent:#?}");
+}
+
+/// Meaning of each optional field of a spec that is left blank: never less safety than was asked
+/// for. The API server drops the blank, or CEL takes it for absent.
+const BLANKS: &[(&str, &str)] = &[
+    ("ConfigRepo.spec.interval", "30s"),
+    ("ConfigRepo.spec.onRollback", "git is left as it is"),
+    (
+        "ConfigRepo.spec.path",
+        "the whole repository: only what the account may do",
+    ),
+    ("ConfigRepo.spec.records", "the default branch"),
+    ("ConfigRepo.spec.records.branch", "the default branch"),
+    (
+        "ConfigRepo.spec.secretRef",
+        "no credentials: the git server decides",
+    ),
+    ("ConfigRepo.spec.sync", "refused by a rule"),
+    (
+        "Intervention.spec.by",
+        "nobody: denied by the chart's policy",
+    ),
+    (
+        "Intervention.spec.revision",
+        "refused by a rule where it matters",
+    ),
+    (
+        "Intervention.spec.step",
+        "refused by a rule where it matters",
+    ),
+    ("Rollout.spec.allowParallel", "false"),
+    (
+        "Rollout.spec.gates[].breachWindow",
+        "refused by a rule: a gate is exactly one kind",
+    ),
+    (
+        "Rollout.spec.gates[].breachWindow.max",
+        "refused by a rule where min is absent",
+    ),
+    (
+        "Rollout.spec.gates[].breachWindow.min",
+        "refused by a rule where max is absent",
+    ),
+    (
+        "Rollout.spec.gates[].breachWindow.ofLast",
+        "refused by a rule: exactly one of two",
+    ),
+    (
+        "Rollout.spec.gates[].breachWindow.within",
+        "refused by a rule: exactly one of two",
+    ),
+    ("Rollout.spec.gates[].errorTimeout", "10m"),
+    ("Rollout.spec.gates[].interval", "15s"),
+    ("Rollout.spec.gates[].maxSampleAge", "2m"),
+    (
+        "Rollout.spec.gates[].minRequests",
+        "refused by a rule: both or neither",
+    ),
+    ("Rollout.spec.gates[].minRequestsTimeout", "1h"),
+    ("Rollout.spec.gates[].mode", "Enforce"),
+    ("Rollout.spec.gates[].noDataTimeout", "10m"),
+    (
+        "Rollout.spec.gates[].onError",
+        "Wait: no data never promotes",
+    ),
+    (
+        "Rollout.spec.gates[].onNoData",
+        "Wait: no data never promotes",
+    ),
+    (
+        "Rollout.spec.gates[].requests",
+        "refused by a rule: both or neither",
+    ),
+    (
+        "Rollout.spec.gates[].threshold",
+        "refused by a rule: a gate is exactly one kind",
+    ),
+    (
+        "Rollout.spec.gates[].threshold.max",
+        "refused by a rule where min is absent",
+    ),
+    (
+        "Rollout.spec.gates[].threshold.min",
+        "refused by a rule where max is absent",
+    ),
+    ("Rollout.spec.gates[].warmup", "0s: read sooner"),
+    ("Rollout.spec.gates[].window", "5m"),
+    ("Rollout.spec.knownGood", "Fast: a revert is the safe side"),
+    (
+        "Rollout.spec.metrics",
+        "the operator's Prometheus: no data never promotes",
+    ),
+    (
+        "Rollout.spec.metrics.secretRef",
+        "no credentials: no data never promotes",
+    ),
+    ("Rollout.spec.onRollback", "as the ConfigRepo says"),
+    ("Rollout.spec.progressDeadline", "10m"),
+    ("Rollout.spec.revisionHistoryLimit", "10"),
+    (
+        "Rollout.spec.service",
+        "the workload's name: refused by preflight where there is none",
+    ),
+    ("Rollout.spec.settle", "2s"),
+    (
+        "Rollout.spec.steps[].approval",
+        "refused by a rule: a step is exactly one kind",
+    ),
+    ("Rollout.spec.steps[].approval.timeout", "no limit"),
+    (
+        "Rollout.spec.steps[].hold",
+        "refused by a rule with a weight above 0",
+    ),
+    (
+        "Rollout.spec.steps[].replicas",
+        "the weight's share of stable's replicas",
+    ),
+    (
+        "Rollout.spec.steps[].weight",
+        "refused by a rule: a step is exactly one kind",
+    ),
+    (
+        "Rollout.spec.traffic.routes",
+        "refused by a rule: exactly one of its members",
+    ),
+    (
+        "Rollout.spec.traffic.routes[].group",
+        "the group of the kind",
+    ),
+    (
+        "Rollout.spec.traffic.routes[].sectionName",
+        "all rules that name the Service",
+    ),
+    ("Rollout.spec.workload.group", "apps"),
+];
+
+/// Collects the paths of the optional fields of `schema`.
+fn optional_fields(path: &str, schema: &JSONSchemaProps, found: &mut Vec<String>) {
+    let required = schema.required.as_deref().unwrap_or_default();
+    for name in schema.properties.iter().flatten().map(|(name, _)| name) {
+        if path.contains(".spec") && !required.contains(name) {
+            found.push(format!("{path}.{name}"));
+        }
+    }
+}
+
+#[test]
+fn every_blank_is_refused_or_means_the_safe_side() {
+    let mut found = Vec::new();
+    for crd in definitions() {
+        walk(&crd.spec.names.kind, root(&crd), &mut |path, schema| {
+            if !path.contains(".status") {
+                optional_fields(path, schema, &mut found);
+            }
+        });
+    }
+    found.sort();
+    let listed: Vec<_> = BLANKS.iter().map(|(path, _)| (*path).to_owned()).collect();
+    assert_eq!(
+        found, listed,
+        "think about a blank, then list its meaning here"
+    );
+}
+
+#[test]
+fn the_longest_name_in_the_schema_is_the_engines() {
+    let limit = format!(
+        "self.metadata.name.size() <= {}",
+        tidegate_api::names::MAX_ROLLOUT_NAME
+    );
+    let crds = definitions();
+    let rollout = crds
+        .iter()
+        .find(|crd| crd.spec.names.kind == "Rollout")
+        .unwrap();
+    let rules = root(rollout)
+        .x_kubernetes_validations
+        .as_deref()
+        .unwrap_or_default();
+    assert!(rules.iter().any(|rule| rule.rule == limit), "{rules:#?}");
 }

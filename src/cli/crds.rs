@@ -1,5 +1,5 @@
-//! `tidegate crds`: the custom resource definitions, as YAML for the API server and as Markdown for
-//! readers.
+//! `tidegate crds`: the custom resource definitions, as YAML for the API server, as Markdown for
+//! readers and as JSON schemas for editors.
 //!
 //! What is printed comes from `tidegate-api` alone. The committed copies are compared by
 //! `tests/generated.rs`.
@@ -17,6 +17,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt as _;
 use tidegate_api::{ConfigRepo, Intervention, Rollout};
 
+pub mod editor;
 mod reasons;
 pub mod reference;
 
@@ -35,20 +36,25 @@ pub struct CrdsArgs {
     /// Print the reference of every field as Markdown, instead of YAML
     #[arg(long)]
     reference: bool,
+    /// JSON schemas for editors, instead of YAML
+    #[arg(long, conflicts_with = "reference")]
+    schemas: bool,
 }
 
 /// Prints or writes the definitions.
 pub(super) fn run(args: &CrdsArgs) -> anyhow::Result<()> {
-    let files = if args.reference {
-        reference::files()
+    let (files, separator) = if args.reference {
+        (reference::files(), "\n")
+    } else if args.schemas {
+        (editor::files(), "")
     } else {
-        yaml_files()
+        (yaml_files(), "---\n")
     };
     match &args.dir {
         Some(folder) => {
             write(folder, &files).with_context(|| format!("cannot write {}", folder.display()))
         }
-        None => print(&files, args.reference).context("cannot write to standard output"),
+        None => print(&files, separator).context("cannot write to standard output"),
     }
 }
 
@@ -101,8 +107,7 @@ fn write(folder: &Path, files: &Files) -> io::Result<()> {
     Ok(())
 }
 
-fn print(files: &Files, markdown: bool) -> io::Result<()> {
-    let separator = if markdown { "\n" } else { "---\n" };
+fn print(files: &Files, separator: &str) -> io::Result<()> {
     let contents: Vec<&str> = files.values().map(String::as_str).collect();
     io::stdout().write_all(contents.join(separator).as_bytes())
 }

@@ -158,7 +158,7 @@ mod tests {
             "spec": {
                 "workload": { "kind": "Deployment", "name": name },
                 "traffic": { "routes": [{ "kind": "HTTPRoute", "name": name }] },
-                "steps": [{ "weight": 10 }],
+                "steps": [{ "weight": 10, "hold": "1m" }], "gates": [],
             },
             "status": status,
         }))

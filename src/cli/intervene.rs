@@ -56,10 +56,11 @@ pub struct ApproveArgs {
     common: InterveneArgs,
 }
 
-/// The attempt, and for an approval the step, that is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Attempt with its revision, and for an approval the step, that are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Meant {
     attempt: u32,
+    revision: String,
     step: Option<u32>,
 }
 
@@ -102,6 +103,7 @@ async fn ask(
     let spec = InterventionSpec {
         rollout: args.name.clone(),
         attempt: meant.attempt,
+        revision: Some(meant.revision),
         step: meant.step,
         action,
         reason: args.reason.clone(),
@@ -125,6 +127,7 @@ fn meant(rollout: &Rollout, action: Action, step: Option<u32>) -> anyhow::Result
         };
         return Ok(Meant {
             attempt: last.attempt,
+            revision: last.revision,
             step: None,
         });
     }
@@ -144,6 +147,7 @@ fn meant(rollout: &Rollout, action: Action, step: Option<u32>) -> anyhow::Result
     };
     Ok(Meant {
         attempt: attempt.number,
+        revision: attempt.revision,
         step,
     })
 }

@@ -65,7 +65,7 @@ fn pending_json(attempt: u32) -> Value {
             "revision": "4f1c", "source": {}, "images": [], "startedAt": "2026-11-25T10:00:00Z",
             "plan": {
                 "workload": workload, "traffic": { "routes": [{ "kind": "HTTPRoute", "name": "web" }] },
-                "steps": [{ "weight": 10 }],
+                "steps": [{ "weight": 10, "hold": "1m" }], "gates": [],
             },
         },
     })

@@ -21,7 +21,8 @@ metadata: {name: web}
 spec:
   workload: {kind: Deployment, name: web}
   traffic: {routes: [{kind: HTTPRoute, name: web}]}
-  steps: [{weight: 10}]
+  steps: [{weight: 10, hold: 1m}]
+  gates: []
 ";
 
 /// The workload with a template that runs `image`, and what belongs to it.

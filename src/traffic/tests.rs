@@ -48,7 +48,8 @@ fn spec(kind: RouteKind) -> RolloutSpec {
     let spec = serde_json::from_value(json!({
         "workload": { "kind": "Deployment", "name": "checkout" },
         "traffic": { "routes": [{ "kind": kind, "name": "web" }] },
-        "steps": [{ "weight": 10 }],
+        "steps": [{ "weight": 10, "hold": "1m" }],
+        "gates": [],
     }));
     spec.unwrap()
 }
@@ -68,7 +69,7 @@ async fn observed(parents: Value) -> RouteState {
 }
 
 fn change(weight: Option<u32>, epoch: Option<u64>) -> RouteChange<'static> {
-    let weight = weight.map(|percent| Weight::from_percent(f64::from(percent)).unwrap());
+    let weight = weight.map(|percent| Weight::from_hundredths(percent * 100));
     RouteChange {
         namespace: "shop",
         route: &WEB,

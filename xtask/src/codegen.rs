@@ -21,8 +21,9 @@ struct Folder {
     ending: &'static str,
 }
 
-/// The CRDs for readers and kubectl, the same for Helm, and the reference of every field.
-const FOLDERS: [Folder; 3] = [
+/// The CRDs for readers and kubectl, the same for Helm, the reference of every field, and the
+/// schemas for editors.
+const FOLDERS: [Folder; 4] = [
     Folder {
         path: "crds",
         command: &["crds"],
@@ -37,6 +38,11 @@ const FOLDERS: [Folder; 3] = [
         path: "docs/reference",
         command: &["crds", "--reference"],
         ending: "md",
+    },
+    Folder {
+        path: "crds/schemas",
+        command: &["crds", "--schemas"],
+        ending: "json",
     },
 ];
 

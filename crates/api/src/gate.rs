@@ -17,6 +17,8 @@ use crate::Duration;
 #[x_kube(validation = exactly_one_kind())]
 #[x_kube(validation = Rule::new("has(self.minRequests) == has(self.requests)")
     .message("minRequests counts with the query in requests: give both or neither"))]
+#[x_kube(validation = Rule::new("duration(self.interval) >= duration('100ms')")
+    .message("interval must be at least 100ms"))]
 pub struct Gate {
     /// Name of the gate, unique within the Rollout.
     #[schemars(
@@ -30,18 +32,18 @@ pub struct Gate {
     /// Kind: not more than some bad readings within a time, or out of the last few.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breach_window: Option<BreachWindow>,
-    /// Time between two readings. Defaults to 15s.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interval: Option<Duration>,
+    /// Time between two readings, at least 100ms. Defaults to 15s.
+    #[serde(default = "defaults::interval")]
+    pub interval: Duration,
     /// Time from the confirmation of a weight to the first reading. Defaults to 0s.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub warmup: Option<Duration>,
+    #[serde(default)]
+    pub warmup: Duration,
     /// Maximum age of the newest sample. Defaults to 2m.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_sample_age: Option<Duration>,
+    #[serde(default = "defaults::max_sample_age")]
+    pub max_sample_age: Duration,
     /// Longest time that `{{window}}` stands for. Defaults to 5m.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub window: Option<Duration>,
+    #[serde(default = "defaults::window")]
+    pub window: Duration,
     /// Query for the number of the canary's requests, for `minRequests`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
@@ -49,22 +51,22 @@ pub struct Gate {
     /// Minimum number of requests for a reading to pass. A breach needs none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_requests: Option<u64>,
-    /// Consequence of a reading without data.
+    /// Consequence of a reading without data. Defaults to `Wait`.
     #[serde(default)]
     pub on_no_data: OnMissing,
-    /// Consequence of a failed reading.
+    /// Consequence of a failed reading. Defaults to `Wait`.
     #[serde(default)]
     pub on_error: OnMissing,
     /// Time limit for readings without data; after it traffic goes back to stable. Defaults to 10m.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub no_data_timeout: Option<Duration>,
+    #[serde(default = "defaults::no_metrics_timeout")]
+    pub no_data_timeout: Duration,
     /// Time limit for failed readings; after it traffic goes back to stable. Defaults to 10m.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error_timeout: Option<Duration>,
+    #[serde(default = "defaults::no_metrics_timeout")]
+    pub error_timeout: Duration,
     /// Time limit for `minRequests`; after it traffic goes back to stable. Defaults to 1h.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min_requests_timeout: Option<Duration>,
-    /// Effect of the gate on a release.
+    #[serde(default = "defaults::min_requests_timeout")]
+    pub min_requests_timeout: Duration,
+    /// Effect of the gate on a release. Defaults to `Enforce`.
     #[serde(default)]
     pub mode: GateMode,
 }
@@ -135,7 +137,6 @@ pub struct BreachWindow {
 
 /// Consequence of the lack of a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
 pub enum OnMissing {
     /// The release waits, within a time limit.
     #[default]
@@ -146,7 +147,6 @@ pub enum OnMissing {
 
 /// Effect of a gate on a release.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
 pub enum GateMode {
     /// The gate must pass, and its breach rolls back.
     #[default]
@@ -266,6 +266,31 @@ pub enum Verdict {
     NoData,
     /// Prometheus did not answer, or its answer cannot be used.
     Error,
+}
+
+/// Defaults of the fields.
+mod defaults {
+    use crate::Duration;
+
+    pub(super) fn interval() -> Duration {
+        Duration::from_secs(15)
+    }
+
+    pub(super) fn max_sample_age() -> Duration {
+        Duration::from_secs(120)
+    }
+
+    pub(super) fn window() -> Duration {
+        Duration::from_secs(300)
+    }
+
+    pub(super) fn no_metrics_timeout() -> Duration {
+        Duration::from_secs(600)
+    }
+
+    pub(super) fn min_requests_timeout() -> Duration {
+        Duration::from_secs(3600)
+    }
 }
 
 // === impl Gate ===

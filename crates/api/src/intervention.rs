@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Something that a person asks of one attempt of one Rollout.
+/// Request to change the course of one attempt of a Rollout.
 ///
 /// It counts once per attempt, step and action, however often it is applied again.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -25,73 +25,94 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name":"Age", "type":"date", "jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(self.action in ['Approve', 'Promote', 'Retry']) || has(self.revision)").message(
+    "Approve, Promote and Retry name the revision that they are meant for: write revision: REVISION, as the Rollout's status has it"))]
 #[x_kube(validation = Rule::new("self == oldSelf")
     .message("an Intervention cannot be changed: make a new one"))]
 #[x_kube(validation = Rule::new("(self.action == 'Approve') == has(self.step)")
     .message("Approve names the step that it approves, and no other action names one"))]
 pub struct InterventionSpec {
-    /// The Rollout, of the same namespace.
+    /// Name of the Rollout, in the same namespace.
     #[schemars(length(min = 1, max = 63))]
     pub rollout: String,
-    /// The number of the attempt that is meant (`status.attempt.number` of the Rollout). For
-    /// `retry`, that of the attempt that has ended.
+    /// Number of the attempt (`status.attempt.number` of the Rollout). For `Retry`, that of the
+    /// last attempt.
     #[schemars(range(min = 1))]
     pub attempt: u32,
-    /// The step that is approved, counted from 1.
+    /// Revision of the attempt, in full or abbreviated to 10 characters as in `status.revision` of
+    /// the Rollout; for `Retry`, that of `status.lastOutcome`. It must match, since the number
+    /// alone is used again where a Rollout is created anew. Required for `Approve`, `Promote` and
+    /// `Retry`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = "^[0-9a-f]{10}([0-9a-f]{54})?$"))]
+    pub revision: Option<String>,
+    /// Number of the step that is approved, from 1. Required for `Approve`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 50))]
     pub step: Option<u32>,
-    /// What is asked for.
+    /// Action that is requested.
     pub action: Action,
-    /// Why, in a person's words; it goes into the record.
+    /// Reason for the request. It is part of the record in git.
     #[schemars(length(min = 1, max = 1024))]
     pub reason: String,
     /// Username of the requester. The chart's admission policy requires it to match the
-    /// authenticated user. Defaults to the empty name.
+    /// authenticated user. Defaults to the empty name, which the policy denies.
     #[serde(default)]
     #[schemars(length(max = 256))]
     pub by: String,
 }
 
-/// What can be asked for.
+/// Action of an Intervention.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 pub enum Action {
-    /// Let the release go on from a step that awaits approval.
+    /// Approves the step that the release waits in.
     Approve,
-    /// Skip what is left of stays and approvals; never a breach.
+    /// Skips remaining holds and approvals; breaches still roll back.
     Promote,
-    /// Stay where it is. Gates keep watching.
+    /// Pauses the release at its current step. Gates are still evaluated.
     Pause,
-    /// Go on after a pause.
+    /// Resumes a paused release.
     Resume,
-    /// Take traffic back and end the attempt.
+    /// Aborts the attempt and shifts traffic back to stable.
     Abort,
-    /// Try a rejected revision again, while git's head still asks for it.
+    /// Tries a rejected revision again, while git still asks for it.
     Retry,
 }
 
-/// What became of it.
+/// Observed state of an Intervention.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InterventionStatus {
-    /// Whether it was taken.
+    /// State of the Intervention.
     pub state: InterventionState,
-    /// Why, in a sentence.
+    /// Reason for the state, in a sentence.
     #[serde(default)]
     pub message: String,
-    /// When that was decided.
+    /// Time of the decision.
     pub at: Timestamp,
 }
 
-/// Whether an Intervention was taken.
+/// State of an Intervention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum InterventionState {
-    /// It was done, or is being done.
+    /// The action was taken, or is being taken.
     Accepted,
-    /// It was not done; the message says why.
+    /// The action was not taken; the message says why.
     Rejected,
+}
+
+// === impl InterventionSpec ===
+
+impl InterventionSpec {
+    /// Returns true if the action may only be taken on the revision that it names.
+    pub fn needs_revision(&self) -> bool {
+        match self.action {
+            Action::Approve | Action::Promote | Action::Retry => true,
+            Action::Pause | Action::Resume | Action::Abort => false,
+        }
+    }
 }
 
 // === impl Action ===

@@ -1,4 +1,4 @@
-//! What people write and read: Tidegate's custom resources and the records it leaves in git.
+//! Tidegate's API: its custom resources, and the records that it writes to git.
 //!
 //! Nothing here decides or acts. A gate or a router is a struct of optional fields with a rule
 //! "exactly one of", because that is what a structural schema can say; `tidegate-engine` parses it
@@ -16,6 +16,7 @@
 //! | [`condition`] | conditions, as every Kubernetes object has them |
 //! | [`reason`] | the catalogue of condition types and reasons |
 //! | [`duration`] | durations as people write them: `90s`, `1h30m` |
+//! | [`weight`] | the canary's share of traffic: `10`, `0.5%` |
 //! | [`workload`] | the kinds of workload, and the versions of one |
 //! | [`names`] | labels, annotations, field managers and finalizers |
 //! | [`namespaced_name`] | the name of an object together with its namespace |
@@ -33,6 +34,7 @@ pub mod rollout;
 pub mod route;
 mod stage;
 pub mod status;
+pub mod weight;
 pub mod workload;
 
 pub use condition::Condition;
@@ -41,3 +43,4 @@ pub use duration::Duration;
 pub use intervention::Intervention;
 pub use namespaced_name::NamespacedName;
 pub use rollout::Rollout;
+pub use weight::Weight;

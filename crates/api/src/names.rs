@@ -18,7 +18,7 @@ pub const ROLLOUT_LABEL: &str = "tidegate.io/rollout";
 /// Label of the canary's pods, in its selectors and, during a promotion, in the pins.
 pub const TRACK_LABEL: &str = "tidegate.io/track";
 
-/// What `{{track}}` stands for in a query put to stable; its pods have no such label.
+/// Value of `{{track}}` in a query for stable; its pods have no such label.
 pub const TRACK_STABLE: &str = "stable";
 
 /// The value of [`TRACK_LABEL`] on the canary's pods.

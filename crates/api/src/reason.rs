@@ -282,7 +282,7 @@ catalogue! {
         /// the file was moved, the good commit is gone), so that git still asks for the rejected
         /// revision. The event says what to do.
         RestoreFailed,
-        /// Where a record is to be written, git has another one. It is left as it is, and the
+        /// Git has another record where one is to be written. It is left as it is, and the
         /// other is in Tidegate's log. Look in the branch's history for the author of the change.
         RecordConflict,
     }

@@ -20,7 +20,7 @@ pub use crate::reason::Reason;
 /// The version of the records' format, in each of them.
 pub const VERSION: u32 = 1;
 
-/// How an attempt ended.
+/// Outcome of an attempt.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -43,10 +43,10 @@ pub enum Outcome {
 pub struct PendingRecord {
     /// Name of the ConfigRepo to whose branch for records it goes.
     pub config_repo: String,
-    /// What is to be written.
+    /// Record to write.
     #[schemars(schema_with = "free_form")]
     pub record: Record,
-    /// What else is to be done on the config branch, before.
+    /// Restore on the config branch, which goes before the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreOrder>,
 }
@@ -61,7 +61,7 @@ pub enum Record {
     Outcome(Box<OutcomeRecord>),
 }
 
-/// What is to be put back on the config branch after a rollback.
+/// Order to restore a template on the config branch after a rollback.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RestoreOrder {
@@ -79,7 +79,7 @@ pub struct RestoreOrder {
     pub rejected: String,
 }
 
-/// What both kinds of record begin with.
+/// Fields that both kinds of record begin with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordHead {
@@ -101,14 +101,14 @@ pub struct RecordHead {
     pub attempt: u32,
     /// The revision that was tried.
     pub revision: String,
-    /// Where it came from.
+    /// Origin of the revision.
     pub source: Source,
     /// The images of its containers.
     pub images: Vec<String>,
     /// The revision that was stable when the attempt began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PreviousRevision>,
-    /// When the attempt began.
+    /// Time at which the attempt started.
     pub started_at: Timestamp,
 }
 
@@ -117,7 +117,7 @@ pub struct RecordHead {
 pub struct PreviousRevision {
     /// Its full name.
     pub revision: String,
-    /// Where it came from.
+    /// Origin of the revision.
     pub source: Source,
 }
 
@@ -125,40 +125,40 @@ pub struct PreviousRevision {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StartedRecord {
-    /// Which attempt.
+    /// Attempt that the record is about.
     #[serde(flatten)]
     pub head: RecordHead,
     /// The spec with which it started.
     pub plan: RolloutSpec,
 }
 
-/// How an attempt ended, with the evidence.
+/// Outcome of an attempt, with its evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OutcomeRecord {
-    /// Which attempt.
+    /// Attempt that the record is about.
     #[serde(flatten)]
     pub head: RecordHead,
-    /// How it ended.
+    /// Outcome of the attempt.
     pub outcome: Outcome,
-    /// Why, in one word.
+    /// Reason for the outcome, in one word.
     pub reason: Reason,
-    /// Why, in a sentence.
+    /// Cause, in a sentence.
     pub message: String,
-    /// When that was decided.
+    /// Time at which the outcome was decided.
     pub decided_at: Timestamp,
-    /// When all traffic was where the outcome wants it.
+    /// Time at which all traffic was where the outcome wants it.
     pub ended_at: Timestamp,
-    /// Why steps were left out, if they were.
+    /// Reason for which steps were skipped, if they were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shortcut: Option<Shortcut>,
     /// The steps that were entered, with their times and weights.
     pub steps: Vec<StepStatus>,
     /// Gates of the plan with their evidence.
     pub gates: Vec<GateRecord>,
-    /// What people asked for, and why.
+    /// Interventions in the attempt.
     pub interventions: Vec<InterventionRecord>,
-    /// What happened on the config branch.
+    /// Result of the restore on the config branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreResult>,
 }
@@ -173,24 +173,24 @@ pub struct GateRecord {
     pub status: GateStatus,
 }
 
-/// What a person asked for.
+/// Intervention in an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InterventionRecord {
-    /// What was asked for.
+    /// Action of the Intervention.
     pub action: Action,
     /// The step, for an approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<u32>,
-    /// Who asked.
+    /// Username of the requester.
     pub by: String,
-    /// Why.
+    /// Reason that the requester gave.
     pub reason: String,
-    /// When it was taken.
+    /// Time at which the Intervention was accepted.
     pub at: Timestamp,
 }
 
-/// What happened on the config branch after a rollback.
+/// Result of a restore on the config branch after a rollback.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RestoreResult {
@@ -201,12 +201,12 @@ pub enum RestoreResult {
     },
     /// It was not, and a person need not do anything about it.
     Skipped {
-        /// Why, in a sentence.
+        /// Cause, in a sentence.
         why: String,
     },
     /// It was not, and a person must act.
     Refused {
-        /// Why, and what to do, in a sentence.
+        /// Cause and remedy, in a sentence.
         why: String,
     },
 }
@@ -214,7 +214,7 @@ pub enum RestoreResult {
 // === impl Record ===
 
 impl Record {
-    /// What both kinds begin with.
+    /// Fields that both kinds of record begin with.
     pub fn head(&self) -> &RecordHead {
         match self {
             Self::Started(record) => &record.head,

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Duration,
+    Duration, Weight,
     config_repo::SecretRef,
     gate::Gate,
     names,
@@ -26,6 +26,9 @@ use crate::{
     derive = "PartialEq",
     shortname = "tgr",
     category = "tidegate",
+    validation = Rule::new("self.metadata.name.size() <= 40").message(
+        "the Rollout's name has more than 40 characters, and no room is left for the names of the canary's pods: \
+         give it a shorter one"),
     printcolumn = r#"{"name":"Ready", "type":"string", "jsonPath":".status.conditions[?(@.type=='Ready')].status"}"#,
     printcolumn = r#"{"name":"Phase", "type":"string", "jsonPath":".status.phase"}"#,
     printcolumn = r#"{"name":"Step", "type":"string", "jsonPath":".status.step"}"#,
@@ -37,8 +40,11 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.workload == oldSelf.workload")
     .message("a Rollout stays with its workload: delete it, and write one of another name for the other workload"))]
-#[x_kube(validation = Rule::new("self.steps.exists(s, s.weight > 0.0)")
-    .message("no step sends traffic to the canary: give at least one step a weight above 0"))]
+#[x_kube(validation = Rule::new(
+    "self.steps.exists(s, has(s.weight) && (type(s.weight) == int ? s.weight > 0 : !(s.weight in ['0%', '0.0%', '0.00%'])))"
+).message("no step sends traffic to the canary: give at least one step a weight above 0"))]
+#[x_kube(validation = Rule::new("self.steps.size() == 0 || has(self.steps[0].weight)").message(
+    "the first step is an approval, and there is nothing to approve yet: begin with a weight, like {weight: 0}"))]
 pub struct RolloutSpec {
     /// Workload that is released. Its template changes only when a revision is promoted.
     pub workload: WorkloadRef,
@@ -46,13 +52,14 @@ pub struct RolloutSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub service: Option<String>,
-    /// Where traffic is split between stable and the canary.
+    /// Routes that split traffic between stable and the canary.
     pub traffic: Traffic,
     /// Steps of a release, in their order.
     #[schemars(length(min = 1, max = 50))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub steps: Vec<Step>,
-    /// Gates that must pass for a release to go on. A breach rolls back at once.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Gates that must pass for a release to go on; a breach rolls back at once. An empty list
+    /// releases without gates.
     #[schemars(length(max = 20))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub gates: Vec<Gate>,
@@ -71,9 +78,6 @@ pub struct RolloutSpec {
     /// stabilize, and for routes to be accepted. Defaults to 10m.
     #[serde(default = "defaults::progress_deadline")]
     pub progress_deadline: Duration,
-    /// Maximum time for an approval. Defaults to no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub approval_timeout: Option<Duration>,
     /// Steps of a revision that was promoted before: `Fast` leaves them out, so that a `git revert`
     /// is quick. Defaults to `Fast`.
     #[serde(default)]
@@ -88,32 +92,43 @@ pub struct RolloutSpec {
     pub allow_parallel: bool,
 }
 
-/// A place on the way: a share of traffic, a minimum stay, and what must hold to go on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// Step of a release: exactly one of `weight` and `approval`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.weight) != has(self.approval)")
+    .message("a step is exactly one of weight and approval: write {weight: 10, hold: 5m} or {approval: {}}"))]
+#[x_kube(validation = Rule::new("!has(self.approval) || (!has(self.hold) && !has(self.replicas))")
+    .message("hold and replicas belong to a step with a weight: an approval keeps those of the step before it"))]
+#[x_kube(validation = Rule::new(
+    "!has(self.weight) || has(self.hold) || (type(self.weight) == int ? self.weight == 0 : self.weight in ['0%', '0.0%', '0.00%'])"
+).message("a step with a weight above 0 needs a hold: write hold: 5m, or hold: 0s for no minimum"))]
 pub struct Step {
-    /// The canary's share of traffic in percent, down to 0.01.
-    #[schemars(range(min = 0.0, max = 100.0))]
-    pub weight: f64,
-    /// The least time that the step lasts, from when its weight was confirmed. 0s where it is not
-    /// said.
+    /// Share of traffic that the canary gets: an integer in percent, like `10`, or a percentage
+    /// with at most two decimals, like `0.5%`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<Weight>,
+    /// Minimum time in the step, from the moment that the routes have its weight. Required with a
+    /// weight above 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Duration>,
-    /// Whether a person must approve before the release goes on from here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub approval: Option<Approval>,
-    /// How many replicas the canary has in this step; its share of stable's where it is not said.
+    /// Number of the canary's replicas in the step. Defaults to the weight's share of stable's
+    /// replicas, rounded up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub replicas: Option<u32>,
+    /// Approval that the release waits for. It keeps the weight of the step before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
 }
 
-/// Whether a person must approve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Wait for an `Intervention` with the action `Approve`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub enum Approval {
-    /// An `Intervention` with the action `approve` is awaited.
-    Required,
+pub struct Approval {
+    /// Maximum time to wait; after it traffic goes back to stable and the attempt ends
+    /// `Aborted`. Defaults to no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
 }
 
 /// Prometheus, or a store with its query API.

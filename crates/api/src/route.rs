@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Where traffic is split between stable and the canary: exactly one of its members.
+/// Routes that split traffic between stable and the canary: exactly one of the members.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.routes)].filter(given, given).size() == 1")

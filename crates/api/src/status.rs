@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Condition,
+    Condition, Weight,
     gate::GateStatus,
     intervention::Action,
     record::{Outcome, PendingRecord, Reason},
@@ -19,17 +19,17 @@ use crate::{
 
 pub use crate::{reason::Phase, stage::Stage};
 
-/// What Tidegate has seen and done, and what it intends.
+/// Observed state of a Rollout, and the intent of its running attempt.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// What it is doing.
+    /// Phase of the Rollout.
     #[serde(default)]
     pub phase: Phase,
-    /// Where on the way it is, like `2/3`.
+    /// Present step out of the declared ones, like `2/3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
     /// The canary's share of traffic, like `10%`.
@@ -41,7 +41,7 @@ pub struct RolloutStatus {
     /// Since when it has been doing that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// What it waits for, or what happened last, in a sentence.
+    /// Condition that the Rollout waits for, or the last transition, in a sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// Conditions: `Available` (callers are served), `Ready` (the wanted revision is stable and
@@ -56,7 +56,7 @@ pub struct RolloutStatus {
     /// The attempt that runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
-    /// How many attempts there have been.
+    /// Number of attempts so far.
     #[serde(default)]
     pub attempts: u32,
     /// Revisions that were promoted, newest first.
@@ -66,14 +66,14 @@ pub struct RolloutStatus {
     /// for them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejected: Vec<Rejected>,
-    /// When a revision whose attempt was inconclusive may be tried again.
+    /// Time until which a revision with an inconclusive attempt is not retried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
-    /// What others wrote and was put back, oldest first; what is older than five minutes goes with
-    /// the next.
+    /// Changes by other writers that were reverted, oldest first. Those older than five minutes go
+    /// with the next.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overruled: Vec<DriftCorrection>,
-    /// How the last attempt ended.
+    /// Outcome of the last attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_outcome: Option<OutcomeSummary>,
     /// Records that are not in git yet.
@@ -88,18 +88,18 @@ pub struct RolloutStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stable {
-    /// Its full name.
+    /// Full name of the revision.
     pub revision: String,
     /// Version of the workload that runs it: for a Deployment its `pod-template-hash`.
     pub pod_template_hash: VersionId,
-    /// Where it came from.
+    /// Origin of the revision.
     #[serde(default)]
     pub source: Source,
     /// Since when it has been stable.
     pub since: Timestamp,
 }
 
-/// Where a revision came from.
+/// Origin of a revision.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Source {
@@ -109,7 +109,7 @@ pub struct Source {
     /// The commit that asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// Who wrote that commit.
+    /// Author of that commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
     /// The file that holds the workload.
@@ -129,25 +129,25 @@ pub struct Attempt {
     pub revision: String,
     /// Its place in the order in which revisions were wanted: an older one never supersedes it.
     pub sequence: i64,
-    /// Where it came from.
+    /// Origin of the revision.
     #[serde(default)]
     pub source: Source,
     /// The images of the revision's containers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<String>,
-    /// When it began.
+    /// Time at which the attempt started.
     pub started_at: Timestamp,
     /// The epoch of the leader that runs it: the Lease's transitions.
     #[serde(default)]
     pub epoch: u64,
-    /// Why steps are left out, if they are.
+    /// Reason for which steps are skipped, if they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shortcut: Option<Shortcut>,
     /// The spec with which it started: a spec that is changed, or made invalid, does not touch an
     /// attempt that runs.
     #[schemars(schema_with = "free_form")]
     pub plan: RolloutSpec,
-    /// Where in the attempt it is.
+    /// Stage of the attempt.
     pub stage: Stage,
     /// Since when.
     pub stage_since: Timestamp,
@@ -155,22 +155,22 @@ pub struct Attempt {
     /// everything after the last step.
     #[serde(default)]
     pub step: u32,
-    /// The canary's share of traffic that is intended, in percent.
+    /// Share of traffic that is intended for the canary.
     #[serde(default)]
-    pub weight: f64,
-    /// When the route was seen to have the intended weight.
+    pub weight: Weight,
+    /// Time at which the route was seen to have the intended weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed_at: Option<Timestamp>,
     /// Since when the canary has been without a ready endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unready_since: Option<Timestamp>,
-    /// How often it has lost all ready endpoints in this step, and its traffic with them.
+    /// Number of times that the canary has lost all ready endpoints in this step, and its traffic with them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub readiness_losses: u32,
-    /// Whether a person has paused it.
+    /// True while the attempt is paused by an Intervention.
     #[serde(default)]
     pub paused: bool,
-    /// Whether the candidate's template has been let into the stable workload.
+    /// True once the candidate's template is in the stable workload.
     #[serde(default)]
     pub stable_template_updated: bool,
     /// Version that the canary runs: for a Deployment its `pod-template-hash`.
@@ -186,12 +186,12 @@ pub struct Attempt {
     /// Gates with their evidence in the current step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateStatus>,
-    /// How it ends, once that is decided.
+    /// Outcome of the attempt, once that is decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
 }
 
-/// Why an attempt leaves out steps.
+/// Reason for which an attempt skips steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Shortcut {
     /// The revision was promoted before.
@@ -204,32 +204,32 @@ pub enum Shortcut {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepStatus {
-    /// The canary's share of traffic, in percent.
-    pub weight: f64,
-    /// When the step was entered, or began again; once the weight is asked for, when that was.
+    /// Share of traffic for the canary.
+    pub weight: Weight,
+    /// Time at which the step was entered or restarted, or at which its weight was requested.
     pub entered_at: Timestamp,
-    /// When its weight was confirmed by the route.
+    /// Time at which the route confirmed the weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed_at: Option<Timestamp>,
-    /// When everything that it asks for held.
+    /// Time at which the step passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passed_at: Option<Timestamp>,
-    /// Who approved it.
+    /// Username of the approver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved_by: Option<String>,
 }
 
-/// How an attempt ends.
+/// End of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Ending {
     /// The outcome.
     pub outcome: Outcome,
-    /// Why, in one word.
+    /// Reason for the outcome, in one word.
     pub reason: Reason,
-    /// Why, in a sentence.
+    /// Cause, in a sentence.
     pub message: String,
-    /// When it was decided.
+    /// Time at which the outcome was decided.
     pub at: Timestamp,
 }
 
@@ -237,9 +237,9 @@ pub struct Ending {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KnownGoodRevision {
-    /// Its full name.
+    /// Full name of the revision.
     pub revision: String,
-    /// When it was promoted.
+    /// Time of the promotion.
     pub at: Timestamp,
 }
 
@@ -247,26 +247,26 @@ pub struct KnownGoodRevision {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rejected {
-    /// Its full name.
+    /// Full name of the revision.
     pub revision: String,
     /// The commit that asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
     /// The attempt that ended so.
     pub attempt: u32,
-    /// Why.
+    /// Cause, in a sentence.
     pub message: String,
-    /// When.
+    /// Time of the rejection.
     pub at: Timestamp,
 }
 
-/// When a revision whose attempt was inconclusive may be tried again.
+/// Time until which a revision with an inconclusive attempt is not retried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Backoff {
     /// The revision.
     pub revision: String,
-    /// How many attempts in a row were inconclusive.
+    /// Number of inconclusive attempts in a row.
     pub tries: u32,
     /// Not before.
     pub until: Timestamp,
@@ -276,16 +276,16 @@ pub struct Backoff {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DriftCorrection {
-    /// What was written, in words.
+    /// Field that was written, in words.
     pub what: String,
-    /// Who wrote it, by field manager.
+    /// Field manager of the writer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manager: Option<String>,
-    /// When it was put back.
+    /// Time at which the change was reverted.
     pub at: Timestamp,
 }
 
-/// How an attempt ended.
+/// Outcome of the last attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OutcomeSummary {
@@ -293,7 +293,7 @@ pub struct OutcomeSummary {
     pub attempt: u32,
     /// The revision that was tried.
     pub revision: String,
-    /// How it ended, why, and when.
+    /// Outcome, its reason and its time.
     #[serde(flatten)]
     pub ending: Ending,
 }
@@ -307,15 +307,15 @@ pub struct AcceptedIntervention {
     /// The step that was meant, for an approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<u32>,
-    /// What was asked for.
+    /// Action of the Intervention.
     pub action: Action,
-    /// Who asked.
+    /// Username of the requester.
     #[serde(default)]
     pub by: String,
-    /// Why.
+    /// Cause, in a sentence.
     #[serde(default)]
     pub reason: String,
-    /// When it was taken.
+    /// Time at which the Intervention was accepted.
     pub at: Timestamp,
     /// The uid of the object that asked, so that this one is never refused as its own repetition.
     #[serde(default)]

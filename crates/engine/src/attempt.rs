@@ -12,7 +12,7 @@ use tidegate_api::{
 
 use crate::{
     context::DecisionContext, decision::Action, event::Event, observed::Candidate, plan::Plan,
-    records,
+    records, weight::Weight,
 };
 
 /// Pause after a revision's first inconclusive attempt; twice as long after each next.
@@ -58,7 +58,7 @@ pub(crate) fn begin(
         stage,
         stage_since: ctx.now,
         step: 0,
-        weight: 0.0,
+        weight: Weight::ZERO,
         confirmed_at: None,
         unready_since: None,
         readiness_losses: 0,

@@ -106,8 +106,8 @@ impl<'a> DecisionContext<'a> {
     /// Intends this weight; it is confirmed anew.
     pub(crate) fn set_weight(&mut self, weight: Weight) {
         let attempt = self.attempt_mut();
-        if intended(attempt) != weight {
-            attempt.weight = weight.percent();
+        if attempt.weight != weight {
+            attempt.weight = weight;
             attempt.confirmed_at = None;
         }
     }
@@ -186,11 +186,6 @@ fn has_weight(route: &Route, weight: Weight) -> bool {
         Some(state) => state.weight == Some(weight) && state.accepted,
         None => weight == Weight::ZERO,
     }
-}
-
-/// The share that an attempt intends.
-pub(crate) fn intended(attempt: &Attempt) -> Weight {
-    Weight::from_percent(attempt.weight).unwrap_or(Weight::ZERO)
 }
 
 /// The plan that an attempt runs under.

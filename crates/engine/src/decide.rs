@@ -7,7 +7,7 @@ use tidegate_api::{
 };
 
 use crate::{
-    context::{DecisionContext, intended, plan_of},
+    context::{DecisionContext, plan_of},
     decision::{Action, Decision, Sampling},
     desired::Desired,
     diff, field_conflict, idle, interventions,
@@ -200,7 +200,7 @@ fn nothing(ctx: &DecisionContext<'_>) -> Decision {
 fn sampling(status: &RolloutStatus) -> Option<Sampling> {
     let attempt = status.attempt.as_ref()?;
     let since = attempt.steps.last()?.confirmed_at?;
-    if !attempt.stage.gates_are_read() || intended(attempt) == Weight::ZERO {
+    if !attempt.stage.gates_are_read() || attempt.weight == Weight::ZERO {
         return None;
     }
     Some(Sampling {

@@ -7,7 +7,6 @@ use tidegate_api::{
 };
 
 use crate::{
-    context::intended,
     observed::Observed,
     pin::Pin,
     plan::Plan,
@@ -95,7 +94,7 @@ impl Desired {
         let Some(stable) = stable else {
             return Self::first_deploy();
         };
-        let weight = intended(attempt);
+        let weight = attempt.weight;
         let epoch = Some(attempt.epoch);
         let pinned = Some(Pin::Version(stable.pod_template_hash.clone()));
         let old = Template::Stable {

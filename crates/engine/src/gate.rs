@@ -21,10 +21,7 @@ mod testing;
 mod threshold;
 
 use jiff::{SignedDuration, Timestamp};
-use tidegate_api::{
-    Duration,
-    gate::{GateEvidence, GateKind, GateMode, OnMissing, Verdict, kinds},
-};
+use tidegate_api::gate::{GateEvidence, GateKind, GateMode, OnMissing, Verdict, kinds};
 
 use self::{
     breach_window::BreachWindow,
@@ -112,17 +109,6 @@ pub enum GateError {
     Interval,
 }
 
-/// Defaults of the API, as its reference gives them.
-mod defaults {
-    use tidegate_api::Duration;
-
-    pub(super) const INTERVAL: Duration = Duration::from_secs(15);
-    pub(super) const MAX_SAMPLE_AGE: Duration = Duration::from_secs(120);
-    pub(super) const WINDOW: Duration = Duration::from_secs(300);
-    pub(super) const NO_METRICS_TIMEOUT: Duration = Duration::from_secs(600);
-    pub(super) const MIN_REQUESTS_TIMEOUT: Duration = Duration::from_secs(3600);
-}
-
 /// Shortest interval: below it a gate would query Prometheus without pause.
 const MIN_INTERVAL: SignedDuration = SignedDuration::from_millis(100);
 
@@ -131,7 +117,7 @@ const MIN_INTERVAL: SignedDuration = SignedDuration::from_millis(100);
 impl Gate {
     /// Parses a gate.
     pub fn parse(spec: &tidegate_api::gate::Gate) -> Result<Self, GateError> {
-        let interval = or_default(spec.interval, defaults::INTERVAL);
+        let interval = spec.interval.as_signed();
         if interval < MIN_INTERVAL {
             return Err(GateError::Interval);
         }
@@ -140,17 +126,14 @@ impl Gate {
             kind: Kind::parse(spec)?,
             requests: Requests::parse(spec)?,
             interval,
-            warmup: or_default(spec.warmup, Duration::default()),
-            max_sample_age: or_default(spec.max_sample_age, defaults::MAX_SAMPLE_AGE),
-            window: or_default(spec.window, defaults::WINDOW),
+            warmup: spec.warmup.as_signed(),
+            max_sample_age: spec.max_sample_age.as_signed(),
+            window: spec.window.as_signed(),
             on_no_data: spec.on_no_data,
             on_error: spec.on_error,
-            no_data_timeout: or_default(spec.no_data_timeout, defaults::NO_METRICS_TIMEOUT),
-            error_timeout: or_default(spec.error_timeout, defaults::NO_METRICS_TIMEOUT),
-            min_requests_timeout: or_default(
-                spec.min_requests_timeout,
-                defaults::MIN_REQUESTS_TIMEOUT,
-            ),
+            no_data_timeout: spec.no_data_timeout.as_signed(),
+            error_timeout: spec.error_timeout.as_signed(),
+            min_requests_timeout: spec.min_requests_timeout.as_signed(),
             enforced: spec.mode == GateMode::Enforce,
         })
     }
@@ -234,10 +217,6 @@ pub fn passes(verdict: Verdict) -> bool {
         | Verdict::NoData
         | Verdict::Error => false,
     }
-}
-
-fn or_default(given: Option<Duration>, default: Duration) -> SignedDuration {
-    given.unwrap_or(default).as_signed()
 }
 
 #[cfg(test)]

@@ -16,7 +16,6 @@ use crate::{
     plan::Plan,
     revision::Revision,
     route::{Backends, Splitter},
-    weight::Weight,
 };
 
 /// Facts that decide about the governed fields of a Rollout's Services and routes.
@@ -130,7 +129,7 @@ impl Governing<'_> {
             .find(|planned| planned.is_same_object(route))
             .unwrap_or(route);
         let splitter = Splitter::of(route, self.namespace, &plan);
-        let intended = Weight::from_percent(attempt.weight).unwrap_or(Weight::ZERO);
+        let intended = attempt.weight;
         // Traffic is taken away before that stands in a status.
         let weight = splitter
             .weight(live_rules)
@@ -214,14 +213,14 @@ mod tests {
         let plan = json!({
             "workload": { "kind": "Deployment", "name": "web" },
             "traffic": { "routes": [{ "kind": "HTTPRoute", "name": "web" }] },
-            "steps": [{ "weight": 20 }],
+            "steps": [{ "weight": 20, "hold": "1m" }], "gates": [],
         });
         let at = "2026-03-01T12:00:00Z";
         serde_json::from_value(json!({
             "stable": { "revision": "A", "podTemplateHash": "aaa", "since": at },
             "attempt": {
                 "number": 1, "id": "id", "revision": "B", "sequence": 2, "startedAt": at, "plan": plan,
-                "stage": stage, "stageSince": at, "weight": 20.0, "stableTemplateUpdated": stable_template_updated,
+                "stage": stage, "stageSince": at, "weight": 20, "stableTemplateUpdated": stable_template_updated,
             },
         }))
         .unwrap()

@@ -11,7 +11,7 @@ pub use answer::{Acceptance, Answer, Rejection};
 
 use crate::{
     context::DecisionContext, decision::Action, event::Event, observed::Intervention,
-    termination::Cause, wording,
+    revision::short, termination::Cause, wording,
 };
 
 /// Number of accepted Interventions that are remembered.
@@ -90,7 +90,7 @@ fn is_approved(ctx: &DecisionContext<'_>) -> bool {
 
 fn apply(ctx: &mut DecisionContext<'_>, spec: &InterventionSpec) -> Result<Acceptance, Rejection> {
     match spec.action {
-        Request::Retry => retry(ctx, spec.attempt),
+        Request::Retry => retry(ctx, spec),
         Request::Abort => abort(ctx, spec),
         Request::Approve => approve(attempt_in_steps(ctx, spec)?, spec),
         Request::Promote => {
@@ -136,6 +136,7 @@ fn running_attempt<'a>(
             running: attempt.number,
         });
     }
+    names_revision(spec, &attempt.revision)?;
     if attempt.ending.is_some() {
         return Err(Rejection::AttemptEnding {
             attempt: attempt.number,
@@ -195,12 +196,20 @@ fn approve(attempt: &mut Attempt, spec: &InterventionSpec) -> Result<Acceptance,
         });
     }
     let step = attempt.steps.last_mut().ok_or(Rejection::NoStep)?;
+    let planned = attempt
+        .plan
+        .steps
+        .get((attempt.step as usize).saturating_sub(1));
+    if planned.is_none_or(|step| step.approval.is_none()) {
+        return Err(Rejection::NoApprovalNeeded { step: named });
+    }
     step.approved_by = Some(wording::requester(&spec.by).to_owned());
     Ok(Acceptance::Approved { step: named })
 }
 
 /// Lets a rejected revision be tried again while git's head still asks for it.
-fn retry(ctx: &mut DecisionContext<'_>, attempt: u32) -> Result<Acceptance, Rejection> {
+fn retry(ctx: &mut DecisionContext<'_>, spec: &InterventionSpec) -> Result<Acceptance, Rejection> {
+    let attempt = spec.attempt;
     if let Some(running) = &ctx.status.attempt {
         return Err(Rejection::AttemptRunning {
             attempt: running.number,
@@ -212,6 +221,7 @@ fn retry(ctx: &mut DecisionContext<'_>, attempt: u32) -> Result<Acceptance, Reje
         .as_ref()
         .filter(|last| last.attempt == attempt)
         .ok_or(Rejection::NotLastAttempt { attempt })?;
+    names_revision(spec, &last.revision)?;
     let wanted = ctx
         .observed
         .candidate
@@ -231,4 +241,23 @@ fn retry(ctx: &mut DecisionContext<'_>, attempt: u32) -> Result<Acceptance, Reje
         .retain(|rejected| rejected.revision != revision);
     ctx.status.backoff = None;
     Ok(Acceptance::Retried)
+}
+
+/// Fails where the Intervention is meant for another revision than the attempt's: a Rollout that is
+/// created anew counts its attempts from 1 again.
+fn names_revision(spec: &InterventionSpec, revision: &str) -> Result<(), Rejection> {
+    match spec.revision.as_deref() {
+        None if spec.needs_revision() => Err(Rejection::RevisionMissing {
+            action: spec.action,
+            revision: revision.to_owned(),
+        }),
+        Some(named) if named != revision && named != short(revision) => {
+            Err(Rejection::OtherRevision {
+                attempt: spec.attempt,
+                named: named.to_owned(),
+                revision: revision.to_owned(),
+            })
+        }
+        None | Some(_) => Ok(()),
+    }
 }

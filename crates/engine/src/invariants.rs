@@ -53,7 +53,7 @@ pub struct Snapshot {
     pub stable_ready: u32,
     /// The ready endpoints of the canary Service.
     pub canary_ready: u32,
-    /// Outcomes on the facts branch or on their way there, by attempt, each time that one is
+    /// Outcomes on the records branch or on their way there, by attempt, each time that one is
     /// written.
     pub outcomes: Vec<(u32, Outcome)>,
 }

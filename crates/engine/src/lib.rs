@@ -44,5 +44,6 @@ pub mod stall;
 mod status;
 pub mod termination;
 pub mod waiting;
-pub mod weight;
 mod wording;
+
+pub use tidegate_api::weight;

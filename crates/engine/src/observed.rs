@@ -81,7 +81,7 @@ pub struct Observed {
     pub readings: Vec<Reading>,
     /// Interventions without an answer.
     pub interventions: Vec<Intervention>,
-    /// Paths on the facts branch that are known to be written.
+    /// Paths on the records branch that are known to be written.
     pub recorded: Vec<String>,
     /// Default of the `ConfigRepo` for rollbacks, where the Rollout does not say.
     pub default_on_rollback: OnRollback,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use tidegate_api::{
     Duration, names,
-    rollout::{Approval, KnownGood, Metrics, RolloutSpec, canary_name},
+    rollout::{KnownGood, Metrics, RolloutSpec, canary_name},
     route::RouteRef,
     workload::WorkloadRef,
 };
@@ -39,8 +39,6 @@ pub struct Plan {
     pub settle: SignedDuration,
     /// How long pods, endpoints and routes may take.
     pub progress_deadline: SignedDuration,
-    /// How long an approval is waited for.
-    pub approval_timeout: Option<SignedDuration>,
     /// How a revision is released that was promoted before.
     pub known_good: KnownGood,
     /// Number of promoted revisions that are remembered.
@@ -56,12 +54,19 @@ pub struct Step {
     pub weight: Weight,
     /// The least time that it lasts.
     pub hold: SignedDuration,
-    /// Whether a person must approve before the release goes on.
-    pub approval: bool,
+    /// Approval that the release waits for.
+    pub approval: Option<Approval>,
     /// How many replicas the canary has, where that is not its share of stable's.
     pub replicas: Option<u32>,
     /// Whether the step is implied: everything to the canary, before stable is touched.
     pub implied: bool,
+}
+
+/// Wait for an approval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// Maximum time to wait.
+    pub timeout: Option<SignedDuration>,
 }
 
 /// Why a spec is not a plan.
@@ -100,16 +105,27 @@ pub enum PlanError {
     /// No steps.
     #[error("spec.steps is empty: write at least one step, like {{weight: 10, hold: 5m}}")]
     NoSteps,
-    /// A weight that cannot be had.
+    /// A step that is not exactly one kind.
     #[error(
-        "spec.steps[{index}].weight is {weight}: write a number from 0 to 100 with at most two decimals"
+        "spec.steps[{index}] is not exactly one of weight and approval: write {{weight: 10, hold: 5m}} or {{approval: {{}}}}"
     )]
-    Weight {
-        /// Which step, from 0.
+    StepKind {
+        /// Index of the step, from 0.
         index: usize,
-        /// What is written.
-        weight: String,
     },
+    /// A step with traffic and no hold.
+    #[error(
+        "spec.steps[{index}] has a weight above 0 and no hold: write hold: 5m, or hold: 0s for no minimum"
+    )]
+    NoHold {
+        /// Index of the step, from 0.
+        index: usize,
+    },
+    /// An approval before the first weight.
+    #[error(
+        "spec.steps begins with an approval, and there is nothing to approve yet: begin with a weight, like {{weight: 0}}"
+    )]
+    ApprovalFirst,
     /// Two gates of one name.
     #[error("two gates are named {name:?}: give each its own name")]
     DuplicateGate {
@@ -147,7 +163,6 @@ impl Plan {
             metrics: spec.metrics.clone(),
             settle: spec.settle.as_signed(),
             progress_deadline: spec.progress_deadline.as_signed(),
-            approval_timeout: spec.approval_timeout.map(Duration::as_signed),
             known_good: spec.known_good,
             revision_history_limit: spec.revision_history_limit as usize,
             allow_parallel: spec.allow_parallel,
@@ -187,6 +202,36 @@ impl Plan {
 // === impl Step ===
 
 impl Step {
+    fn with_weight(
+        weight: Weight,
+        step: &tidegate_api::rollout::Step,
+        index: usize,
+    ) -> Result<Self, PlanError> {
+        let hold = match step.hold {
+            Some(hold) => hold.as_signed(),
+            None if weight == Weight::ZERO => SignedDuration::ZERO,
+            None => return Err(PlanError::NoHold { index }),
+        };
+        Ok(Self {
+            weight,
+            hold,
+            approval: None,
+            replicas: step.replicas,
+            implied: false,
+        })
+    }
+
+    /// Returns the step that waits for an approval at the weight of this one.
+    fn awaiting(&self, approval: &tidegate_api::rollout::Approval) -> Self {
+        Self {
+            hold: SignedDuration::ZERO,
+            approval: Some(Approval {
+                timeout: approval.timeout.map(Duration::as_signed),
+            }),
+            ..self.clone()
+        }
+    }
+
     /// How many replicas the canary needs beside `stable` ones.
     pub fn canary_replicas(&self, stable: u32) -> u32 {
         let share = self.weight.of_replicas(stable);
@@ -218,31 +263,28 @@ fn parse_routes(spec: &RolloutSpec) -> Result<Vec<RouteRef>, PlanError> {
 }
 
 fn parse_steps(spec: &RolloutSpec) -> Result<Vec<Step>, PlanError> {
-    let parse = |(index, step): (usize, &tidegate_api::rollout::Step)| {
-        let weight = Weight::from_percent(step.weight).ok_or_else(|| PlanError::Weight {
-            index,
-            weight: step.weight.to_string(),
-        })?;
-        Ok(Step {
-            weight,
-            hold: step.hold.unwrap_or_default().as_signed(),
-            approval: matches!(step.approval, Some(Approval::Required)),
-            replicas: step.replicas,
-            implied: false,
-        })
-    };
-    let mut steps: Vec<_> = spec
-        .steps
-        .iter()
-        .enumerate()
-        .map(parse)
-        .collect::<Result<_, _>>()?;
+    let mut steps: Vec<Step> = Vec::with_capacity(spec.steps.len() + 1);
+    let mut last_hold = SignedDuration::ZERO;
+    for (index, step) in spec.steps.iter().enumerate() {
+        let parsed = match (step.weight, &step.approval) {
+            (Some(weight), None) => Step::with_weight(weight, step, index)?,
+            (None, Some(approval)) => steps
+                .last()
+                .ok_or(PlanError::ApprovalFirst)?
+                .awaiting(approval),
+            (Some(_), Some(_)) | (None, None) => return Err(PlanError::StepKind { index }),
+        };
+        if parsed.approval.is_none() {
+            last_hold = parsed.hold;
+        }
+        steps.push(parsed);
+    }
     let last = steps.last().ok_or(PlanError::NoSteps)?;
     if last.weight < Weight::FULL {
         steps.push(Step {
             weight: Weight::FULL,
-            hold: last.hold,
-            approval: false,
+            hold: last_hold,
+            approval: None,
             replicas: None,
             implied: true,
         });

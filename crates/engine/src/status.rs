@@ -6,12 +6,7 @@ use tidegate_api::{
 };
 
 use crate::{
-    conditions,
-    context::{DecisionContext, intended},
-    plan::Plan,
-    revision::short,
-    waiting::WaitingOn,
-    wording,
+    conditions, context::DecisionContext, plan::Plan, revision::short, waiting::WaitingOn, wording,
 };
 
 /// Fills in the fields that people read.
@@ -36,9 +31,7 @@ pub(crate) fn summarize(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
             let declared = plan.declared_steps();
             format!("{}/{declared}", (attempt.step as usize).min(declared))
         });
-    status.weight = attempt
-        .as_ref()
-        .map(|attempt| intended(attempt).to_string());
+    status.weight = attempt.as_ref().map(|attempt| attempt.weight.to_string());
     let revision = attempt
         .as_ref()
         .map(|attempt| &attempt.revision)

@@ -30,6 +30,10 @@ fn read_crds(folder: &Path) -> Result<Vec<CustomResourceDefinition>> {
     let mut crds = Vec::new();
     for entry in entries {
         let path = entry?.path();
+        // The editors' schemas lie in a folder beside.
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
         let unreadable = format!("{} cannot be read", path.display());
         let text = fs::read_to_string(&path).context(unreadable.clone())?;
         crds.extend(

@@ -74,7 +74,7 @@ fn told(record: &OutcomeRecord) -> String {
     let weights: Vec<_> = record
         .steps
         .iter()
-        .map(|step| format!("{} %", step.weight))
+        .map(|step| step.weight.to_string())
         .collect();
     if !weights.is_empty() {
         lines.push(format!("    weights: {}", weights.join(", ")));

@@ -127,9 +127,13 @@ async fn with_change(context: Context) -> Result<()> {
         record.outcome == Outcome::Promoted && record.reason == Reason::StepsPassed,
         "{record:?}"
     );
-    let weights: Vec<_> = record.steps.iter().map(|step| step.weight).collect();
+    let weights: Vec<_> = record
+        .steps
+        .iter()
+        .map(|step| step.weight.to_string())
+        .collect();
     ensure!(
-        weights == [1.0, 10.0, 50.0, 100.0],
+        weights == ["1%", "10%", "50%", "100%"],
         "the steps were {weights:?}"
     );
     bed.gateway_serves("v2").await?;

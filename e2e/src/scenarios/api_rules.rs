@@ -1,6 +1,9 @@
 //! The rules of the API on the real API server: a wrong object is refused with a sentence that says
 //! what to write.
 
+mod blanks;
+mod steps;
+
 use anyhow::{Context as _, Result, bail, ensure};
 use kube::{
     Api,
@@ -35,7 +38,8 @@ async fn run(context: Context) -> Result<()> {
         answer.with_context(|| format!("a {kind} that is right is refused"))?;
     }
     let wrong = [
-        wrong_steps_and_traffic(),
+        steps::wrong_steps(),
+        steps::wrong_traffic(),
         wrong_rollouts(),
         wrong_gates(),
         wrong_config_repos(),
@@ -81,7 +85,12 @@ async fn run(context: Context) -> Result<()> {
         json!({ "workload": { "name": "another" } }),
         sentence,
     )
-    .await
+    .await?;
+    let repo = object("ConfigRepo", &right("ConfigRepo"))?;
+    api(&context, "ConfigRepo")
+        .create(&PostParams::default(), &repo)
+        .await?;
+    blanks::try_all(&context).await
 }
 
 fn wrong(kind: &'static str, at: &'static str, value: Value, sentence: &'static str) -> Wrong {
@@ -91,89 +100,6 @@ fn wrong(kind: &'static str, at: &'static str, value: Value, sentence: &'static 
         value,
         sentence,
     }
-}
-
-fn wrong_steps_and_traffic() -> Vec<Wrong> {
-    vec![
-        wrong(
-            "Rollout",
-            "/steps",
-            json!([]),
-            "should have at least 1 items",
-        ),
-        wrong(
-            "Rollout",
-            "/steps",
-            json!([{ "weight": 0 }]),
-            "give at least one step a weight above 0",
-        ),
-        wrong(
-            "Rollout",
-            "/steps",
-            json!([{ "weight": 101 }]),
-            "should be less than or equal to 100",
-        ),
-        wrong(
-            "Rollout",
-            "/steps",
-            json!([{ "weight": -1 }]),
-            "should be greater than or equal to 0",
-        ),
-        wrong(
-            "Rollout",
-            "/steps",
-            json!([{ "weight": 1, "hold": "soon" }]),
-            "steps[0].hold",
-        ),
-        wrong(
-            "Rollout",
-            "/steps",
-            json!([{ "weight": 1, "approval": "maybe" }]),
-            r#"supported values: "required""#,
-        ),
-        wrong(
-            "Rollout",
-            "/steps",
-            json!([{ "weight": 1, "replicas": 0 }]),
-            "should be greater than or equal to 1",
-        ),
-        wrong(
-            "Rollout",
-            "/traffic",
-            json!({}),
-            "traffic is exactly one of its members: write routes: [{kind: HTTPRoute, name: NAME}]",
-        ),
-        wrong(
-            "Rollout",
-            "/traffic",
-            Value::Null,
-            "spec.traffic: Required value",
-        ),
-        wrong(
-            "Rollout",
-            "/traffic/routes",
-            json!([]),
-            "should have at least 1 items",
-        ),
-        wrong(
-            "Rollout",
-            "/traffic/routes",
-            json!([{ "kind": "Route", "name": "shop" }]),
-            r#"supported values: "HTTPRoute", "GRPCRoute""#,
-        ),
-        wrong(
-            "Rollout",
-            "/traffic/routes",
-            json!([{ "kind": "HTTPRoute", "name": "shop" }, { "kind": "HTTPRoute", "name": "shop", "sectionName": "pay" }]),
-            "spec.traffic.routes[1]: Duplicate value",
-        ),
-        wrong(
-            "Rollout",
-            "/traffic/routes",
-            json!([{ "group": "networking.istio.io", "kind": "HTTPRoute", "name": "shop" }]),
-            "routes of this kind are of the group gateway.networking.k8s.io",
-        ),
-    ]
 }
 
 fn wrong_rollouts() -> Vec<Wrong> {
@@ -326,6 +252,12 @@ fn wrong_interventions() -> Vec<Wrong> {
         ),
         wrong(
             "Intervention",
+            "/revision",
+            Value::Null,
+            "name the revision that they are meant for",
+        ),
+        wrong(
+            "Intervention",
             "/action",
             json!("Abort"),
             "no other action names one",
@@ -373,7 +305,8 @@ fn right(kind: &str) -> Value {
             })
         }
         _ => {
-            json!({ "rollout": "shop", "attempt": 1, "step": 1, "action": "Approve", "reason": "it looks good" })
+            json!({ "rollout": "shop", "attempt": 1, "revision": "4f1c2d3e4f", "step": 1, "action": "Approve",
+                "reason": "it looks good" })
         }
     }
 }
@@ -435,15 +368,22 @@ fn api(context: &Context, kind: &str) -> Api<DynamicObject> {
     Api::namespaced_with(context.client(), &context.namespace, &resource)
 }
 
-/// Puts a value at a place whose parent is there.
+/// Puts a value at a place whose parent is there; null removes what is there.
 fn put(spec: &mut Value, at: &str, value: Value) -> Result<()> {
+    let is_removal = value.is_null();
+    put_as_is(spec, at, value)?;
+    if is_removal && let Some((parent, key)) = at.rsplit_once('/') {
+        let parent = spec.pointer_mut(parent).and_then(Value::as_object_mut);
+        parent.context("it was there")?.remove(key);
+    }
+    Ok(())
+}
+
+/// Puts a value, a null too, at a place whose parent is there.
+fn put_as_is(spec: &mut Value, at: &str, value: Value) -> Result<()> {
     let (parent, key) = at.rsplit_once('/').context("a JSON pointer")?;
     let parent = spec.pointer_mut(parent).and_then(Value::as_object_mut);
     let parent = parent.with_context(|| format!("{at} has no parent"))?;
-    if value.is_null() {
-        parent.remove(key);
-    } else {
-        parent.insert(key.to_owned(), value);
-    }
+    parent.insert(key.to_owned(), value);
     Ok(())
 }

@@ -32,8 +32,10 @@ const WHILE_WAITING: usize = 300;
 async fn run(context: Context) -> Result<()> {
     let shop = Shop::new().with_rollout(json!({
         "steps": [
-            { "weight": 10, "hold": "1s", "approval": "required" },
-            { "weight": 50, "hold": "1s", "approval": "required" },
+            { "weight": 10, "hold": "1s" },
+            { "approval": {} },
+            { "weight": 50, "hold": "1s" },
+            { "approval": { "timeout": "10m" } },
         ],
     }));
     let bed = Testbed::open(context, &shop).await?;
@@ -41,7 +43,7 @@ async fn run(context: Context) -> Result<()> {
     bed.commit(&shop.with(Release::good("v2")), "Release v2")
         .await?;
 
-    awaits_approval(&bed, 1).await?;
+    awaits_approval(&bed, 2).await?;
     let meanwhile = clients
         .first_answers_since(Timestamp::now(), WHILE_WAITING)
         .await;
@@ -57,7 +59,7 @@ async fn run(context: Context) -> Result<()> {
         &["approve", NAME, "--reason", "the dashboards look well"],
     )
     .await?;
-    awaits_approval(&bed, 2).await?;
+    awaits_approval(&bed, 4).await?;
     bed.create::<Intervention>(json!({
         "metadata": { "name": "abort-it" },
         "spec": { "rollout": NAME, "attempt": 2, "action": "Abort", "reason": "customers call", "by": "Nia" },
@@ -124,11 +126,11 @@ fn names_who_asked(record: &OutcomeRecord) -> Result<()> {
     );
     let approved = record
         .steps
-        .first()
+        .get(1)
         .and_then(|step| step.approved_by.as_deref());
     ensure!(
         approved == Some("admin"),
-        "the first step was approved by {approved:?}"
+        "the second step was approved by {approved:?}"
     );
     let asked: Vec<_> = record
         .interventions

@@ -67,7 +67,7 @@ async fn slow_release(context: Context) -> Result<()> {
 /// Three bad readings are tolerated, and pass once readings are good again; the fourth is a breach.
 async fn breach_window(context: Context) -> Result<()> {
     let shop = Shop::new().with_rollout(json!({
-        "steps": [{ "weight": 50, "hold": "1s", "approval": "required" }],
+        "steps": [{ "weight": 50, "hold": "1s" }, { "approval": {} }],
         "gates": [breach_window_gate()],
     }));
     let bed = Testbed::open(context, &shop).await?;
@@ -164,7 +164,7 @@ async fn breach_in_a_step(context: Context) -> Result<()> {
             .replace("{{window}}", "3s")
     );
     let shop = Shop::new().with_rollout(json!({
-        "steps": [{ "weight": 50, "hold": "1s", "approval": "required" }],
+        "steps": [{ "weight": 50, "hold": "1s" }, { "approval": {} }],
         "gates": [gate],
     }));
     let bed = Testbed::open(context, &shop).await?;

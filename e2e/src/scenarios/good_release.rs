@@ -70,9 +70,13 @@ async fn run(context: Context) -> Result<()> {
         record.head.source.commit.as_deref() == Some(commit.as_str()),
         "the record names another commit"
     );
-    let weights: Vec<_> = record.steps.iter().map(|step| step.weight).collect();
+    let weights: Vec<_> = record
+        .steps
+        .iter()
+        .map(|step| step.weight.to_string())
+        .collect();
     ensure!(
-        weights == [1.0, 10.0, 50.0, 100.0],
+        weights == ["1%", "10%", "50%", "100%"],
         "the steps were {weights:?}"
     );
     let gate = record.gates.first().context("the record has the gate")?;

@@ -155,12 +155,17 @@ async fn a_second_rollout(bed: &Testbed, shop: &Shop, next: &Shop) -> Result<()>
 
     let long = json!({ "apiVersion": "tidegate.io/v1alpha1", "kind": "Rollout", "metadata": { "name": LONG_NAME },
         "spec": { "workload": { "kind": "Deployment", "name": "other" },
-            "traffic": { "routes": [{ "kind": "HTTPRoute", "name": "other" }] }, "steps": [{ "weight": 10 }] } });
+            "traffic": { "routes": [{ "kind": "HTTPRoute", "name": "other" }] }, "steps": [{ "weight": 10, "hold": "1m" }], "gates": [] } });
     let changes = [Change::delete("shop/rival.yaml"), file("long.yaml", &long)];
     bed.repo
         .commit(changes, "Bring a Rollout with a long name")
         .await?;
-    stalled(bed, LONG_NAME, "give it a shorter one").await?;
+    let ready = repo_condition(bed, |ready| ready.status == ConditionStatus::False).await?;
+    ensure!(
+        ready.message.contains("give it a shorter one"),
+        "the ConfigRepo says: {}",
+        ready.message
+    );
     Ok(())
 }
 

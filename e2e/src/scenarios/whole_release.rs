@@ -174,7 +174,7 @@ impl ReleaseLog {
             let stay = passed.duration_since(confirmed).unsigned_abs();
             ensure!(
                 passed > confirmed && stay >= self.hold,
-                "the step of {} % stayed {stay:?}",
+                "the step of {} stayed {stay:?}",
                 step.weight
             );
         }

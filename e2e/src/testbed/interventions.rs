@@ -98,6 +98,11 @@ impl Testbed {
         if let Some(step) = step {
             spec["step"] = step.into();
         }
+        let status = self.status().await?;
+        let running = status.attempt.map(|attempt| attempt.revision);
+        if let Some(revision) = running.or(status.last_outcome.map(|last| last.revision)) {
+            spec["revision"] = revision.into();
+        }
         let asked: Intervention = serde_json::from_value(json!({
             "apiVersion": "tidegate.io/v1alpha1",
             "kind": "Intervention",

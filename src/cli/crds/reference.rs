@@ -117,6 +117,9 @@ fn kind(field: &JSONSchemaProps) -> String {
     if field.enum_.is_some() {
         return "word".to_owned();
     }
+    if field.x_kubernetes_int_or_string == Some(true) {
+        return "whole number or text".to_owned();
+    }
     match (field.type_.as_deref(), field.format.as_deref()) {
         (Some("string"), Some("date-time")) => "time".to_owned(),
         (Some("string"), _) if is_duration(field) => "duration".to_owned(),

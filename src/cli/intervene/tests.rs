@@ -26,7 +26,7 @@ fn rollout(status: &Value) -> Value {
         "spec": {
             "workload": { "kind": "Deployment", "name": "checkout" },
             "traffic": { "routes": [{ "kind": "HTTPRoute", "name": "checkout" }] },
-            "steps": [{ "weight": 10 }],
+            "steps": [{ "weight": 10, "hold": "1m" }], "gates": [],
         },
         "status": status,
     })
@@ -136,7 +136,7 @@ async fn an_approval_names_the_running_attempt_its_step_and_the_caller() {
     let code = script.ask(Action::Approve, &args("30s")).await.unwrap();
     assert_eq!(code, ExitCode::SUCCESS);
     let expected = json!({
-        "rollout": "checkout", "attempt": 4, "step": 1, "action": "Approve",
+        "rollout": "checkout", "attempt": 4, "revision": "4f1c", "step": 1, "action": "Approve",
         "reason": "looks good", "by": "ana@example.com",
     });
     assert_eq!(script.spec(), expected);

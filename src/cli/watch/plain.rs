@@ -134,7 +134,7 @@ mod tests {
         attempt.gates[0].message = "0.5 (max 0.01)".to_owned();
         attempt.gates[0].verdict = tidegate_api::gate::Verdict::Breach;
         insta::assert_snapshot!(lines(&before, &after).join("\n"), @r"
-        Progressing  step 2/3  weight 50%  revision 4f1c2d  2m of step 2 left
+        Progressing  step 2/4  weight 50%  revision 4f1c2d  2m of step 2 left
         gate errors: Breach 0.5 (max 0.01)
         ");
     }
@@ -144,7 +144,7 @@ mod tests {
         let status = at_step_two().status.unwrap();
         let lines = lines(&RolloutStatus::default(), &status);
         insta::assert_snapshot!(lines.join("\n"), @r"
-        Progressing  step 2/3  weight 10%  revision 4f1c2d  2m of step 2 left
+        Progressing  step 2/4  weight 10%  revision 4f1c2d  2m of step 2 left
         gate errors: Pass 0.002 (max 0.01)
         condition Ready is False: Progressing attempt 4 runs
         attempt 3 ended RolledBack (GateBreached): errors was 0.2, above 0.01

@@ -9,14 +9,13 @@ use ratatui::{
     text::{Line, Span, Text},
 };
 use tidegate_api::{
-    Condition, Rollout,
+    Condition, Rollout, Weight,
     condition::ConditionStatus,
     gate::{Gate, GateStatus, Verdict},
     record::Outcome,
     rollout::Step,
     status::{Attempt, OutcomeSummary, Phase, RolloutStatus},
 };
-use tidegate_engine::number;
 
 use super::changes::Lost;
 use crate::cli::age;
@@ -103,16 +102,16 @@ fn head(rollout: &Rollout, status: &RolloutStatus, now: Timestamp) -> Vec<Line<'
 }
 
 /// The canary's share of traffic as a bar.
-fn bar(weight: f64) -> Line<'static> {
+fn bar(weight: Weight) -> Line<'static> {
     let filled = (0..BAR)
-        .filter(|cell| f64::from(*cell) * 100.0 < weight * f64::from(BAR))
+        .filter(|cell| cell * Weight::FULL.hundredths() < weight.hundredths() * BAR)
         .count();
     let empty = BAR as usize - filled;
     Line::from(vec![
         Span::from("canary ").dim(),
         Span::from("█".repeat(filled)).cyan(),
         Span::from("░".repeat(empty)).dim(),
-        Span::from(format!(" {}%", number::short(weight))),
+        Span::from(format!(" {weight}")),
     ])
 }
 
@@ -138,7 +137,7 @@ fn step_line(
     let entered = attempt.steps.get(index);
     let weight = entered
         .map(|step| step.weight)
-        .or(planned.map(|step| step.weight));
+        .or(planned.and_then(|step| step.weight));
     let is_current = attempt.step as usize == index + 1;
     let (mark, style) = match entered {
         Some(step) if step.passed_at.is_some() => ("✓", Style::new().fg(Color::Green)),
@@ -177,15 +176,15 @@ fn step_line(
         percent(weight),
         hold.to_string()
     );
-    Line::from(vec![
-        Span::styled(format!("  {mark}"), style),
-        Span::from(place),
-        Span::from(format!("   {}", facts.join(", "))),
-    ])
+    let mut line = vec![Span::styled(format!("  {mark}"), style), Span::from(place)];
+    if !facts.is_empty() {
+        line.push(Span::from(format!("   {}", facts.join(", "))));
+    }
+    Line::from(line)
 }
 
-fn percent(weight: Option<f64>) -> String {
-    weight.map_or_else(String::new, |weight| format!("{}%", number::short(weight)))
+fn percent(weight: Option<Weight>) -> String {
+    weight.map(|weight| weight.to_string()).unwrap_or_default()
 }
 
 fn gates(attempt: &Attempt, now: Timestamp) -> Vec<Line<'static>> {
@@ -313,7 +312,8 @@ pub(super) mod tests {
             "steps": [
                 { "weight": 1, "hold": "1m" },
                 { "weight": 10, "hold": "5m" },
-                { "weight": 50, "hold": "10m", "approval": "required" },
+                { "weight": 50, "hold": "10m" },
+                { "approval": {} },
             ],
             "gates": [
                 { "name": "errors", "threshold": { "query": "q", "max": 0.01 } },
@@ -327,7 +327,7 @@ pub(super) mod tests {
             "metadata": { "name": "checkout", "namespace": "shop" },
             "spec": spec,
             "status": {
-                "phase": "Progressing", "step": "2/3", "weight": "10%", "revision": "4f1c2d",
+                "phase": "Progressing", "step": "2/4", "weight": "10%", "revision": "4f1c2d",
                 "since": "2026-11-25T10:00:00Z", "message": "2m of step 2 left",
                 "conditions": [{
                     "type": "Ready", "status": "False", "reason": "Progressing",
@@ -364,14 +364,15 @@ pub(super) mod tests {
     fn the_screen_shows_the_progress() {
         let now = "2026-11-25T10:04:12Z".parse().unwrap();
         insta::assert_snapshot!(text(Some(&at_step_two()), None, now).to_string(), @r"
-        shop/checkout   Progressing   step 2/3   weight 10%   revision 4f1c2d   for 4m12s
+        shop/checkout   Progressing   step 2/4   weight 10%   revision 4f1c2d   for 4m12s
         2m of step 2 left
         canary ████░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░ 10%
 
         Steps
           ✓  1      1%     1m   entered 4m2s ago, passed after 61s
           ▶  2     10%     5m   entered 3m1s ago, 2m of hold left
-             3     50%    10m   needs approval
+             3     50%    10m
+             4             0s   needs approval
 
         Gates
           errors               Pass      0.002 (max 0.01), 12 readings, 12s ago

@@ -91,7 +91,7 @@ fn rollout(gates: &[(&str, &str)]) -> Rollout {
         "spec": {
             "workload": { "kind": "Deployment", "name": "checkout" },
             "traffic": { "routes": [{ "kind": "HTTPRoute", "name": "web" }] },
-            "steps": [{ "weight": 10 }],
+            "steps": [{ "weight": 10, "hold": "1m" }],
             "gates": gates.collect::<Vec<_>>(),
         },
         "status": { "stable": stable },

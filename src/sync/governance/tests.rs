@@ -22,7 +22,7 @@ fn spec(workload: &str) -> Value {
     json!({
         "workload": {"kind": "Deployment", "name": workload},
         "traffic": { "routes": [{ "kind": "HTTPRoute", "name": workload }] },
-        "steps": [{"weight": 10}],
+        "steps": [{"weight": 10, "hold": "1m"}], "gates": [],
     })
 }
 

@@ -65,7 +65,7 @@ fn running_rollout() -> Arc<Rollout> {
     let spec = json!({
         "workload": {"kind": "Deployment", "name": "web"},
         "traffic": { "routes": [{ "kind": "HTTPRoute", "name": "web" }] },
-        "steps": [{"weight": 10}],
+        "steps": [{"weight": 10, "hold": "1m"}], "gates": [],
     });
     let rollout = json!({
         "apiVersion": "tidegate.io/v1alpha1", "kind": "Rollout",

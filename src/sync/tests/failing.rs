@@ -19,7 +19,7 @@ async fn a_missing_permission_is_reported_with_what_to_paste_and_stops_the_sync(
     );
     assert!(
         ready.contains(
-            "prod/shop.yaml:26: Service/web: the ServiceAccount `deployer` lacks a permission"
+            "prod/shop.yaml:27: Service/web: the ServiceAccount `deployer` lacks a permission"
         ),
         "{ready}"
     );

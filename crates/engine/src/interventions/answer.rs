@@ -88,6 +88,27 @@ pub enum Rejection {
     },
     /// No step has been entered.
     NoStep,
+    /// The step waits for no approval.
+    NoApprovalNeeded {
+        /// Number of the step, from 1.
+        step: u32,
+    },
+    /// The Intervention names no revision.
+    RevisionMissing {
+        /// Requested action.
+        action: Action,
+        /// Revision of the attempt.
+        revision: String,
+    },
+    /// The attempt is of another revision.
+    OtherRevision {
+        /// Number of the attempt.
+        attempt: u32,
+        /// Revision that the Intervention names.
+        named: String,
+        /// Revision of the attempt.
+        revision: String,
+    },
     /// An attempt is running, so none can be retried.
     AttemptRunning {
         /// Number of the running attempt.

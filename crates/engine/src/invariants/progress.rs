@@ -41,12 +41,8 @@ pub(super) fn steps_follow_the_plan(moment: Moment<'_>) -> Result<(), String> {
     if attempt.shortcut.is_some() {
         return Ok(());
     }
-    let entered: Vec<_> = attempt
-        .steps
-        .iter()
-        .map(|step| Weight::from_percent(step.weight))
-        .collect();
-    let declared: Vec<_> = plan.steps.iter().map(|step| Some(step.weight)).collect();
+    let entered: Vec<_> = attempt.steps.iter().map(|step| step.weight).collect();
+    let declared: Vec<_> = plan.steps.iter().map(|step| step.weight).collect();
     ensure(declared.starts_with(&entered), || {
         format!("steps {entered:?} were entered, and the plan is {declared:?}")
     })
@@ -135,9 +131,10 @@ pub(super) fn promotion_comes_after_every_step(moment: Moment<'_>) -> Result<(),
         format!("{passed} of {} steps had passed", plan.steps.len())
     })?;
     for (index, (declared, step)) in plan.steps.iter().zip(&attempt.steps).enumerate() {
-        ensure(!declared.approval || step.approved_by.is_some(), || {
-            format!("nobody approved step {}", index + 1)
-        })?;
+        ensure(
+            declared.approval.is_none() || step.approved_by.is_some(),
+            || format!("nobody approved step {}", index + 1),
+        )?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use tidegate_api::route::RouteKind;
 use super::*;
 
 fn percent(percent: f64) -> Weight {
-    Weight::from_percent(percent).expect("a weight")
+    format!("{percent}%").parse().expect("a weight")
 }
 
 /// Split of the Service `shop` of the namespace `mall`.

@@ -4,7 +4,7 @@ use tidegate_api::status::Stage;
 
 use crate::{
     attempt,
-    context::{DecisionContext, intended},
+    context::DecisionContext,
     pin::Pin,
     plan::Plan,
     waiting::{Flow, RouteChange, WaitingOn},
@@ -66,7 +66,7 @@ fn share_of_untouched(ctx: &DecisionContext<'_>) -> Weight {
     // What is intended may never have gone out, or may have been taken back before a crash: it is not
     // given now.
     if lost {
-        intended(ctx.attempt()).min(share_given(ctx))
+        ctx.attempt().weight.min(share_given(ctx))
     } else {
         Weight::ZERO
     }
@@ -113,7 +113,7 @@ fn endpoints_followed(ctx: &DecisionContext<'_>) -> bool {
 /// Share that stable's ready endpoints cannot take yet, never more than before. After the deadline one
 /// ready endpoint is enough.
 fn share_while_stable_returns(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Weight {
-    let before = intended(ctx.attempt());
+    let before = ctx.attempt().weight;
     let late = ctx.stage_lasted(plan.progress_deadline);
     let Some((stable, workload)) = ctx
         .status

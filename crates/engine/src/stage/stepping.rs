@@ -7,11 +7,11 @@ use tidegate_api::{
 };
 
 use crate::{
-    context::{DecisionContext, intended},
+    context::DecisionContext,
     event::Event,
     gate::{self, Gate, evidence},
     observed::Workload,
-    plan::{Plan, Step},
+    plan::{Approval, Plan, Step},
     termination::Cause,
     waiting::{EndpointsOwner, Flow, RouteChange, WaitingOn},
     weight::Weight,
@@ -51,7 +51,7 @@ pub(super) fn enter(ctx: &mut DecisionContext<'_>, plan: &Plan, number: u32) {
         return;
     };
     let now = ctx.now;
-    if !step.implied {
+    if !step.implied && step.approval.is_none() {
         ctx.emit(Event::StepEntered {
             step: number,
             of: plan.last_step(),
@@ -62,7 +62,7 @@ pub(super) fn enter(ctx: &mut DecisionContext<'_>, plan: &Plan, number: u32) {
     attempt.step = number;
     attempt.readiness_losses = 0;
     attempt.steps.push(StepStatus {
-        weight: step.weight.percent(),
+        weight: step.weight,
         entered_at: now,
         confirmed_at: None,
         passed_at: None,
@@ -107,11 +107,11 @@ pub(super) fn canary_unready(ctx: &DecisionContext<'_>, plan: &Plan, number: u32
 /// Shifts traffic to the step's weight; `None` once that is confirmed.
 fn shift_traffic(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Flow> {
     let now = ctx.now;
-    if ctx.attempt().weight > 0.0 && ctx.observed.canary_endpoints.ready == 0 {
+    if ctx.attempt().weight > Weight::ZERO && ctx.observed.canary_endpoints.ready == 0 {
         return Some(on_canary_lost(ctx, plan));
     }
-    if intended(ctx.attempt()) != step.weight {
-        let raises = step.weight > intended(ctx.attempt());
+    if ctx.attempt().weight != step.weight {
+        let raises = step.weight > ctx.attempt().weight;
         if raises && ctx.attempt().paused {
             return Some(Flow::Waits(WaitingOn::Resume, None));
         }
@@ -237,6 +237,11 @@ fn step_incomplete(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> O
         };
         return Some(Flow::Waits(hold, Some(until)));
     }
+    if let Some(approval) = &step.approval
+        && entered.is_none_or(|entered| entered.approved_by.is_none())
+    {
+        return Some(await_approval(ctx, plan, approval, until));
+    }
     if let Some(name) = pending_gate(ctx, plan, step) {
         let gate = WaitingOn::Gate {
             step: number,
@@ -244,9 +249,6 @@ fn step_incomplete(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> O
             name,
         };
         return Some(Flow::Waits(gate, None));
-    }
-    if step.approval && entered.is_none_or(|entered| entered.approved_by.is_none()) {
-        return Some(await_approval(ctx, plan, until));
     }
     None
 }
@@ -268,13 +270,18 @@ fn passes_now(gate: &Gate, status: &GateStatus, now: Timestamp) -> bool {
     gate::passes(status.verdict) && evidence::is_recent(gate, status, now)
 }
 
-fn await_approval(ctx: &mut DecisionContext<'_>, plan: &Plan, since: Timestamp) -> Flow {
+fn await_approval(
+    ctx: &mut DecisionContext<'_>,
+    plan: &Plan,
+    approval: &Approval,
+    since: Timestamp,
+) -> Flow {
     let (step, of) = (ctx.attempt().step, plan.last_step());
     if ctx.observed.status.phase != Phase::AwaitingApproval {
         ctx.emit(Event::AwaitingApproval { step, of });
     }
     let on = WaitingOn::Approval { step, of };
-    let Some(within) = plan.approval_timeout else {
+    let Some(within) = approval.timeout else {
         return Flow::Waits(on, None);
     };
     let end = since.saturating_add(within).unwrap_or(Timestamp::MAX);

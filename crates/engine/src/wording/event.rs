@@ -41,7 +41,7 @@ impl fmt::Display for Event {
             }
             Self::AwaitingApproval { step, of } => write!(
                 f,
-                "step {step} of {of} passed; create an approve Intervention to continue"
+                "step {step} of {of} waits for approval; create an Approve Intervention to continue"
             ),
             Self::Promoting { revision } => {
                 write!(

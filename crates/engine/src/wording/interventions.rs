@@ -3,7 +3,10 @@
 use std::fmt;
 
 use super::requester;
-use crate::interventions::{Acceptance, Answer, Rejection};
+use crate::{
+    interventions::{Acceptance, Answer, Rejection},
+    revision::short,
+};
 
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,6 +61,23 @@ impl fmt::Display for Rejection {
                 write!(f, "step {named} is not the current step: step {current} is")
             }
             Self::NoStep => f.write_str("no step has been entered yet"),
+            Self::NoApprovalNeeded { step } => write!(f, "step {step} waits for no approval"),
+            Self::RevisionMissing { action, revision } => write!(
+                f,
+                "{} names no revision; write revision: {}",
+                action.as_str(),
+                short(revision)
+            ),
+            Self::OtherRevision {
+                attempt,
+                named,
+                revision,
+            } => write!(
+                f,
+                "attempt {attempt} is of revision {}, not of {}",
+                short(revision),
+                short(named)
+            ),
             Self::AttemptRunning { attempt } => write!(f, "attempt {attempt} is running"),
             Self::NotLastAttempt { attempt } => write!(
                 f,

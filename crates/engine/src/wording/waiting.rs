@@ -63,7 +63,7 @@ impl fmt::Display for WaitingOn {
             } => {
                 write!(f, "waiting for {} to be accepted {change}", routes(names))
             }
-            Self::Resume => f.write_str("paused; create a resume Intervention to continue"),
+            Self::Resume => f.write_str("paused; create a Resume Intervention to continue"),
             Self::Hold { step, of, until } => {
                 write!(f, "holding step {step} of {of} until {until:.0}")
             }
@@ -72,7 +72,7 @@ impl fmt::Display for WaitingOn {
             }
             Self::Approval { step, of } => write!(
                 f,
-                "waiting for approval of step {step} of {of}; create an approve Intervention to continue"
+                "waiting for approval of step {step} of {of}; create an Approve Intervention to continue"
             ),
             Self::StablePods => {
                 f.write_str("waiting for stable pods to become ready: too few to take all traffic")

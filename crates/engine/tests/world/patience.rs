@@ -27,11 +27,11 @@ fn a_pause_longer_than_the_progress_deadline_ends_nothing() {
 #[test]
 fn a_step_that_began_again_can_be_approved_again() {
     let world = a_short_rollout()
-        .with_approval_at(1)
+        .with_approval_at(2)
         .releasing(Quality::Good)
-        .at_weight(20)
+        .when("the approval", |world| world.current_step() == Some(2))
         .with_ask(Ask::Approve);
-    let world = world.after(5).with_unready(true, 3, 10).after(300);
+    let world = world.with_unready(true, 3, 10).after(300);
     assert_eq!(
         world.stage(),
         Some(Stage::Stepping),

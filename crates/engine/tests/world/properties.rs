@@ -233,7 +233,7 @@ fn begin(beginning: Beginning) -> World {
             .without_a_workload()
             .begins()
             .with_commit('A', quality),
-        Beginning::Approval => a_rollout().with_approval_at(2).releasing(Quality::Good),
+        Beginning::Approval => a_rollout().with_approval_at(3).releasing(Quality::Good),
         Beginning::UpdatingStable(quality) => a_rollout().releasing(quality),
         Beginning::Promoting => {
             let world = a_rollout()

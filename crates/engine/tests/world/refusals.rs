@@ -3,6 +3,7 @@
 use tidegate_api::{
     Condition,
     reason::ConditionType,
+    rollout::{Approval, Step},
     route::RouteKind,
     workload::{WorkloadKind, WorkloadRef},
 };
@@ -17,6 +18,14 @@ use crate::{
     deployment::{Quality, labels},
     rollout::a_rollout,
 };
+
+/// Returns a step that waits for an approval.
+fn approval() -> Step {
+    Step {
+        approval: Some(Approval::default()),
+        ..Step::default()
+    }
+}
 
 /// Returns the status's message about a candidate in a world that has been changed so.
 fn said(change: impl FnOnce(&mut Observed)) -> String {
@@ -108,7 +117,9 @@ fn every_refusal_is_a_sentence_that_says_what_to_do() {
             seen.workload.as_mut().unwrap().obstacle = Some(obstacle);
         }),
         said(|seen| seen.spec.steps.clear()),
-        said(|seen| seen.spec.steps[0].weight = 0.001),
+        said(|seen| seen.spec.steps[0].hold = None),
+        said(|seen| seen.spec.steps[0].weight = None),
+        said(|seen| seen.spec.steps[0] = approval()),
         said(|seen| seen.spec.gates[1].name = "errors".to_owned()),
         said(|seen| seen.spec.gates[0].threshold = None),
     ];

@@ -56,8 +56,10 @@ impl Draft {
         self
     }
 
+    /// Step `step` waits for an approval; those after it move on by one.
     pub(crate) fn with_approval_at(mut self, step: usize) -> Self {
-        self.spec["steps"][step - 1]["approval"] = json!("required");
+        let steps = self.spec["steps"].as_array_mut().unwrap();
+        steps.insert(step - 1, json!({ "approval": {} }));
         self
     }
 

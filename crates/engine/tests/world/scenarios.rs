@@ -68,7 +68,7 @@ fn three_bad_readings_are_borne() {
 #[test]
 fn a_step_with_an_approval_waits_for_it() {
     let world = a_short_rollout()
-        .with_approval_at(1)
+        .with_approval_at(2)
         .releasing(Quality::Good)
         .after(600);
     assert_eq!(world.stage(), Some(Stage::Stepping), "{}", world.story);
@@ -101,7 +101,7 @@ fn a_pause_stays_in_its_step_and_a_resume_goes_on() {
 #[test]
 fn a_promotion_that_was_asked_for_skips_stays_and_approvals() {
     let world = a_rollout()
-        .with_approval_at(1)
+        .with_approval_at(2)
         .releasing(Quality::Good)
         .at_weight(1)
         .with_ask(Ask::Promote)
@@ -718,7 +718,7 @@ fn who_keeps_writing_what_is_ours_is_named() {
         (contested.status == ConditionStatus::True).then(|| contested.message.clone())
     };
     let world = a_rollout()
-        .with_approval_at(2)
+        .with_approval_at(3)
         .releasing(Quality::Good)
         .at_weight(20)
         .after(30);

@@ -443,6 +443,11 @@ impl World {
         }
     }
 
+    /// Returns the number of the step that is persisted.
+    pub(crate) fn current_step(&self) -> Option<u32> {
+        Some(self.rollout.as_ref()?.status.attempt.as_ref()?.step)
+    }
+
     /// The stage that is persisted.
     pub(crate) fn stage(&self) -> Option<Stage> {
         Some(self.rollout.as_ref()?.status.attempt.as_ref()?.stage)

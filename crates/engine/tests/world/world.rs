@@ -454,10 +454,15 @@ impl World {
     pub(crate) fn ask(&mut self, action: Ask) {
         let Some(rollout) = &self.rollout else { return };
         let attempt = rollout.status.attempt.as_ref();
+        let last = rollout.status.last_outcome.as_ref();
         self.asked += 1;
         let spec = InterventionSpec {
             rollout: "checkout".to_owned(),
             attempt: attempt.map_or(rollout.status.attempts, |attempt| attempt.number),
+            revision: attempt
+                .map(|attempt| &attempt.revision)
+                .or(last.map(|last| &last.revision))
+                .cloned(),
             step: (action == Ask::Approve).then(|| attempt.map_or(1, |attempt| attempt.step)),
             action,
             reason: "it was time".to_owned(),

@@ -1,0 +1,129 @@
+//! Steps and routes that are refused.
+
+use serde_json::{Value, json};
+
+use super::{Wrong, wrong};
+
+pub(super) fn wrong_steps() -> Vec<Wrong> {
+    vec![
+        wrong(
+            "Rollout",
+            "/steps",
+            json!([]),
+            "should have at least 1 items",
+        ),
+        wrong(
+            "Rollout",
+            "/steps",
+            json!([{ "weight": 0 }]),
+            "give at least one step a weight above 0",
+        ),
+        wrong(
+            "Rollout",
+            "/steps",
+            json!([{ "weight": 101, "hold": "1m" }]),
+            "should be less than or equal to 100",
+        ),
+        wrong(
+            "Rollout",
+            "/steps",
+            json!([{ "weight": -1, "hold": "1m" }]),
+            "should be greater than or equal to 0",
+        ),
+        wrong(
+            "Rollout",
+            "/steps",
+            json!([{ "weight": "0.00%" }]),
+            "give at least one step a weight above 0",
+        ),
+        wrong(
+            "Rollout",
+            "/steps",
+            json!([{ "weight": "0.125%", "hold": "1m" }]),
+            "steps[0].weight",
+        ),
+        wrong(
+            "Rollout",
+            "/steps",
+            json!([{ "weight": "10", "hold": "1m" }]),
+            "steps[0].weight",
+        ),
+        wrong(
+            "Rollout",
+            "/steps",
+            json!([{ "weight": 1 }]),
+            "needs a hold",
+        ),
+        wrong(
+            "Rollout",
+            "/steps",
+            json!([{ "approval": {} }, { "weight": 1, "hold": "1m" }]),
+            "the first step is an approval",
+        ),
+        wrong(
+            "Rollout",
+            "/steps",
+            json!([{ "weight": 1, "hold": "1m" }, { "approval": {}, "hold": "1m" }]),
+            "hold and replicas belong to a step with a weight",
+        ),
+        wrong(
+            "Rollout",
+            "/steps",
+            json!([{ "weight": 1, "hold": "soon" }]),
+            "steps[0].hold",
+        ),
+        wrong(
+            "Rollout",
+            "/steps",
+            json!([{ "weight": 1, "hold": "1m", "approval": {} }]),
+            "a step is exactly one of weight and approval",
+        ),
+        wrong(
+            "Rollout",
+            "/steps",
+            json!([{ "weight": 1, "hold": "1m", "replicas": 0 }]),
+            "should be greater than or equal to 1",
+        ),
+    ]
+}
+
+pub(super) fn wrong_traffic() -> Vec<Wrong> {
+    vec![
+        wrong(
+            "Rollout",
+            "/traffic",
+            json!({}),
+            "traffic is exactly one of its members: write routes: [{kind: HTTPRoute, name: NAME}]",
+        ),
+        wrong(
+            "Rollout",
+            "/traffic",
+            Value::Null,
+            "spec.traffic: Required value",
+        ),
+        wrong(
+            "Rollout",
+            "/traffic/routes",
+            json!([]),
+            "should have at least 1 items",
+        ),
+        wrong(
+            "Rollout",
+            "/traffic/routes",
+            json!([{ "kind": "Route", "name": "shop" }]),
+            r#"supported values: "HTTPRoute""#,
+        ),
+        wrong(
+            "Rollout",
+            "/traffic/routes",
+            json!([{ "kind": "HTTPRoute", "name": "shop" }, { "kind": "HTTPRoute", "name": "shop", "sectionName": "pay" }]),
+            "spec.traffic.routes[1]: Duplicate value",
+        ),
+        wrong(
+            "Rollout",
+            "/traffic/routes",
+            json!([{ "group": "networking.istio.io", "kind": "HTTPRoute", "name": "shop" }]),
+            "routes of this kind are of the group gateway.networking.k8s.io",
+        ),
+    ]
+}
