@@ -185,6 +185,9 @@ fn delete_canary(observed: &Observed, without_gateway: bool) -> Option<Action> {
 
 /// Emits an event for each governed field that another writer modified: a route that had been
 /// confirmed, a pin, or stable's template.
+///
+/// A route or a Service that Tidegate itself wrote last differs because a write of this stage has
+/// failed, and comes again.
 fn report_drift(target: &Desired, ctx: &mut DecisionContext<'_>) {
     let observed = ctx.observed;
     let (Some(before), Some(after)) = (&observed.status.attempt, &ctx.status.attempt) else {
@@ -201,13 +204,16 @@ fn report_drift(target: &Desired, ctx: &mut DecisionContext<'_>) {
             let Action::SetRoute { route, .. } = effect else {
                 continue;
             };
-            let manager = route_state(observed, &route).and_then(|state| state.manager.clone());
-            drifted.push((GovernedField::Route { route }, manager));
+            let state = route_state(observed, &route);
+            if let Some(manager) = state.and_then(|state| state.manager.clone()) {
+                drifted.push((GovernedField::Route { route }, Some(manager)));
+            }
         }
     }
     if after.stage.compares_versions() {
         for service in observed.pinned_services() {
-            if service.epoch.is_some() && service.pin() != target.pin {
+            let is_overwritten = service.manager.is_some() && service.pin() != target.pin;
+            if service.epoch.is_some() && is_overwritten {
                 let field = GovernedField::ServiceSelector {
                     service: service.name.clone(),
                 };

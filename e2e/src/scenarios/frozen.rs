@@ -4,6 +4,7 @@
 use anyhow::{Context as _, Result, ensure};
 use futures::{TryStreamExt as _, stream};
 use serde_json::Value;
+use tidegate_api::names;
 use tokio::sync::oneshot;
 
 use super::whole_release::{Kind, release, shop};
@@ -63,7 +64,7 @@ async fn frozen(context: Context, effect: Effect) -> Result<()> {
             .context("the hook is gone")?
             .context("Tidegate cannot be frozen")?;
         let second = bed.spawn_tidegate("tidegate-second").await?;
-        overtake(&bed, first, &write, let_go).await?;
+        overtake(&bed, first, &write, effect, let_go).await?;
         Ok::<_, anyhow::Error>(second)
     };
     let (_second, ()) = tokio::try_join!(overtaken, release(&bed, Kind::Good))?;
@@ -75,13 +76,19 @@ async fn overtake(
     bed: &Testbed,
     first: ProcessGroup,
     held: &WriteInHand,
+    effect: Effect,
     let_go: oneshot::Sender<()>,
 ) -> Result<()> {
     let log = bed.proxy.log();
+    // What sync applies may change nothing, and then refuses nobody.
+    let changes = |request: &RequestRecord| {
+        request.field_manager.as_deref() == Some(names::FIELD_MANAGER) || effect(request)
+    };
     let later = |request: &RequestRecord| {
         request.seq > held.seq
             && request.kind == RequestKind::Write
             && request.path == held.path
+            && changes(request)
             && done(request)
     };
     let written = tokio::time::timeout(LIMIT, log.wait_for(later)).await;

@@ -24,8 +24,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[scenario!(shutdown, run)];
 /// The stay of each step: long enough for another to take over within it.
 const HOLD: Duration = Duration::from_secs(8);
 
-/// Time that Tidegate has to end: nothing that takes longer is in its hands.
-const ENDS_WITHIN: Duration = Duration::from_secs(5);
+/// Time that Tidegate has to end: the kubelet's default grace period.
+const ENDS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Shares of the canary, one after the other.
 const SHARES: [f64; 4] = [10.0, 50.0, 100.0, 0.0];

@@ -276,7 +276,7 @@ impl Service {
             external: false,
             foreign_pod: None,
             waiting: None,
-            manager: Some("kubectl".to_owned()),
+            manager: None,
         }
     }
 }
@@ -305,7 +305,9 @@ impl Route {
             accepted: self.accepted,
             epoch: self.epoch,
             obstacle: None,
-            manager: Some(self.manager.to_owned()),
+            manager: Some(self.manager)
+                .filter(|manager| !manager.starts_with("tidegate"))
+                .map(str::to_owned),
         };
         observed::Route {
             route: RouteRef::new(RouteKind::HttpRoute, self.name),

@@ -5,6 +5,7 @@ use tidegate_api::{
     reason::ConditionType,
     rollout::{Approval, Step},
     route::RouteKind,
+    weight::Weight,
     workload::{WorkloadKind, WorkloadRef},
 };
 use tidegate_engine::{
@@ -183,6 +184,7 @@ fn who_takes_a_pin_off_is_named() {
     let world = a_rollout().releasing(Quality::Good).at_weight(20);
     let mut seen = world.observed().unwrap();
     seen.services[0].selector = labels();
+    seen.services[0].manager = Some("kubectl".to_owned());
     let notes: Vec<_> = decide(&seen, world.now)
         .events
         .iter()
@@ -194,6 +196,24 @@ fn who_takes_a_pin_off_is_named() {
             .any(|note| note.contains("the selector of Service checkout")
                 && note.contains("kubectl")),
         "{notes:?}"
+    );
+}
+
+#[test]
+fn a_write_of_ours_that_failed_is_nobodys_drift() {
+    let world = a_rollout().releasing(Quality::Good).at_weight(20);
+    let mut seen = world.observed().unwrap();
+    seen.routes[0].state.as_mut().unwrap().weight = Some(Weight::from_hundredths(500));
+    let decision = decide(&seen, world.now);
+    assert!(
+        !format!("{:?}", decision.events).contains("DriftCorrected"),
+        "{:?}",
+        decision.events
+    );
+    assert!(
+        format!("{:?}", decision.actions).contains("SetRoute"),
+        "{:?}",
+        decision.actions
     );
 }
 
