@@ -6,6 +6,7 @@ use tidegate_api::{intervention::Action as Ask, status::Stage};
 
 use crate::{
     deployment::Quality,
+    metrics::PrometheusBehavior,
     rollout::{Draft, a_rollout},
 };
 
@@ -30,7 +31,9 @@ fn a_step_that_began_again_can_be_approved_again() {
         .with_approval_at(2)
         .releasing(Quality::Good)
         .when("the approval", |world| world.current_step() == Some(2))
-        .with_ask(Ask::Approve);
+        .with_readings(PrometheusBehavior::Empty, 20)
+        .with_ask(Ask::Approve)
+        .after(1);
     let world = world.with_unready(true, 3, 10).after(300);
     assert_eq!(
         world.stage(),
