@@ -1,10 +1,6 @@
 //! Everything that the watches keep, by kind. Both controllers read it.
 
-use futures::{
-    FutureExt, Stream, StreamExt as _,
-    future::{BoxFuture, join_all},
-    stream::select_all,
-};
+use futures::{FutureExt, Stream, StreamExt as _, future::join_all, stream::select_all};
 use kube::core::DeserializeGuard;
 use tidegate_api::{ConfigRepo, Intervention, Rollout};
 
@@ -17,61 +13,72 @@ use crate::{
     workload::{WorkloadWriters, Workloads},
 };
 
-/// Everything that the watches keep.
-pub(crate) struct Caches {
-    pub(crate) rollouts: Cache<DeserializeGuard<Rollout>>,
-    pub(crate) config_repos: Cache<DeserializeGuard<ConfigRepo>>,
-    pub(crate) interventions: Cache<DeserializeGuard<Intervention>>,
-    pub(crate) workloads: Workloads,
-    pub(crate) services: Cache<Service>,
-    pub(crate) endpoint_slices: Cache<EndpointSlice>,
-    pub(crate) revisions: Cache<ControllerRevision>,
-    pub(crate) routers: Routers,
+/// Declares the kinds that are watched beside workloads and routes, which have rooms of their own.
+macro_rules! watched_kinds {
+    ($($field:ident: $kind:ty,)*) => {
+        /// Everything that the watches keep.
+        pub(crate) struct Caches {
+            $(pub(crate) $field: Cache<$kind>,)*
+            pub(crate) workloads: Workloads,
+            pub(crate) routers: Routers,
+        }
+
+        /// Writing ends of the caches, which belong to the watches.
+        pub(crate) struct CacheWriters {
+            $(pub(crate) $field: CacheWriter<$kind>,)*
+            pub(crate) workloads: WorkloadWriters,
+            pub(crate) routes: RouteWriters,
+        }
+
+        /// Creates empty caches, and their writers.
+        pub(crate) fn caches() -> (Caches, CacheWriters) {
+            let (workloads, workload_writers) = Workloads::new();
+            let (routers, routes) = Routers::new();
+            $(let $field = Cache::new();)*
+            let caches = Caches {
+                $($field: $field.0,)*
+                workloads,
+                routers,
+            };
+            let writers = CacheWriters {
+                $($field: $field.1,)*
+                workloads: workload_writers,
+                routes,
+            };
+            (caches, writers)
+        }
+
+        impl Caches {
+            /// Returns true if every watch has completed its first list. Routes do not count: a
+            /// cluster may lack their definitions until its gateway is installed.
+            pub(crate) fn is_filled(&self) -> bool {
+                self.workloads.is_filled() $(&& self.$field.is_filled())*
+            }
+
+            /// Waits until every watch has completed its first list.
+            pub(crate) fn filled(&self) -> impl Future<Output = ()> + Send + use<> {
+                join_all([self.workloads.filled(), $(self.$field.filled().boxed(),)*]).map(drop)
+            }
+
+            /// Returns an event for each complete list of a watch.
+            pub(crate) fn relists(&self) -> impl Stream<Item = ()> + Send + use<> {
+                select_all([
+                    self.workloads.relists(),
+                    self.routers.relists().boxed(),
+                    $(self.$field.relists().boxed(),)*
+                ])
+            }
+        }
+    };
 }
 
-/// Writing ends of the caches, which belong to the watches.
-pub(crate) struct CacheWriters {
-    pub(crate) rollouts: CacheWriter<DeserializeGuard<Rollout>>,
-    pub(crate) config_repos: CacheWriter<DeserializeGuard<ConfigRepo>>,
-    pub(crate) interventions: CacheWriter<DeserializeGuard<Intervention>>,
-    pub(crate) workloads: WorkloadWriters,
-    pub(crate) services: CacheWriter<Service>,
-    pub(crate) endpoint_slices: CacheWriter<EndpointSlice>,
-    pub(crate) revisions: CacheWriter<ControllerRevision>,
-    pub(crate) routes: RouteWriters,
-}
-
-/// Creates empty caches, and their writers.
-pub(crate) fn caches() -> (Caches, CacheWriters) {
-    let (rollouts, rollouts_writer) = Cache::new();
-    let (config_repos, config_repos_writer) = Cache::new();
-    let (interventions, interventions_writer) = Cache::new();
-    let (workloads, workload_writers) = Workloads::new();
-    let (services, services_writer) = Cache::new();
-    let (endpoint_slices, endpoint_slices_writer) = Cache::new();
-    let (revisions, revisions_writer) = Cache::new();
-    let (routers, routes) = Routers::new();
-    let caches = Caches {
-        rollouts,
-        config_repos,
-        interventions,
-        workloads,
-        services,
-        endpoint_slices,
-        revisions,
-        routers,
-    };
-    let writers = CacheWriters {
-        rollouts: rollouts_writer,
-        config_repos: config_repos_writer,
-        interventions: interventions_writer,
-        workloads: workload_writers,
-        services: services_writer,
-        endpoint_slices: endpoint_slices_writer,
-        revisions: revisions_writer,
-        routes,
-    };
-    (caches, writers)
+watched_kinds! {
+    rollouts: DeserializeGuard<Rollout>,
+    config_repos: DeserializeGuard<ConfigRepo>,
+    interventions: DeserializeGuard<Intervention>,
+    services: Service,
+    endpoint_slices: EndpointSlice,
+    revisions: ControllerRevision,
 }
 
 // === impl Caches ===
@@ -98,46 +105,6 @@ impl Caches {
             .map(|attempt| attempt.epoch)
             .max()
             .unwrap_or_default()
-    }
-
-    /// Returns true if every watch has completed its first list. Routes do not count: a cluster may
-    /// lack their definitions until its gateway is installed.
-    pub(crate) fn is_filled(&self) -> bool {
-        self.rollouts.is_filled()
-            && self.config_repos.is_filled()
-            && self.interventions.is_filled()
-            && self.workloads.is_filled()
-            && self.services.is_filled()
-            && self.endpoint_slices.is_filled()
-            && self.revisions.is_filled()
-    }
-
-    /// Waits until every watch has completed its first list.
-    pub(crate) fn filled(&self) -> impl Future<Output = ()> + Send + use<> {
-        let all: [BoxFuture<'static, ()>; 7] = [
-            self.rollouts.filled().boxed(),
-            self.config_repos.filled().boxed(),
-            self.interventions.filled().boxed(),
-            self.workloads.filled(),
-            self.services.filled().boxed(),
-            self.endpoint_slices.filled().boxed(),
-            self.revisions.filled().boxed(),
-        ];
-        join_all(all).map(drop)
-    }
-
-    /// Returns an event for each complete list of a watch.
-    pub(crate) fn relists(&self) -> impl Stream<Item = ()> + Send + use<> {
-        select_all([
-            self.rollouts.relists().boxed(),
-            self.config_repos.relists().boxed(),
-            self.interventions.relists().boxed(),
-            self.workloads.relists(),
-            self.services.relists().boxed(),
-            self.endpoint_slices.relists().boxed(),
-            self.revisions.relists().boxed(),
-            self.routers.relists().boxed(),
-        ])
     }
 
     /// Returns a ConfigRepo, if it can be decoded.

@@ -1,6 +1,6 @@
 //! Both controllers put together: built from settings, and driven until the program shuts down.
 
-use std::{fmt::Debug, net::SocketAddr, path::PathBuf, pin::pin, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, pin::pin, sync::Arc};
 
 use futures::{
     Stream, StreamExt,
@@ -8,13 +8,12 @@ use futures::{
     stream,
 };
 use jiff::SignedDuration;
-use k8s_openapi::serde::de::DeserializeOwned;
 use kube::{
     Client, Config, Resource,
     core::{DeserializeGuard, NamespaceResourceScope},
     runtime::{Controller, controller},
 };
-use tidegate_api::{ConfigRepo, Rollout};
+use tidegate_api::{ConfigRepo, NamespacedName, Rollout};
 use tidegate_git::{Git, Transport, TransportError, TransportSettings};
 use tidegate_metrics::prometheus::Prometheus;
 use tokio::{sync::watch as channel, task::JoinHandle};
@@ -26,7 +25,7 @@ use crate::{
     clock,
     counters::Counters,
     kubernetes::{
-        cache::CacheWriter,
+        cache::{CacheWriter, Watched},
         clients::{ClientError, Clients, WRITE_TIMEOUT},
         events::EventRecorder,
         fence::{Fence, Term},
@@ -35,10 +34,7 @@ use crate::{
     },
     records::{RecordQueue, WriterContext},
     requeue::{self, RequeueReceiver, RequeueSender},
-    rollout::{
-        self, observe::Memory, prometheus::Prometheuses, query_checks::QueryChecks,
-        samplers::Samplers, write_errors::WriteErrors,
-    },
+    rollout::{self, memory::RolloutMemory, prometheus::Prometheuses},
     server, sync,
     sync_trigger::{SyncProgress, SyncTrigger},
 };
@@ -113,7 +109,7 @@ struct Controllers {
 }
 
 /// Parts of one controller.
-struct Parts<C, K: Resource<DynamicType = ()> + Clone + 'static> {
+struct Parts<C, K: Watched> {
     ctx: Arc<C>,
     /// Writing end of the cache of its kind.
     writer: CacheWriter<K>,
@@ -236,11 +232,11 @@ fn rollout_context(shared: &Shared, settings: Settings) -> rollout::Context {
         settings.metrics_hosts,
         shared.clients.writing.clone(),
     );
-    let samplers = Samplers::new(
-        prometheuses.clone(),
+    let memory = RolloutMemory::new(
+        &prometheuses,
         settings.scrape_interval,
-        shared.requeue_tx.clone(),
-        shared.counters.clone(),
+        &shared.requeue_tx,
+        &shared.counters,
     );
     rollout::Context {
         cluster: settings.cluster,
@@ -250,14 +246,11 @@ fn rollout_context(shared: &Shared, settings: Settings) -> rollout::Context {
             caches.clone(),
         ),
         caches,
-        memory: Memory::default(),
+        memory,
         clients: shared.clients.clone(),
         fence: shared.fence.clone(),
         records: shared.records.clone(),
-        write_errors: WriteErrors::default(),
         prometheuses,
-        query_checks: QueryChecks::new(shared.requeue_tx.clone()),
-        samplers,
         counters: shared.counters.clone(),
         events: shared.events.clone(),
         requeue_tx: shared.requeue_tx.clone(),
@@ -341,13 +334,7 @@ fn controller<K>(
     requeue_rx: RequeueReceiver,
 ) -> Controller<K>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
+    K: Watched + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
     let store = writer.store();
     Controller::for_stream(watch::stream(watched, writer).map(Ok), store)
@@ -370,12 +357,8 @@ async fn collect_if_deleted<T, E, Q>(
     Q: std::error::Error + 'static,
 {
     if let Err(controller::Error::ObjectNotFound(gone)) = result {
-        rollout::collect(
-            ctx,
-            gone.namespace.as_deref().unwrap_or_default(),
-            &gone.name,
-        )
-        .await;
+        let gone = NamespacedName::new(gone.namespace.unwrap_or_default(), gone.name);
+        rollout::collect(ctx, &gone).await;
     }
 }
 

@@ -14,3 +14,4 @@ pub(crate) mod pod_template;
 pub(crate) mod testing;
 pub(crate) mod watch;
 pub(crate) mod watched;
+pub(crate) mod writer;

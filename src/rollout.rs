@@ -12,15 +12,17 @@ mod context;
 mod events;
 pub(crate) mod execute;
 mod leftovers;
-pub(crate) mod observe;
+pub(crate) mod memory;
+mod observations;
+mod observe;
 pub(crate) mod prometheus;
-pub(crate) mod query_checks;
+mod query_checks;
 mod reconcile;
-pub(crate) mod samplers;
+mod samplers;
 mod surroundings;
 mod variables;
 mod watches;
-pub(crate) mod write_errors;
+mod write_errors;
 
 pub(crate) use self::{
     context::Context,

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use kube::core::DeserializeGuard;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tidegate_api::{ConfigRepo, Rollout, route::RouteKind};
+use tidegate_api::{ConfigRepo, NamespacedName, Rollout, route::RouteKind};
 use tidegate_engine::{plan::Plan, revision::Revision};
 use tidegate_git::{Git, Protocol, Transport, TransportSettings};
 use tidegate_metrics::{credentials::Credentials, prometheus::Prometheus};
@@ -25,10 +25,7 @@ use crate::{
     },
     records::{RecordQueue, WriterContext},
     requeue::{self, RequeueReceiver},
-    rollout::{
-        Context, execute::Subject, observe::Memory, prometheus::Prometheuses,
-        query_checks::QueryChecks, samplers::Samplers, write_errors::WriteErrors,
-    },
+    rollout::{Context, execute::Subject, memory::RolloutMemory, prometheus::Prometheuses},
     sync,
     sync_trigger::{SyncProgress, SyncTrigger},
 };
@@ -42,6 +39,7 @@ pub(crate) const ROUTE: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/sh
 pub(crate) struct Bench {
     pub(crate) script: Script,
     pub(crate) ctx: Context,
+    id: NamespacedName,
     pub(crate) rollout: Rollout,
     pub(crate) plan: Plan,
     pub(crate) woken: RequeueReceiver,
@@ -162,25 +160,21 @@ impl Bench {
         );
         let prometheus = prometheus.unwrap();
         let prometheuses = Prometheuses::new(prometheus, Vec::new(), script.client());
-        let query_checks = QueryChecks::new(requeue_tx.clone());
-        let samplers = Samplers::new(
-            prometheuses.clone(),
+        let memory = RolloutMemory::new(
+            &prometheuses,
             SignedDuration::from_secs(1),
-            requeue_tx.clone(),
-            counters.clone(),
+            &requeue_tx,
+            &counters,
         );
         let ctx = Context {
             cluster: "test".to_owned(),
             sync: SyncTrigger::new(progress, repo_requeue_tx, caches.clone()),
             caches,
-            memory: Memory::default(),
+            memory,
             clients: Arc::new(clients),
             fence,
             records,
-            write_errors: WriteErrors::default(),
             prometheuses,
-            query_checks,
-            samplers,
             counters,
             events,
             requeue_tx,
@@ -190,6 +184,7 @@ impl Bench {
         Self {
             script,
             ctx,
+            id: NamespacedName::of(&rollout),
             rollout,
             plan,
             woken,
@@ -204,8 +199,7 @@ impl Bench {
     /// Whose effects are tried.
     pub(crate) fn subject(&self) -> Subject<'_> {
         Subject {
-            namespace: "shop",
-            name: "checkout",
+            id: &self.id,
             rollout: &self.rollout,
             plan: Some(&self.plan),
             service_account: "deployer",

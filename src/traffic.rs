@@ -15,13 +15,9 @@ mod object;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{Stream, StreamExt as _, stream::select_all};
-use kube::{
-    Api, Client, ResourceExt as _,
-    api::{Patch, PatchParams},
-};
+use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tidegate_api::{
-    names,
     rollout::RolloutSpec,
     route::{RouteKind, RouteRef},
 };
@@ -37,6 +33,7 @@ use crate::kubernetes::{
     cache::{Cache, CacheWriter},
     watch::{self, WatchScope},
     watched,
+    writer::{Writer, epoch_annotation},
 };
 
 /// Routes of every kind.
@@ -123,18 +120,13 @@ impl Routers {
             None => splitter.merge(rules),
         };
         let mut patch = nested(splitter.rules_path(), rules);
-        patch["metadata"] = json!({
-            "resourceVersion": live.resource_version(),
-            "annotations": { names::EPOCH_ANNOTATION: change.epoch.map(|epoch| epoch.to_string()) },
-        });
-        let api: Api<RouteObject> = Api::namespaced_with(client.clone(), namespace, &route.kind);
-        let params = PatchParams::apply(names::FIELD_MANAGER);
-        let patched = api.patch(&route.name, &params, &Patch::Merge(patch)).await;
-        cache.answered(patched.map_err(|source| RouteError::Patch {
+        patch["metadata"]["annotations"] = epoch_annotation(change.epoch);
+        let writer = Writer { client, namespace };
+        let patched = writer.patch(cache, &*live, patch).await;
+        patched.map_err(|source| RouteError::Patch {
             route: route.clone(),
             source: Box::new(source),
-        })?);
-        Ok(())
+        })
     }
 
     /// Returns the kinds of route that these specs name and that have not been listed. A cluster

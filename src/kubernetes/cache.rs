@@ -5,11 +5,13 @@
 
 use std::{
     collections::HashMap,
+    fmt::Debug,
     hash::Hash,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use futures::{Stream, StreamExt as _, TryStreamExt};
+use k8s_openapi::serde::de::DeserializeOwned;
 use kube::{
     Resource, ResourceExt,
     runtime::{
@@ -21,8 +23,31 @@ use kube::{
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
 
+/// Object of a kind that is watched and cached.
+pub(crate) trait Watched:
+    Resource<DynamicType: Hash + Eq + Clone + Send + Sync>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Watched for K where
+    K: Resource<DynamicType: Hash + Eq + Clone + Send + Sync>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 /// The objects of one kind.
-pub(crate) struct Cache<K: Resource<DynamicType: Hash + Eq + Clone> + Clone + 'static> {
+pub(crate) struct Cache<K: Watched> {
     kind: K::DynamicType,
     watched: Store<K>,
     answered: Mutex<HashMap<ObjectRef<K>, Arc<K>>>,
@@ -31,17 +56,14 @@ pub(crate) struct Cache<K: Resource<DynamicType: Hash + Eq + Clone> + Clone + 's
 }
 
 /// What a watch fills a cache by.
-pub(crate) struct CacheWriter<K: Resource<DynamicType: Hash + Eq + Clone> + Clone + 'static> {
+pub(crate) struct CacheWriter<K: Watched> {
     writer: Writer<K>,
     lists: watch::Sender<u64>,
 }
 
 // === impl Cache ===
 
-impl<K> Cache<K>
-where
-    K: Resource<DynamicType: Hash + Eq + Clone + Send + Sync> + Clone + Send + Sync + 'static,
-{
+impl<K: Watched> Cache<K> {
     /// An empty cache, and what a watch fills it by.
     pub(crate) fn new() -> (Self, CacheWriter<K>)
     where
@@ -129,6 +151,11 @@ where
         here
     }
 
+    /// The kind of its objects.
+    pub(super) fn kind(&self) -> &K::DynamicType {
+        &self.kind
+    }
+
     /// Remembers what a write has answered.
     pub(crate) fn answered(&self, object: K) {
         let key = ObjectRef::from_obj_with(&object, self.kind.clone());
@@ -141,10 +168,7 @@ where
 
 // === impl CacheWriter ===
 
-impl<K> CacheWriter<K>
-where
-    K: Resource<DynamicType: Hash + Eq + Clone + Send + Sync> + Clone + Send + Sync + 'static,
-{
+impl<K: Watched> CacheWriter<K> {
     /// The store that it fills, for a controller.
     pub(crate) fn store(&self) -> Store<K> {
         self.writer.as_reader()

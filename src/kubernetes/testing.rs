@@ -6,17 +6,16 @@
 
 use std::{
     collections::BTreeMap,
-    hash::Hash,
     sync::{Arc, Mutex, MutexGuard},
 };
 
 use futures::{StreamExt as _, stream};
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::BodyExt as _;
-use kube::{Client, Resource, client::Body, runtime::watcher::Event};
+use kube::{Client, client::Body, runtime::watcher::Event};
 use serde_json::{Value, json};
 
-use super::cache::CacheWriter;
+use super::cache::{CacheWriter, Watched};
 
 /// The API server.
 #[derive(Clone, Default)]
@@ -210,10 +209,7 @@ impl Asked {
 }
 
 /// Has a watch show these and end.
-pub(crate) async fn show<K>(writer: CacheWriter<K>, objects: Vec<K>)
-where
-    K: Resource<DynamicType: Hash + Eq + Clone + Send + Sync> + Clone + Send + Sync + 'static,
-{
+pub(crate) async fn show<K: Watched>(writer: CacheWriter<K>, objects: Vec<K>) {
     let shown = objects.into_iter().map(Event::InitApply);
     let events = [Event::Init]
         .into_iter()

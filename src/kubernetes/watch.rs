@@ -1,9 +1,6 @@
 //! Watches: streams of what has changed, which fill the caches on their way. Nothing polls.
 
-use std::{fmt::Debug, hash::Hash};
-
 use futures::{Stream, StreamExt};
-use k8s_openapi::serde::de::DeserializeOwned;
 use kube::{
     Api, Client, Resource,
     core::NamespaceResourceScope,
@@ -11,7 +8,7 @@ use kube::{
 };
 use tracing::Instrument as _;
 
-use super::cache::CacheWriter;
+use super::cache::{CacheWriter, Watched};
 
 /// Extent of every watch: one namespace, or all.
 #[derive(Clone)]
@@ -27,13 +24,7 @@ pub(crate) fn stream<K>(
     writer: CacheWriter<K>,
 ) -> impl Stream<Item = K> + Send + use<K>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
+    K: Watched + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
     let api: Api<K> = match &scope.namespace {
         Some(namespace) => Api::namespaced(scope.client.clone(), namespace),
@@ -49,13 +40,7 @@ pub(crate) fn stream_of<K>(
     writer: CacheWriter<K>,
 ) -> impl Stream<Item = K> + Send + use<K>
 where
-    K: Resource<DynamicType: Hash + Eq + Clone + Send + Sync>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
+    K: Watched,
 {
     let changes = writer.fill(watcher(api, watcher::Config::default()).default_backoff());
     let mut undefined = false;
@@ -92,13 +77,7 @@ pub(crate) fn spawn<K>(
     writer: CacheWriter<K>,
     on_change: impl Fn(&K) + Send + 'static,
 ) where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
+    K: Watched + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
     let span = tracing::info_span!("watch", kind = %K::kind(&()));
     let changes = stream(scope, writer).for_each(move |object| {

@@ -7,14 +7,10 @@ use std::{
 };
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use kube::{
-    Api, Resource as _, ResourceExt,
-    api::{Patch, PatchParams},
-    core::DeserializeGuard,
-};
+use kube::{Api, Resource as _, ResourceExt, core::DeserializeGuard};
 use serde_json::json;
 use tidegate_api::{
-    ConfigRepo, NamespacedName, names,
+    ConfigRepo, NamespacedName,
     reason::RepoEventReason,
     record::{Record, RestoreResult},
 };
@@ -28,7 +24,10 @@ use super::{
 };
 use crate::{
     clock,
-    kubernetes::events::{Event, Severity},
+    kubernetes::{
+        events::{Event, Severity},
+        writer::Writer,
+    },
     repository,
 };
 
@@ -270,21 +269,18 @@ async fn remove_pending(ctx: &WriterContext, owed: &PendingWrite) -> Result<(), 
         // It was removed before, and a cache was behind that.
         return Ok(());
     }
-    let patch = json!({
-        "metadata": { "resourceVersion": repo.resource_version() },
-        "status": { "pendingRecords": queue },
-    });
-    let patched = api
+    let writer = Writer {
+        client: &ctx.client,
+        namespace: &owed.namespace,
+    };
+    let status = json!({ "pendingRecords": queue });
+    writer
         .patch_status(
-            name,
-            &PatchParams::apply(names::FIELD_MANAGER),
-            &Patch::Merge(patch),
+            &ctx.caches.config_repos,
+            &DeserializeGuard(Ok(repo)),
+            status,
         )
-        .await?;
-    ctx.caches
-        .config_repos
-        .answered(DeserializeGuard(Ok(patched)));
-    Ok(())
+        .await
 }
 
 fn trailers(record: &Record) -> Trailers {

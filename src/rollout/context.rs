@@ -4,10 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use tidegate_api::NamespacedName;
 
-use super::{
-    observe::Memory, prometheus::Prometheuses, query_checks::QueryChecks, samplers::Samplers,
-    write_errors::WriteErrors,
-};
+use super::{memory::RolloutMemory, prometheus::Prometheuses};
 use crate::{
     caches::Caches,
     counters::Counters,
@@ -21,15 +18,12 @@ use crate::{
 pub(crate) struct Context {
     pub(crate) cluster: String,
     pub(crate) caches: Arc<Caches>,
-    pub(crate) memory: Memory,
+    pub(crate) memory: RolloutMemory,
     pub(crate) clients: Arc<Clients>,
     pub(crate) fence: Fence,
     pub(crate) sync: SyncTrigger,
     pub(crate) records: Arc<RecordQueue>,
-    pub(crate) write_errors: WriteErrors,
     pub(crate) prometheuses: Prometheuses,
-    pub(crate) query_checks: QueryChecks,
-    pub(crate) samplers: Samplers,
     pub(crate) counters: Counters,
     pub(crate) events: EventRecorder,
     pub(crate) requeue_tx: RequeueSender,
@@ -40,17 +34,8 @@ pub(crate) struct Context {
 // === impl Context ===
 
 impl Context {
-    /// Forgets all that is remembered of a Rollout: it is gone, or another replica decides about it.
-    pub(crate) fn forget(&self, namespace: &str, name: &str) {
-        self.samplers.end(namespace, name);
-        self.query_checks.forget(namespace, name);
-        self.write_errors.over(namespace, name);
-        self.memory.forget(namespace, name);
-    }
-
     /// Has a Rollout reconciled though nothing that is watched has changed.
-    pub(crate) fn requeue(&self, namespace: &str, name: &str) {
-        self.requeue_tx
-            .requeue(NamespacedName::new(namespace, name));
+    pub(crate) fn requeue(&self, rollout: &NamespacedName) {
+        self.requeue_tx.requeue(rollout.clone());
     }
 }

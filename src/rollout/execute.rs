@@ -7,13 +7,11 @@
 mod canary;
 mod objects;
 
-use kube::{
-    Api, ResourceExt,
-    api::{Patch, PatchParams, PostParams},
-    core::DeserializeGuard,
-};
+pub(super) use self::objects::delete_revision;
+
+use kube::ResourceExt;
 use serde_json::json;
-use tidegate_api::{ConfigRepo, Intervention, Rollout, names};
+use tidegate_api::{NamespacedName, Rollout, names};
 use tidegate_engine::{
     decision::{Action, Decision},
     plan::Plan,
@@ -21,7 +19,7 @@ use tidegate_engine::{
 
 use super::{context::Context, events, surroundings};
 use crate::{
-    kubernetes::{clients::AccountName, fence::NotLeading},
+    kubernetes::{clients::AccountName, fence::NotLeading, writer::Writer},
     traffic::{RouteChange, RouteError},
     workload::WorkloadError,
 };
@@ -65,8 +63,7 @@ const LONGEST_REFUSAL: usize = 1000;
 
 /// Whose effects they are.
 pub(crate) struct Subject<'a> {
-    pub(crate) namespace: &'a str,
-    pub(crate) name: &'a str,
+    pub(crate) id: &'a NamespacedName,
     pub(crate) rollout: &'a Rollout,
     /// The plan that the effects belong to: the attempt's, else the spec's.
     pub(crate) plan: Option<&'a Plan>,
@@ -119,9 +116,9 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
         Action::DryRunStable => objects::compare_stable(ctx, subject).await,
         Action::CheckQueries => {
             let metrics = subject.rollout.spec.metrics.as_ref();
-            ctx.query_checks.ask(
+            ctx.memory.query_checks.ask(
                 subject.rollout,
-                ctx.prometheuses.of(subject.namespace, metrics),
+                ctx.prometheuses.of(&subject.id.namespace, metrics),
             );
             Ok(())
         }
@@ -137,7 +134,7 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
         } => {
             let plan = plan(subject)?;
             let change = RouteChange {
-                namespace: subject.namespace,
+                namespace: &subject.id.namespace,
                 route,
                 weight: *weight,
                 epoch: *epoch,
@@ -162,7 +159,8 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
         }
         Action::DeleteCanary => canary::delete(ctx, subject).await,
         Action::Record(pending) => {
-            ctx.records.write(subject.namespace, subject.name, pending);
+            ctx.records
+                .write(&subject.id.namespace, &subject.id.name, pending);
             Ok(())
         }
         Action::TransferPendingRecords(pending) => hand_over(ctx, subject, pending).await,
@@ -170,17 +168,14 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
         Action::AnswerIntervention { name, answer } => {
             let (state, message) = (answer.state(), answer.to_string());
             let status = json!({ "state": state, "message": message, "at": crate::clock::now() });
-            let api: Api<Intervention> =
-                Api::namespaced(ctx.clients.writing.clone(), subject.namespace);
-            let patch = Patch::Merge(json!({ "status": status }));
-            let answered = api
-                .patch_status(name, &PatchParams::apply(names::FIELD_MANAGER), &patch)
+            let interventions = &ctx.caches.interventions;
+            let asked = interventions.get(&subject.id.namespace, name);
+            let asked =
+                asked.ok_or_else(|| ExecuteError::Missing(format!("the Intervention {name}")))?;
+            let answered = writer(ctx, subject)
+                .patch_status(interventions, &*asked, status)
                 .await;
-            let answered = answered.map_err(write(format!("answer the Intervention {name}")))?;
-            ctx.caches
-                .interventions
-                .answered(DeserializeGuard(Ok(answered)));
-            Ok(())
+            answered.map_err(failed(format!("answer the Intervention {name}")))
         }
     }
 }
@@ -195,19 +190,15 @@ async fn write_status(
     let mut rollout = subject.rollout.clone();
     rollout.status = Some(decision.status.clone());
     rollout.metadata.managed_fields = None;
-    let api: Api<Rollout> = Api::namespaced(ctx.clients.writing.clone(), subject.namespace);
-    let params = PostParams {
-        field_manager: Some(names::FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    };
-    let written = api.replace_status(subject.name, &params, &rollout).await;
-    let written = written.map_err(write(format!(
+    let written = writer(ctx, subject)
+        .replace_status(&ctx.caches.rollouts, &rollout)
+        .await;
+    written.map_err(failed(format!(
         "write the status of the Rollout {}",
-        subject.name
+        subject.id.name
     )))?;
     ctx.counters
         .persisted(subject.rollout.status.as_ref(), &decision.status);
-    ctx.caches.rollouts.answered(DeserializeGuard(Ok(written)));
     Ok(())
 }
 
@@ -216,28 +207,26 @@ async fn set_finalizer(
     subject: &Subject<'_>,
     wanted: bool,
 ) -> Result<(), ExecuteError> {
-    let current = current(ctx, subject)?;
+    // As the last write left it.
+    let current = ctx
+        .caches
+        .rollouts
+        .get(&subject.id.namespace, &subject.id.name);
+    let current =
+        current.ok_or_else(|| ExecuteError::Missing(format!("the Rollout {}", subject.id.name)))?;
     let mut finalizers = current.finalizers().to_vec();
     finalizers.retain(|finalizer| finalizer != names::FINALIZER);
     if wanted {
         finalizers.push(names::FINALIZER.to_owned());
     }
-    let version = current.resource_version();
-    let patch = json!({ "metadata": { "resourceVersion": version, "finalizers": finalizers } });
-    let api: Api<Rollout> = Api::namespaced(ctx.clients.writing.clone(), subject.namespace);
-    let patched = api
-        .patch(
-            subject.name,
-            &PatchParams::apply(names::FIELD_MANAGER),
-            &Patch::Merge(patch),
-        )
+    let patch = json!({ "metadata": { "finalizers": finalizers } });
+    let patched = writer(ctx, subject)
+        .patch(&ctx.caches.rollouts, &*current, patch)
         .await;
-    let patched = patched.map_err(write(format!(
+    patched.map_err(failed(format!(
         "set the finalizer of the Rollout {}",
-        subject.name
-    )))?;
-    ctx.caches.rollouts.answered(DeserializeGuard(Ok(patched)));
-    Ok(())
+        subject.id.name
+    )))
 }
 
 /// Puts what git is owed into the queues of the ConfigRepos, which outlive the Rollout.
@@ -246,12 +235,13 @@ async fn hand_over(
     subject: &Subject<'_>,
     pending: &[tidegate_api::record::PendingRecord],
 ) -> Result<(), ExecuteError> {
-    let api: Api<ConfigRepo> = Api::namespaced(ctx.clients.writing.clone(), subject.namespace);
+    let repos = &ctx.caches.config_repos;
     for owed in pending {
         // A ConfigRepo that is gone can be told nothing.
-        let Some(repo) = ctx.caches.config_repo(subject.namespace, &owed.config_repo) else {
+        let Some(guarded) = repos.get(&subject.id.namespace, &owed.config_repo) else {
             continue;
         };
+        let Ok(repo) = &guarded.0 else { continue };
         let mut queue = repo.status.clone().unwrap_or_default().pending_records;
         if queue
             .iter()
@@ -260,40 +250,33 @@ async fn hand_over(
             continue;
         }
         queue.push(owed.clone());
-        let version = repo.resource_version();
-        let patch = json!({ "metadata": { "resourceVersion": version }, "status": { "pendingRecords": queue } });
-        let patched = api
-            .patch_status(
-                &owed.config_repo,
-                &PatchParams::apply(names::FIELD_MANAGER),
-                &Patch::Merge(patch),
-            )
+        let status = json!({ "pendingRecords": queue });
+        let patched = writer(ctx, subject)
+            .patch_status(repos, &*guarded, status)
             .await;
-        let patched = patched.map_err(write(format!(
+        patched.map_err(failed(format!(
             "queue a record at the ConfigRepo {}",
             owed.config_repo
         )))?;
-        ctx.caches
-            .config_repos
-            .answered(DeserializeGuard(Ok(patched)));
     }
     Ok(())
-}
-
-/// The Rollout as the last write left it.
-fn current(ctx: &Context, subject: &Subject<'_>) -> Result<Rollout, ExecuteError> {
-    let current = ctx.caches.rollouts.get(subject.namespace, subject.name);
-    let current = current.and_then(|guarded| guarded.0.as_ref().ok().cloned());
-    current.ok_or_else(|| ExecuteError::Missing(format!("the Rollout {}", subject.name)))
 }
 
 fn plan<'a>(subject: &Subject<'a>) -> Result<&'a Plan, ExecuteError> {
     subject
         .plan
-        .ok_or_else(|| ExecuteError::Missing(format!("a plan of the Rollout {}", subject.name)))
+        .ok_or_else(|| ExecuteError::Missing(format!("a plan of the Rollout {}", subject.id.name)))
 }
 
-fn write(what: String) -> impl FnOnce(kube::Error) -> ExecuteError {
+/// Writes in Tidegate's own name.
+fn writer<'a>(ctx: &'a Context, subject: &Subject<'a>) -> Writer<'a> {
+    Writer {
+        client: &ctx.clients.writing,
+        namespace: &subject.id.namespace,
+    }
+}
+
+fn failed(what: String) -> impl FnOnce(kube::Error) -> ExecuteError {
     |source| ExecuteError::Write { what, source }
 }
 

@@ -2,28 +2,27 @@
 //! its revisions are not owned by it, since foreground deletion would take them before traffic is
 //! where it belongs.
 
-use k8s_openapi::api::apps::v1::ControllerRevision;
-use kube::{
-    Api, ResourceExt,
-    api::{DeleteParams, Preconditions},
-};
+use kube::{Api, ResourceExt};
 use tidegate_api::{NamespacedName, Rollout, names};
 
-use super::context::Context;
+use super::{context::Context, execute::delete_revision};
+use crate::kubernetes::writer::Writer;
 
 /// Deletes the revisions of a Rollout that does not exist.
-pub(crate) async fn collect(ctx: &Context, namespace: &str, name: &str) {
+pub(crate) async fn collect(ctx: &Context, rollout: &NamespacedName) {
     if ctx.fence.epoch().is_err() {
         return;
     }
-    ctx.sync.deleted(&NamespacedName::new(namespace, name));
-    ctx.forget(namespace, name);
-    if let Err(error) = try_collect(ctx, namespace, name).await {
+    ctx.sync.deleted(rollout);
+    ctx.memory.forget(rollout);
+    if let Err(error) = try_collect(ctx, rollout).await {
+        let NamespacedName { namespace, name } = rollout;
         tracing::warn!(%namespace, %name, %error, "cannot delete the revisions of a deleted Rollout");
     }
 }
 
-async fn try_collect(ctx: &Context, namespace: &str, name: &str) -> Result<(), kube::Error> {
+async fn try_collect(ctx: &Context, rollout: &NamespacedName) -> Result<(), kube::Error> {
+    let NamespacedName { namespace, name } = rollout;
     let all = ctx.caches.revisions.list(namespace);
     let own: Vec<_> = all
         .iter()
@@ -41,24 +40,12 @@ async fn try_collect(ctx: &Context, namespace: &str, name: &str) -> Result<(), k
     if rollouts.get_metadata_opt(name).await?.is_some() {
         return Ok(());
     }
-    let revisions: Api<ControllerRevision> =
-        Api::namespaced(ctx.clients.writing.clone(), namespace);
+    let writer = Writer {
+        client: &ctx.clients.writing,
+        namespace,
+    };
     for kept in own {
-        let only_this = Preconditions {
-            uid: kept.uid(),
-            resource_version: kept.resource_version(),
-        };
-        match revisions
-            .delete(
-                &kept.name_any(),
-                &DeleteParams::default().preconditions(only_this),
-            )
-            .await
-        {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
-            Err(error) => return Err(error),
-        }
+        delete_revision(writer, &ctx.caches.revisions, kept).await?;
     }
     Ok(())
 }

@@ -2,15 +2,12 @@
 
 mod pods;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Mutex, PoisonError},
-};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
 use tidegate_api::{
-    Rollout, names,
+    NamespacedName, Rollout, names,
     rollout::{OnRollback, canary_name},
     status::Source,
     workload::WorkloadRef,
@@ -23,20 +20,12 @@ use tidegate_engine::{
     },
     pin::Pin,
     plan::Plan,
-    revision::{Digest, Revision},
+    revision::Revision,
 };
 
 use self::pods::{OwnPods, ReadyPods};
+use super::observations::Observations;
 use crate::{caches::Caches, kubernetes::watched};
-
-/// What is remembered between observations, in memory alone.
-#[derive(Default)]
-pub(crate) struct Memory {
-    /// Which endpoints a Service had, and since when.
-    rests: Mutex<HashMap<(String, String), (BTreeSet<String>, Timestamp)>>,
-    /// What dry runs have answered: of which revision, against which template.
-    comparisons: Mutex<HashMap<(String, String), Vec<(Revision, Digest, Comparison)>>>,
-}
 
 /// What does not come from the caches.
 pub(crate) struct Surroundings {
@@ -62,13 +51,13 @@ struct CanaryObjects {
 /// The snapshot of a Rollout.
 pub(crate) fn observe(
     caches: &Caches,
-    memory: &Memory,
+    observations: &Observations,
     rollout: &Rollout,
     around: Surroundings,
     now: Timestamp,
 ) -> Observed {
-    let namespace = rollout.namespace().unwrap_or_default();
-    let name = rollout.name_any();
+    let id = NamespacedName::of(rollout);
+    let (namespace, name) = (id.namespace.clone(), id.name.clone());
     let status = rollout.status.clone().unwrap_or_default();
     // An attempt goes on under the plan with which it started.
     let spec = status
@@ -79,13 +68,14 @@ pub(crate) fn observe(
     let canary = WorkloadRef::new(spec.workload.kind, canary_name(&name));
     let seen = caches.workloads.observe(&namespace, &spec.workload);
     let canary_objects = CanaryObjects::of(caches, &namespace, &name, &canary);
-    let candidate = candidate(caches, memory, rollout, seen.as_ref());
-    let stable = status.stable.as_ref().zip(seen.as_ref()).map_or(
-        Comparison::Unknown,
-        |(stable, workload)| {
-            memory.comparison(&namespace, &name, &stable.revision, workload.template)
-        },
-    );
+    let candidate = candidate(caches, observations, rollout, seen.as_ref());
+    let stable = status
+        .stable
+        .as_ref()
+        .zip(seen.as_ref())
+        .map_or(Comparison::Unknown, |(stable, workload)| {
+            observations.comparison(&id, &stable.revision, workload.template)
+        });
     let own_pods = OwnPods::of(&spec.workload, seen.as_ref(), &canary);
     let plan = Plan::parse(&name, spec).ok();
     let repo = candidate.as_ref().and_then(|candidate| {
@@ -115,8 +105,8 @@ pub(crate) fn observe(
         candidate,
         services: services(caches, &namespace, &service, &own_pods, &status),
         other_workloads: other_workloads(caches, &namespace, &spec.workload, &canary),
-        stable_endpoints: endpoints(caches, memory, &own_pods, &namespace, &service, now),
-        canary_endpoints: endpoints(caches, memory, &own_pods, &namespace, &canary.name, now),
+        stable_endpoints: endpoints(caches, observations, &own_pods, &id, &service, now),
+        canary_endpoints: endpoints(caches, observations, &own_pods, &id, &canary.name, now),
         unlisted_route_kinds: caches.routers.unlisted([spec]),
         routes: plan
             .map(|plan| caches.routers.observe(&namespace, &plan))
@@ -164,101 +154,23 @@ fn owns(rollout: &str, labels: &BTreeMap<String, String>) -> bool {
         .is_some_and(|owner| owner == rollout)
 }
 
-// === impl Memory ===
-
-impl Memory {
-    /// Remembers what a dry run of a revision against a workload's template has answered. Answers
-    /// against another template are of no use any more.
-    pub(crate) fn compared(
-        &self,
-        namespace: &str,
-        name: &str,
-        revision: Revision,
-        template: Digest,
-        answer: Comparison,
-    ) {
-        let mut comparisons = self
-            .comparisons
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let own = comparisons
-            .entry((namespace.to_owned(), name.to_owned()))
-            .or_default();
-        own.retain(|(of, against, _)| *against == template && *of != revision);
-        own.push((revision, template, answer));
-    }
-
-    /// Forgets what is known of a Rollout that is gone.
-    pub(crate) fn forget(&self, namespace: &str, name: &str) {
-        let key = |name: String| (namespace.to_owned(), name);
-        self.comparisons
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&key(name.to_owned()));
-        self.rests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&key(canary_name(name)));
-    }
-
-    fn comparison(
-        &self,
-        namespace: &str,
-        name: &str,
-        revision: &str,
-        template: Digest,
-    ) -> Comparison {
-        let comparisons = self
-            .comparisons
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let own = comparisons
-            .get(&(namespace.to_owned(), name.to_owned()))
-            .into_iter()
-            .flatten();
-        let mut same =
-            own.filter(|(of, against, _)| of.as_str() == revision && *against == template);
-        same.next()
-            .map_or(Comparison::Unknown, |(_, _, answer)| answer.clone())
-    }
-
-    /// Since when a Service has had exactly these endpoints.
-    fn rest(
-        &self,
-        namespace: &str,
-        service: &str,
-        endpoints: &BTreeSet<String>,
-        now: Timestamp,
-    ) -> Timestamp {
-        let mut rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
-        let rest = rests
-            .entry((namespace.to_owned(), service.to_owned()))
-            .or_insert_with(|| (endpoints.clone(), now));
-        if rest.0 != *endpoints {
-            *rest = (endpoints.clone(), now);
-        }
-        rest.1
-    }
-}
-
 /// The revision that is wanted now: the one with the greatest number.
 fn candidate(
     caches: &Caches,
-    memory: &Memory,
+    observations: &Observations,
     rollout: &Rollout,
     workload: Option<&Workload>,
 ) -> Option<Candidate> {
-    let (namespace, name) = (rollout.namespace()?, rollout.name_any());
-    let revisions = caches.revisions.list(&namespace);
+    let id = NamespacedName::of(rollout);
+    let revisions = caches.revisions.list(&id.namespace);
     let own = revisions
         .iter()
-        .filter(|kept| kept.labels().get(names::ROLLOUT_LABEL) == Some(&name));
+        .filter(|kept| kept.labels().get(names::ROLLOUT_LABEL) == Some(&id.name));
     let newest = own.max_by_key(|kept| kept.revision)?;
     let annotation = |key: &str| newest.annotations().get(key).cloned();
     let revision = Revision::named(&newest.data.revision);
-    let compared = |workload: &Workload| {
-        memory.comparison(&namespace, &name, revision.as_str(), workload.template)
-    };
+    let compared =
+        |workload: &Workload| observations.comparison(&id, revision.as_str(), workload.template);
     let comparison = workload.map_or(Comparison::Unknown, compared);
     Some(Candidate {
         sequence: newest.revision,
@@ -347,14 +259,14 @@ fn other_workloads(
 
 fn endpoints(
     caches: &Caches,
-    memory: &Memory,
+    observations: &Observations,
     own: &OwnPods<'_>,
-    namespace: &str,
+    rollout: &NamespacedName,
     service: &str,
     now: Timestamp,
 ) -> Endpoints {
-    let pods = ReadyPods::of(caches, namespace, service);
-    let since = memory.rest(namespace, service, &pods.addresses, now);
+    let pods = ReadyPods::of(caches, &rollout.namespace, service);
+    let since = observations.settled_since(rollout, service, &pods.addresses, now);
     let owners = pods.names.iter().map(|pod| own.owner_of(pod)).collect();
     Endpoints {
         ready: pods.names.len().try_into().unwrap_or(u32::MAX),

@@ -23,10 +23,10 @@ use tracing::Instrument as _;
 use super::variables;
 use crate::{clock, requeue::RequeueSender};
 
-/// The checks of the Rollouts at rest, by namespace and name.
+/// The checks of the Rollouts at rest, by name.
 pub(crate) struct QueryChecks {
     requeue_tx: RequeueSender,
-    checks: Mutex<HashMap<(String, String), Check>>,
+    checks: Mutex<HashMap<NamespacedName, Check>>,
 }
 
 /// The last check of a Rollout.
@@ -74,15 +74,12 @@ impl QueryChecks {
     /// What is known. Each attempt asks anew, so nothing is kept while one runs.
     pub(crate) fn answer(&self, rollout: &Rollout) -> QueryCheck {
         let Some(asked) = Asked::of(rollout) else {
-            self.forget(
-                &rollout.namespace().unwrap_or_default(),
-                &rollout.name_any(),
-            );
+            self.forget(&NamespacedName::of(rollout));
             return QueryCheck::Unknown;
         };
         let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
         let check = checks
-            .get(&key(rollout))
+            .get(&NamespacedName::of(rollout))
             .filter(|check| check.asked == asked);
         check.map_or(QueryCheck::Unknown, |check| check.answer.borrow().clone())
     }
@@ -94,7 +91,7 @@ impl QueryChecks {
         };
         let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
         let last = checks
-            .get(&key(rollout))
+            .get(&NamespacedName::of(rollout))
             .filter(|check| check.asked == asked);
         if last.is_some_and(|check| !check.task.is_finished()) {
             return;
@@ -102,16 +99,15 @@ impl QueryChecks {
         let known = last.map_or(QueryCheck::Unknown, |check| check.answer.borrow().clone());
         let (told, answer) = watch::channel(known);
         let (requeue_tx, question) = (self.requeue_tx.clone(), asked.clone());
-        let (namespace, name) = key(rollout);
-        let span = tracing::info_span!("query_check", namespace, name);
-        let rollout_name = NamespacedName::new(namespace, name);
+        let id = NamespacedName::of(rollout);
+        let span = tracing::info_span!("query_check", id.namespace, id.name);
         let check = async move {
             told.send_replace(question.put_to(&source).await);
-            requeue_tx.requeue(rollout_name);
+            requeue_tx.requeue(id);
         };
         let task = tokio::spawn(check.instrument(span));
         checks.insert(
-            key(rollout),
+            NamespacedName::of(rollout),
             Check {
                 asked,
                 answer,
@@ -121,9 +117,9 @@ impl QueryChecks {
     }
 
     /// Forgets what is known of a Rollout.
-    pub(crate) fn forget(&self, namespace: &str, name: &str) {
+    pub(crate) fn forget(&self, rollout: &NamespacedName) {
         let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
-        checks.remove(&(namespace.to_owned(), name.to_owned()));
+        checks.remove(rollout);
     }
 }
 
@@ -191,10 +187,6 @@ impl Query {
             Ok(Sample::Value { .. } | Sample::NoData(_)) => Finding::Usable,
         }
     }
-}
-
-fn key(rollout: &Rollout) -> (String, String) {
-    (rollout.namespace().unwrap_or_default(), rollout.name_any())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::{ResourceExt, runtime::controller::Action};
-use tidegate_api::Rollout;
+use tidegate_api::{NamespacedName, Rollout};
 use tidegate_engine::{decide::decide, decision::Decision, plan::Plan};
 
 use super::{
@@ -37,14 +37,14 @@ pub(crate) async fn reconcile(
     guarded: Arc<Guarded>,
     ctx: Arc<Context>,
 ) -> Result<Action, ExecuteError> {
-    let (namespace, name) = (guarded.namespace().unwrap_or_default(), guarded.name_any());
+    let id = NamespacedName::of(&*guarded);
     let Ok(epoch) = ctx.fence.epoch() else {
         // A sampler requeues the Rollout until it ends.
-        ctx.forget(&namespace, &name);
+        ctx.memory.forget(&id);
         return Ok(Action::await_change());
     };
     // Newer than the watch's, where our own last write has not come back yet.
-    let Some(guarded) = ctx.caches.rollouts.get(&namespace, &name) else {
+    let Some(guarded) = ctx.caches.rollouts.get(&id.namespace, &id.name) else {
         return Ok(Action::await_change());
     };
     let rollout = match &guarded.0 {
@@ -81,14 +81,15 @@ pub(crate) fn after_error(
     error: &ExecuteError,
     ctx: Arc<Context>,
 ) -> Action {
-    let (namespace, name) = (guarded.namespace().unwrap_or_default(), guarded.name_any());
+    let id = NamespacedName::of(&*guarded);
+    let NamespacedName { namespace, name } = &id;
     if error.is_conflict() {
         tracing::debug!(%namespace, %name, %error, "conflict, retrying");
         return Action::requeue(AFTER_CONFLICT);
     }
     tracing::warn!(%namespace, %name, %error, "reconcile failed");
     if error.refusal().is_some() {
-        return Action::requeue(ctx.write_errors.wait(&namespace, &name));
+        return Action::requeue(ctx.memory.write_errors.wait(&id));
     }
     Action::requeue(AFTER_ERROR)
 }
@@ -102,7 +103,9 @@ fn result_of<T>(result: &Result<T, ExecuteError>) -> ReconcileResult {
 }
 
 async fn turn(ctx: &Context, rollout: &Rollout, epoch: u64) -> Result<Action, ExecuteError> {
-    let (namespace, name) = (rollout.namespace().unwrap_or_default(), rollout.name_any());
+    let id = NamespacedName::of(rollout);
+    let namespace = &id.namespace;
+    let memory = &ctx.memory;
     let owed = rollout
         .status
         .as_ref()
@@ -111,15 +114,21 @@ async fn turn(ctx: &Context, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
     let around = Surroundings {
         cluster: ctx.cluster.clone(),
         epoch,
-        refused: ctx.write_errors.of(&namespace, &name),
-        applying: ctx.sync.is_applying(&namespace),
-        queries: ctx.query_checks.answer(rollout),
-        readings: ctx.samplers.readings(&namespace, &name),
-        recorded: ctx.records.written(&namespace, &owed),
+        refused: memory.write_errors.of(&id),
+        applying: ctx.sync.is_applying(namespace),
+        queries: memory.query_checks.answer(rollout),
+        readings: memory.samplers.readings(&id),
+        recorded: ctx.records.written(namespace, &owed),
     };
-    let observed = observe(&ctx.caches, &ctx.memory, rollout, around, clock::now());
+    let observed = observe(
+        &ctx.caches,
+        &memory.observations,
+        rollout,
+        around,
+        clock::now(),
+    );
     if observed.workload.is_none() && observed.status.stable.is_some() {
-        ctx.sync.drifted(&namespace);
+        ctx.sync.drifted(namespace);
     }
     let decision = decide(&observed, clock::now());
     let attempt = decision
@@ -128,7 +137,7 @@ async fn turn(ctx: &Context, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
         .as_ref()
         .or(observed.status.attempt.as_ref());
     let plan = Plan::parse(
-        &name,
+        &id.name,
         attempt.map_or(&rollout.spec, |attempt| &attempt.plan),
     )
     .ok();
@@ -141,12 +150,11 @@ async fn turn(ctx: &Context, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
     );
     let repo = repo.and_then(|source| {
         ctx.caches
-            .config_repo(&namespace, source.config_repo.as_deref()?)
+            .config_repo(namespace, source.config_repo.as_deref()?)
     });
     let sync = repo.and_then(|repo| repo.spec.sync);
     let subject = Subject {
-        namespace: &namespace,
-        name: &name,
+        id: &id,
         rollout,
         plan: plan.as_ref(),
         service_account: sync.as_ref().map_or(DEFAULT_SERVICE_ACCOUNT, |sync| {
@@ -156,18 +164,18 @@ async fn turn(ctx: &Context, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
     let mut executed = persist(ctx, &subject, &decision).await;
     if executed.is_ok() {
         // A canary that has traffic is watched, whatever else is refused.
-        ctx.samplers
+        memory
+            .samplers
             .follow(&observed, plan.as_ref(), decision.sampling);
         executed = act_on(ctx, &subject, &decision).await;
     }
     if let Some(why) = executed.as_ref().err().and_then(ExecuteError::refusal) {
-        ctx.write_errors
-            .heard(&namespace, &name, why, patience(&decision));
+        memory.write_errors.heard(&id, why, patience(&decision));
     }
     executed?;
-    if ctx.write_errors.over(&namespace, &name) {
+    if memory.write_errors.over(&id) {
         // The status says still that it is.
-        ctx.requeue(&namespace, &name);
+        ctx.requeue(&id);
     }
     Ok(match decision.requeue_at {
         Some(at) => Action::requeue(until(at)),

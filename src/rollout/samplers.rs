@@ -15,13 +15,13 @@ use tidegate_metrics::sampler::{
 use super::{prometheus::Prometheuses, variables};
 use crate::{clock, counters::Counters, requeue::RequeueSender};
 
-/// The samplers, by namespace and Rollout.
+/// The samplers, by Rollout.
 pub(crate) struct Samplers {
     prometheuses: Prometheuses,
     scrape_interval: SignedDuration,
     requeue_tx: RequeueSender,
     counters: Counters,
-    running: Mutex<HashMap<(String, String), Running>>,
+    running: Mutex<HashMap<NamespacedName, Running>>,
 }
 
 /// The sampler of an attempt.
@@ -49,23 +49,23 @@ impl Samplers {
     }
 
     /// The readings of a Rollout's attempt that are kept, oldest first.
-    pub(crate) fn readings(&self, namespace: &str, name: &str) -> Vec<Reading> {
+    pub(crate) fn readings(&self, rollout: &NamespacedName) -> Vec<Reading> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let running = running.get(&(namespace.to_owned(), name.to_owned()));
+        let running = running.get(rollout);
         running
             .map(|running| running.sampler.readings())
             .unwrap_or_default()
     }
 
     /// Ends the sampler of a Rollout that others decide about now.
-    pub(crate) fn end(&self, namespace: &str, name: &str) {
+    pub(crate) fn end(&self, rollout: &NamespacedName) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.remove(&(namespace.to_owned(), name.to_owned()));
+        running.remove(rollout);
     }
 
     /// Starts, tells or ends the sampler of a Rollout, as was decided.
     pub(crate) fn follow(&self, seen: &Observed, plan: Option<&Plan>, sampling: Option<Sampling>) {
-        let key = (seen.identity.namespace.clone(), seen.identity.name.clone());
+        let key = NamespacedName::new(&seen.identity.namespace, &seen.identity.name);
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((plan, sampling)) = plan
             .zip(sampling)
@@ -105,25 +105,22 @@ impl Samplers {
         }
     }
 
-    fn start(
-        &self,
-        (namespace, name): &(String, String),
-        plan: &Plan,
-        input: SamplerInput,
-    ) -> Sampler {
+    fn start(&self, rollout: &NamespacedName, plan: &Plan, input: SamplerInput) -> Sampler {
         let (requeue_tx, counters) = (self.requeue_tx.clone(), self.counters.clone());
-        let prometheus = self.prometheuses.of(namespace, plan.metrics.as_ref());
-        let rollout = NamespacedName::new(namespace, name);
+        let prometheus = self
+            .prometheuses
+            .of(&rollout.namespace, plan.metrics.as_ref());
+        let requeued = rollout.clone();
         let settings = SamplerSettings {
             scrape_interval: self.scrape_interval,
             clock: Arc::new(clock::now),
             notify: Arc::new(move |reading| {
                 counters.read(reading);
-                requeue_tx.requeue(rollout.clone());
+                requeue_tx.requeue(requeued.clone());
             }),
         };
         let gates = plan.gates.iter().map(SampledGate::from).collect();
-        let span = tracing::info_span!("sampler", namespace, name);
+        let span = tracing::info_span!("sampler", rollout.namespace, rollout.name);
         span.in_scope(|| Sampler::start(prometheus, gates, &settings, input))
     }
 }

@@ -1,9 +1,8 @@
 //! Watches of everything that a release touches: each change requeues the Rollouts that it may
 //! matter to. Nothing polls.
 
-use std::{fmt::Debug, sync::Arc};
+use std::sync::Arc;
 
-use k8s_openapi::serde::de::DeserializeOwned;
 use kube::{
     Resource, ResourceExt,
     core::{DeserializeGuard, NamespaceResourceScope},
@@ -18,7 +17,7 @@ use tidegate_api::{
 use crate::{
     caches::{CacheWriters, Caches},
     kubernetes::{
-        cache::CacheWriter,
+        cache::{CacheWriter, Watched},
         watch::{self, WatchScope},
         watched::{ControllerRevision, EndpointSlice},
     },
@@ -107,13 +106,7 @@ impl Trigger {
     /// Starts a watch whose objects yield their own names.
     fn spawn<K>(&self, watched: &WatchScope, scope: TriggerScope, writer: CacheWriter<K>)
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + DeserializeOwned
-            + Send
-            + Sync
-            + 'static,
+        K: Watched + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
         self.spawn_by(watched, scope, writer, |object| Some(object.name_any()));
     }
@@ -126,13 +119,7 @@ impl Trigger {
         writer: CacheWriter<K>,
         name: impl Fn(&K) -> Option<String> + Send + 'static,
     ) where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + DeserializeOwned
-            + Send
-            + Sync
-            + 'static,
+        K: Watched + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
         let trigger = self.with(scope);
         watch::spawn(watched, writer, move |object| {

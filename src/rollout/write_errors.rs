@@ -8,11 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tidegate_api::NamespacedName;
+
 use crate::clock;
 
-/// The refusals, by namespace and Rollout.
+/// The refusals, by Rollout.
 #[derive(Default)]
-pub(crate) struct WriteErrors(Mutex<HashMap<(String, String), Refusal>>);
+pub(crate) struct WriteErrors(Mutex<HashMap<NamespacedName, Refusal>>);
 
 struct Refusal {
     why: String,
@@ -34,9 +36,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(16);
 
 impl WriteErrors {
     /// What is refused again and again, if nothing was written since.
-    pub(crate) fn of(&self, namespace: &str, name: &str) -> Option<String> {
+    pub(crate) fn of(&self, rollout: &NamespacedName) -> Option<String> {
         self.lock()
-            .get(&key(namespace, name))
+            .get(rollout)
             .filter(|refusal| refusal.times > 1)
             .map(|refusal| refusal.why.clone())
     }
@@ -45,11 +47,11 @@ impl WriteErrors {
     ///
     /// What is heard sooner than it was to be tried changes nothing: words that differ each time (a
     /// port, a count) would wake the Rollout by its status again and again.
-    pub(crate) fn heard(&self, namespace: &str, name: &str, why: String, longest: Duration) {
+    pub(crate) fn heard(&self, rollout: &NamespacedName, why: String, longest: Duration) {
         let now = clock::monotonic();
         let mut refusals = self.lock();
         let refusal = refusals
-            .entry(key(namespace, name))
+            .entry(rollout.clone())
             .or_insert_with(|| Refusal::new(now));
         if now.duration_since(refusal.at) < refusal.wait {
             refusal.wait = refusal.wait.min(longest);
@@ -70,20 +72,20 @@ impl WriteErrors {
     }
 
     /// How soon to try again what was refused.
-    pub(crate) fn wait(&self, namespace: &str, name: &str) -> Duration {
+    pub(crate) fn wait(&self, rollout: &NamespacedName) -> Duration {
         self.lock()
-            .get(&key(namespace, name))
+            .get(rollout)
             .map_or(FIRST_WAIT, |refusal| refusal.wait)
     }
 
     /// Nothing is refused any more; whether it was said that something is.
-    pub(crate) fn over(&self, namespace: &str, name: &str) -> bool {
+    pub(crate) fn over(&self, rollout: &NamespacedName) -> bool {
         self.lock()
-            .remove(&key(namespace, name))
+            .remove(rollout)
             .is_some_and(|refusal| refusal.times > 1)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Refusal>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<NamespacedName, Refusal>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -101,10 +103,6 @@ impl Refusal {
     }
 }
 
-fn key(namespace: &str, name: &str) -> (String, String) {
-    (namespace.to_owned(), name.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,16 +110,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_refused_again_is_said_and_tried_ever_less_often() {
         let refusals = WriteErrors::default();
+        let web = NamespacedName::new("shop", "web");
         let heard = async |why: &str, longest: u64| {
-            tokio::time::advance(refusals.wait("shop", "web")).await;
-            refusals.heard("shop", "web", why.to_owned(), Duration::from_secs(longest));
-            refusals.wait("shop", "web").as_secs()
+            tokio::time::advance(refusals.wait(&web)).await;
+            refusals.heard(&web, why.to_owned(), Duration::from_secs(longest));
+            refusals.wait(&web).as_secs()
         };
         assert_eq!(
-            (heard("quota: used 1", 60).await, refusals.of("shop", "web")),
+            (heard("quota: used 1", 60).await, refusals.of(&web)),
             (1, None)
         );
-        assert!(!refusals.over("shop", "web"), "nothing was said of it");
+        assert!(!refusals.over(&web), "nothing was said of it");
         for wait in [1, 0, 1, 2, 4, 8, 16, 16] {
             assert_eq!(heard("quota: used 2", 60).await, wait);
         }
@@ -131,17 +130,12 @@ mod tests {
             "other words are no other refusal"
         );
         assert_eq!(heard("quota: used 3", 5).await, 5, "a deadline comes first");
-        refusals.heard(
-            "shop",
-            "web",
-            "quota: used 4".to_owned(),
-            Duration::from_mins(1),
-        );
+        refusals.heard(&web, "quota: used 4".to_owned(), Duration::from_mins(1));
         assert_eq!(
-            refusals.of("shop", "web").as_deref(),
+            refusals.of(&web).as_deref(),
             Some("quota: used 3"),
             "it was not due"
         );
-        assert!(refusals.over("shop", "web") && !refusals.over("shop", "web"));
+        assert!(refusals.over(&web) && !refusals.over(&web));
     }
 }

@@ -31,6 +31,7 @@ use crate::{
         pod_template::{PodTemplate, drop_null_timestamp},
         watch::{self, WatchScope},
         watched::{epoch, last_manager},
+        writer::{Writer, epoch_annotation},
     },
 };
 
@@ -168,23 +169,14 @@ impl Deployments {
         // A field that is null is removed; Kubernetes' default is not to pause.
         let paused = if paused { Some(true) } else { None };
         let patch = json!({
-            "metadata": {
-                "resourceVersion": deployment.resource_version(),
-                "annotations": { names::EPOCH_ANNOTATION: epoch.map(|epoch| epoch.to_string()) },
-            },
+            "metadata": { "annotations": epoch_annotation(epoch) },
             "spec": { "paused": paused },
         });
-        let patched = api(target)
-            .patch(
-                &target.workload.name,
-                &PatchParams::apply(names::FIELD_MANAGER),
-                &Patch::Merge(patch),
-            )
+        let patched = writer(target)
+            .patch(&self.deployments, &*deployment, patch)
             .await;
         let what = format!("pause or unpause {}", target.workload);
-        self.deployments
-            .answered(patched.map_err(WorkloadError::request(what))?);
-        Ok(())
+        patched.map_err(WorkloadError::request(what))
     }
 
     pub(super) async fn write_template(
@@ -316,8 +308,11 @@ fn reference(name: impl Into<String>) -> WorkloadRef {
     WorkloadRef::new(WorkloadKind::Deployment, name)
 }
 
-fn api(target: Target<'_>) -> Api<Deployment> {
-    Api::namespaced(target.client.clone(), target.namespace)
+fn writer(target: Target<'_>) -> Writer<'_> {
+    Writer {
+        client: target.client,
+        namespace: target.namespace,
+    }
 }
 
 /// Replaces the template. The resourceVersion is replaced, too, and not tested: a test that fails is
@@ -345,8 +340,8 @@ async fn replace_template(
         field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
     };
-    api(target)
-        .patch(&target.workload.name, &params, &Patch::<()>::Json(patch))
+    let api: Api<Deployment> = Api::namespaced(target.client.clone(), target.namespace);
+    api.patch(&target.workload.name, &params, &Patch::<()>::Json(patch))
         .await
 }
 

@@ -3,17 +3,14 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1 as core;
-use kube::{
-    Api, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
-};
+use kube::{Api, ResourceExt, api::DeleteParams};
 use serde_json::{Value, json};
 use tidegate_api::names;
 use tidegate_engine::{pin, plan::Plan, revision::Revision};
 
-use super::{ExecuteError, Subject, objects, plan, write};
+use super::{ExecuteError, Subject, failed, objects, plan, writer};
 use crate::{
-    kubernetes::{apply::drop_nulls, watched::Service},
+    kubernetes::{apply::drop_nulls, writer::Precondition},
     rollout::context::Context,
     workload::{Canary, Target},
 };
@@ -38,7 +35,7 @@ pub(super) async fn apply(
     apply_service(ctx, subject, plan).await?;
     let canary = Canary {
         name: &plan.canary,
-        rollout: subject.name,
+        rollout: &subject.id.name,
         revision,
         template: objects::kept_template(ctx, subject, revision).await?,
         replicas,
@@ -56,26 +53,25 @@ pub(super) async fn delete(ctx: &Context, subject: &Subject<'_>) -> Result<(), E
     };
     ctx.caches
         .workloads
-        .delete_canary(target, subject.name)
+        .delete_canary(target, &subject.id.name)
         .await?;
     let name = &canary.name;
-    let Some(service) = ctx.caches.services.get(subject.namespace, name) else {
+    let Some(service) = ctx.caches.services.get(&subject.id.namespace, name) else {
         return Ok(());
     };
     let owner = service.labels().get(names::ROLLOUT_LABEL);
-    if owner.is_none_or(|owner| owner != subject.name) {
+    if owner.is_none_or(|owner| *owner != subject.id.name) {
         return Ok(());
     }
-    let api: Api<core::Service> = Api::namespaced(ctx.clients.writing.clone(), subject.namespace);
-    let params = DeleteParams::default().preconditions(Preconditions {
-        uid: service.uid(),
-        resource_version: None,
-    });
-    match api.delete(name, &params).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(source) => Err(write(format!("delete the Service {name}"))(source)),
-    }
+    let deleted = writer(ctx, subject)
+        .delete(
+            &ctx.caches.services,
+            &*service,
+            Precondition::Uid,
+            DeleteParams::default(),
+        )
+        .await;
+    deleted.map_err(failed(format!("delete the Service {name}")))
 }
 
 /// Applies the canary Service over the one that is known, and no other: it may carry all traffic
@@ -85,22 +81,17 @@ async fn apply_service(
     subject: &Subject<'_>,
     plan: &Plan,
 ) -> Result<(), ExecuteError> {
-    let api: Api<core::Service> = Api::namespaced(ctx.clients.writing.clone(), subject.namespace);
+    let api: Api<core::Service> =
+        Api::namespaced(ctx.clients.writing.clone(), &subject.id.namespace);
     let stable = api
         .get(&plan.service)
         .await
-        .map_err(write(format!("read the Service {}", plan.service)))?;
+        .map_err(failed(format!("read the Service {}", plan.service)))?;
     let name = &plan.canary;
-    let mut object = service(subject, plan, &stable);
-    let services = &ctx.caches.services;
-    if let Some(known) = services.get(subject.namespace, name) {
-        object["metadata"]["resourceVersion"] = json!(known.resource_version());
-    }
-    let api: Api<Service> = Api::namespaced(ctx.clients.writing.clone(), subject.namespace);
-    let params = PatchParams::apply(names::FIELD_MANAGER).force();
-    let applied = api.patch(name, &params, &Patch::Apply(object)).await;
-    services.answered(applied.map_err(write(format!("apply the Service {name}")))?);
-    Ok(())
+    let applied = writer(ctx, subject)
+        .apply(&ctx.caches.services, name, service(subject, plan, &stable))
+        .await;
+    applied.map_err(failed(format!("apply the Service {name}")))
 }
 
 /// The canary Service: the stable one's ports and affinity, for the canary's pods alone.
@@ -136,7 +127,7 @@ fn service(subject: &Subject<'_>, plan: &Plan, stable: &core::Service) -> Value 
         "kind": "Service",
         "metadata": {
             "name": plan.canary,
-            "labels": { names::ROLLOUT_LABEL: subject.name },
+            "labels": { names::ROLLOUT_LABEL: subject.id.name },
             "annotations": annotations,
         },
         "spec": {

@@ -3,15 +3,21 @@
 use k8s_openapi::api::apps::v1 as apps;
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, PostParams},
 };
 use serde_json::{Value, json};
 use tidegate_api::names;
 use tidegate_engine::{pin::Pin, revision::Revision};
 
-use super::{ExecuteError, Subject, plan, write};
+use super::{ExecuteError, Subject, failed, plan, writer};
 use crate::{
-    kubernetes::{clients, pod_template::PodTemplate, watched::Service},
+    kubernetes::{
+        cache::Cache,
+        clients,
+        pod_template::PodTemplate,
+        watched::ControllerRevision,
+        writer::{Precondition, Writer, epoch_annotation},
+    },
     rollout::context::Context,
     workload::{Compared, Target},
 };
@@ -24,28 +30,17 @@ pub(super) async fn set_service(
     pin: Option<&Pin>,
     epoch: Option<u64>,
 ) -> Result<(), ExecuteError> {
-    let service = ctx.caches.services.get(subject.namespace, name);
+    let service = ctx.caches.services.get(&subject.id.namespace, name);
     let service = service.ok_or_else(|| ExecuteError::Missing(format!("the Service {name}")))?;
     let pin = Pin::labels(pin, plan(subject)?.workload.kind);
     let patch = json!({
-        "metadata": {
-            "resourceVersion": service.resource_version(),
-            "annotations": { names::EPOCH_ANNOTATION: epoch.map(|epoch| epoch.to_string()) },
-        },
+        "metadata": { "annotations": epoch_annotation(epoch) },
         "spec": { "selector": pin },
     });
-    let api: Api<Service> = Api::namespaced(ctx.clients.writing.clone(), subject.namespace);
-    let patched = api
-        .patch(
-            name,
-            &PatchParams::apply(names::FIELD_MANAGER),
-            &Patch::Merge(patch),
-        )
+    let patched = writer(ctx, subject)
+        .patch(&ctx.caches.services, &*service, patch)
         .await;
-    ctx.caches
-        .services
-        .answered(patched.map_err(write(format!("pin the Service {name}")))?);
-    Ok(())
+    patched.map_err(failed(format!("pin the Service {name}")))
 }
 
 /// Writes a revision's template into the workload, in the name of the ConfigRepo's ServiceAccount.
@@ -72,11 +67,11 @@ pub(super) async fn compare_candidate(
     ctx: &Context,
     subject: &Subject<'_>,
 ) -> Result<(), ExecuteError> {
-    let revisions = ctx.caches.revisions.list(subject.namespace);
+    let revisions = ctx.caches.revisions.list(&subject.id.namespace);
     let own = revisions.iter().filter(|kept| {
         kept.labels()
             .get(names::ROLLOUT_LABEL)
-            .is_some_and(|of| of == subject.name)
+            .is_some_and(|of| *of == subject.id.name)
     });
     let candidate = own.max_by_key(|kept| kept.revision);
     let candidate = candidate.ok_or_else(|| ExecuteError::Missing("a candidate".to_owned()))?;
@@ -110,9 +105,9 @@ async fn compare(
     };
     let workloads = &ctx.caches.workloads;
     let Compared { with, answer } = workloads.compare_template(target, template).await?;
-    ctx.memory
-        .compared(subject.namespace, subject.name, revision, with, answer);
-    ctx.requeue(subject.namespace, subject.name);
+    let observations = &ctx.memory.observations;
+    observations.compared(subject.id, revision, with, answer);
+    ctx.requeue(subject.id);
     Ok(())
 }
 
@@ -123,11 +118,11 @@ pub(super) async fn keep_live(
     subject: &Subject<'_>,
     revision: &Revision,
 ) -> Result<(), ExecuteError> {
-    let object_name = revision.object_name(subject.name);
+    let object_name = revision.object_name(&subject.id.name);
     if ctx
         .caches
         .revisions
-        .get(subject.namespace, &object_name)
+        .get(&subject.id.namespace, &object_name)
         .is_some()
     {
         return Ok(());
@@ -145,7 +140,7 @@ pub(super) async fn keep_live(
         "kind": "ControllerRevision",
         "metadata": {
             "name": object_name,
-            "labels": { names::ROLLOUT_LABEL: subject.name },
+            "labels": { names::ROLLOUT_LABEL: subject.id.name },
             "annotations": { names::REVISION_ANNOTATION: revision.as_str() },
         },
         "data": { "template": template },
@@ -154,11 +149,11 @@ pub(super) async fn keep_live(
     let object: apps::ControllerRevision =
         serde_json::from_value(object).expect("a ControllerRevision of our own making is one");
     let api: Api<apps::ControllerRevision> =
-        Api::namespaced(ctx.clients.writing.clone(), subject.namespace);
+        Api::namespaced(ctx.clients.writing.clone(), &subject.id.namespace);
     match api.create(&PostParams::default(), &object).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-        Err(source) => Err(write(format!("keep the template of {}", target.workload))(
+        Err(source) => Err(failed(format!("keep the template of {}", target.workload))(
             source,
         )),
     }
@@ -172,13 +167,13 @@ pub(super) async fn collect_revisions(
 ) -> Result<(), ExecuteError> {
     let keep: Vec<_> = keep
         .iter()
-        .map(|revision| revision.object_name(subject.name))
+        .map(|revision| revision.object_name(&subject.id.name))
         .collect();
-    let all = ctx.caches.revisions.list(subject.namespace);
+    let all = ctx.caches.revisions.list(&subject.id.namespace);
     let own = all.iter().filter(|kept| {
         kept.labels()
             .get(names::ROLLOUT_LABEL)
-            .is_some_and(|of| of == subject.name)
+            .is_some_and(|of| *of == subject.id.name)
     });
     let own: Vec<_> = own.collect();
     // One that has come since the decision was made is newer than all others.
@@ -187,8 +182,6 @@ pub(super) async fn collect_revisions(
         .map(|kept| kept.revision)
         .max()
         .filter(|_| !keep.is_empty());
-    let api: Api<apps::ControllerRevision> =
-        Api::namespaced(ctx.clients.writing.clone(), subject.namespace);
     for kept in own {
         let name = kept.name_any();
         if Some(kept.revision) == newest
@@ -197,31 +190,25 @@ pub(super) async fn collect_revisions(
         {
             continue;
         }
-        match api
-            .delete(
-                &name,
-                &DeleteParams::default().preconditions(unchanged(&**kept)),
-            )
-            .await
-        {
-            Ok(_) => {}
-            // Gone, or asked for anew since.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
-            Err(source) => {
-                return Err(write(format!("delete the ControllerRevision {name}"))(
-                    source,
-                ));
-            }
-        }
+        let deleted = delete_revision(writer(ctx, subject), &ctx.caches.revisions, kept).await;
+        deleted.map_err(failed(format!("delete the ControllerRevision {name}")))?;
     }
     Ok(())
 }
 
-/// Only the very object, as it is known.
-fn unchanged(object: &impl ResourceExt) -> Preconditions {
-    Preconditions {
-        uid: object.uid(),
-        resource_version: object.resource_version(),
+/// Deletes a revision, unless it has been asked for anew since.
+pub(crate) async fn delete_revision(
+    writer: Writer<'_>,
+    revisions: &Cache<ControllerRevision>,
+    revision: &ControllerRevision,
+) -> Result<(), kube::Error> {
+    let unwritten = Precondition::ResourceVersion;
+    match writer
+        .delete(revisions, revision, unwritten, DeleteParams::default())
+        .await
+    {
+        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(()),
+        answer => answer,
     }
 }
 
@@ -231,13 +218,13 @@ pub(super) async fn kept_template(
     subject: &Subject<'_>,
     revision: &Revision,
 ) -> Result<Value, ExecuteError> {
-    let name = revision.object_name(subject.name);
+    let name = revision.object_name(&subject.id.name);
     let api: Api<apps::ControllerRevision> =
-        Api::namespaced(ctx.clients.writing.clone(), subject.namespace);
+        Api::namespaced(ctx.clients.writing.clone(), &subject.id.namespace);
     let kept = api
         .get(&name)
         .await
-        .map_err(write(format!("read the ControllerRevision {name}")))?;
+        .map_err(failed(format!("read the ControllerRevision {name}")))?;
     let template = kept.data.and_then(|data| data.0.get("template").cloned());
     template.ok_or(ExecuteError::NoTemplate(name))
 }
@@ -249,7 +236,7 @@ pub(super) fn target<'a>(
 ) -> Result<Target<'a>, ExecuteError> {
     Ok(Target {
         client: &ctx.clients.writing,
-        namespace: subject.namespace,
+        namespace: &subject.id.namespace,
         workload: &plan(subject)?.workload,
     })
 }
@@ -258,7 +245,7 @@ pub(super) fn target<'a>(
 fn as_account(ctx: &Context, subject: &Subject<'_>) -> Result<Client, ExecuteError> {
     Ok(clients::impersonating(
         &ctx.clients.writing,
-        subject.namespace,
+        &subject.id.namespace,
         subject.service_account,
     )?)
 }

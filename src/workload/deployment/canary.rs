@@ -2,16 +2,13 @@
 //! the workload's and the track beside them.
 
 use k8s_openapi::api::apps::v1 as apps;
-use kube::{
-    Api, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
-};
+use kube::{Api, ResourceExt, api::DeleteParams};
 use serde_json::{Value, json};
 use tidegate_api::{names, workload::WorkloadKind};
 
-use super::Deployments;
+use super::{Deployments, writer};
 use crate::{
-    kubernetes::apply::drop_nulls,
+    kubernetes::{apply::drop_nulls, writer::Precondition},
     workload::{Canary, Target, WorkloadError},
 };
 
@@ -32,17 +29,10 @@ impl Deployments {
             .await
             .map_err(WorkloadError::request(format!("read {}", target.workload)))?;
         let name = canary.name;
-        let mut object = object(&stable, canary);
-        if let Some(known) = self.deployments.get(target.namespace, name) {
-            object["metadata"]["resourceVersion"] = json!(known.resource_version());
-        }
-        let params = PatchParams::apply(names::FIELD_MANAGER).force();
-        let applied = super::api(target)
-            .patch(name, &params, &Patch::Apply(object))
+        let applied = writer(target)
+            .apply(&self.deployments, name, object(&stable, canary))
             .await;
-        self.deployments
-            .answered(applied.map_err(WorkloadError::request(format!("apply {name}")))?);
-        Ok(())
+        applied.map_err(WorkloadError::request(format!("apply {name}")))
     }
 
     pub(in crate::workload) async fn delete_canary(
@@ -58,18 +48,18 @@ impl Deployments {
         if owner.is_none_or(|owner| owner != rollout) {
             return Ok(());
         }
-        let params = DeleteParams::foreground().preconditions(Preconditions {
-            uid: known.uid(),
-            resource_version: None,
-        });
-        match super::api(canary).delete(name, &params).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(source) => Err(WorkloadError::Request {
-                what: format!("delete {}", canary.workload),
-                source,
-            }),
-        }
+        let deleted = writer(canary)
+            .delete(
+                &self.deployments,
+                &*known,
+                Precondition::Uid,
+                DeleteParams::foreground(),
+            )
+            .await;
+        deleted.map_err(WorkloadError::request(format!(
+            "delete {}",
+            canary.workload
+        )))
     }
 }
 

@@ -1,0 +1,153 @@
+//! Writes of watched objects.
+//!
+//! Each bears Tidegate's field manager, holds for the object that the decision was made from and
+//! for no later one, and leaves the answer in the cache, which would be behind otherwise. The
+//! client refuses it while this process does not lead ([`Clients::writing`]).
+//!
+//! [`Clients::writing`]: super::clients::Clients::writing
+
+use kube::{
+    Client, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    core::Request,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tidegate_api::names;
+
+use super::cache::{Cache, Watched};
+
+/// Writer of the objects of a namespace.
+#[derive(Clone, Copy)]
+pub(crate) struct Writer<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) namespace: &'a str,
+}
+
+/// Whether the object that is deleted may have changed since it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Precondition {
+    /// It is the same object.
+    Uid,
+    /// Nobody has written it since.
+    ResourceVersion,
+}
+
+// === impl Writer ===
+
+impl Writer<'_> {
+    /// Merges a patch into an object. Answered with 409 if somebody else wrote it since.
+    pub(crate) async fn patch<K: Watched>(
+        self,
+        cache: &Cache<K>,
+        known: &K,
+        mut patch: Value,
+    ) -> Result<(), kube::Error> {
+        patch["metadata"]["resourceVersion"] = json!(known.resource_version());
+        let params = PatchParams::apply(names::FIELD_MANAGER);
+        let request = self
+            .request(cache)
+            .patch(&known.name_any(), &params, &Patch::Merge(patch));
+        self.send(cache, request).await
+    }
+
+    /// Merges a patch into the status of an object. Answered with 409 if somebody else wrote the
+    /// object since.
+    pub(crate) async fn patch_status<K: Watched>(
+        self,
+        cache: &Cache<K>,
+        known: &K,
+        status: Value,
+    ) -> Result<(), kube::Error> {
+        let version = known.resource_version();
+        let patch = json!({ "metadata": { "resourceVersion": version }, "status": status });
+        let params = PatchParams::apply(names::FIELD_MANAGER);
+        let request = self.request(cache).patch_subresource(
+            "status",
+            &known.name_any(),
+            &params,
+            &Patch::Merge(patch),
+        );
+        self.send(cache, request).await
+    }
+
+    /// Replaces the status of an object by the one of `object`, whose resourceVersion is the
+    /// precondition.
+    pub(crate) async fn replace_status<K: Watched>(
+        self,
+        cache: &Cache<K>,
+        object: &(impl ResourceExt + Serialize),
+    ) -> Result<(), kube::Error> {
+        let params = PostParams {
+            field_manager: Some(names::FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let content = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
+        let name = object.name_any();
+        let request = self
+            .request(cache)
+            .replace_subresource("status", &name, &params, content);
+        self.send(cache, request).await
+    }
+
+    /// Applies an object by force, over the one that is cached and no other.
+    pub(crate) async fn apply<K: Watched>(
+        self,
+        cache: &Cache<K>,
+        name: &str,
+        mut object: Value,
+    ) -> Result<(), kube::Error> {
+        if let Some(known) = cache.get(self.namespace, name) {
+            object["metadata"]["resourceVersion"] = json!(known.resource_version());
+        }
+        let params = PatchParams::apply(names::FIELD_MANAGER).force();
+        let request = self
+            .request(cache)
+            .patch(name, &params, &Patch::Apply(object));
+        self.send(cache, request).await
+    }
+
+    /// Deletes an object. One that is gone is no error.
+    pub(crate) async fn delete<K: Watched>(
+        self,
+        cache: &Cache<K>,
+        known: &K,
+        precondition: Precondition,
+        params: DeleteParams,
+    ) -> Result<(), kube::Error> {
+        let params = params.preconditions(Preconditions {
+            uid: known.uid(),
+            resource_version: match precondition {
+                Precondition::Uid => None,
+                Precondition::ResourceVersion => known.resource_version(),
+            },
+        });
+        let request = self.request(cache).delete(&known.name_any(), &params);
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        match self.client.request_text(request).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn request<K: Watched>(self, cache: &Cache<K>) -> Request {
+        Request::new(K::url_path(cache.kind(), Some(self.namespace)))
+    }
+
+    async fn send<K: Watched>(
+        self,
+        cache: &Cache<K>,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<(), kube::Error> {
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        cache.answered(self.client.request(request).await?);
+        Ok(())
+    }
+}
+
+/// Annotations that tell the epoch of the leader that an attempt's objects were written by, or that
+/// take it off.
+pub(crate) fn epoch_annotation(epoch: Option<u64>) -> Value {
+    json!({ names::EPOCH_ANNOTATION: epoch.map(|epoch| epoch.to_string()) })
+}

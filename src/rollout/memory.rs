@@ -1,0 +1,55 @@
+//! Everything that is remembered of a Rollout in this process alone.
+
+use jiff::SignedDuration;
+use tidegate_api::NamespacedName;
+
+use super::{
+    observations::Observations, prometheus::Prometheuses, query_checks::QueryChecks,
+    samplers::Samplers, write_errors::WriteErrors,
+};
+use crate::{counters::Counters, requeue::RequeueSender};
+
+/// Everything that is remembered of Rollouts. Another leader knows nothing of it.
+pub(crate) struct RolloutMemory {
+    pub(super) observations: Observations,
+    pub(super) query_checks: QueryChecks,
+    pub(super) samplers: Samplers,
+    pub(super) write_errors: WriteErrors,
+}
+
+// === impl RolloutMemory ===
+
+impl RolloutMemory {
+    pub(crate) fn new(
+        prometheuses: &Prometheuses,
+        scrape_interval: SignedDuration,
+        requeue_tx: &RequeueSender,
+        counters: &Counters,
+    ) -> Self {
+        Self {
+            observations: Observations::default(),
+            query_checks: QueryChecks::new(requeue_tx.clone()),
+            samplers: Samplers::new(
+                prometheuses.clone(),
+                scrape_interval,
+                requeue_tx.clone(),
+                counters.clone(),
+            ),
+            write_errors: WriteErrors::default(),
+        }
+    }
+
+    /// Forgets a Rollout: it is gone, or another replica decides about it.
+    pub(crate) fn forget(&self, rollout: &NamespacedName) {
+        let Self {
+            observations,
+            query_checks,
+            samplers,
+            write_errors,
+        } = self;
+        observations.forget(rollout);
+        query_checks.forget(rollout);
+        samplers.end(rollout);
+        write_errors.over(rollout);
+    }
+}

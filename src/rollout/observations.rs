@@ -1,0 +1,106 @@
+//! Observations that outlast one reconcile: how long endpoints have not changed, and what dry runs
+//! have answered.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::Timestamp;
+use tidegate_api::NamespacedName;
+use tidegate_engine::{
+    observed::Comparison,
+    revision::{Digest, Revision},
+};
+
+/// Observations, by Rollout.
+#[derive(Default)]
+pub(crate) struct Observations(Mutex<HashMap<NamespacedName, OfRollout>>);
+
+/// Observations of one Rollout.
+#[derive(Default)]
+struct OfRollout {
+    endpoints: HashMap<String, SettledEndpoints>,
+    dry_runs: Vec<DryRun>,
+}
+
+/// Ready endpoints of a Service, and the time since which it has had exactly these.
+struct SettledEndpoints {
+    addresses: BTreeSet<String>,
+    since: Timestamp,
+}
+
+/// Dry run of a revision against the template of a workload.
+struct DryRun {
+    revision: Revision,
+    against: Digest,
+    answer: Comparison,
+}
+
+// === impl Observations ===
+
+impl Observations {
+    /// Keeps the answer of a dry run. Answers against another template are of no use any more.
+    pub(crate) fn compared(
+        &self,
+        rollout: &NamespacedName,
+        revision: Revision,
+        against: Digest,
+        answer: Comparison,
+    ) {
+        let mut all = self.lock();
+        let dry_runs = &mut all.entry(rollout.clone()).or_default().dry_runs;
+        dry_runs.retain(|run| run.against == against && run.revision != revision);
+        dry_runs.push(DryRun {
+            revision,
+            against,
+            answer,
+        });
+    }
+
+    /// Returns the answer of the dry run of a revision against a template.
+    pub(super) fn comparison(
+        &self,
+        rollout: &NamespacedName,
+        revision: &str,
+        against: Digest,
+    ) -> Comparison {
+        let all = self.lock();
+        let mut dry_runs = all.get(rollout).into_iter().flat_map(|one| &one.dry_runs);
+        dry_runs
+            .find(|run| run.revision.as_str() == revision && run.against == against)
+            .map_or(Comparison::Unknown, |run| run.answer.clone())
+    }
+
+    /// Returns the time since which a Service of a Rollout has had exactly these endpoints.
+    pub(super) fn settled_since(
+        &self,
+        rollout: &NamespacedName,
+        service: &str,
+        addresses: &BTreeSet<String>,
+        now: Timestamp,
+    ) -> Timestamp {
+        let mut all = self.lock();
+        let endpoints = &mut all.entry(rollout.clone()).or_default().endpoints;
+        if let Some(settled) = endpoints.get(service)
+            && settled.addresses == *addresses
+        {
+            return settled.since;
+        }
+        let settled = SettledEndpoints {
+            addresses: addresses.clone(),
+            since: now,
+        };
+        endpoints.insert(service.to_owned(), settled);
+        now
+    }
+
+    /// Forgets a Rollout.
+    pub(super) fn forget(&self, rollout: &NamespacedName) {
+        self.lock().remove(rollout);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<NamespacedName, OfRollout>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
