@@ -4,7 +4,7 @@
 //! ```text
 //!   ConfigRepo ──▶ reconcile ──┬─ source ──▶ manifest    the branch's head as objects, and which
 //!                              │                         commits asked for templates (git)
-//!                              ├─ synchronise
+//!                              ├─ run
 //!                              │    ├─ governance, plan  objects to apply and to prune (pure)
 //!                              │    ├─ apply, drift
 //!                              │    │    └─ revisions    git's templates wait as ControllerRevisions
@@ -33,8 +33,8 @@ mod reconcile;
 mod recording;
 mod report;
 mod revisions;
+mod run;
 mod source;
-mod synchronise;
 mod wording;
 
 #[cfg(test)]

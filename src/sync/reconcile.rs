@@ -32,8 +32,8 @@ use super::{
     memory::Memory,
     recording,
     report::Report,
+    run::{SyncResult, SyncRun},
     source::{self, Head},
-    synchronise::{SyncResult, SyncRun},
 };
 use crate::{
     clock, kubernetes::events::EventRecorder, records::RecordSync, repository,
@@ -367,7 +367,7 @@ impl RepoReconciler<'_> {
             recording::onto(&records, status, self.generation, now)
         });
         let changed = changed.await?;
-        if let Some(events) = self.ctx.events.as_ref().filter(|_| changed) {
+        if changed && let Some(events) = &self.ctx.events {
             events::change(events, self.repo, before, report);
             events::recording(
                 events,
