@@ -181,6 +181,19 @@ mod tests {
     }
 
     #[test]
+    fn all_kinds_of_the_schema_are_listed() {
+        // A kind that is left out of `ALL` would have no cache.
+        let mut settings = schemars::generate::SchemaSettings::default();
+        settings.inline_subschemas = true;
+        let schema = settings.into_generator().into_root_schema_for::<RouteKind>();
+        let schema = schema.to_value().to_string();
+        assert_eq!(schema.matches("Route\"").count(), RouteKind::ALL.len() + 1, "{schema}");
+        for kind in RouteKind::ALL {
+            assert!(schema.contains(&format!("\"{kind}\"")), "{schema}");
+        }
+    }
+
+    #[test]
     fn a_kind_is_known_by_its_group_and_name() {
         for kind in RouteKind::ALL {
             assert_eq!(RouteKind::of(kind.group(), kind.as_str()), Some(kind));
