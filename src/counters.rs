@@ -31,6 +31,7 @@ pub(crate) struct Counters {
     reconciles: Family<ReconcileLabel, Counter>,
     reconcile_duration: Histogram,
     outcomes: Family<OutcomeLabel, Counter>,
+    waiting: Family<CauseLabel, Gauge>,
     pending_records: Gauge,
     gate_readings: Family<ReadingLabel, Counter>,
     git_write_failures: Counter,
@@ -67,6 +68,11 @@ struct OutcomeLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabel {
+    cause: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReadingLabel {
     kind: ReadingKind,
 }
@@ -95,6 +101,7 @@ impl Counters {
             reconciles: Family::default(),
             reconcile_duration: Histogram::new(SECONDS),
             outcomes: Family::default(),
+            waiting: Family::default(),
             pending_records: Gauge::default(),
             gate_readings: Family::default(),
             git_write_failures: Counter::default(),
@@ -117,6 +124,11 @@ impl Counters {
             c.reconcile_duration.clone(),
         );
         registry.register("outcomes", "Ended attempts by outcome", c.outcomes.clone());
+        registry.register(
+            "waiting_rollouts",
+            "Rollouts by the condition that they wait for",
+            c.waiting.clone(),
+        );
         registry.register(
             "pending_records",
             "Records that are not written to git yet",
@@ -176,6 +188,19 @@ impl Counters {
             self.outcomes
                 .get_or_create(&OutcomeLabel::of(last.ending.outcome))
                 .inc();
+        }
+    }
+
+    /// A Rollout waits for `after` where it waited for `before`; each is a label of
+    /// [`WaitingOn`].
+    ///
+    /// [`WaitingOn`]: tidegate_engine::waiting::WaitingOn
+    pub(crate) fn waits(&self, before: Option<&'static str>, after: Option<&'static str>) {
+        if let Some(cause) = before {
+            self.waiting.get_or_create(&CauseLabel { cause }).dec();
+        }
+        if let Some(cause) = after {
+            self.waiting.get_or_create(&CauseLabel { cause }).inc();
         }
     }
 

@@ -21,6 +21,7 @@ mod reconcile;
 mod samplers;
 mod surroundings;
 mod variables;
+mod waits;
 mod watches;
 mod write_errors;
 

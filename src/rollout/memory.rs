@@ -5,7 +5,7 @@ use tidegate_api::NamespacedName;
 
 use super::{
     observations::Observations, prometheus::Prometheuses, query_checks::QueryChecks,
-    samplers::Samplers, write_errors::WriteErrors,
+    samplers::Samplers, waits::Waits, write_errors::WriteErrors,
 };
 use crate::{counters::Counters, requeue::RequeueSender};
 
@@ -14,6 +14,7 @@ pub(crate) struct RolloutMemory {
     pub(super) observations: Observations,
     pub(super) query_checks: QueryChecks,
     pub(super) samplers: Samplers,
+    pub(super) waits: Waits,
     pub(super) write_errors: WriteErrors,
 }
 
@@ -35,6 +36,7 @@ impl RolloutMemory {
                 requeue_tx.clone(),
                 counters.clone(),
             ),
+            waits: Waits::new(counters.clone()),
             write_errors: WriteErrors::default(),
         }
     }
@@ -45,11 +47,13 @@ impl RolloutMemory {
             observations,
             query_checks,
             samplers,
+            waits,
             write_errors,
         } = self;
         observations.forget(rollout);
         query_checks.forget(rollout);
         samplers.end(rollout);
+        waits.set(rollout, None);
         write_errors.over(rollout);
     }
 }

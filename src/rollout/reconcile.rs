@@ -131,6 +131,7 @@ async fn turn(ctx: &Context, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
         ctx.sync.drifted(namespace);
     }
     let decision = decide(&observed, clock::now());
+    memory.waits.set(&id, decision.waiting.as_ref());
     let attempt = decision
         .status
         .attempt

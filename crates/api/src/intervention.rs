@@ -140,3 +140,20 @@ impl Action {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_action_of_the_schema_is_among_all() {
+        let schema = schemars::schema_for!(Action);
+        let arms = schema.as_value()["oneOf"].as_array().expect("an enum");
+        let verbs: Vec<_> = arms
+            .iter()
+            .filter_map(|arm| arm["const"].as_str())
+            .map(str::to_lowercase)
+            .collect();
+        assert_eq!(verbs, Action::ALL.map(Action::as_str));
+    }
+}

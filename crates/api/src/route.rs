@@ -181,16 +181,14 @@ mod tests {
     }
 
     #[test]
-    fn all_kinds_of_the_schema_are_listed() {
-        // A kind that is left out of `ALL` would have no cache.
-        let mut settings = schemars::generate::SchemaSettings::default();
-        settings.inline_subschemas = true;
-        let schema = settings.into_generator().into_root_schema_for::<RouteKind>();
-        let schema = schema.to_value().to_string();
-        assert_eq!(schema.matches("Route\"").count(), RouteKind::ALL.len() + 1, "{schema}");
-        for kind in RouteKind::ALL {
-            assert!(schema.contains(&format!("\"{kind}\"")), "{schema}");
-        }
+    fn every_kind_of_the_schema_is_among_all() {
+        let schema = schemars::schema_for!(RouteKind);
+        let arms = schema.as_value()["oneOf"].as_array().expect("an enum");
+        let names: Vec<_> = arms
+            .iter()
+            .filter_map(|arm| arm["const"].as_str())
+            .collect();
+        assert_eq!(names, RouteKind::ALL.map(RouteKind::as_str));
     }
 
     #[test]

@@ -164,6 +164,7 @@ fn finish(mut ctx: DecisionContext<'_>, plan: Option<Plan>) -> Decision {
         actions,
         events: ctx.events,
         requeue_at: ctx.requeue_at,
+        waiting: ctx.waiting,
     }
 }
 
@@ -191,6 +192,7 @@ fn nothing(ctx: &DecisionContext<'_>) -> Decision {
         actions: Vec::new(),
         events: Vec::new(),
         requeue_at: None,
+        waiting: None,
         sampling: None,
     }
 }

@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use tidegate_api::{record::PendingRecord, route::RouteRef, status::RolloutStatus};
 
-use crate::{event::Event, interventions::Answer, pin::Pin, revision::Revision, weight::Weight};
+use crate::{
+    event::Event, interventions::Answer, pin::Pin, revision::Revision, waiting::WaitingOn,
+    weight::Weight,
+};
 
 /// Everything that is to be done, in the order of the fields.
 #[derive(Clone, Debug)]
@@ -21,6 +24,8 @@ pub struct Decision {
     pub events: Vec<Event>,
     /// Time of the next look though nothing has changed.
     pub requeue_at: Option<Timestamp>,
+    /// Condition that is waited for.
+    pub waiting: Option<WaitingOn>,
     /// Step whose gates are to be sampled.
     pub sampling: Option<Sampling>,
 }

@@ -21,6 +21,7 @@ fn decision(urgent: Vec<Action>, actions: Vec<Action>) -> Decision {
         actions,
         events: Vec::new(),
         requeue_at: None,
+        waiting: None,
         sampling: None,
     }
 }
