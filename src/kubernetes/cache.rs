@@ -51,11 +51,11 @@ pub(crate) struct Cache<K: Watched> {
     kind: K::DynamicType,
     watched: Store<K>,
     answered: Mutex<HashMap<ObjectRef<K>, Arc<K>>>,
-    /// How often the watch has shown all that there is.
+    /// Number of times that the watch has listed all that there is.
     lists: watch::Receiver<u64>,
 }
 
-/// What a watch fills a cache by.
+/// Writing end of a cache, which belongs to its watch.
 pub(crate) struct CacheWriter<K: Watched> {
     writer: Writer<K>,
     lists: watch::Sender<u64>,
@@ -91,7 +91,7 @@ impl<K: Watched> Cache<K> {
         )
     }
 
-    /// Whether the watch has shown once what there is.
+    /// Returns true if the watch has listed once what there is.
     ///
     /// The store's own `wait_until_ready` wakes only the last of several that wait (kube-runtime
     /// 5.0), and a controller waits for it already.
@@ -189,7 +189,7 @@ impl<K: Watched> CacheWriter<K> {
     }
 }
 
-/// Whether `one` was written after `other`. Since 1.35 Kubernetes says that resourceVersions of one
+/// Returns true if `one` was written after `other`. Since 1.35 Kubernetes says that resourceVersions of one
 /// resource are to be compared as numbers.
 fn is_newer<K: ResourceExt>(one: &K, other: &K) -> bool {
     let version = |object: &K| {

@@ -1,4 +1,4 @@
-//! What is kept of each watched object: the few fields that decisions are made from. Fields that we
+//! Subset that is kept of each watched object: the few fields that decisions are made from. Fields that we
 //! do not know cost nothing. Those of workloads and routes are in their rooms.
 
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub(crate) struct Service {
     pub(crate) spec: ServiceSpec,
 }
 
-/// What is kept of a Service's spec.
+/// Spec of a Service.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct ServiceSpec {
     #[serde(default)]
@@ -42,7 +42,7 @@ pub(crate) struct EndpointSlice {
     pub(crate) endpoints: Option<Vec<Endpoint>>,
 }
 
-/// What is kept of an endpoint.
+/// Endpoint of an EndpointSlice.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Endpoint {
@@ -54,7 +54,7 @@ pub(crate) struct Endpoint {
     pub(crate) target_ref: Option<TargetRef>,
 }
 
-/// What is kept of an endpoint's conditions.
+/// Conditions of an endpoint.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct EndpointConditions {
     #[serde(default)]
@@ -79,7 +79,7 @@ pub(crate) struct ControllerRevision {
     pub(crate) revision: i64,
 }
 
-/// What is kept of a template in a ControllerRevision.
+/// Template in a ControllerRevision.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KeptTemplate {
     /// The name of the revision: the digest of the template as it was written.
@@ -123,7 +123,7 @@ pub(crate) fn epoch(object: &impl ResourceExt) -> Option<u64> {
         .ok()
 }
 
-/// Who last wrote a field, by field manager, where it was not us.
+/// Returns the field manager that wrote a field last, if it was another than Tidegate.
 pub(crate) fn last_manager(fields: &[ManagedFieldsEntry], path: &[&str]) -> Option<String> {
     let owns = |entry: &&ManagedFieldsEntry| {
         let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);

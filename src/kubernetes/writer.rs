@@ -24,7 +24,7 @@ pub(crate) struct Writer<'a> {
     pub(crate) namespace: &'a str,
 }
 
-/// Whether the object that is deleted may have changed since it was read.
+/// Condition under which an object is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Precondition {
     /// It is the same object.

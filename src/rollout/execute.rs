@@ -24,7 +24,7 @@ use crate::{
     workload::WorkloadError,
 };
 
-/// Why an effect could not be had.
+/// Failure of an effect.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExecuteError {
     /// Somebody else leads.
@@ -42,9 +42,9 @@ pub(crate) enum ExecuteError {
     /// A write.
     #[error("cannot {what}: {source}")]
     Write {
-        /// What was to be done.
+        /// Operation, in words.
         what: String,
-        /// Why it was not.
+        /// Answer of the API server.
         source: kube::Error,
     },
     /// Something that is needed is not there.
@@ -61,7 +61,7 @@ pub(crate) enum ExecuteError {
 /// More characters of a refusal do not fit into a condition that people read.
 const LONGEST_REFUSAL: usize = 1000;
 
-/// Whose effects they are.
+/// Rollout that effects belong to.
 pub(crate) struct Subject<'a> {
     pub(crate) id: &'a NamespacedName,
     pub(crate) rollout: &'a Rollout,
@@ -283,7 +283,7 @@ fn failed(what: String) -> impl FnOnce(kube::Error) -> ExecuteError {
 // === impl ExecuteError ===
 
 impl ExecuteError {
-    /// Whether somebody else wrote first: observe again and decide again.
+    /// Returns true if somebody else wrote first: observe again and decide again.
     pub(crate) fn is_conflict(&self) -> bool {
         let source = match self {
             Self::Write { source, .. } | Self::Workload(WorkloadError::Request { source, .. }) => {
@@ -301,8 +301,8 @@ impl ExecuteError {
         matches!(source, kube::Error::Api(status) if status.code == 409)
     }
 
-    /// Why it is refused until somebody changes something (a right, a quota, a policy, a webhook), in
-    /// the API server's words.
+    /// Returns the API server's words if it refuses the effect until somebody changes something: a
+    /// right, a quota, a policy, a webhook.
     pub(crate) fn refusal(&self) -> Option<String> {
         let said = match self {
             Self::Account(_) | Self::NoTemplate(_) => self.to_string(),
@@ -328,7 +328,7 @@ impl ExecuteError {
     }
 }
 
-/// What the API server says, where asking again changes nothing. A webhook that fails is a 500.
+/// Returns the API server's words if asking again changes nothing. A webhook that fails is a 500.
 fn refused(error: &kube::Error) -> Option<&str> {
     match error {
         kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422 | 500) => {

@@ -1,4 +1,4 @@
-//! What a Rollout leaves behind that was deleted while no attempt ran: it had no finalizer then, and
+//! Leftovers of a Rollout that was deleted while no attempt ran: it had no finalizer then, and
 //! its revisions are not owned by it, since foreground deletion would take them before traffic is
 //! where it belongs.
 

@@ -27,7 +27,7 @@ use self::pods::{OwnPods, ReadyPods};
 use super::observations::Observations;
 use crate::{caches::Caches, kubernetes::watched};
 
-/// What does not come from the caches.
+/// Parts of a snapshot that do not come from the caches.
 pub(crate) struct Surroundings {
     pub(crate) cluster: String,
     pub(crate) epoch: u64,

@@ -1,4 +1,4 @@
-//! Which Prometheus a Rollout's gates are read at: the operator's, or one that the Rollout names, on
+//! Prometheus of a Rollout's gates: the operator's, or one that the Rollout names, on
 //! a host that the operator allows.
 
 use std::sync::Arc;

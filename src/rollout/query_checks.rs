@@ -36,7 +36,7 @@ struct Check {
     task: AbortOnDropHandle<()>,
 }
 
-/// What is asked: the answer to something else says nothing.
+/// Question of a check: the answer to another one says nothing.
 #[derive(Clone, PartialEq)]
 struct Asked {
     metrics: Option<Metrics>,
@@ -52,7 +52,7 @@ struct Query {
     window: SignedDuration,
 }
 
-/// What one query says of stable, the worst last.
+/// Result of one query for stable, the worst last.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Finding {
     Usable,
@@ -71,7 +71,7 @@ impl QueryChecks {
         }
     }
 
-    /// What is known. Each attempt asks anew, so nothing is kept while one runs.
+    /// Returns the last answer. Each attempt asks anew, so nothing is kept while one runs.
     pub(crate) fn answer(&self, rollout: &Rollout) -> QueryCheck {
         let Some(asked) = Asked::of(rollout) else {
             self.forget(&NamespacedName::of(rollout));

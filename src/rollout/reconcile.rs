@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{clock, counters::ReconcileResult, requeue::Guarded};
 
-/// How soon a decision is made again after somebody else wrote first. The watch is likely to wake
-/// it before.
+/// Wait before a decision is made again after somebody else wrote first. The watch is likely to
+/// wake it before.
 const AFTER_CONFLICT: Duration = Duration::from_millis(100);
 
 /// The first wait after an error that may pass by itself.
@@ -24,7 +24,7 @@ const AFTER_ERROR: Duration = Duration::from_secs(1);
 /// Time after the start by which every kind of route that can be listed has been.
 const ROUTES_LISTED_BY: Duration = Duration::from_secs(15);
 
-/// Where a plan names no ServiceAccount, Kubernetes' own default.
+/// ServiceAccount of a plan that names none: Kubernetes' own default.
 const DEFAULT_SERVICE_ACCOUNT: &str = "default";
 
 /// Gathers, decides and executes. Followers do nothing.
@@ -184,7 +184,7 @@ async fn turn(ctx: &Context, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
     })
 }
 
-/// How long a refusal may be left alone: traffic that is to be taken back is never, and a deadline
+/// Time for which a refusal may be left alone: traffic that is to be taken back is never, and a deadline
 /// passes whatever is refused.
 fn patience(decision: &Decision) -> Duration {
     let attempt = decision.status.attempt.as_ref();

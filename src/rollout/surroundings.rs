@@ -1,4 +1,4 @@
-//! What stands around a workload and may surprise people: looked at once when an attempt begins,
+//! Objects around a workload that may surprise people: looked at once when an attempt begins,
 //! beside the reconciles. What cannot be listed is not spoken of.
 
 use k8s_openapi::api::{
@@ -137,7 +137,7 @@ fn scales_by_value(autoscaler: &HorizontalPodAutoscaler, workload: &WorkloadRef)
         && spec.metrics.iter().flatten().any(by_value)
 }
 
-/// Whether a policy names a Service of its namespace: in `targetRefs`, or as a mesh's `host`.
+/// Returns true if a policy names a Service of its namespace: in `targetRefs`, or as a mesh's `host`.
 fn names_service(policy: &Value, service: &str, namespace: &str) -> bool {
     let targets = policy.pointer("/spec/targetRefs").and_then(Value::as_array);
     let targeted = targets

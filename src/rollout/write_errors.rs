@@ -1,4 +1,4 @@
-//! What the API server refuses to write: it is said in the status, and tried again ever less often.
+//! Writes that the API server refuses: they are said in the status, and tried again ever less often.
 //!
 //! An event requeues a Rollout as before, so a refusal never delays what another event asks for.
 
@@ -18,14 +18,14 @@ pub(crate) struct WriteErrors(Mutex<HashMap<NamespacedName, Refusal>>);
 
 struct Refusal {
     why: String,
-    /// How often it was heard in a row.
+    /// Number of times that it was heard in a row.
     times: u32,
-    /// When it was heard last and counted.
+    /// Time at which it was last heard and counted.
     at: Instant,
     wait: Duration,
 }
 
-/// How soon something is tried again at first: much passes by itself (a right that has just been
+/// First wait: much passes by itself (a right that has just been
 /// given), and is not worth a word.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
@@ -35,7 +35,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(16);
 // === impl WriteErrors ===
 
 impl WriteErrors {
-    /// What is refused again and again, if nothing was written since.
+    /// Returns the refusal that was heard again and again, if nothing was written since.
     pub(crate) fn of(&self, rollout: &NamespacedName) -> Option<String> {
         self.lock()
             .get(rollout)
@@ -71,7 +71,7 @@ impl WriteErrors {
         refusal.why = why;
     }
 
-    /// How soon to try again what was refused.
+    /// Returns the wait before the refused write is tried again.
     pub(crate) fn wait(&self, rollout: &NamespacedName) -> Duration {
         self.lock()
             .get(rollout)

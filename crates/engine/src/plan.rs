@@ -16,7 +16,7 @@ use crate::{
     weight::Weight,
 };
 
-/// How a release goes: what a [`RolloutSpec`] says, with every default filled in.
+/// Plan of a release: a [`RolloutSpec`] with every default filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The Rollout's name.
@@ -33,17 +33,17 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// The gates.
     pub gates: Vec<Gate>,
-    /// Where they are read, if not at the operator's Prometheus.
+    /// Prometheus at which they are read, if it is not the operator's.
     pub metrics: Option<Metrics>,
-    /// How long endpoints must rest before traffic moves to them.
+    /// Time for which endpoints must not change before traffic moves to them.
     pub settle: SignedDuration,
-    /// How long pods, endpoints and routes may take.
+    /// Time that pods, endpoints and routes may take.
     pub progress_deadline: SignedDuration,
-    /// How a revision is released that was promoted before.
+    /// Release of a revision that was promoted before.
     pub known_good: KnownGood,
     /// Number of promoted revisions that are remembered.
     pub revision_history_limit: usize,
-    /// Whether two versions may run side by side whatever the template says.
+    /// True if two versions may run side by side whatever the template says.
     pub allow_parallel: bool,
 }
 
@@ -56,9 +56,9 @@ pub struct Step {
     pub hold: SignedDuration,
     /// Approval that the release waits for.
     pub approval: Option<Approval>,
-    /// How many replicas the canary has, where that is not its share of stable's.
+    /// Number of the canary's replicas, if it is not its share of stable's.
     pub replicas: Option<u32>,
-    /// Whether the step is implied: everything to the canary, before stable is touched.
+    /// True if the step is implied: everything to the canary, before stable is touched.
     pub implied: bool,
 }
 
@@ -69,7 +69,7 @@ pub struct Approval {
     pub timeout: Option<SignedDuration>,
 }
 
-/// Why a spec is not a plan.
+/// Reason for which a spec is not a plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// The canary's pods would have their names cut.
@@ -137,7 +137,7 @@ pub enum PlanError {
     Gate {
         /// The gate.
         name: String,
-        /// Why.
+        /// Reason.
         error: GateError,
     },
 }
@@ -193,7 +193,7 @@ impl Plan {
         u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
     }
 
-    /// How many steps the user declared.
+    /// Number of steps that the user declared.
     pub fn declared_steps(&self) -> usize {
         self.steps.iter().filter(|step| !step.implied).count()
     }
@@ -232,7 +232,7 @@ impl Step {
         }
     }
 
-    /// How many replicas the canary needs beside `stable` ones.
+    /// Returns the number of replicas that the canary needs beside `stable` ones.
     pub fn canary_replicas(&self, stable: u32) -> u32 {
         let share = self.weight.of_replicas(stable);
         match self.replicas {

@@ -15,7 +15,7 @@ use crate::{
     workload::{Canary, Target},
 };
 
-/// What of the stable Service's annotations belongs to whoever applied it, not to the Service.
+/// Prefixes of the stable Service's annotations that belong to whoever applied it, not to the Service.
 const TRACKING_PREFIXES: [&str; 5] = [
     "kubectl.kubernetes.io/",
     "argocd.argoproj.io/",

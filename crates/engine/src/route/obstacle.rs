@@ -1,4 +1,4 @@
-//! Why a route cannot be split.
+//! Reason for which a route cannot be split.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What tells one kind of route from another.
+//! Differences between one kind of route and another.
 
 use serde_json::{Value, json};
 use tidegate_api::route::RouteKind;
