@@ -16,6 +16,7 @@
 //! | `remote` | the URL of a repository and its credentials |
 //! | `secret` | values that are never printed, and redaction |
 //! | `transport` | runs of the git program, and their errors |
+//! | `tip` | the tip of a branch, asked of the server without a process |
 //! | `store` | objects of a bare clone |
 //! | `commit` | commits, signatures and trailers as values |
 //! | `repository` | the clone of each URL: fetch, read, push |
@@ -28,7 +29,7 @@
 //!
 //! # The arrows
 //!
-//! `secret, yaml ← remote ← transport ← repository ← tree, history, push ← records, restore`, and
+//! `secret, yaml ← remote ← tip, transport ← repository ← tree, history, push ← records, restore`, and
 //! `commit ← store ← repository`: a module knows the ones on its left and none on its right. This
 //! crate depends on no other crate of the program.
 
@@ -41,6 +42,7 @@ mod repository;
 mod restore;
 mod secret;
 mod store;
+mod tip;
 mod transport;
 mod tree;
 pub mod yaml;

@@ -21,6 +21,7 @@ use crate::{
     commit::{Commit, CommitId},
     remote::Remote,
     store::{self, FromStore, Store, StoreError},
+    tip::{TipAnswer, TipClient},
     transport::{FetchExtent, Transport, TransportError},
 };
 
@@ -28,6 +29,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Git {
     transport: Transport,
+    tips: TipClient,
     cache: PathBuf,
     clones: Mutex<HashMap<String, Arc<LocalClone>>>,
 }
@@ -91,8 +93,11 @@ impl Git {
         if let Err(error) = local_clone::remove_unfinished(&cache) {
             tracing::warn!(%error, cache = %cache.display(), "cannot remove unfinished clones");
         }
+        let settings = transport.settings();
+        let tips = TipClient::new(settings.proxy.clone(), settings.no_proxy.clone());
         Self {
             transport,
+            tips,
             cache,
             clones: Mutex::default(),
         }
@@ -172,6 +177,9 @@ impl Repository {
         let _fetching = self.clone.fetching.lock().await;
         let usable = !self.clone.broken.load(Ordering::Relaxed) && self.clone.dir.exists();
         if usable {
+            if let Some(tip) = self.unchanged_tip(branch).await {
+                return Ok(tip);
+            }
             let extent = self.clone.state().extent(branch);
             match self.fetch_into(&self.clone.dir, branch, extent).await {
                 Ok(id) => {
@@ -183,6 +191,26 @@ impl Repository {
             }
         }
         self.reclone(branch).await
+    }
+
+    /// Returns the tip that was fetched last, if the server says that the branch is still there and
+    /// the clone can still be read.
+    async fn unchanged_tip(&self, branch: &str) -> Option<CommitId> {
+        if self.clone.tip_not_spoken.load(Ordering::Relaxed) {
+            return None;
+        }
+        let known = self.clone.state().tips.get(branch).copied()?;
+        match self.git.tips.tip(&self.remote, branch).await {
+            TipAnswer::At(tip) if tip == known => {}
+            TipAnswer::At(_) | TipAnswer::Unclear => return None,
+            TipAnswer::NotSpoken => {
+                self.clone.tip_not_spoken.store(true, Ordering::Relaxed);
+                return None;
+            }
+        }
+        let (dir, branch) = (self.clone.dir.clone(), branch.to_owned());
+        let kept = spawn_blocking(move || tip_in(&dir, &branch)).await.ok()?;
+        kept.ok().filter(|kept| *kept == known)
     }
 
     /// Runs `read` on the objects in a blocking task. After a failure to open the store or to read

@@ -1,5 +1,5 @@
-//! The `git` program, for everything that goes over the network: certificates per repository,
-//! proxies and limits for stalled transfers are provided by it and by no library.
+//! The `git` program, for every transfer: certificates per repository, proxies and limits for
+//! stalled transfers are provided by it and by no library.
 //!
 //! Each run has an environment and a home of its own: nothing of the machine's or the user's
 //! configuration reaches it, and no credential is in its arguments. It is killed with its whole
@@ -118,6 +118,10 @@ impl Transport {
             .and_then(|()| fs::set_permissions(&askpass, fs::Permissions::from_mode(0o700)))
             .map_err(TransportError::Spawn)?;
         Ok(Self { settings, folder })
+    }
+
+    pub(crate) fn settings(&self) -> &TransportSettings {
+        &self.settings
     }
 
     /// Runs git on the repository `git_dir`, without a remote.

@@ -26,6 +26,8 @@ pub(super) struct LocalClone {
     pub(super) swap: RwLock<()>,
     /// Set if an object could not be read, so that the next fetch clones again.
     pub(super) broken: AtomicBool,
+    /// Set if the server does not answer a question for the tip of a branch alone.
+    pub(super) tip_not_spoken: AtomicBool,
     state: Mutex<FetchState>,
 }
 
@@ -53,6 +55,7 @@ impl LocalClone {
             fetching: AsyncMutex::default(),
             swap: RwLock::default(),
             broken: AtomicBool::new(false),
+            tip_not_spoken: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }

@@ -1,6 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
 
-use std::{io::Write as _, net::TcpListener, process, thread, time::Instant};
+use std::{io::Write as _, net::TcpListener, process, thread};
 
 use super::{process::OUTPUT_CAP_BYTES, *};
 use crate::testing::write_script;
@@ -150,7 +150,7 @@ async fn the_process_group_is_killed_at_the_deadline() {
     );
 
     let stat = format!("/proc/{}/stat", fake.read("pid").trim());
-    let asked = Instant::now();
+    let asked = tokio::time::Instant::now();
     // Gone, or dead and not yet waited for by its new parent.
     while fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
         assert!(asked.elapsed() < MINUTE, "the child lives on");
