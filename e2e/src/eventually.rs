@@ -40,6 +40,18 @@ where
     }
 }
 
+/// Asks `probe` until it answers true, at most for `limit`; see [`eventually`].
+pub async fn until_true<F>(what: &str, limit: Duration, mut probe: impl FnMut() -> F) -> Result<()>
+where
+    F: Future<Output = Result<bool>>,
+{
+    eventually(what, limit, || {
+        let answer = probe();
+        async { Ok(if answer.await? { Some(()) } else { None }) }
+    })
+    .await
+}
+
 #[cfg(test)]
 mod tests {
     use anyhow::bail;

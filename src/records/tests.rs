@@ -1,6 +1,10 @@
 //! Records into a real repository on disk; the objects that name them are on an API server that
 //! answers from a script.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::unwrap_in_result,
+    reason = "a test may panic"
+)]
 
 use std::{path::Path, process::Command, time::Duration};
 

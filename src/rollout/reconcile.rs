@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::{ResourceExt, runtime::controller::Action};
-use tidegate_api::{NamespacedName, Rollout};
-use tidegate_engine::{decide::decide, decision::Decision, plan::Plan};
+use tidegate_api::{NamespacedName, Rollout, status::Attempt};
+use tidegate_engine::{decide::decide, decision::Decision, observed::Candidate, plan::Plan};
 
 use super::{
     context::Context,
@@ -142,25 +142,12 @@ async fn turn(ctx: &Context, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
         attempt.map_or(&rollout.spec, |attempt| &attempt.plan),
     )
     .ok();
-    let repo = attempt.map_or(
-        observed
-            .candidate
-            .as_ref()
-            .map(|candidate| &candidate.source),
-        |attempt| Some(&attempt.source),
-    );
-    let repo = repo.and_then(|source| {
-        ctx.caches
-            .config_repo(namespace, source.config_repo.as_deref()?)
-    });
-    let sync = repo.and_then(|repo| repo.spec.sync);
+    let service_account = service_account(ctx, namespace, attempt, observed.candidate.as_ref());
     let subject = Subject {
         id: &id,
         rollout,
         plan: plan.as_ref(),
-        service_account: sync.as_ref().map_or(DEFAULT_SERVICE_ACCOUNT, |sync| {
-            sync.service_account_name.as_str()
-        }),
+        service_account: &service_account,
     };
     let mut executed = persist(ctx, &subject, &decision).await;
     if executed.is_ok() {
@@ -182,6 +169,26 @@ async fn turn(ctx: &Context, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
         Some(at) => Action::requeue(until(at)),
         None => Action::await_change(),
     })
+}
+
+/// ServiceAccount of the ConfigRepo that asked for the attempt's revision, or for the candidate.
+fn service_account(
+    ctx: &Context,
+    namespace: &str,
+    attempt: Option<&Attempt>,
+    candidate: Option<&Candidate>,
+) -> String {
+    let source = match attempt {
+        Some(attempt) => Some(&attempt.source),
+        None => candidate.map(|candidate| &candidate.source),
+    };
+    let repo = source
+        .and_then(|source| source.config_repo.as_deref())
+        .and_then(|repo| ctx.caches.config_repo(namespace, repo));
+    match repo.and_then(|repo| repo.spec.sync) {
+        Some(sync) => sync.service_account_name,
+        None => DEFAULT_SERVICE_ACCOUNT.to_owned(),
+    }
 }
 
 /// Time for which a refusal may be left alone: traffic that is to be taken back is never, and a deadline

@@ -173,7 +173,7 @@ impl Governor {
         self.declared = true;
         let workload = text_at(spec, "/workload/name");
         self.services
-            .extend(text_at(spec, "/service").or(workload.clone()));
+            .extend(text_at(spec, "/service").or_else(|| workload.clone()));
         self.workloads
             .extend(workload.into_iter().flat_map(|name| named(spec, &name)));
         self.routes.extend(routes_in(spec));

@@ -1,7 +1,7 @@
 //! Bench for the tests of this module: an API server that keeps objects in memory and logs the
 //! requests, and a git repository on disk.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::unwrap_in_result, reason = "tests")]
 
 use std::{
     collections::{BTreeMap, VecDeque},

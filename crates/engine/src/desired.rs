@@ -81,7 +81,7 @@ pub(crate) enum CanaryTarget {
     Absent,
 }
 
-// === impl Target ===
+// === impl Desired ===
 
 impl Desired {
     /// Returns the desired state at this point of an attempt.
@@ -96,24 +96,12 @@ impl Desired {
         };
         let weight = attempt.weight;
         let epoch = Some(attempt.epoch);
-        let pinned = Some(Pin::Version(stable.pod_template_hash.clone()));
-        let old = Template::Stable {
-            revision: Revision::named(&stable.revision),
-            version: stable.pod_template_hash.clone(),
-        };
         let new = Template::Candidate {
             revision: Revision::named(&attempt.revision),
             verified: observed.canary.as_ref().map(|canary| canary.template),
         };
         let canary = canary(attempt, plan, observed);
-        let at_stable = Self {
-            split: Split::Merged,
-            pin: pinned.clone(),
-            paused: true,
-            template: old.clone(),
-            canary: CanaryTarget::Absent,
-            epoch,
-        };
+        let at_stable = Self::at_stable(stable, epoch);
         match attempt.stage {
             Stage::Initial => Self::first_deploy(),
             Stage::Starting | Stage::Stepping => Self {
@@ -143,21 +131,10 @@ impl Desired {
                 canary,
                 epoch,
             },
-            Stage::RollingBack if attempt.stable_template_updated => Self {
-                split: Split::AtMost(weight),
-                pin: Some(pin_back(stable, observed)),
-                paused: false,
-                canary: CanaryTarget::AsIs,
-                ..at_stable
-            },
             Stage::RollingBack => Self {
                 split: Split::AtMost(weight),
-                // Callers that were sent to the canary stay there until stable can serve them.
-                pin: Some(if observed.pinned_to_canary() {
-                    pin_back(stable, observed)
-                } else {
-                    Pin::Version(stable.pod_template_hash.clone())
-                }),
+                pin: Some(rollback_pin(attempt, stable, observed)),
+                paused: !attempt.stable_template_updated,
                 canary: CanaryTarget::AsIs,
                 ..at_stable
             },
@@ -181,6 +158,21 @@ impl Desired {
                 epoch: None,
                 ..at_stable
             },
+        }
+    }
+
+    /// All traffic is pinned to stable, and there is no canary.
+    fn at_stable(stable: &Stable, epoch: Option<u64>) -> Self {
+        Self {
+            split: Split::Merged,
+            pin: Some(Pin::Version(stable.pod_template_hash.clone())),
+            paused: true,
+            template: Template::Stable {
+                revision: Revision::named(&stable.revision),
+                version: stable.pod_template_hash.clone(),
+            },
+            canary: CanaryTarget::Absent,
+            epoch,
         }
     }
 
@@ -221,6 +213,16 @@ fn canary(attempt: &Attempt, plan: &Plan, observed: &Observed) -> CanaryTarget {
     CanaryTarget::Present {
         revision: Revision::named(&attempt.revision),
         replicas: step.canary_replicas(workload.replicas),
+    }
+}
+
+/// The pin while an attempt rolls back. Callers that were sent to the canary stay there until stable
+/// can serve them.
+fn rollback_pin(attempt: &Attempt, stable: &Stable, observed: &Observed) -> Pin {
+    if attempt.stable_template_updated || observed.pinned_to_canary() {
+        pin_back(stable, observed)
+    } else {
+        Pin::Version(stable.pod_template_hash.clone())
     }
 }
 

@@ -226,11 +226,7 @@ mod tests {
     use super::*;
 
     fn parse(kinds: &Value) -> Result<Gate, GateError> {
-        let mut spec = json!({ "name": "errors" });
-        for (kind, fields) in kinds.as_object().expect("an object") {
-            spec[kind] = fields.clone();
-        }
-        Gate::parse(&serde_json::from_value(spec).expect("a gate"))
+        Gate::parse(&testing::spec(kinds))
     }
 
     #[test]

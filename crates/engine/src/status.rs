@@ -32,10 +32,11 @@ pub(crate) fn summarize(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
             format!("{}/{declared}", (attempt.step as usize).min(declared))
         });
     status.weight = attempt.as_ref().map(|attempt| attempt.weight.to_string());
-    let revision = attempt
-        .as_ref()
-        .map(|attempt| &attempt.revision)
-        .or(status.stable.as_ref().map(|stable| &stable.revision));
+    let revision = match (&attempt, &status.stable) {
+        (Some(attempt), _) => Some(&attempt.revision),
+        (None, Some(stable)) => Some(&stable.revision),
+        (None, None) => None,
+    };
     status.revision = revision.map(|revision| short(revision).to_owned());
     conditions::set_all(ctx);
 }

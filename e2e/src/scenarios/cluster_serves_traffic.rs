@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cluster::{GATEWAY_NAME, GATEWAY_NAMESPACE, KubeconfigSpec, User},
-    eventually::eventually,
+    eventually::until_true,
     http_client,
     load::{LoadSpec, Report},
     scenario::{Context, Scenario, scenario},
@@ -55,10 +55,10 @@ async fn run(context: Context) -> Result<()> {
     );
 
     move_all_to(&context, "one").await?;
-    eventually("no request reaches the second version", LIMIT, || async {
+    until_true("no request reaches the second version", LIMIT, || async {
         let versions = requests(&context, SOME).await;
         let versions = versions.versions();
-        Ok((versions.keys().copied().eq(["one"])).then_some(()))
+        Ok(versions.keys().copied().eq(["one"]))
     })
     .await?;
     let versions = requests(&context, MANY).await;
@@ -109,13 +109,13 @@ fn routes(context: &Context) -> Api<DynamicObject> {
 
 /// Waits until both versions answer.
 async fn gateway_serves(context: &Context) -> Result<()> {
-    eventually(
+    until_true(
         "both versions answer through the gateway",
         LIMIT,
         || async {
             let report = requests(context, SOME).await;
             let all = report.failures().is_empty() && report.versions().len() == VERSIONS.len();
-            Ok(all.then_some(()))
+            Ok(all)
         },
     )
     .await
@@ -145,10 +145,10 @@ async fn prometheus_counts(context: &Context, version: &str) -> Result<()> {
         context.namespace
     );
     let what = format!("Prometheus counts the requests of version {version}");
-    eventually(&what, LIMIT, || async {
+    until_true(&what, LIMIT, || async {
         let answer = client.get(&url).query(&[("query", &query)]).send().await?;
         let answer: Value = answer.error_for_status()?.json().await?;
-        Ok(answer["data"]["result"].get(0).is_some().then_some(()))
+        Ok(answer["data"]["result"].get(0).is_some())
     })
     .await
 }

@@ -20,7 +20,7 @@ use tidegate_api::{
 };
 
 use crate::{
-    eventually::eventually,
+    eventually::{eventually, until_true},
     git_server::Change,
     scenario::{Context, Scenario, scenario},
     testbed::{APP_FILE, LIMIT, NAME, Release, Shop, Testbed},
@@ -198,7 +198,7 @@ async fn nothing_is_left(bed: &Testbed, before: &[Value]) -> Result<()> {
     }
     let all = ListParams::default();
     // A synchronisation under way may still bring one for the Rollout that is gone; it is collected.
-    eventually(
+    until_true(
         "no ControllerRevision is left",
         Duration::from_secs(30),
         || async {
@@ -207,8 +207,7 @@ async fn nothing_is_left(bed: &Testbed, before: &[Value]) -> Result<()> {
                 .list(&all)
                 .await?
                 .items
-                .is_empty()
-                .then_some(()))
+                .is_empty())
         },
     )
     .await?;
@@ -221,13 +220,13 @@ async fn nothing_is_left(bed: &Testbed, before: &[Value]) -> Result<()> {
         .collect();
     ensure!(services == [NAME], "the Services are {services:?}");
     // Kubernetes' own collector takes what the canary's Deployment owned.
-    eventually(
+    until_true(
         "the canary's workload is gone",
         Duration::from_secs(30),
         || async {
             let workloads = bed.api::<Deployment>().list(&all).await?.items.len();
             let sets = bed.api::<ReplicaSet>().list(&all).await?.items.len();
-            Ok((workloads == 1 && sets == 1 && bed.pods().await?.len() == 2).then_some(()))
+            Ok(workloads == 1 && sets == 1 && bed.pods().await?.len() == 2)
         },
     )
     .await

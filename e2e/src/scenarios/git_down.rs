@@ -89,29 +89,33 @@ async fn run(context: Context) -> Result<()> {
         matches!(record.restore, Some(RestoreResult::Restored { .. })),
         "git was not corrected: {record:?}"
     );
+    is_recorded_once(&bed, &record.head.id).await?;
+    let after = clients.stop().await.since(back);
+    ensure!(
+        after.versions().keys().all(|version| *version == "v1"),
+        "the canary was reached again"
+    );
+    Ok(())
+}
+
+/// The attempt's beginning and its outcome are in git, each in one file and in no more than one
+/// commit each.
+async fn is_recorded_once(bed: &Testbed, id: &str) -> Result<()> {
     let paths = bed.repo.files(RECORDS).await?;
-    let of_attempt = paths
-        .iter()
-        .filter(|path| path.contains(&record.head.id))
-        .count();
+    let of_attempt = paths.iter().filter(|path| path.contains(id)).count();
     ensure!(
         of_attempt == 2,
         "the beginning and the outcome are not there once each: {paths:?}"
     );
     let commits = bed.repo.log(RECORDS).await?;
-    let id = format!("Tidegate-Id: {}", record.head.id);
+    let trailer = format!("Tidegate-Id: {id}");
     let outcomes = commits
         .iter()
-        .filter(|commit| commit.message.contains(&id))
+        .filter(|commit| commit.message.contains(&trailer))
         .count();
     ensure!(
         (1..=2).contains(&outcomes),
         "{outcomes} commits speak of the attempt"
-    );
-    let after = clients.stop().await.since(back);
-    ensure!(
-        after.versions().keys().all(|version| *version == "v1"),
-        "the canary was reached again"
     );
     Ok(())
 }

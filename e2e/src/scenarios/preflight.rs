@@ -14,7 +14,7 @@ use tidegate_api::{
 };
 
 use crate::{
-    eventually::eventually,
+    eventually::until_true,
     git_server::Change,
     scenario::{Context, Scenario, scenario},
     testbed::{APP_FILE, LIMIT, NAME, Release, SERVICE_FILE, Shop, Testbed},
@@ -178,9 +178,9 @@ async fn warned(bed: &Testbed, sentence: &str) -> Result<()> {
                 .as_deref()
                 .is_some_and(|note| note.contains(sentence))
     };
-    eventually(&format!("an event says {sentence:?}"), LIMIT, || async {
+    until_true(&format!("an event says {sentence:?}"), LIMIT, || async {
         let events = bed.api::<Event>().list(&ListParams::default()).await?;
-        Ok(events.items.iter().any(says).then_some(()))
+        Ok(events.items.iter().any(says))
     })
     .await
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use tidegate_api::record::Outcome;
 
 use crate::{
-    eventually::eventually,
+    eventually::until_true,
     scenario::{Context, Scenario, scenario},
     testbed::{LIMIT, NAME, Release, Shop, Testbed},
 };
@@ -91,19 +91,19 @@ async fn set_env(bed: &Testbed) -> Result<()> {
 }
 
 async fn is_put_back(bed: &Testbed) -> Result<()> {
-    eventually(
+    until_true(
         "stable's template is put back",
         Duration::from_secs(10),
         || async {
             let workload = bed.api::<Deployment>().get(NAME).await?;
-            Ok((!sets_variable(&workload)).then_some(()))
+            Ok(!sets_variable(&workload))
         },
     )
     .await
 }
 
 async fn is_named(bed: &Testbed) -> Result<()> {
-    eventually("an event names the field manager", LIMIT, || async {
+    until_true("an event names the field manager", LIMIT, || async {
         let events = bed.api::<Event>().list(&ListParams::default()).await?;
         let named = |event: &Event| {
             event.reason.as_deref() == Some("DriftCorrected")
@@ -116,7 +116,7 @@ async fn is_named(bed: &Testbed) -> Result<()> {
                     .as_ref()
                     .is_some_and(|note| note.contains(MANAGER))
         };
-        Ok(events.iter().any(named).then_some(()))
+        Ok(events.iter().any(named))
     })
     .await
 }

@@ -12,7 +12,7 @@ use tidegate_api::{
 
 use super::whole_release::{Kind, release_with_hold, shop_with_hold};
 use crate::{
-    eventually::eventually,
+    eventually::until_true,
     process::ChildProcess,
     scenario::{Context, Scenario, scenario},
     testbed::{LEASE, LIMIT, Testbed},
@@ -83,10 +83,8 @@ async fn run(context: Context) -> Result<()> {
 
 /// Waits until a second Tidegate has read everything and stands for leadership.
 async fn stands_by(tidegate: &ChildProcess) -> Result<()> {
-    eventually("the second Tidegate stands by", LIMIT, || async {
-        Ok(fs::read_to_string(tidegate.log())?
-            .contains("caches synced")
-            .then_some(()))
+    until_true("the second Tidegate stands by", LIMIT, || async {
+        Ok(fs::read_to_string(tidegate.log())?.contains("caches synced"))
     })
     .await
 }

@@ -8,7 +8,7 @@ use tidegate_api::record::{Outcome, Reason};
 
 use crate::{
     demo_app::BehaviorChange,
-    eventually::eventually,
+    eventually::until_true,
     load,
     scenario::{Context, Scenario, scenario},
     testbed::{LIMIT, Release, Shop, Testbed},
@@ -34,10 +34,10 @@ async fn run(context: Context) -> Result<()> {
         },
     )
     .await?;
-    eventually("one pod of stable is unready", LIMIT, || async {
+    until_true("one pod of stable is unready", LIMIT, || async {
         let pods = bed.pods_of("v1").await?;
         let ready = pods.iter().filter(|pod| is_ready(pod)).count();
-        Ok((ready + 1 == stable.len()).then_some(()))
+        Ok(ready + 1 == stable.len())
     })
     .await?;
 

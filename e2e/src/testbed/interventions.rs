@@ -15,7 +15,7 @@ use tidegate_api::{
 };
 
 use super::{LIMIT, NAME, Shop, Testbed};
-use crate::eventually::eventually;
+use crate::eventually::until_true;
 
 // === impl Testbed ===
 
@@ -70,7 +70,7 @@ impl Testbed {
 
     /// Waits until the workload runs what its template says and nothing else.
     pub async fn workload_rolled_out(&self) -> Result<()> {
-        eventually("the workload is rolled out", LIMIT, || async {
+        until_true("the workload is rolled out", LIMIT, || async {
             let workload = self.api::<Deployment>().get(NAME).await?;
             let wanted = workload.spec.and_then(|spec| spec.replicas).unwrap_or(1);
             let status = workload.status.unwrap_or_default();
@@ -80,7 +80,7 @@ impl Testbed {
                 status.updated_replicas,
                 status.available_replicas,
             ];
-            Ok((seen && counts == [Some(wanted); 3]).then_some(()))
+            Ok(seen && counts == [Some(wanted); 3])
         })
         .await
     }
@@ -99,8 +99,11 @@ impl Testbed {
             spec["step"] = step.into();
         }
         let status = self.status().await?;
-        let running = status.attempt.map(|attempt| attempt.revision);
-        if let Some(revision) = running.or(status.last_outcome.map(|last| last.revision)) {
+        let revision = match (status.attempt, status.last_outcome) {
+            (Some(attempt), _) => Some(attempt.revision),
+            (None, last) => last.map(|last| last.revision),
+        };
+        if let Some(revision) = revision {
             spec["revision"] = revision.into();
         }
         let asked: Intervention = serde_json::from_value(json!({

@@ -7,7 +7,7 @@ use tidegate_api::route::RouteKind;
 
 use super::{LIMIT, Testbed, shop};
 use crate::{
-    eventually::eventually,
+    eventually::until_true,
     load::{Load, LoadSpec},
 };
 
@@ -31,7 +31,7 @@ impl Testbed {
 
     /// Waits until the gateway answers with this version.
     pub async fn gateway_serves(&self, version: &str) -> Result<()> {
-        eventually(&format!("the gateway serves {version}"), LIMIT, || async {
+        until_true(&format!("the gateway serves {version}"), LIMIT, || async {
             let rate = NonZeroU32::new(20).expect("not zero");
             let report = self
                 .load(rate)
@@ -39,10 +39,7 @@ impl Testbed {
                 .start()
                 .finished()
                 .await;
-            Ok(
-                (report.failures().is_empty() && report.versions().keys().eq([&version]))
-                    .then_some(()),
-            )
+            Ok(report.failures().is_empty() && report.versions().keys().eq([&version]))
         })
         .await
     }

@@ -135,9 +135,10 @@ fn step_line(
     now: Timestamp,
 ) -> Line<'static> {
     let entered = attempt.steps.get(index);
-    let weight = entered
-        .map(|step| step.weight)
-        .or(planned.and_then(|step| step.weight));
+    let weight = match entered {
+        Some(step) => Some(step.weight),
+        None => planned.and_then(|step| step.weight),
+    };
     let is_current = attempt.step as usize == index + 1;
     let (mark, style) = match entered {
         Some(step) if step.passed_at.is_some() => ("✓", Style::new().fg(Color::Green)),

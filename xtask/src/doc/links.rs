@@ -51,7 +51,7 @@ fn leads_somewhere(
     let path = if path.is_empty() {
         file.to_owned()
     } else {
-        normal(&file.parent().unwrap_or(Path::new("")).join(path))
+        normal(&file.parent().unwrap_or_else(|| Path::new("")).join(path))
     };
     if heading.is_empty() {
         return root.join(path).exists();

@@ -11,10 +11,15 @@ use super::{
 
 /// The gate `errors` with these fields.
 pub(super) fn gate(fields: &Value) -> Gate {
+    Gate::parse(&spec(fields)).expect("a gate that is valid")
+}
+
+/// The gate `errors` with these fields, as a Rollout declares it.
+pub(super) fn spec(fields: &Value) -> tidegate_api::gate::Gate {
     let mut spec = json!({ "name": "errors" });
     let all = spec.as_object_mut().expect("an object");
     all.extend(fields.as_object().expect("an object").clone());
-    Gate::parse(&serde_json::from_value(spec).expect("a gate")).expect("a gate that is valid")
+    serde_json::from_value(spec).expect("a gate")
 }
 
 pub(super) fn threshold(max: f64) -> Gate {

@@ -12,10 +12,8 @@ use crate::{
 
 /// Waits until the canary has drained. Now the outcome is certain, and it goes to git.
 pub(super) fn draining(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
-    let since = ctx
-        .attempt()
-        .confirmed_at
-        .unwrap_or(ctx.attempt().stage_since);
+    let attempt = ctx.attempt();
+    let since = attempt.confirmed_at.unwrap_or(attempt.stage_since);
     let until = since.saturating_add(plan.settle).unwrap_or(since);
     if ctx.now < until {
         return Flow::Waits(WaitingOn::Drain { until }, Some(until));

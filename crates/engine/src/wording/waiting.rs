@@ -14,20 +14,12 @@ impl fmt::Display for WaitingOn {
             Self::Workload { workload } => {
                 write!(f, "waiting for {workload}: it does not exist")
             }
-            Self::ScaleUp { workload } => {
-                write!(
-                    f,
-                    "waiting for {workload} to be scaled up: it has 0 replicas"
-                )
-            }
+            Self::ScaleUp { workload } => write!(
+                f,
+                "waiting for {workload} to be scaled up: it has 0 replicas"
+            ),
             Self::WorkloadRollout { workload, purpose } => {
-                write!(f, "waiting for {workload} to ")?;
-                f.write_str(match purpose {
-                    RolloutPurpose::FirstRevision => "become ready with its first revision",
-                    RolloutPurpose::Adoption => "be fully rolled out before it is adopted",
-                    RolloutPurpose::Attempt => "be fully rolled out",
-                    RolloutPurpose::Promotion => "become ready with the new template",
-                })
+                write!(f, "waiting for {workload} to {purpose}")
             }
             Self::WorkloadVersion { workload } => {
                 write!(f, "waiting for the current version of {workload}")
@@ -92,6 +84,17 @@ impl fmt::Display for WaitingOn {
             Self::CanaryRemoval => f.write_str("waiting for the canary to be removed"),
             Self::Unpinning => f.write_str("unpinning Services and resuming the workload"),
         }
+    }
+}
+
+impl fmt::Display for RolloutPurpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FirstRevision => "become ready with its first revision",
+            Self::Adoption => "be fully rolled out before it is adopted",
+            Self::Attempt => "be fully rolled out",
+            Self::Promotion => "become ready with the new template",
+        })
     }
 }
 

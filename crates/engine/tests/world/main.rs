@@ -14,7 +14,7 @@
 //! | `patience` | what is waited for, and for how long |
 //! | `refusals` | what preflight says |
 //! | `purity` | that the engine stays pure |
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::unwrap_in_result, reason = "tests")]
 
 mod cluster;
 mod conditions;

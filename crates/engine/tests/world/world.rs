@@ -241,6 +241,7 @@ impl World {
         }
     }
 
+    #[expect(clippy::panic, reason = "a test fails by it")]
     pub(crate) fn fail(&self, why: &str) -> ! {
         panic!("{why}\n\n{}", self.story)
     }
@@ -411,7 +412,10 @@ impl World {
             Some(head) => head.sequence + 1,
             None => 1,
         };
-        let first_deploy = head.map_or(self.live.workload.is_none(), |head| head.first_deploy);
+        let first_deploy = match head {
+            Some(head) => head.first_deploy,
+            None => self.live.workload.is_none(),
+        };
         let what = format!("{kind}: {id} asks for {revision}");
         self.live.commits.push(Commit {
             id,
@@ -459,10 +463,10 @@ impl World {
         let spec = InterventionSpec {
             rollout: "checkout".to_owned(),
             attempt: attempt.map_or(rollout.status.attempts, |attempt| attempt.number),
-            revision: attempt
-                .map(|attempt| &attempt.revision)
-                .or(last.map(|last| &last.revision))
-                .cloned(),
+            revision: match (attempt, last) {
+                (Some(attempt), _) => Some(attempt.revision.clone()),
+                (None, last) => last.map(|last| last.revision.clone()),
+            },
             step: (action == Ask::Approve).then(|| attempt.map_or(1, |attempt| attempt.step)),
             action,
             reason: "it was time".to_owned(),

@@ -5,86 +5,51 @@ use serde_json::{Value, json};
 use super::{Wrong, wrong};
 
 pub(super) fn wrong_steps() -> Vec<Wrong> {
-    vec![
-        wrong(
-            "Rollout",
-            "/steps",
-            json!([]),
-            "should have at least 1 items",
-        ),
-        wrong(
-            "Rollout",
-            "/steps",
+    let steps = [
+        (json!([]), "should have at least 1 items"),
+        (
             json!([{ "weight": 0 }]),
             "give at least one step a weight above 0",
         ),
-        wrong(
-            "Rollout",
-            "/steps",
+        (
             json!([{ "weight": 101, "hold": "1m" }]),
             "should be less than or equal to 100",
         ),
-        wrong(
-            "Rollout",
-            "/steps",
+        (
             json!([{ "weight": -1, "hold": "1m" }]),
             "should be greater than or equal to 0",
         ),
-        wrong(
-            "Rollout",
-            "/steps",
+        (
             json!([{ "weight": "0.00%" }]),
             "give at least one step a weight above 0",
         ),
-        wrong(
-            "Rollout",
-            "/steps",
+        (
             json!([{ "weight": "0.125%", "hold": "1m" }]),
             "steps[0].weight",
         ),
-        wrong(
-            "Rollout",
-            "/steps",
-            json!([{ "weight": "10", "hold": "1m" }]),
-            "steps[0].weight",
-        ),
-        wrong(
-            "Rollout",
-            "/steps",
-            json!([{ "weight": 1 }]),
-            "needs a hold",
-        ),
-        wrong(
-            "Rollout",
-            "/steps",
+        (json!([{ "weight": "10", "hold": "1m" }]), "steps[0].weight"),
+        (json!([{ "weight": 1 }]), "needs a hold"),
+        (
             json!([{ "approval": {} }, { "weight": 1, "hold": "1m" }]),
             "the first step is an approval",
         ),
-        wrong(
-            "Rollout",
-            "/steps",
+        (
             json!([{ "weight": 1, "hold": "1m" }, { "approval": {}, "hold": "1m" }]),
             "hold and replicas belong to a step with a weight",
         ),
-        wrong(
-            "Rollout",
-            "/steps",
-            json!([{ "weight": 1, "hold": "soon" }]),
-            "steps[0].hold",
-        ),
-        wrong(
-            "Rollout",
-            "/steps",
+        (json!([{ "weight": 1, "hold": "soon" }]), "steps[0].hold"),
+        (
             json!([{ "weight": 1, "hold": "1m", "approval": {} }]),
             "a step is exactly one of weight and approval",
         ),
-        wrong(
-            "Rollout",
-            "/steps",
+        (
             json!([{ "weight": 1, "hold": "1m", "replicas": 0 }]),
             "should be greater than or equal to 1",
         ),
-    ]
+    ];
+    steps
+        .map(|(steps, said)| wrong("Rollout", "/steps", steps, said))
+        .into()
 }
 
 pub(super) fn wrong_traffic() -> Vec<Wrong> {
