@@ -10,7 +10,7 @@
 //! ```
 //!
 //! A stage says only when it is left; what the world should look like in it stands in
-//! [`target`](crate::target).
+//! [`desired`](crate::desired).
 
 mod clean_up;
 mod initial;
