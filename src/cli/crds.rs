@@ -15,6 +15,7 @@ use anyhow::Context as _;
 use clap::Args;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
+use serde_json::Value;
 use tidegate_api::{ConfigRepo, Intervention, Rollout};
 
 pub mod editor;
@@ -60,7 +61,41 @@ pub(super) fn run(args: &CrdsArgs) -> anyhow::Result<()> {
 
 /// The definitions of all our kinds.
 pub fn definitions() -> [CustomResourceDefinition; 3] {
-    [Rollout::crd(), ConfigRepo::crd(), Intervention::crd()].map(described)
+    [Rollout::crd(), ConfigRepo::crd(), Intervention::crd()]
+        .map(described)
+        .map(unwrapped)
+}
+
+/// The definition with each paragraph of its descriptions on one line, as Kubernetes has its own:
+/// `kubectl explain` breaks the lines itself.
+fn unwrapped(crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    let mut value = serde_json::to_value(crd).expect("a definition is JSON");
+    unwrap_descriptions(&mut value);
+    serde_json::from_value(value).expect("a definition stays one")
+}
+
+fn unwrap_descriptions(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                match field {
+                    Value::String(text) if name == "description" => *text = one_line_each(text),
+                    _ => unwrap_descriptions(field),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(unwrap_descriptions),
+        _ => {}
+    }
+}
+
+/// Joins the lines of each paragraph.
+fn one_line_each(text: &str) -> String {
+    let paragraphs: Vec<_> = text
+        .split("\n\n")
+        .map(|paragraph| paragraph.lines().collect::<Vec<_>>().join(" "))
+        .collect();
+    paragraphs.join("\n\n")
 }
 
 /// The definition with what its spec says of itself at the top, where `kubectl explain KIND` looks.

@@ -29,7 +29,8 @@ pub struct RolloutStatus {
     /// Phase of the Rollout.
     #[serde(default)]
     pub phase: Phase,
-    /// Present step out of the declared ones, like `2/3`.
+    /// Current step and number of steps, like `2/4`. The last step gives the canary all traffic; it
+    /// is added if `spec.steps` does not end with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
     /// The canary's share of traffic, like `10%`.

@@ -29,6 +29,8 @@ pub enum Event {
     },
     /// A step was entered.
     StepEntered {
+        /// Number of the attempt.
+        attempt: u32,
         /// Number of the step, from 1.
         step: u32,
         /// Number of steps.

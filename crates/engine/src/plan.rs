@@ -192,11 +192,6 @@ impl Plan {
     pub fn last_step(&self) -> u32 {
         u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
     }
-
-    /// Number of steps that the user declared.
-    pub fn declared_steps(&self) -> usize {
-        self.steps.iter().filter(|step| !step.implied).count()
-    }
 }
 
 // === impl Step ===

@@ -27,10 +27,7 @@ pub(crate) fn summarize(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
         .as_ref()
         .filter(|attempt| attempt.step > 0)
         .zip(plan)
-        .map(|(attempt, plan)| {
-            let declared = plan.declared_steps();
-            format!("{}/{declared}", (attempt.step as usize).min(declared))
-        });
+        .map(|(attempt, plan)| format!("{}/{}", attempt.step, plan.last_step()));
     status.weight = attempt.as_ref().map(|attempt| attempt.weight.to_string());
     let revision = match (&attempt, &status.stable) {
         (Some(attempt), _) => Some(&attempt.revision),

@@ -53,6 +53,7 @@ pub(super) fn enter(ctx: &mut DecisionContext<'_>, plan: &Plan, number: u32) {
     let now = ctx.now;
     if !step.implied && step.approval.is_none() {
         ctx.emit(Event::StepEntered {
+            attempt: ctx.attempt().number,
             step: number,
             of: plan.last_step(),
             weight: step.weight,

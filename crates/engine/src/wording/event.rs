@@ -33,12 +33,15 @@ impl fmt::Display for Event {
                     None => Ok(()),
                 }
             }
-            Self::StepEntered { step, of, weight } => {
-                write!(
-                    f,
-                    "entered step {step} of {of}: {weight} of traffic to the canary"
-                )
-            }
+            Self::StepEntered {
+                attempt,
+                step,
+                of,
+                weight,
+            } => write!(
+                f,
+                "attempt {attempt} entered step {step} of {of}: {weight} of traffic to the canary"
+            ),
             Self::AwaitingApproval { step, of } => write!(
                 f,
                 "step {step} of {of} waits for approval; create an Approve Intervention to continue"
