@@ -6,6 +6,7 @@
 //!                              │                         commits asked for templates (git)
 //!                              ├─ run
 //!                              │    ├─ governance, plan  objects to apply and to prune (pure)
+//!                              │    ├─ removal           objects that leave later, or when acknowledged (pure)
 //!                              │    ├─ apply, drift
 //!                              │    │    └─ revisions    git's templates wait as ControllerRevisions
 //!                              │    └─ prune
@@ -31,6 +32,7 @@ mod plan;
 mod prune;
 mod reconcile;
 mod recording;
+mod removal;
 mod report;
 mod revisions;
 mod run;

@@ -155,6 +155,15 @@ const BLANKS: &[(&str, &str)] = &[
     ),
     ("ConfigRepo.spec.sync", "refused by a rule"),
     (
+        "ConfigRepo.spec.sync.acknowledge",
+        "nothing is acknowledged: what waits is kept",
+    ),
+    (
+        "ConfigRepo.spec.sync.maxPrune",
+        "a tenth of the applied objects, and at least 3",
+    ),
+    ("ConfigRepo.spec.sync.pruneDelay", "10m"),
+    (
         "Intervention.spec.by",
         "nobody: denied by the chart's policy",
     ),

@@ -13,6 +13,7 @@ mod git_down;
 mod good_release;
 mod grpc_route;
 mod killed;
+mod left_git;
 mod metrics_cases;
 mod own_prometheus;
 mod preflight;
@@ -44,6 +45,7 @@ pub fn all() -> Vec<Scenario> {
         set_env::SCENARIOS,
         adopt::SCENARIOS,
         deletion::SCENARIOS,
+        left_git::SCENARIOS,
         git_down::SCENARIOS,
         prometheus_down::SCENARIOS,
         own_prometheus::SCENARIOS,

@@ -4,6 +4,7 @@
 //! Owns what every scenario of Tidegate begins with. What a scenario tries, and what it holds to be
 //! right, is in [`crate::scenarios`].
 
+mod config_repo;
 mod evidence;
 mod history;
 mod interventions;

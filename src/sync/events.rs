@@ -9,11 +9,14 @@ use tidegate_api::{
     reason::{ConditionType, ReasonCode as _, RepoEventReason},
 };
 
-use super::{drift::Drift, recording, report::Report};
+use super::{drift::Drift, manifest::Key, recording, report::Report, wording};
 use crate::kubernetes::events::{Event, EventRecorder, Severity};
 
 /// Number of drifted objects that have an event of their own.
 const DRIFT_EVENTS: usize = 10;
+
+/// Number of deleted objects that have an event of their own.
+const PRUNE_EVENTS: usize = 50;
 
 /// Publishes a change of the condition `Ready`, or of the applied commit.
 pub(super) fn change(
@@ -70,21 +73,38 @@ pub(super) fn recording(
 /// Publishes what had drifted from git.
 pub(super) fn drift(recorder: &EventRecorder, repo: &ConfigRepo, drift: &[Drift]) {
     for one in drift.iter().take(DRIFT_EVENTS) {
-        let drifted = ObjectReference {
-            api_version: Some(one.key.api_version.clone()),
-            kind: Some(one.key.kind.clone()),
-            name: Some(one.key.name.clone()),
-            namespace: repo.metadata.namespace.clone(),
-            ..ObjectReference::default()
-        };
         let event = Event {
             severity: Severity::Warning,
             reason: RepoEventReason::DriftCorrected.to_string(),
             action: "Apply",
             note: one.to_string(),
-            related: Some(drifted),
+            related: Some(reference(&one.key, repo)),
         };
         recorder.publish(repo.object_ref(&()), event);
+    }
+}
+
+/// Publishes what was deleted because it had left the repository.
+pub(super) fn pruned(recorder: &EventRecorder, repo: &ConfigRepo, pruned: &[Key]) {
+    for key in pruned.iter().take(PRUNE_EVENTS) {
+        let event = Event {
+            severity: Severity::Normal,
+            reason: RepoEventReason::Pruned.to_string(),
+            action: "Prune",
+            note: wording::pruned(key),
+            related: Some(reference(key, repo)),
+        };
+        recorder.publish(repo.object_ref(&()), event);
+    }
+}
+
+fn reference(key: &Key, repo: &ConfigRepo) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(key.api_version.clone()),
+        kind: Some(key.kind.clone()),
+        name: Some(key.name.clone()),
+        namespace: repo.metadata.namespace.clone(),
+        ..ObjectReference::default()
     }
 }
 

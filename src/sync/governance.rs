@@ -35,6 +35,8 @@ pub struct Governor {
     pub name: String,
     /// True if the Rollout is in the repository.
     pub declared: bool,
+    /// True if the Rollout is in the cluster.
+    pub live: bool,
     /// Workloads that it releases.
     pub workloads: BTreeSet<WorkloadRef>,
     /// The Services that it names; others are found by their selectors.
@@ -151,6 +153,7 @@ impl Governor {
     }
 
     fn add_live(&mut self, rollout: &Rollout) {
+        self.live = true;
         self.add_plan(&rollout.spec);
         self.status.clone_from(&rollout.status);
         let attempt = rollout

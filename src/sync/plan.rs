@@ -3,12 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use serde_json::Value;
-use tidegate_api::{config_repo::AppliedObject, names, route::RouteRef};
+use tidegate_api::{config_repo::Removal, names, route::RouteRef};
 
 use super::{
     governance::{Governance, Governor},
     manifest::{Key, Manifest},
+    removal::{Hold, Removals},
 };
 
 /// Plan of a sync.
@@ -55,12 +57,20 @@ pub struct Retained {
 }
 
 /// Reason to retain an object that is no longer in the repository.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RetainReason {
     /// A template that runs, or to which a rollback leads, refers to it.
     Referenced,
     /// It carries traffic in an attempt that runs.
     Governed,
+    /// A Rollout that stays in force names it.
+    Named(String),
+    /// Its app is deleted after this time.
+    Delayed(Timestamp),
+    /// Its Rollout is being deleted, and needs it until then.
+    RolloutFirst(String),
+    /// Its removal has to be acknowledged.
+    Held(Hold),
 }
 
 /// Objects that pod templates refer to.
@@ -102,12 +112,12 @@ const ORDER: &[&[(&str, &str)]] = &[
     ],
 ];
 
-/// Plans the sync of a repository. `this` is the `ConfigRepo`'s own name.
-pub fn plan<'a>(
+/// Plans the sync of a repository.
+pub(super) fn plan<'a>(
     manifests: &'a [Manifest],
     governance: &'a Governance,
-    inventory: &[AppliedObject],
-    this: &str,
+    removals: &Removals<'_>,
+    pending: &[Removal],
 ) -> Plan<'a> {
     let mut apply: Vec<_> = manifests
         .iter()
@@ -115,52 +125,26 @@ pub fn plan<'a>(
         .collect();
     // The sort is stable: within a rank the repository's own order stands.
     apply.sort_by_key(|step| rank(&step.manifest.key));
-    let mut gone: Vec<Key> = inventory
-        .iter()
-        .map(Key::from)
-        .filter(|key| {
-            !manifests
-                .iter()
-                .any(|manifest| manifest.key.is_same_object(key))
-        })
-        .filter(|key| !(key.is(names::GROUP, "ConfigRepo") && key.name == this))
-        .collect();
-    gone.sort_by_key(|key| std::cmp::Reverse(rank(key)));
-    let (governed, prune) = gone
-        .into_iter()
-        .partition(|key| carries_traffic(key, governance));
+    let (mut prune, mut retained) = (Vec::new(), Vec::new());
+    for key in removals.gone.iter().cloned() {
+        match removals.reason(&key, pending) {
+            Some(reason) => retained.push(Retained { key, reason }),
+            None => prune.push(key),
+        }
+    }
     Plan {
         apply,
         prune,
-        retained: retained(governed, RetainReason::Governed).collect(),
+        retained,
     }
 }
 
-fn retained(keys: Vec<Key>, reason: RetainReason) -> impl Iterator<Item = Retained> {
-    keys.into_iter().map(move |key| Retained { key, reason })
-}
-
-fn rank(key: &Key) -> usize {
+/// Place of an object among those that are applied.
+pub(super) fn rank(key: &Key) -> usize {
     ORDER
         .iter()
         .position(|kinds| kinds.iter().any(|(group, kind)| key.is(group, kind)))
         .unwrap_or(ORDER.len())
-}
-
-/// Returns true if a running attempt needs the object.
-fn carries_traffic(key: &Key, governance: &Governance) -> bool {
-    if let Some(workload) = key.workload() {
-        return governance
-            .of_workload(&workload)
-            .is_some_and(Governor::has_attempt);
-    }
-    let governor = match (key.group(), key.kind.as_str()) {
-        ("", "Service") => governance.of_service(&key.name),
-        (group, kind) => governance
-            .of_route(group, kind, &key.name)
-            .map(|(governor, _)| governor),
-    };
-    governor.is_some_and(Governor::has_attempt)
 }
 
 // === impl Plan ===
@@ -177,8 +161,11 @@ impl Plan<'_> {
             .into_iter()
             .partition(|key| references.has(key));
         self.prune = prune;
-        self.retained
-            .extend(retained(needed, RetainReason::Referenced));
+        let needed: Vec<Key> = needed;
+        self.retained.extend(needed.into_iter().map(|key| Retained {
+            key,
+            reason: RetainReason::Referenced,
+        }));
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     failure::{ApplyError, Failure, by_group},
     governance::{Governance, Governor},
     manifest::Key,
-    plan::{Plan, References},
+    plan::{Plan, References, RetainReason},
     revisions::Revisions,
 };
 
@@ -31,12 +31,14 @@ pub(super) struct Pruner<'a> {
 // === impl Pruner ===
 
 impl Pruner<'_> {
-    /// Deletes what the plan says, less what templates refer to.
+    /// Deletes what the plan says, less what templates refer to, and adds it to `pruned`.
     pub(super) async fn prune_all(
         &self,
         plan: &mut Plan<'_>,
         governance: &Governance,
+        pruned: &mut Vec<Key>,
     ) -> Result<(), ApplyError> {
+        self.add_confirmed(plan).await?;
         if plan.asks_for_references() {
             plan.retain_referenced(&self.references(governance).await?);
         }
@@ -49,8 +51,10 @@ impl Pruner<'_> {
             .iter()
             .filter(|key| !elsewhere.iter().any(|there| there.is_same_object(key)))
         {
-            if let Err(error) = self.prune(key).await {
-                return Err(self.with_rights(error, plan).await);
+            match self.prune(key).await {
+                Ok(true) => pruned.push(key.clone()),
+                Ok(false) => {}
+                Err(error) => return Err(self.with_rights(error, plan).await),
             }
         }
         Ok(())
@@ -101,20 +105,54 @@ impl Pruner<'_> {
             .collect())
     }
 
-    /// Deletes an object, if it is there, was applied by sync, and does not say that it stays.
-    async fn prune(&self, key: &Key) -> Result<(), ApplyError> {
-        let resource = match self.cluster.resource(key).await {
-            Ok(resource) => resource,
-            // With its kind the object is gone, too.
-            Err(Failure::UnknownKind { .. } | Failure::ClusterScoped) => return Ok(()),
-            Err(failure) => return Err(ApplyError::at(None, key, failure)),
+    /// Moves what waits, and whose annotation says that it need not, to what is deleted.
+    async fn add_confirmed(&self, plan: &mut Plan<'_>) -> Result<(), ApplyError> {
+        let mut retained = Vec::new();
+        for one in std::mem::take(&mut plan.retained) {
+            let waits = matches!(one.reason, RetainReason::Delayed(_) | RetainReason::Held(_));
+            if waits && self.is_confirmed(&one.key).await? {
+                plan.prune.push(one.key);
+            } else {
+                retained.push(one);
+            }
+        }
+        plan.retained = retained;
+        Ok(())
+    }
+
+    async fn is_confirmed(&self, key: &Key) -> Result<bool, ApplyError> {
+        let live = match self.api(key).await? {
+            Some(api) => api.get_opt(&key.name).await,
+            None => return Ok(false),
         };
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.as_account.clone(), self.namespace, &resource);
+        let live = live.map_err(|error| failed(key, error))?;
+        Ok(live.is_some_and(|live| prune_annotation(&live) == Some(names::PRUNE_CONFIRMED)))
+    }
+
+    /// The API of an object's kind; `None` if the cluster does not know the kind.
+    async fn api(&self, key: &Key) -> Result<Option<Api<DynamicObject>>, ApplyError> {
+        match self.cluster.resource(key).await {
+            Ok(resource) => Ok(Some(Api::namespaced_with(
+                self.as_account.clone(),
+                self.namespace,
+                &resource,
+            ))),
+            Err(Failure::UnknownKind { .. } | Failure::ClusterScoped) => Ok(None),
+            Err(failure) => Err(ApplyError::at(None, key, failure)),
+        }
+    }
+
+    /// Deletes an object, if it is there, was applied by sync, and does not say that it stays.
+    /// Returns true if it did.
+    async fn prune(&self, key: &Key) -> Result<bool, ApplyError> {
+        // With its kind the object is gone, too.
+        let Some(api) = self.api(key).await? else {
+            return Ok(false);
+        };
         let live = api.get_opt(&key.name).await;
         let live = live.map_err(|error| failed(key, error))?;
         let Some(live) = live.filter(is_ours_to_delete) else {
-            return Ok(());
+            return Ok(false);
         };
         let mut params = DeleteParams::background();
         params.preconditions = Some(Preconditions {
@@ -122,8 +160,8 @@ impl Pruner<'_> {
             resource_version: None,
         });
         match api.delete(&key.name, &params).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
             Err(error) => Err(failed(key, error)),
         }
     }
@@ -186,11 +224,14 @@ fn failed(key: &Key, error: kube::Error) -> ApplyError {
     ApplyError::at(None, key, Failure::of(error, key))
 }
 
-fn is_ours_to_delete(live: &DynamicObject) -> bool {
-    let stays = live
-        .annotations()
+fn prune_annotation(live: &DynamicObject) -> Option<&str> {
+    live.annotations()
         .get(names::PRUNE_ANNOTATION)
-        .is_some_and(|value| value == names::PRUNE_DISABLED);
+        .map(String::as_str)
+}
+
+fn is_ours_to_delete(live: &DynamicObject) -> bool {
+    let stays = prune_annotation(live).is_some_and(|value| value != names::PRUNE_CONFIRMED);
     let applied_by_sync = live
         .managed_fields()
         .iter()

@@ -20,7 +20,7 @@ use kube::{
 use serde_json::json;
 use tidegate_api::{
     ConfigRepo, NamespacedName, Rollout,
-    config_repo::{AppliedObject, ConfigRepoStatus},
+    config_repo::{AppliedObject, ConfigRepoStatus, Removal},
     names,
 };
 use tidegate_git::Git;
@@ -29,8 +29,10 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::{
     cluster::Cluster,
     events,
+    governance::Governance,
     memory::Memory,
     recording,
+    removal::Removals,
     report::Report,
     run::{SyncResult, SyncRun},
     source::{self, Head},
@@ -185,7 +187,12 @@ pub async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Result<Actio
     let status = one.last_status(&memory);
     let began = clock::monotonic();
     let applying = ctx.progress.applying(id.clone());
-    let SyncResult { report, drift } = one.sync(&mut memory, &status).await;
+    let SyncResult {
+        report,
+        drift,
+        pruned,
+        next,
+    } = one.sync(&mut memory, &status).await;
     drop(applying);
     if let Some((commit, objects)) = newly_applied(&report, &memory, &status) {
         let duration = clock::monotonic().duration_since(began);
@@ -193,9 +200,10 @@ pub async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Result<Actio
     }
     if let Some(events) = &ctx.events {
         events::drift(events, &repo, &drift);
+        events::pruned(events, &repo, &pruned);
     }
     one.write_status(&mut memory, &status, &report).await?;
-    Ok(Action::requeue(one.until_next(&memory, &report)))
+    Ok(Action::requeue(one.until_next(&memory, &report, next)))
 }
 
 /// Returns the commit that a report applies for the first time, and its number of objects.
@@ -291,10 +299,7 @@ impl RepoReconciler<'_> {
 
     async fn sync(&self, memory: &mut Memory, status: &ConfigRepoStatus) -> SyncResult {
         if let Some(error) = &memory.blocked {
-            return SyncResult {
-                report: Report::blocked(error),
-                drift: Vec::new(),
-            };
+            return SyncResult::of(Report::blocked(error));
         }
         let head = memory
             .head
@@ -303,10 +308,7 @@ impl RepoReconciler<'_> {
         let live = match (self.ctx.rollouts)(self.namespace) {
             Ok(live) => live,
             Err(error) => {
-                return SyncResult {
-                    report: Report::ungovernable(&error),
-                    drift: Vec::new(),
-                };
+                return SyncResult::of(Report::ungovernable(&error));
             }
         };
         let now = (self.ctx.now)();
@@ -319,10 +321,11 @@ impl RepoReconciler<'_> {
             cluster: &self.ctx.cluster,
             namespace: self.namespace,
             config_repo: self.name,
-            account: self
+            spec: self
                 .repo
                 .spec
-                .service_account_name()
+                .sync
+                .as_ref()
                 .expect("a ConfigRepo without sync is not read"),
             head: &head,
             live: &live,
@@ -332,7 +335,8 @@ impl RepoReconciler<'_> {
     }
 
     /// Records the objects in the inventory before they are applied: an object that a crash leaves
-    /// behind must be known, or it would never be pruned.
+    /// behind must be known, or it would never be pruned. Records the removals that wait, too, and
+    /// which of them are confirmed, before anything is deleted.
     async fn record_inventory(
         &self,
         memory: &mut Memory,
@@ -349,9 +353,39 @@ impl RepoReconciler<'_> {
             .iter()
             .map(|manifest| AppliedObject::from(&manifest.key))
             .collect();
-        self.update_status(memory, status, |status| with_objects(status, &coming))
-            .await
-            .map(drop)
+        let head = head.clone();
+        let live = (self.ctx.rollouts)(self.namespace).ok();
+        let governance = live.map(|live| Governance::new(&head.manifests, &live));
+        self.update_status(memory, status, |status| {
+            let mut status = with_objects(status, &coming);
+            // What a Rollout that cannot be decoded governs is not known; nothing is deleted then.
+            if let Some(governance) = &governance {
+                status.removals = self.removals(&head, governance, &status);
+            }
+            status
+        })
+        .await
+        .map(drop)
+    }
+
+    fn removals(
+        &self,
+        head: &Head,
+        governance: &Governance,
+        status: &ConfigRepoStatus,
+    ) -> Vec<Removal> {
+        let Some(spec) = &self.repo.spec.sync else {
+            return status.removals.clone();
+        };
+        let removals = Removals::new(
+            &head.manifests,
+            governance,
+            &status.inventory,
+            self.name,
+            spec,
+            (self.ctx.now)(),
+        );
+        removals.pending(&status.removals)
     }
 
     async fn write_status(
@@ -407,6 +441,7 @@ impl RepoReconciler<'_> {
                     "conditions": new.conditions,
                     "applied": new.applied,
                     "inventory": new.inventory,
+                    "removals": new.removals,
                 },
             });
             let params = PatchParams {
@@ -430,8 +465,12 @@ impl RepoReconciler<'_> {
         }
     }
 
-    fn until_next(&self, memory: &Memory, report: &Report) -> Duration {
-        let mut wait = memory.until_look((self.ctx.now)(), self.interval());
+    fn until_next(&self, memory: &Memory, report: &Report, next: Option<Timestamp>) -> Duration {
+        let now = (self.ctx.now)();
+        let mut wait = memory.until_look(now, self.interval());
+        if let Some(next) = next {
+            wait = wait.min(next.duration_since(now));
+        }
         if report.is_transient {
             wait = wait.min(RETRY);
         }

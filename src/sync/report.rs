@@ -11,7 +11,7 @@ use tidegate_git::{Commit, StoreError};
 
 use super::{
     failure::{ApplyError, Failure},
-    plan::Retained,
+    plan::{RetainReason, Retained},
     reconcile::UnreadableRollout,
     source::{SourceError, author},
     wording,
@@ -40,18 +40,21 @@ const LONGEST_MESSAGE: usize = 8 * 1024;
 // === impl Report ===
 
 impl Report {
-    /// Reports that the cluster matches git.
+    /// Reports a commit that is applied, with the objects that have left git and are still there.
+    /// `digest` is that of the removals that wait.
     pub(super) fn applied(
         commit: &Commit,
         objects: usize,
         retained: &[Retained],
+        digest: Option<&str>,
         inventory: Vec<AppliedObject>,
     ) -> Self {
         let id = commit.id.to_string();
+        let reason = reason_of(retained);
         Self {
-            ready: true,
-            reason: SyncReason::Applied,
-            message: wording::applied(&id, objects, retained),
+            ready: reason == SyncReason::Applied,
+            reason,
+            message: shortened(wording::applied(&id, objects, retained, digest)),
             applied: Some((id, author(commit))),
             inventory: Some(inventory),
             is_transient: false,
@@ -150,6 +153,25 @@ impl Report {
             status.inventory.clone_from(inventory);
         }
         status
+    }
+}
+
+/// Returns the reason of a sync that has applied its commit.
+fn reason_of(retained: &[Retained]) -> SyncReason {
+    let is_held =
+        |one: &Retained| matches!(one.reason, RetainReason::Held(_) | RetainReason::Named(_));
+    let is_pending = |one: &Retained| {
+        matches!(
+            one.reason,
+            RetainReason::Delayed(_) | RetainReason::RolloutFirst(_)
+        )
+    };
+    if retained.iter().any(is_held) {
+        SyncReason::RemovalHeld
+    } else if retained.iter().any(is_pending) {
+        SyncReason::RemovalPending
+    } else {
+        SyncReason::Applied
     }
 }
 

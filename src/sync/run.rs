@@ -10,7 +10,7 @@ use kube::ResourceExt as _;
 use serde_json::json;
 use tidegate_api::{
     Rollout,
-    config_repo::{AppliedObject, ConfigRepoStatus},
+    config_repo::{AppliedObject, ConfigRepoStatus, SyncSpec},
     names,
 };
 use tidegate_engine::revision::Digest;
@@ -25,6 +25,7 @@ use super::{
     memory::Memory,
     plan::{FieldMask, Plan, plan},
     prune::Pruner,
+    removal::{Removals, digest},
     report::Report,
     source::Head,
 };
@@ -35,10 +36,10 @@ pub(super) struct SyncRun<'a> {
     pub(super) namespace: &'a str,
     /// The `ConfigRepo`'s name.
     pub(super) config_repo: &'a str,
-    pub(super) account: &'a str,
     pub(super) head: &'a Head,
     /// The Rollouts of the namespace as a cache has them.
     pub(super) live: &'a [Arc<Rollout>],
+    pub(super) spec: &'a SyncSpec,
     /// Status as of the last sync.
     pub(super) status: &'a ConfigRepoStatus,
 }
@@ -47,6 +48,30 @@ pub(super) struct SyncRun<'a> {
 pub(super) struct SyncResult {
     pub(super) report: Report,
     pub(super) drift: Vec<Drift>,
+    /// Objects that were deleted.
+    pub(super) pruned: Vec<Key>,
+    /// Time at which a removal is due.
+    pub(super) next: Option<Timestamp>,
+}
+
+/// Results of a sync, also of one that is stopped.
+struct Done<'a> {
+    drift: &'a mut Vec<Drift>,
+    pruned: &'a mut Vec<Key>,
+}
+
+// === impl SyncResult ===
+
+impl SyncResult {
+    /// Result of a sync that has done nothing but report.
+    pub(super) fn of(report: Report) -> Self {
+        Self {
+            report,
+            drift: Vec::new(),
+            pruned: Vec::new(),
+            next: None,
+        }
+    }
 }
 
 // === impl SyncRun ===
@@ -56,24 +81,33 @@ impl SyncRun<'_> {
     pub(super) async fn execute(&self, memory: &mut Memory, now: Timestamp) -> SyncResult {
         let manifests = &self.head.manifests;
         let governance = Governance::new(manifests, self.live);
+        let removals = Removals::new(
+            manifests,
+            &governance,
+            &self.status.inventory,
+            self.config_repo,
+            self.spec,
+            now,
+        );
+        let pending = &self.status.removals;
         let inputs = self.input_digest(&governance);
-        let mut drift = Vec::new();
+        let (mut drift, mut pruned) = (Vec::new(), Vec::new());
         if memory.synced != Some(inputs) || memory.resync {
             memory.synced = None;
             self.forget_lost_rollouts(&mut memory.applied);
-            let mut plan = plan(
-                manifests,
-                &governance,
-                &self.status.inventory,
-                self.config_repo,
-            );
+            let mut plan = plan(manifests, &governance, &removals, pending);
+            let mut done = Done {
+                drift: &mut drift,
+                pruned: &mut pruned,
+            };
             if let Err(report) = self
-                .apply_and_prune(memory, &governance, &mut plan, &mut drift)
+                .apply_and_prune(memory, &governance, &mut plan, &mut done)
                 .await
             {
                 return SyncResult {
-                    report: *report,
                     drift,
+                    pruned,
+                    ..SyncResult::of(*report)
                 };
             }
             memory.retained = plan.retained;
@@ -88,12 +122,19 @@ impl SyncRun<'_> {
             &self.head.commit,
             manifests.len(),
             &memory.retained,
+            digest(pending).as_deref(),
             inventory(applied.chain(retained)),
         );
-        SyncResult { report, drift }
+        SyncResult {
+            report,
+            drift,
+            pruned,
+            next: removals.next_end(pending),
+        }
     }
 
-    /// Returns a digest of everything that decides about the plan: the commit, and the Rollouts.
+    /// Returns a digest of everything that decides about the plan: the commit, the Rollouts, and the
+    /// removals that wait.
     fn input_digest(&self, governance: &Governance) -> Digest {
         let hashes: BTreeMap<_, _> = governance
             .governors()
@@ -107,7 +148,8 @@ impl SyncRun<'_> {
         Digest::of(&json!([
             self.head.commit.id.to_string(),
             hashes,
-            generations
+            generations,
+            self.status.removals
         ]))
     }
 
@@ -135,7 +177,7 @@ impl SyncRun<'_> {
         memory: &mut Memory,
         governance: &Governance,
         plan: &mut Plan<'_>,
-        drift: &mut Vec<Drift>,
+        done: &mut Done<'_>,
     ) -> Result<(), Box<Report>> {
         let Memory {
             repository,
@@ -155,13 +197,13 @@ impl SyncRun<'_> {
         let origins = origins.map_err(|error| Report::unreadable(&error))?;
         let as_account = self
             .cluster
-            .account(self.namespace, self.account)
+            .account(self.namespace, &self.spec.service_account_name)
             .ok_or_else(|| self.stopped(&self.no_such_account()))?;
         let mut session = Session {
             cluster: self.cluster,
             namespace: self.namespace,
             config_repo: self.config_repo,
-            account: self.account,
+            account: &self.spec.service_account_name,
             as_account: as_account.clone(),
             governance,
             origins,
@@ -170,17 +212,17 @@ impl SyncRun<'_> {
             drift: Vec::new(),
         };
         let result = session.apply(plan).await;
-        drift.append(&mut session.drift);
+        done.drift.append(&mut session.drift);
         result.map_err(|error| self.stopped(&error))?;
         let pruner = Pruner {
             cluster: self.cluster,
             namespace: self.namespace,
             config_repo: self.config_repo,
-            account: self.account,
+            account: &self.spec.service_account_name,
             as_account,
         };
         pruner
-            .prune_all(plan, governance)
+            .prune_all(plan, governance, done.pruned)
             .await
             .map_err(|error| self.stopped(&error))?;
         Ok(())
@@ -196,7 +238,7 @@ impl SyncRun<'_> {
             None,
             &key,
             Failure::NoSuchAccount {
-                account: self.account.to_owned(),
+                account: self.spec.service_account_name.clone(),
             },
         )
     }

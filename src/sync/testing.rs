@@ -137,6 +137,13 @@ impl FakeApi {
             .map(|(_, object)| object.clone())
     }
 
+    /// Every event, as `Reason: message`.
+    pub(super) fn events(&self) -> Vec<Value> {
+        let state = self.0.lock().unwrap();
+        let events = state.sent.iter().filter(|(to, _)| to == "events");
+        events.map(|(_, event)| event.clone()).collect()
+    }
+
     /// Answers a request that begins like `at` with an error, once.
     pub(super) fn fail(&self, at: &str, code: u16, reason: &'static str, message: &str) {
         let answer = Some((code, reason, message.to_owned()));

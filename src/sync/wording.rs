@@ -3,7 +3,10 @@
 //! The rules answer with types; the words for them are here, in the shape *state or action: cause;
 //! remedy*. The API server's words are passed on, except about Secrets: some of them repeat values.
 
-use std::fmt::{self, Display, Formatter, Write as _};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display, Formatter, Write as _},
+};
 
 use tidegate_engine::revision::short;
 use tidegate_git::FetchError;
@@ -11,8 +14,10 @@ use tidegate_git::FetchError;
 use super::{
     drift::Drift,
     failure::{ApplyError, Failure, MissingRight},
+    manifest::Key,
     plan::{RetainReason, Retained},
     reconcile::UnreadableRollout,
+    removal::Hold,
     source::SourceError,
 };
 
@@ -32,19 +37,71 @@ const RETRYING: &str = "retrying";
 pub(super) const WITHHELD: &str = "details are withheld because they may repeat the Secret's contents; every value of \
      `data` has to be base64, every value of `stringData` a string, and no other field may be misspelled";
 
-/// Describes a sync that is complete.
-pub(super) fn applied(commit: &str, objects: usize, retained: &[Retained]) -> String {
+/// Number of objects that a message names; of more it gives the number.
+const NAMED: usize = 10;
+
+/// Describes a sync that is complete. `digest` is that of the removals that wait.
+pub(super) fn applied(
+    commit: &str,
+    objects: usize,
+    retained: &[Retained],
+    digest: Option<&str>,
+) -> String {
     let noun = if objects == 1 { "object" } else { "objects" };
     let mut message = format!("applied commit {} ({objects} {noun})", short(commit));
-    for reason in [RetainReason::Referenced, RetainReason::Governed] {
-        for Retained { key, .. } in retained.iter().filter(|one| one.reason == reason) {
-            let _ = write!(
-                message,
-                "; {key} is no longer in the repository and is retained {reason}"
-            );
-        }
+    let mut by_reason: BTreeMap<&RetainReason, Vec<&Key>> = BTreeMap::new();
+    for Retained { key, reason } in retained {
+        by_reason.entry(reason).or_default().push(key);
+    }
+    for (reason, keys) in by_reason {
+        let (are, them) = match keys.as_slice() {
+            [_] => ("is", "it"),
+            _ => ("are", "them"),
+        };
+        let _ = write!(
+            message,
+            "; {} {are} no longer in the repository and {are} retained {}",
+            list(&keys),
+            because(reason, them)
+        );
+    }
+    if let Some(digest) = digest {
+        let _ = write!(
+            message,
+            "; to have what waits deleted now, write {digest} in spec.sync.acknowledge; to keep it, put it back into \
+             the repository"
+        );
     }
     message
+}
+
+fn list(keys: &[&Key]) -> String {
+    let named: Vec<_> = keys.iter().take(NAMED).map(ToString::to_string).collect();
+    let named = named.join(", ");
+    match keys.len().checked_sub(NAMED) {
+        None | Some(0) => named,
+        Some(more) => format!("{named} and {more} more"),
+    }
+}
+
+fn because(reason: &RetainReason, them: &str) -> String {
+    match reason {
+        RetainReason::Referenced => format!("because a template in use refers to {them}"),
+        RetainReason::Governed => format!("until the attempt that needs {them} has ended"),
+        RetainReason::Named(rollout) => {
+            format!("for as long as Rollout {rollout}, which names {them}, is in force")
+        }
+        RetainReason::Delayed(until) => format!("until {until:.0}, when the app is deleted"),
+        RetainReason::RolloutFirst(rollout) => format!("until Rollout {rollout} is gone"),
+        RetainReason::Held(hold) => {
+            format!("until the removal is acknowledged, because {hold}")
+        }
+    }
+}
+
+/// Describes an object that was deleted.
+pub(super) fn pruned(key: &Key) -> String {
+    format!("{key} was deleted: it is no longer in the repository")
 }
 
 /// Describes a sync that an object has stopped.
@@ -72,14 +129,17 @@ fn remedy(error: &SourceError) -> &'static str {
     }
 }
 
-// === impl RetainReason ===
+// === impl Hold ===
 
-impl Display for RetainReason {
+impl Display for Hold {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Referenced => "because a template in use refers to it",
-            Self::Governed => "until the attempt that needs it has ended",
-        })
+        match self {
+            Self::NothingLeft => f.write_str("nothing is left in the repository"),
+            Self::RolloutMissing => f.write_str("the workload is still in the repository"),
+            Self::Kind => f.write_str("the loss cannot be undone, or ends traffic"),
+            Self::Workloads => f.write_str("more than one workload left"),
+            Self::TooMany { max } => write!(f, "more than {max} objects left"),
+        }
     }
 }
 

@@ -82,6 +82,20 @@ pub struct SyncSpec {
     /// Name of the ServiceAccount, in the same namespace, in whose name everything is applied.
     #[schemars(length(min = 1, max = 253))]
     pub service_account_name: String,
+    /// Time between the commit that removes an app (a Rollout and its workload) and its deletion,
+    /// in which a commit can put it back. Defaults to 10m.
+    #[serde(default = "defaults::prune_delay")]
+    pub prune_delay: Duration,
+    /// Maximum number of objects that may leave the repository at a time without being
+    /// acknowledged. Defaults to a tenth of the applied objects, and to at least 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_prune: Option<u32>,
+    /// Acknowledgment of removals that are held: the digest that the condition `Ready` shows. It
+    /// holds for these objects and no others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[0-9a-f]{10}$"))]
+    pub acknowledge: Option<String>,
 }
 
 /// Destination of records.
@@ -113,6 +127,9 @@ pub struct ConfigRepoStatus {
     /// repository is pruned by it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inventory: Vec<AppliedObject>,
+    /// Objects that have left the repository and are not deleted at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removals: Vec<Removal>,
     /// Records of deleted Rollouts that are not in git yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending_records: Vec<PendingRecord>,
@@ -144,12 +161,30 @@ pub struct AppliedObject {
     pub name: String,
 }
 
+/// Object that has left the repository and is not deleted at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Removal {
+    /// The object.
+    #[serde(flatten)]
+    pub object: AppliedObject,
+    /// Time at which it had left the repository.
+    pub since: Timestamp,
+    /// True once it may be deleted: its removal was acknowledged, or the delay has passed.
+    #[serde(default)]
+    pub confirmed: bool,
+}
+
 /// Defaults of the fields.
 mod defaults {
     use crate::Duration;
 
     pub(super) fn interval() -> Duration {
         Duration::from_secs(30)
+    }
+
+    pub(super) fn prune_delay() -> Duration {
+        Duration::from_secs(600)
     }
 
     pub(super) fn records_branch() -> String {

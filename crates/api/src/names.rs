@@ -53,7 +53,11 @@ pub const WAITING_ANNOTATION: &str = "tidegate.io/waiting";
 pub const PRUNE_ANNOTATION: &str = "tidegate.io/prune";
 
 /// The value of [`PRUNE_ANNOTATION`] that keeps the object.
-pub const PRUNE_DISABLED: &str = "disabled";
+pub const PRUNE_DISABLED: &str = "Disabled";
+
+/// The value of [`PRUNE_ANNOTATION`] with which the object is deleted as soon as it has left the
+/// repository. Any other value keeps it.
+pub const PRUNE_CONFIRMED: &str = "Confirmed";
 
 /// Suffix that makes a Rollout's name that of its canary workload and canary Service.
 pub const CANARY_SUFFIX: &str = "-canary";

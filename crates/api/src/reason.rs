@@ -257,6 +257,12 @@ catalogue! {
         RolloutDecodeFailed,
         /// The API server could not take an object now; it is retried.
         ApplyFailed,
+        /// The commit is applied, but objects have left the repository whose loss would hurt, and
+        /// they are kept: put them back, or acknowledge their removal as the message says.
+        RemovalHeld,
+        /// The commit is applied, and an app that has left the repository is deleted after
+        /// `sync.pruneDelay`, unless a commit puts it back.
+        RemovalPending,
     }
 
     /// Reason of the condition `RecordsWritten`. A change of it is an event of the same reason.
@@ -273,9 +279,11 @@ catalogue! {
         WriteFailed,
     }
 
-    /// Reason of an event of a ConfigRepo, beside those of its conditions. All of them are of the
-    /// type Warning.
+    /// Reason of an event of a ConfigRepo, beside those of its conditions. All but `Pruned` are of
+    /// the type Warning.
     pub enum RepoEventReason {
+        /// An object that had left the repository was deleted.
+        Pruned,
         /// An object drifted from git and was corrected; the event says who wrote it.
         DriftCorrected,
         /// The last good template could not be restored on the config branch (the push is rejected,

@@ -69,6 +69,7 @@ async fn by_commit(context: Context) -> Result<()> {
     bed.repo
         .commit(changes, "Do without a Rollout, and without v2")
         .await?;
+    bed.acknowledge().await?;
     gone(&bed, &uid).await?;
     nothing_is_left(&bed, &before).await?;
     ensure!(

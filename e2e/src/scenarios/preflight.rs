@@ -115,7 +115,11 @@ async fn ports_and_selector(bed: &Testbed, shop: &Shop, place: &Place, next: &Sh
         "matchLabels: {app: shop, tier: front}",
     )?;
     bed.repo.commit([immutable], "Change the selector").await?;
-    let ready = repo_condition(bed, |ready| ready.status == ConditionStatus::False).await?;
+    let ready = bed
+        .config_repo_until("is not ready", |ready| {
+            ready.status == ConditionStatus::False
+        })
+        .await?;
     ensure!(
         ready.message.contains("field is immutable"),
         "the ConfigRepo says: {}",
@@ -160,7 +164,11 @@ async fn a_second_rollout(bed: &Testbed, shop: &Shop, next: &Shop) -> Result<()>
     bed.repo
         .commit(changes, "Bring a Rollout with a long name")
         .await?;
-    let ready = repo_condition(bed, |ready| ready.status == ConditionStatus::False).await?;
+    let ready = bed
+        .config_repo_until("is not ready", |ready| {
+            ready.status == ConditionStatus::False
+        })
+        .await?;
     ensure!(
         ready.message.contains("give it a shorter one"),
         "the ConfigRepo says: {}",
@@ -241,26 +249,6 @@ async fn stalled(bed: &Testbed, name: &str, sentence: &str) -> Result<()> {
     bail!(
         "the Rollout {name} was to be refused: {sentence:?}; it says {conditions:?}, the ConfigRepo {repo:?}"
     )
-}
-
-async fn repo_condition(bed: &Testbed, holds: impl Fn(&Condition) -> bool) -> Result<Condition> {
-    let ready = |repo: Option<&ConfigRepo>| {
-        let conditions = repo
-            .and_then(|repo| repo.status.as_ref())
-            .map(|status| &status.conditions);
-        conditions
-            .and_then(|conditions| Condition::find(conditions, ConditionType::Ready))
-            .cloned()
-    };
-    let awaited = await_condition(
-        bed.api::<ConfigRepo>(),
-        NAME,
-        |repo: Option<&ConfigRepo>| ready(repo).is_some_and(|ready| holds(&ready)),
-    );
-    let repo = tokio::time::timeout(LIMIT, awaited)
-        .await
-        .context("the ConfigRepo did not become so")??;
-    ready(repo.as_ref()).context("the ConfigRepo has a condition")
 }
 
 /// Nothing has moved; then git says again what runs.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tidegate_api::Rollout;
+use tidegate_api::{Rollout, config_repo::AppliedObject};
 
 use super::*;
 use crate::sync::manifest;
@@ -82,6 +82,29 @@ fn running_rollout() -> Arc<Rollout> {
     Arc::new(serde_json::from_value(rollout).expect("a Rollout"))
 }
 
+/// Plans with every removal confirmed.
+fn planned<'a>(
+    manifests: &'a [Manifest],
+    governance: &'a Governance,
+    inventory: &[AppliedObject],
+) -> Plan<'a> {
+    let spec = serde_json::from_value(json!({"serviceAccountName": "deployer"}));
+    let spec = spec.expect("a spec");
+    let removals = Removals::new(
+        manifests,
+        governance,
+        inventory,
+        "shop",
+        &spec,
+        Timestamp::UNIX_EPOCH,
+    );
+    let mut pending = removals.pending(&[]);
+    for removal in &mut pending {
+        removal.confirmed = true;
+    }
+    plan(manifests, governance, &removals, &pending)
+}
+
 fn keys<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<String> {
     keys.into_iter().map(ToString::to_string).collect()
 }
@@ -90,7 +113,7 @@ fn keys<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<String> {
 fn what_others_need_comes_first_and_a_rollout_before_its_workload() {
     let manifests = manifests(SHOP);
     let governance = Governance::new(&manifests, &[]);
-    let plan = plan(&manifests, &governance, &[], "shop");
+    let plan = planned(&manifests, &governance, &[]);
     let order: Vec<_> = plan
         .apply
         .iter()
@@ -135,7 +158,7 @@ fn only_what_was_applied_and_has_left_is_pruned_dependents_first() {
         ("autoscaling/v2", "HorizontalPodAutoscaler", "old"),
         ("tidegate.io/v1alpha1", "ConfigRepo", "shop"),
     ]);
-    let plan = plan(&manifests, &governance, &inventory, "shop");
+    let plan = planned(&manifests, &governance, &inventory);
     assert_eq!(
         keys(&plan.prune),
         [
@@ -158,7 +181,7 @@ fn what_a_template_refers_to_is_retained() {
         ("v1", "PersistentVolumeClaim", "data"),
         ("v1", "Service", "web"),
     ]);
-    let mut plan = plan(&[], &governance, &inventory, "shop");
+    let mut plan = planned(&[], &governance, &inventory);
     assert!(plan.asks_for_references());
     let mut references = References::default();
     references.add(&json!({"spec": {
@@ -189,7 +212,7 @@ fn what_carries_traffic_in_an_attempt_is_not_pruned_before_it_is_over() {
         ("tidegate.io/v1alpha1", "Rollout", "web"),
     ]);
     let running = Governance::new(&[], &[running_rollout()]);
-    let plan = plan(&[], &running, &inventory, "shop");
+    let plan = planned(&[], &running, &inventory);
     assert_eq!(keys(&plan.prune), ["Rollout/web"]);
     assert_eq!(plan.retained.len(), 3);
 }

@@ -79,8 +79,15 @@ async fn a_rewritten_history_is_followed_only_once_it_is_confirmed() {
         repo["metadata"]["generation"] = json!(2);
     });
     bench.reconcile().await;
-    assert!(bench.ready().starts_with("Applied: "), "{}", bench.ready());
-    assert_eq!(bench.api.get("deployments/web"), None);
+    assert!(
+        bench.ready().starts_with("RemovalHeld: applied commit "),
+        "{}",
+        bench.ready()
+    );
+    assert!(
+        bench.api.get("deployments/web").is_some(),
+        "the history is followed, and what the Rollout names stays"
+    );
 }
 
 #[tokio::test]

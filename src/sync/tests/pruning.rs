@@ -17,7 +17,7 @@ async fn what_has_left_is_pruned_unless_it_is_needed_or_wants_to_stay() {
     let maps = [
         map("used", ""),
         map("unused", ""),
-        map("stays", "tidegate.io/prune: disabled"),
+        map("stays", "tidegate.io/prune: Disabled"),
     ]
     .concat();
     bench.release(&format!("{}{maps}", shop("web:1"))).await;
@@ -70,6 +70,77 @@ async fn a_permission_that_pruning_lacks_is_pasted_with_those_that_applying_need
     );
     assert!(ready.contains("resources: [deployments]"), "{ready}");
     assert!(bench.api.get("configmaps/unused").is_some());
+}
+
+#[tokio::test]
+async fn what_is_held_is_deleted_when_it_is_acknowledged_and_each_deletion_is_an_event() {
+    let bench = settled_bench().await;
+    let secrets = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: key}\n";
+    bench.release(&format!("{}{secrets}", shop("web:1"))).await;
+    let commit = bench.release(&shop("web:1")).await;
+    let digest = digest_in(&bench.ready());
+    assert_eq!(
+        bench.ready(),
+        format!(
+            "RemovalHeld: applied commit {} (5 objects); Secret/key is no longer in the repository and is retained \
+             until the removal is acknowledged, because the loss cannot be undone, or ends traffic; to have what waits \
+             deleted now, write {digest} in spec.sync.acknowledge; to keep it, put it back into the repository",
+            &commit[..10]
+        )
+    );
+    bench.api.edit("configrepos/shop", |repo| {
+        repo["spec"]["sync"]["acknowledge"] = json!(digest);
+        repo["metadata"]["generation"] = json!(2);
+    });
+    bench.reconcile().await;
+    assert_eq!(bench.api.get("secrets/key"), None);
+    assert!(bench.ready().starts_with("Applied: "), "{}", bench.ready());
+    let event = json!("Pruned: Secret/key was deleted: it is no longer in the repository");
+    let events = bench.api.events();
+    assert!(events.contains(&event), "{events:?}");
+}
+
+#[tokio::test]
+async fn what_says_that_it_may_go_is_not_held() {
+    let bench = settled_bench().await;
+    let secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: key, annotations: {tidegate.io/prune: Confirmed}}\n";
+    bench.release(&format!("{}{secret}", shop("web:1"))).await;
+    bench.release(&shop("web:1")).await;
+    assert_eq!(bench.api.get("secrets/key"), None);
+}
+
+#[tokio::test]
+async fn an_app_that_left_is_deleted_when_its_delay_has_passed() {
+    let bench = settled_bench().await;
+    let rest = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: rest}\n";
+    bench.release(&format!("{}{rest}", shop("web:1"))).await;
+    bench.release(rest).await;
+    assert!(
+        bench.ready().starts_with("RemovalPending: "),
+        "{}",
+        bench.ready()
+    );
+    bench.pass(SignedDuration::from_mins(9));
+    bench.reconcile().await;
+    assert!(bench.api.get("rollouts/web").is_some());
+    bench.pass(SignedDuration::from_mins(1));
+    bench.reconcile().await;
+    assert_eq!(bench.api.get("rollouts/web"), None);
+    assert!(
+        bench.api.get("deployments/web").is_some(),
+        "the Rollout goes first"
+    );
+    bench.reconcile().await;
+    assert_eq!(bench.api.get("deployments/web"), None);
+    assert_eq!(bench.api.get("services/web"), None);
+    bench.pass(SignedDuration::from_secs(30));
+    bench.reconcile().await;
+    assert!(bench.ready().starts_with("Applied: "), "{}", bench.ready());
+}
+
+fn digest_in(message: &str) -> String {
+    let (_, rest) = message.split_once("write ").unwrap_or_default();
+    rest.split(' ').next().unwrap_or_default().to_owned()
 }
 
 #[tokio::test]

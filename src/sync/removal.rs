@@ -1,0 +1,317 @@
+//! Objects that have left the repository: which are deleted at once, which later, and which only
+//! when somebody says so. A file that was renamed by mistake must not be an outage.
+//!
+//! | what has left | is deleted |
+//! |---|---|
+//! | a Rollout and its workload, with what the Rollout names | after the delay, the Rollout first |
+//! | what a Rollout names, alone | when that Rollout is gone |
+//! | a Rollout whose workload is still there | when acknowledged |
+//! | everything; more than one workload, or more objects than the limit | when acknowledged |
+//! | an object whose loss cannot be undone, or a Service | when acknowledged |
+//! | anything else | at once |
+//!
+//! Pure: it reads the repository's objects, the governance of the Rollouts, and the status.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use tidegate_api::{
+    config_repo::{AppliedObject, Removal, SyncSpec},
+    names,
+};
+use tidegate_engine::revision::Digest;
+
+use super::{
+    governance::{Governance, Governor},
+    manifest::{Key, Manifest},
+    plan::{RetainReason, rank},
+};
+
+/// Objects that have left the repository, with everything that the rules ask for.
+pub(super) struct Removals<'a> {
+    manifests: &'a [Manifest],
+    governance: &'a Governance,
+    /// Objects that were applied and have left, in the order in which they are deleted.
+    pub(super) gone: Vec<Key>,
+    /// Number of objects that are applied, those included.
+    applied: usize,
+    spec: &'a SyncSpec,
+    now: Timestamp,
+}
+
+/// Reason to hold a removal until it is acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hold {
+    /// The repository has no object any more.
+    NothingLeft,
+    /// The Rollout has left, and its workload has not.
+    RolloutMissing,
+    /// Its loss cannot be undone, or ends traffic.
+    Kind,
+    /// More than one workload leaves.
+    Workloads,
+    /// More objects leave than may without being acknowledged.
+    TooMany {
+        /// The limit.
+        max: usize,
+    },
+}
+
+/// Characters of a digest that people copy.
+const DIGEST: usize = 10;
+
+/// Objects that may leave at a time without being acknowledged, whatever share of all they are.
+const ALWAYS: usize = 3;
+
+/// Kinds whose removal is held, by group and kind.
+const HELD: &[(&str, &str)] = &[
+    ("", "Namespace"),
+    ("", "PersistentVolumeClaim"),
+    ("", "Secret"),
+    ("", "Service"),
+    ("apps", "StatefulSet"),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"),
+];
+
+/// Kinds that run pods for as long as they are there.
+const WORKLOADS: &[(&str, &str)] = &[
+    ("apps", "Deployment"),
+    ("apps", "StatefulSet"),
+    ("apps", "DaemonSet"),
+    ("apps", "ReplicaSet"),
+    ("batch", "CronJob"),
+];
+
+// === impl Removals ===
+
+impl<'a> Removals<'a> {
+    /// Finds the objects of an inventory that are no longer in the repository. `this` is the
+    /// `ConfigRepo`'s own name.
+    pub(super) fn new(
+        manifests: &'a [Manifest],
+        governance: &'a Governance,
+        inventory: &[AppliedObject],
+        this: &str,
+        spec: &'a SyncSpec,
+        now: Timestamp,
+    ) -> Self {
+        let mut gone: Vec<Key> = inventory.iter().map(Key::from).collect();
+        gone.retain(|key| {
+            let is_there = manifests
+                .iter()
+                .any(|manifest| manifest.key.is_same_object(key));
+            let is_this = key.is(names::GROUP, "ConfigRepo") && key.name == this;
+            !is_there && !is_this
+        });
+        gone.sort_by_key(|key| std::cmp::Reverse(rank(key)));
+        Self {
+            manifests,
+            governance,
+            gone,
+            applied: inventory.len(),
+            spec,
+            now,
+        }
+    }
+
+    /// Returns the removals that are not done at once, with those that may be done now confirmed.
+    pub(super) fn pending(&self, before: &[Removal]) -> Vec<Removal> {
+        let mut pending: Vec<_> = self
+            .gone
+            .iter()
+            .filter_map(|key| self.removal(key, before))
+            .collect();
+        pending.sort_by(|one, other| one.object.cmp(&other.object));
+        let acknowledged = self.spec.acknowledge.as_ref();
+        if acknowledged.is_some() && acknowledged == digest(&pending).as_ref() {
+            for removal in &mut pending {
+                removal.confirmed = true;
+            }
+        }
+        pending
+    }
+
+    /// Returns the reason to keep an object that has left; `None` if it is to be deleted now.
+    pub(super) fn reason(&self, key: &Key, pending: &[Removal]) -> Option<RetainReason> {
+        if let Some(governor) = self.governor(key) {
+            if governor.has_attempt() {
+                return Some(RetainReason::Governed);
+            }
+            if self.stays_in_force(governor) {
+                return Some(RetainReason::Named(governor.name.clone()));
+            }
+        }
+        let removal = find(pending, key);
+        if removal.is_some_and(|removal| removal.confirmed) {
+            // The finalizer of a Rollout takes traffic back, for which it needs what it names.
+            let governor = self.governor(key)?;
+            return Some(RetainReason::RolloutFirst(governor.name.clone()));
+        }
+        Some(match self.rule(key, removal)? {
+            Rule::Delayed => {
+                let since = removal.map_or(self.now, |removal| removal.since);
+                RetainReason::Delayed(self.end_of_delay(since))
+            }
+            Rule::Held(hold) => RetainReason::Held(hold),
+        })
+    }
+
+    /// Returns the time at which the first delay has passed.
+    pub(super) fn next_end(&self, pending: &[Removal]) -> Option<Timestamp> {
+        let delayed = pending.iter().filter(|removal| {
+            let rule = self.rule(&Key::from(&removal.object), Some(removal));
+            !removal.confirmed && rule == Some(Rule::Delayed)
+        });
+        delayed
+            .map(|removal| self.end_of_delay(removal.since))
+            .min()
+    }
+
+    fn removal(&self, key: &Key, before: &[Removal]) -> Option<Removal> {
+        let known = find(before, key);
+        if known.is_some_and(|known| known.confirmed) {
+            return known.cloned();
+        }
+        let rule = self.rule(key, known)?;
+        let mut removal = known.cloned().unwrap_or_else(|| Removal {
+            object: AppliedObject::from(key),
+            since: self.now,
+            confirmed: false,
+        });
+        removal.confirmed = rule == Rule::Delayed && self.end_of_delay(removal.since) <= self.now;
+        Some(removal)
+    }
+
+    /// Returns the rule for an object that has left; `None` if it is deleted at once, or stays as
+    /// long as a Rollout names it. `known` is its pending removal: an app whose Rollout is deleted
+    /// by hand meanwhile keeps its delay.
+    fn rule(&self, key: &Key, known: Option<&Removal>) -> Option<Rule> {
+        let governor = self.governor(key);
+        if governor.is_some_and(|governor| self.stays_in_force(governor)) {
+            return None;
+        }
+        let rule = self.rule_by_kind(key, governor.is_some());
+        match known {
+            Some(_) => rule.or(Some(Rule::Delayed)),
+            None => rule,
+        }
+    }
+
+    fn rule_by_kind(&self, key: &Key, is_governed: bool) -> Option<Rule> {
+        if self.manifests.is_empty() {
+            return Some(Rule::Held(Hold::NothingLeft));
+        }
+        if key.is(names::GROUP, "Rollout") {
+            let governor = self
+                .governance
+                .governors()
+                .find(|one| one.live && one.name == key.name)?;
+            return Some(if self.has_workload_of(governor) {
+                Rule::Held(Hold::RolloutMissing)
+            } else {
+                self.crowd().map_or(Rule::Delayed, Rule::Held)
+            });
+        }
+        if is_governed {
+            return Some(self.crowd().map_or(Rule::Delayed, Rule::Held));
+        }
+        if is_one_of(HELD, key) {
+            return Some(Rule::Held(Hold::Kind));
+        }
+        self.crowd().map(Rule::Held)
+    }
+
+    /// Returns the reason to hold all removals because they are so many.
+    fn crowd(&self) -> Option<Hold> {
+        let workloads = self.gone.iter().filter(|key| is_one_of(WORKLOADS, key));
+        if workloads.count() > 1 {
+            return Some(Hold::Workloads);
+        }
+        let max = match self.spec.max_prune {
+            Some(max) => max as usize,
+            None => (self.applied / 10).max(ALWAYS),
+        };
+        // An app goes as a whole: its objects have a delay of their own.
+        let others = self
+            .gone
+            .iter()
+            .filter(|key| !key.is(names::GROUP, "Rollout") && self.governor(key).is_none());
+        if others.count() > max {
+            return Some(Hold::TooMany { max });
+        }
+        None
+    }
+
+    /// The Rollout of the cluster that names an object, if one does.
+    fn governor(&self, key: &Key) -> Option<&Governor> {
+        let governor = match key.workload() {
+            Some(workload) => self.governance.of_workload(&workload),
+            None => match (key.group(), key.kind.as_str()) {
+                ("", "Service") => self.governance.of_service(&key.name),
+                (group, kind) => self
+                    .governance
+                    .of_route(group, kind, &key.name)
+                    .map(|(governor, _)| governor),
+            },
+        };
+        governor.filter(|governor| governor.live)
+    }
+
+    /// Returns true if a Rollout is not about to go: it is in the repository, or its workload is.
+    fn stays_in_force(&self, governor: &Governor) -> bool {
+        governor.declared || self.has_workload_of(governor)
+    }
+
+    fn has_workload_of(&self, governor: &Governor) -> bool {
+        self.manifests.iter().any(|manifest| {
+            manifest
+                .key
+                .workload()
+                .is_some_and(|workload| governor.workloads.contains(&workload))
+        })
+    }
+
+    fn end_of_delay(&self, since: Timestamp) -> Timestamp {
+        let delay: SignedDuration = self.spec.prune_delay.as_signed();
+        since.saturating_add(delay).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// Rule for a removal that is not done at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Rule {
+    /// It is done after the delay, or when acknowledged.
+    Delayed,
+    /// It is done when acknowledged.
+    Held(Hold),
+}
+
+/// Returns the digest by which the removals that are not confirmed are acknowledged; `None` if
+/// there are none.
+pub(super) fn digest(pending: &[Removal]) -> Option<String> {
+    let waiting: BTreeSet<_> = pending
+        .iter()
+        .filter(|removal| !removal.confirmed)
+        .map(|removal| (&removal.object.kind, &removal.object.name))
+        .collect();
+    if waiting.is_empty() {
+        return None;
+    }
+    let mut digest = Digest::of(&json!(waiting)).to_string();
+    digest.truncate(DIGEST);
+    Some(digest)
+}
+
+fn find<'a>(removals: &'a [Removal], key: &Key) -> Option<&'a Removal> {
+    removals
+        .iter()
+        .find(|removal| Key::from(&removal.object).is_same_object(key))
+}
+
+fn is_one_of(kinds: &[(&str, &str)], key: &Key) -> bool {
+    kinds.iter().any(|(group, kind)| key.is(group, kind))
+}
+
+#[cfg(test)]
+mod tests;
