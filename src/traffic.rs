@@ -1,8 +1,8 @@
 //! Routers: the objects in which traffic is split.
 //!
-//! Owns the caches, watches and writes of every kind of route. Where a kind keeps its weights is
-//! known to `tidegate_engine::route`; what says that its gateway has accepted them, to one file per
-//! shape here. Nothing else in the program tells one kind from another.
+//! Owns the caches, watches and writes of every kind of route. `tidegate_engine::route` knows where
+//! a kind keeps its weights; one file per shape here knows how its gateways report that they have
+//! accepted them. Nothing else in the program tells one kind from another.
 //!
 //! | module | content |
 //! |---|---|
@@ -44,7 +44,7 @@ pub(crate) struct Routers {
 /// Writing ends of the caches, which belong to the watches.
 pub(crate) struct RouteWriters(BTreeMap<RouteKind, CacheWriter<RouteObject>>);
 
-/// Split that a route is to have.
+/// Desired split of a route.
 #[derive(Clone, Debug)]
 pub(crate) struct RouteChange<'a> {
     pub(crate) namespace: &'a str,
@@ -73,7 +73,7 @@ pub(crate) enum RouteError {
 // === impl Routers ===
 
 impl Routers {
-    /// Makes empty caches, and what fills them.
+    /// Creates empty caches and their writers.
     pub(crate) fn new() -> (Self, RouteWriters) {
         let mut caches = BTreeMap::new();
         let mut writers = BTreeMap::new();
@@ -146,7 +146,7 @@ impl Routers {
             .collect()
     }
 
-    /// Returns an item each time that a watch has shown all that there is.
+    /// Yields each time that a watch has completed a list.
     pub(crate) fn relists(&self) -> impl Stream<Item = ()> + Send + use<> {
         select_all(self.caches.values().map(|cache| cache.relists().boxed()))
     }

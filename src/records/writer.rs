@@ -12,8 +12,9 @@ use serde_json::json;
 use tidegate_api::{
     ConfigRepo, NamespacedName,
     reason::RepoEventReason,
-    record::{Record, RestoreResult},
+    record::{OutcomeRecord, Record, RecordHead, RestoreResult},
 };
+use tidegate_engine::revision::short;
 use tidegate_git::{RecordConflict, RecordFile, RecordsError, Repository, Signature, Trailers};
 use tokio::sync::mpsc;
 
@@ -133,6 +134,11 @@ async fn write_what_can_be(
             }
         }
         if let Record::Outcome(outcome) = &record
+            && let Some(RestoreResult::Restored { commit }) = &outcome.restore
+        {
+            tell_of_restore(ctx, &repo, outcome, commit);
+        }
+        if let Record::Outcome(outcome) = &record
             && let Some(RestoreResult::Refused { why }) = &outcome.restore
         {
             tell_of_refusal(ctx, &repo, why);
@@ -187,6 +193,31 @@ fn without_restore(mut record: Record) -> Record {
         outcome.restore = None;
     }
     record
+}
+
+/// Publishes who has made the commit that puts the last good template back, and why.
+fn tell_of_restore(ctx: &WriterContext, repo: &ConfigRepo, outcome: &OutcomeRecord, commit: &str) {
+    let RecordHead {
+        rollout,
+        attempt,
+        revision,
+        ..
+    } = &outcome.head;
+    let note = format!(
+        "Tidegate restored the last good template of Rollout {rollout} on branch {} in commit {}: attempt {attempt} \
+         for revision {} was rolled back",
+        repo.spec.git_ref.branch,
+        short(commit),
+        short(revision)
+    );
+    let event = Event {
+        severity: Severity::Normal,
+        reason: RepoEventReason::Restored.to_string(),
+        action: "Restore",
+        note,
+        related: None,
+    };
+    ctx.events.publish(repo.object_ref(&()), event);
 }
 
 /// Publishes that manual action is required in git: the record alone would not be seen.

@@ -158,11 +158,11 @@ async fn turn(ctx: &Context, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
         executed = act_on(ctx, &subject, &decision).await;
     }
     if let Some(why) = executed.as_ref().err().and_then(ExecuteError::refusal) {
-        memory.write_errors.heard(&id, why, patience(&decision));
+        memory.write_errors.heard(&id, why, longest_wait(&decision));
     }
     executed?;
     if memory.write_errors.over(&id) {
-        // The status says still that it is.
+        // The status still reports the error.
         ctx.requeue(&id);
     }
     Ok(match decision.requeue_at {
@@ -191,9 +191,9 @@ fn service_account(
     }
 }
 
-/// Time for which a refusal may be left alone: traffic that is to be taken back is never, and a deadline
-/// passes whatever is refused.
-fn patience(decision: &Decision) -> Duration {
+/// Longest wait before a refused write is tried again: short while traffic is to be shifted back to
+/// stable, and never past a deadline.
+fn longest_wait(decision: &Decision) -> Duration {
     let attempt = decision.status.attempt.as_ref();
     let taking_back =
         !decision.urgent.is_empty() || attempt.is_some_and(|attempt| attempt.ending.is_some());

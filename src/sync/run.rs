@@ -133,7 +133,7 @@ impl SyncRun<'_> {
         }
     }
 
-    /// Returns a digest of everything that decides about the plan: the commit, the Rollouts, and the
+    /// Returns a digest of everything that determines the plan: the commit, the Rollouts, and the
     /// removals that wait.
     fn input_digest(&self, governance: &Governance) -> Digest {
         let hashes: BTreeMap<_, _> = governance
@@ -153,7 +153,7 @@ impl SyncRun<'_> {
         ]))
     }
 
-    /// Has a Rollout applied again that is in git and was deleted in the cluster.
+    /// Forces Rollouts to be applied again that are in git and were deleted in the cluster.
     fn forget_lost_rollouts(&self, applied: &mut Applied) {
         for manifest in self
             .head
@@ -243,7 +243,7 @@ impl SyncRun<'_> {
         )
     }
 
-    /// Returns the report of a sync that an object has stopped.
+    /// Returns the report of a sync that was aborted by the failure of an object.
     fn stopped(&self, error: &ApplyError) -> Report {
         Report::stopped(error, &self.head.commit)
     }

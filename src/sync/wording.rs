@@ -104,7 +104,7 @@ pub(super) fn pruned(key: &Key) -> String {
     format!("{key} was deleted: it is no longer in the repository")
 }
 
-/// Describes a sync that an object has stopped.
+/// Describes a sync that was aborted by the failure of an object.
 pub(super) fn stopped(commit: &str, error: &ApplyError) -> String {
     format!("cannot apply commit {}: {error}", short(commit))
 }

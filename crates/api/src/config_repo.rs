@@ -39,7 +39,7 @@ pub struct ConfigRepoSpec {
     #[serde(default)]
     #[schemars(length(max = 1024))]
     pub path: String,
-    /// Time between two looks at the repository, at least 1s. Defaults to 30s.
+    /// Time between two polls of the repository, at least 1s. Defaults to 30s.
     #[serde(default = "defaults::interval")]
     pub interval: Duration,
     /// Secret with the credentials, in the same namespace: `username` and `password`, or

@@ -9,9 +9,10 @@ use crate::Duration;
 
 /// A rule over metrics, of exactly one kind.
 ///
-/// A query may use `{{namespace}}`, `{{name}}`, `{{service}}`, `{{track}}`, `{{revision}}`,
-/// `{{pods}}` (an anchored expression for the canary's pods) and `{{window}}` (the time since the
-/// weight was confirmed, at most `window`).
+/// A query may use `{{namespace}}`, `{{name}}` and `{{service}}` of the Rollout, `{{track}}`
+/// (`canary`, or `stable` where stable is asked), `{{revision}}`, `{{pods}}` (an anchored regular
+/// expression that matches the names of the pods) and `{{window}}` (the time since the gateways
+/// accepted the weight, at most `window`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = exactly_one_kind())]
@@ -26,16 +27,17 @@ pub struct Gate {
         regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     )]
     pub name: String,
-    /// Kind: the value is within a range, at every reading.
+    /// Gate of the kind `threshold`: every reading has to be within a range.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<Threshold>,
-    /// Kind: not more than some bad readings within a time, or out of the last few.
+    /// Gate of the kind `breachWindow`: it fails when more than `maxBreaches` readings are out of
+    /// range within a period, or among the last ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breach_window: Option<BreachWindow>,
     /// Time between two readings, at least 100ms. Defaults to 15s.
     #[serde(default = "defaults::interval")]
     pub interval: Duration,
-    /// Time from the confirmation of a weight to the first reading. Defaults to 0s.
+    /// Time from the acceptance of a weight by the gateways to the first reading. Defaults to 0s.
     #[serde(default)]
     pub warmup: Duration,
     /// Maximum age of the newest sample. Defaults to 2m.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Request to change the course of one attempt of a Rollout.
 ///
-/// It counts once per attempt, step and action, however often it is applied again.
+/// It takes effect once per attempt, step and action, however often it is applied again.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "tidegate.io",
@@ -40,8 +40,8 @@ pub struct InterventionSpec {
     #[schemars(range(min = 1))]
     pub attempt: u32,
     /// Revision of the attempt, in full or abbreviated to 10 characters as in `status.revision` of
-    /// the Rollout; for `Retry`, that of `status.lastOutcome`. It must match, since the number
-    /// alone is used again where a Rollout is created anew. Required for `Approve`, `Promote` and
+    /// the Rollout; for `Retry`, that of `status.lastOutcome`. It must match, because the numbers of
+    /// attempts start again when a Rollout is recreated. Required for `Approve`, `Promote` and
     /// `Retry`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), regex(pattern = "^[0-9a-f]{10}([0-9a-f]{54})?$"))]
@@ -50,7 +50,7 @@ pub struct InterventionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 50))]
     pub step: Option<u32>,
-    /// Action that is requested.
+    /// Action that is requested: `Approve`, `Promote`, `Pause`, `Resume`, `Abort` or `Retry`.
     pub action: Action,
     /// Reason for the request. It is part of the record in git.
     #[schemars(length(min = 1, max = 1024))]

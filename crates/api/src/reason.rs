@@ -279,11 +279,14 @@ catalogue! {
         WriteFailed,
     }
 
-    /// Reason of an event of a ConfigRepo, beside those of its conditions. All but `Pruned` are of
-    /// the type Warning.
+    /// Reason of an event of a ConfigRepo, beside those of its conditions. All but `Pruned` and
+    /// `Restored` are of the type Warning.
     pub enum RepoEventReason {
         /// An object that had left the repository was deleted.
         Pruned,
+        /// Tidegate put the last good template back on the config branch after a rollback. The
+        /// event names the commit and the attempt.
+        Restored,
         /// An object drifted from git and was corrected; the event says who wrote it.
         DriftCorrected,
         /// The last good template could not be restored on the config branch (the push is rejected,

@@ -66,20 +66,20 @@ pub struct RolloutSpec {
     /// Prometheus that gates are read from. Defaults to the operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,
-    /// Effects of a rollback. Defaults to those of the ConfigRepo that brings the workload.
+    /// Effects of a rollback. Defaults to those of the ConfigRepo that applies the workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_rollback: Option<OnRollback>,
-    /// Time that a backend's ready endpoints must have been the same before its share of traffic
-    /// grows or another backend goes. A gateway reports that it has accepted a route, never that
-    /// it has accepted endpoints. Defaults to 2s.
+    /// Time for which the ready endpoints of a backend must not change before its weight is raised
+    /// or another backend is removed: until then they stabilize. A gateway reports that it has
+    /// accepted a route, never that it knows the endpoints. Defaults to 2s.
     #[serde(default = "defaults::settle")]
     pub settle: Duration,
     /// Maximum time for pods to become available (`minReadySeconds` included), for endpoints to
     /// stabilize, and for routes to be accepted. Defaults to 10m.
     #[serde(default = "defaults::progress_deadline")]
     pub progress_deadline: Duration,
-    /// Steps of a revision that was promoted before: `Fast` leaves them out, so that a `git revert`
-    /// is quick. Defaults to `Fast`.
+    /// Release of a revision that was promoted before: `Fast` skips its steps, so that a
+    /// `git revert` is quick; `Steps` goes through them. Defaults to `Fast`.
     #[serde(default)]
     pub known_good: KnownGood,
     /// Number of promoted revisions that are remembered. Defaults to 10.

@@ -23,7 +23,7 @@ pub use crate::{reason::Phase, stage::Stage};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutStatus {
-    /// The generation of the spec that this status speaks of.
+    /// Generation of the spec that this status reflects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Phase of the Rollout.
@@ -36,10 +36,11 @@ pub struct RolloutStatus {
     /// The canary's share of traffic, like `10%`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<String>,
-    /// The revision that is being released, or else the stable one, shortened.
+    /// Revision that is being released, or else the stable one: the digest of its pod template,
+    /// shortened to 10 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// Since when it has been doing that.
+    /// Time since which the Rollout has been in this phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
     /// Condition that the Rollout waits for, or the last transition, in a sentence.
@@ -63,24 +64,25 @@ pub struct RolloutStatus {
     /// Revisions that were promoted, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<KnownGoodRevision>,
-    /// Revisions that were rolled back, newest first: not tried again while the same commit asks
-    /// for them.
+    /// Revisions that were rolled back, newest first. They are not tried again until a commit brings
+    /// another template, or a Retry Intervention asks for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejected: Vec<Rejected>,
     /// Time until which a revision with an inconclusive attempt is not retried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
-    /// Changes by other writers that were reverted, oldest first. Those older than five minutes go
-    /// with the next.
+    /// Changes by other writers that were reverted, oldest first. Entries older than five minutes
+    /// are dropped when the next one is added.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub overruled: Vec<DriftCorrection>,
+    pub drift_corrections: Vec<DriftCorrection>,
     /// Outcome of the last attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_outcome: Option<OutcomeSummary>,
-    /// Records that are not in git yet.
+    /// Records (the start and the outcome of an attempt, each a JSON file in git) that are not
+    /// written yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending_records: Vec<PendingRecord>,
-    /// Interventions that were taken, newest last: each counts once.
+    /// Interventions that were accepted, newest last. Each takes effect once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interventions: Vec<AcceptedIntervention>,
 }
@@ -96,7 +98,7 @@ pub struct Stable {
     /// Origin of the revision.
     #[serde(default)]
     pub source: Source,
-    /// Since when it has been stable.
+    /// Time since which it has been stable.
     pub since: Timestamp,
 }
 
@@ -104,7 +106,7 @@ pub struct Stable {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Source {
-    /// The `ConfigRepo` that brought it.
+    /// The `ConfigRepo` that applied it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_repo: Option<String>,
     /// The commit that asked for it.
@@ -128,7 +130,8 @@ pub struct Attempt {
     pub id: String,
     /// The revision that is tried.
     pub revision: String,
-    /// Its place in the order in which revisions were wanted: an older one never supersedes it.
+    /// Sequence number of the revision in git's history of this Rollout: an older revision never
+    /// supersedes a newer one.
     pub sequence: i64,
     /// Origin of the revision.
     #[serde(default)]
@@ -138,7 +141,7 @@ pub struct Attempt {
     pub images: Vec<String>,
     /// Time at which the attempt started.
     pub started_at: Timestamp,
-    /// The epoch of the leader that runs it: the Lease's transitions.
+    /// Fencing token of the leader that runs it: the transitions of the Lease.
     #[serde(default)]
     pub epoch: u64,
     /// Reason for which steps are skipped, if they are.
@@ -150,19 +153,18 @@ pub struct Attempt {
     pub plan: RolloutSpec,
     /// Stage of the attempt.
     pub stage: Stage,
-    /// Since when.
+    /// Time since which the attempt has been in this stage.
     pub stage_since: Timestamp,
-    /// The step it is in, counted from 1; one more than the plan has while the canary is given
-    /// everything after the last step.
+    /// Number of the current step, from 1.
     #[serde(default)]
     pub step: u32,
     /// Share of traffic that is intended for the canary.
     #[serde(default)]
     pub weight: Weight,
-    /// Time at which the route was seen to have the intended weight.
+    /// Time at which every gateway had accepted the route with the intended weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed_at: Option<Timestamp>,
-    /// Since when the canary has been without a ready endpoint.
+    /// Time since which the canary has had no ready endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unready_since: Option<Timestamp>,
     /// Number of times that the canary has lost all ready endpoints in this step, and its traffic with them.
@@ -187,7 +189,8 @@ pub struct Attempt {
     /// Gates with their evidence in the current step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateStatus>,
-    /// Outcome of the attempt, once that is decided.
+    /// Outcome of the attempt, once it is decided; the traffic and the canary may still be on their
+    /// way back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
 }
@@ -209,7 +212,7 @@ pub struct StepStatus {
     pub weight: Weight,
     /// Time at which the step was entered or restarted, or at which its weight was requested.
     pub entered_at: Timestamp,
-    /// Time at which the route confirmed the weight.
+    /// Time at which every gateway had accepted the route with this weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed_at: Option<Timestamp>,
     /// Time at which the step passed.
@@ -269,11 +272,11 @@ pub struct Backoff {
     pub revision: String,
     /// Number of inconclusive attempts in a row.
     pub tries: u32,
-    /// Not before.
+    /// Earliest time of the next attempt.
     pub until: Timestamp,
 }
 
-/// Something that somebody else wrote and that was put back.
+/// Change by another writer that was reverted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DriftCorrection {

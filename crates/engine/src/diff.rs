@@ -1,7 +1,7 @@
 //! From the difference between the target and the world to effects, in a safe order.
 //!
 //! Effects are executed one after the other and end with the first that fails, so an order here is
-//! an order in the cluster. No two of one turn write the same object.
+//! an order in the cluster. No two effects of one decision write the same object.
 
 use tidegate_api::route::RouteRef;
 
@@ -35,12 +35,11 @@ pub(crate) fn towards(target: &Desired, ctx: &mut DecisionContext<'_>) -> Vec<Ac
         .as_ref()
         .and_then(|workload| template(target, workload, observed));
     if target.paused {
-        // A workload that is not paused would roll pods out of the sight of a pin.
+        // Before it is paused, a workload may replace the pods that a pin selects.
         effects.extend(pause.or(template));
         effects.extend(services(target, observed));
     } else {
-        // Nothing rolls before the pins are where they should be, and the template is what it
-        // should be.
+        // No pod is replaced before Services are pinned and the template is the desired one.
         effects.extend(services(target, observed));
         effects.extend(template.or(pause));
     }
@@ -186,8 +185,8 @@ fn delete_canary(observed: &Observed, without_gateway: bool) -> Option<Action> {
 /// Emits an event for each governed field that another writer modified: a route that had been
 /// confirmed, a pin, or stable's template.
 ///
-/// A route or a Service that Tidegate itself wrote last differs because a write of this stage has
-/// failed, and comes again.
+/// If Tidegate itself wrote a route or a Service last, a write of this stage has failed, and it will
+/// be retried.
 fn report_drift(target: &Desired, ctx: &mut DecisionContext<'_>) {
     let observed = ctx.observed;
     let (Some(before), Some(after)) = (&observed.status.attempt, &ctx.status.attempt) else {

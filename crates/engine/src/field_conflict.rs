@@ -42,10 +42,10 @@ pub(crate) fn remember(ctx: &mut DecisionContext<'_>) {
         .filter_map(|event| correction(event, now))
         .collect();
     // Without a conflict, forgetting is not worth a write.
-    if news.is_empty() && ctx.status.overruled.len() < TIMES {
+    if news.is_empty() && ctx.status.drift_corrections.len() < TIMES {
         return;
     }
-    let past = &mut ctx.status.overruled;
+    let past = &mut ctx.status.drift_corrections;
     past.retain(|past| now.duration_since(past.at) < WITHIN);
     for new in news {
         if !past.iter().any(|past| is_one_write(past, &new)) {
@@ -66,9 +66,9 @@ pub(crate) fn remember(ctx: &mut DecisionContext<'_>) {
 
 /// Returns the first conflict of a status.
 pub(crate) fn conflict(status: &RolloutStatus) -> Option<FieldConflict> {
-    for this in &status.overruled {
+    for this in &status.drift_corrections {
         let times = status
-            .overruled
+            .drift_corrections
             .iter()
             .filter(|past| is_same_drift(past, this))
             .count();

@@ -196,15 +196,15 @@ impl Repository {
     /// Returns the tip that was fetched last, if the server says that the branch is still there and
     /// the clone can still be read.
     async fn unchanged_tip(&self, branch: &str) -> Option<CommitId> {
-        if self.clone.tip_not_spoken.load(Ordering::Relaxed) {
+        if self.clone.tip_unsupported.load(Ordering::Relaxed) {
             return None;
         }
         let known = self.clone.state().tips.get(branch).copied()?;
         match self.git.tips.tip(&self.remote, branch).await {
             TipAnswer::At(tip) if tip == known => {}
             TipAnswer::At(_) | TipAnswer::Unclear => return None,
-            TipAnswer::NotSpoken => {
-                self.clone.tip_not_spoken.store(true, Ordering::Relaxed);
+            TipAnswer::Unsupported => {
+                self.clone.tip_unsupported.store(true, Ordering::Relaxed);
                 return None;
             }
         }

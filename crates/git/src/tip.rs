@@ -1,7 +1,7 @@
 //! The tip of a branch, asked for with one request and without a process.
 //!
-//! A look at a repository that has nothing new is what happens most. The git program takes three
-//! processes, three requests and 50 to 60 ms of CPU for it. This is the command `ls-refs` of git's
+//! Most polls find nothing new. The git program takes three processes, three requests and 50 to
+//! 60 ms of CPU for one. This is the command `ls-refs` of git's
 //! protocol v2 ([gitprotocol-v2(5)]) over smart HTTP ([gitprotocol-http(5)]): the service keeps no
 //! state between requests, so its capabilities need not be asked for first. Whatever is not a clear
 //! answer is left to the git program, which knows what to say about it.
@@ -35,7 +35,7 @@ use crate::{
 pub(crate) struct TipClient {
     proxy: Option<Secret>,
     no_proxy: Option<String>,
-    /// By the certificates that they trust: to read the system's takes longer than a request.
+    /// Clients by the CA bundle that they trust: loading the system's takes longer than a request.
     clients: Mutex<HashMap<Option<Vec<u8>>, Client>>,
 }
 
@@ -47,7 +47,7 @@ pub(crate) enum TipAnswer {
     /// No answer, or none that says where the branch is. The git program can tell more.
     Unclear,
     /// The server does not speak this protocol.
-    NotSpoken,
+    Unsupported,
 }
 
 /// An answer that takes longer is not worth waiting for: the git program asks with more patience.
@@ -73,7 +73,7 @@ impl TipClient {
     /// Asks for the tip of a branch.
     pub(crate) async fn tip(&self, remote: &Remote, branch: &str) -> TipAnswer {
         if remote.protocol() != Protocol::Https {
-            return TipAnswer::NotSpoken;
+            return TipAnswer::Unsupported;
         }
         // A CA that cannot be read, or a proxy that cannot be used: the git program says so.
         let Ok(client) = self.client(remote) else {
@@ -142,7 +142,7 @@ async fn ask(client: &Client, remote: &Remote, branch: &str) -> Result<TipAnswer
         return Ok(on_failure(response.status()));
     }
     if !is_result(&response) {
-        return Ok(TipAnswer::NotSpoken);
+        return Ok(TipAnswer::Unsupported);
     }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
@@ -154,15 +154,15 @@ async fn ask(client: &Client, remote: &Remote, branch: &str) -> Result<TipAnswer
     Ok(tip_in(&body, branch))
 }
 
-/// Credentials, a repository that moved and a server that is busy are for the git program to
-/// report; other refusals are of the request.
+/// A status that says that the request itself is not supported means that the server does not
+/// speak the protocol; any other is left to the git program to report.
 fn on_failure(status: StatusCode) -> TipAnswer {
     match status {
         StatusCode::BAD_REQUEST
         | StatusCode::METHOD_NOT_ALLOWED
         | StatusCode::NOT_ACCEPTABLE
         | StatusCode::UNSUPPORTED_MEDIA_TYPE
-        | StatusCode::NOT_IMPLEMENTED => TipAnswer::NotSpoken,
+        | StatusCode::NOT_IMPLEMENTED => TipAnswer::Unsupported,
         _ => TipAnswer::Unclear,
     }
 }
@@ -194,7 +194,7 @@ fn tip_in(mut body: &[u8], branch: &str) -> TipAnswer {
             bytes_consumed,
         }) = streaming(body)
         else {
-            return TipAnswer::NotSpoken;
+            return TipAnswer::Unsupported;
         };
         body = &body[bytes_consumed..];
         match line {
@@ -204,7 +204,7 @@ fn tip_in(mut body: &[u8], branch: &str) -> TipAnswer {
                 }
             }
             PacketLineRef::Flush => return tip,
-            PacketLineRef::Delimiter | PacketLineRef::ResponseEnd => return TipAnswer::NotSpoken,
+            PacketLineRef::Delimiter | PacketLineRef::ResponseEnd => return TipAnswer::Unsupported,
         }
     }
 }
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_none_or_breaks_off_says_nothing() {
+    fn a_truncated_or_foreign_answer_is_not_taken_for_one() {
         let line = packet(&format!("{ONE} refs/heads/main\n"));
         for body in [
             "",
@@ -264,14 +264,14 @@ mod tests {
         ] {
             assert_eq!(
                 tip_in(body.as_bytes(), "main"),
-                TipAnswer::NotSpoken,
+                TipAnswer::Unsupported,
                 "{body}"
             );
         }
     }
 
     #[test]
-    fn what_git_asks_of_nobody_else_is_answered_by_git() {
+    fn gits_own_server_answers_the_command() {
         let server = Server::new();
         server.commit("main-2", &[("a.yaml", "1")]);
         let tip = server.commit("main", &[("a.yaml", "2")]);
@@ -291,10 +291,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_refusal_of_the_request_itself_means_that_it_is_not_spoken() {
+    fn only_a_refusal_of_the_request_itself_means_that_it_is_unsupported() {
         assert_eq!(on_failure(StatusCode::UNAUTHORIZED), TipAnswer::Unclear);
         assert_eq!(on_failure(StatusCode::FOUND), TipAnswer::Unclear);
         assert_eq!(on_failure(StatusCode::BAD_GATEWAY), TipAnswer::Unclear);
-        assert_eq!(on_failure(StatusCode::BAD_REQUEST), TipAnswer::NotSpoken);
+        assert_eq!(on_failure(StatusCode::BAD_REQUEST), TipAnswer::Unsupported);
     }
 }

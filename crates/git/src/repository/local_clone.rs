@@ -27,7 +27,7 @@ pub(super) struct LocalClone {
     /// Set if an object could not be read, so that the next fetch clones again.
     pub(super) broken: AtomicBool,
     /// Set if the server does not answer a question for the tip of a branch alone.
-    pub(super) tip_not_spoken: AtomicBool,
+    pub(super) tip_unsupported: AtomicBool,
     state: Mutex<FetchState>,
 }
 
@@ -55,7 +55,7 @@ impl LocalClone {
             fetching: AsyncMutex::default(),
             swap: RwLock::default(),
             broken: AtomicBool::new(false),
-            tip_not_spoken: AtomicBool::new(false),
+            tip_unsupported: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
