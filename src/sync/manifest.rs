@@ -1,9 +1,10 @@
 //! Manifests of a config repository: YAML files as Kubernetes objects that know their location.
 //!
-//! Plain YAML, several documents in a file, and `kind: List`. Everything that can be told without
+//! Plain YAML and JSON, several documents in a file, and Lists. Everything that can be told without
 //! the cluster is refused here, with the place and what to write instead; nothing is applied from
 //! a repository of which a part is refused.
 
+mod foreign;
 mod scope;
 mod yaml;
 
@@ -64,13 +65,11 @@ pub struct InvalidManifest {
 }
 
 /// Fields of `metadata` that only the API server writes.
-const SERVER_FIELDS: &[&str] = &[
-    "resourceVersion",
-    "uid",
-    "managedFields",
-    "generation",
-    "selfLink",
-];
+const SERVER_FIELDS: &[&str] = &["resourceVersion", "uid", "managedFields"];
+
+/// Fields of `metadata` that only the API server writes and that say nothing: `kubectl get -o yaml`
+/// prints them.
+const IGNORED_FIELDS: &[&str] = &["generation", "selfLink", "creationTimestamp"];
 
 /// The objects of a repository's files, in the order of the files.
 ///
@@ -115,16 +114,21 @@ fn parse_file(
     manifests: &mut Vec<Manifest>,
 ) -> Result<(), InvalidManifest> {
     let documents = yaml::documents(bytes).map_err(|YamlError { line, reason }| {
-        let file = path.to_owned();
+        let template = std::str::from_utf8(bytes)
+            .ok()
+            .and_then(foreign::template_rejection);
         InvalidManifest {
             place: Place {
-                file,
+                file: path.to_owned(),
                 document: 0,
                 line,
             },
-            reason,
+            reason: template.map_or(reason, str::to_owned),
         }
     })?;
+    if is_skipped(path, &documents) {
+        return Ok(());
+    }
     for (index, document) in documents.into_iter().enumerate() {
         let Document {
             line,
@@ -136,6 +140,9 @@ fn parse_file(
             document: index + 1,
             line,
         };
+        if let Some(reason) = foreign::rejection(path, &value) {
+            return Err(place.invalid(reason));
+        }
         match value {
             Value::Object(mut list) if is_list(&list) => {
                 let items = list.remove("items").unwrap_or_else(|| json!([]));
@@ -150,6 +157,7 @@ fn parse_file(
                         line,
                         ..place.clone()
                     };
+                    let item = with_kind_of(item, &list);
                     manifests.push(Manifest::new(item, place, namespace)?);
                 }
             }
@@ -159,10 +167,51 @@ fn parse_file(
     Ok(())
 }
 
+/// JSON files that hold nothing for Kubernetes, by their paths. They are passed over.
+pub fn skipped<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Vec<String> {
+    files
+        .into_iter()
+        .filter(|(path, bytes)| {
+            yaml::documents(bytes).is_ok_and(|documents| is_skipped(path, &documents))
+        })
+        .map(|(path, _)| path.to_owned())
+        .collect()
+}
+
+fn is_skipped(path: &str, documents: &[Document]) -> bool {
+    foreign::is_json(path)
+        && !documents
+            .iter()
+            .any(|document| foreign::is_kubernetes(&document.value))
+}
+
+/// Returns true for a `List`, and for a list of one kind as `kubectl get -o yaml` may print it.
 fn is_list(object: &serde_json::Map<String, Value>) -> bool {
-    let kind = object.get("kind").and_then(Value::as_str);
+    let kind = object
+        .get("kind")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let version = object.get("apiVersion").and_then(Value::as_str);
-    kind == Some("List") && version.is_none_or(|version| version == "v1")
+    match kind.strip_suffix("List") {
+        Some("") => version.is_none_or(|version| version == "v1"),
+        Some(_) => !object.contains_key("spec") && object.get("items").is_some_and(Value::is_array),
+        None => false,
+    }
+}
+
+/// Gives an element of a typed list the kind and the version that the list says.
+fn with_kind_of(mut item: Value, list: &serde_json::Map<String, Value>) -> Value {
+    let kind = list.get("kind").and_then(Value::as_str).unwrap_or_default();
+    let kind = kind.strip_suffix("List").unwrap_or_default();
+    if let (false, Value::Object(fields)) = (kind.is_empty(), &mut item) {
+        fields.entry("kind").or_insert_with(|| Value::from(kind));
+        if let Some(version) = list.get("apiVersion") {
+            fields
+                .entry("apiVersion")
+                .or_insert_with(|| version.clone());
+        }
+    }
+    item
 }
 
 fn reject_duplicates(manifests: &[Manifest]) -> Result<(), InvalidManifest> {
@@ -195,7 +244,8 @@ impl Manifest {
         }
         match metadata.get("namespace") {
             None | Some(Value::Null) => {}
-            Some(Value::String(own)) if own == namespace => {}
+            // As kubectl reads it.
+            Some(Value::String(own)) if own.is_empty() || own == namespace => {}
             Some(own) => {
                 let own = own.as_str().unwrap_or("something else");
                 return Err(place.invalid(format!(
@@ -204,6 +254,7 @@ impl Manifest {
                 )));
             }
         }
+        metadata.retain(|field, _| !IGNORED_FIELDS.contains(&field.as_str()));
         metadata.insert("namespace".to_owned(), json!(namespace));
         Ok(Self { key, place, object })
     }
@@ -234,11 +285,6 @@ impl Key {
         )?;
         let kind =
             text_at(object, "/kind").ok_or("kind is missing: write what kind of object this is")?;
-        if api_version.starts_with("kustomize.config.k8s.io/") {
-            return Err("Tidegate applies plain YAML and does not run Kustomize: commit what `kubectl kustomize` \
-                 prints, and let path name its folder"
-                .to_owned());
-        }
         let name = text_at(object, "/metadata/name").ok_or_else(|| match object.pointer("/metadata/generateName") {
             Some(_) => format!(
                 "this {kind} has metadata.generateName, which would create a new object at each sync: write metadata.name"

@@ -40,12 +40,14 @@ const LONGEST_MESSAGE: usize = 8 * 1024;
 // === impl Report ===
 
 impl Report {
-    /// Reports a commit that is applied, with the objects that have left git and are still there.
+    /// Reports a commit that is applied, with the objects that have left git and are still there, and
+    /// the files that were passed over.
     /// `digest` is that of the removals that wait.
     pub(super) fn applied(
         commit: &Commit,
         objects: usize,
         retained: &[Retained],
+        skipped: &[String],
         digest: Option<&str>,
         inventory: Vec<AppliedObject>,
     ) -> Self {
@@ -54,7 +56,7 @@ impl Report {
         Self {
             ready: reason == SyncReason::Applied,
             reason,
-            message: shortened(wording::applied(&id, objects, retained, digest)),
+            message: shortened(wording::applied(&id, objects, retained, skipped, digest)),
             applied: Some((id, author(commit))),
             inventory: Some(inventory),
             is_transient: false,

@@ -122,6 +122,7 @@ impl SyncRun<'_> {
             &self.head.commit,
             manifests.len(),
             &memory.retained,
+            &self.head.skipped,
             digest(pending).as_deref(),
             inventory(applied.chain(retained)),
         );

@@ -22,6 +22,8 @@ use crate::repository::OpenError;
 pub(super) struct Head {
     pub(super) commit: Commit,
     pub(super) manifests: Arc<Vec<Manifest>>,
+    /// Files that were passed over, by their paths.
+    pub(super) skipped: Arc<Vec<String>>,
 }
 
 /// Error that leaves nothing to apply. The cluster is left unchanged.
@@ -78,12 +80,14 @@ pub(super) async fn read(
         let files = files
             .iter()
             .map(|file| (file.path.as_str(), file.bytes.as_slice()));
-        manifest::parse(files, &namespace)
+        let skipped = manifest::skipped(files.clone());
+        Ok::<_, InvalidManifest>((manifest::parse(files, &namespace)?, skipped))
     });
-    let manifests = parsed.await.map_err(|_| SourceError::Canceled)??;
+    let (manifests, skipped) = parsed.await.map_err(|_| SourceError::Canceled)??;
     Ok(Head {
         commit,
         manifests: Arc::new(manifests),
+        skipped: Arc::new(skipped),
     })
 }
 

@@ -45,6 +45,7 @@ pub(super) fn applied(
     commit: &str,
     objects: usize,
     retained: &[Retained],
+    skipped: &[String],
     digest: Option<&str>,
 ) -> String {
     let noun = if objects == 1 { "object" } else { "objects" };
@@ -61,8 +62,15 @@ pub(super) fn applied(
         let _ = write!(
             message,
             "; {} {are} no longer in the repository and {are} retained {}",
-            list(&keys),
+            list(keys.iter()),
             because(reason, them)
+        );
+    }
+    if !skipped.is_empty() {
+        let _ = write!(
+            message,
+            "; passed over, without an object for Kubernetes: {}",
+            list(skipped.iter())
         );
     }
     if let Some(digest) = digest {
@@ -75,12 +83,14 @@ pub(super) fn applied(
     message
 }
 
-fn list(keys: &[&Key]) -> String {
-    let named: Vec<_> = keys.iter().take(NAMED).map(ToString::to_string).collect();
+fn list(names: impl ExactSizeIterator<Item: ToString>) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let named: Vec<_> = names.take(NAMED).map(|name| name.to_string()).collect();
     let named = named.join(", ");
-    match keys.len().checked_sub(NAMED) {
-        None | Some(0) => named,
-        Some(more) => format!("{named} and {more} more"),
+    if more == 0 {
+        named
+    } else {
+        format!("{named} and {more} more")
     }
 }
 

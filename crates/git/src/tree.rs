@@ -1,7 +1,8 @@
 //! Files of a commit, read from the object store without a work tree.
 //!
-//! Anything but a plain file is rejected and not skipped: a link to a folder that was read as empty
-//! would look as if everything in it had been deleted. Names that begin with a dot (`.github/…`,
+//! What would have to be read and is no plain file is rejected and not skipped: a link to a folder
+//! that was read as empty would look as if everything in it had been deleted. Other files, and links
+//! to them, are of no concern. Names that begin with a dot (`.github/…`,
 //! `.sops.yaml`) belong to tools and are skipped.
 
 use std::collections::VecDeque;
@@ -71,12 +72,16 @@ pub enum TreeError {
 /// Reads the files below a folder.
 struct TreeReader<'a> {
     store: &'a Store,
+    commit: CommitId,
     limits: TreeLimits,
     folders: VecDeque<(String, gix::ObjectId)>,
     entries: usize,
     total_bytes: u64,
     files: Vec<File>,
 }
+
+/// Endings of the files that may hold objects.
+const MANIFESTS: [&str; 3] = ["yaml", "yml", "json"];
 
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
@@ -97,7 +102,7 @@ impl Default for TreeLimits {
 // === impl Repository ===
 
 impl Repository {
-    /// Returns the `.yaml` and `.yml` files below the folder `path` of `commit`, sorted by path.
+    /// Returns the YAML and JSON files, and files named `Kustomization`, below the folder `path` of `commit`, sorted by path.
     ///
     /// Fails if there is no such folder, if something in it is no plain file, or if it is larger
     /// than a config repository may be (2,000 files, 4 MiB each, 32 MiB in total).
@@ -222,6 +227,7 @@ fn files(
     };
     let mut reader = TreeReader {
         store,
+        commit,
         limits,
         folders: VecDeque::from([(parts, root)]),
         entries: 0,
@@ -289,14 +295,39 @@ impl TreeReader<'_> {
             self.count_entry(&path)?;
             reject_odd_name(&name, entry.filename(), &path)?;
             let kind = entry.mode().kind();
+            if kind == EntryKind::Link
+                && !is_manifest(&name)
+                && !self.leads_to_folder(folder, entry.object_id())?
+            {
+                continue;
+            }
             reject_pointer(kind, &path)?;
             match kind {
                 EntryKind::Tree => self.folders.push_back((path, entry.object_id())),
-                _ if is_yaml(&name) => self.read_file(path, entry.object_id())?,
+                _ if is_manifest(&name) => self.read_file(path, entry.object_id())?,
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Returns true if a link in a folder leads to a folder of the commit, directly or by another
+    /// link.
+    fn leads_to_folder(&self, folder: &str, link: gix::ObjectId) -> Result<bool, TreeError> {
+        let target = self
+            .store
+            .find_blob(link)
+            .map_err(read_error("link", link))?
+            .take_data();
+        let Some(path) = resolved(folder, &String::from_utf8_lossy(&target)) else {
+            return Ok(false);
+        };
+        match entry_at(self.store, self.commit, &path) {
+            Ok(entry) => Ok(entry.is_some_and(|(kind, _)| kind == EntryKind::Tree)),
+            // A link on the way: where it leads is not followed.
+            Err(TreeError::Symlink { .. } | TreeError::Submodule { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     fn count_entry(&mut self, path: &str) -> Result<(), TreeError> {
@@ -336,10 +367,33 @@ fn reject_odd_name(name: &str, raw: &[u8], path: &str) -> Result<(), TreeError> 
     Ok(())
 }
 
-fn is_yaml(name: &str) -> bool {
-    name.rsplit_once('.').is_some_and(|(_, ending)| {
-        ending.eq_ignore_ascii_case("yaml") || ending.eq_ignore_ascii_case("yml")
-    })
+/// Returns true if kubectl or kustomize would read a file of this name.
+fn is_manifest(name: &str) -> bool {
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending);
+    name == "Kustomization"
+        || ending.is_some_and(|ending| {
+            MANIFESTS
+                .iter()
+                .any(|known| ending.eq_ignore_ascii_case(known))
+        })
+}
+
+/// Resolves a relative link in a folder; `None` if it leads out of the repository.
+fn resolved(folder: &str, target: &str) -> Option<String> {
+    if target.starts_with('/') {
+        return None;
+    }
+    let mut parts: Vec<_> = folder.split('/').filter(|part| !part.is_empty()).collect();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
 }
 
 #[cfg(test)]

@@ -73,6 +73,66 @@ fn refusals_name_file_line_and_what_to_write() {
 }
 
 #[test]
+fn files_of_other_tools_are_called_by_their_names() {
+    let refusals = [
+        (
+            "shop/Kustomization",
+            "resources: [app.yaml]\n",
+            "this is a kustomization",
+        ),
+        (
+            "shop/kustomization.yml",
+            "images: []\n",
+            "this is a kustomization",
+        ),
+        ("shop/Chart.yaml", "name: shop\n", "this is a Helm chart"),
+        (
+            "shop/app.yaml",
+            "kind: Deployment\nreplicas: {{ .Values.replicas }}\n  {{- toYaml . }}\n",
+            "this looks like a Helm template",
+        ),
+        (
+            "shop/secret.yaml",
+            "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nsops: {mac: ENC}\n",
+            "encrypted by SOPS",
+        ),
+    ];
+    for (path, text, words) in refusals {
+        let error = read(&[(path, text)]).expect_err("refused").to_string();
+        assert!(error.starts_with(path) && error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn json_is_applied_where_it_is_for_kubernetes_and_passed_over_where_it_is_not() {
+    let files = [
+        (
+            "a.json",
+            r#"{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}"#,
+        ),
+        ("renovate.json", r#"{"extends": ["config:base"]}"#),
+        ("list.JSON", "[1, 2]"),
+    ];
+    let manifests = read(&files).expect("objects");
+    assert_eq!(format!("{manifests:?}"), "[ConfigMap/a (a.json:1)]");
+    let files = files.map(|(path, text)| (path, text.as_bytes()));
+    assert_eq!(skipped(files), ["renovate.json", "list.JSON"]);
+}
+
+#[test]
+fn what_kubectl_prints_is_read_as_kubectl_reads_it() {
+    let list = "apiVersion: v1\nkind: ConfigMapList\nitems:\n- metadata: {name: a, namespace: '', generation: 3, \
+                creationTimestamp: null}\n";
+    let manifests = read(&[("a.yaml", list)]).expect("objects");
+    assert_eq!(
+        manifests[0].object,
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "shop"},
+        })
+    );
+}
+
+#[test]
 fn the_same_object_in_two_files_is_refused_with_both_places() {
     let object = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
     let error =

@@ -31,6 +31,12 @@ async fn only_yaml_under_the_path_is_read_in_order() {
         ("prod/shop/README.md", EntryKind::Blob, "no"),
         ("prod/shop/.github/workflow.yaml", EntryKind::Blob, "no"),
         ("prod/shopping/c.yaml", EntryKind::Blob, "no"),
+        ("prod/shop/NOTES.md", EntryKind::Link, "../../docs/none.md"),
+        (
+            "prod/shop/LICENSE",
+            EntryKind::Link,
+            "/usr/share/common-licenses",
+        ),
         ("staging/link.yaml", EntryKind::Link, "../prod"),
     ])
     .await;
@@ -62,11 +68,23 @@ async fn only_yaml_under_the_path_is_read_in_order() {
 #[tokio::test]
 async fn anything_but_a_plain_file_is_rejected_with_its_path() {
     let limits = TreeLimits::default();
-    let link = ("prod/folder", EntryKind::Link, "../staging");
+    let link = ("prod/folder", EntryKind::Link, "./shop");
     assert!(
         rejection(link, limits)
             .await
             .contains("`prod/folder` is a symbolic link")
+    );
+    let manifest = ("prod/link.yaml", EntryKind::Link, "shop/app.yaml");
+    assert!(
+        rejection(manifest, limits)
+            .await
+            .contains("`prod/link.yaml` is a symbolic link")
+    );
+    let folder = ("prod/link.d", EntryKind::Link, "./shop");
+    assert!(
+        rejection(folder, limits)
+            .await
+            .contains("`prod/link.d` is a symbolic link")
     );
     let submodule = ("prod/sub", EntryKind::Commit, "");
     assert!(
