@@ -126,7 +126,7 @@ impl Writer<'_> {
         let request = request.map_err(kube::Error::BuildRequest)?;
         match self.client.request_text(request).await {
             Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(error) => Err(error),
         }
     }

@@ -409,7 +409,7 @@ impl Session<'_> {
         match api.patch(&key.name, &params, &Patch::Apply(object)).await {
             Ok(after) => Ok(after),
             Err(error) => {
-                if matches!(&error, kube::Error::Api(status) if status.is_not_found()) {
+                if matches!(&error, kube::Error::Api(status) if status.code == 404) {
                     self.cluster.forget(key);
                 }
                 Err(Failure::of(error, key))

@@ -114,7 +114,7 @@ impl Cluster {
                     api_version: key.api_version.clone(),
                 })
             }
-            Err(kube::Error::Api(status)) if status.is_not_found() => Err(Failure::UnknownKind {
+            Err(kube::Error::Api(status)) if status.code == 404 => Err(Failure::UnknownKind {
                 api_version: key.api_version.clone(),
             }),
             Err(error) => Err(Failure::of_own(error, key)),

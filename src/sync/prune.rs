@@ -161,7 +161,7 @@ impl Pruner<'_> {
         });
         match api.delete(&key.name, &params).await {
             Ok(_) => Ok(true),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
             Err(error) => Err(failed(key, error)),
         }
     }

@@ -189,7 +189,11 @@ impl FakeApi {
         if let Some(resources) = discovery(path) {
             return respond(200, &resources);
         }
-        let path = path.split_once("/namespaces/shop/").unwrap().1;
+        let Some((_, path)) = path.split_once("/namespaces/shop/") else {
+            // A group that the API server does not have is answered in plain text.
+            let body = Body::from(b"404 page not found\n".to_vec());
+            return Response::builder().status(404).body(body).unwrap();
+        };
         let user = parts
             .headers
             .get("impersonate-user")

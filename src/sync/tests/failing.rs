@@ -38,6 +38,23 @@ async fn a_missing_permission_is_reported_with_what_to_paste_and_stops_the_sync(
 }
 
 #[tokio::test]
+async fn a_group_that_the_cluster_does_not_have_is_named_and_its_removal_mends_it() {
+    let bench = settled_bench().await;
+    let ingress = "---\napiVersion: extensions/v1beta1\nkind: Ingress\nmetadata: {name: web}\n";
+    bench.release(&format!("{}{ingress}", shop("web:1"))).await;
+    let ready = bench.ready();
+    assert!(
+        ready.contains(
+            "Ingress/web: the cluster has no such kind in extensions/v1beta1: install its CRD first, or correct \
+             apiVersion and kind"
+        ),
+        "{ready}"
+    );
+    bench.release(&shop("web:1")).await;
+    assert!(bench.ready().starts_with("Applied: "), "{}", bench.ready());
+}
+
+#[tokio::test]
 async fn a_permission_that_tidegate_lacks_is_not_attributed_to_the_account() {
     let bench = Bench::new();
     bench.api.fail(
