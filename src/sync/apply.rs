@@ -22,7 +22,7 @@ use tidegate_engine::{
 use super::{
     cluster::Cluster,
     drift::Drift,
-    failure::{ApplyError, Failure, by_group},
+    failure::{ApplyError, Failure, Stopped, by_group},
     governance::{Governance, Governor, is_pinned},
     manifest::{Key, Manifest},
     plan::{FieldMask, Plan, Step},
@@ -110,44 +110,48 @@ impl WaitingTemplate<'_> {
 // === impl Session ===
 
 impl Session<'_> {
-    /// Applies everything, in the plan's order, until something cannot be applied: what comes
-    /// later may need it.
-    pub(super) async fn apply(&mut self, plan: &Plan<'_>) -> Result<(), ApplyError> {
-        let resources = self.resources(plan).await?;
+    /// Applies everything, in the plan's order, but for what needs an object that cannot be
+    /// applied. Gives up when the API server does not answer.
+    pub(super) async fn apply(&mut self, plan: &Plan<'_>) -> Result<(), Stopped> {
         self.applied
             .0
             .retain(|key, _| plan.apply.iter().any(|step| step.manifest.key == *key));
-        for (step, resource) in plan.apply.iter().zip(&resources) {
-            self.apply_step(step, resource)
-                .await
-                .map_err(|error| self.with_rights(error, &resources))?;
-        }
-        Ok(())
-    }
-
-    /// Adds the account and all resources of the repository to a missing right, so that one paste
-    /// is enough.
-    fn with_rights(&self, mut error: ApplyError, resources: &[ApiResource]) -> ApplyError {
-        error.failure =
-            error
-                .failure
-                .with_account(self.namespace, self.account, &by_group(resources));
-        error
-    }
-
-    /// Resolves the resources of all steps before the first is applied: an unknown kind blocks the
-    /// whole sync.
-    async fn resources(&self, plan: &Plan<'_>) -> Result<Vec<ApiResource>, ApplyError> {
         let mut resources = Vec::with_capacity(plan.apply.len());
-        for Step {
-            manifest: Manifest { key, place, .. },
-            ..
-        } in &plan.apply
-        {
-            let resource = self.cluster.resource(key).await;
-            resources.push(resource.map_err(|failure| ApplyError::at(Some(place), key, failure))?);
+        let mut stopped = Stopped::default();
+        for step in &plan.apply {
+            let Manifest { key, place, .. } = step.manifest;
+            let resource = match self.cluster.resource(key).await {
+                Ok(resource) => resource,
+                Err(failure) => {
+                    stopped
+                        .errors
+                        .push(ApplyError::at(Some(place), key, failure));
+                    continue;
+                }
+            };
+            resources.push(resource.clone());
+            if let Some(needed) = step.needs_one_of(&stopped.missing()) {
+                stopped.waiting.push((key.clone(), needed));
+                continue;
+            }
+            if let Err(error) = self.apply_step(step, &resource).await {
+                let is_away = error.failure.is_about_the_server();
+                stopped.errors.push(error);
+                if is_away {
+                    break;
+                }
+            }
         }
-        Ok(resources)
+        if stopped.errors.is_empty() {
+            return Ok(());
+        }
+        // All resources of the repository, so that one paste is enough.
+        let resources = by_group(&resources);
+        for error in &mut stopped.errors {
+            let failure = std::mem::replace(&mut error.failure, Failure::Conflict);
+            error.failure = failure.with_account(self.namespace, self.account, &resources);
+        }
+        Err(stopped)
     }
 
     async fn apply_step(

@@ -25,6 +25,15 @@ pub struct ApplyError {
     pub failure: Failure,
 }
 
+/// Objects that could not be applied, and those that wait for them.
+#[derive(Debug, Default)]
+pub(super) struct Stopped {
+    /// Failures, in the order of the objects; at least one.
+    pub(super) errors: Vec<ApplyError>,
+    /// Objects that were left as they are, each with the one that it needs.
+    pub(super) waiting: Vec<(Key, Key)>,
+}
+
 /// Cause of a failed apply or prune.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -105,6 +114,28 @@ pub(super) fn by_group<'a>(
             .insert(resource.plural.clone());
     }
     groups
+}
+
+// === impl Stopped ===
+
+impl Stopped {
+    /// Every object that is not as git says.
+    pub(super) fn missing(&self) -> Vec<Key> {
+        let failed = self.errors.iter().map(|error| &error.key);
+        failed
+            .chain(self.waiting.iter().map(|(key, _)| key))
+            .cloned()
+            .collect()
+    }
+}
+
+impl From<ApplyError> for Stopped {
+    fn from(error: ApplyError) -> Self {
+        Self {
+            errors: vec![error],
+            waiting: Vec::new(),
+        }
+    }
 }
 
 // === impl ApplyError ===
@@ -189,6 +220,14 @@ impl Failure {
             }),
             other => other,
         }
+    }
+
+    /// Returns true if the next request would fail, too.
+    pub(super) fn is_about_the_server(&self) -> bool {
+        matches!(
+            self,
+            Self::Unavailable { .. } | Self::Request(_) | Self::CannotImpersonate { .. }
+        )
     }
 
     /// Returns true if it may go away soon without a change.

@@ -205,6 +205,35 @@ impl<'a> Step<'a> {
     }
 }
 
+impl Step<'_> {
+    /// Returns the object that this one needs and that is missing: an app is not released while its
+    /// Rollout or its Service is not as git says, and no pod starts without what it refers to.
+    pub(super) fn needs_one_of(&self, missing: &[Key]) -> Option<Key> {
+        let governor = match self.mask {
+            FieldMask::Workload(governor)
+            | FieldMask::Service(Some(governor))
+            | FieldMask::Route(governor, _) => Some(governor),
+            FieldMask::Service(None) | FieldMask::Nothing => None,
+        };
+        let is_workload = matches!(self.mask, FieldMask::Workload(_));
+        let mut references = References::default();
+        if let Some(template) = self.manifest.template() {
+            references.add(template);
+        }
+        missing
+            .iter()
+            .find(|key| {
+                let is_of_app = governor.is_some_and(|governor| {
+                    let is_rollout = key.is(names::GROUP, "Rollout") && key.name == governor.name;
+                    let is_service = key.is("", "Service") && governor.services.contains(&key.name);
+                    is_rollout || is_workload && is_service
+                });
+                is_of_app || references.has(key)
+            })
+            .cloned()
+    }
+}
+
 // === impl References ===
 
 impl References {

@@ -10,7 +10,7 @@ use tidegate_api::{
 use tidegate_git::{Commit, StoreError};
 
 use super::{
-    failure::{ApplyError, Failure},
+    failure::{Failure, Stopped},
     plan::{RetainReason, Retained},
     reconcile::UnreadableRollout,
     source::{SourceError, author},
@@ -84,26 +84,19 @@ impl Report {
         }
     }
 
-    /// Reports an object that could not be applied or pruned. The inventory has all that was to be
+    /// Reports objects that could not be applied or pruned. The inventory has all that was to be
     /// applied.
-    pub(super) fn stopped(error: &ApplyError, commit: &Commit) -> Self {
-        let reason = match &error.failure {
-            Failure::Forbidden(_)
-            | Failure::CannotImpersonate { .. }
-            | Failure::OwnRight { .. }
-            | Failure::NoSuchAccount { .. } => SyncReason::Forbidden,
-            Failure::Invalid { .. } | Failure::UnknownKind { .. } | Failure::ClusterScoped => {
-                SyncReason::Invalid
-            }
-            Failure::TemplateLost { .. }
-            | Failure::Conflict
-            | Failure::Unavailable { .. }
-            | Failure::Request(_) => SyncReason::ApplyFailed,
-        };
+    pub(super) fn stopped(stopped: &Stopped, commit: &Commit) -> Self {
+        let mut failures = stopped.errors.iter().map(|error| &error.failure);
+        let reason = failures
+            .clone()
+            .map(reason_of_failure)
+            .find(|reason| *reason != SyncReason::ApplyFailed)
+            .unwrap_or(SyncReason::ApplyFailed);
         let id = commit.id.to_string();
         Self {
-            is_transient: error.failure.is_transient(),
-            ..Self::failed(reason, wording::stopped(&id, error))
+            is_transient: failures.any(Failure::is_transient),
+            ..Self::failed(reason, wording::stopped(&id, stopped))
         }
     }
 
@@ -155,6 +148,23 @@ impl Report {
             status.inventory.clone_from(inventory);
         }
         status
+    }
+}
+
+/// Returns the reason of a sync that this failure has stopped.
+fn reason_of_failure(failure: &Failure) -> SyncReason {
+    match failure {
+        Failure::Forbidden(_)
+        | Failure::CannotImpersonate { .. }
+        | Failure::OwnRight { .. }
+        | Failure::NoSuchAccount { .. } => SyncReason::Forbidden,
+        Failure::Invalid { .. } | Failure::UnknownKind { .. } | Failure::ClusterScoped => {
+            SyncReason::Invalid
+        }
+        Failure::TemplateLost { .. }
+        | Failure::Conflict
+        | Failure::Unavailable { .. }
+        | Failure::Request(_) => SyncReason::ApplyFailed,
     }
 }
 

@@ -199,7 +199,7 @@ impl SyncRun<'_> {
         let as_account = self
             .cluster
             .account(self.namespace, &self.spec.service_account_name)
-            .ok_or_else(|| self.stopped(&self.no_such_account()))?;
+            .ok_or_else(|| self.stopped(self.no_such_account()))?;
         let mut session = Session {
             cluster: self.cluster,
             namespace: self.namespace,
@@ -214,7 +214,7 @@ impl SyncRun<'_> {
         };
         let result = session.apply(plan).await;
         done.drift.append(&mut session.drift);
-        result.map_err(|error| self.stopped(&error))?;
+        result.map_err(|stopped| Report::stopped(&stopped, &self.head.commit))?;
         let pruner = Pruner {
             cluster: self.cluster,
             namespace: self.namespace,
@@ -225,7 +225,7 @@ impl SyncRun<'_> {
         pruner
             .prune_all(plan, governance, done.pruned)
             .await
-            .map_err(|error| self.stopped(&error))?;
+            .map_err(|error| self.stopped(error))?;
         Ok(())
     }
 
@@ -245,8 +245,8 @@ impl SyncRun<'_> {
     }
 
     /// Returns the report of a sync that was aborted by the failure of an object.
-    fn stopped(&self, error: &ApplyError) -> Report {
-        Report::stopped(error, &self.head.commit)
+    fn stopped(&self, error: ApplyError) -> Report {
+        Report::stopped(&error.into(), &self.head.commit)
     }
 }
 

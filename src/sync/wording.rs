@@ -13,7 +13,7 @@ use tidegate_git::FetchError;
 
 use super::{
     drift::Drift,
-    failure::{ApplyError, Failure, MissingRight},
+    failure::{ApplyError, Failure, MissingRight, Stopped},
     manifest::Key,
     plan::{RetainReason, Retained},
     reconcile::UnreadableRollout,
@@ -114,9 +114,35 @@ pub(super) fn pruned(key: &Key) -> String {
     format!("{key} was deleted: it is no longer in the repository")
 }
 
-/// Describes a sync that was aborted by the failure of an object.
-pub(super) fn stopped(commit: &str, error: &ApplyError) -> String {
-    format!("cannot apply commit {}: {error}", short(commit))
+/// Describes a sync that could not apply everything. A missing permission comes last and once: what
+/// there is to paste is the same for all.
+pub(super) fn stopped(commit: &str, stopped: &Stopped) -> String {
+    let is_right = |error: &&ApplyError| matches!(error.failure, Failure::Forbidden(_));
+    let (rights, others): (Vec<_>, Vec<_>) = stopped.errors.iter().partition(is_right);
+    let mut failures: Vec<_> = others.iter().take(NAMED).map(ToString::to_string).collect();
+    if others.len() > NAMED {
+        failures.push(format!("and {} more", others.len() - NAMED));
+    }
+    if !stopped.waiting.is_empty() {
+        let waiting = stopped
+            .waiting
+            .iter()
+            .map(|(key, needed)| format!("{key} (which needs {needed})"));
+        let waiting: Vec<_> = waiting.collect();
+        failures.push(format!("not applied meanwhile: {}", list(waiting.iter())));
+    }
+    if let Some((first, more)) = rights.split_first() {
+        if !more.is_empty() {
+            let more: Vec<_> = more.iter().map(|error| &error.key).collect();
+            failures.push(format!("no permission either for {}", list(more.iter())));
+        }
+        failures.push(first.to_string());
+    }
+    format!(
+        "cannot apply commit {}: {}",
+        short(commit),
+        failures.join("; ")
+    )
 }
 
 /// Describes a sync that has nothing to apply.

@@ -38,6 +38,58 @@ async fn a_missing_permission_is_reported_with_what_to_paste_and_stops_the_sync(
 }
 
 #[tokio::test]
+async fn what_does_not_need_a_refused_object_is_applied_and_every_refusal_is_told() {
+    let bench = settled_bench().await;
+    let more = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: bad}\n\
+                ---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: good}\n\
+                ---\napiVersion: v1\nkind: Secret\nmetadata: {name: bad}\n\
+                ---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: reads-bad}\n\
+                spec: {template: {spec: {containers: [{envFrom: [{configMapRef: {name: bad}}]}]}}}\n\
+                ---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: worker}\n";
+    for object in ["configmaps/bad", "secrets/bad"] {
+        bench
+            .api
+            .fail(&format!("PATCH {object}"), 422, "Invalid", "data is wrong");
+    }
+    bench.release(&format!("{}{more}", shop("web:1"))).await;
+    let ready = bench.ready();
+    assert!(
+        ready.starts_with("Invalid: cannot apply commit "),
+        "{ready}"
+    );
+    for words in [
+        "ConfigMap/bad: the API server rejected it: data is wrong",
+        "Secret/bad: the API server rejected it",
+        "not applied meanwhile: Deployment/reads-bad (which needs ConfigMap/bad)",
+    ] {
+        assert!(ready.contains(words), "{ready}");
+    }
+    assert!(bench.api.get("configmaps/good").is_some());
+    assert!(bench.api.get("deployments/worker").is_some());
+    assert_eq!(bench.api.get("deployments/reads-bad"), None);
+}
+
+#[tokio::test]
+async fn an_app_waits_for_its_own_service_and_its_neighbor_does_not() {
+    let bench = settled_bench().await;
+    let worker = "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: worker}\n";
+    bench.api.fail(
+        "PATCH services/web",
+        422,
+        "Invalid",
+        "a port is there twice",
+    );
+    let changed = shop("web:2").replace("port: 80", "port: 81");
+    bench.release(&format!("{changed}{worker}")).await;
+    let ready = bench.ready();
+    assert!(
+        ready.contains("not applied meanwhile: Deployment/web (which needs Service/web)"),
+        "{ready}"
+    );
+    assert!(bench.api.get("deployments/worker").is_some());
+}
+
+#[tokio::test]
 async fn a_group_that_the_cluster_does_not_have_is_named_and_its_removal_mends_it() {
     let bench = settled_bench().await;
     let ingress = "---\napiVersion: extensions/v1beta1\nkind: Ingress\nmetadata: {name: web}\n";
@@ -110,13 +162,13 @@ async fn the_template_of_a_workload_that_the_api_server_rejects_is_not_released(
 }
 
 #[tokio::test]
-async fn an_unknown_kind_blocks_the_sync() {
+async fn an_unknown_kind_is_told_and_the_rest_is_applied() {
     let bench = Bench::new();
     let strange = "apiVersion: example.com/v1\nkind: Strange\nmetadata: {name: a}\n";
     bench
         .release(&format!("{strange}---{}", shop("web:1")))
         .await;
-    assert_eq!(bench.api.writes(), Vec::<String>::new());
+    assert!(bench.api.get("deployments/web").is_some());
     assert!(
         bench
             .ready()
