@@ -6,6 +6,7 @@ mod api_rules;
 mod approval;
 mod bad_release;
 mod cluster_serves_traffic;
+mod deleted_by_hand;
 mod deletion;
 mod frozen;
 mod gates;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Scenario> {
         adopt::SCENARIOS,
         deletion::SCENARIOS,
         left_git::SCENARIOS,
+        deleted_by_hand::SCENARIOS,
         git_down::SCENARIOS,
         prometheus_down::SCENARIOS,
         own_prometheus::SCENARIOS,

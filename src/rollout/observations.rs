@@ -22,6 +22,8 @@ pub(crate) struct Observations(Mutex<HashMap<NamespacedName, OfRollout>>);
 struct OfRollout {
     endpoints: HashMap<String, SettledEndpoints>,
     dry_runs: Vec<DryRun>,
+    /// Objects that the Rollout names and that did not exist.
+    missing: BTreeSet<String>,
 }
 
 /// Ready endpoints of a Service, and the time since which it has had exactly these.
@@ -95,6 +97,16 @@ impl Observations {
         now
     }
 
+    /// Keeps the objects that a Rollout names and that do not exist. Returns true if one of them was
+    /// there before: what is missing for good is not worth a comparison each time.
+    pub(super) fn lost(&self, rollout: &NamespacedName, missing: BTreeSet<String>) -> bool {
+        let mut all = self.lock();
+        let before = &mut all.entry(rollout.clone()).or_default().missing;
+        let is_new = !missing.is_subset(before);
+        *before = missing;
+        is_new
+    }
+
     /// Forgets a Rollout.
     pub(super) fn forget(&self, rollout: &NamespacedName) {
         self.lock().remove(rollout);
@@ -102,5 +114,26 @@ impl Observations {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<NamespacedName, OfRollout>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_missing_is_told_once() {
+        let observations = Observations::default();
+        let web = NamespacedName::new("shop", "web");
+        let lost = |names: &[&str]| {
+            let missing = names.iter().map(|name| (*name).to_owned()).collect();
+            observations.lost(&web, missing)
+        };
+        assert!(!lost(&[]));
+        assert!(lost(&["Service web"]));
+        assert!(!lost(&["Service web"]));
+        assert!(lost(&["Service web", "HTTPRoute web"]));
+        assert!(!lost(&["Service web"]), "one is back");
+        assert!(lost(&["Service web", "HTTPRoute web"]));
     }
 }

@@ -1,11 +1,16 @@
 //! One reconcile of a Rollout: gather, decide, execute.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::{ResourceExt, runtime::controller::Action};
 use tidegate_api::{NamespacedName, Rollout, status::Attempt};
-use tidegate_engine::{decide::decide, decision::Decision, observed::Candidate, plan::Plan};
+use tidegate_engine::{
+    decide::decide,
+    decision::Decision,
+    observed::{Candidate, Identity, Observed},
+    plan::Plan,
+};
 
 use super::{
     context::Context,
@@ -127,7 +132,8 @@ async fn turn(ctx: &Context, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
         around,
         clock::now(),
     );
-    if observed.workload.is_none() && observed.status.stable.is_some() {
+    // What was deleted by hand comes back at once, and not at the next comparison.
+    if observed.status.stable.is_some() && memory.observations.lost(&id, missing(ctx, &observed)) {
         ctx.sync.drifted(namespace);
     }
     let decision = decide(&observed, clock::now());
@@ -169,6 +175,22 @@ async fn turn(ctx: &Context, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
         Some(at) => Action::requeue(until(at)),
         None => Action::await_change(),
     })
+}
+
+/// Objects that the Rollout names and that do not exist.
+fn missing(ctx: &Context, observed: &Observed) -> BTreeSet<String> {
+    let Identity { namespace, .. } = &observed.identity;
+    let mut missing = BTreeSet::new();
+    if observed.workload.is_none() {
+        missing.insert(observed.spec.workload.to_string());
+    }
+    let service = observed.spec.service_name();
+    if ctx.caches.services.get(namespace, service).is_none() {
+        missing.insert(format!("Service {service}"));
+    }
+    let routes = observed.routes.iter().filter(|route| route.state.is_none());
+    missing.extend(routes.map(|route| route.route.to_string()));
+    missing
 }
 
 /// ServiceAccount of the ConfigRepo that asked for the attempt's revision, or for the candidate.
