@@ -78,6 +78,7 @@ pub(crate) fn observe(
         });
     let own_pods = OwnPods::of(&spec.workload, seen.as_ref(), &canary);
     let plan = Plan::parse(&name, spec).ok();
+    let conflicting = conflicting_rollouts(caches, rollout);
     let repo = candidate.as_ref().and_then(|candidate| {
         caches.config_repo(&namespace, candidate.source.config_repo.as_deref()?)
     });
@@ -96,7 +97,10 @@ pub(crate) fn observe(
             .any(|finalizer| finalizer == names::FINALIZER),
         epoch: around.epoch,
         spec: rollout.spec.clone(),
-        conflicting_rollouts: conflicting_rollouts(caches, rollout),
+        workload_conflict: conflicting
+            .iter()
+            .any(|other| other.spec.workload == rollout.spec.workload),
+        conflicting_rollouts: conflicting.iter().map(ResourceExt::name_any).collect(),
         workload: seen,
         stable,
         canary: canary_objects.workload,
@@ -292,7 +296,7 @@ fn interventions(caches: &Caches, namespace: &str, rollout: &str) -> Vec<Interve
 }
 
 /// Older Rollouts that name the same workload, Service or route. The oldest one governs.
-fn conflicting_rollouts(caches: &Caches, rollout: &Rollout) -> Vec<String> {
+fn conflicting_rollouts(caches: &Caches, rollout: &Rollout) -> Vec<Rollout> {
     let age = |rollout: &Rollout| {
         (
             rollout.creation_timestamp().map(|at| at.0),
@@ -309,12 +313,9 @@ fn conflicting_rollouts(caches: &Caches, rollout: &Rollout) -> Vec<String> {
                 .iter()
                 .any(|route| mine.iter().any(|own| own.is_same_object(route)))
     };
-    let others = caches.rollouts(&rollout.namespace().unwrap_or_default());
-    let others = others
-        .iter()
-        .filter(|other| other.name_any() != rollout.name_any());
+    let mut others = caches.rollouts(&rollout.namespace().unwrap_or_default());
+    others.retain(|other| {
+        other.name_any() != rollout.name_any() && same(other) && age(other) < age(rollout)
+    });
     others
-        .filter(|other| same(other) && age(other) < age(rollout))
-        .map(ResourceExt::name_any)
-        .collect()
 }

@@ -60,11 +60,27 @@ pub(crate) fn idle(ctx: &mut DecisionContext<'_>) {
 fn look_for_work(ctx: &mut DecisionContext<'_>) {
     let plan = match Plan::parse(&ctx.observed.identity.name, &ctx.observed.spec) {
         Ok(plan) => plan,
-        Err(error) => return ctx.stall(Stall::InvalidSpec(error)),
+        Err(error) => {
+            if ctx.status.stable.is_none()
+                && !ctx.observed.workload_conflict
+                && let Some(candidate) = &ctx.observed.candidate
+            {
+                adopt(ctx, None, candidate);
+            }
+            return ctx.stall(Stall::InvalidSpec(error));
+        }
     };
-    // Said before anything else: what another Rollout governs never comes to this one.
-    if let Some(conflict) = preflight::ownership_conflict(ctx.observed, &plan) {
+    let conflict = preflight::ownership_conflict(ctx.observed, &plan);
+    if let Some(conflict) = conflict {
         requeue_later(ctx);
+        // What is in the way of a release is not in the way of knowing what is stable: without that
+        // the next template would go straight in. A workload that another Rollout governs is its.
+        if ctx.status.stable.is_none()
+            && !ctx.observed.workload_conflict
+            && let Some(candidate) = &ctx.observed.candidate
+        {
+            adopt(ctx, Some(&plan), candidate);
+        }
         return ctx.stall(Stall::PreflightFailed(conflict));
     }
     collect_canary(ctx);
@@ -74,7 +90,7 @@ fn look_for_work(ctx: &mut DecisionContext<'_>) {
     };
     match ctx.status.stable.clone() {
         None if candidate.first_deploy => first_deploy(ctx, &plan, candidate),
-        None => adopt(ctx, &plan, candidate),
+        None => adopt(ctx, Some(&plan), candidate),
         Some(stable) => compare(ctx, &plan, &stable, candidate),
     }
 }
@@ -138,8 +154,9 @@ fn first_deploy(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidat
     }
 }
 
-/// A workload that runs already is stable as it runs.
-fn adopt(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) {
+/// A workload that runs already is stable as it runs, whatever the rest of the spec says. `plan` is
+/// missing where the spec is invalid.
+fn adopt(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>, candidate: &Candidate) {
     let Some(workload) = ctx
         .observed
         .workload
@@ -147,13 +164,13 @@ fn adopt(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) {
         .filter(|workload| workload.rolled_out() && !workload.paused)
     else {
         let on = WaitingOn::WorkloadRollout {
-            workload: plan.workload.clone(),
+            workload: ctx.observed.spec.workload.clone(),
             purpose: RolloutPurpose::Adoption,
         };
         return ctx.wait(on, None);
     };
     let Some(current) = workload.current() else {
-        let workload = plan.workload.clone();
+        let workload = ctx.observed.spec.workload.clone();
         return ctx.wait(WaitingOn::WorkloadVersion { workload }, None);
     };
     let (revision, source) = match candidate.comparison {
@@ -167,7 +184,9 @@ fn adopt(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) {
     ctx.emit(Event::Adopted {
         revision: revision.to_string(),
     });
-    attempt::remember_good(ctx, plan, revision.as_str());
+    if let Some(plan) = plan {
+        attempt::remember_good(ctx, plan, revision.as_str());
+    }
     ctx.status.stable = Some(Stable {
         revision: revision.to_string(),
         pod_template_hash: current.id.clone(),

@@ -46,6 +46,8 @@ pub struct Observed {
     pub status: RolloutStatus,
     /// Other Rollouts of the namespace that name the same workload, Service or route.
     pub conflicting_rollouts: Vec<String>,
+    /// True if one of them names the same workload.
+    pub workload_conflict: bool,
     /// The workload.
     pub workload: Option<Workload>,
     /// Comparison of stable's template with the workload's, where that was asked for.

@@ -217,6 +217,35 @@ fn a_write_of_ours_that_failed_is_nobodys_drift() {
     );
 }
 
+#[test]
+fn what_is_in_the_way_of_a_release_is_not_in_the_way_of_knowing_what_is_stable() {
+    let mut world = a_rollout().begins();
+    world.commit(
+        "rev-A",
+        crate::rollout::template('A', Quality::Good),
+        "commit",
+    );
+    world.run_for(jiff::SignedDuration::from_secs(5));
+    let mut seen = world.observed().unwrap();
+    seen.status.stable = None;
+    seen.candidate.as_mut().unwrap().comparison = Comparison::Same;
+    let stable = |seen: &Observed| decide(seen, world.now).status.stable;
+    for conflict in [false, true] {
+        let mut seen = seen.clone();
+        seen.conflicting_rollouts.push("older".to_owned());
+        seen.workload_conflict = conflict;
+        let decision = decide(&seen, world.now);
+        assert_eq!(decision.status.phase, tidegate_api::status::Phase::Stalled);
+        assert_eq!(
+            decision.status.stable.is_some(),
+            !conflict,
+            "a workload that another Rollout governs is the other's"
+        );
+    }
+    seen.spec.steps.clear();
+    assert!(stable(&seen).is_some(), "with an invalid spec, too");
+}
+
 fn basket() -> OtherWorkload {
     OtherWorkload {
         workload: WorkloadRef::new(WorkloadKind::Deployment, "basket"),

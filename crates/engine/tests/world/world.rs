@@ -114,6 +114,7 @@ impl World {
             spec: rollout.spec.clone(),
             status: rollout.status.clone(),
             conflicting_rollouts: Vec::new(),
+            workload_conflict: false,
             workload: cache
                 .workload
                 .as_ref()
