@@ -21,6 +21,7 @@ mod preflight;
 mod prometheus_down;
 mod second_service;
 mod set_env;
+mod shared_route;
 mod shutdown;
 mod stable_unready;
 mod supersede;
@@ -55,6 +56,7 @@ pub fn all() -> Vec<Scenario> {
         stable_unready::SCENARIOS,
         verified_template::SCENARIOS,
         preflight::SCENARIOS,
+        shared_route::SCENARIOS,
         write_refused::SCENARIOS,
         api_rules::SCENARIOS,
         metrics_cases::SCENARIOS,
