@@ -282,6 +282,13 @@ fn service() -> Value {
         "kind": "Service",
         "metadata": {
             "name": "checkout", "namespace": "shop", "uid": "s-1",
+            "labels": {
+                "app": "checkout",
+                "app.kubernetes.io/instance": "shop",
+                "app.kubernetes.io/managed-by": "Helm",
+                "mirror.linkerd.io/exported": "true",
+                "kustomize.toolkit.fluxcd.io/name": "shop",
+            },
             "annotations": { "argocd.argoproj.io/tracking-id": "a", "example.com/kept": "yes" },
         },
         "spec": {

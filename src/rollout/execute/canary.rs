@@ -24,6 +24,14 @@ const TRACKING_PREFIXES: [&str; 5] = [
     "tidegate.io/",
 ];
 
+/// Labels of the stable Service, by prefix, that describe the app: monitors find Services by them
+/// (most ServiceMonitors of Helm charts by `app.kubernetes.io/instance`). Labels of other domains
+/// are instructions to their controllers, or the marks of an applier.
+const LABEL_PREFIX: &str = "app.kubernetes.io/";
+
+/// Label by which appliers know what they manage.
+const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+
 /// Makes the canary what it should be: Service first, so that a route never names what is not there.
 pub(super) async fn apply(
     ctx: &Context,
@@ -94,6 +102,18 @@ async fn apply_service(
     applied.map_err(failed(format!("apply the Service {name}")))
 }
 
+/// Labels of the canary Service: those of the stable one that describe the app, so that what scrapes
+/// stable scrapes the canary, too.
+fn labels(subject: &Subject<'_>, stable: &core::Service) -> BTreeMap<String, String> {
+    let mut labels = stable.labels().clone();
+    labels.retain(|key, _| match key.split_once('/') {
+        None => true,
+        Some(_) => key.starts_with(LABEL_PREFIX) && key != MANAGED_BY_LABEL,
+    });
+    labels.insert(names::ROLLOUT_LABEL.to_owned(), subject.id.name.clone());
+    labels
+}
+
 /// The canary Service: the stable one's ports and affinity, for the canary's pods alone.
 fn service(subject: &Subject<'_>, plan: &Plan, stable: &core::Service) -> Value {
     let spec = stable.spec.clone().unwrap_or_default();
@@ -127,7 +147,7 @@ fn service(subject: &Subject<'_>, plan: &Plan, stable: &core::Service) -> Value 
         "kind": "Service",
         "metadata": {
             "name": plan.canary,
-            "labels": { names::ROLLOUT_LABEL: subject.id.name },
+            "labels": labels(subject, stable),
             "annotations": annotations,
         },
         "spec": {

@@ -358,6 +358,15 @@ async fn the_canary_service_has_the_ports_without_what_is_the_stable_ones_alone(
         service["metadata"]["annotations"],
         json!({ "example.com/kept": "yes" })
     );
+    assert_eq!(
+        service["metadata"]["labels"],
+        json!({
+            "app": "checkout",
+            "app.kubernetes.io/instance": "shop",
+            "tidegate.io/rollout": "checkout",
+        }),
+        "what scrapes stable finds the canary"
+    );
     let wanted = json!({
         "selector": { "app": "checkout", "tidegate.io/track": "canary" },
         "ports": [{ "name": "http", "port": 80, "targetPort": 8080, "appProtocol": "http" }],
