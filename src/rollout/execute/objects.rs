@@ -43,23 +43,33 @@ pub(super) async fn set_service(
     patched.map_err(failed(format!("pin the Service {name}")))
 }
 
-/// Writes a revision's template into the workload, in the name of the ConfigRepo's ServiceAccount.
+/// Writes a revision's template into the workload: the candidate's in the name of the ConfigRepo's
+/// ServiceAccount, whose right to it counts; stable's in Tidegate's own, because a rollback must not
+/// fail with a right that the account has lost meanwhile.
 pub(super) async fn write_template(
     ctx: &Context,
     subject: &Subject<'_>,
     revision: &Revision,
 ) -> Result<(), ExecuteError> {
     let template = kept_template(ctx, subject, revision).await?;
+    let target = target(ctx, subject)?;
+    let workloads = &ctx.caches.workloads;
+    if is_stable(subject, revision) {
+        return Ok(workloads.write_template(target, template).await?);
+    }
     let client = as_account(ctx, subject)?;
     let target = Target {
         client: &client,
-        ..target(ctx, subject)?
+        ..target
     };
-    Ok(ctx
-        .caches
-        .workloads
-        .write_template(target, template)
-        .await?)
+    Ok(workloads.write_template(target, template).await?)
+}
+
+fn is_stable(subject: &Subject<'_>, revision: &Revision) -> bool {
+    let status = subject.rollout.status.as_ref();
+    status
+        .and_then(|status| status.stable.as_ref())
+        .is_some_and(|stable| stable.revision == revision.as_str())
 }
 
 /// Asks by a dry run whether the candidate's template differs from what the workload has.

@@ -230,6 +230,22 @@ async fn a_promotion_writes_the_template_whole_in_the_name_of_the_service_accoun
 }
 
 #[tokio::test]
+async fn stables_template_is_put_back_with_tidegates_own_rights() {
+    let mut bench = Bench::new().await;
+    let stable = json!({
+        "revision": revision().as_str(), "podTemplateHash": "abc", "since": "2026-11-25T08:00:00Z",
+    });
+    let status = bench.rollout.status.get_or_insert_default();
+    status.stable = serde_json::from_value(stable).unwrap();
+    run_one(&bench, Action::WriteTemplate(revision()))
+        .await
+        .unwrap();
+    let writes = bench.script.writes();
+    assert_eq!(writes.len(), 1);
+    assert_eq!(writes[0].header("impersonate-user"), "");
+}
+
+#[tokio::test]
 async fn a_candidate_is_compared_by_a_dry_run_and_its_rollout_is_woken() {
     let mut bench = Bench::new().await;
     let path = format!("{APPS}/deployments/checkout");
