@@ -26,6 +26,9 @@ pub(super) fn change(
     report: &Report,
 ) {
     let was = Condition::find(&before.conditions, ConditionType::Ready);
+    if report.is_race && was.is_some() {
+        return;
+    }
     let commit = before
         .applied
         .as_ref()

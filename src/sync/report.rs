@@ -32,6 +32,8 @@ pub(super) struct Report {
     pub(super) inventory: Option<Vec<AppliedObject>>,
     /// True if a retry is worthwhile soon.
     pub(super) is_transient: bool,
+    /// True if another writer was faster each time: that is no news for people, and is retried.
+    pub(super) is_race: bool,
 }
 
 /// Maximum length of a condition's message, in bytes: enough for a Role to paste.
@@ -60,6 +62,7 @@ impl Report {
             applied: Some((id, author(commit))),
             inventory: Some(inventory),
             is_transient: false,
+            is_race: false,
         }
     }
 
@@ -95,6 +98,9 @@ impl Report {
             .unwrap_or(SyncReason::ApplyFailed);
         let id = commit.id.to_string();
         Self {
+            is_race: failures
+                .clone()
+                .all(|failure| matches!(failure, Failure::Conflict)),
             is_transient: failures.any(Failure::is_transient),
             ..Self::failed(reason, wording::stopped(&id, stopped))
         }
@@ -109,6 +115,7 @@ impl Report {
             applied: None,
             inventory: None,
             is_transient: false,
+            is_race: false,
         }
     }
 
@@ -119,6 +126,10 @@ impl Report {
         generation: i64,
         now: Timestamp,
     ) -> ConfigRepoStatus {
+        let is_known = Condition::find(&status.conditions, ConditionType::Ready).is_some();
+        if self.is_race && is_known {
+            return status;
+        }
         let ready = Condition::new(
             ConditionType::Ready,
             ConditionStatus::from(self.ready),

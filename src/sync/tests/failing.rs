@@ -1,5 +1,6 @@
 //! Objects that cannot be applied.
 
+use jiff::SignedDuration;
 use serde_json::json;
 use tidegate_engine::revision::Revision;
 
@@ -87,6 +88,24 @@ async fn an_app_waits_for_its_own_service_and_its_neighbor_does_not() {
         "{ready}"
     );
     assert!(bench.api.get("deployments/worker").is_some());
+}
+
+#[tokio::test]
+async fn a_race_that_is_lost_again_and_again_is_retried_and_no_condition() {
+    let bench = settled_bench().await;
+    let before = bench.ready();
+    let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: raced}\n";
+    for _ in 0..5 {
+        bench
+            .api
+            .fail("PATCH configmaps/raced", 409, "Conflict", "modified");
+    }
+    bench.release(&format!("{}{map}", shop("web:1"))).await;
+    assert_eq!(bench.ready(), before);
+    bench.pass(SignedDuration::from_secs(5));
+    bench.reconcile().await;
+    assert!(bench.api.get("configmaps/raced").is_some());
+    assert!(bench.ready().contains("(6 objects)"), "{}", bench.ready());
 }
 
 #[tokio::test]
