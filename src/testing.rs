@@ -289,7 +289,9 @@ fn service() -> Value {
                 "mirror.linkerd.io/exported": "true",
                 "kustomize.toolkit.fluxcd.io/name": "shop",
             },
-            "annotations": { "argocd.argoproj.io/tracking-id": "a", "example.com/kept": "yes" },
+            "annotations": { "argocd.argoproj.io/tracking-id": "a",
+                "external-dns.alpha.kubernetes.io/hostname": "shop.example.com",
+                "projectcontour.io/upstream-protocol.h2c": "http" },
         },
         "spec": {
             "type": "NodePort",

@@ -51,7 +51,7 @@ impl WriteError {
     pub(super) fn reason(&self) -> RecordsReason {
         use TransportError as T;
         match self.transport() {
-            Some(T::PushRejected { .. }) => RecordsReason::PushRejected,
+            Some(T::PushRejected { .. } | T::BranchBlocked { .. }) => RecordsReason::PushRejected,
             Some(T::Unreachable { .. } | T::Stalled { .. } | T::DeadlineExceeded { .. }) => {
                 RecordsReason::GitUnreachable
             }
@@ -62,6 +62,14 @@ impl WriteError {
     /// Returns the remedy, if git's error does not name one.
     pub(super) fn remedy(&self) -> &'static str {
         match self.transport() {
+            Some(TransportError::BranchBlocked { .. }) => {
+                " (git cannot have a branch beside another one that its name begins with: name one in spec.records \
+                 that no other branch is in the way of; nothing is lost meanwhile)"
+            }
+            Some(TransportError::PushRejected { stderr, .. }) if wants_signature(stderr) => {
+                " (Tidegate does not sign its commits: exempt the branch of spec.records from that rule; nothing is \
+                 lost meanwhile)"
+            }
             Some(TransportError::PushRejected { .. }) => {
                 " (let the credentials of secretRef push to the branch of spec.records, or name another there; \
                  nothing is lost meanwhile)"
@@ -69,6 +77,14 @@ impl WriteError {
             Some(_) | None => "",
         }
     }
+}
+
+/// Returns true if a server rejects commits that are not signed.
+fn wants_signature(stderr: &str) -> bool {
+    let said = stderr.to_lowercase();
+    ["signed", "signature"]
+        .iter()
+        .any(|word| said.contains(word))
 }
 
 /// An error with its causes.

@@ -269,8 +269,9 @@ catalogue! {
     pub enum RecordsReason {
         /// All records are written again.
         Written,
-        /// The server rejects the push (a protected branch, a missing right, a hook). Let the
-        /// credentials push to the branch of `spec.records`, or name another there.
+        /// The server rejects the push (a protected branch, a missing right, a hook, a branch that is
+        /// in the way of the name). Let the credentials push to the branch of `spec.records`, or name
+        /// another there.
         PushRejected,
         /// The server cannot be reached, or is too slow; it is retried, at last every 30s.
         GitUnreachable,

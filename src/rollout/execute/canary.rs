@@ -15,13 +15,21 @@ use crate::{
     workload::{Canary, Target},
 };
 
-/// Prefixes of the stable Service's annotations that belong to whoever applied it, not to the Service.
-const TRACKING_PREFIXES: [&str; 5] = [
-    "kubectl.kubernetes.io/",
-    "argocd.argoproj.io/",
-    "kustomize.toolkit.fluxcd.io/",
-    "meta.helm.sh/",
-    "tidegate.io/",
+/// Prefixes of the stable Service's annotations that the canary's has, too: they tell scrapers and
+/// data planes how to reach the pods. Any other may be the mark of an applier, or an instruction (to
+/// make a DNS record, a load balancer, a mirror) that is meant once.
+const ANNOTATION_PREFIXES: [&str; 11] = [
+    "prometheus.io/",
+    "projectcontour.io/",
+    "traefik.ingress.kubernetes.io/",
+    "gateway.envoyproxy.io/",
+    "konghq.com/",
+    "nginx.org/",
+    "haproxy.org/",
+    "networking.istio.io/",
+    "config.linkerd.io/",
+    "service.cilium.io/",
+    "service.kubernetes.io/topology-",
 ];
 
 /// Labels of the stable Service, by prefix, that describe the app: monitors find Services by them
@@ -136,9 +144,10 @@ fn service(subject: &Subject<'_>, plan: &Plan, stable: &core::Service) -> Value 
         .annotations()
         .iter()
         .filter(|(key, _)| {
-            !TRACKING_PREFIXES
+            let is_known = ANNOTATION_PREFIXES
                 .iter()
-                .any(|prefix| key.starts_with(prefix))
+                .any(|prefix| key.starts_with(prefix));
+            is_known || !key.contains('/')
         })
         .collect();
     let headless = spec.cluster_ip.filter(|ip| ip == "None");

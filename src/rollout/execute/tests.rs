@@ -372,7 +372,7 @@ async fn the_canary_service_has_the_ports_without_what_is_the_stable_ones_alone(
     let service = bench.script.writes()[0].body.clone();
     assert_eq!(
         service["metadata"]["annotations"],
-        json!({ "example.com/kept": "yes" })
+        json!({ "projectcontour.io/upstream-protocol.h2c": "http" })
     );
     assert_eq!(
         service["metadata"]["labels"],

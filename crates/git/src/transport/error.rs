@@ -46,6 +46,9 @@ pub enum TransportError {
     /// Another push came first. The commit has to be made again on the new tip.
     #[error("{url}: push was not a fast-forward: {stderr}")]
     NonFastForward { url: String, stderr: String },
+    /// A branch of another name stands in the way: git keeps `a` and `a/b` apart by no means.
+    #[error("{url}: another branch is in the way: {stderr}")]
+    BranchBlocked { url: String, stderr: String },
     /// The server rejected the push: a protected branch, a hook, or a missing permission. Manual
     /// action is required.
     #[error("{url}: push was rejected: {stderr}")]
@@ -71,6 +74,8 @@ pub(super) enum Direction {
 /// Words of each kind of failure. The first match wins, so the order matters: a rejected push also
 /// says "failed to push some refs", a 403 also says "unable to access".
 const WORDS: &[(FailureKind, &[&str])] = &[
+    // It also says "cannot lock ref".
+    (FailureKind::BranchBlocked, &["exists; cannot create"]),
     (
         FailureKind::NonFastForward,
         &[
@@ -170,6 +175,7 @@ const WORDS: &[(FailureKind, &[&str])] = &[
 /// A kind of failure that git's words tell from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FailureKind {
+    BranchBlocked,
     BranchNotFound,
     Stalled,
     Authentication,
@@ -195,6 +201,7 @@ impl TransportError {
             .map(|(kind, _)| *kind);
         let stderr = stderr.trim().to_owned();
         match (kind, direction) {
+            (Some(FailureKind::BranchBlocked), _) => Self::BranchBlocked { url, stderr },
             (Some(FailureKind::BranchNotFound), _) => Self::BranchNotFound { url, stderr },
             (Some(FailureKind::Stalled), _) => Self::Stalled { url, stderr },
             (Some(FailureKind::Authentication), _)
@@ -227,7 +234,12 @@ fn short_duration(duration: Duration) -> String {
 impl FailureKind {
     /// A fetch says "cannot lock ref" of our own cache, which is no conflict.
     fn can_happen(self, direction: Direction) -> bool {
-        !matches!(self, Self::NonFastForward | Self::Rejected) || direction == Direction::Push
+        match self {
+            Self::BranchBlocked | Self::NonFastForward | Self::Rejected => {
+                direction == Direction::Push
+            }
+            _ => true,
+        }
     }
 }
 
@@ -309,6 +321,10 @@ mod tests {
         for words in conflicts {
             assert!(matches!(push(words), E::NonFastForward { .. }), "{words}");
         }
+        let blocked = "! x:refs/heads/tidegate/records [remote rejected] (cannot lock ref \
+                       'refs/heads/tidegate/records': 'refs/heads/tidegate' exists; cannot create \
+                       'refs/heads/tidegate/records')";
+        assert!(matches!(push(blocked), E::BranchBlocked { .. }));
         let rejected = [
             "! x:refs/heads/main [remote rejected] (pre-receive hook declined)",
             "remote: error: GH006: Protected branch update failed for refs/heads/main.",
