@@ -5,6 +5,7 @@ mod adopt;
 mod api_rules;
 mod approval;
 mod bad_release;
+mod between_steps;
 mod cluster_serves_traffic;
 mod deletion;
 mod frozen;
@@ -48,6 +49,7 @@ pub fn all() -> Vec<Scenario> {
         prometheus_down::SCENARIOS,
         own_prometheus::SCENARIOS,
         gates::SCENARIOS,
+        between_steps::SCENARIOS,
         stable_unready::SCENARIOS,
         verified_template::SCENARIOS,
         preflight::SCENARIOS,

@@ -159,6 +159,9 @@ pub struct Attempt {
     /// Share of traffic that is intended for the canary.
     #[serde(default)]
     pub weight: Weight,
+    /// Time at which the canary was last given traffic after it had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic_since: Option<Timestamp>,
     /// Time at which the route was seen to have the intended weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed_at: Option<Timestamp>,

@@ -59,6 +59,7 @@ pub(crate) fn begin(
         stage_since: ctx.now,
         step: 0,
         weight: Weight::ZERO,
+        traffic_since: None,
         confirmed_at: None,
         unready_since: None,
         readiness_losses: 0,

@@ -11,6 +11,7 @@
 //! | `properties` | random but lawful worlds |
 //! | `scenarios` | worlds with a plot, and their golden logs |
 //! | `conditions` | what conditions say of a Rollout, by kstatus's rules |
+//! | `watching` | readings that count, whatever is waited for |
 //! | `patience` | what is waited for, and for how long |
 //! | `refusals` | what preflight says |
 //! | `purity` | that the engine stays pure |
@@ -29,4 +30,5 @@ mod rollout;
 mod scenarios;
 mod shell;
 mod story;
+mod watching;
 mod world;
