@@ -7,6 +7,7 @@ mod approval;
 mod bad_release;
 mod between_steps;
 mod cluster_serves_traffic;
+mod degraded_stable;
 mod deletion;
 mod frozen;
 mod gates;
@@ -51,6 +52,7 @@ pub fn all() -> Vec<Scenario> {
         gates::SCENARIOS,
         between_steps::SCENARIOS,
         stable_unready::SCENARIOS,
+        degraded_stable::SCENARIOS,
         verified_template::SCENARIOS,
         preflight::SCENARIOS,
         write_refused::SCENARIOS,

@@ -152,11 +152,15 @@ struct Moment<'a> {
 type Rule = fn(Moment<'_>) -> Result<(), String>;
 
 /// In the order of the design's list.
-const RULES: [(&str, Rule); 23] = [
+const RULES: [(&str, Rule); 24] = [
     ("1, weights sum to 100", traffic::weights_sum_to_100),
     (
         "2, no weight without a ready canary",
         traffic::no_weight_without_a_ready_canary,
+    ),
+    (
+        "2, no raise on a stable that lost pods",
+        traffic::no_raise_on_a_stable_that_lost_pods,
     ),
     (
         "2, an unready canary gets nothing",

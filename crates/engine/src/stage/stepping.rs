@@ -120,8 +120,11 @@ fn shift_traffic(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Opt
         if raises && let Some(waits) = canary_unready(ctx, plan, ctx.attempt().step) {
             return Some(wait_for_canary(ctx, plan, waits));
         }
+        ctx.attempt_mut().unready_since = None;
+        if raises && let Some(on) = stable_lost_pods(ctx) {
+            return Some(Flow::Waits(on, None));
+        }
         let attempt = ctx.attempt_mut();
-        attempt.unready_since = None;
         // The gateways' time for the weight begins when it is asked for.
         if let Some(entered) = attempt.steps.last_mut() {
             entered.entered_at = now;
@@ -138,6 +141,24 @@ fn shift_traffic(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Opt
         entered.confirmed_at.get_or_insert(now);
     }
     None
+}
+
+/// Returns the wait for pods that stable has lost since the attempt started: it could not take back
+/// what it would be relieved of. Pods that were missing before hold nothing back, and neither do any
+/// where the steps are skipped.
+fn stable_lost_pods(ctx: &DecisionContext<'_>) -> Option<WaitingOn> {
+    let attempt = ctx.attempt();
+    let before = attempt.stable_ready_replicas?;
+    let wanted = ctx.observed.workload.as_ref()?.replicas;
+    let reached = ctx.observed.stable_endpoints.ready;
+    let (ready, needed) = (
+        ctx.observed.ready_of_stable().min(reached),
+        before.min(wanted),
+    );
+    if attempt.shortcut.is_some() || ready >= needed {
+        return None;
+    }
+    Some(WaitingOn::StableReadiness { ready, needed })
 }
 
 /// Shifts the canary's traffic to stable; once the canary is back, the step begins again. A canary
@@ -179,14 +200,11 @@ fn begin_evidence(ctx: &mut DecisionContext<'_>, plan: &Plan) {
 }
 
 fn wait_for_canary(ctx: &mut DecisionContext<'_>, plan: &Plan, waits: Flow) -> Flow {
-    let attempt = ctx.attempt();
-    let since = attempt
-        .unready_since
-        .or_else(|| Some(attempt.steps.last()?.entered_at))
-        .unwrap_or(ctx.now);
+    let now = ctx.now;
+    let since = *ctx.attempt_mut().unready_since.get_or_insert(now);
     let after = plan.progress_deadline;
     let end = since.saturating_add(after).unwrap_or(Timestamp::MAX);
-    if ctx.now >= end {
+    if now >= end {
         return ctx.terminate(Cause::CanaryNotReady { after });
     }
     ctx.requeue_at(end);

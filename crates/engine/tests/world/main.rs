@@ -11,6 +11,7 @@
 //! | `properties` | random but lawful worlds |
 //! | `scenarios` | worlds with a plot, and their golden logs |
 //! | `conditions` | what conditions say of a Rollout, by kstatus's rules |
+//! | `degraded` | a stable that is not well, and its cure |
 //! | `watching` | readings that count, whatever is waited for |
 //! | `patience` | what is waited for, and for how long |
 //! | `refusals` | what preflight says |
@@ -19,6 +20,7 @@
 
 mod cluster;
 mod conditions;
+mod degraded;
 mod deployment;
 mod metrics;
 mod new_hash;
