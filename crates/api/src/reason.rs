@@ -203,7 +203,7 @@ catalogue! {
         StepsPassed,
         /// The first revision of the workload became ready.
         Initial,
-        /// The revision was promoted before, so the steps were left out.
+        /// The revision was promoted before, so holds and gates were left out.
         KnownGood,
         /// A promote Intervention was accepted.
         PromoteRequested,

@@ -78,8 +78,8 @@ pub struct RolloutSpec {
     /// stabilize, and for routes to be accepted. Defaults to 10m.
     #[serde(default = "defaults::progress_deadline")]
     pub progress_deadline: Duration,
-    /// Steps of a revision that was promoted before: `Fast` leaves them out, so that a `git revert`
-    /// is quick. Defaults to `Fast`.
+    /// Steps of a revision that was promoted before: `Fast` leaves out their holds and gates and
+    /// keeps their approvals, so that a `git revert` is quick. Defaults to `Fast`.
     #[serde(default)]
     pub known_good: KnownGood,
     /// Number of promoted revisions that are remembered. Defaults to 10.
@@ -167,7 +167,7 @@ pub enum GitOnRollback {
 /// Way to release a revision that was promoted before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum KnownGood {
-    /// Without the steps.
+    /// Without holds and gates.
     #[default]
     Fast,
     /// By all steps, like any other revision.

@@ -1,7 +1,7 @@
 //! Steps, holds, and the order of attempts.
 
 use jiff::Timestamp;
-use tidegate_api::status::{Attempt, Stage};
+use tidegate_api::status::{Attempt, Shortcut, Stage};
 
 use super::{Author, Moment, Snapshot, ensure};
 use crate::{context::plan_of, plan::Plan, weight::Weight};
@@ -91,8 +91,10 @@ pub(super) fn promotion_comes_after_every_step(moment: Moment<'_>) -> Result<(),
     let Some((attempt, plan)) = planned(moment.now, entered(moment, Stage::PinningToCanary)) else {
         return Ok(());
     };
-    if attempt.shortcut.is_some() {
-        return Ok(());
+    match attempt.shortcut {
+        None => {}
+        Some(Shortcut::Promote) => return Ok(()),
+        Some(Shortcut::KnownGood) => return every_approval_was_given(attempt, &plan),
     }
     let passed = attempt
         .steps
@@ -109,6 +111,19 @@ pub(super) fn promotion_comes_after_every_step(moment: Moment<'_>) -> Result<(),
         )?;
     }
     Ok(())
+}
+
+/// A revision that was good before needs no hold, and every approval.
+fn every_approval_was_given(attempt: &Attempt, plan: &Plan) -> Result<(), String> {
+    let needed = plan.steps.iter().filter(|step| step.approval.is_some());
+    let given = attempt
+        .steps
+        .iter()
+        .filter(|step| step.approved_by.is_some());
+    let (needed, given) = (needed.count(), given.count());
+    ensure(given >= needed, || {
+        format!("{given} of {needed} approvals were given for a revision that was good before")
+    })
 }
 
 pub(super) fn an_attempt_begins_anew(moment: Moment<'_>) -> Result<(), String> {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tidegate_api::{
     gate::GateStatus,
-    status::{Phase, Stage, StepStatus},
+    status::{Phase, Shortcut, Stage, StepStatus},
 };
 
 use crate::{
@@ -23,8 +23,9 @@ const MAX_READINESS_LOSSES: u32 = 3;
 
 /// Works through the step that the attempt is in.
 pub(super) fn stepping(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
-    if ctx.attempt().shortcut.is_some() && ctx.attempt().step < plan.last_step() {
-        enter(ctx, plan, plan.last_step());
+    let stop = plan.next_stop(ctx.attempt().shortcut, ctx.attempt().step);
+    if stop > ctx.attempt().step {
+        enter(ctx, plan, stop);
         return Flow::Moved;
     }
     let Some(step) = plan.step(ctx.attempt().step) else {
@@ -236,7 +237,8 @@ fn step_incomplete(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> O
     if ctx.attempt().paused {
         return Some(Flow::Waits(WaitingOn::Resume, None));
     }
-    if ctx.attempt().shortcut.is_some() {
+    let shortcut = ctx.attempt().shortcut;
+    if shortcut == Some(Shortcut::Promote) {
         return None;
     }
     let (number, of) = (ctx.attempt().step, plan.last_step());
@@ -248,7 +250,7 @@ fn step_incomplete(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> O
     let until = confirmed_at
         .saturating_add(step.hold)
         .unwrap_or(Timestamp::MAX);
-    if ctx.now < until {
+    if ctx.now < until && shortcut.is_none() {
         let hold = WaitingOn::Hold {
             step: number,
             of,
@@ -260,6 +262,9 @@ fn step_incomplete(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> O
         && entered.is_none_or(|entered| entered.approved_by.is_none())
     {
         return Some(await_approval(ctx, plan, approval, until));
+    }
+    if shortcut.is_some() {
+        return None;
     }
     if let Some(name) = pending_gate(ctx, plan, step) {
         let gate = WaitingOn::Gate {
@@ -318,7 +323,8 @@ fn pass(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     }
     let (number, revision) = (attempt.step, attempt.revision.clone());
     if number < plan.last_step() {
-        enter(ctx, plan, number + 1);
+        let next = plan.next_stop(ctx.attempt().shortcut, number + 1);
+        enter(ctx, plan, next);
         return Flow::Moved;
     }
     ctx.emit(Event::Promoting { revision });

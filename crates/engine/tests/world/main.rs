@@ -12,6 +12,7 @@
 //! | `scenarios` | worlds with a plot, and their golden logs |
 //! | `conditions` | what conditions say of a Rollout, by kstatus's rules |
 //! | `degraded` | a stable that is not well, and its cure |
+//! | `known_good` | what was good before, and its approvals |
 //! | `watching` | readings that count, whatever is waited for |
 //! | `patience` | what is waited for, and for how long |
 //! | `refusals` | what preflight says |
@@ -22,6 +23,7 @@ mod cluster;
 mod conditions;
 mod degraded;
 mod deployment;
+mod known_good;
 mod metrics;
 mod new_hash;
 mod patience;
