@@ -5,7 +5,9 @@ mod adopt;
 mod api_rules;
 mod approval;
 mod bad_release;
+mod between_steps;
 mod cluster_serves_traffic;
+mod degraded_stable;
 mod deleted_by_hand;
 mod deletion;
 mod frozen;
@@ -53,7 +55,9 @@ pub fn all() -> Vec<Scenario> {
         prometheus_down::SCENARIOS,
         own_prometheus::SCENARIOS,
         gates::SCENARIOS,
+        between_steps::SCENARIOS,
         stable_unready::SCENARIOS,
+        degraded_stable::SCENARIOS,
         verified_template::SCENARIOS,
         preflight::SCENARIOS,
         shared_route::SCENARIOS,

@@ -85,7 +85,7 @@ impl Samplers {
                     seen.status.stable.as_ref(),
                 ),
             },
-            window_start: Some(sampling.since),
+            traffic_since: Some(sampling.since),
             step: sampling.step,
         };
         if let Some(running) = running

@@ -86,8 +86,9 @@ catalogue! {
         Reconciling,
         /// Manual action is required; nothing moves until then. The message says what to do.
         Stalled,
-        /// Stable has fewer ready pods than all traffic needs. Weights are not raised meanwhile,
-        /// and a breach still shifts traffic back as far as stable can carry it. Fix stable.
+        /// Stable has fewer ready pods than it wants. A fix, a revert and a Promote Intervention do
+        /// not wait for them; in an attempt that started with all of them, weights are not raised
+        /// meanwhile. A breach still shifts traffic back as far as stable can carry it.
         StableDegraded,
         /// A field that Tidegate governs (a route's weights during an attempt, the template) was
         /// modified by the same field manager three times in five minutes, and was reverted each
@@ -180,7 +181,7 @@ catalogue! {
 
     /// Reason of the condition `StableDegraded`.
     pub enum StableDegradedReason {
-        /// Stable has fewer ready pods than all traffic needs.
+        /// Stable has fewer ready pods than it wants. The message says how many, and of what version.
         InsufficientReadyReplicas,
         /// The condition is `False`.
         SufficientReadyReplicas,
@@ -202,7 +203,7 @@ catalogue! {
         StepsPassed,
         /// The first revision of the workload became ready.
         Initial,
-        /// The revision was promoted before, so the steps were left out.
+        /// The revision was promoted before, so holds and gates were left out.
         KnownGood,
         /// A promote Intervention was accepted.
         PromoteRequested,

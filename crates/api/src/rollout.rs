@@ -78,8 +78,9 @@ pub struct RolloutSpec {
     /// stabilize, and for routes to be accepted. Defaults to 10m.
     #[serde(default = "defaults::progress_deadline")]
     pub progress_deadline: Duration,
-    /// Release of a revision that was promoted before: `Fast` skips its steps, so that a
-    /// `git revert` is quick; `Steps` goes through them. Defaults to `Fast`.
+    /// Release of a revision that was promoted before: `Fast` skips holds and gates and keeps
+    /// approvals, so that a `git revert` is quick; `Steps` goes through all of it. Defaults to
+    /// `Fast`.
     #[serde(default)]
     pub known_good: KnownGood,
     /// Number of promoted revisions that are remembered. Defaults to 10.
@@ -167,7 +168,7 @@ pub enum GitOnRollback {
 /// Way to release a revision that was promoted before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum KnownGood {
-    /// Without the steps.
+    /// Without holds and gates.
     #[default]
     Fast,
     /// By all steps, like any other revision.

@@ -112,11 +112,11 @@ impl Stage {
             Self::Stepping
             | Self::PinningToCanary
             | Self::UpdatingStable
-            | Self::PinningToStable => true,
+            | Self::PinningToStable
+            | Self::ShiftingToStable => true,
             Self::Initial
             | Self::Pinning
             | Self::Starting
-            | Self::ShiftingToStable
             | Self::RollingBack
             | Self::Draining
             | Self::RemovingCanary

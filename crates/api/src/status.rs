@@ -161,15 +161,22 @@ pub struct Attempt {
     /// Share of traffic that is intended for the canary.
     #[serde(default)]
     pub weight: Weight,
+    /// Time at which the canary was last given traffic after it had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic_since: Option<Timestamp>,
     /// Time at which every gateway had accepted the route with the intended weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed_at: Option<Timestamp>,
-    /// Time since which the canary has had no ready endpoint.
+    /// Time since which the canary has lacked ready endpoints for its traffic or its step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unready_since: Option<Timestamp>,
     /// Number of times that the canary has lost all ready endpoints in this step, and its traffic with them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub readiness_losses: u32,
+    /// Number of stable's ready pods when the attempt started; absent if some were missing then, so
+    /// that stable holds no weight back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable_ready_replicas: Option<u32>,
     /// True while the attempt is paused by an Intervention.
     #[serde(default)]
     pub paused: bool,

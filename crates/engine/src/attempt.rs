@@ -11,8 +11,13 @@ use tidegate_api::{
 };
 
 use crate::{
-    context::DecisionContext, decision::Action, event::Event, observed::Candidate, plan::Plan,
-    records, weight::Weight,
+    context::DecisionContext,
+    decision::Action,
+    event::Event,
+    observed::{Candidate, Observed},
+    plan::Plan,
+    records,
+    weight::Weight,
 };
 
 /// Pause after a revision's first inconclusive attempt; twice as long after each next.
@@ -59,9 +64,11 @@ pub(crate) fn begin(
         stage_since: ctx.now,
         step: 0,
         weight: Weight::ZERO,
+        traffic_since: None,
         confirmed_at: None,
         unready_since: None,
         readiness_losses: 0,
+        stable_ready_replicas: ready_replicas(ctx.observed),
         paused: false,
         stable_template_updated: false,
         canary_pod_template_hash: None,
@@ -83,6 +90,17 @@ pub(crate) fn begin(
     let record = records::started(&ctx.observed.identity, &attempt, ctx.status.stable.as_ref());
     ctx.status.attempt = Some(attempt);
     owe(ctx, Record::Started(Box::new(record)), None);
+}
+
+/// Returns the number of stable's ready pods, if none is missing.
+fn ready_replicas(observed: &Observed) -> Option<u32> {
+    let workload = observed.workload.as_ref()?;
+    let ready = observed.ready_of_stable();
+    if workload.replicas > 0 && ready >= workload.replicas {
+        Some(ready)
+    } else {
+        None
+    }
 }
 
 /// The outcome is certain: it is remembered, and owed to git.

@@ -11,6 +11,7 @@ use tidegate_api::{
     },
     route::RouteRef,
     status::Phase,
+    workload::VersionId,
 };
 
 use crate::{
@@ -38,6 +39,19 @@ pub(crate) enum Unavailable {
     StableNotReady,
     /// The canary gets traffic and has no ready endpoint.
     CanaryNotReady,
+}
+
+/// Pods that stable lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MissingPods {
+    /// Number of pods that are ready.
+    pub(crate) ready: u32,
+    /// Number of pods that the workload wants.
+    pub(crate) wanted: u32,
+    /// Stable's revision.
+    pub(crate) revision: String,
+    /// Version of the workload that runs it.
+    pub(crate) version: VersionId,
 }
 
 /// Progress towards the wanted revision.
@@ -134,16 +148,41 @@ fn set_stalled(ctx: &mut DecisionContext<'_>) {
 }
 
 fn set_stable_degraded(ctx: &mut DecisionContext<'_>) {
-    let holds = ctx.stable_unready;
-    let (reason, message) = if holds {
-        (
-            StableDegradedReason::InsufficientReadyReplicas,
-            "stable has fewer ready pods than all traffic needs",
-        )
-    } else {
-        (StableDegradedReason::SufficientReadyReplicas, "")
+    let missing = missing_pods(ctx);
+    let holds = ctx.stable_unready || missing.is_some();
+    let message = match missing {
+        Some(missing) => missing.to_string(),
+        None if holds => "stable has fewer ready pods than all traffic needs".to_owned(),
+        None => String::new(),
     };
-    set(ctx, ConditionType::StableDegraded, holds, reason, message);
+    let reason = if holds {
+        StableDegradedReason::InsufficientReadyReplicas
+    } else {
+        StableDegradedReason::SufficientReadyReplicas
+    };
+    set(ctx, ConditionType::StableDegraded, holds, reason, &message);
+}
+
+/// Returns the pods that stable lacks. While its template is replaced, or put back, the numbers say
+/// nothing.
+pub(crate) fn missing_pods(ctx: &DecisionContext<'_>) -> Option<MissingPods> {
+    let replaced = ctx
+        .status
+        .attempt
+        .as_ref()
+        .is_some_and(|attempt| attempt.stable_template_updated);
+    let stable = ctx.status.stable.as_ref().filter(|_| !replaced)?;
+    let workload = ctx.observed.workload.as_ref()?;
+    let version = workload.version(&stable.pod_template_hash)?;
+    if version.ready >= workload.replicas {
+        return None;
+    }
+    Some(MissingPods {
+        ready: version.ready,
+        wanted: workload.replicas,
+        revision: stable.revision.clone(),
+        version: version.id.clone(),
+    })
 }
 
 fn set_field_conflict(ctx: &mut DecisionContext<'_>) {

@@ -105,11 +105,29 @@ impl<'a> DecisionContext<'a> {
 
     /// Intends this weight; it is confirmed anew.
     pub(crate) fn set_weight(&mut self, weight: Weight) {
+        let now = self.now;
         let attempt = self.attempt_mut();
-        if attempt.weight != weight {
-            attempt.weight = weight;
-            attempt.confirmed_at = None;
+        if attempt.weight == weight {
+            return;
         }
+        if attempt.weight == Weight::ZERO {
+            attempt.traffic_since = Some(now);
+        }
+        attempt.weight = weight;
+        attempt.confirmed_at = None;
+    }
+
+    /// Returns the time since which the canary has had traffic that its gates judge; `None` while it
+    /// has none. Gateways may still send it some after the weight was taken away in promotion.
+    pub(crate) fn judged_since(&self) -> Option<Timestamp> {
+        let attempt = self.status.attempt.as_ref()?;
+        let has_traffic = attempt.weight > Weight::ZERO
+            || attempt.stage == Stage::ShiftingToStable && self.observed.canary_endpoints.ready > 0;
+        if !has_traffic || !attempt.stage.gates_are_read() {
+            return None;
+        }
+        // An attempt of an earlier version of Tidegate does not say since when.
+        attempt.traffic_since.or(attempt.confirmed_at)
     }
 
     /// Terminates the attempt, unless that is decided already.

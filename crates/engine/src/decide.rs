@@ -8,7 +8,7 @@ use tidegate_api::{
 
 use crate::{
     context::{DecisionContext, plan_of},
-    decision::{Action, Decision, Sampling},
+    decision::{Action, Decision, SampledStep, Sampling},
     desired::Desired,
     diff, field_conflict, idle, interventions,
     observed::{Comparison, Observed},
@@ -18,7 +18,6 @@ use crate::{
     stall::Stall,
     status,
     waiting::Flow,
-    weight::Weight,
 };
 
 /// Maximum age of evidence in the persisted status before it is written though nothing else has
@@ -159,7 +158,7 @@ fn finish(mut ctx: DecisionContext<'_>, plan: Option<Plan>) -> Decision {
     Decision {
         urgent,
         persist: worth_writing(&ctx.observed.status, &ctx.status, ctx.now),
-        sampling: sampling(&ctx.status),
+        sampling: sampling(&ctx),
         status: ctx.status,
         actions,
         events: ctx.events,
@@ -197,18 +196,19 @@ fn nothing(ctx: &DecisionContext<'_>) -> Decision {
     }
 }
 
-/// Returns the step that is to be sampled: the one that has traffic, as long as the canary has some of
-/// it.
-fn sampling(status: &RolloutStatus) -> Option<Sampling> {
-    let attempt = status.attempt.as_ref()?;
-    let since = attempt.steps.last()?.confirmed_at?;
-    if !attempt.stage.gates_are_read() || attempt.weight == Weight::ZERO {
-        return None;
-    }
+/// Returns the traffic that is to be sampled: what the canary has, between two steps and in a pause,
+/// too. A step is named once its weight is confirmed.
+fn sampling(ctx: &DecisionContext<'_>) -> Option<Sampling> {
+    let attempt = ctx.status.attempt.as_ref()?;
+    let since = ctx.judged_since()?;
+    let step = attempt.steps.last().and_then(|step| step.confirmed_at);
     Some(Sampling {
         attempt: attempt.number,
-        step: attempt.step,
         since,
+        step: step.map(|since| SampledStep {
+            number: attempt.step,
+            since,
+        }),
     })
 }
 

@@ -26,17 +26,26 @@ pub struct Decision {
     pub requeue_at: Option<Timestamp>,
     /// Condition that is waited for.
     pub waiting: Option<WaitingOn>,
-    /// Step whose gates are to be sampled.
+    /// Traffic whose gates are to be sampled.
     pub sampling: Option<Sampling>,
 }
 
-/// Step whose gates are to be sampled.
+/// Traffic whose gates are to be sampled: all that the canary has, whatever the attempt waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sampling {
     /// The attempt's number.
     pub attempt: u32,
-    /// The step, from 1.
-    pub step: u32,
+    /// Time since which the canary has had traffic.
+    pub since: Timestamp,
+    /// The step, once its weight is confirmed.
+    pub step: Option<SampledStep>,
+}
+
+/// Step whose weight is confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SampledStep {
+    /// Its number, from 1.
+    pub number: u32,
     /// Time at which its weight was confirmed.
     pub since: Timestamp,
 }

@@ -202,11 +202,7 @@ fn canary(attempt: &Attempt, plan: &Plan, observed: &Observed) -> CanaryTarget {
     let Some(workload) = &observed.workload else {
         return CanaryTarget::AsIs;
     };
-    let number = if attempt.shortcut.is_some() {
-        plan.last_step()
-    } else {
-        attempt.step.max(1)
-    };
+    let number = plan.next_stop(attempt.shortcut, attempt.step.max(1));
     let Some(step) = plan.step(number) else {
         return CanaryTarget::AsIs;
     };

@@ -154,14 +154,14 @@ fn first_deploy(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidat
     }
 }
 
-/// A workload that runs already is stable as it runs, whatever the rest of the spec says. `plan` is
-/// missing where the spec is invalid.
+/// A workload that runs already is stable as it runs, well or not, and whatever the rest of the spec
+/// says; it is known to be good once it is well. `plan` is missing where the spec is invalid.
 fn adopt(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>, candidate: &Candidate) {
     let Some(workload) = ctx
         .observed
         .workload
         .as_ref()
-        .filter(|workload| workload.rolled_out() && !workload.paused)
+        .filter(|workload| workload.runs_one_version() && !workload.paused)
     else {
         let on = WaitingOn::WorkloadRollout {
             workload: ctx.observed.spec.workload.clone(),
@@ -184,7 +184,9 @@ fn adopt(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>, candidate: &Candida
     ctx.emit(Event::Adopted {
         revision: revision.to_string(),
     });
-    if let Some(plan) = plan {
+    if let Some(plan) = plan
+        && workload.rolled_out()
+    {
         attempt::remember_good(ctx, plan, revision.as_str());
     }
     ctx.status.stable = Some(Stable {
@@ -204,6 +206,7 @@ fn compare(ctx: &mut DecisionContext<'_>, plan: &Plan, stable: &Stable, candidat
     if revert_stable_template(ctx, stable) {
         return;
     }
+    remember_adopted(ctx, plan, stable);
     if candidate.revision.as_str() == stable.revision {
         if ctx.observed.workload.is_none() {
             wait_for_workload(ctx, plan);
@@ -230,6 +233,19 @@ fn compare(ctx: &mut DecisionContext<'_>, plan: &Plan, stable: &Stable, candidat
             retry_after(ctx, *at, ASK_AGAIN, Action::DryRunCandidate);
         }
         Comparison::Different => start(ctx, plan, candidate),
+    }
+}
+
+/// What was adopted while pods were missing is known to be good once it is well.
+fn remember_adopted(ctx: &mut DecisionContext<'_>, plan: &Plan, stable: &Stable) {
+    let known = &ctx.status.history;
+    let well = ctx.observed.workload.as_ref().is_some_and(|workload| {
+        let current = workload.current();
+        workload.rolled_out()
+            && current.is_some_and(|current| current.id == stable.pod_template_hash)
+    });
+    if known.is_empty() && well && plan.revision_history_limit > 0 {
+        attempt::remember_good(ctx, plan, &stable.revision);
     }
 }
 
@@ -350,6 +366,12 @@ fn gates_can_be_read(ctx: &mut DecisionContext<'_>, plan: &Plan) -> bool {
             let problem = why.clone();
             ctx.stall(Stall::InvalidQuery { problem });
             retry_after(ctx, *at, CHECK_AGAIN, Action::CheckQueries);
+        }
+        // Nothing is measured of a stable that nobody reaches: that must not hold up its cure.
+        QueryCheck::SelectsNothing { at, .. }
+            if is_within(*at, CHECK_AGAIN, now) && ctx.observed.ready_of_stable() == 0 =>
+        {
+            return true;
         }
         QueryCheck::SelectsNothing { why, at } if is_within(*at, CHECK_OLD, now) => {
             let problem = why.clone();

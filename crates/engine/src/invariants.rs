@@ -7,9 +7,11 @@
 //! | module | its rules |
 //! |---|---|
 //! | `traffic` | who may get traffic, and how much |
+//! | `evidence` | readings: that they are made, and count |
 //! | `progress` | steps, stays, evidence, and the order of attempts |
 //! | `ownership` | what is held, what is left behind, and what git was told |
 
+mod evidence;
 mod ownership;
 mod progress;
 mod traffic;
@@ -53,6 +55,10 @@ pub struct Snapshot {
     pub stable_ready: u32,
     /// The ready endpoints of the canary Service.
     pub canary_ready: u32,
+    /// True if Prometheus shows a breach of an enforced gate by the canary.
+    pub breach_shown: bool,
+    /// True if a leader runs that can read it.
+    pub leading: bool,
     /// Outcomes on the records branch or on their way there, by attempt, each time that one is
     /// written.
     pub outcomes: Vec<(u32, Outcome)>,
@@ -146,11 +152,15 @@ struct Moment<'a> {
 type Rule = fn(Moment<'_>) -> Result<(), String>;
 
 /// In the order of the design's list.
-const RULES: [(&str, Rule); 22] = [
+const RULES: [(&str, Rule); 24] = [
     ("1, weights sum to 100", traffic::weights_sum_to_100),
     (
         "2, no weight without a ready canary",
         traffic::no_weight_without_a_ready_canary,
+    ),
+    (
+        "2, no raise on a stable that lost pods",
+        traffic::no_raise_on_a_stable_that_lost_pods,
     ),
     (
         "2, an unready canary gets nothing",
@@ -176,7 +186,7 @@ const RULES: [(&str, Rule); 22] = [
     ("5, holds last", progress::holds_last),
     (
         "6, a promotion has evidence",
-        progress::a_promotion_has_evidence,
+        evidence::a_promotion_has_evidence,
     ),
     (
         "6, promotion comes after every step",
@@ -221,7 +231,11 @@ const RULES: [(&str, Rule); 22] = [
     ),
     (
         "15, evidence is not folded twice",
-        progress::evidence_is_not_folded_twice,
+        evidence::evidence_is_not_folded_twice,
+    ),
+    (
+        "16, a breach that is shown is acted on",
+        evidence::a_breach_that_is_shown_is_acted_on,
     ),
 ];
 
@@ -398,6 +412,8 @@ mod tests {
             canary: false,
             stable_ready: 3,
             canary_ready: 0,
+            breach_shown: false,
+            leading: true,
             outcomes: Vec::new(),
         }
     }

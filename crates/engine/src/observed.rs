@@ -340,6 +340,15 @@ impl Observed {
         }
     }
 
+    /// Returns the number of stable's own pods that are ready. While the Services are pinned to the
+    /// canary their endpoints say nothing about stable.
+    pub fn ready_of_stable(&self) -> u32 {
+        let stable = self.status.stable.as_ref().zip(self.workload.as_ref());
+        stable
+            .and_then(|(stable, workload)| workload.version(&stable.pod_template_hash))
+            .map_or(0, |version| version.ready)
+    }
+
     /// Returns the other pods that a Service sends its callers to, in words: pinned, it would lose them.
     pub fn spans(&self, service: &Service) -> Option<String> {
         let selector = service.own_selector();
@@ -373,6 +382,12 @@ impl Workload {
             && self.updated == self.replicas
             && self.total == self.replicas
             && self.available == self.replicas
+    }
+
+    /// Returns true if its controller has seen its template and no pod of another version is left,
+    /// well or not.
+    pub fn runs_one_version(&self) -> bool {
+        self.observed_generation >= self.generation && self.updated == self.total
     }
 
     /// Number of pods that are known to be available since it was last changed.

@@ -7,6 +7,7 @@ use tidegate_api::{
     Duration, names,
     rollout::{KnownGood, Metrics, RolloutSpec, canary_name},
     route::RouteRef,
+    status::Shortcut,
     workload::WorkloadRef,
 };
 
@@ -186,6 +187,22 @@ impl Plan {
     /// The step of this number, from 1.
     pub fn step(&self, number: u32) -> Option<&Step> {
         self.steps.get((number as usize).checked_sub(1)?)
+    }
+
+    /// Returns the number of the step that a release enters where `number` is next. What was good before
+    /// needs its approvals alone, and what a person asked for not even these.
+    pub(crate) fn next_stop(&self, shortcut: Option<Shortcut>, number: u32) -> u32 {
+        let last = self.last_step();
+        match shortcut {
+            None => number,
+            Some(Shortcut::Promote) => last,
+            Some(Shortcut::KnownGood) => (number..last)
+                .find(|number| {
+                    self.step(*number)
+                        .is_some_and(|step| step.approval.is_some())
+                })
+                .unwrap_or(last),
+        }
     }
 
     /// The number of the last step: the one in which the canary has everything.

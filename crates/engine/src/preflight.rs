@@ -27,7 +27,7 @@ type Rule = fn(&Observed, &Plan) -> Option<Objection>;
 const RULES: [Rule; 12] = [
     routes_listed,
     workload_releasable,
-    rolled_out,
+    runs_one_version,
     runs_stable,
     versions_are_parallel,
     canary_name_free,
@@ -73,7 +73,9 @@ fn workload_releasable(observed: &Observed, plan: &Plan) -> Option<Objection> {
     }))
 }
 
-fn rolled_out(observed: &Observed, plan: &Plan) -> Option<Objection> {
+/// It must be clear which pods are stable's, not that they are well: a fix or a revert would wait for
+/// what it is to cure. <https://github.com/fluxcd/flagger/issues/639>
+fn runs_one_version(observed: &Observed, plan: &Plan) -> Option<Objection> {
     let workload = plan.workload.clone();
     match &observed.workload {
         None => Some(Objection::Waits(WaitingOn::Workload { workload })),
@@ -81,10 +83,12 @@ fn rolled_out(observed: &Observed, plan: &Plan) -> Option<Objection> {
             Some(Objection::Blocked(Obstacle::WorkloadPaused { workload }))
         }
         Some(live) if live.replicas == 0 => Some(Objection::Waits(WaitingOn::ScaleUp { workload })),
-        Some(live) if !live.rolled_out() => Some(Objection::Waits(WaitingOn::WorkloadRollout {
-            workload,
-            purpose: RolloutPurpose::Attempt,
-        })),
+        Some(live) if !live.runs_one_version() => {
+            Some(Objection::Waits(WaitingOn::WorkloadRollout {
+                workload,
+                purpose: RolloutPurpose::Attempt,
+            }))
+        }
         Some(_) => None,
     }
 }

@@ -79,6 +79,9 @@ fn message(ctx: &DecisionContext<'_>) -> String {
             format!("{}: {}; {waiting}", ending.outcome, ending.message)
         }
         (_, Some(waiting)) => waiting.to_string(),
-        (_, None) => wording::stable(ctx.status.stable.as_ref()),
+        (_, None) => match conditions::missing_pods(ctx) {
+            Some(missing) if ctx.status.attempt.is_none() => missing.to_string(),
+            Some(_) | None => wording::stable(ctx.status.stable.as_ref()),
+        },
     }
 }

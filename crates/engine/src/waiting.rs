@@ -117,6 +117,13 @@ pub enum WaitingOn {
         /// Number of steps.
         of: u32,
     },
+    /// Stable to have again the ready pods that it had when the attempt started.
+    StableReadiness {
+        /// Number of pods that are ready.
+        ready: u32,
+        /// Number of pods that were ready, as far as they are still wanted.
+        needed: u32,
+    },
     /// Stable to have the ready pods that all traffic needs.
     StablePods,
     /// The workload to roll back to stable's template.
@@ -206,6 +213,7 @@ impl WaitingOn {
             Self::Hold { .. } => "hold",
             Self::Gate { .. } => "gate",
             Self::Approval { .. } => "approval",
+            Self::StableReadiness { .. } => "stable_readiness",
             Self::StablePods => "stable_pods",
             Self::StableRollback => "stable_rollback",
             Self::StableEndpoints => "stable_endpoints",

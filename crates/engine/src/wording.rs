@@ -25,7 +25,10 @@ use jiff::SignedDuration;
 use tidegate_api::{Duration, route::RouteRef, status::Stable};
 
 use crate::{
-    attempt::NoGoodCommit, conditions::Unavailable, field_conflict::FieldConflict, revision::short,
+    attempt::NoGoodCommit,
+    conditions::{MissingPods, Unavailable},
+    field_conflict::FieldConflict,
+    revision::short,
 };
 
 /// Returns the requester of an Intervention, for a sentence.
@@ -87,6 +90,23 @@ impl fmt::Display for Unavailable {
             Self::StableNotReady => f.write_str("stable gets traffic and has no ready endpoint"),
             Self::CanaryNotReady => f.write_str("canary gets traffic and has no ready endpoint"),
         }
+    }
+}
+
+impl fmt::Display for MissingPods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            ready,
+            wanted,
+            revision,
+            version,
+        } = self;
+        write!(
+            f,
+            "{ready} of {wanted} stable pods are ready (revision {}, version {version}); see why the \
+             others are not, or commit a fix or a revert, which does not wait for them",
+            short(revision)
+        )
     }
 }
 

@@ -1,8 +1,10 @@
 //! The sampler: a task per attempt that reads its gates, each at its own pace.
 //!
 //! It keeps the readings and notifies the controller of each; it judges nothing. The controller
-//! tells it which pods each version has, since when the weight is confirmed, and which step it is.
-//! A reading never looks back to before the weight was confirmed and one scrape was made since.
+//! tells it which pods each version has, since when the canary has had traffic, and the step whose
+//! weight is confirmed. A reading never looks back to before the canary had traffic and one scrape
+//! was made since; one that looks back to before the step's weight was confirmed is not of that step.
+//! So no change of weight leaves a gate unread.
 //! Dropping the [`Sampler`] ends the task.
 
 mod schedule;
@@ -14,15 +16,18 @@ use std::{
 
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
-use tidegate_engine::gate::{
-    Gate,
-    reading::{GateQuery, Reading, Role, Sample},
+use tidegate_engine::{
+    decision::SampledStep,
+    gate::{
+        Gate,
+        reading::{GateQuery, Reading, Role, Sample},
+    },
 };
 use tokio::{sync::watch, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
-use self::schedule::Schedule;
+use self::schedule::{Readiness, ReadyStep, Schedule};
 use super::{
     Clock,
     prometheus::InstantQuery,
@@ -41,7 +46,7 @@ pub struct SampledGate {
     pub queries: Vec<GateQuery>,
     /// Time between two readings.
     pub interval: SignedDuration,
-    /// Time from the confirmation of a weight to the first reading.
+    /// Time from the confirmation of a weight to the next reading.
     pub warmup: SignedDuration,
     /// Maximum age of the newest sample.
     pub max_sample_age: SignedDuration,
@@ -54,10 +59,10 @@ pub struct SampledGate {
 pub struct SamplerInput {
     /// Values of the placeholders.
     pub variables: VersionVariables,
-    /// Time at which the weight was confirmed. Without it nothing is read.
-    pub window_start: Option<Timestamp>,
-    /// Number of the step, from 1.
-    pub step: u32,
+    /// Time since which the canary has had traffic. Without it nothing is read.
+    pub traffic_since: Option<Timestamp>,
+    /// The step, once its weight is confirmed.
+    pub step: Option<SampledStep>,
 }
 
 /// Values of the placeholders for both versions.
@@ -214,12 +219,8 @@ impl<Q: InstantQuery> GateReader<Q> {
         let mut schedule = Schedule::new(self.gate.interval);
         loop {
             let input = input_rx.borrow_and_update().clone();
-            let ready = input.window_start.map(|start| {
-                start
-                    .saturating_add(self.first_reading_after(&input.variables))
-                    .unwrap_or(Timestamp::MAX)
-            });
-            let due = schedule.until_due(input.window_start.zip(ready), (self.settings.clock)());
+            let readiness = self.readiness(&input);
+            let due = schedule.until_due(readiness, (self.settings.clock)());
             tokio::select! {
                 changed = input_rx.changed() => match changed {
                     Ok(()) => continue,
@@ -227,27 +228,44 @@ impl<Q: InstantQuery> GateReader<Q> {
                 },
                 () = due => {}
             }
-            if let Some(start) = input.window_start {
+            if let Some(readiness) = readiness {
                 let began = Instant::now();
-                let reading = self.read(&input, start).await;
-                schedule.read(began, has_failed(&reading));
+                let reading = self.read(&input, readiness).await;
+                schedule.read(began, &reading);
                 self.readings.keep(self.index, reading.clone());
                 (self.settings.notify)(&reading);
             }
         }
     }
 
-    /// Returns the time from the confirmation of the weight to a reading that looks at nothing
-    /// older: one scrape, and then the reach of the queries. `{{window}}` reaches back as far as it
-    /// may, but `rate` needs two samples.
-    fn first_reading_after(&self, variables: &VersionVariables) -> SignedDuration {
+    /// Returns the times from which on the gate can be read.
+    fn readiness(&self, input: &SamplerInput) -> Option<Readiness> {
+        let since = input.traffic_since?;
+        let reach = self.reach(&input.variables);
+        let after = |start: Timestamp, time| start.saturating_add(time).unwrap_or(Timestamp::MAX);
+        let warm = input.step.map(|step| after(step.since, self.gate.warmup));
+        let first = after(since, reach.max(self.gate.warmup));
+        Some(Readiness {
+            since,
+            first: warm.map_or(first, |warm| warm.max(first)),
+            step: input.step.map(|step| ReadyStep {
+                step,
+                at: after(step.since, reach.max(self.gate.warmup)),
+            }),
+        })
+    }
+
+    /// Returns the time from a change of the weight to a reading that looks at nothing older: one
+    /// scrape, and then the reach of the queries. `{{window}}` reaches back as far as it may, but
+    /// `rate` needs two samples.
+    fn reach(&self, variables: &VersionVariables) -> SignedDuration {
         let reach = self
             .gate
             .queries
             .iter()
             .map(|query| self.least_reach(&query.text, variables.of(query.role)))
             .max();
-        (self.settings.scrape_interval + reach.unwrap_or_default()).max(self.gate.warmup)
+        self.settings.scrape_interval + reach.unwrap_or_default()
     }
 
     fn least_reach(&self, text: &str, variables: &Variables) -> SignedDuration {
@@ -266,8 +284,12 @@ impl<Q: InstantQuery> GateReader<Q> {
         }
     }
 
-    async fn read(&self, input: &SamplerInput, start: Timestamp) -> Reading {
+    /// Reads the gate over the step, or over all of the canary's traffic as long as the step is too
+    /// young.
+    async fn read(&self, input: &SamplerInput, readiness: Readiness) -> Reading {
         let at = (self.settings.clock)();
+        let step = readiness.step.filter(|ready| at >= ready.at);
+        let start = step.map_or(readiness.since, |ready| ready.step.since);
         let window =
             (at.duration_since(start) - self.settings.scrape_interval).min(self.gate.window);
         let samples = self.gate.queries.iter().map(|query| async move {
@@ -278,7 +300,7 @@ impl<Q: InstantQuery> GateReader<Q> {
         Reading {
             gate: self.gate.name.clone(),
             sampled_at: at,
-            step: input.step,
+            step: step.map(|ready| ready.step.number),
             samples: join_all(samples).await.into_iter().collect(),
         }
     }
@@ -295,13 +317,6 @@ impl<Q: InstantQuery> GateReader<Q> {
             Err(error) => error.into(),
         }
     }
-}
-
-fn has_failed(reading: &Reading) -> bool {
-    reading
-        .samples
-        .judged()
-        .any(|sample| matches!(sample, Sample::Error { .. }))
 }
 
 fn expand(text: &str, variables: &Variables, window: SignedDuration) -> Result<Query, QueryError> {

@@ -131,7 +131,7 @@ mod tests {
 
     use super::super::{
         Gate,
-        evidence::{begin_step, fold},
+        evidence::{Scope, begin_step, fold},
         testing::{gate, judgments, reading, value},
     };
 
@@ -177,7 +177,7 @@ mod tests {
         let gate = within("1m");
         let mut status = begin_step(&gate, None);
         for _ in 0..5 {
-            fold(&gate, &mut status, &reading(1, value(2.0)));
+            fold(&gate, &mut status, &reading(1, value(2.0)), Scope::Step);
         }
         let evidence = status.evidence.breach_window.expect("evidence");
         assert_eq!((status.readings, evidence.bad_readings.len()), (1, 1));
@@ -188,7 +188,12 @@ mod tests {
         let gate = within("24h");
         let mut status = begin_step(&gate, None);
         for second in 0..100 {
-            fold(&gate, &mut status, &reading(second, value(2.0)));
+            fold(
+                &gate,
+                &mut status,
+                &reading(second, value(2.0)),
+                Scope::Step,
+            );
         }
         let evidence = status.evidence.breach_window.expect("evidence");
         assert_eq!((status.readings, evidence.bad_readings.len()), (100, 4));

@@ -29,6 +29,18 @@ pub enum Alarm {
     Inconclusive(String),
 }
 
+/// Part of an attempt that a reading is evidence of. A breach counts from each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The step that the attempt is in.
+    Step,
+    /// An earlier weight that is still in force, or that the queries still reach back to: nothing
+    /// passes by it.
+    Earlier,
+    /// A weight that its gateways have not confirmed: missing data may be their fault.
+    Unconfirmed,
+}
+
 /// Returns the status of a gate at the beginning of a step. The evidence of earlier steps is kept;
 /// each kind limits how far back it counts.
 pub fn begin_step(gate: &Gate, before: Option<&GateStatus>) -> GateStatus {
@@ -52,25 +64,19 @@ pub fn is_recent(gate: &Gate, status: &GateStatus, now: Timestamp) -> bool {
 }
 
 /// Folds one reading of the gate into its status.
-pub fn fold(gate: &Gate, status: &mut GateStatus, reading: &Reading) {
+pub fn fold(gate: &Gate, status: &mut GateStatus, reading: &Reading, scope: Scope) {
     let at = reading.sampled_at;
     if status.sampled_at.is_some_and(|last| at <= last) {
         return;
     }
     status.sampled_at = Some(at);
     match gate.kind.fold(&mut status.evidence, &reading.samples, at) {
-        Ok(judgment) => fold_judgment(gate, status, reading, judgment),
-        Err(Missing::NoData(reason)) => {
-            status.verdict = Verdict::NoData;
-            status.message = reason.to_string();
-            status.no_data_since.get_or_insert(at);
-            status.error_since = None;
+        Ok(judgment) if scope == Scope::Step || judgment.verdict == Verdict::Breach => {
+            fold_judgment(gate, status, reading, judgment);
         }
-        Err(Missing::Error(message)) => {
-            status.verdict = Verdict::Error;
-            status.message = message;
-            status.error_since.get_or_insert(at);
-        }
+        Ok(judgment) if scope == Scope::Earlier => fold_earlier(status, reading, judgment),
+        Err(missing) if scope != Scope::Unconfirmed => fold_missing(status, missing, at),
+        Ok(_) | Err(_) => {}
     }
 }
 
@@ -125,6 +131,32 @@ pub fn next_alarm(gate: &Gate, status: &GateStatus) -> Option<Timestamp> {
         .into_iter()
         .filter_map(|(since, limit)| since?.checked_add(limit).ok())
         .min()
+}
+
+/// Shows a reading by which nothing passes.
+fn fold_earlier(status: &mut GateStatus, reading: &Reading, judgment: Judgment) {
+    status.verdict = Verdict::Unread;
+    status.message = judgment.message;
+    status.samples.canary = reading.samples.value(Role::Canary).ok();
+    status.samples.stable = reading.samples.value(Role::Stable).ok();
+    status.no_data_since = None;
+    status.error_since = None;
+}
+
+fn fold_missing(status: &mut GateStatus, missing: Missing, at: Timestamp) {
+    match missing {
+        Missing::NoData(reason) => {
+            status.verdict = Verdict::NoData;
+            status.message = reason.to_string();
+            status.no_data_since.get_or_insert(at);
+            status.error_since = None;
+        }
+        Missing::Error(message) => {
+            status.verdict = Verdict::Error;
+            status.message = message;
+            status.error_since.get_or_insert(at);
+        }
+    }
 }
 
 fn fold_judgment(gate: &Gate, status: &mut GateStatus, reading: &Reading, judgment: Judgment) {
@@ -200,7 +232,7 @@ mod tests {
                 .collect(),
             ..reading(second, no_data())
         };
-        fold(gate, status, &reading);
+        fold(gate, status, &reading, Scope::Step);
         status.clone()
     }
 
@@ -227,8 +259,8 @@ mod tests {
     fn no_data_waits_and_then_is_inconclusive() {
         let gate = threshold(0.5);
         let mut status = begin_step(&gate, None);
-        fold(&gate, &mut status, &reading(0, no_data()));
-        fold(&gate, &mut status, &reading(500, no_data()));
+        fold(&gate, &mut status, &reading(0, no_data()), Scope::Step);
+        fold(&gate, &mut status, &reading(500, no_data()), Scope::Step);
         assert_eq!(alarm(&gate, &status, at(599)), None);
         let message = "gate errors had no data for 10m: the query returns no series";
         assert_eq!(
@@ -236,8 +268,44 @@ mod tests {
             Some(Alarm::Inconclusive(message.to_owned()))
         );
         assert_eq!(next_alarm(&gate, &status), Some(at(600)));
-        fold(&gate, &mut status, &reading(601, value(0.0)));
+        fold(&gate, &mut status, &reading(601, value(0.0)), Scope::Step);
         assert_eq!(alarm(&gate, &status, at(700)), None);
+    }
+
+    #[test]
+    fn nothing_passes_by_a_reading_of_an_earlier_weight() {
+        let gate = threshold(0.5);
+        let mut status = begin_step(&gate, None);
+        fold(&gate, &mut status, &reading(1, value(0.1)), Scope::Earlier);
+        assert_eq!((status.verdict, status.readings), (Verdict::Unread, 0));
+        assert_eq!(status.message, "0.1 (max 0.5)");
+        fold(&gate, &mut status, &reading(2, value(0.1)), Scope::Step);
+        assert_eq!((status.verdict, status.readings), (Verdict::Pass, 1));
+    }
+
+    #[test]
+    fn a_breach_counts_whatever_it_is_evidence_of() {
+        let gate = threshold(0.5);
+        for scope in [Scope::Step, Scope::Earlier, Scope::Unconfirmed] {
+            let mut status = begin_step(&gate, None);
+            fold(&gate, &mut status, &reading(1, value(0.6)), scope);
+            let alarm = alarm(&gate, &status, at(1));
+            assert!(matches!(alarm, Some(Alarm::Breach(_))), "{scope:?}");
+        }
+    }
+
+    #[test]
+    fn missing_data_counts_for_every_weight_that_is_confirmed() {
+        let gate = threshold(0.5);
+        for (scope, verdict) in [
+            (Scope::Step, Verdict::NoData),
+            (Scope::Earlier, Verdict::NoData),
+            (Scope::Unconfirmed, Verdict::Unread),
+        ] {
+            let mut status = begin_step(&gate, None);
+            fold(&gate, &mut status, &reading(1, no_data()), scope);
+            assert_eq!(status.verdict, verdict, "{scope:?}");
+        }
     }
 
     #[test]
@@ -251,6 +319,7 @@ mod tests {
             &gate,
             &mut status,
             &reading(0, Sample::NoData(NoDataReason::NotANumber)),
+            Scope::Step,
         );
         assert!(matches!(
             alarm(&gate, &status, at(0)),

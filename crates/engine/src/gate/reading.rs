@@ -96,8 +96,9 @@ pub struct Reading {
     pub gate: String,
     /// Evaluation time of the queries.
     pub sampled_at: Timestamp,
-    /// Number of the step, from 1.
-    pub step: u32,
+    /// Number of the step that its samples are of alone, from 1; `None` where they reach back to
+    /// an earlier weight.
+    pub step: Option<u32>,
     /// Samples, one for each query.
     pub samples: Samples,
 }

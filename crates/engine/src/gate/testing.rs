@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use tidegate_api::gate::Verdict;
 
 use super::{
-    Gate, evidence,
+    Gate,
+    evidence::{self, Scope},
     reading::{Reading, Role, Sample},
 };
 
@@ -34,7 +35,7 @@ pub(super) fn reading(second: i64, sample: Sample) -> Reading {
     Reading {
         gate: "errors".into(),
         sampled_at: at(second),
-        step: 1,
+        step: Some(1),
         samples: [(Role::Canary, sample)].into_iter().collect(),
     }
 }
@@ -48,7 +49,12 @@ pub(super) fn judgments(gate: &Gate, values: &[f64]) -> Vec<(Verdict, String)> {
     let mut status = evidence::begin_step(gate, None);
     let mut judgments = Vec::new();
     for (second, number) in (0..).zip(values) {
-        evidence::fold(gate, &mut status, &reading(second, value(*number)));
+        evidence::fold(
+            gate,
+            &mut status,
+            &reading(second, value(*number)),
+            Scope::Step,
+        );
         judgments.push((status.verdict, status.message.clone()));
     }
     judgments

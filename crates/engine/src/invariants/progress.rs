@@ -1,10 +1,10 @@
-//! Steps, holds, evidence, and the order of attempts.
+//! Steps, holds, and the order of attempts.
 
 use jiff::Timestamp;
-use tidegate_api::status::{Attempt, Stage};
+use tidegate_api::status::{Attempt, Shortcut, Stage};
 
 use super::{Author, Moment, Snapshot, ensure};
-use crate::{context::plan_of, gate, plan::Plan, weight::Weight};
+use crate::{context::plan_of, plan::Plan, weight::Weight};
 
 /// The weights that Tidegate wrote in an attempt, zeros aside, are the plan's, from the first on.
 pub(super) fn weights_follow_the_plan(moment: Moment<'_>) -> Result<(), String> {
@@ -87,40 +87,14 @@ pub(super) fn holds_last(moment: Moment<'_>) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn a_promotion_has_evidence(moment: Moment<'_>) -> Result<(), String> {
-    let Some((attempt, plan)) = planned(moment.now, entered(moment, Stage::PinningToCanary)) else {
-        return Ok(());
-    };
-    if attempt.shortcut.is_some() {
-        return Ok(());
-    }
-    let confirmed = attempt.steps.last().and_then(|step| step.confirmed_at);
-    for (gate, shown) in plan.gates.iter().zip(&attempt.gates) {
-        if !gate.enforced {
-            continue;
-        }
-        ensure(shown.readings > 0 && gate::passes(shown.verdict), || {
-            format!(
-                "the gate {} had {} readings and the verdict {:?}",
-                gate.name, shown.readings, shown.verdict
-            )
-        })?;
-        ensure(shown.sampled_at >= confirmed, || {
-            format!(
-                "the gate {} was last read before the last step's weight was there",
-                gate.name
-            )
-        })?;
-    }
-    Ok(())
-}
-
 pub(super) fn promotion_comes_after_every_step(moment: Moment<'_>) -> Result<(), String> {
     let Some((attempt, plan)) = planned(moment.now, entered(moment, Stage::PinningToCanary)) else {
         return Ok(());
     };
-    if attempt.shortcut.is_some() {
-        return Ok(());
+    match attempt.shortcut {
+        None => {}
+        Some(Shortcut::Promote) => return Ok(()),
+        Some(Shortcut::KnownGood) => return every_approval_was_given(attempt, &plan),
     }
     let passed = attempt
         .steps
@@ -137,6 +111,19 @@ pub(super) fn promotion_comes_after_every_step(moment: Moment<'_>) -> Result<(),
         )?;
     }
     Ok(())
+}
+
+/// A revision that was good before needs no hold, and every approval.
+fn every_approval_was_given(attempt: &Attempt, plan: &Plan) -> Result<(), String> {
+    let needed = plan.steps.iter().filter(|step| step.approval.is_some());
+    let given = attempt
+        .steps
+        .iter()
+        .filter(|step| step.approved_by.is_some());
+    let (needed, given) = (needed.count(), given.count());
+    ensure(given >= needed, || {
+        format!("{given} of {needed} approvals were given for a revision that was good before")
+    })
 }
 
 pub(super) fn an_attempt_begins_anew(moment: Moment<'_>) -> Result<(), String> {
@@ -188,28 +175,6 @@ pub(super) fn older_never_supersedes_newer(moment: Moment<'_>) -> Result<(), Str
     )
 }
 
-pub(super) fn evidence_is_not_folded_twice(moment: Moment<'_>) -> Result<(), String> {
-    let (Some(attempt), Some(before)) = (
-        moment.now.attempt(),
-        moment.last().and_then(Snapshot::attempt),
-    ) else {
-        return Ok(());
-    };
-    if attempt.number != before.number {
-        return Ok(());
-    }
-    for (now, before) in attempt.gates.iter().zip(&before.gates) {
-        ensure(now.sampled_at >= before.sampled_at, || {
-            format!("the evidence of the gate {} went back in time", now.name)
-        })?;
-        ensure(
-            now.sampled_at > before.sampled_at || now.readings <= before.readings,
-            || format!("the gate {} counted a reading again", now.name),
-        )?;
-    }
-    Ok(())
-}
-
 pub(super) fn every_attempt_has_ended(now: &Snapshot) -> Result<(), String> {
     let Some(attempt) = now.attempt() else {
         return Ok(());
@@ -221,7 +186,7 @@ pub(super) fn every_attempt_has_ended(now: &Snapshot) -> Result<(), String> {
 }
 
 /// Returns the attempt and its plan, if the rule is about this snapshot.
-fn planned(snapshot: &Snapshot, concerned: bool) -> Option<(&Attempt, Plan)> {
+pub(super) fn planned(snapshot: &Snapshot, concerned: bool) -> Option<(&Attempt, Plan)> {
     if !concerned {
         return None;
     }
@@ -230,7 +195,7 @@ fn planned(snapshot: &Snapshot, concerned: bool) -> Option<(&Attempt, Plan)> {
 }
 
 /// Returns true if the stage is persisted for the first time.
-fn entered(moment: Moment<'_>, stage: Stage) -> bool {
+pub(super) fn entered(moment: Moment<'_>, stage: Stage) -> bool {
     let before = moment.last().is_some_and(|last| is_in(last, stage));
     moment.now.by == Author::Status && is_in(moment.now, stage) && !before
 }

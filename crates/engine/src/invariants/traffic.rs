@@ -6,7 +6,7 @@ use tidegate_api::{
 };
 
 use super::{Author, Moment, Snapshot, ensure};
-use crate::{pin::Pin, weight::Weight};
+use crate::{context::plan_of, pin::Pin, weight::Weight};
 
 pub(super) fn weights_sum_to_100(moment: Moment<'_>) -> Result<(), String> {
     for route in &moment.now.routes {
@@ -44,6 +44,54 @@ pub(super) fn no_weight_without_a_ready_canary(moment: Moment<'_>) -> Result<(),
             format!(
                 "the canary got {} in the route {} and has no ready endpoint",
                 route.canary, route.name
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// Weights are not raised while stable has lost pods since the attempt started.
+pub(super) fn no_raise_on_a_stable_that_lost_pods(moment: Moment<'_>) -> Result<(), String> {
+    let now = moment.now;
+    let Some(attempt) = now
+        .attempt()
+        .filter(|attempt| attempt.stage == Stage::Stepping && attempt.shortcut.is_none())
+    else {
+        return Ok(());
+    };
+    let wanted = now
+        .workload
+        .as_ref()
+        .map_or(0, |workload| workload.replicas);
+    let needed = attempt
+        .stable_ready_replicas
+        .map_or(0, |before| before.min(wanted));
+    // Pods that were ready a moment ago could not be known to be lost.
+    let mut recent = moment
+        .before
+        .iter()
+        .rev()
+        .take_while(|past| is_recent(past, now));
+    if now.by != Author::Effect
+        || now.stable_ready >= needed
+        || recent.any(|past| past.stable_ready >= needed)
+    {
+        return Ok(());
+    }
+    for route in &now.routes {
+        let writes: Vec<_> = moment.canary_weight_writes(&route.name).collect();
+        let Some(((at, after), earlier)) = writes.split_last() else {
+            continue;
+        };
+        let before = earlier
+            .last()
+            .map(|(_, weight)| *weight)
+            .unwrap_or_default();
+        let raised = std::ptr::eq(*at, now) && *after > before;
+        ensure(!raised, || {
+            format!(
+                "the canary got {after} while stable had {} of {needed} ready pods",
+                now.stable_ready
             )
         })?;
     }
@@ -135,7 +183,12 @@ pub(super) fn traffic_is_never_sent_to_nobody(moment: Moment<'_>) -> Result<(), 
         return Ok(());
     };
     let concerned = now.by.is_tidegate() || now.by == Author::Controllers;
-    if !concerned || now.is_served() || !last.is_served() || is_excused(now) {
+    if !concerned
+        || now.is_served()
+        || !last.is_served()
+        || is_excused(now)
+        || stable_is_given_up(now)
+    {
         return Ok(());
     }
     let mut recent = moment
@@ -158,6 +211,24 @@ pub(super) fn traffic_is_never_sent_to_nobody(moment: Moment<'_>) -> Result<(), 
 /// to zero, so that nothing can serve.
 fn is_excused(snapshot: &Snapshot) -> bool {
     snapshot.by == Author::PodFailure || snapshot.is_scaled_to_zero()
+}
+
+/// Returns true if a failed attempt leaves the canary for a stable that nobody waits for any longer:
+/// it was degraded when the attempt started, or has had its time.
+fn stable_is_given_up(snapshot: &Snapshot) -> bool {
+    let Some(attempt) = snapshot.attempt() else {
+        return false;
+    };
+    let Some((ending, plan)) = attempt
+        .ending
+        .as_ref()
+        .zip(plan_of("invariants", attempt))
+        .filter(|_| failed(attempt))
+    else {
+        return false;
+    };
+    attempt.stable_ready_replicas.is_none()
+        || snapshot.at.duration_since(ending.at) >= plan.progress_deadline
 }
 
 pub(super) fn stable_is_replaced_when_the_canary_carries_all(

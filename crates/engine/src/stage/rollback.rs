@@ -27,7 +27,7 @@ pub(super) fn rolling_back(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     let share = if ctx.attempt().stable_template_updated {
         share_while_stable_returns(ctx, plan)
     } else {
-        share_of_untouched(ctx)
+        share_of_untouched(ctx, plan)
     };
     ctx.set_weight(share);
     if share > Weight::ZERO {
@@ -55,14 +55,16 @@ pub(super) fn rolling_back(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
 }
 
 /// Nothing, unless stable could serve nothing and the canary can.
-fn share_of_untouched(ctx: &DecisionContext<'_>) -> Weight {
+fn share_of_untouched(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Weight {
     let workload = ctx.observed.workload.as_ref();
     let gone = workload.is_none_or(|workload| workload.deleting);
     if ctx.observed.deleting && gone || workload.is_some_and(|workload| workload.replicas == 0) {
         // It is taken away, or switched off: nobody is to be waited for.
         return Weight::ZERO;
     }
-    let lost = ready_of_stable(ctx) == 0 && ctx.observed.canary_endpoints.ready > 0;
+    let lost = ready_of_stable(ctx) == 0
+        && ctx.observed.canary_endpoints.ready > 0
+        && !is_given_up(ctx, plan);
     // What is intended may never have gone out, or may have been taken back before a crash: it is not
     // given now.
     if lost {
@@ -85,20 +87,25 @@ fn share_given(ctx: &DecisionContext<'_>) -> Weight {
         .unwrap_or_default()
 }
 
-/// Number of stable's own pods that are ready. While the Services are pinned to the canary their
-/// endpoints say nothing about stable.
+/// Number of stable's pods that callers reach.
 fn ready_of_stable(ctx: &DecisionContext<'_>) -> u32 {
-    if !ctx.observed.pinned_to_canary() {
-        return ctx.observed.stable_endpoints.ready;
+    if ctx.observed.pinned_to_canary() {
+        ctx.observed.ready_of_stable()
+    } else {
+        ctx.observed.stable_endpoints.ready
     }
-    let stable = ctx
-        .status
-        .stable
-        .as_ref()
-        .zip(ctx.observed.workload.as_ref());
-    stable
-        .and_then(|(stable, workload)| workload.version(&stable.pod_template_hash))
-        .map_or(0, |version| version.ready)
+}
+
+/// Returns true if nobody waits for stable to come back: something else is wanted, and stable was
+/// degraded already when the attempt started, or has had its time.
+fn is_given_up(ctx: &mut DecisionContext<'_>, plan: &Plan) -> bool {
+    let late = ctx.stage_lasted(plan.progress_deadline);
+    let attempt = ctx.attempt();
+    let stable = ctx.status.stable.as_ref().map(|stable| &*stable.revision);
+    let another = ctx.observed.candidate.as_ref().is_some_and(|candidate| {
+        candidate.sequence > attempt.sequence && Some(candidate.revision.as_str()) != stable
+    });
+    (another || ctx.observed.deleting) && (late || attempt.stable_ready_replicas.is_none())
 }
 
 /// Returns true if the Services' endpoints are stable's pods alone, so that the canary's pods may go.

@@ -42,11 +42,7 @@ pub(super) fn pinning(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
 /// Waits until the canary is ready, its endpoints are stable, and the gateways know it as a
 /// backend.
 pub(super) fn starting(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
-    let number = if ctx.attempt().shortcut.is_some() {
-        plan.last_step()
-    } else {
-        1
-    };
+    let number = plan.next_stop(ctx.attempt().shortcut, 1);
     let within = plan.progress_deadline;
     if let Some(waits) = stepping::canary_unready(ctx, plan, number) {
         if ctx.stage_lasted(within) {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tidegate_api::{
     gate::GateStatus,
-    status::{Phase, Stage, StepStatus},
+    status::{Phase, Shortcut, Stage, StepStatus},
 };
 
 use crate::{
@@ -23,8 +23,9 @@ const MAX_READINESS_LOSSES: u32 = 3;
 
 /// Works through the step that the attempt is in.
 pub(super) fn stepping(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
-    if ctx.attempt().shortcut.is_some() && ctx.attempt().step < plan.last_step() {
-        enter(ctx, plan, plan.last_step());
+    let stop = plan.next_stop(ctx.attempt().shortcut, ctx.attempt().step);
+    if stop > ctx.attempt().step {
+        enter(ctx, plan, stop);
         return Flow::Moved;
     }
     let Some(step) = plan.step(ctx.attempt().step) else {
@@ -120,8 +121,11 @@ fn shift_traffic(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Opt
         if raises && let Some(waits) = canary_unready(ctx, plan, ctx.attempt().step) {
             return Some(wait_for_canary(ctx, plan, waits));
         }
+        ctx.attempt_mut().unready_since = None;
+        if raises && let Some(on) = stable_lost_pods(ctx) {
+            return Some(Flow::Waits(on, None));
+        }
         let attempt = ctx.attempt_mut();
-        attempt.unready_since = None;
         // The gateways' time for the weight begins when it is asked for.
         if let Some(entered) = attempt.steps.last_mut() {
             entered.entered_at = now;
@@ -138,6 +142,24 @@ fn shift_traffic(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Opt
         entered.confirmed_at.get_or_insert(now);
     }
     None
+}
+
+/// Returns the wait for pods that stable has lost since the attempt started: it could not take back
+/// what it would be relieved of. Pods that were missing before hold nothing back, and neither do any
+/// where the steps are skipped.
+fn stable_lost_pods(ctx: &DecisionContext<'_>) -> Option<WaitingOn> {
+    let attempt = ctx.attempt();
+    let before = attempt.stable_ready_replicas?;
+    let wanted = ctx.observed.workload.as_ref()?.replicas;
+    let reached = ctx.observed.stable_endpoints.ready;
+    let (ready, needed) = (
+        ctx.observed.ready_of_stable().min(reached),
+        before.min(wanted),
+    );
+    if attempt.shortcut.is_some() || ready >= needed {
+        return None;
+    }
+    Some(WaitingOn::StableReadiness { ready, needed })
 }
 
 /// Shifts the canary's traffic to stable; once the canary is back, the step begins again. A canary
@@ -179,14 +201,11 @@ fn begin_evidence(ctx: &mut DecisionContext<'_>, plan: &Plan) {
 }
 
 fn wait_for_canary(ctx: &mut DecisionContext<'_>, plan: &Plan, waits: Flow) -> Flow {
-    let attempt = ctx.attempt();
-    let since = attempt
-        .unready_since
-        .or_else(|| Some(attempt.steps.last()?.entered_at))
-        .unwrap_or(ctx.now);
+    let now = ctx.now;
+    let since = *ctx.attempt_mut().unready_since.get_or_insert(now);
     let after = plan.progress_deadline;
     let end = since.saturating_add(after).unwrap_or(Timestamp::MAX);
-    if ctx.now >= end {
+    if now >= end {
         return ctx.terminate(Cause::CanaryNotReady { after });
     }
     ctx.requeue_at(end);
@@ -218,7 +237,8 @@ fn step_incomplete(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> O
     if ctx.attempt().paused {
         return Some(Flow::Waits(WaitingOn::Resume, None));
     }
-    if ctx.attempt().shortcut.is_some() {
+    let shortcut = ctx.attempt().shortcut;
+    if shortcut == Some(Shortcut::Promote) {
         return None;
     }
     let (number, of) = (ctx.attempt().step, plan.last_step());
@@ -230,7 +250,7 @@ fn step_incomplete(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> O
     let until = confirmed_at
         .saturating_add(step.hold)
         .unwrap_or(Timestamp::MAX);
-    if ctx.now < until {
+    if ctx.now < until && shortcut.is_none() {
         let hold = WaitingOn::Hold {
             step: number,
             of,
@@ -242,6 +262,9 @@ fn step_incomplete(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> O
         && entered.is_none_or(|entered| entered.approved_by.is_none())
     {
         return Some(await_approval(ctx, plan, approval, until));
+    }
+    if shortcut.is_some() {
+        return None;
     }
     if let Some(name) = pending_gate(ctx, plan, step) {
         let gate = WaitingOn::Gate {
@@ -300,7 +323,8 @@ fn pass(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     }
     let (number, revision) = (attempt.step, attempt.revision.clone());
     if number < plan.last_step() {
-        enter(ctx, plan, number + 1);
+        let next = plan.next_stop(ctx.attempt().shortcut, number + 1);
+        enter(ctx, plan, next);
         return Flow::Moved;
     }
     ctx.emit(Event::Promoting { revision });

@@ -1,11 +1,17 @@
 //! Rules that can terminate an attempt at any moment before its canary drains, in the order in which
 //! they count.
 
-use tidegate_api::{gate::Verdict, status::Stage};
+use tidegate_api::{
+    gate::Verdict,
+    status::{Attempt, Stage},
+};
 
 use crate::{
     context::DecisionContext,
-    gate::evidence::{self, Alarm},
+    gate::{
+        evidence::{self, Alarm, Scope},
+        reading::Reading,
+    },
     plan::Plan,
     termination::Cause,
 };
@@ -35,27 +41,27 @@ pub(crate) fn check_termination(ctx: &mut DecisionContext<'_>, plan: &Plan) {
     }
 }
 
+/// Folds every reading that was made while the canary had traffic, whatever the attempt waits for.
 fn fold_readings(ctx: &mut DecisionContext<'_>, plan: &Plan) {
+    let Some(since) = ctx.judged_since() else {
+        return;
+    };
     let observed = ctx.observed;
     let attempt = ctx.attempt_mut();
-    let step = attempt.step;
-    let since = attempt.steps.last().and_then(|step| step.confirmed_at);
-    for (gate, status) in plan.gates.iter().zip(&mut attempt.gates) {
+    let mut gates = std::mem::take(&mut attempt.gates);
+    for (gate, status) in plan.gates.iter().zip(&mut gates) {
         for reading in &observed.readings {
-            // Readings of an earlier step do not count, nor do those from before the step began
-            // again.
-            let counts = reading.gate == gate.name
-                && reading.step == step
-                && since.is_some_and(|since| reading.sampled_at >= since);
-            if !counts {
+            // Readings from before the canary lost its traffic and got it again do not count.
+            if reading.gate != gate.name || reading.sampled_at < since {
                 continue;
             }
-            evidence::fold(gate, status, reading);
+            evidence::fold(gate, status, reading, scope(attempt, reading));
             if status.verdict == Verdict::Breach {
                 break;
             }
         }
     }
+    attempt.gates = gates;
     let alarms: Vec<_> = plan
         .gates
         .iter()
@@ -64,6 +70,20 @@ fn fold_readings(ctx: &mut DecisionContext<'_>, plan: &Plan) {
         .collect();
     for alarm in alarms {
         ctx.requeue_at(alarm);
+    }
+}
+
+/// Returns the part of the attempt that a reading is evidence of.
+fn scope(attempt: &Attempt, reading: &Reading) -> Scope {
+    let step = attempt.steps.last().and_then(|step| step.confirmed_at);
+    if attempt.confirmed_at.is_none() {
+        Scope::Unconfirmed
+    } else if reading.step == Some(attempt.step)
+        && step.is_some_and(|confirmed| reading.sampled_at >= confirmed)
+    {
+        Scope::Step
+    } else {
+        Scope::Earlier
     }
 }
 

@@ -10,7 +10,7 @@ impl fmt::Display for Cause {
         match self {
             Self::StepsPassed => f.write_str("every step passed"),
             Self::FirstRevisionReady => f.write_str("the first revision is ready"),
-            Self::KnownGood => f.write_str("the revision is known good, so steps were skipped"),
+            Self::KnownGood => f.write_str("the revision is known good, so holds were skipped"),
             Self::PromoteRequested => f.write_str("promotion was requested"),
             Self::GateBreached { finding }
             | Self::MetricsUnavailable { finding }

@@ -66,9 +66,15 @@ impl fmt::Display for WaitingOn {
                 f,
                 "waiting for approval of step {step} of {of}; create an Approve Intervention to continue"
             ),
-            Self::StablePods => {
-                f.write_str("waiting for stable pods to become ready: too few to take all traffic")
-            }
+            Self::StableReadiness { ready, needed } => write!(
+                f,
+                "waiting for stable pods to become ready again before the weight is raised: {ready} of \
+                 {needed} ready; fix stable, or create a Promote Intervention to go on without them"
+            ),
+            Self::StablePods => f.write_str(
+                "waiting for stable pods to become ready: too few to take all traffic; fix stable, or \
+                 commit another revision",
+            ),
             Self::StableRollback => {
                 f.write_str("waiting for the workload to roll back to the stable template")
             }
@@ -91,8 +97,8 @@ impl fmt::Display for RolloutPurpose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::FirstRevision => "become ready with its first revision",
-            Self::Adoption => "be fully rolled out before it is adopted",
-            Self::Attempt => "be fully rolled out",
+            Self::Adoption => "finish its rolling update before it is adopted",
+            Self::Attempt => "finish its rolling update: pods of another version are left",
             Self::Promotion => "become ready with the new template",
         })
     }

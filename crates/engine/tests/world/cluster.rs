@@ -35,6 +35,8 @@ pub(crate) struct Cluster {
     pub(crate) commits: Vec<Commit>,
     /// Templates that the `ControllerRevision`s keep.
     pub(crate) kept: BTreeMap<String, Template>,
+    /// Time until which new pods find no room.
+    pub(crate) no_room_until: Option<Timestamp>,
     /// True if nobody is left to accept a route.
     pub(crate) gateway_gone: bool,
 }
@@ -106,6 +108,7 @@ impl Cluster {
             canary_endpoints: Backend::new(now),
             commits: Vec::new(),
             kept: BTreeMap::new(),
+            no_room_until: None,
             gateway_gone: false,
         }
     }
@@ -122,6 +125,9 @@ impl Cluster {
                 return slot
                     .take()
                     .map(|gone| format!("the Deployment {} is gone", gone.name));
+            }
+            if let Some(deployment) = slot {
+                deployment.no_room_until = self.no_room_until;
             }
             if let Some(deployment) = slot
                 && deployment.sync(now)

@@ -62,6 +62,8 @@ pub(crate) struct Deployment {
     pub(crate) revision: Option<Revision>,
     pub(crate) sets: Vec<Set>,
     pub(crate) version: u64,
+    /// Time until which new pods find no room.
+    pub(crate) no_room_until: Option<Timestamp>,
     generation: i64,
     observed: i64,
     /// Number of ready pods, by its status.
@@ -112,6 +114,7 @@ impl Deployment {
             revision: None,
             sets: Vec::new(),
             version: 1,
+            no_room_until: None,
             generation: 1,
             observed: 0,
             available: 0,
@@ -274,7 +277,8 @@ impl Deployment {
     fn add_pod(&mut self, set: usize, now: Timestamp) {
         self.next_pod += 1;
         let broken = self.sets[set].template.quality == Quality::Broken;
-        let ready_at = (!broken).then_some(now + STARTUP);
+        let starts = self.no_room_until.map_or(now, |until| until.max(now));
+        let ready_at = (!broken).then_some(starts + STARTUP);
         self.sets[set].pods.push(Pod {
             id: self.next_pod,
             ready_at,

@@ -11,6 +11,9 @@
 //! | `properties` | random but lawful worlds |
 //! | `scenarios` | worlds with a plot, and their golden logs |
 //! | `conditions` | what conditions say of a Rollout, by kstatus's rules |
+//! | `degraded` | a stable that is not well, and its cure |
+//! | `known_good` | what was good before, and its approvals |
+//! | `watching` | readings that count, whatever is waited for |
 //! | `patience` | what is waited for, and for how long |
 //! | `refusals` | what preflight says |
 //! | `purity` | that the engine stays pure |
@@ -18,7 +21,9 @@
 
 mod cluster;
 mod conditions;
+mod degraded;
 mod deployment;
+mod known_good;
 mod metrics;
 mod new_hash;
 mod patience;
@@ -29,4 +34,5 @@ mod rollout;
 mod scenarios;
 mod shell;
 mod story;
+mod watching;
 mod world;

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use tidegate_engine::{
     decision::Sampling,
     gate::reading::{ErrorReason, NoDataReason, Reading, Role, Sample},
+    invariants::Author,
     observed::QueryCheck,
 };
 
@@ -28,6 +29,9 @@ pub(crate) enum PrometheusBehavior {
 
 /// Time between two readings.
 const INTERVAL: SignedDuration = SignedDuration::from_secs(15);
+
+/// Time from the first traffic to the first scrape, without which there is nothing to read.
+const SCRAPE: SignedDuration = SignedDuration::from_secs(5);
 
 /// Time that a reading is on its way.
 pub(crate) const READING_LAG: SignedDuration = SignedDuration::from_millis(150);
@@ -66,8 +70,20 @@ impl World {
             memory.readings.clear();
             memory.on_its_way.clear();
         }
+        let start = |sampling: Option<Sampling>| sampling.map(|sampling| sampling.since);
+        let step = |sampling: Option<Sampling>| sampling.and_then(|sampling| sampling.step);
+        let another_step = step(sampling).is_some() && step(sampling) != step(memory.sampling);
+        if start(sampling) != start(memory.sampling) || another_step {
+            let first = |sampling: Sampling| match sampling.step {
+                Some(_) => sampling.since,
+                None => sampling.since + SCRAPE,
+            };
+            let now = self.now;
+            memory.next_sample = sampling.map(|sampling| first(sampling).max(now));
+            // One reading a time: that of the step.
+            memory.on_its_way.retain(|reading| reading.sampled_at < now);
+        }
         memory.sampling = sampling;
-        memory.next_sample = sampling.map(|sampling| sampling.since.max(self.now));
     }
 
     /// Delivers readings, and makes new ones when they are due.
@@ -128,7 +144,7 @@ impl World {
                 )
             }
         };
-        let (at, step) = (self.now, sampling.step);
+        let (at, step) = (self.now, sampling.step.map(|step| step.number));
         let gates = self
             .rollout
             .iter()
@@ -142,6 +158,32 @@ impl World {
                 samples: [(Role::Canary, sample(&gate.name))].into_iter().collect(),
             })
             .collect()
+    }
+
+    /// Returns true if Prometheus shows a breach of an enforced gate by the canary.
+    pub(crate) fn shows_a_breach(&self) -> bool {
+        let erring = self
+            .live
+            .canary
+            .as_ref()
+            .is_some_and(|canary| canary.template.quality == Quality::Erroring);
+        match self.behavior() {
+            PrometheusBehavior::Breach => true,
+            PrometheusBehavior::Honest | PrometheusBehavior::Slow => erring,
+            PrometheusBehavior::Down | PrometheusBehavior::Empty => false,
+        }
+    }
+
+    /// Prometheus is honest again once its time is over.
+    pub(crate) fn end_behavior(&mut self) -> bool {
+        if self.metrics.behavior == PrometheusBehavior::Honest
+            || self.behavior() != PrometheusBehavior::Honest
+        {
+            return false;
+        }
+        self.metrics = Metrics::default();
+        self.snapshot(Author::Others, "Prometheus is honest again");
+        true
     }
 
     /// Returns the current behavior of Prometheus.

@@ -49,6 +49,7 @@ enum Event {
         pods: usize,
         seconds: i64,
     },
+    NoRoom(i64),
     Route(Option<u32>),
     SetEnv,
     Readings(PrometheusBehavior, i64),
@@ -82,6 +83,8 @@ enum Beginning {
     FirstDeploy(Quality),
     Approval,
     UpdatingStable(Quality),
+    /// The canary has traffic and no room for the pods of its next step.
+    Growing,
     Promoting,
     RollingBack,
 }
@@ -155,6 +158,10 @@ fn every_stage_meets_every_event() -> Met {
             .iter()
             .for_each(|(cell, times)| *met.entry(cell.clone()).or_default() += times);
     }
+    for event in each_event() {
+        let later = (When::After(60_000), Event::Sync);
+        live(Beginning::Growing, &[(When::After(60_000), event), later]);
+    }
     met
 }
 
@@ -189,6 +196,7 @@ fn each_event() -> Vec<Event> {
             pods: 3,
             seconds: 20,
         },
+        Event::NoRoom(120),
         Event::Route(Some(70)),
         Event::SetEnv,
         Event::Readings(PrometheusBehavior::Breach, 60),
@@ -235,6 +243,11 @@ fn begin(beginning: Beginning) -> World {
             .with_commit('A', quality),
         Beginning::Approval => a_rollout().with_approval_at(3).releasing(Quality::Good),
         Beginning::UpdatingStable(quality) => a_rollout().releasing(quality),
+        Beginning::Growing => a_rollout()
+            .releasing(Quality::Good)
+            .at_weight(20)
+            .with_no_room(900)
+            .when("the step of 50 %", |world| world.current_step() == Some(3)),
         Beginning::Promoting => {
             let world = a_rollout()
                 .releasing(Quality::Good)
@@ -276,6 +289,7 @@ fn apply(world: World, event: &Event) -> World {
             pods,
             seconds,
         } => world.with_unready(*canary, *pods, *seconds),
+        Event::NoRoom(seconds) => world.with_no_room(*seconds),
         Event::Route(percent) => world.with_foreign_route(*percent),
         Event::SetEnv => world.with_foreign_template(),
         Event::Readings(behavior, seconds) => world.with_readings(*behavior, *seconds),
@@ -339,6 +353,7 @@ fn beginning() -> impl Strategy<Value = Beginning> {
         1 => quality().prop_map(Beginning::FirstDeploy),
         1 => Just(Beginning::Approval),
         4 => quality().prop_map(Beginning::UpdatingStable),
+        3 => Just(Beginning::Growing),
         4 => Just(Beginning::Promoting),
         2 => Just(Beginning::RollingBack),
     ]
@@ -350,6 +365,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Again),
         3 => (any::<bool>(), 1..4_usize, 1..90_i64)
             .prop_map(|(canary, pods, seconds)| Event::Unready { canary, pods, seconds }),
+        2 => (10..900_i64).prop_map(Event::NoRoom),
         2 => proptest::option::of(0..=100_u32).prop_map(Event::Route),
         2 => Just(Event::SetEnv),
         3 => (behavior(), 1..2000_i64).prop_map(|(behavior, seconds)| Event::Readings(behavior, seconds)),

@@ -60,7 +60,7 @@ fn every_refusal_is_a_sentence_that_says_what_to_do() {
         said(|seen| seen.conflicting_rollouts.push("checkout-too".to_owned())),
         said(|seen| seen.unlisted_route_kinds.push(RouteKind::HttpRoute)),
         said(|seen| seen.workload.as_mut().unwrap().paused = true),
-        said(|seen| seen.workload.as_mut().unwrap().available = 2),
+        said(|seen| seen.workload.as_mut().unwrap().total = 4),
         said(|seen| seen.workload = None),
         said(|seen| {
             seen.workload

@@ -110,8 +110,14 @@ impl World {
         self.when(&format!("the weight {weight}"), |world| {
             world.live.routes[0].canary == Some(weight)
                 && world.live.routes[0].accepted
-                && world.shell.memory.sampling.is_some()
+                && world.samples_a_step()
         })
+    }
+
+    /// Returns true if the step's weight is confirmed and its gates are read.
+    fn samples_a_step(&self) -> bool {
+        let sampling = self.shell.memory.sampling;
+        sampling.is_some_and(|sampling| sampling.step.is_some())
     }
 
     pub(crate) fn at_stage(self, stage: Stage) -> Self {
@@ -199,6 +205,13 @@ impl World {
                 &what,
             );
         }
+        self
+    }
+
+    /// New pods find no room, for so long.
+    pub(crate) fn with_no_room(mut self, seconds: i64) -> Self {
+        self.live.no_room_until = Some(self.now + SignedDuration::from_secs(seconds));
+        self.happens("no room", &format!("new pods find no room for {seconds} s"));
         self
     }
 

@@ -554,8 +554,9 @@ fn what_was_taken_back_before_a_crash_is_not_given_again_when_stable_is_unready(
         .at_weight(20)
         .after(5);
     let world = world
-        .with_fault(0, Fault::CrashAfter)
         .with_unready(false, 3, 20)
+        .after(0)
+        .with_fault(0, Fault::CrashAfter)
         .with_breach("errors")
         .read_now();
     let world = world.when("a crash", |world| !world.shell.alive);

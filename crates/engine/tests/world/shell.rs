@@ -169,6 +169,7 @@ impl World {
                 self.story.tell(now, "tidegate", "killed");
                 self.shell.alive = false;
                 self.shell.requeue_at = Some(now + RESTART);
+                self.snapshot(Author::Others, "Tidegate is killed");
             }
         }
     }

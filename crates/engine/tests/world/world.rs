@@ -235,11 +235,22 @@ impl World {
             canary: self.live.canary_service || self.live.canary.is_some(),
             stable_ready: self.live.stable_endpoints.ready(),
             canary_ready: self.live.canary_endpoints.ready(),
+            breach_shown: self.shows_a_breach(),
+            leading: self.leads(),
             outcomes: self.git.outcomes.clone(),
         });
         if let Err(violation) = invariants::check(&self.history) {
             self.fail(&violation.to_string());
         }
+    }
+
+    /// Returns true if the process runs and no newer leader does.
+    fn leads(&self) -> bool {
+        let attempt = self
+            .rollout
+            .as_ref()
+            .and_then(|rollout| rollout.status.attempt.as_ref());
+        self.shell.alive && attempt.is_none_or(|attempt| attempt.epoch <= self.shell.epoch)
     }
 
     #[expect(clippy::panic, reason = "a test fails by it")]
@@ -301,7 +312,7 @@ impl World {
             self.sync();
             return true;
         }
-        self.read_gates() || self.write_git() || self.wake()
+        self.end_behavior() || self.read_gates() || self.write_git() || self.wake()
     }
 
     fn wake(&mut self) -> bool {
@@ -310,6 +321,7 @@ impl World {
             if due {
                 self.story.tell(self.now, "tidegate", "starts again");
                 self.shell.restart(self.shell.epoch, &self.live);
+                self.snapshot(Author::Others, "Tidegate starts again");
             }
             return due;
         }
@@ -339,6 +351,7 @@ impl World {
             .chain(lags);
         all.chain(memory.next_sample)
             .chain(self.next_sync)
+            .chain(self.metrics.until)
             .chain(readings)
             .filter(|at| *at > self.now)
             .min()

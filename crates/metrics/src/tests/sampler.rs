@@ -2,7 +2,10 @@
 
 use std::sync::Mutex;
 
-use tidegate_engine::gate::reading::{GateQuery, Role};
+use tidegate_engine::{
+    decision::SampledStep,
+    gate::reading::{GateQuery, Role},
+};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
@@ -84,6 +87,12 @@ impl Scenario {
             .collect()
     }
 
+    /// The steps that the readings are of.
+    fn steps(&self) -> Vec<Option<u32>> {
+        let readings = self.sampler.readings();
+        readings.iter().map(|reading| reading.step).collect()
+    }
+
     fn sample(&self, reading: usize, role: Role) -> Sample {
         let sample = self.sampler.readings()[reading].samples.get(role).cloned();
         sample.expect("a sample of the role")
@@ -137,20 +146,41 @@ fn gate(query: &str) -> SampledGate {
     }
 }
 
-fn confirmed_at(second: i64, step: u32) -> SamplerInput {
-    let window_start = Timestamp::from_second(NOW + second).expect("a time");
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(NOW + second).expect("a time")
+}
+
+/// Traffic since second 0, and this step since `second`.
+fn step_since(second: i64, number: u32) -> SamplerInput {
+    let since = at(second);
     SamplerInput {
-        variables: variables(),
-        window_start: Some(window_start),
-        step,
+        traffic_since: Some(at(0)),
+        step: Some(SampledStep { number, since }),
+        ..without_traffic()
     }
 }
 
-fn unconfirmed() -> SamplerInput {
+/// The first traffic, confirmed at once.
+fn confirmed_at(second: i64, number: u32) -> SamplerInput {
+    SamplerInput {
+        traffic_since: Some(at(second)),
+        ..step_since(second, number)
+    }
+}
+
+/// Traffic since second 0, while the next weight is not there yet.
+fn between_steps() -> SamplerInput {
+    SamplerInput {
+        traffic_since: Some(at(0)),
+        ..without_traffic()
+    }
+}
+
+fn without_traffic() -> SamplerInput {
     SamplerInput {
         variables: variables(),
-        window_start: None,
-        step: 1,
+        traffic_since: None,
+        step: None,
     }
 }
 
@@ -161,13 +191,13 @@ async fn a_gate_is_read_at_its_interval_once_a_scrape_was_made() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_read_before_the_weight_is_confirmed() {
-    let mut scenario = Scenario::start(vec![gate("sum(x)")], unconfirmed());
+async fn nothing_is_read_without_traffic() {
+    let mut scenario = Scenario::start(vec![gate("sum(x)")], without_traffic());
     tokio::time::advance(Duration::from_secs(1000)).await;
     assert!(scenario.sampler.readings().is_empty());
     scenario.sampler.update(confirmed_at(1000, 1));
     assert_eq!(scenario.times_after(1).await, [1005]);
-    scenario.sampler.update(unconfirmed());
+    scenario.sampler.update(without_traffic());
     tokio::time::advance(Duration::from_secs(1000)).await;
     assert_eq!(scenario.sampler.readings().len(), 1);
 }
@@ -234,20 +264,70 @@ async fn errors_are_reported_and_space_the_readings_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_step_starts_anew() {
+async fn a_canary_that_gets_traffic_again_starts_anew() {
     let mut scenario = Scenario::start(vec![gate("sum(x)")], confirmed_at(0, 1));
     scenario.set_down(true);
     scenario.times_after(4).await;
     scenario.set_down(false);
     scenario.sampler.update(confirmed_at(75, 2));
     assert_eq!(scenario.times_after(2).await[4..], [80, 90]);
-    let steps: Vec<_> = scenario
-        .sampler
-        .readings()
+    assert_eq!(scenario.steps(), [1, 1, 1, 1, 2, 2].map(Some));
+}
+
+#[tokio::test(start_paused = true)]
+async fn readings_go_on_between_steps_and_name_none() {
+    let mut scenario = Scenario::start(vec![gate("sum(x)")], confirmed_at(0, 1));
+    scenario.times_after(2).await;
+    scenario.sampler.update(between_steps());
+    assert_eq!(scenario.times_after(2).await, [5, 15, 25, 35]);
+    assert_eq!(scenario.steps(), [Some(1), Some(1), None, None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_is_too_young_is_read_with_what_came_before_and_then_alone() {
+    let mut scenario = Scenario::start(vec![gate("sum(rate(x[{{window}}]))")], confirmed_at(0, 1));
+    scenario.times_after(4).await;
+    scenario.sampler.update(step_since(47, 2));
+    // Every 10 s, and as soon as there are two scrapes after the first.
+    assert_eq!(scenario.times_after(4).await[4..], [55, 62, 72, 82]);
+    assert_eq!(scenario.steps()[4..], [None, Some(2), Some(2), Some(2)]);
+    let queries = scenario.queries();
+    let windows: Vec<_> = queries
         .iter()
-        .map(|reading| reading.step)
+        .filter(|query| query.starts_with("sum"))
         .collect();
-    assert_eq!(steps, [1, 1, 1, 1, 2, 2]);
+    assert_eq!(
+        windows[4..],
+        [
+            "sum(rate(x[30s]))",
+            "sum(rate(x[10s]))",
+            "sum(rate(x[20s]))",
+            "sum(rate(x[30s]))"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_between_steps_reads_at_once() {
+    let input = SamplerInput {
+        traffic_since: Some(at(-600)),
+        ..between_steps()
+    };
+    let mut scenario = Scenario::start(vec![gate("sum(x)")], input);
+    assert_eq!(scenario.times_after(1).await, [0]);
+    assert_eq!(scenario.steps(), [None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warmup_begins_with_every_weight() {
+    let gate = SampledGate {
+        warmup: SignedDuration::from_secs(30),
+        ..gate("sum(x)")
+    };
+    let mut scenario = Scenario::start(vec![gate], confirmed_at(0, 1));
+    scenario.times_after(2).await;
+    scenario.sampler.update(step_since(43, 2));
+    assert_eq!(scenario.times_after(2).await, [30, 40, 73, 83]);
 }
 
 #[tokio::test(start_paused = true)]
