@@ -13,6 +13,7 @@ use tidegate_api::{
 
 use crate::{
     demo_app::BehaviorChange,
+    load::Load,
     scenario::{Context, Scenario, scenario},
     testbed::{Release, Shop, Testbed},
 };
@@ -27,12 +28,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 const ROOM: &str = "3";
 
 async fn while_it_grows(context: Context) -> Result<()> {
-    let bed = between_steps(context).await?;
-    turns_bad(&bed).await
+    let (bed, clients) = between_steps(context).await?;
+    turns_bad(&bed, clients).await
 }
 
 async fn in_a_pause(context: Context) -> Result<()> {
-    let bed = between_steps(context).await?;
+    let (bed, clients) = between_steps(context).await?;
     let asked = bed.ask(Action::Pause, 2, None).await?;
     ensure!(
         asked.state == InterventionState::Accepted,
@@ -41,11 +42,11 @@ async fn in_a_pause(context: Context) -> Result<()> {
     );
     bed.until("it is paused", |status| status.phase == Phase::Paused)
         .await?;
-    turns_bad(&bed).await
+    turns_bad(&bed, clients).await
 }
 
 /// Brings a good canary to where it has half of the traffic and no room to grow.
-async fn between_steps(context: Context) -> Result<Testbed> {
+async fn between_steps(context: Context) -> Result<(Testbed, Load)> {
     let shop = Shop::new().with_rollout(json!({
         "steps": [{ "weight": 50, "hold": "1s" }],
         "progressDeadline": "10m",
@@ -56,6 +57,7 @@ async fn between_steps(context: Context) -> Result<Testbed> {
         "spec": { "hard": { "pods": ROOM } },
     }))
     .await?;
+    let clients = bed.clients(100);
     bed.commit(&shop.with(Release::good("v2")), "Release v2")
         .await?;
     bed.until("the canary has no room for its last step", |status| {
@@ -63,12 +65,11 @@ async fn between_steps(context: Context) -> Result<Testbed> {
         attempt.is_some_and(|attempt| attempt.step == 2) && status.message.contains("1 of 2 ready")
     })
     .await?;
-    Ok(bed)
+    Ok((bed, clients))
 }
 
 /// The canary turns bad, and loses its traffic for that.
-async fn turns_bad(bed: &Testbed) -> Result<()> {
-    let clients = bed.clients(100);
+async fn turns_bad(bed: &Testbed, clients: Load) -> Result<()> {
     let answers = clients.first_answers_since(Timestamp::now(), 50).await;
     ensure!(answers.is_some(), "the clients have stopped");
     let canary = bed.pods_of("v2").await?;
