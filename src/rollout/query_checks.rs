@@ -178,11 +178,11 @@ impl Query {
         let gate = &self.gate;
         match check_query(source, &self.text, stable, self.window, clock::now()).await {
             Err(error @ InvalidQuery::SelectsNothing(_)) => {
-                Finding::SelectsNothing(format!("gate {gate}: {error}"))
+                Finding::SelectsNothing(format!("gate {gate:?}: {error}"))
             }
-            Err(error) => Finding::Invalid(format!("gate {gate}: {error}")),
+            Err(error) => Finding::Invalid(format!("gate {gate:?}: {error}")),
             Ok(Sample::Error { message, .. }) => Finding::Unreadable(format!(
-                "waiting for usable metrics of gate {gate}: {message}"
+                "waiting for usable metrics of gate {gate:?}: {message}"
             )),
             Ok(Sample::Value { .. } | Sample::NoData(_)) => Finding::Usable,
         }

@@ -59,8 +59,6 @@ pub struct Step {
     pub approval: Option<Approval>,
     /// Number of the canary's replicas, if it is not its share of stable's.
     pub replicas: Option<u32>,
-    /// True if the step is implied: everything to the canary, before stable is touched.
-    pub implied: bool,
 }
 
 /// Wait for an approval.
@@ -229,7 +227,6 @@ impl Step {
             hold,
             approval: None,
             replicas: step.replicas,
-            implied: false,
         })
     }
 
@@ -298,7 +295,6 @@ fn parse_steps(spec: &RolloutSpec) -> Result<Vec<Step>, PlanError> {
             hold: last_hold,
             approval: None,
             replicas: None,
-            implied: true,
         });
     }
     Ok(steps)

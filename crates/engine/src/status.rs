@@ -81,7 +81,7 @@ fn message(ctx: &DecisionContext<'_>) -> String {
         (_, Some(waiting)) => waiting.to_string(),
         (_, None) => match conditions::missing_pods(ctx) {
             Some(missing) if ctx.status.attempt.is_none() => missing.to_string(),
-            Some(_) | None => wording::stable(ctx.status.stable.as_ref()),
+            Some(_) | None => wording::at_rest(&ctx.status),
         },
     }
 }

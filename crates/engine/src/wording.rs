@@ -22,7 +22,7 @@ mod waiting;
 use std::fmt;
 
 use jiff::SignedDuration;
-use tidegate_api::{Duration, route::RouteRef, status::Stable};
+use tidegate_api::{Duration, record::Outcome, route::RouteRef, status::RolloutStatus};
 
 use crate::{
     attempt::NoGoodCommit,
@@ -36,11 +36,29 @@ pub(crate) fn requester(by: &str) -> &str {
     if by.is_empty() { "someone" } else { by }
 }
 
-/// Returns the state of a Rollout that has nothing to do.
-pub(crate) fn stable(stable: Option<&Stable>) -> String {
-    match stable {
-        Some(stable) => format!("revision {} is stable", short(&stable.revision)),
-        None => "no revision is stable yet".to_owned(),
+/// Returns the state of a Rollout that has nothing to do: an attempt that ended badly since stable
+/// was promoted is not forgotten, though git may ask for stable again.
+pub(crate) fn at_rest(status: &RolloutStatus) -> String {
+    let Some(stable) = &status.stable else {
+        return "no revision is stable yet".to_owned();
+    };
+    let state = format!("revision {} is stable", short(&stable.revision));
+    let failed = status.last_outcome.as_ref().filter(|last| {
+        let is_failure = match last.ending.outcome {
+            Outcome::RolledBack | Outcome::Aborted | Outcome::Failed => true,
+            Outcome::Promoted | Outcome::Superseded => false,
+        };
+        is_failure && last.ending.at > stable.since
+    });
+    match failed {
+        Some(last) => format!(
+            "{state}; attempt {} for revision {} ended: {}: {}",
+            last.attempt,
+            short(&last.revision),
+            last.ending.outcome,
+            last.ending.message
+        ),
+        None => state,
     }
 }
 

@@ -83,7 +83,7 @@ async fn run(context: Context) -> Result<()> {
         )
         .await?;
     // Stable is so young that it might not have been scraped.
-    let sentence = "gate errors: the query selects no series of stable";
+    let sentence = "gate \"errors\": the query selects no series of stable";
     bed.until("the query is named", |status| {
         status.message.contains(sentence)
     })

@@ -122,7 +122,7 @@ async fn a_query_that_selects_nothing_of_stable_is_named_with_its_gate() {
     assert_eq!(bench.checks.answer(&rollout), QueryCheck::Unknown);
     let answer = why(bench.ask(&rollout).await);
     assert!(
-        answer.starts_with("gate p99: the query selects no series of stable: "),
+        answer.starts_with("gate \"p99\": the query selects no series of stable: "),
         "{answer}"
     );
 }
@@ -145,7 +145,7 @@ async fn the_last_answer_stands_while_it_is_asked_again() {
     *bench.prometheus.down.lock().unwrap() = true;
     let down = bench.ask(&rollout).await;
     assert!(
-        why(down.clone()).starts_with("waiting for usable metrics of gate errors: "),
+        why(down.clone()).starts_with("waiting for usable metrics of gate \"errors\": "),
         "{down:?}"
     );
     let held = bench

@@ -84,16 +84,16 @@ pub fn fold(gate: &Gate, status: &mut GateStatus, reading: &Reading, scope: Scop
 pub fn alarm(gate: &Gate, status: &GateStatus, now: Timestamp) -> Option<Alarm> {
     let (name, message) = (&gate.name, &status.message);
     match status.verdict {
-        Verdict::Breach => Some(Alarm::Breach(format!("gate {name} breached: {message}"))),
+        Verdict::Breach => Some(Alarm::Breach(format!("gate {name:?} breached: {message}"))),
         Verdict::NoData if gate.on_no_data == OnMissing::Rollback => Some(
-            Alarm::MetricsUnavailable(format!("gate {name} has no data: {message}")),
+            Alarm::MetricsUnavailable(format!("gate {name:?} has no data: {message}")),
         ),
         Verdict::Error if gate.on_error == OnMissing::Rollback => Some(Alarm::MetricsUnavailable(
-            format!("gate {name} has no usable metrics: {message}"),
+            format!("gate {name:?} has no usable metrics: {message}"),
         )),
         Verdict::NoData | Verdict::Error if lasts(status.error_since, gate.error_timeout, now) => {
             Some(Alarm::Inconclusive(format!(
-                "gate {name} had no usable metrics for {}: {message}",
+                "gate {name:?} had no usable metrics for {}: {message}",
                 in_words(gate.error_timeout)
             )))
         }
@@ -101,13 +101,13 @@ pub fn alarm(gate: &Gate, status: &GateStatus, now: Timestamp) -> Option<Alarm> 
             if lasts(status.no_data_since, gate.no_data_timeout, now) =>
         {
             Some(Alarm::Inconclusive(format!(
-                "gate {name} had no data for {}: {message}",
+                "gate {name:?} had no data for {}: {message}",
                 in_words(gate.no_data_timeout)
             )))
         }
         Verdict::Gathering if lasts(status.gathering_since, gate.min_requests_timeout, now) => {
             Some(Alarm::Inconclusive(format!(
-                "gate {name} did not reach minRequests within {}: {message}",
+                "gate {name:?} did not reach minRequests within {}: {message}",
                 in_words(gate.min_requests_timeout)
             )))
         }
@@ -262,7 +262,7 @@ mod tests {
         fold(&gate, &mut status, &reading(0, no_data()), Scope::Step);
         fold(&gate, &mut status, &reading(500, no_data()), Scope::Step);
         assert_eq!(alarm(&gate, &status, at(599)), None);
-        let message = "gate errors had no data for 10m: the query returns no series";
+        let message = r#"gate "errors" had no data for 10m: the query returns no series"#;
         assert_eq!(
             alarm(&gate, &status, at(600)),
             Some(Alarm::Inconclusive(message.to_owned()))

@@ -52,7 +52,7 @@ pub(super) fn enter(ctx: &mut DecisionContext<'_>, plan: &Plan, number: u32) {
         return;
     };
     let now = ctx.now;
-    if !step.implied && step.approval.is_none() {
+    if step.approval.is_none() {
         ctx.emit(Event::StepEntered {
             attempt: ctx.attempt().number,
             step: number,

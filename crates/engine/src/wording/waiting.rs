@@ -60,7 +60,7 @@ impl fmt::Display for WaitingOn {
                 write!(f, "holding step {step} of {of} until {until:.0}")
             }
             Self::Gate { step, of, name } => {
-                write!(f, "waiting for gate {name} to pass in step {step} of {of}")
+                write!(f, "waiting for gate {name:?} to pass in step {step} of {of}")
             }
             Self::Approval { step, of } => write!(
                 f,

@@ -167,15 +167,7 @@ fn every_stage_meets_every_event() -> Met {
 
 /// One event of each kind.
 fn each_event() -> Vec<Event> {
-    let asks = [
-        Ask::Approve,
-        Ask::Promote,
-        Ask::Pause,
-        Ask::Resume,
-        Ask::Abort,
-        Ask::Retry,
-    ]
-    .map(Event::Ask);
+    let asks = Ask::ALL.map(Event::Ask);
     let faults = [
         Fault::Refused,
         Fault::Swallowed,
@@ -438,16 +430,9 @@ fn group() -> impl Strategy<Value = Group> {
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
-    let all = vec![
-        Ask::Approve,
-        Ask::Promote,
-        Ask::Promote,
-        Ask::Pause,
-        Ask::Resume,
-        Ask::Abort,
-        Ask::Retry,
-    ];
-    proptest::sample::select(all)
+    // A promotion twice as often as the others: it changes the most.
+    let all = Ask::ALL.into_iter().chain([Ask::Promote]);
+    proptest::sample::select(all.collect::<Vec<_>>())
 }
 
 /// Every stage that an attempt can be in.
