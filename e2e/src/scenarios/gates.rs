@@ -39,7 +39,7 @@ async fn slow_release(context: Context) -> Result<()> {
         "{record:?}"
     );
     ensure!(
-        record.message.contains("gate p90"),
+        record.message.contains("gate \"p90\""),
         "the record names another gate: {}",
         record.message
     );
