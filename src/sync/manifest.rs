@@ -71,19 +71,28 @@ const SERVER_FIELDS: &[&str] = &["resourceVersion", "uid", "managedFields"];
 /// prints them.
 const IGNORED_FIELDS: &[&str] = &["generation", "selfLink", "creationTimestamp"];
 
-/// The objects of a repository's files, in the order of the files.
+/// A repository's files, read.
+#[derive(Debug, Default)]
+pub struct Parsed {
+    /// The objects, in the order of the files.
+    pub manifests: Vec<Manifest>,
+    /// JSON files that hold nothing for Kubernetes, by their paths.
+    pub skipped: Vec<String>,
+}
+
+/// Reads a repository's files.
 ///
 /// `files` are paths with their content. Every object is put into `namespace`.
 pub fn parse<'a>(
     files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     namespace: &str,
-) -> Result<Vec<Manifest>, InvalidManifest> {
-    let mut manifests = Vec::new();
+) -> Result<Parsed, InvalidManifest> {
+    let mut parsed = Parsed::default();
     for (path, bytes) in files {
-        parse_file(path, bytes, namespace, &mut manifests)?;
+        parse_file(path, bytes, namespace, &mut parsed)?;
     }
-    reject_duplicates(&manifests)?;
-    Ok(manifests)
+    reject_duplicates(&parsed.manifests)?;
+    Ok(parsed)
 }
 
 /// Pod template of a workload in a file, as it is written there; `None` where the file has no such
@@ -111,7 +120,7 @@ fn parse_file(
     path: &str,
     bytes: &[u8],
     namespace: &str,
-    manifests: &mut Vec<Manifest>,
+    parsed: &mut Parsed,
 ) -> Result<(), InvalidManifest> {
     let documents = yaml::documents(bytes).map_err(|YamlError { line, reason }| {
         let template = std::str::from_utf8(bytes)
@@ -127,8 +136,10 @@ fn parse_file(
         }
     })?;
     if is_skipped(path, &documents) {
+        parsed.skipped.push(path.to_owned());
         return Ok(());
     }
+    let manifests = &mut parsed.manifests;
     for (index, document) in documents.into_iter().enumerate() {
         let Document {
             line,
@@ -167,17 +178,7 @@ fn parse_file(
     Ok(())
 }
 
-/// JSON files that hold nothing for Kubernetes, by their paths. They are passed over.
-pub fn skipped<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Vec<String> {
-    files
-        .into_iter()
-        .filter(|(path, bytes)| {
-            yaml::documents(bytes).is_ok_and(|documents| is_skipped(path, &documents))
-        })
-        .map(|(path, _)| path.to_owned())
-        .collect()
-}
-
+/// Returns true for a JSON file that holds nothing for Kubernetes.
 fn is_skipped(path: &str, documents: &[Document]) -> bool {
     foreign::is_json(path)
         && !documents

@@ -12,7 +12,7 @@
 //!
 //! Pure: it reads the repository's objects, the governance of the Rollouts, and the status.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -96,13 +96,14 @@ impl<'a> Removals<'a> {
         spec: &'a SyncSpec,
         now: Timestamp,
     ) -> Self {
+        let there: HashSet<_> = manifests
+            .iter()
+            .map(|manifest| identity(&manifest.key))
+            .collect();
         let mut gone: Vec<Key> = inventory.iter().map(Key::from).collect();
         gone.retain(|key| {
-            let is_there = manifests
-                .iter()
-                .any(|manifest| manifest.key.is_same_object(key));
             let is_this = key.is(names::GROUP, "ConfigRepo") && key.name == this;
-            !is_there && !is_this
+            !there.contains(&identity(key)) && !is_this
         });
         gone.sort_by_key(|key| std::cmp::Reverse(rank(key)));
         Self {
@@ -301,6 +302,11 @@ pub(super) fn digest(pending: &[Removal]) -> Option<String> {
     let mut digest = Digest::of(&json!(waiting)).to_string();
     digest.truncate(DIGEST);
     Some(digest)
+}
+
+/// Identity of an object, whatever its version.
+fn identity(key: &Key) -> (&str, &str, &str) {
+    (key.group(), &key.kind, &key.name)
 }
 
 fn find<'a>(removals: &'a [Removal], key: &Key) -> Option<&'a Removal> {

@@ -11,7 +11,7 @@ use tidegate_git::{
 use tokio::task::spawn_blocking;
 
 use super::{
-    manifest::{self, InvalidManifest, Manifest},
+    manifest::{self, InvalidManifest, Manifest, Parsed},
     revisions::Origin,
     wording,
 };
@@ -80,10 +80,9 @@ pub(super) async fn read(
         let files = files
             .iter()
             .map(|file| (file.path.as_str(), file.bytes.as_slice()));
-        let skipped = manifest::skipped(files.clone());
-        Ok::<_, InvalidManifest>((manifest::parse(files, &namespace)?, skipped))
+        manifest::parse(files, &namespace)
     });
-    let (manifests, skipped) = parsed.await.map_err(|_| SourceError::Canceled)??;
+    let Parsed { manifests, skipped } = parsed.await.map_err(|_| SourceError::Canceled)??;
     Ok(Head {
         commit,
         manifests: Arc::new(manifests),

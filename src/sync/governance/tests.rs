@@ -36,7 +36,8 @@ fn attempt(workload: &str, weight: u32) -> Value {
 #[test]
 fn rollouts_of_the_repository_and_of_the_namespace_count() {
     let text = "{apiVersion: tidegate.io/v1alpha1, kind: Rollout, metadata: {name: new}, spec: {workload: {name: api}, steps: broken}}";
-    let manifests = manifest::parse([("a.yaml", text.as_bytes())], "shop").expect("a good file");
+    let parsed = manifest::parse([("a.yaml", text.as_bytes())], "shop");
+    let manifests = parsed.expect("a good file").manifests;
     let governance = Governance::new(&manifests, &[rollout(&json!({}))]);
     let governor = |name: &str| {
         governance

@@ -5,6 +5,10 @@ use serde_json::json;
 use super::*;
 
 fn read(files: &[(&str, &str)]) -> Result<Vec<Manifest>, InvalidManifest> {
+    parse_all(files).map(|parsed| parsed.manifests)
+}
+
+fn parse_all(files: &[(&str, &str)]) -> Result<Parsed, InvalidManifest> {
     parse(
         files.iter().map(|(path, text)| (*path, text.as_bytes())),
         "shop",
@@ -113,10 +117,9 @@ fn json_is_applied_where_it_is_for_kubernetes_and_passed_over_where_it_is_not() 
         ("renovate.json", r#"{"extends": ["config:base"]}"#),
         ("list.JSON", "[1, 2]"),
     ];
-    let manifests = read(&files).expect("objects");
+    let Parsed { manifests, skipped } = parse_all(&files).expect("objects");
     assert_eq!(format!("{manifests:?}"), "[ConfigMap/a (a.json:1)]");
-    let files = files.map(|(path, text)| (path, text.as_bytes()));
-    assert_eq!(skipped(files), ["renovate.json", "list.JSON"]);
+    assert_eq!(skipped, ["renovate.json", "list.JSON"]);
 }
 
 #[test]

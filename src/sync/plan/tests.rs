@@ -47,7 +47,8 @@ metadata: {name: web}
 ";
 
 fn manifests(text: &str) -> Vec<Manifest> {
-    manifest::parse([("shop.yaml", text.as_bytes())], "shop").expect("a good file")
+    let parsed = manifest::parse([("shop.yaml", text.as_bytes())], "shop");
+    parsed.expect("a good file").manifests
 }
 
 fn applied(objects: &[(&str, &str, &str)]) -> Vec<AppliedObject> {

@@ -116,7 +116,8 @@ impl Shop {
 }
 
 fn manifests(text: &str) -> Vec<Manifest> {
-    manifest::parse([("shop.yaml", text.as_bytes())], "shop").expect("a good file")
+    let parsed = manifest::parse([("shop.yaml", text.as_bytes())], "shop");
+    parsed.expect("a good file").manifests
 }
 
 #[test]
