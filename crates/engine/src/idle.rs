@@ -61,26 +61,14 @@ fn look_for_work(ctx: &mut DecisionContext<'_>) {
     let plan = match Plan::parse(&ctx.observed.identity.name, &ctx.observed.spec) {
         Ok(plan) => plan,
         Err(error) => {
-            if ctx.status.stable.is_none()
-                && !ctx.observed.workload_conflict
-                && let Some(candidate) = &ctx.observed.candidate
-            {
-                adopt(ctx, None, candidate);
-            }
+            adopt_meanwhile(ctx, None);
             return ctx.stall(Stall::InvalidSpec(error));
         }
     };
     let conflict = preflight::ownership_conflict(ctx.observed, &plan);
     if let Some(conflict) = conflict {
         requeue_later(ctx);
-        // What is in the way of a release is not in the way of knowing what is stable: without that
-        // the next template would go straight in. A workload that another Rollout governs is its.
-        if ctx.status.stable.is_none()
-            && !ctx.observed.workload_conflict
-            && let Some(candidate) = &ctx.observed.candidate
-        {
-            adopt(ctx, Some(&plan), candidate);
-        }
+        adopt_meanwhile(ctx, Some(&plan));
         return ctx.stall(Stall::PreflightFailed(conflict));
     }
     collect_canary(ctx);
@@ -151,6 +139,17 @@ fn first_deploy(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidat
             });
         }
         Some(_) | None => attempt::begin(ctx, plan, candidate, Stage::Initial, None),
+    }
+}
+
+/// What is in the way of a release is not in the way of knowing what is stable: without that the next
+/// template would go straight in. A workload that another Rollout governs is the other's.
+fn adopt_meanwhile(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
+    if ctx.status.stable.is_none()
+        && !ctx.observed.workload_conflict
+        && let Some(candidate) = &ctx.observed.candidate
+    {
+        adopt(ctx, plan, candidate);
     }
 }
 

@@ -135,7 +135,13 @@ pub fn next_alarm(gate: &Gate, status: &GateStatus) -> Option<Timestamp> {
 
 /// Shows a reading by which nothing passes.
 fn fold_earlier(status: &mut GateStatus, reading: &Reading, judgment: Judgment) {
+    show(status, reading, judgment);
     status.verdict = Verdict::Unread;
+}
+
+/// Shows a reading with data.
+fn show(status: &mut GateStatus, reading: &Reading, judgment: Judgment) {
+    status.verdict = judgment.verdict;
     status.message = judgment.message;
     status.samples.canary = reading.samples.value(Role::Canary).ok();
     status.samples.stable = reading.samples.value(Role::Stable).ok();
@@ -160,13 +166,8 @@ fn fold_missing(status: &mut GateStatus, missing: Missing, at: Timestamp) {
 }
 
 fn fold_judgment(gate: &Gate, status: &mut GateStatus, reading: &Reading, judgment: Judgment) {
-    status.verdict = judgment.verdict;
-    status.message = judgment.message;
-    status.samples.canary = reading.samples.value(Role::Canary).ok();
-    status.samples.stable = reading.samples.value(Role::Stable).ok();
+    show(status, reading, judgment);
     status.readings += 1;
-    status.no_data_since = None;
-    status.error_since = None;
     let missing = gate
         .requests
         .as_ref()
