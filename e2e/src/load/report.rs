@@ -129,6 +129,13 @@ impl Report {
         self.answers.iter().filter(|a| a.failed()).collect()
     }
 
+    /// Failures that this version has not answered.
+    pub fn failures_beside(&self, version: &str) -> Vec<&Answer> {
+        let mut failures = self.failures();
+        failures.retain(|answer| answer.version() != Some(version));
+        failures
+    }
+
     /// Number of answers by kind, such as `v1 200` or `reset`.
     pub fn kinds(&self) -> BTreeMap<String, usize> {
         let mut kinds = BTreeMap::new();

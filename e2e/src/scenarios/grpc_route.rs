@@ -55,10 +55,8 @@ async fn run(context: Context) -> Result<()> {
         report.versions().contains_key("v3"),
         "the canary was never reached"
     );
-    let blameless = report
-        .failures()
-        .into_iter()
-        .find(|answer| answer.version() != Some("v3"));
+    let failures = report.failures_beside("v3");
+    let blameless = failures.first();
     ensure!(
         blameless.is_none(),
         "a call failed that the canary did not answer: {blameless:?}"
