@@ -8,8 +8,8 @@ use jiff::SignedDuration;
 use kube::core::DeserializeGuard;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tidegate_api::{ConfigRepo, NamespacedName, Rollout, route::RouteKind};
-use tidegate_engine::{plan::Plan, revision::Revision};
+use tidegate_api::{ConfigRepo, NamespacedName, Revision, Rollout, route::RouteKind};
+use tidegate_engine::{plan::Plan, revision};
 use tidegate_git::{Git, Protocol, Transport, TransportSettings};
 use tidegate_metrics::{credentials::Credentials, prometheus::Prometheus};
 use tokio::sync::watch;
@@ -62,7 +62,7 @@ pub(crate) fn candidate() -> Value {
 
 /// The candidate's revision.
 pub(crate) fn revision() -> Revision {
-    Revision::of(&candidate())
+    revision::of(&candidate())
 }
 
 // === impl Bench ===

@@ -20,10 +20,13 @@ use std::collections::BTreeMap;
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::BoxStream};
 use kube::Client;
 use serde_json::Value;
-use tidegate_api::workload::{VersionId, WorkloadKind, WorkloadRef};
+use tidegate_api::{
+    Revision,
+    workload::{VersionId, WorkloadKind, WorkloadRef},
+};
 use tidegate_engine::{
     observed::{Comparison, OtherWorkload, Workload},
-    revision::{Digest, Revision},
+    revision::Digest,
 };
 
 use self::deployment::{DeploymentWriters, Deployments};

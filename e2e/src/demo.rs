@@ -103,7 +103,7 @@ pub async fn run(cluster: Arc<Cluster>) -> Result<()> {
         anyhow::bail!("git was not restored: {:?}", rolled_back.restore);
     };
     ensure!(
-        bed.repo.head().await?.as_ref() == Some(commit),
+        bed.repo.head().await?.as_deref() == Some(commit.as_str()),
         "the head of git is not the restore commit"
     );
     ensure!(

@@ -17,7 +17,7 @@ use kube::{
     runtime::wait::await_condition,
 };
 use tidegate_api::{
-    Duration, Intervention, Rollout,
+    Duration, Intervention, Revision, Rollout,
     intervention::{Action, InterventionSpec, InterventionState, InterventionStatus},
     names,
 };
@@ -60,7 +60,7 @@ pub struct ApproveArgs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Meant {
     attempt: u32,
-    revision: String,
+    revision: Revision,
     step: Option<u32>,
 }
 
@@ -103,7 +103,7 @@ async fn ask(
     let spec = InterventionSpec {
         rollout: args.name.clone(),
         attempt: meant.attempt,
-        revision: Some(meant.revision),
+        revision: Some(meant.revision.to_string()),
         step: meant.step,
         action,
         reason: args.reason.clone(),

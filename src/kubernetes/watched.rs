@@ -10,8 +10,8 @@ use k8s_openapi::{
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
-use tidegate_api::names;
-use tidegate_engine::revision::Digest;
+use tidegate_api::{Revision, names};
+use tidegate_engine::revision;
 
 use super::pod_template;
 
@@ -80,10 +80,10 @@ pub(crate) struct ControllerRevision {
 }
 
 /// Template in a ControllerRevision.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct KeptTemplate {
     /// The name of the revision: the digest of the template as it was written.
-    pub(crate) revision: String,
+    pub(crate) revision: Revision,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) images: Vec<String>,
 }
@@ -93,15 +93,26 @@ pub(crate) const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
 // === impl KeptTemplate ===
 
+impl KeptTemplate {
+    fn of(template: &Value) -> Self {
+        Self {
+            revision: revision::of(template),
+            labels: pod_template::labels(template),
+            images: pod_template::images(template),
+        }
+    }
+}
+
+impl Default for KeptTemplate {
+    fn default() -> Self {
+        Self::of(&Value::Null)
+    }
+}
+
 impl<'de> Deserialize<'de> for KeptTemplate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let data = Value::deserialize(deserializer)?;
-        let template = data.get("template").unwrap_or(&Value::Null);
-        Ok(Self {
-            revision: Digest::of(template).to_string(),
-            labels: pod_template::labels(template),
-            images: pod_template::images(template),
-        })
+        Ok(Self::of(data.get("template").unwrap_or(&Value::Null)))
     }
 }
 

@@ -3,13 +3,13 @@
 use kube::ResourceExt;
 use serde_json::Value;
 use tidegate_api::{
-    ConfigRepo,
+    CommitId, ConfigRepo,
     record::{Outcome, OutcomeRecord, RecordHead, RestoreOrder, RestoreResult},
     status::Attempt,
 };
-use tidegate_engine::revision::{Revision, short};
+use tidegate_engine::revision;
 use tidegate_git::{
-    CommitId, ObjectKey, Repository, RestoreError, RestoreRequest, Restored, Signature, SkipReason,
+    ObjectId, ObjectKey, Repository, RestoreError, RestoreRequest, Restored, Signature, SkipReason,
     TemplateSource, Trailers,
 };
 
@@ -30,9 +30,9 @@ pub(super) async fn restore(
     trailers: Trailers,
 ) -> Result<RestoreResult, WriteError> {
     let namespace = repo.namespace().unwrap_or_default();
-    let requested = outcome.head.source.commit.as_deref();
-    let since = requested.and_then(|id| id.parse::<CommitId>().ok());
-    let (Some(since), Ok(good)) = (since, order.good_commit.parse::<CommitId>()) else {
+    let requested = outcome.head.source.commit.as_ref();
+    let since = requested.and_then(|id| id.as_str().parse::<ObjectId>().ok());
+    let (Some(since), Ok(good)) = (since, order.good_commit.as_str().parse::<ObjectId>()) else {
         let why = "a commit ID is not valid: restore the last good template manually".to_owned();
         return Ok(RestoreResult::Refused { why });
     };
@@ -47,16 +47,16 @@ pub(super) async fn restore(
     };
     // A Rollout that cannot be decoded is waited for.
     wanted()?;
-    let rejected = Revision::named(&order.rejected);
+    let rejected = order.rejected.clone();
     let is_to_go = {
         let wanted = wanted.clone();
-        move |template: &Value| Revision::of(template) == rejected && matches!(wanted(), Ok(None))
+        move |template: &Value| revision::of(template) == rejected && matches!(wanted(), Ok(None))
     };
     let request = restore_request(repo, &namespace, order, outcome, (since, good), trailers);
     match repository.restore(request, is_to_go).await {
         Ok(Restored::Committed(commit) | Restored::AlreadyRestored(commit)) => {
             Ok(RestoreResult::Restored {
-                commit: commit.to_string(),
+                commit: CommitId::named(commit.to_string()),
             })
         }
         Ok(Restored::Skipped(reason)) => Ok(match wanted()? {
@@ -85,7 +85,7 @@ fn restore_request(
     namespace: &str,
     order: &RestoreOrder,
     outcome: &OutcomeRecord,
-    (since, good): (CommitId, CommitId),
+    (since, good): (ObjectId, ObjectId),
     trailers: Trailers,
 ) -> RestoreRequest {
     let workload = &order.workload;
@@ -108,8 +108,13 @@ fn restore_request(
         message: format!(
             "Restore the template of {} after a rollback\n\nRevision {} (requested by {}) was rolled back: {}",
             workload.name,
-            short(&order.rejected),
-            short(outcome.head.source.commit.as_deref().unwrap_or_default()),
+            order.rejected.short(),
+            outcome
+                .head
+                .source
+                .commit
+                .as_ref()
+                .map_or("", CommitId::short),
             outcome.message,
         ),
         trailers,
@@ -123,7 +128,7 @@ fn left_alone(reason: SkipReason, order: &RestoreOrder) -> RestoreResult {
     let RestoreOrder {
         path, good_commit, ..
     } = order;
-    let (good, good_path) = (short(good_commit), good_path(order));
+    let (good, good_path) = (good_commit.short(), good_path(order));
     match reason {
         SkipReason::TemplateChanged => RestoreResult::Skipped {
             why: reason.to_string(),
@@ -168,7 +173,7 @@ fn wanted_again(
     let Some(status) = &rollout.status else {
         return Ok(None);
     };
-    let revision = short(&order.rejected);
+    let revision = order.rejected.short();
     if status
         .stable
         .as_ref()

@@ -10,11 +10,10 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use kube::{Api, Resource as _, ResourceExt, core::DeserializeGuard};
 use serde_json::json;
 use tidegate_api::{
-    ConfigRepo, NamespacedName,
+    CommitId, ConfigRepo, NamespacedName,
     reason::RepoEventReason,
     record::{OutcomeRecord, Record, RecordHead, RestoreResult},
 };
-use tidegate_engine::revision::short;
 use tidegate_git::{RecordConflict, RecordFile, RecordsError, Repository, Signature, Trailers};
 use tokio::sync::mpsc;
 
@@ -196,7 +195,12 @@ fn without_restore(mut record: Record) -> Record {
 }
 
 /// Publishes who has made the commit that puts the last good template back, and why.
-fn tell_of_restore(ctx: &WriterContext, repo: &ConfigRepo, outcome: &OutcomeRecord, commit: &str) {
+fn tell_of_restore(
+    ctx: &WriterContext,
+    repo: &ConfigRepo,
+    outcome: &OutcomeRecord,
+    commit: &CommitId,
+) {
     let RecordHead {
         rollout,
         attempt,
@@ -207,8 +211,8 @@ fn tell_of_restore(ctx: &WriterContext, repo: &ConfigRepo, outcome: &OutcomeReco
         "Tidegate restored the last good template of Rollout {rollout} on branch {} in commit {}: attempt {attempt} \
          for revision {} was rolled back",
         repo.spec.git_ref.branch,
-        short(commit),
-        short(revision)
+        commit.short(),
+        revision.short()
     );
     let event = Event {
         severity: Severity::Normal,
@@ -322,8 +326,8 @@ fn trailers(record: &Record) -> Trailers {
             Record::Outcome(outcome) => outcome.outcome.to_string(),
         },
         rollout: format!("{}/{}", head.namespace, head.rollout),
-        revision: head.revision.clone(),
-        config_commit: head.source.commit.clone(),
+        revision: head.revision.to_string(),
+        config_commit: head.source.commit.as_ref().map(CommitId::to_string),
         id: head.id.clone(),
     }
 }

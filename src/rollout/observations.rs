@@ -7,11 +7,8 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tidegate_api::NamespacedName;
-use tidegate_engine::{
-    observed::Comparison,
-    revision::{Digest, Revision},
-};
+use tidegate_api::{NamespacedName, Revision};
+use tidegate_engine::{observed::Comparison, revision::Digest};
 
 /// Observations, by Rollout.
 #[derive(Default)]
@@ -64,13 +61,13 @@ impl Observations {
     pub(super) fn comparison(
         &self,
         rollout: &NamespacedName,
-        revision: &str,
+        revision: &Revision,
         against: Digest,
     ) -> Comparison {
         let all = self.lock();
         let mut dry_runs = all.get(rollout).into_iter().flat_map(|one| &one.dry_runs);
         dry_runs
-            .find(|run| run.revision.as_str() == revision && run.against == against)
+            .find(|run| run.revision == *revision && run.against == against)
             .map_or(Comparison::Unknown, |run| run.answer.clone())
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use tidegate_api::{
-    NamespacedName, Rollout, names,
+    CommitId, NamespacedName, Rollout, names,
     rollout::{OnRollback, canary_name},
     status::Source,
     workload::WorkloadRef,
@@ -20,7 +20,6 @@ use tidegate_engine::{
     },
     pin::Pin,
     plan::Plan,
-    revision::Revision,
 };
 
 use self::pods::{OwnPods, ReadyPods};
@@ -172,15 +171,14 @@ fn candidate(
         .filter(|kept| kept.labels().get(names::ROLLOUT_LABEL) == Some(&id.name));
     let newest = own.max_by_key(|kept| kept.revision)?;
     let annotation = |key: &str| newest.annotations().get(key).cloned();
-    let revision = Revision::named(&newest.data.revision);
-    let compared =
-        |workload: &Workload| observations.comparison(&id, revision.as_str(), workload.template);
+    let revision = newest.data.revision.clone();
+    let compared = |workload: &Workload| observations.comparison(&id, &revision, workload.template);
     let comparison = workload.map_or(Comparison::Unknown, compared);
     Some(Candidate {
         sequence: newest.revision,
         source: Source {
             config_repo: annotation(names::CONFIG_REPO_ANNOTATION),
-            commit: annotation(names::CONFIG_COMMIT_ANNOTATION),
+            commit: annotation(names::CONFIG_COMMIT_ANNOTATION).map(CommitId::named),
             author: annotation(names::CONFIG_AUTHOR_ANNOTATION),
             path: annotation(names::CONFIG_PATH_ANNOTATION),
         },

@@ -4,7 +4,6 @@ use tidegate_api::{names, status::Stable, workload::WorkloadRef};
 use tidegate_engine::{
     observed::{Observed, Workload},
     plan::Plan,
-    revision::short,
 };
 use tidegate_metrics::template::Variables;
 
@@ -30,7 +29,7 @@ pub(super) fn of_canary(seen: &Observed, plan: &Plan) -> Variables {
         service: plan.service.clone(),
         track: names::TRACK_CANARY.to_owned(),
         revision: attempt
-            .map(|attempt| short(&attempt.revision).to_owned())
+            .map(|attempt| attempt.revision.short().to_owned())
             .unwrap_or_default(),
         pod_name_prefixes: prefixes.into_iter().flatten().collect(),
     }
@@ -45,7 +44,7 @@ pub(super) fn of_stable(namespace: &str, plan: &Plan, stable: Option<&Stable>) -
         service: plan.service.clone(),
         track: names::TRACK_STABLE.to_owned(),
         revision: stable
-            .map(|stable| short(&stable.revision).to_owned())
+            .map(|stable| stable.revision.short().to_owned())
             .unwrap_or_default(),
         pod_name_prefixes: prefix.into_iter().collect(),
     }

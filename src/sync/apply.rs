@@ -13,10 +13,10 @@ use kube::{
     core::ApiResource,
 };
 use serde_json::{Value, json};
-use tidegate_api::{Rollout, names, workload::WorkloadRef};
+use tidegate_api::{Revision, Rollout, names, workload::WorkloadRef};
 use tidegate_engine::{
     governed::{Governing, TemplateInForce, template_in_force},
-    revision::{Digest, Revision, short},
+    revision::{self, Digest},
 };
 
 use super::{
@@ -324,7 +324,7 @@ impl Session<'_> {
         let live_template = live.and_then(|live| live.pointer("/spec/template"));
         let in_force = match template_in_force(status, first_deploy) {
             TemplateInForce::Git => Some(template.clone()),
-            TemplateInForce::Revision(revision) if Revision::of(template).as_str() == revision => {
+            TemplateInForce::Revision(revision) if revision::of(template) == revision => {
                 Some(template.clone())
             }
             TemplateInForce::Revision(revision) => {
@@ -333,7 +333,7 @@ impl Session<'_> {
                     .template(&revision)
                     .or_else(|| live_template.cloned());
                 Some(kept.ok_or_else(|| {
-                    let revision = short(&revision).to_owned();
+                    let revision = revision.short().to_owned();
                     ApplyError::at(Some(place), key, Failure::TemplateLost { revision })
                 })?)
             }

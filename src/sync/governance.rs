@@ -10,13 +10,13 @@ use std::{
 use kube::ResourceExt as _;
 use serde_json::{Map, Value};
 use tidegate_api::{
-    Rollout,
+    Revision, Rollout,
     rollout::RolloutSpec,
     route::{RouteKind, RouteRef, routes_in},
     status::RolloutStatus,
     workload::{WorkloadKind, WorkloadRef},
 };
-use tidegate_engine::{pin, revision::Revision};
+use tidegate_engine::{pin, revision};
 
 use super::manifest::{Manifest, workloads};
 use crate::sync_trigger::status_hash;
@@ -75,7 +75,7 @@ impl Governance {
                 .filter_map(|workload| declared.get(workload));
             governor.wanted = workloads
                 .find_map(|workload| workload.template())
-                .map(Revision::of);
+                .map(revision::of);
         }
         governance
     }

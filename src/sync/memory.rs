@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::config_repo::ConfigRepoStatus;
 use tidegate_engine::revision::Digest;
-use tidegate_git::{CommitId, Repository};
+use tidegate_git::{ObjectId, Repository};
 
 use super::{
     apply::Applied,
@@ -82,7 +82,7 @@ impl Memory {
         &self,
         status: &ConfigRepoStatus,
         generation: i64,
-    ) -> Option<CommitId> {
+    ) -> Option<ObjectId> {
         if let Some(head) = &self.head {
             return Some(head.commit.id);
         }
@@ -90,6 +90,6 @@ impl Memory {
             return None;
         }
         let applied = status.applied.as_ref()?;
-        CommitId::from_hex(applied.commit.as_bytes()).ok()
+        ObjectId::from_hex(applied.commit.as_str().as_bytes()).ok()
     }
 }

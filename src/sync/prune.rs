@@ -7,7 +7,6 @@ use kube::{
 };
 use serde_json::Value;
 use tidegate_api::{ConfigRepo, names};
-use tidegate_engine::revision::Revision;
 
 use super::{
     cluster::Cluster,
@@ -186,13 +185,13 @@ impl Pruner<'_> {
         };
         let stable = status.stable.iter().map(|stable| &stable.revision);
         let candidate = status.attempt.iter().map(|attempt| &attempt.revision);
-        let needed: Vec<_> = stable.chain(candidate).map(Revision::named).collect();
+        let needed: Vec<_> = stable.chain(candidate).collect();
         if needed.is_empty() {
             return Ok(());
         }
         let revisions = Revisions::of(self.cluster, self.namespace, &governor.name).await?;
         for revision in needed {
-            if let Some(template) = revisions.template(revision.as_str()) {
+            if let Some(template) = revisions.template(revision) {
                 references.add(&template);
             }
         }

@@ -19,7 +19,7 @@ use kube::{
 };
 use serde_json::json;
 use tidegate_api::{
-    ConfigRepo, NamespacedName, Rollout,
+    CommitId, ConfigRepo, NamespacedName, Rollout,
     config_repo::{AppliedObject, ConfigRepoStatus, Removal},
     names,
 };
@@ -196,7 +196,7 @@ pub async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Result<Actio
     drop(applying);
     if let Some((commit, objects)) = newly_applied(&report, &memory, &status) {
         let duration = clock::monotonic().duration_since(began);
-        tracing::info!(commit, objects, ?duration, "applied commit");
+        tracing::info!(%commit, objects, ?duration, "applied commit");
     }
     if let Some(events) = &ctx.events {
         events::drift(events, &repo, &drift);
@@ -211,7 +211,7 @@ fn newly_applied<'a>(
     report: &'a Report,
     memory: &Memory,
     status: &ConfigRepoStatus,
-) -> Option<(&'a str, usize)> {
+) -> Option<(&'a CommitId, usize)> {
     let (commit, _) = report.applied.as_ref()?;
     let last = status.applied.as_ref().map(|applied| &applied.commit);
     let head = memory.head.as_ref()?;
@@ -495,5 +495,5 @@ fn is_applied(head: &Head, status: &ConfigRepoStatus) -> bool {
     status
         .applied
         .as_ref()
-        .is_some_and(|applied| applied.commit == id)
+        .is_some_and(|applied| applied.commit.as_str() == id)
 }

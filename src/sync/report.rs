@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use tidegate_api::{
-    Condition, condition,
+    CommitId, Condition, condition,
     condition::ConditionStatus,
     config_repo::{AppliedCommit, AppliedObject, ConfigRepoStatus},
     reason::{ConditionType, SyncReason},
@@ -27,7 +27,7 @@ pub(super) struct Report {
     /// Reason, in a sentence.
     pub(super) message: String,
     /// The commit that was applied whole, with its author.
-    pub(super) applied: Option<(String, String)>,
+    pub(super) applied: Option<(CommitId, String)>,
     /// Objects that may have to be pruned later; `None` leaves the inventory unchanged.
     pub(super) inventory: Option<Vec<AppliedObject>>,
     /// True if a retry is worthwhile soon.
@@ -53,7 +53,7 @@ impl Report {
         digest: Option<&str>,
         inventory: Vec<AppliedObject>,
     ) -> Self {
-        let id = commit.id.to_string();
+        let id = CommitId::named(commit.id.to_string());
         let reason = reason_of(retained);
         Self {
             ready: reason == SyncReason::Applied,
@@ -96,7 +96,7 @@ impl Report {
             .map(reason_of_failure)
             .find(|reason| *reason != SyncReason::ApplyFailed)
             .unwrap_or(SyncReason::ApplyFailed);
-        let id = commit.id.to_string();
+        let id = CommitId::named(commit.id.to_string());
         Self {
             is_race: failures
                 .clone()

@@ -10,8 +10,8 @@ use kube::{
     api::{ListParams, Patch, PatchParams},
 };
 use serde_json::{Map, Value, json};
-use tidegate_api::{names, status::RolloutStatus};
-use tidegate_engine::revision::Revision;
+use tidegate_api::{CommitId, Revision, names, status::RolloutStatus};
+use tidegate_engine::revision;
 
 use super::{
     cluster::Cluster,
@@ -23,7 +23,7 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// Its id.
-    pub commit: String,
+    pub commit: CommitId,
     /// Author of the commit, `Name <address>`.
     pub author: String,
 }
@@ -70,11 +70,11 @@ impl<'a> Revisions<'a> {
     }
 
     /// The template of a revision.
-    pub(super) fn template(&self, revision: &str) -> Option<Value> {
+    pub(super) fn template(&self, revision: &Revision) -> Option<Value> {
         self.known
             .iter()
             .filter_map(|known| known.data.as_ref()?.0.get("template"))
-            .find(|template| Revision::of(template).as_str() == revision)
+            .find(|template| revision::of(template) == *revision)
             .cloned()
     }
 
@@ -144,7 +144,7 @@ pub(super) fn is_first_deploy(
 impl Wanted<'_> {
     /// The object to apply; `None` where this template, asked for by this commit, is the newest.
     fn object(&self, known: &[ControllerRevision]) -> Option<Value> {
-        let name = Revision::of(self.template).object_name(self.rollout);
+        let name = revision::of(self.template).object_name(self.rollout);
         let commit = self.origin.map(|origin| origin.commit.as_str());
         let greatest = known.iter().map(|one| one.revision).max().unwrap_or(0);
         let same = known.iter().find(|one| one.name_any() == name);
@@ -221,7 +221,7 @@ mod tests {
 
     fn origin(commit: &str) -> Origin {
         Origin {
-            commit: commit.into(),
+            commit: CommitId::named(commit),
             author: "Ada <ada@example.com>".into(),
         }
     }

@@ -3,10 +3,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tidegate_api::{ConfigRepo, reason::SyncReason, workload::WorkloadRef};
-use tidegate_engine::revision::Revision;
+use tidegate_api::{CommitId, ConfigRepo, Revision, reason::SyncReason, workload::WorkloadRef};
+use tidegate_engine::revision;
 use tidegate_git::{
-    Commit, CommitId, FetchError, Repository, StoreError, TransportError, TreeError,
+    Commit, FetchError, ObjectId, Repository, StoreError, TransportError, TreeError,
 };
 use tokio::task::spawn_blocking;
 
@@ -46,10 +46,10 @@ pub(super) enum SourceError {
 /// Commits that asked for the templates of workloads, for one head.
 #[derive(Debug, Default)]
 pub(super) struct Origins {
-    head: Option<CommitId>,
+    head: Option<ObjectId>,
     by_workload: BTreeMap<WorkloadRef, Asked>,
     /// Result for the previous head, so that its history is not walked again.
-    earlier: Option<(CommitId, BTreeMap<WorkloadRef, Asked>)>,
+    earlier: Option<(ObjectId, BTreeMap<WorkloadRef, Asked>)>,
 }
 
 /// Revision that a workload's file asks for, and the commit since which it does.
@@ -65,7 +65,7 @@ pub(super) async fn read(
     repository: &Repository,
     repo: &ConfigRepo,
     namespace: &str,
-    last_known: Option<CommitId>,
+    last_known: Option<ObjectId>,
     known: Option<&Head>,
 ) -> Result<Head, SourceError> {
     let commit = repository
@@ -175,7 +175,7 @@ impl Origins {
                 continue;
             }
             let file = &manifest.place.file;
-            let (revision, sought) = (Revision::of(template), workload.clone());
+            let (revision, sought) = (revision::of(template), workload.clone());
             let earlier = self
                 .earlier
                 .as_ref()
@@ -185,7 +185,7 @@ impl Origins {
             let wanted = revision.clone();
             let same = move |bytes: &[u8]| {
                 manifest::template_in(bytes, &sought)
-                    .is_some_and(|there| Revision::of(&there) == wanted)
+                    .is_some_and(|there| revision::of(&there) == wanted)
             };
             let until = earlier.map(|(head, _)| head);
             let Some(commit) = repository
@@ -214,7 +214,7 @@ impl Origins {
 impl From<&Commit> for Origin {
     fn from(commit: &Commit) -> Self {
         Self {
-            commit: commit.id.to_string(),
+            commit: CommitId::named(commit.id.to_string()),
             author: author(commit),
         }
     }

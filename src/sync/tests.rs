@@ -5,7 +5,7 @@
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tidegate_api::NamespacedName;
-use tidegate_engine::revision::Revision;
+use tidegate_engine::revision;
 
 use super::testing::Bench;
 
@@ -71,7 +71,7 @@ fn deployment(image: &str) -> Value {
 
 /// Makes the revision that runs `image` the stable one.
 fn make_stable(bench: &Bench, image: &str) {
-    let revision = Revision::of(&template(image)).to_string();
+    let revision = revision::of(&template(image)).to_string();
     bench.api.edit("rollouts/web", |rollout| {
         rollout["status"]["stable"] =
             json!({"revision": revision, "podTemplateHash": "1", "since": "2026-01-01T00:00:00Z"});
@@ -81,7 +81,7 @@ fn make_stable(bench: &Bench, image: &str) {
 /// Begins an attempt at the revision that runs `image`.
 fn begin_attempt(rollout: &mut Value, image: &str, stable_template_updated: bool) {
     rollout["status"]["attempt"] = json!({
-        "number": 1, "id": "1", "sequence": 2, "revision": Revision::of(&template(image)).to_string(),
+        "number": 1, "id": "1", "sequence": 2, "revision": revision::of(&template(image)).to_string(),
         "startedAt": "2026-01-01T00:00:00Z", "plan": rollout["spec"], "stage": "Stepping",
         "stageSince": "2026-01-01T00:00:00Z", "weight": 10, "stableTemplateUpdated": stable_template_updated,
     });
@@ -113,7 +113,7 @@ async fn settled_bench() -> Bench {
 async fn a_first_deploy_goes_straight_in_the_rollout_and_the_revision_before_the_workload() {
     let bench = Bench::new();
     let commit = bench.release(&shop("web:1")).await;
-    let revision = Revision::of(&template("web:1")).object_name("web");
+    let revision = revision::of(&template("web:1")).object_name("web");
     let account = " as system:serviceaccount:shop:deployer";
     assert_eq!(
         bench.api.writes(),
@@ -181,7 +181,7 @@ async fn a_new_template_waits_as_a_revision_while_the_rest_of_the_commit_is_appl
     assert_eq!(sent["spec"]["replicas"], 4);
     assert_eq!(sent["spec"].get("paused"), None);
     assert!(sent["metadata"]["resourceVersion"].is_string());
-    let waiting = Revision::of(&template("web:2")).object_name("web");
+    let waiting = revision::of(&template("web:2")).object_name("web");
     let waiting = bench
         .api
         .get(&format!("controllerrevisions/{waiting}"))
@@ -205,7 +205,7 @@ async fn a_commit_that_leaves_the_template_alone_does_not_ask_for_it_again() {
         bench.commit(&shop("web:2").replace("blue", "grey"));
         bench.release(&shop("web:2").replace("blue", color)).await;
     }
-    let waiting = Revision::of(&template("web:2")).object_name("web");
+    let waiting = revision::of(&template("web:2")).object_name("web");
     let waiting = bench
         .api
         .get(&format!("controllerrevisions/{waiting}"))
@@ -223,7 +223,7 @@ async fn a_template_that_came_back_between_two_looks_was_asked_for_again() {
     bench.release(&shop("web:2")).await;
     bench.commit(&shop("web:1"));
     let again = bench.release(&shop("web:2")).await;
-    let waiting = Revision::of(&template("web:2")).object_name("web");
+    let waiting = revision::of(&template("web:2")).object_name("web");
     let waiting = bench
         .api
         .get(&format!("controllerrevisions/{waiting}"))
@@ -240,7 +240,7 @@ async fn a_workload_that_runs_already_stays_as_it_runs() {
     bench.api.put(deployment("web:0"));
     bench.release(&shop("web:1")).await;
     assert_eq!(image_sent(&bench), "web:0");
-    let revision = Revision::of(&template("web:1")).object_name("web");
+    let revision = revision::of(&template("web:1")).object_name("web");
     let revision = bench
         .api
         .get(&format!("controllerrevisions/{revision}"))
@@ -367,7 +367,7 @@ async fn an_object_that_is_marked_as_drifted_is_compared_at_once() {
 #[tokio::test]
 async fn a_workload_whose_stable_revision_is_lost_stays_as_it_runs() {
     let bench = settled_bench().await;
-    let lost = Revision::of(&template("web:1")).object_name("web");
+    let lost = revision::of(&template("web:1")).object_name("web");
     bench.api.delete(&format!("controllerrevisions/{lost}"));
     bench.release(&shop("web:2")).await;
     assert_eq!(image_sent(&bench), "web:1");

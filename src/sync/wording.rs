@@ -7,8 +7,8 @@ use std::{
     collections::BTreeMap,
     fmt::{self, Display, Formatter, Write as _},
 };
+use tidegate_api::CommitId;
 
-use tidegate_engine::revision::short;
 use tidegate_git::FetchError;
 
 use super::{
@@ -42,14 +42,14 @@ const NAMED: usize = 10;
 
 /// Describes a sync that is complete. `digest` is that of the removals that wait.
 pub(super) fn applied(
-    commit: &str,
+    commit: &CommitId,
     objects: usize,
     retained: &[Retained],
     skipped: &[String],
     digest: Option<&str>,
 ) -> String {
     let noun = if objects == 1 { "object" } else { "objects" };
-    let mut message = format!("applied commit {} ({objects} {noun})", short(commit));
+    let mut message = format!("applied commit {} ({objects} {noun})", commit.short());
     let mut by_reason: BTreeMap<&RetainReason, Vec<&Key>> = BTreeMap::new();
     for Retained { key, reason } in retained {
         by_reason.entry(reason).or_default().push(key);
@@ -116,7 +116,7 @@ pub(super) fn pruned(key: &Key) -> String {
 
 /// Describes a sync that could not apply everything. A missing permission comes last and once: what
 /// there is to paste is the same for all.
-pub(super) fn stopped(commit: &str, stopped: &Stopped) -> String {
+pub(super) fn stopped(commit: &CommitId, stopped: &Stopped) -> String {
     let is_right = |error: &&ApplyError| matches!(error.failure, Failure::Forbidden(_));
     let (rights, others): (Vec<_>, Vec<_>) = stopped.errors.iter().partition(is_right);
     let mut failures: Vec<_> = others.iter().take(NAMED).map(ToString::to_string).collect();
@@ -140,7 +140,7 @@ pub(super) fn stopped(commit: &str, stopped: &Stopped) -> String {
     }
     format!(
         "cannot apply commit {}: {}",
-        short(commit),
+        commit.short(),
         failures.join("; ")
     )
 }

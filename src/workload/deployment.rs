@@ -14,13 +14,10 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tidegate_api::{
-    names,
+    Revision, names,
     workload::{VersionId, WorkloadKind, WorkloadRef},
 };
-use tidegate_engine::{
-    observed::{Comparison, OtherWorkload, Version, Workload, WorkloadObstacle},
-    revision::Revision,
-};
+use tidegate_engine::observed::{Comparison, OtherWorkload, Version, Workload, WorkloadObstacle};
 
 use self::watched::{Deployment, ReplicaSet};
 use super::{Compared, Target, WorkloadError};

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, Duration, record::PendingRecord, rollout::OnRollback};
+use crate::{CommitId, Condition, Duration, record::PendingRecord, rollout::OnRollback};
 
 /// Git repository that is applied to a namespace, and that records of releases are written to.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -140,7 +140,7 @@ pub struct ConfigRepoStatus {
 #[serde(rename_all = "camelCase")]
 pub struct AppliedCommit {
     /// Id of the commit.
-    pub commit: String,
+    pub commit: CommitId,
     /// Author of the commit, as `Name <address>`.
     pub author: String,
     /// Time at which the commit had been applied.

@@ -18,6 +18,7 @@
 //! | [`duration`] | durations as people write them: `90s`, `1h30m` |
 //! | [`weight`] | the canary's share of traffic: `10`, `0.5%` |
 //! | [`workload`] | the kinds of workload, and the versions of one |
+//! | [`revision`] | names of pod templates and of commits |
 //! | [`names`] | labels, annotations, field managers and finalizers |
 //! | [`namespaced_name`] | the name of an object together with its namespace |
 
@@ -30,6 +31,7 @@ pub mod names;
 pub mod namespaced_name;
 pub mod reason;
 pub mod record;
+pub mod revision;
 pub mod rollout;
 pub mod route;
 mod stage;
@@ -42,5 +44,6 @@ pub use config_repo::ConfigRepo;
 pub use duration::Duration;
 pub use intervention::Intervention;
 pub use namespaced_name::NamespacedName;
+pub use revision::{CommitId, Revision};
 pub use rollout::Rollout;
 pub use weight::Weight;

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    CommitId, Revision,
     gate::{Gate, GateStatus},
     intervention::Action,
     rollout::RolloutSpec,
@@ -66,7 +67,7 @@ pub enum Record {
 #[serde(rename_all = "camelCase")]
 pub struct RestoreOrder {
     /// The commit that holds the last good template.
-    pub good_commit: String,
+    pub good_commit: CommitId,
     /// The file that holds the workload in that commit, where it may have had another name; the same
     /// as `path` where it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,7 +77,7 @@ pub struct RestoreOrder {
     /// The workload.
     pub workload: WorkloadRef,
     /// The revision that must still be there for its template to be replaced.
-    pub rejected: String,
+    pub rejected: Revision,
 }
 
 /// Fields that both kinds of record begin with.
@@ -100,7 +101,7 @@ pub struct RecordHead {
     /// The attempt's number.
     pub attempt: u32,
     /// The revision that was tried.
-    pub revision: String,
+    pub revision: Revision,
     /// Origin of the revision.
     pub source: Source,
     /// The images of its containers.
@@ -116,7 +117,7 @@ pub struct RecordHead {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PreviousRevision {
     /// Its full name.
-    pub revision: String,
+    pub revision: Revision,
     /// Origin of the revision.
     pub source: Source,
 }
@@ -197,7 +198,7 @@ pub enum RestoreResult {
     /// The last good template was put back by this commit.
     Restored {
         /// Its id.
-        commit: String,
+        commit: CommitId,
     },
     /// It was not, and a person need not do anything about it.
     Skipped {

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Condition, Weight,
+    CommitId, Condition, Revision, Weight,
     gate::GateStatus,
     intervention::Action,
     record::{Outcome, PendingRecord, Reason},
@@ -92,7 +92,7 @@ pub struct RolloutStatus {
 #[serde(rename_all = "camelCase")]
 pub struct Stable {
     /// Full name of the revision.
-    pub revision: String,
+    pub revision: Revision,
     /// Version of the workload that runs it: for a Deployment its `pod-template-hash`.
     pub pod_template_hash: VersionId,
     /// Origin of the revision.
@@ -111,7 +111,7 @@ pub struct Source {
     pub config_repo: Option<String>,
     /// The commit that asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub commit: Option<String>,
+    pub commit: Option<CommitId>,
     /// Author of that commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
@@ -129,7 +129,7 @@ pub struct Attempt {
     /// Its id in git: SHA-256 over cluster, Rollout uid, revision and number.
     pub id: String,
     /// The revision that is tried.
-    pub revision: String,
+    pub revision: Revision,
     /// Sequence number of the revision in git's history of this Rollout: an older revision never
     /// supersedes a newer one.
     pub sequence: i64,
@@ -249,7 +249,7 @@ pub struct Ending {
 #[serde(rename_all = "camelCase")]
 pub struct KnownGoodRevision {
     /// Full name of the revision.
-    pub revision: String,
+    pub revision: Revision,
     /// Time of the promotion.
     pub at: Timestamp,
 }
@@ -259,10 +259,10 @@ pub struct KnownGoodRevision {
 #[serde(rename_all = "camelCase")]
 pub struct Rejected {
     /// Full name of the revision.
-    pub revision: String,
+    pub revision: Revision,
     /// The commit that asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub commit: Option<String>,
+    pub commit: Option<CommitId>,
     /// The attempt that ended so.
     pub attempt: u32,
     /// Cause, in a sentence.
@@ -276,7 +276,7 @@ pub struct Rejected {
 #[serde(rename_all = "camelCase")]
 pub struct Backoff {
     /// The revision.
-    pub revision: String,
+    pub revision: Revision,
     /// Number of inconclusive attempts in a row.
     pub tries: u32,
     /// Earliest time of the next attempt.
@@ -303,7 +303,7 @@ pub struct OutcomeSummary {
     /// The attempt's number.
     pub attempt: u32,
     /// The revision that was tried.
-    pub revision: String,
+    pub revision: Revision,
     /// Outcome, its reason and its time.
     #[serde(flatten)]
     pub ending: Ending,

@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 use tidegate_api::{
+    Revision,
     record::{Outcome, PendingRecord, Reason, Record, RestoreOrder, RestoreResult},
     rollout::GitOnRollback,
     status::{
@@ -52,7 +53,7 @@ pub(crate) fn begin(
     let attempt = Attempt {
         number,
         id: records::id(&ctx.observed.identity, candidate.revision.as_str(), number),
-        revision: candidate.revision.to_string(),
+        revision: candidate.revision.clone(),
         sequence: candidate.sequence,
         source: candidate.source.clone(),
         images: candidate.images.clone(),
@@ -166,14 +167,14 @@ fn promote(ctx: &mut DecisionContext<'_>, plan: &Plan, attempt: &Attempt) {
 }
 
 /// Remembers a promoted revision, newest first.
-pub(crate) fn remember_good(ctx: &mut DecisionContext<'_>, plan: &Plan, revision: &str) {
+pub(crate) fn remember_good(ctx: &mut DecisionContext<'_>, plan: &Plan, revision: &Revision) {
     let now = ctx.now;
     let history = &mut ctx.status.history;
-    history.retain(|known| known.revision != revision);
+    history.retain(|known| known.revision != *revision);
     history.insert(
         0,
         KnownGoodRevision {
-            revision: revision.to_owned(),
+            revision: revision.clone(),
             at: now,
         },
     );

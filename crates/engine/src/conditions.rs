@@ -3,7 +3,7 @@
 //! it is about.
 
 use tidegate_api::{
-    Condition,
+    Condition, Revision,
     condition::{self, ConditionStatus},
     reason::{
         AvailableReason, ConditionType, FieldConflictReason, ReadyReason, ReasonCode,
@@ -49,7 +49,7 @@ pub(crate) struct MissingPods {
     /// Number of pods that the workload wants.
     pub(crate) wanted: u32,
     /// Stable's revision.
-    pub(crate) revision: String,
+    pub(crate) revision: Revision,
     /// Version of the workload that runs it.
     pub(crate) version: VersionId,
 }
@@ -82,7 +82,7 @@ fn progress(ctx: &DecisionContext<'_>) -> Progress {
         return Progress::First;
     };
     let wanted = ctx.observed.candidate.as_ref();
-    let is_stable = wanted.is_some_and(|wanted| wanted.revision.as_str() == stable.revision);
+    let is_stable = wanted.is_some_and(|wanted| wanted.revision == stable.revision);
     if is_stable && ctx.status.attempt.is_none() {
         Progress::Done
     } else {

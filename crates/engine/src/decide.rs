@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
+    Revision,
     gate::GateStatus,
     status::{RolloutStatus, Stage},
 };
@@ -13,7 +14,6 @@ use crate::{
     diff, field_conflict, idle, interventions,
     observed::{Comparison, Observed},
     plan::Plan,
-    revision::Revision,
     stage,
     stall::Stall,
     status,
@@ -175,12 +175,12 @@ fn snapshot_adopted_template(ctx: &DecisionContext<'_>) -> Option<Action> {
         .attempt
         .as_ref()
         .is_none_or(|attempt| attempt.stage == Stage::Pinning);
-    let live = ctx.observed.workload.as_ref()?.template.to_string();
+    let live = Revision::named(ctx.observed.workload.as_ref()?.template.to_string());
     let adopted = ctx.status.stable.as_ref()?.revision == live;
     if !early || !adopted || ctx.observed.deleting {
         return None;
     }
-    Some(Action::SnapshotLiveTemplate(Revision::named(live)))
+    Some(Action::SnapshotLiveTemplate(live))
 }
 
 fn nothing(ctx: &DecisionContext<'_>) -> Decision {

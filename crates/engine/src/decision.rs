@@ -1,12 +1,9 @@
 //! Decisions: effects, the next status, the time of the next look, and events.
 
 use jiff::Timestamp;
-use tidegate_api::{record::PendingRecord, route::RouteRef, status::RolloutStatus};
+use tidegate_api::{Revision, record::PendingRecord, route::RouteRef, status::RolloutStatus};
 
-use crate::{
-    event::Event, interventions::Answer, pin::Pin, revision::Revision, waiting::WaitingOn,
-    weight::Weight,
-};
+use crate::{event::Event, interventions::Answer, pin::Pin, waiting::WaitingOn, weight::Weight};
 
 /// Everything that is to be done, in the order of the fields.
 #[derive(Clone, Debug)]

@@ -1,18 +1,13 @@
 //! Desired state of the cluster in each stage of an attempt.
 
 use tidegate_api::{
+    Revision,
     record::Outcome,
     status::{Attempt, Stable, Stage},
     workload::VersionId,
 };
 
-use crate::{
-    observed::Observed,
-    pin::Pin,
-    plan::Plan,
-    revision::{Digest, Revision},
-    weight::Weight,
-};
+use crate::{observed::Observed, pin::Pin, plan::Plan, revision::Digest, weight::Weight};
 
 /// Desired state of the cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,7 +92,7 @@ impl Desired {
         let weight = attempt.weight;
         let epoch = Some(attempt.epoch);
         let new = Template::Candidate {
-            revision: Revision::named(&attempt.revision),
+            revision: attempt.revision.clone(),
             verified: observed.canary.as_ref().map(|canary| canary.template),
         };
         let canary = canary(attempt, plan, observed);
@@ -168,7 +163,7 @@ impl Desired {
             pin: Some(Pin::Version(stable.pod_template_hash.clone())),
             paused: true,
             template: Template::Stable {
-                revision: Revision::named(&stable.revision),
+                revision: stable.revision.clone(),
                 version: stable.pod_template_hash.clone(),
             },
             canary: CanaryTarget::Absent,
@@ -207,7 +202,7 @@ fn canary(attempt: &Attempt, plan: &Plan, observed: &Observed) -> CanaryTarget {
         return CanaryTarget::AsIs;
     };
     CanaryTarget::Present {
-        revision: Revision::named(&attempt.revision),
+        revision: attempt.revision.clone(),
         replicas: step.canary_replicas(workload.replicas),
     }
 }

@@ -2,6 +2,7 @@
 //! lines of the CLI alike.
 
 use tidegate_api::{
+    CommitId, Revision,
     intervention::Action,
     reason::{EventReason, Reason, ReasonCode as _, StallReason},
     route::RouteRef,
@@ -16,16 +17,16 @@ pub enum Event {
     /// A workload that runs already was adopted as it runs.
     Adopted {
         /// Full name of its revision.
-        revision: String,
+        revision: Revision,
     },
     /// An attempt has started.
     Started {
         /// Number of the attempt.
         attempt: u32,
         /// Full name of its revision.
-        revision: String,
+        revision: Revision,
         /// Commit that asked for it.
-        commit: Option<String>,
+        commit: Option<CommitId>,
     },
     /// A step was entered.
     StepEntered {
@@ -48,7 +49,7 @@ pub enum Event {
     /// The canary has all traffic and stable is touched next.
     Promoting {
         /// Full name of the revision.
-        revision: String,
+        revision: Revision,
     },
     /// Traffic is going back to stable.
     RollingBack {
@@ -60,7 +61,7 @@ pub enum Event {
         /// Number of the attempt.
         attempt: u32,
         /// Full name of its revision.
-        revision: String,
+        revision: Revision,
         /// Its end, as the status and the record have it.
         ending: Ending,
     },

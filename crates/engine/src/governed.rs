@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 use tidegate_api::{
-    names,
+    Revision, names,
     route::RouteRef,
     status::{RolloutStatus, Stage},
 };
@@ -14,7 +14,6 @@ use tidegate_api::{
 use crate::{
     pin,
     plan::Plan,
-    revision::Revision,
     route::{Backends, Splitter},
 };
 
@@ -39,7 +38,7 @@ pub enum TemplateInForce {
     /// Git's own: no revision has been ready yet, so that each new one goes straight in.
     Git,
     /// That of this revision, by its full name; it stands in the revision's `ControllerRevision`.
-    Revision(String),
+    Revision(Revision),
     /// Whatever the live workload has: it runs already and has not been adopted yet.
     Live,
 }
@@ -149,7 +148,7 @@ impl Governing<'_> {
             return true;
         }
         match (&status.stable, self.wanted) {
-            (Some(stable), Some(wanted)) => wanted.as_str() != stable.revision,
+            (Some(stable), Some(wanted)) => *wanted != stable.revision,
             (None, _) | (_, None) => false,
         }
     }
@@ -231,7 +230,7 @@ mod tests {
     }
 
     fn revision(name: &str) -> TemplateInForce {
-        TemplateInForce::Revision(name.to_owned())
+        TemplateInForce::Revision(Revision::named(name))
     }
 
     #[test]

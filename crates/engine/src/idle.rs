@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
+    Revision,
     rollout::KnownGood,
     status::{Rejected, Shortcut, Stable, Stage},
 };
@@ -14,7 +15,6 @@ use crate::{
     observed::{Candidate, Comparison, QueryCheck, Workload},
     plan::Plan,
     preflight::{self, Objection, Obstacle},
-    revision::Revision,
     stall::Stall,
     waiting::{RolloutPurpose, WaitingOn},
 };
@@ -181,15 +181,15 @@ fn adopt(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>, candidate: &Candida
         ),
     };
     ctx.emit(Event::Adopted {
-        revision: revision.to_string(),
+        revision: revision.clone(),
     });
     if let Some(plan) = plan
         && workload.rolled_out()
     {
-        attempt::remember_good(ctx, plan, revision.as_str());
+        attempt::remember_good(ctx, plan, &revision);
     }
     ctx.status.stable = Some(Stable {
-        revision: revision.to_string(),
+        revision,
         pod_template_hash: current.id.clone(),
         source,
         since: ctx.now,
@@ -206,7 +206,7 @@ fn compare(ctx: &mut DecisionContext<'_>, plan: &Plan, stable: &Stable, candidat
         return;
     }
     remember_adopted(ctx, plan, stable);
-    if candidate.revision.as_str() == stable.revision {
+    if candidate.revision == stable.revision {
         if ctx.observed.workload.is_none() {
             wait_for_workload(ctx, plan);
         }
@@ -285,7 +285,7 @@ fn revert_stable_template(ctx: &mut DecisionContext<'_>, stable: &Stable) -> boo
             manager: workload.template_manager.clone(),
         });
         ctx.actions
-            .push(Action::WriteTemplate(Revision::named(&stable.revision)));
+            .push(Action::WriteTemplate(stable.revision.clone()));
     }
     wrong
 }
@@ -293,7 +293,7 @@ fn revert_stable_template(ctx: &mut DecisionContext<'_>, stable: &Stable) -> boo
 /// Another text for the same content: git is right already.
 fn relabel_stable(ctx: &mut DecisionContext<'_>, candidate: &Candidate) {
     if let Some(stable) = &mut ctx.status.stable {
-        stable.revision = candidate.revision.to_string();
+        stable.revision = candidate.revision.clone();
         stable.source = candidate.source.clone();
     }
 }
@@ -303,7 +303,7 @@ fn start(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) {
         .status
         .backoff
         .as_ref()
-        .filter(|backoff| backoff.revision == candidate.revision.as_str());
+        .filter(|backoff| backoff.revision == candidate.revision);
     if let Some(until) = backoff
         .map(|backoff| backoff.until)
         .filter(|until| *until > ctx.now)
@@ -329,7 +329,7 @@ fn start_now(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) 
         .status
         .history
         .iter()
-        .any(|known| known.revision == candidate.revision.as_str());
+        .any(|known| known.revision == candidate.revision);
     let shortcut = match plan.known_good {
         KnownGood::Fast if known => Some(Shortcut::KnownGood),
         KnownGood::Fast | KnownGood::Steps => None,
@@ -404,8 +404,7 @@ fn is_within(at: Timestamp, limit: SignedDuration, now: Timestamp) -> bool {
 fn rejection(ctx: &DecisionContext<'_>, candidate: &Candidate) -> Option<Rejected> {
     let mut rejected = ctx.status.rejected.iter();
     let same = rejected.find(|rejected| {
-        rejected.revision == candidate.revision.as_str()
-            && rejected.commit == candidate.source.commit
+        rejected.revision == candidate.revision && rejected.commit == candidate.source.commit
     });
     same.cloned()
 }
@@ -416,12 +415,9 @@ fn kept(ctx: &DecisionContext<'_>, stable: &Stable, candidate: &Candidate) -> Ve
         .status
         .history
         .iter()
-        .map(|known| Revision::named(&known.revision));
+        .map(|known| known.revision.clone());
     history
-        .chain([
-            Revision::named(&stable.revision),
-            candidate.revision.clone(),
-        ])
+        .chain([stable.revision.clone(), candidate.revision.clone()])
         .collect()
 }
 

@@ -3,6 +3,7 @@
 mod answer;
 
 use tidegate_api::{
+    Revision,
     intervention::{Action as Request, InterventionSpec},
     status::{AcceptedIntervention, Attempt, Shortcut},
 };
@@ -11,7 +12,7 @@ pub use answer::{Acceptance, Answer, Rejection};
 
 use crate::{
     context::DecisionContext, decision::Action, event::Event, observed::Intervention,
-    revision::short, termination::Cause, wording,
+    termination::Cause, wording,
 };
 
 /// Number of accepted Interventions that are remembered.
@@ -226,7 +227,7 @@ fn retry(ctx: &mut DecisionContext<'_>, spec: &InterventionSpec) -> Result<Accep
         .observed
         .candidate
         .as_ref()
-        .is_some_and(|candidate| candidate.revision.as_str() == last.revision);
+        .is_some_and(|candidate| candidate.revision == last.revision);
     let stable = ctx
         .status
         .stable
@@ -245,17 +246,17 @@ fn retry(ctx: &mut DecisionContext<'_>, spec: &InterventionSpec) -> Result<Accep
 
 /// Fails where the Intervention is meant for another revision than the attempt's: a Rollout that is
 /// created anew counts its attempts from 1 again.
-fn names_revision(spec: &InterventionSpec, revision: &str) -> Result<(), Rejection> {
+fn names_revision(spec: &InterventionSpec, revision: &Revision) -> Result<(), Rejection> {
     match spec.revision.as_deref() {
         None if spec.needs_revision() => Err(Rejection::RevisionMissing {
             action: spec.action,
-            revision: revision.to_owned(),
+            revision: revision.clone(),
         }),
-        Some(named) if named != revision && named != short(revision) => {
+        Some(named) if named != revision.as_str() && named != revision.short() => {
             Err(Rejection::OtherRevision {
                 attempt: spec.attempt,
-                named: named.to_owned(),
-                revision: revision.to_owned(),
+                named: Revision::named(named),
+                revision: revision.clone(),
             })
         }
         None | Some(_) => Ok(()),

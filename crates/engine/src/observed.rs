@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
+    Revision,
     intervention::InterventionSpec,
     rollout::{OnRollback, RolloutSpec},
     route::{RouteKind, RouteRef},
@@ -17,7 +18,7 @@ use tidegate_api::{
 use crate::{
     gate::reading::Reading,
     pin::{self, Pin},
-    revision::{Digest, Revision},
+    revision::Digest,
     route::Obstacle,
     weight::Weight,
 };

@@ -1,6 +1,6 @@
 //! Stalls: states in which nothing moves until somebody changes something.
 
-use tidegate_api::reason::StallReason;
+use tidegate_api::{Revision, reason::StallReason};
 
 use crate::{plan::PlanError, preflight::Obstacle};
 
@@ -24,7 +24,7 @@ pub enum Stall {
     /// The revision that git asks for was not promoted, and nobody has asked for it again.
     RevisionRejected {
         /// Full name of the revision.
-        revision: String,
+        revision: Revision,
         /// Number of the attempt that rejected it.
         attempt: u32,
         /// Cause of that attempt's end, in a sentence.

@@ -5,9 +5,7 @@ use tidegate_api::{
     status::{Attempt, Phase, Stage},
 };
 
-use crate::{
-    conditions, context::DecisionContext, plan::Plan, revision::short, waiting::WaitingOn, wording,
-};
+use crate::{conditions, context::DecisionContext, plan::Plan, waiting::WaitingOn, wording};
 
 /// Fills in the fields that people read.
 pub(crate) fn summarize(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
@@ -34,7 +32,7 @@ pub(crate) fn summarize(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
         (None, Some(stable)) => Some(&stable.revision),
         (None, None) => None,
     };
-    status.revision = revision.map(|revision| short(revision).to_owned());
+    status.revision = revision.map(|revision| revision.short().to_owned());
     conditions::set_all(ctx);
 }
 

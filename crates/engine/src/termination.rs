@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 use tidegate_api::{
+    CommitId, Revision,
     record::{Outcome, Reason},
     route::RouteRef,
     workload::WorkloadRef,
@@ -126,9 +127,9 @@ pub enum Cause {
     /// A newer revision is wanted.
     NewerRevision {
         /// Full name of the newer revision.
-        revision: String,
+        revision: Revision,
         /// Commit that asked for it.
-        commit: Option<String>,
+        commit: Option<CommitId>,
     },
     /// The Rollout was deleted.
     RolloutDeleted,

@@ -28,7 +28,6 @@ use crate::{
     attempt::NoGoodCommit,
     conditions::{MissingPods, Unavailable},
     field_conflict::FieldConflict,
-    revision::short,
 };
 
 /// Returns the requester of an Intervention, for a sentence.
@@ -42,7 +41,7 @@ pub(crate) fn at_rest(status: &RolloutStatus) -> String {
     let Some(stable) = &status.stable else {
         return "no revision is stable yet".to_owned();
     };
-    let state = format!("revision {} is stable", short(&stable.revision));
+    let state = format!("revision {} is stable", stable.revision.short());
     let failed = status.last_outcome.as_ref().filter(|last| {
         let is_failure = match last.ending.outcome {
             Outcome::RolledBack | Outcome::Aborted | Outcome::Failed => true,
@@ -54,7 +53,7 @@ pub(crate) fn at_rest(status: &RolloutStatus) -> String {
         Some(last) => format!(
             "{state}; attempt {} for revision {} ended: {}: {}",
             last.attempt,
-            short(&last.revision),
+            last.revision.short(),
             last.ending.outcome,
             last.ending.message
         ),
@@ -123,7 +122,7 @@ impl fmt::Display for MissingPods {
             f,
             "{ready} of {wanted} stable pods are ready (revision {}, version {version}); see why the \
              others are not, or commit a fix or a revert, which does not wait for them",
-            short(revision)
+            revision.short()
         )
     }
 }

@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 /// Name of a commit: the hash of its content.
-pub type CommitId = gix::ObjectId;
+pub use gix::ObjectId;
 
 /// A commit of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
     /// Name of the commit.
-    pub id: CommitId,
+    pub id: ObjectId,
     /// Author of the change.
     pub author: Person,
     /// Time of the commit, to the second, as its committer's clock had it.

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::Path};
 
 use crate::{
-    commit::{Commit, CommitId},
+    commit::{Commit, ObjectId},
     repository::Repository,
     store::{self, Store, StoreError, read_error},
 };
@@ -20,10 +20,10 @@ impl Repository {
     /// `head`; fails if the clone cannot be read.
     pub async fn requested_by(
         &self,
-        head: CommitId,
+        head: ObjectId,
         path: &str,
         is_same: impl Fn(&[u8]) -> bool + Send + 'static,
-        until: Option<CommitId>,
+        until: Option<ObjectId>,
     ) -> Result<Option<Commit>, StoreError> {
         let path = path.to_owned();
         self.read(move |store| requested_by(store, head, Path::new(&path), &is_same, until))
@@ -33,10 +33,10 @@ impl Repository {
 
 fn requested_by(
     store: &Store,
-    head: CommitId,
+    head: ObjectId,
     path: &Path,
     is_same: &dyn Fn(&[u8]) -> bool,
-    until: Option<CommitId>,
+    until: Option<ObjectId>,
 ) -> Result<Option<Commit>, StoreError> {
     let mut compared: HashMap<gix::ObjectId, bool> = HashMap::new();
     let mut oldest = None;

@@ -50,7 +50,7 @@ pub mod yaml;
 #[cfg(test)]
 mod testing;
 
-pub use commit::{Commit, CommitId, Person, Signature, Trailers};
+pub use commit::{Commit, ObjectId, Person, Signature, Trailers};
 pub use records::{RecordConflict, RecordFile, RecordResults, RecordWritten, RecordsError};
 pub use remote::{Credentials, Protocol, Remote, RemoteError};
 pub use repository::{FetchError, Git, Repository};

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use gix::objs::tree::EntryKind;
 
 use crate::{
-    commit::{CommitId, Signature, Trailers, message_with_trailers},
+    commit::{ObjectId, Signature, Trailers, message_with_trailers},
     push::{is_conflict, retry_on_conflict},
     repository::{FetchError, Repository},
     store::{self, FromStore, Store, StoreError, write_error},
@@ -32,7 +32,7 @@ pub struct RecordFile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordWritten {
     /// This call has written it, in this commit.
-    Committed(CommitId),
+    Committed(ObjectId),
     /// It was there before.
     AlreadyPresent,
 }
@@ -79,7 +79,7 @@ pub type RecordResults = Vec<Result<RecordWritten, RecordConflict>>;
 /// A batch on one tip.
 struct Batch<'a> {
     store: &'a Store,
-    tip: Option<CommitId>,
+    tip: Option<ObjectId>,
     new: BTreeMap<String, gix::ObjectId>,
     committed: Vec<&'a RecordFile>,
 }
@@ -146,10 +146,10 @@ impl Repository {
 /// Commits the new records on `tip`. Returns no commit if all of them are there already.
 fn commit_records(
     store: &Store,
-    tip: Option<CommitId>,
+    tip: Option<ObjectId>,
     records: &[RecordFile],
     by: &Signature,
-) -> Result<(Option<CommitId>, RecordResults), RecordsError> {
+) -> Result<(Option<ObjectId>, RecordResults), RecordsError> {
     let mut batch = Batch {
         store,
         tip,
@@ -254,7 +254,7 @@ impl<'a> Batch<'a> {
         Ok(Placement::Conflict)
     }
 
-    fn commit(&self, by: &Signature) -> Result<Option<CommitId>, StoreError> {
+    fn commit(&self, by: &Signature) -> Result<Option<ObjectId>, StoreError> {
         if self.new.is_empty() {
             return Ok(None);
         }

@@ -18,7 +18,7 @@ use tracing::{Instrument as _, Span};
 
 use self::local_clone::{FetchState, LocalClone, UNFINISHED_PREFIX};
 use crate::{
-    commit::{Commit, CommitId},
+    commit::{Commit, ObjectId},
     remote::Remote,
     store::{self, FromStore, Store, StoreError},
     tip::{TipAnswer, TipClient},
@@ -63,7 +63,7 @@ pub enum FetchError {
         /// Name of the branch.
         branch: String,
         /// The commit it was last seen at.
-        last_known: Option<CommitId>,
+        last_known: Option<ObjectId>,
     },
     /// The last known commit is no longer in the history of the branch.
     #[error("history of branch `{branch}` was rewritten: {last_known} does not lead to {}", .head.id)]
@@ -71,7 +71,7 @@ pub enum FetchError {
         /// Name of the branch.
         branch: String,
         /// The commit it was last seen at.
-        last_known: CommitId,
+        last_known: ObjectId,
         /// The head it has now.
         head: Box<Commit>,
     },
@@ -133,7 +133,7 @@ impl Repository {
     pub async fn fetch(
         &self,
         branch: &str,
-        last_known: Option<CommitId>,
+        last_known: Option<ObjectId>,
     ) -> Result<Commit, FetchError> {
         let id = match self.fetch_tip(branch).await {
             Ok(id) => id,
@@ -172,7 +172,7 @@ impl Repository {
     }
 
     /// Fetches the branch, whatever it was before, and returns its tip.
-    pub(crate) async fn fetch_tip(&self, branch: &str) -> Result<CommitId, FetchError> {
+    pub(crate) async fn fetch_tip(&self, branch: &str) -> Result<ObjectId, FetchError> {
         check_branch(branch)?;
         let _fetching = self.clone.fetching.lock().await;
         let usable = !self.clone.broken.load(Ordering::Relaxed) && self.clone.dir.exists();
@@ -195,7 +195,7 @@ impl Repository {
 
     /// Returns the tip that was fetched last, if the server says that the branch is still there and
     /// the clone can still be read.
-    async fn unchanged_tip(&self, branch: &str) -> Option<CommitId> {
+    async fn unchanged_tip(&self, branch: &str) -> Option<ObjectId> {
         if self.clone.tip_unsupported.load(Ordering::Relaxed) {
             return None;
         }
@@ -237,7 +237,7 @@ impl Repository {
     }
 
     /// Pushes `commit` to `branch`, if that is a fast-forward of the server's branch.
-    pub(crate) async fn push(&self, commit: CommitId, branch: &str) -> Result<(), TransportError> {
+    pub(crate) async fn push(&self, commit: ObjectId, branch: &str) -> Result<(), TransportError> {
         let _guard = self.clone.swap.read().await;
         let refspec = format!("{commit}:refs/heads/{branch}");
         self.git
@@ -251,7 +251,7 @@ impl Repository {
         dir: &Path,
         branch: &str,
         extent: FetchExtent,
-    ) -> Result<CommitId, FetchError> {
+    ) -> Result<ObjectId, FetchError> {
         let refspec = format!("+refs/heads/{branch}:refs/remotes/origin/{branch}");
         self.git
             .transport
@@ -272,7 +272,7 @@ impl Repository {
     }
 
     /// Clones into another folder, which replaces the clone only if that succeeded.
-    async fn reclone(&self, branch: &str) -> Result<CommitId, FetchError> {
+    async fn reclone(&self, branch: &str) -> Result<ObjectId, FetchError> {
         fs::create_dir_all(&self.git.cache).map_err(FetchError::Cache)?;
         let fresh = tempfile::Builder::new()
             .prefix(UNFINISHED_PREFIX)
@@ -297,7 +297,7 @@ impl Repository {
     }
 
     /// Records the tip of a fetch, and packs the clone in the background when that is due.
-    fn record_fetch(&self, branch: &str, tip: CommitId) {
+    fn record_fetch(&self, branch: &str, tip: ObjectId) {
         if !self.clone.state().record(branch, tip) {
             return;
         }
@@ -321,7 +321,7 @@ fn swap_in(fresh: tempfile::TempDir, dir: &Path) -> io::Result<()> {
 }
 
 /// Reads the tip that a fetch has left in `dir`, and its tree, so that missing objects are noticed.
-fn tip_in(dir: &Path, branch: &str) -> Result<CommitId, StoreError> {
+fn tip_in(dir: &Path, branch: &str) -> Result<ObjectId, StoreError> {
     let store = store::open(dir)?;
     let name = format!("refs/remotes/origin/{branch}");
     let id = store

@@ -24,7 +24,7 @@ use serde_json::Value;
 use self::template::LocatedTemplate;
 pub use self::{node::YamlError, splice::SpliceError};
 use crate::{
-    commit::{CommitId, Signature, Trailers, carries_id, message_with_trailers},
+    commit::{ObjectId, Signature, Trailers, carries_id, message_with_trailers},
     push::{is_conflict, retry_on_conflict},
     repository::{FetchError, Repository},
     store::{self, FromStore, Store, StoreError, read_error, write_error},
@@ -49,7 +49,7 @@ pub struct ObjectKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateSource {
     /// The commit.
-    pub commit: CommitId,
+    pub commit: ObjectId,
     /// Path of the file in that commit; it may have another name now.
     pub path: String,
 }
@@ -68,7 +68,7 @@ pub struct RestoreRequest {
     /// Source of the good template, if there is one.
     pub good: Option<TemplateSource>,
     /// Commit that requested the rejected template. Earlier restores are searched only after it.
-    pub since: CommitId,
+    pub since: ObjectId,
     /// Subject and body of the commit; the trailers are added.
     pub message: String,
     /// Trailers of the commit. Their id tells this restore from every other.
@@ -81,9 +81,9 @@ pub struct RestoreRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restored {
     /// The template was restored by this commit.
-    Committed(CommitId),
+    Committed(ObjectId),
     /// An earlier try had restored it, by this commit.
-    AlreadyRestored(CommitId),
+    AlreadyRestored(ObjectId),
     /// Nothing was written.
     Skipped(SkipReason),
 }
@@ -123,7 +123,7 @@ pub enum RestoreError {
         /// The file.
         path: String,
         /// The commit.
-        commit: CommitId,
+        commit: ObjectId,
     },
     /// The file is not YAML.
     #[error("cannot parse `{path}` at {commit}")]
@@ -131,7 +131,7 @@ pub enum RestoreError {
         /// The file.
         path: String,
         /// The commit.
-        commit: CommitId,
+        commit: ObjectId,
         /// The position and the cause.
         source: Box<YamlError>,
     },
@@ -157,7 +157,7 @@ pub enum RestoreError {
 
 /// Next action for one tip.
 enum RestorePlan {
-    Push(CommitId),
+    Push(ObjectId),
     Done(Restored),
 }
 
@@ -212,7 +212,7 @@ impl Repository {
 /// Commits the restore on `tip` in the clone, unless there is nothing to restore.
 fn prepare(
     store: &Store,
-    tip: CommitId,
+    tip: ObjectId,
     request: &RestoreRequest,
     is_rejected: &dyn Fn(&Value) -> bool,
 ) -> Result<RestorePlan, RestoreError> {
@@ -229,9 +229,9 @@ fn prepare(
 /// Records of the same attempt carry its id, too, and may be on this branch.
 fn own_commit(
     store: &Store,
-    tip: CommitId,
+    tip: ObjectId,
     request: &RestoreRequest,
-) -> Result<Option<CommitId>, RestoreError> {
+) -> Result<Option<ObjectId>, RestoreError> {
     let path = tree::components(&request.path)
         .map_err(RestoreError::Read)?
         .join("/");
@@ -253,7 +253,7 @@ fn own_commit(
 }
 
 /// Returns true if the commit changed the file.
-fn changes(store: &Store, commit: CommitId, path: &str) -> Result<bool, StoreError> {
+fn changes(store: &Store, commit: ObjectId, path: &str) -> Result<bool, StoreError> {
     let path = Path::new(path);
     let before = match store::first_parent(store, commit)? {
         Some(parent) => store::blob_at(store, parent, path)?,
@@ -265,7 +265,7 @@ fn changes(store: &Store, commit: CommitId, path: &str) -> Result<bool, StoreErr
 /// Returns the text of the file with the good template in it, or the reason to skip it.
 fn edited(
     store: &Store,
-    tip: CommitId,
+    tip: ObjectId,
     request: &RestoreRequest,
     is_rejected: &dyn Fn(&Value) -> bool,
 ) -> Result<Result<String, SkipReason>, RestoreError> {
@@ -306,7 +306,7 @@ fn good_text(store: &Store, source: &TemplateSource) -> Result<Option<String>, R
     text_at(store, source.commit, &source.path)
 }
 
-fn text_at(store: &Store, commit: CommitId, path: &str) -> Result<Option<String>, RestoreError> {
+fn text_at(store: &Store, commit: ObjectId, path: &str) -> Result<Option<String>, RestoreError> {
     let limit = TreeLimits::default().file_bytes;
     let file = tree::file_at(store, commit, path, limit).map_err(RestoreError::Read)?;
     let Some(File { bytes, path, .. }) = file else {
@@ -320,7 +320,7 @@ fn text_at(store: &Store, commit: CommitId, path: &str) -> Result<Option<String>
 
 fn find<'t>(
     text: &'t str,
-    commit: CommitId,
+    commit: ObjectId,
     path: &str,
     request: &RestoreRequest,
 ) -> Result<Option<LocatedTemplate<'t>>, RestoreError> {
@@ -336,10 +336,10 @@ fn find<'t>(
 /// Commits the file with its new text on `tip`, and keeps its mode.
 fn commit_text(
     store: &Store,
-    tip: CommitId,
+    tip: ObjectId,
     request: &RestoreRequest,
     text: &str,
-) -> Result<CommitId, RestoreError> {
+) -> Result<ObjectId, RestoreError> {
     let path = tree::components(&request.path)
         .map_err(RestoreError::Read)?
         .join("/");

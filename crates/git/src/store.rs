@@ -5,7 +5,7 @@ use std::{error::Error, path::Path};
 
 use jiff::Timestamp;
 
-use crate::commit::{Commit, CommitId, Person, Signature};
+use crate::commit::{Commit, ObjectId, Person, Signature};
 
 /// An open object store.
 pub(crate) type Store = gix::Repository;
@@ -88,7 +88,7 @@ pub(crate) fn write_error<E: Into<Cause>>(kind: &'static str) -> impl FnOnce(E) 
 }
 
 /// Reads one commit.
-pub(crate) fn commit(store: &Store, id: CommitId) -> Result<Commit, StoreError> {
+pub(crate) fn commit(store: &Store, id: ObjectId) -> Result<Commit, StoreError> {
     let object = store.find_commit(id).map_err(read_error("commit", id))?;
     let decoded = object.decode().map_err(read_error("commit", id))?;
     let author = decoded
@@ -118,7 +118,7 @@ pub(crate) fn commit(store: &Store, id: CommitId) -> Result<Commit, StoreError> 
 }
 
 /// Returns the tree of a commit.
-pub(crate) fn tree_of(store: &Store, id: CommitId) -> Result<gix::Tree<'_>, StoreError> {
+pub(crate) fn tree_of(store: &Store, id: ObjectId) -> Result<gix::Tree<'_>, StoreError> {
     store
         .find_commit(id)
         .map_err(read_error("commit", id))?
@@ -127,7 +127,7 @@ pub(crate) fn tree_of(store: &Store, id: CommitId) -> Result<gix::Tree<'_>, Stor
 }
 
 /// Returns the first parent of a commit; none for a root.
-pub(crate) fn first_parent(store: &Store, id: CommitId) -> Result<Option<CommitId>, StoreError> {
+pub(crate) fn first_parent(store: &Store, id: ObjectId) -> Result<Option<ObjectId>, StoreError> {
     let commit = store.find_commit(id).map_err(read_error("commit", id))?;
     Ok(commit.parent_ids().next().map(gix::Id::detach))
 }
@@ -135,7 +135,7 @@ pub(crate) fn first_parent(store: &Store, id: CommitId) -> Result<Option<CommitI
 /// Returns the name of the content of the file at `path`; none if there is no file.
 pub(crate) fn blob_at(
     store: &Store,
-    commit: CommitId,
+    commit: ObjectId,
     path: &Path,
 ) -> Result<Option<gix::ObjectId>, StoreError> {
     let entry = tree_of(store, commit)?
@@ -150,8 +150,8 @@ pub(crate) fn blob_at(
 /// Returns true if `ancestor` is `descendant` or in its history.
 pub(crate) fn is_ancestor(
     store: &Store,
-    ancestor: CommitId,
-    descendant: CommitId,
+    ancestor: ObjectId,
+    descendant: ObjectId,
 ) -> Result<bool, StoreError> {
     if ancestor == descendant {
         return Ok(true);
@@ -179,11 +179,11 @@ pub(crate) fn is_ancestor(
 pub(crate) fn write_commit(
     store: &Store,
     tree: gix::ObjectId,
-    parent: Option<CommitId>,
+    parent: Option<ObjectId>,
     message: &str,
     author: &Signature,
     committer: &Signature,
-) -> Result<CommitId, StoreError> {
+) -> Result<ObjectId, StoreError> {
     let commit = gix::objs::Commit {
         tree,
         parents: parent.into_iter().collect(),

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use crate::{
-    commit::{Commit, CommitId, Person, Signature},
+    commit::{Commit, ObjectId, Person, Signature},
     remote::{Credentials, Protocol, Remote},
     repository::{Git, Repository},
     store,
@@ -114,7 +114,7 @@ impl Server {
     }
 
     /// Commits files to a branch, as a person would.
-    pub(crate) fn commit(&self, branch: &str, files: &[(&str, &str)]) -> CommitId {
+    pub(crate) fn commit(&self, branch: &str, files: &[(&str, &str)]) -> ObjectId {
         let entries: Vec<_> = files
             .iter()
             .map(|(path, text)| (*path, EntryKind::Blob, *text))
@@ -125,9 +125,9 @@ impl Server {
     pub(crate) fn commit_entries(
         &self,
         branch: &str,
-        parent: Option<CommitId>,
+        parent: Option<ObjectId>,
         entries: &[(&str, EntryKind, &str)],
-    ) -> CommitId {
+    ) -> ObjectId {
         let store = store::open(self.path()).unwrap();
         let base = match parent {
             Some(parent) => store::tree_of(&store, parent).unwrap(),
@@ -151,7 +151,7 @@ impl Server {
     }
 
     /// Deletes a file on a branch.
-    pub(crate) fn delete_file(&self, branch: &str, path: &str) -> CommitId {
+    pub(crate) fn delete_file(&self, branch: &str, path: &str) -> ObjectId {
         let store = store::open(self.path()).unwrap();
         let parent = self.tip(branch).unwrap();
         let base = store::tree_of(&store, parent).unwrap();
@@ -170,7 +170,7 @@ impl Server {
     }
 
     /// Moves a branch, by force.
-    pub(crate) fn set(&self, branch: &str, id: CommitId) {
+    pub(crate) fn set(&self, branch: &str, id: ObjectId) {
         self.git(&[
             "update-ref",
             &format!("refs/heads/{branch}"),
@@ -189,7 +189,7 @@ impl Server {
         write_script(&hook, "#!/bin/sh\necho 'main is protected' >&2\nexit 1\n");
     }
 
-    pub(crate) fn tip(&self, branch: &str) -> Option<CommitId> {
+    pub(crate) fn tip(&self, branch: &str) -> Option<ObjectId> {
         let out = self.git_output(&[
             "rev-parse",
             "--verify",

@@ -26,7 +26,7 @@ use reqwest::{
 };
 
 use crate::{
-    commit::CommitId,
+    commit::ObjectId,
     remote::{Credentials, Protocol, Remote},
     secret::Secret,
 };
@@ -43,7 +43,7 @@ pub(crate) struct TipClient {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TipAnswer {
     /// The branch is at this commit.
-    At(CommitId),
+    At(ObjectId),
     /// No answer, or none that says where the branch is. The git program can tell more.
     Unclear,
     /// The server does not speak this protocol.
@@ -210,14 +210,14 @@ fn tip_in(mut body: &[u8], branch: &str) -> TipAnswer {
 }
 
 /// Reads `ID refs/heads/BRANCH`, which attributes may follow.
-fn id_in(line: &[u8], branch: &str) -> Option<CommitId> {
+fn id_in(line: &[u8], branch: &str) -> Option<ObjectId> {
     let line = std::str::from_utf8(line).ok()?;
     let mut words = line.trim_end_matches('\n').split(' ');
     let (id, name) = (words.next()?, words.next()?);
     if name.strip_prefix("refs/heads/") != Some(branch) {
         return None;
     }
-    CommitId::from_hex(id.as_bytes()).ok()
+    ObjectId::from_hex(id.as_bytes()).ok()
 }
 
 #[cfg(test)]
@@ -232,7 +232,7 @@ mod tests {
     const TWO: &str = "2222222222222222222222222222222222222222";
 
     fn at(id: &str) -> TipAnswer {
-        TipAnswer::At(CommitId::from_hex(id.as_bytes()).unwrap())
+        TipAnswer::At(ObjectId::from_hex(id.as_bytes()).unwrap())
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use gix::objs::tree::EntryKind;
 
 use crate::{
-    commit::CommitId,
+    commit::ObjectId,
     repository::Repository,
     store::{self, FromStore, Store, StoreError, read_error},
 };
@@ -48,7 +48,7 @@ pub enum TreeError {
     )]
     Outside { path: String },
     #[error("no folder `{path}` in commit {commit}")]
-    NoFolder { commit: CommitId, path: String },
+    NoFolder { commit: ObjectId, path: String },
     #[error("`{path}` is not a folder")]
     NotAFolder { path: String },
     #[error("`{path}` is a symbolic link, which is not followed; commit the file itself")]
@@ -72,7 +72,7 @@ pub enum TreeError {
 /// Reads the files below a folder.
 struct TreeReader<'a> {
     store: &'a Store,
-    commit: CommitId,
+    commit: ObjectId,
     limits: TreeLimits,
     folders: VecDeque<(String, gix::ObjectId)>,
     entries: usize,
@@ -106,14 +106,14 @@ impl Repository {
     ///
     /// Fails if there is no such folder, if something in it is no plain file, or if it is larger
     /// than a config repository may be (2,000 files, 4 MiB each, 32 MiB in total).
-    pub async fn files(&self, commit: CommitId, path: &str) -> Result<Vec<File>, TreeError> {
+    pub async fn files(&self, commit: ObjectId, path: &str) -> Result<Vec<File>, TreeError> {
         self.files_within(TreeLimits::default(), commit, path).await
     }
 
     pub(crate) async fn files_within(
         &self,
         limits: TreeLimits,
-        commit: CommitId,
+        commit: ObjectId,
         path: &str,
     ) -> Result<Vec<File>, TreeError> {
         let path = path.to_owned();
@@ -124,7 +124,7 @@ impl Repository {
     /// Returns the file at `path` of `commit`, whatever its name is; none if there is none.
     ///
     /// Fails if the path leads through a link or a submodule, or the file is larger than 4 MiB.
-    pub async fn file_at(&self, commit: CommitId, path: &str) -> Result<Option<File>, TreeError> {
+    pub async fn file_at(&self, commit: ObjectId, path: &str) -> Result<Option<File>, TreeError> {
         let path = path.to_owned();
         let limit = TreeLimits::default().file_bytes;
         self.read(move |store| file_at(store, commit, &path, limit))
@@ -169,7 +169,7 @@ pub(crate) fn components(path: &str) -> Result<Vec<&str>, TreeError> {
 /// Returns the entry at `path`. Links and submodules on the way are rejected.
 pub(crate) fn entry_at(
     store: &Store,
-    commit: CommitId,
+    commit: ObjectId,
     path: &str,
 ) -> Result<Option<(EntryKind, gix::ObjectId)>, TreeError> {
     let mut at = (EntryKind::Tree, store::tree_of(store, commit)?.id);
@@ -210,7 +210,7 @@ fn joined(folder: &str, name: &str) -> String {
 
 fn files(
     store: &Store,
-    commit: CommitId,
+    commit: ObjectId,
     path: &str,
     limits: TreeLimits,
 ) -> Result<Vec<File>, TreeError> {
@@ -245,7 +245,7 @@ fn files(
 /// Returns the file at `path`, whatever its name is.
 pub(crate) fn file_at(
     store: &Store,
-    commit: CommitId,
+    commit: ObjectId,
     path: &str,
     limit: u64,
 ) -> Result<Option<File>, TreeError> {

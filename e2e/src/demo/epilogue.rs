@@ -1,7 +1,10 @@
 //! The report at the end: the clients' answers, the records and the restore commit, from git.
 
 use anyhow::{Context as _, Result};
-use tidegate_api::record::{GateRecord, OutcomeRecord, RestoreResult};
+use tidegate_api::{
+    CommitId,
+    record::{GateRecord, OutcomeRecord, RestoreResult},
+};
 
 use crate::{
     load::Report,
@@ -45,7 +48,7 @@ pub(super) async fn restore(bed: &Testbed, record: &OutcomeRecord) -> Result<()>
     if let Some(RestoreResult::Restored { commit }) = &record.restore {
         let shown = bed
             .repo
-            .show(commit)
+            .show(commit.as_str())
             .await
             .context("the restore commit cannot be shown")?;
         println!("\nThe restore commit:\n\n{}", shown.trim_end());
@@ -61,13 +64,13 @@ fn told(record: &OutcomeRecord) -> String {
         message,
         ..
     } = record;
-    let commit = head.source.commit.as_deref().map_or("-", short);
+    let commit = head.source.commit.as_ref().map_or("-", CommitId::short);
     let mut lines = vec![
         format!("  attempt {}: {outcome} ({})", head.attempt, reason),
         format!(
             "    {} from commit {commit}, revision {}",
             head.images.join(", "),
-            short(&head.revision)
+            head.revision.short()
         ),
         format!("    {message}"),
     ];

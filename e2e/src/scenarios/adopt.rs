@@ -4,7 +4,10 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use tidegate_api::record::{Outcome, Reason};
+use tidegate_api::{
+    CommitId,
+    record::{Outcome, Reason},
+};
 
 use crate::{
     scenario::{Context, Scenario, scenario},
@@ -39,7 +42,7 @@ async fn equal(context: Context) -> Result<()> {
         .await?;
     let stable = status.stable.context("there is a stable revision")?;
     ensure!(
-        stable.source.commit.as_deref() == Some(commit.as_str()),
+        stable.source.commit.as_ref().map(CommitId::as_str) == Some(commit.as_str()),
         "stable is not what the commit says: {stable:?}"
     );
 

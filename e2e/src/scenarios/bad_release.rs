@@ -2,7 +2,10 @@
 //! somebody commits it again.
 
 use anyhow::{Context as _, Result, ensure};
-use tidegate_api::record::{Outcome, Reason, RestoreResult};
+use tidegate_api::{
+    CommitId,
+    record::{Outcome, Reason, RestoreResult},
+};
 
 use crate::{
     scenario::{Context, Scenario, scenario},
@@ -26,7 +29,7 @@ async fn run(context: Context) -> Result<()> {
         "{record:?}"
     );
     ensure!(
-        record.head.source.commit.as_deref() == Some(commit.as_str()),
+        record.head.source.commit.as_ref().map(CommitId::as_str) == Some(commit.as_str()),
         "the record names another commit"
     );
     println!(

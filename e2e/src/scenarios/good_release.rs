@@ -2,7 +2,10 @@
 //! request fails from before the start till after the end, promotion included.
 
 use anyhow::{Context as _, Result, ensure};
-use tidegate_api::record::{Outcome, Reason};
+use tidegate_api::{
+    CommitId,
+    record::{Outcome, Reason},
+};
 
 use crate::{
     scenario::{Context, Scenario, scenario},
@@ -67,7 +70,7 @@ async fn run(context: Context) -> Result<()> {
         "{record:?}"
     );
     ensure!(
-        record.head.source.commit.as_deref() == Some(commit.as_str()),
+        record.head.source.commit.as_ref().map(CommitId::as_str) == Some(commit.as_str()),
         "the record names another commit"
     );
     let weights: Vec<_> = record

@@ -271,7 +271,7 @@ async fn in_order(
     let commit = bed.repo.commit(changes, "Ask for what runs").await?;
     let applied = |repo: Option<&ConfigRepo>| {
         let applied = repo.and_then(|repo| repo.status.as_ref()?.applied.as_ref());
-        applied.is_some_and(|applied| applied.commit == commit)
+        applied.is_some_and(|applied| applied.commit.as_str() == commit)
     };
     let applied = tokio::time::timeout(
         LIMIT,

@@ -109,7 +109,7 @@ async fn applied(bed: &Testbed, commit: &str) -> Result<()> {
         NAME,
         |repo: Option<&ConfigRepo>| {
             repo.and_then(|repo| repo.status.as_ref()?.applied.as_ref())
-                .is_some_and(|applied| applied.commit == commit)
+                .is_some_and(|applied| applied.commit.as_str() == commit)
         },
     );
     tokio::time::timeout(LIMIT, awaited)

@@ -3,7 +3,10 @@
 
 use anyhow::{Result, ensure};
 use serde_json::json;
-use tidegate_api::record::{Outcome, Reason};
+use tidegate_api::{
+    CommitId,
+    record::{Outcome, Reason},
+};
 
 use crate::{
     scenario::{Context, Scenario, scenario},
@@ -41,7 +44,7 @@ async fn run(context: Context) -> Result<()> {
         "{superseded:?}"
     );
     ensure!(
-        superseded.head.source.commit.as_deref() == Some(older.as_str()),
+        superseded.head.source.commit.as_ref().map(CommitId::as_str) == Some(older.as_str()),
         "the record names another commit"
     );
     ensure!(
@@ -58,7 +61,7 @@ async fn run(context: Context) -> Result<()> {
         "{promoted:?}"
     );
     ensure!(
-        promoted.head.source.commit.as_deref() == Some(newer.as_str()),
+        promoted.head.source.commit.as_ref().map(CommitId::as_str) == Some(newer.as_str()),
         "the record names another commit"
     );
     ensure!(

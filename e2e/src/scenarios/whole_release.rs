@@ -147,7 +147,7 @@ impl ReleaseLog {
             .map(|commit| commit.id)
             .collect();
         ensure!(
-            commits.first() == Some(commit),
+            commits.first().map(String::as_str) == Some(commit.as_str()),
             "the head is not the restore commit"
         );
         ensure!(

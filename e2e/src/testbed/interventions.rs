@@ -104,7 +104,7 @@ impl Testbed {
             (None, last) => last.map(|last| last.revision),
         };
         if let Some(revision) = revision {
-            spec["revision"] = revision.into();
+            spec["revision"] = revision.as_str().into();
         }
         let asked: Intervention = serde_json::from_value(json!({
             "apiVersion": "tidegate.io/v1alpha1",

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use kube::core::DeserializeGuard;
 use tempfile::TempDir;
-use tidegate_api::{Rollout, record::RestoreResult};
-use tidegate_engine::revision::Revision;
+use tidegate_api::{Revision, Rollout, record::RestoreResult};
+use tidegate_engine::revision;
 
 use super::*;
 
@@ -28,7 +28,7 @@ fn app(image: &str) -> String {
 }
 
 fn revision(image: &str) -> Revision {
-    Revision::of(&json!({ "spec": { "containers": [{ "name": "app", "image": image }] } }))
+    revision::of(&json!({ "spec": { "containers": [{ "name": "app", "image": image }] } }))
 }
 
 // === impl History ===

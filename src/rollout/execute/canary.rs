@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1 as core;
 use kube::{Api, ResourceExt, api::DeleteParams};
 use serde_json::{Value, json};
-use tidegate_api::names;
-use tidegate_engine::{pin, plan::Plan, revision::Revision};
+use tidegate_api::{Revision, names};
+use tidegate_engine::{pin, plan::Plan};
 
 use super::{ExecuteError, Subject, failed, objects, plan, writer};
 use crate::{

@@ -6,8 +6,8 @@ use kube::{
     api::{DeleteParams, PostParams},
 };
 use serde_json::{Value, json};
-use tidegate_api::names;
-use tidegate_engine::{pin::Pin, revision::Revision};
+use tidegate_api::{Revision, names};
+use tidegate_engine::pin::Pin;
 
 use super::{ExecuteError, Subject, failed, plan, writer};
 use crate::{
@@ -69,7 +69,7 @@ fn is_stable(subject: &Subject<'_>, revision: &Revision) -> bool {
     let status = subject.rollout.status.as_ref();
     status
         .and_then(|status| status.stable.as_ref())
-        .is_some_and(|stable| stable.revision == revision.as_str())
+        .is_some_and(|stable| stable.revision == *revision)
 }
 
 /// Asks by a dry run whether the candidate's template differs from what the workload has.
@@ -85,7 +85,7 @@ pub(super) async fn compare_candidate(
     });
     let candidate = own.max_by_key(|kept| kept.revision);
     let candidate = candidate.ok_or_else(|| ExecuteError::Missing("a candidate".to_owned()))?;
-    compare(ctx, subject, Revision::named(&candidate.data.revision)).await
+    compare(ctx, subject, candidate.data.revision.clone()).await
 }
 
 /// Asks the same of stable's template.
@@ -99,7 +99,7 @@ pub(super) async fn compare_stable(
         .as_ref()
         .and_then(|status| status.stable.as_ref());
     let stable = stable.ok_or_else(|| ExecuteError::Missing("a stable revision".to_owned()))?;
-    compare(ctx, subject, Revision::named(&stable.revision)).await
+    compare(ctx, subject, stable.revision.clone()).await
 }
 
 async fn compare(

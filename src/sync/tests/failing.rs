@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use serde_json::json;
-use tidegate_engine::revision::Revision;
+use tidegate_engine::revision;
 
 use super::{Bench, settled_bench, shop, template};
 
@@ -173,7 +173,7 @@ async fn the_template_of_a_workload_that_the_api_server_rejects_is_not_released(
         "{}",
         bench.ready()
     );
-    let waiting = Revision::of(&template("web:2")).object_name("web");
+    let waiting = revision::of(&template("web:2")).object_name("web");
     assert_eq!(
         bench.api.get(&format!("controllerrevisions/{waiting}")),
         None

@@ -1,7 +1,10 @@
 //! Answers to Interventions.
 
 use jiff::Timestamp;
-use tidegate_api::intervention::{Action, InterventionState};
+use tidegate_api::{
+    Revision,
+    intervention::{Action, InterventionState},
+};
 
 /// Answer to an Intervention.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,16 +101,16 @@ pub enum Rejection {
         /// Requested action.
         action: Action,
         /// Revision of the attempt.
-        revision: String,
+        revision: Revision,
     },
     /// The attempt is of another revision.
     OtherRevision {
         /// Number of the attempt.
         attempt: u32,
         /// Revision that the Intervention names.
-        named: String,
+        named: Revision,
         /// Revision of the attempt.
-        revision: String,
+        revision: Revision,
     },
     /// An attempt is running, so none can be retried.
     AttemptRunning {

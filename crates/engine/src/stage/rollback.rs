@@ -101,9 +101,9 @@ fn ready_of_stable(ctx: &DecisionContext<'_>) -> u32 {
 fn is_given_up(ctx: &mut DecisionContext<'_>, plan: &Plan) -> bool {
     let late = ctx.stage_lasted(plan.progress_deadline);
     let attempt = ctx.attempt();
-    let stable = ctx.status.stable.as_ref().map(|stable| &*stable.revision);
+    let stable = ctx.status.stable.as_ref().map(|stable| &stable.revision);
     let another = ctx.observed.candidate.as_ref().is_some_and(|candidate| {
-        candidate.sequence > attempt.sequence && Some(candidate.revision.as_str()) != stable
+        candidate.sequence > attempt.sequence && Some(&candidate.revision) != stable
     });
     (another || ctx.observed.deleting) && (late || attempt.stable_ready_replicas.is_none())
 }

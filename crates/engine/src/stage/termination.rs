@@ -177,7 +177,7 @@ fn superseded(ctx: &DecisionContext<'_>, _: &Plan) -> Option<Cause> {
         candidate.sequence > attempt.sequence && !attempt.stable_template_updated
     })?;
     Some(Cause::NewerRevision {
-        revision: newer.revision.to_string(),
+        revision: newer.revision.clone(),
         commit: newer.source.commit.clone(),
     })
 }

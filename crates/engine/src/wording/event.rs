@@ -5,10 +5,7 @@ use std::fmt;
 use tidegate_api::record::Outcome;
 
 use super::{requester, writer};
-use crate::{
-    event::{Event, GovernedField},
-    revision::short,
-};
+use crate::event::{Event, GovernedField};
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -16,7 +13,7 @@ impl fmt::Display for Event {
             Self::Adopted { revision } => write!(
                 f,
                 "adopted the running workload as stable revision {}",
-                short(revision)
+                revision.short()
             ),
             Self::Started {
                 attempt,
@@ -26,10 +23,10 @@ impl fmt::Display for Event {
                 write!(
                     f,
                     "started attempt {attempt} for revision {}",
-                    short(revision)
+                    revision.short()
                 )?;
                 match commit {
-                    Some(commit) => write!(f, " (requested by commit {})", short(commit)),
+                    Some(commit) => write!(f, " (requested by commit {})", commit.short()),
                     None => Ok(()),
                 }
             }
@@ -50,7 +47,7 @@ impl fmt::Display for Event {
                 write!(
                     f,
                     "every step passed: updating stable to revision {}",
-                    short(revision)
+                    revision.short()
                 )
             }
             Self::RollingBack { termination } => {
@@ -70,7 +67,7 @@ impl fmt::Display for Event {
             } => write!(
                 f,
                 "attempt {attempt} for revision {} ended: {}: {}",
-                short(revision),
+                revision.short(),
                 ending.outcome,
                 ending.message
             ),

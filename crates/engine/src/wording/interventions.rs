@@ -3,10 +3,7 @@
 use std::fmt;
 
 use super::requester;
-use crate::{
-    interventions::{Acceptance, Answer, Rejection},
-    revision::short,
-};
+use crate::interventions::{Acceptance, Answer, Rejection};
 
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,7 +63,7 @@ impl fmt::Display for Rejection {
                 f,
                 "{} names no revision; write revision: {}",
                 action.as_str(),
-                short(revision)
+                revision.short()
             ),
             Self::OtherRevision {
                 attempt,
@@ -75,8 +72,8 @@ impl fmt::Display for Rejection {
             } => write!(
                 f,
                 "attempt {attempt} is of revision {}, not of {}",
-                short(revision),
-                short(named)
+                revision.short(),
+                named.short()
             ),
             Self::AttemptRunning { attempt } => write!(f, "attempt {attempt} is running"),
             Self::NotLastAttempt { attempt } => write!(

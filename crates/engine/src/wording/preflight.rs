@@ -5,7 +5,6 @@ use std::fmt;
 use crate::{
     observed::WorkloadObstacle,
     preflight::{Obstacle, warnings::Warning},
-    revision::short,
     stall::Stall,
 };
 
@@ -24,7 +23,7 @@ impl fmt::Display for Stall {
                 f,
                 "revision {} was not promoted: {cause}; commit another, commit it again, or create a \
                  retry Intervention for attempt {attempt}",
-                short(revision)
+                revision.short()
             ),
             Self::InitialFailed { cause } => {
                 write!(f, "the first revision failed: {cause}; commit another")

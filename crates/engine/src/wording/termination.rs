@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{requester, routes, span, writer};
-use crate::{revision::short, termination::Cause};
+use crate::termination::Cause;
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,9 +78,9 @@ impl fmt::Display for Cause {
                 writer(manager.as_deref())
             ),
             Self::NewerRevision { revision, commit } => {
-                write!(f, "revision {} is newer", short(revision))?;
+                write!(f, "revision {} is newer", revision.short())?;
                 match commit {
-                    Some(commit) => write!(f, " (requested by commit {})", short(commit)),
+                    Some(commit) => write!(f, " (requested by commit {})", commit.short()),
                     None => Ok(()),
                 }
             }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use tidegate_api::workload::VersionId;
+use tidegate_api::{Revision, workload::VersionId};
 use tidegate_engine::{
     observed::{Version, Workload},
-    revision::{Digest, Revision},
+    revision::Digest,
 };
 
 /// Time that a pod takes to become ready.

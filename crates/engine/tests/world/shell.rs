@@ -233,8 +233,8 @@ impl World {
                 .and_then(|rollout| rollout.status.stable.clone());
             let kept = stable.and_then(|stable| {
                 Some((
-                    stable.revision.clone(),
-                    *self.live.kept.get(&stable.revision)?,
+                    stable.revision.to_string(),
+                    *self.live.kept.get(stable.revision.as_str())?,
                 ))
             });
             self.compare(kept);

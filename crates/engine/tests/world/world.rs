@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
+    CommitId, Revision,
     intervention::{Action as Ask, InterventionSpec},
     record::{Outcome, PendingRecord, Record, RestoreOrder},
     rollout::{GitOnRollback, OnRollback, RolloutSpec},
@@ -13,7 +14,7 @@ use tidegate_engine::{
     governed::{TemplateInForce, template_in_force},
     invariants::{self, Author, History, RolloutSeen, Snapshot},
     observed::{self, Candidate, Comparison, Identity, Observed, QueryCheck},
-    revision::{Digest, Revision},
+    revision::Digest,
 };
 
 use crate::{
@@ -124,7 +125,7 @@ impl World {
                 .stable
                 .as_ref()
                 .map_or(Comparison::Unknown, |stable| {
-                    self.compared(&stable.revision)
+                    self.compared(stable.revision.as_str())
                 }),
             canary: cache.canary.as_ref().map(|canary| canary.seen(self.now)),
             canary_service: cache.canary_service,
@@ -167,7 +168,7 @@ impl World {
             sequence: commit.sequence,
             source: Source {
                 config_repo: Some("shop".to_owned()),
-                commit: Some(commit.id.clone()),
+                commit: Some(CommitId::named(&commit.id)),
                 author: Some("Ada <ada@example.com>".to_owned()),
                 path: Some(self.file.to_owned()),
             },
@@ -389,7 +390,7 @@ impl World {
             }
             self.git.facts.insert(path, record);
             if let Some(restore) = restore {
-                self.restore(&restore.rejected);
+                self.restore(restore.rejected.as_str());
                 self.git.orders.push(restore);
             }
         }
@@ -409,10 +410,11 @@ impl World {
             .commits
             .last()
             .is_some_and(|head| head.revision == rejected);
-        if let Some(stable) = stable.filter(|stable| there && stable.revision != rejected) {
-            let template = self.live.kept.get(&stable.revision).copied();
+        if let Some(stable) = stable.filter(|stable| there && stable.revision.as_str() != rejected)
+        {
+            let template = self.live.kept.get(stable.revision.as_str()).copied();
             if let Some(template) = template {
-                self.commit(&stable.revision, template, "restore");
+                self.commit(stable.revision.as_str(), template, "restore");
             }
         }
     }
@@ -452,7 +454,7 @@ impl World {
         let status = self.rollout.as_ref().map(|rollout| &rollout.status);
         let wanted = match template_in_force(status, head.first_deploy) {
             TemplateInForce::Git => Some(head.template),
-            TemplateInForce::Revision(name) => self.live.kept.get(&name).copied(),
+            TemplateInForce::Revision(name) => self.live.kept.get(name.as_str()).copied(),
             TemplateInForce::Live => None,
         };
         let Some(wanted) = wanted else { return };
@@ -478,8 +480,8 @@ impl World {
             rollout: "checkout".to_owned(),
             attempt: attempt.map_or(rollout.status.attempts, |attempt| attempt.number),
             revision: match (attempt, last) {
-                (Some(attempt), _) => Some(attempt.revision.clone()),
-                (None, last) => last.map(|last| last.revision.clone()),
+                (Some(attempt), _) => Some(attempt.revision.to_string()),
+                (None, last) => last.map(|last| last.revision.to_string()),
             },
             step: (action == Ask::Approve).then(|| attempt.map_or(1, |attempt| attempt.step)),
             action,

@@ -14,7 +14,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Mutex as AsyncMutex, RwLock};
 
-use crate::{commit::CommitId, store::StoreError, transport::FetchExtent};
+use crate::{commit::ObjectId, store::StoreError, transport::FetchExtent};
 
 /// The clone of one URL.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(super) struct LocalClone {
 #[derive(Debug, Default)]
 pub(super) struct FetchState {
     /// The last known tip of each branch.
-    pub(super) tips: HashMap<String, CommitId>,
+    pub(super) tips: HashMap<String, ObjectId>,
     /// Number of fetches that changed a tip since the clone was packed last.
     pub(super) changes: u32,
 }
@@ -90,7 +90,7 @@ impl FetchState {
     }
 
     /// Records the tip of a fetch, and returns true if the clone is due to be packed.
-    pub(super) fn record(&mut self, branch: &str, tip: CommitId) -> bool {
+    pub(super) fn record(&mut self, branch: &str, tip: ObjectId) -> bool {
         if self.tips.insert(branch.to_owned(), tip) == Some(tip) {
             return false;
         }

@@ -244,7 +244,7 @@ async fn a_clone_is_packed_after_many_fetches_that_changed_a_tip() {
 
 #[test]
 fn a_branch_that_was_never_fetched_has_the_deadline_of_a_clone() {
-    let tip = CommitId::null(gix::hash::Kind::Sha1);
+    let tip = ObjectId::null(gix::hash::Kind::Sha1);
     let mut state = FetchState::default();
     state.record("tidegate/records", tip);
     assert_eq!(state.extent("main"), FetchExtent::Full);

@@ -11,8 +11,8 @@ const FILE: &str = "prod/app.yaml";
 /// A config repository whose second commit was rejected.
 struct Scenario {
     server: Server,
-    good: CommitId,
-    bad: CommitId,
+    good: ObjectId,
+    bad: ObjectId,
 }
 
 fn app(image: &str) -> String {

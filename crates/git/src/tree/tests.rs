@@ -4,7 +4,7 @@ use super::*;
 use crate::testing::{Client, Server};
 
 /// A client that has fetched a commit of these entries.
-async fn fetched(entries: &[(&str, EntryKind, &str)]) -> (Client, CommitId) {
+async fn fetched(entries: &[(&str, EntryKind, &str)]) -> (Client, ObjectId) {
     let server = Server::new();
     let base = server.commit("main", &[("prod/shop/app.yaml", "a: 1\n")]);
     let commit = server.commit_entries("main", Some(base), entries);
