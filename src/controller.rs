@@ -144,6 +144,7 @@ async fn build(config: Config, settings: Settings) -> Result<Controllers, RunErr
     let watched = WatchScope {
         client: clients.watching.clone(),
         namespace: settings.namespace.clone(),
+        labels: None,
     };
     let (requeue_tx, requeue_rx) = requeue::channel();
     let (repo_requeue_tx, repo_requeue_rx) = requeue::channel();

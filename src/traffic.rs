@@ -15,7 +15,7 @@ mod object;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{Stream, StreamExt as _, stream::select_all};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client, ResourceExt as _, runtime::watcher};
 use serde_json::{Value, json};
 use tidegate_api::{
     rollout::RolloutSpec,
@@ -187,7 +187,7 @@ impl RouteWriters {
                 Some(namespace) => Api::namespaced_with(scope.client.clone(), namespace, &kind),
                 None => Api::all_with(scope.client.clone(), &kind),
             };
-            let changes = watch::stream_of(api, kind, writer);
+            let changes = watch::stream_of(api, kind, watcher::Config::default(), writer);
             let changed = changed.clone();
             tokio::spawn(async move {
                 let mut changes = std::pin::pin!(changes);

@@ -14,6 +14,7 @@
 //! | to leave its pause to the Rollout that governs it | [`drop_pause`] |
 
 mod deployment;
+mod pods;
 
 use std::collections::BTreeMap;
 
@@ -29,18 +30,23 @@ use tidegate_engine::{
     revision::Digest,
 };
 
-use self::deployment::{DeploymentWriters, Deployments};
-use crate::kubernetes::{pod_template::PodTemplate, watch::WatchScope};
+use self::{
+    deployment::{DeploymentWriters, Deployments},
+    pods::{CanaryPods, Pod},
+};
+use crate::kubernetes::{cache::CacheWriter, pod_template::PodTemplate, watch::WatchScope};
 
 /// Caches of every kind of workload. What goes through all of them takes this struct apart, so that
 /// the compiler asks there for a kind that is added.
 pub(crate) struct Workloads {
     deployments: Deployments,
+    canary_pods: CanaryPods,
 }
 
 /// Writing ends of these caches.
 pub(crate) struct WorkloadWriters {
     pub(crate) deployments: DeploymentWriters,
+    pub(crate) canary_pods: CacheWriter<Pod>,
 }
 
 /// Workload in its namespace, with the client that writes it.
@@ -95,37 +101,60 @@ impl Workloads {
     /// Makes empty caches and their writing ends.
     pub(crate) fn new() -> (Self, WorkloadWriters) {
         let (deployments, deployment_writers) = Deployments::new();
+        let (canary_pods, pod_writer) = CanaryPods::new();
         (
-            Self { deployments },
+            Self {
+                deployments,
+                canary_pods,
+            },
             WorkloadWriters {
                 deployments: deployment_writers,
+                canary_pods: pod_writer,
             },
         )
     }
 
-    /// Returns `true` if every watch has listed what there is.
+    /// Returns `true` if every watch has listed what there is. The canaries' pods do not count: they
+    /// explain, and nothing is decided that their absence would make unsafe.
     pub(crate) fn is_filled(&self) -> bool {
-        let Self { deployments } = self;
+        let Self {
+            deployments,
+            canary_pods: _,
+        } = self;
         deployments.is_filled()
     }
 
     /// Waits until every watch has listed what there is.
     pub(crate) fn filled(&self) -> BoxFuture<'static, ()> {
-        let Self { deployments } = self;
+        let Self {
+            deployments,
+            canary_pods: _,
+        } = self;
         deployments.filled().boxed()
     }
 
     /// Yields each time that a watch has listed what there is.
     pub(crate) fn relists(&self) -> BoxStream<'static, ()> {
-        let Self { deployments } = self;
+        let Self {
+            deployments,
+            canary_pods: _,
+        } = self;
         deployments.relists().boxed()
     }
 
-    /// State of a workload; `None` where it does not exist.
+    /// State of a workload; `None` where it does not exist. Of a canary the pods tell what is wrong
+    /// with them.
     pub(crate) fn observe(&self, namespace: &str, workload: &WorkloadRef) -> Option<Workload> {
-        match workload.kind {
+        let mut seen = match workload.kind {
             WorkloadKind::Deployment => self.deployments.observe(namespace, &workload.name),
-        }
+        }?;
+        let pods = self.canary_pods.problem(namespace, workload);
+        seen.problem = seen
+            .problem
+            .into_iter()
+            .chain(pods)
+            .min_by_key(|problem| problem.fault);
+        Some(seen)
     }
 
     /// Pod template of a workload; `None` where the workload does not exist.
@@ -148,7 +177,10 @@ impl Workloads {
 
     /// Every workload of a namespace.
     pub(crate) fn list(&self, namespace: &str) -> Vec<OtherWorkload> {
-        let Self { deployments } = self;
+        let Self {
+            deployments,
+            canary_pods: _,
+        } = self;
         deployments.list(namespace)
     }
 
@@ -227,7 +259,16 @@ impl WorkloadWriters {
         scope: &WatchScope,
         on_change: impl Fn(&str, &WorkloadRef) + Clone + Send + 'static,
     ) {
-        let Self { deployments } = self;
+        let Self {
+            deployments,
+            canary_pods,
+        } = self;
+        let on_pod = on_change.clone();
+        pods::watch(scope, canary_pods, move |namespace, pod| {
+            if let Some(workload) = deployment::owner_of(pod) {
+                on_pod(namespace, &workload);
+            }
+        });
         deployments.watch(scope, on_change);
     }
 }

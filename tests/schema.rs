@@ -176,6 +176,7 @@ const BLANKS: &[(&str, &str)] = &[
         "refused by a rule where it matters",
     ),
     ("Rollout.spec.allowParallel", "false"),
+    ("Rollout.spec.blockedTimeout", "1h"),
     (
         "Rollout.spec.gates[].breachWindow",
         "refused by a rule: a gate is exactly one kind",

@@ -19,6 +19,7 @@ mod killed;
 mod left_git;
 mod metrics_cases;
 mod own_prometheus;
+mod pods_unready;
 mod preflight;
 mod prometheus_down;
 mod second_service;
@@ -62,6 +63,7 @@ pub fn all() -> Vec<Scenario> {
         preflight::SCENARIOS,
         shared_route::SCENARIOS,
         write_refused::SCENARIOS,
+        pods_unready::SCENARIOS,
         api_rules::SCENARIOS,
         metrics_cases::SCENARIOS,
     ]

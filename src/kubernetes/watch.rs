@@ -10,11 +10,13 @@ use tracing::Instrument as _;
 
 use super::cache::{CacheWriter, Watched};
 
-/// Extent of every watch: one namespace, or all.
+/// Extent of a watch: one namespace, or all.
 #[derive(Clone)]
 pub(crate) struct WatchScope {
     pub(crate) client: Client,
     pub(crate) namespace: Option<String>,
+    /// Label selector; all objects without.
+    pub(crate) labels: Option<String>,
 }
 
 /// Starts a watch and returns what it shows. A watch that fails restarts by itself; its error stays
@@ -30,19 +32,24 @@ where
         Some(namespace) => Api::namespaced(scope.client.clone(), namespace),
         None => Api::all(scope.client.clone()),
     };
-    stream_of(api, (), writer)
+    let config = watcher::Config {
+        label_selector: scope.labels.clone(),
+        ..watcher::Config::default()
+    };
+    stream_of(api, (), config, writer)
 }
 
 /// Starts a watch of one of several kinds that share a type, and returns what it shows.
 pub(crate) fn stream_of<K>(
     api: Api<K>,
     kind: K::DynamicType,
+    config: watcher::Config,
     writer: CacheWriter<K>,
 ) -> impl Stream<Item = K> + Send + use<K>
 where
     K: Watched,
 {
-    let changes = writer.fill(watcher(api, watcher::Config::default()).default_backoff());
+    let changes = writer.fill(watcher(api, config).default_backoff());
     let mut undefined = false;
     changes.filter_map(move |change| {
         let object = match change {

@@ -7,8 +7,12 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tidegate_api::{NamespacedName, Revision};
-use tidegate_engine::{observed::Comparison, revision::Digest};
+use tidegate_api::{NamespacedName, Revision, workload::WorkloadRef};
+use tidegate_engine::{
+    observed::{Comparison, Workload},
+    readiness::PodProgress,
+    revision::Digest,
+};
 
 /// Observations, by Rollout.
 #[derive(Default)]
@@ -21,6 +25,8 @@ struct OfRollout {
     dry_runs: Vec<DryRun>,
     /// Objects that the Rollout names and that did not exist.
     missing: BTreeSet<String>,
+    /// Progress of the pods of its workloads, and the time of the last.
+    progress: HashMap<WorkloadRef, (PodProgress, Timestamp)>,
 }
 
 /// Ready endpoints of a Service, and the time since which it has had exactly these.
@@ -92,6 +98,25 @@ impl Observations {
         };
         endpoints.insert(service.to_owned(), settled);
         now
+    }
+
+    /// Returns the time at which the pods of a workload of a Rollout last made progress.
+    pub(super) fn progressed_at(
+        &self,
+        rollout: &NamespacedName,
+        reference: &WorkloadRef,
+        workload: &Workload,
+        now: Timestamp,
+    ) -> Timestamp {
+        let mut all = self.lock();
+        let known = &mut all.entry(rollout.clone()).or_default().progress;
+        let (progress, since) = known
+            .entry(reference.clone())
+            .or_insert_with(|| (PodProgress::of(workload), now));
+        if progress.advance(workload) {
+            *since = now;
+        }
+        *since
     }
 
     /// Keeps the objects that a Rollout names and that do not exist. Returns true if one of them was

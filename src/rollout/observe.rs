@@ -47,6 +47,13 @@ struct CanaryObjects {
     name_conflict: bool,
 }
 
+/// Observations of a Rollout that outlast one reconcile, at this time.
+struct Timed<'a> {
+    observations: &'a Observations,
+    rollout: &'a NamespacedName,
+    now: Timestamp,
+}
+
 /// The snapshot of a Rollout.
 pub(crate) fn observe(
     caches: &Caches,
@@ -65,7 +72,13 @@ pub(crate) fn observe(
         .map_or(&rollout.spec, |attempt| &attempt.plan);
     let service = spec.service_name().to_owned();
     let canary = WorkloadRef::new(spec.workload.kind, canary_name(&name));
+    let timed = Timed {
+        observations,
+        rollout: &id,
+        now,
+    };
     let seen = caches.workloads.observe(&namespace, &spec.workload);
+    let seen = timed.workload(&spec.workload, seen);
     let canary_objects = CanaryObjects::of(caches, &namespace, &name, &canary);
     let candidate = candidate(caches, observations, rollout, seen.as_ref());
     let stable = status
@@ -102,7 +115,7 @@ pub(crate) fn observe(
         conflicting_rollouts: conflicting.iter().map(ResourceExt::name_any).collect(),
         workload: seen,
         stable,
-        canary: canary_objects.workload,
+        canary: timed.workload(&canary, canary_objects.workload),
         canary_service: canary_objects.service,
         canary_name_conflict: canary_objects.name_conflict,
         candidate,
@@ -122,6 +135,22 @@ pub(crate) fn observe(
         recorded: around.recorded,
         default_on_rollback: repo.map_or_else(OnRollback::default, |repo| repo.spec.on_rollback),
         status,
+    }
+}
+
+// === impl Timed ===
+
+impl Timed<'_> {
+    /// Adds to a workload the time since which it has made no progress.
+    fn workload(&self, reference: &WorkloadRef, seen: Option<Workload>) -> Option<Workload> {
+        let seen = seen?;
+        let at = self
+            .observations
+            .progressed_at(self.rollout, reference, &seen, self.now);
+        Some(Workload {
+            progressed_at: Some(at),
+            ..seen
+        })
     }
 }
 

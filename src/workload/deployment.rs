@@ -113,6 +113,8 @@ impl Deployments {
                 .annotations()
                 .get(names::REVISION_ANNOTATION)
                 .map(Revision::named),
+            problem: status.replica_failure(),
+            progressed_at: None,
         })
     }
 
@@ -269,6 +271,12 @@ pub(super) fn version_of(deployment: &str, pod: &str) -> Option<VersionId> {
         return None;
     }
     Some(VersionId::new(version))
+}
+
+/// Deployment that a pod of this name would be of.
+pub(super) fn owner_of(pod: &str) -> Option<WorkloadRef> {
+    let (deployment, _) = replica_set_of(pod).rsplit_once('-')?;
+    Some(reference(deployment))
 }
 
 /// Name of the ReplicaSet of a version of a Deployment.

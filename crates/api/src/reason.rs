@@ -211,10 +211,12 @@ catalogue! {
         GateBreached,
         /// A gate had no usable metrics, and its rule for that is to roll back.
         MetricsUnavailable,
-        /// The canary did not become ready in time, lost all its ready pods while it was promoted,
-        /// or lost them three times in a step.
+        /// The canary did not become ready by a fault of the revision (a crash, an image that does
+        /// not exist, a probe that fails), lost all its ready pods while it was promoted, or lost
+        /// them three times within 10 minutes.
         CanaryNotReady,
-        /// The workload did not become ready with the candidate's template.
+        /// The workload did not become ready with the candidate's template, though the canary was;
+        /// nothing is rejected, and the revision is tried again.
         StableNotReady,
         /// The first revision did not become ready in time.
         InitialNotReady,
@@ -228,7 +230,9 @@ catalogue! {
         /// The Rollout was deleted.
         Deleted,
         /// Something that the attempt needs was taken away, was modified by another writer, or did
-        /// not come in time.
+        /// not come in time, and nothing says that it is the revision's fault: a quota, a policy, no
+        /// room on any node, a registry or a gateway that is away. Nothing is rejected, and the
+        /// revision is tried again.
         Blocked,
         /// Git asks for a newer revision.
         NewerRevision,
@@ -335,11 +339,11 @@ impl Reason {
             Self::StepsPassed | Self::Initial | Self::KnownGood | Self::PromoteRequested => {
                 Outcome::Promoted
             }
-            Self::GateBreached
-            | Self::MetricsUnavailable
-            | Self::CanaryNotReady
-            | Self::StableNotReady => Outcome::RolledBack,
+            Self::GateBreached | Self::MetricsUnavailable | Self::CanaryNotReady => {
+                Outcome::RolledBack
+            }
             Self::Inconclusive
+            | Self::StableNotReady
             | Self::AbortRequested
             | Self::ApprovalTimeout
             | Self::Deleted

@@ -74,10 +74,16 @@ pub struct RolloutSpec {
     /// accepted a route, never that it knows the endpoints. Defaults to 2s.
     #[serde(default = "defaults::settle")]
     pub settle: Duration,
-    /// Maximum time for pods to become available (`minReadySeconds` included), for endpoints to
-    /// stabilize, and for routes to be accepted. Defaults to 10m.
+    /// Time that pods may take to become available (`minReadySeconds` included). It counts anew
+    /// whenever another pod becomes available, like the one of a Deployment. Defaults to 10m.
     #[serde(default = "defaults::progress_deadline")]
     pub progress_deadline: Duration,
+    /// Time that an attempt waits for what is not the revision's fault: a quota, a policy or a webhook
+    /// that refuses pods, no room on any node, a registry or a gateway that is away. Then it ends
+    /// `Aborted`, rejects nothing, and is tried again later. At least `progressDeadline`. Defaults to
+    /// 1h.
+    #[serde(default = "defaults::blocked_timeout")]
+    pub blocked_timeout: Duration,
     /// Release of a revision that was promoted before: `Fast` skips holds and gates and keeps
     /// approvals, so that a `git revert` is quick; `Steps` goes through all of it. Defaults to
     /// `Fast`.
@@ -185,6 +191,10 @@ mod defaults {
 
     pub(super) fn progress_deadline() -> Duration {
         Duration::from_secs(600)
+    }
+
+    pub(super) fn blocked_timeout() -> Duration {
+        Duration::from_secs(3600)
     }
 
     pub(super) fn revision_history_limit() -> u32 {

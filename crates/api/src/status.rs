@@ -170,9 +170,10 @@ pub struct Attempt {
     /// Time since which the canary has lacked ready endpoints for its traffic or its step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unready_since: Option<Timestamp>,
-    /// Number of times that the canary has lost all ready endpoints in this step, and its traffic with them.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub readiness_losses: u32,
+    /// Times at which the canary lost all ready endpoints in this step, and its traffic with them; those of
+    /// the last 10 minutes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub readiness_lost_at: Vec<Timestamp>,
     /// Number of stable's ready pods when the attempt started; absent if some were missing then, so
     /// that stable holds no weight back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -331,11 +332,6 @@ pub struct AcceptedIntervention {
     /// The uid of the object that asked, so that this one is never refused as its own repetition.
     #[serde(default)]
     pub uid: String,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
 }
 
 /// An object whose fields this version of the schema does not restrict.

@@ -68,7 +68,7 @@ pub(crate) fn begin(
         traffic_since: None,
         confirmed_at: None,
         unready_since: None,
-        readiness_losses: 0,
+        readiness_lost_at: Vec::new(),
         stable_ready_replicas: ready_replicas(ctx.observed),
         paused: false,
         stable_template_updated: false,
@@ -124,10 +124,16 @@ pub(crate) fn conclude(ctx: &mut DecisionContext<'_>, plan: &Plan) {
     owe(ctx, Record::Outcome(Box::new(record)), restore);
     match ending.outcome {
         Outcome::Promoted => promote(ctx, plan, &attempt),
-        Outcome::Aborted if ending.reason == Reason::Inconclusive => back_off(ctx, &attempt),
+        Outcome::Aborted if !is_held(ending.reason) => back_off(ctx, &attempt),
         Outcome::RolledBack | Outcome::Failed | Outcome::Aborted => reject(ctx, &attempt, &ending),
         Outcome::Superseded => {}
     }
+}
+
+/// Returns true if an aborted revision is not tried again by itself: a person has said so. Anything
+/// else is nothing that the revision could be blamed for.
+fn is_held(reason: Reason) -> bool {
+    matches!(reason, Reason::AbortRequested | Reason::ApprovalTimeout)
 }
 
 /// Nothing of the attempt is left in the cluster.

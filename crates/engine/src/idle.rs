@@ -165,6 +165,11 @@ fn adopt(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>, candidate: &Candida
         let on = WaitingOn::WorkloadRollout {
             workload: ctx.observed.spec.workload.clone(),
             purpose: RolloutPurpose::Adoption,
+            problem: ctx
+                .observed
+                .workload
+                .as_ref()
+                .and_then(|live| live.problem.clone()),
         };
         return ctx.wait(on, None);
     };

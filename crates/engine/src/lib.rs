@@ -36,6 +36,7 @@ pub mod observed;
 pub mod pin;
 pub mod plan;
 pub mod preflight;
+pub mod readiness;
 pub mod records;
 pub mod revision;
 pub mod route;

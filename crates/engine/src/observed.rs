@@ -18,6 +18,7 @@ use tidegate_api::{
 use crate::{
     gate::reading::Reading,
     pin::{self, Pin},
+    readiness::PodProblem,
     revision::Digest,
     route::Obstacle,
     weight::Weight,
@@ -140,6 +141,10 @@ pub struct Workload {
     pub template_manager: Option<String>,
     /// The revision annotation of a canary.
     pub revision: Option<Revision>,
+    /// Cause for which pods of its current template are not ready, as far as it is known.
+    pub problem: Option<PodProblem>,
+    /// Time of the last progress of its pods, as far as it was seen.
+    pub progressed_at: Option<Timestamp>,
 }
 
 /// Obstacle in a workload: it cannot be released as it is. Each kind has its own.

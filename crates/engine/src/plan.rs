@@ -38,8 +38,10 @@ pub struct Plan {
     pub metrics: Option<Metrics>,
     /// Time for which endpoints must not change before traffic moves to them.
     pub settle: SignedDuration,
-    /// Time that pods, endpoints and routes may take.
+    /// Time without progress that pods may take to become ready.
     pub progress_deadline: SignedDuration,
+    /// Time that is waited for what is not the revision's fault; at least the progress deadline.
+    pub blocked_timeout: SignedDuration,
     /// Release of a revision that was promoted before.
     pub known_good: KnownGood,
     /// Number of promoted revisions that are remembered.
@@ -162,6 +164,7 @@ impl Plan {
             metrics: spec.metrics.clone(),
             settle: spec.settle.as_signed(),
             progress_deadline: spec.progress_deadline.as_signed(),
+            blocked_timeout: spec.blocked_timeout.max(spec.progress_deadline).as_signed(),
             known_good: spec.known_good,
             revision_history_limit: spec.revision_history_limit as usize,
             allow_parallel: spec.allow_parallel,

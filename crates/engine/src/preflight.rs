@@ -87,6 +87,7 @@ fn runs_one_version(observed: &Observed, plan: &Plan) -> Option<Objection> {
             Some(Objection::Waits(WaitingOn::WorkloadRollout {
                 workload,
                 purpose: RolloutPurpose::Attempt,
+                problem: live.problem.clone(),
             }))
         }
         Some(_) => None,

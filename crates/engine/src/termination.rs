@@ -8,7 +8,10 @@ use tidegate_api::{
     workload::WorkloadRef,
 };
 
-use crate::waiting::{EndpointsOwner, PinnedPods, RouteChange};
+use crate::{
+    readiness::{Fault, Overdue},
+    waiting::{EndpointsOwner, PinnedPods, RouteChange},
+};
 
 /// End of an attempt, as it was decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,18 +52,20 @@ pub enum Cause {
     },
     /// The canary did not become ready before its first step.
     CanaryNotStarted {
-        /// Time that it had.
-        within: SignedDuration,
+        /// Its pods.
+        overdue: Overdue,
     },
     /// The canary was not ready for its step.
     CanaryNotReady {
-        /// Time that it was not ready.
-        after: SignedDuration,
+        /// Its pods.
+        overdue: Overdue,
     },
     /// The canary lost all ready endpoints again and again.
     CanaryLost {
         /// Number of losses.
-        times: u32,
+        times: usize,
+        /// Time within which they came.
+        within: SignedDuration,
         /// Number of the step, from 1.
         step: u32,
     },
@@ -70,15 +75,15 @@ pub enum Cause {
     StableNotReady {
         /// The workload.
         workload: WorkloadRef,
-        /// Time that it had.
-        within: SignedDuration,
+        /// Its pods.
+        overdue: Overdue,
     },
     /// The first revision did not become ready.
     FirstRevisionNotReady {
         /// The workload.
         workload: WorkloadRef,
-        /// Time that it had.
-        within: SignedDuration,
+        /// Its pods.
+        overdue: Overdue,
     },
     /// Services could not be pinned.
     ServicesNotPinned {
@@ -179,10 +184,13 @@ impl Cause {
             Self::GateBreached { .. } => Reason::GateBreached,
             Self::MetricsUnavailable { .. } => Reason::MetricsUnavailable,
             Self::Inconclusive { .. } => Reason::Inconclusive,
-            Self::CanaryNotStarted { .. }
-            | Self::CanaryNotReady { .. }
-            | Self::CanaryLost { .. }
-            | Self::CanaryLostInPromotion => Reason::CanaryNotReady,
+            Self::CanaryNotStarted { overdue } | Self::CanaryNotReady { overdue } => {
+                match overdue.fault() {
+                    Fault::Revision => Reason::CanaryNotReady,
+                    Fault::Surroundings | Fault::Unknown => Reason::Blocked,
+                }
+            }
+            Self::CanaryLost { .. } | Self::CanaryLostInPromotion => Reason::CanaryNotReady,
             Self::StableNotReady { .. } => Reason::StableNotReady,
             Self::FirstRevisionNotReady { .. } => Reason::InitialNotReady,
             Self::NewerRevision { .. } => Reason::NewerRevision,

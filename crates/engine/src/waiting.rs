@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tidegate_api::{route::RouteRef, workload::WorkloadRef};
 
-use crate::weight::Weight;
+use crate::{readiness::PodProblem, weight::Weight};
 
 /// Answer of a stage.
 pub(crate) enum Flow {
@@ -38,6 +38,8 @@ pub enum WaitingOn {
         workload: WorkloadRef,
         /// Purpose of the wait.
         purpose: RolloutPurpose,
+        /// Cause for which pods are not ready.
+        problem: Option<PodProblem>,
     },
     /// The object that runs the workload's current template.
     WorkloadVersion {
@@ -75,6 +77,8 @@ pub enum WaitingOn {
         ready: u32,
         /// Number of pods that the step needs.
         needed: u32,
+        /// Cause for which the others are not ready.
+        problem: Option<PodProblem>,
     },
     /// A ready endpoint of a canary that has lost all of them.
     CanaryEndpoint,

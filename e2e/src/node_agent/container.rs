@@ -18,6 +18,10 @@ pub(super) enum Image {
     DemoApp,
     /// `tidegate.dev/broken`: nothing, and it never becomes ready.
     Broken,
+    /// `tidegate.dev/crashing`: nothing, and it is reported to crash again and again.
+    Crashing,
+    /// `tidegate.dev/missing`: nothing, and it is reported to be missing in its registry.
+    Missing,
     /// `tidegate.dev/idle` and any other: nothing, and that is running and ready.
     Idle,
 }
@@ -40,6 +44,8 @@ impl Image {
         match name_and_tag(image(container)).0 {
             "tidegate.dev/demo-app" => Self::DemoApp,
             "tidegate.dev/broken" => Self::Broken,
+            "tidegate.dev/crashing" => Self::Crashing,
+            "tidegate.dev/missing" => Self::Missing,
             _ => Self::Idle,
         }
     }

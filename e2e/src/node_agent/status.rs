@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     NodeAgentSpec,
-    container::{RunningContainer, image, name_and_tag},
+    container::{Image, RunningContainer, image, name_and_tag},
     node::seconds,
 };
 use crate::process::ChildProcess;
@@ -94,16 +94,50 @@ fn condition(kind: &str, holds: bool, since: &str) -> Value {
 fn container_status(running: &RunningContainer) -> Value {
     let image = image(&running.container);
     let pid = running.process.as_ref().map_or(0, ChildProcess::pid);
+    let (state, last_state) = states(running, image);
     json!({
         "name": running.container.name,
         "image": image,
         "imageID": format!("{}@sha256:{}", name_and_tag(image).0, hex(&Sha256::digest(image))),
         "containerID": format!("process://{pid}"),
         "ready": running.ready,
-        "started": true,
+        "started": running.image != Image::Missing,
         "restartCount": running.restarts,
-        "state": { "running": { "startedAt": seconds(running.started_at) } },
+        "state": state,
+        "lastState": last_state,
     })
+}
+
+/// The state and the last state of a container, as a kubelet words them.
+fn states(running: &RunningContainer, image: &str) -> (Value, Value) {
+    let started = seconds(running.started_at);
+    match running.image {
+        Image::DemoApp | Image::Broken | Image::Idle => {
+            (json!({ "running": { "startedAt": started } }), json!({}))
+        }
+        Image::Crashing => {
+            let message = format!(
+                "back-off 10s restarting failed container={}",
+                running.container.name
+            );
+            let ended = json!({
+                "exitCode": 1, "reason": "Error", "startedAt": started, "finishedAt": started,
+            });
+            (
+                json!({ "waiting": { "reason": "CrashLoopBackOff", "message": message } }),
+                json!({ "terminated": ended }),
+            )
+        }
+        Image::Missing => {
+            let message = format!(
+                "failed to pull and unpack image \"{image}\": failed to resolve reference: {image}: not found"
+            );
+            (
+                json!({ "waiting": { "reason": "ErrImagePull", "message": message } }),
+                json!({}),
+            )
+        }
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

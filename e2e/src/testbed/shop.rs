@@ -21,6 +21,8 @@ pub struct Shop {
     pub release: Release,
     /// Number of replicas.
     pub replicas: u32,
+    /// `minReadySeconds` of the Deployment.
+    pub min_ready_seconds: u32,
     /// Kind of the route that sends traffic to it.
     pub route_kind: RouteKind,
     /// The spec of the Rollout, whole.
@@ -36,8 +38,8 @@ pub struct Release {
     pub error_rate: f64,
     /// Latency of its answers.
     pub latency_ms: u32,
-    /// Keeps its pods from becoming ready.
-    pub broken: bool,
+    /// Image under `tidegate.dev`; some never become ready.
+    pub image: &'static str,
 }
 
 // === impl Shop ===
@@ -48,6 +50,7 @@ impl Shop {
         Self {
             release: Release::good("v1"),
             replicas: 2,
+            min_ready_seconds: 0,
             route_kind: RouteKind::HttpRoute,
             rollout: json!({
                 "workload": { "kind": "Deployment", "name": NAME },
@@ -101,9 +104,11 @@ impl Shop {
     /// The Deployment as a person writes it: with comments, which a restore has to leave alone.
     fn app(&self) -> String {
         let Self {
-            release, replicas, ..
+            release,
+            replicas,
+            min_ready_seconds,
+            ..
         } = self;
-        let image = if release.broken { "broken" } else { "demo-app" };
         let mut text = String::new();
         let _infallible = write!(
             text,
@@ -114,6 +119,7 @@ metadata:
   name: {NAME}
 spec:
   replicas: {replicas}  # two are enough until Christmas
+  minReadySeconds: {min_ready_seconds}
   selector:
     matchLabels: {{app: {NAME}}}
   template:
@@ -135,6 +141,7 @@ spec:
         readinessProbe:
           httpGet: {{path: /readyz, port: 9898}}
 "#,
+            image = release.image,
             version = release.version,
             error_rate = release.error_rate,
             latency_ms = release.latency_ms,
@@ -189,7 +196,7 @@ impl Release {
             version: version.to_owned(),
             error_rate: 0.0,
             latency_ms: 0,
-            broken: false,
+            image: "demo-app",
         }
     }
 

@@ -4,6 +4,8 @@ use k8s_openapi::api::apps::v1 as apps;
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 use serde::{Deserialize, Serialize};
 
+use tidegate_engine::readiness::{Fault, PodProblem};
+
 use crate::kubernetes::pod_template::PodTemplate;
 
 /// Deployment.
@@ -45,6 +47,17 @@ pub(super) struct DeploymentStatus {
     pub(super) replicas: u32,
     pub(super) updated_replicas: u32,
     pub(super) available_replicas: u32,
+    pub(super) conditions: Vec<DeploymentCondition>,
+}
+
+/// Condition of a Deployment.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct DeploymentCondition {
+    #[serde(rename = "type")]
+    type_: String,
+    status: String,
+    message: String,
 }
 
 /// ReplicaSet.
@@ -71,6 +84,27 @@ pub(super) struct ReplicaSetSpec {
 pub(super) struct ReplicaSetStatus {
     pub(super) replicas: u32,
     pub(super) ready_replicas: u32,
+}
+
+// === impl DeploymentStatus ===
+
+impl DeploymentStatus {
+    /// Returns the cause for which the API server refuses pods: a quota, a policy, a webhook.
+    pub(super) fn replica_failure(&self) -> Option<PodProblem> {
+        let failure = self
+            .conditions
+            .iter()
+            .find(|one| one.type_ == "ReplicaFailure" && one.status == "True")?;
+        // Each try has a pod of another name.
+        let cause = match failure.message.split_once("\" is forbidden: ") {
+            Some((_, cause)) => cause,
+            None => &failure.message,
+        };
+        Some(PodProblem {
+            fault: Fault::Surroundings,
+            message: format!("pods cannot be created: {cause}"),
+        })
+    }
 }
 
 // === impl ReplicaSet ===

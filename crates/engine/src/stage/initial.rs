@@ -8,6 +8,7 @@ use crate::{
     decision::Action,
     observed::Comparison,
     plan::Plan,
+    readiness,
     termination::Cause,
     waiting::{Flow, RolloutPurpose, WaitingOn},
 };
@@ -32,17 +33,18 @@ pub(super) fn initial(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     if let Some(current) = workload.and_then(|workload| workload.current()) {
         ctx.attempt_mut().promoted_pod_template_hash = Some(current.id.clone());
         ctx.terminate(Cause::FirstRevisionReady);
-    } else if ctx.stage_lasted(plan.progress_deadline) {
-        ctx.terminate(Cause::FirstRevisionNotReady {
-            workload: plan.workload.clone(),
-            within: plan.progress_deadline,
-        });
     } else {
-        let on = WaitingOn::WorkloadRollout {
-            workload: plan.workload.clone(),
-            purpose: RolloutPurpose::FirstRevision,
+        let (since, live) = (ctx.attempt().stage_since, ctx.observed.workload.as_ref());
+        let workload = plan.workload.clone();
+        let Some(overdue) = readiness::overdue(ctx, plan, live, since) else {
+            let on = WaitingOn::WorkloadRollout {
+                workload,
+                purpose: RolloutPurpose::FirstRevision,
+                problem: readiness::problem(ctx, live),
+            };
+            return Flow::Waits(on, None);
         };
-        return Flow::Waits(on, None);
+        ctx.terminate(Cause::FirstRevisionNotReady { workload, overdue });
     }
     attempt::conclude(ctx, plan);
     ctx.enter(Stage::Unpinning)

@@ -6,6 +6,7 @@ use crate::{
     context::DecisionContext,
     pin::Pin,
     plan::Plan,
+    readiness,
     termination::Cause,
     waiting::{EndpointsOwner, Flow, PinnedPods, RolloutPurpose, RouteChange, WaitingOn},
     weight::Weight,
@@ -23,7 +24,7 @@ pub(super) fn pinning_canary(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow
     let endpoints = &ctx.observed.stable_endpoints;
     if !pinned || endpoints.ready == 0 || !endpoints.are_of_canary() {
         let to = PinnedPods::Canary;
-        let within = plan.progress_deadline;
+        let within = plan.blocked_timeout;
         let cause = Cause::ServicesNotPinned { to, within };
         return wait_or_terminate(ctx, plan, WaitingOn::ServicesPinned { to }, cause);
     }
@@ -50,15 +51,17 @@ pub(super) fn updating_stable(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flo
         ctx.attempt_mut().promoted_pod_template_hash = Some(current.id.clone());
         return ctx.enter(Stage::PinningToStable);
     }
+    let since = ctx.attempt().stage_since;
+    let workload = plan.workload.clone();
+    if let Some(overdue) = readiness::overdue(ctx, plan, ctx.observed.workload.as_ref(), since) {
+        return ctx.terminate(Cause::StableNotReady { workload, overdue });
+    }
     let on = WaitingOn::WorkloadRollout {
-        workload: plan.workload.clone(),
+        workload,
         purpose: RolloutPurpose::Promotion,
+        problem: readiness::problem(ctx, ctx.observed.workload.as_ref()),
     };
-    let cause = Cause::StableNotReady {
-        workload: plan.workload.clone(),
-        within: plan.progress_deadline,
-    };
-    wait_or_terminate(ctx, plan, on, cause)
+    Flow::Waits(on, None)
 }
 
 /// Waits until direct callers reach the workload's new pods, all of them, and these have settled.
@@ -84,7 +87,7 @@ pub(super) fn pinning_stable(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow
         .observed
         .pinned_services()
         .all(|service| service.pin() == pin);
-    let within = plan.progress_deadline;
+    let within = plan.blocked_timeout;
     if !pinned || endpoints.ready < needed || !endpoints.are_of_version(&version) {
         let to = PinnedPods::Promoted;
         let cause = Cause::ServicesNotPinned { to, within };
@@ -113,7 +116,7 @@ pub(super) fn shifting_to_stable(ctx: &mut DecisionContext<'_>, plan: &Plan) -> 
     let cause = Cause::RouteNotAccepted {
         routes: routes.clone(),
         change,
-        within: plan.progress_deadline,
+        within: plan.blocked_timeout,
     };
     wait_or_terminate(
         ctx,
@@ -131,14 +134,15 @@ fn lost_canary(ctx: &mut DecisionContext<'_>) -> Option<Flow> {
     Some(ctx.terminate(Cause::CanaryLostInPromotion))
 }
 
-/// Waits for an event, and terminates the attempt if it does not come within the progress deadline.
+/// Waits for an event, and terminates the attempt if it does not come in time: verified pods have all
+/// traffic meanwhile.
 fn wait_or_terminate(
     ctx: &mut DecisionContext<'_>,
     plan: &Plan,
     on: WaitingOn,
     cause: Cause,
 ) -> Flow {
-    if ctx.stage_lasted(plan.progress_deadline) {
+    if ctx.stage_lasted(plan.blocked_timeout) {
         return ctx.terminate(cause);
     }
     Flow::Waits(on, None)

@@ -8,6 +8,7 @@ use crate::{
     observed::Route,
     pin::Pin,
     plan::Plan,
+    readiness,
     termination::Cause,
     waiting::{Flow, PinnedPods, RouteChange, WaitingOn},
     weight::Weight,
@@ -30,10 +31,10 @@ pub(super) fn pinning(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
         return ctx.enter(Stage::Starting);
     }
     let to = PinnedPods::Stable;
-    if ctx.stage_lasted(plan.progress_deadline) {
+    if ctx.stage_lasted(plan.blocked_timeout) {
         return ctx.terminate(Cause::ServicesNotPinned {
             to,
-            within: plan.progress_deadline,
+            within: plan.blocked_timeout,
         });
     }
     Flow::Waits(WaitingOn::ServicesPinned { to }, None)
@@ -43,10 +44,10 @@ pub(super) fn pinning(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
 /// backend.
 pub(super) fn starting(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     let number = plan.next_stop(ctx.attempt().shortcut, 1);
-    let within = plan.progress_deadline;
     if let Some(waits) = stepping::canary_unready(ctx, plan, number) {
-        if ctx.stage_lasted(within) {
-            return ctx.terminate(Cause::CanaryNotStarted { within });
+        let (canary, since) = (ctx.observed.canary.as_ref(), ctx.attempt().stage_since);
+        if let Some(overdue) = readiness::overdue(ctx, plan, canary, since) {
+            return ctx.terminate(Cause::CanaryNotStarted { overdue });
         }
         return waits;
     }
@@ -62,6 +63,7 @@ pub(super) fn starting(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
         return ctx.enter(Stage::Stepping);
     }
     let change = RouteChange::CanaryBackend;
+    let within = plan.blocked_timeout;
     if ctx.stage_lasted(within) {
         return ctx.terminate(Cause::RouteNotAccepted {
             routes,

@@ -1,6 +1,6 @@
 //! Steps: set a weight, see it confirmed, hold, and go on when everything that is asked for holds.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
     gate::GateStatus,
     status::{Phase, Shortcut, Stage, StepStatus},
@@ -12,14 +12,18 @@ use crate::{
     gate::{self, Gate, evidence},
     observed::Workload,
     plan::{Approval, Plan, Step},
+    readiness,
     termination::Cause,
     waiting::{EndpointsOwner, Flow, RouteChange, WaitingOn},
     weight::Weight,
 };
 
-/// Number of times that a canary may lose all its ready endpoints in a step, exclusive: a node may be
-/// drained under it, and drained again while a cluster is upgraded.
-const MAX_READINESS_LOSSES: u32 = 3;
+/// Number of times that a canary may lose all its ready endpoints within [`LOSSES_COUNT_FOR`],
+/// exclusive: a node may be drained under it, and drained again while a cluster is upgraded.
+const MAX_READINESS_LOSSES: usize = 3;
+
+/// Time for which a loss counts: in a step of a day a few are the surroundings'.
+const LOSSES_COUNT_FOR: SignedDuration = SignedDuration::from_mins(10);
 
 /// Works through the step that the attempt is in.
 pub(super) fn stepping(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
@@ -62,7 +66,7 @@ pub(super) fn enter(ctx: &mut DecisionContext<'_>, plan: &Plan, number: u32) {
     }
     let attempt = ctx.attempt_mut();
     attempt.step = number;
-    attempt.readiness_losses = 0;
+    attempt.readiness_lost_at.clear();
     attempt.steps.push(StepStatus {
         weight: step.weight,
         entered_at: now,
@@ -93,7 +97,12 @@ pub(super) fn canary_unready(ctx: &DecisionContext<'_>, plan: &Plan, number: u32
         .map_or(0, Workload::known_available)
         .min(endpoints.ready);
     if ready < needed {
-        return Some(Flow::Waits(WaitingOn::CanaryPods { ready, needed }, None));
+        let on = WaitingOn::CanaryPods {
+            ready,
+            needed,
+            problem: readiness::problem(ctx, ctx.observed.canary.as_ref()),
+        };
+        return Some(Flow::Waits(on, None));
     }
     let settled_at = endpoints.settled_at(plan.settle);
     if ctx.now < settled_at {
@@ -167,17 +176,21 @@ fn stable_lost_pods(ctx: &DecisionContext<'_>) -> Option<WaitingOn> {
 /// only a few losses are allowed.
 fn on_canary_lost(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     let now = ctx.now;
-    let step = ctx.attempt().step;
-    let readiness_losses = ctx.attempt().readiness_losses + 1;
-    if readiness_losses >= MAX_READINESS_LOSSES {
+    let attempt = ctx.attempt_mut();
+    attempt
+        .readiness_lost_at
+        .retain(|lost| now.duration_since(*lost) < LOSSES_COUNT_FOR);
+    attempt.readiness_lost_at.push(now);
+    if attempt.readiness_lost_at.len() >= MAX_READINESS_LOSSES {
+        let step = attempt.step;
         return ctx.terminate(Cause::CanaryLost {
-            times: readiness_losses,
+            times: MAX_READINESS_LOSSES,
+            within: LOSSES_COUNT_FOR,
             step,
         });
     }
     ctx.set_weight(Weight::ZERO);
     let attempt = ctx.attempt_mut();
-    attempt.readiness_losses = readiness_losses;
     attempt.unready_since = Some(now);
     if let Some(step) = attempt.steps.last_mut() {
         step.confirmed_at = None;
@@ -203,13 +216,10 @@ fn begin_evidence(ctx: &mut DecisionContext<'_>, plan: &Plan) {
 fn wait_for_canary(ctx: &mut DecisionContext<'_>, plan: &Plan, waits: Flow) -> Flow {
     let now = ctx.now;
     let since = *ctx.attempt_mut().unready_since.get_or_insert(now);
-    let after = plan.progress_deadline;
-    let end = since.saturating_add(after).unwrap_or(Timestamp::MAX);
-    if now >= end {
-        return ctx.terminate(Cause::CanaryNotReady { after });
+    match readiness::overdue(ctx, plan, ctx.observed.canary.as_ref(), since) {
+        Some(overdue) => ctx.terminate(Cause::CanaryNotReady { overdue }),
+        None => waits,
     }
-    ctx.requeue_at(end);
-    waits
 }
 
 fn wait_for_route(ctx: &mut DecisionContext<'_>, plan: &Plan, weight: Weight) -> Flow {
@@ -218,7 +228,7 @@ fn wait_for_route(ctx: &mut DecisionContext<'_>, plan: &Plan, weight: Weight) ->
         .steps
         .last()
         .map_or(ctx.now, |step| step.entered_at);
-    let within = plan.progress_deadline;
+    let within = plan.blocked_timeout;
     let end = since.saturating_add(within).unwrap_or(Timestamp::MAX);
     let routes = ctx.routes_without(weight);
     let change = RouteChange::Weight(weight);

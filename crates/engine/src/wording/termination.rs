@@ -3,7 +3,10 @@
 use std::fmt;
 
 use super::{requester, routes, span, writer};
-use crate::termination::Cause;
+use crate::{
+    readiness::{Overdue, PodProblem},
+    termination::Cause,
+};
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -15,32 +18,30 @@ impl fmt::Display for Cause {
             Self::GateBreached { finding }
             | Self::MetricsUnavailable { finding }
             | Self::Inconclusive { finding } => f.write_str(finding),
-            Self::CanaryNotStarted { within } => {
-                write!(f, "canary did not become ready within {}", span(*within))
+            Self::CanaryNotStarted { overdue } => {
+                write!(f, "canary did not become ready: {overdue}")
             }
-            Self::CanaryNotReady { after } => {
-                write!(f, "canary was not ready for {}", span(*after))
+            Self::CanaryNotReady { overdue } => {
+                write!(f, "canary was not ready for its step: {overdue}")
             }
-            Self::CanaryLost { times, step } => {
-                write!(
-                    f,
-                    "canary lost all ready endpoints {times} times in step {step}"
-                )
-            }
+            Self::CanaryLost {
+                times,
+                within,
+                step,
+            } => write!(
+                f,
+                "canary lost all ready endpoints {times} times within {} in step {step}",
+                span(*within)
+            ),
             Self::CanaryLostInPromotion => {
                 f.write_str("canary lost all ready endpoints during promotion")
             }
-            Self::StableNotReady { workload, within } => write!(
+            Self::StableNotReady { workload, overdue } => write!(
                 f,
-                "{workload} did not become ready with the new template within {}",
-                span(*within)
+                "{workload} did not become ready with the new template: {overdue}"
             ),
-            Self::FirstRevisionNotReady { workload, within } => {
-                write!(
-                    f,
-                    "{workload} did not become ready within {}",
-                    span(*within)
-                )
+            Self::FirstRevisionNotReady { workload, overdue } => {
+                write!(f, "{workload} did not become ready: {overdue}")
             }
             Self::ServicesNotPinned { to, within } => {
                 write!(
@@ -94,5 +95,21 @@ impl fmt::Display for Cause {
             Self::PlanUnreadable => f.write_str("status.attempt.plan cannot be decoded"),
             Self::StepUnknown => f.write_str("status.attempt.step is not a step of the plan"),
         }
+    }
+}
+
+impl fmt::Display for Overdue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no progress for {}", span(self.after))?;
+        match &self.problem {
+            Some(problem) => write!(f, ": {problem}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for PodProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
     }
 }

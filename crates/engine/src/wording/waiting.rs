@@ -3,7 +3,10 @@
 use std::fmt;
 
 use super::routes;
-use crate::waiting::{EndpointsOwner, PinnedPods, RolloutPurpose, RouteChange, WaitingOn};
+use crate::{
+    readiness::PodProblem,
+    waiting::{EndpointsOwner, PinnedPods, RolloutPurpose, RouteChange, WaitingOn},
+};
 
 impl fmt::Display for WaitingOn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -18,8 +21,13 @@ impl fmt::Display for WaitingOn {
                 f,
                 "waiting for {workload} to be scaled up: it has 0 replicas"
             ),
-            Self::WorkloadRollout { workload, purpose } => {
-                write!(f, "waiting for {workload} to {purpose}")
+            Self::WorkloadRollout {
+                workload,
+                purpose,
+                problem,
+            } => {
+                write!(f, "waiting for {workload} to {purpose}")?;
+                because(f, problem.as_ref())
             }
             Self::WorkloadVersion { workload } => {
                 write!(f, "waiting for the current version of {workload}")
@@ -36,16 +44,22 @@ impl fmt::Display for WaitingOn {
             Self::Backoff { until } => {
                 write!(
                     f,
-                    "waiting until {until:.0} to start the next attempt: the last one was inconclusive"
+                    "waiting until {until:.0} to start the next attempt: the last one ended without a verdict on \
+                     the revision"
                 )
             }
             Self::Metrics { problem } => f.write_str(problem),
             Self::ServicesPinned { to } => write!(f, "pinning Services to {to}"),
-            Self::CanaryPods { ready, needed } => {
+            Self::CanaryPods {
+                ready,
+                needed,
+                problem,
+            } => {
                 write!(
                     f,
                     "waiting for canary pods to become ready: {ready} of {needed} ready"
-                )
+                )?;
+                because(f, problem.as_ref())
             }
             Self::CanaryEndpoint => f.write_str("waiting for a ready endpoint of the canary"),
             Self::EndpointsSettle { of } => write!(f, "waiting for {of} to stabilize"),
@@ -90,6 +104,13 @@ impl fmt::Display for WaitingOn {
             Self::CanaryRemoval => f.write_str("waiting for the canary to be removed"),
             Self::Unpinning => f.write_str("unpinning Services and resuming the workload"),
         }
+    }
+}
+
+fn because(f: &mut fmt::Formatter<'_>, problem: Option<&PodProblem>) -> fmt::Result {
+    match problem {
+        Some(problem) => write!(f, "; {problem}"),
+        None => Ok(()),
     }
 }
 

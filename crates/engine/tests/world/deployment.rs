@@ -7,10 +7,11 @@ use serde_json::json;
 use tidegate_api::{Revision, workload::VersionId};
 use tidegate_engine::{
     observed::{Version, Workload},
+    readiness::{Fault, PodProblem, PodProgress},
     revision::Digest,
 };
 
-/// Time that a pod takes to become ready.
+/// Time that a pod takes to become ready, where nothing else is said.
 const STARTUP: SignedDuration = SignedDuration::from_millis(1500);
 
 /// Time that pods take to go.
@@ -64,11 +65,15 @@ pub(crate) struct Deployment {
     pub(crate) version: u64,
     /// Time until which new pods find no room.
     pub(crate) no_room_until: Option<Timestamp>,
+    /// Time that a new pod takes to become ready.
+    pub(crate) startup: SignedDuration,
     generation: i64,
     observed: i64,
     /// Number of ready pods, by its status.
     available: u32,
     next_pod: u64,
+    /// The most that its pods have had, and the time at which they last got more.
+    progress: Option<(PodProgress, Timestamp)>,
 }
 
 // === impl Template ===
@@ -115,10 +120,12 @@ impl Deployment {
             sets: Vec::new(),
             version: 1,
             no_room_until: None,
+            startup: STARTUP,
             generation: 1,
             observed: 0,
             available: 0,
             next_pod: 0,
+            progress: None,
         }
     }
 
@@ -146,6 +153,13 @@ impl Deployment {
         let same = std::mem::replace(&mut self.available, ready) == ready;
         let changed = changed || !seen || !same;
         self.version += u64::from(changed);
+        let seen = self.seen(now);
+        let (progress, at) = self
+            .progress
+            .get_or_insert_with(|| (PodProgress::of(&seen), now));
+        if progress.advance(&seen) {
+            *at = now;
+        }
         changed
     }
 
@@ -199,7 +213,26 @@ impl Deployment {
                 .collect(),
             template_manager: Some(self.manager.to_owned()),
             revision: self.revision.clone(),
+            problem: current.and_then(|set| self.problem(set, now)),
+            progressed_at: self.progress.map(|(_, at)| at),
         }
+    }
+
+    fn problem(&self, current: &Set, now: Timestamp) -> Option<PodProblem> {
+        let unready = current.pods.iter().any(|pod| !pod.is_ready(now));
+        if unready && current.template.quality == Quality::Broken {
+            return Some(PodProblem {
+                fault: Fault::Revision,
+                message: "container app: CrashLoopBackOff".to_owned(),
+            });
+        }
+        if unready && self.no_room_until.is_some_and(|until| until > now) {
+            return Some(PodProblem {
+                fault: Fault::Surroundings,
+                message: "Unschedulable".to_owned(),
+            });
+        }
+        None
     }
 
     fn drop_pods(&mut self) -> bool {
@@ -278,7 +311,7 @@ impl Deployment {
         self.next_pod += 1;
         let broken = self.sets[set].template.quality == Quality::Broken;
         let starts = self.no_room_until.map_or(now, |until| until.max(now));
-        let ready_at = (!broken).then_some(starts + STARTUP);
+        let ready_at = (!broken).then_some(starts + self.startup);
         self.sets[set].pods.push(Pod {
             id: self.next_pod,
             ready_at,

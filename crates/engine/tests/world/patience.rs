@@ -8,6 +8,7 @@ use crate::{
     deployment::Quality,
     metrics::PrometheusBehavior,
     rollout::{Draft, a_rollout},
+    world::World,
 };
 
 fn a_short_rollout() -> Draft {
@@ -132,4 +133,83 @@ fn direct_callers_always_have_ready_pods_when_the_canary_is_lost_in_a_promotion(
         );
         world.until_rest();
     }
+}
+
+#[test]
+fn a_rolling_update_may_last_longer_than_the_progress_deadline() {
+    let mut world = a_short_rollout()
+        .releasing(Quality::Good)
+        .at_stage(Stage::PinningToCanary);
+    // Three pods, one after the other.
+    world.live.workload.as_mut().unwrap().startup = jiff::SignedDuration::from_mins(8);
+    let world = world.until_rest();
+    assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
+}
+
+#[test]
+fn a_canary_may_start_longer_than_the_progress_deadline_while_pods_come() {
+    let world = a_short_rollout()
+        .with("steps", json!([{ "weight": 100, "hold": "1m" }]))
+        .releasing(Quality::Good)
+        .with_no_room(540)
+        .after(500);
+    let world = world.with_scale(5).until_rest();
+    assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
+}
+
+#[test]
+fn no_room_is_waited_for_and_said() {
+    let world = a_short_rollout()
+        .releasing(Quality::Good)
+        .with_no_room(3000)
+        .after(1500);
+    let message = world.rollout.as_ref().unwrap().status.message.clone();
+    assert!(message.ends_with("Unschedulable"), "{message}");
+    assert_eq!(world.until_rest().outcomes(), "1 Promoted");
+}
+
+#[test]
+fn no_room_for_hours_rejects_nothing_and_leaves_stable_unpinned() {
+    let world = a_short_rollout()
+        .releasing(Quality::Good)
+        .with_no_room(7000)
+        .after(3800);
+    assert_eq!(world.outcomes(), "1 Aborted", "{}", world.story);
+    let status = &world.rollout.as_ref().unwrap().status;
+    assert!(status.rejected.is_empty(), "{}", world.story);
+    assert!(
+        !world.live.workload.as_ref().unwrap().paused,
+        "{}",
+        world.story
+    );
+    let world = world.after(7200).until_rest();
+    assert_eq!(world.runs(), 'B', "{}", world.story);
+}
+
+#[test]
+fn a_crash_is_the_revisions_fault() {
+    let world = a_short_rollout().releasing(Quality::Broken).until_rest();
+    assert_eq!(world.outcomes(), "1 RolledBack", "{}", world.story);
+    let status = &world.rollout.as_ref().unwrap().status;
+    assert!(
+        status.rejected[0].message.contains("CrashLoopBackOff"),
+        "{:?}",
+        status.rejected
+    );
+}
+
+#[test]
+fn readiness_that_is_lost_now_and_then_in_a_long_step_rolls_nothing_back() {
+    let lost = |world: World| {
+        world
+            .at_weight(20)
+            .after(1200)
+            .with_unready(true, 3, 20)
+            .after(60)
+    };
+    let world = a_rollout()
+        .with("steps", json!([{ "weight": 20, "hold": "1h" }]))
+        .releasing(Quality::Good);
+    let world = lost(lost(lost(lost(world)))).after(4000).until_rest();
+    assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
 }

@@ -408,24 +408,12 @@ fn a_canary_that_somebody_changes_verifies_nothing() {
         let world = world.until_rest();
         assert_eq!(
             (world.outcomes().as_str(), world.runs()),
-            ("1 Aborted", 'A'),
+            ("1 Aborted, 2 Promoted", 'B'),
             "{}",
             world.story
         );
-        let message = world
-            .rollout
-            .as_ref()
-            .unwrap()
-            .status
-            .last_outcome
-            .clone()
-            .unwrap()
-            .ending
-            .message;
-        assert_eq!(
-            message,
-            "the template of Deployment checkout-canary was modified by kubectl-set"
-        );
+        let told = "the template of Deployment checkout-canary was modified by kubectl-set";
+        assert!(world.story.to_string().contains(told), "{}", world.story);
     }
 }
 

@@ -92,7 +92,7 @@ fn a_gateway_that_gives_the_canary_nothing_is_not_held_against_it() {
     world.live.gateway_gone = true;
     let world = world
         .with_readings(PrometheusBehavior::Empty, 7200)
-        .after(900);
+        .after(3700);
     let status = &world.rollout.as_ref().unwrap().status;
     assert_eq!(
         status

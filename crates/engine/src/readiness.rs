@@ -1,0 +1,172 @@
+//! Pods that do not become ready: the cause, whose fault it is, and how long they are waited for.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{context::DecisionContext, observed::Workload, plan::Plan, revision::Digest};
+
+/// Cause for which pods are not ready, in the cluster's own words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodProblem {
+    /// Origin of the problem.
+    pub fault: Fault,
+    /// The pod and its container, the reason and the message.
+    pub message: String,
+}
+
+/// Origin of a problem: only a fault of the revision rejects it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// The revision's own: a crash, an image that does not exist, a probe that fails.
+    Revision,
+    /// The surroundings': a quota, a policy, a registry that is away, no room on any node.
+    Surroundings,
+    /// Unknown.
+    Unknown,
+}
+
+/// Pods that were waited for longer than they may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overdue {
+    /// Time without progress.
+    pub after: SignedDuration,
+    /// Cause, where one is known.
+    pub problem: Option<PodProblem>,
+}
+
+/// The most that a workload has had of what its rolling update or its scaling is to bring. Pods that
+/// come and go again are progress once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PodProgress {
+    template: Digest,
+    replicas: u32,
+    updated: u32,
+    available: u32,
+    old: u32,
+    /// True if the surroundings were in the way.
+    blocked: bool,
+}
+
+// === impl Overdue ===
+
+impl Overdue {
+    /// Returns the origin of the problem.
+    pub fn fault(&self) -> Fault {
+        self.problem
+            .as_ref()
+            .map_or(Fault::Unknown, |problem| problem.fault)
+    }
+}
+
+// === impl PodProgress ===
+
+impl PodProgress {
+    /// Begins with what a workload has.
+    pub fn of(workload: &Workload) -> Self {
+        Self {
+            template: workload.template,
+            replicas: workload.replicas,
+            updated: workload.updated,
+            available: workload.available,
+            old: workload.total.saturating_sub(workload.updated),
+            blocked: workload
+                .problem
+                .as_ref()
+                .is_some_and(|problem| problem.fault == Fault::Surroundings),
+        }
+    }
+
+    /// Compares a workload with what it had, and keeps the most of both. Returns true if that is
+    /// progress: another template, more pods wanted, made or available than before, fewer old ones, or
+    /// the surroundings no longer in the way: the pods' own time begins then.
+    pub fn advance(&mut self, workload: &Workload) -> bool {
+        self.advance_to(Self::of(workload))
+    }
+
+    fn advance_to(&mut self, now: Self) -> bool {
+        if now.template != self.template {
+            *self = now;
+            return true;
+        }
+        let most = Self {
+            template: self.template,
+            replicas: self.replicas.max(now.replicas),
+            updated: self.updated.max(now.updated),
+            available: self.available.max(now.available),
+            old: self.old.min(now.old),
+            blocked: self.blocked,
+        };
+        let advanced = std::mem::replace(self, most) != most;
+        let freed = std::mem::replace(&mut self.blocked, now.blocked) && !now.blocked;
+        advanced || freed
+    }
+}
+
+/// Returns the pods of a workload that should have become ready by now; looks again when they
+/// should. The deadline counts from `since` or from the last progress, and is that of the
+/// surroundings where the problem is theirs.
+pub(crate) fn overdue(
+    ctx: &mut DecisionContext<'_>,
+    plan: &Plan,
+    workload: Option<&Workload>,
+    since: Timestamp,
+) -> Option<Overdue> {
+    let problem = problem(ctx, workload);
+    let progressed = workload.and_then(|workload| workload.progressed_at);
+    let last = progressed.map_or(since, |at| at.max(since));
+    let after = match problem.as_ref().map(|problem| problem.fault) {
+        Some(Fault::Surroundings) => plan.blocked_timeout,
+        Some(Fault::Revision | Fault::Unknown) | None => plan.progress_deadline,
+    };
+    let end = last.saturating_add(after).unwrap_or(Timestamp::MAX);
+    ctx.requeue_at(end);
+    if ctx.now < end {
+        return None;
+    }
+    Some(Overdue { after, problem })
+}
+
+/// Returns the problem of a workload's pods. A fault of the revision is one only while stable's pods
+/// show that the surroundings let a revision run.
+pub(crate) fn problem(
+    ctx: &DecisionContext<'_>,
+    workload: Option<&Workload>,
+) -> Option<PodProblem> {
+    let mut problem = workload?.problem.clone()?;
+    let is_first = ctx.status.stable.is_none();
+    if problem.fault == Fault::Revision && !is_first && ctx.observed.ready_of_stable() == 0 {
+        problem.fault = Fault::Unknown;
+    }
+    Some(problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has(updated: u32, available: u32, blocked: bool) -> PodProgress {
+        PodProgress {
+            template: Digest::of(&serde_json::json!({})),
+            replicas: 3,
+            updated,
+            available,
+            old: 3 - updated,
+            blocked,
+        }
+    }
+
+    #[test]
+    fn pods_that_come_and_go_are_progress_once() {
+        let mut progress = has(1, 0, false);
+        assert!(progress.advance_to(has(1, 1, false)));
+        assert!(!progress.advance_to(has(1, 0, false)));
+        assert!(!progress.advance_to(has(1, 1, false)));
+        assert!(progress.advance_to(has(2, 1, false)));
+    }
+
+    #[test]
+    fn the_end_of_what_is_in_the_way_is_progress_and_its_beginning_is_none() {
+        let mut progress = has(2, 2, false);
+        assert!(!progress.advance_to(has(2, 2, true)));
+        assert!(progress.advance_to(has(2, 2, false)));
+    }
+}
