@@ -2,7 +2,7 @@
 
 use futures::{FutureExt, Stream, StreamExt as _, future::join_all, stream::select_all};
 use kube::core::DeserializeGuard;
-use tidegate_api::{ConfigRepo, Intervention, Rollout};
+use tidegate_api::{ConfigRepo, Intervention, NamespacedName, Rollout};
 
 use crate::{
     kubernetes::{
@@ -84,13 +84,17 @@ watched_kinds! {
 // === impl Caches ===
 
 impl Caches {
-    /// Rollouts of a namespace that can be decoded.
-    pub(crate) fn rollouts(&self, namespace: &str) -> Vec<Rollout> {
-        self.rollouts
-            .list(namespace)
-            .iter()
+    /// Names the Rollouts of a namespace that can be decoded and for which `is_meant` holds.
+    pub(crate) fn rollouts_where(
+        &self,
+        namespace: &str,
+        is_meant: impl Fn(&Rollout) -> bool,
+    ) -> Vec<NamespacedName> {
+        let all = self.rollouts.list(namespace);
+        all.iter()
             .filter_map(|guarded| guarded.0.as_ref().ok())
-            .cloned()
+            .filter(|rollout| is_meant(rollout))
+            .map(NamespacedName::of)
             .collect()
     }
 

@@ -4,10 +4,10 @@
 //! carry an old `resourceVersion` and be refused. An answer is kept until the watch has caught up.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt::Debug,
     hash::Hash,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use futures::{Stream, StreamExt as _, TryStreamExt};
@@ -50,6 +50,7 @@ impl<K> Watched for K where
 pub(crate) struct Cache<K: Watched> {
     kind: K::DynamicType,
     watched: Store<K>,
+    names: Arc<RwLock<Names>>,
     answered: Mutex<HashMap<ObjectRef<K>, Arc<K>>>,
     /// Number of times that the watch has listed all that there is.
     lists: watch::Receiver<u64>,
@@ -58,7 +59,17 @@ pub(crate) struct Cache<K: Watched> {
 /// Writing end of a cache, which belongs to its watch.
 pub(crate) struct CacheWriter<K: Watched> {
     writer: Writer<K>,
+    names: Arc<RwLock<Names>>,
     lists: watch::Sender<u64>,
+}
+
+/// Names of the objects that a watch has shown, by namespace: a cluster has many namespaces, and whoever
+/// asks for the objects of one must not pay for all.
+#[derive(Default)]
+struct Names {
+    known: HashMap<String, BTreeSet<String>>,
+    /// Those of a list that is not complete.
+    listing: HashMap<String, BTreeSet<String>>,
 }
 
 // === impl Cache ===
@@ -77,15 +88,18 @@ impl<K: Watched> Cache<K> {
         let writer = Writer::new(kind.clone());
         let watched = writer.as_reader();
         let (listing, lists) = watch::channel(0);
+        let names = Arc::<RwLock<Names>>::default();
         (
             Self {
                 kind,
                 watched,
+                names: names.clone(),
                 answered: Mutex::default(),
                 lists,
             },
             CacheWriter {
                 writer,
+                names,
                 lists: listing,
             },
         )
@@ -140,15 +154,12 @@ impl<K: Watched> Cache<K> {
 
     /// Every object of a namespace, in the order of names.
     pub(crate) fn list(&self, namespace: &str) -> Vec<Arc<K>> {
-        let watched = self.watched.state();
-        let here = watched
-            .iter()
-            .filter(|object| object.namespace().as_deref() == Some(namespace));
-        let mut here: Vec<_> = here
-            .filter_map(|object| self.get(namespace, &object.name_any()))
-            .collect();
-        here.sort_by_key(|object| object.name_any());
-        here
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        let here = names.known.get(namespace).cloned().unwrap_or_default();
+        drop(names);
+        here.iter()
+            .filter_map(|name| self.get(namespace, name))
+            .collect()
     }
 
     /// The kind of its objects.
@@ -179,14 +190,52 @@ impl<K: Watched> CacheWriter<K> {
         self,
         events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send,
     ) -> impl Stream<Item = watcher::Result<K>> + Send {
-        let Self { writer, lists } = self;
+        let Self {
+            writer,
+            names,
+            lists,
+        } = self;
         let events = events.reflect(writer).inspect_ok(move |event| {
+            names
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .follow(event);
             if matches!(event, watcher::Event::InitDone) {
                 lists.send_modify(|lists| *lists += 1);
             }
         });
         events.touched_objects()
     }
+}
+
+// === impl Names ===
+
+impl Names {
+    fn follow<K: ResourceExt>(&mut self, event: &watcher::Event<K>) {
+        match event {
+            watcher::Event::Init => self.listing.clear(),
+            watcher::Event::InitApply(object) => add(&mut self.listing, object),
+            watcher::Event::InitDone => self.known = std::mem::take(&mut self.listing),
+            watcher::Event::Apply(object) => add(&mut self.known, object),
+            watcher::Event::Delete(object) => {
+                let namespace = object.namespace().unwrap_or_default();
+                if let Some(names) = self.known.get_mut(&namespace) {
+                    names.remove(&object.name_any());
+                    if names.is_empty() {
+                        self.known.remove(&namespace);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn add<K: ResourceExt>(names: &mut HashMap<String, BTreeSet<String>>, object: &K) {
+    let namespace = object.namespace().unwrap_or_default();
+    names
+        .entry(namespace)
+        .or_default()
+        .insert(object.name_any());
 }
 
 /// Returns true if `one` was written after `other`. Since 1.35 Kubernetes says that resourceVersions of one
@@ -255,6 +304,35 @@ mod tests {
         let cache = shown(vec![object("b", "9")]).await;
         cache.answered(object("a", "10"));
         assert_eq!(version(&cache).as_deref(), Some("9"));
+    }
+
+    #[tokio::test]
+    async fn a_namespace_lists_its_own_objects_and_none_that_is_gone() {
+        let named = |namespace: &str, name: &str| -> ConfigMap {
+            serde_json::from_value(json!({
+                "metadata": { "name": name, "namespace": namespace, "uid": name, "resourceVersion": "1" },
+            }))
+            .unwrap()
+        };
+        let (cache, writer) = Cache::new();
+        let events = [
+            Event::Init,
+            Event::InitApply(named("shop", "b")),
+            Event::InitApply(named("shop", "a")),
+            Event::InitApply(named("other", "a")),
+            Event::InitDone,
+            Event::Apply(named("shop", "c")),
+            Event::Delete(named("shop", "b")),
+            Event::Delete(named("other", "a")),
+        ];
+        let filled = writer.fill(stream::iter(events.map(Ok)));
+        filled.for_each(|_| async {}).await;
+        let names = |namespace| -> Vec<_> {
+            let listed = cache.list(namespace);
+            listed.iter().map(|object| object.name_any()).collect()
+        };
+        assert_eq!(names("shop"), ["a", "c"]);
+        assert_eq!(names("other"), Vec::<String>::new());
     }
 
     #[tokio::test]

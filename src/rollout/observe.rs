@@ -47,6 +47,13 @@ struct CanaryObjects {
     name_conflict: bool,
 }
 
+/// Older Rollouts that name what a Rollout names.
+struct Conflicts {
+    names: Vec<String>,
+    /// `true` if one of them names the same workload.
+    workload: bool,
+}
+
 /// Observations of a Rollout that outlast one reconcile, at this time.
 struct Timed<'a> {
     observations: &'a Observations,
@@ -109,10 +116,8 @@ pub(crate) fn observe(
             .any(|finalizer| finalizer == names::FINALIZER),
         epoch: around.epoch,
         spec: rollout.spec.clone(),
-        workload_conflict: conflicting
-            .iter()
-            .any(|other| other.spec.workload == rollout.spec.workload),
-        conflicting_rollouts: conflicting.iter().map(ResourceExt::name_any).collect(),
+        workload_conflict: conflicting.workload,
+        conflicting_rollouts: conflicting.names,
         workload: seen,
         stable,
         canary: timed.workload(&canary, canary_objects.workload),
@@ -323,26 +328,32 @@ fn interventions(caches: &Caches, namespace: &str, rollout: &str) -> Vec<Interve
 }
 
 /// Older Rollouts that name the same workload, Service or route. The oldest one governs.
-fn conflicting_rollouts(caches: &Caches, rollout: &Rollout) -> Vec<Rollout> {
-    let age = |rollout: &Rollout| {
-        (
-            rollout.creation_timestamp().map(|at| at.0),
-            rollout.name_any(),
-        )
-    };
+fn conflicting_rollouts(caches: &Caches, rollout: &Rollout) -> Conflicts {
+    let namespace = rollout.namespace().unwrap_or_default();
+    let is_older =
+        |other: &Rollout| other.name_any() != rollout.name_any() && age(other) < age(rollout);
+    let same_workload = |other: &Rollout| other.spec.workload == rollout.spec.workload;
     let mine = rollout.spec.routes();
-    let same = |other: &Rollout| {
-        other.spec.workload == rollout.spec.workload
-            || other.spec.service_name() == rollout.spec.service_name()
-            || other
-                .spec
-                .routes()
+    let same_callers = |other: &Rollout| {
+        let theirs = other.spec.routes();
+        other.spec.service_name() == rollout.spec.service_name()
+            || theirs
                 .iter()
                 .any(|route| mine.iter().any(|own| own.is_same_object(route)))
     };
-    let mut others = caches.rollouts(&rollout.namespace().unwrap_or_default());
-    others.retain(|other| {
-        other.name_any() != rollout.name_any() && same(other) && age(other) < age(rollout)
+    let conflicting = caches.rollouts_where(&namespace, |other| {
+        is_older(other) && (same_workload(other) || same_callers(other))
     });
-    others
+    let of_workload =
+        caches.rollouts_where(&namespace, |other| is_older(other) && same_workload(other));
+    Conflicts {
+        names: conflicting.into_iter().map(|other| other.name).collect(),
+        workload: !of_workload.is_empty(),
+    }
+}
+
+/// Order of Rollouts: the one that was created first comes first.
+fn age(rollout: &Rollout) -> (Option<Timestamp>, String) {
+    let created = rollout.creation_timestamp().map(|at| at.0);
+    (created, rollout.name_any())
 }

@@ -1,7 +1,10 @@
 //! Watches of everything that a release touches: each change requeues the Rollouts that it may
 //! matter to. Nothing polls.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use kube::{
     Resource, ResourceExt,
@@ -14,12 +17,14 @@ use tidegate_api::{
     workload::WorkloadRef,
 };
 
+use tidegate_engine::{observed::selects, pin};
+
 use crate::{
     caches::{CacheWriters, Caches},
     kubernetes::{
         cache::{CacheWriter, Watched},
         watch::{self, WatchScope},
-        watched::{ControllerRevision, EndpointSlice},
+        watched::{ControllerRevision, EndpointSlice, Service},
     },
     requeue::RequeueSender,
 };
@@ -58,7 +63,7 @@ pub(crate) fn start(
         .watch(watched, move |namespace, workload| {
             workload_trigger.requeue_releasing(namespace, workload);
         });
-    trigger.spawn(watched, TriggerScope::Namespace, writers.services);
+    trigger.spawn_services(watched, writers.services);
     trigger.spawn_by(
         watched,
         TriggerScope::Service,
@@ -88,8 +93,6 @@ enum TriggerScope {
     Service,
     /// Rollouts that split this route of this kind.
     Route(RouteKind),
-    /// Every Rollout of the namespace: a Service may begin or cease to select pods.
-    Namespace,
 }
 
 /// Requeues the Rollouts that changes may matter to.
@@ -103,15 +106,45 @@ struct Trigger {
 // === impl Trigger ===
 
 impl Trigger {
-    /// Starts a watch whose objects yield their own names.
-    fn spawn<K>(&self, watched: &WatchScope, scope: TriggerScope, writer: CacheWriter<K>)
-    where
-        K: Watched + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    {
-        self.spawn_by(watched, scope, writer, |object| Some(object.name_any()));
+    /// Starts the watch of Services. A change matters to the Rollouts that use the Service, and to those
+    /// whose pods it selects or has selected until now.
+    fn spawn_services(&self, watched: &WatchScope, writer: CacheWriter<Service>) {
+        let trigger = self.clone();
+        let before: Mutex<HashMap<NamespacedName, Vec<NamespacedName>>> = Mutex::default();
+        watch::spawn(watched, writer, move |service: &Service| {
+            let now = trigger.using(service);
+            let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
+            let earlier = if now.is_empty() {
+                before.remove(&NamespacedName::of(service))
+            } else {
+                before.insert(NamespacedName::of(service), now.clone())
+            };
+            let gone = earlier
+                .into_iter()
+                .flatten()
+                .filter(|rollout| !now.contains(rollout));
+            for rollout in gone.chain(now.iter().cloned()) {
+                trigger.requeue_tx.requeue(rollout);
+            }
+        });
     }
 
-    /// Starts a watch whose objects yield a name in another way.
+    /// Returns the Rollouts that use a Service, and those whose pods it selects.
+    fn using(&self, service: &Service) -> Vec<NamespacedName> {
+        let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
+        let selector = pin::without(&service.spec.selector);
+        let workloads = &self.caches.workloads;
+        self.caches.rollouts_where(&namespace, |rollout| {
+            let mut workload = specs(rollout).map(|spec| &spec.workload);
+            TriggerScope::Service.includes(rollout, &name)
+                || workload.any(|workload| {
+                    let template = workloads.template(&namespace, workload);
+                    template.is_some_and(|template| selects(&selector, &template.labels))
+                })
+        })
+    }
+
+    /// Starts a watch whose objects yield the name of what they are of.
     fn spawn_by<K>(
         &self,
         watched: &WatchScope,
@@ -138,15 +171,15 @@ impl Trigger {
 
     /// Requeues the Rollouts that release this workload, or own it as their canary.
     fn requeue_releasing(&self, namespace: &str, workload: &WorkloadRef) {
-        for rollout in self.caches.rollouts(namespace) {
+        let concerned = self.caches.rollouts_where(namespace, |rollout| {
             let canary = canary_name(&rollout.name_any());
-            let is_concerned = specs(&rollout).any(|spec| {
+            specs(rollout).any(|spec| {
                 spec.workload == *workload
                     || (spec.workload.kind == workload.kind && workload.name == canary)
-            });
-            if is_concerned {
-                self.requeue_tx.requeue(NamespacedName::of(&rollout));
-            }
+            })
+        });
+        for rollout in concerned {
+            self.requeue_tx.requeue(rollout);
         }
     }
 
@@ -156,10 +189,11 @@ impl Trigger {
                 .requeue_tx
                 .requeue(NamespacedName::new(namespace, name));
         }
-        for rollout in self.caches.rollouts(namespace) {
-            if self.scope.includes(&rollout, name) {
-                self.requeue_tx.requeue(NamespacedName::of(&rollout));
-            }
+        let concerned = self
+            .caches
+            .rollouts_where(namespace, |rollout| self.scope.includes(rollout, name));
+        for rollout in concerned {
+            self.requeue_tx.requeue(rollout);
         }
     }
 }
@@ -186,7 +220,6 @@ impl TriggerScope {
             Self::Named => rollout.name_any() == name,
             Self::Service => spec.service_name() == name || canary == name,
             Self::Route(kind) => spec.routes().iter().any(|route| route.is_to(kind, name)),
-            Self::Namespace => true,
         })
     }
 }

@@ -451,11 +451,7 @@ impl Service {
 
     /// Its selector without the pin.
     pub fn own_selector(&self) -> Labels {
-        self.selector
-            .iter()
-            .filter(|(key, _)| !pin::is_label(key))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect()
+        pin::without(&self.selector)
     }
 }
 

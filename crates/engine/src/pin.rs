@@ -52,6 +52,15 @@ pub fn is_label(key: &str) -> bool {
     label_keys().any(|label| label == key)
 }
 
+/// Returns a selector without its pin.
+pub fn without(selector: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    selector
+        .iter()
+        .filter(|(key, _)| !is_label(key))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
 /// Keys of the labels of which a pin may consist.
 fn label_keys() -> impl Iterator<Item = &'static str> {
     let versions = WorkloadKind::ALL
