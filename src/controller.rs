@@ -284,7 +284,10 @@ impl Controllers {
             writer,
             requeue_rx,
         } = self.rollouts;
-        let rollouts = controller(&self.watched, writer, requeue_rx)
+        let (relieved_tx, relieved_rx) = requeue::channel();
+        let lane = rollout::urgent::run(ctx.clone(), requeue_rx, relieved_tx);
+        let lane = tokio::spawn(lane.instrument(tracing::info_span!("urgent")));
+        let rollouts = controller(&self.watched, writer, relieved_rx)
             .reconcile_all_on(relists(&self.fence, &self.caches))
             .graceful_shutdown_on(shutdown.clone().cancelled_owned())
             .run(rollout::reconcile, rollout::after_error, ctx.clone());
@@ -299,6 +302,7 @@ impl Controllers {
             .run(sync::reconcile, sync::after_error, repos);
         let rollouts = rollouts.for_each(|result| collect_if_deleted(&ctx, result));
         finish(rollouts, repos.for_each(|_| future::ready(()))).await;
+        lane.abort();
         release.cancel();
         if election.await.is_err() {
             tracing::warn!("the election has panicked; the lease will expire");

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  watches ─▶ caches ─▶ observe ─▶ (engine: decide) ─▶ execute ─▶ API server
-//!     └─────requeue────▶ reconcile ◀────requeue──── samplers, records
+//!     └─requeue─▶ urgent lane ─▶ reconcile ◀─▶ samplers, records, which requeue, too
 //! ```
 //!
 //! Everything that may take long runs beside it and requeues the Rollout when there is news: a
@@ -20,6 +20,8 @@ mod query_checks;
 mod reconcile;
 mod samplers;
 mod surroundings;
+mod turns;
+pub(crate) mod urgent;
 mod variables;
 mod waits;
 mod watches;

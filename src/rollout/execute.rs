@@ -77,10 +77,7 @@ pub(crate) async fn persist(
     subject: &Subject<'_>,
     decision: &Decision,
 ) -> Result<(), ExecuteError> {
-    let mut urgent = Ok(());
-    for action in &decision.urgent {
-        urgent = urgent.and(act(ctx, subject, action).await);
-    }
+    let urgent = act_urgently(ctx, subject, decision).await;
     if decision.persist {
         write_status(ctx, subject, decision).await?;
     }
@@ -90,6 +87,19 @@ pub(crate) async fn persist(
     }
     // Nothing raises risk while something that lowers it has failed.
     urgent
+}
+
+/// Does what cannot wait, all of it whatever fails, and returns the first failure.
+pub(crate) async fn act_urgently(
+    ctx: &Context,
+    subject: &Subject<'_>,
+    decision: &Decision,
+) -> Result<(), ExecuteError> {
+    let mut done = Ok(());
+    for action in &decision.urgent {
+        done = done.and(act(ctx, subject, action).await);
+    }
+    done
 }
 
 /// Does everything else that was decided, up to the first that fails.

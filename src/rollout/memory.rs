@@ -5,7 +5,7 @@ use tidegate_api::NamespacedName;
 
 use super::{
     observations::Observations, prometheus::Prometheuses, query_checks::QueryChecks,
-    samplers::Samplers, waits::Waits, write_errors::WriteErrors,
+    samplers::Samplers, turns::Turns, waits::Waits, write_errors::WriteErrors,
 };
 use crate::{counters::Counters, requeue::RequeueSender};
 
@@ -14,6 +14,7 @@ pub(crate) struct RolloutMemory {
     pub(super) observations: Observations,
     pub(super) query_checks: QueryChecks,
     pub(super) samplers: Samplers,
+    pub(super) turns: Turns,
     pub(super) waits: Waits,
     pub(super) write_errors: WriteErrors,
 }
@@ -36,6 +37,7 @@ impl RolloutMemory {
                 requeue_tx.clone(),
                 counters.clone(),
             ),
+            turns: Turns::default(),
             waits: Waits::new(counters.clone()),
             write_errors: WriteErrors::default(),
         }
@@ -47,12 +49,14 @@ impl RolloutMemory {
             observations,
             query_checks,
             samplers,
+            turns,
             waits,
             write_errors,
         } = self;
         observations.forget(rollout);
         query_checks.forget(rollout);
         samplers.end(rollout);
+        turns.forget(rollout);
         waits.set(rollout, None);
         write_errors.over(rollout);
     }

@@ -14,7 +14,7 @@ use tidegate_engine::{
 
 use super::{
     context::Context,
-    execute::{ExecuteError, Subject, act_on, persist},
+    execute::{ExecuteError, Subject, act_on, act_urgently, persist},
     observe::{Surroundings, observe},
 };
 use crate::{clock, counters::ReconcileResult, requeue::Guarded};
@@ -74,7 +74,7 @@ pub(crate) async fn reconcile(
     }
     ctx.sync.changed(rollout);
     let began = clock::monotonic();
-    let turned = turn(&ctx, rollout, epoch).await;
+    let turned = turn(&ctx, &id, epoch).await;
     ctx.counters.reconciled(began, result_of(&turned));
     turned
 }
@@ -107,7 +107,30 @@ fn result_of<T>(result: &Result<T, ExecuteError>) -> ReconcileResult {
     }
 }
 
-async fn turn(ctx: &Context, rollout: &Rollout, epoch: u64) -> Result<Action, ExecuteError> {
+/// Executes the urgent effects of the decision that is due, and nothing else of it.
+pub(super) async fn execute_urgent(
+    ctx: &Context,
+    rollout: &Rollout,
+    epoch: u64,
+) -> Result<(), ExecuteError> {
+    let id = NamespacedName::of(rollout);
+    let observed = gather(ctx, rollout, epoch);
+    let decision = decide(&observed, clock::now());
+    if decision.urgent.is_empty() {
+        return Ok(());
+    }
+    let plan = plan_in_force(&id, rollout, &observed, &decision);
+    let subject = Subject {
+        id: &id,
+        rollout,
+        plan: plan.as_ref(),
+        service_account: DEFAULT_SERVICE_ACCOUNT,
+    };
+    act_urgently(ctx, &subject, &decision).await
+}
+
+/// Gathers what a decision is made from.
+fn gather(ctx: &Context, rollout: &Rollout, epoch: u64) -> Observed {
     let id = NamespacedName::of(rollout);
     let namespace = &id.namespace;
     let memory = &ctx.memory;
@@ -125,32 +148,58 @@ async fn turn(ctx: &Context, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
         readings: memory.samplers.readings(&id),
         recorded: ctx.records.written(namespace, &owed),
     };
-    let observed = observe(
+    observe(
         &ctx.caches,
         &memory.observations,
         rollout,
         around,
         clock::now(),
-    );
-    // What was deleted by hand comes back at once, and not at the next comparison.
-    if observed.status.stable.is_some() && memory.observations.lost(&id, missing(ctx, &observed)) {
-        ctx.sync.drifted(namespace);
-    }
-    let decision = decide(&observed, clock::now());
-    memory.waits.set(&id, decision.waiting.as_ref());
+    )
+}
+
+/// Returns the plan that effects belong to: the attempt's, else the spec's.
+fn plan_in_force(
+    id: &NamespacedName,
+    rollout: &Rollout,
+    observed: &Observed,
+    decision: &Decision,
+) -> Option<Plan> {
     let attempt = decision
         .status
         .attempt
         .as_ref()
         .or(observed.status.attempt.as_ref());
-    let plan = Plan::parse(
-        &id.name,
-        attempt.map_or(&rollout.spec, |attempt| &attempt.plan),
-    )
-    .ok();
+    let spec = attempt.map_or(&rollout.spec, |attempt| &attempt.plan);
+    Plan::parse(&id.name, spec).ok()
+}
+
+async fn turn(ctx: &Context, id: &NamespacedName, epoch: u64) -> Result<Action, ExecuteError> {
+    let memory = &ctx.memory;
+    let _turn = memory.turns.take(id).await;
+    // Newer than the watch's, where our own last write has not come back yet.
+    let Some(guarded) = ctx.caches.rollouts.get(&id.namespace, &id.name) else {
+        return Ok(Action::await_change());
+    };
+    let Ok(rollout) = &guarded.0 else {
+        return Ok(Action::await_change());
+    };
+    let namespace = &id.namespace;
+    let observed = gather(ctx, rollout, epoch);
+    // What was deleted by hand comes back at once, and not at the next comparison.
+    if observed.status.stable.is_some() && memory.observations.lost(id, missing(ctx, &observed)) {
+        ctx.sync.drifted(namespace);
+    }
+    let decision = decide(&observed, clock::now());
+    memory.waits.set(id, decision.waiting.as_ref());
+    let attempt = decision
+        .status
+        .attempt
+        .as_ref()
+        .or(observed.status.attempt.as_ref());
+    let plan = plan_in_force(id, rollout, &observed, &decision);
     let service_account = service_account(ctx, namespace, attempt, observed.candidate.as_ref());
     let subject = Subject {
-        id: &id,
+        id,
         rollout,
         plan: plan.as_ref(),
         service_account: &service_account,
@@ -164,12 +213,12 @@ async fn turn(ctx: &Context, rollout: &Rollout, epoch: u64) -> Result<Action, Ex
         executed = act_on(ctx, &subject, &decision).await;
     }
     if let Some(why) = executed.as_ref().err().and_then(ExecuteError::refusal) {
-        memory.write_errors.heard(&id, why, longest_wait(&decision));
+        memory.write_errors.heard(id, why, longest_wait(&decision));
     }
     executed?;
-    if memory.write_errors.over(&id) {
+    if memory.write_errors.over(id) {
         // The status still reports the error.
-        ctx.requeue(&id);
+        ctx.requeue(id);
     }
     Ok(match decision.requeue_at {
         Some(at) => Action::requeue(until(at)),
