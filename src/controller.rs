@@ -86,13 +86,15 @@ pub(crate) enum RunError {
         /// Cause.
         source: std::io::Error,
     },
+    /// A task that never ends has ended. Without it the process would go on and do nothing.
+    #[error("the task {0} has ended: that is a bug, please report it with the log")]
+    TaskEnded(&'static str),
 }
 
 /// Runs until `shutdown`, then finishes the writes in hand and releases the lease.
 pub(crate) async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), RunError> {
     let config = Config::infer().await.map_err(RunError::Kubeconfig)?;
-    build(config, settings).await?.drive(shutdown).await;
-    Ok(())
+    build(config, settings).await?.drive(shutdown).await
 }
 
 /// Both controllers and what runs beside them, ready to be driven.
@@ -262,8 +264,8 @@ fn rollout_context(shared: &Shared, settings: Settings) -> rollout::Context {
 // === impl Controllers ===
 
 impl Controllers {
-    /// Runs both controllers until `shutdown`.
-    async fn drive(self, shutdown: CancellationToken) {
+    /// Runs both controllers until `shutdown`, or until a task beside them ends.
+    async fn drive(self, shutdown: CancellationToken) -> Result<(), RunError> {
         // The lease is released after the last write, not at the signal.
         let release = CancellationToken::new();
         let span = tracing::info_span!(
@@ -278,7 +280,7 @@ impl Controllers {
             self.term_tx,
             release.clone(),
         );
-        let election = tokio::spawn(election.instrument(span));
+        let mut election = tokio::spawn(election.instrument(span));
         let Parts {
             ctx,
             writer,
@@ -286,7 +288,8 @@ impl Controllers {
         } = self.rollouts;
         let (relieved_tx, relieved_rx) = requeue::channel();
         let lane = rollout::urgent::run(ctx.clone(), requeue_rx, relieved_tx);
-        let lane = tokio::spawn(lane.instrument(tracing::info_span!("urgent")));
+        let mut lane = tokio::spawn(lane.instrument(tracing::info_span!("urgent")));
+        let stop = shutdown.clone();
         let rollouts = controller(&self.watched, writer, relieved_rx)
             .reconcile_all_on(relists(&self.fence, &self.caches))
             .graceful_shutdown_on(shutdown.clone().cancelled_owned())
@@ -301,13 +304,24 @@ impl Controllers {
             .graceful_shutdown_on(shutdown.cancelled_owned())
             .run(sync::reconcile, sync::after_error, repos);
         let rollouts = rollouts.for_each(|result| collect_if_deleted(&ctx, result));
-        finish(rollouts, repos.for_each(|_| future::ready(()))).await;
+        let mut work = pin!(finish(rollouts, repos.for_each(|_| future::ready(()))));
+        let ended = tokio::select! {
+            () = &mut work => None,
+            _ = &mut election => Some("election"),
+            _ = &mut lane => Some("urgent lane"),
+        };
+        if let Some(task) = ended {
+            tracing::error!(task, "a task has ended, shutting down");
+            stop.cancel();
+            work.await;
+        }
         lane.abort();
         release.cancel();
-        if election.await.is_err() {
+        if ended != Some("election") && election.await.is_err() {
             tracing::warn!("the election has panicked; the lease will expire");
         }
         self.server.abort();
+        ended.map_or(Ok(()), |task| Err(RunError::TaskEnded(task)))
     }
 }
 

@@ -28,6 +28,9 @@ use crate::{
 /// File in which a pod finds the name of its namespace.
 const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
+/// Shortest duration of the Lease: it is renewed five times in it, and given up after two thirds.
+const SHORTEST_LEASE: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Arguments of `tidegate run`.
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
@@ -129,10 +132,21 @@ fn settings(args: RunArgs) -> anyhow::Result<Settings> {
                 )?,
             },
             lease: args.lease_name,
-            duration: args.lease_duration.as_std(),
+            duration: lease_duration(args.lease_duration)?,
             identity: identity(),
         },
     })
+}
+
+/// Returns the duration of the Lease, which Kubernetes keeps in whole seconds.
+fn lease_duration(asked: Duration) -> anyhow::Result<std::time::Duration> {
+    let duration = asked.as_std();
+    anyhow::ensure!(
+        duration >= SHORTEST_LEASE,
+        "--lease-duration {asked} is too short: write at least {}s, for example 15s",
+        SHORTEST_LEASE.as_secs()
+    );
+    Ok(duration)
 }
 
 /// Returns the settings of git, which has an environment of its own; the proxy is the one that every
@@ -151,9 +165,13 @@ fn either(names: [&str; 2], variable: impl Fn(&str) -> Option<String>) -> Option
     value.filter(|value| !value.is_empty())
 }
 
-/// Returns a name that no other process has: a restarted container has its pod's name again.
+/// Returns the name by which the Lease is held: of the pod and its uid, so that a container that is
+/// restarted takes its own Lease back at once. Outside a pod no other process has the name.
 fn identity() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "tidegate".to_owned());
+    if let Ok(uid) = std::env::var("POD_UID") {
+        return format!("{host}_{uid}");
+    }
     format!(
         "{host}_{}_{}",
         std::process::id(),

@@ -28,10 +28,22 @@ use crate::{clock, kubernetes::fence::Term};
 pub(crate) struct LeaseConfig {
     pub(crate) namespace: String,
     pub(crate) lease: String,
-    /// Identity of this process, unique among all.
+    /// Identity of this process. A container that is restarted has that of the one before it, which is
+    /// gone.
     pub(crate) identity: String,
     /// Lease duration: time a standby waits before it takes over.
     pub(crate) duration: Duration,
+}
+
+/// Lease as far as this process knows it.
+#[derive(Default)]
+struct Known {
+    /// The Lease as this process wrote it last: renewing it takes one request.
+    held: Option<Lease>,
+    /// Number of transitions in the Lease when this process wrote it last.
+    epoch: Option<i32>,
+    /// The Lease as another holder left it.
+    seen: Option<ObservedLease>,
 }
 
 /// Lease as it was last observed: its term runs as long as it does not change.
@@ -52,14 +64,14 @@ pub(crate) async fn run_election(
     let leases: Api<Lease> = Api::namespaced(client, &config.namespace);
     let mut ticks = tokio::time::interval(config.duration / 5);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut seen = None;
+    let mut known = Known::default();
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = ending.cancelled() => break,
         }
         let asked = clock::monotonic();
-        match try_to_lead(&leases, &config, min_epoch(), &mut seen).await {
+        match try_to_lead(&leases, &config, min_epoch(), &mut known).await {
             Ok(Some(epoch)) => {
                 let until = asked + config.duration * 2 / 3;
                 let before = term.send_replace(Some(Term { epoch, until }));
@@ -98,9 +110,18 @@ async fn try_to_lead(
     leases: &Api<Lease>,
     config: &LeaseConfig,
     min_epoch: u64,
-    seen: &mut Option<ObservedLease>,
+    known: &mut Known,
 ) -> Result<Option<u64>, kube::Error> {
     let min_epoch = i32::try_from(min_epoch).unwrap_or(i32::MAX);
+    if let Some(held) = &known.held {
+        let spec = held.spec.clone().unwrap_or_default();
+        let transitions = spec.lease_transitions.unwrap_or_default();
+        if transitions >= min_epoch
+            && let Some(epoch) = renew(leases, config, held.clone(), transitions, known).await?
+        {
+            return Ok(Some(epoch));
+        }
+    }
     let Some(lease) = leases.get_opt(&config.lease).await? else {
         let fresh = Lease {
             metadata: ObjectMeta {
@@ -113,27 +134,41 @@ async fn try_to_lead(
                 min_epoch.saturating_add(1),
             )),
         };
-        return claim_result(leases.create(&PostParams::default(), &fresh).await);
+        let created = leases.create(&PostParams::default(), &fresh).await;
+        return known.claimed(created);
     };
     let spec = lease.spec.clone().unwrap_or_default();
     let transitions = spec.lease_transitions.unwrap_or_default();
     let holder = spec.holder_identity.as_deref().unwrap_or_default();
-    let next = if holder == config.identity && transitions >= min_epoch {
+    let is_ours = holder == config.identity;
+    let next = if is_ours && known.epoch == Some(transitions) && transitions >= min_epoch {
         transitions
-    } else if holder == config.identity || holder.is_empty() || is_expired(&lease, &spec, seen) {
+    } else if is_ours || holder.is_empty() || is_expired(&lease, &spec, &mut known.seen) {
+        // Our identity in an epoch that we don't know is that of the container before us.
         transitions.max(min_epoch).saturating_add(1)
     } else {
         return Ok(None);
     };
+    renew(leases, config, lease, next, known).await
+}
+
+/// Writes the Lease in our name over the one that is given, and no other.
+async fn renew(
+    leases: &Api<Lease>,
+    config: &LeaseConfig,
+    lease: Lease,
+    transitions: i32,
+    known: &mut Known,
+) -> Result<Option<u64>, kube::Error> {
+    let spec = lease.spec.clone().unwrap_or_default();
     let renewed = Lease {
-        spec: Some(claim_spec(config, spec, next)),
+        spec: Some(claim_spec(config, spec, transitions)),
         ..lease
     };
-    claim_result(
-        leases
-            .replace(&config.lease, &PostParams::default(), &renewed)
-            .await,
-    )
+    let written = leases
+        .replace(&config.lease, &PostParams::default(), &renewed)
+        .await;
+    known.claimed(written)
 }
 
 /// Returns true if the holder has not renewed for the duration that it declared, by this machine's
@@ -186,18 +221,28 @@ fn claim_spec(config: &LeaseConfig, spec: LeaseSpec, transitions: i32) -> LeaseS
     }
 }
 
-/// Epoch of a Lease that was written; none where it was changed concurrently.
-fn claim_result(result: Result<Lease, kube::Error>) -> Result<Option<u64>, kube::Error> {
-    match result {
-        Ok(lease) => {
-            let transitions = lease
-                .spec
-                .and_then(|spec| spec.lease_transitions)
-                .unwrap_or_default();
-            Ok(Some(transitions.max(0).unsigned_abs().into()))
+// === impl Known ===
+
+impl Known {
+    /// Keeps a Lease that was written, and returns its epoch; none where it was changed concurrently, or
+    /// is gone. A write without an answer may have been made, and is none of another's.
+    fn claimed(&mut self, result: Result<Lease, kube::Error>) -> Result<Option<u64>, kube::Error> {
+        match result {
+            Ok(lease) => {
+                let spec = lease.spec.as_ref();
+                let transitions = spec
+                    .and_then(|spec| spec.lease_transitions)
+                    .unwrap_or_default();
+                self.epoch = Some(transitions);
+                self.held = Some(lease);
+                Ok(Some(transitions.max(0).unsigned_abs().into()))
+            }
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
+                self.held = None;
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

@@ -95,13 +95,16 @@ impl Script {
         self.state().refusals.clear();
     }
 
-    /// Every write since the last call, whether it was refused or not.
+    /// Every request since the last call, whether it was refused or not.
+    pub(crate) fn requests(&self) -> Vec<Asked> {
+        std::mem::take(&mut self.state().asked)
+    }
+
+    /// The writes among them.
     pub(crate) fn writes(&self) -> Vec<Asked> {
-        let asked = std::mem::take(&mut self.state().asked);
+        let mut asked = self.requests();
+        asked.retain(|asked| asked.method != Method::GET);
         asked
-            .into_iter()
-            .filter(|asked| asked.method != Method::GET)
-            .collect()
     }
 
     /// The writes since the last call as `METHOD last/two`.
@@ -120,6 +123,9 @@ impl Script {
             return failure(refusal.code);
         }
         let path = asked.path.trim_end_matches("/status").to_owned();
+        if asked.method == Method::PUT && state.is_outdated(asked, &path) {
+            return failure(409);
+        }
         let Some(object) = state.after(asked, &path) else {
             return failure(404);
         };
@@ -147,6 +153,13 @@ impl Script {
 // === impl State ===
 
 impl State {
+    /// Returns true if a request names another resourceVersion than the object has.
+    fn is_outdated(&self, asked: &Asked, path: &str) -> bool {
+        let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
+        let (known, named) = (self.objects.get(path).map(version), version(&asked.body));
+        !named.is_null() && known.is_some_and(|known| known != named)
+    }
+
     /// The object after a request, which is not stored yet.
     fn after(&self, asked: &Asked, path: &str) -> Option<Value> {
         let before = self.objects.get(path).cloned();

@@ -129,6 +129,34 @@ async fn a_leader_that_cannot_renew_stops_before_the_lease_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_container_that_is_restarted_takes_its_own_lease_back_in_a_greater_epoch() {
+    let script = held("one", 4);
+    let stand = stand_as(&script, "one");
+    assert_eq!(stand.after(Duration::from_millis(10)).await, Some(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_somebody_annotates_stays_ours_in_the_same_epoch() {
+    let script = held("", 4);
+    let stand = stand_as(&script, "one");
+    assert_eq!(stand.after(Duration::from_millis(10)).await, Some(5));
+    let mut annotated = script.get(PATH).unwrap();
+    annotated["metadata"]["annotations"] = json!({ "note": "mine" });
+    script.put(PATH, annotated);
+    assert_eq!(stand.after(DURATION).await, Some(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_held_costs_twenty_requests_a_minute() {
+    let script = held("", 4);
+    let stand = stand_as(&script, "one");
+    stand.after(Duration::from_millis(10)).await;
+    script.requests();
+    stand.after(Duration::from_mins(1)).await;
+    assert!(script.requests().len() <= 20);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_loses_the_race_for_a_lease_does_not_lead() {
     let script = held("", 0);
     script.refuse(http::Method::PUT, PATH, 409);
