@@ -8,8 +8,10 @@
 //! |---|---|
 //! | `object` | a route of any kind, as it is kept |
 //! | `gateway_api` | status of HTTPRoutes and GRPCRoutes |
+//! | `lists` | the patch that changes lists of backends and tests them |
 
 mod gateway_api;
+mod lists;
 mod object;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,8 +100,11 @@ impl Routers {
 
     /// Gives a route of the plan the wanted share for the canary, or takes every trace of it out.
     ///
-    /// Its rules are written whole with a `resourceVersion` precondition, so that whatever else is
-    /// in them survives.
+    /// A route is written by many: its gateways report their status after every change, and another
+    /// Rollout may split another Service in it. So once it bears our epoch, the lists of backends that
+    /// change are written, over those that were seen, in the epoch that was seen, and nothing else of
+    /// the route counts. The first write and the last, which set the epoch and take it off, write the
+    /// rules whole with a `resourceVersion` precondition.
     pub(crate) async fn set(
         &self,
         client: &Client,
@@ -114,15 +119,20 @@ impl Routers {
             .get(namespace, &route.name)
             .ok_or_else(|| RouteError::Missing(route.clone()))?;
         let splitter = Splitter::of(route, namespace, plan);
-        let rules = live.field(splitter.rules_path());
-        let rules = match change.weight {
-            Some(weight) => splitter.split(rules, weight),
-            None => splitter.merge(rules),
+        let seen = live.field(splitter.rules_path());
+        let wanted = match change.weight {
+            Some(weight) => splitter.split(seen, weight),
+            None => splitter.merge(seen),
         };
-        let mut patch = nested(splitter.rules_path(), rules);
-        patch["metadata"]["annotations"] = epoch_annotation(change.epoch);
         let writer = Writer { client, namespace };
-        let patched = writer.patch(cache, &*live, patch).await;
+        let patched = if change.epoch.is_some() && watched::epoch(&*live) == change.epoch {
+            let patch = lists::patch(splitter.rules_path(), (seen, &wanted), change.epoch);
+            writer.patch_tested(cache, &*live, patch).await
+        } else {
+            let mut patch = nested(splitter.rules_path(), wanted);
+            patch["metadata"]["annotations"] = epoch_annotation(change.epoch);
+            writer.patch(cache, &*live, patch).await
+        };
         patched.map_err(|source| RouteError::Patch {
             route: route.clone(),
             source: Box::new(source),

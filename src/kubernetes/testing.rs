@@ -126,8 +126,10 @@ impl Script {
         if asked.method == Method::PUT && state.is_outdated(asked, &path) {
             return failure(409);
         }
-        let Some(object) = state.after(asked, &path) else {
-            return failure(404);
+        let object = match state.after(asked, &path) {
+            Some(Ok(object)) => object,
+            Some(Err(_)) => return failure(422),
+            None => return failure(404),
         };
         let dry = asked.query.contains("dryRun=All");
         let answer = match asked.method {
@@ -160,23 +162,19 @@ impl State {
         !named.is_null() && known.is_some_and(|known| known != named)
     }
 
-    /// The object after a request, which is not stored yet.
-    fn after(&self, asked: &Asked, path: &str) -> Option<Value> {
+    /// The object after a request, which is not stored yet; or the patch does not apply to it.
+    fn after(&self, asked: &Asked, path: &str) -> Option<Result<Value, json_patch::PatchError>> {
         let before = self.objects.get(path).cloned();
         let media_type = asked
             .headers
             .get("content-type")
             .map_or("", |value| value.to_str().unwrap());
         match asked.method {
-            Method::POST | Method::PUT => Some(asked.body.clone()),
+            Method::POST | Method::PUT => Some(Ok(asked.body.clone())),
             Method::PATCH if media_type.contains("json-patch") => {
                 let mut object = before?;
-                json_patch::patch(
-                    &mut object,
-                    &serde_json::from_value::<json_patch::Patch>(asked.body.clone()).unwrap(),
-                )
-                .unwrap();
-                Some(object)
+                let patch: json_patch::Patch = serde_json::from_value(asked.body.clone()).unwrap();
+                Some(json_patch::patch(&mut object, &patch).map(|()| object))
             }
             Method::PATCH => {
                 let mut object = if media_type.contains("apply-patch") {
@@ -185,9 +183,9 @@ impl State {
                     before?
                 };
                 json_patch::merge(&mut object, &asked.body);
-                Some(object)
+                Some(Ok(object))
             }
-            _ => before,
+            _ => before.map(Ok),
         }
     }
 
@@ -238,6 +236,7 @@ fn failure(code: u16) -> Response<Body> {
     let reason = match code {
         404 => "NotFound",
         409 => "Conflict",
+        422 => "Invalid",
         _ => "InternalError",
     };
     let status = json!({

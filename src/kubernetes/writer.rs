@@ -9,7 +9,7 @@
 use kube::{
     Client, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
-    core::Request,
+    core::{Request, Status},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -49,6 +49,30 @@ impl Writer<'_> {
             .request(cache)
             .patch(&known.name_any(), &params, &Patch::Merge(patch));
         self.send(cache, request).await
+    }
+
+    /// Patches an object by a JSON patch whose own tests say over what it is written. A test that
+    /// fails is answered like a write that came too late, with 409.
+    pub(crate) async fn patch_tested<K: Watched>(
+        self,
+        cache: &Cache<K>,
+        known: &K,
+        patch: json_patch::Patch,
+    ) -> Result<(), kube::Error> {
+        let params = PatchParams {
+            field_manager: Some(names::FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let request =
+            self.request(cache)
+                .patch(&known.name_any(), &params, &Patch::<()>::Json(patch));
+        match self.send(cache, request).await {
+            Err(kube::Error::Api(mut status)) if is_failed_test(&status) => {
+                status.code = 409;
+                Err(kube::Error::Api(status))
+            }
+            sent => sent,
+        }
     }
 
     /// Merges a patch into the status of an object. Answered with 409 if somebody else wrote the
@@ -144,6 +168,16 @@ impl Writer<'_> {
         cache.answered(self.client.request(request).await?);
         Ok(())
     }
+}
+
+/// Returns true if a JSON patch was refused by a test of its own: the API server answers that with
+/// 422, like an object that is not valid, but names no object.
+fn is_failed_test(status: &Status) -> bool {
+    let names_object = status
+        .details
+        .as_ref()
+        .is_some_and(|details| !details.kind.is_empty());
+    status.code == 422 && !names_object
 }
 
 /// Annotations that tell the epoch of the leader that an attempt's objects were written by, or that

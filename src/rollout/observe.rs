@@ -327,22 +327,16 @@ fn interventions(caches: &Caches, namespace: &str, rollout: &str) -> Vec<Interve
         .collect()
 }
 
-/// Older Rollouts that name the same workload, Service or route. The oldest one governs.
+/// Older Rollouts that name the same workload or Service. The oldest one governs. A route may be split by
+/// several Rollouts, each between its own Service and its canary.
 fn conflicting_rollouts(caches: &Caches, rollout: &Rollout) -> Conflicts {
     let namespace = rollout.namespace().unwrap_or_default();
     let is_older =
         |other: &Rollout| other.name_any() != rollout.name_any() && age(other) < age(rollout);
     let same_workload = |other: &Rollout| other.spec.workload == rollout.spec.workload;
-    let mine = rollout.spec.routes();
-    let same_callers = |other: &Rollout| {
-        let theirs = other.spec.routes();
-        other.spec.service_name() == rollout.spec.service_name()
-            || theirs
-                .iter()
-                .any(|route| mine.iter().any(|own| own.is_same_object(route)))
-    };
+    let same_service = |other: &Rollout| other.spec.service_name() == rollout.spec.service_name();
     let conflicting = caches.rollouts_where(&namespace, |other| {
-        is_older(other) && (same_workload(other) || same_callers(other))
+        is_older(other) && (same_workload(other) || same_service(other))
     });
     let of_workload =
         caches.rollouts_where(&namespace, |other| is_older(other) && same_workload(other));

@@ -225,3 +225,89 @@ async fn a_grpc_route_is_split_like_any_other() {
     let observed = routers.observe("shop", &plan).remove(0).state.unwrap();
     assert_eq!((observed.weight, observed.epoch), (share.weight, Some(5)));
 }
+
+/// A route that bears the epoch 5 and gives the canary 10 %.
+async fn split() -> (Script, Value) {
+    let script = Script::default();
+    let before = route(&json!([accepted(3)]));
+    script.put(PATH, before.clone());
+    routers(&before)
+        .await
+        .set(&script.client(), &plan(), &change(Some(10), Some(5)))
+        .await
+        .unwrap();
+    script.writes();
+    let split = script.get(PATH).unwrap();
+    (script, split)
+}
+
+fn weights(route: &Value) -> Vec<Value> {
+    let backends = route["spec"]["rules"][0]["backendRefs"].as_array().unwrap();
+    backends
+        .iter()
+        .map(|backend| backend["weight"].clone())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_status_that_was_written_meanwhile_does_not_hold_traffic_on_the_canary() {
+    let (script, seen) = split().await;
+    let mut reported = seen.clone();
+    reported["status"]["parents"] = json!([accepted(4)]);
+    script.put(PATH, reported);
+    routers(&seen)
+        .await
+        .set(&script.client(), &plan(), &change(Some(0), Some(5)))
+        .await
+        .unwrap();
+    assert_eq!(weights(&script.get(PATH).unwrap()), [100, 0]);
+}
+
+#[tokio::test]
+async fn a_list_or_an_epoch_that_was_written_meanwhile_is_not_overwritten() {
+    let changes: [fn(&mut Value); 2] = [
+        |route| route["spec"]["rules"][0]["backendRefs"][1]["weight"] = json!(50),
+        |route| route["metadata"]["annotations"]["tidegate.io/epoch"] = json!("6"),
+    ];
+    for edit in changes {
+        let (script, seen) = split().await;
+        let mut other = seen.clone();
+        edit(&mut other);
+        script.put(PATH, other.clone());
+        let error = routers(&seen)
+            .await
+            .set(&script.client(), &plan(), &change(Some(20), Some(5)))
+            .await
+            .unwrap_err();
+        let RouteError::Patch { source, .. } = error else {
+            panic!("{error}");
+        };
+        assert!(
+            matches!(&*source, kube::Error::Api(status) if status.code == 409),
+            "{source}"
+        );
+        assert_eq!(weights(&script.get(PATH).unwrap()), weights(&other));
+    }
+}
+
+#[tokio::test]
+async fn another_rule_that_was_written_meanwhile_stays_as_it_is() {
+    let (script, seen) = split().await;
+    let mut other = seen.clone();
+    let second = json!({ "backendRefs": [{ "name": "cart", "port": 80 }] });
+    other["spec"]["rules"]
+        .as_array_mut()
+        .unwrap()
+        .push(second.clone());
+    script.put(PATH, other);
+    routers(&seen)
+        .await
+        .set(&script.client(), &plan(), &change(Some(20), Some(5)))
+        .await
+        .unwrap();
+    let after = script.get(PATH).unwrap();
+    assert_eq!(
+        (weights(&after), &after["spec"]["rules"][1]),
+        (vec![json!(80), json!(20)], &second)
+    );
+}

@@ -46,7 +46,7 @@ pub struct Observed {
     pub spec: RolloutSpec,
     /// The last persisted status.
     pub status: RolloutStatus,
-    /// Other Rollouts of the namespace that name the same workload, Service or route.
+    /// Other Rollouts of the namespace that name the same workload or Service.
     pub conflicting_rollouts: Vec<String>,
     /// True if one of them names the same workload.
     pub workload_conflict: bool,

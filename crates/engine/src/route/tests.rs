@@ -183,3 +183,29 @@ fn what_cannot_be_split_says_why() {
         })
     );
 }
+
+#[test]
+fn two_rollouts_split_their_services_in_one_rule_in_any_order() {
+    let shop = splitter(Scale::PERCENT);
+    let legacy = Splitter {
+        service: "legacy",
+        canary: "legacy-canary",
+        ..shop
+    };
+    let both = legacy.split(&shop.split(&rules(), percent(10.0)), percent(50.0));
+    let other_way = shop.split(&legacy.split(&rules(), percent(50.0)), percent(10.0));
+    for split in [&both, &other_way] {
+        assert_eq!(shop.weight(split), Some(percent(10.0)));
+        assert_eq!(legacy.weight(split), Some(percent(50.0)));
+        // Three quarters of the traffic are the shop's, as before.
+        let of_shop = Backends::of(&RouteRef::new(RouteKind::HttpRoute, "web"), "mall");
+        let list = shop.shape().list(&split[0]);
+        let sum = |name| of_shop.weight(list, name);
+        let shops = sum("shop") + sum("shop-canary");
+        assert_eq!(shops, 3 * (sum("legacy") + sum("legacy-canary")));
+    }
+    let back = shop.split(&both, Weight::ZERO);
+    assert_eq!(legacy.weight(&back), Some(percent(50.0)));
+    assert_eq!(legacy.merge(&shop.merge(&both)), rules());
+    assert_eq!(shop.merge(&legacy.merge(&both)), rules());
+}
