@@ -13,6 +13,7 @@ pub mod crds;
 pub mod get;
 pub mod intervene;
 pub mod run;
+pub mod wait;
 pub mod watch;
 
 use intervene::{ApproveArgs, Intervene};
@@ -39,6 +40,8 @@ enum Command {
     Get(get::GetArgs),
     /// Watch a Rollout live
     Watch(watch::WatchArgs),
+    /// Wait until a commit is released; exit 1 if it was rejected, 3 if the time is over
+    Wait(wait::WaitArgs),
     #[command(about = intervene::about(Action::Approve))]
     Approve(ApproveArgs),
     #[command(flatten)]
@@ -57,6 +60,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Crds(args) => crds::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Get(args) => get::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Watch(args) => watch::run(&args).await.map(|()| ExitCode::SUCCESS),
+        Command::Wait(args) => wait::run(&args).await,
         Command::Approve(args) => intervene::approve(&args).await,
         Command::Intervene(intervene) => intervene::run(&intervene).await,
     }

@@ -14,7 +14,7 @@ use tidegate_api::Rollout;
 
 use super::connection::{Target, answered};
 
-mod changes;
+pub(super) mod changes;
 mod plain;
 mod screen;
 mod story;

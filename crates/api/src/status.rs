@@ -52,6 +52,9 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+    /// The revision that git asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<Wanted>,
     /// The last promoted revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable: Option<Stable>,
@@ -85,6 +88,19 @@ pub struct RolloutStatus {
     /// Interventions that were accepted, newest last. Each takes effect once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interventions: Vec<AcceptedIntervention>,
+}
+
+/// The revision that git asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Wanted {
+    /// Full name of the revision.
+    pub revision: Revision,
+    /// Origin of the revision.
+    #[serde(default)]
+    pub source: Source,
+    /// Time since which it has been wanted.
+    pub since: Timestamp,
 }
 
 /// The last promoted revision.
@@ -305,6 +321,9 @@ pub struct OutcomeSummary {
     pub attempt: u32,
     /// The revision that was tried.
     pub revision: Revision,
+    /// The commit that asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<CommitId>,
     /// Outcome, its reason and its time.
     #[serde(flatten)]
     pub ending: Ending,

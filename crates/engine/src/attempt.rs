@@ -150,6 +150,7 @@ pub(crate) fn end(ctx: &mut DecisionContext<'_>) {
     ctx.status.last_outcome = Some(OutcomeSummary {
         attempt: attempt.number,
         revision: attempt.revision,
+        commit: attempt.source.commit,
         ending,
     });
 }

@@ -1,11 +1,15 @@
 //! Summary of a status for people: phase, step, weight, message and conditions, from the rest of it.
 
+use jiff::Timestamp;
 use tidegate_api::{
     record::Outcome,
-    status::{Attempt, Phase, Stage},
+    status::{Attempt, Phase, Stage, Wanted},
 };
 
-use crate::{conditions, context::DecisionContext, plan::Plan, waiting::WaitingOn, wording};
+use crate::{
+    conditions, context::DecisionContext, observed::Candidate, plan::Plan, waiting::WaitingOn,
+    wording,
+};
 
 /// Fills in the fields that people read.
 pub(crate) fn summarize(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
@@ -32,8 +36,23 @@ pub(crate) fn summarize(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
         (None, Some(stable)) => Some(&stable.revision),
         (None, None) => None,
     };
+    if let Some(candidate) = &ctx.observed.candidate {
+        status.wanted = Some(wanted(status.wanted.take(), candidate, ctx.now));
+    }
     status.revision = revision.map(|revision| revision.short().to_owned());
     conditions::set_all(ctx);
+}
+
+/// Returns the revision that is wanted; its time stays while it is asked for by the same commit.
+fn wanted(before: Option<Wanted>, candidate: &Candidate, now: Timestamp) -> Wanted {
+    let same = before.filter(|before| {
+        before.revision == candidate.revision && before.source == candidate.source
+    });
+    same.unwrap_or_else(|| Wanted {
+        revision: candidate.revision.clone(),
+        source: candidate.source.clone(),
+        since: now,
+    })
 }
 
 fn resting_phase(ctx: &DecisionContext<'_>) -> Phase {

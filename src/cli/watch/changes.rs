@@ -11,7 +11,7 @@ use tidegate_api::Rollout;
 
 /// Event of the watch.
 #[derive(Debug)]
-pub(super) enum Change {
+pub(in crate::cli) enum Change {
     /// The Rollout, as it is now.
     Now(Box<Rollout>),
     /// The connection is lost, with the cause. It is retried.
@@ -20,7 +20,7 @@ pub(super) enum Change {
 
 /// Reason for which the watch ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Ended {
+pub(in crate::cli) enum Ended {
     #[error("the Rollout was deleted")]
     Gone,
     #[error(
@@ -46,7 +46,7 @@ pub(super) struct Lost {
 ///
 /// It restarts from the beginning, so that the Rollout comes again even if it has not changed:
 /// otherwise nobody could tell that the connection is restored.
-pub(super) fn changes(
+pub(in crate::cli) fn changes(
     api: Api<Rollout>,
     namespace: &str,
     name: &str,
@@ -70,7 +70,7 @@ pub(super) fn changes(
 }
 
 /// Waits for the next change.
-pub(super) async fn next(
+pub(in crate::cli) async fn next(
     changes: &mut (impl Stream<Item = Result<Change, Ended>> + Unpin),
 ) -> Result<Change, Ended> {
     changes.next().await.unwrap_or(Err(Ended::Gone))
