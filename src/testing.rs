@@ -86,6 +86,7 @@ impl Bench {
             config_repo(&folder),
         ));
         let deployment = put(format!("{APPS}/deployments/checkout"), deployment());
+        let replica_set = put(format!("{APPS}/replicasets/checkout-old"), replica_set());
         let service = put(format!("{CORE}/services/checkout"), service());
         let kept = put(
             format!(
@@ -106,6 +107,8 @@ impl Bench {
             vec![read(deployment)],
         )
         .await;
+        let replica_sets = writers.workloads.deployments.replica_sets;
+        show(replica_sets, vec![read(replica_set)]).await;
         show(writers.services, vec![read(service)]).await;
         show(writers.revisions, vec![read(kept)]).await;
         let routes = writers.routes.of(RouteKind::HttpRoute);
@@ -273,6 +276,29 @@ fn deployment() -> Value {
                 "spec": { "containers": [{ "name": "app", "image": "checkout:1" }, { "name": "sidecar", "image": "old" }] },
             },
         },
+    })
+}
+
+fn replica_set() -> Value {
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {
+            "name": "checkout-old", "namespace": "shop", "uid": "x-1",
+            "labels": { "app": "checkout", "pod-template-hash": "old" },
+            "ownerReferences": [{
+                "apiVersion": "apps/v1", "kind": "Deployment", "name": "checkout", "uid": "d-1",
+                "controller": true,
+            }],
+        },
+        "spec": {
+            "replicas": 1,
+            "template": {
+                "metadata": { "labels": { "app": "checkout", "pod-template-hash": "old" } },
+                "spec": { "containers": [{ "name": "app", "image": "checkout:0" }] },
+            },
+        },
+        "status": { "replicas": 1, "readyReplicas": 1 },
     })
 }
 

@@ -227,6 +227,29 @@ impl Workloads {
         }
     }
 
+    /// Reads the template of a version of a workload from the API server, as the workload itself would
+    /// have it.
+    pub(crate) async fn version_template(
+        &self,
+        target: Target<'_>,
+        version: &VersionId,
+    ) -> Result<Value, WorkloadError> {
+        match target.workload.kind {
+            WorkloadKind::Deployment => deployment::version_template(target, version).await,
+        }
+    }
+
+    /// Scales the pods of a version of a workload to none.
+    pub(crate) async fn scale_down_version(
+        &self,
+        target: Target<'_>,
+        version: &VersionId,
+    ) -> Result<(), WorkloadError> {
+        match target.workload.kind {
+            WorkloadKind::Deployment => self.deployments.scale_down(target, version).await,
+        }
+    }
+
     /// Creates the canary of a workload, or makes it what it should be.
     pub(crate) async fn apply_canary(
         &self,

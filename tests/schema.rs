@@ -178,6 +178,10 @@ const BLANKS: &[(&str, &str)] = &[
     ("Rollout.spec.allowParallel", "false"),
     ("Rollout.spec.blockedTimeout", "1h"),
     (
+        "Rollout.spec.failover",
+        "WhenStableIsDown: callers are served while stable is down",
+    ),
+    (
         "Rollout.spec.gates[].breachWindow",
         "refused by a rule: a gate is exactly one kind",
     ),

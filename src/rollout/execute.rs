@@ -53,6 +53,11 @@ pub(crate) enum ExecuteError {
     /// Something is not any more what it was when the decision was made.
     #[error("{0} has changed meanwhile")]
     Changed(String),
+    /// An object that keeps a template was deleted.
+    #[error(
+        "the ControllerRevision {0} is lost, and with it the template that it kept; commit the template again"
+    )]
+    RevisionLost(String),
     /// A template that cannot be read.
     #[error("the ControllerRevision {0} holds no template")]
     NoTemplate(String),
@@ -137,6 +142,14 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
             Ok(())
         }
         Action::SnapshotLiveTemplate(revision) => objects::keep_live(ctx, subject, revision).await,
+        Action::SnapshotVersion { revision, version } => {
+            objects::keep_version(ctx, subject, revision, version).await
+        }
+        Action::ScaleDownVersion(version) => {
+            let target = objects::target(ctx, subject)?;
+            let workloads = &ctx.caches.workloads;
+            Ok(workloads.scale_down_version(target, version).await?)
+        }
         Action::SetRoute {
             route,
             weight,
@@ -306,6 +319,7 @@ impl ExecuteError {
             | Self::Account(_)
             | Self::Missing(_)
             | Self::Changed(_)
+            | Self::RevisionLost(_)
             | Self::NoTemplate(_) => return false,
         };
         matches!(source, kube::Error::Api(status) if status.code == 409)
@@ -315,7 +329,7 @@ impl ExecuteError {
     /// right, a quota, a policy, a webhook.
     pub(crate) fn refusal(&self) -> Option<String> {
         let said = match self {
-            Self::Account(_) | Self::NoTemplate(_) => self.to_string(),
+            Self::Account(_) | Self::NoTemplate(_) | Self::RevisionLost(_) => self.to_string(),
             Self::Write { what, source }
             | Self::Workload(WorkloadError::Request { what, source }) => {
                 format!("cannot {what}: {}", refused(source)?)

@@ -120,6 +120,10 @@ pub(crate) fn observe(
         conflicting_rollouts: conflicting.names,
         workload: seen,
         stable,
+        stable_kept: status.stable.as_ref().is_none_or(|stable| {
+            let kept = stable.revision.object_name(&name);
+            caches.revisions.get(&namespace, &kept).is_some()
+        }),
         canary: timed.workload(&canary, canary_objects.workload),
         canary_service: canary_objects.service,
         canary_name_conflict: canary_objects.name_conflict,

@@ -233,6 +233,9 @@ fn missing(ctx: &Context, observed: &Observed) -> BTreeSet<String> {
     if observed.workload.is_none() {
         missing.insert(observed.spec.workload.to_string());
     }
+    if !observed.stable_kept || observed.candidate.is_none() {
+        missing.insert("a ControllerRevision".to_owned());
+    }
     let service = observed.spec.service_name();
     if ctx.caches.services.get(namespace, service).is_none() {
         missing.insert(format!("Service {service}"));

@@ -178,6 +178,29 @@ impl Deployments {
         patched.map_err(WorkloadError::request(what))
     }
 
+    /// Scales a ReplicaSet to none. The Deployment's controller does not scale it up again, as long as
+    /// the Deployment has another template.
+    pub(super) async fn scale_down(
+        &self,
+        target: Target<'_>,
+        version: &VersionId,
+    ) -> Result<(), WorkloadError> {
+        let name = replica_set_name(&target.workload.name, version);
+        let Some(set) = self.replica_sets.get(target.namespace, &name) else {
+            return Ok(());
+        };
+        let patched = writer(target)
+            .patch(
+                &self.replica_sets,
+                &*set,
+                json!({ "spec": { "replicas": 0 } }),
+            )
+            .await;
+        patched.map_err(WorkloadError::request(format!(
+            "scale down the ReplicaSet {name}"
+        )))
+    }
+
     pub(super) async fn write_template(
         &self,
         target: Target<'_>,
@@ -247,12 +270,36 @@ impl DeploymentWriters {
 /// Reads the template from the API server.
 pub(super) async fn live_template(target: Target<'_>) -> Result<Value, WorkloadError> {
     let resource = ApiResource::erase::<apps::Deployment>(&());
+    let read = template_of(target, &resource, &target.workload.name).await;
+    read.map_err(WorkloadError::request(format!("read {}", target.workload)))
+}
+
+/// Reads the template of a ReplicaSet from the API server, without the label that names the ReplicaSet.
+pub(super) async fn version_template(
+    target: Target<'_>,
+    version: &VersionId,
+) -> Result<Value, WorkloadError> {
+    let resource = ApiResource::erase::<apps::ReplicaSet>(&());
+    let name = replica_set_name(&target.workload.name, version);
+    let read = template_of(target, &resource, &name).await;
+    let mut template = read.map_err(WorkloadError::request(format!(
+        "read the ReplicaSet {name}"
+    )))?;
+    let labels = template.pointer_mut("/metadata/labels");
+    if let Some(labels) = labels.and_then(Value::as_object_mut) {
+        labels.remove(VERSION_LABEL);
+    }
+    Ok(template)
+}
+
+async fn template_of(
+    target: Target<'_>,
+    resource: &ApiResource,
+    name: &str,
+) -> Result<Value, kube::Error> {
     let api: Api<DynamicObject> =
-        Api::namespaced_with(target.client.clone(), target.namespace, &resource);
-    let live = api
-        .get(&target.workload.name)
-        .await
-        .map_err(WorkloadError::request(format!("read {}", target.workload)))?;
+        Api::namespaced_with(target.client.clone(), target.namespace, resource);
+    let live = api.get(name).await?;
     let mut template = live
         .data
         .pointer("/spec/template")

@@ -175,12 +175,18 @@ catalogue! {
         /// The first revision did not become ready, and there is nothing to go back to. Commit
         /// another.
         InitialFailed,
+        /// The ControllerRevision that keeps stable's template is lost, and no version of the workload
+        /// has it, so a changed template cannot be reverted. Commit the template again.
+        RevisionLost,
         /// The condition is `False`.
         NotStalled,
     }
 
     /// Reason of the condition `StableDegraded`.
     pub enum StableDegradedReason {
+        /// Stable has had no ready endpoint in a step of an attempt, and all traffic is on the canary.
+        /// Stable gets its share back once it has been ready for 30s.
+        FailedOver,
         /// Stable has fewer ready pods than it wants. The message says how many, and of what version.
         InsufficientReadyReplicas,
         /// The condition is `False`.
@@ -223,6 +229,9 @@ catalogue! {
         /// A gate had no usable metrics for too long; nothing is rejected, and the revision is
         /// tried again.
         Inconclusive,
+        /// Stable had no ready endpoint three times in the attempt; nothing is rejected, and the
+        /// revision is tried again.
+        StableDown,
         /// An abort Intervention was accepted.
         AbortRequested,
         /// Nobody approved in time.
@@ -327,6 +336,19 @@ catalogue! {
         DriftCorrected,
         /// The canary has no ready endpoint, so it gets no traffic until it has one.
         CanaryUnready,
+        /// Stable has had no ready endpoint for 10s, so all traffic goes to the canary.
+        FailedOver,
+        /// Stable is ready again and has its share of the traffic back.
+        FailoverEnded,
+        /// The version of the workload that runs stable was deleted in an attempt; the workload is
+        /// unpaused until it has made it again.
+        StableRecreated,
+        /// The ControllerRevision that kept stable's template was lost, and is made again from the
+        /// version of the workload that runs it.
+        RevisionRestored,
+        /// Something of an attempt whose Rollout was deleted without its finalizer was left in the
+        /// cluster, and is put right.
+        LeftoversFound,
     }
 }
 
@@ -344,6 +366,7 @@ impl Reason {
             }
             Self::Inconclusive
             | Self::StableNotReady
+            | Self::StableDown
             | Self::AbortRequested
             | Self::ApprovalTimeout
             | Self::Deleted
@@ -360,12 +383,19 @@ impl EventReason {
     /// Returns true if the event is of the type Warning.
     pub fn is_warning(self) -> bool {
         match self {
-            Self::PreflightWarning | Self::DriftCorrected | Self::CanaryUnready => true,
+            Self::PreflightWarning
+            | Self::DriftCorrected
+            | Self::CanaryUnready
+            | Self::FailedOver
+            | Self::StableRecreated
+            | Self::RevisionRestored
+            | Self::LeftoversFound => true,
             Self::Adopted
             | Self::Started
             | Self::StepEntered
             | Self::AwaitingApproval
             | Self::Promoting
+            | Self::FailoverEnded
             | Self::InterventionAccepted => false,
         }
     }

@@ -12,7 +12,7 @@ use crate::{
     gate::{Gate, GateStatus},
     intervention::Action,
     rollout::RolloutSpec,
-    status::{Shortcut, Source, StepStatus, free_form},
+    status::{Failover, Shortcut, Source, StepStatus, free_form},
     workload::WorkloadRef,
 };
 
@@ -155,6 +155,9 @@ pub struct OutcomeRecord {
     pub shortcut: Option<Shortcut>,
     /// The steps that were entered, with their times and weights.
     pub steps: Vec<StepStatus>,
+    /// Failovers in the attempt, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failovers: Vec<Failover>,
     /// Gates of the plan with their evidence.
     pub gates: Vec<GateRecord>,
     /// Interventions in the attempt.

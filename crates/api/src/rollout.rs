@@ -93,6 +93,11 @@ pub struct RolloutSpec {
     #[serde(default = "defaults::revision_history_limit")]
     #[schemars(range(min = 1, max = 50))]
     pub revision_history_limit: u32,
+    /// Traffic while stable has had no ready endpoint for 10s: `WhenStableIsDown` sends all of it to a
+    /// canary whose step has a weight and its approvals, until stable has been ready for 30s; `Never`
+    /// leaves it where it is. Defaults to `WhenStableIsDown`.
+    #[serde(default)]
+    pub failover: FailoverPolicy,
     /// Permission to run two versions of the workload side by side although its strategy is
     /// `Recreate`, or it mounts a `ReadWriteOnce` volume or uses a host port. Defaults to false.
     #[serde(default)]
@@ -179,6 +184,16 @@ pub enum KnownGood {
     Fast,
     /// By all steps, like any other revision.
     Steps,
+}
+
+/// Traffic while stable has no ready endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum FailoverPolicy {
+    /// All of it goes to the canary.
+    #[default]
+    WhenStableIsDown,
+    /// It stays where it is.
+    Never,
 }
 
 /// Defaults of the fields.

@@ -194,6 +194,14 @@ pub struct Attempt {
     /// that stable holds no weight back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable_ready_replicas: Option<u32>,
+    /// Failovers, oldest first: times in which all traffic was on the canary because stable had no
+    /// ready endpoint. The last one is under way until it has an end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failovers: Vec<Failover>,
+    /// Minimum number of the canary's replicas: those that stable wanted when it had no ready
+    /// endpoint.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub min_canary_replicas: u32,
     /// True while the attempt is paused by an Intervention.
     #[serde(default)]
     pub paused: bool,
@@ -217,6 +225,22 @@ pub struct Attempt {
     /// way back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
+}
+
+/// Time in which all traffic is on the canary because stable has no ready endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Failover {
+    /// Number of the step in which it began, from 1.
+    pub step: u32,
+    /// Time at which it was decided.
+    pub since: Timestamp,
+    /// Time since which stable has had enough ready pods again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable_ready_since: Option<Timestamp>,
+    /// Time at which it ended; absent while it is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 /// Reason for which an attempt skips steps.
@@ -351,6 +375,27 @@ pub struct AcceptedIntervention {
     /// The uid of the object that asked, so that this one is never refused as its own repetition.
     #[serde(default)]
     pub uid: String,
+}
+
+// === impl Attempt ===
+
+impl Attempt {
+    /// Returns the failover that is under way.
+    pub fn failover(&self) -> Option<&Failover> {
+        self.failovers
+            .last()
+            .filter(|failover| failover.until.is_none())
+    }
+
+    /// Returns true while all traffic is on the canary because stable has no ready endpoint.
+    pub fn is_failed_over(&self) -> bool {
+        self.failover().is_some() && self.weight == Weight::FULL
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// An object whose fields this version of the schema does not restrict.

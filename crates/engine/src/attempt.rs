@@ -70,6 +70,8 @@ pub(crate) fn begin(
         unready_since: None,
         readiness_lost_at: Vec::new(),
         stable_ready_replicas: ready_replicas(ctx.observed),
+        failovers: Vec::new(),
+        min_canary_replicas: 0,
         paused: false,
         stable_template_updated: false,
         canary_pod_template_hash: None,

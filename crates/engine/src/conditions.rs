@@ -10,7 +10,7 @@ use tidegate_api::{
         StableDegradedReason, StallReason,
     },
     route::RouteRef,
-    status::Phase,
+    status::{Attempt, Phase},
     workload::VersionId,
 };
 
@@ -20,6 +20,7 @@ use crate::{
     field_conflict,
     observed::{Observed, RouteState},
     weight::Weight,
+    wording,
 };
 
 /// Cause for which callers are not served.
@@ -149,16 +150,20 @@ fn set_stalled(ctx: &mut DecisionContext<'_>) {
 
 fn set_stable_degraded(ctx: &mut DecisionContext<'_>) {
     let missing = missing_pods(ctx);
-    let holds = ctx.stable_unready || missing.is_some();
-    let message = match missing {
+    let failover = ctx.status.attempt.as_ref().and_then(Attempt::failover);
+    let holds = ctx.stable_unready || missing.is_some() || failover.is_some();
+    let lacks = match missing {
         Some(missing) => missing.to_string(),
         None if holds => "stable has fewer ready pods than all traffic needs".to_owned(),
         None => String::new(),
     };
-    let reason = if holds {
-        StableDegradedReason::InsufficientReadyReplicas
-    } else {
-        StableDegradedReason::SufficientReadyReplicas
+    let (reason, message) = match failover {
+        Some(failover) => (
+            StableDegradedReason::FailedOver,
+            wording::failed_over(failover, ctx.observed.ready_of_stable(), &lacks),
+        ),
+        None if holds => (StableDegradedReason::InsufficientReadyReplicas, lacks),
+        None => (StableDegradedReason::SufficientReadyReplicas, lacks),
     };
     set(ctx, ConditionType::StableDegraded, holds, reason, &message);
 }

@@ -123,11 +123,13 @@ impl<'a> DecisionContext<'a> {
         let attempt = self.status.attempt.as_ref()?;
         let has_traffic = attempt.weight > Weight::ZERO
             || attempt.stage == Stage::ShiftingToStable && self.observed.canary_endpoints.ready > 0;
-        if !has_traffic || !attempt.stage.gates_are_read() {
+        if !has_traffic || !attempt.stage.gates_are_read() || is_suspended(attempt) {
             return None;
         }
-        // An attempt of an earlier version of Tidegate does not say since when.
-        attempt.traffic_since.or(attempt.confirmed_at)
+        // An attempt of an earlier version of Tidegate does not say since when. What comes within a
+        // window of a failover is still of its traffic.
+        let since = attempt.traffic_since.or(attempt.confirmed_at)?;
+        if since > self.now { None } else { Some(since) }
     }
 
     /// Terminates the attempt, unless that is decided already.
@@ -194,6 +196,12 @@ impl<'a> DecisionContext<'a> {
     pub(crate) fn gateway_is_late(&mut self, plan: &Plan) -> bool {
         self.stage_lasted(plan.progress_deadline)
     }
+}
+
+/// Returns true while neither holds nor readings count: in a failover of an attempt whose stable was
+/// well when it started. One that was degraded then holds nothing up, or its cure would never come.
+pub(crate) fn is_suspended(attempt: &Attempt) -> bool {
+    attempt.failover().is_some() && attempt.stable_ready_replicas.is_some()
 }
 
 /// Returns true if the route has this weight and its gateways have accepted it. A route that does

@@ -11,8 +11,10 @@ use crate::{
     context::{DecisionContext, plan_of},
     decision::{Action, Decision, SampledStep, Sampling},
     desired::Desired,
-    diff, field_conflict, idle, interventions,
-    observed::{Comparison, Observed},
+    diff,
+    event::Event,
+    field_conflict, idle, interventions,
+    observed::{Comparison, Observed, Version},
     plan::Plan,
     stage,
     stall::Stall,
@@ -50,6 +52,7 @@ pub fn decide(observed: &Observed, now: Timestamp) -> Decision {
         .pending_records
         .retain(|pending| !observed.recorded.contains(&pending.record.path()));
     know_stable_again(&mut ctx);
+    rename_lost_revision(&mut ctx);
     interventions::answer(&mut ctx);
     // What ends an attempt and what begins the next are decided in different turns, so that each
     // status is written.
@@ -80,17 +83,44 @@ fn know_stable_again(ctx: &mut DecisionContext<'_>) {
     else {
         return;
     };
-    let Some(current) = workload.current() else {
-        return;
-    };
     if workload.version(&stable.pod_template_hash).is_some() {
         return;
     }
-    match ctx.observed.stable {
-        Comparison::Unknown => ctx.actions.push(Action::DryRunStable),
-        Comparison::Same => stable.pod_template_hash.clone_from(&current.id),
-        Comparison::Different | Comparison::Refused { .. } => {}
+    match (&ctx.observed.stable, workload.current()) {
+        (Comparison::Unknown, _) if ctx.observed.stable_kept => {
+            ctx.actions.push(Action::DryRunStable);
+        }
+        (Comparison::Same, Some(current)) => stable.pod_template_hash.clone_from(&current.id),
+        (Comparison::Unknown | Comparison::Same, _)
+        | (Comparison::Different | Comparison::Refused { .. }, _) => {}
     }
+}
+
+/// Where the `ControllerRevision` that keeps stable's template is lost, the version that runs it has
+/// it, too. It is kept from there, under the name of what the API server made of it: git's own text is
+/// lost with the object, until sync brings it again.
+fn rename_lost_revision(ctx: &mut DecisionContext<'_>) {
+    let Some((version, stable)) = lost_revision(ctx.observed).zip(ctx.status.stable.as_mut())
+    else {
+        return;
+    };
+    let revision = Revision::named(version.template.to_string());
+    if stable.revision != revision {
+        stable.revision.clone_from(&revision);
+        ctx.emit(Event::RevisionRestored { revision });
+    }
+}
+
+/// Returns the version that has stable's template, where nothing else keeps it.
+fn lost_revision(observed: &Observed) -> Option<&Version> {
+    if observed.stable_kept || observed.deleting {
+        return None;
+    }
+    let stable = observed.status.stable.as_ref()?;
+    observed
+        .workload
+        .as_ref()?
+        .version(&stable.pod_template_hash)
 }
 
 /// Goes through the stages as far as the snapshot allows.
@@ -150,8 +180,13 @@ fn finish(mut ctx: DecisionContext<'_>, plan: Option<Plan>) -> Decision {
     let (urgent, later): (Vec<_>, Vec<_>) = effects
         .into_iter()
         .partition(|effect| diff::lowers_risk(effect, ctx.observed));
+    let restored = lost_revision(ctx.observed).map(|version| Action::SnapshotVersion {
+        revision: Revision::named(version.template.to_string()),
+        version: version.id.clone(),
+    });
     let mut actions: Vec<_> = snapshot_adopted_template(&ctx)
         .into_iter()
+        .chain(restored)
         .chain(later)
         .collect();
     actions.append(&mut ctx.actions);

@@ -1,7 +1,9 @@
 //! Decisions: effects, the next status, the time of the next look, and events.
 
 use jiff::Timestamp;
-use tidegate_api::{Revision, record::PendingRecord, route::RouteRef, status::RolloutStatus};
+use tidegate_api::{
+    Revision, record::PendingRecord, route::RouteRef, status::RolloutStatus, workload::VersionId,
+};
 
 use crate::{event::Event, interventions::Answer, pin::Pin, waiting::WaitingOn, weight::Weight};
 
@@ -64,6 +66,15 @@ pub enum Action {
     RunPreflightWarnings,
     /// Keep the workload's live template as this revision.
     SnapshotLiveTemplate(Revision),
+    /// Keep the template of a version of the workload as this revision.
+    SnapshotVersion {
+        /// The revision, named by the digest of the template.
+        revision: Revision,
+        /// The version.
+        version: VersionId,
+    },
+    /// Scale the pods of a version of the workload that is not stable's to none.
+    ScaleDownVersion(VersionId),
     /// Give a route this split: a share for the canary, or none and no trace of it.
     SetRoute {
         /// Reference to the route.

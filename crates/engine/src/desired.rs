@@ -20,6 +20,8 @@ pub(crate) struct Desired {
     pub(crate) paused: bool,
     /// Desired template of the workload.
     pub(crate) template: Template,
+    /// True if no pod of another version than stable's is to be left in the workload.
+    pub(crate) stable_alone: bool,
     /// Desired state of the canary.
     pub(crate) canary: CanaryTarget,
     /// The epoch that everything that carries traffic should be marked with.
@@ -101,6 +103,11 @@ impl Desired {
             Stage::Initial => Self::first_deploy(),
             Stage::Starting | Stage::Stepping => Self {
                 split: Split::Share(weight),
+                pin: if attempt.is_failed_over() {
+                    Some(Pin::Canary)
+                } else {
+                    at_stable.pin
+                },
                 canary,
                 ..at_stable
             },
@@ -115,6 +122,7 @@ impl Desired {
                 pin: Some(Pin::Canary),
                 paused: false,
                 template: new,
+                stable_alone: false,
                 canary,
                 epoch,
             },
@@ -123,6 +131,7 @@ impl Desired {
                 pin: attempt.promoted_pod_template_hash.clone().map(Pin::Version),
                 paused: true,
                 template: new,
+                stable_alone: false,
                 canary,
                 epoch,
             },
@@ -142,11 +151,19 @@ impl Desired {
             },
             Stage::Draining => Self {
                 split: Split::AtMost(Weight::ZERO),
+                paused: !attempt.stable_template_updated,
+                stable_alone: attempt.stable_template_updated,
                 canary: CanaryTarget::AsIs,
                 ..at_stable
             },
-            // A revision that was promoted is stable's by the time its canary goes.
-            Stage::Pinning | Stage::RemovingCanary => at_stable,
+            // A revision that was promoted is stable's by the time its canary goes. A workload whose
+            // stable template was put back goes on rolling.
+            Stage::RemovingCanary => Self {
+                paused: promoting(attempt) || !attempt.stable_template_updated,
+                stable_alone: !promoting(attempt) && attempt.stable_template_updated,
+                ..at_stable
+            },
+            Stage::Pinning => at_stable,
             Stage::Unpinning => Self {
                 pin: None,
                 paused: false,
@@ -166,6 +183,7 @@ impl Desired {
                 revision: stable.revision.clone(),
                 version: stable.pod_template_hash.clone(),
             },
+            stable_alone: false,
             canary: CanaryTarget::Absent,
             epoch,
         }
@@ -178,6 +196,7 @@ impl Desired {
             pin: None,
             paused: false,
             template: Template::AsIs,
+            stable_alone: false,
             canary: CanaryTarget::AsIs,
             epoch: None,
         }
@@ -192,7 +211,8 @@ fn promoting(attempt: &Attempt) -> bool {
         .is_none_or(|ending| ending.outcome == Outcome::Promoted)
 }
 
-/// The canary in its step. While it is promoted it has as many replicas as stable.
+/// The canary in its step. While it is promoted it has as many replicas as stable, and no fewer once
+/// it has stood in for stable.
 fn canary(attempt: &Attempt, plan: &Plan, observed: &Observed) -> CanaryTarget {
     let Some(workload) = &observed.workload else {
         return CanaryTarget::AsIs;
@@ -203,43 +223,47 @@ fn canary(attempt: &Attempt, plan: &Plan, observed: &Observed) -> CanaryTarget {
     };
     CanaryTarget::Present {
         revision: attempt.revision.clone(),
-        replicas: step.canary_replicas(workload.replicas),
+        replicas: step
+            .canary_replicas(workload.replicas)
+            .max(attempt.min_canary_replicas),
     }
 }
 
 /// The pin while an attempt rolls back. Callers that were sent to the canary stay there until stable
 /// can serve them.
 fn rollback_pin(attempt: &Attempt, stable: &Stable, observed: &Observed) -> Pin {
-    if attempt.stable_template_updated || observed.pinned_to_canary() {
+    let stays_on_canary = observed.pinned_to_canary()
+        && observed.canary_endpoints.ready > 0
+        && observed.ready_of_stable() == 0;
+    if attempt.stable_template_updated {
         pin_back(stable, observed)
+    } else if stays_on_canary && attempt.weight > Weight::ZERO {
+        Pin::Canary
     } else {
         Pin::Version(stable.pod_template_hash.clone())
     }
 }
 
-/// The pin while a template that was let in is taken out again: to stable's version as soon as it has
-/// a ready pod, until then to the canary, and where that is lost to the version of the workload with
-/// the most ready pods: it was verified, and callers have nowhere else to go.
+/// The pin while callers are on their way back to stable: to its version as soon as enough of its pods
+/// are ready, until then to the canary. Where that is lost, any ready pod of stable will do, and where
+/// there is none the version of the workload with the most ready pods: callers have nowhere else to go.
 fn pin_back(stable: &Stable, observed: &Observed) -> Pin {
-    let ready: Vec<_> = observed
-        .workload
-        .iter()
-        .flat_map(|workload| &workload.versions)
-        .filter(|version| version.ready > 0)
-        .collect();
-    if ready
-        .iter()
-        .any(|version| version.id == stable.pod_template_hash)
-    {
-        return Pin::Version(stable.pod_template_hash.clone());
+    let to_stable = Pin::Version(stable.pod_template_hash.clone());
+    let canary_is_ready = observed.canary_endpoints.ready > 0;
+    let workload = observed.workload.as_ref();
+    let is_enough = workload.is_some_and(|workload| {
+        let ready = workload.ready_of(&stable.pod_template_hash);
+        ready > 0 && (!canary_is_ready || workload.is_enough(ready))
+    });
+    if is_enough {
+        return to_stable;
     }
-    if observed.canary_endpoints.ready > 0 {
+    if canary_is_ready {
         return Pin::Canary;
     }
-    let last_resort = ready.into_iter().max_by_key(|version| version.ready);
-    Pin::Version(
-        last_resort
-            .map_or(&stable.pod_template_hash, |version| &version.id)
-            .clone(),
-    )
+    let versions = workload.into_iter().flat_map(|workload| &workload.versions);
+    let last_resort = versions
+        .filter(|version| version.ready > 0)
+        .max_by_key(|version| version.ready);
+    last_resort.map_or(to_stable, |version| Pin::Version(version.id.clone()))
 }

@@ -3,14 +3,15 @@
 //! Effects are executed one after the other and end with the first that fails, so an order here is
 //! an order in the cluster. No two effects of one decision write the same object.
 
-use tidegate_api::route::RouteRef;
+use tidegate_api::{route::RouteRef, workload::VersionId};
 
 use crate::{
     context::DecisionContext,
     decision::Action,
     desired::{CanaryTarget, Desired, Split, Template},
     event::{Event, GovernedField},
-    observed::{Observed, RouteState, Workload},
+    observed::{Comparison, Observed, RouteState, Workload},
+    pin::Pin,
     weight::Weight,
 };
 
@@ -26,10 +27,21 @@ pub(crate) fn towards(target: &Desired, ctx: &mut DecisionContext<'_>) -> Vec<Ac
     }
     report_drift(target, ctx);
     let mut effects = routes(target, observed);
+    let heals = observed
+        .workload
+        .as_ref()
+        .is_some_and(|workload| must_heal(target, workload, observed));
     let pause = observed
         .workload
         .as_ref()
-        .and_then(|workload| pause(target, workload));
+        .and_then(|workload| pause(target, workload, heals));
+    let is_paused = observed
+        .workload
+        .as_ref()
+        .is_some_and(|workload| workload.paused);
+    if heals && is_paused {
+        ctx.emit(Event::StableRecreated);
+    }
     let template = observed
         .workload
         .as_ref()
@@ -43,12 +55,22 @@ pub(crate) fn towards(target: &Desired, ctx: &mut DecisionContext<'_>) -> Vec<Ac
         effects.extend(services(target, observed));
         effects.extend(template.or(pause));
     }
+    effects.extend(other_versions(target, observed));
     effects.extend(canary(target, observed, ctx.without_gateway));
     effects
 }
 
-/// Returns true if an effect only lowers risk: it takes traffic from the canary, and stable is untouched.
+/// Returns true if an effect only lowers risk: it takes traffic from the canary, and stable is untouched;
+/// or it has a paused workload make stable's lost version again.
 pub(crate) fn lowers_risk(effect: &Action, observed: &Observed) -> bool {
+    if let Action::SetWorkload { paused: false, .. } = effect {
+        let stable = observed.status.stable.as_ref();
+        return stable
+            .zip(observed.workload.as_ref())
+            .is_some_and(|(stable, workload)| {
+                is_lost(&stable.pod_template_hash, workload) && observed.stable == Comparison::Same
+            });
+    }
     let Action::SetRoute {
         route,
         weight: Some(weight),
@@ -118,14 +140,66 @@ fn services(target: &Desired, observed: &Observed) -> Vec<Action> {
         .collect()
 }
 
-fn pause(target: &Desired, workload: &Workload) -> Option<Action> {
-    if workload.paused == target.paused && workload.epoch == target.epoch {
+fn pause(target: &Desired, workload: &Workload, heals: bool) -> Option<Action> {
+    let paused = target.paused && !heals;
+    if workload.paused == paused && workload.epoch == target.epoch {
         return None;
     }
     Some(Action::SetWorkload {
-        paused: target.paused,
+        paused,
         epoch: target.epoch,
     })
+}
+
+/// Returns true if the version that callers are pinned to was deleted and the workload has its
+/// template: unpaused, it makes the version again under the same name. A paused one never does.
+fn must_heal(target: &Desired, workload: &Workload, observed: &Observed) -> bool {
+    match (&target.template, &target.pin) {
+        (Template::Stable { version, .. }, _) => {
+            is_lost(version, workload) && observed.stable == Comparison::Same
+                || is_being_made(version, workload, observed)
+        }
+        (Template::Candidate { verified, .. }, Some(Pin::Version(version))) => {
+            is_lost(version, workload) && *verified == Some(workload.template)
+                || is_being_made(version, workload, observed)
+        }
+        (Template::Candidate { .. }, Some(Pin::Canary) | None) | (Template::AsIs, _) => false,
+    }
+}
+
+fn is_lost(version: &VersionId, workload: &Workload) -> bool {
+    !workload.deleting && workload.version(version).is_none()
+}
+
+/// Returns true while a workload that was unpaused to make this version again still has pods of another:
+/// while it was paused it scaled up what was left to it, and it would stop half way.
+fn is_being_made(version: &VersionId, workload: &Workload, observed: &Observed) -> bool {
+    let attempt = observed.status.attempt.as_ref();
+    if attempt.is_none_or(|attempt| attempt.stage.is_before_canary()) {
+        return false;
+    }
+    let is_current = workload
+        .version(version)
+        .is_some_and(|version| version.template == workload.template);
+    !workload.paused && is_current && workload.others_with_pods(version).next().is_some()
+}
+
+/// Scales down what is left of other versions, once the workload has stable's template.
+fn other_versions(target: &Desired, observed: &Observed) -> Vec<Action> {
+    let (Template::Stable { version, .. }, Some(workload)) = (&target.template, &observed.workload)
+    else {
+        return Vec::new();
+    };
+    let is_stables = workload
+        .version(version)
+        .is_some_and(|version| version.template == workload.template);
+    if !target.stable_alone || !is_stables {
+        return Vec::new();
+    }
+    workload
+        .others_with_pods(version)
+        .map(|other| Action::ScaleDownVersion(other.id.clone()))
+        .collect()
 }
 
 fn template(target: &Desired, workload: &Workload, observed: &Observed) -> Option<Action> {
@@ -194,7 +268,10 @@ fn report_drift(target: &Desired, ctx: &mut DecisionContext<'_>) {
     };
     // A new leader's first decision, or one that enters another stage, differs from what it has
     // written itself.
-    if before.epoch != after.epoch || before.stage != after.stage {
+    if before.epoch != after.epoch
+        || before.stage != after.stage
+        || before.is_failed_over() != after.is_failed_over()
+    {
         return;
     }
     let mut drifted = Vec::new();

@@ -83,6 +83,28 @@ pub enum Event {
     },
     /// The canary has no ready endpoint, so its weight is 0.
     CanaryUnready,
+    /// Stable has had no ready endpoint for a while, so all traffic goes to the canary.
+    FailedOver {
+        /// Number of the failover in this attempt, from 1.
+        time: usize,
+        /// Number of failovers after the last of which the attempt ends.
+        of: usize,
+    },
+    /// Stable is ready again and has its share back.
+    FailoverEnded {
+        /// The canary's weight from now on.
+        weight: Weight,
+    },
+    /// Stable's version was deleted in an attempt; the workload is unpaused until it has made it again.
+    StableRecreated,
+    /// The `ControllerRevision` of stable's template was lost; it is kept again from the version that
+    /// runs it.
+    RevisionRestored {
+        /// Name by which it is known from now on.
+        revision: Revision,
+    },
+    /// Something of an attempt was left by a Rollout that was deleted without its finalizer.
+    LeftoversFound,
     /// The surroundings of the workload may surprise people in a release.
     PreflightWarning {
         /// The warning.
@@ -150,6 +172,11 @@ impl Event {
             Self::InterventionAccepted { .. } => EventReason::InterventionAccepted,
             Self::DriftCorrected { .. } => EventReason::DriftCorrected,
             Self::CanaryUnready => EventReason::CanaryUnready,
+            Self::FailedOver { .. } => EventReason::FailedOver,
+            Self::FailoverEnded { .. } => EventReason::FailoverEnded,
+            Self::StableRecreated => EventReason::StableRecreated,
+            Self::RevisionRestored { .. } => EventReason::RevisionRestored,
+            Self::LeftoversFound => EventReason::LeftoversFound,
             Self::PreflightWarning { .. } => EventReason::PreflightWarning,
             Self::RollingBack { termination } => return Subject::End(termination.reason),
             Self::Ended { ending, .. } => return Subject::End(ending.reason),

@@ -74,7 +74,10 @@ impl Governing<'_> {
     /// one, the live selector, pin included, and ports stay: they are those of the pods that run.
     /// An annotation names the fields that wait so, for people and for preflight.
     pub fn service(&self, mut desired: Value, live: &Value) -> Value {
-        if !self.keeps_live_fields() {
+        // A pin that nobody's status tells of was left by a Rollout that was deleted without its finalizer:
+        // its successor takes it off, once the canary is gone.
+        let is_marked = live["metadata"]["annotations"].get(names::EPOCH_ANNOTATION);
+        if !self.keeps_live_fields() && is_marked.is_none() {
             return desired;
         }
         let fields: [(&str, Equality); 2] =

@@ -1,5 +1,8 @@
 //! Between attempts: adopting a workload, and beginning the next attempt.
 
+mod foreign_pods;
+mod leftovers;
+
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
     Revision,
@@ -52,6 +55,7 @@ pub(crate) fn idle(ctx: &mut DecisionContext<'_>) {
     if ctx.observed.finalizer
         && ctx.status.attempt.is_none()
         && ctx.status.pending_records.is_empty()
+        && ctx.waiting != Some(WaitingOn::Leftovers)
     {
         ctx.actions.push(Action::RemoveFinalizer);
     }
@@ -71,8 +75,20 @@ fn look_for_work(ctx: &mut DecisionContext<'_>) {
         adopt_meanwhile(ctx, Some(&plan));
         return ctx.stall(Stall::PreflightFailed(conflict));
     }
+    if leftovers::put_right(ctx) {
+        return;
+    }
     collect_canary(ctx);
+    if let Some(stable) = lost_for_good(ctx) {
+        return ctx.stall(Stall::RevisionLost {
+            revision: stable.revision,
+        });
+    }
     let Some(candidate) = &ctx.observed.candidate else {
+        // What nobody asks for is reverted, whoever else is waited for.
+        if let Some(stable) = ctx.status.stable.clone() {
+            revert_stable_template(ctx, &stable);
+        }
         let workload = plan.workload;
         return ctx.wait(WaitingOn::ConfigRepo { workload }, None);
     };
@@ -81,6 +97,14 @@ fn look_for_work(ctx: &mut DecisionContext<'_>) {
         None => adopt(ctx, Some(&plan), candidate),
         Some(stable) => compare(ctx, &plan, &stable, candidate),
     }
+}
+
+/// Returns stable where nothing has its template any more. The workload may have it, but nobody knows.
+fn lost_for_good(ctx: &DecisionContext<'_>) -> Option<Stable> {
+    let stable = ctx.status.stable.as_ref()?;
+    let workload = ctx.observed.workload.as_ref()?;
+    let is_kept = ctx.observed.stable_kept || workload.version(&stable.pod_template_hash).is_some();
+    if is_kept { None } else { Some(stable.clone()) }
 }
 
 /// A canary of no attempt: a former leader's last write, or what a Rollout left whose finalizer
@@ -210,6 +234,7 @@ fn compare(ctx: &mut DecisionContext<'_>, plan: &Plan, stable: &Stable, candidat
     if revert_stable_template(ctx, stable) {
         return;
     }
+    foreign_pods::scale_down(ctx, plan, stable);
     remember_adopted(ctx, plan, stable);
     if candidate.revision == stable.revision {
         if ctx.observed.workload.is_none() {

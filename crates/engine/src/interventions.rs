@@ -5,7 +5,8 @@ mod answer;
 use tidegate_api::{
     Revision,
     intervention::{Action as Request, InterventionSpec},
-    status::{AcceptedIntervention, Attempt, Shortcut},
+    record::Reason,
+    status::{AcceptedIntervention, Attempt, Shortcut, Stage},
 };
 
 pub use answer::{Acceptance, Answer, Rejection};
@@ -94,12 +95,7 @@ fn apply(ctx: &mut DecisionContext<'_>, spec: &InterventionSpec) -> Result<Accep
         Request::Retry => retry(ctx, spec),
         Request::Abort => abort(ctx, spec),
         Request::Approve => approve(attempt_in_steps(ctx, spec)?, spec),
-        Request::Promote => {
-            let attempt = attempt_in_steps(ctx, spec)?;
-            attempt.shortcut = Some(Shortcut::Promote);
-            attempt.paused = false;
-            Ok(Acceptance::Promoted)
-        }
+        Request::Promote => promote(ctx, spec),
         Request::Pause => {
             let attempt = attempt_in_steps(ctx, spec)?;
             if attempt.paused {
@@ -125,6 +121,20 @@ fn running_attempt<'a>(
     ctx: &'a mut DecisionContext<'_>,
     spec: &InterventionSpec,
 ) -> Result<&'a mut Attempt, Rejection> {
+    let attempt = named_attempt(ctx, spec)?;
+    if attempt.ending.is_some() {
+        return Err(Rejection::AttemptEnding {
+            attempt: attempt.number,
+        });
+    }
+    Ok(attempt)
+}
+
+/// Returns the attempt that the Intervention names, if anything of it is left to do.
+fn named_attempt<'a>(
+    ctx: &'a mut DecisionContext<'_>,
+    spec: &InterventionSpec,
+) -> Result<&'a mut Attempt, Rejection> {
     let action = spec.action;
     let attempt = ctx
         .status
@@ -138,11 +148,6 @@ fn running_attempt<'a>(
         });
     }
     names_revision(spec, &attempt.revision)?;
-    if attempt.ending.is_some() {
-        return Err(Rejection::AttemptEnding {
-            attempt: attempt.number,
-        });
-    }
     Ok(attempt)
 }
 
@@ -160,7 +165,64 @@ fn attempt_in_steps<'a>(
     Ok(attempt)
 }
 
+fn promote(
+    ctx: &mut DecisionContext<'_>,
+    spec: &InterventionSpec,
+) -> Result<Acceptance, Rejection> {
+    let is_way_out = named_attempt(ctx, spec)?.stage == Stage::RollingBack;
+    if is_way_out {
+        return promote_over_dead_stable(ctx);
+    }
+    let attempt = attempt_in_steps(ctx, spec)?;
+    attempt.shortcut = Some(Shortcut::Promote);
+    attempt.paused = false;
+    Ok(Acceptance::Promoted)
+}
+
+/// An attempt that waits for a stable with nobody ready may be promoted after all, unless it breached
+/// or something else than its revision is wanted.
+fn promote_over_dead_stable(ctx: &mut DecisionContext<'_>) -> Result<Acceptance, Rejection> {
+    let now = ctx.now;
+    let is_dead = ctx.observed.ready_of_stable() == 0 && ctx.observed.canary_endpoints.ready > 0;
+    let newest = ctx.observed.candidate.as_ref();
+    let attempt = ctx.attempt_mut();
+    let is_wanted = newest.is_none_or(|newest| newest.revision == attempt.revision);
+    let reason = attempt.ending.as_ref().map(|ending| ending.reason);
+    match reason {
+        Some(Reason::GateBreached) => {
+            return Err(Rejection::Breached {
+                attempt: attempt.number,
+            });
+        }
+        Some(
+            Reason::AbortRequested
+            | Reason::ApprovalTimeout
+            | Reason::Inconclusive
+            | Reason::StableDown,
+        ) if is_dead && is_wanted && attempt.step > 0 && !attempt.stable_template_updated => {}
+        Some(_) | None => {
+            return Err(Rejection::AttemptEnding {
+                attempt: attempt.number,
+            });
+        }
+    }
+    attempt.ending = None;
+    attempt.stage = Stage::Stepping;
+    attempt.stage_since = now;
+    attempt.shortcut = Some(Shortcut::Promote);
+    attempt.paused = false;
+    attempt.unready_since = None;
+    if let Some(step) = attempt.steps.last_mut() {
+        step.entered_at = now;
+    }
+    Ok(Acceptance::Promoted)
+}
+
 fn abort(ctx: &mut DecisionContext<'_>, spec: &InterventionSpec) -> Result<Acceptance, Rejection> {
+    // Whatever ended it, a stable that is dead is not waited for without end.
+    if named_attempt(ctx, spec)?.stage == Stage::RollingBack {
+        return Ok(Acceptance::RollbackBounded);
+    }
     let attempt = running_attempt(ctx, spec)?;
     // Stable runs the revision and its old pods are gone: there is nothing to go back to.
     if attempt.stage.is_unwinding() {

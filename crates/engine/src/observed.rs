@@ -54,6 +54,8 @@ pub struct Observed {
     pub workload: Option<Workload>,
     /// Comparison of stable's template with the workload's, where that was asked for.
     pub stable: Comparison,
+    /// True if a `ControllerRevision` keeps stable's template, or nothing is stable.
+    pub stable_kept: bool,
     /// The canary workload.
     pub canary: Option<Workload>,
     /// True if the canary Service exists.
@@ -350,9 +352,18 @@ impl Observed {
     /// canary their endpoints say nothing about stable.
     pub fn ready_of_stable(&self) -> u32 {
         let stable = self.status.stable.as_ref().zip(self.workload.as_ref());
-        stable
-            .and_then(|(stable, workload)| workload.version(&stable.pod_template_hash))
-            .map_or(0, |version| version.ready)
+        stable.map_or(0, |(stable, workload)| {
+            workload.ready_of(&stable.pod_template_hash)
+        })
+    }
+
+    /// Returns true if so many of stable's own pods are ready that callers may go back to them.
+    pub fn enough_of_stable(&self) -> bool {
+        let stable = self.status.stable.as_ref();
+        let workload = self.workload.as_ref();
+        stable.zip(workload).is_some_and(|(stable, workload)| {
+            workload.is_enough(workload.ready_of(&stable.pod_template_hash))
+        })
     }
 
     /// Returns the other pods that a Service sends its callers to, in words: pinned, it would lose them.
@@ -410,6 +421,24 @@ impl Workload {
         self.versions
             .iter()
             .find(|version| version.template == self.template)
+    }
+
+    /// Returns true if so many ready pods can serve all callers: three quarters of those that it wants, as
+    /// Kubernetes itself has it for a rolling update.
+    pub fn is_enough(&self, ready: u32) -> bool {
+        ready >= (self.replicas - self.replicas / 4).max(1)
+    }
+
+    /// Number of ready pods of a version.
+    pub fn ready_of(&self, version: &VersionId) -> u32 {
+        self.version(version).map_or(0, |version| version.ready)
+    }
+
+    /// Returns the versions beside this one that have pods, well or not.
+    pub fn others_with_pods<'a>(&'a self, id: &'a VersionId) -> impl Iterator<Item = &'a Version> {
+        self.versions
+            .iter()
+            .filter(move |version| version.id != *id && version.replicas > 0)
     }
 
     /// Version of this identifier.

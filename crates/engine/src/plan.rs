@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use tidegate_api::{
     Duration, names,
-    rollout::{KnownGood, Metrics, RolloutSpec, canary_name},
+    rollout::{FailoverPolicy, KnownGood, Metrics, RolloutSpec, canary_name},
     route::RouteRef,
     status::Shortcut,
     workload::WorkloadRef,
@@ -46,6 +46,8 @@ pub struct Plan {
     pub known_good: KnownGood,
     /// Number of promoted revisions that are remembered.
     pub revision_history_limit: usize,
+    /// Traffic while stable has no ready endpoint.
+    pub failover: FailoverPolicy,
     /// True if two versions may run side by side whatever the template says.
     pub allow_parallel: bool,
 }
@@ -167,6 +169,7 @@ impl Plan {
             blocked_timeout: spec.blocked_timeout.max(spec.progress_deadline).as_signed(),
             known_good: spec.known_good,
             revision_history_limit: spec.revision_history_limit as usize,
+            failover: spec.failover,
             allow_parallel: spec.allow_parallel,
         })
     }

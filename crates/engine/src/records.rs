@@ -54,6 +54,7 @@ pub(crate) fn outcome(
         ended_at: ctx.now,
         shortcut: attempt.shortcut,
         steps: attempt.steps.clone(),
+        failovers: attempt.failovers.clone(),
         gates: attempt
             .plan
             .gates

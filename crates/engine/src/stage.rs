@@ -13,6 +13,7 @@
 //! [`desired`](crate::desired).
 
 mod clean_up;
+mod failover;
 mod initial;
 mod promotion;
 mod rollback;
@@ -24,6 +25,7 @@ use tidegate_api::status::Stage;
 
 use crate::{context::DecisionContext, plan::Plan, termination::Cause, waiting::Flow};
 
+pub(crate) use failover::AFTER as FAILOVER_AFTER;
 pub(crate) use termination::check_termination;
 
 /// Leaves the stage if the snapshot allows.

@@ -30,6 +30,11 @@ pub enum Stall {
         /// Cause of that attempt's end, in a sentence.
         cause: String,
     },
+    /// Nothing keeps stable's template any more.
+    RevisionLost {
+        /// The revision.
+        revision: Revision,
+    },
     /// The first revision did not become ready.
     InitialFailed {
         /// Cause, in a sentence.
@@ -48,6 +53,7 @@ impl Stall {
             Self::InvalidQuery { .. } => StallReason::InvalidQuery,
             Self::WriteDenied { .. } => StallReason::WriteDenied,
             Self::RevisionRejected { .. } => StallReason::Rejected,
+            Self::RevisionLost { .. } => StallReason::RevisionLost,
             Self::InitialFailed { .. } => StallReason::InitialFailed,
         }
     }

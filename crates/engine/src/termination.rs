@@ -129,6 +129,11 @@ pub enum Cause {
         /// Field manager of the writer.
         manager: Option<String>,
     },
+    /// Stable lost all ready endpoints again and again.
+    StableDown {
+        /// Number of failovers.
+        times: usize,
+    },
     /// A newer revision is wanted.
     NewerRevision {
         /// Full name of the newer revision.
@@ -193,6 +198,7 @@ impl Cause {
             Self::CanaryLost { .. } | Self::CanaryLostInPromotion => Reason::CanaryNotReady,
             Self::StableNotReady { .. } => Reason::StableNotReady,
             Self::FirstRevisionNotReady { .. } => Reason::InitialNotReady,
+            Self::StableDown { .. } => Reason::StableDown,
             Self::NewerRevision { .. } => Reason::NewerRevision,
             Self::RolloutDeleted => Reason::Deleted,
             Self::AbortRequested { .. } => Reason::AbortRequested,

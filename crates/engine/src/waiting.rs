@@ -128,8 +128,15 @@ pub enum WaitingOn {
         /// Number of pods that were ready, as far as they are still wanted.
         needed: u32,
     },
+    /// Stable to be ready again: the canary has all traffic meanwhile.
+    Failover {
+        /// Time at which stable gets its share back, if it stays ready.
+        back_at: Option<Timestamp>,
+    },
     /// Stable to have the ready pods that all traffic needs.
     StablePods,
+    /// What an attempt of a deleted Rollout has left to be put right.
+    Leftovers,
     /// The workload to roll back to stable's template.
     StableRollback,
     /// Service endpoints to be stable's pods alone.
@@ -218,7 +225,9 @@ impl WaitingOn {
             Self::Gate { .. } => "gate",
             Self::Approval { .. } => "approval",
             Self::StableReadiness { .. } => "stable_readiness",
+            Self::Failover { .. } => "failover",
             Self::StablePods => "stable_pods",
+            Self::Leftovers => "leftovers",
             Self::StableRollback => "stable_rollback",
             Self::StableEndpoints => "stable_endpoints",
             Self::Drain { .. } => "drain",

@@ -22,7 +22,12 @@ mod waiting;
 use std::fmt;
 
 use jiff::SignedDuration;
-use tidegate_api::{Duration, record::Outcome, route::RouteRef, status::RolloutStatus};
+use tidegate_api::{
+    Duration,
+    record::Outcome,
+    route::RouteRef,
+    status::{Failover, RolloutStatus},
+};
 
 use crate::{
     attempt::NoGoodCommit,
@@ -59,6 +64,18 @@ pub(crate) fn at_rest(status: &RolloutStatus) -> String {
         ),
         None => state,
     }
+}
+
+/// Returns the state of stable in a failover; `lacks` says which pods are missing.
+pub(crate) fn failed_over(failover: &Failover, ready: u32, lacks: &str) -> String {
+    let since = failover.since;
+    if ready > 0 {
+        return format!(
+            "all traffic is on the canary since {since:.0}; stable has ready pods again and gets its \
+             share back once enough of them have been ready for 30s"
+        );
+    }
+    format!("all traffic is on the canary since {since:.0}: {lacks}")
 }
 
 /// Returns a duration as people write it.

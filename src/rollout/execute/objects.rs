@@ -6,7 +6,7 @@ use kube::{
     api::{DeleteParams, PostParams},
 };
 use serde_json::{Value, json};
-use tidegate_api::{Revision, names};
+use tidegate_api::{Revision, names, workload::VersionId};
 use tidegate_engine::pin::Pin;
 
 use super::{ExecuteError, Subject, failed, plan, writer};
@@ -139,6 +139,31 @@ pub(super) async fn keep_live(
     }
     let target = target(ctx, subject)?;
     let template = ctx.caches.workloads.live_template(target).await?;
+    keep(ctx, subject, revision, template).await
+}
+
+/// Keeps the template of a version of the workload as a revision, like [`keep_live`].
+pub(super) async fn keep_version(
+    ctx: &Context,
+    subject: &Subject<'_>,
+    revision: &Revision,
+    version: &VersionId,
+) -> Result<(), ExecuteError> {
+    let target = target(ctx, subject)?;
+    let workloads = &ctx.caches.workloads;
+    let template = workloads.version_template(target, version).await?;
+    keep(ctx, subject, revision, template).await
+}
+
+/// Keeps a template, which must be the revision's, as one that is older than all others.
+async fn keep(
+    ctx: &Context,
+    subject: &Subject<'_>,
+    revision: &Revision,
+    template: Value,
+) -> Result<(), ExecuteError> {
+    let object_name = revision.object_name(&subject.id.name);
+    let target = target(ctx, subject)?;
     if PodTemplate::of(template.clone()).digest.to_string() != revision.as_str() {
         return Err(ExecuteError::Changed(format!(
             "the template of {}",
@@ -231,10 +256,16 @@ pub(super) async fn kept_template(
     let name = revision.object_name(&subject.id.name);
     let api: Api<apps::ControllerRevision> =
         Api::namespaced(ctx.clients.writing.clone(), &subject.id.namespace);
-    let kept = api
-        .get(&name)
-        .await
-        .map_err(failed(format!("read the ControllerRevision {name}")))?;
+    let kept = match api.get(&name).await {
+        Ok(kept) => kept,
+        Err(kube::Error::Api(status)) if status.code == 404 => {
+            return Err(ExecuteError::RevisionLost(name));
+        }
+        Err(source) => {
+            let what = format!("read the ControllerRevision {name}");
+            return Err(ExecuteError::Write { what, source });
+        }
+    };
     let template = kept.data.and_then(|data| data.0.get("template").cloned());
     template.ok_or(ExecuteError::NoTemplate(name))
 }

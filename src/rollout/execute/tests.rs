@@ -4,7 +4,7 @@
 use http::Method;
 use serde_json::Value;
 use tidegate_api::{NamespacedName, status::RolloutStatus, workload::VersionId};
-use tidegate_engine::{pin::Pin, weight::Weight};
+use tidegate_engine::{pin::Pin, revision, weight::Weight};
 
 use super::*;
 use crate::kubernetes::testing::Asked;
@@ -243,6 +243,56 @@ async fn stables_template_is_put_back_with_tidegates_own_rights() {
     let writes = bench.script.writes();
     assert_eq!(writes.len(), 1);
     assert_eq!(writes[0].header("impersonate-user"), "");
+}
+
+#[tokio::test]
+async fn a_version_that_is_not_stables_is_scaled_down_as_it_was_seen() {
+    let bench = Bench::new().await;
+    for version in ["old", "gone"] {
+        run_one(&bench, Action::ScaleDownVersion(VersionId::new(version)))
+            .await
+            .unwrap();
+    }
+    let writes = bench.script.writes();
+    let places: Vec<_> = writes.iter().map(Asked::short).collect();
+    assert_eq!(places, ["PATCH replicasets/checkout-old"]);
+    assert_eq!(writes[0].body["spec"], json!({ "replicas": 0 }));
+    assert_ne!(writes[0].body["metadata"]["resourceVersion"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_template_is_kept_again_from_the_version_that_has_it() {
+    let bench = Bench::new().await;
+    let template = json!({
+        "metadata": { "labels": { "app": "checkout" } },
+        "spec": { "containers": [{ "name": "app", "image": "checkout:0" }] },
+    });
+    let snapshot = |revision: Revision| Action::SnapshotVersion {
+        revision,
+        version: VersionId::new("old"),
+    };
+    let another = revision::of(&json!({ "spec": {} }));
+    let error = run_one(&bench, snapshot(another)).await.unwrap_err();
+    assert!(matches!(error, ExecuteError::Changed(_)), "{error}");
+    assert!(bench.script.writes().is_empty());
+    run_one(&bench, snapshot(revision::of(&template)))
+        .await
+        .unwrap();
+    let writes = bench.script.writes();
+    assert_eq!(writes.len(), 1);
+    assert_eq!(writes[0].body["data"]["template"], template);
+    assert_eq!(writes[0].body["revision"], 0);
+}
+
+#[tokio::test]
+async fn a_revision_that_is_lost_is_named() {
+    let bench = Bench::new().await;
+    let lost = revision::of(&json!({ "spec": {} }));
+    let error = run_one(&bench, Action::WriteTemplate(lost.clone()))
+        .await
+        .unwrap_err();
+    let why = error.refusal().unwrap();
+    assert!(why.contains(&lost.object_name("checkout")), "{why}");
 }
 
 #[tokio::test]

@@ -33,6 +33,8 @@ pub enum Acceptance {
     Resumed,
     /// Traffic is shifted back to stable.
     Aborted,
+    /// Traffic that is on its way back to stable waits for it no longer than the progress deadline.
+    RollbackBounded,
     /// A new attempt may start.
     Retried,
 }
@@ -63,6 +65,11 @@ pub enum Rejection {
     },
     /// The attempt's end is decided already.
     AttemptEnding {
+        /// Number of the attempt.
+        attempt: u32,
+    },
+    /// The attempt breached a gate, and is never promoted.
+    Breached {
         /// Number of the attempt.
         attempt: u32,
     },

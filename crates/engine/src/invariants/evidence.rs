@@ -4,14 +4,14 @@ use jiff::SignedDuration;
 use tidegate_api::status::Stage;
 
 use super::{
-    Moment, Snapshot, ensure,
+    ALLOWANCE, Moment, Snapshot, ensure,
     progress::{entered, planned},
 };
-use crate::{context::plan_of, gate, weight::Weight};
-
-/// Time beyond a gate's interval in which a breach is acted on: for the answer, for caches that are
-/// late, and for a write that failed and is tried again.
-const ALLOWANCE: SignedDuration = SignedDuration::from_secs(8);
+use crate::{
+    context::{is_suspended, plan_of},
+    gate,
+    weight::Weight,
+};
 
 pub(super) fn a_promotion_has_evidence(moment: Moment<'_>) -> Result<(), String> {
     let Some((attempt, plan)) = planned(moment.now, entered(moment, Stage::PinningToCanary)) else {
@@ -88,9 +88,13 @@ pub(super) fn a_breach_that_is_shown_is_acted_on(moment: Moment<'_>) -> Result<(
 /// Returns true if the canary has traffic and shows a breach that nobody has acted on, though a leader
 /// could.
 fn is_open(snapshot: &Snapshot) -> bool {
-    let running = snapshot
-        .attempt()
-        .is_some_and(|attempt| attempt.ending.is_none());
+    let running = snapshot.attempt().is_some_and(|attempt| {
+        // Readings of a failover, and of the window after it, count for nothing.
+        let counts = attempt
+            .traffic_since
+            .is_none_or(|since| since <= snapshot.at);
+        attempt.ending.is_none() && counts && !is_suspended(attempt)
+    });
     running && snapshot.breach_shown && snapshot.leading && snapshot.canary_share() > Weight::ZERO
 }
 

@@ -76,10 +76,18 @@ pub(super) fn a_pinned_workload_does_not_roll(moment: Moment<'_>) -> Result<(), 
         .workload
         .as_ref()
         .is_some_and(|workload| !workload.paused);
-    let pinned = now
+    // What a pin names may have been deleted: a paused workload would never make it again.
+    let mut pins = now
         .services
         .iter()
-        .any(|service| matches!(service.pin, Some(Pin::Version(_))));
+        .filter_map(|service| match &service.pin {
+            Some(Pin::Version(version)) => Some(version),
+            Some(Pin::Canary) | None => None,
+        });
+    let pinned = pins.any(|version| {
+        let mut versions = now.workload.iter().flat_map(|workload| &workload.ready);
+        versions.any(|(id, _)| id == version)
+    });
     ensure(
         !(held && rolls && pinned && now.by == Author::Decision),
         || "the workload could roll pods out of the sight of its pin".to_owned(),
@@ -90,7 +98,11 @@ pub(super) fn what_is_held_has_a_finalizer(moment: Moment<'_>) -> Result<(), Str
     let Some(rollout) = &moment.now.rollout else {
         return Ok(());
     };
-    if rollout.finalizer || !moment.now.by.is_tidegate() {
+    let was_held = moment.last().is_some_and(|last| hold(last).is_some());
+    if rollout.finalizer
+        || !moment.now.by.is_tidegate()
+        || was_held && moment.now.attempt().is_none()
+    {
         return Ok(());
     }
     match hold(moment.now) {
@@ -101,7 +113,8 @@ pub(super) fn what_is_held_has_a_finalizer(moment: Moment<'_>) -> Result<(), Str
 
 pub(super) fn nothing_is_left_behind(moment: Moment<'_>) -> Result<(), String> {
     let was_there = moment.last().is_some_and(|last| last.rollout.is_some());
-    if moment.now.rollout.is_some() || !was_there {
+    // Whoever takes a finalizer off by force has done it themselves.
+    if moment.now.rollout.is_some() || !was_there || moment.now.by == Author::Others {
         return Ok(());
     }
     match hold(moment.now) {
@@ -116,9 +129,18 @@ pub(super) fn at_rest_nothing_is_held(moment: Moment<'_>) -> Result<(), String> 
         return Ok(());
     }
     match hold(now) {
-        Some(hold) => Err(format!("no attempt runs, and {hold}")),
-        None => Ok(()),
+        Some(hold) if !inherits_leftovers(moment) => Err(format!("no attempt runs, and {hold}")),
+        Some(_) | None => Ok(()),
     }
+}
+
+/// Returns true if all that is held was left by an earlier Rollout, which somebody deleted without its
+/// finalizer: it is put right by and by.
+pub(super) fn inherits_leftovers(moment: Moment<'_>) -> bool {
+    let own = moment.before.iter().rev();
+    let mut own = own.take_while(|past| past.rollout.is_some());
+    own.all(|past| hold(past).is_some() && past.attempt().is_none())
+        && moment.before.iter().any(|past| past.rollout.is_none())
 }
 
 /// Returns the first hold of Tidegate on an object of the cluster, in words.

@@ -1,12 +1,13 @@
 //! Recipients of traffic, and their shares.
 
 use tidegate_api::{
-    record::Outcome,
+    record::{Outcome, Reason},
+    rollout::FailoverPolicy,
     status::{Attempt, Stage},
 };
 
-use super::{Author, Moment, Snapshot, ensure};
-use crate::{context::plan_of, pin::Pin, weight::Weight};
+use super::{ALLOWANCE, Author, Moment, Snapshot, ensure, ownership::inherits_leftovers};
+use crate::{context::plan_of, pin::Pin, stage::FAILOVER_AFTER, weight::Weight};
 
 pub(super) fn weights_sum_to_100(moment: Moment<'_>) -> Result<(), String> {
     for route in &moment.now.routes {
@@ -56,6 +57,7 @@ pub(super) fn no_raise_on_a_stable_that_lost_pods(moment: Moment<'_>) -> Result<
     let Some(attempt) = now
         .attempt()
         .filter(|attempt| attempt.stage == Stage::Stepping && attempt.shortcut.is_none())
+        .filter(|attempt| attempt.failover().is_none())
     else {
         return Ok(());
     };
@@ -98,6 +100,88 @@ pub(super) fn no_raise_on_a_stable_that_lost_pods(moment: Moment<'_>) -> Result<
     Ok(())
 }
 
+/// Where stable has no ready endpoint for long enough, a canary that has, has not breached and is
+/// approved gets all traffic.
+pub(super) fn traffic_goes_to_whoever_is_ready(moment: Moment<'_>) -> Result<(), String> {
+    let now = moment.now;
+    let open = moment
+        .before
+        .iter()
+        .rev()
+        .take_while(|past| is_left_to_a_dead_stable(past))
+        .last();
+    let Some(open) = open.filter(|_| is_left_to_a_dead_stable(now)) else {
+        return Ok(());
+    };
+    let lasted = now.at.duration_since(open.at);
+    ensure(lasted <= FAILOVER_AFTER + ALLOWANCE, || {
+        format!(
+            "stable had no ready endpoint for {lasted:?}, and the canary, which has {}, got {}",
+            now.canary_ready,
+            now.canary_share()
+        )
+    })
+}
+
+/// Returns true if a share of the traffic is sent to nobody though the canary could stand in.
+fn is_left_to_a_dead_stable(snapshot: &Snapshot) -> bool {
+    let Some((attempt, plan)) = snapshot
+        .attempt()
+        .filter(|attempt| attempt.stage == Stage::Stepping && attempt.ending.is_none())
+        .and_then(|attempt| Some((attempt, plan_of("invariants", attempt)?)))
+    else {
+        return false;
+    };
+    let approved = attempt
+        .steps
+        .last()
+        .is_some_and(|step| step.approved_by.is_some());
+    let may = plan
+        .step(attempt.step)
+        .is_some_and(|step| step.weight > Weight::ZERO && (step.approval.is_none() || approved));
+    let wants_pods = snapshot
+        .workload
+        .as_ref()
+        .is_some_and(|workload| workload.replicas > 0);
+    may && wants_pods
+        && attempt.shortcut.is_none()
+        && plan.failover == FailoverPolicy::WhenStableIsDown
+        && snapshot.leading
+        && snapshot.stable_ready == 0
+        && snapshot.canary_ready > 0
+        && snapshot.canary_share() < Weight::FULL
+}
+
+/// A canary that breached keeps traffic only while stable, untouched, has no ready pod.
+pub(super) fn what_has_breached_serves_only_alone(moment: Moment<'_>) -> Result<(), String> {
+    let now = moment.now;
+    let breached = now.attempt().is_some_and(|attempt| {
+        let ending = attempt.ending.as_ref();
+        !attempt.stable_template_updated
+            && ending.is_some_and(|ending| ending.reason == Reason::GateBreached)
+    });
+    if !breached || now.by != Author::Decision || now.canary_share() == Weight::ZERO {
+        return Ok(());
+    }
+    // A pod that has just become ready is not an endpoint yet.
+    let ready_since = moment
+        .before
+        .iter()
+        .rev()
+        .take_while(|past| past.ready_of_stable() > 0)
+        .last();
+    ensure(
+        now.ready_of_stable() == 0 || ready_since.is_none_or(|since| is_recent(since, now)),
+        || {
+            format!(
+                "the canary breached and kept {} while stable had {} ready pods",
+                now.canary_share(),
+                now.ready_of_stable()
+            )
+        },
+    )
+}
+
 pub(super) fn an_unready_canary_gets_nothing(moment: Moment<'_>) -> Result<(), String> {
     let now = moment.now;
     let stepping = now
@@ -116,12 +200,14 @@ pub(super) fn an_unready_canary_gets_nothing(moment: Moment<'_>) -> Result<(), S
 
 pub(super) fn the_canary_is_pinned_out(moment: Moment<'_>) -> Result<(), String> {
     let now = moment.now;
-    if !now.by.is_tidegate() {
+    if !now.by.is_tidegate() || now.attempt().is_none() && inherits_leftovers(moment) {
         return Ok(());
     }
-    let verified = now
-        .attempt()
-        .is_some_and(|attempt| attempt.stable_template_updated || attempt.stage.is_past_steps());
+    let verified = now.attempt().is_some_and(|attempt| {
+        attempt.stable_template_updated
+            || attempt.stage.is_past_steps()
+            || !attempt.failovers.is_empty()
+    });
     for service in &now.services {
         ensure(!now.canary || service.pin.is_some(), || {
             format!(
@@ -167,7 +253,7 @@ pub(super) fn a_failed_attempt_ends_on_stable(moment: Moment<'_>) -> Result<(), 
     }
     let over = match moment.now.attempt() {
         Some(attempt) => failed(attempt) && attempt.stage.is_cleaning_up(),
-        None => true,
+        None => !inherits_leftovers(moment),
     };
     ensure(!over || moment.now.canary_share() == Weight::ZERO, || {
         format!(
@@ -214,7 +300,7 @@ fn is_excused(snapshot: &Snapshot) -> bool {
 }
 
 /// Returns true if a failed attempt leaves the canary for a stable that nobody waits for any longer:
-/// it was degraded when the attempt started, or has had its time.
+/// it was degraded when the attempt started, or has had its time, or a version that breached stood in.
 fn stable_is_given_up(snapshot: &Snapshot) -> bool {
     let Some(attempt) = snapshot.attempt() else {
         return false;
@@ -228,6 +314,7 @@ fn stable_is_given_up(snapshot: &Snapshot) -> bool {
         return false;
     };
     attempt.stable_ready_replicas.is_none()
+        || ending.reason == Reason::GateBreached
         || snapshot.at.duration_since(ending.at) >= plan.progress_deadline
 }
 

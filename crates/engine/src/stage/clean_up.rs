@@ -1,6 +1,9 @@
 //! After traffic is where the outcome wants it: the canary goes, then the pins.
 
-use tidegate_api::status::{Shortcut, Stage};
+use tidegate_api::{
+    record::Outcome,
+    status::{Shortcut, Stage},
+};
 
 use crate::{
     attempt,
@@ -38,10 +41,33 @@ pub(super) fn removing_canary(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flo
         .canary
         .as_ref()
         .is_none_or(|canary| given_up && canary.deleting && canary.available == 0);
-    if gone && !ctx.observed.canary_service {
-        return ctx.enter(Stage::Unpinning);
+    if !gone || ctx.observed.canary_service {
+        return Flow::Waits(WaitingOn::CanaryRemoval, None);
     }
-    Flow::Waits(WaitingOn::CanaryRemoval, None)
+    if others_are_left(ctx) && !given_up {
+        return Flow::Waits(WaitingOn::StableRollback, None);
+    }
+    ctx.enter(Stage::Unpinning)
+}
+
+/// Returns true if a template that was put back has left pods of the other one in the workload: without
+/// their pins Services would select them.
+fn others_are_left(ctx: &DecisionContext<'_>) -> bool {
+    let attempt = ctx.attempt();
+    let failed = attempt
+        .ending
+        .as_ref()
+        .is_some_and(|ending| ending.outcome != Outcome::Promoted);
+    if !failed || !attempt.stable_template_updated {
+        return false;
+    }
+    let stable = ctx.status.stable.as_ref();
+    stable
+        .zip(ctx.observed.workload.as_ref())
+        .is_some_and(|(stable, workload)| {
+            let mut others = workload.others_with_pods(&stable.pod_template_hash);
+            others.next().is_some()
+        })
 }
 
 /// Waits until the Services and the workload are the user's alone again.

@@ -1,7 +1,8 @@
 //! Traffic goes back to stable.
 
-use tidegate_api::status::Stage;
+use tidegate_api::{intervention::Action, record::Reason, status::Stage};
 
+use super::failover;
 use crate::{
     attempt,
     context::DecisionContext,
@@ -24,10 +25,14 @@ pub(super) fn begin(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
 
 /// Waits until all traffic is on stable, and the gateways have accepted that.
 pub(super) fn rolling_back(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
-    let share = if ctx.attempt().stable_template_updated {
+    let is_updated = ctx.attempt().stable_template_updated;
+    let is_given_up = is_given_up(ctx, plan);
+    let share = if is_given_up {
+        Weight::ZERO
+    } else if is_updated {
         share_while_stable_returns(ctx, plan)
     } else {
-        share_of_untouched(ctx, plan)
+        share_of_untouched(ctx)
     };
     ctx.set_weight(share);
     if share > Weight::ZERO {
@@ -43,35 +48,35 @@ pub(super) fn rolling_back(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
         let change = RouteChange::StableOnly;
         return Flow::Waits(WaitingOn::RouteAccepted { routes, change }, None);
     }
-    if ctx.attempt().stable_template_updated && !stable_is_back(ctx) {
+    if is_updated && !is_given_up && !stable_is_back(ctx, plan) {
         return Flow::Waits(WaitingOn::StableRollback, None);
     }
-    if !endpoints_followed(ctx) && !ctx.stage_lasted(plan.progress_deadline) {
+    if !is_given_up && !endpoints_followed(ctx) && !ctx.stage_lasted(plan.progress_deadline) {
         return Flow::Waits(WaitingOn::StableEndpoints, None);
     }
     let now = ctx.now;
     ctx.attempt_mut().confirmed_at = Some(now);
+    failover::close(ctx);
     ctx.enter(Stage::Draining)
 }
 
 /// Nothing, unless stable could serve nothing and the canary can.
-fn share_of_untouched(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Weight {
-    let workload = ctx.observed.workload.as_ref();
-    let gone = workload.is_none_or(|workload| workload.deleting);
-    if ctx.observed.deleting && gone || workload.is_some_and(|workload| workload.replicas == 0) {
-        // It is taken away, or switched off: nobody is to be waited for.
-        return Weight::ZERO;
-    }
-    let lost = ready_of_stable(ctx) == 0
-        && ctx.observed.canary_endpoints.ready > 0
-        && !is_given_up(ctx, plan);
+fn share_of_untouched(ctx: &DecisionContext<'_>) -> Weight {
+    let lost = ready_of_stable(ctx) == 0 && ctx.observed.canary_endpoints.ready > 0;
     // What is intended may never have gone out, or may have been taken back before a crash: it is not
     // given now.
-    if lost {
+    if lost && !is_switched_off(ctx) {
         ctx.attempt().weight.min(share_given(ctx))
     } else {
         Weight::ZERO
     }
+}
+
+/// Returns true if the workload is taken away, or has no pods by intention: nobody is to be waited for.
+fn is_switched_off(ctx: &DecisionContext<'_>) -> bool {
+    let workload = ctx.observed.workload.as_ref();
+    let gone = workload.is_none_or(|workload| workload.deleting);
+    ctx.observed.deleting && gone || workload.is_some_and(|workload| workload.replicas == 0)
 }
 
 /// The greatest share that a route gives to the canary.
@@ -96,16 +101,52 @@ fn ready_of_stable(ctx: &DecisionContext<'_>) -> u32 {
     }
 }
 
-/// Returns true if nobody waits for stable to come back: something else is wanted, and stable was
-/// degraded already when the attempt started, or has had its time.
+/// Returns true if a stable that cannot take its traffic back is not waited for any longer, because
+/// somebody wants a way out: a newer revision, a deletion or an abort. Each has the progress deadline;
+/// a newer revision has not even that where waiting saves nobody.
 fn is_given_up(ctx: &mut DecisionContext<'_>, plan: &Plan) -> bool {
+    let is_updated = ctx.attempt().stable_template_updated;
+    let can_serve = if is_updated {
+        ctx.observed.enough_of_stable()
+    } else {
+        ready_of_stable(ctx) > 0
+    };
+    if can_serve {
+        return false;
+    }
+    let another = newer_is_wanted(ctx);
+    if !another && !ctx.observed.deleting && !abort_is_asked_for(ctx) {
+        return false;
+    }
     let late = ctx.stage_lasted(plan.progress_deadline);
+    late || another && !is_updated && saves_nobody(ctx)
+}
+
+/// Returns true if a revision is wanted that neither the attempt nor stable has.
+fn newer_is_wanted(ctx: &DecisionContext<'_>) -> bool {
     let attempt = ctx.attempt();
     let stable = ctx.status.stable.as_ref().map(|stable| &stable.revision);
-    let another = ctx.observed.candidate.as_ref().is_some_and(|candidate| {
+    ctx.observed.candidate.as_ref().is_some_and(|candidate| {
         candidate.sequence > attempt.sequence && Some(&candidate.revision) != stable
-    });
-    (another || ctx.observed.deleting) && (late || attempt.stable_ready_replicas.is_none())
+    })
+}
+
+/// Returns true if a person has asked for the abort of this attempt, whatever its end was.
+fn abort_is_asked_for(ctx: &DecisionContext<'_>) -> bool {
+    let number = ctx.attempt().number;
+    let mut accepted = ctx.status.interventions.iter();
+    accepted.any(|accepted| accepted.attempt == number && accepted.action == Action::Abort)
+}
+
+/// Returns true if most callers reach nobody, or a version that breached, or stable was not well when
+/// the attempt started: then a fix is better out soon.
+fn saves_nobody(ctx: &DecisionContext<'_>) -> bool {
+    let attempt = ctx.attempt();
+    let breached = attempt
+        .ending
+        .as_ref()
+        .is_some_and(|ending| ending.reason == Reason::GateBreached);
+    breached || attempt.stable_ready_replicas.is_none() || share_given(ctx) < Weight::FULL
 }
 
 /// Returns true if the Services' endpoints are stable's pods alone, so that the canary's pods may go.
@@ -117,8 +158,8 @@ fn endpoints_followed(ctx: &DecisionContext<'_>) -> bool {
     }
 }
 
-/// Share that stable's ready endpoints cannot take yet, never more than before. After the deadline one
-/// ready endpoint is enough.
+/// Share that stable's ready endpoints cannot take yet, never more than before. After the deadline so
+/// many of them as direct callers need are enough for all.
 fn share_while_stable_returns(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Weight {
     let before = ctx.attempt().weight;
     let late = ctx.stage_lasted(plan.progress_deadline);
@@ -141,7 +182,8 @@ fn share_while_stable_returns(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Wei
         0
     };
     let needed = workload.replicas;
-    if ctx.observed.canary_endpoints.ready == 0 || needed == 0 || (late && ready > 0) {
+    let is_enough = ready > 0 && ctx.observed.enough_of_stable();
+    if ctx.observed.canary_endpoints.ready == 0 || needed == 0 || late && is_enough {
         return Weight::ZERO;
     }
     let missing = needed.saturating_sub(ready);
@@ -149,8 +191,10 @@ fn share_while_stable_returns(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Wei
     Weight::from_hundredths((missing * 100).div_ceil(needed) * 100).min(before)
 }
 
-/// Returns true if the workload runs stable's template and nothing else.
-fn stable_is_back(ctx: &DecisionContext<'_>) -> bool {
+/// Returns true if the workload runs stable's template and nothing else; after the deadline, if enough
+/// of its pods do.
+fn stable_is_back(ctx: &mut DecisionContext<'_>, plan: &Plan) -> bool {
+    let late = ctx.stage_lasted(plan.progress_deadline);
     let Some((stable, workload)) = ctx
         .status
         .stable
@@ -159,8 +203,8 @@ fn stable_is_back(ctx: &DecisionContext<'_>) -> bool {
     else {
         return true;
     };
-    workload.rolled_out()
-        && workload
-            .current()
-            .is_some_and(|current| current.id == stable.pod_template_hash)
+    let has_template = workload
+        .current()
+        .is_some_and(|current| current.id == stable.pod_template_hash);
+    has_template && (workload.rolled_out() || late && ctx.observed.enough_of_stable())
 }

@@ -6,6 +6,7 @@ use tidegate_api::{
     status::{Phase, Shortcut, Stage, StepStatus},
 };
 
+use super::failover;
 use crate::{
     context::DecisionContext,
     event::Event,
@@ -40,6 +41,9 @@ pub(super) fn stepping(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
         ctx.attempt_mut()
             .canary_pod_template_hash
             .get_or_insert(version);
+    }
+    if let Some(flow) = failover::follow(ctx, plan, step) {
+        return flow;
     }
     if let Some(flow) = shift_traffic(ctx, plan, step) {
         return flow;
@@ -118,11 +122,15 @@ pub(super) fn canary_unready(ctx: &DecisionContext<'_>, plan: &Plan, number: u32
 /// Shifts traffic to the step's weight; `None` once that is confirmed.
 fn shift_traffic(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Flow> {
     let now = ctx.now;
+    let weight = match ctx.attempt().failover() {
+        Some(_) => Weight::FULL,
+        None => step.weight,
+    };
     if ctx.attempt().weight > Weight::ZERO && ctx.observed.canary_endpoints.ready == 0 {
         return Some(on_canary_lost(ctx, plan));
     }
-    if ctx.attempt().weight != step.weight {
-        let raises = step.weight > ctx.attempt().weight;
+    if ctx.attempt().weight != weight {
+        let raises = weight > ctx.attempt().weight;
         if raises && ctx.attempt().paused {
             return Some(Flow::Waits(WaitingOn::Resume, None));
         }
@@ -139,16 +147,19 @@ fn shift_traffic(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Opt
         if let Some(entered) = attempt.steps.last_mut() {
             entered.entered_at = now;
         }
-        ctx.set_weight(step.weight);
+        ctx.set_weight(weight);
     }
     if ctx.attempt().confirmed_at.is_none() {
-        if !ctx.routes_have(step.weight) {
-            return Some(wait_for_route(ctx, plan, step.weight));
+        if !ctx.routes_have(weight) {
+            return Some(wait_for_route(ctx, plan, weight));
         }
         ctx.attempt_mut().confirmed_at = Some(now);
     }
-    if let Some(entered) = ctx.attempt_mut().steps.last_mut() {
-        entered.confirmed_at.get_or_insert(now);
+    let attempt = ctx.attempt_mut();
+    // After a failover a hold begins with the readings that count again.
+    let from = attempt.traffic_since.map_or(now, |since| since.max(now));
+    if let Some(entered) = attempt.steps.last_mut() {
+        entered.confirmed_at.get_or_insert(from);
     }
     None
 }
@@ -193,12 +204,19 @@ fn on_canary_lost(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     let attempt = ctx.attempt_mut();
     attempt.unready_since = Some(now);
     if let Some(step) = attempt.steps.last_mut() {
-        step.confirmed_at = None;
         step.approved_by = None;
     }
-    begin_evidence(ctx, plan);
+    restart(ctx, plan);
     ctx.emit(Event::CanaryUnready);
     Flow::Waits(WaitingOn::CanaryEndpoint, None)
+}
+
+/// The step begins again: its hold and its evidence.
+pub(super) fn restart(ctx: &mut DecisionContext<'_>, plan: &Plan) {
+    if let Some(step) = ctx.attempt_mut().steps.last_mut() {
+        step.confirmed_at = None;
+    }
+    begin_evidence(ctx, plan);
 }
 
 fn begin_evidence(ctx: &mut DecisionContext<'_>, plan: &Plan) {
@@ -338,5 +356,6 @@ fn pass(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
         return Flow::Moved;
     }
     ctx.emit(Event::Promoting { revision });
+    failover::close(ctx);
     ctx.enter(Stage::PinningToCanary)
 }

@@ -83,6 +83,29 @@ impl fmt::Display for Event {
             Self::CanaryUnready => f.write_str(
                 "canary has no ready endpoint: its traffic goes to stable until it has one",
             ),
+            Self::FailedOver { time, of } => write!(
+                f,
+                "stable has had no ready pod for 10s: all traffic goes to the canary until stable has \
+                 been ready for 30s (failover {time}; the attempt ends after {of})"
+            ),
+            Self::FailoverEnded { weight } => write!(
+                f,
+                "stable is ready again: the canary has {weight} of traffic, and the step begins again"
+            ),
+            Self::StableRecreated => f.write_str(
+                "the version of the workload that runs stable was deleted: the workload is unpaused \
+                 until it has made it again",
+            ),
+            Self::RevisionRestored { revision } => write!(
+                f,
+                "the ControllerRevision that kept the stable template was lost; it is kept again, as \
+                 revision {}, from the version of the workload that runs it",
+                revision.short()
+            ),
+            Self::LeftoversFound => f.write_str(
+                "an attempt of a Rollout that was deleted without its finalizer has left a pause, pins, \
+                 weights or a canary; they are put right",
+            ),
             Self::PreflightWarning { warning } => warning.fmt(f),
             Self::Stalled { stall } => stall.fmt(f),
         }

@@ -23,6 +23,10 @@ impl fmt::Display for Acceptance {
             Self::Paused => f.write_str("paused at the current step; gates are still evaluated"),
             Self::Resumed => f.write_str("resumed"),
             Self::Aborted => f.write_str("traffic is shifted back to stable"),
+            Self::RollbackBounded => f.write_str(
+                "traffic is already on its way back; stable is waited for until progressDeadline and no \
+                 longer",
+            ),
             Self::Retried => f.write_str("a new attempt starts"),
         }
     }
@@ -46,6 +50,11 @@ impl fmt::Display for Rejection {
                 write!(f, "attempt {named} is not running: attempt {running} is")
             }
             Self::AttemptEnding { attempt } => write!(f, "attempt {attempt} is already ending"),
+            Self::Breached { attempt } => write!(
+                f,
+                "attempt {attempt} breached a gate and is never promoted; commit a fix, or create an \
+                 Abort Intervention"
+            ),
             Self::AlreadyPromoted { attempt } => write!(
                 f,
                 "attempt {attempt} has been promoted; commit the revision that is to run instead"

@@ -25,6 +25,12 @@ impl fmt::Display for Stall {
                  retry Intervention for attempt {attempt}",
                 revision.short()
             ),
+            Self::RevisionLost { revision } => write!(
+                f,
+                "the ControllerRevision of stable revision {} is lost, and no version of the workload \
+                 has its template: it cannot be reverted to; commit the template again",
+                revision.short()
+            ),
             Self::InitialFailed { cause } => {
                 write!(f, "the first revision failed: {cause}; commit another")
             }

@@ -78,6 +78,10 @@ impl fmt::Display for Cause {
                 "the template of {canary} was modified by {}",
                 writer(manager.as_deref())
             ),
+            Self::StableDown { times } => write!(
+                f,
+                "stable lost all ready endpoints {times} times in this attempt"
+            ),
             Self::NewerRevision { revision, commit } => {
                 write!(f, "revision {} is newer", revision.short())?;
                 match commit {

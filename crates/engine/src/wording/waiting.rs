@@ -85,9 +85,24 @@ impl fmt::Display for WaitingOn {
                 "waiting for stable pods to become ready again before the weight is raised: {ready} of \
                  {needed} ready; fix stable, or create a Promote Intervention to go on without them"
             ),
+            Self::Failover { back_at } => match back_at {
+                Some(at) => write!(
+                    f,
+                    "failed over to the canary: stable is ready again and gets its share back at {at:.0}"
+                ),
+                None => f.write_str(
+                    "failed over to the canary: stable has too few ready pods to take its share; fix \
+                     stable, commit another revision, or create a Promote Intervention to go on without it",
+                ),
+            },
             Self::StablePods => f.write_str(
-                "waiting for stable pods to become ready: too few to take all traffic; fix stable, or \
-                 commit another revision",
+                "waiting for stable pods to become ready: too few to take all traffic; fix stable, commit \
+                 another revision, or create an Abort Intervention, after which they are waited for until \
+                 progressDeadline and no longer",
+            ),
+            Self::Leftovers => f.write_str(
+                "putting right what an attempt of a deleted Rollout has left: its canary, pins and pause \
+                 go once the workload is ready",
             ),
             Self::StableRollback => {
                 f.write_str("waiting for the workload to roll back to the stable template")

@@ -195,9 +195,13 @@ impl Cluster {
             .is_some_and(|workload| workload.replicas == 0)
     }
 
-    pub(crate) fn workload_seen(&self) -> Option<WorkloadSeen> {
+    pub(crate) fn workload_seen(&self, now: Timestamp) -> Option<WorkloadSeen> {
         let workload = self.workload.as_ref()?;
+        let sets = workload.sets.iter();
         Some(WorkloadSeen {
+            ready: sets
+                .map(|set| (set.template.version(), set.ready(now)))
+                .collect(),
             template: workload.template.digest(),
             replicas: workload.replicas,
             paused: workload.paused,

@@ -174,6 +174,20 @@ impl Deployment {
         self.version += 1;
     }
 
+    /// Somebody deletes what runs this version, with its pods.
+    pub(crate) fn lose(&mut self, version: &VersionId) {
+        self.sets.retain(|set| set.template.version() != *version);
+        self.version += 1;
+    }
+
+    /// The pods of this version go.
+    pub(crate) fn scale_down(&mut self, version: &VersionId) {
+        let sets = self.sets.iter_mut();
+        sets.filter(|set| set.template.version() == *version)
+            .for_each(|set| set.pods.clear());
+        self.version += 1;
+    }
+
     /// Returns the time at which its pods change by themselves.
     pub(crate) fn next_change(&self, now: Timestamp) -> impl Iterator<Item = Timestamp> {
         let pods = self

@@ -12,6 +12,9 @@
 //! | `scenarios` | worlds with a plot, and their golden logs |
 //! | `conditions` | what conditions say of a Rollout, by kstatus's rules |
 //! | `degraded` | a stable that is not well, and its cure |
+//! | `failover` | the canary stands in for a stable that is down |
+//! | `taking_back` | ways out of an attempt over a stable that is dead |
+//! | `lost` | stable's version, or the object that keeps its template, is deleted |
 //! | `known_good` | what was good before, and its approvals |
 //! | `watching` | readings that count, whatever is waited for |
 //! | `patience` | what is waited for, and for how long |
@@ -23,7 +26,9 @@ mod cluster;
 mod conditions;
 mod degraded;
 mod deployment;
+mod failover;
 mod known_good;
+mod lost;
 mod metrics;
 mod new_hash;
 mod patience;
@@ -34,5 +39,6 @@ mod rollout;
 mod scenarios;
 mod shell;
 mod story;
+mod taking_back;
 mod watching;
 mod world;

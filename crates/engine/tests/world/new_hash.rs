@@ -69,12 +69,11 @@ fn a_rollback_ends_at_the_version_that_has_stables_template() {
             .workload
             .as_ref()
             .is_some_and(|workload| workload.template.letter == 'A')
-            && world
-                .shell
-                .cache
-                .workload
-                .as_ref()
-                .is_some_and(|workload| workload.template.letter == 'A')
+            && world.shell.cache.workload.as_ref().is_some_and(|workload| {
+                let back = workload.sets.iter().find(|set| set.template.letter == 'A');
+                workload.template.letter == 'A'
+                    && back.is_some_and(|back| back.ready(world.now) == 3)
+            })
     });
     assert!(
         decided(&world, Comparison::Unknown)

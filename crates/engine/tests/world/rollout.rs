@@ -2,7 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use tidegate_api::{intervention::Action as Ask, rollout::RolloutSpec, status::Stage};
+use tidegate_api::{
+    intervention::Action as Ask,
+    rollout::RolloutSpec,
+    status::{RolloutStatus, Stage},
+};
 use tidegate_engine::weight::Weight;
 
 use crate::{
@@ -206,6 +210,48 @@ impl World {
             );
         }
         self
+    }
+
+    /// Somebody deletes what runs stable's version of the workload, as `kubectl delete replicaset` does.
+    pub(crate) fn with_lost_version(mut self) -> Self {
+        let stable = self.status().stable.clone();
+        if let (Some(stable), Some(workload)) = (stable, &mut self.live.workload) {
+            workload.lose(&stable.pod_template_hash);
+            self.happens("version unready", "stable's ReplicaSet is deleted");
+        }
+        self
+    }
+
+    /// Somebody deletes every `ControllerRevision`, and sync has not looked yet.
+    pub(crate) fn with_lost_revisions(mut self) -> Self {
+        self.live.kept.clear();
+        self.live.commits.clear();
+        self.happens("revisions", "the ControllerRevisions are deleted");
+        self
+    }
+
+    /// Somebody takes the finalizer off and deletes the Rollout, and it is created again.
+    pub(crate) fn with_forced_deletion(mut self, draft: &Draft) -> Self {
+        let spec = draft.spec();
+        self.rollout = None;
+        self.shell.memory = crate::shell::Memory::default();
+        self.happens("force", "the Rollout is deleted without its finalizer");
+        self.rollout = Some(crate::world::Rollout::new(spec));
+        self.happens("create", "the Rollout is created again");
+        self
+    }
+
+    /// The status of the Rollout.
+    pub(crate) fn status(&self) -> RolloutStatus {
+        let rollout = self.rollout.as_ref();
+        rollout
+            .map(|rollout| rollout.status.clone())
+            .unwrap_or_default()
+    }
+
+    /// The canary's share in the route.
+    pub(crate) fn share(&self) -> Weight {
+        self.live.routes[0].canary.unwrap_or_default()
     }
 
     /// New pods find no room, for so long.

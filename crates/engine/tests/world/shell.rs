@@ -309,6 +309,12 @@ impl World {
                 let template = cache.workload.as_ref()?.template;
                 live.kept.insert(revision.to_string(), template);
             }
+            Action::SnapshotVersion { revision, version } => {
+                let sets = &live.workload.as_ref()?.sets;
+                let set = sets.iter().find(|set| set.template.version() == *version)?;
+                live.kept.insert(revision.to_string(), set.template);
+            }
+            Action::ScaleDownVersion(version) => workload(live, cache)?.scale_down(version),
             Action::SetRoute {
                 route: wanted,
                 weight,
@@ -396,7 +402,9 @@ impl World {
             Action::AnswerIntervention { name, .. } => {
                 !self.asks.iter().any(|ask| ask.name == *name)
             }
-            Action::SnapshotLiveTemplate(revision) => live.kept.contains_key(revision.as_str()),
+            Action::SnapshotLiveTemplate(revision) | Action::SnapshotVersion { revision, .. } => {
+                live.kept.contains_key(revision.as_str())
+            }
             Action::ApplyCanary { revision, replicas } => {
                 let right = |canary: &Deployment| {
                     canary.replicas == *replicas && canary.revision.as_ref() == Some(revision)
@@ -423,6 +431,7 @@ impl World {
             | Action::SetRoute { .. }
             | Action::SetService { .. }
             | Action::SetWorkload { .. }
+            | Action::ScaleDownVersion(_)
             | Action::WriteTemplate(_) => false,
         }
     }
@@ -497,6 +506,8 @@ fn in_words(action: &Action) -> String {
             format!("Deployment checkout: the template of {revision}")
         }
         Action::SnapshotLiveTemplate(_) => "the live template is kept".to_owned(),
+        Action::SnapshotVersion { version, .. } => format!("the template of {version} is kept"),
+        Action::ScaleDownVersion(version) => format!("the pods of {version} go"),
         Action::ApplyCanary { revision, replicas } => format!("canary: {replicas} of {revision}"),
         Action::DeleteCanary => "canary: deleted".to_owned(),
         Action::AddFinalizer => "finalizer: on".to_owned(),

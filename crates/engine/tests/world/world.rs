@@ -68,17 +68,26 @@ pub(crate) struct Git {
     pub(crate) orders: Vec<RestoreOrder>,
 }
 
-// === impl World ===
+// === impl Rollout ===
 
-impl World {
-    pub(crate) fn new(now: Timestamp, spec: RolloutSpec, live: Cluster) -> Self {
-        let rollout = Rollout {
+impl Rollout {
+    /// A Rollout that has just been created.
+    pub(crate) fn new(spec: RolloutSpec) -> Self {
+        Self {
             spec,
             status: RolloutStatus::default(),
             finalizer: false,
             deleting: false,
             kept_by_others: false,
-        };
+        }
+    }
+}
+
+// === impl World ===
+
+impl World {
+    pub(crate) fn new(now: Timestamp, spec: RolloutSpec, live: Cluster) -> Self {
+        let rollout = Rollout::new(spec);
         Self {
             now,
             shell: Shell::new(live.clone()),
@@ -127,6 +136,11 @@ impl World {
                 .map_or(Comparison::Unknown, |stable| {
                     self.compared(stable.revision.as_str())
                 }),
+            stable_kept: rollout
+                .status
+                .stable
+                .as_ref()
+                .is_none_or(|stable| cache.kept.contains_key(stable.revision.as_str())),
             canary: cache.canary.as_ref().map(|canary| canary.seen(self.now)),
             canary_service: cache.canary_service,
             canary_name_conflict: false,
@@ -232,7 +246,7 @@ impl World {
             rollout,
             routes: self.live.routes_seen(),
             services: self.live.services_seen(),
-            workload: self.live.workload_seen(),
+            workload: self.live.workload_seen(self.now),
             canary: self.live.canary_service || self.live.canary.is_some(),
             stable_ready: self.live.stable_endpoints.ready(),
             canary_ready: self.live.canary_endpoints.ready(),

@@ -1,0 +1,154 @@
+//! What an attempt left whose Rollout was deleted without its finalizer: a pause, pins, weights, a canary.
+//! It is found by the epoch that everything of an attempt is marked with, and put right in an order in
+//! which callers always reach a ready version: the status that knew better is lost, so stable is what
+//! the workload runs.
+
+use tidegate_api::workload::VersionId;
+
+use crate::{
+    context::DecisionContext,
+    decision::Action,
+    event::Event,
+    observed::{Observed, Workload},
+    pin::Pin,
+    waiting::WaitingOn,
+};
+
+/// Puts the next thing right. Returns true while anything is left.
+pub(super) fn put_right(ctx: &mut DecisionContext<'_>) -> bool {
+    let observed = ctx.observed;
+    let Some(workload) = &observed.workload else {
+        return false;
+    };
+    if !are_there(observed) {
+        return false;
+    }
+    ctx.wait(WaitingOn::Leftovers, None);
+    if !observed.finalizer {
+        ctx.emit(Event::LeftoversFound);
+        ctx.actions.push(Action::AddFinalizer);
+        return true;
+    }
+    ctx.actions.extend(next(observed, workload));
+    true
+}
+
+/// Returns true if anything bears the mark of an attempt, though none runs.
+fn are_there(observed: &Observed) -> bool {
+    let mut services = observed.services.iter();
+    let mut routes = observed
+        .routes
+        .iter()
+        .filter_map(|route| route.state.as_ref());
+    let is_held = observed
+        .workload
+        .as_ref()
+        .is_some_and(|workload| workload.epoch.is_some());
+    is_held
+        || services.any(|service| service.epoch.is_some())
+        || routes.any(|state| state.split && state.epoch.is_some())
+}
+
+fn next(observed: &Observed, workload: &Workload) -> Vec<Action> {
+    let canary_serves = observed.canary_endpoints.ready > 0;
+    let whole = workload.current().filter(|current| {
+        workload.observed_generation >= workload.generation && workload.is_enough(current.ready)
+    });
+    let current = match (whole, workload.current()) {
+        (Some(current), _) => &current.id,
+        (None, Some(current)) if !canary_serves => &current.id,
+        // A paused workload heals nothing; callers stay where they are until it is ready.
+        (None, _) if workload.paused => {
+            return vec![Action::SetWorkload {
+                paused: false,
+                epoch: workload.epoch,
+            }];
+        }
+        (None, _) => return Vec::new(),
+    };
+    let steps: [fn(&Observed, &VersionId) -> Option<Vec<Action>>; 3] =
+        [pins_to, routes_without_canary, canary_removal];
+    let step = steps.iter().find_map(|step| step(observed, current));
+    step.unwrap_or_else(|| release(observed, workload))
+}
+
+/// Every Service reaches the workload's own version. `None` where that is so.
+fn pins_to(observed: &Observed, version: &VersionId) -> Option<Vec<Action>> {
+    let pin = Some(Pin::Version(version.clone()));
+    let wrong: Vec<_> = observed
+        .pinned_services()
+        .filter(|service| service.pin() != pin)
+        .map(|service| Action::SetService {
+            name: service.name.clone(),
+            pin: pin.clone(),
+            epoch: Some(service.epoch.unwrap_or(observed.epoch)),
+        })
+        .collect();
+    let endpoints = &observed.stable_endpoints;
+    let is_there = endpoints.ready > 0 && endpoints.are_of_version(version)
+        || observed.canary_endpoints.ready == 0;
+    // Without a canary nothing has to be kept out.
+    if !observed.canary_service && observed.canary.is_none() || wrong.is_empty() && is_there {
+        None
+    } else {
+        Some(wrong)
+    }
+}
+
+fn routes_without_canary(observed: &Observed, _: &VersionId) -> Option<Vec<Action>> {
+    let states = observed.routes.iter();
+    let waiting = states.filter(|route| {
+        let state = route.state.as_ref();
+        state.is_some_and(|state| state.split || !state.accepted && observed.canary_service)
+    });
+    let waiting: Vec<_> = waiting.collect();
+    if waiting.is_empty() {
+        return None;
+    }
+    let split = waiting
+        .into_iter()
+        .filter(|route| route.state.as_ref().is_some_and(|state| state.split));
+    Some(
+        split
+            .map(|route| Action::SetRoute {
+                route: route.route.clone(),
+                weight: None,
+                epoch: None,
+            })
+            .collect(),
+    )
+}
+
+fn canary_removal(observed: &Observed, _: &VersionId) -> Option<Vec<Action>> {
+    let canary = observed.canary.as_ref();
+    if canary.is_none() && !observed.canary_service {
+        return None;
+    }
+    let is_going = canary.is_some_and(|canary| canary.deleting) && !observed.canary_service;
+    Some(if is_going {
+        Vec::new()
+    } else {
+        vec![Action::DeleteCanary]
+    })
+}
+
+/// The user's objects are the user's alone again.
+fn release(observed: &Observed, workload: &Workload) -> Vec<Action> {
+    let services = observed
+        .services
+        .iter()
+        .filter(|service| service.epoch.is_some())
+        .map(|service| Action::SetService {
+            name: service.name.clone(),
+            pin: None,
+            epoch: None,
+        });
+    let mut actions: Vec<_> = services.collect();
+    if workload.epoch.is_some() {
+        actions.push(Action::SetWorkload {
+            paused: false,
+            epoch: None,
+        });
+    }
+    actions
+}

@@ -1,0 +1,187 @@
+//! Failover: all traffic goes to the canary while stable has no ready endpoint, because nobody else
+//! could serve it. It is no promotion: where stable was well when the attempt started, neither holds
+//! nor readings count meanwhile, and stable gets its share back.
+
+use jiff::SignedDuration;
+use tidegate_api::{
+    rollout::FailoverPolicy,
+    status::{Attempt, Failover},
+};
+
+use super::stepping;
+use crate::{
+    context::{DecisionContext, is_suspended},
+    event::Event,
+    observed::Observed,
+    plan::{Plan, Step},
+    termination::Cause,
+    waiting::{Flow, WaitingOn},
+    weight::Weight,
+};
+
+/// Time for which stable has no ready endpoint before its traffic goes to the canary.
+pub(crate) const AFTER: SignedDuration = SignedDuration::from_secs(10);
+
+/// Time for which stable is ready before it gets its share back.
+const BACK_AFTER: SignedDuration = SignedDuration::from_secs(30);
+
+/// Number of failovers of an attempt after the last of which it ends.
+const MAX_FAILOVERS: usize = 3;
+
+/// Begins, continues or ends a failover. Returns the wait of a step that does not go on meanwhile.
+pub(super) fn follow(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Flow> {
+    if ctx.attempt().shortcut.is_some() {
+        // Steps that are skipped end with all traffic on the canary anyway.
+        return None;
+    }
+    if ctx.attempt().failover().is_some() {
+        proceed(ctx, plan, step)
+    } else {
+        begin(ctx, plan, step)
+    }
+}
+
+/// The failover under way is over; its record says since when.
+pub(super) fn close(ctx: &mut DecisionContext<'_>) {
+    let now = ctx.now;
+    if let Some(failover) = ctx.attempt_mut().failovers.last_mut() {
+        failover.until.get_or_insert(now);
+    }
+}
+
+/// The canary grows as soon as stable is down, so that it can bear the traffic when that comes.
+fn begin(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Flow> {
+    let observed = ctx.observed;
+    let wanted = wanted_of_stable(observed);
+    if !is_allowed(ctx.attempt(), plan, step) || wanted == 0 || observed.stable_endpoints.ready > 0
+    {
+        return None;
+    }
+    grow_canary(ctx, wanted);
+    let due = observed.stable_endpoints.settled_at(AFTER);
+    ctx.requeue_at(due);
+    if ctx.now < due || observed.canary_endpoints.ready == 0 {
+        return None;
+    }
+    let now = ctx.now;
+    let attempt = ctx.attempt_mut();
+    attempt.failovers.push(Failover {
+        step: attempt.step,
+        since: now,
+        stable_ready_since: None,
+        until: None,
+    });
+    let time = attempt.failovers.len();
+    if is_suspended(ctx.attempt()) {
+        stepping::restart(ctx, plan);
+    }
+    ctx.emit(Event::FailedOver {
+        time,
+        of: MAX_FAILOVERS,
+    });
+    proceed(ctx, plan, step)
+}
+
+/// Returns true if traffic may go to the canary beyond the step's weight.
+fn is_allowed(attempt: &Attempt, plan: &Plan, step: &Step) -> bool {
+    let approved = attempt
+        .steps
+        .last()
+        .is_some_and(|entered| entered.approved_by.is_some());
+    let policy = match plan.failover {
+        FailoverPolicy::WhenStableIsDown => true,
+        FailoverPolicy::Never => false,
+    };
+    policy && step.weight > Weight::ZERO && (step.approval.is_none() || approved)
+}
+
+/// A canary that becomes unready now does so by the fault of its surroundings: that is no loss that
+/// counts.
+fn proceed(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Flow> {
+    let (now, observed) = (ctx.now, ctx.observed);
+    let wanted = wanted_of_stable(observed);
+    let ready = observed.ready_of_stable();
+    let times = ctx.attempt().failovers.len();
+    if times >= MAX_FAILOVERS && ready > 0 {
+        return Some(ctx.terminate(Cause::StableDown { times }));
+    }
+    grow_canary(ctx, wanted);
+    let is_enough = ready >= needed_of_stable(ctx.attempt(), step, wanted);
+    let failover = ctx.attempt_mut().failovers.last_mut()?;
+    failover.stable_ready_since = match failover.stable_ready_since {
+        _ if !is_enough => None,
+        Some(since) => Some(since),
+        None => Some(now),
+    };
+    let back_at = failover
+        .stable_ready_since
+        .and_then(|since| since.checked_add(BACK_AFTER).ok());
+    // A stable that wants no pods was switched off: nobody is to stand in for it.
+    if wanted == 0 || back_at.is_some_and(|back_at| now >= back_at) {
+        end(ctx, plan, step);
+        return None;
+    }
+    if let Some(back_at) = back_at {
+        ctx.requeue_at(back_at);
+    }
+    if observed.canary_endpoints.ready == 0 {
+        if ctx.attempt().weight > Weight::ZERO {
+            ctx.set_weight(Weight::ZERO);
+            stepping::restart(ctx, plan);
+            ctx.emit(Event::CanaryUnready);
+        }
+        return Some(Flow::Waits(WaitingOn::CanaryEndpoint, None));
+    }
+    ctx.set_weight(Weight::FULL);
+    if is_suspended(ctx.attempt()) {
+        Some(Flow::Waits(WaitingOn::Failover { back_at }, back_at))
+    } else {
+        None
+    }
+}
+
+/// Stable gets its share back, and the step begins again. What is read within a window of that is
+/// still of the failover.
+fn end(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) {
+    let now = ctx.now;
+    close(ctx);
+    if ctx.attempt().weight > step.weight {
+        ctx.set_weight(step.weight);
+    }
+    stepping::restart(ctx, plan);
+    let windows = plan.gates.iter().map(|gate| gate.window);
+    let window = windows.max().unwrap_or_default();
+    let attempt = ctx.attempt_mut();
+    attempt.traffic_since = Some(now.saturating_add(window).unwrap_or(now));
+    attempt.unready_since = None;
+    if let Some(entered) = attempt.steps.last_mut() {
+        entered.entered_at = now;
+    }
+    ctx.emit(Event::FailoverEnded {
+        weight: step.weight,
+    });
+}
+
+/// Number of pods that stable wants.
+fn wanted_of_stable(observed: &Observed) -> u32 {
+    match &observed.workload {
+        Some(workload) if !workload.deleting => workload.replicas,
+        Some(_) | None => 0,
+    }
+}
+
+/// Number of ready pods with which stable can take its share, and never more than it had when the
+/// attempt started.
+fn needed_of_stable(attempt: &Attempt, step: &Step, wanted: u32) -> u32 {
+    let before = attempt.stable_ready_replicas.unwrap_or(1).min(wanted);
+    let share = Weight::FULL.hundredths() - step.weight.hundredths();
+    let needed =
+        (u64::from(before) * u64::from(share)).div_ceil(u64::from(Weight::FULL.hundredths()));
+    u32::try_from(needed).unwrap_or(before).max(1)
+}
+
+/// The canary is not scaled down again in this attempt.
+fn grow_canary(ctx: &mut DecisionContext<'_>, wanted: u32) {
+    let attempt = ctx.attempt_mut();
+    attempt.min_canary_replicas = attempt.min_canary_replicas.max(wanted);
+}
