@@ -10,6 +10,7 @@ mod cluster_serves_traffic;
 mod degraded_stable;
 mod deleted_by_hand;
 mod deletion;
+mod failover;
 mod frozen;
 mod gates;
 mod git_down;
@@ -22,10 +23,13 @@ mod own_prometheus;
 mod pods_unready;
 mod preflight;
 mod prometheus_down;
+mod reverted_template;
 mod second_service;
 mod set_env;
 mod shared_route;
 mod shutdown;
+mod stable_dead;
+mod stable_replicaset_deleted;
 mod stable_unready;
 mod supersede;
 mod verified_template;
@@ -58,6 +62,10 @@ pub fn all() -> Vec<Scenario> {
         gates::SCENARIOS,
         between_steps::SCENARIOS,
         stable_unready::SCENARIOS,
+        stable_dead::SCENARIOS,
+        failover::SCENARIOS,
+        stable_replicaset_deleted::SCENARIOS,
+        reverted_template::SCENARIOS,
         degraded_stable::SCENARIOS,
         verified_template::SCENARIOS,
         preflight::SCENARIOS,
