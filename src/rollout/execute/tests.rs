@@ -3,7 +3,7 @@
 
 use http::Method;
 use serde_json::Value;
-use tidegate_api::{NamespacedName, status::RolloutStatus, workload::VersionId};
+use tidegate_api::{NamespacedName, Revision, status::RolloutStatus, workload::VersionId};
 use tidegate_engine::{pin::Pin, revision, weight::Weight};
 
 use super::*;

@@ -22,7 +22,7 @@ pub(super) fn weights_follow_the_plan(moment: Moment<'_>) -> Result<(), String> 
         .collect();
     declared.dedup();
     for route in &moment.now.routes {
-        let mut written = written(moment, attempt.number, &route.name);
+        let mut written = written(moment, attempt, &route.name);
         written.dedup();
         // Steps that passed in a failover, where that is so, left no weight of their own.
         let follows = if attempt.failovers.is_empty() {
@@ -216,17 +216,22 @@ fn is_in(snapshot: &Snapshot, stage: Stage) -> bool {
 }
 
 /// Returns the weights above 0 that Tidegate gave the canary in this attempt, failovers aside, in order.
-fn written(moment: Moment<'_>, attempt: u32, route: &str) -> Vec<Weight> {
+fn written(moment: Moment<'_>, attempt: &Attempt, route: &str) -> Vec<Weight> {
     let mut weights = Vec::new();
     for (snapshot, weight) in moment.canary_weight_writes(route) {
         let of_this = snapshot
             .attempt()
-            .is_some_and(|past| past.number == attempt && past.failover().is_none());
+            .is_some_and(|past| is_same(past, attempt) && past.failover().is_none());
         if of_this && weight > Weight::ZERO {
             weights.push(weight);
         }
     }
     weights
+}
+
+/// Returns true if both are one attempt: a Rollout that is created anew counts its attempts from 1 again.
+fn is_same(one: &Attempt, other: &Attempt) -> bool {
+    one.number == other.number && one.started_at == other.started_at
 }
 
 /// Returns the time since which the weight that Tidegate gave is this one.
