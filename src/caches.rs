@@ -1,13 +1,13 @@
 //! Everything that the watches keep, by kind. Both controllers read it.
 
 use futures::{FutureExt, Stream, StreamExt as _, future::join_all, stream::select_all};
-use kube::core::DeserializeGuard;
+use kube::{ResourceExt as _, core::DeserializeGuard};
 use tidegate_api::{ConfigRepo, Intervention, NamespacedName, Rollout};
 
 use crate::{
     kubernetes::{
         cache::{Cache, CacheWriter},
-        watched::{ControllerRevision, EndpointSlice, Service},
+        watched::{Autoscaler, ControllerRevision, EndpointSlice, Service},
     },
     traffic::{RouteWriters, Routers},
     workload::{WorkloadWriters, Workloads},
@@ -79,6 +79,7 @@ watched_kinds! {
     services: Service,
     endpoint_slices: EndpointSlice,
     revisions: ControllerRevision,
+    autoscalers: Autoscaler,
 }
 
 // === impl Caches ===
@@ -96,6 +97,21 @@ impl Caches {
             .filter(|rollout| is_meant(rollout))
             .map(NamespacedName::of)
             .collect()
+    }
+
+    /// Name of the autoscaler that scales an object, if one does.
+    pub(crate) fn autoscaler_of(
+        &self,
+        namespace: &str,
+        group: &str,
+        kind: &str,
+        name: &str,
+    ) -> Option<String> {
+        let autoscalers = self.autoscalers.list(namespace);
+        let found = autoscalers
+            .iter()
+            .find(|autoscaler| autoscaler.spec.scale_target_ref.is(group, kind, name))?;
+        Some(found.name_any())
     }
 
     /// Greatest epoch of a running attempt; 0 without any.

@@ -33,6 +33,7 @@ use crate::{
         watch::{self, WatchScope},
     },
     records::{RecordQueue, WriterContext},
+    repository::{Repositories, SecretAccess},
     requeue::{self, RequeueReceiver, RequeueSender},
     rollout::{self, memory::RolloutMemory, prometheus::Prometheuses},
     server, sync,
@@ -52,6 +53,10 @@ pub(crate) struct Settings {
     pub(crate) prometheus: Prometheus,
     /// Hosts at which Rollouts may have gates read instead.
     pub(crate) metrics_hosts: Vec<String>,
+    /// Hosts at which ConfigRepos may have repositories; any if there are none.
+    pub(crate) git_hosts: Vec<String>,
+    /// Secrets that ConfigRepos and Rollouts may name.
+    pub(crate) secrets: SecretAccess,
     /// Interval at which Prometheus scrapes workloads.
     pub(crate) scrape_interval: SignedDuration,
     /// Address of health checks and metrics.
@@ -123,7 +128,7 @@ struct Shared {
     clients: Arc<Clients>,
     fence: Fence,
     caches: Arc<Caches>,
-    git: Arc<Git>,
+    repositories: Arc<Repositories>,
     counters: Counters,
     events: EventRecorder,
     records: Arc<RecordQueue>,
@@ -141,6 +146,8 @@ async fn build(config: Config, settings: Settings) -> Result<Controllers, RunErr
         Transport::new(settings.git.clone())?,
         &settings.git_cache,
     ));
+    let hosts = settings.git_hosts.clone();
+    let repositories = Arc::new(Repositories::new(git, hosts, settings.secrets));
     let (caches, writers) = caches::caches();
     let caches = Arc::new(caches);
     let watched = WatchScope {
@@ -155,7 +162,7 @@ async fn build(config: Config, settings: Settings) -> Result<Controllers, RunErr
     let counters = Counters::new();
     let events = EventRecorder::start(clients.writing.clone(), &settings.lease.identity);
     let records = WriterContext::new(
-        git.clone(),
+        repositories.clone(),
         clients.writing.clone(),
         caches.clone(),
         (requeue_tx.clone(), repo_requeue_tx.clone()),
@@ -166,7 +173,7 @@ async fn build(config: Config, settings: Settings) -> Result<Controllers, RunErr
         clients,
         fence,
         caches,
-        git,
+        repositories,
         counters,
         events,
         records: Arc::new(RecordQueue::new(records)),
@@ -219,7 +226,7 @@ async fn serve(address: SocketAddr, shared: &Shared) -> Result<JoinHandle<()>, R
 fn sync_context(shared: &Shared) -> sync::Context {
     sync::Context::new(
         &shared.clients,
-        shared.git.clone(),
+        shared.repositories.clone(),
         shared.caches.clone(),
         shared.records.clone(),
         shared.progress.clone(),
@@ -233,6 +240,7 @@ fn rollout_context(shared: &Shared, settings: Settings) -> rollout::Context {
     let prometheuses = Prometheuses::new(
         settings.prometheus,
         settings.metrics_hosts,
+        settings.secrets,
         shared.clients.writing.clone(),
     );
     let memory = RolloutMemory::new(

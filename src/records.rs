@@ -15,12 +15,12 @@ use std::{
 
 use kube::Client;
 use tidegate_api::{NamespacedName, reason::RecordsReason, record::PendingRecord};
-use tidegate_git::Git;
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
 use crate::{
-    caches::Caches, counters::Counters, kubernetes::events::EventRecorder, requeue::RequeueSender,
+    caches::Caches, counters::Counters, kubernetes::events::EventRecorder,
+    repository::Repositories, requeue::RequeueSender,
 };
 
 /// Queue of records, one channel per ConfigRepo.
@@ -31,7 +31,7 @@ pub(crate) struct RecordQueue {
 
 /// Everything that the writers share.
 pub(crate) struct WriterContext {
-    pub(super) git: Arc<Git>,
+    pub(super) repositories: Arc<Repositories>,
     pub(super) client: Client,
     pub(super) caches: Arc<Caches>,
     /// Of Rollouts, which learn that their records are written.
@@ -185,7 +185,7 @@ impl RecordQueue {
 
 impl WriterContext {
     pub(super) fn new(
-        git: Arc<Git>,
+        repositories: Arc<Repositories>,
         client: Client,
         caches: Arc<Caches>,
         (requeue_tx, repo_requeue_tx): (RequeueSender, RequeueSender),
@@ -193,7 +193,7 @@ impl WriterContext {
         events: EventRecorder,
     ) -> Self {
         Self {
-            git,
+            repositories,
             client,
             caches,
             requeue_tx,

@@ -5,10 +5,40 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret as SecretObject;
-use kube::{Api, Client};
-use tidegate_api::config_repo::ConfigRepoSpec;
+use kube::{Api, Client, ResourceExt as _};
+use reqwest::Url;
+use tidegate_api::{config_repo::ConfigRepoSpec, names};
 
 use tidegate_git::{Credentials, Git, Remote, RemoteError, Repository, Secret};
+
+/// Port of https.
+const HTTPS: u16 = 443;
+
+/// Repositories that ConfigRepos may name, and Secrets that may be sent to their servers.
+pub(crate) struct Repositories {
+    git: Arc<Git>,
+    /// Hosts that may be asked, as `HOST` or `HOST:PORT`; any if there are none.
+    hosts: Vec<String>,
+    secrets: SecretAccess,
+}
+
+/// Secrets that may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SecretAccess {
+    /// Those whose label says for what.
+    Labeled,
+    /// All.
+    Any,
+}
+
+/// Use of a Secret, as its label says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SecretUse {
+    /// It is sent to a git server.
+    Git,
+    /// It is sent to a metrics server.
+    Metrics,
+}
 
 /// A repository that could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +49,14 @@ pub(crate) enum OpenError {
     /// Its URL.
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    /// The operator does not let its host be asked.
+    #[error(
+        "spec.url names {host}, which the operator of Tidegate does not allow: have it added to --git-hosts (in the chart git.allowedHosts), or name another"
+    )]
+    Host {
+        /// Host and port.
+        host: String,
+    },
 }
 
 /// A Secret that could not be read, or that holds no credentials.
@@ -29,29 +67,89 @@ pub(crate) struct SecretError {
     why: String,
 }
 
-/// Opens the repository that a `ConfigRepo` names, with the credentials of its Secret.
-pub(crate) async fn open(
-    git: &Arc<Git>,
-    client: &Client,
-    namespace: &str,
-    spec: &ConfigRepoSpec,
-) -> Result<Repository, OpenError> {
-    let Some(secret_ref) = &spec.secret_ref else {
-        return Ok(git.repository(Remote::new(&spec.url, Credentials::Anonymous)?));
-    };
-    let (credentials, ca) = read_secret(client, namespace, &secret_ref.name).await?;
-    let mut remote = Remote::new(&spec.url, credentials)?;
-    if let Some(ca) = ca {
-        remote = remote.with_ca(ca);
+// === impl Repositories ===
+
+impl Repositories {
+    pub(crate) fn new(
+        git: Arc<Git>,
+        hosts: impl IntoIterator<Item = String>,
+        secrets: SecretAccess,
+    ) -> Self {
+        let hosts = hosts
+            .into_iter()
+            .map(|host| host.trim().to_lowercase())
+            .collect();
+        Self {
+            git,
+            hosts,
+            secrets,
+        }
     }
-    Ok(git.repository(remote))
+
+    /// Opens the repository that a `ConfigRepo` names, with the credentials of its Secret.
+    pub(crate) async fn open(
+        &self,
+        client: &Client,
+        namespace: &str,
+        spec: &ConfigRepoSpec,
+    ) -> Result<Repository, OpenError> {
+        self.allowed(&spec.url)?;
+        let Some(secret_ref) = &spec.secret_ref else {
+            let remote = Remote::new(&spec.url, Credentials::Anonymous)?;
+            return Ok(self.git.repository(remote));
+        };
+        let (name, usage) = (&secret_ref.name, SecretUse::Git);
+        let (credentials, ca) = read_secret(client, namespace, name, usage, self.secrets).await?;
+        let mut remote = Remote::new(&spec.url, credentials)?;
+        if let Some(ca) = ca {
+            remote = remote.with_ca(ca);
+        }
+        Ok(self.git.repository(remote))
+    }
+
+    /// A ConfigRepo must not send what is in its Secrets to wherever it likes, nor learn from the answers
+    /// what there is inside the cluster.
+    fn allowed(&self, url: &str) -> Result<(), OpenError> {
+        if self.hosts.is_empty() {
+            return Ok(());
+        }
+        let parsed = Url::parse(url).ok();
+        let place = parsed
+            .as_ref()
+            .and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));
+        let Some((host, port)) = place else {
+            return Err(OpenError::Host {
+                host: "no host".to_owned(),
+            });
+        };
+        let with_port = format!("{host}:{port}");
+        let usual = port == HTTPS && self.hosts.iter().any(|allowed| allowed == host);
+        if usual || self.hosts.contains(&with_port) {
+            return Ok(());
+        }
+        Err(OpenError::Host { host: with_port })
+    }
 }
 
-/// Reads credentials and a CA bundle out of a Secret of the namespace.
+// === impl SecretUse ===
+
+impl SecretUse {
+    /// Value of the label.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Git => "git",
+            Self::Metrics => "metrics",
+        }
+    }
+}
+
+/// Reads credentials and a CA bundle out of a Secret of the namespace, if that may be sent there.
 pub(crate) async fn read_secret(
     client: &Client,
     namespace: &str,
     name: &str,
+    usage: SecretUse,
+    access: SecretAccess,
 ) -> Result<(Credentials, Option<Vec<u8>>), SecretError> {
     let api: Api<SecretObject> = Api::namespaced(client.clone(), namespace);
     let unreadable = |why: &str| SecretError {
@@ -65,6 +163,14 @@ pub(crate) async fn read_secret(
         // Its text could hold a part of the Secret.
         Err(_) => return Err(unreadable("the API server could not be asked")),
     };
+    let label = secret.labels().get(names::USE_LABEL);
+    if access == SecretAccess::Labeled && label.is_none_or(|label| label != usage.as_str()) {
+        let (key, value) = (names::USE_LABEL, usage.as_str());
+        return Err(unreadable(&format!(
+            "it lacks the label {key}: {value}, by which its owner lets Tidegate send it to a {value} server; \
+             run kubectl label secret {name} --namespace {namespace} {key}={value}"
+        )));
+    }
     let ca = data(&secret, "ca.crt").map(<[u8]>::to_vec);
     Ok((credentials(&secret).map_err(unreadable)?, ca))
 }
@@ -100,9 +206,71 @@ fn data<'a>(secret: &'a SecretObject, key: &str) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
     use k8s_openapi::ByteString;
+    use serde_json::json;
+    use tidegate_git::{Transport, TransportSettings};
 
     use super::*;
+    use crate::kubernetes::testing::Script;
+
+    const SECRET: &str = "/api/v1/namespaces/shop/secrets/git";
+
+    fn repositories(hosts: &[&str]) -> Repositories {
+        let transport = Transport::new(TransportSettings::default()).unwrap();
+        let git = Arc::new(Git::new(transport, std::env::temp_dir()));
+        let hosts = hosts.iter().map(ToString::to_string);
+        Repositories::new(git, hosts, SecretAccess::Labeled)
+    }
+
+    #[test]
+    fn only_hosts_that_the_operator_allows_are_asked() {
+        let some = repositories(&["Git.example.com", "10.0.0.1:8443"]);
+        for url in [
+            "https://git.example.com/a.git",
+            "https://GIT.example.com:443/a.git",
+            "https://10.0.0.1:8443/a.git",
+        ] {
+            assert!(some.allowed(url).is_ok(), "{url}");
+        }
+        for url in [
+            "https://git.example.com:8443/a.git",
+            "https://git.example.com.evil.test/a.git",
+            "https://10.0.0.1/a.git",
+            "https://[::1]/a.git",
+        ] {
+            let error = some.allowed(url).unwrap_err().to_string();
+            assert!(error.contains("--git-hosts"), "{error}");
+        }
+        assert!(repositories(&[]).allowed("https://any.test/a.git").is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_sent_only_where_its_label_says() {
+        let read = async |label: Option<&str>, access| {
+            let script = Script::default();
+            let labels = label.map(|label| json!({ "tidegate.io/use": label }));
+            script.put(
+                SECRET,
+                json!({ "metadata": { "name": "git", "labels": labels }, "data": { "password": "aHVudGVyMg==" } }),
+            );
+            let client = script.client();
+            read_secret(&client, "shop", "git", SecretUse::Git, access)
+                .await
+                .map(drop)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(read(Some("git"), SecretAccess::Labeled).await, Ok(()));
+        assert_eq!(read(None, SecretAccess::Any).await, Ok(()));
+        for label in [None, Some("metrics")] {
+            let error = read(label, SecretAccess::Labeled).await.unwrap_err();
+            assert!(
+                error.contains("kubectl label secret git --namespace shop tidegate.io/use=git"),
+                "{error}"
+            );
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
 
     fn read(keys: &[(&str, &str)]) -> Result<Credentials, &'static str> {
         let data = keys

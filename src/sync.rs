@@ -20,6 +20,7 @@
 //! written in Tidegate's own name.
 
 mod apply;
+mod claims;
 mod cluster;
 mod controller;
 mod drift;
@@ -28,15 +29,18 @@ mod failure;
 mod governance;
 mod manifest;
 mod memory;
+mod ownership;
 mod plan;
 mod prune;
 mod reconcile;
 mod recording;
 mod removal;
+mod replicas;
 mod report;
 mod revisions;
 mod run;
 mod source;
+mod unreleased;
 mod wording;
 
 #[cfg(test)]

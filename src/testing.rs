@@ -24,6 +24,7 @@ use crate::{
         testing::{Script, show},
     },
     records::{RecordQueue, WriterContext},
+    repository::{Repositories, SecretAccess},
     requeue::{self, RequeueReceiver},
     rollout::{Context, execute::Subject, memory::RolloutMemory, prometheus::Prometheuses},
     sync,
@@ -135,8 +136,9 @@ impl Bench {
         let counters = Counters::new();
         let told = Script::default();
         let events = EventRecorder::start(told.client(), "test");
+        let repositories = Arc::new(Repositories::new(git, [], SecretAccess::Labeled));
         let records = RecordQueue::new(WriterContext::new(
-            git.clone(),
+            repositories.clone(),
             script.client(),
             caches.clone(),
             (requeue_tx.clone(), repo_requeue_tx.clone()),
@@ -147,7 +149,7 @@ impl Bench {
         let progress = Arc::new(SyncProgress::default());
         let repos = sync::Context::new(
             &clients,
-            git,
+            repositories,
             caches.clone(),
             records.clone(),
             progress.clone(),
@@ -162,7 +164,12 @@ impl Bench {
             Arc::new(clock::now),
         );
         let prometheus = prometheus.unwrap();
-        let prometheuses = Prometheuses::new(prometheus, Vec::new(), script.client());
+        let prometheuses = Prometheuses::new(
+            prometheus,
+            Vec::new(),
+            SecretAccess::Labeled,
+            script.client(),
+        );
         let memory = RolloutMemory::new(
             &prometheuses,
             SignedDuration::from_secs(1),
@@ -205,7 +212,7 @@ impl Bench {
             id: &self.id,
             rollout: &self.rollout,
             plan: Some(&self.plan),
-            service_account: "deployer",
+            service_account: Some("deployer"),
         }
     }
 

@@ -22,6 +22,7 @@ use crate::{
     clock,
     controller::{self, Settings},
     kubernetes::leadership::LeaseConfig,
+    repository::SecretAccess,
     telemetry::{self, LogFormat},
 };
 
@@ -65,6 +66,19 @@ pub struct RunArgs {
         value_delimiter = ','
     )]
     pub metrics_hosts: Vec<String>,
+    /// Git servers at which ConfigRepos may have repositories: HOST:PORT, or HOST for port 443
+    /// (default: any)
+    #[arg(
+        long,
+        env = "TIDEGATE_GIT_HOSTS",
+        value_name = "HOST,…",
+        value_delimiter = ','
+    )]
+    pub git_hosts: Vec<String>,
+    /// Use any Secret that a ConfigRepo or a Rollout names (default: those with the label
+    /// tidegate.io/use: git or metrics)
+    #[arg(long, env = "TIDEGATE_ANY_SECRET")]
+    pub any_secret: bool,
     /// Address on which /healthz, /readyz and /metrics are served
     #[arg(long, env = "TIDEGATE_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
@@ -120,6 +134,12 @@ fn settings(args: RunArgs) -> anyhow::Result<Settings> {
         cluster: args.cluster_name,
         prometheus: prometheus.context("--prometheus-url")?,
         metrics_hosts: args.metrics_hosts,
+        git_hosts: args.git_hosts,
+        secrets: if args.any_secret {
+            SecretAccess::Any
+        } else {
+            SecretAccess::Labeled
+        },
         scrape_interval: args.prometheus_scrape_interval.as_signed(),
         listen: args.listen,
         git: git_settings(|name| std::env::var(name).ok()),

@@ -1,6 +1,6 @@
 //! Pod templates, kept as digests: a namespace with large workloads costs little memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -110,6 +110,63 @@ fn parallel_blockers(template: &Value) -> Vec<String> {
     blockers
 }
 
+/// Returns the first element that a keyed list of a template has twice, in words. Kubernetes takes such
+/// a template from a client-side apply, and not from a server-side one.
+pub(crate) fn doubled(template: &Value) -> Option<String> {
+    let lists: [(&str, &str, &[&str]); 4] = [
+        ("/spec/volumes", "the volume", &["name"]),
+        ("/spec/imagePullSecrets", "the image pull Secret", &["name"]),
+        ("/spec/hostAliases", "the host alias", &["ip"]),
+        ("/spec/containers", "the container", &["name"]),
+    ];
+    let of_pod = lists
+        .into_iter()
+        .find_map(|(path, what, keys)| doubled_in(list(template, path), what, keys));
+    let containers = ["/spec/initContainers", "/spec/containers"].map(|path| list(template, path));
+    of_pod.or_else(|| {
+        containers.into_iter().flatten().find_map(|container| {
+            let name = container["name"].as_str().unwrap_or_default();
+            let found = doubled_in_container(container)?;
+            Some(format!("{found} of the container {name}"))
+        })
+    })
+}
+
+fn doubled_in_container(container: &Value) -> Option<String> {
+    let lists: [(&str, &str, &[&str]); 4] = [
+        ("/env", "the environment variable", &["name"]),
+        ("/ports", "the port", &["containerPort", "protocol"]),
+        ("/volumeMounts", "the volume mount", &["mountPath"]),
+        ("/volumeDevices", "the volume device", &["devicePath"]),
+    ];
+    lists
+        .into_iter()
+        .find_map(|(path, what, keys)| doubled_in(list(container, path), what, keys))
+}
+
+fn doubled_in(elements: &[Value], what: &str, keys: &[&str]) -> Option<String> {
+    let mut seen = BTreeSet::new();
+    for element in elements {
+        let key: Vec<_> = keys.iter().filter_map(|key| key_of(element, key)).collect();
+        let key = key.join("/");
+        if seen.contains(&key) {
+            return Some(format!("{what} {key}"));
+        }
+        seen.insert(key);
+    }
+    None
+}
+
+/// Returns the value of a key, with the default of the one that has one.
+fn key_of(element: &Value, key: &str) -> Option<String> {
+    match element.get(key) {
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(value) => Some(value.to_string()),
+        None if key == "protocol" => Some("TCP".to_owned()),
+        None => None,
+    }
+}
+
 fn has_host_port(container: &Value) -> bool {
     list(container, "/ports")
         .iter()
@@ -150,6 +207,27 @@ mod tests {
             plain.digest,
             template(json!({"app": "shop", "x": "y"})).digest
         );
+    }
+
+    #[test]
+    fn an_element_that_a_list_has_twice_is_named() {
+        let template = |container: Value| json!({"spec": {"containers": [container]}});
+        let env = json!({"name": "app", "env": [{"name": "A"}, {"name": "B"}, {"name": "A"}]});
+        assert_eq!(
+            doubled(&template(env)).as_deref(),
+            Some("the environment variable A of the container app")
+        );
+        let ports =
+            |second: Value| json!({"name": "app", "ports": [{"containerPort": 80}, second]});
+        let tcp = ports(json!({"containerPort": 80, "protocol": "TCP", "name": "x"}));
+        assert_eq!(
+            doubled(&template(tcp)).as_deref(),
+            Some("the port 80/TCP of the container app")
+        );
+        let udp = ports(json!({"containerPort": 80, "protocol": "UDP"}));
+        assert_eq!(doubled(&template(udp)), None);
+        let volumes = json!({"spec": {"volumes": [{"name": "v"}, {"name": "v"}]}});
+        assert_eq!(doubled(&volumes).as_deref(), Some("the volume v"));
     }
 
     #[test]

@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::{apps::v1 as apps, core::v1 as core, discovery::v1 as discovery},
+    api::{
+        apps::v1 as apps, autoscaling::v2 as autoscaling, core::v1 as core,
+        discovery::v1 as discovery,
+    },
     apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry,
 };
 use kube::{Resource, ResourceExt, api::ObjectMeta};
@@ -79,6 +82,36 @@ pub(crate) struct ControllerRevision {
     pub(crate) revision: i64,
 }
 
+/// A `HorizontalPodAutoscaler`.
+#[derive(Resource, Clone, Debug, Serialize, Deserialize)]
+#[resource(inherit = "autoscaling::HorizontalPodAutoscaler")]
+pub(crate) struct Autoscaler {
+    pub(crate) metadata: ObjectMeta,
+    #[serde(default, skip_serializing)]
+    pub(crate) spec: AutoscalerSpec,
+}
+
+/// Spec of an autoscaler.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AutoscalerSpec {
+    #[serde(default)]
+    pub(crate) scale_target_ref: ScaleTarget,
+}
+
+/// Object that an autoscaler scales, in the autoscaler's namespace.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ScaleTarget {
+    #[serde(default)]
+    pub(crate) api_version: Option<String>,
+    /// A `ScaledObject` of KEDA may leave it out.
+    #[serde(default)]
+    pub(crate) kind: Option<String>,
+    #[serde(default)]
+    pub(crate) name: String,
+}
+
 /// Template in a ControllerRevision.
 #[derive(Clone, Debug)]
 pub(crate) struct KeptTemplate {
@@ -116,6 +149,22 @@ impl<'de> Deserialize<'de> for KeptTemplate {
     }
 }
 
+// === impl ScaleTarget ===
+
+impl ScaleTarget {
+    /// Returns true if it is the object of this group, kind and name. A version that is not written
+    /// means any group.
+    pub(crate) fn is(&self, group: &str, kind: &str, name: &str) -> bool {
+        let own_group = self
+            .api_version
+            .as_deref()
+            .map(|version| version.split_once('/').map_or("", |(group, _)| group));
+        self.name == name
+            && self.kind.as_deref().unwrap_or("Deployment") == kind
+            && own_group.is_none_or(|own| own == group)
+    }
+}
+
 // === impl EndpointSlice ===
 
 impl EndpointSlice {
@@ -134,15 +183,39 @@ pub(crate) fn epoch(object: &impl ResourceExt) -> Option<u64> {
         .ok()
 }
 
+/// Returns the field manager that owns a field by a subresource of this name.
+pub(crate) fn manager_by_subresource<'a>(
+    fields: &'a [ManagedFieldsEntry],
+    subresource: &str,
+    path: &[&str],
+) -> Option<&'a str> {
+    let by_subresource = fields
+        .iter()
+        .filter(|entry| entry.subresource.as_deref() == Some(subresource));
+    let mut owners = by_subresource.filter(|entry| owns(entry, path));
+    owners.next()?.manager.as_deref()
+}
+
+/// Returns true if a field manager that scales is no person: KEDA scales to and from 0 by itself, and
+/// without a `HorizontalPodAutoscaler` while it is paused. Kubernetes' own leaves its count behind when
+/// it is deleted, which is a count like any then.
+pub(crate) fn is_autoscaler(manager: &str) -> bool {
+    manager.starts_with("keda")
+}
+
+/// Returns true if an entry has a field, like `["f:spec", "f:replicas"]`.
+pub(crate) fn owns(entry: &ManagedFieldsEntry, path: &[&str]) -> bool {
+    let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+    fields.is_some_and(|fields| {
+        path.iter()
+            .try_fold(fields, |fields, key| fields.get(key))
+            .is_some()
+    })
+}
+
 /// Returns the field manager that wrote a field last, if it was another than Tidegate.
 pub(crate) fn last_manager(fields: &[ManagedFieldsEntry], path: &[&str]) -> Option<String> {
-    let owns = |entry: &&ManagedFieldsEntry| {
-        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
-        path.iter()
-            .try_fold(fields?, |fields, key| fields.get(key))
-            .map(|_| ())
-    };
-    let owners = fields.iter().filter(|entry| owns(entry).is_some());
+    let owners = fields.iter().filter(|entry| owns(entry, path));
     let others = owners.filter(|entry| {
         let manager = entry.manager.as_deref().unwrap_or_default();
         manager != names::FIELD_MANAGER && manager != names::SYNC_FIELD_MANAGER

@@ -28,7 +28,6 @@ use crate::{
         events::{Event, Severity},
         writer::Writer,
     },
-    repository,
 };
 
 /// The most records in one commit: more would only make the commit hard to read.
@@ -118,7 +117,10 @@ async fn write_what_can_be(
         .caches
         .config_repo(namespace, name)
         .ok_or_else(|| WriteError::NoRepo(name.clone()))?;
-    let repository = repository::open(&ctx.git, &ctx.client, namespace, &repo.spec).await?;
+    let repository = ctx
+        .repositories
+        .open(&ctx.client, namespace, &repo.spec)
+        .await?;
     let (mut files, mut written, mut waiting) = (Vec::new(), Vec::new(), BTreeMap::new());
     for owed in batch {
         let mut record = owed.pending.record.clone();

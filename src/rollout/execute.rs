@@ -58,6 +58,11 @@ pub(crate) enum ExecuteError {
         "the ControllerRevision {0} is lost, and with it the template that it kept; commit the template again"
     )]
     RevisionLost(String),
+    /// No account in whose name a template could be written.
+    #[error(
+        "no ConfigRepo names the ServiceAccount in whose name the template of {0} is written: create the ConfigRepo that brings it"
+    )]
+    NoAccount(String),
     /// A template that cannot be read.
     #[error("the ControllerRevision {0} holds no template")]
     NoTemplate(String),
@@ -72,8 +77,9 @@ pub(crate) struct Subject<'a> {
     pub(crate) rollout: &'a Rollout,
     /// The plan that the effects belong to: the attempt's, else the spec's.
     pub(crate) plan: Option<&'a Plan>,
-    /// The ServiceAccount in whose name the workload's template is written.
-    pub(crate) service_account: &'a str,
+    /// The ServiceAccount in whose name the workload's template is written; `None` where no ConfigRepo
+    /// names one.
+    pub(crate) service_account: Option<&'a str>,
 }
 
 /// Does what cannot wait, and writes the status.
@@ -317,6 +323,7 @@ impl ExecuteError {
             | Self::Workload(WorkloadError::Missing(_))
             | Self::NotLeading(_)
             | Self::Account(_)
+            | Self::NoAccount(_)
             | Self::Missing(_)
             | Self::Changed(_)
             | Self::RevisionLost(_)
@@ -329,7 +336,9 @@ impl ExecuteError {
     /// right, a quota, a policy, a webhook.
     pub(crate) fn refusal(&self) -> Option<String> {
         let said = match self {
-            Self::Account(_) | Self::NoTemplate(_) | Self::RevisionLost(_) => self.to_string(),
+            Self::Account(_) | Self::NoAccount(_) | Self::NoTemplate(_) | Self::RevisionLost(_) => {
+                self.to_string()
+            }
             Self::Write { what, source }
             | Self::Workload(WorkloadError::Request { what, source }) => {
                 format!("cannot {what}: {}", refused(source)?)

@@ -24,7 +24,10 @@ use tidegate_engine::{
 
 use self::pods::{OwnPods, ReadyPods};
 use super::observations::Observations;
-use crate::{caches::Caches, kubernetes::watched};
+use crate::{
+    caches::Caches,
+    kubernetes::watched::{self, is_autoscaler},
+};
 
 /// Parts of a snapshot that do not come from the caches.
 pub(crate) struct Surroundings {
@@ -84,7 +87,7 @@ pub(crate) fn observe(
         rollout: &id,
         now,
     };
-    let seen = caches.workloads.observe(&namespace, &spec.workload);
+    let seen = workload(caches, &namespace, &spec.workload);
     let seen = timed.workload(&spec.workload, seen);
     let canary_objects = CanaryObjects::of(caches, &namespace, &name, &canary);
     let candidate = candidate(caches, observations, rollout, seen.as_ref());
@@ -161,6 +164,20 @@ impl Timed<'_> {
             ..seen
         })
     }
+}
+
+/// The workload that is released, with what scales it.
+fn workload(caches: &Caches, namespace: &str, workload: &WorkloadRef) -> Option<Workload> {
+    let observed = caches.workloads.observe(namespace, workload)?;
+    let kind = workload.kind;
+    let autoscaler = caches.autoscaler_of(namespace, kind.group(), kind.as_str(), &workload.name);
+    let autoscaled =
+        autoscaler.is_some() || observed.scaled_by.as_deref().is_some_and(is_autoscaler);
+    Some(Workload {
+        autoscaled,
+        scaled_by: observed.scaled_by.clone().filter(|_| !autoscaled),
+        ..observed
+    })
 }
 
 // === impl CanaryObjects ===

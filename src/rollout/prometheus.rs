@@ -17,13 +17,17 @@ use tidegate_metrics::{
 };
 use tokio::sync::Mutex;
 
-use crate::{clock, repository::read_secret};
+use crate::{
+    clock,
+    repository::{SecretAccess, SecretUse, read_secret},
+};
 
 /// Every Prometheus that may be asked.
 #[derive(Clone)]
 pub(crate) struct Prometheuses {
     operators: Prometheus,
     hosts: Arc<[String]>,
+    secrets: SecretAccess,
     /// Reads the Secrets that Rollouts name.
     client: Client,
 }
@@ -42,6 +46,7 @@ pub(crate) struct Own {
     namespace: String,
     metrics: Metrics,
     hosts: Arc<[String]>,
+    secrets: SecretAccess,
     client: Client,
     opened: Mutex<Option<Prometheus>>,
 }
@@ -49,7 +54,12 @@ pub(crate) struct Own {
 // === impl Prometheuses ===
 
 impl Prometheuses {
-    pub(crate) fn new(operators: Prometheus, hosts: Vec<String>, client: Client) -> Self {
+    pub(crate) fn new(
+        operators: Prometheus,
+        hosts: Vec<String>,
+        secrets: SecretAccess,
+        client: Client,
+    ) -> Self {
         let hosts = hosts
             .into_iter()
             .map(|host| host.trim().to_lowercase())
@@ -57,6 +67,7 @@ impl Prometheuses {
         Self {
             operators,
             hosts,
+            secrets,
             client,
         }
     }
@@ -70,6 +81,7 @@ impl Prometheuses {
             namespace: namespace.to_owned(),
             metrics: metrics.clone(),
             hosts: self.hosts.clone(),
+            secrets: self.secrets,
             client: self.client.clone(),
             opened: Mutex::default(),
         }))
@@ -119,9 +131,12 @@ impl Own {
         let url = &self.metrics.url;
         self.allowed(url)?;
         let (login, ca_bundle) = match &self.metrics.secret_ref {
-            Some(secret) => read_secret(&self.client, &self.namespace, &secret.name)
-                .await
-                .map_err(|error| error.to_string())?,
+            Some(secret) => {
+                let (namespace, usage) = (&self.namespace, SecretUse::Metrics);
+                read_secret(&self.client, namespace, &secret.name, usage, self.secrets)
+                    .await
+                    .map_err(|error| error.to_string())?
+            }
             None => (Login::Anonymous, None),
         };
         let credentials = match login {

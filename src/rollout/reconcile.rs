@@ -29,9 +29,6 @@ const AFTER_ERROR: Duration = Duration::from_secs(1);
 /// Time after the start by which every kind of route that can be listed has been.
 const ROUTES_LISTED_BY: Duration = Duration::from_secs(15);
 
-/// ServiceAccount of a plan that names none: Kubernetes' own default.
-const DEFAULT_SERVICE_ACCOUNT: &str = "default";
-
 /// Gathers, decides and executes. Followers do nothing.
 #[tracing::instrument(
     name = "rollout",
@@ -124,7 +121,7 @@ pub(super) async fn execute_urgent(
         id: &id,
         rollout,
         plan: plan.as_ref(),
-        service_account: DEFAULT_SERVICE_ACCOUNT,
+        service_account: None,
     };
     act_urgently(ctx, &subject, &decision).await
 }
@@ -202,7 +199,7 @@ async fn turn(ctx: &Context, id: &NamespacedName, epoch: u64) -> Result<Action, 
         id,
         rollout,
         plan: plan.as_ref(),
-        service_account: &service_account,
+        service_account: service_account.as_deref(),
     };
     let mut executed = persist(ctx, &subject, &decision).await;
     if executed.is_ok() {
@@ -226,10 +223,17 @@ async fn turn(ctx: &Context, id: &NamespacedName, epoch: u64) -> Result<Action, 
     })
 }
 
-/// Objects that the Rollout names and that do not exist.
+/// Objects that the Rollout names and that do not exist, and a count of replicas that somebody has set:
+/// the ConfigRepo says that it stays.
 fn missing(ctx: &Context, observed: &Observed) -> BTreeSet<String> {
     let Identity { namespace, .. } = &observed.identity;
     let mut missing = BTreeSet::new();
+    if let Some(workload) = &observed.workload
+        && let Some(manager) = &workload.scaled_by
+    {
+        let replicas = workload.replicas;
+        missing.insert(format!("a count other than {replicas}, set by {manager}"));
+    }
     if observed.workload.is_none() {
         missing.insert(observed.spec.workload.to_string());
     }
@@ -251,7 +255,7 @@ fn service_account(
     namespace: &str,
     attempt: Option<&Attempt>,
     candidate: Option<&Candidate>,
-) -> String {
+) -> Option<String> {
     let source = match attempt {
         Some(attempt) => Some(&attempt.source),
         None => candidate.map(|candidate| &candidate.source),
@@ -259,10 +263,7 @@ fn service_account(
     let repo = source
         .and_then(|source| source.config_repo.as_deref())
         .and_then(|repo| ctx.caches.config_repo(namespace, repo));
-    match repo.and_then(|repo| repo.spec.sync) {
-        Some(sync) => sync.service_account_name,
-        None => DEFAULT_SERVICE_ACCOUNT.to_owned(),
-    }
+    Some(repo?.spec.sync?.service_account_name)
 }
 
 /// Longest wait before a refused write is tried again: short while traffic is to be shifted back to

@@ -24,7 +24,7 @@ use crate::{
     kubernetes::{
         cache::{CacheWriter, Watched},
         watch::{self, WatchScope},
-        watched::{ControllerRevision, EndpointSlice, Service},
+        watched::{Autoscaler, ControllerRevision, EndpointSlice, Service},
     },
     requeue::RequeueSender,
 };
@@ -76,6 +76,8 @@ pub(crate) fn start(
         writers.revisions,
         |kept: &ControllerRevision| kept.labels().get(names::ROLLOUT_LABEL).cloned(),
     );
+    // It writes its own status every few seconds, and what it does to a workload is seen there.
+    watch::spawn(watched, writers.autoscalers, |_: &Autoscaler| ());
     writers.routes.watch(watched, move |kind, namespace, name| {
         trigger
             .with(TriggerScope::Route(kind))

@@ -5,31 +5,33 @@
 //! object is written under that resourceVersion. Tidegate persists what it intends before it
 //! touches an object, so a write that raced with an intent fails with 409, and begins again.
 
+mod job;
+mod render;
+
 use std::collections::{BTreeMap, HashMap};
 
+use json_patch::{Patch as JsonPatch, PatchOperation, ReplaceOperation, jsonptr::PointerBuf};
 use kube::{
     Api, Client, ResourceExt,
     api::{DynamicObject, Patch, PatchParams},
     core::ApiResource,
 };
 use serde_json::{Value, json};
-use tidegate_api::{Revision, Rollout, names, workload::WorkloadRef};
-use tidegate_engine::{
-    governed::{Governing, TemplateInForce, template_in_force},
-    revision::{self, Digest},
-};
+use tidegate_api::{Revision, names, workload::WorkloadRef};
+use tidegate_engine::revision::Digest;
 
+use self::render::Rendered;
 use super::{
     cluster::Cluster,
     drift::Drift,
     failure::{ApplyError, Failure, Stopped, by_group},
-    governance::{Governance, Governor, is_pinned},
+    governance::{Governance, Governor},
     manifest::{Key, Manifest},
+    ownership::{self, FieldPath},
     plan::{FieldMask, Plan, Step},
-    revisions::{Origin, Revisions, Wanted, is_first_deploy},
+    replicas::{self, Scaler},
     source::Asked,
 };
-use crate::workload::drop_pause;
 
 /// Objects applied last, so that an unchanged object needs no request. Kept in memory only: after a
 /// restart everything is applied once.
@@ -43,6 +45,22 @@ struct Remembered {
     digest: Digest,
     /// Version of the object after it was applied.
     resource_version: Option<String>,
+    /// Count of replicas that git said.
+    replicas: Option<u64>,
+    /// Fields that were left as they are in the cluster.
+    left: Vec<LeftField>,
+}
+
+/// Field of an object that is left as it is in the cluster, although git says something else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeftField {
+    /// The count of replicas.
+    Replicas(Scaler),
+    /// The template of a workload, which the API server rejects.
+    Template {
+        /// In the API server's words.
+        said: String,
+    },
 }
 
 /// One application of a plan.
@@ -55,25 +73,20 @@ pub(super) struct Session<'a> {
     /// Writes in the account's name.
     pub(super) as_account: Client,
     pub(super) governance: &'a Governance,
+    /// All objects of the repository.
+    pub(super) manifests: &'a [Manifest],
+    /// Autoscaler of an object, as a cache has it.
+    pub(super) autoscaler_of: &'a (dyn Fn(&Key) -> Option<String> + Send + Sync),
+    /// Objects that another `ConfigRepo` brings, each with that one's name.
+    pub(super) claimed: &'a BTreeMap<Key, String>,
+    /// Jobs that were made, by name, each with the digest of its spec.
+    pub(super) jobs: &'a mut BTreeMap<String, String>,
     /// Commits that asked for the workloads' templates.
     pub(super) origins: &'a BTreeMap<WorkloadRef, Asked>,
     /// Compare objects that have not changed in git as well, and report drift.
     pub(super) resync: bool,
     pub(super) applied: &'a mut Applied,
     pub(super) drift: Vec<Drift>,
-}
-
-/// Object to apply.
-struct Rendered<'a> {
-    object: Value,
-    /// Revision to write once the object is applied.
-    template: Option<WaitingTemplate<'a>>,
-}
-
-/// A template that becomes a revision.
-struct WaitingTemplate<'a> {
-    revisions: Revisions<'a>,
-    wanted: Wanted<'a>,
 }
 
 /// Maximum number of attempts at a write that conflicts, before the reconcile gives way to others.
@@ -92,18 +105,21 @@ impl Applied {
         self.0.remove(key);
     }
 
+    /// Returns the fields that are left as they are in the cluster.
+    pub(super) fn left(&self) -> Vec<(Key, LeftField)> {
+        let mut left: Vec<_> = self
+            .0
+            .iter()
+            .flat_map(|(key, known)| known.left.iter().map(|left| (key.clone(), left.clone())))
+            .collect();
+        left.sort_by(|(one, _), (other, _)| one.cmp(other));
+        left
+    }
+
     fn remembers(&self, key: &Key, digest: Digest) -> Option<&Remembered> {
         self.0
             .get(key)
             .filter(|remembered| remembered.digest == digest)
-    }
-}
-
-// === impl WaitingTemplate ===
-
-impl WaitingTemplate<'_> {
-    async fn write(&self) -> Result<(), ApplyError> {
-        self.revisions.want(&self.wanted).await
     }
 }
 
@@ -130,6 +146,14 @@ impl Session<'_> {
                 }
             };
             resources.push(resource.clone());
+            if let Some(config_repo) = self.claimed.get(key) {
+                let config_repo = config_repo.clone();
+                let failure = Failure::BroughtBy { config_repo };
+                stopped
+                    .errors
+                    .push(ApplyError::at(Some(place), key, failure));
+                continue;
+            }
             if let Some(needed) = step.needs_one_of(&stopped.missing()) {
                 stopped.waiting.push((key.clone(), needed));
                 continue;
@@ -169,26 +193,107 @@ impl Session<'_> {
             return Ok(());
         }
         let known_version = known.flatten();
+        // Words of the API server about a template that it does not take.
+        let mut rejected = None;
         for _ in 0..ATTEMPTS {
             let before = self.before(step, resource).await?;
             let version = before.as_ref().and_then(ResourceExt::resource_version);
             if version.is_some() && version == known_version {
                 return Ok(());
             }
-            let Rendered { object, template } = self.rendered(step, before.as_ref()).await?;
-            match self.patch(&self.as_account, key, &object, resource).await {
+            if before.is_none() && self.has_run(step.manifest) {
+                return Ok(());
+            }
+            let rendered = self
+                .rendered(step, before.as_ref(), rejected.clone())
+                .await?;
+            match self.write(key, resource, before.as_ref(), &rendered).await {
                 Ok(after) => {
-                    if let Some(template) = template {
+                    if let Some(template) = &rendered.template {
                         template.write().await?;
                     }
-                    self.remember(key, digest, before.as_ref(), &after);
+                    self.remember(
+                        step.manifest,
+                        digest,
+                        before.as_ref(),
+                        &after,
+                        rendered.left,
+                    );
                     return Ok(());
                 }
                 Err(Failure::Conflict) => {}
-                Err(failure) => return Err(ApplyError::at(Some(place), key, failure)),
+                // What runs already cannot be applied: it is left alone, and its cure gets in.
+                Err(Failure::Invalid { said }) if rendered.may_keep_template => {
+                    rejected = Some(said);
+                }
+                Err(Failure::Invalid { said })
+                    if job::is_immutable(&said)
+                        && self.replaces(step.manifest, before.as_ref()) =>
+                {
+                    self.delete_job(key, resource, before.as_ref()).await?;
+                }
+                Err(failure) => {
+                    let failure = job::with_remedy(failure, key, before.as_ref());
+                    return Err(ApplyError::at(Some(place), key, failure));
+                }
             }
         }
         Err(ApplyError::at(Some(place), key, Failure::Conflict))
+    }
+
+    /// Applies an object, once its fields are owned as they should be.
+    async fn write(
+        &self,
+        key: &Key,
+        resource: &ApiResource,
+        before: Option<&DynamicObject>,
+        rendered: &Rendered<'_>,
+    ) -> Result<DynamicObject, Failure> {
+        let mut object = rendered.object.clone();
+        if let Some(before) = before
+            && let Some(version) = self
+                .take_over(key, resource, before, &rendered.left_out)
+                .await?
+            && object["metadata"].get("resourceVersion").is_some()
+        {
+            object["metadata"]["resourceVersion"] = json!(version);
+        }
+        self.patch(&self.as_account, key, &object, resource).await
+    }
+
+    /// Takes the fields of an object's first owner over, and gives up those that are left out. Returns
+    /// the object's version if it had to be written for that.
+    async fn take_over(
+        &self,
+        key: &Key,
+        resource: &ApiResource,
+        live: &DynamicObject,
+        left_out: &[FieldPath],
+    ) -> Result<Option<String>, Failure> {
+        let Some(entries) = ownership::taken_over(live.managed_fields(), left_out) else {
+            return Ok(None);
+        };
+        let replace = |path: &str, value: Value| {
+            PatchOperation::Replace(ReplaceOperation {
+                path: PointerBuf::from_tokens(["metadata", path]),
+                value,
+            })
+        };
+        let patch = JsonPatch(vec![
+            replace("resourceVersion", json!(live.resource_version())),
+            replace("managedFields", json!(entries)),
+        ]);
+        let params = PatchParams {
+            field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.as_account.clone(), self.namespace, resource);
+        let patched = api
+            .patch(&key.name, &params, &Patch::<()>::Json(patch))
+            .await;
+        let patched = patched.map_err(|error| Failure::of(error, key))?;
+        Ok(patched.resource_version())
     }
 
     /// Digest over everything known that decides about an object. It is only a reason to look.
@@ -196,6 +301,7 @@ impl Session<'_> {
         let manifest = step.manifest;
         let governed_by = match step.mask {
             FieldMask::Nothing => Value::Null,
+            FieldMask::Unreleased => json!("unreleased"),
             FieldMask::Workload(governor) => {
                 let origin = self.origin(&manifest.key).map(|origin| &origin.commit);
                 json!([governor.status_hash(), origin, manifest.place.file])
@@ -213,8 +319,8 @@ impl Session<'_> {
         Digest::of(&json!([manifest.object, governed_by]))
     }
 
-    /// The object as it is. Where none of its fields are governed it only serves to see drift, so
-    /// it is read with the account's rights, and a missing right to read is no hindrance.
+    /// The object as it is. Where none of its fields are governed it only tells who owns them, so it
+    /// is read with the account's rights, and a missing right to read is no hindrance.
     async fn before(
         &self,
         step: &Step<'_>,
@@ -222,7 +328,6 @@ impl Session<'_> {
     ) -> Result<Option<DynamicObject>, ApplyError> {
         let Manifest { key, place, .. } = step.manifest;
         match step.mask {
-            FieldMask::Nothing if !self.resync => Ok(None),
             FieldMask::Nothing => {
                 let api: Api<DynamicObject> =
                     Api::namespaced_with(self.as_account.clone(), self.namespace, resource);
@@ -236,166 +341,11 @@ impl Session<'_> {
                     Err(failure) => Err(ApplyError::at(Some(place), key, failure)),
                 }
             }
-            FieldMask::Workload(_) | FieldMask::Service(_) | FieldMask::Route(..) => {
-                self.cluster.live(self.namespace, key, resource).await
-            }
+            FieldMask::Unreleased
+            | FieldMask::Workload(_)
+            | FieldMask::Service(_)
+            | FieldMask::Route(..) => self.cluster.live(self.namespace, key, resource).await,
         }
-    }
-
-    /// Renders the object to apply, with its governed fields as the Rollout's fresh status has
-    /// them.
-    async fn rendered<'s>(
-        &'s self,
-        step: &Step<'s>,
-        live: Option<&DynamicObject>,
-    ) -> Result<Rendered<'s>, ApplyError> {
-        let manifest = step.manifest;
-        let object = manifest.object.clone();
-        let live_json = live.and_then(|live| serde_json::to_value(live).ok());
-        let mut template = None;
-        let mut object = match (step.mask, &live_json) {
-            (FieldMask::Nothing, _) => return Ok(Rendered { object, template }),
-            (FieldMask::Workload(governor), live) => {
-                let rendered = self.workload(manifest, governor, live.as_ref()).await?;
-                template = rendered.template;
-                rendered.object
-            }
-            (FieldMask::Service(_) | FieldMask::Route(..), None) => object,
-            (FieldMask::Service(governor), Some(live)) => match self.pinning(governor, live).await?
-            {
-                Some((governor, rollout)) => governing(governor, &rollout).service(object, live),
-                None => object,
-            },
-            (FieldMask::Route(governor, route), Some(live)) => {
-                match self.rollout(governor).await? {
-                    Some(rollout) => governing(governor, &rollout).route(route, object, live),
-                    None => object,
-                }
-            }
-        };
-        if let Some(version) = live.and_then(ResourceExt::resource_version) {
-            object["metadata"]["resourceVersion"] = json!(version);
-        }
-        Ok(Rendered { object, template })
-    }
-
-    /// A governed workload: git's template is written down as a revision, the template in force
-    /// is what is applied, and the pause is left to the Rollout.
-    ///
-    /// Only a workload that the API server has taken asks for a release: what it refuses must not
-    /// go live by its template. A first deploy is written down before, or a crash in between would
-    /// make it look like a workload that ran already.
-    async fn workload<'s>(
-        &'s self,
-        manifest: &'s Manifest,
-        governor: &'s Governor,
-        live: Option<&Value>,
-    ) -> Result<Rendered<'s>, ApplyError> {
-        let Manifest { key, place, .. } = manifest;
-        let mut object = manifest.object.clone();
-        let rollout = self.rollout(governor).await?;
-        let is_governed = rollout.is_some() || governor.declared;
-        let (Some(template), true) = (manifest.template(), is_governed) else {
-            return Ok(Rendered {
-                object,
-                template: None,
-            });
-        };
-        let revisions = Revisions::of(self.cluster, self.namespace, &governor.name).await?;
-        let since = rollout
-            .as_ref()
-            .and_then(Rollout::creation_timestamp)
-            .map(|time| time.0);
-        let status = rollout.as_ref().and_then(|rollout| rollout.status.as_ref());
-        let first_deploy =
-            is_first_deploy(status, live.is_some(), revisions.has_first_deploy(since));
-        let wanted = Wanted {
-            namespace: self.namespace,
-            rollout: &governor.name,
-            template,
-            origin: self.origin(key),
-            path: &place.file,
-            config_repo: self.config_repo,
-            first_deploy,
-        };
-        if first_deploy {
-            revisions.want(&wanted).await?;
-        }
-        let live_template = live.and_then(|live| live.pointer("/spec/template"));
-        let in_force = match template_in_force(status, first_deploy) {
-            TemplateInForce::Git => Some(template.clone()),
-            TemplateInForce::Revision(revision) if revision::of(template) == revision => {
-                Some(template.clone())
-            }
-            TemplateInForce::Revision(revision) => {
-                // Where the revision is lost, what runs stays as it is.
-                let kept = revisions
-                    .template(&revision)
-                    .or_else(|| live_template.cloned());
-                Some(kept.ok_or_else(|| {
-                    let revision = revision.short().to_owned();
-                    ApplyError::at(Some(place), key, Failure::TemplateLost { revision })
-                })?)
-            }
-            TemplateInForce::Live => live_template.cloned(),
-        };
-        if let Some(workload) = key.workload() {
-            drop_pause(workload.kind, &mut object);
-        }
-        if let Some(spec) = object["spec"].as_object_mut() {
-            spec.extend(in_force.map(|template| ("template".to_owned(), template)));
-        }
-        let template = if first_deploy {
-            None
-        } else {
-            Some(WaitingTemplate { revisions, wanted })
-        };
-        Ok(Rendered { object, template })
-    }
-
-    /// The commit that asked for the template of a workload.
-    fn origin(&self, key: &Key) -> Option<&Origin> {
-        self.origins
-            .get(&key.workload()?)
-            .map(|asked| &asked.origin)
-    }
-
-    /// Returns the Rollout that masks a Service: the one that governs it as far as git tells, or else,
-    /// if the Service is pinned, the one that has an attempt.
-    async fn pinning<'s>(
-        &'s self,
-        governor: Option<&'s Governor>,
-        live: &Value,
-    ) -> Result<Option<(&'s Governor, Rollout)>, ApplyError> {
-        if let Some(governor) = governor {
-            return Ok(self
-                .rollout(governor)
-                .await?
-                .map(|rollout| (governor, rollout)));
-        }
-        if !is_pinned(live) {
-            return Ok(None);
-        }
-        for governor in self.governance.governors() {
-            if let Some(rollout) = self.rollout(governor).await?.filter(has_attempt) {
-                return Ok(Some((governor, rollout)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// A Rollout as it is now. It has to be asked for after the object that it governs was read.
-    async fn rollout(&self, governor: &Governor) -> Result<Option<Rollout>, ApplyError> {
-        let api: Api<Rollout> = Api::namespaced(self.cluster.reads.clone(), self.namespace);
-        api.get_opt(&governor.name).await.map_err(|error| {
-            let key = Key {
-                api_version: "tidegate.io/v1alpha1".into(),
-                kind: "Rollout".into(),
-                name: governor.name.clone(),
-            };
-            let failure = Failure::of_own(error, &key);
-            ApplyError::at(None, &key, failure)
-        })
     }
 
     async fn patch(
@@ -423,11 +373,14 @@ impl Session<'_> {
 
     fn remember(
         &mut self,
-        key: &Key,
+        manifest: &Manifest,
         digest: Digest,
         before: Option<&DynamicObject>,
         after: &DynamicObject,
+        left: Vec<LeftField>,
     ) {
+        let key = &manifest.key;
+        self.remember_job(manifest);
         // A new commit's own changes are no drift.
         let unchanged_in_git = self.resync
             && self
@@ -444,22 +397,9 @@ impl Session<'_> {
             Remembered {
                 digest,
                 resource_version,
+                replicas: replicas::count(&manifest.object),
+                left,
             },
         );
-    }
-}
-
-fn has_attempt(rollout: &Rollout) -> bool {
-    let status = rollout.status.as_ref();
-    status.is_some_and(|status| status.attempt.is_some())
-}
-
-fn governing<'a>(governor: &'a Governor, rollout: &'a Rollout) -> Governing<'a> {
-    Governing {
-        namespace: rollout.metadata.namespace.as_deref().unwrap_or_default(),
-        rollout: &governor.name,
-        service: rollout.spec.service_name(),
-        status: rollout.status.as_ref(),
-        wanted: governor.wanted.as_ref(),
     }
 }

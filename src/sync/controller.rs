@@ -7,7 +7,6 @@ use std::{
 
 use kube::{ResourceExt, core::DeserializeGuard, runtime::controller::Action};
 use tidegate_api::{ConfigRepo, NamespacedName, Rollout};
-use tidegate_git::Git;
 
 use super::reconcile::{self, Error, UnreadableRollout};
 use crate::{
@@ -15,6 +14,7 @@ use crate::{
     clock,
     kubernetes::{clients::Clients, events::EventRecorder, fence::Fence},
     records::{RecordQueue, RecordSync},
+    repository::Repositories,
     sync_trigger::SyncProgress,
 };
 
@@ -35,7 +35,7 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(
         clients: &Clients,
-        git: Arc<Git>,
+        repositories: Arc<Repositories>,
         caches: Arc<Caches>,
         records: Arc<RecordQueue>,
         progress: Arc<SyncProgress>,
@@ -43,15 +43,23 @@ impl Context {
         events: EventRecorder,
     ) -> Self {
         let (cached, queue) = (caches.clone(), records.clone());
+        let (scaled, siblings) = (caches.clone(), caches.clone());
         let repos = reconcile::Context::new(
             clients.writing.clone(),
             clients.writing.clone(),
-            git,
+            repositories,
             Box::new(move |namespace| rollouts_to_govern(&caches, namespace)),
             clock::now,
         );
         let repos = repos
             .with_records(Box::new(move |repo| record_sync(&cached, &queue, repo)))
+            .with_autoscalers(Box::new(move |namespace, group, kind, name| {
+                let autoscaler = scaled.autoscaler_of(namespace, group, kind, name)?;
+                Some(format!("HorizontalPodAutoscaler/{autoscaler}"))
+            }))
+            .with_siblings(Box::new(move |namespace| {
+                config_repos(&siblings, namespace)
+            }))
             .with_progress(progress)
             .with_events(events);
         Self {
@@ -86,6 +94,15 @@ fn rollouts_to_govern(
         }),
     });
     all.collect()
+}
+
+/// Returns the ConfigRepos of a namespace that can be decoded.
+fn config_repos(caches: &Caches, namespace: &str) -> Vec<ConfigRepo> {
+    let all = caches.config_repos.list(namespace);
+    all.iter()
+        .filter_map(|guarded| guarded.0.as_ref().ok())
+        .cloned()
+        .collect()
 }
 
 /// State of a ConfigRepo's records. A process that has just started goes by what statuses say is

@@ -27,6 +27,12 @@ const NAMED_FIELDS: usize = 5;
 /// Fields of `metadata` that change with every write.
 const BOOKKEEPING: &[&str] = &["resourceVersion", "generation", "managedFields"];
 
+/// Annotations that say something of an object's owners and are nobody's drift.
+const MARKS: &[&str] = &[
+    names::REPLICAS_ANNOTATION,
+    "kubectl.kubernetes.io/last-applied-configuration",
+];
+
 // === impl Drift ===
 
 impl Drift {
@@ -57,6 +63,13 @@ fn bare(object: &DynamicObject) -> Value {
         fields.remove("status");
         if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.retain(|key, _| !BOOKKEEPING.contains(&key.as_str()));
+            let annotations = metadata.remove("annotations");
+            let mut annotations = match annotations {
+                Some(Value::Object(annotations)) => annotations,
+                _ => serde_json::Map::new(),
+            };
+            annotations.retain(|key, _| !MARKS.contains(&key.as_str()));
+            metadata.insert("annotations".to_owned(), Value::Object(annotations));
         }
     }
     value

@@ -71,6 +71,15 @@ pub enum Failure {
         /// The revision, shortened.
         revision: String,
     },
+    /// Another `ConfigRepo` of the namespace brings it.
+    BroughtBy {
+        /// Its name.
+        config_repo: String,
+    },
+    /// A Job whose template is another one than when it was made.
+    JobChanged,
+    /// `serviceAccountName` is the account of every pod that names none.
+    DefaultAccount,
     /// Another writer changed it between each read and the write.
     Conflict,
     /// The API server has failed; retried.
@@ -234,7 +243,7 @@ impl Failure {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Conflict | Self::Unavailable { .. } | Self::Request(_)
+            Self::Conflict | Self::Unavailable { .. } | Self::Request(_) | Self::BroughtBy { .. }
         )
     }
 }

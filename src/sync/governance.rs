@@ -11,6 +11,7 @@ use kube::ResourceExt as _;
 use serde_json::{Map, Value};
 use tidegate_api::{
     Revision, Rollout,
+    config_repo::GovernedWorkload,
     rollout::RolloutSpec,
     route::{RouteKind, RouteRef, routes_in},
     status::RolloutStatus,
@@ -18,13 +19,15 @@ use tidegate_api::{
 };
 use tidegate_engine::{pin, revision};
 
-use super::manifest::{Manifest, workloads};
+use super::manifest::{Key, Manifest, workloads};
 use crate::sync_trigger::status_hash;
 
 /// The Rollouts that count, by name.
 #[derive(Debug, Default)]
 pub struct Governance {
     governors: BTreeMap<String, Governor>,
+    /// Workloads that no Rollout governs any more, and whose template waits for a commit.
+    held: BTreeSet<WorkloadRef>,
 }
 
 /// A Rollout and what it governs. A spec that changes in the middle of an attempt adds to it and
@@ -78,6 +81,22 @@ impl Governance {
                 .map(revision::of);
         }
         governance
+    }
+
+    /// Holds the templates of workloads that a Rollout has governed, as the status has them: one that is
+    /// deleted right now is held, too.
+    pub fn with_governed(mut self, governed: &[GovernedWorkload]) -> Self {
+        let workloads = governed
+            .iter()
+            .filter_map(|known| Key::from(&known.object).workload());
+        let held = workloads.filter(|workload| self.of_workload(workload).is_none());
+        self.held = held.collect();
+        self
+    }
+
+    /// Returns true if the template of a workload waits for a commit, because its Rollout is gone.
+    pub fn is_held(&self, workload: &WorkloadRef) -> bool {
+        self.held.contains(workload)
     }
 
     /// All of them.

@@ -1,6 +1,8 @@
 //! State that is kept about a `ConfigRepo` between reconciles. None of it is needed for
 //! correctness, only to avoid requests: after a restart everything is read and applied once.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::config_repo::ConfigRepoStatus;
 use tidegate_engine::revision::Digest;
@@ -29,6 +31,8 @@ pub(super) struct Memory {
     pub(super) origins: Origins,
     /// Objects applied so far.
     pub(super) applied: Applied,
+    /// Jobs that were made, by name, each with the digest of its spec.
+    pub(super) jobs: BTreeMap<String, String>,
     /// Digest of the inputs of the last complete sync; nothing is to be done while they are the
     /// same.
     pub(super) synced: Option<Digest>,

@@ -38,6 +38,8 @@ pub struct Step<'a> {
 pub enum FieldMask<'a> {
     /// None: it is applied as written.
     Nothing,
+    /// The template of a workload whose Rollout is gone.
+    Unreleased,
     /// The template and the pause of a workload.
     Workload(&'a Governor),
     /// The pin and the ports of a Service, if an attempt runs. Without a Rollout that is known to
@@ -185,10 +187,12 @@ impl<'a> Step<'a> {
         let governs = governance.governors().next().is_some();
         if let Some(workload) = key.workload() {
             let governor = governance.of_workload(&workload);
-            return Self {
-                manifest,
-                mask: governor.map_or(FieldMask::Nothing, FieldMask::Workload),
+            let mask = match governor {
+                Some(governor) => FieldMask::Workload(governor),
+                None if governance.is_held(&workload) => FieldMask::Unreleased,
+                None => FieldMask::Nothing,
             };
+            return Self { manifest, mask };
         }
         let mask = match (key.group(), key.kind.as_str()) {
             ("", "Service") if governs => {
@@ -213,7 +217,7 @@ impl Step<'_> {
             FieldMask::Workload(governor)
             | FieldMask::Service(Some(governor))
             | FieldMask::Route(governor, _) => Some(governor),
-            FieldMask::Service(None) | FieldMask::Nothing => None,
+            FieldMask::Service(None) | FieldMask::Unreleased | FieldMask::Nothing => None,
         };
         let is_workload = matches!(self.mask, FieldMask::Workload(_));
         let mut references = References::default();

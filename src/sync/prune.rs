@@ -6,9 +6,10 @@ use kube::{
     api::{DeleteParams, DynamicObject, ListParams, Preconditions},
 };
 use serde_json::Value;
-use tidegate_api::{ConfigRepo, names};
+use tidegate_api::{ConfigRepo, NamespacedName, names};
 
 use super::{
+    claims::Heads,
     cluster::Cluster,
     failure::{ApplyError, Failure, by_group},
     governance::{Governance, Governor},
@@ -25,6 +26,8 @@ pub(super) struct Pruner<'a> {
     pub(super) config_repo: &'a str,
     pub(super) account: &'a str,
     pub(super) as_account: Client,
+    /// Objects at the heads of all `ConfigRepo`s.
+    pub(super) heads: &'a Heads,
 }
 
 // === impl Pruner ===
@@ -45,11 +48,12 @@ impl Pruner<'_> {
             return Ok(());
         }
         let elsewhere = self.elsewhere().await?;
-        for key in plan
-            .prune
-            .iter()
-            .filter(|key| !elsewhere.iter().any(|there| there.is_same_object(key)))
-        {
+        let this = NamespacedName::new(self.namespace, self.config_repo);
+        for key in &plan.prune {
+            let is_applied = elsewhere.iter().any(|there| there.is_same_object(key));
+            if is_applied || self.heads.has_elsewhere(&this, key) {
+                continue;
+            }
             match self.prune(key).await {
                 Ok(true) => pruned.push(key.clone()),
                 Ok(false) => {}

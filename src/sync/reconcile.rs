@@ -5,40 +5,31 @@
 //! changed there is no request to the API server at all. Every failure ends in the condition
 //! `Ready`; an error is only a status that could not be written.
 
+mod status;
+
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
-use kube::{
-    Api, Client, ResourceExt as _,
-    api::{Patch, PatchParams},
-    runtime::controller::Action,
-};
-use serde_json::json;
-use tidegate_api::{
-    CommitId, ConfigRepo, NamespacedName, Rollout,
-    config_repo::{AppliedObject, ConfigRepoStatus, Removal},
-    names,
-};
-use tidegate_git::Git;
+use kube::{Client, ResourceExt as _, runtime::controller::Action};
+use tidegate_api::{CommitId, ConfigRepo, NamespacedName, Rollout, config_repo::ConfigRepoStatus};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
+    claims::{Claims, Heads},
     cluster::Cluster,
     events,
-    governance::Governance,
+    manifest::Key,
     memory::Memory,
-    recording,
-    removal::Removals,
     report::Report,
     run::{SyncResult, SyncRun},
     source::{self, Head},
 };
 use crate::{
-    clock, kubernetes::events::EventRecorder, records::RecordSync, repository,
+    clock, kubernetes::events::EventRecorder, records::RecordSync, repository::Repositories,
     sync_trigger::SyncProgress,
 };
 
@@ -48,12 +39,15 @@ use crate::{
 /// [`Context::forget_all`] (or make a new one) when a term of leadership begins.
 pub struct Context {
     cluster: Cluster,
-    git: Arc<Git>,
+    repositories: Arc<Repositories>,
     rollouts: RolloutsOf,
     records: RecordSyncOf,
     pub(super) progress: Arc<SyncProgress>,
     now: Box<dyn Fn() -> Timestamp + Send + Sync>,
     events: Option<EventRecorder>,
+    autoscaler_of: AutoscalerOf,
+    siblings: ConfigReposOf,
+    heads: Heads,
     memories: Mutex<HashMap<NamespacedName, SharedMemory>>,
 }
 
@@ -64,6 +58,12 @@ pub type RolloutsOf =
 
 /// State of a `ConfigRepo`'s records.
 pub type RecordSyncOf = Box<dyn Fn(&NamespacedName) -> RecordSync + Send + Sync>;
+
+/// Name of the autoscaler that scales an object of a namespace, by its group, kind and name.
+pub type AutoscalerOf = Box<dyn Fn(&str, &str, &str, &str) -> Option<String> + Send + Sync>;
+
+/// `ConfigRepo`s of a namespace as a cache has them.
+pub type ConfigReposOf = Box<dyn Fn(&str) -> Vec<ConfigRepo> + Send + Sync>;
 
 /// A Rollout that cannot be decoded: what it governs, and how far its attempt is, is not known.
 #[derive(Debug, thiserror::Error)]
@@ -102,18 +102,21 @@ impl Context {
     pub fn new(
         reads: Client,
         writes: Client,
-        git: Arc<Git>,
+        repositories: Arc<Repositories>,
         rollouts: RolloutsOf,
         now: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> Self {
         Self {
             cluster: Cluster::new(reads, writes),
-            git,
+            repositories,
             rollouts,
             records: Box::new(|_| RecordSync::Unknown),
             progress: Arc::default(),
             now: Box::new(now),
             events: None,
+            autoscaler_of: Box::new(|_, _, _, _| None),
+            siblings: Box::new(|_| Vec::new()),
+            heads: Heads::default(),
             memories: Mutex::default(),
         }
     }
@@ -132,6 +135,20 @@ impl Context {
         self
     }
 
+    /// Has counts of replicas left to autoscalers.
+    #[must_use]
+    pub fn with_autoscalers(mut self, autoscaler_of: AutoscalerOf) -> Self {
+        self.autoscaler_of = autoscaler_of;
+        self
+    }
+
+    /// Has objects refused that another `ConfigRepo` brings.
+    #[must_use]
+    pub fn with_siblings(mut self, siblings: ConfigReposOf) -> Self {
+        self.siblings = siblings;
+        self
+    }
+
     /// Shares the marks on ConfigRepos with the trigger that sets them.
     #[must_use]
     pub fn with_progress(mut self, progress: Arc<SyncProgress>) -> Self {
@@ -141,6 +158,7 @@ impl Context {
 
     /// Forgets a `ConfigRepo` that is gone.
     pub fn forget(&self, name: &NamespacedName) {
+        self.heads.forget(name);
         self.memories
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -149,6 +167,7 @@ impl Context {
 
     /// Forgets everything: a term of leadership begins.
     pub fn forget_all(&self) {
+        self.heads.forget_all();
         self.memories
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -183,7 +202,8 @@ pub async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Result<Actio
     };
     let status = one.last_status(&memory);
     one.look(&mut memory, &status).await;
-    one.record_inventory(&mut memory, &status).await?;
+    let claimed = one.claimed(&memory, &status);
+    one.record_inventory(&mut memory, &status, &claimed).await?;
     let status = one.last_status(&memory);
     let began = clock::monotonic();
     let applying = ctx.progress.applying(id.clone());
@@ -192,7 +212,7 @@ pub async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Result<Actio
         drift,
         pruned,
         next,
-    } = one.sync(&mut memory, &status).await;
+    } = one.sync(&mut memory, &status, &claimed).await;
     drop(applying);
     if let Some((commit, objects)) = newly_applied(&report, &memory, &status) {
         let duration = clock::monotonic().duration_since(began);
@@ -253,6 +273,7 @@ impl RepoReconciler<'_> {
         memory.looked_at = Some(now);
         memory.blocked = match self.read(memory, status).await {
             Ok(head) => {
+                self.ctx.heads.set(self.id, &head.manifests);
                 memory.head = Some(head);
                 None
             }
@@ -273,17 +294,13 @@ impl RepoReconciler<'_> {
         if self.repo.spec.sync.is_none() {
             return Err(source::SourceError::NoSync);
         }
-        let repository = match memory.repository.clone() {
-            Some(repository) => repository,
-            None => {
-                repository::open(
-                    &self.ctx.git,
-                    &self.ctx.cluster.reads,
-                    self.namespace,
-                    &self.repo.spec,
-                )
+        let repository = if let Some(repository) = memory.repository.clone() {
+            repository
+        } else {
+            let repositories = &self.ctx.repositories;
+            repositories
+                .open(&self.ctx.cluster.reads, self.namespace, &self.repo.spec)
                 .await?
-            }
         };
         memory.repository = Some(repository.clone());
         let last_known = memory.last_known(status, self.generation);
@@ -297,7 +314,25 @@ impl RepoReconciler<'_> {
         .await
     }
 
-    async fn sync(&self, memory: &mut Memory, status: &ConfigRepoStatus) -> SyncResult {
+    /// Objects of the head that another `ConfigRepo` brings.
+    fn claimed(&self, memory: &Memory, status: &ConfigRepoStatus) -> BTreeMap<Key, String> {
+        let Some(head) = &memory.head else {
+            return BTreeMap::new();
+        };
+        let claims = Claims {
+            heads: &self.ctx.heads,
+            repo: self.repo,
+            inventory: &status.inventory,
+        };
+        claims.of_others(&head.manifests, &(self.ctx.siblings)(self.namespace))
+    }
+
+    async fn sync(
+        &self,
+        memory: &mut Memory,
+        status: &ConfigRepoStatus,
+        claimed: &BTreeMap<Key, String>,
+    ) -> SyncResult {
         if let Some(error) = &memory.blocked {
             return SyncResult::of(Report::blocked(error));
         }
@@ -317,6 +352,12 @@ impl RepoReconciler<'_> {
                 Some(at) => now.duration_since(at) >= RESYNC,
                 None => memory.applied.is_empty() && is_applied(&head, status),
             };
+        let jobs = status.jobs.iter();
+        memory.jobs = jobs
+            .map(|job| (job.name.clone(), job.digest.clone()))
+            .collect();
+        let autoscaler_of =
+            |key: &Key| (self.ctx.autoscaler_of)(self.namespace, key.group(), &key.kind, &key.name);
         let run = SyncRun {
             cluster: &self.ctx.cluster,
             namespace: self.namespace,
@@ -328,141 +369,14 @@ impl RepoReconciler<'_> {
                 .as_ref()
                 .expect("a ConfigRepo without sync is not read"),
             head: &head,
+            folder: &self.repo.spec.path,
             live: &live,
             status,
+            claimed,
+            heads: &self.ctx.heads,
+            autoscaler_of: &autoscaler_of,
         };
         run.execute(memory, now).await
-    }
-
-    /// Records the objects in the inventory before they are applied: an object that a crash leaves
-    /// behind must be known, or it would never be pruned. Records the removals that wait, too, and
-    /// which of them are confirmed, before anything is deleted.
-    async fn record_inventory(
-        &self,
-        memory: &mut Memory,
-        status: &ConfigRepoStatus,
-    ) -> Result<(), Error> {
-        if memory.blocked.is_some() {
-            return Ok(());
-        }
-        let Some(head) = &memory.head else {
-            return Ok(());
-        };
-        let coming: Vec<_> = head
-            .manifests
-            .iter()
-            .map(|manifest| AppliedObject::from(&manifest.key))
-            .collect();
-        let head = head.clone();
-        let live = (self.ctx.rollouts)(self.namespace).ok();
-        let governance = live.map(|live| Governance::new(&head.manifests, &live));
-        self.update_status(memory, status, |status| {
-            let mut status = with_objects(status, &coming);
-            // What a Rollout that cannot be decoded governs is not known; nothing is deleted then.
-            if let Some(governance) = &governance {
-                status.removals = self.removals(&head, governance, &status);
-            }
-            status
-        })
-        .await
-        .map(drop)
-    }
-
-    fn removals(
-        &self,
-        head: &Head,
-        governance: &Governance,
-        status: &ConfigRepoStatus,
-    ) -> Vec<Removal> {
-        let Some(spec) = &self.repo.spec.sync else {
-            return status.removals.clone();
-        };
-        let removals = Removals::new(
-            &head.manifests,
-            governance,
-            &status.inventory,
-            self.name,
-            spec,
-            (self.ctx.now)(),
-        );
-        removals.pending(&status.removals)
-    }
-
-    async fn write_status(
-        &self,
-        memory: &mut Memory,
-        before: &ConfigRepoStatus,
-        report: &Report,
-    ) -> Result<(), Error> {
-        let now = (self.ctx.now)();
-        let records = (self.ctx.records)(self.id);
-        let changed = self.update_status(memory, before, |status| {
-            let status = report.onto(status, self.generation, now);
-            recording::onto(&records, status, self.generation, now)
-        });
-        let changed = changed.await?;
-        if changed && let Some(events) = &self.ctx.events {
-            events::change(events, self.repo, before, report);
-            events::recording(
-                events,
-                self.repo,
-                before,
-                memory.status.as_ref().unwrap_or(before),
-            );
-        }
-        Ok(())
-    }
-
-    /// Writes the status that `change` returns, unless it is the known one. Returns true if it is new.
-    async fn update_status(
-        &self,
-        memory: &mut Memory,
-        known: &ConfigRepoStatus,
-        change: impl Fn(ConfigRepoStatus) -> ConfigRepoStatus,
-    ) -> Result<bool, Error> {
-        if change(known.clone()) == *known {
-            return Ok(false);
-        }
-        let reads: Api<ConfigRepo> =
-            Api::namespaced(self.ctx.cluster.reads.clone(), self.namespace);
-        let writes: Api<ConfigRepo> =
-            Api::namespaced(self.ctx.cluster.writes.clone(), self.namespace);
-        let fresh = reads.get_opt(self.name).await;
-        let Some(fresh) = fresh.map_err(|error| self.failed("read", error))? else {
-            return Ok(false);
-        };
-        let old = fresh.status.clone().unwrap_or_default();
-        let new = change(old.clone());
-        if new != old {
-            let patch = json!({
-                "metadata": {"resourceVersion": fresh.resource_version()},
-                "status": {
-                    "observedGeneration": new.observed_generation,
-                    "conditions": new.conditions,
-                    "applied": new.applied,
-                    "inventory": new.inventory,
-                    "removals": new.removals,
-                },
-            });
-            let params = PatchParams {
-                field_manager: Some(names::FIELD_MANAGER.into()),
-                ..PatchParams::default()
-            };
-            writes
-                .patch_status(self.name, &params, &Patch::Merge(&patch))
-                .await
-                .map_err(|error| self.failed("write", error))?;
-        }
-        memory.status = Some(new);
-        Ok(true)
-    }
-
-    fn failed(&self, verb: &'static str, source: kube::Error) -> Error {
-        Error {
-            verb,
-            name: self.id.clone(),
-            source,
-        }
     }
 
     fn until_next(&self, memory: &Memory, report: &Report, next: Option<Timestamp>) -> Duration {
@@ -476,17 +390,6 @@ impl RepoReconciler<'_> {
         }
         wait.max(SignedDuration::ZERO).unsigned_abs()
     }
-}
-
-/// Adds objects to the inventory of a status.
-fn with_objects(mut status: ConfigRepoStatus, objects: &[AppliedObject]) -> ConfigRepoStatus {
-    for object in objects {
-        if !status.inventory.contains(object) {
-            status.inventory.push(object.clone());
-        }
-    }
-    status.inventory.sort();
-    status
 }
 
 /// Returns true if the head is the commit that was applied last.

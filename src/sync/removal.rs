@@ -192,6 +192,9 @@ impl<'a> Removals<'a> {
         if governor.is_some_and(|governor| self.stays_in_force(governor)) {
             return None;
         }
+        if key.is(names::GROUP, "Rollout") && self.live_rollout(&key.name).is_none() {
+            return None;
+        }
         let rule = self.rule_by_kind(key, governor.is_some());
         match known {
             Some(_) => rule.or(Some(Rule::Delayed)),
@@ -204,10 +207,7 @@ impl<'a> Removals<'a> {
             return Some(Rule::Held(Hold::NothingLeft));
         }
         if key.is(names::GROUP, "Rollout") {
-            let governor = self
-                .governance
-                .governors()
-                .find(|one| one.live && one.name == key.name)?;
+            let governor = self.live_rollout(&key.name)?;
             return Some(if self.has_workload_of(governor) {
                 Rule::Held(Hold::RolloutMissing)
             } else {
@@ -242,6 +242,11 @@ impl<'a> Removals<'a> {
             return Some(Hold::TooMany { max });
         }
         None
+    }
+
+    fn live_rollout(&self, name: &str) -> Option<&Governor> {
+        let mut governors = self.governance.governors();
+        governors.find(|one| one.live && one.name == name)
     }
 
     /// The Rollout of the cluster that names an object, if one does.

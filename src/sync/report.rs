@@ -4,13 +4,15 @@ use jiff::Timestamp;
 use tidegate_api::{
     CommitId, Condition, condition,
     condition::ConditionStatus,
-    config_repo::{AppliedCommit, AppliedObject, ConfigRepoStatus},
+    config_repo::{AppliedCommit, AppliedObject, ConfigRepoStatus, GovernedWorkload},
     reason::{ConditionType, SyncReason},
 };
 use tidegate_git::{Commit, StoreError};
 
 use super::{
+    apply::LeftField,
     failure::{Failure, Stopped},
+    manifest::Key,
     plan::{RetainReason, Retained},
     reconcile::UnreadableRollout,
     source::{SourceError, author},
@@ -36,29 +38,39 @@ pub(super) struct Report {
     pub(super) is_race: bool,
 }
 
+/// Things to say about a commit that is applied.
+pub(super) struct Remarks<'a> {
+    /// Objects that have left git and are still there.
+    pub(super) retained: &'a [Retained],
+    /// Files that were passed over.
+    pub(super) skipped: &'a [String],
+    /// Digest of the removals that wait.
+    pub(super) digest: Option<&'a str>,
+    /// Fields that are left as they are in the cluster.
+    pub(super) left: &'a [(Key, LeftField)],
+    /// Workloads that a Rollout governs, or did.
+    pub(super) governed: &'a [GovernedWorkload],
+}
+
 /// Maximum length of a condition's message, in bytes: enough for a Role to paste.
 const LONGEST_MESSAGE: usize = 8 * 1024;
 
 // === impl Report ===
 
 impl Report {
-    /// Reports a commit that is applied, with the objects that have left git and are still there, and
-    /// the files that were passed over.
-    /// `digest` is that of the removals that wait.
+    /// Reports a commit that is applied, with what there is to say about it.
     pub(super) fn applied(
         commit: &Commit,
         objects: usize,
-        retained: &[Retained],
-        skipped: &[String],
-        digest: Option<&str>,
         inventory: Vec<AppliedObject>,
+        remarks: &Remarks<'_>,
     ) -> Self {
         let id = CommitId::named(commit.id.to_string());
-        let reason = reason_of(retained);
+        let reason = remarks.reason();
         Self {
             ready: reason == SyncReason::Applied,
             reason,
-            message: shortened(wording::applied(&id, objects, retained, skipped, digest)),
+            message: shortened(wording::applied(&id, objects, remarks)),
             applied: Some((id, author(commit))),
             inventory: Some(inventory),
             is_transient: false,
@@ -162,39 +174,48 @@ impl Report {
     }
 }
 
+// === impl Remarks ===
+
+impl Remarks<'_> {
+    /// Returns the reason of a sync that has applied its commit.
+    fn reason(&self) -> SyncReason {
+        let is_held =
+            |one: &Retained| matches!(one.reason, RetainReason::Held(_) | RetainReason::Named(_));
+        let is_pending = |one: &Retained| {
+            matches!(
+                one.reason,
+                RetainReason::Delayed(_) | RetainReason::RolloutFirst(_)
+            )
+        };
+        if self.governed.iter().any(|one| one.unreleased.is_some()) {
+            SyncReason::Unreleased
+        } else if self.retained.iter().any(is_held) {
+            SyncReason::RemovalHeld
+        } else if self.retained.iter().any(is_pending) {
+            SyncReason::RemovalPending
+        } else {
+            SyncReason::Applied
+        }
+    }
+}
+
 /// Returns the reason of a sync that this failure has stopped.
 fn reason_of_failure(failure: &Failure) -> SyncReason {
     match failure {
         Failure::Forbidden(_)
         | Failure::CannotImpersonate { .. }
         | Failure::OwnRight { .. }
+        | Failure::DefaultAccount
         | Failure::NoSuchAccount { .. } => SyncReason::Forbidden,
-        Failure::Invalid { .. } | Failure::UnknownKind { .. } | Failure::ClusterScoped => {
-            SyncReason::Invalid
-        }
+        Failure::BroughtBy { .. } => SyncReason::ObjectConflict,
+        Failure::Invalid { .. }
+        | Failure::JobChanged
+        | Failure::UnknownKind { .. }
+        | Failure::ClusterScoped => SyncReason::Invalid,
         Failure::TemplateLost { .. }
         | Failure::Conflict
         | Failure::Unavailable { .. }
         | Failure::Request(_) => SyncReason::ApplyFailed,
-    }
-}
-
-/// Returns the reason of a sync that has applied its commit.
-fn reason_of(retained: &[Retained]) -> SyncReason {
-    let is_held =
-        |one: &Retained| matches!(one.reason, RetainReason::Held(_) | RetainReason::Named(_));
-    let is_pending = |one: &Retained| {
-        matches!(
-            one.reason,
-            RetainReason::Delayed(_) | RetainReason::RolloutFirst(_)
-        )
-    };
-    if retained.iter().any(is_held) {
-        SyncReason::RemovalHeld
-    } else if retained.iter().any(is_pending) {
-        SyncReason::RemovalPending
-    } else {
-        SyncReason::Applied
     }
 }
 

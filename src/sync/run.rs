@@ -17,6 +17,7 @@ use tidegate_engine::revision::Digest;
 
 use super::{
     apply::{Applied, Session},
+    claims::Heads,
     cluster::Cluster,
     drift::Drift,
     failure::{ApplyError, Failure},
@@ -26,7 +27,7 @@ use super::{
     plan::{FieldMask, Plan, plan},
     prune::Pruner,
     removal::{Removals, digest},
-    report::Report,
+    report::{Remarks, Report},
     source::Head,
 };
 
@@ -40,8 +41,16 @@ pub(super) struct SyncRun<'a> {
     /// The Rollouts of the namespace as a cache has them.
     pub(super) live: &'a [Arc<Rollout>],
     pub(super) spec: &'a SyncSpec,
+    /// Folder of the repository that is applied.
+    pub(super) folder: &'a str,
     /// Status as of the last sync.
     pub(super) status: &'a ConfigRepoStatus,
+    /// Objects that another `ConfigRepo` brings, each with that one's name.
+    pub(super) claimed: &'a BTreeMap<Key, String>,
+    /// Objects at the heads of all `ConfigRepo`s.
+    pub(super) heads: &'a Heads,
+    /// Autoscaler of an object, as a cache has it.
+    pub(super) autoscaler_of: &'a (dyn Fn(&Key) -> Option<String> + Send + Sync),
 }
 
 /// Result of a sync.
@@ -59,6 +68,9 @@ struct Done<'a> {
     drift: &'a mut Vec<Drift>,
     pruned: &'a mut Vec<Key>,
 }
+
+/// Name of the ServiceAccount of every pod that names none.
+const DEFAULT_ACCOUNT: &str = "default";
 
 // === impl SyncResult ===
 
@@ -80,7 +92,7 @@ impl SyncRun<'_> {
     /// Syncs, if the inputs have changed or a comparison is due.
     pub(super) async fn execute(&self, memory: &mut Memory, now: Timestamp) -> SyncResult {
         let manifests = &self.head.manifests;
-        let governance = Governance::new(manifests, self.live);
+        let governance = Governance::new(manifests, self.live).with_governed(&self.status.governed);
         let removals = Removals::new(
             manifests,
             &governance,
@@ -121,10 +133,14 @@ impl SyncRun<'_> {
         let report = Report::applied(
             &self.head.commit,
             manifests.len(),
-            &memory.retained,
-            &self.head.skipped,
-            digest(pending).as_deref(),
             inventory(applied.chain(retained)),
+            &Remarks {
+                retained: &memory.retained,
+                skipped: &self.head.skipped,
+                digest: digest(pending).as_deref(),
+                left: &memory.applied.left(),
+                governed: &self.status.governed,
+            },
         );
         SyncResult {
             report,
@@ -150,7 +166,12 @@ impl SyncRun<'_> {
             self.head.commit.id.to_string(),
             hashes,
             generations,
-            self.status.removals
+            self.status.removals,
+            self.status.governed,
+            self.claimed
+                .iter()
+                .map(|(key, by)| (key.to_string(), by))
+                .collect::<Vec<_>>(),
         ]))
     }
 
@@ -184,6 +205,7 @@ impl SyncRun<'_> {
             repository,
             origins,
             applied,
+            jobs,
             resync,
             ..
         } = memory;
@@ -194,12 +216,22 @@ impl SyncRun<'_> {
             .filter(|step| matches!(step.mask, FieldMask::Workload(_)));
         // Collected, because an iterator over borrowed steps would keep the future from being sent.
         let governed: Vec<_> = governed.map(|step| step.manifest).collect();
-        let origins = origins.of(repository, self.head, governed).await;
+        let origins = origins
+            .of(repository, self.head, self.folder, governed)
+            .await;
         let origins = origins.map_err(|error| Report::unreadable(&error))?;
+        if self.spec.service_account_name == DEFAULT_ACCOUNT {
+            return Err(Box::new(
+                self.stopped(self.account_error(Failure::DefaultAccount)),
+            ));
+        }
         let as_account = self
             .cluster
             .account(self.namespace, &self.spec.service_account_name)
-            .ok_or_else(|| self.stopped(self.no_such_account()))?;
+            .ok_or_else(|| {
+                let account = self.spec.service_account_name.clone();
+                self.stopped(self.account_error(Failure::NoSuchAccount { account }))
+            })?;
         let mut session = Session {
             cluster: self.cluster,
             namespace: self.namespace,
@@ -207,6 +239,10 @@ impl SyncRun<'_> {
             account: &self.spec.service_account_name,
             as_account: as_account.clone(),
             governance,
+            manifests: &self.head.manifests,
+            autoscaler_of: self.autoscaler_of,
+            claimed: self.claimed,
+            jobs,
             origins,
             resync: *resync,
             applied,
@@ -221,6 +257,7 @@ impl SyncRun<'_> {
             config_repo: self.config_repo,
             account: &self.spec.service_account_name,
             as_account,
+            heads: self.heads,
         };
         pruner
             .prune_all(plan, governance, done.pruned)
@@ -229,19 +266,13 @@ impl SyncRun<'_> {
         Ok(())
     }
 
-    fn no_such_account(&self) -> ApplyError {
+    fn account_error(&self, failure: Failure) -> ApplyError {
         let key = Key {
             api_version: "tidegate.io/v1alpha1".into(),
             kind: "ConfigRepo".into(),
             name: self.config_repo.to_owned(),
         };
-        ApplyError::at(
-            None,
-            &key,
-            Failure::NoSuchAccount {
-                account: self.spec.service_account_name.clone(),
-            },
-        )
+        ApplyError::at(None, &key, failure)
     }
 
     /// Returns the report of a sync that was aborted by the failure of an object.

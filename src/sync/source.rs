@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use tidegate_api::{CommitId, ConfigRepo, Revision, reason::SyncReason, workload::WorkloadRef};
 use tidegate_engine::revision;
 use tidegate_git::{
-    Commit, FetchError, ObjectId, Repository, StoreError, TransportError, TreeError,
+    Commit, ContentPlace, FetchError, ObjectId, Repository, StoreError, TransportError, TreeError,
 };
 use tokio::task::spawn_blocking;
 
@@ -52,10 +52,9 @@ pub(super) struct Origins {
     earlier: Option<(ObjectId, BTreeMap<WorkloadRef, Asked>)>,
 }
 
-/// Revision that a workload's file asks for, and the commit since which it does.
+/// Revision that a workload's manifest asks for, and the commit since which it does.
 #[derive(Debug)]
 pub(super) struct Asked {
-    file: String,
     revision: Revision,
     pub(super) origin: Origin,
 }
@@ -103,7 +102,7 @@ impl SourceError {
             }) => SyncReason::BranchNotFound,
             Self::NoSync
             | Self::Fetch(FetchError::InvalidBranchName { .. })
-            | Self::Open(OpenError::Remote(_))
+            | Self::Open(OpenError::Remote(_) | OpenError::Host { .. })
             | Self::Invalid(_)
             | Self::Tree(
                 TreeError::Outside { .. }
@@ -154,11 +153,12 @@ impl SourceError {
 // === impl Origins ===
 
 impl Origins {
-    /// Commits that asked for the templates of these workloads as `head` has them.
+    /// Commits that asked for the templates of these workloads as `head` has them below `folder`.
     pub(super) async fn of(
         &mut self,
         repository: &Repository,
         head: &Head,
+        folder: &str,
         workloads: impl IntoIterator<Item = &Manifest>,
     ) -> Result<&BTreeMap<WorkloadRef, Asked>, StoreError> {
         if self.head != Some(head.commit.id) {
@@ -180,16 +180,19 @@ impl Origins {
                 .earlier
                 .as_ref()
                 .and_then(|(head, asked)| Some((*head, asked.get(&workload)?)));
-            let earlier =
-                earlier.filter(|(_, asked)| asked.file == *file && asked.revision == revision);
+            let earlier = earlier.filter(|(_, asked)| asked.revision == revision);
             let wanted = revision.clone();
             let same = move |bytes: &[u8]| {
                 manifest::template_in(bytes, &sought)
                     .is_some_and(|there| revision::of(&there) == wanted)
             };
             let until = earlier.map(|(head, _)| head);
+            let place = ContentPlace {
+                folder: folder.to_owned(),
+                path: file.clone(),
+            };
             let Some(commit) = repository
-                .requested_by(head.commit.id, file, same, until)
+                .requested_by(head.commit.id, place, same, until)
                 .await?
             else {
                 continue;
@@ -198,14 +201,8 @@ impl Origins {
                 Some((head, asked)) if commit.id == head => asked.origin.clone(),
                 Some(_) | None => Origin::from(&commit),
             };
-            self.by_workload.insert(
-                workload,
-                Asked {
-                    file: file.clone(),
-                    revision,
-                    origin,
-                },
-            );
+            self.by_workload
+                .insert(workload, Asked { revision, origin });
         }
         Ok(&self.by_workload)
     }

@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::unwrap_in_result, reason = "tests")]
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fs,
     path::Path,
     process::Command,
@@ -20,10 +20,13 @@ use tidegate_api::{ConfigRepo, Rollout};
 use tidegate_git::{Git, Protocol, Transport, TransportSettings};
 
 use super::reconcile::{Context, UnreadableRollout, reconcile};
-use crate::kubernetes::events::EventRecorder;
+use crate::{
+    kubernetes::events::EventRecorder,
+    repository::{Repositories, SecretAccess},
+};
 
-/// An API server in memory. Its server-side apply merges and never takes away, which is enough to
-/// see what was sent.
+/// An API server in memory. Its server-side apply takes away what only the same manager owned, but for
+/// elements of lists: those are replaced whole.
 #[derive(Clone, Default)]
 pub(super) struct FakeApi(Arc<Mutex<State>>);
 
@@ -34,6 +37,8 @@ struct State {
     log: Vec<String>,
     sent: Vec<(String, Value)>,
     faults: VecDeque<Fault>,
+    /// Names of the objects that an autoscaler scales.
+    autoscaled: BTreeSet<String>,
 }
 
 /// Fault that is injected once, at the first request that begins like this.
@@ -58,6 +63,7 @@ const KINDS: &[(&str, &str, &str)] = &[
     ("v1", "services", "Service"),
     ("apps/v1", "deployments", "Deployment"),
     ("apps/v1", "controllerrevisions", "ControllerRevision"),
+    ("batch/v1", "jobs", "Job"),
     ("gateway.networking.k8s.io/v1", "httproutes", "HTTPRoute"),
     ("tidegate.io/v1alpha1", "rollouts", "Rollout"),
     ("tidegate.io/v1alpha1", "configrepos", "ConfigRepo"),
@@ -96,6 +102,11 @@ impl FakeApi {
     /// An object, by its path like `deployments/web`.
     pub(super) fn get(&self, path: &str) -> Option<Value> {
         self.0.lock().unwrap().objects.get(path).cloned()
+    }
+
+    /// Has an autoscaler scale the object of this name.
+    pub(super) fn autoscale(&self, name: &str) {
+        self.0.lock().unwrap().autoscaled.insert(name.to_owned());
     }
 
     /// Deletes an object as somebody else would.
@@ -221,6 +232,7 @@ impl FakeApi {
                 object["status"] = merged["status"].clone();
                 respond(200, &self.store(path, object))
             }
+            "PATCH" if is_json_patch(parts) => self.patch(path, body),
             "PATCH" => self.apply(path, query, body),
             "DELETE" => match self.0.lock().unwrap().objects.remove(path) {
                 Some(object) => respond(200, &object),
@@ -283,20 +295,50 @@ impl FakeApi {
             live.as_ref()
                 .is_none_or(|live| live["metadata"]["resourceVersion"] != *wanted)
         }) {
-            return respond(
-                409,
-                &json!({"kind": "Status", "status": "Failure", "code": 409, "reason": "Conflict", "message": "modified"}),
-            );
+            return conflict();
         }
         let mut object = live.clone().unwrap_or_else(|| json!({}));
-        merge(&mut object, &applied);
         let manager = query
             .split('&')
             .find_map(|part| part.strip_prefix("fieldManager="))
             .unwrap();
-        object["metadata"]["managedFields"] = json!([{"manager": manager, "operation": "Apply"}]);
+        let entries = object["metadata"]["managedFields"].take();
+        let (ours, mut others): (Vec<_>, Vec<_>) = entries
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
+            .into_iter()
+            .partition(|entry| entry["manager"] == manager && entry["operation"] == "Apply");
+        let fields = field_set(&applied);
+        let kept: Vec<_> = others.iter().map(|entry| &entry["fieldsV1"]).collect();
+        for entry in &ours {
+            take_away(&mut object, &entry["fieldsV1"], &fields, &kept);
+        }
+        merge(&mut object, &applied);
+        others.push(json!({
+            "manager": manager, "operation": "Apply", "apiVersion": applied["apiVersion"], "fieldsV1": fields,
+        }));
+        object["metadata"]["managedFields"] = json!(others);
         if live.as_ref() == Some(&object) {
             return respond(200, &object);
+        }
+        respond(200, &self.store(path, object))
+    }
+
+    /// A JSON patch that replaces fields, the resourceVersion among them.
+    fn patch(&self, path: &str, body: &[u8]) -> Response<Body> {
+        let operations: Vec<Value> = serde_json::from_slice(body).unwrap();
+        let Some(mut object) = self.get(path) else {
+            return not_found();
+        };
+        for operation in &operations {
+            let pointer = operation["path"].as_str().unwrap();
+            if pointer == "/metadata/resourceVersion"
+                && object.pointer(pointer) != operation.get("value")
+            {
+                return conflict();
+            }
+            *object.pointer_mut(pointer).unwrap() = operation["value"].clone();
         }
         respond(200, &self.store(path, object))
     }
@@ -332,6 +374,42 @@ fn discovery(path: &str) -> Option<Value> {
     Some(json!({"kind": "APIResourceList", "groupVersion": group_version, "resources": resources}))
 }
 
+fn is_json_patch(parts: &http::request::Parts) -> bool {
+    parts.headers["content-type"] == "application/json-patch+json"
+}
+
+/// The fields of an applied object, as `managedFields` has them. Its identity is nobody's.
+fn field_set(applied: &Value) -> Value {
+    let mut fields = serde_json::Map::new();
+    for (key, value) in applied.as_object().into_iter().flatten() {
+        if !["apiVersion", "kind", "name", "namespace", "resourceVersion"].contains(&key.as_str()) {
+            fields.insert(format!("f:{key}"), field_set(value));
+        }
+    }
+    Value::Object(fields)
+}
+
+/// Takes away what was applied before, is not applied now, and nobody else owns.
+fn take_away(object: &mut Value, before: &Value, now: &Value, others: &[&Value]) {
+    for (key, inner) in before.as_object().into_iter().flatten() {
+        let others: Vec<_> = others.iter().filter_map(|fields| fields.get(key)).collect();
+        let name = key.trim_start_matches("f:");
+        let Some(fields) = object.as_object_mut() else {
+            return;
+        };
+        match now.get(key) {
+            None if others.is_empty() => {
+                fields.remove(name);
+            }
+            now => {
+                if let Some(field) = fields.get_mut(name) {
+                    take_away(field, inner, now.unwrap_or(&Value::Null), &others);
+                }
+            }
+        }
+    }
+}
+
 fn merge(object: &mut Value, applied: &Value) {
     match (object, applied) {
         (Value::Object(object), Value::Object(applied)) => {
@@ -341,6 +419,13 @@ fn merge(object: &mut Value, applied: &Value) {
         }
         (object, applied) => *object = applied.clone(),
     }
+}
+
+fn conflict() -> Response<Body> {
+    respond(
+        409,
+        &json!({"kind": "Status", "status": "Failure", "code": 409, "reason": "Conflict", "message": "modified"}),
+    )
 }
 
 fn not_found() -> Response<Body> {
@@ -376,10 +461,22 @@ impl Bench {
             folder.path().join("cache"),
         ));
         let (cached, clock) = (api.clone(), Arc::clone(&now));
+        let (scaled, siblings) = (api.clone(), api.clone());
         let rollouts = Box::new(move |_: &str| cached.rollouts());
-        let context = Context::new(api.client(), api.client(), git, rollouts, move || {
-            *clock.lock().unwrap()
-        })
+        let repositories = Arc::new(Repositories::new(git, [], SecretAccess::Labeled));
+        let context = Context::new(
+            api.client(),
+            api.client(),
+            repositories,
+            rollouts,
+            move || *clock.lock().unwrap(),
+        )
+        .with_autoscalers(Box::new(move |_, _, _, name| {
+            let state = scaled.0.lock().unwrap();
+            let name = state.autoscaled.get(name)?;
+            Some(format!("HorizontalPodAutoscaler/{name}"))
+        }))
+        .with_siblings(Box::new(move |_| siblings.config_repos()))
         .with_events(EventRecorder::start(api.client(), "test"));
         let bench = Self {
             api,
@@ -463,6 +560,17 @@ impl Bench {
 }
 
 impl FakeApi {
+    fn config_repos(&self) -> Vec<ConfigRepo> {
+        let state = self.0.lock().unwrap();
+        let repos = state
+            .objects
+            .iter()
+            .filter(|(path, _)| path.starts_with("configrepos/"));
+        repos
+            .map(|(_, object)| serde_json::from_value(object.clone()).unwrap())
+            .collect()
+    }
+
     fn rollouts(&self) -> Result<Vec<Arc<Rollout>>, UnreadableRollout> {
         let state = self.0.lock().unwrap();
         let rollouts = state

@@ -11,8 +11,11 @@ use super::testing::Bench;
 
 mod failing;
 mod fetching;
+mod jobs;
 mod masking;
+mod owning;
 mod pruning;
+mod unreleased;
 
 const ROLLOUT: &str = "
 apiVersion: tidegate.io/v1alpha1

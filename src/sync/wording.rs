@@ -7,17 +7,20 @@ use std::{
     collections::BTreeMap,
     fmt::{self, Display, Formatter, Write as _},
 };
-use tidegate_api::CommitId;
 
+use tidegate_api::{CommitId, names};
 use tidegate_git::FetchError;
 
 use super::{
+    apply::LeftField,
     drift::Drift,
     failure::{ApplyError, Failure, MissingRight, Stopped},
     manifest::Key,
     plan::{RetainReason, Retained},
     reconcile::UnreadableRollout,
     removal::Hold,
+    replicas::Scaler,
+    report::Remarks,
     source::SourceError,
 };
 
@@ -40,18 +43,25 @@ pub(super) const WITHHELD: &str = "details are withheld because they may repeat 
 /// Number of objects that a message names; of more it gives the number.
 const NAMED: usize = 10;
 
-/// Describes a sync that is complete. `digest` is that of the removals that wait.
-pub(super) fn applied(
-    commit: &CommitId,
-    objects: usize,
-    retained: &[Retained],
-    skipped: &[String],
-    digest: Option<&str>,
-) -> String {
+/// Describes a sync that is complete.
+pub(super) fn applied(commit: &CommitId, objects: usize, remarks: &Remarks<'_>) -> String {
     let noun = if objects == 1 { "object" } else { "objects" };
     let mut message = format!("applied commit {} ({objects} {noun})", commit.short());
+    for known in remarks.governed {
+        if let Some(unreleased) = &known.unreleased {
+            let _ = write!(
+                message,
+                "; the template of {} in git (revision {}) is not applied: Rollout {} is gone, and nobody let it in; \
+                 change the manifest of the workload to have it applied as it is, or put the Rollout back into the \
+                 repository to have it released",
+                Key::from(&known.object),
+                unreleased.revision.short(),
+                known.rollout
+            );
+        }
+    }
     let mut by_reason: BTreeMap<&RetainReason, Vec<&Key>> = BTreeMap::new();
-    for Retained { key, reason } in retained {
+    for Retained { key, reason } in remarks.retained {
         by_reason.entry(reason).or_default().push(key);
     }
     for (reason, keys) in by_reason {
@@ -66,14 +76,17 @@ pub(super) fn applied(
             because(reason, them)
         );
     }
-    if !skipped.is_empty() {
+    for (key, left) in remarks.left.iter().take(NAMED) {
+        let _ = write!(message, "; {key}: {left}");
+    }
+    if !remarks.skipped.is_empty() {
         let _ = write!(
             message,
             "; passed over, without an object for Kubernetes: {}",
-            list(skipped.iter())
+            list(remarks.skipped.iter())
         );
     }
-    if let Some(digest) = digest {
+    if let Some(digest) = remarks.digest {
         let _ = write!(
             message,
             "; to have what waits deleted now, write {digest} in spec.sync.acknowledge; to keep it, put it back into \
@@ -179,6 +192,31 @@ impl Display for Hold {
     }
 }
 
+// === impl LeftField ===
+
+impl Display for LeftField {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Replicas(Scaler::Autoscaler(autoscaler)) => write!(
+                f,
+                "spec.replicas is left to {autoscaler}; remove it from git"
+            ),
+            Self::Replicas(Scaler::Hand {
+                manager,
+                replicas,
+                wanted,
+            }) => write!(
+                f,
+                "spec.replicas stays {replicas}, as `{manager}` has scaled it, until a commit changes git's {wanted}"
+            ),
+            Self::Template { said } => write!(
+                f,
+                "the template that runs cannot be applied and is left as it is ({said}); correct it in git"
+            ),
+        }
+    }
+}
+
 // === impl Drift ===
 
 impl Display for Drift {
@@ -254,6 +292,21 @@ impl Display for Failure {
                 f,
                 "cannot keep the template at revision {revision}: neither the ControllerRevision nor the workload \
                  exists; recreate the Rollout to discard its status, and git's template is applied"
+            ),
+            Self::BroughtBy { config_repo } => write!(
+                f,
+                "ConfigRepo {config_repo} brings it already: remove it from one of the two repositories"
+            ),
+            Self::JobChanged => write!(
+                f,
+                "the template of a Job cannot be changed: give the changed Job another name, or annotate it with {}: {} \
+                 to have the old one deleted and the new one made",
+                names::REPLACE_ANNOTATION,
+                names::REPLACE_ALLOWED
+            ),
+            Self::DefaultAccount => f.write_str(
+                "the ServiceAccount `default` is that of every pod that names none, and its rights would be theirs: \
+                 create another, give it the rights, and name it in spec.sync.serviceAccountName",
             ),
             Self::Conflict => write!(
                 f,

@@ -25,9 +25,9 @@ use crate::{
     clock,
     kubernetes::{
         cache::{Cache, CacheWriter},
-        pod_template::{PodTemplate, drop_null_timestamp},
+        pod_template::{PodTemplate, doubled, drop_null_timestamp},
         watch::{self, WatchScope},
-        watched::{epoch, last_manager},
+        watched::{epoch, last_manager, manager_by_subresource},
         writer::{Writer, epoch_annotation},
     },
 };
@@ -97,6 +97,9 @@ impl Deployments {
             generation: metadata.generation.unwrap_or_default(),
             observed_generation: status.observed_generation,
             replicas: spec.replicas.unwrap_or(1),
+            autoscaled: false,
+            scaled_by: manager_by_subresource(fields, "scale", &["f:spec", "f:replicas"])
+                .map(str::to_owned),
             updated: status.updated_replicas,
             total: status.replicas,
             available: status.available_replicas,
@@ -221,9 +224,17 @@ impl Deployments {
     ) -> Result<Compared, WorkloadError> {
         let deployment = self.existing(target)?;
         let with = deployment.spec.template.digest;
+        let doubled = doubled(&template);
         let answer = match replace_template(target, &deployment, template, true).await {
             Ok(after) if after.spec.template.digest == with => Comparison::Same,
-            Ok(_) => Comparison::Different,
+            // The canary is made by a server-side apply, which does not take it.
+            Ok(_) => match doubled {
+                Some(doubled) => Comparison::Refused {
+                    why: format!("{doubled} is there twice; keep one of the two"),
+                    at: clock::now(),
+                },
+                None => Comparison::Different,
+            },
             Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
                 Comparison::Refused {
                     why: status.message.clone(),

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CommitId, Condition, Duration, record::PendingRecord, rollout::OnRollback};
+use crate::{CommitId, Condition, Duration, Revision, record::PendingRecord, rollout::OnRollback};
 
 /// Git repository that is applied to a namespace, and that records of releases are written to.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -26,6 +26,8 @@ use crate::{CommitId, Condition, Duration, record::PendingRecord, rollout::OnRol
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.sync)").message(
     "a ConfigRepo that applies nothing has no meaning yet: write sync: {serviceAccountName: NAME}"))]
+#[x_kube(validation = Rule::new("!has(self.sync) || self.sync.serviceAccountName != 'default'").message(
+    "the rights of the ServiceAccount default are those of every pod that names none: create another and name it in sync.serviceAccountName"))]
 #[x_kube(validation = Rule::new("self.records.branch != self.ref.branch").message(
     "records cannot be written to the branch that is applied: name another one in records: {branch: NAME}"))]
 pub struct ConfigRepoSpec {
@@ -79,7 +81,8 @@ pub struct SecretRef {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SyncSpec {
-    /// Name of the ServiceAccount, in the same namespace, in whose name everything is applied.
+    /// Name of the ServiceAccount, in the same namespace, in whose name everything is applied. Never
+    /// `default`: every pod that names none runs with its rights.
     #[schemars(length(min = 1, max = 253))]
     pub service_account_name: String,
     /// Time between the commit that removes an app (a Rollout and its workload) and its deletion,
@@ -130,6 +133,12 @@ pub struct ConfigRepoStatus {
     /// Objects that have left the repository and are not deleted at once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removals: Vec<Removal>,
+    /// Workloads that a Rollout governs, or did when it was seen last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub governed: Vec<GovernedWorkload>,
+    /// Jobs that were made. One that has run and is gone is not made again until its spec changes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<MadeJob>,
     /// Records of deleted Rollouts that are not in git yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending_records: Vec<PendingRecord>,
@@ -173,6 +182,44 @@ pub struct Removal {
     /// True once it may be deleted: its removal was acknowledged, or the delay has passed.
     #[serde(default)]
     pub confirmed: bool,
+}
+
+/// Workload that a Rollout governs, or did when it was seen last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GovernedWorkload {
+    /// The workload.
+    #[serde(flatten)]
+    pub object: AppliedObject,
+    /// Name of the Rollout.
+    pub rollout: String,
+    /// Full name of the revision that was stable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<Revision>,
+    /// Revision that git asks for and that is not applied, because the Rollout is gone and had not
+    /// let it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreleased: Option<Unreleased>,
+}
+
+/// Revision that nobody let in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Unreleased {
+    /// Full name of the revision.
+    pub revision: Revision,
+    /// Digest of the workload's manifest. Another one is applied.
+    pub manifest: String,
+}
+
+/// Job that was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MadeJob {
+    /// Name of the Job.
+    pub name: String,
+    /// Digest of the spec with which it was made.
+    pub digest: String,
 }
 
 /// Defaults of the fields.

@@ -59,6 +59,19 @@ pub const PRUNE_DISABLED: &str = "Disabled";
 /// repository. Any other value keeps it.
 pub const PRUNE_CONFIRMED: &str = "Confirmed";
 
+/// Annotation of an object whose count of replicas somebody has set by its scale subresource: git's
+/// count, which is not in force.
+pub const REPLICAS_ANNOTATION: &str = "tidegate.io/replicas";
+
+/// Annotation of a Job that may be deleted and made again when it changes.
+pub const REPLACE_ANNOTATION: &str = "tidegate.io/replace";
+
+/// The value of [`REPLACE_ANNOTATION`] that allows it. Any other does not.
+pub const REPLACE_ALLOWED: &str = "Allowed";
+
+/// Label of a Secret by which its owner says where Tidegate may send it.
+pub const USE_LABEL: &str = "tidegate.io/use";
+
 /// Suffix that makes a Rollout's name that of its canary workload and canary Service.
 pub const CANARY_SUFFIX: &str = "-canary";
 

@@ -264,6 +264,9 @@ catalogue! {
         BranchNotFound,
         /// The content of the repository cannot be used. The message names file, line and cause.
         Invalid,
+        /// Another ConfigRepo of the namespace brings an object of this one, so that it is not
+        /// applied. Remove it from one of the two repositories.
+        ObjectConflict,
         /// The ServiceAccount lacks a right. The message has the `RoleBinding` to apply.
         Forbidden,
         /// A Rollout of the namespace cannot be decoded (after a downgrade, for example), so that
@@ -274,6 +277,10 @@ catalogue! {
         /// The commit is applied, but objects have left the repository whose loss would hurt, and
         /// they are kept: put them back, or acknowledge their removal as the message says.
         RemovalHeld,
+        /// The commit is applied but for the template of a workload whose Rollout is gone: nobody let
+        /// that revision in, and what runs goes on. Change the workload's manifest to have it
+        /// applied, or put the Rollout back.
+        Unreleased,
         /// The commit is applied, and an app that has left the repository is deleted after
         /// `sync.pruneDelay`, unless a commit puts it back.
         RemovalPending,

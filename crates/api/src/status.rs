@@ -202,6 +202,10 @@ pub struct Attempt {
     /// endpoint.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub min_canary_replicas: u32,
+    /// Number of stable's replicas that the canary is sized for. It grows with them, unless an
+    /// autoscaler scales stable, which counts the canary's pods, too; it never shrinks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sized_for: Option<u32>,
     /// True while the attempt is paused by an Intervention.
     #[serde(default)]
     pub paused: bool,
@@ -306,6 +310,9 @@ pub struct Rejected {
     pub commit: Option<CommitId>,
     /// The attempt that ended so.
     pub attempt: u32,
+    /// Number of attempts that had ended so before, each asked for by a commit of its own.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rejected_before: u32,
     /// Cause, in a sentence.
     pub message: String,
     /// Time of the rejection.

@@ -27,6 +27,9 @@ const BACKOFF: SignedDuration = SignedDuration::from_mins(5);
 /// The longest that it waits.
 const MAX_BACKOFF: SignedDuration = SignedDuration::from_hours(2);
 
+/// Time within which a promoted revision that is left for an older one is no longer known to be good.
+const LEFT_SOON: SignedDuration = SignedDuration::from_hours(24);
+
 /// Number of rejected revisions that are remembered.
 const MEMORY: usize = 20;
 
@@ -72,6 +75,11 @@ pub(crate) fn begin(
         stable_ready_replicas: ready_replicas(ctx.observed),
         failovers: Vec::new(),
         min_canary_replicas: 0,
+        sized_for: ctx
+            .observed
+            .workload
+            .as_ref()
+            .map(|workload| workload.replicas),
         paused: false,
         stable_template_updated: false,
         canary_pod_template_hash: None,
@@ -171,8 +179,22 @@ fn promote(ctx: &mut DecisionContext<'_>, plan: &Plan, attempt: &Attempt) {
         .rejected
         .retain(|rejected| rejected.revision != stable.revision);
     ctx.status.backoff = None;
+    forget_left(ctx, &stable.revision);
     remember_good(ctx, plan, &stable.revision);
     ctx.status.stable = Some(stable);
+}
+
+/// Forgets that stable was good, if it is left for an older revision soon after it was promoted:
+/// somebody has found in it what no gate had.
+fn forget_left(ctx: &mut DecisionContext<'_>, promoted: &Revision) {
+    let Some(left) = &ctx.status.stable else {
+        return;
+    };
+    let history = &mut ctx.status.history;
+    let is_older = history.iter().any(|known| known.revision == *promoted);
+    if is_older && left.revision != *promoted && ctx.now.duration_since(left.since) < LEFT_SOON {
+        history.retain(|known| known.revision != left.revision);
+    }
 }
 
 /// Remembers a promoted revision, newest first.
@@ -194,6 +216,11 @@ pub(crate) fn remember_good(ctx: &mut DecisionContext<'_>, plan: &Plan, revision
 /// itself. It does not count as known good any more.
 fn reject(ctx: &mut DecisionContext<'_>, attempt: &Attempt, ending: &Ending) {
     let status = &mut ctx.status;
+    let before = status
+        .rejected
+        .iter()
+        .find(|rejected| rejected.revision == attempt.revision)
+        .map_or(0, |rejected| rejected.rejected_before.saturating_add(1));
     status
         .rejected
         .retain(|rejected| rejected.revision != attempt.revision);
@@ -208,6 +235,7 @@ fn reject(ctx: &mut DecisionContext<'_>, attempt: &Attempt, ending: &Ending) {
             revision: attempt.revision.clone(),
             commit: attempt.source.commit.clone(),
             attempt: attempt.number,
+            rejected_before: before,
             message: ending.message.clone(),
             at: ending.at,
         },

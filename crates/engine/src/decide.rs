@@ -51,6 +51,7 @@ pub fn decide(observed: &Observed, now: Timestamp) -> Decision {
     ctx.status
         .pending_records
         .retain(|pending| !observed.recorded.contains(&pending.record.path()));
+    size_canary(&mut ctx);
     know_stable_again(&mut ctx);
     rename_lost_revision(&mut ctx);
     interventions::answer(&mut ctx);
@@ -68,6 +69,21 @@ pub fn decide(observed: &Observed, now: Timestamp) -> Decision {
         }
     };
     finish(ctx, plan)
+}
+
+/// Sizes the canary for more where stable is scaled up by hand. An autoscaler counts the canary's pods
+/// with stable's: if the canary followed, each would run the other up. And one that goes by stable's
+/// own traffic scales it down while the canary carries everything.
+fn size_canary(ctx: &mut DecisionContext<'_>) {
+    let (Some(attempt), Some(workload)) = (&mut ctx.status.attempt, &ctx.observed.workload) else {
+        return;
+    };
+    let known = attempt.sized_for.unwrap_or(workload.replicas);
+    attempt.sized_for = Some(if workload.autoscaled {
+        known
+    } else {
+        known.max(workload.replicas)
+    });
 }
 
 /// Finds stable again by its template. The same template is another version where its controller has

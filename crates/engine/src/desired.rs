@@ -211,10 +211,10 @@ fn promoting(attempt: &Attempt) -> bool {
         .is_none_or(|ending| ending.outcome == Outcome::Promoted)
 }
 
-/// The canary in its step. While it is promoted it has as many replicas as stable, and no fewer once
-/// it has stood in for stable.
+/// The canary in its step. While it is promoted it has all the replicas that it is sized for, and no fewer
+/// once it has stood in for stable.
 fn canary(attempt: &Attempt, plan: &Plan, observed: &Observed) -> CanaryTarget {
-    let Some(workload) = &observed.workload else {
+    let Some(stable) = attempt.sized_for.filter(|_| observed.workload.is_some()) else {
         return CanaryTarget::AsIs;
     };
     let number = plan.next_stop(attempt.shortcut, attempt.step.max(1));
@@ -224,7 +224,7 @@ fn canary(attempt: &Attempt, plan: &Plan, observed: &Observed) -> CanaryTarget {
     CanaryTarget::Present {
         revision: attempt.revision.clone(),
         replicas: step
-            .canary_replicas(workload.replicas)
+            .canary_replicas(stable)
             .max(attempt.min_canary_replicas),
     }
 }

@@ -35,6 +35,15 @@ const SCRAPED_BY: SignedDuration = SignedDuration::from_mins(2);
 /// Age from which on an answer of Prometheus counts no longer.
 const CHECK_OLD: SignedDuration = SignedDuration::from_secs(60);
 
+/// Wait before a revision that was rejected twice is tried again; twice as long after each next.
+const ASKED_AGAIN: SignedDuration = SignedDuration::from_mins(5);
+
+/// The longest that it waits.
+const MAX_ASKED_AGAIN: SignedDuration = SignedDuration::from_hours(24);
+
+/// More doublings than there are until the longest wait.
+const MAX_DOUBLINGS: u32 = 10;
+
 /// Time until the next look at a commit that was not applied whole.
 const APPLIED_SOON: SignedDuration = SignedDuration::from_millis(200);
 
@@ -249,6 +258,9 @@ fn compare(ctx: &mut DecisionContext<'_>, plan: &Plan, stable: &Stable, candidat
             cause: rejected.message,
         });
     }
+    if let Some((times, until)) = asked_again(ctx, candidate) {
+        return ctx.wait(WaitingOn::RejectedRevision { times, until }, Some(until));
+    }
     match &candidate.comparison {
         Comparison::Unknown if ctx.observed.workload.is_none() => {
             wait_for_workload(ctx, plan);
@@ -437,6 +449,24 @@ fn rejection(ctx: &DecisionContext<'_>, candidate: &Candidate) -> Option<Rejecte
         rejected.revision == candidate.revision && rejected.commit == candidate.source.commit
     });
     same.cloned()
+}
+
+/// Returns how often a candidate was rejected that another commit asks for again, and the time until
+/// which it waits. Once it is tried again at once, as a person may want it; what is committed again
+/// and again is committed by a robot, and waits ever longer.
+fn asked_again(ctx: &DecisionContext<'_>, candidate: &Candidate) -> Option<(u32, Timestamp)> {
+    let mut rejected = ctx.status.rejected.iter();
+    let same = rejected.find(|rejected| rejected.revision == candidate.revision)?;
+    let doublings = same.rejected_before.checked_sub(1)?.min(MAX_DOUBLINGS);
+    let wait = ASKED_AGAIN
+        .saturating_mul(1 << doublings)
+        .min(MAX_ASKED_AGAIN);
+    let until = same.at.saturating_add(wait).unwrap_or(Timestamp::MAX);
+    if ctx.now < until {
+        Some((same.rejected_before + 1, until))
+    } else {
+        None
+    }
 }
 
 /// The revisions that may be needed again.

@@ -117,6 +117,11 @@ pub struct Workload {
     pub observed_generation: i64,
     /// `spec.replicas`.
     pub replicas: u32,
+    /// True if an autoscaler scales it.
+    pub autoscaled: bool,
+    /// Field manager that scaled it by its scale subresource, autoscalers aside, if that was the last
+    /// to say how many replicas it has.
+    pub scaled_by: Option<String>,
     /// Number of pods of the current template.
     pub updated: u32,
     /// Number of pods in all.

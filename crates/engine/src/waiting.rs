@@ -61,6 +61,14 @@ pub enum WaitingOn {
         /// Start of the next attempt.
         until: Timestamp,
     },
+    /// The time at which a revision is tried again that was rejected more than once and that git asks
+    /// for again.
+    RejectedRevision {
+        /// Number of times that it was rejected.
+        times: u32,
+        /// Start of the next attempt.
+        until: Timestamp,
+    },
     /// Prometheus to answer the gates' queries for stable.
     Metrics {
         /// The gate and its problem, in a sentence.
@@ -214,6 +222,7 @@ impl WaitingOn {
             Self::StableRevision { .. } => "stable_revision",
             Self::EarlierCanary { .. } => "earlier_canary",
             Self::Backoff { .. } => "backoff",
+            Self::RejectedRevision { .. } => "rejected_revision",
             Self::Metrics { .. } => "metrics",
             Self::ServicesPinned { .. } => "services_pinned",
             Self::CanaryPods { .. } => "canary_pods",

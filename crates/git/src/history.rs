@@ -6,64 +6,124 @@ use crate::{
     commit::{Commit, ObjectId},
     repository::Repository,
     store::{self, Store, StoreError, read_error},
+    tree::{self, TreeLimits},
 };
 
 // === impl Repository ===
 
 impl Repository {
-    /// Returns the commit that requested the content of the file at `path` in `head`.
+    /// Returns the commit that requested a content of the file at `path` in `head`.
     ///
     /// This is the oldest commit of the unbroken run, from `head` back over first parents, in
-    /// which the file exists and `is_same` is true for its bytes. A later commit that changes
-    /// something else is no new request; one that brings a content back after another is.
-    /// `until` is the last commit that is read. Returns none if `is_same` is false for
-    /// `head`; fails if the clone cannot be read.
+    /// which `is_same` is true for the bytes of a file below `folder`. A later commit that changes
+    /// something else, or moves the content to another file, is no new request; one that brings
+    /// a content back after another is. `until` is the last commit that is read. Returns none if
+    /// `is_same` is false for the file in `head`; fails if the clone cannot be read.
     pub async fn requested_by(
         &self,
         head: ObjectId,
-        path: &str,
+        place: ContentPlace,
         is_same: impl Fn(&[u8]) -> bool + Send + 'static,
         until: Option<ObjectId>,
     ) -> Result<Option<Commit>, StoreError> {
-        let path = path.to_owned();
-        self.read(move |store| requested_by(store, head, Path::new(&path), &is_same, until))
-            .await
+        self.read(move |store| {
+            let mut search = Search {
+                store,
+                folder: place.folder,
+                path: place.path,
+                is_same: &is_same,
+                compared: HashMap::new(),
+            };
+            search.requested_by(head, until)
+        })
+        .await
     }
 }
 
-fn requested_by(
-    store: &Store,
-    head: ObjectId,
-    path: &Path,
-    is_same: &dyn Fn(&[u8]) -> bool,
-    until: Option<ObjectId>,
-) -> Result<Option<Commit>, StoreError> {
-    let mut compared: HashMap<gix::ObjectId, bool> = HashMap::new();
-    let mut oldest = None;
-    let mut next = Some(head);
-    while let Some(id) = next {
-        let Some(blob) = store::blob_at(store, id, path)? else {
-            break;
-        };
-        let same = if let Some(same) = compared.get(&blob) {
-            *same
-        } else {
-            let object = store.find_blob(blob).map_err(read_error("file", blob))?;
-            let same = is_same(&object.data);
-            compared.insert(blob, same);
-            same
-        };
-        if !same {
-            break;
+/// Place of a content in a repository.
+#[derive(Clone, Debug)]
+pub struct ContentPlace {
+    /// Folder in which it may be moved from file to file.
+    pub folder: String,
+    /// File in which it is.
+    pub path: String,
+}
+
+/// Search back through the history.
+struct Search<'a> {
+    store: &'a Store,
+    folder: String,
+    /// File in which the content is in the commit that was read last.
+    path: String,
+    is_same: &'a dyn Fn(&[u8]) -> bool,
+    compared: HashMap<gix::ObjectId, bool>,
+}
+
+// === impl Search ===
+
+impl Search<'_> {
+    fn requested_by(
+        &mut self,
+        head: ObjectId,
+        until: Option<ObjectId>,
+    ) -> Result<Option<Commit>, StoreError> {
+        let mut oldest = None;
+        let mut next = Some(head);
+        while let Some(id) = next {
+            // Where it is not in its file, a commit has moved it there.
+            if !self.is_in_file(id)? && (oldest.is_none() || !self.find(id)?) {
+                break;
+            }
+            oldest = Some(id);
+            next = if until == Some(id) {
+                None
+            } else {
+                store::first_parent(self.store, id)?
+            };
         }
-        oldest = Some(id);
-        next = if until == Some(id) {
-            None
-        } else {
-            store::first_parent(store, id)?
-        };
+        oldest.map(|id| store::commit(self.store, id)).transpose()
     }
-    oldest.map(|id| store::commit(store, id)).transpose()
+
+    fn is_in_file(&mut self, commit: ObjectId) -> Result<bool, StoreError> {
+        match store::blob_at(self.store, commit, Path::new(&self.path))? {
+            Some(blob) => self.compare(blob),
+            None => Ok(false),
+        }
+    }
+
+    /// Returns true if another file of the folder has the content, which is its file from then on.
+    fn find(&mut self, commit: ObjectId) -> Result<bool, StoreError> {
+        // A folder that cannot be read as a whole could not be applied either.
+        for (path, blob) in tree::manifests(self.store, commit, &self.folder)? {
+            if self.compare(blob)? {
+                self.path = path;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn compare(&mut self, blob: gix::ObjectId) -> Result<bool, StoreError> {
+        if let Some(same) = self.compared.get(&blob) {
+            return Ok(*same);
+        }
+        let size = self
+            .store
+            .find_header(blob)
+            .map_err(read_error("file", blob))?
+            .size();
+        let same = if size > TreeLimits::default().file_bytes {
+            false
+        } else {
+            let object = self
+                .store
+                .find_blob(blob)
+                .map_err(read_error("file", blob))?;
+            (self.is_same)(&object.data)
+        };
+        self.compared.insert(blob, same);
+        Ok(same)
+    }
 }
 
 #[cfg(test)]

@@ -51,6 +51,7 @@ pub mod yaml;
 mod testing;
 
 pub use commit::{Commit, ObjectId, Person, Signature, Trailers};
+pub use history::ContentPlace;
 pub use records::{RecordConflict, RecordFile, RecordResults, RecordWritten, RecordsError};
 pub use remote::{Credentials, Protocol, Remote, RemoteError};
 pub use repository::{FetchError, Git, Repository};

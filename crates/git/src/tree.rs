@@ -242,6 +242,49 @@ fn files(
     Ok(files)
 }
 
+/// Returns the paths and the contents' names of the files below a folder that may hold objects. What
+/// cannot be read is left out, and so is what lies beyond the limit of entries.
+pub(crate) fn manifests(
+    store: &Store,
+    commit: ObjectId,
+    folder: &str,
+) -> Result<Vec<(String, gix::ObjectId)>, StoreError> {
+    let root = match entry_at(store, commit, folder) {
+        Ok(Some((EntryKind::Tree, id))) => id,
+        Err(TreeError::Store(error)) => return Err(error),
+        Ok(_) | Err(_) => return Ok(Vec::new()),
+    };
+    let folder: Vec<_> = folder
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
+    let mut folders = VecDeque::from([(folder.join("/"), root)]);
+    let (mut found, mut entries) = (Vec::new(), 0);
+    while let Some((folder, id)) = folders.pop_front() {
+        let tree = store.find_tree(id).map_err(read_error("tree", id))?;
+        for entry in tree.iter() {
+            let entry = entry.map_err(read_error("tree", id))?;
+            let name = entry.filename().to_string();
+            entries += 1;
+            if name.starts_with('.') || entries > TreeLimits::default().entries {
+                continue;
+            }
+            let path = joined(&folder, &name);
+            match entry.mode().kind() {
+                EntryKind::Tree => folders.push_back((path, entry.object_id())),
+                EntryKind::Blob | EntryKind::BlobExecutable if is_manifest(&name) => {
+                    found.push((path, entry.object_id()));
+                }
+                EntryKind::Blob
+                | EntryKind::BlobExecutable
+                | EntryKind::Link
+                | EntryKind::Commit => {}
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Returns the file at `path`, whatever its name is.
 pub(crate) fn file_at(
     store: &Store,

@@ -284,9 +284,13 @@ pub(super) fn target<'a>(
 
 /// A client that writes in the name of the ConfigRepo's ServiceAccount.
 fn as_account(ctx: &Context, subject: &Subject<'_>) -> Result<Client, ExecuteError> {
+    let Some(account) = subject.service_account else {
+        let workload = plan(subject)?.workload.to_string();
+        return Err(ExecuteError::NoAccount(workload));
+    };
     Ok(clients::impersonating(
         &ctx.clients.writing,
         &subject.id.namespace,
-        subject.service_account,
+        account,
     )?)
 }

@@ -52,7 +52,8 @@ fn chosen(script: &Script, hosts: &[&str], metrics: Option<&Metrics>) -> Chosen 
         Arc::new(clock::now),
     );
     let hosts = hosts.iter().map(ToString::to_string).collect();
-    Prometheuses::new(nowhere.unwrap(), hosts, script.client()).of("shop", metrics)
+    let secrets = SecretAccess::Labeled;
+    Prometheuses::new(nowhere.unwrap(), hosts, secrets, script.client()).of("shop", metrics)
 }
 
 fn own(url: &str, secret: Option<&str>) -> Metrics {
@@ -66,7 +67,7 @@ fn own(url: &str, secret: Option<&str>) -> Metrics {
 
 fn secret(token: &str) -> serde_json::Value {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
-    json!({ "metadata": { "name": "prometheus", "namespace": "shop" }, "data": { "bearerToken": STANDARD.encode(token) } })
+    json!({ "metadata": { "name": "prometheus", "namespace": "shop", "labels": { "tidegate.io/use": "metrics" } }, "data": { "bearerToken": STANDARD.encode(token) } })
 }
 
 #[tokio::test]

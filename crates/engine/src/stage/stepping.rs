@@ -84,11 +84,10 @@ pub(super) fn enter(ctx: &mut DecisionContext<'_>, plan: &Plan, number: u32) {
 /// Returns the wait for the ready and settled endpoints that a step needs; `None` if the canary has
 /// them.
 pub(super) fn canary_unready(ctx: &DecisionContext<'_>, plan: &Plan, number: u32) -> Option<Flow> {
-    let stable = ctx
-        .observed
-        .workload
-        .as_ref()
-        .map_or(0, |workload| workload.replicas);
+    let attempt = ctx.status.attempt.as_ref();
+    let stable = attempt
+        .and_then(|attempt| attempt.sized_for)
+        .unwrap_or_default();
     let needed = plan
         .step(number)
         .map_or(1, |step| step.canary_replicas(stable));

@@ -48,6 +48,12 @@ impl fmt::Display for WaitingOn {
                      the revision"
                 )
             }
+            Self::RejectedRevision { times, until } => write!(
+                f,
+                "waiting until {until:.0} to try the wanted revision again: it was rejected {times} times, and git \
+                 asks for it once more; stop what commits it, commit another, or create a Retry Intervention to \
+                 try it now"
+            ),
             Self::Metrics { problem } => f.write_str(problem),
             Self::ServicesPinned { to } => write!(f, "pinning Services to {to}"),
             Self::CanaryPods {

@@ -54,6 +54,8 @@ pub(crate) struct Set {
 pub(crate) struct Deployment {
     pub(crate) name: &'static str,
     pub(crate) replicas: u32,
+    /// True if an autoscaler scales it.
+    pub(crate) autoscaled: bool,
     pub(crate) template: Template,
     pub(crate) paused: bool,
     /// Time at which it will be gone.
@@ -111,6 +113,7 @@ impl Deployment {
         Self {
             name,
             replicas,
+            autoscaled: false,
             template,
             paused: false,
             going: None,
@@ -225,6 +228,8 @@ impl Deployment {
                     ready: set.ready(now),
                 })
                 .collect(),
+            autoscaled: self.autoscaled,
+            scaled_by: None,
             template_manager: Some(self.manager.to_owned()),
             revision: self.revision.clone(),
             problem: current.and_then(|set| self.problem(set, now)),

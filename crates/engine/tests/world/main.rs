@@ -15,6 +15,8 @@
 //! | `failover` | the canary stands in for a stable that is down |
 //! | `taking_back` | ways out of an attempt over a stable that is dead |
 //! | `lost` | stable's version, or the object that keeps its template, is deleted |
+//! | `asked_again` | what git asks for again though it was rejected |
+//! | `scaling` | the canary's size while somebody scales stable |
 //! | `known_good` | what was good before, and its approvals |
 //! | `watching` | readings that count, whatever is waited for |
 //! | `patience` | what is waited for, and for how long |
@@ -22,6 +24,7 @@
 //! | `purity` | that the engine stays pure |
 #![expect(clippy::unwrap_used, clippy::unwrap_in_result, reason = "tests")]
 
+mod asked_again;
 mod cluster;
 mod conditions;
 mod degraded;
@@ -36,6 +39,7 @@ mod properties;
 mod purity;
 mod refusals;
 mod rollout;
+mod scaling;
 mod scenarios;
 mod shell;
 mod story;

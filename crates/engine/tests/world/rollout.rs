@@ -261,6 +261,15 @@ impl World {
         self
     }
 
+    /// An autoscaler scales the workload from now on.
+    pub(crate) fn with_autoscaler(mut self) -> Self {
+        if let Some(workload) = &mut self.live.workload {
+            workload.autoscaled = true;
+        }
+        self.happens("autoscaler", "an autoscaler scales the Deployment");
+        self
+    }
+
     pub(crate) fn with_scale(mut self, replicas: u32) -> Self {
         self.scale(replicas);
         self

@@ -5,12 +5,50 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use super::ContentPlace;
 use crate::testing::Server;
 
 const FILE: &str = "prod/app.yaml";
 
 fn says(word: &'static str) -> impl Fn(&[u8]) -> bool + Send {
     move |bytes| String::from_utf8_lossy(bytes).contains(word)
+}
+
+fn place(path: &str) -> ContentPlace {
+    ContentPlace {
+        folder: "prod".to_owned(),
+        path: path.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_moves_is_no_new_request() {
+    let server = Server::new();
+    server.commit("main", &[("prod/old.yaml", "good")]);
+    let request = server.commit("main", &[("prod/old.yaml", "bad")]);
+    server.delete_file("main", "prod/old.yaml");
+    let moved = [("prod/sub/new.yaml", "bad"), ("prod/other.yaml", "x")];
+    let again = server.commit("main", &moved);
+    let client = server.client();
+    client.repository.fetch("main", None).await.unwrap();
+    let found = client
+        .repository
+        .requested_by(again, place("prod/sub/new.yaml"), says("bad"), None)
+        .await
+        .unwrap();
+    assert_ne!(request, again);
+    assert_eq!(found.unwrap().id, again, "it was away in between");
+
+    server.commit("main", &[("prod/third.yaml", "bad")]);
+    server.delete_file("main", "prod/sub/new.yaml");
+    let head = server.commit("main", &[("prod/third.yaml", "bad # moved")]);
+    client.repository.fetch("main", None).await.unwrap();
+    let found = client
+        .repository
+        .requested_by(head, place("prod/third.yaml"), says("bad"), None)
+        .await
+        .unwrap();
+    assert_eq!(found.unwrap().id, again, "moved, and never away");
 }
 
 #[tokio::test]
@@ -26,7 +64,7 @@ async fn the_oldest_commit_of_the_unbroken_run_made_the_request() {
     let ask = |word, until| {
         client
             .repository
-            .requested_by(head, FILE, says(word), until)
+            .requested_by(head, place(FILE), says(word), until)
     };
 
     let found = ask("bad", None).await.unwrap().unwrap();
@@ -46,13 +84,13 @@ async fn a_file_that_was_deleted_is_requested_again() {
     client.repository.fetch("main", None).await.unwrap();
     let found = client
         .repository
-        .requested_by(request, FILE, says("bad"), None)
+        .requested_by(request, place(FILE), says("bad"), None)
         .await
         .unwrap();
     assert_eq!(found.unwrap().id, request);
     let none = client
         .repository
-        .requested_by(request, "none", says(""), None)
+        .requested_by(request, place("none"), says(""), None)
         .await
         .unwrap();
     assert_eq!(none, None);
@@ -72,7 +110,7 @@ async fn each_content_is_compared_once() {
     let same = move |_: &[u8]| counter.fetch_add(1, Ordering::Relaxed) < 1;
     client
         .repository
-        .requested_by(head, FILE, same, None)
+        .requested_by(head, place(FILE), same, None)
         .await
         .unwrap();
     assert_eq!(compared.load(Ordering::Relaxed), 1);

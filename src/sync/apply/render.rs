@@ -1,0 +1,305 @@
+//! Objects as they are applied: git's, with their governed fields as the Rollout's status has them,
+//! and without those that are left as they are.
+
+use kube::{Api, ResourceExt, api::DynamicObject};
+use serde_json::{Value, json};
+use tidegate_api::{Rollout, names};
+use tidegate_engine::{
+    governed::{Governing, TemplateInForce, template_in_force},
+    revision,
+};
+
+use super::{LeftField, Session};
+use crate::{
+    sync::{
+        failure::{ApplyError, Failure},
+        governance::{Governor, is_pinned},
+        manifest::{Key, Manifest},
+        ownership::FieldPath,
+        plan::{FieldMask, Step},
+        replicas::{self, REPLICAS, Scaler, autoscaler_in, scaler},
+        revisions::{Origin, Revisions, Wanted, is_first_deploy},
+    },
+    workload::drop_pause,
+};
+
+/// Path of a workload's template.
+const TEMPLATE: FieldPath = &["spec", "template"];
+
+/// Path of a workload's pause, which is left to the Rollout.
+const PAUSED: FieldPath = &["spec", "paused"];
+
+/// Object to apply.
+pub(super) struct Rendered<'a> {
+    pub(super) object: Value,
+    /// Revision to write once the object is applied.
+    pub(super) template: Option<WaitingTemplate<'a>>,
+    /// Fields that the object leaves out and that stay as they are in the cluster.
+    pub(super) left_out: Vec<FieldPath>,
+    /// Those of them about which git says something else.
+    pub(super) left: Vec<LeftField>,
+    /// True if a template that cannot be applied may stay as it runs.
+    pub(super) may_keep_template: bool,
+}
+
+/// A template that becomes a revision.
+pub(super) struct WaitingTemplate<'a> {
+    revisions: Revisions<'a>,
+    wanted: Wanted<'a>,
+}
+
+// === impl WaitingTemplate ===
+
+impl WaitingTemplate<'_> {
+    pub(super) async fn write(&self) -> Result<(), ApplyError> {
+        self.revisions.want(&self.wanted).await
+    }
+}
+
+// === impl Rendered ===
+
+impl Rendered<'_> {
+    fn of(object: Value) -> Self {
+        Self {
+            object,
+            template: None,
+            left_out: Vec::new(),
+            left: Vec::new(),
+            may_keep_template: false,
+        }
+    }
+
+    /// Leaves the template as it is in the cluster.
+    fn leave_template(&mut self) {
+        if let Some(spec) = self.object["spec"].as_object_mut() {
+            spec.remove("template");
+        }
+        self.left_out.push(TEMPLATE);
+        self.may_keep_template = false;
+    }
+}
+
+// === impl Session ===
+
+impl Session<'_> {
+    /// Renders the object to apply, with its governed fields as the Rollout's fresh status has
+    /// them. `rejected` is what the API server has said of the template, if it did not take it.
+    pub(super) async fn rendered<'s>(
+        &'s self,
+        step: &Step<'s>,
+        live: Option<&DynamicObject>,
+        rejected: Option<String>,
+    ) -> Result<Rendered<'s>, ApplyError> {
+        let manifest = step.manifest;
+        let object = manifest.object.clone();
+        let live_json = live.and_then(|live| serde_json::to_value(live).ok());
+        let mut rendered = match (step.mask, &live_json) {
+            (FieldMask::Nothing, _) => Rendered::of(object),
+            (FieldMask::Workload(governor), live) => {
+                self.workload(manifest, governor, live.as_ref()).await?
+            }
+            (FieldMask::Unreleased | FieldMask::Service(_) | FieldMask::Route(..), None) => {
+                Rendered::of(object)
+            }
+            (FieldMask::Unreleased, Some(live)) => {
+                let mut rendered = Rendered::of(with_template_of(object, live));
+                rendered.may_keep_template = true;
+                rendered
+            }
+            (FieldMask::Service(governor), Some(live)) => {
+                Rendered::of(match self.pinning(governor, live).await? {
+                    Some((governor, rollout)) => {
+                        governing(governor, &rollout).service(object, live)
+                    }
+                    None => object,
+                })
+            }
+            (FieldMask::Route(governor, route), Some(live)) => {
+                Rendered::of(match self.rollout(governor).await? {
+                    Some(rollout) => governing(governor, &rollout).route(route, object, live),
+                    None => object,
+                })
+            }
+        };
+        if let Some(said) = rejected {
+            rendered.leave_template();
+            rendered.left.push(LeftField::Template { said });
+        }
+        if let Some(live) = live {
+            self.leave_replicas(manifest, live, &mut rendered);
+            if !matches!(step.mask, FieldMask::Nothing) {
+                rendered.object["metadata"]["resourceVersion"] = json!(live.resource_version());
+            }
+        }
+        Ok(rendered)
+    }
+
+    /// Leaves the count of replicas to whoever scales the object. What is left out would be taken
+    /// away by the apply, so it is given up before, also where git has none any more.
+    fn leave_replicas(
+        &self,
+        manifest: &Manifest,
+        live: &DynamicObject,
+        rendered: &mut Rendered<'_>,
+    ) {
+        let key = &manifest.key;
+        if replicas::count(&manifest.object).is_none() {
+            rendered.left_out.push(REPLICAS);
+            return;
+        }
+        let known = self.applied.0.get(key);
+        let before = known.and_then(|known| known.replicas);
+        let autoscaler = autoscaler_in(self.manifests, key).or_else(|| (self.autoscaler_of)(key));
+        let Some(scaler) = scaler(&manifest.object, live, autoscaler, before) else {
+            return;
+        };
+        if let Some(spec) = rendered.object["spec"].as_object_mut() {
+            spec.remove("replicas");
+        }
+        if let Scaler::Hand { wanted, .. } = &scaler {
+            let annotations = &mut rendered.object["metadata"]["annotations"];
+            annotations[names::REPLICAS_ANNOTATION] = json!(wanted.to_string());
+        }
+        rendered.left_out.push(REPLICAS);
+        rendered.left.push(LeftField::Replicas(scaler));
+    }
+
+    /// A governed workload: git's template is written down as a revision, the template in force
+    /// is what is applied, and the pause is left to the Rollout.
+    ///
+    /// Only a workload that the API server has taken asks for a release: what it refuses must not
+    /// go live by its template. A first deploy is written down before, or a crash in between would
+    /// make it look like a workload that ran already.
+    async fn workload<'s>(
+        &'s self,
+        manifest: &'s Manifest,
+        governor: &'s Governor,
+        live: Option<&Value>,
+    ) -> Result<Rendered<'s>, ApplyError> {
+        let Manifest { key, place, .. } = manifest;
+        let mut object = manifest.object.clone();
+        let rollout = self.rollout(governor).await?;
+        let is_governed = rollout.is_some() || governor.declared;
+        let (Some(template), true) = (manifest.template(), is_governed) else {
+            return Ok(Rendered::of(object));
+        };
+        let revisions = Revisions::of(self.cluster, self.namespace, &governor.name).await?;
+        let since = rollout
+            .as_ref()
+            .and_then(Rollout::creation_timestamp)
+            .map(|time| time.0);
+        let status = rollout.as_ref().and_then(|rollout| rollout.status.as_ref());
+        let first_deploy =
+            is_first_deploy(status, live.is_some(), revisions.has_first_deploy(since));
+        let wanted = Wanted {
+            namespace: self.namespace,
+            rollout: &governor.name,
+            template,
+            origin: self.origin(key),
+            path: &place.file,
+            config_repo: self.config_repo,
+            first_deploy,
+        };
+        if first_deploy {
+            revisions.want(&wanted).await?;
+        }
+        let live_template = live.and_then(|live| live.pointer("/spec/template"));
+        let in_force = match template_in_force(status, first_deploy) {
+            TemplateInForce::Git => Some(template.clone()),
+            TemplateInForce::Revision(revision) if revision::of(template) == revision => {
+                Some(template.clone())
+            }
+            TemplateInForce::Revision(revision) => {
+                // Where the revision is lost, what runs stays as it is.
+                let kept = revisions
+                    .template(&revision)
+                    .or_else(|| live_template.cloned());
+                Some(kept.ok_or_else(|| {
+                    let revision = revision.short().to_owned();
+                    ApplyError::at(Some(place), key, Failure::TemplateLost { revision })
+                })?)
+            }
+            TemplateInForce::Live => live_template.cloned(),
+        };
+        if let Some(workload) = key.workload() {
+            drop_pause(workload.kind, &mut object);
+        }
+        if let Some(spec) = object["spec"].as_object_mut() {
+            spec.extend(in_force.map(|template| ("template".to_owned(), template)));
+        }
+        let mut rendered = Rendered::of(object);
+        rendered.left_out.push(PAUSED);
+        if !first_deploy {
+            rendered.may_keep_template = live.is_some();
+            rendered.template = Some(WaitingTemplate { revisions, wanted });
+        }
+        Ok(rendered)
+    }
+
+    /// The commit that asked for the template of a workload.
+    pub(super) fn origin(&self, key: &Key) -> Option<&Origin> {
+        self.origins
+            .get(&key.workload()?)
+            .map(|asked| &asked.origin)
+    }
+
+    /// Returns the Rollout that masks a Service: the one that governs it as far as git tells, or else,
+    /// if the Service is pinned, the one that has an attempt.
+    async fn pinning<'s>(
+        &'s self,
+        governor: Option<&'s Governor>,
+        live: &Value,
+    ) -> Result<Option<(&'s Governor, Rollout)>, ApplyError> {
+        if let Some(governor) = governor {
+            return Ok(self
+                .rollout(governor)
+                .await?
+                .map(|rollout| (governor, rollout)));
+        }
+        if !is_pinned(live) {
+            return Ok(None);
+        }
+        for governor in self.governance.governors() {
+            if let Some(rollout) = self.rollout(governor).await?.filter(has_attempt) {
+                return Ok(Some((governor, rollout)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A Rollout as it is now. It has to be asked for after the object that it governs was read.
+    async fn rollout(&self, governor: &Governor) -> Result<Option<Rollout>, ApplyError> {
+        let api: Api<Rollout> = Api::namespaced(self.cluster.reads.clone(), self.namespace);
+        api.get_opt(&governor.name).await.map_err(|error| {
+            let key = Key {
+                api_version: "tidegate.io/v1alpha1".into(),
+                kind: "Rollout".into(),
+                name: governor.name.clone(),
+            };
+            let failure = Failure::of_own(error, &key);
+            ApplyError::at(None, &key, failure)
+        })
+    }
+}
+
+fn with_template_of(mut object: Value, live: &Value) -> Value {
+    if let Some(template) = live.pointer("/spec/template") {
+        object["spec"]["template"] = template.clone();
+    }
+    object
+}
+
+fn has_attempt(rollout: &Rollout) -> bool {
+    let status = rollout.status.as_ref();
+    status.is_some_and(|status| status.attempt.is_some())
+}
+
+fn governing<'a>(governor: &'a Governor, rollout: &'a Rollout) -> Governing<'a> {
+    Governing {
+        namespace: rollout.metadata.namespace.as_deref().unwrap_or_default(),
+        rollout: &governor.name,
+        service: rollout.spec.service_name(),
+        status: rollout.status.as_ref(),
+        wanted: governor.wanted.as_ref(),
+    }
+}

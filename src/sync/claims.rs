@@ -1,0 +1,125 @@
+//! Objects that several `ConfigRepo`s of a namespace bring: the first has it, and the second is refused
+//! by name. Without that they would overwrite each other, and each would say that all is well.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use tidegate_api::{ConfigRepo, NamespacedName, config_repo::AppliedObject};
+
+use super::manifest::{Key, Manifest};
+
+/// Objects at the heads of all `ConfigRepo`s that were read.
+#[derive(Debug, Default)]
+pub(super) struct Heads(Mutex<HashMap<NamespacedName, HashSet<Identity>>>);
+
+/// Group, kind and name of an object.
+type Identity = (String, String, String);
+
+/// Inputs of the question who brings an object.
+pub(super) struct Claims<'a> {
+    pub(super) heads: &'a Heads,
+    /// The `ConfigRepo` that asks.
+    pub(super) repo: &'a ConfigRepo,
+    /// Its inventory as it was written last.
+    pub(super) inventory: &'a [AppliedObject],
+}
+
+// === impl Heads ===
+
+impl Heads {
+    /// Keeps the objects of a `ConfigRepo`'s head.
+    pub(super) fn set(&self, repo: &NamespacedName, manifests: &[Manifest]) {
+        let objects = manifests
+            .iter()
+            .map(|manifest| identity(&manifest.key))
+            .collect();
+        self.lock().insert(repo.clone(), objects);
+    }
+
+    /// Forgets a `ConfigRepo` that is gone.
+    pub(super) fn forget(&self, repo: &NamespacedName) {
+        self.lock().remove(repo);
+    }
+
+    /// Forgets all of them.
+    pub(super) fn forget_all(&self) {
+        self.lock().clear();
+    }
+
+    /// Returns true if another `ConfigRepo` of the namespace has an object at its head.
+    pub(super) fn has_elsewhere(&self, repo: &NamespacedName, key: &Key) -> bool {
+        let object = identity(key);
+        self.lock().iter().any(|(other, objects)| {
+            other.namespace == repo.namespace && other != repo && objects.contains(&object)
+        })
+    }
+
+    /// Returns true if a `ConfigRepo` has an object at its head; `None` if it was not read yet.
+    fn has(&self, repo: &NamespacedName, key: &Key) -> Option<bool> {
+        let heads = self.lock();
+        Some(heads.get(repo)?.contains(&identity(key)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<NamespacedName, HashSet<Identity>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Claims ===
+
+impl Claims<'_> {
+    /// Returns the objects that one of the other `ConfigRepo`s brings, each with that one's name.
+    pub(super) fn of_others(
+        &self,
+        manifests: &[Manifest],
+        others: &[ConfigRepo],
+    ) -> BTreeMap<Key, String> {
+        let others: Vec<_> = others
+            .iter()
+            .filter(|other| {
+                other.name_any() != self.repo.name_any()
+                    && other.metadata.deletion_timestamp.is_none()
+            })
+            .collect();
+        let mut claimed = BTreeMap::new();
+        for Manifest { key, .. } in manifests {
+            let first = others.iter().find(|other| self.goes_first(other, key));
+            if let Some(first) = first {
+                claimed.insert(key.clone(), first.name_any());
+            }
+        }
+        claimed
+    }
+
+    /// Returns true if an object is another one's: it has applied it, still brings it, and was first.
+    fn goes_first(&self, other: &ConfigRepo, key: &Key) -> bool {
+        let inventory = other.status.iter().flat_map(|status| &status.inventory);
+        let has_applied = lists(inventory, key);
+        let brings = self.heads.has(&NamespacedName::of(other), key);
+        if !has_applied || brings == Some(false) {
+            return false;
+        }
+        !lists(self.inventory, key) || age(other) < age(self.repo)
+    }
+}
+
+fn lists<'a>(inventory: impl IntoIterator<Item = &'a AppliedObject>, key: &Key) -> bool {
+    inventory
+        .into_iter()
+        .any(|object| Key::from(object).is_same_object(key))
+}
+
+fn age(repo: &ConfigRepo) -> (Option<Timestamp>, String) {
+    (
+        repo.creation_timestamp().map(|time| time.0),
+        repo.name_any(),
+    )
+}
+
+fn identity(key: &Key) -> Identity {
+    (key.group().to_owned(), key.kind.clone(), key.name.clone())
+}

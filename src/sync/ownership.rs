@@ -1,0 +1,266 @@
+//! Ownership of fields, as `managedFields` has it.
+//!
+//! What leaves git leaves the cluster only where nobody else owns it, so the fields of an object's
+//! first owner become ours before it is applied, as client-go's `csaupgrade` and Flux do. And what
+//! an apply leaves out is taken away where we own it, so that is given up before.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
+use serde_json::{Map, Value};
+use tidegate_api::names;
+
+/// Path of a field, like `["spec", "replicas"]`.
+pub(super) type FieldPath = &'static [&'static str];
+
+/// Field managers that create objects without server-side apply, and Tidegate's own writes of a
+/// template. `kubectl edit`, `label`, `rollout restart` and their like have names of their own:
+/// what a person has added to an object stays theirs.
+const FIRST_OWNERS: &[&str] = &[
+    "kubectl-client-side-apply",
+    "kubectl-create",
+    "kubectl-replace",
+    // Until 1.18, and where only its name is known.
+    "kubectl",
+    // What an object had before the API server knew of managers.
+    "before-first-apply",
+    "helm",
+    "Helm",
+    "helm-controller",
+    "argocd-controller",
+    "argocd-application-controller",
+    "Terraform",
+    "HashiCorp",
+    names::SYNC_FIELD_MANAGER,
+];
+
+const APPLY: &str = "Apply";
+const UPDATE: &str = "Update";
+
+/// Returns the entries with which an object is applied: the first owner's fields are ours, and the
+/// fields that are left out are nobody's of them. `None` if they are so already.
+///
+/// Entries of a subresource are never taken over. One of another API version is left, as
+/// `csaupgrade` leaves it: its fields may have other names.
+pub(super) fn taken_over(
+    entries: &[ManagedFieldsEntry],
+    left_out: &[FieldPath],
+) -> Option<Vec<ManagedFieldsEntry>> {
+    let mut next = entries.to_vec();
+    if !next.iter().any(is_ours)
+        && let Some(first) = next.iter_mut().find(|entry| is_first_owners(entry))
+    {
+        first.manager = Some(names::SYNC_FIELD_MANAGER.to_owned());
+        first.operation = Some(APPLY.to_owned());
+    }
+    if let Some(at) = next.iter().position(is_ours) {
+        let version = next[at].api_version.clone();
+        let (folded, mut kept): (Vec<_>, Vec<_>) = next
+            .into_iter()
+            .partition(|entry| is_first_owners(entry) && entry.api_version == version);
+        let ours = kept.iter_mut().find(|entry| is_ours(entry))?;
+        let fields = fields_of(ours);
+        for entry in folded.iter().filter_map(|entry| entry.fields_v1.as_ref()) {
+            unite(fields, &entry.0);
+        }
+        next = kept;
+    }
+    let written_by_us = next
+        .iter_mut()
+        .filter(|entry| entry.manager.as_deref() == Some(names::SYNC_FIELD_MANAGER));
+    for entry in written_by_us.filter(|entry| is_whole(entry)) {
+        for path in left_out {
+            take_out(fields_of(entry), path);
+        }
+    }
+    if next == entries { None } else { Some(next) }
+}
+
+/// Returns true if our apply owns a field.
+pub(super) fn is_applied_by_us(entries: &[ManagedFieldsEntry], path: FieldPath) -> bool {
+    let ours = entries.iter().find(|entry| is_ours(entry));
+    let fields = ours.and_then(|entry| Some(&entry.fields_v1.as_ref()?.0));
+    fields.is_some_and(|fields| {
+        path.iter()
+            .try_fold(fields, |fields, key| fields.get(field(key)))
+            .is_some()
+    })
+}
+
+fn is_ours(entry: &ManagedFieldsEntry) -> bool {
+    is_whole(entry)
+        && entry.operation.as_deref() == Some(APPLY)
+        && entry.manager.as_deref() == Some(names::SYNC_FIELD_MANAGER)
+}
+
+fn is_first_owners(entry: &ManagedFieldsEntry) -> bool {
+    let manager = entry.manager.as_deref().unwrap_or_default();
+    is_whole(entry) && entry.operation.as_deref() == Some(UPDATE) && FIRST_OWNERS.contains(&manager)
+}
+
+/// Returns true if an entry is of no subresource.
+fn is_whole(entry: &ManagedFieldsEntry) -> bool {
+    entry.subresource.as_deref().unwrap_or_default().is_empty()
+}
+
+fn fields_of(entry: &mut ManagedFieldsEntry) -> &mut Value {
+    &mut entry
+        .fields_v1
+        .get_or_insert_with(|| FieldsV1(Value::Object(Map::new())))
+        .0
+}
+
+fn unite(fields: &mut Value, more: &Value) {
+    match (fields, more) {
+        (Value::Object(fields), Value::Object(more)) => {
+            for (key, more) in more {
+                unite(fields.entry(key.clone()).or_insert(Value::Null), more);
+            }
+        }
+        (fields, more) => *fields = more.clone(),
+    }
+}
+
+/// Takes a field out of a set, with what is empty then.
+fn take_out(fields: &mut Value, path: &[&str]) {
+    let Some((first, rest)) = path.split_first() else {
+        return;
+    };
+    let Some(fields) = fields.as_object_mut() else {
+        return;
+    };
+    let key = field(first);
+    if rest.is_empty() {
+        fields.remove(&key);
+        return;
+    }
+    let Some(inner) = fields.get_mut(&key) else {
+        return;
+    };
+    take_out(inner, rest);
+    if inner.as_object().is_some_and(Map::is_empty) {
+        fields.remove(&key);
+    }
+}
+
+/// Name of a field in a set of fields.
+fn field(name: &str) -> String {
+    format!("f:{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn entries(entries: &Value) -> Vec<ManagedFieldsEntry> {
+        serde_json::from_value(entries.clone()).expect("entries of managedFields")
+    }
+
+    fn entry(manager: &str, operation: &str, fields: &Value) -> Value {
+        json!({
+            "manager": manager, "operation": operation, "apiVersion": "v1",
+            "fieldsType": "FieldsV1", "fieldsV1": fields,
+        })
+    }
+
+    #[test]
+    fn the_first_owners_fields_become_ours() {
+        let live = json!([
+            entry(
+                "kubectl-client-side-apply",
+                "Update",
+                &json!({"f:data": {"f:old": {}, "f:both": {}}})
+            ),
+            entry("kubectl-edit", "Update", &json!({"f:data": {"f:hand": {}}})),
+            entry(
+                "tidegate-sync",
+                "Apply",
+                &json!({"f:data": {"f:both": {}, "f:new": {}}})
+            ),
+        ]);
+        let next = taken_over(&entries(&live), &[]).expect("a change");
+        let wanted = json!([
+            entry("kubectl-edit", "Update", &json!({"f:data": {"f:hand": {}}})),
+            entry(
+                "tidegate-sync",
+                "Apply",
+                &json!({"f:data": {"f:old": {}, "f:both": {}, "f:new": {}}})
+            ),
+        ]);
+        assert_eq!(next, entries(&wanted));
+        assert_eq!(taken_over(&next, &[]), None, "once is enough");
+    }
+
+    #[test]
+    fn an_object_that_we_never_applied_is_ours_with_all_that_its_first_owners_have() {
+        let live = json!([
+            entry("helm", "Update", &json!({"f:data": {"f:one": {}}})),
+            entry(
+                "kubectl-client-side-apply",
+                "Update",
+                &json!({"f:data": {"f:two": {}}})
+            ),
+        ]);
+        let next = taken_over(&entries(&live), &[]).expect("a change");
+        let wanted = json!([entry(
+            "tidegate-sync",
+            "Apply",
+            &json!({"f:data": {"f:one": {}, "f:two": {}}})
+        )]);
+        assert_eq!(next, entries(&wanted));
+    }
+
+    #[test]
+    fn what_a_subresource_or_a_controller_wrote_is_left() {
+        let mut scaled = entry("kubectl", "Update", &json!({"f:spec": {"f:replicas": {}}}));
+        scaled["subresource"] = json!("scale");
+        let mut older = entry(
+            "kubectl-client-side-apply",
+            "Update",
+            &json!({"f:spec": {}}),
+        );
+        older["apiVersion"] = json!("v1beta1");
+        let live = json!([
+            scaled,
+            older,
+            entry(
+                "kube-controller-manager",
+                "Update",
+                &json!({"f:metadata": {"f:annotations": {}}})
+            ),
+            entry("tidegate", "Update", &json!({"f:spec": {"f:paused": {}}})),
+            entry(
+                "tidegate-sync",
+                "Apply",
+                &json!({"f:spec": {"f:selector": {}}})
+            ),
+        ]);
+        assert_eq!(taken_over(&entries(&live), &[&["spec", "replicas"]]), None);
+    }
+
+    #[test]
+    fn what_is_left_out_is_given_up_and_not_taken() {
+        let left_out: &[FieldPath] = &[&["spec", "replicas"]];
+        let live = json!([
+            entry(
+                "tidegate-sync",
+                "Apply",
+                &json!({"f:spec": {"f:replicas": {}, "f:selector": {}}})
+            ),
+            entry(
+                "kubectl-client-side-apply",
+                "Update",
+                &json!({"f:spec": {"f:replicas": {}}})
+            ),
+        ]);
+        assert!(is_applied_by_us(&entries(&live), left_out[0]));
+        let next = taken_over(&entries(&live), left_out).expect("a change");
+        let wanted = json!([entry(
+            "tidegate-sync",
+            "Apply",
+            &json!({"f:spec": {"f:selector": {}}})
+        )]);
+        assert_eq!(next, entries(&wanted));
+        assert!(!is_applied_by_us(&next, left_out[0]));
+    }
+}

@@ -1,0 +1,200 @@
+//! Status of a `ConfigRepo`: what is known before anything is applied, and the report after.
+
+use std::collections::BTreeMap;
+
+use kube::{
+    Api, ResourceExt as _,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+use tidegate_api::{
+    ConfigRepo,
+    config_repo::{AppliedObject, ConfigRepoStatus, MadeJob, Removal},
+    names,
+};
+
+use super::{Error, RepoReconciler};
+use crate::sync::{
+    events, governance::Governance, manifest::Key, memory::Memory, recording, removal::Removals,
+    report::Report, source::Head, unreleased::governed,
+};
+
+// === impl RepoReconciler ===
+
+impl RepoReconciler<'_> {
+    /// Records the objects in the inventory before they are applied: an object that a crash leaves
+    /// behind must be known, or it would never be pruned. Records the removals that wait, too, and
+    /// which of them are confirmed, before anything is deleted.
+    pub(super) async fn record_inventory(
+        &self,
+        memory: &mut Memory,
+        status: &ConfigRepoStatus,
+        claimed: &BTreeMap<Key, String>,
+    ) -> Result<(), Error> {
+        if memory.blocked.is_some() {
+            return Ok(());
+        }
+        let Some(head) = &memory.head else {
+            return Ok(());
+        };
+        let coming: Vec<_> = head
+            .manifests
+            .iter()
+            .filter(|manifest| !claimed.contains_key(&manifest.key))
+            .map(|manifest| AppliedObject::from(&manifest.key))
+            .collect();
+        let head = head.clone();
+        let live = (self.ctx.rollouts)(self.namespace).ok();
+        let governance = live.map(|live| Governance::new(&head.manifests, &live));
+        self.update_status(memory, status, |status| {
+            let mut status = with_objects(status, &coming);
+            // What a Rollout that cannot be decoded governs is not known; nothing is deleted then.
+            if let Some(governance) = &governance {
+                status.removals = self.removals(&head, governance, &status);
+                status.governed = governed(
+                    &status.governed,
+                    &head.manifests,
+                    governance,
+                    &status.removals,
+                );
+            }
+            status
+        })
+        .await
+        .map(drop)
+    }
+
+    fn removals(
+        &self,
+        head: &Head,
+        governance: &Governance,
+        status: &ConfigRepoStatus,
+    ) -> Vec<Removal> {
+        let Some(spec) = &self.repo.spec.sync else {
+            return status.removals.clone();
+        };
+        let removals = Removals::new(
+            &head.manifests,
+            governance,
+            &status.inventory,
+            self.name,
+            spec,
+            (self.ctx.now)(),
+        );
+        removals.pending(&status.removals)
+    }
+
+    pub(super) async fn write_status(
+        &self,
+        memory: &mut Memory,
+        before: &ConfigRepoStatus,
+        report: &Report,
+    ) -> Result<(), Error> {
+        let now = (self.ctx.now)();
+        let records = (self.ctx.records)(self.id);
+        let jobs = made_jobs(memory);
+        let changed = self.update_status(memory, before, |status| {
+            let mut status = report.onto(status, self.generation, now);
+            if let Some(jobs) = &jobs {
+                status.jobs.clone_from(jobs);
+            }
+            recording::onto(&records, status, self.generation, now)
+        });
+        let changed = changed.await?;
+        if changed && let Some(events) = &self.ctx.events {
+            events::change(events, self.repo, before, report);
+            events::recording(
+                events,
+                self.repo,
+                before,
+                memory.status.as_ref().unwrap_or(before),
+            );
+        }
+        Ok(())
+    }
+
+    /// Writes the status that `change` returns, unless it is the known one. Returns true if it is new.
+    async fn update_status(
+        &self,
+        memory: &mut Memory,
+        known: &ConfigRepoStatus,
+        change: impl Fn(ConfigRepoStatus) -> ConfigRepoStatus,
+    ) -> Result<bool, Error> {
+        if change(known.clone()) == *known {
+            return Ok(false);
+        }
+        let reads: Api<ConfigRepo> =
+            Api::namespaced(self.ctx.cluster.reads.clone(), self.namespace);
+        let writes: Api<ConfigRepo> =
+            Api::namespaced(self.ctx.cluster.writes.clone(), self.namespace);
+        let fresh = reads.get_opt(self.name).await;
+        let Some(fresh) = fresh.map_err(|error| self.failed("read", error))? else {
+            return Ok(false);
+        };
+        let old = fresh.status.clone().unwrap_or_default();
+        let new = change(old.clone());
+        if new != old {
+            let patch = json!({
+                "metadata": {"resourceVersion": fresh.resource_version()},
+                "status": {
+                    "observedGeneration": new.observed_generation,
+                    "conditions": new.conditions,
+                    "applied": new.applied,
+                    "inventory": new.inventory,
+                    "removals": new.removals,
+                    "governed": new.governed,
+                    "jobs": new.jobs,
+                },
+            });
+            let params = PatchParams {
+                field_manager: Some(names::FIELD_MANAGER.into()),
+                ..PatchParams::default()
+            };
+            writes
+                .patch_status(self.name, &params, &Patch::Merge(&patch))
+                .await
+                .map_err(|error| self.failed("write", error))?;
+        }
+        memory.status = Some(new);
+        Ok(true)
+    }
+
+    fn failed(&self, verb: &'static str, source: kube::Error) -> Error {
+        Error {
+            verb,
+            name: self.id.clone(),
+            source,
+        }
+    }
+}
+
+/// Returns the Jobs of the head that were made; `None` where nothing could be applied.
+fn made_jobs(memory: &Memory) -> Option<Vec<MadeJob>> {
+    let head = memory.head.as_ref().filter(|_| memory.blocked.is_none())?;
+    let jobs = head
+        .manifests
+        .iter()
+        .filter(|manifest| manifest.key.is("batch", "Job"));
+    let mut jobs: Vec<_> = jobs
+        .filter_map(|manifest| {
+            let name = &manifest.key.name;
+            Some(MadeJob {
+                name: name.clone(),
+                digest: memory.jobs.get(name)?.clone(),
+            })
+        })
+        .collect();
+    jobs.sort_by(|one, other| one.name.cmp(&other.name));
+    Some(jobs)
+}
+
+/// Adds objects to the inventory of a status.
+fn with_objects(mut status: ConfigRepoStatus, objects: &[AppliedObject]) -> ConfigRepoStatus {
+    for object in objects {
+        if !status.inventory.contains(object) {
+            status.inventory.push(object.clone());
+        }
+    }
+    status.inventory.sort();
+    status
+}
