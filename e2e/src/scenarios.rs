@@ -11,11 +11,13 @@ mod degraded_stable;
 mod deleted_by_hand;
 mod deletion;
 mod failover;
+mod doubled_env;
 mod frozen;
 mod gates;
 mod git_down;
 mod good_release;
 mod grpc_route;
+mod hpa_replicas;
 mod killed;
 mod left_git;
 mod metrics_cases;
@@ -24,6 +26,8 @@ mod pods_unready;
 mod preflight;
 mod prometheus_down;
 mod reverted_template;
+mod removed_key;
+mod same_object_twice;
 mod second_service;
 mod set_env;
 mod shared_route;
@@ -74,6 +78,10 @@ pub fn all() -> Vec<Scenario> {
         pods_unready::SCENARIOS,
         api_rules::SCENARIOS,
         metrics_cases::SCENARIOS,
+        hpa_replicas::SCENARIOS,
+        removed_key::SCENARIOS,
+        doubled_env::SCENARIOS,
+        same_object_twice::SCENARIOS,
     ]
     .concat()
 }

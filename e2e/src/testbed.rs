@@ -50,6 +50,9 @@ pub const NAME: &str = "shop";
 /// The branch for records.
 pub const RECORDS: &str = "tidegate/records";
 
+/// ServiceAccount in whose name the repository is applied.
+const ACCOUNT: &str = "deployer";
+
 /// Far longer than anything here takes on a busy machine.
 pub const LIMIT: Duration = Duration::from_mins(2);
 
@@ -143,7 +146,7 @@ impl Testbed {
             "path": "shop",
             "interval": "1s",
             "secretRef": { "name": "shop-git" },
-            "sync": { "serviceAccountName": "default" },
+            "sync": { "serviceAccountName": ACCOUNT },
             "onRollback": { "git": "Restore" },
         });
         if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
@@ -357,7 +360,7 @@ impl Testbed {
         self.create::<RoleBinding>(json!({
             "metadata": { "name": "shop-config" },
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "shop-config" },
-            "subjects": [{ "kind": "ServiceAccount", "name": "default" }],
+            "subjects": [{ "kind": "ServiceAccount", "name": ACCOUNT }],
         }))
         .await
     }
@@ -379,7 +382,7 @@ impl Testbed {
     async fn create_secret(&self) -> Result<()> {
         let credentials = self.git.credentials();
         self.create::<Secret>(json!({
-            "metadata": { "name": "shop-git" },
+            "metadata": { "name": "shop-git", "labels": { "tidegate.io/use": "git" } },
             "stringData": {
                 "username": credentials.username,
                 "password": credentials.password,

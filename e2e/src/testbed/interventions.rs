@@ -54,6 +54,41 @@ impl Testbed {
         Ok(())
     }
 
+    /// Creates the objects of these files as client-side `kubectl apply` does it.
+    pub async fn create_client_side(&self, files: &[(String, String)]) -> Result<()> {
+        let params = PostParams {
+            field_manager: Some("kubectl-client-side-apply".to_owned()),
+            ..PostParams::default()
+        };
+        for (path, text) in files {
+            let object: DynamicObject =
+                serde_saphyr::from_str(text).with_context(|| format!("{path} is no YAML"))?;
+            let types = object.types.clone().context("an object names its kind")?;
+            let created = self.dynamic(&types)?.create(&params, &object).await;
+            created.with_context(|| format!("{path} cannot be created"))?;
+        }
+        Ok(())
+    }
+
+    /// Scales the workload by its scale subresource, as `kubectl scale` and autoscalers do it.
+    pub async fn scale(&self, replicas: u32) -> Result<()> {
+        let patch = Patch::Merge(json!({ "spec": { "replicas": replicas } }));
+        let params = PatchParams {
+            field_manager: Some("kubectl".to_owned()),
+            ..PatchParams::default()
+        };
+        let workloads = self.api::<Deployment>();
+        workloads.patch_scale(NAME, &params, &patch).await?;
+        Ok(())
+    }
+
+    /// Number of replicas that the workload wants.
+    pub async fn replicas(&self) -> Result<i32> {
+        let workload = self.api::<Deployment>().get(NAME).await?;
+        let replicas = workload.spec.and_then(|spec| spec.replicas);
+        replicas.context("the workload says how many replicas it wants")
+    }
+
     /// An object of any kind, as it is now.
     pub async fn get(
         &self,
