@@ -307,12 +307,16 @@ impl Controllers {
             writer,
             requeue_rx,
         } = self.config_repos;
-        let repos = controller(&self.watched, writer, requeue_rx)
+        let config_repos = controller(&self.watched, writer, requeue_rx)
             .reconcile_all_on(relists(&self.fence, &self.caches))
             .graceful_shutdown_on(shutdown.cancelled_owned())
-            .run(sync::reconcile, sync::after_error, repos);
+            .run(sync::reconcile, sync::after_error, repos.clone());
         let rollouts = rollouts.for_each(|result| collect_if_deleted(&ctx, result));
-        let mut work = pin!(finish(rollouts, repos.for_each(|_| future::ready(()))));
+        let config_repos = config_repos.for_each(|result| {
+            forget_if_deleted(&repos, &result);
+            future::ready(())
+        });
+        let mut work = pin!(finish(rollouts, config_repos));
         let ended = tokio::select! {
             () = &mut work => None,
             _ = &mut election => Some("election"),
@@ -386,6 +390,18 @@ async fn collect_if_deleted<T, E, Q>(
     if let Err(controller::Error::ObjectNotFound(gone)) = result {
         let gone = NamespacedName::new(gone.namespace.unwrap_or_default(), gone.name);
         rollout::collect(ctx, &gone).await;
+    }
+}
+
+/// Forgets a ConfigRepo that was requeued and does not exist.
+fn forget_if_deleted<T, E, Q>(ctx: &sync::Context, result: &Result<T, controller::Error<E, Q>>)
+where
+    E: std::error::Error + 'static,
+    Q: std::error::Error + 'static,
+{
+    if let Err(controller::Error::ObjectNotFound(gone)) = result {
+        let namespace = gone.namespace.clone().unwrap_or_default();
+        ctx.forget(&NamespacedName::new(namespace, gone.name.clone()));
     }
 }
 

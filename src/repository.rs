@@ -86,6 +86,11 @@ impl Repositories {
         }
     }
 
+    /// Deletes what is kept of repositories that nobody has open.
+    pub(crate) fn remove_unused(&self) {
+        self.git.remove_unused();
+    }
+
     /// Opens the repository that a `ConfigRepo` names, with the credentials of its Secret.
     pub(crate) async fn open(
         &self,
@@ -245,25 +250,27 @@ mod tests {
         assert!(repositories(&[]).allowed("https://any.test/a.git").is_ok());
     }
 
+    /// Reads a Secret with this label for a git server.
+    async fn read_labeled(label: Option<&str>, access: SecretAccess) -> Result<(), String> {
+        let script = Script::default();
+        let labels = label.map(|label| json!({ "tidegate.io/use": label }));
+        let data = json!({ "password": "aHVudGVyMg==" });
+        let metadata = json!({ "name": "git", "labels": labels });
+        script.put(SECRET, json!({ "metadata": metadata, "data": data }));
+        let client = script.client();
+        let secret = read_secret(&client, "shop", "git", SecretUse::Git, access).await;
+        secret.map(drop).map_err(|error| error.to_string())
+    }
+
     #[tokio::test]
     async fn a_secret_is_sent_only_where_its_label_says() {
-        let read = async |label: Option<&str>, access| {
-            let script = Script::default();
-            let labels = label.map(|label| json!({ "tidegate.io/use": label }));
-            script.put(
-                SECRET,
-                json!({ "metadata": { "name": "git", "labels": labels }, "data": { "password": "aHVudGVyMg==" } }),
-            );
-            let client = script.client();
-            read_secret(&client, "shop", "git", SecretUse::Git, access)
-                .await
-                .map(drop)
-                .map_err(|error| error.to_string())
-        };
-        assert_eq!(read(Some("git"), SecretAccess::Labeled).await, Ok(()));
-        assert_eq!(read(None, SecretAccess::Any).await, Ok(()));
+        let git = read_labeled(Some("git"), SecretAccess::Labeled).await;
+        assert_eq!(git, Ok(()));
+        assert_eq!(read_labeled(None, SecretAccess::Any).await, Ok(()));
         for label in [None, Some("metrics")] {
-            let error = read(label, SecretAccess::Labeled).await.unwrap_err();
+            let error = read_labeled(label, SecretAccess::Labeled)
+                .await
+                .unwrap_err();
             assert!(
                 error.contains("kubectl label secret git --namespace shop tidegate.io/use=git"),
                 "{error}"

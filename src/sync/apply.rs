@@ -273,15 +273,9 @@ impl Session<'_> {
         let Some(entries) = ownership::taken_over(live.managed_fields(), left_out) else {
             return Ok(None);
         };
-        let replace = |path: &str, value: Value| {
-            PatchOperation::Replace(ReplaceOperation {
-                path: PointerBuf::from_tokens(["metadata", path]),
-                value,
-            })
-        };
         let patch = JsonPatch(vec![
-            replace("resourceVersion", json!(live.resource_version())),
-            replace("managedFields", json!(entries)),
+            replace_metadata("resourceVersion", json!(live.resource_version())),
+            replace_metadata("managedFields", json!(entries)),
         ]);
         let params = PatchParams {
             field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()),
@@ -402,4 +396,11 @@ impl Session<'_> {
             },
         );
     }
+}
+
+fn replace_metadata(field: &str, value: Value) -> PatchOperation {
+    PatchOperation::Replace(ReplaceOperation {
+        path: PointerBuf::from_tokens(["metadata", field]),
+        value,
+    })
 }

@@ -70,6 +70,11 @@ impl Context {
         }
     }
 
+    /// Forgets a ConfigRepo that is gone, with all that is kept of it.
+    pub(crate) fn forget(&self, repo: &NamespacedName) {
+        self.repos.forget(repo);
+    }
+
     /// Forgets everything where a new term of leadership has begun: another leader may have acted since.
     fn forget_earlier_terms(&self, epoch: u64) {
         let mut known = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);

@@ -159,10 +159,14 @@ impl Context {
     /// Forgets a `ConfigRepo` that is gone.
     pub fn forget(&self, name: &NamespacedName) {
         self.heads.forget(name);
-        self.memories
+        let memory = self
+            .memories
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(name);
+        // With it goes the last handle of the clone, unless another ConfigRepo reads it.
+        drop(memory);
+        self.repositories.remove_unused();
     }
 
     /// Forgets everything: a term of leadership begins.

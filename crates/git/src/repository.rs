@@ -103,6 +103,21 @@ impl Git {
         }
     }
 
+    /// Deletes the clones that no handle is left of.
+    pub fn remove_unused(&self) {
+        let mut clones = self.clones.lock().unwrap_or_else(PoisonError::into_inner);
+        clones.retain(|url, clone| {
+            // Handles are made under this lock.
+            if Arc::strong_count(clone) > 1 {
+                return true;
+            }
+            if let Err(error) = discard(&self.cache, &clone.dir) {
+                tracing::warn!(%url, %error, "cannot remove the clone");
+            }
+            false
+        });
+    }
+
     /// Returns a handle of the repository at `remote`. Nothing is fetched yet.
     pub fn repository(self: &Arc<Self>, remote: Remote) -> Repository {
         let mut clones = self.clones.lock().unwrap_or_else(PoisonError::into_inner);
@@ -116,6 +131,17 @@ impl Git {
             clone,
         }
     }
+}
+
+/// Takes a folder out of the cache, and deletes it. A new clone of the same URL does not meet it.
+fn discard(cache: &Path, dir: &Path) -> io::Result<()> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    let discarded = tempfile::Builder::new()
+        .prefix(UNFINISHED_PREFIX)
+        .tempdir_in(cache)?;
+    fs::rename(dir, discarded.path().join("clone"))
 }
 
 // === impl Repository ===

@@ -102,10 +102,17 @@ async fn by_hand(context: Context) -> Result<()> {
     })
     .await?;
     let workloads = bed.history::<Deployment>("");
+    let clients = bed.clients(50);
     bed.commit(&shop.with(Release::good("v2")), "Release v2")
         .await?;
     bed.outcome(2).await?;
     bed.is_at_rest().await?;
+    let report = clients.stop().await;
+    ensure!(
+        report.failures().is_empty(),
+        "requests failed: {:?}",
+        report.kinds()
+    );
     let is_down = workloads.states().iter().any(|(_, workload)| {
         let replicas = workload.spec.as_ref().and_then(|spec| spec.replicas);
         workload.name_any() == NAME && replicas.is_some_and(|replicas| replicas < 4)

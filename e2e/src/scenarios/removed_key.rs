@@ -88,10 +88,12 @@ async fn run(context: Context) -> Result<()> {
     ensure!(bed.pod_uids().await? == pods, "pods were restarted");
 
     let shop = shop.with(Release::good("v2"));
-    let after = files(&bed, &shop, "", "{new-checkout: 'on'}", 6061);
-    commit(&bed, &after, "Take things out").await?;
+    let keys = "{new-checkout: 'on'}";
+    commit(&bed, &files(&bed, &shop, "", keys, 6060), "Take things out").await?;
     let record = bed.outcome(1).await?;
     ensure!(record.outcome == Outcome::Promoted, "{record:?}");
+    // A port is changed by itself: it waits for no template.
+    commit(&bed, &files(&bed, &shop, "", keys, 6061), "Another port").await?;
     until_true("the Service has its new port alone", LIMIT, || async {
         let service = bed.api::<Service>().get(NAME).await?;
         let ports = service.spec.and_then(|spec| spec.ports).unwrap_or_default();

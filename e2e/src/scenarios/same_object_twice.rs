@@ -43,10 +43,9 @@ async fn color(bed: &Testbed) -> Result<String> {
 /// Brings an object twice, and moves it.
 async fn run(context: Context) -> Result<()> {
     let bed = Testbed::open(context, &Shop::new()).await?;
-    let write = |path: &str, color: &str| Change::write(path.to_owned(), settings(color));
     let own = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: own}\n";
     let changes = [
-        write("shop/settings.yaml", "blue"),
+        Change::write("shop/settings.yaml", settings("blue")),
         Change::write("other/own.yaml", own),
     ];
     bed.repo.commit(changes, "Settings").await?;
@@ -60,7 +59,10 @@ async fn run(context: Context) -> Result<()> {
     bed.create::<ConfigRepo>(json!({ "metadata": { "name": "other" }, "spec": other }))
         .await?;
     bed.repo
-        .commit([write("other/settings.yaml", "red")], "The same once more")
+        .commit(
+            [Change::write("other/settings.yaml", settings("red"))],
+            "The same once more",
+        )
         .await?;
     until_true("the second is refused", LIMIT, || async {
         Ok(ready(&bed)

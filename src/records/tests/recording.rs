@@ -62,7 +62,8 @@ fn edit_repo(bench: &Bench, change: impl FnOnce(&mut Value)) {
 fn with_a_secret(bench: &Bench) {
     let password = "aHVudGVyMg==";
     let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "git", "namespace": "shop" },
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": { "name": "git", "namespace": "shop", "labels": { "tidegate.io/use": "git" } },
         "data": { "username": "Z2l0", "password": password },
     });
     bench.script.put(&format!("{CORE}/secrets/git"), secret);

@@ -106,6 +106,16 @@ async fn a_missing_secret_is_reported_and_read_again() {
     }));
     bench.pass(SignedDuration::from_secs(30));
     bench.reconcile().await;
+    let ready = bench.ready();
+    assert!(
+        ready.contains("run kubectl label secret git --namespace shop tidegate.io/use=git"),
+        "{ready}"
+    );
+    bench.api.edit("secrets/git", |secret| {
+        secret["metadata"]["labels"] = json!({"tidegate.io/use": "git"});
+    });
+    bench.pass(SignedDuration::from_secs(30));
+    bench.reconcile().await;
     assert!(bench.ready().starts_with("Applied"), "{}", bench.ready());
 }
 

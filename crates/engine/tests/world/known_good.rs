@@ -62,17 +62,18 @@ fn what_was_good_before_skips_holds_and_waits_for_every_approval() {
     insta::assert_snapshot!("known_good_with_approvals", world.story);
 }
 
+/// Number of revisions that are known to be good.
+fn known_good(world: &World) -> usize {
+    world.rollout.as_ref().unwrap().status.history.len()
+}
+
 #[test]
 fn what_was_left_for_an_older_revision_soon_after_its_promotion_is_not_good_any_more() {
-    let good = |world: &World| {
-        let history = &world.rollout.as_ref().unwrap().status.history;
-        history.len()
-    };
     let world = reverting();
-    assert_eq!(good(&world), 2);
+    assert_eq!(known_good(&world), 2);
     let world = world.with_ask(Ask::Promote).after(60);
     assert_eq!(world.runs(), 'A', "{}", world.story);
-    assert_eq!(good(&world), 1, "B was left");
+    assert_eq!(known_good(&world), 1, "B was left");
     let world = world.with_commit('B', Quality::Good).after(60);
     let attempt = world.rollout.as_ref().unwrap().status.attempt.clone();
     assert_eq!(attempt.unwrap().shortcut, None, "{}", world.story);
@@ -82,7 +83,7 @@ fn what_was_left_for_an_older_revision_soon_after_its_promotion_is_not_good_any_
 fn what_was_stable_for_days_stays_good_when_it_is_left() {
     let world = reverting().after(48 * 3600);
     let world = world.with_ask(Ask::Promote).after(60);
-    assert_eq!(world.rollout.as_ref().unwrap().status.history.len(), 2);
+    assert_eq!(known_good(&world), 2);
 }
 
 #[test]

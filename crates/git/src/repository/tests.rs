@@ -38,6 +38,28 @@ async fn a_branch_is_fetched_with_its_history() {
 }
 
 #[tokio::test]
+async fn a_clone_goes_with_its_last_handle() {
+    let server = Server::new();
+    server.commit("main", &[("a.yaml", "1")]);
+    let client = server.client();
+    let git = Arc::clone(&client.repository.git);
+    let dir = client.repository.clone.dir.clone();
+    client.repository.fetch("main", None).await.unwrap();
+    git.remove_unused();
+    assert!(dir.exists(), "it is in use");
+    let another = git.repository(client.repository.remote.clone());
+    drop(client.repository);
+    git.remove_unused();
+    assert!(dir.exists(), "by another");
+    let remote = another.remote.clone();
+    drop(another);
+    git.remove_unused();
+    assert!(!dir.exists());
+    git.repository(remote).fetch("main", None).await.unwrap();
+    assert!(dir.exists(), "and is made again");
+}
+
+#[tokio::test]
 async fn a_deleted_branch_is_told_from_one_that_never_was() {
     let server = Server::new();
     let seen = server.commit("main", &[("a.yaml", "1")]);
