@@ -58,6 +58,8 @@ pub(crate) struct Settings {
     /// Secrets that ConfigRepos and Rollouts may name.
     pub(crate) secrets: SecretAccess,
     /// Interval at which Prometheus scrapes workloads.
+    /// Label that holds each query to the namespace of its Rollout.
+    pub(crate) metrics_namespace_label: Option<String>,
     pub(crate) scrape_interval: SignedDuration,
     /// Address of health checks and metrics.
     pub(crate) listen: SocketAddr,
@@ -241,6 +243,7 @@ fn rollout_context(shared: &Shared, settings: Settings) -> rollout::Context {
         settings.prometheus,
         settings.metrics_hosts,
         settings.secrets,
+        settings.metrics_namespace_label,
         shared.clients.writing.clone(),
     );
     let memory = RolloutMemory::new(

@@ -82,7 +82,7 @@ struct ReadingLabel {
 impl ReadingKind {
     fn of(sample: &Sample) -> Self {
         match sample {
-            Sample::Value { .. } => Self::value,
+            Sample::Value { .. } | Sample::ZeroNumerator { .. } => Self::value,
             Sample::NoData(_) => Self::no_data,
             Sample::Error { .. } => Self::error,
         }

@@ -168,6 +168,7 @@ impl Bench {
             prometheus,
             Vec::new(),
             SecretAccess::Labeled,
+            None,
             script.client(),
         );
         let memory = RolloutMemory::new(

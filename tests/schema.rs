@@ -243,6 +243,10 @@ const BLANKS: &[(&str, &str)] = &[
         "the operator's Prometheus: no data never promotes",
     ),
     (
+        "Rollout.spec.metrics.headersFrom",
+        "no headers: the store decides",
+    ),
+    (
         "Rollout.spec.metrics.secretRef",
         "no credentials: no data never promotes",
     ),

@@ -46,7 +46,7 @@ use self::{
 pub use self::{
     gateway::{Contour, GATEWAY_ADDRESS, GATEWAY_NAME, GATEWAY_NAMESPACE, Gateway, Traefik},
     kubeconfig::{KubeconfigSpec, User},
-    network::{NODE_ADDRESS, POD_NETWORK, is_isolated},
+    network::{NODE_ADDRESS, POD_NETWORK, free_port, is_isolated},
     prometheus::{Discovery, Prometheus},
     run_dir::RunDir,
     tools::{Tools, ToolsArgs},
@@ -115,7 +115,8 @@ impl Cluster {
                 &options,
                 &credentials,
                 "prometheus",
-                PROMETHEUS_PORT
+                PROMETHEUS_PORT,
+                "1s"
             )),
             Pods::start(&options, &credentials),
         )?;
@@ -164,8 +165,13 @@ impl Cluster {
     ///
     /// Its port is one that nobody has at the moment.
     pub async fn another_prometheus(&self, name: &str) -> Result<Prometheus> {
+        self.slow_prometheus(name, "1s").await
+    }
+
+    /// Another Prometheus, with a scrape interval of its own.
+    pub async fn slow_prometheus(&self, name: &str, interval: &str) -> Result<Prometheus> {
         let port = network::free_port()?;
-        Prometheus::start(&self.options, &self.credentials, name, port).await
+        Prometheus::start(&self.options, &self.credentials, name, port, interval).await
     }
 
     /// Address at which the Gateway's listener is served.

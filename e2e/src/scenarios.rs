@@ -20,6 +20,7 @@ mod grpc_route;
 mod hpa_replicas;
 mod killed;
 mod left_git;
+mod metrics_behind_proxy;
 mod metrics_cases;
 mod own_prometheus;
 mod pods_unready;
@@ -32,10 +33,12 @@ mod second_service;
 mod set_env;
 mod shared_route;
 mod shutdown;
+mod slow_scrape;
 mod stable_dead;
 mod stable_replicaset_deleted;
 mod stable_unready;
 mod supersede;
+mod total_failure;
 mod verified_template;
 mod whole_release;
 mod write_refused;
@@ -63,7 +66,10 @@ pub fn all() -> Vec<Scenario> {
         git_down::SCENARIOS,
         prometheus_down::SCENARIOS,
         own_prometheus::SCENARIOS,
+        metrics_behind_proxy::SCENARIOS,
+        slow_scrape::SCENARIOS,
         gates::SCENARIOS,
+        total_failure::SCENARIOS,
         between_steps::SCENARIOS,
         stable_unready::SCENARIOS,
         stable_dead::SCENARIOS,

@@ -72,6 +72,8 @@ pub struct Testbed {
     pub proxy: FaultProxy,
     /// URL at which Tidegate queries metrics.
     pub prometheus_url: String,
+    /// Hosts with a port at which Rollouts may have it query, beside the cluster's own Prometheus.
+    pub metrics_hosts: Vec<String>,
     /// Kind of the route that sends traffic to the shop.
     route_kind: RouteKind,
     tidegate: Option<ChildProcess>,
@@ -99,6 +101,7 @@ impl Testbed {
             repo,
             proxy,
             prometheus_url,
+            metrics_hosts: Vec::new(),
             route_kind: RouteKind::HttpRoute,
             tidegate: None,
             started: 0,
@@ -191,13 +194,7 @@ impl Testbed {
             "--prometheus-scrape-interval",
             "1s",
         ])
-        .args([
-            "--metrics-hosts",
-            self.context
-                .cluster
-                .prometheus_url()
-                .trim_start_matches("http://"),
-        ])
+        .args(["--metrics-hosts", &self.metrics_hosts().join(",")])
         .args(["--listen", "127.0.0.1:0"])
         .arg("--git-cache")
         .arg(dir.join(format!("{name}-git")))
@@ -211,6 +208,12 @@ impl Testbed {
         .env("HOSTNAME", name)
         .env("TIDEGATE_LOG", "info,tidegate=debug");
         Ok(spec.spawn()?)
+    }
+
+    fn metrics_hosts(&self) -> Vec<String> {
+        let own = self.context.cluster.prometheus_url();
+        let own = own.trim_start_matches("http://").to_owned();
+        [vec![own], self.metrics_hosts.clone()].concat()
     }
 
     /// The Tidegate that was started last.

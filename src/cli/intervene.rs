@@ -81,7 +81,9 @@ pub(super) async fn run(intervene: &Intervene) -> anyhow::Result<ExitCode> {
 pub(super) fn about(action: Action) -> &'static str {
     match action {
         Action::Approve => "Approve the step that a release waits in",
-        Action::Promote => "Skip remaining holds and approvals (breaches still roll back)",
+        Action::Promote => {
+            "Skip remaining holds, approvals and waits for data (breaches still roll back)"
+        }
         Action::Pause => "Pause a release at its current step (gates are still evaluated)",
         Action::Resume => "Resume a paused release",
         Action::Abort => "Abort the release and shift traffic back to stable",
@@ -128,6 +130,21 @@ fn meant(rollout: &Rollout, action: Action, step: Option<u32>) -> anyhow::Result
         return Ok(Meant {
             attempt: last.attempt,
             revision: last.revision,
+            step: None,
+        });
+    }
+    if action == Action::Promote
+        && status.attempt.is_none()
+        && let Some(wanted) = &status.wanted
+        && status
+            .stable
+            .as_ref()
+            .is_some_and(|stable| stable.revision != wanted.revision)
+    {
+        // One that waits: for data, or for a person after attempts without a finding.
+        return Ok(Meant {
+            attempt: status.attempts + 1,
+            revision: wanted.revision.clone(),
             step: None,
         });
     }

@@ -44,7 +44,8 @@ pub struct RunArgs {
     /// URL of the Prometheus server that gates query
     #[arg(long, env = "TIDEGATE_PROMETHEUS_URL")]
     pub prometheus_url: Url,
-    /// Interval at which Prometheus scrapes workloads; younger samples are not waited for
+    /// Interval at which Prometheus scrapes workloads, as long as it cannot be learned from the samples
+    /// of stable
     #[arg(
         long,
         env = "TIDEGATE_PROMETHEUS_SCRAPE_INTERVAL",
@@ -79,6 +80,15 @@ pub struct RunArgs {
     /// tidegate.io/use: git or metrics)
     #[arg(long, env = "TIDEGATE_ANY_SECRET")]
     pub any_secret: bool,
+    /// Label that every selector of a gate's query is given, with the Rollout's namespace as its value,
+    /// so that no Rollout reads the metrics of other namespaces
+    #[arg(
+        long,
+        env = "TIDEGATE_METRICS_ENFORCE_NAMESPACE_LABEL",
+        value_name = "LABEL",
+        value_parser = label_name
+    )]
+    pub metrics_enforce_namespace_label: Option<String>,
     /// Address on which /healthz, /readyz and /metrics are served
     #[arg(long, env = "TIDEGATE_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
@@ -140,6 +150,7 @@ fn settings(args: RunArgs) -> anyhow::Result<Settings> {
         } else {
             SecretAccess::Labeled
         },
+        metrics_namespace_label: args.metrics_enforce_namespace_label,
         scrape_interval: args.prometheus_scrape_interval.as_signed(),
         listen: args.listen,
         git: git_settings(|name| std::env::var(name).ok()),
@@ -231,6 +242,16 @@ fn cluster_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Parses the name of a label of Prometheus.
+fn label_name(text: &str) -> Result<String, String> {
+    let starts_well = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if starts_well && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        Ok(text.to_owned())
+    } else {
+        Err("write the name of a label, like `namespace`".to_owned())
+    }
+}
+
 fn is_allowed(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
 }
@@ -257,6 +278,14 @@ mod tests {
             git_settings(|_| Some(String::new())).proxy.is_none(),
             "set to nothing, it is not set"
         );
+    }
+
+    #[test]
+    fn a_label_name_adds_nothing_to_a_query() {
+        assert_eq!(label_name("namespace").as_deref(), Ok("namespace"));
+        for bad in ["", "1a", "a=b", "a-b", "__name__\""] {
+            assert!(label_name(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -125,7 +125,7 @@ fn answer(rollout: &Rollout, commit: Option<&str>, applied: &[CommitId]) -> Answ
         ));
     }
     let wanted = status.wanted.as_ref();
-    if wanted.is_some_and(|wanted| is_sought(wanted.source.commit.as_ref())) {
+    if wanted.is_some_and(|wanted| is_sought(wanted.commit.as_ref())) {
         return match answer_for_head(rollout, &status) {
             Answer::Stable => Answer::Waiting(message(rollout)),
             other => other,
@@ -203,14 +203,14 @@ mod tests {
     const NEW: &str = "bbbbbbbbbb";
     const AT: &str = "2026-01-01T00:00:00Z";
 
-    fn rollout(more: Value) -> Rollout {
+    fn rollout(more: &Value) -> Rollout {
         let mut status = json!({
             "observedGeneration": 1,
             "stable": { "revision": "a", "podTemplateHash": "1", "since": AT, "source": { "commit": OLD } },
             "message": "holding step 1 of 2",
             "conditions": [],
         });
-        json_patch::merge(&mut status, &more);
+        json_patch::merge(&mut status, more);
         serde_json::from_value(json!({
             "apiVersion": "tidegate.io/v1alpha1", "kind": "Rollout",
             "metadata": { "name": "checkout", "generation": 1 },
@@ -235,24 +235,23 @@ mod tests {
 
     #[test]
     fn a_commit_is_released_once_its_revision_is_stable() {
-        let before = rollout(json!({}));
+        let before = rollout(&json!({}));
         assert!(
             matches!(of(&before, NEW, &[OLD]), Answer::Waiting(on) if on.contains("to be applied"))
         );
-        let running = rollout(
-            json!({ "wanted": { "revision": "b", "since": AT, "source": { "commit": NEW } } }),
-        );
+        let running =
+            rollout(&json!({ "wanted": { "revision": "b", "since": AT, "commit": NEW } }));
         assert_eq!(
             of(&running, NEW, &[NEW]),
             Answer::Waiting("holding step 1 of 2".to_owned())
         );
-        let done = rollout(json!({ "stable": { "source": { "commit": NEW } } }));
+        let done = rollout(&json!({ "stable": { "source": { "commit": NEW } } }));
         assert_eq!(of(&done, &NEW[..7], &[NEW]), Answer::Stable);
     }
 
     #[test]
     fn a_rejected_commit_is_rejected_though_git_asks_for_another_since() {
-        let restored = rollout(json!({ "rejected": [
+        let restored = rollout(&json!({ "rejected": [
             { "revision": "b", "commit": NEW, "attempt": 2, "message": "gate \"errors\" breached", "at": AT },
         ] }));
         assert!(
@@ -262,8 +261,8 @@ mod tests {
 
     #[test]
     fn a_superseded_commit_is_not_waited_for() {
-        let superseded = rollout(json!({
-            "wanted": { "revision": "c", "since": AT, "source": { "commit": "cccccccccc" } },
+        let superseded = rollout(&json!({
+            "wanted": { "revision": "c", "since": AT, "commit": "cccccccccc" },
             "lastOutcome": {
                 "attempt": 2, "revision": "b", "commit": NEW, "outcome": "Superseded",
                 "reason": "NewerRevision", "message": "revision c is newer", "at": AT,
@@ -276,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_commit_that_leaves_the_app_as_it_is_is_done_when_it_is_applied() {
-        let ready = rollout(json!({ "conditions": condition("Ready", "True", "RevisionStable") }));
+        let ready = rollout(&json!({ "conditions": condition("Ready", "True", "RevisionStable") }));
         assert!(matches!(of(&ready, NEW, &[OLD]), Answer::Waiting(_)));
         assert_eq!(of(&ready, NEW, &[NEW]), Answer::Stable);
     }
@@ -284,12 +283,12 @@ mod tests {
     #[test]
     fn without_a_commit_the_conditions_answer() {
         let stalled = condition("Stalled", "True", "Rejected");
-        let rejected = rollout(json!({ "conditions": stalled }));
+        let rejected = rollout(&json!({ "conditions": stalled }));
         assert!(matches!(answer(&rejected, None, &[]), Answer::Rejected(_)));
         let pending =
-            rollout(json!({ "conditions": condition("Ready", "False", "RevisionPending") }));
+            rollout(&json!({ "conditions": condition("Ready", "False", "RevisionPending") }));
         assert!(matches!(answer(&pending, None, &[]), Answer::Waiting(_)));
-        let unseen = rollout(json!({
+        let unseen = rollout(&json!({
             "observedGeneration": 0, "conditions": condition("Ready", "True", "RevisionStable"),
         }));
         assert!(matches!(answer(&unseen, None, &[]), Answer::Waiting(_)));

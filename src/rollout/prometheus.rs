@@ -1,6 +1,8 @@
 //! Prometheus of a Rollout's gates: the operator's, or one that the Rollout names, on
 //! a host that the operator allows.
 
+mod headers;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,6 +13,7 @@ use tidegate_git::Credentials as Login;
 use tidegate_metrics::{
     credentials::Credentials,
     http::HttpSettings,
+    namespace_label,
     prometheus::{InstantQuery, Prometheus},
     query_error::QueryError,
     query_result::QueryResult,
@@ -25,24 +28,35 @@ use crate::{
 /// Every Prometheus that may be asked.
 #[derive(Clone)]
 pub(crate) struct Prometheuses {
-    operators: Prometheus,
+    operators: Arc<Prometheus>,
     hosts: Arc<[String]>,
     secrets: SecretAccess,
+    /// Label that holds each query to the namespace of its Rollout, if the operator wants that.
+    namespace_label: Option<String>,
     /// Reads the Secrets that Rollouts name.
     client: Client,
 }
 
-/// The one of a Rollout. Its Secret is read at the first query, and again when it was refused.
+/// The one of a Rollout, held to its namespace.
 #[derive(Clone)]
-pub(crate) enum Chosen {
+pub(crate) struct Chosen {
+    server: Server,
+    namespace: String,
+    namespace_label: Option<String>,
+}
+
+/// Server of a Rollout's metrics. Its Secrets are read at the first query, and again when it was
+/// refused.
+#[derive(Clone)]
+enum Server {
     /// The operator's.
-    Operators(Prometheus),
+    Operators(Arc<Prometheus>),
     /// The Rollout's own.
     Own(Arc<Own>),
 }
 
 /// One that a Rollout names.
-pub(crate) struct Own {
+struct Own {
     namespace: String,
     metrics: Metrics,
     hosts: Arc<[String]>,
@@ -58,6 +72,7 @@ impl Prometheuses {
         operators: Prometheus,
         hosts: Vec<String>,
         secrets: SecretAccess,
+        namespace_label: Option<String>,
         client: Client,
     ) -> Self {
         let hosts = hosts
@@ -65,26 +80,32 @@ impl Prometheuses {
             .map(|host| host.trim().to_lowercase())
             .collect();
         Self {
-            operators,
+            operators: Arc::new(operators),
             hosts,
             secrets,
+            namespace_label,
             client,
         }
     }
 
     /// The one at which the gates of a Rollout are read.
     pub(crate) fn of(&self, namespace: &str, metrics: Option<&Metrics>) -> Chosen {
-        let Some(metrics) = metrics else {
-            return Chosen::Operators(self.operators.clone());
+        let server = match metrics {
+            None => Server::Operators(self.operators.clone()),
+            Some(metrics) => Server::Own(Arc::new(Own {
+                namespace: namespace.to_owned(),
+                metrics: metrics.clone(),
+                hosts: self.hosts.clone(),
+                secrets: self.secrets,
+                client: self.client.clone(),
+                opened: Mutex::default(),
+            })),
         };
-        Chosen::Own(Arc::new(Own {
+        Chosen {
+            server,
             namespace: namespace.to_owned(),
-            metrics: metrics.clone(),
-            hosts: self.hosts.clone(),
-            secrets: self.secrets,
-            client: self.client.clone(),
-            opened: Mutex::default(),
-        }))
+            namespace_label: self.namespace_label.clone(),
+        }
     }
 }
 
@@ -92,9 +113,19 @@ impl Prometheuses {
 
 impl InstantQuery for Chosen {
     async fn instant(&self, query: &str, at: Timestamp) -> Result<QueryResult, QueryError> {
-        match self {
-            Self::Operators(prometheus) => prometheus.instant(query, at).await,
-            Self::Own(own) => own.instant(query, at).await,
+        let held = match &self.namespace_label {
+            None => None,
+            Some(label) => {
+                let held = namespace_label::enforce(query, label, &self.namespace);
+                Some(held.map_err(|error| QueryError::Invalid {
+                    message: error.to_string(),
+                })?)
+            }
+        };
+        let query = held.as_deref().unwrap_or(query);
+        match &self.server {
+            Server::Operators(prometheus) => prometheus.instant(query, at).await,
+            Server::Own(own) => own.instant(query, at).await,
         }
     }
 }
@@ -149,9 +180,14 @@ impl Own {
             ca_bundle,
             ..HttpSettings::default()
         };
-        let http = http.client().map_err(|error| error.to_string())?;
-        Prometheus::new(http, url, credentials, Arc::new(clock::now))
-            .map_err(|error| error.to_string())
+        let client = http.client().map_err(|error| error.to_string())?;
+        let headers = match &self.metrics.headers_from {
+            Some(secret) => headers::read(&self.client, &self.namespace, &secret.name).await?,
+            None => http::HeaderMap::new(),
+        };
+        let prometheus = Prometheus::new(client, url, credentials, Arc::new(clock::now));
+        let prometheus = prometheus.map_err(|error| error.to_string())?;
+        Ok(prometheus.with_headers(headers))
     }
 
     /// A Rollout must not send queries, and what is in its Secrets, to wherever it likes.
@@ -176,9 +212,17 @@ impl Own {
                  --metrics-hosts, or leave spec.metrics out"
             ));
         }
-        if self.metrics.secret_ref.is_some() && !with_port && url.starts_with("http:") {
+        let secret = match (&self.metrics.secret_ref, &self.metrics.headers_from) {
+            (Some(_), _) => Some("secretRef"),
+            (None, Some(_)) => Some("headersFrom"),
+            (None, None) => None,
+        };
+        if let Some(field) = secret
+            && !with_port
+            && url.starts_with("http:")
+        {
             return Err(format!(
-                "spec.metrics.secretRef would be sent to {host} in the clear: write https, or have {host}:{port} added to \
+                "spec.metrics.{field} would be sent to {host} in the clear: write https, or have {host}:{port} added to \
                  --metrics-hosts"
             ));
         }

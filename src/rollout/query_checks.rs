@@ -50,12 +50,15 @@ struct Query {
     gate: String,
     text: String,
     window: SignedDuration,
+    /// False where the gate passes without a request: then there may be no series.
+    needs_requests: bool,
 }
 
 /// Result of one query for stable, the worst last.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Finding {
     Usable,
+    ScrapedOnce(String),
     Unreadable(String),
     SelectsNothing(String),
     Invalid(String),
@@ -140,6 +143,7 @@ impl Asked {
                 gate: gate.name.clone(),
                 text: query.text,
                 window: gate.window,
+                needs_requests: !gate.needs_no_requests(),
             })
         });
         Some(Self {
@@ -164,6 +168,7 @@ impl Asked {
         let worst = found.into_iter().max().unwrap_or(Finding::Usable);
         match worst {
             Finding::Usable => QueryCheck::Usable { at },
+            Finding::ScrapedOnce(why) => QueryCheck::ScrapedOnce { why, at },
             Finding::Unreadable(why) => QueryCheck::Unreadable { why, at },
             Finding::SelectsNothing(why) => QueryCheck::SelectsNothing { why, at },
             Finding::Invalid(why) => QueryCheck::Invalid { why, at },
@@ -177,6 +182,10 @@ impl Query {
     async fn put_to(&self, source: &impl InstantQuery, stable: &Variables) -> Finding {
         let gate = &self.gate;
         match check_query(source, &self.text, stable, self.window, clock::now()).await {
+            Err(error @ InvalidQuery::ScrapedOnce) => {
+                Finding::ScrapedOnce(format!("gate {gate:?}: {error}"))
+            }
+            Err(InvalidQuery::SelectsNothing(_)) if !self.needs_requests => Finding::Usable,
             Err(error @ InvalidQuery::SelectsNothing(_)) => {
                 Finding::SelectsNothing(format!("gate {gate:?}: {error}"))
             }
@@ -184,7 +193,9 @@ impl Query {
             Ok(Sample::Error { message, .. }) => Finding::Unreadable(format!(
                 "waiting for usable metrics of gate {gate:?}: {message}"
             )),
-            Ok(Sample::Value { .. } | Sample::NoData(_)) => Finding::Usable,
+            Ok(Sample::Value { .. } | Sample::ZeroNumerator { .. } | Sample::NoData(_)) => {
+                Finding::Usable
+            }
         }
     }
 }

@@ -17,9 +17,10 @@ use tidegate_engine::{
     plan::Plan,
     preflight::warnings::{Surroundings, warnings},
 };
+use tidegate_metrics::preflight::is_proportion;
 use tracing::Instrument as _;
 
-use super::{context::Context, events};
+use super::{context::Context, events, variables};
 use crate::kubernetes::pod_template::PodTemplate;
 
 /// Looks, and tells people what it finds.
@@ -98,7 +99,20 @@ async fn surroundings(
         ]
         .concat(),
         anti_affinity: template.anti_affinity,
+        ratios_without_requests: ratios_without_requests(namespace, plan),
     }
+}
+
+/// Returns the gates that one failure of one request can breach.
+fn ratios_without_requests(namespace: &str, plan: &Plan) -> Vec<String> {
+    let version = variables::of_stable(namespace, plan, None);
+    let gates = plan.gates.iter();
+    let gates = gates.filter(|gate| gate.enforced && gate.requests.is_none());
+    let risky = gates.filter(|gate| {
+        let mut queries = gate.queries().into_iter();
+        queries.any(|query| is_proportion(&query.text, &version, gate.window))
+    });
+    risky.map(|gate| gate.name.clone()).collect()
 }
 
 /// All of them, or none where they may not be listed or the cluster doesn't know them.

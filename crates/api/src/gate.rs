@@ -18,8 +18,8 @@ use crate::Duration;
 #[x_kube(validation = exactly_one_kind())]
 #[x_kube(validation = Rule::new("has(self.minRequests) == has(self.requests)")
     .message("minRequests counts with the query in requests: give both or neither"))]
-#[x_kube(validation = Rule::new("duration(self.interval) >= duration('100ms')")
-    .message("interval must be at least 100ms"))]
+#[x_kube(validation = Rule::new("duration(self.interval) >= duration('500ms')")
+    .message("interval must be at least 500ms"))]
 pub struct Gate {
     /// Name of the gate, unique within the Rollout.
     #[schemars(
@@ -34,7 +34,7 @@ pub struct Gate {
     /// range within a period, or among the last ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breach_window: Option<BreachWindow>,
-    /// Time between two readings, at least 100ms. Defaults to 15s.
+    /// Time between two readings, at least 500ms. Defaults to 15s.
     #[serde(default = "defaults::interval")]
     pub interval: Duration,
     /// Time from the acceptance of a weight by the gateways to the first reading. Defaults to 0s.
@@ -46,11 +46,15 @@ pub struct Gate {
     /// Longest time that `{{window}}` stands for. Defaults to 5m.
     #[serde(default = "defaults::window")]
     pub window: Duration,
-    /// Query for the number of the canary's requests, for `minRequests`.
+    /// Query for the number of the canary's requests, for `minRequests`, over the same range as the
+    /// gate's query. With it, a part of all requests such as an error ratio breaches only where so many bad ones are improbable (0.001) at the limit:
+    /// one failure of one is no breach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub requests: Option<String>,
-    /// Minimum number of requests for a reading to pass. A breach needs none.
+    /// Minimum number of requests for a reading to pass. A breach needs none. With 0 the gate passes
+    /// while there are no requests at all. It is also the number from which on a success rate without a
+    /// single success is 0, and not without data; 20 where it is not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_requests: Option<u64>,
     /// Consequence of a reading without data. Defaults to `Wait`.
@@ -262,7 +266,8 @@ pub enum Verdict {
     Breach,
     /// The reading is bad, and the gate allows more of them.
     Tolerated,
-    /// The reading is good, but there are fewer requests than `minRequests`.
+    /// The reading is good, but there are fewer requests than `minRequests`; or it is bad, and with so
+    /// few requests that is no finding.
     Gathering,
     /// There is no data, or none that is recent.
     NoData,

@@ -36,11 +36,13 @@ pub struct InterventionSpec {
     #[schemars(length(min = 1, max = 63))]
     pub rollout: String,
     /// Number of the attempt (`status.attempt.number` of the Rollout). For `Retry`, that of the
-    /// last attempt.
+    /// last attempt; for `Promote` where none runs, that of the next (`status.attempts` and one
+    /// more).
     #[schemars(range(min = 1))]
     pub attempt: u32,
     /// Revision of the attempt, in full or abbreviated to 10 characters as in `status.revision` of
-    /// the Rollout; for `Retry`, that of `status.lastOutcome`. It must match, because the numbers of
+    /// the Rollout; for `Retry`, that of `status.lastOutcome`; for `Promote` where no attempt runs, that
+    /// of `status.wanted`. It must match, because the numbers of
     /// attempts start again when a Rollout is recreated. Required for `Approve`, `Promote` and
     /// `Retry`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,7 +71,8 @@ pub struct InterventionSpec {
 pub enum Action {
     /// Approves the step that the release waits in.
     Approve,
-    /// Skips remaining holds and approvals; breaches still roll back.
+    /// Skips remaining holds and approvals; breaches still roll back. Where no attempt runs it starts
+    /// the revision that waits, and passes what waits for data.
     Promote,
     /// Pauses the release at its current step. Gates are still evaluated.
     Pause,

@@ -163,7 +163,8 @@ catalogue! {
         PreflightFailed,
         /// A gate's query is wrong, or selects nothing of a stable that has been there for two
         /// minutes (a misspelled name, a workload that is not scraped); nothing has moved, and
-        /// Prometheus is asked again every 5s. Fix the query, or have the workload scraped.
+        /// Prometheus is asked again every 5s. Fix the query, or have the workload scraped; for a
+        /// service without requests give its gates `minRequests: 0`, or create a promote Intervention.
         InvalidQuery,
         /// The API server denies the next write (a quota, a right, an admission policy), in its own
         /// words. It is retried, at last every 16s; a running attempt keeps to its deadlines, and
@@ -172,6 +173,9 @@ catalogue! {
         /// Git still asks for a revision that was not promoted. Commit another, commit it again, or
         /// create a retry Intervention.
         Rejected,
+        /// Three attempts of the revision that git asks for ended `Inconclusive`. Have its gates read
+        /// and create a retry Intervention, or release it without them by a promote Intervention.
+        Inconclusive,
         /// The first revision did not become ready, and there is nothing to go back to. Commit
         /// another.
         InitialFailed,
@@ -227,7 +231,7 @@ catalogue! {
         /// The first revision did not become ready in time.
         InitialNotReady,
         /// A gate had no usable metrics for too long; nothing is rejected, and the revision is
-        /// tried again.
+        /// tried again, until three attempts of it have ended so.
         Inconclusive,
         /// Stable had no ready endpoint three times in the attempt; nothing is rejected, and the
         /// revision is tried again.
@@ -336,7 +340,7 @@ catalogue! {
         InterventionAccepted,
         /// Something that does not stop a release and may surprise during it: an autoscaler by
         /// `Value`, a disruption budget that counts both versions, a policy that names the Service
-        /// alone, pods that must not share a node.
+        /// alone, pods that must not share a node, a gate over a ratio without the number of requests.
         PreflightWarning,
         /// Another writer modified a field that Tidegate governs, and was reverted; the event names
         /// the field manager.

@@ -155,6 +155,10 @@ pub struct Metrics {
     /// `password`; and `ca.crt` for a CA of your own. Defaults to no credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
+    /// Secret with headers for each query, in the same namespace: each key is a header's name, such as
+    /// `X-Scope-OrgID` for a store with tenants. Defaults to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers_from: Option<SecretRef>,
 }
 
 /// Effects of a rollback beyond the cluster.

@@ -52,7 +52,7 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// The revision that git asks for.
+    /// Revision that git asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<Wanted>,
     /// The last promoted revision.
@@ -90,15 +90,18 @@ pub struct RolloutStatus {
     pub interventions: Vec<AcceptedIntervention>,
 }
 
-/// The revision that git asks for.
+/// Revision that git asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Wanted {
     /// Full name of the revision.
     pub revision: Revision,
-    /// Origin of the revision.
-    #[serde(default)]
-    pub source: Source,
+    /// Commit that asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<CommitId>,
+    /// Author of that commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
     /// Time since which it has been wanted.
     pub since: Timestamp,
 }
@@ -325,8 +328,17 @@ pub struct Rejected {
 pub struct Backoff {
     /// The revision.
     pub revision: Revision,
-    /// Number of inconclusive attempts in a row.
+    /// Number of its attempts in a row that ended without a verdict on it.
     pub tries: u32,
+    /// Number of those that were inconclusive.
+    #[serde(default)]
+    pub inconclusive: u32,
+    /// Number of the last one.
+    #[serde(default)]
+    pub attempt: u32,
+    /// Cause of its end, in a sentence.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
     /// Earliest time of the next attempt.
     pub until: Timestamp,
 }
@@ -366,6 +378,9 @@ pub struct OutcomeSummary {
 pub struct AcceptedIntervention {
     /// The attempt that was meant.
     pub attempt: u32,
+    /// Revision of that attempt, where it had not begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Revision>,
     /// The step that was meant, for an approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<u32>,

@@ -134,7 +134,7 @@ pub(crate) fn conclude(ctx: &mut DecisionContext<'_>, plan: &Plan) {
     owe(ctx, Record::Outcome(Box::new(record)), restore);
     match ending.outcome {
         Outcome::Promoted => promote(ctx, plan, &attempt),
-        Outcome::Aborted if !is_held(ending.reason) => back_off(ctx, &attempt),
+        Outcome::Aborted if !is_held(ending.reason) => back_off(ctx, &attempt, &ending),
         Outcome::RolledBack | Outcome::Failed | Outcome::Aborted => reject(ctx, &attempt, &ending),
         Outcome::Superseded => {}
     }
@@ -243,13 +243,15 @@ fn reject(ctx: &mut DecisionContext<'_>, attempt: &Attempt, ending: &Ending) {
     status.rejected.truncate(MEMORY);
 }
 
-fn back_off(ctx: &mut DecisionContext<'_>, attempt: &Attempt) {
+fn back_off(ctx: &mut DecisionContext<'_>, attempt: &Attempt, ending: &Ending) {
     let before = ctx
         .status
         .backoff
         .as_ref()
         .filter(|before| before.revision == attempt.revision);
     let tries = before.map_or(0, |before| before.tries) + 1;
+    let inconclusive = before.map_or(0, |before| before.inconclusive)
+        + u32::from(ending.reason == Reason::Inconclusive);
     let wait = BACKOFF
         .saturating_mul(1 << (tries - 1).min(10))
         .min(MAX_BACKOFF);
@@ -257,6 +259,9 @@ fn back_off(ctx: &mut DecisionContext<'_>, attempt: &Attempt) {
     ctx.status.backoff = Some(Backoff {
         revision: attempt.revision.clone(),
         tries,
+        inconclusive,
+        attempt: attempt.number,
+        message: ending.message.clone(),
         until,
     });
 }

@@ -3,7 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
     Revision,
-    gate::GateStatus,
+    gate::{GateMode, GateStatus},
+    rollout::RolloutSpec,
     status::{RolloutStatus, Stage},
 };
 
@@ -107,8 +108,13 @@ fn know_stable_again(ctx: &mut DecisionContext<'_>) {
             ctx.actions.push(Action::DryRunStable);
         }
         (Comparison::Same, Some(current)) => stable.pod_template_hash.clone_from(&current.id),
-        (Comparison::Unknown | Comparison::Same, _)
-        | (Comparison::Different | Comparison::Refused { .. }, _) => {}
+        (
+            Comparison::Unknown
+            | Comparison::Same
+            | Comparison::Different
+            | Comparison::Refused { .. },
+            _,
+        ) => {}
     }
 }
 
@@ -209,7 +215,7 @@ fn finish(mut ctx: DecisionContext<'_>, plan: Option<Plan>) -> Decision {
     Decision {
         urgent,
         persist: worth_writing(&ctx.observed.status, &ctx.status, ctx.now),
-        sampling: sampling(&ctx),
+        sampling: sampling(&ctx, plan.as_ref()),
         status: ctx.status,
         actions,
         events: ctx.events,
@@ -249,16 +255,20 @@ fn nothing(ctx: &DecisionContext<'_>) -> Decision {
 
 /// Returns the traffic that is to be sampled: what the canary has, between two steps and in a pause,
 /// too. A step is named once its weight is confirmed.
-fn sampling(ctx: &DecisionContext<'_>) -> Option<Sampling> {
+fn sampling(ctx: &DecisionContext<'_>, plan: Option<&Plan>) -> Option<Sampling> {
     let attempt = ctx.status.attempt.as_ref()?;
     let since = ctx.judged_since()?;
     let step = attempt.steps.last().and_then(|step| step.confirmed_at);
+    let hold = plan
+        .and_then(|plan| plan.step(attempt.step))
+        .map_or(SignedDuration::ZERO, |step| step.hold);
     Some(Sampling {
         attempt: attempt.number,
         since,
         step: step.map(|since| SampledStep {
             number: attempt.step,
             since,
+            until: since.saturating_add(hold).unwrap_or(Timestamp::MAX),
         }),
     })
 }
@@ -280,12 +290,22 @@ fn worth_writing(before: &RolloutStatus, after: &RolloutStatus, now: Timestamp) 
     written.is_none_or(|written| now.duration_since(written) >= EVIDENCE_INTERVAL)
 }
 
-/// Returns the status without what changes with every reading.
+fn is_enforced(plan: &RolloutSpec, name: &str) -> bool {
+    let mut gates = plan.gates.iter();
+    gates.any(|gate| gate.name == name && gate.mode == GateMode::Enforce)
+}
+
+/// Returns the status without what changes with every reading. Of a gate that only observes nothing
+/// is worth a write by itself.
 fn without_readings(status: &RolloutStatus) -> RolloutStatus {
     let mut status = status.clone();
     if let Some(attempt) = &mut status.attempt {
         let gates = std::mem::take(&mut attempt.gates);
-        attempt.gates = gates.into_iter().map(GateStatus::without_reading).collect();
+        attempt.gates = gates
+            .into_iter()
+            .filter(|gate| is_enforced(&attempt.plan, &gate.name))
+            .map(GateStatus::without_reading)
+            .collect();
     }
     status
 }

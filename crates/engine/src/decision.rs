@@ -47,6 +47,8 @@ pub struct SampledStep {
     pub number: u32,
     /// Time at which its weight was confirmed.
     pub since: Timestamp,
+    /// Time until which it holds: it ends on a reading that is not older.
+    pub until: Timestamp,
 }
 
 /// An effect.

@@ -12,6 +12,7 @@
 //! A kind of gate is a file beside this one and an arm in each match on [`Kind`]. No code outside
 //! this folder and `tidegate_api::gate` knows a kind by name.
 
+mod binomial;
 mod breach_window;
 pub mod evidence;
 mod range;
@@ -105,12 +106,16 @@ pub enum GateError {
     #[error("minRequests counts with the query in requests: give both or neither")]
     Requests,
     /// An interval that would query Prometheus without pause.
-    #[error("interval must be at least 100ms")]
+    #[error("interval must be at least 500ms")]
     Interval,
 }
 
 /// Shortest interval: below it a gate would query Prometheus without pause.
-const MIN_INTERVAL: SignedDuration = SignedDuration::from_millis(100);
+const MIN_INTERVAL: SignedDuration = SignedDuration::from_millis(500);
+
+/// Number of requests from which on a numerator without series is a breach of a minimum, unless the
+/// gate says another.
+const MIN_REQUESTS: u64 = 20;
 
 // === impl Gate ===
 
@@ -147,6 +152,35 @@ impl Gate {
         queries
     }
 
+    /// Judges a reading and adds it to the evidence. Without requests there is no data, and that is
+    /// good where none are asked for.
+    fn fold(
+        &self,
+        evidence: &mut GateEvidence,
+        samples: &Samples,
+        sampled_at: Timestamp,
+    ) -> Result<Judgment, Missing> {
+        let min_requests = self.requests.as_ref().map(|requests| requests.min);
+        let needed = min_requests.map_or(MIN_REQUESTS, |min| min.max(1));
+        match self.kind.fold(evidence, samples, sampled_at, needed) {
+            Err(Missing::NoData(_))
+                if min_requests == Some(0) && samples.are_without_requests() =>
+            {
+                Ok(Judgment {
+                    verdict: Verdict::Pass,
+                    message: "no requests, and minRequests is 0".to_owned(),
+                })
+            }
+            judged => judged,
+        }
+    }
+
+    /// Returns true if the gate passes without a request.
+    pub fn needs_no_requests(&self) -> bool {
+        let requests = self.requests.as_ref();
+        requests.is_some_and(|requests| requests.min == 0)
+    }
+
     /// Returns the rule in words, as far as `max 0.05`.
     pub fn describe(&self) -> String {
         self.kind.describe()
@@ -178,16 +212,18 @@ impl Kind {
     }
 
     /// Judges the samples of one time and adds them to the evidence. `Err` where one that the rule
-    /// needs has no value; then the evidence is left as it is.
+    /// needs has no value; then the evidence is left as it is. `min_requests` is the number of
+    /// requests from which on a numerator without series is a breach of a minimum.
     fn fold(
         &self,
         evidence: &mut GateEvidence,
         samples: &Samples,
         sampled_at: Timestamp,
+        min_requests: u64,
     ) -> Result<Judgment, Missing> {
         match self {
-            Self::Threshold(threshold) => threshold.fold(samples),
-            Self::BreachWindow(window) => window.fold(evidence, samples, sampled_at),
+            Self::Threshold(threshold) => threshold.fold(samples, min_requests),
+            Self::BreachWindow(window) => window.fold(evidence, samples, sampled_at, min_requests),
         }
     }
 }

@@ -15,12 +15,17 @@ use crate::{
     context::DecisionContext,
     decision::Action,
     event::{Event, GovernedField},
+    interventions,
     observed::{Candidate, Comparison, QueryCheck, Workload},
     plan::Plan,
     preflight::{self, Objection, Obstacle},
     stall::Stall,
     waiting::{RolloutPurpose, WaitingOn},
 };
+
+/// Number of attempts of one revision that may end without a finding before a person has to ask for
+/// the next: it is not going to be another one by itself.
+const MAX_INCONCLUSIVE: u32 = 3;
 
 /// Time for which an obstacle to a release is taken for granted.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
@@ -346,11 +351,23 @@ fn start(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) {
         .backoff
         .as_ref()
         .filter(|backoff| backoff.revision == candidate.revision);
-    if let Some(until) = backoff
-        .map(|backoff| backoff.until)
-        .filter(|until| *until > ctx.now)
+    let asked = interventions::promotes(&ctx.status, &candidate.revision);
+    if let Some(backoff) = backoff
+        && !asked
     {
-        return ctx.wait(WaitingOn::Backoff { until }, Some(until));
+        if backoff.inconclusive >= MAX_INCONCLUSIVE {
+            let stall = Stall::Inconclusive {
+                revision: backoff.revision.clone(),
+                tries: backoff.inconclusive,
+                attempt: backoff.attempt,
+                cause: backoff.message.clone(),
+            };
+            return ctx.stall(stall);
+        }
+        let until = backoff.until;
+        if until > ctx.now {
+            return ctx.wait(WaitingOn::Backoff { until }, Some(until));
+        }
     }
     match preflight::check(ctx.observed, plan) {
         None => start_now(ctx, plan, candidate),
@@ -373,11 +390,13 @@ fn start_now(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) 
         .iter()
         .any(|known| known.revision == candidate.revision);
     let shortcut = match plan.known_good {
+        _ if interventions::promotes(&ctx.status, &candidate.revision) => Some(Shortcut::Promote),
         KnownGood::Fast if known => Some(Shortcut::KnownGood),
         KnownGood::Fast | KnownGood::Steps => None,
     };
-    // A revision that was good before is not held up by Prometheus.
-    if shortcut.is_none() && !gates_can_be_read(ctx, plan) {
+    // A revision that was good before is not held up by Prometheus, nor is one that somebody wants
+    // without its data.
+    if shortcut.is_none() && !gates_can_be_read(ctx, plan, candidate) {
         return;
     }
     // Half of a commit may be another plan with the template of the last one.
@@ -396,7 +415,7 @@ fn start_now(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) 
 
 /// Returns true if the gates could judge the candidate: one whose query says nothing of stable says nothing
 /// of the canary either, and traffic does not move while nobody can watch it.
-fn gates_can_be_read(ctx: &mut DecisionContext<'_>, plan: &Plan) -> bool {
+fn gates_can_be_read(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) -> bool {
     if !plan.gates.iter().any(|gate| gate.enforced) {
         return true;
     }
@@ -404,8 +423,7 @@ fn gates_can_be_read(ctx: &mut DecisionContext<'_>, plan: &Plan) -> bool {
     match &ctx.observed.queries {
         QueryCheck::Usable { at } if is_within(*at, CHECK_AGAIN, now) => return true,
         QueryCheck::Invalid { why, at } if is_within(*at, CHECK_OLD, now) => {
-            let problem = why.clone();
-            ctx.stall(Stall::InvalidQuery { problem });
+            ctx.stall(invalid_query(ctx, candidate, why));
             retry_after(ctx, *at, CHECK_AGAIN, Action::CheckQueries);
         }
         // Nothing is measured of a stable that nobody reaches: that must not hold up its cure.
@@ -414,17 +432,24 @@ fn gates_can_be_read(ctx: &mut DecisionContext<'_>, plan: &Plan) -> bool {
         {
             return true;
         }
+        QueryCheck::ScrapedOnce { at, .. }
+            if is_within(*at, CHECK_AGAIN, now)
+                && (!is_stable_new(ctx) || ctx.observed.ready_of_stable() == 0) =>
+        {
+            return true;
+        }
         QueryCheck::SelectsNothing { why, at } if is_within(*at, CHECK_OLD, now) => {
             let problem = why.clone();
-            let stable = ctx.status.stable.as_ref();
-            if stable.is_some_and(|stable| is_within(stable.since, SCRAPED_BY, now)) {
+            if is_stable_new(ctx) {
                 ctx.wait(WaitingOn::Metrics { problem }, None);
             } else {
-                ctx.stall(Stall::InvalidQuery { problem });
+                ctx.stall(invalid_query(ctx, candidate, &problem));
             }
             retry_after(ctx, *at, CHECK_AGAIN, Action::CheckQueries);
         }
-        QueryCheck::Unreadable { why, at } if is_within(*at, CHECK_OLD, now) => {
+        QueryCheck::Unreadable { why, at } | QueryCheck::ScrapedOnce { why, at }
+            if is_within(*at, CHECK_OLD, now) =>
+        {
             let problem = why.clone();
             ctx.wait(WaitingOn::Metrics { problem }, None);
             retry_after(ctx, *at, CHECK_AGAIN, Action::CheckQueries);
@@ -433,9 +458,24 @@ fn gates_can_be_read(ctx: &mut DecisionContext<'_>, plan: &Plan) -> bool {
         | QueryCheck::Usable { .. }
         | QueryCheck::Invalid { .. }
         | QueryCheck::SelectsNothing { .. }
+        | QueryCheck::ScrapedOnce { .. }
         | QueryCheck::Unreadable { .. } => ctx.actions.push(Action::CheckQueries),
     }
     false
+}
+
+/// Returns true if Prometheus may not have scraped stable's pods yet.
+fn is_stable_new(ctx: &DecisionContext<'_>) -> bool {
+    let stable = ctx.status.stable.as_ref();
+    stable.is_some_and(|stable| is_within(stable.since, SCRAPED_BY, ctx.now))
+}
+
+fn invalid_query(ctx: &DecisionContext<'_>, candidate: &Candidate, problem: &str) -> Stall {
+    Stall::InvalidQuery {
+        problem: problem.to_owned(),
+        revision: candidate.revision.clone(),
+        attempt: ctx.status.attempts + 1,
+    }
 }
 
 fn is_within(at: Timestamp, limit: SignedDuration, now: Timestamp) -> bool {

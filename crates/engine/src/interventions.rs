@@ -6,7 +6,7 @@ use tidegate_api::{
     Revision,
     intervention::{Action as Request, InterventionSpec},
     record::Reason,
-    status::{AcceptedIntervention, Attempt, Shortcut, Stage},
+    status::{AcceptedIntervention, Attempt, RolloutStatus, Shortcut, Stage},
 };
 
 pub use answer::{Acceptance, Answer, Rejection};
@@ -57,8 +57,14 @@ fn judge(
         });
     }
     let acceptance = apply(ctx, spec)?;
+    let revision = if acceptance == Acceptance::PromotionStarts {
+        waiting_revision(ctx)
+    } else {
+        None
+    };
     ctx.status.interventions.push(AcceptedIntervention {
         attempt: spec.attempt,
+        revision,
         step: spec.step,
         action: spec.action,
         by: spec.by.clone(),
@@ -95,6 +101,7 @@ fn apply(ctx: &mut DecisionContext<'_>, spec: &InterventionSpec) -> Result<Accep
         Request::Retry => retry(ctx, spec),
         Request::Abort => abort(ctx, spec),
         Request::Approve => approve(attempt_in_steps(ctx, spec)?, spec),
+        Request::Promote if ctx.status.attempt.is_none() => promote_waiting(ctx, spec),
         Request::Promote => promote(ctx, spec),
         Request::Pause => {
             let attempt = attempt_in_steps(ctx, spec)?;
@@ -268,6 +275,53 @@ fn approve(attempt: &mut Attempt, spec: &InterventionSpec) -> Result<Acceptance,
     }
     step.approved_by = Some(wording::requester(&spec.by).to_owned());
     Ok(Acceptance::Approved { step: named })
+}
+
+/// Starts the revision that waits: for data, or after attempts without a finding.
+fn promote_waiting(
+    ctx: &DecisionContext<'_>,
+    spec: &InterventionSpec,
+) -> Result<Acceptance, Rejection> {
+    let revision = waiting_revision(ctx).ok_or(Rejection::NoAttempt {
+        action: spec.action,
+    })?;
+    let next = ctx.status.attempts + 1;
+    if spec.attempt != next {
+        return Err(Rejection::NotNextAttempt {
+            named: spec.attempt,
+            next,
+        });
+    }
+    names_revision(spec, &revision)?;
+    // What a gate has found to be bad is asked for by Retry, and passes its gates again.
+    if ctx
+        .status
+        .rejected
+        .iter()
+        .any(|rejected| rejected.revision == revision)
+    {
+        return Err(Rejection::RevisionRejected);
+    }
+    Ok(Acceptance::PromotionStarts)
+}
+
+/// Returns the revision that git asks for and that is not stable.
+fn waiting_revision(ctx: &DecisionContext<'_>) -> Option<Revision> {
+    let stable = ctx.status.stable.as_ref()?;
+    let candidate = ctx.observed.candidate.as_ref()?;
+    if candidate.revision == stable.revision {
+        return None;
+    }
+    Some(candidate.revision.clone())
+}
+
+/// Returns true if somebody has asked for the next attempt, of this revision, to be promoted.
+pub(crate) fn promotes(status: &RolloutStatus, revision: &Revision) -> bool {
+    status.interventions.iter().any(|taken| {
+        taken.action == Request::Promote
+            && taken.attempt == status.attempts + 1
+            && taken.revision.as_ref() == Some(revision)
+    })
 }
 
 /// Lets a rejected revision be tried again while git's head still asks for it.

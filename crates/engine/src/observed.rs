@@ -238,6 +238,13 @@ pub enum QueryCheck {
         /// Time of the question.
         at: Timestamp,
     },
+    /// Prometheus has a single sample of stable: if the queries look back far enough is not known.
+    ScrapedOnce {
+        /// The gate, in a sentence.
+        why: String,
+        /// Time of the question.
+        at: Timestamp,
+    },
     /// Prometheus did not answer.
     Unreadable {
         /// The gate and its problem, in a sentence.

@@ -15,6 +15,10 @@ pub enum Stall {
     InvalidQuery {
         /// The gate and its problem, in a sentence.
         problem: String,
+        /// The revision that waits.
+        revision: Revision,
+        /// Number that its attempt is going to have.
+        attempt: u32,
     },
     /// The API server denies the next write.
     WriteDenied {
@@ -35,6 +39,18 @@ pub enum Stall {
         /// The revision.
         revision: Revision,
     },
+    /// Attempts of the revision that git asks for have ended without a finding, too often to try again
+    /// unasked.
+    Inconclusive {
+        /// The revision.
+        revision: Revision,
+        /// Number of these attempts.
+        tries: u32,
+        /// Number of the last one.
+        attempt: u32,
+        /// Cause of its end, in a sentence.
+        cause: String,
+    },
     /// The first revision did not become ready.
     InitialFailed {
         /// Cause, in a sentence.
@@ -54,6 +70,7 @@ impl Stall {
             Self::WriteDenied { .. } => StallReason::WriteDenied,
             Self::RevisionRejected { .. } => StallReason::Rejected,
             Self::RevisionLost { .. } => StallReason::RevisionLost,
+            Self::Inconclusive { .. } => StallReason::Inconclusive,
             Self::InitialFailed { .. } => StallReason::InitialFailed,
         }
     }

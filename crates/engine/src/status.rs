@@ -1,15 +1,11 @@
 //! Summary of a status for people: phase, step, weight, message and conditions, from the rest of it.
 
-use jiff::Timestamp;
 use tidegate_api::{
     record::Outcome,
     status::{Attempt, Phase, Stage, Wanted},
 };
 
-use crate::{
-    conditions, context::DecisionContext, observed::Candidate, plan::Plan, waiting::WaitingOn,
-    wording,
-};
+use crate::{conditions, context::DecisionContext, plan::Plan, waiting::WaitingOn, wording};
 
 /// Fills in the fields that people read.
 pub(crate) fn summarize(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
@@ -18,12 +14,14 @@ pub(crate) fn summarize(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
         .as_ref()
         .map_or_else(|| resting_phase(ctx), |attempt| attempt_phase(ctx, attempt));
     let message = message(ctx);
+    let wanted = wanted(ctx);
     let status = &mut ctx.status;
     if status.phase != phase || status.since.is_none() {
         status.since = Some(ctx.now);
     }
     status.phase = phase;
     status.message = message;
+    status.wanted = wanted;
     status.observed_generation = Some(ctx.observed.identity.generation);
     status.step = attempt
         .as_ref()
@@ -36,22 +34,22 @@ pub(crate) fn summarize(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
         (None, Some(stable)) => Some(&stable.revision),
         (None, None) => None,
     };
-    if let Some(candidate) = &ctx.observed.candidate {
-        status.wanted = Some(wanted(status.wanted.take(), candidate, ctx.now));
-    }
     status.revision = revision.map(|revision| revision.short().to_owned());
     conditions::set_all(ctx);
 }
 
-/// Returns the revision that is wanted; its time stays while it is asked for by the same commit.
-fn wanted(before: Option<Wanted>, candidate: &Candidate, now: Timestamp) -> Wanted {
-    let same = before.filter(|before| {
-        before.revision == candidate.revision && before.source == candidate.source
-    });
-    same.unwrap_or_else(|| Wanted {
+/// Returns the revision that git asks for; the one before stays where it cannot be seen.
+fn wanted(ctx: &DecisionContext<'_>) -> Option<Wanted> {
+    let before = ctx.status.wanted.as_ref();
+    let Some(candidate) = &ctx.observed.candidate else {
+        return before.cloned();
+    };
+    let same = before.filter(|before| before.revision == candidate.revision);
+    Some(Wanted {
         revision: candidate.revision.clone(),
-        source: candidate.source.clone(),
-        since: now,
+        commit: candidate.source.commit.clone(),
+        author: candidate.source.author.clone(),
+        since: same.map_or(ctx.now, |same| same.since),
     })
 }
 

@@ -10,7 +10,7 @@ use tidegate_engine::gate::reading::{ErrorReason, NoDataReason, Sample};
 pub struct Case {
     /// Name of the case.
     pub name: &'static str,
-    /// Query; it uses nothing but `up` and names that do not exist.
+    /// Query; it uses nothing but what every scrape brings, and names that do not exist.
     pub query: &'static str,
     /// Kind of sample that it must have.
     pub expected: Expected,
@@ -21,6 +21,10 @@ pub struct Case {
 pub enum Expected {
     /// A finite number.
     Value,
+    /// An infinite one.
+    Infinite,
+    /// A quotient whose numerator has no series and is 0.
+    ZeroNumerator,
     /// No series.
     Empty,
     /// NaN.
@@ -74,12 +78,22 @@ pub const CASES: &[Case] = &[
     Case {
         name: "infinite",
         query: "(count(up) * 1) / 0",
-        expected: Expected::Error(ErrorReason::NotFinite),
+        expected: Expected::Infinite,
     },
     Case {
         name: "minus infinite",
         query: "-(count(up) * 1) / 0",
-        expected: Expected::Error(ErrorReason::NotFinite),
+        expected: Expected::Infinite,
+    },
+    Case {
+        name: "numerator without series",
+        query: r#"sum(rate(scrape_duration_seconds{job="none"}[1m])) / sum(rate(scrape_duration_seconds[1m]))"#,
+        expected: Expected::ZeroNumerator,
+    },
+    Case {
+        name: "numerator by a label that is not there",
+        query: r#"sum(rate(scrape_duration_seconds{status="none"}[1m])) / sum(rate(scrape_duration_seconds[1m]))"#,
+        expected: Expected::Empty,
     },
     Case {
         name: "warning",
@@ -124,11 +138,21 @@ impl Expected {
     /// Returns true if the sample is of this kind.
     pub fn is(self, sample: &Sample) -> bool {
         match (self, sample) {
-            (Self::Value, Sample::Value { .. }) => true,
+            (Self::Value, Sample::Value { value }) => value.is_finite(),
+            (Self::Infinite, Sample::Value { value }) => value.is_infinite(),
+            (Self::ZeroNumerator, Sample::ZeroNumerator { value, .. }) => *value == 0.0,
             (Self::Empty, Sample::NoData(reason)) => *reason == NoDataReason::Empty,
             (Self::NotANumber, Sample::NoData(reason)) => *reason == NoDataReason::NotANumber,
             (Self::Error(expected), Sample::Error { reason, .. }) => expected == *reason,
-            (Self::Value | Self::Empty | Self::NotANumber | Self::Error(_), _) => false,
+            (
+                Self::Value
+                | Self::Infinite
+                | Self::ZeroNumerator
+                | Self::Empty
+                | Self::NotANumber
+                | Self::Error(_),
+                _,
+            ) => false,
         }
     }
 }

@@ -14,13 +14,16 @@
 pub mod cases;
 pub mod credentials;
 pub mod http;
+pub mod namespace_label;
 pub mod preflight;
 pub mod prometheus;
 pub mod query;
 pub mod query_error;
 pub mod query_result;
+mod quotient;
 pub mod sample;
 pub mod sampler;
+pub mod scrape_interval;
 pub mod template;
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ use tidegate_engine::gate::reading::{ErrorReason, NoDataReason, Sample};
 use super::{
     prometheus::InstantQuery,
     query::{Query, QueryParseError},
+    query_result::{Data, QueryResult},
     sample::sample,
+    scrape_interval::scrape_interval,
     template::{QueryTemplate, TemplateError, Variables},
 };
 
@@ -26,10 +28,42 @@ pub enum InvalidQuery {
     /// A name is misspelled, or Prometheus does not scrape the workload.
     #[error(
         "the query selects no series of stable: correct its names, or check that Prometheus scrapes the workload \
-         and that it has had requests ({0})"
+         and that it has had requests, or give the gate minRequests: 0 ({0})"
     )]
     SelectsNothing(String),
+    /// It is infinite for stable, which is no quantity.
+    #[error(
+        "the query returns {0} for stable: it divides by what is 0, so divide by all requests ({1})"
+    )]
+    Infinite(&'static str, String),
+    /// A numerator picks its part by a label that nothing has, so it would always be 0.
+    #[error(
+        "the query selects by the label {0}, which no series of stable has: correct its name, or leave it out"
+    )]
+    UnknownLabel(String),
+    /// Stable was not scraped twice yet, so that nothing is known of its ranges.
+    #[error("waiting until Prometheus has scraped stable twice")]
+    ScrapedOnce,
+    /// A range too short for two samples.
+    #[error(
+        "the query looks back {}, and stable is scraped every {}: write a range of at least {}, or {{{{window}}}}",
+        in_seconds(*.range),
+        in_seconds(*.interval),
+        in_seconds(*.interval * SCRAPES_IN_RANGE)
+    )]
+    ShortRange {
+        /// Shortest range of the query.
+        range: SignedDuration,
+        /// Time between two scrapes.
+        interval: SignedDuration,
+    },
 }
+
+/// Minimum number of scrapes in a range: of two, one may be missed.
+const SCRAPES_IN_RANGE: i32 = 3;
+
+/// Share of the interval by which a range may be too short: scrapes are not made to the millisecond.
+const TOLERANCE: f64 = 0.1;
 
 /// Checks a query against stable, and returns its sample. An error of Prometheus itself is not the
 /// query's fault, and is such a sample.
@@ -45,21 +79,91 @@ pub async fn check_query(
 ) -> Result<Sample, InvalidQuery> {
     let template = QueryTemplate::parse(text)?;
     let expanded = template.expand(stable, window)?;
-    let query = Query::parse(&expanded)?;
+    let query = Query::parse_by_pod(&expanded, template.names_pods())?;
     // The age of stable's samples is no property of the query.
-    let sample = sample(source, &query, now, SignedDuration::MAX).await;
+    let (sample, interval) = tokio::join!(
+        sample(source, &query, now, SignedDuration::MAX),
+        scrape_interval(source, &query, now)
+    );
+    if let Some((range, interval)) = query.shortest_range.zip(interval)
+        && range < (interval * SCRAPES_IN_RANGE).mul_f64(1.0 - TOLERANCE)
+    {
+        return Err(InvalidQuery::ShortRange { range, interval });
+    }
+    if let Some(label) = unknown_label(source, &query, now).await {
+        return Err(InvalidQuery::UnknownLabel(label));
+    }
     match &sample {
         Sample::Error {
             reason: ErrorReason::InvalidQuery,
             message,
         } => Err(InvalidQuery::Result(message.clone())),
+        Sample::Value { value } if value.is_infinite() => {
+            let sign = if value.is_sign_negative() {
+                "-Inf"
+            } else {
+                "+Inf"
+            };
+            Err(InvalidQuery::Infinite(sign, expanded))
+        }
         Sample::NoData(NoDataReason::Empty)
             if template.tells_versions_by_pods() && !any_sample(source, &query, now).await =>
         {
             Err(InvalidQuery::SelectsNothing(expanded))
         }
-        Sample::Value { .. } | Sample::NoData(_) | Sample::Error { .. } => Ok(sample),
+        Sample::Value { .. } | Sample::ZeroNumerator { .. } | Sample::NoData(_)
+            if template.tells_versions_by_pods()
+                && query.shortest_range.is_some()
+                && interval.is_none() =>
+        {
+            Err(InvalidQuery::ScrapedOnce)
+        }
+        Sample::Value { .. }
+        | Sample::ZeroNumerator { .. }
+        | Sample::NoData(_)
+        | Sample::Error { .. } => Ok(sample),
     }
+}
+
+/// Returns true if the query is a part of all requests, of which a single one is no finding.
+pub fn is_proportion(text: &str, variables: &Variables, window: SignedDuration) -> bool {
+    let expanded = QueryTemplate::parse(text)
+        .and_then(|template| template.expand(variables, window))
+        .ok();
+    let query = expanded.and_then(|expanded| Query::parse(&expanded).ok());
+    query.is_some_and(|query| query.proportion.is_some())
+}
+
+/// Returns the first label by which a numerator picks its part and that no series of its denominator
+/// has.
+async fn unknown_label(
+    source: &impl InstantQuery,
+    query: &Query,
+    now: Timestamp,
+) -> Option<String> {
+    for label in &query.part_labels {
+        let exists = source.instant(&label.exists, now).await;
+        if let Ok(exists) = exists
+            && is_zero(&exists)
+        {
+            return Some(label.name.clone());
+        }
+    }
+    None
+}
+
+fn is_zero(result: &QueryResult) -> bool {
+    match &result.data {
+        Data::Vector(series) => {
+            let value = series.first().and_then(|one| one.value);
+            value.is_some_and(|point| point.value == 0.0)
+        }
+        Data::Scalar(_) | Data::String(_) | Data::Matrix(_) => false,
+    }
+}
+
+fn in_seconds(time: SignedDuration) -> String {
+    format!("{}s", (time.as_secs_f64() * 10.0).round() / 10.0)
 }
 
 /// Returns true if any series of the query has a sample. Where the answer is unknown, the query has

@@ -3,9 +3,16 @@
 //! Queries are built by prometheus-http-query and end in its `post_raw`. Everything after it is done
 //! here: status, media type, the size of the body and its decoding.
 
-use std::{error::Error as StdError, future::Future};
+use std::{
+    error::Error as StdError,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822::DateTimeParser};
 use reqwest::{Response, Url};
 
@@ -37,8 +44,11 @@ pub trait InstantQuery: Send + Sync {
 pub struct Prometheus {
     api: prometheus_http_query::Client,
     credentials: Credentials,
+    headers: HeaderMap,
     server: String,
     clock: Clock,
+    /// True once POST was refused and GET was not. Shared by the clones.
+    asks_by_get: Arc<AtomicBool>,
 }
 
 /// Cause for which an address cannot be used.
@@ -86,22 +96,62 @@ impl Prometheus {
         Ok(Self {
             api,
             credentials,
+            headers: HeaderMap::new(),
             server,
             clock,
+            asks_by_get: Arc::default(),
         })
     }
 
+    /// Sends these headers with each query, such as that of a tenant.
+    #[must_use]
+    pub fn with_headers(self, headers: HeaderMap) -> Self {
+        Self { headers, ..self }
+    }
+
+    /// Sends a query by POST, which has room for long ones. A gateway that lets people read may let GET
+    /// alone through: then it is asked so, from now on.
     async fn send(&self, query: &str, at: Timestamp) -> Result<(Response, Exchange), QueryError> {
+        if self.asks_by_get.load(Ordering::Relaxed) {
+            return self.send_by(Method::GET, query, at).await;
+        }
+        let posted = self.send_by(Method::POST, query, at).await?;
+        if !matches!(
+            posted.0.status(),
+            StatusCode::FORBIDDEN | StatusCode::METHOD_NOT_ALLOWED
+        ) {
+            return Ok(posted);
+        }
+        let got = self.send_by(Method::GET, query, at).await?;
+        // A refusal of both is told in the words of the first.
+        if is_refusal(got.0.status()) {
+            return Ok(posted);
+        }
+        self.asks_by_get.store(true, Ordering::Relaxed);
+        Ok(got)
+    }
+
+    async fn send_by(
+        &self,
+        method: Method,
+        query: &str,
+        at: Timestamp,
+    ) -> Result<(Response, Exchange), QueryError> {
         // The builder's own `at` takes whole seconds.
         let mut request = self.api.query(query).query("time", unix_seconds(at));
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
         if let Some(value) = self.credentials.header().await? {
             request = request.header(header::AUTHORIZATION, value);
         }
         let sent = (self.clock)();
-        let response = request
-            .post_raw()
-            .await
-            .map_err(|error| self.no_response(&error))?;
+        let response = if method == Method::GET {
+            request.get_raw().await
+        } else {
+            request.post_raw().await
+        };
+        let response = response.map_err(|error| self.no_response(&error))?;
         Ok((
             response,
             Exchange {
@@ -131,29 +181,46 @@ impl Prometheus {
         let status = response.status();
         let code = status.as_u16();
         match code {
-            401 | 403 => QueryError::Unauthorized { status: code },
+            401 | 403 => QueryError::Unauthorized {
+                server: self.server.clone(),
+                status: code,
+                message: self.own_words(response).await,
+            },
             206 => QueryError::Incomplete {
                 cause: "status 206".into(),
             },
             300..=399 => QueryError::Redirect { status: code },
-            400 | 422 | 429 | 500..=599 => match (self.api_error(response).await, code) {
-                (Some(error), _) => error.into_error(code, &self.server),
-                (None, 504) => QueryError::Timeout {
-                    server: self.server.clone(),
-                },
-                (None, 429 | 500..) => QueryError::Server {
-                    status: code,
-                    message: None,
-                },
-                (None, _) => QueryError::Status { status: code },
+            400 | 422 | 429 | 500..=599 => {
+                let body = self.body(response).await.unwrap_or_default();
+                match (ApiError::decode(&body), code) {
+                    (Some(error), _) => error.into_error(code, &self.server),
+                    (None, 504) => QueryError::Timeout {
+                        server: self.server.clone(),
+                    },
+                    (None, 429 | 500..) => QueryError::Server {
+                        status: code,
+                        message: first_words(&body),
+                    },
+                    (None, _) => QueryError::Status {
+                        status: code,
+                        message: first_words(&body),
+                    },
+                }
+            }
+            _ => QueryError::Status {
+                status: code,
+                message: self.own_words(response).await,
             },
-            _ => QueryError::Status { status: code },
         }
     }
 
-    async fn api_error(&self, response: Response) -> Option<ApiError> {
-        check_media_type(response.headers()).ok()?;
-        ApiError::decode(&self.body(response).await.ok()?)
+    /// Returns what a server says beside its status.
+    async fn own_words(&self, response: Response) -> Option<String> {
+        let body = self.body(response).await.ok()?;
+        match ApiError::decode(&body) {
+            Some(error) => Some(error.message),
+            None => first_words(&body),
+        }
     }
 
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, QueryError> {
@@ -222,9 +289,40 @@ impl std::fmt::Debug for Prometheus {
 }
 
 /// Returns seconds since 1970 with milliseconds, the precision of Prometheus.
-fn unix_seconds(at: Timestamp) -> String {
+pub(super) fn unix_seconds(at: Timestamp) -> String {
     let millis = at.as_millisecond();
     format!("{}.{:03}", millis.div_euclid(1000), millis.rem_euclid(1000))
+}
+
+fn is_refusal(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::METHOD_NOT_ALLOWED
+    )
+}
+
+/// Returns the text of a body that is not JSON, without its markup, on one line.
+fn first_words(body: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(body);
+    let mut words = String::new();
+    let mut in_tag = false;
+    for c in text.chars() {
+        match c {
+            '<' => in_tag = true,
+            '>' if in_tag => {
+                in_tag = false;
+                words.push(' ');
+            }
+            _ if in_tag => {}
+            _ => words.push(c),
+        }
+    }
+    let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    if words.is_empty() {
+        None
+    } else {
+        Some(shortened(&words))
+    }
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), QueryError> {

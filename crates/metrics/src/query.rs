@@ -9,11 +9,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use jiff::SignedDuration;
-use promql_parser::parser::{self, AtModifier, Expr, Offset, VectorSelector};
+use jiff::{SignedDuration, Timestamp};
+use promql_parser::parser::{self, AtModifier, Call, Expr, Offset, VectorSelector};
+use tidegate_engine::gate::reading::Proportion;
+
+use super::{
+    prometheus::unix_seconds,
+    quotient::{self, PartLabel, ZeroNumerator},
+};
 
 /// A query that can be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Query {
     /// PromQL.
     pub text: String,
@@ -23,6 +29,18 @@ pub struct Query {
     pub age: String,
     /// Length of time that the query looks back from the newest moment that it looks at.
     pub reach: SignedDuration,
+    /// Shortest range over which it wants more than one sample of a series.
+    pub shortest_range: Option<SignedDuration>,
+    /// Range of its values, where it is a part of all requests.
+    pub proportion: Option<Proportion>,
+    /// True if it estimates a quantile, which is infinite only if it is asked for wrongly.
+    pub(crate) is_quantile: bool,
+    /// Queries for the case that it is a quotient whose numerator has no series.
+    pub(crate) zero_numerator: Option<ZeroNumerator>,
+    /// Labels by which numerators pick their parts.
+    pub(crate) part_labels: BTreeSet<PartLabel>,
+    /// Selectors of current series, each once.
+    pub(crate) selectors: BTreeSet<String>,
 }
 
 /// Cause for which a query cannot be sent.
@@ -58,6 +76,12 @@ struct Moment {
 impl Query {
     /// Parses an expanded query.
     pub fn parse(query: &str) -> Result<Self, QueryParseError> {
+        Self::parse_by_pod(query, false)
+    }
+
+    /// Parses an expanded query. `by_pod` is true where its selectors name pods: what is counted of
+    /// them counts once, however often they are scraped.
+    pub(crate) fn parse_by_pod(query: &str, by_pod: bool) -> Result<Self, QueryParseError> {
         let expr = parser::parse(query).map_err(QueryParseError::Syntax)?;
         let mut selected = Vec::new();
         collect(&expr, Moment::default(), &mut selected);
@@ -69,7 +93,41 @@ impl Query {
             text: query.to_owned(),
             age: age_query(&selected),
             reach: reach(&selected),
+            shortest_range: shortest_range(&expr),
+            proportion: quotient::proportion(&expr),
+            is_quantile: estimates_quantile(&expr),
+            zero_numerator: ZeroNumerator::of(&expr, by_pod),
+            part_labels: quotient::part_labels(&expr),
+            selectors: selected
+                .into_iter()
+                .filter(|selected| selected.moment.offset_millis == 0)
+                .map(|selected| selected.matchers)
+                .collect(),
         })
+    }
+
+    /// Returns the query with each pod counted once, however often it is scraped.
+    pub(crate) fn counting_pods_once(self) -> Self {
+        let once = parser::parse(&self.text).map(|expr| quotient::counted_once_per_pod(&expr));
+        Self {
+            text: once.unwrap_or_else(|_| self.text.clone()),
+            ..self
+        }
+    }
+
+    /// Returns PromQL for the share of the current series that have a sample since this time; it has
+    /// no result where there is no series. `None` for a query without current series.
+    pub(crate) fn share_of_new(&self, since: Timestamp) -> Option<String> {
+        if self.selectors.is_empty() {
+            return None;
+        }
+        let times = self.selectors.iter();
+        let times: Vec<_> = times.map(|series| format!("timestamp({series})")).collect();
+        let times = times.join(" or ");
+        let since = unix_seconds(since);
+        Some(format!(
+            "(count(({times}) > {since}) or count({times}) * 0) / count({times})"
+        ))
     }
 }
 
@@ -145,25 +203,11 @@ fn collect(expr: &Expr, moment: Moment, selected: &mut Vec<Selected>) {
             );
             collect(&subquery.expr, inside, selected);
         }
-        Expr::Aggregate(aggregate) => {
-            collect(&aggregate.expr, moment, selected);
-            if let Some(parameter) = &aggregate.param {
-                collect(parameter, moment, selected);
+        _ => {
+            for inner in children(expr) {
+                collect(inner, moment, selected);
             }
         }
-        Expr::Binary(binary) => {
-            collect(&binary.lhs, moment, selected);
-            collect(&binary.rhs, moment, selected);
-        }
-        Expr::Call(call) => call
-            .args
-            .args
-            .iter()
-            .for_each(|argument| collect(argument, moment, selected)),
-        Expr::Unary(unary) => collect(&unary.expr, moment, selected),
-        Expr::Paren(paren) => collect(&paren.expr, moment, selected),
-        // The parser makes no extensions.
-        Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::Extension(_) => {}
     }
 }
 
@@ -196,6 +240,56 @@ fn reach(selected: &[Selected]) -> SignedDuration {
         .max();
     let millis = newest.max(0) + reach.unwrap_or_default();
     SignedDuration::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+}
+
+/// Returns the shortest range that a function needs two samples in.
+fn shortest_range(expr: &Expr) -> Option<SignedDuration> {
+    let own = match expr {
+        Expr::Call(call) if needs_two_samples(call) => call
+            .args
+            .args
+            .iter()
+            .filter_map(|argument| match &**argument {
+                Expr::MatrixSelector(matrix) => SignedDuration::try_from(matrix.range).ok(),
+                _ => None,
+            })
+            .min(),
+        _ => None,
+    };
+    let inner = children(expr).into_iter().filter_map(shortest_range).min();
+    own.into_iter().chain(inner).min()
+}
+
+fn needs_two_samples(call: &Call) -> bool {
+    matches!(
+        call.func.name,
+        "rate" | "increase" | "irate" | "delta" | "idelta" | "deriv" | "predict_linear"
+    )
+}
+
+fn estimates_quantile(expr: &Expr) -> bool {
+    matches!(expr, Expr::Call(call) if call.func.name == "histogram_quantile")
+        || children(expr).into_iter().any(estimates_quantile)
+}
+
+/// Returns the expressions that an expression is made of.
+pub(crate) fn children(expr: &Expr) -> Vec<&Expr> {
+    match expr {
+        Expr::Subquery(subquery) => vec![&subquery.expr],
+        Expr::Aggregate(aggregate) => {
+            let parameter = aggregate.param.iter().map(|parameter| &**parameter);
+            parameter.chain([&*aggregate.expr]).collect()
+        }
+        Expr::Binary(binary) => vec![&binary.lhs, &binary.rhs],
+        Expr::Call(call) => call.args.args.iter().map(|argument| &**argument).collect(),
+        Expr::Unary(unary) => vec![&unary.expr],
+        Expr::Paren(paren) => vec![&paren.expr],
+        Expr::VectorSelector(_)
+        | Expr::MatrixSelector(_)
+        | Expr::NumberLiteral(_)
+        | Expr::StringLiteral(_)
+        | Expr::Extension(_) => Vec::new(),
+    }
 }
 
 /// Returns the selector without its modifiers.

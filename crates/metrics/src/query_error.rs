@@ -31,10 +31,14 @@ pub enum QueryError {
         cause: String,
     },
     /// Status 401 or 403.
-    #[error("Prometheus rejects the credentials with status {status}")]
+    #[error("{server} answered with status {status}{}", because(.message.as_ref()))]
     Unauthorized {
+        /// Host and port.
+        server: String,
         /// Status code.
         status: u16,
+        /// The server's own words.
+        message: Option<String>,
     },
     /// The credentials cannot be sent.
     #[error(transparent)]
@@ -80,10 +84,12 @@ pub enum QueryError {
         status: u16,
     },
     /// A status that Prometheus never answers with.
-    #[error("the server is not a Prometheus API (status {status}): check the address")]
+    #[error("the server is not a Prometheus API (status {status}{}): check the address", because(.message.as_ref()))]
     Status {
         /// Status code.
         status: u16,
+        /// The server's own words.
+        message: Option<String>,
     },
     /// A media type that is not JSON.
     #[error("the answer is {found}, not application/json: check the address")]
@@ -155,6 +161,33 @@ pub(super) fn shortened(message: &str) -> String {
         Some((end, _)) => format!("{}…", &message[..end]),
         None => message.to_owned(),
     }
+}
+
+/// Returns a message without the values of labels: they may be those of other teams' series.
+pub(super) fn without_label_values(message: &str) -> String {
+    let mut shown = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(at) = rest.find("=\"") {
+        let (before, value) = rest.split_at(at + 2);
+        shown.push_str(before);
+        shown.push('…');
+        rest = match end_of_text(value) {
+            Some(end) => &value[end..],
+            None => "",
+        };
+    }
+    shown.push_str(rest);
+    shown
+}
+
+/// Returns the place of the quotation mark that ends a text.
+fn end_of_text(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    text.char_indices().find_map(|(at, c)| {
+        let ends = c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        if ends { Some(at) } else { None }
+    })
 }
 
 fn because(message: Option<&String>) -> String {

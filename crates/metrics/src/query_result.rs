@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::query_error::{QueryError, shortened};
+use super::query_error::{QueryError, shortened, without_label_values};
 
 /// Result of a query that succeeded without warnings.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +27,24 @@ pub enum Data {
     /// A string.
     String(Ignored),
     /// Many points per series.
-    Matrix(Ignored),
+    Matrix(Vec<Samples>),
+}
+
+/// Times of the samples of one series, in seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(from = "RawSamples")]
+pub struct Samples {
+    /// The times, oldest first.
+    pub times: Vec<f64>,
+}
+
+/// A series of a matrix as it is sent.
+#[derive(Deserialize)]
+struct RawSamples {
+    #[serde(default)]
+    values: Vec<(f64, IgnoredAny)>,
+    #[serde(default)]
+    histograms: Vec<(f64, IgnoredAny)>,
 }
 
 /// One series of a vector.
@@ -103,7 +120,7 @@ impl QueryResult {
                 envelope
                     .warnings
                     .iter()
-                    .map(|warning| shortened(warning))
+                    .map(|warning| shortened(&without_label_values(warning)))
                     .collect(),
             )),
             Status::Success if envelope.is_partial => Err(QueryError::Incomplete {
@@ -140,8 +157,12 @@ impl ApiError {
             ("timeout", _) => QueryError::Timeout {
                 server: server.to_owned(),
             },
-            ("bad_data" | "execution", _) | (_, 400 | 422) => QueryError::Invalid {
+            // What it says of the query's text may be said; what it says of series is other's.
+            ("bad_data", _) => QueryError::Invalid {
                 message: self.message,
+            },
+            ("execution", _) | (_, 400 | 422) => QueryError::Invalid {
+                message: without_label_values(&self.message),
             },
             _ => QueryError::Server {
                 status,
@@ -182,6 +203,17 @@ impl TryFrom<(f64, String)> for Point {
             time_seconds,
             value: value.parse()?,
         })
+    }
+}
+
+// === impl Samples ===
+
+impl From<RawSamples> for Samples {
+    fn from(raw: RawSamples) -> Self {
+        let all = raw.values.into_iter().chain(raw.histograms);
+        Self {
+            times: all.map(|(time, _)| time).collect(),
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! A result becomes a value, no data or an error here. The engine decides which values are good.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use tidegate_engine::gate::reading::{ErrorReason, NoDataReason, Sample};
 
@@ -10,10 +12,11 @@ use super::{
     query::Query,
     query_error::QueryError,
     query_result::{Data, QueryResult, Series},
+    quotient::ZeroNumerator,
 };
 
-/// Number of series that are named where there are too many.
-const SERIES_SHOWN: usize = 2;
+/// Names of labels that are shown where there are too many series.
+const LABELS_SHOWN: usize = 5;
 
 /// Evaluates a query at a time.
 pub async fn sample(
@@ -26,7 +29,17 @@ pub async fn sample(
         source.instant(&query.text, at),
         source.instant(&query.age, at)
     );
-    judge(value, age, max_age).unwrap_or_else(|not_a_value| not_a_value)
+    let sample = judge(value, age, max_age).unwrap_or_else(|not_a_value| not_a_value);
+    match (sample, &query.zero_numerator) {
+        (Sample::NoData(NoDataReason::Empty), Some(zero)) => {
+            let zero = zero_numerator(source, zero, at).await;
+            zero.unwrap_or_else(|not_a_value| not_a_value)
+        }
+        (Sample::Value { value }, _) if value.is_infinite() && query.is_quantile => {
+            invalid(infinite_quantile(value))
+        }
+        (sample, _) => sample,
+    }
 }
 
 /// Returns the sample; `Err` is one too, without a value.
@@ -35,28 +48,48 @@ fn judge(
     age: Result<QueryResult, QueryError>,
     max_age: SignedDuration,
 ) -> Result<Sample, Sample> {
-    let value = single(value?)?.ok_or(Sample::NoData(NoDataReason::Empty))?;
-    let age = single(age?)?;
+    let value = single(value?)?;
+    // An age below zero is clock skew, which the client bounds.
+    let age = match single(age?)? {
+        Some(age) => SignedDuration::try_from_secs_f64(age)
+            .map_err(|_| Sample::NoData(NoDataReason::NotANumber))?,
+        // A value without a sample behind it (`or vector(0)`, or series that ended in the range).
+        None => return Err(Sample::NoData(NoDataReason::Empty)),
+    };
+    if age > max_age {
+        return Err(Sample::NoData(NoDataReason::Stale { age }));
+    }
+    let value = value.ok_or(Sample::NoData(NoDataReason::Empty))?;
     if value.is_nan() {
         return Err(Sample::NoData(NoDataReason::NotANumber));
     }
-    if value.is_infinite() {
-        let sign = if value.is_sign_negative() { '-' } else { '+' };
-        return Err(error(
-            ErrorReason::NotFinite,
-            format!("the query returns {sign}Inf"),
-        ));
+    Ok(Sample::Value { value })
+}
+
+/// Returns the sample of a quotient whose numerator has no series: it is 0 if every series of the
+/// denominator has the labels by which the numerator picks its part, and there were requests.
+async fn zero_numerator(
+    source: &impl InstantQuery,
+    zero: &ZeroNumerator,
+    at: Timestamp,
+) -> Result<Sample, Sample> {
+    let (value, total) = tokio::join!(
+        source.instant(&zero.zeroed, at),
+        source.instant(&zero.total, at)
+    );
+    let (value, requests) = (single(value?)?, single(total?)?);
+    let (value, requests) = value
+        .zip(requests)
+        .ok_or(Sample::NoData(NoDataReason::Empty))?;
+    if !value.is_finite() || !requests.is_finite() {
+        return Err(Sample::NoData(NoDataReason::NotANumber));
     }
-    // A value without a sample behind it (`or vector(0)`, or series that ended within the range).
-    let age = age.ok_or(Sample::NoData(NoDataReason::Empty))?;
-    // An age below zero is clock skew, which the client bounds.
-    let age = SignedDuration::try_from_secs_f64(age)
-        .map_err(|_| Sample::NoData(NoDataReason::NotANumber))?;
-    if age > max_age {
-        Err(Sample::NoData(NoDataReason::Stale { age }))
-    } else {
-        Ok(Sample::Value { value })
+    if let Some(unlabeled) = &zero.unlabeled
+        && single(source.instant(unlabeled, at).await?)?.is_some()
+    {
+        return Err(Sample::NoData(NoDataReason::Empty));
     }
+    Ok(Sample::ZeroNumerator { value, requests })
 }
 
 /// Returns the one number of a result; `None` where the result is empty.
@@ -84,33 +117,32 @@ fn number(series: &Series) -> Result<f64, Sample> {
     }
 }
 
+/// Names the labels in which the series differ, and no value of one: they may be another team's.
 fn several_series(series: &[Series]) -> String {
-    let shown: Vec<_> = series.iter().take(SERIES_SHOWN).map(labels).collect();
-    let more = if series.len() > SERIES_SHOWN {
-        ", …"
-    } else {
-        ""
-    };
-    let shown = shown.join(", ");
+    let names: BTreeSet<_> = series.iter().flat_map(|one| one.metric.keys()).collect();
+    let first = series.first();
+    let differing = names.into_iter().filter(|name| {
+        let value = first.and_then(|first| first.metric.get(*name));
+        series.iter().any(|one| one.metric.get(*name) != value)
+    });
+    let shown: Vec<_> = differing.take(LABELS_SHOWN).map(String::as_str).collect();
     format!(
-        "the query returns {} series, such as {shown}{more}: a gate needs one value, such as their sum",
-        series.len()
+        "the query returns {} series, which differ in {}: a gate needs one value, such as their sum",
+        series.len(),
+        shown.join(", ")
     )
 }
 
-fn labels(series: &Series) -> String {
-    let labels: Vec<_> = series
-        .metric
-        .iter()
-        .map(|(name, value)| format!("{name}={value:?}"))
-        .collect();
-    super::query_error::shortened(&format!("{{{}}}", labels.join(",")))
+fn infinite_quantile(value: f64) -> String {
+    let sign = if value.is_sign_negative() { '-' } else { '+' };
+    format!(
+        "the query returns {sign}Inf: histogram_quantile takes a quantile from 0 to 1, such as 0.99"
+    )
 }
 
 fn invalid(message: String) -> Sample {
-    error(ErrorReason::InvalidQuery, message)
-}
-
-fn error(reason: ErrorReason, message: String) -> Sample {
-    Sample::Error { reason, message }
+    Sample::Error {
+        reason: ErrorReason::InvalidQuery,
+        message,
+    }
 }

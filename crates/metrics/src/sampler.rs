@@ -4,9 +4,11 @@
 //! tells it which pods each version has, since when the canary has had traffic, and the step whose
 //! weight is confirmed. A reading never looks back to before the canary had traffic and one scrape
 //! was made since; one that looks back to before the step's weight was confirmed is not of that step.
-//! So no change of weight leaves a gate unread.
+//! So no change of weight leaves a gate unread. The scrape interval is learned from what Prometheus has
+//! of stable.
 //! Dropping the [`Sampler`] ends the task.
 
+mod reader;
 mod schedule;
 
 use std::{
@@ -20,22 +22,15 @@ use tidegate_engine::{
     decision::SampledStep,
     gate::{
         Gate,
-        reading::{GateQuery, Reading, Role, Sample},
+        reading::{GateQuery, Reading, Role},
     },
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
-use self::schedule::{Readiness, ReadyStep, Schedule};
-use super::{
-    Clock,
-    prometheus::InstantQuery,
-    query::Query,
-    query_error::QueryError,
-    sample::sample,
-    template::{QueryTemplate, Variables},
-};
+use self::reader::GateReader;
+use super::{Clock, prometheus::InstantQuery, template::Variables};
 
 /// A gate, as far as it is sampled.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,7 +72,7 @@ pub struct VersionVariables {
 /// Settings that all gates of a sampler share.
 #[derive(Clone)]
 pub struct SamplerSettings {
-    /// Time between two scrapes of the workload.
+    /// Time between two scrapes of the workload, as long as none is learned.
     pub scrape_interval: SignedDuration,
     /// Source of the time.
     pub clock: Clock,
@@ -97,15 +92,6 @@ const READINGS_KEPT: usize = 1000;
 
 /// The last readings of each gate.
 struct Readings(Mutex<Vec<VecDeque<Reading>>>);
-
-/// All that is needed to read one gate.
-struct GateReader<Q> {
-    source: Arc<Q>,
-    index: usize,
-    gate: SampledGate,
-    settings: SamplerSettings,
-    readings: Arc<Readings>,
-}
 
 // === impl SampledGate ===
 
@@ -210,118 +196,4 @@ impl Readings {
             .lock()
             .expect("nothing panics while it holds the readings")
     }
-}
-
-// === impl GateReader ===
-
-impl<Q: InstantQuery> GateReader<Q> {
-    async fn run(self, mut input_rx: watch::Receiver<SamplerInput>) {
-        let mut schedule = Schedule::new(self.gate.interval);
-        loop {
-            let input = input_rx.borrow_and_update().clone();
-            let readiness = self.readiness(&input);
-            let due = schedule.until_due(readiness, (self.settings.clock)());
-            tokio::select! {
-                changed = input_rx.changed() => match changed {
-                    Ok(()) => continue,
-                    Err(_) => return,
-                },
-                () = due => {}
-            }
-            if let Some(readiness) = readiness {
-                let began = Instant::now();
-                let reading = self.read(&input, readiness).await;
-                schedule.read(began, &reading);
-                self.readings.keep(self.index, reading.clone());
-                (self.settings.notify)(&reading);
-            }
-        }
-    }
-
-    /// Returns the times from which on the gate can be read.
-    fn readiness(&self, input: &SamplerInput) -> Option<Readiness> {
-        let since = input.traffic_since?;
-        let reach = self.reach(&input.variables);
-        let after = |start: Timestamp, time| start.saturating_add(time).unwrap_or(Timestamp::MAX);
-        let warm = input.step.map(|step| after(step.since, self.gate.warmup));
-        let first = after(since, reach.max(self.gate.warmup));
-        Some(Readiness {
-            since,
-            first: warm.map_or(first, |warm| warm.max(first)),
-            step: input.step.map(|step| ReadyStep {
-                step,
-                at: after(step.since, reach.max(self.gate.warmup)),
-            }),
-        })
-    }
-
-    /// Returns the time from a change of the weight to a reading that looks at nothing older: one
-    /// scrape, and then the reach of the queries. `{{window}}` reaches back as far as it may, but
-    /// `rate` needs two samples.
-    fn reach(&self, variables: &VersionVariables) -> SignedDuration {
-        let reach = self
-            .gate
-            .queries
-            .iter()
-            .map(|query| self.least_reach(&query.text, variables.of(query.role)))
-            .max();
-        self.settings.scrape_interval + reach.unwrap_or_default()
-    }
-
-    fn least_reach(&self, text: &str, variables: &Variables) -> SignedDuration {
-        // A query that cannot be parsed is read at once, so that its error is seen.
-        let Ok(template) = QueryTemplate::parse(text) else {
-            return SignedDuration::ZERO;
-        };
-        let expanded = template.expand(variables, SignedDuration::ZERO).ok();
-        let fixed = expanded
-            .and_then(|text| Query::parse(&text).ok())
-            .map_or(SignedDuration::ZERO, |query| query.reach);
-        if template.uses_window() {
-            fixed.max(self.settings.scrape_interval * 2)
-        } else {
-            fixed
-        }
-    }
-
-    /// Reads the gate over the step, or over all of the canary's traffic as long as the step is too
-    /// young.
-    async fn read(&self, input: &SamplerInput, readiness: Readiness) -> Reading {
-        let at = (self.settings.clock)();
-        let step = readiness.step.filter(|ready| at >= ready.at);
-        let start = step.map_or(readiness.since, |ready| ready.step.since);
-        let window =
-            (at.duration_since(start) - self.settings.scrape_interval).min(self.gate.window);
-        let samples = self.gate.queries.iter().map(|query| async move {
-            let variables = input.variables.of(query.role);
-            let sample = self.ask(&query.text, variables, window, at).await;
-            (query.role, sample)
-        });
-        Reading {
-            gate: self.gate.name.clone(),
-            sampled_at: at,
-            step: step.map(|ready| ready.step.number),
-            samples: join_all(samples).await.into_iter().collect(),
-        }
-    }
-
-    async fn ask(
-        &self,
-        text: &str,
-        variables: &Variables,
-        window: SignedDuration,
-        at: Timestamp,
-    ) -> Sample {
-        match expand(text, variables, window) {
-            Ok(query) => sample(&*self.source, &query, at, self.gate.max_sample_age).await,
-            Err(error) => error.into(),
-        }
-    }
-}
-
-fn expand(text: &str, variables: &Variables, window: SignedDuration) -> Result<Query, QueryError> {
-    let expanded = QueryTemplate::parse(text)
-        .and_then(|template| template.expand(variables, window))
-        .map_err(|error| QueryError::invalid(&error))?;
-    Query::parse(&expanded).map_err(|error| QueryError::invalid(&error))
 }

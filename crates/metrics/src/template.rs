@@ -100,6 +100,11 @@ impl QueryTemplate {
         self.uses(Placeholder::Window)
     }
 
+    /// Returns true if the query names pods.
+    pub fn names_pods(&self) -> bool {
+        self.uses(Placeholder::Pods)
+    }
+
     /// Returns true if the query names a version by its pods and in no other way.
     pub fn tells_versions_by_pods(&self) -> bool {
         self.uses(Placeholder::Pods)
@@ -111,8 +116,8 @@ impl QueryTemplate {
         self.0.contains(&Part::Placeholder(placeholder))
     }
 
-    /// Returns the query with all placeholders replaced. `{{window}}` is in whole seconds, rounded
-    /// down so that it never reaches back further than it may.
+    /// Returns the query with all placeholders replaced. `{{window}}` is rounded down, so that it never
+    /// reaches back further than it may.
     pub fn expand(
         &self,
         variables: &Variables,
@@ -183,7 +188,7 @@ impl Placeholder {
             Self::Track => self.checked(&variables.track),
             Self::Revision => self.checked(&variables.revision),
             Self::Pods => self.pods(&variables.pod_name_prefixes),
-            Self::Window => Ok(format!("{}s", window.as_secs().max(1))),
+            Self::Window => Ok(in_promql(window)),
         }
     }
 
@@ -222,6 +227,15 @@ impl Placeholder {
             "{}[a-z0-9]{{5}}",
             generate_name.replace('.', "[.]")
         ))
+    }
+}
+
+/// Returns a range: in whole seconds, but a short one, where a part of a second is much.
+fn in_promql(window: SignedDuration) -> String {
+    if window < SignedDuration::from_secs(10) && window.subsec_millis() != 0 {
+        format!("{}ms", window.as_millis().max(1))
+    } else {
+        format!("{}s", window.as_secs().max(1))
     }
 }
 

@@ -102,13 +102,15 @@ async fn given_over(http: &HttpSettings, answer: Vec<u8>) -> Sample {
 fn reason(sample: &Sample) -> Option<ErrorReason> {
     match sample {
         Sample::Error { reason, .. } => Some(*reason),
-        Sample::Value { .. } | Sample::NoData(_) => None,
+        Sample::Value { .. } | Sample::ZeroNumerator { .. } | Sample::NoData(_) => None,
     }
 }
 
 fn message(sample: Sample) -> String {
     match sample {
         Sample::Error { message, .. } => message,
-        other @ (Sample::Value { .. } | Sample::NoData(_)) => panic!("no error: {other:?}"),
+        other @ (Sample::Value { .. } | Sample::ZeroNumerator { .. } | Sample::NoData(_)) => {
+            panic!("no error: {other:?}")
+        }
     }
 }

@@ -69,7 +69,7 @@ async fn ip(arguments: &[&str]) -> Result<()> {
 }
 
 /// A port that nobody listens at now.
-pub(super) fn free_port() -> Result<u16> {
+pub fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((NODE_ADDRESS, 0)).context("no free port")?;
     Ok(listener.local_addr().context("no free port")?.port())
 }

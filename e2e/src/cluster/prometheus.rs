@@ -49,6 +49,7 @@ impl Prometheus {
         credentials: &Credentials,
         name: &str,
         port: u16,
+        scrape_interval: &str,
     ) -> Result<Self> {
         let (pods, discovery) = match options.tools.discovery {
             Discovery::Kubernetes => (None, kubernetes::config(credentials, name)?),
@@ -59,8 +60,13 @@ impl Prometheus {
             }
         };
         let config = options.dir.join(format!("{name}.yaml"));
-        fs::write(&config, CONFIG.replace("DISCOVERY", &discovery))
-            .with_context(|| format!("{} cannot be written", config.display()))?;
+        fs::write(
+            &config,
+            CONFIG
+                .replace("DISCOVERY", &discovery)
+                .replace("INTERVAL", scrape_interval),
+        )
+        .with_context(|| format!("{} cannot be written", config.display()))?;
         let spec = part(name, &options.tools.prometheus, &options.dir)
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={name}"))
@@ -114,7 +120,7 @@ fn ready_url(port: u16) -> String {
 
 /// The annotations are those that most clusters use.
 const CONFIG: &str = r#"global:
-  scrape_interval: 1s
+  scrape_interval: INTERVAL
   scrape_timeout: 1s
 scrape_configs:
 - job_name: pods

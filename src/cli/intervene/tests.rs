@@ -187,3 +187,25 @@ async fn without_an_attempt_nothing_is_made() {
     assert!(error.to_string().starts_with("nothing to retry"), "{error}");
     assert!(script.made.lock().unwrap().is_empty());
 }
+
+#[test]
+fn promote_without_an_attempt_means_the_revision_that_waits() {
+    let waiting = |wanted: &str| {
+        let status = json!({
+            "attempts": 4,
+            "wanted": { "revision": wanted, "since": "2026-11-25T10:00:00Z" },
+            "stable": { "revision": "99aa", "podTemplateHash": "abc", "since": "2026-11-25T10:00:00Z" },
+        });
+        serde_json::from_value::<Rollout>(rollout(&status)).unwrap()
+    };
+    assert_eq!(
+        meant(&waiting("4f1c"), Action::Promote, None).unwrap(),
+        Meant {
+            attempt: 5,
+            revision: Revision::named("4f1c"),
+            step: None
+        }
+    );
+    assert!(meant(&waiting("99aa"), Action::Promote, None).is_err());
+    assert!(meant(&waiting("4f1c"), Action::Abort, None).is_err());
+}

@@ -80,7 +80,7 @@ impl Bench {
 /// A Rollout at rest whose gates have these queries.
 fn rollout(gates: &[(&str, &str)]) -> Rollout {
     let gates = gates.iter().map(|(name, metric)| {
-        let query = format!(r#"sum(rate({metric}{{pod=~"{{{{pods}}}}"}}[{{{{window}}}}]))"#);
+        let query = format!(r#"sum({metric}{{pod=~"{{{{pods}}}}"}})"#);
         json!({ "name": name, "threshold": { "query": query, "max": 1.0 } })
     });
     let stable = json!({ "revision": "r-1", "podTemplateHash": "abc", "source": {}, "since": "2026-01-01T00:00:00Z" });
@@ -110,6 +110,7 @@ fn why(answer: QueryCheck) -> String {
     match answer {
         QueryCheck::Invalid { why, .. }
         | QueryCheck::SelectsNothing { why, .. }
+        | QueryCheck::ScrapedOnce { why, .. }
         | QueryCheck::Unreadable { why, .. } => why,
         QueryCheck::Unknown | QueryCheck::Usable { .. } => format!("{answer:?}"),
     }

@@ -91,6 +91,7 @@ async fn what_may_surprise_is_found_and_nothing_else() {
             "DestinationRule mesh".to_owned(),
         ],
         anti_affinity: true,
+        ratios_without_requests: Vec::new(),
     };
     assert_eq!(found, wanted);
     let said = warnings(&found, &Bench::new().await.plan);
@@ -112,4 +113,36 @@ async fn what_cannot_be_listed_is_not_spoken_of() {
             ..Surroundings::default()
         }
     );
+}
+
+#[tokio::test]
+async fn a_ratio_without_the_number_of_requests_is_told() {
+    let mut plan = Bench::new().await.plan;
+    let gate = |fields: Value| {
+        let mut gate = json!({ "name": "errors", "threshold": { "query": "", "max": 0.05 } });
+        gate.as_object_mut()
+            .expect("an object")
+            .extend(fields.as_object().expect("an object").clone());
+        tidegate_engine::gate::Gate::parse(&serde_json::from_value(gate).expect("a gate"))
+            .expect("a gate")
+    };
+    let counts = |code: &str| format!(r#"sum(rate(x{{pod=~"{{{{pods}}}}"{code}}}[1m]))"#);
+    let ratio = format!("{} / {}", counts(r#",code="500""#), counts(""));
+    let threshold = |query: &str| json!({ "query": query, "max": 0.05 });
+    for (fields, told) in [
+        (json!({ "threshold": threshold(&ratio) }), true),
+        (json!({ "threshold": threshold(&counts("")) }), false),
+        (
+            json!({ "threshold": threshold(&ratio), "mode": "Observe" }),
+            false,
+        ),
+        (
+            json!({ "threshold": threshold(&ratio), "requests": "r", "minRequests": 1 }),
+            false,
+        ),
+    ] {
+        plan.gates = vec![gate(fields.clone())];
+        let found = !ratios_without_requests("shop", &plan).is_empty();
+        assert_eq!(found, told, "{fields}");
+    }
 }

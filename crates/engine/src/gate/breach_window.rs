@@ -8,7 +8,7 @@ use tidegate_api::{
 
 use super::{
     GateError, Judgment,
-    range::Range,
+    range::{Quality, Range},
     reading::{GateQuery, Missing, Role, Samples},
 };
 use crate::number;
@@ -67,23 +67,24 @@ impl BreachWindow {
         evidence: &mut GateEvidence,
         samples: &Samples,
         sampled_at: Timestamp,
+        min_requests: u64,
     ) -> Result<Judgment, Missing> {
-        let value = samples.value(Role::Canary)?;
-        let good = self.range.contains(value);
+        let value = self.range.value(samples, min_requests)?;
+        let quality = self.range.judge(value, samples);
         let evidence = evidence.breach_window.get_or_insert_default();
-        self.remember(evidence, sampled_at, good);
+        self.remember(evidence, sampled_at, quality != Quality::Bad);
         let bad = evidence.bad_readings.len();
         let allowed = self.max_breaches as usize;
         let (verdict, count) = if bad > allowed {
             let count = format!("{bad} bad readings, {allowed} are allowed");
             (Verdict::Breach, count)
         } else {
-            let verdict = if good {
-                Verdict::Pass
-            } else {
-                Verdict::Tolerated
-            };
-            (verdict, format!("{bad} of {allowed} allowed bad readings"))
+            let count = format!("{bad} of {allowed} allowed bad readings");
+            match quality {
+                Quality::Good => (Verdict::Pass, count),
+                Quality::Bad => (Verdict::Tolerated, count),
+                Quality::Unclear(why) => (Verdict::Gathering, format!("{why}, {count}")),
+            }
         };
         Ok(Judgment {
             verdict,
@@ -177,7 +178,13 @@ mod tests {
         let gate = within("1m");
         let mut status = begin_step(&gate, None);
         for _ in 0..5 {
-            fold(&gate, &mut status, &reading(1, value(2.0)), Scope::Step);
+            fold(
+                &gate,
+                &mut status,
+                &reading(1, value(2.0)),
+                Scope::Step,
+                false,
+            );
         }
         let evidence = status.evidence.breach_window.expect("evidence");
         assert_eq!((status.readings, evidence.bad_readings.len()), (1, 1));
@@ -193,6 +200,7 @@ mod tests {
                 &mut status,
                 &reading(second, value(2.0)),
                 Scope::Step,
+                false,
             );
         }
         let evidence = status.evidence.breach_window.expect("evidence");

@@ -12,7 +12,7 @@ use tidegate_api::{
 
 use super::{
     Gate, Judgment, Requests,
-    reading::{Missing, Reading, Role},
+    reading::{Missing, NoDataReason, Reading, Role},
 };
 
 /// Time that Prometheus may take to answer: a reading has the time at which it was asked for.
@@ -63,20 +63,33 @@ pub fn is_recent(gate: &Gate, status: &GateStatus, now: Timestamp) -> bool {
         .is_some_and(|sampled_at| now.duration_since(sampled_at) <= limit)
 }
 
-/// Folds one reading of the gate into its status.
-pub fn fold(gate: &Gate, status: &mut GateStatus, reading: &Reading, scope: Scope) {
+/// Folds one reading of the gate into its status. While the attempt waits for a person alone no limit
+/// runs that other traffic would end.
+pub fn fold(
+    gate: &Gate,
+    status: &mut GateStatus,
+    reading: &Reading,
+    scope: Scope,
+    awaits_person: bool,
+) {
     let at = reading.sampled_at;
     if status.sampled_at.is_some_and(|last| at <= last) {
         return;
     }
     status.sampled_at = Some(at);
-    match gate.kind.fold(&mut status.evidence, &reading.samples, at) {
+    match gate.fold(&mut status.evidence, &reading.samples, at) {
         Ok(judgment) if scope == Scope::Step || judgment.verdict == Verdict::Breach => {
             fold_judgment(gate, status, reading, judgment);
         }
         Ok(judgment) if scope == Scope::Earlier => fold_earlier(status, reading, judgment),
+        Err(Missing::NoData(reason)) if reading.early || awaits_person && reading.stable_silent => {
+            fold_silence(status, reading, reason);
+        }
         Err(missing) if scope != Scope::Unconfirmed => fold_missing(status, missing, at),
         Ok(_) | Err(_) => {}
+    }
+    if awaits_person {
+        status.gathering_since = None;
     }
 }
 
@@ -107,7 +120,7 @@ pub fn alarm(gate: &Gate, status: &GateStatus, now: Timestamp) -> Option<Alarm> 
         }
         Verdict::Gathering if lasts(status.gathering_since, gate.min_requests_timeout, now) => {
             Some(Alarm::Inconclusive(format!(
-                "gate {name:?} did not reach minRequests within {}: {message}",
+                "gate {name:?} had too few requests for {}: {message}",
                 in_words(gate.min_requests_timeout)
             )))
         }
@@ -143,8 +156,21 @@ fn fold_earlier(status: &mut GateStatus, reading: &Reading, judgment: Judgment) 
 fn show(status: &mut GateStatus, reading: &Reading, judgment: Judgment) {
     status.verdict = judgment.verdict;
     status.message = judgment.message;
-    status.samples.canary = reading.samples.value(Role::Canary).ok();
-    status.samples.stable = reading.samples.value(Role::Stable).ok();
+    status.samples.canary = finite(reading, Role::Canary);
+    status.samples.stable = finite(reading, Role::Stable);
+    status.no_data_since = None;
+    status.error_since = None;
+}
+
+/// Shows missing data that is held against nobody: it has had no time to come, or nobody sends
+/// requests to either version.
+fn fold_silence(status: &mut GateStatus, reading: &Reading, reason: NoDataReason) {
+    status.verdict = Verdict::Unread;
+    status.message = if reading.early {
+        format!("{reason} yet")
+    } else {
+        format!("{reason}, for stable either")
+    };
     status.no_data_since = None;
     status.error_since = None;
 }
@@ -172,14 +198,17 @@ fn fold_judgment(gate: &Gate, status: &mut GateStatus, reading: &Reading, judgme
         .requests
         .as_ref()
         .and_then(|requests| fold_requests(requests, status, reading));
-    match missing {
-        // Too few requests bind a pass alone: 499 failures of 499 are a breach.
-        Some(missing) if status.verdict != Verdict::Breach => {
-            status.verdict = Verdict::Gathering;
-            status.message = format!("{}; {missing}", status.message);
-            status.gathering_since.get_or_insert(reading.sampled_at);
-        }
-        Some(_) | None => status.gathering_since = None,
+    // Too few requests bind a pass alone: 499 failures of 499 are a breach.
+    if let Some(missing) = missing
+        && status.verdict != Verdict::Breach
+    {
+        status.verdict = Verdict::Gathering;
+        status.message = format!("{}; {missing}", status.message);
+    }
+    if status.verdict == Verdict::Gathering {
+        status.gathering_since.get_or_insert(reading.sampled_at);
+    } else {
+        status.gathering_since = None;
     }
 }
 
@@ -189,7 +218,7 @@ fn fold_requests(
     status: &mut GateStatus,
     reading: &Reading,
 ) -> Option<String> {
-    let seen = reading.samples.value(Role::Requests).unwrap_or(0.0);
+    let seen = finite(reading, Role::Requests).unwrap_or(0.0);
     status.samples.requests = Some(seen);
     #[expect(clippy::cast_precision_loss, reason = "nobody asks for 2^53 requests")]
     let min = requests.min as f64;
@@ -198,6 +227,12 @@ fn fold_requests(
     } else {
         None
     }
+}
+
+/// Returns a sample's value if JSON can hold it.
+fn finite(reading: &Reading, role: Role) -> Option<f64> {
+    let value = reading.samples.value(role).ok();
+    value.filter(|value| value.is_finite())
 }
 
 fn lasts(since: Option<Timestamp>, limit: SignedDuration, now: Timestamp) -> bool {
@@ -233,7 +268,7 @@ mod tests {
                 .collect(),
             ..reading(second, no_data())
         };
-        fold(gate, status, &reading, Scope::Step);
+        fold(gate, status, &reading, Scope::Step, false);
         status.clone()
     }
 
@@ -260,8 +295,20 @@ mod tests {
     fn no_data_waits_and_then_is_inconclusive() {
         let gate = threshold(0.5);
         let mut status = begin_step(&gate, None);
-        fold(&gate, &mut status, &reading(0, no_data()), Scope::Step);
-        fold(&gate, &mut status, &reading(500, no_data()), Scope::Step);
+        fold(
+            &gate,
+            &mut status,
+            &reading(0, no_data()),
+            Scope::Step,
+            false,
+        );
+        fold(
+            &gate,
+            &mut status,
+            &reading(500, no_data()),
+            Scope::Step,
+            false,
+        );
         assert_eq!(alarm(&gate, &status, at(599)), None);
         let message = r#"gate "errors" had no data for 10m: the query returns no series"#;
         assert_eq!(
@@ -269,7 +316,13 @@ mod tests {
             Some(Alarm::Inconclusive(message.to_owned()))
         );
         assert_eq!(next_alarm(&gate, &status), Some(at(600)));
-        fold(&gate, &mut status, &reading(601, value(0.0)), Scope::Step);
+        fold(
+            &gate,
+            &mut status,
+            &reading(601, value(0.0)),
+            Scope::Step,
+            false,
+        );
         assert_eq!(alarm(&gate, &status, at(700)), None);
     }
 
@@ -277,10 +330,22 @@ mod tests {
     fn nothing_passes_by_a_reading_of_an_earlier_weight() {
         let gate = threshold(0.5);
         let mut status = begin_step(&gate, None);
-        fold(&gate, &mut status, &reading(1, value(0.1)), Scope::Earlier);
+        fold(
+            &gate,
+            &mut status,
+            &reading(1, value(0.1)),
+            Scope::Earlier,
+            false,
+        );
         assert_eq!((status.verdict, status.readings), (Verdict::Unread, 0));
         assert_eq!(status.message, "0.1 (max 0.5)");
-        fold(&gate, &mut status, &reading(2, value(0.1)), Scope::Step);
+        fold(
+            &gate,
+            &mut status,
+            &reading(2, value(0.1)),
+            Scope::Step,
+            false,
+        );
         assert_eq!((status.verdict, status.readings), (Verdict::Pass, 1));
     }
 
@@ -289,7 +354,7 @@ mod tests {
         let gate = threshold(0.5);
         for scope in [Scope::Step, Scope::Earlier, Scope::Unconfirmed] {
             let mut status = begin_step(&gate, None);
-            fold(&gate, &mut status, &reading(1, value(0.6)), scope);
+            fold(&gate, &mut status, &reading(1, value(0.6)), scope, false);
             let alarm = alarm(&gate, &status, at(1));
             assert!(matches!(alarm, Some(Alarm::Breach(_))), "{scope:?}");
         }
@@ -304,7 +369,7 @@ mod tests {
             (Scope::Unconfirmed, Verdict::Unread),
         ] {
             let mut status = begin_step(&gate, None);
-            fold(&gate, &mut status, &reading(1, no_data()), scope);
+            fold(&gate, &mut status, &reading(1, no_data()), scope, false);
             assert_eq!(status.verdict, verdict, "{scope:?}");
         }
     }
@@ -321,10 +386,52 @@ mod tests {
             &mut status,
             &reading(0, Sample::NoData(NoDataReason::NotANumber)),
             Scope::Step,
+            false,
         );
         assert!(matches!(
             alarm(&gate, &status, at(0)),
             Some(Alarm::MetricsUnavailable(_))
         ));
+    }
+
+    #[test]
+    fn missing_data_is_held_against_nobody_while_it_may_still_come() {
+        let gate = Gate {
+            on_no_data: OnMissing::Rollback,
+            ..threshold(0.5)
+        };
+        let mut status = begin_step(&gate, None);
+        let early = Reading {
+            early: true,
+            ..reading(0, no_data())
+        };
+        fold(&gate, &mut status, &early, Scope::Step, false);
+        assert_eq!(alarm(&gate, &status, at(900)), None);
+        assert_eq!(next_alarm(&gate, &status), None);
+        fold(
+            &gate,
+            &mut status,
+            &reading(1, no_data()),
+            Scope::Step,
+            false,
+        );
+        assert!(alarm(&gate, &status, at(1)).is_some());
+    }
+
+    #[test]
+    fn no_limit_runs_while_a_person_is_missing_and_stable_is_silent_too() {
+        let gate = threshold(0.5);
+        let silent = |second| Reading {
+            stable_silent: true,
+            ..reading(second, no_data())
+        };
+        let mut status = begin_step(&gate, None);
+        fold(&gate, &mut status, &silent(0), Scope::Step, true);
+        fold(&gate, &mut status, &silent(900), Scope::Step, true);
+        assert_eq!(alarm(&gate, &status, at(900)), None);
+        assert!(!super::super::passes(status.verdict));
+        // Once the person has come the limit begins.
+        fold(&gate, &mut status, &silent(1000), Scope::Step, false);
+        assert_eq!(next_alarm(&gate, &status), Some(at(1600)));
     }
 }

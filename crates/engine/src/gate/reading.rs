@@ -28,10 +28,18 @@ pub enum Role {
 /// Answer of Prometheus to one query.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Sample {
-    /// One finite number.
+    /// One number; it may be infinite.
     Value {
         /// The number.
         value: f64,
+    },
+    /// A quotient of counts whose numerator has no series, though it would have one if it counted
+    /// anything: it is 0.
+    ZeroNumerator {
+        /// Value of the query with 0 for the numerator.
+        value: f64,
+        /// Number of requests in the denominator.
+        requests: f64,
     },
     /// No number that is recent.
     NoData(NoDataReason),
@@ -56,6 +64,13 @@ pub enum NoDataReason {
         /// Its age.
         age: SignedDuration,
     },
+    /// A numerator has no series, and the denominator too few requests to read it as 0.
+    FewRequests {
+        /// Number of requests in the denominator.
+        requests: u64,
+        /// Minimum number.
+        min: u64,
+    },
 }
 
 /// Cause of a failed sample.
@@ -75,8 +90,6 @@ pub enum ErrorReason {
     Server,
     /// Warnings, or a partial answer.
     Partial,
-    /// An infinite value.
-    NotFinite,
     /// An answer above the size limit.
     TooLarge,
     /// A clock of Prometheus that differs from ours.
@@ -85,9 +98,22 @@ pub enum ErrorReason {
     Malformed,
 }
 
-/// Samples of one reading, by their role.
+/// Samples of one reading.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Samples(BTreeMap<Role, Sample>);
+pub struct Samples {
+    by_role: BTreeMap<Role, Sample>,
+    /// Range of the canary's value, where it is a part of all requests.
+    pub proportion: Option<Proportion>,
+}
+
+/// Range of a value that is a part of all requests, such as an error ratio.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Proportion {
+    /// Value where no request is counted.
+    pub none: f64,
+    /// Value where every request is.
+    pub all: f64,
+}
 
 /// Samples of all of a gate's queries at one time.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,6 +127,10 @@ pub struct Reading {
     pub step: Option<u32>,
     /// Samples, one for each query.
     pub samples: Samples,
+    /// True as long as the first samples may still be on their way: missing data says nothing.
+    pub early: bool,
+    /// True if stable has no data for the same query either.
+    pub stable_silent: bool,
 }
 
 /// Cause for which a sample has no value.
@@ -128,21 +158,40 @@ impl GateQuery {
 impl Samples {
     /// Returns the sample of a role.
     pub fn get(&self, role: Role) -> Option<&Sample> {
-        self.0.get(&role)
+        self.by_role.get(&role)
     }
 
     /// Returns the samples that are judged: all but the number of requests.
     pub fn judged(&self) -> impl Iterator<Item = &Sample> {
-        self.0
+        self.by_role
             .iter()
             .filter(|(role, _)| **role != Role::Requests)
             .map(|(_, sample)| sample)
     }
 
+    /// Returns the number of the canary's requests, where there are any.
+    pub(super) fn requests(&self) -> Option<f64> {
+        let requests = self.value(Role::Requests).ok()?;
+        if requests.is_finite() && requests >= 0.5 {
+            Some(requests.round())
+        } else {
+            None
+        }
+    }
+
+    /// Returns true if the canary is known to have had no requests.
+    pub(super) fn are_without_requests(&self) -> bool {
+        match self.get(Role::Requests) {
+            Some(Sample::Value { value }) => *value < 0.5,
+            Some(Sample::NoData(reason)) => *reason == NoDataReason::Empty,
+            Some(Sample::ZeroNumerator { .. } | Sample::Error { .. }) | None => false,
+        }
+    }
+
     /// Returns the value of a role's sample, or the cause for which there is none.
     pub(super) fn value(&self, role: Role) -> Result<f64, Missing> {
         match self.get(role) {
-            Some(Sample::Value { value }) => Ok(*value),
+            Some(Sample::Value { value } | Sample::ZeroNumerator { value, .. }) => Ok(*value),
             Some(Sample::NoData(reason)) => Err(Missing::NoData(*reason)),
             Some(Sample::Error { message, .. }) => Err(Missing::Error(message.clone())),
             None => Err(Missing::NoData(NoDataReason::Empty)),
@@ -152,7 +201,10 @@ impl Samples {
 
 impl FromIterator<(Role, Sample)> for Samples {
     fn from_iter<T: IntoIterator<Item = (Role, Sample)>>(samples: T) -> Self {
-        Self(samples.into_iter().collect())
+        Self {
+            by_role: samples.into_iter().collect(),
+            proportion: None,
+        }
     }
 }
 
@@ -167,6 +219,10 @@ impl std::fmt::Display for NoDataReason {
                 let age = Duration::from_secs(age.as_secs().unsigned_abs());
                 write!(f, "the newest sample is {age} old")
             }
+            Self::FewRequests { requests, min } => write!(
+                f,
+                "the numerator has no series, and {requests} of {min} requests are too few to read it as 0"
+            ),
         }
     }
 }

@@ -37,6 +37,8 @@ pub(super) fn reading(second: i64, sample: Sample) -> Reading {
         sampled_at: at(second),
         step: Some(1),
         samples: [(Role::Canary, sample)].into_iter().collect(),
+        early: false,
+        stable_silent: false,
     }
 }
 
@@ -54,6 +56,7 @@ pub(super) fn judgments(gate: &Gate, values: &[f64]) -> Vec<(Verdict, String)> {
             &mut status,
             &reading(second, value(*number)),
             Scope::Step,
+            false,
         );
         judgments.push((status.verdict, status.message.clone()));
     }

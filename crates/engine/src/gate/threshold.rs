@@ -4,7 +4,7 @@ use tidegate_api::gate::{self, Verdict};
 
 use super::{
     GateError, Judgment,
-    range::Range,
+    range::{Quality, Range},
     reading::{GateQuery, Missing, Role, Samples},
 };
 use crate::number;
@@ -35,36 +35,25 @@ impl Threshold {
     }
 
     /// Judges one reading. There is no evidence: no reading depends on those before it.
-    pub(super) fn fold(&self, samples: &Samples) -> Result<Judgment, Missing> {
-        let value = samples.value(Role::Canary)?;
-        let verdict = if self.range.contains(value) {
-            Verdict::Pass
-        } else {
-            Verdict::Breach
-        };
-        Ok(Judgment {
-            verdict,
-            message: format!("{} ({})", number::short(value), self.range),
+    pub(super) fn fold(&self, samples: &Samples, min_requests: u64) -> Result<Judgment, Missing> {
+        let value = self.range.value(samples, min_requests)?;
+        let message = format!("{} ({})", number::short(value), self.range);
+        Ok(match self.range.judge(value, samples) {
+            Quality::Good => Judgment {
+                verdict: Verdict::Pass,
+                message,
+            },
+            Quality::Bad => Judgment {
+                verdict: Verdict::Breach,
+                message,
+            },
+            Quality::Unclear(why) => Judgment {
+                verdict: Verdict::Gathering,
+                message: format!("{message}, {why}"),
+            },
         })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use tidegate_api::gate::Verdict::{Breach, Pass};
-
-    use super::super::testing::{judgments, threshold};
-
-    #[test]
-    fn a_threshold_is_breached_by_one_value_outside() {
-        let (verdicts, messages): (Vec<_>, Vec<_>) =
-            judgments(&threshold(0.5), &[0.0, 0.5, 0.512_345])
-                .into_iter()
-                .unzip();
-        assert_eq!(verdicts, [Pass, Pass, Breach]);
-        assert_eq!(
-            messages,
-            ["0 (max 0.5)", "0.5 (max 0.5)", "0.5123 (max 0.5)"]
-        );
-    }
-}
+mod tests;

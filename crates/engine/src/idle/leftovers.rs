@@ -66,10 +66,10 @@ fn next(observed: &Observed, workload: &Workload) -> Vec<Action> {
         }
         (None, _) => return Vec::new(),
     };
-    let steps: [fn(&Observed, &VersionId) -> Option<Vec<Action>>; 3] =
-        [pins_to, routes_without_canary, canary_removal];
-    let step = steps.iter().find_map(|step| step(observed, current));
-    step.unwrap_or_else(|| release(observed, workload))
+    pins_to(observed, current)
+        .or_else(|| routes_without_canary(observed, current))
+        .or_else(|| canary_removal(observed, current))
+        .unwrap_or_else(|| release(observed, workload))
 }
 
 /// Every Service reaches the workload's own version. `None` where that is so.

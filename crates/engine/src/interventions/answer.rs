@@ -27,6 +27,8 @@ pub enum Acceptance {
     },
     /// Remaining holds and approvals are skipped.
     Promoted,
+    /// The revision that waits is released at once.
+    PromotionStarts,
     /// The attempt is paused.
     Paused,
     /// The attempt is resumed.
@@ -56,6 +58,15 @@ pub enum Rejection {
         /// Requested action.
         action: Action,
     },
+    /// No attempt is running, and the next one has another number.
+    NotNextAttempt {
+        /// Attempt that the Intervention names.
+        named: u32,
+        /// Number of the next attempt.
+        next: u32,
+    },
+    /// The revision was rejected.
+    RevisionRejected,
     /// Another attempt is running.
     OtherAttempt {
         /// Attempt that the Intervention names.

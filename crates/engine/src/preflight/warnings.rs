@@ -15,6 +15,8 @@ pub struct Surroundings {
     pub policies: Vec<String>,
     /// True if its pods must not share a node (required anti-affinity).
     pub anti_affinity: bool,
+    /// Gates over a part of all requests, without a query for their number.
+    pub ratios_without_requests: Vec<String>,
 }
 
 /// Warning about the surroundings.
@@ -42,6 +44,11 @@ pub enum Warning {
         service: String,
         /// Name of the canary Service.
         canary: String,
+    },
+    /// A single failure can breach a gate.
+    RatioWithoutRequests {
+        /// Name of the gate.
+        gate: String,
     },
     /// The canary's pods need nodes of their own.
     AntiAffinity {
@@ -72,6 +79,9 @@ pub fn warnings(found: &Surroundings, plan: &Plan) -> Vec<Warning> {
             service: plan.service.clone(),
             canary: plan.canary.clone(),
         });
+    }
+    for gate in &found.ratios_without_requests {
+        warnings.push(Warning::RatioWithoutRequests { gate: gate.clone() });
     }
     if found.anti_affinity {
         warnings.push(Warning::AntiAffinity {

@@ -26,6 +26,9 @@ const MAX_READINESS_LOSSES: usize = 3;
 /// Time for which a loss counts: in a step of a day a few are the surroundings'.
 const LOSSES_COUNT_FOR: SignedDuration = SignedDuration::from_mins(10);
 
+/// Time from the end of a hold in which the reading that it ends on is usually there.
+const END_READ_BY: SignedDuration = SignedDuration::from_secs(2);
+
 /// Works through the step that the attempt is in.
 pub(super) fn stepping(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     let stop = plan.next_stop(ctx.attempt().shortcut, ctx.attempt().step);
@@ -293,7 +296,17 @@ fn step_incomplete(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> O
     if shortcut.is_some() {
         return None;
     }
-    if let Some(name) = pending_gate(ctx, plan, step) {
+    if let Some(name) = pending_gate(ctx, plan, step, until) {
+        let end = until.saturating_add(END_READ_BY).unwrap_or(until);
+        if ctx.now < end && pending_gate(ctx, plan, step, confirmed_at).is_none() {
+            // The reading that it ends on is on its way: that is not worth a write.
+            let hold = WaitingOn::Hold {
+                step: number,
+                of,
+                until,
+            };
+            return Some(Flow::Waits(hold, Some(end)));
+        }
         let gate = WaitingOn::Gate {
             step: number,
             of,
@@ -305,20 +318,30 @@ fn step_incomplete(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> O
 }
 
 /// Returns the name of the first gate that does not pass in this step now: earlier readings, from
-/// before a restart of Tidegate, say nothing of the time between. Where the canary has no traffic
-/// there is nothing to read.
-fn pending_gate(ctx: &DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<String> {
+/// before the end of its hold or of a restart of Tidegate, say nothing of the time since. Where the
+/// canary has no traffic there is nothing to read.
+fn pending_gate(
+    ctx: &DecisionContext<'_>,
+    plan: &Plan,
+    step: &Step,
+    until: Timestamp,
+) -> Option<String> {
     if step.weight == Weight::ZERO {
         return None;
     }
     let mut gates = plan.gates.iter().zip(&ctx.attempt().gates);
     let (gate, _) =
-        gates.find(|(gate, status)| gate.enforced && !passes_now(gate, status, ctx.now))?;
+        gates.find(|(gate, status)| gate.enforced && !passes(gate, status, until, ctx.now))?;
     Some(gate.name.clone())
 }
 
-fn passes_now(gate: &Gate, status: &GateStatus, now: Timestamp) -> bool {
-    gate::passes(status.verdict) && evidence::is_recent(gate, status, now)
+/// Returns true if the gate passes by a recent reading that was taken at the end of the hold.
+fn passes(gate: &Gate, status: &GateStatus, until: Timestamp, now: Timestamp) -> bool {
+    gate::passes(status.verdict)
+        && status
+            .sampled_at
+            .is_some_and(|sampled_at| sampled_at >= until)
+        && evidence::is_recent(gate, status, now)
 }
 
 fn await_approval(

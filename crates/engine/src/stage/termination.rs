@@ -3,7 +3,7 @@
 
 use tidegate_api::{
     gate::Verdict,
-    status::{Attempt, Stage},
+    status::{Attempt, Shortcut, Stage},
 };
 
 use crate::{
@@ -46,6 +46,7 @@ fn fold_readings(ctx: &mut DecisionContext<'_>, plan: &Plan) {
     let Some(since) = ctx.judged_since() else {
         return;
     };
+    let awaits_person = awaits_person(ctx, plan);
     let observed = ctx.observed;
     let attempt = ctx.attempt_mut();
     let mut gates = std::mem::take(&mut attempt.gates);
@@ -55,7 +56,8 @@ fn fold_readings(ctx: &mut DecisionContext<'_>, plan: &Plan) {
             if reading.gate != gate.name || reading.sampled_at < since {
                 continue;
             }
-            evidence::fold(gate, status, reading, scope(attempt, reading));
+            let scope = scope(attempt, reading);
+            evidence::fold(gate, status, reading, scope, awaits_person);
             if status.verdict == Verdict::Breach {
                 break;
             }
@@ -71,6 +73,22 @@ fn fold_readings(ctx: &mut DecisionContext<'_>, plan: &Plan) {
     for alarm in alarms {
         ctx.requeue_at(alarm);
     }
+}
+
+/// Returns true if the attempt waits for a person, whatever its gates say.
+fn awaits_person(ctx: &DecisionContext<'_>, plan: &Plan) -> bool {
+    let attempt = ctx.attempt();
+    if attempt.stage != Stage::Stepping {
+        return false;
+    }
+    let asks = plan
+        .step(attempt.step)
+        .is_some_and(|step| step.approval.is_some());
+    let approved = attempt
+        .steps
+        .last()
+        .is_some_and(|step| step.approved_by.is_some());
+    attempt.paused || asks && !approved
 }
 
 /// Returns the part of the attempt that a reading is evidence of.
@@ -96,15 +114,24 @@ fn alarms<'a>(ctx: &'a DecisionContext<'_>, plan: &'a Plan) -> impl Iterator<Ite
     enforced.filter_map(|(gate, status)| evidence::alarm(gate, status, ctx.now))
 }
 
+/// Returns true if the attempt does not wait for data: somebody has taken that upon himself.
+fn waits_for_no_data(ctx: &DecisionContext<'_>) -> bool {
+    ctx.attempt().shortcut == Some(Shortcut::Promote)
+}
+
 fn breached(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Cause> {
     alarms(ctx, plan).find_map(|alarm| match alarm {
         Alarm::Breach(finding) => Some(Cause::GateBreached { finding }),
+        Alarm::MetricsUnavailable(_) if waits_for_no_data(ctx) => None,
         Alarm::MetricsUnavailable(finding) => Some(Cause::MetricsUnavailable { finding }),
         Alarm::Inconclusive(_) => None,
     })
 }
 
 fn inconclusive(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Cause> {
+    if waits_for_no_data(ctx) {
+        return None;
+    }
     alarms(ctx, plan).find_map(|alarm| match alarm {
         Alarm::Inconclusive(finding) => Some(Cause::Inconclusive { finding }),
         Alarm::Breach(_) | Alarm::MetricsUnavailable(_) => None,

@@ -20,6 +20,9 @@ impl fmt::Display for Acceptance {
             Self::AlreadyApplied => f.write_str("already applied"),
             Self::Approved { step } => write!(f, "step {step} is approved"),
             Self::Promoted => f.write_str("remaining holds and approvals are skipped"),
+            Self::PromotionStarts => {
+                f.write_str("the revision is released at once, without waiting for its gates' data")
+            }
             Self::Paused => f.write_str("paused at the current step; gates are still evaluated"),
             Self::Resumed => f.write_str("resumed"),
             Self::Aborted => f.write_str("traffic is shifted back to stable"),
@@ -46,6 +49,14 @@ impl fmt::Display for Rejection {
                     action.as_str()
                 )
             }
+            Self::NotNextAttempt { named, next } => write!(
+                f,
+                "attempt {named} is not running, and the next one is {next}"
+            ),
+            Self::RevisionRejected => f.write_str(
+                "the revision was rejected; create a Retry Intervention for its attempt, so that it \
+                 passes its gates",
+            ),
             Self::OtherAttempt { named, running } => {
                 write!(f, "attempt {named} is not running: attempt {running} is")
             }

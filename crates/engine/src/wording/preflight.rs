@@ -13,7 +13,29 @@ impl fmt::Display for Stall {
         match self {
             Self::InvalidSpec(error) => error.fmt(f),
             Self::PreflightFailed(obstacle) => obstacle.fmt(f),
-            Self::InvalidQuery { problem } => f.write_str(problem),
+            Self::InvalidQuery {
+                problem,
+                revision,
+                attempt,
+            } => write!(
+                f,
+                "{problem}; or create a Promote Intervention for attempt {attempt} and revision {} to \
+                 release it without its gates' data",
+                revision.short()
+            ),
+            Self::Inconclusive {
+                revision,
+                tries,
+                attempt,
+                cause,
+            } => write!(
+                f,
+                "{tries} attempts of revision {} ended without a finding, the last because {cause}; have \
+                 its gates read, and create a Retry Intervention for attempt {attempt}, or a Promote \
+                 Intervention for attempt {} to release it without",
+                revision.short(),
+                attempt + 1
+            ),
             Self::WriteDenied { denial } => f.write_str(denial),
             Self::RevisionRejected {
                 revision,
@@ -151,6 +173,11 @@ impl fmt::Display for Warning {
                 f,
                 "{policy} names Service {service}, and the canary is reached without it; have it name \
                  {canary} as well"
+            ),
+            Self::RatioWithoutRequests { gate } => write!(
+                f,
+                "gate {gate:?} is breached by one failure of few requests; give it requests (a query for \
+                 their number) and minRequests"
             ),
             Self::AntiAffinity { workload } => write!(
                 f,

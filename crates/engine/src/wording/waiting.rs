@@ -2,11 +2,20 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
+
 use super::routes;
 use crate::{
     readiness::PodProblem,
     waiting::{EndpointsOwner, PinnedPods, RolloutPurpose, RouteChange, WaitingOn},
 };
+
+const STABLE_PODS: &str = "waiting for stable pods to become ready: too few to take all traffic; fix \
+     stable, commit another revision, or create an Abort Intervention, after which they are waited for \
+     until progressDeadline and no longer";
+
+const LEFTOVERS: &str = "putting right what an attempt of a deleted Rollout has left: its canary, pins \
+     and pause go once the workload is ready";
 
 impl fmt::Display for WaitingOn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,12 +57,7 @@ impl fmt::Display for WaitingOn {
                      the revision"
                 )
             }
-            Self::RejectedRevision { times, until } => write!(
-                f,
-                "waiting until {until:.0} to try the wanted revision again: it was rejected {times} times, and git \
-                 asks for it once more; stop what commits it, commit another, or create a Retry Intervention to \
-                 try it now"
-            ),
+            Self::RejectedRevision { times, until } => rejected(f, *times, *until),
             Self::Metrics { problem } => f.write_str(problem),
             Self::ServicesPinned { to } => write!(f, "pinning Services to {to}"),
             Self::CanaryPods {
@@ -80,7 +84,10 @@ impl fmt::Display for WaitingOn {
                 write!(f, "holding step {step} of {of} until {until:.0}")
             }
             Self::Gate { step, of, name } => {
-                write!(f, "waiting for gate {name:?} to pass in step {step} of {of}")
+                write!(
+                    f,
+                    "waiting for gate {name:?} to pass in step {step} of {of}"
+                )
             }
             Self::Approval { step, of } => write!(
                 f,
@@ -91,25 +98,9 @@ impl fmt::Display for WaitingOn {
                 "waiting for stable pods to become ready again before the weight is raised: {ready} of \
                  {needed} ready; fix stable, or create a Promote Intervention to go on without them"
             ),
-            Self::Failover { back_at } => match back_at {
-                Some(at) => write!(
-                    f,
-                    "failed over to the canary: stable is ready again and gets its share back at {at:.0}"
-                ),
-                None => f.write_str(
-                    "failed over to the canary: stable has too few ready pods to take its share; fix \
-                     stable, commit another revision, or create a Promote Intervention to go on without it",
-                ),
-            },
-            Self::StablePods => f.write_str(
-                "waiting for stable pods to become ready: too few to take all traffic; fix stable, commit \
-                 another revision, or create an Abort Intervention, after which they are waited for until \
-                 progressDeadline and no longer",
-            ),
-            Self::Leftovers => f.write_str(
-                "putting right what an attempt of a deleted Rollout has left: its canary, pins and pause \
-                 go once the workload is ready",
-            ),
+            Self::Failover { back_at } => failover(f, *back_at),
+            Self::StablePods => f.write_str(STABLE_PODS),
+            Self::Leftovers => f.write_str(LEFTOVERS),
             Self::StableRollback => {
                 f.write_str("waiting for the workload to roll back to the stable template")
             }
@@ -125,6 +116,28 @@ impl fmt::Display for WaitingOn {
             Self::CanaryRemoval => f.write_str("waiting for the canary to be removed"),
             Self::Unpinning => f.write_str("unpinning Services and resuming the workload"),
         }
+    }
+}
+
+fn rejected(f: &mut fmt::Formatter<'_>, times: u32, until: Timestamp) -> fmt::Result {
+    write!(
+        f,
+        "waiting until {until:.0} to try the wanted revision again: it was rejected {times} times, and git \
+         asks for it once more; stop what commits it, commit another, or create a Retry Intervention to try \
+         it now"
+    )
+}
+
+fn failover(f: &mut fmt::Formatter<'_>, back_at: Option<Timestamp>) -> fmt::Result {
+    match back_at {
+        Some(at) => write!(
+            f,
+            "failed over to the canary: stable is ready again and gets its share back at {at:.0}"
+        ),
+        None => f.write_str(
+            "failed over to the canary: stable has too few ready pods to take its share; fix stable, \
+             commit another revision, or create a Promote Intervention to go on without it",
+        ),
     }
 }
 

@@ -20,6 +20,7 @@
 //! | `known_good` | what was good before, and its approvals |
 //! | `watching` | readings that count, whatever is waited for |
 //! | `patience` | what is waited for, and for how long |
+//! | `no_data` | data that does not come, and how a person goes on without it |
 //! | `refusals` | what preflight says |
 //! | `purity` | that the engine stays pure |
 #![expect(clippy::unwrap_used, clippy::unwrap_in_result, reason = "tests")]
@@ -34,6 +35,7 @@ mod known_good;
 mod lost;
 mod metrics;
 mod new_hash;
+mod no_data;
 mod patience;
 mod properties;
 mod purity;

@@ -23,6 +23,8 @@ pub(crate) enum PrometheusBehavior {
     Honest,
     Down,
     Empty,
+    /// Empty for stable as well.
+    Silent,
     Breach,
     Slow,
 }
@@ -47,7 +49,7 @@ impl World {
                 why: format!("{gate}: Prometheus cannot be reached"),
                 at,
             },
-            PrometheusBehavior::Empty => QueryCheck::SelectsNothing {
+            PrometheusBehavior::Empty | PrometheusBehavior::Silent => QueryCheck::SelectsNothing {
                 why: format!("{gate}: the query selects nothing"),
                 at,
             },
@@ -107,7 +109,13 @@ impl World {
         let Some(sampling) = memory.sampling.filter(|_| due) else {
             return false;
         };
-        memory.next_sample = Some(now + INTERVAL);
+        // A step ends on a reading taken at its end.
+        let end = sampling.step.map(|step| step.until);
+        let next = now + INTERVAL;
+        memory.next_sample = Some(
+            end.filter(|end| *end > now)
+                .map_or(next, |end| end.min(next)),
+        );
         let readings = self.readings(sampling);
         self.shell.memory.on_its_way.extend(readings);
         true
@@ -128,7 +136,9 @@ impl World {
                 reason: ErrorReason::Unreachable,
                 message: "Prometheus cannot be reached".to_owned(),
             },
-            PrometheusBehavior::Empty => Sample::NoData(NoDataReason::Empty),
+            PrometheusBehavior::Empty | PrometheusBehavior::Silent => {
+                Sample::NoData(NoDataReason::Empty)
+            }
             PrometheusBehavior::Honest | PrometheusBehavior::Breach | PrometheusBehavior::Slow
                 if gate == "errors" =>
             {
@@ -156,6 +166,8 @@ impl World {
                 sampled_at: at,
                 step,
                 samples: [(Role::Canary, sample(&gate.name))].into_iter().collect(),
+                early: false,
+                stable_silent: behavior == PrometheusBehavior::Silent,
             })
             .collect()
     }
@@ -170,7 +182,9 @@ impl World {
         match self.behavior() {
             PrometheusBehavior::Breach => true,
             PrometheusBehavior::Honest | PrometheusBehavior::Slow => erring,
-            PrometheusBehavior::Down | PrometheusBehavior::Empty => false,
+            PrometheusBehavior::Down | PrometheusBehavior::Empty | PrometheusBehavior::Silent => {
+                false
+            }
         }
     }
 

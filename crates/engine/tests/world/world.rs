@@ -490,11 +490,15 @@ impl World {
         let attempt = rollout.status.attempt.as_ref();
         let last = rollout.status.last_outcome.as_ref();
         self.asked += 1;
+        // The one that waits is promoted as the next.
+        let next = u32::from(action == Ask::Promote);
+        let wanted = rollout.status.wanted.as_ref();
         let spec = InterventionSpec {
             rollout: "checkout".to_owned(),
-            attempt: attempt.map_or(rollout.status.attempts, |attempt| attempt.number),
+            attempt: attempt.map_or(rollout.status.attempts + next, |attempt| attempt.number),
             revision: match (attempt, last) {
                 (Some(attempt), _) => Some(attempt.revision.to_string()),
+                (None, _) if next == 1 => wanted.map(|wanted| wanted.revision.to_string()),
                 (None, last) => last.map(|last| last.revision.to_string()),
             },
             step: (action == Ask::Approve).then(|| attempt.map_or(1, |attempt| attempt.step)),

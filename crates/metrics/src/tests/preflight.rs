@@ -33,8 +33,15 @@ async fn check(query: &str, value: Vec<u8>, age: Vec<u8>) -> Result<Sample, Inva
 }
 
 #[tokio::test]
-async fn a_query_with_one_number_for_stable_is_usable() {
+async fn a_range_is_not_judged_before_stable_was_scraped_twice() {
     let query = r#"sum(rate(x{pod=~"{{pods}}"}[{{window}}]))"#;
+    let checked = check(query, ok(FRESH), ok(FRESH)).await;
+    assert_eq!(checked, Err(InvalidQuery::ScrapedOnce));
+}
+
+#[tokio::test]
+async fn a_query_with_one_number_for_stable_is_usable() {
+    let query = r#"sum(x{pod=~"{{pods}}"})"#;
     assert_eq!(
         check(query, ok(FRESH), ok(FRESH)).await,
         Ok(Sample::Value { value: 5.0 })
@@ -103,4 +110,63 @@ async fn an_error_of_prometheus_does_not_condemn_the_query() {
         .await
         .expect("no verdict on the query");
     assert_eq!(reason(&sample), Some(ErrorReason::Server));
+}
+
+/// Checks a query against a server whose series are scraped every ten seconds and have the label `code`.
+async fn check_slow(query: &str, value: &'static str) -> Result<Sample, InvalidQuery> {
+    let server = Server::start(move |query| {
+        let samples = r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[10,"1"],[20,"1"],[30,"1"]]}]}}"#;
+        if asks_for_age(query) || query.starts_with("topk") {
+            ok(FRESH)
+        } else if query.ends_with("[11m]") {
+            ok(samples)
+        } else if query.starts_with("count(") {
+            let known = if query.contains("code!=") { "1" } else { "0" };
+            ok(&FRESH.replace("\"5\"", &format!("\"{known}\"")))
+        } else {
+            ok(&FRESH.replace("\"5\"", &format!("\"{value}\"")))
+        }
+    })
+    .await;
+    let prometheus = prometheus(&server.url, &http(), Credentials::none());
+    let window = SignedDuration::from_mins(5);
+    check_query(&prometheus, query, &canary(), window, now()).await
+}
+
+#[tokio::test]
+async fn a_range_of_less_than_three_scrapes_is_rejected() {
+    let range = |range: &str| format!("sum(rate(x[{range}]))");
+    let refused = check_slow(&range("20s"), "1").await.expect_err("too short");
+    assert_eq!(
+        refused.to_string(),
+        "the query looks back 20s, and stable is scraped every 10s: write a range of at least 30s, or {{window}}"
+    );
+    for query in [
+        range("30s"),
+        range("{{window}}"),
+        "max(max_over_time(x[5s]))".into(),
+    ] {
+        assert!(check_slow(&query, "1").await.is_ok(), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_label_that_no_series_has_is_rejected_whatever_the_value() {
+    let by = |label: &str| {
+        format!(r#"(sum(rate(x{{{label}=~"5.."}}[1m])) or vector(0)) / sum(rate(x[1m]))"#)
+    };
+    let refused = check_slow(&by("status"), "0").await;
+    assert_eq!(refused, Err(InvalidQuery::UnknownLabel("status".into())));
+    assert!(check_slow(&by("code"), "0").await.is_ok());
+}
+
+#[tokio::test]
+async fn an_infinite_value_of_stable_is_rejected() {
+    for value in ["+Inf", "-Inf"] {
+        let refused = check_slow("sum(x) / sum(y)", value).await;
+        assert!(
+            matches!(refused, Err(InvalidQuery::Infinite(..))),
+            "{value}"
+        );
+    }
 }

@@ -1,5 +1,7 @@
 //! The sampler, under paused time.
 
+mod scrapes;
+
 use std::sync::Mutex;
 
 use tidegate_engine::{
@@ -12,7 +14,7 @@ use super::{
     super::{
         prometheus::InstantQuery,
         query_error::QueryError,
-        query_result::{Data, Point, QueryResult},
+        query_result::{Data, Point, QueryResult, Samples, Series},
         sampler::{SampledGate, Sampler, SamplerInput, SamplerSettings, VersionVariables},
     },
     *,
@@ -25,6 +27,12 @@ const SCRAPE: SignedDuration = SignedDuration::from_secs(5);
 struct Scripted {
     queries: Arc<Mutex<Vec<(String, Timestamp)>>>,
     down: Arc<Mutex<bool>>,
+    /// Seconds between two samples of each series, where they can be learned.
+    spacing: Arc<Mutex<Option<f64>>>,
+    /// True if nothing is new since the last reading.
+    old: Arc<Mutex<bool>>,
+    /// True if no query has a result.
+    empty: Arc<Mutex<bool>>,
 }
 
 impl InstantQuery for Scripted {
@@ -39,11 +47,30 @@ impl InstantQuery for Scripted {
                 message: None,
             });
         }
-        Ok(QueryResult {
-            data: Data::Scalar(Point {
+        let value = if query.contains("count((timestamp(") && *self.old.lock().expect("a state") {
+            0.0
+        } else {
+            1.0
+        };
+        let spacing = *self.spacing.lock().expect("a state");
+        let data = match spacing {
+            _ if *self.empty.lock().expect("a state") => Data::Vector(vec![]),
+            Some(_) if query.starts_with("topk") => Data::Vector(vec![Series {
+                metric: [("pod".to_owned(), "a".to_owned())].into(),
+                value: None,
+                histogram: None,
+            }]),
+            Some(spacing) if query.ends_with("[11m]") => {
+                let times = vec![0.0, spacing, 2.0 * spacing];
+                Data::Matrix(vec![Samples { times }])
+            }
+            _ => Data::Scalar(Point {
                 time_seconds: 0.0,
-                value: 1.0,
+                value,
             }),
+        };
+        Ok(QueryResult {
+            data,
             infos: vec![],
         })
     }
@@ -57,6 +84,10 @@ struct Scenario {
 
 impl Scenario {
     fn start(gates: Vec<SampledGate>, input: SamplerInput) -> Self {
+        Self::start_with(Scripted::default(), gates, input)
+    }
+
+    fn start_with(prometheus: Scripted, gates: Vec<SampledGate>, input: SamplerInput) -> Self {
         let (notify, notified) = mpsc::unbounded_channel();
         let started = Instant::now();
         let settings = SamplerSettings {
@@ -66,7 +97,6 @@ impl Scenario {
                 let _ = notify.send(());
             }),
         };
-        let prometheus = Scripted::default();
         let sampler = Sampler::start(prometheus.clone(), gates, &settings, input);
         Self {
             prometheus,
@@ -109,6 +139,7 @@ impl Scenario {
             .expect("queries")
             .iter()
             .map(|(query, _)| query.clone())
+            .filter(|query| !query.starts_with("topk"))
             .collect()
     }
 }
@@ -155,7 +186,11 @@ fn step_since(second: i64, number: u32) -> SamplerInput {
     let since = at(second);
     SamplerInput {
         traffic_since: Some(at(0)),
-        step: Some(SampledStep { number, since }),
+        step: Some(SampledStep {
+            number,
+            since,
+            until: since,
+        }),
         ..without_traffic()
     }
 }
@@ -217,7 +252,7 @@ async fn a_query_never_looks_back_to_before_the_confirmation() {
 #[tokio::test(start_paused = true)]
 async fn the_window_grows_from_two_scrapes_to_its_limit() {
     let mut scenario = Scenario::start(vec![gate("sum(rate(x[{{window}}]))")], confirmed_at(0, 1));
-    assert_eq!(scenario.times_after(4).await, [15, 25, 35, 45]);
+    assert_eq!(scenario.times_after(4).await, [16, 26, 36, 46]);
     let queries = scenario.queries();
     let values: Vec<_> = queries
         .iter()
@@ -226,8 +261,8 @@ async fn the_window_grows_from_two_scrapes_to_its_limit() {
     assert_eq!(
         values,
         [
-            "sum(rate(x[10s]))",
-            "sum(rate(x[20s]))",
+            "sum(rate(x[11s]))",
+            "sum(rate(x[21s]))",
             "sum(rate(x[30s]))",
             "sum(rate(x[30s]))"
         ]
@@ -288,8 +323,8 @@ async fn a_step_that_is_too_young_is_read_with_what_came_before_and_then_alone()
     let mut scenario = Scenario::start(vec![gate("sum(rate(x[{{window}}]))")], confirmed_at(0, 1));
     scenario.times_after(4).await;
     scenario.sampler.update(step_since(47, 2));
-    // Every 10 s, and as soon as there are two scrapes after the first.
-    assert_eq!(scenario.times_after(4).await[4..], [55, 62, 72, 82]);
+    // Every 10 s, and as soon as a window holds two scrapes.
+    assert_eq!(scenario.times_after(4).await[4..], [56, 63, 73, 83]);
     assert_eq!(scenario.steps()[4..], [None, Some(2), Some(2), Some(2)]);
     let queries = scenario.queries();
     let windows: Vec<_> = queries
@@ -300,8 +335,8 @@ async fn a_step_that_is_too_young_is_read_with_what_came_before_and_then_alone()
         windows[4..],
         [
             "sum(rate(x[30s]))",
-            "sum(rate(x[10s]))",
-            "sum(rate(x[20s]))",
+            "sum(rate(x[11s]))",
+            "sum(rate(x[21s]))",
             "sum(rate(x[30s]))"
         ]
     );
@@ -338,7 +373,7 @@ async fn requests_are_read_at_the_same_time() {
         r#"sum(increase(r{pod=~"{{pods}}"}[{{window}}]))"#,
     ));
     let mut scenario = Scenario::start(vec![gate], confirmed_at(0, 1));
-    assert_eq!(scenario.times_after(1).await, [15]);
+    assert_eq!(scenario.times_after(1).await, [16]);
     assert_eq!(
         scenario.sample(0, Role::Requests),
         Sample::Value { value: 1.0 }
@@ -349,6 +384,7 @@ async fn requests_are_read_at_the_same_time() {
         .lock()
         .expect("queries")
         .iter()
+        .filter(|(query, _)| !query.starts_with("topk"))
         .map(|(_, at)| *at)
         .collect();
     assert!(
@@ -427,5 +463,7 @@ async fn dropping_it_ends_it() {
     notified.recv().await.expect("a reading");
     drop(sampler);
     assert_eq!(notified.recv().await, None);
-    assert_eq!(prometheus.queries.lock().expect("queries").len(), 2);
+    let queries = prometheus.queries.lock().expect("queries");
+    let readings = queries.iter().filter(|(query, _)| query.starts_with("sum"));
+    assert_eq!(readings.count(), 1);
 }

@@ -11,8 +11,8 @@ use tokio_util::task::AbortOnDropHandle;
 /// The `Date` of [`super::NOW`].
 pub(super) const DATE: &str = "Fri, 15 Jan 2027 08:00:00 GMT";
 
-/// Gives the bytes of the answer to a query.
-pub(super) type Script = dyn Fn(&str) -> Vec<u8> + Send + Sync;
+/// Gives the bytes of the answer to a method and a query.
+pub(super) type Script = dyn Fn(&str, &str) -> Vec<u8> + Send + Sync;
 
 pub(super) struct Server {
     pub(super) url: String,
@@ -22,6 +22,12 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) async fn start(script: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::start_by_method(move |_, query| script(query)).await
+    }
+
+    pub(super) async fn start_by_method(
+        script: impl Fn(&str, &str) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -56,7 +62,8 @@ pub(super) async fn serve(
     let Some(request) = read_request(&mut stream).await else {
         return;
     };
-    let mut answer = script(&query_of(&request));
+    let method = request.split(' ').next().unwrap_or_default();
+    let mut answer = script(method, &query_of(&request));
     seen.lock().expect("requests").push(request);
     let hangs = answer.ends_with(b"HANG");
     if hangs {
@@ -95,8 +102,10 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
 
 /// The query in a request's form.
 fn query_of(request: &str) -> String {
-    let body = request.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    let url = reqwest::Url::parse(&format!("http://form/?{body}")).expect("a form");
+    let (head, body) = request.split_once("\r\n\r\n").unwrap_or((request, ""));
+    let path = head.split(' ').nth(1).unwrap_or_default();
+    let form = path.split_once('?').map_or(body, |(_, form)| form);
+    let url = reqwest::Url::parse(&format!("http://form/?{form}")).expect("a form");
     url.query_pairs()
         .find(|(name, _)| name == "query")
         .map(|(_, query)| query.into_owned())

@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     super::prometheus::{InstantQuery, MAX_BODY_BYTES},
-    server::{DATE, answer, serve},
+    server::{DATE, Server, answer, serve},
     *,
 };
 
@@ -355,7 +355,7 @@ async fn start_tls() -> (String, String, AbortOnDropHandle<()>) {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
                 if let Ok(stream) = acceptor.accept(stream).await {
-                    serve(stream, &|_: &str| ok(FRESH), &Mutex::default()).await;
+                    serve(stream, &|_: &str, _: &str| ok(FRESH), &Mutex::default()).await;
                 }
             });
         }
@@ -393,4 +393,67 @@ async fn plain_http_where_tls_is_expected_is_a_failure_of_tls() {
     let sample = ask(&url, "sum(x)").await;
     server.abort();
     assert_eq!(reason(&sample), Some(ErrorReason::Tls), "{sample:?}");
+}
+
+/// Refuses POST with this status, and answers GET.
+async fn gateway(refusal: &'static str) -> Server {
+    Server::start_by_method(move |method, _| {
+        if method == "GET" {
+            super::server::ok(FRESH)
+        } else {
+            answer(refusal, "text/html", DATE, "<h1>no writes</h1>")
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_gateway_that_refuses_post_is_asked_by_get_and_that_is_remembered() {
+    for refusal in ["403 Forbidden", "405 Method Not Allowed"] {
+        let server = gateway(refusal).await;
+        let prometheus = prometheus(&server.url, &http(), Credentials::none());
+        for _ in 0..3 {
+            prometheus
+                .instant("sum(x)", now())
+                .await
+                .expect("an answer");
+        }
+        let methods: Vec<_> = server
+            .requests()
+            .iter()
+            .map(|request| request.split(' ').next().unwrap_or_default().to_owned())
+            .collect();
+        assert_eq!(methods, ["POST", "GET", "GET", "GET"], "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_has_the_servers_own_words() {
+    for (status, media_type, body, words) in [
+        (
+            "401 Unauthorized",
+            "text/plain",
+            "no org id\n",
+            "status 401: no org id",
+        ),
+        (
+            "403 Forbidden",
+            "text/html",
+            "<h1>not\n you</h1>",
+            "status 403: not you",
+        ),
+        (
+            "403 Forbidden",
+            "text/plain",
+            "",
+            "answered with status 403",
+        ),
+    ] {
+        let sample = given(answer(status, media_type, DATE, body)).await;
+        let message = message(sample);
+        assert!(message.ends_with(words), "{message}");
+    }
+    let long = "x".repeat(5000);
+    let sample = given(answer("401 Unauthorized", "text/plain", DATE, &long)).await;
+    assert!(message(sample).chars().count() < 400);
 }
