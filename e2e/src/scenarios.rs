@@ -6,6 +6,7 @@ mod api_rules;
 mod approval;
 mod bad_release;
 mod between_steps;
+mod break_glass;
 mod cluster_serves_traffic;
 mod degraded_stable;
 mod deleted_by_hand;
@@ -81,6 +82,7 @@ pub fn all() -> Vec<Scenario> {
         preflight::SCENARIOS,
         shared_route::SCENARIOS,
         write_refused::SCENARIOS,
+        break_glass::SCENARIOS,
         pods_unready::SCENARIOS,
         api_rules::SCENARIOS,
         metrics_cases::SCENARIOS,

@@ -32,7 +32,7 @@ use tidegate_api::{
 };
 
 pub use self::{
-    evidence::{CANARY, Share, Shares},
+    evidence::{CANARY, Share, Shares, backends},
     history::History,
     shop::{APP_FILE, Release, SERVICE_FILE, Shop, errors_gate, service},
 };

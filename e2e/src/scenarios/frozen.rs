@@ -12,7 +12,7 @@ use crate::{
     fault_proxy::{Fault, RequestKind, RequestRecord, Trigger, Verdict, WriteInHand},
     process::ProcessGroup,
     scenario::{Context, Scenario, scenario},
-    testbed::{CANARY, LIMIT, Testbed},
+    testbed::{CANARY, LIMIT, Testbed, backends},
 };
 
 /// Scenarios of this file.
@@ -117,8 +117,10 @@ fn raises_the_weight(request: &RequestRecord) -> bool {
 
 fn canary_weight(request: &RequestRecord) -> Option<u64> {
     let patch = request.json()?;
-    let backends = patch.pointer("/spec/rules/0/backendRefs")?.as_array()?;
-    backends.iter().find(|backend| backend["name"] == CANARY)?["weight"].as_u64()
+    backends(&patch)?
+        .iter()
+        .find(|backend| backend["name"] == CANARY)?["weight"]
+        .as_u64()
 }
 
 /// One that is there already: it is made with a single pod.

@@ -62,7 +62,7 @@ impl Testbed {
             .iter()
             .filter(|event| event["objectRef"]["subresource"].is_null())
             .filter_map(|event| {
-                let weight = canary_weight(&event["requestObject"]["spec"]["rules"])?;
+                let weight = canary_weight(&event["requestObject"])?;
                 let at = event["requestReceivedTimestamp"].as_str()?.parse().ok()?;
                 Some(Share { at, weight })
             });
@@ -169,9 +169,22 @@ fn same(one: f64, other: f64) -> bool {
     (one - other).abs() < f64::EPSILON
 }
 
-/// The canary's percentage of what a route's rules send to either.
-fn canary_weight(rules: &Value) -> Option<f64> {
-    let backends = rules.get(0)?["backendRefs"].as_array()?;
+/// The backends of a route's first rule, by a write of the route: an object, a merge patch, or a JSON
+/// patch that replaces a list of backends.
+pub fn backends(written: &Value) -> Option<&Vec<Value>> {
+    let Some(operations) = written.as_array() else {
+        return written.pointer("/spec/rules/0/backendRefs")?.as_array();
+    };
+    let mut replaced = operations.iter().filter(|operation| {
+        let path = operation["path"].as_str().unwrap_or_default();
+        operation["op"] == "replace" && path.ends_with("/backendRefs")
+    });
+    replaced.next()?["value"].as_array()
+}
+
+/// The canary's percentage of what a route sends to either, by a write of the route.
+fn canary_weight(written: &Value) -> Option<f64> {
+    let backends = backends(written)?;
     let weight = |name: &str| {
         let named = backends.iter().filter(|backend| backend["name"] == name);
         named
@@ -208,13 +221,20 @@ mod tests {
     #[test]
     fn a_route_without_the_canary_gives_it_nothing() {
         let rules = json!([{ "backendRefs": [{ "name": "shop", "port": 80 }] }]);
-        assert_eq!(canary_weight(&rules), Some(0.0));
+        let written = json!({ "spec": { "rules": rules } });
+        assert_eq!(canary_weight(&written), Some(0.0));
     }
 
     #[test]
     fn a_share_is_the_canarys_part_of_both() {
-        let rules = json!([{ "backendRefs": [{ "name": "shop", "weight": 9 }, { "name": "shop-canary", "weight": 1 }] }]);
-        assert_eq!(canary_weight(&rules), Some(10.0));
+        let list = json!([{ "name": "shop", "weight": 9 }, { "name": "shop-canary", "weight": 1 }]);
+        let merged = json!({ "spec": { "rules": [{ "backendRefs": list }] } });
+        assert_eq!(canary_weight(&merged), Some(10.0));
+        let patched = json!([
+            { "op": "test", "path": "/spec/rules/0/backendRefs", "value": [] },
+            { "op": "replace", "path": "/spec/rules/0/backendRefs", "value": list },
+        ]);
+        assert_eq!(canary_weight(&patched), Some(10.0));
     }
 
     #[test]

@@ -11,6 +11,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("fcgiwrap", "fcgiwrap"),
     ("git", "git"),
     ("ip", "iproute2"),
+    ("kubectl", "kubernetes-client"),
     ("nginx", "nginx-light"),
     ("unshare", "util-linux"),
 ];
