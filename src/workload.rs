@@ -18,7 +18,11 @@ mod pods;
 
 use std::collections::BTreeMap;
 
-use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::BoxStream};
+use futures::{
+    FutureExt as _, StreamExt as _,
+    future::{BoxFuture, join},
+    stream::{BoxStream, select},
+};
 use kube::Client;
 use serde_json::Value;
 use tidegate_api::{
@@ -114,32 +118,33 @@ impl Workloads {
         )
     }
 
-    /// Returns `true` if every watch has listed what there is. The canaries' pods do not count: they
-    /// explain, and nothing is decided that their absence would make unsafe.
+    /// Returns `true` if every watch has listed what there is.
     pub(crate) fn is_filled(&self) -> bool {
         let Self {
             deployments,
-            canary_pods: _,
+            canary_pods,
         } = self;
-        deployments.is_filled()
+        deployments.is_filled() && canary_pods.is_filled()
     }
 
     /// Waits until every watch has listed what there is.
     pub(crate) fn filled(&self) -> BoxFuture<'static, ()> {
         let Self {
             deployments,
-            canary_pods: _,
+            canary_pods,
         } = self;
-        deployments.filled().boxed()
+        join(deployments.filled(), canary_pods.filled())
+            .map(|((), ())| ())
+            .boxed()
     }
 
     /// Yields each time that a watch has listed what there is.
     pub(crate) fn relists(&self) -> BoxStream<'static, ()> {
         let Self {
             deployments,
-            canary_pods: _,
+            canary_pods,
         } = self;
-        deployments.relists().boxed()
+        select(deployments.relists(), canary_pods.relists()).boxed()
     }
 
     /// State of a workload; `None` where it does not exist. Of a canary the pods tell what is wrong
@@ -155,6 +160,11 @@ impl Workloads {
             .chain(pods)
             .min_by_key(|problem| problem.fault);
         Some(seen)
+    }
+
+    /// Number of a canary's pods that are not terminating.
+    pub(crate) fn canary_pods(&self, namespace: &str, canary: &WorkloadRef) -> u32 {
+        self.canary_pods.count(namespace, canary)
     }
 
     /// Pod template of a workload; `None` where the workload does not exist.

@@ -12,6 +12,7 @@ mod degraded_stable;
 mod deleted_by_hand;
 mod deletion;
 mod doubled_env;
+mod draining;
 mod failover;
 mod frozen;
 mod gates;
@@ -83,6 +84,7 @@ pub fn all() -> Vec<Scenario> {
         shared_route::SCENARIOS,
         write_refused::SCENARIOS,
         break_glass::SCENARIOS,
+        draining::SCENARIOS,
         pods_unready::SCENARIOS,
         api_rules::SCENARIOS,
         metrics_cases::SCENARIOS,

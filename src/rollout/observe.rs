@@ -128,6 +128,7 @@ pub(crate) fn observe(
             caches.revisions.get(&namespace, &kept).is_some()
         }),
         canary: timed.workload(&canary, canary_objects.workload),
+        canary_pods: caches.workloads.canary_pods(&namespace, &canary),
         canary_service: canary_objects.service,
         canary_name_conflict: canary_objects.name_conflict,
         candidate,

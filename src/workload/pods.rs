@@ -1,8 +1,9 @@
-//! Pods of canaries, whatever the kind of their workload: the causes for which they are not ready.
+//! Pods of canaries, whatever the kind of their workload: which are left, and why they are not ready.
 //!
 //! Only they are watched. A cluster has many pods, and what a release needs to know of the others their
 //! workloads and the endpoints tell.
 
+use futures::Stream;
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 use serde::{Deserialize, Serialize};
 use tidegate_api::{names, workload::WorkloadRef};
@@ -98,6 +99,28 @@ impl CanaryPods {
     pub(super) fn new() -> (Self, CacheWriter<Pod>) {
         let (cache, writer) = Cache::new();
         (Self(cache), writer)
+    }
+
+    pub(super) fn is_filled(&self) -> bool {
+        self.0.is_filled()
+    }
+
+    pub(super) fn filled(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.0.filled()
+    }
+
+    pub(super) fn relists(&self) -> impl Stream<Item = ()> + Send + use<> {
+        self.0.relists()
+    }
+
+    /// Returns the number of a canary's pods that are not terminating.
+    pub(super) fn count(&self, namespace: &str, canary: &WorkloadRef) -> u32 {
+        let pods = self.0.list(namespace);
+        let alive = pods.iter().filter(|pod| {
+            pod.metadata.deletion_timestamp.is_none()
+                && version_of(canary, &pod.name_any()).is_some()
+        });
+        alive.count().try_into().unwrap_or(u32::MAX)
     }
 
     /// Returns the problem of a canary's pods: one that is the revision's fault, where there is one.

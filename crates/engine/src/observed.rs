@@ -58,6 +58,9 @@ pub struct Observed {
     pub stable_kept: bool,
     /// The canary workload.
     pub canary: Option<Workload>,
+    /// Number of the canary's pods that a Service could select: those that are not terminating. They outlast
+    /// the canary workload for a moment.
+    pub canary_pods: u32,
     /// True if the canary Service exists.
     pub canary_service: bool,
     /// True if a workload or a Service of another owner has the canary's name.
@@ -344,6 +347,11 @@ pub struct Intervention {
 // === impl Observed ===
 
 impl Observed {
+    /// Returns true if an object of the canary is there, or a pod that a Service could select.
+    pub fn canary_is_left(&self) -> bool {
+        self.canary.is_some() || self.canary_service || self.canary_pods > 0
+    }
+
     /// Returns true if any Service sends its callers to the canary's pods.
     pub fn pinned_to_canary(&self) -> bool {
         self.services

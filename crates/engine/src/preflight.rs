@@ -208,12 +208,11 @@ fn route_splittable(observed: &Route) -> Option<Objection> {
 
 /// Leftovers of an earlier attempt are gone before the next begins.
 fn earlier_canary_gone(observed: &Observed, plan: &Plan) -> Option<Objection> {
-    let left = observed.canary_service || observed.canary.is_some();
     let paused = observed
         .workload
         .as_ref()
         .is_some_and(|workload| workload.paused);
-    if !left && !paused {
+    if !observed.canary_is_left() && !paused {
         return None;
     }
     Some(Objection::Waits(WaitingOn::EarlierCanary {

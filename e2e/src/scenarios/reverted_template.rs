@@ -70,10 +70,18 @@ async fn lost(context: Context) -> Result<()> {
     set_image(&bed, "v9").await?;
     is_put_back(&bed).await?;
     bed.gateway_serves("v1").await?;
+    let clients = bed.clients(50);
     bed.commit(&shop.with(Release::good("v2")), "Release v2")
         .await?;
     bed.outcome(2).await?;
-    bed.gateway_serves("v2").await
+    bed.gateway_serves("v2").await?;
+    let report = clients.stop().await;
+    ensure!(
+        report.failures().is_empty(),
+        "requests failed: {:?}",
+        report.kinds()
+    );
+    Ok(())
 }
 
 /// As `kubectl set image deployment/shop app=…` does it.

@@ -53,7 +53,7 @@ impl Deployments {
                 &self.deployments,
                 &*known,
                 Precondition::Uid,
-                DeleteParams::foreground(),
+                DeleteParams::background(),
             )
             .await;
         deleted.map_err(WorkloadError::request(format!(

@@ -88,7 +88,7 @@ fn pins_to(observed: &Observed, version: &VersionId) -> Option<Vec<Action>> {
     let is_there = endpoints.ready > 0 && endpoints.are_of_version(version)
         || observed.canary_endpoints.ready == 0;
     // Without a canary nothing has to be kept out.
-    if !observed.canary_service && observed.canary.is_none() || wrong.is_empty() && is_there {
+    if !observed.canary_is_left() || wrong.is_empty() && is_there {
         None
     } else {
         Some(wrong)
@@ -120,11 +120,11 @@ fn routes_without_canary(observed: &Observed, _: &VersionId) -> Option<Vec<Actio
 }
 
 fn canary_removal(observed: &Observed, _: &VersionId) -> Option<Vec<Action>> {
-    let canary = observed.canary.as_ref();
-    if canary.is_none() && !observed.canary_service {
+    if !observed.canary_is_left() {
         return None;
     }
-    let is_going = canary.is_some_and(|canary| canary.deleting) && !observed.canary_service;
+    let canary = observed.canary.as_ref();
+    let is_going = canary.is_none_or(|canary| canary.deleting) && !observed.canary_service;
     Some(if is_going {
         Vec::new()
     } else {

@@ -30,18 +30,19 @@ pub(super) fn draining(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     ctx.enter(Stage::RemovingCanary)
 }
 
-/// Waits until no pod of the canary is left.
+/// Waits until no pod of the canary is left that a Service could select. One that drains for minutes is not
+/// waited for: the next attempt may be the cure. <https://github.com/gitpod-io/gitpod/issues/4344>
 pub(super) fn removing_canary(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     ctx.without_gateway = ctx.gateway_is_late(plan);
-    // A pod on a node that is dead never goes. Beyond the gateway's time and its own, pods that
-    // serve nothing are not waited for.
+    // Somebody's finalizer may keep it for ever. Beyond the gateway's time and its own, what serves
+    // nothing is not waited for.
     let given_up = ctx.without_gateway && ctx.stage_lasted(plan.progress_deadline * 2);
     let gone = ctx
         .observed
         .canary
         .as_ref()
         .is_none_or(|canary| given_up && canary.deleting && canary.available == 0);
-    if !gone || ctx.observed.canary_service {
+    if !gone || ctx.observed.canary_service || ctx.observed.canary_pods > 0 {
         return Flow::Waits(WaitingOn::CanaryRemoval, None);
     }
     if others_are_left(ctx) && !given_up {

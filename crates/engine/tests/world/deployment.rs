@@ -60,6 +60,8 @@ pub(crate) struct Deployment {
     pub(crate) paused: bool,
     /// Time at which it will be gone.
     pub(crate) going: Option<Timestamp>,
+    /// True if it is gone at once when it is deleted, and its pods are what goes then.
+    pub(crate) in_background: bool,
     pub(crate) epoch: Option<u64>,
     pub(crate) manager: &'static str,
     pub(crate) revision: Option<Revision>,
@@ -117,6 +119,7 @@ impl Deployment {
             template,
             paused: false,
             going: None,
+            in_background: false,
             epoch: None,
             manager: "tidegate-sync",
             revision: None,
@@ -146,7 +149,10 @@ impl Deployment {
 
     /// One step of its controller; whether it did anything.
     pub(crate) fn sync(&mut self, now: Timestamp) -> bool {
-        let changed = if self.going.is_some() {
+        let changed = if self.going.is_some() && self.in_background {
+            // Its pods are marked a moment after it.
+            false
+        } else if self.going.is_some() {
             self.drop_pods()
         } else {
             self.roll(now)
@@ -252,6 +258,11 @@ impl Deployment {
             });
         }
         None
+    }
+
+    /// Number of its pods.
+    pub(crate) fn pods(&self) -> u32 {
+        self.sets.iter().map(|set| count(set.pods.len())).sum()
     }
 
     fn drop_pods(&mut self) -> bool {

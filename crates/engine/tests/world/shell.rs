@@ -368,6 +368,7 @@ impl World {
                 canary.edit(|canary| {
                     (canary.template, canary.replicas) = (template, *replicas);
                     canary.revision = Some(revision.clone());
+                    canary.in_background = true;
                 });
             }
             Action::DeleteCanary => {

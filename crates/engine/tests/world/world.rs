@@ -141,7 +141,12 @@ impl World {
                 .stable
                 .as_ref()
                 .is_none_or(|stable| cache.kept.contains_key(stable.revision.as_str())),
-            canary: cache.canary.as_ref().map(|canary| canary.seen(self.now)),
+            canary: cache
+                .canary
+                .as_ref()
+                .filter(|canary| canary.going.is_none())
+                .map(|canary| canary.seen(self.now)),
+            canary_pods: cache.canary.as_ref().map_or(0, Deployment::pods),
             canary_service: cache.canary_service,
             canary_name_conflict: false,
             candidate: cache.commits.last().map(|commit| self.candidate(commit)),
