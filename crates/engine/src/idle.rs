@@ -2,6 +2,7 @@
 
 mod foreign_pods;
 mod leftovers;
+mod queries;
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
@@ -16,7 +17,7 @@ use crate::{
     decision::Action,
     event::{Event, GovernedField},
     interventions,
-    observed::{Candidate, Comparison, QueryCheck, Workload},
+    observed::{Candidate, Comparison, Workload},
     plan::Plan,
     preflight::{self, Objection, Obstacle},
     stall::Stall,
@@ -29,16 +30,6 @@ const MAX_INCONCLUSIVE: u32 = 3;
 
 /// Time for which an obstacle to a release is taken for granted.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
-
-/// Time for which an answer of Prometheus about the queries holds: a series may appear with the next
-/// scrape.
-const CHECK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
-
-/// After this long Prometheus has scraped stable's pods, if it ever does.
-const SCRAPED_BY: SignedDuration = SignedDuration::from_mins(2);
-
-/// Age from which on an answer of Prometheus counts no longer.
-const CHECK_OLD: SignedDuration = SignedDuration::from_secs(60);
 
 /// Wait before a revision that was rejected twice is tried again; twice as long after each next.
 const ASKED_AGAIN: SignedDuration = SignedDuration::from_mins(5);
@@ -396,7 +387,7 @@ fn start_now(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) 
     };
     // A revision that was good before is not held up by Prometheus, nor is one that somebody wants
     // without its data.
-    if shortcut.is_none() && !gates_can_be_read(ctx, plan, candidate) {
+    if shortcut.is_none() && !queries::gates_can_be_read(ctx, plan, candidate) {
         return;
     }
     // Half of a commit may be another plan with the template of the last one.
@@ -411,75 +402,6 @@ fn start_now(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) 
     if ctx.status.attempt.is_some() {
         ctx.actions.push(Action::RunPreflightWarnings);
     }
-}
-
-/// Returns true if the gates could judge the candidate: one whose query says nothing of stable says nothing
-/// of the canary either, and traffic does not move while nobody can watch it.
-fn gates_can_be_read(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) -> bool {
-    if !plan.gates.iter().any(|gate| gate.enforced) {
-        return true;
-    }
-    let now = ctx.now;
-    match &ctx.observed.queries {
-        QueryCheck::Usable { at } if is_within(*at, CHECK_AGAIN, now) => return true,
-        QueryCheck::Invalid { why, at } if is_within(*at, CHECK_OLD, now) => {
-            ctx.stall(invalid_query(ctx, candidate, why));
-            retry_after(ctx, *at, CHECK_AGAIN, Action::CheckQueries);
-        }
-        // Nothing is measured of a stable that nobody reaches: that must not hold up its cure.
-        QueryCheck::SelectsNothing { at, .. }
-            if is_within(*at, CHECK_AGAIN, now) && ctx.observed.ready_of_stable() == 0 =>
-        {
-            return true;
-        }
-        QueryCheck::ScrapedOnce { at, .. }
-            if is_within(*at, CHECK_AGAIN, now)
-                && (!is_stable_new(ctx) || ctx.observed.ready_of_stable() == 0) =>
-        {
-            return true;
-        }
-        QueryCheck::SelectsNothing { why, at } if is_within(*at, CHECK_OLD, now) => {
-            let problem = why.clone();
-            if is_stable_new(ctx) {
-                ctx.wait(WaitingOn::Metrics { problem }, None);
-            } else {
-                ctx.stall(invalid_query(ctx, candidate, &problem));
-            }
-            retry_after(ctx, *at, CHECK_AGAIN, Action::CheckQueries);
-        }
-        QueryCheck::Unreadable { why, at } | QueryCheck::ScrapedOnce { why, at }
-            if is_within(*at, CHECK_OLD, now) =>
-        {
-            let problem = why.clone();
-            ctx.wait(WaitingOn::Metrics { problem }, None);
-            retry_after(ctx, *at, CHECK_AGAIN, Action::CheckQueries);
-        }
-        QueryCheck::Unknown
-        | QueryCheck::Usable { .. }
-        | QueryCheck::Invalid { .. }
-        | QueryCheck::SelectsNothing { .. }
-        | QueryCheck::ScrapedOnce { .. }
-        | QueryCheck::Unreadable { .. } => ctx.actions.push(Action::CheckQueries),
-    }
-    false
-}
-
-/// Returns true if Prometheus may not have scraped stable's pods yet.
-fn is_stable_new(ctx: &DecisionContext<'_>) -> bool {
-    let stable = ctx.status.stable.as_ref();
-    stable.is_some_and(|stable| is_within(stable.since, SCRAPED_BY, ctx.now))
-}
-
-fn invalid_query(ctx: &DecisionContext<'_>, candidate: &Candidate, problem: &str) -> Stall {
-    Stall::InvalidQuery {
-        problem: problem.to_owned(),
-        revision: candidate.revision.clone(),
-        attempt: ctx.status.attempts + 1,
-    }
-}
-
-fn is_within(at: Timestamp, limit: SignedDuration, now: Timestamp) -> bool {
-    now.duration_since(at) < limit
 }
 
 /// The rejection that holds the candidate back: of the same revision, asked for by the same commit.

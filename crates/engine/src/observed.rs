@@ -3,9 +3,11 @@
 //! A missing route or a spec that cannot be parsed is data here, not an error: the engine says
 //! what to do about it.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod endpoints;
 
-use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
 use tidegate_api::{
     Revision,
     intervention::InterventionSpec,
@@ -15,6 +17,7 @@ use tidegate_api::{
     workload::{VersionId, WorkloadRef},
 };
 
+pub use self::endpoints::{Endpoints, PodOwner};
 use crate::{
     gate::reading::Reading,
     pin::{self, Pin},
@@ -285,28 +288,6 @@ pub struct OtherWorkload {
     pub pod_labels: Labels,
 }
 
-/// The ready endpoints of a Service.
-#[derive(Clone, Debug)]
-pub struct Endpoints {
-    /// Number of endpoints.
-    pub ready: u32,
-    /// Since when they have been the same.
-    pub since: Timestamp,
-    /// Owners of the pods that they are.
-    pub owners: BTreeSet<PodOwner>,
-}
-
-/// Owner of a pod behind a Service.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PodOwner {
-    /// The workload, in this version.
-    Workload(VersionId),
-    /// The canary, in this version.
-    Canary(VersionId),
-    /// Neither.
-    Other,
-}
-
 /// Route that the plan names.
 #[derive(Clone, Debug)]
 pub struct Route {
@@ -464,29 +445,6 @@ impl Workload {
     /// Version of this identifier.
     pub fn version(&self, id: &VersionId) -> Option<&Version> {
         self.versions.iter().find(|version| version.id == *id)
-    }
-}
-
-// === impl Endpoints ===
-
-impl Endpoints {
-    /// Time at which they will have been the same for `settle`.
-    pub fn settled_at(&self, settle: SignedDuration) -> Timestamp {
-        self.since.saturating_add(settle).unwrap_or(Timestamp::MAX)
-    }
-
-    /// Returns `true` if all of them are pods of the workload, in this version.
-    pub fn are_of_version(&self, version: &VersionId) -> bool {
-        self.owners
-            .iter()
-            .all(|owner| matches!(owner, PodOwner::Workload(of) if of == version))
-    }
-
-    /// Returns `true` if all of them are pods of the canary.
-    pub fn are_of_canary(&self) -> bool {
-        self.owners
-            .iter()
-            .all(|owner| matches!(owner, PodOwner::Canary(_)))
     }
 }
 
