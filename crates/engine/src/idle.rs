@@ -28,6 +28,10 @@ use crate::{
 /// the next: it is not going to be another one by itself.
 const MAX_INCONCLUSIVE: u32 = 3;
 
+/// Number of records that git has not taken, two of an attempt, with which no other attempt begins: an
+/// object that outgrows etcd can be written no more.
+const MAX_PENDING_RECORDS: usize = 20;
+
 /// Time for which an obstacle to a release is taken for granted.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
@@ -359,6 +363,10 @@ fn start(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) {
         if until > ctx.now {
             return ctx.wait(WaitingOn::Backoff { until }, Some(until));
         }
+    }
+    let pending = ctx.status.pending_records.len();
+    if pending >= MAX_PENDING_RECORDS && !asked {
+        return ctx.wait(WaitingOn::Records { pending }, None);
     }
     match preflight::check(ctx.observed, plan) {
         None => start_now(ctx, plan, candidate),

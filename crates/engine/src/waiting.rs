@@ -69,6 +69,11 @@ pub enum WaitingOn {
         /// Start of the next attempt.
         until: Timestamp,
     },
+    /// Git to take the records of earlier attempts.
+    Records {
+        /// Number of records that it has not taken.
+        pending: usize,
+    },
     /// Prometheus to answer the gates' queries for stable.
     Metrics {
         /// The gate and its problem, in a sentence.
@@ -223,6 +228,7 @@ impl WaitingOn {
             Self::EarlierCanary { .. } => "earlier_canary",
             Self::Backoff { .. } => "backoff",
             Self::RejectedRevision { .. } => "rejected_revision",
+            Self::Records { .. } => "records",
             Self::Metrics { .. } => "metrics",
             Self::ServicesPinned { .. } => "services_pinned",
             Self::CanaryPods { .. } => "canary_pods",

@@ -58,6 +58,7 @@ impl fmt::Display for WaitingOn {
                 )
             }
             Self::RejectedRevision { times, until } => rejected(f, *times, *until),
+            Self::Records { pending } => records(f, *pending),
             Self::Metrics { problem } => f.write_str(problem),
             Self::ServicesPinned { to } => write!(f, "pinning Services to {to}"),
             Self::CanaryPods {
@@ -117,6 +118,14 @@ impl fmt::Display for WaitingOn {
             Self::Unpinning => f.write_str("unpinning Services and resuming the workload"),
         }
     }
+}
+
+fn records(f: &mut fmt::Formatter<'_>, pending: usize) -> fmt::Result {
+    write!(
+        f,
+        "waiting for git to take {pending} records of earlier attempts; see the condition RecordsWritten of the \
+         ConfigRepo, or create a Promote Intervention to release without waiting"
+    )
 }
 
 fn rejected(f: &mut fmt::Formatter<'_>, times: u32, until: Timestamp) -> fmt::Result {

@@ -749,3 +749,24 @@ fn endpoints_of_an_earlier_canary_are_not_those_of_this_one() {
         world.story
     );
 }
+
+#[test]
+fn records_that_git_does_not_take_are_bounded() {
+    let mut world = a_short_rollout().at_rest();
+    world.git.down = true;
+    for letter in 'B'..='N' {
+        world = world.with_commit(letter, Quality::Good).after(300);
+    }
+    let status = world.status();
+    assert_eq!(status.pending_records.len(), 20, "{}", world.story);
+    assert!(
+        status
+            .message
+            .starts_with("waiting for git to take 20 records"),
+        "{}",
+        status.message
+    );
+    world.git.down = false;
+    let world = world.until_rest();
+    assert_eq!(world.runs(), 'N', "{}", world.story);
+}
