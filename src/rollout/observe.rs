@@ -9,6 +9,7 @@ use kube::ResourceExt;
 use tidegate_api::{
     CommitId, NamespacedName, Rollout, names,
     rollout::{OnRollback, canary_name},
+    route::RouteRef,
     status::Source,
     workload::WorkloadRef,
 };
@@ -16,7 +17,7 @@ use tidegate_engine::{
     gate::reading::Reading,
     observed::{
         Candidate, Comparison, Endpoints, Identity, Intervention, Observed, OtherWorkload,
-        QueryCheck, Service, Workload, selects,
+        QueryCheck, Route, Service, Workload, selects,
     },
     pin::Pin,
     plan::Plan,
@@ -138,7 +139,7 @@ pub(crate) fn observe(
         canary_endpoints: endpoints(caches, observations, &own_pods, &id, &canary.name, now),
         unlisted_route_kinds: caches.routers.unlisted([spec]),
         routes: plan
-            .map(|plan| caches.routers.observe(&namespace, &plan))
+            .map(|plan| routes(caches, &id, &plan))
             .unwrap_or_default(),
         refused: around.refused,
         applying: around.applying,
@@ -347,6 +348,37 @@ fn interventions(caches: &Caches, namespace: &str, rollout: &str) -> Vec<Interve
             spec: asked.spec.clone(),
         })
         .collect()
+}
+
+/// The plan's routes. The mark on one that is not split for this Rollout is that of another whose attempt
+/// runs, and stays as long as that needs it.
+fn routes(caches: &Caches, rollout: &NamespacedName, plan: &Plan) -> Vec<Route> {
+    let mut routes = caches.routers.observe(&rollout.namespace, plan);
+    for Route { route, state } in &mut routes {
+        if let Some(state) = state
+            && !state.split
+            && is_split_by_another(caches, rollout, route)
+        {
+            state.epoch = None;
+        }
+    }
+    routes
+}
+
+/// Returns true if the attempt of another Rollout splits a route.
+fn is_split_by_another(caches: &Caches, rollout: &NamespacedName, route: &RouteRef) -> bool {
+    let others = caches.rollouts_where(&rollout.namespace, |other| {
+        let attempt = other
+            .status
+            .as_ref()
+            .and_then(|status| status.attempt.as_ref());
+        other.name_any() != rollout.name
+            && attempt.is_some_and(|attempt| {
+                let mut routes = attempt.plan.routes().into_iter();
+                routes.any(|named| named.is_same_object(route))
+            })
+    });
+    !others.is_empty()
 }
 
 /// Older Rollouts that name the same workload or Service. The oldest one governs. A route may be split by

@@ -20,14 +20,14 @@ use serde_json::{Value, json};
 use tidegate_api::{Revision, names, workload::WorkloadRef};
 use tidegate_engine::revision::Digest;
 
-use self::render::Rendered;
+use self::render::{Rendered, TEMPLATE};
 use super::{
     cluster::Cluster,
     drift::Drift,
     failure::{ApplyError, Failure, Stopped, by_group},
     governance::{Governance, Governor},
     manifest::{Key, Manifest},
-    ownership::{self, FieldPath},
+    ownership,
     plan::{FieldMask, Plan, Step},
     replicas::{self, Scaler},
     source::Asked,
@@ -251,9 +251,7 @@ impl Session<'_> {
     ) -> Result<DynamicObject, Failure> {
         let mut object = rendered.object.clone();
         if let Some(before) = before
-            && let Some(version) = self
-                .take_over(key, resource, before, &rendered.left_out)
-                .await?
+            && let Some(version) = self.take_over(key, resource, before, rendered).await?
             && object["metadata"].get("resourceVersion").is_some()
         {
             object["metadata"]["resourceVersion"] = json!(version);
@@ -261,22 +259,33 @@ impl Session<'_> {
         self.patch(&self.as_account, key, &object, resource).await
     }
 
-    /// Takes the fields of an object's first owner over, and gives up those that are left out. Returns
-    /// the object's version if it had to be written for that.
+    /// Takes the fields of an object's first owner over, and gives up those that are left out. A template
+    /// that was left out until now is nobody's, and an apply would leave in it whatever git has not (a
+    /// variable that was there twice, say): it is written whole, as a promotion does. Returns the object's
+    /// version if it had to be written for that.
     async fn take_over(
         &self,
         key: &Key,
         resource: &ApiResource,
         live: &DynamicObject,
-        left_out: &[FieldPath],
+        rendered: &Rendered<'_>,
     ) -> Result<Option<String>, Failure> {
-        let Some(entries) = ownership::taken_over(live.managed_fields(), left_out) else {
-            return Ok(None);
+        let entries = ownership::taken_over(live.managed_fields(), &rendered.left_out);
+        let known = entries.as_deref().unwrap_or_else(|| live.managed_fields());
+        let template = if rendered.owns_template && ownership::is_given_up(known, TEMPLATE) {
+            rendered.object.pointer("/spec/template")
+        } else {
+            None
         };
-        let patch = JsonPatch(vec![
-            replace_metadata("resourceVersion", json!(live.resource_version())),
-            replace_metadata("managedFields", json!(entries)),
-        ]);
+        if entries.is_none() && template.is_none() {
+            return Ok(None);
+        }
+        let version = json!(live.resource_version());
+        let mut patch = vec![replace(&["metadata", "resourceVersion"], version)];
+        patch
+            .extend(entries.map(|entries| replace(&["metadata", "managedFields"], json!(entries))));
+        patch.extend(template.map(|template| replace(TEMPLATE, template.clone())));
+        let patch = JsonPatch(patch);
         let params = PatchParams {
             field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
@@ -293,19 +302,18 @@ impl Session<'_> {
     /// Digest over everything known that decides about an object. It is only a reason to look.
     fn digest(&self, step: &Step<'_>) -> Digest {
         let manifest = step.manifest;
-        let governed_by = match step.mask {
+        let governed_by = match &step.mask {
             FieldMask::Nothing => Value::Null,
             FieldMask::Unreleased => json!("unreleased"),
             FieldMask::Workload(governor) => {
                 let origin = self.origin(&manifest.key).map(|origin| &origin.commit);
                 json!([governor.status_hash(), origin, manifest.place.file])
             }
-            FieldMask::Service(Some(governor)) | FieldMask::Route(governor, _) => {
-                json!([
-                    governor.status_hash(),
-                    governor.wanted.as_ref().map(Revision::as_str)
-                ])
-            }
+            FieldMask::Service(Some(governor)) => held_by(governor),
+            FieldMask::Route(splits) => splits
+                .iter()
+                .map(|(governor, _)| held_by(governor))
+                .collect(),
             FieldMask::Service(None) => {
                 json!(self.governance.governors().any(Governor::has_attempt))
             }
@@ -321,7 +329,7 @@ impl Session<'_> {
         resource: &ApiResource,
     ) -> Result<Option<DynamicObject>, ApplyError> {
         let Manifest { key, place, .. } = step.manifest;
-        match step.mask {
+        match &step.mask {
             FieldMask::Nothing => {
                 let api: Api<DynamicObject> =
                     Api::namespaced_with(self.as_account.clone(), self.namespace, resource);
@@ -398,9 +406,15 @@ impl Session<'_> {
     }
 }
 
-fn replace_metadata(field: &str, value: Value) -> PatchOperation {
+/// Facts about a Rollout that decide about a Service or a route.
+fn held_by(governor: &Governor) -> Value {
+    let wanted = governor.wanted.as_ref().map(Revision::as_str);
+    json!([governor.name, governor.status_hash(), wanted])
+}
+
+fn replace(path: &[&str], value: Value) -> PatchOperation {
     PatchOperation::Replace(ReplaceOperation {
-        path: PointerBuf::from_tokens(["metadata", field]),
+        path: PointerBuf::from_tokens(path.iter().copied()),
         value,
     })
 }

@@ -115,12 +115,15 @@ impl Governance {
         self.first(|governor| governor.services.contains(name))
     }
 
-    /// Rollout that splits the object of this group, kind and name, if it is a route, and its
+    /// Rollouts that split the object of this group, kind and name, if it is a route, each with its
     /// reference to it.
-    pub fn of_route(&self, group: &str, kind: &str, name: &str) -> Option<(&Governor, &RouteRef)> {
-        let kind = RouteKind::of(group, kind)?;
-        let governor = self.first(|governor| governor.route(kind, name).is_some())?;
-        Some((governor, governor.route(kind, name)?))
+    pub fn of_route(&self, group: &str, kind: &str, name: &str) -> Vec<(&Governor, &RouteRef)> {
+        let Some(kind) = RouteKind::of(group, kind) else {
+            return Vec::new();
+        };
+        self.governors()
+            .filter_map(|governor| Some((governor, governor.route(kind, name)?)))
+            .collect()
     }
 
     fn first(&self, governs: impl Fn(&Governor) -> bool) -> Option<&Governor> {

@@ -85,6 +85,11 @@ pub(super) fn is_applied_by_us(entries: &[ManagedFieldsEntry], path: FieldPath) 
     })
 }
 
+/// Returns true if we have applied the object, and do not own this field or anything in it.
+pub(super) fn is_given_up(entries: &[ManagedFieldsEntry], path: FieldPath) -> bool {
+    entries.iter().any(is_ours) && !is_applied_by_us(entries, path)
+}
+
 fn is_ours(entry: &ManagedFieldsEntry) -> bool {
     is_whole(entry)
         && entry.operation.as_deref() == Some(APPLY)

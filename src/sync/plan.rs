@@ -34,7 +34,7 @@ pub struct Step<'a> {
 }
 
 /// Mask over the fields of an object that are not git's.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum FieldMask<'a> {
     /// None: it is applied as written.
     Nothing,
@@ -45,8 +45,8 @@ pub enum FieldMask<'a> {
     /// The pin and the ports of a Service, if an attempt runs. Without a Rollout that is known to
     /// govern it, the live selector tells.
     Service(Option<&'a Governor>),
-    /// The canary's backends in a route, and the weights, if an attempt runs.
-    Route(&'a Governor, &'a RouteRef),
+    /// The backends of canaries in a route, and the weights, of every Rollout whose attempt runs.
+    Route(Vec<(&'a Governor, &'a RouteRef)>),
 }
 
 /// Object that is no longer in the repository and is retained for now.
@@ -198,9 +198,14 @@ impl<'a> Step<'a> {
             ("", "Service") if governs => {
                 Some(FieldMask::Service(governance.of_service(&key.name)))
             }
-            (group, kind) => governance
-                .of_route(group, kind, &key.name)
-                .map(|(governor, route)| FieldMask::Route(governor, route)),
+            (group, kind) => {
+                let splits = governance.of_route(group, kind, &key.name);
+                if splits.is_empty() {
+                    None
+                } else {
+                    Some(FieldMask::Route(splits))
+                }
+            }
         };
         Self {
             manifest,
@@ -213,11 +218,10 @@ impl Step<'_> {
     /// Returns the object that this one needs and that is missing: an app is not released while its
     /// Rollout or its Service is not as git says, and no pod starts without what it refers to.
     pub(super) fn needs_one_of(&self, missing: &[Key]) -> Option<Key> {
-        let governor = match self.mask {
-            FieldMask::Workload(governor)
-            | FieldMask::Service(Some(governor))
-            | FieldMask::Route(governor, _) => Some(governor),
-            FieldMask::Service(None) | FieldMask::Unreleased | FieldMask::Nothing => None,
+        let governors: Vec<&Governor> = match &self.mask {
+            FieldMask::Workload(governor) | FieldMask::Service(Some(governor)) => vec![governor],
+            FieldMask::Route(splits) => splits.iter().map(|(governor, _)| *governor).collect(),
+            FieldMask::Service(None) | FieldMask::Unreleased | FieldMask::Nothing => Vec::new(),
         };
         let is_workload = matches!(self.mask, FieldMask::Workload(_));
         let mut references = References::default();
@@ -227,7 +231,7 @@ impl Step<'_> {
         missing
             .iter()
             .find(|key| {
-                let is_of_app = governor.is_some_and(|governor| {
+                let is_of_app = governors.iter().any(|governor| {
                     let is_rollout = key.is(names::GROUP, "Rollout") && key.name == governor.name;
                     let is_service = key.is("", "Service") && governor.services.contains(&key.name);
                     is_rollout || is_workload && is_service

@@ -135,18 +135,17 @@ impl<'a> Removals<'a> {
 
     /// Returns the reason to keep an object that has left; `None` if it is to be deleted now.
     pub(super) fn reason(&self, key: &Key, pending: &[Removal]) -> Option<RetainReason> {
-        if let Some(governor) = self.governor(key) {
-            if governor.has_attempt() {
-                return Some(RetainReason::Governed);
-            }
-            if self.stays_in_force(governor) {
-                return Some(RetainReason::Named(governor.name.clone()));
-            }
+        let governors = self.governors(key);
+        if governors.iter().any(|governor| governor.has_attempt()) {
+            return Some(RetainReason::Governed);
+        }
+        if let Some(governor) = governors.iter().find(|one| self.stays_in_force(one)) {
+            return Some(RetainReason::Named(governor.name.clone()));
         }
         let removal = find(pending, key);
         if removal.is_some_and(|removal| removal.confirmed) {
             // The finalizer of a Rollout takes traffic back, for which it needs what it names.
-            let governor = self.governor(key)?;
+            let governor = governors.first()?;
             return Some(RetainReason::RolloutFirst(governor.name.clone()));
         }
         Some(match self.rule(key, removal)? {
@@ -188,14 +187,17 @@ impl<'a> Removals<'a> {
     /// long as a Rollout names it. `known` is its pending removal: an app whose Rollout is deleted
     /// by hand meanwhile keeps its delay.
     fn rule(&self, key: &Key, known: Option<&Removal>) -> Option<Rule> {
-        let governor = self.governor(key);
-        if governor.is_some_and(|governor| self.stays_in_force(governor)) {
+        let governors = self.governors(key);
+        if governors
+            .iter()
+            .any(|governor| self.stays_in_force(governor))
+        {
             return None;
         }
         if key.is(names::GROUP, "Rollout") && self.live_rollout(&key.name).is_none() {
             return None;
         }
-        let rule = self.rule_by_kind(key, governor.is_some());
+        let rule = self.rule_by_kind(key, !governors.is_empty());
         match known {
             Some(_) => rule.or(Some(Rule::Delayed)),
             None => rule,
@@ -237,7 +239,7 @@ impl<'a> Removals<'a> {
         let others = self
             .gone
             .iter()
-            .filter(|key| !key.is(names::GROUP, "Rollout") && self.governor(key).is_none());
+            .filter(|key| !key.is(names::GROUP, "Rollout") && self.governors(key).is_empty());
         if others.count() > max {
             return Some(Hold::TooMany { max });
         }
@@ -249,19 +251,20 @@ impl<'a> Removals<'a> {
         governors.find(|one| one.live && one.name == name)
     }
 
-    /// The Rollout of the cluster that names an object, if one does.
-    fn governor(&self, key: &Key) -> Option<&Governor> {
-        let governor = match key.workload() {
-            Some(workload) => self.governance.of_workload(&workload),
+    /// The Rollouts of the cluster that name an object. A route may have several.
+    fn governors(&self, key: &Key) -> Vec<&Governor> {
+        let mut governors: Vec<&Governor> = match key.workload() {
+            Some(workload) => self.governance.of_workload(&workload).into_iter().collect(),
             None => match (key.group(), key.kind.as_str()) {
-                ("", "Service") => self.governance.of_service(&key.name),
-                (group, kind) => self
-                    .governance
-                    .of_route(group, kind, &key.name)
-                    .map(|(governor, _)| governor),
+                ("", "Service") => self.governance.of_service(&key.name).into_iter().collect(),
+                (group, kind) => {
+                    let splits = self.governance.of_route(group, kind, &key.name);
+                    splits.into_iter().map(|(governor, _)| governor).collect()
+                }
             },
         };
-        governor.filter(|governor| governor.live)
+        governors.retain(|governor| governor.live);
+        governors
     }
 
     /// Returns true if a Rollout is not about to go: it is in the repository, or its workload is.

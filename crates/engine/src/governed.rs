@@ -101,28 +101,20 @@ impl Governing<'_> {
         desired
     }
 
-    /// Returns a route as git wants it, with the canary's backends and the intended weights where
-    /// an attempt runs and `live` has them already. While ports wait, so do rules that name a new
-    /// one.
-    pub fn route(&self, route: &RouteRef, mut desired: Value, live: &Value) -> Value {
-        let backends = Backends::of(route, self.namespace);
-        let Some(live_rules) = live.pointer(backends.rules_path()) else {
-            return desired;
-        };
-        let Some(rules) = desired.pointer_mut(backends.rules_path()) else {
-            return desired;
-        };
-        if self.keeps_live_fields() {
-            let wanted = backends.ports(rules, self.service);
-            if !wanted.is_subset(&backends.ports(live_rules, self.service)) {
-                rules.clone_from(live_rules);
-            }
-        }
+    /// Returns true if the rules of a route wait: they name a new port while ports wait.
+    fn holds_rules(&self, backends: Backends<'_>, wanted: &Value, live: &Value) -> bool {
+        let ports = backends.ports(wanted, self.service);
+        self.keeps_live_fields() && !ports.is_subset(&backends.ports(live, self.service))
+    }
+
+    /// Puts the canary's backends with the intended weights into the rules of a route, where an
+    /// attempt runs and the live ones have them already.
+    fn split(&self, route: &RouteRef, rules: &mut Value, live_rules: &Value) {
         let attempt = self.status.and_then(|status| status.attempt.as_ref());
         let Some((attempt, plan)) = attempt
             .and_then(|attempt| Some((attempt, Plan::parse(self.rollout, &attempt.plan).ok()?)))
         else {
-            return desired;
+            return;
         };
         // The attempt's own reference says which rules it has split.
         let route = plan
@@ -139,7 +131,6 @@ impl Governing<'_> {
         if splitter.is_split(live_rules) {
             *rules = splitter.split(rules, weight);
         }
-        desired
     }
 
     /// Returns true while an attempt runs, or git's template waits for one.
@@ -155,6 +146,32 @@ impl Governing<'_> {
             (None, _) | (_, None) => false,
         }
     }
+}
+
+/// Returns a route as git wants it, with the backends of the canaries and the intended weights of every
+/// Rollout that splits it. While the ports of one wait, so do rules that name a new one.
+pub fn route(splits: &[(Governing<'_>, &RouteRef)], mut desired: Value, live: &Value) -> Value {
+    let Some((first, route)) = splits.first() else {
+        return desired;
+    };
+    let path = Backends::of(route, first.namespace).rules_path();
+    let Some(live_rules) = live.pointer(path) else {
+        return desired;
+    };
+    let Some(rules) = desired.pointer_mut(path) else {
+        return desired;
+    };
+    // First of all: what one holds back must not undo what another splits.
+    let is_held = splits.iter().any(|(governing, route)| {
+        governing.holds_rules(Backends::of(route, governing.namespace), rules, live_rules)
+    });
+    if is_held {
+        rules.clone_from(live_rules);
+    }
+    for (governing, route) in splits {
+        governing.split(route, rules, live_rules);
+    }
+    desired
 }
 
 /// Returns true if two selectors are the same but for a pin.
@@ -332,15 +349,23 @@ mod tests {
             .service(service(json!({ "port": 80, "targetPort": 8080 })), &live);
         assert_eq!(same.get("metadata"), None);
 
-        let route = |port: u32, path: &str| json!({ "spec": { "rules": [{ "path": path, "backendRefs": [{ "name": "web", "port": port }] }] } });
+        let rules = |port: u32, path: &str| json!({ "spec": { "rules": [{ "path": path, "backendRefs": [{ "name": "web", "port": port }] }] } });
         let hold = governing(Some(&idle), Some(&waiting));
         assert_eq!(
-            hold.route(&web_route(), route(81, "/new"), &route(80, "/old")),
-            route(80, "/old")
+            super::route(
+                &[(hold, &web_route())],
+                rules(81, "/new"),
+                &rules(80, "/old")
+            ),
+            rules(80, "/old")
         );
         assert_eq!(
-            hold.route(&web_route(), route(80, "/new"), &route(80, "/old")),
-            route(80, "/new")
+            super::route(
+                &[(hold, &web_route())],
+                rules(80, "/new"),
+                &rules(80, "/old")
+            ),
+            rules(80, "/new")
         );
     }
 
@@ -358,11 +383,9 @@ mod tests {
         // Intended are 20 %; what was taken away already stays away.
         for (live, wanted) in [(20, 20), (50, 20), (0, 0)] {
             let live = rule(split(100 - live, live), "/old");
-            let held = governing(Some(&status("Stepping", false)), None).route(
-                &web_route(),
-                desired.clone(),
-                &live,
-            );
+            let status = status("Stepping", false);
+            let splits = [(governing(Some(&status), None), &web_route())];
+            let held = route(&splits, desired.clone(), &live);
             let refs = &held["spec"]["rules"][0]["backendRefs"];
             assert_eq!(
                 (&refs[0]["weight"], &refs[1]["weight"]),
@@ -371,11 +394,79 @@ mod tests {
             );
             assert_eq!(held["spec"]["rules"][0]["path"], "/new");
         }
-        let untouched = governing(Some(&status("Starting", false)), None).route(
-            &web_route(),
-            desired.clone(),
-            &desired,
-        );
-        assert_eq!(untouched, desired);
+        let status = status("Starting", false);
+        let splits = [(governing(Some(&status), None), &web_route())];
+        assert_eq!(route(&splits, desired.clone(), &desired), desired);
+    }
+
+    /// Two Rollouts with an attempt each: one of `web` at 20 %, and one of `cart` at 50 %.
+    fn two_attempts() -> [RolloutStatus; 2] {
+        let web = status("Stepping", false);
+        let mut cart = web.clone();
+        let attempt = cart.attempt.as_mut().unwrap();
+        attempt.plan.workload.name = "cart".to_owned();
+        attempt.weight = crate::weight::Weight::from_hundredths(5000);
+        [web, cart]
+    }
+
+    fn governing_both(statuses: &[RolloutStatus; 2]) -> [Governing<'_>; 2] {
+        let web = governing(Some(&statuses[0]), None);
+        let cart = Governing {
+            rollout: "cart",
+            service: "cart",
+            status: Some(&statuses[1]),
+            ..web
+        };
+        [web, cart]
+    }
+
+    /// Rules as both Rollouts have split them.
+    fn split_by_both(rules: &Value, statuses: &[RolloutStatus; 2]) -> Value {
+        let mut rules = rules["spec"]["rules"].clone();
+        for (name, status) in ["shop", "cart"].into_iter().zip(statuses) {
+            let attempt = status.attempt.as_ref().unwrap();
+            let plan = Plan::parse(name, &attempt.plan).unwrap();
+            rules = Splitter::of(&plan.routes[0], "mall", &plan).split(&rules, attempt.weight);
+        }
+        json!({ "spec": { "rules": rules } })
+    }
+
+    #[test]
+    fn two_rollouts_keep_their_weights_in_one_route() {
+        let backend = |name: &str| json!({ "name": name, "port": 80 });
+        let in_two_rules =
+            json!([{ "backendRefs": [backend("web")] }, { "backendRefs": [backend("cart")] }]);
+        let in_one_rule = json!([{ "backendRefs": [backend("web"), backend("cart")] }]);
+        let statuses = two_attempts();
+        let reference = web_route();
+        for rules in [in_two_rules, in_one_rule] {
+            let desired = json!({ "spec": { "rules": rules } });
+            let live = split_by_both(&desired, &statuses);
+            let [web, cart] = governing_both(&statuses);
+            for splits in [[web, cart], [cart, web]] {
+                let splits = splits.map(|governing| (governing, &reference));
+                assert_eq!(route(&splits, desired.clone(), &live), live);
+            }
+        }
+    }
+
+    #[test]
+    fn what_one_rollout_holds_back_does_not_undo_the_weights_of_another() {
+        let rules = |port: u32| {
+            json!({ "spec": { "rules": [
+                { "backendRefs": [{ "name": "web", "port": port }] },
+                { "backendRefs": [{ "name": "cart", "port": 80 }] },
+            ] } })
+        };
+        let mut statuses = two_attempts();
+        let live = split_by_both(&rules(80), &statuses);
+        statuses[1].attempt.as_mut().unwrap().weight = crate::weight::Weight::ZERO;
+        let wanted = split_by_both(&rules(80), &statuses);
+        let [web, cart] = governing_both(&statuses);
+        let reference = web_route();
+        for splits in [[web, cart], [cart, web]] {
+            let splits = splits.map(|governing| (governing, &reference));
+            assert_eq!(route(&splits, rules(81), &live), wanted);
+        }
     }
 }

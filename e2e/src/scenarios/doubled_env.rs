@@ -174,6 +174,8 @@ async fn removed(context: Context) -> Result<()> {
     let served = bed.gateway_serves("v3");
     tokio::time::timeout(Duration::from_mins(2), served).await??;
     bed.config_repo_is(SyncReason::Applied).await?;
+    let left = regions(&bed).await?;
+    ensure!(left.is_empty(), "REGION is left in the template: {left:?}");
     Ok(())
 }
 

@@ -3,9 +3,9 @@
 
 use kube::{Api, ResourceExt, api::DynamicObject};
 use serde_json::{Value, json};
-use tidegate_api::{Rollout, names};
+use tidegate_api::{Rollout, names, route::RouteRef};
 use tidegate_engine::{
-    governed::{Governing, TemplateInForce, template_in_force},
+    governed::{self, Governing, TemplateInForce, template_in_force},
     revision,
 };
 
@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Path of a workload's template.
-const TEMPLATE: FieldPath = &["spec", "template"];
+pub(super) const TEMPLATE: FieldPath = &["spec", "template"];
 
 /// Path of a workload's pause, which is left to the Rollout.
 const PAUSED: FieldPath = &["spec", "paused"];
@@ -40,6 +40,8 @@ pub(super) struct Rendered<'a> {
     pub(super) left: Vec<LeftField>,
     /// True if a template that cannot be applied may stay as it runs.
     pub(super) may_keep_template: bool,
+    /// True if the template is git's alone: what is left of one that had been left out goes.
+    pub(super) owns_template: bool,
 }
 
 /// A template that becomes a revision.
@@ -66,6 +68,7 @@ impl Rendered<'_> {
             left_out: Vec::new(),
             left: Vec::new(),
             may_keep_template: false,
+            owns_template: false,
         }
     }
 
@@ -93,8 +96,11 @@ impl Session<'_> {
         let manifest = step.manifest;
         let object = manifest.object.clone();
         let live_json = live.and_then(|live| serde_json::to_value(live).ok());
-        let mut rendered = match (step.mask, &live_json) {
-            (FieldMask::Nothing, _) => Rendered::of(object),
+        let mut rendered = match (&step.mask, &live_json) {
+            (FieldMask::Nothing, _) => Rendered {
+                owns_template: manifest.template().is_some(),
+                ..Rendered::of(object)
+            },
             (FieldMask::Workload(governor), live) => {
                 self.workload(manifest, governor, live.as_ref()).await?
             }
@@ -107,18 +113,15 @@ impl Session<'_> {
                 rendered
             }
             (FieldMask::Service(governor), Some(live)) => {
-                Rendered::of(match self.pinning(governor, live).await? {
+                Rendered::of(match self.pinning(*governor, live).await? {
                     Some((governor, rollout)) => {
                         governing(governor, &rollout).service(object, live)
                     }
                     None => object,
                 })
             }
-            (FieldMask::Route(governor, route), Some(live)) => {
-                Rendered::of(match self.rollout(governor).await? {
-                    Some(rollout) => governing(governor, &rollout).route(route, object, live),
-                    None => object,
-                })
+            (FieldMask::Route(splits), Some(live)) => {
+                Rendered::of(self.route(splits, object, live).await?)
             }
         };
         if let Some(said) = rejected {
@@ -234,6 +237,26 @@ impl Session<'_> {
             rendered.template = Some(WaitingTemplate { revisions, wanted });
         }
         Ok(rendered)
+    }
+
+    /// A route, with the fields of every Rollout that splits it.
+    async fn route(
+        &self,
+        splits: &[(&Governor, &RouteRef)],
+        object: Value,
+        live: &Value,
+    ) -> Result<Value, ApplyError> {
+        let mut rollouts = Vec::new();
+        for (governor, route) in splits {
+            if let Some(rollout) = self.rollout(governor).await? {
+                rollouts.push((governor, rollout, *route));
+            }
+        }
+        let splits: Vec<_> = rollouts
+            .iter()
+            .map(|(governor, rollout, route)| (governing(governor, rollout), *route))
+            .collect();
+        Ok(governed::route(&splits, object, live))
     }
 
     /// The commit that asked for the template of a workload.

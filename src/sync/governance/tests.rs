@@ -48,11 +48,27 @@ fn rollouts_of_the_repository_and_of_the_namespace_count() {
     assert_eq!(governor("web"), Some("web"));
     assert_eq!(governor("other"), None);
     assert!(governance.of_service("api").is_some());
-    assert!(
-        governance
-            .of_route("gateway.networking.k8s.io", "HTTPRoute", "web")
-            .is_some()
-    );
+    assert_eq!(splitting(&governance, "web"), ["web"]);
+}
+
+/// Names of the Rollouts that split the HTTPRoute of this name.
+fn splitting<'a>(governance: &'a Governance, name: &str) -> Vec<&'a str> {
+    let splits = governance.of_route("gateway.networking.k8s.io", "HTTPRoute", name);
+    splits
+        .into_iter()
+        .map(|(governor, _)| governor.name.as_str())
+        .collect()
+}
+
+#[test]
+fn a_route_may_have_several_rollouts() {
+    let text = "{apiVersion: tidegate.io/v1alpha1, kind: Rollout, metadata: {name: cart}, \
+                spec: {workload: {name: cart}, traffic: {routes: [{kind: HTTPRoute, name: web}]}}}";
+    let parsed = manifest::parse([("a.yaml", text.as_bytes())], "shop");
+    let manifests = parsed.expect("a good file").manifests;
+    let governance = Governance::new(&manifests, &[rollout(&json!({}))]);
+    assert_eq!(splitting(&governance, "web"), ["cart", "web"]);
+    assert!(splitting(&governance, "cart").is_empty());
 }
 
 #[test]

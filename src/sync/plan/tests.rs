@@ -119,7 +119,7 @@ fn what_others_need_comes_first_and_a_rollout_before_its_workload() {
         .apply
         .iter()
         .map(|step| {
-            let mask = match step.mask {
+            let mask = match &step.mask {
                 FieldMask::Unreleased => "unreleased".to_owned(),
                 FieldMask::Nothing => "as written".to_owned(),
                 FieldMask::Workload(governor) => format!("template governed by {}", governor.name),
@@ -129,7 +129,7 @@ fn what_others_need_comes_first_and_a_rollout_before_its_workload() {
                         governor.map_or("whoever pinned it", |governor| &governor.name)
                     )
                 }
-                FieldMask::Route(governor, _) => format!("backends governed by {}", governor.name),
+                FieldMask::Route(splits) => format!("backends governed by {}", splits[0].0.name),
             };
             format!("{}: {mask}", step.manifest.key)
         })

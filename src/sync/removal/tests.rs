@@ -41,6 +41,15 @@ metadata: {name: other}
 ---
 ";
 
+/// A Rollout of another app on the same route.
+const WINE: &str = "
+apiVersion: tidegate.io/v1alpha1
+kind: Rollout
+metadata: {name: wine}
+spec: {workload: {kind: Deployment, name: wine}, traffic: {routes: [{kind: HTTPRoute, name: web}]}}
+---
+";
+
 /// A shop that was applied whole, and what is left of it in the repository.
 struct Shop {
     spec: SyncSpec,
@@ -52,20 +61,10 @@ struct Shop {
 
 impl Shop {
     fn new() -> Self {
-        let rollout = json!({
-            "apiVersion": "tidegate.io/v1alpha1", "kind": "Rollout",
-            "metadata": {"name": "web", "namespace": "shop"},
-            "spec": {
-                "workload": {"kind": "Deployment", "name": "web"},
-                "traffic": {"routes": [{"kind": "HTTPRoute", "name": "web"}]},
-                "steps": [{"weight": 10, "hold": "1m"}], "gates": [],
-            },
-        });
-        let rollout = serde_json::from_value(rollout).expect("a Rollout");
         Self {
             spec: serde_json::from_value(json!({"serviceAccountName": "deployer"}))
                 .expect("a spec"),
-            live: vec![Arc::new(rollout)],
+            live: vec![live_rollout("web")],
             inventory: [APP, ROUTE, ROLLOUT, SERVICE, OTHER]
                 .iter()
                 .flat_map(|text| manifests(text))
@@ -115,6 +114,20 @@ impl Shop {
     }
 }
 
+/// A Rollout of the cluster for the workload of its name, on the route `web`.
+fn live_rollout(name: &str) -> Arc<Rollout> {
+    let rollout = json!({
+        "apiVersion": "tidegate.io/v1alpha1", "kind": "Rollout",
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": {
+            "workload": {"kind": "Deployment", "name": name},
+            "traffic": {"routes": [{"kind": "HTTPRoute", "name": "web"}]},
+            "steps": [{"weight": 10, "hold": "1m"}], "gates": [],
+        },
+    });
+    Arc::new(serde_json::from_value(rollout).expect("a Rollout"))
+}
+
 fn manifests(text: &str) -> Vec<Manifest> {
     let parsed = manifest::parse([("shop.yaml", text.as_bytes())], "shop");
     parsed.expect("a good file").manifests
@@ -149,6 +162,23 @@ fn what_a_rollout_names_is_not_deleted_because_its_file_was_renamed() {
             "Service/web: Named(\"web\")",
         ],
         "it stays in force"
+    );
+}
+
+#[test]
+fn a_route_stays_as_long_as_any_of_its_rollouts_is_in_force() {
+    let mut shop = Shop::new();
+    shop.live.push(live_rollout("wine"));
+    let fates = shop.fates(&[WINE, OTHER].concat());
+    assert!(
+        fates.contains(&"HTTPRoute/web: Named(\"wine\")".to_owned()),
+        "{fates:?}"
+    );
+    assert!(
+        fates
+            .iter()
+            .any(|fate| fate.starts_with("Deployment/web: Delayed")),
+        "{fates:?}"
     );
 }
 

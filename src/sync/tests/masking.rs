@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Bench, begin_attempt, make_stable, settled_bench, shop};
+use super::{Bench, ROLLOUT, begin_attempt, make_stable, settled_bench, shop};
 
 #[tokio::test]
 async fn pins_ports_and_weights_of_an_attempt_survive_a_commit() {
@@ -83,4 +83,64 @@ async fn ports_wait_with_a_template_of_the_same_commit_and_go_out_without_one() 
         ports_and_waiting(&bench),
         (json!([{"port": 80, "targetPort": 9090}]), Value::Null)
     );
+}
+
+/// The shop with a second Rollout on its route, whose rules are these.
+fn two_apps(rules: &Value, hostname: &str) -> String {
+    let spec = json!({ "hostnames": [hostname], "rules": rules });
+    let second = ROLLOUT
+        .replace("metadata: {name: web}", "metadata: {name: wine}")
+        .replace("name: web}\n", "name: wine}\n");
+    let shop = shop("web:1").replace(
+        "spec: {rules: [{backendRefs: [{name: web, port: 80}]}]}",
+        &format!("spec: {spec}"),
+    );
+    format!("{shop}---{second}")
+}
+
+fn backend(name: &str, weight: u32) -> Value {
+    json!({ "name": name, "port": 80, "weight": weight })
+}
+
+/// An unrelated commit while both Rollouts have an attempt: the rules that are sent.
+async fn rules_after_a_commit(rules: &Value, live: &Value) -> Value {
+    let bench = Bench::new();
+    bench.release(&two_apps(rules, "a.example.com")).await;
+    for rollout in ["rollouts/web", "rollouts/wine"] {
+        bench.api.edit(rollout, |rollout| {
+            begin_attempt(rollout, "web:2", false);
+        });
+    }
+    bench.api.edit("httproutes/web", |route| {
+        route["spec"]["rules"] = live.clone();
+    });
+    bench.release(&two_apps(rules, "b.example.com")).await;
+    let mut route = bench.api.sent("httproutes/web").unwrap();
+    assert_eq!(route["spec"]["hostnames"], json!(["b.example.com"]));
+    route["spec"]["rules"].take()
+}
+
+#[tokio::test]
+async fn a_commit_changes_no_weight_of_two_rollouts_in_two_rules() {
+    let rules = json!([
+        { "backendRefs": [{ "name": "web", "port": 80 }] },
+        { "backendRefs": [{ "name": "wine", "port": 80 }] },
+    ]);
+    let live = json!([
+        { "backendRefs": [backend("web", 90), backend("web-canary", 10)] },
+        { "backendRefs": [backend("wine", 90), backend("wine-canary", 10)] },
+    ]);
+    assert_eq!(rules_after_a_commit(&rules, &live).await, live);
+}
+
+#[tokio::test]
+async fn a_commit_changes_no_weight_of_two_rollouts_in_one_rule() {
+    let rules = json!([{ "backendRefs": [
+        { "name": "web", "port": 80 }, { "name": "wine", "port": 80 },
+    ] }]);
+    let live = json!([{ "backendRefs": [
+        backend("web", 9000), backend("web-canary", 1000),
+        backend("wine", 9000), backend("wine-canary", 1000),
+    ] }]);
+    assert_eq!(rules_after_a_commit(&rules, &live).await, live);
 }

@@ -142,11 +142,7 @@ async fn an_autoscaler_of_the_same_commit_has_the_count_before_it_scales() {
 #[tokio::test]
 async fn a_template_that_cannot_be_applied_is_left_and_its_cure_becomes_a_revision() {
     let bench = settled_bench().await;
-    let said = "failed to create typed patch object (shop/web; apps/v1, Kind=Deployment): \
-                .spec.template.spec.containers: duplicate entries for key [name=\"web\"]";
-    bench
-        .api
-        .fail("PATCH deployments/web", 500, "InternalError", said);
+    refuse_template(&bench);
     bench.release(&shop("web:2")).await;
     let sent = bench.api.sent("deployments/web").unwrap();
     assert_eq!(sent["spec"].get("template"), None);
@@ -164,6 +160,46 @@ async fn a_template_that_cannot_be_applied_is_left_and_its_cure_becomes_a_revisi
             .api
             .get(&format!("controllerrevisions/{cure}"))
             .is_some()
+    );
+}
+
+/// Says of the next apply of the Deployment what the API server says of a variable that is there twice.
+fn refuse_template(bench: &Bench) {
+    let said = "failed to create typed patch object (shop/web; apps/v1, Kind=Deployment): \
+                .spec.template.spec.containers: duplicate entries for key [name=\"web\"]";
+    bench
+        .api
+        .fail("PATCH deployments/web", 500, "InternalError", said);
+}
+
+#[tokio::test]
+async fn a_template_that_was_left_out_is_written_whole_once_it_is_gits_alone() {
+    let bench = settled_bench().await;
+    bench.api.edit("deployments/web", |object| {
+        object["spec"]["template"]["spec"]["left"] = json!("over");
+    });
+    let without_rollout = |image: &str| shop(image).replace(&format!("---{}", super::ROLLOUT), "");
+    refuse_template(&bench);
+    bench.release(&without_rollout("web:2")).await;
+    bench.api.delete("rollouts/web");
+    refuse_template(&bench);
+    bench.reconcile().await;
+    let ready = bench.ready();
+    assert!(ready.starts_with("Unreleased: "), "{ready}");
+    bench.release(&without_rollout("web:3")).await;
+    let live = bench.api.get("deployments/web").unwrap();
+    assert_eq!(live["spec"]["template"], template("web:3"));
+    let owned = |object: &Value| object["metadata"]["managedFields"].to_string();
+    assert!(owned(&live).contains("f:template"), "{}", owned(&live));
+
+    bench.api.edit("deployments/web", |object| {
+        object["spec"]["template"]["spec"]["byHand"] = json!("yes");
+    });
+    bench.release(&without_rollout("web:4")).await;
+    let live = bench.api.get("deployments/web").unwrap();
+    assert_eq!(
+        live["spec"]["template"]["spec"]["byHand"], "yes",
+        "what somebody has added to a template that is ours stays"
     );
 }
 
