@@ -14,7 +14,10 @@ mod gateway_api;
 mod lists;
 mod object;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
 
 use futures::{Stream, StreamExt as _, stream::select_all};
 use kube::{Api, Client, ResourceExt as _, runtime::watcher};
@@ -26,11 +29,11 @@ use tidegate_api::{
 use tidegate_engine::{
     observed::{Route, RouteState},
     plan::Plan,
-    route::Splitter,
+    route::{Backends, Splitter},
     weight::Weight,
 };
 
-use self::object::RouteObject;
+use self::{gateway_api::Unresolved, object::RouteObject};
 use crate::kubernetes::{
     cache::{Cache, CacheWriter},
     watch::{self, WatchScope},
@@ -41,7 +44,12 @@ use crate::kubernetes::{
 /// Routes of every kind.
 pub(crate) struct Routers {
     caches: BTreeMap<RouteKind, Cache<RouteObject>>,
+    /// Backends that gateways could not resolve before a canary came, by route and canary.
+    unresolved: Mutex<BTreeMap<RouteAndCanary, Unresolved>>,
 }
+
+/// Kind, namespace and name of a route, and the name of a canary.
+type RouteAndCanary = (RouteKind, String, String, String);
 
 /// Writing ends of the caches, which belong to the watches.
 pub(crate) struct RouteWriters(BTreeMap<RouteKind, CacheWriter<RouteObject>>);
@@ -84,7 +92,11 @@ impl Routers {
             caches.insert(kind, cache);
             writers.insert(kind, writer);
         }
-        (Self { caches }, RouteWriters(writers))
+        let routers = Self {
+            caches,
+            unresolved: Mutex::default(),
+        };
+        (routers, RouteWriters(writers))
     }
 
     /// Returns the state of the plan's routes.
@@ -139,6 +151,43 @@ impl Routers {
         })
     }
 
+    /// Returns true if a route of the namespace names this Service.
+    pub(crate) fn name_service(&self, namespace: &str, service: &str) -> bool {
+        self.caches.iter().any(|(kind, cache)| {
+            let routes = cache.list(namespace);
+            routes.iter().any(|route| {
+                let reference = RouteRef::new(*kind, route.name_any());
+                let backends = Backends::of(&reference, namespace);
+                backends.name(route.field(backends.rules_path()), service)
+            })
+        })
+    }
+
+    /// Returns the routes of the namespace, and the rules of routes, that send traffic to the plan's Service
+    /// and that the plan does not split, in words.
+    pub(crate) fn unsplit(&self, namespace: &str, plan: &Plan) -> Vec<String> {
+        let mut unsplit = Vec::new();
+        for (kind, cache) in &self.caches {
+            for route in cache.list(namespace) {
+                let reference = RouteRef::new(*kind, route.name_any());
+                let backends = Backends::of(&reference, namespace);
+                let rules = backends.rules_with(route.field(backends.rules_path()), &plan.service);
+                let mut planned = plan.routes.iter();
+                match planned.find(|planned| planned.is_same_object(&reference)) {
+                    None if rules.is_empty() => {}
+                    None => unsplit.push(reference.to_string()),
+                    Some(planned) if planned.section_name.is_none() => {}
+                    Some(planned) if rules.iter().all(|rule| *rule == planned.section_name) => {}
+                    Some(planned) => {
+                        let section = planned.section_name.as_deref().unwrap_or_default();
+                        unsplit.push(format!("another rule of {reference} than {section}"));
+                    }
+                }
+            }
+        }
+        unsplit
+    }
+
     /// Returns the kinds of route that these specs name and that have not been listed. A cluster
     /// may lack the definition of a kind until its gateway is installed, or for good.
     pub(crate) fn unlisted<'a>(
@@ -165,16 +214,56 @@ impl Routers {
         let live = self.cache(route.kind).get(namespace, &route.name)?;
         let splitter = Splitter::of(route, namespace, plan);
         let rules = live.field(splitter.rules_path());
+        let split = splitter.is_split(rules);
+        let answers = match route.kind {
+            RouteKind::HttpRoute | RouteKind::GrpcRoute => {
+                let known = self.unresolved(&live, route, plan, split);
+                gateway_api::answers(&live, &known)
+            }
+        };
         Some(RouteState {
             weight: splitter.weight(rules),
-            split: splitter.is_split(rules),
-            accepted: match route.kind {
-                RouteKind::HttpRoute | RouteKind::GrpcRoute => gateway_api::is_accepted(&live),
-            },
+            split,
+            accepted: answers.accepted,
+            followed: answers.followed,
+            pending_parents: answers.pending,
             epoch: watched::epoch(&*live),
             obstacle: splitter.obstacle(rules),
             manager: manager(&live, splitter.rules_path()),
         })
+    }
+
+    /// Returns what the gateways of a route said of its backends before the canary was one of them. A
+    /// Tidegate that was started since takes what does not name the canary for that.
+    fn unresolved(
+        &self,
+        live: &RouteObject,
+        route: &RouteRef,
+        plan: &Plan,
+        split: bool,
+    ) -> Unresolved {
+        let namespace = live.namespace().unwrap_or_default();
+        let key = (
+            route.kind,
+            namespace,
+            route.name.clone(),
+            plan.canary.clone(),
+        );
+        let mut before = self
+            .unresolved
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !split {
+            let now = gateway_api::unresolved(live);
+            before.insert(key, now.clone());
+            return now;
+        }
+        if let Some(known) = before.get(&key) {
+            return known.clone();
+        }
+        let mut known = gateway_api::unresolved(live);
+        known.retain(|_, message| !message.contains(&plan.canary));
+        known
     }
 
     fn cache(&self, kind: RouteKind) -> &Cache<RouteObject> {

@@ -34,6 +34,8 @@ pub(crate) struct ServiceSpec {
     pub(crate) selector: BTreeMap<String, String>,
     #[serde(rename = "type", default)]
     pub(crate) type_: Option<String>,
+    #[serde(rename = "clusterIP", default)]
+    pub(crate) cluster_ip: Option<String>,
 }
 
 /// An EndpointSlice.

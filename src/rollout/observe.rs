@@ -284,6 +284,9 @@ fn services(
                 selector: service.spec.selector.clone(),
                 epoch: watched::epoch(&**service),
                 external: service.spec.type_.as_deref() == Some("ExternalName"),
+                for_peers: service.spec.cluster_ip.as_deref() == Some("None")
+                    && !caches.routers.name_service(namespace, &service.name_any()),
+                pin_setting: service.annotations().get(names::PIN_ANNOTATION).cloned(),
                 foreign_pod: None,
                 waiting: service
                     .annotations()

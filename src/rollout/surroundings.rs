@@ -11,9 +11,11 @@ use kube::{
     core::{Selector, SelectorExt as _},
 };
 use serde_json::Value;
-use tidegate_api::{Rollout, workload::WorkloadRef};
+use tidegate_api::{Rollout, names, workload::WorkloadRef};
 use tidegate_engine::{
     event::Event,
+    observed::selects,
+    pin,
     plan::Plan,
     preflight::warnings::{Surroundings, warnings},
 };
@@ -32,8 +34,14 @@ pub(super) fn look(ctx: &Context, rollout: &Rollout, plan: &Plan) {
     let (client, recorder) = (ctx.clients.writing.clone(), ctx.events.clone());
     let (rollout, plan) = (rollout.clone(), plan.clone());
     let span = tracing::info_span!("preflight_warnings", namespace, name = rollout.name_any());
+    let unsplit_routes = ctx.caches.routers.unsplit(&namespace, &plan);
+    let pin_settings = pin_settings(ctx, &namespace, &template);
     let check = async move {
-        let found = surroundings(&client, &namespace, &plan, &template).await;
+        let found = Surroundings {
+            unsplit_routes,
+            pin_settings,
+            ..surroundings(&client, &namespace, &plan, &template).await
+        };
         for warning in warnings(&found, &plan) {
             events::publish(&recorder, &rollout, &Event::PreflightWarning { warning });
         }
@@ -98,9 +106,25 @@ async fn surroundings(
             named("DestinationRule", rules),
         ]
         .concat(),
+        unsplit_routes: Vec::new(),
+        pin_settings: Vec::new(),
         anti_affinity: template.anti_affinity,
         ratios_without_requests: ratios_without_requests(namespace, plan),
     }
+}
+
+/// Returns the Services of the workload's pods whose owner says something about their pin.
+fn pin_settings(ctx: &Context, namespace: &str, template: &PodTemplate) -> Vec<(String, String)> {
+    let services = ctx.caches.services.list(namespace);
+    let of_workload = services
+        .iter()
+        .filter(|service| selects(&pin::without(&service.spec.selector), &template.labels));
+    of_workload
+        .filter_map(|service| {
+            let value = service.annotations().get(names::PIN_ANNOTATION)?;
+            Some((service.name_any(), value.clone()))
+        })
+        .collect()
 }
 
 /// Returns the gates that one failure of one request can breach.

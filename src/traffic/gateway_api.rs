@@ -1,7 +1,10 @@
 //! Status of HTTPRoutes and GRPCRoutes of the Gateway API.
 
+use std::{collections::BTreeMap, fmt};
+
 use kube::ResourceExt as _;
 use serde::{Deserialize, de::DeserializeOwned};
+use tidegate_engine::route::{PendingParent, Refusal};
 
 use super::object::RouteObject;
 
@@ -35,25 +38,88 @@ struct Condition {
     status: String,
     #[serde(default)]
     observed_generation: i64,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    message: String,
 }
 
-/// Tells whether every gateway that a route is attached to has accepted it as it is now. The status
-/// at a gateway that it was attached to once does not count.
-pub(super) fn is_accepted(route: &RouteObject) -> bool {
+/// Answers of the gateways that a route is attached to, to the route as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answers {
+    /// True if every gateway has accepted it.
+    pub(super) accepted: bool,
+    /// True if every gateway that serves it has accepted it.
+    pub(super) followed: bool,
+    /// Gateways that have not accepted it.
+    pub(super) pending: Vec<PendingParent>,
+}
+
+/// What gateways say of backends that they cannot resolve, by gateway.
+pub(super) type Unresolved = BTreeMap<String, String>;
+
+/// Type of the condition that a gateway serves a route.
+const ACCEPTED: &str = "Accepted";
+
+/// Type of the condition that a gateway knows all backends of a route.
+const RESOLVED_REFS: &str = "ResolvedRefs";
+
+/// Returns the gateways' answers to a route as it is now. The status at a gateway that it was attached to
+/// once does not count, nor does one that never wrote any. `known` is what they said of backends before
+/// the canary came: it is somebody else's backend that is missing.
+pub(super) fn answers(route: &RouteObject, known: &Unresolved) -> Answers {
+    let generation = route.generation();
+    let statuses = statuses(route);
+    let pending: Vec<_> = if statuses.is_empty() {
+        attached(route).iter().map(PendingParent::from).collect()
+    } else {
+        let pending = statuses.iter();
+        pending
+            .filter_map(|status| status.pending(generation, known))
+            .collect()
+    };
+    let is_followed = |status: &ParentStatus| {
+        status.accepts(generation) || status.refusal(ACCEPTED, i64::MIN).is_some()
+    };
+    Answers {
+        accepted: !statuses.is_empty() && pending.is_empty(),
+        followed: !statuses.is_empty() && statuses.iter().all(is_followed),
+        pending,
+    }
+}
+
+/// Returns what the gateways of a route say now of backends that they cannot resolve.
+pub(super) fn unresolved(route: &RouteObject) -> Unresolved {
+    let statuses = statuses(route).into_iter();
+    statuses
+        .filter_map(|status| {
+            let refusal = status.refusal(RESOLVED_REFS, i64::MIN)?;
+            Some((status.parent_ref.to_string(), refusal.message))
+        })
+        .collect()
+}
+
+/// Returns the status at each gateway that a route is attached to.
+fn statuses(route: &RouteObject) -> Vec<ParentStatus> {
     let namespace = route.namespace().unwrap_or_default();
-    let attached: Vec<ParentRef> = list(route, "/spec/parentRefs")
+    let attached = attached(route);
+    list(route, "/status/parents")
+        .into_iter()
+        .map(|status: ParentStatus| ParentStatus {
+            parent_ref: status.parent_ref.with_defaults(&namespace),
+            ..status
+        })
+        .filter(|status| attached.contains(&status.parent_ref))
+        .collect()
+}
+
+/// Returns the gateways that a route is attached to.
+fn attached(route: &RouteObject) -> Vec<ParentRef> {
+    let namespace = route.namespace().unwrap_or_default();
+    list(route, "/spec/parentRefs")
         .into_iter()
         .map(|parent: ParentRef| parent.with_defaults(&namespace))
-        .collect();
-    let statuses: Vec<ParentStatus> = list(route, "/status/parents")
-        .into_iter()
-        .filter(|status: &ParentStatus| {
-            let parent = status.parent_ref.clone().with_defaults(&namespace);
-            attached.contains(&parent)
-        })
-        .collect();
-    let generation = route.generation();
-    !statuses.is_empty() && statuses.iter().all(|status| status.accepts(generation))
+        .collect()
 }
 
 /// Returns what can be read of a list in the route.
@@ -75,14 +141,63 @@ impl ParentRef {
     }
 }
 
+/// A gateway that has said nothing yet.
+impl From<&ParentRef> for PendingParent {
+    fn from(parent: &ParentRef) -> Self {
+        Self {
+            parent: parent.to_string(),
+            refusal: None,
+        }
+    }
+}
+
+impl fmt::Display for ParentRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.kind.as_deref().unwrap_or_default();
+        let namespace = self.namespace.as_deref().unwrap_or_default();
+        write!(f, "{kind} {namespace}/{}", self.name)?;
+        if let Some(section) = &self.section_name {
+            write!(f, " ({section})")?;
+        }
+        Ok(())
+    }
+}
+
 // === impl ParentStatus ===
 
 impl ParentStatus {
+    /// Returns the gateway as one that has not accepted this generation; `None` if it has.
+    fn pending(&self, generation: i64, known: &Unresolved) -> Option<PendingParent> {
+        let parent = self.parent_ref.to_string();
+        let unresolved = self
+            .refusal(RESOLVED_REFS, generation)
+            .filter(|refusal| known.get(&parent) != Some(&refusal.message));
+        let refusal = self.refusal(ACCEPTED, generation).or(unresolved);
+        if self.accepts(generation) && refusal.is_none() {
+            return None;
+        }
+        Some(PendingParent { parent, refusal })
+    }
+
     fn accepts(&self, generation: i64) -> bool {
         self.conditions.iter().any(|condition| {
-            condition.type_ == "Accepted"
+            condition.type_ == ACCEPTED
                 && condition.status == "True"
                 && condition.observed_generation >= generation
+        })
+    }
+
+    /// Returns a condition of this type that is not `True`, of this generation or later.
+    fn refusal(&self, type_: &str, generation: i64) -> Option<Refusal> {
+        let refusal = self.conditions.iter().find(|condition| {
+            condition.type_ == type_
+                && condition.status == "False"
+                && condition.observed_generation >= generation
+        })?;
+        Some(Refusal {
+            condition: refusal.type_.clone(),
+            reason: refusal.reason.clone(),
+            message: refusal.message.clone(),
         })
     }
 }

@@ -105,6 +105,131 @@ async fn a_route_is_accepted_once_every_gateway_has_accepted_this_generation() {
     assert!(!observed(json!([accepted(3), refused])).await.accepted);
 }
 
+/// Status at the second gateway of the route, with one condition that is not `True`.
+fn refused_by_two(condition: &str, message: &str, generation: i64) -> Value {
+    let two = json!({ "name": "two", "namespace": "gateways" });
+    let mut status = accepted_by(&two, generation);
+    for one in status["conditions"].as_array_mut().unwrap() {
+        if one["type"] == condition {
+            one["status"] = json!("False");
+            one["reason"] = json!("No");
+            one["message"] = json!(message);
+        }
+    }
+    status
+}
+
+#[tokio::test]
+async fn a_second_gateway_that_refuses_or_is_silent_is_named_and_holds_back_no_rollback() {
+    let refused = observed(json!([
+        accepted(3),
+        refused_by_two("Accepted", "no listener", 3)
+    ]))
+    .await;
+    assert!(!refused.accepted && refused.followed);
+    let said: Vec<_> = refused
+        .pending_parents
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        said,
+        ["Gateway gateways/two says Accepted is False, No (no listener)"]
+    );
+
+    let two = json!({ "name": "two", "namespace": "gateways" });
+    let silent = observed(json!([accepted(3), accepted_by(&two, 2)])).await;
+    assert!(!silent.followed, "it serves what the route was");
+    let said: Vec<_> = silent
+        .pending_parents
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(said, ["Gateway gateways/two has not answered"]);
+    let nobody = observed(json!([])).await;
+    assert!(!nobody.followed, "nobody has said anything");
+    assert_eq!(nobody.pending_parents.len(), 2);
+}
+
+/// Routers that have seen the route before the canary came, with this status, and then with it and that
+/// status: the state then.
+async fn split_after(before: Value, after: Value) -> RouteState {
+    let mut live = route(&json!([before]));
+    let routers = routers(&live).await;
+    routers.observe("shop", &plan());
+    live["metadata"]["resourceVersion"] = json!("8");
+    live["spec"]["rules"][0]["backendRefs"] = json!([
+        { "name": "checkout", "port": 80, "weight": 90 }, { "name": "checkout-canary", "port": 80, "weight": 10 },
+    ]);
+    live["status"]["parents"] = json!([after]);
+    let cache = routers.cache(RouteKind::HttpRoute);
+    cache.answered(serde_json::from_value(live).unwrap());
+    routers.observe("shop", &plan()).remove(0).state.unwrap()
+}
+
+#[tokio::test]
+async fn a_backend_that_is_not_resolved_counts_only_if_that_came_with_the_canary() {
+    let unresolved = |message: &str| refused_by_two("ResolvedRefs", message, 3);
+    let well = accepted_by(&json!({ "name": "two", "namespace": "gateways" }), 3);
+    let ours = split_after(well.clone(), unresolved("checkout-canary not found")).await;
+    assert!(!ours.accepted && ours.followed);
+    let theirs = unresolved("cart not found");
+    assert!(split_after(theirs.clone(), theirs.clone()).await.accepted);
+    let both = unresolved("cart and checkout-canary not found");
+    assert!(!split_after(theirs.clone(), both).await.accepted);
+    assert!(split_after(theirs, well).await.accepted);
+}
+
+#[tokio::test]
+async fn a_tidegate_that_was_started_since_asks_for_the_canarys_name() {
+    let split = |message: &str| {
+        let mut live = route(&json!([refused_by_two("ResolvedRefs", message, 3)]));
+        live["spec"]["rules"][0]["backendRefs"] =
+            json!([{ "name": "checkout" }, { "name": "checkout-canary" }]);
+        live
+    };
+    for (message, accepted) in [
+        ("cart not found", true),
+        ("checkout-canary not found", false),
+    ] {
+        let routers = routers(&split(message)).await;
+        let state = routers.observe("shop", &plan()).remove(0).state.unwrap();
+        assert_eq!(state.accepted, accepted, "{message}");
+    }
+}
+
+#[tokio::test]
+async fn routes_and_rules_that_are_not_split_are_found() {
+    let rule = |name: &str, service: &str| json!({ "name": name, "backendRefs": [{ "name": service, "port": 80 }] });
+    let named = |name: &str, rules: Value| {
+        let mut route = route(&json!([]));
+        route["metadata"]["name"] = json!(name);
+        route["spec"]["rules"] = rules;
+        serde_json::from_value(route).unwrap()
+    };
+    let routes = vec![
+        named(
+            "web",
+            json!([rule("pay", "checkout"), rule("other", "checkout")]),
+        ),
+        named("direct", json!([rule("all", "checkout")])),
+        named("cart", json!([rule("all", "cart")])),
+    ];
+    let (routers, writers) = Routers::new();
+    show(writers.of(RouteKind::HttpRoute), routes).await;
+    assert_eq!(routers.unsplit("shop", &plan()), ["HTTPRoute direct"]);
+    let mut spec = spec(RouteKind::HttpRoute);
+    spec.traffic.routes.as_mut().unwrap()[0].section_name = Some("pay".to_owned());
+    let plan = Plan::parse("checkout", &spec).unwrap();
+    let mut found = routers.unsplit("shop", &plan);
+    found.sort();
+    assert_eq!(
+        found,
+        ["HTTPRoute direct", "another rule of HTTPRoute web than pay"]
+    );
+    assert!(routers.name_service("shop", "cart") && !routers.name_service("shop", "wine"));
+}
+
 #[tokio::test]
 async fn a_route_that_is_not_there_has_no_state() {
     let routers = routers(&route(&json!([]))).await;

@@ -49,6 +49,12 @@ pub const EPOCH_ANNOTATION: &str = "tidegate.io/epoch";
 /// Annotation of a Service: which of its fields git changes together with a template that waits.
 pub const WAITING_ANNOTATION: &str = "tidegate.io/waiting";
 
+/// Annotation of a Service that is not to be pinned during an attempt.
+pub const PIN_ANNOTATION: &str = "tidegate.io/pin";
+
+/// The value of [`PIN_ANNOTATION`] that says so. With any other the Service is pinned.
+pub const PIN_DISABLED: &str = "Disabled";
+
 /// Annotation by which an object of a repository is kept when it leaves the repository.
 pub const PRUNE_ANNOTATION: &str = "tidegate.io/prune";
 

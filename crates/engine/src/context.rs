@@ -3,7 +3,6 @@
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
     record::Outcome,
-    route::RouteRef,
     status::{Attempt, Ending, RolloutStatus, Stage},
 };
 
@@ -12,6 +11,7 @@ use crate::{
     event::Event,
     observed::{Observed, Route},
     plan::Plan,
+    route::PendingRoute,
     stall::Stall,
     termination::{Cause, Termination},
     waiting::{Flow, WaitingOn},
@@ -162,13 +162,13 @@ impl<'a> DecisionContext<'a> {
     }
 
     /// Returns the routes that do not have this weight yet, or whose gateways have not accepted it.
-    pub(crate) fn routes_without(&self, weight: Weight) -> Vec<RouteRef> {
+    pub(crate) fn routes_without(&self, weight: Weight) -> Vec<PendingRoute> {
         let pending = self
             .observed
             .routes
             .iter()
             .filter(|route| !has_weight(route, weight));
-        pending.map(|route| route.route.clone()).collect()
+        pending.map(Route::pending).collect()
     }
 
     /// Returns true if every route has this weight and its gateways have accepted it.
@@ -204,11 +204,14 @@ pub(crate) fn is_suspended(attempt: &Attempt) -> bool {
     attempt.failover().is_some() && attempt.stable_ready_replicas.is_some()
 }
 
-/// Returns true if the route has this weight and its gateways have accepted it. A route that does
-/// not exist sends the canary nothing.
+/// Returns true if the route has this weight and its gateways have accepted it; nothing, once those
+/// that serve it have. A route that does not exist sends the canary nothing.
 fn has_weight(route: &Route, weight: Weight) -> bool {
     match &route.state {
-        Some(state) if !state.split => weight == Weight::ZERO && state.accepted,
+        Some(state) if !state.split => weight == Weight::ZERO && state.followed,
+        Some(state) if weight == Weight::ZERO => {
+            state.weight == Some(Weight::ZERO) && state.followed
+        }
         Some(state) => state.weight == Some(weight) && state.accepted,
         None => weight == Weight::ZERO,
     }

@@ -239,13 +239,13 @@ fn canary(target: &Desired, observed: &Observed, without_gateway: bool) -> Optio
     }
 }
 
-/// Deletes the canary once no route names it, and every gateway has accepted that.
+/// Deletes the canary once no route names it, and every gateway that serves one has accepted that.
 fn delete_canary(observed: &Observed, without_gateway: bool) -> Option<Action> {
     let mut states = observed
         .routes
         .iter()
         .filter_map(|route| route.state.as_ref());
-    if states.any(|state| state.split || (!state.accepted && !without_gateway)) {
+    if states.any(|state| state.split || (!state.followed && !without_gateway)) {
         return None;
     }
     let canary = observed.canary.as_ref();

@@ -54,11 +54,12 @@ pub(crate) fn idle(ctx: &mut DecisionContext<'_>) {
     }
     look_for_work(ctx);
     // Said as soon as a Rollout is there, not at its first release.
-    if let Some(unlisted) = preflight::unlisted_routes(ctx.observed)
+    let begins = ctx.status.attempt.is_some();
+    if let Some(obstacle) = preflight::standing_obstacle(ctx.observed, begins)
         && ctx.stalled.is_none()
     {
         requeue_later(ctx);
-        ctx.stall(Stall::PreflightFailed(unlisted));
+        ctx.stall(Stall::PreflightFailed(obstacle));
     }
     // What git is owed would be lost with the Rollout.
     if ctx.observed.finalizer

@@ -4,6 +4,7 @@
 //! what to do about it.
 
 mod endpoints;
+mod service;
 
 use std::collections::BTreeMap;
 
@@ -17,13 +18,16 @@ use tidegate_api::{
     workload::{VersionId, WorkloadRef},
 };
 
-pub use self::endpoints::{Endpoints, PodOwner};
+pub use self::{
+    endpoints::{Endpoints, PodOwner},
+    service::Service,
+};
 use crate::{
     gate::reading::Reading,
-    pin::{self, Pin},
+    pin::Pin,
     readiness::PodProblem,
     revision::Digest,
-    route::Obstacle,
+    route::{Obstacle, PendingParent, PendingRoute},
     weight::Weight,
 };
 
@@ -260,25 +264,6 @@ pub enum QueryCheck {
     },
 }
 
-/// A Service.
-#[derive(Clone, Debug)]
-pub struct Service {
-    /// Its name.
-    pub name: String,
-    /// Its selector, pin included.
-    pub selector: Labels,
-    /// The epoch annotation.
-    pub epoch: Option<u64>,
-    /// True if it is of the type ExternalName.
-    pub external: bool,
-    /// A ready pod that it reaches and that is no pod of the workload or its canary.
-    pub foreign_pod: Option<String>,
-    /// Fields that git changes together with the template, in words.
-    pub waiting: Option<String>,
-    /// Field manager that last wrote its selector.
-    pub manager: Option<String>,
-}
-
 /// Another workload of the namespace.
 #[derive(Clone, Debug)]
 pub struct OtherWorkload {
@@ -306,6 +291,11 @@ pub struct RouteState {
     pub split: bool,
     /// True if every gateway of the route has accepted it as it is now.
     pub accepted: bool,
+    /// True if every gateway that serves the route has accepted it as it is now: one that refuses it
+    /// sends nobody anywhere.
+    pub followed: bool,
+    /// Gateways that have not accepted it as it is now.
+    pub pending_parents: Vec<PendingParent>,
     /// Epoch annotation.
     pub epoch: Option<u64>,
     /// Reason why it cannot be split, if there is one.
@@ -323,6 +313,19 @@ pub struct Intervention {
     pub uid: String,
     /// Spec of the Intervention.
     pub spec: InterventionSpec,
+}
+
+// === impl Route ===
+
+impl Route {
+    /// Returns the route with the gateways that are in the way of a change.
+    pub(crate) fn pending(&self) -> PendingRoute {
+        let state = self.state.as_ref();
+        PendingRoute {
+            route: self.route.clone(),
+            parents: state.map_or_else(Vec::new, |state| state.pending_parents.clone()),
+        }
+    }
 }
 
 // === impl Observed ===
@@ -365,28 +368,6 @@ impl Observed {
         stable.zip(workload).is_some_and(|(stable, workload)| {
             workload.is_enough(workload.ready_of(&stable.pod_template_hash))
         })
-    }
-
-    /// Returns the other pods that a Service sends its callers to, in words: pinned, it would lose them.
-    pub fn spans(&self, service: &Service) -> Option<String> {
-        let selector = service.own_selector();
-        let other = self
-            .other_workloads
-            .iter()
-            .find(|other| selects(&selector, &other.pod_labels));
-        match (other, &service.foreign_pod) {
-            (Some(other), _) => Some(format!("the pods of {}", other.workload)),
-            (None, Some(pod)) => Some(format!("the pod {pod}")),
-            (None, None) => None,
-        }
-    }
-
-    /// The Services that are to be pinned, and those that are. One that has come since and spans
-    /// other pods is left alone.
-    pub fn pinned_services(&self) -> impl Iterator<Item = &Service> {
-        self.services
-            .iter()
-            .filter(|service| service.pin().is_some() || self.spans(service).is_none())
     }
 }
 
@@ -445,20 +426,6 @@ impl Workload {
     /// Version of this identifier.
     pub fn version(&self, id: &VersionId) -> Option<&Version> {
         self.versions.iter().find(|version| version.id == *id)
-    }
-}
-
-// === impl Service ===
-
-impl Service {
-    /// Pin that it bears.
-    pub fn pin(&self) -> Option<Pin> {
-        Pin::in_selector(&self.selector)
-    }
-
-    /// Its selector without the pin.
-    pub fn own_selector(&self) -> Labels {
-        pin::without(&self.selector)
     }
 }
 

@@ -56,9 +56,35 @@ pub(crate) fn ownership_conflict(observed: &Observed, plan: &Plan) -> Option<Obs
 }
 
 /// Returns the first kind of route that the spec names and that cannot be listed.
-pub(crate) fn unlisted_routes(observed: &Observed) -> Option<Obstacle> {
+fn unlisted_routes(observed: &Observed) -> Option<Obstacle> {
     let kind = *observed.unlisted_route_kinds.first()?;
     Some(Obstacle::RoutesUnlisted { kind })
+}
+
+/// Returns what is in the way of every release, whatever git asks for: it is said as soon as a Rollout is
+/// there. A first deploy that begins pins nothing.
+pub(crate) fn standing_obstacle(observed: &Observed, begins: bool) -> Option<Obstacle> {
+    let unlisted = unlisted_routes(observed);
+    if unlisted.is_some() || begins {
+        return unlisted;
+    }
+    overlapping_workload(observed)
+}
+
+/// Returns the Service that is to be pinned and selects the pods of another workload as well. Pods that
+/// come and go are seen when a release begins.
+fn overlapping_workload(observed: &Observed) -> Option<Obstacle> {
+    let mut pinned = observed
+        .services
+        .iter()
+        .filter(|service| !observed.is_exempt(service));
+    let (service, other) =
+        pinned.find_map(|service| Some((&service.name, observed.spans_workload(service)?)))?;
+    Some(Obstacle::ServiceOverlap {
+        service: service.clone(),
+        other: format!("the pods of {other}"),
+        workload: observed.spec.workload.clone(),
+    })
 }
 
 fn routes_listed(observed: &Observed, _: &Plan) -> Option<Objection> {
@@ -147,10 +173,12 @@ fn services_exist(observed: &Observed, plan: &Plan) -> Option<Objection> {
 }
 
 fn no_service_overlap(observed: &Observed, plan: &Plan) -> Option<Objection> {
-    let (service, other) = observed
+    let mut pinned = observed
         .services
         .iter()
-        .find_map(|service| Some((&service.name, observed.spans(service)?)))?;
+        .filter(|service| !observed.is_exempt(service));
+    let (service, other) =
+        pinned.find_map(|service| Some((&service.name, observed.spans(service)?)))?;
     Some(Objection::Blocked(Obstacle::ServiceOverlap {
         service: service.clone(),
         other,
@@ -201,7 +229,7 @@ fn route_splittable(observed: &Route) -> Option<Objection> {
         return None;
     }
     Some(Objection::Waits(WaitingOn::RouteAccepted {
-        routes: vec![route],
+        routes: vec![observed.pending()],
         change: RouteChange::Unchanged,
     }))
 }

@@ -14,9 +14,11 @@
 //! | `shape` | what tells one kind of route from another |
 //! | `gateway_api` | the shape of HTTPRoute and its siblings |
 //! | `obstacle` | why a route cannot be split |
+//! | `pending` | routes that a change waits for, and the gateways in the way |
 
 mod gateway_api;
 mod obstacle;
+mod pending;
 mod shape;
 
 use std::collections::BTreeSet;
@@ -24,8 +26,11 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use tidegate_api::route::RouteRef;
 
-pub use self::obstacle::Obstacle;
 use self::shape::Shape;
+pub use self::{
+    obstacle::Obstacle,
+    pending::{PendingParent, PendingRoute, Refusal},
+};
 use crate::{plan::Plan, weight::Weight};
 
 /// Factor by which weights grow while a route is split: 100, or 10,000 where a share has a
@@ -85,6 +90,19 @@ impl<'a> Backends<'a> {
     /// Tells whether any rule sends traffic to the Service `name`.
     pub fn name(self, rules: &Value, name: &str) -> bool {
         self.lists(rules).any(|list| self.contain(list, name))
+    }
+
+    /// Returns the names of the rules that send traffic to the Service `name`, `None` for one without.
+    pub fn rules_with(self, rules: &Value, name: &str) -> Vec<Option<String>> {
+        let with = rules_of(rules).iter().filter(|rule| {
+            let list = self.shape.list(rule);
+            self.contain(list, name) && self.weight(list, name) > 0
+        });
+        with.map(|rule| {
+            let name = rule.get(self.shape.rule_name).and_then(Value::as_str);
+            name.map(str::to_owned)
+        })
+        .collect()
     }
 
     /// Returns the ports under which the rules name the Service `name`.

@@ -4,12 +4,12 @@ use jiff::SignedDuration;
 use tidegate_api::{
     CommitId, Revision,
     record::{Outcome, Reason},
-    route::RouteRef,
     workload::WorkloadRef,
 };
 
 use crate::{
     readiness::{Fault, Overdue},
+    route::PendingRoute,
     waiting::{EndpointsOwner, PinnedPods, RouteChange},
 };
 
@@ -102,7 +102,7 @@ pub enum Cause {
     /// Routes were not accepted by their gateways.
     RouteNotAccepted {
         /// Routes that were not accepted.
-        routes: Vec<RouteRef>,
+        routes: Vec<PendingRoute>,
         /// Change that was not accepted.
         change: RouteChange,
         /// Time that it had.

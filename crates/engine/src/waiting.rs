@@ -1,9 +1,9 @@
 //! Flow of an attempt: a stage moves on, or waits for something that has a name.
 
 use jiff::Timestamp;
-use tidegate_api::{route::RouteRef, workload::WorkloadRef};
+use tidegate_api::workload::WorkloadRef;
 
-use crate::{readiness::PodProblem, weight::Weight};
+use crate::{readiness::PodProblem, route::PendingRoute, weight::Weight};
 
 /// Answer of a stage.
 pub(crate) enum Flow {
@@ -103,7 +103,7 @@ pub enum WaitingOn {
     /// Routes to be accepted by their gateways.
     RouteAccepted {
         /// Routes that are not accepted yet.
-        routes: Vec<RouteRef>,
+        routes: Vec<PendingRoute>,
         /// Change that they are to be accepted with.
         change: RouteChange,
     },

@@ -25,7 +25,6 @@ use jiff::SignedDuration;
 use tidegate_api::{
     Duration,
     record::Outcome,
-    route::RouteRef,
     status::{Failover, RolloutStatus},
 };
 
@@ -33,6 +32,7 @@ use crate::{
     attempt::NoGoodCommit,
     conditions::{MissingPods, Unavailable},
     field_conflict::FieldConflict,
+    route::{PendingParent, PendingRoute, Refusal},
 };
 
 /// Returns the requester of an Intervention, for a sentence.
@@ -89,9 +89,38 @@ fn writer(manager: Option<&str>) -> &str {
 }
 
 /// Returns routes, for a sentence.
-fn routes(routes: &[RouteRef]) -> String {
-    let names: Vec<_> = routes.iter().map(RouteRef::to_string).collect();
+fn routes(routes: &[PendingRoute]) -> String {
+    let names: Vec<_> = routes.iter().map(|one| one.route.to_string()).collect();
     names.join(" and ")
+}
+
+/// Adds the gateways that are in the way, with what they say.
+fn in_the_way(f: &mut fmt::Formatter<'_>, routes: &[PendingRoute]) -> fmt::Result {
+    let parents = routes.iter().flat_map(|route| &route.parents);
+    for (index, parent) in parents.enumerate() {
+        f.write_str(if index == 0 { ": " } else { "; " })?;
+        write!(f, "{parent}")?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for PendingParent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { parent, refusal } = self;
+        let Some(refusal) = refusal else {
+            return write!(f, "{parent} has not answered");
+        };
+        let Refusal {
+            condition,
+            reason,
+            message,
+        } = refusal;
+        write!(f, "{parent} says {condition} is False, {reason}")?;
+        if message.is_empty() {
+            return Ok(());
+        }
+        write!(f, " ({message})")
+    }
 }
 
 impl fmt::Display for FieldConflict {

@@ -140,7 +140,7 @@ async fn a_second_rollout(bed: &Testbed, shop: &Shop, next: &Shop) -> Result<()>
             "Bring a second Rollout",
         )
         .await?;
-    let sentence = "Rollout shop names the same workload, Service or route as rival";
+    let sentence = "Rollout shop names the same workload or Service as rival";
     stalled(bed, "rival", sentence).await?;
     // The elder is not held up by it; what may surprise is told.
     bed.outcome(2).await?;

@@ -91,7 +91,7 @@ async fn what_may_surprise_is_found_and_nothing_else() {
             "DestinationRule mesh".to_owned(),
         ],
         anti_affinity: true,
-        ratios_without_requests: Vec::new(),
+        ..Surroundings::default()
     };
     assert_eq!(found, wanted);
     let said = warnings(&found, &Bench::new().await.plan);

@@ -99,7 +99,7 @@ fn routes_without_canary(observed: &Observed, _: &VersionId) -> Option<Vec<Actio
     let states = observed.routes.iter();
     let waiting = states.filter(|route| {
         let state = route.state.as_ref();
-        state.is_some_and(|state| state.split || !state.accepted && observed.canary_service)
+        state.is_some_and(|state| state.split || !state.followed && observed.canary_service)
     });
     let waiting: Vec<_> = waiting.collect();
     if waiting.is_empty() {

@@ -1,6 +1,6 @@
 //! Surroundings of a workload that may surprise people during a release. None of it stops one.
 
-use tidegate_api::workload::WorkloadRef;
+use tidegate_api::{names, workload::WorkloadRef};
 
 use crate::plan::Plan;
 
@@ -13,6 +13,10 @@ pub struct Surroundings {
     pub disruption_budgets: Vec<String>,
     /// Policies that name the Service and not the canary's, by kind and name.
     pub policies: Vec<String>,
+    /// Routes, or rules of routes, that send traffic to the Service and are not split.
+    pub unsplit_routes: Vec<String>,
+    /// Services with the annotation about their pin, and its values.
+    pub pin_settings: Vec<(String, String)>,
     /// True if its pods must not share a node (required anti-affinity).
     pub anti_affinity: bool,
     /// Gates over a part of all requests, without a query for their number.
@@ -44,6 +48,25 @@ pub enum Warning {
         service: String,
         /// Name of the canary Service.
         canary: String,
+    },
+    /// A route, or a rule of one, sends traffic to the Service and is not split.
+    UnsplitRoute {
+        /// The route or the rule, in words.
+        route: String,
+        /// Name of the Service.
+        service: String,
+    },
+    /// The annotation about a Service's pin has a value that says nothing.
+    UnknownPinSetting {
+        /// Name of the Service.
+        service: String,
+        /// The value.
+        value: String,
+    },
+    /// The Service that callers use is exempted from its pin, which it cannot be.
+    UnexemptService {
+        /// Name of the Service.
+        service: String,
     },
     /// A single failure can breach a gate.
     RatioWithoutRequests {
@@ -80,6 +103,18 @@ pub fn warnings(found: &Surroundings, plan: &Plan) -> Vec<Warning> {
             canary: plan.canary.clone(),
         });
     }
+    for route in &found.unsplit_routes {
+        warnings.push(Warning::UnsplitRoute {
+            route: route.clone(),
+            service: plan.service.clone(),
+        });
+    }
+    warnings.extend(
+        found
+            .pin_settings
+            .iter()
+            .filter_map(|(service, value)| pin_warning(service, value, plan)),
+    );
     for gate in &found.ratios_without_requests {
         warnings.push(Warning::RatioWithoutRequests { gate: gate.clone() });
     }
@@ -89,4 +124,19 @@ pub fn warnings(found: &Surroundings, plan: &Plan) -> Vec<Warning> {
         });
     }
     warnings
+}
+
+fn pin_warning(service: &str, value: &str, plan: &Plan) -> Option<Warning> {
+    if value != names::PIN_DISABLED {
+        return Some(Warning::UnknownPinSetting {
+            service: service.to_owned(),
+            value: value.to_owned(),
+        });
+    }
+    if service != plan.service {
+        return None;
+    }
+    Some(Warning::UnexemptService {
+        service: service.to_owned(),
+    })
 }

@@ -56,7 +56,7 @@ pub(super) fn starting(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
         .routes
         .iter()
         .filter(|route| !knows_canary(route))
-        .map(|route| route.route.clone())
+        .map(Route::pending)
         .collect();
     if routes.is_empty() {
         stepping::enter(ctx, plan, number);

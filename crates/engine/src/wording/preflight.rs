@@ -72,8 +72,8 @@ impl fmt::Display for Obstacle {
             ),
             Self::OwnershipConflict { others, rollout } => write!(
                 f,
-                "Rollout {} names the same workload, Service or route as {rollout}; let one of them \
-                 govern it",
+                "Rollout {} names the same workload or Service as {rollout}; let one of them govern \
+                 it",
                 others.join(", ")
             ),
             Self::WorkloadNotReleasable {
@@ -122,7 +122,8 @@ impl fmt::Display for Obstacle {
             } => write!(
                 f,
                 "Service {service} selects {other} as well as those of {workload}; give it \
-                 a selector that matches one of them"
+                 a selector that matches one of them, or the annotation tidegate.io/pin: Disabled if it may \
+                 reach the canary's pods"
             ),
             Self::LabelsLost { service, workload } => write!(
                 f,
@@ -173,6 +174,21 @@ impl fmt::Display for Warning {
                 f,
                 "{policy} names Service {service}, and the canary is reached without it; have it name \
                  {canary} as well"
+            ),
+            Self::UnsplitRoute { route, service } => write!(
+                f,
+                "{route} sends traffic to Service {service} and is not in spec.traffic: it reaches no canary, \
+                 and goes to the new revision at once when that is promoted; name it there"
+            ),
+            Self::UnknownPinSetting { service, value } => write!(
+                f,
+                "Service {service} is pinned: its annotation tidegate.io/pin is {value:?}, and Disabled alone \
+                 exempts it"
+            ),
+            Self::UnexemptService { service } => write!(
+                f,
+                "Service {service} is pinned despite its annotation tidegate.io/pin: it is the one that the \
+                 Rollout names"
             ),
             Self::RatioWithoutRequests { gate } => write!(
                 f,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{requester, routes, span, writer};
+use super::{in_the_way, requester, routes, span, writer};
 use crate::{
     readiness::{Overdue, PodProblem},
     termination::Cause,
@@ -57,12 +57,15 @@ impl fmt::Display for Cause {
                 routes: names,
                 change,
                 within,
-            } => write!(
-                f,
-                "{} was not accepted {change} within {}",
-                routes(names),
-                span(*within)
-            ),
+            } => {
+                write!(
+                    f,
+                    "{} was not accepted {change} within {}",
+                    routes(names),
+                    span(*within)
+                )?;
+                in_the_way(f, names)
+            }
             Self::WorkloadDeleted { workload } => write!(f, "{workload} was deleted"),
             Self::ServiceOverlap {
                 service,

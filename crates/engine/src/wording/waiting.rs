@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::routes;
+use super::{in_the_way, routes};
 use crate::{
     readiness::PodProblem,
     waiting::{EndpointsOwner, PinnedPods, RolloutPurpose, RouteChange, WaitingOn},
@@ -78,7 +78,8 @@ impl fmt::Display for WaitingOn {
                 routes: names,
                 change,
             } => {
-                write!(f, "waiting for {} to be accepted {change}", routes(names))
+                write!(f, "waiting for {} to be accepted {change}", routes(names))?;
+                in_the_way(f, names)
             }
             Self::Resume => f.write_str("paused; create a Resume Intervention to continue"),
             Self::Hold { step, of, until } => {
@@ -191,7 +192,7 @@ impl fmt::Display for EndpointsOwner {
 impl fmt::Display for RouteChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unchanged => f.write_str("by its gateways; see its status.parents"),
+            Self::Unchanged => f.write_str("by its gateways"),
             Self::CanaryBackend => f.write_str("with the canary backend"),
             Self::Weight(weight) => write!(f, "with weight {weight}"),
             Self::StableOnly => f.write_str("with all traffic on stable"),

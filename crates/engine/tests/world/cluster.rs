@@ -284,6 +284,8 @@ impl Service {
             selector,
             epoch: self.epoch,
             external: false,
+            for_peers: false,
+            pin_setting: None,
             foreign_pod: None,
             waiting: None,
             manager: None,
@@ -313,6 +315,8 @@ impl Route {
             weight: self.canary,
             split: self.canary.is_some(),
             accepted: self.accepted,
+            followed: self.accepted,
+            pending_parents: Vec::new(),
             epoch: self.epoch,
             obstacle: None,
             manager: Some(self.manager)

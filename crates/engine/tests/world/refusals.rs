@@ -5,6 +5,7 @@ use tidegate_api::{
     reason::ConditionType,
     rollout::{Approval, Step},
     route::RouteKind,
+    status::RolloutStatus,
     weight::Weight,
     workload::{WorkloadKind, WorkloadRef},
 };
@@ -28,8 +29,20 @@ fn approval() -> Step {
     }
 }
 
-/// Returns the status's message about a candidate in a world that has been changed so.
+/// Returns the status's message about a candidate in a world that has been changed so, in which no attempt
+/// begins.
 fn said(change: impl FnOnce(&mut Observed)) -> String {
+    let status = status(change);
+    assert_eq!(status.attempt, None, "it has begun: {}", status.message);
+    status.message
+}
+
+/// Returns the status's message about a candidate in a world that has been changed so.
+fn message(change: impl FnOnce(&mut Observed)) -> String {
+    status(change).message
+}
+
+fn status(change: impl FnOnce(&mut Observed)) -> RolloutStatus {
     let mut world = a_rollout().at_rest();
     world.commit(
         "rev-B",
@@ -40,13 +53,7 @@ fn said(change: impl FnOnce(&mut Observed)) -> String {
     let mut seen = world.observed().unwrap();
     seen.candidate.as_mut().unwrap().comparison = Comparison::Different;
     change(&mut seen);
-    let decision = decide(&seen, world.now);
-    assert_eq!(
-        decision.status.attempt, None,
-        "it has begun: {}",
-        decision.status.message
-    );
-    decision.status.message
+    decide(&seen, world.now).status
 }
 
 /// Returns the time of the question.
@@ -253,12 +260,98 @@ fn basket() -> OtherWorkload {
     }
 }
 
+/// A Service over two workloads, which is none that callers use.
+fn over_two_workloads(seen: &mut Observed, of: impl FnOnce(&mut Service)) {
+    let mut service = Service {
+        name: "checkout-metrics".to_owned(),
+        ..late_service()
+    };
+    of(&mut service);
+    seen.services.push(service);
+    // Those of the world select another label of their pods as well.
+    for service in &mut seen.services[..2] {
+        service.selector.insert("own".to_owned(), "1".to_owned());
+    }
+    let workload = seen.workload.as_mut().unwrap();
+    workload.pod_labels.insert("own".to_owned(), "1".to_owned());
+    let candidate = seen.candidate.as_mut().unwrap();
+    candidate
+        .pod_labels
+        .insert("own".to_owned(), "1".to_owned());
+    seen.other_workloads.push(basket());
+}
+
+#[test]
+fn a_service_over_several_workloads_blocks_unless_it_is_for_peers_or_exempt() {
+    let refused = said(|seen| over_two_workloads(seen, |_| ()));
+    assert!(
+        refused.contains("Service checkout-metrics selects the pods of"),
+        "{refused}"
+    );
+    assert!(refused.contains("tidegate.io/pin: Disabled"), "{refused}");
+    let unknown = said(|seen| {
+        over_two_workloads(seen, |service| {
+            service.pin_setting = Some("disabled".to_owned());
+        });
+    });
+    assert!(unknown.contains("checkout-metrics"), "{unknown}");
+
+    let for_peers = message(|seen| over_two_workloads(seen, |service| service.for_peers = true));
+    assert!(!for_peers.contains("checkout-metrics"), "{for_peers}");
+    let disabled = message(|seen| {
+        over_two_workloads(seen, |service| {
+            service.pin_setting = Some("Disabled".to_owned());
+        });
+    });
+    assert!(!disabled.contains("checkout-metrics"), "{disabled}");
+
+    let callers = said(|seen| {
+        seen.services[0].pin_setting = Some("Disabled".to_owned());
+        seen.services[0].for_peers = true;
+        seen.other_workloads.push(basket());
+    });
+    assert!(callers.contains("Service checkout selects"), "{callers}");
+}
+
+#[test]
+fn what_is_not_pinned_is_not_held_to_a_pin() {
+    let mut seen = a_rollout().at_rest().observed().unwrap();
+    let pinned = |seen: &Observed| seen.pinned_services().count();
+    let all = pinned(&seen);
+    seen.services[1].pin_setting = Some("Disabled".to_owned());
+    assert_eq!(pinned(&seen), all - 1);
+    seen.services[1]
+        .selector
+        .insert("tidegate.io/track".to_owned(), "canary".to_owned());
+    assert_eq!(pinned(&seen), all, "a pin that is there is taken off");
+}
+
+#[test]
+fn an_overlap_is_said_before_anything_is_released() {
+    let mut seen = a_rollout().at_rest().observed().unwrap();
+    let stalled = |seen: &Observed| decide(seen, world_time()).status.message;
+    assert!(!stalled(&seen).contains("selects"));
+    seen.services[0].foreign_pod = Some("debug".to_owned());
+    assert!(
+        !stalled(&seen).contains("selects"),
+        "it may be gone by then"
+    );
+    seen.other_workloads.push(basket());
+    assert!(
+        stalled(&seen).contains("selects the pods of Deployment"),
+        "{}",
+        stalled(&seen)
+    );
+}
+
 fn late_service() -> Service {
     Service {
         name: "late".to_owned(),
         selector: labels(),
         epoch: None,
         external: false,
+        for_peers: false,
+        pin_setting: None,
         foreign_pod: None,
         waiting: None,
         manager: None,
