@@ -84,6 +84,7 @@ fn overlapping_workload(observed: &Observed) -> Option<Obstacle> {
         service: service.clone(),
         other: format!("the pods of {other}"),
         workload: observed.spec.workload.clone(),
+        is_callers: service == observed.spec.service_name(),
     })
 }
 
@@ -183,6 +184,7 @@ fn no_service_overlap(observed: &Observed, plan: &Plan) -> Option<Objection> {
         service: service.clone(),
         other,
         workload: plan.workload.clone(),
+        is_callers: *service == plan.service,
     }))
 }
 

@@ -146,3 +146,32 @@ async fn a_ratio_without_the_number_of_requests_is_told() {
         assert_eq!(found, told, "{fields}");
     }
 }
+
+#[tokio::test]
+async fn routes_and_pins_that_may_surprise_are_told() {
+    let found = Surroundings {
+        unsplit_routes: vec!["HTTPRoute direct".to_owned()],
+        pin_settings: [
+            ("metrics", "Disabled"),
+            ("peers", "disabled"),
+            ("checkout", "Disabled"),
+        ]
+        .map(|(service, value)| (service.to_owned(), value.to_owned()))
+        .to_vec(),
+        ..Surroundings::default()
+    };
+    let said: Vec<_> = warnings(&found, &Bench::new().await.plan)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert!(
+        said[0].starts_with("HTTPRoute direct sends traffic to Service checkout"),
+        "{said:?}"
+    );
+    assert!(said[1].starts_with("Service peers is pinned: "), "{said:?}");
+    assert!(
+        said[2].starts_with("Service checkout is pinned despite"),
+        "{said:?}"
+    );
+}

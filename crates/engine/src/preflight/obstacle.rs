@@ -71,6 +71,8 @@ pub enum Obstacle {
         other: String,
         /// The workload.
         workload: WorkloadRef,
+        /// True if it is the one that callers use, which is pinned in any case.
+        is_callers: bool,
     },
     /// The new template's pods would not be selected by a Service.
     LabelsLost {

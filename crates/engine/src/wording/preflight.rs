@@ -119,12 +119,20 @@ impl fmt::Display for Obstacle {
                 service,
                 other,
                 workload,
-            } => write!(
-                f,
-                "Service {service} selects {other} as well as those of {workload}; give it \
-                 a selector that matches one of them, or the annotation tidegate.io/pin: Disabled if it may \
-                 reach the canary's pods"
-            ),
+                is_callers,
+            } => {
+                write!(
+                    f,
+                    "Service {service} selects {other} as well as those of {workload}; give it \
+                     a selector that matches one of them"
+                )?;
+                if *is_callers {
+                    return Ok(());
+                }
+                f.write_str(
+                    ", or the annotation tidegate.io/pin: Disabled if it may reach the canary's pods",
+                )
+            }
             Self::LabelsLost { service, workload } => write!(
                 f,
                 "the labels of the new template do not match the selector of Service {service}; keep \
