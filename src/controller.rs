@@ -30,6 +30,7 @@ use crate::{
         events::EventRecorder,
         fence::{Fence, Term},
         leadership::{self, LeaseConfig},
+        schema,
         watch::{self, WatchScope},
     },
     records::{RecordQueue, WriterContext},
@@ -57,9 +58,9 @@ pub(crate) struct Settings {
     pub(crate) git_hosts: Vec<String>,
     /// Secrets that ConfigRepos and Rollouts may name.
     pub(crate) secrets: SecretAccess,
-    /// Interval at which Prometheus scrapes workloads.
     /// Label that holds each query to the namespace of its Rollout.
     pub(crate) metrics_namespace_label: Option<String>,
+    /// Interval at which Prometheus scrapes workloads.
     pub(crate) scrape_interval: SignedDuration,
     /// Address of health checks and metrics.
     pub(crate) listen: SocketAddr,
@@ -114,6 +115,8 @@ struct Controllers {
     config_repos: Parts<sync::Context, DeserializeGuard<ConfigRepo>>,
     lease: LeaseConfig,
     term_tx: channel::Sender<Option<Term>>,
+    /// What is in the way of leading on the served definitions.
+    schema_tx: channel::Sender<Option<String>>,
     server: JoinHandle<()>,
 }
 
@@ -183,7 +186,8 @@ async fn build(config: Config, settings: Settings) -> Result<Controllers, RunErr
         repo_requeue_tx,
         progress: Arc::default(),
     };
-    let server = serve(settings.listen, &shared).await?;
+    let (schema_tx, schema_rx) = channel::channel(Some(schema::UNREAD.to_owned()));
+    let server = serve(settings.listen, &shared, schema_rx).await?;
     let config_repos = Arc::new(sync_context(&shared));
     let lease = settings.lease.clone();
     let rollouts = Arc::new(rollout_context(&shared, settings));
@@ -204,11 +208,16 @@ async fn build(config: Config, settings: Settings) -> Result<Controllers, RunErr
         },
         lease,
         term_tx,
+        schema_tx,
         server,
     })
 }
 
-async fn serve(address: SocketAddr, shared: &Shared) -> Result<JoinHandle<()>, RunError> {
+async fn serve(
+    address: SocketAddr,
+    shared: &Shared,
+    schema: channel::Receiver<Option<String>>,
+) -> Result<JoinHandle<()>, RunError> {
     let caches = shared.caches.clone();
     let (counters, records, fence) = (
         shared.counters.clone(),
@@ -217,12 +226,23 @@ async fn serve(address: SocketAddr, shared: &Shared) -> Result<JoinHandle<()>, R
     );
     let served = server::serve(
         address,
-        move || caches.is_filled(),
+        move || not_ready(schema.borrow().clone(), &caches),
         move || counters.exposition(fence.epoch().is_ok(), records.pending()),
     );
     served
         .await
         .map_err(|source| RunError::Listen { address, source })
+}
+
+/// Returns what is in the way of being ready.
+fn not_ready(schema: Option<String>, caches: &Caches) -> Option<String> {
+    if schema.is_some() {
+        schema
+    } else if caches.is_filled() {
+        None
+    } else {
+        Some("caches are not synced yet".to_owned())
+    }
 }
 
 fn sync_context(shared: &Shared) -> sync::Context {
@@ -288,7 +308,7 @@ impl Controllers {
             self.clients.lease.clone(),
             self.caches.clone(),
             self.lease,
-            self.term_tx,
+            (self.term_tx, self.schema_tx),
             release.clone(),
         );
         let mut election = tokio::spawn(election.instrument(span));
@@ -340,16 +360,26 @@ impl Controllers {
     }
 }
 
-/// Competes for leadership once the caches are synced: to a leader with empty caches everything
-/// would seem deleted.
+/// Competes for leadership once the served definitions have every field that is written, and the
+/// caches are synced: to a leader with empty caches everything would seem deleted.
 async fn elect(
     client: Client,
     caches: Arc<Caches>,
     lease: LeaseConfig,
-    term_tx: channel::Sender<Option<Term>>,
+    (term_tx, schema_tx): (
+        channel::Sender<Option<Term>>,
+        channel::Sender<Option<String>>,
+    ),
     release: CancellationToken,
 ) {
-    caches.filled().await;
+    let prepared = async {
+        schema::wait_until_current(&client, &schema_tx).await;
+        caches.filled().await;
+    };
+    tokio::select! {
+        () = prepared => {}
+        () = release.cancelled() => return,
+    }
     tracing::info!("caches synced");
     leadership::run_election(
         client,
@@ -426,6 +456,24 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::kubernetes::testing::Script;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_has_never_led_ends_when_it_is_told() {
+        let (caches, _unfilled) = caches::caches();
+        let lease = LeaseConfig {
+            namespace: "tidegate".to_owned(),
+            lease: "leader".to_owned(),
+            identity: "one".to_owned(),
+            duration: Duration::from_secs(15),
+        };
+        let senders = (channel::channel(None).0, channel::channel(None).0);
+        let release = CancellationToken::new();
+        release.cancel();
+        let script = Script::default();
+        elect(script.client(), Arc::new(caches), lease, senders, release).await;
+        assert!(script.writes().is_empty());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_fetch_that_hangs_does_not_keep_the_lease() {

@@ -10,6 +10,7 @@ pub(crate) mod events;
 pub(crate) mod fence;
 pub(crate) mod leadership;
 pub(crate) mod pod_template;
+pub(crate) mod schema;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod watch;

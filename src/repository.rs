@@ -164,6 +164,12 @@ pub(crate) async fn read_secret(
     let secret = match api.get_opt(name).await {
         Ok(Some(secret)) => secret,
         Ok(None) => return Err(unreadable("there is none in this namespace")),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => {
+            return Err(unreadable(&format!(
+                "{}; the chart lets Tidegate get the Secrets in rbac.secretNames, or all where there are none",
+                status.message
+            )));
+        }
         Err(kube::Error::Api(status)) => return Err(unreadable(&status.message)),
         // Its text could hold a part of the Secret.
         Err(_) => return Err(unreadable("the API server could not be asked")),

@@ -20,19 +20,20 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// Sources of the answers.
 #[derive(Clone)]
 struct Served {
-    ready: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// What is in the way of being ready.
+    obstacle: Arc<dyn Fn() -> Option<String> + Send + Sync>,
     exposition: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
 /// Serves in the background.
 pub(crate) async fn serve(
     address: SocketAddr,
-    ready: impl Fn() -> bool + Send + Sync + 'static,
+    obstacle: impl Fn() -> Option<String> + Send + Sync + 'static,
     exposition: impl Fn() -> String + Send + Sync + 'static,
 ) -> Result<JoinHandle<()>, std::io::Error> {
     let listener = TcpListener::bind(address).await?;
     let router = router(Served {
-        ready: Arc::new(ready),
+        obstacle: Arc::new(obstacle),
         exposition: Arc::new(exposition),
     });
     Ok(tokio::spawn(async move {
@@ -50,14 +51,10 @@ fn router(served: Served) -> Router {
         .with_state(served)
 }
 
-async fn readyz(State(served): State<Served>) -> (StatusCode, &'static str) {
-    if (served.ready)() {
-        (StatusCode::OK, "ok\n")
-    } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "caches are not synced yet\n",
-        )
+async fn readyz(State(served): State<Served>) -> (StatusCode, String) {
+    match (served.obstacle)() {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(obstacle) => (StatusCode::SERVICE_UNAVAILABLE, obstacle + "\n"),
     }
 }
 
@@ -77,9 +74,9 @@ mod tests {
 
     use super::*;
 
-    async fn ask(path: &str, is_ready: bool) -> (StatusCode, String, String) {
+    async fn ask(path: &str, obstacle: Option<&'static str>) -> (StatusCode, String, String) {
         let served = Served {
-            ready: Arc::new(move || is_ready),
+            obstacle: Arc::new(move || obstacle.map(str::to_owned)),
             exposition: Arc::new(|| "# EOF\n".to_owned()),
         };
         let request = Request::get(path).body(axum::body::Body::empty()).unwrap();
@@ -98,17 +95,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_whose_caches_fill_is_alive_but_not_ready() {
-        assert_eq!(ask("/healthz", false).await.0, StatusCode::OK);
+        let filling = Some("caches are not synced yet");
+        assert_eq!(ask("/healthz", filling).await.0, StatusCode::OK);
+        let (status, _, body) = ask("/readyz", filling).await;
         assert_eq!(
-            ask("/readyz", false).await.0,
-            StatusCode::SERVICE_UNAVAILABLE
+            (status, body.as_str()),
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "caches are not synced yet\n"
+            )
         );
-        assert_eq!(ask("/readyz", true).await.0, StatusCode::OK);
+        assert_eq!(ask("/readyz", None).await.0, StatusCode::OK);
     }
 
     #[tokio::test]
     async fn metrics_are_served_as_open_metrics() {
-        let (status, media_type, body) = ask("/metrics", false).await;
+        let (status, media_type, body) = ask("/metrics", None).await;
         assert_eq!(
             (status, media_type.as_str(), body.as_str()),
             (StatusCode::OK, OPEN_METRICS, "# EOF\n")

@@ -34,7 +34,7 @@ fn the_definitions_are_current() {
 
 #[test]
 fn the_charts_definitions_are_current() {
-    compare("charts/tidegate/crds", ".yaml", &yaml_files());
+    compare("charts/tidegate/files/crds", ".yaml", &yaml_files());
 }
 
 #[test]

@@ -269,7 +269,7 @@ impl Display for Failure {
             Self::CannotImpersonate { account } => write!(
                 f,
                 "Tidegate cannot impersonate the ServiceAccount `{account}`: grant Tidegate's own account the verb \
-                 impersonate on serviceaccounts (the chart does)"
+                 impersonate on serviceaccounts (the chart does, unless rbac.serviceAccounts names others)"
             ),
             Self::OwnRight { said } => write!(
                 f,

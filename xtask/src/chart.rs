@@ -98,7 +98,7 @@ impl Helm {
         let mut command = self.command();
         command
             .args(["template", "tidegate", CHART, "--namespace", "tidegate"])
-            .args(["--include-crds", "--kube-version", KUBERNETES_VERSION])
+            .args(["--kube-version", KUBERNETES_VERSION])
             .arg("--values")
             .arg(values);
         command

@@ -30,7 +30,7 @@ const FOLDERS: [Folder; 4] = [
         ending: "yaml",
     },
     Folder {
-        path: "charts/tidegate/crds",
+        path: "charts/tidegate/files/crds",
         command: &["crds"],
         ending: "yaml",
     },
