@@ -6,6 +6,12 @@
 {{- end -}}
 {{- end -}}
 
+{{- /* The controller of one namespace, or of all: its Deployment and its Lease. Takes (list root namespace). */ -}}
+{{- define "tidegate.controller" -}}
+{{- $name := include "tidegate.name" (index . 0) -}}
+{{- with index . 1 }}{{ $name }}-{{ . }}{{ else }}{{ $name }}{{ end -}}
+{{- end -}}
+
 {{- define "tidegate.serviceAccount" -}}
 {{- .Values.serviceAccount.name | default (include "tidegate.name" .) -}}
 {{- end -}}
@@ -13,6 +19,14 @@
 {{- define "tidegate.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- /* Marks the pods of one controller. */ -}}
+{{- define "tidegate.controllerSelector" -}}
+{{ include "tidegate.selector" (index . 0) }}
+{{- with index . 1 }}
+app.kubernetes.io/component: {{ . | quote }}
+{{- end }}
 {{- end -}}
 
 {{- define "tidegate.labels" -}}
