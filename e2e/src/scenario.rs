@@ -27,14 +27,24 @@ pub struct Scenario {
     pub name: &'static str,
     /// Tries it.
     pub run: fn(Context) -> BoxFuture<'static, Result<()>>,
+    /// Changes the whole cluster: it runs alone, after those that don't.
+    pub is_alone: bool,
 }
 
-/// Registers a scenario: `scenario!(name, function)`.
+/// Registers a scenario: `scenario!(name, function)`, or `scenario!(alone name, function)` for one that
+/// changes the whole cluster.
 macro_rules! scenario {
+    (alone $name:ident, $run:path) => {
+        Scenario {
+            is_alone: true,
+            ..scenario!($name, $run)
+        }
+    };
     ($name:ident, $run:path) => {
         Scenario {
             name: stringify!($name),
             run: |context| Box::pin($run(context)),
+            is_alone: false,
         }
     };
 }
@@ -130,14 +140,33 @@ impl Selection {
 
 /// Runs them, `jobs` at a time, and prints how each went. The answer is whether all passed.
 pub async fn run(selection: &Selection, cluster: &Arc<Cluster>, jobs: usize) -> Result<bool> {
-    let mut waiting = selection.scenarios.iter();
+    let (alone, together): (Vec<_>, Vec<_>) =
+        selection.scenarios.iter().partition(|each| each.is_alone);
+    let (mut passed, mut failed) = (0, 0);
+    for (scenarios, jobs) in [(together, jobs), (alone, 1)] {
+        let (well, badly) = run_some(&scenarios, selection.thorough, cluster, jobs).await?;
+        passed += well;
+        failed += badly;
+    }
+    println!("\n{passed} passed, {failed} failed");
+    Ok(failed == 0)
+}
+
+/// Runs these side by side. The answer is how many passed, and how many failed.
+async fn run_some(
+    scenarios: &[&Scenario],
+    thorough: bool,
+    cluster: &Arc<Cluster>,
+    jobs: usize,
+) -> Result<(u32, u32)> {
+    let mut waiting = scenarios.iter();
     let mut running = JoinSet::new();
     let (mut passed, mut failed) = (0, 0);
     loop {
         while running.len() < jobs.max(1)
             && let Some(scenario) = waiting.next()
         {
-            running.spawn(run_one(*scenario, Arc::clone(cluster), selection.thorough));
+            running.spawn(run_one(**scenario, Arc::clone(cluster), thorough));
         }
         let Some(ended) = running.join_next().await else {
             break;
@@ -154,8 +183,7 @@ pub async fn run(selection: &Selection, cluster: &Arc<Cluster>, jobs: usize) -> 
             println!("{dead}");
         }
     }
-    println!("\n{passed} passed, {failed} failed");
-    Ok(failed == 0)
+    Ok((passed, failed))
 }
 
 /// Runs one, in a task of its own so that a panic is its failure and nobody else's.
@@ -231,6 +259,7 @@ mod tests {
         Scenario {
             name,
             run: |_| Box::pin(async { Ok(()) }),
+            is_alone: false,
         }
     }
 

@@ -7,6 +7,7 @@ mod approval;
 mod bad_release;
 mod between_steps;
 mod break_glass;
+mod chart_installed;
 mod cluster_serves_traffic;
 mod degraded_stable;
 mod deleted_by_hand;
@@ -92,6 +93,7 @@ pub fn all() -> Vec<Scenario> {
         removed_key::SCENARIOS,
         doubled_env::SCENARIOS,
         same_object_twice::SCENARIOS,
+        chart_installed::SCENARIOS,
     ]
     .concat()
 }

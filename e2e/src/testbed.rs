@@ -121,10 +121,20 @@ impl Testbed {
 
     /// Commits the shop and has Tidegate bring it, up to the first revision.
     pub async fn bring(&mut self, shop: &Shop) -> Result<()> {
+        self.declare(shop).await?;
+        self.start_tidegate().await?;
+        self.is_open(shop).await
+    }
+
+    /// Commits the shop, for whichever Tidegate runs.
+    pub async fn declare(&mut self, shop: &Shop) -> Result<()> {
         self.route_kind = shop.route_kind;
         self.commit(shop, "Open the shop").await?;
-        self.create_config_repo(json!({})).await?;
-        self.start_tidegate().await?;
+        self.create_config_repo(json!({})).await
+    }
+
+    /// Waits until the first revision of the shop is stable and served.
+    pub async fn is_open(&self, shop: &Shop) -> Result<()> {
         self.until("the first revision is stable", |status| {
             status.stable.is_some() && status.attempt.is_none()
         })

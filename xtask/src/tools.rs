@@ -59,6 +59,10 @@ impl Tools {
             Gateway::Contour => contour::variables(&cache)?,
             Gateway::Traefik => traefik::variables(&cache)?,
         });
+        // The scenarios install the chart, and run on Contour.
+        if let Gateway::Contour = gateway {
+            variables.push(("TIDEGATE_E2E_HELM", helm(&cache)?));
+        }
         variables.extend(match prometheus {
             Prometheus::Debian if debian_prometheus::can_be_had() => {
                 debian_prometheus::variables(&cache)?

@@ -189,11 +189,14 @@ fn local_tls() -> reqwest::Client {
 }
 
 /// All writes but the control plane's own housekeeping; the bodies of those that scenarios ask
-/// about.
+/// about. Reads only of the Tidegate that the chart installs, whose rights are asked about.
 const AUDIT_POLICY: &str = r#"apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
+- level: Metadata
+  users: ["system:serviceaccount:tidegate-system:tidegate"]
+  verbs: [get, list, watch]
 - level: None
   verbs: [get, list, watch]
 - level: None

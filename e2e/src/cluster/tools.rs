@@ -25,6 +25,8 @@ pub struct Tools {
     pub discovery: Discovery,
     /// Tidegate itself.
     pub tidegate: PathBuf,
+    /// Helm, where scenarios install the chart.
+    pub helm: Option<PathBuf>,
 }
 
 /// The same on a command line.
@@ -63,6 +65,9 @@ pub struct ToolsArgs {
     /// Tidegate itself.
     #[arg(long, env = "TIDEGATE_E2E_TIDEGATE", hide_env_values = true)]
     tidegate: PathBuf,
+    /// Helm, which renders the chart.
+    #[arg(long, env = "TIDEGATE_E2E_HELM", hide_env_values = true)]
+    helm: Option<PathBuf>,
 }
 
 /// Name of a gateway on the command line.
@@ -93,6 +98,7 @@ impl ToolsArgs {
             prometheus: self.prometheus,
             discovery: self.discovery,
             tidegate: self.tidegate,
+            helm: self.helm,
         })
     }
 }
