@@ -15,6 +15,7 @@ use kube::{
     discovery::{Scope, pinned_kind},
 };
 use serde_json::Value;
+use tokio::process::Command;
 
 use crate::{
     cluster::{Cluster, KubeconfigSpec, User, free_port},
@@ -55,7 +56,7 @@ pub struct ChartPod {
 // === impl Chart ===
 
 impl Chart {
-    /// Renders the chart with these values; Helm's files are kept in `dir`.
+    /// Renders the chart with these values, which are kept in `dir`.
     pub async fn render(
         cluster: &Cluster,
         namespace: &str,
@@ -64,19 +65,25 @@ impl Chart {
     ) -> Result<Self> {
         let helm = cluster.tools().helm.as_ref();
         let helm = helm.context("installing the chart needs --helm")?;
-        let (file, output) = (dir.join("values.json"), dir.join("chart.yaml"));
+        let file = dir.join("values.json");
         std::fs::write(&file, values.to_string())
             .with_context(|| format!("{} cannot be written", file.display()))?;
-        let mut rendering = ProcessSpec::new("helm", helm, &output)
+        let rendering = Command::new(helm)
             .args(["template", RELEASE, CHART, "--namespace", namespace])
             .arg("--values")
             .arg(&file)
-            .spawn()?;
-        let ended = tokio::time::timeout(RENDER_LIMIT, rendering.wait()).await;
-        let status = ended.context("Helm did not end")??;
-        ensure!(status.success(), "Helm failed: {}", rendering.log_tail());
-        let text = std::fs::read_to_string(&output)
-            .with_context(|| format!("{} cannot be read", output.display()))?;
+            .kill_on_drop(true)
+            .output();
+        let rendered = tokio::time::timeout(RENDER_LIMIT, rendering).await;
+        let rendered = rendered
+            .context("Helm did not end")?
+            .context("Helm cannot be started")?;
+        ensure!(
+            rendered.status.success(),
+            "Helm failed: {}",
+            String::from_utf8_lossy(&rendered.stderr)
+        );
+        let text = String::from_utf8(rendered.stdout).context("Helm has rendered no text")?;
         let documents: Vec<Value> =
             serde_saphyr::from_multiple(&text).context("Helm has rendered no YAML")?;
         let mut objects = Vec::new();

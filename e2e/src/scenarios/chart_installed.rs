@@ -59,7 +59,7 @@ struct Person {
 async fn run(context: Context) -> Result<()> {
     let (cluster, admin) = (context.cluster.clone(), context.client());
     cluster.namespace(SYSTEM).await?;
-    let values = json!({
+    let mut values = json!({
         "clusterName": "e2e",
         "image": { "repository": "registry.example.com/tidegate" },
         "prometheus": { "url": cluster.prometheus_url(), "scrapeInterval": "1s" },
@@ -78,7 +78,10 @@ async fn run(context: Context) -> Result<()> {
             .await?,
     ];
     older_definition_keeps_all_from_leading(&admin, &pods).await?;
-    chart.install(&admin).await?;
+    // The upgrade brings the definitions, and holds what Tidegate may read and act as to names.
+    values["rbac"] = json!({ "secretNames": ["shop-git"], "serviceAccounts": ["deployer"] });
+    let upgrade = Chart::render(&cluster, SYSTEM, &values, &context.dir).await?;
+    upgrade.install(&admin).await?;
     for pod in &pods {
         until_true("the replica is ready", LIMIT, || async {
             Ok(pod.readiness().await?.0)
