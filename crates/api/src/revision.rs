@@ -1,124 +1,73 @@
 //! Names of pod templates and of commits.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Number of characters of a name that are enough for people and for object names.
 const SHORT: usize = 10;
 
-/// Name of one content of a pod template: SHA-256 over its canonical JSON, in lower-case hex.
-///
-/// The name names, it does not compare: two texts may be different revisions and yet run the same
-/// once the API server has filled in its defaults.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Revision(String);
+/// Declares the name of something that a hash over its content names.
+macro_rules! hash_name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        #[serde(transparent)]
+        pub struct $name(String);
 
-/// Name of a commit: the hash of its content, in lower-case hex.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct CommitId(String);
+        impl $name {
+            /// Takes a name that was computed, or that was persisted.
+            pub fn named(name: impl Into<String>) -> Self {
+                Self(name.into())
+            }
+
+            /// Returns the full name.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// Returns the first characters of the name.
+            pub fn short(&self) -> &str {
+                self.0.get(..SHORT).unwrap_or(&self.0)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.short())
+            }
+        }
+    };
+}
+
+hash_name! {
+    /// Name of one content of a pod template: SHA-256 over its canonical JSON, in lower-case hex.
+    ///
+    /// The name names, it does not compare: two texts may be different revisions and yet run the same
+    /// once the API server has filled in its defaults.
+    Revision
+}
+
+hash_name! {
+    /// Name of a commit: the hash of its content, in lower-case hex.
+    CommitId
+}
 
 // === impl Revision ===
 
 impl Revision {
-    /// Takes a name that was computed or persisted.
-    pub fn named(name: impl Into<String>) -> Self {
-        Self(name.into())
-    }
-
-    /// Returns the full name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Returns the first characters of the name.
-    pub fn short(&self) -> &str {
-        short(&self.0)
-    }
-
     /// Returns the name of the `ControllerRevision` that keeps this revision of a Rollout's
     /// workload.
     pub fn object_name(&self, rollout: &str) -> String {
         format!("{rollout}-{}", self.short())
     }
-}
-
-impl fmt::Display for Revision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Revision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.short())
-    }
-}
-
-impl JsonSchema for Revision {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Revision".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string" })
-    }
-}
-
-// === impl CommitId ===
-
-impl CommitId {
-    /// Takes a name that git gave, or that was persisted.
-    pub fn named(name: impl Into<String>) -> Self {
-        Self(name.into())
-    }
-
-    /// Returns the full name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Returns the first characters of the name.
-    pub fn short(&self) -> &str {
-        short(&self.0)
-    }
-}
-
-impl fmt::Display for CommitId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for CommitId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.short())
-    }
-}
-
-impl JsonSchema for CommitId {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "CommitId".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string" })
-    }
-}
-
-fn short(name: &str) -> &str {
-    name.get(..SHORT).unwrap_or(name)
 }
 
 #[cfg(test)]
