@@ -103,18 +103,16 @@ fn know_stable_again(ctx: &mut DecisionContext<'_>) {
     if workload.version(&stable.pod_template_hash).is_some() {
         return;
     }
-    match (&ctx.observed.stable, workload.current()) {
-        (Comparison::Unknown, _) if ctx.observed.stable_kept => {
+    match &ctx.observed.stable {
+        Comparison::Unknown if ctx.observed.stable_kept => {
             ctx.actions.push(Action::DryRunStable);
         }
-        (Comparison::Same, Some(current)) => stable.pod_template_hash.clone_from(&current.id),
-        (
-            Comparison::Unknown
-            | Comparison::Same
-            | Comparison::Different
-            | Comparison::Refused { .. },
-            _,
-        ) => {}
+        Comparison::Same => {
+            if let Some(current) = workload.current() {
+                stable.pod_template_hash.clone_from(&current.id);
+            }
+        }
+        Comparison::Unknown | Comparison::Different | Comparison::Refused { .. } => {}
     }
 }
 
