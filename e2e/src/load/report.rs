@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::{Result, ensure};
 use jiff::Timestamp;
 
 use super::binomial_interval;
@@ -127,6 +128,16 @@ impl Report {
     /// out.
     pub fn failures(&self) -> Vec<&Answer> {
         self.answers.iter().filter(|a| a.failed()).collect()
+    }
+
+    /// Fails if a request failed, and says which answers there were.
+    pub fn none_failed(&self) -> Result<()> {
+        ensure!(
+            self.failures().is_empty(),
+            "requests failed: {:?}",
+            self.kinds()
+        );
+        Ok(())
     }
 
     /// Failures that this version has not answered.

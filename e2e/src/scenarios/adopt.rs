@@ -82,12 +82,7 @@ async fn equal(context: Context) -> Result<()> {
         "there are records of something else than the release: {records:?}"
     );
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
-    Ok(())
+    report.none_failed()
 }
 
 /// The commit that brings the Rollout also changes the template: what runs is stable, the change is
@@ -141,12 +136,7 @@ async fn with_change(context: Context) -> Result<()> {
     );
     bed.gateway_serves("v2").await?;
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
-    Ok(())
+    report.none_failed()
 }
 
 /// Nothing runs: the first revision goes straight in, and its record says so.

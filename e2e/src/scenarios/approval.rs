@@ -70,11 +70,7 @@ async fn run(context: Context) -> Result<()> {
     bed.is_at_rest().await?;
     bed.gateway_serves("v1").await?;
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
+    report.none_failed()?;
     let shares = bed.shares()?;
     ensure!(
         shares.weights() == [10.0, 50.0] && shares.last() == Some(0.0),

@@ -61,12 +61,7 @@ async fn run(context: Context) -> Result<()> {
     .await?;
     bed.gateway_serves("v3").await?;
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
-    Ok(())
+    report.none_failed()
 }
 
 /// The blocks of the page that are run.

@@ -27,11 +27,7 @@ async fn run(context: Context) -> Result<()> {
     promoted(&bed, 2, "v2", Reason::StepsPassed).await?;
     // The other pod of v1 served meanwhile.
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
+    report.none_failed()?;
 
     unready(&bed, "v2", 2).await?;
     bed.commit(&shop, "Revert to v1").await?;

@@ -94,12 +94,7 @@ async fn by_commit(context: Context) -> Result<()> {
         "the attempt ended as {outcome}: {reason:?}"
     );
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
-    Ok(())
+    report.none_failed()
 }
 
 async fn by_a_person(context: Context, how: DeleteParams) -> Result<()> {
@@ -126,11 +121,7 @@ async fn by_a_person(context: Context, how: DeleteParams) -> Result<()> {
     );
     bed.gateway_serves("v1").await?;
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
+    report.none_failed()?;
     let reached = report.versions().get("v2").copied().unwrap_or_default();
     ensure!(
         reached > 0,

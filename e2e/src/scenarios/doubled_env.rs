@@ -104,12 +104,7 @@ async fn cured(context: Context) -> Result<()> {
     .await?;
     ensure!(regions(&bed).await? == ["b"], "the template is another");
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
-    Ok(())
+    report.none_failed()
 }
 
 /// Values of the variable in the workload's template.
@@ -160,11 +155,7 @@ async fn removed(context: Context) -> Result<()> {
     })
     .await?;
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
+    report.none_failed()?;
     ensure!(
         pods.states().iter().all(|(_, pod)| !runs(pod, ":v2")),
         "a pod ran what nobody let in"

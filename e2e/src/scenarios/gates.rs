@@ -52,11 +52,7 @@ async fn slow_release(context: Context) -> Result<()> {
     bed.all_went_back(&clients, "v1").await?;
     bed.gateway_serves("v1").await?;
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
+    report.none_failed()?;
     ensure!(
         report.versions().contains_key("v2"),
         "the canary was never reached"

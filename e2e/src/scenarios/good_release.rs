@@ -60,11 +60,7 @@ async fn run(context: Context) -> Result<()> {
     let record = bed.outcome(2).await?;
     bed.gateway_serves("v2").await?;
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
+    report.none_failed()?;
     ensure!(
         record.outcome == Outcome::Promoted && record.reason == Reason::StepsPassed,
         "{record:?}"

@@ -81,12 +81,7 @@ async fn autoscaled(context: Context) -> Result<()> {
         }
     }
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
-    Ok(())
+    report.none_failed()
 }
 
 /// Somebody scales the workload up; a release leaves that alone, and another count in git does not.
@@ -108,11 +103,7 @@ async fn by_hand(context: Context) -> Result<()> {
     bed.outcome(2).await?;
     bed.is_at_rest().await?;
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
+    report.none_failed()?;
     let is_down = workloads.states().iter().any(|(_, workload)| {
         let replicas = workload.spec.as_ref().and_then(|spec| spec.replicas);
         workload.name_any() == NAME && replicas.is_some_and(|replicas| replicas < 4)

@@ -64,12 +64,7 @@ async fn renamed(context: Context) -> Result<()> {
     bed.outcome(2).await?;
     bed.gateway_serves("v2").await?;
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
-    Ok(())
+    report.none_failed()
 }
 
 fn deleted(files: &[(String, String)]) -> Vec<Change> {

@@ -49,10 +49,5 @@ async fn run(context: Context) -> Result<()> {
         .and_then(|gate| gate.status.samples.canary)
         .context("the record has the gate's value")?;
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
-    Ok(())
+    report.none_failed()
 }

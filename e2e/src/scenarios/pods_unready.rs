@@ -98,12 +98,7 @@ async fn quota(context: Context) -> Result<()> {
         .await?;
     promoted(&bed.outcome(2).await?)?;
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
-    Ok(())
+    report.none_failed()
 }
 
 /// A rolling update that lasts longer than the progress deadline, with progress all the time, ends
@@ -124,12 +119,7 @@ async fn slow(context: Context) -> Result<()> {
         .await?;
     promoted(&bed.outcome(2).await?)?;
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
-    Ok(())
+    report.none_failed()
 }
 
 fn promoted(record: &OutcomeRecord) -> Result<()> {

@@ -94,12 +94,7 @@ async fn run(context: Context) -> Result<()> {
     a_second_rollout(&bed, &shop, &next).await?;
 
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
-    Ok(())
+    report.none_failed()
 }
 
 /// Ports that change with the template, and a selector that cannot change.

@@ -75,12 +75,7 @@ async fn run(context: Context) -> Result<()> {
     );
     bed.gateway_serves("v2").await?;
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
-    Ok(())
+    report.none_failed()
 }
 
 /// Prometheus goes down in the first step of an attempt: it holds, goes back, and is put off.

@@ -114,10 +114,5 @@ async fn run(context: Context) -> Result<()> {
         "the variable is still there"
     );
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
-    Ok(())
+    report.none_failed()
 }

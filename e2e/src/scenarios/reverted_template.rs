@@ -76,12 +76,7 @@ async fn lost(context: Context) -> Result<()> {
     bed.outcome(2).await?;
     bed.gateway_serves("v2").await?;
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
-    Ok(())
+    report.none_failed()
 }
 
 /// As `kubectl set image deployment/shop app=…` does it.

@@ -50,11 +50,7 @@ async fn run(context: Context) -> Result<()> {
     let record = bed.outcome(2).await?;
     bed.is_at_rest().await?;
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
+    report.none_failed()?;
     ensure!(record.outcome == Outcome::Promoted, "{record:?}");
 
     // From then on its pods are verified, and serve direct callers while stable rolls.

@@ -47,11 +47,7 @@ async fn run(context: Context) -> Result<()> {
     bed.is_at_rest().await?;
     bed.gateway_serves("v2").await?;
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
+    report.none_failed()?;
     ensure!(record.outcome == Outcome::Promoted, "{record:?}");
     ensure!(
         !sets_variable(&bed.api::<Deployment>().get(NAME).await?),

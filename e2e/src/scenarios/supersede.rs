@@ -76,11 +76,7 @@ async fn run(context: Context) -> Result<()> {
     bed.gateway_serves("v3").await?;
 
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
+    report.none_failed()?;
     ensure!(
         report.last_seen("v2") < report.first_seen("v3"),
         "v2 and v3 answered side by side"

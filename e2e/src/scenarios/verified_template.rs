@@ -87,12 +87,7 @@ async fn run(context: Context) -> Result<()> {
         ensure!(!text.contains(left), "{left} is still there: {text}");
     }
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
-    Ok(())
+    report.none_failed()
 }
 
 /// The app with what the candidate is going to take away.

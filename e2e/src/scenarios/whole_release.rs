@@ -108,11 +108,7 @@ impl ReleaseLog {
             shares.weights() == WEIGHTS && shares.last() == Some(0.0),
             "the route had {shares:?}"
         );
-        ensure!(
-            report.failures().is_empty(),
-            "requests failed: {:?}",
-            report.kinds()
-        );
+        report.none_failed()?;
         self.steps_were_whole()
     }
 

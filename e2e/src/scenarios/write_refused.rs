@@ -55,10 +55,5 @@ async fn run(context: Context) -> Result<()> {
     })
     .await?;
     let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "requests failed: {:?}",
-        report.kinds()
-    );
-    Ok(())
+    report.none_failed()
 }
