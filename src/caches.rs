@@ -85,18 +85,31 @@ watched_kinds! {
 // === impl Caches ===
 
 impl Caches {
+    /// Returns what `pick` finds in each Rollout of a namespace that can be decoded.
+    pub(crate) fn pick_rollouts<T>(
+        &self,
+        namespace: &str,
+        pick: impl Fn(&Rollout) -> Option<T>,
+    ) -> Vec<T> {
+        let all = self.rollouts.list(namespace);
+        all.iter()
+            .filter_map(|guarded| pick(guarded.0.as_ref().ok()?))
+            .collect()
+    }
+
     /// Names the Rollouts of a namespace that can be decoded and for which `is_meant` holds.
     pub(crate) fn rollouts_where(
         &self,
         namespace: &str,
         is_meant: impl Fn(&Rollout) -> bool,
     ) -> Vec<NamespacedName> {
-        let all = self.rollouts.list(namespace);
-        all.iter()
-            .filter_map(|guarded| guarded.0.as_ref().ok())
-            .filter(|rollout| is_meant(rollout))
-            .map(NamespacedName::of)
-            .collect()
+        self.pick_rollouts(namespace, |rollout| {
+            if is_meant(rollout) {
+                Some(NamespacedName::of(rollout))
+            } else {
+                None
+            }
+        })
     }
 
     /// Name of the autoscaler that scales an object, if one does.

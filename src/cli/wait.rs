@@ -75,7 +75,7 @@ pub(super) async fn run(args: &WaitArgs) -> anyhow::Result<ExitCode> {
                 Change::Now(now) => rollout = *now,
                 Change::Lost(why) => eprintln!("connection lost: {why}"),
             },
-            _ = looks.tick() => applied = applied_commits(&repos).await?,
+            _ = looks.tick(), if args.commit.is_some() => applied = applied_commits(&repos).await?,
         }
         match answer(&rollout, args.commit.as_deref(), &applied) {
             Answer::Stable => {

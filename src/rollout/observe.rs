@@ -360,6 +360,7 @@ fn routes(caches: &Caches, rollout: &NamespacedName, plan: &Plan) -> Vec<Route> 
     for Route { route, state } in &mut routes {
         if let Some(state) = state
             && !state.split
+            && state.epoch.is_some()
             && is_split_by_another(caches, rollout, route)
         {
             state.epoch = None;
@@ -388,18 +389,18 @@ fn is_split_by_another(caches: &Caches, rollout: &NamespacedName, route: &RouteR
 /// several Rollouts, each between its own Service and its canary.
 fn conflicting_rollouts(caches: &Caches, rollout: &Rollout) -> Conflicts {
     let namespace = rollout.namespace().unwrap_or_default();
-    let is_older =
-        |other: &Rollout| other.name_any() != rollout.name_any() && age(other) < age(rollout);
-    let same_workload = |other: &Rollout| other.spec.workload == rollout.spec.workload;
-    let same_service = |other: &Rollout| other.spec.service_name() == rollout.spec.service_name();
-    let conflicting = caches.rollouts_where(&namespace, |other| {
-        is_older(other) && (same_workload(other) || same_service(other))
+    let conflicting = caches.pick_rollouts(&namespace, |other| {
+        let same_workload = other.spec.workload == rollout.spec.workload;
+        let same_service = other.spec.service_name() == rollout.spec.service_name();
+        if (same_workload || same_service) && age(other) < age(rollout) {
+            Some((other.name_any(), same_workload))
+        } else {
+            None
+        }
     });
-    let of_workload =
-        caches.rollouts_where(&namespace, |other| is_older(other) && same_workload(other));
     Conflicts {
-        names: conflicting.into_iter().map(|other| other.name).collect(),
-        workload: !of_workload.is_empty(),
+        workload: conflicting.iter().any(|(_, same_workload)| *same_workload),
+        names: conflicting.into_iter().map(|(name, _)| name).collect(),
     }
 }
 

@@ -86,31 +86,38 @@ impl Claims<'_> {
             })
             .collect();
         let mut claimed = BTreeMap::new();
-        for Manifest { key, .. } in manifests {
-            let first = others.iter().find(|other| self.goes_first(other, key));
-            if let Some(first) = first {
-                claimed.insert(key.clone(), first.name_any());
+        if others.is_empty() {
+            return claimed;
+        }
+        let own = identities(self.inventory);
+        for other in others {
+            let applied = identities(other.status.iter().flat_map(|status| &status.inventory));
+            for Manifest { key, .. } in manifests {
+                let is_others =
+                    applied.contains(&identity(key)) && self.goes_first(other, &own, key);
+                if is_others {
+                    claimed
+                        .entry(key.clone())
+                        .or_insert_with(|| other.name_any());
+                }
             }
         }
         claimed
     }
 
-    /// Returns true if an object is another one's: it has applied it, still brings it, and was first.
-    fn goes_first(&self, other: &ConfigRepo, key: &Key) -> bool {
-        let inventory = other.status.iter().flat_map(|status| &status.inventory);
-        let has_applied = lists(inventory, key);
+    /// Returns true if an object that another one has applied is that one's: it still brings it, and was
+    /// first.
+    fn goes_first(&self, other: &ConfigRepo, own: &HashSet<Identity>, key: &Key) -> bool {
         let brings = self.heads.has(&NamespacedName::of(other), key);
-        if !has_applied || brings == Some(false) {
-            return false;
-        }
-        !lists(self.inventory, key) || age(other) < age(self.repo)
+        brings != Some(false) && (!own.contains(&identity(key)) || age(other) < age(self.repo))
     }
 }
 
-fn lists<'a>(inventory: impl IntoIterator<Item = &'a AppliedObject>, key: &Key) -> bool {
+fn identities<'a>(inventory: impl IntoIterator<Item = &'a AppliedObject>) -> HashSet<Identity> {
     inventory
         .into_iter()
-        .any(|object| Key::from(object).is_same_object(key))
+        .map(|object| identity(&Key::from(object)))
+        .collect()
 }
 
 fn age(repo: &ConfigRepo) -> (Option<Timestamp>, String) {

@@ -3,6 +3,8 @@
 //! Only they are watched. A cluster has many pods, and what a release needs to know of the others their
 //! workloads and the endpoints tell.
 
+use std::sync::Arc;
+
 use futures::Stream;
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 use serde::{Deserialize, Serialize};
@@ -115,22 +117,22 @@ impl CanaryPods {
 
     /// Returns the number of a canary's pods that are not terminating.
     pub(super) fn count(&self, namespace: &str, canary: &WorkloadRef) -> u32 {
-        let pods = self.0.list(namespace);
-        let alive = pods.iter().filter(|pod| {
-            pod.metadata.deletion_timestamp.is_none()
-                && version_of(canary, &pod.name_any()).is_some()
-        });
+        let alive = self
+            .of(namespace, canary)
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none());
         alive.count().try_into().unwrap_or(u32::MAX)
     }
 
     /// Returns the problem of a canary's pods: one that is the revision's fault, where there is one.
     pub(super) fn problem(&self, namespace: &str, canary: &WorkloadRef) -> Option<PodProblem> {
-        let pods = self.0.list(namespace);
-        let own = pods
-            .iter()
-            .filter(|pod| version_of(canary, &pod.name_any()).is_some());
-        own.filter_map(|pod| problem(pod))
+        self.of(namespace, canary)
+            .filter_map(|pod| problem(&pod))
             .min_by_key(|problem| problem.fault)
+    }
+
+    fn of(&self, namespace: &str, canary: &WorkloadRef) -> impl Iterator<Item = Arc<Pod>> {
+        let pods = self.0.list(namespace).into_iter();
+        pods.filter(|pod| version_of(canary, &pod.name_any()).is_some())
     }
 }
 
