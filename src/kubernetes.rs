@@ -9,6 +9,7 @@ pub(crate) mod clients;
 pub(crate) mod events;
 pub(crate) mod fence;
 pub(crate) mod leadership;
+pub(crate) mod patch;
 pub(crate) mod pod_template;
 pub(crate) mod schema;
 #[cfg(test)]

@@ -307,10 +307,7 @@ impl RouteWriters {
 
 /// Returns the field manager that last wrote the rules, where it was not Tidegate.
 fn manager(route: &RouteObject, rules_path: &str) -> Option<String> {
-    let fields: Vec<_> = fields_of(rules_path)
-        .map(|field| format!("f:{field}"))
-        .collect();
-    let fields: Vec<_> = fields.iter().map(String::as_str).collect();
+    let fields: Vec<_> = fields_of(rules_path).collect();
     watched::last_manager(route.managed_fields(), &fields)
 }
 

@@ -205,14 +205,19 @@ pub(crate) fn is_autoscaler(manager: &str) -> bool {
     manager.starts_with("keda")
 }
 
-/// Returns true if an entry has a field, like `["f:spec", "f:replicas"]`.
+/// Returns true if an entry has a field, like `["spec", "replicas"]`.
 pub(crate) fn owns(entry: &ManagedFieldsEntry, path: &[&str]) -> bool {
     let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
     fields.is_some_and(|fields| {
         path.iter()
-            .try_fold(fields, |fields, key| fields.get(key))
+            .try_fold(fields, |fields, name| fields.get(field(name)))
             .is_some()
     })
+}
+
+/// Name of a field in a set of fields.
+pub(crate) fn field(name: &str) -> String {
+    format!("f:{name}")
 }
 
 /// Returns the field manager that wrote a field last, if it was another than Tidegate.

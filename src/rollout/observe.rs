@@ -292,7 +292,7 @@ fn services(
                     .annotations()
                     .get(names::WAITING_ANNOTATION)
                     .cloned(),
-                manager: watched::last_manager(fields, &["f:spec", "f:selector"]),
+                manager: watched::last_manager(fields, &["spec", "selector"]),
             }
         });
     services

@@ -10,7 +10,7 @@ mod render;
 
 use std::collections::{BTreeMap, HashMap};
 
-use json_patch::{Patch as JsonPatch, PatchOperation, ReplaceOperation, jsonptr::PointerBuf};
+use json_patch::Patch as JsonPatch;
 use kube::{
     Api, Client, ResourceExt,
     api::{DynamicObject, Patch, PatchParams},
@@ -32,6 +32,7 @@ use super::{
     replicas::{self, Scaler},
     source::Asked,
 };
+use crate::kubernetes::patch::{path, replace};
 
 /// Objects applied last, so that an unchanged object needs no request. Kept in memory only: after a
 /// restart everything is applied once.
@@ -281,10 +282,11 @@ impl Session<'_> {
             return Ok(None);
         }
         let version = json!(live.resource_version());
-        let mut patch = vec![replace(&["metadata", "resourceVersion"], version)];
-        patch
-            .extend(entries.map(|entries| replace(&["metadata", "managedFields"], json!(entries))));
-        patch.extend(template.map(|template| replace(TEMPLATE, template.clone())));
+        let mut patch = vec![replace(path(&["metadata", "resourceVersion"]), version)];
+        patch.extend(
+            entries.map(|entries| replace(path(&["metadata", "managedFields"]), json!(entries))),
+        );
+        patch.extend(template.map(|template| replace(path(TEMPLATE), template.clone())));
         let patch = JsonPatch(patch);
         let params = PatchParams {
             field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()),
@@ -410,11 +412,4 @@ impl Session<'_> {
 fn held_by(governor: &Governor) -> Value {
     let wanted = governor.wanted.as_ref().map(Revision::as_str);
     json!([governor.name, governor.status_hash(), wanted])
-}
-
-fn replace(path: &[&str], value: Value) -> PatchOperation {
-    PatchOperation::Replace(ReplaceOperation {
-        path: PointerBuf::from_tokens(path.iter().copied()),
-        value,
-    })
 }

@@ -8,6 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntr
 use serde_json::{Map, Value};
 use tidegate_api::names;
 
+use crate::kubernetes::watched::{field, owns};
+
 /// Path of a field, like `["spec", "replicas"]`.
 pub(super) type FieldPath = &'static [&'static str];
 
@@ -77,12 +79,7 @@ pub(super) fn taken_over(
 /// Returns true if our apply owns a field.
 pub(super) fn is_applied_by_us(entries: &[ManagedFieldsEntry], path: FieldPath) -> bool {
     let ours = entries.iter().find(|entry| is_ours(entry));
-    let fields = ours.and_then(|entry| Some(&entry.fields_v1.as_ref()?.0));
-    fields.is_some_and(|fields| {
-        path.iter()
-            .try_fold(fields, |fields, key| fields.get(field(key)))
-            .is_some()
-    })
+    ours.is_some_and(|entry| owns(entry, path))
 }
 
 /// Returns true if we have applied the object, and do not own this field or anything in it.
@@ -144,11 +141,6 @@ fn take_out(fields: &mut Value, path: &[&str]) {
     if inner.as_object().is_some_and(Map::is_empty) {
         fields.remove(&key);
     }
-}
-
-/// Name of a field in a set of fields.
-fn field(name: &str) -> String {
-    format!("f:{name}")
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ pub(super) fn scaler(
         return Some(Scaler::Autoscaler(autoscaler));
     }
     let entries = live.managed_fields();
-    let manager = manager_by_subresource(entries, "scale", &["f:spec", "f:replicas"])?;
+    let manager = manager_by_subresource(entries, "scale", REPLICAS)?;
     if is_autoscaler(manager) {
         return Some(Scaler::Autoscaler(manager.to_owned()));
     }

@@ -4,11 +4,13 @@
 //! resourceVersion of 100 ms ago 49 of 60 writes are refused, with tests none of 120.
 
 use json_patch::{
-    Patch, PatchOperation, ReplaceOperation, TestOperation,
+    Patch,
     jsonptr::{PointerBuf, Token},
 };
 use serde_json::{Value, json};
 use tidegate_api::names;
+
+use crate::kubernetes::patch::{replace, test};
 
 /// Returns the patch from the rules that were seen to those that are wanted, both at this JSON pointer.
 /// The epoch is tested, too: a leader that was replaced must not write any more.
@@ -38,17 +40,10 @@ pub(super) fn patch(
             path.push_back(index);
             path.push_back(Token::new(field));
             operations.push(test(path.clone(), seen.clone()));
-            operations.push(PatchOperation::Replace(ReplaceOperation {
-                path,
-                value: wanted.clone(),
-            }));
+            operations.push(replace(path, wanted.clone()));
         }
     }
     Patch(operations)
-}
-
-fn test(path: PointerBuf, value: Value) -> PatchOperation {
-    PatchOperation::Test(TestOperation { path, value })
 }
 
 fn rules(rules: &Value) -> impl Iterator<Item = &Value> {

@@ -6,7 +6,7 @@ mod watched;
 use std::collections::BTreeMap;
 
 use futures::{FutureExt as _, Stream, future::join, stream::select};
-use json_patch::{Patch as JsonPatch, PatchOperation, ReplaceOperation, jsonptr::PointerBuf};
+use json_patch::Patch as JsonPatch;
 use k8s_openapi::api::apps::v1 as apps;
 use kube::{
     Api, ResourceExt,
@@ -25,6 +25,7 @@ use crate::{
     clock,
     kubernetes::{
         cache::{Cache, CacheWriter},
+        patch::{path, replace},
         pod_template::{PodTemplate, doubled, drop_null_timestamp},
         watch::{self, WatchScope},
         watched::{epoch, last_manager, manager_by_subresource},
@@ -98,7 +99,7 @@ impl Deployments {
             observed_generation: status.observed_generation,
             replicas: spec.replicas.unwrap_or(1),
             autoscaled: false,
-            scaled_by: manager_by_subresource(fields, "scale", &["f:spec", "f:replicas"])
+            scaled_by: manager_by_subresource(fields, "scale", &["spec", "replicas"])
                 .map(str::to_owned),
             updated: status.updated_replicas,
             total: status.replicas,
@@ -111,7 +112,7 @@ impl Deployments {
             parallel_blockers,
             obstacle: name_obstacle(name),
             versions: self.versions(namespace, name),
-            template_manager: last_manager(fields, &["f:spec", "f:template"]),
+            template_manager: last_manager(fields, &["spec", "template"]),
             revision: deployment
                 .annotations()
                 .get(names::REVISION_ANNOTATION)
@@ -386,17 +387,10 @@ async fn replace_template(
     template: Value,
     dry_run: bool,
 ) -> Result<Deployment, kube::Error> {
-    let version = ReplaceOperation {
-        path: PointerBuf::from_tokens(["metadata", "resourceVersion"]),
-        value: json!(deployment.resource_version()),
-    };
-    let replace = ReplaceOperation {
-        path: PointerBuf::from_tokens(["spec", "template"]),
-        value: template,
-    };
+    let version = json!(deployment.resource_version());
     let patch = JsonPatch(vec![
-        PatchOperation::Replace(version),
-        PatchOperation::Replace(replace),
+        replace(path(&["metadata", "resourceVersion"]), version),
+        replace(path(&["spec", "template"]), template),
     ]);
     let params = PatchParams {
         dry_run,
