@@ -28,7 +28,7 @@
 //! | `workload` | one file per kind of workload: its caches, watches and writes |
 //! | `rollout` | the Rollout controller: observe, decide, execute |
 //! | `records` | records on their way to git: one queue and one writer per ConfigRepo |
-//! | `caches`, `requeue`, `sync_trigger`, `repository`, `counters` | what both controllers share |
+//! | `caches`, `requeue`, `sync_trigger`, `repository`, `hosts`, `counters` | what both controllers share |
 //! | `controller` | builds both controllers and runs them |
 //! | `server` | health and metrics over HTTP |
 //! | [`cli`] | one file per command |
@@ -49,6 +49,7 @@ pub mod cli;
 pub mod clock;
 mod controller;
 mod counters;
+mod hosts;
 mod kubernetes;
 mod records;
 mod repository;

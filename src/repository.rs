@@ -8,8 +8,9 @@ use k8s_openapi::api::core::v1::Secret as SecretObject;
 use kube::{Api, Client, ResourceExt as _};
 use reqwest::Url;
 use tidegate_api::{config_repo::ConfigRepoSpec, names};
-
 use tidegate_git::{Credentials, Git, Remote, RemoteError, Repository, Secret};
+
+use crate::hosts::{AllowedHosts, Place};
 
 /// Port of https.
 const HTTPS: u16 = 443;
@@ -18,7 +19,7 @@ const HTTPS: u16 = 443;
 pub(crate) struct Repositories {
     git: Arc<Git>,
     /// Hosts that may be asked, as `HOST` or `HOST:PORT`; any if there are none.
-    hosts: Vec<String>,
+    hosts: AllowedHosts,
     secrets: SecretAccess,
 }
 
@@ -75,13 +76,9 @@ impl Repositories {
         hosts: impl IntoIterator<Item = String>,
         secrets: SecretAccess,
     ) -> Self {
-        let hosts = hosts
-            .into_iter()
-            .map(|host| host.trim().to_lowercase())
-            .collect();
         Self {
             git,
-            hosts,
+            hosts: AllowedHosts::new(hosts),
             secrets,
         }
     }
@@ -112,27 +109,31 @@ impl Repositories {
         Ok(self.git.repository(remote))
     }
 
-    /// A ConfigRepo must not send what is in its Secrets to wherever it likes, nor learn from the answers
-    /// what there is inside the cluster.
     fn allowed(&self, url: &str) -> Result<(), OpenError> {
         if self.hosts.is_empty() {
             return Ok(());
         }
-        let parsed = Url::parse(url).ok();
-        let place = parsed
-            .as_ref()
-            .and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));
-        let Some((host, port)) = place else {
-            return Err(OpenError::Host {
+        let place = Url::parse(url).ok().as_ref().and_then(Place::of);
+        match place {
+            Some(place) if self.hosts.allow(&place, &[HTTPS]) => Ok(()),
+            Some(place) => Err(OpenError::Host {
+                host: place.to_string(),
+            }),
+            None => Err(OpenError::Host {
                 host: "no host".to_owned(),
-            });
-        };
-        let with_port = format!("{host}:{port}");
-        let usual = port == HTTPS && self.hosts.iter().any(|allowed| allowed == host);
-        if usual || self.hosts.contains(&with_port) {
-            return Ok(());
+            }),
         }
-        Err(OpenError::Host { host: with_port })
+    }
+}
+
+// === impl SecretError ===
+
+impl SecretError {
+    fn new(name: &str, why: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            why: why.to_owned(),
+        }
     }
 }
 
@@ -156,14 +157,26 @@ pub(crate) async fn read_secret(
     usage: SecretUse,
     access: SecretAccess,
 ) -> Result<(Credentials, Option<Vec<u8>>), SecretError> {
+    let secret = find_secret(client, namespace, name, usage, access).await?;
+    let secret = secret.ok_or_else(|| SecretError::new(name, "there is none in this namespace"))?;
+    let ca = data(&secret, "ca.crt").map(<[u8]>::to_vec);
+    let credentials = credentials(&secret).map_err(|why| SecretError::new(name, why))?;
+    Ok((credentials, ca))
+}
+
+/// Returns a Secret of the namespace, if it may be sent there; `None` where there is none.
+pub(crate) async fn find_secret(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    usage: SecretUse,
+    access: SecretAccess,
+) -> Result<Option<SecretObject>, SecretError> {
     let api: Api<SecretObject> = Api::namespaced(client.clone(), namespace);
-    let unreadable = |why: &str| SecretError {
-        name: name.to_owned(),
-        why: why.to_owned(),
-    };
+    let unreadable = |why: &str| SecretError::new(name, why);
     let secret = match api.get_opt(name).await {
         Ok(Some(secret)) => secret,
-        Ok(None) => return Err(unreadable("there is none in this namespace")),
+        Ok(None) => return Ok(None),
         Err(kube::Error::Api(status)) if status.is_forbidden() => {
             return Err(unreadable(&format!(
                 "{}; the chart lets Tidegate get the Secrets in rbac.secretNames, or all where there are none",
@@ -182,8 +195,7 @@ pub(crate) async fn read_secret(
              run kubectl label secret {name} --namespace {namespace} {key}={value}"
         )));
     }
-    let ca = data(&secret, "ca.crt").map(<[u8]>::to_vec);
-    Ok((credentials(&secret).map_err(unreadable)?, ca))
+    Ok(Some(secret))
 }
 
 fn credentials(secret: &SecretObject) -> Result<Credentials, &'static str> {

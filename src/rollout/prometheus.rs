@@ -22,6 +22,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     clock,
+    hosts::{AllowedHosts, Place},
     repository::{SecretAccess, SecretUse, read_secret},
 };
 
@@ -29,7 +30,7 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Prometheuses {
     operators: Arc<Prometheus>,
-    hosts: Arc<[String]>,
+    hosts: AllowedHosts,
     secrets: SecretAccess,
     /// Label that holds each query to the namespace of its Rollout, if the operator wants that.
     namespace_label: Option<String>,
@@ -59,7 +60,7 @@ enum Server {
 struct Own {
     namespace: String,
     metrics: Metrics,
-    hosts: Arc<[String]>,
+    hosts: AllowedHosts,
     secrets: SecretAccess,
     client: Client,
     opened: Mutex<Option<Prometheus>>,
@@ -75,13 +76,9 @@ impl Prometheuses {
         namespace_label: Option<String>,
         client: Client,
     ) -> Self {
-        let hosts = hosts
-            .into_iter()
-            .map(|host| host.trim().to_lowercase())
-            .collect();
         Self {
             operators: Arc::new(operators),
-            hosts,
+            hosts: AllowedHosts::new(hosts),
             secrets,
             namespace_label,
             client,
@@ -182,7 +179,9 @@ impl Own {
         };
         let client = http.client().map_err(|error| error.to_string())?;
         let headers = match &self.metrics.headers_from {
-            Some(secret) => headers::read(&self.client, &self.namespace, &secret.name).await?,
+            Some(secret) => {
+                headers::read(&self.client, &self.namespace, &secret.name, self.secrets).await?
+            }
             None => http::HeaderMap::new(),
         };
         let prometheus = Prometheus::new(client, url, credentials, Arc::new(clock::now));
@@ -195,20 +194,15 @@ impl Own {
         let parsed = Url::parse(url)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https"));
-        let place = parsed
-            .as_ref()
-            .and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));
-        let Some((host, port)) = place else {
+        let Some(place) = parsed.as_ref().and_then(Place::of) else {
             return Err(
                 "spec.metrics.url is no address: write one like https://prometheus.example.com"
                     .to_owned(),
             );
         };
-        let with_port = self.hosts.contains(&format!("{host}:{port}"));
-        let usual = matches!(port, 80 | 443) && self.hosts.iter().any(|allowed| allowed == host);
-        if !(with_port || usual) {
+        if !self.hosts.allow(&place, &[80, 443]) {
             return Err(format!(
-                "spec.metrics.url names {host}:{port}, which the operator of Tidegate does not allow: have it added to \
+                "spec.metrics.url names {place}, which the operator of Tidegate does not allow: have it added to \
                  --metrics-hosts, or leave spec.metrics out"
             ));
         }
@@ -218,12 +212,13 @@ impl Own {
             (None, None) => None,
         };
         if let Some(field) = secret
-            && !with_port
+            && !self.hosts.name_port(&place)
             && url.starts_with("http:")
         {
             return Err(format!(
-                "spec.metrics.{field} would be sent to {host} in the clear: write https, or have {host}:{port} added to \
-                 --metrics-hosts"
+                "spec.metrics.{field} would be sent to {} in the clear: write https, or have {place} added to \
+                 --metrics-hosts",
+                place.host
             ));
         }
         Ok(())

@@ -1,8 +1,9 @@
 //! Headers for a store of metrics out of a Secret, such as that of a tenant.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client};
+use kube::Client;
+
+use crate::repository::{SecretAccess, SecretUse, find_secret};
 
 /// Headers that the connection needs, and that a person must not set.
 const OURS: [HeaderName; 6] = [
@@ -19,23 +20,11 @@ pub(super) async fn read(
     client: &Client,
     namespace: &str,
     name: &str,
+    access: SecretAccess,
 ) -> Result<HeaderMap, String> {
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let found = match secrets.get_opt(name).await {
-        Ok(found) => found,
-        Err(kube::Error::Api(status)) => {
-            return Err(format!(
-                "the Secret `{name}` cannot be read: {}",
-                status.message
-            ));
-        }
-        // Its text could hold a part of the Secret.
-        Err(_) => {
-            return Err(format!(
-                "the Secret `{name}` cannot be read: the API server could not be asked"
-            ));
-        }
-    };
+    let found = find_secret(client, namespace, name, SecretUse::Metrics, access)
+        .await
+        .map_err(|error| error.to_string())?;
     let secret = found.ok_or_else(|| {
         format!(
             "the Secret `{name}` of spec.metrics.headersFrom is not in this namespace: create it"

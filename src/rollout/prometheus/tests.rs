@@ -207,10 +207,16 @@ async fn headers_come_from_a_secret_and_are_sent_with_each_query() {
     let missing = ask(&chosen).await.unwrap_err();
     assert!(missing.contains("is not in this namespace"), "{missing}");
     let data = json!({ "X-Scope-OrgID": STANDARD.encode("shop") });
-    script.put(
-        SECRET,
-        json!({ "metadata": { "name": "prometheus", "namespace": "shop" }, "data": data }),
+    let mut secret =
+        json!({ "metadata": { "name": "prometheus", "namespace": "shop" }, "data": data });
+    script.put(SECRET, secret.clone());
+    let unlabeled = ask(&chosen).await.unwrap_err();
+    assert!(
+        unlabeled.contains("it lacks the label tidegate.io/use: metrics"),
+        "{unlabeled}"
     );
+    secret["metadata"]["labels"] = json!({ "tidegate.io/use": "metrics" });
+    script.put(SECRET, secret);
     assert_eq!(ask(&chosen).await, Ok(()));
 }
 
