@@ -118,6 +118,12 @@ impl<Q: InstantQuery> GateReader<Q> {
         queries.filter(|query| query.role != Role::Requests)
     }
 
+    /// Returns the query by which the canary is judged, put to a version.
+    fn judging(&self, version: &Variables, window: SignedDuration) -> Option<Query> {
+        let query = self.judged().find(|query| query.role == Role::Canary)?;
+        expand(query, version, window).ok()
+    }
+
     /// Returns the times from which on the gate can be read.
     fn readiness(&self, input: &SamplerInput, scrapes: SignedDuration) -> Option<Readiness> {
         let since = input.traffic_since?;
@@ -163,10 +169,7 @@ impl<Q: InstantQuery> GateReader<Q> {
         let now = (self.settings.clock)();
         // A sample has the time at which its scrape began: it may have been stored after the reading.
         let since = last.saturating_sub(scrapes / READINGS_A_SCRAPE);
-        let query = self
-            .judged()
-            .find(|query| query.role == Role::Canary)
-            .and_then(|query| expand(query, &input.variables.canary, self.gate.window).ok());
+        let query = self.judging(&input.variables.canary, self.gate.window);
         let since = since.unwrap_or(last);
         let Some(share) = query.and_then(|query| query.share_of_new(since)) else {
             return true;
@@ -198,13 +201,16 @@ impl<Q: InstantQuery> GateReader<Q> {
             (query.role, sample)
         });
         let mut samples: Samples = join_all(samples).await.into_iter().collect();
-        samples.proportion = self.proportion(input, window);
+        let judging = self.judging(&input.variables.canary, window);
+        samples.proportion = judging.as_ref().and_then(|query| query.proportion);
         Reading {
             gate: self.gate.name.clone(),
             sampled_at: at,
             step: step.map(|ready| ready.step.number),
             early: at < readiness.sure,
-            stable_silent: self.is_stable_silent(input, &samples, window, at).await,
+            stable_silent: self
+                .is_stable_silent(input, &samples, judging.as_ref(), window, at)
+                .await,
             samples,
         }
     }
@@ -213,37 +219,21 @@ impl<Q: InstantQuery> GateReader<Q> {
         sample(&*self.source, query, at, self.gate.max_sample_age).await
     }
 
-    fn proportion(
-        &self,
-        input: &SamplerInput,
-        window: SignedDuration,
-    ) -> Option<tidegate_engine::gate::reading::Proportion> {
-        let mut judged = self.judged();
-        let query = judged.find(|query| query.role == Role::Canary)?;
-        expand(query, &input.variables.canary, window)
-            .ok()?
-            .proportion
-    }
-
     /// Returns true if the canary has no data, and stable has none for the same query either. A query
     /// that does not tell the two apart says nothing of stable.
     async fn is_stable_silent(
         &self,
         input: &SamplerInput,
         samples: &Samples,
+        canary: Option<&Query>,
         window: SignedDuration,
         at: Timestamp,
     ) -> bool {
         if !matches!(samples.get(Role::Canary), Some(Sample::NoData(_))) {
             return false;
         }
-        let Some(query) = self.judged().find(|query| query.role == Role::Canary) else {
-            return false;
-        };
-        let [canary, stable] = [&input.variables.canary, &input.variables.stable]
-            .map(|version| expand(query, version, window).ok());
-        match stable {
-            Some(stable) if canary.as_ref() != Some(&stable) => {
+        match self.judging(&input.variables.stable, window) {
+            Some(stable) if canary != Some(&stable) => {
                 matches!(self.ask(&stable, at).await, Sample::NoData(_))
             }
             Some(_) | None => false,
