@@ -334,11 +334,18 @@ impl Controllers {
             .reconcile_all_on(relists(&self.fence, &self.caches))
             .graceful_shutdown_on(shutdown.cancelled_owned())
             .run(sync::reconcile, sync::after_error, repos.clone());
-        let rollouts = rollouts.for_each(|result| collect_if_deleted(&ctx, result));
-        let config_repos = config_repos.for_each(|result| {
-            forget_if_deleted(&repos, &result);
-            future::ready(())
-        });
+        let rollouts = rollouts
+            .filter_map(|result| future::ready(deleted(result)))
+            .for_each(|gone| {
+                let ctx = &ctx;
+                async move { rollout::collect(ctx, &gone).await }
+            });
+        let config_repos = config_repos
+            .filter_map(|result| future::ready(deleted(result)))
+            .for_each(|gone| {
+                repos.forget(&gone);
+                future::ready(())
+            });
         let mut work = pin!(finish(rollouts, config_repos));
         let ended = tokio::select! {
             () = &mut work => None,
@@ -412,29 +419,18 @@ fn relists(fence: &Fence, caches: &Caches) -> impl Stream<Item = ()> + Send + us
     stream::select(leadership::became_leader(fence.changes()), caches.relists())
 }
 
-/// Cleans up after a Rollout that was requeued and does not exist.
-async fn collect_if_deleted<T, E, Q>(
-    ctx: &rollout::Context,
-    result: Result<T, controller::Error<E, Q>>,
-) where
-    E: std::error::Error + 'static,
-    Q: std::error::Error + 'static,
-{
-    if let Err(controller::Error::ObjectNotFound(gone)) = result {
-        let gone = NamespacedName::new(gone.namespace.unwrap_or_default(), gone.name);
-        rollout::collect(ctx, &gone).await;
-    }
-}
-
-/// Forgets a ConfigRepo that was requeued and does not exist.
-fn forget_if_deleted<T, E, Q>(ctx: &sync::Context, result: &Result<T, controller::Error<E, Q>>)
+/// Returns the object that was requeued and does not exist, if that is what came of a reconcile.
+fn deleted<T, E, Q>(result: Result<T, controller::Error<E, Q>>) -> Option<NamespacedName>
 where
     E: std::error::Error + 'static,
     Q: std::error::Error + 'static,
 {
-    if let Err(controller::Error::ObjectNotFound(gone)) = result {
-        let namespace = gone.namespace.clone().unwrap_or_default();
-        ctx.forget(&NamespacedName::new(namespace, gone.name.clone()));
+    match result {
+        Err(controller::Error::ObjectNotFound(gone)) => Some(NamespacedName::new(
+            gone.namespace.unwrap_or_default(),
+            gone.name,
+        )),
+        Ok(_) | Err(_) => None,
     }
 }
 
