@@ -5,6 +5,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod cache;
+pub(crate) mod carried;
 pub(crate) mod clients;
 pub(crate) mod events;
 pub(crate) mod fence;

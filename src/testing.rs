@@ -274,7 +274,10 @@ fn deployment() -> Value {
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": { "name": "checkout", "namespace": "shop", "uid": "d-1" },
+        "metadata": {
+            "name": "checkout", "namespace": "shop", "uid": "d-1",
+            "labels": { "team": "web", "kustomize.toolkit.fluxcd.io/name": "apps" },
+        },
         "spec": {
             "replicas": 4,
             "minReadySeconds": 7,

@@ -10,7 +10,7 @@
 //! | the version that a pod runs | [`version_of`] |
 //! | to replace no pods for now | [`Workloads::pause`] |
 //! | another template, for good or to compare | [`Workloads::write_template`], [`Workloads::compare_template`] |
-//! | a canary beside it | [`Workloads::apply_canary`], [`Workloads::delete_canary`] |
+//! | a canary beside it | [`Workloads::dry_run_canary`], [`Workloads::apply_canary`], [`Workloads::delete_canary`] |
 //! | to leave its pause to the Rollout that governs it | [`drop_pause`] |
 
 mod deployment;
@@ -27,6 +27,7 @@ use kube::Client;
 use serde_json::Value;
 use tidegate_api::{
     Revision,
+    rollout::CanaryMetadata,
     workload::{VersionId, WorkloadKind, WorkloadRef},
 };
 use tidegate_engine::{
@@ -38,7 +39,9 @@ use self::{
     deployment::{DeploymentWriters, Deployments},
     pods::{CanaryPods, Pod},
 };
-use crate::kubernetes::{cache::CacheWriter, pod_template::PodTemplate, watch::WatchScope};
+use crate::kubernetes::{
+    cache::CacheWriter, pod_template::PodTemplate, watch::WatchScope, writer::Denied,
+};
 
 /// Caches of every kind of workload. What goes through all of them takes this struct apart, so that
 /// the compiler asks there for a kind that is added.
@@ -69,6 +72,8 @@ pub(crate) struct Canary<'a> {
     pub(crate) rollout: &'a str,
     /// Revision that it runs.
     pub(crate) revision: &'a Revision,
+    /// Metadata that it bears beside what it takes over from the workload.
+    pub(crate) metadata: &'a CanaryMetadata,
     /// Template of that revision.
     pub(crate) template: Value,
     /// Number of its replicas.
@@ -268,6 +273,17 @@ impl Workloads {
     ) -> Result<(), WorkloadError> {
         match target.workload.kind {
             WorkloadKind::Deployment => self.deployments.apply_canary(target, canary).await,
+        }
+    }
+
+    /// Asks by dry runs if the API server would admit the canary of a workload, and one of its pods.
+    pub(crate) async fn dry_run_canary(
+        &self,
+        target: Target<'_>,
+        canary: Canary<'_>,
+    ) -> Result<Option<Denied>, WorkloadError> {
+        match target.workload.kind {
+            WorkloadKind::Deployment => self.deployments.dry_run_canary(target, canary).await,
         }
     }
 

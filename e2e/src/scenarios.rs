@@ -1,6 +1,7 @@
 //! Scenarios, one subject a file. Each file registers its own in `SCENARIOS`; a new file is a line
 //! in each of the two lists below, and the compiler says so where the second is forgotten.
 
+mod admission;
 mod adopt;
 mod api_rules;
 mod approval;
@@ -30,6 +31,7 @@ mod pods_unready;
 mod preflight;
 mod prometheus_down;
 mod removed_key;
+mod restart;
 mod reverted_template;
 mod same_object_twice;
 mod second_service;
@@ -44,7 +46,6 @@ mod supersede;
 mod total_failure;
 mod verified_template;
 mod whole_release;
-mod write_refused;
 
 use crate::scenario::Scenario;
 
@@ -83,7 +84,8 @@ pub fn all() -> Vec<Scenario> {
         verified_template::SCENARIOS,
         preflight::SCENARIOS,
         shared_route::SCENARIOS,
-        write_refused::SCENARIOS,
+        admission::SCENARIOS,
+        restart::SCENARIOS,
         break_glass::SCENARIOS,
         draining::SCENARIOS,
         pods_unready::SCENARIOS,

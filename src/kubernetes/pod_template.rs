@@ -3,14 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tidegate_engine::{pin, revision::Digest};
+
+/// Annotation of a pod template by which `kubectl rollout restart` has its pods replaced.
+const RESTART_ANNOTATION: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// Digested pod template.
 #[derive(Clone, Debug)]
 pub(crate) struct PodTemplate {
     /// Digest without the labels by which versions differ.
     pub(crate) digest: Digest,
+    /// Digest of the same without the mark of a restart.
+    pub(crate) content: Digest,
+    /// Mark of the last `kubectl rollout restart`.
+    pub(crate) restarted_at: Option<String>,
     /// Labels of the pods, without those by which versions differ.
     pub(crate) labels: BTreeMap<String, String>,
     /// Parts of the template that two versions side by side cannot share, in words.
@@ -38,9 +45,17 @@ impl PodTemplate {
             labels.retain(|key, _| !pin::is_label(key));
         }
         drop_null_timestamp(&mut template);
+        let (digest, labels) = (Digest::of(&template), labels(&template));
+        let restarted_at = restarted_at(&template).map(str::to_owned);
+        let content = match restarted_at {
+            Some(_) => Digest::of(&without_restart(template)),
+            None => digest,
+        };
         Self {
-            digest: Digest::of(&template),
-            labels: labels(&template),
+            digest,
+            content,
+            restarted_at,
+            labels,
             parallel_blockers,
             anti_affinity,
         }
@@ -57,6 +72,54 @@ impl<'de> Deserialize<'de> for PodTemplate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Value::deserialize(deserializer).map(Self::of)
     }
+}
+
+/// Returns the mark of the last `kubectl rollout restart`: it has every pod replaced and changes none.
+pub(crate) fn restarted_at(template: &Value) -> Option<&str> {
+    template
+        .pointer("/metadata/annotations")?
+        .get(RESTART_ANNOTATION)?
+        .as_str()
+}
+
+/// Puts the mark of a restart on a template that has none.
+pub(crate) fn mark_restarted(template: &mut Value, at: Option<&str>) {
+    if let Some(at) = at
+        && restarted_at(template).is_none()
+        && let Some(annotations) = annotations_mut(template)
+    {
+        annotations.insert(RESTART_ANNOTATION.to_owned(), Value::from(at));
+    }
+}
+
+/// Returns the annotations of a template, made where there are none; `None` where something else stands
+/// in their place.
+fn annotations_mut(template: &mut Value) -> Option<&mut Map<String, Value>> {
+    let mut inner = template;
+    for key in ["metadata", "annotations"] {
+        inner = inner.as_object_mut()?.entry(key).or_insert(Value::Null);
+        if inner.is_null() {
+            *inner = Value::Object(Map::new());
+        }
+    }
+    inner.as_object_mut()
+}
+
+/// Removes the mark of a restart, and the annotations where it was the only one.
+fn without_restart(mut template: Value) -> Value {
+    if let Some(metadata) = template
+        .pointer_mut("/metadata")
+        .and_then(Value::as_object_mut)
+        && let Some(annotations) = metadata
+            .get_mut("annotations")
+            .and_then(Value::as_object_mut)
+    {
+        annotations.remove(RESTART_ANNOTATION);
+        if annotations.is_empty() {
+            metadata.remove("annotations");
+        }
+    }
+    template
 }
 
 /// Removes the null `creationTimestamp` that older API servers add to a template. Nobody has
@@ -207,6 +270,25 @@ mod tests {
             plain.digest,
             template(json!({"app": "shop", "x": "y"})).digest
         );
+    }
+
+    #[test]
+    fn a_restart_changes_the_template_and_not_its_content() {
+        let before = json!({"metadata": {"labels": {"app": "shop"}}, "spec": {}});
+        let mut after = before.clone();
+        mark_restarted(&mut after, Some("2026-03-01T12:00:00Z"));
+        let (before, after) = (PodTemplate::of(before), PodTemplate::of(after));
+        assert_ne!(before.digest, after.digest);
+        assert_eq!(before.content, after.content);
+        assert_eq!(after.restarted_at.as_deref(), Some("2026-03-01T12:00:00Z"));
+    }
+
+    #[test]
+    fn a_mark_that_git_has_stays() {
+        let marked = |at: &str| json!({"metadata": {"annotations": {RESTART_ANNOTATION: at}}});
+        let mut template = marked("git");
+        mark_restarted(&mut template, Some("kubectl"));
+        assert_eq!(template, marked("git"));
     }
 
     #[test]

@@ -33,6 +33,14 @@ pub(crate) enum Precondition {
     ResourceVersion,
 }
 
+/// Object that the API server would deny.
+pub(crate) struct Denied {
+    /// The object, in words.
+    pub(crate) object: String,
+    /// Words of the API server.
+    pub(crate) why: String,
+}
+
 // === impl Writer ===
 
 impl Writer<'_> {
@@ -131,6 +139,24 @@ impl Writer<'_> {
         self.send(cache, request).await
     }
 
+    /// Asks by a dry run if an apply would be admitted.
+    pub(crate) async fn dry_run_apply<K: Watched>(
+        self,
+        cache: &Cache<K>,
+        name: &str,
+        object: Value,
+    ) -> Result<(), kube::Error> {
+        let params = PatchParams {
+            dry_run: true,
+            ..PatchParams::apply(names::FIELD_MANAGER).force()
+        };
+        let request = self
+            .request(cache)
+            .patch(name, &params, &Patch::Apply(object));
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        self.client.request_text(request).await.map(|_| ())
+    }
+
     /// Deletes an object. One that is gone is no error.
     pub(crate) async fn delete<K: Watched>(
         self,
@@ -170,6 +196,25 @@ impl Writer<'_> {
     }
 }
 
+// === impl Denied ===
+
+impl Denied {
+    /// Returns the denial of an object by a dry run, if it was one.
+    pub(crate) fn of<T>(
+        object: String,
+        asked: Result<T, kube::Error>,
+    ) -> Result<Option<Self>, kube::Error> {
+        let Err(error) = asked else { return Ok(None) };
+        match denial(&error) {
+            Some(why) => Ok(Some(Self {
+                object,
+                why: why.to_owned(),
+            })),
+            None => Err(error),
+        }
+    }
+}
+
 /// Returns true if a JSON patch was refused by a test of its own: the API server answers that with
 /// 422, like an object that is not valid, but names no object.
 fn is_failed_test(status: &Status) -> bool {
@@ -178,6 +223,17 @@ fn is_failed_test(status: &Status) -> bool {
         .as_ref()
         .is_some_and(|details| !details.kind.is_empty());
     status.code == 422 && !names_object
+}
+
+/// Returns the API server's words if it denies a write until somebody changes something: a right, a quota,
+/// a policy, a webhook, or the object. A webhook that fails is a 500.
+pub(crate) fn denial(error: &kube::Error) -> Option<&str> {
+    match error {
+        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422 | 500) => {
+            Some(&status.message)
+        }
+        _ => None,
+    }
 }
 
 /// Annotations that tell the epoch of the leader that an attempt's objects were written by, or that

@@ -19,7 +19,11 @@ use tidegate_engine::{
 
 use super::{context::Context, events, surroundings};
 use crate::{
-    kubernetes::{clients::AccountName, fence::NotLeading, writer::Writer},
+    kubernetes::{
+        clients::AccountName,
+        fence::NotLeading,
+        writer::{Writer, denial},
+    },
     traffic::{RouteChange, RouteError},
     workload::WorkloadError,
 };
@@ -135,6 +139,7 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
         Action::RemoveFinalizer => set_finalizer(ctx, subject, false).await,
         Action::DryRunCandidate => objects::compare_candidate(ctx, subject).await,
         Action::DryRunStable => objects::compare_stable(ctx, subject).await,
+        Action::DryRunCanary => canary::dry_run(ctx, subject).await,
         Action::CheckQueries => {
             let metrics = subject.rollout.spec.metrics.as_ref();
             ctx.memory.query_checks.ask(
@@ -341,10 +346,10 @@ impl ExecuteError {
             }
             Self::Write { what, source }
             | Self::Workload(WorkloadError::Request { what, source }) => {
-                format!("cannot {what}: {}", refused(source)?)
+                format!("cannot {what}: {}", denial(source)?)
             }
             Self::Route(RouteError::Patch { route, source }) => {
-                format!("cannot change {route}: {}", refused(source)?)
+                format!("cannot change {route}: {}", denial(source)?)
             }
             Self::Route(RouteError::Missing(_))
             | Self::Workload(WorkloadError::Missing(_))
@@ -358,16 +363,6 @@ impl ExecuteError {
             Some((end, _)) => format!("{}…", &said[..end]),
             None => said,
         })
-    }
-}
-
-/// Returns the API server's words if asking again changes nothing. A webhook that fails is a 500.
-fn refused(error: &kube::Error) -> Option<&str> {
-    match error {
-        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422 | 500) => {
-            Some(&status.message)
-        }
-        _ => None,
     }
 }
 

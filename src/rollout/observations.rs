@@ -7,9 +7,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tidegate_api::{NamespacedName, Revision, workload::WorkloadRef};
+use tidegate_api::{NamespacedName, Revision, rollout::CanaryMetadata, workload::WorkloadRef};
 use tidegate_engine::{
-    observed::{Comparison, Workload},
+    observed::{Admission, Comparison, Workload},
     readiness::PodProgress,
     revision::Digest,
 };
@@ -23,6 +23,8 @@ pub(crate) struct Observations(Mutex<HashMap<NamespacedName, OfRollout>>);
 struct OfRollout {
     endpoints: HashMap<String, SettledEndpoints>,
     dry_runs: Vec<DryRun>,
+    /// Dry run of the last canary.
+    canary: Option<CanaryDryRun>,
     /// Objects that the Rollout names and that did not exist.
     missing: BTreeSet<String>,
     /// Progress of the pods of its workloads, and the time of the last.
@@ -40,6 +42,13 @@ struct DryRun {
     revision: Revision,
     against: Digest,
     answer: Comparison,
+}
+
+/// Dry run of the canary of a revision, with this metadata.
+struct CanaryDryRun {
+    revision: Revision,
+    metadata: CanaryMetadata,
+    answer: Admission,
 }
 
 // === impl Observations ===
@@ -75,6 +84,38 @@ impl Observations {
         dry_runs
             .find(|run| run.revision == *revision && run.against == against)
             .map_or(Comparison::Unknown, |run| run.answer.clone())
+    }
+
+    /// Keeps the answer of the dry runs of a canary.
+    pub(crate) fn dry_run(
+        &self,
+        rollout: &NamespacedName,
+        revision: Revision,
+        metadata: &CanaryMetadata,
+        answer: Admission,
+    ) {
+        self.lock().entry(rollout.clone()).or_default().canary = Some(CanaryDryRun {
+            revision,
+            metadata: metadata.clone(),
+            answer,
+        });
+    }
+
+    /// Returns the answer of the dry runs of this canary.
+    pub(super) fn admission(
+        &self,
+        rollout: &NamespacedName,
+        revision: &Revision,
+        metadata: &CanaryMetadata,
+    ) -> Admission {
+        let all = self.lock();
+        let last = all.get(rollout).and_then(|one| one.canary.as_ref());
+        match last {
+            Some(last) if last.revision == *revision && last.metadata == *metadata => {
+                last.answer.clone()
+            }
+            Some(_) | None => Admission::Unknown,
+        }
     }
 
     /// Returns the time since which a Service of a Rollout has had exactly these endpoints.

@@ -231,6 +231,8 @@ fn candidate(
     let revision = newest.data.revision.clone();
     let compared = |workload: &Workload| observations.comparison(&id, &revision, workload.template);
     let comparison = workload.map_or(Comparison::Unknown, compared);
+    let canary = rollout.spec.canary.clone().unwrap_or_default();
+    let admission = observations.admission(&id, &revision, &canary.metadata);
     Some(Candidate {
         sequence: newest.revision,
         source: Source {
@@ -243,6 +245,7 @@ fn candidate(
         images: newest.data.images.clone(),
         pod_labels: newest.data.labels.clone(),
         comparison,
+        admission,
         revision,
     })
 }

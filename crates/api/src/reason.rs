@@ -355,6 +355,9 @@ catalogue! {
         /// The version of the workload that runs stable was deleted in an attempt; the workload is
         /// unpaused until it has made it again.
         StableRecreated,
+        /// The workload was restarted at rest (`kubectl rollout restart`): its pods were replaced, and its
+        /// revision is the same.
+        StableRestarted,
         /// The ControllerRevision that kept stable's template was lost, and is made again from the
         /// version of the workload that runs it.
         RevisionRestored,
@@ -408,6 +411,7 @@ impl EventReason {
             | Self::AwaitingApproval
             | Self::Promoting
             | Self::FailoverEnded
+            | Self::StableRestarted
             | Self::InterventionAccepted => false,
         }
     }

@@ -1,5 +1,7 @@
 //! `Rollout`: what to release, in which steps, behind which gates.
 
+use std::collections::BTreeMap;
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -98,6 +100,13 @@ pub struct RolloutSpec {
     /// leaves it where it is. Defaults to `WhenStableIsDown`.
     #[serde(default)]
     pub failover: FailoverPolicy,
+    /// Running attempt when a newer revision comes: `Supersede` ends it, and the newer one is tried;
+    /// `Wait` lets it end by itself, and then only the newest is tried. Defaults to `Supersede`.
+    #[serde(default)]
+    pub on_new_revision: OnNewRevision,
+    /// Canary's objects beyond what they take over from stable's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
     /// Permission to run two versions of the workload side by side although its strategy is
     /// `Recreate`, or it mounts a `ReadWriteOnce` volume or uses a host port. Defaults to false.
     #[serde(default)]
@@ -141,6 +150,31 @@ pub struct Approval {
     /// `Aborted`. Defaults to no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
+}
+
+/// Canary's objects: a workload and a Service, both named `NAME-canary`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Canary {
+    /// Labels and annotations of both, beside those that they take over from stable's workload and
+    /// Service: labels and annotations without a domain, `app.kubernetes.io/` labels, and annotations for
+    /// scrapers and data planes.
+    #[serde(default)]
+    pub metadata: CanaryMetadata,
+}
+
+/// Labels and annotations that the canary's objects bear.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CanaryMetadata {
+    /// Labels. None may be of the domain `tidegate.io`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 50))]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations. None may be of the domain `tidegate.io`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 50))]
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// Prometheus, or a store with its query API.
@@ -188,6 +222,16 @@ pub enum KnownGood {
     Fast,
     /// By all steps, like any other revision.
     Steps,
+}
+
+/// Running attempt when a newer revision comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnNewRevision {
+    /// It ends, and the newer revision is tried.
+    #[default]
+    Supersede,
+    /// It ends by itself, and then the newest revision is tried.
+    Wait,
 }
 
 /// Traffic while stable has no ready endpoint.

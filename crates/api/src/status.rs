@@ -78,6 +78,9 @@ pub struct RolloutStatus {
     /// are dropped when the next one is added.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift_corrections: Vec<DriftCorrection>,
+    /// Attempts in a row that a newer revision has ended, if the last one ended so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded: Option<Superseded>,
     /// Outcome of the last attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_outcome: Option<OutcomeSummary>,
@@ -114,6 +117,10 @@ pub struct Stable {
     pub revision: Revision,
     /// Version of the workload that runs it: for a Deployment its `pod-template-hash`.
     pub pod_template_hash: VersionId,
+    /// Mark of the last restart of that version (`kubectl rollout restart`): the revision's own template
+    /// does not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarted_at: Option<String>,
     /// Origin of the revision.
     #[serde(default)]
     pub source: Source,
@@ -341,6 +348,16 @@ pub struct Backoff {
     pub message: String,
     /// Earliest time of the next attempt.
     pub until: Timestamp,
+}
+
+/// Attempts in a row that a newer revision has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Superseded {
+    /// Number of these attempts.
+    pub times: u32,
+    /// Time at which the first of them started.
+    pub since: Timestamp,
 }
 
 /// Change by another writer that was reverted.

@@ -7,7 +7,7 @@ use tidegate_api::{
     rollout::GitOnRollback,
     status::{
         Attempt, Backoff, Ending, KnownGoodRevision, OutcomeSummary, Rejected, Shortcut, Stable,
-        Stage,
+        Stage, Superseded,
     },
 };
 
@@ -138,6 +138,21 @@ pub(crate) fn conclude(ctx: &mut DecisionContext<'_>, plan: &Plan) {
         Outcome::RolledBack | Outcome::Failed | Outcome::Aborted => reject(ctx, &attempt, &ending),
         Outcome::Superseded => {}
     }
+    count_superseded(ctx, &attempt, &ending);
+}
+
+/// Counts the attempts in a row that a newer revision has ended: where commits come faster than releases
+/// end, nothing is ever promoted.
+fn count_superseded(ctx: &mut DecisionContext<'_>, attempt: &Attempt, ending: &Ending) {
+    if ending.outcome != Outcome::Superseded {
+        ctx.status.superseded = None;
+        return;
+    }
+    let superseded = ctx.status.superseded.get_or_insert(Superseded {
+        times: 0,
+        since: attempt.started_at,
+    });
+    superseded.times = superseded.times.saturating_add(1);
 }
 
 /// Returns true if an aborted revision is not tried again by itself: a person has said so. Anything
@@ -172,6 +187,7 @@ fn promote(ctx: &mut DecisionContext<'_>, plan: &Plan, attempt: &Attempt) {
             .promoted_pod_template_hash
             .clone()
             .unwrap_or_default(),
+        restarted_at: None,
         source: attempt.source.clone(),
         since: ctx.now,
     };

@@ -179,11 +179,17 @@ pub(crate) fn missing_pods(ctx: &DecisionContext<'_>) -> Option<MissingPods> {
     let stable = ctx.status.stable.as_ref().filter(|_| !replaced)?;
     let workload = ctx.observed.workload.as_ref()?;
     let version = workload.version(&stable.pod_template_hash)?;
-    if version.ready >= workload.replicas {
+    // A restart replaces pods by others of the same content.
+    let same = workload
+        .versions
+        .iter()
+        .filter(|one| one.content == version.content);
+    let ready = same.map(|one| one.ready).sum();
+    if ready >= workload.replicas {
         return None;
     }
     Some(MissingPods {
-        ready: version.ready,
+        ready,
         wanted: workload.replicas,
         revision: stable.revision.clone(),
         version: version.id.clone(),

@@ -9,7 +9,7 @@ use tidegate_api::{
 use crate::{
     decision::Action,
     event::Event,
-    observed::{Observed, Route},
+    observed::{Candidate, Observed, Route},
     plan::Plan,
     route::PendingRoute,
     stall::Stall,
@@ -84,6 +84,15 @@ impl<'a> DecisionContext<'a> {
             .attempt
             .as_ref()
             .expect("a stage belongs to an attempt")
+    }
+
+    /// Returns the revision that git asks for, if it is newer than that of the attempt that runs.
+    pub(crate) fn newer_revision(&self) -> Option<&'a Candidate> {
+        let sequence = self.status.attempt.as_ref()?.sequence;
+        self.observed
+            .candidate
+            .as_ref()
+            .filter(|candidate| candidate.sequence > sequence)
     }
 
     /// The attempt that runs, to be changed.

@@ -110,6 +110,7 @@ fn know_stable_again(ctx: &mut DecisionContext<'_>) {
         Comparison::Same => {
             if let Some(current) = workload.current() {
                 stable.pod_template_hash.clone_from(&current.id);
+                stable.restarted_at.clone_from(&workload.restarted_at);
             }
         }
         Comparison::Unknown | Comparison::Different | Comparison::Refused { .. } => {}

@@ -62,6 +62,8 @@ pub enum Action {
     DryRunCandidate,
     /// Asks whether stable's template differs from what the workload has.
     DryRunStable,
+    /// Ask by dry runs whether the API server would admit the candidate's canary.
+    DryRunCanary,
     /// Ask Prometheus, without waiting for it, whether the gates' queries can be used for stable.
     CheckQueries,
     /// Look, without waiting for it, at what stands around the workload and may surprise people.

@@ -97,6 +97,11 @@ pub enum Event {
     },
     /// Stable's version was deleted in an attempt; the workload is unpaused until it has made it again.
     StableRecreated,
+    /// The workload was restarted at rest: its pods were replaced by others of the same content.
+    StableRestarted {
+        /// Field manager of whoever asked for it.
+        manager: Option<String>,
+    },
     /// The `ControllerRevision` of stable's template was lost; it is kept again from the version that
     /// runs it.
     RevisionRestored {
@@ -175,6 +180,7 @@ impl Event {
             Self::FailedOver { .. } => EventReason::FailedOver,
             Self::FailoverEnded { .. } => EventReason::FailoverEnded,
             Self::StableRecreated => EventReason::StableRecreated,
+            Self::StableRestarted { .. } => EventReason::StableRestarted,
             Self::RevisionRestored { .. } => EventReason::RevisionRestored,
             Self::LeftoversFound => EventReason::LeftoversFound,
             Self::PreflightWarning { .. } => EventReason::PreflightWarning,

@@ -1,8 +1,10 @@
 //! Between attempts: adopting a workload, and beginning the next attempt.
 
+mod admission;
 mod foreign_pods;
 mod leftovers;
 mod queries;
+mod restart;
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
@@ -89,6 +91,7 @@ fn look_for_work(ctx: &mut DecisionContext<'_>) {
         return;
     }
     collect_canary(ctx);
+    restart::follow(ctx);
     if let Some(stable) = lost_for_good(ctx) {
         return ctx.stall(Stall::RevisionLost {
             revision: stable.revision,
@@ -230,6 +233,7 @@ fn adopt(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>, candidate: &Candida
     ctx.status.stable = Some(Stable {
         revision,
         pod_template_hash: current.id.clone(),
+        restarted_at: workload.restarted_at.clone(),
         source,
         since: ctx.now,
     });
@@ -274,6 +278,7 @@ fn compare(ctx: &mut DecisionContext<'_>, plan: &Plan, stable: &Stable, candidat
             }));
             retry_after(ctx, *at, ASK_AGAIN, Action::DryRunCandidate);
         }
+        Comparison::Different if restart::give_up(ctx, plan) => {}
         Comparison::Different => start(ctx, plan, candidate),
     }
 }
@@ -313,6 +318,10 @@ fn retry_after(
     }
 }
 
+fn is_within(at: Timestamp, limit: SignedDuration, now: Timestamp) -> bool {
+    now.duration_since(at) < limit
+}
+
 /// Reverts changes of other writers in stable's template before anything else, whatever git asks for:
 /// an attempt pins traffic to stable's pods, so they must be there.
 fn revert_stable_template(ctx: &mut DecisionContext<'_>, stable: &Stable) -> bool {
@@ -321,7 +330,7 @@ fn revert_stable_template(ctx: &mut DecisionContext<'_>, stable: &Stable) -> boo
     };
     let wrong = ctx
         .observed
-        .is_known_to_differ_from_stable(workload, &stable.pod_template_hash);
+        .content_differs_from_stable(workload, &stable.pod_template_hash);
     if wrong {
         ctx.emit(Event::DriftCorrected {
             field: GovernedField::WorkloadTemplate,
@@ -382,7 +391,8 @@ fn start(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) {
     }
 }
 
-/// Starts an attempt, unless its gates cannot be read or the commit is not applied whole.
+/// Starts an attempt, unless its gates cannot be read, the commit is not applied whole, or its canary would
+/// be denied.
 fn start_now(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) {
     let known = ctx
         .status
@@ -406,6 +416,9 @@ fn start_now(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) 
                 .saturating_add(APPLIED_SOON)
                 .unwrap_or(Timestamp::MAX),
         );
+    }
+    if shortcut != Some(Shortcut::Promote) && !admission::is_admitted(ctx, candidate) {
+        return;
     }
     attempt::begin(ctx, plan, candidate, Stage::Pinning, shortcut);
     if ctx.status.attempt.is_some() {

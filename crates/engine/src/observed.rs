@@ -146,6 +146,10 @@ pub struct Workload {
     pub epoch: Option<u64>,
     /// The digest of its template, as the API server has it, without the track label.
     pub template: Digest,
+    /// Digest of the same without the mark of a restart.
+    pub content: Digest,
+    /// Mark of the last restart in its template.
+    pub restarted_at: Option<String>,
     /// The labels of its pods.
     pub pod_labels: Labels,
     /// Reasons why two versions cannot run side by side, in words.
@@ -181,6 +185,8 @@ pub struct Version {
     pub id: VersionId,
     /// Digest of its template without the labels by which versions differ.
     pub template: Digest,
+    /// Digest of the same without the mark of a restart.
+    pub content: Digest,
     /// Number of its pods.
     pub replicas: u32,
     /// Number of its pods that are ready.
@@ -204,6 +210,8 @@ pub struct Candidate {
     pub pod_labels: Labels,
     /// Comparison with the workload's template.
     pub comparison: Comparison,
+    /// Admission of the canary that an attempt would make of it.
+    pub admission: Admission,
 }
 
 /// Comparison of a template with the workload's, by a dry run.
@@ -218,6 +226,27 @@ pub enum Comparison {
     /// The API server refuses it.
     Refused {
         /// Its words.
+        why: String,
+        /// Time of the question.
+        at: Timestamp,
+    },
+}
+
+/// Admission of all that an attempt would make: the canary workload, one of its pods, and its Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It was not asked yet.
+    Unknown,
+    /// The API server would admit all of it.
+    Admitted {
+        /// Time of the question.
+        at: Timestamp,
+    },
+    /// The API server would deny an object.
+    Denied {
+        /// The object, in words.
+        object: String,
+        /// Words of the API server.
         why: String,
         /// Time of the question.
         at: Timestamp,
@@ -348,6 +377,15 @@ impl Observed {
     pub fn is_known_to_differ_from_stable(&self, workload: &Workload, stable: &VersionId) -> bool {
         match workload.version(stable) {
             Some(version) => version.template != workload.template,
+            None => self.stable == Comparison::Different,
+        }
+    }
+
+    /// Returns `true` if the workload is known to have another template than stable's, and a restart is not
+    /// all that differs.
+    pub fn content_differs_from_stable(&self, workload: &Workload, stable: &VersionId) -> bool {
+        match workload.version(stable) {
+            Some(version) => version.content != workload.content,
             None => self.stable == Comparison::Different,
         }
     }

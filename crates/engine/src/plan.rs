@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use tidegate_api::{
     Duration, names,
-    rollout::{FailoverPolicy, KnownGood, Metrics, RolloutSpec, canary_name},
+    rollout::{
+        CanaryMetadata, FailoverPolicy, KnownGood, Metrics, OnNewRevision, RolloutSpec, canary_name,
+    },
     route::RouteRef,
     status::Shortcut,
     workload::WorkloadRef,
@@ -16,6 +18,9 @@ use crate::{
     route::Scale,
     weight::Weight,
 };
+
+/// Domain of the labels and annotations that are Tidegate's own.
+const OWN_DOMAIN: &str = "tidegate.io/";
 
 /// Plan of a release: a [`RolloutSpec`] with every default filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,8 +51,12 @@ pub struct Plan {
     pub known_good: KnownGood,
     /// Number of promoted revisions that are remembered.
     pub revision_history_limit: usize,
+    /// Running attempt when a newer revision comes.
+    pub on_new_revision: OnNewRevision,
     /// Traffic while stable has no ready endpoint.
     pub failover: FailoverPolicy,
+    /// Metadata that the canary's objects bear beside what they take over from stable's.
+    pub canary_metadata: CanaryMetadata,
     /// True if two versions may run side by side whatever the template says.
     pub allow_parallel: bool,
 }
@@ -129,6 +138,12 @@ pub enum PlanError {
         "spec.steps begins with an approval, and there is nothing to approve yet: begin with a weight, like {{weight: 0}}"
     )]
     ApprovalFirst,
+    /// Metadata that is Tidegate's own.
+    #[error("spec.canary.metadata sets {key:?}, which is Tidegate's own: leave it out")]
+    CanaryMetadata {
+        /// The label or annotation.
+        key: String,
+    },
     /// Two gates of one name.
     #[error("two gates are named {name:?}: give each its own name")]
     DuplicateGate {
@@ -169,7 +184,9 @@ impl Plan {
             blocked_timeout: spec.blocked_timeout.max(spec.progress_deadline).as_signed(),
             known_good: spec.known_good,
             revision_history_limit: spec.revision_history_limit as usize,
+            on_new_revision: spec.on_new_revision,
             failover: spec.failover,
+            canary_metadata: parse_canary_metadata(spec)?,
             allow_parallel: spec.allow_parallel,
         })
     }
@@ -304,6 +321,19 @@ fn parse_steps(spec: &RolloutSpec) -> Result<Vec<Step>, PlanError> {
         });
     }
     Ok(steps)
+}
+
+fn parse_canary_metadata(spec: &RolloutSpec) -> Result<CanaryMetadata, PlanError> {
+    let canary = spec.canary.clone().unwrap_or_default();
+    let CanaryMetadata {
+        labels,
+        annotations,
+    } = &canary.metadata;
+    let mut keys = labels.keys().chain(annotations.keys());
+    match keys.find(|key| key.starts_with(OWN_DOMAIN)) {
+        Some(key) => Err(PlanError::CanaryMetadata { key: key.clone() }),
+        None => Ok(canary.metadata),
+    }
 }
 
 fn parse_gates(spec: &RolloutSpec) -> Result<Vec<Gate>, PlanError> {

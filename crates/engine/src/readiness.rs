@@ -60,14 +60,17 @@ impl Overdue {
 // === impl PodProgress ===
 
 impl PodProgress {
-    /// Begins with what a workload has.
+    /// Begins with what a workload has. While its controller has not seen its spec the numbers are of the
+    /// template before: all pods would be there already, and none of their successors were progress.
     pub fn of(workload: &Workload) -> Self {
+        let is_seen = workload.observed_generation >= workload.generation;
+        let updated = if is_seen { workload.updated } else { 0 };
         Self {
             template: workload.template,
             replicas: workload.replicas,
-            updated: workload.updated,
-            available: workload.available,
-            old: workload.total.saturating_sub(workload.updated),
+            updated,
+            available: workload.known_available(),
+            old: workload.total.saturating_sub(updated),
             blocked: workload
                 .problem
                 .as_ref()

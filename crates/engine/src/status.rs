@@ -84,6 +84,22 @@ fn message(ctx: &DecisionContext<'_>) -> String {
     if let Some(stall) = &ctx.stalled {
         return stall.to_string();
     }
+    let mut message = progress_message(ctx);
+    let attempt = ctx.status.attempt.as_ref();
+    if let Some(newer) = ctx.newer_revision()
+        && attempt.is_some_and(|attempt| attempt.ending.is_none())
+    {
+        message.push_str(&wording::newer_revision(newer));
+    }
+    if let Some(superseded) = &ctx.status.superseded
+        && superseded.times > 1
+    {
+        message.push_str(&wording::superseded(superseded));
+    }
+    message
+}
+
+fn progress_message(ctx: &DecisionContext<'_>) -> String {
     let ending = ctx
         .status
         .attempt

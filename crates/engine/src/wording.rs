@@ -25,13 +25,14 @@ use jiff::SignedDuration;
 use tidegate_api::{
     Duration,
     record::Outcome,
-    status::{Failover, RolloutStatus},
+    status::{Failover, RolloutStatus, Superseded},
 };
 
 use crate::{
     attempt::NoGoodCommit,
     conditions::{MissingPods, Unavailable},
     field_conflict::FieldConflict,
+    observed::Candidate,
     route::{PendingParent, PendingRoute, Refusal},
 };
 
@@ -76,6 +77,26 @@ pub(crate) fn failed_over(failover: &Failover, ready: u32, lacks: &str) -> Strin
         );
     }
     format!("all traffic is on the canary since {since:.0}: {lacks}")
+}
+
+/// Returns the addition to a message about an attempt while a newer revision waits for its end.
+pub(crate) fn newer_revision(newer: &Candidate) -> String {
+    let revision = newer.revision.short();
+    match &newer.source.commit {
+        Some(commit) => format!(
+            "; revision {revision} (commit {}) waits for the end of this attempt",
+            commit.short()
+        ),
+        None => format!("; revision {revision} waits for the end of this attempt"),
+    }
+}
+
+/// Returns the addition to a message while commits come faster than releases end.
+pub(crate) fn superseded(superseded: &Superseded) -> String {
+    format!(
+        "; superseded {} times since {:.0}: onNewRevision: Wait has an attempt end before the next",
+        superseded.times, superseded.since
+    )
 }
 
 /// Returns a duration as people write it.

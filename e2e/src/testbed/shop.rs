@@ -23,6 +23,8 @@ pub struct Shop {
     pub replicas: u32,
     /// `minReadySeconds` of the Deployment.
     pub min_ready_seconds: u32,
+    /// Labels of the Deployment and the Service.
+    pub labels: Value,
     /// Kind of the route that sends traffic to it.
     pub route_kind: RouteKind,
     /// The spec of the Rollout, whole.
@@ -51,6 +53,7 @@ impl Shop {
             release: Release::good("v1"),
             replicas: 2,
             min_ready_seconds: 0,
+            labels: json!({}),
             route_kind: RouteKind::HttpRoute,
             rollout: json!({
                 "workload": { "kind": "Deployment", "name": NAME },
@@ -107,6 +110,7 @@ impl Shop {
             release,
             replicas,
             min_ready_seconds,
+            labels,
             ..
         } = self;
         let mut text = String::new();
@@ -117,6 +121,7 @@ apiVersion: apps/v1
 kind: Deployment
 metadata:
   name: {NAME}
+  labels: {labels}
 spec:
   replicas: {replicas}  # two are enough until Christmas
   minReadySeconds: {min_ready_seconds}
@@ -151,6 +156,7 @@ spec:
 
     fn service(&self) -> Value {
         let mut service = service(NAME);
+        service["metadata"]["labels"] = self.labels.clone();
         if self.route_kind == RouteKind::GrpcRoute {
             service["spec"]["ports"][0]["appProtocol"] = json!("kubernetes.io/h2c");
         }

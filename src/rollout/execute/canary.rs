@@ -1,44 +1,22 @@
 //! Effects on the canary: a workload and a Service of the Rollout's name and `-canary`.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1 as core;
 use kube::{Api, ResourceExt, api::DeleteParams};
 use serde_json::{Value, json};
 use tidegate_api::{Revision, names};
-use tidegate_engine::{pin, plan::Plan};
+use tidegate_engine::{observed::Admission, pin, plan::Plan};
 
 use super::{ExecuteError, Subject, failed, objects, plan, writer};
 use crate::{
-    kubernetes::{apply::drop_nulls, writer::Precondition},
+    clock,
+    kubernetes::{
+        apply::drop_nulls,
+        carried,
+        writer::{Denied, Precondition},
+    },
     rollout::context::Context,
     workload::{Canary, Target},
 };
-
-/// Prefixes of the stable Service's annotations that the canary's has, too: they tell scrapers and
-/// data planes how to reach the pods. Any other may be the mark of an applier, or an instruction (to
-/// make a DNS record, a load balancer, a mirror) that is meant once.
-const ANNOTATION_PREFIXES: [&str; 11] = [
-    "prometheus.io/",
-    "projectcontour.io/",
-    "traefik.ingress.kubernetes.io/",
-    "gateway.envoyproxy.io/",
-    "konghq.com/",
-    "nginx.org/",
-    "haproxy.org/",
-    "networking.istio.io/",
-    "config.linkerd.io/",
-    "service.cilium.io/",
-    "service.kubernetes.io/topology-",
-];
-
-/// Labels of the stable Service, by prefix, that describe the app: monitors find Services by them
-/// (most ServiceMonitors of Helm charts by `app.kubernetes.io/instance`). Labels of other domains
-/// are instructions to their controllers, or the marks of an applier.
-const LABEL_PREFIX: &str = "app.kubernetes.io/";
-
-/// Label by which appliers know what they manage.
-const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 
 /// Makes the canary what it should be: Service first, so that a route never names what is not there.
 pub(super) async fn apply(
@@ -53,11 +31,56 @@ pub(super) async fn apply(
         name: &plan.canary,
         rollout: &subject.id.name,
         revision,
+        metadata: &plan.canary_metadata,
         template: objects::kept_template(ctx, subject, revision).await?,
         replicas,
     };
     let target = objects::target(ctx, subject)?;
     Ok(ctx.caches.workloads.apply_canary(target, canary).await?)
+}
+
+/// Asks by dry runs if the API server would admit the candidate's canary. Its size is one pod: whether
+/// there is room for more is seen when they are there.
+pub(super) async fn dry_run(ctx: &Context, subject: &Subject<'_>) -> Result<(), ExecuteError> {
+    let plan = plan(subject)?;
+    let revision = objects::candidate(ctx, subject)?;
+    let canary = Canary {
+        name: &plan.canary,
+        rollout: &subject.id.name,
+        revision: &revision,
+        metadata: &plan.canary_metadata,
+        template: objects::kept_template(ctx, subject, &revision).await?,
+        replicas: 1,
+    };
+    let stable = stable_service(ctx, subject, plan).await?;
+    let asked = writer(ctx, subject)
+        .dry_run_apply(
+            &ctx.caches.services,
+            &plan.canary,
+            service(subject, plan, &stable),
+        )
+        .await;
+    let denied = match Denied::of(format!("Service {}", plan.canary), asked) {
+        Ok(Some(denied)) => Some(denied),
+        Ok(None) => {
+            let target = objects::target(ctx, subject)?;
+            ctx.caches.workloads.dry_run_canary(target, canary).await?
+        }
+        Err(error) => {
+            return Err(failed(format!("dry-run the Service {}", plan.canary))(
+                error,
+            ));
+        }
+    };
+    let at = clock::now();
+    let admission = match denied {
+        None => Admission::Admitted { at },
+        Some(Denied { object, why }) => Admission::Denied { object, why, at },
+    };
+    let observations = &ctx.memory.observations;
+    observations.dry_run(subject.id, revision, &plan.canary_metadata, admission);
+    ctx.requeue(subject.id);
+    Ok(())
 }
 
 /// Deletes what there is of it.
@@ -97,12 +120,7 @@ async fn apply_service(
     subject: &Subject<'_>,
     plan: &Plan,
 ) -> Result<(), ExecuteError> {
-    let api: Api<core::Service> =
-        Api::namespaced(ctx.clients.writing.clone(), &subject.id.namespace);
-    let stable = api
-        .get(&plan.service)
-        .await
-        .map_err(failed(format!("read the Service {}", plan.service)))?;
+    let stable = stable_service(ctx, subject, plan).await?;
     let name = &plan.canary;
     let applied = writer(ctx, subject)
         .apply(&ctx.caches.services, name, service(subject, plan, &stable))
@@ -110,16 +128,17 @@ async fn apply_service(
     applied.map_err(failed(format!("apply the Service {name}")))
 }
 
-/// Labels of the canary Service: those of the stable one that describe the app, so that what scrapes
-/// stable scrapes the canary, too.
-fn labels(subject: &Subject<'_>, stable: &core::Service) -> BTreeMap<String, String> {
-    let mut labels = stable.labels().clone();
-    labels.retain(|key, _| match key.split_once('/') {
-        None => true,
-        Some(_) => key.starts_with(LABEL_PREFIX) && key != MANAGED_BY_LABEL,
-    });
-    labels.insert(names::ROLLOUT_LABEL.to_owned(), subject.id.name.clone());
-    labels
+/// Reads the Service that callers use.
+async fn stable_service(
+    ctx: &Context,
+    subject: &Subject<'_>,
+    plan: &Plan,
+) -> Result<core::Service, ExecuteError> {
+    let api: Api<core::Service> =
+        Api::namespaced(ctx.clients.writing.clone(), &subject.id.namespace);
+    api.get(&plan.service)
+        .await
+        .map_err(failed(format!("read the Service {}", plan.service)))
 }
 
 /// The canary Service: the stable one's ports and affinity, for the canary's pods alone.
@@ -140,24 +159,17 @@ fn service(subject: &Subject<'_>, plan: &Plan, stable: &core::Service) -> Value 
         names::TRACK_LABEL.to_owned(),
         names::TRACK_CANARY.to_owned(),
     );
-    let annotations: BTreeMap<_, _> = stable
-        .annotations()
-        .iter()
-        .filter(|(key, _)| {
-            let is_known = ANNOTATION_PREFIXES
-                .iter()
-                .any(|prefix| key.starts_with(prefix));
-            is_known || !key.contains('/')
-        })
-        .collect();
+    let added = &plan.canary_metadata;
+    let mut labels = carried::labels(&stable.metadata, &added.labels);
+    labels.insert(names::ROLLOUT_LABEL.to_owned(), subject.id.name.clone());
     let headless = spec.cluster_ip.filter(|ip| ip == "None");
     let mut object = json!({
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {
             "name": plan.canary,
-            "labels": labels(subject, stable),
-            "annotations": annotations,
+            "labels": labels,
+            "annotations": carried::annotations(&stable.metadata, &added.annotations),
         },
         "spec": {
             "selector": selector,

@@ -6,7 +6,7 @@ use kube::{
     api::{DeleteParams, PostParams},
 };
 use serde_json::{Value, json};
-use tidegate_api::{Revision, names, workload::VersionId};
+use tidegate_api::{Revision, names, status::Stable, workload::VersionId};
 use tidegate_engine::pin::Pin;
 
 use super::{ExecuteError, Subject, failed, plan, writer};
@@ -14,7 +14,7 @@ use crate::{
     kubernetes::{
         cache::Cache,
         clients,
-        pod_template::PodTemplate,
+        pod_template::{PodTemplate, mark_restarted},
         watched::ControllerRevision,
         writer::{Precondition, Writer, epoch_annotation},
     },
@@ -54,7 +54,10 @@ pub(super) async fn write_template(
     let template = kept_template(ctx, subject, revision).await?;
     let target = target(ctx, subject)?;
     let workloads = &ctx.caches.workloads;
-    if is_stable(subject, revision) {
+    if let Some(stable) = stable(subject)
+        && stable.revision == *revision
+    {
+        let template = as_it_runs(template, stable);
         return Ok(workloads.write_template(target, template).await?);
     }
     let client = as_account(ctx, subject)?;
@@ -65,11 +68,14 @@ pub(super) async fn write_template(
     Ok(workloads.write_template(target, template).await?)
 }
 
-fn is_stable(subject: &Subject<'_>, revision: &Revision) -> bool {
-    let status = subject.rollout.status.as_ref();
-    status
-        .and_then(|status| status.stable.as_ref())
-        .is_some_and(|stable| stable.revision == *revision)
+fn stable<'a>(subject: &Subject<'a>) -> Option<&'a Stable> {
+    subject.rollout.status.as_ref()?.stable.as_ref()
+}
+
+/// Stable's template as its version has it: with the mark of a restart.
+fn as_it_runs(mut template: Value, stable: &Stable) -> Value {
+    mark_restarted(&mut template, stable.restarted_at.as_deref());
+    template
 }
 
 /// Asks by a dry run whether the candidate's template differs from what the workload has.
@@ -77,6 +83,13 @@ pub(super) async fn compare_candidate(
     ctx: &Context,
     subject: &Subject<'_>,
 ) -> Result<(), ExecuteError> {
+    let revision = candidate(ctx, subject)?;
+    let template = kept_template(ctx, subject, &revision).await?;
+    compare(ctx, subject, revision, template).await
+}
+
+/// The revision that git asks for.
+pub(super) fn candidate(ctx: &Context, subject: &Subject<'_>) -> Result<Revision, ExecuteError> {
     let revisions = ctx.caches.revisions.list(&subject.id.namespace);
     let own = revisions.iter().filter(|kept| {
         kept.labels()
@@ -85,7 +98,7 @@ pub(super) async fn compare_candidate(
     });
     let candidate = own.max_by_key(|kept| kept.revision);
     let candidate = candidate.ok_or_else(|| ExecuteError::Missing("a candidate".to_owned()))?;
-    compare(ctx, subject, candidate.data.revision.clone()).await
+    Ok(candidate.data.revision.clone())
 }
 
 /// Asks the same of stable's template.
@@ -93,21 +106,19 @@ pub(super) async fn compare_stable(
     ctx: &Context,
     subject: &Subject<'_>,
 ) -> Result<(), ExecuteError> {
-    let stable = subject
-        .rollout
-        .status
-        .as_ref()
-        .and_then(|status| status.stable.as_ref());
-    let stable = stable.ok_or_else(|| ExecuteError::Missing("a stable revision".to_owned()))?;
-    compare(ctx, subject, stable.revision.clone()).await
+    let stable =
+        stable(subject).ok_or_else(|| ExecuteError::Missing("a stable revision".to_owned()))?;
+    let template = kept_template(ctx, subject, &stable.revision).await?;
+    let template = as_it_runs(template, stable);
+    compare(ctx, subject, stable.revision.clone(), template).await
 }
 
 async fn compare(
     ctx: &Context,
     subject: &Subject<'_>,
     revision: Revision,
+    template: Value,
 ) -> Result<(), ExecuteError> {
-    let template = kept_template(ctx, subject, &revision).await?;
     let client = as_account(ctx, subject)?;
     let target = Target {
         client: &client,

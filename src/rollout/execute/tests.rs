@@ -4,7 +4,7 @@
 use http::Method;
 use serde_json::Value;
 use tidegate_api::{NamespacedName, Revision, status::RolloutStatus, workload::VersionId};
-use tidegate_engine::{pin::Pin, revision, weight::Weight};
+use tidegate_engine::{observed::Admission, pin::Pin, revision, weight::Weight};
 
 use super::*;
 use crate::kubernetes::testing::Asked;
@@ -358,6 +358,58 @@ async fn a_lost_race_is_no_answer_to_a_comparison() {
     assert!(bench.woken.try_recv().is_err());
 }
 
+/// The answer of the dry runs of the candidate's canary.
+async fn admission(bench: &Bench) -> Admission {
+    run_one(bench, Action::DryRunCanary).await.unwrap();
+    let metadata = tidegate_api::rollout::CanaryMetadata::default();
+    let observations = &bench.ctx.memory.observations;
+    observations.admission(bench.subject().id, &revision(), &metadata)
+}
+
+#[tokio::test]
+async fn the_canary_and_one_of_its_pods_are_asked_for_by_dry_runs() {
+    let mut bench = Bench::new().await;
+    let admission = admission(&bench).await;
+    assert!(
+        matches!(admission, Admission::Admitted { .. }),
+        "{admission:?}"
+    );
+    let writes = bench.script.writes();
+    let places: Vec<_> = writes.iter().map(Asked::short).collect();
+    assert_eq!(
+        places,
+        [
+            "PATCH services/checkout-canary",
+            "PATCH deployments/checkout-canary",
+            "POST shop/pods"
+        ]
+    );
+    assert!(
+        writes
+            .iter()
+            .all(|write| write.query.contains("dryRun=All"))
+    );
+    let pod = &writes[2].body;
+    assert_eq!(pod["metadata"]["labels"]["tidegate.io/track"], "canary");
+    assert_eq!(pod["metadata"]["ownerReferences"][0]["kind"], "ReplicaSet");
+    assert_eq!(pod["spec"]["containers"][0]["image"], "checkout:2");
+    assert!(bench.woken.try_recv().is_ok(), "it is decided on at once");
+}
+
+#[tokio::test]
+async fn a_pod_that_would_be_denied_is_named_with_the_api_servers_words() {
+    let bench = Bench::new().await;
+    bench
+        .script
+        .refuse(Method::POST, "/api/v1/namespaces/shop/pods", 403);
+    let admission = admission(&bench).await;
+    let Admission::Denied { object, why, .. } = admission else {
+        panic!("{admission:?}");
+    };
+    assert_eq!(object, "a pod of Deployment checkout-canary");
+    assert_eq!(why, "the script says so");
+}
+
 #[tokio::test]
 async fn the_canary_has_the_template_the_labels_and_the_track() {
     let bench = Bench::new().await;
@@ -389,7 +441,8 @@ async fn the_canary_has_the_template_the_labels_and_the_track() {
     let deployment = &writes[1].body;
     assert_eq!(
         deployment["metadata"]["labels"],
-        json!({ "tidegate.io/rollout": "checkout" })
+        json!({ "team": "web", "tidegate.io/rollout": "checkout" }),
+        "policies admit what they admit of stable"
     );
     assert!(
         deployment["metadata"].get("ownerReferences").is_none(),

@@ -11,6 +11,7 @@ use tidegate_engine::{
 
 use super::{LeftField, Session};
 use crate::{
+    kubernetes::pod_template::{mark_restarted, restarted_at},
     sync::{
         failure::{ApplyError, Failure},
         governance::{Governor, is_pinned},
@@ -207,7 +208,7 @@ impl Session<'_> {
             revisions.want(&wanted).await?;
         }
         let live_template = live.and_then(|live| live.pointer("/spec/template"));
-        let in_force = match template_in_force(status, first_deploy) {
+        let mut in_force = match template_in_force(status, first_deploy) {
             TemplateInForce::Git => Some(template.clone()),
             TemplateInForce::Revision(revision) if revision::of(template) == revision => {
                 Some(template.clone())
@@ -224,6 +225,13 @@ impl Session<'_> {
             }
             TemplateInForce::Live => live_template.cloned(),
         };
+        let attempt = status.and_then(|status| status.attempt.as_ref());
+        if let Some(template) = &mut in_force
+            && attempt.is_none_or(|attempt| !attempt.stable_template_updated)
+        {
+            // A restart of stable is not drift.
+            mark_restarted(template, live_template.and_then(restarted_at));
+        }
         if let Some(workload) = key.workload() {
             drop_pause(workload.kind, &mut object);
         }

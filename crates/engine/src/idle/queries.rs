@@ -1,8 +1,8 @@
 //! Readability of the gates' queries: one that says nothing of stable says nothing of the canary.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
-use super::retry_after;
+use super::{is_within, retry_after};
 use crate::{
     context::DecisionContext,
     decision::Action,
@@ -89,8 +89,4 @@ fn invalid_query(ctx: &DecisionContext<'_>, candidate: &Candidate, problem: &str
         revision: candidate.revision.clone(),
         attempt: ctx.status.attempts + 1,
     }
-}
-
-fn is_within(at: Timestamp, limit: SignedDuration, now: Timestamp) -> bool {
-    now.duration_since(at) < limit
 }

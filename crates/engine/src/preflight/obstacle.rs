@@ -1,6 +1,7 @@
 //! Obstacles: preconditions of an attempt that somebody has to establish.
 
 use tidegate_api::{
+    Revision,
     route::{RouteKind, RouteRef},
     workload::WorkloadRef,
 };
@@ -99,6 +100,17 @@ pub enum Obstacle {
         route: RouteRef,
         /// The obstacle in the route.
         obstacle: route::Obstacle,
+    },
+    /// The API server would deny an object of the canary.
+    CanaryDenied {
+        /// The object, in words.
+        object: String,
+        /// Its words.
+        denial: String,
+        /// The revision that waits.
+        revision: Revision,
+        /// Number that its attempt is going to have.
+        attempt: u32,
     },
     /// The API server denies the new template.
     TemplateDenied {

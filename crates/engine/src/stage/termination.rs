@@ -3,6 +3,7 @@
 
 use tidegate_api::{
     gate::Verdict,
+    rollout::OnNewRevision,
     status::{Attempt, Shortcut, Stage},
 };
 
@@ -196,13 +197,13 @@ fn canary_changed(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Cause> {
     })
 }
 
-/// A newer revision supersedes the attempt, unless stable's template is updated already: from then
-/// on it waits for the end.
-fn superseded(ctx: &DecisionContext<'_>, _: &Plan) -> Option<Cause> {
-    let attempt = ctx.attempt();
-    let newer = ctx.observed.candidate.as_ref().filter(|candidate| {
-        candidate.sequence > attempt.sequence && !attempt.stable_template_updated
-    })?;
+/// A newer revision supersedes the attempt, unless stable's template is updated already or the plan has it
+/// wait: then it waits for the end.
+fn superseded(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Cause> {
+    if ctx.attempt().stable_template_updated || plan.on_new_revision == OnNewRevision::Wait {
+        return None;
+    }
+    let newer = ctx.newer_revision()?;
     Some(Cause::NewerRevision {
         revision: newer.revision.clone(),
         commit: newer.source.commit.clone(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tidegate_api::record::Outcome;
+use tidegate_api::{CommitId, record::Outcome};
 
 use super::{requester, writer};
 use crate::event::{Event, GovernedField};
@@ -19,17 +19,12 @@ impl fmt::Display for Event {
                 attempt,
                 revision,
                 commit,
-            } => {
-                write!(
-                    f,
-                    "started attempt {attempt} for revision {}",
-                    revision.short()
-                )?;
-                match commit {
-                    Some(commit) => write!(f, " (requested by commit {})", commit.short()),
-                    None => Ok(()),
-                }
-            }
+            } => write!(
+                f,
+                "started attempt {attempt} for revision {}{}",
+                revision.short(),
+                requested_by(commit.as_ref())
+            ),
             Self::StepEntered {
                 attempt,
                 step,
@@ -51,14 +46,14 @@ impl fmt::Display for Event {
                 )
             }
             Self::RollingBack { termination } => {
-                let cause = &termination.cause;
-                match termination.outcome {
-                    Outcome::RolledBack => write!(f, "rolling back: {cause}"),
-                    Outcome::Aborted => write!(f, "aborting: {cause}"),
-                    Outcome::Superseded => write!(f, "superseding: {cause}"),
-                    Outcome::Failed => write!(f, "first deploy failed: {cause}"),
-                    Outcome::Promoted => write!(f, "promoted: {cause}"),
-                }
+                let verb = match termination.outcome {
+                    Outcome::RolledBack => "rolling back",
+                    Outcome::Aborted => "aborting",
+                    Outcome::Superseded => "superseding",
+                    Outcome::Failed => "first deploy failed",
+                    Outcome::Promoted => "promoted",
+                };
+                write!(f, "{verb}: {}", termination.cause)
             }
             Self::Ended {
                 attempt,
@@ -96,6 +91,11 @@ impl fmt::Display for Event {
                 "the version of the workload that runs stable was deleted: the workload is unpaused \
                  until it has made it again",
             ),
+            Self::StableRestarted { manager } => write!(
+                f,
+                "the workload was restarted by {}: its pods were replaced, and its revision is the same",
+                writer(manager.as_deref())
+            ),
             Self::RevisionRestored { revision } => write!(
                 f,
                 "the ControllerRevision that kept the stable template was lost; it is kept again, as \
@@ -110,6 +110,13 @@ impl fmt::Display for Event {
             Self::Stalled { stall } => stall.fmt(f),
         }
     }
+}
+
+/// Returns the commit that asked for a revision, as an addition to it.
+fn requested_by(commit: Option<&CommitId>) -> String {
+    commit.map_or_else(String::new, |commit| {
+        format!(" (requested by commit {})", commit.short())
+    })
 }
 
 impl fmt::Display for GovernedField {

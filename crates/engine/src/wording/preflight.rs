@@ -8,6 +8,10 @@ use crate::{
     stall::Stall,
 };
 
+/// Other remedy for a Service that callers need not use.
+const OR_UNPINNED: &str =
+    ", or the annotation tidegate.io/pin: Disabled if it may reach the canary's pods";
+
 impl fmt::Display for Stall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -126,12 +130,7 @@ impl fmt::Display for Obstacle {
                     "Service {service} selects {other} as well as those of {workload}; give it \
                      a selector that matches one of them"
                 )?;
-                if *is_callers {
-                    return Ok(());
-                }
-                f.write_str(
-                    ", or the annotation tidegate.io/pin: Disabled if it may reach the canary's pods",
-                )
+                f.write_str(if *is_callers { "" } else { OR_UNPINNED })
             }
             Self::LabelsLost { service, workload } => write!(
                 f,
@@ -151,6 +150,18 @@ impl fmt::Display for Obstacle {
             Self::RouteNotSplittable { route, obstacle } => {
                 write!(f, "{route} cannot be split: {obstacle}")
             }
+            Self::CanaryDenied {
+                object,
+                denial,
+                revision,
+                attempt,
+            } => write!(
+                f,
+                "the API server would deny {object}: {denial}; raise the quota or change the policy, or add \
+                 the labels that it asks for to spec.canary.metadata; or create a Promote Intervention for \
+                 attempt {attempt} and revision {} to try it all the same",
+                revision.short()
+            ),
             Self::TemplateDenied { denial } => {
                 write!(f, "the API server denies the new template: {denial}")
             }

@@ -22,6 +22,8 @@ const GRACE: SignedDuration = SignedDuration::from_millis(800);
 pub(crate) struct Template {
     pub(crate) letter: char,
     pub(crate) quality: Quality,
+    /// Number of the restart that its pods were last replaced by.
+    pub(crate) restarted: Option<u32>,
 }
 
 /// Behavior of a template's pods.
@@ -84,11 +86,20 @@ pub(crate) struct Deployment {
 
 impl Template {
     pub(crate) fn digest(self) -> Digest {
+        match self.restarted {
+            None => self.content(),
+            Some(at) => Digest::of(&json!({ "image": self.letter.to_string(), "restartedAt": at })),
+        }
+    }
+
+    /// Digest without the mark of a restart.
+    pub(crate) fn content(self) -> Digest {
         Digest::of(&json!({ "image": self.letter.to_string() }))
     }
 
     pub(crate) fn version(self) -> VersionId {
-        VersionId::new(format!("hash{}", self.letter))
+        let restart = self.restarted.map_or_else(String::new, |at| at.to_string());
+        VersionId::new(format!("hash{}{restart}", self.letter))
     }
 }
 
@@ -221,6 +232,8 @@ impl Deployment {
             deleting: self.going.is_some(),
             epoch: self.epoch,
             template: self.template.digest(),
+            content: self.template.content(),
+            restarted_at: self.template.restarted.map(|at| at.to_string()),
             pod_labels: labels(),
             parallel_blockers: Vec::new(),
             obstacle: None,
@@ -230,6 +243,7 @@ impl Deployment {
                 .map(|set| Version {
                     id: set.template.version(),
                     template: set.template.digest(),
+                    content: set.template.content(),
                     replicas: count(set.pods.len()),
                     ready: set.ready(now),
                 })

@@ -22,9 +22,13 @@
 //! | `patience` | what is waited for, and for how long |
 //! | `no_data` | data that does not come, and how a person goes on without it |
 //! | `refusals` | what preflight says |
+//! | `admission` | a canary that the API server would deny |
+//! | `restart` | `kubectl rollout restart`, at rest and in an attempt |
+//! | `newer` | newer revisions that come faster than attempts end |
 //! | `purity` | that the engine stays pure |
 #![expect(clippy::unwrap_used, clippy::unwrap_in_result, reason = "tests")]
 
+mod admission;
 mod asked_again;
 mod cluster;
 mod conditions;
@@ -35,11 +39,13 @@ mod known_good;
 mod lost;
 mod metrics;
 mod new_hash;
+mod newer;
 mod no_data;
 mod patience;
 mod properties;
 mod purity;
 mod refusals;
+mod restart;
 mod rollout;
 mod scaling;
 mod scenarios;

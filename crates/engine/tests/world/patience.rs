@@ -3,11 +3,12 @@
 
 use serde_json::json;
 use tidegate_api::{intervention::Action as Ask, status::Stage};
+use tidegate_engine::readiness::PodProgress;
 
 use crate::{
     deployment::Quality,
     metrics::PrometheusBehavior,
-    rollout::{Draft, a_rollout},
+    rollout::{Draft, a_rollout, template},
     world::World,
 };
 
@@ -212,4 +213,24 @@ fn readiness_that_is_lost_now_and_then_in_a_long_step_rolls_nothing_back() {
         .releasing(Quality::Good);
     let world = lost(lost(lost(lost(world)))).after(4000).until_rest();
     assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
+}
+
+#[test]
+fn the_numbers_of_the_template_before_are_no_progress_of_the_next() {
+    let world = a_rollout().at_rest();
+    let mut workload = world.live.workload.clone().unwrap();
+    let mut now = world.now;
+    workload.edit(|workload| workload.template = template('B', Quality::Good));
+    // As it stands before its controller has seen the template.
+    let mut progress = PodProgress::of(&workload.seen(now));
+    for pods in 1..=3 {
+        let mut advanced = false;
+        while workload.seen(now).updated < pods || workload.seen(now).total > 3 {
+            if !workload.sync(now) {
+                now = workload.next_change(now).min().unwrap();
+            }
+            advanced |= progress.advance(&workload.seen(now));
+        }
+        assert!(advanced, "pod {pods} is progress");
+    }
 }

@@ -12,7 +12,9 @@ use tidegate_api::{
 use tidegate_engine::{
     decide::decide,
     decision::Action,
-    observed::{Comparison, Observed, OtherWorkload, QueryCheck, Service, WorkloadObstacle},
+    observed::{
+        Admission, Comparison, Observed, OtherWorkload, QueryCheck, Service, WorkloadObstacle,
+    },
     route::Obstacle,
 };
 
@@ -369,6 +371,7 @@ fn nothing_begins_before_a_commit_has_been_applied_whole() {
     world.shell.cache = world.live.clone();
     let mut seen = world.observed().unwrap();
     seen.candidate.as_mut().unwrap().comparison = Comparison::Different;
+    seen.candidate.as_mut().unwrap().admission = Admission::Admitted { at: world.now };
     seen.queries = QueryCheck::Usable { at: world.now };
     seen.finalizer = true;
     seen.applying = true;

@@ -49,7 +49,11 @@ pub(crate) fn a_rollout() -> Draft {
 
 /// The template of this letter.
 pub(crate) fn template(letter: char, quality: Quality) -> Template {
-    Template { letter, quality }
+    Template {
+        letter,
+        quality,
+        restarted: None,
+    }
 }
 
 // === impl Draft ===
@@ -284,6 +288,23 @@ impl World {
             });
             self.next_sync = Some(self.now + SYNC_INTERVAL);
             self.happens("set env", "kubectl set env on the Deployment checkout");
+        }
+        self
+    }
+
+    /// Someone restarts the workload, as `kubectl rollout restart` does.
+    pub(crate) fn with_restart(mut self) -> Self {
+        if let Some(workload) = &mut self.live.workload {
+            workload.edit(|workload| {
+                let times = workload.template.restarted.unwrap_or_default();
+                workload.template.restarted = Some(times + 1);
+                workload.manager = "kubectl-rollout";
+            });
+            self.next_sync = Some(self.now + SYNC_INTERVAL);
+            self.happens(
+                "restart",
+                "kubectl rollout restart of the Deployment checkout",
+            );
         }
         self
     }

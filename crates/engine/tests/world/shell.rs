@@ -4,13 +4,16 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use tidegate_api::{record::Record, status::Stage};
+use tidegate_api::{
+    record::Record,
+    status::{Stable, Stage},
+};
 use tidegate_engine::{
     decide::decide,
     decision::{Action, Decision, Sampling},
     gate::reading::Reading,
     invariants::Author,
-    observed::{Comparison, QueryCheck},
+    observed::{Admission, Comparison, QueryCheck},
     revision::Digest,
 };
 
@@ -52,6 +55,8 @@ pub(crate) struct Memory {
     pub(crate) compared: Vec<(String, Digest, Comparison)>,
     pub(crate) recorded: Vec<String>,
     pub(crate) queries: Option<QueryCheck>,
+    /// Answers of the dry runs of canaries, by revision.
+    pub(crate) admitted: Option<(String, Admission)>,
 }
 
 /// Objects that come by one watch.
@@ -232,15 +237,16 @@ impl World {
                 .as_ref()
                 .and_then(|rollout| rollout.status.stable.clone());
             let kept = stable.and_then(|stable| {
-                Some((
-                    stable.revision.to_string(),
-                    *self.live.kept.get(stable.revision.as_str())?,
-                ))
+                let kept = *self.live.kept.get(stable.revision.as_str())?;
+                Some((stable.revision.to_string(), as_it_runs(kept, &stable)))
             });
             self.compare(kept);
         }
         if *action == Action::CheckQueries {
             self.check_queries();
+        }
+        if *action == Action::DryRunCanary {
+            self.dry_run_canary();
         }
         if let Action::Record(pending) = action {
             self.git.queue.clone_from(pending);
@@ -348,10 +354,15 @@ impl World {
                     .edit(|workload| (workload.paused, workload.epoch) = (*paused, *epoch));
             }
             Action::WriteTemplate(revision) => {
-                let template = *live
+                let kept = *live
                     .kept
                     .get(revision.as_str())
                     .expect("a revision that is needed was collected");
+                let stable = rollout.and_then(|rollout| rollout.status.stable.as_ref());
+                let template = match stable {
+                    Some(stable) if stable.revision == *revision => as_it_runs(kept, stable),
+                    Some(_) | None => kept,
+                };
                 workload(live, cache)?.edit(|workload| {
                     (workload.template, workload.manager) = (template, "tidegate-sync");
                 });
@@ -384,6 +395,7 @@ impl World {
             Action::AnswerIntervention { name, .. } => self.asks.retain(|ask| ask.name != *name),
             Action::DryRunCandidate
             | Action::DryRunStable
+            | Action::DryRunCanary
             | Action::CheckQueries
             | Action::RunPreflightWarnings
             | Action::Record(_) => {}
@@ -397,6 +409,7 @@ impl World {
         match action {
             Action::DryRunCandidate
             | Action::DryRunStable
+            | Action::DryRunCanary
             | Action::CheckQueries
             | Action::RunPreflightWarnings
             | Action::Record(_) => true,
@@ -437,12 +450,35 @@ impl World {
         }
     }
 
+    /// Asks if the canary of the newest revision would be admitted.
+    fn dry_run_canary(&mut self) {
+        let Some(head) = self.shell.cache.commits.last() else {
+            return;
+        };
+        let at = self.now;
+        let answer = match &self.denies_canary {
+            None => Admission::Admitted { at },
+            Some(why) => Admission::Denied {
+                object: "a pod of Deployment checkout-canary".to_owned(),
+                why: why.clone(),
+                at,
+            },
+        };
+        self.shell.memory.admitted = Some((head.revision.clone(), answer));
+        self.version += 1;
+    }
+
     /// A dry run: it compares with what is live.
     fn compare(&mut self, revision: Option<(String, Template)>) {
         let (Some((revision, template)), Some(workload)) = (revision, &self.live.workload) else {
             return;
         };
-        let comparison = if template == workload.template {
+        let live = workload.template;
+        let same_content = Template {
+            restarted: None,
+            ..live
+        };
+        let comparison = if [live, same_content].contains(&template) {
             Comparison::Same
         } else {
             Comparison::Different
@@ -462,6 +498,15 @@ impl World {
     /// The stage that is persisted.
     pub(crate) fn stage(&self) -> Option<Stage> {
         Some(self.rollout.as_ref()?.status.attempt.as_ref()?.stage)
+    }
+}
+
+/// Stable's template with the mark of its restart.
+fn as_it_runs(kept: Template, stable: &Stable) -> Template {
+    let restarted = stable.restarted_at.as_ref();
+    Template {
+        restarted: restarted.map(|at| at.parse().unwrap()),
+        ..kept
     }
 }
 
@@ -515,6 +560,7 @@ fn in_words(action: &Action) -> String {
         Action::RemoveFinalizer => "finalizer: off".to_owned(),
         Action::DryRunCandidate => "the candidate is compared".to_owned(),
         Action::DryRunStable => "stable is compared".to_owned(),
+        Action::DryRunCanary => "the canary is dry-run".to_owned(),
         Action::CheckQueries => "the queries are checked".to_owned(),
         Action::RunPreflightWarnings => "what stands around is looked at".to_owned(),
         Action::Record(pending) | Action::TransferPendingRecords(pending) => {

@@ -13,7 +13,7 @@ use tidegate_api::{
 use tidegate_engine::{
     governed::{TemplateInForce, template_in_force},
     invariants::{self, Author, History, RolloutSeen, Snapshot},
-    observed::{self, Candidate, Comparison, Identity, Observed, QueryCheck},
+    observed::{self, Admission, Candidate, Comparison, Identity, Observed, QueryCheck},
     revision::Digest,
 };
 
@@ -45,6 +45,8 @@ pub(crate) struct World {
     pub(crate) next_sync: Option<Timestamp>,
     /// File that holds the workload in git.
     pub(crate) file: &'static str,
+    /// Words with which the API server denies a canary, if it does.
+    pub(crate) denies_canary: Option<String>,
     asked: u32,
 }
 
@@ -103,6 +105,7 @@ impl World {
             met: BTreeMap::new(),
             next_sync: None,
             file: "checkout.yaml",
+            denies_canary: None,
             asked: 0,
         }
     }
@@ -195,6 +198,14 @@ impl World {
             images: vec![format!("shop/checkout:{}", commit.template.letter)],
             pod_labels: candidate_labels(),
             comparison: self.compared(&commit.revision),
+            admission: self.admitted(&commit.revision),
+        }
+    }
+
+    fn admitted(&self, revision: &str) -> Admission {
+        match &self.shell.memory.admitted {
+            Some((of, answer)) if of == revision => answer.clone(),
+            Some(_) | None => Admission::Unknown,
         }
     }
 
@@ -481,6 +492,17 @@ impl World {
             .live
             .workload
             .get_or_insert_with(|| Deployment::new("checkout", wanted, 3));
+        let replaces = status
+            .and_then(|status| status.attempt.as_ref())
+            .is_some_and(|attempt| attempt.stable_template_updated);
+        let wanted = Template {
+            restarted: if replaces {
+                None
+            } else {
+                workload.template.restarted
+            },
+            ..wanted
+        };
         if workload.template != wanted {
             workload
                 .edit(|workload| (workload.template, workload.manager) = (wanted, "tidegate-sync"));

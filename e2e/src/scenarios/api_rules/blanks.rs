@@ -104,6 +104,7 @@ fn blank_rollouts() -> Vec<Blank> {
         defaulted(kind, "/settle", json!("2s")),
         defaulted(kind, "/progressDeadline", json!("10m")),
         defaulted(kind, "/knownGood", json!("Fast")),
+        defaulted(kind, "/onNewRevision", json!("Supersede")),
         defaulted(kind, "/revisionHistoryLimit", json!(10)),
         defaulted(kind, "/allowParallel", json!(false)),
     ]
