@@ -149,6 +149,7 @@ const BLANKS: &[(&str, &str)] = &[
     ),
     ("ConfigRepo.spec.records", "the default branch"),
     ("ConfigRepo.spec.records.branch", "the default branch"),
+    ("ConfigRepo.spec.records.skipCI", "true"),
     (
         "ConfigRepo.spec.secretRef",
         "no credentials: the git server decides",
@@ -213,7 +214,7 @@ const BLANKS: &[(&str, &str)] = &[
     ("Rollout.spec.gates[].maxSampleAge", "2m"),
     (
         "Rollout.spec.gates[].minRequests",
-        "refused by a rule: both or neither",
+        "20 where requests is given",
     ),
     ("Rollout.spec.gates[].minRequestsTimeout", "1h"),
     ("Rollout.spec.gates[].mode", "Enforce"),
@@ -228,7 +229,7 @@ const BLANKS: &[(&str, &str)] = &[
     ),
     (
         "Rollout.spec.gates[].requests",
-        "refused by a rule: both or neither",
+        "refused by a rule with minRequests; alone the value counts by itself",
     ),
     (
         "Rollout.spec.gates[].threshold",

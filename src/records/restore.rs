@@ -16,6 +16,7 @@ use tidegate_git::{
 use super::{
     WriterContext,
     failure::{WriteError, in_full},
+    writer::ci,
 };
 use crate::{caches::Caches, clock};
 
@@ -118,6 +119,7 @@ fn restore_request(
             outcome.message,
         ),
         trailers,
+        ci: ci(repo),
         by,
     }
 }

@@ -14,7 +14,7 @@ use tidegate_api::{
     reason::RepoEventReason,
     record::{OutcomeRecord, Record, RecordHead, RestoreResult},
 };
-use tidegate_git::{RecordConflict, RecordFile, RecordsError, Repository, Signature, Trailers};
+use tidegate_git::{Ci, RecordConflict, RecordFile, RecordsError, Repository, Signature, Trailers};
 use tokio::sync::mpsc;
 
 use super::{
@@ -158,7 +158,12 @@ async fn write_what_can_be(
     }
     let branch = &repo.spec.records.branch;
     let results = repository
-        .write_records(branch, files, Signature::of_tidegate(clock::now()))
+        .write_records(
+            branch,
+            files,
+            ci(&repo),
+            Signature::of_tidegate(clock::now()),
+        )
         .await?;
     for (owed, result) in written.into_iter().zip(results) {
         if let Err(conflict) = result
@@ -318,6 +323,15 @@ async fn remove_pending(ctx: &WriterContext, owed: &PendingWrite) -> Result<(), 
             status,
         )
         .await
+}
+
+/// Pipelines for the commits of a ConfigRepo's records and restores.
+pub(super) fn ci(repo: &ConfigRepo) -> Ci {
+    if repo.spec.records.skip_ci {
+        Ci::Skip
+    } else {
+        Ci::Run
+    }
 }
 
 fn trailers(record: &Record) -> Trailers {

@@ -110,6 +110,10 @@ pub struct RecordsSpec {
     #[serde(default = "defaults::records_branch")]
     #[schemars(length(min = 1, max = 255))]
     pub branch: String,
+    /// True if commits of records and restores say `[skip ci]`, so that the git host starts no pipeline
+    /// for them. Defaults to true.
+    #[serde(default = "defaults::skip_ci", rename = "skipCI")]
+    pub skip_ci: bool,
 }
 
 /// Observed state of a ConfigRepo.
@@ -234,6 +238,10 @@ mod defaults {
         Duration::from_secs(600)
     }
 
+    pub(super) fn skip_ci() -> bool {
+        true
+    }
+
     pub(super) fn records_branch() -> String {
         "tidegate/records".to_owned()
     }
@@ -254,6 +262,7 @@ impl Default for RecordsSpec {
     fn default() -> Self {
         Self {
             branch: defaults::records_branch(),
+            skip_ci: defaults::skip_ci(),
         }
     }
 }

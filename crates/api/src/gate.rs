@@ -16,8 +16,8 @@ use crate::Duration;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = exactly_one_kind())]
-#[x_kube(validation = Rule::new("has(self.minRequests) == has(self.requests)")
-    .message("minRequests counts with the query in requests: give both or neither"))]
+#[x_kube(validation = Rule::new("!has(self.minRequests) || has(self.requests)")
+    .message("minRequests counts with a query for their number: give requests, too"))]
 #[x_kube(validation = Rule::new("duration(self.interval) >= duration('500ms')")
     .message("interval must be at least 500ms"))]
 pub struct Gate {
@@ -46,15 +46,16 @@ pub struct Gate {
     /// Longest time that `{{window}}` stands for. Defaults to 5m.
     #[serde(default = "defaults::window")]
     pub window: Duration,
-    /// Query for the number of the canary's requests, for `minRequests`, over the same range as the
-    /// gate's query. With it, a part of all requests such as an error ratio breaches only where so many bad ones are improbable (0.001) at the limit:
-    /// one failure of one is no breach.
+    /// Query for the number of the canary's requests, over the same range as the gate's query. With it, a
+    /// part of all requests such as an error ratio breaches only where so many bad ones are improbable
+    /// (0.001) at the limit: one failure of one is no breach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub requests: Option<String>,
-    /// Minimum number of requests for a reading to pass. A breach needs none. With 0 the gate passes
-    /// while there are no requests at all. It is also the number from which on a success rate without a
-    /// single success is 0, and not without data; 20 where it is not given.
+    /// Minimum number of requests for a reading to pass; it needs `requests`. A breach needs none. With 0
+    /// the gate passes while there are no requests at all. It is also the number from which on a success
+    /// rate without a single success is 0, and not without data. Defaults to 20; without `requests` no
+    /// reading waits for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_requests: Option<u64>,
     /// Consequence of a reading without data. Defaults to `Wait`.

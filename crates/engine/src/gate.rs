@@ -102,8 +102,8 @@ pub enum GateError {
         "a breachWindow is exactly one of within (a time) and ofLast (a number of readings, above maxBreaches)"
     )]
     Memory,
-    /// One of `requests` and `minRequests` without the other.
-    #[error("minRequests counts with the query in requests: give both or neither")]
+    /// `minRequests` without `requests`.
+    #[error("minRequests counts with a query for their number: give requests, too")]
     Requests,
     /// An interval that would query Prometheus without pause.
     #[error("interval must be at least 500ms")]
@@ -233,12 +233,12 @@ impl Kind {
 impl Requests {
     fn parse(spec: &tidegate_api::gate::Gate) -> Result<Option<Self>, GateError> {
         match (&spec.requests, spec.min_requests) {
-            (Some(query), Some(min)) => Ok(Some(Self {
+            (Some(query), min) => Ok(Some(Self {
                 query: query.clone(),
-                min,
+                min: min.unwrap_or(MIN_REQUESTS),
             })),
             (None, None) => Ok(None),
-            (Some(_), None) | (None, Some(_)) => Err(GateError::Requests),
+            (None, Some(_)) => Err(GateError::Requests),
         }
     }
 }
@@ -279,6 +279,30 @@ mod tests {
         ] {
             assert_eq!(parse(&kinds), Err(GateError::Kind), "{kinds}");
         }
+    }
+
+    #[test]
+    fn requests_alone_ask_for_twenty() {
+        let requests = |more: Value| {
+            let mut spec = json!({ "threshold": { "query": "q", "max": 1.0 } });
+            spec.as_object_mut()
+                .zip(more.as_object())
+                .into_iter()
+                .for_each(|(spec, more)| spec.extend(more.clone()));
+            parse(&spec)
+        };
+        let alone = requests(json!({ "requests": "r" }));
+        assert_eq!(
+            alone
+                .ok()
+                .and_then(|gate| gate.requests)
+                .map(|requests| requests.min),
+            Some(20)
+        );
+        assert_eq!(
+            requests(json!({ "minRequests": 5 })),
+            Err(GateError::Requests)
+        );
     }
 
     #[test]

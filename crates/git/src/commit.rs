@@ -41,6 +41,16 @@ pub struct Signature {
     pub(crate) at: Timestamp,
 }
 
+/// Pipelines that the host of a repository starts for a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ci {
+    /// They run.
+    Run,
+    /// They are skipped: the message has `[skip ci]`, which GitHub, GitLab, Bitbucket, Gitea and Forgejo
+    /// look for. The push option `ci.skip` fails where a server takes no options.
+    Skip,
+}
+
 /// Trailers of a commit that Tidegate writes, one group for each attempt that the commit is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trailers {
@@ -108,14 +118,18 @@ impl Trailers {
     }
 }
 
-/// A commit message of `text` and, as its last paragraph, the trailers of every group: git reads
+/// A commit message of `text`, the mark for CI and, as its last paragraph, the trailers of every group: git reads
 /// trailers from the last paragraph only.
 pub(crate) fn message_with_trailers<'a>(
     text: &str,
+    ci: Ci,
     groups: impl IntoIterator<Item = &'a Trailers>,
 ) -> String {
     let mut message = text.trim().to_owned();
     message.push_str("\n\n");
+    if ci == Ci::Skip {
+        message.push_str("[skip ci]\n\n");
+    }
     for group in groups {
         group.write_to(&mut message);
     }
@@ -155,7 +169,7 @@ mod tests {
 
     #[test]
     fn all_groups_are_in_the_last_paragraph() {
-        let message = message_with_trailers("Two\n", [&trailers("a"), &trailers("b")]);
+        let message = message_with_trailers("Two\n", Ci::Skip, [&trailers("a"), &trailers("b")]);
         let last = message
             .trim_end()
             .rsplit("\n\n")
@@ -164,11 +178,15 @@ mod tests {
         assert_eq!(last.matches("Tidegate-Id: ").count(), 2);
         assert!(carries_id(&message, "a") && carries_id(&message, "b"));
         assert!(!carries_id(&message, "c"));
+        assert!(
+            message.starts_with("Two\n\n[skip ci]\n\nTidegate-"),
+            "{message}"
+        );
     }
 
     #[test]
     fn a_value_cannot_add_a_trailer() {
-        let message = message_with_trailers("One", [&trailers("a\nTidegate-Id: b")]);
+        let message = message_with_trailers("One", Ci::Run, [&trailers("a\nTidegate-Id: b")]);
         assert!(!carries_id(&message, "b"));
     }
 }

@@ -50,7 +50,7 @@ pub mod yaml;
 #[cfg(test)]
 mod testing;
 
-pub use commit::{Commit, ObjectId, Person, Signature, Trailers};
+pub use commit::{Ci, Commit, ObjectId, Person, Signature, Trailers};
 pub use history::ContentPlace;
 pub use records::{RecordConflict, RecordFile, RecordResults, RecordWritten, RecordsError};
 pub use remote::{Credentials, Protocol, Remote, RemoteError};

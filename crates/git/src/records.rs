@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use gix::objs::tree::EntryKind;
 
 use crate::{
-    commit::{ObjectId, Signature, Trailers, message_with_trailers},
+    commit::{Ci, ObjectId, Signature, Trailers, message_with_trailers},
     push::{is_conflict, retry_on_conflict},
     repository::{FetchError, Repository},
     store::{self, FromStore, Store, StoreError, write_error},
@@ -104,11 +104,12 @@ impl Repository {
         &self,
         branch: &str,
         records: Vec<RecordFile>,
+        ci: Ci,
         by: Signature,
     ) -> Result<RecordResults, RecordsError> {
         let records: Arc<[RecordFile]> = records.into();
         retry_on_conflict(
-            || self.write_records_once(branch, &records, &by),
+            || self.write_records_once(branch, &records, ci, &by),
             RecordsError::is_conflict,
         )
         .await
@@ -118,6 +119,7 @@ impl Repository {
         &self,
         branch: &str,
         records: &Arc<[RecordFile]>,
+        ci: Ci,
         by: &Signature,
     ) -> Result<RecordResults, RecordsError> {
         let tip = match self.fetch_tip(branch).await {
@@ -127,7 +129,7 @@ impl Repository {
         };
         let (records, by) = (Arc::clone(records), by.clone());
         let (commit, results) = self
-            .read(move |store| commit_records(store, tip, &records, &by))
+            .read(move |store| commit_records(store, tip, &records, ci, &by))
             .await?;
         if let Some(commit) = commit {
             self.push(commit, branch)
@@ -148,6 +150,7 @@ fn commit_records(
     store: &Store,
     tip: Option<ObjectId>,
     records: &[RecordFile],
+    ci: Ci,
     by: &Signature,
 ) -> Result<(Option<ObjectId>, RecordResults), RecordsError> {
     let mut batch = Batch {
@@ -160,7 +163,7 @@ fn commit_records(
     for record in records {
         placements.push(batch.add(record)?);
     }
-    let commit = batch.commit(by)?;
+    let commit = batch.commit(ci, by)?;
     let results =
         records
             .iter()
@@ -254,7 +257,7 @@ impl<'a> Batch<'a> {
         Ok(Placement::Conflict)
     }
 
-    fn commit(&self, by: &Signature) -> Result<Option<ObjectId>, StoreError> {
+    fn commit(&self, ci: Ci, by: &Signature) -> Result<Option<ObjectId>, StoreError> {
         if self.new.is_empty() {
             return Ok(None);
         }
@@ -271,6 +274,7 @@ impl<'a> Batch<'a> {
         let tree = editor.write().map_err(write_error("tree"))?.detach();
         let message = message_with_trailers(
             &subject(&self.committed),
+            ci,
             self.committed.iter().map(|record| &record.trailers),
         );
         store::write_commit(self.store, tree, self.tip, &message, by, by).map(Some)

@@ -24,7 +24,7 @@ use serde_json::Value;
 use self::template::LocatedTemplate;
 pub use self::{node::YamlError, splice::SpliceError};
 use crate::{
-    commit::{ObjectId, Signature, Trailers, carries_id, message_with_trailers},
+    commit::{Ci, ObjectId, Signature, Trailers, carries_id, message_with_trailers},
     push::{is_conflict, retry_on_conflict},
     repository::{FetchError, Repository},
     store::{self, FromStore, Store, StoreError, read_error, write_error},
@@ -73,6 +73,8 @@ pub struct RestoreRequest {
     pub message: String,
     /// Trailers of the commit. Their id tells this restore from every other.
     pub trailers: Trailers,
+    /// Pipelines for the commit.
+    pub ci: Ci,
     /// Author and committer.
     pub by: Signature,
 }
@@ -357,7 +359,7 @@ fn commit_text(
         .upsert(path.as_str(), kind, blob)
         .map_err(write_error("tree"))?;
     let tree = editor.write().map_err(write_error("tree"))?.detach();
-    let message = message_with_trailers(&request.message, [&request.trailers]);
+    let message = message_with_trailers(&request.message, request.ci, [&request.trailers]);
     let commit = store::write_commit(store, tree, Some(tip), &message, &request.by, &request.by)?;
     Ok(commit)
 }

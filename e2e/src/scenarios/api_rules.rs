@@ -170,7 +170,7 @@ fn wrong_gates() -> Vec<Wrong> {
             "Rollout",
             "/gates",
             gate(&json!({ "threshold": threshold, "minRequests": 5 })),
-            "minRequests counts with the query in requests: give both or neither",
+            "minRequests counts with a query for their number: give requests, too",
         ),
         wrong(
             "Rollout",

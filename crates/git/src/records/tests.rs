@@ -21,7 +21,10 @@ fn record(id: &str, text: &str) -> RecordFile {
 
 async fn write(client: &Client, records: Vec<RecordFile>) -> Result<RecordResults, RecordsError> {
     let by = signature("Tidegate", 1_800_000_000);
-    client.repository.write_records(BRANCH, records, by).await
+    client
+        .repository
+        .write_records(BRANCH, records, Ci::Skip, by)
+        .await
 }
 
 fn ids(server: &Server) -> Vec<String> {

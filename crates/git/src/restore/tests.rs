@@ -63,6 +63,7 @@ impl Scenario {
                 config_commit: Some(self.bad.to_string()),
                 id: "attempt-1".into(),
             },
+            ci: Ci::Skip,
             by: signature("Tidegate", 1_900_000_000),
         }
     }
@@ -348,7 +349,12 @@ async fn records_of_the_attempt_on_the_same_branch_are_not_its_restore() {
         };
         client
             .repository
-            .write_records("main", vec![record], signature("Tidegate", 1_900_000_000))
+            .write_records(
+                "main",
+                vec![record],
+                Ci::Skip,
+                signature("Tidegate", 1_900_000_000),
+            )
             .await
             .unwrap();
     }
