@@ -35,6 +35,7 @@ mod restart;
 mod reverted_template;
 mod same_object_twice;
 mod second_service;
+mod service_monitor;
 mod set_env;
 mod shared_route;
 mod shutdown;
@@ -72,6 +73,7 @@ pub fn all() -> Vec<Scenario> {
         own_prometheus::SCENARIOS,
         metrics_behind_proxy::SCENARIOS,
         slow_scrape::SCENARIOS,
+        service_monitor::SCENARIOS,
         gates::SCENARIOS,
         total_failure::SCENARIOS,
         between_steps::SCENARIOS,

@@ -51,20 +51,24 @@ impl Prometheus {
         port: u16,
         scrape_interval: &str,
     ) -> Result<Self> {
-        let (pods, discovery) = match options.tools.discovery {
-            Discovery::Kubernetes => (None, kubernetes::config(credentials, name)?),
+        let (list, pods, services) = match options.tools.discovery {
+            Discovery::Kubernetes => {
+                let (pods, services) = kubernetes::config(credentials, name)?;
+                (None, pods, services)
+            }
             Discovery::Http => {
-                let pods = PodList::serve(credentials, name).await?;
-                let config = pods.config();
-                (Some(pods), config)
+                let list = PodList::serve(credentials, name).await?;
+                let config = list.config();
+                (Some(list), config, String::new())
             }
         };
         let config = options.dir.join(format!("{name}.yaml"));
         fs::write(
             &config,
             CONFIG
-                .replace("DISCOVERY", &discovery)
-                .replace("INTERVAL", scrape_interval),
+                .replace("DISCOVERY", &pods)
+                .replace("INTERVAL", scrape_interval)
+                + &services,
         )
         .with_context(|| format!("{} cannot be written", config.display()))?;
         let spec = part(name, &options.tools.prometheus, &options.dir)
@@ -83,7 +87,7 @@ impl Prometheus {
             port,
             spec,
             process,
-            _pods: pods,
+            _pods: list,
         })
     }
 

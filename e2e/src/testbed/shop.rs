@@ -23,6 +23,8 @@ pub struct Shop {
     pub replicas: u32,
     /// `minReadySeconds` of the Deployment.
     pub min_ready_seconds: u32,
+    /// True if its pods ask Prometheus by their annotation to be scraped.
+    pub asks_for_scrapes: bool,
     /// Labels of the Deployment and the Service.
     pub labels: Value,
     /// Kind of the route that sends traffic to it.
@@ -53,6 +55,7 @@ impl Shop {
             release: Release::good("v1"),
             replicas: 2,
             min_ready_seconds: 0,
+            asks_for_scrapes: true,
             labels: json!({}),
             route_kind: RouteKind::HttpRoute,
             rollout: json!({
@@ -110,6 +113,7 @@ impl Shop {
             release,
             replicas,
             min_ready_seconds,
+            asks_for_scrapes,
             labels,
             ..
         } = self;
@@ -132,7 +136,7 @@ spec:
       labels:
         app: {NAME}
       annotations:
-        prometheus.io/scrape: "true"
+        prometheus.io/scrape: "{asks_for_scrapes}"
         prometheus.io/port: "9898"
     spec:
       terminationGracePeriodSeconds: 5
