@@ -237,8 +237,6 @@ mod tests {
     use super::*;
     use crate::kubernetes::testing::Script;
 
-    const SECRET: &str = "/api/v1/namespaces/shop/secrets/git";
-
     fn repositories(hosts: &[&str]) -> Repositories {
         let transport = Transport::new(TransportSettings::default()).unwrap();
         let git = Arc::new(Git::new(transport, std::env::temp_dir()));
@@ -274,7 +272,7 @@ mod tests {
         let labels = label.map(|label| json!({ "tidegate.io/use": label }));
         let data = json!({ "password": "aHVudGVyMg==" });
         let metadata = json!({ "name": "git", "labels": labels });
-        script.put(SECRET, json!({ "metadata": metadata, "data": data }));
+        script.put("secrets/git", json!({ "metadata": metadata, "data": data }));
         let client = script.client();
         let secret = read_secret(&client, "shop", "git", SecretUse::Git, access).await;
         secret.map(drop).map_err(|error| error.to_string())

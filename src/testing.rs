@@ -31,11 +31,6 @@ use crate::{
     sync_trigger::{SyncProgress, SyncTrigger},
 };
 
-pub(crate) const CORE: &str = "/api/v1/namespaces/shop";
-pub(crate) const APPS: &str = "/apis/apps/v1/namespaces/shop";
-pub(crate) const TIDEGATE: &str = "/apis/tidegate.io/v1alpha1/namespaces/shop";
-pub(crate) const ROUTE: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes/web";
-
 /// The Rollout `checkout` of the namespace `shop`, and all that an effect needs.
 pub(crate) struct Bench {
     pub(crate) script: Script,
@@ -77,26 +72,14 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let script = Script::default();
         let (caches, writers) = caches::caches();
-        let put = |path: String, object: Value| -> Value {
-            script.put(&path, object);
-            script.get(&path).unwrap()
-        };
-        let rollout: Rollout = read(put(format!("{TIDEGATE}/rollouts/checkout"), rollout()));
-        let repo: ConfigRepo = read(put(
-            format!("{TIDEGATE}/configrepos/shop"),
-            config_repo(&folder),
-        ));
-        let deployment = put(format!("{APPS}/deployments/checkout"), deployment());
-        let replica_set = put(format!("{APPS}/replicasets/checkout-old"), replica_set());
-        let service = put(format!("{CORE}/services/checkout"), service());
-        let kept = put(
-            format!(
-                "{APPS}/controllerrevisions/{}",
-                revision().object_name("checkout")
-            ),
-            kept(),
-        );
-        let route = put(ROUTE.to_owned(), route());
+        let rollout: Rollout = read(script.put("rollouts/checkout", rollout()));
+        let repo: ConfigRepo = read(script.put("configrepos/shop", config_repo(&folder)));
+        let deployment = script.put("deployments/checkout", deployment());
+        let replica_set = script.put("replicasets/checkout-old", replica_set());
+        let service = script.put("services/checkout", service());
+        let name = revision().object_name("checkout");
+        let kept = script.put(&format!("controllerrevisions/{name}"), kept());
+        let route = script.put("httproutes/web", route());
         show(
             writers.rollouts,
             vec![DeserializeGuard(Ok(rollout.clone()))],

@@ -105,8 +105,6 @@ mod tests {
         kubernetes::{fence::Term, testing::Script},
     };
 
-    const PATH: &str = "/api/v1/namespaces/shop/configmaps/one";
-
     fn object() -> ConfigMap {
         serde_json::from_value(json!({ "metadata": { "name": "one", "namespace": "shop" } }))
             .unwrap()
@@ -114,10 +112,7 @@ mod tests {
 
     fn script() -> Script {
         let script = Script::default();
-        script.put(
-            PATH,
-            json!({ "metadata": { "name": "one", "namespace": "shop" } }),
-        );
+        script.put("configmaps/one", json!({}));
         script
     }
 

@@ -1,11 +1,17 @@
-//! An API server that answers from a script, for the tests of everything that writes to one.
+//! API server in memory, for the tests of everything that talks to one.
 //!
-//! It keeps objects by path, takes merge patches and JSON patches as they are meant and applies by
-//! merging, and writes down what it was asked. What it refuses is for the test to say.
+//! It keeps objects by path, takes each kind of write as it is meant and only over the object that the
+//! write was made for, and writes down what it was asked. What goes wrong is for the test to say: a
+//! request gets another [`Answer`] then, or meets an object that somebody has just changed.
+//!
+//! A path like `deployments/web` is in the namespace `shop`; one that begins with `/` is taken as it is.
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
+
+mod apply;
 
 use std::{
     collections::BTreeMap,
+    future,
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -14,8 +20,26 @@ use http::{HeaderMap, Method, Request, Response};
 use http_body_util::BodyExt as _;
 use kube::{Client, client::Body, runtime::watcher::Event};
 use serde_json::{Value, json};
+use tower::BoxError;
 
 use super::cache::{CacheWriter, Watched};
+
+/// The kinds that are served: group and version, plural, kind.
+const KINDS: &[(&str, &str, &str)] = &[
+    ("v1", "configmaps", "ConfigMap"),
+    ("v1", "events", "Event"),
+    ("v1", "secrets", "Secret"),
+    ("v1", "services", "Service"),
+    ("apps/v1", "controllerrevisions", "ControllerRevision"),
+    ("apps/v1", "deployments", "Deployment"),
+    ("apps/v1", "replicasets", "ReplicaSet"),
+    ("batch/v1", "jobs", "Job"),
+    ("gateway.networking.k8s.io/v1", "grpcroutes", "GRPCRoute"),
+    ("gateway.networking.k8s.io/v1", "httproutes", "HTTPRoute"),
+    ("tidegate.io/v1alpha1", "configrepos", "ConfigRepo"),
+    ("tidegate.io/v1alpha1", "interventions", "Intervention"),
+    ("tidegate.io/v1alpha1", "rollouts", "Rollout"),
+];
 
 /// The API server.
 #[derive(Clone, Default)]
@@ -24,16 +48,36 @@ pub(crate) struct Script(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     objects: BTreeMap<String, Value>,
-    refusals: Vec<Refusal>,
-    asked: Vec<Asked>,
     version: u64,
+    rules: Vec<Rule>,
+    asked: Vec<Asked>,
+    /// Number of the requests that the test has looked at.
+    seen: usize,
 }
 
-/// What is refused, from then on.
-struct Refusal {
-    method: Method,
-    path: String,
-    code: u16,
+/// What a request meets, by [`Asked::short`].
+struct Rule {
+    at: String,
+    effect: Effect,
+}
+
+enum Effect {
+    /// Happens just before the request is answered, once.
+    Before(Box<dyn FnOnce(&Script) + Send>),
+    Once(Answer),
+    Always(Answer),
+}
+
+/// Answer in place of the usual one.
+#[derive(Clone)]
+pub(crate) enum Answer {
+    /// Refusal with a code and a message.
+    Refused(u16, String),
+    Json(Value),
+    /// The connection is lost.
+    BreaksOff,
+    /// None, however long one waits.
+    Never,
 }
 
 /// A request.
@@ -54,50 +98,74 @@ impl Script {
         let script = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let script = script.clone();
-            async move {
-                let (head, body) = request.into_parts();
-                let body = body.collect().await?.to_bytes();
-                let body = serde_json::from_slice(&body).unwrap_or_default();
-                let asked = Asked {
-                    method: head.method,
-                    path: head.uri.path().to_owned(),
-                    query: head.uri.query().unwrap_or_default().to_owned(),
-                    headers: head.headers,
-                    body,
-                };
-                Ok::<_, kube::Error>(script.answer(&asked))
-            }
+            async move { script.serve(request).await }
         });
         Client::new(service, "shop")
     }
 
-    /// Puts an object there as somebody else would.
-    pub(crate) fn put(&self, path: &str, object: Value) {
-        self.state().store(path, object);
+    /// Puts an object there as somebody else would; returns it as it is kept.
+    pub(crate) fn put(&self, path: &str, object: Value) -> Value {
+        self.state().store(&full(path), object)
     }
 
     /// An object as it is now.
     pub(crate) fn get(&self, path: &str) -> Option<Value> {
-        self.state().objects.get(path).cloned()
+        self.state().objects.get(&full(path)).cloned()
     }
 
-    /// Refuses a method at a path from now on.
-    pub(crate) fn refuse(&self, method: Method, path: &str, code: u16) {
-        self.state().refusals.push(Refusal {
-            method,
-            path: path.to_owned(),
-            code,
-        });
+    /// The objects of a kind, by its plural.
+    pub(crate) fn list(&self, plural: &str) -> Vec<Value> {
+        self.state().listed(&full(plural), "")
+    }
+
+    /// Changes an object as somebody else would; returns it as it is kept.
+    pub(crate) fn edit(&self, path: &str, edit: impl FnOnce(&mut Value)) -> Value {
+        let mut object = self.get(path).unwrap();
+        edit(&mut object);
+        self.put(path, object)
+    }
+
+    /// Deletes an object as somebody else would.
+    pub(crate) fn delete(&self, path: &str) {
+        self.state().objects.remove(&full(path)).unwrap();
+    }
+
+    /// Answers the next request like `PATCH deployments/web` otherwise.
+    pub(crate) fn once(&self, at: &str, answer: Answer) {
+        self.rule(at, Effect::Once(answer));
+    }
+
+    /// Answers every request like this otherwise, from now on.
+    pub(crate) fn always(&self, at: &str, answer: Answer) {
+        self.rule(at, Effect::Always(answer));
+    }
+
+    /// Refuses the next request like this.
+    pub(crate) fn fail(&self, at: &str, code: u16, message: &str) {
+        self.once(at, Answer::Refused(code, message.to_owned()));
+    }
+
+    /// Refuses every request like this, from now on.
+    pub(crate) fn refuse(&self, at: &str, code: u16) {
+        self.always(at, Answer::Refused(code, "the script says so".to_owned()));
     }
 
     /// Refuses nothing any more.
     pub(crate) fn refuse_nothing(&self) {
-        self.state().refusals.clear();
+        self.state().rules.clear();
+    }
+
+    /// Does something just before the next request like this is answered.
+    pub(crate) fn before(&self, at: &str, act: impl FnOnce(&Script) + Send + 'static) {
+        self.rule(at, Effect::Before(Box::new(act)));
     }
 
     /// Every request since the last call, whether it was refused or not.
     pub(crate) fn requests(&self) -> Vec<Asked> {
-        std::mem::take(&mut self.state().asked)
+        let mut state = self.state();
+        let new = state.asked[state.seen..].to_vec();
+        state.seen = state.asked.len();
+        new
     }
 
     /// The writes among them.
@@ -107,44 +175,61 @@ impl Script {
         asked
     }
 
-    /// The writes since the last call as `METHOD last/two`.
+    /// The writes since the last call as `METHOD kind/name`.
     pub(crate) fn short_writes(&self) -> Vec<String> {
         self.writes().iter().map(Asked::short).collect()
     }
 
-    fn answer(&self, asked: &Asked) -> Response<Body> {
-        let mut state = self.state();
-        state.asked.push(asked.clone());
-        let refusal = state
-            .refusals
-            .iter()
-            .find(|refusal| refusal.method == asked.method && refusal.path == asked.path);
-        if let Some(refusal) = refusal {
-            return failure(refusal.code);
-        }
-        let path = asked.path.trim_end_matches("/status").to_owned();
-        if asked.method == Method::PUT && state.is_outdated(asked, &path) {
-            return failure(409);
-        }
-        let object = match state.after(asked, &path) {
-            Some(Ok(object)) => object,
-            Some(Err(_)) => return failure(422),
-            None => return failure(404),
+    /// Every request from the beginning.
+    pub(crate) fn history(&self) -> Vec<Asked> {
+        self.state().asked.clone()
+    }
+
+    fn rule(&self, at: &str, effect: Effect) {
+        let at = at.to_owned();
+        self.state().rules.push(Rule { at, effect });
+    }
+
+    async fn serve(&self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let asked = Asked {
+            method: head.method,
+            path: head.uri.path().to_owned(),
+            query: head.uri.query().unwrap_or_default().to_owned(),
+            headers: head.headers,
+            body: serde_json::from_slice(&body).unwrap_or_default(),
         };
-        let dry = asked.query.contains("dryRun=All");
-        let answer = match asked.method {
-            Method::GET => object,
-            Method::DELETE => {
-                state.objects.remove(&path);
-                object
+        self.state().asked.push(asked.clone());
+        let answer = match self.ruled(&asked.short()) {
+            Some(answer) => answer,
+            None => self.state().answer(&asked),
+        };
+        match answer {
+            Answer::Refused(code, message) => Ok(refusal(code, &message)),
+            Answer::Json(value) => Ok(response(200, &value)),
+            Answer::BreaksOff => Err("connection refused".into()),
+            Answer::Never => future::pending().await,
+        }
+    }
+
+    /// The answer by the first rule about a request, once what is to come before it has happened.
+    fn ruled(&self, short: &str) -> Option<Answer> {
+        let effect = {
+            let mut state = self.state();
+            let at = state.rules.iter().position(|rule| rule.at == short)?;
+            if let Effect::Always(answer) = &state.rules[at].effect {
+                return Some(answer.clone());
             }
-            _ if dry => object,
-            _ => state.store(&path, object),
+            state.rules.remove(at).effect
         };
-        Response::builder()
-            .status(200)
-            .body(Body::from(serde_json::to_vec(&answer).unwrap()))
-            .unwrap()
+        match effect {
+            Effect::Once(answer) | Effect::Always(answer) => Some(answer),
+            Effect::Before(act) => {
+                act(self);
+                None
+            }
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -155,60 +240,168 @@ impl Script {
 // === impl State ===
 
 impl State {
-    /// Returns true if a request names another resourceVersion than the object has.
-    fn is_outdated(&self, asked: &Asked, path: &str) -> bool {
-        let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
-        let (known, named) = (self.objects.get(path).map(version), version(&asked.body));
-        !named.is_null() && known.is_some_and(|known| known != named)
+    fn answer(&mut self, asked: &Asked) -> Answer {
+        let answer = match asked.method {
+            Method::GET if asked.query.contains("watch=true") => Ok(Answer::Never),
+            Method::GET => self.read(asked),
+            _ => self.write(asked).map(Answer::Json),
+        };
+        answer.unwrap_or_else(|code| Answer::Refused(code, "the script says so".to_owned()))
     }
 
-    /// The object after a request, which is not stored yet; or the patch does not apply to it.
-    fn after(&self, asked: &Asked, path: &str) -> Option<Result<Value, json_patch::PatchError>> {
-        let before = self.objects.get(path).cloned();
-        let media_type = asked
-            .headers
-            .get("content-type")
-            .map_or("", |value| value.to_str().unwrap());
-        match asked.method {
-            Method::POST | Method::PUT => Some(Ok(asked.body.clone())),
-            Method::PATCH if media_type.contains("json-patch") => {
-                let mut object = before?;
-                let patch: json_patch::Patch = serde_json::from_value(asked.body.clone()).unwrap();
-                Some(json_patch::patch(&mut object, &patch).map(|()| object))
-            }
-            Method::PATCH => {
-                let mut object = if media_type.contains("apply-patch") {
-                    before.unwrap_or_default()
-                } else {
-                    before?
-                };
-                json_patch::merge(&mut object, &asked.body);
-                Some(Ok(object))
-            }
-            _ => before.map(Ok),
+    fn read(&self, asked: &Asked) -> Result<Answer, u16> {
+        let path = asked.path.as_str();
+        if let Some(object) = self.objects.get(path) {
+            return Ok(Answer::Json(object.clone()));
         }
+        if KINDS.iter().any(|(_, plural, _)| full(plural) == path) {
+            let items = self.listed(path, &asked.query);
+            let list = json!({ "metadata": { "resourceVersion": self.version.to_string() }, "items": items });
+            return Ok(Answer::Json(list));
+        }
+        let resources: Vec<_> = KINDS
+            .iter()
+            .filter(|(group_version, _, _)| group_path(group_version) == path)
+            .map(|(_, plural, kind)| {
+                json!({ "name": plural, "singularName": "", "namespaced": true, "kind": kind, "verbs": ["get"] })
+            })
+            .collect();
+        if resources.is_empty() {
+            return Err(404);
+        }
+        let group_version = path
+            .trim_start_matches("/apis/")
+            .trim_start_matches("/api/");
+        Ok(Answer::Json(json!({
+            "kind": "APIResourceList", "groupVersion": group_version, "resources": resources,
+        })))
+    }
+
+    /// The objects of a collection, or those with the label that the query selects.
+    fn listed(&self, collection: &str, query: &str) -> Vec<Value> {
+        let selector = query
+            .split('&')
+            .find_map(|part| part.strip_prefix("labelSelector="));
+        let selector = selector.map(|text| text.replace("%2F", "/").replace("%3D", "="));
+        let label = selector.as_ref().and_then(|text| text.split_once('='));
+        let all = self.objects.iter();
+        all.filter(|(path, _)| {
+            path.rsplit_once('/')
+                .is_some_and(|(above, _)| above == collection)
+        })
+        .filter(|(_, object)| {
+            label.is_none_or(|(key, value)| object["metadata"]["labels"][key] == value)
+        })
+        .map(|(_, object)| object.clone())
+        .collect()
+    }
+
+    /// Makes a change, or returns the code by which it is refused.
+    fn write(&mut self, asked: &Asked) -> Result<Value, u16> {
+        let (path, is_status) = match asked.path.strip_suffix("/status") {
+            Some(path) => (path.to_owned(), true),
+            None if asked.method == Method::POST => (self.created(asked)?, false),
+            None => (asked.path.clone(), false),
+        };
+        let before = self.objects.get(&path).cloned();
+        let mut after = after(asked, before.as_ref())?;
+        let precondition = match asked.method {
+            Method::DELETE => &asked.body["preconditions"],
+            _ => &after["metadata"],
+        };
+        let metadata = before.as_ref().map(|object| &object["metadata"]);
+        for field in ["uid", "resourceVersion"] {
+            let named = &precondition[field];
+            if !named.is_null() && metadata.is_none_or(|metadata| metadata[field] != *named) {
+                return Err(409);
+            }
+        }
+        if asked.method == Method::DELETE {
+            self.objects.remove(&path);
+            return Ok(after);
+        }
+        if let Some(before) = &before {
+            // A status is written by its own path alone, and nothing else is by that.
+            let (mut kept, status) = if is_status {
+                (before.clone(), after["status"].take())
+            } else {
+                (after, before["status"].clone())
+            };
+            if !status.is_null() {
+                kept["status"] = status;
+            }
+            after = kept;
+        }
+        if before.as_ref() == Some(&after) || asked.query.contains("dryRun=All") {
+            return Ok(after);
+        }
+        Ok(self.store(&path, after))
+    }
+
+    /// Path of the object that a request creates.
+    fn created(&self, asked: &Asked) -> Result<String, u16> {
+        let metadata = &asked.body["metadata"];
+        let name = match (metadata["name"].as_str(), metadata["generateName"].as_str()) {
+            (Some(name), _) => name.to_owned(),
+            (None, Some(start)) => format!("{start}{}", self.version),
+            (None, None) => return Err(422),
+        };
+        let path = format!("{}/{name}", asked.path);
+        if self.objects.contains_key(&path) {
+            return Err(409);
+        }
+        Ok(path)
     }
 
     fn store(&mut self, path: &str, mut object: Value) -> Value {
         self.version += 1;
-        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        let name = path.rsplit('/').next().unwrap();
+        let metadata = &mut object["metadata"];
+        for (field, value) in [
+            ("name", name.to_owned()),
+            ("namespace", "shop".to_owned()),
+            ("uid", format!("uid-{}", self.version)),
+            ("creationTimestamp", "2026-01-01T00:00:00Z".to_owned()),
+        ] {
+            if metadata[field].is_null() {
+                metadata[field] = json!(value);
+            }
+        }
+        metadata["resourceVersion"] = json!(self.version.to_string());
         self.objects.insert(path.to_owned(), object.clone());
         object
+    }
+}
+
+/// The object after a request, or the code by which that is refused.
+fn after(asked: &Asked, before: Option<&Value>) -> Result<Value, u16> {
+    match (&asked.method, before) {
+        (&Method::POST, _) => Ok(asked.body.clone()),
+        (&Method::PATCH, before) if asked.is_patch("apply-patch") => {
+            Ok(apply::applied(before, &asked.body, asked.field_manager()))
+        }
+        (_, None) => Err(404),
+        (&Method::PUT, Some(_)) => Ok(asked.body.clone()),
+        (&Method::PATCH, Some(before)) => {
+            let mut object = before.clone();
+            if asked.is_patch("json-patch") {
+                let patch: json_patch::Patch = serde_json::from_value(asked.body.clone()).unwrap();
+                json_patch::patch(&mut object, &patch).map_err(|_| 422_u16)?;
+            } else {
+                json_patch::merge(&mut object, &asked.body);
+            }
+            Ok(object)
+        }
+        (_, Some(before)) => Ok(before.clone()),
     }
 }
 
 // === impl Asked ===
 
 impl Asked {
-    /// `METHOD last/two`.
+    /// `METHOD kind/name`, or `METHOD /path` for what is in no namespace.
     pub(crate) fn short(&self) -> String {
-        let parts: Vec<_> = self.path.rsplitn(4, '/').collect();
-        let place = match parts.as_slice() {
-            ["status", name, kind, ..] => format!("{kind}/{name}/status"),
-            [name, kind, ..] => format!("{kind}/{name}"),
-            _ => self.path.clone(),
-        };
-        format!("{} {place}", self.method)
+        format!("{} {}", self.method, short(&self.path))
     }
 
     /// A header, or nothing.
@@ -217,6 +410,43 @@ impl Asked {
             .get(name)
             .map_or("", |value| value.to_str().unwrap())
     }
+
+    /// Returns true for a patch of this media type.
+    pub(crate) fn is_patch(&self, media_type: &str) -> bool {
+        self.header("content-type").contains(media_type)
+    }
+
+    fn field_manager(&self) -> &str {
+        let mut parts = self.query.split('&');
+        parts
+            .find_map(|part| part.strip_prefix("fieldManager="))
+            .unwrap()
+    }
+}
+
+fn group_path(group_version: &str) -> String {
+    match group_version {
+        "v1" => "/api/v1".to_owned(),
+        group_version => format!("/apis/{group_version}"),
+    }
+}
+
+/// The path that a path like `deployments/web` is short for.
+fn full(path: &str) -> String {
+    if path.starts_with('/') {
+        return path.to_owned();
+    }
+    let plural = path.split('/').next().unwrap();
+    let kind = KINDS.iter().find(|(_, own, _)| *own == plural);
+    let (group_version, _, _) = kind.unwrap_or_else(|| panic!("{plural} are not served"));
+    format!("{}/namespaces/shop/{path}", group_path(group_version))
+}
+
+/// What a path is called in short.
+fn short(path: &str) -> &str {
+    let in_namespace = path.split_once("/namespaces/");
+    let named = in_namespace.and_then(|(_, path)| path.split_once('/'));
+    named.map_or(path, |(_, short)| short)
 }
 
 /// Has a watch show these and end.
@@ -232,8 +462,11 @@ pub(crate) async fn show<K: Watched>(writer: CacheWriter<K>, objects: Vec<K>) {
         .await;
 }
 
-fn failure(code: u16) -> Response<Body> {
+fn refusal(code: u16, message: &str) -> Response<Body> {
     let reason = match code {
+        400 => "BadRequest",
+        401 => "Unauthorized",
+        403 => "Forbidden",
         404 => "NotFound",
         409 => "Conflict",
         422 => "Invalid",
@@ -241,10 +474,15 @@ fn failure(code: u16) -> Response<Body> {
     };
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason,
-        "message": "the script says so",
+        "message": message,
     });
+    response(code, &status)
+}
+
+/// A line, as a watch is answered.
+fn response(code: u16, body: &Value) -> Response<Body> {
     Response::builder()
         .status(code)
-        .body(Body::from(serde_json::to_vec(&status).unwrap()))
+        .body(Body::from(format!("{body}\n").into_bytes()))
         .unwrap()
 }

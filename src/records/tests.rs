@@ -11,7 +11,7 @@ use std::{path::Path, process::Command, time::Duration};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::testing::{Bench, TIDEGATE};
+use crate::testing::Bench;
 
 use super::*;
 
@@ -220,19 +220,15 @@ async fn a_record_that_is_transferred_while_it_is_queued_or_after_is_removed_as_
 
 /// Puts records into the status of the `ConfigRepo`.
 fn set_pending(bench: &Bench, pending: &Value) {
-    let path = format!("{TIDEGATE}/configrepos/shop");
-    let mut repo = bench.script.get(&path).unwrap();
-    repo["status"] = json!({ "pendingRecords": pending });
-    bench.script.put(&path, repo);
+    bench.script.edit("configrepos/shop", |repo| {
+        repo["status"] = json!({ "pendingRecords": pending });
+    });
 }
 
 /// Waits until these records stand in the status of the `ConfigRepo`, and no others.
 async fn until_pending(bench: &Bench, pending: &[PendingRecord]) {
     let queued = || {
-        let mut repo = bench
-            .script
-            .get(&format!("{TIDEGATE}/configrepos/shop"))
-            .unwrap();
+        let mut repo = bench.script.get("configrepos/shop").unwrap();
         serde_json::from_value::<Vec<PendingRecord>>(repo["status"]["pendingRecords"].take())
             .unwrap()
     };

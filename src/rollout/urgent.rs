@@ -68,16 +68,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{
-        requeue,
-        testing::{Bench, ROUTE, TIDEGATE},
-    };
+    use crate::{requeue, testing::Bench};
 
     /// The canary has 10 % by its status and its route.
     async fn stepping() -> Bench {
         let bench = Bench::new().await;
-        let path = format!("{TIDEGATE}/rollouts/checkout");
-        let mut rollout = bench.script.get(&path).unwrap();
+        let mut rollout = bench.script.get("rollouts/checkout").unwrap();
         let at = "2026-01-01T00:00:00Z";
         rollout["metadata"]["finalizers"] = json!([tidegate_api::names::FINALIZER]);
         rollout["status"] = json!({
@@ -89,8 +85,7 @@ mod tests {
                 "steps": [{ "weight": 10, "enteredAt": at, "confirmedAt": at }],
             },
         });
-        bench.script.put(&path, rollout);
-        let rollout = read(bench.script.get(&path).unwrap());
+        let rollout = read(bench.script.put("rollouts/checkout", rollout));
         bench
             .ctx
             .caches
@@ -112,7 +107,7 @@ mod tests {
         run(Arc::new(bench.ctx), requeue_rx, next_tx).await;
         let passed_on = next_rx.recv().await;
         assert_eq!(passed_on, Some(NamespacedName::new("shop", "checkout")));
-        (script.short_writes(), script.get(ROUTE).unwrap())
+        (script.short_writes(), script.get("httproutes/web").unwrap())
     }
 
     #[tokio::test]

@@ -98,7 +98,7 @@ fn position(requests: &[String], start: &str) -> usize {
 }
 
 fn image_sent(bench: &Bench) -> Value {
-    bench.api.sent("deployments/web").unwrap()["spec"]["template"]["spec"]["containers"][0]["image"]
+    bench.applied("deployments/web").unwrap()["spec"]["template"]["spec"]["containers"][0]["image"]
         .take()
 }
 
@@ -108,7 +108,7 @@ async fn settled_bench() -> Bench {
     bench.release(&shop("web:1")).await;
     make_stable(&bench, "web:1");
     bench.reconcile().await;
-    bench.api.requests();
+    bench.requests();
     bench
 }
 
@@ -119,7 +119,7 @@ async fn a_first_deploy_goes_straight_in_the_rollout_and_the_revision_before_the
     let revision = revision::of(&template("web:1")).object_name("web");
     let account = " as system:serviceaccount:shop:deployer";
     assert_eq!(
-        bench.api.writes(),
+        bench.writes(),
         [
             format!("PATCH configmaps/settings{account}"),
             format!("PATCH services/web{account}"),
@@ -170,7 +170,7 @@ async fn an_unchanged_repository_needs_no_request() {
         bench.pass(SignedDuration::from_secs(30));
         bench.reconcile().await;
     }
-    assert_eq!(bench.api.requests(), Vec::<String>::new());
+    assert_eq!(bench.requests(), Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -179,7 +179,7 @@ async fn a_new_template_waits_as_a_revision_while_the_rest_of_the_commit_is_appl
     let commit = bench
         .release(&shop("web:2").replace("replicas: 3", "replicas: 4"))
         .await;
-    let sent = bench.api.sent("deployments/web").unwrap();
+    let sent = bench.applied("deployments/web").unwrap();
     assert_eq!(image_sent(&bench), "web:1");
     assert_eq!(sent["spec"]["replicas"], 4);
     assert_eq!(sent["spec"].get("paused"), None);
@@ -240,7 +240,7 @@ async fn a_template_that_came_back_between_two_looks_was_asked_for_again() {
 #[tokio::test]
 async fn a_workload_that_runs_already_stays_as_it_runs() {
     let bench = Bench::new();
-    bench.api.put(deployment("web:0"));
+    bench.api.put("deployments/web", deployment("web:0"));
     bench.release(&shop("web:1")).await;
     assert_eq!(image_sent(&bench), "web:0");
     let revision = revision::of(&template("web:1")).object_name("web");
@@ -258,7 +258,7 @@ async fn a_workload_that_runs_already_stays_as_it_runs() {
 async fn the_live_object_is_read_before_the_rollout_and_written_under_its_version() {
     let bench = settled_bench().await;
     bench.release(&shop("web:2")).await;
-    let requests = bench.api.requests();
+    let requests = bench.requests();
     let read = position(&requests, "GET deployments/web");
     let rollout = read + position(&requests[read..], "GET rollouts/web");
     let write = position(&requests, "PATCH deployments/web");
@@ -319,7 +319,7 @@ async fn drift_is_corrected_and_reported_with_its_writer() {
         "blue"
     );
     assert_eq!(
-        bench.api.sent("events").unwrap(),
+        bench.events().last().unwrap(),
         "DriftCorrected: ConfigMap/settings drifted from git and was corrected: data.color; last modified by \
          `kubectl-edit`"
     );
@@ -337,10 +337,10 @@ async fn a_restart_applies_once_and_changes_nothing() {
         .map(|path| bench.api.get(path))
         .into();
     assert_eq!(before, after);
-    bench.api.requests();
+    bench.requests();
     bench.pass(SignedDuration::from_secs(30));
     bench.reconcile().await;
-    assert_eq!(bench.api.requests(), Vec::<String>::new());
+    assert_eq!(bench.requests(), Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -361,10 +361,10 @@ async fn an_object_that_is_marked_as_drifted_is_compared_at_once() {
         .mark_drifted(NamespacedName::new("shop", "shop"));
     bench.reconcile().await;
     assert!(bench.api.get("configmaps/settings").is_some());
-    bench.api.requests();
+    bench.requests();
     bench.pass(SignedDuration::from_secs(30));
     bench.reconcile().await;
-    assert_eq!(bench.api.requests(), Vec::<String>::new());
+    assert_eq!(bench.requests(), Vec::<String>::new());
 }
 
 #[tokio::test]

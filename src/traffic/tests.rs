@@ -9,7 +9,7 @@ use tidegate_engine::weight::Weight;
 use super::*;
 use crate::kubernetes::testing::{Script, show};
 
-const PATH: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes/web";
+const PATH: &str = "httproutes/web";
 
 static WEB: LazyLock<RouteRef> = LazyLock::new(|| RouteRef::new(RouteKind::HttpRoute, "web"));
 
@@ -17,7 +17,7 @@ fn route(parents: &Value) -> Value {
     json!({
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",
-        "metadata": { "name": "web", "namespace": "shop", "uid": "u", "generation": 3, "resourceVersion": "7" },
+        "metadata": { "name": "web", "namespace": "shop", "uid": "u", "generation": 3 },
         "spec": { "parentRefs": [{ "name": "one" }, { "name": "two", "namespace": "gateways" }], "rules": [{
             "matches": [{ "path": { "value": "/" } }],
             "backendRefs": [{ "name": "checkout", "port": 80, "filters": ["kept"] }],
@@ -239,8 +239,8 @@ async fn a_route_that_is_not_there_has_no_state() {
 #[tokio::test]
 async fn a_share_is_written_with_the_epoch_and_only_over_what_was_seen() {
     let (script, plan) = (Script::default(), plan());
-    script.put(PATH, route(&json!([accepted(3)])));
-    let routers = routers(&route(&json!([accepted(3)]))).await;
+    let seen = script.put(PATH, route(&json!([accepted(3)])));
+    let routers = routers(&seen).await;
     routers
         .set(&script.client(), &plan, &change(Some(10), Some(5)))
         .await
@@ -254,7 +254,10 @@ async fn a_share_is_written_with_the_epoch_and_only_over_what_was_seen() {
         writes[0].query.trim_start_matches('&'),
         "fieldManager=tidegate"
     );
-    assert_eq!(writes[0].body["metadata"]["resourceVersion"], "7");
+    assert_eq!(
+        writes[0].body["metadata"]["resourceVersion"],
+        seen["metadata"]["resourceVersion"]
+    );
     assert_eq!(
         writes[0].body["metadata"]["annotations"]["tidegate.io/epoch"],
         "5"
@@ -280,8 +283,7 @@ async fn a_share_is_written_with_the_epoch_and_only_over_what_was_seen() {
 #[tokio::test]
 async fn without_a_share_every_trace_of_the_canary_goes() {
     let (script, plan) = (Script::default(), plan());
-    let before = route(&json!([accepted(3)]));
-    script.put(PATH, before.clone());
+    let before = script.put(PATH, route(&json!([accepted(3)])));
     let first = routers(&before).await;
     first
         .set(&script.client(), &plan, &change(Some(10), Some(5)))
@@ -308,7 +310,7 @@ async fn without_a_share_every_trace_of_the_canary_goes() {
 #[tokio::test]
 async fn a_route_that_has_changed_meanwhile_is_named_in_the_error() {
     let script = Script::default();
-    script.refuse(http::Method::PATCH, PATH, 409);
+    script.refuse("PATCH httproutes/web", 409);
     let routers = routers(&route(&json!([]))).await;
     let error = routers
         .set(&script.client(), &plan(), &change(Some(10), None))
@@ -333,13 +335,12 @@ async fn a_kind_that_is_not_listed_is_missed_by_those_alone_that_name_it() {
 
 #[tokio::test]
 async fn a_grpc_route_is_split_like_any_other() {
-    let path = PATH.replace("httproutes", "grpcroutes");
     let (script, grpc) = (Script::default(), RouteKind::GrpcRoute);
     let mut before = route(&json!([accepted(3)]));
     before["kind"] = json!(grpc);
-    script.put(&path, before);
+    let seen = script.put("grpcroutes/web", before);
     let (routers, writers) = Routers::new();
-    let shown = serde_json::from_value(script.get(&path).unwrap()).unwrap();
+    let shown = serde_json::from_value(seen).unwrap();
     show(writers.of(grpc), vec![shown]).await;
     let plan = Plan::parse("checkout", &spec(grpc)).unwrap();
     let share = RouteChange {
@@ -354,8 +355,7 @@ async fn a_grpc_route_is_split_like_any_other() {
 /// A route that bears the epoch 5 and gives the canary 10 %.
 async fn split() -> (Script, Value) {
     let script = Script::default();
-    let before = route(&json!([accepted(3)]));
-    script.put(PATH, before.clone());
+    let before = script.put(PATH, route(&json!([accepted(3)])));
     routers(&before)
         .await
         .set(&script.client(), &plan(), &change(Some(10), Some(5)))

@@ -145,32 +145,18 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
-    use std::{
-        collections::VecDeque,
-        convert::Infallible,
-        pin::pin,
-        sync::{Arc, Mutex},
-    };
+    use std::pin::pin;
 
-    use http::{Request, Response};
-    use kube::{Client, client::Body};
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
-    use crate::cli::watch::story::tests::at_step_two;
-
-    /// Answer of the API server to a request; after the last there is none.
-    #[derive(Clone)]
-    enum Answer {
-        Json(u16, Value),
-        BreaksOff,
-    }
+    use crate::{
+        cli::watch::story::tests::at_step_two,
+        kubernetes::testing::{Answer, Script},
+    };
 
     fn refused(code: u16, message: &str) -> Answer {
-        Answer::Json(
-            code,
-            json!({"kind": "Status", "code": code, "message": message, "reason": "R"}),
-        )
+        Answer::Refused(code, message.to_owned())
     }
 
     fn listed() -> Answer {
@@ -179,38 +165,23 @@ mod tests {
             "apiVersion": "tidegate.io/v1alpha1", "kind": "RolloutList",
             "metadata": {"resourceVersion": "7"}, "items": [rollout],
         });
-        Answer::Json(200, list)
+        Answer::Json(list)
     }
 
     /// A watch that begins, and is ended by the API server.
     fn ended_with(code: u16, message: &str) -> Answer {
         let status = json!({"kind": "Status", "status": "Failure", "code": code, "message": message, "reason": "R"});
-        Answer::Json(200, json!({"type": "ERROR", "object": status}))
+        Answer::Json(json!({"type": "ERROR", "object": status}))
     }
 
-    /// Watches a Rollout at an API server that answers like this.
+    /// Watches a Rollout at an API server that answers like this, and then no more.
     fn watching(answers: Vec<Answer>) -> impl Stream<Item = Result<Change, Ended>> {
-        let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
-        let service = tower::service_fn(move |_: Request<Body>| {
-            let answer = answers.lock().unwrap().pop_front();
-            async move {
-                let (code, body) = match answer {
-                    Some(Answer::Json(code, body)) => (code, format!("{body}\n").into_bytes()),
-                    Some(Answer::BreaksOff) => {
-                        return Err(std::io::Error::other("connection refused"));
-                    }
-                    None => std::future::pending::<Result<_, Infallible>>()
-                        .await
-                        .unwrap(),
-                };
-                Ok(Response::builder()
-                    .status(code)
-                    .body(Body::from(body))
-                    .unwrap())
-            }
-        });
-        let client = Client::new(service, "shop");
-        changes(Api::namespaced(client, "shop"), "shop", "checkout")
+        let script = Script::default();
+        for answer in answers {
+            script.once("GET rollouts", answer);
+        }
+        script.always("GET rollouts", Answer::Never);
+        changes(Api::namespaced(script.client(), "shop"), "shop", "checkout")
     }
 
     async fn told(answers: Vec<Answer>, count: usize) -> Vec<String> {

@@ -128,11 +128,6 @@ async fn an_event_that_repeats_word_for_word_is_counted() {
         .as_str()
         .unwrap()
         .to_owned();
-    let path = format!("{EVENTS}/{name}");
-    bench.script.put(
-        &path,
-        serde_json::json!({ "metadata": { "name": name }, "involvedObject": {} }),
-    );
     for count in 2..=3 {
         bench.now += SignedDuration::from_mins(1);
         bench.publish(step(1)).await;
@@ -180,11 +175,11 @@ async fn an_object_that_flaps_is_cut_short_and_others_are_not() {
 #[tokio::test(start_paused = true)]
 async fn an_event_is_tried_again_while_the_api_server_has_trouble() {
     let mut bench = Bench::new();
-    bench.script.refuse(Method::POST, EVENTS, 503);
+    bench.script.refuse("POST events", 503);
     bench.publish(step(1)).await;
     assert_eq!(bench.created().len(), 3);
     bench.script.refuse_nothing();
-    bench.script.refuse(Method::POST, EVENTS, 403);
+    bench.script.refuse("POST events", 403);
     bench.publish(step(1)).await;
     assert_eq!(
         bench.created().len(),

@@ -6,7 +6,7 @@ use kube::core::DeserializeGuard;
 use tidegate_api::{ConfigRepo, Rollout};
 
 use super::*;
-use crate::{sync, testing::CORE};
+use crate::sync;
 
 const REPO: &str = "configrepos/shop";
 
@@ -42,11 +42,7 @@ fn edit<T: serde::de::DeserializeOwned>(
     path: &str,
     edit: impl FnOnce(&mut Value),
 ) -> T {
-    let path = format!("{TIDEGATE}/{path}");
-    let mut object = bench.script.get(&path).unwrap();
-    edit(&mut object);
-    bench.script.put(&path, object);
-    serde_json::from_value(bench.script.get(&path).unwrap()).unwrap()
+    serde_json::from_value(bench.script.edit(path, edit)).unwrap()
 }
 
 fn edit_repo(bench: &Bench, change: impl FnOnce(&mut Value)) {
@@ -66,7 +62,7 @@ fn with_a_secret(bench: &Bench) {
         "metadata": { "name": "git", "namespace": "shop", "labels": { "tidegate.io/use": "git" } },
         "data": { "username": "Z2l0", "password": password },
     });
-    bench.script.put(&format!("{CORE}/secrets/git"), secret);
+    bench.script.put("secrets/git", secret);
     edit_repo(bench, |repo| {
         repo["spec"]["secretRef"] = json!({ "name": "git" });
     });
@@ -74,8 +70,7 @@ fn with_a_secret(bench: &Bench) {
 
 /// Reconciles the `ConfigRepo`, as its watch has it done.
 async fn reconcile(bench: &Bench) {
-    let repo =
-        serde_json::from_value(bench.script.get(&format!("{TIDEGATE}/{REPO}")).unwrap()).unwrap();
+    let repo = serde_json::from_value(bench.script.get(REPO).unwrap()).unwrap();
     sync::reconcile(Arc::new(DeserializeGuard(Ok(repo))), bench.repos.clone())
         .await
         .unwrap();
@@ -92,7 +87,7 @@ async fn reconcile_when_woken(bench: &mut Bench) {
 
 /// `Status Reason: message` of the condition, or nothing.
 fn condition(bench: &Bench) -> Option<String> {
-    let repo = bench.script.get(&format!("{TIDEGATE}/{REPO}")).unwrap();
+    let repo = bench.script.get(REPO).unwrap();
     let conditions = repo["status"]["conditions"]
         .as_array()
         .cloned()

@@ -126,11 +126,10 @@ fn restored(bench: &Bench, path: &str) -> RestoreResult {
 
 /// Gives the Rollout a status, as a reconcile would.
 fn reconciled(bench: &Bench, status: &Value) {
-    let path = format!("{TIDEGATE}/rollouts/checkout");
-    let mut rollout = bench.script.get(&path).unwrap();
-    rollout["status"] = status.clone();
-    bench.script.put(&path, rollout);
-    let rollout: Rollout = serde_json::from_value(bench.script.get(&path).unwrap()).unwrap();
+    let rollout = bench.script.edit("rollouts/checkout", |rollout| {
+        rollout["status"] = status.clone();
+    });
+    let rollout: Rollout = serde_json::from_value(rollout).unwrap();
     bench
         .ctx
         .caches

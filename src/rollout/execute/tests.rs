@@ -1,14 +1,13 @@
 //! Effects against an API server that answers from a script.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use http::Method;
 use serde_json::Value;
 use tidegate_api::{NamespacedName, Revision, status::RolloutStatus, workload::VersionId};
 use tidegate_engine::{observed::Admission, pin::Pin, revision, weight::Weight};
 
 use super::*;
 use crate::kubernetes::testing::Asked;
-use crate::testing::{APPS, Bench, CORE, ROUTE, TIDEGATE, candidate, revision};
+use crate::testing::{Bench, candidate, revision};
 
 fn decision(urgent: Vec<Action>, actions: Vec<Action>) -> Decision {
     Decision {
@@ -84,11 +83,7 @@ async fn urgent_effects_come_first_then_the_status_then_the_rest_in_order() {
 #[tokio::test]
 async fn traffic_is_taken_back_though_the_status_cannot_be_written() {
     let bench = Bench::new().await;
-    bench.script.refuse(
-        Method::PUT,
-        &format!("{TIDEGATE}/rollouts/checkout/status"),
-        409,
-    );
+    bench.script.refuse("PUT rollouts/checkout/status", 409);
     let error = run(&bench, decision(vec![take_back()], vec![pin()]))
         .await
         .unwrap_err();
@@ -97,14 +92,15 @@ async fn traffic_is_taken_back_though_the_status_cannot_be_written() {
         bench.script.short_writes(),
         ["PATCH httproutes/web", "PUT rollouts/checkout/status"]
     );
-    let backends = bench.script.get(ROUTE).unwrap()["spec"]["rules"][0]["backendRefs"].clone();
+    let backends =
+        bench.script.get("httproutes/web").unwrap()["spec"]["rules"][0]["backendRefs"].clone();
     assert_eq!(backends[1]["weight"], 0);
 }
 
 #[tokio::test]
 async fn nothing_raises_risk_while_traffic_could_not_be_taken_back() {
     let bench = Bench::new().await;
-    bench.script.refuse(Method::PATCH, ROUTE, 500);
+    bench.script.refuse("PATCH httproutes/web", 500);
     let error = run(&bench, decision(vec![take_back()], vec![pin()]))
         .await
         .unwrap_err();
@@ -119,9 +115,7 @@ async fn nothing_raises_risk_while_traffic_could_not_be_taken_back() {
 #[tokio::test]
 async fn the_rest_ends_with_the_first_effect_that_fails() {
     let bench = Bench::new().await;
-    bench
-        .script
-        .refuse(Method::PATCH, &format!("{APPS}/deployments/checkout"), 409);
+    bench.script.refuse("PATCH deployments/checkout", 409);
     let error = run(
         &bench,
         decision(Vec::new(), vec![pin(), pause(), take_back()]),
@@ -163,10 +157,7 @@ async fn a_status_is_written_over_the_one_that_was_seen_and_known_at_once() {
 #[tokio::test]
 async fn a_pin_says_its_epoch_and_goes_only_over_what_was_seen() {
     let bench = Bench::new().await;
-    let seen = bench
-        .script
-        .get(&format!("{CORE}/services/checkout"))
-        .unwrap();
+    let seen = bench.script.get("services/checkout").unwrap();
     run_one(&bench, pin()).await.unwrap();
     let writes = bench.script.writes();
     assert_eq!(
@@ -183,10 +174,7 @@ async fn a_pin_says_its_epoch_and_goes_only_over_what_was_seen() {
         epoch: None,
     };
     run_one(&bench, off).await.unwrap();
-    let service = bench
-        .script
-        .get(&format!("{CORE}/services/checkout"))
-        .unwrap();
+    let service = bench.script.get("services/checkout").unwrap();
     assert_eq!(service["spec"]["selector"], json!({ "app": "checkout" }));
     assert!(
         service["metadata"]["annotations"]
@@ -198,8 +186,8 @@ async fn a_pin_says_its_epoch_and_goes_only_over_what_was_seen() {
 #[tokio::test]
 async fn a_promotion_writes_the_template_whole_in_the_name_of_the_service_account() {
     let bench = Bench::new().await;
-    let path = format!("{APPS}/deployments/checkout");
-    let seen = bench.script.get(&path).unwrap()["metadata"]["resourceVersion"].clone();
+    let path = "deployments/checkout";
+    let seen = bench.script.get(path).unwrap()["metadata"]["resourceVersion"].clone();
     run_one(&bench, Action::WriteTemplate(revision()))
         .await
         .unwrap();
@@ -223,7 +211,7 @@ async fn a_promotion_writes_the_template_whole_in_the_name_of_the_service_accoun
     ]);
     assert_eq!(writes[0].body, wanted);
     assert_eq!(
-        bench.script.get(&path).unwrap()["spec"]["template"],
+        bench.script.get(path).unwrap()["spec"]["template"],
         candidate(),
         "the sidecar is gone"
     );
@@ -298,8 +286,8 @@ async fn a_revision_that_is_lost_is_named() {
 #[tokio::test]
 async fn a_candidate_is_compared_by_a_dry_run_and_its_rollout_is_woken() {
     let mut bench = Bench::new().await;
-    let path = format!("{APPS}/deployments/checkout");
-    let before = bench.script.get(&path);
+    let path = "deployments/checkout";
+    let before = bench.script.get(path);
     run_one(&bench, Action::DryRunCandidate).await.unwrap();
     let writes = bench.script.writes();
     assert!(
@@ -307,7 +295,7 @@ async fn a_candidate_is_compared_by_a_dry_run_and_its_rollout_is_woken() {
         "{}",
         writes[0].query
     );
-    assert_eq!(bench.script.get(&path), before);
+    assert_eq!(bench.script.get(path), before);
     assert_eq!(
         bench.woken.try_recv().unwrap(),
         NamespacedName::new("shop", "checkout")
@@ -317,7 +305,6 @@ async fn a_candidate_is_compared_by_a_dry_run_and_its_rollout_is_woken() {
 #[tokio::test]
 async fn a_refusal_is_told_in_the_api_servers_words_and_a_passing_failure_is_none() {
     let bench = Bench::new().await;
-    let path = format!("{CORE}/services/checkout");
     let pin = Action::SetService {
         name: "checkout".to_owned(),
         pin: None,
@@ -325,7 +312,7 @@ async fn a_refusal_is_told_in_the_api_servers_words_and_a_passing_failure_is_non
     };
     for code in [403, 422, 500] {
         bench.script.refuse_nothing();
-        bench.script.refuse(Method::PATCH, &path, code);
+        bench.script.refuse("PATCH services/checkout", code);
         let why = run_one(&bench, pin.clone())
             .await
             .unwrap_err()
@@ -338,7 +325,7 @@ async fn a_refusal_is_told_in_the_api_servers_words_and_a_passing_failure_is_non
     }
     for code in [409, 429, 503] {
         bench.script.refuse_nothing();
-        bench.script.refuse(Method::PATCH, &path, code);
+        bench.script.refuse("PATCH services/checkout", code);
         assert_eq!(
             run_one(&bench, pin.clone()).await.unwrap_err().refusal(),
             None,
@@ -350,9 +337,7 @@ async fn a_refusal_is_told_in_the_api_servers_words_and_a_passing_failure_is_non
 #[tokio::test]
 async fn a_lost_race_is_no_answer_to_a_comparison() {
     let mut bench = Bench::new().await;
-    bench
-        .script
-        .refuse(Method::PATCH, &format!("{APPS}/deployments/checkout"), 409);
+    bench.script.refuse("PATCH deployments/checkout", 409);
     let error = run_one(&bench, Action::DryRunCandidate).await.unwrap_err();
     assert!(error.is_conflict(), "{error}");
     assert!(bench.woken.try_recv().is_err());

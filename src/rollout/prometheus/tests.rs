@@ -10,7 +10,7 @@ use tidegate_api::config_repo::SecretRef;
 use super::*;
 use crate::kubernetes::testing::Script;
 
-const SECRET: &str = "/api/v1/namespaces/shop/secrets/prometheus";
+const SECRET: &str = "secrets/prometheus";
 
 /// A Prometheus that wants this header; its address.
 async fn serve(authorization: Option<&'static str>) -> String {

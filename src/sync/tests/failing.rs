@@ -11,7 +11,7 @@ async fn a_missing_permission_is_reported_with_what_to_paste_and_stops_the_sync(
     let bench = Bench::new();
     let said = "services \"web\" is forbidden: User \"system:serviceaccount:shop:deployer\" cannot patch resource \
                 \"services\" in API group \"\" in the namespace \"shop\"";
-    bench.api.fail("PATCH services/web", 403, "Forbidden", said);
+    bench.api.fail("PATCH services/web", 403, said);
     bench.release(&shop("web:1")).await;
     let ready = bench.ready();
     assert!(
@@ -50,7 +50,7 @@ async fn what_does_not_need_a_refused_object_is_applied_and_every_refusal_is_tol
     for object in ["configmaps/bad", "secrets/bad"] {
         bench
             .api
-            .fail(&format!("PATCH {object}"), 422, "Invalid", "data is wrong");
+            .fail(&format!("PATCH {object}"), 422, "data is wrong");
     }
     bench.release(&format!("{}{more}", shop("web:1"))).await;
     let ready = bench.ready();
@@ -74,12 +74,9 @@ async fn what_does_not_need_a_refused_object_is_applied_and_every_refusal_is_tol
 async fn an_app_waits_for_its_own_service_and_its_neighbor_does_not() {
     let bench = settled_bench().await;
     let worker = "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: worker}\n";
-    bench.api.fail(
-        "PATCH services/web",
-        422,
-        "Invalid",
-        "a port is there twice",
-    );
+    bench
+        .api
+        .fail("PATCH services/web", 422, "a port is there twice");
     let changed = shop("web:2").replace("port: 80", "port: 81");
     bench.release(&format!("{changed}{worker}")).await;
     let ready = bench.ready();
@@ -96,9 +93,7 @@ async fn a_race_that_is_lost_again_and_again_is_retried_and_no_condition() {
     let before = bench.ready();
     let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: raced}\n";
     for _ in 0..5 {
-        bench
-            .api
-            .fail("PATCH configmaps/raced", 409, "Conflict", "modified");
+        bench.api.fail("PATCH configmaps/raced", 409, "modified");
     }
     bench.release(&format!("{}{map}", shop("web:1"))).await;
     assert_eq!(bench.ready(), before);
@@ -131,7 +126,6 @@ async fn a_permission_that_tidegate_lacks_is_not_attributed_to_the_account() {
     bench.api.fail(
         "GET controllerrevisions",
         403,
-        "Forbidden",
         "User \"tidegate\" cannot list resource",
     );
     bench.release(&shop("web:1")).await;
@@ -147,9 +141,7 @@ async fn a_permission_that_tidegate_lacks_is_not_attributed_to_the_account() {
 async fn an_object_that_the_api_server_rejects_is_reported_with_its_location() {
     let bench = Bench::new();
     let said = "strict decoding error: unknown field \"spec.replica\"";
-    bench
-        .api
-        .fail("PATCH deployments/web", 400, "BadRequest", said);
+    bench.api.fail("PATCH deployments/web", 400, said);
     let commit = bench.release(&shop("web:1")).await;
     let expected = format!(
         "Invalid: cannot apply commit {}: prod/shop.yaml:7: Deployment/web: the API server rejected it: {said}",
@@ -166,7 +158,6 @@ async fn the_template_of_a_workload_that_the_api_server_rejects_is_not_released(
         bench.api.fail(
             "PATCH deployments/web",
             422,
-            "Invalid",
             "spec.selector: field is immutable",
         );
     }

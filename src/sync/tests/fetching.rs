@@ -42,7 +42,7 @@ async fn a_repository_that_cannot_be_read_blocks_the_sync() {
         "{}",
         bench.ready()
     );
-    assert_eq!(bench.api.writes(), Vec::<String>::new());
+    assert_eq!(bench.writes(), Vec::<String>::new());
     assert!(bench.api.get("deployments/web").is_some());
 }
 
@@ -59,7 +59,7 @@ async fn a_rewritten_history_is_followed_only_once_it_is_confirmed() {
         "{}",
         bench.ready()
     );
-    assert_eq!(bench.api.writes(), Vec::<String>::new());
+    assert_eq!(bench.writes(), Vec::<String>::new());
     assert!(bench.api.get("deployments/web").is_some());
     bench
         .context
@@ -101,9 +101,10 @@ async fn a_missing_secret_is_reported_and_read_again() {
         bench.ready(),
         "FetchFailed: the Secret `git` cannot be read: there is none in this namespace"
     );
-    bench.api.put(json!({
+    let object = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "git"}, "data": {"bearerToken": "aHVudGVyMg=="},
-    }));
+    });
+    bench.api.put("secrets/git", object);
     bench.pass(SignedDuration::from_secs(30));
     bench.reconcile().await;
     let ready = bench.ready();

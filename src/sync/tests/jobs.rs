@@ -40,9 +40,7 @@ async fn a_changed_job_is_told_what_to_do_and_is_replaced_where_it_says_so() {
     let immutable = "spec.template: Invalid value: core.PodTemplateSpec{…}: field is immutable";
     let bench = Bench::new();
     bench.release(&with_job("migrate:1", "")).await;
-    bench
-        .api
-        .fail("PATCH jobs/migrate", 422, "Invalid", immutable);
+    bench.api.fail("PATCH jobs/migrate", 422, immutable);
     bench.release(&with_job("migrate:2", "")).await;
     let ready = bench.ready();
     assert!(
@@ -52,15 +50,13 @@ async fn a_changed_job_is_told_what_to_do_and_is_replaced_where_it_says_so() {
     assert!(!ready.contains("PodTemplateSpec"), "{ready}");
     assert_eq!(image(&bench), "migrate:1");
 
-    bench
-        .api
-        .fail("PATCH jobs/migrate", 422, "Invalid", immutable);
-    bench.api.requests();
+    bench.api.fail("PATCH jobs/migrate", 422, immutable);
+    bench.requests();
     bench
         .release(&with_job("migrate:2", "tidegate.io/replace: Allowed"))
         .await;
     let account = " as system:serviceaccount:shop:deployer";
-    let writes = bench.api.writes();
+    let writes = bench.writes();
     assert!(
         writes.contains(&format!("DELETE jobs/migrate{account}")),
         "{writes:?}"
@@ -76,9 +72,7 @@ async fn a_job_is_not_replaced_for_another_refusal() {
     let bench = Bench::new();
     let allowed = "tidegate.io/replace: Allowed";
     bench.release(&with_job("migrate:1", allowed)).await;
-    bench
-        .api
-        .fail("PATCH jobs/migrate", 422, "Invalid", "no such field");
+    bench.api.fail("PATCH jobs/migrate", 422, "no such field");
     bench.release(&with_job("migrate:2", allowed)).await;
     assert_eq!(image(&bench), "migrate:1");
     assert!(bench.ready().contains("no such field"), "{}", bench.ready());

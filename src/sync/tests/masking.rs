@@ -24,13 +24,13 @@ async fn pins_ports_and_weights_of_an_attempt_survive_a_commit() {
     bench
         .release(&content.replace("ports: [{port: 80}]", "ports: [{port: 81}]"))
         .await;
-    let service = bench.api.sent("services/web").unwrap();
+    let service = bench.applied("services/web").unwrap();
     assert_eq!(
         service["spec"]["selector"],
         json!({"app": "web", "pod-template-hash": "1"})
     );
     assert_eq!(service["spec"]["ports"], json!([{"port": 80}]));
-    let route = bench.api.sent("httproutes/web").unwrap();
+    let route = bench.applied("httproutes/web").unwrap();
     assert_eq!(route["spec"]["hostnames"], json!(["a.example.com"]));
     let weights: Vec<_> = route["spec"]["rules"][0]["backendRefs"]
         .as_array()
@@ -45,14 +45,14 @@ async fn pins_ports_and_weights_of_an_attempt_survive_a_commit() {
     make_stable(&bench, "web:2");
     bench.reconcile().await;
     assert_eq!(
-        bench.api.sent("services/web").unwrap()["spec"]["ports"],
+        bench.applied("services/web").unwrap()["spec"]["ports"],
         json!([{"port": 81}])
     );
 }
 
 /// Returns the ports of the Service that was sent last, and its annotation about deferred fields.
 fn ports_and_waiting(bench: &Bench) -> (Value, Value) {
-    let mut service = bench.api.sent("services/web").unwrap();
+    let mut service = bench.applied("services/web").unwrap();
     let ports = service["spec"]["ports"].take();
     let waiting = service["metadata"]["annotations"]["tidegate.io/waiting"].take();
     (ports, waiting)
@@ -115,7 +115,7 @@ async fn rules_after_a_commit(rules: &Value, live: &Value) -> Value {
         route["spec"]["rules"] = live.clone();
     });
     bench.release(&two_apps(rules, "b.example.com")).await;
-    let mut route = bench.api.sent("httproutes/web").unwrap();
+    let mut route = bench.applied("httproutes/web").unwrap();
     assert_eq!(route["spec"]["hostnames"], json!(["b.example.com"]));
     route["spec"]["rules"].take()
 }

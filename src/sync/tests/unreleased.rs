@@ -49,9 +49,7 @@ async fn a_rollout_that_is_gone_from_git_and_deleted_by_hand_lets_nothing_in() {
 async fn a_workload_that_cannot_be_applied_meanwhile_makes_no_difference() {
     let bench = settled_bench().await;
     for _ in 0..2 {
-        bench
-            .api
-            .fail("PATCH deployments/web", 422, "Invalid", "not as it is");
+        bench.api.fail("PATCH deployments/web", 422, "not as it is");
     }
     bench.release(&without_rollout("web:2")).await;
     assert!(bench.ready().starts_with("Invalid: "), "{}", bench.ready());
