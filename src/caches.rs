@@ -1,8 +1,10 @@
 //! Everything that the watches keep, by kind. Both controllers read it.
 
+use std::sync::Arc;
+
 use futures::{FutureExt, Stream, StreamExt as _, future::join_all, stream::select_all};
 use kube::{ResourceExt as _, core::DeserializeGuard};
-use tidegate_api::{ConfigRepo, Intervention, NamespacedName, Rollout};
+use tidegate_api::{ConfigRepo, Intervention, NamespacedName, Rollout, names};
 
 use crate::{
     kubernetes::{
@@ -110,6 +112,13 @@ impl Caches {
                 None
             }
         })
+    }
+
+    /// Returns the revisions that are kept of a Rollout.
+    pub(crate) fn revisions_of(&self, rollout: &NamespacedName) -> Vec<Arc<ControllerRevision>> {
+        let mut kept = self.revisions.list(&rollout.namespace);
+        kept.retain(|kept| kept.labels().get(names::ROLLOUT_LABEL) == Some(&rollout.name));
+        kept
     }
 
     /// Name of the autoscaler that scales an object, if one does.

@@ -15,7 +15,8 @@ use tidegate_metrics::{credentials::Credentials, prometheus::Prometheus};
 use tokio::sync::watch;
 
 use crate::{
-    caches, clock,
+    caches::{self, Caches},
+    clock,
     counters::Counters,
     kubernetes::{
         clients::Clients,
@@ -65,40 +66,12 @@ pub(crate) fn revision() -> Revision {
 
 impl Bench {
     /// The leader, with everything in its caches as the API server has it.
-    #[expect(clippy::too_many_lines, reason = "it is being split with the context")]
     pub(crate) async fn new() -> Self {
         // Another test may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let script = Script::default();
-        let (caches, writers) = caches::caches();
-        let rollout: Rollout = read(script.put("rollouts/checkout", rollout()));
-        let repo: ConfigRepo = read(script.put("configrepos/shop", config_repo(&folder)));
-        let deployment = script.put("deployments/checkout", deployment());
-        let replica_set = script.put("replicasets/checkout-old", replica_set());
-        let service = script.put("services/checkout", service());
-        let name = revision().object_name("checkout");
-        let kept = script.put(&format!("controllerrevisions/{name}"), kept());
-        let route = script.put("httproutes/web", route());
-        show(
-            writers.rollouts,
-            vec![DeserializeGuard(Ok(rollout.clone()))],
-        )
-        .await;
-        show(writers.config_repos, vec![DeserializeGuard(Ok(repo))]).await;
-        show(
-            writers.workloads.deployments.deployments,
-            vec![read(deployment)],
-        )
-        .await;
-        let replica_sets = writers.workloads.deployments.replica_sets;
-        show(replica_sets, vec![read(replica_set)]).await;
-        show(writers.services, vec![read(service)]).await;
-        show(writers.revisions, vec![read(kept)]).await;
-        let routes = writers.routes.of(RouteKind::HttpRoute);
-        show(routes, vec![read(route)]).await;
-
-        let caches = Arc::new(caches);
+        let (caches, rollout) = filled_caches(&script, &folder).await;
         let (requeue_tx, woken) = requeue::channel();
         let (repo_requeue_tx, repos_woken) = requeue::channel();
         let (leads, terms) = watch::channel(Some(term()));
@@ -108,18 +81,10 @@ impl Bench {
             lease: script.client(),
             writing: script.client(),
         };
-        let settings = TransportSettings {
-            protocols: vec![Protocol::File],
-            ..TransportSettings::default()
-        };
-        let git = Arc::new(Git::new(
-            Transport::new(settings).unwrap(),
-            folder.path().join("cache"),
-        ));
         let counters = Counters::new();
         let told = Script::default();
         let events = EventRecorder::start(told.client(), "test");
-        let repositories = Arc::new(Repositories::new(git, [], SecretAccess::Labeled));
+        let repositories = Arc::new(repositories(&folder));
         let records = RecordQueue::new(WriterContext::new(
             repositories.clone(),
             script.client(),
@@ -139,21 +104,7 @@ impl Bench {
             fence.clone(),
             events.clone(),
         );
-        let http = reqwest::Client::new();
-        let prometheus = Prometheus::new(
-            http,
-            "http://127.0.0.1:9",
-            Credentials::none(),
-            Arc::new(clock::now),
-        );
-        let prometheus = prometheus.unwrap();
-        let prometheuses = Prometheuses::new(
-            prometheus,
-            Vec::new(),
-            SecretAccess::Labeled,
-            None,
-            script.client(),
-        );
+        let prometheuses = unreachable_prometheus(&script);
         let memory = RolloutMemory::new(
             &prometheuses,
             SignedDuration::from_secs(1),
@@ -204,6 +155,59 @@ impl Bench {
     pub(crate) fn repository(&self) -> std::path::PathBuf {
         repository(&self.folder)
     }
+}
+
+/// Puts everything onto the API server; returns the caches whose watches have shown it, and the Rollout.
+async fn filled_caches(script: &Script, folder: &TempDir) -> (Arc<Caches>, Rollout) {
+    let (caches, writers) = caches::caches();
+    let rollout: Rollout = read(script.put("rollouts/checkout", rollout()));
+    let repo: ConfigRepo = read(script.put("configrepos/shop", config_repo(folder)));
+    let deployment = script.put("deployments/checkout", deployment());
+    let replica_set = script.put("replicasets/checkout-old", replica_set());
+    let service = script.put("services/checkout", service());
+    let name = revision().object_name("checkout");
+    let kept = script.put(&format!("controllerrevisions/{name}"), kept());
+    let route = script.put("httproutes/web", route());
+    let guarded = DeserializeGuard(Ok(rollout.clone()));
+    show(writers.rollouts, vec![guarded]).await;
+    show(writers.config_repos, vec![DeserializeGuard(Ok(repo))]).await;
+    let workloads = writers.workloads.deployments;
+    show(workloads.deployments, vec![read(deployment)]).await;
+    show(workloads.replica_sets, vec![read(replica_set)]).await;
+    show(writers.services, vec![read(service)]).await;
+    show(writers.revisions, vec![read(kept)]).await;
+    let routes = writers.routes.of(RouteKind::HttpRoute);
+    show(routes, vec![read(route)]).await;
+    (Arc::new(caches), rollout)
+}
+
+/// Repositories on disk.
+fn repositories(folder: &TempDir) -> Repositories {
+    let settings = TransportSettings {
+        protocols: vec![Protocol::File],
+        ..TransportSettings::default()
+    };
+    let transport = Transport::new(settings).unwrap();
+    let git = Arc::new(Git::new(transport, folder.path().join("cache")));
+    Repositories::new(git, [], SecretAccess::Labeled)
+}
+
+fn unreachable_prometheus(script: &Script) -> Prometheuses {
+    let (http, credentials) = (reqwest::Client::new(), Credentials::none());
+    let operators = Prometheus::new(
+        http,
+        "http://127.0.0.1:9",
+        credentials,
+        Arc::new(clock::now),
+    );
+    let access = SecretAccess::Labeled;
+    Prometheuses::new(
+        operators.unwrap(),
+        Vec::new(),
+        access,
+        None,
+        script.client(),
+    )
 }
 
 /// Lets what runs in the background do what it can without waiting.

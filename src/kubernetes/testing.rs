@@ -376,16 +376,16 @@ impl State {
 /// The object after a request, or the code by which that is refused.
 fn after(asked: &Asked, before: Option<&Value>) -> Result<Value, u16> {
     match (&asked.method, before) {
-        (&Method::POST, _) => Ok(asked.body.clone()),
+        (&Method::POST, _) | (&Method::PUT, Some(_)) => Ok(asked.body.clone()),
         (&Method::PATCH, before) if asked.is_patch("apply-patch") => {
             Ok(apply::applied(before, &asked.body, asked.field_manager()))
         }
         (_, None) => Err(404),
-        (&Method::PUT, Some(_)) => Ok(asked.body.clone()),
         (&Method::PATCH, Some(before)) => {
             let mut object = before.clone();
             if asked.is_patch("json-patch") {
-                let patch: json_patch::Patch = serde_json::from_value(asked.body.clone()).unwrap();
+                let patch = serde_json::from_value::<json_patch::Patch>(asked.body.clone());
+                let patch = patch.map_err(|_| 400_u16)?;
                 json_patch::patch(&mut object, &patch).map_err(|_| 422_u16)?;
             } else {
                 json_patch::merge(&mut object, &asked.body);

@@ -6,12 +6,12 @@
 
 mod canary;
 mod objects;
+mod resources;
 
 pub(super) use self::objects::delete_revision;
 
-use kube::ResourceExt;
-use serde_json::json;
-use tidegate_api::{NamespacedName, Rollout, names};
+use kube::Client;
+use tidegate_api::{NamespacedName, Revision, Rollout, status::Stable};
 use tidegate_engine::{
     decision::{Action, Decision},
     plan::Plan,
@@ -19,13 +19,14 @@ use tidegate_engine::{
 
 use super::{context::Context, events, surroundings};
 use crate::{
+    caches::Caches,
     kubernetes::{
-        clients::AccountName,
+        clients::{self, AccountName},
         fence::NotLeading,
         writer::{Writer, denial},
     },
     traffic::{RouteChange, RouteError},
-    workload::WorkloadError,
+    workload::{Compared, Target, WorkloadError},
 };
 
 /// Failure of an effect.
@@ -86,6 +87,16 @@ pub(crate) struct Subject<'a> {
     pub(crate) service_account: Option<&'a str>,
 }
 
+/// Effects of a Rollout on objects: each is written over the object that the decision was made from.
+#[derive(Clone, Copy)]
+struct Effects<'a> {
+    subject: &'a Subject<'a>,
+    /// Objects as they were seen, and as the last writes left them.
+    caches: &'a Caches,
+    /// Writes in Tidegate's own name.
+    client: &'a Client,
+}
+
 /// Does what cannot wait, and writes the status.
 pub(crate) async fn persist(
     ctx: &Context,
@@ -94,7 +105,11 @@ pub(crate) async fn persist(
 ) -> Result<(), ExecuteError> {
     let urgent = act_urgently(ctx, subject, decision).await;
     if decision.persist {
-        write_status(ctx, subject, decision).await?;
+        ctx.fence.epoch()?;
+        let effects = Effects::new(ctx, subject);
+        effects.write_status(&decision.status).await?;
+        ctx.counters
+            .persisted(subject.rollout.status.as_ref(), &decision.status);
     }
     // What the status says now is not said again, whatever becomes of the effects.
     for event in &decision.events {
@@ -134,184 +149,147 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
     if !matches!(action, Action::Record(_)) {
         tracing::debug!(?action, "executing action");
     }
+    let effects = Effects::new(ctx, subject);
     match action {
-        Action::AddFinalizer => set_finalizer(ctx, subject, true).await,
-        Action::RemoveFinalizer => set_finalizer(ctx, subject, false).await,
-        Action::DryRunCandidate => objects::compare_candidate(ctx, subject).await,
-        Action::DryRunStable => objects::compare_stable(ctx, subject).await,
-        Action::DryRunCanary => canary::dry_run(ctx, subject).await,
+        Action::AddFinalizer => effects.set_finalizer(true).await,
+        Action::RemoveFinalizer => effects.set_finalizer(false).await,
+        Action::DryRunCandidate => {
+            let (revision, compared) = effects.compare_candidate().await?;
+            remember(ctx, subject.id, revision, compared);
+            Ok(())
+        }
+        Action::DryRunStable => {
+            let (revision, compared) = effects.compare_stable().await?;
+            remember(ctx, subject.id, revision, compared);
+            Ok(())
+        }
+        Action::DryRunCanary => {
+            let (revision, admission) = effects.dry_run_canary().await?;
+            let metadata = &subject.plan()?.canary_metadata;
+            let observations = &ctx.memory.observations;
+            observations.dry_run(subject.id, revision, metadata, admission);
+            ctx.requeue(subject.id);
+            Ok(())
+        }
         Action::CheckQueries => {
             let metrics = subject.rollout.spec.metrics.as_ref();
-            ctx.memory.query_checks.ask(
-                subject.rollout,
-                ctx.prometheuses.of(&subject.id.namespace, metrics),
-            );
+            let prometheus = ctx.prometheuses.of(&subject.id.namespace, metrics);
+            ctx.memory.query_checks.ask(subject.rollout, prometheus);
             Ok(())
         }
         Action::RunPreflightWarnings => {
-            surroundings::look(ctx, subject.rollout, plan(subject)?);
+            let client = &ctx.clients.writing;
+            surroundings::look(
+                &ctx.caches,
+                client,
+                &ctx.events,
+                subject.rollout,
+                subject.plan()?,
+            );
             Ok(())
         }
-        Action::SnapshotLiveTemplate(revision) => objects::keep_live(ctx, subject, revision).await,
+        Action::SnapshotLiveTemplate(revision) => effects.keep_live(revision).await,
         Action::SnapshotVersion { revision, version } => {
-            objects::keep_version(ctx, subject, revision, version).await
+            effects.keep_version(revision, version).await
         }
-        Action::ScaleDownVersion(version) => {
-            let target = objects::target(ctx, subject)?;
-            let workloads = &ctx.caches.workloads;
-            Ok(workloads.scale_down_version(target, version).await?)
-        }
+        Action::ScaleDownVersion(version) => effects.scale_down_version(version).await,
         Action::SetRoute {
             route,
             weight,
             epoch,
         } => {
-            let plan = plan(subject)?;
             let change = RouteChange {
                 namespace: &subject.id.namespace,
                 route,
                 weight: *weight,
                 epoch: *epoch,
             };
-            Ok(ctx
-                .caches
-                .routers
-                .set(&ctx.clients.writing, plan, &change)
-                .await?)
+            effects.set_route(&change).await
         }
         Action::SetService { name, pin, epoch } => {
-            objects::set_service(ctx, subject, name, pin.as_ref(), *epoch).await
+            effects.set_service(name, pin.as_ref(), *epoch).await
         }
-        Action::SetWorkload { paused, epoch } => {
-            let target = objects::target(ctx, subject)?;
-            let workloads = &ctx.caches.workloads;
-            Ok(workloads.pause(target, *paused, *epoch).await?)
-        }
-        Action::WriteTemplate(revision) => objects::write_template(ctx, subject, revision).await,
+        Action::SetWorkload { paused, epoch } => effects.pause(*paused, *epoch).await,
+        Action::WriteTemplate(revision) => effects.write_template(revision).await,
         Action::ApplyCanary { revision, replicas } => {
-            canary::apply(ctx, subject, revision, *replicas).await
+            effects.apply_canary(revision, *replicas).await
         }
-        Action::DeleteCanary => canary::delete(ctx, subject).await,
+        Action::DeleteCanary => effects.delete_canary().await,
         Action::Record(pending) => {
-            ctx.records
-                .write(&subject.id.namespace, &subject.id.name, pending);
+            let NamespacedName { namespace, name } = subject.id;
+            ctx.records.write(namespace, name, pending);
             Ok(())
         }
-        Action::TransferPendingRecords(pending) => hand_over(ctx, subject, pending).await,
-        Action::CollectRevisions { keep } => objects::collect_revisions(ctx, subject, keep).await,
+        Action::TransferPendingRecords(pending) => effects.hand_over(pending).await,
+        Action::CollectRevisions { keep } => effects.collect_revisions(keep).await,
         Action::AnswerIntervention { name, answer } => {
-            let (state, message) = (answer.state(), answer.to_string());
-            let status = json!({ "state": state, "message": message, "at": crate::clock::now() });
-            let interventions = &ctx.caches.interventions;
-            let asked = interventions.get(&subject.id.namespace, name);
-            let asked =
-                asked.ok_or_else(|| ExecuteError::Missing(format!("the Intervention {name}")))?;
-            let answered = writer(ctx, subject)
-                .patch_status(interventions, &*asked, status)
-                .await;
-            answered.map_err(failed(format!("answer the Intervention {name}")))
+            effects.answer_intervention(name, answer).await
         }
     }
 }
 
-/// Writes the next status over the one that the decision was made from, and no other.
-async fn write_status(
-    ctx: &Context,
-    subject: &Subject<'_>,
-    decision: &Decision,
-) -> Result<(), ExecuteError> {
-    ctx.fence.epoch()?;
-    let mut rollout = subject.rollout.clone();
-    rollout.status = Some(decision.status.clone());
-    rollout.metadata.managed_fields = None;
-    let written = writer(ctx, subject)
-        .replace_status(&ctx.caches.rollouts, &rollout)
-        .await;
-    written.map_err(failed(format!(
-        "write the status of the Rollout {}",
-        subject.id.name
-    )))?;
-    ctx.counters
-        .persisted(subject.rollout.status.as_ref(), &decision.status);
-    Ok(())
-}
-
-async fn set_finalizer(
-    ctx: &Context,
-    subject: &Subject<'_>,
-    wanted: bool,
-) -> Result<(), ExecuteError> {
-    // As the last write left it.
-    let current = ctx
-        .caches
-        .rollouts
-        .get(&subject.id.namespace, &subject.id.name);
-    let current =
-        current.ok_or_else(|| ExecuteError::Missing(format!("the Rollout {}", subject.id.name)))?;
-    let mut finalizers = current.finalizers().to_vec();
-    finalizers.retain(|finalizer| finalizer != names::FINALIZER);
-    if wanted {
-        finalizers.push(names::FINALIZER.to_owned());
-    }
-    let patch = json!({ "metadata": { "finalizers": finalizers } });
-    let patched = writer(ctx, subject)
-        .patch(&ctx.caches.rollouts, &*current, patch)
-        .await;
-    patched.map_err(failed(format!(
-        "set the finalizer of the Rollout {}",
-        subject.id.name
-    )))
-}
-
-/// Puts what git is owed into the queues of the ConfigRepos, which outlive the Rollout.
-async fn hand_over(
-    ctx: &Context,
-    subject: &Subject<'_>,
-    pending: &[tidegate_api::record::PendingRecord],
-) -> Result<(), ExecuteError> {
-    let repos = &ctx.caches.config_repos;
-    for owed in pending {
-        // A ConfigRepo that is gone can be told nothing.
-        let Some(guarded) = repos.get(&subject.id.namespace, &owed.config_repo) else {
-            continue;
-        };
-        let Ok(repo) = &guarded.0 else { continue };
-        let mut queue = repo.status.clone().unwrap_or_default().pending_records;
-        if queue
-            .iter()
-            .any(|queued| queued.record.path() == owed.record.path())
-        {
-            continue;
-        }
-        queue.push(owed.clone());
-        let status = json!({ "pendingRecords": queue });
-        let patched = writer(ctx, subject)
-            .patch_status(repos, &*guarded, status)
-            .await;
-        patched.map_err(failed(format!(
-            "queue a record at the ConfigRepo {}",
-            owed.config_repo
-        )))?;
-    }
-    Ok(())
-}
-
-fn plan<'a>(subject: &Subject<'a>) -> Result<&'a Plan, ExecuteError> {
-    subject
-        .plan
-        .ok_or_else(|| ExecuteError::Missing(format!("a plan of the Rollout {}", subject.id.name)))
-}
-
-/// Writes in Tidegate's own name.
-fn writer<'a>(ctx: &'a Context, subject: &Subject<'a>) -> Writer<'a> {
-    Writer {
-        client: &ctx.clients.writing,
-        namespace: &subject.id.namespace,
-    }
+/// Keeps the result of a dry run for the next decision, which is due then.
+fn remember(ctx: &Context, id: &NamespacedName, revision: Revision, compared: Compared) {
+    let Compared { with, answer } = compared;
+    let observations = &ctx.memory.observations;
+    observations.compared(id, revision, with, answer);
+    ctx.requeue(id);
 }
 
 fn failed(what: String) -> impl FnOnce(kube::Error) -> ExecuteError {
     |source| ExecuteError::Write { what, source }
+}
+
+// === impl Subject ===
+
+impl Subject<'_> {
+    fn plan(&self) -> Result<&Plan, ExecuteError> {
+        self.plan
+            .ok_or_else(|| ExecuteError::Missing(format!("a plan of the Rollout {}", self.id.name)))
+    }
+
+    fn stable(&self) -> Option<&Stable> {
+        self.rollout.status.as_ref()?.stable.as_ref()
+    }
+}
+
+// === impl Effects ===
+
+impl<'a> Effects<'a> {
+    fn new(ctx: &'a Context, subject: &'a Subject<'a>) -> Self {
+        Self {
+            subject,
+            caches: &ctx.caches,
+            client: &ctx.clients.writing,
+        }
+    }
+
+    /// Writes in Tidegate's own name.
+    fn writer(self) -> Writer<'a> {
+        Writer {
+            client: self.client,
+            namespace: &self.subject.id.namespace,
+        }
+    }
+
+    /// The workload that the plan releases, written in Tidegate's own name.
+    fn target(self) -> Result<Target<'a>, ExecuteError> {
+        Ok(Target {
+            client: self.client,
+            namespace: &self.subject.id.namespace,
+            workload: &self.subject.plan()?.workload,
+        })
+    }
+
+    /// A client that writes in the name of the ConfigRepo's ServiceAccount.
+    fn as_account(self) -> Result<Client, ExecuteError> {
+        let Some(account) = self.subject.service_account else {
+            let workload = self.subject.plan()?.workload.to_string();
+            return Err(ExecuteError::NoAccount(workload));
+        };
+        let namespace = &self.subject.id.namespace;
+        Ok(clients::impersonating(self.client, namespace, account)?)
+    }
 }
 
 // === impl ExecuteError ===

@@ -2,11 +2,11 @@
 //! its revisions are not owned by it, since foreground deletion would take them before traffic is
 //! where it belongs.
 
-use kube::{Api, ResourceExt};
-use tidegate_api::{NamespacedName, Rollout, names};
+use kube::{Api, Client};
+use tidegate_api::{NamespacedName, Rollout};
 
 use super::{context::Context, execute::delete_revision};
-use crate::kubernetes::writer::Writer;
+use crate::{caches::Caches, kubernetes::writer::Writer};
 
 /// Deletes the revisions of a Rollout that does not exist.
 pub(crate) async fn collect(ctx: &Context, rollout: &NamespacedName) {
@@ -15,37 +15,30 @@ pub(crate) async fn collect(ctx: &Context, rollout: &NamespacedName) {
     }
     ctx.sync.deleted(rollout);
     ctx.memory.forget(rollout);
-    if let Err(error) = try_collect(ctx, rollout).await {
+    if let Err(error) = try_collect(&ctx.caches, &ctx.clients.writing, rollout).await {
         let NamespacedName { namespace, name } = rollout;
         tracing::warn!(%namespace, %name, %error, "cannot delete the revisions of a deleted Rollout");
     }
 }
 
-async fn try_collect(ctx: &Context, rollout: &NamespacedName) -> Result<(), kube::Error> {
+async fn try_collect(
+    caches: &Caches,
+    client: &Client,
+    rollout: &NamespacedName,
+) -> Result<(), kube::Error> {
     let NamespacedName { namespace, name } = rollout;
-    let all = ctx.caches.revisions.list(namespace);
-    let own: Vec<_> = all
-        .iter()
-        .filter(|kept| {
-            kept.labels()
-                .get(names::ROLLOUT_LABEL)
-                .is_some_and(|of| of == name)
-        })
-        .collect();
+    let own = caches.revisions_of(rollout);
     if own.is_empty() {
         return Ok(());
     }
     // The cache may not have it yet.
-    let rollouts: Api<Rollout> = Api::namespaced(ctx.clients.writing.clone(), namespace);
+    let rollouts: Api<Rollout> = Api::namespaced(client.clone(), namespace);
     if rollouts.get_metadata_opt(name).await?.is_some() {
         return Ok(());
     }
-    let writer = Writer {
-        client: &ctx.clients.writing,
-        namespace,
-    };
+    let writer = Writer { client, namespace };
     for kept in own {
-        delete_revision(writer, &ctx.caches.revisions, kept).await?;
+        delete_revision(writer, &caches.revisions, &kept).await?;
     }
     Ok(())
 }

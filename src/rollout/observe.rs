@@ -222,10 +222,7 @@ fn candidate(
     workload: Option<&Workload>,
 ) -> Option<Candidate> {
     let id = NamespacedName::of(rollout);
-    let revisions = caches.revisions.list(&id.namespace);
-    let own = revisions
-        .iter()
-        .filter(|kept| kept.labels().get(names::ROLLOUT_LABEL) == Some(&id.name));
+    let own = caches.revisions_of(&id).into_iter();
     let newest = own.max_by_key(|kept| kept.revision)?;
     let annotation = |key: &str| newest.annotations().get(key).cloned();
     let revision = newest.data.revision.clone();

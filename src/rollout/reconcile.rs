@@ -17,7 +17,7 @@ use super::{
     execute::{ExecuteError, Subject, act_on, act_urgently, persist},
     observe::{Surroundings, observe},
 };
-use crate::{clock, counters::ReconcileResult, requeue::Guarded};
+use crate::{caches::Caches, clock, counters::ReconcileResult, requeue::Guarded};
 
 /// Wait before a decision is made again after somebody else wrote first. The watch is likely to
 /// wake it before.
@@ -183,7 +183,11 @@ async fn turn(ctx: &Context, id: &NamespacedName, epoch: u64) -> Result<Action, 
     let namespace = &id.namespace;
     let observed = gather(ctx, rollout, epoch);
     // What was deleted by hand comes back at once, and not at the next comparison.
-    if observed.status.stable.is_some() && memory.observations.lost(id, missing(ctx, &observed)) {
+    if observed.status.stable.is_some()
+        && memory
+            .observations
+            .lost(id, missing(&ctx.caches, &observed))
+    {
         ctx.sync.drifted(namespace);
     }
     let decision = decide(&observed, clock::now());
@@ -194,7 +198,8 @@ async fn turn(ctx: &Context, id: &NamespacedName, epoch: u64) -> Result<Action, 
         .as_ref()
         .or(observed.status.attempt.as_ref());
     let plan = plan_in_force(id, rollout, &observed, &decision);
-    let service_account = service_account(ctx, namespace, attempt, observed.candidate.as_ref());
+    let service_account =
+        service_account(&ctx.caches, namespace, attempt, observed.candidate.as_ref());
     let subject = Subject {
         id,
         rollout,
@@ -225,7 +230,7 @@ async fn turn(ctx: &Context, id: &NamespacedName, epoch: u64) -> Result<Action, 
 
 /// Objects that the Rollout names and that do not exist, and a count of replicas that somebody has set:
 /// the ConfigRepo says that it stays.
-fn missing(ctx: &Context, observed: &Observed) -> BTreeSet<String> {
+fn missing(caches: &Caches, observed: &Observed) -> BTreeSet<String> {
     let Identity { namespace, .. } = &observed.identity;
     let mut missing = BTreeSet::new();
     if let Some(workload) = &observed.workload
@@ -241,7 +246,7 @@ fn missing(ctx: &Context, observed: &Observed) -> BTreeSet<String> {
         missing.insert("a ControllerRevision".to_owned());
     }
     let service = observed.spec.service_name();
-    if ctx.caches.services.get(namespace, service).is_none() {
+    if caches.services.get(namespace, service).is_none() {
         missing.insert(format!("Service {service}"));
     }
     let routes = observed.routes.iter().filter(|route| route.state.is_none());
@@ -251,7 +256,7 @@ fn missing(ctx: &Context, observed: &Observed) -> BTreeSet<String> {
 
 /// ServiceAccount of the ConfigRepo that asked for the attempt's revision, or for the candidate.
 fn service_account(
-    ctx: &Context,
+    caches: &Caches,
     namespace: &str,
     attempt: Option<&Attempt>,
     candidate: Option<&Candidate>,
@@ -262,7 +267,7 @@ fn service_account(
     };
     let repo = source
         .and_then(|source| source.config_repo.as_deref())
-        .and_then(|repo| ctx.caches.config_repo(namespace, repo));
+        .and_then(|repo| caches.config_repo(namespace, repo));
     Some(repo?.spec.sync?.service_account_name)
 }
 

@@ -22,20 +22,29 @@ use tidegate_engine::{
 use tidegate_metrics::preflight::is_proportion;
 use tracing::Instrument as _;
 
-use super::{context::Context, events, variables};
-use crate::kubernetes::pod_template::PodTemplate;
+use super::{events, variables};
+use crate::{
+    caches::Caches,
+    kubernetes::{events::EventRecorder, pod_template::PodTemplate},
+};
 
 /// Looks, and tells people what it finds.
-pub(super) fn look(ctx: &Context, rollout: &Rollout, plan: &Plan) {
+pub(super) fn look(
+    caches: &Caches,
+    client: &Client,
+    recorder: &EventRecorder,
+    rollout: &Rollout,
+    plan: &Plan,
+) {
     let namespace = rollout.namespace().unwrap_or_default();
-    let Some(template) = ctx.caches.workloads.template(&namespace, &plan.workload) else {
+    let Some(template) = caches.workloads.template(&namespace, &plan.workload) else {
         return;
     };
-    let (client, recorder) = (ctx.clients.writing.clone(), ctx.events.clone());
+    let (client, recorder) = (client.clone(), recorder.clone());
     let (rollout, plan) = (rollout.clone(), plan.clone());
     let span = tracing::info_span!("preflight_warnings", namespace, name = rollout.name_any());
-    let unsplit_routes = ctx.caches.routers.unsplit(&namespace, &plan);
-    let pin_settings = pin_settings(ctx, &namespace, &template);
+    let unsplit_routes = caches.routers.unsplit(&namespace, &plan);
+    let pin_settings = pin_settings(caches, &namespace, &template);
     let check = async move {
         let found = Surroundings {
             unsplit_routes,
@@ -114,8 +123,8 @@ async fn surroundings(
 }
 
 /// Returns the Services of the workload's pods whose owner says something about their pin.
-fn pin_settings(ctx: &Context, namespace: &str, template: &PodTemplate) -> Vec<(String, String)> {
-    let services = ctx.caches.services.list(namespace);
+fn pin_settings(caches: &Caches, namespace: &str, template: &PodTemplate) -> Vec<(String, String)> {
+    let services = caches.services.list(namespace);
     let of_workload = services
         .iter()
         .filter(|service| selects(&pin::without(&service.spec.selector), &template.labels));

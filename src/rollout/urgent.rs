@@ -12,7 +12,10 @@ use tidegate_api::{NamespacedName, Rollout};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::{context::Context, reconcile};
-use crate::requeue::{RequeueReceiver, RequeueSender};
+use crate::{
+    caches::Caches,
+    requeue::{RequeueReceiver, RequeueSender},
+};
 
 /// Number of Rollouts of which urgent effects are executed at a time: one request each.
 const CONCURRENCY: usize = 256;
@@ -24,7 +27,7 @@ pub(crate) async fn run(ctx: Arc<Context>, requeued: RequeueReceiver, next: Requ
         .for_each_concurrent(CONCURRENCY, |id| {
             let (ctx, next) = (&ctx, &next);
             async move {
-                if gives_traffic_to_canary(ctx, &id) {
+                if gives_traffic_to_canary(&ctx.caches, &id) {
                     relieve(ctx, &id).await;
                 }
                 next.requeue(id);
@@ -48,8 +51,8 @@ async fn relieve(ctx: &Context, id: &NamespacedName) {
     }
 }
 
-fn gives_traffic_to_canary(ctx: &Context, id: &NamespacedName) -> bool {
-    let guarded = ctx.caches.rollouts.get(&id.namespace, &id.name);
+fn gives_traffic_to_canary(caches: &Caches, id: &NamespacedName) -> bool {
+    let guarded = caches.rollouts.get(&id.namespace, &id.name);
     guarded.is_some_and(|guarded| guarded.0.as_ref().is_ok_and(has_weight))
 }
 

@@ -1,6 +1,6 @@
 //! Bench for the tests of this module: an API server in memory and a git repository on disk.
 
-#![expect(clippy::unwrap_used, clippy::unwrap_in_result, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +16,10 @@ use serde_json::{Value, json};
 use tidegate_api::{ConfigRepo, Rollout};
 use tidegate_git::{Git, Protocol, Transport, TransportSettings};
 
-use super::reconcile::{Context, UnreadableRollout, reconcile};
+use super::{
+    failure::UnreadableRollout,
+    reconcile::{Context, reconcile},
+};
 use crate::{
     kubernetes::{
         events::EventRecorder,

@@ -1,7 +1,7 @@
 //! Effects against an API server that answers from a script.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidegate_api::{NamespacedName, Revision, status::RolloutStatus, workload::VersionId};
 use tidegate_engine::{observed::Admission, pin::Pin, revision, weight::Weight};
 
@@ -386,7 +386,7 @@ async fn a_pod_that_would_be_denied_is_named_with_the_api_servers_words() {
     let bench = Bench::new().await;
     bench
         .script
-        .refuse(Method::POST, "/api/v1/namespaces/shop/pods", 403);
+        .refuse("POST /api/v1/namespaces/shop/pods", 403);
     let admission = admission(&bench).await;
     let Admission::Denied { object, why, .. } = admission else {
         panic!("{admission:?}");
