@@ -7,17 +7,17 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use tidegate_api::{
-    CommitId, NamespacedName, Rollout, names,
-    rollout::{OnRollback, canary_name},
+    CommitId, NamespacedName, Revision, Rollout, names,
+    rollout::{OnRollback, RolloutSpec, canary_name},
     route::RouteRef,
-    status::Source,
+    status::{RolloutStatus, Source},
     workload::WorkloadRef,
 };
 use tidegate_engine::{
     gate::reading::Reading,
     observed::{
-        Candidate, Comparison, Endpoints, Identity, Intervention, Observed, OtherWorkload,
-        QueryCheck, Route, Service, Workload, selects,
+        Admission, Candidate, Comparison, Endpoints, Identity, Intervention, Observed,
+        OtherWorkload, QueryCheck, Route, Service, Workload, selects,
     },
     pin::Pin,
     plan::Plan,
@@ -58,8 +58,10 @@ struct Conflicts {
     workload: bool,
 }
 
-/// Observations of a Rollout that outlast one reconcile, at this time.
-struct Timed<'a> {
+/// Observes one Rollout at this time.
+struct Observer<'a> {
+    caches: &'a Caches,
+    /// Observations that outlast one reconcile.
     observations: &'a Observations,
     rollout: &'a NamespacedName,
     now: Timestamp,
@@ -74,45 +76,31 @@ pub(crate) fn observe(
     now: Timestamp,
 ) -> Observed {
     let id = NamespacedName::of(rollout);
-    let (namespace, name) = (id.namespace.clone(), id.name.clone());
+    let observer = Observer {
+        caches,
+        observations,
+        rollout: &id,
+        now,
+    };
     let status = rollout.status.clone().unwrap_or_default();
     // An attempt goes on under the plan with which it started.
     let spec = status
         .attempt
         .as_ref()
         .map_or(&rollout.spec, |attempt| &attempt.plan);
-    let service = spec.service_name().to_owned();
-    let canary = WorkloadRef::new(spec.workload.kind, canary_name(&name));
-    let timed = Timed {
-        observations,
-        rollout: &id,
-        now,
-    };
-    let seen = workload(caches, &namespace, &spec.workload);
-    let seen = timed.workload(&spec.workload, seen);
-    let canary_objects = CanaryObjects::of(caches, &namespace, &name, &canary);
-    let candidate = candidate(caches, observations, rollout, seen.as_ref());
-    let stable = status
-        .stable
-        .as_ref()
-        .zip(seen.as_ref())
-        .map_or(Comparison::Unknown, |(stable, workload)| {
-            observations.comparison(&id, &stable.revision, workload.template)
-        });
-    let own_pods = OwnPods::of(&spec.workload, seen.as_ref(), &canary);
-    let plan = Plan::parse(&name, spec).ok();
+    let service = spec.service_name();
+    let canary = WorkloadRef::new(spec.workload.kind, canary_name(&id.name));
+    let workload = observer.released(&spec.workload);
+    let canary_objects = CanaryObjects::of(caches, &id, &canary);
+    let candidate = observer.candidate(&rollout.spec, workload.as_ref());
+    let own_pods = OwnPods::of(&spec.workload, workload.as_ref(), &canary);
     let conflicting = conflicting_rollouts(caches, rollout);
-    let repo = candidate.as_ref().and_then(|candidate| {
-        caches.config_repo(&namespace, candidate.source.config_repo.as_deref()?)
-    });
+    let routes = match Plan::parse(&id.name, spec) {
+        Ok(plan) => observer.routes(&plan),
+        Err(_) => Vec::new(),
+    };
     Observed {
-        identity: Identity {
-            cluster: around.cluster,
-            namespace: namespace.clone(),
-            name: name.clone(),
-            uid: rollout.uid().unwrap_or_default(),
-            generation: rollout.metadata.generation.unwrap_or_default(),
-        },
+        identity: identity(rollout, around.cluster),
         deleting: rollout.metadata.deletion_timestamp.is_some(),
         finalizer: rollout
             .finalizers()
@@ -122,41 +110,70 @@ pub(crate) fn observe(
         spec: rollout.spec.clone(),
         workload_conflict: conflicting.workload,
         conflicting_rollouts: conflicting.names,
-        workload: seen,
-        stable,
-        stable_kept: status.stable.as_ref().is_none_or(|stable| {
-            let kept = stable.revision.object_name(&name);
-            caches.revisions.get(&namespace, &kept).is_some()
-        }),
-        canary: timed.workload(&canary, canary_objects.workload),
-        canary_pods: caches.workloads.canary_pods(&namespace, &canary),
+        stable: match &status.stable {
+            Some(stable) => observer.comparison(&stable.revision, workload.as_ref()),
+            None => Comparison::Unknown,
+        },
+        stable_kept: status
+            .stable
+            .as_ref()
+            .is_none_or(|stable| observer.is_kept(&stable.revision)),
+        workload,
+        canary: observer.timed(&canary, canary_objects.workload),
+        canary_pods: caches.workloads.canary_pods(&id.namespace, &canary),
         canary_service: canary_objects.service,
         canary_name_conflict: canary_objects.name_conflict,
-        candidate,
-        services: services(caches, &namespace, &service, &own_pods, &status),
-        other_workloads: other_workloads(caches, &namespace, &spec.workload, &canary),
-        stable_endpoints: endpoints(caches, observations, &own_pods, &id, &service, now),
-        canary_endpoints: endpoints(caches, observations, &own_pods, &id, &canary.name, now),
+        services: observer.services(service, &own_pods, &status),
+        other_workloads: observer.other_workloads(&spec.workload, &canary),
+        stable_endpoints: observer.endpoints(&own_pods, service),
+        canary_endpoints: observer.endpoints(&own_pods, &canary.name),
         unlisted_route_kinds: caches.routers.unlisted([spec]),
-        routes: plan
-            .map(|plan| routes(caches, &id, &plan))
-            .unwrap_or_default(),
+        routes,
         refused: around.refused,
         applying: around.applying,
         queries: around.queries,
         readings: around.readings,
-        interventions: interventions(caches, &namespace, &name),
+        interventions: observer.interventions(),
         recorded: around.recorded,
-        default_on_rollback: repo.map_or_else(OnRollback::default, |repo| repo.spec.on_rollback),
+        default_on_rollback: observer.on_rollback_of(candidate.as_ref()),
+        candidate,
         status,
     }
 }
 
-// === impl Timed ===
+fn identity(rollout: &Rollout, cluster: String) -> Identity {
+    Identity {
+        cluster,
+        namespace: rollout.namespace().unwrap_or_default(),
+        name: rollout.name_any(),
+        uid: rollout.uid().unwrap_or_default(),
+        generation: rollout.metadata.generation.unwrap_or_default(),
+    }
+}
 
-impl Timed<'_> {
+// === impl Observer ===
+
+impl Observer<'_> {
+    /// The workload that is released, with what scales it.
+    fn released(&self, workload: &WorkloadRef) -> Option<Workload> {
+        let namespace = &self.rollout.namespace;
+        let observed = self.caches.workloads.observe(namespace, workload)?;
+        let (kind, name) = (workload.kind, &workload.name);
+        let autoscaler = self
+            .caches
+            .autoscaler_of(namespace, kind.group(), kind.as_str(), name);
+        let autoscaled =
+            autoscaler.is_some() || observed.scaled_by.as_deref().is_some_and(is_autoscaler);
+        let seen = Workload {
+            autoscaled,
+            scaled_by: observed.scaled_by.clone().filter(|_| !autoscaled),
+            ..observed
+        };
+        self.timed(workload, Some(seen))
+    }
+
     /// Adds to a workload the time since which it has made no progress.
-    fn workload(&self, reference: &WorkloadRef, seen: Option<Workload>) -> Option<Workload> {
+    fn timed(&self, reference: &WorkloadRef, seen: Option<Workload>) -> Option<Workload> {
         let seen = seen?;
         let at = self
             .observations
@@ -166,35 +183,196 @@ impl Timed<'_> {
             ..seen
         })
     }
-}
 
-/// The workload that is released, with what scales it.
-fn workload(caches: &Caches, namespace: &str, workload: &WorkloadRef) -> Option<Workload> {
-    let observed = caches.workloads.observe(namespace, workload)?;
-    let kind = workload.kind;
-    let autoscaler = caches.autoscaler_of(namespace, kind.group(), kind.as_str(), &workload.name);
-    let autoscaled =
-        autoscaler.is_some() || observed.scaled_by.as_deref().is_some_and(is_autoscaler);
-    Some(Workload {
-        autoscaled,
-        scaled_by: observed.scaled_by.clone().filter(|_| !autoscaled),
-        ..observed
-    })
+    /// Result of the last dry run of a revision's template, if it was over the workload's present one.
+    fn comparison(&self, revision: &Revision, workload: Option<&Workload>) -> Comparison {
+        match workload {
+            Some(workload) => {
+                self.observations
+                    .comparison(self.rollout, revision, workload.template)
+            }
+            None => Comparison::Unknown,
+        }
+    }
+
+    /// Result of the last dry run of a revision's canary, if it was the one that the spec asks for.
+    fn admission(&self, revision: &Revision, spec: &RolloutSpec) -> Admission {
+        let canary = spec.canary.as_ref();
+        let metadata = canary.map(|canary| canary.metadata.clone());
+        self.observations
+            .admission(self.rollout, revision, &metadata.unwrap_or_default())
+    }
+
+    /// Returns true if the template of a revision is kept.
+    fn is_kept(&self, revision: &Revision) -> bool {
+        let NamespacedName { namespace, name } = self.rollout;
+        let kept = self
+            .caches
+            .revisions
+            .get(namespace, &revision.object_name(name));
+        kept.is_some()
+    }
+
+    /// The revision that is wanted now: the one with the greatest number.
+    fn candidate(&self, spec: &RolloutSpec, workload: Option<&Workload>) -> Option<Candidate> {
+        let own = self.caches.revisions_of(self.rollout).into_iter();
+        let newest = own.max_by_key(|kept| kept.revision)?;
+        let annotation = |key: &str| newest.annotations().get(key).cloned();
+        let revision = newest.data.revision.clone();
+        Some(Candidate {
+            sequence: newest.revision,
+            source: Source {
+                config_repo: annotation(names::CONFIG_REPO_ANNOTATION),
+                commit: annotation(names::CONFIG_COMMIT_ANNOTATION).map(CommitId::named),
+                author: annotation(names::CONFIG_AUTHOR_ANNOTATION),
+                path: annotation(names::CONFIG_PATH_ANNOTATION),
+            },
+            first_deploy: annotation(names::FIRST_DEPLOY_ANNOTATION).as_deref() == Some("true"),
+            images: newest.data.images.clone(),
+            pod_labels: newest.data.labels.clone(),
+            comparison: self.comparison(&revision, workload),
+            admission: self.admission(&revision, spec),
+            revision,
+        })
+    }
+
+    /// Defaults for rollbacks, of the ConfigRepo that asks for the candidate.
+    fn on_rollback_of(&self, candidate: Option<&Candidate>) -> OnRollback {
+        let name = candidate.and_then(|candidate| candidate.source.config_repo.as_deref());
+        let repo = name.and_then(|name| self.caches.config_repo(&self.rollout.namespace, name));
+        repo.map_or_else(OnRollback::default, |repo| repo.spec.on_rollback)
+    }
+
+    /// The Services whose selector matches the workload's pods, the one that is named, and those that
+    /// bear a pin of the attempt: it is taken off whatever has become of the workload.
+    fn services(&self, named: &str, own: &OwnPods<'_>, status: &RolloutStatus) -> Vec<Service> {
+        let namespace = &self.rollout.namespace;
+        let stable = status
+            .stable
+            .as_ref()
+            .map(|stable| &stable.pod_template_hash);
+        let promoted = status
+            .attempt
+            .as_ref()
+            .and_then(|attempt| attempt.promoted_pod_template_hash.as_ref());
+        let versions: Vec<_> = stable.into_iter().chain(promoted).collect();
+        let bears_pin = |service: &Service| match service.pin() {
+            Some(Pin::Version(version)) => service.epoch.is_some() && versions.contains(&&version),
+            Some(Pin::Canary) | None => false,
+        };
+        let services = self.caches.services.list(namespace);
+        let services = services
+            .iter()
+            .filter(|service| service.name_any() != own.canary.name)
+            .map(|service| {
+                let fields = service
+                    .metadata
+                    .managed_fields
+                    .as_deref()
+                    .unwrap_or_default();
+                Service {
+                    name: service.name_any(),
+                    selector: service.spec.selector.clone(),
+                    epoch: watched::epoch(&**service),
+                    external: service.spec.type_.as_deref() == Some("ExternalName"),
+                    for_peers: service.spec.cluster_ip.as_deref() == Some("None")
+                        && !self
+                            .caches
+                            .routers
+                            .name_service(namespace, &service.name_any()),
+                    pin_setting: service.annotations().get(names::PIN_ANNOTATION).cloned(),
+                    foreign_pod: None,
+                    waiting: service
+                        .annotations()
+                        .get(names::WAITING_ANNOTATION)
+                        .cloned(),
+                    manager: watched::last_manager(fields, &["spec", "selector"]),
+                }
+            });
+        services
+            .filter(|service| {
+                service.name == named
+                    || selects(&service.own_selector(), &own.labels)
+                    || bears_pin(service)
+            })
+            .map(|service| Service {
+                foreign_pod: own.foreign_among(&ReadyPods::of(
+                    self.caches,
+                    namespace,
+                    &service.name,
+                )),
+                ..service
+            })
+            .collect()
+    }
+
+    fn other_workloads(&self, workload: &WorkloadRef, canary: &WorkloadRef) -> Vec<OtherWorkload> {
+        let mut others = self.caches.workloads.list(&self.rollout.namespace);
+        others.retain(|other| other.workload != *workload && other.workload != *canary);
+        others
+    }
+
+    fn endpoints(&self, own: &OwnPods<'_>, service: &str) -> Endpoints {
+        let pods = ReadyPods::of(self.caches, &self.rollout.namespace, service);
+        let since =
+            self.observations
+                .settled_since(self.rollout, service, &pods.addresses, self.now);
+        let owners = pods.names.iter().map(|pod| own.owner_of(pod)).collect();
+        Endpoints {
+            ready: pods.names.len().try_into().unwrap_or(u32::MAX),
+            since,
+            owners,
+        }
+    }
+
+    fn interventions(&self) -> Vec<Intervention> {
+        let NamespacedName { namespace, name } = self.rollout;
+        let all = self.caches.interventions.list(namespace);
+        let readable = all.iter().filter_map(|guarded| guarded.0.as_ref().ok());
+        let mut open: Vec<_> = readable
+            .filter(|asked| asked.spec.rollout == *name && asked.status.is_none())
+            .collect();
+        open.sort_by_key(|asked| (asked.creation_timestamp().map(|at| at.0), asked.name_any()));
+        open.into_iter()
+            .map(|asked| Intervention {
+                name: asked.name_any(),
+                uid: asked.uid().unwrap_or_default(),
+                spec: asked.spec.clone(),
+            })
+            .collect()
+    }
+
+    /// The plan's routes. The mark on one that is not split for this Rollout is that of another whose attempt
+    /// runs, and stays as long as that needs it.
+    fn routes(&self, plan: &Plan) -> Vec<Route> {
+        let mut routes = self.caches.routers.observe(&self.rollout.namespace, plan);
+        for Route { route, state } in &mut routes {
+            if let Some(state) = state
+                && !state.split
+                && state.epoch.is_some()
+                && is_split_by_another(self.caches, self.rollout, route)
+            {
+                state.epoch = None;
+            }
+        }
+        routes
+    }
 }
 
 // === impl CanaryObjects ===
 
 impl CanaryObjects {
     /// Objects of the canary's name, as far as the Rollout owns them.
-    fn of(caches: &Caches, namespace: &str, rollout: &str, canary: &WorkloadRef) -> Self {
+    fn of(caches: &Caches, rollout: &NamespacedName, canary: &WorkloadRef) -> Self {
+        let namespace = &rollout.namespace;
         let workload_owner = caches
             .workloads
             .labels(namespace, canary)
-            .map(|labels| owns(rollout, &labels));
+            .map(|labels| owns(&rollout.name, &labels));
         let service_owner = caches
             .services
             .get(namespace, &canary.name)
-            .map(|service| owns(rollout, service.labels()));
+            .map(|service| owns(&rollout.name, service.labels()));
         let workload = match workload_owner {
             Some(true) => caches.workloads.observe(namespace, canary),
             Some(false) | None => None,
@@ -212,161 +390,6 @@ fn owns(rollout: &str, labels: &BTreeMap<String, String>) -> bool {
     labels
         .get(names::ROLLOUT_LABEL)
         .is_some_and(|owner| owner == rollout)
-}
-
-/// The revision that is wanted now: the one with the greatest number.
-fn candidate(
-    caches: &Caches,
-    observations: &Observations,
-    rollout: &Rollout,
-    workload: Option<&Workload>,
-) -> Option<Candidate> {
-    let id = NamespacedName::of(rollout);
-    let own = caches.revisions_of(&id).into_iter();
-    let newest = own.max_by_key(|kept| kept.revision)?;
-    let annotation = |key: &str| newest.annotations().get(key).cloned();
-    let revision = newest.data.revision.clone();
-    let compared = |workload: &Workload| observations.comparison(&id, &revision, workload.template);
-    let comparison = workload.map_or(Comparison::Unknown, compared);
-    let canary = rollout.spec.canary.clone().unwrap_or_default();
-    let admission = observations.admission(&id, &revision, &canary.metadata);
-    Some(Candidate {
-        sequence: newest.revision,
-        source: Source {
-            config_repo: annotation(names::CONFIG_REPO_ANNOTATION),
-            commit: annotation(names::CONFIG_COMMIT_ANNOTATION).map(CommitId::named),
-            author: annotation(names::CONFIG_AUTHOR_ANNOTATION),
-            path: annotation(names::CONFIG_PATH_ANNOTATION),
-        },
-        first_deploy: annotation(names::FIRST_DEPLOY_ANNOTATION).as_deref() == Some("true"),
-        images: newest.data.images.clone(),
-        pod_labels: newest.data.labels.clone(),
-        comparison,
-        admission,
-        revision,
-    })
-}
-
-/// The Services whose selector matches the workload's pods, the one that is named, and those that
-/// bear a pin of the attempt: it is taken off whatever has become of the workload.
-fn services(
-    caches: &Caches,
-    namespace: &str,
-    named: &str,
-    own: &OwnPods<'_>,
-    status: &tidegate_api::status::RolloutStatus,
-) -> Vec<Service> {
-    let stable = status
-        .stable
-        .as_ref()
-        .map(|stable| &stable.pod_template_hash);
-    let promoted = status
-        .attempt
-        .as_ref()
-        .and_then(|attempt| attempt.promoted_pod_template_hash.as_ref());
-    let versions: Vec<_> = stable.into_iter().chain(promoted).collect();
-    let bears_pin = |service: &Service| match service.pin() {
-        Some(Pin::Version(version)) => service.epoch.is_some() && versions.contains(&&version),
-        Some(Pin::Canary) | None => false,
-    };
-    let services = caches.services.list(namespace);
-    let services = services
-        .iter()
-        .filter(|service| service.name_any() != own.canary.name)
-        .map(|service| {
-            let fields = service
-                .metadata
-                .managed_fields
-                .as_deref()
-                .unwrap_or_default();
-            Service {
-                name: service.name_any(),
-                selector: service.spec.selector.clone(),
-                epoch: watched::epoch(&**service),
-                external: service.spec.type_.as_deref() == Some("ExternalName"),
-                for_peers: service.spec.cluster_ip.as_deref() == Some("None")
-                    && !caches.routers.name_service(namespace, &service.name_any()),
-                pin_setting: service.annotations().get(names::PIN_ANNOTATION).cloned(),
-                foreign_pod: None,
-                waiting: service
-                    .annotations()
-                    .get(names::WAITING_ANNOTATION)
-                    .cloned(),
-                manager: watched::last_manager(fields, &["spec", "selector"]),
-            }
-        });
-    services
-        .filter(|service| {
-            service.name == named
-                || selects(&service.own_selector(), &own.labels)
-                || bears_pin(service)
-        })
-        .map(|service| Service {
-            foreign_pod: own.foreign_among(&ReadyPods::of(caches, namespace, &service.name)),
-            ..service
-        })
-        .collect()
-}
-
-fn other_workloads(
-    caches: &Caches,
-    namespace: &str,
-    workload: &WorkloadRef,
-    canary: &WorkloadRef,
-) -> Vec<OtherWorkload> {
-    let mut others = caches.workloads.list(namespace);
-    others.retain(|other| other.workload != *workload && other.workload != *canary);
-    others
-}
-
-fn endpoints(
-    caches: &Caches,
-    observations: &Observations,
-    own: &OwnPods<'_>,
-    rollout: &NamespacedName,
-    service: &str,
-    now: Timestamp,
-) -> Endpoints {
-    let pods = ReadyPods::of(caches, &rollout.namespace, service);
-    let since = observations.settled_since(rollout, service, &pods.addresses, now);
-    let owners = pods.names.iter().map(|pod| own.owner_of(pod)).collect();
-    Endpoints {
-        ready: pods.names.len().try_into().unwrap_or(u32::MAX),
-        since,
-        owners,
-    }
-}
-
-fn interventions(caches: &Caches, namespace: &str, rollout: &str) -> Vec<Intervention> {
-    let all = caches.interventions.list(namespace);
-    let readable = all.iter().filter_map(|guarded| guarded.0.as_ref().ok());
-    let mut open: Vec<_> = readable
-        .filter(|asked| asked.spec.rollout == rollout && asked.status.is_none())
-        .collect();
-    open.sort_by_key(|asked| (asked.creation_timestamp().map(|at| at.0), asked.name_any()));
-    open.into_iter()
-        .map(|asked| Intervention {
-            name: asked.name_any(),
-            uid: asked.uid().unwrap_or_default(),
-            spec: asked.spec.clone(),
-        })
-        .collect()
-}
-
-/// The plan's routes. The mark on one that is not split for this Rollout is that of another whose attempt
-/// runs, and stays as long as that needs it.
-fn routes(caches: &Caches, rollout: &NamespacedName, plan: &Plan) -> Vec<Route> {
-    let mut routes = caches.routers.observe(&rollout.namespace, plan);
-    for Route { route, state } in &mut routes {
-        if let Some(state) = state
-            && !state.split
-            && state.epoch.is_some()
-            && is_split_by_another(caches, rollout, route)
-        {
-            state.epoch = None;
-        }
-    }
-    routes
 }
 
 /// Returns true if the attempt of another Rollout splits a route.

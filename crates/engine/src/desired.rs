@@ -91,52 +91,32 @@ impl Desired {
         let Some(stable) = stable else {
             return Self::first_deploy();
         };
-        let weight = attempt.weight;
-        let epoch = Some(attempt.epoch);
-        let new = Template::Candidate {
-            revision: attempt.revision.clone(),
-            verified: observed.canary.as_ref().map(|canary| canary.template),
+        let at_stable = Self::at_stable(stable, attempt);
+        let beside_stable = Self {
+            split: Split::Share(attempt.weight),
+            canary: canary(attempt, plan, observed),
+            ..at_stable.clone()
         };
-        let canary = canary(attempt, plan, observed);
-        let at_stable = Self::at_stable(stable, epoch);
+        let at_candidate = beside_stable.clone().at_candidate(attempt, observed);
         match attempt.stage {
             Stage::Initial => Self::first_deploy(),
-            Stage::Starting | Stage::Stepping => Self {
-                split: Split::Share(weight),
-                pin: if attempt.is_failed_over() {
-                    Some(Pin::Canary)
-                } else {
-                    at_stable.pin
-                },
-                canary,
-                ..at_stable
-            },
-            Stage::PinningToCanary => Self {
-                split: Split::Share(weight),
+            Stage::Starting | Stage::Stepping if attempt.is_failed_over() => Self {
                 pin: Some(Pin::Canary),
-                canary,
-                ..at_stable
+                ..beside_stable
+            },
+            Stage::Starting | Stage::Stepping => beside_stable,
+            Stage::PinningToCanary => Self {
+                pin: Some(Pin::Canary),
+                ..beside_stable
             },
             Stage::UpdatingStable => Self {
-                split: Split::Share(weight),
                 pin: Some(Pin::Canary),
                 paused: false,
-                template: new,
-                stable_alone: false,
-                canary,
-                epoch,
+                ..at_candidate
             },
-            Stage::PinningToStable | Stage::ShiftingToStable => Self {
-                split: Split::Share(weight),
-                pin: attempt.promoted_pod_template_hash.clone().map(Pin::Version),
-                paused: true,
-                template: new,
-                stable_alone: false,
-                canary,
-                epoch,
-            },
+            Stage::PinningToStable | Stage::ShiftingToStable => at_candidate,
             Stage::RollingBack => Self {
-                split: Split::AtMost(weight),
+                split: Split::AtMost(attempt.weight),
                 pin: Some(rollback_pin(attempt, stable, observed)),
                 paused: !attempt.stable_template_updated,
                 canary: CanaryTarget::AsIs,
@@ -144,10 +124,8 @@ impl Desired {
             },
             Stage::Draining if promoting(attempt) => Self {
                 split: Split::AtMost(Weight::ZERO),
-                pin: attempt.promoted_pod_template_hash.clone().map(Pin::Version),
-                template: new,
                 canary: CanaryTarget::AsIs,
-                ..at_stable
+                ..at_candidate
             },
             Stage::Draining => Self {
                 split: Split::AtMost(Weight::ZERO),
@@ -174,7 +152,7 @@ impl Desired {
     }
 
     /// All traffic is pinned to stable, and there is no canary.
-    fn at_stable(stable: &Stable, epoch: Option<u64>) -> Self {
+    fn at_stable(stable: &Stable, attempt: &Attempt) -> Self {
         Self {
             split: Split::Merged,
             pin: Some(Pin::Version(stable.pod_template_hash.clone())),
@@ -185,7 +163,19 @@ impl Desired {
             },
             stable_alone: false,
             canary: CanaryTarget::Absent,
-            epoch,
+            epoch: Some(attempt.epoch),
+        }
+    }
+
+    /// The workload has the candidate's template, and callers are pinned to the version that runs it.
+    fn at_candidate(self, attempt: &Attempt, observed: &Observed) -> Self {
+        Self {
+            pin: attempt.promoted_pod_template_hash.clone().map(Pin::Version),
+            template: Template::Candidate {
+                revision: attempt.revision.clone(),
+                verified: observed.canary.as_ref().map(|canary| canary.template),
+            },
+            ..self
         }
     }
 
