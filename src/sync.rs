@@ -10,7 +10,8 @@
 //!                              │    ├─ apply, drift
 //!                              │    │    └─ revisions    git's templates wait as ControllerRevisions
 //!                              │    └─ prune
-//!                              ├─ report, events         the condition Ready
+//!                              ├─ report, remarks        the condition Ready
+//!                              ├─ events
 //!                              └─ recording              the condition RecordsWritten
 //! ```
 //!
@@ -29,11 +30,13 @@ mod failure;
 mod governance;
 mod manifest;
 mod memory;
+mod order;
 mod ownership;
 mod plan;
 mod prune;
 mod reconcile;
 mod recording;
+mod remarks;
 mod removal;
 mod replicas;
 mod report;

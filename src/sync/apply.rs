@@ -54,7 +54,7 @@ struct Remembered {
 
 /// Field of an object that is left as it is in the cluster, although git says something else.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LeftField {
+pub(crate) enum LeftField {
     /// The count of replicas.
     Replicas(Scaler),
     /// The template of a workload, which the API server rejects.

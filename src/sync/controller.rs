@@ -8,7 +8,10 @@ use std::{
 use kube::{ResourceExt, core::DeserializeGuard, runtime::controller::Action};
 use tidegate_api::{ConfigRepo, NamespacedName, Rollout};
 
-use super::reconcile::{self, Error, UnreadableRollout};
+use super::{
+    failure::UnreadableRollout,
+    reconcile::{self, Error},
+};
 use crate::{
     caches::Caches,
     clock,

@@ -12,13 +12,13 @@ use super::manifest::Key;
 
 /// Difference between git and the cluster that was corrected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Drift {
+pub(crate) struct Drift {
     /// The object.
-    pub key: Key,
+    pub(crate) key: Key,
     /// The fields, the first few of them. Never their values.
-    pub fields: Vec<String>,
+    pub(crate) fields: Vec<String>,
     /// The field manager that wrote last, if it is not us.
-    pub manager: Option<String>,
+    pub(crate) manager: Option<String>,
 }
 
 /// Maximum number of fields that are named.

@@ -10,19 +10,28 @@ use kube::core::{ApiResource, Status};
 
 use super::{
     manifest::{Key, Place},
-    wording::WITHHELD,
+    wording::phrases::WITHHELD,
 };
 
 /// An object that could not be applied or pruned.
 #[derive(Debug, thiserror::Error)]
-pub struct ApplyError {
+pub(crate) struct ApplyError {
     /// Location in the repository; `None` if the object is no longer there.
-    pub place: Option<Place>,
+    pub(crate) place: Option<Place>,
     /// The object.
-    pub key: Key,
+    pub(crate) key: Key,
     /// Cause.
     #[source]
-    pub failure: Failure,
+    pub(crate) failure: Failure,
+}
+
+/// A Rollout that cannot be decoded: what it governs, and how far its attempt is, is not known.
+#[derive(Debug, thiserror::Error)]
+pub(crate) struct UnreadableRollout {
+    /// Its name.
+    pub(crate) name: String,
+    /// Position and cause of the decoding error.
+    pub(crate) why: String,
 }
 
 /// Objects that could not be applied, and those that wait for them.
@@ -36,7 +45,7 @@ pub(super) struct Stopped {
 
 /// Cause of a failed apply or prune.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The account lacks a permission.
     Forbidden(MissingRight),
     /// Tidegate may not impersonate the account.
@@ -96,19 +105,19 @@ pub enum Failure {
 /// A request without an answer that can be used. Its `Debug` shows what its `Display` does.
 #[derive(thiserror::Error)]
 #[error("{0}")]
-pub struct RequestError(String);
+pub(crate) struct RequestError(String);
 
 /// Permission that an account lacks, with the objects to paste to grant it.
 #[derive(Debug)]
-pub struct MissingRight {
+pub(crate) struct MissingRight {
     /// The account's namespace.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// The account.
-    pub account: String,
+    pub(crate) account: String,
     /// In the API server's words.
-    pub said: String,
+    pub(crate) said: String,
     /// All that the repository has, by API group.
-    pub resources: BTreeMap<String, BTreeSet<String>>,
+    pub(crate) resources: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Resources by API group, as [`MissingRight`] names them.
@@ -240,7 +249,7 @@ impl Failure {
     }
 
     /// Returns true if it may go away soon without a change.
-    pub fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         matches!(
             self,
             Self::Conflict | Self::Unavailable { .. } | Self::Request(_) | Self::BroughtBy { .. }

@@ -24,7 +24,7 @@ use crate::sync_trigger::status_hash;
 
 /// The Rollouts that count, by name.
 #[derive(Debug, Default)]
-pub struct Governance {
+pub(crate) struct Governance {
     governors: BTreeMap<String, Governor>,
     /// Workloads that no Rollout governs any more, and whose template waits for a commit.
     held: BTreeSet<WorkloadRef>,
@@ -33,30 +33,30 @@ pub struct Governance {
 /// A Rollout and what it governs. A spec that changes in the middle of an attempt adds to it and
 /// takes nothing away until the attempt is over.
 #[derive(Clone, Debug, Default)]
-pub struct Governor {
+pub(crate) struct Governor {
     /// The Rollout's name.
-    pub name: String,
+    pub(crate) name: String,
     /// True if the Rollout is in the repository.
-    pub declared: bool,
+    pub(crate) declared: bool,
     /// True if the Rollout is in the cluster.
-    pub live: bool,
+    pub(crate) live: bool,
     /// Workloads that it releases.
-    pub workloads: BTreeSet<WorkloadRef>,
+    pub(crate) workloads: BTreeSet<WorkloadRef>,
     /// The Services that it names; others are found by their selectors.
-    pub services: BTreeSet<String>,
+    pub(crate) services: BTreeSet<String>,
     /// Routes that it splits.
-    pub routes: Vec<RouteRef>,
+    pub(crate) routes: Vec<RouteRef>,
     /// The revision that the repository wants of its workload, where it has that.
-    pub wanted: Option<Revision>,
+    pub(crate) wanted: Option<Revision>,
     /// The status, where it was last seen. Whoever is about to write asks for a fresh one.
-    pub status: Option<RolloutStatus>,
+    pub(crate) status: Option<RolloutStatus>,
 }
 
 // === impl Governance ===
 
 impl Governance {
     /// Collects the objects that the Rollouts of the repository and of the namespace govern.
-    pub fn new(manifests: &[Manifest], live: &[Arc<Rollout>]) -> Self {
+    pub(crate) fn new(manifests: &[Manifest], live: &[Arc<Rollout>]) -> Self {
         let mut governance = Self::default();
         for rollout in live {
             governance.governor(&rollout.name_any()).add_live(rollout);
@@ -85,7 +85,7 @@ impl Governance {
 
     /// Holds the templates of workloads that a Rollout has governed, as the status has them: one that is
     /// deleted right now is held, too.
-    pub fn with_governed(mut self, governed: &[GovernedWorkload]) -> Self {
+    pub(crate) fn with_governed(mut self, governed: &[GovernedWorkload]) -> Self {
         let workloads = governed
             .iter()
             .filter_map(|known| Key::from(&known.object).workload());
@@ -95,29 +95,34 @@ impl Governance {
     }
 
     /// Returns true if the template of a workload waits for a commit, because its Rollout is gone.
-    pub fn is_held(&self, workload: &WorkloadRef) -> bool {
+    pub(crate) fn is_held(&self, workload: &WorkloadRef) -> bool {
         self.held.contains(workload)
     }
 
     /// All of them.
-    pub fn governors(&self) -> impl Iterator<Item = &Governor> {
+    pub(crate) fn governors(&self) -> impl Iterator<Item = &Governor> {
         self.governors.values()
     }
 
     /// Rollout that governs a workload. Where several claim it, one that has begun already goes
     /// first; preflight refuses the others.
-    pub fn of_workload(&self, workload: &WorkloadRef) -> Option<&Governor> {
+    pub(crate) fn of_workload(&self, workload: &WorkloadRef) -> Option<&Governor> {
         self.first(|governor| governor.workloads.contains(workload))
     }
 
     /// The Rollout that governs a Service, as far as its name or its selector in git tells.
-    pub fn of_service(&self, name: &str) -> Option<&Governor> {
+    pub(crate) fn of_service(&self, name: &str) -> Option<&Governor> {
         self.first(|governor| governor.services.contains(name))
     }
 
     /// Rollouts that split the object of this group, kind and name, if it is a route, each with its
     /// reference to it.
-    pub fn of_route(&self, group: &str, kind: &str, name: &str) -> Vec<(&Governor, &RouteRef)> {
+    pub(crate) fn of_route(
+        &self,
+        group: &str,
+        kind: &str,
+        name: &str,
+    ) -> Vec<(&Governor, &RouteRef)> {
         let Some(kind) = RouteKind::of(group, kind) else {
             return Vec::new();
         };
@@ -153,14 +158,14 @@ impl Governance {
 
 impl Governor {
     /// Returns true if an attempt is running.
-    pub fn has_attempt(&self) -> bool {
+    pub(crate) fn has_attempt(&self) -> bool {
         self.status
             .as_ref()
             .is_some_and(|status| status.attempt.is_some())
     }
 
     /// Hash over what in the status decides about governed fields.
-    pub fn status_hash(&self) -> u64 {
+    pub(crate) fn status_hash(&self) -> u64 {
         status_hash(self.status.as_ref())
     }
 

@@ -23,45 +23,45 @@ use self::yaml::{Document, YamlError};
 
 /// An object of the repository.
 #[derive(Clone)]
-pub struct Manifest {
+pub(crate) struct Manifest {
     /// API version, kind and name.
-    pub key: Key,
+    pub(crate) key: Key,
     /// Location in the repository.
-    pub place: Place,
+    pub(crate) place: Place,
     /// The object, with its namespace. It may be a Secret: never print it.
-    pub object: Value,
+    pub(crate) object: Value,
 }
 
 /// Identity of an object within its namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
+pub(crate) struct Key {
     /// Its `apiVersion`.
-    pub api_version: String,
+    pub(crate) api_version: String,
     /// Its kind.
-    pub kind: String,
+    pub(crate) kind: String,
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
 }
 
 /// Location of an object in the repository.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub(crate) struct Place {
     /// The file, from the root of the repository.
-    pub file: String,
+    pub(crate) file: String,
     /// Number of the document among the file's documents that are not empty, from 1.
-    pub document: usize,
+    pub(crate) document: usize,
     /// The line where it begins, from 1.
-    pub line: u64,
+    pub(crate) line: u64,
 }
 
 /// Error in a manifest, with its location and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {reason}")]
-pub struct InvalidManifest {
+pub(crate) struct InvalidManifest {
     /// Location of the error.
-    pub place: Place,
+    pub(crate) place: Place,
     /// Cause and remedy, in a sentence.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 /// Fields of `metadata` that only the API server writes.
@@ -73,17 +73,17 @@ const IGNORED_FIELDS: &[&str] = &["generation", "selfLink", "creationTimestamp"]
 
 /// A repository's files, read.
 #[derive(Debug, Default)]
-pub struct Parsed {
+pub(crate) struct Parsed {
     /// The objects, in the order of the files.
-    pub manifests: Vec<Manifest>,
+    pub(crate) manifests: Vec<Manifest>,
     /// JSON files that hold nothing for Kubernetes, by their paths.
-    pub skipped: Vec<String>,
+    pub(crate) skipped: Vec<String>,
 }
 
 /// Reads a repository's files.
 ///
 /// `files` are paths with their content. Every object is put into `namespace`.
-pub fn parse<'a>(
+pub(crate) fn parse<'a>(
     files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     namespace: &str,
 ) -> Result<Parsed, InvalidManifest> {
@@ -97,7 +97,7 @@ pub fn parse<'a>(
 
 /// Pod template of a workload in a file, as it is written there; `None` where the file has no such
 /// workload or cannot be read.
-pub fn template_in(bytes: &[u8], workload: &WorkloadRef) -> Option<Value> {
+pub(crate) fn template_in(bytes: &[u8], workload: &WorkloadRef) -> Option<Value> {
     let mut manifests = Vec::new();
     // The namespace does not matter here, so the object's own is taken for right.
     for document in yaml::documents(bytes).ok()? {
@@ -261,7 +261,7 @@ impl Manifest {
     }
 
     /// The pod template of a workload.
-    pub fn template(&self) -> Option<&Value> {
+    pub(crate) fn template(&self) -> Option<&Value> {
         self.object.pointer("/spec/template")
     }
 }
@@ -300,26 +300,26 @@ impl Key {
     }
 
     /// The API group; empty for the core one.
-    pub fn group(&self) -> &str {
+    pub(crate) fn group(&self) -> &str {
         self.api_version
             .split_once('/')
             .map_or("", |(group, _)| group)
     }
 
     /// The version within the group.
-    pub fn version(&self) -> &str {
+    pub(crate) fn version(&self) -> &str {
         self.api_version
             .split_once('/')
             .map_or(&*self.api_version, |(_, version)| version)
     }
 
     /// Returns true if it is of this group and kind, in any version.
-    pub fn is(&self, group: &str, kind: &str) -> bool {
+    pub(crate) fn is(&self, group: &str, kind: &str) -> bool {
         self.group() == group && self.kind == kind
     }
 
     /// Reference of a workload; `None` where it is of no kind that can be released.
-    pub fn workload(&self) -> Option<WorkloadRef> {
+    pub(crate) fn workload(&self) -> Option<WorkloadRef> {
         Some(WorkloadRef::new(
             WorkloadKind::of(self.group(), &self.kind)?,
             self.name.clone(),
@@ -327,7 +327,7 @@ impl Key {
     }
 
     /// Returns true if both name the same object, in any version.
-    pub fn is_same_object(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_object(&self, other: &Self) -> bool {
         self.is(other.group(), &other.kind) && self.name == other.name
     }
 }

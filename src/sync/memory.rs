@@ -10,7 +10,7 @@ use tidegate_git::{ObjectId, Repository};
 
 use super::{
     apply::Applied,
-    plan::Retained,
+    removal::Retained,
     source::{Head, Origins, SourceError},
 };
 

@@ -3,39 +3,39 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
 use serde_json::Value;
 use tidegate_api::{config_repo::Removal, names, route::RouteRef};
 
 use super::{
     governance::{Governance, Governor},
     manifest::{Key, Manifest},
-    removal::{Hold, Removals},
+    order::rank,
+    removal::{Removals, RetainReason, Retained},
 };
 
 /// Plan of a sync.
 #[derive(Debug)]
-pub struct Plan<'a> {
+pub(crate) struct Plan<'a> {
     /// Objects to apply, in this order.
-    pub apply: Vec<Step<'a>>,
+    pub(crate) apply: Vec<Step<'a>>,
     /// Objects to delete in this order once all is applied, unless something still needs them.
-    pub prune: Vec<Key>,
+    pub(crate) prune: Vec<Key>,
     /// Objects that are no longer in the repository and are retained for now.
-    pub retained: Vec<Retained>,
+    pub(crate) retained: Vec<Retained>,
 }
 
 /// An object to apply.
 #[derive(Clone, Debug)]
-pub struct Step<'a> {
+pub(crate) struct Step<'a> {
     /// The object.
-    pub manifest: &'a Manifest,
+    pub(crate) manifest: &'a Manifest,
     /// Fields of the object that are not git's.
-    pub mask: FieldMask<'a>,
+    pub(crate) mask: FieldMask<'a>,
 }
 
 /// Mask over the fields of an object that are not git's.
 #[derive(Clone, Debug)]
-pub enum FieldMask<'a> {
+pub(crate) enum FieldMask<'a> {
     /// None: it is applied as written.
     Nothing,
     /// The template of a workload whose Rollout is gone.
@@ -49,35 +49,9 @@ pub enum FieldMask<'a> {
     Route(Vec<(&'a Governor, &'a RouteRef)>),
 }
 
-/// Object that is no longer in the repository and is retained for now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Retained {
-    /// The object.
-    pub key: Key,
-    /// Reason for which it is retained.
-    pub reason: RetainReason,
-}
-
-/// Reason to retain an object that is no longer in the repository.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RetainReason {
-    /// A template that runs, or to which a rollback leads, refers to it.
-    Referenced,
-    /// It carries traffic in an attempt that runs.
-    Governed,
-    /// A Rollout that stays in force names it.
-    Named(String),
-    /// Its app is deleted after this time.
-    Delayed(Timestamp),
-    /// Its Rollout is being deleted, and needs it until then.
-    RolloutFirst(String),
-    /// Its removal has to be acknowledged.
-    Held(Hold),
-}
-
 /// Objects that pod templates refer to.
 #[derive(Debug, Default)]
-pub struct References(BTreeSet<(&'static str, String)>);
+pub(crate) struct References(BTreeSet<(&'static str, String)>);
 
 /// Kinds that templates refer to. Only these are retained for a reference.
 const REFERENCED: &[&str] = &[
@@ -85,33 +59,6 @@ const REFERENCED: &[&str] = &[
     "Secret",
     "ServiceAccount",
     "PersistentVolumeClaim",
-];
-
-/// Kinds in the order in which they are applied: what others need first, and a Rollout before the
-/// workload that it governs. All other kinds come last.
-const ORDER: &[&[(&str, &str)]] = &[
-    &[
-        ("", "ServiceAccount"),
-        ("rbac.authorization.k8s.io", "Role"),
-        ("rbac.authorization.k8s.io", "RoleBinding"),
-        ("", "ResourceQuota"),
-        ("", "LimitRange"),
-        ("", "ConfigMap"),
-        ("", "Secret"),
-        ("", "PersistentVolumeClaim"),
-        ("networking.k8s.io", "NetworkPolicy"),
-    ],
-    &[("", "Service")],
-    &[(names::GROUP, "Rollout")],
-    &[
-        ("apps", "Deployment"),
-        ("apps", "StatefulSet"),
-        ("apps", "DaemonSet"),
-        ("apps", "ReplicaSet"),
-        ("batch", "Job"),
-        ("batch", "CronJob"),
-        ("", "Pod"),
-    ],
 ];
 
 /// Plans the sync of a repository.
@@ -141,24 +88,16 @@ pub(super) fn plan<'a>(
     }
 }
 
-/// Place of an object among those that are applied.
-pub(super) fn rank(key: &Key) -> usize {
-    ORDER
-        .iter()
-        .position(|kinds| kinds.iter().any(|(group, kind)| key.is(group, kind)))
-        .unwrap_or(ORDER.len())
-}
-
 // === impl Plan ===
 
 impl Plan<'_> {
     /// Returns true if a template could need an object that is to be pruned.
-    pub fn asks_for_references(&self) -> bool {
+    pub(crate) fn asks_for_references(&self) -> bool {
         self.prune.iter().any(is_referable)
     }
 
     /// Retains the objects that templates refer to.
-    pub fn retain_referenced(&mut self, references: &References) {
+    pub(crate) fn retain_referenced(&mut self, references: &References) {
         let (needed, prune) = std::mem::take(&mut self.prune)
             .into_iter()
             .partition(|key| references.has(key));
@@ -246,7 +185,7 @@ impl Step<'_> {
 
 impl References {
     /// Adds all references of a pod template.
-    pub fn add(&mut self, template: &Value) {
+    pub(crate) fn add(&mut self, template: &Value) {
         match template {
             Value::Object(fields) => {
                 for (key, value) in fields {

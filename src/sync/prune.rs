@@ -14,7 +14,8 @@ use super::{
     failure::{ApplyError, Failure, by_group},
     governance::{Governance, Governor},
     manifest::Key,
-    plan::{Plan, References, RetainReason},
+    plan::{Plan, References},
+    removal::RetainReason,
     revisions::Revisions,
 };
 

@@ -22,6 +22,8 @@ use super::{
     claims::{Claims, Heads},
     cluster::Cluster,
     events,
+    failure::UnreadableRollout,
+    governance::Governance,
     manifest::Key,
     memory::Memory,
     report::Report,
@@ -37,7 +39,7 @@ use crate::{
 ///
 /// What is remembered may be behind what another leader has done since, so call
 /// [`Context::forget_all`] (or make a new one) when a term of leadership begins.
-pub struct Context {
+pub(crate) struct Context {
     cluster: Cluster,
     repositories: Arc<Repositories>,
     rollouts: RolloutsOf,
@@ -53,33 +55,24 @@ pub struct Context {
 
 /// Rollouts of a namespace as a cache has them. They say when a sync is due; the sync itself goes by
 /// fresh ones.
-pub type RolloutsOf =
+pub(crate) type RolloutsOf =
     Box<dyn Fn(&str) -> Result<Vec<Arc<Rollout>>, UnreadableRollout> + Send + Sync>;
 
 /// State of a `ConfigRepo`'s records.
-pub type RecordSyncOf = Box<dyn Fn(&NamespacedName) -> RecordSync + Send + Sync>;
+pub(crate) type RecordSyncOf = Box<dyn Fn(&NamespacedName) -> RecordSync + Send + Sync>;
 
 /// Name of the autoscaler that scales an object of a namespace, by its group, kind and name.
-pub type AutoscalerOf = Box<dyn Fn(&str, &str, &str, &str) -> Option<String> + Send + Sync>;
+pub(crate) type AutoscalerOf = Box<dyn Fn(&str, &str, &str, &str) -> Option<String> + Send + Sync>;
 
 /// `ConfigRepo`s of a namespace as a cache has them.
-pub type ConfigReposOf = Box<dyn Fn(&str) -> Vec<ConfigRepo> + Send + Sync>;
-
-/// A Rollout that cannot be decoded: what it governs, and how far its attempt is, is not known.
-#[derive(Debug, thiserror::Error)]
-pub struct UnreadableRollout {
-    /// Its name.
-    pub name: String,
-    /// Position and cause of the decoding error.
-    pub why: String,
-}
+pub(crate) type ConfigReposOf = Box<dyn Fn(&str) -> Vec<ConfigRepo> + Send + Sync>;
 
 type SharedMemory = Arc<AsyncMutex<Memory>>;
 
 /// The status of a `ConfigRepo` could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {verb} the status of the ConfigRepo {name}")]
-pub struct Error {
+pub(crate) struct Error {
     verb: &'static str,
     name: NamespacedName,
     source: kube::Error,
@@ -99,7 +92,7 @@ const RESYNC: SignedDuration = SignedDuration::from_mins(10);
 impl Context {
     /// `reads` is for what Tidegate reads in its own name. `writes` is for every write; it needs a
     /// timeout (5 s), and it is what to wrap where writes are for the leader alone.
-    pub fn new(
+    pub(crate) fn new(
         reads: Client,
         writes: Client,
         repositories: Arc<Repositories>,
@@ -123,41 +116,41 @@ impl Context {
 
     /// Publishes drift, and changes of the condition `Ready`, as events.
     #[must_use]
-    pub fn with_events(mut self, events: EventRecorder) -> Self {
+    pub(crate) fn with_events(mut self, events: EventRecorder) -> Self {
         self.events = Some(events);
         self
     }
 
     /// Has the status report records that cannot be written.
     #[must_use]
-    pub fn with_records(mut self, records: RecordSyncOf) -> Self {
+    pub(crate) fn with_records(mut self, records: RecordSyncOf) -> Self {
         self.records = records;
         self
     }
 
     /// Has counts of replicas left to autoscalers.
     #[must_use]
-    pub fn with_autoscalers(mut self, autoscaler_of: AutoscalerOf) -> Self {
+    pub(crate) fn with_autoscalers(mut self, autoscaler_of: AutoscalerOf) -> Self {
         self.autoscaler_of = autoscaler_of;
         self
     }
 
     /// Has objects refused that another `ConfigRepo` brings.
     #[must_use]
-    pub fn with_siblings(mut self, siblings: ConfigReposOf) -> Self {
+    pub(crate) fn with_siblings(mut self, siblings: ConfigReposOf) -> Self {
         self.siblings = siblings;
         self
     }
 
     /// Shares the marks on ConfigRepos with the trigger that sets them.
     #[must_use]
-    pub fn with_progress(mut self, progress: Arc<SyncProgress>) -> Self {
+    pub(crate) fn with_progress(mut self, progress: Arc<SyncProgress>) -> Self {
         self.progress = progress;
         self
     }
 
     /// Forgets a `ConfigRepo` that is gone.
-    pub fn forget(&self, name: &NamespacedName) {
+    pub(crate) fn forget(&self, name: &NamespacedName) {
         self.heads.forget(name);
         let memory = self
             .memories
@@ -170,7 +163,7 @@ impl Context {
     }
 
     /// Forgets everything: a term of leadership begins.
-    pub fn forget_all(&self) {
+    pub(crate) fn forget_all(&self) {
         self.heads.forget_all();
         self.memories
             .lock()
@@ -185,7 +178,7 @@ impl Context {
 }
 
 /// Brings the namespace to the state of the branch, as far as that is possible now.
-pub async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Result<Action, Error> {
+pub(crate) async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Result<Action, Error> {
     let id = NamespacedName::of(&*repo);
     if repo.metadata.deletion_timestamp.is_some() {
         ctx.forget(&id);
@@ -207,7 +200,9 @@ pub async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Result<Actio
     let status = one.last_status(&memory);
     one.look(&mut memory, &status).await;
     let claimed = one.claimed(&memory, &status);
-    one.record_inventory(&mut memory, &status, &claimed).await?;
+    let governed = one.governed(&memory);
+    one.record_inventory(&mut memory, &status, &claimed, governed.as_ref())
+        .await?;
     let status = one.last_status(&memory);
     let began = clock::monotonic();
     let applying = ctx.progress.applying(id.clone());
@@ -216,7 +211,7 @@ pub async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Result<Actio
         drift,
         pruned,
         next,
-    } = one.sync(&mut memory, &status, &claimed).await;
+    } = one.sync(&mut memory, &status, &claimed, governed).await;
     drop(applying);
     if let Some((commit, objects)) = newly_applied(&report, &memory, &status) {
         let duration = clock::monotonic().duration_since(began);
@@ -243,6 +238,12 @@ fn newly_applied<'a>(
         return None;
     }
     Some((commit, head.manifests.len()))
+}
+
+/// Rollouts of the namespace as a cache has them.
+struct Governed {
+    live: Vec<Arc<Rollout>>,
+    governance: Governance,
 }
 
 /// A `ConfigRepo` that is being reconciled.
@@ -331,24 +332,36 @@ impl RepoReconciler<'_> {
         claims.of_others(&head.manifests, &(self.ctx.siblings)(self.namespace))
     }
 
+    /// Rollouts of the namespace, and what they govern of the head; `None` without a head to apply.
+    fn governed(&self, memory: &Memory) -> Option<Result<Governed, UnreadableRollout>> {
+        let (None, Some(head)) = (&memory.blocked, &memory.head) else {
+            return None;
+        };
+        let live = (self.ctx.rollouts)(self.namespace);
+        Some(live.map(|live| Governed {
+            governance: Governance::new(&head.manifests, &live),
+            live,
+        }))
+    }
+
     async fn sync(
         &self,
         memory: &mut Memory,
         status: &ConfigRepoStatus,
         claimed: &BTreeMap<Key, String>,
+        governed: Option<Result<Governed, UnreadableRollout>>,
     ) -> SyncResult {
         if let Some(error) = &memory.blocked {
             return SyncResult::of(Report::blocked(error));
         }
-        let head = memory
+        let (head, governed) = memory
             .head
             .clone()
+            .zip(governed)
             .expect("there is a head unless the sync is blocked");
-        let live = match (self.ctx.rollouts)(self.namespace) {
-            Ok(live) => live,
-            Err(error) => {
-                return SyncResult::of(Report::ungovernable(&error));
-            }
+        let Governed { live, governance } = match governed {
+            Ok(governed) => governed,
+            Err(error) => return SyncResult::of(Report::ungovernable(&error)),
         };
         let now = (self.ctx.now)();
         memory.resync |= self.ctx.progress.take_drift_mark(self.id)
@@ -380,7 +393,8 @@ impl RepoReconciler<'_> {
             heads: &self.ctx.heads,
             autoscaler_of: &autoscaler_of,
         };
-        run.execute(memory, now).await
+        let governance = governance.with_governed(&status.governed);
+        run.execute(memory, &governance, now).await
     }
 
     fn until_next(&self, memory: &Memory, report: &Report, next: Option<Timestamp>) -> Duration {

@@ -25,7 +25,7 @@ use tidegate_engine::revision::Digest;
 use super::{
     governance::{Governance, Governor},
     manifest::{Key, Manifest},
-    plan::{RetainReason, rank},
+    order::rank,
 };
 
 /// Objects that have left the repository, with everything that the rules ask for.
@@ -40,9 +40,35 @@ pub(super) struct Removals<'a> {
     now: Timestamp,
 }
 
+/// Object that is no longer in the repository and is retained for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Retained {
+    /// The object.
+    pub(crate) key: Key,
+    /// Reason for which it is retained.
+    pub(crate) reason: RetainReason,
+}
+
+/// Reason to retain an object that is no longer in the repository.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum RetainReason {
+    /// A template that runs, or to which a rollback leads, refers to it.
+    Referenced,
+    /// It carries traffic in an attempt that runs.
+    Governed,
+    /// A Rollout that stays in force names it.
+    Named(String),
+    /// Its app is deleted after this time.
+    Delayed(Timestamp),
+    /// Its Rollout is being deleted, and needs it until then.
+    RolloutFirst(String),
+    /// Its removal has to be acknowledged.
+    Held(Hold),
+}
+
 /// Reason to hold a removal until it is acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Hold {
+pub(crate) enum Hold {
     /// The repository has no object any more.
     NothingLeft,
     /// The Rollout has left, and its workload has not.

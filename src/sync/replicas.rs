@@ -28,7 +28,7 @@ const AUTOSCALERS: &[(&str, &str)] = &[
 
 /// Owner of a count of replicas that is not git's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scaler {
+pub(crate) enum Scaler {
     /// An autoscaler, by its kind and name.
     Autoscaler(String),
     /// Somebody who scaled the object.

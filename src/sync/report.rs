@@ -4,17 +4,14 @@ use jiff::Timestamp;
 use tidegate_api::{
     CommitId, Condition, condition,
     condition::ConditionStatus,
-    config_repo::{AppliedCommit, AppliedObject, ConfigRepoStatus, GovernedWorkload},
+    config_repo::{AppliedCommit, AppliedObject, ConfigRepoStatus},
     reason::{ConditionType, SyncReason},
 };
 use tidegate_git::{Commit, StoreError};
 
 use super::{
-    apply::LeftField,
-    failure::{Failure, Stopped},
-    manifest::Key,
-    plan::{RetainReason, Retained},
-    reconcile::UnreadableRollout,
+    failure::{Failure, Stopped, UnreadableRollout},
+    remarks::Remarks,
     source::{SourceError, author},
     wording,
 };
@@ -36,20 +33,6 @@ pub(super) struct Report {
     pub(super) is_transient: bool,
     /// True if another writer was faster each time: that is no news for people, and is retried.
     pub(super) is_race: bool,
-}
-
-/// Things to say about a commit that is applied.
-pub(super) struct Remarks<'a> {
-    /// Objects that have left git and are still there.
-    pub(super) retained: &'a [Retained],
-    /// Files that were passed over.
-    pub(super) skipped: &'a [String],
-    /// Digest of the removals that wait.
-    pub(super) digest: Option<&'a str>,
-    /// Fields that are left as they are in the cluster.
-    pub(super) left: &'a [(Key, LeftField)],
-    /// Workloads that a Rollout governs, or did.
-    pub(super) governed: &'a [GovernedWorkload],
 }
 
 /// Maximum length of a condition's message, in bytes: enough for a Role to paste.
@@ -171,31 +154,6 @@ impl Report {
             status.inventory.clone_from(inventory);
         }
         status
-    }
-}
-
-// === impl Remarks ===
-
-impl Remarks<'_> {
-    /// Returns the reason of a sync that has applied its commit.
-    fn reason(&self) -> SyncReason {
-        let is_held =
-            |one: &Retained| matches!(one.reason, RetainReason::Held(_) | RetainReason::Named(_));
-        let is_pending = |one: &Retained| {
-            matches!(
-                one.reason,
-                RetainReason::Delayed(_) | RetainReason::RolloutFirst(_)
-            )
-        };
-        if self.governed.iter().any(|one| one.unreleased.is_some()) {
-            SyncReason::Unreleased
-        } else if self.retained.iter().any(is_held) {
-            SyncReason::RemovalHeld
-        } else if self.retained.iter().any(is_pending) {
-            SyncReason::RemovalPending
-        } else {
-            SyncReason::Applied
-        }
     }
 }
 

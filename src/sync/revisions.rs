@@ -21,11 +21,11 @@ use super::{
 
 /// The commit that asked for a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// Its id.
-    pub commit: CommitId,
+    pub(crate) commit: CommitId,
     /// Author of the commit, `Name <address>`.
-    pub author: String,
+    pub(crate) author: String,
 }
 
 /// A template that git wants.

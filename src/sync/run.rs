@@ -26,8 +26,9 @@ use super::{
     memory::Memory,
     plan::{FieldMask, Plan, plan},
     prune::Pruner,
+    remarks::Remarks,
     removal::{Removals, digest},
-    report::{Remarks, Report},
+    report::Report,
     source::Head,
 };
 
@@ -90,30 +91,34 @@ impl SyncResult {
 
 impl SyncRun<'_> {
     /// Syncs, if the inputs have changed or a comparison is due.
-    pub(super) async fn execute(&self, memory: &mut Memory, now: Timestamp) -> SyncResult {
+    pub(super) async fn execute(
+        &self,
+        memory: &mut Memory,
+        governance: &Governance,
+        now: Timestamp,
+    ) -> SyncResult {
         let manifests = &self.head.manifests;
-        let governance = Governance::new(manifests, self.live).with_governed(&self.status.governed);
         let removals = Removals::new(
             manifests,
-            &governance,
+            governance,
             &self.status.inventory,
             self.config_repo,
             self.spec,
             now,
         );
         let pending = &self.status.removals;
-        let inputs = self.input_digest(&governance);
+        let inputs = self.input_digest(governance);
         let (mut drift, mut pruned) = (Vec::new(), Vec::new());
         if memory.synced != Some(inputs) || memory.resync {
             memory.synced = None;
             self.forget_lost_rollouts(&mut memory.applied);
-            let mut plan = plan(manifests, &governance, &removals, pending);
+            let mut plan = plan(manifests, governance, &removals, pending);
             let mut done = Done {
                 drift: &mut drift,
                 pruned: &mut pruned,
             };
             if let Err(report) = self
-                .apply_and_prune(memory, &governance, &mut plan, &mut done)
+                .apply_and_prune(memory, governance, &mut plan, &mut done)
                 .await
             {
                 return SyncResult {

@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use super::{
     manifest::{self, InvalidManifest, Manifest, Parsed},
     revisions::Origin,
-    wording,
+    wording::phrases,
 };
 use crate::repository::OpenError;
 
@@ -29,7 +29,7 @@ pub(super) struct Head {
 /// Error that leaves nothing to apply. The cluster is left unchanged.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SourceError {
-    #[error("{}", wording::NO_SYNC)]
+    #[error("{}", phrases::NO_SYNC)]
     NoSync,
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -39,7 +39,7 @@ pub(super) enum SourceError {
     Tree(#[from] TreeError),
     #[error(transparent)]
     Invalid(#[from] InvalidManifest),
-    #[error("{}", wording::CANCELED)]
+    #[error("{}", phrases::CANCELED)]
     Canceled,
 }
 

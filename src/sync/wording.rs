@@ -3,6 +3,8 @@
 //! The rules answer with types; the words for them are here, in the shape *state or action: cause;
 //! remedy*. The API server's words are passed on, except about Secrets: some of them repeat values.
 
+pub(super) mod phrases;
+
 use std::{
     collections::BTreeMap,
     fmt::{self, Display, Formatter, Write as _},
@@ -14,31 +16,19 @@ use tidegate_git::FetchError;
 use super::{
     apply::LeftField,
     drift::Drift,
-    failure::{ApplyError, Failure, MissingRight, Stopped},
+    failure::{ApplyError, Failure, MissingRight, Stopped, UnreadableRollout},
     manifest::Key,
-    plan::{RetainReason, Retained},
-    reconcile::UnreadableRollout,
-    removal::Hold,
+    remarks::Remarks,
+    removal::{Hold, RetainReason, Retained},
     replicas::Scaler,
-    report::Remarks,
     source::SourceError,
 };
 
 /// Message of the condition `RecordsWritten` while it holds.
 pub(super) const ALL_RECORDS_WRITTEN: &str = "all records are written";
 
-/// A ConfigRepo without `spec.sync`.
-pub(super) const NO_SYNC: &str = "spec.sync is missing: write sync: {serviceAccountName: NAME}";
-
-/// A process that shuts down while it parses.
-pub(super) const CANCELED: &str = "reading the repository was canceled";
-
 /// A write that was not retried before the reconcile ended.
 const RETRYING: &str = "retrying";
-
-/// Replacement of the API server's words about a Secret.
-pub(super) const WITHHELD: &str = "details are withheld because they may repeat the Secret's contents; every value of \
-     `data` has to be base64, every value of `stringData` a string, and no other field may be misspelled";
 
 /// Number of objects that a message names; of more it gives the number.
 const NAMED: usize = 10;
@@ -130,8 +120,9 @@ pub(super) fn pruned(key: &Key) -> String {
 /// Describes a sync that could not apply everything. A missing permission comes last and once: what
 /// there is to paste is the same for all.
 pub(super) fn stopped(commit: &CommitId, stopped: &Stopped) -> String {
-    let is_right = |error: &&ApplyError| matches!(error.failure, Failure::Forbidden(_));
-    let (rights, others): (Vec<_>, Vec<_>) = stopped.errors.iter().partition(is_right);
+    let errors = stopped.errors.iter();
+    let (rights, others): (Vec<_>, Vec<_>) =
+        errors.partition(|error| matches!(error.failure, Failure::Forbidden(_)));
     let mut failures: Vec<_> = others.iter().take(NAMED).map(ToString::to_string).collect();
     if others.len() > NAMED {
         failures.push(format!("and {} more", others.len() - NAMED));

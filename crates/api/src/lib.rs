@@ -28,7 +28,7 @@ pub mod duration;
 pub mod gate;
 pub mod intervention;
 pub mod names;
-pub mod namespaced_name;
+mod namespaced_name;
 pub mod reason;
 pub mod record;
 pub mod revision;

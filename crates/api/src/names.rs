@@ -58,11 +58,8 @@ pub const PIN_DISABLED: &str = "Disabled";
 /// Annotation by which an object of a repository is kept when it leaves the repository.
 pub const PRUNE_ANNOTATION: &str = "tidegate.io/prune";
 
-/// The value of [`PRUNE_ANNOTATION`] that keeps the object.
-pub const PRUNE_DISABLED: &str = "Disabled";
-
 /// The value of [`PRUNE_ANNOTATION`] with which the object is deleted as soon as it has left the
-/// repository. Any other value keeps it.
+/// repository. Any other value, such as `Disabled`, keeps it.
 pub const PRUNE_CONFIRMED: &str = "Confirmed";
 
 /// Annotation of an object whose count of replicas somebody has set by its scale subresource: git's
@@ -79,7 +76,7 @@ pub const REPLACE_ALLOWED: &str = "Allowed";
 pub const USE_LABEL: &str = "tidegate.io/use";
 
 /// Suffix that makes a Rollout's name that of its canary workload and canary Service.
-pub const CANARY_SUFFIX: &str = "-canary";
+pub(crate) const CANARY_SUFFIX: &str = "-canary";
 
 /// The longest name that a Rollout may have: the canary's pods must not have theirs cut
 /// (63 bytes, less `-canary`, a hash of up to 10, a suffix of 5, and two dashes).

@@ -67,17 +67,6 @@ pub fn routes_in(spec: &Value) -> Vec<RouteRef> {
         .collect()
 }
 
-// === impl Traffic ===
-
-impl Traffic {
-    /// Traffic that is split in these routes.
-    pub fn of_routes(routes: Vec<RouteRef>) -> Self {
-        Self {
-            routes: Some(routes),
-        }
-    }
-}
-
 // === impl RouteRef ===
 
 impl RouteRef {

@@ -2,18 +2,19 @@
 //! `Reconciling` and `Stalled` say why it is not true yet, and each condition says which generation
 //! it is about.
 
+pub(crate) mod cause;
+
 use tidegate_api::{
-    Condition, Revision,
+    Condition,
     condition::{self, ConditionStatus},
     reason::{
         AvailableReason, ConditionType, FieldConflictReason, ReadyReason, ReasonCode,
         StableDegradedReason, StallReason,
     },
-    route::RouteRef,
     status::{Attempt, Phase},
-    workload::VersionId,
 };
 
+use self::cause::{MissingPods, Unavailable};
 use crate::{
     context::DecisionContext,
     event::Event,
@@ -22,38 +23,6 @@ use crate::{
     weight::Weight,
     wording,
 };
-
-/// Cause for which callers are not served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Unavailable {
-    /// The Service does not exist.
-    ServiceNotFound {
-        /// Name of the Service.
-        service: String,
-    },
-    /// A route does not exist.
-    RouteNotFound {
-        /// The route.
-        route: RouteRef,
-    },
-    /// Stable gets traffic and has no ready endpoint.
-    StableNotReady,
-    /// The canary gets traffic and has no ready endpoint.
-    CanaryNotReady,
-}
-
-/// Pods that stable lacks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct MissingPods {
-    /// Number of pods that are ready.
-    pub(crate) ready: u32,
-    /// Number of pods that the workload wants.
-    pub(crate) wanted: u32,
-    /// Stable's revision.
-    pub(crate) revision: Revision,
-    /// Version of the workload that runs it.
-    pub(crate) version: VersionId,
-}
 
 /// Progress towards the wanted revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,16 +233,4 @@ fn states(observed: &Observed) -> impl Iterator<Item = &RouteState> {
         .routes
         .iter()
         .filter_map(|route| route.state.as_ref())
-}
-
-// === impl Unavailable ===
-
-impl Unavailable {
-    fn reason(&self) -> AvailableReason {
-        match self {
-            Self::ServiceNotFound { .. } => AvailableReason::ServiceNotFound,
-            Self::RouteNotFound { .. } => AvailableReason::RouteNotFound,
-            Self::StableNotReady | Self::CanaryNotReady => AvailableReason::NoReadyEndpoints,
-        }
-    }
 }

@@ -5,7 +5,9 @@ use tidegate_api::{
     Revision, record::PendingRecord, route::RouteRef, status::RolloutStatus, workload::VersionId,
 };
 
-use crate::{event::Event, interventions::Answer, pin::Pin, waiting::WaitingOn, weight::Weight};
+use crate::{
+    event::Event, interventions::answer::Answer, pin::Pin, waiting::WaitingOn, weight::Weight,
+};
 
 /// Everything that is to be done, in the order of the fields.
 #[derive(Clone, Debug)]

@@ -244,7 +244,7 @@ impl Requests {
 }
 
 /// Returns true if a verdict lets a release go on.
-pub fn passes(verdict: Verdict) -> bool {
+pub(crate) fn passes(verdict: Verdict) -> bool {
     match verdict {
         Verdict::Pass | Verdict::Tolerated => true,
         Verdict::Unread

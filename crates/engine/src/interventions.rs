@@ -1,6 +1,6 @@
 //! Accepting and rejecting Interventions.
 
-mod answer;
+pub(crate) mod answer;
 
 use tidegate_api::{
     Revision,

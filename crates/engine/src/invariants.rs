@@ -287,11 +287,6 @@ impl History {
     pub fn push(&mut self, snapshot: Snapshot) {
         self.snapshots.push(snapshot);
     }
-
-    /// The snapshots, oldest first.
-    pub fn snapshots(&self) -> &[Snapshot] {
-        &self.snapshots
-    }
 }
 
 // === impl Snapshot ===
@@ -351,7 +346,7 @@ impl Snapshot {
 
 impl Author {
     /// Returns true if it was Tidegate.
-    pub fn is_tidegate(self) -> bool {
+    pub(crate) fn is_tidegate(self) -> bool {
         match self {
             Self::Effect | Self::Status | Self::Decision => true,
             Self::Controllers | Self::Others | Self::PodFailure => false,

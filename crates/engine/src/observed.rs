@@ -25,7 +25,7 @@ pub use self::{
 use crate::{
     gate::reading::Reading,
     pin::Pin,
-    readiness::PodProblem,
+    readiness::problem::PodProblem,
     revision::Digest,
     route::{Obstacle, PendingParent, PendingRoute},
     weight::Weight,
@@ -361,12 +361,12 @@ impl Route {
 
 impl Observed {
     /// Returns true if an object of the canary is there, or a pod that a Service could select.
-    pub fn canary_is_left(&self) -> bool {
+    pub(crate) fn canary_is_left(&self) -> bool {
         self.canary.is_some() || self.canary_service || self.canary_pods > 0
     }
 
     /// Returns true if any Service sends its callers to the canary's pods.
-    pub fn pinned_to_canary(&self) -> bool {
+    pub(crate) fn pinned_to_canary(&self) -> bool {
         self.services
             .iter()
             .any(|service| service.pin() == Some(Pin::Canary))
@@ -374,7 +374,11 @@ impl Observed {
 
     /// Returns `true` if the workload is known to have another template than stable's, which this
     /// version runs. Where that is gone, a dry run tells.
-    pub fn is_known_to_differ_from_stable(&self, workload: &Workload, stable: &VersionId) -> bool {
+    pub(crate) fn is_known_to_differ_from_stable(
+        &self,
+        workload: &Workload,
+        stable: &VersionId,
+    ) -> bool {
         match workload.version(stable) {
             Some(version) => version.template != workload.template,
             None => self.stable == Comparison::Different,
@@ -392,7 +396,7 @@ impl Observed {
 
     /// Returns the number of stable's own pods that are ready. While the Services are pinned to the
     /// canary their endpoints say nothing about stable.
-    pub fn ready_of_stable(&self) -> u32 {
+    pub(crate) fn ready_of_stable(&self) -> u32 {
         let stable = self.status.stable.as_ref().zip(self.workload.as_ref());
         stable.map_or(0, |(stable, workload)| {
             workload.ready_of(&stable.pod_template_hash)
@@ -400,7 +404,7 @@ impl Observed {
     }
 
     /// Returns true if so many of stable's own pods are ready that callers may go back to them.
-    pub fn enough_of_stable(&self) -> bool {
+    pub(crate) fn enough_of_stable(&self) -> bool {
         let stable = self.status.stable.as_ref();
         let workload = self.workload.as_ref();
         stable.zip(workload).is_some_and(|(stable, workload)| {
@@ -414,7 +418,7 @@ impl Observed {
 impl Workload {
     /// Returns true if every pod that it wants runs its current template and is available, and no other
     /// pod is left.
-    pub fn rolled_out(&self) -> bool {
+    pub(crate) fn rolled_out(&self) -> bool {
         self.observed_generation >= self.generation
             && self.updated == self.replicas
             && self.total == self.replicas
@@ -423,12 +427,12 @@ impl Workload {
 
     /// Returns true if its controller has seen its template and no pod of another version is left,
     /// well or not.
-    pub fn runs_one_version(&self) -> bool {
+    pub(crate) fn runs_one_version(&self) -> bool {
         self.observed_generation >= self.generation && self.updated == self.total
     }
 
     /// Number of pods that are known to be available since it was last changed.
-    pub fn known_available(&self) -> u32 {
+    pub(crate) fn known_available(&self) -> u32 {
         if self.observed_generation >= self.generation {
             self.available
         } else {
@@ -445,17 +449,20 @@ impl Workload {
 
     /// Returns true if so many ready pods can serve all callers: three quarters of those that it wants, as
     /// Kubernetes itself has it for a rolling update.
-    pub fn is_enough(&self, ready: u32) -> bool {
+    pub(crate) fn is_enough(&self, ready: u32) -> bool {
         ready >= (self.replicas - self.replicas / 4).max(1)
     }
 
     /// Number of ready pods of a version.
-    pub fn ready_of(&self, version: &VersionId) -> u32 {
+    pub(crate) fn ready_of(&self, version: &VersionId) -> u32 {
         self.version(version).map_or(0, |version| version.ready)
     }
 
     /// Returns the versions beside this one that have pods, well or not.
-    pub fn others_with_pods<'a>(&'a self, id: &'a VersionId) -> impl Iterator<Item = &'a Version> {
+    pub(crate) fn others_with_pods<'a>(
+        &'a self,
+        id: &'a VersionId,
+    ) -> impl Iterator<Item = &'a Version> {
         self.versions
             .iter()
             .filter(move |version| version.id != *id && version.replicas > 0)

@@ -20,7 +20,7 @@ pub enum Pin {
 
 impl Pin {
     /// Returns the pin that a selector bears.
-    pub fn in_selector(selector: &BTreeMap<String, String>) -> Option<Self> {
+    pub(crate) fn in_selector(selector: &BTreeMap<String, String>) -> Option<Self> {
         for kind in WorkloadKind::ALL {
             if let Some(version) = selector.get(kind.version_label()) {
                 return Some(Self::Version(VersionId::new(version)));

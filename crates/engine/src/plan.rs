@@ -15,7 +15,7 @@ use tidegate_api::{
 
 use crate::{
     gate::{Gate, GateError},
-    route::Scale,
+    route::scale::Scale,
     weight::Weight,
 };
 
@@ -227,7 +227,7 @@ impl Plan {
     }
 
     /// The number of the last step: the one in which the canary has everything.
-    pub fn last_step(&self) -> u32 {
+    pub(crate) fn last_step(&self) -> u32 {
         u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
     }
 }
@@ -265,7 +265,7 @@ impl Step {
     }
 
     /// Returns the number of replicas that the canary needs beside `stable` ones.
-    pub fn canary_replicas(&self, stable: u32) -> u32 {
+    pub(crate) fn canary_replicas(&self, stable: u32) -> u32 {
         let share = self.weight.of_replicas(stable);
         match self.replicas {
             Some(replicas) if self.weight < Weight::FULL => replicas,

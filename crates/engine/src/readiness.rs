@@ -1,37 +1,12 @@
 //! Pods that do not become ready: the cause, whose fault it is, and how long they are waited for.
 
-use jiff::{SignedDuration, Timestamp};
+pub(crate) mod problem;
+
+use jiff::Timestamp;
+
+pub use self::problem::{Fault, Overdue, PodProblem};
 
 use crate::{context::DecisionContext, observed::Workload, plan::Plan, revision::Digest};
-
-/// Cause for which pods are not ready, in the cluster's own words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodProblem {
-    /// Origin of the problem.
-    pub fault: Fault,
-    /// The pod and its container, the reason and the message.
-    pub message: String,
-}
-
-/// Origin of a problem: only a fault of the revision rejects it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fault {
-    /// The revision's own: a crash, an image that does not exist, a probe that fails.
-    Revision,
-    /// The surroundings': a quota, a policy, a registry that is away, no room on any node.
-    Surroundings,
-    /// Unknown.
-    Unknown,
-}
-
-/// Pods that were waited for longer than they may take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Overdue {
-    /// Time without progress.
-    pub after: SignedDuration,
-    /// Cause, where one is known.
-    pub problem: Option<PodProblem>,
-}
 
 /// The most that a workload has had of what its rolling update or its scaling is to bring. Pods that
 /// come and go again are progress once.
@@ -44,17 +19,6 @@ pub struct PodProgress {
     old: u32,
     /// True if the surroundings were in the way.
     blocked: bool,
-}
-
-// === impl Overdue ===
-
-impl Overdue {
-    /// Returns the origin of the problem.
-    pub fn fault(&self) -> Fault {
-        self.problem
-            .as_ref()
-            .map_or(Fault::Unknown, |problem| problem.fault)
-    }
 }
 
 // === impl PodProgress ===

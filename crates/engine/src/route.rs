@@ -14,11 +14,13 @@
 //! | `shape` | what tells one kind of route from another |
 //! | `gateway_api` | the shape of HTTPRoute and its siblings |
 //! | `obstacle` | why a route cannot be split |
+//! | `scale` | the scale of its weights |
 //! | `pending` | routes that a change waits for, and the gateways in the way |
 
 mod gateway_api;
 mod obstacle;
 mod pending;
+pub(crate) mod scale;
 mod shape;
 
 use std::collections::BTreeSet;
@@ -30,13 +32,9 @@ use self::shape::Shape;
 pub use self::{
     obstacle::Obstacle,
     pending::{PendingParent, PendingRoute, Refusal},
+    scale::Scale,
 };
 use crate::{plan::Plan, weight::Weight};
-
-/// Factor by which weights grow while a route is split: 100, or 10,000 where a share has a
-/// fraction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scale(u32);
 
 /// Backends of the Services of one namespace in the rules of one route.
 #[derive(Clone, Copy, Debug)]
@@ -54,21 +52,6 @@ pub struct Splitter<'a> {
     service: &'a str,
     canary: &'a str,
     scale: Scale,
-}
-
-// === impl Scale ===
-
-impl Scale {
-    /// For shares of whole percents.
-    pub const PERCENT: Self = Self(100);
-
-    /// For shares with a fraction.
-    pub const HUNDREDTHS: Self = Self(10_000);
-
-    /// Returns the canary's part of this scale.
-    fn share(self, weight: Weight) -> u32 {
-        weight.hundredths() * self.0 / Weight::FULL.hundredths()
-    }
 }
 
 // === impl Backends ===

@@ -12,6 +12,7 @@
 //! A stage says only when it is left; what the world should look like in it stands in
 //! [`desired`](crate::desired).
 
+mod beginning;
 mod clean_up;
 mod failover;
 mod initial;

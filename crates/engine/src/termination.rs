@@ -8,7 +8,7 @@ use tidegate_api::{
 };
 
 use crate::{
-    readiness::{Fault, Overdue},
+    readiness::problem::{Fault, Overdue},
     route::PendingRoute,
     waiting::{EndpointsOwner, PinnedPods, RouteChange},
 };

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tidegate_api::workload::WorkloadRef;
 
-use crate::{readiness::PodProblem, route::PendingRoute, weight::Weight};
+use crate::{readiness::problem::PodProblem, route::PendingRoute, weight::Weight};
 
 /// Answer of a stage.
 pub(crate) enum Flow {

@@ -23,14 +23,14 @@ use std::fmt;
 
 use jiff::SignedDuration;
 use tidegate_api::{
-    Duration,
+    CommitId, Duration,
     record::Outcome,
     status::{Failover, RolloutStatus, Superseded},
 };
 
 use crate::{
     attempt::NoGoodCommit,
-    conditions::{MissingPods, Unavailable},
+    conditions::cause::{MissingPods, Unavailable},
     field_conflict::FieldConflict,
     observed::Candidate,
     route::{PendingParent, PendingRoute, Refusal},
@@ -39,6 +39,14 @@ use crate::{
 /// Returns the requester of an Intervention, for a sentence.
 pub(crate) fn requester(by: &str) -> &str {
     if by.is_empty() { "someone" } else { by }
+}
+
+/// Returns the commit that asks for a revision, for the end of a clause; nothing where none is known.
+fn requested_by(commit: Option<&CommitId>) -> String {
+    match commit {
+        Some(commit) => format!(" (requested by commit {})", commit.short()),
+        None => String::new(),
+    }
 }
 
 /// Returns the state of a Rollout that has nothing to do: an attempt that ended badly since stable

@@ -13,6 +13,7 @@
 
 pub mod cases;
 pub mod credentials;
+mod expression;
 pub mod http;
 pub mod namespace_label;
 pub mod preflight;

@@ -24,10 +24,10 @@ use super::{
 };
 
 /// Maximum size of a body. No gate needs more; beyond it a query lacks an aggregation.
-pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+pub(crate) const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// Maximum difference between the clocks; beyond it "now" would not mean the same samples.
-pub const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(30);
+pub(crate) const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(30);
 
 /// A source of results of instant queries.
 pub trait InstantQuery: Send + Sync {

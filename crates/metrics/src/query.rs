@@ -14,6 +14,7 @@ use promql_parser::parser::{self, AtModifier, Call, Expr, Offset, VectorSelector
 use tidegate_engine::gate::reading::Proportion;
 
 use super::{
+    expression::children,
     prometheus::unix_seconds,
     quotient::{self, PartLabel, ZeroNumerator},
 };
@@ -270,26 +271,6 @@ fn needs_two_samples(call: &Call) -> bool {
 fn estimates_quantile(expr: &Expr) -> bool {
     matches!(expr, Expr::Call(call) if call.func.name == "histogram_quantile")
         || children(expr).into_iter().any(estimates_quantile)
-}
-
-/// Returns the expressions that an expression is made of.
-pub(crate) fn children(expr: &Expr) -> Vec<&Expr> {
-    match expr {
-        Expr::Subquery(subquery) => vec![&subquery.expr],
-        Expr::Aggregate(aggregate) => {
-            let parameter = aggregate.param.iter().map(|parameter| &**parameter);
-            parameter.chain([&*aggregate.expr]).collect()
-        }
-        Expr::Binary(binary) => vec![&binary.lhs, &binary.rhs],
-        Expr::Call(call) => call.args.args.iter().map(|argument| &**argument).collect(),
-        Expr::Unary(unary) => vec![&unary.expr],
-        Expr::Paren(paren) => vec![&paren.expr],
-        Expr::VectorSelector(_)
-        | Expr::MatrixSelector(_)
-        | Expr::NumberLiteral(_)
-        | Expr::StringLiteral(_)
-        | Expr::Extension(_) => Vec::new(),
-    }
 }
 
 /// Returns the selector without its modifiers.

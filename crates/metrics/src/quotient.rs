@@ -17,7 +17,7 @@ use promql_parser::{
 };
 use tidegate_engine::gate::reading::Proportion;
 
-use super::query::children;
+use super::expression::children;
 
 /// Queries for a quotient whose numerator has no series.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl ZeroNumerator {
     /// where the selectors name pods: then each counts once, however often it is scraped.
     pub(crate) fn of(expr: &Expr, by_pod: bool) -> Option<Self> {
         let mut zeroed = expr.clone();
-        let division = division_mut(&mut zeroed)?;
+        let division = division(&mut zeroed)?;
         let (numerator, denominator) = (CountSum::of(&division.lhs)?, CountSum::of(&division.rhs)?);
         let extra = numerator.part_of(&denominator)?;
         let total = denominator.total(by_pod);
@@ -188,8 +188,9 @@ fn count_once(expr: &mut Expr) {
 /// `100 * bad / all`; `None` for any other quantity, of which a value says nothing about a number of
 /// requests.
 pub(crate) fn proportion(expr: &Expr) -> Option<Proportion> {
-    let (numerator, denominator) = division(expr)?;
-    let (part, whole) = (counts_in(numerator), counts_in(denominator));
+    let mut whole_query = expr.clone();
+    let division = division(&mut whole_query)?;
+    let (part, whole) = (counts_in(&division.lhs), counts_in(&division.rhs));
     let all = whole.first()?;
     let of_whole = whole.iter().all(|selector| counts_the_same(selector, all));
     let of_part = part.iter().all(|selector| {
@@ -265,38 +266,16 @@ impl PartLabel {
     }
 }
 
-/// Returns the two sides of the division that the query is, apart from numbers around it.
-fn division(expr: &Expr) -> Option<(&Expr, &Expr)> {
+/// Returns the division that the query is, apart from numbers around it.
+fn division(expr: &mut Expr) -> Option<&mut BinaryExpr> {
     match expr {
-        Expr::Paren(paren) => division(&paren.expr),
-        Expr::Unary(unary) => division(&unary.expr),
+        Expr::Paren(paren) => division(&mut paren.expr),
+        Expr::Unary(unary) => division(&mut unary.expr),
         Expr::Binary(binary) => match (number(&binary.lhs), number(&binary.rhs)) {
-            (Some(_), None) if is_affine(binary) => division(&binary.rhs),
-            (None, Some(_)) if is_affine(binary) => division(&binary.lhs),
-            (None, None) if is_plain_division(binary) => Some((&binary.lhs, &binary.rhs)),
+            (Some(_), None) if is_affine(binary) => division(&mut binary.rhs),
+            (None, Some(_)) if is_affine(binary) => division(&mut binary.lhs),
+            (None, None) if is_plain_division(binary) => Some(binary),
             (Some(_) | None, Some(_) | None) => None,
-        },
-        Expr::Aggregate(_)
-        | Expr::Call(_)
-        | Expr::Subquery(_)
-        | Expr::NumberLiteral(_)
-        | Expr::StringLiteral(_)
-        | Expr::VectorSelector(_)
-        | Expr::MatrixSelector(_)
-        | Expr::Extension(_) => None,
-    }
-}
-
-/// As [`division`], to be changed.
-fn division_mut(expr: &mut Expr) -> Option<&mut BinaryExpr> {
-    division(expr)?;
-    match expr {
-        Expr::Paren(paren) => division_mut(&mut paren.expr),
-        Expr::Unary(unary) => division_mut(&mut unary.expr),
-        Expr::Binary(binary) => match (number(&binary.lhs), number(&binary.rhs)) {
-            (Some(_), None) => division_mut(&mut binary.rhs),
-            (None, Some(_)) => division_mut(&mut binary.lhs),
-            (Some(_), Some(_)) | (None, None) => Some(binary),
         },
         Expr::Aggregate(_)
         | Expr::Call(_)

@@ -96,17 +96,17 @@ impl QueryTemplate {
     }
 
     /// Returns true if the query uses `{{window}}`.
-    pub fn uses_window(&self) -> bool {
+    pub(crate) fn uses_window(&self) -> bool {
         self.uses(Placeholder::Window)
     }
 
     /// Returns true if the query names pods.
-    pub fn names_pods(&self) -> bool {
+    pub(crate) fn names_pods(&self) -> bool {
         self.uses(Placeholder::Pods)
     }
 
     /// Returns true if the query names a version by its pods and in no other way.
-    pub fn tells_versions_by_pods(&self) -> bool {
+    pub(crate) fn tells_versions_by_pods(&self) -> bool {
         self.uses(Placeholder::Pods)
             && !self.uses(Placeholder::Track)
             && !self.uses(Placeholder::Revision)
@@ -118,7 +118,7 @@ impl QueryTemplate {
 
     /// Returns the query with all placeholders replaced. `{{window}}` is rounded down, so that it never
     /// reaches back further than it may.
-    pub fn expand(
+    pub(crate) fn expand(
         &self,
         variables: &Variables,
         window: SignedDuration,

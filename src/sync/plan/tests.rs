@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::json;
 use tidegate_api::{Rollout, config_repo::AppliedObject};
 

@@ -13,10 +13,10 @@ use tidegate_api::{
     names,
 };
 
-use super::{Error, RepoReconciler};
+use super::{Error, Governed, RepoReconciler};
 use crate::sync::{
-    events, governance::Governance, manifest::Key, memory::Memory, recording, removal::Removals,
-    report::Report, source::Head, unreleased::governed,
+    events, failure::UnreadableRollout, governance::Governance, manifest::Key, memory::Memory,
+    recording, removal::Removals, report::Report, source::Head, unreleased,
 };
 
 // === impl RepoReconciler ===
@@ -30,11 +30,9 @@ impl RepoReconciler<'_> {
         memory: &mut Memory,
         status: &ConfigRepoStatus,
         claimed: &BTreeMap<Key, String>,
+        governed: Option<&Result<Governed, UnreadableRollout>>,
     ) -> Result<(), Error> {
-        if memory.blocked.is_some() {
-            return Ok(());
-        }
-        let Some(head) = &memory.head else {
+        let (Some(governed), Some(head)) = (governed, &memory.head) else {
             return Ok(());
         };
         let coming: Vec<_> = head
@@ -44,14 +42,12 @@ impl RepoReconciler<'_> {
             .map(|manifest| AppliedObject::from(&manifest.key))
             .collect();
         let head = head.clone();
-        let live = (self.ctx.rollouts)(self.namespace).ok();
-        let governance = live.map(|live| Governance::new(&head.manifests, &live));
         self.update_status(memory, status, |status| {
             let mut status = with_objects(status, &coming);
             // What a Rollout that cannot be decoded governs is not known; nothing is deleted then.
-            if let Some(governance) = &governance {
+            if let Ok(Governed { governance, .. }) = governed {
                 status.removals = self.removals(&head, governance, &status);
-                status.governed = governed(
+                status.governed = unreleased::governed(
                     &status.governed,
                     &head.manifests,
                     governance,

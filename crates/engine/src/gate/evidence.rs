@@ -20,7 +20,7 @@ const ANSWERED_BY: SignedDuration = SignedDuration::from_secs(10);
 
 /// End of an attempt that a gate demands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Alarm {
+pub(crate) enum Alarm {
     /// The gate is breached.
     Breach(String),
     /// There are no usable metrics, and the gate's rule for that is to roll back.
@@ -43,7 +43,7 @@ pub enum Scope {
 
 /// Returns the status of a gate at the beginning of a step. The evidence of earlier steps is kept;
 /// each kind limits how far back it counts.
-pub fn begin_step(gate: &Gate, before: Option<&GateStatus>) -> GateStatus {
+pub(crate) fn begin_step(gate: &Gate, before: Option<&GateStatus>) -> GateStatus {
     let mut status = GateStatus {
         name: gate.name.clone(),
         ..GateStatus::default()
@@ -56,7 +56,7 @@ pub fn begin_step(gate: &Gate, before: Option<&GateStatus>) -> GateStatus {
 }
 
 /// Returns true if the last reading is a current one.
-pub fn is_recent(gate: &Gate, status: &GateStatus, now: Timestamp) -> bool {
+pub(crate) fn is_recent(gate: &Gate, status: &GateStatus, now: Timestamp) -> bool {
     let limit = gate.interval.saturating_mul(2).saturating_add(ANSWERED_BY);
     status
         .sampled_at
@@ -94,7 +94,7 @@ pub fn fold(
 }
 
 /// Returns the end that the gate demands, given its status.
-pub fn alarm(gate: &Gate, status: &GateStatus, now: Timestamp) -> Option<Alarm> {
+pub(crate) fn alarm(gate: &Gate, status: &GateStatus, now: Timestamp) -> Option<Alarm> {
     let (name, message) = (&gate.name, &status.message);
     match status.verdict {
         Verdict::Breach => Some(Alarm::Breach(format!("gate {name:?} breached: {message}"))),
@@ -134,7 +134,7 @@ pub fn alarm(gate: &Gate, status: &GateStatus, now: Timestamp) -> Option<Alarm> 
 }
 
 /// Returns the time at which [`alarm`] changes its answer if no reading comes.
-pub fn next_alarm(gate: &Gate, status: &GateStatus) -> Option<Timestamp> {
+pub(crate) fn next_alarm(gate: &Gate, status: &GateStatus) -> Option<Timestamp> {
     let limits = [
         (status.error_since, gate.error_timeout),
         (status.no_data_since, gate.no_data_timeout),

@@ -31,19 +31,19 @@ pub enum PodOwner {
 
 impl Endpoints {
     /// Time at which they will have been the same for `settle`.
-    pub fn settled_at(&self, settle: SignedDuration) -> Timestamp {
+    pub(crate) fn settled_at(&self, settle: SignedDuration) -> Timestamp {
         self.since.saturating_add(settle).unwrap_or(Timestamp::MAX)
     }
 
     /// Returns `true` if all of them are pods of the workload, in this version.
-    pub fn are_of_version(&self, version: &VersionId) -> bool {
+    pub(crate) fn are_of_version(&self, version: &VersionId) -> bool {
         self.owners
             .iter()
             .all(|owner| matches!(owner, PodOwner::Workload(of) if of == version))
     }
 
     /// Returns `true` if all of them are pods of the canary.
-    pub fn are_of_canary(&self) -> bool {
+    pub(crate) fn are_of_canary(&self) -> bool {
         self.owners
             .iter()
             .all(|owner| matches!(owner, PodOwner::Canary(_)))

@@ -41,7 +41,7 @@ impl Observed {
     }
 
     /// Returns another workload to whose pods a Service sends its callers.
-    pub fn spans_workload(&self, service: &Service) -> Option<&WorkloadRef> {
+    pub(crate) fn spans_workload(&self, service: &Service) -> Option<&WorkloadRef> {
         let selector = service.own_selector();
         let other = self
             .other_workloads
@@ -60,7 +60,7 @@ impl Observed {
 
     /// Returns true if a Service is not pinned and stops nothing: its owner says so, or it is one for
     /// peers over several workloads. The one that callers use is always pinned.
-    pub fn is_exempt(&self, service: &Service) -> bool {
+    pub(crate) fn is_exempt(&self, service: &Service) -> bool {
         let is_named = service.name == self.service_name();
         let is_disabled = service.pin_setting.as_deref() == Some(names::PIN_DISABLED);
         !is_named && (is_disabled || service.for_peers && self.spans(service).is_some())

@@ -8,7 +8,7 @@ use tidegate_api::{
     status::{Attempt, Failover},
 };
 
-use super::stepping;
+use super::beginning::restart;
 use crate::{
     context::{DecisionContext, is_suspended},
     event::Event,
@@ -73,7 +73,7 @@ fn begin(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Flow
     });
     let time = attempt.failovers.len();
     if is_suspended(ctx.attempt()) {
-        stepping::restart(ctx, plan);
+        restart(ctx, plan);
     }
     ctx.emit(Event::FailedOver {
         time,
@@ -127,7 +127,7 @@ fn proceed(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Fl
     if observed.canary_endpoints.ready == 0 {
         if ctx.attempt().weight > Weight::ZERO {
             ctx.set_weight(Weight::ZERO);
-            stepping::restart(ctx, plan);
+            restart(ctx, plan);
             ctx.emit(Event::CanaryUnready);
         }
         return Some(Flow::Waits(WaitingOn::CanaryEndpoint, None));
@@ -148,7 +148,7 @@ fn end(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) {
     if ctx.attempt().weight > step.weight {
         ctx.set_weight(step.weight);
     }
-    stepping::restart(ctx, plan);
+    restart(ctx, plan);
     let windows = plan.gates.iter().map(|gate| gate.window);
     let window = windows.max().unwrap_or_default();
     let attempt = ctx.attempt_mut();

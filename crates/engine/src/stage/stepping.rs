@@ -6,7 +6,10 @@ use tidegate_api::{
     status::{Phase, Shortcut, Stage, StepStatus},
 };
 
-use super::failover;
+use super::{
+    beginning::{begin_evidence, restart},
+    failover,
+};
 use crate::{
     context::DecisionContext,
     event::Event,
@@ -211,26 +214,6 @@ fn on_canary_lost(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     restart(ctx, plan);
     ctx.emit(Event::CanaryUnready);
     Flow::Waits(WaitingOn::CanaryEndpoint, None)
-}
-
-/// The step begins again: its hold and its evidence.
-pub(super) fn restart(ctx: &mut DecisionContext<'_>, plan: &Plan) {
-    if let Some(step) = ctx.attempt_mut().steps.last_mut() {
-        step.confirmed_at = None;
-    }
-    begin_evidence(ctx, plan);
-}
-
-fn begin_evidence(ctx: &mut DecisionContext<'_>, plan: &Plan) {
-    let attempt = ctx.attempt_mut();
-    let before = std::mem::take(&mut attempt.gates);
-    attempt.gates = plan
-        .gates
-        .iter()
-        .map(|gate| {
-            evidence::begin_step(gate, before.iter().find(|status| status.name == gate.name))
-        })
-        .collect();
 }
 
 fn wait_for_canary(ctx: &mut DecisionContext<'_>, plan: &Plan, waits: Flow) -> Flow {

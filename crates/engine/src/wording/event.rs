@@ -2,10 +2,13 @@
 
 use std::fmt;
 
-use tidegate_api::{CommitId, record::Outcome};
+use tidegate_api::record::Outcome;
 
-use super::{requester, writer};
-use crate::event::{Event, GovernedField};
+use super::{requested_by, requester, writer};
+use crate::{
+    event::{Event, GovernedField},
+    termination::Termination,
+};
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -45,16 +48,7 @@ impl fmt::Display for Event {
                     revision.short()
                 )
             }
-            Self::RollingBack { termination } => {
-                let verb = match termination.outcome {
-                    Outcome::RolledBack => "rolling back",
-                    Outcome::Aborted => "aborting",
-                    Outcome::Superseded => "superseding",
-                    Outcome::Failed => "first deploy failed",
-                    Outcome::Promoted => "promoted",
-                };
-                write!(f, "{verb}: {}", termination.cause)
-            }
+            Self::RollingBack { termination } => rolling_back(f, termination),
             Self::Ended {
                 attempt,
                 revision,
@@ -112,11 +106,15 @@ impl fmt::Display for Event {
     }
 }
 
-/// Returns the commit that asked for a revision, as an addition to it.
-fn requested_by(commit: Option<&CommitId>) -> String {
-    commit.map_or_else(String::new, |commit| {
-        format!(" (requested by commit {})", commit.short())
-    })
+fn rolling_back(f: &mut fmt::Formatter<'_>, termination: &Termination) -> fmt::Result {
+    let cause = &termination.cause;
+    match termination.outcome {
+        Outcome::RolledBack => write!(f, "rolling back: {cause}"),
+        Outcome::Aborted => write!(f, "aborting: {cause}"),
+        Outcome::Superseded => write!(f, "superseding: {cause}"),
+        Outcome::Failed => write!(f, "first deploy failed: {cause}"),
+        Outcome::Promoted => write!(f, "promoted: {cause}"),
+    }
 }
 
 impl fmt::Display for GovernedField {

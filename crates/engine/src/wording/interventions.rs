@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::requester;
-use crate::interventions::{Acceptance, Answer, Rejection};
+use crate::interventions::answer::{Acceptance, Answer, Rejection};
 
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::{in_the_way, requester, routes, span, writer};
+use super::{in_the_way, requested_by, requester, routes, span, writer};
 use crate::{
-    readiness::{Overdue, PodProblem},
+    readiness::problem::{Overdue, PodProblem},
     termination::Cause,
 };
 
@@ -85,13 +85,12 @@ impl fmt::Display for Cause {
                 f,
                 "stable lost all ready endpoints {times} times in this attempt"
             ),
-            Self::NewerRevision { revision, commit } => {
-                write!(f, "revision {} is newer", revision.short())?;
-                match commit {
-                    Some(commit) => write!(f, " (requested by commit {})", commit.short()),
-                    None => Ok(()),
-                }
-            }
+            Self::NewerRevision { revision, commit } => write!(
+                f,
+                "revision {} is newer{}",
+                revision.short(),
+                requested_by(commit.as_ref())
+            ),
             Self::RolloutDeleted => f.write_str("the Rollout was deleted"),
             Self::AbortRequested { by, reason } => {
                 write!(f, "abort was requested by {}: {reason}", requester(by))

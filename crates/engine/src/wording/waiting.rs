@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{in_the_way, routes};
 use crate::{
-    readiness::PodProblem,
+    readiness::problem::PodProblem,
     waiting::{EndpointsOwner, PinnedPods, RolloutPurpose, RouteChange, WaitingOn},
 };
 
