@@ -21,6 +21,7 @@ mod part;
 mod pods;
 mod prometheus;
 mod run_dir;
+mod token;
 mod tools;
 
 use std::{
@@ -192,7 +193,7 @@ impl Cluster {
 
     /// The API server's own address.
     pub fn api_server_url(&self) -> &'static str {
-        control_plane::API_SERVER_URL
+        kubeconfig::API_SERVER_URL
     }
 
     /// Writes a kubeconfig for that user and address, and answers its path.

@@ -115,11 +115,10 @@ impl Selection {
         let mut wanted = BTreeSet::new();
         for filter in filters {
             let is_name = all.iter().any(|scenario| scenario.name == filter);
-            let fits = |name: &str| name == filter || !is_name && name.contains(filter.as_str());
             let found: Vec<_> = all
                 .iter()
                 .map(|scenario| scenario.name)
-                .filter(|name| fits(name))
+                .filter(|name| name == filter || !is_name && name.contains(filter.as_str()))
                 .collect();
             ensure!(!found.is_empty(), "no scenario's name contains `{filter}`");
             wanted.extend(found);

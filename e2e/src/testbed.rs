@@ -358,8 +358,6 @@ impl Testbed {
 
     /// Grants the ConfigRepo's ServiceAccount the rights to apply.
     async fn allow_to_apply(&self) -> Result<()> {
-        let verbs = ["get", "list", "create", "patch", "update", "delete"];
-        let rule = |group: &str, resources: &[&str]| json!({ "apiGroups": [group], "resources": resources, "verbs": verbs });
         self.create::<Role>(json!({
             "metadata": { "name": "shop-config" },
             "rules": [
@@ -404,4 +402,10 @@ impl Testbed {
         }))
         .await
     }
+}
+
+/// A rule of a Role that allows to apply.
+fn rule(group: &str, resources: &[&str]) -> Value {
+    let verbs = ["get", "list", "create", "patch", "update", "delete"];
+    json!({ "apiGroups": [group], "resources": resources, "verbs": verbs })
 }

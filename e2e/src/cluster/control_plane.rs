@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use super::{
     Options,
     credentials::Credentials,
-    kubeconfig::{KubeconfigSpec, User},
+    kubeconfig::{API_SERVER_URL, KubeconfigSpec, User},
     network::{NODE_ADDRESS, SERVICE_NETWORK},
     part::{answers, part, start},
 };
@@ -22,9 +22,6 @@ use crate::{
     http_client,
     process::{ChildProcess, ProcessSpec},
 };
-
-/// The API server's address, which its certificate names.
-pub(super) const API_SERVER_URL: &str = "https://10.0.0.1:6443";
 
 const ETCD_URL: &str = "http://127.0.0.1:2379";
 const ETCD_PEER_URL: &str = "http://127.0.0.1:2380";

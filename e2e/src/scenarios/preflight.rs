@@ -174,18 +174,16 @@ async fn a_second_rollout(bed: &Testbed, shop: &Shop, next: &Shop) -> Result<()>
 
 /// Waits for an event that warns of this.
 async fn warned(bed: &Testbed, sentence: &str) -> Result<()> {
-    let says = |event: &Event| {
-        event.reason.as_deref() == Some("PreflightWarning")
-            && event
-                .note
-                .as_deref()
-                .is_some_and(|note| note.contains(sentence))
-    };
     until_true(&format!("an event says {sentence:?}"), LIMIT, || async {
         let events = bed.api::<Event>().list(&ListParams::default()).await?;
-        Ok(events.items.iter().any(says))
+        Ok(events.iter().any(|event| warns_of(event, sentence)))
     })
     .await
+}
+
+fn warns_of(event: &Event, sentence: &str) -> bool {
+    let note = event.note.as_deref().unwrap_or_default();
+    event.reason.as_deref() == Some("PreflightWarning") && note.contains(sentence)
 }
 
 /// Changes how the workload replaces its pods.
@@ -213,20 +211,10 @@ async fn refused(
 
 /// Waits until a Rollout is stalled by this.
 async fn stalled(bed: &Testbed, name: &str, sentence: &str) -> Result<()> {
-    let says = |rollout: Option<&Rollout>| {
-        let conditions = rollout
-            .and_then(|rollout| rollout.status.as_ref())
-            .map(|status| &status.conditions);
-        let stalled =
-            conditions.and_then(|conditions| Condition::find(conditions, ConditionType::Stalled));
-        stalled.is_some_and(|stalled| {
-            stalled.status == ConditionStatus::True && stalled.message.contains(sentence)
-        })
-    };
-    if tokio::time::timeout(LIMIT / 4, await_condition(bed.api::<Rollout>(), name, says))
-        .await
-        .is_ok()
-    {
+    let waited = await_condition(bed.api::<Rollout>(), name, |rollout: Option<&Rollout>| {
+        rollout.is_some_and(|rollout| is_stalled(rollout, sentence))
+    });
+    if tokio::time::timeout(LIMIT / 4, waited).await.is_ok() {
         return Ok(());
     }
     let rollout = bed.api::<Rollout>().get_opt(name).await?;
@@ -244,6 +232,16 @@ async fn stalled(bed: &Testbed, name: &str, sentence: &str) -> Result<()> {
     bail!(
         "the Rollout {name} was to be refused: {sentence:?}; it says {conditions:?}, the ConfigRepo {repo:?}"
     )
+}
+
+fn is_stalled(rollout: &Rollout, sentence: &str) -> bool {
+    let Some(status) = &rollout.status else {
+        return false;
+    };
+    let stalled = Condition::find(&status.conditions, ConditionType::Stalled);
+    stalled.is_some_and(|stalled| {
+        stalled.status == ConditionStatus::True && stalled.message.contains(sentence)
+    })
 }
 
 /// Nothing has moved; then git says again what runs.
@@ -283,19 +281,19 @@ async fn in_order(
 }
 
 async fn place(bed: &Testbed) -> Result<Place> {
-    let object = |api_version, kind| async move {
-        let object = bed.get(api_version, kind, NAME).await?;
-        object
-            .map(|object| object.data["spec"].clone())
-            .with_context(|| format!("the {kind} is gone"))
-    };
     Ok(Place {
         pods: bed.pod_uids().await?,
-        route: object("gateway.networking.k8s.io/v1", "HTTPRoute").await?,
-        service: object("v1", "Service").await?,
-        template: object("apps/v1", "Deployment").await?["template"].clone(),
+        route: spec(bed, "gateway.networking.k8s.io/v1", "HTTPRoute").await?,
+        service: spec(bed, "v1", "Service").await?,
+        template: spec(bed, "apps/v1", "Deployment").await?["template"].clone(),
         attempts: bed.status().await?.attempts,
     })
+}
+
+async fn spec(bed: &Testbed, api_version: &str, kind: &str) -> Result<Value> {
+    let object = bed.get(api_version, kind, NAME).await?;
+    let object = object.with_context(|| format!("the {kind} is gone"))?;
+    Ok(object.data["spec"].clone())
 }
 
 /// Returns true if anyone has created an object of this name, by the audit log.

@@ -10,7 +10,6 @@ use tidegate_api::{
     Intervention, Rollout,
     intervention::{Action, InterventionState},
     record::{Outcome, Reason},
-    status::RolloutStatus,
 };
 
 use crate::{
@@ -128,10 +127,11 @@ async fn goes_down(
 /// The next attempt waits although Prometheus is back, and begins when its time has come: minutes are
 /// made to pass by the status, where the time stands.
 async fn begins_by_itself(bed: &Testbed, attempt: u32) -> Result<()> {
-    let waiting = |status: &RolloutStatus| {
-        status.message.contains("to start the next attempt") && status.attempt.is_none()
-    };
-    let status = bed.until("it waits for its time", waiting).await?;
+    let status = bed
+        .until("it waits for its time", |status| {
+            status.message.contains("to start the next attempt") && status.attempt.is_none()
+        })
+        .await?;
     ensure!(
         status.attempts + 1 == attempt,
         "it did not wait: {status:?}"

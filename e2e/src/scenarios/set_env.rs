@@ -101,20 +101,19 @@ async fn is_put_back(bed: &Testbed) -> Result<()> {
 async fn is_named(bed: &Testbed) -> Result<()> {
     until_true("an event names the field manager", LIMIT, || async {
         let events = bed.api::<Event>().list(&ListParams::default()).await?;
-        let named = |event: &Event| {
-            event.reason.as_deref() == Some("DriftCorrected")
-                && event
-                    .regarding
-                    .as_ref()
-                    .is_some_and(|about| about.kind.as_deref() == Some("Rollout"))
-                && event
-                    .note
-                    .as_ref()
-                    .is_some_and(|note| note.contains(MANAGER))
-        };
-        Ok(events.iter().any(named))
+        Ok(events.iter().any(names_manager))
     })
     .await
+}
+
+fn names_manager(event: &Event) -> bool {
+    let about = event.regarding.as_ref();
+    event.reason.as_deref() == Some("DriftCorrected")
+        && about.is_some_and(|about| about.kind.as_deref() == Some("Rollout"))
+        && event
+            .note
+            .as_ref()
+            .is_some_and(|note| note.contains(MANAGER))
 }
 
 fn sets_variable(workload: &Deployment) -> bool {

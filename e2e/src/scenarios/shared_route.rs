@@ -102,9 +102,12 @@ async fn shared(context: Context) -> Result<()> {
     unmarked(&bed).await
 }
 
+fn rules(route: &DynamicObject) -> Value {
+    route.data["spec"]["rules"].clone()
+}
+
 /// A commit that changes the route's labels alone, while both canaries have their share.
 async fn unrelated_commit(bed: &Testbed, shop: &Shop) -> Result<()> {
-    let rules = |route: &DynamicObject| route.data["spec"]["rules"].clone();
     let before = rules(&route(bed).await?);
     for canary in ["shop-canary", "basket-canary"] {
         ensure!(weight(&before, canary) == Some(20), "{canary} in {before}");

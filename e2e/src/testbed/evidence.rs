@@ -182,16 +182,18 @@ pub fn backends(written: &Value) -> Option<&Vec<Value>> {
     replaced.next()?["value"].as_array()
 }
 
+/// The weights of a Service, in all.
+fn weight(backends: &[Value], name: &str) -> f64 {
+    let named = backends.iter().filter(|backend| backend["name"] == name);
+    named
+        .map(|backend| backend["weight"].as_f64().unwrap_or(1.0))
+        .sum()
+}
+
 /// The canary's percentage of what a route sends to either, by a write of the route.
 fn canary_weight(written: &Value) -> Option<f64> {
     let backends = backends(written)?;
-    let weight = |name: &str| {
-        let named = backends.iter().filter(|backend| backend["name"] == name);
-        named
-            .map(|backend| backend["weight"].as_f64().unwrap_or(1.0))
-            .sum::<f64>()
-    };
-    let (canary, stable) = (weight(CANARY), weight(NAME));
+    let (canary, stable) = (weight(backends, CANARY), weight(backends, NAME));
     Some(if canary > 0.0 {
         canary * 100.0 / (canary + stable)
     } else {

@@ -149,9 +149,10 @@ impl Testbed {
         }))?;
         let api = self.api::<Intervention>();
         let name = api.create(&PostParams::default(), &asked).await?.name_any();
-        let answered =
-            |asked: Option<&Intervention>| asked.is_some_and(|asked| asked.status.is_some());
-        let answered = tokio::time::timeout(LIMIT, await_condition(api, &name, answered)).await;
+        let answered = await_condition(api, &name, |asked: Option<&Intervention>| {
+            asked.is_some_and(|asked| asked.status.is_some())
+        });
+        let answered = tokio::time::timeout(LIMIT, answered).await;
         let answered =
             answered.with_context(|| format!("{} was not answered", action.as_str()))??;
         answered

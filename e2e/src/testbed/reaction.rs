@@ -88,14 +88,11 @@ impl fmt::Display for Reaction {
             read,
             written,
         } = self;
-        let seconds = |from: &Timestamp, to: &Timestamp| {
-            SignedDuration::as_secs_f64(&to.duration_since(*from))
-        };
         write!(
             f,
             "shown by Prometheus -> route written {:.2} s (of these, read -> route written {:.3} s)",
-            seconds(shown, written),
-            seconds(read, written)
+            written.duration_since(*shown).as_secs_f64(),
+            written.duration_since(*read).as_secs_f64()
         )
     }
 }
