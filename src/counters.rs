@@ -180,10 +180,9 @@ impl Counters {
 
     /// A status was written over another: where an attempt has ended, that is an outcome.
     pub(crate) fn persisted(&self, before: Option<&RolloutStatus>, after: &RolloutStatus) {
-        let attempt =
-            |status: &RolloutStatus| status.last_outcome.as_ref().map(|last| last.attempt);
+        let before = before.and_then(|status| status.last_outcome.as_ref());
         if let Some(last) = &after.last_outcome
-            && before.and_then(attempt) != Some(last.attempt)
+            && before.is_none_or(|before| before.attempt != last.attempt)
         {
             self.outcomes
                 .get_or_create(&OutcomeLabel::of(last.ending.outcome))

@@ -173,38 +173,35 @@ pub(crate) async fn find_secret(
     access: SecretAccess,
 ) -> Result<Option<SecretObject>, SecretError> {
     let api: Api<SecretObject> = Api::namespaced(client.clone(), namespace);
-    let unreadable = |why: &str| SecretError::new(name, why);
     let secret = match api.get_opt(name).await {
         Ok(Some(secret)) => secret,
         Ok(None) => return Ok(None),
         Err(kube::Error::Api(status)) if status.is_forbidden() => {
-            return Err(unreadable(&format!(
-                "{}; the chart lets Tidegate get the Secrets in rbac.secretNames, or all where there are none",
-                status.message
-            )));
+            let said = status.message;
+            let why = format!(
+                "{said}; the chart lets Tidegate get the Secrets in rbac.secretNames, or all where there are none"
+            );
+            return Err(SecretError::new(name, &why));
         }
-        Err(kube::Error::Api(status)) => return Err(unreadable(&status.message)),
+        Err(kube::Error::Api(status)) => return Err(SecretError::new(name, &status.message)),
         // Its text could hold a part of the Secret.
-        Err(_) => return Err(unreadable("the API server could not be asked")),
+        Err(_) => return Err(SecretError::new(name, "the API server could not be asked")),
     };
     let label = secret.labels().get(names::USE_LABEL);
     if access == SecretAccess::Labeled && label.is_none_or(|label| label != usage.as_str()) {
         let (key, value) = (names::USE_LABEL, usage.as_str());
-        return Err(unreadable(&format!(
+        let why = format!(
             "it lacks the label {key}: {value}, by which its owner lets Tidegate send it to a {value} server; \
              run kubectl label secret {name} --namespace {namespace} {key}={value}"
-        )));
+        );
+        return Err(SecretError::new(name, &why));
     }
     Ok(Some(secret))
 }
 
 fn credentials(secret: &SecretObject) -> Result<Credentials, &'static str> {
-    let text = |key: &str| match data(secret, key).map(std::str::from_utf8) {
-        None => Ok(None),
-        Some(Ok(text)) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
-        Some(Err(_)) => Err("a value in it is not text"),
-    };
-    match (text("bearerToken")?, text("username")?, text("password")?) {
+    let token = text(secret, "bearerToken")?;
+    match (token, text(secret, "username")?, text(secret, "password")?) {
         (Some(token), _, _) => Ok(Credentials::Bearer(Secret::new(token))),
         (None, username, Some(password)) => {
             let username = username.unwrap_or_else(|| "git".to_owned());
@@ -216,6 +213,14 @@ fn credentials(secret: &SecretObject) -> Result<Credentials, &'static str> {
         (None, Some(_), None) => Err("it has a username and no password: add the key password"),
         (None, None, None) if data(secret, "ca.crt").is_some() => Ok(Credentials::Anonymous),
         (None, None, None) => Err("it has neither username and password nor bearerToken"),
+    }
+}
+
+fn text(secret: &SecretObject, key: &str) -> Result<Option<String>, &'static str> {
+    match data(secret, key).map(std::str::from_utf8) {
+        None => Ok(None),
+        Some(Ok(text)) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
+        Some(Err(_)) => Err("a value in it is not text"),
     }
 }
 

@@ -203,9 +203,7 @@ async fn settled(
     name: &str,
     timeout: Duration,
 ) -> anyhow::Result<InterventionStatus> {
-    let has_answer =
-        |object: Option<&Intervention>| object.is_some_and(|object| object.status.is_some());
-    let answered = await_condition(api, name, has_answer);
+    let answered = await_condition(api, name, is_answered);
     let answered = tokio::time::timeout(timeout.as_std(), answered)
         .await
         .ok()
@@ -219,6 +217,10 @@ async fn settled(
     answered
         .and_then(|object| object.status)
         .with_context(|| format!("Intervention {name} was deleted before it was answered"))
+}
+
+fn is_answered(object: Option<&Intervention>) -> bool {
+    object.is_some_and(|object| object.status.is_some())
 }
 
 /// Prints the answer; the exit code is a failure if it was rejected.

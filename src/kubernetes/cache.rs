@@ -241,12 +241,11 @@ fn add<K: ResourceExt>(names: &mut HashMap<String, BTreeSet<String>>, object: &K
 /// Returns true if `one` was written after `other`. Since 1.35 Kubernetes says that resourceVersions of one
 /// resource are to be compared as numbers.
 fn is_newer<K: ResourceExt>(one: &K, other: &K) -> bool {
-    let version = |object: &K| {
-        object
-            .resource_version()
-            .and_then(|version| version.parse::<u128>().ok())
-    };
     one.uid() == other.uid() && version(one) > version(other)
+}
+
+fn version<K: ResourceExt>(object: &K) -> Option<u128> {
+    object.resource_version()?.parse().ok()
 }
 
 #[cfg(test)]

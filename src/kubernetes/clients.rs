@@ -26,7 +26,7 @@ pub(crate) struct Clients {
 /// The connection to the API server cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up the connection to the API server: {0}")]
-pub struct ClientError(#[from] kube::Error);
+pub(crate) struct ClientError(#[from] kube::Error);
 
 /// A name that cannot be sent as a ServiceAccount's.
 #[derive(Debug, thiserror::Error)]
@@ -59,11 +59,11 @@ pub(crate) fn impersonating(
     namespace: &str,
     account: &str,
 ) -> Result<Client, AccountName> {
-    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    if account.is_empty() || !account.chars().all(is_in_names) {
+        return Err(AccountName(account.to_owned()));
+    }
     let user = HeaderValue::try_from(format!("system:serviceaccount:{namespace}:{account}"))
-        .ok()
-        .filter(|_| !account.is_empty() && account.chars().all(is_name))
-        .ok_or_else(|| AccountName(account.to_owned()))?;
+        .map_err(|_| AccountName(account.to_owned()))?;
     let client = client.clone();
     let service = tower::service_fn(move |mut request: Request<Body>| {
         request
@@ -73,6 +73,11 @@ pub(crate) fn impersonating(
         async move { client.send(request).await }
     });
     Ok(Client::new(service, namespace))
+}
+
+/// Returns true for a character of the names of ServiceAccounts.
+fn is_in_names(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.')
 }
 
 /// A client that refuses every write while this process does not lead.

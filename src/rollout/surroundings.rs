@@ -86,15 +86,6 @@ async fn surroundings(
             "DestinationRule"
         )),
     );
-    let named = |kind: &str, found: Vec<DynamicObject>| {
-        let found = found.into_iter().filter(|policy| {
-            let names = |service: &str| names_service(&policy.data, service, namespace);
-            names(&plan.service) && !names(&plan.canary)
-        });
-        found
-            .map(|policy| format!("{kind} {}", policy.name_any()))
-            .collect::<Vec<_>>()
-    };
     Surroundings {
         autoscalers_by_value: autoscalers
             .iter()
@@ -111,8 +102,8 @@ async fn surroundings(
             .map(ResourceExt::name_any)
             .collect(),
         policies: [
-            named("BackendTLSPolicy", tls),
-            named("DestinationRule", rules),
+            without_canary("BackendTLSPolicy", &tls, namespace, plan),
+            without_canary("DestinationRule", &rules, namespace, plan),
         ]
         .concat(),
         unsplit_routes: Vec::new(),
@@ -120,6 +111,22 @@ async fn surroundings(
         anti_affinity: template.anti_affinity,
         ratios_without_requests: ratios_without_requests(namespace, plan),
     }
+}
+
+/// Returns the policies of a kind that name the Service, and not the canary's.
+fn without_canary(
+    kind: &str,
+    found: &[DynamicObject],
+    namespace: &str,
+    plan: &Plan,
+) -> Vec<String> {
+    let named = found.iter().filter(|policy| {
+        names_service(&policy.data, &plan.service, namespace)
+            && !names_service(&policy.data, &plan.canary, namespace)
+    });
+    named
+        .map(|policy| format!("{kind} {}", policy.name_any()))
+        .collect()
 }
 
 /// Returns the Services of the workload's pods whose owner says something about their pin.
@@ -171,17 +178,18 @@ fn scales_by_value(autoscaler: &HorizontalPodAutoscaler, workload: &WorkloadRef)
     let Some(spec) = &autoscaler.spec else {
         return false;
     };
-    let by_value = |metric: &MetricSpec| {
-        let object = metric.object.as_ref().map(|metric| &metric.target);
-        let external = metric.external.as_ref().map(|metric| &metric.target);
-        object
-            .or(external)
-            .is_some_and(|target| target.type_ == "Value")
-    };
     let target = &spec.scale_target_ref;
     target.kind == workload.kind.as_str()
         && target.name == workload.name
-        && spec.metrics.iter().flatten().any(by_value)
+        && spec.metrics.iter().flatten().any(is_by_value)
+}
+
+fn is_by_value(metric: &MetricSpec) -> bool {
+    let object = metric.object.as_ref().map(|metric| &metric.target);
+    let external = metric.external.as_ref().map(|metric| &metric.target);
+    object
+        .or(external)
+        .is_some_and(|target| target.type_ == "Value")
 }
 
 /// Returns true if a policy names a Service of its namespace: in `targetRefs`, or as a mesh's `host`.

@@ -78,12 +78,10 @@ pub(super) fn answers(route: &RouteObject, known: &Unresolved) -> Answers {
             .filter_map(|status| status.pending(generation, known))
             .collect()
     };
-    let is_followed = |status: &ParentStatus| {
-        status.accepts(generation) || status.refusal(ACCEPTED, i64::MIN).is_some()
-    };
     Answers {
         accepted: !statuses.is_empty() && pending.is_empty(),
-        followed: !statuses.is_empty() && statuses.iter().all(is_followed),
+        followed: !statuses.is_empty()
+            && statuses.iter().all(|status| status.is_followed(generation)),
         pending,
     }
 }
@@ -166,6 +164,11 @@ impl fmt::Display for ParentRef {
 // === impl ParentStatus ===
 
 impl ParentStatus {
+    /// Returns true if the gateway serves this generation, or refuses the route for good.
+    fn is_followed(&self, generation: i64) -> bool {
+        self.accepts(generation) || self.refusal(ACCEPTED, i64::MIN).is_some()
+    }
+
     /// Returns the gateway as one that has not accepted this generation; `None` if it has.
     fn pending(&self, generation: i64, known: &Unresolved) -> Option<PendingParent> {
         let parent = self.parent_ref.to_string();

@@ -319,21 +319,20 @@ fn pull_fault(message: &str) -> Fault {
         "too many requests",
         "toomanyrequests",
         "unexpected status from",
-        "EOF",
+        "eof",
     ];
     let lower = message.to_lowercase();
-    let says = |words: &[&str]| {
-        words
-            .iter()
-            .any(|word| lower.contains(&word.to_lowercase()))
-    };
-    if says(&AWAY) && !lower.contains("404") {
+    if contains_any(&lower, &AWAY) && !lower.contains("404") {
         Fault::Surroundings
-    } else if says(&GONE) {
+    } else if contains_any(&lower, &GONE) {
         Fault::Revision
     } else {
         Fault::Unknown
     }
+}
+
+fn contains_any(text: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| text.contains(word))
 }
 
 /// Joins a reason and its message, on one line and cut.
