@@ -1,4 +1,4 @@
-//! Prometheus finds pods by the labels of their Services, as a ServiceMonitor has it: the canary is scraped
+//! Prometheus finds pods by the labels of their Services, as a `ServiceMonitor` has it: the canary is scraped
 //! by its own Service, whether its pods are found in another way as well or not.
 
 use anyhow::{Context as _, Result, ensure};

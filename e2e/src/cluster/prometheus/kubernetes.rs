@@ -1,4 +1,4 @@
-//! Discovery by the API server: pods by their annotations, and Services by a label, as a ServiceMonitor of
+//! Discovery by the API server: pods by their annotations, and Services by a label, as a `ServiceMonitor` of
 //! the Prometheus operator selects them.
 
 use anyhow::Result;
