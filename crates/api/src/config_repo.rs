@@ -48,13 +48,13 @@ pub struct ConfigRepoSpec {
     /// `bearerToken`; and `ca.crt` for a CA of your own. Defaults to no credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
-    /// Application of the repository to the namespace. Required.
+    /// Account and limits with which the repository is applied to the namespace. Required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync: Option<SyncSpec>,
     /// Destination of records of releases.
     #[serde(default)]
     pub records: RecordsSpec,
-    /// Effects of a rollback, for each Rollout that does not say otherwise.
+    /// Change that a rollback makes in git, for each Rollout that does not say otherwise.
     #[serde(default)]
     pub on_rollback: OnRollback,
 }

@@ -10,7 +10,7 @@ use crate::Duration;
 /// A rule over metrics, of exactly one kind.
 ///
 /// A query may use `{{namespace}}`, `{{name}}` and `{{service}}` of the Rollout, `{{track}}`
-/// (`canary`, or `stable` where stable is asked), `{{revision}}`, `{{pods}}` (an anchored regular
+/// (`canary`, or `stable` where the query is run for stable), `{{revision}}`, `{{pods}}` (an anchored regular
 /// expression that matches the names of the pods) and `{{window}}` (the time since the gateways
 /// accepted the weight, at most `window`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -31,7 +31,7 @@ pub struct Gate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<Threshold>,
     /// Gate of the kind `breachWindow`: it fails when more than `maxBreaches` readings are out of
-    /// range within a period, or among the last ones.
+    /// range within a period, or among the last `ofLast` readings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breach_window: Option<BreachWindow>,
     /// Time between two readings, at least 500ms. Defaults to 15s.
@@ -47,33 +47,39 @@ pub struct Gate {
     #[serde(default = "defaults::window")]
     pub window: Duration,
     /// Query for the number of the canary's requests, over the same range as the gate's query. With it, a
-    /// part of all requests such as an error ratio breaches only where so many bad ones are improbable
-    /// (0.001) at the limit: one failure of one is no breach.
+    /// ratio of the canary's requests (of errors, of successes) breaches only where that is statistically
+    /// significant (p < 0.001, exact binomial test), so that one failure of one request is no breach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub requests: Option<String>,
-    /// Minimum number of requests for a reading to pass; it needs `requests`. A breach needs none. With 0
-    /// the gate passes while there are no requests at all. It is also the number from which on a success
-    /// rate without a single success is 0, and not without data. Defaults to 20; without `requests` no
+    /// Minimum number of requests for a reading to pass; it needs `requests`. A reading may breach with
+    /// fewer. With 0 the gate passes while there are no requests at all. With at least this many a success
+    /// rate without a success counts as 0, with fewer as no data. Defaults to 20; without `requests` no
     /// reading waits for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_requests: Option<u64>,
-    /// Consequence of a reading without data. Defaults to `Wait`.
+    /// Reaction to a reading without data: `Wait` for `noDataTimeout`, or `Rollback` at once. Defaults to
+    /// `Wait`.
     #[serde(default)]
     pub on_no_data: OnMissing,
-    /// Consequence of a failed reading. Defaults to `Wait`.
+    /// Reaction to a query that fails: `Wait` for `errorTimeout`, or `Rollback` at once. Defaults to
+    /// `Wait`.
     #[serde(default)]
     pub on_error: OnMissing,
-    /// Time limit for readings without data; after it traffic goes back to stable. Defaults to 10m.
+    /// Time limit for readings without data. After it the attempt ends `Aborted` and is retried later.
+    /// Defaults to 10m.
     #[serde(default = "defaults::no_metrics_timeout")]
     pub no_data_timeout: Duration,
-    /// Time limit for failed readings; after it traffic goes back to stable. Defaults to 10m.
+    /// Time limit for queries that fail. After it the attempt ends `Aborted` and is retried later.
+    /// Defaults to 10m.
     #[serde(default = "defaults::no_metrics_timeout")]
     pub error_timeout: Duration,
-    /// Time limit for `minRequests`; after it traffic goes back to stable. Defaults to 1h.
+    /// Time limit for `minRequests`. After it the attempt ends `Aborted` and is retried later. Defaults to
+    /// 1h.
     #[serde(default = "defaults::min_requests_timeout")]
     pub min_requests_timeout: Duration,
-    /// Effect of the gate on a release. Defaults to `Enforce`.
+    /// Effect of the gate on a release: `Enforce` holds it up or rolls it back; `Observe` evaluates and
+    /// reports, and never does. Defaults to `Enforce`.
     #[serde(default)]
     pub mode: GateMode,
 }
@@ -260,7 +266,7 @@ pub struct BadReading {
 pub enum Verdict {
     /// There is no reading yet in this step.
     #[default]
-    Unread,
+    Pending,
     /// The reading is good.
     Pass,
     /// The reading is bad, and the gate allows no more of them.

@@ -58,7 +58,7 @@ pub struct InterventionSpec {
     #[schemars(length(min = 1, max = 1024))]
     pub reason: String,
     /// Username of the requester. The chart's admission policy requires it to match the
-    /// authenticated user. Defaults to the empty name, which the policy denies.
+    /// authenticated user, so with the policy it is required. Defaults to the empty name.
     #[serde(default)]
     #[schemars(length(max = 256))]
     pub by: String,

@@ -246,6 +246,17 @@ impl Record {
 // === impl Outcome ===
 
 impl Outcome {
+    /// Returns the outcome as the API writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Promoted => "Promoted",
+            Self::RolledBack => "RolledBack",
+            Self::Aborted => "Aborted",
+            Self::Superseded => "Superseded",
+            Self::Failed => "Failed",
+        }
+    }
+
     /// Returns true if somebody should look: the revision did not get where it was to go.
     pub fn is_warning(self) -> bool {
         match self {
@@ -257,12 +268,6 @@ impl Outcome {
 
 impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Promoted => "Promoted",
-            Self::RolledBack => "RolledBack",
-            Self::Aborted => "Aborted",
-            Self::Superseded => "Superseded",
-            Self::Failed => "Failed",
-        })
+        f.write_str(self.as_str())
     }
 }

@@ -68,26 +68,26 @@ pub struct RolloutSpec {
     /// Prometheus that gates are read from. Defaults to the operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,
-    /// Effects of a rollback. Defaults to those of the ConfigRepo that applies the workload.
+    /// Change that a rollback makes in git. Defaults to that of the ConfigRepo that applies the workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_rollback: Option<OnRollback>,
-    /// Time for which the ready endpoints of a backend must not change before its weight is raised
-    /// or another backend is removed: until then they stabilize. A gateway reports that it has
-    /// accepted a route, never that it knows the endpoints. Defaults to 2s.
+    /// Stabilization window: time for which the ready endpoints of a backend must be unchanged before its
+    /// weight is raised. A gateway reports that it has accepted a route, never that it knows the
+    /// endpoints. Defaults to 2s.
     #[serde(default = "defaults::settle")]
     pub settle: Duration,
-    /// Time that pods may take to become available (`minReadySeconds` included). It counts anew
-    /// whenever another pod becomes available, like the one of a Deployment. Defaults to 10m.
+    /// Time that pods may take to become available (`minReadySeconds` included). It restarts whenever
+    /// another pod becomes available, like the one of a Deployment. Defaults to 10m.
     #[serde(default = "defaults::progress_deadline")]
     pub progress_deadline: Duration,
     /// Time that an attempt waits for what is not the revision's fault: a quota, a policy or a webhook
-    /// that refuses pods, no room on any node, a registry or a gateway that is away. Then it ends
-    /// `Aborted`, rejects nothing, and is tried again later. At least `progressDeadline`. Defaults to
-    /// 1h.
+    /// that denies pods, nodes without capacity, a registry or a gateway that is unavailable. Then it ends
+    /// `Aborted`; the revision is not rejected, and is retried later. At least `progressDeadline`. Defaults
+    /// to 1h.
     #[serde(default = "defaults::blocked_timeout")]
     pub blocked_timeout: Duration,
-    /// Release of a revision that was promoted before: `Fast` skips holds and gates and keeps
-    /// approvals, so that a `git revert` is quick; `Steps` goes through all of it. Defaults to
+    /// Release of a revision that was promoted before: `Fast` skips holds and gates and still
+    /// requires approvals, so that a `git revert` is quick; `Steps` goes through all of it. Defaults to
     /// `Fast`.
     #[serde(default)]
     pub known_good: KnownGood,
@@ -95,16 +95,16 @@ pub struct RolloutSpec {
     #[serde(default = "defaults::revision_history_limit")]
     #[schemars(range(min = 1, max = 50))]
     pub revision_history_limit: u32,
-    /// Traffic while stable has had no ready endpoint for 10s: `WhenStableIsDown` sends all of it to a
-    /// canary whose step has a weight and its approvals, until stable has been ready for 30s; `Never`
-    /// leaves it where it is. Defaults to `WhenStableIsDown`.
+    /// Traffic while stable has had no ready endpoint for 10s: `WhenStableIsDown` sends all of it to the
+    /// canary, if its step has a weight above 0 and every approval before it was given, until stable has
+    /// been ready for 30s; `Never` leaves it where it is. Defaults to `WhenStableIsDown`.
     #[serde(default)]
     pub failover: FailoverPolicy,
-    /// Running attempt when a newer revision comes: `Supersede` ends it, and the newer one is tried;
-    /// `Wait` lets it end by itself, and then only the newest is tried. Defaults to `Supersede`.
+    /// Fate of the running attempt when a newer revision comes: `Supersede` ends it, and the newer
+    /// revision is tried; `Wait` lets it finish, and then only the newest is tried. Defaults to `Supersede`.
     #[serde(default)]
     pub on_new_revision: OnNewRevision,
-    /// Canary's objects beyond what they take over from stable's.
+    /// Metadata of the canary's workload and Service, beside what they take over from stable's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
     /// Permission to run two versions of the workload side by side although its strategy is

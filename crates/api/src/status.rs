@@ -43,7 +43,7 @@ pub struct RolloutStatus {
     /// Time since which the Rollout has been in this phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// Condition that the Rollout waits for, or the last transition, in a sentence.
+    /// Reason for the present state, or the last transition, in a sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// Conditions: `Available` (callers are served), `Ready` (the wanted revision is stable and
@@ -67,18 +67,19 @@ pub struct RolloutStatus {
     /// Revisions that were promoted, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<KnownGoodRevision>,
-    /// Revisions that were rolled back, newest first. They are not tried again until a commit brings
-    /// another template, or a Retry Intervention asks for it.
+    /// Revisions that were rolled back, or aborted by a person, newest first. One is tried again when git
+    /// has changed away from it and back, or an Intervention with the action `Retry` asks for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejected: Vec<Rejected>,
-    /// Time until which a revision with an inconclusive attempt is not retried.
+    /// Time until which a revision is not retried whose attempt ended without a verdict on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
     /// Changes by other writers that were reverted, oldest first. Entries older than five minutes
     /// are dropped when the next one is added.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift_corrections: Vec<DriftCorrection>,
-    /// Attempts in a row that a newer revision has ended, if the last one ended so.
+    /// Consecutive attempts that were superseded by a newer revision; absent if the last one ended
+    /// otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded: Option<Superseded>,
     /// Outcome of the last attempt.

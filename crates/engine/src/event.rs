@@ -5,6 +5,7 @@ use tidegate_api::{
     CommitId, Revision,
     intervention::Action,
     reason::{EventReason, Reason, ReasonCode as _, StallReason},
+    record::Outcome,
     route::RouteRef,
     status::Ending,
 };
@@ -143,6 +144,7 @@ pub enum GovernedField {
 enum Subject {
     Event(EventReason),
     End(Reason),
+    Outcome(Outcome),
     Stall(StallReason),
 }
 
@@ -154,6 +156,7 @@ impl Event {
         match self.subject() {
             Subject::Event(reason) => reason.as_str(),
             Subject::End(reason) => reason.as_str(),
+            Subject::Outcome(outcome) => outcome.as_str(),
             Subject::Stall(reason) => reason.as_str(),
         }
     }
@@ -163,6 +166,7 @@ impl Event {
         match self.subject() {
             Subject::Event(reason) => reason.is_warning(),
             Subject::End(reason) => reason.outcome().is_warning(),
+            Subject::Outcome(outcome) => outcome.is_warning(),
             Subject::Stall(_) => true,
         }
     }
@@ -185,7 +189,7 @@ impl Event {
             Self::LeftoversFound => EventReason::LeftoversFound,
             Self::PreflightWarning { .. } => EventReason::PreflightWarning,
             Self::RollingBack { termination } => return Subject::End(termination.reason),
-            Self::Ended { ending, .. } => return Subject::End(ending.reason),
+            Self::Ended { ending, .. } => return Subject::Outcome(ending.outcome),
             Self::Stalled { stall } => return Subject::Stall(stall.reason()),
         })
     }

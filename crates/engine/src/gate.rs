@@ -247,7 +247,7 @@ impl Requests {
 pub(crate) fn passes(verdict: Verdict) -> bool {
     match verdict {
         Verdict::Pass | Verdict::Tolerated => true,
-        Verdict::Unread
+        Verdict::Pending
         | Verdict::Breach
         | Verdict::Gathering
         | Verdict::NoData

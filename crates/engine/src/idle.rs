@@ -9,7 +9,8 @@ mod restart;
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
     Revision,
-    rollout::KnownGood,
+    record::Outcome,
+    rollout::{GitOnRollback, KnownGood},
     status::{Rejected, Shortcut, Stable, Stage},
 };
 
@@ -33,6 +34,9 @@ const MAX_INCONCLUSIVE: u32 = 3;
 /// Number of records that git has not taken, two of an attempt, with which no other attempt begins: an
 /// object that outgrows etcd can be written no more.
 const MAX_PENDING_RECORDS: usize = 20;
+
+/// Time within which the commit of a restore is fetched and applied.
+const RESTORED_WITHIN: SignedDuration = SignedDuration::from_mins(2);
 
 /// Time for which an obstacle to a release is taken for granted.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
@@ -257,7 +261,15 @@ fn compare(ctx: &mut DecisionContext<'_>, plan: &Plan, stable: &Stable, candidat
         return;
     }
     if let Some(rejected) = rejection(ctx, candidate) {
+        if let Some(until) = restored_until(ctx, stable, &rejected) {
+            let on = WaitingOn::Restore {
+                revision: rejected.revision,
+                cause: rejected.message,
+            };
+            return ctx.wait(on, Some(until));
+        }
         return ctx.stall(Stall::RevisionRejected {
+            rollout: ctx.observed.identity.name.clone(),
             revision: rejected.revision,
             attempt: rejected.attempt,
             cause: rejected.message,
@@ -424,6 +436,34 @@ fn start_now(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) 
     if ctx.status.attempt.is_some() {
         ctx.actions.push(Action::RunPreflightWarnings);
     }
+}
+
+/// Returns the time until which git may have the last good template again, where Tidegate restores it: until
+/// then nobody has to do anything.
+fn restored_until(
+    ctx: &DecisionContext<'_>,
+    stable: &Stable,
+    rejected: &Rejected,
+) -> Option<Timestamp> {
+    let observed = ctx.observed;
+    let on_rollback = observed.spec.on_rollback;
+    let git = on_rollback.unwrap_or(observed.default_on_rollback).git;
+    let last = ctx.status.last_outcome.as_ref()?;
+    let is_restored = git == GitOnRollback::Restore
+        && stable.source.commit.is_some()
+        && last.attempt == rejected.attempt
+        && last.ending.outcome == Outcome::RolledBack;
+    if !is_restored {
+        return None;
+    }
+    let mut pending = ctx.status.pending_records.iter();
+    let since = if pending.any(|pending| pending.restore.is_some()) {
+        ctx.now
+    } else {
+        last.ending.at
+    };
+    let until = since.saturating_add(RESTORED_WITHIN).unwrap_or(since);
+    if ctx.now < until { Some(until) } else { None }
 }
 
 /// The rejection that holds the candidate back: of the same revision, asked for by the same commit.

@@ -27,6 +27,8 @@ pub enum Stall {
     },
     /// The revision that git asks for was not promoted, and nobody has asked for it again.
     RevisionRejected {
+        /// Name of the Rollout.
+        rollout: String,
         /// Full name of the revision.
         revision: Revision,
         /// Number of the attempt that rejected it.

@@ -1,7 +1,7 @@
 //! Flow of an attempt: a stage moves on, or waits for something that has a name.
 
 use jiff::Timestamp;
-use tidegate_api::workload::WorkloadRef;
+use tidegate_api::{Revision, workload::WorkloadRef};
 
 use crate::{readiness::problem::PodProblem, route::PendingRoute, weight::Weight};
 
@@ -127,8 +127,17 @@ pub enum WaitingOn {
         /// Name of the gate.
         name: String,
     },
+    /// Git to have the last good template again, which Tidegate restores there.
+    Restore {
+        /// The revision that was rolled back.
+        revision: Revision,
+        /// Cause of the rollback, in a sentence.
+        cause: String,
+    },
     /// An approve Intervention.
     Approval {
+        /// Name of the Rollout.
+        rollout: String,
         /// Number of the step, from 1.
         step: u32,
         /// Number of steps.
@@ -238,6 +247,7 @@ impl WaitingOn {
             Self::Resume => "resume",
             Self::Hold { .. } => "hold",
             Self::Gate { .. } => "gate",
+            Self::Restore { .. } => "restore",
             Self::Approval { .. } => "approval",
             Self::StableReadiness { .. } => "stable_readiness",
             Self::Failover { .. } => "failover",

@@ -131,7 +131,7 @@ fn gate(gate: &GateStatus) -> Line<'static> {
         Verdict::Pass => Color::Green,
         Verdict::Breach | Verdict::Error => Color::Red,
         Verdict::Tolerated | Verdict::NoData => Color::Yellow,
-        Verdict::Unread | Verdict::Gathering => Color::Gray,
+        Verdict::Pending | Verdict::Gathering => Color::Gray,
     };
     Line::from(vec![
         "gate      ".dim(),

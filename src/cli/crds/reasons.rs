@@ -89,8 +89,8 @@ fn reasons<R: ReasonCode>(text: &mut String, title: &str) {
 fn outcomes(text: &mut String) {
     text.push_str(
         "\nAn attempt's outcome and its reason stand in `status.lastOutcome`, in the record in git, \
-         and in its\nevents: traffic that goes back is told of twice, when it is decided and when it \
-         is done.\n\n| outcome | reason | meaning |\n|---|---|---|\n",
+         and in its\nevents: one when traffic goes back, with the reason, and one at the end, with the \
+         outcome as its reason.\n\n| outcome | reason | meaning |\n|---|---|---|\n",
     );
     for reason in Reason::ALL {
         let outcome = reason.outcome();
@@ -100,7 +100,7 @@ fn outcomes(text: &mut String) {
 
 fn events(text: &mut String) {
     text.push_str(
-        "\nBeside these, each reason of `Stalled` and of an outcome is one of an event.\n\n| reason | \
+        "\nBeside these, each reason of `Stalled`, each outcome, and each reason of an outcome is one of an event.\n\n| reason | \
          type | meaning |\n|---|---|---|\n",
     );
     for reason in EventReason::ALL {

@@ -294,7 +294,7 @@ fn verdict_style(verdict: Verdict) -> Style {
         Verdict::Pass => Style::new().fg(Color::Green),
         Verdict::Breach | Verdict::Error => Style::new().fg(Color::Red),
         Verdict::Tolerated | Verdict::NoData => Style::new().fg(Color::Yellow),
-        Verdict::Unread | Verdict::Gathering => Style::new().dim(),
+        Verdict::Pending | Verdict::Gathering => Style::new().dim(),
     }
 }
 
@@ -377,7 +377,7 @@ pub(super) mod tests {
 
         Gates
           errors               Pass      0.002 (max 0.01), 12 readings, 12s ago
-          slow                 Unread    max 0.8, 3 bad readings allowed in 5m, 0 readings
+          slow                 Pending   max 0.8, 3 bad readings allowed in 5m, 0 readings
 
         Conditions
           Ready            False    Progressing   4m12s   attempt 4 runs

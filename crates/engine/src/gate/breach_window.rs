@@ -11,7 +11,6 @@ use super::{
     range::{Quality, Range},
     reading::{GateQuery, Missing, Role, Samples},
 };
-use crate::number;
 
 /// A range that the canary's value may leave a number of times.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,7 +87,7 @@ impl BreachWindow {
         };
         Ok(Judgment {
             verdict,
-            message: format!("{} ({}), {count}", number::short(value), self.range),
+            message: format!("{}, {count}", self.range.describe(value)),
         })
     }
 

@@ -50,6 +50,8 @@ pub(crate) fn begin_step(gate: &Gate, before: Option<&GateStatus>) -> GateStatus
     };
     if let Some(before) = before {
         status.sampled_at = before.sampled_at;
+        status.samples = before.samples;
+        status.message.clone_from(&before.message);
         status.evidence = before.evidence.clone();
     }
     status
@@ -124,7 +126,7 @@ pub(crate) fn alarm(gate: &Gate, status: &GateStatus, now: Timestamp) -> Option<
                 in_words(gate.min_requests_timeout)
             )))
         }
-        Verdict::Unread
+        Verdict::Pending
         | Verdict::Pass
         | Verdict::Tolerated
         | Verdict::Gathering
@@ -149,7 +151,7 @@ pub(crate) fn next_alarm(gate: &Gate, status: &GateStatus) -> Option<Timestamp> 
 /// Shows a reading by which nothing passes.
 fn fold_earlier(status: &mut GateStatus, reading: &Reading, judgment: Judgment) {
     show(status, reading, judgment);
-    status.verdict = Verdict::Unread;
+    status.verdict = Verdict::Pending;
 }
 
 /// Shows a reading with data.
@@ -165,7 +167,7 @@ fn show(status: &mut GateStatus, reading: &Reading, judgment: Judgment) {
 /// Shows missing data that is held against nobody: it has had no time to come, or nobody sends
 /// requests to either version.
 fn fold_silence(status: &mut GateStatus, reading: &Reading, reason: NoDataReason) {
-    status.verdict = Verdict::Unread;
+    status.verdict = Verdict::Pending;
     status.message = if reading.early {
         format!("{reason} yet")
     } else {
@@ -337,7 +339,7 @@ mod tests {
             Scope::Earlier,
             false,
         );
-        assert_eq!((status.verdict, status.readings), (Verdict::Unread, 0));
+        assert_eq!((status.verdict, status.readings), (Verdict::Pending, 0));
         assert_eq!(status.message, "0.1 (max 0.5)");
         fold(
             &gate,
@@ -366,7 +368,7 @@ mod tests {
         for (scope, verdict) in [
             (Scope::Step, Verdict::NoData),
             (Scope::Earlier, Verdict::NoData),
-            (Scope::Unconfirmed, Verdict::Unread),
+            (Scope::Unconfirmed, Verdict::Pending),
         ] {
             let mut status = begin_step(&gate, None);
             fold(&gate, &mut status, &reading(1, no_data()), scope, false);

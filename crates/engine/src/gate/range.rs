@@ -88,6 +88,20 @@ impl Range {
         }
     }
 
+    /// Returns a value beside its limits.
+    pub(super) fn describe(self, value: f64) -> String {
+        format!("{} ({self})", number::short(value))
+    }
+
+    /// Returns a value that breaches, with the number of requests that it is of.
+    pub(super) fn describe_breach(self, value: f64, samples: &Samples) -> String {
+        let value = number::short(value);
+        match samples.requests() {
+            Some(all) => format!("{value} ({self}; {all:.0} requests)"),
+            None => format!("{value} ({self})"),
+        }
+    }
+
     /// Returns the share of bad requests that a value outside the range stands for, and the one that
     /// its limit stands for.
     fn bad_shares(self, value: f64, proportion: Proportion) -> (f64, f64) {

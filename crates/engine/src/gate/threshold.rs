@@ -7,8 +7,6 @@ use super::{
     range::{Quality, Range},
     reading::{GateQuery, Missing, Role, Samples},
 };
-use crate::number;
-
 /// A range that the canary's value is in at every reading.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Threshold {
@@ -37,7 +35,7 @@ impl Threshold {
     /// Judges one reading. There is no evidence: no reading depends on those before it.
     pub(super) fn fold(&self, samples: &Samples, min_requests: u64) -> Result<Judgment, Missing> {
         let value = self.range.value(samples, min_requests)?;
-        let message = format!("{} ({})", number::short(value), self.range);
+        let message = self.range.describe(value);
         Ok(match self.range.judge(value, samples) {
             Quality::Good => Judgment {
                 verdict: Verdict::Pass,
@@ -45,7 +43,7 @@ impl Threshold {
             },
             Quality::Bad => Judgment {
                 verdict: Verdict::Breach,
-                message,
+                message: self.range.describe_breach(value, samples),
             },
             Quality::Unclear(why) => Judgment {
                 verdict: Verdict::Gathering,

@@ -337,7 +337,8 @@ fn await_approval(
     if ctx.observed.status.phase != Phase::AwaitingApproval {
         ctx.emit(Event::AwaitingApproval { step, of });
     }
-    let on = WaitingOn::Approval { step, of };
+    let rollout = ctx.observed.identity.name.clone();
+    let on = WaitingOn::Approval { rollout, step, of };
     let Some(within) = approval.timeout else {
         return Flow::Waits(on, None);
     };

@@ -39,7 +39,7 @@ impl fmt::Display for Event {
             ),
             Self::AwaitingApproval { step, of } => write!(
                 f,
-                "step {step} of {of} waits for approval; create an Approve Intervention to continue"
+                "step {step} of {of} waits for approval"
             ),
             Self::Promoting { revision } => {
                 write!(
@@ -62,7 +62,7 @@ impl fmt::Display for Event {
             ),
             Self::InterventionAccepted { action, by, reason } => {
                 let (action, by) = (action.as_str(), requester(by));
-                write!(f, "{action} was requested by {by}: {reason}")
+                write!(f, "accepted {action} by {by}: {reason}")
             }
             Self::DriftCorrected { field, manager } => write!(
                 f,

@@ -42,13 +42,15 @@ impl fmt::Display for Stall {
             ),
             Self::WriteDenied { denial } => f.write_str(denial),
             Self::RevisionRejected {
+                rollout,
                 revision,
                 attempt,
                 cause,
             } => write!(
                 f,
-                "revision {} was not promoted: {cause}; commit another, commit it again, or create a \
-                 retry Intervention for attempt {attempt}",
+                "revision {} was rejected and all traffic is on stable: {cause}; commit another template, or \
+                 run kubectl tidegate retry {rollout} (an Intervention with the action Retry for attempt \
+                 {attempt})",
                 revision.short()
             ),
             Self::RevisionLost { revision } => write!(
@@ -211,8 +213,8 @@ impl fmt::Display for Warning {
             ),
             Self::RatioWithoutRequests { gate } => write!(
                 f,
-                "gate {gate:?} is breached by one failure of few requests; give it requests (a query for \
-                 their number) and minRequests"
+                "gate {gate:?}: at low traffic a single failed request can breach it; set requests (a query \
+                 for the number of requests), with which a breach has to be significant"
             ),
             Self::AntiAffinity { workload } => write!(
                 f,

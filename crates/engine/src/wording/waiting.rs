@@ -91,9 +91,16 @@ impl fmt::Display for WaitingOn {
                     "waiting for gate {name:?} to pass in step {step} of {of}"
                 )
             }
-            Self::Approval { step, of } => write!(
+            Self::Approval { rollout, step, of } => write!(
                 f,
-                "waiting for approval of step {step} of {of}; create an Approve Intervention to continue"
+                "waiting for approval of step {step} of {of}; run kubectl tidegate approve {rollout}, or \
+                 create an Intervention with the action Approve"
+            ),
+            Self::Restore { revision, cause } => write!(
+                f,
+                "revision {} was rolled back and all traffic is on stable: {cause}; Tidegate restores the \
+                 last good template in git",
+                revision.short()
             ),
             Self::StableReadiness { ready, needed } => write!(
                 f,

@@ -67,3 +67,26 @@ fn a_retry_does_not_wait() {
         world.story
     );
 }
+
+#[test]
+fn while_git_is_restored_nobody_is_told_to_act() {
+    let world = a_rollout()
+        .releasing(Quality::Good)
+        .with_breach("errors")
+        .when("the end", |world| world.status().last_outcome.is_some());
+    let status = world.status();
+    assert!(
+        status
+            .message
+            .contains("Tidegate restores the last good template")
+            || status.message.contains("is stable"),
+        "{}",
+        status.message
+    );
+    let world = world.until_rest();
+    assert!(
+        !world.story.to_string().contains("commit another template"),
+        "{}",
+        world.story
+    );
+}
