@@ -46,7 +46,7 @@ struct Known {
     seen: Option<ObservedLease>,
 }
 
-/// Lease as it was last observed: its term runs as long as it does not change.
+/// Lease as it was last observed. It expires if it is unchanged for its duration.
 struct ObservedLease {
     version: String,
     since: Instant,
@@ -225,7 +225,7 @@ fn claim_spec(config: &LeaseConfig, spec: LeaseSpec, transitions: i32) -> LeaseS
 
 impl Known {
     /// Keeps a Lease that was written, and returns its epoch; none where it was changed concurrently, or
-    /// is gone. A write without an answer may have been made, and is none of another's.
+    /// is gone. A write that timed out may have succeeded, and does not mean that another process leads.
     fn claimed(&mut self, result: Result<Lease, kube::Error>) -> Result<Option<u64>, kube::Error> {
         match result {
             Ok(lease) => {

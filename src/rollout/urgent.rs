@@ -1,9 +1,10 @@
-//! The urgent lane: what lowers risk goes out before everything else of all other Rollouts.
+//! The urgent lane: what lowers risk goes out ahead of all other work of other Rollouts.
 //!
 //! Reconciles run a few at a time, and each may wait for a dozen writes. Where a hundred canaries breach
-//! at once, most would wait their turn with all their traffic. So a Rollout whose canary has traffic, and
-//! that something requeues, is decided on at once, and the urgent effects of that decision are
-//! executed. Its reconcile follows in its turn, finds them done, writes the status and does the rest.
+//! at once, most would wait their turn while they still get all their traffic. So when a Rollout whose
+//! canary has traffic is requeued, it is decided on at once, and the urgent effects of that decision (those
+//! that only lower risk, [`tidegate_engine::decision::Decision::urgent`]) are executed. Its reconcile
+//! follows in its turn, finds them done, writes the status and does the rest.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Ownership of fields, as `managedFields` has it.
 //!
-//! What leaves git leaves the cluster only where nobody else owns it, so the fields of an object's
-//! first owner become ours before it is applied, as client-go's `csaupgrade` and Flux do. And what
-//! an apply leaves out is taken away where we own it, so that is given up before.
+//! Server-side apply deletes a field that was removed from git only if no other manager owns it. So the
+//! fields of managers that came before (client-side apply, Helm) are adopted before an object is applied,
+//! as client-go's `csaupgrade` and Flux do; and fields that we omit on purpose are relinquished first.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 use serde_json::{Map, Value};
@@ -16,7 +16,7 @@ pub(super) type FieldPath = &'static [&'static str];
 /// Field managers that create objects without server-side apply, and Tidegate's own writes of a
 /// template. `kubectl edit`, `label`, `rollout restart` and their like have names of their own:
 /// what a person has added to an object stays theirs.
-const FIRST_OWNERS: &[&str] = &[
+const LEGACY_MANAGERS: &[&str] = &[
     "kubectl-client-side-apply",
     "kubectl-create",
     "kubectl-replace",
@@ -37,18 +37,18 @@ const FIRST_OWNERS: &[&str] = &[
 const APPLY: &str = "Apply";
 const UPDATE: &str = "Update";
 
-/// Returns the entries with which an object is applied: the first owner's fields are ours, and the
-/// fields that are left out are nobody's of them. `None` if they are so already.
+/// Returns the entries with which an object is applied: the fields of legacy managers are ours, and the
+/// fields that the apply omits are removed from our entries. `None` if nothing changes.
 ///
-/// Entries of a subresource are never taken over. One of another API version is left, as
-/// `csaupgrade` leaves it: its fields may have other names.
+/// Entries of a subresource are never adopted. One of another API version is left, as `csaupgrade` leaves
+/// it: its fields may have other names.
 pub(super) fn taken_over(
     entries: &[ManagedFieldsEntry],
     left_out: &[FieldPath],
 ) -> Option<Vec<ManagedFieldsEntry>> {
     let mut next = entries.to_vec();
     if !next.iter().any(is_ours)
-        && let Some(first) = next.iter_mut().find(|entry| is_first_owners(entry))
+        && let Some(first) = next.iter_mut().find(|entry| is_legacy_manager(entry))
     {
         first.manager = Some(names::SYNC_FIELD_MANAGER.to_owned());
         first.operation = Some(APPLY.to_owned());
@@ -57,20 +57,20 @@ pub(super) fn taken_over(
         let version = next[at].api_version.clone();
         let (folded, mut kept): (Vec<_>, Vec<_>) = next
             .into_iter()
-            .partition(|entry| is_first_owners(entry) && entry.api_version == version);
+            .partition(|entry| is_legacy_manager(entry) && entry.api_version == version);
         let ours = kept.iter_mut().find(|entry| is_ours(entry))?;
         let fields = fields_of(ours);
         for entry in folded.iter().filter_map(|entry| entry.fields_v1.as_ref()) {
-            unite(fields, &entry.0);
+            merge(fields, &entry.0);
         }
         next = kept;
     }
     let written_by_us = next
         .iter_mut()
         .filter(|entry| entry.manager.as_deref() == Some(names::SYNC_FIELD_MANAGER));
-    for entry in written_by_us.filter(|entry| is_whole(entry)) {
+    for entry in written_by_us.filter(|entry| is_no_subresource(entry)) {
         for path in left_out {
-            take_out(fields_of(entry), path);
+            remove_field(fields_of(entry), path);
         }
     }
     if next == entries { None } else { Some(next) }
@@ -88,18 +88,20 @@ pub(super) fn is_given_up(entries: &[ManagedFieldsEntry], path: FieldPath) -> bo
 }
 
 fn is_ours(entry: &ManagedFieldsEntry) -> bool {
-    is_whole(entry)
+    is_no_subresource(entry)
         && entry.operation.as_deref() == Some(APPLY)
         && entry.manager.as_deref() == Some(names::SYNC_FIELD_MANAGER)
 }
 
-fn is_first_owners(entry: &ManagedFieldsEntry) -> bool {
+fn is_legacy_manager(entry: &ManagedFieldsEntry) -> bool {
     let manager = entry.manager.as_deref().unwrap_or_default();
-    is_whole(entry) && entry.operation.as_deref() == Some(UPDATE) && FIRST_OWNERS.contains(&manager)
+    is_no_subresource(entry)
+        && entry.operation.as_deref() == Some(UPDATE)
+        && LEGACY_MANAGERS.contains(&manager)
 }
 
 /// Returns true if an entry is of no subresource.
-fn is_whole(entry: &ManagedFieldsEntry) -> bool {
+fn is_no_subresource(entry: &ManagedFieldsEntry) -> bool {
     entry.subresource.as_deref().unwrap_or_default().is_empty()
 }
 
@@ -110,11 +112,11 @@ fn fields_of(entry: &mut ManagedFieldsEntry) -> &mut Value {
         .0
 }
 
-fn unite(fields: &mut Value, more: &Value) {
+fn merge(fields: &mut Value, more: &Value) {
     match (fields, more) {
         (Value::Object(fields), Value::Object(more)) => {
             for (key, more) in more {
-                unite(fields.entry(key.clone()).or_insert(Value::Null), more);
+                merge(fields.entry(key.clone()).or_insert(Value::Null), more);
             }
         }
         (fields, more) => *fields = more.clone(),
@@ -122,7 +124,7 @@ fn unite(fields: &mut Value, more: &Value) {
 }
 
 /// Takes a field out of a set, with what is empty then.
-fn take_out(fields: &mut Value, path: &[&str]) {
+fn remove_field(fields: &mut Value, path: &[&str]) {
     let Some((first, rest)) = path.split_first() else {
         return;
     };
@@ -137,7 +139,7 @@ fn take_out(fields: &mut Value, path: &[&str]) {
     let Some(inner) = fields.get_mut(&key) else {
         return;
     };
-    take_out(inner, rest);
+    remove_field(inner, rest);
     if inner.as_object().is_some_and(Map::is_empty) {
         fields.remove(&key);
     }

@@ -3,8 +3,8 @@
 //!
 //! | what has left | is deleted |
 //! |---|---|
-//! | a Rollout and its workload, with what the Rollout names | after the delay, the Rollout first |
-//! | what a Rollout names, alone | when that Rollout is gone |
+//! | a Rollout and its workload, with what the Rollout references | after the delay, the Rollout first |
+//! | what a Rollout references, alone | when that Rollout is gone |
 //! | a Rollout whose workload is still there | when acknowledged |
 //! | everything; more than one workload, or more objects than the limit | when acknowledged |
 //! | an object whose loss cannot be undone, or a Service | when acknowledged |
@@ -77,7 +77,7 @@ pub(crate) enum Hold {
     Kind,
     /// More than one workload leaves.
     Workloads,
-    /// More objects leave than may without being acknowledged.
+    /// More objects than `maxPrune` are to be pruned.
     TooMany {
         /// The limit.
         max: usize,
@@ -88,7 +88,7 @@ pub(crate) enum Hold {
 const DIGEST: usize = 10;
 
 /// Objects that may leave at a time without being acknowledged, whatever share of all they are.
-const ALWAYS: usize = 3;
+const MIN_PRUNE_LIMIT: usize = 3;
 
 /// Kinds whose removal is held, by group and kind.
 const HELD: &[(&str, &str)] = &[
@@ -239,29 +239,30 @@ impl<'a> Removals<'a> {
             return Some(if self.has_workload_of(governor) {
                 Rule::Held(Hold::RolloutMissing)
             } else {
-                self.crowd().map_or(Rule::Delayed, Rule::Held)
+                self.bulk_limit().map_or(Rule::Delayed, Rule::Held)
             });
         }
         if is_governed {
-            return Some(self.crowd().map_or(Rule::Delayed, Rule::Held));
+            return Some(self.bulk_limit().map_or(Rule::Delayed, Rule::Held));
         }
         if is_one_of(HELD, key) {
             return Some(Rule::Held(Hold::Kind));
         }
-        self.crowd().map(Rule::Held)
+        self.bulk_limit().map(Rule::Held)
     }
 
     /// Returns the reason to hold all removals because they are so many.
-    fn crowd(&self) -> Option<Hold> {
+    fn bulk_limit(&self) -> Option<Hold> {
         let workloads = self.gone.iter().filter(|key| is_one_of(WORKLOADS, key));
         if workloads.count() > 1 {
             return Some(Hold::Workloads);
         }
         let max = match self.spec.max_prune {
             Some(max) => max as usize,
-            None => (self.applied / 10).max(ALWAYS),
+            None => (self.applied / 10).max(MIN_PRUNE_LIMIT),
         };
-        // An app goes as a whole: its objects have a delay of their own.
+        // An app (a Rollout, its workload, and what the Rollout references) is pruned as a whole, with a
+        // delay of its own.
         let others = self
             .gone
             .iter()

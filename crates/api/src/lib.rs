@@ -20,7 +20,7 @@
 //! | [`workload`] | the kinds of workload, and the versions of one |
 //! | [`revision`] | names of pod templates and of commits |
 //! | [`names`] | labels, annotations, field managers and finalizers |
-//! | [`namespaced_name`] | the name of an object together with its namespace |
+//! | [`NamespacedName`] | the name of an object together with its namespace |
 
 pub mod condition;
 pub mod config_repo;

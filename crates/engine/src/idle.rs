@@ -27,31 +27,31 @@ use crate::{
     waiting::{RolloutPurpose, WaitingOn},
 };
 
-/// Number of attempts of one revision that may end without a finding before a person has to ask for
-/// the next: it is not going to be another one by itself.
+/// Number of inconclusive attempts of one revision before the next needs a person's Retry: trying again
+/// by itself would not change the result.
 const MAX_INCONCLUSIVE: u32 = 3;
 
-/// Number of records that git has not taken, two of an attempt, with which no other attempt begins: an
-/// object that outgrows etcd can be written no more.
+/// Number of unwritten records (two per attempt) at which no new attempt starts: the status must stay
+/// below the size limit of etcd.
 const MAX_PENDING_RECORDS: usize = 20;
 
 /// Time within which the commit of a restore is fetched and applied.
 const RESTORED_WITHIN: SignedDuration = SignedDuration::from_mins(2);
 
-/// Time for which an obstacle to a release is taken for granted.
-const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
+/// Interval at which an obstacle to a release is checked again.
+const RECHECK_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 
 /// Wait before a revision that was rejected twice is tried again; twice as long after each next.
-const ASKED_AGAIN: SignedDuration = SignedDuration::from_mins(5);
+const REJECTED_BACKOFF: SignedDuration = SignedDuration::from_mins(5);
 
 /// The longest that it waits.
-const MAX_ASKED_AGAIN: SignedDuration = SignedDuration::from_hours(24);
+const MAX_REJECTED_BACKOFF: SignedDuration = SignedDuration::from_hours(24);
 
-/// More doublings than there are until the longest wait.
+/// Limit of the exponent, beyond which the longest wait is reached in any case.
 const MAX_DOUBLINGS: u32 = 10;
 
 /// Time until the next look at a commit that was not applied whole.
-const APPLIED_SOON: SignedDuration = SignedDuration::from_millis(200);
+const PARTIAL_APPLY_REQUEUE: SignedDuration = SignedDuration::from_millis(200);
 
 /// No attempt runs.
 pub(crate) fn idle(ctx: &mut DecisionContext<'_>) {
@@ -59,7 +59,7 @@ pub(crate) fn idle(ctx: &mut DecisionContext<'_>) {
         return on_delete(ctx);
     }
     look_for_work(ctx);
-    // Said as soon as a Rollout is there, not at its first release.
+    // Reported as soon as the Rollout exists, not at its first release.
     let begins = ctx.status.attempt.is_some();
     if let Some(obstacle) = preflight::standing_obstacle(ctx.observed, begins)
         && ctx.stalled.is_none()
@@ -67,7 +67,8 @@ pub(crate) fn idle(ctx: &mut DecisionContext<'_>) {
         requeue_later(ctx);
         ctx.stall(Stall::PreflightFailed(obstacle));
     }
-    // What git is owed would be lost with the Rollout.
+    // The finalizer is there only during an attempt, and while records are unwritten: they would be lost
+    // with the Rollout.
     if ctx.observed.finalizer
         && ctx.status.attempt.is_none()
         && ctx.status.pending_records.is_empty()
@@ -94,7 +95,7 @@ fn look_for_work(ctx: &mut DecisionContext<'_>) {
     if leftovers::put_right(ctx) {
         return;
     }
-    collect_canary(ctx);
+    delete_orphaned_canary(ctx);
     restart::follow(ctx);
     if let Some(stable) = lost_for_good(ctx) {
         return ctx.stall(Stall::RevisionLost {
@@ -116,7 +117,7 @@ fn look_for_work(ctx: &mut DecisionContext<'_>) {
     }
 }
 
-/// Returns stable where nothing has its template any more. The workload may have it, but nobody knows.
+/// Returns stable if its template is in no ControllerRevision and no ReplicaSet any more.
 fn lost_for_good(ctx: &DecisionContext<'_>) -> Option<Stable> {
     let stable = ctx.status.stable.as_ref()?;
     let workload = ctx.observed.workload.as_ref()?;
@@ -124,9 +125,9 @@ fn lost_for_good(ctx: &DecisionContext<'_>) -> Option<Stable> {
     if is_kept { None } else { Some(stable.clone()) }
 }
 
-/// A canary of no attempt: a former leader's last write, or what a Rollout left whose finalizer
-/// somebody has taken off.
-fn collect_canary(ctx: &mut DecisionContext<'_>) {
+/// Deletes a canary that belongs to no attempt: the last write of a former leader, or a leftover of a
+/// Rollout whose finalizer was removed by force.
+fn delete_orphaned_canary(ctx: &mut DecisionContext<'_>) {
     let there = ctx.observed.canary_service
         || ctx
             .observed
@@ -183,8 +184,8 @@ fn first_deploy(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidat
     }
 }
 
-/// What is in the way of a release is not in the way of knowing what is stable: without that the next
-/// template would go straight in. A workload that another Rollout governs is the other's.
+/// A blocked release must not prevent adoption: without a stable revision the next template would go
+/// straight in. A workload that another Rollout governs is the other's.
 fn adopt_meanwhile(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
     if ctx.status.stable.is_none()
         && !ctx.observed.workload_conflict
@@ -283,12 +284,12 @@ fn compare(ctx: &mut DecisionContext<'_>, plan: &Plan, stable: &Stable, candidat
             wait_for_workload(ctx, plan);
         }
         Comparison::Unknown => ctx.actions.push(Action::DryRunCandidate),
-        Comparison::Same => relabel_stable(ctx, candidate),
+        Comparison::Same => update_stable_source(ctx, candidate),
         Comparison::Refused { why, at } => {
             ctx.stall(Stall::PreflightFailed(Obstacle::TemplateDenied {
                 denial: why.clone(),
             }));
-            retry_after(ctx, *at, ASK_AGAIN, Action::DryRunCandidate);
+            retry_after(ctx, *at, RECHECK_INTERVAL, Action::DryRunCandidate);
         }
         Comparison::Different if restart::give_up(ctx, plan) => {}
         Comparison::Different => start(ctx, plan, candidate),
@@ -311,7 +312,10 @@ fn remember_adopted(ctx: &mut DecisionContext<'_>, plan: &Plan, stable: &Stable)
 /// Looks again after a while: an obstacle may be an object that does not wake this Rollout, like
 /// another workload or another Rollout.
 fn requeue_later(ctx: &mut DecisionContext<'_>) {
-    let due = ctx.now.saturating_add(ASK_AGAIN).unwrap_or(Timestamp::MAX);
+    let due = ctx
+        .now
+        .saturating_add(RECHECK_INTERVAL)
+        .unwrap_or(Timestamp::MAX);
     ctx.requeue_at(due);
 }
 
@@ -354,8 +358,8 @@ fn revert_stable_template(ctx: &mut DecisionContext<'_>, stable: &Stable) -> boo
     wrong
 }
 
-/// Another text for the same content: git is right already.
-fn relabel_stable(ctx: &mut DecisionContext<'_>, candidate: &Candidate) {
+/// The candidate differs from stable in its text alone (formatting, defaults): it becomes stable's source.
+fn update_stable_source(ctx: &mut DecisionContext<'_>, candidate: &Candidate) {
     if let Some(stable) = &mut ctx.status.stable {
         stable.revision = candidate.revision.clone();
         stable.source = candidate.source.clone();
@@ -421,11 +425,11 @@ fn start_now(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) 
     if shortcut.is_none() && !queries::gates_can_be_read(ctx, plan, candidate) {
         return;
     }
-    // Half of a commit may be another plan with the template of the last one.
+    // While a commit is partly applied, spec and template may come from different commits.
     if ctx.observed.applying {
         return ctx.requeue_at(
             ctx.now
-                .saturating_add(APPLIED_SOON)
+                .saturating_add(PARTIAL_APPLY_REQUEUE)
                 .unwrap_or(Timestamp::MAX),
         );
     }
@@ -482,9 +486,9 @@ fn asked_again(ctx: &DecisionContext<'_>, candidate: &Candidate) -> Option<(u32,
     let mut rejected = ctx.status.rejected.iter();
     let same = rejected.find(|rejected| rejected.revision == candidate.revision)?;
     let doublings = same.rejected_before.checked_sub(1)?.min(MAX_DOUBLINGS);
-    let wait = ASKED_AGAIN
+    let wait = REJECTED_BACKOFF
         .saturating_mul(1 << doublings)
-        .min(MAX_ASKED_AGAIN);
+        .min(MAX_REJECTED_BACKOFF);
     let until = same.at.saturating_add(wait).unwrap_or(Timestamp::MAX);
     if ctx.now < until {
         Some((same.rejected_before + 1, until))

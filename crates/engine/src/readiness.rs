@@ -8,8 +8,7 @@ pub use self::problem::{Fault, Overdue, PodProblem};
 
 use crate::{context::DecisionContext, observed::Workload, plan::Plan, revision::Digest};
 
-/// The most that a workload has had of what its rolling update or its scaling is to bring. Pods that
-/// come and go again are progress once.
+/// High-water mark of a rolling update or of scaling: pods that come and go again are progress once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PodProgress {
     template: Digest,
@@ -24,8 +23,8 @@ pub struct PodProgress {
 // === impl PodProgress ===
 
 impl PodProgress {
-    /// Begins with what a workload has. While its controller has not seen its spec the numbers are of the
-    /// template before: all pods would be there already, and none of their successors were progress.
+    /// Begins with what a workload has. Until `observedGeneration` catches up, the counts are those of the
+    /// previous template: with them all pods would be there already, and no new one would be progress.
     pub fn of(workload: &Workload) -> Self {
         let is_seen = workload.observed_generation >= workload.generation;
         let updated = if is_seen { workload.updated } else { 0 };
@@ -42,9 +41,9 @@ impl PodProgress {
         }
     }
 
-    /// Compares a workload with what it had, and keeps the most of both. Returns true if that is
-    /// progress: another template, more pods wanted, made or available than before, fewer old ones, or
-    /// the surroundings no longer in the way: the pods' own time begins then.
+    /// Compares a workload with its high-water mark, and raises that. Returns true if there was progress:
+    /// another template, more pods wanted, made or available than before, fewer old ones, or the
+    /// environment no longer in the way, with which the progress deadline restarts.
     pub fn advance(&mut self, workload: &Workload) -> bool {
         self.advance_to(Self::of(workload))
     }
@@ -68,9 +67,9 @@ impl PodProgress {
     }
 }
 
-/// Returns the pods of a workload that should have become ready by now; looks again when they
-/// should. The deadline counts from `since` or from the last progress, and is that of the
-/// surroundings where the problem is theirs.
+/// Returns the deadline of a workload's pods if it has passed; until then the attempt is looked at again
+/// at it. It counts from `since` or from the last progress, and is `blockedTimeout` where the environment
+/// is in the way.
 pub(crate) fn overdue(
     ctx: &mut DecisionContext<'_>,
     plan: &Plan,
@@ -92,8 +91,8 @@ pub(crate) fn overdue(
     Some(Overdue { after, problem })
 }
 
-/// Returns the problem of a workload's pods. A fault of the revision is one only while stable's pods
-/// show that the surroundings let a revision run.
+/// Returns the problem of a workload's pods. A fault of the revision becomes unknown while stable has no
+/// ready pod, which would show that the environment lets one run; of a first revision nothing can show it.
 pub(crate) fn problem(
     ctx: &DecisionContext<'_>,
     workload: Option<&Workload>,

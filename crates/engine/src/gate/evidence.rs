@@ -15,7 +15,7 @@ use super::{
     reading::{Missing, NoDataReason, Reading, Role},
 };
 
-/// Time that Prometheus may take to answer: a reading has the time at which it was asked for.
+/// Time that Prometheus may take to answer: readings are stamped with the time of the query.
 const ANSWERED_BY: SignedDuration = SignedDuration::from_secs(10);
 
 /// End of an attempt that a gate demands.
@@ -34,8 +34,8 @@ pub(crate) enum Alarm {
 pub enum Scope {
     /// The step that the attempt is in.
     Step,
-    /// An earlier weight that is still in force, or that the queries still reach back to: nothing
-    /// passes by it.
+    /// An earlier weight that is still in force, or that the queries still reach back to: the reading
+    /// never counts towards a pass.
     Earlier,
     /// A weight that its gateways have not confirmed: missing data may be their fault.
     Unconfirmed,
@@ -65,8 +65,8 @@ pub(crate) fn is_recent(gate: &Gate, status: &GateStatus, now: Timestamp) -> boo
         .is_some_and(|sampled_at| now.duration_since(sampled_at) <= limit)
 }
 
-/// Folds one reading of the gate into its status. While the attempt waits for a person alone no limit
-/// runs that other traffic would end.
+/// Folds one reading of the gate into its status. While only an approval or a resume is missing, time
+/// limits do not run that more traffic would resolve.
 pub fn fold(
     gate: &Gate,
     status: &mut GateStatus,
@@ -148,14 +148,14 @@ pub(crate) fn next_alarm(gate: &Gate, status: &GateStatus) -> Option<Timestamp> 
         .min()
 }
 
-/// Shows a reading by which nothing passes.
+/// Records a reading that does not count towards a pass.
 fn fold_earlier(status: &mut GateStatus, reading: &Reading, judgment: Judgment) {
-    show(status, reading, judgment);
+    record(status, reading, judgment);
     status.verdict = Verdict::Pending;
 }
 
-/// Shows a reading with data.
-fn show(status: &mut GateStatus, reading: &Reading, judgment: Judgment) {
+/// Records a reading with data.
+fn record(status: &mut GateStatus, reading: &Reading, judgment: Judgment) {
     status.verdict = judgment.verdict;
     status.message = judgment.message;
     status.samples.canary = finite(reading, Role::Canary);
@@ -164,14 +164,14 @@ fn show(status: &mut GateStatus, reading: &Reading, judgment: Judgment) {
     status.error_since = None;
 }
 
-/// Shows missing data that is held against nobody: it has had no time to come, or nobody sends
-/// requests to either version.
+/// Records missing data that does not count: it has had no time to come, or neither version gets
+/// requests.
 fn fold_silence(status: &mut GateStatus, reading: &Reading, reason: NoDataReason) {
     status.verdict = Verdict::Pending;
     status.message = if reading.early {
         format!("{reason} yet")
     } else {
-        format!("{reason}, for stable either")
+        format!("{reason}, nor of stable")
     };
     status.no_data_since = None;
     status.error_since = None;
@@ -194,13 +194,13 @@ fn fold_missing(status: &mut GateStatus, missing: Missing, at: Timestamp) {
 }
 
 fn fold_judgment(gate: &Gate, status: &mut GateStatus, reading: &Reading, judgment: Judgment) {
-    show(status, reading, judgment);
+    record(status, reading, judgment);
     status.readings += 1;
     let missing = gate
         .requests
         .as_ref()
         .and_then(|requests| fold_requests(requests, status, reading));
-    // Too few requests bind a pass alone: 499 failures of 499 are a breach.
+    // minRequests gates a pass, never a breach: 499 failures of 499 are one.
     if let Some(missing) = missing
         && status.verdict != Verdict::Breach
     {

@@ -16,7 +16,7 @@ use crate::{
 const ANSWER_OLD: SignedDuration = SignedDuration::from_secs(60);
 
 /// Time after which a denied canary is asked for again.
-const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(10);
+const RECHECK_INTERVAL: SignedDuration = SignedDuration::from_secs(10);
 
 /// Returns true if the API server would admit all that an attempt makes.
 pub(super) fn is_admitted(ctx: &mut DecisionContext<'_>, candidate: &Candidate) -> bool {
@@ -29,7 +29,7 @@ pub(super) fn is_admitted(ctx: &mut DecisionContext<'_>, candidate: &Candidate) 
                 revision: candidate.revision.clone(),
                 attempt: ctx.status.attempts + 1,
             }));
-            retry_after(ctx, *at, ASK_AGAIN, Action::DryRunCanary);
+            retry_after(ctx, *at, RECHECK_INTERVAL, Action::DryRunCanary);
         }
         Admission::Unknown | Admission::Admitted { .. } | Admission::Denied { .. } => {
             ctx.actions.push(Action::DryRunCanary);

@@ -22,14 +22,14 @@ use crate::{
     weight::Weight,
 };
 
-/// Number of times that a canary may lose all its ready endpoints within [`LOSSES_COUNT_FOR`],
-/// exclusive: a node may be drained under it, and drained again while a cluster is upgraded.
-const MAX_READINESS_LOSSES: usize = 3;
+/// Number of losses of all ready endpoints within [`LOSSES_COUNT_FOR`] at which the attempt ends: a node
+/// may be drained under the canary, and another while a cluster is upgraded.
+const READINESS_LOSS_LIMIT: usize = 3;
 
-/// Time for which a loss counts: in a step of a day a few are the surroundings'.
+/// Time for which a loss counts: in a step that lasts a day a few come from the environment.
 const LOSSES_COUNT_FOR: SignedDuration = SignedDuration::from_mins(10);
 
-/// Time from the end of a hold in which the reading that it ends on is usually there.
+/// Grace period after a hold for the reading of its end, before its absence is worth a status update.
 const END_READ_BY: SignedDuration = SignedDuration::from_secs(2);
 
 /// Works through the step that the attempt is in.
@@ -98,7 +98,7 @@ pub(super) fn canary_unready(ctx: &DecisionContext<'_>, plan: &Plan, number: u32
         .step(number)
         .map_or(1, |step| step.canary_replicas(stable));
     let endpoints = &ctx.observed.canary_endpoints;
-    // Endpoints that are seen late may be those of an earlier attempt's canary.
+    // Stale endpoints in the cache may be those of an earlier attempt's canary.
     let ready = ctx
         .observed
         .canary
@@ -148,7 +148,7 @@ fn shift_traffic(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Opt
             return Some(Flow::Waits(on, None));
         }
         let attempt = ctx.attempt_mut();
-        // The gateways' time for the weight begins when it is asked for.
+        // The gateways' time limit starts when the weight is requested.
         if let Some(entered) = attempt.steps.last_mut() {
             entered.entered_at = now;
         }
@@ -169,8 +169,8 @@ fn shift_traffic(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Opt
     None
 }
 
-/// Returns the wait for pods that stable has lost since the attempt started: it could not take back
-/// what it would be relieved of. Pods that were missing before hold nothing back, and neither do any
+/// Returns the wait for pods that stable has lost since the attempt started: it could not absorb
+/// the traffic again in a rollback. Pods that were missing before hold nothing back, and neither do any
 /// where the steps are skipped.
 fn stable_lost_pods(ctx: &DecisionContext<'_>) -> Option<WaitingOn> {
     let attempt = ctx.attempt();
@@ -197,10 +197,10 @@ fn on_canary_lost(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
         .readiness_lost_at
         .retain(|lost| now.duration_since(*lost) < LOSSES_COUNT_FOR);
     attempt.readiness_lost_at.push(now);
-    if attempt.readiness_lost_at.len() >= MAX_READINESS_LOSSES {
+    if attempt.readiness_lost_at.len() >= READINESS_LOSS_LIMIT {
         let step = attempt.step;
         return ctx.terminate(Cause::CanaryLost {
-            times: MAX_READINESS_LOSSES,
+            times: READINESS_LOSS_LIMIT,
             within: LOSSES_COUNT_FOR,
             step,
         });

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use tidegate_api::Revision;
 
 use super::{in_the_way, routes};
 use crate::{
@@ -91,17 +92,8 @@ impl fmt::Display for WaitingOn {
                     "waiting for gate {name:?} to pass in step {step} of {of}"
                 )
             }
-            Self::Approval { rollout, step, of } => write!(
-                f,
-                "waiting for approval of step {step} of {of}; run kubectl tidegate approve {rollout}, or \
-                 create an Intervention with the action Approve"
-            ),
-            Self::Restore { revision, cause } => write!(
-                f,
-                "revision {} was rolled back and all traffic is on stable: {cause}; Tidegate restores the \
-                 last good template in git",
-                revision.short()
-            ),
+            Self::Approval { rollout, step, of } => approval(f, rollout, *step, *of),
+            Self::Restore { revision, cause } => restore(f, revision, cause),
             Self::StableReadiness { ready, needed } => write!(
                 f,
                 "waiting for stable pods to become ready again before the weight is raised: {ready} of \
@@ -156,6 +148,23 @@ fn failover(f: &mut fmt::Formatter<'_>, back_at: Option<Timestamp>) -> fmt::Resu
              commit another revision, or create a Promote Intervention to go on without it",
         ),
     }
+}
+
+fn approval(f: &mut fmt::Formatter<'_>, rollout: &str, step: u32, of: u32) -> fmt::Result {
+    write!(
+        f,
+        "waiting for approval of step {step} of {of}; run kubectl tidegate approve {rollout}, or create an \
+         Intervention with the action Approve"
+    )
+}
+
+fn restore(f: &mut fmt::Formatter<'_>, revision: &Revision, cause: &str) -> fmt::Result {
+    write!(
+        f,
+        "revision {} was rolled back and all traffic is on stable: {cause}; Tidegate restores the last good \
+         template in git",
+        revision.short()
+    )
 }
 
 fn because(f: &mut fmt::Formatter<'_>, problem: Option<&PodProblem>) -> fmt::Result {

@@ -9,7 +9,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     Readings, SampledGate, SamplerInput, SamplerSettings,
-    schedule::{Readiness, ReadyStep, Schedule},
+    schedule::{ReadableFrom, ReadyStep, Schedule},
 };
 use crate::{
     prometheus::InstantQuery,
@@ -85,7 +85,7 @@ impl<Q: InstantQuery> GateReader<Q> {
             }
             let began = Instant::now();
             let reading = self.read(&input, readiness, scrapes).await;
-            schedule.read(began, &reading);
+            schedule.record(began, &reading);
             self.readings.keep(self.index, reading.clone());
             (self.settings.notify)(&reading);
         }
@@ -125,12 +125,12 @@ impl<Q: InstantQuery> GateReader<Q> {
     }
 
     /// Returns the times from which on the gate can be read.
-    fn readiness(&self, input: &SamplerInput, scrapes: SignedDuration) -> Option<Readiness> {
+    fn readiness(&self, input: &SamplerInput, scrapes: SignedDuration) -> Option<ReadableFrom> {
         let since = input.traffic_since?;
         let reach = self.reach(input, scrapes).max(self.gate.warmup);
         let warm = input.step.map(|step| after(step.since, self.gate.warmup));
         let first = after(since, reach);
-        Some(Readiness {
+        Some(ReadableFrom {
             since,
             first: warm.map_or(first, |warm| warm.max(first)),
             sure: after(first, scrapes + DISCOVERY),
@@ -185,7 +185,7 @@ impl<Q: InstantQuery> GateReader<Q> {
     async fn read(
         &self,
         input: &SamplerInput,
-        readiness: Readiness,
+        readiness: ReadableFrom,
         scrapes: SignedDuration,
     ) -> Reading {
         let at = (self.settings.clock)();

@@ -20,12 +20,12 @@ pub(super) struct Schedule {
     since: Option<Timestamp>,
     /// The step whose weight was confirmed last.
     step: Option<SampledStep>,
-    /// True once a reading was of that step alone.
+    /// True once a reading covered only this step's traffic.
     step_is_read: bool,
-    /// True once one was of its end.
+    /// True once a reading covered the step's end.
     end_is_read: bool,
     last: Option<Last>,
-    /// Time until which there was nothing new.
+    /// Time before which nothing new can be there.
     postponed: Option<Instant>,
     errors: u32,
 }
@@ -39,7 +39,7 @@ struct Last {
 
 /// Times from which on a gate can be read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Readiness {
+pub(super) struct ReadableFrom {
     /// Beginning of the canary's traffic.
     pub(super) since: Timestamp,
     /// Time of the first reading.
@@ -93,7 +93,7 @@ impl Schedule {
     /// interval, and where the step does not need one.
     pub(super) fn may_wait(
         &self,
-        readiness: Readiness,
+        readiness: ReadableFrom,
         now: Timestamp,
         scrapes: SignedDuration,
     ) -> Option<Timestamp> {
@@ -117,7 +117,7 @@ impl Schedule {
     /// as a step can be read alone.
     pub(super) fn until_due(
         &mut self,
-        readiness: Option<Readiness>,
+        readiness: Option<ReadableFrom>,
         now: Timestamp,
     ) -> impl Future<Output = ()> + use<> {
         self.follow(readiness);
@@ -131,7 +131,7 @@ impl Schedule {
     }
 
     /// Notes a reading that began at this time.
-    pub(super) fn read(&mut self, began: Instant, reading: &Reading) {
+    pub(super) fn record(&mut self, began: Instant, reading: &Reading) {
         self.last = Some(Last {
             began,
             sampled_at: reading.sampled_at,
@@ -148,8 +148,8 @@ impl Schedule {
         };
     }
 
-    /// Other traffic starts anew; another step is read as soon as it can be.
-    fn follow(&mut self, readiness: Option<Readiness>) {
+    /// Resets when the traffic changes; a new step is read as soon as it can be.
+    fn follow(&mut self, readiness: Option<ReadableFrom>) {
         let since = readiness.map(|readiness| readiness.since);
         if self.since != since {
             (self.since, self.last, self.postponed, self.errors) = (since, None, None, 0);
@@ -163,7 +163,7 @@ impl Schedule {
         }
     }
 
-    fn due(&self, readiness: Readiness, now: Timestamp) -> Instant {
+    fn due(&self, readiness: ReadableFrom, now: Timestamp) -> Instant {
         let here = Instant::now();
         let at = |time: Timestamp| {
             here + Duration::try_from(time.duration_since(now)).unwrap_or_default()
