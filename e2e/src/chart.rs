@@ -209,6 +209,11 @@ fn pod_field(name: &str, source: &k8s_openapi::api::core::v1::EnvVarSource) -> R
 // === impl ChartPod ===
 
 impl ChartPod {
+    /// URL of its metrics.
+    pub fn metrics_url(&self) -> String {
+        format!("http://{}/metrics", self.address)
+    }
+
     /// Answer to its readiness probe: ready or not, and what it says.
     pub async fn readiness(&self) -> Result<(bool, String)> {
         let url = format!("http://{}{}", self.address, self.readiness);

@@ -14,6 +14,7 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    bench::Bench,
     cluster::{Cluster, Options, RunDir, ToolsArgs},
     demo, demo_app, manifests,
     scenario::{self, Selection},
@@ -34,6 +35,8 @@ enum Command {
     Run(RunArgs),
     /// Show a good release and a bad one, live in the terminal.
     Demo(ClusterArgs),
+    /// Measure, and print what came out.
+    Bench(BenchArgs),
     /// Start the cluster alone and keep it until Ctrl-C.
     Up(ClusterArgs),
     /// List the scenarios.
@@ -67,6 +70,14 @@ struct RunArgs {
 }
 
 #[derive(Debug, Args)]
+struct BenchArgs {
+    #[command(subcommand)]
+    bench: Bench,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
 struct ClusterArgs {
     #[command(flatten)]
     tools: ToolsArgs,
@@ -82,6 +93,7 @@ impl Cli {
     pub fn run(self) -> Result<ExitCode> {
         match self.command {
             Command::Run(args) => in_runtime(args.run()),
+            Command::Bench(args) => in_runtime(args.run()),
             Command::Up(args) => in_runtime(args.up()),
             Command::Demo(args) => in_runtime(args.demo()),
             Command::List => {
@@ -129,6 +141,22 @@ impl RunArgs {
         } else {
             ExitCode::FAILURE
         })
+    }
+}
+
+// === impl BenchArgs ===
+
+impl BenchArgs {
+    async fn run(self) -> Result<ExitCode> {
+        let (run_dir, options) = self.cluster.prepare()?;
+        let result = until_signal(async {
+            let cluster = Cluster::start(options).await?;
+            self.bench.run(&cluster).await
+        })
+        .await;
+        run_dir.close(result.is_ok())?;
+        result?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -15,6 +15,7 @@ mod control_plane;
 mod credentials;
 mod gateway;
 mod kubeconfig;
+mod kwok;
 mod manifests;
 mod network;
 mod part;
@@ -47,6 +48,7 @@ use self::{
 pub use self::{
     gateway::{Contour, GATEWAY_ADDRESS, GATEWAY_NAME, GATEWAY_NAMESPACE, Gateway, Traefik},
     kubeconfig::{KubeconfigSpec, User},
+    kwok::{FAKE_NODE_LABEL, Kwok},
     network::{NODE_ADDRESS, POD_NETWORK, free_port, is_isolated},
     prometheus::{Discovery, Prometheus},
     run_dir::RunDir,
@@ -173,6 +175,12 @@ impl Cluster {
     pub async fn slow_prometheus(&self, name: &str, interval: &str) -> Result<Prometheus> {
         let port = network::free_port()?;
         Prometheus::start(&self.options, &self.credentials, name, port, interval).await
+    }
+
+    /// Another Prometheus, which scrapes each second what this part of a scrape configuration names.
+    pub async fn prometheus_of(&self, name: &str, targets: &str) -> Result<Prometheus> {
+        let port = network::free_port()?;
+        Prometheus::of_targets(&self.options, name, port, targets).await
     }
 
     /// Address at which the Gateway's listener is served.

@@ -17,6 +17,7 @@
 //! the demo app; `process`, `http_client` and `eventually` are beneath them all. What a client saw
 //! and what the API server's audit log says are the truth of a scenario, never Tidegate's status.
 
+pub mod bench;
 pub mod chart;
 pub mod cli;
 pub mod cluster;

@@ -80,6 +80,19 @@ struct Report {
 // === impl Context ===
 
 impl Context {
+    /// A new namespace and a new folder of these names.
+    pub async fn new(cluster: &Arc<Cluster>, namespace: &str, folder: &str) -> Result<Self> {
+        let dir = cluster.dir().join(folder);
+        std::fs::create_dir(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
+        cluster.namespace(namespace).await?;
+        Ok(Self {
+            cluster: Arc::clone(cluster),
+            namespace: namespace.to_owned(),
+            dir,
+            thorough: false,
+        })
+    }
+
     /// A client that may do everything.
     pub fn client(&self) -> Client {
         self.cluster.admin_client()
@@ -206,16 +219,12 @@ async fn run_one(scenario: Scenario, cluster: Arc<Cluster>, thorough: bool) -> R
 
 async fn attempt(scenario: Scenario, cluster: Arc<Cluster>, thorough: bool) -> Result<()> {
     let namespace = scenario.name.replace('_', "-");
-    let dir = cluster.dir().join(scenario.name);
-    std::fs::create_dir(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
-    cluster.namespace(&namespace).await?;
-    let context = Context {
-        cluster: Arc::clone(&cluster),
-        namespace: namespace.clone(),
-        dir,
+    let context = Context::new(&cluster, &namespace, scenario.name).await?;
+    (scenario.run)(Context {
         thorough,
-    };
-    (scenario.run)(context).await?;
+        ..context
+    })
+    .await?;
     cluster.delete_namespace(&namespace).await
 }
 

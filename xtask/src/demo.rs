@@ -7,15 +7,14 @@ use anyhow::Result;
 
 use crate::{
     e2e::{self, Profile},
-    tools::{Gateway, Prometheus},
+    tools::{Gateway, Parts, Prometheus},
 };
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    e2e::harness(
-        "demo",
-        arguments,
-        Profile::soonest()?,
-        Gateway::Traefik,
-        Prometheus::Debian,
-    )
+    let parts = Parts {
+        gateway: Gateway::Traefik,
+        prometheus: Prometheus::Debian,
+        fake_pods: false,
+    };
+    e2e::harness("demo", arguments, Profile::soonest()?, parts)
 }

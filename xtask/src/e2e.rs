@@ -11,7 +11,7 @@ use crate::{
     isolation::become_isolated,
     progress::{Meter, beside, clock_time, metered_step},
     shell,
-    tools::{Gateway, Prometheus, Tools},
+    tools::{Parts, Tools},
 };
 
 /// Packages whose programs the harness needs.
@@ -30,13 +30,7 @@ pub(crate) enum Profile {
 }
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    harness(
-        "run",
-        arguments,
-        Profile::Dev,
-        Gateway::Contour,
-        Prometheus::Built,
-    )
+    harness("run", arguments, Profile::Dev, Parts::SCENARIOS)
 }
 
 /// Builds everything, then becomes the harness with this subcommand, in namespaces of its own.
@@ -47,14 +41,10 @@ pub(crate) fn harness(
     subcommand: &str,
     arguments: &[String],
     profile: Profile,
-    gateway: Gateway,
-    prometheus: Prometheus,
+    parts: Parts,
 ) -> Result<()> {
     let started = Instant::now();
-    let (tools, programs) = beside(
-        || Tools::prepare(gateway, prometheus),
-        || build_programs(profile),
-    )?;
+    let (tools, programs) = beside(|| Tools::prepare(parts), || build_programs(profile))?;
     eprintln!("set up in {}", clock_time(started.elapsed()));
     let runs = programs.parent().unwrap_or(&programs).join("e2e");
     become_isolated(|command| {

@@ -58,7 +58,7 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "bench",
-        arguments: "[NAME]",
+        arguments: "[NAME] [OPTIONS]",
         help: "measure; without a name, list what can be measured",
         run: bench::run,
     },

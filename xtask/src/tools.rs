@@ -10,6 +10,7 @@ mod debian;
 mod debian_prometheus;
 mod go;
 mod helm;
+mod kwok;
 mod pip;
 mod prometheus;
 mod traefik;
@@ -42,16 +43,43 @@ pub(crate) enum Prometheus {
     Debian,
 }
 
+/// Parts of a cluster that there is more than one of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts {
+    /// Its gateway.
+    pub(crate) gateway: Gateway,
+    /// Its Prometheus.
+    pub(crate) prometheus: Prometheus,
+    /// True if it can have pods that run nothing.
+    pub(crate) fake_pods: bool,
+}
+
 /// Environment variables by which the harness learns of the programs.
 pub(crate) struct Tools {
     variables: Vec<(&'static str, PathBuf)>,
+}
+
+// === impl Parts ===
+
+impl Parts {
+    /// The parts that scenarios run on.
+    pub(crate) const SCENARIOS: Self = Self {
+        gateway: Gateway::Contour,
+        prometheus: Prometheus::Built,
+        fake_pods: false,
+    };
 }
 
 // === impl Tools ===
 
 impl Tools {
     /// Installs and builds what is missing, the longest first.
-    pub(crate) fn prepare(gateway: Gateway, prometheus: Prometheus) -> Result<Self> {
+    pub(crate) fn prepare(parts: Parts) -> Result<Self> {
+        let Parts {
+            gateway,
+            prometheus,
+            fake_pods,
+        } = parts;
         let cache = Cache::open()?;
         debian::install_missing(&cache)?;
         let mut variables = vec![("TIDEGATE_E2E_CLUSTER", control_plane::program(&cache)?)];
@@ -69,6 +97,9 @@ impl Tools {
             }
             Prometheus::Debian | Prometheus::Built => prometheus::variables(&cache)?,
         });
+        if fake_pods {
+            variables.extend(kwok::variables(&cache)?);
+        }
         Ok(Self { variables })
     }
 

@@ -186,14 +186,20 @@ fn local_tls() -> reqwest::Client {
 }
 
 /// All writes but the control plane's own housekeeping; the bodies of those that scenarios ask
-/// about. Reads only of the Tidegate that the chart installs, whose rights are asked about.
+/// about. Reads and events only of the Tidegate that the chart installs, whose rights are asked about, and
+/// of the one whose requests are counted.
 const AUDIT_POLICY: &str = r#"apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
 - level: Metadata
-  users: ["system:serviceaccount:tidegate-system:tidegate"]
+  userGroups: ["system:serviceaccounts:tidegate-system", "system:serviceaccounts:bench-requests"]
   verbs: [get, list, watch]
+- level: Metadata
+  userGroups: ["system:serviceaccounts:tidegate-system", "system:serviceaccounts:bench-requests"]
+  resources:
+  - group: ""
+    resources: [events]
 - level: None
   verbs: [get, list, watch]
 - level: None

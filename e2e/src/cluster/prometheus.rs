@@ -62,15 +62,34 @@ impl Prometheus {
                 (Some(list), config, String::new())
             }
         };
+        let config = CONFIG
+            .replace("DISCOVERY", &pods)
+            .replace("INTERVAL", scrape_interval)
+            + &services;
+        Self::with_config(options, name, port, &config, list).await
+    }
+
+    /// Starts one that scrapes what this part of a scrape configuration names, each second.
+    pub(super) async fn of_targets(
+        options: &Options,
+        name: &str,
+        port: u16,
+        targets: &str,
+    ) -> Result<Self> {
+        let config = TARGETS.replace("TARGETS", targets);
+        Self::with_config(options, name, port, &config, None).await
+    }
+
+    async fn with_config(
+        options: &Options,
+        name: &str,
+        port: u16,
+        text: &str,
+        list: Option<PodList>,
+    ) -> Result<Self> {
         let config = options.dir.join(format!("{name}.yaml"));
-        fs::write(
-            &config,
-            CONFIG
-                .replace("DISCOVERY", &pods)
-                .replace("INTERVAL", scrape_interval)
-                + &services,
-        )
-        .with_context(|| format!("{} cannot be written", config.display()))?;
+        fs::write(&config, text)
+            .with_context(|| format!("{} cannot be written", config.display()))?;
         let spec = part(name, &options.tools.prometheus, &options.dir)
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={name}"))
@@ -121,6 +140,16 @@ impl Prometheus {
 fn ready_url(port: u16) -> String {
     format!("http://127.0.0.1:{port}/-/ready")
 }
+
+/// The labels of what is scraped stay as they are.
+const TARGETS: &str = r"global:
+  scrape_interval: 1s
+  scrape_timeout: 1s
+scrape_configs:
+- job_name: targets
+  honor_labels: true
+  TARGETS
+";
 
 /// The annotations are those that most clusters use.
 const CONFIG: &str = r#"global:

@@ -27,6 +27,10 @@ pub struct Tools {
     pub tidegate: PathBuf,
     /// Helm, where scenarios install the chart.
     pub helm: Option<PathBuf>,
+    /// kwok, where benches have fake pods.
+    pub kwok: Option<PathBuf>,
+    /// A folder with the stages of fake pods.
+    pub kwok_stages: Option<PathBuf>,
 }
 
 /// The same on a command line.
@@ -68,6 +72,12 @@ pub struct ToolsArgs {
     /// Helm, which renders the chart.
     #[arg(long, env = "TIDEGATE_E2E_HELM", hide_env_values = true)]
     helm: Option<PathBuf>,
+    /// kwok, which makes fake pods.
+    #[arg(long, env = "TIDEGATE_E2E_KWOK", hide_env_values = true)]
+    kwok: Option<PathBuf>,
+    /// A folder with the stages of fake pods.
+    #[arg(long, env = "TIDEGATE_E2E_KWOK_STAGES", hide_env_values = true)]
+    kwok_stages: Option<PathBuf>,
 }
 
 /// Name of a gateway on the command line.
@@ -99,6 +109,8 @@ impl ToolsArgs {
             discovery: self.discovery,
             tidegate: self.tidegate,
             helm: self.helm,
+            kwok: self.kwok,
+            kwok_stages: self.kwok_stages,
         })
     }
 }
