@@ -7,6 +7,7 @@ pub(crate) mod apply;
 pub(crate) mod cache;
 pub(crate) mod carried;
 pub(crate) mod clients;
+mod connection;
 pub(crate) mod events;
 pub(crate) mod fence;
 pub(crate) mod leadership;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderValue, Method, Request};
 use kube::{Client, Config, client::Body};
 
-use super::fence::Fence;
+use super::{connection, fence::Fence};
 
 /// A write that takes longer than this may land after the lease was lost; kube's own clients wait
 /// for ever.
@@ -37,19 +37,27 @@ pub(crate) struct AccountName(String);
 
 impl Clients {
     pub(crate) fn new(config: Config, fence: Fence) -> Result<Self, ClientError> {
-        let mut bounded = config.clone();
-        bounded.connect_timeout = Some(WRITE_TIMEOUT);
-        bounded.read_timeout = Some(WRITE_TIMEOUT);
-        bounded.write_timeout = Some(WRITE_TIMEOUT);
-        let lease = Client::try_from(bounded)?;
+        let lease = connection::client(bounded(config.clone()))?;
         let namespace = config.default_namespace.clone();
         let writing = fenced(lease.clone(), &namespace, fence);
         Ok(Self {
-            watching: Client::try_from(config)?,
+            watching: connection::client(config)?,
             lease,
             writing,
         })
     }
+}
+
+/// The configuration of a client whose requests end in time.
+fn bounded(mut config: Config) -> Config {
+    config.connect_timeout = Some(WRITE_TIMEOUT);
+    config.read_timeout = Some(WRITE_TIMEOUT);
+    config.write_timeout = Some(WRITE_TIMEOUT);
+    // The time in which a connection was idle is not the request's.
+    config.reset_reader_on_write = true;
+    // What the client sends again by itself, for minutes, nobody asks again if this process still leads.
+    config.default_retry = false;
+    config
 }
 
 /// A client that writes in the name of a ServiceAccount. The API server adds the account's groups
@@ -132,6 +140,18 @@ mod tests {
         Api::namespaced(client, "shop")
             .replace("one", &PostParams::default(), &object())
             .await
+    }
+
+    #[test]
+    fn a_write_has_its_time_from_when_it_is_sent_and_is_not_sent_again_unseen() {
+        let config = bounded(Config::new("https://10.0.0.1".parse().unwrap()));
+        let of_connection = [
+            config.connect_timeout,
+            config.read_timeout,
+            config.write_timeout,
+        ];
+        assert_eq!(of_connection, [Some(WRITE_TIMEOUT); 3]);
+        assert!(config.reset_reader_on_write && !config.default_retry);
     }
 
     #[tokio::test(start_paused = true)]
