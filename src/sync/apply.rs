@@ -5,11 +5,13 @@
 //! object is written under that resourceVersion. Tidegate persists what it intends before it
 //! touches an object, so a write that raced with an intent fails with 409, and begins again.
 
+mod applied;
 mod job;
 mod render;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
+use futures::{StreamExt as _, stream};
 use json_patch::Patch as JsonPatch;
 use kube::{
     Api, Client, ResourceExt,
@@ -20,49 +22,25 @@ use serde_json::{Value, json};
 use tidegate_api::{Revision, names, workload::WorkloadRef};
 use tidegate_engine::revision::Digest;
 
-use self::render::{Rendered, TEMPLATE};
+pub(super) use self::applied::Applied;
+pub use self::applied::LeftField;
+use self::{
+    applied::{Inputs, Remembered},
+    render::{Rendered, TEMPLATE},
+};
 use super::{
     cluster::Cluster,
     drift::Drift,
     failure::{ApplyError, Failure, Stopped, by_group},
     governance::{Governance, Governor},
     manifest::{Key, Manifest},
+    order::rank,
     ownership,
     plan::{FieldMask, Plan, Step},
-    replicas::{self, Scaler},
+    replicas,
     source::Asked,
 };
 use crate::kubernetes::patch::{path, replace};
-
-/// Objects applied last, so that an unchanged object needs no request. Kept in memory only: after a
-/// restart everything is applied once.
-#[derive(Debug, Default)]
-pub(super) struct Applied(HashMap<Key, Remembered>);
-
-/// Last application of an object.
-#[derive(Debug)]
-struct Remembered {
-    /// Over the object and what decided about its governed fields.
-    digest: Digest,
-    /// Version of the object after it was applied.
-    resource_version: Option<String>,
-    /// Count of replicas that git said.
-    replicas: Option<u64>,
-    /// Fields that were left as they are in the cluster.
-    left: Vec<LeftField>,
-}
-
-/// Field of an object that is left as it is in the cluster, although git says something else.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum LeftField {
-    /// The count of replicas.
-    Replicas(Scaler),
-    /// The template of a workload, which the API server rejects.
-    Template {
-        /// In the API server's words.
-        said: String,
-    },
-}
 
 /// One application of a plan.
 pub(super) struct Session<'a> {
@@ -90,39 +68,17 @@ pub(super) struct Session<'a> {
     pub(super) drift: Vec<Drift>,
 }
 
+/// What to remember of an object that was applied.
+struct Application {
+    remembered: Remembered,
+    drift: Option<Drift>,
+}
+
+/// Number of objects of one rank that are applied at a time. Those of the first rank may need each other.
+const AT_ONCE: usize = 8;
+
 /// Maximum number of attempts at a write that conflicts, before the reconcile gives way to others.
 const ATTEMPTS: usize = 5;
-
-// === impl Applied ===
-
-impl Applied {
-    /// Returns true if nothing has been applied yet.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Has the next sync apply an object again.
-    pub(super) fn forget(&mut self, key: &Key) {
-        self.0.remove(key);
-    }
-
-    /// Returns the fields that are left as they are in the cluster.
-    pub(super) fn left(&self) -> Vec<(Key, LeftField)> {
-        let mut left: Vec<_> = self
-            .0
-            .iter()
-            .flat_map(|(key, known)| known.left.iter().map(|left| (key.clone(), left.clone())))
-            .collect();
-        left.sort_by(|(one, _), (other, _)| one.cmp(other));
-        left
-    }
-
-    fn remembers(&self, key: &Key, digest: Digest) -> Option<&Remembered> {
-        self.0
-            .get(key)
-            .filter(|remembered| remembered.digest == digest)
-    }
-}
 
 // === impl Session ===
 
@@ -130,41 +86,31 @@ impl Session<'_> {
     /// Applies everything, in the plan's order, but for what needs an object that cannot be
     /// applied. Gives up when the API server does not answer.
     pub(super) async fn apply(&mut self, plan: &Plan<'_>) -> Result<(), Stopped> {
-        self.applied
-            .0
-            .retain(|key, _| plan.apply.iter().any(|step| step.manifest.key == *key));
+        self.applied.keep(&plan.apply);
         let mut resources = Vec::with_capacity(plan.apply.len());
         let mut stopped = Stopped::default();
-        for step in &plan.apply {
-            let Manifest { key, place, .. } = step.manifest;
-            let resource = match self.cluster.resource(key).await {
-                Ok(resource) => resource,
-                Err(failure) => {
-                    stopped
-                        .errors
-                        .push(ApplyError::at(Some(place), key, failure));
-                    continue;
+        let same_rank =
+            |one: &Step<'_>, other: &Step<'_>| rank(&one.manifest.key) == rank(&other.manifest.key);
+        for steps in plan.apply.chunk_by(same_rank) {
+            let is_first = steps.iter().any(|step| rank(&step.manifest.key) == 0);
+            let at_once = if is_first { 1 } else { AT_ONCE };
+            let due = self.due(steps, &mut resources, &mut stopped).await;
+            // Collected, because a stream that borrows would keep the future from being sent.
+            let pending: Vec<_> = due
+                .iter()
+                .map(|(step, resource)| self.apply_step(step, resource))
+                .collect();
+            let results: Vec<_> = stream::iter(pending).buffered(at_once).collect().await;
+            for ((step, _), result) in due.iter().zip(results) {
+                match result {
+                    Ok(Some(application)) => self.remember(step.manifest, application),
+                    Ok(None) => {}
+                    Err(error) => stopped.errors.push(error),
                 }
-            };
-            resources.push(resource.clone());
-            if let Some(config_repo) = self.claimed.get(key) {
-                let config_repo = config_repo.clone();
-                let failure = Failure::BroughtBy { config_repo };
-                stopped
-                    .errors
-                    .push(ApplyError::at(Some(place), key, failure));
-                continue;
             }
-            if let Some(needed) = step.needs_one_of(&stopped.missing()) {
-                stopped.waiting.push((key.clone(), needed));
-                continue;
-            }
-            if let Err(error) = self.apply_step(step, &resource).await {
-                let is_away = error.failure.is_about_the_server();
-                stopped.errors.push(error);
-                if is_away {
-                    break;
-                }
+            let mut errors = stopped.errors.iter();
+            if errors.any(|error| error.failure.is_about_the_server()) {
+                break;
             }
         }
         if stopped.errors.is_empty() {
@@ -179,19 +125,57 @@ impl Session<'_> {
         Err(stopped)
     }
 
+    /// Returns the steps that can be applied, each with its resource. Whatever keeps another from that is
+    /// put down.
+    async fn due<'s>(
+        &self,
+        steps: &'s [Step<'s>],
+        resources: &mut Vec<ApiResource>,
+        stopped: &mut Stopped,
+    ) -> Vec<(&'s Step<'s>, ApiResource)> {
+        let mut due = Vec::with_capacity(steps.len());
+        for step in steps {
+            let Manifest { key, place, .. } = step.manifest;
+            let failure = match self.cluster.resource(key).await {
+                Ok(resource) => {
+                    resources.push(resource.clone());
+                    match (self.claimed.get(key), step.needs_one_of(&stopped.missing())) {
+                        (None, None) => {
+                            due.push((step, resource));
+                            continue;
+                        }
+                        (None, Some(needed)) => {
+                            stopped.waiting.push((key.clone(), needed));
+                            continue;
+                        }
+                        (Some(config_repo), _) => Failure::BroughtBy {
+                            config_repo: config_repo.clone(),
+                        },
+                    }
+                }
+                Err(failure) => failure,
+            };
+            stopped
+                .errors
+                .push(ApplyError::at(Some(place), key, failure));
+        }
+        due
+    }
+
+    /// Applies an object, and returns what to remember of it if there was anything to apply.
     async fn apply_step(
-        &mut self,
+        &self,
         step: &Step<'_>,
         resource: &ApiResource,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<Option<Application>, ApplyError> {
         let Manifest { key, place, .. } = step.manifest;
-        let digest = self.digest(step);
+        let inputs = self.inputs(step);
         let known = self
             .applied
-            .remembers(key, digest)
+            .remembers(step, inputs)
             .map(|known| known.resource_version.clone());
         if known.is_some() && !self.resync {
-            return Ok(());
+            return Ok(None);
         }
         let known_version = known.flatten();
         // Words of the API server about a template that it does not take.
@@ -199,11 +183,10 @@ impl Session<'_> {
         for _ in 0..ATTEMPTS {
             let before = self.before(step, resource).await?;
             let version = before.as_ref().and_then(ResourceExt::resource_version);
-            if version.is_some() && version == known_version {
-                return Ok(());
-            }
-            if before.is_none() && self.has_run(step.manifest) {
-                return Ok(());
+            if version.is_some() && version == known_version
+                || before.is_none() && self.has_run(step.manifest)
+            {
+                return Ok(None);
             }
             let rendered = self
                 .rendered(step, before.as_ref(), rejected.clone())
@@ -213,14 +196,15 @@ impl Session<'_> {
                     if let Some(template) = &rendered.template {
                         template.write().await?;
                     }
-                    self.remember(
-                        step.manifest,
-                        digest,
-                        before.as_ref(),
-                        &after,
-                        rendered.left,
-                    );
-                    return Ok(());
+                    let remembered = Remembered {
+                        inputs,
+                        is_masked: rendered.object.get("spec") != step.manifest.object.get("spec"),
+                        resource_version: after.resource_version(),
+                        replicas: replicas::count(&step.manifest.object),
+                        left: rendered.left,
+                    };
+                    let drift = self.drift_in(key, inputs, before.as_ref(), &after);
+                    return Ok(Some(Application { remembered, drift }));
                 }
                 Err(Failure::Conflict) => {}
                 // What runs already cannot be applied: it is left alone, and its cure gets in.
@@ -301,26 +285,32 @@ impl Session<'_> {
         Ok(patched.resource_version())
     }
 
-    /// Digest over everything known that decides about an object. It is only a reason to look.
-    fn digest(&self, step: &Step<'_>) -> Digest {
+    /// Returns everything known that decides about an object.
+    fn inputs(&self, step: &Step<'_>) -> Inputs {
         let manifest = step.manifest;
-        let governed_by = match &step.mask {
-            FieldMask::Nothing => Value::Null,
-            FieldMask::Unreleased => json!("unreleased"),
+        let (also, statuses) = match &step.mask {
+            FieldMask::Nothing => (json!("nothing"), Value::Null),
+            FieldMask::Unreleased => (json!("unreleased"), Value::Null),
             FieldMask::Workload(governor) => {
                 let origin = self.origin(&manifest.key).map(|origin| &origin.commit);
-                json!([governor.status_hash(), origin, manifest.place.file])
+                let also = json!([governor.name, origin, manifest.place.file]);
+                (also, json!(governor.status_hash()))
             }
-            FieldMask::Service(Some(governor)) => held_by(governor),
-            FieldMask::Route(splits) => splits
-                .iter()
-                .map(|(governor, _)| held_by(governor))
-                .collect(),
+            FieldMask::Service(Some(governor)) => (json!([governor.name]), held_by(governor)),
+            FieldMask::Route(splits) => {
+                let governors = splits.iter().map(|(governor, _)| *governor);
+                let names = governors.clone().map(|governor| json!(governor.name));
+                (names.collect(), governors.map(held_by).collect())
+            }
             FieldMask::Service(None) => {
-                json!(self.governance.governors().any(Governor::has_attempt))
+                let attempts = self.governance.governors().any(Governor::has_attempt);
+                (json!("any"), json!(attempts))
             }
         };
-        Digest::of(&json!([manifest.object, governed_by]))
+        Inputs {
+            git: Digest::of(&json!([manifest.digest.to_string(), also])),
+            statuses: Digest::of(&statuses),
+        }
     }
 
     /// The object as it is. Where none of its fields are governed it only tells who owns them, so it
@@ -375,36 +365,25 @@ impl Session<'_> {
         }
     }
 
-    fn remember(
-        &mut self,
-        manifest: &Manifest,
-        digest: Digest,
+    /// Returns what an application has corrected. A new commit's own changes are no drift.
+    fn drift_in(
+        &self,
+        key: &Key,
+        inputs: Inputs,
         before: Option<&DynamicObject>,
         after: &DynamicObject,
-        left: Vec<LeftField>,
-    ) {
-        let key = &manifest.key;
+    ) -> Option<Drift> {
+        let known = self.applied.of(key);
+        let unchanged_in_git = self.resync && known.is_none_or(|known| known.inputs == inputs);
+        let before = before.filter(|_| unchanged_in_git)?;
+        Drift::between(key, before, after)
+    }
+
+    fn remember(&mut self, manifest: &Manifest, application: Application) {
+        let Application { remembered, drift } = application;
+        self.drift.extend(drift);
         self.remember_job(manifest);
-        // A new commit's own changes are no drift.
-        let unchanged_in_git = self.resync
-            && self
-                .applied
-                .0
-                .get(key)
-                .is_none_or(|known| known.digest == digest);
-        if unchanged_in_git && let Some(before) = before {
-            self.drift.extend(Drift::between(key, before, after));
-        }
-        let resource_version = after.resource_version();
-        self.applied.0.insert(
-            key.clone(),
-            Remembered {
-                digest,
-                resource_version,
-                replicas: replicas::count(&manifest.object),
-                left,
-            },
-        );
+        self.applied.insert(manifest.key.clone(), remembered);
     }
 }
 

@@ -17,7 +17,7 @@ use tidegate_api::{
     status::RolloutStatus,
     workload::{WorkloadKind, WorkloadRef},
 };
-use tidegate_engine::{pin, revision};
+use tidegate_engine::pin;
 
 use super::manifest::{Key, Manifest, workloads};
 use crate::sync_trigger::status_hash;
@@ -76,9 +76,7 @@ impl Governance {
                 .workloads
                 .iter()
                 .filter_map(|workload| declared.get(workload));
-            governor.wanted = workloads
-                .find_map(|workload| workload.template())
-                .map(revision::of);
+            governor.wanted = workloads.find_map(|workload| workload.revision.clone());
         }
         governance
     }

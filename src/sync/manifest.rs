@@ -15,9 +15,11 @@ use std::{
 
 use serde_json::{Value, json};
 use tidegate_api::{
+    Revision,
     config_repo::AppliedObject,
     workload::{WorkloadKind, WorkloadRef},
 };
+use tidegate_engine::revision::{self, Digest};
 
 use self::yaml::{Document, YamlError};
 
@@ -30,6 +32,10 @@ pub(crate) struct Manifest {
     pub(crate) place: Place,
     /// The object, with its namespace. It may be a Secret: never print it.
     pub(crate) object: Value,
+    /// Digest of the object.
+    pub(crate) digest: Digest,
+    /// Revision that its pod template is, if it has one.
+    pub(crate) revision: Option<Revision>,
 }
 
 /// Identity of an object within its namespace.
@@ -257,7 +263,13 @@ impl Manifest {
         }
         metadata.retain(|field, _| !IGNORED_FIELDS.contains(&field.as_str()));
         metadata.insert("namespace".to_owned(), json!(namespace));
-        Ok(Self { key, place, object })
+        Ok(Self {
+            digest: Digest::of(&object),
+            revision: object.pointer("/spec/template").map(revision::of),
+            key,
+            place,
+            object,
+        })
     }
 
     /// The pod template of a workload.

@@ -9,6 +9,7 @@ use tidegate_engine::revision;
 
 use super::testing::Bench;
 
+mod asking;
 mod failing;
 mod fetching;
 mod jobs;
@@ -296,9 +297,7 @@ async fn a_change_of_the_rollout_is_followed_without_a_fetch() {
         bench.repository().with_extension("away"),
     )
     .unwrap();
-    bench.api.edit("rollouts/web", |rollout| {
-        begin_attempt(rollout, "web:2", true);
-    });
+    make_stable(&bench, "web:2");
     bench.reconcile().await;
     assert_eq!(image_sent(&bench), "web:2");
     assert!(bench.ready().starts_with("Applied"), "{}", bench.ready());

@@ -151,7 +151,7 @@ impl Session<'_> {
             rendered.left_out.push(REPLICAS);
             return;
         }
-        let known = self.applied.0.get(key);
+        let known = self.applied.of(key);
         let before = known.and_then(|known| known.replicas);
         let autoscaler = autoscaler_in(self.manifests, key).or_else(|| (self.autoscaler_of)(key));
         let Some(scaler) = scaler(&manifest.object, live, autoscaler, before) else {

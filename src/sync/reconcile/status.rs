@@ -1,6 +1,6 @@
 //! Status of a `ConfigRepo`: what is known before anything is applied, and the report after.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::{
     Api, ResourceExt as _,
@@ -119,40 +119,73 @@ impl RepoReconciler<'_> {
         if change(known.clone()) == *known {
             return Ok(false);
         }
+        let written = memory.status.as_ref();
+        let is_current = written.is_none_or(|written| self.repo.status.as_ref() == Some(written));
+        let new = if is_current {
+            match self.write_over(self.repo, &change).await {
+                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
+                    self.write_over_fresh(&change).await?
+                }
+                written => Some(written.map_err(|error| self.failed("write", error))?),
+            }
+        } else {
+            // The watch is behind what was written last.
+            self.write_over_fresh(&change).await?
+        };
+        let is_there = new.is_some();
+        memory.status = new.or_else(|| memory.status.take());
+        Ok(is_there)
+    }
+
+    /// Writes the status that `change` makes of the one that the API server has. Returns nothing if the
+    /// object is gone.
+    async fn write_over_fresh(
+        &self,
+        change: &impl Fn(ConfigRepoStatus) -> ConfigRepoStatus,
+    ) -> Result<Option<ConfigRepoStatus>, Error> {
         let reads: Api<ConfigRepo> =
             Api::namespaced(self.ctx.cluster.reads.clone(), self.namespace);
-        let writes: Api<ConfigRepo> =
-            Api::namespaced(self.ctx.cluster.writes.clone(), self.namespace);
         let fresh = reads.get_opt(self.name).await;
         let Some(fresh) = fresh.map_err(|error| self.failed("read", error))? else {
-            return Ok(false);
+            return Ok(None);
         };
-        let old = fresh.status.clone().unwrap_or_default();
+        let written = self.write_over(&fresh, change).await;
+        Ok(Some(written.map_err(|error| self.failed("write", error))?))
+    }
+
+    /// Writes the status that `change` makes of the one that is known, if that is the newest.
+    async fn write_over(
+        &self,
+        known: &ConfigRepo,
+        change: &impl Fn(ConfigRepoStatus) -> ConfigRepoStatus,
+    ) -> Result<ConfigRepoStatus, kube::Error> {
+        let old = known.status.clone().unwrap_or_default();
         let new = change(old.clone());
-        if new != old {
-            let patch = json!({
-                "metadata": {"resourceVersion": fresh.resource_version()},
-                "status": {
-                    "observedGeneration": new.observed_generation,
-                    "conditions": new.conditions,
-                    "applied": new.applied,
-                    "inventory": new.inventory,
-                    "removals": new.removals,
-                    "governed": new.governed,
-                    "jobs": new.jobs,
-                },
-            });
-            let params = PatchParams {
-                field_manager: Some(names::FIELD_MANAGER.into()),
-                ..PatchParams::default()
-            };
-            writes
-                .patch_status(self.name, &params, &Patch::Merge(&patch))
-                .await
-                .map_err(|error| self.failed("write", error))?;
+        if new == old {
+            return Ok(new);
         }
-        memory.status = Some(new);
-        Ok(true)
+        let patch = json!({
+            "metadata": {"resourceVersion": known.resource_version()},
+            "status": {
+                "observedGeneration": new.observed_generation,
+                "conditions": new.conditions,
+                "applied": new.applied,
+                "inventory": new.inventory,
+                "removals": new.removals,
+                "governed": new.governed,
+                "jobs": new.jobs,
+            },
+        });
+        let params = PatchParams {
+            field_manager: Some(names::FIELD_MANAGER.into()),
+            ..PatchParams::default()
+        };
+        let writes: Api<ConfigRepo> =
+            Api::namespaced(self.ctx.cluster.writes.clone(), self.namespace);
+        writes
+            .patch_status(self.name, &params, &Patch::Merge(&patch))
+            .await?;
+        Ok(new)
     }
 
     fn failed(&self, verb: &'static str, source: kube::Error) -> Error {
@@ -186,11 +219,8 @@ fn made_jobs(memory: &Memory) -> Option<Vec<MadeJob>> {
 
 /// Adds objects to the inventory of a status.
 fn with_objects(mut status: ConfigRepoStatus, objects: &[AppliedObject]) -> ConfigRepoStatus {
-    for object in objects {
-        if !status.inventory.contains(object) {
-            status.inventory.push(object.clone());
-        }
-    }
-    status.inventory.sort();
+    let known = std::mem::take(&mut status.inventory);
+    let all: BTreeSet<_> = known.into_iter().chain(objects.iter().cloned()).collect();
+    status.inventory = all.into_iter().collect();
     status
 }

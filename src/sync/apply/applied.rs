@@ -1,0 +1,110 @@
+//! Memory of what was applied, so that an unchanged object needs no request.
+
+use std::collections::HashMap;
+
+use tidegate_engine::revision::Digest;
+
+use crate::sync::{
+    manifest::Key,
+    plan::{FieldMask, Step},
+    replicas::Scaler,
+};
+
+/// Objects applied last, so that an unchanged object needs no request. Kept in memory only: after a
+/// restart everything is applied once.
+#[derive(Debug, Default)]
+pub(in crate::sync) struct Applied(HashMap<Key, Remembered>);
+
+/// Last application of an object.
+#[derive(Debug)]
+pub(super) struct Remembered {
+    /// Everything known that decided about it.
+    pub(super) inputs: Inputs,
+    /// True if what was sent was not git's: fields of it were the Rollouts'.
+    pub(super) is_masked: bool,
+    /// Version of the object after it was applied.
+    pub(super) resource_version: Option<String>,
+    /// Count of replicas that git said.
+    pub(super) replicas: Option<u64>,
+    /// Fields that were left as they are in the cluster.
+    pub(super) left: Vec<LeftField>,
+}
+
+/// Everything known that decides about an object. It is only a reason to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Inputs {
+    /// Over the object and what git says else of it.
+    pub(super) git: Digest,
+    /// Over the statuses that decide about its governed fields.
+    pub(super) statuses: Digest,
+}
+
+/// Field of an object that is left as it is in the cluster, although git says something else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeftField {
+    /// The count of replicas.
+    Replicas(Scaler),
+    /// The template of a workload, which the API server rejects.
+    Template {
+        /// In the API server's words.
+        said: String,
+    },
+}
+
+// === impl Applied ===
+
+impl Applied {
+    /// Returns true if nothing has been applied yet.
+    pub(in crate::sync) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Has the next sync apply an object again.
+    pub(in crate::sync) fn forget(&mut self, key: &Key) {
+        self.0.remove(key);
+    }
+
+    /// Returns the fields that are left as they are in the cluster.
+    pub(in crate::sync) fn left(&self) -> Vec<(Key, LeftField)> {
+        let mut left: Vec<_> = self
+            .0
+            .iter()
+            .flat_map(|(key, known)| known.left.iter().map(|left| (key.clone(), left.clone())))
+            .collect();
+        left.sort_by(|(one, _), (other, _)| one.cmp(other));
+        left
+    }
+
+    /// Returns the last application of an object, if there is nothing to apply since.
+    pub(super) fn remembers(&self, step: &Step<'_>, inputs: Inputs) -> Option<&Remembered> {
+        let known = self.0.get(&step.manifest.key)?;
+        let same_statuses = known.inputs.statuses == inputs.statuses;
+        let is_done = match &step.mask {
+            FieldMask::Nothing | FieldMask::Unreleased => same_statuses,
+            // While an attempt runs it writes the workload itself. Its end is a reason to look.
+            FieldMask::Workload(governor) => same_statuses || governor.has_attempt(),
+            // Where nothing of git's was held back, a Rollout that takes its own fields off is enough.
+            FieldMask::Service(_) | FieldMask::Route(_) => same_statuses || !known.is_masked,
+        };
+        if known.inputs.git == inputs.git && is_done {
+            Some(known)
+        } else {
+            None
+        }
+    }
+
+    /// Returns the last application of an object.
+    pub(super) fn of(&self, key: &Key) -> Option<&Remembered> {
+        self.0.get(key)
+    }
+
+    pub(super) fn insert(&mut self, key: Key, remembered: Remembered) {
+        self.0.insert(key, remembered);
+    }
+
+    /// Forgets every object that is not among these.
+    pub(super) fn keep(&mut self, steps: &[Step<'_>]) {
+        self.0
+            .retain(|key, _| steps.iter().any(|step| step.manifest.key == *key));
+    }
+}
