@@ -41,8 +41,12 @@ use crate::{
     sync_trigger::{SyncProgress, SyncTrigger},
 };
 
-/// Number of Rollouts, and of ConfigRepos, that are reconciled at a time. No object ever is twice.
-const CONCURRENCY: u16 = 16;
+/// Number of Rollouts that are reconciled at a time. No object ever is twice. Most of its time a reconcile
+/// waits for a write.
+const ROLLOUTS_AT_ONCE: u16 = 64;
+
+/// Number of ConfigRepos that are reconciled at a time.
+const CONFIG_REPOS_AT_ONCE: u16 = 16;
 
 /// Settings of the program.
 pub(crate) struct Settings {
@@ -321,7 +325,7 @@ impl Controllers {
         let lane = rollout::urgent::run(ctx.clone(), requeue_rx, relieved_tx);
         let mut lane = tokio::spawn(lane.instrument(tracing::info_span!("urgent")));
         let stop = shutdown.clone();
-        let rollouts = controller(&self.watched, writer, relieved_rx)
+        let rollouts = controller(&self.watched, writer, relieved_rx, ROLLOUTS_AT_ONCE)
             .reconcile_all_on(relists(&self.fence, &self.caches))
             .graceful_shutdown_on(shutdown.clone().cancelled_owned())
             .run(rollout::reconcile, rollout::after_error, ctx.clone());
@@ -330,7 +334,7 @@ impl Controllers {
             writer,
             requeue_rx,
         } = self.config_repos;
-        let config_repos = controller(&self.watched, writer, requeue_rx)
+        let config_repos = controller(&self.watched, writer, requeue_rx, CONFIG_REPOS_AT_ONCE)
             .reconcile_all_on(relists(&self.fence, &self.caches))
             .graceful_shutdown_on(shutdown.cancelled_owned())
             .run(sync::reconcile, sync::after_error, repos.clone());
@@ -403,13 +407,14 @@ fn controller<K>(
     watched: &WatchScope,
     writer: CacheWriter<K>,
     requeue_rx: RequeueReceiver,
+    at_once: u16,
 ) -> Controller<K>
 where
     K: Watched + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
     let store = writer.store();
     Controller::for_stream(watch::stream(watched, writer).map(Ok), store)
-        .with_config(controller::Config::default().concurrency(CONCURRENCY))
+        .with_config(controller::Config::default().concurrency(at_once))
         .reconcile_on(requeue::references(requeue_rx))
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod pod_template;
 pub(crate) mod schema;
 #[cfg(test)]
 pub(crate) mod testing;
+mod unread;
 pub(crate) mod watch;
 pub(crate) mod watched;
 pub(crate) mod writer;

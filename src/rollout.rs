@@ -20,6 +20,7 @@ mod query_checks;
 mod reconcile;
 mod samplers;
 mod surroundings;
+mod templates;
 mod turns;
 pub(crate) mod urgent;
 mod variables;

@@ -23,6 +23,8 @@ use kube::{
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
 
+use super::unread::forget_unread;
+
 /// Object of a kind that is watched and cached.
 pub(crate) trait Watched:
     Resource<DynamicType: Hash + Eq + Clone + Send + Sync>
@@ -51,7 +53,7 @@ pub(crate) struct Cache<K: Watched> {
     kind: K::DynamicType,
     watched: Store<K>,
     names: Arc<RwLock<Names>>,
-    answered: Mutex<HashMap<ObjectRef<K>, Arc<K>>>,
+    answered: Mutex<HashMap<ObjectRef<K>, Answer<K>>>,
     /// Number of times that the watch has listed all that there is.
     lists: watch::Receiver<u64>,
 }
@@ -63,6 +65,14 @@ pub(crate) struct CacheWriter<K: Watched> {
     lists: watch::Sender<u64>,
 }
 
+/// Answer to a write.
+#[derive(Clone)]
+struct Answer<K> {
+    object: Arc<K>,
+    /// Number of lists that the watch had completed by then.
+    lists: u64,
+}
+
 /// Names of the objects that a watch has shown, by namespace: a cluster has many namespaces, and whoever
 /// asks for the objects of one must not pay for all.
 #[derive(Default)]
@@ -70,6 +80,8 @@ struct Names {
     known: HashMap<String, BTreeSet<String>>,
     /// Those of a list that is not complete.
     listing: HashMap<String, BTreeSet<String>>,
+    /// The greatest resourceVersion that the watch has shown.
+    newest: Option<u128>,
 }
 
 // === impl Cache ===
@@ -137,7 +149,10 @@ impl<K: Watched> Cache<K> {
         let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = answered.get(&key).cloned();
         match (watched, answer) {
-            (Some(watched), Some(answer)) if is_newer(&*answer, &*watched) => Some(answer),
+            (Some(watched), Some(answer)) if is_newer(&*answer.object, &*watched) => {
+                Some(answer.object)
+            }
+            (None, Some(answer)) if self.is_ahead_of_watch(&answer) => Some(answer.object),
             // An object that the watch no longer shows is gone, whatever was answered before.
             (watched, Some(_)) => {
                 answered.remove(&key);
@@ -145,6 +160,12 @@ impl<K: Watched> Cache<K> {
             }
             (watched, None) => watched,
         }
+    }
+
+    /// Returns true if the watch cannot have shown yet what was answered: the object has just been created.
+    fn is_ahead_of_watch(&self, answer: &Answer<K>) -> bool {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        answer.lists == *self.lists.borrow() && version(&*answer.object) > names.newest
     }
 
     /// Every object of all namespaces, as the watch has it.
@@ -168,12 +189,17 @@ impl<K: Watched> Cache<K> {
     }
 
     /// Remembers what a write has answered.
-    pub(crate) fn answered(&self, object: K) {
+    pub(crate) fn answered(&self, mut object: K) {
+        forget_unread(&mut object);
         let key = ObjectRef::from_obj_with(&object, self.kind.clone());
+        let answer = Answer {
+            object: Arc::new(object),
+            lists: *self.lists.borrow(),
+        };
         self.answered
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, Arc::new(object));
+            .insert(key, answer);
     }
 }
 
@@ -195,6 +221,7 @@ impl<K: Watched> CacheWriter<K> {
             names,
             lists,
         } = self;
+        let events = events.modify(forget_unread);
         let events = events.reflect(writer).inspect_ok(move |event| {
             names
                 .write()
@@ -212,6 +239,12 @@ impl<K: Watched> CacheWriter<K> {
 
 impl Names {
     fn follow<K: ResourceExt>(&mut self, event: &watcher::Event<K>) {
+        if let watcher::Event::InitApply(object)
+        | watcher::Event::Apply(object)
+        | watcher::Event::Delete(object) = event
+        {
+            self.newest = self.newest.max(version(object));
+        }
         match event {
             watcher::Event::Init => self.listing.clear(),
             watcher::Event::InitApply(object) => add(&mut self.listing, object),
@@ -238,14 +271,15 @@ fn add<K: ResourceExt>(names: &mut HashMap<String, BTreeSet<String>>, object: &K
         .insert(object.name_any());
 }
 
-/// Returns true if `one` was written after `other`. Since 1.35 Kubernetes says that resourceVersions of one
-/// resource are to be compared as numbers.
-fn is_newer<K: ResourceExt>(one: &K, other: &K) -> bool {
-    one.uid() == other.uid() && version(one) > version(other)
+/// The resourceVersion of an object. Since 1.35 Kubernetes says that those of one resource are to be
+/// compared as numbers.
+fn version(object: &impl ResourceExt) -> Option<u128> {
+    object.resource_version()?.parse().ok()
 }
 
-fn version<K: ResourceExt>(object: &K) -> Option<u128> {
-    object.resource_version()?.parse().ok()
+/// Returns true if `one` was written after `other`.
+fn is_newer<K: ResourceExt>(one: &K, other: &K) -> bool {
+    one.uid() == other.uid() && version(one) > version(other)
 }
 
 #[cfg(test)]
@@ -272,7 +306,7 @@ mod tests {
         cache
     }
 
-    fn version(cache: &Cache<ConfigMap>) -> Option<String> {
+    fn version_in(cache: &Cache<ConfigMap>) -> Option<String> {
         cache
             .get("shop", "one")
             .and_then(|object| object.resource_version())
@@ -283,26 +317,58 @@ mod tests {
         let cache = shown(vec![object("a", "9")]).await;
         cache.answered(object("a", "10"));
         assert_eq!(
-            version(&cache).as_deref(),
+            version_in(&cache).as_deref(),
             Some("10"),
             "compared as numbers, not as text"
         );
         cache.answered(object("a", "8"));
-        assert_eq!(version(&cache).as_deref(), Some("9"));
+        assert_eq!(version_in(&cache).as_deref(), Some("9"));
     }
 
     #[tokio::test]
     async fn an_answer_does_not_bring_back_what_is_gone() {
-        let cache = shown(Vec::new()).await;
+        let (cache, writer) = Cache::new();
+        let events = [
+            Event::Init,
+            Event::InitApply(object("a", "9")),
+            Event::InitDone,
+            Event::Delete(object("a", "11")),
+        ];
+        let filled = writer.fill(stream::iter(events.map(Ok)));
+        filled.for_each(|_| async {}).await;
         cache.answered(object("a", "10"));
-        assert_eq!(version(&cache), None);
+        assert_eq!(version_in(&cache), None);
+    }
+
+    #[tokio::test]
+    async fn what_was_created_is_there_until_the_watch_has_come_so_far() {
+        let (cache, writer) = Cache::new();
+        let (events, told) = tokio::sync::mpsc::unbounded_channel();
+        let told = tokio_stream::wrappers::UnboundedReceiverStream::new(told);
+        let mut changes = std::pin::pin!(writer.fill(told));
+        for event in [Event::Init, Event::InitDone] {
+            events.send(Ok(event)).unwrap();
+        }
+        assert!(changes.next().now_or_never().is_none());
+        cache.answered(object("a", "10"));
+        assert_eq!(version_in(&cache).as_deref(), Some("10"));
+        events.send(Ok(Event::Delete(object("a", "12")))).unwrap();
+        assert!(changes.next().now_or_never().is_some());
+        assert_eq!(version_in(&cache), None, "created and deleted");
+        // A list that is complete shows all that there is.
+        cache.answered(object("a", "14"));
+        for event in [Event::Init, Event::InitDone] {
+            events.send(Ok(event)).unwrap();
+        }
+        assert!(changes.next().now_or_never().is_none());
+        assert_eq!(version_in(&cache), None);
     }
 
     #[tokio::test]
     async fn an_answer_about_an_object_of_the_same_name_is_not_about_its_successor() {
         let cache = shown(vec![object("b", "9")]).await;
         cache.answered(object("a", "10"));
-        assert_eq!(version(&cache).as_deref(), Some("9"));
+        assert_eq!(version_in(&cache).as_deref(), Some("9"));
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ use tidegate_engine::{
     plan::Plan,
 };
 
-use super::{context::Context, events, surroundings};
+use super::{context::Context, events, surroundings, templates::Templates};
 use crate::{
     caches::Caches,
     kubernetes::{
@@ -95,6 +95,8 @@ struct Effects<'a> {
     caches: &'a Caches,
     /// Writes in Tidegate's own name.
     client: &'a Client,
+    /// Templates that were read before.
+    templates: &'a Templates,
 }
 
 /// Does what cannot wait, and writes the status.
@@ -261,6 +263,7 @@ impl<'a> Effects<'a> {
             subject,
             caches: &ctx.caches,
             client: &ctx.clients.writing,
+            templates: &ctx.memory.templates,
         }
     }
 

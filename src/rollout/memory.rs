@@ -5,7 +5,8 @@ use tidegate_api::NamespacedName;
 
 use super::{
     observations::Observations, prometheus::Prometheuses, query_checks::QueryChecks,
-    samplers::Samplers, turns::Turns, waits::Waits, write_errors::WriteErrors,
+    samplers::Samplers, templates::Templates, turns::Turns, waits::Waits,
+    write_errors::WriteErrors,
 };
 use crate::{counters::Counters, requeue::RequeueSender};
 
@@ -14,6 +15,7 @@ pub(crate) struct RolloutMemory {
     pub(super) observations: Observations,
     pub(super) query_checks: QueryChecks,
     pub(super) samplers: Samplers,
+    pub(super) templates: Templates,
     pub(super) turns: Turns,
     pub(super) waits: Waits,
     pub(super) write_errors: WriteErrors,
@@ -37,6 +39,7 @@ impl RolloutMemory {
                 requeue_tx.clone(),
                 counters.clone(),
             ),
+            templates: Templates::default(),
             turns: Turns::default(),
             waits: Waits::new(counters.clone()),
             write_errors: WriteErrors::default(),
@@ -49,6 +52,7 @@ impl RolloutMemory {
             observations,
             query_checks,
             samplers,
+            templates,
             turns,
             waits,
             write_errors,
@@ -56,6 +60,7 @@ impl RolloutMemory {
         observations.forget(rollout);
         query_checks.forget(rollout);
         samplers.end(rollout);
+        templates.forget(rollout);
         turns.forget(rollout);
         waits.set(rollout, None);
         write_errors.over(rollout);

@@ -29,6 +29,8 @@ struct OfRollout {
     missing: BTreeSet<String>,
     /// Progress of the pods of its workloads, and the time of the last.
     progress: HashMap<WorkloadRef, (PodProgress, Timestamp)>,
+    /// Time since which a part of the status waits for its write.
+    unwritten_since: Option<Timestamp>,
 }
 
 /// Ready endpoints of a Service, and the time since which it has had exactly these.
@@ -168,6 +170,22 @@ impl Observations {
         let is_new = !missing.is_subset(before);
         *before = missing;
         is_new
+    }
+
+    /// Returns the time since which a part of a Rollout's status waits for its write.
+    pub(super) fn unwritten_since(&self, rollout: &NamespacedName) -> Option<Timestamp> {
+        self.lock().get(rollout)?.unwritten_since
+    }
+
+    /// Keeps that a part of a Rollout's status waits for its write, or that none does.
+    pub(super) fn left_unwritten(&self, rollout: &NamespacedName, waits: bool, now: Timestamp) {
+        let mut all = self.lock();
+        let since = &mut all.entry(rollout.clone()).or_default().unwritten_since;
+        if waits {
+            since.get_or_insert(now);
+        } else {
+            *since = None;
+        }
     }
 
     /// Forgets a Rollout.

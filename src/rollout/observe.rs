@@ -38,6 +38,7 @@ pub(crate) struct Surroundings {
     pub(crate) applying: bool,
     pub(crate) queries: QueryCheck,
     pub(crate) readings: Vec<Reading>,
+    pub(crate) unwritten_since: Option<Timestamp>,
     pub(crate) recorded: Vec<String>,
 }
 
@@ -133,6 +134,7 @@ pub(crate) fn observe(
         applying: around.applying,
         queries: around.queries,
         readings: around.readings,
+        unwritten_since: around.unwritten_since,
         interventions: observer.interventions(),
         recorded: around.recorded,
         default_on_rollback: observer.on_rollback_of(candidate.as_ref()),

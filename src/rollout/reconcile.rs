@@ -143,6 +143,7 @@ fn gather(ctx: &Context, rollout: &Rollout, epoch: u64) -> Observed {
         applying: ctx.sync.is_applying(namespace),
         queries: memory.query_checks.answer(rollout),
         readings: memory.samplers.readings(&id),
+        unwritten_since: memory.observations.unwritten_since(&id),
         recorded: ctx.records.written(namespace, &owed),
     };
     observe(
@@ -208,6 +209,12 @@ async fn turn(ctx: &Context, id: &NamespacedName, epoch: u64) -> Result<Action, 
     };
     let mut executed = persist(ctx, &subject, &decision).await;
     if executed.is_ok() {
+        memory
+            .observations
+            .left_unwritten(id, decision.unwritten, clock::now());
+        if decision.status.attempt.is_none() {
+            memory.templates.forget(id);
+        }
         // A canary that has traffic is watched, whatever else is refused.
         memory
             .samplers

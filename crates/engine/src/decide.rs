@@ -1,12 +1,7 @@
 //! The decision: from a snapshot and the time to effects and the next status.
 
 use jiff::{SignedDuration, Timestamp};
-use tidegate_api::{
-    Revision,
-    gate::{GateMode, GateStatus},
-    rollout::RolloutSpec,
-    status::{RolloutStatus, Stage},
-};
+use tidegate_api::{Revision, status::Stage};
 
 use crate::{
     context::{DecisionContext, plan_of},
@@ -16,16 +11,13 @@ use crate::{
     event::Event,
     field_conflict, idle, interventions,
     observed::{Comparison, Observed, Version},
+    persistence,
     plan::Plan,
     stage,
     stall::Stall,
     status,
     waiting::Flow,
 };
-
-/// Maximum age of evidence in the persisted status before it is written though nothing else has
-/// changed: readings cost at most this many writes.
-const EVIDENCE_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 
 /// The most transitions in one turn: more than any chain of stages that can follow from one
 /// snapshot.
@@ -66,6 +58,9 @@ pub fn decide(observed: &Observed, now: Timestamp) -> Decision {
         Some(attempt) => {
             let plan = plan_of(&observed.identity.name, attempt);
             advance(&mut ctx, plan.as_ref());
+            if ctx.status.attempt.is_none() {
+                idle::after_attempt(&mut ctx);
+            }
             plan
         }
     };
@@ -211,9 +206,15 @@ fn finish(mut ctx: DecisionContext<'_>, plan: Option<Plan>) -> Decision {
         .chain(later)
         .collect();
     actions.append(&mut ctx.actions);
+    let due = persistence::due(&ctx);
+    let persist = due.is_some_and(|due| due <= ctx.now);
+    if let Some(due) = due {
+        ctx.requeue_at(due);
+    }
     Decision {
         urgent,
-        persist: worth_writing(&ctx.observed.status, &ctx.status, ctx.now),
+        persist,
+        unwritten: due.is_some() && !persist,
         sampling: sampling(&ctx, plan.as_ref()),
         status: ctx.status,
         actions,
@@ -244,6 +245,7 @@ fn nothing(ctx: &DecisionContext<'_>) -> Decision {
         urgent: Vec::new(),
         status: ctx.observed.status.clone(),
         persist: false,
+        unwritten: false,
         actions: Vec::new(),
         events: Vec::new(),
         requeue_at: None,
@@ -270,41 +272,4 @@ fn sampling(ctx: &DecisionContext<'_>, plan: Option<&Plan>) -> Option<Sampling> 
             until: since.saturating_add(hold).unwrap_or(Timestamp::MAX),
         }),
     })
-}
-
-/// Returns true if a status is worth a write: evidence that has merely grown is not, for a while.
-fn worth_writing(before: &RolloutStatus, after: &RolloutStatus, now: Timestamp) -> bool {
-    if without_readings(before) != without_readings(after) {
-        return true;
-    }
-    if before == after {
-        return false;
-    }
-    let written = before
-        .attempt
-        .iter()
-        .flat_map(|attempt| &attempt.gates)
-        .filter_map(|gate| gate.sampled_at)
-        .max();
-    written.is_none_or(|written| now.duration_since(written) >= EVIDENCE_INTERVAL)
-}
-
-fn is_enforced(plan: &RolloutSpec, name: &str) -> bool {
-    let mut gates = plan.gates.iter();
-    gates.any(|gate| gate.name == name && gate.mode == GateMode::Enforce)
-}
-
-/// Returns the status without what changes with every reading. Of a gate that only observes nothing
-/// is worth a write by itself.
-fn without_readings(status: &RolloutStatus) -> RolloutStatus {
-    let mut status = status.clone();
-    if let Some(attempt) = &mut status.attempt {
-        let gates = std::mem::take(&mut attempt.gates);
-        attempt.gates = gates
-            .into_iter()
-            .filter(|gate| is_enforced(&attempt.plan, &gate.name))
-            .map(GateStatus::without_reading)
-            .collect();
-    }
-    status
 }

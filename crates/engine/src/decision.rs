@@ -19,6 +19,8 @@ pub struct Decision {
     pub status: RolloutStatus,
     /// True if the next status is worth a write.
     pub persist: bool,
+    /// True if the next status waits a moment for its write: more is likely to follow.
+    pub unwritten: bool,
     /// Effects whose intent stands in the next status: they go out once it is written.
     pub actions: Vec<Action>,
     /// Events.

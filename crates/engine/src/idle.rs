@@ -4,14 +4,14 @@ mod admission;
 mod foreign_pods;
 mod leftovers;
 mod queries;
+mod rejected;
 mod restart;
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
     Revision,
-    record::Outcome,
-    rollout::{GitOnRollback, KnownGood},
-    status::{Rejected, Shortcut, Stable, Stage},
+    rollout::KnownGood,
+    status::{Shortcut, Stable, Stage},
 };
 
 use crate::{
@@ -35,20 +35,8 @@ const MAX_INCONCLUSIVE: u32 = 3;
 /// below the size limit of etcd.
 const MAX_PENDING_RECORDS: usize = 20;
 
-/// Time within which the commit of a restore is fetched and applied.
-const RESTORED_WITHIN: SignedDuration = SignedDuration::from_mins(2);
-
 /// Interval at which an obstacle to a release is checked again.
 const RECHECK_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
-
-/// Wait before a revision that was rejected twice is tried again; twice as long after each next.
-const REJECTED_BACKOFF: SignedDuration = SignedDuration::from_mins(5);
-
-/// The longest that it waits.
-const MAX_REJECTED_BACKOFF: SignedDuration = SignedDuration::from_hours(24);
-
-/// Limit of the exponent, beyond which the longest wait is reached in any case.
-const MAX_DOUBLINGS: u32 = 10;
 
 /// Time until the next look at a commit that was not applied whole.
 const PARTIAL_APPLY_REQUEUE: SignedDuration = SignedDuration::from_millis(200);
@@ -75,6 +63,20 @@ pub(crate) fn idle(ctx: &mut DecisionContext<'_>) {
         && ctx.waiting != Some(WaitingOn::Leftovers)
     {
         ctx.actions.push(Action::RemoveFinalizer);
+    }
+}
+
+/// An attempt has just ended. Where its revision is rejected, that is said with its end.
+pub(crate) fn after_attempt(ctx: &mut DecisionContext<'_>) {
+    let (Some(candidate), Some(stable)) = (&ctx.observed.candidate, &ctx.status.stable) else {
+        return;
+    };
+    if candidate.revision == stable.revision || ctx.observed.deleting {
+        return;
+    }
+    let stable = stable.clone();
+    if let Some(rejected) = rejected::rejection(ctx, candidate) {
+        rejected::report(ctx, &stable, rejected);
     }
 }
 
@@ -168,7 +170,7 @@ fn first_deploy(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidat
         .workload
         .as_ref()
         .is_some_and(Workload::rolled_out);
-    let rejection = rejection(ctx, candidate);
+    let rejection = rejected::rejection(ctx, candidate);
     if rejection.is_some() && rolled_out && candidate.comparison == Comparison::Unknown {
         ctx.actions.push(Action::DryRunCandidate);
     }
@@ -261,22 +263,10 @@ fn compare(ctx: &mut DecisionContext<'_>, plan: &Plan, stable: &Stable, candidat
         }
         return;
     }
-    if let Some(rejected) = rejection(ctx, candidate) {
-        if let Some(until) = restored_until(ctx, stable, &rejected) {
-            let on = WaitingOn::Restore {
-                revision: rejected.revision,
-                cause: rejected.message,
-            };
-            return ctx.wait(on, Some(until));
-        }
-        return ctx.stall(Stall::RevisionRejected {
-            rollout: ctx.observed.identity.name.clone(),
-            revision: rejected.revision,
-            attempt: rejected.attempt,
-            cause: rejected.message,
-        });
+    if let Some(rejected) = rejected::rejection(ctx, candidate) {
+        return rejected::report(ctx, stable, rejected);
     }
-    if let Some((times, until)) = asked_again(ctx, candidate) {
+    if let Some((times, until)) = rejected::asked_again(ctx, candidate) {
         return ctx.wait(WaitingOn::RejectedRevision { times, until }, Some(until));
     }
     match &candidate.comparison {
@@ -439,61 +429,6 @@ fn start_now(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) 
     attempt::begin(ctx, plan, candidate, Stage::Pinning, shortcut);
     if ctx.status.attempt.is_some() {
         ctx.actions.push(Action::RunPreflightWarnings);
-    }
-}
-
-/// Returns the time until which git may have the last good template again, where Tidegate restores it: until
-/// then nobody has to do anything.
-fn restored_until(
-    ctx: &DecisionContext<'_>,
-    stable: &Stable,
-    rejected: &Rejected,
-) -> Option<Timestamp> {
-    let observed = ctx.observed;
-    let on_rollback = observed.spec.on_rollback;
-    let git = on_rollback.unwrap_or(observed.default_on_rollback).git;
-    let last = ctx.status.last_outcome.as_ref()?;
-    let is_restored = git == GitOnRollback::Restore
-        && stable.source.commit.is_some()
-        && last.attempt == rejected.attempt
-        && last.ending.outcome == Outcome::RolledBack;
-    if !is_restored {
-        return None;
-    }
-    let mut pending = ctx.status.pending_records.iter();
-    let since = if pending.any(|pending| pending.restore.is_some()) {
-        ctx.now
-    } else {
-        last.ending.at
-    };
-    let until = since.saturating_add(RESTORED_WITHIN).unwrap_or(since);
-    if ctx.now < until { Some(until) } else { None }
-}
-
-/// The rejection that holds the candidate back: of the same revision, asked for by the same commit.
-fn rejection(ctx: &DecisionContext<'_>, candidate: &Candidate) -> Option<Rejected> {
-    let mut rejected = ctx.status.rejected.iter();
-    let same = rejected.find(|rejected| {
-        rejected.revision == candidate.revision && rejected.commit == candidate.source.commit
-    });
-    same.cloned()
-}
-
-/// Returns how often a candidate was rejected that another commit asks for again, and the time until
-/// which it waits. Once it is tried again at once, as a person may want it; what is committed again
-/// and again is committed by a robot, and waits ever longer.
-fn asked_again(ctx: &DecisionContext<'_>, candidate: &Candidate) -> Option<(u32, Timestamp)> {
-    let mut rejected = ctx.status.rejected.iter();
-    let same = rejected.find(|rejected| rejected.revision == candidate.revision)?;
-    let doublings = same.rejected_before.checked_sub(1)?.min(MAX_DOUBLINGS);
-    let wait = REJECTED_BACKOFF
-        .saturating_mul(1 << doublings)
-        .min(MAX_REJECTED_BACKOFF);
-    let until = same.at.saturating_add(wait).unwrap_or(Timestamp::MAX);
-    if ctx.now < until {
-        Some((same.rejected_before + 1, until))
-    } else {
-        None
     }
 }
 

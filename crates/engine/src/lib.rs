@@ -33,6 +33,7 @@ pub mod interventions;
 pub mod invariants;
 pub mod number;
 pub mod observed;
+mod persistence;
 pub mod pin;
 pub mod plan;
 pub mod preflight;

@@ -53,6 +53,8 @@ pub struct Observed {
     pub spec: RolloutSpec,
     /// The last persisted status.
     pub status: RolloutStatus,
+    /// Time since which something that was decided is not in that status, because it is for people alone.
+    pub unwritten_since: Option<Timestamp>,
     /// Other Rollouts of the namespace that name the same workload or Service.
     pub conflicting_rollouts: Vec<String>,
     /// True if one of them names the same workload.

@@ -27,7 +27,9 @@ impl Effects<'_> {
         replicas: u32,
     ) -> Result<(), ExecuteError> {
         let plan = self.subject.plan()?;
-        self.apply_canary_service(plan).await?;
+        if !self.canary_runs(plan, revision) {
+            self.apply_canary_service(plan).await?;
+        }
         let canary = Canary {
             name: &plan.canary,
             rollout: &self.subject.id.name,
@@ -38,6 +40,17 @@ impl Effects<'_> {
         };
         let target = self.target()?;
         Ok(self.caches.workloads.apply_canary(target, canary).await?)
+    }
+
+    /// Returns true if the canary runs this revision, with its Service: only its size is to change.
+    fn canary_runs(self, plan: &Plan, revision: &Revision) -> bool {
+        let namespace = &self.subject.id.namespace;
+        let service = self.caches.services.get(namespace, &plan.canary);
+        let owner = service.and_then(|service| service.labels().get(names::ROLLOUT_LABEL).cloned());
+        let workloads = &self.caches.workloads;
+        let workload = workloads.observe(namespace, &plan.canary_workload());
+        owner.as_ref() == Some(&self.subject.id.name)
+            && workload.is_some_and(|canary| canary.revision.as_ref() == Some(revision))
     }
 
     /// Asks by dry runs if the API server would admit the candidate's canary. Its size is one pod: whether

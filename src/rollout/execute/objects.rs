@@ -217,6 +217,9 @@ impl Effects<'_> {
 
     /// The template that is kept of a revision, as it was written.
     pub(super) async fn kept_template(self, revision: &Revision) -> Result<Value, ExecuteError> {
+        if let Some(template) = self.templates.of(self.subject.id, revision) {
+            return Ok(template);
+        }
         let name = revision.object_name(&self.subject.id.name);
         let api: Api<apps::ControllerRevision> =
             Api::namespaced(self.client.clone(), &self.subject.id.namespace);
@@ -231,7 +234,12 @@ impl Effects<'_> {
             }
         };
         let template = kept.data.and_then(|data| data.0.get("template").cloned());
-        template.ok_or(ExecuteError::NoTemplate(name))
+        let template = template.ok_or(ExecuteError::NoTemplate(name))?;
+        let status = self.subject.rollout.status.as_ref();
+        if status.is_some_and(|status| status.attempt.is_some()) {
+            self.templates.keep(self.subject.id, revision, &template);
+        }
+        Ok(template)
     }
 }
 

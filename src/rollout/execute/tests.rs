@@ -17,6 +17,7 @@ fn decision(urgent: Vec<Action>, actions: Vec<Action>) -> Decision {
             ..RolloutStatus::default()
         },
         persist: true,
+        unwritten: false,
         actions,
         events: Vec::new(),
         requeue_at: None,
@@ -441,6 +442,33 @@ async fn the_canary_has_the_template_the_labels_and_the_track() {
         "revisionHistoryLimit": 0,
     });
     assert_eq!(deployment["spec"], wanted);
+}
+
+#[tokio::test]
+async fn a_canary_that_grows_is_one_write_and_nothing_is_read_again() {
+    let mut bench = Bench::new().await;
+    let attempt = json!({
+        "number": 1, "id": "1", "sequence": 2, "revision": revision().as_str(), "stage": "Stepping",
+        "startedAt": "2026-11-25T08:00:00Z", "stageSince": "2026-11-25T08:00:00Z",
+        "plan": bench.rollout.spec.clone(), "step": 1, "weight": 10,
+    });
+    let status = bench.rollout.status.get_or_insert_default();
+    status.attempt = Some(serde_json::from_value(attempt).unwrap());
+    let apply = |replicas| Action::ApplyCanary {
+        revision: revision(),
+        replicas,
+    };
+    run_one(&bench, apply(1)).await.unwrap();
+    bench.script.requests();
+    run_one(&bench, apply(2)).await.unwrap();
+    let requests = bench.script.requests();
+    let places: Vec<_> = requests.iter().map(Asked::short).collect();
+    assert_eq!(places, ["PATCH deployments/checkout-canary"]);
+    assert_eq!(requests[0].body["spec"]["replicas"], 2);
+    assert_eq!(
+        requests[0].body["spec"]["template"]["spec"],
+        candidate()["spec"]
+    );
 }
 
 #[tokio::test]

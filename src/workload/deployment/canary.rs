@@ -1,7 +1,7 @@
 //! Canary of a Deployment: a Deployment with the candidate's template, whose pods bear the labels of
 //! the workload's and the track beside them.
 
-use k8s_openapi::api::{apps::v1 as apps, core::v1 as core};
+use k8s_openapi::api::core::v1 as core;
 use kube::{
     Api, Resource as _, ResourceExt,
     api::{DeleteParams, PostParams},
@@ -9,7 +9,7 @@ use kube::{
 use serde_json::{Value, json};
 use tidegate_api::{names, workload::WorkloadKind};
 
-use super::{Deployments, writer};
+use super::{Deployments, watched::Deployment, writer};
 use crate::{
     kubernetes::{
         apply::drop_nulls,
@@ -29,7 +29,7 @@ impl Deployments {
         target: Target<'_>,
         canary: Canary<'_>,
     ) -> Result<(), WorkloadError> {
-        let stable = read(target).await?;
+        let stable = self.existing(target)?;
         let name = canary.name;
         let applied = writer(target)
             .apply(&self.deployments, name, object(&stable, canary))
@@ -45,7 +45,7 @@ impl Deployments {
         canary: Canary<'_>,
     ) -> Result<Option<Denied>, WorkloadError> {
         let name = canary.name;
-        let object = object(&read(target).await?, canary);
+        let object = object(&*self.existing(target)?, canary);
         let pod = self.pod(target, &object);
         let asked = writer(target)
             .dry_run_apply(&self.deployments, name, object)
@@ -116,13 +116,6 @@ impl Deployments {
     }
 }
 
-async fn read(target: Target<'_>) -> Result<apps::Deployment, WorkloadError> {
-    let api: Api<apps::Deployment> = Api::namespaced(target.client.clone(), target.namespace);
-    api.get(&target.workload.name)
-        .await
-        .map_err(WorkloadError::request(format!("read {}", target.workload)))
-}
-
 /// Returns true if it is Tidegate's own right that is missing: the canary's pods are made by Kubernetes.
 fn may_not_create_pods(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status)
@@ -130,7 +123,7 @@ fn may_not_create_pods(error: &kube::Error) -> bool {
 }
 
 /// Returns the canary as it is applied.
-fn object(stable: &apps::Deployment, canary: Canary<'_>) -> Value {
+fn object(stable: &Deployment, canary: Canary<'_>) -> Value {
     let Canary {
         name,
         rollout,
@@ -139,8 +132,8 @@ fn object(stable: &apps::Deployment, canary: Canary<'_>) -> Value {
         mut template,
         replicas,
     } = canary;
-    let spec = stable.spec.clone().unwrap_or_default();
-    let mut selector = spec.selector.match_labels.unwrap_or_default();
+    let spec = &stable.spec;
+    let mut selector = spec.selector.match_labels.clone().unwrap_or_default();
     selector.insert(
         names::TRACK_LABEL.to_owned(),
         names::TRACK_CANARY.to_owned(),

@@ -1,6 +1,6 @@
 //! Fields of Deployments and ReplicaSets that decisions are made from.
 
-use k8s_openapi::api::apps::v1 as apps;
+use k8s_openapi::{api::apps::v1 as apps, apimachinery::pkg::apis::meta::v1::LabelSelector};
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,10 @@ pub(super) struct DeploymentSpec {
     pub(super) paused: bool,
     #[serde(default)]
     pub(super) strategy: Strategy,
+    #[serde(default)]
+    pub(super) selector: LabelSelector,
+    #[serde(default)]
+    pub(super) min_ready_seconds: Option<u32>,
     pub(super) template: PodTemplate,
 }
 

@@ -39,6 +39,17 @@ fn a_good_release_is_promoted_step_by_step() {
     golden("good", &world, "1 Promoted", 'B');
 }
 
+/// Two until the canary starts; of each of four steps its weight, its confirmation and that its gates pass,
+/// and of two that the canary grows; eight of the promotion.
+#[test]
+fn a_status_is_written_for_what_is_intended_and_not_for_each_word() {
+    let world = a_rollout().releasing(Quality::Good).until_rest();
+    let story = world.story.to_string();
+    let release = story.split("commit-2 asks").nth(1).unwrap();
+    let writes = release.matches("  status    ").count();
+    assert_eq!(writes, 2 + 4 * 3 + 2 + 8, "{story}");
+}
+
 #[test]
 fn a_release_that_breaches_at_20_percent_goes_back_in_the_same_turn() {
     let world = a_rollout()

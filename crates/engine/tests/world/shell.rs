@@ -57,6 +57,7 @@ pub(crate) struct Memory {
     pub(crate) queries: Option<QueryCheck>,
     /// Answers of the dry runs of canaries, by revision.
     pub(crate) admitted: Option<(String, Admission)>,
+    pub(crate) unwritten_since: Option<Timestamp>,
 }
 
 /// Objects that come by one watch.
@@ -193,6 +194,8 @@ impl World {
         if decision.persist {
             self.write_status(decision)?;
         }
+        let unwritten = &mut self.shell.memory.unwritten_since;
+        *unwritten = unwritten.or(Some(self.now)).filter(|_| decision.unwritten);
         self.sample_for(decision.sampling);
         if failed {
             return Err(Stopped::Failed);

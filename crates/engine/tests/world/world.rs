@@ -126,6 +126,7 @@ impl World {
             epoch: self.shell.epoch,
             spec: rollout.spec.clone(),
             status: rollout.status.clone(),
+            unwritten_since: self.shell.memory.unwritten_since,
             conflicting_rollouts: Vec::new(),
             workload_conflict: false,
             workload: cache

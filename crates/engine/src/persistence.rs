@@ -1,0 +1,119 @@
+//! Writes of the status: what is worth one, and how soon.
+//!
+//! Whatever an effect is derived from, and whatever a crash must not take away, is written at once. What
+//! people read alone waits a moment, since more of it, or an intent, often follows: then both are one
+//! write. A gate that passes waits longer, and a reading that changes nothing is written once a minute.
+
+use jiff::{SignedDuration, Timestamp};
+use tidegate_api::{
+    gate::{GateMode, GateStatus, Verdict},
+    rollout::RolloutSpec,
+    status::{Phase, RolloutStatus},
+};
+
+use crate::context::DecisionContext;
+
+/// Time for which what people read may wait for an intent: longer than endpoints take to settle by
+/// default, after which most intents follow.
+const WORDS_WAIT: SignedDuration = SignedDuration::from_millis(2500);
+
+/// Time for which a gate's first good reading may wait: there is nothing to do about it, and in a short
+/// step the next intent says that it passed.
+const GOOD_NEWS_WAIT: SignedDuration = SignedDuration::from_secs(15);
+
+/// Maximum age of evidence in the persisted status before it is written though nothing else has
+/// changed: readings cost at most this many writes.
+const EVIDENCE_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
+
+/// Returns the time at which the next status is to be written; `None` where the persisted one will do.
+pub(crate) fn due(ctx: &DecisionContext<'_>) -> Option<Timestamp> {
+    let (before, after) = (&ctx.observed.status, &ctx.status);
+    if before == after {
+        return None;
+    }
+    // An event is published once the status that it follows from is written.
+    if !ctx.events.is_empty() || owes_more(before, after) || intent(before) != intent(after) {
+        return Some(ctx.now);
+    }
+    let wait = if without_good_news(before.clone()) != without_good_news(after.clone()) {
+        WORDS_WAIT
+    } else if evidence_is_old(before, ctx.now) {
+        SignedDuration::ZERO
+    } else if without_readings(before.clone()) != without_readings(after.clone()) {
+        GOOD_NEWS_WAIT
+    } else {
+        return None;
+    };
+    let since = ctx.observed.unwritten_since.unwrap_or(ctx.now);
+    Some(since.saturating_add(wait).unwrap_or(Timestamp::MAX))
+}
+
+/// Returns true if git is owed a record that no persisted status names.
+fn owes_more(before: &RolloutStatus, after: &RolloutStatus) -> bool {
+    let mut owed = after.pending_records.iter();
+    owed.any(|record| !before.pending_records.contains(record))
+}
+
+/// Returns true if what is persisted of an attempt's evidence is out of date, or nothing is.
+fn evidence_is_old(before: &RolloutStatus, now: Timestamp) -> bool {
+    let gates = before.attempt.iter().flat_map(|attempt| &attempt.gates);
+    let written = gates.filter_map(|gate| gate.sampled_at).max();
+    written.is_none_or(|written| now.duration_since(written) >= EVIDENCE_INTERVAL)
+}
+
+/// Returns the status without what only people read, and without the records that git is owed.
+fn intent(status: &RolloutStatus) -> RolloutStatus {
+    without_good_news(RolloutStatus {
+        observed_generation: None,
+        phase: Phase::default(),
+        step: None,
+        weight: None,
+        revision: None,
+        since: None,
+        message: String::new(),
+        conditions: Vec::new(),
+        wanted: None,
+        pending_records: Vec::new(),
+        ..status.clone()
+    })
+}
+
+/// Returns the status without what changes with every reading. Of a gate that only observes nothing
+/// is worth a write by itself.
+fn without_readings(mut status: RolloutStatus) -> RolloutStatus {
+    if let Some(attempt) = &mut status.attempt {
+        let gates = std::mem::take(&mut attempt.gates);
+        attempt.gates = gates
+            .into_iter()
+            .filter(|gate| is_enforced(&attempt.plan, &gate.name))
+            .map(GateStatus::without_reading)
+            .collect();
+    }
+    status
+}
+
+/// Returns the status without readings, and without that gates pass.
+fn without_good_news(status: RolloutStatus) -> RolloutStatus {
+    let mut status = without_readings(status);
+    let gates = status
+        .attempt
+        .iter_mut()
+        .flat_map(|attempt| &mut attempt.gates);
+    for gate in gates {
+        gate.readings = 0;
+        gate.verdict = match gate.verdict {
+            Verdict::Pending | Verdict::Pass => Verdict::Pending,
+            verdict @ (Verdict::Breach
+            | Verdict::Tolerated
+            | Verdict::Gathering
+            | Verdict::NoData
+            | Verdict::Error) => verdict,
+        };
+    }
+    status
+}
+
+fn is_enforced(plan: &RolloutSpec, name: &str) -> bool {
+    let mut gates = plan.gates.iter();
+    gates.any(|gate| gate.name == name && gate.mode == GateMode::Enforce)
+}
