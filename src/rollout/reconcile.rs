@@ -7,7 +7,7 @@ use kube::{ResourceExt, runtime::controller::Action};
 use tidegate_api::{NamespacedName, Rollout, status::Attempt};
 use tidegate_engine::{
     decide::decide,
-    decision::Decision,
+    decision::{Action as Effect, Decision},
     observed::{Candidate, Identity, Observed},
     plan::Plan,
 };
@@ -212,7 +212,7 @@ async fn turn(ctx: &Context, id: &NamespacedName, epoch: u64) -> Result<Action, 
         memory
             .observations
             .left_unwritten(id, decision.unwritten, clock::now());
-        if decision.status.attempt.is_none() {
+        if !needs_template(&decision) {
             memory.templates.forget(id);
         }
         // A canary that has traffic is watched, whatever else is refused.
@@ -233,6 +233,22 @@ async fn turn(ctx: &Context, id: &NamespacedName, epoch: u64) -> Result<Action, 
         Some(at) => Action::requeue(until(at)),
         None => Action::await_change(),
     })
+}
+
+/// Returns true if a template is tried, or about to be.
+fn needs_template(decision: &Decision) -> bool {
+    let mut actions = decision.actions.iter();
+    decision.status.attempt.is_some()
+        || actions.any(|action| {
+            matches!(
+                action,
+                Effect::DryRunCandidate
+                    | Effect::DryRunStable
+                    | Effect::DryRunCanary
+                    | Effect::CheckQueries
+                    | Effect::AddFinalizer
+            )
+        })
 }
 
 /// Objects that the Rollout names and that do not exist, and a count of replicas that somebody has set:

@@ -235,10 +235,7 @@ impl Effects<'_> {
         };
         let template = kept.data.and_then(|data| data.0.get("template").cloned());
         let template = template.ok_or(ExecuteError::NoTemplate(name))?;
-        let status = self.subject.rollout.status.as_ref();
-        if status.is_some_and(|status| status.attempt.is_some()) {
-            self.templates.keep(self.subject.id, revision, &template);
-        }
+        self.templates.keep(self.subject.id, revision, &template);
         Ok(template)
     }
 }
