@@ -13,7 +13,9 @@ mod demo;
 mod deny;
 mod doc;
 mod e2e;
+mod histories;
 mod isolation;
+mod mutants;
 mod progress;
 mod shell;
 mod test;
@@ -49,6 +51,18 @@ const TASKS: &[Task] = &[
         arguments: "[FILTER] [--keep] [--jobs N] [--all-writes]",
         help: "the scenarios on a real cluster; installs and builds what is missing",
         run: e2e::run,
+    },
+    Task {
+        name: "histories",
+        arguments: "[--count N] [--seed S]",
+        help: "the engine in N random histories, all invariants asked after every write",
+        run: histories::run,
+    },
+    Task {
+        name: "mutants",
+        arguments: "[FILTER] | --sample N [--seed S]",
+        help: "make mistakes in a copy of the sources, and say which test or history finds each",
+        run: mutants::run,
     },
     Task {
         name: "demo",

@@ -2,7 +2,10 @@
 
 use anyhow::{Result, bail};
 
-use crate::{codegen, shell};
+use crate::{codegen, histories, shell};
+
+/// Number of random histories of the engine that belong to every change.
+const HISTORIES: &str = "5000";
 
 /// Commands in order: the one that fails soonest comes first.
 const CHECKS: [&[&str]; 2] = [
@@ -23,7 +26,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         shell::run(shell::cargo().args(check))?;
     }
     codegen::check()?;
-    shell::run(shell::cargo().args(["test", "--workspace"]))
+    let mut tests = shell::cargo();
+    tests
+        .args(["test", "--workspace"])
+        .env(histories::COUNT, HISTORIES);
+    shell::run(&mut tests)
 }
 
 /// Fails where a task that takes no arguments is given one.

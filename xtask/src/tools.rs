@@ -4,6 +4,7 @@
 //! versions are there and nowhere else. The harness is told the places through its environment.
 
 mod cargo_deny;
+mod cargo_mutants;
 mod contour;
 mod control_plane;
 mod debian;
@@ -22,7 +23,7 @@ use std::{
 
 use anyhow::Result;
 
-pub(crate) use self::{cargo_deny::cargo_deny, helm::helm};
+pub(crate) use self::{cargo_deny::cargo_deny, cargo_mutants::cargo_mutants, helm::helm};
 use crate::cache::Cache;
 
 /// Gateway that a cluster gets.

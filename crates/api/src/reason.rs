@@ -144,7 +144,7 @@ catalogue! {
         RevisionStable,
         /// No revision is stable yet.
         NoStableRevision,
-        /// The wanted revision is not stable yet.
+        /// The wanted revision is not stable yet, or the workload runs another one.
         RevisionPending,
         /// The wanted revision is stable, and callers are not served. See `Available`.
         NotAvailable,

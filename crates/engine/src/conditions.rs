@@ -53,11 +53,35 @@ fn progress(ctx: &DecisionContext<'_>) -> Progress {
     };
     let wanted = ctx.observed.candidate.as_ref();
     let is_stable = wanted.is_some_and(|wanted| wanted.revision == stable.revision);
-    if is_stable && ctx.status.attempt.is_none() {
+    if is_stable && ctx.status.attempt.is_none() && !runs_another(ctx) {
         Progress::Done
     } else {
         Progress::Pending
     }
+}
+
+/// Returns true if the workload does not run stable's revision though no attempt has it run another:
+/// somebody has written its template or deleted the version, or pods of another one still serve its
+/// callers.
+pub(crate) fn runs_another(ctx: &DecisionContext<'_>) -> bool {
+    let (None, Some(stable), Some(workload)) = (
+        &ctx.status.attempt,
+        &ctx.status.stable,
+        &ctx.observed.workload,
+    ) else {
+        return false;
+    };
+    let Some(version) = workload.version(&stable.pod_template_hash) else {
+        return true;
+    };
+    let endpoints = &ctx.observed.stable_endpoints;
+    let serves_another = endpoints.ready > 0 && !endpoints.are_of_version(&version.id);
+    // A restart replaces pods by others of the same content.
+    let mut same = workload
+        .versions
+        .iter()
+        .filter(|one| one.content == version.content);
+    version.content != workload.content || serves_another && same.all(|one| one.ready == 0)
 }
 
 fn set_available(ctx: &mut DecisionContext<'_>, unavailable: Option<&Unavailable>) {

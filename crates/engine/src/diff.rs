@@ -39,7 +39,9 @@ pub(crate) fn towards(target: &Desired, ctx: &mut DecisionContext<'_>) -> Vec<Ac
         .workload
         .as_ref()
         .is_some_and(|workload| workload.paused);
-    if heals && is_paused {
+    let made_again = observed.workload.as_ref().zip(version_of(target));
+    let is_gone = made_again.is_some_and(|(workload, version)| is_lost(version, workload));
+    if heals && is_paused && is_gone {
         ctx.emit(Event::StableRecreated);
     }
     let template = observed
@@ -64,12 +66,7 @@ pub(crate) fn towards(target: &Desired, ctx: &mut DecisionContext<'_>) -> Vec<Ac
 /// or it has a paused workload make stable's lost version again.
 pub(crate) fn lowers_risk(effect: &Action, observed: &Observed) -> bool {
     if let Action::SetWorkload { paused: false, .. } = effect {
-        let stable = observed.status.stable.as_ref();
-        return stable
-            .zip(observed.workload.as_ref())
-            .is_some_and(|(stable, workload)| {
-                is_lost(&stable.pod_template_hash, workload) && observed.stable == Comparison::Same
-            });
+        return stable_is_lost(observed) && observed.stable == Comparison::Same;
     }
     let Action::SetRoute {
         route,
@@ -151,20 +148,49 @@ fn pause(target: &Desired, workload: &Workload, heals: bool) -> Option<Action> {
     })
 }
 
-/// Returns true if the version that callers are pinned to was deleted and the workload has its
-/// template: unpaused, it makes the version again under the same name. A paused one never does.
+/// Returns true if the version that callers are pinned to was deleted, or is there in part, and the workload
+/// has its template: unpaused, it makes the version again under the same name. A paused one never does.
 fn must_heal(target: &Desired, workload: &Workload, observed: &Observed) -> bool {
     match (&target.template, &target.pin) {
         (Template::Stable { version, .. }, _) => {
             is_lost(version, workload) && observed.stable == Comparison::Same
                 || is_being_made(version, workload, observed)
+                || is_half_made(version, workload)
         }
         (Template::Candidate { verified, .. }, Some(Pin::Version(version))) => {
             is_lost(version, workload) && *verified == Some(workload.template)
                 || is_being_made(version, workload, observed)
+                || is_half_made(version, workload)
         }
         (Template::Candidate { .. }, Some(Pin::Canary) | None) | (Template::AsIs, _) => false,
     }
+}
+
+/// Returns the version of the workload that callers are on, or go back to.
+fn version_of(target: &Desired) -> Option<&VersionId> {
+    match (&target.template, &target.pin) {
+        (Template::Stable { version, .. }, _)
+        | (Template::Candidate { .. }, Some(Pin::Version(version))) => Some(version),
+        (Template::Candidate { .. }, Some(Pin::Canary) | None) | (Template::AsIs, _) => None,
+    }
+}
+
+fn stable_is_lost(observed: &Observed) -> bool {
+    let stable = observed.status.stable.as_ref();
+    stable
+        .zip(observed.workload.as_ref())
+        .is_some_and(|(stable, workload)| is_lost(&stable.pod_template_hash, workload))
+}
+
+/// Returns true if a workload with this version's template lacks pods of it and has some of another: it was
+/// paused on its way back from a template that somebody wrote, and would stay there.
+fn is_half_made(version: &VersionId, workload: &Workload) -> bool {
+    workload.version(version).is_some_and(|seen| {
+        let is_short = seen.replicas < workload.replicas;
+        seen.template == workload.template
+            && is_short
+            && workload.others_with_pods(version).next().is_some()
+    })
 }
 
 fn is_lost(version: &VersionId, workload: &Workload) -> bool {

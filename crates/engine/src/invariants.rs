@@ -10,31 +10,53 @@
 //! | `evidence` | readings: that they are made, and count |
 //! | `progress` | steps, stays, evidence, and the order of attempts |
 //! | `ownership` | what is held, what is left behind, and what git was told |
+//! | `exits` | that whoever wants an attempt to end gets that in time |
+//! | `verdict` | what is rolled out, what is rejected, and what the status says |
 
 mod evidence;
+mod exits;
 mod ownership;
 mod progress;
 mod traffic;
+mod verdict;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
+    Revision,
     record::Outcome,
+    rollout::RolloutSpec,
     status::{Attempt, RolloutStatus},
     workload::VersionId,
 };
 
-use crate::{pin::Pin, revision::Digest, weight::Weight};
+use crate::{context::plan_of, pin::Pin, plan::Plan, revision::Digest, weight::Weight};
 
 /// The world after each write, in order.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     snapshots: Vec<Snapshot>,
+    /// The plan of the newest snapshot's attempt, if any.
+    plan: Option<Planned>,
+    /// Indices of the snapshots in which Tidegate wrote a route.
+    route_writes: Vec<usize>,
+}
+
+/// The plan of an attempt, which is dear to parse.
+#[derive(Clone, Debug)]
+struct Planned {
+    attempt: u32,
+    spec: RolloutSpec,
+    plan: Option<Plan>,
 }
 
 /// The world after one write.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each with its own name"
+)]
 pub struct Snapshot {
     /// Time.
     pub at: Timestamp,
@@ -50,8 +72,15 @@ pub struct Snapshot {
     pub services: Vec<ServiceSeen>,
     /// The workload, unless it is gone.
     pub workload: Option<WorkloadSeen>,
+    /// The newest revision that git wants, if any.
+    pub wanted: Option<WantedSeen>,
     /// True if the canary workload or the canary Service exists.
     pub canary: bool,
+    /// Digest of the canary's template.
+    pub canary_template: Option<Digest>,
+    /// True if the revision that is tried misbehaves: by itself, as Prometheus shows it, or because its
+    /// pods have just stopped being ready.
+    pub culpable: bool,
     /// The ready endpoints of the Service that callers use.
     pub stable_ready: u32,
     /// The ready endpoints of the canary Service.
@@ -72,6 +101,8 @@ pub enum Author {
     Effect,
     /// Tidegate, the Rollout's status.
     Status,
+    /// Tidegate, what git says.
+    Sync,
     /// Nobody: Tidegate has looked at everything as it is, and all that it wanted was done.
     Decision,
     /// Kubernetes' own controllers, or the gateway.
@@ -82,11 +113,20 @@ pub enum Author {
     PodFailure,
 }
 
+/// A revision that git wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedSeen {
+    /// Its full name.
+    pub revision: Revision,
+    /// Its place in the order of revisions.
+    pub sequence: i64,
+}
+
 /// A Rollout.
 #[derive(Clone, Debug)]
 pub struct RolloutSeen {
-    /// The persisted status.
-    pub status: RolloutStatus,
+    /// The persisted status, which many snapshots share.
+    pub status: Arc<RolloutStatus>,
     /// True if it has Tidegate's finalizer.
     pub finalizer: bool,
     /// True if it is being deleted.
@@ -122,16 +162,29 @@ pub struct ServiceSeen {
 /// A workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkloadSeen {
-    /// Digest of its template.
+    /// Digest of its template, without the mark of a restart.
     pub template: Digest,
-    /// Its versions, each with the number of its ready pods.
-    pub ready: Vec<(VersionId, u32)>,
+    /// Its versions.
+    pub versions: Vec<VersionSeen>,
     /// Number of pods that it is to have.
     pub replicas: u32,
     /// True if it is paused.
     pub paused: bool,
     /// The epoch annotation.
     pub epoch: Option<u64>,
+}
+
+/// A version of a workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionSeen {
+    /// Its name.
+    pub id: VersionId,
+    /// Digest of its template, without the mark of a restart.
+    pub template: Digest,
+    /// Number of its pods.
+    pub replicas: u32,
+    /// Number of its ready pods.
+    pub ready: u32,
 }
 
 /// A rule that does not hold.
@@ -149,17 +202,21 @@ pub struct Violation {
 struct Moment<'a> {
     now: &'a Snapshot,
     before: &'a [Snapshot],
+    history: &'a History,
 }
 
 /// Time beyond its own in which something is acted on: for an answer, for caches that are late, and for
 /// a write that failed and is tried again.
 const ALLOWANCE: SignedDuration = SignedDuration::from_secs(8);
 
+/// Time for which caches and endpoints may not have a change.
+const RECENT: SignedDuration = SignedDuration::from_secs(2);
+
 /// A rule: the sentence says what is wrong.
 type Rule = fn(Moment<'_>) -> Result<(), String>;
 
 /// In the order of the design's list.
-const RULES: [(&str, Rule); 26] = [
+const RULES: [(&str, Rule); 33] = [
     ("1, weights sum to 100", traffic::weights_sum_to_100),
     (
         "2, no weight without a ready canary",
@@ -252,6 +309,25 @@ const RULES: [(&str, Rule); 26] = [
         "16, a breach that is shown is acted on",
         evidence::a_breach_that_is_shown_is_acted_on,
     ),
+    (
+        "17, only what is verified is rolled out",
+        verdict::only_what_is_verified_is_rolled_out,
+    ),
+    (
+        "18, Ready means that what is wanted is stable",
+        verdict::ready_means_that_what_is_wanted_is_stable,
+    ),
+    (
+        "19, only the culpable is rejected",
+        verdict::only_the_culpable_is_rejected,
+    ),
+    ("20, an attempt can be left", exits::an_attempt_can_be_left),
+    ("20, an attempt makes room", exits::an_attempt_makes_room),
+    ("20, a promotion goes on", exits::a_promotion_goes_on),
+    (
+        "21, the status stays small",
+        verdict::the_status_stays_small,
+    ),
 ];
 
 /// Asks every rule of the newest snapshot. To be called after each [`History::push`].
@@ -259,7 +335,11 @@ pub fn check(history: &History) -> Result<(), Violation> {
     let Some((now, before)) = history.snapshots.split_last() else {
         return Ok(());
     };
-    let moment = Moment { now, before };
+    let moment = Moment {
+        now,
+        before,
+        history,
+    };
     RULES.iter().try_for_each(|(rule, holds)| {
         holds(moment).map_err(|sentence| Violation { rule, sentence })
     })
@@ -285,7 +365,33 @@ fn named(rule: &'static str, result: Result<(), String>) -> Result<(), Violation
 impl History {
     /// Adds the world as it is after a write.
     pub fn push(&mut self, snapshot: Snapshot) {
+        let last = self.snapshots.last();
+        if snapshot.by == Author::Effect && last.is_some_and(|last| last.routes != snapshot.routes)
+        {
+            self.route_writes.push(self.snapshots.len());
+        }
+        let known = self.plan.take();
+        self.plan = snapshot.attempt().map(|attempt| match known {
+            Some(known) if known.is_of(attempt) => known,
+            Some(_) | None => Planned::of(attempt),
+        });
         self.snapshots.push(snapshot);
+    }
+}
+
+// === impl Planned ===
+
+impl Planned {
+    fn of(attempt: &Attempt) -> Self {
+        Self {
+            attempt: attempt.number,
+            spec: attempt.plan.clone(),
+            plan: plan_of("invariants", attempt),
+        }
+    }
+
+    fn is_of(&self, attempt: &Attempt) -> bool {
+        self.attempt == attempt.number && self.spec == attempt.plan
     }
 }
 
@@ -299,7 +405,7 @@ impl Snapshot {
 
     /// The persisted status.
     fn status(&self) -> Option<&RolloutStatus> {
-        self.rollout.as_ref().map(|rollout| &rollout.status)
+        self.rollout.as_ref().map(|rollout| &*rollout.status)
     }
 
     /// The greatest share that the canary has in any route.
@@ -311,15 +417,17 @@ impl Snapshot {
             .unwrap_or_default()
     }
 
+    /// A version of the workload.
+    fn version(&self, id: &VersionId) -> Option<&VersionSeen> {
+        let mut versions = self.workload.iter().flat_map(|workload| &workload.versions);
+        versions.find(|seen| seen.id == *id)
+    }
+
     /// Number of ready pods of stable's own version.
     fn ready_of_stable(&self) -> u32 {
         let stable = self.status().and_then(|status| status.stable.as_ref());
-        let version = stable.map(|stable| &stable.pod_template_hash);
-        let versions = self.workload.iter().flat_map(|workload| &workload.ready);
-        versions
-            .filter(|(id, _)| Some(id) == version)
-            .map(|(_, ready)| ready)
-            .sum()
+        let version = stable.and_then(|stable| self.version(&stable.pod_template_hash));
+        version.map_or(0, |version| version.ready)
     }
 
     /// Returns true if a ready endpoint is there for every share of traffic.
@@ -349,7 +457,7 @@ impl Author {
     pub(crate) fn is_tidegate(self) -> bool {
         match self {
             Self::Effect | Self::Status | Self::Decision => true,
-            Self::Controllers | Self::Others | Self::PodFailure => false,
+            Self::Sync | Self::Controllers | Self::Others | Self::PodFailure => false,
         }
     }
 }
@@ -362,21 +470,38 @@ impl<'a> Moment<'a> {
         self.before.last()
     }
 
+    /// The states that caches and endpoints may still have.
+    fn recent(&self) -> impl Iterator<Item = &'a Snapshot> {
+        self.since(RECENT)
+    }
+
+    /// The states of this last while, newest first: the last of them was there when it began.
+    fn since(&self, limit: SignedDuration) -> impl Iterator<Item = &'a Snapshot> {
+        let now = self.now.at;
+        let mut is_newer = true;
+        self.before.iter().rev().take_while(move |past| {
+            std::mem::replace(&mut is_newer, now.duration_since(past.at) <= limit)
+        })
+    }
+
+    /// The plan of the attempt that there is.
+    fn plan(&self) -> Option<&'a Plan> {
+        self.history.plan.as_ref()?.plan.as_ref()
+    }
+
     /// Every time that Tidegate gave the canary a share of this route, oldest first.
     fn canary_weight_writes(self, route: &str) -> impl Iterator<Item = (&'a Snapshot, Weight)> {
-        let pairs = self
-            .before
-            .iter()
-            .zip(self.before.iter().skip(1).chain([self.now]));
-        pairs
-            .filter(|(_, now)| now.by == Author::Effect)
-            .filter_map(move |(last, now)| {
-                let (last, now_seen) = (last.route(route), now.route(route)?);
-                if last == Some(now_seen) {
-                    return None;
-                }
-                Some((now, now_seen.canary))
-            })
+        let snapshots = &self.history.snapshots;
+        let writes = self.history.route_writes.iter();
+        writes.filter_map(move |index| {
+            let (last, now) = (snapshots.get(index - 1)?, snapshots.get(*index)?);
+            let seen = now.route(route)?;
+            if last.route(route) == Some(seen) {
+                None
+            } else {
+                Some((now, seen.canary))
+            }
+        })
     }
 }
 
@@ -385,6 +510,7 @@ impl fmt::Display for Author {
         f.write_str(match self {
             Self::Effect => "effect",
             Self::Status => "status",
+            Self::Sync => "sync",
             Self::Decision => "decision",
             Self::Controllers => "cluster",
             Self::Others => "others",

@@ -110,6 +110,9 @@ fn progress_message(ctx: &DecisionContext<'_>) -> String {
             format!("{}: {}; {waiting}", ending.outcome, ending.message)
         }
         (_, Some(waiting)) => waiting.to_string(),
+        (_, None) if conditions::runs_another(ctx) => {
+            wording::another_runs(&ctx.observed.spec.workload, ctx.observed.deleting)
+        }
         (_, None) => match conditions::missing_pods(ctx) {
             Some(missing) if ctx.status.attempt.is_none() => missing.to_string(),
             Some(_) | None => wording::at_rest(&ctx.status),

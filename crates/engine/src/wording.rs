@@ -26,6 +26,7 @@ use tidegate_api::{
     CommitId, Duration,
     record::Outcome,
     status::{Failover, RolloutStatus, Superseded},
+    workload::WorkloadRef,
 };
 
 use crate::{
@@ -34,6 +35,7 @@ use crate::{
     field_conflict::FieldConflict,
     observed::Candidate,
     route::{PendingParent, PendingRoute, Refusal},
+    waiting::WaitingOn,
 };
 
 /// Returns the requester of an Intervention, for a sentence.
@@ -72,6 +74,18 @@ pub(crate) fn at_rest(status: &RolloutStatus) -> String {
             last.ending.message
         ),
         None => state,
+    }
+}
+
+/// Returns the state of a workload that runs another revision than stable's though no attempt runs.
+pub(crate) fn another_runs(workload: &WorkloadRef, deleting: bool) -> String {
+    if deleting {
+        format!("{workload} runs another revision than stable's, and the Rollout is being deleted")
+    } else {
+        WaitingOn::StableRevision {
+            workload: workload.clone(),
+        }
+        .to_string()
     }
 }
 

@@ -23,10 +23,16 @@ pub(super) fn scale_down(ctx: &mut DecisionContext<'_>, plan: &Plan, stable: &St
     let others = workload.others_with_pods(&stable.pod_template_hash);
     let foreign: Vec<_> = others
         .filter(|version| version.template != workload.template)
-        .map(|version| Action::ScaleDownVersion(version.id.clone()))
         .collect();
-    if !foreign.is_empty() && may_go(ctx, plan) {
-        ctx.actions.extend(foreign);
+    let is_served = foreign.iter().any(|version| version.ready > 0);
+    if foreign.is_empty() || is_served && ctx.observed.ready_of_stable() == 0 {
+        // Callers have nobody else.
+        return;
+    }
+    if may_go(ctx, plan) {
+        let foreign = foreign.into_iter();
+        ctx.actions
+            .extend(foreign.map(|version| Action::ScaleDownVersion(version.id.clone())));
     }
 }
 

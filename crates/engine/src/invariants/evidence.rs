@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(super) fn a_promotion_has_evidence(moment: Moment<'_>) -> Result<(), String> {
-    let Some((attempt, plan)) = planned(moment.now, entered(moment, Stage::PinningToCanary)) else {
+    let Some((attempt, plan)) = planned(moment, entered(moment, Stage::PinningToCanary)) else {
         return Ok(());
     };
     if attempt.shortcut.is_some() {

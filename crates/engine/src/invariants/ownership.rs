@@ -1,6 +1,6 @@
 //! Holds on the user's objects, leftovers, and records in git.
 
-use tidegate_api::{record::Record, status::Stage};
+use tidegate_api::{record::Record, status::Stage, workload::VersionId};
 
 use super::{Author, Moment, Snapshot, ensure};
 use crate::pin::Pin;
@@ -76,7 +76,6 @@ pub(super) fn a_pinned_workload_does_not_roll(moment: Moment<'_>) -> Result<(), 
         .workload
         .as_ref()
         .is_some_and(|workload| !workload.paused);
-    // What a pin names may have been deleted: a paused workload would never make it again.
     let mut pins = now
         .services
         .iter()
@@ -84,14 +83,23 @@ pub(super) fn a_pinned_workload_does_not_roll(moment: Moment<'_>) -> Result<(), 
             Some(Pin::Version(version)) => Some(version),
             Some(Pin::Canary) | None => None,
         });
-    let pinned = pins.any(|version| {
-        let mut versions = now.workload.iter().flat_map(|workload| &workload.ready);
-        versions.any(|(id, _)| id == version)
-    });
+    let pinned = pins.any(|version| !is_made_again(moment, version));
     ensure(
         !(held && rolls && pinned && now.by == Author::Decision),
         || "the workload could roll pods out of the sight of its pin".to_owned(),
     )
+}
+
+/// Returns true if the version was deleted, or pods of another are left and the workload has this one's
+/// template: a paused workload would make no pod of it again, and an unpaused one no other.
+fn is_made_again(moment: Moment<'_>, version: &VersionId) -> bool {
+    let now = moment.now.version(version);
+    let Some(workload) = now.and(moment.now.workload.as_ref()) else {
+        return true;
+    };
+    let mut others = workload.versions.iter().filter(|seen| seen.id != *version);
+    let is_current = now.is_some_and(|seen| seen.template == workload.template);
+    is_current && others.any(|other| other.replicas > 0)
 }
 
 pub(super) fn what_is_held_has_a_finalizer(moment: Moment<'_>) -> Result<(), String> {

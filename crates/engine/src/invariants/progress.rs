@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use tidegate_api::status::{Attempt, Shortcut, Stage};
 
 use super::{Author, Moment, Snapshot, ensure};
-use crate::{context::plan_of, plan::Plan, weight::Weight};
+use crate::{plan::Plan, weight::Weight};
 
 /// The weights that Tidegate wrote in an attempt, zeros aside, are the plan's, from the first on.
 pub(super) fn weights_follow_the_plan(moment: Moment<'_>) -> Result<(), String> {
-    let Some((attempt, plan)) = planned(moment.now, moment.now.by == Author::Effect) else {
+    let Some((attempt, plan)) = planned(moment, moment.now.by == Author::Effect) else {
         return Ok(());
     };
     if attempt.shortcut.is_some() || attempt.ending.is_some() {
@@ -44,7 +44,7 @@ pub(super) fn weights_follow_the_plan(moment: Moment<'_>) -> Result<(), String> 
 }
 
 pub(super) fn steps_follow_the_plan(moment: Moment<'_>) -> Result<(), String> {
-    let Some((attempt, plan)) = planned(moment.now, moment.now.by == Author::Status) else {
+    let Some((attempt, plan)) = planned(moment, moment.now.by == Author::Status) else {
         return Ok(());
     };
     if attempt.shortcut.is_some() {
@@ -60,7 +60,7 @@ pub(super) fn steps_follow_the_plan(moment: Moment<'_>) -> Result<(), String> {
 /// A hold is as long as the route has really had the weight.
 pub(super) fn holds_last(moment: Moment<'_>) -> Result<(), String> {
     let wrote = moment.now.by == Author::Status;
-    let (Some((attempt, plan)), Some(last)) = (planned(moment.now, wrote), moment.last()) else {
+    let (Some((attempt, plan)), Some(last)) = (planned(moment, wrote), moment.last()) else {
         return Ok(());
     };
     if attempt.shortcut.is_some() {
@@ -97,13 +97,13 @@ pub(super) fn holds_last(moment: Moment<'_>) -> Result<(), String> {
 }
 
 pub(super) fn promotion_comes_after_every_step(moment: Moment<'_>) -> Result<(), String> {
-    let Some((attempt, plan)) = planned(moment.now, entered(moment, Stage::PinningToCanary)) else {
+    let Some((attempt, plan)) = planned(moment, entered(moment, Stage::PinningToCanary)) else {
         return Ok(());
     };
     match attempt.shortcut {
         None => {}
         Some(Shortcut::Promote) => return Ok(()),
-        Some(Shortcut::KnownGood) => return every_approval_was_given(attempt, &plan),
+        Some(Shortcut::KnownGood) => return every_approval_was_given(attempt, plan),
     }
     let passed = attempt
         .steps
@@ -168,6 +168,10 @@ pub(super) fn older_never_supersedes_newer(moment: Moment<'_>) -> Result<(), Str
     let Some(attempt) = moment.now.attempt() else {
         return Ok(());
     };
+    let last = moment.last().and_then(Snapshot::attempt);
+    if last.is_some_and(|last| (last.number, last.sequence) == (attempt.number, attempt.sequence)) {
+        return Ok(());
+    }
     let earlier = moment
         .before
         .iter()
@@ -195,12 +199,12 @@ pub(super) fn every_attempt_has_ended(now: &Snapshot) -> Result<(), String> {
 }
 
 /// Returns the attempt and its plan, if the rule is about this snapshot.
-pub(super) fn planned(snapshot: &Snapshot, concerned: bool) -> Option<(&Attempt, Plan)> {
-    if !concerned {
-        return None;
+pub(super) fn planned(moment: Moment<'_>, concerned: bool) -> Option<(&Attempt, &Plan)> {
+    if concerned {
+        moment.now.attempt().zip(moment.plan())
+    } else {
+        None
     }
-    let attempt = snapshot.attempt()?;
-    Some((attempt, plan_of("invariants", attempt)?))
 }
 
 /// Returns true if the stage is persisted for the first time.

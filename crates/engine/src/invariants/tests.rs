@@ -10,7 +10,7 @@ fn well(by: Author) -> Snapshot {
         epoch: None,
     };
     let rollout = RolloutSeen {
-        status: RolloutStatus::default(),
+        status: Arc::default(),
         finalizer: false,
         deleting: false,
     };
@@ -26,7 +26,10 @@ fn well(by: Author) -> Snapshot {
             epoch: None,
         }],
         workload: None,
+        wanted: None,
         canary: false,
+        canary_template: None,
+        culpable: false,
         stable_ready: 3,
         canary_ready: 0,
         breach_shown: false,

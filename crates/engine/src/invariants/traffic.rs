@@ -6,7 +6,11 @@ use tidegate_api::{
     status::{Attempt, Stage},
 };
 
-use super::{ALLOWANCE, Author, Moment, Snapshot, ensure, ownership::inherits_leftovers};
+use super::{
+    ALLOWANCE, Author, Moment, RECENT, Snapshot, ensure,
+    exits::{is_to_end, is_to_make_room},
+    ownership::inherits_leftovers,
+};
 use crate::{context::plan_of, pin::Pin, stage::FAILOVER_AFTER, weight::Weight};
 
 pub(super) fn weights_sum_to_100(moment: Moment<'_>) -> Result<(), String> {
@@ -30,11 +34,7 @@ pub(super) fn no_weight_without_a_ready_canary(moment: Moment<'_>) -> Result<(),
         return Ok(());
     }
     // Endpoints that were ready a moment ago could not be known to be gone.
-    let mut recent = moment
-        .before
-        .iter()
-        .rev()
-        .take_while(|past| is_recent(past, now));
+    let mut recent = moment.recent();
     if recent.any(|past| past.canary_ready > 0) {
         return Ok(());
     }
@@ -69,11 +69,7 @@ pub(super) fn no_raise_on_a_stable_that_lost_pods(moment: Moment<'_>) -> Result<
         .stable_ready_replicas
         .map_or(0, |before| before.min(wanted));
     // Pods that were ready a moment ago could not be known to be lost.
-    let mut recent = moment
-        .before
-        .iter()
-        .rev()
-        .take_while(|past| is_recent(past, now));
+    let mut recent = moment.recent();
     if now.by != Author::Effect
         || now.stable_ready >= needed
         || recent.any(|past| past.stable_ready >= needed)
@@ -125,6 +121,18 @@ pub(super) fn traffic_goes_to_whoever_is_ready(moment: Moment<'_>) -> Result<(),
 
 /// Returns true if a share of the traffic is sent to nobody though the canary could stand in.
 fn is_left_to_a_dead_stable(snapshot: &Snapshot) -> bool {
+    let wants_pods = snapshot
+        .workload
+        .as_ref()
+        .is_some_and(|workload| workload.replicas > 0);
+    let is_left = wants_pods
+        && snapshot.leading
+        && snapshot.stable_ready == 0
+        && snapshot.canary_ready > 0
+        && snapshot.canary_share() < Weight::FULL;
+    if !is_left {
+        return false;
+    }
     let Some((attempt, plan)) = snapshot
         .attempt()
         .filter(|attempt| attempt.stage == Stage::Stepping && attempt.ending.is_none())
@@ -139,17 +147,7 @@ fn is_left_to_a_dead_stable(snapshot: &Snapshot) -> bool {
     let may = plan
         .step(attempt.step)
         .is_some_and(|step| step.weight > Weight::ZERO && (step.approval.is_none() || approved));
-    let wants_pods = snapshot
-        .workload
-        .as_ref()
-        .is_some_and(|workload| workload.replicas > 0);
-    may && wants_pods
-        && attempt.shortcut.is_none()
-        && plan.failover == FailoverPolicy::WhenStableIsDown
-        && snapshot.leading
-        && snapshot.stable_ready == 0
-        && snapshot.canary_ready > 0
-        && snapshot.canary_share() < Weight::FULL
+    may && attempt.shortcut.is_none() && plan.failover == FailoverPolicy::WhenStableIsDown
 }
 
 /// A canary that breached keeps traffic only while stable, untouched, has no ready pod.
@@ -171,7 +169,8 @@ pub(super) fn what_has_breached_serves_only_alone(moment: Moment<'_>) -> Result<
         .take_while(|past| past.ready_of_stable() > 0)
         .last();
     ensure(
-        now.ready_of_stable() == 0 || ready_since.is_none_or(|since| is_recent(since, now)),
+        now.ready_of_stable() == 0
+            || ready_since.is_none_or(|since| now.at.duration_since(since.at) <= RECENT),
         || {
             format!(
                 "the canary breached and kept {} while stable had {} ready pods",
@@ -277,20 +276,19 @@ pub(super) fn traffic_is_never_sent_to_nobody(moment: Moment<'_>) -> Result<(), 
     {
         return Ok(());
     }
-    let mut recent = moment
-        .before
-        .iter()
-        .rev()
-        .take_while(|past| is_recent(past, now));
-    ensure(recent.any(is_excused), || {
-        format!(
-            "{} took the traffic from ready endpoints: stable has {} and the canary {}, and the canary's share is {}",
-            now.what,
-            now.stable_ready,
-            now.canary_ready,
-            now.canary_share()
-        )
-    })
+    let mut recent = moment.recent();
+    ensure(
+        recent.any(|past| is_excused(past) || stable_is_given_up(past)),
+        || {
+            format!(
+                "{} took the traffic from ready endpoints: stable has {} and the canary {}, and the canary's share is {}",
+                now.what,
+                now.stable_ready,
+                now.canary_ready,
+                now.canary_share()
+            )
+        },
+    )
 }
 
 /// Returns true if pods failed right then, which could not be known, or if the workload is scaled
@@ -299,23 +297,31 @@ fn is_excused(snapshot: &Snapshot) -> bool {
     snapshot.by == Author::PodFailure || snapshot.is_scaled_to_zero()
 }
 
-/// Returns true if a failed attempt leaves the canary for a stable that nobody waits for any longer:
-/// it was degraded when the attempt started, or has had its time, or a version that breached stood in.
+/// Returns true if somebody wants a way out and stable has had its time: a newer revision, an abort or a
+/// deletion ends the wait for a dead stable at the progress deadline, and a newer revision at once where
+/// waiting saves nobody: the canary breached, stable was degraded when the attempt started, or routed callers
+/// reach nobody already.
 fn stable_is_given_up(snapshot: &Snapshot) -> bool {
     let Some(attempt) = snapshot.attempt() else {
         return false;
     };
-    let Some((ending, plan)) = attempt
+    let breached = attempt
         .ending
         .as_ref()
-        .zip(plan_of("invariants", attempt))
-        .filter(|_| failed(attempt))
-    else {
+        .is_some_and(|ending| ending.reason == Reason::GateBreached);
+    let saves_nobody = breached
+        || attempt.stable_ready_replicas.is_none()
+        || snapshot.canary_share() < Weight::FULL;
+    if is_to_make_room(snapshot) && saves_nobody && !attempt.stable_template_updated {
+        return true;
+    }
+    let is_wanted = is_to_make_room(snapshot) || is_to_end(snapshot);
+    if attempt.stage != Stage::RollingBack || !is_wanted {
         return false;
-    };
-    attempt.stable_ready_replicas.is_none()
-        || ending.reason == Reason::GateBreached
-        || snapshot.at.duration_since(ending.at) >= plan.progress_deadline
+    }
+    plan_of("invariants", attempt).is_some_and(|plan| {
+        snapshot.at.duration_since(attempt.stage_since) >= plan.progress_deadline
+    })
 }
 
 pub(super) fn stable_is_replaced_when_the_canary_carries_all(
@@ -334,7 +340,10 @@ pub(super) fn stable_is_replaced_when_the_canary_carries_all(
         return Ok(());
     }
     for route in &now.routes {
-        ensure(route.canary == Weight::FULL, || {
+        // What another writer has just changed could not be known.
+        let mut recent = moment.recent().filter_map(|past| past.route(&route.name));
+        let carries_all = recent.any(|past| past.canary == Weight::FULL);
+        ensure(carries_all || route.canary == Weight::FULL, || {
             format!(
                 "stable's template was updated while the route {} gave the canary {}",
                 route.name, route.canary
@@ -350,9 +359,4 @@ fn failed(attempt: &Attempt) -> bool {
         .ending
         .as_ref()
         .is_some_and(|ending| ending.outcome != Outcome::Promoted)
-}
-
-/// Returns true if it is so short ago that caches may not have it.
-fn is_recent(past: &Snapshot, now: &Snapshot) -> bool {
-    now.at.duration_since(past.at) <= jiff::SignedDuration::from_secs(2)
 }

@@ -134,6 +134,10 @@ fn shift_traffic(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Opt
     if ctx.attempt().weight > Weight::ZERO && ctx.observed.canary_endpoints.ready == 0 {
         return Some(on_canary_lost(ctx, plan));
     }
+    if let Some(left) = left_by_a_crash(ctx) {
+        ctx.set_weight(left);
+        restart(ctx, plan);
+    }
     if ctx.attempt().weight != weight {
         let raises = weight > ctx.attempt().weight;
         if raises && ctx.attempt().paused {
@@ -167,6 +171,23 @@ fn shift_traffic(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Opt
         entered.confirmed_at.get_or_insert(from);
     }
     None
+}
+
+/// Returns the canary's share where it was taken back and the status does not know: taking traffic back
+/// does not wait for it, and Tidegate may be killed between the two. Giving it again is a raise.
+fn left_by_a_crash(ctx: &DecisionContext<'_>) -> Option<Weight> {
+    let attempt = ctx.attempt();
+    attempt.confirmed_at?;
+    let routes = ctx.observed.routes.iter();
+    let ours = routes
+        .filter_map(|route| route.state.as_ref())
+        .filter(|state| state.split && state.manager.is_none());
+    let least = ours.filter_map(|state| state.weight).min()?;
+    if least < attempt.weight {
+        Some(least)
+    } else {
+        None
+    }
 }
 
 /// Returns the wait for pods that stable has lost since the attempt started: it could not absorb

@@ -1,6 +1,6 @@
 //! Every object that is cached, and the controllers of endpoints and routes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
@@ -8,7 +8,7 @@ use tidegate_api::{
     workload::WorkloadKind,
 };
 use tidegate_engine::{
-    invariants::{RouteSeen, ServiceSeen, WorkloadSeen},
+    invariants::{RouteSeen, ServiceSeen, VersionSeen, WorkloadSeen},
     observed::{self, Endpoints, Labels, PodOwner},
     pin::Pin,
     weight::Weight,
@@ -64,9 +64,29 @@ pub(crate) struct Route {
 /// The published ready endpoints of a Service.
 #[derive(Clone, Debug)]
 pub(crate) struct Backend {
-    pods: BTreeSet<(PodOwner, u64)>,
+    pods: Vec<(Owner, u64)>,
     since: Timestamp,
     due: Option<Timestamp>,
+}
+
+/// Step of a controller.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change {
+    /// A Deployment is gone.
+    Gone(&'static str),
+    /// The pods of a Deployment have changed: the canary's or the workload's.
+    Pods { is_canary: bool },
+    /// The endpoints of a Service have changed.
+    Endpoints { service: &'static str, ready: u32 },
+    /// The gateway has accepted a route.
+    RouteAccepted(&'static str),
+}
+
+/// Owner of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Owner {
+    is_canary: bool,
+    template: Template,
 }
 
 /// Revision that a commit asked for.
@@ -113,34 +133,44 @@ impl Cluster {
         }
     }
 
-    /// One step of every controller: what it did, in words.
-    pub(crate) fn control(&mut self, now: Timestamp) -> Option<String> {
-        let deployments = [&mut self.workload, &mut self.canary];
-        let mut told = None;
-        for slot in deployments {
-            if slot
-                .as_ref()
-                .is_some_and(|deployment| deployment.going.is_some_and(|going| going <= now))
-            {
-                return slot
-                    .take()
-                    .map(|gone| format!("the Deployment {} is gone", gone.name));
+    /// One step of every controller: the last thing that it did.
+    pub(crate) fn control(&mut self, now: Timestamp) -> Option<Change> {
+        let mut last = None;
+        for (slot, is_canary) in [(&mut self.workload, false), (&mut self.canary, true)] {
+            let Some(deployment) = slot else { continue };
+            if deployment.going.is_some_and(|going| going <= now) {
+                return slot.take().map(|gone| Change::Gone(gone.name));
             }
-            if let Some(deployment) = slot {
-                deployment.no_room_until = self.no_room_until;
-            }
-            if let Some(deployment) = slot
-                && deployment.sync(now)
-            {
-                told = Some(format!(
-                    "the pods of {}: {}",
-                    deployment.name,
-                    pods_in_words(deployment, now)
-                ));
+            deployment.no_room_until = self.no_room_until;
+            if deployment.sync(now) {
+                last = Some(Change::Pods { is_canary });
             }
         }
-        told.or_else(|| self.publish(now))
+        last.or_else(|| self.publish(now))
             .or_else(|| self.accept_routes(now))
+    }
+
+    /// Returns a change in words.
+    pub(crate) fn told(&self, change: Change, now: Timestamp) -> String {
+        match change {
+            Change::Gone(name) => format!("the Deployment {name} is gone"),
+            Change::Pods { is_canary } => {
+                let deployment = if is_canary {
+                    &self.canary
+                } else {
+                    &self.workload
+                };
+                let pods = deployment
+                    .as_ref()
+                    .map(|one| (one.name, pods_in_words(one, now)));
+                let (name, pods) = pods.unwrap_or_default();
+                format!("the pods of {name}: {pods}")
+            }
+            Change::Endpoints { service, ready } => {
+                format!("{service} has {ready} ready endpoints")
+            }
+            Change::RouteAccepted(name) => format!("the gateway has taken the route {name}"),
+        }
     }
 
     /// Returns the time at which something changes by itself.
@@ -199,64 +229,62 @@ impl Cluster {
         let workload = self.workload.as_ref()?;
         let sets = workload.sets.iter();
         Some(WorkloadSeen {
-            ready: sets
-                .map(|set| (set.template.version(), set.ready(now)))
+            versions: sets
+                .map(|set| VersionSeen {
+                    id: set.template.version(),
+                    template: set.template.content(),
+                    replicas: count(set.pods.len()),
+                    ready: set.ready(now),
+                })
                 .collect(),
-            template: workload.template.digest(),
+            template: workload.template.content(),
             replicas: workload.replicas,
             paused: workload.paused,
             epoch: workload.epoch,
         })
     }
 
-    fn publish(&mut self, now: Timestamp) -> Option<String> {
+    fn publish(&mut self, now: Timestamp) -> Option<Change> {
         let stable = self.selected(self.services[0].pin.as_ref(), now);
         let canary = if self.canary_service {
             self.selected(Some(&Pin::Canary), now)
         } else {
-            BTreeSet::new()
+            Vec::new()
         };
         if self.stable_endpoints.follow(stable, now) {
-            return Some(format!(
-                "checkout has {} ready endpoints",
-                self.stable_endpoints.ready()
-            ));
+            return Some(Change::Endpoints {
+                service: "checkout",
+                ready: self.stable_endpoints.ready(),
+            });
         }
-        let followed = self.canary_endpoints.follow(canary, now);
-        followed.then(|| {
-            format!(
-                "checkout-canary has {} ready endpoints",
-                self.canary_endpoints.ready()
-            )
-        })
+        if self.canary_endpoints.follow(canary, now) {
+            return Some(Change::Endpoints {
+                service: "checkout-canary",
+                ready: self.canary_endpoints.ready(),
+            });
+        }
+        None
     }
 
-    /// The ready pods that the Service's selector with this pin selects.
-    fn selected(&self, pin: Option<&Pin>, now: Timestamp) -> BTreeSet<(PodOwner, u64)> {
-        let deployments = [&self.workload, &self.canary].into_iter().flatten();
-        let sets = deployments.flat_map(|one| one.sets.iter().map(move |set| (one.name, set)));
-        let selected = |name: &str, set: &Set| match pin {
-            None => true,
-            Some(Pin::Version(version)) => set.template.version() == *version && name == "checkout",
-            Some(Pin::Canary) => name == "checkout-canary",
-        };
-        sets.filter(|(name, set)| selected(name, set))
-            .flat_map(|(name, set)| {
-                let version = set.template.version();
-                let owner = if name == "checkout" {
-                    PodOwner::Workload(version)
-                } else {
-                    PodOwner::Canary(version)
+    /// The ready pods that the Service's selector with this pin selects, in order.
+    fn selected(&self, pin: Option<&Pin>, now: Timestamp) -> Vec<(Owner, u64)> {
+        let mut selected = Vec::new();
+        for (deployment, is_canary) in [(&self.workload, false), (&self.canary, true)] {
+            let sets = deployment.iter().flat_map(|one| &one.sets);
+            for set in sets.filter(|set| is_selected(set, is_canary, pin)) {
+                let owner = Owner {
+                    is_canary,
+                    template: set.template,
                 };
-                set.pods
-                    .iter()
-                    .filter(|pod| pod.is_ready(now))
-                    .map(move |pod| (owner.clone(), pod.id))
-            })
-            .collect()
+                let ready = set.pods.iter().filter(|pod| pod.is_ready(now));
+                selected.extend(ready.map(|pod| (owner, pod.id)));
+            }
+        }
+        selected.sort_unstable();
+        selected
     }
 
-    fn accept_routes(&mut self, now: Timestamp) -> Option<String> {
+    fn accept_routes(&mut self, now: Timestamp) -> Option<Change> {
         if self.gateway_gone {
             return None;
         }
@@ -265,7 +293,7 @@ impl Cluster {
             .iter_mut()
             .find(|route| !route.accepted && route.accepted_at <= now)?;
         route.accepted = true;
-        Some(format!("the gateway has taken the route {}", route.name))
+        Some(Change::RouteAccepted(route.name))
     }
 }
 
@@ -335,7 +363,7 @@ impl Route {
 impl Backend {
     fn new(now: Timestamp) -> Self {
         Self {
-            pods: BTreeSet::new(),
+            pods: Vec::new(),
             since: now,
             due: None,
         }
@@ -346,7 +374,9 @@ impl Backend {
     }
 
     pub(crate) fn seen(&self) -> Endpoints {
-        let owners = self.pods.iter().map(|(owner, _)| owner.clone()).collect();
+        let mut owners: Vec<_> = self.pods.iter().map(|(owner, _)| *owner).collect();
+        owners.dedup();
+        let owners = owners.into_iter().map(Owner::seen).collect();
         Endpoints {
             ready: self.ready(),
             since: self.since,
@@ -355,7 +385,7 @@ impl Backend {
     }
 
     /// Follows what is selected, a little later; whether it has changed.
-    fn follow(&mut self, selected: BTreeSet<(PodOwner, u64)>, now: Timestamp) -> bool {
+    fn follow(&mut self, selected: Vec<(Owner, u64)>, now: Timestamp) -> bool {
         if selected == self.pods {
             self.due = None;
             return false;
@@ -366,6 +396,28 @@ impl Backend {
         }
         (self.pods, self.since, self.due) = (selected, now, None);
         true
+    }
+}
+
+// === impl Owner ===
+
+impl Owner {
+    fn seen(self) -> PodOwner {
+        let version = self.template.version();
+        if self.is_canary {
+            PodOwner::Canary(version)
+        } else {
+            PodOwner::Workload(version)
+        }
+    }
+}
+
+/// Returns true if a selector with this pin selects the pods of a set.
+fn is_selected(set: &Set, is_canary: bool, pin: Option<&Pin>) -> bool {
+    match pin {
+        None => true,
+        Some(Pin::Version(version)) => !is_canary && set.template.is_of(version),
+        Some(Pin::Canary) => is_canary,
     }
 }
 

@@ -8,7 +8,10 @@ use tidegate_api::{
 };
 use tidegate_engine::weight::Weight;
 
-use crate::{deployment::Quality, metrics::PrometheusBehavior, rollout::a_rollout, world::World};
+use crate::{
+    deployment::Quality, metrics::PrometheusBehavior, rollout::a_rollout, shell::Fault,
+    world::World,
+};
 
 /// Longer than any scenario lasts.
 const FOR_GOOD: i64 = 360_000;
@@ -165,4 +168,30 @@ fn a_workload_that_is_not_well_is_adopted_and_known_to_be_good_once_it_is() {
     assert!(status(&world).history.is_empty(), "{}", world.story);
     let world = world.after(900);
     assert_eq!(status(&world).history.len(), 1, "{}", world.story);
+}
+
+#[test]
+fn what_was_taken_back_before_a_crash_is_no_more_given_than_any_raise() {
+    let world = a_rollout()
+        .releasing(Quality::Good)
+        .at_weight(20)
+        .with_unready(false, 1, 300)
+        .after(5)
+        .with_fault(0, Fault::CrashAfter)
+        .with_breach("errors")
+        .when("the kill", |world| !world.shell.alive);
+    assert_eq!(share(&world), Weight::ZERO, "{}", world.story);
+    let attempt = world.status().attempt;
+    assert!(
+        attempt.is_some_and(|attempt| attempt.ending.is_none()),
+        "the status does not know of the breach: {}",
+        world.story
+    );
+    let world = world.after(60);
+    assert_eq!(share(&world), Weight::ZERO, "{}", world.story);
+    let world = world.until_rest();
+    assert_eq!(
+        (world.outcomes().as_str(), world.runs()),
+        ("1 RolledBack", 'A')
+    );
 }

@@ -1,6 +1,6 @@
 //! A Deployment, its ReplicaSets and its controller.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -17,8 +17,14 @@ const STARTUP: SignedDuration = SignedDuration::from_millis(1500);
 /// Time that pods take to go.
 const GRACE: SignedDuration = SignedDuration::from_millis(800);
 
+/// Digests of the templates by their letters: they are asked for all the time.
+static DIGESTS: LazyLock<BTreeMap<char, Digest>> = LazyLock::new(|| {
+    let digest = |letter: char| Digest::of(&json!({ "image": letter.to_string() }));
+    ('A'..='Z').map(|letter| (letter, digest(letter))).collect()
+});
+
 /// Content of a pod template.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Template {
     pub(crate) letter: char,
     pub(crate) quality: Quality,
@@ -27,7 +33,7 @@ pub(crate) struct Template {
 }
 
 /// Behavior of a template's pods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Quality {
     /// As they should.
     Good,
@@ -94,12 +100,22 @@ impl Template {
 
     /// Digest without the mark of a restart.
     pub(crate) fn content(self) -> Digest {
-        Digest::of(&json!({ "image": self.letter.to_string() }))
+        DIGESTS[&self.letter]
     }
 
     pub(crate) fn version(self) -> VersionId {
         let restart = self.restarted.map_or_else(String::new, |at| at.to_string());
         VersionId::new(format!("hash{}{restart}", self.letter))
+    }
+
+    /// Returns true if this is its version.
+    pub(crate) fn is_of(self, version: &VersionId) -> bool {
+        let name = version.as_str().strip_prefix("hash");
+        let restart = name.and_then(|name| name.strip_prefix(self.letter));
+        restart.is_some_and(|restart| match self.restarted {
+            None => restart.is_empty(),
+            Some(at) => restart == at.to_string(),
+        })
     }
 }
 
@@ -173,6 +189,10 @@ impl Deployment {
         let same = std::mem::replace(&mut self.available, ready) == ready;
         let changed = changed || !seen || !same;
         self.version += u64::from(changed);
+        // What it has changes by itself where room is found alone.
+        if !changed && self.progress.is_some() && self.no_room_until.is_none() {
+            return false;
+        }
         let seen = self.seen(now);
         let (progress, at) = self
             .progress
@@ -196,14 +216,14 @@ impl Deployment {
 
     /// Somebody deletes what runs this version, with its pods.
     pub(crate) fn lose(&mut self, version: &VersionId) {
-        self.sets.retain(|set| set.template.version() != *version);
+        self.sets.retain(|set| !set.template.is_of(version));
         self.version += 1;
     }
 
     /// The pods of this version go.
     pub(crate) fn scale_down(&mut self, version: &VersionId) {
         let sets = self.sets.iter_mut();
-        sets.filter(|set| set.template.version() == *version)
+        sets.filter(|set| set.template.is_of(version))
             .for_each(|set| set.pods.clear());
         self.version += 1;
     }

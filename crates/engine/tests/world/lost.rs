@@ -3,7 +3,7 @@
 
 use tidegate_api::status::Stage;
 
-use crate::{deployment::Quality, rollout::a_rollout, world::World};
+use crate::{deployment::Quality, rollout::a_rollout, shell::Fault, world::World};
 
 fn pods(world: &World, letter: char) -> usize {
     let sets = &world.live.workload.as_ref().unwrap().sets;
@@ -84,6 +84,61 @@ fn pods_of_a_reverted_template_serve_until_stables_have_had_their_time() {
     assert_eq!(
         (pods(&world, 'A'), pods(&world, 'X')),
         (3, 0),
+        "{}",
+        world.story
+    );
+}
+
+#[test]
+fn pods_of_a_reverted_template_serve_as_long_as_nobody_else_does() {
+    let mut world = a_rollout().at_rest();
+    world.shell.alive = false;
+    world.shell.requeue_at = Some(world.now + jiff::SignedDuration::from_secs(25));
+    let world = world.with_foreign_template().after(20).with_no_room(1800);
+    // Longer than stable's pods have to become ready.
+    let world = world.after(900);
+    assert_eq!(world.runs(), 'A', "{}", world.story);
+    assert!(world.live.stable_endpoints.ready() >= 3, "{}", world.story);
+    let world = world.after(1200);
+    assert_eq!(
+        (pods(&world, 'A'), pods(&world, 'X')),
+        (3, 0),
+        "{}",
+        world.story
+    );
+}
+
+#[test]
+fn pods_made_by_hand_serve_as_long_as_stable_is_dead() {
+    let mut world = a_rollout().at_rest().with_unready(false, 3, 200).after(20);
+    world.shell.alive = false;
+    world.shell.requeue_at = Some(world.now + jiff::SignedDuration::from_secs(10));
+    let world = world.with_foreign_template().after(60);
+    assert_eq!(world.runs(), 'A', "{}", world.story);
+    assert!(world.live.stable_endpoints.ready() > 0, "{}", world.story);
+    let world = world.until_rest();
+    assert_eq!(
+        (pods(&world, 'A'), pods(&world, 'X')),
+        (3, 0),
+        "{}",
+        world.story
+    );
+}
+
+#[test]
+fn a_workload_that_was_paused_half_way_back_comes_back() {
+    // Killed between the attempt's beginning and the pause.
+    let world = a_rollout()
+        .at_rest()
+        .with_fault(2, Fault::CrashAfter)
+        .with_commit('B', Quality::Good)
+        .after(0);
+    assert_eq!(world.stage(), Some(Stage::Pinning), "{}", world.story);
+    assert!(!world.shell.alive, "{}", world.story);
+    let world = world.with_foreign_template().until_rest();
+    assert_eq!(
+        (world.outcomes().as_str(), world.runs(), pods(&world, 'X')),
+        ("1 Promoted", 'B', 0),
         "{}",
         world.story
     );

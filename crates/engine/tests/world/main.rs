@@ -8,7 +8,7 @@
 //! | `world` | the whole: time, git, metrics, people; invariants after every write |
 //! | `rollout` | builders that read aloud |
 //! | `story` | what happened, one line per event, decision and effect |
-//! | `properties` | random but lawful worlds |
+//! | `histories` | random but lawful histories |
 //! | `scenarios` | worlds with a plot, and their golden logs |
 //! | `conditions` | what conditions say of a Rollout, by kstatus's rules |
 //! | `degraded` | a stable that is not well, and its cure |
@@ -35,6 +35,7 @@ mod conditions;
 mod degraded;
 mod deployment;
 mod failover;
+mod histories;
 mod known_good;
 mod lost;
 mod metrics;
@@ -42,7 +43,6 @@ mod new_hash;
 mod newer;
 mod no_data;
 mod patience;
-mod properties;
 mod purity;
 mod refusals;
 mod restart;

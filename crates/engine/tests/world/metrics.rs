@@ -188,6 +188,20 @@ impl World {
         }
     }
 
+    /// Returns true if the revision that is tried misbehaves, or Prometheus says so.
+    pub(crate) fn is_culpable(&self) -> bool {
+        let tried = self.live.canary.as_ref().or(self.live.workload.as_ref());
+        match self.behavior() {
+            PrometheusBehavior::Breach | PrometheusBehavior::Slow => true,
+            PrometheusBehavior::Honest
+            | PrometheusBehavior::Down
+            | PrometheusBehavior::Empty
+            | PrometheusBehavior::Silent => {
+                tried.is_some_and(|tried| tried.template.quality != Quality::Good)
+            }
+        }
+    }
+
     /// Prometheus is honest again once its time is over.
     pub(crate) fn end_behavior(&mut self) -> bool {
         if self.metrics.behavior == PrometheusBehavior::Honest

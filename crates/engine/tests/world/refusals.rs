@@ -51,7 +51,7 @@ fn status(change: impl FnOnce(&mut Observed)) -> RolloutStatus {
         crate::rollout::template('B', Quality::Good),
         "commit",
     );
-    world.shell.cache = world.live.clone();
+    world.shell.cache = world.live.clone().into();
     let mut seen = world.observed().unwrap();
     seen.candidate.as_mut().unwrap().comparison = Comparison::Different;
     change(&mut seen);
@@ -368,7 +368,7 @@ fn nothing_begins_before_a_commit_has_been_applied_whole() {
         crate::rollout::template('B', Quality::Good),
         "commit",
     );
-    world.shell.cache = world.live.clone();
+    world.shell.cache = world.live.clone().into();
     let mut seen = world.observed().unwrap();
     seen.candidate.as_mut().unwrap().comparison = Comparison::Different;
     seen.candidate.as_mut().unwrap().admission = Admission::Admitted { at: world.now };

@@ -14,13 +14,14 @@ use crate::{
     deployment::{Deployment, Quality, Template},
     metrics::PrometheusBehavior,
     shell::{Fault, Group},
-    world::World,
+    world::{Rival, World, Written},
 };
 
 /// A Rollout that is about to meet its world.
 pub(crate) struct Draft {
     spec: Value,
     runs: bool,
+    is_told: bool,
 }
 
 /// The longest that a scenario waits for something.
@@ -44,7 +45,11 @@ pub(crate) fn a_rollout() -> Draft {
             { "name": "p99", "breachWindow": { "query": "p99", "max": 0.8, "maxBreaches": 3, "within": "5m" } },
         ],
     });
-    Draft { spec, runs: true }
+    Draft {
+        spec,
+        runs: true,
+        is_told: true,
+    }
 }
 
 /// The template of this letter.
@@ -77,6 +82,12 @@ impl Draft {
         self
     }
 
+    /// Nobody will read its story, unless it is told.
+    pub(crate) fn told(mut self, is_told: bool) -> Self {
+        self.is_told = is_told;
+        self
+    }
+
     pub(crate) fn spec(&self) -> RolloutSpec {
         serde_json::from_value(self.spec.clone()).unwrap()
     }
@@ -90,6 +101,7 @@ impl Draft {
             while live.control(start).is_some() {}
         }
         let mut world = World::new(start, self.spec(), live);
+        world.story.is_told = self.is_told;
         world.run_for(SignedDuration::from_secs(5));
         world
     }
@@ -249,7 +261,7 @@ impl World {
     pub(crate) fn status(&self) -> RolloutStatus {
         let rollout = self.rollout.as_ref();
         rollout
-            .map(|rollout| rollout.status.clone())
+            .map(|rollout| (*rollout.status).clone())
             .unwrap_or_default()
     }
 
@@ -281,6 +293,11 @@ impl World {
 
     /// Someone writes the workload's template.
     pub(crate) fn with_foreign_template(mut self) -> Self {
+        self.write_foreign_template();
+        self
+    }
+
+    pub(crate) fn write_foreign_template(&mut self) {
         if let Some(workload) = &mut self.live.workload {
             workload.edit(|workload| {
                 (workload.template, workload.manager) =
@@ -289,7 +306,6 @@ impl World {
             self.next_sync = Some(self.now + SYNC_INTERVAL);
             self.happens("set env", "kubectl set env on the Deployment checkout");
         }
-        self
     }
 
     /// Someone restarts the workload, as `kubectl rollout restart` does.
@@ -311,6 +327,11 @@ impl World {
 
     /// Someone writes the route: another share for the canary, or none.
     pub(crate) fn with_foreign_route(mut self, percent: Option<u32>) -> Self {
+        self.write_foreign_route(percent);
+        self
+    }
+
+    pub(crate) fn write_foreign_route(&mut self, percent: Option<u32>) {
         let now = self.now;
         let route = &mut self.live.routes[0];
         if route.canary.is_some() {
@@ -322,6 +343,23 @@ impl World {
                 &format!("the route is edited: {weight:?} to the canary"),
             );
         }
+    }
+
+    /// Another writer writes the same so many times.
+    pub(crate) fn with_rival(mut self, writes: Written, left: u32) -> Self {
+        self.rival = Some(Rival {
+            writes,
+            next: self.now,
+            left,
+        });
+        self
+    }
+
+    /// The API server denies writes of a group of objects, for so long.
+    pub(crate) fn with_denial(mut self, group: Group, seconds: i64) -> Self {
+        self.shell.denied = Some((group, self.now + SignedDuration::from_secs(seconds)));
+        let what = format!("writes of {group:?} are denied for {seconds} s");
+        self.happens("denial", &what);
         self
     }
 

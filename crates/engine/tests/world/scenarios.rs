@@ -14,8 +14,8 @@ use tidegate_engine::weight::Weight;
 
 use crate::{
     deployment::Quality,
+    histories::STAGES,
     metrics::PrometheusBehavior,
-    properties::STAGES,
     rollout::{Draft, a_rollout, template},
     shell::{Fault, Group},
     world::World,

@@ -1,13 +1,12 @@
 //! Execution of decisions: urgent effects, then the status, then the others in order until
 //! one fails. It forgets everything but the status when it crashes.
 
-use std::collections::BTreeMap;
+mod effect;
+
+use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
-use tidegate_api::{
-    record::Record,
-    status::{Stable, Stage},
-};
+use tidegate_api::status::{RolloutStatus, Stable, Stage};
 use tidegate_engine::{
     decide::decide,
     decision::{Action, Decision, Sampling},
@@ -17,11 +16,15 @@ use tidegate_engine::{
     revision::Digest,
 };
 
+use self::effect::in_words;
 use crate::{
     cluster::Cluster,
-    deployment::{Deployment, Template, labels},
+    deployment::{Template, labels},
     world::World,
 };
+
+/// Pause after a write that was denied.
+const DENIED_RETRY: SignedDuration = SignedDuration::from_secs(5);
 
 /// Pause after a failed write.
 const RETRY: SignedDuration = SignedDuration::from_secs(1);
@@ -35,11 +38,13 @@ pub(crate) struct Shell {
     pub(crate) alive: bool,
     pub(crate) epoch: u64,
     /// Its view of each group of objects.
-    pub(crate) cache: Cluster,
+    pub(crate) cache: Rc<Cluster>,
     /// Until when it sees nothing new of a group.
     pub(crate) lagging: BTreeMap<Group, Timestamp>,
     pub(crate) memory: Memory,
     pub(crate) fault: Option<(u32, Fault)>,
+    /// Objects whose writes the API server denies, and until when.
+    pub(crate) denied: Option<(Group, Timestamp)>,
     pub(crate) requeue_at: Option<Timestamp>,
     /// The version of the world that it has looked at.
     pub(crate) looked_at: Option<u64>,
@@ -58,6 +63,8 @@ pub(crate) struct Memory {
     /// Answers of the dry runs of canaries, by revision.
     pub(crate) admitted: Option<(String, Admission)>,
     pub(crate) unwritten_since: Option<Timestamp>,
+    /// Denial of a write that was not made since.
+    pub(crate) refused: Option<String>,
 }
 
 /// Objects that come by one watch.
@@ -85,6 +92,18 @@ enum Stopped {
     Crashed,
 }
 
+// === impl Fault ===
+
+impl Fault {
+    /// Kind of event.
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Refused | Self::Swallowed => "failed write",
+            Self::CrashBefore | Self::CrashAfter => "crash",
+        }
+    }
+}
+
 // === impl Shell ===
 
 impl Shell {
@@ -92,10 +111,11 @@ impl Shell {
         Self {
             alive: true,
             epoch: 1,
-            cache,
+            cache: Rc::new(cache),
             lagging: BTreeMap::new(),
             memory: Memory::default(),
             fault: None,
+            denied: None,
             requeue_at: None,
             looked_at: None,
         }
@@ -106,6 +126,7 @@ impl Shell {
         *self = Self {
             epoch,
             fault: self.fault,
+            denied: self.denied,
             ..Self::new(live.clone())
         };
     }
@@ -113,28 +134,25 @@ impl Shell {
     fn refresh(&mut self, live: &Cluster, now: Timestamp) {
         self.lagging.retain(|_, until| *until > now);
         let current = |group| !self.lagging.contains_key(&group);
+        let cache = Rc::make_mut(&mut self.cache);
         if current(Group::Workloads) {
-            self.cache.workload.clone_from(&live.workload);
-            self.cache.canary.clone_from(&live.canary);
-            self.cache.canary_service = live.canary_service;
+            cache.workload.clone_from(&live.workload);
+            cache.canary.clone_from(&live.canary);
+            cache.canary_service = live.canary_service;
         }
         if current(Group::Services) {
-            self.cache.services.clone_from(&live.services);
+            cache.services.clone_from(&live.services);
         }
         if current(Group::Routes) {
-            self.cache.routes.clone_from(&live.routes);
+            cache.routes.clone_from(&live.routes);
         }
         if current(Group::Endpoints) {
-            self.cache
-                .stable_endpoints
-                .clone_from(&live.stable_endpoints);
-            self.cache
-                .canary_endpoints
-                .clone_from(&live.canary_endpoints);
+            cache.stable_endpoints.clone_from(&live.stable_endpoints);
+            cache.canary_endpoints.clone_from(&live.canary_endpoints);
         }
         if current(Group::Revisions) {
-            self.cache.commits.clone_from(&live.commits);
-            self.cache.kept.clone_from(&live.kept);
+            cache.commits.clone_from(&live.commits);
+            cache.kept.clone_from(&live.kept);
         }
     }
 }
@@ -148,6 +166,7 @@ impl World {
         self.shell.refresh(&self.live, now);
         let Some(seen) = self.observed() else { return };
         let decision = decide(&seen, now);
+        self.decisions += 1;
         self.shell.looked_at = Some(version);
         self.shell.requeue_at = decision.requeue_at;
         if !decision.urgent.is_empty() || decision.persist {
@@ -155,10 +174,11 @@ impl World {
         }
         for note in &decision.events {
             self.story
-                .tell(now, "note", &format!("{}: {note}", note.reason()));
+                .tell(now, "note", format_args!("{}: {note}", note.reason()));
         }
         match self.carry_out(&decision) {
             Ok(()) => {
+                self.shell.memory.refused = None;
                 if self.shell.lagging.is_empty() && self.shell.alive {
                     self.snapshot(Author::Decision, "a turn has ended");
                 }
@@ -167,7 +187,8 @@ impl World {
                 }
             }
             Err(Stopped::Failed) => {
-                let retry = now + RETRY;
+                let is_denied = self.shell.memory.refused.is_some();
+                let retry = now + if is_denied { DENIED_RETRY } else { RETRY };
                 self.shell.requeue_at =
                     Some(self.shell.requeue_at.map_or(retry, |wake| wake.min(retry)));
             }
@@ -207,21 +228,14 @@ impl World {
     }
 
     fn write_status(&mut self, decision: &Decision) -> Result<(), Stopped> {
-        let message = decision.status.message.clone();
-        let stage = decision
-            .status
-            .attempt
-            .as_ref()
-            .map(|attempt| attempt.stage);
-        let what = stage.map_or_else(
-            || format!("status: {message}"),
-            |stage| format!("status {stage:?}: {message}"),
-        );
-        self.write(Author::Status, &what, |world| {
-            let rollout = world.rollout.as_mut()?;
-            rollout.status = decision.status.clone();
-            Some(())
-        })
+        self.write(
+            Author::Status,
+            || status_in_words(&decision.status),
+            |world| {
+                world.rollout.as_mut()?.status = Arc::new(decision.status.clone());
+                Some(())
+            },
+        )
     }
 
     fn act(&mut self, action: &Action) -> Result<(), Stopped> {
@@ -257,19 +271,35 @@ impl World {
         if self.changes_nothing(action) {
             return Ok(());
         }
-        let (cache, now) = (self.shell.cache.clone(), self.now);
-        self.write(Author::Effect, &in_words(action), |world| {
-            world.apply(action, &cache, now)
-        })
+        if self.denies(action) {
+            self.shell.memory.refused = Some(format!("{}: forbidden", in_words(action)));
+            self.story.tell(
+                self.now,
+                "effect",
+                format_args!("{}: denied", in_words(action)),
+            );
+            return Err(Stopped::Failed);
+        }
+        let (cache, now) = (Rc::clone(&self.shell.cache), self.now);
+        self.write(
+            Author::Effect,
+            || in_words(action),
+            |world| world.apply(action, &cache, now),
+        )
     }
 
     /// Writes, unless something befalls the write; `None` is a conflict.
     fn write(
         &mut self,
         by: Author,
-        what: &str,
+        what: impl FnOnce() -> String,
         write: impl FnOnce(&mut Self) -> Option<()>,
     ) -> Result<(), Stopped> {
+        let what = if self.story.is_told {
+            what()
+        } else {
+            String::new()
+        };
         let fault = match &mut self.shell.fault {
             Some((0, fault)) => Some(*fault),
             Some((left, _)) => {
@@ -278,178 +308,31 @@ impl World {
             }
             None => None,
         };
-        if fault.is_some() {
+        if let Some(fault) = fault {
             self.shell.fault = None;
+            self.meet(fault.kind());
         }
         match fault {
             Some(Fault::CrashBefore) => return Err(Stopped::Crashed),
             Some(Fault::Refused) => {
                 self.story
-                    .tell(self.now, by_word(by), &format!("{what}: refused"));
+                    .tell(self.now, by_word(by), format_args!("{what}: refused"));
                 return Err(Stopped::Failed);
             }
             Some(Fault::Swallowed | Fault::CrashAfter) | None => {}
         }
         if write(self).is_none() {
             self.story
-                .tell(self.now, by_word(by), &format!("{what}: conflict"));
+                .tell(self.now, by_word(by), format_args!("{what}: conflict"));
             return Err(Stopped::Failed);
         }
-        self.story.tell(self.now, by_word(by), what);
+        self.story.tell(self.now, by_word(by), &what);
         self.version += 1;
-        self.snapshot(by, what);
+        self.snapshot(by, &what);
         match fault {
             Some(Fault::CrashAfter) => Err(Stopped::Crashed),
             Some(Fault::Swallowed) => Err(Stopped::Failed),
             Some(Fault::Refused | Fault::CrashBefore) | None => Ok(()),
-        }
-    }
-
-    /// Does what the action says to the live objects, if they are those of the cache.
-    fn apply(&mut self, action: &Action, cache: &Cluster, now: Timestamp) -> Option<()> {
-        let (live, rollout) = (&mut self.live, self.rollout.as_mut());
-        match action {
-            Action::AddFinalizer => rollout?.finalizer = true,
-            Action::RemoveFinalizer => {
-                rollout?.finalizer = false;
-                self.vanish();
-            }
-            Action::SnapshotLiveTemplate(revision) => {
-                let template = cache.workload.as_ref()?.template;
-                live.kept.insert(revision.to_string(), template);
-            }
-            Action::SnapshotVersion { revision, version } => {
-                let sets = &live.workload.as_ref()?.sets;
-                let set = sets.iter().find(|set| set.template.version() == *version)?;
-                live.kept.insert(revision.to_string(), set.template);
-            }
-            Action::ScaleDownVersion(version) => workload(live, cache)?.scale_down(version),
-            Action::SetRoute {
-                route: wanted,
-                weight,
-                epoch,
-            } => {
-                let version = cache
-                    .routes
-                    .iter()
-                    .find(|route| route.name == wanted.name)?
-                    .version;
-                let route = live
-                    .routes
-                    .iter_mut()
-                    .find(|route| route.name == wanted.name && route.version == version)?;
-                route.write(*weight, *epoch, "tidegate", now);
-            }
-            Action::SetService { name, pin, epoch } => {
-                let version = cache
-                    .services
-                    .iter()
-                    .find(|service| service.name == *name)?
-                    .version;
-                let service = live
-                    .services
-                    .iter_mut()
-                    .find(|service| service.name == *name && service.version == version)?;
-                (service.pin, service.epoch, service.version) = (pin.clone(), *epoch, version + 1);
-            }
-            Action::SetWorkload { paused, epoch } => {
-                workload(live, cache)?
-                    .edit(|workload| (workload.paused, workload.epoch) = (*paused, *epoch));
-            }
-            Action::WriteTemplate(revision) => {
-                let kept = *live
-                    .kept
-                    .get(revision.as_str())
-                    .expect("a revision that is needed was collected");
-                let stable = rollout.and_then(|rollout| rollout.status.stable.as_ref());
-                let template = match stable {
-                    Some(stable) if stable.revision == *revision => as_it_runs(kept, stable),
-                    Some(_) | None => kept,
-                };
-                workload(live, cache)?.edit(|workload| {
-                    (workload.template, workload.manager) = (template, "tidegate-sync");
-                });
-            }
-            Action::ApplyCanary { revision, replicas } => {
-                let template = *live
-                    .kept
-                    .get(revision.as_str())
-                    .expect("a revision that is needed was collected");
-                live.canary_service = true;
-                let canary = live
-                    .canary
-                    .get_or_insert_with(|| Deployment::new("checkout-canary", template, *replicas));
-                canary.edit(|canary| {
-                    (canary.template, canary.replicas) = (template, *replicas);
-                    canary.revision = Some(revision.clone());
-                    canary.in_background = true;
-                });
-            }
-            Action::DeleteCanary => {
-                live.canary_service = false;
-                live.canary.iter_mut().for_each(|canary| canary.delete(now));
-            }
-            Action::TransferPendingRecords(pending) => self.git.handed_over.clone_from(pending),
-            Action::CollectRevisions { keep } => {
-                let seen = |name: &String| cache.kept.contains_key(name);
-                live.kept
-                    .retain(|name, _| !seen(name) || keep.iter().any(|keep| keep.as_str() == name));
-            }
-            Action::AnswerIntervention { name, .. } => self.asks.retain(|ask| ask.name != *name),
-            Action::DryRunCandidate
-            | Action::DryRunStable
-            | Action::DryRunCanary
-            | Action::CheckQueries
-            | Action::RunPreflightWarnings
-            | Action::Record(_) => {}
-        }
-        Some(())
-    }
-
-    /// Returns true if the API server would have nothing to write.
-    fn changes_nothing(&self, action: &Action) -> bool {
-        let live = &self.live;
-        match action {
-            Action::DryRunCandidate
-            | Action::DryRunStable
-            | Action::DryRunCanary
-            | Action::CheckQueries
-            | Action::RunPreflightWarnings
-            | Action::Record(_) => true,
-            Action::AnswerIntervention { name, .. } => {
-                !self.asks.iter().any(|ask| ask.name == *name)
-            }
-            Action::SnapshotLiveTemplate(revision) | Action::SnapshotVersion { revision, .. } => {
-                live.kept.contains_key(revision.as_str())
-            }
-            Action::ApplyCanary { revision, replicas } => {
-                let right = |canary: &Deployment| {
-                    canary.replicas == *replicas && canary.revision.as_ref() == Some(revision)
-                };
-                live.canary_service && live.canary.as_ref().is_some_and(right)
-            }
-            Action::DeleteCanary => {
-                !live.canary_service
-                    && live
-                        .canary
-                        .as_ref()
-                        .is_none_or(|canary| canary.going.is_some())
-            }
-            Action::TransferPendingRecords(pending) => self.git.handed_over == *pending,
-            Action::CollectRevisions { keep } => {
-                let seen = |name: &&String| self.shell.cache.kept.contains_key(*name);
-                live.kept
-                    .keys()
-                    .filter(seen)
-                    .all(|name| keep.iter().any(|keep| keep.as_str() == name))
-            }
-            Action::AddFinalizer
-            | Action::RemoveFinalizer
-            | Action::SetRoute { .. }
-            | Action::SetService { .. }
-            | Action::SetWorkload { .. }
-            | Action::ScaleDownVersion(_)
-            | Action::WriteTemplate(_) => false,
         }
     }
 
@@ -513,14 +396,6 @@ fn as_it_runs(kept: Template, stable: &Stable) -> Template {
     }
 }
 
-/// The workload, if it is the one of the cache.
-fn workload<'a>(live: &'a mut Cluster, cache: &Cluster) -> Option<&'a mut Deployment> {
-    let version = cache.workload.as_ref()?.version;
-    live.workload
-        .as_mut()
-        .filter(|workload| workload.version == version)
-}
-
 fn by_word(by: Author) -> &'static str {
     if by == Author::Status {
         "status"
@@ -529,56 +404,11 @@ fn by_word(by: Author) -> &'static str {
     }
 }
 
-fn in_words(action: &Action) -> String {
-    match action {
-        Action::SetRoute {
-            route,
-            weight: Some(weight),
-            ..
-        } => format!("{route}: {weight} to the canary"),
-        Action::SetRoute {
-            route,
-            weight: None,
-            ..
-        } => format!("{route}: without the canary"),
-        Action::SetService { name, pin, .. } => match pin {
-            Some(pin) => format!("Service {name}: pinned to {pin:?}"),
-            None => format!("Service {name}: pin off"),
-        },
-        Action::SetWorkload { paused, .. } => {
-            format!(
-                "Deployment checkout: {}",
-                if *paused { "paused" } else { "let go" }
-            )
-        }
-        Action::WriteTemplate(revision) => {
-            format!("Deployment checkout: the template of {revision}")
-        }
-        Action::SnapshotLiveTemplate(_) => "the live template is kept".to_owned(),
-        Action::SnapshotVersion { version, .. } => format!("the template of {version} is kept"),
-        Action::ScaleDownVersion(version) => format!("the pods of {version} go"),
-        Action::ApplyCanary { revision, replicas } => format!("canary: {replicas} of {revision}"),
-        Action::DeleteCanary => "canary: deleted".to_owned(),
-        Action::AddFinalizer => "finalizer: on".to_owned(),
-        Action::RemoveFinalizer => "finalizer: off".to_owned(),
-        Action::DryRunCandidate => "the candidate is compared".to_owned(),
-        Action::DryRunStable => "stable is compared".to_owned(),
-        Action::DryRunCanary => "the canary is dry-run".to_owned(),
-        Action::CheckQueries => "the queries are checked".to_owned(),
-        Action::RunPreflightWarnings => "what stands around is looked at".to_owned(),
-        Action::Record(pending) | Action::TransferPendingRecords(pending) => {
-            let kinds = pending.iter().map(|pending| match &pending.record {
-                Record::Started(record) => format!("attempt {} started", record.head.attempt),
-                Record::Outcome(record) => {
-                    format!("attempt {} {}", record.head.attempt, record.outcome)
-                }
-            });
-            format!("handed over: {}", kinds.collect::<Vec<_>>().join(", "))
-        }
-        Action::CollectRevisions { .. } => "revisions collected".to_owned(),
-        Action::AnswerIntervention { name, answer } => {
-            format!("{name}: {:?}: {answer}", answer.state())
-        }
+fn status_in_words(status: &RolloutStatus) -> String {
+    let message = &status.message;
+    match &status.attempt {
+        Some(attempt) => format!("status {:?}: {message}", attempt.stage),
+        None => format!("status: {message}"),
     }
 }
 

@@ -9,6 +9,8 @@ use jiff::Timestamp;
 pub(crate) struct Story {
     start: Timestamp,
     lines: Vec<String>,
+    /// False where nobody will read it.
+    pub(crate) is_told: bool,
 }
 
 impl Story {
@@ -16,11 +18,15 @@ impl Story {
         Self {
             start,
             lines: Vec::new(),
+            is_told: true,
         }
     }
 
     /// Tells one line.
-    pub(crate) fn tell(&mut self, now: Timestamp, who: &str, what: &str) {
+    pub(crate) fn tell(&mut self, now: Timestamp, who: &str, what: impl fmt::Display) {
+        if !self.is_told {
+            return;
+        }
         let since = now.duration_since(self.start).as_millis();
         let (minutes, seconds, millis) = (since / 60_000, since / 1_000 % 60, since % 1_000);
         self.lines.push(format!(

@@ -1,29 +1,33 @@
 //! The whole: time, git, metrics, people, and the invariants after every write.
 
-use std::collections::BTreeMap;
+mod observation;
+mod people;
+mod repository;
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
-    CommitId, Revision,
-    intervention::{Action as Ask, InterventionSpec},
+    Revision,
     record::{Outcome, PendingRecord, Record, RestoreOrder},
-    rollout::{GitOnRollback, OnRollback, RolloutSpec},
-    status::{RolloutStatus, Source},
+    rollout::RolloutSpec,
+    status::RolloutStatus,
 };
 use tidegate_engine::{
-    governed::{TemplateInForce, template_in_force},
-    invariants::{self, Author, History, RolloutSeen, Snapshot},
-    observed::{self, Admission, Candidate, Comparison, Identity, Observed, QueryCheck},
-    revision::Digest,
+    invariants::{self, Author, History, RolloutSeen, Snapshot, WantedSeen},
+    observed,
 };
 
 use crate::{
-    cluster::{Cluster, Commit},
-    deployment::{Deployment, Template},
+    cluster::Cluster,
+    histories::AT_REST,
     metrics::{Metrics, READING_LAG},
-    shell::{Shell, candidate_labels},
+    shell::Shell,
     story::Story,
 };
+
+/// Interval at which another writer writes the same again.
+const WRITE_BACK_INTERVAL: SignedDuration = SignedDuration::from_secs(20);
 
 /// The most turns and controller steps without time going on: more is going round in circles.
 const MAX_ROUNDS: usize = 400;
@@ -40,7 +44,10 @@ pub(crate) struct World {
     pub(crate) story: Story,
     pub(crate) version: u64,
     pub(crate) turns_that_wrote: u32,
+    pub(crate) decisions: u32,
     pub(crate) met: BTreeMap<(String, &'static str), u32>,
+    /// Another writer that writes the same again and again.
+    pub(crate) rival: Option<Rival>,
     /// Time at which sync applies again after a change by another writer.
     pub(crate) next_sync: Option<Timestamp>,
     /// File that holds the workload in git.
@@ -48,16 +55,36 @@ pub(crate) struct World {
     /// Words with which the API server denies a canary, if it does.
     pub(crate) denies_canary: Option<String>,
     asked: u32,
+    /// True if pods of the revision that is tried have just stopped being ready.
+    probes_fail: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Rollout {
     pub(crate) spec: RolloutSpec,
-    pub(crate) status: RolloutStatus,
+    /// The persisted status, which snapshots share.
+    pub(crate) status: Arc<RolloutStatus>,
     pub(crate) finalizer: bool,
     pub(crate) deleting: bool,
     /// True if another finalizer keeps it (foreground deletion).
     pub(crate) kept_by_others: bool,
+}
+
+/// Another writer that writes the same again and again, as one does that has a desired state of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rival {
+    pub(crate) writes: Written,
+    pub(crate) next: Timestamp,
+    /// Number of times that it will.
+    pub(crate) left: u32,
+}
+
+/// Field that another writer writes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Written {
+    Template,
+    /// The canary's share in the route, in percent.
+    Route(u32),
 }
 
 #[derive(Debug, Default)]
@@ -77,7 +104,7 @@ impl Rollout {
     pub(crate) fn new(spec: RolloutSpec) -> Self {
         Self {
             spec,
-            status: RolloutStatus::default(),
+            status: Arc::default(),
             finalizer: false,
             deleting: false,
             kept_by_others: false,
@@ -102,169 +129,78 @@ impl World {
             story: Story::new(now),
             version: 0,
             turns_that_wrote: 0,
+            decisions: 0,
             met: BTreeMap::new(),
+            rival: None,
             next_sync: None,
             file: "checkout.yaml",
             denies_canary: None,
             asked: 0,
+            probes_fail: false,
         }
-    }
-
-    /// Returns the process's view now.
-    pub(crate) fn observed(&self) -> Option<Observed> {
-        let (rollout, cache) = (self.rollout.as_ref()?, &self.shell.cache);
-        Some(Observed {
-            identity: Identity {
-                cluster: "test".to_owned(),
-                namespace: "shop".to_owned(),
-                name: "checkout".to_owned(),
-                uid: "uid-1".to_owned(),
-                generation: 1,
-            },
-            deleting: rollout.deleting,
-            finalizer: rollout.finalizer,
-            epoch: self.shell.epoch,
-            spec: rollout.spec.clone(),
-            status: rollout.status.clone(),
-            unwritten_since: self.shell.memory.unwritten_since,
-            conflicting_rollouts: Vec::new(),
-            workload_conflict: false,
-            workload: cache
-                .workload
-                .as_ref()
-                .map(|workload| workload.seen(self.now)),
-            stable: rollout
-                .status
-                .stable
-                .as_ref()
-                .map_or(Comparison::Unknown, |stable| {
-                    self.compared(stable.revision.as_str())
-                }),
-            stable_kept: rollout
-                .status
-                .stable
-                .as_ref()
-                .is_none_or(|stable| cache.kept.contains_key(stable.revision.as_str())),
-            canary: cache
-                .canary
-                .as_ref()
-                .filter(|canary| canary.going.is_none())
-                .map(|canary| canary.seen(self.now)),
-            canary_pods: cache.canary.as_ref().map_or(0, Deployment::pods),
-            canary_service: cache.canary_service,
-            canary_name_conflict: false,
-            candidate: cache.commits.last().map(|commit| self.candidate(commit)),
-            services: cache
-                .services
-                .iter()
-                .map(crate::cluster::Service::seen)
-                .collect(),
-            other_workloads: Vec::new(),
-            stable_endpoints: cache.stable_endpoints.seen(),
-            canary_endpoints: cache.canary_endpoints.seen(),
-            unlisted_route_kinds: Vec::new(),
-            routes: cache
-                .routes
-                .iter()
-                .map(crate::cluster::Route::seen)
-                .collect(),
-            refused: None,
-            applying: false,
-            queries: self
-                .shell
-                .memory
-                .queries
-                .clone()
-                .unwrap_or(QueryCheck::Unknown),
-            readings: self.shell.memory.readings.clone(),
-            interventions: self.asks.clone(),
-            recorded: self.shell.memory.recorded.clone(),
-            default_on_rollback: OnRollback {
-                git: GitOnRollback::Restore,
-            },
-        })
-    }
-
-    fn candidate(&self, commit: &Commit) -> Candidate {
-        Candidate {
-            revision: Revision::named(&commit.revision),
-            sequence: commit.sequence,
-            source: Source {
-                config_repo: Some("shop".to_owned()),
-                commit: Some(CommitId::named(&commit.id)),
-                author: Some("Ada <ada@example.com>".to_owned()),
-                path: Some(self.file.to_owned()),
-            },
-            first_deploy: commit.first_deploy,
-            images: vec![format!("shop/checkout:{}", commit.template.letter)],
-            pod_labels: candidate_labels(),
-            comparison: self.compared(&commit.revision),
-            admission: self.admitted(&commit.revision),
-        }
-    }
-
-    fn admitted(&self, revision: &str) -> Admission {
-        match &self.shell.memory.admitted {
-            Some((of, answer)) if of == revision => answer.clone(),
-            Some(_) | None => Admission::Unknown,
-        }
-    }
-
-    fn compared(&self, revision: &str) -> Comparison {
-        let live = self
-            .shell
-            .cache
-            .workload
-            .as_ref()
-            .map(|workload| workload.template.digest());
-        let known = |(of, digest, _): &&(String, Digest, Comparison)| {
-            *of == revision && Some(*digest) == live
-        };
-        let comparison = self
-            .shell
-            .memory
-            .compared
-            .iter()
-            .find(known)
-            .map(|(_, _, comparison)| comparison.clone());
-        comparison.unwrap_or(Comparison::Unknown)
     }
 
     /// Something happens that is not Tidegate's doing.
     pub(crate) fn happens(&mut self, kind: &'static str, what: &str) {
-        let stage = self
-            .stage()
-            .map_or_else(|| "(at rest)".to_owned(), |stage| format!("{stage:?}"));
-        *self.met.entry((stage, kind)).or_default() += 1;
+        self.meet(kind);
         self.story.tell(self.now, "event", what);
         self.version += 1;
-        let misfortune = kind.ends_with("unready");
-        self.snapshot(
-            if misfortune {
-                Author::PodFailure
-            } else {
-                Author::Others
-            },
-            what,
-        );
+        let by = if kind.ends_with("unready") {
+            Author::PodFailure
+        } else {
+            Author::Others
+        };
+        self.probes_fail = self.are_of_revision(kind);
+        self.snapshot(by, what);
+        self.probes_fail = false;
+    }
+
+    /// Returns true if pods of the revision that is tried stop being ready by this kind of event.
+    fn are_of_revision(&self, kind: &'static str) -> bool {
+        let attempt = self.rollout.as_ref();
+        let attempt = attempt.and_then(|rollout| rollout.status.attempt.as_ref());
+        let is_updated = attempt.is_some_and(|attempt| attempt.stable_template_updated);
+        kind == "canary unready" || kind == "stable unready" && is_updated
+    }
+
+    /// Counts that the stage has met an event of this kind.
+    pub(crate) fn meet(&mut self, kind: &'static str) {
+        let stage = self
+            .stage()
+            .map_or_else(|| AT_REST.to_owned(), |stage| format!("{stage:?}"));
+        *self.met.entry((stage, kind)).or_default() += 1;
     }
 
     /// Remembers the world as it is, and asks the invariants.
     pub(crate) fn snapshot(&mut self, by: Author, what: &str) {
         let rollout = self.rollout.as_ref().map(|rollout| RolloutSeen {
-            status: rollout.status.clone(),
+            status: Arc::clone(&rollout.status),
             finalizer: rollout.finalizer,
             deleting: rollout.deleting,
         });
         self.history.push(Snapshot {
             at: self.now,
             by,
-            what: what.to_owned(),
+            what: if self.story.is_told {
+                what.to_owned()
+            } else {
+                String::new()
+            },
             rollout,
             routes: self.live.routes_seen(),
             services: self.live.services_seen(),
             workload: self.live.workload_seen(self.now),
+            wanted: self.live.commits.last().map(|head| WantedSeen {
+                revision: Revision::named(&head.revision),
+                sequence: head.sequence,
+            }),
             canary: self.live.canary_service || self.live.canary.is_some(),
+            canary_template: self
+                .live
+                .canary
+                .as_ref()
+                .map(|canary| canary.template.content()),
+            culpable: self.probes_fail || self.is_culpable(),
             stable_ready: self.live.stable_endpoints.ready(),
             canary_ready: self.live.canary_endpoints.ready(),
             breach_shown: self.shows_a_breach(),
@@ -276,13 +212,16 @@ impl World {
         }
     }
 
-    /// Returns true if the process runs and no newer leader does.
+    /// Returns true if the process runs, may write, and no newer leader is there.
     fn leads(&self) -> bool {
         let attempt = self
             .rollout
             .as_ref()
             .and_then(|rollout| rollout.status.attempt.as_ref());
-        self.shell.alive && attempt.is_none_or(|attempt| attempt.epoch <= self.shell.epoch)
+        let may_write = self.shell.denied.is_none_or(|(_, until)| until <= self.now);
+        self.shell.alive
+            && may_write
+            && attempt.is_none_or(|attempt| attempt.epoch <= self.shell.epoch)
     }
 
     #[expect(clippy::panic, reason = "a test fails by it")]
@@ -334,7 +273,12 @@ impl World {
     }
 
     fn step(&mut self) -> bool {
-        if let Some(what) = self.live.control(self.now) {
+        if let Some(change) = self.live.control(self.now) {
+            let what = if self.story.is_told {
+                self.live.told(change, self.now)
+            } else {
+                String::new()
+            };
             self.story.tell(self.now, "cluster", &what);
             self.version += 1;
             self.snapshot(Author::Controllers, &what);
@@ -342,6 +286,10 @@ impl World {
         }
         if self.next_sync.is_some_and(|at| at <= self.now) {
             self.sync();
+            return true;
+        }
+        if let Some(rival) = self.rival.filter(|rival| rival.next <= self.now) {
+            self.write_back(rival);
             return true;
         }
         self.end_behavior() || self.read_gates() || self.write_git() || self.wake()
@@ -383,196 +331,11 @@ impl World {
             .chain(lags);
         all.chain(memory.next_sample)
             .chain(self.next_sync)
+            .chain(self.rival.map(|rival| rival.next))
             .chain(self.metrics.until)
             .chain(readings)
             .filter(|at| *at > self.now)
             .min()
-    }
-
-    /// The writer of records, and of restores.
-    fn write_git(&mut self) -> bool {
-        if self.git.down || self.git.queue.is_empty() && self.git.handed_over.is_empty() {
-            return false;
-        }
-        let pending: Vec<_> = self
-            .git
-            .queue
-            .drain(..)
-            .chain(self.git.handed_over.drain(..))
-            .collect();
-        for PendingRecord {
-            record, restore, ..
-        } in pending
-        {
-            let path = record.path();
-            self.shell.memory.recorded.push(path.clone());
-            if self.git.facts.get(&path) == Some(&record) {
-                continue;
-            }
-            if let Record::Outcome(outcome) = &record {
-                self.git
-                    .outcomes
-                    .push((outcome.head.attempt, outcome.outcome));
-                self.story.tell(
-                    self.now,
-                    "git",
-                    &format!("attempt {}: {}", outcome.head.attempt, outcome.outcome),
-                );
-            }
-            self.git.facts.insert(path, record);
-            if let Some(restore) = restore {
-                self.restore(restore.rejected.as_str());
-                self.git.orders.push(restore);
-            }
-        }
-        self.version += 1;
-        self.snapshot(Author::Controllers, "records were written");
-        true
-    }
-
-    /// Puts the last good template back, if the rejected one is still there and was not promoted since.
-    fn restore(&mut self, rejected: &str) {
-        let stable = self
-            .rollout
-            .as_ref()
-            .and_then(|rollout| rollout.status.stable.clone());
-        let there = self
-            .live
-            .commits
-            .last()
-            .is_some_and(|head| head.revision == rejected);
-        if let Some(stable) = stable.filter(|stable| there && stable.revision.as_str() != rejected)
-        {
-            let template = self.live.kept.get(stable.revision.as_str()).copied();
-            if let Some(template) = template {
-                self.commit(stable.revision.as_str(), template, "restore");
-            }
-        }
-    }
-
-    /// A commit to the config repository, and what sync makes of it.
-    pub(crate) fn commit(&mut self, revision: &str, template: Template, kind: &'static str) {
-        let head = self.live.commits.last();
-        let id = format!("commit-{}", self.live.commits.len() + 1);
-        let sequence = match head {
-            Some(head) if head.revision == revision => head.sequence,
-            Some(head) => head.sequence + 1,
-            None => 1,
-        };
-        let first_deploy = match head {
-            Some(head) => head.first_deploy,
-            None => self.live.workload.is_none(),
-        };
-        let what = format!("{kind}: {id} asks for {revision}");
-        self.live.commits.push(Commit {
-            id,
-            revision: revision.to_owned(),
-            sequence,
-            template,
-            first_deploy,
-        });
-        self.happens(kind, &what);
-        self.sync();
-    }
-
-    /// Applies git's state as sync does, but for the fields that the Rollout governs.
-    pub(crate) fn sync(&mut self) {
-        self.next_sync = None;
-        let Some(head) = self.live.commits.last().cloned() else {
-            return;
-        };
-        self.live.kept.insert(head.revision.clone(), head.template);
-        let status = self.rollout.as_ref().map(|rollout| &rollout.status);
-        let wanted = match template_in_force(status, head.first_deploy) {
-            TemplateInForce::Git => Some(head.template),
-            TemplateInForce::Revision(name) => self.live.kept.get(name.as_str()).copied(),
-            TemplateInForce::Live => None,
-        };
-        let Some(wanted) = wanted else { return };
-        let workload = self
-            .live
-            .workload
-            .get_or_insert_with(|| Deployment::new("checkout", wanted, 3));
-        let replaces = status
-            .and_then(|status| status.attempt.as_ref())
-            .is_some_and(|attempt| attempt.stable_template_updated);
-        let wanted = Template {
-            restarted: if replaces {
-                None
-            } else {
-                workload.template.restarted
-            },
-            ..wanted
-        };
-        if workload.template != wanted {
-            workload
-                .edit(|workload| (workload.template, workload.manager) = (wanted, "tidegate-sync"));
-        }
-        self.version += 1;
-        self.snapshot(Author::Others, "sync has applied");
-    }
-
-    /// A person asks for something, of the attempt that there is or was.
-    pub(crate) fn ask(&mut self, action: Ask) {
-        let Some(rollout) = &self.rollout else { return };
-        let attempt = rollout.status.attempt.as_ref();
-        let last = rollout.status.last_outcome.as_ref();
-        self.asked += 1;
-        // The one that waits is promoted as the next.
-        let next = u32::from(action == Ask::Promote);
-        let wanted = rollout.status.wanted.as_ref();
-        let spec = InterventionSpec {
-            rollout: "checkout".to_owned(),
-            attempt: attempt.map_or(rollout.status.attempts + next, |attempt| attempt.number),
-            revision: match (attempt, last) {
-                (Some(attempt), _) => Some(attempt.revision.to_string()),
-                (None, _) if next == 1 => wanted.map(|wanted| wanted.revision.to_string()),
-                (None, last) => last.map(|last| last.revision.to_string()),
-            },
-            step: (action == Ask::Approve).then(|| attempt.map_or(1, |attempt| attempt.step)),
-            action,
-            reason: "it was time".to_owned(),
-            by: "grace".to_owned(),
-        };
-        let name = format!("ask-{}", self.asked);
-        self.asks.push(observed::Intervention {
-            uid: format!("uid-{name}"),
-            name,
-            spec,
-        });
-        self.happens(
-            action.as_str(),
-            &format!("grace asks to {}", action.as_str()),
-        );
-    }
-
-    /// Someone, or an autoscaler, scales the workload.
-    pub(crate) fn scale(&mut self, replicas: u32) {
-        if let Some(workload) = &mut self.live.workload {
-            workload.edit(|workload| workload.replicas = replicas);
-            self.happens("scale", &format!("the Deployment is scaled to {replicas}"));
-        }
-    }
-
-    /// The Rollout is deleted.
-    pub(crate) fn delete(&mut self, foreground: bool) {
-        let Some(rollout) = &mut self.rollout else {
-            return;
-        };
-        rollout.deleting = true;
-        rollout.kept_by_others = foreground;
-        self.vanish();
-        self.happens("delete", "the Rollout is deleted");
-    }
-
-    /// A Rollout that is being deleted and that nobody keeps is gone.
-    pub(crate) fn vanish(&mut self) {
-        let gone =
-            |rollout: &Rollout| rollout.deleting && !rollout.finalizer && !rollout.kept_by_others;
-        if self.rollout.as_ref().is_some_and(gone) {
-            self.rollout = None;
-            self.shell.memory = crate::shell::Memory::default();
-        }
     }
 
     /// Returns true if nothing moves: no attempt runs, and none is to come.
@@ -587,6 +350,7 @@ impl World {
         resting
             && told
             && self.next_sync.is_none()
+            && self.rival.is_none()
             && self.shell.alive
             && self.live.next_change(self.now).is_none()
     }
@@ -612,28 +376,6 @@ impl World {
         }
         if !self.is_quiet() {
             self.fail("invariant 12: it does not come to rest");
-        }
-    }
-
-    /// Does what only people can do for it to go on.
-    fn awaits_person(&self) -> Option<Ask> {
-        let rollout = self
-            .rollout
-            .as_ref()
-            .filter(|_| self.asks.is_empty() && self.shell.alive)?;
-        let attempt = rollout
-            .status
-            .attempt
-            .as_ref()
-            .filter(|attempt| attempt.ending.is_none())?;
-        if attempt.stage.is_past_steps() {
-            return None;
-        }
-        let waits = rollout.status.phase == tidegate_api::status::Phase::AwaitingApproval;
-        if attempt.paused {
-            Some(Ask::Resume)
-        } else {
-            waits.then_some(Ask::Approve)
         }
     }
 }

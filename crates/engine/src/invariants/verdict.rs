@@ -1,0 +1,167 @@
+//! Verdicts: what is rolled out, what is rejected, and what the status says of it.
+
+use tidegate_api::{Condition, reason::ConditionType, record::Outcome, status::Stable};
+
+use super::{ALLOWANCE, Author, Moment, Snapshot, ensure};
+use crate::revision::Digest;
+
+/// Maximum size of a status, in bytes: a Rollout has it beside a spec, and an object holds 64 KiB.
+const MAX_STATUS_BYTES: usize = 56 * 1024;
+
+/// The workload's template is stable's, or one that has passed its steps as the canary, whatever is
+/// refused or removed. What people write is theirs.
+pub(super) fn only_what_is_verified_is_rolled_out(moment: Moment<'_>) -> Result<(), String> {
+    let (now, Some(last)) = (moment.now, moment.last()) else {
+        return Ok(());
+    };
+    let (Some(workload), Some(before)) = (&now.workload, &last.workload) else {
+        return Ok(());
+    };
+    let ours = matches!(now.by, Author::Effect | Author::Sync);
+    let Some(stable) = now.status().and_then(|status| status.stable.as_ref()) else {
+        return Ok(());
+    };
+    if !ours || workload.template == before.template {
+        return Ok(());
+    }
+    let is_stable = template_of(moment, stable) == Some(workload.template);
+    let is_verified = verified(moment) == Some(workload.template);
+    ensure(is_stable || is_verified, || {
+        format!(
+            "{} rolled out a template that is neither stable's nor verified",
+            now.what
+        )
+    })
+}
+
+/// Returns the template that the running attempt has verified, unless it has failed.
+fn verified(moment: Moment<'_>) -> Option<Digest> {
+    let attempt = moment.now.attempt()?;
+    let failed = attempt
+        .ending
+        .as_ref()
+        .is_some_and(|ending| ending.outcome != Outcome::Promoted);
+    if failed || !attempt.stable_template_updated {
+        return None;
+    }
+    let past = moment.before.iter().rev();
+    [moment.now]
+        .into_iter()
+        .chain(past)
+        .find_map(|past| past.canary_template)
+}
+
+/// Returns the template of stable's version, as the workload last ran it.
+fn template_of(moment: Moment<'_>, stable: &Stable) -> Option<Digest> {
+    let past = moment.before.iter().rev();
+    let mut workloads = [moment.now]
+        .into_iter()
+        .chain(past)
+        .filter_map(|past| past.workload.as_ref());
+    workloads.find_map(|workload| {
+        let mut versions = workload.versions.iter();
+        let version = versions.find(|version| version.id == stable.pod_template_hash);
+        version.map(|version| version.template)
+    })
+}
+
+/// `Ready` is true only where what git wants is stable, the workload runs it, callers are served and
+/// nothing is under way, but for the moment that words may wait for their write, or for a restart.
+pub(super) fn ready_means_that_what_is_wanted_is_stable(moment: Moment<'_>) -> Result<(), String> {
+    let now = moment.now;
+    let Some(lie) = false_ready(moment, now).filter(|_| now.by == Author::Decision) else {
+        return Ok(());
+    };
+    let mut recent = moment.since(ALLOWANCE);
+    ensure(
+        recent.any(|past| false_ready(moment, past).is_none()),
+        || format!("Ready is true and {lie}"),
+    )
+}
+
+/// Returns what is not as a `Ready` that is true says.
+fn false_ready(moment: Moment<'_>, seen: &Snapshot) -> Option<&'static str> {
+    let status = seen.status()?;
+    let ready = Condition::find(&status.conditions, ConditionType::Ready);
+    if !ready.is_some_and(Condition::is_true) {
+        return None;
+    }
+    let stable = status.stable.as_ref();
+    let revision = stable.map(|stable| &stable.revision);
+    let wanted = seen.wanted.as_ref().map(|wanted| &wanted.revision);
+    let template = stable.and_then(|stable| template_of(moment, stable));
+    let drifted = template
+        .zip(seen.workload.as_ref())
+        .is_some_and(|(template, workload)| workload.template != template);
+    if revision.is_none() || revision != wanted {
+        Some("git wants another revision than stable's")
+    } else if status.attempt.is_some() {
+        Some("an attempt runs")
+    } else if seen.stable_ready == 0 {
+        Some("no endpoint is")
+    } else if drifted {
+        Some("the workload has another template than stable's")
+    } else if !runs(seen, template) {
+        Some("no pod of stable's is ready")
+    } else {
+        None
+    }
+}
+
+/// Returns true if a pod of this template is ready in the workload.
+fn runs(snapshot: &Snapshot, template: Option<Digest>) -> bool {
+    let mut versions = snapshot
+        .workload
+        .iter()
+        .flat_map(|workload| &workload.versions);
+    versions.any(|seen| Some(seen.template) == template && seen.ready > 0)
+}
+
+/// A revision is rejected for what it does itself, never for its surroundings.
+pub(super) fn only_the_culpable_is_rejected(moment: Moment<'_>) -> Result<(), String> {
+    let (now, Some(last)) = (moment.now, moment.last()) else {
+        return Ok(());
+    };
+    let (Some(status), Some(before)) = (now.status(), last.status()) else {
+        return Ok(());
+    };
+    let Some(rejected) = status.rejected.first() else {
+        return Ok(());
+    };
+    let known = before
+        .rejected
+        .iter()
+        .any(|known| known.attempt == rejected.attempt);
+    // An attempt without an ending is none that has just been judged.
+    let Some((attempt, ending)) = now
+        .attempt()
+        .filter(|attempt| attempt.number == rejected.attempt && !known)
+        .and_then(|attempt| Some((attempt, attempt.ending.as_ref()?)))
+    else {
+        return Ok(());
+    };
+    let blamed = matches!(ending.outcome, Outcome::RolledBack | Outcome::Failed);
+    let its_time = |past: &&Snapshot| past.at >= attempt.started_at;
+    let mut during = moment.before.iter().rev().take_while(its_time);
+    ensure(!blamed || during.any(|past| past.culpable), || {
+        format!(
+            "attempt {} rejected {} for what is not its fault: {}",
+            attempt.number, attempt.revision, ending.message
+        )
+    })
+}
+
+/// The status leaves room in its object.
+pub(super) fn the_status_stays_small(moment: Moment<'_>) -> Result<(), String> {
+    let Some(status) = moment
+        .now
+        .status()
+        .filter(|_| moment.now.by == Author::Status)
+    else {
+        return Ok(());
+    };
+    let bytes = serde_json::to_vec(status).map_or(0, |bytes| bytes.len());
+    ensure(bytes <= MAX_STATUS_BYTES, || {
+        format!("the status has {bytes} bytes, and at most {MAX_STATUS_BYTES} leave room")
+    })
+}

@@ -1,0 +1,339 @@
+//! Events of a history, and its beginnings.
+
+use proptest::{
+    collection::vec,
+    prelude::{Just, Strategy, any, prop_oneof},
+};
+use tidegate_api::{intervention::Action as Ask, status::Stage};
+
+use super::coverage::STAGES;
+use crate::{
+    deployment::Quality,
+    metrics::PrometheusBehavior,
+    rollout::{a_rollout, template},
+    shell::{Fault, Group},
+    world::{World, Written},
+};
+
+/// A history: its beginning, and its events with their times.
+pub(super) type Plot = (Beginning, Vec<(When, Event)>);
+
+/// Time of an event.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum When {
+    After(i64),
+    At(Stage),
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    Commit(u8, Quality),
+    Again,
+    Unready {
+        canary: bool,
+        pods: usize,
+        seconds: i64,
+    },
+    LostVersion,
+    NoRoom(i64),
+    Route(Option<u32>),
+    SetEnv,
+    Restart,
+    /// The canary of a next attempt would be denied, or no longer.
+    Admission {
+        denied: bool,
+    },
+    WriteBack(Written, u32),
+    Denial(Group, i64),
+    Autoscaler,
+    Readings(PrometheusBehavior, i64),
+    Fault(u32, Fault),
+    Lag(Group, i64),
+    Ask(Ask),
+    Delete {
+        foreground: bool,
+    },
+    NewLeader,
+    Spec(Spec),
+    Scale(u32),
+    Sync,
+    Git {
+        down: bool,
+    },
+    Gateway {
+        gone: bool,
+    },
+}
+
+/// Spec, as a user may write it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Spec {
+    Invalid,
+    OtherSteps,
+}
+
+/// Beginning of a history.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Beginning {
+    Adopted,
+    AdoptedDifferent,
+    FirstDeploy(Quality),
+    Approval,
+    Releasing(Quality),
+    /// The canary has traffic and no room for the pods of its next step.
+    Growing,
+    Promoting,
+    RollingBack,
+}
+
+pub(super) fn begin(beginning: Beginning, is_told: bool) -> World {
+    let draft = a_rollout().told(is_told);
+    match beginning {
+        Beginning::Adopted => draft.at_rest(),
+        Beginning::AdoptedDifferent => draft.begins().with_commit('B', Quality::Good),
+        Beginning::FirstDeploy(quality) => draft
+            .without_a_workload()
+            .begins()
+            .with_commit('A', quality),
+        Beginning::Approval => draft.with_approval_at(3).releasing(Quality::Good),
+        Beginning::Releasing(quality) => draft.releasing(quality),
+        Beginning::Growing => draft
+            .releasing(Quality::Good)
+            .at_weight(20)
+            .with_no_room(900)
+            .when("the step of 50 %", |world| world.current_step() == Some(3)),
+        Beginning::Promoting => {
+            let world = draft.releasing(Quality::Good).at_stage(Stage::Starting);
+            world
+                .with_ask(Ask::Promote)
+                .at_stage(Stage::PinningToCanary)
+        }
+        Beginning::RollingBack => {
+            let world = draft.releasing(Quality::Good).at_stage(Stage::Stepping);
+            world.with_ask(Ask::Abort).at_stage(Stage::RollingBack)
+        }
+    }
+}
+
+pub(super) fn apply(world: World, event: &Event) -> World {
+    match event {
+        Event::Commit(letter, quality) => {
+            let letter = char::from(b'A' + letter);
+            // A letter stands for one content, and A for what runs in the beginning.
+            let known = world
+                .live
+                .commits
+                .iter()
+                .find(|commit| commit.template.letter == letter);
+            let first = if letter == 'A' {
+                Quality::Good
+            } else {
+                *quality
+            };
+            let quality = known.map_or(first, |commit| commit.template.quality);
+            world.with_commit(letter, quality)
+        }
+        Event::Again => again(world),
+        Event::Unready {
+            canary,
+            pods,
+            seconds,
+        } => world.with_unready(*canary, *pods, *seconds),
+        Event::LostVersion => world.with_lost_version(),
+        Event::NoRoom(seconds) => world.with_no_room(*seconds),
+        Event::Route(percent) => world.with_foreign_route(*percent),
+        Event::SetEnv => world.with_foreign_template(),
+        Event::Restart => world.with_restart(),
+        Event::Admission { denied } => {
+            let mut world = world;
+            let (why, what) = if *denied {
+                (Some("exceeded quota".to_owned()), "canaries are denied")
+            } else {
+                (None, "canaries are admitted")
+            };
+            world.denies_canary = why;
+            world.happens("admission", what);
+            world
+        }
+        Event::WriteBack(writes, times) => world.with_rival(*writes, *times),
+        Event::Denial(group, seconds) => world.with_denial(*group, *seconds),
+        Event::Autoscaler => world.with_autoscaler(),
+        Event::Readings(behavior, seconds) => world.with_readings(*behavior, *seconds),
+        Event::Fault(after, fault) => world.with_fault(*after, *fault),
+        Event::Lag(group, millis) => {
+            let mut world = world.with_lag(*group, *millis);
+            world.happens("lag", &format!("{group:?} are seen {millis} ms late"));
+            world
+        }
+        Event::Ask(ask) => world.with_ask(*ask),
+        Event::Delete { foreground } => world.with_deletion(*foreground),
+        Event::NewLeader => world.with_new_leader(),
+        Event::Spec(spec) => edit_spec(world, *spec),
+        Event::Scale(replicas) => world.with_scale(*replicas),
+        Event::Sync => {
+            let mut world = world;
+            world.happens("sync", "sync applies");
+            world.sync();
+            world
+        }
+        Event::Git { down } => {
+            let mut world = world;
+            world.git.down = *down;
+            world.happens("git", if *down { "git is down" } else { "git is up" });
+            world
+        }
+        Event::Gateway { gone } => {
+            let mut world = world;
+            world.live.gateway_gone = *gone;
+            let what = if *gone {
+                "the gateway is gone"
+            } else {
+                "the gateway is back"
+            };
+            world.happens("gateway", what);
+            world
+        }
+    }
+}
+
+/// Commits the head's revision again, after a revert if need be.
+fn again(mut world: World) -> World {
+    if let Some(head) = world.live.commits.last().cloned() {
+        world.commit(
+            &head.revision,
+            template(head.template.letter, head.template.quality),
+            "again",
+        );
+    }
+    world
+}
+
+fn edit_spec(mut world: World, spec: Spec) -> World {
+    if let Some(rollout) = &mut world.rollout {
+        rollout.spec = match spec {
+            Spec::Invalid => a_rollout().with("steps", serde_json::json!([])).spec(),
+            Spec::OtherSteps => a_rollout()
+                .with("steps", serde_json::json!([{"weight": 7, "hold": "20s"}]))
+                .spec(),
+        };
+        world.happens("spec", &format!("the spec is edited: {spec:?}"));
+    }
+    world
+}
+
+/// Returns histories as chance would have them.
+pub(super) fn plots() -> impl Strategy<Value = Plot> {
+    (beginning(), vec((when(), event()), 1..9))
+}
+
+fn beginning() -> impl Strategy<Value = Beginning> {
+    prop_oneof![
+        1 => Just(Beginning::Adopted),
+        1 => Just(Beginning::AdoptedDifferent),
+        1 => quality().prop_map(Beginning::FirstDeploy),
+        1 => Just(Beginning::Approval),
+        4 => quality().prop_map(Beginning::Releasing),
+        3 => Just(Beginning::Growing),
+        4 => Just(Beginning::Promoting),
+        2 => Just(Beginning::RollingBack),
+    ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        3 => (0..5_u8, quality()).prop_map(|(letter, quality)| Event::Commit(letter, quality)),
+        1 => Just(Event::Again),
+        3 => (any::<bool>(), 1..4_usize, 1..90_i64)
+            .prop_map(|(canary, pods, seconds)| Event::Unready { canary, pods, seconds }),
+        1 => Just(Event::LostVersion),
+        2 => prop_oneof![3 => 10..900_i64, 1 => 900..9_000_i64].prop_map(Event::NoRoom),
+        2 => proptest::option::of(0..=100_u32).prop_map(Event::Route),
+        2 => Just(Event::SetEnv),
+        2 => Just(Event::Restart),
+        1 => any::<bool>().prop_map(|denied| Event::Admission { denied }),
+        1 => (written(), 2..6_u32).prop_map(|(writes, times)| Event::WriteBack(writes, times)),
+        1 => (group(), 5..1200_i64).prop_map(|(group, seconds)| Event::Denial(group, seconds)),
+        1 => Just(Event::Autoscaler),
+        3 => (behavior(), 1..2000_i64).prop_map(|(behavior, seconds)| Event::Readings(behavior, seconds)),
+        6 => (0..12_u32, fault()).prop_map(|(after, fault)| Event::Fault(after, fault)),
+        3 => (group(), 50..1500_i64).prop_map(|(group, millis)| Event::Lag(group, millis)),
+        4 => ask().prop_map(Event::Ask),
+        1 => any::<bool>().prop_map(|foreground| Event::Delete { foreground }),
+        2 => Just(Event::NewLeader),
+        1 => prop_oneof![Just(Spec::Invalid), Just(Spec::OtherSteps)].prop_map(Event::Spec),
+        1 => (0..5_u32).prop_map(Event::Scale),
+        1 => Just(Event::Sync),
+        1 => any::<bool>().prop_map(|down| Event::Git { down }),
+        1 => any::<bool>().prop_map(|gone| Event::Gateway { gone }),
+    ]
+}
+
+fn when() -> impl Strategy<Value = When> {
+    prop_oneof![1 => Just(When::After(0)), 2 => millis().prop_map(When::After), 4 => stage().prop_map(When::At)]
+}
+
+fn millis() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        Just(0),
+        1..400_i64,
+        400..3_000_i64,
+        3_000..60_000_i64,
+        60_000..400_000_i64,
+    ]
+}
+
+fn stage() -> impl Strategy<Value = Stage> {
+    proptest::sample::select(STAGES.to_vec())
+}
+
+fn quality() -> impl Strategy<Value = Quality> {
+    prop_oneof![
+        4 => Just(Quality::Good),
+        1 => Just(Quality::Erroring),
+        1 => Just(Quality::Slow),
+        1 => Just(Quality::Broken),
+    ]
+}
+
+fn written() -> impl Strategy<Value = Written> {
+    prop_oneof![
+        Just(Written::Template),
+        (0..=100_u32).prop_map(Written::Route)
+    ]
+}
+
+fn behavior() -> impl Strategy<Value = PrometheusBehavior> {
+    proptest::sample::select(vec![
+        PrometheusBehavior::Down,
+        PrometheusBehavior::Empty,
+        PrometheusBehavior::Silent,
+        PrometheusBehavior::Breach,
+        PrometheusBehavior::Slow,
+    ])
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    proptest::sample::select(vec![
+        Fault::Refused,
+        Fault::Swallowed,
+        Fault::CrashBefore,
+        Fault::CrashAfter,
+    ])
+}
+
+fn group() -> impl Strategy<Value = Group> {
+    let all = vec![
+        Group::Workloads,
+        Group::Services,
+        Group::Routes,
+        Group::Endpoints,
+        Group::Revisions,
+    ];
+    proptest::sample::select(all)
+}
+
+fn ask() -> impl Strategy<Value = Ask> {
+    // A promotion twice as often as the others: it changes the most.
+    let all = Ask::ALL.into_iter().chain([Ask::Promote]);
+    proptest::sample::select(all.collect::<Vec<_>>())
+}

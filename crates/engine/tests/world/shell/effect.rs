@@ -1,0 +1,249 @@
+//! Effects: what an action does to the live objects, and in words.
+
+use jiff::Timestamp;
+use tidegate_api::record::Record;
+use tidegate_engine::decision::Action;
+
+use super::{Group, as_it_runs};
+use crate::{cluster::Cluster, deployment::Deployment, world::World};
+
+// === impl World ===
+
+impl World {
+    /// Does what the action says to the live objects, if they are those of the cache.
+    pub(super) fn apply(&mut self, action: &Action, cache: &Cluster, now: Timestamp) -> Option<()> {
+        let (live, rollout) = (&mut self.live, self.rollout.as_mut());
+        match action {
+            Action::AddFinalizer => rollout?.finalizer = true,
+            Action::RemoveFinalizer => {
+                rollout?.finalizer = false;
+                self.vanish();
+            }
+            Action::SnapshotLiveTemplate(revision) => {
+                let template = cache.workload.as_ref()?.template;
+                live.kept.insert(revision.to_string(), template);
+            }
+            Action::SnapshotVersion { revision, version } => {
+                let sets = &live.workload.as_ref()?.sets;
+                let set = sets.iter().find(|set| set.template.is_of(version))?;
+                live.kept.insert(revision.to_string(), set.template);
+            }
+            Action::ScaleDownVersion(version) => workload(live, cache)?.scale_down(version),
+            Action::SetRoute {
+                route: wanted,
+                weight,
+                epoch,
+            } => {
+                let version = cache
+                    .routes
+                    .iter()
+                    .find(|route| route.name == wanted.name)?
+                    .version;
+                let route = live
+                    .routes
+                    .iter_mut()
+                    .find(|route| route.name == wanted.name && route.version == version)?;
+                route.write(*weight, *epoch, "tidegate", now);
+            }
+            Action::SetService { name, pin, epoch } => {
+                let version = cache
+                    .services
+                    .iter()
+                    .find(|service| service.name == *name)?
+                    .version;
+                let service = live
+                    .services
+                    .iter_mut()
+                    .find(|service| service.name == *name && service.version == version)?;
+                (service.pin, service.epoch, service.version) = (pin.clone(), *epoch, version + 1);
+            }
+            Action::SetWorkload { paused, epoch } => {
+                workload(live, cache)?
+                    .edit(|workload| (workload.paused, workload.epoch) = (*paused, *epoch));
+            }
+            Action::WriteTemplate(revision) => {
+                let kept = *live
+                    .kept
+                    .get(revision.as_str())
+                    .expect("a revision that is needed was collected");
+                let stable = rollout.and_then(|rollout| rollout.status.stable.as_ref());
+                let template = match stable {
+                    Some(stable) if stable.revision == *revision => as_it_runs(kept, stable),
+                    Some(_) | None => kept,
+                };
+                workload(live, cache)?.edit(|workload| {
+                    (workload.template, workload.manager) = (template, "tidegate-sync");
+                });
+            }
+            Action::ApplyCanary { revision, replicas } => {
+                let template = *live
+                    .kept
+                    .get(revision.as_str())
+                    .expect("a revision that is needed was collected");
+                live.canary_service = true;
+                let canary = live
+                    .canary
+                    .get_or_insert_with(|| Deployment::new("checkout-canary", template, *replicas));
+                canary.edit(|canary| {
+                    (canary.template, canary.replicas) = (template, *replicas);
+                    canary.revision = Some(revision.clone());
+                    canary.in_background = true;
+                });
+            }
+            Action::DeleteCanary => {
+                live.canary_service = false;
+                live.canary.iter_mut().for_each(|canary| canary.delete(now));
+            }
+            Action::TransferPendingRecords(pending) => self.git.handed_over.clone_from(pending),
+            Action::CollectRevisions { keep } => {
+                let seen = |name: &String| cache.kept.contains_key(name);
+                live.kept
+                    .retain(|name, _| !seen(name) || keep.iter().any(|keep| keep.as_str() == name));
+            }
+            Action::AnswerIntervention { name, .. } => self.asks.retain(|ask| ask.name != *name),
+            Action::DryRunCandidate
+            | Action::DryRunStable
+            | Action::DryRunCanary
+            | Action::CheckQueries
+            | Action::RunPreflightWarnings
+            | Action::Record(_) => {}
+        }
+        Some(())
+    }
+
+    /// Returns true if the API server denies such writes now.
+    pub(super) fn denies(&self, action: &Action) -> bool {
+        let group = match action {
+            Action::SetRoute { .. } => Group::Routes,
+            Action::SetService { .. } => Group::Services,
+            Action::SetWorkload { .. }
+            | Action::WriteTemplate(_)
+            | Action::ScaleDownVersion(_)
+            | Action::ApplyCanary { .. }
+            | Action::DeleteCanary => Group::Workloads,
+            Action::SnapshotLiveTemplate(_)
+            | Action::SnapshotVersion { .. }
+            | Action::CollectRevisions { .. } => Group::Revisions,
+            Action::AddFinalizer
+            | Action::RemoveFinalizer
+            | Action::AnswerIntervention { .. }
+            | Action::TransferPendingRecords(_)
+            | Action::DryRunCandidate
+            | Action::DryRunStable
+            | Action::DryRunCanary
+            | Action::CheckQueries
+            | Action::RunPreflightWarnings
+            | Action::Record(_) => return false,
+        };
+        let denied = self.shell.denied;
+        denied.is_some_and(|(denied, until)| denied == group && self.now < until)
+    }
+
+    /// Returns true if the API server would have nothing to write.
+    pub(super) fn changes_nothing(&self, action: &Action) -> bool {
+        let live = &self.live;
+        match action {
+            Action::DryRunCandidate
+            | Action::DryRunStable
+            | Action::DryRunCanary
+            | Action::CheckQueries
+            | Action::RunPreflightWarnings
+            | Action::Record(_) => true,
+            Action::AnswerIntervention { name, .. } => {
+                !self.asks.iter().any(|ask| ask.name == *name)
+            }
+            Action::SnapshotLiveTemplate(revision) | Action::SnapshotVersion { revision, .. } => {
+                live.kept.contains_key(revision.as_str())
+            }
+            Action::ApplyCanary { revision, replicas } => {
+                let right = |canary: &Deployment| {
+                    canary.replicas == *replicas && canary.revision.as_ref() == Some(revision)
+                };
+                live.canary_service && live.canary.as_ref().is_some_and(right)
+            }
+            Action::DeleteCanary => {
+                !live.canary_service
+                    && live
+                        .canary
+                        .as_ref()
+                        .is_none_or(|canary| canary.going.is_some())
+            }
+            Action::TransferPendingRecords(pending) => self.git.handed_over == *pending,
+            Action::CollectRevisions { keep } => {
+                let seen = |name: &&String| self.shell.cache.kept.contains_key(*name);
+                live.kept
+                    .keys()
+                    .filter(seen)
+                    .all(|name| keep.iter().any(|keep| keep.as_str() == name))
+            }
+            Action::AddFinalizer
+            | Action::RemoveFinalizer
+            | Action::SetRoute { .. }
+            | Action::SetService { .. }
+            | Action::SetWorkload { .. }
+            | Action::ScaleDownVersion(_)
+            | Action::WriteTemplate(_) => false,
+        }
+    }
+}
+
+/// The workload, if it is the one of the cache.
+fn workload<'a>(live: &'a mut Cluster, cache: &Cluster) -> Option<&'a mut Deployment> {
+    let version = cache.workload.as_ref()?.version;
+    live.workload
+        .as_mut()
+        .filter(|workload| workload.version == version)
+}
+
+pub(super) fn in_words(action: &Action) -> String {
+    match action {
+        Action::SetRoute {
+            route,
+            weight: Some(weight),
+            ..
+        } => format!("{route}: {weight} to the canary"),
+        Action::SetRoute {
+            route,
+            weight: None,
+            ..
+        } => format!("{route}: without the canary"),
+        Action::SetService { name, pin, .. } => match pin {
+            Some(pin) => format!("Service {name}: pinned to {pin:?}"),
+            None => format!("Service {name}: pin off"),
+        },
+        Action::SetWorkload { paused, .. } => {
+            format!(
+                "Deployment checkout: {}",
+                if *paused { "paused" } else { "let go" }
+            )
+        }
+        Action::WriteTemplate(revision) => {
+            format!("Deployment checkout: the template of {revision}")
+        }
+        Action::SnapshotLiveTemplate(_) => "the live template is kept".to_owned(),
+        Action::SnapshotVersion { version, .. } => format!("the template of {version} is kept"),
+        Action::ScaleDownVersion(version) => format!("the pods of {version} go"),
+        Action::ApplyCanary { revision, replicas } => format!("canary: {replicas} of {revision}"),
+        Action::DeleteCanary => "canary: deleted".to_owned(),
+        Action::AddFinalizer => "finalizer: on".to_owned(),
+        Action::RemoveFinalizer => "finalizer: off".to_owned(),
+        Action::DryRunCandidate => "the candidate is compared".to_owned(),
+        Action::DryRunStable => "stable is compared".to_owned(),
+        Action::DryRunCanary => "the canary is dry-run".to_owned(),
+        Action::CheckQueries => "the queries are checked".to_owned(),
+        Action::RunPreflightWarnings => "what stands around is looked at".to_owned(),
+        Action::Record(pending) | Action::TransferPendingRecords(pending) => {
+            let kinds = pending.iter().map(|pending| match &pending.record {
+                Record::Started(record) => format!("attempt {} started", record.head.attempt),
+                Record::Outcome(record) => {
+                    format!("attempt {} {}", record.head.attempt, record.outcome)
+                }
+            });
+            format!("handed over: {}", kinds.collect::<Vec<_>>().join(", "))
+        }
+        Action::CollectRevisions { .. } => "revisions collected".to_owned(),
+        Action::AnswerIntervention { name, answer } => {
+            format!("{name}: {:?}: {answer}", answer.state())
+        }
+    }
+}

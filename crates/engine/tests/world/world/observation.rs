@@ -1,0 +1,138 @@
+//! Observation: the process's view of the world, from its caches and its memory.
+
+use tidegate_api::{
+    CommitId, Revision,
+    rollout::{GitOnRollback, OnRollback},
+    status::Source,
+};
+use tidegate_engine::{
+    observed::{Admission, Candidate, Comparison, Identity, Observed, QueryCheck},
+    revision::Digest,
+};
+
+use super::World;
+use crate::{cluster::Commit, deployment::Deployment, shell::candidate_labels};
+
+// === impl World ===
+
+impl World {
+    /// Returns the process's view now.
+    pub(crate) fn observed(&self) -> Option<Observed> {
+        let (rollout, cache) = (self.rollout.as_ref()?, &self.shell.cache);
+        Some(Observed {
+            identity: Identity {
+                cluster: "test".to_owned(),
+                namespace: "shop".to_owned(),
+                name: "checkout".to_owned(),
+                uid: "uid-1".to_owned(),
+                generation: 1,
+            },
+            deleting: rollout.deleting,
+            finalizer: rollout.finalizer,
+            epoch: self.shell.epoch,
+            spec: rollout.spec.clone(),
+            status: (*rollout.status).clone(),
+            unwritten_since: self.shell.memory.unwritten_since,
+            conflicting_rollouts: Vec::new(),
+            workload_conflict: false,
+            workload: cache
+                .workload
+                .as_ref()
+                .map(|workload| workload.seen(self.now)),
+            stable: rollout
+                .status
+                .stable
+                .as_ref()
+                .map_or(Comparison::Unknown, |stable| {
+                    self.compared(stable.revision.as_str())
+                }),
+            stable_kept: rollout
+                .status
+                .stable
+                .as_ref()
+                .is_none_or(|stable| cache.kept.contains_key(stable.revision.as_str())),
+            canary: cache
+                .canary
+                .as_ref()
+                .filter(|canary| canary.going.is_none())
+                .map(|canary| canary.seen(self.now)),
+            canary_pods: cache.canary.as_ref().map_or(0, Deployment::pods),
+            canary_service: cache.canary_service,
+            canary_name_conflict: false,
+            candidate: cache.commits.last().map(|commit| self.candidate(commit)),
+            services: cache
+                .services
+                .iter()
+                .map(crate::cluster::Service::seen)
+                .collect(),
+            other_workloads: Vec::new(),
+            stable_endpoints: cache.stable_endpoints.seen(),
+            canary_endpoints: cache.canary_endpoints.seen(),
+            unlisted_route_kinds: Vec::new(),
+            routes: cache
+                .routes
+                .iter()
+                .map(crate::cluster::Route::seen)
+                .collect(),
+            refused: self.shell.memory.refused.clone(),
+            applying: false,
+            queries: self
+                .shell
+                .memory
+                .queries
+                .clone()
+                .unwrap_or(QueryCheck::Unknown),
+            readings: self.shell.memory.readings.clone(),
+            interventions: self.asks.clone(),
+            recorded: self.shell.memory.recorded.clone(),
+            default_on_rollback: OnRollback {
+                git: GitOnRollback::Restore,
+            },
+        })
+    }
+
+    fn candidate(&self, commit: &Commit) -> Candidate {
+        Candidate {
+            revision: Revision::named(&commit.revision),
+            sequence: commit.sequence,
+            source: Source {
+                config_repo: Some("shop".to_owned()),
+                commit: Some(CommitId::named(&commit.id)),
+                author: Some("Ada <ada@example.com>".to_owned()),
+                path: Some(self.file.to_owned()),
+            },
+            first_deploy: commit.first_deploy,
+            images: vec![format!("shop/checkout:{}", commit.template.letter)],
+            pod_labels: candidate_labels(),
+            comparison: self.compared(&commit.revision),
+            admission: self.admitted(&commit.revision),
+        }
+    }
+
+    fn admitted(&self, revision: &str) -> Admission {
+        match &self.shell.memory.admitted {
+            Some((of, answer)) if of == revision => answer.clone(),
+            Some(_) | None => Admission::Unknown,
+        }
+    }
+
+    fn compared(&self, revision: &str) -> Comparison {
+        let live = self
+            .shell
+            .cache
+            .workload
+            .as_ref()
+            .map(|workload| workload.template.digest());
+        let known = |(of, digest, _): &&(String, Digest, Comparison)| {
+            *of == revision && Some(*digest) == live
+        };
+        let comparison = self
+            .shell
+            .memory
+            .compared
+            .iter()
+            .find(known)
+            .map(|(_, _, comparison)| comparison.clone());
+        comparison.unwrap_or(Comparison::Unknown)
+    }
+}

@@ -1,0 +1,110 @@
+//! People and other programs: what they ask for, scale, write and delete.
+
+use tidegate_api::intervention::{Action as Ask, InterventionSpec};
+use tidegate_engine::observed;
+
+use super::{Rival, Rollout, WRITE_BACK_INTERVAL, World, Written};
+
+// === impl World ===
+
+impl World {
+    /// A person asks for something, of the attempt that there is or was.
+    pub(crate) fn ask(&mut self, action: Ask) {
+        let Some(rollout) = &self.rollout else { return };
+        let attempt = rollout.status.attempt.as_ref();
+        let last = rollout.status.last_outcome.as_ref();
+        self.asked += 1;
+        // The one that waits is promoted as the next.
+        let next = u32::from(action == Ask::Promote);
+        let wanted = rollout.status.wanted.as_ref();
+        let spec = InterventionSpec {
+            rollout: "checkout".to_owned(),
+            attempt: attempt.map_or(rollout.status.attempts + next, |attempt| attempt.number),
+            revision: match (attempt, last) {
+                (Some(attempt), _) => Some(attempt.revision.to_string()),
+                (None, _) if next == 1 => wanted.map(|wanted| wanted.revision.to_string()),
+                (None, last) => last.map(|last| last.revision.to_string()),
+            },
+            step: (action == Ask::Approve).then(|| attempt.map_or(1, |attempt| attempt.step)),
+            action,
+            reason: "it was time".to_owned(),
+            by: "grace".to_owned(),
+        };
+        let name = format!("ask-{}", self.asked);
+        self.asks.push(observed::Intervention {
+            uid: format!("uid-{name}"),
+            name,
+            spec,
+        });
+        self.happens(
+            action.as_str(),
+            &format!("grace asks to {}", action.as_str()),
+        );
+    }
+
+    pub(super) fn write_back(&mut self, rival: Rival) {
+        self.meet("write back");
+        let left = rival.left.saturating_sub(1);
+        self.rival = Some(Rival {
+            next: self.now + WRITE_BACK_INTERVAL,
+            left,
+            ..rival
+        })
+        .filter(|rival| rival.left > 0);
+        match rival.writes {
+            Written::Template => self.write_foreign_template(),
+            Written::Route(percent) => self.write_foreign_route(Some(percent)),
+        }
+    }
+
+    /// Someone, or an autoscaler, scales the workload.
+    pub(crate) fn scale(&mut self, replicas: u32) {
+        if let Some(workload) = &mut self.live.workload {
+            workload.edit(|workload| workload.replicas = replicas);
+            self.happens("scale", &format!("the Deployment is scaled to {replicas}"));
+        }
+    }
+
+    /// The Rollout is deleted.
+    pub(crate) fn delete(&mut self, foreground: bool) {
+        let Some(rollout) = &mut self.rollout else {
+            return;
+        };
+        rollout.deleting = true;
+        rollout.kept_by_others = foreground;
+        self.vanish();
+        self.happens("delete", "the Rollout is deleted");
+    }
+
+    /// A Rollout that is being deleted and that nobody keeps is gone.
+    pub(crate) fn vanish(&mut self) {
+        let gone =
+            |rollout: &Rollout| rollout.deleting && !rollout.finalizer && !rollout.kept_by_others;
+        if self.rollout.as_ref().is_some_and(gone) {
+            self.rollout = None;
+            self.shell.memory = crate::shell::Memory::default();
+        }
+    }
+
+    /// Does what only people can do for it to go on.
+    pub(super) fn awaits_person(&self) -> Option<Ask> {
+        let rollout = self
+            .rollout
+            .as_ref()
+            .filter(|_| self.asks.is_empty() && self.shell.alive)?;
+        let attempt = rollout
+            .status
+            .attempt
+            .as_ref()
+            .filter(|attempt| attempt.ending.is_none())?;
+        if attempt.stage.is_past_steps() {
+            return None;
+        }
+        let waits = rollout.status.phase == tidegate_api::status::Phase::AwaitingApproval;
+        if attempt.paused {
+            Some(Ask::Resume)
+        } else {
+            waits.then_some(Ask::Approve)
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Git: commits and what sync makes of them, records and restores.
+
+use tidegate_api::record::{PendingRecord, Record};
+use tidegate_engine::{
+    governed::{TemplateInForce, template_in_force},
+    invariants::Author,
+};
+
+use super::World;
+use crate::{
+    cluster::Commit,
+    deployment::{Deployment, Template},
+};
+
+// === impl World ===
+
+impl World {
+    /// The writer of records, and of restores.
+    pub(super) fn write_git(&mut self) -> bool {
+        if self.git.down || self.git.queue.is_empty() && self.git.handed_over.is_empty() {
+            return false;
+        }
+        let pending: Vec<_> = self
+            .git
+            .queue
+            .drain(..)
+            .chain(self.git.handed_over.drain(..))
+            .collect();
+        for PendingRecord {
+            record, restore, ..
+        } in pending
+        {
+            let path = record.path();
+            self.shell.memory.recorded.push(path.clone());
+            if self.git.facts.get(&path) == Some(&record) {
+                continue;
+            }
+            if let Record::Outcome(outcome) = &record {
+                self.git
+                    .outcomes
+                    .push((outcome.head.attempt, outcome.outcome));
+                self.story.tell(
+                    self.now,
+                    "git",
+                    format_args!("attempt {}: {}", outcome.head.attempt, outcome.outcome),
+                );
+            }
+            self.git.facts.insert(path, record);
+            if let Some(restore) = restore {
+                self.restore(restore.rejected.as_str());
+                self.git.orders.push(restore);
+            }
+        }
+        self.version += 1;
+        self.snapshot(Author::Controllers, "records were written");
+        true
+    }
+
+    /// Puts the last good template back, if the rejected one is still there and was not promoted since.
+    fn restore(&mut self, rejected: &str) {
+        let stable = self
+            .rollout
+            .as_ref()
+            .and_then(|rollout| rollout.status.stable.clone());
+        let there = self
+            .live
+            .commits
+            .last()
+            .is_some_and(|head| head.revision == rejected);
+        if let Some(stable) = stable.filter(|stable| there && stable.revision.as_str() != rejected)
+        {
+            let template = self.live.kept.get(stable.revision.as_str()).copied();
+            if let Some(template) = template {
+                self.commit(stable.revision.as_str(), template, "restore");
+            }
+        }
+    }
+
+    /// A commit to the config repository, and what sync makes of it.
+    pub(crate) fn commit(&mut self, revision: &str, template: Template, kind: &'static str) {
+        let head = self.live.commits.last();
+        let id = format!("commit-{}", self.live.commits.len() + 1);
+        let sequence = match head {
+            Some(head) if head.revision == revision => head.sequence,
+            Some(head) => head.sequence + 1,
+            None => 1,
+        };
+        let first_deploy = match head {
+            Some(head) => head.first_deploy,
+            None => self.live.workload.is_none(),
+        };
+        let what = format!("{kind}: {id} asks for {revision}");
+        self.live.commits.push(Commit {
+            id,
+            revision: revision.to_owned(),
+            sequence,
+            template,
+            first_deploy,
+        });
+        self.happens(kind, &what);
+        self.sync();
+    }
+
+    /// Applies git's state as sync does, but for the fields that the Rollout governs.
+    pub(crate) fn sync(&mut self) {
+        self.next_sync = None;
+        let Some(head) = self.live.commits.last().cloned() else {
+            return;
+        };
+        self.live.kept.insert(head.revision.clone(), head.template);
+        let status = self.rollout.as_ref().map(|rollout| &*rollout.status);
+        let wanted = match template_in_force(status, head.first_deploy) {
+            TemplateInForce::Git => Some(head.template),
+            TemplateInForce::Revision(name) => self.live.kept.get(name.as_str()).copied(),
+            TemplateInForce::Live => None,
+        };
+        let Some(wanted) = wanted else { return };
+        let workload = self
+            .live
+            .workload
+            .get_or_insert_with(|| Deployment::new("checkout", wanted, 3));
+        let replaces = status
+            .and_then(|status| status.attempt.as_ref())
+            .is_some_and(|attempt| attempt.stable_template_updated);
+        let wanted = Template {
+            restarted: if replaces {
+                None
+            } else {
+                workload.template.restarted
+            },
+            ..wanted
+        };
+        if workload.template != wanted {
+            workload
+                .edit(|workload| (workload.template, workload.manager) = (wanted, "tidegate-sync"));
+        }
+        self.version += 1;
+        self.snapshot(Author::Sync, "sync has applied");
+    }
+}
