@@ -3,8 +3,13 @@
 use std::sync::Arc;
 
 use futures::{FutureExt, Stream, StreamExt as _, future::join_all, stream::select_all};
-use kube::{ResourceExt as _, core::DeserializeGuard};
-use tidegate_api::{ConfigRepo, Intervention, NamespacedName, Rollout, names};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource as _, ResourceExt as _, core::DeserializeGuard};
+use tidegate_api::{
+    ConfigRepo, Intervention, NamespacedName, Rollout, names,
+    route::RouteKind,
+    workload::{WorkloadKind, WorkloadRef},
+};
 
 use crate::{
     kubernetes::{
@@ -134,6 +139,28 @@ impl Caches {
             .iter()
             .find(|autoscaler| autoscaler.spec.scale_target_ref.is(group, kind, name))?;
         Some(found.name_any())
+    }
+
+    /// Metadata of an object of a watched kind.
+    pub(crate) fn metadata(
+        &self,
+        namespace: &str,
+        group: &str,
+        kind: &str,
+        name: &str,
+    ) -> Option<ObjectMeta> {
+        if let Some(kind) = WorkloadKind::of(group, kind) {
+            let workload = WorkloadRef::new(kind, name.to_owned());
+            return self.workloads.metadata(namespace, &workload);
+        }
+        if let Some(kind) = RouteKind::of(group, kind) {
+            return self.routers.metadata(namespace, kind, name);
+        }
+        match (group, kind) {
+            ("", "Service") => Some(self.services.get(namespace, name)?.metadata.clone()),
+            (names::GROUP, "Rollout") => Some(self.rollouts.get(namespace, name)?.meta().clone()),
+            _ => None,
+        }
     }
 
     /// Greatest epoch of a running attempt; 0 without any.

@@ -14,7 +14,7 @@ use kube::{
     runtime::{Controller, controller},
 };
 use tidegate_api::{ConfigRepo, NamespacedName, Rollout};
-use tidegate_git::{Git, Transport, TransportError, TransportSettings};
+use tidegate_git::{Git, Limits, Transport, TransportError, TransportSettings};
 use tidegate_metrics::prometheus::Prometheus;
 use tokio::{sync::watch as channel, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -50,7 +50,7 @@ const CONFIG_REPOS_AT_ONCE: u16 = 16;
 
 /// Settings of the program.
 pub(crate) struct Settings {
-    /// Namespace to manage, or all.
+    /// Namespace, or all.
     pub(crate) namespace: Option<String>,
     /// Name of the cluster in records.
     pub(crate) cluster: String,
@@ -58,7 +58,7 @@ pub(crate) struct Settings {
     pub(crate) prometheus: Prometheus,
     /// Hosts at which Rollouts may have gates read instead.
     pub(crate) metrics_hosts: Vec<String>,
-    /// Hosts at which ConfigRepos may have repositories; any if there are none.
+    /// Hosts of repositories; any if there are none.
     pub(crate) git_hosts: Vec<String>,
     /// Secrets that ConfigRepos and Rollouts may name.
     pub(crate) secrets: SecretAccess,
@@ -72,6 +72,10 @@ pub(crate) struct Settings {
     pub(crate) git: TransportSettings,
     /// Directory in which repositories are kept between fetches.
     pub(crate) git_cache: PathBuf,
+    /// Limits of repositories.
+    pub(crate) git_limits: Limits,
+    /// Nodes of YAML that are kept in memory, of all ConfigRepos.
+    pub(crate) nodes: usize,
     /// Lease by which one of several replicas leads.
     pub(crate) lease: LeaseConfig,
 }
@@ -151,12 +155,10 @@ async fn build(config: Config, settings: Settings) -> Result<Controllers, RunErr
     let (term_tx, term_rx) = channel::channel(None);
     let fence = Fence::new(term_rx);
     let clients = Arc::new(Clients::new(config, fence.clone())?);
-    let git = Arc::new(Git::new(
-        Transport::new(settings.git.clone())?,
-        &settings.git_cache,
-    ));
+    let transport = Transport::new(settings.git.clone())?;
+    let git = Git::new(transport, &settings.git_cache, settings.git_limits);
     let hosts = settings.git_hosts.clone();
-    let repositories = Arc::new(Repositories::new(git, hosts, settings.secrets));
+    let repositories = Arc::new(Repositories::new(Arc::new(git), hosts, settings.secrets));
     let (caches, writers) = caches::caches();
     let caches = Arc::new(caches);
     let watched = WatchScope {
@@ -192,7 +194,7 @@ async fn build(config: Config, settings: Settings) -> Result<Controllers, RunErr
     };
     let (schema_tx, schema_rx) = channel::channel(Some(schema::UNREAD.to_owned()));
     let server = serve(settings.listen, &shared, schema_rx).await?;
-    let config_repos = Arc::new(sync_context(&shared));
+    let config_repos = Arc::new(sync_context(&shared, settings.nodes));
     let lease = settings.lease.clone();
     let rollouts = Arc::new(rollout_context(&shared, settings));
     Ok(Controllers {
@@ -240,19 +242,21 @@ async fn serve(
 
 /// Returns what is in the way of being ready.
 fn not_ready(schema: Option<String>, caches: &Caches) -> Option<String> {
-    if schema.is_some() {
-        schema
-    } else if caches.is_filled() {
-        None
-    } else {
-        Some("caches are not synced yet".to_owned())
+    match schema {
+        None if !caches.is_filled() => Some("caches are not synced yet".to_owned()),
+        schema => schema,
     }
 }
 
-fn sync_context(shared: &Shared) -> sync::Context {
+fn sync_context(shared: &Shared, nodes: usize) -> sync::Context {
+    let looks = sync::LookSettings {
+        repositories: shared.repositories.clone(),
+        requeue_tx: shared.repo_requeue_tx.clone(),
+        nodes,
+    };
     sync::Context::new(
         &shared.clients,
-        shared.repositories.clone(),
+        looks,
         shared.caches.clone(),
         shared.records.clone(),
         shared.progress.clone(),
@@ -439,13 +443,12 @@ where
     }
 }
 
-/// Waits for what both controllers have in hand. A fetch may take minutes, and while it does nobody
-/// decides: it is given the time of a write, and then the lease goes to a replica that can.
+/// Waits for what both controllers have in hand, sync for the time of a write: then the lease goes on.
 async fn finish(rollouts: impl Future<Output = ()>, repos: impl Future<Output = ()>) {
     match future::select(pin!(rollouts), pin!(repos)).await {
         Either::Left(((), repos)) => {
             if tokio::time::timeout(WRITE_TIMEOUT, repos).await.is_err() {
-                tracing::warn!("git operation abandoned at shutdown");
+                tracing::warn!("sync abandoned at shutdown");
             }
         }
         Either::Right(((), rollouts)) => rollouts.await,

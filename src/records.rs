@@ -148,6 +148,19 @@ impl RecordQueue {
             .unwrap_or(RecordSync::Unknown)
     }
 
+    /// Forgets a ConfigRepo that is gone. Its writer ends with what it has in hand.
+    pub(crate) fn forget(&self, config_repo: &NamespacedName) {
+        let (queues, states) = (&self.queues, &self.ctx.states);
+        queues
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(config_repo);
+        states
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(config_repo);
+    }
+
     /// Number of records on their way to git.
     pub(crate) fn pending(&self) -> usize {
         self.ctx.progress().queued.len()

@@ -88,6 +88,11 @@ impl Repositories {
         self.git.remove_unused();
     }
 
+    /// Deletes what an earlier process has kept of repositories that are not among these.
+    pub(crate) fn remove_left_behind(&self, urls: &[String]) {
+        self.git.remove_left_behind(urls.iter().map(String::as_str));
+    }
+
     /// Opens the repository that a `ConfigRepo` names, with the credentials of its Secret.
     pub(crate) async fn open(
         &self,
@@ -237,14 +242,15 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use k8s_openapi::ByteString;
     use serde_json::json;
-    use tidegate_git::{Transport, TransportSettings};
+    use tidegate_git::{Limits, Transport, TransportSettings};
 
     use super::*;
     use crate::kubernetes::testing::Script;
 
     fn repositories(hosts: &[&str]) -> Repositories {
         let transport = Transport::new(TransportSettings::default()).unwrap();
-        let git = Arc::new(Git::new(transport, std::env::temp_dir()));
+        let folder = tempfile::tempdir().unwrap();
+        let git = Arc::new(Git::new(transport, folder.path(), Limits::default()));
         let hosts = hosts.iter().map(ToString::to_string);
         Repositories::new(git, hosts, SecretAccess::Labeled)
     }

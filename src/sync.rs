@@ -2,7 +2,8 @@
 //! Rollout masks.
 //!
 //! ```text
-//!   ConfigRepo ──▶ reconcile ──┬─ source ──▶ manifest    the branch's head as objects, and which
+//!   ConfigRepo ──▶ reconcile ──┬─ look                   beside the reconciles
+//!                              │    └─ source ──▶ manifest    the branch's head as objects, and which
 //!                              │                         commits asked for templates (git)
 //!                              ├─ run
 //!                              │    ├─ governance, plan  objects to apply and to prune (pure)
@@ -21,6 +22,7 @@
 //! written in Tidegate's own name.
 
 mod apply;
+mod budget;
 mod claims;
 mod cluster;
 mod controller;
@@ -28,6 +30,7 @@ mod drift;
 mod events;
 mod failure;
 mod governance;
+mod look;
 mod manifest;
 mod memory;
 mod order;
@@ -42,6 +45,7 @@ mod replicas;
 mod report;
 mod revisions;
 mod run;
+mod seen;
 mod source;
 mod unreleased;
 mod wording;
@@ -52,3 +56,4 @@ mod testing;
 mod tests;
 
 pub(crate) use controller::{Context, after_error, reconcile};
+pub(crate) use look::LookSettings;

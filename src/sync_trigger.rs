@@ -135,6 +135,11 @@ impl SyncProgress {
         lock(&self.drifted).remove(config_repo)
     }
 
+    /// Forgets a ConfigRepo that is gone.
+    pub(crate) fn forget(&self, config_repo: &NamespacedName) {
+        lock(&self.drifted).remove(config_repo);
+    }
+
     /// Marks a ConfigRepo whose commit is being applied.
     pub(crate) fn applying(&self, config_repo: NamespacedName) -> Applying<'_> {
         lock(&self.applying).insert(config_repo.clone());

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate_api::{ConfigRepo, NamespacedName, Revision, Rollout, route::RouteKind};
 use tidegate_engine::{plan::Plan, revision};
-use tidegate_git::{Git, Protocol, Transport, TransportSettings};
+use tidegate_git::{Git, Limits, Protocol, Transport, TransportSettings};
 use tidegate_metrics::{credentials::Credentials, prometheus::Prometheus};
 use tokio::sync::watch;
 
@@ -95,9 +95,14 @@ impl Bench {
         ));
         let records = Arc::new(records);
         let progress = Arc::new(SyncProgress::default());
+        let looks = sync::LookSettings {
+            repositories,
+            requeue_tx: repo_requeue_tx.clone(),
+            nodes: 2_000_000,
+        };
         let repos = sync::Context::new(
             &clients,
-            repositories,
+            looks,
             caches.clone(),
             records.clone(),
             progress.clone(),
@@ -188,7 +193,11 @@ fn repositories(folder: &TempDir) -> Repositories {
         ..TransportSettings::default()
     };
     let transport = Transport::new(settings).unwrap();
-    let git = Arc::new(Git::new(transport, folder.path().join("cache")));
+    let git = Arc::new(Git::new(
+        transport,
+        folder.path().join("cache"),
+        Limits::default(),
+    ));
     Repositories::new(git, [], SecretAccess::Labeled)
 }
 

@@ -20,7 +20,8 @@ use std::{
 };
 
 use futures::{Stream, StreamExt as _, stream::select_all};
-use kube::{Api, Client, ResourceExt as _, runtime::watcher};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Api, Client, Resource as _, ResourceExt as _, runtime::watcher};
 use serde_json::{Value, json};
 use tidegate_api::{
     rollout::RolloutSpec,
@@ -97,6 +98,17 @@ impl Routers {
             unresolved: Mutex::default(),
         };
         (routers, RouteWriters(writers))
+    }
+
+    /// Metadata of a route; `None` where it does not exist.
+    pub(crate) fn metadata(
+        &self,
+        namespace: &str,
+        kind: RouteKind,
+        name: &str,
+    ) -> Option<ObjectMeta> {
+        let route = self.caches.get(&kind)?.get(namespace, name)?;
+        Some(route.meta().clone())
     }
 
     /// Returns the state of the plan's routes.

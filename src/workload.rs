@@ -23,6 +23,7 @@ use futures::{
     future::{BoxFuture, join},
     stream::{BoxStream, select},
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use serde_json::Value;
 use tidegate_api::{
@@ -187,6 +188,13 @@ impl Workloads {
     ) -> Option<BTreeMap<String, String>> {
         match workload.kind {
             WorkloadKind::Deployment => self.deployments.labels(namespace, &workload.name),
+        }
+    }
+
+    /// Metadata of a workload; `None` where it does not exist.
+    pub(crate) fn metadata(&self, namespace: &str, workload: &WorkloadRef) -> Option<ObjectMeta> {
+        match workload.kind {
+            WorkloadKind::Deployment => self.deployments.metadata(namespace, &workload.name),
         }
     }
 

@@ -44,6 +44,7 @@ mod stable_dead;
 mod stable_replicaset_deleted;
 mod stable_unready;
 mod supersede;
+mod too_large;
 mod total_failure;
 mod verified_template;
 mod whole_release;
@@ -97,6 +98,7 @@ pub fn all() -> Vec<Scenario> {
         removed_key::SCENARIOS,
         doubled_env::SCENARIOS,
         same_object_twice::SCENARIOS,
+        too_large::SCENARIOS,
         chart_installed::SCENARIOS,
     ]
     .concat()

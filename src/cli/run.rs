@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use clap::Args;
 use reqwest::Url;
 use tidegate_api::Duration;
-use tidegate_git::{Secret, TransportSettings};
+use tidegate_git::{Limits, Secret, TransportSettings};
 use tidegate_metrics::{credentials::Credentials, http::HttpSettings, prometheus::Prometheus};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -100,6 +100,19 @@ pub struct RunArgs {
         default_value = "/var/cache/tidegate/git"
     )]
     pub git_cache: PathBuf,
+    /// Maximum size of all clones together, like 2Gi; a tenth of it is left free
+    #[arg(long, env = "TIDEGATE_GIT_CACHE_SIZE", value_name = "BYTES", default_value = "2Gi", value_parser = bytes)]
+    pub git_cache_size: u64,
+    /// Maximum size of one clone, history included, like 512Mi
+    #[arg(long, env = "TIDEGATE_GIT_MAX_REPOSITORY", value_name = "BYTES", default_value = "512Mi", value_parser = bytes)]
+    pub git_max_repository: u64,
+    /// Maximum size of one object in the history of a repository, like 64Mi
+    #[arg(long, env = "TIDEGATE_GIT_MAX_OBJECT", value_name = "BYTES", default_value = "64Mi", value_parser = bytes)]
+    pub git_max_object: u64,
+    /// Maximum number of values and keys in the manifests of all ConfigRepos, about 100 bytes of memory
+    /// each
+    #[arg(long, env = "TIDEGATE_MAX_NODES", default_value = "2000000")]
+    pub max_nodes: usize,
     /// Name of the Lease for leader election
     #[arg(long, env = "TIDEGATE_LEASE_NAME", default_value = "tidegate")]
     pub lease_name: String,
@@ -155,6 +168,13 @@ fn settings(args: RunArgs) -> anyhow::Result<Settings> {
         listen: args.listen,
         git: git_settings(|name| std::env::var(name).ok()),
         git_cache: args.git_cache,
+        git_limits: Limits {
+            clone_bytes: args.git_max_repository,
+            // A volume that is full has the pod evicted.
+            cache_bytes: args.git_cache_size / 10 * 9,
+            object_bytes: args.git_max_object,
+        },
+        nodes: args.max_nodes,
         lease: LeaseConfig {
             namespace: match args.lease_namespace {
                 Some(namespace) => namespace,
@@ -242,6 +262,42 @@ fn cluster_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Parses a number of bytes as Kubernetes writes it: `512Mi`, `1.5Gi`, `2000000000`, `2e9`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let error = || "write a number of bytes like 512Mi or 2Gi".to_owned();
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit: u64 = match unit {
+        "" => 1,
+        "k" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "T" => 1_000_000_000_000,
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        "Ti" => 1 << 40,
+        power => {
+            let power = power.strip_prefix('e').ok_or_else(error)?;
+            let power = power.parse().map_err(|_| error())?;
+            10_u64.checked_pow(power).ok_or_else(error)?
+        }
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let parts = 10_u64
+        .checked_pow(u32::try_from(fraction.len()).map_err(|_| error())?)
+        .ok_or_else(error)?;
+    let whole: u64 = whole.parse().map_err(|_| error())?;
+    let fraction: u64 = fraction.parse().map_err(|_| error())?;
+    let fraction = fraction.checked_mul(unit).ok_or_else(error)? / parts;
+    whole
+        .checked_mul(unit)
+        .and_then(|bytes| bytes.checked_add(fraction))
+        .ok_or_else(error)
+}
+
 /// Parses the name of a label of Prometheus.
 fn label_name(text: &str) -> Result<String, String> {
     let starts_well = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
@@ -285,6 +341,18 @@ mod tests {
         assert_eq!(label_name("namespace").as_deref(), Ok("namespace"));
         for bad in ["", "1a", "a=b", "a-b", "__name__\""] {
             assert!(label_name(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_written_as_in_kubernetes() {
+        assert_eq!(bytes("2Gi"), Ok(2 << 30));
+        assert_eq!(bytes("1.5Gi"), Ok(3 << 29));
+        assert_eq!(bytes("500M"), Ok(500_000_000));
+        assert_eq!(bytes("4096"), Ok(4096));
+        assert_eq!(bytes("2e+09"), Ok(2_000_000_000));
+        for bad in ["", "Gi", "-1", "2GiB", "1.2.3", "9999999999999Ti"] {
+            assert!(bytes(bad).is_err(), "{bad}");
         }
     }
 

@@ -90,6 +90,9 @@ pub(crate) struct Asked {
     pub(crate) body: Value,
 }
 
+/// Kinds whose generation counts the changes of their spec.
+const WITH_GENERATION: [&str; 3] = ["deployments/", "httproutes/", "rollouts/"];
+
 // === impl Script ===
 
 impl Script {
@@ -353,6 +356,19 @@ impl State {
         Ok(path)
     }
 
+    /// Generation of an object that is stored, which counts the changes of its spec, if its kind has one.
+    fn generation(&self, path: &str, object: &Value) -> Option<i64> {
+        let own = object["metadata"]["generation"].as_i64();
+        let last = self.objects.get(path);
+        let known = last.and_then(|last| last["metadata"]["generation"].as_i64());
+        let counts = WITH_GENERATION.iter().any(|plural| path.contains(plural));
+        if !counts || own != known {
+            return own;
+        }
+        let same = last.is_some_and(|last| last["spec"] == object["spec"]);
+        Some(known.unwrap_or_default() + i64::from(!same))
+    }
+
     fn store(&mut self, path: &str, mut object: Value) -> Value {
         self.version += 1;
         let name = path.rsplit('/').next().unwrap();
@@ -368,6 +384,9 @@ impl State {
             }
         }
         metadata["resourceVersion"] = json!(self.version.to_string());
+        if let Some(generation) = self.generation(path, &object) {
+            object["metadata"]["generation"] = json!(generation);
+        }
         self.objects.insert(path.to_owned(), object.clone());
         object
     }

@@ -12,6 +12,7 @@ mod render;
 use std::collections::BTreeMap;
 
 use futures::{StreamExt as _, stream};
+use jiff::Timestamp;
 use json_patch::Patch as JsonPatch;
 use kube::{
     Api, Client, ResourceExt,
@@ -38,6 +39,7 @@ use super::{
     ownership,
     plan::{FieldMask, Plan, Step},
     replicas,
+    seen::{Seen, is_due},
     source::Asked,
 };
 use crate::kubernetes::patch::{path, replace};
@@ -62,10 +64,23 @@ pub(super) struct Session<'a> {
     pub(super) jobs: &'a mut BTreeMap<String, String>,
     /// Commits that asked for the workloads' templates.
     pub(super) origins: &'a BTreeMap<WorkloadRef, Asked>,
-    /// Compare objects that have not changed in git as well, and report drift.
+    /// Compare all objects that have not changed in git now, and not each when it is due.
     pub(super) resync: bool,
+    pub(super) now: Timestamp,
+    /// An object as a watch has it; `None` where it is not there, or of no kind that is watched.
+    pub(super) seen: &'a (dyn Fn(&Key) -> Option<Seen> + Send + Sync),
     pub(super) applied: &'a mut Applied,
     pub(super) drift: Vec<Drift>,
+}
+
+/// Result of a step that did not fail.
+enum StepResult {
+    /// There was nothing to do, not even to look.
+    Current,
+    /// The object is as it was applied.
+    Unchanged(Seen),
+    /// The object was applied.
+    Applied(Box<Application>),
 }
 
 /// What to remember of an object that was applied.
@@ -103,8 +118,11 @@ impl Session<'_> {
             let results: Vec<_> = stream::iter(pending).buffered(at_once).collect().await;
             for ((step, _), result) in due.iter().zip(results) {
                 match result {
-                    Ok(Some(application)) => self.remember(step.manifest, application),
-                    Ok(None) => {}
+                    Ok(StepResult::Applied(done)) => self.remember(step.manifest, *done),
+                    Ok(StepResult::Unchanged(seen)) => {
+                        self.applied.compared(&step.manifest.key, seen, self.now);
+                    }
+                    Ok(StepResult::Current) => {}
                     Err(error) => stopped.errors.push(error),
                 }
             }
@@ -167,26 +185,34 @@ impl Session<'_> {
         &self,
         step: &Step<'_>,
         resource: &ApiResource,
-    ) -> Result<Option<Application>, ApplyError> {
+    ) -> Result<StepResult, ApplyError> {
         let Manifest { key, place, .. } = step.manifest;
         let inputs = self.inputs(step);
-        let known = self
-            .applied
-            .remembers(step, inputs)
-            .map(|known| known.resource_version.clone());
-        if known.is_some() && !self.resync {
-            return Ok(None);
+        let known = self.applied.remembers(step, inputs);
+        let is_current = known.is_some_and(|known| {
+            !self.resync && !is_due(self.namespace, key, known.compared, self.now)
+        });
+        if is_current {
+            return Ok(StepResult::Current);
         }
-        let known_version = known.flatten();
+        let known = known.map(|known| known.seen.clone());
+        if let Some(known) = &known
+            && let Some(seen) = (self.seen)(key).filter(|seen| seen.is_as(known))
+        {
+            return Ok(StepResult::Unchanged(seen));
+        }
         // Words of the API server about a template that it does not take.
         let mut rejected = None;
         for _ in 0..ATTEMPTS {
             let before = self.before(step, resource).await?;
-            let version = before.as_ref().and_then(ResourceExt::resource_version);
-            if version.is_some() && version == known_version
-                || before.is_none() && self.has_run(step.manifest)
+            let seen = before.as_ref().map(|before| Seen::of(&before.metadata));
+            if let (Some(seen), Some(known)) = (seen, &known)
+                && seen.is_as(known)
             {
-                return Ok(None);
+                return Ok(StepResult::Unchanged(seen));
+            }
+            if before.is_none() && self.has_run(step.manifest) {
+                return Ok(StepResult::Current);
             }
             let rendered = self
                 .rendered(step, before.as_ref(), rejected.clone())
@@ -199,12 +225,14 @@ impl Session<'_> {
                     let remembered = Remembered {
                         inputs,
                         is_masked: rendered.object.get("spec") != step.manifest.object.get("spec"),
-                        resource_version: after.resource_version(),
+                        seen: Seen::of(&after.metadata),
+                        compared: self.now,
                         replicas: replicas::count(&step.manifest.object),
                         left: rendered.left,
                     };
                     let drift = self.drift_in(key, inputs, before.as_ref(), &after);
-                    return Ok(Some(Application { remembered, drift }));
+                    let application = Application { remembered, drift };
+                    return Ok(StepResult::Applied(Box::new(application)));
                 }
                 Err(Failure::Conflict) => {}
                 // What runs already cannot be applied: it is left alone, and its cure gets in.
@@ -374,7 +402,10 @@ impl Session<'_> {
         after: &DynamicObject,
     ) -> Option<Drift> {
         let known = self.applied.of(key);
-        let unchanged_in_git = self.resync && known.is_none_or(|known| known.inputs == inputs);
+        let unchanged_in_git = match known {
+            Some(known) => known.inputs == inputs,
+            None => self.resync,
+        };
         let before = before.filter(|_| unchanged_in_git)?;
         Drift::between(key, before, after)
     }

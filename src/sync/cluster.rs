@@ -66,6 +66,12 @@ impl Cluster {
         Some(client)
     }
 
+    /// Forgets the accounts of a namespace. One that is used yet is made again.
+    pub(super) fn forget_accounts(&self, namespace: &str) {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        accounts.retain(|(of, _), _| of != namespace);
+    }
+
     /// The resource of a kind; an error where the cluster does not have it or it lives outside
     /// namespaces.
     pub(super) async fn resource(&self, key: &Key) -> Result<ApiResource, Failure> {

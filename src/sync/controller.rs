@@ -10,6 +10,7 @@ use tidegate_api::{ConfigRepo, NamespacedName, Rollout};
 
 use super::{
     failure::UnreadableRollout,
+    look::LookSettings,
     reconcile::{self, Error},
 };
 use crate::{
@@ -17,7 +18,6 @@ use crate::{
     clock,
     kubernetes::{clients::Clients, events::EventRecorder, fence::Fence},
     records::{RecordQueue, RecordSync},
-    repository::Repositories,
     sync_trigger::SyncProgress,
 };
 
@@ -28,6 +28,7 @@ const AFTER_ERROR: Duration = Duration::from_secs(5);
 pub(crate) struct Context {
     repos: Arc<reconcile::Context>,
     records: Arc<RecordQueue>,
+    caches: Arc<Caches>,
     fence: Fence,
     /// Term of leadership in which everything that is remembered was learned.
     epoch: Mutex<Option<u64>>,
@@ -38,7 +39,7 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(
         clients: &Clients,
-        repositories: Arc<Repositories>,
+        looks: LookSettings,
         caches: Arc<Caches>,
         records: Arc<RecordQueue>,
         progress: Arc<SyncProgress>,
@@ -46,11 +47,12 @@ impl Context {
         events: EventRecorder,
     ) -> Self {
         let (cached, queue) = (caches.clone(), records.clone());
-        let (scaled, siblings) = (caches.clone(), caches.clone());
+        let (scaled, siblings, kept) = (caches.clone(), caches.clone(), caches.clone());
+        let watched = caches.clone();
         let repos = reconcile::Context::new(
             clients.writing.clone(),
             clients.writing.clone(),
-            repositories,
+            looks,
             Box::new(move |namespace| rollouts_to_govern(&caches, namespace)),
             clock::now,
         );
@@ -60,6 +62,9 @@ impl Context {
                 let autoscaler = scaled.autoscaler_of(namespace, group, kind, name)?;
                 Some(format!("HorizontalPodAutoscaler/{autoscaler}"))
             }))
+            .with_watched(Box::new(move |namespace, group, kind, name| {
+                watched.metadata(namespace, group, kind, name)
+            }))
             .with_siblings(Box::new(move |namespace| {
                 config_repos(&siblings, namespace)
             }))
@@ -68,6 +73,7 @@ impl Context {
         Self {
             repos: Arc::new(repos),
             records,
+            caches: kept,
             fence,
             epoch: Mutex::default(),
         }
@@ -76,6 +82,13 @@ impl Context {
     /// Forgets a ConfigRepo that is gone, with all that is kept of it.
     pub(crate) fn forget(&self, repo: &NamespacedName) {
         self.repos.forget(repo);
+        self.records.forget(repo);
+    }
+
+    /// Waits for the end of a look at a repository. Returns false if none is under way.
+    #[cfg(test)]
+    pub(crate) async fn look_ended(&self, repo: &NamespacedName) -> bool {
+        self.repos.look_ended(repo).await
     }
 
     /// Forgets everything where a new term of leadership has begun: another leader may have acted since.
@@ -84,6 +97,12 @@ impl Context {
         if *known != Some(epoch) {
             *known = Some(epoch);
             self.repos.forget_all();
+            let repos = self.caches.config_repos.all();
+            let specs = repos
+                .iter()
+                .filter_map(|repo| Some(&repo.0.as_ref().ok()?.spec));
+            let urls: Vec<_> = specs.map(|spec| spec.url.clone()).collect();
+            self.repos.remove_left_behind(&urls);
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod foreign;
 mod scope;
+mod size;
 mod yaml;
 
 use std::{
@@ -21,7 +22,10 @@ use tidegate_api::{
 };
 use tidegate_engine::revision::{self, Digest};
 
-use self::yaml::{Document, YamlError};
+use self::{
+    size::Size,
+    yaml::{Document, YamlError},
+};
 
 /// An object of the repository.
 #[derive(Clone)]
@@ -68,6 +72,8 @@ pub(crate) struct InvalidManifest {
     pub(crate) place: Place,
     /// Cause and remedy, in a sentence.
     pub(crate) reason: String,
+    /// True if it is valid, and too much.
+    pub(crate) is_too_much: bool,
 }
 
 /// Fields of `metadata` that only the API server writes.
@@ -84,6 +90,8 @@ pub(crate) struct Parsed {
     pub(crate) manifests: Vec<Manifest>,
     /// JSON files that hold nothing for Kubernetes, by their paths.
     pub(crate) skipped: Vec<String>,
+    /// What the objects take in memory.
+    pub(crate) size: Size,
 }
 
 /// Reads a repository's files.
@@ -128,7 +136,12 @@ fn parse_file(
     namespace: &str,
     parsed: &mut Parsed,
 ) -> Result<(), InvalidManifest> {
-    let documents = yaml::documents(bytes).map_err(|YamlError { line, reason }| {
+    let documents = yaml::documents(bytes).map_err(|error| {
+        let YamlError {
+            line,
+            reason,
+            is_too_much,
+        } = error;
         let template = std::str::from_utf8(bytes)
             .ok()
             .and_then(foreign::template_rejection);
@@ -139,13 +152,14 @@ fn parse_file(
                 line,
             },
             reason: template.map_or(reason, str::to_owned),
+            is_too_much,
         }
     })?;
     if is_skipped(path, &documents) {
         parsed.skipped.push(path.to_owned());
         return Ok(());
     }
-    let manifests = &mut parsed.manifests;
+    let (manifests, size) = (&mut parsed.manifests, &mut parsed.size);
     for (index, document) in documents.into_iter().enumerate() {
         let Document {
             line,
@@ -160,6 +174,7 @@ fn parse_file(
         if let Some(reason) = foreign::rejection(path, &value) {
             return Err(place.invalid(reason));
         }
+        size.add(&value);
         match value {
             Value::Object(mut list) if is_list(&list) => {
                 let items = list.remove("items").unwrap_or_else(|| json!([]));
@@ -178,7 +193,14 @@ fn parse_file(
                     manifests.push(Manifest::new(item, place, namespace)?);
                 }
             }
-            other => manifests.push(Manifest::new(other, place, namespace)?),
+            other => manifests.push(Manifest::new(other, place.clone(), namespace)?),
+        }
+        size.objects = manifests.len();
+        if let Some(reason) = size.excess() {
+            return Err(InvalidManifest {
+                is_too_much: true,
+                ..place.invalid(reason)
+            });
         }
     }
     Ok(())
@@ -402,6 +424,7 @@ impl Place {
         InvalidManifest {
             place: self.clone(),
             reason: reason.into(),
+            is_too_much: false,
         }
     }
 }

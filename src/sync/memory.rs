@@ -10,6 +10,7 @@ use tidegate_git::{ObjectId, Repository};
 
 use super::{
     apply::Applied,
+    look::RunningLook,
     removal::Retained,
     source::{Head, Origins, SourceError},
 };
@@ -21,8 +22,14 @@ pub(super) struct Memory {
     of: Option<(String, i64)>,
     /// The repository, with the credentials as they were when it was opened.
     pub(super) repository: Option<Repository>,
-    /// Time of the last fetch, successful or not.
+    /// Time of the server's last answer, whatever it was.
     pub(super) looked_at: Option<Timestamp>,
+    /// Look at the repository that is under way.
+    pub(super) look: Option<RunningLook>,
+    /// Commit that cannot be used as it is.
+    pub(super) unusable: Option<ObjectId>,
+    /// True if what was kept of another repository may be deleted after the next look.
+    pub(super) sweep: bool,
     /// The head that was read last.
     pub(super) head: Option<Head>,
     /// Error that blocks the sync, if there is one.
@@ -38,10 +45,8 @@ pub(super) struct Memory {
     pub(super) synced: Option<Digest>,
     /// Objects that are no longer in the repository and are retained for now.
     pub(super) retained: Vec<Retained>,
-    /// True if objects are to be compared although git has not changed.
+    /// True if all objects are to be compared now although git has not changed.
     pub(super) resync: bool,
-    /// Time of the last such comparison.
-    pub(super) resynced_at: Option<Timestamp>,
     /// The status that was written last; caches may still be behind it.
     pub(super) status: Option<ConfigRepoStatus>,
 }
@@ -53,31 +58,43 @@ const FETCH_AGAIN: SignedDuration = SignedDuration::from_mins(1);
 // === impl Memory ===
 
 impl Memory {
-    /// Forgets everything that belongs to another object or another spec. The status of the same
-    /// object stays: only its inventory says which objects may be pruned.
+    /// Forgets everything that belongs to another object or another spec. Of the same object stays its
+    /// status, whose inventory alone says which objects may be pruned, and what was applied: an object
+    /// that the new spec leaves as it was need not be applied again.
     pub(super) fn begin(&mut self, uid: &str, generation: i64) {
         match &self.of {
             Some((of, spec)) if of == uid && *spec == generation => {}
             Some((of, _)) if of == uid => {
-                let status = self.status.take();
                 *self = Self {
-                    status,
+                    status: self.status.take(),
+                    applied: std::mem::take(&mut self.applied),
+                    sweep: true,
                     ..Self::default()
                 };
             }
-            _ => *self = Self::default(),
+            of => {
+                *self = Self {
+                    sweep: of.is_some(),
+                    ..Self::default()
+                }
+            }
         }
         self.of = Some((uid.to_owned(), generation));
     }
 
-    /// Returns the time until the next fetch; zero or less if it is due.
-    pub(super) fn until_look(&self, now: Timestamp, interval: SignedDuration) -> SignedDuration {
-        let pause = match &self.blocked {
+    /// Returns the time between two looks.
+    pub(super) fn pause(&self, interval: SignedDuration) -> SignedDuration {
+        match &self.blocked {
             Some(error) if error.is_about_fetching() => interval.min(FETCH_AGAIN),
             Some(_) | None => interval,
-        };
-        self.looked_at
-            .map_or(SignedDuration::ZERO, |at| pause - now.duration_since(at))
+        }
+    }
+
+    /// Returns the time until the next look; zero or less if it is due.
+    pub(super) fn until_look(&self, now: Timestamp, interval: SignedDuration) -> SignedDuration {
+        self.looked_at.map_or(SignedDuration::ZERO, |at| {
+            self.pause(interval) - now.duration_since(at)
+        })
     }
 
     /// Returns the commit that the branch has to descend from. After a change of the spec the branch

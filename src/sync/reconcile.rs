@@ -5,34 +5,38 @@
 //! changed there is no request to the API server at all. Every failure ends in the condition
 //! `Ready`; an error is only a status that could not be written.
 
+mod looking;
 mod status;
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Client, ResourceExt as _, runtime::controller::Action};
 use tidegate_api::{CommitId, ConfigRepo, NamespacedName, Rollout, config_repo::ConfigRepoStatus};
 use tokio::sync::Mutex as AsyncMutex;
 
+#[cfg(test)]
+use super::manifest::Manifest;
 use super::{
     claims::{Claims, Heads},
     cluster::Cluster,
     events,
     failure::UnreadableRollout,
     governance::Governance,
+    look::{LookSettings, Looks},
     manifest::Key,
     memory::Memory,
     report::Report,
     run::{SyncResult, SyncRun},
-    source::{self, Head},
+    seen::Seen,
+    source::Head,
 };
 use crate::{
-    clock, kubernetes::events::EventRecorder, records::RecordSync, repository::Repositories,
-    sync_trigger::SyncProgress,
+    clock, kubernetes::events::EventRecorder, records::RecordSync, sync_trigger::SyncProgress,
 };
 
 /// Context of all reconciles, and the state that is kept between them.
@@ -41,13 +45,14 @@ use crate::{
 /// [`Context::forget_all`] (or make a new one) when a term of leadership begins.
 pub(crate) struct Context {
     cluster: Cluster,
-    repositories: Arc<Repositories>,
+    looks: Arc<Looks>,
     rollouts: RolloutsOf,
     records: RecordSyncOf,
     pub(super) progress: Arc<SyncProgress>,
     now: Box<dyn Fn() -> Timestamp + Send + Sync>,
     events: Option<EventRecorder>,
     autoscaler_of: AutoscalerOf,
+    watched: WatchedMetadata,
     siblings: ConfigReposOf,
     heads: Heads,
     memories: Mutex<HashMap<NamespacedName, SharedMemory>>,
@@ -63,6 +68,11 @@ pub(crate) type RecordSyncOf = Box<dyn Fn(&NamespacedName) -> RecordSync + Send 
 
 /// Name of the autoscaler that scales an object of a namespace, by its group, kind and name.
 pub(crate) type AutoscalerOf = Box<dyn Fn(&str, &str, &str, &str) -> Option<String> + Send + Sync>;
+
+/// Metadata of an object of a namespace as a watch has it, by its group, kind and name; `None` where it is not
+/// there, or of no kind that is watched.
+pub(crate) type WatchedMetadata =
+    Box<dyn Fn(&str, &str, &str, &str) -> Option<ObjectMeta> + Send + Sync>;
 
 /// `ConfigRepo`s of a namespace as a cache has them.
 pub(crate) type ConfigReposOf = Box<dyn Fn(&str) -> Vec<ConfigRepo> + Send + Sync>;
@@ -80,12 +90,10 @@ pub(crate) struct Error {
 
 /// A shorter interval would only keep the git server busy.
 const SHORTEST_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
+/// Wait for a look before the last head is applied to what has changed meanwhile.
+const BEFORE_LOOK: SignedDuration = SignedDuration::from_secs(1);
 /// Wait before a transient failure is retried.
 const RETRY: SignedDuration = SignedDuration::from_secs(5);
-/// Interval at which objects are compared although git has not changed, to correct drift: one
-/// request per object in ten minutes is no load, and drift in an object that nobody governs is no
-/// emergency.
-const RESYNC: SignedDuration = SignedDuration::from_mins(10);
 
 // === impl Context ===
 
@@ -95,19 +103,21 @@ impl Context {
     pub(crate) fn new(
         reads: Client,
         writes: Client,
-        repositories: Arc<Repositories>,
+        looks: LookSettings,
         rollouts: RolloutsOf,
         now: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> Self {
+        let looks = Looks::new(looks, reads.clone());
         Self {
             cluster: Cluster::new(reads, writes),
-            repositories,
+            looks: Arc::new(looks),
             rollouts,
             records: Box::new(|_| RecordSync::Unknown),
             progress: Arc::default(),
             now: Box::new(now),
             events: None,
             autoscaler_of: Box::new(|_, _, _, _| None),
+            watched: Box::new(|_, _, _, _| None),
             siblings: Box::new(|_| Vec::new()),
             heads: Heads::default(),
             memories: Mutex::default(),
@@ -135,6 +145,13 @@ impl Context {
         self
     }
 
+    /// Has objects that a watch shows compared without a request.
+    #[must_use]
+    pub(crate) fn with_watched(mut self, watched: WatchedMetadata) -> Self {
+        self.watched = watched;
+        self
+    }
+
     /// Has objects refused that another `ConfigRepo` brings.
     #[must_use]
     pub(crate) fn with_siblings(mut self, siblings: ConfigReposOf) -> Self {
@@ -149,26 +166,68 @@ impl Context {
         self
     }
 
-    /// Forgets a `ConfigRepo` that is gone.
+    /// Forgets a `ConfigRepo` that is gone, with its clone and all that is kept of it in memory.
     pub(crate) fn forget(&self, name: &NamespacedName) {
         self.heads.forget(name);
+        self.looks.budget.forget(name);
+        self.progress.forget(name);
+        self.cluster.forget_accounts(&name.namespace);
         let memory = self
             .memories
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(name);
+        let look = memory
+            .as_ref()
+            .and_then(|memory| memory.try_lock().ok()?.look.take());
         // With it goes the last handle of the clone, unless another ConfigRepo reads it.
         drop(memory);
-        self.repositories.remove_unused();
+        let repositories = self.looks.repositories.clone();
+        repositories.remove_unused();
+        if let Some(look) = look {
+            tokio::spawn(async move {
+                // It has been told to end, which is all that its result can say.
+                let _ended = look.end().await;
+                repositories.remove_unused();
+            });
+        }
+    }
+
+    /// Deletes the clones that an earlier process has left of repositories that are not among these.
+    pub(crate) fn remove_left_behind(&self, urls: &[String]) {
+        self.looks.repositories.remove_left_behind(urls);
     }
 
     /// Forgets everything: a term of leadership begins.
     pub(crate) fn forget_all(&self) {
         self.heads.forget_all();
+        self.looks.budget.forget_all();
         self.memories
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clear();
+    }
+
+    /// Waits for the end of a look that is under way. Returns false if there is none.
+    #[cfg(test)]
+    pub(super) async fn look_ended(&self, name: &NamespacedName) -> bool {
+        let memory = self.memory(name);
+        let mut memory = memory.lock().await;
+        match &mut memory.look {
+            Some(look) => {
+                look.ended().await;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Manifests that are kept of a ConfigRepo's head.
+    #[cfg(test)]
+    pub(super) async fn kept_manifests(&self, name: &NamespacedName) -> Arc<Vec<Manifest>> {
+        let memory = self.memory(name);
+        let memory = memory.lock().await;
+        memory.head.as_ref().expect("it was read").manifests.clone()
     }
 
     fn memory(&self, name: &NamespacedName) -> SharedMemory {
@@ -197,8 +256,16 @@ pub(crate) async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Resul
         name,
         generation,
     };
+    one.take_look(&mut memory);
     let status = one.last_status(&memory);
-    one.look(&mut memory, &status).await;
+    if one.begin_look(&mut memory, &status) {
+        // Mostly it is as quick as this pass; what has changed is applied once then.
+        return Ok(Action::requeue(BEFORE_LOOK.unsigned_abs()));
+    }
+    if memory.head.is_none() && memory.blocked.is_none() {
+        // The look that has begun requeues it.
+        return Ok(Action::await_change());
+    }
     let claimed = one.claimed(&memory, &status);
     let governed = one.governed(&memory);
     one.record_inventory(&mut memory, &status, &claimed, governed.as_ref())
@@ -222,7 +289,7 @@ pub(crate) async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Resul
         events::pruned(events, &repo, &pruned);
     }
     one.write_status(&mut memory, &status, &report).await?;
-    Ok(Action::requeue(one.until_next(&memory, &report, next)))
+    Ok(one.until_next(&memory, &report, next))
 }
 
 /// Returns the commit that a report applies for the first time, and its number of objects.
@@ -248,7 +315,7 @@ struct Governed {
 
 /// A `ConfigRepo` that is being reconciled.
 struct RepoReconciler<'a> {
-    repo: &'a ConfigRepo,
+    repo: &'a Arc<ConfigRepo>,
     ctx: &'a Context,
     id: &'a NamespacedName,
     namespace: &'a str,
@@ -267,56 +334,6 @@ impl RepoReconciler<'_> {
 
     fn interval(&self) -> SignedDuration {
         self.repo.spec.interval.as_signed().max(SHORTEST_INTERVAL)
-    }
-
-    /// Fetches, if the interval has passed.
-    async fn look(&self, memory: &mut Memory, status: &ConfigRepoStatus) {
-        let now = (self.ctx.now)();
-        if memory.until_look(now, self.interval()).is_positive() {
-            return;
-        }
-        memory.looked_at = Some(now);
-        memory.blocked = match self.read(memory, status).await {
-            Ok(head) => {
-                self.ctx.heads.set(self.id, &head.manifests);
-                memory.head = Some(head);
-                None
-            }
-            Err(error) => {
-                if error.is_about_credentials() {
-                    memory.repository = None;
-                }
-                Some(error)
-            }
-        };
-    }
-
-    async fn read(
-        &self,
-        memory: &mut Memory,
-        status: &ConfigRepoStatus,
-    ) -> Result<Head, source::SourceError> {
-        if self.repo.spec.sync.is_none() {
-            return Err(source::SourceError::NoSync);
-        }
-        let repository = if let Some(repository) = memory.repository.clone() {
-            repository
-        } else {
-            let repositories = &self.ctx.repositories;
-            repositories
-                .open(&self.ctx.cluster.reads, self.namespace, &self.repo.spec)
-                .await?
-        };
-        memory.repository = Some(repository.clone());
-        let last_known = memory.last_known(status, self.generation);
-        source::read(
-            &repository,
-            self.repo,
-            self.namespace,
-            last_known,
-            memory.head.as_ref(),
-        )
-        .await
     }
 
     /// Objects of the head that another `ConfigRepo` brings.
@@ -364,17 +381,20 @@ impl RepoReconciler<'_> {
             Err(error) => return SyncResult::of(Report::ungovernable(&error)),
         };
         let now = (self.ctx.now)();
-        memory.resync |= self.ctx.progress.take_drift_mark(self.id)
-            || match memory.resynced_at {
-                Some(at) => now.duration_since(at) >= RESYNC,
-                None => memory.applied.is_empty() && is_applied(&head, status),
-            };
+        // A process that has just started does not know what it has applied.
+        let is_unknown =
+            memory.synced.is_none() && memory.applied.is_empty() && is_applied(&head, status);
+        memory.resync |= self.ctx.progress.take_drift_mark(self.id) || is_unknown;
         let jobs = status.jobs.iter();
         memory.jobs = jobs
             .map(|job| (job.name.clone(), job.digest.clone()))
             .collect();
         let autoscaler_of =
             |key: &Key| (self.ctx.autoscaler_of)(self.namespace, key.group(), &key.kind, &key.name);
+        let seen = |key: &Key| {
+            let metadata = (self.ctx.watched)(self.namespace, key.group(), &key.kind, &key.name)?;
+            Some(Seen::of(&metadata))
+        };
         let run = SyncRun {
             cluster: &self.ctx.cluster,
             namespace: self.namespace,
@@ -392,21 +412,30 @@ impl RepoReconciler<'_> {
             claimed,
             heads: &self.ctx.heads,
             autoscaler_of: &autoscaler_of,
+            seen: &seen,
         };
         let governance = governance.with_governed(&status.governed);
         run.execute(memory, &governance, now).await
     }
 
-    fn until_next(&self, memory: &Memory, report: &Report, next: Option<Timestamp>) -> Duration {
+    /// Waits for the next look, unless one is under way, which requeues the object when it has ended.
+    fn until_next(&self, memory: &Memory, report: &Report, next: Option<Timestamp>) -> Action {
         let now = (self.ctx.now)();
-        let mut wait = memory.until_look(now, self.interval());
-        if let Some(next) = next {
-            wait = wait.min(next.duration_since(now));
+        let look = if memory.look.is_some() {
+            None
+        } else {
+            Some(memory.until_look(now, self.interval()))
+        };
+        let next = next.map(|next| next.duration_since(now));
+        let again = if report.is_transient {
+            Some(RETRY)
+        } else {
+            None
+        };
+        match [look, next, again].into_iter().flatten().min() {
+            Some(wait) => Action::requeue(wait.max(SignedDuration::ZERO).unsigned_abs()),
+            None => Action::await_change(),
         }
-        if report.is_transient {
-            wait = wait.min(RETRY);
-        }
-        wait.max(SignedDuration::ZERO).unsigned_abs()
     }
 }
 

@@ -29,6 +29,7 @@ use super::{
     remarks::Remarks,
     removal::{Removals, digest},
     report::Report,
+    seen::Seen,
     source::Head,
 };
 
@@ -52,6 +53,8 @@ pub(super) struct SyncRun<'a> {
     pub(super) heads: &'a Heads,
     /// Autoscaler of an object, as a cache has it.
     pub(super) autoscaler_of: &'a (dyn Fn(&Key) -> Option<String> + Send + Sync),
+    /// An object as a watch has it.
+    pub(super) seen: &'a (dyn Fn(&Key) -> Option<Seen> + Send + Sync),
 }
 
 /// Result of a sync.
@@ -109,7 +112,10 @@ impl SyncRun<'_> {
         let pending = &self.status.removals;
         let inputs = self.input_digest(governance);
         let (mut drift, mut pruned) = (Vec::new(), Vec::new());
-        if memory.synced != Some(inputs) || memory.resync {
+        if memory.synced != Some(inputs)
+            || memory.resync
+            || memory.applied.is_due(self.namespace, now)
+        {
             memory.synced = None;
             self.forget_lost_rollouts(&mut memory.applied);
             let mut plan = plan(manifests, governance, &removals, pending);
@@ -118,7 +124,7 @@ impl SyncRun<'_> {
                 pruned: &mut pruned,
             };
             if let Err(report) = self
-                .apply_and_prune(memory, governance, &mut plan, &mut done)
+                .apply_and_prune(memory, governance, &mut plan, &mut done, now)
                 .await
             {
                 return SyncResult {
@@ -129,9 +135,7 @@ impl SyncRun<'_> {
             }
             memory.retained = plan.retained;
             memory.synced = Some(inputs);
-            if std::mem::take(&mut memory.resync) || memory.resynced_at.is_none() {
-                memory.resynced_at = Some(now);
-            }
+            memory.resync = false;
         }
         let retained = memory.retained.iter().map(|retained| &retained.key);
         let applied = manifests.iter().map(|manifest| &manifest.key);
@@ -205,6 +209,7 @@ impl SyncRun<'_> {
         governance: &Governance,
         plan: &mut Plan<'_>,
         done: &mut Done<'_>,
+        now: Timestamp,
     ) -> Result<(), Box<Report>> {
         let Memory {
             repository,
@@ -237,6 +242,7 @@ impl SyncRun<'_> {
                 let account = self.spec.service_account_name.clone();
                 self.stopped(self.account_error(Failure::NoSuchAccount { account }))
             })?;
+        applied.begin(&self.spec.service_account_name);
         let mut session = Session {
             cluster: self.cluster,
             namespace: self.namespace,
@@ -250,6 +256,8 @@ impl SyncRun<'_> {
             jobs,
             origins,
             resync: *resync,
+            now,
+            seen: self.seen,
             applied,
             drift: Vec::new(),
         };

@@ -3,7 +3,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tidegate_api::{CommitId, ConfigRepo, Revision, reason::SyncReason, workload::WorkloadRef};
+use tidegate_api::{
+    CommitId, Revision, config_repo::ConfigRepoSpec, reason::SyncReason, workload::WorkloadRef,
+};
 use tidegate_engine::revision;
 use tidegate_git::{
     Commit, ContentPlace, FetchError, ObjectId, Repository, StoreError, TransportError, TreeError,
@@ -11,6 +13,7 @@ use tidegate_git::{
 use tokio::task::spawn_blocking;
 
 use super::{
+    budget::BudgetExceeded,
     manifest::{self, InvalidManifest, Manifest, Parsed},
     revisions::Origin,
     wording::phrases,
@@ -39,6 +42,8 @@ pub(super) enum SourceError {
     Tree(#[from] TreeError),
     #[error(transparent)]
     Invalid(#[from] InvalidManifest),
+    #[error(transparent)]
+    Budget(#[from] BudgetExceeded),
     #[error("{}", phrases::CANCELED)]
     Canceled,
 }
@@ -59,21 +64,14 @@ pub(super) struct Asked {
     pub(super) origin: Origin,
 }
 
-/// Fetches the branch and parses its head, unless that is `known` already.
+/// Reads the folder of a commit, and parses it. Returns the number of its nodes, too.
 pub(super) async fn read(
     repository: &Repository,
-    repo: &ConfigRepo,
+    spec: &ConfigRepoSpec,
     namespace: &str,
-    last_known: Option<ObjectId>,
-    known: Option<&Head>,
-) -> Result<Head, SourceError> {
-    let commit = repository
-        .fetch(&repo.spec.git_ref.branch, last_known)
-        .await?;
-    if let Some(known) = known.filter(|known| known.commit.id == commit.id) {
-        return Ok(known.clone());
-    }
-    let files = repository.files(commit.id, &repo.spec.path).await?;
+    commit: Commit,
+) -> Result<(Head, usize), SourceError> {
+    let files = repository.files(commit.id, &spec.path).await?;
     let namespace = namespace.to_owned();
     let parsed = spawn_blocking(move || {
         let files = files
@@ -81,12 +79,17 @@ pub(super) async fn read(
             .map(|file| (file.path.as_str(), file.bytes.as_slice()));
         manifest::parse(files, &namespace)
     });
-    let Parsed { manifests, skipped } = parsed.await.map_err(|_| SourceError::Canceled)??;
-    Ok(Head {
+    let Parsed {
+        manifests,
+        skipped,
+        size,
+    } = parsed.await.map_err(|_| SourceError::Canceled)??;
+    let head = Head {
         commit,
         manifests: Arc::new(manifests),
         skipped: Arc::new(skipped),
-    })
+    };
+    Ok((head, size.nodes))
 }
 
 // === impl SourceError ===
@@ -100,6 +103,14 @@ impl SourceError {
                 last_known: Some(_),
                 ..
             }) => SyncReason::BranchNotFound,
+            Self::Fetch(FetchError::Quota(_))
+            | Self::Budget(_)
+            | Self::Tree(
+                TreeError::FileTooLarge { .. }
+                | TreeError::TooLarge { .. }
+                | TreeError::TooMany { .. },
+            ) => SyncReason::QuotaExceeded,
+            Self::Invalid(invalid) if invalid.is_too_much => SyncReason::QuotaExceeded,
             Self::NoSync
             | Self::Fetch(FetchError::InvalidBranchName { .. })
             | Self::Open(OpenError::Remote(_) | OpenError::Host { .. })
@@ -111,10 +122,7 @@ impl SourceError {
                 | TreeError::Symlink { .. }
                 | TreeError::Submodule { .. }
                 | TreeError::LfsPointer { .. }
-                | TreeError::Name { .. }
-                | TreeError::FileTooLarge { .. }
-                | TreeError::TooLarge { .. }
-                | TreeError::TooMany { .. },
+                | TreeError::Name { .. },
             ) => SyncReason::Invalid,
             Self::Open(OpenError::Secret(_))
             | Self::Fetch(
@@ -134,6 +142,17 @@ impl SourceError {
     /// returned nothing.
     pub(super) fn is_about_fetching(&self) -> bool {
         self.reason() == SyncReason::FetchFailed
+    }
+
+    /// Returns true if the commit cannot be used, and another can.
+    pub(super) fn is_about_content(&self) -> bool {
+        match self {
+            Self::Invalid(_) => true,
+            Self::Tree(error) => !matches!(error, TreeError::Store(_)),
+            Self::NoSync | Self::Open(_) | Self::Fetch(_) | Self::Budget(_) | Self::Canceled => {
+                false
+            }
+        }
     }
 
     /// Returns true if the Secret may have been corrected since.

@@ -11,13 +11,15 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
-use tidegate_api::{ConfigRepo, Rollout};
-use tidegate_git::{Git, Protocol, Transport, TransportSettings};
+use tidegate_api::{ConfigRepo, NamespacedName, Rollout};
+use tidegate_git::{Git, Limits, Protocol, Transport, TransportSettings};
 
 use super::{
     failure::UnreadableRollout,
+    look::LookSettings,
     reconcile::{Context, reconcile},
 };
 use crate::{
@@ -26,6 +28,7 @@ use crate::{
         testing::{Asked, Script},
     },
     repository::{Repositories, SecretAccess},
+    requeue::{self, RequeueReceiver},
 };
 
 /// A `ConfigRepo` with its repository, its cluster, and a clock that stands still.
@@ -36,6 +39,7 @@ pub(super) struct Bench {
     /// Names of the objects that an autoscaler scales.
     autoscaled: Arc<Mutex<BTreeSet<String>>>,
     folder: tempfile::TempDir,
+    _requeued: RequeueReceiver,
 }
 
 // === impl Bench ===
@@ -43,6 +47,11 @@ pub(super) struct Bench {
 impl Bench {
     /// A namespace with a `ConfigRepo` and an empty repository.
     pub(super) fn new() -> Self {
+        Self::within(Limits::default())
+    }
+
+    /// The same, with limits for the repository.
+    pub(super) fn within(limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let api = Script::default();
         let now = Arc::new(Mutex::new(
@@ -55,24 +64,30 @@ impl Bench {
         let git = Arc::new(Git::new(
             Transport::new(settings).unwrap(),
             folder.path().join("cache"),
+            limits,
         ));
         let (cached, clock) = (api.clone(), Arc::clone(&now));
-        let siblings = api.clone();
+        let (siblings, watched) = (api.clone(), api.clone());
         let autoscaled = Arc::<Mutex<BTreeSet<String>>>::default();
         let scaled = Arc::clone(&autoscaled);
         let rollouts = Box::new(move |_: &str| rollouts(&cached));
         let repositories = Arc::new(Repositories::new(git, [], SecretAccess::Labeled));
-        let context = Context::new(
-            api.client(),
-            api.client(),
+        let (requeue_tx, requeue_rx) = requeue::channel();
+        let looks = LookSettings {
             repositories,
-            rollouts,
-            move || *clock.lock().unwrap(),
-        )
+            requeue_tx,
+            nodes: 2_000_000,
+        };
+        let context = Context::new(api.client(), api.client(), looks, rollouts, move || {
+            *clock.lock().unwrap()
+        })
         .with_autoscalers(Box::new(move |_, _, _, name| {
             let scaled = scaled.lock().unwrap();
             let name = scaled.get(name)?;
             Some(format!("HorizontalPodAutoscaler/{name}"))
+        }))
+        .with_watched(Box::new(move |_, _, kind, name| {
+            metadata(&watched, kind, name)
         }))
         .with_siblings(Box::new(move |_| config_repos(&siblings)))
         .with_events(EventRecorder::start(api.client(), "test"));
@@ -82,6 +97,7 @@ impl Bench {
             now,
             autoscaled,
             folder,
+            _requeued: requeue_rx,
         };
         bench.git(&["init", "--quiet", "--initial-branch=main", "."]);
         let url = format!("file://{}", bench.repository().display());
@@ -123,13 +139,27 @@ impl Bench {
         self.reconcile_and_wait().await;
     }
 
-    /// Reconciles now; answers what is waited for then.
-    pub(super) async fn reconcile_and_wait(&self) -> Action {
+    /// Reconciles once, and waits for nothing.
+    pub(super) async fn reconcile_once(&self) -> Action {
         let repo: ConfigRepo =
             serde_json::from_value(self.api.get("configrepos/shop").unwrap()).unwrap();
-        let action = reconcile(Arc::new(repo), Arc::clone(&self.context))
+        reconcile(Arc::new(repo), Arc::clone(&self.context))
             .await
-            .unwrap();
+            .unwrap()
+    }
+
+    /// Folder of the clones.
+    pub(super) fn cache(&self) -> std::path::PathBuf {
+        self.folder.path().join("cache")
+    }
+
+    /// Reconciles now, and again after a look at the repository; answers what is waited for then.
+    pub(super) async fn reconcile_and_wait(&self) -> Action {
+        let mut action = self.reconcile_once().await;
+        let name = NamespacedName::new("shop", "shop");
+        while self.context.look_ended(&name).await {
+            action = self.reconcile_once().await;
+        }
         crate::testing::settle().await;
         let lenient = self.api.history().into_iter().find(is_lenient_apply);
         assert!(lenient.is_none(), "{lenient:?}");
@@ -202,6 +232,19 @@ impl Bench {
         let ready = &status["conditions"][0];
         format!("{}: {}", text(&ready["reason"]), text(&ready["message"]))
     }
+}
+
+/// Metadata of an object of a kind that is watched.
+fn metadata(api: &Script, kind: &str, name: &str) -> Option<ObjectMeta> {
+    let plural = match kind {
+        "Deployment" => "deployments",
+        "HTTPRoute" => "httproutes",
+        "Rollout" => "rollouts",
+        "Service" => "services",
+        _ => return None,
+    };
+    let mut object = api.get(&format!("{plural}/{name}"))?;
+    serde_json::from_value(object["metadata"].take()).ok()
 }
 
 fn text(value: &Value) -> &str {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tidegate_api::{CommitId, names};
-use tidegate_git::FetchError;
+use tidegate_git::{FetchError, QuotaError};
 
 use super::{
     apply::LeftField,
@@ -165,7 +165,34 @@ fn remedy(error: &SourceError) -> &'static str {
         SourceError::Fetch(FetchError::BranchNotFound { .. }) => {
             ". Nothing is applied or pruned: restore the branch, or name another in spec.ref.branch"
         }
+        SourceError::Fetch(FetchError::Quota(exceeded)) => of_quota(exceeded),
+        SourceError::Budget(_) => {
+            ". Nothing of this commit is applied, and what is applied stays: make the folder smaller, or have the \
+             operator of Tidegate give it more memory and raise --max-nodes (chart: limits.nodes)"
+        }
         _ => "",
+    }
+}
+
+/// Returns the remedy for a repository that exceeds a limit.
+fn of_quota(exceeded: &QuotaError) -> &'static str {
+    match exceeded {
+        QuotaError::Repository { .. } => {
+            ". Nothing new is applied, and what is applied stays: move the manifests into a repository of their own, \
+             or have the operator of Tidegate raise --git-max-repository (chart: gitCache.maxRepository)"
+        }
+        QuotaError::Cache { .. } => {
+            ". Nothing new is applied, and what is applied stays: have the operator of Tidegate raise \
+             --git-cache-size (chart: gitCache.sizeLimit)"
+        }
+        QuotaError::Object { .. } => {
+            ". Nothing new is applied, and what is applied stays: git log --all --find-object=OBJECT names the file; \
+             remove it from the history, move the manifests into a repository of their own, or have the operator of \
+             Tidegate raise --git-max-object (chart: gitCache.maxObject)"
+        }
+        QuotaError::Memory { .. } => {
+            ". Nothing new is applied, and what is applied stays: move the manifests into a repository of their own"
+        }
     }
 }
 

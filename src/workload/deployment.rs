@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use futures::{FutureExt as _, Stream, future::join, stream::select};
 use json_patch::Patch as JsonPatch;
-use k8s_openapi::api::apps::v1 as apps;
+use k8s_openapi::{api::apps::v1 as apps, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, ResourceExt,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
@@ -152,6 +152,10 @@ impl Deployments {
     pub(super) fn labels(&self, namespace: &str, name: &str) -> Option<BTreeMap<String, String>> {
         let deployment = self.deployments.get(namespace, name)?;
         Some(deployment.labels().clone())
+    }
+
+    pub(super) fn metadata(&self, namespace: &str, name: &str) -> Option<ObjectMeta> {
+        Some(self.deployments.get(namespace, name)?.metadata.clone())
     }
 
     pub(super) fn list(&self, namespace: &str) -> Vec<OtherWorkload> {

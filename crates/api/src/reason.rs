@@ -268,6 +268,10 @@ catalogue! {
         BranchNotFound,
         /// The content of the repository cannot be used. The message names file, line and cause.
         Invalid,
+        /// The repository is larger than Tidegate reads: its clone, an object of its history, the
+        /// files and the values of its folder. Everything stays as it is. The message names what is
+        /// too large and the limit; make it smaller, or have the operator raise the limit.
+        QuotaExceeded,
         /// Another ConfigRepo of the namespace brings an object of this one, so that it is not
         /// applied. Remove it from one of the two repositories.
         ObjectConflict,

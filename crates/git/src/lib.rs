@@ -15,6 +15,7 @@
 //! |---|---|
 //! | `remote` | the URL of a repository and its credentials |
 //! | `secret` | values that are never printed, and redaction |
+//! | `limits` | what a repository may take of disk and memory |
 //! | `transport` | runs of the git program, and their errors |
 //! | `tip` | the tip of a branch, asked of the server without a process |
 //! | `store` | objects of a bare clone |
@@ -29,12 +30,13 @@
 //!
 //! # The arrows
 //!
-//! `secret, yaml ← remote ← tip, transport ← repository ← tree, history, push ← records, restore`, and
+//! `secret, yaml ← remote, limits ← tip, transport ← repository ← tree, history, push ← records, restore`, and
 //! `commit ← store ← repository`: a module knows the ones on its left and none on its right. This
 //! crate depends on no other crate of the program.
 
 mod commit;
 mod history;
+mod limits;
 mod push;
 mod records;
 mod remote;
@@ -52,9 +54,10 @@ mod testing;
 
 pub use commit::{Ci, Commit, ObjectId, Person, Signature, Trailers};
 pub use history::ContentPlace;
+pub use limits::{Limits, QuotaError};
 pub use records::{RecordConflict, RecordFile, RecordResults, RecordWritten, RecordsError};
 pub use remote::{Credentials, Protocol, Remote, RemoteError};
-pub use repository::{FetchError, Git, Repository};
+pub use repository::{FetchError, Freshness, Git, Look, Repository};
 pub use restore::{
     ObjectKey, RestoreError, RestoreRequest, Restored, SkipReason, SpliceError, TemplateSource,
     YamlError,

@@ -4,25 +4,35 @@
 //! A [`Repository`] is a cheap handle of a URL with its credentials; handles of the same URL share
 //! the clone and its locks, whatever their credentials are.
 
+mod answers;
+mod disk;
+mod fetch;
+mod inspection;
 mod local_clone;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use jiff::Timestamp;
 use tokio::task::spawn_blocking;
-use tracing::{Instrument as _, Span};
 
-use self::local_clone::{FetchState, LocalClone, UNFINISHED_PREFIX};
+pub use self::answers::Freshness;
+use self::{
+    answers::Answers,
+    disk::Disk,
+    local_clone::{LocalClone, UNFINISHED_PREFIX, folder_name},
+};
 use crate::{
     commit::{Commit, ObjectId},
+    limits::{Limits, QuotaError},
     remote::Remote,
     store::{self, FromStore, Store, StoreError},
-    tip::{TipAnswer, TipClient},
-    transport::{FetchExtent, Transport, TransportError},
+    tip::TipClient,
+    transport::{Transport, TransportError},
 };
 
 /// All clones of this process.
@@ -31,6 +41,8 @@ pub struct Git {
     transport: Transport,
     tips: TipClient,
     cache: PathBuf,
+    limits: Limits,
+    disk: Disk,
     clones: Mutex<HashMap<String, Arc<LocalClone>>>,
 }
 
@@ -38,12 +50,21 @@ pub struct Git {
 #[derive(Clone, Debug)]
 pub struct Repository {
     git: Arc<Git>,
-    remote: Remote,
+    answers: Arc<Answers>,
     clone: Arc<LocalClone>,
 }
 
+/// Result of a look at a branch.
+#[derive(Debug)]
+pub struct Look {
+    /// Time of the answer.
+    pub at: Timestamp,
+    /// The head of the branch.
+    pub head: Result<Commit, FetchError>,
+}
+
 /// A branch whose head is not known. In every case the cluster has to be left as it is.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum FetchError {
     /// The server was not reached, or rejected the request.
     #[error(transparent)]
@@ -77,10 +98,22 @@ pub enum FetchError {
     },
     /// The clone could not be written, or moved into its place.
     #[error("cannot write the cache folder")]
-    Cache(#[source] io::Error),
+    Cache(#[source] Arc<io::Error>),
     /// The clone is broken, and a new one was no better.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The repository exceeds a limit.
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
+}
+
+// === impl FetchError ===
+
+impl FetchError {
+    /// The cache folder cannot be written.
+    fn cache(error: io::Error) -> Self {
+        Self::Cache(Arc::new(error))
+    }
 }
 
 // === impl Git ===
@@ -88,7 +121,7 @@ pub enum FetchError {
 impl Git {
     /// Keeps clones in the folder `cache`, which belongs to this process alone and may be emptied
     /// while it is down. Unfinished clones of a killed process are removed.
-    pub fn new(transport: Transport, cache: impl Into<PathBuf>) -> Self {
+    pub fn new(transport: Transport, cache: impl Into<PathBuf>, limits: Limits) -> Self {
         let cache = cache.into();
         if let Err(error) = local_clone::remove_unfinished(&cache) {
             tracing::warn!(%error, cache = %cache.display(), "cannot remove unfinished clones");
@@ -98,38 +131,66 @@ impl Git {
         Self {
             transport,
             tips,
+            disk: Disk::new(&cache, limits.cache_bytes),
             cache,
+            limits,
             clones: Mutex::default(),
         }
     }
 
-    /// Deletes the clones that no handle is left of.
+    /// Deletes all that is kept of repositories that no handle is left of.
     pub fn remove_unused(&self) {
-        let mut clones = self.clones.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clones = self.clones();
         clones.retain(|url, clone| {
             // Handles are made under this lock.
             if Arc::strong_count(clone) > 1 {
                 return true;
             }
-            if let Err(error) = discard(&self.cache, &clone.dir) {
-                tracing::warn!(%url, %error, "cannot remove the clone");
-            }
+            self.remove(url, &clone.dir);
             false
         });
+        let cas: HashSet<_> = clones.values().flat_map(|clone| clone.cas()).collect();
+        self.tips.retain(&cas);
+    }
+
+    /// Deletes the clones that an earlier process has left, but for those of the repositories at `urls`
+    /// and those in use.
+    pub fn remove_left_behind<'a>(&self, urls: impl IntoIterator<Item = &'a str>) {
+        let clones = self.clones();
+        let mut used: HashSet<_> = urls.into_iter().map(folder_name).collect();
+        used.extend(clones.keys().map(|url| folder_name(url)));
+        for folder in fs::read_dir(&self.cache).into_iter().flatten().flatten() {
+            let name = folder.file_name().to_string_lossy().into_owned();
+            // Those that are being fetched belong to somebody.
+            if !name.starts_with(UNFINISHED_PREFIX) && !used.contains(&name) {
+                self.remove(&name, &folder.path());
+            }
+        }
+    }
+
+    fn remove(&self, name: &str, dir: &Path) {
+        self.disk.forget(dir);
+        if let Err(error) = discard(&self.cache, dir) {
+            tracing::warn!(name, %error, "cannot remove the clone");
+        }
     }
 
     /// Returns a handle of the repository at `remote`. Nothing is fetched yet.
     pub fn repository(self: &Arc<Self>, remote: Remote) -> Repository {
-        let mut clones = self.clones.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clones = self.clones();
         let clone = clones
             .entry(remote.url().to_owned())
             .or_insert_with(|| Arc::new(LocalClone::new(&self.cache, remote.url())))
             .clone();
         Repository {
             git: Arc::clone(self),
-            remote,
+            answers: clone.answers(remote),
             clone,
         }
+    }
+
+    fn clones(&self) -> MutexGuard<'_, HashMap<String, Arc<LocalClone>>> {
+        self.clones.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,20 +209,46 @@ fn discard(cache: &Path, dir: &Path) -> io::Result<()> {
 
 impl Repository {
     fn url(&self) -> &str {
-        self.remote.url()
+        self.remote().url()
+    }
+
+    fn remote(&self) -> &Remote {
+        &self.answers.remote
     }
 
     /// Fetches the branch with its full history, and returns its head.
     ///
     /// `last_known` is the commit that was read last: it lets a deleted branch and a rewritten
     /// history be detected, which are errors. With `None` the branch is accepted as it is. Fails,
-    /// too, if the server was not reached or rejected the request.
+    /// too, if the server was not reached or rejected the request, or if the repository exceeds a limit.
     pub async fn fetch(
         &self,
         branch: &str,
         last_known: Option<ObjectId>,
     ) -> Result<Commit, FetchError> {
-        let id = match self.fetch_tip(branch).await {
+        let tip = self.fetch_tip(branch).await;
+        self.head(tip, branch, last_known).await
+    }
+
+    /// Does the same, but shares one answer of the server with everybody who has the same credentials.
+    pub async fn look(
+        &self,
+        branch: &str,
+        last_known: Option<ObjectId>,
+        freshness: Freshness,
+    ) -> Look {
+        let (at, tip) = self.shared_tip(branch, freshness).await;
+        let head = self.head(tip, branch, last_known).await;
+        Look { at, head }
+    }
+
+    async fn head(
+        &self,
+        tip: Result<ObjectId, FetchError>,
+        branch: &str,
+        last_known: Option<ObjectId>,
+    ) -> Result<Commit, FetchError> {
+        let id = match tip {
             Ok(id) => id,
             Err(FetchError::BranchNotFound { branch, .. }) => {
                 return Err(FetchError::BranchNotFound { branch, last_known });
@@ -185,58 +272,6 @@ impl Repository {
             }),
             _ => Ok(head),
         }
-    }
-
-    /// Packs the clone.
-    async fn pack(&self) -> Result<(), TransportError> {
-        let _fetching = self.clone.fetching.lock().await;
-        self.git
-            .transport
-            .local(&self.clone.dir, &["gc", "--quiet", "--no-prune"])
-            .await
-            .map(drop)
-    }
-
-    /// Fetches the branch, whatever it was before, and returns its tip.
-    pub(crate) async fn fetch_tip(&self, branch: &str) -> Result<ObjectId, FetchError> {
-        check_branch(branch)?;
-        let _fetching = self.clone.fetching.lock().await;
-        let usable = !self.clone.broken.load(Ordering::Relaxed) && self.clone.dir.exists();
-        if usable {
-            if let Some(tip) = self.unchanged_tip(branch).await {
-                return Ok(tip);
-            }
-            let extent = self.clone.state().extent(branch);
-            match self.fetch_into(&self.clone.dir, branch, extent).await {
-                Ok(id) => {
-                    self.record_fetch(branch, id);
-                    return Ok(id);
-                }
-                Err(error) if !may_be_broken_clone(&error) => return Err(error),
-                Err(error) => tracing::warn!(url = self.url(), %error, "re-cloning"),
-            }
-        }
-        self.reclone(branch).await
-    }
-
-    /// Returns the tip that was fetched last, if the server says that the branch is still there and
-    /// the clone can still be read.
-    async fn unchanged_tip(&self, branch: &str) -> Option<ObjectId> {
-        if self.clone.tip_unsupported.load(Ordering::Relaxed) {
-            return None;
-        }
-        let known = self.clone.state().tips.get(branch).copied()?;
-        match self.git.tips.tip(&self.remote, branch).await {
-            TipAnswer::At(tip) if tip == known => {}
-            TipAnswer::At(_) | TipAnswer::Unclear => return None,
-            TipAnswer::Unsupported => {
-                self.clone.tip_unsupported.store(true, Ordering::Relaxed);
-                return None;
-            }
-        }
-        let (dir, branch) = (self.clone.dir.clone(), branch.to_owned());
-        let kept = spawn_blocking(move || tip_in(&dir, &branch)).await.ok()?;
-        kept.ok().filter(|kept| *kept == known)
     }
 
     /// Runs `read` on the objects in a blocking task. After a failure to open the store or to read
@@ -268,112 +303,8 @@ impl Repository {
         let refspec = format!("{commit}:refs/heads/{branch}");
         self.git
             .transport
-            .push(&self.clone.dir, &self.remote, &refspec)
+            .push(&self.clone.dir, self.remote(), &refspec)
             .await
-    }
-
-    async fn fetch_into(
-        &self,
-        dir: &Path,
-        branch: &str,
-        extent: FetchExtent,
-    ) -> Result<ObjectId, FetchError> {
-        let refspec = format!("+refs/heads/{branch}:refs/remotes/origin/{branch}");
-        self.git
-            .transport
-            .fetch(dir, &self.remote, &refspec, extent)
-            .await
-            .map_err(|error| match error {
-                TransportError::BranchNotFound { .. } => FetchError::BranchNotFound {
-                    branch: branch.to_owned(),
-                    last_known: None,
-                },
-                other => FetchError::Transport(other),
-            })?;
-        let (dir, branch) = (dir.to_owned(), branch.to_owned());
-        spawn_blocking(move || tip_in(&dir, &branch))
-            .await
-            .map_err(|_| StoreError::Canceled)?
-            .map_err(FetchError::Store)
-    }
-
-    /// Clones into another folder, which replaces the clone only if that succeeded.
-    async fn reclone(&self, branch: &str) -> Result<ObjectId, FetchError> {
-        fs::create_dir_all(&self.git.cache).map_err(FetchError::Cache)?;
-        let fresh = tempfile::Builder::new()
-            .prefix(UNFINISHED_PREFIX)
-            .tempdir_in(&self.git.cache)
-            .map_err(FetchError::Cache)?;
-        let init = ["init", "--quiet", "--bare", "--template="];
-        self.git.transport.local(fresh.path(), &init).await?;
-        let fetched = self
-            .fetch_into(fresh.path(), branch, FetchExtent::Full)
-            .await;
-        // An orphan branch can be written to a clone that is still empty.
-        if matches!(fetched, Ok(_) | Err(FetchError::BranchNotFound { .. })) {
-            let _swapping = self.clone.swap.write().await;
-            swap_in(fresh, &self.clone.dir).map_err(FetchError::Cache)?;
-            self.clone.broken.store(false, Ordering::Relaxed);
-            *self.clone.state() = FetchState::default();
-        }
-        if let Ok(id) = fetched {
-            self.record_fetch(branch, id);
-        }
-        fetched
-    }
-
-    /// Records the tip of a fetch, and packs the clone in the background when that is due.
-    fn record_fetch(&self, branch: &str, tip: ObjectId) {
-        if !self.clone.state().record(branch, tip) {
-            return;
-        }
-        let repository = self.clone();
-        let pack = async move {
-            if let Err(error) = repository.pack().await {
-                tracing::warn!(url = repository.url(), %error, "cannot pack the clone");
-            }
-        };
-        // It starts when this fetch has released its lock.
-        tokio::spawn(pack.instrument(Span::current()));
-    }
-}
-
-/// Replaces the folder `dir` by `fresh`.
-fn swap_in(fresh: tempfile::TempDir, dir: &Path) -> io::Result<()> {
-    if dir.exists() {
-        fs::remove_dir_all(dir)?;
-    }
-    fs::rename(fresh.keep(), dir)
-}
-
-/// Reads the tip that a fetch has left in `dir`, and its tree, so that missing objects are noticed.
-fn tip_in(dir: &Path, branch: &str) -> Result<ObjectId, StoreError> {
-    let store = store::open(dir)?;
-    let name = format!("refs/remotes/origin/{branch}");
-    let id = store
-        .find_reference(&name)
-        .map_err(|e| StoreError::Open(e.into()))?
-        .id()
-        .detach();
-    store::tree_of(&store, id)?;
-    Ok(id)
-}
-
-/// Returns true if the clone may be the cause, and not the server.
-fn may_be_broken_clone(error: &FetchError) -> bool {
-    matches!(
-        error,
-        FetchError::Transport(TransportError::Other { .. }) | FetchError::Store(_)
-    )
-}
-
-fn check_branch(branch: &str) -> Result<(), FetchError> {
-    let full = format!("refs/heads/{branch}");
-    match gix::refs::FullName::try_from(full) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(FetchError::InvalidBranchName {
-            branch: branch.to_owned(),
-        }),
     }
 }
 

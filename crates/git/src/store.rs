@@ -1,7 +1,7 @@
 //! Objects of a bare clone, read and written in the process with gix. It blocks, so it is called
 //! from blocking tasks only. Branches of the server are not its business.
 
-use std::{error::Error, path::Path};
+use std::{error::Error, path::Path, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -12,7 +12,7 @@ pub(crate) type Store = gix::Repository;
 
 /// A clone that could not be read or written. Most likely it is broken, and the next fetch clones
 /// it again.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The clone could not be opened.
     #[error("cannot open the clone")]
@@ -47,9 +47,16 @@ pub(crate) trait FromStore: From<StoreError> {
 }
 
 /// An error of gix.
-type Cause = Box<dyn Error + Send + Sync>;
+type Cause = Arc<dyn Error + Send + Sync>;
 
 // === impl StoreError ===
+
+impl StoreError {
+    /// The clone cannot be opened.
+    pub(crate) fn open(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Open(cause.into().into())
+    }
+}
 
 impl FromStore for StoreError {
     fn store_error(&self) -> Option<&StoreError> {
@@ -60,14 +67,14 @@ impl FromStore for StoreError {
 /// Opens the bare repository in `dir`, without any configuration of the machine.
 pub(crate) fn open(dir: &Path) -> Result<Store, StoreError> {
     let options = gix::open::Options::isolated().with(gix::sec::Trust::Full);
-    let mut store = gix::open_opts(dir, options).map_err(|e| StoreError::Open(e.into()))?;
+    let mut store = gix::open_opts(dir, options).map_err(StoreError::open)?;
     // Walks of the history read the same trees again and again.
     store.object_cache_size_if_unset(4 * 1024 * 1024);
     Ok(store)
 }
 
 /// Converts an error of gix into one of reading the object `id`.
-pub(crate) fn read_error<E: Into<Cause>>(
+pub(crate) fn read_error<E: Into<Box<dyn Error + Send + Sync>>>(
     kind: &'static str,
     id: impl Into<gix::ObjectId>,
 ) -> impl FnOnce(E) -> StoreError {
@@ -75,15 +82,17 @@ pub(crate) fn read_error<E: Into<Cause>>(
     move |source| StoreError::Read {
         kind,
         id,
-        source: source.into(),
+        source: source.into().into(),
     }
 }
 
 /// Converts an error of gix into one of writing an object.
-pub(crate) fn write_error<E: Into<Cause>>(kind: &'static str) -> impl FnOnce(E) -> StoreError {
+pub(crate) fn write_error<E: Into<Box<dyn Error + Send + Sync>>>(
+    kind: &'static str,
+) -> impl FnOnce(E) -> StoreError {
     move |source| StoreError::Write {
         kind,
-        source: source.into(),
+        source: source.into().into(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! A git server in a folder, and its clients, for the tests of this crate.
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
 
+pub(crate) mod https;
+
 use std::{
     fs,
     io::Write as _,
@@ -18,6 +20,7 @@ use tempfile::TempDir;
 
 use crate::{
     commit::{Commit, ObjectId, Person, Signature},
+    limits::Limits,
     remote::{Credentials, Protocol, Remote},
     repository::{Git, Repository},
     store,
@@ -106,8 +109,13 @@ impl Server {
     }
 
     pub(crate) fn client(&self) -> Client {
+        self.client_within(Limits::default())
+    }
+
+    pub(crate) fn client_within(&self, limits: Limits) -> Client {
         let cache = tempfile::tempdir().unwrap();
-        let git = Git::new(Transport::new(file_settings()).unwrap(), cache.path());
+        let transport = Transport::new(file_settings()).unwrap();
+        let git = Git::new(transport, cache.path(), limits);
         let remote = Remote::new(&self.url(), Credentials::Anonymous).unwrap();
         let repository = Arc::new(git).repository(remote);
         Client { cache, repository }

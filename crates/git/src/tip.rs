@@ -10,7 +10,7 @@
 //! [gitprotocol-http(5)]: https://git-scm.com/docs/gitprotocol-http
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -25,6 +25,8 @@ use reqwest::{
     header::{ACCEPT, CONTENT_TYPE},
 };
 
+use tokio::sync::Semaphore;
+
 use crate::{
     commit::ObjectId,
     remote::{Credentials, Protocol, Remote},
@@ -37,6 +39,8 @@ pub(crate) struct TipClient {
     no_proxy: Option<String>,
     /// Clients by the CA bundle that they trust: loading the system's takes longer than a request.
     clients: Mutex<HashMap<Option<Vec<u8>>, Client>>,
+    /// Places for requests.
+    places: Semaphore,
 }
 
 /// Answer of a server.
@@ -44,7 +48,9 @@ pub(crate) struct TipClient {
 pub(crate) enum TipAnswer {
     /// The branch is at this commit.
     At(ObjectId),
-    /// No answer, or none that says where the branch is. The git program can tell more.
+    /// No answer: the server cannot be reached, or is slow.
+    None,
+    /// None that says where the branch is. The git program can tell more.
     Unclear,
     /// The server does not speak this protocol.
     Unsupported,
@@ -52,6 +58,9 @@ pub(crate) enum TipAnswer {
 
 /// An answer that takes longer is not worth waiting for: the git program asks with more patience.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Requests at a time: a server that is slow takes one for [`TIMEOUT`].
+const PLACES: usize = 64;
 
 /// Far above an answer about one branch and those whose names begin with its name.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
@@ -67,6 +76,7 @@ impl TipClient {
             proxy,
             no_proxy,
             clients: Mutex::default(),
+            places: Semaphore::new(PLACES),
         }
     }
 
@@ -79,14 +89,21 @@ impl TipClient {
         let Ok(client) = self.client(remote) else {
             return TipAnswer::Unclear;
         };
+        let _place = self.places.acquire().await.expect("it is never closed");
         match ask(&client, remote, branch).await {
             Ok(answer) => answer,
             Err(error) => {
                 let error = error.without_url();
                 tracing::debug!(url = remote.url(), %error, "cannot ask for the tip of a branch");
-                TipAnswer::Unclear
+                TipAnswer::None
             }
         }
+    }
+
+    /// Forgets the clients of certificates that are not among these.
+    pub(crate) fn retain(&self, cas: &HashSet<Vec<u8>>) {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.retain(|ca, _| ca.as_ref().is_none_or(|ca| cas.contains(ca)));
     }
 
     fn client(&self, remote: &Remote) -> Result<Client, reqwest::Error> {

@@ -6,6 +6,7 @@
 //! process group at the deadline, and when its future is dropped.
 
 mod error;
+mod lanes;
 mod process;
 
 use std::{
@@ -20,9 +21,13 @@ use std::{
 use tempfile::TempDir;
 use tokio::{process::Command, time::timeout};
 
-use self::error::Direction;
 pub use self::error::TransportError;
+use self::{
+    error::Direction,
+    lanes::{Crowded, Lanes},
+};
 use crate::{
+    limits::{PROCESS_BYTES, STREAMED_BYTES},
     remote::{Credentials, Protocol, Remote},
     secret::{Secret, redact},
 };
@@ -55,6 +60,7 @@ pub struct TransportSettings {
 #[derive(Debug)]
 pub struct Transport {
     settings: TransportSettings,
+    lanes: Lanes,
     /// Contains the askpass script. It is written once: a script that has just been written cannot be
     /// run while another thread forks.
     folder: TempDir,
@@ -66,6 +72,8 @@ struct GitCall<'a> {
     remote: Option<&'a Remote>,
     direction: Direction,
     deadline: Duration,
+    /// Maximum size of a file that is written, in bytes.
+    file_bytes: Option<u64>,
 }
 
 /// Amount that a fetch transfers, which decides its deadline.
@@ -84,6 +92,13 @@ Username*) printf '%s\n' "$TIDEGATE_GIT_USERNAME" ;;
 *) printf '%s\n' "$TIDEGATE_GIT_PASSWORD" ;;
 esac
 "#;
+
+/// Runs a program as one that gives way to others, with a maximum of memory (KiB) and of the size of a file
+/// that it writes (512 bytes each).
+const LIMITED: &str = r#"ulimit -d "$1"; ulimit -f "$2"; shift 2; exec nice -n 10 "$@""#;
+
+/// Status of a shell, or of `nice`, that cannot run the program.
+const CANNOT_RUN: [i32; 2] = [126, 127];
 
 // === impl TransportSettings ===
 
@@ -112,12 +127,16 @@ impl Transport {
     ///
     /// Fails if the folder cannot be written.
     pub fn new(settings: TransportSettings) -> Result<Self, TransportError> {
-        let folder = private_folder(None).map_err(TransportError::Spawn)?;
+        let folder = private_folder(None).map_err(TransportError::spawn)?;
         let askpass = folder.path().join("askpass");
         fs::write(&askpass, ASKPASS)
             .and_then(|()| fs::set_permissions(&askpass, fs::Permissions::from_mode(0o700)))
-            .map_err(TransportError::Spawn)?;
-        Ok(Self { settings, folder })
+            .map_err(TransportError::spawn)?;
+        Ok(Self {
+            settings,
+            lanes: Lanes::new(),
+            folder,
+        })
     }
 
     pub(crate) fn settings(&self) -> &TransportSettings {
@@ -135,17 +154,19 @@ impl Transport {
             remote: None,
             direction: Direction::Fetch,
             deadline: self.settings.deadline,
+            file_bytes: None,
         };
         self.run(call, args).await
     }
 
-    /// Fetches `refspec` from `remote` into `git_dir`.
+    /// Fetches `refspec` from `remote` into `git_dir`, where it takes at most `room` bytes.
     pub(crate) async fn fetch(
         &self,
         git_dir: &Path,
         remote: &Remote,
         refspec: &str,
         extent: FetchExtent,
+        room: u64,
     ) -> Result<(), TransportError> {
         let deadline = match extent {
             FetchExtent::Incremental => self.settings.deadline,
@@ -156,6 +177,7 @@ impl Transport {
             remote: Some(remote),
             direction: Direction::Fetch,
             deadline,
+            file_bytes: Some(room),
         };
         let args = [
             "fetch",
@@ -182,6 +204,7 @@ impl Transport {
             remote: Some(remote),
             direction: Direction::Push,
             deadline: self.settings.deadline,
+            file_bytes: None,
         };
         let args = [
             "push",
@@ -197,18 +220,23 @@ impl Transport {
 
     async fn run(&self, call: GitCall<'_>, args: &[&str]) -> Result<String, TransportError> {
         self.check_protocol(call.remote)?;
-        let folder = private_folder(Some(self.folder.path())).map_err(TransportError::Spawn)?;
+        let folder = private_folder(Some(self.folder.path())).map_err(TransportError::spawn)?;
         let mut command = self
             .command(&call, args, folder.path())
-            .map_err(TransportError::Spawn)?;
+            .map_err(TransportError::spawn)?;
         let url = call.remote.map_or("the local clone", Remote::url);
-        let output = match timeout(call.deadline, process::run(&mut command)).await {
-            Ok(output) => output.map_err(TransportError::Spawn)?,
-            Err(_) => {
+        let run = timeout(call.deadline, process::run(&mut command));
+        let output = match self.lanes.run(run).await {
+            Ok(Ok(output)) => output.map_err(TransportError::spawn)?,
+            Ok(Err(_)) => {
                 return Err(TransportError::DeadlineExceeded {
                     url: url.to_owned(),
                     deadline: call.deadline,
                 });
+            }
+            Err(Crowded) => {
+                let url = url.to_owned();
+                return Err(TransportError::Crowded { url });
             }
         };
         let stdout = String::from_utf8_lossy(&output.stdout);
@@ -217,11 +245,15 @@ impl Transport {
         }
         // `push --porcelain` prints its reason on stdout.
         let printed = format!("{}{stdout}", String::from_utf8_lossy(&output.stderr));
-        Err(TransportError::classify(
-            url,
-            &self.redact(&printed, call.remote),
-            call.direction,
-        ))
+        let printed = self.redact(&printed, call.remote);
+        if output
+            .status
+            .code()
+            .is_some_and(|code| CANNOT_RUN.contains(&code))
+        {
+            return Err(TransportError::spawn(io::Error::other(printed)));
+        }
+        Err(TransportError::classify(url, &printed, call.direction))
     }
 
     fn check_protocol(&self, remote: Option<&Remote>) -> Result<(), TransportError> {
@@ -248,8 +280,15 @@ impl Transport {
     }
 
     fn command(&self, call: &GitCall<'_>, args: &[&str], home: &Path) -> io::Result<Command> {
-        let mut command = Command::new(&self.settings.program);
+        let memory = (PROCESS_BYTES / 1024).to_string();
+        let file = match call.file_bytes {
+            Some(bytes) => bytes.div_ceil(512).to_string(),
+            None => "unlimited".to_owned(),
+        };
+        let mut command = Command::new("/bin/sh");
         command
+            .args(["-c", LIMITED, "sh", &memory, &file])
+            .arg(&self.settings.program)
             .args(args)
             .current_dir(home)
             .env_clear()
@@ -302,6 +341,13 @@ impl Transport {
             ("http.lowSpeedTime", stall_seconds.into()),
             // `Repository` packs its clone in the background.
             ("gc.auto", "0".into()),
+            // One file for each fetch, whose size is limited.
+            ("fetch.unpackLimit", "1".into()),
+            ("core.bigFileThreshold", STREAMED_BYTES.to_string().into()),
+            ("core.deltaBaseCacheLimit", "16m".into()),
+            ("pack.deltaCacheSize", "16m".into()),
+            ("pack.windowMemory", "16m".into()),
+            ("pack.threads", "1".into()),
             ("maintenance.auto", "false".into()),
             // The owner of a volume may differ from that of the process.
             ("safe.directory", "*".into()),
@@ -329,6 +375,10 @@ fn add_trust(
         let file = home.join("ca.crt");
         fs::write(&file, pem)?;
         config.push(("http.sslCAInfo", file.into_os_string()));
+        // Without it the folder of the system's certificates is trusted beside the file, and read.
+        let none = home.join("no-certificates");
+        fs::create_dir(&none)?;
+        config.push(("http.sslCAPath", none.into_os_string()));
     }
     Ok(())
 }

@@ -19,6 +19,9 @@ pub const MAX_DOCUMENTS: usize = 1_024;
 /// Maximum number of anchors, and of aliases, in a file: far more than people write.
 pub const MAX_ALIASES: usize = 1_000;
 
+/// Maximum size of all scalars in a file, those that aliases repeat included: twice that of a file.
+pub const MAX_TEXT_BYTES: usize = 8 * 1024 * 1024;
+
 /// Reads a text of one document.
 ///
 /// Fails for a text that is not YAML, that exceeds a limit, or that JSON cannot represent.
@@ -38,6 +41,7 @@ pub fn options() -> Options {
             max_depth: MAX_DEPTH,
             flow_nesting_limit: MAX_DEPTH,
             max_nodes: MAX_NODES,
+            max_total_scalar_bytes: MAX_TEXT_BYTES,
             max_documents: MAX_DOCUMENTS,
             max_aliases: MAX_ALIASES,
             max_anchors: MAX_ALIASES,

@@ -2,18 +2,24 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
 use tidegate_engine::revision::Digest;
 
 use crate::sync::{
     manifest::Key,
     plan::{FieldMask, Step},
     replicas::Scaler,
+    seen::{Seen, is_due},
 };
 
 /// Objects applied last, so that an unchanged object needs no request. Kept in memory only: after a
 /// restart everything is applied once.
 #[derive(Debug, Default)]
-pub(in crate::sync) struct Applied(HashMap<Key, Remembered>);
+pub(in crate::sync) struct Applied {
+    /// ServiceAccount in whose name they were.
+    account: String,
+    objects: HashMap<Key, Remembered>,
+}
 
 /// Last application of an object.
 #[derive(Debug)]
@@ -22,8 +28,10 @@ pub(super) struct Remembered {
     pub(super) inputs: Inputs,
     /// True if what was sent was not git's: fields of it were the Rollouts'.
     pub(super) is_masked: bool,
-    /// Version of the object after it was applied.
-    pub(super) resource_version: Option<String>,
+    /// The object after it was applied.
+    pub(super) seen: Seen,
+    /// Time at which it was compared with git last.
+    pub(super) compared: Timestamp,
     /// Count of replicas that git said.
     pub(super) replicas: Option<u64>,
     /// Fields that were left as they are in the cluster.
@@ -56,18 +64,41 @@ pub enum LeftField {
 impl Applied {
     /// Returns true if nothing has been applied yet.
     pub(in crate::sync) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.objects.is_empty()
+    }
+
+    /// Forgets everything where another ServiceAccount applies from now on: its rights have to be shown.
+    pub(in crate::sync) fn begin(&mut self, account: &str) {
+        if self.account != account {
+            account.clone_into(&mut self.account);
+            self.objects.clear();
+        }
+    }
+
+    /// Returns true if an object is to be compared with git.
+    pub(in crate::sync) fn is_due(&self, namespace: &str, now: Timestamp) -> bool {
+        self.objects
+            .iter()
+            .any(|(key, known)| is_due(namespace, key, known.compared, now))
+    }
+
+    /// Keeps what was seen of an object that is as it was applied.
+    pub(super) fn compared(&mut self, key: &Key, seen: Seen, now: Timestamp) {
+        if let Some(known) = self.objects.get_mut(key) {
+            known.seen = seen;
+            known.compared = now;
+        }
     }
 
     /// Has the next sync apply an object again.
     pub(in crate::sync) fn forget(&mut self, key: &Key) {
-        self.0.remove(key);
+        self.objects.remove(key);
     }
 
     /// Returns the fields that are left as they are in the cluster.
     pub(in crate::sync) fn left(&self) -> Vec<(Key, LeftField)> {
         let mut left: Vec<_> = self
-            .0
+            .objects
             .iter()
             .flat_map(|(key, known)| known.left.iter().map(|left| (key.clone(), left.clone())))
             .collect();
@@ -77,7 +108,7 @@ impl Applied {
 
     /// Returns the last application of an object, if there is nothing to apply since.
     pub(super) fn remembers(&self, step: &Step<'_>, inputs: Inputs) -> Option<&Remembered> {
-        let known = self.0.get(&step.manifest.key)?;
+        let known = self.objects.get(&step.manifest.key)?;
         let same_statuses = known.inputs.statuses == inputs.statuses;
         let is_done = match &step.mask {
             FieldMask::Nothing | FieldMask::Unreleased => same_statuses,
@@ -95,16 +126,16 @@ impl Applied {
 
     /// Returns the last application of an object.
     pub(super) fn of(&self, key: &Key) -> Option<&Remembered> {
-        self.0.get(key)
+        self.objects.get(key)
     }
 
     pub(super) fn insert(&mut self, key: Key, remembered: Remembered) {
-        self.0.insert(key, remembered);
+        self.objects.insert(key, remembered);
     }
 
     /// Forgets every object that is not among these.
     pub(super) fn keep(&mut self, steps: &[Step<'_>]) {
-        self.0
+        self.objects
             .retain(|key, _| steps.iter().any(|step| step.manifest.key == *key));
     }
 }

@@ -117,7 +117,9 @@ fn json_is_applied_where_it_is_for_kubernetes_and_passed_over_where_it_is_not() 
         ("renovate.json", r#"{"extends": ["config:base"]}"#),
         ("list.JSON", "[1, 2]"),
     ];
-    let Parsed { manifests, skipped } = parse_all(&files).expect("objects");
+    let Parsed {
+        manifests, skipped, ..
+    } = parse_all(&files).expect("objects");
     assert_eq!(format!("{manifests:?}"), "[ConfigMap/a (a.json:1)]");
     assert_eq!(skipped, ["renovate.json", "list.JSON"]);
 }
@@ -198,4 +200,44 @@ fn keys_compare_without_their_version() {
         (key("apps/v1").group(), key("apps/v1").version()),
         ("apps", "v1")
     );
+}
+
+#[test]
+fn files_that_are_small_are_refused_where_together_they_are_too_much() {
+    let values = vec!["1"; 150_000].join(",");
+    let file = |name: &str| {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\nvalues: [{values}]\n")
+    };
+    let (a, b, c) = (file("a"), file("b"), file("c"));
+    let two = parse_all(&[("a.yaml", &a), ("b.yaml", &b)]).expect("objects");
+    assert_eq!(two.size.objects, 2);
+    assert!(two.size.nodes > 300_000);
+    let error = read(&[("a.yaml", &a), ("b.yaml", &b), ("c.yaml", &c)]).expect_err("refused");
+    assert!(error.is_too_much);
+    let said = error.to_string();
+    assert!(
+        said.starts_with("c.yaml:1: up to here the folder has 4500"),
+        "{said}"
+    );
+    assert!(said.contains("another ConfigRepo"), "{said}");
+}
+
+/// A thousand objects, with names from this number on.
+fn config_maps(from: usize) -> String {
+    let maps = (from..from + 1_000)
+        .map(|at| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c{at}}}\n---\n"));
+    maps.collect::<Vec<_>>().concat()
+}
+
+#[test]
+fn more_objects_than_a_status_can_name_are_refused() {
+    let files: Vec<_> = (0..6).map(|at| config_maps(at * 1_000)).collect();
+    let names = ["a.yaml", "b.yaml", "c.yaml", "d.yaml", "e.yaml", "f.yaml"];
+    let files: Vec<_> = names
+        .into_iter()
+        .zip(files.iter().map(String::as_str))
+        .collect();
+    let error = read(&files).expect_err("refused");
+    assert!(error.is_too_much);
+    assert!(error.to_string().starts_with("f.yaml:1: "), "{error}");
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 use serde_saphyr::{Error, Spanned};
 use tidegate_git::yaml::{
-    MAX_ALIASES, MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES, normalize_integers, options,
+    MAX_ALIASES, MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES, MAX_TEXT_BYTES, normalize_integers, options,
 };
 
 /// A document of a file.
@@ -27,6 +27,8 @@ pub(super) struct YamlError {
     pub(super) line: u64,
     /// Cause and, if it helps, the remedy.
     pub(super) reason: String,
+    /// True if it may be valid, and is more than is read.
+    pub(super) is_too_much: bool,
 }
 
 /// A List, for the lines of its elements.
@@ -41,6 +43,7 @@ pub(super) fn documents(bytes: &[u8]) -> Result<Vec<Document>, YamlError> {
     let text = std::str::from_utf8(bytes).map_err(|error| YamlError {
         line: line_of(bytes, error.valid_up_to()),
         reason: "the file is not UTF-8 text".to_owned(),
+        is_too_much: false,
     })?;
     let read: Vec<Spanned<Value>> = serde_saphyr::from_multiple_with_options(text, options())
         .map_err(|error| YamlError::of(&error))?;
@@ -100,8 +103,20 @@ impl YamlError {
         Self {
             line: error.location().map_or(1, |at| at.line()),
             reason: reason(error),
+            is_too_much: is_too_much(error),
         }
     }
+}
+
+/// Returns true for an error of a limit.
+fn is_too_much(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Budget { .. }
+            | Error::AliasReplayLimitExceeded { .. }
+            | Error::AliasExpansionLimitExceeded { .. }
+            | Error::AliasReplayStackDepthExceeded { .. }
+    )
 }
 
 /// Describes an error in words that repeat nothing of the file but names of keys.
@@ -119,13 +134,11 @@ fn reason(error: &Error) -> String {
         Error::NonFiniteFloat { .. } => {
             "a number that is not finite cannot be sent: quote it if it is a text".to_owned()
         }
-        Error::Budget { .. }
-        | Error::AliasReplayLimitExceeded { .. }
-        | Error::AliasExpansionLimitExceeded { .. }
-        | Error::AliasReplayStackDepthExceeded { .. } => format!(
+        error if is_too_much(error) => format!(
             "the file is larger or more deeply nested than Tidegate reads (depth {MAX_DEPTH}, \
-             {MAX_NODES} nodes, {MAX_DOCUMENTS} documents, {MAX_ALIASES} aliases): split it, or \
-             write aliases out"
+             {MAX_NODES} nodes, {MAX_DOCUMENTS} documents, {MAX_ALIASES} aliases, {} MiB with its aliases): split \
+             it, or write aliases out",
+            MAX_TEXT_BYTES / (1024 * 1024)
         ),
         Error::ExternalMessage { msg, .. } => format!("this is not YAML: {msg}"),
         Error::Eof { .. } => "this is not YAML: the document ends too early".to_owned(),
@@ -246,6 +259,15 @@ mod tests {
                 "{reason}"
             );
         }
+    }
+
+    #[test]
+    fn aliases_of_a_long_text_are_counted_with_what_they_repeat() {
+        let long = "x".repeat(1024 * 1024);
+        let text = format!("a: &a {long}\nb: [{}]\n", ["*a"; 900].join(", "));
+        let refused = refusal(&text);
+        assert!(refused.is_too_much, "{}", refused.reason);
+        assert!(refused.reason.contains("8 MiB"), "{}", refused.reason);
     }
 
     #[test]

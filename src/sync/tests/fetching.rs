@@ -186,3 +186,19 @@ async fn a_server_that_was_not_reached_is_asked_again_after_a_shorter_interval()
         Action::requeue(Duration::from_secs(30))
     );
 }
+
+#[tokio::test]
+async fn a_look_holds_no_reconcile_up_and_what_changes_meanwhile_is_applied() {
+    let bench = settled_bench().await;
+    bench.pass(SignedDuration::from_secs(30));
+    let soon = Action::requeue(Duration::from_secs(1));
+    assert_eq!(bench.reconcile_once().await, soon, "it has begun");
+    bench.api.delete("rollouts/web");
+    assert_eq!(bench.reconcile_once().await, Action::await_change());
+    assert!(
+        bench.api.get("rollouts/web").is_some(),
+        "the last head is in force"
+    );
+    bench.reconcile().await;
+    assert!(bench.ready().starts_with("Applied"), "{}", bench.ready());
+}

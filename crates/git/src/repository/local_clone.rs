@@ -6,15 +6,21 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{Mutex as AsyncMutex, RwLock};
+use tokio::{
+    sync::{Mutex as AsyncMutex, RwLock},
+    time::Instant,
+};
 
-use crate::{commit::ObjectId, store::StoreError, transport::FetchExtent};
+use super::{answers::Answers, inspection::Inspected};
+use crate::{
+    commit::ObjectId, limits::QuotaError, remote::Remote, store::StoreError, transport::FetchExtent,
+};
 
 /// The clone of one URL.
 #[derive(Debug)]
@@ -28,6 +34,10 @@ pub(super) struct LocalClone {
     pub(super) broken: AtomicBool,
     /// Set if the server does not answer a question for the tip of a branch alone.
     pub(super) tip_unsupported: AtomicBool,
+    /// Packs that were inspected.
+    pub(super) inspected: Mutex<Inspected>,
+    /// Answers of the server, of each handle's credentials.
+    pub(super) answers: Mutex<Vec<Weak<Answers>>>,
     state: Mutex<FetchState>,
 }
 
@@ -38,6 +48,17 @@ pub(super) struct FetchState {
     pub(super) tips: HashMap<String, ObjectId>,
     /// Number of fetches that changed a tip since the clone was packed last.
     pub(super) changes: u32,
+    /// Branches that exceed a limit.
+    refused: HashMap<String, Refused>,
+}
+
+/// A branch that exceeds a limit.
+#[derive(Debug)]
+struct Refused {
+    /// Its tip, if the server says it.
+    tip: Option<ObjectId>,
+    until: Instant,
+    error: QuotaError,
 }
 
 /// A few hundred small packs or a few thousand loose objects do not slow git down yet.
@@ -56,12 +77,36 @@ impl LocalClone {
             swap: RwLock::default(),
             broken: AtomicBool::new(false),
             tip_unsupported: AtomicBool::new(false),
+            inspected: Mutex::default(),
+            answers: Mutex::default(),
             state: Mutex::default(),
         }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, FetchState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the answers to whoever has these credentials.
+    pub(super) fn answers(&self, remote: Remote) -> Arc<Answers> {
+        let mut all = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|answers| answers.strong_count() > 0);
+        let mut known = all.iter().filter_map(Weak::upgrade);
+        if let Some(known) = known.find(|known| known.remote == remote) {
+            return known;
+        }
+        let answers = Arc::new(Answers::new(remote));
+        all.push(Arc::downgrade(&answers));
+        answers
+    }
+
+    /// Returns the certificates that its handles trust in place of the system's.
+    pub(super) fn cas(&self) -> Vec<Vec<u8>> {
+        let all = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let remotes = all.iter().filter_map(Weak::upgrade);
+        remotes
+            .filter_map(|answers| Some(answers.remote.ca()?.to_vec()))
+            .collect()
     }
 
     /// Marks the clone as broken after a failure to read it. A full disk, or the end of the
@@ -89,8 +134,32 @@ impl FetchState {
         }
     }
 
+    /// Returns the limit that a branch exceeds, unless it has moved since, or some time has passed.
+    pub(super) fn refused(&self, branch: &str, tip: Option<ObjectId>) -> Option<QuotaError> {
+        let refused = self.refused.get(branch)?;
+        if refused.tip == tip && Instant::now() < refused.until {
+            Some(refused.error.clone())
+        } else {
+            None
+        }
+    }
+
+    /// Keeps the limit that a branch exceeds.
+    pub(super) fn refuse(&mut self, branch: &str, tip: Option<ObjectId>, error: QuotaError) {
+        let until = Instant::now() + error.pause(tip.is_some());
+        self.refused
+            .insert(branch.to_owned(), Refused { tip, until, error });
+    }
+
+    /// Forgets what was fetched: the clone is another.
+    pub(super) fn forget_tips(&mut self) {
+        self.tips.clear();
+        self.changes = 0;
+    }
+
     /// Records the tip of a fetch, and returns true if the clone is due to be packed.
     pub(super) fn record(&mut self, branch: &str, tip: ObjectId) -> bool {
+        self.refused.remove(branch);
         if self.tips.insert(branch.to_owned(), tip) == Some(tip) {
             return false;
         }
@@ -104,7 +173,7 @@ impl FetchState {
 }
 
 /// Name of the folder of a URL: a hash, which is a valid name on every file system.
-fn folder_name(url: &str) -> String {
+pub(super) fn folder_name(url: &str) -> String {
     let digest = Sha256::digest(url.as_bytes());
     let mut name = String::new();
     for byte in digest {

@@ -318,7 +318,9 @@ fn errors_that_need_manual_action_are_not_transient() {
     fn disk_full() -> StoreError {
         StoreError::Write {
             kind: "file",
-            source: "no space left".into(),
+            source: Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(
+                "no space left",
+            )),
         }
     }
     assert!(RestoreError::Commit(disk_full()).is_transient());

@@ -4,15 +4,17 @@
 //! below are those of git, libcurl, OpenSSL and `GnuTLS`. Text that matches nothing stays
 //! [`TransportError::Other`].
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use jiff::{
     SignedDuration,
     fmt::friendly::{Spacing, SpanPrinter},
 };
 
+use super::lanes::QUICK;
+
 /// A failed run of git. Every text in it has been redacted.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[expect(
     missing_docs,
     reason = "the fields are the same everywhere: the URL, and git's output"
@@ -20,7 +22,7 @@ use jiff::{
 pub enum TransportError {
     /// The program or its private folder could not be started or made.
     #[error("cannot run git")]
-    Spawn(#[source] io::Error),
+    Spawn(#[source] Arc<io::Error>),
     /// The protocol is not among those that the settings allow.
     #[error("{url}: protocol {protocol} is not allowed")]
     ProtocolNotAllowed { url: String, protocol: &'static str },
@@ -59,6 +61,18 @@ pub enum TransportError {
     /// The deadline passed and git was killed.
     #[error("{url}: git did not finish within {}", short_duration(*.deadline))]
     DeadlineExceeded { url: String, deadline: Duration },
+    /// git took longer than it does with a server that is well, and so do too many others. It was killed.
+    #[error(
+        "{url}: git did not finish within {}, and too many others wait for slow servers",
+        short_duration(QUICK)
+    )]
+    Crowded { url: String },
+    /// A file grew larger than the room that there was for it.
+    #[error("{url}: no room on the disk: {stderr}")]
+    NoRoom { url: String, stderr: String },
+    /// git needed more memory than it may take.
+    #[error("{url}: git is out of memory: {stderr}")]
+    NoMemory { url: String, stderr: String },
     /// Any other failure, in git's own words.
     #[error("{url}: git failed: {stderr}")]
     Other { url: String, stderr: String },
@@ -172,6 +186,18 @@ const WORDS: &[(FailureKind, &[&str])] = &[
     ),
 ];
 
+/// Words of git about this machine: signal 25 is that of a file which exceeds its limit, and 9 that of the
+/// kernel when memory runs out.
+const NO_ROOM: &[&str] = &["died of signal 25", "File too large"];
+const NO_MEMORY: &[&str] = &[
+    "Out of memory",
+    "Cannot allocate memory",
+    "died of signal 9",
+];
+
+/// Beginning of a line in which git repeats the server.
+const REMOTE: &str = "remote:";
+
 /// A kind of failure that git's words tell from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FailureKind {
@@ -191,9 +217,22 @@ enum FailureKind {
 // === impl TransportError ===
 
 impl TransportError {
+    /// The program cannot be run.
+    pub(crate) fn spawn(error: io::Error) -> Self {
+        Self::Spawn(Arc::new(error))
+    }
+
     /// The error that `stderr` reports. It has to be redacted already.
     pub(super) fn classify(url: &str, stderr: &str, direction: Direction) -> Self {
         let url = url.to_owned();
+        if said_here(stderr, NO_ROOM) {
+            let stderr = stderr.trim().to_owned();
+            return Self::NoRoom { url, stderr };
+        }
+        if said_here(stderr, NO_MEMORY) {
+            let stderr = stderr.trim().to_owned();
+            return Self::NoMemory { url, stderr };
+        }
         let kind = WORDS
             .iter()
             .filter(|(kind, _)| kind.can_happen(direction))
@@ -219,6 +258,14 @@ impl TransportError {
             (None, _) => Self::Other { url, stderr },
         }
     }
+}
+
+/// Returns true if git says one of these words of itself.
+fn said_here(stderr: &str, words: &[&str]) -> bool {
+    stderr
+        .lines()
+        .filter(|line| !line.starts_with(REMOTE))
+        .any(|line| words.iter().any(|word| line.contains(word)))
 }
 
 /// A duration as people write it, for example `2m30s`.
@@ -307,6 +354,18 @@ mod tests {
             fetch("error: cannot lock ref 'refs/remotes/origin/main': File exists"),
             E::Other { .. }
         ));
+    }
+
+    #[test]
+    fn limits_of_this_machine_are_told_from_those_of_the_server() {
+        use TransportError as E;
+        let killed =
+            "error: index-pack died of signal 25\nfatal: fetch-pack: invalid index-pack output";
+        assert!(matches!(fetch(killed), E::NoRoom { .. }));
+        let memory = "fatal: Out of memory, malloc failed (tried to allocate 1 bytes)";
+        assert!(matches!(fetch(memory), E::NoMemory { .. }));
+        let theirs = format!("remote: {memory}");
+        assert!(matches!(fetch(&theirs), E::Other { .. }));
     }
 
     #[test]

@@ -41,7 +41,8 @@ pub(super) async fn run(command: &mut Command) -> io::Result<ProcessOutput> {
 /// Reads to the end, so that the writer never blocks, and keeps the beginning.
 async fn drain(mut from: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
     let mut kept = Vec::new();
-    let mut chunk = [0; 4096];
+    // On the heap, for the future is moved.
+    let mut chunk = vec![0; 4096];
     loop {
         let read = from.read(&mut chunk).await?;
         if read == 0 {

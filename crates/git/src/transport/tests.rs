@@ -39,6 +39,7 @@ impl Fake {
                 &remote,
                 "refs/heads/main",
                 FetchExtent::Incremental,
+                ROOM,
             )
             .await
     }
@@ -55,12 +56,14 @@ fn basic() -> Credentials {
     }
 }
 
+const ROOM: u64 = 1024 * 1024;
+
 const MINUTE: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn git_inherits_nothing_of_the_environment() {
     let fake = Fake::new(
-        r#"env > "$out/env"; cat "$GIT_CONFIG_VALUE_7" > "$out/ca""#,
+        r#"env > "$out/env"; cat "$GIT_CONFIG_VALUE_13" > "$out/ca"; ls -A "$GIT_CONFIG_VALUE_14" > "$out/ca-path""#,
         MINUTE,
     );
     fake.fetch(basic()).await.unwrap();
@@ -90,11 +93,35 @@ async fn git_inherits_nothing_of_the_environment() {
         "GIT_CONFIG_GLOBAL=/dev/null",
         "GIT_TERMINAL_PROMPT=0",
         "GIT_ALLOW_PROTOCOL=https",
-        "GIT_CONFIG_KEY_7=http.sslCAInfo",
+        "GIT_CONFIG_KEY_13=http.sslCAInfo",
+        "GIT_CONFIG_KEY_14=http.sslCAPath",
     ] {
         assert!(env.lines().any(|there| there == line), "{line} in {env}");
     }
     assert_eq!(fake.read("ca"), "PEM");
+    assert_eq!(fake.read("ca-path"), "", "the system's are not trusted");
+}
+
+#[tokio::test]
+async fn a_run_gives_way_to_others_and_has_limits() {
+    let script = r#"nice > "$out/nice"; ulimit -d > "$out/memory"; ulimit -f > "$out/file""#;
+    let fake = Fake::new(script, MINUTE);
+    fake.fetch(basic()).await.unwrap();
+    assert_eq!(
+        fake.read("memory").trim(),
+        (PROCESS_BYTES / 1024).to_string()
+    );
+    assert_eq!(fake.read("file").trim(), (ROOM / 512).to_string());
+    let nice: i32 = fake.read("nice").trim().parse().unwrap();
+    assert!(nice >= 10, "{nice}");
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_cannot_be_run() {
+    let mut fake = Fake::new("", MINUTE);
+    fake.transport.settings.program = "/nowhere/git".into();
+    let error = fake.fetch(basic()).await.unwrap_err();
+    assert!(matches!(error, TransportError::Spawn(_)), "{error}");
 }
 
 #[tokio::test]
@@ -177,6 +204,7 @@ async fn a_protocol_that_is_not_allowed_is_an_error() {
             &remote,
             "refs/heads/main",
             FetchExtent::Incremental,
+            ROOM,
         )
         .await
         .unwrap_err();
@@ -199,6 +227,7 @@ async fn fetch_from_port(port: u16) -> TransportError {
             &remote,
             "refs/heads/main",
             FetchExtent::Incremental,
+            ROOM,
         )
         .await
         .unwrap_err()
@@ -265,7 +294,13 @@ async fn a_clone_has_a_deadline_of_its_own() {
     for (extent, expected) in [(FetchExtent::Incremental, short), (FetchExtent::Full, long)] {
         let fetched = fake
             .transport
-            .fetch(Path::new("/nowhere"), &remote, "refs/heads/main", extent)
+            .fetch(
+                Path::new("/nowhere"),
+                &remote,
+                "refs/heads/main",
+                extent,
+                ROOM,
+            )
             .await;
         assert!(
             matches!(fetched, Err(TransportError::DeadlineExceeded { deadline, .. }) if deadline == expected)
