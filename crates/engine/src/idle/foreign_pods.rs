@@ -24,12 +24,12 @@ pub(super) fn scale_down(ctx: &mut DecisionContext<'_>, plan: &Plan, stable: &St
     let foreign: Vec<_> = others
         .filter(|version| version.template != workload.template)
         .collect();
-    let is_served = foreign.iter().any(|version| version.ready > 0);
-    if foreign.is_empty() || is_served && ctx.observed.ready_of_stable() == 0 {
-        // Callers have nobody else.
+    if foreign.is_empty() {
         return;
     }
-    if may_go(ctx, plan) {
+    let serve_alone =
+        ctx.observed.ready_of_stable() == 0 && foreign.iter().any(|version| version.ready > 0);
+    if may_go(ctx, plan, serve_alone) {
         let foreign = foreign.into_iter();
         ctx.actions
             .extend(foreign.map(|version| Action::ScaleDownVersion(version.id.clone())));
@@ -37,8 +37,9 @@ pub(super) fn scale_down(ctx: &mut DecisionContext<'_>, plan: &Plan, stable: &St
 }
 
 /// Returns true if nobody loses by it: stable is well, or was not when the template was written, so that
-/// callers had nothing of these pods before. Otherwise stable's pods get their time to become ready.
-fn may_go(ctx: &mut DecisionContext<'_>, plan: &Plan) -> bool {
+/// callers had nothing of these pods before. Otherwise stable's pods get their time to become ready, and
+/// longer where callers have nobody else.
+fn may_go(ctx: &mut DecisionContext<'_>, plan: &Plan, serve_alone: bool) -> bool {
     let before = &ctx.observed.status;
     let degraded = Condition::find(&before.conditions, ConditionType::StableDegraded)
         .filter(|degraded| degraded.is_true());
@@ -52,7 +53,7 @@ fn may_go(ctx: &mut DecisionContext<'_>, plan: &Plan) -> bool {
         .saturating_add(plan.progress_deadline)
         .unwrap_or(since);
     ctx.requeue_at(end);
-    ctx.now >= end
+    ctx.now >= end && !serve_alone
 }
 
 fn was_reverted_after(status: &RolloutStatus, since: jiff::Timestamp) -> bool {
