@@ -6,7 +6,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
+    Condition,
     gate::{GateMode, GateStatus, Verdict},
+    reason::ConditionType,
     rollout::RolloutSpec,
     status::{Phase, RolloutStatus},
 };
@@ -32,7 +34,11 @@ pub(crate) fn due(ctx: &DecisionContext<'_>) -> Option<Timestamp> {
         return None;
     }
     // An event is published once the status that it follows from is written.
-    if !ctx.events.is_empty() || owes_more(before, after) || intent(before) != intent(after) {
+    if !ctx.events.is_empty()
+        || owes_more(before, after)
+        || is_ready(before) != is_ready(after)
+        || intent(before) != intent(after)
+    {
         return Some(ctx.now);
     }
     let wait = if without_good_news(before.clone()) != without_good_news(after.clone()) {
@@ -46,6 +52,11 @@ pub(crate) fn due(ctx: &DecisionContext<'_>) -> Option<Timestamp> {
     };
     let since = ctx.observed.unwritten_since.unwrap_or(ctx.now);
     Some(since.saturating_add(wait).unwrap_or(Timestamp::MAX))
+}
+
+/// `Ready` is what pipelines wait for: it must not be true a moment longer than it is.
+fn is_ready(status: &RolloutStatus) -> bool {
+    Condition::find(&status.conditions, ConditionType::Ready).is_some_and(Condition::is_true)
 }
 
 /// Returns true if git is owed a record that no persisted status names.
@@ -72,7 +83,6 @@ fn intent(status: &RolloutStatus) -> RolloutStatus {
         since: None,
         message: String::new(),
         conditions: Vec::new(),
-        wanted: None,
         pending_records: Vec::new(),
         ..status.clone()
     })

@@ -28,7 +28,7 @@ async fn run(context: Context) -> Result<()> {
         "steps": [{ "weight": 50, "hold": "10m" }],
         "onRollback": { "git": "Record" },
     }));
-    let mut bed = Testbed::open(context, &shop).await?;
+    let bed = Testbed::open(context, &shop).await?;
     let before = bed
         .commit(&shop.with(Release::good("v2")), "Release v2")
         .await?;

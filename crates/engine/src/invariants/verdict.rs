@@ -2,7 +2,7 @@
 
 use tidegate_api::{Condition, reason::ConditionType, record::Outcome, status::Stable};
 
-use super::{ALLOWANCE, Author, Moment, Snapshot, ensure};
+use super::{Author, Moment, Snapshot, ensure};
 use crate::revision::Digest;
 
 /// Maximum size of a status, in bytes: a Rollout has it beside a spec, and an object holds 64 KiB.
@@ -66,46 +66,42 @@ fn template_of(moment: Moment<'_>, stable: &Stable) -> Option<Digest> {
 }
 
 /// `Ready` is true only where what git wants is stable, the workload runs it, callers are served and
-/// nothing is under way, but for the moment that words may wait for their write, or for a restart.
+/// nothing is under way.
 pub(super) fn ready_means_that_what_is_wanted_is_stable(moment: Moment<'_>) -> Result<(), String> {
     let now = moment.now;
-    let Some(lie) = false_ready(moment, now).filter(|_| now.by == Author::Decision) else {
+    let Some(status) = now.status().filter(|_| now.by == Author::Decision) else {
         return Ok(());
     };
-    let mut recent = moment.since(ALLOWANCE);
-    ensure(
-        recent.any(|past| false_ready(moment, past).is_none()),
-        || format!("Ready is true and {lie}"),
-    )
-}
-
-/// Returns what is not as a `Ready` that is true says.
-fn false_ready(moment: Moment<'_>, seen: &Snapshot) -> Option<&'static str> {
-    let status = seen.status()?;
     let ready = Condition::find(&status.conditions, ConditionType::Ready);
     if !ready.is_some_and(Condition::is_true) {
-        return None;
+        return Ok(());
     }
     let stable = status.stable.as_ref();
     let revision = stable.map(|stable| &stable.revision);
-    let wanted = seen.wanted.as_ref().map(|wanted| &wanted.revision);
+    let wanted = now.wanted.as_ref().map(|wanted| &wanted.revision);
+    ensure(revision.is_some() && revision == wanted, || {
+        format!("Ready is true, git wants {wanted:?}, and stable is {revision:?}")
+    })?;
+    ensure(status.attempt.is_none(), || {
+        "Ready is true while an attempt runs".to_owned()
+    })?;
+    ensure(now.stable_ready > 0, || {
+        "Ready is true while no endpoint is".to_owned()
+    })?;
     let template = stable.and_then(|stable| template_of(moment, stable));
+    let workload = now.workload.as_ref();
     let drifted = template
-        .zip(seen.workload.as_ref())
+        .zip(workload)
         .is_some_and(|(template, workload)| workload.template != template);
-    if revision.is_none() || revision != wanted {
-        Some("git wants another revision than stable's")
-    } else if status.attempt.is_some() {
-        Some("an attempt runs")
-    } else if seen.stable_ready == 0 {
-        Some("no endpoint is")
-    } else if drifted {
-        Some("the workload has another template than stable's")
-    } else if !runs(seen, template) {
-        Some("no pod of stable's is ready")
-    } else {
-        None
-    }
+    ensure(!drifted, || {
+        "Ready is true and the workload has another template than stable's".to_owned()
+    })?;
+    // Pods that have just failed are still endpoints.
+    let mut recent = moment.recent();
+    ensure(
+        runs(now, template) || recent.any(|past| runs(past, template)),
+        || "Ready is true and no pod of stable's is ready".to_owned(),
+    )
 }
 
 /// Returns true if a pod of this template is ready in the workload.
