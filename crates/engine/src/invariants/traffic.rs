@@ -273,6 +273,7 @@ pub(super) fn traffic_is_never_sent_to_nobody(moment: Moment<'_>) -> Result<(), 
         || !last.is_served()
         || is_excused(now)
         || stable_is_given_up(now)
+        || is_served_by_unverified_pods(last)
     {
         return Ok(());
     }
@@ -289,6 +290,12 @@ pub(super) fn traffic_is_never_sent_to_nobody(moment: Moment<'_>) -> Result<(), 
             )
         },
     )
+}
+
+/// Returns true if callers reach only pods that somebody made outside an attempt: they go where stable was
+/// dead before them, though nobody else serves.
+fn is_served_by_unverified_pods(snapshot: &Snapshot) -> bool {
+    snapshot.attempt().is_none() && snapshot.ready_of_stable() == 0
 }
 
 /// Returns true if pods failed right then, which could not be known, or if the workload is scaled
