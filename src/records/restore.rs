@@ -9,14 +9,13 @@ use tidegate_api::{
 };
 use tidegate_engine::revision;
 use tidegate_git::{
-    ObjectId, ObjectKey, Repository, RestoreError, RestoreRequest, Restored, Signature, SkipReason,
-    TemplateSource, Trailers,
+    Ci, ObjectId, ObjectKey, Repository, RestoreError, RestoreRequest, Restored, Signature,
+    SkipReason, TemplateSource, Trailers,
 };
 
 use super::{
     WriterContext,
     failure::{WriteError, in_full},
-    writer::ci,
 };
 use crate::{caches::Caches, clock};
 
@@ -119,7 +118,7 @@ fn restore_request(
             outcome.message,
         ),
         trailers,
-        ci: ci(repo),
+        ci: Ci::skip_if(repo.spec.records.skip_ci),
         by,
     }
 }

@@ -157,13 +157,9 @@ async fn write_what_can_be(
         return Ok(waiting);
     }
     let branch = &repo.spec.records.branch;
+    let ci = Ci::skip_if(repo.spec.records.skip_ci);
     let results = repository
-        .write_records(
-            branch,
-            files,
-            ci(&repo),
-            Signature::of_tidegate(clock::now()),
-        )
+        .write_records(branch, files, ci, Signature::of_tidegate(clock::now()))
         .await?;
     for (owed, result) in written.into_iter().zip(results) {
         if let Err(conflict) = result
@@ -323,15 +319,6 @@ async fn remove_pending(ctx: &WriterContext, owed: &PendingWrite) -> Result<(), 
             status,
         )
         .await
-}
-
-/// Pipelines for the commits of a ConfigRepo's records and restores.
-pub(super) fn ci(repo: &ConfigRepo) -> Ci {
-    if repo.spec.records.skip_ci {
-        Ci::Skip
-    } else {
-        Ci::Run
-    }
 }
 
 fn trailers(record: &Record) -> Trailers {

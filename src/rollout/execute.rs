@@ -14,6 +14,7 @@ use kube::Client;
 use tidegate_api::{NamespacedName, Revision, Rollout, status::Stable};
 use tidegate_engine::{
     decision::{Action, Decision},
+    observed::Admission,
     plan::Plan,
 };
 
@@ -167,11 +168,7 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
         }
         Action::DryRunCanary => {
             let (revision, admission) = effects.dry_run_canary().await?;
-            let metadata = &subject.plan()?.canary_metadata;
-            let observations = &ctx.memory.observations;
-            observations.dry_run(subject.id, revision, metadata, admission);
-            ctx.requeue(subject.id);
-            Ok(())
+            remember_admission(ctx, subject, revision, admission)
         }
         Action::CheckQueries => {
             let metrics = subject.rollout.spec.metrics.as_ref();
@@ -236,6 +233,20 @@ fn remember(ctx: &Context, id: &NamespacedName, revision: Revision, compared: Co
     let observations = &ctx.memory.observations;
     observations.compared(id, revision, with, answer);
     ctx.requeue(id);
+}
+
+/// Keeps the result of the dry runs of a canary in the same way.
+fn remember_admission(
+    ctx: &Context,
+    subject: &Subject<'_>,
+    revision: Revision,
+    admission: Admission,
+) -> Result<(), ExecuteError> {
+    let metadata = &subject.plan()?.canary_metadata;
+    let observations = &ctx.memory.observations;
+    observations.dry_run(subject.id, revision, metadata, admission);
+    ctx.requeue(subject.id);
+    Ok(())
 }
 
 fn failed(what: String) -> impl FnOnce(kube::Error) -> ExecuteError {

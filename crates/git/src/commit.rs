@@ -69,6 +69,15 @@ pub struct Trailers {
 /// Key of the trailer by which a writer finds its own commit after a crash.
 const ID_KEY: &str = "Tidegate-Id";
 
+// === impl Ci ===
+
+impl Ci {
+    /// Skips pipelines, or has them run.
+    pub fn skip_if(skip: bool) -> Self {
+        if skip { Self::Skip } else { Self::Run }
+    }
+}
+
 // === impl Signature ===
 
 impl Signature {

@@ -39,8 +39,8 @@ fn a_good_release_is_promoted_step_by_step() {
     golden("good", &world, "1 Promoted", 'B');
 }
 
-/// Three until the canary starts (what is wanted, the attempt, the pins); of each of four steps its weight, its confirmation and that its gates pass,
-/// and of two that the canary grows; eight of the promotion.
+/// Three until the canary starts (what is wanted, the attempt, the pins); of each of four steps its weight,
+/// its confirmation and that its gates pass, and of two that the canary grows; eight of the promotion.
 #[test]
 fn a_status_is_written_for_what_is_intended_and_not_for_each_word() {
     let world = a_rollout().releasing(Quality::Good).until_rest();
