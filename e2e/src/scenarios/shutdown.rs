@@ -5,10 +5,7 @@ use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
-use tidegate_api::{
-    gate::Verdict,
-    status::{Attempt, StepStatus},
-};
+use tidegate_api::status::{Attempt, StepStatus};
 
 use super::whole_release::{Kind, release_with_hold, shop_with_hold};
 use crate::{
@@ -92,23 +89,9 @@ async fn stands_by(tidegate: &ChildProcess) -> Result<()> {
     .await
 }
 
-/// Tells Tidegate to end once the gate has been read in the first step, and waits until it has.
+/// Tells Tidegate to end in the first step, and waits until it has.
 async fn shut_down(bed: &Testbed, tidegate: &mut ChildProcess) -> Result<ShutdownReport> {
-    let status = bed
-        .until("the gate is read in the first step", |status| {
-            let running = status
-                .attempt
-                .as_ref()
-                .filter(|running| running.number == 2 && running.step == 1);
-            running.is_some_and(|running| {
-                running.confirmed_at.is_some()
-                    && running
-                        .gates
-                        .iter()
-                        .any(|gate| gate.verdict == Verdict::Pass)
-            })
-        })
-        .await?;
+    let status = bed.first_step(2).await?;
     let attempt = status.attempt.context("the attempt runs")?;
     let told = Timestamp::now();
     tidegate.terminate()?;
