@@ -273,13 +273,14 @@ pub(super) fn traffic_is_never_sent_to_nobody(moment: Moment<'_>) -> Result<(), 
         || !last.is_served()
         || is_excused(now)
         || stable_is_given_up(now)
-        || is_served_by_unverified_pods(last)
     {
         return Ok(());
     }
     let mut recent = moment.recent();
     ensure(
-        recent.any(|past| is_excused(past) || stable_is_given_up(past)),
+        recent.any(|past| {
+            is_excused(past) || stable_is_given_up(past) || is_served_by_unverified_pods(past)
+        }),
         || {
             format!(
                 "{} took the traffic from ready endpoints: stable has {} and the canary {}, and the canary's share is {}",
@@ -295,7 +296,16 @@ pub(super) fn traffic_is_never_sent_to_nobody(moment: Moment<'_>) -> Result<(), 
 /// Returns true if callers reach only pods that somebody made outside an attempt: they go where stable was
 /// dead before them, though nobody else serves.
 fn is_served_by_unverified_pods(snapshot: &Snapshot) -> bool {
-    snapshot.attempt().is_none() && snapshot.ready_of_stable() == 0
+    let stable = snapshot.status().and_then(|status| status.stable.as_ref());
+    let Some(stable) = stable.filter(|_| snapshot.attempt().is_none()) else {
+        return false;
+    };
+    let mut versions = snapshot
+        .workload
+        .iter()
+        .flat_map(|workload| &workload.versions);
+    snapshot.ready_of_stable() == 0
+        && versions.any(|seen| seen.id != stable.pod_template_hash && seen.ready > 0)
 }
 
 /// Returns true if pods failed right then, which could not be known, or if the workload is scaled
