@@ -34,8 +34,8 @@ pub(super) struct Removals<'a> {
     governance: &'a Governance,
     /// Objects that were applied and have left, in the order in which they are deleted.
     pub(super) gone: Vec<Key>,
-    /// Number of objects that are applied, those included.
-    applied: usize,
+    /// Reason to hold all of them because they are so many.
+    bulk: Option<Hold>,
     spec: &'a SyncSpec,
     now: Timestamp,
 }
@@ -132,11 +132,15 @@ impl<'a> Removals<'a> {
             !there.contains(&identity(key)) && !is_this
         });
         gone.sort_by_key(|key| std::cmp::Reverse(rank(key)));
+        let max = match spec.max_prune {
+            Some(max) => max as usize,
+            None => (inventory.len() / 10).max(MIN_PRUNE_LIMIT),
+        };
         Self {
             manifests,
             governance,
+            bulk: bulk_limit(&gone, governance, max),
             gone,
-            applied: inventory.len(),
             spec,
             now,
         }
@@ -161,7 +165,7 @@ impl<'a> Removals<'a> {
 
     /// Returns the reason to keep an object that has left; `None` if it is to be deleted now.
     pub(super) fn reason(&self, key: &Key, pending: &[Removal]) -> Option<RetainReason> {
-        let governors = self.governors(key);
+        let governors = governors_of(self.governance, key);
         if governors.iter().any(|governor| governor.has_attempt()) {
             return Some(RetainReason::Governed);
         }
@@ -213,7 +217,7 @@ impl<'a> Removals<'a> {
     /// long as a Rollout names it. `known` is its pending removal: an app whose Rollout is deleted
     /// by hand meanwhile keeps its delay.
     fn rule(&self, key: &Key, known: Option<&Removal>) -> Option<Rule> {
-        let governors = self.governors(key);
+        let governors = governors_of(self.governance, key);
         if governors
             .iter()
             .any(|governor| self.stays_in_force(governor))
@@ -239,59 +243,21 @@ impl<'a> Removals<'a> {
             return Some(if self.has_workload_of(governor) {
                 Rule::Held(Hold::RolloutMissing)
             } else {
-                self.bulk_limit().map_or(Rule::Delayed, Rule::Held)
+                self.bulk.clone().map_or(Rule::Delayed, Rule::Held)
             });
         }
         if is_governed {
-            return Some(self.bulk_limit().map_or(Rule::Delayed, Rule::Held));
+            return Some(self.bulk.clone().map_or(Rule::Delayed, Rule::Held));
         }
         if is_one_of(HELD, key) {
             return Some(Rule::Held(Hold::Kind));
         }
-        self.bulk_limit().map(Rule::Held)
-    }
-
-    /// Returns the reason to hold all removals because they are so many.
-    fn bulk_limit(&self) -> Option<Hold> {
-        let workloads = self.gone.iter().filter(|key| is_one_of(WORKLOADS, key));
-        if workloads.count() > 1 {
-            return Some(Hold::Workloads);
-        }
-        let max = match self.spec.max_prune {
-            Some(max) => max as usize,
-            None => (self.applied / 10).max(MIN_PRUNE_LIMIT),
-        };
-        // An app (a Rollout, its workload, and what the Rollout references) is pruned as a whole, with a
-        // delay of its own.
-        let others = self
-            .gone
-            .iter()
-            .filter(|key| !key.is(names::GROUP, "Rollout") && self.governors(key).is_empty());
-        if others.count() > max {
-            return Some(Hold::TooMany { max });
-        }
-        None
+        self.bulk.clone().map(Rule::Held)
     }
 
     fn live_rollout(&self, name: &str) -> Option<&Governor> {
         let mut governors = self.governance.governors();
         governors.find(|one| one.live && one.name == name)
-    }
-
-    /// The Rollouts of the cluster that name an object. A route may have several.
-    fn governors(&self, key: &Key) -> Vec<&Governor> {
-        let mut governors: Vec<&Governor> = match key.workload() {
-            Some(workload) => self.governance.of_workload(&workload).into_iter().collect(),
-            None => match (key.group(), key.kind.as_str()) {
-                ("", "Service") => self.governance.of_service(&key.name).into_iter().collect(),
-                (group, kind) => {
-                    let splits = self.governance.of_route(group, kind, &key.name);
-                    splits.into_iter().map(|(governor, _)| governor).collect()
-                }
-            },
-        };
-        governors.retain(|governor| governor.live);
-        governors
     }
 
     /// Returns true if a Rollout is not about to go: it is in the repository, or its workload is.
@@ -339,6 +305,40 @@ pub(super) fn digest(pending: &[Removal]) -> Option<String> {
     Some(digest)
 }
 
+/// Returns the reason to hold all removals because they are so many: more than one workload, or more than `max`
+/// others.
+fn bulk_limit(gone: &[Key], governance: &Governance, max: usize) -> Option<Hold> {
+    let workloads = gone.iter().filter(|key| is_one_of(WORKLOADS, key));
+    if workloads.count() > 1 {
+        return Some(Hold::Workloads);
+    }
+    // An app (a Rollout, its workload, and what the Rollout references) is pruned as a whole, with a
+    // delay of its own.
+    let others = gone
+        .iter()
+        .filter(|key| !key.is(names::GROUP, "Rollout") && governors_of(governance, key).is_empty());
+    if others.count() > max {
+        return Some(Hold::TooMany { max });
+    }
+    None
+}
+
+/// Returns the Rollouts of the cluster that name an object. A route may have several.
+fn governors_of<'a>(governance: &'a Governance, key: &Key) -> Vec<&'a Governor> {
+    let mut governors: Vec<&Governor> = match key.workload() {
+        Some(workload) => governance.of_workload(&workload).into_iter().collect(),
+        None => match (key.group(), key.kind.as_str()) {
+            ("", "Service") => governance.of_service(&key.name).into_iter().collect(),
+            (group, kind) => {
+                let splits = governance.of_route(group, kind, &key.name);
+                splits.into_iter().map(|(governor, _)| governor).collect()
+            }
+        },
+    };
+    governors.retain(|governor| governor.live);
+    governors
+}
+
 /// Identity of an object, whatever its version.
 fn identity(key: &Key) -> (&str, &str, &str) {
     (key.group(), &key.kind, &key.name)
@@ -347,6 +347,8 @@ fn identity(key: &Key) -> (&str, &str, &str) {
 fn find<'a>(removals: &'a [Removal], key: &Key) -> Option<&'a Removal> {
     removals
         .iter()
+        // The name first: many objects may have left.
+        .filter(|removal| removal.object.name == key.name)
         .find(|removal| Key::from(&removal.object).is_same_object(key))
 }
 

@@ -3,8 +3,7 @@
 //! Each part is a file that says what it holds, how it is had and where its programs then lie; the
 //! versions are there and nowhere else. The harness is told the places through its environment.
 
-mod cargo_deny;
-mod cargo_mutants;
+mod cargo;
 mod contour;
 mod control_plane;
 mod debian;
@@ -23,7 +22,10 @@ use std::{
 
 use anyhow::Result;
 
-pub(crate) use self::{cargo_deny::cargo_deny, cargo_mutants::cargo_mutants, helm::helm};
+pub(crate) use self::{
+    cargo::{cargo_deny, cargo_mutants},
+    helm::helm,
+};
 use crate::cache::Cache;
 
 /// Gateway that a cluster gets.
