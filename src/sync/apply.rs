@@ -39,7 +39,7 @@ use super::{
     ownership,
     plan::{FieldMask, Plan, Step},
     replicas,
-    seen::{Seen, is_due},
+    seen::{Seen, next_comparison},
     source::Asked,
 };
 use crate::kubernetes::patch::{path, replace};
@@ -120,7 +120,8 @@ impl Session<'_> {
                 match result {
                     Ok(StepResult::Applied(done)) => self.remember(step.manifest, *done),
                     Ok(StepResult::Unchanged(seen)) => {
-                        self.applied.compared(&step.manifest.key, seen, self.now);
+                        let key = &step.manifest.key;
+                        self.applied.compared(self.namespace, key, seen, self.now);
                     }
                     Ok(StepResult::Current) => {}
                     Err(error) => stopped.errors.push(error),
@@ -189,10 +190,7 @@ impl Session<'_> {
         let Manifest { key, place, .. } = step.manifest;
         let inputs = self.inputs(step);
         let known = self.applied.remembers(step, inputs);
-        let is_current = known.is_some_and(|known| {
-            !self.resync && !is_due(self.namespace, key, known.compared, self.now)
-        });
-        if is_current {
+        if known.is_some_and(|known| !self.resync && !known.is_due(self.now)) {
             return Ok(StepResult::Current);
         }
         let known = known.map(|known| known.seen.clone());
@@ -226,7 +224,7 @@ impl Session<'_> {
                         inputs,
                         is_masked: rendered.object.get("spec") != step.manifest.object.get("spec"),
                         seen: Seen::of(&after.metadata),
-                        compared: self.now,
+                        compare_at: next_comparison(self.namespace, key, self.now),
                         replicas: replicas::count(&step.manifest.object),
                         left: rendered.left,
                     };

@@ -112,10 +112,7 @@ impl SyncRun<'_> {
         let pending = &self.status.removals;
         let inputs = self.input_digest(governance);
         let (mut drift, mut pruned) = (Vec::new(), Vec::new());
-        if memory.synced != Some(inputs)
-            || memory.resync
-            || memory.applied.is_due(self.namespace, now)
-        {
+        if memory.synced != Some(inputs) || memory.resync || memory.applied.is_due(now) {
             memory.synced = None;
             self.forget_lost_rollouts(&mut memory.applied);
             let mut plan = plan(manifests, governance, &removals, pending);

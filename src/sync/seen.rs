@@ -57,15 +57,16 @@ impl Seen {
     }
 }
 
-/// Returns true if an object that was compared then is to be compared now. Each object has its own moment in
-/// the period, so that those of many repositories are spread over it.
-pub(super) fn is_due(namespace: &str, key: &Key, compared: Timestamp, now: Timestamp) -> bool {
+/// Returns the time from which an object that was compared at `compared` is to be compared again. Each object
+/// has its own moment in the period, so that those of many repositories are spread over it.
+pub(super) fn next_comparison(namespace: &str, key: &Key, compared: Timestamp) -> Timestamp {
     let digest = Digest::of(&json!([namespace, key.kind, key.name])).to_string();
     let phase = digest.bytes().fold(0_i64, |phase, byte| {
         (phase * 31 + i64::from(byte)) % COMPARE.as_secs()
     });
-    let period = |at: Timestamp| (at.as_second() + phase).div_euclid(COMPARE.as_secs());
-    period(now) != period(compared)
+    let into_period = (compared.as_second() + phase).rem_euclid(COMPARE.as_secs());
+    let left = SignedDuration::from_secs(COMPARE.as_secs() - into_period);
+    compared.saturating_add(left).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
@@ -92,7 +93,7 @@ mod tests {
             let mut times = 0;
             for second in (0..600).step_by(30) {
                 let now = start + SignedDuration::from_secs(second + 30);
-                if is_due("shop", &key, compared, now) {
+                if next_comparison("shop", &key, compared) <= now {
                     compared = now;
                     times += 1;
                     by_minute[usize::try_from(second / 60).expect("a minute")] += 1;

@@ -76,11 +76,7 @@ pub(crate) fn runs_another(ctx: &DecisionContext<'_>) -> bool {
     };
     let endpoints = &ctx.observed.stable_endpoints;
     let serves_another = endpoints.ready > 0 && !endpoints.are_of_version(&version.id);
-    // A restart replaces pods by others of the same content.
-    let mut same = workload
-        .versions
-        .iter()
-        .filter(|one| one.content == version.content);
+    let mut same = workload.with_content_of(version);
     version.content != workload.content || serves_another && same.all(|one| one.ready == 0)
 }
 
@@ -172,12 +168,7 @@ pub(crate) fn missing_pods(ctx: &DecisionContext<'_>) -> Option<MissingPods> {
     let stable = ctx.status.stable.as_ref().filter(|_| !replaced)?;
     let workload = ctx.observed.workload.as_ref()?;
     let version = workload.version(&stable.pod_template_hash)?;
-    // A restart replaces pods by others of the same content.
-    let same = workload
-        .versions
-        .iter()
-        .filter(|one| one.content == version.content);
-    let ready = same.map(|one| one.ready).sum();
+    let ready = workload.with_content_of(version).map(|one| one.ready).sum();
     if ready >= workload.replicas {
         return None;
     }

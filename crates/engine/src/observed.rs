@@ -470,6 +470,17 @@ impl Workload {
             .filter(move |version| version.id != *id && version.replicas > 0)
     }
 
+    /// Returns the versions of the same content as this one, itself included: a restart replaces pods by
+    /// others of the same content.
+    pub(crate) fn with_content_of<'a>(
+        &'a self,
+        version: &'a Version,
+    ) -> impl Iterator<Item = &'a Version> {
+        self.versions
+            .iter()
+            .filter(|one| one.content == version.content)
+    }
+
     /// Version of this identifier.
     pub fn version(&self, id: &VersionId) -> Option<&Version> {
         self.versions.iter().find(|version| version.id == *id)

@@ -34,18 +34,18 @@ pub(crate) fn due(ctx: &DecisionContext<'_>) -> Option<Timestamp> {
         return None;
     }
     // An event is published once the status that it follows from is written.
-    if !ctx.events.is_empty()
-        || owes_more(before, after)
-        || is_ready(before) != is_ready(after)
-        || intent(before) != intent(after)
-    {
+    if !ctx.events.is_empty() || owes_more(before, after) || is_ready(before) != is_ready(after) {
         return Some(ctx.now);
     }
-    let wait = if without_good_news(before.clone()) != without_good_news(after.clone()) {
+    let (old, new) = (without_good_news(before), without_good_news(after));
+    let wait = if old != new {
+        if intent(old) != intent(new) {
+            return Some(ctx.now);
+        }
         WORDS_WAIT
     } else if evidence_is_old(before, ctx.now) {
         SignedDuration::ZERO
-    } else if without_readings(before.clone()) != without_readings(after.clone()) {
+    } else if without_readings(before) != without_readings(after) {
         GOOD_NEWS_WAIT
     } else {
         return None;
@@ -73,8 +73,8 @@ fn evidence_is_old(before: &RolloutStatus, now: Timestamp) -> bool {
 }
 
 /// Returns the status without what only people read, and without the records that git is owed.
-fn intent(status: &RolloutStatus) -> RolloutStatus {
-    without_good_news(RolloutStatus {
+fn intent(status: RolloutStatus) -> RolloutStatus {
+    RolloutStatus {
         observed_generation: None,
         phase: Phase::default(),
         step: None,
@@ -84,13 +84,14 @@ fn intent(status: &RolloutStatus) -> RolloutStatus {
         message: String::new(),
         conditions: Vec::new(),
         pending_records: Vec::new(),
-        ..status.clone()
-    })
+        ..status
+    }
 }
 
 /// Returns the status without what changes with every reading. Of a gate that only observes nothing
 /// is worth a write by itself.
-fn without_readings(mut status: RolloutStatus) -> RolloutStatus {
+fn without_readings(status: &RolloutStatus) -> RolloutStatus {
+    let mut status = status.clone();
     if let Some(attempt) = &mut status.attempt {
         let gates = std::mem::take(&mut attempt.gates);
         attempt.gates = gates
@@ -103,7 +104,7 @@ fn without_readings(mut status: RolloutStatus) -> RolloutStatus {
 }
 
 /// Returns the status without readings, and without that gates pass.
-fn without_good_news(status: RolloutStatus) -> RolloutStatus {
+fn without_good_news(status: &RolloutStatus) -> RolloutStatus {
     let mut status = without_readings(status);
     let gates = status
         .attempt

@@ -1,6 +1,6 @@
 //! Memory of what was applied, so that an unchanged object needs no request.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use tidegate_engine::revision::Digest;
@@ -9,7 +9,7 @@ use crate::sync::{
     manifest::Key,
     plan::{FieldMask, Step},
     replicas::Scaler,
-    seen::{Seen, is_due},
+    seen::{Seen, next_comparison},
 };
 
 /// Objects applied last, so that an unchanged object needs no request. Kept in memory only: after a
@@ -30,8 +30,8 @@ pub(super) struct Remembered {
     pub(super) is_masked: bool,
     /// The object after it was applied.
     pub(super) seen: Seen,
-    /// Time at which it was compared with git last.
-    pub(super) compared: Timestamp,
+    /// Time from which it is to be compared with git again.
+    pub(super) compare_at: Timestamp,
     /// Count of replicas that git said.
     pub(super) replicas: Option<u64>,
     /// Fields that were left as they are in the cluster.
@@ -76,17 +76,15 @@ impl Applied {
     }
 
     /// Returns true if an object is to be compared with git.
-    pub(in crate::sync) fn is_due(&self, namespace: &str, now: Timestamp) -> bool {
-        self.objects
-            .iter()
-            .any(|(key, known)| is_due(namespace, key, known.compared, now))
+    pub(in crate::sync) fn is_due(&self, now: Timestamp) -> bool {
+        self.objects.values().any(|known| known.is_due(now))
     }
 
     /// Keeps what was seen of an object that is as it was applied.
-    pub(super) fn compared(&mut self, key: &Key, seen: Seen, now: Timestamp) {
+    pub(super) fn compared(&mut self, namespace: &str, key: &Key, seen: Seen, now: Timestamp) {
         if let Some(known) = self.objects.get_mut(key) {
             known.seen = seen;
-            known.compared = now;
+            known.compare_at = next_comparison(namespace, key, now);
         }
     }
 
@@ -135,7 +133,16 @@ impl Applied {
 
     /// Forgets every object that is not among these.
     pub(super) fn keep(&mut self, steps: &[Step<'_>]) {
-        self.objects
-            .retain(|key, _| steps.iter().any(|step| step.manifest.key == *key));
+        let kept: HashSet<_> = steps.iter().map(|step| &step.manifest.key).collect();
+        self.objects.retain(|key, _| kept.contains(key));
+    }
+}
+
+// === impl Remembered ===
+
+impl Remembered {
+    /// Returns true if the object is to be compared with git.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.compare_at <= now
     }
 }

@@ -72,36 +72,36 @@ fn a_template_that_is_put_back_on_an_unready_stable_leaves_no_pod_of_the_other()
 
 #[test]
 fn pods_of_a_reverted_template_serve_until_stables_have_had_their_time() {
-    let mut world = a_rollout().at_rest();
-    world.shell.alive = false;
-    world.shell.requeue_at = Some(world.now + jiff::SignedDuration::from_secs(25));
-    let world = world.with_foreign_template().after(20).with_no_room(120);
+    let world = foreign_template_while_down().with_no_room(120);
     assert_eq!(pods(&world, 'X'), 3, "{}", world.story);
     let world = world.after(90);
     assert_eq!(world.runs(), 'A', "{}", world.story);
     assert!(world.live.stable_endpoints.ready() >= 3, "{}", world.story);
-    let world = world.after(120);
-    assert_eq!(
-        (pods(&world, 'A'), pods(&world, 'X')),
-        (3, 0),
-        "{}",
-        world.story
-    );
+    only_stable_is_left(&world.after(120));
 }
 
 #[test]
 fn pods_of_a_reverted_template_serve_as_long_as_nobody_else_does() {
-    let mut world = a_rollout().at_rest();
-    world.shell.alive = false;
-    world.shell.requeue_at = Some(world.now + jiff::SignedDuration::from_secs(25));
-    let world = world.with_foreign_template().after(20).with_no_room(1800);
+    let world = foreign_template_while_down().with_no_room(1800);
     // Longer than stable's pods have to become ready.
     let world = world.after(900);
     assert_eq!(world.runs(), 'A', "{}", world.story);
     assert!(world.live.stable_endpoints.ready() >= 3, "{}", world.story);
-    let world = world.after(1200);
+    only_stable_is_left(&world.after(1200));
+}
+
+/// The pods of another writer's template have just become ready, while Tidegate was down.
+fn foreign_template_while_down() -> World {
+    a_rollout()
+        .at_rest()
+        .with_tidegate_down(25)
+        .with_foreign_template()
+        .after(20)
+}
+
+fn only_stable_is_left(world: &World) {
     assert_eq!(
-        (pods(&world, 'A'), pods(&world, 'X')),
+        (pods(world, 'A'), pods(world, 'X')),
         (3, 0),
         "{}",
         world.story
@@ -110,10 +110,13 @@ fn pods_of_a_reverted_template_serve_as_long_as_nobody_else_does() {
 
 #[test]
 fn pods_made_by_hand_over_a_dead_stable_go_with_their_template() {
-    let mut world = a_rollout().at_rest().with_unready(false, 3, 200).after(20);
-    world.shell.alive = false;
-    world.shell.requeue_at = Some(world.now + jiff::SignedDuration::from_secs(10));
-    let world = world.with_foreign_template().after(60);
+    let world = a_rollout()
+        .at_rest()
+        .with_unready(false, 3, 200)
+        .after(20)
+        .with_tidegate_down(10)
+        .with_foreign_template()
+        .after(60);
     assert_eq!(
         (world.runs(), pods(&world, 'X')),
         ('A', 0),

@@ -382,6 +382,13 @@ impl World {
         self
     }
 
+    /// Tidegate is killed now, and runs again after that many seconds.
+    pub(crate) fn with_tidegate_down(mut self, seconds: i64) -> Self {
+        self.shell.alive = false;
+        self.shell.requeue_at = Some(self.now + SignedDuration::from_secs(seconds));
+        self
+    }
+
     pub(crate) fn until_rest(mut self) -> Self {
         self.come_to_rest();
         self

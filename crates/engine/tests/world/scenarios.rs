@@ -1,6 +1,5 @@
 //! Worlds with a plot, and their golden logs.
 
-use jiff::SignedDuration;
 use serde_json::json;
 use tidegate_api::{
     Condition,
@@ -460,10 +459,11 @@ fn a_node_may_be_drained_under_a_canary_in_each_step() {
 #[test]
 fn a_step_does_not_pass_by_what_was_read_before_tidegate_was_down() {
     let long = a_rollout().with("steps", json!([{ "weight": 20, "hold": "30m" }]));
-    let mut world = long.releasing(Quality::Good).at_weight(20).after(120);
-    world.shell.alive = false;
-    world.shell.requeue_at = Some(world.now + SignedDuration::from_mins(40));
-    let world = world
+    let world = long
+        .releasing(Quality::Good)
+        .at_weight(20)
+        .after(120)
+        .with_tidegate_down(2400)
         .with_readings(PrometheusBehavior::Breach, 7200)
         .until_rest();
     assert_eq!(world.outcomes(), "1 RolledBack", "{}", world.story);

@@ -110,10 +110,8 @@ fn a_gateway_that_gives_the_canary_nothing_is_not_held_against_it() {
 fn a_breach_after_a_restart_between_two_steps_takes_traffic_back() {
     let world = growing().with_new_leader();
     breaches_within_one_reading(world, 20);
-    let mut world = growing();
-    world.shell.alive = false;
-    world.shell.requeue_at = Some(world.now + SignedDuration::from_secs(2));
-    breaches_within_one_reading(world.after(3), 20);
+    let world = growing().with_tidegate_down(2).after(3);
+    breaches_within_one_reading(world, 20);
 }
 
 #[test]
