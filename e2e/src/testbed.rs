@@ -4,6 +4,7 @@
 //! Owns what every scenario of Tidegate begins with. What a scenario tries, and what it holds to be
 //! right, is in [`crate::scenarios`].
 
+mod attribution;
 mod config_repo;
 mod evidence;
 mod history;
@@ -34,6 +35,7 @@ use tidegate_api::{
 pub use self::{
     evidence::{CANARY, Share, Shares, backends},
     history::History,
+    interventions::ADMIN,
     shop::{APP_FILE, Release, SERVICE_FILE, Shop, errors_gate, service},
 };
 use crate::{
@@ -109,6 +111,7 @@ impl Testbed {
         bed.allow_to_apply().await?;
         bed.allow_to_run().await?;
         bed.create_secret().await?;
+        attribution::enforce(bed.context.client(), &bed.context.namespace).await?;
         Ok(bed)
     }
 
@@ -124,6 +127,11 @@ impl Testbed {
         self.declare(shop).await?;
         self.start_tidegate().await?;
         self.is_open(shop).await
+    }
+
+    /// Takes the policy away by which nobody can write another's name into an Intervention.
+    pub async fn stop_attribution(&self) -> Result<()> {
+        attribution::stop(self.context.client(), &self.context.namespace).await
     }
 
     /// Commits the shop, for whichever Tidegate runs.

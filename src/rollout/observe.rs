@@ -335,13 +335,20 @@ impl Observer<'_> {
             .filter(|asked| asked.spec.rollout == *name && asked.status.is_none())
             .collect();
         open.sort_by_key(|asked| (asked.creation_timestamp().map(|at| at.0), asked.name_any()));
-        open.into_iter()
-            .map(|asked| Intervention {
-                name: asked.name_any(),
-                uid: asked.uid().unwrap_or_default(),
-                spec: asked.spec.clone(),
+        let open: Vec<_> = open
+            .into_iter()
+            .map(|asked| {
+                let uid = asked.uid().unwrap_or_default();
+                Intervention {
+                    name: asked.name_any(),
+                    attribution: self.observations.attribution(self.rollout, &uid),
+                    uid,
+                    spec: asked.spec.clone(),
+                }
             })
-            .collect()
+            .collect();
+        self.observations.keep_attributions(self.rollout, &open);
+        open
     }
 
     /// The plan's routes. The mark on one that is not split for this Rollout is that of another whose attempt

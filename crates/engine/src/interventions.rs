@@ -1,6 +1,7 @@
 //! Accepting and rejecting Interventions.
 
 pub(crate) mod answer;
+mod attribution;
 
 use tidegate_api::{
     Revision,
@@ -19,10 +20,16 @@ use crate::{
 /// Number of accepted Interventions that are remembered.
 const MEMORY: usize = 50;
 
-/// Answers every Intervention that has no answer, in the order of their names.
+/// Answers every Intervention that has no answer, in the order of their names. One that lets a revision in
+/// is answered once it is known if its name can be believed.
 pub(crate) fn answer(ctx: &mut DecisionContext<'_>) {
     for intervention in &ctx.observed.interventions {
-        let answer = match judge(ctx, intervention) {
+        let Some(attributed) = attribution::check(intervention) else {
+            let name = intervention.name.clone();
+            ctx.actions.push(Action::CheckAttribution { name });
+            continue;
+        };
+        let answer = match attributed.and_then(|()| judge(ctx, intervention)) {
             Ok(acceptance) => Answer::Accepted(acceptance),
             Err(rejection) => Answer::Rejected(rejection),
         };

@@ -1,5 +1,5 @@
 //! A release waits where an approval is required, goes on when a person gives it, and gives all
-//! traffic back when a person aborts it at 50 %.
+//! traffic back when a person aborts it at 50 %. Where no policy vouches for names it is rejected.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tidegate_api::{
     Intervention,
-    intervention::Action,
+    intervention::{Action, InterventionState},
     record::{Outcome, OutcomeRecord, Reason},
     status::Phase,
 };
@@ -16,11 +16,14 @@ use tidegate_api::{
 use crate::{
     process::ProcessSpec,
     scenario::{Context, Scenario, scenario},
-    testbed::{NAME, Release, Shop, Testbed},
+    testbed::{ADMIN, NAME, Release, Shop, Testbed},
 };
 
 /// Scenarios of this file.
-pub(super) const SCENARIOS: &[Scenario] = &[scenario!(approval_and_abort, run)];
+pub(super) const SCENARIOS: &[Scenario] = &[
+    scenario!(approval_and_abort, run),
+    scenario!(approval_without_policy, without_policy),
+];
 
 /// Requests per second.
 const RATE: u32 = 100;
@@ -62,7 +65,7 @@ async fn run(context: Context) -> Result<()> {
     awaits_approval(&bed, 4).await?;
     bed.create::<Intervention>(json!({
         "metadata": { "name": "abort-it" },
-        "spec": { "rollout": NAME, "attempt": 2, "action": "Abort", "reason": "customers call", "by": "Nia" },
+        "spec": { "rollout": NAME, "attempt": 2, "action": "Abort", "reason": "customers call", "by": ADMIN },
     }))
     .await?;
 
@@ -81,6 +84,42 @@ async fn run(context: Context) -> Result<()> {
         "what was aborted was tried again"
     );
     names_who_asked(&record)
+}
+
+/// Where anybody can write any name an approval is rejected with what to do, and traffic can be taken back.
+async fn without_policy(context: Context) -> Result<()> {
+    let shop = Shop::new().with_rollout(json!({
+        "steps": [{ "weight": 10, "hold": "1s" }, { "approval": { "timeout": "10m" } }],
+    }));
+    let bed = Testbed::open(context, &shop).await?;
+    bed.stop_attribution().await?;
+    let clients = bed.clients(RATE);
+    bed.commit(&shop.with(Release::good("v2")), "Release v2")
+        .await?;
+    awaits_approval(&bed, 2).await?;
+
+    for (action, step) in [(Action::Approve, Some(2)), (Action::Promote, None)] {
+        let answer = bed.ask(action, 2, step).await?;
+        ensure!(
+            answer.state == InterventionState::Rejected
+                && answer.message.contains("admissionPolicy.enabled: true"),
+            "{} was answered with {answer:?}",
+            action.as_str()
+        );
+    }
+    let answer = bed.ask(Action::Abort, 2, None).await?;
+    ensure!(
+        answer.state == InterventionState::Accepted,
+        "it cannot be aborted: {answer:?}"
+    );
+    let record = bed.outcome(2).await?;
+    ensure!(
+        record.reason == Reason::AbortRequested,
+        "it ended otherwise: {record:?}"
+    );
+    bed.is_at_rest().await?;
+    bed.gateway_serves("v1").await?;
+    clients.stop().await.none_failed()
 }
 
 async fn awaits_approval(bed: &Testbed, step: u32) -> Result<()> {
@@ -125,7 +164,7 @@ fn names_who_asked(record: &OutcomeRecord) -> Result<()> {
         .get(1)
         .and_then(|step| step.approved_by.as_deref());
     ensure!(
-        approved == Some("admin"),
+        approved == Some(ADMIN),
         "the second step was approved by {approved:?}"
     );
     let asked: Vec<_> = record
@@ -134,7 +173,7 @@ fn names_who_asked(record: &OutcomeRecord) -> Result<()> {
         .map(|asked| (asked.action, asked.by.as_str()))
         .collect();
     ensure!(
-        asked == [(Action::Approve, "admin"), (Action::Abort, "Nia")],
+        asked == [(Action::Approve, ADMIN), (Action::Abort, ADMIN)],
         "the record has {asked:?}"
     );
     Ok(())

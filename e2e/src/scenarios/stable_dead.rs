@@ -14,7 +14,7 @@ use crate::{
     demo_app::BehaviorChange,
     eventually::eventually,
     scenario::{Context, Scenario, scenario},
-    testbed::{LIMIT, NAME, Release, Shop, Testbed},
+    testbed::{ADMIN, LIMIT, NAME, Release, Shop, Testbed},
 };
 
 /// Scenarios of this file.
@@ -139,7 +139,7 @@ async fn ask(bed: &Testbed, attempt: u32, action: Action) -> Result<()> {
         "metadata": { "name": format!("{}-{attempt}", action.as_str().to_lowercase()) },
         "spec": {
             "rollout": NAME, "attempt": attempt, "action": action, "revision": revision,
-            "reason": "stable is dead", "by": "Nia",
+            "reason": "stable is dead", "by": ADMIN,
         },
     }))
     .await

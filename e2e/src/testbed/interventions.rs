@@ -17,6 +17,9 @@ use tidegate_api::{
 use super::{LIMIT, NAME, Shop, Testbed};
 use crate::eventually::until_true;
 
+/// Name that the API server knows the scenarios by.
+pub const ADMIN: &str = "admin";
+
 // === impl Testbed ===
 
 impl Testbed {
@@ -128,7 +131,7 @@ impl Testbed {
         step: Option<u32>,
     ) -> Result<InterventionStatus> {
         let mut spec = json!({
-            "rollout": NAME, "attempt": attempt, "action": action, "reason": "the scenario wants it", "by": "e2e",
+            "rollout": NAME, "attempt": attempt, "action": action, "reason": "the scenario wants it", "by": ADMIN,
         });
         if let Some(step) = step {
             spec["step"] = step.into();

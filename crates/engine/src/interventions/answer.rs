@@ -44,6 +44,13 @@ pub enum Acceptance {
 /// Cause for which an Intervention was rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
+    /// Anybody could have written the requester's name.
+    NotAttributed {
+        /// Requested action.
+        action: Action,
+        /// Words of the API server, if it could not be asked.
+        said: Option<String>,
+    },
     /// The same was requested before.
     AlreadyRequested {
         /// Requested action.

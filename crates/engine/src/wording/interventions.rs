@@ -38,6 +38,19 @@ impl fmt::Display for Acceptance {
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NotAttributed { action, said } => {
+                write!(
+                    f,
+                    "{} is taken only where the API server denies Interventions that bear another's name; \
+                     install the chart with admissionPolicy.enabled: true, or a policy of your own, and \
+                     create the Intervention again",
+                    action.as_str()
+                )?;
+                match said {
+                    Some(said) => write!(f, " (asked for one, it said: {said})"),
+                    None => Ok(()),
+                }
+            }
             Self::AlreadyRequested { action, by, at } => {
                 let (action, by) = (action.as_str(), requester(by));
                 write!(f, "{action} was already requested by {by} at {at:.0}")

@@ -23,6 +23,7 @@
 //! | `no_data` | data that does not come, and how a person goes on without it |
 //! | `refusals` | what preflight says |
 //! | `admission` | a canary that the API server would deny |
+//! | `attribution` | approvals where anybody can write another's name |
 //! | `restart` | `kubectl rollout restart`, at rest and in an attempt |
 //! | `newer` | newer revisions that come faster than attempts end |
 //! | `purity` | that the engine stays pure |
@@ -30,6 +31,7 @@
 
 mod admission;
 mod asked_again;
+mod attribution;
 mod cluster;
 mod conditions;
 mod degraded;

@@ -104,6 +104,7 @@ impl World {
             Action::DryRunCandidate
             | Action::DryRunStable
             | Action::DryRunCanary
+            | Action::CheckAttribution { .. }
             | Action::CheckQueries
             | Action::RunPreflightWarnings
             | Action::Record(_) => {}
@@ -131,6 +132,7 @@ impl World {
             | Action::DryRunCandidate
             | Action::DryRunStable
             | Action::DryRunCanary
+            | Action::CheckAttribution { .. }
             | Action::CheckQueries
             | Action::RunPreflightWarnings
             | Action::Record(_) => return false,
@@ -146,6 +148,7 @@ impl World {
             Action::DryRunCandidate
             | Action::DryRunStable
             | Action::DryRunCanary
+            | Action::CheckAttribution { .. }
             | Action::CheckQueries
             | Action::RunPreflightWarnings
             | Action::Record(_) => true,
@@ -230,6 +233,7 @@ pub(super) fn in_words(action: &Action) -> String {
         Action::DryRunCandidate => "the candidate is compared".to_owned(),
         Action::DryRunStable => "stable is compared".to_owned(),
         Action::DryRunCanary => "the canary is dry-run".to_owned(),
+        Action::CheckAttribution { .. } => "another's name is dry-run".to_owned(),
         Action::CheckQueries => "the queries are checked".to_owned(),
         Action::RunPreflightWarnings => "what stands around is looked at".to_owned(),
         Action::Record(pending) | Action::TransferPendingRecords(pending) => {

@@ -6,7 +6,9 @@ use tidegate_api::{
     status::Source,
 };
 use tidegate_engine::{
-    observed::{Admission, Candidate, Comparison, Identity, Observed, QueryCheck},
+    observed::{
+        Admission, Attribution, Candidate, Comparison, Identity, Intervention, Observed, QueryCheck,
+    },
     revision::Digest,
 };
 
@@ -83,7 +85,7 @@ impl World {
                 .clone()
                 .unwrap_or(QueryCheck::Unknown),
             readings: self.shell.memory.readings.clone(),
-            interventions: self.asks.clone(),
+            interventions: self.asked(),
             recorded: self.shell.memory.recorded.clone(),
             default_on_rollback: OnRollback {
                 git: GitOnRollback::Restore,
@@ -107,6 +109,18 @@ impl World {
             comparison: self.compared(&commit.revision),
             admission: self.admitted(&commit.revision),
         }
+    }
+
+    fn asked(&self) -> Vec<Intervention> {
+        let answers = &self.shell.memory.attributions;
+        let with_answer = |ask: &Intervention| Intervention {
+            attribution: answers
+                .get(&ask.name)
+                .cloned()
+                .unwrap_or(Attribution::Unknown),
+            ..ask.clone()
+        };
+        self.asks.iter().map(with_answer).collect()
     }
 
     fn admitted(&self, revision: &str) -> Admission {

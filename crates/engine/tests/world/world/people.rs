@@ -35,6 +35,7 @@ impl World {
             uid: format!("uid-{name}"),
             name,
             spec,
+            attribution: observed::Attribution::Unknown,
         });
         self.happens(
             action.as_str(),
