@@ -2,9 +2,10 @@
 //!
 //! A lease is no fence: a process that was frozen may wake up after another one leads. So a leader
 //! stops writing well before its lease ends ([`Term::until`]), and each new leader has a greater
-//! epoch, which it leaves in everything that an attempt touches. The epoch is the Lease's count of
-//! transitions, and never less than what attempts bear already: a Lease that was deleted counts from
-//! the beginning, and nobody would dare to touch what a "newer" leader has begun.
+//! epoch, with which it annotates everything that an attempt touches. No leader writes an object that bears
+//! a greater epoch than its own. The epoch is the Lease's count of transitions, and never less than what
+//! attempts bear already: a Lease that was deleted counts from the beginning, and its holder would take
+//! running attempts for those of a newer leader, and leave them alone for ever.
 
 use std::time::{Duration, Instant};
 
@@ -28,8 +29,7 @@ use crate::{clock, kubernetes::fence::Term};
 pub(crate) struct LeaseConfig {
     pub(crate) namespace: String,
     pub(crate) lease: String,
-    /// Identity of this process. A container that is restarted has that of the one before it, which is
-    /// gone.
+    /// Identity of this process: the pod's. A container that is restarted has that of the one before it.
     pub(crate) identity: String,
     /// Lease duration: time a standby waits before it takes over.
     pub(crate) duration: Duration,
@@ -84,7 +84,7 @@ pub(crate) async fn run_election(
                     tracing::warn!("lost leadership");
                 }
             }
-            // The term ends by itself where this goes on.
+            // If errors persist, the term ends by itself.
             Err(error) => tracing::warn!(%error, "cannot reach the Lease, retrying"),
         }
     }

@@ -28,8 +28,8 @@ pub(crate) async fn run(ctx: Arc<Context>, requeued: RequeueReceiver, next: Requ
         .for_each_concurrent(CONCURRENCY, |id| {
             let (ctx, next) = (&ctx, &next);
             async move {
-                if gives_traffic_to_canary(&ctx.caches, &id) {
-                    relieve(ctx, &id).await;
+                if may_have_traffic(&ctx.caches, &id) {
+                    execute_urgent(ctx, &id).await;
                 }
                 next.requeue(id);
             }
@@ -38,7 +38,7 @@ pub(crate) async fn run(ctx: Arc<Context>, requeued: RequeueReceiver, next: Requ
 }
 
 /// Executes the urgent effects of the decision that is due. What fails is left to the reconcile.
-async fn relieve(ctx: &Context, id: &NamespacedName) {
+async fn execute_urgent(ctx: &Context, id: &NamespacedName) {
     let _turn = ctx.memory.turns.take(id).await;
     let Some(guarded) = ctx.caches.rollouts.get(&id.namespace, &id.name) else {
         return;
@@ -52,12 +52,13 @@ async fn relieve(ctx: &Context, id: &NamespacedName) {
     }
 }
 
-fn gives_traffic_to_canary(caches: &Caches, id: &NamespacedName) -> bool {
+/// Returns true if the canary has traffic, or had it until a moment ago.
+fn may_have_traffic(caches: &Caches, id: &NamespacedName) -> bool {
     let guarded = caches.rollouts.get(&id.namespace, &id.name);
-    guarded.is_some_and(|guarded| guarded.0.as_ref().is_ok_and(has_weight))
+    guarded.is_some_and(|guarded| guarded.0.as_ref().is_ok_and(has_had_traffic))
 }
 
-fn has_weight(rollout: &Rollout) -> bool {
+fn has_had_traffic(rollout: &Rollout) -> bool {
     let attempt = rollout
         .status
         .as_ref()

@@ -64,7 +64,8 @@ pub(super) struct Session<'a> {
     pub(super) jobs: &'a mut BTreeMap<String, String>,
     /// Commits that asked for the workloads' templates.
     pub(super) origins: &'a BTreeMap<WorkloadRef, Asked>,
-    /// Compare all objects that have not changed in git now, and not each when it is due.
+    /// True if all objects that have not changed in git are to be compared at once, and not each when it
+    /// is due.
     pub(super) resync: bool,
     pub(super) now: Timestamp,
     /// An object as a watch has it; `None` where it is not there, or of no kind that is watched.
@@ -89,11 +90,12 @@ struct Application {
     drift: Option<Drift>,
 }
 
-/// Number of objects of one rank that are applied at a time. Those of the first rank may need each other.
+/// Number of objects of one rank that are applied at a time. Those of the first rank (Roles, say) may
+/// need each other, and go one by one.
 const AT_ONCE: usize = 8;
 
-/// Maximum number of attempts at a write that conflicts, before the reconcile gives way to others.
-const ATTEMPTS: usize = 5;
+/// Maximum number of tries at a write that conflicts, before the reconcile gives way to others.
+const MAX_TRIES: usize = 5;
 
 // === impl Session ===
 
@@ -201,7 +203,7 @@ impl Session<'_> {
         }
         // Words of the API server about a template that it does not take.
         let mut rejected = None;
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_TRIES {
             let before = self.before(step, resource).await?;
             let seen = before.as_ref().map(|before| Seen::of(&before.metadata));
             if let (Some(seen), Some(known)) = (seen, &known)
@@ -233,7 +235,8 @@ impl Session<'_> {
                     return Ok(StepResult::Applied(Box::new(application)));
                 }
                 Err(Failure::Conflict) => {}
-                // What runs already cannot be applied: it is left alone, and its cure gets in.
+                // The API server refuses the template that runs already. It is left out, so that the
+                // rest gets in now, and later a template that mends it.
                 Err(Failure::Invalid { said }) if rendered.may_keep_template => {
                     rejected = Some(said);
                 }
@@ -270,7 +273,7 @@ impl Session<'_> {
         self.patch(&self.as_account, key, &object, resource).await
     }
 
-    /// Takes the fields of an object's first owner over, and gives up those that are left out. A template
+    /// Takes over the fields of whoever applied the object first (kubectl, Helm), and gives up those that are left out. A template
     /// that was left out until now is nobody's, and an apply would leave in it whatever git has not (a
     /// variable that was there twice, say): it is written whole, as a promotion does. Returns the object's
     /// version if it had to be written for that.
@@ -311,7 +314,7 @@ impl Session<'_> {
         Ok(patched.resource_version())
     }
 
-    /// Returns everything known that decides about an object.
+    /// Returns the digest of all that decides about an object.
     fn inputs(&self, step: &Step<'_>) -> Inputs {
         let manifest = step.manifest;
         let (also, statuses) = match &step.mask {

@@ -38,7 +38,7 @@ pub(crate) struct Step<'a> {
 pub(crate) enum FieldMask<'a> {
     /// None: it is applied as written.
     Nothing,
-    /// The template of a workload whose Rollout is gone.
+    /// The template of a workload whose Rollout is gone: nobody has released the one in git.
     Unreleased,
     /// The template and the pause of a workload.
     Workload(&'a Governor),

@@ -4,8 +4,8 @@
 //! | what has left | is deleted |
 //! |---|---|
 //! | a Rollout and its workload, with what the Rollout references | after the delay, the Rollout first |
-//! | what a Rollout references, alone | when that Rollout is gone |
-//! | a Rollout whose workload is still there | when acknowledged |
+//! | what a Rollout references, alone | when that Rollout is deleted |
+//! | a Rollout whose workload is still in the repository | when acknowledged |
 //! | everything; more than one workload, or more objects than the limit | when acknowledged |
 //! | an object whose loss cannot be undone, or a Service | when acknowledged |
 //! | anything else | at once |
@@ -32,7 +32,7 @@ use super::{
 pub(super) struct Removals<'a> {
     manifests: &'a [Manifest],
     governance: &'a Governance,
-    /// Objects that were applied and have left, in the order in which they are deleted.
+    /// Objects that were applied and have left the repository, in the order in which they are deleted.
     pub(super) gone: Vec<Key>,
     /// Reason to hold all of them because they are so many.
     bulk: Option<Hold>,
@@ -52,7 +52,7 @@ pub(crate) struct Retained {
 /// Reason to retain an object that is no longer in the repository.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RetainReason {
-    /// A template that runs, or to which a rollback leads, refers to it.
+    /// A template that runs, or to which a rollback leads, refers to it: a ConfigMap, say.
     Referenced,
     /// It carries traffic in an attempt that runs.
     Governed,
@@ -87,7 +87,7 @@ pub(crate) enum Hold {
 /// Characters of a digest that people copy.
 const DIGEST: usize = 10;
 
-/// Objects that may leave at a time without being acknowledged, whatever share of all they are.
+/// Number of objects that may always leave at a time without being acknowledged, however small the repository.
 const MIN_PRUNE_LIMIT: usize = 3;
 
 /// Kinds whose removal is held, by group and kind.
@@ -146,7 +146,8 @@ impl<'a> Removals<'a> {
         }
     }
 
-    /// Returns the removals that are not done at once, with those that may be done now confirmed.
+    /// Returns the removals that are not done at once. Those whose delay is over, or that are acknowledged,
+    /// are confirmed.
     pub(super) fn pending(&self, before: &[Removal]) -> Vec<Removal> {
         let mut pending: Vec<_> = self
             .gone
@@ -213,9 +214,9 @@ impl<'a> Removals<'a> {
         Some(removal)
     }
 
-    /// Returns the rule for an object that has left; `None` if it is deleted at once, or stays as
-    /// long as a Rollout names it. `known` is its pending removal: an app whose Rollout is deleted
-    /// by hand meanwhile keeps its delay.
+    /// Returns the rule for an object that has left, if there is one: what nothing delays has none, nor what
+    /// a Rollout in force names, which stays as long. `known` is its pending removal: an app whose
+    /// Rollout is deleted by hand meanwhile keeps its delay.
     fn rule(&self, key: &Key, known: Option<&Removal>) -> Option<Rule> {
         let governors = governors_of(self.governance, key);
         if governors

@@ -34,7 +34,7 @@ pub struct ConfigRepoSpec {
     /// Address of the repository, like `https://git.example.com/shop/config.git`.
     #[schemars(length(min = 1, max = 2048), regex(pattern = "^https://[^@/]+/.+$"))]
     pub url: String,
-    /// Reference that says what the cluster should run.
+    /// Branch that says what the cluster should run.
     #[serde(rename = "ref")]
     pub git_ref: GitRef,
     /// Folder whose YAML files are applied. Defaults to the whole repository.
@@ -130,17 +130,19 @@ pub struct ConfigRepoStatus {
     /// Commit that was applied last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<AppliedCommit>,
-    /// Objects that were applied from the repository, or were about to be. What leaves the
-    /// repository is pruned by it.
+    /// Objects that were applied from the repository, or were about to be. Those that leave the
+    /// repository are pruned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inventory: Vec<AppliedObject>,
-    /// Objects that have left the repository and are not deleted at once.
+    /// Objects that have left the repository and wait for `sync.pruneDelay`, for an acknowledgment, or for
+    /// a Rollout that needs them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removals: Vec<Removal>,
-    /// Workloads that a Rollout governs, or did when it was seen last.
+    /// Workloads whose pod template is not applied from git but released by a Rollout, also while that
+    /// Rollout is missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub governed: Vec<GovernedWorkload>,
-    /// Jobs that were made. One that has run and is gone is not made again until its spec changes.
+    /// Jobs of the repository that were created. One that has run and is gone is not made again until its spec changes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<MadeJob>,
     /// Records of deleted Rollouts that are not in git yet.

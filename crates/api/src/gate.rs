@@ -10,9 +10,9 @@ use crate::Duration;
 /// A rule over metrics, of exactly one kind.
 ///
 /// A query may use `{{namespace}}`, `{{name}}` and `{{service}}` of the Rollout, `{{track}}`
-/// (`canary`, or `stable` where the query is run for stable), `{{revision}}`, `{{pods}}` (an anchored regular
+/// (`canary`; `stable` in the check before a release), `{{revision}}`, `{{pods}}` (an anchored regular
 /// expression that matches the names of the pods) and `{{window}}` (the time since the gateways
-/// accepted the weight, at most `window`).
+/// accepted the weight of the current step, at most `window`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = exactly_one_kind())]
@@ -30,7 +30,7 @@ pub struct Gate {
     /// Gate of the kind `threshold`: every reading has to be within a range.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<Threshold>,
-    /// Gate of the kind `breachWindow`: it fails when more than `maxBreaches` readings are out of
+    /// Gate of the kind `breachWindow`: it is breached when more than `maxBreaches` readings are out of
     /// range within a period, or among the last `ofLast` readings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breach_window: Option<BreachWindow>,
@@ -47,15 +47,16 @@ pub struct Gate {
     #[serde(default = "defaults::window")]
     pub window: Duration,
     /// Query for the number of the canary's requests, over the same range as the gate's query. With it, a
-    /// ratio of the canary's requests (of errors, of successes) breaches only where that is statistically
-    /// significant (p < 0.001, exact binomial test), so that one failure of one request is no breach.
+    /// query that divides a part of the requests by all of them (errors, successes) breaches only where
+    /// the true ratio is out of the gate's range with statistical significance (p < 0.001, exact binomial
+    /// test), so that one failure of one request is no breach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub requests: Option<String>,
-    /// Minimum number of requests for a reading to pass; it needs `requests`. A reading may breach with
-    /// fewer. With 0 the gate passes while there are no requests at all. With at least this many a success
-    /// rate without a success counts as 0, with fewer as no data. Defaults to 20; without `requests` no
-    /// reading waits for them.
+    /// Minimum number of requests for a reading to pass; it needs `requests`, and defaults to 20 with it. A
+    /// reading with fewer may still breach. With 0 the gate passes while there are no requests at all. Where
+    /// every request failed, a success rate has no series to divide: it counts as 0 from this number of
+    /// requests on, and as no data below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_requests: Option<u64>,
     /// Reaction to a reading without data: `Wait` for `noDataTimeout`, or `Rollback` at once. Defaults to
@@ -78,8 +79,8 @@ pub struct Gate {
     /// 1h.
     #[serde(default = "defaults::min_requests_timeout")]
     pub min_requests_timeout: Duration,
-    /// Effect of the gate on a release: `Enforce` holds it up or rolls it back; `Observe` evaluates and
-    /// reports, and never does. Defaults to `Enforce`.
+    /// Effect of the gate on a release: `Enforce` holds it up or rolls it back; `Observe` only evaluates and
+    /// reports. Defaults to `Enforce`.
     #[serde(default)]
     pub mode: GateMode,
 }
@@ -185,7 +186,8 @@ pub struct GateStatus {
     /// Values of the last reading that had them.
     #[serde(default, skip_serializing_if = "GateSamples::is_empty")]
     pub samples: GateSamples,
-    /// Number of readings with a value in this step.
+    /// Number of readings with a value in this step. It is 0 in a new step, while `samples` and
+    /// `sampledAt` are still those of the step before.
     #[serde(default)]
     pub readings: u32,
     /// Time since which readings have been without data.

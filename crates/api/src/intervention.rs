@@ -52,7 +52,11 @@ pub struct InterventionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 50))]
     pub step: Option<u32>,
-    /// Action that is requested: `Approve`, `Promote`, `Pause`, `Resume`, `Abort` or `Retry`.
+    /// Action that is requested. `Approve` lets the release go on after an approval step; `Promote` skips
+    /// the remaining holds and approvals, and where no attempt runs starts the wanted revision without
+    /// waiting for its gates' data (a breach still rolls back); `Pause` stays at the current step, with the
+    /// gates still evaluated, until `Resume`; `Abort` shifts traffic back to stable and rejects the revision;
+    /// `Retry` tries a rejected revision again.
     pub action: Action,
     /// Reason for the request. It is part of the record in git.
     #[schemars(length(min = 1, max = 1024))]

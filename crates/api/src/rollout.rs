@@ -65,7 +65,7 @@ pub struct RolloutSpec {
     #[schemars(length(max = 20))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub gates: Vec<Gate>,
-    /// Prometheus that gates are read from. Defaults to the operator's.
+    /// Prometheus that gates are read from. Defaults to the one that Tidegate was installed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,
     /// Change that a rollback makes in git. Defaults to that of the ConfigRepo that applies the workload.
@@ -82,7 +82,7 @@ pub struct RolloutSpec {
     pub progress_deadline: Duration,
     /// Time that an attempt waits for what is not the revision's fault: a quota, a policy or a webhook
     /// that denies pods, nodes without capacity, a registry or a gateway that is unavailable. Then it ends
-    /// `Aborted`; the revision is not rejected, and is retried later. At least `progressDeadline`. Defaults
+    /// `Aborted`, which does not reject the revision: it is retried later. At least `progressDeadline`. Defaults
     /// to 1h.
     #[serde(default = "defaults::blocked_timeout")]
     pub blocked_timeout: Duration,
@@ -96,7 +96,7 @@ pub struct RolloutSpec {
     #[schemars(range(min = 1, max = 50))]
     pub revision_history_limit: u32,
     /// Traffic while stable has had no ready endpoint for 10s: `WhenStableIsDown` sends all of it to the
-    /// canary, if its step has a weight above 0 and every approval before it was given, until stable has
+    /// canary, if the canary's step has a weight above 0 and every approval before was given, until stable has
     /// been ready for 30s; `Never` leaves it where it is. Defaults to `WhenStableIsDown`.
     #[serde(default)]
     pub failover: FailoverPolicy,
@@ -104,7 +104,8 @@ pub struct RolloutSpec {
     /// revision is tried; `Wait` lets it finish, and then only the newest is tried. Defaults to `Supersede`.
     #[serde(default)]
     pub on_new_revision: OnNewRevision,
-    /// Metadata of the canary's workload and Service, beside what they take over from stable's.
+    /// Labels and annotations of the canary's workload and Service, in addition to those that are copied
+    /// from stable's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
     /// Permission to run two versions of the workload side by side although its strategy is
@@ -156,7 +157,7 @@ pub struct Approval {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Canary {
-    /// Labels and annotations of both, beside those that they take over from stable's workload and
+    /// Labels and annotations of both, in addition to those that are copied from stable's workload and
     /// Service: labels and annotations without a domain, `app.kubernetes.io/` labels, and annotations for
     /// scrapers and data planes.
     #[serde(default)]

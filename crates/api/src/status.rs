@@ -19,18 +19,20 @@ use crate::{
 
 pub use crate::{reason::Phase, stage::Stage};
 
-/// Observed state of a Rollout, and the intent of its running attempt.
+/// Observed state of a Rollout, and what its running attempt is about to do.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutStatus {
     /// Generation of the spec that this status reflects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Phase of the Rollout.
+    /// Phase of the Rollout: `Stable`; `Initial` (first deploy); `Progressing`, `AwaitingApproval`,
+    /// `Paused`, `Promoting`, `RollingBack` and `CleaningUp` while an attempt runs; `Waiting` for what an
+    /// attempt needs to start; `Stalled` until somebody acts.
     #[serde(default)]
     pub phase: Phase,
     /// Current step and number of steps, like `2/4`. The last step gives the canary all traffic; it
-    /// is added if `spec.steps` does not end with it.
+    /// is added if `spec.steps` does not end with it, with the hold of the step before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
     /// The canary's share of traffic, like `10%`.
@@ -47,8 +49,8 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// Conditions: `Available` (callers are served), `Ready` (the wanted revision is stable and
-    /// available), `Reconciling`, `Stalled` (manual action is required), `StableDegraded` and
-    /// `FieldConflict`.
+    /// available), `Reconciling`, `Stalled` (manual action is required), `StableDegraded` (pods of stable
+    /// are missing) and `FieldConflict` (another writer keeps changing a field that Tidegate sets).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -58,7 +60,7 @@ pub struct RolloutStatus {
     /// The last promoted revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable: Option<Stable>,
-    /// The attempt that runs.
+    /// The attempt that runs: one try at releasing one revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
     /// Number of attempts so far.
@@ -67,18 +69,20 @@ pub struct RolloutStatus {
     /// Revisions that were promoted, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<KnownGoodRevision>,
-    /// Revisions that were rolled back, or aborted by a person, newest first. One is tried again when git
-    /// has changed away from it and back, or an Intervention with the action `Retry` asks for it.
+    /// Revisions that were rolled back, or aborted by a person or by an approval's timeout, newest first. An
+    /// attempt that is `Aborted` for any other reason rejects nothing. A rejected revision is tried again
+    /// when git has changed away from it and back, or an Intervention with the action `Retry` asks for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejected: Vec<Rejected>,
-    /// Time until which a revision is not retried whose attempt ended without a verdict on it.
+    /// Time until which the last attempt's revision is not tried again: the attempt ended, and the revision
+    /// was not rejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
     /// Changes by other writers that were reverted, oldest first. Entries older than five minutes
     /// are dropped when the next one is added.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift_corrections: Vec<DriftCorrection>,
-    /// Consecutive attempts that were superseded by a newer revision; absent if the last one ended
+    /// Count of consecutive attempts that were superseded by a newer revision; absent if the last one ended
     /// otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded: Option<Superseded>,
@@ -168,7 +172,8 @@ pub struct Attempt {
     pub images: Vec<String>,
     /// Time at which the attempt started.
     pub started_at: Timestamp,
-    /// Fencing token of the leader that runs it: the transitions of the Lease.
+    /// Fencing token of the leader that runs it: `leaseTransitions` of the Lease. A leader with a lower one
+    /// is an earlier one, and writes nothing.
     #[serde(default)]
     pub epoch: u64,
     /// Reason for which steps are skipped, if they are.
@@ -178,7 +183,7 @@ pub struct Attempt {
     /// attempt that runs.
     #[schemars(schema_with = "free_form")]
     pub plan: RolloutSpec,
-    /// Stage of the attempt.
+    /// Stage of the attempt: what is being done right now, finer than `status.phase`.
     pub stage: Stage,
     /// Time since which the attempt has been in this stage.
     pub stage_since: Timestamp,

@@ -1,8 +1,9 @@
 //! Writes of the status: what is worth one, and how soon.
 //!
-//! Whatever an effect is derived from, and whatever a crash must not take away, is written at once. What
-//! people read alone waits a moment, since more of it, or an intent, often follows: then both are one
-//! write. A gate that passes waits longer, and a reading that changes nothing is written once a minute.
+//! An effect is a write to the cluster; the intent is the part of the status from which effects follow, and
+//! which a crash must not take away: it is written at once. What only people read (the message,
+//! conditions) waits a moment, since more of it, or an intent, often follows: then both are one write. A
+//! gate that passes waits longer, and a reading that changes nothing is written once a minute.
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
@@ -15,9 +16,9 @@ use tidegate_api::{
 
 use crate::context::DecisionContext;
 
-/// Time for which what people read may wait for an intent: longer than endpoints take to settle by
+/// Time for which what only people read may wait for an intent: longer than endpoints take to settle by
 /// default, after which most intents follow.
-const WORDS_WAIT: SignedDuration = SignedDuration::from_millis(2500);
+const DISPLAY_WAIT: SignedDuration = SignedDuration::from_millis(2500);
 
 /// Time for which a gate's first good reading may wait: there is nothing to do about it, and in a short
 /// step the next intent says that it passed.
@@ -42,7 +43,7 @@ pub(crate) fn due(ctx: &DecisionContext<'_>) -> Option<Timestamp> {
         if intent(old) != intent(new) {
             return Some(ctx.now);
         }
-        WORDS_WAIT
+        DISPLAY_WAIT
     } else if evidence_is_old(before, ctx.now) {
         SignedDuration::ZERO
     } else if without_readings(before) != without_readings(after) {
@@ -54,12 +55,12 @@ pub(crate) fn due(ctx: &DecisionContext<'_>) -> Option<Timestamp> {
     Some(since.saturating_add(wait).unwrap_or(Timestamp::MAX))
 }
 
-/// `Ready` is what pipelines wait for: it must not be true a moment longer than it is.
+/// Returns true if `Ready` is True. Pipelines wait for it, so that it turns false is written at once.
 fn is_ready(status: &RolloutStatus) -> bool {
     Condition::find(&status.conditions, ConditionType::Ready).is_some_and(Condition::is_true)
 }
 
-/// Returns true if git is owed a record that no persisted status names.
+/// Returns true if a record is to be written to git that the persisted status does not name.
 fn owes_more(before: &RolloutStatus, after: &RolloutStatus) -> bool {
     let mut owed = after.pending_records.iter();
     owed.any(|record| !before.pending_records.contains(record))
@@ -88,8 +89,8 @@ fn intent(status: RolloutStatus) -> RolloutStatus {
     }
 }
 
-/// Returns the status without what changes with every reading. Of a gate that only observes nothing
-/// is worth a write by itself.
+/// Returns the status without what changes with every reading. Nothing that a gate in the mode `Observe`
+/// reads is worth a write by itself.
 fn without_readings(status: &RolloutStatus) -> RolloutStatus {
     let mut status = status.clone();
     if let Some(attempt) = &mut status.attempt {
@@ -103,7 +104,7 @@ fn without_readings(status: &RolloutStatus) -> RolloutStatus {
     status
 }
 
-/// Returns the status without readings, and without that gates pass.
+/// Returns the status without readings, and with gates that pass as those that have not been read.
 fn without_good_news(status: &RolloutStatus) -> RolloutStatus {
     let mut status = without_readings(status);
     let gates = status

@@ -50,7 +50,7 @@ pub(crate) enum TipAnswer {
     At(ObjectId),
     /// No answer: the server cannot be reached, or is slow.
     None,
-    /// None that says where the branch is. The git program can tell more.
+    /// An answer that does not say where the branch is. The git program can tell more.
     Unclear,
     /// The server does not speak this protocol.
     Unsupported,

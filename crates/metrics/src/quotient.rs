@@ -47,7 +47,8 @@ struct CountSum<'a> {
     matrix: &'a MatrixSelector,
 }
 
-/// Labels in which two scrapes of one pod differ: a monitor for each of two Services that select it.
+/// Labels in which two scrapes of one pod differ that is found by two Services: the canary's and another
+/// of the user's, each with a ServiceMonitor.
 const SCRAPE_LABELS: &str = "job, service, endpoint, instance";
 
 /// Label by which the buckets of a histogram are told apart; its count does not have it.
@@ -93,7 +94,7 @@ impl<'a> CountSum<'a> {
         };
         Some(Self {
             function: call.func.name,
-            matrix: counted(call)?,
+            matrix: range_of_count(call)?,
         })
     }
 
@@ -155,7 +156,8 @@ pub(crate) fn counted_once_per_pod(expr: &Expr) -> String {
 fn count_once(expr: &mut Expr) {
     match expr {
         Expr::Aggregate(sum) if sum.op.id() == T_SUM && sum.modifier.is_none() => {
-            let counts = matches!(bare(&sum.expr), Expr::Call(call) if counted(call).is_some());
+            let counts =
+                matches!(bare(&sum.expr), Expr::Call(call) if range_of_count(call).is_some());
             let once = parser::parse(&once_per_pod(&sum.expr.to_string()));
             if let Ok(once) = once
                 && counts
@@ -184,13 +186,13 @@ fn count_once(expr: &mut Expr) {
     }
 }
 
-/// Returns the range of a query that is a part of all requests, such as `bad / all` or
-/// `100 * bad / all`; `None` for any other quantity, of which a value says nothing about a number of
-/// requests.
+/// Returns the values that a query has if none and if all of the requests are of the part that it counts,
+/// such as 0 and 100 for `100 * bad / all`; `None` for any other quantity, of which a value says nothing
+/// about a number of requests.
 pub(crate) fn proportion(expr: &Expr) -> Option<Proportion> {
     let mut whole_query = expr.clone();
     let division = division(&mut whole_query)?;
-    let (part, whole) = (counts_in(&division.lhs), counts_in(&division.rhs));
+    let (part, whole) = (ranges_in(&division.lhs), ranges_in(&division.rhs));
     let all = whole.first()?;
     let of_whole = whole.iter().all(|selector| counts_the_same(selector, all));
     let of_part = part.iter().all(|selector| {
@@ -232,7 +234,7 @@ fn collect_part_labels(expr: &Expr, labels: &mut BTreeSet<PartLabel>) {
 }
 
 fn labels_of_part(division: &BinaryExpr) -> Vec<PartLabel> {
-    let (parts, wholes) = (counts_in(&division.lhs), counts_in(&division.rhs));
+    let (parts, wholes) = (ranges_in(&division.lhs), ranges_in(&division.rhs));
     let mut labels = Vec::new();
     for whole in wholes {
         let of_whole = own_matchers(&whole.vs, &[BUCKET_LABEL]);
@@ -319,8 +321,8 @@ fn value_at(expr: &Expr, quotient: f64) -> Option<f64> {
     }
 }
 
-/// Returns true for a step of arithmetic with a number that keeps a quotient straight: a number
-/// divided by a quotient is the reverse of it.
+/// Returns true for arithmetic with a number that is linear in the quotient: a number divided by a quotient
+/// is not.
 fn is_affine(binary: &BinaryExpr) -> bool {
     match binary.op.id() {
         T_ADD | T_SUB | T_MUL => true,
@@ -329,7 +331,7 @@ fn is_affine(binary: &BinaryExpr) -> bool {
     }
 }
 
-/// Returns true if the division matches what both sides have, without words of its own.
+/// Returns true for a division without `on`, `ignoring`, `group_left`, `group_right` and `bool`.
 fn is_plain_division(binary: &BinaryExpr) -> bool {
     let matches_itself = binary
         .modifier
@@ -352,8 +354,9 @@ fn bare(expr: &Expr) -> &Expr {
     }
 }
 
-/// Returns the range that a call counts over, if it counts.
-fn counted(call: &Call) -> Option<&MatrixSelector> {
+/// Returns the range selector of a call that counts what happened in it. `irate` does not: it looks at its
+/// last two samples alone.
+fn range_of_count(call: &Call) -> Option<&MatrixSelector> {
     match (
         call.func.name,
         call.args.args.first().map(|first| bare(first)),
@@ -363,15 +366,16 @@ fn counted(call: &Call) -> Option<&MatrixSelector> {
     }
 }
 
-/// Returns the ranges that an expression counts over.
-fn counts_in(expr: &Expr) -> Vec<&MatrixSelector> {
+/// Returns the range selectors of an expression's counts, those of `irate` included: a quotient of them is
+/// a ratio, too.
+fn ranges_in(expr: &Expr) -> Vec<&MatrixSelector> {
     if let Expr::Call(call) = expr
         && matches!(call.func.name, "rate" | "increase" | "irate")
         && let Some(Expr::MatrixSelector(matrix)) = call.args.args.first().map(|first| bare(first))
     {
         return vec![matrix];
     }
-    children(expr).into_iter().flat_map(counts_in).collect()
+    children(expr).into_iter().flat_map(ranges_in).collect()
 }
 
 /// Returns the one metric that a selector names.
@@ -396,8 +400,8 @@ fn base_metric(selector: &VectorSelector) -> Option<&str> {
     Some(base.unwrap_or(metric))
 }
 
-/// Returns the matchers of a part beyond those of the whole, some labels aside; `None` where it lacks
-/// one of these.
+/// Returns the matchers of a part beyond those of the whole, some labels aside; `None` where the part
+/// lacks a matcher of the whole.
 fn extra_matchers(
     part: &VectorSelector,
     whole: &VectorSelector,

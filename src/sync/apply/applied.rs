@@ -38,7 +38,7 @@ pub(super) struct Remembered {
     pub(super) left: Vec<LeftField>,
 }
 
-/// Everything known that decides about an object. It is only a reason to look.
+/// Digests of all that decides about an object: where they have changed there is a reason to look, no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Inputs {
     /// Over the object and what git says else of it.

@@ -33,7 +33,7 @@ const PAUSED: FieldPath = &["spec", "paused"];
 /// Object to apply.
 pub(super) struct Rendered<'a> {
     pub(super) object: Value,
-    /// Revision to write once the object is applied.
+    /// Template to keep as a revision once the object is applied.
     pub(super) template: Option<WaitingTemplate<'a>>,
     /// Fields that the object leaves out and that stay as they are in the cluster.
     pub(super) left_out: Vec<FieldPath>,
@@ -45,7 +45,7 @@ pub(super) struct Rendered<'a> {
     pub(super) owns_template: bool,
 }
 
-/// A template that becomes a revision.
+/// A template that is not applied but kept as a revision, for the Rollout to release.
 pub(super) struct WaitingTemplate<'a> {
     revisions: Revisions<'a>,
     wanted: Wanted<'a>,

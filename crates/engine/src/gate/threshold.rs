@@ -7,6 +7,7 @@ use super::{
     range::{Quality, Range},
     reading::{GateQuery, Missing, Role, Samples},
 };
+
 /// A range that the canary's value is in at every reading.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Threshold {
@@ -32,7 +33,7 @@ impl Threshold {
         self.range.to_string()
     }
 
-    /// Judges one reading. There is no evidence: no reading depends on those before it.
+    /// Judges one reading, without regard to those before it.
     pub(super) fn fold(&self, samples: &Samples, min_requests: u64) -> Result<Judgment, Missing> {
         let value = self.range.value(samples, min_requests)?;
         let message = self.range.describe(value);

@@ -25,10 +25,11 @@ pub(crate) const AFTER: SignedDuration = SignedDuration::from_secs(10);
 /// Time for which stable is ready before it gets its share back.
 const BACK_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
-/// Number of failovers of an attempt after the last of which it ends.
+/// Number of failovers with which an attempt ends, as soon as stable has a ready pod again.
 const MAX_FAILOVERS: usize = 3;
 
-/// Begins, continues or ends a failover. Returns the wait of a step that does not go on meanwhile.
+/// Begins, continues or ends a failover. Returns what the step waits for meanwhile; `None` if it is judged
+/// as usual.
 pub(super) fn follow(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Flow> {
     if ctx.attempt().shortcut.is_some() {
         // Steps that are skipped end with all traffic on the canary anyway.
@@ -41,7 +42,7 @@ pub(super) fn follow(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) ->
     }
 }
 
-/// The failover under way is over; its record says since when.
+/// Notes the end of the failover under way.
 pub(super) fn close(ctx: &mut DecisionContext<'_>) {
     let now = ctx.now;
     if let Some(failover) = ctx.attempt_mut().failovers.last_mut() {
@@ -95,8 +96,8 @@ fn is_allowed(attempt: &Attempt, plan: &Plan, step: &Step) -> bool {
     policy && step.weight > Weight::ZERO && (step.approval.is_none() || approved)
 }
 
-/// A canary that becomes unready now does so by the fault of its surroundings: that is no loss that
-/// counts.
+/// Continues a failover, or ends it. A canary that becomes unready meanwhile does so by the fault of its
+/// surroundings, so the loss is not counted in `readiness_lost_at`.
 fn proceed(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Flow> {
     let (now, observed) = (ctx.now, ctx.observed);
     let wanted = wanted_of_stable(observed);
@@ -140,8 +141,8 @@ fn proceed(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Fl
     }
 }
 
-/// Stable gets its share back, and the step begins again. What is read within a window of that is
-/// still of the failover.
+/// Stable gets its share back, and the step begins again. Queries look back over a window, so readings
+/// count from when that no longer reaches into the failover.
 fn end(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) {
     let now = ctx.now;
     close(ctx);

@@ -213,7 +213,7 @@ impl fmt::Display for Warning {
             ),
             Self::RatioWithoutRequests { gate } => write!(
                 f,
-                "gate {gate:?}: at low traffic a single failed request can breach it; set requests (a query \
+                "gate {gate:?}: at low traffic a single failed request can breach it; set its `requests` (a query \
                  for the number of requests), with which a breach has to be significant"
             ),
             Self::AntiAffinity { workload } => write!(
