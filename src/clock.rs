@@ -2,12 +2,17 @@
 //!
 //! Everything else is given the time, so that tests can give it too.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// Returns the current time.
 #[expect(clippy::disallowed_methods, reason = "everybody else asks here")]
 pub fn now() -> Timestamp {
     Timestamp::now()
+}
+
+/// Returns the time that was so long ago.
+pub fn before(time: SignedDuration) -> Timestamp {
+    now().saturating_sub(time).unwrap_or(Timestamp::MIN)
 }
 
 /// Returns a monotonic time, for durations within this process.

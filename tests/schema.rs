@@ -255,8 +255,16 @@ const BLANKS: &[(&str, &str)] = &[
         "no headers: the store decides",
     ),
     (
+        "Rollout.spec.metrics.ingestDelay",
+        "0s: a store that lags has no data, and no data never promotes",
+    ),
+    (
         "Rollout.spec.metrics.secretRef",
         "no credentials: no data never promotes",
+    ),
+    (
+        "Rollout.spec.metrics.url",
+        "the operator's Prometheus: no data never promotes",
     ),
     ("Rollout.spec.onNewRevision", "Supersede"),
     ("Rollout.spec.onRollback", "as the ConfigRepo says"),

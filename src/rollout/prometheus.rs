@@ -59,6 +59,7 @@ enum Server {
 /// One that a Rollout names.
 struct Own {
     namespace: String,
+    url: String,
     metrics: Metrics,
     hosts: AllowedHosts,
     secrets: SecretAccess,
@@ -87,10 +88,12 @@ impl Prometheuses {
 
     /// The one at which the gates of a Rollout are read.
     pub(crate) fn of(&self, namespace: &str, metrics: Option<&Metrics>) -> Chosen {
-        let server = match metrics {
+        let own = metrics.and_then(|metrics| metrics.url.as_ref().zip(Some(metrics)));
+        let server = match own {
             None => Server::Operators(self.operators.clone()),
-            Some(metrics) => Server::Own(Arc::new(Own {
+            Some((url, metrics)) => Server::Own(Arc::new(Own {
                 namespace: namespace.to_owned(),
+                url: url.clone(),
                 metrics: metrics.clone(),
                 hosts: self.hosts.clone(),
                 secrets: self.secrets,
@@ -156,7 +159,7 @@ impl Own {
     }
 
     async fn open(&self) -> Result<Prometheus, String> {
-        let url = &self.metrics.url;
+        let url = &self.url;
         self.allowed(url)?;
         let (login, ca_bundle) = match &self.metrics.secret_ref {
             Some(secret) => {

@@ -50,6 +50,7 @@ struct Query {
     gate: String,
     text: String,
     window: SignedDuration,
+    ingest_delay: SignedDuration,
     /// False where the gate passes without a request: then there may be no series.
     needs_requests: bool,
 }
@@ -143,6 +144,7 @@ impl Asked {
                 gate: gate.name.clone(),
                 text: query.text,
                 window: gate.window,
+                ingest_delay: gate.ingest_delay,
                 needs_requests: !gate.needs_no_requests(),
             })
         });
@@ -181,7 +183,8 @@ impl Asked {
 impl Query {
     async fn put_to(&self, source: &impl InstantQuery, stable: &Variables) -> Finding {
         let gate = &self.gate;
-        match check_query(source, &self.text, stable, self.window, clock::now()).await {
+        let at = clock::before(self.ingest_delay);
+        match check_query(source, &self.text, stable, self.window, at).await {
             Err(error @ InvalidQuery::ScrapedOnce) => {
                 Finding::ScrapedOnce(format!("gate {gate:?}: {error}"))
             }

@@ -111,9 +111,12 @@ impl Samplers {
             .prometheuses
             .of(&rollout.namespace, plan.metrics.as_ref());
         let requeued = rollout.clone();
+        // A store that lags is read as of when it had everything.
+        let delay = plan.gates.first().map(|gate| gate.ingest_delay);
+        let delay = delay.unwrap_or_default();
         let settings = SamplerSettings {
             scrape_interval: self.scrape_interval,
-            clock: Arc::new(clock::now),
+            clock: Arc::new(move || clock::before(delay)),
             notify: Arc::new(move |reading| {
                 counters.read(reading);
                 requeue_tx.requeue(requeued.clone());

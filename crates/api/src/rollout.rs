@@ -179,13 +179,23 @@ pub struct CanaryMetadata {
 }
 
 /// Prometheus, or a store with its query API.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.url) || (!has(self.secretRef) && !has(self.headersFrom))").message(
+    "secretRef and headersFrom are for a Prometheus of your own: give its url, too"))]
+#[x_kube(validation = Rule::new("duration(self.ingestDelay) <= duration('10m')")
+    .message("ingestDelay must be at most 10m: no gate would notice a breach in time"))]
 pub struct Metrics {
     /// Address of the Prometheus, like `https://prometheus.example.com`. The operator of Tidegate
-    /// must allow its host.
+    /// must allow its host. Defaults to the one that Tidegate was installed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048), regex(pattern = "^https?://[^/?#@]+(/[^?#]*)?$"))]
-    pub url: String,
+    pub url: Option<String>,
+    /// Time from a scrape until its samples can be queried, at most 10m: for stores that lag behind, such as
+    /// `VictoriaMetrics` (30s by its default) and what is pushed by OTLP. Gates are read as of so long ago,
+    /// so a breach is noticed and a step passes so much later. Defaults to 0s.
+    #[serde(default)]
+    pub ingest_delay: Duration,
     /// Secret with the credentials, in the same namespace: `bearerToken`, or `username` and
     /// `password`; and `ca.crt` for a CA of your own. Defaults to no credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]

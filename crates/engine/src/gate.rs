@@ -47,6 +47,8 @@ pub struct Gate {
     pub max_sample_age: SignedDuration,
     /// Longest time that `{{window}}` stands for.
     pub window: SignedDuration,
+    /// Time from a scrape until its samples can be queried: that of the plan's metrics.
+    pub ingest_delay: SignedDuration,
     /// Consequence of a reading without data.
     pub on_no_data: OnMissing,
     /// Consequence of a failed reading.
@@ -134,6 +136,7 @@ impl Gate {
             warmup: spec.warmup.as_signed(),
             max_sample_age: spec.max_sample_age.as_signed(),
             window: spec.window.as_signed(),
+            ingest_delay: SignedDuration::ZERO,
             on_no_data: spec.on_no_data,
             on_error: spec.on_error,
             no_data_timeout: spec.no_data_timeout.as_signed(),

@@ -44,7 +44,7 @@ pub(crate) fn due(ctx: &DecisionContext<'_>) -> Option<Timestamp> {
             return Some(ctx.now);
         }
         DISPLAY_WAIT
-    } else if evidence_is_old(before, ctx.now) {
+    } else if evidence_is_old(before, after) {
         SignedDuration::ZERO
     } else if without_readings(before) != without_readings(after) {
         GOOD_NEWS_WAIT
@@ -67,10 +67,15 @@ fn owes_more(before: &RolloutStatus, after: &RolloutStatus) -> bool {
 }
 
 /// Returns true if what is persisted of an attempt's evidence is out of date, or nothing is.
-fn evidence_is_old(before: &RolloutStatus, now: Timestamp) -> bool {
-    let gates = before.attempt.iter().flat_map(|attempt| &attempt.gates);
-    let written = gates.filter_map(|gate| gate.sampled_at).max();
-    written.is_none_or(|written| now.duration_since(written) >= EVIDENCE_INTERVAL)
+fn evidence_is_old(before: &RolloutStatus, after: &RolloutStatus) -> bool {
+    let read = last_reading(before).zip(last_reading(after));
+    read.is_none_or(|(written, last)| last.duration_since(written) >= EVIDENCE_INTERVAL)
+}
+
+/// Returns the time of the last reading of any gate.
+fn last_reading(status: &RolloutStatus) -> Option<Timestamp> {
+    let gates = status.attempt.iter().flat_map(|attempt| &attempt.gates);
+    gates.filter_map(|gate| gate.sampled_at).max()
 }
 
 /// Returns the status without what only people read, and without the records that git is owed.

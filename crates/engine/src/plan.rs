@@ -338,12 +338,20 @@ fn parse_canary_metadata(spec: &RolloutSpec) -> Result<CanaryMetadata, PlanError
 
 fn parse_gates(spec: &RolloutSpec) -> Result<Vec<Gate>, PlanError> {
     let mut observed = BTreeSet::new();
+    let metrics = spec.metrics.as_ref();
+    let ingest_delay = metrics.map_or(SignedDuration::ZERO, |metrics| {
+        metrics.ingest_delay.as_signed()
+    });
     let parse = |gate: &tidegate_api::gate::Gate| {
         let name = gate.name.clone();
         if !observed.insert(name.clone()) {
             return Err(PlanError::DuplicateGate { name });
         }
-        Gate::parse(gate).map_err(|error| PlanError::Gate { name, error })
+        let parsed = Gate::parse(gate).map_err(|error| PlanError::Gate { name, error })?;
+        Ok(Gate {
+            ingest_delay,
+            ..parsed
+        })
     };
     spec.gates.iter().map(parse).collect()
 }

@@ -192,6 +192,18 @@ fn wrong_gates() -> Vec<Wrong> {
         ),
         wrong(
             "Rollout",
+            "/metrics",
+            json!({ "secretRef": { "name": "prometheus" } }),
+            "give its url, too",
+        ),
+        wrong(
+            "Rollout",
+            "/metrics",
+            json!({ "ingestDelay": "11m" }),
+            "ingestDelay must be at most 10m",
+        ),
+        wrong(
+            "Rollout",
             "/gates",
             json!([{ "name": "Error Rate", "threshold": threshold }]),
             "should match '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'",

@@ -60,7 +60,7 @@ async fn each_write(context: Context, kind: Kind) -> Result<()> {
         async move {
             let run = context
                 .apart(&moment.to_string(), |context| {
-                    killed(context, kind, moment, writes)
+                    Box::pin(killed(context, kind, moment, writes))
                 })
                 .await;
             run.map_err(|error| format!("killed {moment} of {writes}: {error:#}"))

@@ -58,7 +58,8 @@ fn chosen(script: &Script, hosts: &[&str], metrics: Option<&Metrics>) -> Chosen 
 
 fn own(url: &str, secret: Option<&str>) -> Metrics {
     Metrics {
-        url: url.to_owned(),
+        url: Some(url.to_owned()),
+        ingest_delay: tidegate_api::Duration::from_secs(0),
         secret_ref: secret.map(|name| SecretRef {
             name: name.to_owned(),
         }),

@@ -60,6 +60,7 @@ pub(crate) fn begin_step(gate: &Gate, before: Option<&GateStatus>) -> GateStatus
 /// Returns true if the last reading is a current one.
 pub(crate) fn is_recent(gate: &Gate, status: &GateStatus, now: Timestamp) -> bool {
     let limit = gate.interval.saturating_mul(2).saturating_add(ANSWERED_BY);
+    let limit = limit.saturating_add(gate.ingest_delay);
     status
         .sampled_at
         .is_some_and(|sampled_at| now.duration_since(sampled_at) <= limit)
@@ -272,6 +273,27 @@ mod tests {
         };
         fold(gate, status, &reading, Scope::Step, false);
         status.clone()
+    }
+
+    #[test]
+    fn a_reading_of_a_store_that_lags_is_recent_for_so_much_longer() {
+        let at_once = threshold(0.05);
+        let lagging = Gate {
+            ingest_delay: SignedDuration::from_secs(60),
+            ..at_once.clone()
+        };
+        let mut status = begin_step(&at_once, None);
+        fold(
+            &at_once,
+            &mut status,
+            &reading(0, value(0.01)),
+            Scope::Step,
+            false,
+        );
+        assert!(is_recent(&at_once, &status, at(30)));
+        assert!(!is_recent(&at_once, &status, at(90)));
+        assert!(is_recent(&lagging, &status, at(90)));
+        assert!(!is_recent(&lagging, &status, at(150)));
     }
 
     #[test]

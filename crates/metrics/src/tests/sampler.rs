@@ -88,11 +88,22 @@ impl Scenario {
     }
 
     fn start_with(prometheus: Scripted, gates: Vec<SampledGate>, input: SamplerInput) -> Self {
+        Self::start_behind(SignedDuration::ZERO, prometheus, gates, input)
+    }
+
+    /// Starts a sampler whose clock is behind, as for a store that lags.
+    fn start_behind(
+        delay: SignedDuration,
+        prometheus: Scripted,
+        gates: Vec<SampledGate>,
+        input: SamplerInput,
+    ) -> Self {
         let (notify, notified) = mpsc::unbounded_channel();
         let started = Instant::now();
+        let beginning = now().saturating_sub(delay).expect("a time");
         let settings = SamplerSettings {
             scrape_interval: SCRAPE,
-            clock: Arc::new(move || now().saturating_add(started.elapsed()).expect("a time")),
+            clock: Arc::new(move || beginning.saturating_add(started.elapsed()).expect("a time")),
             notify: Arc::new(move |_| {
                 let _ = notify.send(());
             }),
@@ -223,6 +234,21 @@ fn without_traffic() -> SamplerInput {
 async fn a_gate_is_read_at_its_interval_once_a_scrape_was_made() {
     let mut scenario = Scenario::start(vec![gate("sum(x)")], confirmed_at(0, 1));
     assert_eq!(scenario.times_after(3).await, [5, 15, 25]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_lags_is_read_as_of_when_it_had_everything() {
+    let started = Instant::now();
+    let mut scenario = Scenario::start_behind(
+        SignedDuration::from_secs(30),
+        Scripted::default(),
+        vec![gate("sum(x)")],
+        confirmed_at(0, 1),
+    );
+    assert_eq!(scenario.times_after(1).await, [5]);
+    assert_eq!(started.elapsed().as_secs(), 35);
+    assert_eq!(scenario.times_after(2).await, [5, 15, 25]);
+    assert_eq!(started.elapsed().as_secs(), 55);
 }
 
 #[tokio::test(start_paused = true)]
