@@ -189,7 +189,7 @@ impl<K: Watched> Cache<K> {
     }
 
     /// Remembers what a write has answered.
-    pub(crate) fn answered(&self, mut object: K) {
+    pub(crate) fn keep_answer(&self, mut object: K) {
         forget_unread(&mut object);
         let key = ObjectRef::from_obj_with(&object, self.kind.clone());
         let answer = Answer {
@@ -315,13 +315,13 @@ mod tests {
     #[tokio::test]
     async fn an_answer_counts_until_the_watch_has_caught_up() {
         let cache = shown(vec![object("a", "9")]).await;
-        cache.answered(object("a", "10"));
+        cache.keep_answer(object("a", "10"));
         assert_eq!(
             version_in(&cache).as_deref(),
             Some("10"),
             "compared as numbers, not as text"
         );
-        cache.answered(object("a", "8"));
+        cache.keep_answer(object("a", "8"));
         assert_eq!(version_in(&cache).as_deref(), Some("9"));
     }
 
@@ -336,7 +336,7 @@ mod tests {
         ];
         let filled = writer.fill(stream::iter(events.map(Ok)));
         filled.for_each(|_| async {}).await;
-        cache.answered(object("a", "10"));
+        cache.keep_answer(object("a", "10"));
         assert_eq!(version_in(&cache), None);
     }
 
@@ -350,13 +350,13 @@ mod tests {
             events.send(Ok(event)).unwrap();
         }
         assert!(changes.next().now_or_never().is_none());
-        cache.answered(object("a", "10"));
+        cache.keep_answer(object("a", "10"));
         assert_eq!(version_in(&cache).as_deref(), Some("10"));
         events.send(Ok(Event::Delete(object("a", "12")))).unwrap();
         assert!(changes.next().now_or_never().is_some());
         assert_eq!(version_in(&cache), None, "created and deleted");
         // A list that is complete shows all that there is.
-        cache.answered(object("a", "14"));
+        cache.keep_answer(object("a", "14"));
         for event in [Event::Init, Event::InitDone] {
             events.send(Ok(event)).unwrap();
         }
@@ -367,7 +367,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_about_an_object_of_the_same_name_is_not_about_its_successor() {
         let cache = shown(vec![object("b", "9")]).await;
-        cache.answered(object("a", "10"));
+        cache.keep_answer(object("a", "10"));
         assert_eq!(version_in(&cache).as_deref(), Some("9"));
     }
 

@@ -191,7 +191,7 @@ impl Writer<'_> {
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<(), kube::Error> {
         let request = request.map_err(kube::Error::BuildRequest)?;
-        cache.answered(self.client.request(request).await?);
+        cache.keep_answer(self.client.request(request).await?);
         Ok(())
     }
 }

@@ -4,8 +4,8 @@ use jiff::SignedDuration;
 use tidegate_api::NamespacedName;
 
 use super::{
-    observations::Observations, prometheus::Prometheuses, query_checks::QueryChecks,
-    samplers::Samplers, templates::Templates, turns::Turns, waits::Waits,
+    locks::RolloutLocks, observations::Observations, prometheus::Prometheuses,
+    query_checks::QueryChecks, samplers::Samplers, templates::Templates, waits::Waits,
     write_errors::WriteErrors,
 };
 use crate::{counters::Counters, requeue::RequeueSender};
@@ -16,7 +16,7 @@ pub(crate) struct RolloutMemory {
     pub(super) query_checks: QueryChecks,
     pub(super) samplers: Samplers,
     pub(super) templates: Templates,
-    pub(super) turns: Turns,
+    pub(super) locks: RolloutLocks,
     pub(super) waits: Waits,
     pub(super) write_errors: WriteErrors,
 }
@@ -40,7 +40,7 @@ impl RolloutMemory {
                 counters.clone(),
             ),
             templates: Templates::default(),
-            turns: Turns::default(),
+            locks: RolloutLocks::default(),
             waits: Waits::new(counters.clone()),
             write_errors: WriteErrors::default(),
         }
@@ -53,7 +53,7 @@ impl RolloutMemory {
             query_checks,
             samplers,
             templates,
-            turns,
+            locks,
             waits,
             write_errors,
         } = self;
@@ -61,7 +61,7 @@ impl RolloutMemory {
         query_checks.forget(rollout);
         samplers.end(rollout);
         templates.forget(rollout);
-        turns.forget(rollout);
+        locks.forget(rollout);
         waits.set(rollout, None);
         write_errors.over(rollout);
     }

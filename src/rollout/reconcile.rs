@@ -173,7 +173,7 @@ fn plan_in_force(
 
 async fn turn(ctx: &Context, id: &NamespacedName, epoch: u64) -> Result<Action, ExecuteError> {
     let memory = &ctx.memory;
-    let _turn = memory.turns.take(id).await;
+    let _turn = memory.locks.lock(id).await;
     // Newer than the watch's, where our own last write has not come back yet.
     let Some(guarded) = ctx.caches.rollouts.get(&id.namespace, &id.name) else {
         return Ok(Action::await_change());

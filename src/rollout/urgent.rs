@@ -39,7 +39,7 @@ pub(crate) async fn run(ctx: Arc<Context>, requeued: RequeueReceiver, next: Requ
 
 /// Executes the urgent effects of the decision that is due. What fails is left to the reconcile.
 async fn execute_urgent(ctx: &Context, id: &NamespacedName) {
-    let _turn = ctx.memory.turns.take(id).await;
+    let _turn = ctx.memory.locks.lock(id).await;
     let Some(guarded) = ctx.caches.rollouts.get(&id.namespace, &id.name) else {
         return;
     };
@@ -95,7 +95,7 @@ mod tests {
             .ctx
             .caches
             .rollouts
-            .answered(DeserializeGuard(Ok(rollout)));
+            .keep_answer(DeserializeGuard(Ok(rollout)));
         bench
     }
 
@@ -116,7 +116,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_canary_loses_its_traffic_before_its_turn_and_nothing_else_is_written() {
+    async fn a_canary_without_ready_endpoints_loses_its_traffic_before_its_turn_and_nothing_else_is_written()
+     {
         let bench = stepping().await;
         let route =
             tidegate_api::route::RouteRef::new(tidegate_api::route::RouteKind::HttpRoute, "web");

@@ -1,7 +1,7 @@
 //! Applying a plan: server-side apply, forced and strictly validated, in the name of the
 //! `ConfigRepo`'s account, into its own namespace only.
 //!
-//! Governed objects are read first (which gives the resourceVersion), then the Rollout, then the
+//! Governed objects (workloads, Services and routes of Rollouts) are read first (which gives the resourceVersion), then the Rollout, then the
 //! object is written under that resourceVersion. Tidegate persists what it intends before it
 //! touches an object, so a write that raced with an intent fails with 409, and begins again.
 
@@ -24,7 +24,7 @@ use tidegate_api::{Revision, names, workload::WorkloadRef};
 use tidegate_engine::revision::Digest;
 
 pub(super) use self::applied::Applied;
-pub use self::applied::LeftField;
+pub use self::applied::UnappliedField;
 use self::{
     applied::{Inputs, Remembered},
     render::{Rendered, TEMPLATE},
@@ -137,7 +137,7 @@ impl Session<'_> {
         if stopped.errors.is_empty() {
             return Ok(());
         }
-        // All resources of the repository, so that one paste is enough.
+        // All resources of the repository, so that the Role in the message is enough for all of it.
         let resources = by_group(&resources);
         for error in &mut stopped.errors {
             let failure = std::mem::replace(&mut error.failure, Failure::Conflict);
@@ -219,8 +219,8 @@ impl Session<'_> {
                 .await?;
             match self.write(key, resource, before.as_ref(), &rendered).await {
                 Ok(after) => {
-                    if let Some(template) = &rendered.template {
-                        template.write().await?;
+                    if let Some(template) = &rendered.wanted_template {
+                        template.keep().await?;
                     }
                     let remembered = Remembered {
                         inputs,
@@ -228,7 +228,7 @@ impl Session<'_> {
                         seen: Seen::of(&after.metadata),
                         compare_at: next_comparison(self.namespace, key, self.now),
                         replicas: replicas::count(&step.manifest.object),
-                        left: rendered.left,
+                        unapplied: rendered.unapplied,
                     };
                     let drift = self.drift_in(key, inputs, before.as_ref(), &after);
                     let application = Application { remembered, drift };
@@ -319,17 +319,17 @@ impl Session<'_> {
         let manifest = step.manifest;
         let (also, statuses) = match &step.mask {
             FieldMask::Nothing => (json!("nothing"), Value::Null),
-            FieldMask::Unreleased => (json!("unreleased"), Value::Null),
+            FieldMask::WorkloadWithoutRollout => (json!("unreleased"), Value::Null),
             FieldMask::Workload(governor) => {
                 let origin = self.origin(&manifest.key).map(|origin| &origin.commit);
                 let also = json!([governor.name, origin, manifest.place.file]);
                 (also, json!(governor.status_hash()))
             }
-            FieldMask::Service(Some(governor)) => (json!([governor.name]), held_by(governor)),
+            FieldMask::Service(Some(governor)) => (json!([governor.name]), rollout_state(governor)),
             FieldMask::Route(splits) => {
                 let governors = splits.iter().map(|(governor, _)| *governor);
                 let names = governors.clone().map(|governor| json!(governor.name));
-                (names.collect(), governors.map(held_by).collect())
+                (names.collect(), governors.map(rollout_state).collect())
             }
             FieldMask::Service(None) => {
                 let attempts = self.governance.governors().any(Governor::has_attempt);
@@ -364,7 +364,7 @@ impl Session<'_> {
                     Err(failure) => Err(ApplyError::at(Some(place), key, failure)),
                 }
             }
-            FieldMask::Unreleased
+            FieldMask::WorkloadWithoutRollout
             | FieldMask::Workload(_)
             | FieldMask::Service(_)
             | FieldMask::Route(..) => self.cluster.live(self.namespace, key, resource).await,
@@ -420,7 +420,7 @@ impl Session<'_> {
 }
 
 /// Facts about a Rollout that decide about a Service or a route.
-fn held_by(governor: &Governor) -> Value {
+fn rollout_state(governor: &Governor) -> Value {
     let wanted = governor.wanted.as_ref().map(Revision::as_str);
     json!([governor.name, governor.status_hash(), wanted])
 }

@@ -39,7 +39,7 @@ pub(crate) enum FieldMask<'a> {
     /// None: it is applied as written.
     Nothing,
     /// The template of a workload whose Rollout is gone: nobody has released the one in git.
-    Unreleased,
+    WorkloadWithoutRollout,
     /// The template and the pause of a workload.
     Workload(&'a Governor),
     /// The pin and the ports of a Service, if an attempt runs. Without a Rollout that is known to
@@ -128,7 +128,7 @@ impl<'a> Step<'a> {
             let governor = governance.of_workload(&workload);
             let mask = match governor {
                 Some(governor) => FieldMask::Workload(governor),
-                None if governance.is_held(&workload) => FieldMask::Unreleased,
+                None if governance.is_held(&workload) => FieldMask::WorkloadWithoutRollout,
                 None => FieldMask::Nothing,
             };
             return Self { manifest, mask };
@@ -160,7 +160,9 @@ impl Step<'_> {
         let governors: Vec<&Governor> = match &self.mask {
             FieldMask::Workload(governor) | FieldMask::Service(Some(governor)) => vec![governor],
             FieldMask::Route(splits) => splits.iter().map(|(governor, _)| *governor).collect(),
-            FieldMask::Service(None) | FieldMask::Unreleased | FieldMask::Nothing => Vec::new(),
+            FieldMask::Service(None) | FieldMask::WorkloadWithoutRollout | FieldMask::Nothing => {
+                Vec::new()
+            }
         };
         let is_workload = matches!(self.mask, FieldMask::Workload(_));
         let mut references = References::default();

@@ -3,7 +3,7 @@
 use tidegate_api::{config_repo::GovernedWorkload, reason::SyncReason};
 
 use super::{
-    apply::LeftField,
+    apply::UnappliedField,
     manifest::Key,
     removal::{RetainReason, Retained},
 };
@@ -17,7 +17,7 @@ pub(super) struct Remarks<'a> {
     /// Digest of the removals that wait.
     pub(super) digest: Option<&'a str>,
     /// Fields that are left as they are in the cluster.
-    pub(super) left: &'a [(Key, LeftField)],
+    pub(super) unapplied: &'a [(Key, UnappliedField)],
     /// Workloads that a Rollout governs, or did.
     pub(super) governed: &'a [GovernedWorkload],
 }

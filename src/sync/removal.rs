@@ -55,7 +55,7 @@ pub(crate) enum RetainReason {
     /// A template that runs, or to which a rollback leads, refers to it: a ConfigMap, say.
     Referenced,
     /// It carries traffic in an attempt that runs.
-    Governed,
+    InAttempt,
     /// A Rollout that stays in force names it.
     Named(String),
     /// Its app is deleted after this time.
@@ -168,7 +168,7 @@ impl<'a> Removals<'a> {
     pub(super) fn reason(&self, key: &Key, pending: &[Removal]) -> Option<RetainReason> {
         let governors = governors_of(self.governance, key);
         if governors.iter().any(|governor| governor.has_attempt()) {
-            return Some(RetainReason::Governed);
+            return Some(RetainReason::InAttempt);
         }
         if let Some(governor) = governors.iter().find(|one| self.stays_in_force(one)) {
             return Some(RetainReason::Named(governor.name.clone()));
@@ -331,8 +331,8 @@ fn governors_of<'a>(governance: &'a Governance, key: &Key) -> Vec<&'a Governor> 
         None => match (key.group(), key.kind.as_str()) {
             ("", "Service") => governance.of_service(&key.name).into_iter().collect(),
             (group, kind) => {
-                let splits = governance.of_route(group, kind, &key.name);
-                splits.into_iter().map(|(governor, _)| governor).collect()
+                let users = governance.of_route(group, kind, &key.name);
+                users.into_iter().map(|(governor, _)| governor).collect()
             }
         },
     };

@@ -144,7 +144,7 @@ impl SyncRun<'_> {
                 retained: &memory.retained,
                 skipped: &self.head.skipped,
                 digest: digest(pending).as_deref(),
-                left: &memory.applied.left(),
+                unapplied: &memory.applied.unapplied(),
                 governed: &self.status.governed,
             },
         );

@@ -14,7 +14,7 @@ use tidegate_api::{CommitId, names};
 use tidegate_git::{FetchError, QuotaError};
 
 use super::{
-    apply::LeftField,
+    apply::UnappliedField,
     drift::Drift,
     failure::{ApplyError, Failure, MissingRight, Stopped, UnreadableRollout},
     manifest::Key,
@@ -66,8 +66,8 @@ pub(super) fn applied(commit: &CommitId, objects: usize, remarks: &Remarks<'_>) 
             because(reason, them)
         );
     }
-    for (key, left) in remarks.left.iter().take(NAMED) {
-        let _ = write!(message, "; {key}: {left}");
+    for (key, field) in remarks.unapplied.iter().take(NAMED) {
+        let _ = write!(message, "; {key}: {field}");
     }
     if !remarks.skipped.is_empty() {
         let _ = write!(
@@ -100,7 +100,7 @@ fn list(names: impl ExactSizeIterator<Item: ToString>) -> String {
 fn because(reason: &RetainReason, them: &str) -> String {
     match reason {
         RetainReason::Referenced => format!("because a template in use refers to {them}"),
-        RetainReason::Governed => format!("until the attempt that needs {them} has ended"),
+        RetainReason::InAttempt => format!("until the attempt that needs {them} has ended"),
         RetainReason::Named(rollout) => {
             format!("for as long as Rollout {rollout}, which names {them}, is in force")
         }
@@ -210,9 +210,9 @@ impl Display for Hold {
     }
 }
 
-// === impl LeftField ===
+// === impl UnappliedField ===
 
-impl Display for LeftField {
+impl Display for UnappliedField {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Replicas(Scaler::Autoscaler(autoscaler)) => write!(

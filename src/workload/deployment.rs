@@ -221,7 +221,7 @@ impl Deployments {
         let patched = replace_template(target, &deployment, template, false).await;
         let what = format!("write the template of {}", target.workload);
         self.deployments
-            .answered(patched.map_err(WorkloadError::request(what))?);
+            .keep_answer(patched.map_err(WorkloadError::request(what))?);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use crate::Duration;
 /// A rule over metrics, of exactly one kind.
 ///
 /// A query may use `{{namespace}}`, `{{name}}` and `{{service}}` of the Rollout, `{{track}}`
-/// (`canary`; `stable` in the check before a release), `{{revision}}`, `{{pods}}` (an anchored regular
+/// (`canary`; `stable` in preflight, when each query is put to stable), `{{revision}}`, `{{pods}}` (an anchored regular
 /// expression that matches the names of the pods) and `{{window}}` (the time since the gateways
 /// accepted the weight of the current step, at most `window`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -175,7 +175,9 @@ pub enum GateMode {
 pub struct GateStatus {
     /// Name of the gate.
     pub name: String,
-    /// Verdict of the last reading.
+    /// Verdict of the last reading: `Pass`; `Breach`; `Tolerated` (out of range, within `maxBreaches`);
+    /// `Gathering` (too few requests to tell); `NoData`; `Error` (the query failed); `Pending` before the
+    /// step's first reading.
     pub verdict: Verdict,
     /// Reason for the verdict, in a sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -199,7 +201,8 @@ pub struct GateStatus {
     /// Time since which readings have had fewer requests than `minRequests`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gathering_since: Option<Timestamp>,
-    /// Evidence beyond the last reading, in the field of the gate's kind.
+    /// What the gate keeps of earlier readings, such as the bad ones of a `breachWindow`, in the field of its
+    /// kind.
     #[serde(default, skip_serializing_if = "GateEvidence::is_empty")]
     pub evidence: GateEvidence,
 }

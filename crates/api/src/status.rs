@@ -183,7 +183,11 @@ pub struct Attempt {
     /// attempt that runs.
     #[schemars(schema_with = "free_form")]
     pub plan: RolloutSpec,
-    /// Stage of the attempt: what is being done right now, finer than `status.phase`.
+    /// Stage of the attempt, finer than `status.phase`: `Initial` (first deploy), `Pinning` (the Services'
+    /// selectors get stable's `pod-template-hash`, and the workload is paused), `Starting` (of the canary),
+    /// `Stepping`, `PinningToCanary` (direct callers go to the canary), `UpdatingStable`,
+    /// `PinningToStable` and `ShiftingToStable` (callers go to stable's new pods), `RollingBack`, `Draining`,
+    /// `RemovingCanary`, `Unpinning`.
     pub stage: Stage,
     /// Time since which the attempt has been in this stage.
     pub stage_since: Timestamp,
@@ -206,8 +210,8 @@ pub struct Attempt {
     /// the last 10 minutes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub readiness_lost_at: Vec<Timestamp>,
-    /// Number of stable's ready pods when the attempt started; absent if some were missing then, so
-    /// that stable holds no weight back.
+    /// Number of stable's ready pods when the attempt started. While fewer are ready the canary's weight is
+    /// not raised. Absent, and without that effect, if some were missing at the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable_ready_replicas: Option<u32>,
     /// Failovers, oldest first: times in which all traffic was on the canary because stable had no
@@ -278,7 +282,8 @@ pub enum Shortcut {
 pub struct StepStatus {
     /// Share of traffic for the canary.
     pub weight: Weight,
-    /// Time at which the step was entered or restarted, or at which its weight was requested.
+    /// Time at which the step was entered or restarted, or at which its weight was written to the
+    /// routes.
     pub entered_at: Timestamp,
     /// Time at which every gateway had accepted the route with this weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -132,7 +132,7 @@ impl<'a> DecisionContext<'a> {
         let attempt = self.status.attempt.as_ref()?;
         let has_traffic = attempt.weight > Weight::ZERO
             || attempt.stage == Stage::ShiftingToStable && self.observed.canary_endpoints.ready > 0;
-        if !has_traffic || !attempt.stage.gates_are_read() || is_suspended(attempt) {
+        if !has_traffic || !attempt.stage.gates_are_read() || judging_is_suspended(attempt) {
             return None;
         }
         // An attempt of an earlier version of Tidegate does not say since when. What comes within a
@@ -209,7 +209,7 @@ impl<'a> DecisionContext<'a> {
 
 /// Returns true while neither holds nor readings count: in a failover of an attempt whose stable was
 /// well when it started. One that was degraded then holds nothing up, or its cure would never come.
-pub(crate) fn is_suspended(attempt: &Attempt) -> bool {
+pub(crate) fn judging_is_suspended(attempt: &Attempt) -> bool {
     attempt.failover().is_some() && attempt.stable_ready_replicas.is_some()
 }
 

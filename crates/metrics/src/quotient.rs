@@ -333,11 +333,11 @@ fn is_affine(binary: &BinaryExpr) -> bool {
 
 /// Returns true for a division without `on`, `ignoring`, `group_left`, `group_right` and `bool`.
 fn is_plain_division(binary: &BinaryExpr) -> bool {
-    let matches_itself = binary
+    let has_default_matching = binary
         .modifier
         .as_ref()
         .is_none_or(|modifier| modifier.matching.is_none() && !modifier.return_bool);
-    binary.op.id() == T_DIV && matches_itself
+    binary.op.id() == T_DIV && has_default_matching
 }
 
 fn number(expr: &Expr) -> Option<f64> {

@@ -51,7 +51,7 @@ fn edit_repo(bench: &Bench, change: impl FnOnce(&mut Value)) {
         .ctx
         .caches
         .config_repos
-        .answered(DeserializeGuard(Ok(repo)));
+        .keep_answer(DeserializeGuard(Ok(repo)));
 }
 
 /// The credentials that are in no message.
@@ -205,7 +205,7 @@ async fn a_process_that_has_just_started_trusts_the_status_while_records_are_pen
             .ctx
             .caches
             .rollouts
-            .answered(DeserializeGuard(Ok(rollout)));
+            .keep_answer(DeserializeGuard(Ok(rollout)));
     };
     owe(json!([pending_json(1)]));
     reconcile(&bench).await;

@@ -35,7 +35,7 @@ pub(super) struct Remembered {
     /// Count of replicas that git said.
     pub(super) replicas: Option<u64>,
     /// Fields that were left as they are in the cluster.
-    pub(super) left: Vec<LeftField>,
+    pub(super) unapplied: Vec<UnappliedField>,
 }
 
 /// Digests of all that decides about an object: where they have changed there is a reason to look, no more.
@@ -49,7 +49,7 @@ pub(super) struct Inputs {
 
 /// Field of an object that is left as it is in the cluster, although git says something else.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LeftField {
+pub enum UnappliedField {
     /// The count of replicas.
     Replicas(Scaler),
     /// The template of a workload, which the API server rejects.
@@ -94,14 +94,19 @@ impl Applied {
     }
 
     /// Returns the fields that are left as they are in the cluster.
-    pub(in crate::sync) fn left(&self) -> Vec<(Key, LeftField)> {
-        let mut left: Vec<_> = self
+    pub(in crate::sync) fn unapplied(&self) -> Vec<(Key, UnappliedField)> {
+        let mut unapplied: Vec<_> = self
             .objects
             .iter()
-            .flat_map(|(key, known)| known.left.iter().map(|left| (key.clone(), left.clone())))
+            .flat_map(|(key, known)| {
+                known
+                    .unapplied
+                    .iter()
+                    .map(|field| (key.clone(), field.clone()))
+            })
             .collect();
-        left.sort_by(|(one, _), (other, _)| one.cmp(other));
-        left
+        unapplied.sort_by(|(one, _), (other, _)| one.cmp(other));
+        unapplied
     }
 
     /// Returns the last application of an object, if there is nothing to apply since.
@@ -109,7 +114,7 @@ impl Applied {
         let known = self.objects.get(&step.manifest.key)?;
         let same_statuses = known.inputs.statuses == inputs.statuses;
         let is_done = match &step.mask {
-            FieldMask::Nothing | FieldMask::Unreleased => same_statuses,
+            FieldMask::Nothing | FieldMask::WorkloadWithoutRollout => same_statuses,
             // While an attempt runs it writes the workload itself. Its end is a reason to look.
             FieldMask::Workload(governor) => same_statuses || governor.has_attempt(),
             // Where nothing of git's was held back, a Rollout that takes its own fields off is enough.

@@ -9,7 +9,7 @@ use tidegate_engine::{
     revision,
 };
 
-use super::{LeftField, Session};
+use super::{Session, UnappliedField};
 use crate::{
     kubernetes::pod_template::{mark_restarted, restarted_at},
     sync::{
@@ -34,11 +34,11 @@ const PAUSED: FieldPath = &["spec", "paused"];
 pub(super) struct Rendered<'a> {
     pub(super) object: Value,
     /// Template to keep as a revision once the object is applied.
-    pub(super) template: Option<WaitingTemplate<'a>>,
+    pub(super) wanted_template: Option<WaitingTemplate<'a>>,
     /// Fields that the object leaves out and that stay as they are in the cluster.
     pub(super) left_out: Vec<FieldPath>,
     /// Those of them about which git says something else.
-    pub(super) left: Vec<LeftField>,
+    pub(super) unapplied: Vec<UnappliedField>,
     /// True if a template that cannot be applied may stay as it runs.
     pub(super) may_keep_template: bool,
     /// True if the template is git's alone: what is left of one that had been left out goes.
@@ -54,7 +54,7 @@ pub(super) struct WaitingTemplate<'a> {
 // === impl WaitingTemplate ===
 
 impl WaitingTemplate<'_> {
-    pub(super) async fn write(&self) -> Result<(), ApplyError> {
+    pub(super) async fn keep(&self) -> Result<(), ApplyError> {
         self.revisions.want(&self.wanted).await
     }
 }
@@ -65,9 +65,9 @@ impl Rendered<'_> {
     fn of(object: Value) -> Self {
         Self {
             object,
-            template: None,
+            wanted_template: None,
             left_out: Vec::new(),
-            left: Vec::new(),
+            unapplied: Vec::new(),
             may_keep_template: false,
             owns_template: false,
         }
@@ -105,10 +105,11 @@ impl Session<'_> {
             (FieldMask::Workload(governor), live) => {
                 self.workload(manifest, governor, live.as_ref()).await?
             }
-            (FieldMask::Unreleased | FieldMask::Service(_) | FieldMask::Route(..), None) => {
-                Rendered::of(object)
-            }
-            (FieldMask::Unreleased, Some(live)) => {
+            (
+                FieldMask::WorkloadWithoutRollout | FieldMask::Service(_) | FieldMask::Route(..),
+                None,
+            ) => Rendered::of(object),
+            (FieldMask::WorkloadWithoutRollout, Some(live)) => {
                 let mut rendered = Rendered::of(with_template_of(object, live));
                 rendered.may_keep_template = true;
                 rendered
@@ -127,7 +128,7 @@ impl Session<'_> {
         };
         if let Some(said) = rejected {
             rendered.leave_template();
-            rendered.left.push(LeftField::Template { said });
+            rendered.unapplied.push(UnappliedField::Template { said });
         }
         if let Some(live) = live {
             self.leave_replicas(manifest, live, &mut rendered);
@@ -165,7 +166,7 @@ impl Session<'_> {
             annotations[names::REPLICAS_ANNOTATION] = json!(wanted.to_string());
         }
         rendered.left_out.push(REPLICAS);
-        rendered.left.push(LeftField::Replicas(scaler));
+        rendered.unapplied.push(UnappliedField::Replicas(scaler));
     }
 
     /// A governed workload: git's template is written down as a revision, the template in force
@@ -242,7 +243,7 @@ impl Session<'_> {
         rendered.left_out.push(PAUSED);
         if !first_deploy {
             rendered.may_keep_template = live.is_some();
-            rendered.template = Some(WaitingTemplate { revisions, wanted });
+            rendered.wanted_template = Some(WaitingTemplate { revisions, wanted });
         }
         Ok(rendered)
     }

@@ -121,7 +121,7 @@ fn what_others_need_comes_first_and_a_rollout_before_its_workload() {
         .iter()
         .map(|step| {
             let mask = match &step.mask {
-                FieldMask::Unreleased => "unreleased".to_owned(),
+                FieldMask::WorkloadWithoutRollout => "unreleased".to_owned(),
                 FieldMask::Nothing => "as written".to_owned(),
                 FieldMask::Workload(governor) => format!("template governed by {}", governor.name),
                 FieldMask::Service(governor) => {

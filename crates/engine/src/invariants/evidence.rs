@@ -8,7 +8,7 @@ use super::{
     progress::{entered, planned},
 };
 use crate::{
-    context::{is_suspended, plan_of},
+    context::{judging_is_suspended, plan_of},
     gate,
     weight::Weight,
 };
@@ -93,7 +93,7 @@ fn is_open(snapshot: &Snapshot) -> bool {
         let counts = attempt
             .traffic_since
             .is_none_or(|since| since <= snapshot.at);
-        attempt.ending.is_none() && counts && !is_suspended(attempt)
+        attempt.ending.is_none() && counts && !judging_is_suspended(attempt)
     });
     running && snapshot.breach_shown && snapshot.leading && snapshot.canary_share() > Weight::ZERO
 }

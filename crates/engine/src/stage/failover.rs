@@ -10,7 +10,7 @@ use tidegate_api::{
 
 use super::beginning::restart;
 use crate::{
-    context::{DecisionContext, is_suspended},
+    context::{DecisionContext, judging_is_suspended},
     event::Event,
     observed::Observed,
     plan::{Plan, Step},
@@ -73,7 +73,7 @@ fn begin(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Flow
         until: None,
     });
     let time = attempt.failovers.len();
-    if is_suspended(ctx.attempt()) {
+    if judging_is_suspended(ctx.attempt()) {
         restart(ctx, plan);
     }
     ctx.emit(Event::FailedOver {
@@ -134,7 +134,7 @@ fn proceed(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Fl
         return Some(Flow::Waits(WaitingOn::CanaryEndpoint, None));
     }
     ctx.set_weight(Weight::FULL);
-    if is_suspended(ctx.attempt()) {
+    if judging_is_suspended(ctx.attempt()) {
         Some(Flow::Waits(WaitingOn::Failover { back_at }, back_at))
     } else {
         None

@@ -1,4 +1,4 @@
-//! Turns: a Rollout is decided on by one task at a time, be it its reconcile or the urgent lane.
+//! Locks of Rollouts: each is decided on by one task at a time, be it its reconcile or the urgent lane.
 
 use std::{
     collections::HashMap,
@@ -10,18 +10,18 @@ use tokio::sync::OwnedMutexGuard;
 
 /// Locks, one for each Rollout that is decided on.
 #[derive(Default)]
-pub(crate) struct Turns(Mutex<HashMap<NamespacedName, Arc<tokio::sync::Mutex<()>>>>);
+pub(crate) struct RolloutLocks(Mutex<HashMap<NamespacedName, Arc<tokio::sync::Mutex<()>>>>);
 
-// === impl Turns ===
+// === impl RolloutLocks ===
 
-impl Turns {
-    /// Waits for the turn of a Rollout, which lasts until the guard is dropped.
-    pub(super) async fn take(&self, rollout: &NamespacedName) -> OwnedMutexGuard<()> {
+impl RolloutLocks {
+    /// Waits for the lock of a Rollout, which is held until the guard is dropped.
+    pub(super) async fn lock(&self, rollout: &NamespacedName) -> OwnedMutexGuard<()> {
         let turn = self.lock_of(rollout);
         turn.lock_owned().await
     }
 
-    /// Forgets a Rollout that is gone. Whoever has its turn keeps it.
+    /// Forgets a Rollout that is gone. Whoever holds its lock keeps it.
     pub(super) fn forget(&self, rollout: &NamespacedName) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all
@@ -46,21 +46,21 @@ mod tests {
 
     #[test]
     fn one_rollout_has_one_turn_and_another_its_own() {
-        let turns = Turns::default();
+        let locks = RolloutLocks::default();
         let (web, api) = (
             NamespacedName::new("shop", "web"),
             NamespacedName::new("shop", "api"),
         );
-        let turn = turns.take(&web).now_or_never();
+        let turn = locks.lock(&web).now_or_never();
         assert!(turn.is_some());
-        assert!(turns.take(&web).now_or_never().is_none());
-        turns.forget(&web);
+        assert!(locks.lock(&web).now_or_never().is_none());
+        locks.forget(&web);
         assert!(
-            turns.take(&web).now_or_never().is_none(),
+            locks.lock(&web).now_or_never().is_none(),
             "it is still taken"
         );
-        assert!(turns.take(&api).now_or_never().is_some());
+        assert!(locks.lock(&api).now_or_never().is_some());
         drop(turn);
-        assert!(turns.take(&web).now_or_never().is_some());
+        assert!(locks.lock(&web).now_or_never().is_some());
     }
 }
