@@ -320,7 +320,8 @@ impl World {
     fn next_change(&self) -> Option<Timestamp> {
         let memory = &self.shell.memory;
         let alive = self.rollout.is_some();
-        let shell = self.shell.requeue_at.filter(|_| alive);
+        // A process that was killed starts again, whatever there is for it to do.
+        let shell = self.shell.requeue_at.filter(|_| alive || !self.shell.alive);
         let lags = self.shell.lagging.values().copied().filter(|_| alive);
         let readings = memory
             .on_its_way
