@@ -9,18 +9,22 @@ use crate::{
     context::DecisionContext,
     decision::Action,
     event::Event,
-    observed::{Observed, Workload},
+    observed::{Observed, Version, Workload},
     pin::Pin,
     waiting::WaitingOn,
 };
 
-/// Puts the next thing right. Returns true while anything is left.
+/// Puts the next thing right, whatever the spec says. Returns true while anything is left.
 pub(super) fn put_right(ctx: &mut DecisionContext<'_>) -> bool {
     let observed = ctx.observed;
     let Some(workload) = &observed.workload else {
         return false;
     };
-    if !are_there(observed) {
+    // What another Rollout's attempt marks is its own. And nobody can put a finalizer on what is being
+    // deleted.
+    let is_others = !observed.conflicting_rollouts.is_empty();
+    let cannot_wait = observed.deleting && !observed.finalizer;
+    if is_others || cannot_wait || !are_there(observed) {
         return false;
     }
     ctx.wait(WaitingOn::Leftovers, None);
@@ -54,9 +58,9 @@ fn next(observed: &Observed, workload: &Workload) -> Vec<Action> {
     let whole = workload.current().filter(|current| {
         workload.observed_generation >= workload.generation && workload.is_enough(current.ready)
     });
-    let current = match (whole, workload.current()) {
+    let version = match (whole, most_ready(workload)) {
         (Some(current), _) => &current.id,
-        (None, Some(current)) if !canary_serves => &current.id,
+        (None, Some(version)) if !canary_serves => &version.id,
         // A paused workload heals nothing; callers stay where they are until it is ready.
         (None, _) if workload.paused => {
             return vec![Action::SetWorkload {
@@ -66,13 +70,20 @@ fn next(observed: &Observed, workload: &Workload) -> Vec<Action> {
         }
         (None, _) => return Vec::new(),
     };
-    pins_to(observed, current)
-        .or_else(|| routes_without_canary(observed, current))
-        .or_else(|| canary_removal(observed, current))
+    pins_to(observed, version)
+        .or_else(|| routes_without_canary(observed, version))
+        .or_else(|| canary_removal(observed, version))
         .unwrap_or_else(|| release(observed, workload))
 }
 
-/// Every Service reaches the workload's own version. `None` where that is so.
+/// Returns the version of the workload with the most ready pods, and its current one where none is ready.
+fn most_ready(workload: &Workload) -> Option<&Version> {
+    let ready = workload.versions.iter().filter(|version| version.ready > 0);
+    let most = ready.max_by_key(|version| version.ready);
+    most.or_else(|| workload.current())
+}
+
+/// Every Service reaches this version of the workload. `None` where that is so.
 fn pins_to(observed: &Observed, version: &VersionId) -> Option<Vec<Action>> {
     let pin = Some(Pin::Version(version.clone()));
     let wrong: Vec<_> = observed
