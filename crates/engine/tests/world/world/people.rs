@@ -1,6 +1,9 @@
 //! People and other programs: what they ask for, scale, write and delete.
 
-use tidegate_api::intervention::{Action as Ask, InterventionSpec};
+use tidegate_api::{
+    intervention::{Action as Ask, InterventionSpec},
+    rollout::RolloutSpec,
+};
 use tidegate_engine::observed;
 
 use super::{Rival, Rollout, WRITE_BACK_INTERVAL, World, Written};
@@ -75,6 +78,30 @@ impl World {
         rollout.kept_by_others = foreground;
         self.vanish();
         self.happens("delete", "the Rollout is deleted");
+    }
+
+    /// Somebody takes Tidegate's finalizer off the Rollout.
+    pub(crate) fn remove_finalizer(&mut self) {
+        let Some(rollout) = self.rollout.as_mut().filter(|rollout| rollout.finalizer) else {
+            return;
+        };
+        rollout.finalizer = false;
+        self.vanish();
+        self.happens("finalizer", "the finalizer is removed by force");
+    }
+
+    /// The Rollout is deleted without its finalizer, and created again.
+    pub(crate) fn replace(&mut self, spec: RolloutSpec) {
+        let last = self.rollout.take().map_or(0, |rollout| rollout.uid);
+        self.shell.memory = crate::shell::Memory::default();
+        self.asks.clear();
+        self.git.outcomes.clear();
+        self.happens("force", "the Rollout is deleted without its finalizer");
+        self.rollout = Some(Rollout {
+            uid: last + 1,
+            ..Rollout::new(spec)
+        });
+        self.happens("create", "the Rollout is created again");
     }
 
     /// A Rollout that is being deleted and that nobody keeps is gone.
