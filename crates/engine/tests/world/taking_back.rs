@@ -227,3 +227,14 @@ fn callers_stay_on_the_promoted_pods_while_those_of_stable_find_no_room() {
     let pins = world.live.services.iter().filter(|one| one.pin.is_some());
     assert_eq!(pins.count(), 0, "{}", world.story);
 }
+
+#[test]
+fn a_route_that_does_not_name_the_canary_yet_is_left_alone() {
+    let world = a_rollout()
+        .releasing(Quality::Good)
+        .at_stage(Stage::Starting);
+    let route = world.live.routes[0].version;
+    let world = world.with_ask(Ask::Abort).until_rest();
+    assert_eq!(world.outcomes(), "1 Aborted", "{}", world.story);
+    assert_eq!(world.live.routes[0].version, route, "{}", world.story);
+}

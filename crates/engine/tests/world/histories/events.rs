@@ -349,11 +349,12 @@ fn when() -> impl Strategy<Value = When> {
 
 fn millis() -> impl Strategy<Value = i64> {
     prop_oneof![
-        4 => Just(0),
-        4 => 1..400_i64,
-        4 => 400..3_000_i64,
-        4 => 3_000..60_000_i64,
-        4 => 60_000..400_000_i64,
+        10 => Just(0),
+        10 => 1..400_i64,
+        10 => 400..3_000_i64,
+        10 => 3_000..60_000_i64,
+        10 => 60_000..400_000_i64,
+        // Hours, which take as long as many other histories.
         1 => 400_000..10_000_000_i64,
     ]
 }
