@@ -372,7 +372,7 @@ impl World {
             && self.next_sync.is_none()
             && self.rival.is_none()
             && self.shell.alive
-            && self.shell.lagging.is_empty()
+            && (self.rollout.is_none() || self.shell.lagging.is_empty())
             && self.live.next_change(self.now).is_none()
     }
 
