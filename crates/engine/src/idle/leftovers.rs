@@ -54,7 +54,7 @@ fn are_there(observed: &Observed) -> bool {
 }
 
 fn next(observed: &Observed, workload: &Workload) -> Vec<Action> {
-    let canary_serves = observed.canary_endpoints.ready > 0;
+    let canary_serves = serves(observed);
     let whole = workload.current().filter(|current| {
         workload.observed_generation >= workload.generation && workload.is_enough(current.ready)
     });
@@ -68,12 +68,40 @@ fn next(observed: &Observed, workload: &Workload) -> Vec<Action> {
                 epoch: workload.epoch,
             }];
         }
-        (None, _) => return Vec::new(),
+        (None, version) => return follow(observed, version),
     };
     pins_to(observed, version)
         .or_else(|| routes_without_canary(observed, version))
         .or_else(|| canary_removal(observed, version))
         .unwrap_or_else(|| release(observed, workload))
+}
+
+/// Returns true if the canary has callers to keep until the workload can take them. One that has no pods by
+/// intention never can.
+fn serves(observed: &Observed) -> bool {
+    let workload = observed.workload.as_ref();
+    observed.canary_endpoints.ready > 0 && workload.is_some_and(|workload| workload.replicas > 0)
+}
+
+/// While the workload rolls, callers of a version that goes follow to the one with the most ready pods.
+fn follow(observed: &Observed, version: Option<&Version>) -> Vec<Action> {
+    let Some(version) = version.filter(|version| version.ready > 0) else {
+        return Vec::new();
+    };
+    let pin = Pin::Version(version.id.clone());
+    let behind = observed
+        .pinned_services()
+        .filter(|service| match service.pin() {
+            Some(Pin::Version(of)) => of != version.id,
+            Some(Pin::Canary) | None => false,
+        });
+    behind
+        .map(|service| Action::SetService {
+            name: service.name.clone(),
+            pin: Some(pin.clone()),
+            epoch: service.epoch,
+        })
+        .collect()
 }
 
 /// Returns the version of the workload with the most ready pods, and its current one where none is ready.
@@ -96,8 +124,7 @@ fn pins_to(observed: &Observed, version: &VersionId) -> Option<Vec<Action>> {
         })
         .collect();
     let endpoints = &observed.stable_endpoints;
-    let is_there = endpoints.ready > 0 && endpoints.are_of_version(version)
-        || observed.canary_endpoints.ready == 0;
+    let is_there = endpoints.ready > 0 && endpoints.are_of_version(version) || !serves(observed);
     // Without a canary nothing has to be kept out.
     if !observed.canary_is_left() || wrong.is_empty() && is_there {
         None

@@ -111,3 +111,32 @@ fn a_service_that_comes_to_span_other_pods_holds_the_next_attempt_and_nothing_el
     );
     assert_eq!(world.until_rest().runs(), 'C');
 }
+
+#[test]
+fn leftover_pins_follow_a_workload_that_is_restarted_while_the_canary_serves() {
+    let draft = a_rollout();
+    let world = draft
+        .releasing(Quality::Good)
+        .at_stage(Stage::ShiftingToStable)
+        .with_forced_deletion(&draft)
+        .with_restart();
+    let mut world = world;
+    world.run_for(jiff::SignedDuration::from_millis(1500));
+    // The invariants ask whether callers are served all the way.
+    let world = world
+        .with_restart()
+        .when("the adoption", |world| world.status().stable.is_some());
+    assert!(is_clean(&world), "{}", world.story);
+}
+
+#[test]
+fn leftovers_go_though_the_workload_is_scaled_to_zero() {
+    let draft = a_rollout();
+    let world = draft
+        .releasing(Quality::Good)
+        .at_weight(20)
+        .with_scale(0)
+        .with_forced_deletion(&draft)
+        .after(60);
+    assert!(is_clean(&world), "{}", world.story);
+}
