@@ -114,6 +114,20 @@ impl World {
         }
     }
 
+    /// Returns true if neither a ReplicaSet nor a `ControllerRevision` has stable's template.
+    fn is_stable_lost(&self) -> bool {
+        let Some(stable) = self.status().stable else {
+            return false;
+        };
+        let mut sets = self
+            .live
+            .workload
+            .iter()
+            .flat_map(|workload| &workload.sets);
+        !sets.any(|set| set.template.is_of(&stable.pod_template_hash))
+            && !self.live.kept.contains_key(stable.revision.as_str())
+    }
+
     /// Does what only people can do for it to go on.
     pub(super) fn awaits_person(&self) -> Option<Ask> {
         let rollout = self
@@ -127,6 +141,11 @@ impl World {
             .filter(|attempt| attempt.ending.is_none())?;
         if attempt.stage.is_past_steps() {
             return None;
+        }
+        // Stable's template is nowhere, and the status names the ways out.
+        let is_lost = self.is_stable_lost() && attempt.failover().is_some();
+        if is_lost && attempt.shortcut.is_none() {
+            return Some(Ask::Promote);
         }
         let waits = rollout.status.phase == tidegate_api::status::Phase::AwaitingApproval;
         if attempt.paused {
