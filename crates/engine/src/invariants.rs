@@ -436,6 +436,12 @@ impl<'a> Moment<'a> {
         })
     }
 
+    /// Returns true if the finalizer was not there a moment ago: the turn that puts it back does nothing else.
+    fn lacked_finalizer(&self) -> bool {
+        let mut recent = self.recent().filter_map(|past| past.rollout.as_ref());
+        recent.any(|rollout| !rollout.finalizer)
+    }
+
     /// The plan of the attempt that there is.
     fn plan(&self) -> Option<&'a Plan> {
         self.history.plan.as_ref()?.plan.as_ref()

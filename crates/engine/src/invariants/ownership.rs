@@ -94,13 +94,8 @@ pub(super) fn a_pinned_workload_does_not_roll(moment: Moment<'_>) -> Result<(), 
             Some(Pin::Canary) | None => None,
         });
     let pinned = pins.any(|version| !is_made_again(moment, version));
-    // The turn that puts back a finalizer that somebody removed does nothing else.
-    let lacked_finalizer = moment.recent().any(|past| {
-        let rollout = past.rollout.as_ref();
-        rollout.is_some_and(|rollout| !rollout.finalizer)
-    });
     ensure(
-        !(held && rolls && pinned && now.by == Author::Decision) || lacked_finalizer,
+        !(held && rolls && pinned && now.by == Author::Decision) || moment.lacked_finalizer(),
         || "the workload could roll pods out of the sight of its pin".to_owned(),
     )
 }
