@@ -129,7 +129,9 @@ fn rename_lost_revision(ctx: &mut DecisionContext<'_>) {
 
 /// Returns the version that has stable's template, where nothing else keeps it.
 fn lost_revision(observed: &Observed) -> Option<&Version> {
-    if observed.stable_kept || observed.deleting {
+    // A Rollout that is deleted needs it until its attempt is over: stable's template may have to be put back.
+    let is_over = observed.deleting && observed.status.attempt.is_none();
+    if observed.stable_kept || is_over {
         return None;
     }
     let stable = observed.status.stable.as_ref()?;

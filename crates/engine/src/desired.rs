@@ -2,7 +2,7 @@
 
 use tidegate_api::{
     Revision,
-    record::Outcome,
+    record::{Outcome, Reason},
     status::{Attempt, Stable, Stage},
     workload::VersionId,
 };
@@ -98,6 +98,7 @@ impl Desired {
             ..at_stable.clone()
         };
         let at_candidate = beside_stable.clone().at_candidate(attempt, observed);
+        let back_at_stable = at_stable.clone().back_at_stable(attempt, stable, observed);
         match attempt.stage {
             Stage::Initial => Self::first_deploy(),
             Stage::Starting | Stage::Stepping if attempt.is_failed_over() => Self {
@@ -129,19 +130,12 @@ impl Desired {
             },
             Stage::Draining => Self {
                 split: Split::AtMost(Weight::ZERO),
-                paused: !attempt.stable_template_updated,
-                stable_alone: attempt.stable_template_updated,
                 canary: CanaryTarget::AsIs,
-                ..at_stable
+                ..back_at_stable
             },
-            // A revision that was promoted is stable's by the time its canary goes. A workload whose
-            // stable template was put back goes on rolling.
-            Stage::RemovingCanary => Self {
-                paused: promoting(attempt) || !attempt.stable_template_updated,
-                stable_alone: !promoting(attempt) && attempt.stable_template_updated,
-                ..at_stable
-            },
-            Stage::Pinning => at_stable,
+            // A revision that was promoted is stable's by the time its canary goes.
+            Stage::RemovingCanary if !promoting(attempt) => back_at_stable,
+            Stage::Pinning | Stage::RemovingCanary => at_stable,
             Stage::Unpinning => Self {
                 pin: None,
                 paused: false,
@@ -179,6 +173,23 @@ impl Desired {
         }
     }
 
+    /// The attempt has failed. Where stable's template was put back, the workload goes on rolling to it, and
+    /// what is left of the other one goes, unless callers have nobody else.
+    fn back_at_stable(self, attempt: &Attempt, stable: &Stable, observed: &Observed) -> Self {
+        let are_others_needed = others_are_needed(attempt, stable, observed);
+        let pin = if are_others_needed {
+            Some(pin_in_workload(stable, observed))
+        } else {
+            self.pin
+        };
+        Self {
+            pin,
+            paused: !attempt.stable_template_updated,
+            stable_alone: attempt.stable_template_updated && !are_others_needed,
+            ..self
+        }
+    }
+
     /// A first deploy holds nothing: the template is git's.
     fn first_deploy() -> Self {
         Self {
@@ -191,6 +202,22 @@ impl Desired {
             epoch: None,
         }
     }
+}
+
+/// Returns true if callers would reach nobody without the pods of the template that stable's has replaced
+/// again: it was verified, has not breached since, and none of stable's own is ready.
+pub(crate) fn others_are_needed(attempt: &Attempt, stable: &Stable, observed: &Observed) -> bool {
+    let breached = attempt
+        .ending
+        .as_ref()
+        .is_some_and(|ending| ending.reason == Reason::GateBreached);
+    attempt.stable_template_updated && !breached && !has_ready(stable, observed)
+}
+
+/// Returns true if any pod of stable's own version is ready.
+fn has_ready(stable: &Stable, observed: &Observed) -> bool {
+    let workload = observed.workload.as_ref();
+    workload.is_some_and(|workload| workload.ready_of(&stable.pod_template_hash) > 0)
 }
 
 /// Returns true if the attempt is on its way to promotion.
@@ -235,22 +262,26 @@ fn rollback_pin(attempt: &Attempt, stable: &Stable, observed: &Observed) -> Pin 
 }
 
 /// The pin while callers are on their way back to stable: to its version as soon as enough of its pods
-/// are ready, until then to the canary. Where that is lost, any ready pod of stable will do, and where
-/// there is none the version of the workload with the most ready pods: callers have nowhere else to go.
+/// are ready, until then to the canary. Where that is lost, the workload has to do.
 fn pin_back(stable: &Stable, observed: &Observed) -> Pin {
-    let to_stable = Pin::Version(stable.pod_template_hash.clone());
-    let canary_is_ready = observed.canary_endpoints.ready > 0;
-    let workload = observed.workload.as_ref();
-    let is_enough = workload.is_some_and(|workload| {
+    let is_enough = observed.workload.as_ref().is_some_and(|workload| {
         let ready = workload.ready_of(&stable.pod_template_hash);
-        ready > 0 && (!canary_is_ready || workload.is_enough(ready))
+        ready > 0 && workload.is_enough(ready)
     });
-    if is_enough {
-        return to_stable;
-    }
-    if canary_is_ready {
+    if observed.canary_endpoints.ready > 0 && !is_enough {
         return Pin::Canary;
     }
+    pin_in_workload(stable, observed)
+}
+
+/// The pin to stable's version where any pod of it is ready, and otherwise to the version of the workload
+/// with the most ready pods: callers have nowhere else to go.
+fn pin_in_workload(stable: &Stable, observed: &Observed) -> Pin {
+    let to_stable = Pin::Version(stable.pod_template_hash.clone());
+    if has_ready(stable, observed) {
+        return to_stable;
+    }
+    let workload = observed.workload.as_ref();
     let versions = workload.into_iter().flat_map(|workload| &workload.versions);
     let last_resort = versions
         .filter(|version| version.ready > 0)

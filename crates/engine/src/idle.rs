@@ -43,10 +43,16 @@ const PARTIAL_APPLY_REQUEUE: SignedDuration = SignedDuration::from_millis(200);
 
 /// No attempt runs.
 pub(crate) fn idle(ctx: &mut DecisionContext<'_>) {
+    let is_anything_left = leftovers::put_right(ctx);
     if ctx.observed.deleting {
-        return on_delete(ctx);
+        if !is_anything_left {
+            on_delete(ctx);
+        }
+        return;
     }
-    look_for_work(ctx);
+    if !is_anything_left {
+        look_for_work(ctx);
+    }
     // Reported as soon as the Rollout exists, not at its first release.
     let begins = ctx.status.attempt.is_some();
     if let Some(obstacle) = preflight::standing_obstacle(ctx.observed, begins)
@@ -93,9 +99,6 @@ fn look_for_work(ctx: &mut DecisionContext<'_>) {
         requeue_later(ctx);
         adopt_meanwhile(ctx, Some(&plan));
         return ctx.stall(Stall::PreflightFailed(conflict));
-    }
-    if leftovers::put_right(ctx) {
-        return;
     }
     delete_orphaned_canary(ctx);
     restart::follow(ctx);

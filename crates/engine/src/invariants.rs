@@ -217,7 +217,7 @@ const RECENT: SignedDuration = SignedDuration::from_secs(2);
 type Rule = fn(Moment<'_>) -> Result<(), String>;
 
 /// In the order of the design's list.
-const RULES: [(&str, Rule); 33] = [
+const RULES: [(&str, Rule); 34] = [
     ("1, weights sum to 100", traffic::weights_sum_to_100),
     (
         "2, no weight without a ready canary",
@@ -234,6 +234,10 @@ const RULES: [(&str, Rule); 33] = [
     (
         "2, traffic goes to whoever is ready",
         traffic::traffic_goes_to_whoever_is_ready,
+    ),
+    (
+        "2, callers leave who is not ready",
+        traffic::callers_leave_who_is_not_ready,
     ),
     (
         "3, what has breached serves only where nobody else does",
@@ -346,7 +350,7 @@ pub fn check(history: &History) -> Result<(), Violation> {
     })
 }
 
-/// Asks what must hold once nothing moves any more, all faults being gone: rules 7 and 12.
+/// Asks what must hold once nothing moves any more, all faults being gone: rules 7, 12 and 14.
 pub fn check_quiet(history: &History) -> Result<(), Violation> {
     let Some(now) = history.snapshots.last() else {
         return Ok(());
@@ -354,7 +358,9 @@ pub fn check_quiet(history: &History) -> Result<(), Violation> {
     let ended = progress::every_attempt_has_ended(now);
     named("12, every attempt ends", ended)?;
     let recorded = ownership::every_attempt_has_an_outcome(now, &history.snapshots);
-    named("7, every attempt has an outcome", recorded)
+    named("7, every attempt has an outcome", recorded)?;
+    let free = ownership::nothing_is_held_in_the_end(now);
+    named("14, in the end nothing is held", free)
 }
 
 fn named(rule: &'static str, result: Result<(), String>) -> Result<(), Violation> {
@@ -428,6 +434,12 @@ impl<'a> Moment<'a> {
         self.before.iter().rev().take_while(move |past| {
             std::mem::replace(&mut is_newer, now.duration_since(past.at) <= limit)
         })
+    }
+
+    /// Returns true if the finalizer was not there a moment ago: the turn that puts it back does nothing else.
+    fn lacked_finalizer(&self) -> bool {
+        let mut recent = self.recent().filter_map(|past| past.rollout.as_ref());
+        recent.any(|rollout| !rollout.finalizer)
     }
 
     /// The plan of the attempt that there is.

@@ -9,18 +9,22 @@ use crate::{
     context::DecisionContext,
     decision::Action,
     event::Event,
-    observed::{Observed, Workload},
+    observed::{Observed, Version, Workload},
     pin::Pin,
     waiting::WaitingOn,
 };
 
-/// Puts the next thing right. Returns true while anything is left.
+/// Puts the next thing right, whatever the spec says. Returns true while anything is left.
 pub(super) fn put_right(ctx: &mut DecisionContext<'_>) -> bool {
     let observed = ctx.observed;
     let Some(workload) = &observed.workload else {
         return false;
     };
-    if !are_there(observed) {
+    // What another Rollout's attempt marks is its own. And nobody can put a finalizer on what is being
+    // deleted.
+    let is_others = !observed.conflicting_rollouts.is_empty();
+    let cannot_wait = observed.deleting && !observed.finalizer;
+    if is_others || cannot_wait || !are_there(observed) {
         return false;
     }
     ctx.wait(WaitingOn::Leftovers, None);
@@ -50,13 +54,13 @@ fn are_there(observed: &Observed) -> bool {
 }
 
 fn next(observed: &Observed, workload: &Workload) -> Vec<Action> {
-    let canary_serves = observed.canary_endpoints.ready > 0;
+    let canary_serves = serves(observed);
     let whole = workload.current().filter(|current| {
         workload.observed_generation >= workload.generation && workload.is_enough(current.ready)
     });
-    let current = match (whole, workload.current()) {
+    let version = match (whole, most_ready(workload)) {
         (Some(current), _) => &current.id,
-        (None, Some(current)) if !canary_serves => &current.id,
+        (None, Some(version)) if !canary_serves => &version.id,
         // A paused workload heals nothing; callers stay where they are until it is ready.
         (None, _) if workload.paused => {
             return vec![Action::SetWorkload {
@@ -64,15 +68,50 @@ fn next(observed: &Observed, workload: &Workload) -> Vec<Action> {
                 epoch: workload.epoch,
             }];
         }
-        (None, _) => return Vec::new(),
+        (None, version) => return follow(observed, version),
     };
-    pins_to(observed, current)
-        .or_else(|| routes_without_canary(observed, current))
-        .or_else(|| canary_removal(observed, current))
+    pins_to(observed, version)
+        .or_else(|| routes_without_canary(observed, version))
+        .or_else(|| canary_removal(observed, version))
         .unwrap_or_else(|| release(observed, workload))
 }
 
-/// Every Service reaches the workload's own version. `None` where that is so.
+/// Returns true if the canary has callers to keep until the workload can take them. One that has no pods by
+/// intention never can.
+fn serves(observed: &Observed) -> bool {
+    let workload = observed.workload.as_ref();
+    observed.canary_endpoints.ready > 0 && workload.is_some_and(|workload| workload.replicas > 0)
+}
+
+/// While the workload rolls, callers of a version that goes follow to the one with the most ready pods.
+fn follow(observed: &Observed, version: Option<&Version>) -> Vec<Action> {
+    let Some(version) = version.filter(|version| version.ready > 0) else {
+        return Vec::new();
+    };
+    let pin = Pin::Version(version.id.clone());
+    let behind = observed
+        .pinned_services()
+        .filter(|service| match service.pin() {
+            Some(Pin::Version(of)) => of != version.id,
+            Some(Pin::Canary) | None => false,
+        });
+    behind
+        .map(|service| Action::SetService {
+            name: service.name.clone(),
+            pin: Some(pin.clone()),
+            epoch: service.epoch,
+        })
+        .collect()
+}
+
+/// Returns the version of the workload with the most ready pods, and its current one where none is ready.
+fn most_ready(workload: &Workload) -> Option<&Version> {
+    let ready = workload.versions.iter().filter(|version| version.ready > 0);
+    let most = ready.max_by_key(|version| version.ready);
+    most.or_else(|| workload.current())
+}
+
+/// Every Service reaches this version of the workload. `None` where that is so.
 fn pins_to(observed: &Observed, version: &VersionId) -> Option<Vec<Action>> {
     let pin = Some(Pin::Version(version.clone()));
     let wrong: Vec<_> = observed
@@ -85,8 +124,7 @@ fn pins_to(observed: &Observed, version: &VersionId) -> Option<Vec<Action>> {
         })
         .collect();
     let endpoints = &observed.stable_endpoints;
-    let is_there = endpoints.ready > 0 && endpoints.are_of_version(version)
-        || observed.canary_endpoints.ready == 0;
+    let is_there = endpoints.ready > 0 && endpoints.are_of_version(version) || !serves(observed);
     // Without a canary nothing has to be kept out.
     if !observed.canary_is_left() || wrong.is_empty() && is_there {
         None

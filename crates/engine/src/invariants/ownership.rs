@@ -2,7 +2,7 @@
 
 use tidegate_api::{record::Record, status::Stage, workload::VersionId};
 
-use super::{Author, Moment, Snapshot, ensure};
+use super::{ALLOWANCE, Author, Moment, Snapshot, ensure};
 use crate::pin::Pin;
 
 pub(super) fn one_outcome_per_attempt(moment: Moment<'_>) -> Result<(), String> {
@@ -22,6 +22,9 @@ pub(super) fn every_attempt_has_an_outcome(now: &Snapshot, all: &[Snapshot]) -> 
     let Some(last) = all.iter().rev().find_map(Snapshot::status) else {
         return Ok(());
     };
+    if was_removed_by_force(now, all) {
+        return Ok(());
+    }
     let mut recorded: Vec<u32> = now.outcomes.iter().map(|(attempt, _)| *attempt).collect();
     // Pending records of a Rollout that is gone were handed over, and are on their way.
     if now.rollout.is_some() {
@@ -34,6 +37,13 @@ pub(super) fn every_attempt_has_an_outcome(now: &Snapshot, all: &[Snapshot]) -> 
         })?;
     }
     Ok(())
+}
+
+/// Returns true if the Rollout is gone though Tidegate's finalizer was to keep it: what its status owed is
+/// lost with it.
+fn was_removed_by_force(now: &Snapshot, all: &[Snapshot]) -> bool {
+    let last = all.iter().rev().find_map(|past| past.rollout.as_ref());
+    now.rollout.is_none() && last.is_some_and(|last| last.finalizer)
 }
 
 pub(super) fn epochs_only_grow(moment: Moment<'_>) -> Result<(), String> {
@@ -85,7 +95,7 @@ pub(super) fn a_pinned_workload_does_not_roll(moment: Moment<'_>) -> Result<(), 
         });
     let pinned = pins.any(|version| !is_made_again(moment, version));
     ensure(
-        !(held && rolls && pinned && now.by == Author::Decision),
+        !(held && rolls && pinned && now.by == Author::Decision) || moment.lacked_finalizer(),
         || "the workload could roll pods out of the sight of its pin".to_owned(),
     )
 }
@@ -108,6 +118,7 @@ pub(super) fn what_is_held_has_a_finalizer(moment: Moment<'_>) -> Result<(), Str
     };
     let was_held = moment.last().is_some_and(|last| hold(last).is_some());
     if rollout.finalizer
+        || was_just_removed(moment, rollout.deleting)
         || !moment.now.by.is_tidegate()
         || was_held && moment.now.attempt().is_none()
     {
@@ -117,6 +128,20 @@ pub(super) fn what_is_held_has_a_finalizer(moment: Moment<'_>) -> Result<(), Str
         Some(hold) => Err(format!("{hold}, and no finalizer keeps the Rollout")),
         None => Ok(()),
     }
+}
+
+/// Returns true if somebody has removed the finalizer. It is put back soon, unless the Rollout is being
+/// deleted: then nobody can.
+fn was_just_removed(moment: Moment<'_>, deleting: bool) -> bool {
+    let lacks = |past: &&Snapshot| {
+        let rollout = past.rollout.as_ref();
+        rollout.is_some_and(|rollout| !rollout.finalizer)
+    };
+    let past = [moment.now].into_iter().chain(moment.before.iter().rev());
+    past.take_while(lacks).last().is_some_and(|first| {
+        let is_recent = moment.now.at.duration_since(first.at) <= ALLOWANCE;
+        first.by == Author::Others && (deleting || is_recent)
+    })
 }
 
 pub(super) fn nothing_is_left_behind(moment: Moment<'_>) -> Result<(), String> {
@@ -138,6 +163,14 @@ pub(super) fn at_rest_nothing_is_held(moment: Moment<'_>) -> Result<(), String> 
     }
     match hold(now) {
         Some(hold) if !inherits_leftovers(moment) => Err(format!("no attempt runs, and {hold}")),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Whatever was left behind, by whomever, is put right in the end, if a Rollout is there.
+pub(super) fn nothing_is_held_in_the_end(now: &Snapshot) -> Result<(), String> {
+    match hold(now) {
+        Some(hold) if now.rollout.is_some() => Err(format!("nothing moves any more, and {hold}")),
         Some(_) | None => Ok(()),
     }
 }

@@ -6,7 +6,8 @@ use tidegate_api::status::{Attempt, Shortcut, Stage};
 use super::{Author, Moment, Snapshot, ensure};
 use crate::{plan::Plan, weight::Weight};
 
-/// The weights that Tidegate wrote in an attempt, zeros aside, are the plan's, from the first on.
+/// The weights that Tidegate wrote in an attempt, zeros aside, are the plan's, from the first on. One that
+/// somebody else wrote, as while Tidegate may not, is none that was left out.
 pub(super) fn weights_follow_the_plan(moment: Moment<'_>) -> Result<(), String> {
     let Some((attempt, plan)) = planned(moment, moment.now.by == Author::Effect) else {
         return Ok(());
@@ -25,14 +26,13 @@ pub(super) fn weights_follow_the_plan(moment: Moment<'_>) -> Result<(), String> 
         let mut written = written(moment, attempt, &route.name);
         written.dedup();
         // Steps that passed in a failover, where that is so, left no weight of their own.
-        let follows = if attempt.failovers.is_empty() {
-            declared.starts_with(&written)
-        } else {
-            let mut declared = declared.iter();
-            written
-                .iter()
-                .all(|weight| declared.any(|declared| declared == weight))
-        };
+        let may_lack =
+            |weight| !attempt.failovers.is_empty() || was_had(moment, attempt, &route.name, weight);
+        let mut declared_in_order = declared.iter().copied();
+        let follows = written.iter().all(|weight| {
+            let next = declared_in_order.find(|next| next == weight || !may_lack(*next));
+            next == Some(*weight)
+        });
         ensure(follows, || {
             format!(
                 "the route {} was given {written:?}, and the plan is {declared:?}",
@@ -231,6 +231,17 @@ fn written(moment: Moment<'_>, attempt: &Attempt, route: &str) -> Vec<Weight> {
         }
     }
     weights
+}
+
+/// Returns true if the canary has had this share of the route in this attempt, whoever gave it.
+fn was_had(moment: Moment<'_>, attempt: &Attempt, route: &str, weight: Weight) -> bool {
+    let past = moment.before.iter().rev();
+    let mut of_this =
+        past.take_while(|past| past.attempt().is_some_and(|past| is_same(past, attempt)));
+    of_this.any(|past| {
+        past.route(route)
+            .is_some_and(|route| route.canary == weight)
+    })
 }
 
 /// Returns true if both are one attempt: a Rollout that is created anew counts its attempts from 1 again.

@@ -150,6 +150,39 @@ fn is_left_to_a_dead_stable(snapshot: &Snapshot) -> bool {
     may && attempt.shortcut.is_none() && plan.failover == FailoverPolicy::WhenStableIsDown
 }
 
+/// No caller is left to a version without a ready pod while pods of stable's, or of the revision that it is
+/// brought to, are ready in the workload.
+pub(super) fn callers_leave_who_is_not_ready(moment: Moment<'_>) -> Result<(), String> {
+    let now = moment.now;
+    let past = moment.before.iter().rev();
+    let open = past.take_while(|past| is_left_to_nobody(past)).last();
+    let Some(open) = open.filter(|_| is_left_to_nobody(now)) else {
+        return Ok(());
+    };
+    let lasted = now.at.duration_since(open.at);
+    ensure(lasted <= FAILOVER_AFTER + ALLOWANCE, || {
+        format!(
+            "for {lasted:?} callers were left to {} endpoints of the Service and {} of the canary, whose \
+             share is {}, while pods of the workload were ready",
+            now.stable_ready,
+            now.canary_ready,
+            now.canary_share()
+        )
+    })
+}
+
+/// Returns true if a share of the callers reaches nobody though ready pods are there that may serve.
+fn is_left_to_nobody(snapshot: &Snapshot) -> bool {
+    let Some(attempt) = snapshot.attempt().filter(|_| snapshot.leading) else {
+        return false;
+    };
+    let promoted = attempt.promoted_pod_template_hash.as_ref();
+    let promoted = promoted.and_then(|version| snapshot.version(version));
+    let is_ready = snapshot.ready_of_stable() > 0 || promoted.is_some_and(|seen| seen.ready > 0);
+    let is_canary_dead = snapshot.canary_share() > Weight::ZERO && snapshot.canary_ready == 0;
+    is_ready && (is_canary_dead || snapshot.stable_ready == 0)
+}
+
 /// A canary that breached keeps traffic only while stable, untouched, has no ready pod.
 pub(super) fn what_has_breached_serves_only_alone(moment: Moment<'_>) -> Result<(), String> {
     let now = moment.now;
@@ -207,8 +240,14 @@ pub(super) fn the_canary_is_pinned_out(moment: Moment<'_>) -> Result<(), String>
             || attempt.stage.is_past_steps()
             || !attempt.failovers.is_empty()
     });
+    // One that has just come could not be known, or written.
+    let was_there = |name: &str| {
+        let mut recent = moment.since(ALLOWANCE);
+        recent.all(|past| past.leading && past.services.iter().any(|service| service.name == name))
+    };
     for service in &now.services {
-        ensure(!now.canary || service.pin.is_some(), || {
+        let is_known = !now.canary || was_there(&service.name);
+        ensure(!now.canary || service.pin.is_some() || !is_known, || {
             format!(
                 "the Service {} has no pin while the canary is there",
                 service.name
@@ -251,7 +290,9 @@ pub(super) fn a_failed_attempt_ends_on_stable(moment: Moment<'_>) -> Result<(), 
         return Ok(());
     }
     let over = match moment.now.attempt() {
-        Some(attempt) => failed(attempt) && attempt.stage.is_cleaning_up(),
+        Some(attempt) => {
+            failed(attempt) && attempt.stage.is_cleaning_up() && !moment.lacked_finalizer()
+        }
         None => !inherits_leftovers(moment),
     };
     ensure(!over || moment.now.canary_share() == Weight::ZERO, || {
@@ -293,11 +334,14 @@ pub(super) fn traffic_is_never_sent_to_nobody(moment: Moment<'_>) -> Result<(), 
     )
 }
 
-/// Returns true if callers reach only pods that somebody made outside an attempt: they go where stable was
-/// dead before them, though nobody else serves.
+/// Returns true if callers reach only pods of another version that came before anything was pinned: they go
+/// where stable was dead before them, though nobody else serves.
 fn is_served_by_unverified_pods(snapshot: &Snapshot) -> bool {
     let stable = snapshot.status().and_then(|status| status.stable.as_ref());
-    let Some(stable) = stable.filter(|_| snapshot.attempt().is_none()) else {
+    let pinned = snapshot
+        .attempt()
+        .is_some_and(|attempt| attempt.stage != Stage::Pinning);
+    let Some(stable) = stable.filter(|_| !pinned) else {
         return false;
     };
     let mut versions = snapshot

@@ -138,6 +138,10 @@ fn shift_traffic(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Opt
         ctx.set_weight(left);
         restart(ctx, plan);
     }
+    if let Some((given, on)) = raise_to_withdraw(ctx) {
+        ctx.set_weight(given);
+        return Some(Flow::Waits(on, None));
+    }
     if ctx.attempt().weight != weight {
         let raises = weight > ctx.attempt().weight;
         if raises && ctx.attempt().paused {
@@ -171,6 +175,25 @@ fn shift_traffic(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Opt
         entered.confirmed_at.get_or_insert(from);
     }
     None
+}
+
+/// Returns the share that the canary has, and the wait for stable, where stable has lost pods since a raise
+/// was intended and the raise has not gone out: its write may have been denied for long.
+fn raise_to_withdraw(ctx: &DecisionContext<'_>) -> Option<(Weight, WaitingOn)> {
+    let attempt = ctx.attempt();
+    if attempt.confirmed_at.is_some() || attempt.failover().is_some() {
+        return None;
+    }
+    let states = ctx
+        .observed
+        .routes
+        .iter()
+        .filter_map(|route| route.state.as_ref());
+    let given = states.map(|state| state.weight.unwrap_or_default()).min()?;
+    if given >= attempt.weight {
+        return None;
+    }
+    Some((given, stable_lost_pods(ctx)?))
 }
 
 /// Returns the canary's share where it was taken back and the status does not know: taking traffic back

@@ -46,6 +46,8 @@ pub(crate) struct Service {
     pub(crate) name: &'static str,
     pub(crate) pin: Option<Pin>,
     pub(crate) epoch: Option<u64>,
+    /// True if its selector selects a pod of another workload, too.
+    pub(crate) spans: bool,
     pub(crate) version: u64,
 }
 
@@ -103,12 +105,6 @@ pub(crate) struct Commit {
 
 impl Cluster {
     pub(crate) fn new(now: Timestamp) -> Self {
-        let service = |name| Service {
-            name,
-            pin: None,
-            epoch: None,
-            version: 1,
-        };
         let route = Route {
             name: "checkout",
             canary: None,
@@ -122,7 +118,7 @@ impl Cluster {
             workload: None,
             canary: None,
             canary_service: false,
-            services: vec![service("checkout"), service("checkout-internal")],
+            services: vec![Service::new("checkout"), Service::new("checkout-internal")],
             routes: vec![route],
             stable_endpoints: Backend::new(now),
             canary_endpoints: Backend::new(now),
@@ -131,6 +127,12 @@ impl Cluster {
             no_room_until: None,
             gateway_gone: false,
         }
+    }
+
+    /// The revision that git asks for: the newest that is kept.
+    pub(crate) fn wanted(&self) -> Option<&Commit> {
+        let head = self.commits.last();
+        head.filter(|head| self.kept.contains_key(&head.revision))
     }
 
     /// One step of every controller: the last thing that it did.
@@ -300,6 +302,16 @@ impl Cluster {
 // === impl Service ===
 
 impl Service {
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            pin: None,
+            epoch: None,
+            spans: false,
+            version: 1,
+        }
+    }
+
     pub(crate) fn seen(&self) -> observed::Service {
         let mut selector: Labels = labels();
         let pin = Pin::labels(self.pin.as_ref(), WorkloadKind::Deployment);
@@ -314,7 +326,7 @@ impl Service {
             external: false,
             for_peers: false,
             pin_setting: None,
-            foreign_pod: None,
+            foreign_pod: self.spans.then(|| "basket-1".to_owned()),
             waiting: None,
             manager: None,
         }
@@ -335,6 +347,12 @@ impl Route {
             (self.accepted, self.accepted_at) = (false, now + ROUTE_LAG);
         }
         (self.canary, self.epoch, self.manager) = (canary, epoch, manager);
+        self.version += 1;
+    }
+
+    /// Somebody else writes a part of it that is no business of Tidegate's.
+    pub(crate) fn write_elsewhere(&mut self, now: Timestamp) {
+        (self.accepted, self.accepted_at) = (false, now + ROUTE_LAG);
         self.version += 1;
     }
 

@@ -9,7 +9,10 @@ use tidegate_api::{
 use tidegate_engine::weight::Weight;
 
 use crate::{
-    deployment::Quality, metrics::PrometheusBehavior, rollout::a_rollout, shell::Fault,
+    deployment::Quality,
+    metrics::PrometheusBehavior,
+    rollout::a_rollout,
+    shell::{Fault, Group},
     world::World,
 };
 
@@ -194,4 +197,22 @@ fn what_was_taken_back_before_a_crash_is_no_more_given_than_any_raise() {
         (world.outcomes().as_str(), world.runs()),
         ("1 RolledBack", 'A')
     );
+}
+
+#[test]
+fn a_raise_that_was_denied_does_not_go_out_once_stable_has_lost_pods() {
+    let world = a_rollout()
+        .releasing(Quality::Good)
+        .at_weight(1)
+        .with_denial(Group::Routes, 120)
+        .when("the step of 20 %", |world| world.current_step() == Some(2))
+        .with_unready(false, 1, 300)
+        .after(150);
+    assert_eq!(
+        world.share(),
+        Weight::from_hundredths(100),
+        "{}",
+        world.story
+    );
+    assert_eq!(world.until_rest().outcomes(), "1 Promoted");
 }

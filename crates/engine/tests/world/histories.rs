@@ -183,6 +183,8 @@ fn live(beginning: events::Beginning, events: &[(When, events::Event)], is_told:
     world.shell.denied = None;
     world.rival = None;
     world.denies_canary = None;
+    world.live.services[1].spans = false;
+    world.create_repo();
     world.live.gateway_gone = false;
     world.metrics.until = Some(world.now);
     world.version += 1;

@@ -14,6 +14,7 @@
 //! | `degraded` | a stable that is not well, and its cure |
 //! | `failover` | the canary stands in for a stable that is down |
 //! | `taking_back` | ways out of an attempt over a stable that is dead |
+//! | `leftovers` | what is left behind by force, and what is gone with a ConfigRepo |
 //! | `lost` | stable's version, or the object that keeps its template, is deleted |
 //! | `asked_again` | what git asks for again though it was rejected |
 //! | `scaling` | the canary's size while somebody scales stable |
@@ -39,6 +40,7 @@ mod deployment;
 mod failover;
 mod histories;
 mod known_good;
+mod leftovers;
 mod lost;
 mod metrics;
 mod new_hash;

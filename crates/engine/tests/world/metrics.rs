@@ -27,6 +27,8 @@ pub(crate) enum PrometheusBehavior {
     Silent,
     Breach,
     Slow,
+    /// The first samples are still on their way.
+    Sparse,
 }
 
 /// Time between two readings.
@@ -53,9 +55,10 @@ impl World {
                 why: format!("{gate}: the query selects nothing"),
                 at,
             },
-            PrometheusBehavior::Honest | PrometheusBehavior::Breach | PrometheusBehavior::Slow => {
-                QueryCheck::Usable { at }
-            }
+            PrometheusBehavior::Honest
+            | PrometheusBehavior::Breach
+            | PrometheusBehavior::Slow
+            | PrometheusBehavior::Sparse => QueryCheck::Usable { at },
         };
         self.shell.memory.queries = Some(answer);
         self.version += 1;
@@ -136,7 +139,7 @@ impl World {
                 reason: ErrorReason::Unreachable,
                 message: "Prometheus cannot be reached".to_owned(),
             },
-            PrometheusBehavior::Empty | PrometheusBehavior::Silent => {
+            PrometheusBehavior::Empty | PrometheusBehavior::Silent | PrometheusBehavior::Sparse => {
                 Sample::NoData(NoDataReason::Empty)
             }
             PrometheusBehavior::Honest | PrometheusBehavior::Breach | PrometheusBehavior::Slow
@@ -166,7 +169,7 @@ impl World {
                 sampled_at: at,
                 step,
                 samples: [(Role::Canary, sample(&gate.name))].into_iter().collect(),
-                early: false,
+                early: behavior == PrometheusBehavior::Sparse,
                 stable_silent: behavior == PrometheusBehavior::Silent,
             })
             .collect()
@@ -182,9 +185,10 @@ impl World {
         match self.behavior() {
             PrometheusBehavior::Breach => true,
             PrometheusBehavior::Honest | PrometheusBehavior::Slow => erring,
-            PrometheusBehavior::Down | PrometheusBehavior::Empty | PrometheusBehavior::Silent => {
-                false
-            }
+            PrometheusBehavior::Down
+            | PrometheusBehavior::Empty
+            | PrometheusBehavior::Silent
+            | PrometheusBehavior::Sparse => false,
         }
     }
 
@@ -196,7 +200,8 @@ impl World {
             PrometheusBehavior::Honest
             | PrometheusBehavior::Down
             | PrometheusBehavior::Empty
-            | PrometheusBehavior::Silent => {
+            | PrometheusBehavior::Silent
+            | PrometheusBehavior::Sparse => {
                 tried.is_some_and(|tried| tried.template.quality != Quality::Good)
             }
         }

@@ -28,7 +28,7 @@ pub(crate) struct Draft {
 const PATIENCE: SignedDuration = SignedDuration::from_hours(3);
 
 /// Interval at which sync applies.
-const SYNC_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
+pub(crate) const SYNC_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 
 /// A Rollout of `checkout`, with steps of 1 %, 20 % and 50 %, and two gates.
 pub(crate) fn a_rollout() -> Draft {
@@ -248,12 +248,7 @@ impl World {
 
     /// Somebody takes the finalizer off and deletes the Rollout, and it is created again.
     pub(crate) fn with_forced_deletion(mut self, draft: &Draft) -> Self {
-        let spec = draft.spec();
-        self.rollout = None;
-        self.shell.memory = crate::shell::Memory::default();
-        self.happens("force", "the Rollout is deleted without its finalizer");
-        self.rollout = Some(crate::world::Rollout::new(spec));
-        self.happens("create", "the Rollout is created again");
+        self.replace(draft.spec());
         self
     }
 

@@ -212,3 +212,29 @@ fn ready(world: &World) -> u32 {
     let stable = sets.iter().find(|set| set.template.letter == 'A');
     stable.map_or(0, |set| set.ready(world.now))
 }
+
+#[test]
+fn callers_stay_on_the_promoted_pods_while_those_of_stable_find_no_room() {
+    let world = a_rollout()
+        .releasing(Quality::Good)
+        .at_stage(Stage::ShiftingToStable)
+        .with_no_room(FOR_GOOD)
+        .with_deletion(false)
+        .until_gone()
+        .after(60);
+    let serving = world.live.stable_endpoints.ready();
+    assert_eq!((world.runs(), serving), ('A', 3), "{}", world.story);
+    let pins = world.live.services.iter().filter(|one| one.pin.is_some());
+    assert_eq!(pins.count(), 0, "{}", world.story);
+}
+
+#[test]
+fn a_route_that_does_not_name_the_canary_yet_is_left_alone() {
+    let world = a_rollout()
+        .releasing(Quality::Good)
+        .at_stage(Stage::Starting);
+    let route = world.live.routes[0].version;
+    let world = world.with_ask(Ask::Abort).until_rest();
+    assert_eq!(world.outcomes(), "1 Aborted", "{}", world.story);
+    assert_eq!(world.live.routes[0].version, route, "{}", world.story);
+}

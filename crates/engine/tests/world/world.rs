@@ -20,6 +20,7 @@ use tidegate_engine::{
 
 use crate::{
     cluster::Cluster,
+    deployment::Template,
     histories::AT_REST,
     metrics::{Metrics, READING_LAG},
     shell::Shell,
@@ -63,6 +64,8 @@ pub(crate) struct World {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Rollout {
+    /// One that is created again is another one.
+    pub(crate) uid: u32,
     pub(crate) spec: RolloutSpec,
     /// The persisted status, which snapshots share.
     pub(crate) status: Arc<RolloutStatus>,
@@ -92,6 +95,8 @@ pub(crate) enum Written {
 #[derive(Debug, Default)]
 pub(crate) struct Git {
     pub(crate) down: bool,
+    /// Commits that nobody reads, as the `ConfigRepo` is gone.
+    pub(crate) unread: Option<Vec<(String, Template)>>,
     pub(crate) queue: Vec<PendingRecord>,
     pub(crate) handed_over: Vec<PendingRecord>,
     pub(crate) facts: BTreeMap<String, Record>,
@@ -105,12 +110,22 @@ impl Rollout {
     /// A Rollout that has just been created.
     pub(crate) fn new(spec: RolloutSpec) -> Self {
         Self {
+            uid: 1,
             spec,
             status: Arc::default(),
             finalizer: false,
             deleting: false,
             kept_by_others: false,
         }
+    }
+}
+
+// === impl Git ===
+
+impl Git {
+    /// Returns true if nothing can be written: git is down, or nobody says where it is.
+    pub(crate) fn is_out_of_reach(&self) -> bool {
+        self.down || self.unread.is_some()
     }
 }
 
@@ -320,7 +335,8 @@ impl World {
     fn next_change(&self) -> Option<Timestamp> {
         let memory = &self.shell.memory;
         let alive = self.rollout.is_some();
-        let shell = self.shell.requeue_at.filter(|_| alive);
+        // A process that was killed starts again, whatever there is for it to do.
+        let shell = self.shell.requeue_at.filter(|_| alive || !self.shell.alive);
         let lags = self.shell.lagging.values().copied().filter(|_| alive);
         let readings = memory
             .on_its_way
@@ -349,12 +365,14 @@ impl World {
         let resting = status.is_none_or(|status| {
             status.attempt.is_none() && !waits && status.pending_records.is_empty()
         });
-        let told = self.git.down || (self.git.queue.is_empty() && self.git.handed_over.is_empty());
+        let told = self.git.is_out_of_reach()
+            || (self.git.queue.is_empty() && self.git.handed_over.is_empty());
         resting
             && told
             && self.next_sync.is_none()
             && self.rival.is_none()
             && self.shell.alive
+            && (self.rollout.is_none() || self.shell.lagging.is_empty())
             && self.live.next_change(self.now).is_none()
     }
 

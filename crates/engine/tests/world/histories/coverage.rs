@@ -35,7 +35,7 @@ pub(crate) const STAGES: [Stage; 12] = [
 pub(crate) const AT_REST: &str = "(at rest)";
 
 /// Every kind of event.
-const KINDS: [&str; 30] = [
+const KINDS: [&str; 37] = [
     "commit",
     "again",
     "canary unready",
@@ -66,6 +66,13 @@ const KINDS: [&str; 30] = [
     "sync",
     "git",
     "gateway",
+    "repo",
+    "revisions",
+    "service",
+    "span",
+    "route shared",
+    "finalizer",
+    "force",
 ];
 
 const NO_CANARY: &str = "there is no canary";
@@ -172,6 +179,13 @@ fn each_event() -> Vec<Event> {
         Event::Sync,
         Event::Git { down: true },
         Event::Gateway { gone: true },
+        Event::Repo { gone: true },
+        Event::LostRevisions,
+        Event::NewService,
+        Event::Span { others: true },
+        Event::SharedRoute,
+        Event::Finalizer,
+        Event::Replace,
     ];
     asks.into_iter().chain(faults).chain(others).collect()
 }

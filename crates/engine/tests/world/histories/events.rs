@@ -8,9 +8,10 @@ use tidegate_api::{intervention::Action as Ask, status::Stage};
 
 use super::coverage::STAGES;
 use crate::{
+    cluster::Service,
     deployment::Quality,
     metrics::PrometheusBehavior,
-    rollout::{a_rollout, template},
+    rollout::{SYNC_INTERVAL, a_rollout, template},
     shell::{Fault, Group},
     world::{World, Written},
 };
@@ -63,6 +64,23 @@ pub(super) enum Event {
     Gateway {
         gone: bool,
     },
+    /// The `ConfigRepo` vanishes, or comes back.
+    Repo {
+        gone: bool,
+    },
+    LostRevisions,
+    /// Another Service of the workload's pods comes.
+    NewService,
+    /// A Service selects the pods of another workload, too, or no longer.
+    Span {
+        others: bool,
+    },
+    /// Whoever else is in the route writes its own part.
+    SharedRoute,
+    /// The finalizer is removed by force.
+    Finalizer,
+    /// The Rollout is deleted without its finalizer, and created again.
+    Replace,
 }
 
 /// Spec, as a user may write it.
@@ -176,24 +194,74 @@ pub(super) fn apply(world: World, event: &Event) -> World {
             world.sync();
             world
         }
-        Event::Git { down } => {
-            let mut world = world;
+        Event::Git { down } => with(world, |world| {
             world.git.down = *down;
             world.happens("git", if *down { "git is down" } else { "git is up" });
-            world
-        }
-        Event::Gateway { gone } => {
-            let mut world = world;
-            world.live.gateway_gone = *gone;
-            let what = if *gone {
-                "the gateway is gone"
-            } else {
-                "the gateway is back"
-            };
-            world.happens("gateway", what);
-            world
-        }
+        }),
+        Event::Gateway { gone } => with(world, |world| set_gateway(world, *gone)),
+        Event::Repo { gone: true } => with(world, World::delete_repo),
+        Event::Repo { gone: false } => with(world, World::create_repo),
+        Event::LostRevisions => with(world, lose_revisions),
+        Event::NewService => with(world, add_service),
+        Event::Span { others } => with(world, |world| set_span(world, *others)),
+        Event::SharedRoute => with(world, |world| {
+            let now = world.now;
+            world.live.routes[0].write_elsewhere(now);
+            world.happens("route shared", "somebody writes another part of the route");
+        }),
+        Event::Finalizer => with(world, World::remove_finalizer),
+        Event::Replace => with(world, |world| {
+            if let Some(rollout) = &world.rollout {
+                let spec = rollout.spec.clone();
+                world.replace(spec);
+            }
+        }),
     }
+}
+
+fn with(mut world: World, change: impl FnOnce(&mut World)) -> World {
+    change(&mut world);
+    world
+}
+
+/// Somebody deletes every `ControllerRevision`; sync brings git's back.
+fn lose_revisions(world: &mut World) {
+    world.live.kept.clear();
+    world.next_sync = Some(world.now + SYNC_INTERVAL);
+    world.happens("revisions", "the ControllerRevisions are deleted");
+}
+
+fn set_gateway(world: &mut World, gone: bool) {
+    world.live.gateway_gone = gone;
+    let what = if gone {
+        "the gateway is gone"
+    } else {
+        "the gateway is back"
+    };
+    world.happens("gateway", what);
+}
+
+fn set_span(world: &mut World, others: bool) {
+    world.live.services[1].spans = others;
+    let what = if others {
+        "the Service checkout-internal selects other pods, too"
+    } else {
+        "the Service checkout-internal selects no other pods"
+    };
+    world.happens("span", what);
+}
+
+fn add_service(world: &mut World) {
+    let name = "checkout-new";
+    if world
+        .live
+        .services
+        .iter()
+        .all(|service| service.name != name)
+    {
+        world.live.services.push(Service::new(name));
+    }
+    world.happens("service", "another Service selects the pods");
 }
 
 /// Commits the head's revision again, after a revert if need be.
@@ -265,6 +333,13 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Sync),
         1 => any::<bool>().prop_map(|down| Event::Git { down }),
         1 => any::<bool>().prop_map(|gone| Event::Gateway { gone }),
+        1 => any::<bool>().prop_map(|gone| Event::Repo { gone }),
+        1 => Just(Event::LostRevisions),
+        1 => Just(Event::NewService),
+        1 => proptest::bool::weighted(0.7).prop_map(|others| Event::Span { others }),
+        2 => Just(Event::SharedRoute),
+        1 => Just(Event::Finalizer),
+        1 => Just(Event::Replace),
     ]
 }
 
@@ -274,11 +349,13 @@ fn when() -> impl Strategy<Value = When> {
 
 fn millis() -> impl Strategy<Value = i64> {
     prop_oneof![
-        Just(0),
-        1..400_i64,
-        400..3_000_i64,
-        3_000..60_000_i64,
-        60_000..400_000_i64,
+        10 => Just(0),
+        10 => 1..400_i64,
+        10 => 400..3_000_i64,
+        10 => 3_000..60_000_i64,
+        10 => 60_000..400_000_i64,
+        // Hours, which take as long as many other histories.
+        1 => 400_000..10_000_000_i64,
     ]
 }
 
@@ -309,6 +386,7 @@ fn behavior() -> impl Strategy<Value = PrometheusBehavior> {
         PrometheusBehavior::Silent,
         PrometheusBehavior::Breach,
         PrometheusBehavior::Slow,
+        PrometheusBehavior::Sparse,
     ])
 }
 

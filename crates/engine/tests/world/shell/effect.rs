@@ -62,10 +62,7 @@ impl World {
                     .edit(|workload| (workload.paused, workload.epoch) = (*paused, *epoch));
             }
             Action::WriteTemplate(revision) => {
-                let kept = *live
-                    .kept
-                    .get(revision.as_str())
-                    .expect("a revision that is needed was collected");
+                let kept = *live.kept.get(revision.as_str())?;
                 let stable = rollout.and_then(|rollout| rollout.status.stable.as_ref());
                 let template = match stable {
                     Some(stable) if stable.revision == *revision => as_it_runs(kept, stable),
@@ -76,10 +73,7 @@ impl World {
                 });
             }
             Action::ApplyCanary { revision, replicas } => {
-                let template = *live
-                    .kept
-                    .get(revision.as_str())
-                    .expect("a revision that is needed was collected");
+                let template = *live.kept.get(revision.as_str())?;
                 live.canary_service = true;
                 let canary = live
                     .canary

@@ -26,7 +26,7 @@ impl World {
                 cluster: "test".to_owned(),
                 namespace: "shop".to_owned(),
                 name: "checkout".to_owned(),
-                uid: "uid-1".to_owned(),
+                uid: format!("uid-{}", rollout.uid),
                 generation: 1,
             },
             deleting: rollout.deleting,
@@ -61,7 +61,7 @@ impl World {
             canary_pods: cache.canary.as_ref().map_or(0, Deployment::pods),
             canary_service: cache.canary_service,
             canary_name_conflict: false,
-            candidate: cache.commits.last().map(|commit| self.candidate(commit)),
+            candidate: cache.wanted().map(|commit| self.candidate(commit)),
             services: cache
                 .services
                 .iter()
@@ -88,7 +88,11 @@ impl World {
             interventions: self.asked(),
             recorded: self.shell.memory.recorded.clone(),
             default_on_rollback: OnRollback {
-                git: GitOnRollback::Restore,
+                git: if self.git.unread.is_some() {
+                    GitOnRollback::Record
+                } else {
+                    GitOnRollback::Restore
+                },
             },
         })
     }

@@ -1,6 +1,9 @@
 //! People and other programs: what they ask for, scale, write and delete.
 
-use tidegate_api::intervention::{Action as Ask, InterventionSpec};
+use tidegate_api::{
+    intervention::{Action as Ask, InterventionSpec},
+    rollout::RolloutSpec,
+};
 use tidegate_engine::observed;
 
 use super::{Rival, Rollout, WRITE_BACK_INTERVAL, World, Written};
@@ -77,6 +80,30 @@ impl World {
         self.happens("delete", "the Rollout is deleted");
     }
 
+    /// Somebody takes Tidegate's finalizer off the Rollout.
+    pub(crate) fn remove_finalizer(&mut self) {
+        let Some(rollout) = self.rollout.as_mut().filter(|rollout| rollout.finalizer) else {
+            return;
+        };
+        rollout.finalizer = false;
+        self.vanish();
+        self.happens("finalizer", "the finalizer is removed by force");
+    }
+
+    /// The Rollout is deleted without its finalizer, and created again.
+    pub(crate) fn replace(&mut self, spec: RolloutSpec) {
+        let last = self.rollout.take().map_or(0, |rollout| rollout.uid);
+        self.shell.memory = crate::shell::Memory::default();
+        self.asks.clear();
+        self.git.outcomes.clear();
+        self.happens("force", "the Rollout is deleted without its finalizer");
+        self.rollout = Some(Rollout {
+            uid: last + 1,
+            ..Rollout::new(spec)
+        });
+        self.happens("create", "the Rollout is created again");
+    }
+
     /// A Rollout that is being deleted and that nobody keeps is gone.
     pub(crate) fn vanish(&mut self) {
         let gone =
@@ -85,6 +112,20 @@ impl World {
             self.rollout = None;
             self.shell.memory = crate::shell::Memory::default();
         }
+    }
+
+    /// Returns true if neither a ReplicaSet nor a `ControllerRevision` has stable's template.
+    fn is_stable_lost(&self) -> bool {
+        let Some(stable) = self.status().stable else {
+            return false;
+        };
+        let mut sets = self
+            .live
+            .workload
+            .iter()
+            .flat_map(|workload| &workload.sets);
+        !sets.any(|set| set.template.is_of(&stable.pod_template_hash))
+            && !self.live.kept.contains_key(stable.revision.as_str())
     }
 
     /// Does what only people can do for it to go on.
@@ -100,6 +141,11 @@ impl World {
             .filter(|attempt| attempt.ending.is_none())?;
         if attempt.stage.is_past_steps() {
             return None;
+        }
+        // Stable's template is nowhere, and the status names the ways out.
+        let is_lost = self.is_stable_lost() && attempt.failover().is_some();
+        if is_lost && attempt.shortcut.is_none() {
+            return Some(Ask::Promote);
         }
         let waits = rollout.status.phase == tidegate_api::status::Phase::AwaitingApproval;
         if attempt.paused {

@@ -1,6 +1,6 @@
 //! Git: commits and what sync makes of them, records and restores.
 
-use tidegate_api::record::{PendingRecord, Record};
+use tidegate_api::record::{PendingRecord, Record, RecordHead};
 use tidegate_engine::{
     governed::{TemplateInForce, template_in_force},
     invariants::Author,
@@ -17,7 +17,9 @@ use crate::{
 impl World {
     /// The writer of records, and of restores.
     pub(super) fn write_git(&mut self) -> bool {
-        if self.git.down || self.git.queue.is_empty() && self.git.handed_over.is_empty() {
+        if self.git.is_out_of_reach()
+            || self.git.queue.is_empty() && self.git.handed_over.is_empty()
+        {
             return false;
         }
         let pending: Vec<_> = self
@@ -36,9 +38,11 @@ impl World {
                 continue;
             }
             if let Record::Outcome(outcome) = &record {
-                self.git
-                    .outcomes
-                    .push((outcome.head.attempt, outcome.outcome));
+                if self.is_of_this_rollout(&outcome.head) {
+                    self.git
+                        .outcomes
+                        .push((outcome.head.attempt, outcome.outcome));
+                }
                 self.story.tell(
                     self.now,
                     "git",
@@ -54,6 +58,12 @@ impl World {
         self.version += 1;
         self.snapshot(Author::Controllers, "records were written");
         true
+    }
+
+    /// Returns false for the records of a Rollout that was deleted by force and created again.
+    fn is_of_this_rollout(&self, head: &RecordHead) -> bool {
+        let uid = self.rollout.as_ref().map(|rollout| rollout.uid);
+        uid.is_none_or(|uid| head.rollout_uid == format!("uid-{uid}"))
     }
 
     /// Puts the last good template back, if the rejected one is still there and was not promoted since.
@@ -78,6 +88,11 @@ impl World {
 
     /// A commit to the config repository, and what sync makes of it.
     pub(crate) fn commit(&mut self, revision: &str, template: Template, kind: &'static str) {
+        if let Some(unread) = &mut self.git.unread {
+            unread.push((revision.to_owned(), template));
+            self.happens(kind, "a commit that nobody reads");
+            return;
+        }
         let head = self.live.commits.last();
         let id = format!("commit-{}", self.live.commits.len() + 1);
         let sequence = match head {
@@ -101,9 +116,30 @@ impl World {
         self.sync();
     }
 
+    /// The `ConfigRepo` is deleted: nobody applies, and nobody knows where records go.
+    pub(crate) fn delete_repo(&mut self) {
+        self.git.unread.get_or_insert_default();
+        self.happens("repo", "the ConfigRepo is deleted");
+    }
+
+    /// The `ConfigRepo` is created again, and reads what was committed since.
+    pub(crate) fn create_repo(&mut self) {
+        let Some(unread) = self.git.unread.take() else {
+            return;
+        };
+        self.happens("repo", "the ConfigRepo is created again");
+        for (revision, template) in unread {
+            self.commit(&revision, template, "commit");
+        }
+        self.sync();
+    }
+
     /// Applies git's state as sync does, but for the fields that the Rollout governs.
     pub(crate) fn sync(&mut self) {
         self.next_sync = None;
+        if self.git.unread.is_some() {
+            return;
+        }
         let Some(head) = self.live.commits.last().cloned() else {
             return;
         };
