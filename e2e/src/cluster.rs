@@ -4,7 +4,8 @@
 //! network ─▶ etcd ─▶ API server ─┬─▶ controller manager, scheduler
 //!                                ├─▶ node agent ─▶ pods, as processes
 //!                                ├─▶ CRDs, Gateway ─▶ Contour and Envoy, or Traefik
-//!                                └─▶ Prometheus
+//!                                ├─▶ Prometheus
+//!                                └─▶ metrics API, for autoscalers
 //! ```
 //!
 //! Owns starting the parts, each as a child process with its log in the run's folder (but for the
@@ -17,6 +18,7 @@ mod gateway;
 mod kubeconfig;
 mod kwok;
 mod manifests;
+mod metrics_api;
 mod network;
 mod part;
 mod pods;
@@ -43,7 +45,8 @@ use kube::{
 };
 
 use self::{
-    control_plane::ControlPlane, credentials::Credentials, manifests::apply_crds, pods::Pods,
+    control_plane::ControlPlane, credentials::Credentials, manifests::apply_crds,
+    metrics_api::MetricsApi, pods::Pods,
 };
 pub use self::{
     gateway::{Contour, GATEWAY_ADDRESS, GATEWAY_NAME, GATEWAY_NAMESPACE, Gateway, Traefik},
@@ -84,6 +87,8 @@ pub struct Cluster {
     prometheus: Prometheus,
     /// Held for its end.
     _pods: Pods,
+    /// Held for its end.
+    _metrics_api: MetricsApi,
     /// Looked at when something fails, and killed when dropped.
     parts: Mutex<Vec<ChildProcess>>,
 }
@@ -123,6 +128,7 @@ impl Cluster {
             )),
             Pods::start(&options, &credentials),
         )?;
+        let metrics_api = MetricsApi::start(&credentials, &admin, prometheus.url()).await?;
         report(started, "all parts ready");
 
         let mut parts = plane.into_parts();
@@ -135,6 +141,7 @@ impl Cluster {
             admin: ClientOf(admin),
             prometheus,
             _pods: pods,
+            _metrics_api: metrics_api,
             parts: Mutex::new(parts),
         }))
     }

@@ -5,6 +5,7 @@ mod admission;
 mod adopt;
 mod api_rules;
 mod approval;
+mod autoscaled;
 mod bad_release;
 mod between_steps;
 mod break_glass;
@@ -95,6 +96,7 @@ pub fn all() -> Vec<Scenario> {
         api_rules::SCENARIOS,
         metrics_cases::SCENARIOS,
         hpa_replicas::SCENARIOS,
+        autoscaled::SCENARIOS,
         removed_key::SCENARIOS,
         doubled_env::SCENARIOS,
         same_object_twice::SCENARIOS,

@@ -9,7 +9,6 @@ mod config_repo;
 mod evidence;
 mod history;
 mod interventions;
-
 mod pods;
 mod reaction;
 mod rights;
@@ -271,13 +270,18 @@ impl Testbed {
 
     /// Waits until the canary of this attempt has the share of its first step.
     pub async fn first_step(&self, attempt: u32) -> Result<RolloutStatus> {
+        self.step(attempt, 1).await
+    }
+
+    /// Waits until the canary of this attempt has the share of a step.
+    pub async fn step(&self, attempt: u32, step: u32) -> Result<RolloutStatus> {
         self.until(
-            &format!("the first step of attempt {attempt} is confirmed"),
+            &format!("step {step} of attempt {attempt} is confirmed"),
             |status| {
                 let running = status
                     .attempt
                     .as_ref()
-                    .filter(|running| running.number == attempt && running.step == 1);
+                    .filter(|running| running.number == attempt && running.step == step);
                 running.is_some_and(|running| running.confirmed_at.is_some())
             },
         )
