@@ -16,6 +16,7 @@ mod deleted_by_hand;
 mod deletion;
 mod doubled_env;
 mod draining;
+mod evicted;
 mod failover;
 mod frozen;
 mod gates;
@@ -97,6 +98,7 @@ pub fn all() -> Vec<Scenario> {
         metrics_cases::SCENARIOS,
         hpa_replicas::SCENARIOS,
         autoscaled::SCENARIOS,
+        evicted::SCENARIOS,
         removed_key::SCENARIOS,
         doubled_env::SCENARIOS,
         same_object_twice::SCENARIOS,

@@ -6,6 +6,7 @@
 
 mod attribution;
 mod config_repo;
+mod events;
 mod evidence;
 mod history;
 mod interventions;
