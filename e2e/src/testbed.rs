@@ -36,7 +36,7 @@ pub use self::{
     evidence::{CANARY, Share, Shares, backends},
     history::History,
     interventions::ADMIN,
-    shop::{APP_FILE, Release, SERVICE_FILE, Shop, errors_gate, service},
+    shop::{APP_FILE, ROUTE_FILE, Release, SERVICE_FILE, Shop, errors_gate, service},
 };
 use crate::{
     cluster::{KubeconfigSpec, User},
