@@ -127,6 +127,10 @@ async fn own_requests(context: Context) -> Result<()> {
     let workloads = bed.history::<Deployment>("");
     bed.commit(&shop.with(Release::good("v2")), "Release v2")
         .await?;
+    bed.warned(
+        "HorizontalPodAutoscaler shop scales Deployment shop by what Service shop alone gets",
+    )
+    .await?;
     let record = bed.outcome(2).await?;
     bed.is_at_rest().await?;
     ensure!(record.outcome == Outcome::Promoted, "{record:?}");
