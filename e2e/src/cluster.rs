@@ -49,7 +49,9 @@ use self::{
     metrics_api::MetricsApi, pods::Pods,
 };
 pub use self::{
-    gateway::{Contour, GATEWAY_ADDRESS, GATEWAY_NAME, GATEWAY_NAMESPACE, Gateway, Traefik},
+    gateway::{
+        Contour, GATEWAY_ADDRESS, GATEWAY_NAME, GATEWAY_NAMESPACE, Gateway, GatewayKind, Traefik,
+    },
     kubeconfig::{KubeconfigSpec, User},
     kwok::{FAKE_NODE_LABEL, Kwok},
     network::{NODE_ADDRESS, POD_NETWORK, free_port, is_isolated},
@@ -73,6 +75,8 @@ const CRDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds");
 pub struct Options {
     /// Its programs.
     pub tools: Tools,
+    /// Its gateway.
+    pub gateway: GatewayKind,
     /// An empty folder for data, logs and kubeconfigs.
     pub dir: PathBuf,
 }
@@ -85,8 +89,7 @@ pub struct Cluster {
     admin_kubeconfig: PathBuf,
     admin: ClientOf,
     prometheus: Prometheus,
-    /// Held for its end.
-    _pods: Pods,
+    pods: Pods,
     /// Held for its end.
     _metrics_api: MetricsApi,
     /// Looked at when something fails, and killed when dropped.
@@ -140,7 +143,7 @@ impl Cluster {
             admin_kubeconfig,
             admin: ClientOf(admin),
             prometheus,
-            _pods: pods,
+            pods,
             _metrics_api: metrics_api,
             parts: Mutex::new(parts),
         }))
@@ -257,6 +260,16 @@ impl Cluster {
             .delete(name, &DeleteParams::default())
             .await
             .with_context(|| format!("the namespace {name} cannot be deleted"))?;
+        Ok(())
+    }
+
+    /// Ends its parts, and waits until they are gone: another cluster may have their ports.
+    pub async fn stop(&self) -> Result<()> {
+        self.pods.stop();
+        let parts = std::mem::take(&mut *self.parts.lock().expect("no holder panics"));
+        for mut part in parts {
+            part.kill().await?;
+        }
         Ok(())
     }
 

@@ -6,9 +6,13 @@
 mod contour;
 mod traefik;
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::Path,
+};
 
 use anyhow::{Context as _, Result};
+use clap::ValueEnum;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client,
@@ -33,7 +37,16 @@ pub const GATEWAY_NAMESPACE: &str = "gateway";
 /// Address at which its listener answers.
 pub const GATEWAY_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(NODE_ADDRESS), 8080);
 
-/// Gateway that a cluster gets, with its programs.
+/// Gateway that a cluster gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GatewayKind {
+    /// Contour with Envoy.
+    Contour,
+    /// Traefik.
+    Traefik,
+}
+
+/// The same with its programs.
 #[derive(Clone, Debug)]
 pub enum Gateway {
     /// Contour with Envoy.
@@ -50,6 +63,13 @@ struct GatewayClass {
     port: u16,
 }
 
+// === impl GatewayKind ===
+
+impl GatewayKind {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Contour, Self::Traefik];
+}
+
 // === impl Gateway ===
 
 impl Gateway {
@@ -59,12 +79,19 @@ impl Gateway {
         credentials: &Credentials,
         admin: &Client,
     ) -> Result<Vec<ChildProcess>> {
-        let gateway = &options.tools.gateway;
-        apply_crds(admin, &options.tools.gateway_crds).await?;
+        let gateway = options.tools.programs_of(options.gateway)?;
+        apply_crds(admin, gateway.crds()).await?;
         create_gateway(admin, gateway.class()).await?;
         match gateway {
             Self::Contour(contour) => contour.start(options, credentials).await,
             Self::Traefik(traefik) => traefik.start(options, credentials).await,
+        }
+    }
+
+    fn crds(&self) -> &Path {
+        match self {
+            Self::Contour(contour) => &contour.crds,
+            Self::Traefik(traefik) => &traefik.crds,
         }
     }
 

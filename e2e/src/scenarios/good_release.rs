@@ -13,7 +13,10 @@ use crate::{
 };
 
 /// Scenarios of this file.
-pub(super) const SCENARIOS: &[Scenario] = &[scenario!(good_release, run)];
+pub(super) const SCENARIOS: &[Scenario] = &[
+    scenario!(good_release, run),
+    scenario!(traefik good_release_on_traefik, run),
+];
 
 /// The chance that the share of a gateway that is right looks wrong.
 const FALSE_ALARM: f64 = 1e-6;

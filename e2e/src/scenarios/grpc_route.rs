@@ -11,7 +11,10 @@ use crate::{
 };
 
 /// Scenarios of this file.
-pub(super) const SCENARIOS: &[Scenario] = &[scenario!(grpc_route, run)];
+pub(super) const SCENARIOS: &[Scenario] = &[
+    scenario!(grpc_route, run),
+    scenario!(traefik grpc_route_on_traefik, run),
+];
 
 /// The chance that the share of a gateway that is right looks wrong.
 const FALSE_ALARM: f64 = 1e-6;

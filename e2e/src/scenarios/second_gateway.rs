@@ -17,7 +17,9 @@ use crate::{
 /// Scenarios of this file.
 pub(super) const SCENARIOS: &[Scenario] = &[
     scenario!(silent_gateway, silent),
+    scenario!(traefik silent_gateway_on_traefik, silent),
     scenario!(refusing_gateway, refusing),
+    scenario!(traefik refusing_gateway_on_traefik, refusing),
 ];
 
 const API_VERSION: &str = "gateway.networking.k8s.io/v1";

@@ -25,6 +25,7 @@ use crate::{
 /// Scenarios of this file.
 pub(super) const SCENARIOS: &[Scenario] = &[
     scenario!(shared_route, shared),
+    scenario!(traefik shared_route_on_traefik, shared),
     scenario!(shared_service, refused),
 ];
 
