@@ -283,7 +283,9 @@ impl Testbed {
                     .attempt
                     .as_ref()
                     .filter(|running| running.number == attempt && running.step == step);
-                running.is_some_and(|running| running.confirmed_at.is_some())
+                // While the canary grows for it, the attempt still has the share of the step before.
+                let entered = running.and_then(|running| running.steps.last());
+                entered.is_some_and(|entered| entered.confirmed_at.is_some())
             },
         )
         .await
