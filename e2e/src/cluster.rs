@@ -193,6 +193,11 @@ impl Cluster {
         Prometheus::of_targets(&self.options, name, port, targets).await
     }
 
+    /// Its gateway.
+    pub fn gateway(&self) -> GatewayKind {
+        self.options.gateway
+    }
+
     /// Address at which the Gateway's listener is served.
     pub fn gateway_addr(&self) -> SocketAddr {
         GATEWAY_ADDRESS

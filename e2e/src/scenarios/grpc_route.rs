@@ -80,7 +80,7 @@ async fn has_its_share(bed: &Testbed, clients: &Load) -> Result<()> {
         .and_then(|attempt| attempt.confirmed_at)
         .context("a confirmed step")?;
     let report = clients
-        .first_answers_since(confirmed, CALLS)
+        .first_answers_since(confirmed + bed.context.cluster.gateway().lag(), CALLS)
         .await
         .context("the clients go on")?;
     let share = report.share("v2");
