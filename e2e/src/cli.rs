@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     bench::Bench,
-    cluster::{Cluster, Options, RunDir, ToolsArgs},
+    cluster::{Cluster, GatewayKind, Options, RunDir, ToolsArgs},
     demo, demo_app, manifests,
     scenario::{self, Selection},
     scenarios,
@@ -122,25 +122,50 @@ impl Cli {
 impl RunArgs {
     async fn run(self) -> Result<ExitCode> {
         let selection = Selection::new(scenarios::all(), &self.filters)?.thorough(self.all_writes);
-        let (run_dir, options) = self.cluster.prepare()?;
-        let mut passed = false;
-        let result = until_signal(async {
-            let cluster = Cluster::start(options).await?;
-            passed = scenario::run(&selection, &cluster, self.jobs).await?;
-            if self.keep {
-                println!("{}", cluster.how_to_reach());
-                std::future::pending::<()>().await;
-            }
-            Ok(())
-        })
-        .await;
-        run_dir.close(passed)?;
-        result?;
-        Ok(if passed {
+        let of_gateways = GatewayKind::ALL
+            .into_iter()
+            .filter_map(|gateway| Some((gateway, selection.on(gateway)?)));
+        let of_gateways: Vec<_> = of_gateways.collect();
+        let (mut passed, mut failed) = (0, 0);
+        for (index, (gateway, selection)) in of_gateways.iter().enumerate() {
+            let keep = self.keep && index + 1 == of_gateways.len();
+            let Some((well, badly)) = self.run_on(*gateway, selection, keep).await? else {
+                return Ok(ExitCode::FAILURE);
+            };
+            passed += well;
+            failed += badly;
+        }
+        println!("\n{passed} passed, {failed} failed");
+        Ok(if failed == 0 {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
         })
+    }
+
+    /// Runs scenarios on a cluster with this gateway. The answer is how many passed, and how many failed;
+    /// `None` where a signal came first.
+    async fn run_on(
+        &self,
+        gateway: GatewayKind,
+        selection: &Selection,
+        keep: bool,
+    ) -> Result<Option<(u32, u32)>> {
+        let (run_dir, options) = self.cluster.prepare()?;
+        let mut counts = None;
+        let result = until_signal(async {
+            let cluster = Cluster::start(Options { gateway, ..options }).await?;
+            counts = Some(scenario::run(selection, &cluster, self.jobs).await?);
+            if keep {
+                println!("{}", cluster.how_to_reach());
+                std::future::pending::<()>().await;
+            }
+            cluster.stop().await
+        })
+        .await;
+        run_dir.close(counts.is_some_and(|(_, failed)| failed == 0))?;
+        result?;
+        Ok(counts)
     }
 }
 
@@ -196,12 +221,14 @@ impl ClusterArgs {
         })
     }
 
-    fn prepare(self) -> Result<(RunDir, Options)> {
+    fn prepare(&self) -> Result<(RunDir, Options)> {
         fs::create_dir_all(&self.runs)
             .with_context(|| format!("{} cannot be made", self.runs.display()))?;
         let run_dir = RunDir::create(&self.runs)?;
+        let tools = self.tools.clone().tools();
         let options = Options {
-            tools: self.tools.tools()?,
+            gateway: tools.gateway,
+            tools,
             dir: run_dir.path().to_owned(),
         };
         Ok((run_dir, options))

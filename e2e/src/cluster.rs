@@ -4,7 +4,8 @@
 //! network ─▶ etcd ─▶ API server ─┬─▶ controller manager, scheduler
 //!                                ├─▶ node agent ─▶ pods, as processes
 //!                                ├─▶ CRDs, Gateway ─▶ Contour and Envoy, or Traefik
-//!                                └─▶ Prometheus
+//!                                ├─▶ Prometheus
+//!                                └─▶ metrics API, for autoscalers
 //! ```
 //!
 //! Owns starting the parts, each as a child process with its log in the run's folder (but for the
@@ -17,6 +18,7 @@ mod gateway;
 mod kubeconfig;
 mod kwok;
 mod manifests;
+mod metrics_api;
 mod network;
 mod part;
 mod pods;
@@ -43,10 +45,13 @@ use kube::{
 };
 
 use self::{
-    control_plane::ControlPlane, credentials::Credentials, manifests::apply_crds, pods::Pods,
+    control_plane::ControlPlane, credentials::Credentials, manifests::apply_crds,
+    metrics_api::MetricsApi, pods::Pods,
 };
 pub use self::{
-    gateway::{Contour, GATEWAY_ADDRESS, GATEWAY_NAME, GATEWAY_NAMESPACE, Gateway, Traefik},
+    gateway::{
+        Contour, GATEWAY_ADDRESS, GATEWAY_NAME, GATEWAY_NAMESPACE, Gateway, GatewayKind, Traefik,
+    },
     kubeconfig::{KubeconfigSpec, User},
     kwok::{FAKE_NODE_LABEL, Kwok},
     network::{NODE_ADDRESS, POD_NETWORK, free_port, is_isolated},
@@ -70,6 +75,8 @@ const CRDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds");
 pub struct Options {
     /// Its programs.
     pub tools: Tools,
+    /// Its gateway.
+    pub gateway: GatewayKind,
     /// An empty folder for data, logs and kubeconfigs.
     pub dir: PathBuf,
 }
@@ -82,8 +89,9 @@ pub struct Cluster {
     admin_kubeconfig: PathBuf,
     admin: ClientOf,
     prometheus: Prometheus,
+    pods: Pods,
     /// Held for its end.
-    _pods: Pods,
+    _metrics_api: MetricsApi,
     /// Looked at when something fails, and killed when dropped.
     parts: Mutex<Vec<ChildProcess>>,
 }
@@ -123,6 +131,7 @@ impl Cluster {
             )),
             Pods::start(&options, &credentials),
         )?;
+        let metrics_api = MetricsApi::start(&credentials, &admin, prometheus.url()).await?;
         report(started, "all parts ready");
 
         let mut parts = plane.into_parts();
@@ -134,7 +143,8 @@ impl Cluster {
             admin_kubeconfig,
             admin: ClientOf(admin),
             prometheus,
-            _pods: pods,
+            pods,
+            _metrics_api: metrics_api,
             parts: Mutex::new(parts),
         }))
     }
@@ -181,6 +191,11 @@ impl Cluster {
     pub async fn prometheus_of(&self, name: &str, targets: &str) -> Result<Prometheus> {
         let port = network::free_port()?;
         Prometheus::of_targets(&self.options, name, port, targets).await
+    }
+
+    /// Its gateway.
+    pub fn gateway(&self) -> GatewayKind {
+        self.options.gateway
     }
 
     /// Address at which the Gateway's listener is served.
@@ -250,6 +265,16 @@ impl Cluster {
             .delete(name, &DeleteParams::default())
             .await
             .with_context(|| format!("the namespace {name} cannot be deleted"))?;
+        Ok(())
+    }
+
+    /// Ends its parts, and waits until they are gone: another cluster may have their ports.
+    pub async fn stop(&self) -> Result<()> {
+        self.pods.stop();
+        let parts = std::mem::take(&mut *self.parts.lock().expect("no holder panics"));
+        for mut part in parts {
+            part.kill().await?;
+        }
         Ok(())
     }
 

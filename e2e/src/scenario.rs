@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use kube::Client;
 use tokio::task::{JoinError, JoinSet};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, GatewayKind};
 
 /// Longer than any scenario takes; one that hangs must not hang all.
 const LIMIT: Duration = Duration::from_mins(30);
@@ -29,14 +29,22 @@ pub struct Scenario {
     pub run: fn(Context) -> BoxFuture<'static, Result<()>>,
     /// Changes the whole cluster: it runs alone, after those that don't.
     pub is_alone: bool,
+    /// Gateway of the cluster that it runs on.
+    pub gateway: GatewayKind,
 }
 
 /// Registers a scenario: `scenario!(name, function)`, or `scenario!(alone name, function)` for one that
-/// changes the whole cluster.
+/// changes the whole cluster, or `scenario!(traefik name, function)` for one that runs on Traefik.
 macro_rules! scenario {
     (alone $name:ident, $run:path) => {
         Scenario {
             is_alone: true,
+            ..scenario!($name, $run)
+        }
+    };
+    (traefik $name:ident, $run:path) => {
+        Scenario {
+            gateway: $crate::cluster::GatewayKind::Traefik,
             ..scenario!($name, $run)
         }
     };
@@ -45,6 +53,7 @@ macro_rules! scenario {
             name: stringify!($name),
             run: |context| Box::pin($run(context)),
             is_alone: false,
+            gateway: $crate::cluster::GatewayKind::Contour,
         }
     };
 }
@@ -143,6 +152,16 @@ impl Selection {
         })
     }
 
+    /// Those that run on a gateway; `None` where there are none.
+    pub fn on(&self, gateway: GatewayKind) -> Option<Self> {
+        let scenarios = self.scenarios.iter().copied();
+        let scenarios: Vec<_> = scenarios.filter(|each| each.gateway == gateway).collect();
+        (!scenarios.is_empty()).then_some(Self {
+            scenarios,
+            thorough: self.thorough,
+        })
+    }
+
     /// Makes scenarios that sample their cases try all of them.
     #[must_use]
     pub fn thorough(self, thorough: bool) -> Self {
@@ -150,8 +169,8 @@ impl Selection {
     }
 }
 
-/// Runs them, `jobs` at a time, and prints how each went. The answer is whether all passed.
-pub async fn run(selection: &Selection, cluster: &Arc<Cluster>, jobs: usize) -> Result<bool> {
+/// Runs them, `jobs` at a time, and prints how each went. The answer is how many passed, and how many failed.
+pub async fn run(selection: &Selection, cluster: &Arc<Cluster>, jobs: usize) -> Result<(u32, u32)> {
     let (alone, together): (Vec<_>, Vec<_>) =
         selection.scenarios.iter().partition(|each| each.is_alone);
     let (mut passed, mut failed) = (0, 0);
@@ -160,8 +179,7 @@ pub async fn run(selection: &Selection, cluster: &Arc<Cluster>, jobs: usize) -> 
         passed += well;
         failed += badly;
     }
-    println!("\n{passed} passed, {failed} failed");
-    Ok(failed == 0)
+    Ok((passed, failed))
 }
 
 /// Runs these side by side. The answer is how many passed, and how many failed.
@@ -268,6 +286,7 @@ mod tests {
             name,
             run: |_| Box::pin(async { Ok(()) }),
             is_alone: false,
+            gateway: GatewayKind::Contour,
         }
     }
 

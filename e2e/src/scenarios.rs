@@ -5,6 +5,7 @@ mod admission;
 mod adopt;
 mod api_rules;
 mod approval;
+mod autoscaled;
 mod bad_release;
 mod between_steps;
 mod break_glass;
@@ -15,6 +16,7 @@ mod deleted_by_hand;
 mod deletion;
 mod doubled_env;
 mod draining;
+mod evicted;
 mod failover;
 mod frozen;
 mod gates;
@@ -26,6 +28,7 @@ mod killed;
 mod left_git;
 mod metrics_behind_proxy;
 mod metrics_cases;
+mod newer_revision;
 mod own_prometheus;
 mod pods_unready;
 mod preflight;
@@ -34,6 +37,7 @@ mod removed_key;
 mod restart;
 mod reverted_template;
 mod same_object_twice;
+mod second_gateway;
 mod second_service;
 mod service_monitor;
 mod set_env;
@@ -46,6 +50,8 @@ mod stable_unready;
 mod supersede;
 mod too_large;
 mod total_failure;
+mod unlisted_route;
+mod unpinned_services;
 mod verified_template;
 mod whole_release;
 
@@ -95,6 +101,12 @@ pub fn all() -> Vec<Scenario> {
         api_rules::SCENARIOS,
         metrics_cases::SCENARIOS,
         hpa_replicas::SCENARIOS,
+        autoscaled::SCENARIOS,
+        evicted::SCENARIOS,
+        newer_revision::SCENARIOS,
+        second_gateway::SCENARIOS,
+        unpinned_services::SCENARIOS,
+        unlisted_route::SCENARIOS,
         removed_key::SCENARIOS,
         doubled_env::SCENARIOS,
         same_object_twice::SCENARIOS,

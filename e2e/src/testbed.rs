@@ -6,10 +6,10 @@
 
 mod attribution;
 mod config_repo;
+mod events;
 mod evidence;
 mod history;
 mod interventions;
-
 mod pods;
 mod reaction;
 mod rights;
@@ -36,7 +36,7 @@ pub use self::{
     evidence::{CANARY, Share, Shares, backends},
     history::History,
     interventions::ADMIN,
-    shop::{APP_FILE, Release, SERVICE_FILE, Shop, errors_gate, service},
+    shop::{APP_FILE, ROUTE_FILE, Release, SERVICE_FILE, Shop, errors_gate, service},
 };
 use crate::{
     cluster::{KubeconfigSpec, User},
@@ -271,14 +271,21 @@ impl Testbed {
 
     /// Waits until the canary of this attempt has the share of its first step.
     pub async fn first_step(&self, attempt: u32) -> Result<RolloutStatus> {
+        self.step(attempt, 1).await
+    }
+
+    /// Waits until the canary of this attempt has the share of a step.
+    pub async fn step(&self, attempt: u32, step: u32) -> Result<RolloutStatus> {
         self.until(
-            &format!("the first step of attempt {attempt} is confirmed"),
+            &format!("step {step} of attempt {attempt} is confirmed"),
             |status| {
                 let running = status
                     .attempt
                     .as_ref()
-                    .filter(|running| running.number == attempt && running.step == 1);
-                running.is_some_and(|running| running.confirmed_at.is_some())
+                    .filter(|running| running.number == attempt && running.step == step);
+                // While the canary grows for it, the attempt still has the share of the step before.
+                let entered = running.and_then(|running| running.steps.last());
+                entered.is_some_and(|entered| entered.confirmed_at.is_some())
             },
         )
         .await

@@ -89,7 +89,16 @@ async fn surroundings(
     Surroundings {
         autoscalers_by_value: autoscalers
             .iter()
-            .filter(|autoscaler| scales_by_value(autoscaler, &plan.workload))
+            .filter(|autoscaler| scales(autoscaler, &plan.workload, is_by_value))
+            .map(ResourceExt::name_any)
+            .collect(),
+        autoscalers_by_service: autoscalers
+            .iter()
+            .filter(|autoscaler| {
+                scales(autoscaler, &plan.workload, |metric| {
+                    is_of_service(metric, &plan.service)
+                })
+            })
             .map(ResourceExt::name_any)
             .collect(),
         disruption_budgets: budgets
@@ -174,14 +183,19 @@ fn policies(client: &Client, namespace: &str, group: &str, kind: &str) -> Api<Dy
     Api::namespaced_with(client.clone(), namespace, &resource)
 }
 
-fn scales_by_value(autoscaler: &HorizontalPodAutoscaler, workload: &WorkloadRef) -> bool {
+/// Returns true if an autoscaler scales the workload by such a metric.
+fn scales(
+    autoscaler: &HorizontalPodAutoscaler,
+    workload: &WorkloadRef,
+    by: impl Fn(&MetricSpec) -> bool,
+) -> bool {
     let Some(spec) = &autoscaler.spec else {
         return false;
     };
     let target = &spec.scale_target_ref;
     target.kind == workload.kind.as_str()
         && target.name == workload.name
-        && spec.metrics.iter().flatten().any(is_by_value)
+        && spec.metrics.iter().flatten().any(by)
 }
 
 fn is_by_value(metric: &MetricSpec) -> bool {
@@ -190,6 +204,21 @@ fn is_by_value(metric: &MetricSpec) -> bool {
     object
         .or(external)
         .is_some_and(|target| target.type_ == "Value")
+}
+
+/// Returns true if a metric describes a Service, or is of the series that bear its name as their Service's.
+fn is_of_service(metric: &MetricSpec, service: &str) -> bool {
+    let described = metric
+        .object
+        .as_ref()
+        .map(|metric| &metric.described_object);
+    let external = metric.external.as_ref();
+    let labels = external.and_then(|metric| metric.metric.selector.as_ref()?.match_labels.as_ref());
+    described.is_some_and(|object| object.kind == "Service" && object.name == service)
+        || labels.is_some_and(|labels| {
+            let mut labels = labels.iter();
+            labels.any(|(label, value)| label.contains("service") && value == service)
+        })
 }
 
 /// Returns true if a policy names a Service of its namespace: in `targetRefs`, or as a mesh's `host`.

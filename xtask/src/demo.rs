@@ -12,7 +12,7 @@ use crate::{
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let parts = Parts {
-        gateway: Gateway::Traefik,
+        gateways: &[Gateway::Traefik],
         prometheus: Prometheus::Debian,
         fake_pods: false,
     };

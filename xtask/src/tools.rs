@@ -20,7 +20,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 pub(crate) use self::{
     cargo::{cargo_deny, cargo_mutants},
@@ -49,8 +49,8 @@ pub(crate) enum Prometheus {
 /// Parts of a cluster that there is more than one of.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parts {
-    /// Its gateway.
-    pub(crate) gateway: Gateway,
+    /// Its gateways: the one that a cluster gets, and any others for scenarios that ask for them.
+    pub(crate) gateways: &'static [Gateway],
     /// Its Prometheus.
     pub(crate) prometheus: Prometheus,
     /// True if it can have pods that run nothing.
@@ -62,12 +62,24 @@ pub(crate) struct Tools {
     variables: Vec<(&'static str, PathBuf)>,
 }
 
+// === impl Gateway ===
+
+impl Gateway {
+    /// Its name on the harness' command line.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Contour => "contour",
+            Self::Traefik => "traefik",
+        }
+    }
+}
+
 // === impl Parts ===
 
 impl Parts {
     /// The parts that scenarios run on.
     pub(crate) const SCENARIOS: Self = Self {
-        gateway: Gateway::Contour,
+        gateways: &[Gateway::Contour, Gateway::Traefik],
         prometheus: Prometheus::Built,
         fake_pods: false,
     };
@@ -79,19 +91,23 @@ impl Tools {
     /// Installs and builds what is missing, the longest first.
     pub(crate) fn prepare(parts: Parts) -> Result<Self> {
         let Parts {
-            gateway,
+            gateways,
             prometheus,
             fake_pods,
         } = parts;
         let cache = Cache::open()?;
         debian::install_missing(&cache)?;
         let mut variables = vec![("TIDEGATE_E2E_CLUSTER", control_plane::program(&cache)?)];
-        variables.extend(match gateway {
-            Gateway::Contour => contour::variables(&cache)?,
-            Gateway::Traefik => traefik::variables(&cache)?,
-        });
+        let own = gateways.first().context("a cluster has a gateway")?;
+        variables.push(kind("TIDEGATE_E2E_GATEWAY", own.name()));
+        for gateway in gateways {
+            variables.extend(match gateway {
+                Gateway::Contour => contour::variables(&cache)?,
+                Gateway::Traefik => traefik::variables(&cache)?,
+            });
+        }
         // The scenarios install the chart, and run on Contour.
-        if let Gateway::Contour = gateway {
+        if let Gateway::Contour = own {
             variables.push(("TIDEGATE_E2E_HELM", helm(&cache)?));
         }
         variables.extend(match prometheus {

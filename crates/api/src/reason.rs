@@ -343,7 +343,7 @@ catalogue! {
         /// An Intervention was accepted; the event says whose and why.
         InterventionAccepted,
         /// Something that does not stop a release and may surprise during it: an autoscaler by
-        /// `Value`, a disruption budget that counts both versions, a policy that names the Service
+        /// `Value` or by what the Service alone gets, a disruption budget that counts both versions, a policy that names the Service
         /// alone, pods that must not share a node, a gate over a ratio without the number of requests, a
         /// route to the Service that is not in `spec.traffic`, a value of `tidegate.io/pin` that says nothing.
         PreflightWarning,

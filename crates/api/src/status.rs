@@ -222,8 +222,8 @@ pub struct Attempt {
     /// endpoint.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub min_canary_replicas: u32,
-    /// Number of stable's replicas that the canary is sized for. It grows with them, unless an
-    /// autoscaler scales stable, which counts the canary's pods, too; it never shrinks.
+    /// Number of stable's replicas that the canary is sized for. It grows with them: only as a step begins
+    /// where an autoscaler scales stable, which counts the canary's pods, too. It never shrinks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sized_for: Option<u32>,
     /// True while the attempt is paused by an Intervention.

@@ -68,8 +68,8 @@ pub fn decide(observed: &Observed, now: Timestamp) -> Decision {
 }
 
 /// Sizes the canary for more where stable is scaled up by hand. An autoscaler counts the canary's pods
-/// with stable's: if the canary followed, each would run the other up. And one that goes by stable's
-/// own traffic scales it down while the canary carries everything.
+/// with stable's: if the canary followed at any time, each would run the other up, so it follows as a step
+/// begins. And one that goes by stable's own traffic scales it down while the canary carries everything.
 fn size_canary(ctx: &mut DecisionContext<'_>) {
     let (Some(attempt), Some(workload)) = (&mut ctx.status.attempt, &ctx.observed.workload) else {
         return;

@@ -142,6 +142,8 @@ async fn start_controller_manager(
         .arg("--use-service-account-credentials")
         .arg(flag("service-account-private-key-file", credentials.service_account_key()))
         .arg(flag("root-ca-file", credentials.authority()))
+        // Autoscalers look each second; every fifteen by default.
+        .arg("--horizontal-pod-autoscaler-sync-period=1s")
         // A Node whose agent is slow keeps its pods, and no certificates are signed.
         .arg(
             "--controllers=*,-node-lifecycle-controller,-node-ipam-controller,-cloud-node-lifecycle-controller,-certificatesigningrequest-signing-controller",
@@ -214,7 +216,7 @@ rules:
   - group: ""
     resources: [services]
   - group: apps
-    resources: [deployments]
+    resources: [deployments, deployments/scale]
   - group: gateway.networking.k8s.io
     resources: [httproutes, grpcroutes]
   - group: coordination.k8s.io

@@ -21,6 +21,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 use super::{
     kubeconfig::{self, KubeconfigSpec, User},
+    metrics_api,
     network::NODE_ADDRESS,
     token::Token,
 };
@@ -111,6 +112,7 @@ impl Credentials {
             "127.0.0.1".to_owned(),
             "localhost".to_owned(),
             "kubernetes.default.svc".to_owned(),
+            metrics_api::SERVER_NAME.to_owned(),
         ];
         let server = CertificateParams::new(names)?
             .signed_by(&key, &Issuer::new(authority, authority_key))?;

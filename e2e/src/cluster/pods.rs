@@ -37,11 +37,16 @@ impl Pods {
         });
         Ok(Self { stop, task })
     }
+
+    /// Tells it to end.
+    pub(super) fn stop(&self) {
+        self.stop.cancel();
+    }
 }
 
 impl Drop for Pods {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.stop();
         self.task.abort();
     }
 }

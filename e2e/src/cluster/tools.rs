@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::{
-    gateway::{Contour, Gateway, Traefik},
+    gateway::{Contour, Gateway, GatewayKind, Traefik},
     prometheus::Discovery,
 };
 
@@ -15,10 +15,12 @@ use super::{
 pub struct Tools {
     /// etcd and the parts of Kubernetes' control plane: the program of `e2e/cluster`.
     pub cluster: PathBuf,
-    /// The Gateway API's controller and data plane.
-    pub gateway: Gateway,
-    /// A folder with the CRDs that the gateway wants.
-    pub gateway_crds: PathBuf,
+    /// The gateway of a cluster where nothing else is asked for.
+    pub gateway: GatewayKind,
+    /// Contour, where a cluster may have it.
+    pub contour: Option<Contour>,
+    /// Traefik, where a cluster may have it.
+    pub traefik: Option<Traefik>,
     /// Prometheus.
     pub prometheus: PathBuf,
     /// Service discovery of that Prometheus.
@@ -34,13 +36,13 @@ pub struct Tools {
 }
 
 /// The same on a command line.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Programs, set by cargo xtask")]
 pub struct ToolsArgs {
     /// etcd and the parts of Kubernetes' control plane: the program of `e2e/cluster`.
     #[arg(long, env = "TIDEGATE_E2E_CLUSTER", hide_env_values = true)]
     cluster: PathBuf,
-    /// The gateway that the cluster gets.
+    /// The gateway of a cluster where nothing else is asked for.
     #[arg(long, env = "TIDEGATE_E2E_GATEWAY", hide_env_values = true, value_enum)]
     gateway: GatewayKind,
     /// Contour, the Gateway API controller.
@@ -49,12 +51,15 @@ pub struct ToolsArgs {
     /// Envoy, Contour's data plane.
     #[arg(long, env = "TIDEGATE_E2E_ENVOY", hide_env_values = true)]
     envoy: Option<PathBuf>,
+    /// A folder with the CRDs that Contour wants.
+    #[arg(long, env = "TIDEGATE_E2E_CONTOUR_CRDS", hide_env_values = true)]
+    contour_crds: Option<PathBuf>,
     /// Traefik, controller and data plane in one.
     #[arg(long, env = "TIDEGATE_E2E_TRAEFIK", hide_env_values = true)]
     traefik: Option<PathBuf>,
-    /// A folder with the CRDs that the gateway wants.
-    #[arg(long, env = "TIDEGATE_E2E_GATEWAY_CRDS", hide_env_values = true)]
-    gateway_crds: PathBuf,
+    /// A folder with the CRDs that Traefik wants.
+    #[arg(long, env = "TIDEGATE_E2E_TRAEFIK_CRDS", hide_env_values = true)]
+    traefik_crds: Option<PathBuf>,
     /// Prometheus.
     #[arg(long, env = "TIDEGATE_E2E_PROMETHEUS", hide_env_values = true)]
     prometheus: PathBuf,
@@ -80,37 +85,48 @@ pub struct ToolsArgs {
     kwok_stages: Option<PathBuf>,
 }
 
-/// Name of a gateway on the command line.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum GatewayKind {
-    Contour,
-    Traefik,
+// === impl Tools ===
+
+impl Tools {
+    /// Returns the programs of a gateway; fails where they were not named.
+    pub fn programs_of(&self, gateway: GatewayKind) -> Result<Gateway> {
+        match gateway {
+            GatewayKind::Contour => {
+                let contour = self.contour.clone();
+                let contour = contour.context("Contour needs --contour, --envoy and their CRDs")?;
+                Ok(Gateway::Contour(contour))
+            }
+            GatewayKind::Traefik => {
+                let traefik = self.traefik.clone();
+                let traefik = traefik.context("Traefik needs --traefik and its CRDs")?;
+                Ok(Gateway::Traefik(traefik))
+            }
+        }
+    }
 }
 
 // === impl ToolsArgs ===
 
 impl ToolsArgs {
-    /// Returns the programs; fails where one of the gateway's own is missing.
-    pub fn tools(self) -> Result<Tools> {
-        let gateway = match self.gateway {
-            GatewayKind::Contour => Gateway::Contour(Contour {
-                contour: self.contour.context("Contour needs --contour")?,
-                envoy: self.envoy.context("Contour needs --envoy")?,
-            }),
-            GatewayKind::Traefik => Gateway::Traefik(Traefik {
-                traefik: self.traefik.context("Traefik needs --traefik")?,
-            }),
-        };
-        Ok(Tools {
+    /// Returns the programs.
+    pub fn tools(self) -> Tools {
+        let contour = self.contour.zip(self.envoy).zip(self.contour_crds);
+        let traefik = self.traefik.zip(self.traefik_crds);
+        Tools {
             cluster: self.cluster,
-            gateway,
-            gateway_crds: self.gateway_crds,
+            gateway: self.gateway,
+            contour: contour.map(|((contour, envoy), crds)| Contour {
+                contour,
+                envoy,
+                crds,
+            }),
+            traefik: traefik.map(|(traefik, crds)| Traefik { traefik, crds }),
             prometheus: self.prometheus,
             discovery: self.discovery,
             tidegate: self.tidegate,
             helm: self.helm,
             kwok: self.kwok,
             kwok_stages: self.kwok_stages,
-        })
+        }
     }
 }

@@ -13,7 +13,10 @@ use crate::{
 };
 
 /// Scenarios of this file.
-pub(super) const SCENARIOS: &[Scenario] = &[scenario!(bad_release, run)];
+pub(super) const SCENARIOS: &[Scenario] = &[
+    scenario!(bad_release, run),
+    scenario!(traefik bad_release_on_traefik, run),
+];
 
 /// Tries it.
 async fn run(context: Context) -> Result<()> {

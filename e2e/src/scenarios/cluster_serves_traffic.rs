@@ -27,7 +27,10 @@ use crate::{
 };
 
 /// Scenarios of this file.
-pub(super) const SCENARIOS: &[Scenario] = &[scenario!(cluster_serves_traffic, run)];
+pub(super) const SCENARIOS: &[Scenario] = &[
+    scenario!(cluster_serves_traffic, run),
+    scenario!(traefik traefik_serves_traffic, run),
+];
 
 const HOST: &str = "hello.example.com";
 const VERSIONS: [&str; 2] = ["one", "two"];

@@ -13,7 +13,10 @@ use crate::{
 };
 
 /// Scenarios of this file.
-pub(super) const SCENARIOS: &[Scenario] = &[scenario!(good_release, run)];
+pub(super) const SCENARIOS: &[Scenario] = &[
+    scenario!(good_release, run),
+    scenario!(traefik good_release_on_traefik, run),
+];
 
 /// The chance that the share of a gateway that is right looks wrong.
 const FALSE_ALARM: f64 = 1e-6;
@@ -23,7 +26,7 @@ const RATE: u32 = 500;
 /// Tries it.
 async fn run(context: Context) -> Result<()> {
     let shop = Shop::new().with_rollout(serde_json::json!({
-        "steps": [{ "weight": 1, "hold": "8s" }, { "weight": 10, "hold": "8s" }, { "weight": 50, "hold": "8s" }],
+        "steps": [{ "weight": 1, "hold": "10s" }, { "weight": 10, "hold": "10s" }, { "weight": 50, "hold": "10s" }],
     }));
     let bed = Testbed::open(context, &shop).await?;
     let clients = bed.clients(RATE);
@@ -47,7 +50,7 @@ async fn run(context: Context) -> Result<()> {
             .and_then(|entered| entered.confirmed_at)
             .context("a confirmed step")?;
         let report = clients
-            .first_answers_since(confirmed, REQUESTS)
+            .first_answers_since(confirmed + bed.context.cluster.gateway().lag(), REQUESTS)
             .await
             .context("the clients go on")?;
         let share = report.share("v2");

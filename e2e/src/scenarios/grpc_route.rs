@@ -11,7 +11,10 @@ use crate::{
 };
 
 /// Scenarios of this file.
-pub(super) const SCENARIOS: &[Scenario] = &[scenario!(grpc_route, run)];
+pub(super) const SCENARIOS: &[Scenario] = &[
+    scenario!(grpc_route, run),
+    scenario!(traefik grpc_route_on_traefik, run),
+];
 
 /// The chance that the share of a gateway that is right looks wrong.
 const FALSE_ALARM: f64 = 1e-6;
@@ -77,7 +80,7 @@ async fn has_its_share(bed: &Testbed, clients: &Load) -> Result<()> {
         .and_then(|attempt| attempt.confirmed_at)
         .context("a confirmed step")?;
     let report = clients
-        .first_answers_since(confirmed, CALLS)
+        .first_answers_since(confirmed + bed.context.cluster.gateway().lag(), CALLS)
         .await
         .context("the clients go on")?;
     let share = report.share("v2");

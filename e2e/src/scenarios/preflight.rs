@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, fs};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use k8s_openapi::api::{apps::v1::Deployment, events::v1::Event, policy::v1::PodDisruptionBudget};
+use k8s_openapi::api::{apps::v1::Deployment, policy::v1::PodDisruptionBudget};
 use kube::{
-    api::{ListParams, Patch, PatchParams},
+    api::{Patch, PatchParams},
     runtime::wait::await_condition,
 };
 use serde_json::{Value, json};
@@ -14,7 +14,6 @@ use tidegate_api::{
 };
 
 use crate::{
-    eventually::until_true,
     git_server::Change,
     scenario::{Context, Scenario, scenario},
     testbed::{APP_FILE, LIMIT, NAME, Release, SERVICE_FILE, Shop, Testbed},
@@ -139,7 +138,8 @@ async fn a_second_rollout(bed: &Testbed, shop: &Shop, next: &Shop) -> Result<()>
     stalled(bed, "rival", sentence).await?;
     // The elder is not held up by it; what may surprise is told.
     bed.outcome(2).await?;
-    warned(bed, "PodDisruptionBudget drains counts canary pods").await?;
+    bed.warned("PodDisruptionBudget drains counts canary pods")
+        .await?;
     bed.gateway_serves("v2").await?;
     ensure!(
         bed.api::<Rollout>()
@@ -170,20 +170,6 @@ async fn a_second_rollout(bed: &Testbed, shop: &Shop, next: &Shop) -> Result<()>
         ready.message
     );
     Ok(())
-}
-
-/// Waits for an event that warns of this.
-async fn warned(bed: &Testbed, sentence: &str) -> Result<()> {
-    until_true(&format!("an event says {sentence:?}"), LIMIT, || async {
-        let events = bed.api::<Event>().list(&ListParams::default()).await?;
-        Ok(events.iter().any(|event| warns_of(event, sentence)))
-    })
-    .await
-}
-
-fn warns_of(event: &Event, sentence: &str) -> bool {
-    let note = event.note.as_deref().unwrap_or_default();
-    event.reason.as_deref() == Some("PreflightWarning") && note.contains(sentence)
 }
 
 /// Changes how the workload replaces its pods.

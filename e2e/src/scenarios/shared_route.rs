@@ -19,20 +19,18 @@ use crate::{
     git_server::Change,
     load::{Load, LoadSpec},
     scenario::{Context, Scenario, scenario},
-    testbed::{APP_FILE, LIMIT, NAME, Release, SERVICE_FILE, Shop, Testbed},
+    testbed::{APP_FILE, LIMIT, NAME, ROUTE_FILE, Release, SERVICE_FILE, Shop, Testbed},
 };
 
 /// Scenarios of this file.
 pub(super) const SCENARIOS: &[Scenario] = &[
     scenario!(shared_route, shared),
+    scenario!(traefik shared_route_on_traefik, shared),
     scenario!(shared_service, refused),
 ];
 
 /// Name of the second app, and the path under which the route has it.
 const SECOND: &str = "basket";
-
-/// File of the route.
-const ROUTE_FILE: &str = "shop/route.yaml";
 
 /// Requests per second to each app.
 const RATE: u32 = 50;

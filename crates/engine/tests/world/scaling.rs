@@ -36,8 +36,19 @@ fn an_autoscaler_that_counts_the_canary_does_not_run_it_up() {
             .after(30);
     }
     assert_eq!(canary(&world), 3, "{}", world.story);
+    let stable = world.live.workload.as_ref().unwrap().replicas;
     let world = world.after(3600);
-    assert_eq!(canary(&world), 6, "all traffic: {}", world.story);
+    assert_eq!(canary(&world), stable, "all traffic: {}", world.story);
+}
+
+#[test]
+fn a_load_that_has_grown_in_a_step_finds_a_canary_of_its_size_in_the_next() {
+    let world = at_half().with_autoscaler();
+    let world = world.with_commit('B', Quality::Good).after(300);
+    let world = world.with_scale(18).after(300);
+    assert_eq!(canary(&world), 3, "{}", world.story);
+    let world = world.after(3400);
+    assert_eq!(canary(&world), 18, "all traffic: {}", world.story);
 }
 
 #[test]

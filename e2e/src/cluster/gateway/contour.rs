@@ -32,6 +32,8 @@ pub struct Contour {
     pub contour: PathBuf,
     /// Envoy.
     pub envoy: PathBuf,
+    /// A folder with the CRDs that it wants.
+    pub crds: PathBuf,
 }
 
 // === impl Contour ===

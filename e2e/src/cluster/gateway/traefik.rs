@@ -31,6 +31,8 @@ const PING_ADDRESS: &str = "127.0.0.1:8000";
 pub struct Traefik {
     /// Traefik.
     pub traefik: PathBuf,
+    /// A folder with the CRDs that it wants.
+    pub crds: PathBuf,
 }
 
 // === impl Traefik ===
