@@ -181,7 +181,17 @@ fn release(observed: &Observed, workload: &Workload) -> Vec<Action> {
             pin: None,
             epoch: None,
         });
-    let mut actions: Vec<_> = services.collect();
+    // Somebody may have taken the canary out of a route, and left the mark.
+    let marked = observed.routes.iter().filter(|route| {
+        let state = route.state.as_ref();
+        state.is_some_and(|state| !state.split && state.epoch.is_some())
+    });
+    let routes = marked.map(|route| Action::SetRoute {
+        route: route.route.clone(),
+        weight: None,
+        epoch: None,
+    });
+    let mut actions: Vec<_> = routes.chain(services).collect();
     if workload.epoch.is_some() {
         actions.push(Action::SetWorkload {
             paused: false,

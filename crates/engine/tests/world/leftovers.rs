@@ -13,7 +13,10 @@ fn is_clean(world: &World) -> bool {
         .services
         .iter()
         .all(|one| one.pin.is_none() && one.epoch.is_none());
-    let is_whole = live.routes.iter().all(|route| route.canary.is_none());
+    let is_whole = live
+        .routes
+        .iter()
+        .all(|route| route.canary.is_none() && route.epoch.is_none());
     is_free && is_whole && !workload.paused && workload.epoch.is_none() && live.canary.is_none()
 }
 
@@ -138,5 +141,11 @@ fn leftovers_go_though_the_workload_is_scaled_to_zero() {
         .with_scale(0)
         .with_forced_deletion(&draft)
         .after(60);
+    assert!(is_clean(&world), "{}", world.story);
+}
+
+#[test]
+fn a_mark_goes_from_a_route_of_which_somebody_took_the_canary() {
+    let world = replaced().with_foreign_route(None).after(60);
     assert!(is_clean(&world), "{}", world.story);
 }
