@@ -382,12 +382,15 @@ fn stable_is_given_up(snapshot: &Snapshot) -> bool {
         return true;
     }
     let is_wanted = is_to_make_room(snapshot) || is_to_end(snapshot);
-    if attempt.stage != Stage::RollingBack || !is_wanted {
-        return false;
-    }
-    plan_of("invariants", attempt).is_some_and(|plan| {
-        snapshot.at.duration_since(attempt.stage_since) >= plan.progress_deadline
-    })
+    // Where the routes have nothing for the canary any more, what follows the wait is the next stage.
+    let since = match (attempt.stage, &attempt.ending) {
+        (Stage::RollingBack, _) => attempt.stage_since,
+        (Stage::Draining, Some(ending)) => ending.at,
+        _ => return false,
+    };
+    is_wanted
+        && plan_of("invariants", attempt)
+            .is_some_and(|plan| snapshot.at.duration_since(since) >= plan.progress_deadline)
 }
 
 pub(super) fn stable_is_replaced_when_the_canary_carries_all(

@@ -79,8 +79,12 @@ fn is_switched_off(ctx: &DecisionContext<'_>) -> bool {
     ctx.observed.deleting && gone || workload.is_some_and(|workload| workload.replicas == 0)
 }
 
-/// The greatest share that a route gives to the canary.
+/// The greatest share of callers that reach the canary: by the routes' weights, or all of them by Services
+/// that are pinned to it, whatever the routes say.
 fn share_given(ctx: &DecisionContext<'_>) -> Weight {
+    if ctx.observed.pinned_to_canary() {
+        return Weight::FULL;
+    }
     let states = ctx
         .observed
         .routes

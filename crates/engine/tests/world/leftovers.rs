@@ -146,6 +146,7 @@ fn leftovers_go_though_the_workload_is_scaled_to_zero() {
 
 #[test]
 fn a_mark_goes_from_a_route_of_which_somebody_took_the_canary() {
-    let world = replaced().with_foreign_route(None).after(60);
+    let world = replaced().with_foreign_route(None);
+    let world = world.when("the adoption", |world| world.status().stable.is_some());
     assert!(is_clean(&world), "{}", world.story);
 }

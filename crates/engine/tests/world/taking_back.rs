@@ -238,3 +238,27 @@ fn a_route_that_does_not_name_the_canary_yet_is_left_alone() {
     assert_eq!(world.outcomes(), "1 Aborted", "{}", world.story);
     assert_eq!(world.live.routes[0].version, route, "{}", world.story);
 }
+
+#[test]
+fn callers_stay_on_a_canary_that_somebody_takes_out_of_the_route_while_stable_is_dead() {
+    let world = dead()
+        .after(30)
+        .with_ask(Ask::Abort)
+        .after(30)
+        .with_foreign_route(None)
+        .after(60);
+    let pins = world
+        .live
+        .services
+        .iter()
+        .map(|service| service.pin.clone());
+    assert_eq!(
+        pins.collect::<Vec<_>>(),
+        [Some(Pin::Canary), Some(Pin::Canary)],
+        "the Service's own pods are all that serves: {}",
+        world.story
+    );
+    assert!(world.live.stable_endpoints.ready() > 0, "{}", world.story);
+    let world = world.after(BOUND);
+    assert_eq!(world.outcomes(), "1 Aborted", "{}", world.story);
+}
