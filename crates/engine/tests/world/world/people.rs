@@ -92,11 +92,12 @@ impl World {
 
     /// The Rollout is deleted without its finalizer, and created again.
     pub(crate) fn replace(&mut self, spec: RolloutSpec) {
+        self.meet("force");
         let last = self.rollout.take().map_or(0, |rollout| rollout.uid);
         self.shell.memory = crate::shell::Memory::default();
         self.asks.clear();
         self.git.outcomes.clear();
-        self.happens("force", "the Rollout is deleted without its finalizer");
+        self.happens("gone", "the Rollout is deleted without its finalizer");
         self.rollout = Some(Rollout {
             uid: last + 1,
             ..Rollout::new(spec)
