@@ -99,6 +99,8 @@ pub fn fold(
 /// Returns the end that the gate demands, given its status.
 pub(crate) fn alarm(gate: &Gate, status: &GateStatus, now: Timestamp) -> Option<Alarm> {
     let (name, message) = (&gate.name, &status.message);
+    // Readings are as of so long ago.
+    let now = now.saturating_sub(gate.ingest_delay).unwrap_or(now);
     match status.verdict {
         Verdict::Breach => Some(Alarm::Breach(format!("gate {name:?} breached: {message}"))),
         Verdict::NoData if gate.on_no_data == OnMissing::Rollback => Some(
@@ -145,7 +147,10 @@ pub(crate) fn next_alarm(gate: &Gate, status: &GateStatus) -> Option<Timestamp> 
     ];
     limits
         .into_iter()
-        .filter_map(|(since, limit)| since?.checked_add(limit).ok())
+        .filter_map(|(since, limit)| {
+            let end = since?.checked_add(limit).ok()?;
+            end.checked_add(gate.ingest_delay).ok()
+        })
         .min()
 }
 
@@ -294,6 +299,21 @@ mod tests {
         assert!(!is_recent(&at_once, &status, at(90)));
         assert!(is_recent(&lagging, &status, at(90)));
         assert!(!is_recent(&lagging, &status, at(150)));
+    }
+
+    #[test]
+    fn the_time_limits_of_a_store_that_lags_begin_as_late() {
+        let lagging = Gate {
+            ingest_delay: SignedDuration::from_mins(10),
+            ..threshold(0.05)
+        };
+        let mut status = begin_step(&lagging, None);
+        let silent = reading(0, no_data());
+        fold(&lagging, &mut status, &silent, Scope::Step, false);
+        let limit = lagging.no_data_timeout.as_secs();
+        assert_eq!(next_alarm(&lagging, &status), Some(at(limit + 600)));
+        assert_eq!(alarm(&lagging, &status, at(limit + 599)), None);
+        assert!(alarm(&lagging, &status, at(limit + 601)).is_some());
     }
 
     #[test]

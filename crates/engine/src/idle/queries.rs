@@ -47,13 +47,13 @@ pub(super) fn gates_can_be_read(
         }
         QueryCheck::ScrapedOnce { at, .. }
             if is_within(*at, CHECK_AGAIN, now)
-                && (!is_stable_new(ctx) || ctx.observed.ready_of_stable() == 0) =>
+                && (!is_stable_new(ctx, plan) || ctx.observed.ready_of_stable() == 0) =>
         {
             return true;
         }
         QueryCheck::SelectsNothing { why, at } if is_within(*at, CHECK_OLD, now) => {
             let problem = why.clone();
-            if is_stable_new(ctx) {
+            if is_stable_new(ctx, plan) {
                 ctx.wait(WaitingOn::Metrics { problem }, None);
             } else {
                 ctx.stall(invalid_query(ctx, candidate, &problem));
@@ -78,9 +78,11 @@ pub(super) fn gates_can_be_read(
 }
 
 /// Returns true if Prometheus may not have scraped stable's pods yet.
-fn is_stable_new(ctx: &DecisionContext<'_>) -> bool {
+fn is_stable_new(ctx: &DecisionContext<'_>, plan: &Plan) -> bool {
+    let delays = plan.gates.iter().map(|gate| gate.ingest_delay);
+    let visible_by = SCRAPED_BY.saturating_add(delays.max().unwrap_or_default());
     let stable = ctx.status.stable.as_ref();
-    stable.is_some_and(|stable| is_within(stable.since, SCRAPED_BY, ctx.now))
+    stable.is_some_and(|stable| is_within(stable.since, visible_by, ctx.now))
 }
 
 fn invalid_query(ctx: &DecisionContext<'_>, candidate: &Candidate, problem: &str) -> Stall {
