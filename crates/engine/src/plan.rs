@@ -191,6 +191,23 @@ impl Plan {
         })
     }
 
+    /// Parses the objects that a spec names, whatever its steps and gates are: what an attempt has left is
+    /// put right though the spec is refused.
+    pub fn of_objects(name: &str, spec: &RolloutSpec) -> Result<Self, PlanError> {
+        let at_once = tidegate_api::rollout::Step {
+            weight: Some(tidegate_api::Weight::FULL),
+            hold: Some(tidegate_api::Duration::from_secs(0)),
+            ..tidegate_api::rollout::Step::default()
+        };
+        let objects = RolloutSpec {
+            steps: vec![at_once],
+            gates: Vec::new(),
+            canary: None,
+            ..spec.clone()
+        };
+        Self::parse(name, &objects)
+    }
+
     /// By how much the weights of routes grow under this plan.
     pub fn scale(&self) -> Scale {
         if self.steps.iter().all(|step| step.weight.is_whole()) {

@@ -3,18 +3,20 @@
 //! which callers always reach a ready version: the status that knew better is lost, so stable is what
 //! the workload runs.
 
+use jiff::Timestamp;
 use tidegate_api::workload::VersionId;
 
 use crate::{
     context::DecisionContext,
     decision::Action,
     event::Event,
-    observed::{Observed, Version, Workload},
+    observed::{Observed, RouteState, Version, Workload},
     pin::Pin,
     waiting::WaitingOn,
 };
 
-/// Puts the next thing right, whatever the spec says. Returns true while anything is left.
+/// Puts the next thing right, though the spec be refused. Returns true while anything is left. A deletion waits
+/// for ready pods and gateways no longer than for those of an attempt.
 pub(super) fn put_right(ctx: &mut DecisionContext<'_>) -> bool {
     let observed = ctx.observed;
     let Some(workload) = &observed.workload else {
@@ -27,13 +29,20 @@ pub(super) fn put_right(ctx: &mut DecisionContext<'_>) -> bool {
     if is_others || cannot_wait || !are_there(observed) {
         return false;
     }
+    let since = observed.status.since.unwrap_or(ctx.now);
+    let deadline = observed.spec.progress_deadline.as_signed();
+    let given_up_at = since.saturating_add(deadline).unwrap_or(Timestamp::MAX);
+    let is_given_up = observed.deleting && ctx.now >= given_up_at;
+    if observed.deleting && !is_given_up {
+        ctx.requeue_at(given_up_at);
+    }
     ctx.wait(WaitingOn::Leftovers, None);
     if !observed.finalizer {
         ctx.emit(Event::LeftoversFound);
         ctx.actions.push(Action::AddFinalizer);
         return true;
     }
-    ctx.actions.extend(next(observed, workload));
+    ctx.actions.extend(next(observed, workload, is_given_up));
     true
 }
 
@@ -53,8 +62,8 @@ fn are_there(observed: &Observed) -> bool {
         || routes.any(|state| state.split && state.epoch.is_some())
 }
 
-fn next(observed: &Observed, workload: &Workload) -> Vec<Action> {
-    let canary_serves = serves(observed);
+fn next(observed: &Observed, workload: &Workload, is_given_up: bool) -> Vec<Action> {
+    let canary_serves = !is_given_up && serves(observed);
     let whole = workload.current().filter(|current| {
         workload.observed_generation >= workload.generation && workload.is_enough(current.ready)
     });
@@ -70,9 +79,9 @@ fn next(observed: &Observed, workload: &Workload) -> Vec<Action> {
         }
         (None, version) => return follow(observed, version),
     };
-    pins_to(observed, version)
-        .or_else(|| routes_without_canary(observed, version))
-        .or_else(|| canary_removal(observed, version))
+    pins_to(observed, version, canary_serves)
+        .or_else(|| routes_without_canary(observed, is_given_up))
+        .or_else(|| canary_removal(observed))
         .unwrap_or_else(|| release(observed, workload))
 }
 
@@ -112,7 +121,7 @@ fn most_ready(workload: &Workload) -> Option<&Version> {
 }
 
 /// Every Service reaches this version of the workload. `None` where that is so.
-fn pins_to(observed: &Observed, version: &VersionId) -> Option<Vec<Action>> {
+fn pins_to(observed: &Observed, version: &VersionId, canary_serves: bool) -> Option<Vec<Action>> {
     let pin = Some(Pin::Version(version.clone()));
     let wrong: Vec<_> = observed
         .pinned_services()
@@ -124,7 +133,7 @@ fn pins_to(observed: &Observed, version: &VersionId) -> Option<Vec<Action>> {
         })
         .collect();
     let endpoints = &observed.stable_endpoints;
-    let is_there = endpoints.ready > 0 && endpoints.are_of_version(version) || !serves(observed);
+    let is_there = endpoints.ready > 0 && endpoints.are_of_version(version) || !canary_serves;
     // Without a canary nothing has to be kept out.
     if !observed.canary_is_left() || wrong.is_empty() && is_there {
         None
@@ -133,11 +142,12 @@ fn pins_to(observed: &Observed, version: &VersionId) -> Option<Vec<Action>> {
     }
 }
 
-fn routes_without_canary(observed: &Observed, _: &VersionId) -> Option<Vec<Action>> {
+fn routes_without_canary(observed: &Observed, is_given_up: bool) -> Option<Vec<Action>> {
     let states = observed.routes.iter();
     let waiting = states.filter(|route| {
         let state = route.state.as_ref();
-        state.is_some_and(|state| state.split || !state.followed && observed.canary_service)
+        let follows = |state: &RouteState| state.followed || is_given_up;
+        state.is_some_and(|state| state.split || !follows(state) && observed.canary_service)
     });
     let waiting: Vec<_> = waiting.collect();
     if waiting.is_empty() {
@@ -157,7 +167,7 @@ fn routes_without_canary(observed: &Observed, _: &VersionId) -> Option<Vec<Actio
     )
 }
 
-fn canary_removal(observed: &Observed, _: &VersionId) -> Option<Vec<Action>> {
+fn canary_removal(observed: &Observed) -> Option<Vec<Action>> {
     if !observed.canary_is_left() {
         return None;
     }

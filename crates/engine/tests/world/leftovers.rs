@@ -150,3 +150,11 @@ fn a_mark_goes_from_a_route_of_which_somebody_took_the_canary() {
     let world = world.when("the adoption", |world| world.status().stable.is_some());
     assert!(is_clean(&world), "{}", world.story);
 }
+
+#[test]
+fn a_deletion_waits_for_leftovers_no_longer_than_the_progress_deadline() {
+    let mut world = replaced().with_unready(false, 3, 360_000).after(5);
+    world.happens("delete", "and nobody is there who could take the callers");
+    let world = world.with_deletion(false).after(660);
+    assert!(world.rollout.is_none(), "{}", world.story);
+}
