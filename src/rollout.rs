@@ -8,6 +8,7 @@
 //! Everything that may take long runs beside it and requeues the Rollout when there is news: a
 //! reconcile never awaits Prometheus, git, a hold or endpoints that settle.
 
+mod attributions;
 mod context;
 mod events;
 pub(crate) mod execute;

@@ -4,7 +4,6 @@
 //! written, with the intent of everything that follows. The rest ends with the first effect that
 //! fails, be it an urgent one: the next decision is made from what is there then.
 
-mod attribution;
 mod canary;
 mod objects;
 mod resources;
@@ -170,13 +169,6 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
         Action::DryRunCanary => {
             let (revision, admission) = effects.dry_run_canary().await?;
             remember_admission(ctx, subject, revision, admission)
-        }
-        Action::CheckAttribution { name } => {
-            let (uid, attribution) = effects.check_attribution(name).await?;
-            let observations = &ctx.memory.observations;
-            observations.attributed(subject.id, uid, attribution);
-            ctx.requeue(subject.id);
-            Ok(())
         }
         Action::CheckQueries => {
             let metrics = subject.rollout.spec.metrics.as_ref();

@@ -4,14 +4,15 @@ use jiff::SignedDuration;
 use tidegate_api::NamespacedName;
 
 use super::{
-    locks::RolloutLocks, observations::Observations, prometheus::Prometheuses,
-    query_checks::QueryChecks, samplers::Samplers, templates::Templates, waits::Waits,
-    write_errors::WriteErrors,
+    attributions::Attributions, locks::RolloutLocks, observations::Observations,
+    prometheus::Prometheuses, query_checks::QueryChecks, samplers::Samplers, templates::Templates,
+    waits::Waits, write_errors::WriteErrors,
 };
 use crate::{counters::Counters, requeue::RequeueSender};
 
 /// Everything that is remembered of Rollouts. Another leader knows nothing of it.
 pub(crate) struct RolloutMemory {
+    pub(super) attributions: Attributions,
     pub(super) observations: Observations,
     pub(super) query_checks: QueryChecks,
     pub(super) samplers: Samplers,
@@ -31,6 +32,7 @@ impl RolloutMemory {
         counters: &Counters,
     ) -> Self {
         Self {
+            attributions: Attributions::new(requeue_tx.clone()),
             observations: Observations::default(),
             query_checks: QueryChecks::new(requeue_tx.clone()),
             samplers: Samplers::new(
@@ -49,6 +51,7 @@ impl RolloutMemory {
     /// Forgets a Rollout: it is gone, or another replica decides about it.
     pub(crate) fn forget(&self, rollout: &NamespacedName) {
         let Self {
+            attributions,
             observations,
             query_checks,
             samplers,
@@ -57,6 +60,7 @@ impl RolloutMemory {
             waits,
             write_errors,
         } = self;
+        attributions.forget(rollout);
         observations.forget(rollout);
         query_checks.forget(rollout);
         samplers.end(rollout);

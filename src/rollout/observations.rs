@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use tidegate_api::{NamespacedName, Revision, rollout::CanaryMetadata, workload::WorkloadRef};
 use tidegate_engine::{
-    observed::{Admission, Attribution, Comparison, Intervention, Workload},
+    observed::{Admission, Comparison, Workload},
     readiness::PodProgress,
     revision::Digest,
 };
@@ -25,8 +25,6 @@ struct OfRollout {
     dry_runs: Vec<DryRun>,
     /// Dry run of the last canary.
     canary: Option<CanaryDryRun>,
-    /// Attribution of Interventions without an answer, by uid.
-    attributions: HashMap<String, Attribution>,
     /// Objects that the Rollout names and that did not exist.
     missing: BTreeSet<String>,
     /// Progress of the pods of its workloads, and the time of the last.
@@ -119,28 +117,6 @@ impl Observations {
                 last.answer.clone()
             }
             Some(_) | None => Admission::Unknown,
-        }
-    }
-
-    /// Keeps the attribution of an Intervention.
-    pub(crate) fn attributed(&self, rollout: &NamespacedName, uid: String, answer: Attribution) {
-        let mut all = self.lock();
-        let attributions = &mut all.entry(rollout.clone()).or_default().attributions;
-        attributions.insert(uid, answer);
-    }
-
-    /// Returns the attribution of an Intervention.
-    pub(super) fn attribution(&self, rollout: &NamespacedName, uid: &str) -> Attribution {
-        let all = self.lock();
-        let answer = all.get(rollout).and_then(|one| one.attributions.get(uid));
-        answer.cloned().unwrap_or(Attribution::Unknown)
-    }
-
-    /// Forgets the attribution of all Interventions but these.
-    pub(super) fn keep_attributions(&self, rollout: &NamespacedName, open: &[Intervention]) {
-        if let Some(one) = self.lock().get_mut(rollout) {
-            one.attributions
-                .retain(|uid, _| open.iter().any(|asked| asked.uid == *uid));
         }
     }
 

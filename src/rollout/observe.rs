@@ -2,7 +2,7 @@
 
 mod pods;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -16,7 +16,7 @@ use tidegate_api::{
 use tidegate_engine::{
     gate::reading::Reading,
     observed::{
-        Admission, Candidate, Comparison, Endpoints, Identity, Intervention, Observed,
+        Admission, Attribution, Candidate, Comparison, Endpoints, Identity, Intervention, Observed,
         OtherWorkload, QueryCheck, Route, Service, Workload, selects,
     },
     pin::Pin,
@@ -37,6 +37,8 @@ pub(crate) struct Surroundings {
     pub(crate) refused: Option<String>,
     pub(crate) applying: bool,
     pub(crate) queries: QueryCheck,
+    /// Attribution of Interventions, by uid.
+    pub(crate) attributions: HashMap<String, Attribution>,
     pub(crate) readings: Vec<Reading>,
     pub(crate) unwritten_since: Option<Timestamp>,
     pub(crate) recorded: Vec<String>,
@@ -96,7 +98,7 @@ pub(crate) fn observe(
     let candidate = observer.candidate(&rollout.spec, workload.as_ref());
     let own_pods = OwnPods::of(&spec.workload, workload.as_ref(), &canary);
     let conflicting = conflicting_rollouts(caches, rollout);
-    let routes = match Plan::parse(&id.name, spec) {
+    let routes = match Plan::of_objects(&id.name, spec) {
         Ok(plan) => observer.routes(&plan),
         Err(_) => Vec::new(),
     };
@@ -135,7 +137,7 @@ pub(crate) fn observe(
         queries: around.queries,
         readings: around.readings,
         unwritten_since: around.unwritten_since,
-        interventions: observer.interventions(),
+        interventions: observer.interventions(&around.attributions),
         recorded: around.recorded,
         default_on_rollback: observer.on_rollback_of(candidate.as_ref()),
         candidate,
@@ -327,7 +329,7 @@ impl Observer<'_> {
         }
     }
 
-    fn interventions(&self) -> Vec<Intervention> {
+    fn interventions(&self, attributions: &HashMap<String, Attribution>) -> Vec<Intervention> {
         let NamespacedName { namespace, name } = self.rollout;
         let all = self.caches.interventions.list(namespace);
         let readable = all.iter().filter_map(|guarded| guarded.0.as_ref().ok());
@@ -335,20 +337,20 @@ impl Observer<'_> {
             .filter(|asked| asked.spec.rollout == *name && asked.status.is_none())
             .collect();
         open.sort_by_key(|asked| (asked.creation_timestamp().map(|at| at.0), asked.name_any()));
-        let open: Vec<_> = open
-            .into_iter()
+        open.into_iter()
             .map(|asked| {
                 let uid = asked.uid().unwrap_or_default();
                 Intervention {
                     name: asked.name_any(),
-                    attribution: self.observations.attribution(self.rollout, &uid),
+                    attribution: attributions
+                        .get(&uid)
+                        .cloned()
+                        .unwrap_or(Attribution::Unknown),
                     uid,
                     spec: asked.spec.clone(),
                 }
             })
-            .collect();
-        self.observations.keep_attributions(self.rollout, &open);
-        open
+            .collect()
     }
 
     /// The plan's routes. The mark on one that is not split for this Rollout is that of another whose attempt

@@ -142,6 +142,7 @@ fn gather(ctx: &Context, rollout: &Rollout, epoch: u64) -> Observed {
         refused: memory.write_errors.of(&id),
         applying: ctx.sync.is_applying(namespace),
         queries: memory.query_checks.answer(rollout),
+        attributions: memory.attributions.answers(&id),
         readings: memory.samplers.readings(&id),
         unwritten_since: memory.observations.unwritten_since(&id),
         recorded: ctx.records.written(namespace, &owed),
@@ -168,7 +169,9 @@ fn plan_in_force(
         .as_ref()
         .or(observed.status.attempt.as_ref());
     let spec = attempt.map_or(&rollout.spec, |attempt| &attempt.plan);
-    Plan::parse(&id.name, spec).ok()
+    // What an attempt has left is put right though the spec is refused.
+    let plan = Plan::parse(&id.name, spec);
+    plan.or_else(|_| Plan::of_objects(&id.name, spec)).ok()
 }
 
 async fn turn(ctx: &Context, id: &NamespacedName, epoch: u64) -> Result<Action, ExecuteError> {
@@ -183,6 +186,8 @@ async fn turn(ctx: &Context, id: &NamespacedName, epoch: u64) -> Result<Action, 
     };
     let namespace = &id.namespace;
     let observed = gather(ctx, rollout, epoch);
+    let (writing, open) = (&ctx.clients.writing, &observed.interventions);
+    memory.attributions.ask(writing, &ctx.caches, id, open);
     // What was deleted by hand comes back at once, and not at the next comparison.
     if observed.status.stable.is_some()
         && memory

@@ -68,11 +68,6 @@ pub enum Action {
     DryRunStable,
     /// Ask by dry runs whether the API server would admit the candidate's canary.
     DryRunCanary,
-    /// Ask by a dry run if the API server would deny an Intervention if it bore another's name.
-    CheckAttribution {
-        /// Name of the Intervention.
-        name: String,
-    },
     /// Ask Prometheus, without waiting for it, whether the gates' queries can be used for stable.
     CheckQueries,
     /// Look, without waiting for it, at what stands around the workload and may surprise people.

@@ -21,23 +21,38 @@ use crate::{
 const MEMORY: usize = 50;
 
 /// Answers every Intervention that has no answer, in the order of their names. One that lets a revision in
-/// is answered once it is known if its name can be believed.
+/// is answered once it is known if its name can be believed, and not after a pause or an abort that came later.
 pub(crate) fn answer(ctx: &mut DecisionContext<'_>) {
+    let mut waiting: Vec<&Intervention> = Vec::new();
     for intervention in &ctx.observed.interventions {
-        let Some(attributed) = attribution::check(intervention) else {
-            let name = intervention.name.clone();
-            ctx.actions.push(Action::CheckAttribution { name });
+        let Some(attributed) = attribution::check(&ctx.status, intervention) else {
+            waiting.push(intervention);
             continue;
         };
         let answer = match attributed.and_then(|()| judge(ctx, intervention)) {
             Ok(acceptance) => Answer::Accepted(acceptance),
             Err(rejection) => Answer::Rejected(rejection),
         };
-        ctx.actions.push(Action::AnswerIntervention {
-            name: intervention.name.clone(),
-            answer,
-        });
+        let holds_back = matches!(intervention.spec.action, Request::Pause | Request::Abort)
+            && matches!(answer, Answer::Accepted(_));
+        push(ctx, intervention, answer);
+        if holds_back {
+            for earlier in waiting.drain(..) {
+                let rejection = Rejection::Overtaken {
+                    action: intervention.spec.action,
+                    by: intervention.spec.by.clone(),
+                };
+                push(ctx, earlier, Answer::Rejected(rejection));
+            }
+        }
     }
+}
+
+fn push(ctx: &mut DecisionContext<'_>, intervention: &Intervention, answer: Answer) {
+    ctx.actions.push(Action::AnswerIntervention {
+        name: intervention.name.clone(),
+        answer,
+    });
 }
 
 fn judge(

@@ -51,6 +51,13 @@ pub enum Rejection {
         /// Words of the API server, if it could not be asked.
         said: Option<String>,
     },
+    /// A pause or an abort came after it, before it was answered.
+    Overtaken {
+        /// That one's action.
+        action: Action,
+        /// Its requester.
+        by: String,
+    },
     /// The same was requested before.
     AlreadyRequested {
         /// Requested action.

@@ -51,6 +51,12 @@ impl fmt::Display for Rejection {
                     None => Ok(()),
                 }
             }
+            Self::Overtaken { action, by } => write!(
+                f,
+                "{} was requested by {} meanwhile; create it again if it still holds",
+                action.as_str(),
+                requester(by)
+            ),
             Self::AlreadyRequested { action, by, at } => {
                 let (action, by) = (action.as_str(), requester(by));
                 write!(f, "{action} was already requested by {by} at {at:.0}")

@@ -12,7 +12,7 @@ use tidegate_engine::{
     decision::{Action, Decision, Sampling},
     gate::reading::Reading,
     invariants::Author,
-    observed::{Admission, Attribution, Comparison, QueryCheck},
+    observed::{Admission, Comparison, QueryCheck},
     revision::Digest,
 };
 
@@ -62,8 +62,6 @@ pub(crate) struct Memory {
     pub(crate) queries: Option<QueryCheck>,
     /// Answers of the dry runs of canaries, by revision.
     pub(crate) admitted: Option<(String, Admission)>,
-    /// Answers of the dry runs of Interventions in another's name, by their own.
-    pub(crate) attributions: BTreeMap<String, Attribution>,
     pub(crate) unwritten_since: Option<Timestamp>,
     /// Denial of a write that was not made since.
     pub(crate) refused: Option<String>,
@@ -267,12 +265,6 @@ impl World {
         if *action == Action::DryRunCanary {
             self.dry_run_canary();
         }
-        if let Action::CheckAttribution { name } = action {
-            let answer = self.attributed();
-            let answers = &mut self.shell.memory.attributions;
-            answers.insert(name.clone(), answer);
-            self.version += 1;
-        }
         if let Action::Record(pending) = action {
             self.git.queue.clone_from(pending);
         }
@@ -360,15 +352,6 @@ impl World {
         };
         self.shell.memory.admitted = Some((head.revision.clone(), answer));
         self.version += 1;
-    }
-
-    /// A dry run of an Intervention that bears another's name.
-    fn attributed(&self) -> Attribution {
-        if self.attributes {
-            Attribution::Enforced
-        } else {
-            Attribution::Missing { said: None }
-        }
     }
 
     /// A dry run: it compares with what is live.

@@ -53,8 +53,8 @@ pub(crate) struct World {
     pub(crate) next_sync: Option<Timestamp>,
     /// File that holds the workload in git.
     pub(crate) file: &'static str,
-    /// True if the API server denies Interventions that bear another's name.
-    pub(crate) attributes: bool,
+    /// Attribution of Interventions.
+    pub(crate) attribution: observed::Attribution,
     /// Words with which the API server denies a canary, if it does.
     pub(crate) denies_canary: Option<String>,
     asked: u32,
@@ -152,7 +152,7 @@ impl World {
             next_sync: None,
             file: "checkout.yaml",
             denies_canary: None,
-            attributes: true,
+            attribution: observed::Attribution::Enforced,
             asked: 0,
             probes_fail: false,
         }

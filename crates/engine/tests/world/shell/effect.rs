@@ -98,7 +98,6 @@ impl World {
             Action::DryRunCandidate
             | Action::DryRunStable
             | Action::DryRunCanary
-            | Action::CheckAttribution { .. }
             | Action::CheckQueries
             | Action::RunPreflightWarnings
             | Action::Record(_) => {}
@@ -126,7 +125,6 @@ impl World {
             | Action::DryRunCandidate
             | Action::DryRunStable
             | Action::DryRunCanary
-            | Action::CheckAttribution { .. }
             | Action::CheckQueries
             | Action::RunPreflightWarnings
             | Action::Record(_) => return false,
@@ -142,7 +140,6 @@ impl World {
             Action::DryRunCandidate
             | Action::DryRunStable
             | Action::DryRunCanary
-            | Action::CheckAttribution { .. }
             | Action::CheckQueries
             | Action::RunPreflightWarnings
             | Action::Record(_) => true,
@@ -227,7 +224,6 @@ pub(super) fn in_words(action: &Action) -> String {
         Action::DryRunCandidate => "the candidate is compared".to_owned(),
         Action::DryRunStable => "stable is compared".to_owned(),
         Action::DryRunCanary => "the canary is dry-run".to_owned(),
-        Action::CheckAttribution { .. } => "another's name is dry-run".to_owned(),
         Action::CheckQueries => "the queries are checked".to_owned(),
         Action::RunPreflightWarnings => "what stands around is looked at".to_owned(),
         Action::Record(pending) | Action::TransferPendingRecords(pending) => {

@@ -6,9 +6,7 @@ use tidegate_api::{
     status::Source,
 };
 use tidegate_engine::{
-    observed::{
-        Admission, Attribution, Candidate, Comparison, Identity, Intervention, Observed, QueryCheck,
-    },
+    observed::{Admission, Candidate, Comparison, Identity, Intervention, Observed, QueryCheck},
     revision::Digest,
 };
 
@@ -116,12 +114,8 @@ impl World {
     }
 
     fn asked(&self) -> Vec<Intervention> {
-        let answers = &self.shell.memory.attributions;
         let with_answer = |ask: &Intervention| Intervention {
-            attribution: answers
-                .get(&ask.name)
-                .cloned()
-                .unwrap_or(Attribution::Unknown),
+            attribution: self.attribution.clone(),
             ..ask.clone()
         };
         self.asks.iter().map(with_answer).collect()
