@@ -317,9 +317,11 @@ pub(super) fn traffic_is_never_sent_to_nobody(moment: Moment<'_>) -> Result<(), 
     {
         return Ok(());
     }
-    // Pins that an attempt has left cannot follow a workload that rolls while their writes are denied.
-    let is_bound = now.by == Author::Controllers && !now.leading && now.attempt().is_none();
-    if is_bound && inherits_leftovers(moment) {
+    // Pins that an attempt has left cannot follow a workload that rolls while their writes are denied. And a
+    // deletion waits for the workload as long as for an attempt's stable, and no longer.
+    let is_bound = now.by == Author::Controllers && !now.leading;
+    let deleting = now.rollout.as_ref().is_some_and(|rollout| rollout.deleting);
+    if now.attempt().is_none() && (is_bound || deleting) && inherits_leftovers(moment) {
         return Ok(());
     }
     let mut recent = moment.recent();
