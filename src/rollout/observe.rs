@@ -98,7 +98,7 @@ pub(crate) fn observe(
     let candidate = observer.candidate(&rollout.spec, workload.as_ref());
     let own_pods = OwnPods::of(&spec.workload, workload.as_ref(), &canary);
     let conflicting = conflicting_rollouts(caches, rollout);
-    let routes = match Plan::of_objects(&id.name, spec) {
+    let routes = match Plan::or_objects(&id.name, spec) {
         Ok(plan) => observer.routes(&plan),
         Err(_) => Vec::new(),
     };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::future::join_all;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use tidegate_api::{NamespacedName, Rollout, rollout::Metrics};
 use tidegate_engine::{gate::reading::Sample, observed::QueryCheck, plan::Plan};
@@ -40,6 +40,7 @@ struct Check {
 #[derive(Clone, PartialEq)]
 struct Asked {
     metrics: Option<Metrics>,
+    ingest_delay: SignedDuration,
     queries: Vec<Query>,
     stable: Variables,
 }
@@ -50,7 +51,6 @@ struct Query {
     gate: String,
     text: String,
     window: SignedDuration,
-    ingest_delay: SignedDuration,
     /// False where the gate passes without a request: then there may be no series.
     needs_requests: bool,
 }
@@ -144,12 +144,12 @@ impl Asked {
                 gate: gate.name.clone(),
                 text: query.text,
                 window: gate.window,
-                ingest_delay: gate.ingest_delay,
                 needs_requests: !gate.needs_no_requests(),
             })
         });
         Some(Self {
             metrics: plan.metrics.clone(),
+            ingest_delay: plan.ingest_delay(),
             queries: queries.collect(),
             stable: variables::of_stable(
                 &rollout.namespace().unwrap_or_default(),
@@ -160,10 +160,11 @@ impl Asked {
     }
 
     async fn put_to(&self, source: &impl InstantQuery) -> QueryCheck {
+        let as_of = clock::before(self.ingest_delay);
         let found = join_all(
             self.queries
                 .iter()
-                .map(|query| query.put_to(source, &self.stable)),
+                .map(|query| query.put_to(source, &self.stable, as_of)),
         )
         .await;
         let at = clock::now();
@@ -181,10 +182,14 @@ impl Asked {
 // === impl Query ===
 
 impl Query {
-    async fn put_to(&self, source: &impl InstantQuery, stable: &Variables) -> Finding {
+    async fn put_to(
+        &self,
+        source: &impl InstantQuery,
+        stable: &Variables,
+        as_of: Timestamp,
+    ) -> Finding {
         let gate = &self.gate;
-        let at = clock::before(self.ingest_delay);
-        match check_query(source, &self.text, stable, self.window, at).await {
+        match check_query(source, &self.text, stable, self.window, as_of).await {
             Err(error @ InvalidQuery::ScrapedOnce) => {
                 Finding::ScrapedOnce(format!("gate {gate:?}: {error}"))
             }

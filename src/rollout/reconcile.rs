@@ -169,14 +169,12 @@ fn plan_in_force(
         .as_ref()
         .or(observed.status.attempt.as_ref());
     let spec = attempt.map_or(&rollout.spec, |attempt| &attempt.plan);
-    // What an attempt has left is put right though the spec is refused.
-    let plan = Plan::parse(&id.name, spec);
-    plan.or_else(|_| Plan::of_objects(&id.name, spec)).ok()
+    Plan::or_objects(&id.name, spec).ok()
 }
 
 async fn turn(ctx: &Context, id: &NamespacedName, epoch: u64) -> Result<Action, ExecuteError> {
     let memory = &ctx.memory;
-    let _turn = memory.locks.lock(id).await;
+    let _lock = memory.locks.lock(id).await;
     // Newer than the watch's, where our own last write has not come back yet.
     let Some(guarded) = ctx.caches.rollouts.get(&id.namespace, &id.name) else {
         return Ok(Action::await_change());

@@ -112,8 +112,7 @@ impl Samplers {
             .of(&rollout.namespace, plan.metrics.as_ref());
         let requeued = rollout.clone();
         // A store that lags is read as of when it had everything.
-        let delay = plan.gates.first().map(|gate| gate.ingest_delay);
-        let delay = delay.unwrap_or_default();
+        let delay = plan.ingest_delay();
         let settings = SamplerSettings {
             scrape_interval: self.scrape_interval,
             clock: Arc::new(move || clock::before(delay)),

@@ -191,9 +191,12 @@ impl Plan {
         })
     }
 
-    /// Parses the objects that a spec names, whatever its steps and gates are: what an attempt has left is
-    /// put right though the spec is refused.
-    pub fn of_objects(name: &str, spec: &RolloutSpec) -> Result<Self, PlanError> {
+    /// Parses the spec; where its steps, gates or canary are refused, the objects that it names, so that what
+    /// an attempt has left is put right all the same.
+    pub fn or_objects(name: &str, spec: &RolloutSpec) -> Result<Self, PlanError> {
+        if let Ok(plan) = Self::parse(name, spec) {
+            return Ok(plan);
+        }
         let at_once = tidegate_api::rollout::Step {
             weight: Some(tidegate_api::Weight::FULL),
             hold: Some(tidegate_api::Duration::from_secs(0)),
@@ -206,6 +209,11 @@ impl Plan {
             ..spec.clone()
         };
         Self::parse(name, &objects)
+    }
+
+    /// Time from a scrape until its samples can be queried.
+    pub fn ingest_delay(&self) -> SignedDuration {
+        ingest_delay(self.metrics.as_ref())
     }
 
     /// By how much the weights of routes grow under this plan.
@@ -353,12 +361,15 @@ fn parse_canary_metadata(spec: &RolloutSpec) -> Result<CanaryMetadata, PlanError
     }
 }
 
+fn ingest_delay(metrics: Option<&Metrics>) -> SignedDuration {
+    metrics.map_or(SignedDuration::ZERO, |metrics| {
+        metrics.ingest_delay.as_signed()
+    })
+}
+
 fn parse_gates(spec: &RolloutSpec) -> Result<Vec<Gate>, PlanError> {
     let mut observed = BTreeSet::new();
-    let metrics = spec.metrics.as_ref();
-    let ingest_delay = metrics.map_or(SignedDuration::ZERO, |metrics| {
-        metrics.ingest_delay.as_signed()
-    });
+    let ingest_delay = ingest_delay(spec.metrics.as_ref());
     let parse = |gate: &tidegate_api::gate::Gate| {
         let name = gate.name.clone();
         if !observed.insert(name.clone()) {
@@ -371,4 +382,36 @@ fn parse_gates(spec: &RolloutSpec) -> Result<Vec<Gate>, PlanError> {
         })
     };
     spec.gates.iter().map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn spec(steps: &serde_json::Value) -> RolloutSpec {
+        serde_json::from_value(json!({
+            "workload": { "kind": "Deployment", "name": "checkout" },
+            "traffic": { "routes": [{ "kind": "HTTPRoute", "name": "web" }] },
+            "steps": steps,
+            "gates": [],
+        }))
+        .expect("a spec")
+    }
+
+    #[test]
+    fn a_spec_that_is_not_refused_is_taken_as_it_is() {
+        let fine = spec(&json!([{ "weight": "0.5%", "hold": "1m" }]));
+        let plan = Plan::or_objects("checkout", &fine).expect("a plan");
+        assert_eq!(plan.scale(), Scale::HUNDREDTHS);
+    }
+
+    #[test]
+    fn of_a_spec_that_is_refused_the_objects_are_known() {
+        let refused = spec(&json!([]));
+        assert!(Plan::parse("checkout", &refused).is_err());
+        let plan = Plan::or_objects("checkout", &refused).expect("a plan");
+        assert_eq!((plan.routes.len(), plan.service.as_str()), (1, "checkout"));
+    }
 }

@@ -79,8 +79,7 @@ pub(super) fn gates_can_be_read(
 
 /// Returns true if Prometheus may not have scraped stable's pods yet.
 fn is_stable_new(ctx: &DecisionContext<'_>, plan: &Plan) -> bool {
-    let delays = plan.gates.iter().map(|gate| gate.ingest_delay);
-    let visible_by = SCRAPED_BY.saturating_add(delays.max().unwrap_or_default());
+    let visible_by = SCRAPED_BY.saturating_add(plan.ingest_delay());
     let stable = ctx.status.stable.as_ref();
     stable.is_some_and(|stable| is_within(stable.since, visible_by, ctx.now))
 }
