@@ -5,6 +5,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod cache;
+pub(crate) mod caller;
 pub(crate) mod carried;
 pub(crate) mod clients;
 mod connection;

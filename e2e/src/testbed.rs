@@ -14,6 +14,7 @@ mod pods;
 mod reaction;
 mod rights;
 mod shop;
+mod template;
 mod traffic;
 
 use std::{net::Ipv4Addr, path::Path, time::Duration};

@@ -10,7 +10,6 @@ use clap::{
     ArgMatches, Args, Command, FromArgMatches, Subcommand,
     error::{Error, ErrorKind},
 };
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{
     Api, Client, Resource as _, ResourceExt as _,
     api::{ObjectMeta, PostParams},
@@ -23,6 +22,7 @@ use tidegate_api::{
 };
 
 use super::connection::{Target, answered};
+use crate::kubernetes::caller;
 
 /// Arguments of all interventions.
 #[derive(Args, Clone, Debug)]
@@ -109,7 +109,7 @@ async fn ask(
         step: meant.step,
         action,
         reason: args.reason.clone(),
-        by: caller(client.clone()).await?,
+        by: username(client.clone()).await?,
     };
     let interventions: Api<Intervention> = Api::namespaced(client, namespace);
     let created =
@@ -185,15 +185,10 @@ fn intervention(rollout: &Rollout, spec: InterventionSpec) -> Intervention {
 }
 
 /// Returns the name under which the API server knows the caller.
-async fn caller(client: Client) -> anyhow::Result<String> {
-    let api: Api<SelfSubjectReview> = Api::all(client);
-    let review = answered(api.create(&PostParams::default(), &SelfSubjectReview::default()))
+async fn username(client: Client) -> anyhow::Result<String> {
+    answered(caller::username(client))
         .await
-        .context("the API server does not say who you are")?;
-    review
-        .status
-        .and_then(|status| status.user_info)
-        .and_then(|user| user.username)
+        .and_then(|name| name.context("it says no name"))
         .context("the API server does not say who you are")
 }
 

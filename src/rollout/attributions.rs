@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
@@ -21,7 +20,7 @@ use tidegate_engine::observed::{self, Attribution};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
-use crate::{caches::Caches, requeue::RequeueSender};
+use crate::{caches::Caches, kubernetes::caller, requeue::RequeueSender};
 
 /// Answers, by Rollout.
 pub(crate) struct Attributions {
@@ -158,12 +157,7 @@ async fn ask_once(
         Err(error) if is_denial(&error) => {}
         Err(error) => return refusal(error),
     }
-    let review: Api<SelfSubjectReview> = Api::all(client.clone());
-    let review = review
-        .create(&PostParams::default(), &SelfSubjectReview::default())
-        .await?;
-    let user = review.status.and_then(|status| status.user_info);
-    let own = user.and_then(|user| user.username).unwrap_or_default();
+    let own = caller::username(client.clone()).await?.unwrap_or_default();
     match api.create(&params, &in_name_of(known, &own)).await {
         Ok(_) => Ok(Attribution::Enforced),
         Err(error) => refusal(error),

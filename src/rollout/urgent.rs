@@ -39,7 +39,7 @@ pub(crate) async fn run(ctx: Arc<Context>, requeued: RequeueReceiver, next: Requ
 
 /// Executes the urgent effects of the decision that is due. What fails is left to the reconcile.
 async fn execute_urgent(ctx: &Context, id: &NamespacedName) {
-    let _turn = ctx.memory.locks.lock(id).await;
+    let _lock = ctx.memory.locks.lock(id).await;
     let Some(guarded) = ctx.caches.rollouts.get(&id.namespace, &id.name) else {
         return;
     };

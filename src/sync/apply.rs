@@ -1,9 +1,10 @@
 //! Applying a plan: server-side apply, forced and strictly validated, in the name of the
 //! `ConfigRepo`'s account, into its own namespace only.
 //!
-//! Governed objects (workloads, Services and routes of Rollouts) are read first (which gives the resourceVersion), then the Rollout, then the
-//! object is written under that resourceVersion. Tidegate persists what it intends before it
-//! touches an object, so a write that raced with an intent fails with 409, and begins again.
+//! Governed objects (workloads, Services and routes of Rollouts) are read first (which gives the
+//! resourceVersion), then the Rollout, then the object is written under that resourceVersion. Tidegate
+//! persists what it intends before it touches an object, so a write that raced with an intent fails with
+//! 409, and begins again.
 
 mod applied;
 mod job;
@@ -273,10 +274,10 @@ impl Session<'_> {
         self.patch(&self.as_account, key, &object, resource).await
     }
 
-    /// Takes over the fields of whoever applied the object first (kubectl, Helm), and gives up those that are left out. A template
-    /// that was left out until now is nobody's, and an apply would leave in it whatever git has not (a
-    /// variable that was there twice, say): it is written whole, as a promotion does. Returns the object's
-    /// version if it had to be written for that.
+    /// Takes over the fields of whoever applied the object first (kubectl, Helm), and gives up those that
+    /// are left out. A template that was left out until now is nobody's, and an apply would leave in it
+    /// whatever git has not (a variable that was there twice, say): it is written whole, as a promotion
+    /// does. Returns the object's version if it had to be written for that.
     async fn take_over(
         &self,
         key: &Key,

@@ -30,8 +30,8 @@ pub(crate) struct Governance {
     held: BTreeSet<WorkloadRef>,
 }
 
-/// A Rollout and what it governs: the objects of which some fields are its own, and not git's. A spec that changes in the middle of an attempt adds to it and
-/// takes nothing away until the attempt is over.
+/// A Rollout and what it governs: the objects of which some fields are its own, and not git's. A spec that
+/// changes in the middle of an attempt adds to it and takes nothing away until the attempt is over.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Governor {
     /// The Rollout's name.

@@ -142,7 +142,8 @@ pub struct ConfigRepoStatus {
     /// Rollout is missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub governed: Vec<GovernedWorkload>,
-    /// Jobs of the repository that were created. One that has run and is gone is not made again until its spec changes.
+    /// Jobs of the repository that were created. One that has run and is gone is not made again until its
+    /// spec changes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<MadeJob>,
     /// Records of deleted Rollouts that are not in git yet.

@@ -10,9 +10,9 @@ use crate::Duration;
 /// A rule over metrics, of exactly one kind.
 ///
 /// A query may use `{{namespace}}`, `{{name}}` and `{{service}}` of the Rollout, `{{track}}`
-/// (`canary`; `stable` in preflight, when each query is put to stable), `{{revision}}`, `{{pods}}` (an anchored regular
-/// expression that matches the names of the pods) and `{{window}}` (the time since the gateways
-/// accepted the weight of the current step, at most `window`).
+/// (`canary`; `stable` in preflight, when each query is put to stable), `{{revision}}`, `{{pods}}` (an
+/// anchored regular expression that matches the names of the pods) and `{{window}}` (the time since the
+/// gateways accepted the weight of the current step, at most `window`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = exactly_one_kind())]

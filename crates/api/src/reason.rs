@@ -343,9 +343,10 @@ catalogue! {
         /// An Intervention was accepted; the event says whose and why.
         InterventionAccepted,
         /// Something that does not stop a release and may surprise during it: an autoscaler by
-        /// `Value` or by what the Service alone gets, a disruption budget that counts both versions, a policy that names the Service
-        /// alone, pods that must not share a node, a gate over a ratio without the number of requests, a
-        /// route to the Service that is not in `spec.traffic`, a value of `tidegate.io/pin` that says nothing.
+        /// `Value` or by what the Service alone gets, a disruption budget that counts both versions, a
+        /// policy that names the Service alone, pods that must not share a node, a gate over a ratio
+        /// without the number of requests, a route to the Service that is not in `spec.traffic`, a value of
+        /// `tidegate.io/pin` that says nothing.
         PreflightWarning,
         /// Another writer modified a field that Tidegate governs, and was reverted; the event names
         /// the field manager.

@@ -82,8 +82,8 @@ pub struct RolloutSpec {
     pub progress_deadline: Duration,
     /// Time that an attempt waits for what is not the revision's fault: a quota, a policy or a webhook
     /// that denies pods, nodes without capacity, a registry or a gateway that is unavailable. Then it ends
-    /// `Aborted`, which does not reject the revision: it is retried later. At least `progressDeadline`. Defaults
-    /// to 1h.
+    /// `Aborted`, which does not reject the revision: it is retried later. At least `progressDeadline`.
+    /// Defaults to 1h.
     #[serde(default = "defaults::blocked_timeout")]
     pub blocked_timeout: Duration,
     /// Release of a revision that was promoted before: `Fast` skips holds and gates and still

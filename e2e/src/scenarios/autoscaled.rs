@@ -16,7 +16,7 @@ use tidegate_api::record::{Outcome, Reason};
 use crate::{
     demo_app::BehaviorChange,
     eventually::until_true,
-    load::{Outcome as Answered, Report},
+    load::{Load, Outcome as Answered, Report},
     scenario::{Context, Scenario, scenario},
     testbed::{CANARY, History, LIMIT, NAME, Release, Shop, Testbed},
 };
@@ -34,19 +34,21 @@ const QUIET: u32 = 50;
 /// Requests a second on top of that, for which it takes six pods.
 const RUSH: u32 = 100;
 
+/// A release of a shop that is scaled by CPU, in whose step of 50 % the load trebles.
+struct Rush {
+    bed: Testbed,
+    workloads: History<Deployment>,
+    /// Those from the beginning, and those of the rush.
+    clients: [Load; 2],
+}
+
 /// The load trebles in the middle of a release, and is over after it.
 async fn good(context: Context) -> Result<()> {
-    let shop = Shop::new().with_rollout(json!({
-        "steps": [{ "weight": 10, "hold": "2s" }, { "weight": 50, "hold": "15s" }],
-    }));
-    let bed = Testbed::open(context, &shop).await?;
-    let clients = bed.clients(QUIET);
-    scale_by(&bed, cpu()).await?;
-    let workloads = bed.history::<Deployment>("");
-    bed.commit(&shop.with(Release::good("v2")), "Release v2")
-        .await?;
-    bed.step(2, 2).await?;
-    let rush = bed.clients(RUSH);
+    let Rush {
+        bed,
+        workloads,
+        clients,
+    } = Rush::begin(context, "15s").await?;
     scaled(&bed, 5..).await?;
     ensure!(
         bed.status()
@@ -59,7 +61,7 @@ async fn good(context: Context) -> Result<()> {
     bed.is_at_rest().await?;
     ensure!(record.outcome == Outcome::Promoted, "{record:?}");
     bed.gateway_serves("v2").await?;
-    for clients in [rush, clients] {
+    for clients in clients {
         clients.stop().await.none_failed()?;
     }
     scaled(&bed, ..=2).await?;
@@ -73,17 +75,11 @@ async fn good(context: Context) -> Result<()> {
 
 /// The canary breaks while the autoscaler scales.
 async fn bad(context: Context) -> Result<()> {
-    let shop = Shop::new().with_rollout(json!({
-        "steps": [{ "weight": 10, "hold": "2s" }, { "weight": 50, "hold": "1h" }],
-    }));
-    let bed = Testbed::open(context, &shop).await?;
-    let clients = bed.clients(QUIET);
-    scale_by(&bed, cpu()).await?;
-    let workloads = bed.history::<Deployment>("");
-    bed.commit(&shop.with(Release::good("v2")), "Release v2")
-        .await?;
-    bed.step(2, 2).await?;
-    let rush = bed.clients(RUSH);
+    let Rush {
+        bed,
+        workloads,
+        clients,
+    } = Rush::begin(context, "1h").await?;
     until_true("the autoscaler scales up", LIMIT, || async {
         Ok(bed.replicas().await? > 2)
     })
@@ -98,10 +94,10 @@ async fn bad(context: Context) -> Result<()> {
         record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached,
         "{record:?}"
     );
-    bed.all_went_back(&rush, "v1").await?;
+    bed.all_went_back(&clients[1], "v1").await?;
     bed.is_at_rest().await?;
     scaled(&bed, 5..).await?;
-    for clients in [rush, clients] {
+    for clients in clients {
         let report = clients.stop().await;
         let others = report.failures_beside("v2");
         ensure!(others.is_empty(), "requests failed: {:?}", report.kinds());
@@ -152,6 +148,30 @@ async fn own_requests(context: Context) -> Result<()> {
         busiest(&report)
     );
     is_the_autoscalers(&bed, &workloads)
+}
+
+// === impl Rush ===
+
+impl Rush {
+    /// Opens the shop and has its second step last so long.
+    async fn begin(context: Context, hold: &str) -> Result<Self> {
+        let shop = Shop::new().with_rollout(json!({
+            "steps": [{ "weight": 10, "hold": "2s" }, { "weight": 50, "hold": hold }],
+        }));
+        let bed = Testbed::open(context, &shop).await?;
+        let quiet = bed.clients(QUIET);
+        scale_by(&bed, cpu()).await?;
+        let workloads = bed.history::<Deployment>("");
+        bed.commit(&shop.with(Release::good("v2")), "Release v2")
+            .await?;
+        bed.step(2, 2).await?;
+        let rush = bed.clients(RUSH);
+        Ok(Self {
+            bed,
+            workloads,
+            clients: [quiet, rush],
+        })
+    }
 }
 
 /// A pod is for 25 requests a second, which take a quarter of a core.

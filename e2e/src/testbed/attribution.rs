@@ -1,7 +1,7 @@
 //! The chart's policy for Interventions, for the namespace of one scenario: in its namespace nobody bears
 //! another's name, and Tidegate takes approvals.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
@@ -11,6 +11,8 @@ use kube::{
 };
 use serde_json::{Value, json};
 
+use super::template;
+
 /// The chart's policy and its binding, as they are committed.
 const TEMPLATE: &str = include_str!("../../../charts/tidegate/templates/admissionpolicy.yaml");
 
@@ -19,7 +21,10 @@ const RELEASE: &str = "{{ include \"tidegate.clusterName\" . }}";
 
 /// Creates both.
 pub(super) async fn enforce(client: Client, namespace: &str) -> Result<()> {
-    let (policy, mut binding) = objects(namespace)?;
+    let objects = template::objects(&TEMPLATE.replace(RELEASE, namespace))
+        .context("the chart's admissionpolicy.yaml cannot be read")?;
+    let [policy, mut binding] = <[Value; 2]>::try_from(objects)
+        .map_err(|_| anyhow!("the chart's admissionpolicy.yaml has a policy and its binding"))?;
     binding["spec"]["matchResources"] = json!({
         "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": namespace } },
     });
@@ -42,18 +47,4 @@ pub(super) async fn stop(client: Client, namespace: &str) -> Result<()> {
     let name = format!("{namespace}-interventions");
     bindings.delete(&name, &DeleteParams::default()).await?;
     Ok(())
-}
-
-/// The policy and the binding. Other lines of the template language are left out.
-fn objects(namespace: &str) -> Result<(Value, Value)> {
-    let named = TEMPLATE.replace(RELEASE, namespace);
-    let plain: Vec<_> = named.lines().filter(|line| !line.contains("{{")).collect();
-    let plain = plain.join("\n");
-    let (policy, binding) = plain
-        .split_once("\n---")
-        .context("the chart's admissionpolicy.yaml has two documents")?;
-    let read = |text: &str| {
-        serde_saphyr::from_str(text).context("the chart's admissionpolicy.yaml cannot be read")
-    };
-    Ok((read(policy)?, read(binding)?))
 }

@@ -3,6 +3,8 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
+use super::template;
+
 /// The chart's rules, as they are committed.
 const TEMPLATE: &str = include_str!("../../../charts/tidegate/templates/rbac.yaml");
 
@@ -11,14 +13,8 @@ const TEMPLATE: &str = include_str!("../../../charts/tidegate/templates/rbac.yam
 /// Only lines of the template language are left out; so the rule that may be held to the names of
 /// Secrets and of the Lease is not.
 pub(super) fn rules() -> Result<Vec<Value>> {
-    let plain: Vec<_> = TEMPLATE
-        .lines()
-        .filter(|line| !line.contains("{{"))
-        .collect();
     let mut rules = Vec::new();
-    for document in plain.join("\n").split("\n---") {
-        let object: Value =
-            serde_saphyr::from_str(document).context("the chart's rbac.yaml cannot be read")?;
+    for object in template::objects(TEMPLATE).context("the chart's rbac.yaml cannot be read")? {
         rules.extend(
             object
                 .get("rules")
