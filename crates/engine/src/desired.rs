@@ -176,9 +176,9 @@ impl Desired {
     /// The attempt has failed. Where stable's template was put back, the workload goes on rolling to it, and
     /// what is left of the other one goes, unless callers have nobody else.
     fn back_at_stable(self, attempt: &Attempt, stable: &Stable, observed: &Observed) -> Self {
-        let are_others_needed = others_are_needed(attempt, stable, observed);
+        let are_others_needed = others_are_needed(attempt, observed);
         let pin = if are_others_needed {
-            Some(pin_in_workload(stable, observed))
+            Some(pin_in_workload(attempt, stable, observed))
         } else {
             self.pin
         };
@@ -204,20 +204,15 @@ impl Desired {
     }
 }
 
-/// Returns true if callers would reach nobody without the pods of the template that stable's has replaced
-/// again: it was verified, has not breached since, and none of stable's own is ready.
-pub(crate) fn others_are_needed(attempt: &Attempt, stable: &Stable, observed: &Observed) -> bool {
-    let breached = attempt
-        .ending
-        .as_ref()
-        .is_some_and(|ending| ending.reason == Reason::GateBreached);
-    attempt.stable_template_updated && !breached && !has_ready(stable, observed)
+/// Returns true if callers need the pods of the template that stable's has replaced again: it was verified,
+/// has not breached since, and too few of stable's own are ready.
+pub(crate) fn others_are_needed(attempt: &Attempt, observed: &Observed) -> bool {
+    attempt.stable_template_updated && !breached(attempt) && !observed.enough_of_stable()
 }
 
-/// Returns true if any pod of stable's own version is ready.
-fn has_ready(stable: &Stable, observed: &Observed) -> bool {
-    let workload = observed.workload.as_ref();
-    workload.is_some_and(|workload| workload.ready_of(&stable.pod_template_hash) > 0)
+fn breached(attempt: &Attempt) -> bool {
+    let ending = attempt.ending.as_ref();
+    ending.is_some_and(|ending| ending.reason == Reason::GateBreached)
 }
 
 /// Returns true if the attempt is on its way to promotion.
@@ -253,7 +248,7 @@ fn rollback_pin(attempt: &Attempt, stable: &Stable, observed: &Observed) -> Pin 
         && observed.canary_endpoints.ready > 0
         && observed.ready_of_stable() == 0;
     if attempt.stable_template_updated {
-        pin_back(stable, observed)
+        pin_back(attempt, stable, observed)
     } else if stays_on_canary && attempt.weight > Weight::ZERO {
         Pin::Canary
     } else {
@@ -263,7 +258,7 @@ fn rollback_pin(attempt: &Attempt, stable: &Stable, observed: &Observed) -> Pin 
 
 /// The pin while callers are on their way back to stable: to its version as soon as enough of its pods
 /// are ready, until then to the canary. Where that is lost, the workload has to do.
-fn pin_back(stable: &Stable, observed: &Observed) -> Pin {
+fn pin_back(attempt: &Attempt, stable: &Stable, observed: &Observed) -> Pin {
     let is_enough = observed.workload.as_ref().is_some_and(|workload| {
         let ready = workload.ready_of(&stable.pod_template_hash);
         ready > 0 && workload.is_enough(ready)
@@ -271,20 +266,26 @@ fn pin_back(stable: &Stable, observed: &Observed) -> Pin {
     if observed.canary_endpoints.ready > 0 && !is_enough {
         return Pin::Canary;
     }
-    pin_in_workload(stable, observed)
+    pin_in_workload(attempt, stable, observed)
 }
 
-/// The pin to stable's version where any pod of it is ready, and otherwise to the version of the workload
-/// with the most ready pods: callers have nowhere else to go.
-fn pin_in_workload(stable: &Stable, observed: &Observed) -> Pin {
+/// The pin to stable's version where enough of its pods are ready. Until then it is the verified version's,
+/// if that has more of them, and where stable has none, that of the version with the most: callers have
+/// nowhere else to go.
+fn pin_in_workload(attempt: &Attempt, stable: &Stable, observed: &Observed) -> Pin {
     let to_stable = Pin::Version(stable.pod_template_hash.clone());
-    if has_ready(stable, observed) {
+    let Some(workload) = &observed.workload else {
+        return to_stable;
+    };
+    let of_stable = workload.ready_of(&stable.pod_template_hash);
+    if workload.is_enough(of_stable) {
         return to_stable;
     }
-    let workload = observed.workload.as_ref();
-    let versions = workload.into_iter().flat_map(|workload| &workload.versions);
-    let last_resort = versions
-        .filter(|version| version.ready > 0)
-        .max_by_key(|version| version.ready);
-    last_resort.map_or(to_stable, |version| Pin::Version(version.id.clone()))
+    let verified = attempt.promoted_pod_template_hash.as_ref();
+    let others = workload.versions.iter().filter(|version| {
+        let is_verified = verified == Some(&version.id) && !breached(attempt);
+        version.ready > of_stable && (of_stable == 0 || is_verified)
+    });
+    let best = others.max_by_key(|version| version.ready);
+    best.map_or(to_stable, |version| Pin::Version(version.id.clone()))
 }

@@ -21,12 +21,14 @@ pub(crate) fn towards(target: &Desired, ctx: &mut DecisionContext<'_>) -> Vec<Ac
     if target.template == Template::AsIs {
         return Vec::new();
     }
+    let mut effects = routes(target, observed);
     if !observed.finalizer && !observed.deleting {
+        // Nothing more is held before it is back. What only lowers risk does not wait for it.
         ctx.actions.push(Action::AddFinalizer);
-        return Vec::new();
+        effects.retain(|effect| lowers_risk(effect, observed));
+        return effects;
     }
     report_drift(target, ctx);
-    let mut effects = routes(target, observed);
     let heals = observed
         .workload
         .as_ref()

@@ -436,7 +436,7 @@ impl<'a> Moment<'a> {
         })
     }
 
-    /// Returns true if the finalizer was not there a moment ago: the turn that puts it back does nothing else.
+    /// Returns true if the finalizer was not there a moment ago: the turn that puts it back only lowers risk.
     fn lacked_finalizer(&self) -> bool {
         let mut recent = self.recent().filter_map(|past| past.rollout.as_ref());
         recent.any(|rollout| !rollout.finalizer)

@@ -4,6 +4,7 @@
 //! what to do about it.
 
 mod endpoints;
+mod intervention;
 mod service;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,6 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use tidegate_api::{
     Revision,
-    intervention::InterventionSpec,
     rollout::{OnRollback, RolloutSpec},
     route::{RouteKind, RouteRef},
     status::{RolloutStatus, Source},
@@ -20,6 +20,7 @@ use tidegate_api::{
 
 pub use self::{
     endpoints::{Endpoints, PodOwner},
+    intervention::{Attribution, Intervention},
     service::Service,
 };
 use crate::{
@@ -333,34 +334,6 @@ pub struct RouteState {
     pub obstacle: Option<Obstacle>,
     /// Field manager that last wrote the rules.
     pub manager: Option<String>,
-}
-
-/// An intervention without an answer.
-#[derive(Clone, Debug)]
-pub struct Intervention {
-    /// The object's name.
-    pub name: String,
-    /// The object's uid.
-    pub uid: String,
-    /// Spec of the Intervention.
-    pub spec: InterventionSpec,
-    /// Attribution of it, as far as it was asked.
-    pub attribution: Attribution,
-}
-
-/// Attribution of an Intervention: can its `spec.by` be believed? The API server is asked for the same in
-/// another's name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Attribution {
-    /// It was not asked yet.
-    Unknown,
-    /// A policy denies the Intervention in another's name.
-    Enforced,
-    /// No policy does.
-    Missing {
-        /// Words of the API server, if it refused for another cause.
-        said: Option<String>,
-    },
 }
 
 // === impl Route ===

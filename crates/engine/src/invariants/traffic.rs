@@ -290,9 +290,7 @@ pub(super) fn a_failed_attempt_ends_on_stable(moment: Moment<'_>) -> Result<(), 
         return Ok(());
     }
     let over = match moment.now.attempt() {
-        Some(attempt) => {
-            failed(attempt) && attempt.stage.is_cleaning_up() && !moment.lacked_finalizer()
-        }
+        Some(attempt) => failed(attempt) && attempt.stage.is_cleaning_up(),
         None => !inherits_leftovers(moment),
     };
     ensure(!over || moment.now.canary_share() == Weight::ZERO, || {

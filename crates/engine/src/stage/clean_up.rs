@@ -66,7 +66,7 @@ fn others_are_left(ctx: &DecisionContext<'_>) -> bool {
     let stable = ctx.status.stable.as_ref();
     stable
         .zip(ctx.observed.workload.as_ref())
-        .filter(|(stable, _)| !others_are_needed(attempt, stable, ctx.observed))
+        .filter(|_| !others_are_needed(attempt, ctx.observed))
         .is_some_and(|(stable, workload)| {
             let mut others = workload.others_with_pods(&stable.pod_template_hash);
             others.next().is_some()

@@ -67,6 +67,18 @@ fn a_finalizer_that_is_removed_from_a_running_attempt_is_put_back() {
 }
 
 #[test]
+fn traffic_goes_back_though_the_finalizer_was_removed_in_the_same_moment() {
+    let mut world = a_rollout().releasing(Quality::Good).at_weight(20);
+    world.remove_finalizer();
+    let world = world.with_ask(Ask::Abort).after(1);
+    let story = world.story.to_string();
+    let back = story.rfind("checkout: 0% to the canary").expect(&story);
+    let kept = story.rfind("finalizer: on").expect(&story);
+    assert!(back < kept, "{story}");
+    assert_eq!(world.until_rest().outcomes(), "1 Aborted");
+}
+
+#[test]
 fn stable_is_put_back_for_a_deletion_though_its_revision_was_lost() {
     let mut world = a_rollout()
         .releasing(Quality::Good)

@@ -229,6 +229,22 @@ fn callers_stay_on_the_promoted_pods_while_those_of_stable_find_no_room() {
 }
 
 #[test]
+fn one_ready_pod_of_stable_does_not_take_all_callers_from_the_promoted_pods() {
+    let world = a_rollout()
+        .releasing(Quality::Good)
+        .at_stage(Stage::ShiftingToStable)
+        .with_no_room(599)
+        .with_deletion(false)
+        .after(599)
+        .with_no_room(FOR_GOOD)
+        .when("a ready pod of stable", |world| ready(world) == 1)
+        .until_gone()
+        .after(60);
+    let serving = world.live.stable_endpoints.ready();
+    assert_eq!((world.runs(), serving), ('A', 3), "{}", world.story);
+}
+
+#[test]
 fn a_route_that_does_not_name_the_canary_yet_is_left_alone() {
     let world = a_rollout()
         .releasing(Quality::Good)

@@ -3,8 +3,9 @@
 use tidegate_api::{
     intervention::{Action as Ask, InterventionSpec},
     rollout::RolloutSpec,
+    status::{Attempt, Stage},
 };
-use tidegate_engine::observed;
+use tidegate_engine::{observed, weight::Weight};
 
 use super::{Rival, Rollout, WRITE_BACK_INTERVAL, World, Written};
 
@@ -135,11 +136,10 @@ impl World {
             .rollout
             .as_ref()
             .filter(|_| self.asks.is_empty() && self.shell.alive)?;
-        let attempt = rollout
-            .status
-            .attempt
-            .as_ref()
-            .filter(|attempt| attempt.ending.is_none())?;
+        let attempt = rollout.status.attempt.as_ref()?;
+        if attempt.ending.is_some() {
+            return self.ends_a_wait_for_stable(attempt);
+        }
         if attempt.stage.is_past_steps() {
             return None;
         }
@@ -154,5 +154,12 @@ impl World {
         } else {
             waits.then_some(Ask::Approve)
         }
+    }
+
+    /// Nobody but a canary that failed serves, and stable's pods will not get ready: the status names an
+    /// Abort as a way out.
+    fn ends_a_wait_for_stable(&self, attempt: &Attempt) -> Option<Ask> {
+        let is_way_back = attempt.stage == Stage::RollingBack && attempt.weight > Weight::ZERO;
+        (is_way_back && self.next_change().is_none()).then_some(Ask::Abort)
     }
 }
