@@ -179,6 +179,7 @@ const BLANKS: &[(&str, &str)] = &[
     ("Rollout.spec.allowParallel", "false"),
     ("Rollout.spec.blockedTimeout", "1h"),
     ("Rollout.spec.canary", "nothing beside what is taken over"),
+    ("Rollout.spec.canary.keepFailed", "0s: nothing is kept"),
     (
         "Rollout.spec.canary.metadata",
         "nothing beside what is taken over",

@@ -117,11 +117,11 @@ impl Context {
         let dir = self.dir.join(name);
         std::fs::create_dir(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
         self.cluster.namespace(&namespace).await?;
-        let answer = work(Self {
+        let answer = Box::pin(work(Self {
             namespace: namespace.clone(),
             dir,
             ..self.clone()
-        })
+        }))
         .await?;
         self.cluster.delete_namespace(&namespace).await?;
         Ok(answer)

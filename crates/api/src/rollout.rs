@@ -105,7 +105,7 @@ pub struct RolloutSpec {
     #[serde(default)]
     pub on_new_revision: OnNewRevision,
     /// Labels and annotations of the canary's workload and Service, in addition to those that are copied
-    /// from stable's.
+    /// from stable's, and how long a canary that failed is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
     /// Permission to run two versions of the workload side by side although its strategy is
@@ -154,14 +154,21 @@ pub struct Approval {
 }
 
 /// Canary's objects: a workload and a Service, both named `NAME-canary`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("duration(self.keepFailed) <= duration('24h')")
+    .message("keepFailed must be at most 24h: the workload is paused meanwhile"))]
 pub struct Canary {
     /// Labels and annotations of both, in addition to those that are copied from stable's workload and
     /// Service: labels and annotations without a domain, `app.kubernetes.io/` labels, and annotations for
     /// scrapers and data planes.
     #[serde(default)]
     pub metadata: CanaryMetadata,
+    /// Time for which the pods of a canary that failed are kept, without traffic, to be looked at; at most 24h.
+    /// The outcome is known and recorded meanwhile, and the workload stays paused. A newer revision, an Abort
+    /// Intervention and the Rollout's deletion end it early. Defaults to 0s.
+    #[serde(default)]
+    pub keep_failed: Duration,
 }
 
 /// Labels and annotations that the canary's objects bear.

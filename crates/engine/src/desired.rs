@@ -134,6 +134,10 @@ impl Desired {
                 ..back_at_stable
             },
             // A revision that was promoted is stable's by the time its canary goes.
+            Stage::RemovingCanary if attempt.canary_kept_until.is_some() => Self {
+                canary: CanaryTarget::AsIs,
+                ..back_at_stable
+            },
             Stage::RemovingCanary if !promoting(attempt) => back_at_stable,
             Stage::Pinning | Stage::RemovingCanary => at_stable,
             Stage::Unpinning => Self {

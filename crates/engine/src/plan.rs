@@ -57,6 +57,8 @@ pub struct Plan {
     pub failover: FailoverPolicy,
     /// Metadata that the canary's objects bear beside what they take over from stable's.
     pub canary_metadata: CanaryMetadata,
+    /// Time for which a canary that failed is kept.
+    pub keep_failed: SignedDuration,
     /// True if two versions may run side by side whatever the template says.
     pub allow_parallel: bool,
 }
@@ -187,6 +189,7 @@ impl Plan {
             on_new_revision: spec.on_new_revision,
             failover: spec.failover,
             canary_metadata: parse_canary_metadata(spec)?,
+            keep_failed: keep_failed(spec),
             allow_parallel: spec.allow_parallel,
         })
     }
@@ -197,13 +200,11 @@ impl Plan {
         if let Ok(plan) = Self::parse(name, spec) {
             return Ok(plan);
         }
-        let at_once = tidegate_api::rollout::Step {
-            weight: Some(tidegate_api::Weight::FULL),
-            hold: Some(tidegate_api::Duration::from_secs(0)),
-            ..tidegate_api::rollout::Step::default()
-        };
+        // The scale of the routes comes from the weights, which a refused spec may still tell.
+        let weights = spec.steps.iter().filter_map(|step| step.weight);
+        let steps = weights.chain([tidegate_api::Weight::FULL]).map(at_once);
         let objects = RolloutSpec {
-            steps: vec![at_once],
+            steps: steps.collect(),
             gates: Vec::new(),
             canary: None,
             ..spec.clone()
@@ -300,6 +301,15 @@ impl Step {
     }
 }
 
+/// A step without a hold.
+fn at_once(weight: tidegate_api::Weight) -> tidegate_api::rollout::Step {
+    tidegate_api::rollout::Step {
+        weight: Some(weight),
+        hold: Some(tidegate_api::Duration::from_secs(0)),
+        ..tidegate_api::rollout::Step::default()
+    }
+}
+
 fn parse_routes(spec: &RolloutSpec) -> Result<Vec<RouteRef>, PlanError> {
     let mut routes: Vec<RouteRef> = Vec::new();
     for route in spec.routes() {
@@ -346,6 +356,13 @@ fn parse_steps(spec: &RolloutSpec) -> Result<Vec<Step>, PlanError> {
         });
     }
     Ok(steps)
+}
+
+fn keep_failed(spec: &RolloutSpec) -> SignedDuration {
+    let canary = spec.canary.as_ref();
+    canary.map_or(SignedDuration::ZERO, |canary| {
+        canary.keep_failed.as_signed()
+    })
 }
 
 fn parse_canary_metadata(spec: &RolloutSpec) -> Result<CanaryMetadata, PlanError> {
@@ -413,5 +430,13 @@ mod tests {
         assert!(Plan::parse("checkout", &refused).is_err());
         let plan = Plan::or_objects("checkout", &refused).expect("a plan");
         assert_eq!((plan.routes.len(), plan.service.as_str()), (1, "checkout"));
+    }
+
+    #[test]
+    fn of_a_spec_that_is_refused_the_scale_of_its_routes_is_known() {
+        let refused = spec(&json!([{ "weight": "0.5%" }]));
+        assert!(Plan::parse("checkout", &refused).is_err());
+        let plan = Plan::or_objects("checkout", &refused).expect("a plan");
+        assert_eq!(plan.scale(), Scale::HUNDREDTHS);
     }
 }

@@ -204,6 +204,12 @@ fn wrong_gates() -> Vec<Wrong> {
         ),
         wrong(
             "Rollout",
+            "/canary",
+            json!({ "keepFailed": "25h" }),
+            "keepFailed must be at most 24h",
+        ),
+        wrong(
+            "Rollout",
             "/gates",
             json!([{ "name": "Error Rate", "threshold": threshold }]),
             "should match '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'",

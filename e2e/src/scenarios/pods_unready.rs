@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::ResourceQuota;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ResourceQuota};
 use kube::api::DeleteParams;
 use serde_json::json;
 use tidegate_api::record::{Outcome, OutcomeRecord, Reason};
@@ -31,10 +31,12 @@ const AT_FAULT: [(&str, &str); 3] = [
 /// The quota.
 const QUOTA: &str = "five-pods";
 
-/// A revision whose pods fail is rejected, and the record says how they fail.
+/// A revision whose pods fail is rejected, and the record says how they fail. They are kept to be looked at until
+/// the next commit.
 async fn crash(context: Context) -> Result<()> {
     let shop = Shop::new().with_rollout(json!({
         "progressDeadline": "5s",
+        "canary": { "keepFailed": "1h" },
         "steps": [{ "weight": 50, "hold": "2s" }],
     }));
     let bed = Testbed::open(context, &shop).await?;
@@ -54,6 +56,11 @@ async fn crash(context: Context) -> Result<()> {
         ensure!(
             record.reason == Reason::CanaryNotReady && record.message.contains(words),
             "{record:?}"
+        );
+        let canary = bed.api::<Deployment>().get("shop-canary").await?;
+        ensure!(
+            canary.metadata.deletion_timestamp.is_none(),
+            "the canary is not kept"
         );
     }
     let report = clients.stop().await;

@@ -39,6 +39,7 @@ mod degraded;
 mod deployment;
 mod failover;
 mod histories;
+mod kept;
 mod known_good;
 mod leftovers;
 mod lost;

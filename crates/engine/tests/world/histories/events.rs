@@ -88,6 +88,8 @@ pub(super) enum Event {
 pub(super) enum Spec {
     Invalid,
     OtherSteps,
+    /// A canary that fails from then on is kept for half an hour.
+    KeepFailed,
 }
 
 /// Beginning of a history.
@@ -283,6 +285,9 @@ fn edit_spec(mut world: World, spec: Spec) -> World {
             Spec::OtherSteps => a_rollout()
                 .with("steps", serde_json::json!([{"weight": 7, "hold": "20s"}]))
                 .spec(),
+            Spec::KeepFailed => a_rollout()
+                .with("canary", serde_json::json!({ "keepFailed": "30m" }))
+                .spec(),
         };
         world.happens("spec", &format!("the spec is edited: {spec:?}"));
     }
@@ -328,7 +333,8 @@ fn event() -> impl Strategy<Value = Event> {
         4 => ask().prop_map(Event::Ask),
         1 => any::<bool>().prop_map(|foreground| Event::Delete { foreground }),
         2 => Just(Event::NewLeader),
-        1 => prop_oneof![Just(Spec::Invalid), Just(Spec::OtherSteps)].prop_map(Event::Spec),
+        1 => prop_oneof![Just(Spec::Invalid), Just(Spec::OtherSteps), Just(Spec::KeepFailed)]
+            .prop_map(Event::Spec),
         1 => (0..5_u32).prop_map(Event::Scale),
         1 => Just(Event::Sync),
         1 => any::<bool>().prop_map(|down| Event::Git { down }),
