@@ -42,8 +42,8 @@ use crate::{
 };
 
 /// Number of Rollouts that are reconciled at a time. No object ever is twice. Most of its time a reconcile
-/// waits for a write.
-const ROLLOUTS_AT_ONCE: u16 = 64;
+/// waits for a write: with more of them a slow API server answers none within its time.
+const ROLLOUTS_AT_ONCE: u16 = 24;
 
 /// Number of ConfigRepos that are reconciled at a time.
 const CONFIG_REPOS_AT_ONCE: u16 = 16;

@@ -20,6 +20,7 @@ mod observe;
 pub(crate) mod prometheus;
 mod query_checks;
 mod reconcile;
+mod retries;
 mod samplers;
 mod surroundings;
 mod templates;

@@ -5,8 +5,8 @@ use tidegate_api::NamespacedName;
 
 use super::{
     attributions::Attributions, locks::RolloutLocks, observations::Observations,
-    prometheus::Prometheuses, query_checks::QueryChecks, samplers::Samplers, templates::Templates,
-    waits::Waits, write_errors::WriteErrors,
+    prometheus::Prometheuses, query_checks::QueryChecks, retries::Retries, samplers::Samplers,
+    templates::Templates, waits::Waits, write_errors::WriteErrors,
 };
 use crate::{counters::Counters, requeue::RequeueSender};
 
@@ -15,6 +15,7 @@ pub(crate) struct RolloutMemory {
     pub(super) attributions: Attributions,
     pub(super) observations: Observations,
     pub(super) query_checks: QueryChecks,
+    pub(super) retries: Retries,
     pub(super) samplers: Samplers,
     pub(super) templates: Templates,
     pub(super) locks: RolloutLocks,
@@ -35,6 +36,7 @@ impl RolloutMemory {
             attributions: Attributions::new(requeue_tx.clone()),
             observations: Observations::default(),
             query_checks: QueryChecks::new(requeue_tx.clone()),
+            retries: Retries::default(),
             samplers: Samplers::new(
                 prometheuses.clone(),
                 scrape_interval,
@@ -54,6 +56,7 @@ impl RolloutMemory {
             attributions,
             observations,
             query_checks,
+            retries,
             samplers,
             templates,
             locks,
@@ -63,6 +66,7 @@ impl RolloutMemory {
         attributions.forget(rollout);
         observations.forget(rollout);
         query_checks.forget(rollout);
+        retries.over(rollout);
         samplers.end(rollout);
         templates.forget(rollout);
         locks.forget(rollout);

@@ -23,8 +23,11 @@ use crate::{caches::Caches, clock, counters::ReconcileResult, requeue::Guarded};
 /// wake it before.
 const AFTER_CONFLICT: Duration = Duration::from_millis(100);
 
-/// The first wait after an error that may pass by itself.
-const AFTER_ERROR: Duration = Duration::from_secs(1);
+/// The longest wait after an error while traffic is to be shifted back to stable.
+const WHILE_TAKING_BACK: Duration = Duration::from_secs(1);
+
+/// Wait for routes that are not listed yet.
+const UNTIL_LISTED: Duration = Duration::from_secs(1);
 
 /// Time after the start by which every kind of route that can be listed has been.
 const ROUTES_LISTED_BY: Duration = Duration::from_secs(15);
@@ -67,7 +70,7 @@ pub(crate) async fn reconcile(
     if !unlisted.is_empty()
         && (attempt.is_some() || clock::monotonic().duration_since(ctx.started) < ROUTES_LISTED_BY)
     {
-        return Ok(Action::requeue(AFTER_ERROR));
+        return Ok(Action::requeue(UNTIL_LISTED));
     }
     ctx.sync.changed(rollout);
     let began = clock::monotonic();
@@ -93,7 +96,7 @@ pub(crate) fn after_error(
     if error.refusal().is_some() {
         return Action::requeue(ctx.memory.write_errors.wait(&id));
     }
-    Action::requeue(AFTER_ERROR)
+    Action::requeue(ctx.memory.retries.wait(&id))
 }
 
 fn result_of<T>(result: &Result<T, ExecuteError>) -> ReconcileResult {
@@ -224,10 +227,16 @@ async fn turn(ctx: &Context, id: &NamespacedName, epoch: u64) -> Result<Action, 
             .follow(&observed, plan.as_ref(), decision.sampling);
         executed = act_on(ctx, &subject, &decision).await;
     }
-    if let Some(why) = executed.as_ref().err().and_then(ExecuteError::refusal) {
-        memory.write_errors.heard(id, why, longest_wait(&decision));
+    if let Err(error) = &executed {
+        let longest = longest_wait(&decision);
+        match error.refusal() {
+            Some(why) => memory.write_errors.heard(id, why, longest),
+            None if error.is_conflict() => {}
+            None => memory.retries.failed(id, longest),
+        }
     }
     executed?;
+    memory.retries.over(id);
     if memory.write_errors.over(id) {
         // The status still reports the error.
         ctx.requeue(id);
@@ -297,7 +306,7 @@ fn service_account(
     Some(repo?.spec.sync?.service_account_name)
 }
 
-/// Longest wait before a refused write is tried again: short while traffic is to be shifted back to
+/// Longest wait before a write that failed is tried again: short while traffic is to be shifted back to
 /// stable, and never past a deadline.
 fn longest_wait(decision: &Decision) -> Duration {
     let attempt = decision.status.attempt.as_ref();
@@ -305,7 +314,7 @@ fn longest_wait(decision: &Decision) -> Duration {
         !decision.urgent.is_empty() || attempt.is_some_and(|attempt| attempt.ending.is_some());
     let deadline = decision.requeue_at.map_or(Duration::MAX, until);
     if taking_back {
-        AFTER_ERROR.min(deadline)
+        WHILE_TAKING_BACK.min(deadline)
     } else {
         deadline
     }

@@ -92,8 +92,8 @@ struct Application {
 }
 
 /// Number of objects of one rank that are applied at a time. Those of the first rank (Roles, say) may
-/// need each other, and go one by one.
-const AT_ONCE: usize = 8;
+/// need each other, and go one by one. Several ConfigRepos are applied at a time.
+const AT_ONCE: usize = 3;
 
 /// Maximum number of tries at a write that conflicts, before the reconcile gives way to others.
 const MAX_TRIES: usize = 5;
