@@ -11,6 +11,7 @@
 //! | to replace no pods for now | [`Workloads::pause`] |
 //! | another template, for good or to compare | [`Workloads::write_template`], [`Workloads::compare_template`] |
 //! | a canary beside it | [`Workloads::dry_run_canary`], [`Workloads::apply_canary`], [`Workloads::delete_canary`] |
+//! | a pod of a failed canary to be looked at | [`Workloads::retain_pod`], [`Workloads::delete_retained_pod`] |
 //! | to leave its pause to the Rollout that governs it | [`drop_pause`] |
 
 mod deployment;
@@ -23,7 +24,8 @@ use futures::{
     future::{BoxFuture, join},
     stream::{BoxStream, select},
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Client;
 use serde_json::Value;
 use tidegate_api::{
@@ -32,7 +34,7 @@ use tidegate_api::{
     workload::{VersionId, WorkloadKind, WorkloadRef},
 };
 use tidegate_engine::{
-    observed::{Comparison, OtherWorkload, Workload},
+    observed::{Comparison, OtherWorkload, RetainedPod, Workload},
     revision::Digest,
 };
 
@@ -41,7 +43,10 @@ use self::{
     pods::{CanaryPods, Pod},
 };
 use crate::kubernetes::{
-    cache::CacheWriter, pod_template::PodTemplate, watch::WatchScope, writer::Denied,
+    cache::CacheWriter,
+    pod_template::PodTemplate,
+    watch::WatchScope,
+    writer::{Denied, Writer},
 };
 
 /// Caches of every kind of workload. What goes through all of them takes this struct apart, so that
@@ -171,6 +176,30 @@ impl Workloads {
     /// Number of a canary's pods that are not terminating.
     pub(crate) fn canary_pods(&self, namespace: &str, canary: &WorkloadRef) -> u32 {
         self.canary_pods.count(namespace, canary)
+    }
+
+    /// Pods of a Rollout's earlier canaries that are retained for inspection.
+    pub(crate) fn retained_pods(&self, namespace: &str, rollout: &str) -> Vec<RetainedPod> {
+        self.canary_pods.retained(namespace, rollout)
+    }
+
+    /// Takes a pod of a canary out of everything that selects it, and makes the Rollout its owner.
+    pub(crate) async fn retain_pod(
+        &self,
+        canary: Target<'_>,
+        owner: OwnerReference,
+        until: Timestamp,
+    ) -> Result<(), WorkloadError> {
+        self.canary_pods.retain(canary, owner, until).await
+    }
+
+    /// Deletes a pod that was retained.
+    pub(crate) async fn delete_retained_pod(
+        &self,
+        writer: Writer<'_>,
+        name: &str,
+    ) -> Result<(), WorkloadError> {
+        self.canary_pods.delete_retained(writer, name).await
     }
 
     /// Pod template of a workload; `None` where the workload does not exist.
@@ -303,6 +332,18 @@ impl Workloads {
     ) -> Result<(), WorkloadError> {
         match canary.workload.kind {
             WorkloadKind::Deployment => self.deployments.delete_canary(canary, rollout).await,
+        }
+    }
+}
+
+// === impl Target ===
+
+impl<'a> Target<'a> {
+    /// Writes in the name that the client has.
+    fn writer(self) -> Writer<'a> {
+        Writer {
+            client: self.client,
+            namespace: self.namespace,
         }
     }
 }

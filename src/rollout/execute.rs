@@ -214,6 +214,8 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
             effects.apply_canary(revision, *replicas).await
         }
         Action::DeleteCanary => effects.delete_canary().await,
+        Action::RetainPod { until } => effects.retain_pod(*until).await,
+        Action::DeleteRetainedPod(name) => effects.delete_retained_pod(name).await,
         Action::Record(pending) => {
             let NamespacedName { namespace, name } = subject.id;
             ctx.records.write(namespace, name, pending);

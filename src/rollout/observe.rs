@@ -124,6 +124,7 @@ pub(crate) fn observe(
         workload,
         canary: observer.timed(&canary, canary_objects.workload),
         canary_pods: caches.workloads.canary_pods(&id.namespace, &canary),
+        retained_pods: caches.workloads.retained_pods(&id.namespace, &id.name),
         canary_service: canary_objects.service,
         canary_name_conflict: canary_objects.name_conflict,
         services: observer.services(service, &own_pods, &status),

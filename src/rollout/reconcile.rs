@@ -24,7 +24,7 @@ use crate::{caches::Caches, clock, counters::ReconcileResult, requeue::Guarded};
 const AFTER_CONFLICT: Duration = Duration::from_millis(100);
 
 /// The longest wait after an error while traffic is to be shifted back to stable.
-const WHILE_TAKING_BACK: Duration = Duration::from_secs(1);
+const WHILE_ROLLING_BACK: Duration = Duration::from_secs(1);
 
 /// Wait for routes that are not listed yet.
 const UNTIL_LISTED: Duration = Duration::from_secs(1);
@@ -228,11 +228,10 @@ async fn turn(ctx: &Context, id: &NamespacedName, epoch: u64) -> Result<Action, 
         executed = act_on(ctx, &subject, &decision).await;
     }
     if let Err(error) = &executed {
-        let longest = longest_wait(&decision);
         match error.refusal() {
-            Some(why) => memory.write_errors.heard(id, why, longest),
+            Some(why) => memory.write_errors.heard(id, why, longest_wait(&decision)),
             None if error.is_conflict() => {}
-            None => memory.retries.failed(id, longest),
+            None => memory.retries.failed(id, longest_retry(&decision)),
         }
     }
     executed?;
@@ -306,7 +305,20 @@ fn service_account(
     Some(repo?.spec.sync?.service_account_name)
 }
 
-/// Longest wait before a write that failed is tried again: short while traffic is to be shifted back to
+/// Longest wait before a write that was not answered is tried again: short, but for a canary that is being made
+/// and has had no traffic.
+fn longest_retry(decision: &Decision) -> Duration {
+    let attempt = decision.status.attempt.as_ref();
+    let is_starting = attempt.is_some_and(|attempt| attempt.traffic_since.is_none());
+    let longest = longest_wait(decision);
+    if is_starting {
+        longest
+    } else {
+        WHILE_ROLLING_BACK.min(longest)
+    }
+}
+
+/// Longest wait before a refused write is tried again: short while traffic is to be shifted back to
 /// stable, and never past a deadline.
 fn longest_wait(decision: &Decision) -> Duration {
     let attempt = decision.status.attempt.as_ref();
@@ -314,7 +326,7 @@ fn longest_wait(decision: &Decision) -> Duration {
         !decision.urgent.is_empty() || attempt.is_some_and(|attempt| attempt.ending.is_some());
     let deadline = decision.requeue_at.map_or(Duration::MAX, until);
     if taking_back {
-        WHILE_TAKING_BACK.min(deadline)
+        WHILE_ROLLING_BACK.min(deadline)
     } else {
         deadline
     }

@@ -1,7 +1,7 @@
 //! Waits before a reconcile that failed is tried again: the API server was away, or slow.
 //!
-//! A server that is slow is slower still where everybody asks again at once, so the waits grow, and no two
-//! Rollouts wait alike. Traffic that is to be shifted back to stable waits no longer than the first time.
+//! A server that is slow is slower still where everybody asks again at once, so the waits grow with jitter. They
+//! stay short wherever traffic may have to be shifted.
 
 use std::{
     collections::HashMap,
@@ -87,7 +87,7 @@ mod tests {
             let (wait, least) = (failed(600), Duration::from_secs(least));
             assert!(wait >= least && wait <= least * 2, "{wait:?}");
         }
-        assert_eq!(failed(1), Duration::from_secs(1), "traffic is to go back");
+        assert_eq!(failed(1), FIRST_WAIT, "traffic may have to be shifted");
         retries.over(&web);
         assert!(failed(600) <= FIRST_WAIT * 2);
     }

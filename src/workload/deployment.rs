@@ -29,7 +29,7 @@ use crate::{
         pod_template::{PodTemplate, doubled, drop_null_timestamp},
         watch::{self, WatchScope},
         watched::{epoch, last_manager, manager_by_subresource},
-        writer::{Writer, epoch_annotation},
+        writer::epoch_annotation,
     },
 };
 
@@ -182,7 +182,8 @@ impl Deployments {
             "metadata": { "annotations": epoch_annotation(epoch) },
             "spec": { "paused": paused },
         });
-        let patched = writer(target)
+        let patched = target
+            .writer()
             .patch(&self.deployments, &*deployment, patch)
             .await;
         let what = format!("pause or unpause {}", target.workload);
@@ -200,7 +201,8 @@ impl Deployments {
         let Some(set) = self.replica_sets.get(target.namespace, &name) else {
             return Ok(());
         };
-        let patched = writer(target)
+        let patched = target
+            .writer()
             .patch(
                 &self.replica_sets,
                 &*set,
@@ -382,13 +384,6 @@ fn replica_set_of(pod: &str) -> &str {
 
 fn reference(name: impl Into<String>) -> WorkloadRef {
     WorkloadRef::new(WorkloadKind::Deployment, name)
-}
-
-fn writer(target: Target<'_>) -> Writer<'_> {
-    Writer {
-        client: target.client,
-        namespace: target.namespace,
-    }
 }
 
 /// Replaces the template. The resourceVersion is replaced, too, and not tested: a test that fails is

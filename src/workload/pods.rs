@@ -1,21 +1,35 @@
-//! Pods of canaries, whatever the kind of their workload: which are left, and why they are not ready.
+//! Pods of canaries, whatever the kind of their workload: which are left, why they are not ready, and which
+//! are retained for inspection.
 //!
 //! Only they are watched. A cluster has many pods, and what a release needs to know of the others their
 //! workloads and the endpoints tell.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::Stream;
-use kube::{Resource, ResourceExt, api::ObjectMeta};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{
+    Resource, ResourceExt,
+    api::{DeleteParams, ObjectMeta},
+};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tidegate_api::{names, workload::WorkloadRef};
-use tidegate_engine::readiness::{Fault, PodProblem};
+use tidegate_engine::{
+    observed::RetainedPod,
+    readiness::{Fault, PodProblem},
+};
 
-use super::version_of;
+use super::{Target, WorkloadError, version_of};
 use crate::kubernetes::{
     cache::{Cache, CacheWriter},
     watch::{self, WatchScope},
+    writer::{Precondition, Writer},
 };
+
+/// Annotation by which the cluster autoscaler knows that a pod is in nobody's way.
+const SAFE_TO_EVICT_ANNOTATION: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
 
 /// Longest part of a message that is passed on, in bytes.
 const LONGEST: usize = 300;
@@ -130,9 +144,96 @@ impl CanaryPods {
             .min_by_key(|problem| problem.fault)
     }
 
+    /// Returns the pods of a Rollout's earlier canaries that are retained for inspection.
+    pub(super) fn retained(&self, namespace: &str, rollout: &str) -> Vec<RetainedPod> {
+        let pods = self.0.list(namespace).into_iter();
+        pods.filter(|pod| pod.metadata.deletion_timestamp.is_none())
+            .filter(|pod| pod.has_label(names::ROLLOUT_LABEL, rollout))
+            .filter_map(|pod| pod.retained())
+            .collect()
+    }
+
+    /// Takes a pod of a canary out of everything that selects it: one with a problem, if there is any. Its
+    /// owner is the Rollout from then on.
+    pub(super) async fn retain(
+        &self,
+        canary: Target<'_>,
+        owner: OwnerReference,
+        until: Timestamp,
+    ) -> Result<(), WorkloadError> {
+        let mut pods = self.of(canary.namespace, canary.workload);
+        let alive = |pod: &Arc<Pod>| pod.metadata.deletion_timestamp.is_none();
+        let chosen = pods
+            .by_ref()
+            .filter(alive)
+            .min_by_key(|pod| problem(pod).is_none());
+        let Some(pod) = chosen else { return Ok(()) };
+        let mut labels: BTreeMap<&str, Option<&str>> = pod
+            .labels()
+            .keys()
+            .map(|key| (key.as_str(), None))
+            .collect();
+        labels.insert(names::ROLLOUT_LABEL, Some(&owner.name));
+        labels.insert(names::TRACK_LABEL, Some(names::TRACK_RETAINED));
+        let patch = json!({ "metadata": {
+            "labels": labels,
+            "annotations": {
+                names::RETAINED_UNTIL_ANNOTATION: until.to_string(),
+                SAFE_TO_EVICT_ANNOTATION: "true",
+            },
+            "ownerReferences": [owner],
+        } });
+        canary
+            .writer()
+            .patch(&self.0, &*pod, patch)
+            .await
+            .map_err(WorkloadError::request(format!(
+                "retain the pod {}",
+                pod.name_any()
+            )))
+    }
+
+    /// Deletes a pod that was retained.
+    pub(super) async fn delete_retained(
+        &self,
+        writer: Writer<'_>,
+        name: &str,
+    ) -> Result<(), WorkloadError> {
+        let Some(pod) = self.0.get(writer.namespace, name) else {
+            return Ok(());
+        };
+        writer
+            .delete(&self.0, &*pod, Precondition::Uid, DeleteParams::default())
+            .await
+            .map_err(WorkloadError::request(format!("delete the pod {name}")))
+    }
+
     fn of(&self, namespace: &str, canary: &WorkloadRef) -> impl Iterator<Item = Arc<Pod>> {
         let pods = self.0.list(namespace).into_iter();
-        pods.filter(|pod| version_of(canary, &pod.name_any()).is_some())
+        pods.filter(|pod| pod.has_label(names::TRACK_LABEL, names::TRACK_CANARY))
+            .filter(|pod| version_of(canary, &pod.name_any()).is_some())
+    }
+}
+
+// === impl Pod ===
+
+impl Pod {
+    fn has_label(&self, key: &str, value: &str) -> bool {
+        self.labels().get(key).is_some_and(|found| found == value)
+    }
+
+    /// Returns what the engine knows of it, if it is retained. One whose time cannot be read is over.
+    fn retained(&self) -> Option<RetainedPod> {
+        if !self.has_label(names::TRACK_LABEL, names::TRACK_RETAINED) {
+            return None;
+        }
+        let until = self.annotations().get(names::RETAINED_UNTIL_ANNOTATION);
+        Some(RetainedPod {
+            name: self.name_any(),
+            until: until
+                .and_then(|until| until.parse().ok())
+                .unwrap_or(Timestamp::MIN),
+        })
     }
 }
 
@@ -143,7 +244,12 @@ pub(super) fn watch(
     on_change: impl Fn(&str, &str) + Send + 'static,
 ) {
     let canaries = WatchScope {
-        labels: Some(format!("{}={}", names::TRACK_LABEL, names::TRACK_CANARY)),
+        labels: Some(format!(
+            "{} in ({},{})",
+            names::TRACK_LABEL,
+            names::TRACK_CANARY,
+            names::TRACK_RETAINED
+        )),
         ..scope.clone()
     };
     watch::spawn(&canaries, writer, move |pod: &Pod| {

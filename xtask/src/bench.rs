@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 
 /// Has the harness measure what the arguments name.
 fn measure(arguments: &[String], parts: Parts) -> Result<()> {
-    e2e::harness("bench", arguments, Profile::Dev, parts)
+    e2e::harness("bench", arguments, Profile::Release, parts)
 }
 
 fn list() {

@@ -27,6 +27,8 @@ pub(crate) enum Profile {
     Dev,
     /// The one that is soonest done from cold.
     Demo,
+    /// The one that users run, to be measured.
+    Release,
 }
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -67,7 +69,7 @@ fn build_programs(profile: Profile) -> Result<PathBuf> {
     match profile {
         // The whole workspace as in tests: with fewer packages cargo chooses fewer features of the
         // dependencies, and builds these once more.
-        Profile::Dev => {
+        Profile::Dev | Profile::Release => {
             build.arg("--workspace");
         }
         Profile::Demo => {
@@ -103,6 +105,7 @@ impl Profile {
         match self {
             Self::Dev => "dev",
             Self::Demo => "demo",
+            Self::Release => "release",
         }
     }
 
@@ -110,7 +113,7 @@ impl Profile {
         let dev = shell::built_programs()?;
         Ok(match self {
             Self::Dev => dev,
-            Self::Demo => dev.with_file_name("demo"),
+            Self::Demo | Self::Release => dev.with_file_name(self.name()),
         })
     }
 }

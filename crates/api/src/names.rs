@@ -24,6 +24,12 @@ pub const TRACK_STABLE: &str = "stable";
 /// The value of [`TRACK_LABEL`] on the canary's pods.
 pub const TRACK_CANARY: &str = "canary";
 
+/// The value of [`TRACK_LABEL`] on a pod of a failed canary that is retained for inspection.
+pub const TRACK_RETAINED: &str = "retained";
+
+/// Annotation of a retained pod: the time at which it is deleted.
+pub const RETAINED_UNTIL_ANNOTATION: &str = "tidegate.io/retained-until";
+
 /// Annotation of a `ControllerRevision`: the commit that asked for the template.
 pub const CONFIG_COMMIT_ANNOTATION: &str = "tidegate.io/config-commit";
 

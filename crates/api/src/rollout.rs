@@ -105,7 +105,7 @@ pub struct RolloutSpec {
     #[serde(default)]
     pub on_new_revision: OnNewRevision,
     /// Labels and annotations of the canary's workload and Service, in addition to those that are copied
-    /// from stable's, and how long a canary that failed is kept.
+    /// from stable's, and how long a pod of one that failed is retained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
     /// Permission to run two versions of the workload side by side although its strategy is
@@ -157,16 +157,16 @@ pub struct Approval {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("duration(self.keepFailed) <= duration('24h')")
-    .message("keepFailed must be at most 24h: the workload is paused meanwhile"))]
+    .message("keepFailed must be at most 24h: the pod counts against quotas meanwhile"))]
 pub struct Canary {
     /// Labels and annotations of both, in addition to those that are copied from stable's workload and
     /// Service: labels and annotations without a domain, `app.kubernetes.io/` labels, and annotations for
     /// scrapers and data planes.
     #[serde(default)]
     pub metadata: CanaryMetadata,
-    /// Time for which the pods of a canary that failed are kept, without traffic, to be looked at; at most 24h.
-    /// The outcome is known and recorded meanwhile, and the workload stays paused. A newer revision, an Abort
-    /// Intervention and the Rollout's deletion end it early. Defaults to 0s.
+    /// Time for which one pod of a canary that was rolled back or aborted is retained for inspection, at most 24h.
+    /// It loses every label but `tidegate.io/rollout` and `tidegate.io/track: retained`, so that no Service,
+    /// autoscaler or disruption budget selects it. The next one that is retained replaces it. Defaults to 0s.
     #[serde(default)]
     pub keep_failed: Duration,
 }

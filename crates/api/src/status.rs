@@ -245,9 +245,6 @@ pub struct Attempt {
     /// Gates with their evidence in the current step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateStatus>,
-    /// Time until which a canary that failed is kept, without traffic, to be looked at.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub canary_kept_until: Option<Timestamp>,
     /// Outcome of the attempt, once it is decided; the traffic and the canary may still be on their
     /// way back.
     #[serde(default, skip_serializing_if = "Option::is_none")]

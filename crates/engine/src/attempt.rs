@@ -90,7 +90,6 @@ pub(crate) fn begin(
             .iter()
             .map(|gate| crate::gate::evidence::begin_step(gate, None))
             .collect(),
-        canary_kept_until: None,
         ending: None,
     };
     ctx.emit(Event::Started {

@@ -53,28 +53,24 @@ fn progress(ctx: &DecisionContext<'_>) -> Progress {
     };
     let wanted = ctx.observed.candidate.as_ref();
     let is_stable = wanted.is_some_and(|wanted| wanted.revision == stable.revision);
-    if is_stable && is_over(ctx.status.attempt.as_ref()) && !runs_another(ctx) {
+    if is_stable && ctx.status.attempt.is_none() && !runs_another(ctx) {
         Progress::Done
     } else {
         Progress::Pending
     }
 }
 
-/// Returns true if no attempt is under way: a canary that is kept to be looked at is in nobody's way.
-pub(crate) fn is_over(attempt: Option<&Attempt>) -> bool {
-    attempt.is_none_or(|attempt| attempt.canary_kept_until.is_some())
-}
-
 /// Returns true if the workload does not run stable's revision though no attempt has it run another:
 /// somebody has written its template or deleted the version, or pods of another one still serve its
 /// callers.
 pub(crate) fn runs_another(ctx: &DecisionContext<'_>) -> bool {
-    let (Some(stable), Some(workload)) = (&ctx.status.stable, &ctx.observed.workload) else {
+    let (None, Some(stable), Some(workload)) = (
+        &ctx.status.attempt,
+        &ctx.status.stable,
+        &ctx.observed.workload,
+    ) else {
         return false;
     };
-    if !is_over(ctx.status.attempt.as_ref()) {
-        return false;
-    }
     let Some(version) = workload.version(&stable.pod_template_hash) else {
         return true;
     };

@@ -13,7 +13,7 @@ use crate::{
     observed::{Comparison, Observed, Version},
     persistence,
     plan::Plan,
-    stage,
+    retention, stage,
     stall::Stall,
     status,
     waiting::Flow,
@@ -193,6 +193,7 @@ fn finish(mut ctx: DecisionContext<'_>, plan: Option<Plan>) -> Decision {
             denial: why.clone(),
         });
     }
+    retention::collect(&mut ctx);
     field_conflict::remember(&mut ctx);
     status::summarize(&mut ctx, plan.as_ref());
     let (urgent, later): (Vec<_>, Vec<_>) = effects

@@ -119,6 +119,14 @@ pub enum Action {
     },
     /// Delete the canary workload and the canary Service.
     DeleteCanary,
+    /// Takes one pod of the canary out of everything that selects it, and retains it for inspection. Nothing waits
+    /// for that.
+    RetainPod {
+        /// Time at which it is to be deleted.
+        until: Timestamp,
+    },
+    /// Deletes a pod that was retained.
+    DeleteRetainedPod(String),
     /// Write these to git.
     Record(Vec<PendingRecord>),
     /// Hand these to the `ConfigRepo`, since the Rollout is going away.

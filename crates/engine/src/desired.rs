@@ -1,5 +1,6 @@
 //! Desired state of the cluster in each stage of an attempt.
 
+use jiff::Timestamp;
 use tidegate_api::{
     Revision,
     record::{Outcome, Reason},
@@ -75,7 +76,10 @@ pub(crate) enum CanaryTarget {
     /// It stays as it is.
     AsIs,
     /// It goes.
-    Absent,
+    Absent {
+        /// Time until which one of its pods is retained for inspection.
+        retain_until: Option<Timestamp>,
+    },
 }
 
 // === impl Desired ===
@@ -134,11 +138,12 @@ impl Desired {
                 ..back_at_stable
             },
             // A revision that was promoted is stable's by the time its canary goes.
-            Stage::RemovingCanary if attempt.canary_kept_until.is_some() => Self {
-                canary: CanaryTarget::AsIs,
+            Stage::RemovingCanary if !promoting(attempt) => Self {
+                canary: CanaryTarget::Absent {
+                    retain_until: retain_until(attempt, plan, observed),
+                },
                 ..back_at_stable
             },
-            Stage::RemovingCanary if !promoting(attempt) => back_at_stable,
             Stage::Pinning | Stage::RemovingCanary => at_stable,
             Stage::Unpinning => Self {
                 pin: None,
@@ -160,7 +165,7 @@ impl Desired {
                 version: stable.pod_template_hash.clone(),
             },
             stable_alone: false,
-            canary: CanaryTarget::Absent,
+            canary: CanaryTarget::Absent { retain_until: None },
             epoch: Some(attempt.epoch),
         }
     }
@@ -206,6 +211,18 @@ impl Desired {
             epoch: None,
         }
     }
+}
+
+/// Returns the time until which a pod of the canary that failed is retained, if it is wanted.
+fn retain_until(attempt: &Attempt, plan: &Plan, observed: &Observed) -> Option<Timestamp> {
+    let failed = attempt
+        .ending
+        .as_ref()
+        .is_some_and(|ending| ending.outcome != Outcome::Superseded);
+    if !failed || observed.deleting || plan.keep_failed.is_zero() {
+        return None;
+    }
+    attempt.stage_since.checked_add(plan.keep_failed).ok()
 }
 
 /// Returns true if callers need the pods of the template that stable's has replaced again: it was verified,
@@ -282,12 +299,17 @@ fn pin_in_workload(attempt: &Attempt, stable: &Stable, observed: &Observed) -> P
         return to_stable;
     };
     let of_stable = workload.ready_of(&stable.pod_template_hash);
-    if workload.is_enough(of_stable) {
+    // Callers that are back stay, whatever the counts do, as long as anybody serves them.
+    let mut pinned = observed.pinned_services();
+    let are_back = pinned.all(|service| service.pin().as_ref() == Some(&to_stable));
+    if workload.is_enough(of_stable) || are_back && of_stable > 0 {
         return to_stable;
     }
-    let verified = attempt.promoted_pod_template_hash.as_ref();
+    let verified = observed.canary.as_ref().map(|canary| canary.template);
+    let promoted = attempt.promoted_pod_template_hash.as_ref();
     let others = workload.versions.iter().filter(|version| {
-        let is_verified = verified == Some(&version.id) && !breached(attempt);
+        let has_passed = promoted == Some(&version.id) || verified == Some(version.template);
+        let is_verified = has_passed && attempt.stable_template_updated && !breached(attempt);
         version.ready > of_stable && (of_stable == 0 || is_verified)
     });
     let best = others.max_by_key(|version| version.ready);

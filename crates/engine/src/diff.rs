@@ -3,6 +3,7 @@
 //! Effects are executed one after the other and end with the first that fails, so an order here is
 //! an order in the cluster. No two effects of one decision write the same object.
 
+use jiff::Timestamp;
 use tidegate_api::{route::RouteRef, workload::VersionId};
 
 use crate::{
@@ -246,7 +247,7 @@ fn template(target: &Desired, workload: &Workload, observed: &Observed) -> Optio
     }
 }
 
-fn canary(target: &Desired, observed: &Observed, without_gateway: bool) -> Option<Action> {
+fn canary(target: &Desired, observed: &Observed, without_gateway: bool) -> Vec<Action> {
     match &target.canary {
         CanaryTarget::Present { revision, replicas } => {
             let live = observed.canary.as_ref();
@@ -255,33 +256,43 @@ fn canary(target: &Desired, observed: &Observed, without_gateway: bool) -> Optio
                     || (canary.replicas == *replicas && canary.revision.as_ref() == Some(revision))
             });
             if right && observed.canary_service {
-                return None;
+                return Vec::new();
             }
-            Some(Action::ApplyCanary {
+            vec![Action::ApplyCanary {
                 revision: revision.clone(),
                 replicas: *replicas,
-            })
+            }]
         }
-        CanaryTarget::AsIs => None,
-        CanaryTarget::Absent => delete_canary(observed, without_gateway),
+        CanaryTarget::AsIs => Vec::new(),
+        CanaryTarget::Absent { retain_until } => {
+            delete_canary(*retain_until, observed, without_gateway)
+        }
     }
 }
 
 /// Deletes the canary once no route names it, and every gateway that serves one has accepted that.
-fn delete_canary(observed: &Observed, without_gateway: bool) -> Option<Action> {
+fn delete_canary(
+    retain_until: Option<Timestamp>,
+    observed: &Observed,
+    without_gateway: bool,
+) -> Vec<Action> {
     let mut states = observed
         .routes
         .iter()
         .filter_map(|route| route.state.as_ref());
     if states.any(|state| state.split || (!state.followed && !without_gateway)) {
-        return None;
+        return Vec::new();
     }
-    let canary = observed.canary.as_ref();
-    if observed.canary_service || canary.is_some_and(|canary| !canary.deleting) {
-        Some(Action::DeleteCanary)
-    } else {
-        None
+    let is_alive = observed
+        .canary
+        .as_ref()
+        .is_some_and(|canary| !canary.deleting);
+    if !observed.canary_service && !is_alive {
+        return Vec::new();
     }
+    let until = retain_until.filter(|until| is_alive && !observed.retains_pod_until(*until));
+    let retain = until.map(|until| Action::RetainPod { until });
+    retain.into_iter().chain([Action::DeleteCanary]).collect()
 }
 
 /// Emits an event for each governed field that another writer modified: a route that had been

@@ -252,9 +252,6 @@ fn abort(ctx: &mut DecisionContext<'_>, spec: &InterventionSpec) -> Result<Accep
     if named_attempt(ctx, spec)?.stage == Stage::RollingBack {
         return Ok(Acceptance::RollbackBounded);
     }
-    if named_attempt(ctx, spec)?.canary_kept_until.is_some() {
-        return Ok(Acceptance::KeptCanaryRemoved);
-    }
     let attempt = running_attempt(ctx, spec)?;
     // Stable runs the revision and its old pods are gone: there is nothing to go back to.
     if attempt.stage.is_unwinding() {

@@ -39,6 +39,7 @@ pub mod plan;
 pub mod preflight;
 pub mod readiness;
 pub mod records;
+mod retention;
 pub mod revision;
 pub mod route;
 mod stage;

@@ -5,6 +5,7 @@
 
 mod endpoints;
 mod intervention;
+mod retained;
 mod service;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use tidegate_api::{
 pub use self::{
     endpoints::{Endpoints, PodOwner},
     intervention::{Attribution, Intervention},
+    retained::RetainedPod,
     service::Service,
 };
 use crate::{
@@ -71,6 +73,8 @@ pub struct Observed {
     /// Number of the canary's pods that a Service could select: those that are not terminating. They outlast
     /// the canary workload for a moment.
     pub canary_pods: u32,
+    /// Pods of earlier canaries that are retained for inspection.
+    pub retained_pods: Vec<RetainedPod>,
     /// True if the canary Service exists.
     pub canary_service: bool,
     /// True if a workload or a Service of another owner has the canary's name.

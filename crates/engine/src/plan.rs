@@ -57,7 +57,7 @@ pub struct Plan {
     pub failover: FailoverPolicy,
     /// Metadata that the canary's objects bear beside what they take over from stable's.
     pub canary_metadata: CanaryMetadata,
-    /// Time for which a canary that failed is kept.
+    /// Time for which a pod of a canary that failed is retained.
     pub keep_failed: SignedDuration,
     /// True if two versions may run side by side whatever the template says.
     pub allow_parallel: bool,

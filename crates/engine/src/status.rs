@@ -81,6 +81,14 @@ fn attempt_phase(ctx: &DecisionContext<'_>, attempt: &Attempt) -> Phase {
 }
 
 fn message(ctx: &DecisionContext<'_>) -> String {
+    let mut message = message_of_state(ctx);
+    if let Some(pod) = ctx.observed.retained_pod(ctx.now) {
+        message.push_str(&wording::retained_pod(pod));
+    }
+    message
+}
+
+fn message_of_state(ctx: &DecisionContext<'_>) -> String {
     if let Some(stall) = &ctx.stalled {
         return stall.to_string();
     }

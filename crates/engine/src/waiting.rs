@@ -168,11 +168,6 @@ pub enum WaitingOn {
         /// End of the drain.
         until: Timestamp,
     },
-    /// The end of the time for which a canary that failed is kept.
-    FailedCanaryKept {
-        /// End of it.
-        until: Timestamp,
-    },
     /// The canary to be gone.
     CanaryRemoval,
     /// Services to be unpinned and the workload to be resumed.
@@ -261,7 +256,6 @@ impl WaitingOn {
             Self::StableRollback => "stable_rollback",
             Self::StableEndpoints => "stable_endpoints",
             Self::Drain { .. } => "drain",
-            Self::FailedCanaryKept { .. } => "failed_canary_kept",
             Self::CanaryRemoval => "canary_removal",
             Self::Unpinning => "unpinning",
         }

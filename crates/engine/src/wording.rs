@@ -33,7 +33,7 @@ use crate::{
     attempt::NoGoodCommit,
     conditions::cause::{MissingPods, Unavailable},
     field_conflict::FieldConflict,
-    observed::Candidate,
+    observed::{Candidate, RetainedPod},
     route::{PendingParent, PendingRoute, Refusal},
     waiting::WaitingOn,
 };
@@ -111,6 +111,14 @@ pub(crate) fn newer_revision(newer: &Candidate) -> String {
         ),
         None => format!("; revision {revision} waits for the end of this attempt"),
     }
+}
+
+/// Tells of the pod of a failed canary that is retained for inspection.
+pub(crate) fn retained_pod(pod: &RetainedPod) -> String {
+    format!(
+        "; the pod {} of the failed canary is retained for inspection until {:.0}",
+        pod.name, pod.until
+    )
 }
 
 /// Returns the addition to a message while commits come faster than releases end.

@@ -3,8 +3,14 @@
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ResourceQuota};
-use kube::api::DeleteParams;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Pod, ResourceQuota},
+};
+use kube::{
+    ResourceExt as _,
+    api::{DeleteParams, ListParams},
+};
 use serde_json::json;
 use tidegate_api::record::{Outcome, OutcomeRecord, Reason};
 
@@ -31,8 +37,8 @@ const AT_FAULT: [(&str, &str); 3] = [
 /// The quota.
 const QUOTA: &str = "five-pods";
 
-/// A revision whose pods fail is rejected, and the record says how they fail. They are kept to be looked at until
-/// the next commit.
+/// A revision whose pods fail is rejected, and the record says how they fail. One of them is retained until
+/// another revision fails.
 async fn crash(context: Context) -> Result<()> {
     let shop = Shop::new().with_rollout(json!({
         "progressDeadline": "5s",
@@ -57,11 +63,10 @@ async fn crash(context: Context) -> Result<()> {
             record.reason == Reason::CanaryNotReady && record.message.contains(words),
             "{record:?}"
         );
-        let canary = bed.api::<Deployment>().get("shop-canary").await?;
-        ensure!(
-            canary.metadata.deletion_timestamp.is_none(),
-            "the canary is not kept"
-        );
+        until_true("one pod of it is retained, by itself", LIMIT, || {
+            is_retained(&bed)
+        })
+        .await?;
     }
     let report = clients.stop().await;
     ensure!(
@@ -70,6 +75,22 @@ async fn crash(context: Context) -> Result<()> {
         report.kinds()
     );
     Ok(())
+}
+
+/// Returns true if one pod is retained and its canary is gone, and the status says so.
+async fn is_retained(bed: &Testbed) -> Result<bool> {
+    let canary = bed.api::<Deployment>().get_opt("shop-canary").await?;
+    let retained = ListParams::default().labels("tidegate.io/track=retained");
+    let pods = bed.api::<Pod>().list(&retained).await?;
+    let [pod] = &pods.items[..] else {
+        return Ok(false);
+    };
+    let labels: Vec<_> = pod.labels().keys().map(String::as_str).collect();
+    ensure!(
+        labels == ["tidegate.io/rollout", "tidegate.io/track"],
+        "{labels:?}"
+    );
+    Ok(canary.is_none() && bed.status().await?.message.contains(&pod.name_any()))
 }
 
 /// A quota that leaves no room for all pods of the canary is waited for, rejects nothing, and the

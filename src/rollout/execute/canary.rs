@@ -1,7 +1,8 @@
 //! Effects on the canary: a workload and a Service of the Rollout's name and `-canary`.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
-use kube::{Api, ResourceExt, api::DeleteParams};
+use kube::{Api, Resource as _, ResourceExt, api::DeleteParams};
 use serde_json::{Value, json};
 use tidegate_api::{Revision, names};
 use tidegate_engine::{observed::Admission, pin, plan::Plan};
@@ -88,6 +89,29 @@ impl Effects<'_> {
             Some(Denied { object, why }) => Admission::Denied { object, why, at },
         };
         Ok((revision, admission))
+    }
+
+    /// Retains one of its pods for inspection. The canary goes, whatever becomes of that.
+    pub(super) async fn retain_pod(self, until: Timestamp) -> Result<(), ExecuteError> {
+        let canary = self.subject.plan()?.canary_workload();
+        let target = Target {
+            workload: &canary,
+            ..self.target()?
+        };
+        let Some(owner) = self.subject.rollout.controller_owner_ref(&()) else {
+            return Ok(());
+        };
+        let workloads = &self.caches.workloads;
+        if let Err(error) = workloads.retain_pod(target, owner, until).await {
+            tracing::warn!(%error, "no pod of the failed canary is retained");
+        }
+        Ok(())
+    }
+
+    /// Deletes a pod that was retained.
+    pub(super) async fn delete_retained_pod(self, name: &str) -> Result<(), ExecuteError> {
+        let workloads = &self.caches.workloads;
+        Ok(workloads.delete_retained_pod(self.writer(), name).await?)
     }
 
     /// Deletes what there is of it.

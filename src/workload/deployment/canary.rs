@@ -9,7 +9,7 @@ use kube::{
 use serde_json::{Value, json};
 use tidegate_api::{names, workload::WorkloadKind};
 
-use super::{Deployments, watched::Deployment, writer};
+use super::{Deployments, watched::Deployment};
 use crate::{
     kubernetes::{
         apply::drop_nulls,
@@ -31,7 +31,8 @@ impl Deployments {
     ) -> Result<(), WorkloadError> {
         let stable = self.existing(target)?;
         let name = canary.name;
-        let applied = writer(target)
+        let applied = target
+            .writer()
             .apply(&self.deployments, name, object(&stable, canary))
             .await;
         applied.map_err(WorkloadError::request(format!("apply {name}")))
@@ -47,7 +48,8 @@ impl Deployments {
         let name = canary.name;
         let object = object(&*self.existing(target)?, canary);
         let pod = self.pod(target, &object);
-        let asked = writer(target)
+        let asked = target
+            .writer()
             .dry_run_apply(&self.deployments, name, object)
             .await;
         let denied = Denied::of(format!("Deployment {name}"), asked);
@@ -101,7 +103,8 @@ impl Deployments {
         if owner.is_none_or(|owner| owner != rollout) {
             return Ok(());
         }
-        let deleted = writer(canary)
+        let deleted = canary
+            .writer()
             .delete(
                 &self.deployments,
                 &*known,

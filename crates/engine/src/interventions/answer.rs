@@ -37,8 +37,6 @@ pub enum Acceptance {
     Aborted,
     /// Traffic that is on its way back to stable waits for it no longer than the progress deadline.
     RollbackBounded,
-    /// The canary that failed is kept no longer.
-    KeptCanaryRemoved,
     /// A new attempt may start.
     Retried,
 }

@@ -5,7 +5,7 @@ use std::io;
 use tidegate_api::{Condition, reason::ConditionType, record::Outcome, status::Stable};
 
 use super::{Author, Moment, Snapshot, ensure};
-use crate::{conditions::is_over, revision::Digest};
+use crate::revision::Digest;
 
 /// Maximum size of a status, in bytes: a Rollout has it beside a spec, and an object holds 64 KiB.
 const MAX_STATUS_BYTES: usize = 56 * 1024;
@@ -90,7 +90,7 @@ pub(super) fn ready_means_that_what_is_wanted_is_stable(moment: Moment<'_>) -> R
     ensure(revision.is_some() && revision == wanted, || {
         format!("Ready is true, git wants {wanted:?}, and stable is {revision:?}")
     })?;
-    ensure(is_over(status.attempt.as_ref()), || {
+    ensure(status.attempt.is_none(), || {
         "Ready is true while an attempt runs".to_owned()
     })?;
     ensure(now.stable_ready > 0, || {

@@ -1,12 +1,10 @@
 //! After traffic is where the outcome wants it: the canary goes, then the pins.
 
-use jiff::Timestamp;
 use tidegate_api::{
     record::Outcome,
     status::{Shortcut, Stage},
 };
 
-use super::rollback::{abort_is_asked_for, newer_is_wanted};
 use crate::{
     attempt,
     context::DecisionContext,
@@ -33,19 +31,9 @@ pub(super) fn draining(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     ctx.enter(Stage::RemovingCanary)
 }
 
-/// Keeps a canary that failed for as long as the plan says, and then waits until no pod of it is left that a Service could select. One that drains for minutes is not
+/// Waits until no pod of the canary is left that a Service could select. One that drains for minutes is not
 /// waited for: the next attempt may be the cure. <https://github.com/gitpod-io/gitpod/issues/4344>
 pub(super) fn removing_canary(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
-    let kept_until = kept_until(ctx, plan);
-    let was_kept = ctx.attempt().canary_kept_until.is_some();
-    ctx.attempt_mut().canary_kept_until = kept_until;
-    if let Some(until) = kept_until {
-        return Flow::Waits(WaitingOn::FailedCanaryKept { until }, Some(until));
-    }
-    if was_kept {
-        // The deadlines of the removal begin now.
-        return ctx.enter(Stage::RemovingCanary);
-    }
     ctx.without_gateway = ctx.gateway_is_late(plan);
     // Somebody's finalizer may keep it for ever. Beyond the gateway's time and its own, what serves
     // nothing is not waited for.
@@ -62,29 +50,6 @@ pub(super) fn removing_canary(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flo
         return Flow::Waits(WaitingOn::StableRollback, None);
     }
     ctx.enter(Stage::Unpinning)
-}
-
-/// Returns the time until which a canary that failed is kept for people to look at; `None` where there is none,
-/// or somebody wants to go on.
-fn kept_until(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Timestamp> {
-    let ending = ctx.attempt().ending.as_ref()?;
-    let failed = match ending.outcome {
-        Outcome::RolledBack | Outcome::Failed => true,
-        Outcome::Promoted | Outcome::Superseded | Outcome::Aborted => false,
-    };
-    let canary = ctx.observed.canary.as_ref();
-    let is_there = canary.is_some_and(|canary| !canary.deleting);
-    let until = ending.at.checked_add(plan.keep_failed).ok()?;
-    if !failed
-        || !is_there
-        || ctx.now >= until
-        || ctx.observed.deleting
-        || newer_is_wanted(ctx)
-        || abort_is_asked_for(ctx)
-    {
-        return None;
-    }
-    Some(until)
 }
 
 /// Returns true if a template that was put back has left pods of the other one in the workload: without

@@ -127,7 +127,7 @@ fn is_given_up(ctx: &mut DecisionContext<'_>, plan: &Plan) -> bool {
 }
 
 /// Returns true if a revision is wanted that neither the attempt nor stable has.
-pub(super) fn newer_is_wanted(ctx: &DecisionContext<'_>) -> bool {
+fn newer_is_wanted(ctx: &DecisionContext<'_>) -> bool {
     let attempt = ctx.attempt();
     let stable = ctx.status.stable.as_ref().map(|stable| &stable.revision);
     ctx.observed.candidate.as_ref().is_some_and(|candidate| {
@@ -136,7 +136,7 @@ pub(super) fn newer_is_wanted(ctx: &DecisionContext<'_>) -> bool {
 }
 
 /// Returns true if a person has asked for the abort of this attempt, whatever its end was.
-pub(super) fn abort_is_asked_for(ctx: &DecisionContext<'_>) -> bool {
+fn abort_is_asked_for(ctx: &DecisionContext<'_>) -> bool {
     let number = ctx.attempt().number;
     let mut accepted = ctx.status.interventions.iter();
     accepted.any(|accepted| accepted.attempt == number && accepted.action == Action::Abort)

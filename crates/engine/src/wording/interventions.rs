@@ -30,7 +30,6 @@ impl fmt::Display for Acceptance {
                 "traffic is already on its way back; stable is waited for until progressDeadline and no \
                  longer",
             ),
-            Self::KeptCanaryRemoved => f.write_str("the canary that was kept is removed"),
             Self::Retried => f.write_str("a new attempt starts"),
         }
     }

@@ -114,7 +114,6 @@ impl fmt::Display for WaitingOn {
                     "draining in-flight requests from the canary until {until:.0}"
                 )
             }
-            Self::FailedCanaryKept { until } => failed_canary_kept(f, *until),
             Self::CanaryRemoval => f.write_str("waiting for the canary to be removed"),
             Self::Unpinning => f.write_str("unpinning Services and resuming the workload"),
         }
@@ -165,14 +164,6 @@ fn restore(f: &mut fmt::Formatter<'_>, revision: &Revision, cause: &str) -> fmt:
         "revision {} was rolled back and all traffic is on stable: {cause}; Tidegate restores the last good \
          template in git",
         revision.short()
-    )
-}
-
-fn failed_canary_kept(f: &mut fmt::Formatter<'_>, until: Timestamp) -> fmt::Result {
-    write!(
-        f,
-        "the canary has no traffic, and its pods are kept until {until:.0} to be looked at; commit another \
-         revision, or create an Abort Intervention, to go on now"
     )
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct Cluster {
     pub(crate) workload: Option<Deployment>,
     pub(crate) canary: Option<Deployment>,
     pub(crate) canary_service: bool,
+    /// Pods that are retained for inspection: their names, and until when.
+    pub(crate) retained: Vec<(String, Timestamp)>,
     pub(crate) services: Vec<Service>,
     pub(crate) routes: Vec<Route>,
     pub(crate) stable_endpoints: Backend,
@@ -118,6 +120,7 @@ impl Cluster {
             workload: None,
             canary: None,
             canary_service: false,
+            retained: Vec::new(),
             services: vec![Service::new("checkout"), Service::new("checkout-internal")],
             routes: vec![route],
             stable_endpoints: Backend::new(now),

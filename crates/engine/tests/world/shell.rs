@@ -139,6 +139,7 @@ impl Shell {
             cache.workload.clone_from(&live.workload);
             cache.canary.clone_from(&live.canary);
             cache.canary_service = live.canary_service;
+            cache.retained.clone_from(&live.retained);
         }
         if current(Group::Services) {
             cache.services.clone_from(&live.services);

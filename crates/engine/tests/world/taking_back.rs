@@ -208,9 +208,13 @@ fn direct_callers_go_back_once_enough_of_stable_is_ready() {
 
 /// Number of ready pods of template A.
 fn ready(world: &World) -> u32 {
+    ready_of(world, 'A')
+}
+
+fn ready_of(world: &World, letter: char) -> u32 {
     let sets = &world.live.workload.as_ref().unwrap().sets;
-    let stable = sets.iter().find(|set| set.template.letter == 'A');
-    stable.map_or(0, |set| set.ready(world.now))
+    let set = sets.iter().find(|set| set.template.letter == letter);
+    set.map_or(0, |set| set.ready(world.now))
 }
 
 #[test]
@@ -226,6 +230,21 @@ fn callers_stay_on_the_promoted_pods_while_those_of_stable_find_no_room() {
     assert_eq!((world.runs(), serving), ('A', 3), "{}", world.story);
     let pins = world.live.services.iter().filter(|one| one.pin.is_some());
     assert_eq!(pins.count(), 0, "{}", world.story);
+}
+
+#[test]
+fn a_canary_that_is_lost_while_stable_is_updated_leaves_callers_to_the_version_with_more_pods() {
+    let world = a_rollout()
+        .releasing(Quality::Good)
+        .at_stage(Stage::UpdatingStable)
+        .when("two new pods", |world| ready_of(world, 'B') == 2)
+        .with_unready(true, 3, FOR_GOOD)
+        .at_stage(Stage::RollingBack)
+        .after(1);
+    assert_eq!((ready(&world), ready_of(&world, 'B')), (1, 2));
+    let serving = world.live.stable_endpoints.ready();
+    assert_eq!(serving, 2, "{}", world.story);
+    assert_eq!(world.until_rest().runs(), 'A');
 }
 
 #[test]

@@ -88,7 +88,7 @@ pub(super) enum Event {
 pub(super) enum Spec {
     Invalid,
     OtherSteps,
-    /// A canary that fails from then on is kept for half an hour.
+    /// A pod of a canary that fails from then on is retained for half an hour.
     KeepFailed,
 }
 

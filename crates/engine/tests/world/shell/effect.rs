@@ -88,6 +88,11 @@ impl World {
                 live.canary_service = false;
                 live.canary.iter_mut().for_each(|canary| canary.delete(now));
             }
+            Action::RetainPod { until } => {
+                let name = format!("checkout-canary-{}", live.retained.len());
+                live.retained.push((name, *until));
+            }
+            Action::DeleteRetainedPod(name) => live.retained.retain(|(pod, _)| pod != name),
             Action::TransferPendingRecords(pending) => self.git.handed_over.clone_from(pending),
             Action::CollectRevisions { keep } => {
                 let seen = |name: &String| cache.kept.contains_key(name);
@@ -114,7 +119,8 @@ impl World {
             | Action::WriteTemplate(_)
             | Action::ScaleDownVersion(_)
             | Action::ApplyCanary { .. }
-            | Action::DeleteCanary => Group::Workloads,
+            | Action::DeleteCanary
+            | Action::DeleteRetainedPod(_) => Group::Workloads,
             Action::SnapshotLiveTemplate(_)
             | Action::SnapshotVersion { .. }
             | Action::CollectRevisions { .. } => Group::Revisions,
@@ -122,6 +128,8 @@ impl World {
             | Action::RemoveFinalizer
             | Action::AnswerIntervention { .. }
             | Action::TransferPendingRecords(_)
+            // One that is denied is passed over.
+            | Action::RetainPod { .. }
             | Action::DryRunCandidate
             | Action::DryRunStable
             | Action::DryRunCanary
@@ -162,6 +170,7 @@ impl World {
                         .as_ref()
                         .is_none_or(|canary| canary.going.is_some())
             }
+            Action::DeleteRetainedPod(name) => !live.retained.iter().any(|(pod, _)| pod == name),
             Action::TransferPendingRecords(pending) => self.git.handed_over == *pending,
             Action::CollectRevisions { keep } => {
                 let seen = |name: &&String| self.shell.cache.kept.contains_key(*name);
@@ -176,6 +185,7 @@ impl World {
             | Action::SetService { .. }
             | Action::SetWorkload { .. }
             | Action::ScaleDownVersion(_)
+            | Action::RetainPod { .. }
             | Action::WriteTemplate(_) => false,
         }
     }
@@ -219,6 +229,8 @@ pub(super) fn in_words(action: &Action) -> String {
         Action::ScaleDownVersion(version) => format!("the pods of {version} go"),
         Action::ApplyCanary { revision, replicas } => format!("canary: {replicas} of {revision}"),
         Action::DeleteCanary => "canary: deleted".to_owned(),
+        Action::RetainPod { until } => format!("canary: a pod is retained until {until:.0}"),
+        Action::DeleteRetainedPod(name) => format!("pod {name}: deleted"),
         Action::AddFinalizer => "finalizer: on".to_owned(),
         Action::RemoveFinalizer => "finalizer: off".to_owned(),
         Action::DryRunCandidate => "the candidate is compared".to_owned(),

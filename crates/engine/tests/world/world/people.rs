@@ -112,6 +112,8 @@ impl World {
             |rollout: &Rollout| rollout.deleting && !rollout.finalizer && !rollout.kept_by_others;
         if self.rollout.as_ref().is_some_and(gone) {
             self.rollout = None;
+            // The garbage collector sees to what it owns.
+            self.live.retained.clear();
             self.shell.memory = crate::shell::Memory::default();
         }
     }
