@@ -3,6 +3,11 @@
 use std::process::ExitCode;
 
 use tidegate::cli;
+use tikv_jemallocator::Jemalloc;
+
+/// Caches of many objects that come and go would leave the C library's allocator in pieces.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {

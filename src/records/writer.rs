@@ -33,6 +33,10 @@ use crate::{
 /// The most records in one commit: more would only make the commit hard to read.
 const BATCH: usize = 32;
 
+/// Time between two commits: where many attempts begin or end at once, what comes in it goes together. A push takes
+/// half a second of CPU.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// The longest wait between two tries while git is away.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
@@ -71,6 +75,7 @@ pub(super) async fn run(
             }
         }
         ctx.tried(&repo, RecordSync::Written);
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

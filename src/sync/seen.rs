@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
+use tidegate_api::names;
 use tidegate_engine::revision::Digest;
 
 use super::manifest::Key;
@@ -33,6 +34,11 @@ impl Seen {
             deletion_timestamp,
             ..
         } = metadata;
+        // Ours comes and goes with attempts.
+        let finalizers = finalizers.iter().flatten();
+        let finalizers: Vec<_> = finalizers
+            .filter(|name| *name != names::FINALIZER)
+            .collect();
         Self {
             resource_version: metadata.resource_version.clone(),
             generation: metadata.generation,
