@@ -118,6 +118,11 @@ pub(crate) async fn persist(
     for event in &decision.events {
         events::publish(&ctx.events, subject.rollout, event);
     }
+    if urgent.is_err() && decision.actions.contains(&Action::AddFinalizer) {
+        // Deleted without it, the Rollout would leave behind what could not be taken back.
+        let kept = act(ctx, subject, &Action::AddFinalizer).await;
+        return urgent.and(kept);
+    }
     // Nothing raises risk while something that lowers it has failed.
     urgent
 }

@@ -457,7 +457,10 @@ fn joined(reason: &str, message: &str) -> String {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
+    use futures::{StreamExt as _, stream};
+    use kube::runtime::watcher;
     use serde_json::{Value, json};
+    use tidegate_api::workload::WorkloadKind;
 
     use super::*;
 
@@ -550,5 +553,41 @@ mod tests {
     fn long_words_are_cut_at_a_character() {
         let cut = joined("Reason", &"ä".repeat(400));
         assert!(cut.len() < 320 && cut.ends_with('…'), "{cut}");
+    }
+
+    #[tokio::test]
+    async fn a_retained_pod_is_the_rollouts_and_none_of_the_canarys() {
+        let (pods, writer) = CanaryPods::new();
+        let canary = WorkloadRef::new(WorkloadKind::Deployment, "web-canary");
+        let pod = |name: &str, track: &str, until: Option<&str>| -> Pod {
+            serde_json::from_value(json!({ "metadata": {
+                "name": name, "namespace": "shop", "resourceVersion": "1",
+                "labels": { names::TRACK_LABEL: track, names::ROLLOUT_LABEL: "web" },
+                "annotations": until.map(|until| json!({ names::RETAINED_UNTIL_ANNOTATION: until })),
+            } }))
+            .unwrap()
+        };
+        let at = "2026-03-01T12:00:00Z";
+        let seen = [
+            pod("web-canary-1-aaaaa", names::TRACK_CANARY, None),
+            pod("web-canary-1-bbbbb", names::TRACK_RETAINED, Some(at)),
+            pod("web-canary-1-ccccc", names::TRACK_RETAINED, Some("tomorrow")),
+        ];
+        let seen = seen.map(|pod| Ok(watcher::Event::Apply(pod)));
+        let filled = writer.fill(stream::iter(seen)).count().await;
+        assert_eq!(filled, 3);
+        assert_eq!(pods.count("shop", &canary), 1);
+        assert_eq!(pods.retained("shop", "api"), []);
+        let mut retained = pods.retained("shop", "web");
+        retained.sort_by_key(|pod| pod.until);
+        let retained: Vec<_> = retained
+            .into_iter()
+            .map(|pod| (pod.name, pod.until))
+            .collect();
+        let wanted = [
+            ("web-canary-1-ccccc".to_owned(), Timestamp::MIN),
+            ("web-canary-1-bbbbb".to_owned(), at.parse().unwrap()),
+        ];
+        assert_eq!(retained, wanted);
     }
 }

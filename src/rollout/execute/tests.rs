@@ -114,6 +114,23 @@ async fn nothing_raises_risk_while_traffic_could_not_be_taken_back() {
 }
 
 #[tokio::test]
+async fn the_finalizer_is_put_back_though_traffic_could_not_be_taken_back() {
+    let bench = Bench::new().await;
+    bench.script.refuse("PATCH httproutes/web", 403);
+    let actions = vec![Action::AddFinalizer, pin()];
+    let error = run(&bench, decision(vec![take_back()], actions))
+        .await
+        .unwrap_err();
+    assert!(error.refusal().is_some(), "{error}");
+    let wanted = [
+        "PATCH httproutes/web",
+        "PUT rollouts/checkout/status",
+        "PATCH rollouts/checkout",
+    ];
+    assert_eq!(bench.script.short_writes(), wanted);
+}
+
+#[tokio::test]
 async fn the_rest_ends_with_the_first_effect_that_fails() {
     let bench = Bench::new().await;
     bench.script.refuse("PATCH deployments/checkout", 409);
