@@ -571,7 +571,11 @@ mod tests {
         let seen = [
             pod("web-canary-1-aaaaa", names::TRACK_CANARY, None),
             pod("web-canary-1-bbbbb", names::TRACK_RETAINED, Some(at)),
-            pod("web-canary-1-ccccc", names::TRACK_RETAINED, Some("tomorrow")),
+            pod(
+                "web-canary-1-ccccc",
+                names::TRACK_RETAINED,
+                Some("tomorrow"),
+            ),
         ];
         let seen = seen.map(|pod| Ok(watcher::Event::Apply(pod)));
         let filled = writer.fill(stream::iter(seen)).count().await;

@@ -11,7 +11,7 @@ use crate::{
     isolation::become_isolated,
     progress::{Meter, beside, clock_time, metered_step},
     shell,
-    tools::{Parts, Tools},
+    tools::{self, Parts, Tools},
 };
 
 /// Packages whose programs the harness needs.
@@ -46,6 +46,7 @@ pub(crate) fn harness(
     parts: Parts,
 ) -> Result<()> {
     let started = Instant::now();
+    tools::prepare_build()?;
     let (tools, programs) = beside(|| Tools::prepare(parts), || build_programs(profile))?;
     eprintln!("set up in {}", clock_time(started.elapsed()));
     let runs = programs.parent().unwrap_or(&programs).join("e2e");

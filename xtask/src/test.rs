@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::{codegen, histories, shell};
+use crate::{codegen, histories, shell, tools};
 
 /// Number of random histories of the engine that belong to every change.
 const HISTORIES: &str = "5000";
@@ -22,6 +22,7 @@ const CHECKS: [&[&str]; 2] = [
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     no_arguments("test", arguments)?;
+    tools::prepare_build()?;
     for check in CHECKS {
         shell::run(shell::cargo().args(check))?;
     }

@@ -85,6 +85,11 @@ impl Parts {
     };
 }
 
+/// Installs what the build of Tidegate runs, where it is missing.
+pub(crate) fn prepare_build() -> Result<()> {
+    debian::install_for_build(&Cache::open()?)
+}
+
 // === impl Tools ===
 
 impl Tools {
@@ -96,7 +101,7 @@ impl Tools {
             fake_pods,
         } = parts;
         let cache = Cache::open()?;
-        debian::install_missing(&cache)?;
+        debian::install_for_scenarios(&cache)?;
         let mut variables = vec![("TIDEGATE_E2E_CLUSTER", control_plane::program(&cache)?)];
         let own = gateways.first().context("a cluster has a gateway")?;
         variables.push(kind("TIDEGATE_E2E_GATEWAY", own.name()));

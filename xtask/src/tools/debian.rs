@@ -6,8 +6,14 @@ use anyhow::{Result, bail};
 
 use crate::{cache::Cache, progress::step, shell};
 
-/// Programs, each with the package that brings it.
-const PROGRAMS: &[(&str, &str)] = &[
+/// A program, and the package that brings it.
+type Program = (&'static str, &'static str);
+
+/// What Tidegate's own build runs beside a C compiler: the allocator is built by it.
+const OF_BUILD: &[Program] = &[("make", "make")];
+
+/// Programs of the scenarios.
+const OF_SCENARIOS: &[Program] = &[
     ("fcgiwrap", "fcgiwrap"),
     ("git", "git"),
     ("ip", "iproute2"),
@@ -16,8 +22,24 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
 ];
 
-/// Installs the packages whose programs are missing, or says which command would.
-pub(super) fn install_missing(cache: &Cache) -> Result<()> {
+/// Installs what the build runs, where it is missing.
+pub(super) fn install_for_build(cache: &Cache) -> Result<()> {
+    install(cache, || missing_of(OF_BUILD))
+}
+
+/// Installs what the scenarios run, where it is missing.
+pub(super) fn install_for_scenarios(cache: &Cache) -> Result<()> {
+    install(cache, || {
+        let mut packages = missing_of(OF_SCENARIOS);
+        if !has_pip() {
+            packages.extend(["python3", "python3-pip"]);
+        }
+        packages
+    })
+}
+
+/// Installs the packages that are missing, or says which command would.
+fn install(cache: &Cache, missing: impl Fn() -> Vec<&'static str>) -> Result<()> {
     let packages = missing();
     if packages.is_empty() {
         return Ok(());
@@ -47,16 +69,12 @@ pub(super) fn install_missing(cache: &Cache) -> Result<()> {
     }
 }
 
-fn missing() -> Vec<&'static str> {
-    let mut packages: Vec<_> = PROGRAMS
+/// Packages of those programs that are not found.
+fn missing_of(programs: &[Program]) -> Vec<&'static str> {
+    let missing = programs
         .iter()
-        .filter(|(program, _)| shell::find_program(program).is_none())
-        .map(|(_, package)| *package)
-        .collect();
-    if !has_pip() {
-        packages.extend(["python3", "python3-pip"]);
-    }
-    packages
+        .filter(|(program, _)| shell::find_program(program).is_none());
+    missing.map(|(_, package)| *package).collect()
 }
 
 /// Returns true where pip can be run, which brings what comes as a wheel (see [`super::pip`]).
