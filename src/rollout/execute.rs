@@ -162,13 +162,11 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
         Action::AddFinalizer => effects.set_finalizer(true).await,
         Action::RemoveFinalizer => effects.set_finalizer(false).await,
         Action::DryRunCandidate => {
-            let (revision, compared) = effects.compare_candidate().await?;
-            remember(ctx, subject.id, revision, compared);
+            remember(ctx, subject.id, effects.compare_candidate().await?);
             Ok(())
         }
         Action::DryRunStable => {
-            let (revision, compared) = effects.compare_stable().await?;
-            remember(ctx, subject.id, revision, compared);
+            remember(ctx, subject.id, effects.compare_stable().await?);
             Ok(())
         }
         Action::DryRunCanary => {
@@ -235,7 +233,7 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
 }
 
 /// Keeps the result of a dry run for the next decision, which is due then.
-fn remember(ctx: &Context, id: &NamespacedName, revision: Revision, compared: Compared) {
+fn remember(ctx: &Context, id: &NamespacedName, (revision, compared): (Revision, Compared)) {
     let Compared { with, answer } = compared;
     let observations = &ctx.memory.observations;
     observations.compared(id, revision, with, answer);

@@ -60,13 +60,12 @@ fn others_are_left(ctx: &DecisionContext<'_>) -> bool {
         .ending
         .as_ref()
         .is_some_and(|ending| ending.outcome != Outcome::Promoted);
-    if !failed || !attempt.stable_template_updated {
+    if !failed || !attempt.stable_template_updated || others_are_needed(attempt, ctx.observed) {
         return false;
     }
     let stable = ctx.status.stable.as_ref();
     stable
         .zip(ctx.observed.workload.as_ref())
-        .filter(|_| !others_are_needed(attempt, ctx.observed))
         .is_some_and(|(stable, workload)| {
             let mut others = workload.others_with_pods(&stable.pod_template_hash);
             others.next().is_some()
