@@ -30,11 +30,13 @@ struct Retry {
 // === impl Retries ===
 
 impl Retries {
-    /// A reconcile failed, and is to be tried again after `longest` at the latest.
+    /// A reconcile failed, and is to be tried again after `longest` at the latest, but not at once: what was not
+    /// answered may have taken until then.
     pub(super) fn failed(&self, rollout: &NamespacedName, longest: Duration) {
         let mut retries = self.lock();
         let retry = retries.entry(rollout.clone()).or_insert_with(Retry::new);
-        retry.wait = retry.waits.next().unwrap_or(LONGEST_WAIT).min(longest);
+        let wait = retry.waits.next().unwrap_or(LONGEST_WAIT);
+        retry.wait = wait.min(longest.max(FIRST_WAIT));
     }
 
     /// Returns the wait before the next try.
@@ -88,6 +90,7 @@ mod tests {
             assert!(wait >= least && wait <= least * 2, "{wait:?}");
         }
         assert_eq!(failed(1), FIRST_WAIT, "traffic may have to be shifted");
+        assert_eq!(failed(0), FIRST_WAIT, "its time has passed meanwhile");
         retries.over(&web);
         assert!(failed(600) <= FIRST_WAIT * 2);
     }

@@ -153,20 +153,18 @@ impl CanaryPods {
             .collect()
     }
 
-    /// Takes a pod of a canary out of everything that selects it: one with a problem, if there is any. Its
-    /// owner is the Rollout from then on.
+    /// Takes a pod of a canary out of everything that selects it: one that has run, and with a fault of the
+    /// revision's, if there is any. Its owner is the Rollout from then on.
     pub(super) async fn retain(
         &self,
         canary: Target<'_>,
         owner: OwnerReference,
         until: Timestamp,
     ) -> Result<(), WorkloadError> {
-        let mut pods = self.of(canary.namespace, canary.workload);
-        let alive = |pod: &Arc<Pod>| pod.metadata.deletion_timestamp.is_none();
+        let pods = self.of(canary.namespace, canary.workload);
         let chosen = pods
-            .by_ref()
-            .filter(alive)
-            .min_by_key(|pod| problem(pod).is_none());
+            .filter(|pod| pod.is_worth_a_look())
+            .min_by_key(|pod| problem(pod).map(|problem| problem.fault) != Some(Fault::Revision));
         let Some(pod) = chosen else { return Ok(()) };
         let mut labels: BTreeMap<&str, Option<&str>> = pod
             .labels()
@@ -222,14 +220,25 @@ impl Pod {
         self.labels().get(key).is_some_and(|found| found == value)
     }
 
+    /// Returns true if it is there, on a node, and its containers may run: what has never run would begin to, once
+    /// the canary has made room.
+    fn is_worth_a_look(&self) -> bool {
+        let scheduled = self.status.condition("PodScheduled");
+        self.metadata.deletion_timestamp.is_none()
+            && scheduled.is_some_and(PodCondition::holds)
+            && self.status.phase != "Failed"
+    }
+
     /// Returns what the engine knows of it, if it is retained. One whose time cannot be read is over.
     fn retained(&self) -> Option<RetainedPod> {
         if !self.has_label(names::TRACK_LABEL, names::TRACK_RETAINED) {
             return None;
         }
         let until = self.annotations().get(names::RETAINED_UNTIL_ANNOTATION);
+        let created = self.metadata.creation_timestamp.as_ref();
         Some(RetainedPod {
             name: self.name_any(),
+            created: created.map_or(Timestamp::MIN, |created| created.0),
             until: until
                 .and_then(|until| until.parse().ok())
                 .unwrap_or(Timestamp::MIN),

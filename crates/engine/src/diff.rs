@@ -61,7 +61,7 @@ pub(crate) fn towards(target: &Desired, ctx: &mut DecisionContext<'_>) -> Vec<Ac
         effects.extend(template.or(pause));
     }
     effects.extend(other_versions(target, observed));
-    effects.extend(canary(target, observed, ctx.without_gateway));
+    effects.extend(canary(target, ctx));
     effects
 }
 
@@ -247,7 +247,8 @@ fn template(target: &Desired, workload: &Workload, observed: &Observed) -> Optio
     }
 }
 
-fn canary(target: &Desired, observed: &Observed, without_gateway: bool) -> Vec<Action> {
+fn canary(target: &Desired, ctx: &DecisionContext<'_>) -> Vec<Action> {
+    let observed = ctx.observed;
     match &target.canary {
         CanaryTarget::Present { revision, replicas } => {
             let live = observed.canary.as_ref();
@@ -265,7 +266,8 @@ fn canary(target: &Desired, observed: &Observed, without_gateway: bool) -> Vec<A
         }
         CanaryTarget::AsIs => Vec::new(),
         CanaryTarget::Absent { retain_until } => {
-            delete_canary(*retain_until, observed, without_gateway)
+            let retain_until = retain_until.filter(|until| *until > ctx.now);
+            delete_canary(retain_until, observed, ctx.without_gateway)
         }
     }
 }

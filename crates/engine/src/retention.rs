@@ -1,12 +1,12 @@
-//! Pods that are retained for inspection: one at most, and not for longer than the plan says.
+//! Pods that are retained for inspection: one at most, not for longer than the plan says, and in nobody's way.
 
 use crate::{context::DecisionContext, decision::Action};
 
-/// Deletes those whose time is over, and all but the last.
+/// Deletes those that are to be there no longer, and all but the newest.
 pub(crate) fn collect(ctx: &mut DecisionContext<'_>) {
-    let last = ctx.observed.retained_pod(ctx.now);
+    let kept = ctx.observed.retained_pod(ctx.now);
     for pod in &ctx.observed.retained_pods {
-        if Some(pod) == last {
+        if Some(pod) == kept {
             ctx.requeue_at(pod.until);
         } else {
             ctx.actions

@@ -64,7 +64,7 @@ async fn crash(context: Context) -> Result<()> {
             "{record:?}"
         );
         until_true("one pod of it is retained, by itself", LIMIT, || {
-            is_retained(&bed)
+            is_retained(&bed, image)
         })
         .await?;
     }
@@ -77,8 +77,8 @@ async fn crash(context: Context) -> Result<()> {
     Ok(())
 }
 
-/// Returns true if one pod is retained and its canary is gone, and the status says so.
-async fn is_retained(bed: &Testbed) -> Result<bool> {
+/// Returns true if one pod of this image is retained, no other, and its canary is gone, and the status says so.
+async fn is_retained(bed: &Testbed, image: &str) -> Result<bool> {
     let canary = bed.api::<Deployment>().get_opt("shop-canary").await?;
     let retained = ListParams::default().labels("tidegate.io/track=retained");
     let pods = bed.api::<Pod>().list(&retained).await?;
@@ -90,7 +90,15 @@ async fn is_retained(bed: &Testbed) -> Result<bool> {
         labels == ["tidegate.io/rollout", "tidegate.io/track"],
         "{labels:?}"
     );
-    Ok(canary.is_none() && bed.status().await?.message.contains(&pod.name_any()))
+    let images: Vec<_> = pod
+        .spec
+        .iter()
+        .flat_map(|spec| &spec.containers)
+        .filter_map(|container| container.image.as_deref())
+        .collect();
+    let is_of_it = images.iter().any(|of| of.ends_with(image));
+    let message = bed.status().await?.message;
+    Ok(is_of_it && canary.is_none() && message.contains(&pod.name_any()))
 }
 
 /// A quota that leaves no room for all pods of the canary is waited for, rejects nothing, and the

@@ -108,10 +108,17 @@ impl Effects<'_> {
         Ok(())
     }
 
-    /// Deletes a pod that was retained.
+    /// Deletes a pod that was retained. Where that is refused, it is nobody's emergency.
     pub(super) async fn delete_retained_pod(self, name: &str) -> Result<(), ExecuteError> {
         let workloads = &self.caches.workloads;
-        Ok(workloads.delete_retained_pod(self.writer(), name).await?)
+        let deleted = workloads.delete_retained_pod(self.writer(), name).await;
+        match deleted.map_err(ExecuteError::from) {
+            Err(error) if error.refusal().is_some() => {
+                tracing::warn!(%error, "a retained pod stays");
+                Ok(())
+            }
+            deleted => deleted,
+        }
     }
 
     /// Deletes what there is of it.

@@ -9,7 +9,7 @@ use tidegate_api::{
 };
 use tidegate_engine::{
     invariants::{RouteSeen, ServiceSeen, VersionSeen, WorkloadSeen},
-    observed::{self, Endpoints, Labels, PodOwner},
+    observed::{self, Endpoints, Labels, PodOwner, RetainedPod},
     pin::Pin,
     weight::Weight,
 };
@@ -28,8 +28,8 @@ pub(crate) struct Cluster {
     pub(crate) workload: Option<Deployment>,
     pub(crate) canary: Option<Deployment>,
     pub(crate) canary_service: bool,
-    /// Pods that are retained for inspection: their names, and until when.
-    pub(crate) retained: Vec<(String, Timestamp)>,
+    /// Pods that are retained for inspection.
+    pub(crate) retained: Vec<RetainedPod>,
     pub(crate) services: Vec<Service>,
     pub(crate) routes: Vec<Route>,
     pub(crate) stable_endpoints: Backend,

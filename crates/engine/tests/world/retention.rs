@@ -32,7 +32,7 @@ fn it_outlives_the_canary_and_holds_nothing_up() {
     assert!(world.live.canary.is_none(), "{}", world.story);
     let message = world.status().message;
     assert!(
-        message.contains("the pod checkout-canary-0 of the failed canary is retained"),
+        message.contains("the pod checkout-canary-B of the failed canary is retained"),
         "{message}"
     );
     let world = world.with_commit('C', Quality::Good).until_rest();
@@ -55,7 +55,20 @@ fn the_next_one_replaces_it() {
     let world = world.when("the second end", |world| {
         world.stage().is_none() && world.outcomes().ends_with("2 RolledBack")
     });
-    assert_eq!(retained(&world.after(5)), 1);
+    let world = world.after(5);
+    let names: Vec<_> = world.live.retained.iter().map(|pod| &pod.name).collect();
+    assert_eq!(names, ["checkout-canary-C"], "{}", world.story);
+}
+
+#[test]
+fn it_makes_room_for_the_next_canary() {
+    let mut world = failed();
+    world.denies_canary = Some("exceeded quota".to_owned());
+    let world = world.with_commit('C', Quality::Good).after(30);
+    assert_eq!(retained(&world), 0, "{}", world.story);
+    let world = failed().with_no_room(60);
+    let world = world.with_commit('C', Quality::Good).after(30);
+    assert_eq!(retained(&world), 0, "{}", world.story);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use tidegate_api::record::Record;
-use tidegate_engine::decision::Action;
+use tidegate_engine::{decision::Action, observed::RetainedPod};
 
 use super::{Group, as_it_runs};
 use crate::{cluster::Cluster, deployment::Deployment, world::World};
@@ -89,10 +89,14 @@ impl World {
                 live.canary.iter_mut().for_each(|canary| canary.delete(now));
             }
             Action::RetainPod { until } => {
-                let name = format!("checkout-canary-{}", live.retained.len());
-                live.retained.push((name, *until));
+                let letter = live.canary.as_ref()?.template.letter;
+                live.retained.push(RetainedPod {
+                    name: format!("checkout-canary-{letter}"),
+                    created: now,
+                    until: *until,
+                });
             }
-            Action::DeleteRetainedPod(name) => live.retained.retain(|(pod, _)| pod != name),
+            Action::DeleteRetainedPod(name) => live.retained.retain(|pod| pod.name != *name),
             Action::TransferPendingRecords(pending) => self.git.handed_over.clone_from(pending),
             Action::CollectRevisions { keep } => {
                 let seen = |name: &String| cache.kept.contains_key(name);
@@ -170,7 +174,7 @@ impl World {
                         .as_ref()
                         .is_none_or(|canary| canary.going.is_some())
             }
-            Action::DeleteRetainedPod(name) => !live.retained.iter().any(|(pod, _)| pod == name),
+            Action::DeleteRetainedPod(name) => !live.retained.iter().any(|pod| pod.name == *name),
             Action::TransferPendingRecords(pending) => self.git.handed_over == *pending,
             Action::CollectRevisions { keep } => {
                 let seen = |name: &&String| self.shell.cache.kept.contains_key(*name);

@@ -1,15 +1,12 @@
 //! Observation: the process's view of the world, from its caches and its memory.
 
-use jiff::Timestamp;
 use tidegate_api::{
     CommitId, Revision,
     rollout::{GitOnRollback, OnRollback},
     status::Source,
 };
 use tidegate_engine::{
-    observed::{
-        Admission, Candidate, Comparison, Identity, Intervention, Observed, QueryCheck, RetainedPod,
-    },
+    observed::{Admission, Candidate, Comparison, Identity, Intervention, Observed, QueryCheck},
     revision::Digest,
 };
 
@@ -60,7 +57,7 @@ impl World {
                 .filter(|canary| canary.going.is_none())
                 .map(|canary| canary.seen(self.now)),
             canary_pods: cache.canary.as_ref().map_or(0, Deployment::pods),
-            retained_pods: cache.retained.iter().map(retained_pod).collect(),
+            retained_pods: cache.retained.clone(),
             canary_service: cache.canary_service,
             canary_name_conflict: false,
             candidate: cache.wanted().map(|commit| self.candidate(commit)),
@@ -150,12 +147,5 @@ impl World {
             .find(known)
             .map(|(_, _, comparison)| comparison.clone());
         comparison.unwrap_or(Comparison::Unknown)
-    }
-}
-
-fn retained_pod((name, until): &(String, Timestamp)) -> RetainedPod {
-    RetainedPod {
-        name: name.clone(),
-        until: *until,
     }
 }
