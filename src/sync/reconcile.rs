@@ -1,5 +1,9 @@
 //! Reconciliation of a `ConfigRepo`: its namespace is brought to the state of its branch.
 //!
+//! A *look* asks the git server for the tip of the branch and reads what is new, beside the reconciles. Fields
+//! that a Rollout *governs* (a template, a selector, backends of a route) are applied as it says, and not as git
+//! says.
+//!
 //! The git server is asked once per interval, and sooner after a failure; in between, a change of a
 //! Rollout has the same commit applied again under its new status, without a fetch. If nothing has
 //! changed there is no request to the API server at all. Every failure ends in the condition

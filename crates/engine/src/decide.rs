@@ -203,12 +203,17 @@ fn finish(mut ctx: DecisionContext<'_>, plan: Option<Plan>) -> Decision {
         revision: Revision::named(version.template.to_string()),
         version: version.id.clone(),
     });
-    let mut actions: Vec<_> = snapshot_adopted_template(&ctx)
+    // What is held is held with a finalizer, whatever else fails.
+    let (finalizer, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut ctx.actions)
         .into_iter()
+        .partition(|action| *action == Action::AddFinalizer);
+    let actions = finalizer
+        .into_iter()
+        .chain(snapshot_adopted_template(&ctx))
         .chain(restored)
         .chain(later)
+        .chain(rest)
         .collect();
-    actions.append(&mut ctx.actions);
     let due = persistence::due(&ctx);
     let persist = due.is_some_and(|due| due <= ctx.now);
     if let Some(due) = due {

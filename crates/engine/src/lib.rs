@@ -16,6 +16,22 @@
 //! The *status is the intent*: `stage` only changes the status, and effects (`diff`) follow from the
 //! difference between the status and the world. So a crash at any point is nothing special: the
 //! same effects are derived again.
+//!
+//! Terms beside those of `docs/concepts.md`:
+//!
+//! | term | meaning |
+//! |---|---|
+//! | version | pods of one template in a workload: for a Deployment a ReplicaSet, by its `pod-template-hash` |
+//! | epoch | number of a term of leadership; objects that carry traffic are marked with it |
+//! | confirmed | of a weight: every gateway that serves the route has accepted it |
+//! | settled | of endpoints: they have been the same for `spec.settle` |
+//! | reading | answers to a gate's queries at one time; *evidence* is what readings add up to in a step |
+//! | shortcut | reason to skip steps: the revision was promoted before, or a person wants it promoted |
+//! | stop | step that a shortcut does not skip |
+//! | failover | all traffic on the canary while stable has no ready endpoint |
+//! | blocked | held up by something that is not the revision's fault |
+//! | unwritten | decided, and not in the persisted status yet, because only people read it |
+//! | drift | a governed field that another writer has changed |
 
 mod attempt;
 mod conditions;

@@ -39,11 +39,25 @@ pub(super) fn every_attempt_has_an_outcome(now: &Snapshot, all: &[Snapshot]) -> 
     Ok(())
 }
 
-/// Returns true if the Rollout is gone though Tidegate's finalizer was to keep it: what its status owed is
-/// lost with it.
+/// Returns true if the Rollout is gone though Tidegate's finalizer was to keep it, or was taken off just before:
+/// what its status owed is lost with it.
 fn was_removed_by_force(now: &Snapshot, all: &[Snapshot]) -> bool {
-    let last = all.iter().rev().find_map(|past| past.rollout.as_ref());
-    now.rollout.is_none() && last.is_some_and(|last| last.finalizer)
+    if now.rollout.is_some() {
+        return false;
+    }
+    let mut past = all.iter().rev().filter(|past| past.rollout.is_some());
+    let mut lacked = None;
+    let kept = past.find(|past| {
+        let is_kept = past
+            .rollout
+            .as_ref()
+            .is_some_and(|rollout| rollout.finalizer);
+        if !is_kept {
+            lacked = Some(past.by);
+        }
+        is_kept
+    });
+    kept.is_some() && lacked.is_none_or(|by| by == Author::Others)
 }
 
 pub(super) fn epochs_only_grow(moment: Moment<'_>) -> Result<(), String> {

@@ -3,7 +3,7 @@
 use serde_json::json;
 use tidegate_api::{intervention::Action as Ask, record::Outcome, status::Stage};
 
-use crate::{deployment::Quality, rollout::a_rollout, world::World};
+use crate::{deployment::Quality, rollout::a_rollout, shell::Group, world::World};
 
 /// Returns true if nothing in the cluster bears a mark of Tidegate's.
 fn is_clean(world: &World) -> bool {
@@ -64,6 +64,17 @@ fn a_finalizer_that_is_removed_from_a_running_attempt_is_put_back() {
     let world = world.after(1);
     assert!(world.rollout.as_ref().unwrap().finalizer, "{}", world.story);
     assert_eq!(world.until_rest().outcomes(), "1 Promoted");
+}
+
+#[test]
+fn the_finalizer_is_put_back_though_another_effect_is_denied() {
+    let world = a_rollout().releasing(Quality::Good).at_weight(20);
+    let mut world = world.with_denial(Group::Revisions, 600);
+    world.live.kept.clear();
+    world.happens("revisions", "the ControllerRevisions are deleted");
+    world.remove_finalizer();
+    let world = world.after(5);
+    assert!(world.rollout.as_ref().unwrap().finalizer, "{}", world.story);
 }
 
 #[test]
