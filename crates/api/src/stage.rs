@@ -17,7 +17,7 @@ pub enum Stage {
     Starting,
     /// The canary has its step's share of traffic, or is about to get it.
     Stepping,
-    /// Direct callers are being sent to the canary, which has all routed traffic.
+    /// The Services, too, are being pinned to the canary, which has all traffic of the routes.
     PinningToCanary,
     /// The candidate's template is in the stable workload, which rolls out.
     UpdatingStable,

@@ -89,8 +89,8 @@ pub struct RolloutStatus {
     /// Outcome of the last attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_outcome: Option<OutcomeSummary>,
-    /// Records (the start and the outcome of an attempt, each a JSON file in git) that are not
-    /// written yet.
+    /// Records (the start and the outcome of an attempt, each a JSON file in git, whose `version` is that of the
+    /// file's format) that are not written yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending_records: Vec<PendingRecord>,
     /// Interventions that were accepted, newest last. Each takes effect once.
@@ -185,7 +185,7 @@ pub struct Attempt {
     pub plan: RolloutSpec,
     /// Stage of the attempt, finer than `status.phase`: `Initial` (first deploy), `Pinning` (the Services'
     /// selectors get stable's `pod-template-hash`, and the workload is paused), `Starting` (of the canary),
-    /// `Stepping`, `PinningToCanary` (direct callers go to the canary), `UpdatingStable`,
+    /// `Stepping`, `PinningToCanary` (the Services, too, select the canary's pods alone), `UpdatingStable`,
     /// `PinningToStable` and `ShiftingToStable` (callers go to stable's new pods), `RollingBack`, `Draining`,
     /// `RemovingCanary`, `Unpinning`.
     pub stage: Stage,
@@ -229,13 +229,13 @@ pub struct Attempt {
     /// True while the attempt is paused by an Intervention.
     #[serde(default)]
     pub paused: bool,
-    /// True once the candidate's template is in the stable workload.
+    /// True once the template of the attempt's revision is in the stable workload.
     #[serde(default)]
     pub stable_template_updated: bool,
     /// Version that the canary runs: for a Deployment its `pod-template-hash`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary_pod_template_hash: Option<VersionId>,
-    /// Version of the stable workload that runs the candidate: for a Deployment its
+    /// Version of the stable workload that runs the attempt's revision: for a Deployment its
     /// `pod-template-hash`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted_pod_template_hash: Option<VersionId>,
