@@ -400,3 +400,35 @@ fn names_revision(spec: &InterventionSpec, revision: &Revision) -> Result<(), Re
         None | Some(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_intervention_is_for_the_revision_that_it_names() {
+        let revision = Revision::named("0123456789abcdef");
+        let answer = |action: &str, named: Option<&str>| {
+            let spec = serde_json::json!({
+                "rollout": "web", "attempt": 2, "action": action, "by": "ada", "reason": "it is good",
+                "revision": named,
+            });
+            let spec = serde_json::from_value(spec).expect("a spec");
+            names_revision(&spec, &revision)
+        };
+        for named in ["0123456789abcdef", revision.short()] {
+            assert_eq!(answer("Promote", Some(named)), Ok(()));
+        }
+        let other = answer("Abort", Some("fedcba9876543210"));
+        assert!(
+            matches!(other, Err(Rejection::OtherRevision { .. })),
+            "{other:?}"
+        );
+        let unnamed = answer("Promote", None);
+        assert!(
+            matches!(unnamed, Err(Rejection::RevisionMissing { .. })),
+            "{unnamed:?}"
+        );
+        assert_eq!(answer("Abort", None), Ok(()));
+    }
+}
