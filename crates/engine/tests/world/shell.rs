@@ -202,8 +202,8 @@ impl World {
         }
     }
 
-    /// A failed urgent effect holds neither the other urgent ones nor the status back, but it does
-    /// hold back what needs the intent.
+    /// A failed urgent effect holds neither the other urgent ones, the status nor the finalizer back, but it
+    /// does hold back what needs the intent.
     fn carry_out(&mut self, decision: &Decision) -> Result<(), Stopped> {
         let mut failed = false;
         for action in &decision.urgent {
@@ -220,6 +220,9 @@ impl World {
         *unwritten = unwritten.or(Some(self.now)).filter(|_| decision.unwritten);
         self.sample_for(decision.sampling);
         if failed {
+            if decision.actions.contains(&Action::AddFinalizer) {
+                self.act(&Action::AddFinalizer)?;
+            }
             return Err(Stopped::Failed);
         }
         decision
