@@ -37,6 +37,7 @@ pub use self::{
     evidence::{CANARY, Share, Shares, backends},
     history::History,
     interventions::ADMIN,
+    pods::runs,
     shop::{APP_FILE, ROUTE_FILE, Release, SERVICE_FILE, Shop, errors_gate, service},
 };
 use crate::{

@@ -11,7 +11,7 @@ mod resources;
 pub(super) use self::objects::delete_revision;
 
 use kube::Client;
-use tidegate_api::{NamespacedName, Revision, Rollout, status::Stable};
+use tidegate_api::{NamespacedName, Revision, Rollout, status::Stable, workload::WorkloadRef};
 use tidegate_engine::{
     decision::{Action, Decision},
     observed::Admission,
@@ -293,11 +293,19 @@ impl<'a> Effects<'a> {
 
     /// The workload that the plan releases, written in Tidegate's own name.
     fn target(self) -> Result<Target<'a>, ExecuteError> {
-        Ok(Target {
+        Ok(self.target_of(&self.subject.plan()?.workload))
+    }
+
+    /// A workload, written in Tidegate's own name.
+    fn target_of<'b>(self, workload: &'b WorkloadRef) -> Target<'b>
+    where
+        'a: 'b,
+    {
+        Target {
             client: self.client,
             namespace: &self.subject.id.namespace,
-            workload: &self.subject.plan()?.workload,
-        })
+            workload,
+        }
     }
 
     /// A client that writes in the name of the ConfigRepo's ServiceAccount.

@@ -310,11 +310,10 @@ fn service_account(
 fn longest_retry(decision: &Decision) -> Duration {
     let attempt = decision.status.attempt.as_ref();
     let is_starting = attempt.is_some_and(|attempt| attempt.traffic_since.is_none());
-    let longest = longest_wait(decision);
     if is_starting {
-        longest
+        longest_wait(decision)
     } else {
-        WHILE_ROLLING_BACK.min(longest)
+        WHILE_ROLLING_BACK
     }
 }
 

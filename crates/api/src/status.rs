@@ -441,6 +441,12 @@ impl Attempt {
     pub fn is_failed_over(&self) -> bool {
         self.failover().is_some() && self.weight == Weight::FULL
     }
+
+    /// Returns true if a breach of a gate has ended it.
+    pub fn is_breached(&self) -> bool {
+        let ending = self.ending.as_ref();
+        ending.is_some_and(|ending| ending.reason == Reason::GateBreached)
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]

@@ -13,7 +13,6 @@ use tidegate_api::{
 
 use crate::{
     context::DecisionContext,
-    decision::Action,
     event::Event,
     observed::{Candidate, Observed},
     plan::Plan,
@@ -49,7 +48,7 @@ pub(crate) fn begin(
     shortcut: Option<Shortcut>,
 ) {
     if !ctx.observed.finalizer {
-        ctx.actions.push(Action::AddFinalizer);
+        ctx.needs_finalizer = true;
         return;
     }
     let number = ctx.status.attempts + 1;

@@ -33,6 +33,8 @@ pub(crate) struct DecisionContext<'a> {
     pub(crate) stalled: Option<Stall>,
     /// True if stable has too few ready pods although traffic should go there.
     pub(crate) stable_unready: bool,
+    /// True if the finalizer is to be added, before any other effect.
+    pub(crate) needs_finalizer: bool,
     /// True if the gateways are not waited for any longer: the routes' own text is all that can be known.
     pub(crate) without_gateway: bool,
 }
@@ -51,6 +53,7 @@ impl<'a> DecisionContext<'a> {
             waiting: None,
             stalled: None,
             stable_unready: false,
+            needs_finalizer: false,
             without_gateway: false,
         }
     }

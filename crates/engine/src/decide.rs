@@ -175,13 +175,7 @@ fn finish(mut ctx: DecisionContext<'_>, plan: Option<Plan>) -> Decision {
         .map(|target| diff::towards(&target, &mut ctx))
         .unwrap_or_default();
     let owes = !ctx.status.pending_records.is_empty();
-    if owes
-        && !ctx.observed.finalizer
-        && !ctx.observed.deleting
-        && !ctx.actions.contains(&Action::AddFinalizer)
-    {
-        ctx.actions.push(Action::AddFinalizer);
-    }
+    ctx.needs_finalizer |= owes && !ctx.observed.finalizer && !ctx.observed.deleting;
     if owes && !ctx.observed.deleting {
         ctx.actions
             .push(Action::Record(ctx.status.pending_records.clone()));
@@ -204,16 +198,14 @@ fn finish(mut ctx: DecisionContext<'_>, plan: Option<Plan>) -> Decision {
         version: version.id.clone(),
     });
     // What is held is held with a finalizer, whatever else fails.
-    let (finalizer, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut ctx.actions)
-        .into_iter()
-        .partition(|action| *action == Action::AddFinalizer);
-    let actions = finalizer
+    let finalizer = ctx.needs_finalizer.then_some(Action::AddFinalizer);
+    let mut actions: Vec<_> = finalizer
         .into_iter()
         .chain(snapshot_adopted_template(&ctx))
         .chain(restored)
         .chain(later)
-        .chain(rest)
         .collect();
+    actions.append(&mut ctx.actions);
     let due = persistence::due(&ctx);
     let persist = due.is_some_and(|due| due <= ctx.now);
     if let Some(due) = due {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tidegate_api::{
     Revision,
-    record::{Outcome, Reason},
+    record::Outcome,
     status::{Attempt, Stable, Stage},
     workload::VersionId,
 };
@@ -228,12 +228,7 @@ fn retain_until(attempt: &Attempt, plan: &Plan, observed: &Observed) -> Option<T
 /// Returns true if callers need the pods of the template that stable's has replaced again: it was verified,
 /// has not breached since, and too few of stable's own are ready.
 pub(crate) fn others_are_needed(attempt: &Attempt, observed: &Observed) -> bool {
-    attempt.stable_template_updated && !breached(attempt) && !observed.enough_of_stable()
-}
-
-fn breached(attempt: &Attempt) -> bool {
-    let ending = attempt.ending.as_ref();
-    ending.is_some_and(|ending| ending.reason == Reason::GateBreached)
+    attempt.stable_template_updated && !attempt.is_breached() && !observed.enough_of_stable()
 }
 
 /// Returns true if the attempt is on its way to promotion.
@@ -280,10 +275,9 @@ fn rollback_pin(attempt: &Attempt, stable: &Stable, observed: &Observed) -> Pin 
 /// The pin while callers are on their way back to stable: to its version as soon as enough of its pods
 /// are ready, until then to the canary. Where that is lost, the workload has to do.
 fn pin_back(attempt: &Attempt, stable: &Stable, observed: &Observed) -> Pin {
-    let is_enough = observed.workload.as_ref().is_some_and(|workload| {
-        let ready = workload.ready_of(&stable.pod_template_hash);
-        ready > 0 && workload.is_enough(ready)
-    });
+    let workload = observed.workload.as_ref();
+    let is_enough =
+        workload.is_some_and(|workload| workload.has_enough_of(&stable.pod_template_hash));
     if observed.canary_endpoints.ready > 0 && !is_enough {
         return Pin::Canary;
     }
@@ -309,7 +303,7 @@ fn pin_in_workload(attempt: &Attempt, stable: &Stable, observed: &Observed) -> P
     let promoted = attempt.promoted_pod_template_hash.as_ref();
     let others = workload.versions.iter().filter(|version| {
         let has_passed = promoted == Some(&version.id) || verified == Some(version.template);
-        let is_verified = has_passed && attempt.stable_template_updated && !breached(attempt);
+        let is_verified = has_passed && attempt.stable_template_updated && !attempt.is_breached();
         version.ready > of_stable && (of_stable == 0 || is_verified)
     });
     let best = others.max_by_key(|version| version.ready);

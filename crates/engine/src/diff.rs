@@ -25,7 +25,7 @@ pub(crate) fn towards(target: &Desired, ctx: &mut DecisionContext<'_>) -> Vec<Ac
     let mut effects = routes(target, observed);
     if !observed.finalizer && !observed.deleting {
         // Nothing more is held before it is back. What only lowers risk does not wait for it.
-        ctx.actions.push(Action::AddFinalizer);
+        ctx.needs_finalizer = true;
         effects.retain(|effect| lowers_risk(effect, observed));
         return effects;
     }
@@ -265,24 +265,18 @@ fn canary(target: &Desired, ctx: &DecisionContext<'_>) -> Vec<Action> {
             }]
         }
         CanaryTarget::AsIs => Vec::new(),
-        CanaryTarget::Absent { retain_until } => {
-            let retain_until = retain_until.filter(|until| *until > ctx.now);
-            delete_canary(retain_until, observed, ctx.without_gateway)
-        }
+        CanaryTarget::Absent { retain_until } => delete_canary(*retain_until, ctx),
     }
 }
 
 /// Deletes the canary once no route names it, and every gateway that serves one has accepted that.
-fn delete_canary(
-    retain_until: Option<Timestamp>,
-    observed: &Observed,
-    without_gateway: bool,
-) -> Vec<Action> {
+fn delete_canary(retain_until: Option<Timestamp>, ctx: &DecisionContext<'_>) -> Vec<Action> {
+    let observed = ctx.observed;
     let mut states = observed
         .routes
         .iter()
         .filter_map(|route| route.state.as_ref());
-    if states.any(|state| state.split || (!state.followed && !without_gateway)) {
+    if states.any(|state| state.split || (!state.followed && !ctx.without_gateway)) {
         return Vec::new();
     }
     let is_alive = observed
@@ -292,7 +286,8 @@ fn delete_canary(
     if !observed.canary_service && !is_alive {
         return Vec::new();
     }
-    let until = retain_until.filter(|until| is_alive && !observed.retains_pod_until(*until));
+    let until = retain_until
+        .filter(|until| is_alive && *until > ctx.now && !observed.retains_pod_until(*until));
     let retain = until.map(|until| Action::RetainPod { until });
     retain.into_iter().chain([Action::DeleteCanary]).collect()
 }

@@ -403,9 +403,9 @@ impl Observed {
     pub(crate) fn enough_of_stable(&self) -> bool {
         let stable = self.status.stable.as_ref();
         let workload = self.workload.as_ref();
-        stable.zip(workload).is_some_and(|(stable, workload)| {
-            workload.is_enough(workload.ready_of(&stable.pod_template_hash))
-        })
+        stable
+            .zip(workload)
+            .is_some_and(|(stable, workload)| workload.has_enough_of(&stable.pod_template_hash))
     }
 }
 
@@ -447,6 +447,11 @@ impl Workload {
     /// Kubernetes itself has it for a rolling update.
     pub(crate) fn is_enough(&self, ready: u32) -> bool {
         ready >= (self.replicas - self.replicas / 4).max(1)
+    }
+
+    /// Returns true if so many pods of a version are ready.
+    pub(crate) fn has_enough_of(&self, version: &VersionId) -> bool {
+        self.is_enough(self.ready_of(version))
     }
 
     /// Number of ready pods of a version.

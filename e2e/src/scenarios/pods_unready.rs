@@ -17,7 +17,7 @@ use tidegate_api::record::{Outcome, OutcomeRecord, Reason};
 use crate::{
     eventually::until_true,
     scenario::{Context, Scenario, scenario},
-    testbed::{LIMIT, Release, Shop, Testbed},
+    testbed::{CANARY, LIMIT, Release, Shop, Testbed, runs},
 };
 
 /// Scenarios of this file.
@@ -77,9 +77,9 @@ async fn crash(context: Context) -> Result<()> {
     Ok(())
 }
 
-/// Returns true if one pod of this image is retained, no other, and its canary is gone, and the status says so.
-async fn is_retained(bed: &Testbed, image: &str) -> Result<bool> {
-    let canary = bed.api::<Deployment>().get_opt("shop-canary").await?;
+/// Returns true if one pod of this version is retained, no other, and its canary is gone, and the status says so.
+async fn is_retained(bed: &Testbed, version: &str) -> Result<bool> {
+    let canary = bed.api::<Deployment>().get_opt(CANARY).await?;
     let retained = ListParams::default().labels("tidegate.io/track=retained");
     let pods = bed.api::<Pod>().list(&retained).await?;
     let [pod] = &pods.items[..] else {
@@ -90,15 +90,8 @@ async fn is_retained(bed: &Testbed, image: &str) -> Result<bool> {
         labels == ["tidegate.io/rollout", "tidegate.io/track"],
         "{labels:?}"
     );
-    let images: Vec<_> = pod
-        .spec
-        .iter()
-        .flat_map(|spec| &spec.containers)
-        .filter_map(|container| container.image.as_deref())
-        .collect();
-    let is_of_it = images.iter().any(|of| of.ends_with(image));
     let message = bed.status().await?.message;
-    Ok(is_of_it && canary.is_none() && message.contains(&pod.name_any()))
+    Ok(runs(pod, version) && canary.is_none() && message.contains(&pod.name_any()))
 }
 
 /// A quota that leaves no room for all pods of the canary is waited for, rejects nothing, and the

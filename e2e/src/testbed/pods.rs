@@ -69,7 +69,8 @@ impl Testbed {
     }
 }
 
-fn runs(pod: &Pod, version: &str) -> bool {
+/// Returns true if a container of the pod has an image of this tag.
+pub fn runs(pod: &Pod, version: &str) -> bool {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     let mut tags = containers.filter_map(|container| container.image.as_deref()?.rsplit_once(':'));
     tags.any(|(_, tag)| tag == version)

@@ -15,7 +15,7 @@ use crate::{
         carried,
         writer::{Denied, Precondition},
     },
-    workload::{Canary, Target},
+    workload::Canary,
 };
 
 // === impl Effects ===
@@ -94,10 +94,7 @@ impl Effects<'_> {
     /// Retains one of its pods for inspection. The canary goes, whatever becomes of that.
     pub(super) async fn retain_pod(self, until: Timestamp) -> Result<(), ExecuteError> {
         let canary = self.subject.plan()?.canary_workload();
-        let target = Target {
-            workload: &canary,
-            ..self.target()?
-        };
+        let target = self.target_of(&canary);
         let Some(owner) = self.subject.rollout.controller_owner_ref(&()) else {
             return Ok(());
         };
@@ -124,10 +121,7 @@ impl Effects<'_> {
     /// Deletes what there is of it.
     pub(super) async fn delete_canary(self) -> Result<(), ExecuteError> {
         let canary = self.subject.plan()?.canary_workload();
-        let target = Target {
-            workload: &canary,
-            ..self.target()?
-        };
+        let target = self.target_of(&canary);
         self.caches
             .workloads
             .delete_canary(target, &self.subject.id.name)

@@ -39,7 +39,7 @@ pub(super) fn put_right(ctx: &mut DecisionContext<'_>) -> bool {
     ctx.wait(WaitingOn::Leftovers, None);
     if !observed.finalizer {
         ctx.emit(Event::LeftoversFound);
-        ctx.actions.push(Action::AddFinalizer);
+        ctx.needs_finalizer = true;
         return true;
     }
     ctx.actions.extend(next(observed, workload, is_given_up));

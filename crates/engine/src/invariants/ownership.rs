@@ -45,19 +45,15 @@ fn was_removed_by_force(now: &Snapshot, all: &[Snapshot]) -> bool {
     if now.rollout.is_some() {
         return false;
     }
-    let mut past = all.iter().rev().filter(|past| past.rollout.is_some());
-    let mut lacked = None;
-    let kept = past.find(|past| {
-        let is_kept = past
-            .rollout
-            .as_ref()
-            .is_some_and(|rollout| rollout.finalizer);
-        if !is_kept {
-            lacked = Some(past.by);
-        }
-        is_kept
-    });
-    kept.is_some() && lacked.is_none_or(|by| by == Author::Others)
+    let there = all.iter();
+    let there: Vec<_> = there
+        .filter_map(|past| Some((past.rollout.as_ref()?.finalizer, past.by)))
+        .collect();
+    let last_kept = there.iter().rposition(|(is_kept, _)| *is_kept);
+    last_kept.is_some_and(|last_kept| {
+        let lacked = there.get(last_kept + 1);
+        lacked.is_none_or(|(_, by)| *by == Author::Others)
+    })
 }
 
 pub(super) fn epochs_only_grow(moment: Moment<'_>) -> Result<(), String> {

@@ -1,7 +1,7 @@
 //! Recipients of traffic, and their shares.
 
 use tidegate_api::{
-    record::{Outcome, Reason},
+    record::Outcome,
     rollout::FailoverPolicy,
     status::{Attempt, Stage},
 };
@@ -186,11 +186,9 @@ fn is_left_to_nobody(snapshot: &Snapshot) -> bool {
 /// A canary that breached keeps traffic only while stable, untouched, has no ready pod.
 pub(super) fn what_has_breached_serves_only_alone(moment: Moment<'_>) -> Result<(), String> {
     let now = moment.now;
-    let breached = now.attempt().is_some_and(|attempt| {
-        let ending = attempt.ending.as_ref();
-        !attempt.stable_template_updated
-            && ending.is_some_and(|ending| ending.reason == Reason::GateBreached)
-    });
+    let breached = now
+        .attempt()
+        .is_some_and(|attempt| !attempt.stable_template_updated && attempt.is_breached());
     if !breached || now.by != Author::Decision || now.canary_share() == Weight::ZERO {
         return Ok(());
     }
@@ -371,11 +369,7 @@ fn stable_is_given_up(snapshot: &Snapshot) -> bool {
     let Some(attempt) = snapshot.attempt() else {
         return false;
     };
-    let breached = attempt
-        .ending
-        .as_ref()
-        .is_some_and(|ending| ending.reason == Reason::GateBreached);
-    let saves_nobody = breached
+    let saves_nobody = attempt.is_breached()
         || attempt.stable_ready_replicas.is_none()
         || snapshot.canary_share() < Weight::FULL;
     if is_to_make_room(snapshot) && saves_nobody && !attempt.stable_template_updated {

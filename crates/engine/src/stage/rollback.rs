@@ -1,6 +1,6 @@
 //! Traffic goes back to stable.
 
-use tidegate_api::{intervention::Action, record::Reason, status::Stage};
+use tidegate_api::{intervention::Action, status::Stage};
 
 use super::failover;
 use crate::{
@@ -146,11 +146,9 @@ fn abort_is_asked_for(ctx: &DecisionContext<'_>) -> bool {
 /// the attempt started: then a fix is better out soon.
 fn saves_nobody(ctx: &DecisionContext<'_>) -> bool {
     let attempt = ctx.attempt();
-    let breached = attempt
-        .ending
-        .as_ref()
-        .is_some_and(|ending| ending.reason == Reason::GateBreached);
-    breached || attempt.stable_ready_replicas.is_none() || share_given(ctx) < Weight::FULL
+    attempt.is_breached()
+        || attempt.stable_ready_replicas.is_none()
+        || share_given(ctx) < Weight::FULL
 }
 
 /// Returns true if the Services' endpoints are stable's pods alone, so that the canary's pods may go.
