@@ -49,9 +49,9 @@ impl PodProgress {
     }
 
     fn advance_to(&mut self, now: Self) -> bool {
-        if now.template != self.template {
-            *self = now;
-            return true;
+        // What is scaled to zero begins anew when it is scaled up.
+        if now.template != self.template || now.replicas == 0 {
+            return std::mem::replace(self, now) != now;
         }
         let most = Self {
             template: self.template,
@@ -127,6 +127,18 @@ mod tests {
         assert!(!progress.advance_to(has(1, 0, false)));
         assert!(!progress.advance_to(has(1, 1, false)));
         assert!(progress.advance_to(has(2, 1, false)));
+    }
+
+    #[test]
+    fn pods_that_are_scaled_up_from_zero_begin_anew() {
+        let scaled = |replicas| PodProgress {
+            replicas,
+            ..has(0, 0, false)
+        };
+        let mut progress = scaled(3);
+        assert!(progress.advance_to(scaled(0)));
+        assert!(!progress.advance_to(scaled(0)));
+        assert!(progress.advance_to(scaled(3)));
     }
 
     #[test]

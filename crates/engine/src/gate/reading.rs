@@ -226,3 +226,18 @@ impl std::fmt::Display for NoDataReason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_requests_is_not_judged() {
+        let value = |value| Sample::Value { value };
+        let samples: Samples = [(Role::Canary, value(0.2)), (Role::Requests, value(900.0))]
+            .into_iter()
+            .collect();
+        let judged: Vec<_> = samples.judged().collect();
+        assert_eq!(judged, [&value(0.2)]);
+    }
+}

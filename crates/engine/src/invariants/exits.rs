@@ -34,7 +34,7 @@ fn ends_in_time(
     limit: fn(&Attempt, &Plan) -> SignedDuration,
 ) -> Result<(), String> {
     let now = moment.now;
-    let Some(attempt) = now.attempt().filter(|_| is_asked_for(now)) else {
+    let Some(attempt) = now.attempt().filter(|_| now.leading && is_asked_for(now)) else {
         return Ok(());
     };
     let asked = since(moment, attempt, is_asked_for);
@@ -53,7 +53,7 @@ fn ends_in_time(
 /// A promotion that was accepted skips the steps, or the attempt ends, within the same deadlines.
 pub(super) fn a_promotion_goes_on(moment: Moment<'_>) -> Result<(), String> {
     let now = moment.now;
-    let Some(attempt) = now.attempt().filter(|_| is_to_skip(now)) else {
+    let Some(attempt) = now.attempt().filter(|_| now.leading && is_to_skip(now)) else {
         return Ok(());
     };
     let asked = since(moment, attempt, is_to_skip);
@@ -69,11 +69,12 @@ pub(super) fn a_promotion_goes_on(moment: Moment<'_>) -> Result<(), String> {
     })
 }
 
-/// Returns the time for which that has held of this attempt.
+/// Returns the time for which that has held of this attempt while a leader ran that could see to it.
 fn since(moment: Moment<'_>, attempt: &Attempt, holds: fn(&Snapshot) -> bool) -> SignedDuration {
     let same = moment.before.iter().rev().take_while(|past| {
         past.attempt()
             .is_some_and(|past| past.started_at == attempt.started_at)
+            && past.leading
             && holds(past)
     });
     same.last().map_or(SignedDuration::ZERO, |first| {
@@ -81,7 +82,7 @@ fn since(moment: Moment<'_>, attempt: &Attempt, holds: fn(&Snapshot) -> bool) ->
     })
 }
 
-/// Returns true if a person wants the attempt to end, and a leader runs that can see to it.
+/// Returns true if a person wants the attempt to end.
 pub(super) fn is_to_end(snapshot: &Snapshot) -> bool {
     let (Some(attempt), Some(rollout)) = (snapshot.attempt(), &snapshot.rollout) else {
         return false;
@@ -89,7 +90,7 @@ pub(super) fn is_to_end(snapshot: &Snapshot) -> bool {
     let mut accepted = rollout.status.interventions.iter();
     let aborted =
         accepted.any(|asked| asked.attempt == attempt.number && asked.action == Action::Abort);
-    snapshot.leading && (rollout.deleting || aborted)
+    rollout.deleting || aborted
 }
 
 /// Returns true if git wants a newer revision, which is not stable's either.
@@ -98,19 +99,17 @@ pub(super) fn is_to_make_room(snapshot: &Snapshot) -> bool {
         return false;
     };
     let stable = snapshot.status().and_then(|status| status.stable.as_ref());
-    snapshot.leading
-        && wanted.sequence > attempt.sequence
+    wanted.sequence > attempt.sequence
         && stable.is_none_or(|stable| stable.revision != wanted.revision)
 }
 
 /// Returns true if the steps are to be skipped and are not yet.
 fn is_to_skip(snapshot: &Snapshot) -> bool {
-    snapshot.leading
-        && snapshot.attempt().is_some_and(|attempt| {
-            attempt.shortcut == Some(Shortcut::Promote)
-                && !attempt.paused
-                && !attempt.stage.is_past_steps()
-        })
+    snapshot.attempt().is_some_and(|attempt| {
+        attempt.shortcut == Some(Shortcut::Promote)
+            && !attempt.paused
+            && !attempt.stage.is_past_steps()
+    })
 }
 
 /// Returns the time that the way back may take: stable's pods and the gateways have the progress deadline

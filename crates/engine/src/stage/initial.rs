@@ -25,6 +25,16 @@ pub(super) fn initial(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     }
     // A template that another writer has changed is not what git asks for.
     let same = comparison == Some(&Comparison::Same);
+    let scaled_up = ctx
+        .observed
+        .workload
+        .as_ref()
+        .is_none_or(|workload| workload.replicas > 0);
+    if !scaled_up {
+        // Nothing has run that could be called stable.
+        let workload = plan.workload.clone();
+        return Flow::Waits(WaitingOn::ScaleUp { workload }, None);
+    }
     let workload = ctx
         .observed
         .workload

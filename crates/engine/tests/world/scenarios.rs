@@ -281,6 +281,23 @@ fn a_first_deploy_that_fails_is_mended_by_the_next_commit() {
 }
 
 #[test]
+fn a_first_deploy_that_is_scaled_to_zero_waits_to_be_scaled_up() {
+    let world = a_rollout()
+        .without_a_workload()
+        .begins()
+        .with_commit('A', Quality::Good)
+        .with_scale(0)
+        .after(7200);
+    assert_eq!(world.stage(), Some(Stage::Initial), "{}", world.story);
+    assert_eq!(world.outcomes(), "", "nothing has run: {}", world.story);
+    assert_eq!(
+        world.status().message,
+        "waiting for Deployment checkout to be scaled up: it has 0 replicas"
+    );
+    assert_eq!(world.with_scale(3).until_rest().outcomes(), "1 Promoted");
+}
+
+#[test]
 fn adopting_what_equals_git_moves_nothing() {
     let world = a_rollout().at_rest().until_rest();
     golden("adopt_equal", &world, "", 'A');

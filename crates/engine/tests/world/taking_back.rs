@@ -3,7 +3,10 @@
 use tidegate_api::{intervention::Action as Ask, status::Stage};
 use tidegate_engine::{pin::Pin, weight::Weight};
 
-use crate::{deployment::Quality, metrics::PrometheusBehavior, rollout::a_rollout, world::World};
+use crate::{
+    deployment::Quality, metrics::PrometheusBehavior, rollout::a_rollout, shell::Group,
+    world::World,
+};
 
 /// Longer than any scenario lasts.
 const FOR_GOOD: i64 = 360_000;
@@ -129,6 +132,14 @@ fn a_deletion_ends_though_stable_is_dead() {
         assert!(world.rollout.is_none(), "{}", world.story);
         assert!(!world.live.workload.as_ref().unwrap().paused);
     }
+}
+
+#[test]
+fn a_deletion_ends_though_what_becomes_of_the_pins_is_not_seen() {
+    let world = dead().after(30).with_denial(Group::Endpoints, FOR_GOOD);
+    let world = world.with_deletion(false).after(2 * BOUND);
+    assert!(world.rollout.is_none(), "{}", world.story);
+    assert!(!world.live.workload.as_ref().unwrap().paused);
 }
 
 /// A breach while the workload rolls out the candidate, and stable's pods never become ready again.

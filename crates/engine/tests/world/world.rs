@@ -383,8 +383,10 @@ impl World {
         while !self.is_quiet() {
             if let Some(ask) = self.awaits_person() {
                 self.ask(ask);
-            } else if self.stage().is_none() && self.live.is_switched_off() {
+            } else if self.waits_to_be_scaled_up() {
                 self.scale(3);
+            } else if self.is_fix_wanted() {
+                self.commit_fix();
             } else if let Some(next) = self.next_change().filter(|next| *next <= end) {
                 self.now = next;
             } else {

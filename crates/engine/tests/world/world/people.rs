@@ -7,7 +7,15 @@ use tidegate_api::{
 };
 use tidegate_engine::{observed, weight::Weight};
 
+use crate::{deployment::Quality, rollout::template};
+
 use super::{Rival, Rollout, WRITE_BACK_INTERVAL, World, Written};
+
+/// Revision of the fix that somebody commits in the end.
+const FIX: &str = "rev-F";
+
+/// Number of attempts without a verdict after which somebody looks into it.
+const PATIENCE: u32 = 5;
 
 // === impl World ===
 
@@ -130,6 +138,27 @@ impl World {
             .flat_map(|workload| &workload.sets);
         !sets.any(|set| set.template.is_of(&stable.pod_template_hash))
             && !self.live.kept.contains_key(stable.revision.as_str())
+    }
+
+    /// Returns true if nothing goes on before somebody scales the workload up.
+    pub(super) fn waits_to_be_scaled_up(&self) -> bool {
+        self.live.is_switched_off() && matches!(self.stage(), None | Some(Stage::Initial))
+    }
+
+    /// Returns true if the head was tried again and again over a stable that is down, without a verdict, and
+    /// no fix was committed yet, which the status asks for.
+    pub(super) fn is_fix_wanted(&self) -> bool {
+        let status = self.status();
+        let head = self.live.commits.last();
+        let tries = status.backoff.map_or(0, |backoff| backoff.tries);
+        tries >= PATIENCE
+            && status.attempt.is_none()
+            && head.is_some_and(|head| head.revision != FIX)
+    }
+
+    /// Somebody commits a fix.
+    pub(super) fn commit_fix(&mut self) {
+        self.commit(FIX, template('F', Quality::Good), "commit");
     }
 
     /// Does what only people can do for it to go on.
