@@ -176,9 +176,12 @@ impl Routers {
     }
 
     /// Returns the routes of the namespace, and the rules of routes, that send traffic to the plan's Service
-    /// and that the plan does not split, in words.
+    /// and that the plan does not split, in words. Replicas share what comes to a Service from whatever route.
     pub(crate) fn unsplit(&self, namespace: &str, plan: &Plan) -> Vec<String> {
         let mut unsplit = Vec::new();
+        if plan.splits_by_replicas() {
+            return unsplit;
+        }
         for (kind, cache) in &self.caches {
             for route in cache.list(namespace) {
                 let reference = RouteRef::new(*kind, route.name_any());

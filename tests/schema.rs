@@ -294,6 +294,10 @@ const BLANKS: &[(&str, &str)] = &[
         "refused by a rule: a step is exactly one kind",
     ),
     (
+        "Rollout.spec.traffic.replicas",
+        "refused by a rule: exactly one of its members",
+    ),
+    (
         "Rollout.spec.traffic.routes",
         "refused by a rule: exactly one of its members",
     ),

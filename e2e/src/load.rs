@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashSet,
-    net::SocketAddr,
     num::NonZeroU32,
     sync::{Arc, Mutex},
     time::Duration,
@@ -25,11 +24,13 @@ use tokio_util::sync::CancellationToken;
 
 use self::connector::Connector;
 pub use self::{
+    backend::{Backend, ServiceEndpoints},
     binomial::binomial_interval,
     report::{Answer, Outcome, Report, Share, TransportError},
 };
 use crate::demo_app::{POD_HEADER, VERSION_HEADER, grpc};
 
+mod backend;
 mod binomial;
 mod connector;
 mod report;
@@ -47,8 +48,8 @@ const ANSWERS: usize = 2_000_000;
 /// Load to send.
 #[derive(Clone, Debug)]
 pub struct LoadSpec {
-    /// Address at which the gateway listens.
-    pub gateway: SocketAddr,
+    /// Where connections go.
+    pub backend: Backend,
     /// The `Host` that routes match.
     pub host: String,
     /// The path, with its leading slash.
@@ -102,9 +103,9 @@ struct Progress {
 
 impl LoadSpec {
     /// `rate` requests per second for `/`, on kept connections, until told to stop.
-    pub fn new(gateway: SocketAddr, host: impl Into<String>, rate: NonZeroU32) -> Self {
+    pub fn new(backend: impl Into<Backend>, host: impl Into<String>, rate: NonZeroU32) -> Self {
         Self {
-            gateway,
+            backend: backend.into(),
             host: host.into(),
             path: "/".to_owned(),
             protocol: Protocol::Http,
@@ -271,7 +272,7 @@ fn client(spec: &LoadSpec) -> GatewayClient {
         // A request that a client would have to send again has failed.
         .retry_canceled_requests(false)
         .build(Connector {
-            gateway: spec.gateway,
+            backend: spec.backend.clone(),
         })
 }
 

@@ -8,7 +8,9 @@ mod approval;
 mod autoscaled;
 mod bad_release;
 mod between_steps;
+mod blue_green;
 mod break_glass;
+mod by_replicas;
 mod chart_installed;
 mod cluster_serves_traffic;
 mod degraded_stable;
@@ -95,7 +97,9 @@ pub fn all() -> Vec<Scenario> {
         shared_route::SCENARIOS,
         admission::SCENARIOS,
         restart::SCENARIOS,
+        blue_green::SCENARIOS,
         break_glass::SCENARIOS,
+        by_replicas::SCENARIOS,
         draining::SCENARIOS,
         pods_unready::SCENARIOS,
         api_rules::SCENARIOS,

@@ -17,7 +17,7 @@ mod shop;
 mod template;
 mod traffic;
 
-use std::{net::Ipv4Addr, path::Path, time::Duration};
+use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::{
@@ -44,6 +44,7 @@ use crate::{
     cluster::{KubeconfigSpec, User},
     fault_proxy::{FaultProxy, WriteKinds},
     git_server::{Change, GitServer, Repo},
+    load::ServiceEndpoints,
     process::{ChildProcess, ProcessSpec},
     scenario::Context,
 };
@@ -80,6 +81,8 @@ pub struct Testbed {
     pub metrics_hosts: Vec<String>,
     /// Kind of the route that sends traffic to the shop.
     route_kind: RouteKind,
+    /// Endpoints of the Service that callers use where no route sends traffic to the shop.
+    endpoints: Option<Arc<ServiceEndpoints>>,
     tidegate: Option<ChildProcess>,
     started: u32,
 }
@@ -107,6 +110,7 @@ impl Testbed {
             prometheus_url,
             metrics_hosts: Vec::new(),
             route_kind: RouteKind::HttpRoute,
+            endpoints: None,
             tidegate: None,
             started: 0,
         };
@@ -138,7 +142,10 @@ impl Testbed {
 
     /// Commits the shop, for whichever Tidegate runs.
     pub async fn declare(&mut self, shop: &Shop) -> Result<()> {
-        self.route_kind = shop.route_kind;
+        match shop.route_kind {
+            Some(kind) => self.route_kind = kind,
+            None => self.endpoints = Some(ServiceEndpoints::follow(self.api(), NAME).await),
+        }
         self.commit(shop, "Open the shop").await?;
         self.create_config_repo(json!({})).await
     }

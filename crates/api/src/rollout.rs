@@ -45,6 +45,12 @@ use crate::{
 #[x_kube(validation = Rule::new(
     "self.steps.exists(s, has(s.weight) && (type(s.weight) == int ? s.weight > 0 : !(s.weight in ['0%', '0.0%', '0.00%'])))"
 ).message("no step sends traffic to the canary: give at least one step a weight above 0"))]
+#[x_kube(validation = Rule::new(
+    "!has(self.traffic.replicas) || self.steps.all(s, !has(s.weight) || (type(s.weight) == int ? \
+     (s.weight <= 50 || s.weight == 100) : (double(s.weight.replace('%', '')) <= 50.0 || s.weight.startsWith('100'))))"
+).message("shares of replicas make weights of 0 to 50, and 100: write one of these, or split traffic by routes"))]
+#[x_kube(validation = Rule::new("!has(self.traffic.replicas) || self.steps.all(s, !has(s.replicas))").message(
+    "a step sets replicas, and with traffic: {replicas: {}} they follow from its weight: leave them out"))]
 #[x_kube(validation = Rule::new("self.steps.size() == 0 || has(self.steps[0].weight)").message(
     "the first step is an approval, and there is nothing to approve yet: begin with a weight, like {weight: 0}"))]
 pub struct RolloutSpec {
@@ -54,7 +60,7 @@ pub struct RolloutSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub service: Option<String>,
-    /// Routes that split traffic between stable and the canary.
+    /// Split of traffic between stable and the canary: by routes, or by shares of replicas.
     pub traffic: Traffic,
     /// Steps of a release, in their order.
     #[schemars(length(min = 1, max = 50))]

@@ -1,4 +1,4 @@
-//! Routes: the objects in which traffic is split.
+//! Traffic: the routes in which it is split, or shares of replicas where nothing splits it.
 
 use std::fmt;
 
@@ -7,11 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Routes that split traffic between stable and the canary: exactly one of the members.
+/// Split of traffic between stable and the canary: exactly one of the members.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.routes)].filter(given, given).size() == 1")
-    .message("traffic is exactly one of its members: write routes: [{kind: HTTPRoute, name: NAME}]"))]
+#[x_kube(validation = Rule::new("[has(self.routes), has(self.replicas)].filter(given, given).size() == 1")
+    .message("traffic is exactly one of its members: write routes: [{kind: HTTPRoute, name: NAME}], or replicas: {} \
+              where no route splits it"))]
 pub struct Traffic {
     /// Routes of the namespace that send traffic to the Service. The canary becomes a second
     /// backend in each of their rules that names the Service.
@@ -19,7 +20,17 @@ pub struct Traffic {
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["kind".into(), "name".into()]))]
     pub routes: Option<Vec<RouteRef>>,
+    /// Shares of replicas, for a Service that no route splits: while a step has a weight, the Service selects
+    /// the canary's pods with stable's, and the canary has as many replicas as make the share. Weights are 0 to
+    /// 50, and 100. Shares are of connections, and no finer than the replicas allow: with 3 of stable the
+    /// least is 25%.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<ReplicaTraffic>,
 }
+
+/// Traffic that is split by shares of replicas. There is nothing to set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReplicaTraffic {}
 
 /// Reference to a route of the Rollout's namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]

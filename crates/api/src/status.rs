@@ -35,7 +35,8 @@ pub struct RolloutStatus {
     /// is added if `spec.steps` does not end with it, with the hold of the step before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
-    /// The canary's share of traffic, like `10%`.
+    /// The canary's share of traffic, like `10%`. By shares of replicas it is the share that its ready pods
+    /// really have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<String>,
     /// Revision that is being released, or else the stable one: the digest of its pod template,

@@ -58,6 +58,29 @@ impl Weight {
             .max(1)
     }
 
+    /// Returns the number of replicas that make this share beside `stable` others, rounded up; at least one.
+    /// All traffic takes as many as stable has.
+    pub fn beside_replicas(self, stable: u32) -> u32 {
+        if self == Self::FULL {
+            return stable.max(1);
+        }
+        (u64::from(stable) * u64::from(self.0))
+            .div_ceil(u64::from(Self::FULL.0 - self.0))
+            .try_into()
+            .unwrap_or(u32::MAX)
+            .max(1)
+    }
+
+    /// Returns the share that `canary` pods have among these and `stable` others, rounded down to hundredths of
+    /// a percent, so that it takes no more pods; nothing where there are none.
+    pub fn of_pods(canary: u32, stable: u32) -> Self {
+        let all = u64::from(canary) + u64::from(stable);
+        let share = (u64::from(canary) * u64::from(Self::FULL.0))
+            .checked_div(all)
+            .unwrap_or_default();
+        share.try_into().map_or(Self::FULL, Self::from_hundredths)
+    }
+
     /// Returns a weight in whole percent; `None` above 100.
     fn from_percent(percent: u64) -> Option<Self> {
         let percent = u32::try_from(percent).ok()?;

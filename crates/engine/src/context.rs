@@ -14,7 +14,7 @@ use crate::{
     route::PendingRoute,
     stall::Stall,
     termination::{Cause, Termination},
-    waiting::{Flow, WaitingOn},
+    waiting::{Flow, PinnedPods, RouteChange, Unconfirmed, WaitingOn},
     weight::Weight,
 };
 
@@ -183,16 +183,35 @@ impl<'a> DecisionContext<'a> {
         pending.map(Route::pending).collect()
     }
 
-    /// Returns true if every route has this weight and its gateways have accepted it.
-    pub(crate) fn routes_have(&self, weight: Weight) -> bool {
-        self.observed
-            .routes
-            .iter()
-            .all(|route| has_weight(route, weight))
+    /// Returns what has not taken this weight yet: routes, or Services where these split traffic. Once stable's
+    /// template is updated Services are pinned for other reasons.
+    pub(crate) fn without_weight(
+        &self,
+        weight: Weight,
+        change: RouteChange,
+    ) -> Option<Unconfirmed> {
+        let routes = self.routes_without(weight);
+        if !routes.is_empty() {
+            return Some(Unconfirmed::Routes { routes, change });
+        }
+        let is_updated = self.attempt().stable_template_updated;
+        let by_services = self.observed.splits_by_replicas() && !is_updated;
+        if by_services && !self.observed.services_give(weight) {
+            let to = PinnedPods::of_share(weight);
+            return Some(Unconfirmed::Services { to });
+        }
+        None
     }
 
-    /// Returns true if no route sends anything to the canary, accepted or not.
-    pub(crate) fn routes_say_nothing_for_the_canary(&self) -> bool {
+    /// Returns true if neither a route nor a Service that splits traffic sends anything to the canary, accepted
+    /// or not.
+    pub(crate) fn nothing_is_said_for_the_canary(&self) -> bool {
+        let is_updated = self.attempt().stable_template_updated;
+        (is_updated || self.observed.services_keep_the_canary_out())
+            && self.routes_say_nothing_for_the_canary()
+    }
+
+    fn routes_say_nothing_for_the_canary(&self) -> bool {
         let states = self
             .observed
             .routes

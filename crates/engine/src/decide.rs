@@ -17,6 +17,7 @@ use crate::{
     stall::Stall,
     status,
     waiting::Flow,
+    weight::Weight,
 };
 
 /// The most transitions in one turn: more than any chain of stages that can follow from one
@@ -69,11 +70,17 @@ pub fn decide(observed: &Observed, now: Timestamp) -> Decision {
 
 /// Sizes the canary for more where stable is scaled up by hand. An autoscaler counts the canary's pods
 /// with stable's: if the canary followed at any time, each would run the other up, so it follows as a step
-/// begins. And one that goes by stable's own traffic scales it down while the canary carries everything.
+/// begins. And one that goes by stable's own traffic scales it down while the canary carries everything. By
+/// shares of replicas its size is its share, and it follows either way.
 fn size_canary(ctx: &mut DecisionContext<'_>) {
     let (Some(attempt), Some(workload)) = (&mut ctx.status.attempt, &ctx.observed.workload) else {
         return;
     };
+    if ctx.observed.splits_by_replicas() && attempt.weight < Weight::FULL {
+        // Its share is that of its pods.
+        attempt.sized_for = Some(workload.replicas);
+        return;
+    }
     let known = attempt.sized_for.unwrap_or(workload.replicas);
     attempt.sized_for = Some(if workload.autoscaled {
         known

@@ -8,7 +8,13 @@ use tidegate_api::{
     workload::VersionId,
 };
 
-use crate::{observed::Observed, pin::Pin, plan::Plan, revision::Digest, weight::Weight};
+use crate::{
+    observed::{Observed, replica_shares::pin_of_share},
+    pin::Pin,
+    plan::Plan,
+    revision::Digest,
+    weight::Weight,
+};
 
 /// Desired state of the cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,6 +104,7 @@ impl Desired {
         let at_stable = Self::at_stable(stable, attempt);
         let beside_stable = Self {
             split: Split::Share(attempt.weight),
+            pin: stepping_pin(attempt, plan, stable),
             canary: canary(attempt, plan, observed),
             ..at_stable.clone()
         };
@@ -105,10 +112,6 @@ impl Desired {
         let back_at_stable = at_stable.clone().back_at_stable(attempt, stable, observed);
         match attempt.stage {
             Stage::Initial => Self::first_deploy(),
-            Stage::Starting | Stage::Stepping if attempt.is_failed_over() => Self {
-                pin: Some(Pin::Canary),
-                ..beside_stable
-            },
             Stage::Starting | Stage::Stepping => beside_stable,
             Stage::PinningToCanary => Self {
                 pin: Some(Pin::Canary),
@@ -122,7 +125,7 @@ impl Desired {
             Stage::PinningToStable | Stage::ShiftingToStable => at_candidate,
             Stage::RollingBack => Self {
                 split: Split::AtMost(attempt.weight),
-                pin: Some(rollback_pin(attempt, stable, observed)),
+                pin: rollback_pin(attempt, plan, stable, observed),
                 paused: !attempt.stable_template_updated,
                 canary: CanaryTarget::AsIs,
                 ..at_stable
@@ -251,24 +254,42 @@ fn canary(attempt: &Attempt, plan: &Plan, observed: &Observed) -> CanaryTarget {
     };
     CanaryTarget::Present {
         revision: attempt.revision.clone(),
-        replicas: step
-            .canary_replicas(stable)
+        replicas: plan
+            .canary_replicas(step, stable)
             .max(attempt.min_canary_replicas),
+    }
+}
+
+/// The pin in the steps. Where routes split traffic, callers of the Services stay on stable, unless it is down.
+fn stepping_pin(attempt: &Attempt, plan: &Plan, stable: &Stable) -> Option<Pin> {
+    if plan.splits_by_replicas() {
+        pin_of_share(attempt.weight, &stable.pod_template_hash)
+    } else if attempt.is_failed_over() {
+        Some(Pin::Canary)
+    } else {
+        Some(Pin::Version(stable.pod_template_hash.clone()))
     }
 }
 
 /// The pin while an attempt rolls back. Callers that were sent to the canary stay there until stable
 /// can serve them.
-fn rollback_pin(attempt: &Attempt, stable: &Stable, observed: &Observed) -> Pin {
+fn rollback_pin(
+    attempt: &Attempt,
+    plan: &Plan,
+    stable: &Stable,
+    observed: &Observed,
+) -> Option<Pin> {
     let stays_on_canary = observed.pinned_to_canary()
         && observed.canary_endpoints.ready > 0
         && observed.ready_of_stable() == 0;
     if attempt.stable_template_updated {
-        pin_back(attempt, stable, observed)
+        Some(pin_back(attempt, stable, observed))
+    } else if plan.splits_by_replicas() {
+        pin_of_share(attempt.weight, &stable.pod_template_hash)
     } else if stays_on_canary && attempt.weight > Weight::ZERO {
-        Pin::Canary
+        Some(Pin::Canary)
     } else {
-        Pin::Version(stable.pod_template_hash.clone())
+        Some(Pin::Version(stable.pod_template_hash.clone()))
     }
 }
 

@@ -68,24 +68,37 @@ pub(crate) fn towards(target: &Desired, ctx: &mut DecisionContext<'_>) -> Vec<Ac
 /// Returns true if an effect only lowers risk: it takes traffic from the canary, and stable is untouched;
 /// or it has a paused workload make stable's lost version again.
 pub(crate) fn lowers_risk(effect: &Action, observed: &Observed) -> bool {
-    if let Action::SetWorkload { paused: false, .. } = effect {
-        return stable_is_lost(observed) && observed.stable == Comparison::Same;
+    match effect {
+        Action::SetWorkload { paused: false, .. } => {
+            stable_is_lost(observed) && observed.stable == Comparison::Same
+        }
+        Action::SetRoute {
+            route,
+            weight: Some(weight),
+            ..
+        } => {
+            let now = route_state(observed, route).filter(|_| is_untouched(observed));
+            now.is_some_and(|now| now.split && now.weight.is_none_or(|now| *weight < now))
+        }
+        Action::SetService {
+            pin: Some(Pin::Version(_)),
+            ..
+        } => takes_pods_out_of_services(observed),
+        _ => false,
     }
-    let Action::SetRoute {
-        route,
-        weight: Some(weight),
-        ..
-    } = effect
-    else {
-        return false;
-    };
-    let untouched = observed
-        .status
-        .attempt
-        .as_ref()
-        .is_none_or(|attempt| !attempt.stable_template_updated);
-    let now = route_state(observed, route);
-    untouched && now.is_some_and(|now| now.split && now.weight.is_none_or(|now| *weight < now))
+}
+
+fn is_untouched(observed: &Observed) -> bool {
+    let attempt = observed.status.attempt.as_ref();
+    attempt.is_none_or(|attempt| !attempt.stable_template_updated)
+}
+
+/// Returns true if a pin to a version of the workload takes traffic from the canary: Services split it, and
+/// the workload was paused before they did.
+fn takes_pods_out_of_services(observed: &Observed) -> bool {
+    let attempt = observed.status.attempt.as_ref();
+    let is_there = attempt.is_some_and(|attempt| !attempt.stage.is_before_canary());
+    is_there && observed.splits_by_replicas() && is_untouched(observed)
 }
 
 fn routes(target: &Desired, observed: &Observed) -> Vec<Action> {

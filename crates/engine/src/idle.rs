@@ -413,6 +413,13 @@ fn start_now(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) 
         KnownGood::Fast if known => Some(Shortcut::KnownGood),
         KnownGood::Fast | KnownGood::Steps => None,
     };
+    // Steps that are skipped need no share.
+    if shortcut.is_none()
+        && let Some(obstacle) = preflight::share_out_of_reach(ctx.observed, plan)
+    {
+        requeue_later(ctx);
+        return ctx.stall(Stall::PreflightFailed(obstacle));
+    }
     // A revision that was good before is not held up by Prometheus, nor is one that somebody wants
     // without its data.
     if shortcut.is_none() && !queries::gates_can_be_read(ctx, plan, candidate) {

@@ -5,6 +5,7 @@
 
 mod endpoints;
 mod intervention;
+pub(crate) mod replica_shares;
 mod retained;
 mod service;
 

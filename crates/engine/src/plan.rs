@@ -33,7 +33,7 @@ pub struct Plan {
     pub service: String,
     /// Name of the canary workload and of the canary Service.
     pub canary: String,
-    /// Routes in which traffic is split, each once.
+    /// Routes in which traffic is split, each once; none where it is split by shares of replicas.
     pub routes: Vec<RouteRef>,
     /// The steps; the last one has weight 100, implied where the spec does not end so.
     pub steps: Vec<Step>,
@@ -96,9 +96,29 @@ pub enum PlanError {
         /// The name.
         name: String,
     },
-    /// No route.
-    #[error("spec.traffic names no route: write routes: [{{kind: HTTPRoute, name: NAME}}]")]
-    NoRoutes,
+    /// Neither routes nor shares of replicas, or both.
+    #[error(
+        "spec.traffic is not exactly one of routes and replicas: write routes: [{{kind: HTTPRoute, name: NAME}}], or replicas: {{}} where no route splits traffic"
+    )]
+    TrafficKind,
+    /// A weight that shares of replicas cannot make.
+    #[error(
+        "spec.steps[{index}] has the weight {weight}, and shares of replicas make weights of 0 to 50, and 100: write one of these, or split traffic by routes"
+    )]
+    ReplicaWeight {
+        /// Index of the step, from 0.
+        index: usize,
+        /// The weight.
+        weight: Weight,
+    },
+    /// Replicas of a step beside shares of replicas.
+    #[error(
+        "spec.steps[{index}] sets replicas, and with spec.traffic.replicas they follow from its weight: leave them out"
+    )]
+    ReplicasOfStep {
+        /// Index of the step, from 0.
+        index: usize,
+    },
     /// A route of another group than its kind's.
     #[error(
         "spec.traffic.routes, {route}: write the group {}, or leave it out",
@@ -201,7 +221,11 @@ impl Plan {
             return Ok(plan);
         }
         // The scale of the routes comes from the weights, which a refused spec may still tell.
-        let weights = spec.steps.iter().filter_map(|step| step.weight);
+        let steps = match spec.traffic.replicas {
+            Some(_) => &[][..],
+            None => &spec.steps,
+        };
+        let weights = steps.iter().filter_map(|step| step.weight);
         let steps = weights.chain([tidegate_api::Weight::FULL]).map(at_once);
         let objects = RolloutSpec {
             steps: steps.collect(),
@@ -223,6 +247,20 @@ impl Plan {
             Scale::PERCENT
         } else {
             Scale::HUNDREDTHS
+        }
+    }
+
+    /// Returns true if traffic is split by shares of replicas: the Services select the pods of both versions.
+    pub fn splits_by_replicas(&self) -> bool {
+        self.routes.is_empty()
+    }
+
+    /// Returns the number of replicas that the canary needs in a step beside `stable` ones.
+    pub(crate) fn canary_replicas(&self, step: &Step, stable: u32) -> u32 {
+        if self.splits_by_replicas() {
+            step.weight.beside_replicas(stable)
+        } else {
+            step.canary_replicas(stable)
         }
     }
 
@@ -290,8 +328,8 @@ impl Step {
         }
     }
 
-    /// Returns the number of replicas that the canary needs beside `stable` ones.
-    pub(crate) fn canary_replicas(&self, stable: u32) -> u32 {
+    /// Returns the number of replicas that the canary needs where routes split traffic.
+    fn canary_replicas(&self, stable: u32) -> u32 {
         let share = self.weight.of_replicas(stable);
         match self.replicas {
             Some(replicas) if self.weight < Weight::FULL => replicas,
@@ -322,8 +360,8 @@ fn parse_routes(spec: &RolloutSpec) -> Result<Vec<RouteRef>, PlanError> {
         }
         routes.push(route);
     }
-    if routes.is_empty() {
-        return Err(PlanError::NoRoutes);
+    if routes.is_empty() == spec.traffic.replicas.is_none() {
+        return Err(PlanError::TrafficKind);
     }
     routes.sort_by(|one, other| (one.kind, &one.name).cmp(&(other.kind, &other.name)));
     Ok(routes)
@@ -341,6 +379,9 @@ fn parse_steps(spec: &RolloutSpec) -> Result<Vec<Step>, PlanError> {
                 .awaiting(approval),
             (Some(_), Some(_)) | (None, None) => return Err(PlanError::StepKind { index }),
         };
+        if spec.traffic.replicas.is_some() {
+            check_share(&parsed, index)?;
+        }
         if parsed.approval.is_none() {
             last_hold = parsed.hold;
         }
@@ -356,6 +397,19 @@ fn parse_steps(spec: &RolloutSpec) -> Result<Vec<Step>, PlanError> {
         });
     }
     Ok(steps)
+}
+
+/// Half of the pods at most are the canary's: more would take pods from stable.
+fn check_share(step: &Step, index: usize) -> Result<(), PlanError> {
+    let half = Weight::from_hundredths(Weight::FULL.hundredths() / 2);
+    if step.replicas.is_some() {
+        return Err(PlanError::ReplicasOfStep { index });
+    }
+    if step.weight > half && step.weight < Weight::FULL {
+        let weight = step.weight;
+        return Err(PlanError::ReplicaWeight { index, weight });
+    }
+    Ok(())
 }
 
 fn keep_failed(spec: &RolloutSpec) -> SignedDuration {

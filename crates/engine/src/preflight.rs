@@ -3,12 +3,13 @@
 mod obstacle;
 pub mod warnings;
 
-pub use obstacle::Obstacle;
+pub use obstacle::{Obstacle, ShareOutOfReach};
 
 use crate::{
     observed::{Observed, Route, selects},
-    plan::Plan,
+    plan::{Plan, Step},
     waiting::{RolloutPurpose, RouteChange, WaitingOn},
+    weight::Weight,
 };
 
 /// Answer of a rule that an attempt has to wait for.
@@ -42,6 +43,44 @@ const RULES: [Rule; 12] = [
 /// Returns the first objection to an attempt.
 pub(crate) fn check(observed: &Observed, plan: &Plan) -> Option<Objection> {
     RULES.iter().find_map(|rule| rule(observed, plan))
+}
+
+/// Returns the first step whose share would come out above twice what it asks for, since replicas are too few.
+pub(crate) fn share_out_of_reach(observed: &Observed, plan: &Plan) -> Option<Obstacle> {
+    let replicas = observed.workload.as_ref()?.replicas;
+    if !plan.splits_by_replicas() {
+        return None;
+    }
+    let steps = (1..).zip(&plan.steps);
+    steps
+        .filter(|(_, step)| step.weight > Weight::ZERO && step.weight < Weight::FULL)
+        .find_map(|(number, step)| {
+            let nearest = share_beside(plan, step, replicas);
+            if is_near(nearest, step.weight) {
+                return None;
+            }
+            // Beside so many, one pod has the least weight that there is.
+            let needed = (replicas..=Weight::FULL.hundredths())
+                .find(|replicas| is_near(share_beside(plan, step, *replicas), step.weight))?;
+            Some(Obstacle::ShareOutOfReach(ShareOutOfReach {
+                workload: plan.workload.clone(),
+                replicas,
+                step: number,
+                weight: step.weight,
+                nearest,
+                needed,
+            }))
+        })
+}
+
+/// Share that the canary has in a step beside so many replicas.
+fn share_beside(plan: &Plan, step: &Step, replicas: u32) -> Weight {
+    Weight::of_pods(plan.canary_replicas(step, replicas), replicas)
+}
+
+/// Returns true if a share is at most twice what is asked for.
+fn is_near(share: Weight, asked: Weight) -> bool {
+    share.hundredths() <= asked.hundredths() * 2
 }
 
 /// Returns the conflict with Rollouts that govern already what this one names.

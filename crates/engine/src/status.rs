@@ -15,6 +15,7 @@ pub(crate) fn summarize(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
         .map_or_else(|| resting_phase(ctx), |attempt| attempt_phase(ctx, attempt));
     let message = message(ctx);
     let wanted = wanted(ctx);
+    let reached = ctx.observed.reached_share();
     let status = &mut ctx.status;
     if status.phase != phase || status.since.is_none() {
         status.since = Some(ctx.now);
@@ -28,7 +29,10 @@ pub(crate) fn summarize(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
         .filter(|attempt| attempt.step > 0)
         .zip(plan)
         .map(|(attempt, plan)| format!("{}/{}", attempt.step, plan.last_step()));
-    status.weight = attempt.as_ref().map(|attempt| attempt.weight.to_string());
+    let weight = attempt
+        .as_ref()
+        .map(|attempt| reached.unwrap_or(attempt.weight));
+    status.weight = weight.map(|weight| weight.to_string());
     let revision = match (&attempt, &status.stable) {
         (Some(attempt), _) => Some(&attempt.revision),
         (None, Some(stable)) => Some(&stable.revision),

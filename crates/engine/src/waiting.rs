@@ -1,9 +1,11 @@
 //! Flow of an attempt: a stage moves on, or waits for something that has a name.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{Revision, workload::WorkloadRef};
 
-use crate::{readiness::problem::PodProblem, route::PendingRoute, weight::Weight};
+use crate::{
+    readiness::problem::PodProblem, route::PendingRoute, termination::Cause, weight::Weight,
+};
 
 /// Answer of a stage.
 pub(crate) enum Flow {
@@ -194,8 +196,27 @@ pub enum PinnedPods {
     Stable,
     /// Pods of the canary.
     Canary,
+    /// Pods of both, by which replicas share the traffic.
+    Both,
     /// Pods that run the promoted revision in the stable workload.
     Promoted,
+}
+
+/// What has not taken a weight yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unconfirmed {
+    /// Routes that their gateways have not accepted.
+    Routes {
+        /// The routes.
+        routes: Vec<PendingRoute>,
+        /// Change that they are to be accepted with.
+        change: RouteChange,
+    },
+    /// Services by which replicas share the traffic.
+    Services {
+        /// Pods that they are to select.
+        to: PinnedPods,
+    },
 }
 
 /// Owner of the endpoints that have to settle.
@@ -220,6 +241,45 @@ pub enum RouteChange {
     Weight(Weight),
     /// All traffic to stable.
     StableOnly,
+}
+
+// === impl PinnedPods ===
+
+impl PinnedPods {
+    /// Pods that a Service selects which gives the canary this share.
+    pub(crate) fn of_share(weight: Weight) -> Self {
+        if weight == Weight::ZERO {
+            Self::Stable
+        } else if weight == Weight::FULL {
+            Self::Canary
+        } else {
+            Self::Both
+        }
+    }
+}
+
+// === impl Unconfirmed ===
+
+impl Unconfirmed {
+    /// The wait for it.
+    pub(crate) fn waiting(self) -> WaitingOn {
+        match self {
+            Self::Routes { routes, change } => WaitingOn::RouteAccepted { routes, change },
+            Self::Services { to } => WaitingOn::ServicesPinned { to },
+        }
+    }
+
+    /// The cause to terminate with where it has not come within this time.
+    pub(crate) fn cause(self, within: SignedDuration) -> Cause {
+        match self {
+            Self::Routes { routes, change } => Cause::RouteNotAccepted {
+                routes,
+                change,
+                within,
+            },
+            Self::Services { to } => Cause::ServicesNotPinned { to, within },
+        }
+    }
 }
 
 // === impl WaitingOn ===

@@ -1,9 +1,8 @@
-//! Connections to the gateway, whatever host a request names.
+//! Connections to the backend, whatever host a request names.
 
 use std::{
     future::Future,
     io,
-    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -13,11 +12,13 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower::Service;
 
-/// Connects to one address. So the host of a request's URI is what the gateway sees as its
-/// authority, in HTTP/1 and in HTTP/2.
-#[derive(Clone, Copy, Debug)]
+use super::backend::Backend;
+
+/// Connects to a backend. So the host of a request's URI is what a gateway sees as its authority, in HTTP/1
+/// and in HTTP/2.
+#[derive(Clone, Debug)]
 pub(super) struct Connector {
-    pub(super) gateway: SocketAddr,
+    pub(super) backend: Backend,
 }
 
 // === impl Connector ===
@@ -32,9 +33,9 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let gateway = self.gateway;
+        let address = self.backend.choose();
         Box::pin(async move {
-            let stream = TcpStream::connect(gateway).await?;
+            let stream = TcpStream::connect(address?).await?;
             stream.set_nodelay(true)?;
             Ok(TokioIo::new(stream))
         })

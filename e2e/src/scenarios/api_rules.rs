@@ -40,6 +40,7 @@ async fn run(context: Context) -> Result<()> {
     let wrong = [
         steps::wrong_steps(),
         steps::wrong_traffic(),
+        steps::wrong_shares(),
         wrong_rollouts(),
         wrong_gates(),
         wrong_config_repos(),
@@ -397,8 +398,12 @@ fn put(spec: &mut Value, at: &str, value: Value) -> Result<()> {
     Ok(())
 }
 
-/// Puts a value, a null too, at a place whose parent is there.
+/// Puts a value, a null too, at a place whose parent is there, or in place of the whole.
 fn put_as_is(spec: &mut Value, at: &str, value: Value) -> Result<()> {
+    if at.is_empty() {
+        *spec = value;
+        return Ok(());
+    }
     let (parent, key) = at.rsplit_once('/').context("a JSON pointer")?;
     let parent = spec.pointer_mut(parent).and_then(Value::as_object_mut);
     let parent = parent.with_context(|| format!("{at} has no parent"))?;

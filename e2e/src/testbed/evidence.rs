@@ -55,14 +55,31 @@ impl Testbed {
         Ok(ours.collect())
     }
 
-    /// The shares that the route has given the canary.
+    /// The shares that the route has given the canary, or the Service where no route does.
     pub fn shares(&self) -> Result<Shares> {
+        if self.endpoints.is_some() {
+            return self.shares_by_replicas();
+        }
         let writes = self.audited(self.route_kind.plural())?;
         let shares = writes
             .iter()
             .filter(|event| event["objectRef"]["subresource"].is_null())
             .filter_map(|event| {
                 let weight = canary_weight(&event["requestObject"])?;
+                let at = event["requestReceivedTimestamp"].as_str()?.parse().ok()?;
+                Some(Share { at, weight })
+            });
+        Ok(Shares::new(shares.collect()))
+    }
+
+    /// The same by what the Service selects. A share that pods of both versions make is written as half.
+    fn shares_by_replicas(&self) -> Result<Shares> {
+        let writes = self.audited("services")?;
+        let shares = writes
+            .iter()
+            .filter(|event| event["objectRef"]["name"] == NAME)
+            .filter_map(|event| {
+                let weight = selected_share(&event["requestObject"])?;
                 let at = event["requestReceivedTimestamp"].as_str()?.parse().ok()?;
                 Some(Share { at, weight })
             });
@@ -128,11 +145,11 @@ impl Shares {
         self.0.last().map(|share| share.at)
     }
 
-    /// Time at which the canary first lost all of its share.
-    pub fn taken_back_at(&self) -> Option<Timestamp> {
+    /// Time at which the canary first lost all of its share, from `since` on.
+    pub fn taken_back_since(&self, since: Timestamp) -> Option<Timestamp> {
         let mut pairs = self.0.windows(2);
         pairs
-            .find(|pair| pair[0].weight > 0.0 && same(pair[1].weight, 0.0))
+            .find(|pair| pair[0].weight > 0.0 && same(pair[1].weight, 0.0) && pair[1].at >= since)
             .map(|pair| pair[1].at)
     }
 
@@ -190,6 +207,21 @@ fn weight(backends: &[Value], name: &str) -> f64 {
         .sum()
 }
 
+/// The canary's share by a pin, in percent; `None` where the patch takes the pin off for good.
+fn selected_share(patch: &Value) -> Option<f64> {
+    let selector = &patch["spec"]["selector"];
+    let mark = &patch["metadata"]["annotations"][names::EPOCH_ANNOTATION];
+    if selector[names::TRACK_LABEL].is_string() {
+        Some(100.0)
+    } else if selector["pod-template-hash"].is_string() {
+        Some(0.0)
+    } else if mark.is_string() {
+        Some(50.0)
+    } else {
+        None
+    }
+}
+
 /// The canary's percentage of what a route sends to either, by a write of the route.
 fn canary_weight(written: &Value) -> Option<f64> {
     let backends = backends(written)?;
@@ -218,6 +250,23 @@ mod tests {
                 .map(|(second, weight)| share((second.unsigned_abs(), *weight)))
                 .collect(),
         )
+    }
+
+    #[test]
+    fn a_pin_says_whom_a_service_sends_its_callers_to() {
+        let patch = |selector: Value, mark: Value| {
+            json!({
+                "metadata": { "annotations": { names::EPOCH_ANNOTATION: mark } },
+                "spec": { "selector": selector },
+            })
+        };
+        let none = json!({ "pod-template-hash": null, names::TRACK_LABEL: null });
+        let stable = json!({ "pod-template-hash": "abc", names::TRACK_LABEL: null });
+        let canary = json!({ "pod-template-hash": null, names::TRACK_LABEL: "canary" });
+        assert_eq!(selected_share(&patch(stable, json!("3"))), Some(0.0));
+        assert_eq!(selected_share(&patch(canary, json!("3"))), Some(100.0));
+        assert_eq!(selected_share(&patch(none.clone(), json!("3"))), Some(50.0));
+        assert_eq!(selected_share(&patch(none, Value::Null)), None);
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl Testbed {
         let read = gate.status.sampled_at.context("the gate was read")?;
         let shares = self.shares()?;
         let written = shares
-            .taken_back_at()
+            .taken_back_since(record.head.started_at)
             .context("the route lost the canary's share")?;
         let shown = self.first_shown(record.head.started_at, read).await?;
         Ok(Reaction {

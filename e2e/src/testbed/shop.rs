@@ -30,8 +30,8 @@ pub struct Shop {
     pub asks_for_scrapes: bool,
     /// Labels of the Deployment and the Service.
     pub labels: Value,
-    /// Kind of the route that sends traffic to it.
-    pub route_kind: RouteKind,
+    /// Kind of the route that sends traffic to it; without one callers use its Service.
+    pub route_kind: Option<RouteKind>,
     /// The spec of the Rollout, whole.
     pub rollout: Value,
 }
@@ -60,7 +60,7 @@ impl Shop {
             min_ready_seconds: 0,
             asks_for_scrapes: true,
             labels: json!({}),
-            route_kind: RouteKind::HttpRoute,
+            route_kind: Some(RouteKind::HttpRoute),
             rollout: json!({
                 "workload": { "kind": "Deployment", "name": NAME },
                 "traffic": { "routes": [{ "kind": "HTTPRoute", "name": NAME }] },
@@ -77,8 +77,17 @@ impl Shop {
         let route_kind = RouteKind::GrpcRoute;
         let routes = json!([{ "kind": route_kind, "name": NAME }]);
         Self {
-            route_kind,
+            route_kind: Some(route_kind),
             ..self.with_rollout(json!({ "traffic": { "routes": routes } }))
+        }
+    }
+
+    /// The same shop without a route: replicas share its traffic.
+    #[must_use]
+    pub fn without_route(self) -> Self {
+        Self {
+            route_kind: None,
+            ..self.with_rollout(json!({ "traffic": { "replicas": {} } }))
         }
     }
 
@@ -102,12 +111,16 @@ impl Shop {
 
     /// The files of the repository.
     pub fn files(&self, namespace: &str) -> Vec<(String, String)> {
-        vec![
+        let route = self
+            .route_kind
+            .map(|kind| (ROUTE_FILE.to_owned(), yaml(&route(kind, namespace))));
+        let mut files = vec![
             (APP_FILE.to_owned(), self.app()),
             (SERVICE_FILE.to_owned(), yaml(&self.service())),
-            (ROUTE_FILE.to_owned(), yaml(&self.route(namespace))),
             ("shop/rollout.yaml".to_owned(), yaml(&self.rollout())),
-        ]
+        ];
+        files.extend(route);
+        files
     }
 
     /// The Deployment as a person writes it: with comments, which a restore has to leave alone.
@@ -164,24 +177,10 @@ spec:
     fn service(&self) -> Value {
         let mut service = service(NAME);
         service["metadata"]["labels"] = self.labels.clone();
-        if self.route_kind == RouteKind::GrpcRoute {
+        if self.route_kind == Some(RouteKind::GrpcRoute) {
             service["spec"]["ports"][0]["appProtocol"] = json!("kubernetes.io/h2c");
         }
         service
-    }
-
-    fn route(&self, namespace: &str) -> Value {
-        let kind = self.route_kind;
-        json!({
-            "apiVersion": format!("{}/{}", kind.group(), kind.version()),
-            "kind": kind,
-            "metadata": { "name": NAME },
-            "spec": {
-                "parentRefs": [{ "name": GATEWAY_NAME, "namespace": GATEWAY_NAMESPACE }],
-                "hostnames": [host(namespace)],
-                "rules": [{ "backendRefs": [{ "name": NAME, "port": 80 }] }],
-            },
-        })
     }
 
     fn rollout(&self) -> Value {
@@ -220,6 +219,19 @@ impl Release {
             ..Self::good(version)
         }
     }
+}
+
+fn route(kind: RouteKind, namespace: &str) -> Value {
+    json!({
+        "apiVersion": format!("{}/{}", kind.group(), kind.version()),
+        "kind": kind,
+        "metadata": { "name": NAME },
+        "spec": {
+            "parentRefs": [{ "name": GATEWAY_NAME, "namespace": GATEWAY_NAMESPACE }],
+            "hostnames": [host(namespace)],
+            "rules": [{ "backendRefs": [{ "name": NAME, "port": 80 }] }],
+        },
+    })
 }
 
 /// Host name of the shop of a namespace.

@@ -1,6 +1,6 @@
 //! The clients of a shop, and who answers them.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use tidegate_api::route::RouteKind;
@@ -8,7 +8,7 @@ use tidegate_api::route::RouteKind;
 use super::{LIMIT, Testbed, shop};
 use crate::{
     eventually::until_true,
-    load::{Load, LoadSpec},
+    load::{Backend, Load, LoadSpec},
 };
 
 /// Time within which the gateway follows the route, on a busy machine.
@@ -77,6 +77,11 @@ impl Testbed {
     }
 
     fn load(&self, rate: NonZeroU32) -> LoadSpec {
+        if let Some(endpoints) = &self.endpoints {
+            // Shares of replicas are of connections.
+            let backend = Backend::Service(Arc::clone(endpoints));
+            return LoadSpec::new(backend, self.host(), rate).with_new_connections();
+        }
         let load = LoadSpec::new(self.context.cluster.gateway_addr(), self.host(), rate);
         match self.route_kind {
             RouteKind::HttpRoute => load,

@@ -226,8 +226,13 @@ fn written(moment: Moment<'_>, attempt: &Attempt, route: &str) -> Vec<Weight> {
         let of_this = snapshot
             .attempt()
             .is_some_and(|past| is_same(past, attempt) && past.failover().is_none());
-        if of_this && weight > Weight::ZERO {
-            weights.push(weight);
+        // Where nobody else is ready, all of them choose the canary by themselves.
+        let given = match snapshot.attempt() {
+            Some(past) if past.plan.traffic.replicas.is_some() => weight.min(past.weight),
+            Some(_) | None => weight,
+        };
+        if of_this && given > Weight::ZERO {
+            weights.push(given);
         }
     }
     weights

@@ -7,7 +7,7 @@ use tidegate_api::{
 };
 
 use super::{
-    ALLOWANCE, Author, Moment, RECENT, Snapshot, ensure,
+    ALLOWANCE, Author, Moment, RECENT, ServiceSeen, Snapshot, ensure,
     exits::{is_to_end, is_to_make_room},
     ownership::inherits_leftovers,
 };
@@ -245,13 +245,16 @@ pub(super) fn the_canary_is_pinned_out(moment: Moment<'_>) -> Result<(), String>
     };
     for service in &now.services {
         let is_known = !now.canary || was_there(&service.name);
-        ensure(!now.canary || service.pin.is_some() || !is_known, || {
+        let is_share = is_of_its_share(moment, service);
+        let is_out = !now.canary || service.pin.is_some() || !is_known;
+        ensure(is_out || is_share, || {
             format!(
                 "the Service {} has no pin while the canary is there",
                 service.name
             )
         })?;
-        ensure(verified || service.pin != Some(Pin::Canary), || {
+        let may_be_canarys = verified || is_share;
+        ensure(may_be_canarys || service.pin != Some(Pin::Canary), || {
             format!(
                 "the Service {} is pinned to a canary that has not passed its steps",
                 service.name
@@ -261,10 +264,34 @@ pub(super) fn the_canary_is_pinned_out(moment: Moment<'_>) -> Result<(), String>
     Ok(())
 }
 
+/// Returns true if replicas split traffic, and the pin is none that an effect has set beside the attempt's
+/// weight.
+fn is_of_its_share(moment: Moment<'_>, service: &ServiceSeen) -> bool {
+    let now = moment.now;
+    let attempt = now.attempt();
+    let Some(attempt) = attempt.filter(|attempt| attempt.plan.traffic.replicas.is_some()) else {
+        return false;
+    };
+    let before = moment.last().into_iter().flat_map(|last| &last.services);
+    let mut before = before.filter(|before| before.name == service.name);
+    let is_new = now.by == Author::Effect && !before.any(|before| before.pin == service.pin);
+    let is_right = match service.pin {
+        Some(Pin::Version(_)) => true,
+        Some(Pin::Canary) => attempt.weight == Weight::FULL,
+        None => attempt.weight > Weight::ZERO && attempt.weight < Weight::FULL,
+    };
+    is_right || !is_new
+}
+
 /// A share that another writer took from the canary may be given back, as long as stable cannot
 /// serve.
 pub(super) fn a_failed_attempt_gets_no_more_traffic(moment: Moment<'_>) -> Result<(), String> {
-    if moment.now.by != Author::Effect || !moment.now.attempt().is_some_and(failed) {
+    let attempt = moment.now.attempt().filter(|attempt| failed(attempt));
+    let Some(attempt) = attempt.filter(|_| moment.now.by == Author::Effect) else {
+        return Ok(());
+    };
+    // Callers of a Service go to whichever version has enough pods, until stable has.
+    if attempt.plan.traffic.replicas.is_some() && attempt.stable_template_updated {
         return Ok(());
     }
     for route in &moment.now.routes {
@@ -313,11 +340,16 @@ pub(super) fn traffic_is_never_sent_to_nobody(moment: Moment<'_>) -> Result<(), 
     {
         return Ok(());
     }
-    // Pins that an attempt has left cannot follow a workload that rolls while their writes are denied. And a
-    // deletion waits for the workload as long as for an attempt's stable, and no longer.
+    // Nobody pauses a workload that somebody else has made roll while writes are denied, or has pins follow it.
+    // And a deletion waits for the workload as long as for an attempt's stable, and no longer.
+    let rolls = now
+        .workload
+        .as_ref()
+        .is_some_and(|workload| !workload.paused);
     let is_bound = now.by == Author::Controllers && !now.leading;
     let deleting = now.rollout.as_ref().is_some_and(|rollout| rollout.deleting);
-    if now.attempt().is_none() && (is_bound || deleting) && inherits_leftovers(moment) {
+    let is_left = now.attempt().is_none() && inherits_leftovers(moment);
+    if is_bound && (is_left || rolls) || deleting && is_left {
         return Ok(());
     }
     let mut recent = moment.recent();
@@ -376,10 +408,10 @@ fn stable_is_given_up(snapshot: &Snapshot) -> bool {
         return true;
     }
     let is_wanted = is_to_make_room(snapshot) || is_to_end(snapshot);
-    // Where the routes have nothing for the canary any more, what follows the wait is the next stage.
+    // Where nothing is left for the canary any more, what follows the wait is a next stage.
     let since = match (attempt.stage, &attempt.ending) {
         (Stage::RollingBack, _) => attempt.stage_since,
-        (Stage::Draining, Some(ending)) => ending.at,
+        (Stage::Draining | Stage::RemovingCanary, Some(ending)) => ending.at,
         _ => return false,
     };
     is_wanted

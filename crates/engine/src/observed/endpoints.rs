@@ -42,6 +42,12 @@ impl Endpoints {
             .all(|owner| matches!(owner, PodOwner::Workload(of) if of == version))
     }
 
+    /// Returns `true` if any of them is a pod of the canary.
+    pub(crate) fn has_any_of_canary(&self) -> bool {
+        let mut owners = self.owners.iter();
+        owners.any(|owner| matches!(owner, PodOwner::Canary(_)))
+    }
+
     /// Returns `true` if all of them are pods of the canary.
     pub(crate) fn are_of_canary(&self) -> bool {
         self.owners

@@ -50,11 +50,11 @@ impl Observed {
         other.map(|other| &other.workload)
     }
 
-    /// The Services that are to be pinned, and those that are. One that has come since and spans
+    /// The Services that are to be pinned, and those that an attempt holds. One that has come since and spans
     /// other pods is left alone.
     pub fn pinned_services(&self) -> impl Iterator<Item = &Service> {
         self.services.iter().filter(|service| {
-            service.pin().is_some() || !self.is_exempt(service) && self.spans(service).is_none()
+            service.is_held() || !self.is_exempt(service) && self.spans(service).is_none()
         })
     }
 
@@ -81,6 +81,11 @@ impl Service {
     /// Pin that it bears.
     pub fn pin(&self) -> Option<Pin> {
         Pin::in_selector(&self.selector)
+    }
+
+    /// Returns true if it is pinned, or an attempt has marked it: by shares of replicas it may have no pin.
+    pub(crate) fn is_held(&self) -> bool {
+        self.pin().is_some() || self.epoch.is_some()
     }
 
     /// Its selector without the pin.

@@ -6,7 +6,7 @@ use tidegate_api::{
     workload::WorkloadRef,
 };
 
-use crate::{observed::WorkloadObstacle, route};
+use crate::{observed::WorkloadObstacle, route, weight::Weight};
 
 /// Precondition that does not hold and does not come to hold by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +89,8 @@ pub enum Obstacle {
         /// Fields that change, in words.
         fields: String,
     },
+    /// The workload has too few replicas for the share of a step.
+    ShareOutOfReach(ShareOutOfReach),
     /// A route does not exist.
     RouteMissing {
         /// The route.
@@ -117,4 +119,21 @@ pub enum Obstacle {
         /// Its words.
         denial: String,
     },
+}
+
+/// Share of a step that would come out above twice its weight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShareOutOfReach {
+    /// The workload.
+    pub workload: WorkloadRef,
+    /// Number of its replicas.
+    pub replicas: u32,
+    /// Number of the step, from 1.
+    pub step: u32,
+    /// Its weight.
+    pub weight: Weight,
+    /// The nearest share that the replicas allow.
+    pub nearest: Weight,
+    /// Number of replicas from which on they allow the weight.
+    pub needed: u32,
 }

@@ -19,7 +19,7 @@ pub(super) fn draining(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     let attempt = ctx.attempt();
     let since = attempt.confirmed_at.unwrap_or(attempt.stage_since);
     let until = since.saturating_add(plan.settle).unwrap_or(since);
-    if ctx.now < until {
+    if ctx.now < until && !is_cut_short(ctx) {
         return Flow::Waits(WaitingOn::Drain { until }, Some(until));
     }
     ctx.terminate(match ctx.attempt().shortcut {
@@ -29,6 +29,14 @@ pub(super) fn draining(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     });
     attempt::conclude(ctx, plan);
     ctx.enter(Stage::RemovingCanary)
+}
+
+/// Returns true if the canary goes without a drain: one that failed, and whose callers no route can take off
+/// it, since Services leave established connections where they are.
+fn is_cut_short(ctx: &DecisionContext<'_>) -> bool {
+    let ending = ctx.attempt().ending.as_ref();
+    let failed = ending.is_some_and(|ending| ending.outcome != Outcome::Promoted);
+    failed && ctx.observed.splits_by_replicas()
 }
 
 /// Waits until no pod of the canary is left that a Service could select. One that drains for minutes is not

@@ -54,8 +54,7 @@ pub(super) fn close(ctx: &mut DecisionContext<'_>) {
 fn begin(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Flow> {
     let observed = ctx.observed;
     let wanted = wanted_of_stable(observed);
-    if !is_allowed(ctx.attempt(), plan, step) || wanted == 0 || observed.stable_endpoints.ready > 0
-    {
+    if !is_allowed(ctx.attempt(), plan, step) || wanted == 0 || observed.reached_of_stable() > 0 {
         return None;
     }
     grow_canary(ctx, wanted);
@@ -152,6 +151,10 @@ fn end(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) {
     restart(ctx, plan);
     let windows = plan.gates.iter().map(|gate| gate.window);
     let window = windows.max().unwrap_or_default();
+    if ctx.observed.splits_by_replicas() {
+        // So many pods would have more than the step's share.
+        ctx.attempt_mut().min_canary_replicas = 0;
+    }
     let attempt = ctx.attempt_mut();
     attempt.traffic_since = Some(now.saturating_add(window).unwrap_or(now));
     attempt.unready_since = None;
@@ -181,7 +184,7 @@ fn needed_of_stable(attempt: &Attempt, step: &Step, wanted: u32) -> u32 {
     u32::try_from(needed).unwrap_or(before).max(1)
 }
 
-/// The canary is not scaled down again in this attempt.
+/// The canary is not scaled down again in this attempt, where routes split traffic.
 fn grow_canary(ctx: &mut DecisionContext<'_>, wanted: u32) {
     let attempt = ctx.attempt_mut();
     attempt.min_canary_replicas = attempt.min_canary_replicas.max(wanted);

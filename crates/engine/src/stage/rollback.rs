@@ -39,14 +39,12 @@ pub(super) fn rolling_back(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
         ctx.stable_unready = true;
         return Flow::Waits(WaitingOn::StablePods, None);
     }
-    let routes = ctx.routes_without(Weight::ZERO);
     // A gateway that is gone, or that rejects the route, never answers: after its time the routes'
     // own text has to do.
-    let accepted =
-        routes.is_empty() || ctx.routes_say_nothing_for_the_canary() && ctx.gateway_is_late(plan);
-    if !accepted {
-        let change = RouteChange::StableOnly;
-        return Flow::Waits(WaitingOn::RouteAccepted { routes, change }, None);
+    if let Some(on) = ctx.without_weight(Weight::ZERO, RouteChange::StableOnly)
+        && !(ctx.nothing_is_said_for_the_canary() && ctx.gateway_is_late(plan))
+    {
+        return Flow::Waits(on.waiting(), None);
     }
     if is_updated && !is_given_up && !stable_is_back(ctx, plan) {
         return Flow::Waits(WaitingOn::StableRollback, None);
@@ -62,7 +60,7 @@ pub(super) fn rolling_back(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
 
 /// Nothing, unless stable could serve nothing and the canary can.
 fn share_of_untouched(ctx: &DecisionContext<'_>) -> Weight {
-    let lost = ready_of_stable(ctx) == 0 && ctx.observed.canary_endpoints.ready > 0;
+    let lost = ctx.observed.reached_of_stable() == 0 && ctx.observed.canary_endpoints.ready > 0;
     // What is intended may never have gone out, or may have been taken back before a crash: it is not
     // given now.
     if lost && !is_switched_off(ctx) {
@@ -82,7 +80,8 @@ fn is_switched_off(ctx: &DecisionContext<'_>) -> bool {
 /// The greatest share of callers that reach the canary: by the routes' weights, or all of them by Services
 /// that are pinned to it, whatever the routes say.
 fn share_given(ctx: &DecisionContext<'_>) -> Weight {
-    if ctx.observed.pinned_to_canary() {
+    // Where a Service selects both versions, whoever is ready gets everybody.
+    if ctx.observed.pinned_to_canary() || ctx.observed.is_open_to_both() {
         return Weight::FULL;
     }
     let states = ctx
@@ -96,15 +95,6 @@ fn share_given(ctx: &DecisionContext<'_>) -> Weight {
         .unwrap_or_default()
 }
 
-/// Number of stable's pods that callers reach.
-fn ready_of_stable(ctx: &DecisionContext<'_>) -> u32 {
-    if ctx.observed.pinned_to_canary() {
-        ctx.observed.ready_of_stable()
-    } else {
-        ctx.observed.stable_endpoints.ready
-    }
-}
-
 /// Returns true if a stable that cannot take its traffic back is not waited for any longer, because
 /// somebody wants a way out: a newer revision, a deletion or an abort. Each has the progress deadline;
 /// a newer revision has not even that where waiting saves nobody.
@@ -113,7 +103,7 @@ fn is_given_up(ctx: &mut DecisionContext<'_>, plan: &Plan) -> bool {
     let can_serve = if is_updated {
         ctx.observed.enough_of_stable()
     } else {
-        ready_of_stable(ctx) > 0
+        ctx.observed.reached_of_stable() > 0
     };
     if can_serve {
         return false;
@@ -187,6 +177,10 @@ fn share_while_stable_returns(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Wei
     let is_enough = ready > 0 && ctx.observed.enough_of_stable();
     if ctx.observed.canary_endpoints.ready == 0 || needed == 0 || late && is_enough {
         return Weight::ZERO;
+    }
+    if ctx.observed.splits_by_replicas() {
+        // The pins have followed all at once.
+        return if is_enough { Weight::ZERO } else { before };
     }
     let missing = needed.saturating_sub(ready);
     // Rounded up to whole percents: any scale can have them.

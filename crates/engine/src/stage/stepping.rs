@@ -18,7 +18,7 @@ use crate::{
     plan::{Approval, Plan, Step},
     readiness,
     termination::Cause,
-    waiting::{EndpointsOwner, Flow, RouteChange, WaitingOn},
+    waiting::{EndpointsOwner, Flow, RouteChange, Unconfirmed, WaitingOn},
     weight::Weight,
 };
 
@@ -104,7 +104,7 @@ pub(super) fn canary_unready(ctx: &DecisionContext<'_>, plan: &Plan, number: u32
         .unwrap_or_default();
     let needed = plan
         .step(number)
-        .map_or(1, |step| step.canary_replicas(stable));
+        .map_or(1, |step| plan.canary_replicas(step, stable));
     let endpoints = &ctx.observed.canary_endpoints;
     // Stale endpoints in the cache may be those of an earlier attempt's canary.
     let ready = ctx
@@ -171,8 +171,8 @@ fn shift_traffic(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Opt
         ctx.set_weight(weight);
     }
     if ctx.attempt().confirmed_at.is_none() {
-        if !ctx.routes_have(weight) {
-            return Some(wait_for_route(ctx, plan, weight));
+        if let Some(on) = ctx.without_weight(weight, RouteChange::Weight(weight)) {
+            return Some(wait_for_weight(ctx, plan, on));
         }
         ctx.attempt_mut().confirmed_at = Some(now);
     }
@@ -192,16 +192,33 @@ fn raise_to_withdraw(ctx: &DecisionContext<'_>) -> Option<(Weight, WaitingOn)> {
     if attempt.confirmed_at.is_some() || attempt.failover().is_some() {
         return None;
     }
+    let given = least_given(ctx)?;
+    if given >= attempt.weight {
+        return None;
+    }
+    Some((given, stable_lost_pods(ctx)?))
+}
+
+/// Returns the least share that a route gives the canary, or a Service where these split traffic.
+fn least_given(ctx: &DecisionContext<'_>) -> Option<Weight> {
+    let attempt = ctx.attempt();
     let states = ctx
         .observed
         .routes
         .iter()
         .filter_map(|route| route.state.as_ref());
-    let given = states.map(|state| state.weight.unwrap_or_default()).min()?;
-    if given >= attempt.weight {
-        return None;
+    if !ctx.observed.splits_by_replicas() {
+        return states.map(|state| state.weight.unwrap_or_default()).min();
     }
-    Some((given, stable_lost_pods(ctx)?))
+    if ctx.observed.is_kept_to_stable() {
+        return Some(Weight::ZERO);
+    }
+    let is_open = ctx.observed.is_open_to_both();
+    if !is_open || attempt.weight < Weight::FULL {
+        return Some(attempt.weight);
+    }
+    let mut before = attempt.steps.iter().rev().map(|step| step.weight);
+    before.find(|weight| *weight < Weight::FULL)
 }
 
 /// Returns the canary's share where it was taken back and the status does not know: taking traffic back
@@ -209,6 +226,10 @@ fn raise_to_withdraw(ctx: &DecisionContext<'_>) -> Option<(Weight, WaitingOn)> {
 fn left_by_a_crash(ctx: &DecisionContext<'_>) -> Option<Weight> {
     let attempt = ctx.attempt();
     attempt.confirmed_at?;
+    if ctx.observed.splits_by_replicas() {
+        let is_back = attempt.weight > Weight::ZERO && ctx.observed.was_taken_back();
+        return if is_back { Some(Weight::ZERO) } else { None };
+    }
     let routes = ctx.observed.routes.iter();
     let ours = routes
         .filter_map(|route| route.state.as_ref())
@@ -228,7 +249,7 @@ fn stable_lost_pods(ctx: &DecisionContext<'_>) -> Option<WaitingOn> {
     let attempt = ctx.attempt();
     let before = attempt.stable_ready_replicas?;
     let wanted = ctx.observed.workload.as_ref()?.replicas;
-    let reached = ctx.observed.stable_endpoints.ready;
+    let reached = ctx.observed.reached_of_stable();
     let (ready, needed) = (
         ctx.observed.ready_of_stable().min(reached),
         before.min(wanted),
@@ -277,7 +298,7 @@ fn wait_for_canary(ctx: &mut DecisionContext<'_>, plan: &Plan, waits: Flow) -> F
     }
 }
 
-fn wait_for_route(ctx: &mut DecisionContext<'_>, plan: &Plan, weight: Weight) -> Flow {
+fn wait_for_weight(ctx: &mut DecisionContext<'_>, plan: &Plan, on: Unconfirmed) -> Flow {
     let since = ctx
         .attempt()
         .steps
@@ -285,16 +306,10 @@ fn wait_for_route(ctx: &mut DecisionContext<'_>, plan: &Plan, weight: Weight) ->
         .map_or(ctx.now, |step| step.entered_at);
     let within = plan.blocked_timeout;
     let end = since.saturating_add(within).unwrap_or(Timestamp::MAX);
-    let routes = ctx.routes_without(weight);
-    let change = RouteChange::Weight(weight);
     if ctx.now >= end && ctx.attempt().unready_since.is_none() {
-        return ctx.terminate(Cause::RouteNotAccepted {
-            routes,
-            change,
-            within,
-        });
+        return ctx.terminate(on.cause(within));
     }
-    Flow::Waits(WaitingOn::RouteAccepted { routes, change }, Some(end))
+    Flow::Waits(on.waiting(), Some(end))
 }
 
 /// Returns the wait for the first thing that the step still asks for; `None` if it is complete.

@@ -172,7 +172,7 @@ fn service_overlap(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Cause> {
         .observed
         .services
         .iter()
-        .filter(|service| service.pin().is_none() && !ctx.observed.is_exempt(service));
+        .filter(|service| !service.is_held() && !ctx.observed.is_exempt(service));
     let (service, other) =
         unpinned.find_map(|service| Some((&service.name, ctx.observed.spans(service)?)))?;
     Some(Cause::ServiceOverlap {

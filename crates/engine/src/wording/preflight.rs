@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     observed::WorkloadObstacle,
-    preflight::{Obstacle, warnings::Warning},
+    preflight::{Obstacle, ShareOutOfReach, warnings::Warning},
     stall::Stall,
 };
 
@@ -126,14 +126,12 @@ impl fmt::Display for Obstacle {
                 other,
                 workload,
                 is_callers,
-            } => {
-                write!(
-                    f,
-                    "Service {service} selects {other} as well as those of {workload}; give it \
-                     a selector that matches one of them"
-                )?;
-                f.write_str(if *is_callers { "" } else { OR_UNPINNED })
-            }
+            } => write!(
+                f,
+                "Service {service} selects {other} as well as those of {workload}; give it \
+                 a selector that matches one of them{}",
+                if *is_callers { "" } else { OR_UNPINNED }
+            ),
             Self::LabelsLost { service, workload } => write!(
                 f,
                 "the labels of the new template do not match the selector of Service {service}; keep \
@@ -145,6 +143,7 @@ impl fmt::Display for Obstacle {
                  of one version could not be reached; change one of them at a time, and let targetPort \
                  name the container's port where its number changes"
             ),
+            Self::ShareOutOfReach(share) => share.fmt(f),
             Self::RouteMissing { route } => write!(
                 f,
                 "{route} does not exist; create it, or name another in spec.traffic"
@@ -233,5 +232,23 @@ impl fmt::Display for Warning {
                  its own"
             ),
         }
+    }
+}
+
+impl fmt::Display for ShareOutOfReach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            workload,
+            replicas,
+            step,
+            weight,
+            nearest,
+            needed,
+        } = self;
+        write!(
+            f,
+            "step {step} has the weight {weight}, and beside the {replicas} replicas of {workload} the canary \
+             would have {nearest}; write weight: {nearest}, or give it at least {needed} replicas"
+        )
     }
 }

@@ -190,6 +190,7 @@ impl fmt::Display for PinnedPods {
         f.write_str(match self {
             Self::Stable => "stable pods",
             Self::Canary => "canary pods",
+            Self::Both => "stable and canary pods",
             Self::Promoted => "the promoted pods of the workload",
         })
     }

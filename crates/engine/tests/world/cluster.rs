@@ -230,6 +230,12 @@ impl Cluster {
             .is_some_and(|workload| workload.replicas == 0)
     }
 
+    /// Number of the workload's ready pods.
+    pub(crate) fn ready_of_workload(&self, now: Timestamp) -> u32 {
+        let sets = self.workload.iter().flat_map(|workload| &workload.sets);
+        sets.map(|set| set.ready(now)).sum()
+    }
+
     pub(crate) fn workload_seen(&self, now: Timestamp) -> Option<WorkloadSeen> {
         let workload = self.workload.as_ref()?;
         let sets = workload.sets.iter();

@@ -17,6 +17,8 @@
 //! | `leftovers` | what is left behind by force, and what is gone with a ConfigRepo |
 //! | `lost` | stable's version, or the object that keeps its template, is deleted |
 //! | `asked_again` | what git asks for again though it was rejected |
+//! | `shares` | shares of replicas, as the invariants see them |
+//! | `by_replicas` | releases where no route splits traffic |
 //! | `scaling` | the canary's size while somebody scales stable |
 //! | `known_good` | what was good before, and its approvals |
 //! | `watching` | readings that count, whatever is waited for |
@@ -33,6 +35,7 @@
 mod admission;
 mod asked_again;
 mod attribution;
+mod by_replicas;
 mod cluster;
 mod conditions;
 mod degraded;
@@ -54,6 +57,7 @@ mod retention;
 mod rollout;
 mod scaling;
 mod scenarios;
+mod shares;
 mod shell;
 mod story;
 mod taking_back;

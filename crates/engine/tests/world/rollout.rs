@@ -52,6 +52,18 @@ pub(crate) fn a_rollout() -> Draft {
     }
 }
 
+/// The same where no route splits traffic, with the shares that three replicas allow.
+pub(crate) fn a_rollout_by_replicas() -> Draft {
+    let steps = json!([
+        { "weight": 25, "hold": "30s" },
+        { "weight": 40, "hold": "1m" },
+        { "weight": 50, "hold": "1m" },
+    ]);
+    a_rollout()
+        .with("traffic", json!({ "replicas": {} }))
+        .with("steps", steps)
+}
+
 /// The template of this letter.
 pub(crate) fn template(letter: char, quality: Quality) -> Template {
     Template {
@@ -128,8 +140,8 @@ impl World {
     pub(crate) fn at_weight(self, percent: u32) -> Self {
         let weight = Weight::from_hundredths(percent * 100);
         self.when(&format!("the weight {weight}"), |world| {
-            world.live.routes[0].canary == Some(weight)
-                && world.live.routes[0].accepted
+            world.share() == weight
+                && (world.splits_by_replicas() || world.live.routes[0].accepted)
                 && world.samples_a_step()
         })
     }
@@ -260,8 +272,11 @@ impl World {
             .unwrap_or_default()
     }
 
-    /// The canary's share in the route.
+    /// The canary's share in the route, or of the Service's callers.
     pub(crate) fn share(&self) -> Weight {
+        if self.splits_by_replicas() {
+            return self.shares_seen()[0].canary;
+        }
         self.live.routes[0].canary.unwrap_or_default()
     }
 

@@ -205,7 +205,11 @@ impl World {
                 String::new()
             },
             rollout,
-            routes: self.live.routes_seen(),
+            routes: if self.splits_by_replicas() {
+                self.shares_seen()
+            } else {
+                self.live.routes_seen()
+            },
             services: self.live.services_seen(),
             workload: self.live.workload_seen(self.now),
             wanted: self.live.commits.last().map(|head| WantedSeen {
@@ -219,7 +223,7 @@ impl World {
                 .as_ref()
                 .map(|canary| canary.template.content()),
             culpable: self.probes_fail || self.is_culpable(),
-            stable_ready: self.live.stable_endpoints.ready(),
+            stable_ready: self.ready_for_stables_share(),
             canary_ready: self.live.canary_endpoints.ready(),
             breach_shown: self.shows_a_breach(),
             leading: self.leads(),

@@ -89,6 +89,7 @@ fn blank_rollouts() -> Vec<Blank> {
         ),
         refused(kind, "/traffic", Value::Null),
         refused(kind, "/traffic", json!({ "routes": null })),
+        refused(kind, "/traffic", json!({ "replicas": null })),
         refused(
             kind,
             "/traffic",

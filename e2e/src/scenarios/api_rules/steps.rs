@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Wrong, wrong};
+use super::{Wrong, right, wrong};
 
 pub(super) fn wrong_steps() -> Vec<Wrong> {
     let steps = [
@@ -52,8 +52,44 @@ pub(super) fn wrong_steps() -> Vec<Wrong> {
         .into()
 }
 
+/// Steps that shares of replicas cannot make.
+pub(super) fn wrong_shares() -> Vec<Wrong> {
+    let steps = [
+        (
+            json!([{ "weight": 60, "hold": "1m" }]),
+            "shares of replicas make weights of 0 to 50, and 100",
+        ),
+        (
+            json!([{ "weight": "50.01%", "hold": "1m" }]),
+            "shares of replicas make weights of 0 to 50, and 100",
+        ),
+        (
+            json!([{ "weight": "99.5%", "hold": "1m" }]),
+            "shares of replicas make weights of 0 to 50, and 100",
+        ),
+        (
+            json!([{ "weight": 20, "hold": "1m", "replicas": 2 }]),
+            "they follow from its weight: leave them out",
+        ),
+    ];
+    steps
+        .map(|(steps, said)| {
+            let mut spec = right("Rollout");
+            spec["traffic"] = json!({ "replicas": {} });
+            spec["steps"] = steps;
+            wrong("Rollout", "", spec, said)
+        })
+        .into()
+}
+
 pub(super) fn wrong_traffic() -> Vec<Wrong> {
     vec![
+        wrong(
+            "Rollout",
+            "/traffic/replicas",
+            json!({}),
+            "traffic is exactly one of its members",
+        ),
         wrong(
             "Rollout",
             "/traffic",

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use tidegate_api::{intervention::Action as Ask, status::Stage};
 
-use super::events::{Beginning, Event, Plot, Spec, When};
+use super::events::{Event, Plot, Point, Spec, Split, When};
 use crate::{
     deployment::Quality,
     metrics::PrometheusBehavior,
@@ -93,28 +93,42 @@ const CANNOT_MEET: &[(&str, &str, &str)] = &[
 /// One history for each stage and event: what chance may leave out.
 pub(super) fn every_stage_meets_every_event() -> Vec<Plot> {
     let mut plots = Vec::new();
+    for split in [Split::Route, Split::Replicas] {
+        plots.extend(every_stage_with_every_event(split));
+    }
+    plots.extend(where_names_are_left());
+    plots
+}
+
+fn every_stage_with_every_event(split: Split) -> Vec<Plot> {
+    let mut plots = Vec::new();
     for stage in STAGES {
-        let beginning = match stage {
-            Stage::Initial => Beginning::FirstDeploy(Quality::Good),
-            Stage::Pinning | Stage::Starting | Stage::Stepping => {
-                Beginning::Releasing(Quality::Good)
-            }
-            Stage::RollingBack => Beginning::RollingBack,
+        let point = match stage {
+            Stage::Initial => Point::FirstDeploy(Quality::Good),
+            Stage::Pinning | Stage::Starting | Stage::Stepping => Point::Releasing(Quality::Good),
+            Stage::RollingBack => Point::RollingBack,
             Stage::PinningToCanary
             | Stage::UpdatingStable
             | Stage::PinningToStable
             | Stage::ShiftingToStable
             | Stage::Draining
             | Stage::RemovingCanary
-            | Stage::Unpinning => Beginning::Promoting,
+            | Stage::Unpinning => Point::Promoting,
         };
         let events = each_event().into_iter();
+        let beginning = point.with(split);
         plots.extend(events.map(|event| (beginning, vec![(When::At(stage), event), later()])));
     }
     for event in each_event() {
         let events = vec![(When::After(60_000), event), later()];
-        plots.push((Beginning::Growing, events));
+        plots.push((Point::Growing.with(split), events));
     }
+    plots
+}
+
+/// Histories in which a route names a canary that is gone, or about to go.
+fn where_names_are_left() -> Vec<Plot> {
+    let mut plots = Vec::new();
     // What names the canary is gone before the canary is, unless it cannot be written.
     let denial = Event::Denial(Group::Routes, 60);
     let route = Event::Route(Some(70));
@@ -123,7 +137,7 @@ pub(super) fn every_stage_meets_every_event() -> Vec<Plot> {
         (When::At(Stage::RemovingCanary), route),
         later(),
     ];
-    plots.push((Beginning::Promoting, events));
+    plots.push((Point::Promoting.with(Split::Route), events));
     // A Rollout at rest has a canary and a split route only where another one left them.
     let unready = Event::Unready {
         canary: true,
@@ -136,7 +150,7 @@ pub(super) fn every_stage_meets_every_event() -> Vec<Plot> {
             (When::After(0), event),
             later(),
         ];
-        plots.push((Beginning::Growing, events));
+        plots.push((Point::Growing.with(Split::Route), events));
     }
     plots
 }

@@ -11,7 +11,7 @@ use crate::{
     cluster::Service,
     deployment::Quality,
     metrics::PrometheusBehavior,
-    rollout::{SYNC_INTERVAL, a_rollout, template},
+    rollout::{SYNC_INTERVAL, a_rollout, a_rollout_by_replicas, template},
     shell::{Fault, Group},
     world::{World, Written},
 };
@@ -94,7 +94,21 @@ pub(super) enum Spec {
 
 /// Beginning of a history.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Beginning {
+pub(super) struct Beginning {
+    pub(super) split: Split,
+    pub(super) point: Point,
+}
+
+/// What splits traffic.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Split {
+    Route,
+    Replicas,
+}
+
+/// Point at which a history begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Point {
     Adopted,
     AdoptedDifferent,
     FirstDeploy(Quality),
@@ -106,29 +120,41 @@ pub(super) enum Beginning {
     RollingBack,
 }
 
+// === impl Point ===
+
+impl Point {
+    pub(super) fn with(self, split: Split) -> Beginning {
+        Beginning { split, point: self }
+    }
+}
+
 pub(super) fn begin(beginning: Beginning, is_told: bool) -> World {
-    let draft = a_rollout().told(is_told);
-    match beginning {
-        Beginning::Adopted => draft.at_rest(),
-        Beginning::AdoptedDifferent => draft.begins().with_commit('B', Quality::Good),
-        Beginning::FirstDeploy(quality) => draft
+    let (draft, second) = match beginning.split {
+        Split::Route => (a_rollout(), 20),
+        Split::Replicas => (a_rollout_by_replicas(), 40),
+    };
+    let draft = draft.told(is_told);
+    match beginning.point {
+        Point::Adopted => draft.at_rest(),
+        Point::AdoptedDifferent => draft.begins().with_commit('B', Quality::Good),
+        Point::FirstDeploy(quality) => draft
             .without_a_workload()
             .begins()
             .with_commit('A', quality),
-        Beginning::Approval => draft.with_approval_at(3).releasing(Quality::Good),
-        Beginning::Releasing(quality) => draft.releasing(quality),
-        Beginning::Growing => draft
+        Point::Approval => draft.with_approval_at(3).releasing(Quality::Good),
+        Point::Releasing(quality) => draft.releasing(quality),
+        Point::Growing => draft
             .releasing(Quality::Good)
-            .at_weight(20)
+            .at_weight(second)
             .with_no_room(900)
             .when("the step of 50 %", |world| world.current_step() == Some(3)),
-        Beginning::Promoting => {
+        Point::Promoting => {
             let world = draft.releasing(Quality::Good).at_stage(Stage::Starting);
             world
                 .with_ask(Ask::Promote)
                 .at_stage(Stage::PinningToCanary)
         }
-        Beginning::RollingBack => {
+        Point::RollingBack => {
             let world = draft.releasing(Quality::Good).at_stage(Stage::Stepping);
             world.with_ask(Ask::Abort).at_stage(Stage::RollingBack)
         }
@@ -300,15 +326,23 @@ pub(super) fn plots() -> impl Strategy<Value = Plot> {
 }
 
 fn beginning() -> impl Strategy<Value = Beginning> {
+    (split(), point()).prop_map(|(split, point)| point.with(split))
+}
+
+fn split() -> impl Strategy<Value = Split> {
+    prop_oneof![3 => Just(Split::Route), 1 => Just(Split::Replicas)]
+}
+
+fn point() -> impl Strategy<Value = Point> {
     prop_oneof![
-        1 => Just(Beginning::Adopted),
-        1 => Just(Beginning::AdoptedDifferent),
-        1 => quality().prop_map(Beginning::FirstDeploy),
-        1 => Just(Beginning::Approval),
-        4 => quality().prop_map(Beginning::Releasing),
-        3 => Just(Beginning::Growing),
-        4 => Just(Beginning::Promoting),
-        2 => Just(Beginning::RollingBack),
+        1 => Just(Point::Adopted),
+        1 => Just(Point::AdoptedDifferent),
+        1 => quality().prop_map(Point::FirstDeploy),
+        1 => Just(Point::Approval),
+        4 => quality().prop_map(Point::Releasing),
+        3 => Just(Point::Growing),
+        4 => Just(Point::Promoting),
+        2 => Just(Point::RollingBack),
     ]
 }
 

@@ -70,11 +70,15 @@ impl World {
             stable_endpoints: cache.stable_endpoints.seen(),
             canary_endpoints: cache.canary_endpoints.seen(),
             unlisted_route_kinds: Vec::new(),
-            routes: cache
-                .routes
-                .iter()
-                .map(crate::cluster::Route::seen)
-                .collect(),
+            routes: if self.splits_by_replicas() {
+                Vec::new()
+            } else {
+                cache
+                    .routes
+                    .iter()
+                    .map(crate::cluster::Route::seen)
+                    .collect()
+            },
             refused: self.shell.memory.refused.clone(),
             applying: false,
             queries: self

@@ -1,0 +1,83 @@
+//! Shares of replicas, as the invariants see them: each Service is a route of its own.
+
+use tidegate_engine::{invariants::RouteSeen, pin::Pin, weight::Weight};
+
+use crate::{cluster::Service, world::World};
+
+/// Number of the Services that are there from the beginning.
+const FROM_THE_BEGINNING: usize = 2;
+
+// === impl World ===
+
+impl World {
+    /// Returns true if replicas split traffic, and not routes.
+    pub(crate) fn splits_by_replicas(&self) -> bool {
+        let Some(rollout) = &self.rollout else {
+            return false;
+        };
+        let attempt = rollout.status.attempt.as_ref();
+        let spec = attempt.map_or(&rollout.spec, |attempt| &attempt.plan);
+        spec.traffic.replicas.is_some()
+    }
+
+    /// The canary's share of the callers of each Service. One that has come in a step has no history of
+    /// weights.
+    pub(crate) fn shares_seen(&self) -> Vec<RouteSeen> {
+        let seen = |service: &Service| {
+            let canary = self.share_by(service.pin.as_ref());
+            RouteSeen {
+                name: service.name.to_owned(),
+                stable: Weight::from_hundredths(Weight::FULL.hundredths() - canary.hundredths()),
+                canary,
+                split: canary > Weight::ZERO,
+                epoch: None,
+            }
+        };
+        self.live
+            .services
+            .iter()
+            .take(FROM_THE_BEGINNING)
+            .map(seen)
+            .collect()
+    }
+
+    /// Number of ready pods for the share that stable has: where the Service selects both versions, those of the
+    /// workload.
+    pub(crate) fn ready_for_stables_share(&self) -> u32 {
+        let live = &self.live;
+        let is_open = live.services[0].pin.is_none() && live.canary_endpoints.ready() > 0;
+        if self.splits_by_replicas() && is_open {
+            self.live.ready_of_workload(self.now)
+        } else {
+            self.live.stable_endpoints.ready()
+        }
+    }
+
+    /// The share that a pin gives the canary. Without one, whoever is ready shares.
+    fn share_by(&self, pin: Option<&Pin>) -> Weight {
+        let live = &self.live;
+        let is_there = live.canary.as_ref().is_some_and(|canary| canary.pods() > 0);
+        match pin {
+            Some(Pin::Version(_)) => Weight::ZERO,
+            Some(Pin::Canary) => Weight::FULL,
+            None if !is_there || live.canary_endpoints.ready() == 0 => Weight::ZERO,
+            None if live.ready_of_workload(self.now) == 0 => Weight::FULL,
+            None => self.intended_share(),
+        }
+    }
+
+    /// The share that the canary's pods are to have: the newest that is neither nothing nor everything.
+    fn intended_share(&self) -> Weight {
+        let status = self.status();
+        let attempt = status.attempt.as_ref();
+        let now = attempt.map(|attempt| attempt.weight);
+        let steps = attempt
+            .into_iter()
+            .flat_map(|attempt| attempt.steps.iter().rev());
+        let mut intended = now.into_iter().chain(steps.map(|step| step.weight));
+        let is_share = |weight: &Weight| *weight > Weight::ZERO && *weight < Weight::FULL;
+        intended
+            .find(is_share)
+            .unwrap_or_else(|| Weight::from_hundredths(100))
+    }
+}

@@ -1,0 +1,151 @@
+//! Blue/green, with and without a router: the canary is looked at by its own Service, gets everybody at
+//! once when a person approves, and stable stays ready beside it, so that going back is at once, too.
+
+use anyhow::{Context as _, Result, ensure};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use serde_json::json;
+use tidegate_api::{
+    Intervention,
+    record::{Outcome, Reason},
+    status::{Phase, RolloutStatus},
+};
+
+use crate::{
+    load::{Load, ServiceEndpoints},
+    scenario::{Context, Scenario, scenario},
+    testbed::{ADMIN, CANARY, NAME, Release, Shop, Testbed},
+};
+
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[
+    scenario!(blue_green, with_route),
+    scenario!(blue_green_by_replicas, by_replicas),
+];
+
+const RATE: u32 = 200;
+
+/// So many answers show whom callers reach.
+const ENOUGH: usize = 300;
+
+async fn with_route(context: Context) -> Result<()> {
+    run(context, Shop::new()).await
+}
+
+async fn by_replicas(context: Context) -> Result<()> {
+    run(context, Shop::new().without_route()).await
+}
+
+async fn run(context: Context, shop: Shop) -> Result<()> {
+    let shop = shop.with_rollout(json!({
+        "steps": [{ "weight": 0 }, { "approval": {} }, { "weight": 100, "hold": "8s" }],
+    }));
+    let bed = Testbed::open(context, &shop).await?;
+    let clients = bed.clients(RATE);
+    bed.commit(&shop.with(Release::good("v2")), "Release v2")
+        .await?;
+    waits_out_of_reach(&bed, &clients, "v1", "v2").await?;
+    approve(&bed, 2).await?;
+    has_switched(&bed, &clients, "v2").await?;
+    let record = bed.outcome(2).await?;
+    ensure!(
+        record.outcome == Outcome::Promoted && record.reason == Reason::StepsPassed,
+        "{record:?}"
+    );
+    bed.gateway_serves("v2").await?;
+    bed.is_at_rest().await?;
+    clients.stop().await.none_failed()?;
+
+    let clients = bed.clients(RATE);
+    bed.commit(&shop.with(Release::bad("v3")), "Release v3, which is bad")
+        .await?;
+    waits_out_of_reach(&bed, &clients, "v2", "v3").await?;
+    approve(&bed, 3).await?;
+    let record = bed.outcome(3).await?;
+    ensure!(
+        record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached,
+        "{record:?}"
+    );
+    println!("      blue/green: {}", bed.reaction(&record).await?);
+    bed.all_went_back(&clients, "v2").await?;
+    bed.is_at_rest().await?;
+    let report = clients.stop().await;
+    let failures = report.failures_beside("v3");
+    ensure!(
+        failures.is_empty(),
+        "a request failed that the canary did not answer: {:?}",
+        failures.first()
+    );
+    Ok(())
+}
+
+/// Until somebody approves, the canary answers by its own Service alone.
+async fn waits_out_of_reach(bed: &Testbed, clients: &Load, stable: &str, new: &str) -> Result<()> {
+    bed.until("it waits for approval", |status| {
+        status.phase == Phase::AwaitingApproval
+    })
+    .await?;
+    let preview = ServiceEndpoints::follow(bed.api(), CANARY).await;
+    let address = preview.addresses();
+    let address = address
+        .first()
+        .context("the canary Service has no endpoint")?;
+    let answer = crate::http_client::plain()
+        .get(format!("http://{address}/"))
+        .send()
+        .await?;
+    let version = answer.headers().get(crate::demo_app::VERSION_HEADER);
+    ensure!(
+        version.is_some_and(|version| version == new),
+        "the preview is answered by {version:?}"
+    );
+    let report = clients
+        .first_answers_since(Timestamp::now(), ENOUGH)
+        .await
+        .context("the clients go on")?;
+    ensure!(
+        report.versions().keys().eq([&stable]),
+        "nobody has approved, and callers reached {:?}",
+        report.versions()
+    );
+    Ok(())
+}
+
+async fn approve(bed: &Testbed, attempt: u32) -> Result<()> {
+    let status = bed.status().await?;
+    let revision = status.attempt.map(|attempt| attempt.revision.clone());
+    bed.create::<Intervention>(json!({
+        "metadata": { "name": format!("approve-{attempt}") },
+        "spec": {
+            "rollout": NAME, "attempt": attempt, "revision": revision, "action": "Approve", "step": 2,
+            "reason": "the preview is fine", "by": ADMIN,
+        },
+    }))
+    .await
+}
+
+/// The canary has everybody, and stable's pods are as ready as before.
+async fn has_switched(bed: &Testbed, clients: &Load, new: &str) -> Result<()> {
+    let is_switched = |status: &RolloutStatus| {
+        let attempt = status.attempt.as_ref();
+        let step = attempt.filter(|attempt| attempt.step == 3);
+        let step = step.and_then(|attempt| attempt.steps.last());
+        step.is_some_and(|step| step.confirmed_at.is_some())
+    };
+    let status = bed.until("the canary has everybody", is_switched).await?;
+    let confirmed = status.attempt.and_then(|attempt| attempt.confirmed_at);
+    let since = confirmed.context("a confirmed step")? + bed.context.cluster.gateway().lag();
+    let report = clients
+        .first_answers_since(since + std::time::Duration::from_secs(1), ENOUGH)
+        .await
+        .context("the clients go on")?;
+    ensure!(
+        report.versions().keys().eq([&new]),
+        "callers reached {:?}",
+        report.versions()
+    );
+    let stable = bed.api::<Deployment>().get(NAME).await?;
+    let ready = stable.status.and_then(|status| status.ready_replicas);
+    ensure!(ready == Some(2), "of stable's pods {ready:?} are ready");
+    Ok(())
+}
