@@ -89,7 +89,12 @@ fn blank_rollouts() -> Vec<Blank> {
         ),
         refused(kind, "/traffic", Value::Null),
         refused(kind, "/traffic", json!({ "routes": null })),
-        refused(kind, "/traffic", json!({ "replicas": null })),
+        blank(
+            kind,
+            "/traffic",
+            json!({ "replicas": null, "routes": [{ "kind": "HTTPRoute", "name": "shop" }] }),
+            Answer::Has("/traffic/routes/0/name", json!("shop")),
+        ),
         refused(
             kind,
             "/traffic",
