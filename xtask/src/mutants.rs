@@ -44,6 +44,7 @@ enum Choice {
 #[derive(Default)]
 struct Tally {
     by_tests: usize,
+    by_golden: usize,
     by_histories: usize,
     unviable: usize,
     survivors: Vec<String>,
@@ -58,13 +59,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let scratch = Scratch::make()?;
     eprintln!("the engine's tests without a mistake");
     // Tests that fail anyway would find everything.
-    match scratch.judge()? {
+    match scratch.judge(true)? {
         Verdict::Survived => {}
         Verdict::Found(finder) => bail!("the engine's tests fail as it is: {finder}"),
         Verdict::Unviable(said) => bail!("the engine does not build as it is:\n{said}"),
     }
     let started = Instant::now();
-    let tally = try_out(&scratch, &mutants)?;
+    // What is planted has to be found for what it does, and not for being another program.
+    let with_golden = matches!(choice, Choice::Sampled { .. });
+    let tally = try_out(&scratch, &mutants, with_golden)?;
     println!("{} in {}", tally.summary(), clock_time(started.elapsed()));
     match choice {
         Choice::Planted { .. } => {
@@ -84,12 +87,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn try_out(scratch: &Scratch, mutants: &[Mutant]) -> Result<Tally> {
+fn try_out(scratch: &Scratch, mutants: &[Mutant], with_golden: bool) -> Result<Tally> {
     let mut tally = Tally::default();
     for mutant in mutants {
         let started = Instant::now();
         let verdict = scratch
-            .find(mutant)
+            .find(mutant, with_golden)
             .with_context(|| format!("the mistake {}", mutant.name))?;
         report(&mutant.name, started.elapsed(), &verdict);
         tally.count(&mutant.name, &verdict);
@@ -147,6 +150,7 @@ impl Tally {
     fn count(&mut self, name: &str, verdict: &Verdict) {
         match verdict {
             Verdict::Found(Finder::Test(_) | Finder::Hang) => self.by_tests += 1,
+            Verdict::Found(Finder::Golden) => self.by_golden += 1,
             Verdict::Found(Finder::History(_)) => self.by_histories += 1,
             Verdict::Survived => self.survivors.push(name.to_owned()),
             Verdict::Unviable(_) => self.unviable += 1,
@@ -155,8 +159,9 @@ impl Tally {
 
     fn summary(&self) -> String {
         let mut summary = format!(
-            "{} found by tests, {} by histories, {} not found, {} do not build",
+            "{} found by tests, {} by golden histories, {} by random ones, {} not found, {} do not build",
             self.by_tests,
+            self.by_golden,
             self.by_histories,
             self.survivors.len(),
             self.unviable

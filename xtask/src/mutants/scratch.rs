@@ -22,20 +22,44 @@ use crate::{histories, shell};
 const HISTORIES: &str = "3000";
 
 /// Time that the tests may take: a mistake may keep them from ever ending.
-const LIMIT: Duration = Duration::from_mins(2);
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// The most tests that are named as finders.
 const NAMED: usize = 3;
 
-/// Tests, the cheapest first: the program, and its arguments.
-const PHASES: [(&[&str], &[&str]); 3] = [
-    (&["--test", "world"], &["--skip", histories::TEST]),
-    (
-        &["--test", "world"],
-        &["--exact", histories::TEST, "--nocapture"],
-    ),
-    (&["--lib"], &[]),
+/// Tests, the cheapest first. A change of behavior shows in the golden histories whatever it is, so they come
+/// last but for the random ones, which take longer.
+const PHASES: [Phase; 4] = [
+    Phase {
+        program: &["--test", "world"],
+        arguments: &["--skip", "histories::"],
+        is_golden: false,
+    },
+    Phase {
+        program: &["--lib"],
+        arguments: &[],
+        is_golden: false,
+    },
+    Phase {
+        program: &["--test", "world"],
+        arguments: &["histories::golden"],
+        is_golden: true,
+    },
+    Phase {
+        program: &["--test", "world"],
+        arguments: &["--exact", histories::TEST, "--nocapture"],
+        is_golden: false,
+    },
 ];
+
+/// Tests that run together.
+#[derive(Clone, Copy)]
+struct Phase {
+    program: &'static [&'static str],
+    arguments: &'static [&'static str],
+    /// True if they compare with what was decided before, right or wrong.
+    is_golden: bool,
+}
 
 /// The copy.
 pub(super) struct Scratch {
@@ -57,6 +81,8 @@ pub(super) enum Finder {
     Test(String),
     /// A random history, by its seed and the invariant.
     History(String),
+    /// Histories that go another way than before.
+    Golden,
     /// Tests that did not come to their end.
     Hang,
 }
@@ -89,22 +115,29 @@ impl Scratch {
     }
 
     /// Makes a mistake; returns what found it, and takes it out again.
-    pub(super) fn find(&self, mutant: &Mutant) -> Result<Verdict> {
+    pub(super) fn find(&self, mutant: &Mutant, with_golden: bool) -> Result<Verdict> {
         self.apply(&mutant.patch, &[])?;
-        let verdict = self.judge();
+        let verdict = self.judge(with_golden);
         self.apply(&mutant.patch, &["--reverse"])?;
         verdict
     }
 
     /// Builds and tests the copy as it is.
-    pub(super) fn judge(&self) -> Result<Verdict> {
-        for (program, arguments) in PHASES {
-            let program = match self.build(program)? {
+    pub(super) fn judge(&self, with_golden: bool) -> Result<Verdict> {
+        let phases = PHASES
+            .iter()
+            .filter(|phase| with_golden || !phase.is_golden);
+        for phase in phases {
+            let program = match self.build(phase.program)? {
                 Ok(program) => program,
                 Err(said) => return Ok(Verdict::Unviable(said)),
             };
-            if let Some(finder) = self.test(&program, arguments)? {
-                return Ok(Verdict::Found(finder));
+            match self.test(&program, phase.arguments)? {
+                Some(Finder::Test(_)) if phase.is_golden => {
+                    return Ok(Verdict::Found(Finder::Golden));
+                }
+                Some(finder) => return Ok(Verdict::Found(finder)),
+                None => {}
             }
         }
         Ok(Verdict::Survived)
@@ -186,6 +219,7 @@ impl fmt::Display for Finder {
         match self {
             Self::Test(names) => f.write_str(names),
             Self::History(seed) => f.write_str(seed),
+            Self::Golden => f.write_str("golden histories"),
             Self::Hang => f.write_str("tests that do not end"),
         }
     }

@@ -6,6 +6,7 @@
 
 mod coverage;
 mod events;
+mod golden;
 
 use std::{
     any::Any,
@@ -165,7 +166,11 @@ fn in_words(panic: &(dyn Any + Send)) -> String {
 }
 
 fn live(beginning: events::Beginning, events: &[(When, events::Event)], is_told: bool) -> World {
-    let mut world = events::begin(beginning, is_told);
+    go_on(events::begin(beginning, is_told), events)
+}
+
+/// Goes on from the beginning of a history to its end.
+fn go_on(mut world: World, events: &[(When, events::Event)]) -> World {
     for (when, event) in events {
         match when {
             When::After(millis) => world.run_for(SignedDuration::from_millis(*millis)),
@@ -251,10 +256,14 @@ fn tell_failures_once() {
     }));
 }
 
+fn number(variable: &str) -> Option<u64> {
+    text(variable)?.parse().ok()
+}
+
 #[expect(
     clippy::disallowed_methods,
-    reason = "which histories are tried is for the caller to say"
+    reason = "which histories are tried, or told, is for the caller to say"
 )]
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
+fn text(variable: &str) -> Option<String> {
+    std::env::var(variable).ok()
 }

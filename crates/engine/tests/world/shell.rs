@@ -177,6 +177,7 @@ impl World {
             self.story
                 .tell(now, "note", format_args!("{}: {note}", note.reason()));
         }
+        self.story.detail(now, &decision);
         match self.carry_out(&decision) {
             Ok(()) => {
                 self.shell.memory.refused = None;

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use jiff::Timestamp;
+use tidegate_engine::{decision::Decision, waiting::WaitingOn};
 
 /// A readable log of a world.
 #[derive(Clone, Debug)]
@@ -11,6 +12,8 @@ pub(crate) struct Story {
     lines: Vec<String>,
     /// False where nobody will read it.
     pub(crate) is_told: bool,
+    /// True where it tells all that was decided, and every status in full.
+    pub(crate) is_detailed: bool,
 }
 
 impl Story {
@@ -19,6 +22,26 @@ impl Story {
             start,
             lines: Vec::new(),
             is_told: true,
+            is_detailed: false,
+        }
+    }
+
+    /// Tells all of a decision that no effect shows.
+    pub(crate) fn detail(&mut self, now: Timestamp, decision: &Decision) {
+        if !self.is_detailed {
+            return;
+        }
+        let waits = decision.waiting.as_ref().map(WaitingOn::label);
+        let again = decision.requeue_at;
+        let sampling = decision.sampling;
+        self.tell(
+            now,
+            "decision",
+            format_args!("waits for {waits:?}, looks again at {again:?}, samples {sampling:?}"),
+        );
+        if decision.persist {
+            let status = serde_json::to_string(&decision.status).unwrap();
+            self.tell(now, "decision", status);
         }
     }
 
