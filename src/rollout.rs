@@ -9,6 +9,7 @@
 //! reconcile never awaits Prometheus, git, a hold or endpoints that settle.
 
 mod attributions;
+mod brake;
 mod context;
 mod events;
 pub(crate) mod execute;

@@ -153,6 +153,7 @@ impl Bench {
             rollout: &self.rollout,
             plan: Some(&self.plan),
             service_account: Some("deployer"),
+            brake: tidegate_engine::observed::Brake::Sync,
         }
     }
 

@@ -34,6 +34,7 @@ use tidegate_api::{
     workload::{VersionId, WorkloadKind, WorkloadRef},
 };
 use tidegate_engine::{
+    decision::Hold,
     observed::{Comparison, OtherWorkload, RetainedPod, Workload},
     revision::Digest,
 };
@@ -241,10 +242,22 @@ impl Workloads {
         &self,
         target: Target<'_>,
         paused: bool,
+        hold: Hold,
         epoch: Option<u64>,
     ) -> Result<(), WorkloadError> {
         match target.workload.kind {
-            WorkloadKind::Deployment => self.deployments.pause(target, paused, epoch).await,
+            WorkloadKind::Deployment => self.deployments.pause(target, paused, hold, epoch).await,
+        }
+    }
+
+    /// Notes the template of a workload that is held as known.
+    pub(crate) async fn note(
+        &self,
+        target: Target<'_>,
+        template: &Revision,
+    ) -> Result<(), WorkloadError> {
+        match target.workload.kind {
+            WorkloadKind::Deployment => self.deployments.note(target, template).await,
         }
     }
 

@@ -10,6 +10,7 @@ mod bad_release;
 mod between_steps;
 mod blue_green;
 mod break_glass;
+mod by_pause;
 mod by_replicas;
 mod chart_installed;
 mod cluster_serves_traffic;
@@ -99,6 +100,7 @@ pub fn all() -> Vec<Scenario> {
         restart::SCENARIOS,
         blue_green::SCENARIOS,
         break_glass::SCENARIOS,
+        by_pause::SCENARIOS,
         by_replicas::SCENARIOS,
         draining::SCENARIOS,
         pods_unready::SCENARIOS,

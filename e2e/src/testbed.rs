@@ -8,6 +8,7 @@ mod attribution;
 mod config_repo;
 mod events;
 mod evidence;
+mod guard;
 mod history;
 mod interventions;
 mod pods;
@@ -142,12 +143,17 @@ impl Testbed {
 
     /// Commits the shop, for whichever Tidegate runs.
     pub async fn declare(&mut self, shop: &Shop) -> Result<()> {
+        self.has_no_repo(shop).await;
+        self.commit(shop, "Open the shop").await?;
+        self.create_config_repo(json!({})).await
+    }
+
+    /// Knows how callers reach the shop, which nobody has committed.
+    pub async fn has_no_repo(&mut self, shop: &Shop) {
         match shop.route_kind {
             Some(kind) => self.route_kind = kind,
             None => self.endpoints = Some(ServiceEndpoints::follow(self.api(), NAME).await),
         }
-        self.commit(shop, "Open the shop").await?;
-        self.create_config_repo(json!({})).await
     }
 
     /// Waits until the first revision of the shop is stable and served.

@@ -14,7 +14,7 @@ use kube::Client;
 use tidegate_api::{NamespacedName, Revision, Rollout, status::Stable, workload::WorkloadRef};
 use tidegate_engine::{
     decision::{Action, Decision},
-    observed::Admission,
+    observed::{Admission, Brake},
     plan::Plan,
 };
 
@@ -86,6 +86,8 @@ pub(crate) struct Subject<'a> {
     /// The ServiceAccount in whose name the workload's template is written; `None` where no ConfigRepo
     /// names one.
     pub(crate) service_account: Option<&'a str>,
+    /// What keeps a new template from rolling out.
+    pub(crate) brake: Brake,
 }
 
 /// Effects of a Rollout on objects: each is written over the object that the decision was made from.
@@ -191,6 +193,7 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
             Ok(())
         }
         Action::SnapshotLiveTemplate(revision) => effects.keep_live(revision).await,
+        Action::KeepCandidate(revision) => effects.keep_candidate(revision).await,
         Action::SnapshotVersion { revision, version } => {
             effects.keep_version(revision, version).await
         }
@@ -211,7 +214,11 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
         Action::SetService { name, pin, epoch } => {
             effects.set_service(name, pin.as_ref(), *epoch).await
         }
-        Action::SetWorkload { paused, epoch } => effects.pause(*paused, *epoch).await,
+        Action::SetWorkload {
+            paused,
+            hold,
+            epoch,
+        } => effects.pause(*paused, *hold, *epoch).await,
         Action::WriteTemplate(revision) => effects.write_template(revision).await,
         Action::ApplyCanary { revision, replicas } => {
             effects.apply_canary(revision, *replicas).await
@@ -308,9 +315,13 @@ impl<'a> Effects<'a> {
         }
     }
 
-    /// A client that writes in the name of the ConfigRepo's ServiceAccount.
+    /// A client that writes in the name of the ConfigRepo's ServiceAccount. What somebody has applied to a workload
+    /// that is held they may apply, and Tidegate writes it in its own.
     fn as_account(self) -> Result<Client, ExecuteError> {
         let Some(account) = self.subject.service_account else {
+            if self.subject.brake == Brake::Pause {
+                return Ok(self.client.clone());
+            }
             let workload = self.subject.plan()?.workload.to_string();
             return Err(ExecuteError::NoAccount(workload));
         };

@@ -16,15 +16,15 @@ use tidegate_api::{
 use tidegate_engine::{
     gate::reading::Reading,
     observed::{
-        Admission, Attribution, Candidate, Comparison, Endpoints, Identity, Intervention, Observed,
-        OtherWorkload, QueryCheck, Route, Service, Workload, selects,
+        Admission, Attribution, Brake, Candidate, Comparison, Endpoints, Identity, Intervention,
+        Observed, OtherWorkload, QueryCheck, Route, Service, Workload, held, selects,
     },
     pin::Pin,
     plan::Plan,
 };
 
 use self::pods::{OwnPods, ReadyPods};
-use super::observations::Observations;
+use super::{brake, observations::Observations};
 use crate::{
     caches::Caches,
     kubernetes::watched::{self, is_autoscaler},
@@ -93,9 +93,10 @@ pub(crate) fn observe(
         .map_or(&rollout.spec, |attempt| &attempt.plan);
     let service = spec.service_name();
     let canary = WorkloadRef::new(spec.workload.kind, canary_name(&id.name));
+    let brake = brake::of(caches, &id, &spec.workload);
     let workload = observer.released(&spec.workload);
     let canary_objects = CanaryObjects::of(caches, &id, &canary);
-    let candidate = observer.candidate(&rollout.spec, workload.as_ref());
+    let candidate = observer.candidate(rollout, brake, workload.as_ref());
     let own_pods = OwnPods::of(&spec.workload, workload.as_ref(), &canary);
     let conflicting = conflicting_rollouts(caches, rollout);
     let routes = match Plan::or_objects(&id.name, spec) {
@@ -121,7 +122,8 @@ pub(crate) fn observe(
             .stable
             .as_ref()
             .is_none_or(|stable| observer.is_kept(&stable.revision)),
-        workload,
+        brake,
+        workload: workload.map(|workload| workload.as_it_runs(&status)),
         canary: observer.timed(&canary, canary_objects.workload),
         canary_pods: caches.workloads.canary_pods(&id.namespace, &canary),
         retained_pods: caches.workloads.retained_pods(&id.namespace, &id.name),
@@ -219,7 +221,12 @@ impl Observer<'_> {
     }
 
     /// The revision that is wanted now: the one with the greatest number.
-    fn candidate(&self, spec: &RolloutSpec, workload: Option<&Workload>) -> Option<Candidate> {
+    fn candidate(
+        &self,
+        rollout: &Rollout,
+        brake: Brake,
+        workload: Option<&Workload>,
+    ) -> Option<Candidate> {
         let own = self.caches.revisions_of(self.rollout).into_iter();
         let newest = own.max_by_key(|kept| kept.revision)?;
         let annotation = |key: &str| newest.annotations().get(key).cloned();
@@ -235,8 +242,15 @@ impl Observer<'_> {
             first_deploy: annotation(names::FIRST_DEPLOY_ANNOTATION).as_deref() == Some("true"),
             images: newest.data.images.clone(),
             pod_labels: newest.data.labels.clone(),
-            comparison: self.comparison(&revision, workload),
-            admission: self.admission(&revision, spec),
+            comparison: match brake {
+                Brake::Pause => {
+                    let status = rollout.status.as_ref();
+                    let stable = status.and_then(|status| status.stable.as_ref());
+                    held::comparison(&revision, stable, workload)
+                }
+                Brake::Sync | Brake::Unknown => self.comparison(&revision, workload),
+            },
+            admission: self.admission(&revision, &rollout.spec),
             revision,
         })
     }

@@ -125,6 +125,7 @@ pub(super) async fn execute_urgent(
         rollout,
         plan: plan.as_ref(),
         service_account: None,
+        brake: observed.brake,
     };
     act_urgently(ctx, &subject, &decision).await
 }
@@ -212,6 +213,7 @@ async fn turn(ctx: &Context, id: &NamespacedName, epoch: u64) -> Result<Action, 
         rollout,
         plan: plan.as_ref(),
         service_account: service_account.as_deref(),
+        brake: observed.brake,
     };
     let mut executed = persist(ctx, &subject, &decision).await;
     if executed.is_ok() {

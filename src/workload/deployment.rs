@@ -17,7 +17,10 @@ use tidegate_api::{
     Revision, names,
     workload::{VersionId, WorkloadKind, WorkloadRef},
 };
-use tidegate_engine::observed::{Comparison, OtherWorkload, Version, Workload, WorkloadObstacle};
+use tidegate_engine::{
+    decision::Hold,
+    observed::{Comparison, Held, OtherWorkload, Version, Workload, WorkloadObstacle},
+};
 
 use self::watched::{Deployment, ReplicaSet};
 use super::{Compared, Target, WorkloadError};
@@ -105,6 +108,7 @@ impl Deployments {
             total: status.replicas,
             available: status.available_replicas,
             paused: spec.paused,
+            held: held(&deployment),
             deleting: metadata.deletion_timestamp.is_some(),
             epoch: epoch(&*deployment),
             template: spec.template.digest,
@@ -113,6 +117,7 @@ impl Deployments {
             pod_labels: spec.template.labels.clone(),
             parallel_blockers,
             obstacle: name_obstacle(name),
+            hold_obstacle: hold_obstacle(&deployment),
             versions: self.versions(namespace, name),
             template_manager: last_manager(fields, &["spec", "template"]),
             revision: deployment
@@ -173,13 +178,20 @@ impl Deployments {
         &self,
         target: Target<'_>,
         paused: bool,
+        hold: Hold,
         epoch: Option<u64>,
     ) -> Result<(), WorkloadError> {
         let deployment = self.existing(target)?;
         // A field that is null is removed; Kubernetes' default is not to pause.
         let paused = if paused { Some(true) } else { None };
+        let mut annotations = epoch_annotation(epoch);
+        match hold {
+            Hold::Off => annotations[names::HELD_ANNOTATION] = Value::Null,
+            Hold::Kept => {}
+            Hold::At(digest) => annotations[names::HELD_ANNOTATION] = json!(digest.to_string()),
+        }
         let patch = json!({
-            "metadata": { "annotations": epoch_annotation(epoch) },
+            "metadata": { "annotations": annotations },
             "spec": { "paused": paused },
         });
         let patched = target
@@ -187,6 +199,29 @@ impl Deployments {
             .patch(&self.deployments, &*deployment, patch)
             .await;
         let what = format!("pause or unpause {}", target.workload);
+        patched.map_err(WorkloadError::request(what))
+    }
+
+    /// Notes the template of a Deployment that is held as known: its digest is the revision's name.
+    pub(super) async fn note(
+        &self,
+        target: Target<'_>,
+        template: &Revision,
+    ) -> Result<(), WorkloadError> {
+        let deployment = self.existing(target)?;
+        let Some(held) = held(&deployment) else {
+            return Ok(());
+        };
+        if held.is_known || held.live.to_string() != template.as_str() {
+            return Ok(());
+        }
+        let note = json!({ names::HELD_ANNOTATION: template.as_str() });
+        let patch = json!({ "metadata": { "annotations": note } });
+        let patched = target
+            .writer()
+            .patch(&self.deployments, &*deployment, patch)
+            .await;
+        let what = format!("note the template of {}", target.workload);
         patched.map_err(WorkloadError::request(what))
     }
 
@@ -293,6 +328,19 @@ impl DeploymentWriters {
     }
 }
 
+/// Returns the hold of a Deployment that is paused for as long as its Rollout is there.
+fn held(deployment: &Deployment) -> Option<Held> {
+    let known = deployment.annotations().get(names::HELD_ANNOTATION)?;
+    if !deployment.spec.paused {
+        return None;
+    }
+    let live = deployment.spec.template.digest;
+    Some(Held {
+        live,
+        is_known: *known == live.to_string(),
+    })
+}
+
 /// Reads the template from the API server.
 pub(super) async fn live_template(target: Target<'_>) -> Result<Value, WorkloadError> {
     let resource = ApiResource::erase::<apps::Deployment>(&());
@@ -370,6 +418,19 @@ fn name_obstacle(name: &str) -> Option<WorkloadObstacle> {
         return None;
     }
     Some(WorkloadObstacle::NameTooLong { max: MAX_NAME })
+}
+
+/// Returns an obstacle if a Deployment that is paused for good would lose its pods, or stay paused.
+fn hold_obstacle(deployment: &Deployment) -> Option<WorkloadObstacle> {
+    if deployment.spec.revision_history_limit == Some(0) {
+        return Some(WorkloadObstacle::NoRevisionHistory);
+    }
+    if !deployment.spec.paused {
+        return None;
+    }
+    let fields = deployment.metadata.managed_fields.as_deref();
+    let manager = last_manager(fields.unwrap_or_default(), &["spec", "paused"])?;
+    Some(WorkloadObstacle::PausedBy { manager })
 }
 
 /// Name of a pod's ReplicaSet: Kubernetes appends a dash and five characters to it, and leaves the

@@ -49,6 +49,10 @@ pub const FIRST_DEPLOY_ANNOTATION: &str = "tidegate.io/first-deploy";
 /// Annotation of the canary workload: the revision that it runs, by its full name.
 pub const REVISION_ANNOTATION: &str = "tidegate.io/revision";
 
+/// Annotation of a workload that is paused for as long as its Rollout is there, since no ConfigRepo applies it: the
+/// digest of the template that it had when Tidegate looked last.
+pub const HELD_ANNOTATION: &str = "tidegate.io/held";
+
 /// Annotation of what carries traffic during an attempt: the epoch of the leader that wrote it.
 pub const EPOCH_ANNOTATION: &str = "tidegate.io/epoch";
 

@@ -14,7 +14,7 @@ use tidegate_api::{
 use crate::{
     context::DecisionContext,
     event::Event,
-    observed::{Candidate, Observed},
+    observed::{Brake, Candidate, Observed},
     plan::Plan,
     records,
     weight::Weight,
@@ -180,13 +180,18 @@ pub(crate) fn end(ctx: &mut DecisionContext<'_>) {
 }
 
 fn promote(ctx: &mut DecisionContext<'_>, plan: &Plan, attempt: &Attempt) {
+    // A first revision may have been restarted before it was ready, and what somebody applies may bear the mark of
+    // a restart. Any other is written without one.
+    let workload = ctx.observed.workload.as_ref();
+    let may_bear_mark = attempt.stage == Stage::Initial || ctx.observed.brake == Brake::Pause;
+    let marked = workload.filter(|_| may_bear_mark);
     let stable = Stable {
         revision: attempt.revision.clone(),
         pod_template_hash: attempt
             .promoted_pod_template_hash
             .clone()
             .unwrap_or_default(),
-        restarted_at: None,
+        restarted_at: marked.and_then(|workload| workload.restarted_at.clone()),
         source: attempt.source.clone(),
         since: ctx.now,
     };

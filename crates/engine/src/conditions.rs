@@ -53,7 +53,10 @@ fn progress(ctx: &DecisionContext<'_>) -> Progress {
     };
     let wanted = ctx.observed.candidate.as_ref();
     let is_stable = wanted.is_some_and(|wanted| wanted.revision == stable.revision);
-    if is_stable && ctx.status.attempt.is_none() && !runs_another(ctx) {
+    // What somebody has just applied is wanted before it is kept.
+    let observed = ctx.observed;
+    let is_newest = observed.new_template().is_none() && !observed.has_unkept_template();
+    if is_stable && is_newest && ctx.status.attempt.is_none() && !runs_another(ctx) {
         Progress::Done
     } else {
         Progress::Pending

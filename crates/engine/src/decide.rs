@@ -10,7 +10,7 @@ use crate::{
     diff,
     event::Event,
     field_conflict, idle, interventions,
-    observed::{Comparison, Observed, Version},
+    observed::{Brake, Comparison, Observed, Version},
     persistence,
     plan::Plan,
     retention, stage,
@@ -137,7 +137,13 @@ fn rename_lost_revision(ctx: &mut DecisionContext<'_>) {
 /// Returns the version that has stable's template, where nothing else keeps it.
 fn lost_revision(observed: &Observed) -> Option<&Version> {
     // A Rollout that is deleted needs it until its attempt is over: stable's template may have to be put back.
-    let is_over = observed.deleting && observed.status.attempt.is_none();
+    // So may that of a workload that is held.
+    let is_held = observed
+        .workload
+        .as_ref()
+        .is_some_and(|workload| observed.brake == Brake::Pause && workload.paused)
+        && observed.finalizer;
+    let is_over = observed.deleting && observed.status.attempt.is_none() && !is_held;
     if observed.stable_kept || is_over {
         return None;
     }
@@ -206,8 +212,11 @@ fn finish(mut ctx: DecisionContext<'_>, plan: Option<Plan>) -> Decision {
     });
     // What is held is held with a finalizer, whatever else fails.
     let finalizer = ctx.needs_finalizer.then_some(Action::AddFinalizer);
+    // Before it is noted as known, it is kept.
+    let new = ctx.observed.new_template().map(Action::KeepCandidate);
     let mut actions: Vec<_> = finalizer
         .into_iter()
+        .chain(new)
         .chain(snapshot_adopted_template(&ctx))
         .chain(restored)
         .chain(later)
@@ -239,7 +248,7 @@ fn snapshot_adopted_template(ctx: &DecisionContext<'_>) -> Option<Action> {
         .attempt
         .as_ref()
         .is_none_or(|attempt| attempt.stage == Stage::Pinning);
-    let live = Revision::named(ctx.observed.workload.as_ref()?.template.to_string());
+    let live = Revision::named(ctx.observed.workload.as_ref()?.live().to_string());
     let adopted = ctx.status.stable.as_ref()?.revision == live;
     if !early || !adopted || ctx.observed.deleting {
         return None;

@@ -6,8 +6,20 @@ use tidegate_api::{
 };
 
 use crate::{
-    event::Event, interventions::answer::Answer, pin::Pin, waiting::WaitingOn, weight::Weight,
+    event::Event, interventions::answer::Answer, pin::Pin, revision::Digest, waiting::WaitingOn,
+    weight::Weight,
 };
+
+/// Change of the mark by which a workload is held, and by which a template is told that somebody has written since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// It goes, or there is none.
+    Off,
+    /// It stays.
+    Kept,
+    /// It is held, and this is the digest of the template that it has.
+    At(Digest),
+}
 
 /// Everything that is to be done, in the order of the fields.
 #[derive(Clone, Debug)]
@@ -74,6 +86,8 @@ pub enum Action {
     RunPreflightWarnings,
     /// Keep the workload's live template as this revision.
     SnapshotLiveTemplate(Revision),
+    /// Keep the template that somebody has given the workload as the newest revision.
+    KeepCandidate(Revision),
     /// Keep the template of a version of the workload as this revision.
     SnapshotVersion {
         /// The revision, named by the digest of the template.
@@ -105,6 +119,8 @@ pub enum Action {
     SetWorkload {
         /// True if it is paused.
         paused: bool,
+        /// Its hold.
+        hold: Hold,
         /// The epoch annotation, or none.
         epoch: Option<u64>,
     },

@@ -9,7 +9,7 @@ use tidegate_api::{
 };
 
 use crate::{
-    observed::{Observed, replica_shares::pin_of_share},
+    observed::{Brake, Observed, replica_shares::pin_of_share},
     pin::Pin,
     plan::Plan,
     revision::Digest,
@@ -25,6 +25,8 @@ pub(crate) struct Desired {
     pub(crate) pin: Option<Pin>,
     /// True if the workload is paused.
     pub(crate) paused: bool,
+    /// True if it is held for as long as it is paused.
+    pub(crate) held: bool,
     /// Desired template of the workload.
     pub(crate) template: Template,
     /// True if no pod of another version than stable's is to be left in the workload.
@@ -101,7 +103,7 @@ impl Desired {
         let Some(stable) = stable else {
             return Self::first_deploy();
         };
-        let at_stable = Self::at_stable(stable, attempt);
+        let at_stable = Self::at_stable(stable, attempt, observed);
         let beside_stable = Self {
             split: Split::Share(attempt.weight),
             pin: stepping_pin(attempt, plan, stable),
@@ -150,7 +152,8 @@ impl Desired {
             Stage::Pinning | Stage::RemovingCanary => at_stable,
             Stage::Unpinning => Self {
                 pin: None,
-                paused: false,
+                // One that is still rolling is held at rest, once it has.
+                paused: at_stable.held && observed.is_paused(),
                 epoch: None,
                 ..at_stable
             },
@@ -158,11 +161,12 @@ impl Desired {
     }
 
     /// All traffic is pinned to stable, and there is no canary.
-    fn at_stable(stable: &Stable, attempt: &Attempt) -> Self {
+    fn at_stable(stable: &Stable, attempt: &Attempt, observed: &Observed) -> Self {
         Self {
             split: Split::Merged,
             pin: Some(Pin::Version(stable.pod_template_hash.clone())),
             paused: true,
+            held: observed.brake == Brake::Pause,
             template: Template::Stable {
                 revision: stable.revision.clone(),
                 version: stable.pod_template_hash.clone(),
@@ -208,6 +212,7 @@ impl Desired {
             split: Split::AsIs,
             pin: None,
             paused: false,
+            held: false,
             template: Template::AsIs,
             stable_alone: false,
             canary: CanaryTarget::AsIs,

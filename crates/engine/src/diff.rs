@@ -8,7 +8,7 @@ use tidegate_api::{route::RouteRef, workload::VersionId};
 
 use crate::{
     context::DecisionContext,
-    decision::Action,
+    decision::{Action, Hold},
     desired::{CanaryTarget, Desired, Split, Template},
     event::{Event, GovernedField},
     observed::{Comparison, Observed, RouteState, Workload},
@@ -34,10 +34,16 @@ pub(crate) fn towards(target: &Desired, ctx: &mut DecisionContext<'_>) -> Vec<Ac
         .workload
         .as_ref()
         .is_some_and(|workload| must_heal(target, workload, observed));
+    let template = observed
+        .workload
+        .as_ref()
+        .and_then(|workload| template(target, workload, observed));
+    // It is held once it has the template that it is to have.
+    let is_held = target.held && template.is_none();
     let pause = observed
         .workload
         .as_ref()
-        .and_then(|workload| pause(target, workload, heals));
+        .and_then(|workload| pause(target, workload, target.paused && !heals, is_held, observed));
     let is_paused = observed
         .workload
         .as_ref()
@@ -47,10 +53,7 @@ pub(crate) fn towards(target: &Desired, ctx: &mut DecisionContext<'_>) -> Vec<Ac
     if heals && is_paused && is_gone {
         ctx.emit(Event::StableRecreated);
     }
-    let template = observed
-        .workload
-        .as_ref()
-        .and_then(|workload| template(target, workload, observed));
+    let template = template.map(|write| unheld(write, target, observed));
     if target.paused {
         // Before it is paused, a workload may replace the pods that a pin selects.
         effects.extend(pause.or(template));
@@ -153,20 +156,60 @@ fn services(target: &Desired, observed: &Observed) -> Vec<Action> {
         .collect()
 }
 
-fn pause(target: &Desired, workload: &Workload, heals: bool) -> Option<Action> {
-    let paused = target.paused && !heals;
-    if workload.paused == paused && workload.epoch == target.epoch {
+fn pause(
+    target: &Desired,
+    workload: &Workload,
+    paused: bool,
+    held: bool,
+    observed: &Observed,
+) -> Option<Action> {
+    let hold = hold(paused && held, workload, observed);
+    let is_right = match hold {
+        Hold::Off => workload.held.is_none(),
+        Hold::Kept => true,
+        Hold::At(_) => false,
+    };
+    if workload.paused == paused && workload.epoch == target.epoch && is_right {
         return None;
     }
     Some(Action::SetWorkload {
         paused,
+        hold,
         epoch: target.epoch,
     })
+}
+
+/// Returns the mark of a workload that is to be held, or not.
+pub(crate) fn hold(is_held: bool, workload: &Workload, observed: &Observed) -> Hold {
+    if !is_held {
+        Hold::Off
+    } else if workload.held.is_none() || observed.is_to_be_noted() {
+        Hold::At(workload.live())
+    } else {
+        Hold::Kept
+    }
+}
+
+/// A write of the template would look like somebody else's while the workload is held.
+fn unheld(write: Action, target: &Desired, observed: &Observed) -> Action {
+    let workload = observed.workload.as_ref();
+    if workload.is_none_or(|workload| workload.held.is_none()) {
+        return write;
+    }
+    Action::SetWorkload {
+        paused: true,
+        hold: Hold::Off,
+        epoch: target.epoch,
+    }
 }
 
 /// Returns true if the version that callers are pinned to was deleted, or is there in part, and the workload
 /// has its template: unpaused, it makes the version again under the same name. A paused one never does.
 fn must_heal(target: &Desired, workload: &Workload, observed: &Observed) -> bool {
+    // Unpaused, it would roll out what waits in it.
+    if workload.live() != workload.template {
+        return false;
+    }
     match (&target.template, &target.pin) {
         (Template::Stable { version, .. }, _) => {
             is_lost(version, workload) && observed.stable == Comparison::Same
@@ -250,7 +293,7 @@ fn template(target: &Desired, workload: &Workload, observed: &Observed) -> Optio
             revision,
             observed.is_known_to_differ_from_stable(workload, version),
         ),
-        Template::Candidate { revision, verified } => (revision, workload.template != (*verified)?),
+        Template::Candidate { revision, verified } => (revision, workload.live() != (*verified)?),
         Template::AsIs => return None,
     };
     if wrong {

@@ -2,6 +2,7 @@
 
 mod admission;
 mod foreign_pods;
+mod held;
 mod leftovers;
 mod queries;
 mod rejected;
@@ -20,7 +21,7 @@ use crate::{
     decision::Action,
     event::{Event, GovernedField},
     interventions,
-    observed::{Candidate, Comparison, Workload},
+    observed::{Brake, Candidate, Comparison, Workload},
     plan::Plan,
     preflight::{self, Objection, Obstacle},
     stall::Stall,
@@ -45,7 +46,7 @@ const PARTIAL_APPLY_REQUEUE: SignedDuration = SignedDuration::from_millis(200);
 pub(crate) fn idle(ctx: &mut DecisionContext<'_>) {
     let is_anything_left = leftovers::put_right(ctx);
     if ctx.observed.deleting {
-        if !is_anything_left {
+        if !is_anything_left && !held::let_go(ctx) {
             on_delete(ctx);
         }
         return;
@@ -61,9 +62,11 @@ pub(crate) fn idle(ctx: &mut DecisionContext<'_>) {
         requeue_later(ctx);
         ctx.stall(Stall::PreflightFailed(obstacle));
     }
-    // The finalizer is there only during an attempt, and while records are unwritten: they would be lost
-    // with the Rollout.
+    // The finalizer is there only during an attempt, while the workload is held, and while records are unwritten:
+    // they would be lost with the Rollout.
+    let is_held = held::hold(ctx);
     if ctx.observed.finalizer
+        && !is_held
         && ctx.status.attempt.is_none()
         && ctx.status.pending_records.is_empty()
         && ctx.waiting != Some(WaitingOn::Leftovers)
@@ -113,7 +116,11 @@ fn look_for_work(ctx: &mut DecisionContext<'_>) {
             revert_stable_template(ctx, &stable);
         }
         let workload = plan.workload;
-        return ctx.wait(WaitingOn::ConfigRepo { workload }, None);
+        let on = match ctx.observed.brake {
+            Brake::Pause => WaitingOn::Workload { workload },
+            Brake::Sync | Brake::Unknown => WaitingOn::ConfigRepo { workload },
+        };
+        return ctx.wait(on, None);
     };
     match ctx.status.stable.clone() {
         None if candidate.first_deploy => first_deploy(ctx, &plan, candidate),
@@ -207,7 +214,10 @@ fn adopt(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>, candidate: &Candida
         .observed
         .workload
         .as_ref()
-        .filter(|workload| workload.runs_one_version() && !workload.paused)
+        .filter(|workload| match workload.held {
+            Some(_) => workload.running().is_some(),
+            None => workload.runs_one_version() && !workload.paused,
+        })
     else {
         let on = WaitingOn::WorkloadRollout {
             workload: ctx.observed.spec.workload.clone(),
@@ -220,11 +230,15 @@ fn adopt(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>, candidate: &Candida
         };
         return ctx.wait(on, None);
     };
-    let Some(current) = workload.current() else {
+    let Some(current) = workload.running() else {
         let workload = ctx.observed.spec.workload.clone();
         return ctx.wait(WaitingOn::WorkloadVersion { workload }, None);
     };
     let (revision, source) = match candidate.comparison {
+        _ if ctx.observed.brake == Brake::Pause => (
+            Revision::named(current.template.to_string()),
+            tidegate_api::status::Source::default(),
+        ),
         Comparison::Unknown => return ctx.actions.push(Action::DryRunCandidate),
         Comparison::Same => (candidate.revision.clone(), candidate.source.clone()),
         Comparison::Different | Comparison::Refused { .. } => (
@@ -340,7 +354,8 @@ fn revert_stable_template(ctx: &mut DecisionContext<'_>, stable: &Stable) -> boo
     let wrong = ctx
         .observed
         .content_differs_from_stable(workload, &stable.pod_template_hash);
-    if wrong {
+    // One that is held is let go first: the write would look like somebody else's.
+    if wrong && workload.held.is_none() {
         ctx.emit(Event::DriftCorrected {
             field: GovernedField::WorkloadTemplate,
             manager: workload.template_manager.clone(),

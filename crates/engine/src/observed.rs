@@ -4,6 +4,7 @@
 //! what to do about it.
 
 mod endpoints;
+pub mod held;
 mod intervention;
 pub(crate) mod replica_shares;
 mod retained;
@@ -63,7 +64,9 @@ pub struct Observed {
     pub conflicting_rollouts: Vec<String>,
     /// True if one of them names the same workload.
     pub workload_conflict: bool,
-    /// The workload.
+    /// What keeps a new template of the workload from rolling out by itself.
+    pub brake: Brake,
+    /// The workload. One that is held is seen as it runs, whatever template waits in it.
     pub workload: Option<Workload>,
     /// Comparison of stable's template with the workload's, where that was asked for.
     pub stable: Comparison,
@@ -148,6 +151,8 @@ pub struct Workload {
     pub available: u32,
     /// `true` if no pod is replaced when its template changes.
     pub paused: bool,
+    /// The hold of the pause between attempts, where that is the brake.
+    pub held: Option<Held>,
     /// True if it is being deleted.
     pub deleting: bool,
     /// The epoch annotation.
@@ -164,6 +169,8 @@ pub struct Workload {
     pub parallel_blockers: Vec<String>,
     /// Obstacle in the workload itself, if there is one.
     pub obstacle: Option<WorkloadObstacle>,
+    /// Obstacle to holding it, if there is one.
+    pub hold_obstacle: Option<WorkloadObstacle>,
     /// Its versions, those without a pod included.
     pub versions: Vec<Version>,
     /// Field manager that last wrote the template.
@@ -176,6 +183,26 @@ pub struct Workload {
     pub progressed_at: Option<Timestamp>,
 }
 
+/// What keeps a new template of the workload from rolling out by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Brake {
+    /// It is not known yet who applies the workload.
+    Unknown,
+    /// A `ConfigRepo` applies it, and leaves out the template.
+    Sync,
+    /// Anybody else does, and the workload is paused for as long as the Rollout is there.
+    Pause,
+}
+
+/// Hold of a workload that anybody may apply: it is paused, and the template that comes waits in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Digest of the template that waits, or of stable's.
+    pub live: Digest,
+    /// True if it is the one that Tidegate has seen or written last. Another was written by somebody else.
+    pub is_known: bool,
+}
+
 /// Obstacle in a workload: it cannot be released as it is. Each kind has its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WorkloadObstacle {
@@ -183,6 +210,13 @@ pub enum WorkloadObstacle {
     NameTooLong {
         /// Maximum length of the workload's name.
         max: usize,
+    },
+    /// It keeps no version without pods: scaled to zero and back while it is held, it would have no pod at all.
+    NoRevisionHistory,
+    /// Somebody else pauses it, and would go on when Tidegate lets go.
+    PausedBy {
+        /// Field manager that does.
+        manager: String,
     },
 }
 
@@ -360,6 +394,12 @@ impl Observed {
     /// Returns true if an object of the canary is there, or a pod that a Service could select.
     pub(crate) fn canary_is_left(&self) -> bool {
         self.canary.is_some() || self.canary_service || self.canary_pods > 0
+    }
+
+    /// Returns true if the workload is paused.
+    pub(crate) fn is_paused(&self) -> bool {
+        let workload = self.workload.as_ref();
+        workload.is_some_and(|workload| workload.paused)
     }
 
     /// Returns true if any Service sends its callers to the canary's pods.

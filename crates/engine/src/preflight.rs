@@ -6,7 +6,7 @@ pub mod warnings;
 pub use obstacle::{Obstacle, ShareOutOfReach};
 
 use crate::{
-    observed::{Observed, Route, selects},
+    observed::{Brake, Observed, Route, selects},
     plan::{Plan, Step},
     waiting::{RolloutPurpose, RouteChange, WaitingOn},
     weight::Weight,
@@ -107,7 +107,7 @@ pub(crate) fn standing_obstacle(observed: &Observed, begins: bool) -> Option<Obs
     if unlisted.is_some() || begins {
         return unlisted;
     }
-    overlapping_workload(observed)
+    hold_obstacle(observed).or_else(|| overlapping_workload(observed))
 }
 
 /// Returns the Service that is to be pinned and selects the pods of another workload as well. Pods that
@@ -132,11 +132,23 @@ fn routes_listed(observed: &Observed, _: &Plan) -> Option<Objection> {
 }
 
 fn workload_releasable(observed: &Observed, plan: &Plan) -> Option<Objection> {
-    let obstacle = observed.workload.as_ref()?.obstacle.clone()?;
+    let Some(obstacle) = observed.workload.as_ref()?.obstacle.clone() else {
+        return hold_obstacle(observed).map(Objection::Blocked);
+    };
     Some(Objection::Blocked(Obstacle::WorkloadNotReleasable {
         workload: plan.workload.clone(),
         obstacle,
     }))
+}
+
+/// Returns what is in the way of holding the workload, where that is the brake.
+fn hold_obstacle(observed: &Observed) -> Option<Obstacle> {
+    let workload = observed.workload.as_ref();
+    let workload = workload.filter(|_| observed.brake == Brake::Pause)?;
+    Some(Obstacle::WorkloadNotReleasable {
+        workload: observed.spec.workload.clone(),
+        obstacle: workload.hold_obstacle.clone()?,
+    })
 }
 
 /// It must be clear which pods are stable's, not that they are well: a fix or a revert would wait for
@@ -145,7 +157,7 @@ fn runs_one_version(observed: &Observed, plan: &Plan) -> Option<Objection> {
     let workload = plan.workload.clone();
     match &observed.workload {
         None => Some(Objection::Waits(WaitingOn::Workload { workload })),
-        Some(live) if live.paused => {
+        Some(live) if live.paused && live.held.is_none() => {
             Some(Objection::Blocked(Obstacle::WorkloadPaused { workload }))
         }
         Some(live) if live.replicas == 0 => Some(Objection::Waits(WaitingOn::ScaleUp { workload })),
@@ -280,7 +292,7 @@ fn earlier_canary_gone(observed: &Observed, plan: &Plan) -> Option<Objection> {
     let paused = observed
         .workload
         .as_ref()
-        .is_some_and(|workload| workload.paused);
+        .is_some_and(|workload| workload.paused && workload.held.is_none());
     if !observed.canary_is_left() && !paused {
         return None;
     }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::json;
 use tidegate_api::{
-    Intervention,
+    intervention::{Action, InterventionState},
     record::{Outcome, Reason},
     status::{Phase, RolloutStatus},
 };
@@ -14,7 +14,7 @@ use tidegate_api::{
 use crate::{
     load::{Load, ServiceEndpoints},
     scenario::{Context, Scenario, scenario},
-    testbed::{ADMIN, CANARY, NAME, Release, Shop, Testbed},
+    testbed::{CANARY, NAME, Release, Shop, Testbed},
 };
 
 /// Scenarios of this file.
@@ -112,16 +112,9 @@ async fn waits_out_of_reach(bed: &Testbed, clients: &Load, stable: &str, new: &s
 }
 
 async fn approve(bed: &Testbed, attempt: u32) -> Result<()> {
-    let status = bed.status().await?;
-    let revision = status.attempt.map(|attempt| attempt.revision.clone());
-    bed.create::<Intervention>(json!({
-        "metadata": { "name": format!("approve-{attempt}") },
-        "spec": {
-            "rollout": NAME, "attempt": attempt, "revision": revision, "action": "Approve", "step": 2,
-            "reason": "the preview is fine", "by": ADMIN,
-        },
-    }))
-    .await
+    let answer = bed.ask(Action::Approve, attempt, Some(2)).await?;
+    ensure!(answer.state == InterventionState::Accepted, "{answer:?}");
+    Ok(())
 }
 
 /// The canary has everybody, and stable's pods are as ready as before.

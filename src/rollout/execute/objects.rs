@@ -7,7 +7,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tidegate_api::{NamespacedName, Revision, names, status::Stable, workload::VersionId};
-use tidegate_engine::pin::Pin;
+use tidegate_engine::{decision::Hold, pin::Pin};
 
 use super::{Effects, ExecuteError, failed};
 use crate::{
@@ -31,9 +31,14 @@ impl Effects<'_> {
     }
 
     /// Pauses the workload or unpauses it.
-    pub(super) async fn pause(self, paused: bool, epoch: Option<u64>) -> Result<(), ExecuteError> {
+    pub(super) async fn pause(
+        self,
+        paused: bool,
+        hold: Hold,
+        epoch: Option<u64>,
+    ) -> Result<(), ExecuteError> {
         let workloads = &self.caches.workloads;
-        Ok(workloads.pause(self.target()?, paused, epoch).await?)
+        Ok(workloads.pause(self.target()?, paused, hold, epoch).await?)
     }
 
     /// Scales the pods of a version of the workload to none.
@@ -139,7 +144,32 @@ impl Effects<'_> {
         }
         let target = self.target()?;
         let template = self.caches.workloads.live_template(target).await?;
-        self.keep(revision, template).await
+        self.keep(revision, template, 0).await
+    }
+
+    /// Keeps the template that somebody has given the workload as the newest revision.
+    pub(super) async fn keep_candidate(self, revision: &Revision) -> Result<(), ExecuteError> {
+        let own = self.caches.revisions_of(self.subject.id);
+        let greatest = own.iter().map(|kept| kept.revision).max().unwrap_or(0);
+        let name = revision.object_name(&self.subject.id.name);
+        match own.iter().find(|kept| kept.name_any() == name) {
+            None => {
+                let target = self.target()?;
+                let template = self.caches.workloads.live_template(target).await?;
+                self.keep(revision, template, greatest + 1).await?;
+            }
+            Some(kept) if kept.revision == greatest && greatest > 0 => {}
+            Some(kept) => {
+                // It was asked for before, and is again.
+                let patch = json!({ "revision": greatest + 1 });
+                let patched = self.writer().patch(&self.caches.revisions, &**kept, patch);
+                patched
+                    .await
+                    .map_err(failed(format!("keep the ControllerRevision {name}")))?;
+            }
+        }
+        let workloads = &self.caches.workloads;
+        Ok(workloads.note(self.target()?, revision).await?)
     }
 
     /// Keeps the template of a version of the workload as a revision, like [`Effects::keep_live`].
@@ -151,11 +181,16 @@ impl Effects<'_> {
         let target = self.target()?;
         let workloads = &self.caches.workloads;
         let template = workloads.version_template(target, version).await?;
-        self.keep(revision, template).await
+        self.keep(revision, template, 0).await
     }
 
-    /// Keeps a template, which must be the revision's, as one that is older than all others.
-    async fn keep(self, revision: &Revision, template: Value) -> Result<(), ExecuteError> {
+    /// Keeps a template, which must be the revision's, under this number: 0 is older than all that are asked for.
+    async fn keep(
+        self,
+        revision: &Revision,
+        template: Value,
+        number: i64,
+    ) -> Result<(), ExecuteError> {
         let object_name = revision.object_name(&self.subject.id.name);
         let target = self.target()?;
         if PodTemplate::of(template.clone()).digest.to_string() != revision.as_str() {
@@ -173,7 +208,7 @@ impl Effects<'_> {
                 "annotations": { names::REVISION_ANNOTATION: revision.as_str() },
             },
             "data": { "template": template },
-            "revision": 0,
+            "revision": number,
         });
         let object: apps::ControllerRevision =
             serde_json::from_value(object).expect("a ControllerRevision of our own making is one");

@@ -3,7 +3,9 @@
 
 use serde_json::{Value, json};
 use tidegate_api::{NamespacedName, Revision, status::RolloutStatus, workload::VersionId};
-use tidegate_engine::{observed::Admission, pin::Pin, revision, weight::Weight};
+use tidegate_engine::{decision::Hold, observed::Admission, pin::Pin, revision, weight::Weight};
+
+mod held;
 
 use super::*;
 use crate::kubernetes::testing::Asked;
@@ -45,6 +47,7 @@ fn pin() -> Action {
 
 fn pause() -> Action {
     Action::SetWorkload {
+        hold: Hold::Off,
         paused: true,
         epoch: Some(3),
     }

@@ -28,6 +28,8 @@ pub(super) struct DeploymentSpec {
     #[serde(default)]
     pub(super) paused: bool,
     #[serde(default)]
+    pub(super) revision_history_limit: Option<u32>,
+    #[serde(default)]
     pub(super) strategy: Strategy,
     #[serde(default)]
     pub(super) selector: LabelSelector,

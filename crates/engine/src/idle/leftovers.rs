@@ -8,7 +8,7 @@ use tidegate_api::workload::VersionId;
 
 use crate::{
     context::DecisionContext,
-    decision::Action,
+    decision::{Action, Hold},
     event::Event,
     observed::{Observed, RouteState, Version, Workload},
     pin::Pin,
@@ -64,16 +64,22 @@ fn are_there(observed: &Observed) -> bool {
 
 fn next(observed: &Observed, workload: &Workload, is_given_up: bool) -> Vec<Action> {
     let canary_serves = !is_given_up && serves(observed);
-    let whole = workload.current().filter(|current| {
+    let whole = workload.running().filter(|current| {
         workload.observed_generation >= workload.generation && workload.is_enough(current.ready)
     });
+    if workload.replicas == 0 && workload.held.is_some() {
+        // It serves nobody, and does not say what ran.
+        return without_pods(observed, workload, is_given_up);
+    }
     let version = match (whole, most_ready(workload)) {
         (Some(current), _) => &current.id,
         (None, Some(version)) if !canary_serves => &version.id,
-        // A paused workload heals nothing; callers stay where they are until it is ready.
-        (None, _) if workload.paused => {
+        // A paused workload heals nothing; callers stay where they are until it is ready. One that is held runs
+        // what it did, and rolls out what waits in it only where that is all that there is.
+        (None, _) if workload.paused && (workload.held.is_none() || workload.pods() == 0) => {
             return vec![Action::SetWorkload {
                 paused: false,
+                hold: Hold::Off,
                 epoch: workload.epoch,
             }];
         }
@@ -81,6 +87,12 @@ fn next(observed: &Observed, workload: &Workload, is_given_up: bool) -> Vec<Acti
     };
     pins_to(observed, version, canary_serves)
         .or_else(|| routes_without_canary(observed, is_given_up))
+        .or_else(|| canary_removal(observed))
+        .unwrap_or_else(|| release(observed, workload))
+}
+
+fn without_pods(observed: &Observed, workload: &Workload, is_given_up: bool) -> Vec<Action> {
+    routes_without_canary(observed, is_given_up)
         .or_else(|| canary_removal(observed))
         .unwrap_or_else(|| release(observed, workload))
 }
@@ -113,11 +125,11 @@ fn follow(observed: &Observed, version: Option<&Version>) -> Vec<Action> {
         .collect()
 }
 
-/// Returns the version of the workload with the most ready pods, and its current one where none is ready.
+/// Returns the version of the workload with the most ready pods, and the one that it runs where none is ready.
 fn most_ready(workload: &Workload) -> Option<&Version> {
     let ready = workload.versions.iter().filter(|version| version.ready > 0);
     let most = ready.max_by_key(|version| version.ready);
-    most.or_else(|| workload.current())
+    most.or_else(|| workload.running())
 }
 
 /// Every Service reaches this version of the workload. `None` where that is so.
@@ -203,8 +215,14 @@ fn release(observed: &Observed, workload: &Workload) -> Vec<Action> {
     });
     let mut actions: Vec<_> = routes.chain(services).collect();
     if workload.epoch.is_some() {
+        // What waits in a workload that is held was not verified.
+        let hold = match workload.held {
+            Some(_) => Hold::Kept,
+            None => Hold::Off,
+        };
         actions.push(Action::SetWorkload {
-            paused: false,
+            paused: hold == Hold::Kept,
+            hold,
             epoch: None,
         });
     }

@@ -177,10 +177,13 @@ pub(super) fn at_rest_nothing_is_held(moment: Moment<'_>) -> Result<(), String> 
     }
 }
 
-/// Whatever was left behind, by whomever, is put right in the end, if a Rollout is there.
+/// Whatever was left behind, by whomever, is put right in the end, if a Rollout is there. One that is being
+/// deleted and whose finalizer somebody has taken off cannot wait for that.
 pub(super) fn nothing_is_held_in_the_end(now: &Snapshot) -> Result<(), String> {
+    let rollout = now.rollout.as_ref();
+    let can_wait = rollout.is_some_and(|rollout| rollout.finalizer || !rollout.deleting);
     match hold(now) {
-        Some(hold) if now.rollout.is_some() => Err(format!("nothing moves any more, and {hold}")),
+        Some(hold) if can_wait => Err(format!("nothing moves any more, and {hold}")),
         Some(_) | None => Ok(()),
     }
 }

@@ -352,6 +352,9 @@ pub(super) fn traffic_is_never_sent_to_nobody(moment: Moment<'_>) -> Result<(), 
     if is_bound && (is_left || rolls) || deleting && is_left {
         return Ok(());
     }
+    if was_given_by_others(moment, last.canary_share()) {
+        return Ok(());
+    }
     let mut recent = moment.recent();
     ensure(
         recent.any(|past| {
@@ -367,6 +370,13 @@ pub(super) fn traffic_is_never_sent_to_nobody(moment: Moment<'_>) -> Result<(), 
             )
         },
     )
+}
+
+/// Returns true if somebody else gave the canary this share: it is taken back, whoever is ready.
+fn was_given_by_others(moment: Moment<'_>, share: Weight) -> bool {
+    let past = moment.before.iter().rev();
+    let first = past.take_while(|past| past.canary_share() == share).last();
+    first.is_some_and(|first| first.by == Author::Others && share > Weight::ZERO)
 }
 
 /// Returns true if callers reach only pods of another version that came before anything was pinned: they go

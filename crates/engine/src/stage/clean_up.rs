@@ -9,6 +9,7 @@ use crate::{
     attempt,
     context::DecisionContext,
     desired::others_are_needed,
+    observed::{Brake, Workload},
     plan::Plan,
     termination::Cause,
     waiting::{Flow, WaitingOn},
@@ -36,7 +37,8 @@ pub(super) fn draining(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
 fn is_cut_short(ctx: &DecisionContext<'_>) -> bool {
     let ending = ctx.attempt().ending.as_ref();
     let failed = ending.is_some_and(|ending| ending.outcome != Outcome::Promoted);
-    failed && ctx.observed.splits_by_replicas()
+    let had_callers = ctx.attempt().traffic_since.is_some();
+    failed && had_callers && ctx.observed.splits_by_replicas()
 }
 
 /// Waits until no pod of the canary is left that a Service could select. One that drains for minutes is not
@@ -91,10 +93,16 @@ pub(super) fn unpinning(ctx: &mut DecisionContext<'_>) -> Flow {
         .observed
         .workload
         .as_ref()
-        .is_none_or(|workload| !workload.paused && workload.epoch.is_none());
+        .is_none_or(|workload| is_let_go(workload, ctx.observed.brake));
     if free && going {
         attempt::end(ctx);
         return Flow::Moved;
     }
     Flow::Waits(WaitingOn::Unpinning, None)
+}
+
+/// Returns true if an attempt has let go of the workload, which may be held between attempts.
+fn is_let_go(workload: &Workload, brake: Brake) -> bool {
+    let is_held = brake == Brake::Pause && workload.paused;
+    workload.epoch.is_none() && workload.paused == is_held && workload.held.is_some() == is_held
 }

@@ -193,7 +193,9 @@ fn raise_to_withdraw(ctx: &DecisionContext<'_>) -> Option<(Weight, WaitingOn)> {
         return None;
     }
     let given = least_given(ctx)?;
-    if given >= attempt.weight {
+    // Callers of a Service that some selects are served by whoever is ready.
+    let is_lost = ctx.observed.splits_by_replicas() && ctx.observed.ready_of_stable() == 0;
+    if given >= attempt.weight || is_lost {
         return None;
     }
     Some((given, stable_lost_pods(ctx)?))

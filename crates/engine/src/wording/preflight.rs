@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use tidegate_api::workload::WorkloadRef;
+
 use crate::{
     observed::WorkloadObstacle,
     preflight::{Obstacle, ShareOutOfReach, warnings::Warning},
@@ -82,14 +84,9 @@ impl fmt::Display for Obstacle {
                  it",
                 others.join(", ")
             ),
-            Self::WorkloadNotReleasable {
-                workload,
-                obstacle: WorkloadObstacle::NameTooLong { max },
-            } => write!(
-                f,
-                "the name of {workload} has more than {max} characters, so Kubernetes cuts \
-                 the names of its pods; shorten it"
-            ),
+            Self::WorkloadNotReleasable { workload, obstacle } => {
+                not_releasable(f, workload, obstacle)
+            }
             Self::WorkloadPaused { workload } => write!(
                 f,
                 "{workload} is paused by someone else; resume it (kubectl rollout resume \
@@ -232,6 +229,31 @@ impl fmt::Display for Warning {
                  its own"
             ),
         }
+    }
+}
+
+fn not_releasable(
+    f: &mut fmt::Formatter<'_>,
+    workload: &WorkloadRef,
+    obstacle: &WorkloadObstacle,
+) -> fmt::Result {
+    match obstacle {
+        WorkloadObstacle::NameTooLong { max } => write!(
+            f,
+            "the name of {workload} has more than {max} characters, so Kubernetes cuts the names of its pods; \
+             shorten it"
+        ),
+        WorkloadObstacle::NoRevisionHistory => write!(
+            f,
+            "{workload} has revisionHistoryLimit: 0, so that scaled to 0 and back it would have no pod while it \
+             is paused; give it 1 or more"
+        ),
+        WorkloadObstacle::PausedBy { manager } => write!(
+            f,
+            "{workload} is paused by {manager}, and would stay so whatever Tidegate does; take spec.paused out of \
+             what it applies, or run kubectl rollout resume {}",
+            workload.kubectl_name()
+        ),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
+    Revision,
     route::{RouteKind, RouteRef},
     workload::WorkloadKind,
 };
@@ -197,6 +198,21 @@ impl Cluster {
             .chain(routes)
             .filter(|at| *at > now)
             .min()
+    }
+
+    /// The canary's Deployment and its Service are there, and run this revision.
+    pub(crate) fn apply_canary(&mut self, revision: &Revision, replicas: u32) -> Option<()> {
+        let template = *self.kept.get(revision.as_str())?;
+        self.canary_service = true;
+        let canary = self
+            .canary
+            .get_or_insert_with(|| Deployment::new("checkout-canary", template, replicas));
+        canary.edit(|canary| {
+            (canary.template, canary.replicas) = (template, replicas);
+            canary.revision = Some(revision.clone());
+            canary.in_background = true;
+        });
+        Some(())
     }
 
     pub(crate) fn routes_seen(&self) -> Vec<RouteSeen> {

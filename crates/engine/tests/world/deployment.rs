@@ -6,7 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tidegate_api::{Revision, workload::VersionId};
 use tidegate_engine::{
-    observed::{Version, Workload},
+    decision::Hold,
+    observed::{Held, Version, Workload},
     readiness::{Fault, PodProblem, PodProgress},
     revision::Digest,
 };
@@ -66,6 +67,8 @@ pub(crate) struct Deployment {
     pub(crate) autoscaled: bool,
     pub(crate) template: Template,
     pub(crate) paused: bool,
+    /// Digest of the template that it had when it was held last.
+    pub(crate) held: Option<Digest>,
     /// Time at which it will be gone.
     pub(crate) going: Option<Timestamp>,
     /// True if it is gone at once when it is deleted, and its pods are what goes then.
@@ -145,6 +148,7 @@ impl Deployment {
             autoscaled: false,
             template,
             paused: false,
+            held: None,
             going: None,
             in_background: false,
             epoch: None,
@@ -167,6 +171,18 @@ impl Deployment {
         change(self);
         self.generation += 1;
         self.version += 1;
+    }
+
+    /// Tidegate pauses it, or lets go.
+    pub(crate) fn pause(&mut self, paused: bool, hold: Hold, epoch: Option<u64>) {
+        self.edit(|workload| {
+            (workload.paused, workload.epoch) = (paused, epoch);
+            match hold {
+                Hold::Off => workload.held = None,
+                Hold::Kept => {}
+                Hold::At(digest) => workload.held = Some(digest),
+            }
+        });
     }
 
     pub(crate) fn delete(&mut self, now: Timestamp) {
@@ -249,6 +265,10 @@ impl Deployment {
             total: count(all().count()),
             available: self.available,
             paused: self.paused,
+            held: self.held.filter(|_| self.paused).map(|known| Held {
+                live: self.template.digest(),
+                is_known: known == self.template.digest(),
+            }),
             deleting: self.going.is_some(),
             epoch: self.epoch,
             template: self.template.digest(),
@@ -257,6 +277,7 @@ impl Deployment {
             pod_labels: labels(),
             parallel_blockers: Vec::new(),
             obstacle: None,
+            hold_obstacle: None,
             versions: self
                 .sets
                 .iter()
@@ -313,7 +334,10 @@ impl Deployment {
             .position(|set| set.template == self.template);
         if self.paused {
             let largest = (0..self.sets.len()).max_by_key(|index| self.sets[*index].pods.len());
-            return largest.is_some_and(|active| self.scale(active, now));
+            // Where none has pods, it is the one of its template, if there was one.
+            let active = largest.filter(|index| !self.sets[*index].pods.is_empty());
+            let active = active.or(known).or(largest);
+            return active.is_some_and(|active| self.scale(active, now));
         }
         let Some(current) = known else {
             self.sets.push(Set {

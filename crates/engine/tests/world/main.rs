@@ -18,6 +18,7 @@
 //! | `lost` | stable's version, or the object that keeps its template, is deleted |
 //! | `asked_again` | what git asks for again though it was rejected |
 //! | `shares` | shares of replicas, as the invariants see them |
+//! | `by_pause` | releases of a workload that people apply |
 //! | `by_replicas` | releases where no route splits traffic |
 //! | `scaling` | the canary's size while somebody scales stable |
 //! | `known_good` | what was good before, and its approvals |
@@ -35,6 +36,7 @@
 mod admission;
 mod asked_again;
 mod attribution;
+mod by_pause;
 mod by_replicas;
 mod cluster;
 mod conditions;

@@ -13,7 +13,8 @@ use tidegate_engine::{
     decide::decide,
     decision::Action,
     observed::{
-        Admission, Comparison, Observed, OtherWorkload, QueryCheck, Service, WorkloadObstacle,
+        Admission, Brake, Comparison, Observed, OtherWorkload, QueryCheck, Service,
+        WorkloadObstacle,
     },
     route::Obstacle,
 };
@@ -61,6 +62,11 @@ fn status(change: impl FnOnce(&mut Observed)) -> RolloutStatus {
 /// Returns the time of the question.
 fn world_time() -> jiff::Timestamp {
     a_rollout().at_rest().now
+}
+
+fn cannot_be_held(seen: &mut Observed, obstacle: WorkloadObstacle) {
+    seen.brake = Brake::Pause;
+    seen.workload.as_mut().unwrap().hold_obstacle = Some(obstacle);
 }
 
 #[test]
@@ -125,6 +131,11 @@ fn every_refusal_is_a_sentence_that_says_what_to_do() {
         said(|seen| {
             let obstacle = WorkloadObstacle::NameTooLong { max: 47 };
             seen.workload.as_mut().unwrap().obstacle = Some(obstacle);
+        }),
+        said(|seen| cannot_be_held(seen, WorkloadObstacle::NoRevisionHistory)),
+        said(|seen| {
+            let manager = "helm".to_owned();
+            cannot_be_held(seen, WorkloadObstacle::PausedBy { manager });
         }),
         said(|seen| seen.spec.steps.clear()),
         said(|seen| seen.spec.steps[0].hold = None),

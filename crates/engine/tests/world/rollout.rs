@@ -7,7 +7,7 @@ use tidegate_api::{
     rollout::RolloutSpec,
     status::{RolloutStatus, Stage},
 };
-use tidegate_engine::weight::Weight;
+use tidegate_engine::{observed::Brake, weight::Weight};
 
 use crate::{
     cluster::Cluster,
@@ -22,6 +22,7 @@ pub(crate) struct Draft {
     spec: Value,
     runs: bool,
     is_told: bool,
+    brake: Brake,
 }
 
 /// The longest that a scenario waits for something.
@@ -49,6 +50,7 @@ pub(crate) fn a_rollout() -> Draft {
         spec,
         runs: true,
         is_told: true,
+        brake: Brake::Sync,
     }
 }
 
@@ -94,6 +96,12 @@ impl Draft {
         self
     }
 
+    /// No `ConfigRepo` is there: people apply the workload.
+    pub(crate) fn applied_by_people(mut self) -> Self {
+        self.brake = Brake::Pause;
+        self
+    }
+
     /// Nobody will read its story, unless it is told.
     pub(crate) fn told(mut self, is_told: bool) -> Self {
         self.is_told = is_told;
@@ -113,6 +121,7 @@ impl Draft {
             while live.control(start).is_some() {}
         }
         let mut world = World::new(start, self.spec(), live);
+        world.brake = self.brake;
         world.story.is_told = self.is_told;
         world.run_for(SignedDuration::from_secs(5));
         world
@@ -320,7 +329,9 @@ impl World {
 
     /// Someone restarts the workload, as `kubectl rollout restart` does.
     pub(crate) fn with_restart(mut self) -> Self {
-        if let Some(workload) = &mut self.live.workload {
+        // kubectl refuses it where the workload is paused.
+        let workload = self.live.workload.as_mut();
+        if let Some(workload) = workload.filter(|workload| workload.held.is_none()) {
             workload.edit(|workload| {
                 let times = workload.template.restarted.unwrap_or_default();
                 workload.template.restarted = Some(times + 1);

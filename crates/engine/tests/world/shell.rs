@@ -238,6 +238,7 @@ impl World {
             || status_in_words(&decision.status),
             |world| {
                 world.rollout.as_mut()?.status = Arc::new(decision.status.clone());
+                world.note_outcome();
                 Some(())
             },
         )

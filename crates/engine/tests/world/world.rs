@@ -38,6 +38,8 @@ pub(crate) struct World {
     pub(crate) live: Cluster,
     pub(crate) rollout: Option<Rollout>,
     pub(crate) shell: Shell,
+    /// Who applies the workload: a `ConfigRepo`, or people.
+    pub(crate) brake: observed::Brake,
     pub(crate) git: Git,
     pub(crate) metrics: Metrics,
     pub(crate) asks: Vec<observed::Intervention>,
@@ -139,6 +141,7 @@ impl World {
             shell: Shell::new(live.clone()),
             live,
             rollout: Some(rollout),
+            brake: observed::Brake::Sync,
             git: Git::default(),
             metrics: Metrics::default(),
             asks: Vec::new(),
@@ -384,11 +387,13 @@ impl World {
     pub(crate) fn come_to_rest(&mut self) {
         let end = self.now + SignedDuration::from_hours(12);
         self.settle();
-        while !self.is_quiet() {
+        while !self.is_quiet() || self.is_left_over_for_good() {
             if let Some(ask) = self.awaits_person() {
                 self.ask(ask);
             } else if self.waits_to_be_scaled_up() {
                 self.scale(3);
+            } else if self.is_left_over_for_good() {
+                self.delete(false);
             } else if self.is_fix_wanted() {
                 self.commit_fix();
             } else if let Some(next) = self.next_change().filter(|next| *next <= end) {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use tidegate_api::{intervention::Action as Ask, status::Stage};
+use tidegate_engine::observed::Brake;
 
 use super::events::{Event, Plot, Point, Spec, Split, When};
 use crate::{
@@ -93,14 +94,19 @@ const CANNOT_MEET: &[(&str, &str, &str)] = &[
 /// One history for each stage and event: what chance may leave out.
 pub(super) fn every_stage_meets_every_event() -> Vec<Plot> {
     let mut plots = Vec::new();
-    for split in [Split::Route, Split::Replicas] {
-        plots.extend(every_stage_with_every_event(split));
+    let worlds = [
+        (Brake::Sync, Split::Route),
+        (Brake::Sync, Split::Replicas),
+        (Brake::Pause, Split::Route),
+    ];
+    for (brake, split) in worlds {
+        plots.extend(every_stage_with_every_event(brake, split));
     }
     plots.extend(where_names_are_left());
     plots
 }
 
-fn every_stage_with_every_event(split: Split) -> Vec<Plot> {
+fn every_stage_with_every_event(brake: Brake, split: Split) -> Vec<Plot> {
     let mut plots = Vec::new();
     for stage in STAGES {
         let point = match stage {
@@ -116,12 +122,12 @@ fn every_stage_with_every_event(split: Split) -> Vec<Plot> {
             | Stage::Unpinning => Point::Promoting,
         };
         let events = each_event().into_iter();
-        let beginning = point.with(split);
+        let beginning = point.with(brake, split);
         plots.extend(events.map(|event| (beginning, vec![(When::At(stage), event), later()])));
     }
     for event in each_event() {
         let events = vec![(When::After(60_000), event), later()];
-        plots.push((Point::Growing.with(split), events));
+        plots.push((Point::Growing.with(brake, split), events));
     }
     plots
 }
@@ -137,7 +143,7 @@ fn where_names_are_left() -> Vec<Plot> {
         (When::At(Stage::RemovingCanary), route),
         later(),
     ];
-    plots.push((Point::Promoting.with(Split::Route), events));
+    plots.push((Point::Promoting.with(Brake::Sync, Split::Route), events));
     // A Rollout at rest has a canary and a split route only where another one left them.
     let unready = Event::Unready {
         canary: true,
@@ -150,7 +156,7 @@ fn where_names_are_left() -> Vec<Plot> {
             (When::After(0), event),
             later(),
         ];
-        plots.push((Point::Growing.with(Split::Route), events));
+        plots.push((Point::Growing.with(Brake::Sync, Split::Route), events));
     }
     plots
 }

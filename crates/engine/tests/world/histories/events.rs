@@ -5,6 +5,7 @@ use proptest::{
     prelude::{Just, Strategy, any, prop_oneof},
 };
 use tidegate_api::{intervention::Action as Ask, status::Stage};
+use tidegate_engine::observed::Brake;
 
 use super::coverage::STAGES;
 use crate::{
@@ -95,6 +96,7 @@ pub(super) enum Spec {
 /// Beginning of a history.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Beginning {
+    pub(super) brake: Brake,
     pub(super) split: Split,
     pub(super) point: Point,
 }
@@ -123,8 +125,12 @@ pub(super) enum Point {
 // === impl Point ===
 
 impl Point {
-    pub(super) fn with(self, split: Split) -> Beginning {
-        Beginning { split, point: self }
+    pub(super) fn with(self, brake: Brake, split: Split) -> Beginning {
+        Beginning {
+            brake,
+            split,
+            point: self,
+        }
     }
 }
 
@@ -133,7 +139,10 @@ pub(super) fn begin(beginning: Beginning, is_told: bool) -> World {
         Split::Route => (a_rollout(), 20),
         Split::Replicas => (a_rollout_by_replicas(), 40),
     };
-    let draft = draft.told(is_told);
+    let draft = match beginning.brake {
+        Brake::Pause => draft.applied_by_people().told(is_told),
+        Brake::Sync | Brake::Unknown => draft.told(is_told),
+    };
     match beginning.point {
         Point::Adopted => draft.at_rest(),
         Point::AdoptedDifferent => draft.begins().with_commit('B', Quality::Good),
@@ -326,7 +335,11 @@ pub(super) fn plots() -> impl Strategy<Value = Plot> {
 }
 
 fn beginning() -> impl Strategy<Value = Beginning> {
-    (split(), point()).prop_map(|(split, point)| point.with(split))
+    (brake(), split(), point()).prop_map(|(brake, split, point)| point.with(brake, split))
+}
+
+fn brake() -> impl Strategy<Value = Brake> {
+    prop_oneof![2 => Just(Brake::Sync), 1 => Just(Brake::Pause)]
 }
 
 fn split() -> impl Strategy<Value = Split> {

@@ -13,7 +13,7 @@ use proptest::strategy::ValueTree as _;
 
 use super::{
     coverage,
-    events::{self, Plot},
+    events::{self, Beginning, Plot},
     go_on, text, tree,
 };
 use crate::world::World;
@@ -51,5 +51,10 @@ fn lived((beginning, events): &Plot) -> World {
 /// The split, the point at which it begins, and the events before the last, which only lets time go on.
 fn name((beginning, events): &Plot) -> String {
     let (_, events) = events.split_last().unwrap();
-    format!("{:?} {:?} {events:?}", beginning.split, beginning.point)
+    let Beginning {
+        brake,
+        split,
+        point,
+    } = beginning;
+    format!("{brake:?} {split:?} {point:?} {events:?}")
 }

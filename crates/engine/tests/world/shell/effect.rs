@@ -2,10 +2,17 @@
 
 use jiff::Timestamp;
 use tidegate_api::record::Record;
-use tidegate_engine::{decision::Action, observed::RetainedPod};
+use tidegate_engine::{
+    decision::{Action, Hold},
+    observed::RetainedPod,
+};
 
 use super::{Group, as_it_runs};
-use crate::{cluster::Cluster, deployment::Deployment, world::World};
+use crate::{
+    cluster::{Cluster, Route},
+    deployment::Deployment,
+    world::World,
+};
 
 // === impl World ===
 
@@ -30,20 +37,21 @@ impl World {
             }
             Action::ScaleDownVersion(version) => workload(live, cache)?.scale_down(version),
             Action::SetRoute {
-                route: wanted,
+                route,
                 weight,
                 epoch,
             } => {
                 let version = cache
                     .routes
                     .iter()
-                    .find(|route| route.name == wanted.name)?
+                    .find(|seen| seen.name == route.name)?
                     .version;
-                let route = live
-                    .routes
-                    .iter_mut()
-                    .find(|route| route.name == wanted.name && route.version == version)?;
-                route.write(*weight, *epoch, "tidegate", now);
+                let mut routes = live.routes.iter_mut();
+                let is_meant =
+                    |live: &&mut Route| live.name == route.name && live.version == version;
+                routes
+                    .find(is_meant)?
+                    .write(*weight, *epoch, "tidegate", now);
             }
             Action::SetService { name, pin, epoch } => {
                 let version = cache
@@ -57,9 +65,14 @@ impl World {
                     .find(|service| service.name == *name && service.version == version)?;
                 (service.pin, service.epoch, service.version) = (pin.clone(), *epoch, version + 1);
             }
-            Action::SetWorkload { paused, epoch } => {
-                workload(live, cache)?
-                    .edit(|workload| (workload.paused, workload.epoch) = (*paused, *epoch));
+            Action::SetWorkload {
+                paused,
+                hold,
+                epoch,
+            } => workload(live, cache)?.pause(*paused, *hold, *epoch),
+            Action::KeepCandidate(revision) => {
+                workload(live, cache)?;
+                return self.keep_candidate(revision.as_str());
             }
             Action::WriteTemplate(revision) => {
                 let kept = *live.kept.get(revision.as_str())?;
@@ -72,18 +85,7 @@ impl World {
                     (workload.template, workload.manager) = (template, "tidegate-sync");
                 });
             }
-            Action::ApplyCanary { revision, replicas } => {
-                let template = *live.kept.get(revision.as_str())?;
-                live.canary_service = true;
-                let canary = live
-                    .canary
-                    .get_or_insert_with(|| Deployment::new("checkout-canary", template, *replicas));
-                canary.edit(|canary| {
-                    (canary.template, canary.replicas) = (template, *replicas);
-                    canary.revision = Some(revision.clone());
-                    canary.in_background = true;
-                });
-            }
+            Action::ApplyCanary { revision, replicas } => live.apply_canary(revision, *replicas)?,
             Action::DeleteCanary => {
                 live.canary_service = false;
                 live.canary.iter_mut().for_each(|canary| canary.delete(now));
@@ -126,6 +128,7 @@ impl World {
             | Action::DeleteCanary
             | Action::DeleteRetainedPod(_) => Group::Workloads,
             Action::SnapshotLiveTemplate(_)
+            | Action::KeepCandidate(_)
             | Action::SnapshotVersion { .. }
             | Action::CollectRevisions { .. } => Group::Revisions,
             Action::AddFinalizer
@@ -160,6 +163,11 @@ impl World {
             }
             Action::SnapshotLiveTemplate(revision) | Action::SnapshotVersion { revision, .. } => {
                 live.kept.contains_key(revision.as_str())
+            }
+            Action::KeepCandidate(revision) => {
+                let head = live.commits.last();
+                let is_newest = head.is_some_and(|head| head.revision == revision.as_str());
+                is_newest && live.kept.contains_key(revision.as_str())
             }
             Action::ApplyCanary { revision, replicas } => {
                 let right = |canary: &Deployment| {
@@ -219,16 +227,19 @@ pub(super) fn in_words(action: &Action) -> String {
             Some(pin) => format!("Service {name}: pinned to {pin:?}"),
             None => format!("Service {name}: pin off"),
         },
-        Action::SetWorkload { paused, .. } => {
-            format!(
-                "Deployment checkout: {}",
-                if *paused { "paused" } else { "let go" }
-            )
+        Action::SetWorkload { paused, hold, .. } => {
+            let paused = if *paused { "paused" } else { "let go" };
+            let held = match hold {
+                Hold::At(_) => ", held",
+                Hold::Off | Hold::Kept => "",
+            };
+            format!("Deployment checkout: {paused}{held}")
         }
         Action::WriteTemplate(revision) => {
             format!("Deployment checkout: the template of {revision}")
         }
         Action::SnapshotLiveTemplate(_) => "the live template is kept".to_owned(),
+        Action::KeepCandidate(_) => "the template that waits is kept".to_owned(),
         Action::SnapshotVersion { version, .. } => format!("the template of {version} is kept"),
         Action::ScaleDownVersion(version) => format!("the pods of {version} go"),
         Action::ApplyCanary { revision, replicas } => format!("canary: {replicas} of {revision}"),

@@ -6,7 +6,9 @@ use tidegate_api::{
     status::Source,
 };
 use tidegate_engine::{
-    observed::{Admission, Candidate, Comparison, Identity, Intervention, Observed, QueryCheck},
+    observed::{
+        Admission, Brake, Candidate, Comparison, Identity, Intervention, Observed, QueryCheck, held,
+    },
     revision::Digest,
 };
 
@@ -35,10 +37,11 @@ impl World {
             unwritten_since: self.shell.memory.unwritten_since,
             conflicting_rollouts: Vec::new(),
             workload_conflict: false,
-            workload: cache
-                .workload
-                .as_ref()
-                .map(|workload| workload.seen(self.now)),
+            brake: self.brake,
+            workload: cache.workload.as_ref().map(|workload| {
+                let seen = workload.seen(self.now);
+                seen.as_it_runs(&rollout.status)
+            }),
             stable: rollout
                 .status
                 .stable
@@ -105,17 +108,29 @@ impl World {
             revision: Revision::named(&commit.revision),
             sequence: commit.sequence,
             source: Source {
-                config_repo: Some("shop".to_owned()),
-                commit: Some(CommitId::named(&commit.id)),
-                author: Some("Ada <ada@example.com>".to_owned()),
-                path: Some(self.file.to_owned()),
+                config_repo: self.if_synced("shop"),
+                commit: self.if_synced(&commit.id).map(CommitId::named),
+                author: self.if_synced("Ada <ada@example.com>"),
+                path: self.if_synced(self.file),
             },
             first_deploy: commit.first_deploy,
             images: vec![format!("shop/checkout:{}", commit.template.letter)],
             pod_labels: candidate_labels(),
-            comparison: self.compared(&commit.revision),
+            comparison: if self.brake == Brake::Pause {
+                let (status, seen) = (self.status(), self.shell.cache.workload.as_ref());
+                let seen = seen.map(|workload| workload.seen(self.now));
+                let revision = Revision::named(&commit.revision);
+                held::comparison(&revision, status.stable.as_ref(), seen.as_ref())
+            } else {
+                self.compared(&commit.revision)
+            },
             admission: self.admitted(&commit.revision),
         }
+    }
+
+    /// What only a `ConfigRepo` tells.
+    fn if_synced(&self, told: &str) -> Option<String> {
+        (self.brake == Brake::Sync).then(|| told.to_owned())
     }
 
     fn asked(&self) -> Vec<Intervention> {

@@ -156,6 +156,18 @@ impl World {
             && head.is_some_and(|head| head.revision != FIX)
     }
 
+    /// Returns true if what an earlier Rollout has left waits for a workload that never gets ready: only a deletion
+    /// does not wait for it for ever.
+    pub(super) fn is_left_over_for_good(&self) -> bool {
+        let status = self.status();
+        let is_left = status.message.starts_with("putting right");
+        let is_there = self
+            .rollout
+            .as_ref()
+            .is_some_and(|rollout| !rollout.deleting);
+        is_left && is_there && self.next_change().is_none()
+    }
+
     /// Somebody commits a fix.
     pub(super) fn commit_fix(&mut self) {
         self.commit(FIX, template('F', Quality::Good), "commit");

@@ -4,6 +4,7 @@ use tidegate_api::record::{PendingRecord, Record, RecordHead};
 use tidegate_engine::{
     governed::{TemplateInForce, template_in_force},
     invariants::Author,
+    observed::Brake,
 };
 
 use super::World;
@@ -88,6 +89,10 @@ impl World {
 
     /// A commit to the config repository, and what sync makes of it.
     pub(crate) fn commit(&mut self, revision: &str, template: Template, kind: &'static str) {
+        if self.brake == Brake::Pause {
+            self.apply_by_hand(template, kind);
+            return;
+        }
         if let Some(unread) = &mut self.git.unread {
             unread.push((revision.to_owned(), template));
             self.happens(kind, "a commit that nobody reads");
@@ -116,6 +121,60 @@ impl World {
         self.sync();
     }
 
+    /// Without a `ConfigRepo` the status alone tells how an attempt ended.
+    pub(crate) fn note_outcome(&mut self) {
+        let last = self.status().last_outcome;
+        let Some(last) = last.filter(|_| self.brake == Brake::Pause) else {
+            return;
+        };
+        let outcomes = &mut self.git.outcomes;
+        if outcomes
+            .last()
+            .is_none_or(|(attempt, _)| *attempt != last.attempt)
+        {
+            outcomes.push((last.attempt, last.ending.outcome));
+        }
+    }
+
+    /// Somebody applies the workload with this template.
+    fn apply_by_hand(&mut self, template: Template, kind: &'static str) {
+        let workload = self
+            .live
+            .workload
+            .get_or_insert_with(|| Deployment::new("checkout", template, 3));
+        if workload.template != template {
+            workload.edit(|workload| (workload.template, workload.manager) = (template, "kubectl"));
+        }
+        let what = format!("{kind}: kubectl applies {}", template.letter);
+        self.happens(kind, &what);
+    }
+
+    /// Keeps what somebody has applied as the newest revision, if it is still there.
+    pub(crate) fn keep_candidate(&mut self, revision: &str) -> Option<()> {
+        let template = self.live.workload.as_ref()?.template;
+        if template.digest().to_string() != revision {
+            return None;
+        }
+        let sequence = self.live.commits.last().map_or(0, |head| head.sequence);
+        self.live.kept.insert(revision.to_owned(), template);
+        let workload = self.live.workload.as_mut();
+        if let Some(workload) = workload.filter(|workload| workload.held.is_some()) {
+            workload.edit(|workload| workload.held = Some(template.digest()));
+        }
+        let head = self.live.commits.last();
+        if head.is_some_and(|head| head.revision == revision) {
+            return Some(());
+        }
+        self.live.commits.push(Commit {
+            id: "kubectl".to_owned(),
+            revision: revision.to_owned(),
+            sequence: sequence + 1,
+            template,
+            first_deploy: false,
+        });
+        Some(())
+    }
+
     /// The `ConfigRepo` is deleted: nobody applies, and nobody knows where records go.
     pub(crate) fn delete_repo(&mut self) {
         self.git.unread.get_or_insert_default();
@@ -137,7 +196,7 @@ impl World {
     /// Applies git's state as sync does, but for the fields that the Rollout governs.
     pub(crate) fn sync(&mut self) {
         self.next_sync = None;
-        if self.git.unread.is_some() {
+        if self.git.unread.is_some() || self.brake == Brake::Pause {
             return;
         }
         let Some(head) = self.live.commits.last().cloned() else {

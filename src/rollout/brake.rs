@@ -1,0 +1,106 @@
+//! Who applies the workload of a Rollout: that is what keeps a new template from rolling out by itself.
+
+use kube::ResourceExt as _;
+use tidegate_api::{
+    ConfigRepo, NamespacedName, config_repo::AppliedObject, names, workload::WorkloadRef,
+};
+use tidegate_engine::observed::Brake;
+
+use crate::caches::Caches;
+
+/// Returns the brake of a workload. It is not known before every ConfigRepo of the namespace has applied a commit:
+/// the workload may be one of its objects. One that is held already stays so until one of them applies it.
+pub(crate) fn of(caches: &Caches, rollout: &NamespacedName, workload: &WorkloadRef) -> Brake {
+    let own = caches.revisions_of(rollout).into_iter();
+    let newest = own.max_by_key(|kept| kept.revision);
+    let is_from_git = newest.is_some_and(|newest| {
+        let annotations = newest.annotations();
+        annotations.contains_key(names::CONFIG_REPO_ANNOTATION)
+    });
+    let repos = caches.config_repos_of(&rollout.namespace);
+    let is_applied = repos.iter().flatten().any(|repo| applies(repo, workload));
+    let are_known = repos.is_some_and(|repos| repos.iter().all(has_applied));
+    if is_from_git || is_applied {
+        Brake::Sync
+    } else if are_known || is_held(caches, rollout, workload) {
+        Brake::Pause
+    } else {
+        Brake::Unknown
+    }
+}
+
+fn is_held(caches: &Caches, rollout: &NamespacedName, workload: &WorkloadRef) -> bool {
+    let metadata = caches.workloads.metadata(&rollout.namespace, workload);
+    let annotations = metadata.and_then(|metadata| metadata.annotations);
+    annotations.is_some_and(|annotations| annotations.contains_key(names::HELD_ANNOTATION))
+}
+
+fn applies(repo: &ConfigRepo, workload: &WorkloadRef) -> bool {
+    let Some(status) = &repo.status else {
+        return false;
+    };
+    let governed = status.governed.iter().map(|governed| &governed.object);
+    let mut objects = status.inventory.iter().chain(governed);
+    objects.any(|object| is_of(object, workload))
+}
+
+fn is_of(object: &AppliedObject, workload: &WorkloadRef) -> bool {
+    let group = object
+        .api_version
+        .split_once('/')
+        .map_or("", |(group, _)| group);
+    object.kind == workload.kind.as_str()
+        && group == workload.kind.group()
+        && object.name == workload.name
+}
+
+fn has_applied(repo: &ConfigRepo) -> bool {
+    let status = repo.status.as_ref();
+    status.is_some_and(|status| status.applied.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use tidegate_api::workload::WorkloadKind;
+
+    use super::*;
+
+    fn repo(status: &Value) -> ConfigRepo {
+        serde_json::from_value(json!({
+            "apiVersion": "tidegate.io/v1alpha1", "kind": "ConfigRepo", "metadata": { "name": "shop" },
+            "spec": {
+                "url": "https://git.example.com/shop.git", "ref": { "branch": "main" },
+                "sync": { "serviceAccountName": "deployer" },
+            },
+            "status": status,
+        }))
+        .expect("a ConfigRepo")
+    }
+
+    fn applied(kind: &str, name: &str) -> Value {
+        json!({ "inventory": [{ "apiVersion": "apps/v1", "kind": kind, "name": name }] })
+    }
+
+    #[test]
+    fn a_repository_applies_what_is_in_its_inventory() {
+        let workload = WorkloadRef::new(WorkloadKind::Deployment, "checkout");
+        assert!(applies(
+            &repo(&applied("Deployment", "checkout")),
+            &workload
+        ));
+        assert!(!applies(&repo(&applied("Deployment", "cart")), &workload));
+        assert!(!applies(
+            &repo(&applied("StatefulSet", "checkout")),
+            &workload
+        ));
+        assert!(!applies(&repo(&json!({})), &workload));
+    }
+
+    #[test]
+    fn one_that_has_applied_nothing_yet_may_be_about_to() {
+        assert!(!has_applied(&repo(&json!({}))));
+        let commit = json!({ "applied": { "commit": "a1", "author": "Ada <ada@example.com>", "at": "2026-01-01T00:00:00Z" } });
+        assert!(has_applied(&repo(&commit)));
+    }
+}
