@@ -13,16 +13,18 @@ use crate::caches::Caches;
 pub(crate) fn of(caches: &Caches, rollout: &NamespacedName, workload: &WorkloadRef) -> Brake {
     let own = caches.revisions_of(rollout).into_iter();
     let newest = own.max_by_key(|kept| kept.revision);
-    let is_from_git = newest.is_some_and(|newest| {
+    let is_from_git = newest.as_ref().is_some_and(|newest| {
         let annotations = newest.annotations();
         annotations.contains_key(names::CONFIG_REPO_ANNOTATION)
     });
+    // One that was kept from the workload has no number that anybody has asked for.
+    let was_held = newest.is_some_and(|newest| newest.revision > 0) && !is_from_git;
     let repos = caches.config_repos_of(&rollout.namespace);
     let is_applied = repos.iter().flatten().any(|repo| applies(repo, workload));
     let are_known = repos.is_some_and(|repos| repos.iter().all(has_applied));
     if is_from_git || is_applied {
         Brake::Sync
-    } else if are_known || is_held(caches, rollout, workload) {
+    } else if are_known || was_held || is_held(caches, rollout, workload) {
         Brake::Pause
     } else {
         Brake::Unknown

@@ -97,6 +97,11 @@ pub(crate) fn observe(
     let workload = observer.released(&spec.workload);
     let canary_objects = CanaryObjects::of(caches, &id, &canary);
     let candidate = observer.candidate(rollout, brake, workload.as_ref());
+    let compared = match &status.stable {
+        Some(stable) => observer.comparison(&stable.revision, workload.as_ref()),
+        None => Comparison::Unknown,
+    };
+    let workload = workload.map(|workload| workload.as_it_runs(&status));
     let own_pods = OwnPods::of(&spec.workload, workload.as_ref(), &canary);
     let conflicting = conflicting_rollouts(caches, rollout);
     let routes = match Plan::or_objects(&id.name, spec) {
@@ -114,16 +119,13 @@ pub(crate) fn observe(
         spec: rollout.spec.clone(),
         workload_conflict: conflicting.workload,
         conflicting_rollouts: conflicting.names,
-        stable: match &status.stable {
-            Some(stable) => observer.comparison(&stable.revision, workload.as_ref()),
-            None => Comparison::Unknown,
-        },
+        stable: compared,
         stable_kept: status
             .stable
             .as_ref()
             .is_none_or(|stable| observer.is_kept(&stable.revision)),
         brake,
-        workload: workload.map(|workload| workload.as_it_runs(&status)),
+        workload,
         canary: observer.timed(&canary, canary_objects.workload),
         canary_pods: caches.workloads.canary_pods(&id.namespace, &canary),
         retained_pods: caches.workloads.retained_pods(&id.namespace, &id.name),

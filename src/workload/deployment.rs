@@ -141,6 +141,7 @@ impl Deployments {
                     id: VersionId::new(version),
                     template: set.spec.template.digest,
                     content: set.spec.template.content,
+                    pod_labels: without_version(&set.spec.template.labels),
                     replicas: set.status.replicas,
                     ready: set.status.ready_replicas,
                 });
@@ -326,6 +327,12 @@ impl DeploymentWriters {
             }
         });
     }
+}
+
+fn without_version(labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut labels = labels.clone();
+    labels.remove(VERSION_LABEL);
+    labels
 }
 
 /// Returns the hold of a Deployment that is paused for as long as its Rollout is there.

@@ -330,6 +330,10 @@ pub struct Rejected {
     /// The commit that asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<CommitId>,
+    /// Its place in the order in which revisions were wanted: where no commit asks for revisions, a later one asks
+    /// for it again.
+    #[serde(default)]
+    pub sequence: i64,
     /// The attempt that ended so.
     pub attempt: u32,
     /// Number of attempts that had ended so before, each asked for by a commit of its own.

@@ -254,6 +254,7 @@ fn reject(ctx: &mut DecisionContext<'_>, attempt: &Attempt, ending: &Ending) {
         Rejected {
             revision: attempt.revision.clone(),
             commit: attempt.source.commit.clone(),
+            sequence: attempt.sequence,
             attempt: attempt.number,
             rejected_before: before,
             message: ending.message.clone(),

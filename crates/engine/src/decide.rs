@@ -212,11 +212,20 @@ fn finish(mut ctx: DecisionContext<'_>, plan: Option<Plan>) -> Decision {
     });
     // What is held is held with a finalizer, whatever else fails.
     let finalizer = ctx.needs_finalizer.then_some(Action::AddFinalizer);
-    // Before it is noted as known, it is kept.
-    let new = ctx.observed.new_template().map(Action::KeepCandidate);
+    let mut later = later;
+    if let Some(new) = ctx.observed.new_template() {
+        // It is kept before the workload is written, and holds back neither routes nor Services.
+        let is_workloads = |effect: &Action| {
+            matches!(
+                effect,
+                Action::SetWorkload { .. } | Action::WriteTemplate(_)
+            )
+        };
+        let at = later.iter().position(is_workloads).unwrap_or(later.len());
+        later.insert(at, Action::KeepCandidate(new));
+    }
     let mut actions: Vec<_> = finalizer
         .into_iter()
-        .chain(new)
         .chain(snapshot_adopted_template(&ctx))
         .chain(restored)
         .chain(later)

@@ -163,6 +163,15 @@ fn pause(
     held: bool,
     observed: &Observed,
 ) -> Option<Action> {
+    let is_stables = matches!(target.template, Template::Stable { .. });
+    if !paused && is_stables && workload.live() != workload.template {
+        // Unpaused, it would roll out what waits in it: the mark goes first, then that is replaced.
+        return Some(Action::SetWorkload {
+            paused: true,
+            hold: Hold::Off,
+            epoch: target.epoch,
+        });
+    }
     let hold = hold(paused && held, workload, observed);
     let is_right = match hold {
         Hold::Off => workload.held.is_none(),
@@ -291,7 +300,8 @@ fn template(target: &Desired, workload: &Workload, observed: &Observed) -> Optio
     let (revision, wrong) = match &target.template {
         Template::Stable { revision, version } => (
             revision,
-            observed.is_known_to_differ_from_stable(workload, version),
+            observed.is_known_to_differ_from_stable(workload, version)
+                || workload.is_stranded(version),
         ),
         Template::Candidate { revision, verified } => (revision, workload.live() != (*verified)?),
         Template::AsIs => return None,

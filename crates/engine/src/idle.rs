@@ -120,6 +120,10 @@ fn look_for_work(ctx: &mut DecisionContext<'_>) {
             Brake::Pause => WaitingOn::Workload { workload },
             Brake::Sync | Brake::Unknown => WaitingOn::ConfigRepo { workload },
         };
+        if ctx.observed.brake == Brake::Unknown {
+            // No change of a ConfigRepo wakes a Rollout.
+            requeue_later(ctx);
+        }
         return ctx.wait(on, None);
     };
     match ctx.status.stable.clone() {
@@ -257,7 +261,11 @@ fn adopt(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>, candidate: &Candida
     ctx.status.stable = Some(Stable {
         revision,
         pod_template_hash: current.id.clone(),
-        restarted_at: workload.restarted_at.clone(),
+        restarted_at: if current.template == workload.live() {
+            workload.restarted_at.clone()
+        } else {
+            None
+        },
         source,
         since: ctx.now,
     });

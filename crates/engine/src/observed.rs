@@ -229,6 +229,8 @@ pub struct Version {
     pub template: Digest,
     /// Digest of the same without the mark of a restart.
     pub content: Digest,
+    /// Labels of its pods, without those by which versions differ.
+    pub pod_labels: Labels,
     /// Number of its pods.
     pub replicas: u32,
     /// Number of its pods that are ready.

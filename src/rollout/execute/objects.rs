@@ -147,29 +147,44 @@ impl Effects<'_> {
         self.keep(revision, template, 0).await
     }
 
-    /// Keeps the template that somebody has given the workload as the newest revision.
+    /// Keeps the template that somebody has given the workload as the newest revision, and notes it as known. One
+    /// that is not stable's is new until it is kept, so it is noted first: it may be gone by then.
     pub(super) async fn keep_candidate(self, revision: &Revision) -> Result<(), ExecuteError> {
+        let workloads = &self.caches.workloads;
+        let stable = self.subject.stable();
+        let namespace = &self.subject.id.namespace;
+        let live = workloads.observe(namespace, self.target()?.workload);
+        let version = live.as_ref().zip(stable);
+        let version = version.and_then(|(live, stable)| live.version(&stable.pod_template_hash));
+        let is_stables =
+            version.is_some_and(|version| version.template.to_string() == revision.as_str());
+        if !is_stables {
+            workloads.note(self.target()?, revision).await?;
+        }
+        self.keep_as_newest(revision).await?;
+        Ok(workloads.note(self.target()?, revision).await?)
+    }
+
+    async fn keep_as_newest(self, revision: &Revision) -> Result<(), ExecuteError> {
         let own = self.caches.revisions_of(self.subject.id);
         let greatest = own.iter().map(|kept| kept.revision).max().unwrap_or(0);
         let name = revision.object_name(&self.subject.id.name);
-        match own.iter().find(|kept| kept.name_any() == name) {
-            None => {
-                let target = self.target()?;
-                let template = self.caches.workloads.live_template(target).await?;
-                self.keep(revision, template, greatest + 1).await?;
-            }
-            Some(kept) if kept.revision == greatest && greatest > 0 => {}
-            Some(kept) => {
-                // It was asked for before, and is again.
-                let patch = json!({ "revision": greatest + 1 });
-                let patched = self.writer().patch(&self.caches.revisions, &**kept, patch);
-                patched
-                    .await
-                    .map_err(failed(format!("keep the ControllerRevision {name}")))?;
-            }
+        let Some(kept) = own.iter().find(|kept| kept.name_any() == name) else {
+            let target = self.target()?;
+            let template = self.caches.workloads.live_template(target).await?;
+            return self.keep(revision, template, greatest + 1).await;
+        };
+        let mut newest = own.iter().filter(|other| other.revision == greatest);
+        let is_newest = kept.revision == greatest && newest.nth(1).is_none();
+        if is_newest && greatest > 0 {
+            return Ok(());
         }
-        let workloads = &self.caches.workloads;
-        Ok(workloads.note(self.target()?, revision).await?)
+        // It was asked for before, and is again.
+        let patch = json!({ "revision": greatest + 1 });
+        let patched = self.writer().patch(&self.caches.revisions, &**kept, patch);
+        patched
+            .await
+            .map_err(failed(format!("keep the ControllerRevision {name}")))
     }
 
     /// Keeps the template of a version of the workload as a revision, like [`Effects::keep_live`].

@@ -41,46 +41,77 @@ pub(super) fn hold(ctx: &mut DecisionContext<'_>) -> bool {
 fn towards_hold(ctx: &DecisionContext<'_>, workload: &Workload, stable: &Stable) -> Option<Action> {
     let version = &stable.pod_template_hash;
     let is_lost = workload.version(version).is_none();
-    if is_lost || is_stranded(workload) {
-        let is_stables = ctx.observed.stable == Comparison::Same;
-        return match workload.held {
+    if workload.held.is_some() {
+        let mark = diff::hold(true, workload, ctx.observed);
+        return match mark {
             // Stable's template goes back first.
-            Some(_) => Some(pause(Hold::Off)),
-            // A paused workload makes no version again.
-            None if is_lost && is_stables && workload.paused => Some(let_go_of()),
-            None => None,
+            _ if is_lost || workload.is_stranded(version) => Some(pause(Hold::Off)),
+            Hold::At(_) => Some(pause(mark)),
+            Hold::Kept | Hold::Off => None,
         };
     }
-    let is_alone = workload.others_with_pods(version).next().is_none();
-    let is_stables = !differs(ctx, workload, stable);
-    let mark = diff::hold(true, workload, ctx.observed);
-    let is_right = workload.paused && mark == Hold::Kept;
-    let may_hold = is_stables && (is_alone || workload.paused);
-    if is_right || !may_hold {
+    let is_unknown = is_lost && ctx.observed.stable != Comparison::Same;
+    let is_rolling = is_lost || workload.others_with_pods(version).next().is_some();
+    if differs(ctx, workload, stable) {
+        // Whatever the spec says.
+        let write = Action::WriteTemplate(stable.revision.clone());
+        return if ctx.actions.contains(&write) {
+            None
+        } else {
+            Some(write)
+        };
+    }
+    if is_unknown {
         return None;
     }
-    Some(pause(mark))
+    if workload.paused && (is_lost || workload.runs_another(version)) {
+        // A paused workload makes no version again.
+        return Some(let_go_of());
+    }
+    if is_rolling && !workload.paused {
+        return None;
+    }
+    Some(pause(Hold::At(workload.live())))
 }
 
 /// Lets go of the workload of a Rollout that is deleted. Returns true while that is not done: first stable's
 /// template goes back, and the pause goes last.
 pub(super) fn let_go(ctx: &mut DecisionContext<'_>) -> bool {
     let Some((workload, stable)) = subject(ctx) else {
-        return false;
+        return let_go_of_unadopted(ctx);
     };
     let is_ours = ctx.observed.brake == Brake::Pause && workload.paused;
     // What has no finalizer may be gone before it is done.
     if !ctx.observed.finalizer || workload.held.is_none() && !is_ours {
         return false;
     }
-    let action = if workload.live() != workload.template {
+    let is_lost = workload.version(&stable.pod_template_hash).is_none();
+    let is_unknown = is_lost && ctx.observed.stable == Comparison::Unknown;
+    let action = if workload.held.is_some() && (is_lost || workload.live() != workload.template) {
         pause(Hold::Off)
+    } else if is_unknown && ctx.observed.stable_kept {
+        return true;
     } else if workload.held.is_none() && differs(ctx, &workload, &stable) {
         Action::WriteTemplate(stable.revision)
     } else {
         let_go_of()
     };
     ctx.actions.push(action);
+    true
+}
+
+/// What an earlier Rollout has left held goes on if nothing else waits in it.
+fn let_go_of_unadopted(ctx: &mut DecisionContext<'_>) -> bool {
+    let workload = ctx.observed.workload.as_ref();
+    let held = workload.filter(|workload| !workload.deleting && workload.held.is_some());
+    let Some(workload) = held.filter(|_| ctx.status.stable.is_none()) else {
+        return false;
+    };
+    let running = workload.running().map(|version| version.template);
+    if !ctx.observed.finalizer || running != Some(workload.live()) {
+        return false;
+    }
+    ctx.actions.push(let_go_of());
     true
 }
 
@@ -100,12 +131,6 @@ fn release(ctx: &mut DecisionContext<'_>, workload: &Workload) {
     if workload.held.is_some() && is_stables && is_free {
         ctx.actions.push(let_go_of());
     }
-}
-
-/// Returns true if a workload that is scaled to zero holds another template than stable's: scaled up, it would make
-/// pods of that, if it ever had any.
-fn is_stranded(workload: &Workload) -> bool {
-    workload.replicas == 0 && workload.live() != workload.template
 }
 
 fn differs(ctx: &DecisionContext<'_>, workload: &Workload, stable: &Stable) -> bool {

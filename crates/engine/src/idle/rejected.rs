@@ -69,8 +69,10 @@ fn restored_until(
 /// The rejection that holds the candidate back: of the same revision, asked for by the same commit.
 pub(super) fn rejection(ctx: &DecisionContext<'_>, candidate: &Candidate) -> Option<Rejected> {
     let mut rejected = ctx.status.rejected.iter();
+    let commit = &candidate.source.commit;
     let same = rejected.find(|rejected| {
-        rejected.revision == candidate.revision && rejected.commit == candidate.source.commit
+        let is_same_request = commit.is_some() || rejected.sequence == candidate.sequence;
+        rejected.revision == candidate.revision && rejected.commit == *commit && is_same_request
     });
     same.cloned()
 }

@@ -3,7 +3,7 @@
 use tidegate_api::{
     Revision,
     record::Outcome,
-    status::{RolloutStatus, Stable},
+    status::{RolloutStatus, Stable, Stage},
     workload::VersionId,
 };
 
@@ -53,6 +53,18 @@ impl Workload {
         self.held.map_or(self.template, |held| held.live)
     }
 
+    /// Returns true if what waits stands in the way of this version's pods: scaled up from zero, a paused workload
+    /// makes pods of its template's version, if there ever was one, or of another.
+    pub(crate) fn is_stranded(&self, version: &VersionId) -> bool {
+        self.live() != self.template && (self.replicas == 0 || self.runs_another(version))
+    }
+
+    /// Returns true if this version lacks pods and another has some.
+    pub(crate) fn runs_another(&self, version: &VersionId) -> bool {
+        let pods = self.version(version).map_or(0, |version| version.replicas);
+        pods < self.replicas && self.others_with_pods(version).next().is_some()
+    }
+
     /// Number of its pods.
     pub(crate) fn pods(&self) -> u32 {
         self.versions.iter().map(|version| version.replicas).sum()
@@ -87,6 +99,7 @@ impl Workload {
         Self {
             template: version.template,
             content: version.content,
+            pod_labels: version.pod_labels,
             restarted_at,
             updated: version.replicas,
             template_manager: None,
@@ -105,6 +118,10 @@ impl Observed {
             .workload
             .as_ref()
             .filter(|workload| !workload.deleting)?;
+        // It is another Rollout's.
+        if self.workload_conflict {
+            return None;
+        }
         // Of a Rollout that goes nobody asks for anything.
         if self.deleting && self.status.attempt.is_none() {
             return None;
@@ -154,9 +171,15 @@ impl Observed {
             .zip(workload)
             .and_then(|(stable, workload)| workload.version(&stable.pod_template_hash));
         let attempt = self.status.attempt.as_ref();
+        let promoted = attempt.is_some_and(|attempt| is_of(&attempt.revision, template));
+        // Stable's own comes from somebody who takes the promotion back.
+        let rolls = attempt.is_some_and(|attempt| attempt.stage == Stage::UpdatingStable);
+        if rolls && !self.is_paused() {
+            return promoted;
+        }
         version.is_some_and(|version| version.template == template)
             || stable.is_some_and(|stable| is_of(&stable.revision, template))
-            || attempt.is_some_and(|attempt| is_of(&attempt.revision, template))
+            || promoted
     }
 
     /// Returns true if the template that waits is the newest revision, and not yet noted as known.

@@ -173,3 +173,35 @@ fn a_config_repo_that_takes_over_needs_no_pause() {
         world.story
     );
 }
+
+#[test]
+fn what_was_rejected_is_tried_again_once_it_is_applied_again() {
+    let world = by_people().releasing(Quality::Good).at_weight(20);
+    let world = world.with_ask(Ask::Abort).until_rest();
+    assert_eq!(world.outcomes(), "1 Aborted");
+    let world = world.with_commit('C', Quality::Good).until_rest();
+    let world = world.with_commit('B', Quality::Good).until_rest();
+    assert_eq!(world.outcomes(), "1 Aborted, 2 Promoted, 3 Promoted");
+    assert_eq!(running(&world), "B", "{}", world.story);
+}
+
+#[test]
+fn a_promotion_that_is_taken_back_while_it_rolls_is_followed_by_what_was_before() {
+    let world = by_people()
+        .releasing(Quality::Good)
+        .at_stage(Stage::UpdatingStable);
+    let world = world.after(1).with_commit('A', Quality::Good).until_rest();
+    assert_eq!(running(&world), "A", "{}", world.story);
+}
+
+#[test]
+fn scaled_to_zero_and_back_in_an_attempt_stable_serves() {
+    let world = by_people().releasing(Quality::Good).until_rest();
+    let steps = world
+        .with_commit('A', Quality::Erroring)
+        .with_ask(Ask::Pause)
+        .after(30);
+    assert_eq!(running(&steps), "B", "{}", steps.story);
+    let world = steps.with_scale(0).after(30).with_scale(3).after(30);
+    assert_eq!(running(&world), "B", "{}", world.story);
+}

@@ -285,6 +285,7 @@ impl Deployment {
                     id: set.template.version(),
                     template: set.template.digest(),
                     content: set.template.content(),
+                    pod_labels: labels(),
                     replicas: count(set.pods.len()),
                     ready: set.ready(now),
                 })
