@@ -97,10 +97,7 @@ pub(crate) fn observe(
     let workload = observer.released(&spec.workload);
     let canary_objects = CanaryObjects::of(caches, &id, &canary);
     let candidate = observer.candidate(rollout, brake, workload.as_ref());
-    let compared = match &status.stable {
-        Some(stable) => observer.comparison(&stable.revision, workload.as_ref()),
-        None => Comparison::Unknown,
-    };
+    let stable = observer.comparison_of_stable(&status, workload.as_ref());
     let workload = workload.map(|workload| workload.as_it_runs(&status));
     let own_pods = OwnPods::of(&spec.workload, workload.as_ref(), &canary);
     let conflicting = conflicting_rollouts(caches, rollout);
@@ -111,15 +108,12 @@ pub(crate) fn observe(
     Observed {
         identity: identity(rollout, around.cluster),
         deleting: rollout.metadata.deletion_timestamp.is_some(),
-        finalizer: rollout
-            .finalizers()
-            .iter()
-            .any(|finalizer| finalizer == names::FINALIZER),
+        finalizer: has_finalizer(rollout),
         epoch: around.epoch,
         spec: rollout.spec.clone(),
         workload_conflict: conflicting.workload,
         conflicting_rollouts: conflicting.names,
-        stable: compared,
+        stable,
         stable_kept: status
             .stable
             .as_ref()
@@ -148,6 +142,11 @@ pub(crate) fn observe(
         candidate,
         status,
     }
+}
+
+fn has_finalizer(rollout: &Rollout) -> bool {
+    let mut finalizers = rollout.finalizers().iter();
+    finalizers.any(|finalizer| finalizer == names::FINALIZER)
 }
 
 fn identity(rollout: &Rollout, cluster: String) -> Identity {
@@ -200,6 +199,18 @@ impl Observer<'_> {
                 self.observations
                     .comparison(self.rollout, revision, workload.template)
             }
+            None => Comparison::Unknown,
+        }
+    }
+
+    /// The same of stable's, if anything is stable.
+    fn comparison_of_stable(
+        &self,
+        status: &RolloutStatus,
+        workload: Option<&Workload>,
+    ) -> Comparison {
+        match &status.stable {
+            Some(stable) => self.comparison(&stable.revision, workload),
             None => Comparison::Unknown,
         }
     }
