@@ -215,10 +215,6 @@ fn unheld(write: Action, target: &Desired, observed: &Observed) -> Action {
 /// Returns true if the version that callers are pinned to was deleted, or is there in part, and the workload
 /// has its template: unpaused, it makes the version again under the same name. A paused one never does.
 fn must_heal(target: &Desired, workload: &Workload, observed: &Observed) -> bool {
-    // Unpaused, it would roll out what waits in it.
-    if workload.live() != workload.template {
-        return false;
-    }
     match (&target.template, &target.pin) {
         (Template::Stable { version, .. }, _) => {
             is_lost(version, workload) && observed.stable == Comparison::Same

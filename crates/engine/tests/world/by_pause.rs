@@ -6,6 +6,7 @@ use tidegate_engine::observed::Brake;
 use crate::{
     deployment::Quality,
     rollout::{Draft, a_rollout},
+    shell::Group,
     world::World,
 };
 
@@ -204,4 +205,24 @@ fn scaled_to_zero_and_back_in_an_attempt_stable_serves() {
     assert_eq!(running(&steps), "B", "{}", steps.story);
     let world = steps.with_scale(0).after(30).with_scale(3).after(30);
     assert_eq!(running(&world), "B", "{}", world.story);
+}
+
+#[test]
+fn a_let_go_that_was_denied_rolls_out_nothing_once_the_canary_has_breached() {
+    let world = by_people().releasing(Quality::Good);
+    let world = world.at_stage(Stage::PinningToCanary);
+    let world = world
+        .with_denial(Group::Workloads, 60)
+        .at_stage(Stage::UpdatingStable);
+    let world = world
+        .with_breach("errors")
+        .read_now()
+        .at_stage(Stage::RollingBack);
+    let world = world.after(120);
+    let story = world.story.to_string();
+    let rolled = story
+        .lines()
+        .find(|line| line.contains("pods of checkout: 3 of A (3 ready), 1 of B"));
+    assert_eq!(rolled, None, "{story}");
+    assert_eq!(running(&world), "A", "{story}");
 }
