@@ -85,7 +85,10 @@ pub(super) fn no_raise_on_a_stable_that_lost_pods(moment: Moment<'_>) -> Result<
             .last()
             .map(|(_, weight)| *weight)
             .unwrap_or_default();
-        let raised = std::ptr::eq(*at, now) && *after > before;
+        // Less than it had is no raise, whoever had given it that.
+        let last = moment.last().and_then(|last| last.route(&route.name));
+        let had_less = last.is_none_or(|last| last.canary < *after);
+        let raised = std::ptr::eq(*at, now) && *after > before && had_less;
         ensure(!raised, || {
             format!(
                 "the canary got {after} while stable had {} of {needed} ready pods",
