@@ -31,7 +31,10 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tidegate_api::{
-    ConfigRepo, Rollout, record::OutcomeRecord, route::RouteKind, status::RolloutStatus,
+    ConfigRepo, Rollout,
+    record::{Outcome, OutcomeRecord, Reason},
+    route::RouteKind,
+    status::RolloutStatus,
 };
 
 pub use self::{
@@ -326,6 +329,32 @@ impl Testbed {
         ensure!(
             of_attempt.next().is_none(),
             "git has more than one outcome of attempt {attempt}"
+        );
+        Ok(record)
+    }
+
+    /// The outcome of an attempt that has to be promoted since all its steps have passed.
+    pub async fn promoted(&self, attempt: u32) -> Result<OutcomeRecord> {
+        self.outcome_is(attempt, Outcome::Promoted, Reason::StepsPassed)
+            .await
+    }
+
+    /// The outcome of an attempt that has to be rolled back since a gate was breached.
+    pub async fn rolled_back(&self, attempt: u32) -> Result<OutcomeRecord> {
+        self.outcome_is(attempt, Outcome::RolledBack, Reason::GateBreached)
+            .await
+    }
+
+    async fn outcome_is(
+        &self,
+        attempt: u32,
+        outcome: Outcome,
+        reason: Reason,
+    ) -> Result<OutcomeRecord> {
+        let record = self.outcome(attempt).await?;
+        ensure!(
+            record.outcome == outcome && record.reason == reason,
+            "{record:?}"
         );
         Ok(record)
     }

@@ -147,6 +147,18 @@ impl Report {
         failures
     }
 
+    /// Fails if a request failed that this version has not answered, and says which answers there were.
+    pub fn none_failed_beside(&self, version: &str) -> Result<()> {
+        let failures = self.failures_beside(version);
+        ensure!(
+            failures.is_empty(),
+            "not only {version} failed: {:?}, first {:?}",
+            self.kinds(),
+            failures.first()
+        );
+        Ok(())
+    }
+
     /// Number of answers by kind, such as `v1 200` or `reset`.
     pub fn kinds(&self) -> BTreeMap<String, usize> {
         let mut kinds = BTreeMap::new();

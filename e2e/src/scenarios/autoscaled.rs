@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::{apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
-use tidegate_api::record::{Outcome, Reason};
+use tidegate_api::record::Outcome;
 
 use crate::{
     demo_app::BehaviorChange,
@@ -89,18 +89,13 @@ async fn bad(context: Context) -> Result<()> {
         ..BehaviorChange::default()
     };
     bed.behave(&bed.pods_of("v2").await?, errors).await?;
-    let record = bed.outcome(2).await?;
-    ensure!(
-        record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached,
-        "{record:?}"
-    );
+    bed.rolled_back(2).await?;
     bed.all_went_back(&clients[1], "v1").await?;
     bed.is_at_rest().await?;
     scaled(&bed, 5..).await?;
     for clients in clients {
         let report = clients.stop().await;
-        let others = report.failures_beside("v2");
-        ensure!(others.is_empty(), "requests failed: {:?}", report.kinds());
+        report.none_failed_beside("v2")?;
     }
     is_the_autoscalers(&bed, &workloads)
 }

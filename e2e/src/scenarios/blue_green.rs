@@ -7,8 +7,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::json;
 use tidegate_api::{
     intervention::{Action, InterventionState},
-    record::{Outcome, Reason},
-    status::{Phase, RolloutStatus},
+    status::Phase,
 };
 
 use crate::{
@@ -47,11 +46,7 @@ async fn run(context: Context, shop: Shop) -> Result<()> {
     waits_out_of_reach(&bed, &clients, "v1", "v2").await?;
     approve(&bed, 2).await?;
     has_switched(&bed, &clients, "v2").await?;
-    let record = bed.outcome(2).await?;
-    ensure!(
-        record.outcome == Outcome::Promoted && record.reason == Reason::StepsPassed,
-        "{record:?}"
-    );
+    bed.promoted(2).await?;
     bed.gateway_serves("v2").await?;
     bed.is_at_rest().await?;
     clients.stop().await.none_failed()?;
@@ -61,21 +56,12 @@ async fn run(context: Context, shop: Shop) -> Result<()> {
         .await?;
     waits_out_of_reach(&bed, &clients, "v2", "v3").await?;
     approve(&bed, 3).await?;
-    let record = bed.outcome(3).await?;
-    ensure!(
-        record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached,
-        "{record:?}"
-    );
+    let record = bed.rolled_back(3).await?;
     println!("      blue/green: {}", bed.reaction(&record).await?);
     bed.all_went_back(&clients, "v2").await?;
     bed.is_at_rest().await?;
     let report = clients.stop().await;
-    let failures = report.failures_beside("v3");
-    ensure!(
-        failures.is_empty(),
-        "a request failed that the canary did not answer: {:?}",
-        failures.first()
-    );
+    report.none_failed_beside("v3")?;
     Ok(())
 }
 
@@ -119,13 +105,7 @@ async fn approve(bed: &Testbed, attempt: u32) -> Result<()> {
 
 /// The canary has everybody, and stable's pods are as ready as before.
 async fn has_switched(bed: &Testbed, clients: &Load, new: &str) -> Result<()> {
-    let is_switched = |status: &RolloutStatus| {
-        let attempt = status.attempt.as_ref();
-        let step = attempt.filter(|attempt| attempt.step == 3);
-        let step = step.and_then(|attempt| attempt.steps.last());
-        step.is_some_and(|step| step.confirmed_at.is_some())
-    };
-    let status = bed.until("the canary has everybody", is_switched).await?;
+    let status = bed.step(2, 3).await?;
     let confirmed = status.attempt.and_then(|attempt| attempt.confirmed_at);
     let since = confirmed.context("a confirmed step")? + bed.context.cluster.gateway().lag();
     let report = clients

@@ -17,7 +17,7 @@ use tokio::{io::AsyncWriteExt as _, process::Command};
 use crate::{
     eventually::until_true,
     scenario::{Context, Scenario, scenario},
-    testbed::{History, NAME, Release, Shop, Testbed, runs},
+    testbed::{History, LIMIT, NAME, Release, Shop, Testbed, runs},
 };
 
 /// Scenarios of this file.
@@ -28,9 +28,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 ];
 
 const RATE: u32 = 200;
-
-/// Far longer than anything takes on a busy machine.
-const LIMIT: std::time::Duration = std::time::Duration::from_mins(2);
 
 async fn run(context: Context) -> Result<()> {
     Box::pin(released_by_hand(context, Shop::new())).await
@@ -137,12 +134,7 @@ async fn rolls_back_what_is_bad(bed: &Testbed) -> Result<()> {
     );
     is_held(bed).await?;
     let report = clients.stop().await;
-    let blameless = report.failures_beside("v3");
-    ensure!(
-        blameless.is_empty(),
-        "a request failed that the canary did not answer: {:?}",
-        blameless.first()
-    );
+    report.none_failed_beside("v3")?;
     Ok(())
 }
 

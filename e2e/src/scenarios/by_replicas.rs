@@ -5,10 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use tidegate_api::{
-    record::{Outcome, Reason},
-    status::RolloutStatus,
-};
+use tidegate_api::record::Outcome;
 
 use crate::{
     load::Load,
@@ -43,11 +40,7 @@ async fn run(context: Context) -> Result<()> {
     for (step, weight) in [(1, 0.2), (2, 0.5)] {
         has_its_share(&bed, &clients, step, weight).await?;
     }
-    let record = bed.outcome(2).await?;
-    ensure!(
-        record.outcome == Outcome::Promoted && record.reason == Reason::StepsPassed,
-        "{record:?}"
-    );
+    bed.promoted(2).await?;
     bed.gateway_serves("v2").await?;
     bed.is_at_rest().await?;
     clients.stop().await.none_failed()?;
@@ -55,11 +48,7 @@ async fn run(context: Context) -> Result<()> {
     let clients = bed.clients(RATE);
     bed.commit(&shop.with(Release::bad("v3")), "Release v3, which is bad")
         .await?;
-    let record = bed.outcome(3).await?;
-    ensure!(
-        record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached,
-        "{record:?}"
-    );
+    let record = bed.rolled_back(3).await?;
     println!("      by replicas: {}", bed.reaction(&record).await?);
     bed.all_went_back(&clients, "v2").await?;
     bed.is_at_rest().await?;
@@ -68,34 +57,21 @@ async fn run(context: Context) -> Result<()> {
         report.versions().contains_key("v3"),
         "the canary was never reached"
     );
-    let failures = report.failures_beside("v3");
-    let blameless = failures.first();
-    ensure!(
-        blameless.is_none(),
-        "a request failed that the canary did not answer: {blameless:?}"
-    );
+    report.none_failed_beside("v3")?;
     Ok(())
 }
 
 /// Waits until a step is confirmed, and counts who answers.
 async fn has_its_share(bed: &Testbed, clients: &Load, step: u32, weight: f64) -> Result<()> {
-    let confirmed = |status: &RolloutStatus| {
-        let attempt = status.attempt.as_ref();
-        let attempt = attempt.filter(|attempt| attempt.step == step)?;
-        attempt.steps.last()?.confirmed_at
-    };
-    let status = bed
-        .until(&format!("step {step} is confirmed"), |status| {
-            confirmed(status).is_some()
-        })
-        .await?;
+    let status = bed.step(2, step).await?;
     let shown = format!("{}%", weight * 100.0);
     ensure!(
         status.weight.as_deref() == Some(shown.as_str()),
         "the status shows {:?} and not {shown}",
         status.weight
     );
-    let since = confirmed(&status).context("a confirmed step")? + LAG;
+    let confirmed = status.attempt.and_then(|attempt| attempt.confirmed_at);
+    let since = confirmed.context("a confirmed step")? + LAG;
     let report = clients
         .first_answers_since(since, REQUESTS)
         .await

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use tidegate_api::{
     gate::{GateStatus, Verdict},
     intervention::{Action, InterventionState},
-    record::{Outcome, Reason},
     status::{Phase, RolloutStatus},
 };
 
@@ -33,11 +32,7 @@ async fn slow_release(context: Context) -> Result<()> {
     };
     bed.commit(&shop.with(slow), "Release v2, which is slow")
         .await?;
-    let record = bed.outcome(2).await?;
-    ensure!(
-        record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached,
-        "{record:?}"
-    );
+    let record = bed.rolled_back(2).await?;
     ensure!(
         record.message.contains("gate \"p90\""),
         "the record names another gate: {}",
@@ -100,11 +95,7 @@ async fn breach_window(context: Context) -> Result<()> {
     );
 
     bed.behave(&canary, errors(1.0)).await?;
-    let record = bed.outcome(2).await?;
-    ensure!(
-        record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached,
-        "{record:?}"
-    );
+    let record = bed.rolled_back(2).await?;
     let gate = &record
         .gates
         .first()
@@ -123,11 +114,7 @@ async fn breach_window(context: Context) -> Result<()> {
         late.message
     );
     let report = clients.stop().await;
-    ensure!(
-        report.failures_beside("v2").is_empty(),
-        "not only the canary failed: {:?}",
-        report.kinds()
-    );
+    report.none_failed_beside("v2")?;
     ensure!(
         report.versions().contains_key("v2"),
         "the canary was never reached"
@@ -185,11 +172,7 @@ async fn breach_in_a_step(context: Context) -> Result<()> {
         },
     )
     .await?;
-    let record = bed.outcome(2).await?;
-    ensure!(
-        record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached,
-        "{record:?}"
-    );
+    let record = bed.rolled_back(2).await?;
     println!(
         "      breach in the middle of a step: {}",
         bed.reaction(&record).await?

@@ -2,7 +2,6 @@
 //! a bad one loses its traffic.
 
 use anyhow::{Context as _, Result, ensure};
-use tidegate_api::record::{Outcome, Reason};
 
 use crate::{
     load::Load,
@@ -31,50 +30,27 @@ async fn run(context: Context) -> Result<()> {
     bed.commit(&shop.with(Release::good("v2")), "Release v2")
         .await?;
     has_its_share(&bed, &clients).await?;
-    let record = bed.outcome(2).await?;
-    ensure!(
-        record.outcome == Outcome::Promoted && record.reason == Reason::StepsPassed,
-        "{record:?}"
-    );
+    bed.promoted(2).await?;
     bed.gateway_serves("v2").await?;
-    let report = clients.stop().await;
-    ensure!(
-        report.failures().is_empty(),
-        "calls failed: {:?}",
-        report.kinds()
-    );
+    clients.stop().await.none_failed()?;
 
     let clients = bed.clients(RATE);
     bed.commit(&shop.with(Release::bad("v3")), "Release v3, which is bad")
         .await?;
-    let record = bed.outcome(3).await?;
-    ensure!(
-        record.outcome == Outcome::RolledBack && record.reason == Reason::GateBreached,
-        "{record:?}"
-    );
+    bed.rolled_back(3).await?;
     bed.all_went_back(&clients, "v2").await?;
     let report = clients.stop().await;
     ensure!(
         report.versions().contains_key("v3"),
         "the canary was never reached"
     );
-    let failures = report.failures_beside("v3");
-    let blameless = failures.first();
-    ensure!(
-        blameless.is_none(),
-        "a call failed that the canary did not answer: {blameless:?}"
-    );
+    report.none_failed_beside("v3")?;
     bed.gateway_serves("v2").await
 }
 
 /// Waits for the step with half of the traffic, and counts who answers its calls.
 async fn has_its_share(bed: &Testbed, clients: &Load) -> Result<()> {
-    let status = bed
-        .until("the second step is confirmed", |status| {
-            let attempt = status.attempt.as_ref();
-            attempt.is_some_and(|attempt| attempt.step == 2 && attempt.confirmed_at.is_some())
-        })
-        .await?;
+    let status = bed.step(2, 2).await?;
     let confirmed = status
         .attempt
         .and_then(|attempt| attempt.confirmed_at)

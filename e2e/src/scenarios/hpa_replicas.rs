@@ -53,11 +53,7 @@ async fn autoscaled(context: Context) -> Result<()> {
     let clients = bed.clients(50);
     bed.commit(&shop.with(Release::good("v2")), "Release v2")
         .await?;
-    bed.until("the second step is confirmed", |status| {
-        let attempt = status.attempt.as_ref().filter(|attempt| attempt.step == 2);
-        attempt.is_some_and(|attempt| attempt.confirmed_at.is_some())
-    })
-    .await?;
+    bed.step(2, 2).await?;
     bed.scale(6).await?;
     let record = bed.outcome(2).await?;
     bed.is_at_rest().await?;

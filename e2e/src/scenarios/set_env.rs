@@ -34,11 +34,7 @@ async fn run(context: Context) -> Result<()> {
     let clients = bed.clients(100);
     bed.commit(&shop.with(Release::good("v2")), "Release v2")
         .await?;
-    bed.until("the first step is confirmed", |status| {
-        let attempt = status.attempt.as_ref().filter(|attempt| attempt.step == 1);
-        attempt.is_some_and(|attempt| attempt.confirmed_at.is_some())
-    })
-    .await?;
+    bed.first_step(2).await?;
     set_env(&bed).await?;
     is_put_back(&bed).await?;
     is_named(&bed).await?;

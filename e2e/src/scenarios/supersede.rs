@@ -26,14 +26,7 @@ async fn run(context: Context) -> Result<()> {
     let older = bed
         .commit(&shop.with(Release::good("v2")), "Release v2")
         .await?;
-    bed.until("v2 is in its second step", |status| {
-        let attempt = status
-            .attempt
-            .as_ref()
-            .filter(|attempt| attempt.number == 2 && attempt.step == 2);
-        attempt.is_some_and(|attempt| attempt.confirmed_at.is_some())
-    })
-    .await?;
+    bed.step(2, 2).await?;
     let newer = bed
         .commit(&shop.with(Release::good("v3")), "Release v3")
         .await?;
@@ -55,11 +48,7 @@ async fn run(context: Context) -> Result<()> {
         "the second step was passed"
     );
 
-    let promoted = bed.outcome(3).await?;
-    ensure!(
-        promoted.outcome == Outcome::Promoted && promoted.reason == Reason::StepsPassed,
-        "{promoted:?}"
-    );
+    let promoted = bed.promoted(3).await?;
     ensure!(
         promoted.head.source.commit.as_ref().map(CommitId::as_str) == Some(newer.as_str()),
         "the record names another commit"

@@ -6,10 +6,7 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
-use tidegate_api::{
-    names::TRACK_LABEL,
-    record::{Outcome, Reason},
-};
+use tidegate_api::names::TRACK_LABEL;
 use tokio::process::Command;
 
 use crate::{
@@ -64,11 +61,7 @@ async fn run(context: Context) -> Result<()> {
         "the canary's pods are told apart by nothing"
     );
 
-    let record = bed.outcome(1).await?;
-    ensure!(
-        record.outcome == Outcome::Promoted && record.reason == Reason::StepsPassed,
-        "{record:?}"
-    );
+    bed.promoted(1).await?;
     let stable = template(&bed, NAME).await?;
     ensure!(
         stable == canary,

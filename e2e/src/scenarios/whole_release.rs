@@ -127,11 +127,7 @@ impl ReleaseLog {
             WEIGHTS.starts_with(&shares.weights()) && shares.last() == Some(0.0),
             "the route had {shares:?}"
         );
-        ensure!(
-            report.failures_beside("v2").is_empty(),
-            "not only the canary failed: {:?}",
-            report.kinds()
-        );
+        report.none_failed_beside("v2")?;
         let Some(RestoreResult::Restored { commit }) = &record.restore else {
             bail!("the template was not restored: {:?}", record.restore);
         };
