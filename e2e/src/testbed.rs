@@ -12,6 +12,7 @@ mod guard;
 mod history;
 mod interventions;
 mod pods;
+mod policy;
 mod reaction;
 mod rights;
 mod shop;
