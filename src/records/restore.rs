@@ -4,8 +4,7 @@ use kube::ResourceExt;
 use serde_json::Value;
 use tidegate_api::{
     CommitId, ConfigRepo,
-    record::{Outcome, OutcomeRecord, RecordHead, RestoreOrder, RestoreResult},
-    status::Attempt,
+    record::{OutcomeRecord, RecordHead, RestoreOrder, RestoreResult},
 };
 use tidegate_engine::revision;
 use tidegate_git::{
@@ -183,7 +182,7 @@ fn wanted_again(
         return Ok(Some(format!("revision {revision} was promoted since")));
     }
     let again = status.attempt.as_ref().filter(|attempt| {
-        attempt.id != rejected_by.id && attempt.revision == order.rejected && may_promote(attempt)
+        attempt.id != rejected_by.id && attempt.revision == order.rejected && !attempt.has_failed()
     });
     Ok(again.map(|attempt| {
         format!(
@@ -191,9 +190,4 @@ fn wanted_again(
             attempt.number
         )
     }))
-}
-
-fn may_promote(attempt: &Attempt) -> bool {
-    let ending = attempt.ending.as_ref();
-    ending.is_none_or(|ending| ending.outcome == Outcome::Promoted)
 }

@@ -447,6 +447,12 @@ impl Attempt {
         self.failover().is_some() && self.weight == Weight::FULL
     }
 
+    /// Returns true if it has ended otherwise than by promotion.
+    pub fn has_failed(&self) -> bool {
+        let ending = self.ending.as_ref();
+        ending.is_some_and(|ending| ending.outcome != Outcome::Promoted)
+    }
+
     /// Returns true if a breach of a gate has ended it.
     pub fn is_breached(&self) -> bool {
         let ending = self.ending.as_ref();

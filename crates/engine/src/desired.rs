@@ -132,7 +132,7 @@ impl Desired {
                 canary: CanaryTarget::AsIs,
                 ..at_stable
             },
-            Stage::Draining if promoting(attempt) => Self {
+            Stage::Draining if !attempt.has_failed() => Self {
                 split: Split::AtMost(Weight::ZERO),
                 canary: CanaryTarget::AsIs,
                 ..at_candidate
@@ -143,7 +143,7 @@ impl Desired {
                 ..back_at_stable
             },
             // A revision that was promoted is stable's by the time its canary goes.
-            Stage::RemovingCanary if !promoting(attempt) => Self {
+            Stage::RemovingCanary if attempt.has_failed() => Self {
                 canary: CanaryTarget::Absent {
                     retain_until: retain_until(attempt, plan, observed),
                 },
@@ -237,14 +237,6 @@ fn retain_until(attempt: &Attempt, plan: &Plan, observed: &Observed) -> Option<T
 /// has not breached since, and too few of stable's own are ready.
 pub(crate) fn others_are_needed(attempt: &Attempt, observed: &Observed) -> bool {
     attempt.stable_template_updated && !attempt.is_breached() && !observed.enough_of_stable()
-}
-
-/// Returns true if the attempt is on its way to promotion.
-fn promoting(attempt: &Attempt) -> bool {
-    attempt
-        .ending
-        .as_ref()
-        .is_none_or(|ending| ending.outcome == Outcome::Promoted)
 }
 
 /// The canary in its step. While it is promoted it has all the replicas that it is sized for, and no fewer

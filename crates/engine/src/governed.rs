@@ -54,7 +54,7 @@ pub fn template_in_force(status: Option<&RolloutStatus>, first_deploy: bool) -> 
         (Some(attempt), Some(_))
             if attempt.stable_template_updated
                 && attempt.stage != Stage::RollingBack
-                && !rolled_back(attempt) =>
+                && !attempt.has_failed() =>
         {
             TemplateInForce::Revision(attempt.revision.clone())
         }
@@ -209,14 +209,6 @@ fn target(port: &Value) -> [Value; 5] {
         protocol.unwrap_or_else(|| json!("TCP")),
         app_protocol.unwrap_or_default(),
     ]
-}
-
-/// Returns true if an attempt that updated stable's template has ended otherwise than by promotion.
-fn rolled_back(attempt: &tidegate_api::status::Attempt) -> bool {
-    attempt
-        .ending
-        .as_ref()
-        .is_some_and(|ending| ending.outcome != tidegate_api::record::Outcome::Promoted)
 }
 
 #[cfg(test)]

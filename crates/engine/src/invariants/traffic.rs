@@ -1,10 +1,6 @@
 //! Recipients of traffic, and their shares.
 
-use tidegate_api::{
-    record::Outcome,
-    rollout::FailoverPolicy,
-    status::{Attempt, Stage},
-};
+use tidegate_api::{rollout::FailoverPolicy, status::Stage};
 
 use super::{
     ALLOWANCE, Author, Moment, RECENT, ServiceSeen, Snapshot, ensure,
@@ -289,7 +285,7 @@ fn is_of_its_share(moment: Moment<'_>, service: &ServiceSeen) -> bool {
 /// A share that another writer took from the canary may be given back, as long as stable cannot
 /// serve.
 pub(super) fn a_failed_attempt_gets_no_more_traffic(moment: Moment<'_>) -> Result<(), String> {
-    let attempt = moment.now.attempt().filter(|attempt| failed(attempt));
+    let attempt = moment.now.attempt().filter(|attempt| attempt.has_failed());
     let Some(attempt) = attempt.filter(|_| moment.now.by == Author::Effect) else {
         return Ok(());
     };
@@ -318,7 +314,7 @@ pub(super) fn a_failed_attempt_ends_on_stable(moment: Moment<'_>) -> Result<(), 
         return Ok(());
     }
     let over = match moment.now.attempt() {
-        Some(attempt) => failed(attempt) && attempt.stage.is_cleaning_up(),
+        Some(attempt) => attempt.has_failed() && attempt.stage.is_cleaning_up(),
         None => !inherits_leftovers(moment),
     };
     ensure(!over || moment.now.canary_share() == Weight::ZERO, || {
@@ -459,12 +455,4 @@ pub(super) fn stable_is_replaced_when_the_canary_carries_all(
         })?;
     }
     Ok(())
-}
-
-/// Returns true if the attempt ends, and not by promotion.
-fn failed(attempt: &Attempt) -> bool {
-    attempt
-        .ending
-        .as_ref()
-        .is_some_and(|ending| ending.outcome != Outcome::Promoted)
 }

@@ -45,11 +45,7 @@ pub(super) fn only_what_is_verified_is_rolled_out(moment: Moment<'_>) -> Result<
 /// Returns the template that the running attempt has verified, unless it has failed.
 fn verified(moment: Moment<'_>) -> Option<Digest> {
     let attempt = moment.now.attempt()?;
-    let failed = attempt
-        .ending
-        .as_ref()
-        .is_some_and(|ending| ending.outcome != Outcome::Promoted);
-    if failed || !attempt.stable_template_updated {
+    if attempt.has_failed() || !attempt.stable_template_updated {
         return None;
     }
     let past = moment.before.iter().rev();

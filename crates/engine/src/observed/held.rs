@@ -2,7 +2,6 @@
 
 use tidegate_api::{
     Revision,
-    record::Outcome,
     status::{RolloutStatus, Stable, Stage},
     workload::VersionId,
 };
@@ -31,10 +30,8 @@ pub fn comparison(
 
 /// Version that a workload is to run: stable's, or the one that was promoted.
 fn running(status: &RolloutStatus) -> Option<&VersionId> {
-    let attempt = status.attempt.as_ref().filter(|attempt| {
-        let ending = attempt.ending.as_ref();
-        ending.is_none_or(|ending| ending.outcome == Outcome::Promoted)
-    });
+    let attempt = status.attempt.as_ref();
+    let attempt = attempt.filter(|attempt| !attempt.has_failed());
     let promoted = attempt.and_then(|attempt| attempt.promoted_pod_template_hash.as_ref());
     let stable = status.stable.as_ref();
     promoted.or_else(|| stable.map(|stable| &stable.pod_template_hash))

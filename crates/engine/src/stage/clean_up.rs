@@ -1,9 +1,6 @@
 //! After traffic is where the outcome wants it: the canary goes, then the pins.
 
-use tidegate_api::{
-    record::Outcome,
-    status::{Shortcut, Stage},
-};
+use tidegate_api::status::{Shortcut, Stage};
 
 use crate::{
     attempt,
@@ -35,10 +32,8 @@ pub(super) fn draining(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
 /// Returns true if the canary goes without a drain: one that failed, and whose callers no route can take off
 /// it, since Services leave established connections where they are.
 fn is_cut_short(ctx: &DecisionContext<'_>) -> bool {
-    let ending = ctx.attempt().ending.as_ref();
-    let failed = ending.is_some_and(|ending| ending.outcome != Outcome::Promoted);
     let had_callers = ctx.attempt().traffic_since.is_some();
-    failed && had_callers && ctx.observed.splits_by_replicas()
+    ctx.attempt().has_failed() && had_callers && ctx.observed.splits_by_replicas()
 }
 
 /// Waits until no pod of the canary is left that a Service could select. One that drains for minutes is not
@@ -66,11 +61,8 @@ pub(super) fn removing_canary(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flo
 /// their pins Services would select them.
 fn others_are_left(ctx: &DecisionContext<'_>) -> bool {
     let attempt = ctx.attempt();
-    let failed = attempt
-        .ending
-        .as_ref()
-        .is_some_and(|ending| ending.outcome != Outcome::Promoted);
-    if !failed || !attempt.stable_template_updated || others_are_needed(attempt, ctx.observed) {
+    let is_put_back = attempt.has_failed() && attempt.stable_template_updated;
+    if !is_put_back || others_are_needed(attempt, ctx.observed) {
         return false;
     }
     let stable = ctx.status.stable.as_ref();
