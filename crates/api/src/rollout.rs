@@ -301,6 +301,11 @@ impl RolloutSpec {
     pub fn routes(&self) -> Vec<RouteRef> {
         self.traffic.routes.clone().unwrap_or_default()
     }
+
+    /// Returns true if shares of replicas split traffic, and no route.
+    pub fn splits_by_replicas(&self) -> bool {
+        self.traffic.replicas.is_some()
+    }
 }
 
 /// Returns the name of the canary workload and of the canary Service of the Rollout `name`.

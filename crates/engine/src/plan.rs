@@ -360,7 +360,7 @@ fn parse_routes(spec: &RolloutSpec) -> Result<Vec<RouteRef>, PlanError> {
         }
         routes.push(route);
     }
-    if routes.is_empty() == spec.traffic.replicas.is_none() {
+    if routes.is_empty() != spec.splits_by_replicas() {
         return Err(PlanError::TrafficKind);
     }
     routes.sort_by(|one, other| (one.kind, &one.name).cmp(&(other.kind, &other.name)));
@@ -379,7 +379,7 @@ fn parse_steps(spec: &RolloutSpec) -> Result<Vec<Step>, PlanError> {
                 .awaiting(approval),
             (Some(_), Some(_)) | (None, None) => return Err(PlanError::StepKind { index }),
         };
-        if spec.traffic.replicas.is_some() {
+        if spec.splits_by_replicas() {
             check_share(&parsed, index)?;
         }
         if parsed.approval.is_none() {

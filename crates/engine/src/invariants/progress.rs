@@ -228,7 +228,7 @@ fn written(moment: Moment<'_>, attempt: &Attempt, route: &str) -> Vec<Weight> {
             .is_some_and(|past| is_same(past, attempt) && past.failover().is_none());
         // Where nobody else is ready, all of them choose the canary by themselves.
         let given = match snapshot.attempt() {
-            Some(past) if past.plan.traffic.replicas.is_some() => weight.min(past.weight),
+            Some(past) if past.plan.splits_by_replicas() => weight.min(past.weight),
             Some(_) | None => weight,
         };
         if of_this && given > Weight::ZERO {

@@ -268,7 +268,7 @@ pub(super) fn the_canary_is_pinned_out(moment: Moment<'_>) -> Result<(), String>
 fn is_of_its_share(moment: Moment<'_>, service: &ServiceSeen) -> bool {
     let now = moment.now;
     let attempt = now.attempt();
-    let Some(attempt) = attempt.filter(|attempt| attempt.plan.traffic.replicas.is_some()) else {
+    let Some(attempt) = attempt.filter(|attempt| attempt.plan.splits_by_replicas()) else {
         return false;
     };
     let before = moment.last().into_iter().flat_map(|last| &last.services);
@@ -290,7 +290,7 @@ pub(super) fn a_failed_attempt_gets_no_more_traffic(moment: Moment<'_>) -> Resul
         return Ok(());
     };
     // Callers of a Service go to whichever version has enough pods, until stable has.
-    if attempt.plan.traffic.replicas.is_some() && attempt.stable_template_updated {
+    if attempt.plan.splits_by_replicas() && attempt.stable_template_updated {
         return Ok(());
     }
     for route in &moment.now.routes {

@@ -25,7 +25,7 @@ impl Observed {
     pub(crate) fn splits_by_replicas(&self) -> bool {
         let attempt = self.status.attempt.as_ref();
         let spec = attempt.map_or(&self.spec, |attempt| &attempt.plan);
-        spec.traffic.replicas.is_some()
+        spec.splits_by_replicas()
     }
 
     /// Returns true if any Service sends its callers to pods of both versions.
@@ -37,7 +37,7 @@ impl Observed {
     /// Returns true if any Service keeps the canary's pods out.
     pub(crate) fn is_kept_to_stable(&self) -> bool {
         let mut pinned = self.pinned_services();
-        pinned.any(|service| matches!(service.pin(), Some(Pin::Version(_))))
+        pinned.any(Service::keeps_the_canary_out)
     }
 
     /// Returns true if Tidegate was the last to keep the canary's pods out of a Service.
@@ -45,14 +45,14 @@ impl Observed {
         let mut pinned = self.pinned_services();
         pinned.any(|service| {
             let is_ours = service.epoch.is_some() && service.manager.is_none();
-            is_ours && matches!(service.pin(), Some(Pin::Version(_)))
+            is_ours && service.keeps_the_canary_out()
         })
     }
 
     /// Returns true if no Service sends anybody to the canary, or a route does that.
     pub(crate) fn services_keep_the_canary_out(&self) -> bool {
-        let is_kept_out = |service: &Service| matches!(service.pin(), Some(Pin::Version(_)));
-        !self.splits_by_replicas() || self.pinned_services().all(is_kept_out)
+        let mut pinned = self.pinned_services();
+        !self.splits_by_replicas() || pinned.all(Service::keeps_the_canary_out)
     }
 
     /// Returns true if every Service gives the canary this share, and the endpoints of the one that callers use

@@ -83,6 +83,11 @@ impl Service {
         Pin::in_selector(&self.selector)
     }
 
+    /// Returns true if it is pinned to a version of the workload: the canary gets none of its callers.
+    pub(crate) fn keeps_the_canary_out(&self) -> bool {
+        matches!(self.pin(), Some(Pin::Version(_)))
+    }
+
     /// Returns true if it is pinned, or an attempt has marked it: by shares of replicas it may have no pin.
     pub(crate) fn is_held(&self) -> bool {
         self.pin().is_some() || self.epoch.is_some()

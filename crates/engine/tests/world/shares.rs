@@ -17,7 +17,7 @@ impl World {
         };
         let attempt = rollout.status.attempt.as_ref();
         let spec = attempt.map_or(&rollout.spec, |attempt| &attempt.plan);
-        spec.traffic.replicas.is_some()
+        spec.splits_by_replicas()
     }
 
     /// The canary's share of the callers of each Service. One that has come in a step has no history of
