@@ -18,7 +18,7 @@ pub(super) fn hold(ctx: &mut DecisionContext<'_>) -> bool {
         return false;
     };
     if observed.brake != Brake::Pause {
-        release(ctx, &workload);
+        release(ctx, workload);
         return workload.held.is_some();
     }
     if workload.held.is_none() && workload.hold_obstacle.is_some() {
@@ -32,7 +32,7 @@ pub(super) fn hold(ctx: &mut DecisionContext<'_>) -> bool {
         ctx.needs_finalizer = true;
         return true;
     }
-    ctx.actions.extend(towards_hold(ctx, &workload, &stable));
+    ctx.actions.extend(towards_hold(ctx, workload, &stable));
     true
 }
 
@@ -91,7 +91,7 @@ pub(super) fn let_go(ctx: &mut DecisionContext<'_>) -> bool {
         pause(Hold::Off)
     } else if is_unknown && ctx.observed.stable_kept {
         return true;
-    } else if workload.held.is_none() && differs(ctx, &workload, &stable) {
+    } else if workload.held.is_none() && differs(ctx, workload, &stable) {
         Action::WriteTemplate(stable.revision)
     } else {
         let_go_of()
@@ -115,12 +115,9 @@ fn let_go_of_unadopted(ctx: &mut DecisionContext<'_>) -> bool {
     true
 }
 
-fn subject(ctx: &DecisionContext<'_>) -> Option<(Workload, Stable)> {
-    let workload = ctx
-        .observed
-        .workload
-        .clone()
-        .filter(|workload| !workload.deleting);
+fn subject<'a>(ctx: &DecisionContext<'a>) -> Option<(&'a Workload, Stable)> {
+    let workload = ctx.observed.workload.as_ref();
+    let workload = workload.filter(|workload| !workload.deleting);
     workload.zip(ctx.status.stable.clone())
 }
 

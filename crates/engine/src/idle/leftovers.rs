@@ -69,7 +69,7 @@ fn next(observed: &Observed, workload: &Workload, is_given_up: bool) -> Vec<Acti
     });
     if workload.replicas == 0 && workload.held.is_some() {
         // It serves nobody, and does not say what ran.
-        return without_pods(observed, workload, is_given_up);
+        return clear(observed, workload, is_given_up);
     }
     let version = match (whole, most_ready(workload)) {
         (Some(current), _) => &current.id,
@@ -86,12 +86,11 @@ fn next(observed: &Observed, workload: &Workload, is_given_up: bool) -> Vec<Acti
         (None, version) => return follow(observed, version),
     };
     pins_to(observed, version, canary_serves)
-        .or_else(|| routes_without_canary(observed, is_given_up))
-        .or_else(|| canary_removal(observed))
-        .unwrap_or_else(|| release(observed, workload))
+        .unwrap_or_else(|| clear(observed, workload, is_given_up))
 }
 
-fn without_pods(observed: &Observed, workload: &Workload, is_given_up: bool) -> Vec<Action> {
+/// Takes away the rest, with the Services where they are.
+fn clear(observed: &Observed, workload: &Workload, is_given_up: bool) -> Vec<Action> {
     routes_without_canary(observed, is_given_up)
         .or_else(|| canary_removal(observed))
         .unwrap_or_else(|| release(observed, workload))
