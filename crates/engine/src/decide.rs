@@ -203,27 +203,16 @@ fn finish(mut ctx: DecisionContext<'_>, plan: Option<Plan>) -> Decision {
     retention::collect(&mut ctx);
     field_conflict::remember(&mut ctx);
     status::summarize(&mut ctx, plan.as_ref());
-    let (urgent, later): (Vec<_>, Vec<_>) = effects
+    let (urgent, mut later): (Vec<_>, Vec<_>) = effects
         .into_iter()
         .partition(|effect| diff::lowers_risk(effect, ctx.observed));
+    keep_candidate(&mut later, ctx.observed);
     let restored = lost_revision(ctx.observed).map(|version| Action::SnapshotVersion {
         revision: Revision::named(version.template.to_string()),
         version: version.id.clone(),
     });
     // What is held is held with a finalizer, whatever else fails.
     let finalizer = ctx.needs_finalizer.then_some(Action::AddFinalizer);
-    let mut later = later;
-    if let Some(new) = ctx.observed.new_template() {
-        // It is kept before the workload is written, and holds back neither routes nor Services.
-        let is_workloads = |effect: &Action| {
-            matches!(
-                effect,
-                Action::SetWorkload { .. } | Action::WriteTemplate(_)
-            )
-        };
-        let at = later.iter().position(is_workloads).unwrap_or(later.len());
-        later.insert(at, Action::KeepCandidate(new));
-    }
     let mut actions: Vec<_> = finalizer
         .into_iter()
         .chain(snapshot_adopted_template(&ctx))
@@ -247,6 +236,22 @@ fn finish(mut ctx: DecisionContext<'_>, plan: Option<Plan>) -> Decision {
         requeue_at: ctx.requeue_at,
         waiting: ctx.waiting,
     }
+}
+
+/// Keeps a template that somebody has given the workload. It is kept before the workload is written, and holds
+/// back neither routes nor Services.
+fn keep_candidate(effects: &mut Vec<Action>, observed: &Observed) {
+    let Some(new) = observed.new_template() else {
+        return;
+    };
+    let is_workloads = |effect: &Action| {
+        matches!(
+            effect,
+            Action::SetWorkload { .. } | Action::WriteTemplate(_)
+        )
+    };
+    let before = effects.iter().position(is_workloads);
+    effects.insert(before.unwrap_or(effects.len()), Action::KeepCandidate(new));
 }
 
 /// The template of a workload that was adopted stands nowhere but in the workload: it is kept before
