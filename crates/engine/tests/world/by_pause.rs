@@ -30,6 +30,20 @@ fn is_held(world: &World) -> bool {
     workload.paused && workload.held.is_some()
 }
 
+/// The Rollout is gone, and A runs in a workload that is the user's alone.
+#[track_caller]
+fn is_left_with_a(world: &World) {
+    assert!(world.rollout.is_none(), "{}", world.story);
+    let workload = world.live.workload.as_ref().unwrap();
+    assert!(!workload.paused && workload.held.is_none());
+    assert_eq!(
+        (world.runs(), running(world).as_str()),
+        ('A', "A"),
+        "{}",
+        world.story
+    );
+}
+
 #[test]
 fn what_runs_is_adopted_and_held_and_nothing_restarts() {
     let world = by_people().at_rest();
@@ -111,28 +125,14 @@ fn a_template_that_comes_while_the_workload_rolls_is_the_next_one_and_gets_no_tr
 fn a_deletion_puts_stables_template_back_before_the_pause_goes() {
     let world = by_people().releasing(Quality::Erroring).until_rest();
     let world = world.with_deletion(false).until_rest();
-    assert!(world.rollout.is_none(), "{}", world.story);
-    let workload = world.live.workload.as_ref().unwrap();
-    assert!(!workload.paused && workload.held.is_none());
-    assert_eq!(
-        (world.runs(), running(&world).as_str()),
-        ('A', "A"),
-        "{}",
-        world.story
-    );
+    is_left_with_a(&world);
 }
 
 #[test]
 fn a_deletion_in_an_attempt_does_so_too() {
     let world = by_people().releasing(Quality::Good).at_weight(20);
     let world = world.with_deletion(false).until_rest();
-    assert!(world.rollout.is_none(), "{}", world.story);
-    assert_eq!(
-        (world.runs(), running(&world).as_str()),
-        ('A', "A"),
-        "{}",
-        world.story
-    );
+    is_left_with_a(&world);
 }
 
 #[test]
