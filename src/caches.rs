@@ -176,14 +176,6 @@ impl Caches {
             .unwrap_or_default()
     }
 
-    /// Returns the ConfigRepos of a namespace; `None` if one of them cannot be decoded.
-    pub(crate) fn config_repos_of(&self, namespace: &str) -> Option<Vec<ConfigRepo>> {
-        let all = self.config_repos.list(namespace);
-        all.iter()
-            .map(|guarded| guarded.0.as_ref().ok().cloned())
-            .collect()
-    }
-
     /// Returns a ConfigRepo, if it can be decoded.
     pub(crate) fn config_repo(&self, namespace: &str, name: &str) -> Option<ConfigRepo> {
         self.config_repos

@@ -6,23 +6,33 @@ use tidegate_api::{
 };
 use tidegate_engine::observed::Brake;
 
-use crate::caches::Caches;
+use crate::{caches::Caches, kubernetes::watched::ControllerRevision};
 
-/// Returns the brake of a workload. It is not known before every ConfigRepo of the namespace has applied a commit:
-/// the workload may be one of its objects. One that is held already stays so until one of them applies it.
-pub(crate) fn of(caches: &Caches, rollout: &NamespacedName, workload: &WorkloadRef) -> Brake {
-    let own = caches.revisions_of(rollout).into_iter();
-    let newest = own.max_by_key(|kept| kept.revision);
-    let is_from_git = newest.as_ref().is_some_and(|newest| {
+/// Returns the brake of a workload, with the newest revision of its Rollout. It is not known before every
+/// ConfigRepo of the namespace has applied a commit: the workload may be one of its objects. One that is held
+/// already stays so until one of them applies it.
+pub(crate) fn of(
+    caches: &Caches,
+    rollout: &NamespacedName,
+    workload: &WorkloadRef,
+    newest: Option<&ControllerRevision>,
+) -> Brake {
+    let is_from_git = newest.is_some_and(|newest| {
         let annotations = newest.annotations();
         annotations.contains_key(names::CONFIG_REPO_ANNOTATION)
     });
+    if is_from_git {
+        return Brake::Sync;
+    }
     // One that was kept from the workload has no number that anybody has asked for.
-    let was_held = newest.is_some_and(|newest| newest.revision > 0) && !is_from_git;
-    let repos = caches.config_repos_of(&rollout.namespace);
-    let is_applied = repos.iter().flatten().any(|repo| applies(repo, workload));
-    let are_known = repos.is_some_and(|repos| repos.iter().all(has_applied));
-    if is_from_git || is_applied {
+    let was_held = newest.is_some_and(|newest| newest.revision > 0);
+    let repos = caches.config_repos.list(&rollout.namespace);
+    let readable = repos.iter().map(|guarded| guarded.0.as_ref().ok());
+    let repos: Option<Vec<_>> = readable.collect();
+    let mut known = repos.iter().flatten();
+    let is_applied = known.any(|repo| applies(repo, workload));
+    let are_known = repos.is_some_and(|repos| repos.into_iter().all(has_applied));
+    if is_applied {
         Brake::Sync
     } else if are_known || was_held || is_held(caches, rollout, workload) {
         Brake::Pause

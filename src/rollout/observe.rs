@@ -27,7 +27,7 @@ use self::pods::{OwnPods, ReadyPods};
 use super::{brake, observations::Observations};
 use crate::{
     caches::Caches,
-    kubernetes::watched::{self, is_autoscaler},
+    kubernetes::watched::{self, ControllerRevision, is_autoscaler},
 };
 
 /// Parts of a snapshot that do not come from the caches.
@@ -93,10 +93,13 @@ pub(crate) fn observe(
         .map_or(&rollout.spec, |attempt| &attempt.plan);
     let service = spec.service_name();
     let canary = WorkloadRef::new(spec.workload.kind, canary_name(&id.name));
-    let brake = brake::of(caches, &id, &spec.workload);
+    let revisions = caches.revisions_of(&id).into_iter();
+    let newest = revisions.max_by_key(|kept| kept.revision);
+    let brake = brake::of(caches, &id, &spec.workload, newest.as_deref());
     let workload = observer.released(&spec.workload);
     let canary_objects = CanaryObjects::of(caches, &id, &canary);
-    let candidate = observer.candidate(rollout, brake, workload.as_ref());
+    let candidate =
+        newest.map(|newest| observer.candidate(&newest, rollout, brake, workload.as_ref()));
     let stable = observer.comparison_of_stable(&status, workload.as_ref());
     let workload = workload.map(|workload| workload.as_it_runs(&status));
     let own_pods = OwnPods::of(&spec.workload, workload.as_ref(), &canary);
@@ -236,15 +239,14 @@ impl Observer<'_> {
     /// The revision that is wanted now: the one with the greatest number.
     fn candidate(
         &self,
+        newest: &ControllerRevision,
         rollout: &Rollout,
         brake: Brake,
         workload: Option<&Workload>,
-    ) -> Option<Candidate> {
-        let own = self.caches.revisions_of(self.rollout).into_iter();
-        let newest = own.max_by_key(|kept| kept.revision)?;
+    ) -> Candidate {
         let annotation = |key: &str| newest.annotations().get(key).cloned();
         let revision = newest.data.revision.clone();
-        Some(Candidate {
+        Candidate {
             sequence: newest.revision,
             source: Source {
                 config_repo: annotation(names::CONFIG_REPO_ANNOTATION),
@@ -265,7 +267,7 @@ impl Observer<'_> {
             },
             admission: self.admission(&revision, &rollout.spec),
             revision,
-        })
+        }
     }
 
     /// Defaults for rollbacks, of the ConfigRepo that asks for the candidate.
