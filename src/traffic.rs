@@ -36,10 +36,13 @@ use tidegate_engine::{
 
 use self::{gateway_api::Unresolved, object::RouteObject};
 use crate::kubernetes::{
+    applier,
     cache::{Cache, CacheWriter},
+    managed_fields::{Disowned, disowning, last_manager},
+    patch,
     watch::{self, WatchScope},
     watched,
-    writer::{Writer, epoch_annotation},
+    writer::{Writer, marks},
 };
 
 /// Routes of every kind.
@@ -150,14 +153,47 @@ impl Routers {
         };
         let writer = Writer { client, namespace };
         let patched = if change.epoch.is_some() && watched::epoch(&*live) == change.epoch {
-            let patch = lists::patch(splitter.rules_path(), (seen, &wanted), change.epoch);
+            let mut patch = lists::patch(splitter.rules_path(), (seen, &wanted), change.epoch);
+            // Somebody may have taken them off.
+            for (name, value) in applier::pass_by(&*live, true) {
+                let path = patch::path(&["metadata", "annotations", &name]);
+                patch.0.push(patch::add(path, value));
+            }
             writer.patch_tested(cache, &*live, patch).await
         } else {
             let mut patch = nested(splitter.rules_path(), wanted);
-            patch["metadata"]["annotations"] = epoch_annotation(change.epoch);
+            patch["metadata"]["annotations"] = marks(&*live, change.epoch, change.epoch.is_some());
             writer.patch(cache, &*live, patch).await
         };
         patched.map_err(|source| RouteError::Patch {
+            route: route.clone(),
+            source: Box::new(source),
+        })
+    }
+
+    /// Returns true if no attempt governs a route, and Tidegate still owns a field of it.
+    pub(crate) fn is_owned(&self, namespace: &str, route: &RouteRef) -> bool {
+        let live = self.cache(route.kind).get(namespace, &route.name);
+        live.is_some_and(|live| {
+            watched::epoch(&*live).is_none()
+                && disowning(live.managed_fields(), Disowned::All).is_some()
+        })
+    }
+
+    /// Gives up the fields of a route that Tidegate wrote.
+    pub(crate) async fn disown(
+        &self,
+        client: &Client,
+        namespace: &str,
+        route: &RouteRef,
+    ) -> Result<(), RouteError> {
+        let cache = self.cache(route.kind);
+        let live = cache
+            .get(namespace, &route.name)
+            .ok_or_else(|| RouteError::Missing(route.clone()))?;
+        let writer = Writer { client, namespace };
+        let disowned = writer.disown(cache, &*live, Disowned::All).await;
+        disowned.map_err(|source| RouteError::Patch {
             route: route.clone(),
             source: Box::new(source),
         })
@@ -323,7 +359,7 @@ impl RouteWriters {
 /// Returns the field manager that last wrote the rules, where it was not Tidegate.
 fn manager(route: &RouteObject, rules_path: &str) -> Option<String> {
     let fields: Vec<_> = fields_of(rules_path).collect();
-    watched::last_manager(route.managed_fields(), &fields)
+    last_manager(route.managed_fields(), &fields)
 }
 
 /// Returns an object that has only this value, at this JSON pointer.

@@ -17,7 +17,7 @@
 mod deployment;
 mod pods;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{
     FutureExt as _, StreamExt as _,
@@ -30,6 +30,7 @@ use kube::Client;
 use serde_json::Value;
 use tidegate_api::{
     Revision,
+    config::ConfigRef,
     rollout::CanaryMetadata,
     workload::{VersionId, WorkloadKind, WorkloadRef},
 };
@@ -235,6 +236,41 @@ impl Workloads {
             canary_pods: _,
         } = self;
         deployments.list(namespace)
+    }
+
+    /// Returns the config that the template of a version names, if the version is there.
+    pub(crate) fn config_of(
+        &self,
+        namespace: &str,
+        workload: &WorkloadRef,
+        version: &VersionId,
+    ) -> Option<BTreeSet<ConfigRef>> {
+        match workload.kind {
+            WorkloadKind::Deployment => {
+                self.deployments
+                    .config_of(namespace, &workload.name, version)
+            }
+        }
+    }
+
+    /// Has the cache see a Deployment as the API server has it.
+    #[cfg(test)]
+    pub(crate) fn keep_deployment(&self, object: serde_json::Value) {
+        self.deployments.keep(object);
+    }
+
+    /// Returns true if no attempt governs a workload, and Tidegate still owns a field of it that is not held.
+    pub(crate) fn is_owned(&self, namespace: &str, workload: &WorkloadRef) -> bool {
+        match workload.kind {
+            WorkloadKind::Deployment => self.deployments.is_owned(namespace, &workload.name),
+        }
+    }
+
+    /// Gives up the fields of a workload that Tidegate wrote and does not hold.
+    pub(crate) async fn disown(&self, target: Target<'_>) -> Result<(), WorkloadError> {
+        match target.workload.kind {
+            WorkloadKind::Deployment => self.deployments.disown(target).await,
+        }
     }
 
     /// Pauses a workload, so that a new template replaces no pod, or unpauses it.

@@ -1,7 +1,20 @@
 //! Operations of JSON patches.
 
-use json_patch::{PatchOperation, ReplaceOperation, TestOperation, jsonptr::PointerBuf};
+use json_patch::{
+    AddOperation, PatchOperation, RemoveOperation, ReplaceOperation, TestOperation,
+    jsonptr::PointerBuf,
+};
 use serde_json::Value;
+
+/// Adds a field at a path, or replaces it.
+pub(crate) fn add(path: PointerBuf, value: Value) -> PatchOperation {
+    PatchOperation::Add(AddOperation { path, value })
+}
+
+/// Removes the field at a path.
+pub(crate) fn remove(path: PointerBuf) -> PatchOperation {
+    PatchOperation::Remove(RemoveOperation { path })
+}
 
 /// Replaces the field at a path.
 pub(crate) fn replace(path: PointerBuf, value: Value) -> PatchOperation {

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
+use tidegate_api::config::ConfigRef;
 use tidegate_engine::{pin, revision::Digest};
+
+use super::config;
 
 /// Annotation of a pod template by which `kubectl rollout restart` has its pods replaced.
 const RESTART_ANNOTATION: &str = "kubectl.kubernetes.io/restartedAt";
@@ -24,6 +27,8 @@ pub(crate) struct PodTemplate {
     pub(crate) parallel_blockers: Vec<String>,
     /// `true` if its pods must not share a node.
     pub(crate) anti_affinity: bool,
+    /// ConfigMaps and Secrets that it names.
+    pub(crate) config: BTreeSet<ConfigRef>,
 }
 
 // === impl PodTemplate ===
@@ -45,6 +50,7 @@ impl PodTemplate {
             labels.retain(|key, _| !pin::is_label(key));
         }
         drop_null_timestamp(&mut template);
+        let config = config::named_in(&template);
         let (digest, labels) = (Digest::of(&template), labels(&template));
         let restarted_at = restarted_at(&template).map(str::to_owned);
         let content = match restarted_at {
@@ -58,6 +64,7 @@ impl PodTemplate {
             labels,
             parallel_blockers,
             anti_affinity,
+            config,
         }
     }
 }
@@ -236,7 +243,8 @@ fn has_host_port(container: &Value) -> bool {
         .any(|port| port.get("hostPort").is_some())
 }
 
-fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
+/// Returns the list at a JSON pointer, which may be missing.
+pub(super) fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
     object
         .pointer(pointer)
         .and_then(Value::as_array)

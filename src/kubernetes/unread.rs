@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntr
 use kube::{Resource, api::ObjectMeta};
 use serde_json::{Map, Value};
 
-use super::watched::field;
+use super::managed_fields::field;
 
 /// Fields of whose managers something is read: `spec.FIELD`.
 const READ_FIELDS: [&str; 4] = ["selector", "template", "replicas", "rules"];
@@ -53,7 +53,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::kubernetes::watched::last_manager;
+    use crate::kubernetes::managed_fields::last_manager;
 
     #[test]
     fn managers_of_what_is_read_are_kept_and_nothing_else() {

@@ -1,22 +1,18 @@
 //! Subset that is kept of each watched object: the few fields that decisions are made from. Fields that we
 //! do not know cost nothing. Those of workloads and routes are in their rooms.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::{
-    api::{
-        apps::v1 as apps, autoscaling::v2 as autoscaling, core::v1 as core,
-        discovery::v1 as discovery,
-    },
-    apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry,
+use k8s_openapi::api::{
+    apps::v1 as apps, autoscaling::v2 as autoscaling, core::v1 as core, discovery::v1 as discovery,
 };
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
-use tidegate_api::{Revision, names};
+use tidegate_api::{Revision, config::ConfigRef, names};
 use tidegate_engine::revision;
 
-use super::pod_template;
+use super::{config, pod_template};
 
 /// A Service.
 #[derive(Resource, Clone, Debug, Serialize, Deserialize)]
@@ -121,6 +117,7 @@ pub(crate) struct KeptTemplate {
     pub(crate) revision: Revision,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) images: Vec<String>,
+    pub(crate) config: BTreeSet<ConfigRef>,
 }
 
 /// The label that says of which Service an EndpointSlice is.
@@ -134,6 +131,7 @@ impl KeptTemplate {
             revision: revision::of(template),
             labels: pod_template::labels(template),
             images: pod_template::images(template),
+            config: config::named_in(template),
         }
     }
 }
@@ -185,50 +183,9 @@ pub(crate) fn epoch(object: &impl ResourceExt) -> Option<u64> {
         .ok()
 }
 
-/// Returns the field manager that owns a field by a subresource of this name.
-pub(crate) fn manager_by_subresource<'a>(
-    fields: &'a [ManagedFieldsEntry],
-    subresource: &str,
-    path: &[&str],
-) -> Option<&'a str> {
-    let by_subresource = fields
-        .iter()
-        .filter(|entry| entry.subresource.as_deref() == Some(subresource));
-    let mut owners = by_subresource.filter(|entry| owns(entry, path));
-    owners.next()?.manager.as_deref()
-}
-
 /// Returns true if a field manager that scales is no person: KEDA scales to and from 0 by itself, and
 /// without a `HorizontalPodAutoscaler` while it is paused. Kubernetes' own leaves its count behind when
 /// it is deleted, which is a count like any then.
 pub(crate) fn is_autoscaler(manager: &str) -> bool {
     manager.starts_with("keda")
-}
-
-/// Returns true if an entry has a field, like `["spec", "replicas"]`.
-pub(crate) fn owns(entry: &ManagedFieldsEntry, path: &[&str]) -> bool {
-    let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
-    fields.is_some_and(|fields| {
-        path.iter()
-            .try_fold(fields, |fields, name| fields.get(field(name)))
-            .is_some()
-    })
-}
-
-/// Name of a field in a set of fields.
-pub(crate) fn field(name: &str) -> String {
-    format!("f:{name}")
-}
-
-/// Returns the field manager that wrote a field last, if it was another than Tidegate.
-pub(crate) fn last_manager(fields: &[ManagedFieldsEntry], path: &[&str]) -> Option<String> {
-    let owners = fields.iter().filter(|entry| owns(entry, path));
-    let others = owners.filter(|entry| {
-        let manager = entry.manager.as_deref().unwrap_or_default();
-        manager != names::FIELD_MANAGER && manager != names::SYNC_FIELD_MANAGER
-    });
-    others
-        .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?
-        .manager
-        .clone()
 }

@@ -7,15 +7,19 @@
 //! [`Clients::writing`]: super::clients::Clients::writing
 
 use kube::{
-    Client, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
-    core::{Request, Status},
+    Client, Resource, ResourceExt,
+    api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions},
+    core::{PartialObjectMeta, Request, Status},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 use tidegate_api::names;
 
-use super::cache::{Cache, Watched};
+use super::{
+    applier,
+    cache::{Cache, Watched},
+    managed_fields::{Disowned, disowning},
+};
 
 /// Writer of the objects of a namespace.
 #[derive(Clone, Copy)]
@@ -80,6 +84,24 @@ impl Writer<'_> {
                 Err(kube::Error::Api(status))
             }
             sent => sent,
+        }
+    }
+
+    /// Gives up the fields of an object that Tidegate owns as its last writer. Which they are is read from the API
+    /// server, since the cache keeps few of them.
+    pub(crate) async fn disown<K: Watched>(
+        self,
+        cache: &Cache<K>,
+        known: &K,
+        disowned: Disowned<'_>,
+    ) -> Result<(), kube::Error> {
+        let request = self.request(cache);
+        let request = request.get_metadata(&known.name_any(), &GetParams::default());
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        let live: PartialObjectMeta = self.client.request(request).await?;
+        match disowning(live.managed_fields(), disowned) {
+            Some(patch) => self.patch_tested(cache, known, patch).await,
+            None => Ok(()),
         }
     }
 
@@ -236,8 +258,11 @@ pub(crate) fn denial(error: &kube::Error) -> Option<&str> {
     }
 }
 
-/// Annotations that tell the epoch of the leader that an attempt's objects were written by, or that
-/// take it off.
-pub(crate) fn epoch_annotation(epoch: Option<u64>) -> Value {
-    json!({ names::EPOCH_ANNOTATION: epoch.map(|epoch| epoch.to_string()) })
+/// Annotations with which an object is governed: the epoch of the leader that writes it, and whether its applier is
+/// told to pass it by. Without, they are taken off.
+pub(crate) fn marks(object: &impl Resource, epoch: Option<u64>, passed_by: bool) -> Value {
+    let mut marks = applier::pass_by(object, passed_by);
+    let epoch = json!(epoch.map(|epoch| epoch.to_string()));
+    marks.insert(names::EPOCH_ANNOTATION.to_owned(), epoch);
+    Value::Object(marks)
 }

@@ -5,6 +5,7 @@
 //! fails, be it an urgent one: the next decision is made from what is there then.
 
 mod canary;
+mod config;
 mod objects;
 mod resources;
 
@@ -219,6 +220,13 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
             hold,
             epoch,
         } => effects.pause(*paused, *hold, *epoch).await,
+        Action::KeepConfig { keep, release } => {
+            effects.keep_config(keep, release).await?;
+            let observations = &ctx.memory.observations;
+            observations.keeps_config(subject.id, keep.clone());
+            Ok(())
+        }
+        Action::DisownFields(owned) => effects.disown_fields(owned).await,
         Action::WriteTemplate(revision) => effects.write_template(revision).await,
         Action::ApplyCanary { revision, replicas } => {
             effects.apply_canary(revision, *replicas).await

@@ -7,7 +7,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tidegate_api::{NamespacedName, Revision, rollout::CanaryMetadata, workload::WorkloadRef};
+use tidegate_api::{
+    NamespacedName, Revision, config::ConfigRef, rollout::CanaryMetadata, workload::WorkloadRef,
+};
 use tidegate_engine::{
     observed::{Admission, Comparison, Workload},
     readiness::PodProgress,
@@ -31,6 +33,8 @@ struct OfRollout {
     progress: HashMap<WorkloadRef, (PodProgress, Timestamp)>,
     /// Time since which a part of the status waits for its write.
     unwritten_since: Option<Timestamp>,
+    /// Config that was kept from being pruned.
+    kept_config: Option<BTreeSet<ConfigRef>>,
 }
 
 /// Ready endpoints of a Service, and the time since which it has had exactly these.
@@ -86,6 +90,16 @@ impl Observations {
         dry_runs
             .find(|run| run.revision == *revision && run.against == against)
             .map_or(Comparison::Unknown, |run| run.answer.clone())
+    }
+
+    /// Notes that this config is kept from being pruned, and no other.
+    pub(super) fn keeps_config(&self, rollout: &NamespacedName, kept: BTreeSet<ConfigRef>) {
+        self.lock().entry(rollout.clone()).or_default().kept_config = Some(kept);
+    }
+
+    /// Returns the config that this process has kept from being pruned.
+    pub(super) fn kept_config(&self, rollout: &NamespacedName) -> Option<BTreeSet<ConfigRef>> {
+        self.lock().get(rollout)?.kept_config.clone()
     }
 
     /// Keeps the answer of the dry runs of a canary.

@@ -1,13 +1,16 @@
 //! Observing: from the caches to the one snapshot that a decision is made from.
 
+mod owned;
 mod pods;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
 use tidegate_api::{
-    CommitId, NamespacedName, Revision, Rollout, names,
+    CommitId, NamespacedName, Revision, Rollout,
+    config::ConfigRef,
+    names,
     rollout::{OnRollback, RolloutSpec, canary_name},
     route::RouteRef,
     status::{RolloutStatus, Source},
@@ -27,7 +30,10 @@ use self::pods::{OwnPods, ReadyPods};
 use super::{brake, observations::Observations};
 use crate::{
     caches::Caches,
-    kubernetes::watched::{self, ControllerRevision, is_autoscaler},
+    kubernetes::{
+        managed_fields,
+        watched::{self, ControllerRevision, is_autoscaler},
+    },
 };
 
 /// Parts of a snapshot that do not come from the caches.
@@ -108,6 +114,11 @@ pub(crate) fn observe(
         Ok(plan) => observer.routes(&plan),
         Err(_) => Vec::new(),
     };
+    let services = observer.services(service, &own_pods, &status);
+    let owned = match status.attempt {
+        None => owned::owned(caches, &id, &spec.workload, &services, &routes),
+        Some(_) => Vec::new(),
+    };
     Observed {
         identity: identity(rollout, around.cluster),
         deleting: rollout.metadata.deletion_timestamp.is_some(),
@@ -128,12 +139,15 @@ pub(crate) fn observe(
         retained_pods: caches.workloads.retained_pods(&id.namespace, &id.name),
         canary_service: canary_objects.service,
         canary_name_conflict: canary_objects.name_conflict,
-        services: observer.services(service, &own_pods, &status),
+        services,
         other_workloads: observer.other_workloads(&spec.workload, &canary),
         stable_endpoints: observer.endpoints(&own_pods, service),
         canary_endpoints: observer.endpoints(&own_pods, &canary.name),
         unlisted_route_kinds: caches.routers.unlisted([spec]),
         routes,
+        config: observer.config(&spec.workload, &status),
+        kept_config: observations.kept_config(&id),
+        owned,
         refused: around.refused,
         applying: around.applying,
         queries: around.queries,
@@ -224,6 +238,24 @@ impl Observer<'_> {
         let metadata = canary.map(|canary| canary.metadata.clone());
         self.observations
             .admission(self.rollout, revision, &metadata.unwrap_or_default())
+    }
+
+    /// Config that stable's template and the one of the attempt's revision name, as far as both are there.
+    fn config(
+        &self,
+        workload: &WorkloadRef,
+        status: &RolloutStatus,
+    ) -> Option<BTreeSet<ConfigRef>> {
+        let NamespacedName { namespace, name } = self.rollout;
+        let workloads = &self.caches.workloads;
+        let version = &status.stable.as_ref()?.pod_template_hash;
+        let mut config = workloads.config_of(namespace, workload, version)?;
+        if let Some(attempt) = &status.attempt {
+            let revisions = &self.caches.revisions;
+            let kept = revisions.get(namespace, &attempt.revision.object_name(name))?;
+            config.extend(kept.data.config.iter().cloned());
+        }
+        Some(config)
     }
 
     /// Returns true if the template of a revision is kept.
@@ -320,7 +352,7 @@ impl Observer<'_> {
                         .annotations()
                         .get(names::WAITING_ANNOTATION)
                         .cloned(),
-                    manager: watched::last_manager(fields, &["spec", "selector"]),
+                    manager: managed_fields::last_manager(fields, &["spec", "selector"]),
                 }
             });
         services

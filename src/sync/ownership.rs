@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntr
 use serde_json::{Map, Value};
 use tidegate_api::names;
 
-use crate::kubernetes::watched::{field, owns};
+use crate::kubernetes::managed_fields::{APPLY, UPDATE, is_no_subresource, owns, remove_field};
 
 /// Path of a field, like `["spec", "replicas"]`.
 pub(super) type FieldPath = &'static [&'static str];
@@ -33,9 +33,6 @@ const LEGACY_MANAGERS: &[&str] = &[
     "HashiCorp",
     names::SYNC_FIELD_MANAGER,
 ];
-
-const APPLY: &str = "Apply";
-const UPDATE: &str = "Update";
 
 /// Returns the entries with which an object is applied: the fields of legacy managers are ours, and the
 /// fields that the apply omits are removed from our entries. `None` if nothing changes.
@@ -100,11 +97,6 @@ fn is_legacy_manager(entry: &ManagedFieldsEntry) -> bool {
         && LEGACY_MANAGERS.contains(&manager)
 }
 
-/// Returns true if an entry is of no subresource.
-fn is_no_subresource(entry: &ManagedFieldsEntry) -> bool {
-    entry.subresource.as_deref().unwrap_or_default().is_empty()
-}
-
 fn fields_of(entry: &mut ManagedFieldsEntry) -> &mut Value {
     &mut entry
         .fields_v1
@@ -120,28 +112,6 @@ fn merge(fields: &mut Value, more: &Value) {
             }
         }
         (fields, more) => *fields = more.clone(),
-    }
-}
-
-/// Takes a field out of a set, with what is empty then.
-fn remove_field(fields: &mut Value, path: &[&str]) {
-    let Some((first, rest)) = path.split_first() else {
-        return;
-    };
-    let Some(fields) = fields.as_object_mut() else {
-        return;
-    };
-    let key = field(first);
-    if rest.is_empty() {
-        fields.remove(&key);
-        return;
-    }
-    let Some(inner) = fields.get_mut(&key) else {
-        return;
-    };
-    remove_field(inner, rest);
-    if inner.as_object().is_some_and(Map::is_empty) {
-        fields.remove(&key);
     }
 }
 

@@ -15,7 +15,10 @@ use super::{
     manifest::{Key, Manifest},
     ownership::{FieldPath, is_applied_by_us},
 };
-use crate::kubernetes::watched::{ScaleTarget, is_autoscaler, manager_by_subresource};
+use crate::kubernetes::{
+    managed_fields::manager_by_subresource,
+    watched::{ScaleTarget, is_autoscaler},
+};
 
 /// Path of the count of replicas.
 pub(super) const REPLICAS: FieldPath = &["spec", "replicas"];

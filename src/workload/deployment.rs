@@ -3,7 +3,7 @@
 mod canary;
 mod watched;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{FutureExt as _, Stream, future::join, stream::select};
 use json_patch::Patch as JsonPatch;
@@ -14,7 +14,9 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tidegate_api::{
-    Revision, names,
+    Revision,
+    config::ConfigRef,
+    names,
     workload::{VersionId, WorkloadKind, WorkloadRef},
 };
 use tidegate_engine::{
@@ -27,12 +29,14 @@ use super::{Compared, Target, WorkloadError};
 use crate::{
     clock,
     kubernetes::{
+        applier::appliers,
         cache::{Cache, CacheWriter},
+        managed_fields::{Disowned, disowning, last_manager, manager_by_subresource},
         patch::{path, replace},
         pod_template::{PodTemplate, doubled, drop_null_timestamp},
         watch::{self, WatchScope},
-        watched::{epoch, last_manager, manager_by_subresource},
-        writer::epoch_annotation,
+        watched::epoch,
+        writer::marks,
     },
 };
 
@@ -109,6 +113,7 @@ impl Deployments {
             available: status.available_replicas,
             paused: spec.paused,
             held: held(&deployment),
+            appliers: appliers(&*deployment),
             deleting: metadata.deletion_timestamp.is_some(),
             epoch: epoch(&*deployment),
             template: spec.template.digest,
@@ -155,6 +160,18 @@ impl Deployments {
         Some(deployment.spec.template.clone())
     }
 
+    pub(super) fn config_of(
+        &self,
+        namespace: &str,
+        name: &str,
+        version: &VersionId,
+    ) -> Option<BTreeSet<ConfigRef>> {
+        let set = self
+            .replica_sets
+            .get(namespace, &replica_set_name(name, version))?;
+        Some(set.spec.template.config.clone())
+    }
+
     pub(super) fn labels(&self, namespace: &str, name: &str) -> Option<BTreeMap<String, String>> {
         let deployment = self.deployments.get(namespace, name)?;
         Some(deployment.labels().clone())
@@ -175,6 +192,28 @@ impl Deployments {
             .collect()
     }
 
+    #[cfg(test)]
+    pub(super) fn keep(&self, object: Value) {
+        let deployment = serde_json::from_value(object).expect("a Deployment");
+        self.deployments.keep_answer(deployment);
+    }
+
+    pub(super) fn is_owned(&self, namespace: &str, name: &str) -> bool {
+        let deployment = self.deployments.get(namespace, name);
+        deployment.is_some_and(|deployment| {
+            epoch(&*deployment).is_none()
+                && disowning(deployment.managed_fields(), disowned(&deployment)).is_some()
+        })
+    }
+
+    pub(super) async fn disown(&self, target: Target<'_>) -> Result<(), WorkloadError> {
+        let deployment = self.existing(target)?;
+        let writer = target.writer();
+        let given_up = writer.disown(&self.deployments, &*deployment, disowned(&deployment));
+        let what = format!("give up the fields of {}", target.workload);
+        given_up.await.map_err(WorkloadError::request(what))
+    }
+
     pub(super) async fn pause(
         &self,
         target: Target<'_>,
@@ -185,9 +224,9 @@ impl Deployments {
         let deployment = self.existing(target)?;
         // A field that is null is removed; Kubernetes' default is not to pause.
         let paused = if paused { Some(true) } else { None };
-        let mut annotations = epoch_annotation(epoch);
+        let mut annotations = marks(&*deployment, epoch, hold == Hold::PassedBy);
         match hold {
-            Hold::Off => annotations[names::HELD_ANNOTATION] = Value::Null,
+            Hold::Off | Hold::PassedBy => annotations[names::HELD_ANNOTATION] = Value::Null,
             Hold::Kept => {}
             Hold::At(digest) => annotations[names::HELD_ANNOTATION] = json!(digest.to_string()),
         }
@@ -346,6 +385,14 @@ fn held(deployment: &Deployment) -> Option<Held> {
         live,
         is_known: *known == live.to_string(),
     })
+}
+
+/// Returns the fields that Tidegate gives up between attempts: all but the hold.
+fn disowned(deployment: &Deployment) -> Disowned<'static> {
+    match held(deployment) {
+        Some(_) => Disowned::Field(&["spec", "template"]),
+        None => Disowned::All,
+    }
 }
 
 /// Reads the template from the API server.

@@ -23,6 +23,7 @@
 //! | [`NamespacedName`] | the name of an object together with its namespace |
 
 pub mod condition;
+pub mod config;
 pub mod config_repo;
 pub mod duration;
 pub mod gate;

@@ -53,6 +53,13 @@ pub const REVISION_ANNOTATION: &str = "tidegate.io/revision";
 /// digest of the template that it had when Tidegate looked last.
 pub const HELD_ANNOTATION: &str = "tidegate.io/held";
 
+/// Annotation of an object whose applier is told to pass it by: the annotation that tells it, and after `=` the value
+/// that it had before.
+pub const PASSED_BY_ANNOTATION: &str = "tidegate.io/passed-by";
+
+/// Annotation of config whose applier is told never to prune it, in the same way.
+pub const KEPT_ANNOTATION: &str = "tidegate.io/kept";
+
 /// Annotation of what carries traffic during an attempt: the epoch of the leader that wrote it.
 pub const EPOCH_ANNOTATION: &str = "tidegate.io/epoch";
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CommitId, Condition, Revision, Weight,
+    config::ConfigRef,
     gate::GateStatus,
     intervention::Action,
     record::{Outcome, PendingRecord, Reason},
@@ -97,6 +98,10 @@ pub struct RolloutStatus {
     /// Interventions that were accepted, newest last. Each takes effect once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interventions: Vec<AcceptedIntervention>,
+    /// ConfigMaps and Secrets that stable's pods need and that no applier prunes for that time, where no ConfigRepo
+    /// applies the workload.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept_config: Vec<ConfigRef>,
 }
 
 /// Revision that git asks for.

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{Revision, status::Stage};
 
 use crate::{
+    config,
     context::{DecisionContext, plan_of},
     decision::{Action, Decision, SampledStep, Sampling},
     desired::Desired,
@@ -201,6 +202,7 @@ fn finish(mut ctx: DecisionContext<'_>, plan: Option<Plan>) -> Decision {
         });
     }
     retention::collect(&mut ctx);
+    let kept = config::keep(&mut ctx);
     field_conflict::remember(&mut ctx);
     status::summarize(&mut ctx, plan.as_ref());
     let (urgent, mut later): (Vec<_>, Vec<_>) = effects
@@ -220,6 +222,10 @@ fn finish(mut ctx: DecisionContext<'_>, plan: Option<Plan>) -> Decision {
         .chain(later)
         .collect();
     actions.append(&mut ctx.actions);
+    if let Some(keep) = kept {
+        // A Rollout that goes lets go of it first.
+        actions.insert(0, keep);
+    }
     let due = persistence::due(&ctx);
     let persist = due.is_some_and(|due| due <= ctx.now);
     if let Some(due) = due {

@@ -1,13 +1,16 @@
 //! Decisions: effects, the next status, the time of the next look, and events.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use tidegate_api::{
-    Revision, record::PendingRecord, route::RouteRef, status::RolloutStatus, workload::VersionId,
+    Revision, config::ConfigRef, record::PendingRecord, route::RouteRef, status::RolloutStatus,
+    workload::VersionId,
 };
 
 use crate::{
-    event::Event, interventions::answer::Answer, pin::Pin, revision::Digest, waiting::WaitingOn,
-    weight::Weight,
+    event::Event, interventions::answer::Answer, observed::Owned, pin::Pin, revision::Digest,
+    waiting::WaitingOn, weight::Weight,
 };
 
 /// Change of the mark by which a workload is held, and by which a template is told that somebody has written since.
@@ -15,6 +18,9 @@ use crate::{
 pub enum Hold {
     /// It goes, or there is none.
     Off,
+    /// It goes, and appliers that can be told to pass the workload by are told: Tidegate writes its template, or has
+    /// it roll out.
+    PassedBy,
     /// It stays.
     Kept,
     /// It is held, and this is the digest of the template that it has.
@@ -124,6 +130,15 @@ pub enum Action {
         /// The epoch annotation, or none.
         epoch: Option<u64>,
     },
+    /// Keep this config from being pruned, and no longer that.
+    KeepConfig {
+        /// All that is to be kept.
+        keep: BTreeSet<ConfigRef>,
+        /// What was kept before.
+        release: Vec<ConfigRef>,
+    },
+    /// Give up the fields of an object that Tidegate wrote.
+    DisownFields(Owned),
     /// Write the template of this revision into the workload, whole.
     WriteTemplate(Revision),
     /// Make the canary Service and the canary workload what they should be.

@@ -11,7 +11,7 @@ use crate::{
     decision::{Action, Hold},
     desired::{CanaryTarget, Desired, Split, Template},
     event::{Event, GovernedField},
-    observed::{Comparison, Observed, RouteState, Workload},
+    observed::{Appliers, Comparison, Observed, RouteState, Workload},
     pin::Pin,
     weight::Weight,
 };
@@ -160,7 +160,7 @@ fn pause(
     target: &Desired,
     workload: &Workload,
     paused: bool,
-    held: bool,
+    is_held: bool,
     observed: &Observed,
 ) -> Option<Action> {
     let is_stables = matches!(target.template, Template::Stable { .. });
@@ -168,13 +168,20 @@ fn pause(
         // Unpaused, it would roll out what waits in it: the mark goes first, then that is replaced.
         return Some(Action::SetWorkload {
             paused: true,
-            hold: Hold::Off,
+            hold: Hold::PassedBy,
             epoch: target.epoch,
         });
     }
-    let hold = hold(paused && held, workload, observed);
+    let hold = if !target.held {
+        Hold::Off
+    } else if paused && is_held {
+        hold(workload, observed)
+    } else {
+        Hold::PassedBy
+    };
     let is_right = match hold {
-        Hold::Off => workload.held.is_none(),
+        Hold::Off => workload.held.is_none() && workload.appliers == Appliers::Apply,
+        Hold::PassedBy => workload.held.is_none(),
         Hold::Kept => true,
         Hold::At(_) => false,
     };
@@ -188,11 +195,10 @@ fn pause(
     })
 }
 
-/// Returns the mark of a workload that is to be held, or not.
-pub(crate) fn hold(is_held: bool, workload: &Workload, observed: &Observed) -> Hold {
-    if !is_held {
-        Hold::Off
-    } else if workload.held.is_none() || observed.is_to_be_noted() {
+/// Returns the mark of a workload that is to be held.
+pub(crate) fn hold(workload: &Workload, observed: &Observed) -> Hold {
+    if workload.held.is_none() || workload.appliers == Appliers::PassBy || observed.is_to_be_noted()
+    {
         Hold::At(workload.live())
     } else {
         Hold::Kept
@@ -207,7 +213,7 @@ fn unheld(write: Action, target: &Desired, observed: &Observed) -> Action {
     }
     Action::SetWorkload {
         paused: true,
-        hold: Hold::Off,
+        hold: Hold::PassedBy,
         epoch: target.epoch,
     }
 }

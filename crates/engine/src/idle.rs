@@ -21,7 +21,7 @@ use crate::{
     decision::Action,
     event::{Event, GovernedField},
     interventions,
-    observed::{Brake, Candidate, Comparison, Workload},
+    observed::{Brake, Candidate, Comparison, Owned, Workload},
     plan::Plan,
     preflight::{self, Objection, Obstacle},
     stall::Stall,
@@ -47,6 +47,7 @@ pub(crate) fn idle(ctx: &mut DecisionContext<'_>) {
     let is_anything_left = leftovers::put_right(ctx);
     if ctx.observed.deleting {
         if !is_anything_left && !held::let_go(ctx) {
+            disown_fields(ctx);
             on_delete(ctx);
         }
         return;
@@ -65,6 +66,9 @@ pub(crate) fn idle(ctx: &mut DecisionContext<'_>) {
     // The finalizer is there only during an attempt, while the workload is held, and while records are unwritten:
     // they would be lost with the Rollout.
     let is_held = held::hold(ctx);
+    if ctx.status.attempt.is_none() && !is_anything_left {
+        disown_fields(ctx);
+    }
     if ctx.observed.finalizer
         && !is_held
         && ctx.status.attempt.is_none()
@@ -159,6 +163,23 @@ fn delete_orphaned_canary(ctx: &mut DecisionContext<'_>) {
     if there && !named {
         ctx.actions.push(Action::DeleteCanary);
     }
+}
+
+/// What an attempt has written is its owners' again: whoever applies it next does not conflict with Tidegate.
+fn disown_fields(ctx: &mut DecisionContext<'_>) {
+    // They may be those of another Rollout's attempt.
+    if !ctx.observed.conflicting_rollouts.is_empty() {
+        return;
+    }
+    let mut owned = ctx.observed.owned.clone();
+    // Of a workload that was held, what is left is not seen.
+    let is_left =
+        ctx.observed.deleting && ctx.observed.finalizer && ctx.observed.brake == Brake::Pause;
+    if is_left && ctx.observed.workload.is_some() && !owned.contains(&Owned::Workload) {
+        owned.push(Owned::Workload);
+    }
+    ctx.actions
+        .extend(owned.into_iter().map(Action::DisownFields));
 }
 
 /// The Rollout goes, and everything of it but the user's own objects. What git is owed goes to the

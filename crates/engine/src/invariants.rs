@@ -171,6 +171,8 @@ pub struct WorkloadSeen {
     pub replicas: u32,
     /// True if it is paused.
     pub paused: bool,
+    /// True if appliers are told to pass it by.
+    pub passed_by: bool,
     /// The epoch annotation.
     pub epoch: Option<u64>,
 }

@@ -35,6 +35,7 @@
 
 mod attempt;
 mod conditions;
+mod config;
 mod context;
 pub mod decide;
 pub mod decision;

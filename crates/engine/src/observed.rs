@@ -11,11 +11,12 @@ mod retained;
 mod service;
 mod workload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use tidegate_api::{
     Revision,
+    config::ConfigRef,
     rollout::{OnRollback, RolloutSpec},
     route::{RouteKind, RouteRef},
     status::{RolloutStatus, Source},
@@ -27,7 +28,7 @@ pub use self::{
     intervention::{Attribution, Intervention},
     retained::RetainedPod,
     service::Service,
-    workload::{Held, Version, Workload, WorkloadObstacle},
+    workload::{Appliers, Held, Version, Workload, WorkloadObstacle},
 };
 use crate::{
     gate::reading::Reading,
@@ -96,8 +97,14 @@ pub struct Observed {
     pub canary_endpoints: Endpoints,
     /// Kinds of route that the spec names and that cannot be listed.
     pub unlisted_route_kinds: Vec<RouteKind>,
+    /// ConfigMaps and Secrets that the templates of stable and of the attempt's revision name, as far as that is known.
+    pub config: Option<BTreeSet<ConfigRef>>,
+    /// Those that this process has kept from being pruned.
+    pub kept_config: Option<BTreeSet<ConfigRef>>,
     /// Routes that the plan names.
     pub routes: Vec<Route>,
+    /// Objects that no attempt governs any more, and of which Tidegate still owns a field that it wrote.
+    pub owned: Vec<Owned>,
     /// Denial of a write by the API server, in a sentence.
     pub refused: Option<String>,
     /// True while a commit is being applied to the namespace: the objects may be half of it.
@@ -112,6 +119,17 @@ pub struct Observed {
     pub recorded: Vec<String>,
     /// Default of the `ConfigRepo` for rollbacks, where the Rollout does not say.
     pub default_on_rollback: OnRollback,
+}
+
+/// Object of which Tidegate owns a field as its last writer: server-side applies of others conflict with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owned {
+    /// The workload.
+    Workload,
+    /// A Service, by its name.
+    Service(String),
+    /// A route.
+    Route(RouteRef),
 }
 
 /// Identity of a Rollout.

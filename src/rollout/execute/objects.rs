@@ -7,15 +7,16 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tidegate_api::{NamespacedName, Revision, names, status::Stable, workload::VersionId};
-use tidegate_engine::{decision::Hold, pin::Pin};
+use tidegate_engine::{decision::Hold, observed::Owned, pin::Pin};
 
 use super::{Effects, ExecuteError, failed};
 use crate::{
     kubernetes::{
         cache::Cache,
+        managed_fields::Disowned,
         pod_template::{PodTemplate, mark_restarted},
         watched::ControllerRevision,
-        writer::{Precondition, Writer, epoch_annotation},
+        writer::{Precondition, Writer, marks},
     },
     traffic::RouteChange,
     workload::{Compared, Target},
@@ -61,7 +62,7 @@ impl Effects<'_> {
             service.ok_or_else(|| ExecuteError::Missing(format!("the Service {name}")))?;
         let pin = Pin::labels(pin, self.subject.plan()?.workload.kind);
         let patch = json!({
-            "metadata": { "annotations": epoch_annotation(epoch) },
+            "metadata": { "annotations": marks(&*service, epoch, epoch.is_some()) },
             "spec": { "selector": pin },
         });
         let patched = self
@@ -69,6 +70,42 @@ impl Effects<'_> {
             .patch(&self.caches.services, &*service, patch)
             .await;
         patched.map_err(failed(format!("pin the Service {name}")))
+    }
+
+    /// Gives up the fields of an object that Tidegate wrote. Nothing waits for it: where the API server denies it, they
+    /// stay.
+    pub(super) async fn disown_fields(self, owned: &Owned) -> Result<(), ExecuteError> {
+        let namespace = &self.subject.id.namespace;
+        let given_up = match owned {
+            Owned::Workload => {
+                let target = self.target_of(&self.subject.rollout.spec.workload);
+                let given_up = self.caches.workloads.disown(target).await;
+                given_up.map_err(Into::into)
+            }
+            Owned::Service(name) => self.disown_service(name).await,
+            Owned::Route(route) => {
+                let routers = &self.caches.routers;
+                let given_up = routers.disown(self.client, namespace, route).await;
+                given_up.map_err(Into::into)
+            }
+        };
+        match given_up {
+            Err(error) if error.refusal().is_some() => {
+                tracing::warn!(?owned, %error, "fields stay Tidegate's: an apply of others may conflict");
+                Ok(())
+            }
+            given_up => given_up,
+        }
+    }
+
+    async fn disown_service(self, name: &str) -> Result<(), ExecuteError> {
+        let services = &self.caches.services;
+        let Some(service) = services.get(&self.subject.id.namespace, name) else {
+            return Ok(());
+        };
+        let given_up = self.writer().disown(services, &*service, Disowned::All);
+        let given_up = given_up.await;
+        given_up.map_err(failed(format!("give up the fields of the Service {name}")))
     }
 
     /// Writes a revision's template into the workload: the candidate's in the name of the ConfigRepo's

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use tidegate_api::{NamespacedName, Revision, status::RolloutStatus, workload::VersionId};
 use tidegate_engine::{decision::Hold, observed::Admission, pin::Pin, revision, weight::Weight};
 
+mod appliers;
+mod config;
 mod held;
 
 use super::*;

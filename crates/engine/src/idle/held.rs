@@ -7,7 +7,7 @@ use crate::{
     context::DecisionContext,
     decision::{Action, Hold},
     diff,
-    observed::{Brake, Comparison, Workload},
+    observed::{Appliers, Brake, Comparison, Workload},
     waiting::WaitingOn,
 };
 
@@ -42,12 +42,12 @@ fn towards_hold(ctx: &DecisionContext<'_>, workload: &Workload, stable: &Stable)
     let version = &stable.pod_template_hash;
     let is_lost = workload.version(version).is_none();
     if workload.held.is_some() {
-        let mark = diff::hold(true, workload, ctx.observed);
+        let mark = diff::hold(workload, ctx.observed);
         return match mark {
             // Stable's template goes back first.
-            _ if is_lost || workload.is_stranded(version) => Some(pause(Hold::Off)),
+            _ if is_lost || workload.is_stranded(version) => Some(pause(Hold::PassedBy)),
             Hold::At(_) => Some(pause(mark)),
-            Hold::Kept | Hold::Off => None,
+            Hold::Kept | Hold::Off | Hold::PassedBy => None,
         };
     }
     let is_unknown = is_lost && ctx.observed.stable != Comparison::Same;
@@ -66,9 +66,13 @@ fn towards_hold(ctx: &DecisionContext<'_>, workload: &Workload, stable: &Stable)
     }
     if workload.paused && (is_lost || workload.runs_another(version)) {
         // A paused workload makes no version again.
-        return Some(let_go_of());
+        return Some(unpause(Hold::PassedBy));
     }
     if is_rolling && !workload.paused {
+        return None;
+    }
+    if workload.replicas == 0 && workload.appliers == Appliers::PassBy {
+        // What was put back would be replaced again, and pods of that be made as soon as it is scaled up.
         return None;
     }
     Some(pause(Hold::At(workload.live())))
@@ -81,20 +85,21 @@ pub(super) fn let_go(ctx: &mut DecisionContext<'_>) -> bool {
         return let_go_of_unadopted(ctx);
     };
     let is_ours = ctx.observed.brake == Brake::Pause && workload.paused;
+    let is_held = workload.held.is_some() || workload.appliers == Appliers::PassBy || is_ours;
     // What has no finalizer may be gone before it is done.
-    if !ctx.observed.finalizer || workload.held.is_none() && !is_ours {
+    if !ctx.observed.finalizer || !is_held {
         return false;
     }
     let is_lost = workload.version(&stable.pod_template_hash).is_none();
     let is_unknown = is_lost && ctx.observed.stable == Comparison::Unknown;
     let action = if workload.held.is_some() && (is_lost || workload.live() != workload.template) {
-        pause(Hold::Off)
+        pause(Hold::PassedBy)
     } else if is_unknown && ctx.observed.stable_kept {
         return true;
     } else if workload.held.is_none() && differs(ctx, workload, &stable) {
         Action::WriteTemplate(stable.revision)
     } else {
-        let_go_of()
+        unpause(Hold::Off)
     };
     ctx.actions.push(action);
     true
@@ -111,7 +116,7 @@ fn let_go_of_unadopted(ctx: &mut DecisionContext<'_>) -> bool {
     if !ctx.observed.finalizer || running != Some(workload.live()) {
         return false;
     }
-    ctx.actions.push(let_go_of());
+    ctx.actions.push(unpause(Hold::Off));
     true
 }
 
@@ -126,7 +131,7 @@ fn release(ctx: &mut DecisionContext<'_>, workload: &Workload) {
     let is_stables = workload.live() == workload.template;
     let is_free = ctx.status.attempt.is_none() && ctx.observed.brake == Brake::Sync;
     if workload.held.is_some() && is_stables && is_free {
-        ctx.actions.push(let_go_of());
+        ctx.actions.push(unpause(Hold::Off));
     }
 }
 
@@ -135,10 +140,10 @@ fn differs(ctx: &DecisionContext<'_>, workload: &Workload, stable: &Stable) -> b
         .is_known_to_differ_from_stable(workload, &stable.pod_template_hash)
 }
 
-fn let_go_of() -> Action {
+fn unpause(hold: Hold) -> Action {
     Action::SetWorkload {
         paused: false,
-        hold: Hold::Off,
+        hold,
         epoch: None,
     }
 }

@@ -160,7 +160,7 @@ pub(super) fn nothing_is_left_behind(moment: Moment<'_>) -> Result<(), String> {
     if moment.now.rollout.is_some() || !was_there || moment.now.by == Author::Others {
         return Ok(());
     }
-    match hold(moment.now) {
+    match hold(moment.now).or_else(|| passed_by(moment.now)) {
         Some(hold) => Err(format!("the Rollout is gone, and {hold}")),
         None => Ok(()),
     }
@@ -182,7 +182,7 @@ pub(super) fn at_rest_nothing_is_held(moment: Moment<'_>) -> Result<(), String> 
 pub(super) fn nothing_is_held_in_the_end(now: &Snapshot) -> Result<(), String> {
     let rollout = now.rollout.as_ref();
     let can_wait = rollout.is_some_and(|rollout| rollout.finalizer || !rollout.deleting);
-    match hold(now) {
+    match hold(now).or_else(|| passed_by(now)) {
         Some(hold) if can_wait => Err(format!("nothing moves any more, and {hold}")),
         Some(_) | None => Ok(()),
     }
@@ -217,6 +217,17 @@ fn hold(snapshot: &Snapshot) -> Option<String> {
         return Some("the canary is there".to_owned());
     }
     None
+}
+
+/// Returns in words that appliers pass the workload by. Between attempts that is so while a template is put back, and
+/// while one that was has no pods.
+fn passed_by(snapshot: &Snapshot) -> Option<String> {
+    let workload = snapshot.workload.as_ref();
+    if workload.is_some_and(|workload| workload.passed_by && workload.replicas > 0) {
+        Some("appliers pass the workload by".to_owned())
+    } else {
+        None
+    }
 }
 
 /// Returns the attempt that a record says the end of.

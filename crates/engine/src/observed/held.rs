@@ -19,9 +19,15 @@ pub fn comparison(
     let Some(workload) = workload else {
         return Comparison::Unknown;
     };
-    let version = stable.and_then(|stable| workload.version(&stable.pod_template_hash));
-    let template = version.map_or_else(|| workload.live(), |version| version.template);
-    if is_of(revision, template) {
+    let is_same = match stable {
+        Some(stable) => match workload.version(&stable.pod_template_hash) {
+            Some(version) => is_of(revision, version.template),
+            // Its version was deleted: what the workload has instead is not stable's.
+            None => *revision == stable.revision,
+        },
+        None => is_of(revision, workload.live()),
+    };
+    if is_same {
         Comparison::Same
     } else {
         Comparison::Different
@@ -53,7 +59,10 @@ impl Workload {
     /// Returns true if what waits stands in the way of this version's pods: scaled up from zero, a paused workload
     /// makes pods of its template's version, if there ever was one, or of another.
     pub(crate) fn is_stranded(&self, version: &VersionId) -> bool {
-        self.live() != self.template && (self.replicas == 0 || self.runs_another(version))
+        let live = self.live();
+        let mut versions = self.versions.iter();
+        let was_there = versions.any(|version| version.template == live);
+        live != self.template && (self.replicas == 0 && was_there || self.runs_another(version))
     }
 
     /// Returns true if this version lacks pods and another has some.

@@ -30,6 +30,8 @@ pub struct Workload {
     pub paused: bool,
     /// The hold of the pause between attempts, where that is the brake.
     pub held: Option<Held>,
+    /// What the tools that apply it again and again are told.
+    pub appliers: Appliers,
     /// True if it is being deleted.
     pub deleting: bool,
     /// The epoch annotation.
@@ -58,6 +60,15 @@ pub struct Workload {
     pub problem: Option<PodProblem>,
     /// Time of the last progress of its pods, as far as it was seen.
     pub progressed_at: Option<Timestamp>,
+}
+
+/// What the tools that apply an object again and again are told by its annotations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appliers {
+    /// Nothing: they apply it.
+    Apply,
+    /// To pass it by.
+    PassBy,
 }
 
 /// Hold of a workload that anybody may apply: it is paused, and the template that comes waits in it.

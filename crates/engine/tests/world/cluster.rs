@@ -10,7 +10,7 @@ use tidegate_api::{
 };
 use tidegate_engine::{
     invariants::{RouteSeen, ServiceSeen, VersionSeen, WorkloadSeen},
-    observed::{self, Endpoints, Labels, PodOwner, RetainedPod},
+    observed::{self, Appliers, Endpoints, Labels, PodOwner, RetainedPod},
     pin::Pin,
     weight::Weight,
 };
@@ -51,6 +51,8 @@ pub(crate) struct Service {
     pub(crate) epoch: Option<u64>,
     /// True if its selector selects a pod of another workload, too.
     pub(crate) spans: bool,
+    /// True if Tidegate owns a field that it wrote.
+    pub(crate) owned: bool,
     pub(crate) version: u64,
 }
 
@@ -61,6 +63,8 @@ pub(crate) struct Route {
     pub(crate) canary: Option<Weight>,
     pub(crate) epoch: Option<u64>,
     pub(crate) manager: &'static str,
+    /// True if Tidegate owns a field that it wrote.
+    pub(crate) owned: bool,
     pub(crate) version: u64,
     pub(crate) accepted: bool,
     accepted_at: Timestamp,
@@ -113,6 +117,7 @@ impl Cluster {
             canary: None,
             epoch: None,
             manager: "tidegate-sync",
+            owned: false,
             version: 1,
             accepted: true,
             accepted_at: now,
@@ -267,6 +272,7 @@ impl Cluster {
             template: workload.template.content(),
             replicas: workload.replicas,
             paused: workload.paused,
+            passed_by: workload.appliers == Appliers::PassBy,
             epoch: workload.epoch,
         })
     }
@@ -333,6 +339,7 @@ impl Service {
             pin: None,
             epoch: None,
             spans: false,
+            owned: false,
             version: 1,
         }
     }
@@ -372,6 +379,7 @@ impl Route {
             (self.accepted, self.accepted_at) = (false, now + ROUTE_LAG);
         }
         (self.canary, self.epoch, self.manager) = (canary, epoch, manager);
+        self.owned = manager == "tidegate";
         self.version += 1;
     }
 

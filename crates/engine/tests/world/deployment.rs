@@ -7,7 +7,7 @@ use serde_json::json;
 use tidegate_api::{Revision, workload::VersionId};
 use tidegate_engine::{
     decision::Hold,
-    observed::{Held, Version, Workload},
+    observed::{Appliers, Held, Version, Workload},
     readiness::{Fault, PodProblem, PodProgress},
     revision::Digest,
 };
@@ -69,6 +69,10 @@ pub(crate) struct Deployment {
     pub(crate) paused: bool,
     /// Digest of the template that it had when it was held last.
     pub(crate) held: Option<Digest>,
+    /// What its applier is told, where it can be.
+    pub(crate) appliers: Appliers,
+    /// Field manager that owns its template, if that is Tidegate.
+    pub(crate) owner: Option<&'static str>,
     /// Time at which it will be gone.
     pub(crate) going: Option<Timestamp>,
     /// True if it is gone at once when it is deleted, and its pods are what goes then.
@@ -149,6 +153,8 @@ impl Deployment {
             template,
             paused: false,
             held: None,
+            appliers: Appliers::Apply,
+            owner: None,
             going: None,
             in_background: false,
             epoch: None,
@@ -177,8 +183,12 @@ impl Deployment {
     pub(crate) fn pause(&mut self, paused: bool, hold: Hold, epoch: Option<u64>) {
         self.edit(|workload| {
             (workload.paused, workload.epoch) = (paused, epoch);
+            workload.appliers = match hold {
+                Hold::PassedBy => Appliers::PassBy,
+                Hold::Off | Hold::Kept | Hold::At(_) => Appliers::Apply,
+            };
             match hold {
-                Hold::Off => workload.held = None,
+                Hold::Off | Hold::PassedBy => workload.held = None,
                 Hold::Kept => {}
                 Hold::At(digest) => workload.held = Some(digest),
             }
@@ -269,6 +279,7 @@ impl Deployment {
                 live: self.template.digest(),
                 is_known: known == self.template.digest(),
             }),
+            appliers: self.appliers,
             deleting: self.going.is_some(),
             epoch: self.epoch,
             template: self.template.digest(),

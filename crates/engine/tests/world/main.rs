@@ -36,6 +36,7 @@
 mod admission;
 mod asked_again;
 mod attribution;
+mod by_flux;
 mod by_pause;
 mod by_replicas;
 mod cluster;

@@ -14,7 +14,7 @@ use crate::{
     deployment::{Deployment, Quality, Template},
     metrics::PrometheusBehavior,
     shell::{Fault, Group},
-    world::{Rival, World, Written},
+    world::{Applier, Rival, World, Written},
 };
 
 /// A Rollout that is about to meet its world.
@@ -23,6 +23,7 @@ pub(crate) struct Draft {
     runs: bool,
     is_told: bool,
     brake: Brake,
+    is_by_flux: bool,
 }
 
 /// The longest that a scenario waits for something.
@@ -51,6 +52,7 @@ pub(crate) fn a_rollout() -> Draft {
         runs: true,
         is_told: true,
         brake: Brake::Sync,
+        is_by_flux: false,
     }
 }
 
@@ -102,6 +104,12 @@ impl Draft {
         self
     }
 
+    /// No `ConfigRepo` is there: an applier has the workload as its own git says.
+    pub(crate) fn applied_by_flux(mut self) -> Self {
+        self.is_by_flux = true;
+        self.applied_by_people()
+    }
+
     /// Nobody will read its story, unless it is told.
     pub(crate) fn told(mut self, is_told: bool) -> Self {
         self.is_told = is_told;
@@ -122,6 +130,12 @@ impl Draft {
         }
         let mut world = World::new(start, self.spec(), live);
         world.brake = self.brake;
+        if self.is_by_flux {
+            world.applier = Some(Applier {
+                wants: template('A', Quality::Good),
+                next: None,
+            });
+        }
         world.story.is_told = self.is_told;
         world.run_for(SignedDuration::from_secs(5));
         world

@@ -30,6 +30,9 @@ use crate::{
 /// Interval at which another writer writes the same again.
 const WRITE_BACK_INTERVAL: SignedDuration = SignedDuration::from_secs(20);
 
+/// Interval at which an applier looks whether the workload is as its git says.
+const APPLIER_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
+
 /// The most turns and controller steps without time going on: more is going round in circles.
 const MAX_ROUNDS: usize = 400;
 
@@ -40,6 +43,8 @@ pub(crate) struct World {
     pub(crate) shell: Shell,
     /// Who applies the workload: a `ConfigRepo`, or people.
     pub(crate) brake: observed::Brake,
+    /// An applier that has the workload as its own git says, again and again.
+    pub(crate) applier: Option<Applier>,
     pub(crate) git: Git,
     pub(crate) metrics: Metrics,
     pub(crate) asks: Vec<observed::Intervention>,
@@ -84,6 +89,15 @@ pub(crate) struct Rival {
     pub(crate) next: Timestamp,
     /// Number of times that it will.
     pub(crate) left: u32,
+}
+
+/// An applier that can be told to pass an object by, as Flux can.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Applier {
+    /// Template in its git.
+    pub(crate) wants: Template,
+    /// Time at which it looks next, if the workload is not as it wants it.
+    pub(crate) next: Option<Timestamp>,
 }
 
 /// Field that another writer writes.
@@ -142,6 +156,7 @@ impl World {
             live,
             rollout: Some(rollout),
             brake: observed::Brake::Sync,
+            applier: None,
             git: Git::default(),
             metrics: Metrics::default(),
             asks: Vec::new(),
@@ -313,6 +328,9 @@ impl World {
             self.sync();
             return true;
         }
+        if self.reconciles_by_applier() {
+            return true;
+        }
         if let Some(rival) = self.rival.filter(|rival| rival.next <= self.now) {
             self.write_back(rival);
             return true;
@@ -358,6 +376,7 @@ impl World {
         all.chain(memory.next_sample)
             .chain(self.next_sync)
             .chain(self.rival.map(|rival| rival.next))
+            .chain(self.applier.and_then(|applier| applier.next))
             .chain(self.metrics.until)
             .chain(readings)
             .filter(|at| *at > self.now)
@@ -378,6 +397,7 @@ impl World {
             && told
             && self.next_sync.is_none()
             && self.rival.is_none()
+            && self.applier.is_none_or(|applier| applier.next.is_none())
             && self.shell.alive
             && (self.rollout.is_none() || self.shell.lagging.is_empty())
             && self.live.next_change(self.now).is_none()

@@ -3,9 +3,8 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use tidegate_api::{intervention::Action as Ask, status::Stage};
-use tidegate_engine::observed::Brake;
 
-use super::events::{Event, Plot, Point, Spec, Split, When};
+use super::events::{By, Event, Plot, Point, Spec, Split, When};
 use crate::{
     deployment::Quality,
     metrics::PrometheusBehavior,
@@ -95,18 +94,19 @@ const CANNOT_MEET: &[(&str, &str, &str)] = &[
 pub(super) fn every_stage_meets_every_event() -> Vec<Plot> {
     let mut plots = Vec::new();
     let worlds = [
-        (Brake::Sync, Split::Route),
-        (Brake::Sync, Split::Replicas),
-        (Brake::Pause, Split::Route),
+        (By::Sync, Split::Route),
+        (By::Sync, Split::Replicas),
+        (By::Pause, Split::Route),
+        (By::Flux, Split::Route),
     ];
-    for (brake, split) in worlds {
-        plots.extend(every_stage_with_every_event(brake, split));
+    for (by, split) in worlds {
+        plots.extend(every_stage_with_every_event(by, split));
     }
     plots.extend(where_names_are_left());
     plots
 }
 
-fn every_stage_with_every_event(brake: Brake, split: Split) -> Vec<Plot> {
+fn every_stage_with_every_event(by: By, split: Split) -> Vec<Plot> {
     let mut plots = Vec::new();
     for stage in STAGES {
         let point = match stage {
@@ -122,12 +122,12 @@ fn every_stage_with_every_event(brake: Brake, split: Split) -> Vec<Plot> {
             | Stage::Unpinning => Point::Promoting,
         };
         let events = each_event().into_iter();
-        let beginning = point.with(brake, split);
+        let beginning = point.with(by, split);
         plots.extend(events.map(|event| (beginning, vec![(When::At(stage), event), later()])));
     }
     for event in each_event() {
         let events = vec![(When::After(60_000), event), later()];
-        plots.push((Point::Growing.with(brake, split), events));
+        plots.push((Point::Growing.with(by, split), events));
     }
     plots
 }
@@ -143,7 +143,7 @@ fn where_names_are_left() -> Vec<Plot> {
         (When::At(Stage::RemovingCanary), route),
         later(),
     ];
-    plots.push((Point::Promoting.with(Brake::Sync, Split::Route), events));
+    plots.push((Point::Promoting.with(By::Sync, Split::Route), events));
     // A Rollout at rest has a canary and a split route only where another one left them.
     let unready = Event::Unready {
         canary: true,
@@ -156,7 +156,7 @@ fn where_names_are_left() -> Vec<Plot> {
             (When::After(0), event),
             later(),
         ];
-        plots.push((Point::Growing.with(Brake::Sync, Split::Route), events));
+        plots.push((Point::Growing.with(By::Sync, Split::Route), events));
     }
     plots
 }

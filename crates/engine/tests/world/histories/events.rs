@@ -1,12 +1,5 @@
 //! Events of a history, and its beginnings.
 
-use proptest::{
-    collection::vec,
-    prelude::{Just, Strategy, any, prop_oneof},
-};
-use tidegate_api::{intervention::Action as Ask, status::Stage};
-use tidegate_engine::observed::Brake;
-
 use super::coverage::STAGES;
 use crate::{
     cluster::Service,
@@ -16,6 +9,11 @@ use crate::{
     shell::{Fault, Group},
     world::{World, Written},
 };
+use proptest::{
+    collection::vec,
+    prelude::{Just, Strategy, any, prop_oneof},
+};
+use tidegate_api::{intervention::Action as Ask, status::Stage};
 
 /// A history: its beginning, and its events with their times.
 pub(super) type Plot = (Beginning, Vec<(When, Event)>);
@@ -96,9 +94,20 @@ pub(super) enum Spec {
 /// Beginning of a history.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Beginning {
-    pub(super) brake: Brake,
+    pub(super) by: By,
     pub(super) split: Split,
     pub(super) point: Point,
+}
+
+/// Who applies the workload.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum By {
+    /// A `ConfigRepo`.
+    Sync,
+    /// People: a pause is the brake.
+    Pause,
+    /// An applier that writes its own state again and again, and can be told to pass an object by.
+    Flux,
 }
 
 /// What splits traffic.
@@ -125,9 +134,9 @@ pub(super) enum Point {
 // === impl Point ===
 
 impl Point {
-    pub(super) fn with(self, brake: Brake, split: Split) -> Beginning {
+    pub(super) fn with(self, by: By, split: Split) -> Beginning {
         Beginning {
-            brake,
+            by,
             split,
             point: self,
         }
@@ -139,10 +148,12 @@ pub(super) fn begin(beginning: Beginning, is_told: bool) -> World {
         Split::Route => (a_rollout(), 20),
         Split::Replicas => (a_rollout_by_replicas(), 40),
     };
-    let draft = match beginning.brake {
-        Brake::Pause => draft.applied_by_people().told(is_told),
-        Brake::Sync | Brake::Unknown => draft.told(is_told),
+    let draft = match beginning.by {
+        By::Sync => draft,
+        By::Pause => draft.applied_by_people(),
+        By::Flux => draft.applied_by_flux(),
     };
+    let draft = draft.told(is_told);
     match beginning.point {
         Point::Adopted => draft.at_rest(),
         Point::AdoptedDifferent => draft.begins().with_commit('B', Quality::Good),
@@ -335,11 +346,11 @@ pub(super) fn plots() -> impl Strategy<Value = Plot> {
 }
 
 fn beginning() -> impl Strategy<Value = Beginning> {
-    (brake(), split(), point()).prop_map(|(brake, split, point)| point.with(brake, split))
+    (by(), split(), point()).prop_map(|(by, split, point)| point.with(by, split))
 }
 
-fn brake() -> impl Strategy<Value = Brake> {
-    prop_oneof![2 => Just(Brake::Sync), 1 => Just(Brake::Pause)]
+fn by() -> impl Strategy<Value = By> {
+    prop_oneof![4 => Just(By::Sync), 1 => Just(By::Pause), 1 => Just(By::Flux)]
 }
 
 fn split() -> impl Strategy<Value = Split> {

@@ -4,14 +4,14 @@ use jiff::Timestamp;
 use tidegate_api::record::Record;
 use tidegate_engine::{
     decision::{Action, Hold},
-    observed::RetainedPod,
+    observed::{Owned, RetainedPod},
 };
 
 use super::{Group, as_it_runs};
 use crate::{
     cluster::{Cluster, Route},
     deployment::Deployment,
-    world::World,
+    world::{Applier, World},
 };
 
 // === impl World ===
@@ -54,22 +54,24 @@ impl World {
                     .write(*weight, *epoch, "tidegate", now);
             }
             Action::SetService { name, pin, epoch } => {
-                let version = cache
-                    .services
-                    .iter()
-                    .find(|service| service.name == *name)?
-                    .version;
+                let mut seen = cache.services.iter();
+                let version = seen.find(|service| service.name == *name)?.version;
                 let service = live
                     .services
                     .iter_mut()
                     .find(|service| service.name == *name && service.version == version)?;
                 (service.pin, service.epoch, service.version) = (pin.clone(), *epoch, version + 1);
+                service.owned = true;
             }
+            Action::DisownFields(owned) => disown(live, cache, owned)?,
             Action::SetWorkload {
                 paused,
                 hold,
                 epoch,
-            } => workload(live, cache)?.pause(*paused, *hold, *epoch),
+            } => {
+                let hold = told(*hold, self.applier);
+                workload(live, cache)?.pause(*paused, hold, *epoch);
+            }
             Action::KeepCandidate(revision) => {
                 workload(live, cache)?;
                 return self.keep_candidate(revision.as_str());
@@ -83,6 +85,7 @@ impl World {
                 };
                 workload(live, cache)?.edit(|workload| {
                     (workload.template, workload.manager) = (template, "tidegate-sync");
+                    workload.owner = Some("tidegate-sync");
                 });
             }
             Action::ApplyCanary { revision, replicas } => live.apply_canary(revision, *replicas)?,
@@ -111,6 +114,7 @@ impl World {
             | Action::DryRunCanary
             | Action::CheckQueries
             | Action::RunPreflightWarnings
+            | Action::KeepConfig { .. }
             | Action::Record(_) => {}
         }
         Some(())
@@ -136,12 +140,14 @@ impl World {
             | Action::AnswerIntervention { .. }
             | Action::TransferPendingRecords(_)
             // One that is denied is passed over.
+            | Action::DisownFields(_)
             | Action::RetainPod { .. }
             | Action::DryRunCandidate
             | Action::DryRunStable
             | Action::DryRunCanary
             | Action::CheckQueries
             | Action::RunPreflightWarnings
+            | Action::KeepConfig { .. }
             | Action::Record(_) => return false,
         };
         let denied = self.shell.denied;
@@ -157,6 +163,7 @@ impl World {
             | Action::DryRunCanary
             | Action::CheckQueries
             | Action::RunPreflightWarnings
+            | Action::KeepConfig { .. }
             | Action::Record(_) => true,
             Action::AnswerIntervention { name, .. } => {
                 !self.asks.iter().any(|ask| ask.name == *name)
@@ -182,6 +189,7 @@ impl World {
                         .as_ref()
                         .is_none_or(|canary| canary.going.is_some())
             }
+            Action::DisownFields(owned) => !is_owned(live, owned),
             Action::DeleteRetainedPod(name) => !live.retained.iter().any(|pod| pod.name == *name),
             Action::TransferPendingRecords(pending) => self.git.handed_over == *pending,
             Action::CollectRevisions { keep } => {
@@ -201,6 +209,48 @@ impl World {
             | Action::WriteTemplate(_) => false,
         }
     }
+}
+
+/// Returns the hold as it comes to be: nobody is told who does not listen.
+fn told(hold: Hold, applier: Option<Applier>) -> Hold {
+    match hold {
+        Hold::PassedBy if applier.is_none() => Hold::Off,
+        Hold::PassedBy | Hold::Off | Hold::Kept | Hold::At(_) => hold,
+    }
+}
+
+/// Returns true if Tidegate owns a field of an object.
+fn is_owned(live: &Cluster, owned: &Owned) -> bool {
+    match owned {
+        Owned::Workload => live
+            .workload
+            .iter()
+            .any(|workload| workload.owner.is_some()),
+        Owned::Service(name) => {
+            let mut services = live.services.iter();
+            services.any(|service| service.owned && service.name == *name)
+        }
+        Owned::Route(route) => {
+            let mut routes = live.routes.iter();
+            routes.any(|live| live.owned && live.name == route.name)
+        }
+    }
+}
+
+/// Tidegate gives up the fields of an object.
+fn disown(live: &mut Cluster, cache: &Cluster, owned: &Owned) -> Option<()> {
+    match owned {
+        Owned::Workload => workload(live, cache)?.owner = None,
+        Owned::Service(name) => {
+            let mut services = live.services.iter_mut();
+            services.find(|service| service.name == *name)?.owned = false;
+        }
+        Owned::Route(route) => {
+            let mut routes = live.routes.iter_mut();
+            routes.find(|live| live.name == route.name)?.owned = false;
+        }
+    }
+    Some(())
 }
 
 /// The workload, if it is the one of the cache.
@@ -231,13 +281,16 @@ pub(super) fn in_words(action: &Action) -> String {
             let paused = if *paused { "paused" } else { "let go" };
             let held = match hold {
                 Hold::At(_) => ", held",
-                Hold::Off | Hold::Kept => "",
+                Hold::Off | Hold::Kept | Hold::PassedBy => "",
             };
             format!("Deployment checkout: {paused}{held}")
         }
         Action::WriteTemplate(revision) => {
             format!("Deployment checkout: the template of {revision}")
         }
+        Action::DisownFields(Owned::Workload) => "Deployment checkout: disowned".to_owned(),
+        Action::DisownFields(Owned::Service(name)) => format!("Service {name}: disowned"),
+        Action::DisownFields(Owned::Route(route)) => format!("{route}: disowned"),
         Action::SnapshotLiveTemplate(_) => "the live template is kept".to_owned(),
         Action::KeepCandidate(_) => "the template that waits is kept".to_owned(),
         Action::SnapshotVersion { version, .. } => format!("the template of {version} is kept"),
@@ -246,6 +299,7 @@ pub(super) fn in_words(action: &Action) -> String {
         Action::DeleteCanary => "canary: deleted".to_owned(),
         Action::RetainPod { until } => format!("canary: a pod is retained until {until:.0}"),
         Action::DeleteRetainedPod(name) => format!("pod {name}: deleted"),
+        Action::KeepConfig { keep, .. } => format!("{} objects of config are kept", keep.len()),
         Action::AddFinalizer => "finalizer: on".to_owned(),
         Action::RemoveFinalizer => "finalizer: off".to_owned(),
         Action::DryRunCandidate => "the candidate is compared".to_owned(),

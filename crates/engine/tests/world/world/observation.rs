@@ -7,7 +7,8 @@ use tidegate_api::{
 };
 use tidegate_engine::{
     observed::{
-        Admission, Brake, Candidate, Comparison, Identity, Intervention, Observed, QueryCheck, held,
+        Admission, Brake, Candidate, Comparison, Identity, Intervention, Observed, Owned,
+        QueryCheck, held,
     },
     revision::Digest,
 };
@@ -82,6 +83,9 @@ impl World {
                     .map(crate::cluster::Route::seen)
                     .collect()
             },
+            config: None,
+            kept_config: None,
+            owned: self.owned(),
             refused: self.shell.memory.refused.clone(),
             applying: false,
             queries: self
@@ -101,6 +105,29 @@ impl World {
                 },
             },
         })
+    }
+
+    /// What a `ConfigRepo` applies is Tidegate's for good.
+    fn owned(&self) -> Vec<Owned> {
+        let (cache, mut owned) = (&self.shell.cache, Vec::new());
+        let attempt = self.status().attempt;
+        if self.brake != Brake::Pause || attempt.is_some() {
+            return owned;
+        }
+        let mut workload = cache.workload.iter();
+        if workload.any(|workload| workload.owner.is_some()) {
+            owned.push(Owned::Workload);
+        }
+        let services = cache.services.iter();
+        let services = services.filter(|service| service.owned && service.epoch.is_none());
+        owned.extend(services.map(|service| Owned::Service(service.name.to_owned())));
+        if self.splits_by_replicas() {
+            return owned;
+        }
+        let routes = cache.routes.iter();
+        let routes = routes.filter(|route| route.owned && route.epoch.is_none());
+        owned.extend(routes.map(|route| Owned::Route(route.seen().route)));
+        owned
     }
 
     fn candidate(&self, commit: &Commit) -> Candidate {

@@ -4,10 +4,10 @@ use tidegate_api::record::{PendingRecord, Record, RecordHead};
 use tidegate_engine::{
     governed::{TemplateInForce, template_in_force},
     invariants::Author,
-    observed::Brake,
+    observed::{Appliers, Brake},
 };
 
-use super::World;
+use super::{APPLIER_INTERVAL, World};
 use crate::{
     cluster::Commit,
     deployment::{Deployment, Template},
@@ -89,6 +89,11 @@ impl World {
 
     /// A commit to the config repository, and what sync makes of it.
     pub(crate) fn commit(&mut self, revision: &str, template: Template, kind: &'static str) {
+        if let Some(applier) = &mut self.applier {
+            (applier.wants, applier.next) = (template, Some(self.now));
+            self.happens(kind, &format!("{kind}: git asks for {}", template.letter));
+            return;
+        }
         if self.brake == Brake::Pause {
             self.apply_by_hand(template, kind);
             return;
@@ -134,6 +139,29 @@ impl World {
         {
             outcomes.push((last.attempt, last.ending.outcome));
         }
+    }
+
+    /// An applier looks at the workload, and has it as its git says, unless it is told to pass it by. Returns true
+    /// if anything has happened.
+    pub(crate) fn reconciles_by_applier(&mut self) -> bool {
+        let Some(applier) = &mut self.applier else {
+            return false;
+        };
+        let wants = applier.wants;
+        let workload = self.live.workload.as_ref();
+        let is_right = workload.is_some_and(|workload| workload.template == wants);
+        let is_passed_by = workload.is_some_and(|workload| workload.appliers == Appliers::PassBy);
+        match applier.next {
+            _ if is_right || is_passed_by => applier.next = None,
+            None => applier.next = Some(self.now + APPLIER_INTERVAL),
+            Some(at) if at <= self.now => {
+                applier.next = None;
+                self.apply_by_hand(wants, "applier");
+                return true;
+            }
+            Some(_) => {}
+        }
+        false
     }
 
     /// Somebody applies the workload with this template.

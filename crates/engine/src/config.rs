@@ -1,0 +1,44 @@
+//! Config of a workload that is held: what stable's pods need must not be pruned while a newer template waits.
+//!
+//! An applier prunes a ConfigMap with a generated name as soon as its git names another one, though the workload is
+//! paused and stable's pods are made from the old template: one that is lost could not start again. The same goes for
+//! the candidate's while it is promoted. So both are kept from adoption on, before any such commit comes.
+
+use std::collections::BTreeSet;
+
+use tidegate_api::config::ConfigRef;
+
+use crate::{context::DecisionContext, decision::Action, observed::Brake};
+
+/// Notes in the status what is to be kept, and what was. Returns the action that sees to it, unless this process has
+/// done that.
+pub(crate) fn keep(ctx: &mut DecisionContext<'_>) -> Option<Action> {
+    let needed = needed(ctx)?;
+    let noted: BTreeSet<_> = ctx.status.kept_config.iter().cloned().collect();
+    let is_done = ctx.observed.kept_config.as_ref() == Some(&needed);
+    if is_done || needed.is_empty() && noted.is_empty() {
+        ctx.status.kept_config = needed.into_iter().collect();
+        return None;
+    }
+    // What is no longer needed stays there until it is let go.
+    ctx.status.kept_config = needed.union(&noted).cloned().collect();
+    let release = noted.difference(&needed).cloned().collect();
+    Some(Action::KeepConfig {
+        keep: needed,
+        release,
+    })
+}
+
+/// Returns what is to be kept now; `None` where that is not known.
+fn needed(ctx: &DecisionContext<'_>) -> Option<BTreeSet<ConfigRef>> {
+    let observed = ctx.observed;
+    let is_over = observed.deleting && ctx.status.attempt.is_none();
+    match observed.brake {
+        Brake::Unknown => None,
+        Brake::Sync => Some(BTreeSet::new()),
+        Brake::Pause if is_over => Some(BTreeSet::new()),
+        // Without a finalizer nobody would let go of it.
+        Brake::Pause if !observed.finalizer || ctx.status.stable.is_none() => None,
+        Brake::Pause => observed.config.clone(),
+    }
+}
