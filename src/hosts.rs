@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use reqwest::Url;
 
+/// Port of SSH, which the crate `url` does not know.
+const SSH_PORT: u16 = 22;
+
 /// Servers of a list, as `HOST` or `HOST:PORT`.
 #[derive(Clone, Debug)]
 pub(crate) struct AllowedHosts(Arc<[String]>);
@@ -48,7 +51,10 @@ impl Place {
     pub(crate) fn of(url: &Url) -> Option<Self> {
         Some(Self {
             host: url.host_str()?.to_owned(),
-            port: url.port_or_known_default()?,
+            port: match url.scheme() {
+                "ssh" => url.port().unwrap_or(SSH_PORT),
+                _ => url.port_or_known_default()?,
+            },
         })
     }
 }

@@ -12,8 +12,11 @@ use tidegate_git::{Credentials, Git, Remote, RemoteError, Repository, Secret};
 
 use crate::hosts::{AllowedHosts, Place};
 
-/// Port of https.
-const HTTPS: u16 = 443;
+/// Ports of https and of SSH.
+const USUAL_PORTS: &[u16] = &[443, 22];
+
+/// Beginning of the URL of a repository that is read over SSH.
+const SSH: &str = "ssh://";
 
 /// Repositories that ConfigRepos may name, and Secrets that may be sent to their servers.
 pub(crate) struct Repositories {
@@ -50,6 +53,11 @@ pub(crate) enum OpenError {
     /// Its URL.
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    /// It is read over SSH, and no Secret is named.
+    #[error(
+        "a repository over ssh needs a key: name a Secret with identity and known_hosts in spec.secretRef"
+    )]
+    NoKey,
     /// The operator does not let its host be asked.
     #[error(
         "spec.url names {host}, which the operator of Tidegate does not allow: have it added to --git-hosts (in the chart git.allowedHosts), or name another"
@@ -102,6 +110,9 @@ impl Repositories {
     ) -> Result<Repository, OpenError> {
         self.allowed(&spec.url)?;
         let Some(secret_ref) = &spec.secret_ref else {
+            if spec.url.starts_with(SSH) {
+                return Err(OpenError::NoKey);
+            }
             let remote = Remote::new(&spec.url, Credentials::Anonymous)?;
             return Ok(self.git.repository(remote));
         };
@@ -120,7 +131,7 @@ impl Repositories {
         }
         let place = Url::parse(url).ok().as_ref().and_then(Place::of);
         match place {
-            Some(place) if self.hosts.allow(&place, &[HTTPS]) => Ok(()),
+            Some(place) if self.hosts.allow(&place, USUAL_PORTS) => Ok(()),
             Some(place) => Err(OpenError::Host {
                 host: place.to_string(),
             }),
@@ -205,6 +216,17 @@ pub(crate) async fn find_secret(
 }
 
 fn credentials(secret: &SecretObject) -> Result<Credentials, &'static str> {
+    if let Some(identity) = text(secret, "identity")? {
+        let known_hosts = text(secret, "known_hosts")?.filter(|hosts| !hosts.trim().is_empty());
+        let known_hosts = known_hosts.ok_or(
+            "it has an identity and no known_hosts: add the server's line of ssh-keyscan HOST, once you know that it is the right one",
+        )?;
+        return Ok(Credentials::Key {
+            identity: Secret::new(identity),
+            passphrase: text(secret, "password")?.map(Secret::new),
+            known_hosts: format!("{known_hosts}\n"),
+        });
+    }
     let token = text(secret, "bearerToken")?;
     match (token, text(secret, "username")?, text(secret, "password")?) {
         (Some(token), _, _) => Ok(Credentials::Bearer(Secret::new(token))),
@@ -217,7 +239,9 @@ fn credentials(secret: &SecretObject) -> Result<Credentials, &'static str> {
         }
         (None, Some(_), None) => Err("it has a username and no password: add the key password"),
         (None, None, None) if data(secret, "ca.crt").is_some() => Ok(Credentials::Anonymous),
-        (None, None, None) => Err("it has neither username and password nor bearerToken"),
+        (None, None, None) => Err(
+            "it has neither username and password nor bearerToken, nor identity and known_hosts",
+        ),
     }
 }
 

@@ -174,6 +174,12 @@ impl Own {
             Login::Anonymous => Ok(Credentials::none()),
             Login::Bearer(token) => Credentials::bearer(token.expose()),
             Login::Basic { username, password } => Credentials::basic(&username, password.expose()),
+            Login::Key { .. } => {
+                return Err(
+                    "the Secret of spec.metrics holds a key for SSH: give it username and password, or bearerToken"
+                        .to_owned(),
+                );
+            }
         };
         let credentials = credentials.map_err(|error| error.to_string())?;
         let http = HttpSettings {

@@ -113,7 +113,7 @@ impl SourceError {
             Self::Invalid(invalid) if invalid.is_too_much => SyncReason::QuotaExceeded,
             Self::NoSync
             | Self::Fetch(FetchError::InvalidBranchName { .. })
-            | Self::Open(OpenError::Remote(_) | OpenError::Host { .. })
+            | Self::Open(OpenError::Remote(_) | OpenError::Host { .. } | OpenError::NoKey)
             | Self::Invalid(_)
             | Self::Tree(
                 TreeError::Outside { .. }
@@ -163,6 +163,7 @@ impl SourceError {
                 | Self::Fetch(FetchError::Transport(
                     TransportError::AuthenticationFailed { .. }
                         | TransportError::NotFound { .. }
+                        | TransportError::HostKey { .. }
                         | TransportError::Tls { .. }
                 ))
         )

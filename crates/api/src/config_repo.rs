@@ -31,8 +31,12 @@ use crate::{CommitId, Condition, Duration, Revision, record::PendingRecord, roll
 #[x_kube(validation = Rule::new("self.records.branch != self.ref.branch").message(
     "records cannot be written to the branch that is applied: name another one in records: {branch: NAME}"))]
 pub struct ConfigRepoSpec {
-    /// Address of the repository, like `https://git.example.com/shop/config.git`.
-    #[schemars(length(min = 1, max = 2048), regex(pattern = "^https://[^@/]+/.+$"))]
+    /// Address of the repository, like `https://git.example.com/shop/config.git` or
+    /// `ssh://git@git.example.com/shop/config.git`.
+    #[schemars(
+        length(min = 1, max = 2048),
+        regex(pattern = "^(https://|ssh://[^@:/]+@)[^@/]+/.+$")
+    )]
     pub url: String,
     /// Branch that says what the cluster should run.
     #[serde(rename = "ref")]
@@ -45,7 +49,8 @@ pub struct ConfigRepoSpec {
     #[serde(default = "defaults::interval")]
     pub interval: Duration,
     /// Secret with the credentials, in the same namespace: `username` and `password`, or
-    /// `bearerToken`; and `ca.crt` for a CA of your own. Defaults to no credentials.
+    /// `bearerToken`; and `ca.crt` for a CA of your own. For SSH `identity` (a private key), `known_hosts` (required: no
+    /// other server is trusted), and the key's passphrase as `password`. Defaults to no credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
     /// Account and limits with which the repository is applied to the namespace. Required.

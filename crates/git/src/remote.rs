@@ -12,6 +12,8 @@ use crate::secret::{Secret, redact};
 pub enum Protocol {
     /// `https://…`
     Https,
+    /// `ssh://USER@HOST/PATH`
+    Ssh,
     /// `file://…`, for tests. The product never allows it: git would read the controller's disk.
     File,
 }
@@ -31,6 +33,15 @@ pub enum Credentials {
     },
     /// A bearer token, sent in the `Authorization` header.
     Bearer(Secret),
+    /// A private key, for SSH.
+    Key {
+        /// The key, as `ssh-keygen` writes it.
+        identity: Secret,
+        /// Passphrase of the key.
+        passphrase: Option<Secret>,
+        /// Keys by which the server is known, in the form of the file `known_hosts`. No other is trusted.
+        known_hosts: String,
+    },
 }
 
 /// A repository's URL, its credentials, and the certificates it is trusted by.
@@ -46,21 +57,41 @@ pub struct Remote {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RemoteError {
     /// The URL begins with no protocol that is known.
-    #[error("invalid URL `{url}`: the protocol is not https; use https://HOST/PATH")]
+    #[error(
+        "invalid URL `{url}`: the protocol is neither https nor ssh; use https://HOST/PATH or ssh://USER@HOST/PATH"
+    )]
     Scheme {
         /// The URL, without its user part.
         url: String,
     },
-    /// The URL has a user part.
+    /// The URL has a user part, or one with a password for SSH.
     #[error("invalid URL `{url}`: it contains credentials; use the Secret of secretRef for them")]
     Credentials {
         /// The URL, without its user part.
         url: String,
     },
     /// The URL has no host, no path, or a character that is not allowed in one.
-    #[error("invalid URL `{url}`: not the URL of a repository; use https://HOST/PATH")]
+    #[error(
+        "invalid URL `{url}`: not the URL of a repository; use https://HOST/PATH or ssh://USER@HOST/PATH"
+    )]
     Malformed {
         /// The URL, without its user part.
+        url: String,
+    },
+    /// The URL of a repository over SSH names no user.
+    #[error(
+        "invalid URL `{url}`: it names no user; use ssh://USER@HOST/PATH, mostly with the user git"
+    )]
+    NoUser {
+        /// The URL.
+        url: String,
+    },
+    /// The credentials are for another protocol.
+    #[error(
+        "the credentials do not fit `{url}`: ssh takes identity and known_hosts, https takes username and password or bearerToken"
+    )]
+    Mismatch {
+        /// The URL.
         url: String,
     },
     /// The credentials contain a line break, which would end their header.
@@ -78,6 +109,7 @@ impl Protocol {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Https => "https",
+            Self::Ssh => "ssh",
             Self::File => "file",
         }
     }
@@ -98,6 +130,23 @@ impl Credentials {
                 ]
             }
             Self::Bearer(token) => vec![token.expose().to_owned()],
+            Self::Key {
+                identity,
+                passphrase,
+                known_hosts: _,
+            } => [identity]
+                .into_iter()
+                .chain(passphrase)
+                .map(|secret| secret.expose().to_owned())
+                .collect(),
+        }
+    }
+
+    /// Returns true if they are for this protocol.
+    fn fit(&self, protocol: Protocol) -> bool {
+        match self {
+            Self::Anonymous | Self::Basic { .. } | Self::Bearer(_) => protocol != Protocol::Ssh,
+            Self::Key { .. } => protocol == Protocol::Ssh,
         }
     }
 
@@ -108,8 +157,15 @@ impl Credentials {
                 has_line_break(username) || has_line_break(password.expose())
             }
             Self::Bearer(token) => has_line_break(token.expose()),
+            Self::Key { passphrase, .. } => passphrase
+                .as_ref()
+                .is_some_and(|passphrase| has_line_break(passphrase.expose())),
         }
     }
+}
+
+fn is_no_user(user: &str) -> bool {
+    user.is_empty() || user.starts_with('-')
 }
 
 fn has_line_break(text: &str) -> bool {
@@ -121,11 +177,13 @@ fn has_line_break(text: &str) -> bool {
 impl Remote {
     /// A repository at `url`, read and written with `credentials`.
     ///
-    /// Fails for a URL that is not `https://HOST/PATH` (in tests `file:///PATH`), or that contains
-    /// credentials.
+    /// Fails for a URL that is neither `https://HOST/PATH` nor `ssh://USER@HOST/PATH` (in tests `file:///PATH`), or that
+    /// contains a secret, and for credentials of another protocol.
     pub fn new(url: &str, credentials: Credentials) -> Result<Self, RemoteError> {
         let (protocol, rest) = if let Some(rest) = url.strip_prefix("https://") {
             (Protocol::Https, rest)
+        } else if let Some(rest) = url.strip_prefix("ssh://") {
+            (Protocol::Ssh, rest)
         } else if let Some(rest) = url.strip_prefix("file://") {
             (Protocol::File, rest)
         } else {
@@ -134,17 +192,33 @@ impl Remote {
             });
         };
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        if authority.contains('@') {
+        let (user, host) = match authority.rsplit_once('@') {
+            Some((user, host)) => (Some(user), host),
+            None => (None, authority),
+        };
+        if user.is_some_and(|user| protocol != Protocol::Ssh || user.contains(':')) {
             return Err(RemoteError::Credentials {
                 url: redact(url, []),
             });
         }
-        let has_right_host = authority.is_empty() == (protocol == Protocol::File);
+        // The git program takes a host that begins with a dash for an option of ssh.
+        let has_right_host =
+            host.is_empty() == (protocol == Protocol::File) && !host.starts_with('-');
         if !has_right_host
             || path.is_empty()
             || url.contains(|c: char| c.is_whitespace() || c.is_control())
         {
             return Err(RemoteError::Malformed {
+                url: redact(url, []),
+            });
+        }
+        if protocol == Protocol::Ssh && user.is_none_or(is_no_user) {
+            return Err(RemoteError::NoUser {
+                url: url.to_owned(),
+            });
+        }
+        if !credentials.fit(protocol) {
+            return Err(RemoteError::Mismatch {
                 url: redact(url, []),
             });
         }
@@ -209,7 +283,7 @@ mod tests {
         assert!(Remote::new("https://git.example.com/a.git", Credentials::Anonymous).is_ok());
         for url in [
             "http://h/a",
-            "ssh://git@h/a",
+            "git@h:a.git",
             "ext::sh -c id",
             "--upload-pack=id",
             "/etc",
@@ -237,14 +311,69 @@ mod tests {
         assert!(!format!("{error} {error:?}").contains("hunter2"));
     }
 
+    fn key() -> Credentials {
+        Credentials::Key {
+            identity: Secret::new("hunter2"),
+            passphrase: Some(Secret::new("hunter2")),
+            known_hosts: "git.example.com ssh-ed25519 AAAA".to_owned(),
+        }
+    }
+
+    #[test]
+    fn ssh_takes_a_user_and_a_key() {
+        for url in [
+            "ssh://git@git.example.com/a.git",
+            "ssh://git@git.example.com:2222/shop/a.git",
+        ] {
+            assert!(Remote::new(url, key()).is_ok(), "{url}");
+        }
+        let refused = |url| Remote::new(url, key()).expect_err("refused");
+        for url in ["ssh://h/a", "ssh://@h/a", "ssh://-l@h/a"] {
+            assert!(matches!(refused(url), RemoteError::NoUser { .. }), "{url}");
+        }
+        for url in [
+            "ssh://git@-oProxyCommand=id/a",
+            "ssh://git@/a",
+            "ssh://git@h",
+        ] {
+            assert!(
+                matches!(refused(url), RemoteError::Malformed { .. }),
+                "{url}"
+            );
+        }
+        let error = refused("ssh://git:hunter2@h/a");
+        assert!(matches!(error, RemoteError::Credentials { .. }));
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn credentials_of_another_protocol_are_refused() {
+        let token = Credentials::Bearer(Secret::new("token"));
+        for (url, credentials) in [
+            ("ssh://git@h/a", token),
+            ("ssh://git@h/a", Credentials::Anonymous),
+            ("https://h/a", key()),
+        ] {
+            let refused = Remote::new(url, credentials);
+            assert!(
+                matches!(refused, Err(RemoteError::Mismatch { .. })),
+                "{url}"
+            );
+        }
+    }
+
     #[test]
     fn debug_of_a_remote_prints_no_credential() {
         let basic = Credentials::Basic {
             username: "bob".into(),
             password: Secret::new("hunter2"),
         };
-        for credentials in [basic, Credentials::Bearer(Secret::new("hunter2"))] {
-            let remote = Remote::new("https://h/a", credentials)
+        for (url, credentials) in [
+            ("https://h/a", basic),
+            ("https://h/a", Credentials::Bearer(Secret::new("hunter2"))),
+            ("ssh://git@h/a", key()),
+        ] {
+            let remote = Remote::new(url, credentials)
                 .expect("a good URL")
                 .with_ca(b"hunter2".to_vec());
             let shown = format!("{remote:?}");

@@ -148,7 +148,8 @@ async fn ask(client: &Client, remote: &Remote, branch: &str) -> Result<TipAnswer
         .header(ACCEPT, RESULT_TYPE)
         .body(ls_refs(branch));
     request = match remote.credentials() {
-        Credentials::Anonymous => request,
+        // A key is for SSH, which is not asked here.
+        Credentials::Anonymous | Credentials::Key { .. } => request,
         Credentials::Basic { username, password } => {
             request.basic_auth(username, Some(password.expose()))
         }

@@ -1,5 +1,5 @@
-//! The `git` program, for every transfer: certificates per repository, proxies and limits for
-//! stalled transfers are provided by it and by no library.
+//! The `git` program, for every transfer: certificates per repository, proxies, limits for stalled transfers and SSH
+//! are provided by it and by no library.
 //!
 //! Each run has an environment and a home of its own: nothing of the machine's or the user's
 //! configuration reaches it, and no credential is in its arguments. It is killed with its whole
@@ -8,6 +8,7 @@
 mod error;
 mod lanes;
 mod process;
+mod ssh;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -39,7 +40,7 @@ pub struct TransportSettings {
     pub program: PathBuf,
     /// `PATH` of the program and its own helpers. Defaults to `/usr/local/bin:/usr/bin:/bin`.
     pub search_path: OsString,
-    /// Protocols that may be used. Defaults to `https`, and the product leaves it there.
+    /// Protocols that may be used. Defaults to `https` and `ssh`, and the product leaves it there.
     pub protocols: Vec<Protocol>,
     /// Maximum duration of a run. Defaults to 2m.
     pub deadline: Duration,
@@ -85,7 +86,7 @@ pub(crate) enum FetchExtent {
     Full,
 }
 
-/// Answers git's prompts `Username for 'URL': ` and `Password for 'URL': `.
+/// Answers git's prompts `Username for 'URL': ` and `Password for 'URL': `, and ssh's for a passphrase.
 const ASKPASS: &str = r#"#!/bin/sh
 case "$1" in
 Username*) printf '%s\n' "$TIDEGATE_GIT_USERNAME" ;;
@@ -107,7 +108,7 @@ impl Default for TransportSettings {
         Self {
             program: "git".into(),
             search_path: "/usr/local/bin:/usr/bin:/bin".into(),
-            protocols: vec![Protocol::Https],
+            protocols: vec![Protocol::Https, Protocol::Ssh],
             deadline: Duration::from_mins(2),
             // A big repository takes its time; a transfer that does not progress is ended by
             // `stall`.
@@ -285,6 +286,7 @@ impl Transport {
             Some(bytes) => bytes.div_ceil(512).to_string(),
             None => "unlimited".to_owned(),
         };
+        let protocol = call.remote.map_or("", |remote| remote.protocol().name());
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", LIMITED, "sh", &memory, &file])
@@ -304,7 +306,7 @@ impl Transport {
             .env("GIT_ATTR_NOSYSTEM", "1")
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_ASKPASS", self.folder.path().join("askpass"))
-            .env("GIT_ALLOW_PROTOCOL", self.allowed_protocols())
+            .env("GIT_ALLOW_PROTOCOL", protocol)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -319,15 +321,17 @@ impl Transport {
         let mut config = self.config();
         if let Some(remote) = call.remote {
             add_trust(&mut config, remote, home)?;
-            add_credentials(&mut command, &mut config, remote.credentials());
+            let askpass = self.folder.path().join("askpass");
+            add_credentials(
+                &mut command,
+                &mut config,
+                remote.credentials(),
+                home,
+                &askpass,
+            )?;
         }
         set_config(&mut command, &config);
         Ok(command)
-    }
-
-    fn allowed_protocols(&self) -> String {
-        let names: Vec<_> = self.settings.protocols.iter().map(|p| p.name()).collect();
-        names.join(":")
     }
 
     fn config(&self) -> Vec<(&'static str, OsString)> {
@@ -387,7 +391,9 @@ fn add_credentials(
     command: &mut Command,
     config: &mut Vec<(&'static str, OsString)>,
     credentials: &Credentials,
-) {
+    home: &Path,
+    askpass: &Path,
+) -> io::Result<()> {
     match credentials {
         Credentials::Anonymous => {}
         Credentials::Basic { username, password } => {
@@ -399,7 +405,23 @@ fn add_credentials(
             let header = format!("Authorization: Bearer {}", token.expose());
             config.push(("http.extraHeader", header.into()));
         }
+        Credentials::Key {
+            identity,
+            passphrase,
+            known_hosts,
+        } => {
+            let program = ssh::program(home, identity, known_hosts)?;
+            command
+                .env("GIT_SSH_COMMAND", program)
+                .env("GIT_SSH_VARIANT", "ssh")
+                .env("SSH_ASKPASS", askpass)
+                .env("SSH_ASKPASS_REQUIRE", "force");
+            if let Some(passphrase) = passphrase {
+                command.env("TIDEGATE_GIT_PASSWORD", passphrase.expose());
+            }
+        }
     }
+    Ok(())
 }
 
 /// Passes configuration in the environment: arguments can be read by every process.

@@ -38,6 +38,11 @@ pub enum TransportError {
     /// Name lookup, connection or proxy failed, or the server answered 5xx.
     #[error("{url}: cannot reach the server: {stderr}")]
     Unreachable { url: String, stderr: String },
+    /// The server's SSH key is none of those by which it is known.
+    #[error(
+        "{url}: the server's key is not in known_hosts: {stderr}; see that it is the right server, and add its key"
+    )]
+    HostKey { url: String, stderr: String },
     /// The certificate is not trusted, or the handshake failed.
     #[error("{url}: TLS failed: {stderr}")]
     Tls { url: String, stderr: String },
@@ -107,6 +112,13 @@ const WORDS: &[(FailureKind, &[&str])] = &[
         FailureKind::Rejected,
         &["[remote rejected]", "hook declined"],
     ),
+    (
+        FailureKind::HostKey,
+        &[
+            "Host key verification failed",
+            "REMOTE HOST IDENTIFICATION HAS CHANGED",
+        ],
+    ),
     (FailureKind::BranchNotFound, &["couldn't find remote ref"]),
     (FailureKind::Stalled, &["Operation too slow", "curl 28"]),
     (
@@ -118,6 +130,8 @@ const WORDS: &[(FailureKind, &[&str])] = &[
             "terminal prompts disabled",
             "returned error: 401",
             "invalid credentials",
+            "Permission denied (",
+            "Too many authentication failures",
         ],
     ),
     (FailureKind::Forbidden, &["returned error: 403"]),
@@ -162,6 +176,10 @@ const WORDS: &[(FailureKind, &[&str])] = &[
         FailureKind::Unreachable,
         &[
             "Could not resolve",
+            "Connection closed by",
+            "Operation timed out",
+            "Timeout, server",
+            "kex_exchange_identification",
             "Failed to connect",
             "Couldn't connect",
             "Connection refused",
@@ -207,6 +225,7 @@ enum FailureKind {
     Authentication,
     Forbidden,
     Moved,
+    HostKey,
     Tls,
     NotFound,
     Unreachable,
@@ -251,6 +270,7 @@ impl TransportError {
                 Self::PushRejected { url, stderr }
             }
             (Some(FailureKind::Moved), _) => Self::Moved { url, stderr },
+            (Some(FailureKind::HostKey), _) => Self::HostKey { url, stderr },
             (Some(FailureKind::Tls), _) => Self::Tls { url, stderr },
             (Some(FailureKind::NotFound), _) => Self::NotFound { url, stderr },
             (Some(FailureKind::Unreachable), _) => Self::Unreachable { url, stderr },
@@ -313,6 +333,22 @@ mod tests {
         assert!(matches!(
             fetch(&format!("{unable}The requested URL returned error: 403")),
             E::AuthenticationFailed { .. }
+        ));
+        let rest = "\nfatal: Could not read from remote repository.\n\nPlease make sure you have the correct \
+                    access rights\nand the repository exists.";
+        assert!(matches!(
+            fetch(&format!("git@h: Permission denied (publickey).{rest}")),
+            E::AuthenticationFailed { .. }
+        ));
+        assert!(matches!(
+            fetch(&format!("Host key verification failed.{rest}")),
+            E::HostKey { .. }
+        ));
+        assert!(matches!(
+            fetch(&format!(
+                "ssh: connect to host h port 22: Connection refused{rest}"
+            )),
+            E::Unreachable { .. }
         ));
         assert!(matches!(
             fetch("fatal: repository 'https://h/a/' not found"),
