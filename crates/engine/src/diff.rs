@@ -197,8 +197,7 @@ fn pause(
 
 /// Returns the mark of a workload that is to be held.
 pub(crate) fn hold(workload: &Workload, observed: &Observed) -> Hold {
-    if workload.held.is_none() || workload.appliers == Appliers::PassBy || observed.is_to_be_noted()
-    {
+    if workload.held.is_none() || observed.is_to_be_noted() {
         Hold::At(workload.live())
     } else {
         Hold::Kept
@@ -305,6 +304,10 @@ fn template(target: &Desired, workload: &Workload, observed: &Observed) -> Optio
             observed.is_known_to_differ_from_stable(workload, version)
                 || workload.is_stranded(version),
         ),
+        // What came since it has rolled out waits for its turn where it is.
+        Template::Candidate { revision, verified } if target.paused => {
+            (revision, workload.template != (*verified)?)
+        }
         Template::Candidate { revision, verified } => (revision, workload.live() != (*verified)?),
         Template::AsIs => return None,
     };

@@ -63,6 +63,20 @@ fn what_comes_while_it_promotes_waits_in_git_and_is_the_next_candidate() {
 }
 
 #[test]
+fn what_comes_once_it_has_rolled_out_is_left_where_it_is() {
+    let world = by_flux().releasing(Quality::Good).at_stage(Stage::Draining);
+    let mut world = world.with_commit('C', Quality::Good).after(1);
+    assert_eq!(has(&world), 'C', "{}", world.story);
+    world.run_until(jiff::SignedDuration::from_mins(1), |world| {
+        world.stage() != Some(Stage::Draining)
+    });
+    assert_eq!(has(&world), 'C', "{}", world.story);
+    let world = world.until_rest();
+    let outcomes = world.outcomes();
+    assert_eq!(outcomes, "1 Promoted, 2 Promoted", "{}", world.story);
+}
+
+#[test]
 fn what_was_rolled_back_is_written_again_and_not_tried_again() {
     let world = by_flux()
         .releasing(Quality::Good)
@@ -110,4 +124,16 @@ fn stables_version_is_made_again_without_what_waits() {
     let letters: String = running.map(|set| set.template.letter).collect();
     assert_eq!(letters, "B", "{}", world.story);
     assert_eq!(has(&world), 'E', "git asks for it: {}", world.story);
+}
+
+#[test]
+fn one_that_goes_while_a_version_is_made_again_leaves_nothing_either() {
+    let world = by_flux().releasing(Quality::Good).until_rest().after(60);
+    let mut world = world.with_lost_version();
+    world.run_until(jiff::SignedDuration::from_mins(1), |world| {
+        appliers(world) == Appliers::PassBy
+    });
+    assert_eq!(appliers(&world), Appliers::PassBy, "{}", world.story);
+    let world = world.with_deletion(false).until_gone();
+    is_its_appliers_own(&world);
 }
