@@ -17,7 +17,7 @@ use crate::{
     bench::Bench,
     cluster::{Cluster, GatewayKind, Options, RunDir, ToolsArgs},
     demo, demo_app, manifests,
-    scenario::{self, Selection},
+    scenario::{self, Group, Selection},
     scenarios,
 };
 
@@ -56,6 +56,9 @@ enum Command {
 struct RunArgs {
     /// Only the scenarios of these names, or whose names contain them.
     filters: Vec<String>,
+    /// The group of scenarios to run; without one those that are in none.
+    #[arg(long, value_enum)]
+    group: Option<Group>,
     /// Leave the cluster up afterwards, until Ctrl-C.
     #[arg(long)]
     keep: bool,
@@ -98,7 +101,7 @@ impl Cli {
             Command::Demo(args) => in_runtime(args.demo()),
             Command::List => {
                 for scenario in scenarios::all() {
-                    println!("{}", scenario.name);
+                    println!("{scenario}");
                 }
                 Ok(ExitCode::SUCCESS)
             }
@@ -121,7 +124,8 @@ impl Cli {
 
 impl RunArgs {
     async fn run(self) -> Result<ExitCode> {
-        let selection = Selection::new(scenarios::all(), &self.filters)?.thorough(self.all_writes);
+        let selection = Selection::new(scenarios::all(), self.group, &self.filters)?;
+        let selection = selection.thorough(self.all_writes);
         let of_gateways = GatewayKind::ALL
             .into_iter()
             .filter_map(|gateway| Some((gateway, selection.on(gateway)?)));
@@ -152,9 +156,18 @@ impl RunArgs {
         keep: bool,
     ) -> Result<Option<(u32, u32)>> {
         let (run_dir, options) = self.cluster.prepare()?;
+        let flux = match self.group {
+            Some(Group::Beside) => Some(options.tools.flux()?),
+            None => None,
+        };
+        let options = Options {
+            gateway,
+            flux,
+            ..options
+        };
         let mut counts = None;
         let result = until_signal(async {
-            let cluster = Cluster::start(Options { gateway, ..options }).await?;
+            let cluster = Cluster::start(options).await?;
             counts = Some(scenario::run(selection, &cluster, self.jobs).await?);
             if keep {
                 println!("{}", cluster.how_to_reach());
@@ -228,6 +241,7 @@ impl ClusterArgs {
         let tools = self.tools.clone().tools();
         let options = Options {
             gateway: tools.gateway,
+            flux: None,
             tools,
             dir: run_dir.path().to_owned(),
         };

@@ -4,6 +4,7 @@
 //! network ─▶ etcd ─▶ API server ─┬─▶ controller manager, scheduler
 //!                                ├─▶ node agent ─▶ pods, as processes
 //!                                ├─▶ CRDs, Gateway ─▶ Contour and Envoy, or Traefik
+//!                                ├─▶ Flux, where scenarios run beside it
 //!                                ├─▶ Prometheus
 //!                                └─▶ metrics API, for autoscalers
 //! ```
@@ -14,6 +15,7 @@
 
 mod control_plane;
 mod credentials;
+mod flux;
 mod gateway;
 mod kubeconfig;
 mod kwok;
@@ -49,6 +51,7 @@ use self::{
     metrics_api::MetricsApi, pods::Pods,
 };
 pub use self::{
+    flux::Flux,
     gateway::{
         Contour, GATEWAY_ADDRESS, GATEWAY_NAME, GATEWAY_NAMESPACE, Gateway, GatewayKind, Traefik,
     },
@@ -77,6 +80,8 @@ pub struct Options {
     pub tools: Tools,
     /// Its gateway.
     pub gateway: GatewayKind,
+    /// Flux, where it runs.
+    pub flux: Option<Flux>,
     /// An empty folder for data, logs and kubeconfigs.
     pub dir: PathBuf,
 }
@@ -119,9 +124,10 @@ impl Cluster {
             .await
             .context("Tidegate's own CRDs")?;
 
-        let (managers, gateway, prometheus, pods) = tokio::try_join!(
+        let (managers, gateway, flux, prometheus, pods) = tokio::try_join!(
             Box::pin(control_plane::start_managers(&options, &credentials)),
             Box::pin(Gateway::start(&options, &credentials, &admin)),
+            Box::pin(start_flux(&options, &credentials, &admin)),
             Box::pin(Prometheus::start(
                 &options,
                 &credentials,
@@ -137,6 +143,7 @@ impl Cluster {
         let mut parts = plane.into_parts();
         parts.extend(managers);
         parts.extend(gateway);
+        parts.extend(flux);
         Ok(Arc::new(Self {
             options,
             credentials,
@@ -310,6 +317,18 @@ impl Cluster {
             self.dir().display(),
             network::enter_command(),
         )
+    }
+}
+
+/// Starts Flux where it was asked for.
+async fn start_flux(
+    options: &Options,
+    credentials: &Credentials,
+    admin: &Client,
+) -> Result<Vec<ChildProcess>> {
+    match &options.flux {
+        Some(flux) => flux.start(options, credentials, admin).await,
+        None => Ok(Vec::new()),
     }
 }
 

@@ -18,13 +18,17 @@ use std::{
 
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 
-pub use self::repo::{Change, Commit, Repo, RepoError};
+pub use self::{
+    repo::{Change, Commit, Repo, RepoError},
+    ssh::{PASSPHRASE, SshServer},
+};
 use crate::process::{ChildProcess, ProcessError, ProcessSpec};
 
 mod certificate;
 mod git;
 mod nginx;
 mod repo;
+mod ssh;
 
 /// Time that nginx and fcgiwrap have to listen; both do within tens of milliseconds.
 const READY: Duration = Duration::from_secs(20);
@@ -70,7 +74,9 @@ struct Programs {
 #[derive(Debug, thiserror::Error)]
 pub enum GitServerError {
     /// A program is not installed.
-    #[error("{program} is not installed: apt-get install -y git nginx-light fcgiwrap")]
+    #[error(
+        "{program} is not installed: apt-get install -y git nginx-light fcgiwrap openssh-server"
+    )]
     Missing {
         /// The program.
         program: &'static str,
@@ -194,6 +200,16 @@ impl GitServer {
     /// URL of a repository.
     pub fn url(&self, repo: &str) -> String {
         format!("https://{}/{repo}.git", self.address)
+    }
+
+    /// The same repositories over SSH.
+    pub async fn ssh(&self) -> Result<SshServer, GitServerError> {
+        SshServer::launch(
+            &self.root.join("ssh"),
+            self.address,
+            self.root.join("repos"),
+        )
+        .await
     }
 
     /// The certificate authority of the server, for clients to trust.

@@ -5,12 +5,14 @@
 
 use std::{
     collections::BTreeSet,
+    fmt,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use clap::ValueEnum;
 use futures::future::BoxFuture;
 use kube::Client;
 use tokio::task::{JoinError, JoinSet};
@@ -31,10 +33,20 @@ pub struct Scenario {
     pub is_alone: bool,
     /// Gateway of the cluster that it runs on.
     pub gateway: GatewayKind,
+    /// Group that it is in; most are in none.
+    pub group: Option<Group>,
+}
+
+/// Scenarios that are run by themselves, since they need programs that the others do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Group {
+    /// Beside another applier: Flux.
+    Beside,
 }
 
 /// Registers a scenario: `scenario!(name, function)`, or `scenario!(alone name, function)` for one that
-/// changes the whole cluster, or `scenario!(traefik name, function)` for one that runs on Traefik.
+/// changes the whole cluster, or `scenario!(traefik name, function)` for one that runs on Traefik, or
+/// `scenario!(beside name, function)` for one of that group.
 macro_rules! scenario {
     (alone $name:ident, $run:path) => {
         Scenario {
@@ -48,12 +60,19 @@ macro_rules! scenario {
             ..scenario!($name, $run)
         }
     };
+    (beside $name:ident, $run:path) => {
+        Scenario {
+            group: Some($crate::scenario::Group::Beside),
+            ..scenario!($name, $run)
+        }
+    };
     ($name:ident, $run:path) => {
         Scenario {
             name: stringify!($name),
             run: |context| Box::pin($run(context)),
             is_alone: false,
             gateway: $crate::cluster::GatewayKind::Contour,
+            group: None,
         }
     };
 }
@@ -84,6 +103,28 @@ struct Report {
     name: &'static str,
     took: Duration,
     result: Result<()>,
+}
+
+// === impl Scenario ===
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)?;
+        match self.group {
+            Some(group) => write!(f, "  (--group {group})"),
+            None => Ok(()),
+        }
+    }
+}
+
+// === impl Group ===
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Beside => "beside",
+        })
+    }
 }
 
 // === impl Context ===
@@ -131,9 +172,11 @@ impl Context {
 // === impl Selection ===
 
 impl Selection {
-    /// Those that a filter names, or, where it is no scenario's name, those whose names contain it;
-    /// without filters all. A filter that finds nothing is a mistake of whoever wrote it.
-    pub fn new(mut all: Vec<Scenario>, filters: &[String]) -> Result<Self> {
+    /// Those of the group that a filter names, or, where it is no scenario's name, those whose names contain
+    /// it; without filters all of the group. A filter that finds nothing is a mistake of whoever wrote it.
+    pub fn new(all: Vec<Scenario>, group: Option<Group>, filters: &[String]) -> Result<Self> {
+        let (mut all, others): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|each| each.group == group);
         let mut wanted = BTreeSet::new();
         for filter in filters {
             let is_name = all.iter().any(|scenario| scenario.name == filter);
@@ -142,7 +185,7 @@ impl Selection {
                 .map(|scenario| scenario.name)
                 .filter(|name| name == filter || !is_name && name.contains(filter.as_str()))
                 .collect();
-            ensure!(!found.is_empty(), "no scenario's name contains `{filter}`");
+            ensure!(!found.is_empty(), "{}", not_found(filter, &others));
             wanted.extend(found);
         }
         all.retain(|scenario| filters.is_empty() || wanted.contains(scenario.name));
@@ -166,6 +209,20 @@ impl Selection {
     #[must_use]
     pub fn thorough(self, thorough: bool) -> Self {
         Self { thorough, ..self }
+    }
+}
+
+/// Says where a filter would have found something, if anywhere.
+fn not_found(filter: &str, others: &[Scenario]) -> String {
+    match others.iter().find(|each| each.name.contains(filter)) {
+        Some(Scenario { name, group, .. }) => {
+            let group = match group {
+                Some(group) => format!(" --group {group}"),
+                None => String::new(),
+            };
+            format!("`{name}` is run by `cargo xtask e2e{group} {filter}`")
+        }
+        None => format!("no scenario's name contains `{filter}`"),
     }
 }
 
@@ -287,13 +344,21 @@ mod tests {
             run: |_| Box::pin(async { Ok(()) }),
             is_alone: false,
             gateway: GatewayKind::Contour,
+            group: None,
+        }
+    }
+
+    fn beside(name: &'static str) -> Scenario {
+        Scenario {
+            group: Some(Group::Beside),
+            ..named(name)
         }
     }
 
     #[test]
     fn a_filter_takes_the_names_that_contain_it() {
         let all = vec![named("good_release"), named("bad_release"), named("adopts")];
-        let selection = Selection::new(all, &["release".to_owned()]).expect("two match");
+        let selection = Selection::new(all, None, &["release".to_owned()]).expect("two match");
         let names: Vec<_> = selection.scenarios.iter().map(|s| s.name).collect();
         assert_eq!(names, ["good_release", "bad_release"]);
     }
@@ -305,16 +370,43 @@ mod tests {
             named("bad_release"),
             named("adopts"),
         ];
-        let selection = Selection::new(all, &["bad_release".to_owned(), "adopt".to_owned()])
-            .expect("two match");
+        let filters = ["bad_release".to_owned(), "adopt".to_owned()];
+        let selection = Selection::new(all, None, &filters).expect("two match");
         let names: Vec<_> = selection.scenarios.iter().map(|s| s.name).collect();
         assert_eq!(names, ["bad_release", "adopts"]);
     }
 
     #[test]
     fn a_filter_that_matches_nothing_is_refused() {
-        let error =
-            Selection::new(vec![named("adopts")], &["typo".to_owned()]).expect_err("no match");
+        let error = Selection::new(vec![named("adopts")], None, &["typo".to_owned()])
+            .expect_err("no match");
         assert_eq!(error.to_string(), "no scenario's name contains `typo`");
+    }
+
+    #[test]
+    fn a_group_is_run_by_itself() {
+        let all = || vec![named("good_release"), beside("by_flux")];
+        for (group, wanted) in [(None, "good_release"), (Some(Group::Beside), "by_flux")] {
+            let selection = Selection::new(all(), group, &[]).expect("one is left");
+            let names: Vec<_> = selection.scenarios.iter().map(|s| s.name).collect();
+            assert_eq!(names, [wanted]);
+        }
+    }
+
+    #[test]
+    fn a_name_of_another_group_is_answered_with_the_command_that_runs_it() {
+        let all = || vec![named("good_release"), beside("by_flux")];
+        let error = |group, filter: &str| {
+            let selection = Selection::new(all(), group, &[filter.to_owned()]);
+            selection.expect_err("no match").to_string()
+        };
+        assert_eq!(
+            error(None, "by_flux"),
+            "`by_flux` is run by `cargo xtask e2e --group beside by_flux`"
+        );
+        assert_eq!(
+            error(Some(Group::Beside), "good"),
+            "`good_release` is run by `cargo xtask e2e good`"
+        );
     }
 }

@@ -10,6 +10,7 @@ mod bad_release;
 mod between_steps;
 mod blue_green;
 mod break_glass;
+mod by_flux;
 mod by_pause;
 mod by_replicas;
 mod chart_installed;
@@ -24,6 +25,7 @@ mod failover;
 mod frozen;
 mod gates;
 mod git_down;
+mod git_over_ssh;
 mod good_release;
 mod grpc_route;
 mod hpa_replicas;
@@ -79,6 +81,7 @@ pub fn all() -> Vec<Scenario> {
         left_git::SCENARIOS,
         deleted_by_hand::SCENARIOS,
         git_down::SCENARIOS,
+        git_over_ssh::SCENARIOS,
         prometheus_down::SCENARIOS,
         own_prometheus::SCENARIOS,
         metrics_behind_proxy::SCENARIOS,
@@ -101,6 +104,7 @@ pub fn all() -> Vec<Scenario> {
         blue_green::SCENARIOS,
         break_glass::SCENARIOS,
         by_pause::SCENARIOS,
+        by_flux::SCENARIOS,
         by_replicas::SCENARIOS,
         draining::SCENARIOS,
         pods_unready::SCENARIOS,

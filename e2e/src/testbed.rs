@@ -8,9 +8,13 @@ mod attribution;
 mod config_repo;
 mod events;
 mod evidence;
+mod flux;
+mod governed;
 mod guard;
+mod held;
 mod history;
 mod interventions;
+mod marks;
 mod pods;
 mod policy;
 mod reaction;
@@ -40,10 +44,14 @@ use tidegate_api::{
 
 pub use self::{
     evidence::{CANARY, Share, Shares, backends},
+    flux::{flux_ready, kustomization},
+    governed::Governed,
+    held::{image, is_paused, ran_as_canary_alone},
     history::History,
     interventions::ADMIN,
+    marks::{IGNORE, PRUNE, SSA},
     pods::runs,
-    shop::{APP_FILE, ROUTE_FILE, Release, SERVICE_FILE, Shop, errors_gate, service},
+    shop::{APP_FILE, ROLLOUT_FILE, ROUTE_FILE, Release, SERVICE_FILE, Shop, errors_gate, service},
 };
 use crate::{
     cluster::{KubeconfigSpec, User},

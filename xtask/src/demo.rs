@@ -15,6 +15,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         gateways: &[Gateway::Traefik],
         prometheus: Prometheus::Debian,
         fake_pods: false,
+        flux: false,
+        ssh: false,
     };
     e2e::harness("demo", arguments, Profile::soonest()?, parts)
 }

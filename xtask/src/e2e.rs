@@ -31,8 +31,29 @@ pub(crate) enum Profile {
     Release,
 }
 
+/// The group of scenarios beside another applier. What these need is built for them alone.
+const BESIDE: &str = "beside";
+
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    harness("run", arguments, Profile::Dev, Parts::SCENARIOS)
+    let parts = Parts {
+        flux: group(arguments) == Some(BESIDE),
+        ..Parts::SCENARIOS
+    };
+    harness("run", arguments, Profile::Dev, parts)
+}
+
+/// The group that the arguments ask for. Whether there is one of that name is for the harness to say.
+fn group(arguments: &[String]) -> Option<&str> {
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        if argument == "--group" {
+            return arguments.next().map(String::as_str);
+        }
+        if let Some(group) = argument.strip_prefix("--group=") {
+            return Some(group);
+        }
+    }
+    None
 }
 
 /// Builds everything, then becomes the harness with this subcommand, in namespaces of its own.
@@ -116,5 +137,28 @@ impl Profile {
             Self::Dev => dev,
             Self::Demo | Self::Release => dev.with_file_name(self.name()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group_of(arguments: &[&str]) -> Option<String> {
+        let arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
+        group(&arguments).map(str::to_owned)
+    }
+
+    #[test]
+    fn a_group_is_asked_for_by_its_name() {
+        assert_eq!(
+            group_of(&["--jobs", "2", "--group", "beside"]),
+            Some("beside".to_owned())
+        );
+        assert_eq!(
+            group_of(&["--group=beside", "by_flux"]),
+            Some("beside".to_owned())
+        );
+        assert_eq!(group_of(&["by_flux", "--keep"]), None);
     }
 }

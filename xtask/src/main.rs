@@ -48,8 +48,8 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "e2e",
-        arguments: "[FILTER] [--keep] [--jobs N] [--all-writes]",
-        help: "the scenarios on a real cluster; installs and builds what is missing",
+        arguments: "[FILTER] [--group beside] [--keep] [OPTIONS]",
+        help: "the scenarios on a real cluster, or those beside Flux; builds what is missing",
         run: e2e::run,
     },
     Task {

@@ -8,6 +8,7 @@ mod contour;
 mod control_plane;
 mod debian;
 mod debian_prometheus;
+mod flux;
 mod go;
 mod helm;
 mod kwok;
@@ -55,6 +56,10 @@ pub(crate) struct Parts {
     pub(crate) prometheus: Prometheus,
     /// True if it can have pods that run nothing.
     pub(crate) fake_pods: bool,
+    /// True if Flux runs in it.
+    pub(crate) flux: bool,
+    /// True if git servers answer over SSH, too.
+    pub(crate) ssh: bool,
 }
 
 /// Environment variables by which the harness learns of the programs.
@@ -82,6 +87,8 @@ impl Parts {
         gateways: &[Gateway::Contour, Gateway::Traefik],
         prometheus: Prometheus::Built,
         fake_pods: false,
+        flux: false,
+        ssh: true,
     };
 }
 
@@ -99,9 +106,11 @@ impl Tools {
             gateways,
             prometheus,
             fake_pods,
+            flux,
+            ssh,
         } = parts;
         let cache = Cache::open()?;
-        debian::install_for_scenarios(&cache)?;
+        debian::install_for_scenarios(&cache, ssh)?;
         let mut variables = vec![("TIDEGATE_E2E_CLUSTER", control_plane::program(&cache)?)];
         let own = gateways.first().context("a cluster has a gateway")?;
         variables.push(kind("TIDEGATE_E2E_GATEWAY", own.name()));
@@ -123,6 +132,9 @@ impl Tools {
         });
         if fake_pods {
             variables.extend(kwok::variables(&cache)?);
+        }
+        if flux {
+            variables.extend(flux::variables(&cache)?);
         }
         Ok(Self { variables })
     }

@@ -40,6 +40,8 @@ pub enum User {
     Gateway,
     /// Prometheus, which finds its targets by the API server.
     Prometheus,
+    /// Flux.
+    Flux,
     /// A service account.
     ServiceAccount {
         /// The namespace it lies in.
@@ -78,13 +80,14 @@ impl KubeconfigSpec {
 
 impl User {
     /// Those whose token is fixed when the API server starts.
-    pub(super) const PARTS: [Self; 6] = [
+    pub(super) const PARTS: [Self; 7] = [
         Self::Admin,
         Self::ControllerManager,
         Self::Scheduler,
         Self::NodeAgent,
         Self::Gateway,
         Self::Prometheus,
+        Self::Flux,
     ];
 
     /// A service account.
@@ -104,6 +107,7 @@ impl User {
             Self::NodeAgent => "node-agent".to_owned(),
             Self::Gateway => "gateway".to_owned(),
             Self::Prometheus => "prometheus".to_owned(),
+            Self::Flux => "flux".to_owned(),
             Self::ServiceAccount { namespace, name } => {
                 format!("system:serviceaccount:{namespace}:{name}")
             }
@@ -113,7 +117,9 @@ impl User {
     /// Those that are no part of what is tested may do everything.
     pub(super) fn groups(&self) -> &'static str {
         match self {
-            Self::Admin | Self::NodeAgent | Self::Gateway | Self::Prometheus => "system:masters",
+            Self::Admin | Self::NodeAgent | Self::Gateway | Self::Prometheus | Self::Flux => {
+                "system:masters"
+            }
             Self::ControllerManager | Self::Scheduler | Self::ServiceAccount { .. } => "",
         }
     }

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use super::{
+    flux::Flux,
     gateway::{Contour, Gateway, GatewayKind, Traefik},
     prometheus::Discovery,
 };
@@ -29,6 +30,8 @@ pub struct Tools {
     pub tidegate: PathBuf,
     /// Helm, where scenarios install the chart.
     pub helm: Option<PathBuf>,
+    /// Flux, where scenarios run beside it.
+    flux: Option<Flux>,
     /// kwok, where benches have fake pods.
     pub kwok: Option<PathBuf>,
     /// A folder with the stages of fake pods.
@@ -77,6 +80,19 @@ pub struct ToolsArgs {
     /// Helm, which renders the chart.
     #[arg(long, env = "TIDEGATE_E2E_HELM", hide_env_values = true)]
     helm: Option<PathBuf>,
+    /// Flux's source-controller.
+    #[arg(long, env = "TIDEGATE_E2E_SOURCE_CONTROLLER", hide_env_values = true)]
+    source_controller: Option<PathBuf>,
+    /// Flux's kustomize-controller.
+    #[arg(
+        long,
+        env = "TIDEGATE_E2E_KUSTOMIZE_CONTROLLER",
+        hide_env_values = true
+    )]
+    kustomize_controller: Option<PathBuf>,
+    /// A folder with Flux's CRDs.
+    #[arg(long, env = "TIDEGATE_E2E_FLUX_CRDS", hide_env_values = true)]
+    flux_crds: Option<PathBuf>,
     /// kwok, which makes fake pods.
     #[arg(long, env = "TIDEGATE_E2E_KWOK", hide_env_values = true)]
     kwok: Option<PathBuf>,
@@ -103,6 +119,12 @@ impl Tools {
             }
         }
     }
+
+    /// Returns the programs of Flux; fails where they were not named.
+    pub fn flux(&self) -> Result<Flux> {
+        let flux = self.flux.clone();
+        flux.context("Flux needs --source-controller, --kustomize-controller and their CRDs")
+    }
 }
 
 // === impl ToolsArgs ===
@@ -112,6 +134,10 @@ impl ToolsArgs {
     pub fn tools(self) -> Tools {
         let contour = self.contour.zip(self.envoy).zip(self.contour_crds);
         let traefik = self.traefik.zip(self.traefik_crds);
+        let flux = self
+            .source_controller
+            .zip(self.kustomize_controller)
+            .zip(self.flux_crds);
         Tools {
             cluster: self.cluster,
             gateway: self.gateway,
@@ -125,6 +151,11 @@ impl ToolsArgs {
             discovery: self.discovery,
             tidegate: self.tidegate,
             helm: self.helm,
+            flux: flux.map(|((source, kustomize), crds)| Flux {
+                source,
+                kustomize,
+                crds,
+            }),
             kwok: self.kwok,
             kwok_stages: self.kwok_stages,
         }

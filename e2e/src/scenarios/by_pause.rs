@@ -1,7 +1,7 @@
 //! No ConfigRepo: people apply a workload with kubectl, and its Rollout holds it by a pause. What they apply
 //! is released in steps, nothing rolls out past them, and what the Rollout held is theirs again when it goes.
 
-use std::{collections::BTreeSet, process::Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
@@ -17,7 +17,7 @@ use tokio::{io::AsyncWriteExt as _, process::Command};
 use crate::{
     eventually::until_true,
     scenario::{Context, Scenario, scenario},
-    testbed::{History, LIMIT, NAME, Release, Shop, Testbed, runs},
+    testbed::{LIMIT, NAME, Release, Shop, Testbed, image, ran_as_canary_alone},
 };
 
 /// Scenarios of this file.
@@ -49,7 +49,7 @@ async fn released_by_hand(context: Context, shop: Shop) -> Result<()> {
     let pods = bed.pod_uids().await?;
     let seen = bed.history::<Pod>("");
     bed.start_tidegate().await?;
-    is_held(&bed).await?;
+    bed.is_held().await?;
     ensure!(bed.pod_uids().await? == pods, "pods were restarted");
 
     promotes_what_is_applied(&bed, &shop).await?;
@@ -72,7 +72,7 @@ async fn guarded(context: Context) -> Result<()> {
     bed.workload_rolled_out().await?;
     bed.guard_what_is_held().await?;
     bed.start_tidegate().await?;
-    is_held(&bed).await?;
+    bed.is_held().await?;
     let next = shop.with(Release::good("v2"));
     let files = next.files(&bed.context.namespace);
     let (_, app) = files.first().context("the shop has files")?;
@@ -93,8 +93,7 @@ async fn guarded(context: Context) -> Result<()> {
     }
     let clients = bed.clients(RATE);
     apply(&bed, &next, &[]).await?;
-    let ended = outcome(&bed, 1).await?;
-    ensure!(ended.ending.outcome == Outcome::Promoted, "{ended:?}");
+    bed.ended_well(1).await?;
     bed.gateway_serves("v2").await?;
     clients.stop().await.none_failed()
 }
@@ -103,13 +102,9 @@ async fn guarded(context: Context) -> Result<()> {
 async fn promotes_what_is_applied(bed: &Testbed, shop: &Shop) -> Result<()> {
     let clients = bed.clients(RATE);
     apply(bed, &shop.with(Release::good("v2")), &[]).await?;
-    let ended = outcome(bed, 1).await?;
-    ensure!(
-        (ended.ending.outcome, ended.ending.reason) == (Outcome::Promoted, Reason::StepsPassed),
-        "{ended:?}"
-    );
+    bed.ended_well(1).await?;
     bed.gateway_serves("v2").await?;
-    is_held(bed).await?;
+    bed.is_held().await?;
     clients.stop().await.none_failed()
 }
 
@@ -132,7 +127,7 @@ async fn rolls_back_what_is_bad(bed: &Testbed) -> Result<()> {
         "what was applied was taken away: {}",
         image(&workload)
     );
-    is_held(bed).await?;
+    bed.is_held().await?;
     let report = clients.stop().await;
     report.none_failed_beside("v3")?;
     Ok(())
@@ -236,31 +231,6 @@ async fn kubectl(bed: &Testbed, arguments: &[&str], input: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the workload is held, and nothing is to be done.
-async fn is_held(bed: &Testbed) -> Result<()> {
-    until_true("the workload is held", LIMIT, || async {
-        let workload = bed.api::<Deployment>().get(NAME).await?;
-        let is_paused = workload.spec.as_ref().and_then(|spec| spec.paused) == Some(true);
-        let marks = workload.annotations();
-        Ok(is_paused && marks.contains_key(tidegate_api::names::HELD_ANNOTATION))
-    })
-    .await?;
-    let is_done = |status: &RolloutStatus| status.stable.is_some() && status.attempt.is_none();
-    bed.until("no attempt runs", is_done).await?;
-    Ok(())
-}
-
-async fn outcome(bed: &Testbed, attempt: u32) -> Result<OutcomeSummary> {
-    let is_over = |status: &RolloutStatus| {
-        let last = status.last_outcome.as_ref();
-        status.attempt.is_none() && last.is_some_and(|last| last.attempt == attempt)
-    };
-    let status = bed
-        .until(&format!("attempt {attempt} is over"), is_over)
-        .await?;
-    status.last_outcome.context("it has an outcome")
-}
-
 /// The first of two edits may have been an attempt of its own, which the second superseded.
 async fn until_rolled_back(bed: &Testbed) -> Result<OutcomeSummary> {
     let is_back = |status: &RolloutStatus| {
@@ -270,24 +240,4 @@ async fn until_rolled_back(bed: &Testbed) -> Result<OutcomeSummary> {
     };
     let status = bed.until("v3 is rolled back", is_back).await?;
     status.last_outcome.context("it has an outcome")
-}
-
-fn image(workload: &Deployment) -> String {
-    let template = workload.spec.as_ref().map(|spec| &spec.template);
-    let pod = template.and_then(|template| template.spec.as_ref());
-    let container = pod.and_then(|pod| pod.containers.first());
-    let image = container.and_then(|container| container.image.clone());
-    image.unwrap_or_default()
-}
-
-/// No pod of the workload itself has ever run this version.
-fn ran_as_canary_alone(seen: &History<Pod>, version: &str) -> Result<()> {
-    let states = seen.states();
-    let of_version = states.iter().filter(|(_, pod)| runs(pod, version));
-    let names: BTreeSet<_> = of_version.map(|(_, pod)| pod.name_any()).collect();
-    ensure!(
-        !names.is_empty() && names.iter().all(|name| name.starts_with("shop-canary-")),
-        "{version} ran in {names:?}"
-    );
-    Ok(())
 }

@@ -2,11 +2,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use anyhow::Result;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use kube::{
     Api, Resource,
-    core::NamespaceResourceScope,
+    api::DynamicObject,
+    core::{NamespaceResourceScope, TypeMeta},
     runtime::{
         WatchStreamExt as _,
         watcher::{self, watcher},
@@ -15,7 +17,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 
-use super::Testbed;
+use super::{NAME, Testbed};
 
 /// Every state of some objects since it was begun; dropping it ends it.
 #[derive(Debug)]
@@ -33,11 +35,39 @@ impl Testbed {
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
         K: Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
     {
+        History::begin(self.api(), watcher::Config::default().labels(labels))
+    }
+
+    /// Begins to watch the object of the shop's name.
+    pub fn history_of_shops<K>(&self) -> History<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+    {
+        History::begin(self.api(), shops())
+    }
+
+    /// Begins to watch the object of this type and the shop's name.
+    pub fn history_of(&self, types: &TypeMeta) -> Result<History<DynamicObject>> {
+        Ok(History::begin(self.dynamic(types)?, shops()))
+    }
+}
+
+/// Narrows a watch to the object of the shop's name.
+fn shops() -> watcher::Config {
+    watcher::Config::default().fields(&format!("metadata.name={NAME}"))
+}
+
+// === impl History ===
+
+impl<K> History<K> {
+    fn begin(api: Api<K>, config: watcher::Config) -> Self
+    where
+        K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+    {
         let states: Arc<Mutex<Vec<_>>> = Arc::default();
-        let (api, kept): (Api<K>, _) = (self.api(), states.clone());
-        let objects = watcher(api, watcher::Config::default().labels(labels))
-            .default_backoff()
-            .applied_objects();
+        let kept = states.clone();
+        let objects = watcher(api, config).default_backoff().applied_objects();
         let watching = tokio::spawn(objects.for_each(move |object| {
             if let Ok(object) = object {
                 kept.lock()
@@ -46,13 +76,9 @@ impl Testbed {
             }
             std::future::ready(())
         }));
-        History { states, watching }
+        Self { states, watching }
     }
-}
 
-// === impl History ===
-
-impl<K> History<K> {
     /// Every state so far, with the time at which it was heard of.
     pub fn states(&self) -> MutexGuard<'_, Vec<(Timestamp, K)>> {
         self.states.lock().expect("no holder panics")

@@ -106,6 +106,21 @@ impl Testbed {
         Ok(self.dynamic(&types)?.get_opt(name).await?)
     }
 
+    /// The route that sends traffic to the shop, as it is now.
+    pub async fn route(&self) -> Result<DynamicObject> {
+        let route = self.dynamic(&self.route_types())?.get(NAME).await;
+        route.context("the route cannot be read")
+    }
+
+    /// Type of the route that sends traffic to the shop.
+    pub(super) fn route_types(&self) -> TypeMeta {
+        let kind = self.route_kind;
+        TypeMeta {
+            api_version: format!("{}/{}", kind.group(), kind.version()),
+            kind: kind.to_string(),
+        }
+    }
+
     /// Replaces the status of an object, as its controller does it.
     pub async fn replace_status(&self, object: &DynamicObject) -> Result<()> {
         let types = object.types.clone().context("an object names its kind")?;
@@ -172,7 +187,8 @@ impl Testbed {
             .context("the Intervention is gone")
     }
 
-    fn dynamic(&self, types: &TypeMeta) -> Result<Api<DynamicObject>> {
+    /// Objects of the namespace of any type.
+    pub(super) fn dynamic(&self, types: &TypeMeta) -> Result<Api<DynamicObject>> {
         let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(types)?);
         Ok(Api::namespaced_with(
             self.context.client(),

@@ -14,6 +14,9 @@ pub const APP_FILE: &str = "shop/app.yaml";
 /// The file of the Service.
 pub const SERVICE_FILE: &str = "shop/service.yaml";
 
+/// The file of the Rollout.
+pub const ROLLOUT_FILE: &str = "shop/rollout.yaml";
+
 /// The file of the route.
 pub const ROUTE_FILE: &str = "shop/route.yaml";
 
@@ -32,6 +35,8 @@ pub struct Shop {
     pub labels: Value,
     /// Kind of the route that sends traffic to it; without one callers use its Service.
     pub route_kind: Option<RouteKind>,
+    /// Annotations of the route.
+    pub route_annotations: Value,
     /// The spec of the Rollout, whole.
     pub rollout: Value,
 }
@@ -61,6 +66,7 @@ impl Shop {
             asks_for_scrapes: true,
             labels: json!({}),
             route_kind: Some(RouteKind::HttpRoute),
+            route_annotations: json!({}),
             rollout: json!({
                 "workload": { "kind": "Deployment", "name": NAME },
                 "traffic": { "routes": [{ "kind": "HTTPRoute", "name": NAME }] },
@@ -111,13 +117,15 @@ impl Shop {
 
     /// The files of the repository.
     pub fn files(&self, namespace: &str) -> Vec<(String, String)> {
-        let route = self
-            .route_kind
-            .map(|kind| (ROUTE_FILE.to_owned(), yaml(&route(kind, namespace))));
+        let route = self.route_kind.map(|kind| {
+            let mut route = route(kind, namespace);
+            route["metadata"]["annotations"] = self.route_annotations.clone();
+            (ROUTE_FILE.to_owned(), yaml(&route))
+        });
         let mut files = vec![
             (APP_FILE.to_owned(), self.app()),
             (SERVICE_FILE.to_owned(), yaml(&self.service())),
-            ("shop/rollout.yaml".to_owned(), yaml(&self.rollout())),
+            (ROLLOUT_FILE.to_owned(), yaml(&self.rollout())),
         ];
         files.extend(route);
         files

@@ -22,15 +22,21 @@ const OF_SCENARIOS: &[Program] = &[
     ("unshare", "util-linux"),
 ];
 
+/// Those of the scenarios that read a repository over SSH. Debian starts the server, so nobody gets it who runs a demo.
+const OF_SSH: &[Program] = &[("ssh", "openssh-client"), ("sshd", "openssh-server")];
+
 /// Installs what the build runs, where it is missing.
 pub(super) fn install_for_build(cache: &Cache) -> Result<()> {
     install(cache, || missing_of(OF_BUILD))
 }
 
 /// Installs what the scenarios run, where it is missing.
-pub(super) fn install_for_scenarios(cache: &Cache) -> Result<()> {
+pub(super) fn install_for_scenarios(cache: &Cache, with_ssh: bool) -> Result<()> {
     install(cache, || {
         let mut packages = missing_of(OF_SCENARIOS);
+        if with_ssh {
+            packages.extend(missing_of(OF_SSH));
+        }
         if !has_pip() {
             packages.extend(["python3", "python3-pip"]);
         }

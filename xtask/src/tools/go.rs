@@ -76,9 +76,9 @@ pub(super) fn module(
     Ok(folder.into())
 }
 
-/// Copies files of a module into a folder, which is made.
+/// Copies files of a module into a folder, which is made where it is missing.
 pub(super) fn copy(module: &Path, files: &[(&str, &str)], folder: &Path) -> Result<()> {
-    fs::create_dir(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     for (source, name) in files {
         let source = module.join(source);
         // Read and written, since the module cache's files are read-only and a copy would be too.
@@ -87,6 +87,23 @@ pub(super) fn copy(module: &Path, files: &[(&str, &str)], folder: &Path) -> Resu
             .with_context(|| format!("{} cannot be copied", source.display()))?;
     }
     Ok(())
+}
+
+/// Copies those files of a module's folder that are `wanted` by their names into a folder, which is made
+/// where it is missing.
+pub(super) fn copy_those(from: &Path, wanted: impl Fn(&str) -> bool, folder: &Path) -> Result<()> {
+    let unreadable = format!("{} cannot be read", from.display());
+    let mut names = Vec::new();
+    for entry in from.read_dir().context(unreadable.clone())? {
+        let name = entry.context(unreadable.clone())?.file_name();
+        names.extend(name.into_string().ok());
+    }
+    names.retain(|name| wanted(name));
+    let files: Vec<_> = names
+        .iter()
+        .map(|name| (name.as_str(), name.as_str()))
+        .collect();
+    copy(from, &files, folder)
 }
 
 // === impl Program ===

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::{go, pip};
 use crate::cache::Cache;
@@ -34,16 +34,6 @@ pub(super) fn variables(cache: &Cache) -> Result<Vec<(&'static str, PathBuf)>> {
 }
 
 fn copy_crds(channel: &Path, folder: &Path) -> Result<()> {
-    let unreadable = format!("{} cannot be read", channel.display());
-    let mut names = Vec::new();
-    for entry in channel.read_dir().context(unreadable.clone())? {
-        let name = entry.context(unreadable.clone())?.file_name();
-        names.extend(name.into_string().ok());
-    }
-    names.retain(|name| name.starts_with(PREFIX) && !name.contains(POLICY));
-    let files: Vec<_> = names
-        .iter()
-        .map(|name| (name.as_str(), name.as_str()))
-        .collect();
-    go::copy(channel, &files, &folder.join("crds"))
+    let is_crd = |name: &str| name.starts_with(PREFIX) && !name.contains(POLICY);
+    go::copy_those(channel, is_crd, &folder.join("crds"))
 }
