@@ -36,7 +36,7 @@ use tidegate_api::{
 };
 use tidegate_engine::{
     decision::Hold,
-    observed::{Comparison, OtherWorkload, RetainedPod, Workload},
+    observed::{Comparison, Held, OtherWorkload, RetainedPod, Workload},
     revision::Digest,
 };
 
@@ -427,6 +427,14 @@ impl WorkloadError {
     fn request(what: String) -> impl FnOnce(kube::Error) -> Self {
         |source| Self::Request { what, source }
     }
+
+    /// Returns true if the API server has denied it for want of a right.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        let Self::Request { source, .. } = self else {
+            return false;
+        };
+        matches!(source, kube::Error::Api(status) if status.code == 403)
+    }
 }
 
 /// Version of a workload that runs in the pod of this name; `None` where the pod is not of this
@@ -449,5 +457,12 @@ pub(crate) fn pod_name_prefix(workload: &WorkloadRef, version: &VersionId) -> St
 pub(crate) fn drop_pause(kind: WorkloadKind, object: &mut Value) {
     match kind {
         WorkloadKind::Deployment => deployment::drop_pause(object),
+    }
+}
+
+/// Reads the hold of a workload from the API server; `None` where it is not held.
+pub(crate) async fn read_hold(target: Target<'_>) -> Result<Option<Held>, WorkloadError> {
+    match target.workload.kind {
+        WorkloadKind::Deployment => deployment::read_hold(target).await,
     }
 }

@@ -11,6 +11,7 @@ mod between_steps;
 mod blue_green;
 mod break_glass;
 mod by_flux;
+mod by_helm;
 mod by_pause;
 mod by_replicas;
 mod chart_installed;
@@ -103,6 +104,7 @@ pub fn all() -> Vec<Scenario> {
         restart::SCENARIOS,
         blue_green::SCENARIOS,
         break_glass::SCENARIOS,
+        by_helm::SCENARIOS,
         by_pause::SCENARIOS,
         by_flux::SCENARIOS,
         by_replicas::SCENARIOS,

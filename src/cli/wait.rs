@@ -5,13 +5,16 @@
 use std::{pin::pin, process::ExitCode, time};
 
 use clap::Args;
-use kube::{Api, api::ListParams};
+use kube::{Api, Client, api::ListParams};
 use tidegate_api::{
     CommitId, Condition, ConfigRepo, Duration, Rollout,
     reason::{ConditionType, ReasonCode as _, StallReason},
     status::RolloutStatus,
 };
+use tidegate_engine::observed::Held;
 use tokio::time::{Instant, interval, sleep_until};
+
+use crate::workload;
 
 use super::{
     connection::{Target, answered},
@@ -58,7 +61,7 @@ enum Answer {
 pub(super) async fn run(args: &WaitArgs) -> anyhow::Result<ExitCode> {
     let (client, namespace) = args.target.connect().await?;
     let rollouts: Api<Rollout> = Api::namespaced(client.clone(), &namespace);
-    let repos: Api<ConfigRepo> = Api::namespaced(client, &namespace);
+    let repos: Api<ConfigRepo> = Api::namespaced(client.clone(), &namespace);
     let mut rollout = answered(rollouts.get(&args.name)).await?;
     let mut changes = pin!(changes::changes(rollouts, &namespace, &args.name));
     let end = Instant::now() + args.timeout.as_std();
@@ -77,6 +80,14 @@ pub(super) async fn run(args: &WaitArgs) -> anyhow::Result<ExitCode> {
             },
             _ = looks.tick(), if args.commit.is_some() => applied = applied_commits(&repos).await?,
         }
+        let held = match args.commit {
+            None => hold(&client, &namespace, &rollout).await?,
+            Some(_) => None,
+        };
+        if held.is_some_and(|held| is_unseen(&rollout, held)) {
+            told = tell(told, "waiting for Tidegate to see what was applied");
+            continue;
+        }
         match answer(&rollout, args.commit.as_deref(), &applied) {
             Answer::Stable => {
                 println!("{}", message(&rollout));
@@ -86,14 +97,44 @@ pub(super) async fn run(args: &WaitArgs) -> anyhow::Result<ExitCode> {
                 eprintln!("{why}");
                 return Ok(ExitCode::FAILURE);
             }
-            Answer::Waiting(on) => {
-                if on != told {
-                    eprintln!("{on}");
-                }
-                told = on;
-            }
+            Answer::Waiting(on) => told = tell(told, &on),
         }
     }
+}
+
+/// Says what is waited for, unless that was said last.
+fn tell(told: String, on: &str) -> String {
+    if on == told {
+        return told;
+    }
+    eprintln!("{on}");
+    on.to_owned()
+}
+
+/// Reads the hold of the workload: what somebody has applied is there before Tidegate has seen it.
+async fn hold(client: &Client, namespace: &str, rollout: &Rollout) -> anyhow::Result<Option<Held>> {
+    let workload = &rollout.spec.workload;
+    let target = workload::Target {
+        client,
+        namespace,
+        workload,
+    };
+    match workload::read_hold(target).await {
+        // Whoever may not read it has the status alone.
+        Err(error) if error.is_forbidden() => Ok(None),
+        held => Ok(held?),
+    }
+}
+
+/// Returns true if a held workload has a template that the status does not answer for yet.
+fn is_unseen(rollout: &Rollout, held: Held) -> bool {
+    let live = held.live.to_string();
+    let status = rollout.status.as_ref();
+    let wanted = status.and_then(|status| status.wanted.as_ref());
+    let stable = status.and_then(|status| status.stable.as_ref());
+    let is_wanted = wanted.is_some_and(|wanted| wanted.revision.as_str() == live);
+    let is_stables = stable.is_some_and(|stable| stable.revision.as_str() == live);
+    !held.is_known || !is_wanted && !is_stables
 }
 
 async fn applied_commits(repos: &Api<ConfigRepo>) -> anyhow::Result<Vec<CommitId>> {
@@ -196,6 +237,7 @@ fn commit(text: &str) -> Result<String, String> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
     use serde_json::{Value, json};
+    use tidegate_engine::revision::Digest;
 
     use super::*;
 
@@ -292,6 +334,20 @@ mod tests {
             "observedGeneration": 0, "conditions": condition("Ready", "True", "RevisionStable"),
         }));
         assert!(matches!(answer(&unseen, None, &[]), Answer::Waiting(_)));
+    }
+
+    #[test]
+    fn what_was_applied_a_moment_ago_is_waited_for_until_it_is_seen() {
+        let live = Digest::of(&json!("c"));
+        let held = |is_known| Held { live, is_known };
+        let before = rollout(&json!({ "wanted": { "revision": "b", "since": AT } }));
+        assert!(is_unseen(&before, held(true)));
+        let revision = live.to_string();
+        let wanted = rollout(&json!({ "wanted": { "revision": revision, "since": AT } }));
+        assert!(!is_unseen(&wanted, held(true)));
+        let reverted = rollout(&json!({ "stable": { "revision": revision } }));
+        assert!(!is_unseen(&reverted, held(true)));
+        assert!(is_unseen(&reverted, held(false)), "a revert of this moment");
     }
 
     #[test]

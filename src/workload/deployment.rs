@@ -402,6 +402,15 @@ pub(super) async fn live_template(target: Target<'_>) -> Result<Value, WorkloadE
     read.map_err(WorkloadError::request(format!("read {}", target.workload)))
 }
 
+/// Reads the hold of a Deployment from the API server.
+pub(super) async fn read_hold(target: Target<'_>) -> Result<Option<Held>, WorkloadError> {
+    let api: Api<Deployment> = Api::namespaced(target.client.clone(), target.namespace);
+    let read = api.get_opt(&target.workload.name).await;
+    let what = format!("read {}", target.workload);
+    let deployment = read.map_err(WorkloadError::request(what))?;
+    Ok(deployment.and_then(|deployment| held(&deployment)))
+}
+
 /// Reads the template of a ReplicaSet from the API server, without the label that names the ReplicaSet.
 pub(super) async fn version_template(
     target: Target<'_>,
