@@ -146,6 +146,7 @@ pub(crate) fn observe(
         unlisted_route_kinds: caches.routers.unlisted([spec]),
         routes,
         config: observer.config(&spec.workload, &status),
+        config_of_others: observer.config_of_others(&status),
         kept_config: observations.kept_config(&id),
         owned,
         refused: around.refused,
@@ -256,6 +257,33 @@ impl Observer<'_> {
             config.extend(kept.data.config.iter().cloned());
         }
         Some(config)
+    }
+
+    /// Config that is noted in the status, and that stable's template of another Rollout names.
+    fn config_of_others(&self, status: &RolloutStatus) -> BTreeSet<ConfigRef> {
+        let mut of_others = BTreeSet::new();
+        if status.kept_config.is_empty() {
+            return of_others;
+        }
+        let namespace = &self.rollout.namespace;
+        let needed = self.caches.pick_rollouts(namespace, |other| {
+            let is_other = other.name_any() != self.rollout.name
+                && other.metadata.deletion_timestamp.is_none();
+            let stable = other
+                .status
+                .as_ref()?
+                .stable
+                .as_ref()
+                .filter(|_| is_other)?;
+            let (workload, version) = (&other.spec.workload, &stable.pod_template_hash);
+            self.caches
+                .workloads
+                .config_of(namespace, workload, version)
+        });
+        let noted = status.kept_config.iter();
+        let named = noted.filter(|config| needed.iter().any(|needed| needed.contains(config)));
+        of_others.extend(named.cloned());
+        of_others
     }
 
     /// Returns true if the template of a revision is kept.

@@ -22,7 +22,10 @@ pub(crate) fn keep(ctx: &mut DecisionContext<'_>) -> Option<Action> {
     }
     // What is no longer needed stays there until it is let go.
     ctx.status.kept_config = needed.union(&noted).cloned().collect();
-    let release = noted.difference(&needed).cloned().collect();
+    let others = &ctx.observed.config_of_others;
+    let unneeded = noted.difference(&needed);
+    let release = unneeded.filter(|config| !others.contains(config));
+    let release = release.cloned().collect();
     Some(Action::KeepConfig {
         keep: needed,
         release,
@@ -39,6 +42,10 @@ fn needed(ctx: &DecisionContext<'_>) -> Option<BTreeSet<ConfigRef>> {
         Brake::Pause if is_over => Some(BTreeSet::new()),
         // Without a finalizer nobody would let go of it.
         Brake::Pause if !observed.finalizer || ctx.status.stable.is_none() => None,
-        Brake::Pause => observed.config.clone(),
+        // What another Rollout needs is let go by whoever needs it last.
+        Brake::Pause => observed.config.clone().map(|mut config| {
+            config.extend(observed.config_of_others.iter().cloned());
+            config
+        }),
     }
 }

@@ -99,6 +99,8 @@ pub struct Observed {
     pub unlisted_route_kinds: Vec<RouteKind>,
     /// ConfigMaps and Secrets that the templates of stable and of the attempt's revision name, as far as that is known.
     pub config: Option<BTreeSet<ConfigRef>>,
+    /// Those that are noted in the status and that other Rollouts need, too.
+    pub config_of_others: BTreeSet<ConfigRef>,
     /// Those that this process has kept from being pruned.
     pub kept_config: Option<BTreeSet<ConfigRef>>,
     /// Routes that the plan names.

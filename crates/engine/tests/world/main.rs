@@ -45,6 +45,7 @@ mod degraded;
 mod deployment;
 mod failover;
 mod histories;
+mod kept_config;
 mod known_good;
 mod leftovers;
 mod lost;

@@ -1,5 +1,7 @@
 //! Observation: the process's view of the world, from its caches and its memory.
 
+use std::collections::BTreeSet;
+
 use tidegate_api::{
     CommitId, Revision,
     rollout::{GitOnRollback, OnRollback},
@@ -84,6 +86,7 @@ impl World {
                     .collect()
             },
             config: None,
+            config_of_others: BTreeSet::new(),
             kept_config: None,
             owned: self.owned(),
             refused: self.shell.memory.refused.clone(),
