@@ -224,13 +224,31 @@ fn wrong_config_repos() -> Vec<Wrong> {
             "ConfigRepo",
             "/url",
             json!("http://git.example.com/shop.git"),
-            "should match '^https://",
+            "url is https://HOST/PATH or ssh://USER@HOST/PATH",
+        ),
+        wrong(
+            "ConfigRepo",
+            "/url",
+            json!("ssh://git.example.com/shop.git"),
+            "url is https://HOST/PATH or ssh://USER@HOST/PATH",
+        ),
+        wrong(
+            "ConfigRepo",
+            "/url",
+            json!("ssh://git:secret@git.example.com/shop.git"),
+            "url is https://HOST/PATH or ssh://USER@HOST/PATH",
+        ),
+        wrong(
+            "ConfigRepo",
+            "/url",
+            json!("git@git.example.com:shop.git"),
+            "url is https://HOST/PATH or ssh://USER@HOST/PATH",
         ),
         wrong(
             "ConfigRepo",
             "/url",
             json!("https://me:secret@git.example.com/shop.git"),
-            "should match '^https://",
+            "url is https://HOST/PATH or ssh://USER@HOST/PATH",
         ),
         wrong("ConfigRepo", "/ref/branch", json!(""), "spec.ref.branch"),
         wrong(
