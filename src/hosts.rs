@@ -6,7 +6,7 @@ use std::sync::Arc;
 use reqwest::Url;
 
 /// Port of SSH, which the crate `url` does not know.
-const SSH_PORT: u16 = 22;
+pub(crate) const SSH_PORT: u16 = 22;
 
 /// Servers of a list, as `HOST` or `HOST:PORT`.
 #[derive(Clone, Debug)]
@@ -50,7 +50,8 @@ impl AllowedHosts {
 impl Place {
     pub(crate) fn of(url: &Url) -> Option<Self> {
         Some(Self {
-            host: url.host_str()?.to_owned(),
+            // The crate leaves that of an address over SSH as it is written.
+            host: url.host_str()?.to_lowercase(),
             port: match url.scheme() {
                 "ssh" => url.port().unwrap_or(SSH_PORT),
                 _ => url.port_or_known_default()?,

@@ -10,10 +10,10 @@ use reqwest::Url;
 use tidegate_api::{config_repo::ConfigRepoSpec, names};
 use tidegate_git::{Credentials, Git, Remote, RemoteError, Repository, Secret};
 
-use crate::hosts::{AllowedHosts, Place};
+use crate::hosts::{AllowedHosts, Place, SSH_PORT};
 
-/// Ports of https and of SSH.
-const USUAL_PORTS: &[u16] = &[443, 22];
+/// Port of https.
+const HTTPS_PORT: u16 = 443;
 
 /// Beginning of the URL of a repository that is read over SSH.
 const SSH: &str = "ssh://";
@@ -130,8 +130,13 @@ impl Repositories {
             return Ok(());
         }
         let place = Url::parse(url).ok().as_ref().and_then(Place::of);
+        let usual = if url.starts_with(SSH) {
+            SSH_PORT
+        } else {
+            HTTPS_PORT
+        };
         match place {
-            Some(place) if self.hosts.allow(&place, USUAL_PORTS) => Ok(()),
+            Some(place) if self.hosts.allow(&place, &[usual]) => Ok(()),
             Some(place) => Err(OpenError::Host {
                 host: place.to_string(),
             }),

@@ -253,6 +253,11 @@ impl Workloads {
         }
     }
 
+    /// Returns true if the template of a workload of the namespace, or of a version that has pods, names this config.
+    pub(crate) fn name_config(&self, namespace: &str, config: &ConfigRef) -> bool {
+        self.deployments.name_config(namespace, config)
+    }
+
     /// Has the cache see a Deployment as the API server has it.
     #[cfg(test)]
     pub(crate) fn keep_deployment(&self, object: serde_json::Value) {
@@ -426,14 +431,6 @@ impl WorkloadError {
     /// Wraps an answer of the API server, with the operation in words.
     fn request(what: String) -> impl FnOnce(kube::Error) -> Self {
         |source| Self::Request { what, source }
-    }
-
-    /// Returns true if the API server has denied it for want of a right.
-    pub(crate) fn is_forbidden(&self) -> bool {
-        let Self::Request { source, .. } = self else {
-            return false;
-        };
-        matches!(source, kube::Error::Api(status) if status.code == 403)
     }
 }
 

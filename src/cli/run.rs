@@ -67,7 +67,7 @@ pub struct RunArgs {
         value_delimiter = ','
     )]
     pub metrics_hosts: Vec<String>,
-    /// Git servers at which ConfigRepos may have repositories: HOST:PORT, or HOST for port 443
+    /// Git servers at which ConfigRepos may have repositories: HOST:PORT, or HOST for port 443 (https) or 22 (ssh)
     /// (default: any)
     #[arg(
         long,

@@ -12,7 +12,7 @@ use tidegate_api::{
     status::RolloutStatus,
 };
 use tidegate_engine::observed::Held;
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::time::{Instant, interval, sleep_until, timeout};
 
 use crate::workload;
 
@@ -68,6 +68,7 @@ pub(super) async fn run(args: &WaitArgs) -> anyhow::Result<ExitCode> {
     let mut looks = interval(LOOK);
     let mut applied = Vec::new();
     let mut told = String::new();
+    let mut is_unseen = false;
     loop {
         tokio::select! {
             () = sleep_until(end) => {
@@ -78,13 +79,17 @@ pub(super) async fn run(args: &WaitArgs) -> anyhow::Result<ExitCode> {
                 Change::Now(now) => rollout = *now,
                 Change::Lost(why) => eprintln!("connection lost: {why}"),
             },
-            _ = looks.tick(), if args.commit.is_some() => applied = applied_commits(&repos).await?,
+            // What was applied changes the workload alone.
+            _ = looks.tick(), if is_unseen || args.commit.is_some() => if args.commit.is_some() {
+                applied = applied_commits(&repos).await?;
+            },
         }
         let held = match args.commit {
-            None => hold(&client, &namespace, &rollout).await?,
+            None => hold(&client, &namespace, &rollout).await,
             Some(_) => None,
         };
-        if held.is_some_and(|held| is_unseen(&rollout, held)) {
+        is_unseen = held.is_some_and(|held| is_not_answered(&rollout, held));
+        if is_unseen {
             told = tell(told, "waiting for Tidegate to see what was applied");
             continue;
         }
@@ -111,23 +116,21 @@ fn tell(told: String, on: &str) -> String {
     on.to_owned()
 }
 
-/// Reads the hold of the workload: what somebody has applied is there before Tidegate has seen it.
-async fn hold(client: &Client, namespace: &str, rollout: &Rollout) -> anyhow::Result<Option<Held>> {
+/// Reads the hold of the workload: what somebody has applied is there before Tidegate has seen it. Without an answer, or
+/// the right to it, there is the status alone.
+async fn hold(client: &Client, namespace: &str, rollout: &Rollout) -> Option<Held> {
     let workload = &rollout.spec.workload;
     let target = workload::Target {
         client,
         namespace,
         workload,
     };
-    match workload::read_hold(target).await {
-        // Whoever may not read it has the status alone.
-        Err(error) if error.is_forbidden() => Ok(None),
-        held => Ok(held?),
-    }
+    let read = timeout(LOOK, workload::read_hold(target)).await;
+    read.ok()?.ok()?
 }
 
 /// Returns true if a held workload has a template that the status does not answer for yet.
-fn is_unseen(rollout: &Rollout, held: Held) -> bool {
+fn is_not_answered(rollout: &Rollout, held: Held) -> bool {
     let live = held.live.to_string();
     let status = rollout.status.as_ref();
     let wanted = status.and_then(|status| status.wanted.as_ref());
@@ -341,13 +344,16 @@ mod tests {
         let live = Digest::of(&json!("c"));
         let held = |is_known| Held { live, is_known };
         let before = rollout(&json!({ "wanted": { "revision": "b", "since": AT } }));
-        assert!(is_unseen(&before, held(true)));
+        assert!(is_not_answered(&before, held(true)));
         let revision = live.to_string();
         let wanted = rollout(&json!({ "wanted": { "revision": revision, "since": AT } }));
-        assert!(!is_unseen(&wanted, held(true)));
+        assert!(!is_not_answered(&wanted, held(true)));
         let reverted = rollout(&json!({ "stable": { "revision": revision } }));
-        assert!(!is_unseen(&reverted, held(true)));
-        assert!(is_unseen(&reverted, held(false)), "a revert of this moment");
+        assert!(!is_not_answered(&reverted, held(true)));
+        assert!(
+            is_not_answered(&reverted, held(false)),
+            "a revert of this moment"
+        );
     }
 
     #[test]

@@ -18,6 +18,8 @@ use serde_json::{Map, Value, json};
 use tidegate_api::names;
 use tidegate_engine::observed::Appliers;
 
+use super::managed_fields::owns;
+
 /// A tool that applies objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Applier {
@@ -97,7 +99,7 @@ impl Setting {
         if self.in_list {
             value.split(',').any(|one| one.trim() == self.value)
         } else {
-            value == self.value
+            value.eq_ignore_ascii_case(self.value)
         }
     }
 
@@ -152,7 +154,9 @@ fn told(
     if let Some(setting) = setting.filter(|_| is_told) {
         let name = setting.annotation;
         let now = annotations.get(name).map_or("", String::as_str);
-        if setting.is_in(now) {
+        // Flux reads it in a label, too.
+        let label = object.labels().get(name);
+        if setting.is_in(now) || label.is_some_and(|label| setting.is_in(label)) {
             return patch;
         }
         let note = match noted {
@@ -168,9 +172,19 @@ fn told(
             None => (noted.as_str(), None),
         };
         patch.insert(mark.to_owned(), Value::Null);
-        patch.insert(name.to_owned(), json!(before));
+        if !is_of_others(object, name) {
+            patch.insert(name.to_owned(), json!(before));
+        }
     }
     patch
+}
+
+/// Returns true if somebody else says the same of an object by an annotation: it stays, then.
+fn is_of_others(object: &impl Resource, annotation: &str) -> bool {
+    let path = ["metadata", "annotations", annotation];
+    let mut entries = object.managed_fields().iter();
+    entries
+        .any(|entry| entry.manager.as_deref() != Some(names::FIELD_MANAGER) && owns(entry, &path))
 }
 
 #[cfg(test)]
@@ -296,7 +310,28 @@ mod tests {
     }
 
     #[test]
+    fn what_git_keeps_since_stays_kept() {
+        let mut told = kept(&by_flux(&json!({})));
+        let prune = "kustomize.toolkit.fluxcd.io/prune";
+        let fields = json!({ "f:metadata": { "f:annotations": { format!("f:{prune}"): {} } } });
+        let entry =
+            json!({ "manager": "kustomize-controller", "operation": "Apply", "fieldsV1": fields });
+        let entry = serde_json::from_value(entry).expect("an entry");
+        told.metadata.managed_fields = Some(vec![entry]);
+        let released = released(&told);
+        assert_eq!(released.annotations().len(), 1);
+        assert_eq!(released.annotations()[prune], "disabled");
+    }
+
+    #[test]
     fn what_its_owner_keeps_stays_kept() {
+        let prune = "kustomize.toolkit.fluxcd.io/prune";
+        let by_label = object(
+            &json!({ flux::NAME_LABEL: "shop", prune: "disabled" }),
+            &json!({}),
+        );
+        assert!(keep(&by_label, true).is_empty());
+        assert!(keep(&by_flux(&json!({ prune: "Disabled" })), true).is_empty());
         let argos = object(
             &json!({ "argocd.argoproj.io/instance": "shop" }),
             &json!({ "argocd.argoproj.io/sync-options": "Replace=true, Prune=false" }),

@@ -220,10 +220,17 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
             hold,
             epoch,
         } => effects.pause(*paused, *hold, *epoch).await,
-        Action::KeepConfig { keep, release } => {
-            effects.keep_config(keep, release).await?;
+        Action::KeepConfig {
+            keep,
+            release,
+            prune,
+        } => {
             let observations = &ctx.memory.observations;
-            observations.keeps_config(subject.id, keep.clone());
+            observations.keeps_config(subject.id, None);
+            if effects.keep_config(keep, release, *prune).await? {
+                observations.keeps_config(subject.id, Some(keep.clone()));
+                ctx.requeue(subject.id);
+            }
             Ok(())
         }
         Action::DisownFields(owned) => effects.disown_fields(owned).await,

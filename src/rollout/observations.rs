@@ -92,9 +92,9 @@ impl Observations {
             .map_or(Comparison::Unknown, |run| run.answer.clone())
     }
 
-    /// Notes that this config is kept from being pruned, and no other.
-    pub(super) fn keeps_config(&self, rollout: &NamespacedName, kept: BTreeSet<ConfigRef>) {
-        self.lock().entry(rollout.clone()).or_default().kept_config = Some(kept);
+    /// Notes that this config is kept from being pruned, and no other; `None` while that is not certain.
+    pub(super) fn keeps_config(&self, rollout: &NamespacedName, kept: Option<BTreeSet<ConfigRef>>) {
+        self.lock().entry(rollout.clone()).or_default().kept_config = kept;
     }
 
     /// Returns the config that this process has kept from being pruned.

@@ -145,7 +145,7 @@ pub(crate) fn observe(
         canary_endpoints: observer.endpoints(&own_pods, &canary.name),
         unlisted_route_kinds: caches.routers.unlisted([spec]),
         routes,
-        config: observer.config(&spec.workload, &status),
+        config: observer.config(&id.name, &spec.workload, &status),
         config_of_others: observer.config_of_others(&status),
         kept_config: observations.kept_config(&id),
         owned,
@@ -241,44 +241,38 @@ impl Observer<'_> {
             .admission(self.rollout, revision, &metadata.unwrap_or_default())
     }
 
-    /// Config that stable's template and the one of the attempt's revision name, as far as both are there.
+    /// Config that the templates of a Rollout's stable and of its attempt's revision name, as far as both are there.
     fn config(
         &self,
+        rollout: &str,
         workload: &WorkloadRef,
         status: &RolloutStatus,
     ) -> Option<BTreeSet<ConfigRef>> {
-        let NamespacedName { namespace, name } = self.rollout;
+        let namespace = &self.rollout.namespace;
         let workloads = &self.caches.workloads;
         let version = &status.stable.as_ref()?.pod_template_hash;
         let mut config = workloads.config_of(namespace, workload, version)?;
         if let Some(attempt) = &status.attempt {
             let revisions = &self.caches.revisions;
-            let kept = revisions.get(namespace, &attempt.revision.object_name(name))?;
+            let kept = revisions.get(namespace, &attempt.revision.object_name(rollout))?;
             config.extend(kept.data.config.iter().cloned());
         }
         Some(config)
     }
 
-    /// Config that is noted in the status, and that stable's template of another Rollout names.
+    /// Config that is noted in the status, and that other Rollouts need.
     fn config_of_others(&self, status: &RolloutStatus) -> BTreeSet<ConfigRef> {
         let mut of_others = BTreeSet::new();
         if status.kept_config.is_empty() {
             return of_others;
         }
-        let namespace = &self.rollout.namespace;
-        let needed = self.caches.pick_rollouts(namespace, |other| {
-            let is_other = other.name_any() != self.rollout.name
-                && other.metadata.deletion_timestamp.is_none();
-            let stable = other
-                .status
-                .as_ref()?
-                .stable
-                .as_ref()
-                .filter(|_| is_other)?;
-            let (workload, version) = (&other.spec.workload, &stable.pod_template_hash);
-            self.caches
-                .workloads
-                .config_of(namespace, workload, version)
+        let needed = self.caches.pick_rollouts(&self.rollout.namespace, |other| {
+            let is_going = other.metadata.deletion_timestamp.is_some();
+            if is_going || other.name_any() == self.rollout.name {
+                return None;
+            }
+            let status = other.status.as_ref()?;
+            self.config(&other.name_any(), &other.spec.workload, status)
         });
         let noted = status.kept_config.iter();
         let named = noted.filter(|config| needed.iter().any(|needed| needed.contains(config)));

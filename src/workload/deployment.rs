@@ -172,6 +172,15 @@ impl Deployments {
         Some(set.spec.template.config.clone())
     }
 
+    pub(super) fn name_config(&self, namespace: &str, config: &ConfigRef) -> bool {
+        let deployments = self.deployments.list(namespace);
+        let mut templates = deployments.iter().map(|one| &one.spec.template);
+        let sets = self.replica_sets.list(namespace);
+        let mut with_pods = sets.iter().filter(|set| set.status.replicas > 0);
+        templates.any(|template| template.config.contains(config))
+            || with_pods.any(|set| set.spec.template.config.contains(config))
+    }
+
     pub(super) fn labels(&self, namespace: &str, name: &str) -> Option<BTreeMap<String, String>> {
         let deployment = self.deployments.get(namespace, name)?;
         Some(deployment.labels().clone())

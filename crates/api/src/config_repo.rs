@@ -28,7 +28,7 @@ use crate::{CommitId, Condition, Duration, Revision, record::PendingRecord, roll
     "a ConfigRepo that applies nothing has no meaning yet: write sync: {serviceAccountName: NAME}"))]
 #[x_kube(validation = Rule::new("!has(self.sync) || self.sync.serviceAccountName != 'default'").message(
     "the rights of the ServiceAccount default are those of every pod that names none: create another and name it in sync.serviceAccountName"))]
-#[x_kube(validation = Rule::new("self.url.matches('^(https://|ssh://[^@:/]+@)[^@/]+/.+$')").message(
+#[x_kube(validation = Rule::new("self.url.matches('^(https://[^@/]+|ssh://[a-zA-Z0-9._-]+@[^@/%?#]+)/.+$')").message(
     "url is https://HOST/PATH or ssh://USER@HOST/PATH: a password, a token or a key goes into the Secret of secretRef"))]
 #[x_kube(validation = Rule::new("self.records.branch != self.ref.branch").message(
     "records cannot be written to the branch that is applied: name another one in records: {branch: NAME}"))]

@@ -6,9 +6,13 @@
 
 use std::collections::BTreeSet;
 
+use jiff::{SignedDuration, Timestamp};
 use tidegate_api::config::ConfigRef;
 
 use crate::{context::DecisionContext, decision::Action, observed::Brake};
+
+/// Time until what could not be kept, or let go, is tried again.
+const RETRY_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 
 /// Notes in the status what is to be kept, and what was. Returns the action that sees to it, unless this process has
 /// done that.
@@ -26,20 +30,23 @@ pub(crate) fn keep(ctx: &mut DecisionContext<'_>) -> Option<Action> {
     let unneeded = noted.difference(&needed);
     let release = unneeded.filter(|config| !others.contains(config));
     let release = release.cloned().collect();
+    let due = ctx.now.saturating_add(RETRY_INTERVAL);
+    ctx.requeue_at(due.unwrap_or(Timestamp::MAX));
     Some(Action::KeepConfig {
         keep: needed,
         release,
+        // Where the workload is somebody else's now, its pods may need it still.
+        prune: ctx.observed.brake == Brake::Pause && !is_over(ctx),
     })
 }
 
 /// Returns what is to be kept now; `None` where that is not known.
 fn needed(ctx: &DecisionContext<'_>) -> Option<BTreeSet<ConfigRef>> {
     let observed = ctx.observed;
-    let is_over = observed.deleting && ctx.status.attempt.is_none();
     match observed.brake {
         Brake::Unknown => None,
         Brake::Sync => Some(BTreeSet::new()),
-        Brake::Pause if is_over => Some(BTreeSet::new()),
+        Brake::Pause if is_over(ctx) => Some(BTreeSet::new()),
         // Without a finalizer nobody would let go of it.
         Brake::Pause if !observed.finalizer || ctx.status.stable.is_none() => None,
         // What another Rollout needs is let go by whoever needs it last.
@@ -48,4 +55,12 @@ fn needed(ctx: &DecisionContext<'_>) -> Option<BTreeSet<ConfigRef>> {
             config
         }),
     }
+}
+
+/// Returns true if the workload is not held any more, and will not be.
+fn is_over(ctx: &DecisionContext<'_>) -> bool {
+    let workload = ctx.observed.workload.as_ref();
+    let cannot_be_held =
+        workload.is_none_or(|workload| workload.held.is_none() && workload.hold_obstacle.is_some());
+    ctx.status.attempt.is_none() && (ctx.observed.deleting || cannot_be_held)
 }

@@ -136,6 +136,8 @@ pub enum Action {
         keep: BTreeSet<ConfigRef>,
         /// What was kept before.
         release: Vec<ConfigRef>,
+        /// True if what its applier has forgotten meanwhile is deleted.
+        prune: bool,
     },
     /// Give up the fields of an object that Tidegate wrote.
     DisownFields(Owned),

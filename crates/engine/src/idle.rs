@@ -73,6 +73,7 @@ pub(crate) fn idle(ctx: &mut DecisionContext<'_>) {
         && !is_held
         && ctx.status.attempt.is_none()
         && ctx.status.pending_records.is_empty()
+        && ctx.status.kept_config.is_empty()
         && ctx.waiting != Some(WaitingOn::Leftovers)
     {
         ctx.actions.push(Action::RemoveFinalizer);

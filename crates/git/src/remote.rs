@@ -1,7 +1,7 @@
 //! Address and credentials of a repository. The keys by which a Kubernetes Secret names them are
 //! the caller's business.
 
-use std::fmt;
+use std::{fmt, net::Ipv6Addr};
 
 use base64::Engine as _;
 
@@ -164,8 +164,30 @@ impl Credentials {
     }
 }
 
-fn is_no_user(user: &str) -> bool {
-    user.is_empty() || user.starts_with('-')
+/// The git program decodes the whole address before it looks for the host in it, and others look first: with an escape in
+/// it the host that was allowed is not the one that is asked.
+fn is_plain_user(user: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    !user.is_empty() && !user.starts_with('-') && user.chars().all(is_plain)
+}
+
+/// A name or an address, with a port or without.
+fn is_plain_host(host: &str) -> bool {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name, Some(port)),
+        Some(_) | None => (host, None),
+    };
+    let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok());
+    let address = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'));
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+    let is_name = if let Some(address) = address {
+        address.parse::<Ipv6Addr>().is_ok()
+    } else {
+        !name.is_empty() && !name.starts_with('-') && name.chars().all(is_plain)
+    };
+    is_name && is_port
 }
 
 fn has_line_break(text: &str) -> bool {
@@ -201,9 +223,11 @@ impl Remote {
                 url: redact(url, []),
             });
         }
-        // The git program takes a host that begins with a dash for an option of ssh.
-        let has_right_host =
-            host.is_empty() == (protocol == Protocol::File) && !host.starts_with('-');
+        let has_right_host = match protocol {
+            Protocol::Https => !host.is_empty(),
+            Protocol::Ssh => is_plain_host(host),
+            Protocol::File => host.is_empty(),
+        };
         if !has_right_host
             || path.is_empty()
             || url.contains(|c: char| c.is_whitespace() || c.is_control())
@@ -212,7 +236,7 @@ impl Remote {
                 url: redact(url, []),
             });
         }
-        if protocol == Protocol::Ssh && user.is_none_or(is_no_user) {
+        if protocol == Protocol::Ssh && !user.is_some_and(is_plain_user) {
             return Err(RemoteError::NoUser {
                 url: url.to_owned(),
             });
@@ -324,17 +348,28 @@ mod tests {
         for url in [
             "ssh://git@git.example.com/a.git",
             "ssh://git@git.example.com:2222/shop/a.git",
+            "ssh://git@[::1]:2222/shop/a.git",
         ] {
             assert!(Remote::new(url, key()).is_ok(), "{url}");
         }
         let refused = |url| Remote::new(url, key()).expect_err("refused");
-        for url in ["ssh://h/a", "ssh://@h/a", "ssh://-l@h/a"] {
+        for url in [
+            "ssh://h/a",
+            "ssh://@h/a",
+            "ssh://-l@h/a",
+            "ssh://git%4010.96.0.1%3A443%2Fx@h/a",
+        ] {
             assert!(matches!(refused(url), RemoteError::NoUser { .. }), "{url}");
         }
         for url in [
             "ssh://git@-oProxyCommand=id/a",
             "ssh://git@/a",
             "ssh://git@h",
+            "ssh://git@h%2F.evil.test/a",
+            "ssh://git@h?.evil.test/a",
+            "ssh://git@h#.evil.test/a",
+            "ssh://git@h:22a/a",
+            "ssh://git@[h]/a",
         ] {
             assert!(
                 matches!(refused(url), RemoteError::Malformed { .. }),

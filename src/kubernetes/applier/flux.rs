@@ -5,7 +5,9 @@ use kube::{
     api::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use serde_json::Value;
-use tidegate_api::config::ConfigRef;
+use tidegate_api::{config::ConfigRef, names};
+
+use crate::kubernetes::managed_fields::APPLY;
 
 /// Label of every object that a Kustomization has applied: the Kustomization's name.
 pub(super) const NAME_LABEL: &str = "kustomize.toolkit.fluxcd.io/name";
@@ -13,62 +15,94 @@ pub(super) const NAME_LABEL: &str = "kustomize.toolkit.fluxcd.io/name";
 /// Label with its namespace.
 const NAMESPACE_LABEL: &str = "kustomize.toolkit.fluxcd.io/namespace";
 
-/// Returns true if the Kustomization of an object prunes, is up to date, and does not apply the object any more. One
-/// that cannot be read may still apply it.
-pub(crate) async fn has_forgotten(
+/// Field manager by which it applies.
+const MANAGER: &str = "kustomize-controller";
+
+/// What a Kustomization does with an object that it has applied once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pruning {
+    /// It applies it, or it is none that it would prune.
+    Never,
+    /// It is not known: it reconciles.
+    Unknown,
+    /// It would have pruned it, had it not been told to keep it, and does not know it any more.
+    Forgotten,
+}
+
+/// Returns what the Kustomization of an object does with it. One that cannot be read may still apply it.
+///
+/// Labels alone do not say that it was applied: other controllers copy those of an object to what they make of it.
+pub(crate) async fn pruning(
     client: &Client,
     config: &ConfigRef,
     object: &impl Resource,
-) -> Result<bool, kube::Error> {
+) -> Result<Pruning, kube::Error> {
     let labels = object.labels();
     let (Some(name), Some(namespace)) = (labels.get(NAME_LABEL), labels.get(NAMESPACE_LABEL))
     else {
-        return Ok(false);
+        return Ok(Pruning::Never);
     };
+    if !is_applied_by_flux(object) {
+        return Ok(Pruning::Never);
+    }
     let kind = GroupVersionKind::gvk("kustomize.toolkit.fluxcd.io", "v1", "Kustomization");
     let resource = ApiResource::from_gvk(&kind);
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
     match api.get(name).await {
         Ok(kustomization) => {
             let of = object.namespace().unwrap_or_default();
-            Ok(is_forgotten(
-                &kustomization.data,
-                kustomization.metadata.generation,
-                &of,
-                config,
-            ))
+            let generation = kustomization.metadata.generation;
+            Ok(pruning_of(&kustomization.data, generation, &of, config))
         }
-        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(false),
+        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(Pruning::Never),
         Err(error) => Err(error),
     }
 }
 
-fn is_forgotten(
+/// Returns true if it was the kustomize-controller that has applied an object, and nobody else owns it.
+fn is_applied_by_flux(object: &impl Resource) -> bool {
+    let applied_by = |manager: &str| {
+        let mut entries = object.managed_fields().iter();
+        entries.any(|entry| {
+            entry.operation.as_deref() == Some(APPLY) && entry.manager.as_deref() == Some(manager)
+        })
+    };
+    applied_by(MANAGER)
+        && !applied_by(names::SYNC_FIELD_MANAGER)
+        && object.owner_references().is_empty()
+}
+
+fn pruning_of(
     kustomization: &Value,
     generation: Option<i64>,
     namespace: &str,
     config: &ConfigRef,
-) -> bool {
+) -> Pruning {
+    if kustomization["spec"]["prune"] != true {
+        return Pruning::Never;
+    }
     let status = &kustomization["status"];
     let conditions = status["conditions"].as_array().into_iter().flatten();
     let mut ready = conditions.filter(|condition| condition["type"] == "Ready");
     let is_settled = ready.any(|ready| ready["status"] == "True")
         && status["observedGeneration"].as_i64() == generation
         && status["lastAttemptedRevision"] == status["lastAppliedRevision"];
-    let Some(inventory) = status
-        .pointer("/inventory/entries")
-        .and_then(Value::as_array)
-    else {
-        return false;
+    let inventory = status.pointer("/inventory/entries");
+    let Some(inventory) = inventory.and_then(Value::as_array).filter(|_| is_settled) else {
+        return Pruning::Unknown;
     };
     // NAMESPACE_NAME_GROUP_KIND, and the core group has no name.
     let id = format!("{namespace}_{}__{}", config.name, config.kind.as_str());
-    let is_there = inventory.iter().any(|entry| entry["id"] == id.as_str());
-    kustomization["spec"]["prune"] == true && is_settled && !is_there
+    if inventory.iter().any(|entry| entry["id"] == id.as_str()) {
+        Pruning::Never
+    } else {
+        Pruning::Forgotten
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::Secret;
     use serde_json::json;
     use tidegate_api::config::ConfigKind;
 
@@ -90,44 +124,59 @@ mod tests {
         })
     }
 
-    fn forgotten(kustomization: &Value) -> bool {
+    fn of(kustomization: &Value) -> Pruning {
         let config = ConfigRef {
             kind: ConfigKind::ConfigMap,
             name: "web-7b".to_owned(),
         };
-        is_forgotten(kustomization, Some(3), "shop", &config)
+        pruning_of(kustomization, Some(3), "shop", &config)
     }
 
     #[test]
     fn what_is_in_no_inventory_any_more_is_forgotten() {
-        let now = kustomization(
-            true,
-            "True",
-            &["shop_web-8c__ConfigMap", "shop_web_apps_Deployment"],
-        );
-        assert!(forgotten(&now));
+        let ids = ["shop_web-8c__ConfigMap", "shop_web_apps_Deployment"];
+        let now = kustomization(true, "True", &ids);
+        assert_eq!(of(&now), Pruning::Forgotten);
     }
 
     #[test]
-    fn what_may_be_applied_is_not() {
-        assert!(!forgotten(&kustomization(
-            true,
-            "True",
-            &["shop_web-7b__ConfigMap"]
-        )));
-        assert!(!forgotten(&kustomization(
-            false,
-            "True",
-            &["shop_web-8c__ConfigMap"]
-        )));
-        assert!(!forgotten(&kustomization(
-            true,
-            "Unknown",
-            &["shop_web-8c__ConfigMap"]
-        )));
+    fn what_is_applied_or_never_pruned_is_not() {
+        let applied = kustomization(true, "True", &["shop_web-7b__ConfigMap"]);
+        assert_eq!(of(&applied), Pruning::Never);
+        let keeps = kustomization(false, "True", &["shop_web-8c__ConfigMap"]);
+        assert_eq!(of(&keeps), Pruning::Never);
+    }
+
+    #[test]
+    fn while_it_reconciles_it_is_not_known() {
+        let reconciling = kustomization(true, "Unknown", &["shop_web-8c__ConfigMap"]);
+        assert_eq!(of(&reconciling), Pruning::Unknown);
         let mut behind = kustomization(true, "True", &["shop_web-8c__ConfigMap"]);
         behind["status"]["observedGeneration"] = json!(2);
-        assert!(!forgotten(&behind));
-        assert!(!forgotten(&json!({ "spec": { "prune": true } })));
+        assert_eq!(of(&behind), Pruning::Unknown);
+        assert_eq!(of(&json!({ "spec": { "prune": true } })), Pruning::Unknown);
+    }
+
+    #[test]
+    fn what_bears_its_labels_alone_is_none_of_its_own() {
+        let secret = |fields: Value, owners: Value| -> Secret {
+            serde_json::from_value(json!({ "metadata": {
+                "name": "db", "labels": { NAME_LABEL: "apps" },
+                "managedFields": fields, "ownerReferences": owners,
+            } }))
+            .expect("a Secret")
+        };
+        let entry =
+            |manager: &str| json!({ "manager": manager, "operation": "Apply", "fieldsV1": {} });
+        let flux = json!([entry(MANAGER)]);
+        assert!(is_applied_by_flux(&secret(flux.clone(), json!([]))));
+        assert!(!is_applied_by_flux(&secret(
+            json!([entry("external-secrets")]),
+            json!([])
+        )));
+        let both = json!([entry(MANAGER), entry("tidegate-sync")]);
+        assert!(!is_applied_by_flux(&secret(both, json!([]))));
+        let owner = json!([{ "apiVersion": "v1", "kind": "A", "name": "a", "uid": "1" }]);
+        assert!(!is_applied_by_flux(&secret(flux, owner)));
     }
 }

@@ -19,83 +19,120 @@ use tidegate_api::{
 };
 
 use super::{Effects, ExecuteError, failed};
-use crate::kubernetes::{
-    applier::{self, flux},
-    writer::denial,
+use crate::kubernetes::applier::{
+    self,
+    flux::{self, Pruning},
 };
 
 // === impl Effects ===
 
 impl Effects<'_> {
-    /// Has the appliers of this config keep it, and treat that as they did before. Nothing waits for it: where the API
-    /// server denies it, it is as it was.
+    /// Has the appliers of this config keep it, and treat that as they did before. Returns true if that is done, as far as
+    /// it can be: nothing waits for what the API server denies.
     pub(super) async fn keep_config(
         self,
         keep: &BTreeSet<ConfigRef>,
         release: &[ConfigRef],
-    ) -> Result<(), ExecuteError> {
-        let keep = keep.iter().map(|config| (config, true));
-        let release = release.iter().map(|config| (config, false));
-        for (config, kept) in keep.chain(release) {
-            let told = self.tell_applier(config, kept).await;
-            match told {
-                Err(error) if denial(&error).is_some() => {
-                    tracing::warn!(
-                        %config, %error,
-                        "its applier cannot be told to keep it while stable's pods need it"
-                    );
-                }
-                told => told.map_err(failed(format!("keep {config} from being pruned")))?,
-            }
+        prune: bool,
+    ) -> Result<bool, ExecuteError> {
+        let mut is_done = true;
+        for config in keep {
+            let kept = self.tell_applier(config, true).await;
+            not_denied(config, kept)?;
         }
-        Ok(())
+        for config in release {
+            let released = self.release(config, prune).await;
+            is_done &= not_denied(config, released)?.unwrap_or(true);
+        }
+        Ok(is_done)
     }
 
     async fn tell_applier(self, config: &ConfigRef, kept: bool) -> Result<(), kube::Error> {
+        let api = self.config_api(config);
+        // A template may name one that does not exist.
+        match api.get_metadata_opt(&config.name).await? {
+            Some(live) => tell(&api, &live, kept).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Lets go of config: its applier treats it as before. What that would have deleted meanwhile is deleted, if nothing
+    /// names it. Returns false where it is not known yet if it would.
+    async fn release(self, config: &ConfigRef, prune: bool) -> Result<bool, kube::Error> {
+        let api = self.config_api(config);
+        let Some(live) = api.get_metadata_opt(&config.name).await? else {
+            return Ok(true);
+        };
+        let namespace = &self.subject.id.namespace;
+        let is_ours = live.annotations().contains_key(names::KEPT_ANNOTATION);
+        if !prune || !is_ours || self.caches.workloads.name_config(namespace, config) {
+            return tell(&api, &live, false).await.map(|()| true);
+        }
+        match flux::pruning(self.client, config, &live).await? {
+            Pruning::Never => tell(&api, &live, false).await.map(|()| true),
+            Pruning::Unknown => Ok(false),
+            Pruning::Forgotten => delete(&api, &live).await.map(|()| true),
+        }
+    }
+
+    fn config_api(self, config: &ConfigRef) -> Api<DynamicObject> {
         let resource = match config.kind {
             ConfigKind::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
             ConfigKind::Secret => ApiResource::erase::<Secret>(&()),
         };
         let namespace = &self.subject.id.namespace;
-        let api = Api::namespaced_with(self.client.clone(), namespace, &resource);
-        // A template may name one that does not exist.
-        let Some(live) = api.get_metadata_opt(&config.name).await? else {
-            return Ok(());
-        };
-        let annotations = applier::keep(&live, kept);
-        if annotations.is_empty() {
-            return Ok(());
-        }
-        let patch = json!({ "metadata": {
-            "annotations": annotations, "resourceVersion": live.resource_version(),
-        } });
-        let params = PatchParams::apply(names::FIELD_MANAGER);
-        api.patch_metadata(&config.name, &params, &Patch::Merge(patch))
-            .await?;
-        if kept {
-            return Ok(());
-        }
-        self.prune(&api, config, &live).await
+        Api::namespaced_with(self.client.clone(), namespace, &resource)
     }
+}
 
-    /// Deletes what its applier would have deleted, had it not been told to keep it: it has forgotten it since.
-    async fn prune(
-        self,
-        api: &Api<DynamicObject>,
-        config: &ConfigRef,
-        live: &PartialObjectMeta,
-    ) -> Result<(), kube::Error> {
-        if !flux::has_forgotten(self.client, config, live).await? {
-            return Ok(());
+/// Writes the annotations by which the applier of an object keeps it, or no longer.
+async fn tell(
+    api: &Api<DynamicObject>,
+    live: &PartialObjectMeta,
+    kept: bool,
+) -> Result<(), kube::Error> {
+    let annotations = applier::keep(live, kept);
+    if annotations.is_empty() {
+        return Ok(());
+    }
+    let patch = json!({ "metadata": {
+        "annotations": annotations, "resourceVersion": live.resource_version(),
+    } });
+    let params = PatchParams::apply(names::FIELD_MANAGER);
+    api.patch_metadata(&live.name_any(), &params, &Patch::Merge(patch))
+        .await
+        .map(|_| ())
+}
+
+/// Deletes an object as it was seen.
+async fn delete(api: &Api<DynamicObject>, live: &PartialObjectMeta) -> Result<(), kube::Error> {
+    let name = live.name_any();
+    tracing::info!(name, "deleting what its Kustomization has pruned");
+    let params = DeleteParams::default().preconditions(Preconditions {
+        uid: live.uid(),
+        resource_version: live.resource_version(),
+    });
+    match api.delete(&name, &params).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        deleted => deleted.map(|_| ()),
+    }
+}
+
+/// Returns what was answered; `None` where the API server denies it for good, which is said.
+fn not_denied<T>(
+    config: &ConfigRef,
+    answer: Result<T, kube::Error>,
+) -> Result<Option<T>, ExecuteError> {
+    match answer {
+        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
+            tracing::warn!(
+                %config, why = status.message,
+                "its applier cannot be told to keep it while stable's pods need it"
+            );
+            Ok(None)
         }
-        let params = DeleteParams::default().preconditions(Preconditions {
-            uid: live.uid(),
-            resource_version: None,
-        });
-        tracing::info!(%config, "deleting what its Kustomization has pruned");
-        match api.delete(&config.name, &params).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            deleted => deleted.map(|_| ()),
-        }
+        answer => answer
+            .map(Some)
+            .map_err(failed(format!("keep {config} from being pruned"))),
     }
 }

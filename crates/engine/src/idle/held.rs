@@ -1,6 +1,7 @@
 //! The hold between attempts, of a workload that no `ConfigRepo` applies: it is paused, so that a template waits
 //! in it, whoever writes it, and whether Tidegate runs or not.
 
+use jiff::Timestamp;
 use tidegate_api::status::Stable;
 
 use crate::{
@@ -19,7 +20,7 @@ pub(super) fn hold(ctx: &mut DecisionContext<'_>) -> bool {
     };
     if observed.brake != Brake::Pause {
         release(ctx, workload);
-        return workload.held.is_some();
+        return workload.held.is_some() || workload.appliers == Appliers::PassBy;
     }
     if workload.held.is_none() && workload.hold_obstacle.is_some() {
         return false;
@@ -92,7 +93,10 @@ pub(super) fn let_go(ctx: &mut DecisionContext<'_>) -> bool {
     }
     let is_lost = workload.version(&stable.pod_template_hash).is_none();
     let is_unknown = is_lost && ctx.observed.stable == Comparison::Unknown;
-    let action = if workload.held.is_some() && (is_lost || workload.live() != workload.template) {
+    let action = if is_given_up(ctx) {
+        // Whatever then rolls out: the Rollout must not stay for good.
+        unpause(Hold::Off)
+    } else if workload.held.is_some() && (is_lost || workload.live() != workload.template) {
         pause(Hold::PassedBy)
     } else if is_unknown && ctx.observed.stable_kept {
         return true;
@@ -103,6 +107,20 @@ pub(super) fn let_go(ctx: &mut DecisionContext<'_>) -> bool {
     };
     ctx.actions.push(action);
     true
+}
+
+/// Returns true if stable's template cannot be put back: the API server has denied a write for as long as an attempt
+/// would have had for progress.
+fn is_given_up(ctx: &mut DecisionContext<'_>) -> bool {
+    let observed = ctx.observed;
+    let since = observed.status.since.unwrap_or(ctx.now);
+    let deadline = observed.spec.progress_deadline.as_signed();
+    let given_up_at = since.saturating_add(deadline).unwrap_or(Timestamp::MAX);
+    if observed.refused.is_none() {
+        return false;
+    }
+    ctx.requeue_at(given_up_at);
+    ctx.now >= given_up_at
 }
 
 /// What an earlier Rollout has left held goes on if nothing else waits in it.
@@ -130,7 +148,8 @@ fn subject<'a>(ctx: &DecisionContext<'a>) -> Option<(&'a Workload, Stable)> {
 fn release(ctx: &mut DecisionContext<'_>, workload: &Workload) {
     let is_stables = workload.live() == workload.template;
     let is_free = ctx.status.attempt.is_none() && ctx.observed.brake == Brake::Sync;
-    if workload.held.is_some() && is_stables && is_free {
+    let is_ours = workload.held.is_some() || workload.appliers == Appliers::PassBy;
+    if is_ours && is_stables && is_free {
         ctx.actions.push(unpause(Hold::Off));
     }
 }

@@ -1,7 +1,11 @@
 //! Releases of a workload that Flux applies: it writes its own state again and again, and passes by what it is told to.
 
 use tidegate_api::status::Stage;
-use tidegate_engine::observed::Appliers;
+use tidegate_engine::{
+    decide::decide,
+    decision::{Action, Hold},
+    observed::Appliers,
+};
 
 use crate::{
     deployment::Quality,
@@ -136,4 +140,26 @@ fn one_that_goes_while_a_version_is_made_again_leaves_nothing_either() {
     assert_eq!(appliers(&world), Appliers::PassBy, "{}", world.story);
     let world = world.with_deletion(false).until_gone();
     is_its_appliers_own(&world);
+}
+
+#[test]
+fn one_whose_stable_template_is_denied_goes_all_the_same() {
+    let world = by_flux().releasing(Quality::Erroring).until_rest();
+    let world = world.with_deletion(false);
+    let mut seen = world.observed().unwrap();
+    seen.refused = Some("the policy denies the image".to_owned());
+    let let_go = Action::SetWorkload {
+        paused: false,
+        hold: Hold::Off,
+        epoch: None,
+    };
+    let decision = decide(&seen, world.now);
+    assert!(
+        !decision.actions.contains(&let_go),
+        "{:?}",
+        decision.actions
+    );
+    let later = world.now + jiff::SignedDuration::from_mins(20);
+    let decision = decide(&seen, later);
+    assert!(decision.actions.contains(&let_go), "{:?}", decision.actions);
 }

@@ -6,7 +6,7 @@ use tidegate_api::config::{ConfigKind, ConfigRef};
 use tidegate_engine::{
     decide::decide,
     decision::{Action, Decision},
-    observed::{Brake, Observed},
+    observed::{Brake, Observed, WorkloadObstacle},
 };
 
 use crate::{deployment::Quality, rollout::a_rollout, world::World};
@@ -38,7 +38,7 @@ fn noted(decision: &Decision) -> BTreeSet<ConfigRef> {
 /// What is to be kept, and what to be let go.
 fn asked(decision: &Decision) -> Option<(BTreeSet<ConfigRef>, Vec<ConfigRef>)> {
     decision.actions.iter().find_map(|action| {
-        let Action::KeepConfig { keep, release } = action else {
+        let Action::KeepConfig { keep, release, .. } = action else {
             return None;
         };
         Some((keep.clone(), release.clone()))
@@ -92,8 +92,12 @@ fn a_rollout_that_goes_lets_go_of_it_first() {
     let decision = decide(&seen, world.now);
     let first = decision.actions.first();
     let release = vec![config_map("web-1")];
-    let keep = maps(&[]);
-    assert_eq!(first, Some(&Action::KeepConfig { keep, release }));
+    let expected = Action::KeepConfig {
+        keep: maps(&[]),
+        release,
+        prune: false,
+    };
+    assert_eq!(first, Some(&expected));
 }
 
 #[test]
@@ -123,4 +127,22 @@ fn in_an_attempt_it_is_kept_too() {
     seen.config = Some(maps(&["web-1", "web-2"]));
     let decision = decide(&seen, world.now);
     assert_eq!(noted(&decision), maps(&["web-1", "web-2"]));
+}
+
+#[test]
+fn one_that_cannot_be_held_any_more_lets_go_of_it_before_its_finalizer_goes() {
+    let (world, mut seen) = at_rest(&["web-1"], &["web-1"]);
+    let workload = seen.workload.as_mut().unwrap();
+    workload.held = None;
+    workload.hold_obstacle = Some(WorkloadObstacle::NoRevisionHistory);
+    let decision = decide(&seen, world.now);
+    assert_eq!(
+        asked(&decision),
+        Some((maps(&[]), vec![config_map("web-1")]))
+    );
+    assert!(!decision.actions.contains(&Action::RemoveFinalizer));
+    seen.status = decision.status;
+    seen.kept_config = Some(maps(&[]));
+    let decision = decide(&seen, world.now);
+    assert_eq!(noted(&decision), maps(&[]));
 }

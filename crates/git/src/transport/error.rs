@@ -168,6 +168,7 @@ const WORDS: &[(FailureKind, &[&str])] = &[
         &[
             "returned error: 404",
             "' not found",
+            "Repository not found",
             "does not appear to be a git repository",
             "does not exist",
         ],

@@ -34,6 +34,7 @@ fn keep(keep: &[&str], release: &[&str]) -> Action {
     Action::KeepConfig {
         keep: keep.iter().map(|name| config_map(name)).collect(),
         release: release.iter().map(|name| config_map(name)).collect(),
+        prune: true,
     }
 }
 
