@@ -122,6 +122,7 @@ pub(crate) fn observe(
     Observed {
         identity: identity(rollout, around.cluster),
         deleting: rollout.metadata.deletion_timestamp.is_some(),
+        deleted_at: rollout.metadata.deletion_timestamp.as_ref().map(|at| at.0),
         finalizer: has_finalizer(rollout),
         epoch: around.epoch,
         spec: rollout.spec.clone(),

@@ -51,6 +51,8 @@ pub struct Observed {
     pub identity: Identity,
     /// True if it is being deleted.
     pub deleting: bool,
+    /// Time at which somebody has deleted it.
+    pub deleted_at: Option<Timestamp>,
     /// True if it has Tidegate's finalizer.
     pub finalizer: bool,
     /// The epoch of this leader.

@@ -109,16 +109,15 @@ pub(super) fn let_go(ctx: &mut DecisionContext<'_>) -> bool {
     true
 }
 
-/// Returns true if stable's template cannot be put back: the API server has denied a write for as long as an attempt
-/// would have had for progress.
+/// Returns true if stable's template cannot be put back: since the Rollout was deleted the API server has denied a write
+/// for as long as an attempt would have had for progress.
 fn is_given_up(ctx: &mut DecisionContext<'_>) -> bool {
     let observed = ctx.observed;
-    let since = observed.status.since.unwrap_or(ctx.now);
+    let (Some(_), Some(since)) = (&observed.refused, observed.deleted_at) else {
+        return false;
+    };
     let deadline = observed.spec.progress_deadline.as_signed();
     let given_up_at = since.saturating_add(deadline).unwrap_or(Timestamp::MAX);
-    if observed.refused.is_none() {
-        return false;
-    }
     ctx.requeue_at(given_up_at);
     ctx.now >= given_up_at
 }

@@ -148,6 +148,7 @@ fn one_whose_stable_template_is_denied_goes_all_the_same() {
     let world = world.with_deletion(false);
     let mut seen = world.observed().unwrap();
     seen.refused = Some("the policy denies the image".to_owned());
+    seen.deleted_at = Some(world.now);
     let let_go = Action::SetWorkload {
         paused: false,
         hold: Hold::Off,

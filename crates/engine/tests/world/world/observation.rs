@@ -33,6 +33,7 @@ impl World {
                 generation: 1,
             },
             deleting: rollout.deleting,
+            deleted_at: None,
             finalizer: rollout.finalizer,
             epoch: self.shell.epoch,
             spec: rollout.spec.clone(),
