@@ -42,6 +42,13 @@ pub(super) fn hold(ctx: &mut DecisionContext<'_>) -> bool {
 fn towards_hold(ctx: &DecisionContext<'_>, workload: &Workload, stable: &Stable) -> Option<Action> {
     let version = &stable.pod_template_hash;
     let is_lost = workload.version(version).is_none();
+    if is_lost && !ctx.observed.stable_kept && workload.paused {
+        // Nothing can be put back, and what is to come has to come in.
+        return match diff::hold(workload, ctx.observed) {
+            Hold::At(digest) => Some(pause(Hold::At(digest))),
+            Hold::Kept | Hold::Off | Hold::PassedBy => None,
+        };
+    }
     if workload.held.is_some() {
         let mark = diff::hold(workload, ctx.observed);
         return match mark {
