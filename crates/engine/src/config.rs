@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tidegate_api::config::ConfigRef;
 
 use crate::{context::DecisionContext, decision::Action, observed::Brake};
@@ -30,8 +30,7 @@ pub(crate) fn keep(ctx: &mut DecisionContext<'_>) -> Option<Action> {
     let unneeded = noted.difference(&needed);
     let release = unneeded.filter(|config| !others.contains(config));
     let release = release.cloned().collect();
-    let due = ctx.now.saturating_add(RETRY_INTERVAL);
-    ctx.requeue_at(due.unwrap_or(Timestamp::MAX));
+    ctx.requeue_after(RETRY_INTERVAL);
     Some(Action::KeepConfig {
         keep: needed,
         release,
@@ -49,11 +48,11 @@ fn needed(ctx: &DecisionContext<'_>) -> Option<BTreeSet<ConfigRef>> {
         Brake::Pause if is_over(ctx) => Some(BTreeSet::new()),
         // Without a finalizer nobody would let go of it.
         Brake::Pause if !observed.finalizer || ctx.status.stable.is_none() => None,
-        // What another Rollout needs is let go by whoever needs it last.
-        Brake::Pause => observed.config.clone().map(|mut config| {
-            config.extend(observed.config_of_others.iter().cloned());
-            config
-        }),
+        Brake::Pause => {
+            let config = observed.config.as_ref()?;
+            // What another Rollout needs is let go by whoever needs it last.
+            Some(config.union(&observed.config_of_others).cloned().collect())
+        }
     }
 }
 
@@ -62,5 +61,5 @@ fn is_over(ctx: &DecisionContext<'_>) -> bool {
     let workload = ctx.observed.workload.as_ref();
     let cannot_be_held =
         workload.is_none_or(|workload| workload.held.is_none() && workload.hold_obstacle.is_some());
-    ctx.status.attempt.is_none() && (ctx.observed.deleting || cannot_be_held)
+    ctx.status.attempt.is_none() && (ctx.observed.is_deleting() || cannot_be_held)
 }

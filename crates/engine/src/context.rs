@@ -69,6 +69,12 @@ impl<'a> DecisionContext<'a> {
         }
     }
 
+    /// Looks again after this time, at the latest.
+    pub(crate) fn requeue_after(&mut self, time: SignedDuration) {
+        let due = self.now.saturating_add(time).unwrap_or(Timestamp::MAX);
+        self.requeue_at(due);
+    }
+
     /// Waits for this, and looks again at `until` at the latest.
     pub(crate) fn wait(&mut self, on: WaitingOn, until: Option<Timestamp>) {
         self.waiting = Some(on);

@@ -144,7 +144,7 @@ fn lost_revision(observed: &Observed) -> Option<&Version> {
         .as_ref()
         .is_some_and(|workload| observed.brake == Brake::Pause && workload.paused)
         && observed.finalizer;
-    let is_over = observed.deleting && observed.status.attempt.is_none() && !is_held;
+    let is_over = observed.is_deleting() && observed.status.attempt.is_none() && !is_held;
     if observed.stable_kept || is_over {
         return None;
     }
@@ -189,8 +189,8 @@ fn finish(mut ctx: DecisionContext<'_>, plan: Option<Plan>) -> Decision {
         .map(|target| diff::towards(&target, &mut ctx))
         .unwrap_or_default();
     let owes = !ctx.status.pending_records.is_empty();
-    ctx.needs_finalizer |= owes && !ctx.observed.finalizer && !ctx.observed.deleting;
-    if owes && !ctx.observed.deleting {
+    ctx.needs_finalizer |= owes && !ctx.observed.finalizer && !ctx.observed.is_deleting();
+    if owes && !ctx.observed.is_deleting() {
         ctx.actions
             .push(Action::Record(ctx.status.pending_records.clone()));
     }
@@ -270,7 +270,7 @@ fn snapshot_adopted_template(ctx: &DecisionContext<'_>) -> Option<Action> {
         .is_none_or(|attempt| attempt.stage == Stage::Pinning);
     let live = Revision::named(ctx.observed.workload.as_ref()?.live().to_string());
     let adopted = ctx.status.stable.as_ref()?.revision == live;
-    if !early || !adopted || ctx.observed.deleting {
+    if !early || !adopted || ctx.observed.is_deleting() {
         return None;
     }
     Some(Action::SnapshotLiveTemplate(live))

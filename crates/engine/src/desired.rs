@@ -227,7 +227,7 @@ fn retain_until(attempt: &Attempt, plan: &Plan, observed: &Observed) -> Option<T
         .ending
         .as_ref()
         .is_some_and(|ending| ending.outcome != Outcome::Superseded);
-    if !failed || observed.deleting || plan.keep_failed.is_zero() {
+    if !failed || observed.is_deleting() || plan.keep_failed.is_zero() {
         return None;
     }
     attempt.stage_since.checked_add(plan.keep_failed).ok()

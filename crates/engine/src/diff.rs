@@ -23,7 +23,7 @@ pub(crate) fn towards(target: &Desired, ctx: &mut DecisionContext<'_>) -> Vec<Ac
         return Vec::new();
     }
     let mut effects = routes(target, observed);
-    if !observed.finalizer && !observed.deleting {
+    if !observed.finalizer && !observed.is_deleting() {
         // Nothing more is held before it is back. What only lowers risk does not wait for it.
         ctx.needs_finalizer = true;
         effects.retain(|effect| lowers_risk(effect, observed));

@@ -1,6 +1,7 @@
 //! Between attempts: adopting a workload, and beginning the next attempt.
 
 mod admission;
+mod disowned;
 mod foreign_pods;
 mod held;
 mod leftovers;
@@ -21,7 +22,7 @@ use crate::{
     decision::Action,
     event::{Event, GovernedField},
     interventions,
-    observed::{Brake, Candidate, Comparison, Owned, Workload},
+    observed::{Brake, Candidate, Comparison, Workload},
     plan::Plan,
     preflight::{self, Objection, Obstacle},
     stall::Stall,
@@ -45,9 +46,9 @@ const PARTIAL_APPLY_REQUEUE: SignedDuration = SignedDuration::from_millis(200);
 /// No attempt runs.
 pub(crate) fn idle(ctx: &mut DecisionContext<'_>) {
     let is_anything_left = leftovers::put_right(ctx);
-    if ctx.observed.deleting {
+    if ctx.observed.is_deleting() {
         if !is_anything_left && !held::let_go(ctx) {
-            disown_fields(ctx);
+            disowned::disown_fields(ctx);
             on_delete(ctx);
         }
         return;
@@ -67,7 +68,7 @@ pub(crate) fn idle(ctx: &mut DecisionContext<'_>) {
     // they would be lost with the Rollout.
     let is_held = held::hold(ctx);
     if ctx.status.attempt.is_none() && !is_anything_left {
-        disown_fields(ctx);
+        disowned::disown_fields(ctx);
     }
     if ctx.observed.finalizer
         && !is_held
@@ -85,7 +86,7 @@ pub(crate) fn after_attempt(ctx: &mut DecisionContext<'_>) {
     let (Some(candidate), Some(stable)) = (&ctx.observed.candidate, &ctx.status.stable) else {
         return;
     };
-    if candidate.revision == stable.revision || ctx.observed.deleting {
+    if candidate.revision == stable.revision || ctx.observed.is_deleting() {
         return;
     }
     let stable = stable.clone();
@@ -164,23 +165,6 @@ fn delete_orphaned_canary(ctx: &mut DecisionContext<'_>) {
     if there && !named {
         ctx.actions.push(Action::DeleteCanary);
     }
-}
-
-/// What an attempt has written is its owners' again: whoever applies it next does not conflict with Tidegate.
-fn disown_fields(ctx: &mut DecisionContext<'_>) {
-    // They may be those of another Rollout's attempt.
-    if !ctx.observed.conflicting_rollouts.is_empty() {
-        return;
-    }
-    let mut owned = ctx.observed.owned.clone();
-    // Of a workload that was held, what is left is not seen.
-    let is_left =
-        ctx.observed.deleting && ctx.observed.finalizer && ctx.observed.brake == Brake::Pause;
-    if is_left && ctx.observed.workload.is_some() && !owned.contains(&Owned::Workload) {
-        owned.push(Owned::Workload);
-    }
-    ctx.actions
-        .extend(owned.into_iter().map(Action::DisownFields));
 }
 
 /// The Rollout goes, and everything of it but the user's own objects. What git is owed goes to the
@@ -349,11 +333,7 @@ fn remember_adopted(ctx: &mut DecisionContext<'_>, plan: &Plan, stable: &Stable)
 /// Looks again after a while: an obstacle may be an object that does not wake this Rollout, like
 /// another workload or another Rollout.
 fn requeue_later(ctx: &mut DecisionContext<'_>) {
-    let due = ctx
-        .now
-        .saturating_add(RECHECK_INTERVAL)
-        .unwrap_or(Timestamp::MAX);
-    ctx.requeue_at(due);
+    ctx.requeue_after(RECHECK_INTERVAL);
 }
 
 /// Asks again after a while: an answer may be another one once a right was given or a policy was
@@ -472,11 +452,7 @@ fn start_now(ctx: &mut DecisionContext<'_>, plan: &Plan, candidate: &Candidate) 
     }
     // While a commit is partly applied, spec and template may come from different commits.
     if ctx.observed.applying {
-        return ctx.requeue_at(
-            ctx.now
-                .saturating_add(PARTIAL_APPLY_REQUEUE)
-                .unwrap_or(Timestamp::MAX),
-        );
+        return ctx.requeue_after(PARTIAL_APPLY_REQUEUE);
     }
     if shortcut != Some(Shortcut::Promote) && !admission::is_admitted(ctx, candidate) {
         return;

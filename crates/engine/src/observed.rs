@@ -49,9 +49,7 @@ pub type Labels = BTreeMap<String, String>;
 pub struct Observed {
     /// Identity of the Rollout.
     pub identity: Identity,
-    /// True if it is being deleted.
-    pub deleting: bool,
-    /// Time at which somebody has deleted it.
+    /// Time at which somebody has deleted it, while it is still there.
     pub deleted_at: Option<Timestamp>,
     /// True if it has Tidegate's finalizer.
     pub finalizer: bool,
@@ -318,6 +316,11 @@ impl Route {
 // === impl Observed ===
 
 impl Observed {
+    /// Returns true if it is being deleted.
+    pub(crate) fn is_deleting(&self) -> bool {
+        self.deleted_at.is_some()
+    }
+
     /// Returns true if an object of the canary is there, or a pod that a Service could select.
     pub(crate) fn canary_is_left(&self) -> bool {
         self.canary.is_some() || self.canary_service || self.canary_pods > 0

@@ -123,7 +123,7 @@ fn progress_message(ctx: &DecisionContext<'_>) -> String {
         }
         (_, Some(waiting)) => waiting.to_string(),
         (_, None) if conditions::runs_another(ctx) => {
-            wording::another_runs(&ctx.observed.spec.workload, ctx.observed.deleting)
+            wording::another_runs(&ctx.observed.spec.workload, ctx.observed.is_deleting())
         }
         (_, None) => match conditions::missing_pods(ctx) {
             Some(missing) if ctx.status.attempt.is_none() => missing.to_string(),

@@ -42,20 +42,19 @@ pub(super) fn hold(ctx: &mut DecisionContext<'_>) -> bool {
 fn towards_hold(ctx: &DecisionContext<'_>, workload: &Workload, stable: &Stable) -> Option<Action> {
     let version = &stable.pod_template_hash;
     let is_lost = workload.version(version).is_none();
-    if is_lost && !ctx.observed.stable_kept && workload.paused {
-        // Nothing can be put back, and what is to come has to come in.
-        return match diff::hold(workload, ctx.observed) {
-            Hold::At(digest) => Some(pause(Hold::At(digest))),
-            Hold::Kept | Hold::Off | Hold::PassedBy => None,
-        };
-    }
-    if workload.held.is_some() {
-        let mark = diff::hold(workload, ctx.observed);
-        return match mark {
+    // Nothing can be put back then, and what is to come has to come in.
+    let is_lost_for_good = is_lost && !ctx.observed.stable_kept && workload.paused;
+    if workload.held.is_some() || is_lost_for_good {
+        let is_in_the_way = is_lost || workload.is_stranded(version);
+        if is_in_the_way && !is_lost_for_good {
             // Stable's template goes back first.
-            _ if is_lost || workload.is_stranded(version) => Some(pause(Hold::PassedBy)),
-            Hold::At(_) => Some(pause(mark)),
-            Hold::Kept | Hold::Off | Hold::PassedBy => None,
+            return Some(pause(Hold::PassedBy));
+        }
+        let mark = diff::hold(workload, ctx.observed);
+        return if mark == Hold::Kept {
+            None
+        } else {
+            Some(pause(mark))
         };
     }
     let is_unknown = is_lost && ctx.observed.stable != Comparison::Same;

@@ -25,15 +25,15 @@ pub(super) fn put_right(ctx: &mut DecisionContext<'_>) -> bool {
     // What another Rollout's attempt marks is its own. And nobody can put a finalizer on what is being
     // deleted.
     let is_others = !observed.conflicting_rollouts.is_empty();
-    let cannot_wait = observed.deleting && !observed.finalizer;
+    let cannot_wait = observed.is_deleting() && !observed.finalizer;
     if is_others || cannot_wait || !are_there(observed) {
         return false;
     }
     let since = observed.status.since.unwrap_or(ctx.now);
     let deadline = observed.spec.progress_deadline.as_signed();
     let given_up_at = since.saturating_add(deadline).unwrap_or(Timestamp::MAX);
-    let is_given_up = observed.deleting && ctx.now >= given_up_at;
-    if observed.deleting && !is_given_up {
+    let is_given_up = observed.is_deleting() && ctx.now >= given_up_at;
+    if observed.is_deleting() && !is_given_up {
         ctx.requeue_at(given_up_at);
     }
     ctx.wait(WaitingOn::Leftovers, None);

@@ -129,7 +129,7 @@ impl Observed {
             return None;
         }
         // Of a Rollout that goes nobody asks for anything.
-        if self.deleting && self.status.attempt.is_none() {
+        if self.is_deleting() && self.status.attempt.is_none() {
             return None;
         }
         let is_new = match workload.held {

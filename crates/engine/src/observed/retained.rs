@@ -27,7 +27,7 @@ impl Observed {
     /// The pod that is to be there: the newest, unless its time is over or it takes room that is needed.
     pub(crate) fn retained_pod(&self, now: Timestamp) -> Option<&RetainedPod> {
         let newest = self.retained_pods.iter().max_by_key(|pod| pod.created)?;
-        if self.deleting || newest.until <= now || self.lacks_room() {
+        if self.is_deleting() || newest.until <= now || self.lacks_room() {
             None
         } else {
             Some(newest)

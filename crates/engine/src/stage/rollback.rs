@@ -74,7 +74,7 @@ fn share_of_untouched(ctx: &DecisionContext<'_>) -> Weight {
 fn is_switched_off(ctx: &DecisionContext<'_>) -> bool {
     let workload = ctx.observed.workload.as_ref();
     let gone = workload.is_none_or(|workload| workload.deleting);
-    ctx.observed.deleting && gone || workload.is_some_and(|workload| workload.replicas == 0)
+    ctx.observed.is_deleting() && gone || workload.is_some_and(|workload| workload.replicas == 0)
 }
 
 /// The greatest share of callers that reach the canary: by the routes' weights, or all of them by Services
@@ -109,7 +109,7 @@ fn is_given_up(ctx: &mut DecisionContext<'_>, plan: &Plan) -> bool {
         return false;
     }
     let another = newer_is_wanted(ctx);
-    if !another && !ctx.observed.deleting && !abort_is_asked_for(ctx) {
+    if !another && !ctx.observed.is_deleting() && !abort_is_asked_for(ctx) {
         return false;
     }
     let late = ctx.stage_lasted(plan.progress_deadline);

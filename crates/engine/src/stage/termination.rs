@@ -140,7 +140,7 @@ fn inconclusive(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Cause> {
 }
 
 fn deleted(ctx: &DecisionContext<'_>, _: &Plan) -> Option<Cause> {
-    if ctx.observed.deleting {
+    if ctx.observed.is_deleting() {
         Some(Cause::RolloutDeleted)
     } else {
         None

@@ -14,17 +14,6 @@ fn by_people() -> Draft {
     a_rollout().applied_by_people()
 }
 
-/// Letters of the templates that run, each once.
-fn running(world: &World) -> String {
-    let sets = world
-        .live
-        .workload
-        .iter()
-        .flat_map(|workload| &workload.sets);
-    let with_pods = sets.filter(|set| !set.pods.is_empty());
-    with_pods.map(|set| set.template.letter).collect()
-}
-
 fn is_held(world: &World) -> bool {
     let workload = world.live.workload.as_ref().unwrap();
     workload.paused && workload.held.is_some()
@@ -37,7 +26,7 @@ fn is_left_with_a(world: &World) {
     let workload = world.live.workload.as_ref().unwrap();
     assert!(!workload.paused && workload.held.is_none());
     assert_eq!(
-        (world.runs(), running(world).as_str()),
+        (world.runs(), world.running().as_str()),
         ('A', "A"),
         "{}",
         world.story
@@ -48,7 +37,7 @@ fn is_left_with_a(world: &World) {
 fn what_runs_is_adopted_and_held_and_nothing_restarts() {
     let world = by_people().at_rest();
     assert!(is_held(&world), "{}", world.story);
-    assert_eq!(running(&world), "A");
+    assert_eq!(world.running(), "A");
     assert_eq!(world.live.workload.as_ref().unwrap().sets[0].pods.len(), 3);
     assert!(world.status().stable.is_some(), "{}", world.story);
     let status = world.status();
@@ -66,10 +55,10 @@ fn what_runs_is_adopted_and_held_and_nothing_restarts() {
 #[test]
 fn a_good_template_is_released_in_steps_and_held_again() {
     let world = by_people().releasing(Quality::Good).at_weight(20);
-    assert_eq!(running(&world), "A", "nothing rolls: {}", world.story);
+    assert_eq!(world.running(), "A", "nothing rolls: {}", world.story);
     let world = world.until_rest();
     assert_eq!(
-        (world.outcomes().as_str(), running(&world).as_str()),
+        (world.outcomes().as_str(), world.running().as_str()),
         ("1 Promoted", "B")
     );
     assert!(is_held(&world), "{}", world.story);
@@ -80,7 +69,7 @@ fn a_good_template_is_released_in_steps_and_held_again() {
 fn a_bad_template_stays_where_it_is_and_never_runs() {
     let world = by_people().releasing(Quality::Erroring).until_rest();
     assert_eq!(
-        (world.outcomes().as_str(), running(&world).as_str()),
+        (world.outcomes().as_str(), world.running().as_str()),
         ("1 RolledBack", "A")
     );
     assert_eq!(
@@ -93,7 +82,7 @@ fn a_bad_template_stays_where_it_is_and_never_runs() {
     insta::assert_snapshot!("by_pause_bad", world.story);
     let world = world.with_commit('C', Quality::Good).until_rest();
     assert_eq!(world.outcomes(), "1 RolledBack, 2 Promoted");
-    assert_eq!(running(&world), "C");
+    assert_eq!(world.running(), "C");
 }
 
 #[test]
@@ -101,7 +90,7 @@ fn a_template_that_is_taken_back_ends_the_attempt() {
     let world = by_people().releasing(Quality::Good).at_weight(20);
     let world = world.with_commit('A', Quality::Good).until_rest();
     assert_eq!(
-        (world.outcomes().as_str(), running(&world).as_str()),
+        (world.outcomes().as_str(), world.running().as_str()),
         ("1 Superseded", "A")
     );
 }
@@ -118,7 +107,7 @@ fn a_template_that_comes_while_the_workload_rolls_is_the_next_one_and_gets_no_tr
         "{}",
         world.story
     );
-    assert_eq!(running(&world), "C");
+    assert_eq!(world.running(), "C");
 }
 
 #[test]
@@ -141,16 +130,16 @@ fn scaled_to_zero_and_back_stable_serves_and_not_what_waits() {
     // A has run before, and would be what a paused workload scales up.
     let world = world.with_commit('A', Quality::Good).with_ask(Ask::Pause);
     let world = world.after(2).with_ask(Ask::Abort).after(600);
-    assert_eq!(running(&world), "B", "{}", world.story);
+    assert_eq!(world.running(), "B", "{}", world.story);
     let world = world.with_scale(0).after(60).with_scale(3).after(60);
-    assert_eq!(running(&world), "B", "{}", world.story);
+    assert_eq!(world.running(), "B", "{}", world.story);
 }
 
 #[test]
 fn stables_version_is_made_again_without_what_waits() {
     let world = by_people().releasing(Quality::Good).at_weight(20);
     let world = world.with_lost_version().after(30);
-    assert_eq!(running(&world), "A", "{}", world.story);
+    assert_eq!(world.running(), "A", "{}", world.story);
     assert_eq!(world.until_rest().outcomes(), "1 Promoted");
 }
 
@@ -158,7 +147,7 @@ fn stables_version_is_made_again_without_what_waits() {
 fn while_tidegate_is_down_nothing_rolls() {
     let world = by_people().at_rest().with_tidegate_down(600);
     let world = world.with_commit('B', Quality::Good).after(300);
-    assert_eq!(running(&world), "A", "{}", world.story);
+    assert_eq!(world.running(), "A", "{}", world.story);
     assert_eq!(world.until_rest().outcomes(), "1 Promoted");
 }
 
@@ -183,7 +172,7 @@ fn what_was_rejected_is_tried_again_once_it_is_applied_again() {
     let world = world.with_commit('C', Quality::Good).until_rest();
     let world = world.with_commit('B', Quality::Good).until_rest();
     assert_eq!(world.outcomes(), "1 Aborted, 2 Promoted, 3 Promoted");
-    assert_eq!(running(&world), "B", "{}", world.story);
+    assert_eq!(world.running(), "B", "{}", world.story);
 }
 
 #[test]
@@ -192,7 +181,7 @@ fn a_promotion_that_is_taken_back_while_it_rolls_is_followed_by_what_was_before(
         .releasing(Quality::Good)
         .at_stage(Stage::UpdatingStable);
     let world = world.after(1).with_commit('A', Quality::Good).until_rest();
-    assert_eq!(running(&world), "A", "{}", world.story);
+    assert_eq!(world.running(), "A", "{}", world.story);
 }
 
 #[test]
@@ -202,9 +191,9 @@ fn scaled_to_zero_and_back_in_an_attempt_stable_serves() {
         .with_commit('A', Quality::Erroring)
         .with_ask(Ask::Pause)
         .after(30);
-    assert_eq!(running(&steps), "B", "{}", steps.story);
+    assert_eq!(steps.running(), "B", "{}", steps.story);
     let world = steps.with_scale(0).after(30).with_scale(3).after(30);
-    assert_eq!(running(&world), "B", "{}", world.story);
+    assert_eq!(world.running(), "B", "{}", world.story);
 }
 
 #[test]
@@ -224,5 +213,5 @@ fn a_let_go_that_was_denied_rolls_out_nothing_once_the_canary_has_breached() {
         .lines()
         .find(|line| line.contains("pods of checkout: 3 of A (3 ready), 1 of B"));
     assert_eq!(rolled, None, "{story}");
-    assert_eq!(running(&world), "A", "{story}");
+    assert_eq!(world.running(), "A", "{story}");
 }

@@ -77,7 +77,7 @@ fn what_another_rollout_needs_is_let_go_by_whoever_needs_it_last() {
         asked(&decision),
         Some((maps(&["web-1", "web-2"]), Vec::new()))
     );
-    seen.deleting = true;
+    seen.deleted_at = Some(world.now);
     assert_eq!(
         asked(&decide(&seen, world.now)),
         Some((maps(&[]), Vec::new()))
@@ -88,7 +88,7 @@ fn what_another_rollout_needs_is_let_go_by_whoever_needs_it_last() {
 fn a_rollout_that_goes_lets_go_of_it_first() {
     let (world, mut seen) = at_rest(&["web-1"], &["web-1"]);
     seen.kept_config = Some(maps(&["web-1"]));
-    seen.deleting = true;
+    seen.deleted_at = Some(world.now);
     let decision = decide(&seen, world.now);
     let first = decision.actions.first();
     let release = vec![config_map("web-1")];

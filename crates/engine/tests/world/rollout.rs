@@ -444,8 +444,16 @@ impl World {
         words.collect::<Vec<_>>().join(", ")
     }
 
-    /// The letter of the template that the workload runs.
+    /// The letter of the template that the workload has. One that is held may run another.
     pub(crate) fn runs(&self) -> char {
         self.live.workload.as_ref().unwrap().template.letter
+    }
+
+    /// Letters of the templates that have pods, each once.
+    pub(crate) fn running(&self) -> String {
+        let workload = self.live.workload.iter();
+        let sets = workload.flat_map(|workload| &workload.sets);
+        let with_pods = sets.filter(|set| !set.pods.is_empty());
+        with_pods.map(|set| set.template.letter).collect()
     }
 }

@@ -77,7 +77,7 @@ pub(crate) struct Rollout {
     /// The persisted status, which snapshots share.
     pub(crate) status: Arc<RolloutStatus>,
     pub(crate) finalizer: bool,
-    pub(crate) deleting: bool,
+    pub(crate) deleted_at: Option<Timestamp>,
     /// True if another finalizer keeps it (foreground deletion).
     pub(crate) kept_by_others: bool,
 }
@@ -130,7 +130,7 @@ impl Rollout {
             spec,
             status: Arc::default(),
             finalizer: false,
-            deleting: false,
+            deleted_at: None,
             kept_by_others: false,
         }
     }
@@ -212,7 +212,7 @@ impl World {
         let rollout = self.rollout.as_ref().map(|rollout| RolloutSeen {
             status: Arc::clone(&rollout.status),
             finalizer: rollout.finalizer,
-            deleting: rollout.deleting,
+            deleting: rollout.deleted_at.is_some(),
         });
         self.history.push(Snapshot {
             at: self.now,

@@ -80,10 +80,11 @@ impl World {
 
     /// The Rollout is deleted.
     pub(crate) fn delete(&mut self, foreground: bool) {
+        let now = self.now;
         let Some(rollout) = &mut self.rollout else {
             return;
         };
-        rollout.deleting = true;
+        rollout.deleted_at.get_or_insert(now);
         rollout.kept_by_others = foreground;
         self.vanish();
         self.happens("delete", "the Rollout is deleted");
@@ -116,8 +117,9 @@ impl World {
 
     /// A Rollout that is being deleted and that nobody keeps is gone.
     pub(crate) fn vanish(&mut self) {
-        let gone =
-            |rollout: &Rollout| rollout.deleting && !rollout.finalizer && !rollout.kept_by_others;
+        let gone = |rollout: &Rollout| {
+            rollout.deleted_at.is_some() && !rollout.finalizer && !rollout.kept_by_others
+        };
         if self.rollout.as_ref().is_some_and(gone) {
             self.rollout = None;
             // The garbage collector sees to what it owns.
@@ -164,7 +166,7 @@ impl World {
         let is_there = self
             .rollout
             .as_ref()
-            .is_some_and(|rollout| !rollout.deleting);
+            .is_some_and(|rollout| rollout.deleted_at.is_none());
         is_left && is_there && self.next_change().is_none()
     }
 
