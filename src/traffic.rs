@@ -38,7 +38,7 @@ use self::{gateway_api::Unresolved, object::RouteObject};
 use crate::kubernetes::{
     applier,
     cache::{Cache, CacheWriter},
-    managed_fields::{Disowned, disowning, last_manager},
+    managed_fields::{Disowned, is_left_ours, last_manager},
     patch,
     watch::{self, WatchScope},
     watched,
@@ -174,10 +174,7 @@ impl Routers {
     /// Returns true if no attempt governs a route, and Tidegate still owns a field of it.
     pub(crate) fn is_owned(&self, namespace: &str, route: &RouteRef) -> bool {
         let live = self.cache(route.kind).get(namespace, &route.name);
-        live.is_some_and(|live| {
-            watched::epoch(&*live).is_none()
-                && disowning(live.managed_fields(), Disowned::All).is_some()
-        })
+        live.is_some_and(|live| is_left_ours(&*live, Disowned::All))
     }
 
     /// Gives up the fields of a route that Tidegate wrote.

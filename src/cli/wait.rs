@@ -14,12 +14,11 @@ use tidegate_api::{
 use tidegate_engine::observed::Held;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 
-use crate::workload;
-
 use super::{
     connection::{Target, answered},
     watch::changes::{self, Change},
 };
+use crate::workload;
 
 /// Exit code where the time is over.
 const TIMED_OUT: u8 = 3;

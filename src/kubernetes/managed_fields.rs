@@ -2,16 +2,23 @@
 
 use json_patch::Patch;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use kube::{Resource, ResourceExt as _};
 use serde_json::{Map, Value, json};
 use tidegate_api::names;
 
-use super::patch::{path, remove, replace, test};
+use super::{
+    patch::{path, remove, replace, test},
+    watched::epoch,
+};
 
 /// Operation of an entry that a server-side apply has made.
 pub(crate) const APPLY: &str = "Apply";
 
 /// Operation of an entry of any other write.
-pub(crate) const UPDATE: &str = "Update";
+const UPDATE: &str = "Update";
+
+/// Managers by whose names Tidegate writes otherwise than by server-side apply.
+const WRITERS: [&str; 2] = [names::FIELD_MANAGER, names::SYNC_FIELD_MANAGER];
 
 /// Fields that Tidegate gives up.
 #[derive(Clone, Copy, Debug)]
@@ -22,32 +29,23 @@ pub(crate) enum Disowned<'a> {
     Field(&'a [&'a str]),
 }
 
-/// Returns the patch by which Tidegate gives up what it owns as the last writer; `None` if that is nothing. Of an object
-/// that a ConfigRepo applies it is: Tidegate itself applies that next.
+/// Returns true if no attempt governs an object, and Tidegate still owns a field of it as the last writer.
+pub(crate) fn is_left_ours(object: &impl Resource, disowned: Disowned<'_>) -> bool {
+    let is_governed = epoch(object).is_some();
+    !is_governed && given_up(object.managed_fields(), disowned).next().is_some()
+}
+
+/// Returns the patch by which Tidegate gives up what it owns as the last writer; `None` if that is nothing.
 ///
 /// Each entry is tested to be the one that was seen, so whatever else changes in the object does not count.
 pub(crate) fn disowning(entries: &[ManagedFieldsEntry], disowned: Disowned<'_>) -> Option<Patch> {
-    let is_applied = |entry: &ManagedFieldsEntry| {
-        entry.operation.as_deref() == Some(APPLY)
-            && entry.manager.as_deref() == Some(names::SYNC_FIELD_MANAGER)
-    };
-    if entries.iter().any(is_applied) {
-        return None;
-    }
     let mut operations = Vec::new();
     // An entry that goes moves those after it.
-    for (index, entry) in entries.iter().enumerate().rev() {
-        let Some(fields) = entry.fields_v1.as_ref().filter(|_| is_written_by_us(entry)) else {
-            continue;
-        };
-        let rest = rest_of(&fields.0, disowned);
-        if rest == fields.0 {
-            continue;
-        }
+    for (index, entry, rest) in given_up(entries, disowned).rev() {
         let index = index.to_string();
         let at = |field| path(&["metadata", "managedFields", &index, field]);
         operations.push(test(at("manager"), json!(entry.manager)));
-        operations.push(test(at("fieldsV1"), fields.0.clone()));
+        operations.push(test(at("fieldsV1"), json!(entry.fields_v1)));
         operations.push(if rest.as_object().is_some_and(Map::is_empty) {
             remove(path(&["metadata", "managedFields", &index]))
         } else {
@@ -59,6 +57,31 @@ pub(crate) fn disowning(entries: &[ManagedFieldsEntry], disowned: Disowned<'_>) 
     } else {
         Some(Patch(operations))
     }
+}
+
+/// Returns the entries of our writes that lose fields: the index of each, the entry, and the fields that are left. Of an
+/// object that a ConfigRepo applies there is none: Tidegate itself applies that next.
+fn given_up<'a>(
+    entries: &'a [ManagedFieldsEntry],
+    disowned: Disowned<'a>,
+) -> impl DoubleEndedIterator<Item = (usize, &'a ManagedFieldsEntry, Value)> {
+    let mut all = entries.iter();
+    let entries = if all.any(|entry| is_applied_by(entry, names::SYNC_FIELD_MANAGER)) {
+        &[]
+    } else {
+        entries
+    };
+    let entries = entries.iter().enumerate();
+    let ours = entries.filter(|(_, entry)| is_written_by(entry, &WRITERS));
+    ours.filter_map(move |(index, entry)| {
+        let fields = &entry.fields_v1.as_ref()?.0;
+        let rest = rest_of(fields, disowned);
+        if rest == *fields {
+            None
+        } else {
+            Some((index, entry, rest))
+        }
+    })
 }
 
 /// Returns the fields that are kept.
@@ -73,11 +96,21 @@ fn rest_of(fields: &Value, disowned: Disowned<'_>) -> Value {
     }
 }
 
-fn is_written_by_us(entry: &ManagedFieldsEntry) -> bool {
+/// Returns true if a server-side apply of this manager has made an entry.
+pub(crate) fn is_applied_by(entry: &ManagedFieldsEntry, manager: &str) -> bool {
+    is_made_by(entry, APPLY, &[manager])
+}
+
+/// Returns true if another write of one of these managers has made an entry.
+pub(crate) fn is_written_by(entry: &ManagedFieldsEntry, managers: &[&str]) -> bool {
+    is_made_by(entry, UPDATE, managers)
+}
+
+fn is_made_by(entry: &ManagedFieldsEntry, operation: &str, managers: &[&str]) -> bool {
     let manager = entry.manager.as_deref().unwrap_or_default();
     is_no_subresource(entry)
-        && entry.operation.as_deref() == Some(UPDATE)
-        && [names::FIELD_MANAGER, names::SYNC_FIELD_MANAGER].contains(&manager)
+        && entry.operation.as_deref() == Some(operation)
+        && managers.contains(&manager)
 }
 
 /// Returns true if an entry is of no subresource.

@@ -1,16 +1,15 @@
 //! Observing: from the caches to the one snapshot that a decision is made from.
 
+mod config;
 mod owned;
 mod pods;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
 use tidegate_api::{
-    CommitId, NamespacedName, Revision, Rollout,
-    config::ConfigRef,
-    names,
+    CommitId, NamespacedName, Revision, Rollout, names,
     rollout::{OnRollback, RolloutSpec, canary_name},
     route::RouteRef,
     status::{RolloutStatus, Source},
@@ -121,7 +120,6 @@ pub(crate) fn observe(
     };
     Observed {
         identity: identity(rollout, around.cluster),
-        deleting: rollout.metadata.deletion_timestamp.is_some(),
         deleted_at: rollout.metadata.deletion_timestamp.as_ref().map(|at| at.0),
         finalizer: has_finalizer(rollout),
         epoch: around.epoch,
@@ -146,7 +144,10 @@ pub(crate) fn observe(
         canary_endpoints: observer.endpoints(&own_pods, &canary.name),
         unlisted_route_kinds: caches.routers.unlisted([spec]),
         routes,
-        config: observer.config(&id.name, &spec.workload, &status),
+        config: match brake {
+            Brake::Pause => observer.config(&id.name, &spec.workload, &status),
+            Brake::Sync | Brake::Unknown => None,
+        },
         config_of_others: observer.config_of_others(&status),
         kept_config: observations.kept_config(&id),
         owned,
@@ -240,45 +241,6 @@ impl Observer<'_> {
         let metadata = canary.map(|canary| canary.metadata.clone());
         self.observations
             .admission(self.rollout, revision, &metadata.unwrap_or_default())
-    }
-
-    /// Config that the templates of a Rollout's stable and of its attempt's revision name, as far as both are there.
-    fn config(
-        &self,
-        rollout: &str,
-        workload: &WorkloadRef,
-        status: &RolloutStatus,
-    ) -> Option<BTreeSet<ConfigRef>> {
-        let namespace = &self.rollout.namespace;
-        let workloads = &self.caches.workloads;
-        let version = &status.stable.as_ref()?.pod_template_hash;
-        let mut config = workloads.config_of(namespace, workload, version)?;
-        if let Some(attempt) = &status.attempt {
-            let revisions = &self.caches.revisions;
-            let kept = revisions.get(namespace, &attempt.revision.object_name(rollout))?;
-            config.extend(kept.data.config.iter().cloned());
-        }
-        Some(config)
-    }
-
-    /// Config that is noted in the status, and that other Rollouts need.
-    fn config_of_others(&self, status: &RolloutStatus) -> BTreeSet<ConfigRef> {
-        let mut of_others = BTreeSet::new();
-        if status.kept_config.is_empty() {
-            return of_others;
-        }
-        let needed = self.caches.pick_rollouts(&self.rollout.namespace, |other| {
-            let is_going = other.metadata.deletion_timestamp.is_some();
-            if is_going || other.name_any() == self.rollout.name {
-                return None;
-            }
-            let status = other.status.as_ref()?;
-            self.config(&other.name_any(), &other.spec.workload, status)
-        });
-        let noted = status.kept_config.iter();
-        let named = noted.filter(|config| needed.iter().any(|needed| needed.contains(config)));
-        of_others.extend(named.cloned());
-        of_others
     }
 
     /// Returns true if the template of a revision is kept.

@@ -8,7 +8,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntr
 use serde_json::{Map, Value};
 use tidegate_api::names;
 
-use crate::kubernetes::managed_fields::{APPLY, UPDATE, is_no_subresource, owns, remove_field};
+use crate::kubernetes::managed_fields::{
+    APPLY, is_applied_by, is_no_subresource, is_written_by, owns, remove_field,
+};
 
 /// Path of a field, like `["spec", "replicas"]`.
 pub(super) type FieldPath = &'static [&'static str];
@@ -85,16 +87,11 @@ pub(super) fn is_given_up(entries: &[ManagedFieldsEntry], path: FieldPath) -> bo
 }
 
 fn is_ours(entry: &ManagedFieldsEntry) -> bool {
-    is_no_subresource(entry)
-        && entry.operation.as_deref() == Some(APPLY)
-        && entry.manager.as_deref() == Some(names::SYNC_FIELD_MANAGER)
+    is_applied_by(entry, names::SYNC_FIELD_MANAGER)
 }
 
 fn is_legacy_manager(entry: &ManagedFieldsEntry) -> bool {
-    let manager = entry.manager.as_deref().unwrap_or_default();
-    is_no_subresource(entry)
-        && entry.operation.as_deref() == Some(UPDATE)
-        && LEGACY_MANAGERS.contains(&manager)
+    is_written_by(entry, LEGACY_MANAGERS)
 }
 
 fn fields_of(entry: &mut ManagedFieldsEntry) -> &mut Value {

@@ -1,6 +1,7 @@
 //! Deployments: a version is a ReplicaSet, and a paused Deployment replaces no pod.
 
 mod canary;
+mod hold;
 mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,24 +20,24 @@ use tidegate_api::{
     names,
     workload::{VersionId, WorkloadKind, WorkloadRef},
 };
-use tidegate_engine::{
-    decision::Hold,
-    observed::{Comparison, Held, OtherWorkload, Version, Workload, WorkloadObstacle},
-};
+use tidegate_engine::observed::{Comparison, OtherWorkload, Version, Workload, WorkloadObstacle};
 
-use self::watched::{Deployment, ReplicaSet};
+pub(super) use self::hold::read_hold;
+use self::{
+    hold::{held, hold_obstacle},
+    watched::{Deployment, ReplicaSet},
+};
 use super::{Compared, Target, WorkloadError};
 use crate::{
     clock,
     kubernetes::{
         applier::appliers,
         cache::{Cache, CacheWriter},
-        managed_fields::{Disowned, disowning, last_manager, manager_by_subresource},
+        managed_fields::{last_manager, manager_by_subresource},
         patch::{path, replace},
         pod_template::{PodTemplate, doubled, drop_null_timestamp},
         watch::{self, WatchScope},
         watched::epoch,
-        writer::marks,
     },
 };
 
@@ -207,73 +208,6 @@ impl Deployments {
         self.deployments.keep_answer(deployment);
     }
 
-    pub(super) fn is_owned(&self, namespace: &str, name: &str) -> bool {
-        let deployment = self.deployments.get(namespace, name);
-        deployment.is_some_and(|deployment| {
-            epoch(&*deployment).is_none()
-                && disowning(deployment.managed_fields(), disowned(&deployment)).is_some()
-        })
-    }
-
-    pub(super) async fn disown(&self, target: Target<'_>) -> Result<(), WorkloadError> {
-        let deployment = self.existing(target)?;
-        let writer = target.writer();
-        let given_up = writer.disown(&self.deployments, &*deployment, disowned(&deployment));
-        let what = format!("give up the fields of {}", target.workload);
-        given_up.await.map_err(WorkloadError::request(what))
-    }
-
-    pub(super) async fn pause(
-        &self,
-        target: Target<'_>,
-        paused: bool,
-        hold: Hold,
-        epoch: Option<u64>,
-    ) -> Result<(), WorkloadError> {
-        let deployment = self.existing(target)?;
-        // A field that is null is removed; Kubernetes' default is not to pause.
-        let paused = if paused { Some(true) } else { None };
-        let mut annotations = marks(&*deployment, epoch, hold == Hold::PassedBy);
-        match hold {
-            Hold::Off | Hold::PassedBy => annotations[names::HELD_ANNOTATION] = Value::Null,
-            Hold::Kept => {}
-            Hold::At(digest) => annotations[names::HELD_ANNOTATION] = json!(digest.to_string()),
-        }
-        let patch = json!({
-            "metadata": { "annotations": annotations },
-            "spec": { "paused": paused },
-        });
-        let patched = target
-            .writer()
-            .patch(&self.deployments, &*deployment, patch)
-            .await;
-        let what = format!("pause or unpause {}", target.workload);
-        patched.map_err(WorkloadError::request(what))
-    }
-
-    /// Notes the template of a Deployment that is held as known: its digest is the revision's name.
-    pub(super) async fn note(
-        &self,
-        target: Target<'_>,
-        template: &Revision,
-    ) -> Result<(), WorkloadError> {
-        let deployment = self.existing(target)?;
-        let Some(held) = held(&deployment) else {
-            return Ok(());
-        };
-        if held.is_known || held.live.to_string() != template.as_str() {
-            return Ok(());
-        }
-        let note = json!({ names::HELD_ANNOTATION: template.as_str() });
-        let patch = json!({ "metadata": { "annotations": note } });
-        let patched = target
-            .writer()
-            .patch(&self.deployments, &*deployment, patch)
-            .await;
-        let what = format!("note the template of {}", target.workload);
-        patched.map_err(WorkloadError::request(what))
-    }
-
     /// Scales a ReplicaSet to none. The Deployment's controller does not scale it up again, as long as
     /// the Deployment has another template.
     pub(super) async fn scale_down(
@@ -383,41 +317,11 @@ fn without_version(labels: &BTreeMap<String, String>) -> BTreeMap<String, String
     labels
 }
 
-/// Returns the hold of a Deployment that is paused for as long as its Rollout is there.
-fn held(deployment: &Deployment) -> Option<Held> {
-    let known = deployment.annotations().get(names::HELD_ANNOTATION)?;
-    if !deployment.spec.paused {
-        return None;
-    }
-    let live = deployment.spec.template.digest;
-    Some(Held {
-        live,
-        is_known: *known == live.to_string(),
-    })
-}
-
-/// Returns the fields that Tidegate gives up between attempts: all but the hold.
-fn disowned(deployment: &Deployment) -> Disowned<'static> {
-    match held(deployment) {
-        Some(_) => Disowned::Field(&["spec", "template"]),
-        None => Disowned::All,
-    }
-}
-
 /// Reads the template from the API server.
 pub(super) async fn live_template(target: Target<'_>) -> Result<Value, WorkloadError> {
     let resource = ApiResource::erase::<apps::Deployment>(&());
     let read = template_of(target, &resource, &target.workload.name).await;
     read.map_err(WorkloadError::request(format!("read {}", target.workload)))
-}
-
-/// Reads the hold of a Deployment from the API server.
-pub(super) async fn read_hold(target: Target<'_>) -> Result<Option<Held>, WorkloadError> {
-    let api: Api<Deployment> = Api::namespaced(target.client.clone(), target.namespace);
-    let read = api.get_opt(&target.workload.name).await;
-    let what = format!("read {}", target.workload);
-    let deployment = read.map_err(WorkloadError::request(what))?;
-    Ok(deployment.and_then(|deployment| held(&deployment)))
 }
 
 /// Reads the template of a ReplicaSet from the API server, without the label that names the ReplicaSet.
@@ -490,19 +394,6 @@ fn name_obstacle(name: &str) -> Option<WorkloadObstacle> {
         return None;
     }
     Some(WorkloadObstacle::NameTooLong { max: MAX_NAME })
-}
-
-/// Returns an obstacle if a Deployment that is paused for good would lose its pods, or stay paused.
-fn hold_obstacle(deployment: &Deployment) -> Option<WorkloadObstacle> {
-    if deployment.spec.revision_history_limit == Some(0) {
-        return Some(WorkloadObstacle::NoRevisionHistory);
-    }
-    if !deployment.spec.paused {
-        return None;
-    }
-    let fields = deployment.metadata.managed_fields.as_deref();
-    let manager = last_manager(fields.unwrap_or_default(), &["spec", "paused"])?;
-    Some(WorkloadObstacle::PausedBy { manager })
 }
 
 /// Name of a pod's ReplicaSet: Kubernetes appends a dash and five characters to it, and leaves the

@@ -7,7 +7,7 @@ use kube::{
 use serde_json::Value;
 use tidegate_api::{config::ConfigRef, names};
 
-use crate::kubernetes::managed_fields::APPLY;
+use crate::kubernetes::managed_fields::is_applied_by;
 
 /// Label of every object that a Kustomization has applied: the Kustomization's name.
 pub(super) const NAME_LABEL: &str = "kustomize.toolkit.fluxcd.io/name";
@@ -61,11 +61,9 @@ pub(crate) async fn pruning(
 
 /// Returns true if it was the kustomize-controller that has applied an object, and nobody else owns it.
 fn is_applied_by_flux(object: &impl Resource) -> bool {
-    let applied_by = |manager: &str| {
+    let applied_by = |manager| {
         let mut entries = object.managed_fields().iter();
-        entries.any(|entry| {
-            entry.operation.as_deref() == Some(APPLY) && entry.manager.as_deref() == Some(manager)
-        })
+        entries.any(|entry| is_applied_by(entry, manager))
     };
     applied_by(MANAGER)
         && !applied_by(names::SYNC_FIELD_MANAGER)

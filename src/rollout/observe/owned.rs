@@ -5,12 +5,8 @@ use tidegate_engine::observed::{Owned, Route, Service};
 
 use crate::{
     caches::Caches,
-    kubernetes::{
-        managed_fields::{Disowned, disowning},
-        watched,
-    },
+    kubernetes::managed_fields::{Disowned, is_left_ours},
 };
-use kube::ResourceExt as _;
 
 /// Returns those of a Rollout: its workload, the Services of its pods and its routes.
 pub(super) fn owned(
@@ -27,11 +23,7 @@ pub(super) fn owned(
     }
     for service in services {
         let live = caches.services.get(namespace, &service.name);
-        let is_owned = live.is_some_and(|live| {
-            watched::epoch(&*live).is_none()
-                && disowning(live.managed_fields(), Disowned::All).is_some()
-        });
-        if is_owned {
+        if live.is_some_and(|live| is_left_ours(&*live, Disowned::All)) {
             owned.push(Owned::Service(service.name.clone()));
         }
     }
