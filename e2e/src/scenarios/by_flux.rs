@@ -13,8 +13,9 @@ use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use crate::{
+    load::Load,
     scenario::{Context, Scenario, scenario},
-    testbed::{IGNORE, NAME, Release, SSA, Shop, Testbed, image, ran_as_canary_alone},
+    testbed::{Governed, IGNORE, NAME, Release, SSA, Shop, Testbed, image, ran_as_canary_alone},
 };
 
 /// Scenarios of this folder.
@@ -86,15 +87,20 @@ async fn released(context: Context, kustomization: Value) -> Result<()> {
     Ok(())
 }
 
-/// Flux is suspended in the middle of an attempt, and looks as soon as it is resumed.
-async fn suspended(context: Context) -> Result<()> {
-    let shop = shop();
-    let bed = Testbed::open_by_flux(context, &shop, json!({})).await?;
+/// Opens the shop, and has the first step of a good release begin.
+async fn in_an_attempt(context: Context, shop: &Shop) -> Result<(Testbed, Governed, Load)> {
+    let bed = Testbed::open_by_flux(context, shop, json!({})).await?;
     let governed = bed.watch_governed()?;
     let clients = bed.clients(RATE);
     let good = shop.with(Release::good("v2"));
     bed.release_by_flux(&good, "Release v2").await?;
     bed.first_step(1).await?;
+    Ok((bed, governed, clients))
+}
+
+/// Flux is suspended in the middle of an attempt, and looks as soon as it is resumed.
+async fn suspended(context: Context) -> Result<()> {
+    let (bed, governed, clients) = in_an_attempt(context, &shop()).await?;
     bed.suspend_flux(true).await?;
     bed.step(1, 2).await?;
     bed.suspend_flux(false).await?;
@@ -118,12 +124,7 @@ async fn merge(context: Context) -> Result<()> {
         route_annotations: json!({ SSA: MERGE }),
         ..shop()
     };
-    let bed = Testbed::open_by_flux(context, &shop, json!({})).await?;
-    let governed = bed.watch_governed()?;
-    let clients = bed.clients(RATE);
-    let good = shop.with(Release::good("v2"));
-    bed.release_by_flux(&good, "Release v2").await?;
-    bed.first_step(1).await?;
+    let (bed, governed, clients) = in_an_attempt(context, &shop).await?;
     let ssa = bed.route().await?.annotations().get(SSA).cloned();
     ensure!(
         ssa.as_deref() == Some(IGNORE),

@@ -24,12 +24,8 @@ async fn run(context: Context) -> Result<()> {
     let mut bed = Testbed::new(context).await?;
     bed.has_no_repo(&shop).await;
     upgrade(&bed, &shop, false, &[]).await?;
-    bed.workload_rolled_out().await?;
-    let pods = bed.pod_uids().await?;
     let seen = bed.history::<Pod>("");
-    bed.start_tidegate().await?;
-    bed.is_held().await?;
-    ensure!(bed.pod_uids().await? == pods, "pods were restarted");
+    bed.holds_what_runs().await?;
 
     let clients = bed.clients(RATE);
     upgrade(&bed, &shop.with(Release::good("v2")), false, &[]).await?;

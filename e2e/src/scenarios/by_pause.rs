@@ -45,12 +45,8 @@ async fn released_by_hand(context: Context, shop: Shop) -> Result<()> {
     let mut bed = Testbed::new(context).await?;
     bed.has_no_repo(&shop).await;
     apply(&bed, &shop, &[]).await?;
-    bed.workload_rolled_out().await?;
-    let pods = bed.pod_uids().await?;
     let seen = bed.history::<Pod>("");
-    bed.start_tidegate().await?;
-    bed.is_held().await?;
-    ensure!(bed.pod_uids().await? == pods, "pods were restarted");
+    bed.holds_what_runs().await?;
 
     promotes_what_is_applied(&bed, &shop).await?;
     rolls_back_what_is_bad(&bed).await?;

@@ -39,12 +39,7 @@ impl Testbed {
         let commit = self.repo.head().await?.context("nothing is committed")?;
         self.apply_by_flux(more).await?;
         self.flux_has_applied(&commit).await?;
-        self.workload_rolled_out().await?;
-        let pods = self.pod_uids().await?;
-        self.start_tidegate().await?;
-        self.is_held().await?;
-        ensure!(self.pod_uids().await? == pods, "pods were restarted");
-        Ok(())
+        self.holds_what_runs().await
     }
 
     /// Tells Flux of the repository; `more` is laid over the Kustomization's spec.

@@ -17,6 +17,16 @@ use crate::eventually::until_true;
 // === impl Testbed ===
 
 impl Testbed {
+    /// Starts Tidegate, which holds the workload that runs. No pod restarts.
+    pub async fn holds_what_runs(&mut self) -> Result<()> {
+        self.workload_rolled_out().await?;
+        let pods = self.pod_uids().await?;
+        self.start_tidegate().await?;
+        self.is_held().await?;
+        ensure!(self.pod_uids().await? == pods, "pods were restarted");
+        Ok(())
+    }
+
     /// Waits until the workload is held, and nothing is to be done.
     pub async fn is_held(&self) -> Result<()> {
         until_true("the workload is held", LIMIT, || async {
