@@ -11,6 +11,7 @@
 //!                              │    ├─ apply, drift
 //!                              │    │    └─ revisions    git's templates wait as ControllerRevisions
 //!                              │    └─ prune
+//!                              ├─ provenance             commits of what others apply, where nothing is applied
 //!                              ├─ report, remarks        the condition Ready
 //!                              ├─ events
 //!                              └─ recording              the condition RecordsWritten
@@ -36,6 +37,7 @@ mod memory;
 mod order;
 mod ownership;
 mod plan;
+mod provenance;
 mod prune;
 mod reconcile;
 mod recording;

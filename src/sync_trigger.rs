@@ -37,11 +37,20 @@ pub(crate) struct Applying<'a> {
 }
 
 /// Hash over all of a Rollout that its namespace's ConfigRepos are reconciled for: its spec, its
-/// stable revision, the template in force, and that an attempt runs or the Rollout is being deleted.
+/// stable revision, the revision that is wanted, the template in force, and that an attempt runs or the Rollout is being
+/// deleted.
 pub(crate) fn governance_hash(rollout: &Rollout) -> u64 {
     let mut hasher = DefaultHasher::new();
     status_hash(rollout.status.as_ref()).hash(&mut hasher);
     rollout.metadata.generation.hash(&mut hasher);
+    // A repository that others apply is asked for the commit of what is wanted.
+    let wanted = rollout
+        .status
+        .as_ref()
+        .and_then(|status| status.wanted.as_ref());
+    wanted
+        .map(|wanted| wanted.revision.as_str())
+        .hash(&mut hasher);
     rollout
         .metadata
         .deletion_timestamp

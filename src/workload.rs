@@ -9,7 +9,7 @@
 //! | its state, for the engine | [`Workloads::observe`] |
 //! | the version that a pod runs | [`version_of`] |
 //! | to replace no pods for now | [`Workloads::pause`] |
-//! | another template, for good or to compare | [`Workloads::write_template`], [`Workloads::compare_template`] |
+//! | another template, for good or to compare | [`Workloads::write_template`], [`Workloads::compare_template`], [`Workloads::as_admitted`] |
 //! | a canary beside it | [`Workloads::dry_run_canary`], [`Workloads::apply_canary`], [`Workloads::delete_canary`] |
 //! | a pod of a failed canary to be looked at | [`Workloads::retain_pod`], [`Workloads::delete_retained_pod`] |
 //! | to leave its pause to the Rollout that governs it | [`drop_pause`] |
@@ -322,6 +322,17 @@ impl Workloads {
     ) -> Result<Compared, WorkloadError> {
         match target.workload.kind {
             WorkloadKind::Deployment => self.deployments.compare_template(target, template).await,
+        }
+    }
+
+    /// Asks by a dry run what the API server would make of a template of a workload; `None` where it denies it.
+    pub(crate) async fn as_admitted(
+        &self,
+        target: Target<'_>,
+        template: Value,
+    ) -> Result<Option<Revision>, WorkloadError> {
+        match target.workload.kind {
+            WorkloadKind::Deployment => deployment::as_admitted(target, template).await,
         }
     }
 

@@ -18,6 +18,7 @@ const FINE: &[&str] = &[
     "Paused",
     "Progressing",
     "PromoteRequested",
+    "Read",
     "Promoting",
     "Pruned",
     "Restored",

@@ -39,6 +39,7 @@ mod own_prometheus;
 mod pods_unready;
 mod preflight;
 mod prometheus_down;
+mod read_repo;
 mod removed_key;
 mod restart;
 mod reverted_template;
@@ -119,6 +120,7 @@ pub fn all() -> Vec<Scenario> {
         second_gateway::SCENARIOS,
         unpinned_services::SCENARIOS,
         unlisted_route::SCENARIOS,
+        read_repo::SCENARIOS,
         removed_key::SCENARIOS,
         doubled_env::SCENARIOS,
         same_object_twice::SCENARIOS,

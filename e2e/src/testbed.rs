@@ -14,6 +14,7 @@ mod guard;
 mod held;
 mod history;
 mod interventions;
+mod kubectl;
 mod marks;
 mod pods;
 mod policy;

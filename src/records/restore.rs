@@ -46,7 +46,8 @@ pub(super) async fn restore(
     };
     // A Rollout that cannot be decoded is waited for.
     wanted()?;
-    let rejected = order.rejected.clone();
+    let written_as = order.written_as.as_ref();
+    let rejected = written_as.unwrap_or(&order.rejected).clone();
     let is_to_go = {
         let wanted = wanted.clone();
         move |template: &Value| revision::of(template) == rejected && matches!(wanted(), Ok(None))

@@ -9,19 +9,20 @@ use tidegate_engine::observed::Brake;
 use crate::{caches::Caches, kubernetes::watched::ControllerRevision};
 
 /// Returns the brake of a workload, with the newest revision of its Rollout. It is not known before every
-/// ConfigRepo of the namespace has applied a commit: the workload may be one of its objects. One that is held
-/// already stays so until one of them applies it.
+/// ConfigRepo of the namespace that applies has applied a commit: the workload may be one of its objects. One that is
+/// held already stays so until one of them applies it.
 pub(crate) fn of(
     caches: &Caches,
     rollout: &NamespacedName,
     workload: &WorkloadRef,
     newest: Option<&ControllerRevision>,
 ) -> Brake {
-    let is_from_git = newest.is_some_and(|newest| {
+    let brought_by = newest.and_then(|newest| {
         let annotations = newest.annotations();
-        annotations.contains_key(names::CONFIG_REPO_ANNOTATION)
+        annotations.get(names::CONFIG_REPO_ANNOTATION)
     });
-    if is_from_git {
+    // One that is gone, or cannot be read, may have applied it all the same.
+    if brought_by.is_some_and(|repo| !applies_no_more(caches, &rollout.namespace, repo)) {
         return Brake::Sync;
     }
     // One that was kept from the workload has no number that anybody has asked for.
@@ -47,8 +48,14 @@ fn is_held(caches: &Caches, rollout: &NamespacedName, workload: &WorkloadRef) ->
     annotations.is_some_and(|annotations| annotations.contains_key(names::HELD_ANNOTATION))
 }
 
+/// Returns true if a ConfigRepo has brought the workload, and applies nothing any more: another tool does.
+fn applies_no_more(caches: &Caches, namespace: &str, repo: &str) -> bool {
+    let repo = caches.config_repo(namespace, repo);
+    repo.is_some_and(|repo| repo.spec.sync.is_none())
+}
+
 fn applies(repo: &ConfigRepo, workload: &WorkloadRef) -> bool {
-    let Some(status) = &repo.status else {
+    let Some(status) = repo.status.as_ref().filter(|_| repo.spec.sync.is_some()) else {
         return false;
     };
     let governed = status.governed.iter().map(|governed| &governed.object);
@@ -66,9 +73,10 @@ fn is_of(object: &AppliedObject, workload: &WorkloadRef) -> bool {
         && object.name == workload.name
 }
 
+/// Returns true for a ConfigRepo that has applied a commit, and for one that never will.
 fn has_applied(repo: &ConfigRepo) -> bool {
     let status = repo.status.as_ref();
-    status.is_some_and(|status| status.applied.is_some())
+    repo.spec.sync.is_none() || status.is_some_and(|status| status.applied.is_some())
 }
 
 #[cfg(test)]
@@ -77,6 +85,12 @@ mod tests {
     use tidegate_api::workload::WorkloadKind;
 
     use super::*;
+
+    fn read_only() -> ConfigRepo {
+        let mut repo = repo(&applied("Deployment", "checkout"));
+        repo.spec.sync = None;
+        repo
+    }
 
     fn repo(status: &Value) -> ConfigRepo {
         serde_json::from_value(json!({
@@ -107,6 +121,13 @@ mod tests {
             &workload
         ));
         assert!(!applies(&repo(&json!({})), &workload));
+    }
+
+    #[test]
+    fn one_without_sync_applies_nothing_whatever_it_has_applied_before() {
+        let workload = WorkloadRef::new(WorkloadKind::Deployment, "checkout");
+        assert!(!applies(&read_only(), &workload));
+        assert!(has_applied(&read_only()), "nobody has to wait for it");
     }
 
     #[test]

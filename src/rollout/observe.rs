@@ -3,16 +3,20 @@
 mod config;
 mod owned;
 mod pods;
+mod source;
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
 use tidegate_api::{
-    CommitId, NamespacedName, Revision, Rollout, names,
+    NamespacedName, Revision, Rollout, names,
     rollout::{OnRollback, RolloutSpec, canary_name},
     route::RouteRef,
-    status::{RolloutStatus, Source},
+    status::RolloutStatus,
     workload::WorkloadRef,
 };
 use tidegate_engine::{
@@ -130,7 +134,11 @@ pub(crate) fn observe(
         stable_kept: status
             .stable
             .as_ref()
-            .is_none_or(|stable| observer.is_kept(&stable.revision)),
+            .is_none_or(|stable| observer.kept(&stable.revision).is_some()),
+        stable_source: match brake {
+            Brake::Pause => observer.stable_source(&status),
+            Brake::Sync | Brake::Unknown => None,
+        },
         brake,
         workload,
         canary: observer.timed(&canary, canary_objects.workload),
@@ -243,14 +251,11 @@ impl Observer<'_> {
             .admission(self.rollout, revision, &metadata.unwrap_or_default())
     }
 
-    /// Returns true if the template of a revision is kept.
-    fn is_kept(&self, revision: &Revision) -> bool {
+    /// Returns the object that keeps the template of a revision.
+    fn kept(&self, revision: &Revision) -> Option<Arc<ControllerRevision>> {
         let NamespacedName { namespace, name } = self.rollout;
-        let kept = self
-            .caches
-            .revisions
-            .get(namespace, &revision.object_name(name));
-        kept.is_some()
+        let revisions = &self.caches.revisions;
+        revisions.get(namespace, &revision.object_name(name))
     }
 
     /// The revision that is wanted now: the one with the greatest number.
@@ -261,17 +266,14 @@ impl Observer<'_> {
         brake: Brake,
         workload: Option<&Workload>,
     ) -> Candidate {
-        let annotation = |key: &str| newest.annotations().get(key).cloned();
+        let first_deploy = newest.annotations().get(names::FIRST_DEPLOY_ANNOTATION);
         let revision = newest.data.revision.clone();
+        let (source, provenance) = self.source(newest, brake);
         Candidate {
             sequence: newest.revision,
-            source: Source {
-                config_repo: annotation(names::CONFIG_REPO_ANNOTATION),
-                commit: annotation(names::CONFIG_COMMIT_ANNOTATION).map(CommitId::named),
-                author: annotation(names::CONFIG_AUTHOR_ANNOTATION),
-                path: annotation(names::CONFIG_PATH_ANNOTATION),
-            },
-            first_deploy: annotation(names::FIRST_DEPLOY_ANNOTATION).as_deref() == Some("true"),
+            source,
+            provenance,
+            first_deploy: first_deploy.is_some_and(|is| is == "true"),
             images: newest.data.images.clone(),
             pod_labels: newest.data.labels.clone(),
             comparison: match brake {

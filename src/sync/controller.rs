@@ -5,20 +5,27 @@ use std::{
     time::Duration,
 };
 
-use kube::{ResourceExt, core::DeserializeGuard, runtime::controller::Action};
-use tidegate_api::{ConfigRepo, NamespacedName, Rollout};
+use futures::{FutureExt as _, future::BoxFuture};
+use kube::{Client, ResourceExt, core::DeserializeGuard, runtime::controller::Action};
+use serde_json::{Value, json};
+use tidegate_api::{ConfigRepo, NamespacedName, Revision, Rollout, names, workload::WorkloadRef};
 
 use super::{
     failure::UnreadableRollout,
     look::LookSettings,
+    provenance::{HeldWorkload, HeldWorkloads},
     reconcile::{self, Error},
 };
 use crate::{
     caches::Caches,
     clock,
-    kubernetes::{clients::Clients, events::EventRecorder, fence::Fence},
+    kubernetes::{
+        clients::Clients, events::EventRecorder, fence::Fence, watched::ControllerRevision,
+        writer::Writer,
+    },
     records::{RecordQueue, RecordSync},
     sync_trigger::SyncProgress,
+    workload::{Target, WorkloadError},
 };
 
 /// Wait before a status is written again that could not be.
@@ -68,6 +75,10 @@ impl Context {
             .with_siblings(Box::new(move |namespace| {
                 config_repos(&siblings, namespace)
             }))
+            .with_held(CachedWorkloads {
+                caches: kept.clone(),
+                client: clients.writing.clone(),
+            })
             .with_progress(progress)
             .with_events(events);
         Self {
@@ -104,6 +115,76 @@ impl Context {
             let urls: Vec<_> = specs.map(|spec| spec.url.clone()).collect();
             self.repos.remove_left_behind(&urls);
         }
+    }
+}
+
+/// Held workloads as the caches have them.
+struct CachedWorkloads {
+    caches: Arc<Caches>,
+    client: Client,
+}
+
+// === impl CachedWorkloads ===
+
+impl CachedWorkloads {
+    /// Returns the workload of a Rollout, unless a `ConfigRepo` applies it.
+    fn held(&self, rollout: &Rollout) -> Option<HeldWorkload> {
+        let mut revisions = self.caches.revisions_of(&NamespacedName::of(rollout));
+        let newest = revisions.iter().max_by_key(|kept| kept.revision)?.clone();
+        if newest
+            .annotations()
+            .contains_key(names::CONFIG_REPO_ANNOTATION)
+        {
+            return None;
+        }
+        let status = rollout.status.as_ref();
+        let stable = status.and_then(|status| status.stable.as_ref());
+        let is_stables = |kept: &ControllerRevision| {
+            stable.is_some_and(|stable| stable.revision == kept.data.revision)
+        };
+        revisions.retain(|kept| kept.name_any() == newest.name_any() || is_stables(kept));
+        Some(HeldWorkload {
+            workload: rollout.spec.workload.clone(),
+            revisions,
+        })
+    }
+}
+
+impl HeldWorkloads for CachedWorkloads {
+    fn list(&self, namespace: &str) -> Vec<HeldWorkload> {
+        let all = self.caches.rollouts.list(namespace);
+        let readable = all.iter().filter_map(|guarded| guarded.0.as_ref().ok());
+        readable.filter_map(|rollout| self.held(rollout)).collect()
+    }
+
+    fn as_admitted<'a>(
+        &'a self,
+        namespace: &'a str,
+        workload: &'a WorkloadRef,
+        template: Value,
+    ) -> BoxFuture<'a, Result<Option<Revision>, WorkloadError>> {
+        let target = Target {
+            client: &self.client,
+            namespace,
+            workload,
+        };
+        self.caches.workloads.as_admitted(target, template).boxed()
+    }
+
+    fn annotate<'a>(
+        &'a self,
+        namespace: &'a str,
+        revision: &'a ControllerRevision,
+        annotations: Value,
+    ) -> BoxFuture<'a, Result<(), kube::Error>> {
+        let writer = Writer {
+            client: &self.client,
+            namespace,
+        };
+        let patch = json!({ "metadata": { "annotations": annotations } });
+        writer
+            .patch(&self.caches.revisions, revision, patch)
+            .boxed()
     }
 }
 

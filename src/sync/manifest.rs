@@ -7,6 +7,7 @@
 mod foreign;
 mod scope;
 mod size;
+mod workloads;
 mod yaml;
 
 use std::{
@@ -22,6 +23,7 @@ use tidegate_api::{
 };
 use tidegate_engine::revision::{self, Digest};
 
+pub(crate) use self::workloads::{template_in, workloads_of};
 use self::{
     size::Size,
     yaml::{Document, YamlError},
@@ -107,27 +109,6 @@ pub(crate) fn parse<'a>(
     }
     reject_duplicates(&parsed.manifests)?;
     Ok(parsed)
-}
-
-/// Pod template of a workload in a file, as it is written there; `None` where the file has no such
-/// workload or cannot be read.
-pub(crate) fn template_in(bytes: &[u8], workload: &WorkloadRef) -> Option<Value> {
-    let mut manifests = Vec::new();
-    // The namespace does not matter here, so the object's own is taken for right.
-    for document in yaml::documents(bytes).ok()? {
-        let objects = match document.value {
-            Value::Object(mut list) if is_list(&list) => match list.remove("items") {
-                Some(Value::Array(items)) => items,
-                _ => Vec::new(),
-            },
-            other => vec![other],
-        };
-        manifests.extend(objects);
-    }
-    let found = manifests.iter_mut().find(|object| {
-        Key::of(object).is_ok_and(|key| key.workload().as_ref() == Some(workload))
-    })?;
-    found.pointer_mut("/spec/template").map(Value::take)
 }
 
 fn parse_file(

@@ -11,6 +11,7 @@ use tidegate_git::{ObjectId, Repository};
 use super::{
     apply::Applied,
     look::RunningLook,
+    provenance::Traced,
     removal::Retained,
     source::{Head, Origins, SourceError},
 };
@@ -36,6 +37,14 @@ pub(super) struct Memory {
     pub(super) blocked: Option<SourceError>,
     /// Commits that requested the templates.
     pub(super) origins: Origins,
+    /// Revisions that other tools have applied, and what their commits were compared with.
+    pub(super) traced: Traced,
+    /// True if something has come since the last look that it may tell of.
+    pub(super) needs_look: bool,
+    /// Value of the annotation that requested the look that is under way, or an earlier one.
+    pub(super) looked_for: Option<String>,
+    /// Value for which a look has ended.
+    pub(super) handled_request: Option<String>,
     /// Objects applied so far.
     pub(super) applied: Applied,
     /// Jobs that were made, by name, each with the digest of its spec.

@@ -10,6 +10,7 @@
 //! `Ready`; an error is only a status that could not be written.
 
 mod looking;
+mod reading;
 mod status;
 
 use std::{
@@ -34,6 +35,7 @@ use super::{
     look::{LookSettings, Looks},
     manifest::Key,
     memory::Memory,
+    provenance::HeldWorkloads,
     report::Report,
     run::{SyncResult, SyncRun},
     seen::Seen,
@@ -58,6 +60,7 @@ pub(crate) struct Context {
     autoscaler_of: AutoscalerOf,
     watched: WatchedMetadata,
     siblings: ConfigReposOf,
+    held: Option<Box<dyn HeldWorkloads>>,
     heads: Heads,
     memories: Mutex<HashMap<NamespacedName, SharedMemory>>,
 }
@@ -123,6 +126,7 @@ impl Context {
             autoscaler_of: Box::new(|_, _, _, _| None),
             watched: Box::new(|_, _, _, _| None),
             siblings: Box::new(|_| Vec::new()),
+            held: None,
             heads: Heads::default(),
             memories: Mutex::default(),
         }
@@ -160,6 +164,13 @@ impl Context {
     #[must_use]
     pub(crate) fn with_siblings(mut self, siblings: ConfigReposOf) -> Self {
         self.siblings = siblings;
+        self
+    }
+
+    /// Has repositories that others apply searched for the commits of what they have applied.
+    #[must_use]
+    pub(crate) fn with_held(mut self, held: impl HeldWorkloads + 'static) -> Self {
+        self.held = Some(Box::new(held));
         self
     }
 
@@ -261,6 +272,8 @@ pub(crate) async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Resul
         generation,
     };
     one.take_look(&mut memory);
+    let held = one.held();
+    memory.needs_look |= memory.traced.has_new(&held);
     let status = one.last_status(&memory);
     if one.begin_look(&mut memory, &status) {
         // Mostly it is as quick as this pass; what has changed is applied once then.
@@ -269,6 +282,11 @@ pub(crate) async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Resul
     if memory.head.is_none() && memory.blocked.is_none() {
         // The look that has begun requeues it.
         return Ok(Action::await_change());
+    }
+    if repo.spec.sync.is_none() {
+        let report = one.trace(&mut memory, &held).await;
+        one.write_status(&mut memory, &status, &report).await?;
+        return Ok(one.until_next(&memory, &report, None));
     }
     let claimed = one.claimed(&memory, &status);
     let governed = one.governed(&memory);
@@ -350,7 +368,9 @@ impl RepoReconciler<'_> {
             repo: self.repo,
             inventory: &status.inventory,
         };
-        claims.of_others(&head.manifests, &(self.ctx.siblings)(self.namespace))
+        let mut siblings = (self.ctx.siblings)(self.namespace);
+        siblings.retain(|repo| repo.spec.sync.is_some());
+        claims.of_others(&head.manifests, &siblings)
     }
 
     /// Rollouts of the namespace, and what they govern of the head; `None` without a head to apply.
@@ -408,7 +428,7 @@ impl RepoReconciler<'_> {
                 .spec
                 .sync
                 .as_ref()
-                .expect("a ConfigRepo without sync is not read"),
+                .expect("a ConfigRepo without sync is only read"),
             head: &head,
             folder: &self.repo.spec.path,
             live: &live,

@@ -11,6 +11,7 @@ use tidegate_git::{Commit, StoreError};
 
 use super::{
     failure::{Failure, Stopped, UnreadableRollout},
+    provenance::{SearchError, Untraced},
     remarks::Remarks,
     source::{SourceError, author},
     wording,
@@ -27,6 +28,8 @@ pub(super) struct Report {
     pub(super) message: String,
     /// The commit that was applied whole, with its author.
     pub(super) applied: Option<(CommitId, String)>,
+    /// The commit that was read where nothing is applied, with its author.
+    pub(super) read: Option<(CommitId, String)>,
     /// Objects that may have to be pruned later; `None` leaves the inventory unchanged.
     pub(super) inventory: Option<Vec<AppliedObject>>,
     /// True if a retry is worthwhile soon.
@@ -55,9 +58,36 @@ impl Report {
             reason,
             message: shortened(wording::applied(&id, objects, remarks)),
             applied: Some((id, author(commit))),
+            read: None,
             inventory: Some(inventory),
             is_transient: false,
             is_race: false,
+        }
+    }
+
+    /// Reports a commit that others apply, with the revisions that no commit was found for.
+    pub(super) fn read(commit: &Commit, untraced: &[&Untraced]) -> Self {
+        let id = CommitId::named(commit.id.to_string());
+        let reason = if untraced.is_empty() {
+            SyncReason::Read
+        } else {
+            SyncReason::CommitUnknown
+        };
+        Self {
+            ready: true,
+            read: Some((id.clone(), author(commit))),
+            ..Self::failed(reason, wording::read(&id, untraced))
+        }
+    }
+
+    /// Reports a search that could not be finished.
+    pub(super) fn search_failed(error: &SearchError) -> Self {
+        match error {
+            SearchError::Store(error) => Self::unreadable(error),
+            SearchError::Workload(_) | SearchError::Annotate { .. } => Self {
+                is_transient: true,
+                ..Self::failed(SyncReason::FetchFailed, error.to_string())
+            },
         }
     }
 
@@ -108,6 +138,7 @@ impl Report {
             reason,
             message,
             applied: None,
+            read: None,
             inventory: None,
             is_transient: false,
             is_race: false,
@@ -134,27 +165,34 @@ impl Report {
             now,
         );
         condition::set(&mut status.conditions, ready);
-        if let Some((commit, author)) = &self.applied {
-            // The generation that the status as a whole speaks of is one that was applied: until
-            // then the last commit belongs to an earlier spec.
+        // The generation that the status as a whole speaks of is one that was applied: until then the
+        // last commit belongs to an earlier spec.
+        if let Some(commit) = &self.applied {
             status.observed_generation = Some(generation);
-            if status
-                .applied
-                .as_ref()
-                .is_none_or(|applied| applied.commit != *commit)
-            {
-                status.applied = Some(AppliedCommit {
-                    commit: commit.clone(),
-                    author: author.clone(),
-                    at: now,
-                });
-            }
+            status.read = None;
+            note(&mut status.applied, commit, now);
+        }
+        if let Some(commit) = &self.read {
+            status.observed_generation = Some(generation);
+            note(&mut status.read, commit, now);
         }
         if let Some(inventory) = &self.inventory {
             status.inventory.clone_from(inventory);
         }
         status
     }
+}
+
+/// Notes a commit with the time, unless it is noted already.
+fn note(noted: &mut Option<AppliedCommit>, (commit, author): &(CommitId, String), now: Timestamp) {
+    if noted.as_ref().is_some_and(|noted| noted.commit == *commit) {
+        return;
+    }
+    *noted = Some(AppliedCommit {
+        commit: commit.clone(),
+        author: author.clone(),
+        at: now,
+    });
 }
 
 /// Returns the reason of a sync that this failure has stopped.

@@ -224,7 +224,12 @@ impl SyncRun<'_> {
         // Collected, because an iterator over borrowed steps would keep the future from being sent.
         let governed: Vec<_> = governed.map(|step| step.manifest).collect();
         let origins = origins
-            .of(repository, self.head, self.folder, governed)
+            .of(
+                repository,
+                self.head,
+                (self.folder, self.namespace),
+                governed,
+            )
             .await;
         let origins = origins.map_err(|error| Report::unreadable(&error))?;
         if self.spec.service_account_name == DEFAULT_ACCOUNT {

@@ -32,8 +32,6 @@ pub(super) struct Head {
 /// Error that leaves nothing to apply. The cluster is left unchanged.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SourceError {
-    #[error("{}", phrases::NO_SYNC)]
-    NoSync,
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]
@@ -64,20 +62,30 @@ pub(super) struct Asked {
     pub(super) origin: Origin,
 }
 
-/// Reads the folder of a commit, and parses it. Returns the number of its nodes, too.
+/// Reads the folder of a commit, and parses it: all of it, or the workloads alone where nothing is applied. Returns the
+/// number of its nodes, too.
 pub(super) async fn read(
     repository: &Repository,
     spec: &ConfigRepoSpec,
     namespace: &str,
     commit: Commit,
 ) -> Result<(Head, usize), SourceError> {
-    let files = repository.files(commit.id, &spec.path).await?;
+    let is_applied = spec.sync.is_some();
+    let files = if is_applied {
+        repository.files(commit.id, &spec.path).await?
+    } else {
+        repository.readable_files(commit.id, &spec.path).await?
+    };
     let namespace = namespace.to_owned();
     let parsed = spawn_blocking(move || {
         let files = files
             .iter()
             .map(|file| (file.path.as_str(), file.bytes.as_slice()));
-        manifest::parse(files, &namespace)
+        if is_applied {
+            manifest::parse(files, &namespace)
+        } else {
+            Ok(manifest::workloads_of(files, &namespace))
+        }
     });
     let Parsed {
         manifests,
@@ -111,8 +119,7 @@ impl SourceError {
                 | TreeError::TooMany { .. },
             ) => SyncReason::QuotaExceeded,
             Self::Invalid(invalid) if invalid.is_too_much => SyncReason::QuotaExceeded,
-            Self::NoSync
-            | Self::Fetch(FetchError::InvalidBranchName { .. })
+            Self::Fetch(FetchError::InvalidBranchName { .. })
             | Self::Open(OpenError::Remote(_) | OpenError::Host { .. } | OpenError::NoKey)
             | Self::Invalid(_)
             | Self::Tree(
@@ -149,9 +156,7 @@ impl SourceError {
         match self {
             Self::Invalid(_) => true,
             Self::Tree(error) => !matches!(error, TreeError::Store(_)),
-            Self::NoSync | Self::Open(_) | Self::Fetch(_) | Self::Budget(_) | Self::Canceled => {
-                false
-            }
+            Self::Open(_) | Self::Fetch(_) | Self::Budget(_) | Self::Canceled => false,
         }
     }
 
@@ -173,12 +178,13 @@ impl SourceError {
 // === impl Origins ===
 
 impl Origins {
-    /// Commits that asked for the templates of these workloads as `head` has them below `folder`.
+    /// Commits that asked for the templates of these workloads as `head` has them below a folder, for a
+    /// namespace.
     pub(super) async fn of(
         &mut self,
         repository: &Repository,
         head: &Head,
-        folder: &str,
+        (folder, namespace): (&str, &str),
         workloads: impl IntoIterator<Item = &Manifest>,
     ) -> Result<&BTreeMap<WorkloadRef, Asked>, StoreError> {
         if self.head != Some(head.commit.id) {
@@ -201,9 +207,9 @@ impl Origins {
                 .as_ref()
                 .and_then(|(head, asked)| Some((*head, asked.get(&workload)?)));
             let earlier = earlier.filter(|(_, asked)| asked.revision == revision);
-            let wanted = revision.clone();
+            let (wanted, namespace) = (revision.clone(), namespace.to_owned());
             let same = move |bytes: &[u8]| {
-                manifest::template_in(bytes, &sought)
+                manifest::template_in(bytes, &sought, &namespace)
                     .is_some_and(|there| revision::of(&there) == wanted)
             };
             let until = earlier.map(|(head, _)| head);

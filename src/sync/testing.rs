@@ -10,25 +10,33 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use futures::{FutureExt as _, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::runtime::controller::Action;
+use kube::{ResourceExt as _, runtime::controller::Action};
 use serde_json::{Value, json};
-use tidegate_api::{ConfigRepo, NamespacedName, Rollout};
+use tidegate_api::{
+    ConfigRepo, NamespacedName, Revision, Rollout, names,
+    workload::{WorkloadKind, WorkloadRef},
+};
+use tidegate_engine::revision;
 use tidegate_git::{Git, Limits, Protocol, Transport, TransportSettings};
 
 use super::{
     failure::UnreadableRollout,
     look::LookSettings,
+    provenance::{HeldWorkload, HeldWorkloads},
     reconcile::{Context, reconcile},
 };
 use crate::{
     kubernetes::{
         events::EventRecorder,
         testing::{Asked, Script},
+        watched::ControllerRevision,
     },
     repository::{Repositories, SecretAccess},
     requeue::{self, RequeueReceiver},
+    workload::WorkloadError,
 };
 
 /// A `ConfigRepo` with its repository, its cluster, and a clock that stands still.
@@ -90,6 +98,7 @@ impl Bench {
             metadata(&watched, kind, name)
         }))
         .with_siblings(Box::new(move |_| config_repos(&siblings)))
+        .with_held(Held(api.clone()))
         .with_events(EventRecorder::start(api.client(), "test"));
         let bench = Self {
             api,
@@ -232,6 +241,64 @@ impl Bench {
         let ready = &status["conditions"][0];
         format!("{}: {}", text(&ready["reason"]), text(&ready["message"]))
     }
+}
+
+/// Workloads that others apply: those that have ControllerRevisions which no `ConfigRepo` has brought.
+struct Held(Script);
+
+impl HeldWorkloads for Held {
+    fn list(&self, _: &str) -> Vec<HeldWorkload> {
+        let kept = self.0.list("controllerrevisions").into_iter();
+        let kept = kept.map(|kept| serde_json::from_value::<ControllerRevision>(kept).unwrap());
+        let revisions: Vec<_> = kept
+            .filter(|kept| {
+                !kept
+                    .annotations()
+                    .contains_key(names::CONFIG_REPO_ANNOTATION)
+            })
+            .map(Arc::new)
+            .collect();
+        if revisions.is_empty() {
+            return Vec::new();
+        }
+        vec![HeldWorkload {
+            workload: WorkloadRef::new(WorkloadKind::Deployment, "web"),
+            revisions,
+        }]
+    }
+
+    /// The API server adds a default, and denies an image without a tag.
+    fn as_admitted<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a WorkloadRef,
+        template: Value,
+    ) -> BoxFuture<'a, Result<Option<Revision>, WorkloadError>> {
+        let image = text(&template["spec"]["containers"][0]["image"]);
+        let admitted = image
+            .contains(':')
+            .then(|| revision::of(&defaulted(template.clone())));
+        async { Ok(admitted) }.boxed()
+    }
+
+    fn annotate<'a>(
+        &'a self,
+        _: &'a str,
+        revision: &'a ControllerRevision,
+        annotations: Value,
+    ) -> BoxFuture<'a, Result<(), kube::Error>> {
+        let path = format!("controllerrevisions/{}", revision.name_any());
+        self.0.edit(&path, |kept| {
+            json_patch::merge(kept, &json!({ "metadata": { "annotations": annotations } }));
+        });
+        async { Ok(()) }.boxed()
+    }
+}
+
+/// A template as the API server has it.
+pub(super) fn defaulted(mut template: Value) -> Value {
+    template["spec"]["restartPolicy"] = json!("Always");
+    template
 }
 
 /// Metadata of an object of a kind that is watched.

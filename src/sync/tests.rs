@@ -18,6 +18,7 @@ mod limits;
 mod masking;
 mod owning;
 mod pruning;
+mod reading;
 mod unreleased;
 
 const ROLLOUT: &str = "

@@ -18,6 +18,7 @@ use super::{
     drift::Drift,
     failure::{ApplyError, Failure, MissingRight, Stopped, UnreadableRollout},
     manifest::Key,
+    provenance::Untraced,
     remarks::Remarks,
     removal::{Hold, RetainReason, Retained},
     replicas::Scaler,
@@ -82,6 +83,34 @@ pub(super) fn applied(commit: &CommitId, objects: usize, remarks: &Remarks<'_>) 
             "; to have what waits deleted now, write {digest} in spec.sync.acknowledge; to keep it, put it back into \
              the repository"
         );
+    }
+    message
+}
+
+/// Describes a commit that others apply.
+pub(super) fn read(commit: &CommitId, untraced: &[&Untraced]) -> String {
+    let mut message = format!(
+        "read commit {}; nothing is applied by Tidegate, as spec.sync is not set",
+        commit.short()
+    );
+    for one in untraced.iter().take(NAMED) {
+        let (revision, workload) = (one.revision.short(), &one.workload);
+        let _ = write!(
+            message,
+            "; no commit asks for revision {revision} of {workload}: "
+        );
+        let _ = if one.files.is_empty() {
+            write!(
+                message,
+                "no YAML file below spec.path has the workload for this namespace"
+            )
+        } else {
+            write!(
+                message,
+                "what {} has is another template, also after the API server's defaults",
+                list(one.files.iter())
+            )
+        };
     }
     message
 }

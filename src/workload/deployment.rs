@@ -412,6 +412,31 @@ fn reference(name: impl Into<String>) -> WorkloadRef {
 
 /// Replaces the template. The resourceVersion is replaced, too, and not tested: a test that fails is
 /// a 422, like a template that is refused, and a resourceVersion that is not the current one a 409.
+/// Asks what the API server would make of a template.
+pub(super) async fn as_admitted(
+    target: Target<'_>,
+    template: Value,
+) -> Result<Option<Revision>, WorkloadError> {
+    let patch = JsonPatch(vec![replace(path(&["spec", "template"]), template)]);
+    let params = PatchParams {
+        dry_run: true,
+        field_manager: Some(names::FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let api: Api<Deployment> = Api::namespaced(target.client.clone(), target.namespace);
+    let name = &target.workload.name;
+    match api.patch(name, &params, &Patch::<()>::Json(patch)).await {
+        Ok(after) => Ok(Some(Revision::named(
+            after.spec.template.digest.to_string(),
+        ))),
+        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => Ok(None),
+        Err(source) => {
+            let what = format!("dry-run a template of {}", target.workload);
+            Err(WorkloadError::Request { what, source })
+        }
+    }
+}
+
 async fn replace_template(
     target: Target<'_>,
     deployment: &Deployment,

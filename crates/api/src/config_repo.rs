@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{CommitId, Condition, Duration, Revision, record::PendingRecord, rollout::OnRollback};
 
-/// Git repository that is applied to a namespace, and that records of releases are written to.
+/// Git repository that is applied to a namespace, by Tidegate or by another tool, and that records of releases are
+/// written to.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "tidegate.io",
@@ -24,8 +25,6 @@ use crate::{CommitId, Condition, Duration, Revision, record::PendingRecord, roll
     printcolumn = r#"{"name":"Message", "type":"string", "jsonPath":".status.conditions[?(@.type=='Ready')].message"}"#
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.sync)").message(
-    "a ConfigRepo that applies nothing has no meaning yet: write sync: {serviceAccountName: NAME}"))]
 #[x_kube(validation = Rule::new("!has(self.sync) || self.sync.serviceAccountName != 'default'").message(
     "the rights of the ServiceAccount default are those of every pod that names none: create another and name it in sync.serviceAccountName"))]
 #[x_kube(validation = Rule::new("self.url.matches('^(https://[^@/]+|ssh://[a-zA-Z0-9._-]+@[^@/%?#]+)/.+$')").message(
@@ -52,7 +51,8 @@ pub struct ConfigRepoSpec {
     /// other server is trusted), and the key's passphrase as `password`. Defaults to no credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
-    /// Account and limits with which the repository is applied to the namespace. Required.
+    /// Account and limits with which the repository is applied to the namespace. Without it nothing is applied: Flux,
+    /// Argo CD, Helm or a pipeline does, and the repository is read for the commits that ask for what they bring.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync: Option<SyncSpec>,
     /// Destination of records of releases.
@@ -134,6 +134,12 @@ pub struct ConfigRepoStatus {
     /// Commit that was applied last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<AppliedCommit>,
+    /// Commit that was read last, where nothing is applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<AppliedCommit>,
+    /// Value of the annotation `tidegate.io/requested-at` for which the repository was last looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handled_request: Option<String>,
     /// Objects that were applied from the repository, or were about to be. Those that leave the
     /// repository are pruned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -155,7 +161,7 @@ pub struct ConfigRepoStatus {
     pub pending_records: Vec<PendingRecord>,
 }
 
-/// Commit that was applied.
+/// Commit that was applied, or read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AppliedCommit {
@@ -163,7 +169,7 @@ pub struct AppliedCommit {
     pub commit: CommitId,
     /// Author of the commit, as `Name <address>`.
     pub author: String,
-    /// Time at which the commit had been applied.
+    /// Time at which the commit had been applied, or read.
     pub at: Timestamp,
 }
 

@@ -30,6 +30,10 @@ pub const TRACK_RETAINED: &str = "retained";
 /// Annotation of a retained pod: the time at which it is deleted.
 pub const RETAINED_UNTIL_ANNOTATION: &str = "tidegate.io/retained-until";
 
+/// Annotation of a `ConfigRepo` that people set: another value has the repository looked at, and its objects compared,
+/// at once.
+pub const REQUESTED_AT_ANNOTATION: &str = "tidegate.io/requested-at";
+
 /// Annotation of a `ControllerRevision`: the commit that asked for the template.
 pub const CONFIG_COMMIT_ANNOTATION: &str = "tidegate.io/config-commit";
 
@@ -41,6 +45,13 @@ pub const CONFIG_PATH_ANNOTATION: &str = "tidegate.io/config-path";
 
 /// Annotation of a `ControllerRevision`: the `ConfigRepo` that brought it.
 pub const CONFIG_REPO_ANNOTATION: &str = "tidegate.io/config-repo";
+
+/// Annotation of a `ControllerRevision` that another tool has applied: the `ConfigRepo` in whose repository its commit
+/// was looked for, and which takes its records.
+pub const RECORDS_REPO_ANNOTATION: &str = "tidegate.io/records-repo";
+
+/// Annotation of a `ControllerRevision` that another tool has applied: the revision as the commit has it.
+pub const WRITTEN_AS_ANNOTATION: &str = "tidegate.io/written-as";
 
 /// Annotation of a `ControllerRevision`: `true` where its template went straight in, because no
 /// revision of the workload had been ready before.

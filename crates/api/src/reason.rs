@@ -256,6 +256,12 @@ catalogue! {
     pub enum SyncReason {
         /// The namespace is as the commit says.
         Applied,
+        /// The commit is read. Nothing is applied, because the ConfigRepo has no `spec.sync`: another tool does, and what
+        /// it applies is found in the commits.
+        Read,
+        /// The commit is read, and no commit was found that asks for a template that another tool has applied. Records say
+        /// so, and nothing can be restored. The message names the workload and the files that were compared.
+        CommitUnknown,
         /// The server cannot be reached, or denies the credentials; everything stays as it is, and
         /// it is retried after `interval`, at the latest after 1m. Check URL and credentials.
         FetchFailed,

@@ -78,6 +78,9 @@ pub struct RestoreOrder {
     pub workload: WorkloadRef,
     /// The revision that must still be there for its template to be replaced.
     pub rejected: Revision,
+    /// Its name as the file has it; the same as `rejected` where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_as: Option<Revision>,
 }
 
 /// Fields that both kinds of record begin with.

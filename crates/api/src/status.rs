@@ -143,7 +143,7 @@ pub struct Stable {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Source {
-    /// The `ConfigRepo` that applied it.
+    /// The `ConfigRepo` that applied it, or in whose repository another tool found it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_repo: Option<String>,
     /// The commit that asked for it.
@@ -155,6 +155,10 @@ pub struct Source {
     /// The file that holds the workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// Full name of the revision as the file has it, where another tool applied it: a held revision is named as the
+    /// API server has it, with its defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_as: Option<Revision>,
 }
 
 /// One try at releasing one revision.

@@ -321,5 +321,6 @@ fn restore_order(
         path,
         workload: attempt.plan.workload.clone(),
         rejected: attempt.revision.clone(),
+        written_as: attempt.source.written_as.clone(),
     }))
 }

@@ -14,7 +14,7 @@ use crate::{
     observed::{Brake, Comparison, Observed, Version},
     persistence,
     plan::Plan,
-    retention, stage,
+    provenance, retention, stage,
     stall::Stall,
     status,
     waiting::Flow,
@@ -49,6 +49,7 @@ pub fn decide(observed: &Observed, now: Timestamp) -> Decision {
     size_canary(&mut ctx);
     know_stable_again(&mut ctx);
     rename_lost_revision(&mut ctx);
+    provenance::follow(&mut ctx);
     interventions::answer(&mut ctx);
     // What ends an attempt and what begins the next are decided in different turns, so that each
     // status is written.

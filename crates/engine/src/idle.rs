@@ -25,6 +25,7 @@ use crate::{
     observed::{Brake, Candidate, Comparison, Workload},
     plan::Plan,
     preflight::{self, Objection, Obstacle},
+    provenance,
     stall::Stall,
     waiting::{RolloutPurpose, WaitingOn},
 };
@@ -293,6 +294,9 @@ fn compare(ctx: &mut DecisionContext<'_>, plan: &Plan, stable: &Stable, candidat
             wait_for_workload(ctx, plan);
         }
         return;
+    }
+    if let Some((on, until)) = provenance::sought(ctx, candidate) {
+        return ctx.wait(on, Some(until));
     }
     if let Some(rejected) = rejected::rejection(ctx, candidate) {
         return rejected::report(ctx, stable, rejected);

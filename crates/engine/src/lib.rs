@@ -54,6 +54,7 @@ mod persistence;
 pub mod pin;
 pub mod plan;
 pub mod preflight;
+mod provenance;
 pub mod readiness;
 pub mod records;
 mod retention;

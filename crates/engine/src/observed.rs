@@ -73,6 +73,8 @@ pub struct Observed {
     pub stable: Comparison,
     /// True if a `ControllerRevision` keeps stable's template, or nothing is stable.
     pub stable_kept: bool,
+    /// Source of stable's revision as far as it was found since, where another tool has applied it.
+    pub stable_source: Option<Source>,
     /// The canary workload.
     pub canary: Option<Workload>,
     /// Number of the canary's pods that a Service could select: those that are not terminating. They outlast
@@ -169,6 +171,8 @@ pub struct Candidate {
     pub sequence: i64,
     /// Source of the revision.
     pub source: Source,
+    /// Search for the commit that asked for it.
+    pub provenance: Provenance,
     /// True if its template went straight in.
     pub first_deploy: bool,
     /// The images of its containers.
@@ -179,6 +183,18 @@ pub struct Candidate {
     pub comparison: Comparison,
     /// Admission of the canary that an attempt would make of it.
     pub admission: Admission,
+}
+
+/// Search for the commit that asked for a revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Provenance {
+    /// The source says all that there is to say.
+    Settled,
+    /// Another tool has applied it, and repositories are read for the commit.
+    Sought {
+        /// Names of their `ConfigRepo`s.
+        config_repos: Vec<String>,
+    },
 }
 
 /// Comparison of a template with the workload's, by a dry run.

@@ -71,6 +71,13 @@ pub enum WaitingOn {
         /// Start of the next attempt.
         until: Timestamp,
     },
+    /// The commit to be found that asks for what another tool has applied.
+    Commit {
+        /// The revision.
+        revision: Revision,
+        /// `ConfigRepo`s whose repositories are read.
+        config_repos: Vec<String>,
+    },
     /// Git to take the records of earlier attempts.
     Records {
         /// Number of records that it has not taken.
@@ -297,6 +304,7 @@ impl WaitingOn {
             Self::EarlierCanary { .. } => "earlier_canary",
             Self::Backoff { .. } => "backoff",
             Self::RejectedRevision { .. } => "rejected_revision",
+            Self::Commit { .. } => "commit",
             Self::Records { .. } => "records",
             Self::Metrics { .. } => "metrics",
             Self::ServicesPinned { .. } => "services_pinned",

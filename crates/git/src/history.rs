@@ -1,6 +1,9 @@
-//! Queries on the history of a branch: the commit that requested the content of a file.
+//! Queries on the history of a branch: the commit that requested the content of a file, and the contents before.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 use crate::{
     commit::{Commit, ObjectId},
@@ -40,6 +43,20 @@ impl Repository {
     }
 }
 
+impl Repository {
+    /// Returns the last contents of the file at `path` before the one in `head`, newest first, each with the last commit
+    /// that has it. Reads 1,000 commits at most; a commit without the file has no content.
+    pub async fn earlier_contents(
+        &self,
+        head: ObjectId,
+        path: String,
+        limit: usize,
+    ) -> Result<Vec<(ObjectId, Vec<u8>)>, StoreError> {
+        self.read(move |store| earlier_contents(store, head, Path::new(&path), limit))
+            .await
+    }
+}
+
 /// Place of a content in a repository.
 #[derive(Clone, Debug)]
 pub struct ContentPlace {
@@ -47,6 +64,44 @@ pub struct ContentPlace {
     pub folder: String,
     /// File in which it is.
     pub path: String,
+}
+
+/// Number of commits that are read back for earlier contents.
+const COMMITS_BACK: usize = 1000;
+
+fn earlier_contents(
+    store: &Store,
+    head: ObjectId,
+    path: &Path,
+    limit: usize,
+) -> Result<Vec<(ObjectId, Vec<u8>)>, StoreError> {
+    let mut seen = HashSet::new();
+    seen.extend(store::blob_at(store, head, path)?);
+    let mut contents = Vec::new();
+    let mut next = store::first_parent(store, head)?;
+    for _ in 0..COMMITS_BACK {
+        let Some(commit) = next.filter(|_| contents.len() < limit) else {
+            break;
+        };
+        if let Some(blob) = store::blob_at(store, commit, path)?
+            && seen.insert(blob)
+            && let Some(bytes) = content(store, blob)?
+        {
+            contents.push((commit, bytes));
+        }
+        next = store::first_parent(store, commit)?;
+    }
+    Ok(contents)
+}
+
+/// Returns the content of a file; `None` if it is larger than a file of manifests may be.
+fn content(store: &Store, blob: gix::ObjectId) -> Result<Option<Vec<u8>>, StoreError> {
+    let header = store.find_header(blob).map_err(read_error("file", blob))?;
+    if header.size() > TreeLimits::default().file_bytes {
+        return Ok(None);
+    }
+    let object = store.find_blob(blob).map_err(read_error("file", blob))?;
+    Ok(Some(object.detach().data))
 }
 
 /// Search back through the history.
@@ -107,20 +162,8 @@ impl Search<'_> {
         if let Some(same) = self.compared.get(&blob) {
             return Ok(*same);
         }
-        let size = self
-            .store
-            .find_header(blob)
-            .map_err(read_error("file", blob))?
-            .size();
-        let same = if size > TreeLimits::default().file_bytes {
-            false
-        } else {
-            let object = self
-                .store
-                .find_blob(blob)
-                .map_err(read_error("file", blob))?;
-            (self.is_same)(&object.data)
-        };
+        let content = content(self.store, blob)?;
+        let same = content.is_some_and(|bytes| (self.is_same)(&bytes));
         self.compared.insert(blob, same);
         Ok(same)
     }

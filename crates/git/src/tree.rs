@@ -110,6 +110,20 @@ impl Repository {
         self.files_within(TreeLimits::default(), commit, path).await
     }
 
+    /// Returns the same files, as far as they can be read and stay within these limits: of a repository that others
+    /// apply only some are of concern.
+    ///
+    /// Fails if there is no such folder.
+    pub async fn readable_files(
+        &self,
+        commit: ObjectId,
+        path: &str,
+    ) -> Result<Vec<File>, TreeError> {
+        let path = path.to_owned();
+        self.read(move |store| readable_files(store, commit, &path, TreeLimits::default()))
+            .await
+    }
+
     pub(crate) async fn files_within(
         &self,
         limits: TreeLimits,
@@ -208,6 +222,43 @@ fn joined(folder: &str, name: &str) -> String {
     }
 }
 
+/// Returns the folder at `path`.
+fn folder_at(store: &Store, commit: ObjectId, path: &str) -> Result<gix::ObjectId, TreeError> {
+    let parts = components(path)?.join("/");
+    match entry_at(store, commit, path)? {
+        Some((EntryKind::Tree, id)) => Ok(id),
+        Some(_) => Err(TreeError::NotAFolder { path: parts }),
+        None => Err(TreeError::NoFolder {
+            commit,
+            path: parts,
+        }),
+    }
+}
+
+fn readable_files(
+    store: &Store,
+    commit: ObjectId,
+    path: &str,
+    limits: TreeLimits,
+) -> Result<Vec<File>, TreeError> {
+    folder_at(store, commit, path)?;
+    let (mut files, mut total_bytes) = (Vec::new(), 0);
+    for (path, blob) in manifests(store, commit, path)? {
+        let file = match read_file(store, path, blob, limits.file_bytes) {
+            Ok(file) => file,
+            Err(TreeError::Store(error)) => return Err(error.into()),
+            Err(_) => continue,
+        };
+        total_bytes += file.bytes.len() as u64;
+        if files.len() == limits.files || total_bytes > limits.total_bytes {
+            break;
+        }
+        files.push(file);
+    }
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(files)
+}
+
 fn files(
     store: &Store,
     commit: ObjectId,
@@ -215,16 +266,7 @@ fn files(
     limits: TreeLimits,
 ) -> Result<Vec<File>, TreeError> {
     let parts = components(path)?.join("/");
-    let root = match entry_at(store, commit, path)? {
-        Some((EntryKind::Tree, id)) => id,
-        Some(_) => return Err(TreeError::NotAFolder { path: parts }),
-        None => {
-            return Err(TreeError::NoFolder {
-                commit,
-                path: parts,
-            });
-        }
-    };
+    let root = folder_at(store, commit, path)?;
     let mut reader = TreeReader {
         store,
         commit,

@@ -265,12 +265,6 @@ fn wrong_config_repos() -> Vec<Wrong> {
         ),
         wrong(
             "ConfigRepo",
-            "/sync",
-            Value::Null,
-            "write sync: {serviceAccountName: NAME}",
-        ),
-        wrong(
-            "ConfigRepo",
             "/onRollback",
             json!({ "git": "Revert" }),
             r#"supported values: "Record", "Restore""#,

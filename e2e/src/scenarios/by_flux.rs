@@ -6,6 +6,7 @@ mod deleted;
 mod forced;
 mod health;
 mod newer;
+mod recorded;
 
 use anyhow::{Result, ensure};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
@@ -29,6 +30,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     scenario!(beside by_flux_forced, forced::run),
     scenario!(beside by_flux_deleted, deleted::run),
     scenario!(beside by_flux_config, config::run),
+    scenario!(beside by_flux_recorded, recorded::run),
 ];
 
 const RATE: u32 = 200;

@@ -1,8 +1,11 @@
 //! No ConfigRepo: people apply a workload with kubectl, and its Rollout holds it by a pause. What they apply
 //! is released in steps, nothing rolls out past them, and what the Rollout held is theirs again when it goes.
 
-use std::process::Stdio;
-
+use crate::{
+    eventually::until_true,
+    scenario::{Context, Scenario, scenario},
+    testbed::{LIMIT, NAME, Release, Shop, Testbed, image, ran_as_canary_alone},
+};
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{ResourceExt as _, api::DeleteParams};
@@ -11,13 +14,6 @@ use tidegate_api::{
     Rollout,
     record::{Outcome, Reason},
     status::{OutcomeSummary, RolloutStatus},
-};
-use tokio::{io::AsyncWriteExt as _, process::Command};
-
-use crate::{
-    eventually::until_true,
-    scenario::{Context, Scenario, scenario},
-    testbed::{LIMIT, NAME, Release, Shop, Testbed, image, ran_as_canary_alone},
 };
 
 /// Scenarios of this file.
@@ -44,7 +40,7 @@ async fn without_route(context: Context) -> Result<()> {
 async fn released_by_hand(context: Context, shop: Shop) -> Result<()> {
     let mut bed = Testbed::new(context).await?;
     bed.has_no_repo(&shop).await;
-    apply(&bed, &shop, &[]).await?;
+    bed.kubectl_apply(&shop, &[]).await?;
     let seen = bed.history::<Pod>("");
     bed.holds_what_runs().await?;
 
@@ -64,7 +60,7 @@ async fn guarded(context: Context) -> Result<()> {
     let shop = Shop::new();
     let mut bed = Testbed::new(context).await?;
     bed.has_no_repo(&shop).await;
-    apply(&bed, &shop, &[]).await?;
+    bed.kubectl_apply(&shop, &[]).await?;
     bed.workload_rolled_out().await?;
     bed.guard_what_is_held().await?;
     bed.start_tidegate().await?;
@@ -73,7 +69,9 @@ async fn guarded(context: Context) -> Result<()> {
     let files = next.files(&bed.context.namespace);
     let (_, app) = files.first().context("the shop has files")?;
     until_true("what gets past a pause is denied", LIMIT, || async {
-        let denied = kubectl(&bed, &["rollout", "resume", "deployment/shop"], "").await;
+        let denied = bed
+            .kubectl(&["rollout", "resume", "deployment/shop"], "")
+            .await;
         Ok(denied.is_err_and(|error| error.to_string().contains("a Rollout holds the Deployment")))
     })
     .await?;
@@ -81,14 +79,14 @@ async fn guarded(context: Context) -> Result<()> {
         (&["replace", "-f", "-"][..], app.as_str()),
         (&["delete", "deployment/shop", "--wait=false"], ""),
     ] {
-        let denied = kubectl(&bed, arguments, input).await;
+        let denied = bed.kubectl(arguments, input).await;
         ensure!(
             denied.is_err_and(|error| error.to_string().contains("a Rollout holds")),
             "kubectl {arguments:?} is not denied"
         );
     }
     let clients = bed.clients(RATE);
-    apply(&bed, &next, &[]).await?;
+    bed.kubectl_apply(&next, &[]).await?;
     bed.ended_well(1).await?;
     bed.gateway_serves("v2").await?;
     clients.stop().await.none_failed()
@@ -97,7 +95,8 @@ async fn guarded(context: Context) -> Result<()> {
 /// Client-side apply of the whole folder, as people do it.
 async fn promotes_what_is_applied(bed: &Testbed, shop: &Shop) -> Result<()> {
     let clients = bed.clients(RATE);
-    apply(bed, &shop.with(Release::good("v2")), &[]).await?;
+    bed.kubectl_apply(&shop.with(Release::good("v2")), &[])
+        .await?;
     bed.ended_well(1).await?;
     bed.gateway_serves("v2").await?;
     bed.is_held().await?;
@@ -107,12 +106,8 @@ async fn promotes_what_is_applied(bed: &Testbed, shop: &Shop) -> Result<()> {
 /// One field after the other, by their own commands. What was applied stays in the Deployment, and waits.
 async fn rolls_back_what_is_bad(bed: &Testbed) -> Result<()> {
     let clients = bed.clients(RATE);
-    kubectl(
-        bed,
-        &["set", "env", "deployment/shop", "ERROR_RATE=0.3"],
-        "",
-    )
-    .await?;
+    bed.kubectl(&["set", "env", "deployment/shop", "ERROR_RATE=0.3"], "")
+        .await?;
     set_image(bed, "v3").await?;
     let ended = until_rolled_back(bed).await?;
     ensure!(ended.ending.reason == Reason::GateBreached, "{ended:?}");
@@ -132,7 +127,8 @@ async fn rolls_back_what_is_bad(bed: &Testbed) -> Result<()> {
 /// Whatever comes waits, whether Tidegate runs or not.
 async fn holds_while_it_is_down(bed: &Testbed, shop: &Shop) -> Result<()> {
     let server_side = ["--server-side", "--force-conflicts"];
-    apply(bed, &shop.with(Release::good("v4")), &server_side).await?;
+    bed.kubectl_apply(&shop.with(Release::good("v4")), &server_side)
+        .await?;
     until_true("the Deployment's controller has seen v4", LIMIT, || async {
         let workload = bed.api::<Deployment>().get(NAME).await?;
         let status = workload.status.clone().unwrap_or_default();
@@ -193,38 +189,8 @@ async fn leaves_what_is_stable(bed: &Testbed) -> Result<()> {
 
 async fn set_image(bed: &Testbed, version: &str) -> Result<()> {
     let image = format!("app=tidegate.dev/demo-app:{version}");
-    kubectl(bed, &["set", "image", "deployment/shop", &image], "").await
-}
-
-/// Applies the shop's files as `kubectl apply -f` does it.
-async fn apply(bed: &Testbed, shop: &Shop, more: &[&str]) -> Result<()> {
-    let files = shop.files(&bed.context.namespace);
-    let texts: Vec<_> = files.iter().map(|(_, text)| text.as_str()).collect();
-    let arguments: Vec<_> = ["apply", "-f", "-"].iter().chain(more).copied().collect();
-    kubectl(bed, &arguments, &texts.join("\n---\n")).await
-}
-
-async fn kubectl(bed: &Testbed, arguments: &[&str], input: &str) -> Result<()> {
-    let cluster = &bed.context.cluster;
-    let mut kubectl = Command::new("kubectl")
-        .args(["--namespace", &bed.context.namespace])
-        .args(arguments)
-        .env("KUBECONFIG", cluster.kubeconfig_path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("kubectl cannot be started")?;
-    let mut stdin = kubectl.stdin.take().context("kubectl reads nothing")?;
-    stdin.write_all(input.as_bytes()).await?;
-    drop(stdin);
-    let done = kubectl.wait_with_output().await?;
-    ensure!(
-        done.status.success(),
-        "kubectl {arguments:?}: {}",
-        String::from_utf8_lossy(&done.stderr)
-    );
-    Ok(())
+    bed.kubectl(&["set", "image", "deployment/shop", &image], "")
+        .await
 }
 
 /// The first of two edits may have been an attempt of its own, which the second superseded.

@@ -22,6 +22,15 @@ use crate::{
     workload::{Compared, Target},
 };
 
+/// Annotations that say who asked for a revision that another tool has applied.
+const ORIGIN: [&str; 5] = [
+    names::RECORDS_REPO_ANNOTATION,
+    names::CONFIG_COMMIT_ANNOTATION,
+    names::CONFIG_AUTHOR_ANNOTATION,
+    names::CONFIG_PATH_ANNOTATION,
+    names::WRITTEN_AS_ANNOTATION,
+];
+
 // === impl Effects ===
 
 impl Effects<'_> {
@@ -216,8 +225,12 @@ impl Effects<'_> {
         if is_newest && greatest > 0 {
             return Ok(());
         }
-        // It was asked for before, and is again.
-        let patch = json!({ "revision": greatest + 1 });
+        // It was asked for before, and is again, by another commit maybe.
+        let unknown: serde_json::Map<_, _> = ORIGIN
+            .iter()
+            .map(|annotation| ((*annotation).to_owned(), Value::Null))
+            .collect();
+        let patch = json!({ "metadata": { "annotations": unknown }, "revision": greatest + 1 });
         let patched = self.writer().patch(&self.caches.revisions, &**kept, patch);
         patched
             .await

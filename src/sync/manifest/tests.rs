@@ -165,10 +165,13 @@ fn a_template_is_found_wherever_it_stands_in_the_file() {
         format!("a: 1\n---\n{deployment}\n"),
         format!("apiVersion: v1\nkind: List\nitems: [{deployment}]\n"),
     ] {
-        assert_eq!(template_in(text.as_bytes(), &web), Some(json!({"a": 1000})));
-        assert_eq!(template_in(text.as_bytes(), &other), None);
+        assert_eq!(
+            template_in(text.as_bytes(), &web, "shop"),
+            Some(json!({"a": 1000}))
+        );
+        assert_eq!(template_in(text.as_bytes(), &other, "shop"), None);
     }
-    assert_eq!(template_in(b"a: [", &web), None);
+    assert_eq!(template_in(b"a: [", &web, "shop"), None);
 }
 
 #[test]
@@ -177,6 +180,7 @@ fn a_template_is_read_as_restore_reads_it() {
     let by_sync = template_in(
         text.as_bytes(),
         &WorkloadRef::new(WorkloadKind::Deployment, "web"),
+        "shop",
     )
     .expect("a template");
     assert_eq!(by_sync["spec"]["volumes"][0]["secret"]["defaultMode"], 420);

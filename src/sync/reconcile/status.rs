@@ -89,11 +89,13 @@ impl RepoReconciler<'_> {
         let now = (self.ctx.now)();
         let records = (self.ctx.records)(self.id);
         let jobs = made_jobs(memory);
+        let handled_request = memory.handled_request.clone();
         let changed = self.update_status(memory, before, |status| {
             let mut status = report.onto(status, self.generation, now);
             if let Some(jobs) = &jobs {
                 status.jobs.clone_from(jobs);
             }
+            status.handled_request.clone_from(&handled_request);
             recording::onto(&records, status, self.generation, now)
         });
         let changed = changed.await?;
@@ -170,6 +172,8 @@ impl RepoReconciler<'_> {
                 "observedGeneration": new.observed_generation,
                 "conditions": new.conditions,
                 "applied": new.applied,
+                "read": new.read,
+                "handledRequest": new.handled_request,
                 "inventory": new.inventory,
                 "removals": new.removals,
                 "governed": new.governed,

@@ -1,9 +1,5 @@
 //! Sentences that errors carry as they are.
 
-/// A ConfigRepo without `spec.sync`.
-pub(in crate::sync) const NO_SYNC: &str =
-    "spec.sync is missing: write sync: {serviceAccountName: NAME}";
-
 /// A process that shuts down while it parses.
 pub(in crate::sync) const CANCELED: &str = "reading the repository was canceled";
 

@@ -66,13 +66,16 @@ fn restored_until(
     if ctx.now < until { Some(until) } else { None }
 }
 
-/// The rejection that holds the candidate back: of the same revision, asked for by the same commit.
+/// The rejection that holds the candidate back: of the same revision, asked for by the same commit. Where a commit is
+/// not known, or was not when it was rejected, the place in the order of requests tells.
 pub(super) fn rejection(ctx: &DecisionContext<'_>, candidate: &Candidate) -> Option<Rejected> {
     let mut rejected = ctx.status.rejected.iter();
-    let commit = &candidate.source.commit;
     let same = rejected.find(|rejected| {
-        let is_same_request = commit.is_some() || rejected.sequence == candidate.sequence;
-        rejected.revision == candidate.revision && rejected.commit == *commit && is_same_request
+        let is_same_request = match (&rejected.commit, &candidate.source.commit) {
+            (Some(before), Some(commit)) => before == commit,
+            (Some(_), None) | (None, Some(_) | None) => rejected.sequence == candidate.sequence,
+        };
+        rejected.revision == candidate.revision && is_same_request
     });
     same.cloned()
 }

@@ -45,12 +45,10 @@ impl fmt::Display for WaitingOn {
             Self::StableRevision { workload } => {
                 write!(f, "waiting for {workload} to run its stable revision")
             }
-            Self::EarlierCanary { canary } => {
-                write!(
-                    f,
-                    "waiting for {canary} of an earlier attempt to be removed"
-                )
-            }
+            Self::EarlierCanary { canary } => write!(
+                f,
+                "waiting for {canary} of an earlier attempt to be removed"
+            ),
             Self::Backoff { until } => {
                 write!(
                     f,
@@ -59,6 +57,10 @@ impl fmt::Display for WaitingOn {
                 )
             }
             Self::RejectedRevision { times, until } => rejected(f, *times, *until),
+            Self::Commit {
+                revision,
+                config_repos,
+            } => commit(f, revision, config_repos),
             Self::Records { pending } => records(f, *pending),
             Self::Metrics { problem } => f.write_str(problem),
             Self::ServicesPinned { to } => write!(f, "pinning Services to {to}"),
@@ -118,6 +120,15 @@ impl fmt::Display for WaitingOn {
             Self::Unpinning => f.write_str("unpinning Services and resuming the workload"),
         }
     }
+}
+
+fn commit(f: &mut fmt::Formatter<'_>, revision: &Revision, config_repos: &[String]) -> fmt::Result {
+    write!(
+        f,
+        "looking for the commit that asks for revision {} in ConfigRepo {}",
+        revision.short(),
+        config_repos.join(", ")
+    )
 }
 
 fn records(f: &mut fmt::Formatter<'_>, pending: usize) -> fmt::Result {

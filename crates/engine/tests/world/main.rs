@@ -54,6 +54,7 @@ mod new_hash;
 mod newer;
 mod no_data;
 mod patience;
+mod provenance;
 mod purity;
 mod refusals;
 mod restart;

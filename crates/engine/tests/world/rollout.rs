@@ -14,7 +14,7 @@ use crate::{
     deployment::{Deployment, Quality, Template},
     metrics::PrometheusBehavior,
     shell::{Fault, Group},
-    world::{Applier, Rival, World, Written},
+    world::{Applier, Reader, Rival, World, Written},
 };
 
 /// A Rollout that is about to meet its world.
@@ -24,6 +24,7 @@ pub(crate) struct Draft {
     is_told: bool,
     brake: Brake,
     is_by_flux: bool,
+    reader: Option<Reader>,
 }
 
 /// The longest that a scenario waits for something.
@@ -53,6 +54,7 @@ pub(crate) fn a_rollout() -> Draft {
         is_told: true,
         brake: Brake::Sync,
         is_by_flux: false,
+        reader: None,
     }
 }
 
@@ -110,6 +112,12 @@ impl Draft {
         self.applied_by_people()
     }
 
+    /// A repository is read for the commits of what others apply.
+    pub(crate) fn read_by(mut self, reader: Reader) -> Self {
+        self.reader = Some(reader);
+        self
+    }
+
     /// Nobody will read its story, unless it is told.
     pub(crate) fn told(mut self, is_told: bool) -> Self {
         self.is_told = is_told;
@@ -130,6 +138,7 @@ impl Draft {
         }
         let mut world = World::new(start, self.spec(), live);
         world.brake = self.brake;
+        world.reader = self.reader;
         if self.is_by_flux {
             world.applier = Some(Applier {
                 wants: template('A', Quality::Good),

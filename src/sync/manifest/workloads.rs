@@ -1,0 +1,87 @@
+//! Workloads alone, of files that may hold anything else: other tools' files, and objects for other namespaces.
+
+use serde_json::Value;
+use tidegate_api::workload::WorkloadRef;
+
+use super::{
+    Key, Manifest, Parsed, Place, is_list, with_kind_of,
+    yaml::{self, Document},
+};
+
+/// Reads the workloads of a namespace in a repository's files that others apply.
+///
+/// What cannot be read, and what is for another namespace, is passed over: it is none of our business.
+pub(crate) fn workloads_of<'a>(
+    files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    namespace: &str,
+) -> Parsed {
+    let mut parsed = Parsed::default();
+    for (path, bytes) in files {
+        let documents = yaml::documents(bytes).unwrap_or_default();
+        for (index, document) in documents.into_iter().enumerate() {
+            let (lines, start) = (document.item_lines.clone(), document.line);
+            for (item, object) in objects(document).into_iter().enumerate() {
+                let place = Place {
+                    file: path.to_owned(),
+                    document: index + 1,
+                    line: lines.get(item).copied().unwrap_or(start),
+                };
+                parsed.push_workload(object, place, namespace);
+            }
+        }
+    }
+    parsed
+}
+
+/// Pod template of a workload of a namespace in a file, as it is written there; `None` where the file has no such
+/// workload or cannot be read.
+pub(crate) fn template_in(bytes: &[u8], workload: &WorkloadRef, namespace: &str) -> Option<Value> {
+    let documents = yaml::documents(bytes).ok()?;
+    let mut manifests: Vec<_> = documents.into_iter().flat_map(objects).collect();
+    let found = manifests.iter_mut().find(|object| {
+        is_for(object, namespace)
+            && Key::of(object).is_ok_and(|key| key.workload().as_ref() == Some(workload))
+    })?;
+    found.pointer_mut("/spec/template").map(Value::take)
+}
+
+/// Returns true if an object is for this namespace, or leaves it open.
+fn is_for(object: &Value, namespace: &str) -> bool {
+    match object.pointer("/metadata/namespace") {
+        None | Some(Value::Null) => true,
+        Some(own) => own
+            .as_str()
+            .is_some_and(|own| own.is_empty() || own == namespace),
+    }
+}
+
+/// Returns the objects of a document: itself, or the elements of a list.
+fn objects(document: Document) -> Vec<Value> {
+    match document.value {
+        Value::Object(mut list) if is_list(&list) => match list.remove("items") {
+            Some(Value::Array(items)) => {
+                let items = items.into_iter();
+                items.map(|item| with_kind_of(item, &list)).collect()
+            }
+            _ => Vec::new(),
+        },
+        other => vec![other],
+    }
+}
+
+// === impl Parsed ===
+
+impl Parsed {
+    /// Adds an object, if it is a workload of the namespace and not too much.
+    fn push_workload(&mut self, object: Value, place: Place, namespace: &str) {
+        let is_workload = Key::of(&object).is_ok_and(|key| key.workload().is_some());
+        if !is_workload || !is_for(&object, namespace) || self.size.excess().is_some() {
+            return;
+        }
+        self.size.add(&object);
+        if let Ok(manifest) = Manifest::new(object, place, namespace) {
+            self.manifests.push(manifest);
+            self.size.objects = self.manifests.len();
+        }
+    }
+}

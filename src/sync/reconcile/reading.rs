@@ -1,0 +1,54 @@
+//! A `ConfigRepo` that applies nothing: its branch is read for the commits of what others apply.
+
+use kube::ResourceExt as _;
+
+use super::RepoReconciler;
+use crate::sync::{
+    memory::Memory,
+    provenance::{HeldWorkload, Search},
+    report::Report,
+};
+
+// === impl RepoReconciler ===
+
+impl RepoReconciler<'_> {
+    /// Workloads of the namespace that other tools apply, where nothing is applied.
+    pub(super) fn held(&self) -> Vec<HeldWorkload> {
+        match (&self.repo.spec.sync, &self.ctx.held) {
+            (None, Some(held)) => held.list(self.namespace),
+            (Some(_), _) | (None, None) => Vec::new(),
+        }
+    }
+
+    /// Searches the commit that was read for what other tools have applied.
+    pub(super) async fn trace(&self, memory: &mut Memory, held: &[HeldWorkload]) -> Report {
+        if let Some(error) = &memory.blocked {
+            return Report::blocked(error);
+        }
+        let head = memory
+            .head
+            .clone()
+            .expect("there is a head unless the sync is blocked");
+        if let Some(cluster) = &self.ctx.held {
+            let siblings = (self.ctx.siblings)(self.namespace);
+            let mut read = siblings.iter().filter(|repo| repo.spec.sync.is_none());
+            let search = Search {
+                cluster: cluster.as_ref(),
+                repository: memory
+                    .repository
+                    .as_ref()
+                    .expect("the head was read from it"),
+                head: &head,
+                folder: &self.repo.spec.path,
+                namespace: self.namespace,
+                config_repo: self.name,
+                is_only: read.all(|repo| repo.name_any() == self.name),
+            };
+            if let Err(error) = search.run(held, &mut memory.traced).await {
+                return Report::search_failed(&error);
+            }
+        }
+        let untraced: Vec<_> = memory.traced.in_vain().collect();
+        Report::read(&head.commit, &untraced)
+    }
+}
