@@ -12,6 +12,8 @@ pub mod connection;
 pub mod crds;
 pub mod get;
 pub mod intervene;
+pub mod lint;
+mod placeholders;
 pub mod run;
 pub mod wait;
 pub mod watch;
@@ -36,6 +38,8 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Print the custom resource definitions or their reference
     Crds(crds::CrdsArgs),
+    /// Find mistakes in manifests, without a cluster; exit 1 if there are any, 2 if a file cannot be read
+    Lint(lint::LintArgs),
     /// Show Rollouts with their phase, step, weight and message
     Get(get::GetArgs),
     /// Watch a Rollout live
@@ -58,6 +62,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Run(args) => run::run(*args).await.map(|()| ExitCode::SUCCESS),
         Command::Crds(args) => crds::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Lint(args) => lint::run(&args),
         Command::Get(args) => get::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Watch(args) => watch::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Wait(args) => wait::run(&args).await,

@@ -32,7 +32,7 @@ mod events;
 mod failure;
 mod governance;
 mod look;
-mod manifest;
+pub(crate) mod manifest;
 mod memory;
 mod order;
 mod ownership;

@@ -8,7 +8,7 @@ mod foreign;
 mod scope;
 mod size;
 mod workloads;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -196,7 +196,7 @@ fn is_skipped(path: &str, documents: &[Document]) -> bool {
 }
 
 /// Returns true for a `List`, and for a list of one kind as `kubectl get -o yaml` may print it.
-fn is_list(object: &serde_json::Map<String, Value>) -> bool {
+pub(crate) fn is_list(object: &serde_json::Map<String, Value>) -> bool {
     let kind = object
         .get("kind")
         .and_then(Value::as_str)
@@ -210,7 +210,7 @@ fn is_list(object: &serde_json::Map<String, Value>) -> bool {
 }
 
 /// Gives an element of a typed list the kind and the version that the list says.
-fn with_kind_of(mut item: Value, list: &serde_json::Map<String, Value>) -> Value {
+pub(crate) fn with_kind_of(mut item: Value, list: &serde_json::Map<String, Value>) -> Value {
     let kind = list.get("kind").and_then(Value::as_str).unwrap_or_default();
     let kind = kind.strip_suffix("List").unwrap_or_default();
     if let (false, Value::Object(fields)) = (kind.is_empty(), &mut item) {

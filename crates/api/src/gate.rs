@@ -329,6 +329,18 @@ impl Gate {
     }
 }
 
+// === impl GateKind ===
+
+impl GateKind<'_> {
+    /// Returns the field of [`Gate`] that gives this kind.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Threshold(_) => "threshold",
+            Self::BreachWindow(_) => "breachWindow",
+        }
+    }
+}
+
 // === impl GateStatus ===
 
 impl GateStatus {

@@ -57,7 +57,7 @@ pub use history::ContentPlace;
 pub use limits::{Limits, QuotaError};
 pub use records::{RecordConflict, RecordFile, RecordResults, RecordWritten, RecordsError};
 pub use remote::{Credentials, Protocol, Remote, RemoteError};
-pub use repository::{FetchError, Freshness, Git, Look, Repository};
+pub use repository::{FetchError, Freshness, Git, Look, Repository, check_branch};
 pub use restore::{
     ObjectKey, RestoreError, RestoreRequest, Restored, SkipReason, SpliceError, TemplateSource,
     YamlError,
@@ -65,4 +65,4 @@ pub use restore::{
 pub use secret::Secret;
 pub use store::StoreError;
 pub use transport::{Transport, TransportError, TransportSettings};
-pub use tree::{File, TreeError};
+pub use tree::{File, TreeError, check_path};

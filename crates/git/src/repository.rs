@@ -20,12 +20,12 @@ use std::{
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
-pub use self::answers::Freshness;
 use self::{
     answers::Answers,
     disk::Disk,
     local_clone::{LocalClone, UNFINISHED_PREFIX, folder_name},
 };
+pub use self::{answers::Freshness, fetch::check_branch};
 use crate::{
     commit::{Commit, ObjectId},
     limits::{Limits, QuotaError},

@@ -166,6 +166,11 @@ impl FromStore for TreeError {
     }
 }
 
+/// Fails for the path of a folder that leads out of a repository.
+pub fn check_path(path: &str) -> Result<(), TreeError> {
+    components(path).map(|_| ())
+}
+
 /// Returns the parts of a path, without `.` and doubled slashes.
 pub(crate) fn components(path: &str) -> Result<Vec<&str>, TreeError> {
     let outside = path.starts_with('/') && path != "/"

@@ -16,6 +16,7 @@ pub mod credentials;
 mod expression;
 pub mod http;
 pub mod namespace_label;
+pub mod outline;
 pub mod preflight;
 pub mod prometheus;
 pub mod query;

@@ -11,24 +11,24 @@ use tidegate_git::yaml::{
 };
 
 /// A document of a file.
-pub(super) struct Document {
+pub(crate) struct Document {
     /// Line at which its content begins, from 1.
-    pub(super) line: u64,
+    pub(crate) line: u64,
     /// Lines at which the elements of its `items` begin; empty if unknown.
-    pub(super) item_lines: Vec<u64>,
+    pub(crate) item_lines: Vec<u64>,
     /// Content.
-    pub(super) value: Value,
+    pub(crate) value: Value,
 }
 
 /// Error in a file that is not usable YAML. It never repeats a value: the file may hold a Secret.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct YamlError {
+pub(crate) struct YamlError {
     /// Line of the error, from 1.
-    pub(super) line: u64,
+    pub(crate) line: u64,
     /// Cause and, if it helps, the remedy.
-    pub(super) reason: String,
+    pub(crate) reason: String,
     /// True if it may be valid, and is more than is read.
-    pub(super) is_too_much: bool,
+    pub(crate) is_too_much: bool,
 }
 
 /// A List, for the lines of its elements.
@@ -39,7 +39,7 @@ struct ItemLines {
 }
 
 /// The documents of a file, without the empty ones.
-pub(super) fn documents(bytes: &[u8]) -> Result<Vec<Document>, YamlError> {
+pub(crate) fn documents(bytes: &[u8]) -> Result<Vec<Document>, YamlError> {
     let text = std::str::from_utf8(bytes).map_err(|error| YamlError {
         line: line_of(bytes, error.valid_up_to()),
         reason: "the file is not UTF-8 text".to_owned(),

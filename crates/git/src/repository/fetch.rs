@@ -385,7 +385,8 @@ fn is_mended_by_cloning(error: &FetchError) -> bool {
     )
 }
 
-fn check_branch(branch: &str) -> Result<(), FetchError> {
+/// Fails for a name that no branch can have.
+pub fn check_branch(branch: &str) -> Result<(), FetchError> {
     let full = format!("refs/heads/{branch}");
     match gix::refs::FullName::try_from(full) {
         Ok(_) => Ok(()),
