@@ -13,6 +13,7 @@ pub mod crds;
 pub mod get;
 pub mod intervene;
 pub mod lint;
+mod output;
 mod placeholders;
 pub mod run;
 pub mod wait;

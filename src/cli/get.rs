@@ -1,15 +1,14 @@
 //! `tidegate get`: a table of Rollouts with their phase, step, weight and message.
 
-use std::io::{self, Write as _};
-
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use kube::{Api, ResourceExt as _, api::ListParams};
-use tidegate_api::Rollout;
+use tidegate_api::{Rollout, status::RolloutStatus};
 
 use super::{
     age,
     connection::{Target, answered},
+    output,
 };
 use crate::clock;
 
@@ -17,6 +16,9 @@ use crate::clock;
 const HEADS: [&str; 7] = [
     "ROLLOUT", "PHASE", "STEP", "WEIGHT", "REVISION", "SINCE", "MESSAGE",
 ];
+
+/// The heads of the columns that the wide table has before the message.
+const WIDE_HEADS: [&str; 4] = ["WORKLOAD", "STABLE", "WANTED COMMIT", "LAST OUTCOME"];
 
 /// Arguments of `tidegate get`.
 #[derive(Args, Debug)]
@@ -40,23 +42,37 @@ enum Output {
     /// Table
     #[default]
     Table,
+    /// Table with workload, stable revision, wanted commit and last outcome, too
+    Wide,
     /// Objects as JSON
     Json,
+    /// Objects as YAML
+    Yaml,
+}
+
+/// Columns of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Columns {
+    Usual,
+    Wide,
 }
 
 /// Prints the Rollouts.
 pub(super) async fn run(args: &GetArgs) -> anyhow::Result<()> {
     let rollouts = fetch(args).await?;
-    let text = match (args.output, args.name.is_some()) {
-        (Output::Table, _) if rollouts.is_empty() => {
+    let text = match (args.output, &args.name) {
+        (Output::Table | Output::Wide, _) if rollouts.is_empty() => {
             eprintln!("No Rollouts found.");
             return Ok(());
         }
-        (Output::Table, _) => table(&rollouts, args.all_namespaces, clock::now()),
-        (Output::Json, true) => serde_json::to_string_pretty(&rollouts[0])? + "\n",
-        (Output::Json, false) => serde_json::to_string_pretty(&rollouts)? + "\n",
+        (Output::Table, _) => table(&rollouts, args.all_namespaces, Columns::Usual, clock::now()),
+        (Output::Wide, _) => table(&rollouts, args.all_namespaces, Columns::Wide, clock::now()),
+        (Output::Json, Some(_)) => output::json(&rollouts[0])?,
+        (Output::Json, None) => output::json(&rollouts)?,
+        (Output::Yaml, Some(_)) => output::yaml(&rollouts[0])?,
+        (Output::Yaml, None) => output::yaml(&rollouts)?,
     };
-    io::stdout().write_all(text.as_bytes())?;
+    output::print(&text)?;
     Ok(())
 }
 
@@ -75,15 +91,14 @@ async fn fetch(args: &GetArgs) -> anyhow::Result<Vec<Rollout>> {
 }
 
 /// The Rollouts as lines with aligned columns.
-fn table(rollouts: &[Rollout], with_namespace: bool, now: Timestamp) -> String {
-    let rows: Vec<[String; HEADS.len()]> = std::iter::once(HEADS.map(str::to_owned))
-        .chain(
-            rollouts
-                .iter()
-                .map(|rollout| row(rollout, with_namespace, now)),
-        )
-        .collect();
-    let mut widths = [0; HEADS.len()];
+fn table(rollouts: &[Rollout], with_namespace: bool, columns: Columns, now: Timestamp) -> String {
+    let mut rows = vec![heads(columns)];
+    rows.extend(
+        rollouts
+            .iter()
+            .map(|rollout| row(rollout, with_namespace, columns, now)),
+    );
+    let mut widths = vec![0; rows[0].len()];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
@@ -91,7 +106,7 @@ fn table(rollouts: &[Rollout], with_namespace: bool, now: Timestamp) -> String {
     }
     let mut text = String::new();
     for row in &rows {
-        let cells = row.iter().zip(widths);
+        let cells = row.iter().zip(&widths);
         let line: Vec<String> = cells
             .map(|(cell, width)| format!("{cell:width$}"))
             .collect();
@@ -105,17 +120,44 @@ fn dash() -> String {
     "-".to_owned()
 }
 
-fn row(rollout: &Rollout, with_namespace: bool, now: Timestamp) -> [String; HEADS.len()] {
-    let name = match rollout.namespace() {
+fn heads(columns: Columns) -> Vec<String> {
+    let mut heads = HEADS.map(str::to_owned).to_vec();
+    if columns == Columns::Wide {
+        let message = heads.len() - 1;
+        heads.splice(message..message, WIDE_HEADS.map(str::to_owned));
+    }
+    heads
+}
+
+/// Returns a cell for each head.
+fn row(rollout: &Rollout, with_namespace: bool, columns: Columns, now: Timestamp) -> Vec<String> {
+    let status = rollout.status.as_ref();
+    let mut row = vec![name(rollout, with_namespace)];
+    row.extend(progress(status, now));
+    if columns == Columns::Wide {
+        row.push(rollout.spec.workload.kubectl_name());
+        row.extend(versions(status));
+    }
+    row.push(status.map_or_else(
+        || "not reconciled yet".to_owned(),
+        |status| status.message.clone(),
+    ));
+    row
+}
+
+fn name(rollout: &Rollout, with_namespace: bool) -> String {
+    match rollout.namespace() {
         Some(namespace) if with_namespace => format!("{namespace}/{}", rollout.name_any()),
         _ => rollout.name_any(),
-    };
-    let Some(status) = &rollout.status else {
-        let message = "not reconciled yet".to_owned();
-        return [name, dash(), dash(), dash(), dash(), dash(), message];
+    }
+}
+
+/// Phase, step, weight, revision and their age.
+fn progress(status: Option<&RolloutStatus>, now: Timestamp) -> [String; 5] {
+    let Some(status) = status else {
+        return std::array::from_fn(|_| dash());
     };
     [
-        name,
         format!("{:?}", status.phase),
         status.step.clone().unwrap_or_else(dash),
         status.weight.clone().unwrap_or_else(dash),
@@ -123,7 +165,18 @@ fn row(rollout: &Rollout, with_namespace: bool, now: Timestamp) -> [String; HEAD
         status
             .since
             .map_or_else(dash, |since| age::since(since, now)),
-        status.message.clone(),
+    ]
+}
+
+/// Stable revision, wanted commit and last outcome.
+fn versions(status: Option<&RolloutStatus>) -> [String; 3] {
+    let stable = status.and_then(|status| status.stable.as_ref());
+    let commit = status.and_then(|status| status.wanted.as_ref()?.commit.as_ref());
+    let last = status.and_then(|status| status.last_outcome.as_ref());
+    [
+        stable.map_or_else(dash, |stable| stable.revision.short().to_owned()),
+        commit.map_or_else(dash, |commit| commit.short().to_owned()),
+        last.map_or_else(dash, |last| format!("{:?}", last.ending.outcome)),
     ]
 }
 
@@ -176,10 +229,44 @@ mod tests {
             rollout("cart", &serde_json::Value::Null),
         ];
         let now = "2026-11-25T10:03:00Z".parse().unwrap();
-        insta::assert_snapshot!(table(&rollouts, true, now), @r"
+        insta::assert_snapshot!(table(&rollouts, true, Columns::Usual, now), @r"
         ROLLOUT         PHASE         STEP   WEIGHT   REVISION   SINCE   MESSAGE
         shop/checkout   Progressing   2/3    10%      4f1c2d     3m      gates pass, 2m left
         shop/cart       -             -      -        -          -       not reconciled yet
         ");
+    }
+
+    #[test]
+    fn the_wide_table_shows_what_is_wanted_and_what_was() {
+        let at = "2026-11-25T10:00:00Z";
+        let status = json!({
+            "phase": "Stable", "revision": "4f1c2d", "since": at, "message": "stable",
+            "wanted": { "revision": "4f1c2d", "commit": "0123456789abcdef", "since": at },
+            "stable": { "revision": "4f1c2d", "podTemplateHash": "1", "since": at },
+            "lastOutcome": {
+                "attempt": 3, "revision": "4f1c2d", "outcome": "Promoted", "reason": "StepsPassed", "message": "m", "at": at,
+            },
+        });
+        let rollouts = [
+            rollout("checkout", &status),
+            rollout("cart", &serde_json::Value::Null),
+        ];
+        let now = "2026-11-25T10:03:00Z".parse().unwrap();
+        insta::assert_snapshot!(table(&rollouts, false, Columns::Wide, now), @r"
+        ROLLOUT    PHASE    STEP   WEIGHT   REVISION   SINCE   WORKLOAD              STABLE   WANTED COMMIT   LAST OUTCOME   MESSAGE
+        checkout   Stable   -      -        4f1c2d     3m      deployment/checkout   4f1c2d   0123456789      Promoted       stable
+        cart       -        -      -        -          -       deployment/cart       -        -               -              not reconciled yet
+        ");
+    }
+
+    #[test]
+    fn yaml_says_what_json_says() {
+        let rollout = rollout(
+            "checkout",
+            &json!({ "phase": "Stable", "message": "on: yes" }),
+        );
+        let yaml = output::yaml(&rollout).unwrap();
+        let read: Rollout = serde_saphyr::from_str(&yaml).unwrap();
+        assert_eq!(read, rollout);
     }
 }

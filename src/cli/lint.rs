@@ -10,12 +10,7 @@
 //!                        ─▶ finding ─▶ output
 //! ```
 
-use std::{
-    collections::BTreeSet,
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -47,7 +42,7 @@ use object::{Object, Objects};
 use references::Index;
 use schema::Extent;
 
-use crate::sync::manifest::yaml::YamlError;
+use crate::{cli, sync::manifest::yaml::YamlError};
 
 /// Exit code where something could not be read.
 const UNREADABLE: u8 = 2;
@@ -111,9 +106,9 @@ pub(super) fn run(args: &LintArgs) -> anyhow::Result<ExitCode> {
     let report = lint(&read.files);
     match args.output {
         Output::Text => output::text::print(&report)?,
-        Output::Json => print(&output::json(&report))?,
-        Output::Github => print(&output::github::annotations(&report.findings))?,
-        Output::Sarif => print(&output::sarif::log(&report.findings))?,
+        Output::Json => cli::output::print(&output::json(&report))?,
+        Output::Github => cli::output::print(&output::github::annotations(&report.findings))?,
+        Output::Sarif => cli::output::print(&output::sarif::log(&report.findings))?,
     }
     for unreadable in &read.unreadable {
         eprintln!("tidegate: {unreadable}");
@@ -126,10 +121,6 @@ pub(super) fn run(args: &LintArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn print(text: &str) -> io::Result<()> {
-    io::stdout().write_all(text.as_bytes())
 }
 
 /// Returns the findings in some files.
