@@ -8,10 +8,13 @@ use std::{ffi::OsString, path::Path, process::ExitCode};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub mod age;
+mod command;
 pub mod connection;
 pub mod crds;
+pub mod explain;
 pub mod get;
 pub mod intervene;
+mod least_time;
 pub mod lint;
 mod output;
 mod placeholders;
@@ -41,6 +44,8 @@ enum Command {
     Crds(crds::CrdsArgs),
     /// Find mistakes in manifests, without a cluster; exit 1 if there are any, 2 if a file cannot be read
     Lint(lint::LintArgs),
+    /// Explain what a Rollout will do, step by step, before it does it
+    Explain(explain::ExplainArgs),
     /// Show Rollouts with their phase, step, weight and message
     Get(get::GetArgs),
     /// Watch a Rollout live
@@ -64,6 +69,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::run(*args).await.map(|()| ExitCode::SUCCESS),
         Command::Crds(args) => crds::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Lint(args) => lint::run(&args),
+        Command::Explain(args) => explain::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Get(args) => get::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Watch(args) => watch::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Wait(args) => wait::run(&args).await,

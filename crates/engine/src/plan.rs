@@ -256,7 +256,7 @@ impl Plan {
     }
 
     /// Returns the number of replicas that the canary needs in a step beside `stable` ones.
-    pub(crate) fn canary_replicas(&self, step: &Step, stable: u32) -> u32 {
+    pub fn canary_replicas(&self, step: &Step, stable: u32) -> u32 {
         if self.splits_by_replicas() {
             step.weight.beside_replicas(stable)
         } else {

@@ -69,6 +69,11 @@ impl Objects {
 // === impl Object ===
 
 impl Object {
+    /// Returns true if it is of this kind of ours.
+    pub(in crate::cli) fn is_ours(&self, kind: &str) -> bool {
+        self.group() == GROUP && self.kind() == kind
+    }
+
     /// API group; empty for the core one.
     pub(super) fn group(&self) -> &str {
         let version = self.value["apiVersion"].as_str().unwrap_or_default();
