@@ -11,6 +11,7 @@ pub mod age;
 mod command;
 pub mod connection;
 pub mod crds;
+pub mod describe;
 pub mod explain;
 pub mod get;
 pub mod intervene;
@@ -19,6 +20,7 @@ pub mod lint;
 mod output;
 mod placeholders;
 pub mod run;
+mod story;
 pub mod wait;
 pub mod watch;
 
@@ -48,6 +50,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Show Rollouts with their phase, step, weight and message
     Get(get::GetArgs),
+    /// Describe the present attempt of a Rollout and its last outcome, and who must act
+    Describe(describe::DescribeArgs),
     /// Watch a Rollout live
     Watch(watch::WatchArgs),
     /// Wait until a commit is released; exit 1 if it was rejected, 3 if the time is over
@@ -71,6 +75,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Lint(args) => lint::run(&args),
         Command::Explain(args) => explain::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Get(args) => get::run(&args).await.map(|()| ExitCode::SUCCESS),
+        Command::Describe(args) => describe::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Watch(args) => watch::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Wait(args) => wait::run(&args).await,
         Command::Approve(args) => intervene::approve(&args).await,

@@ -17,7 +17,7 @@ use super::connection::{Target, answered};
 pub(super) mod changes;
 mod plain;
 mod screen;
-mod story;
+mod text;
 
 /// Arguments of `tidegate watch`.
 #[derive(Args, Debug)]

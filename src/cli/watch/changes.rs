@@ -151,7 +151,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        cli::watch::story::tests::at_step_two,
+        cli::story::tests::at_step_two,
         kubernetes::testing::{Answer, Script},
     };
 

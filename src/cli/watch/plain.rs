@@ -121,7 +121,7 @@ fn gates(before: &RolloutStatus, after: &RolloutStatus) -> Vec<String> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
     use super::*;
-    use crate::cli::watch::story::tests::at_step_two;
+    use crate::cli::story::tests::at_step_two;
 
     #[test]
     fn only_what_changed_is_written() {

@@ -1,6 +1,6 @@
 //! The live screen of a terminal.
 //!
-//! Owns the terminal and the keys; the text is [`story`]'s.
+//! Owns the terminal and the keys; the text is [`text`]'s.
 
 use std::{thread, time::Duration};
 
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::{
     changes::{Change, Ended, Lost, next},
-    story,
+    text,
 };
 use crate::clock;
 
@@ -78,7 +78,7 @@ impl Shown {
     }
 
     fn text(&self, now: Timestamp) -> Text<'static> {
-        story::text(self.rollout.as_deref(), self.lost.as_ref(), now)
+        text::text(self.rollout.as_deref(), self.lost.as_ref(), now)
     }
 }
 
@@ -95,8 +95,8 @@ impl Screen {
     fn draw(&mut self, shown: &Shown) -> std::io::Result<()> {
         let text = shown.text(clock::now());
         self.0.draw(|frame| {
-            let story = Paragraph::new(text).wrap(Wrap { trim: false });
-            frame.render_widget(story, frame.area());
+            let paragraph = Paragraph::new(text).wrap(Wrap { trim: false });
+            frame.render_widget(paragraph, frame.area());
         })?;
         Ok(())
     }
@@ -147,7 +147,7 @@ fn key(event: &Event) -> Key {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
     use super::*;
-    use crate::cli::watch::story::tests::at_step_two;
+    use crate::cli::story::tests::at_step_two;
 
     fn at(time: &str) -> Timestamp {
         time.parse().unwrap()
