@@ -9,9 +9,11 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub mod age;
 mod command;
+pub mod completion;
 pub mod connection;
 pub mod crds;
 pub mod describe;
+mod exit_codes;
 pub mod explain;
 pub mod get;
 pub mod intervene;
@@ -29,6 +31,9 @@ use tidegate_api::intervention::Action;
 
 /// The program's name as a plugin of kubectl.
 const PLUGIN: &str = "kubectl-tidegate";
+
+/// The program's own name.
+const PROGRAM: &str = "tidegate";
 
 /// Progressive delivery for Kubernetes that keeps git true.
 #[derive(Debug, Parser)]
@@ -60,6 +65,8 @@ enum Command {
     Approve(ApproveArgs),
     #[command(flatten)]
     Intervene(Intervene),
+    /// Print a script by which a shell completes commands and arguments
+    Completion(completion::CompletionArgs),
 }
 
 /// Parses the command line; exits with help or an error if it is not valid.
@@ -80,6 +87,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Wait(args) => wait::run(&args).await,
         Command::Approve(args) => intervene::approve(&args).await,
         Command::Intervene(intervene) => intervene::run(&intervene).await,
+        Command::Completion(args) => {
+            completion::run(&args, Cli::command(), called()).map(|()| ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -91,6 +101,16 @@ fn try_parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap:
     }
     let matches = command.try_get_matches_from(arguments)?;
     Cli::from_arg_matches(&matches)
+}
+
+/// Returns the name by which the program was called, of the two that it has.
+fn called() -> &'static str {
+    let program = std::env::args_os().next();
+    if program.as_ref().is_some_and(is_plugin) {
+        PLUGIN
+    } else {
+        PROGRAM
+    }
 }
 
 /// Returns true if kubectl has started the program: it finds its plugins by their names.

@@ -18,6 +18,7 @@ use kube::CustomResourceExt as _;
 use serde_json::Value;
 use tidegate_api::{ConfigRepo, Intervention, Rollout};
 
+mod commands;
 pub mod editor;
 mod reasons;
 pub mod reference;
@@ -34,7 +35,7 @@ pub struct CrdsArgs {
     /// Directory to write one file per definition to, instead of printing
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Print the reference of every field as Markdown, instead of YAML
+    /// Print the reference of every field and command as Markdown, instead of YAML
     #[arg(long)]
     reference: bool,
     /// JSON schemas for editors, instead of YAML

@@ -21,7 +21,7 @@ struct Folder {
     ending: &'static str,
 }
 
-/// The CRDs for readers and kubectl, the same for Helm, the reference of every field, and the
+/// The CRDs for readers and kubectl, the same for Helm, the reference of every field and command, and the
 /// schemas for editors.
 const FOLDERS: [Folder; 4] = [
     Folder {

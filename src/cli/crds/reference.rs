@@ -10,12 +10,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaPropsOrArray,
 };
 
-use super::{Files, definitions, reasons};
+use super::{Files, commands, definitions, reasons};
 
 /// The first line of each generated Markdown file.
 const HEAD: &str = "<!-- Generated from crates/api by `cargo xtask codegen`: do not edit. -->\n";
 
-/// The references of all our kinds and the page of conditions and events, by file name:
+/// The references of all our kinds, of conditions and events, and of the command line, by file name:
 /// `rollout.md`, …
 pub fn files() -> Files {
     let mut files: Files = definitions()
@@ -27,6 +27,7 @@ pub fn files() -> Files {
         .collect();
     let reasons = HEAD.to_owned() + &reasons::page();
     files.insert("conditions-and-events.md".to_owned(), reasons);
+    files.insert("cli.md".to_owned(), commands::page());
     files
 }
 
