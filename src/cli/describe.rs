@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
-use kube::{Api, ResourceExt as _, api::ListParams};
+use kube::{Api, Client, ResourceExt as _, api::ListParams};
 use ratatui::text::Line;
 use tidegate_api::{Rollout, status::RolloutStatus};
 
@@ -50,14 +50,18 @@ pub(super) async fn run(args: &DescribeArgs) -> anyhow::Result<()> {
         Output::Json => output::print(&output::json(&rollout)?)?,
         Output::Yaml => output::print(&output::yaml(&rollout)?)?,
         Output::Text => {
-            let api: Api<Event> = Api::namespaced(client, &namespace);
-            // They are an addition: who may not list them sees the rest.
-            let found = answered(api.list(&events_of(&rollout))).await;
-            let found = found.map(|list| list.items).unwrap_or_default();
+            let found = read_events(client, &namespace, &rollout).await;
             print::print(&story(&rollout, &found, clock::now()))?;
         }
     }
     Ok(())
+}
+
+/// Reads the Rollout's events. They are an addition: who may not list them sees the rest.
+async fn read_events(client: Client, namespace: &str, rollout: &Rollout) -> Vec<Event> {
+    let api: Api<Event> = Api::namespaced(client, namespace);
+    let found = answered(api.list(&events_of(rollout))).await;
+    found.map(|list| list.items).unwrap_or_default()
 }
 
 fn events_of(rollout: &Rollout) -> ListParams {

@@ -4,7 +4,10 @@
 use serde_json::json;
 
 use super::*;
-use crate::cli::story::tests::at_step_two;
+use crate::{
+    cli::story::tests::at_step_two,
+    kubernetes::testing::{Answer, Script},
+};
 
 const AT: &str = "2026-11-25T10:00:00Z";
 
@@ -107,5 +110,24 @@ fn a_rollout_that_nobody_has_seen_yet_is_told_too() {
         lines[0].to_string().starts_with("shop/checkout"),
         "{}",
         lines[0]
+    );
+}
+
+#[tokio::test]
+async fn events_are_those_of_the_rollout_and_an_addition() {
+    let script = Script::default();
+    let list = json!({
+        "apiVersion": "v1", "kind": "EventList", "metadata": {}, "items": [event("Promoted", "Normal", AT)],
+    });
+    script.once("GET events", Answer::Json(list));
+    let found = read_events(script.client(), "shop", &at_step_two()).await;
+    assert_eq!(found[0].reason.as_deref(), Some("Promoted"));
+    let asked = script.history().remove(0).query;
+    assert!(asked.contains("involvedObject.name%3Dcheckout"), "{asked}");
+    script.always("GET events", Answer::Refused(403, "no".to_owned()));
+    assert!(
+        read_events(script.client(), "shop", &at_step_two())
+            .await
+            .is_empty()
     );
 }

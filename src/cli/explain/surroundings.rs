@@ -1,5 +1,7 @@
 //! What only a cluster knows of a Rollout.
 
+use std::time::Duration;
+
 use k8s_openapi::api::autoscaling::v1::Scale;
 use kube::{
     Api, Client,
@@ -7,7 +9,12 @@ use kube::{
 };
 use tidegate_api::{Rollout, workload::WorkloadRef};
 
-use crate::{cli::connection::answered, workload};
+use tokio::time::timeout;
+
+use crate::workload;
+
+/// Maximum wait for each answer: without it the stand-in is shown.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is known around a Rollout.
 #[derive(Clone, Debug, Default)]
@@ -54,10 +61,10 @@ impl Surroundings {
             namespace,
             workload,
         };
-        let brake = match workload::read_hold(target).await {
-            Ok(Some(_)) => Brake::Pause,
-            Ok(None) if is_synced(rollout) => Brake::Sync,
-            Ok(None) | Err(_) => Brake::Unknown,
+        let brake = match timeout(PATIENCE, workload::read_hold(target)).await {
+            Ok(Ok(Some(_))) => Brake::Pause,
+            Ok(Ok(None)) if is_synced(rollout) => Brake::Sync,
+            Ok(_) | Err(_) => Brake::Unknown,
         };
         let replicas = match replicas {
             Some(replicas) => Some(replicas),
@@ -81,6 +88,73 @@ async fn read_replicas(client: &Client, namespace: &str, workload: &WorkloadRef)
     let kind = GroupVersionKind::gvk(group, version, workload.kind.as_str());
     let resource = ApiResource::from_gvk(&kind);
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-    let scale: Scale = answered(api.get_scale(&workload.name)).await.ok()?;
+    let scale: Scale = timeout(PATIENCE, api.get_scale(&workload.name))
+        .await
+        .ok()?
+        .ok()?;
     u32::try_from(scale.spec?.replicas?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::kubernetes::testing::{Answer, Script};
+
+    const DEPLOYMENT: &str = "GET deployments/checkout";
+    const SCALE: &str = "GET deployments/checkout/scale";
+
+    fn rollout(source: &Value) -> Rollout {
+        serde_json::from_value(json!({
+            "apiVersion": "tidegate.io/v1alpha1", "kind": "Rollout", "metadata": { "name": "checkout", "namespace": "shop" },
+            "spec": {
+                "workload": { "kind": "Deployment", "name": "checkout" }, "traffic": { "replicas": {} },
+                "steps": [], "gates": [],
+            },
+            "status": { "stable": {
+                "revision": "a", "podTemplateHash": "1", "since": "2026-11-25T10:00:00Z", "source": source,
+            } },
+        }))
+        .unwrap()
+    }
+
+    fn deployment(paused: bool) -> Answer {
+        Answer::Json(json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": { "name": "checkout", "namespace": "shop", "annotations": { "tidegate.io/held": "a" } },
+            "spec": {
+                "paused": paused, "replicas": 3, "selector": { "matchLabels": { "app": "checkout" } },
+                "template": { "metadata": { "labels": { "app": "checkout" } }, "spec": { "containers": [] } },
+            },
+        }))
+    }
+
+    async fn read(script: &Script, source: &Value, replicas: Option<u32>) -> Surroundings {
+        Surroundings::read(script.client(), "shop", &rollout(source), replicas).await
+    }
+
+    #[tokio::test]
+    async fn the_brake_and_the_replicas_are_those_of_the_cluster() {
+        let script = Script::default();
+        let scale = json!({ "apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {}, "spec": { "replicas": 3 } });
+        script.always(SCALE, Answer::Json(scale));
+        script.once(DEPLOYMENT, deployment(true));
+        let held = read(&script, &json!({}), None).await;
+        assert_eq!((held.brake, held.replicas), (Brake::Pause, Some(3)));
+        script.always(DEPLOYMENT, deployment(false));
+        let synced = read(&script, &json!({ "configRepo": "shop" }), Some(8)).await;
+        assert_eq!((synced.brake, synced.replicas), (Brake::Sync, Some(8)));
+        assert_eq!(read(&script, &json!({}), None).await.brake, Brake::Unknown);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_seen_is_unknown() {
+        let script = Script::default();
+        script.always(SCALE, Answer::Refused(403, "no".to_owned()));
+        script.always(DEPLOYMENT, Answer::Never);
+        let blind = read(&script, &json!({ "configRepo": "shop" }), None).await;
+        assert_eq!((blind.brake, blind.replicas), (Brake::Unknown, None));
+    }
 }

@@ -264,6 +264,20 @@ fn lists_anchors_and_several_documents_keep_their_places() {
 }
 
 #[test]
+fn a_list_of_one_kind_gives_its_elements_the_kind() {
+    let item = good().replace('\n', "\n  ");
+    let item = item.split_once("metadata").unwrap().1;
+    let list = "apiVersion: tidegate.io/v1alpha1\nkind: RolloutList\nitems:\n- metadata";
+    assert_eq!(said("a.yaml", format!("{list}{}\n", item.trim_end())), "");
+    let wrong = item.replace("hold: 5m", "hodl: 5m");
+    let said = said("a.yaml", format!("{list}{}\n", wrong.trim_end()));
+    assert!(
+        said.contains("Rollout/checkout spec.steps[0].hodl"),
+        "{said}"
+    );
+}
+
+#[test]
 fn bytes_of_other_systems_are_read() {
     let windows = format!("\u{feff}{}", good().replace('\n', "\r\n"));
     assert_eq!(said("a.yaml", &windows), "");
