@@ -1,4 +1,5 @@
-//! The YAML in the documentation is what the API takes, and what other tools take has their kind.
+//! The YAML in the documentation is what the API takes, and what other tools take has their kind; the example of a
+//! notification is one.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::{
@@ -6,7 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde_json::Value;
 use tidegate::cli::lint::{self, Check, SourceFile};
+use tidegate_api::notification::Notification;
 
 /// Beginning of the version of our objects.
 const OURS: &str = "apiVersion: tidegate.io/";
@@ -92,4 +95,13 @@ fn every_object_in_a_guide_names_its_version() {
             }
         }
     }
+}
+
+#[test]
+fn the_notification_in_the_guide_is_what_a_receiver_gets() {
+    let text = fs::read_to_string(root().join("docs/guides/notifications.md")).unwrap();
+    let example = text.split("```json\n").nth(1).unwrap();
+    let example: Value = serde_json::from_str(example.split("```").next().unwrap()).unwrap();
+    let notification: Notification = serde_json::from_value(example.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&notification).unwrap(), example);
 }

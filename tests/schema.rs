@@ -267,6 +267,8 @@ const BLANKS: &[(&str, &str)] = &[
         "Rollout.spec.metrics.url",
         "the operator's Prometheus: no data never promotes",
     ),
+    ("Rollout.spec.notifications", "only the operator is told"),
+    ("Rollout.spec.notifications[].format", "Json"),
     ("Rollout.spec.onNewRevision", "Supersede"),
     ("Rollout.spec.onRollback", "as the ConfigRepo says"),
     ("Rollout.spec.progressDeadline", "10m"),

@@ -12,6 +12,7 @@
 //! | [`status`] | `Rollout`'s status: stable, the attempt that runs, what is owed to git |
 //! | [`config_repo`] | `ConfigRepo`: the git repository that a namespace is reconciled from |
 //! | [`intervention`] | `Intervention`: what a person asked for |
+//! | [`notification`] | destinations that are told of releases, and the document that is sent |
 //! | [`record`] | the JSON files on the branch for records |
 //! | [`condition`] | conditions, as every Kubernetes object has them |
 //! | [`reason`] | the catalogue of condition types and reasons |
@@ -30,6 +31,7 @@ pub mod gate;
 pub mod intervention;
 pub mod names;
 mod namespaced_name;
+pub mod notification;
 pub mod reason;
 pub mod record;
 pub mod revision;

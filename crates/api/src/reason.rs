@@ -375,6 +375,31 @@ catalogue! {
         /// Something of an attempt whose Rollout was deleted without its finalizer was left in the
         /// cluster, and is put right.
         LeftoversFound,
+        /// A destination of `spec.notifications` cannot be told, or has not been told of something. The message
+        /// has the cause. Releases never wait for it.
+        NotificationFailed,
+    }
+
+    /// Type of a notification.
+    pub enum NotificationType {
+        /// An attempt has started.
+        Started,
+        /// A step passed and waits for an approve Intervention.
+        AwaitingApproval,
+        /// Traffic is going back to stable, for the reason that is named. `Ended` follows once it is there and the
+        /// canary is gone.
+        RollingBack,
+        /// An attempt has ended, with its outcome and the reason.
+        Ended,
+        /// Stable has had no ready endpoint for 10s, so all traffic goes to the canary.
+        FailedOver,
+        /// Stable is ready again and has its share of the traffic back.
+        FailoverEnded,
+        /// Stable has fewer ready pods than it wants while an attempt runs, having had them for five minutes.
+        StableDegraded,
+        /// Manual action is required; nothing moves until then. The reason is that of the condition. A rejection
+        /// is not sent beside the `Ended` that says why.
+        Stalled,
     }
 }
 
@@ -415,7 +440,8 @@ impl EventReason {
             | Self::FailedOver
             | Self::StableRecreated
             | Self::RevisionRestored
-            | Self::LeftoversFound => true,
+            | Self::LeftoversFound
+            | Self::NotificationFailed => true,
             Self::Adopted
             | Self::Started
             | Self::StepEntered

@@ -11,6 +11,7 @@ use crate::{
     config_repo::SecretRef,
     gate::Gate,
     names,
+    notification::NotificationTarget,
     route::{RouteRef, Traffic},
     status::RolloutStatus,
     workload::WorkloadRef,
@@ -118,6 +119,12 @@ pub struct RolloutSpec {
     /// `Recreate`, or it mounts a `ReadWriteOnce` volume or uses a host port. Defaults to false.
     #[serde(default)]
     pub allow_parallel: bool,
+    /// Destinations that are told of releases: a chat, or a receiver of your own. The operator's, if there is
+    /// one, is told as well. Defaults to none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub notifications: Vec<NotificationTarget>,
 }
 
 /// Step of a release: exactly one of `weight` and `approval`.

@@ -48,6 +48,7 @@ pub mod governed;
 mod idle;
 pub mod interventions;
 pub mod invariants;
+pub mod notification;
 pub mod number;
 pub mod observed;
 mod persistence;

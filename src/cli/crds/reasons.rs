@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use tidegate_api::reason::{
-    AvailableReason, ConditionType, EventReason, FieldConflictReason, Phase, ReadyReason, Reason,
-    ReasonCode, RecordsReason, RepoEventReason, StableDegradedReason, StallReason, SyncReason,
+    AvailableReason, ConditionType, EventReason, FieldConflictReason, NotificationType, Phase,
+    ReadyReason, Reason, ReasonCode, RecordsReason, RepoEventReason, StableDegradedReason,
+    StallReason, SyncReason,
 };
 
 const INTRODUCTION: &str = "
@@ -58,6 +59,8 @@ pub(super) fn page() -> String {
     outcomes(&mut text);
     heading(&mut text, "Rollout: events");
     events(&mut text);
+    heading(&mut text, "Rollout: notifications");
+    notifications(&mut text);
     heading(&mut text, "ConfigRepo");
     text.push_str(REPO_INTRODUCTION);
     conditions(&mut text, &REPO_CONDITIONS);
@@ -110,5 +113,14 @@ fn events(text: &mut String) {
             "Normal"
         };
         let _ = writeln!(text, "| `{reason}` | {type_} | {} |", reason.meaning());
+    }
+}
+
+fn notifications(text: &mut String) {
+    text.push_str(
+        "\n[Notifications](../guides/notifications.md) have one of these types.\n\n| type | meaning |\n|---|---|\n",
+    );
+    for type_ in NotificationType::ALL {
+        let _ = writeln!(text, "| `{type_}` | {} |", type_.meaning());
     }
 }

@@ -30,6 +30,7 @@
 //! | `attribution` | approvals where anybody can write another's name |
 //! | `restart` | `kubectl rollout restart`, at rest and in an attempt |
 //! | `newer` | newer revisions that come faster than attempts end |
+//! | `notified` | what people are told of in their chat |
 //! | `purity` | that the engine stays pure |
 #![expect(clippy::unwrap_used, clippy::unwrap_in_result, reason = "tests")]
 
@@ -53,6 +54,7 @@ mod metrics;
 mod new_hash;
 mod newer;
 mod no_data;
+mod notified;
 mod patience;
 mod provenance;
 mod purity;

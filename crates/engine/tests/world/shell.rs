@@ -6,12 +6,16 @@ mod effect;
 use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
-use tidegate_api::status::{RolloutStatus, Stable, Stage};
+use tidegate_api::{
+    notification::Notification,
+    status::{RolloutStatus, Stable, Stage},
+};
 use tidegate_engine::{
     decide::decide,
     decision::{Action, Decision, Sampling},
     gate::reading::Reading,
     invariants::Author,
+    notification,
     observed::{Admission, Comparison, QueryCheck},
     revision::Digest,
 };
@@ -178,7 +182,8 @@ impl World {
                 .tell(now, "note", format_args!("{}: {note}", note.reason()));
         }
         self.story.detail(now, &decision);
-        match self.carry_out(&decision) {
+        let due = notification::due(&seen.identity, &seen.status, &decision, now);
+        match self.carry_out(&decision, due) {
             Ok(()) => {
                 self.shell.memory.refused = None;
                 if self.shell.lagging.is_empty() && self.shell.alive {
@@ -205,7 +210,7 @@ impl World {
 
     /// A failed urgent effect holds neither the other urgent ones, the status nor the finalizer back, but it
     /// does hold back what needs the intent.
-    fn carry_out(&mut self, decision: &Decision) -> Result<(), Stopped> {
+    fn carry_out(&mut self, decision: &Decision, due: Vec<Notification>) -> Result<(), Stopped> {
         let mut failed = false;
         for action in &decision.urgent {
             match self.act(action) {
@@ -217,6 +222,7 @@ impl World {
         if decision.persist {
             self.write_status(decision)?;
         }
+        self.notified.extend(due);
         let unwritten = &mut self.shell.memory.unwritten_since;
         *unwritten = unwritten.or(Some(self.now)).filter(|_| decision.unwritten);
         self.sample_for(decision.sampling);

@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
     Revision,
+    notification::Notification,
     record::{Outcome, PendingRecord, Record, RestoreOrder},
     rollout::RolloutSpec,
     status::RolloutStatus,
@@ -66,6 +67,8 @@ pub(crate) struct World {
     pub(crate) reader: Option<Reader>,
     /// Words with which the API server denies a canary, if it does.
     pub(crate) denies_canary: Option<String>,
+    /// Notifications, in their order.
+    pub(crate) notified: Vec<Notification>,
     asked: u32,
     /// True if pods of the revision that is tried have just stopped being ready.
     probes_fail: bool,
@@ -182,6 +185,7 @@ impl World {
             file: "checkout.yaml",
             reader: None,
             denies_canary: None,
+            notified: Vec::new(),
             attribution: observed::Attribution::Enforced,
             asked: 0,
             probes_fail: false,
