@@ -33,6 +33,7 @@ use crate::{
         schema,
         watch::{self, WatchScope},
     },
+    notifications::{self, Notifier, NotifierSettings},
     records::{RecordQueue, WriterContext},
     repository::{Repositories, SecretAccess},
     requeue::{self, RequeueReceiver, RequeueSender},
@@ -76,6 +77,8 @@ pub(crate) struct Settings {
     pub(crate) git_limits: Limits,
     /// Nodes of YAML that are kept in memory, of all ConfigRepos.
     pub(crate) nodes: usize,
+    /// Destinations that are told of releases.
+    pub(crate) notifications: NotifierSettings,
     /// Lease by which one of several replicas leads.
     pub(crate) lease: LeaseConfig,
 }
@@ -295,6 +298,13 @@ fn rollout_context(shared: &Shared, settings: Settings) -> rollout::Context {
         prometheuses,
         counters: shared.counters.clone(),
         events: shared.events.clone(),
+        notifier: Notifier::new(
+            settings.notifications,
+            settings.secrets,
+            shared.clients.writing.clone(),
+            shared.counters.clone(),
+            shared.events.clone(),
+        ),
         requeue_tx: shared.requeue_tx.clone(),
         started: clock::monotonic(),
     }
@@ -370,6 +380,8 @@ impl Controllers {
         if ended != Some("election") && election.await.is_err() {
             tracing::warn!("the election has panicked; the lease will expire");
         }
+        // The next leader does not wait for it.
+        ctx.notifier.drain(notifications::GRACE).await;
         self.server.abort();
         ended.map_or(Ok(()), |task| Err(RunError::TaskEnded(task)))
     }

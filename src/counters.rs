@@ -35,6 +35,7 @@ pub(crate) struct Counters {
     pending_records: Gauge,
     gate_readings: Family<ReadingLabel, Counter>,
     git_write_failures: Counter,
+    notifications: Family<NotificationLabel, Counter>,
 }
 
 /// Result of a reconcile.
@@ -46,6 +47,20 @@ pub(crate) enum ReconcileResult {
     Conflict,
     /// Something failed and is retried.
     Failed,
+}
+
+/// Result of a notification, or of an attempt to deliver it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the names are the labels' values")]
+pub(crate) enum NotificationResult {
+    /// The destination has taken it.
+    sent,
+    /// It was not delivered, and is tried again.
+    retried,
+    /// The destination refuses it.
+    rejected,
+    /// It was given up: the queue was full, or it could not be delivered in time.
+    dropped,
 }
 
 /// Result of a reading, the worst last.
@@ -77,6 +92,11 @@ struct ReadingLabel {
     kind: ReadingKind,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NotificationLabel {
+    result: NotificationResult,
+}
+
 // === impl ReadingKind ===
 
 impl ReadingKind {
@@ -87,6 +107,12 @@ impl ReadingKind {
             Sample::Error { .. } => Self::error,
         }
     }
+}
+
+// === impl NotificationResult ===
+
+impl NotificationResult {
+    const ALL: [Self; 4] = [Self::sent, Self::retried, Self::rejected, Self::dropped];
 }
 
 // === impl Counters ===
@@ -105,6 +131,7 @@ impl Counters {
             pending_records: Gauge::default(),
             gate_readings: Family::default(),
             git_write_failures: Counter::default(),
+            notifications: Family::default(),
             registry: Arc::default(),
         };
         let c = &counters;
@@ -144,6 +171,11 @@ impl Counters {
             "Failed writes of records to git; each is retried",
             c.git_write_failures.clone(),
         );
+        registry.register(
+            "notifications",
+            "Notifications by result",
+            c.notifications.clone(),
+        );
         for result in [
             ReconcileResult::Success,
             ReconcileResult::Conflict,
@@ -153,6 +185,9 @@ impl Counters {
         }
         for kind in [ReadingKind::value, ReadingKind::no_data, ReadingKind::error] {
             drop(c.gate_readings.get_or_create(&ReadingLabel { kind }));
+        }
+        for result in NotificationResult::ALL {
+            drop(c.notifications.get_or_create(&NotificationLabel { result }));
         }
         for outcome in [
             Outcome::Promoted,
@@ -219,6 +254,13 @@ impl Counters {
     /// Records could not be written to git.
     pub(crate) fn git_write_failed(&self) {
         self.git_write_failures.inc();
+    }
+
+    /// A notification was delivered, tried or given up.
+    pub(crate) fn notified(&self, result: NotificationResult) {
+        self.notifications
+            .get_or_create(&NotificationLabel { result })
+            .inc();
     }
 
     /// The text that Prometheus reads.
@@ -296,6 +338,10 @@ mod tests {
             "tidegate_gate_readings_total{kind=\"no_data\"} 0",
             "tidegate_gate_readings_total{kind=\"error\"} 0",
             "tidegate_git_write_failures_total 0",
+            "tidegate_notifications_total{result=\"sent\"} 0",
+            "tidegate_notifications_total{result=\"retried\"} 0",
+            "tidegate_notifications_total{result=\"rejected\"} 0",
+            "tidegate_notifications_total{result=\"dropped\"} 0",
         ] {
             assert!(
                 text.lines().any(|written| written == line),

@@ -28,6 +28,7 @@
 //! | `workload` | one file per kind of workload: its caches, watches and writes |
 //! | `rollout` | the Rollout controller: observe, decide, execute |
 //! | `records` | records on their way to git: one queue and one writer per ConfigRepo |
+//! | `notifications` | what people are told in their chat: one queue and one sender per destination |
 //! | `caches`, `requeue`, `sync_trigger`, `repository`, `hosts`, `counters` | what both controllers share |
 //! | `controller` | builds both controllers and runs them |
 //! | `server` | health and metrics over HTTP |
@@ -38,7 +39,7 @@
 //! # The arrows
 //!
 //! `api ← engine ← metrics ← everything here`, `git ← everything here`, and inside this crate
-//! `kubernetes ← traffic, workload ← records ← sync, rollout ← controller ← cli`: a module knows what
+//! `kubernetes ← traffic, workload ← records, notifications ← sync, rollout ← controller ← cli`: a module knows what
 //! stands to its left and nothing to its right. The git crate knows neither Kubernetes nor any other
 //! of our crates. `traffic` and `workload` do not know each other, nor do `sync` and `rollout`: what
 //! one of these tells the other goes through `sync_trigger`. What happens next is decided in the
@@ -51,6 +52,7 @@ mod controller;
 mod counters;
 mod hosts;
 mod kubernetes;
+mod notifications;
 mod records;
 mod repository;
 mod requeue;

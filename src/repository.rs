@@ -42,6 +42,8 @@ pub(crate) enum SecretUse {
     Git,
     /// It is sent to a metrics server.
     Metrics,
+    /// It says where releases are told of.
+    Notifications,
 }
 
 /// A repository that could not be opened.
@@ -166,6 +168,7 @@ impl SecretUse {
         match self {
             Self::Git => "git",
             Self::Metrics => "metrics",
+            Self::Notifications => "notifications",
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::{
         fence::{Fence, Term},
         testing::{Script, show},
     },
+    notifications::{Notifier, NotifierSettings},
     records::{RecordQueue, WriterContext},
     repository::{Repositories, SecretAccess},
     requeue::{self, RequeueReceiver},
@@ -116,6 +117,13 @@ impl Bench {
             &requeue_tx,
             &counters,
         );
+        let notifier = Notifier::new(
+            NotifierSettings::default(),
+            SecretAccess::Labeled,
+            script.client(),
+            counters.clone(),
+            events.clone(),
+        );
         let ctx = Context {
             cluster: "test".to_owned(),
             sync: SyncTrigger::new(progress, repo_requeue_tx, caches.clone()),
@@ -126,6 +134,7 @@ impl Bench {
             records,
             prometheuses,
             counters,
+            notifier,
             events,
             requeue_tx,
             started: clock::monotonic(),

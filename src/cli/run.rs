@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 use reqwest::Url;
-use tidegate_api::Duration;
+use tidegate_api::{Duration, notification::NotificationFormat};
 use tidegate_git::{Limits, Secret, TransportSettings};
 use tidegate_metrics::{credentials::Credentials, http::HttpSettings, prometheus::Prometheus};
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,6 +22,7 @@ use crate::{
     clock,
     controller::{self, Settings},
     kubernetes::leadership::LeaseConfig,
+    notifications::{NotifierSettings, OperatorsDestination},
     repository::SecretAccess,
     telemetry::{self, LogFormat},
 };
@@ -76,8 +77,24 @@ pub struct RunArgs {
         value_delimiter = ','
     )]
     pub git_hosts: Vec<String>,
+    /// Directory with the files url, hmacKey and ca.crt, such as a mounted Secret: the webhook that is told of
+    /// every release (default: none); they are read for each delivery
+    #[arg(long, env = "TIDEGATE_NOTIFICATION_DIR", value_name = "DIR")]
+    pub notification_dir: Option<PathBuf>,
+    /// Format of what that webhook is told: Json, Slack or Teams
+    #[arg(long, env = "TIDEGATE_NOTIFICATION_FORMAT", value_name = "FORMAT", default_value = "Json", value_parser = notification_format)]
+    pub notification_format: NotificationFormat,
+    /// Webhooks that Rollouts may have told of their releases (spec.notifications): HOST:PORT, or HOST for port 443;
+    /// plain HTTP only to a HOST:PORT
+    #[arg(
+        long,
+        env = "TIDEGATE_NOTIFICATION_HOSTS",
+        value_name = "HOST,…",
+        value_delimiter = ','
+    )]
+    pub notification_hosts: Vec<String>,
     /// Use any Secret that a ConfigRepo or a Rollout names (default: those with the label
-    /// tidegate.io/use: git or metrics)
+    /// tidegate.io/use: git, metrics or notifications)
     #[arg(long, env = "TIDEGATE_ANY_SECRET")]
     pub any_secret: bool,
     /// Label that every selector of a gate's query is given, with the Rollout's namespace as its value,
@@ -175,6 +192,13 @@ fn settings(args: RunArgs) -> anyhow::Result<Settings> {
             object_bytes: args.git_max_object,
         },
         nodes: args.max_nodes,
+        notifications: NotifierSettings {
+            operators: args.notification_dir.map(|directory| OperatorsDestination {
+                directory,
+                format: args.notification_format,
+            }),
+            hosts: args.notification_hosts,
+        },
         lease: LeaseConfig {
             namespace: match args.lease_namespace {
                 Some(namespace) => namespace,
@@ -296,6 +320,14 @@ fn bytes(text: &str) -> Result<u64, String> {
         .checked_mul(unit)
         .and_then(|bytes| bytes.checked_add(fraction))
         .ok_or_else(error)
+}
+
+/// Parses a format of notifications, in the words of the API.
+fn notification_format(text: &str) -> Result<NotificationFormat, String> {
+    let mut formats = NotificationFormat::ALL.into_iter();
+    formats
+        .find(|format| format.as_str() == text)
+        .ok_or_else(|| "write Json, Slack or Teams".to_owned())
 }
 
 /// Parses the name of a label of Prometheus.

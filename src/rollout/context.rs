@@ -9,6 +9,7 @@ use crate::{
     caches::Caches,
     counters::Counters,
     kubernetes::{clients::Clients, events::EventRecorder, fence::Fence},
+    notifications::Notifier,
     records::RecordQueue,
     requeue::RequeueSender,
     sync_trigger::SyncTrigger,
@@ -26,6 +27,7 @@ pub(crate) struct Context {
     pub(crate) prometheuses: Prometheuses,
     pub(crate) counters: Counters,
     pub(crate) events: EventRecorder,
+    pub(crate) notifier: Notifier,
     pub(crate) requeue_tx: RequeueSender,
     /// Start of the process, after which HTTPRoutes are given some time to be listed.
     pub(crate) started: Instant,

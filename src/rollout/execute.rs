@@ -118,9 +118,7 @@ pub(crate) async fn persist(
             .persisted(subject.rollout.status.as_ref(), &decision.status);
     }
     // What the status says now is not said again, whatever becomes of the effects.
-    for event in &decision.events {
-        events::publish(&ctx.events, subject.rollout, event);
-    }
+    events::tell(ctx, subject.rollout, decision);
     if urgent.is_err() && decision.actions.contains(&Action::AddFinalizer) {
         // Deleted without it, the Rollout would leave behind what could not be taken back.
         let kept = act(ctx, subject, &Action::AddFinalizer).await;
