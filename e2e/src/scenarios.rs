@@ -35,6 +35,7 @@ mod left_git;
 mod metrics_behind_proxy;
 mod metrics_cases;
 mod newer_revision;
+mod notifications;
 mod own_prometheus;
 mod pods_unready;
 mod preflight;
@@ -86,6 +87,7 @@ pub fn all() -> Vec<Scenario> {
         git_over_ssh::SCENARIOS,
         prometheus_down::SCENARIOS,
         own_prometheus::SCENARIOS,
+        notifications::SCENARIOS,
         metrics_behind_proxy::SCENARIOS,
         slow_scrape::SCENARIOS,
         service_monitor::SCENARIOS,

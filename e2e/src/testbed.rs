@@ -93,6 +93,8 @@ pub struct Testbed {
     pub prometheus_url: String,
     /// Hosts with a port at which Rollouts may have it query, beside the cluster's own Prometheus.
     pub metrics_hosts: Vec<String>,
+    /// Hosts with a port at which Rollouts may have releases told of.
+    pub notification_hosts: Vec<String>,
     /// Kind of the route that sends traffic to the shop.
     route_kind: RouteKind,
     /// Endpoints of the Service that callers use where no route sends traffic to the shop.
@@ -123,6 +125,7 @@ impl Testbed {
             proxy,
             prometheus_url,
             metrics_hosts: Vec::new(),
+            notification_hosts: Vec::new(),
             route_kind: RouteKind::HttpRoute,
             endpoints: None,
             tidegate: None,
@@ -241,6 +244,7 @@ impl Testbed {
             "1s",
         ])
         .args(["--metrics-hosts", &self.metrics_hosts().join(",")])
+        .args(["--notification-hosts", &self.notification_hosts.join(",")])
         .args(["--listen", "127.0.0.1:0"])
         .arg("--git-cache")
         .arg(dir.join(format!("{name}-git")))
