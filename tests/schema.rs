@@ -295,6 +295,7 @@ const BLANKS: &[(&str, &str)] = &[
         "Rollout.spec.steps[].weight",
         "refused by a rule: a step is exactly one kind",
     ),
+    ("Rollout.spec.suspend", "false"),
     (
         "Rollout.spec.traffic.replicas",
         "refused by a rule: exactly one of its members",

@@ -15,6 +15,7 @@ const FINE: &[&str] = &[
     "KnownGood",
     "NoConflict",
     "NotStalled",
+    "NotSuspended",
     "Paused",
     "Progressing",
     "PromoteRequested",
@@ -29,6 +30,8 @@ const FINE: &[&str] = &[
     "StepEntered",
     "StepsPassed",
     "SufficientReadyReplicas",
+    "SuspendRequested",
+    "Unsuspended",
     "Waiting",
     "Written",
 ];

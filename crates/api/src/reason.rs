@@ -99,6 +99,9 @@ catalogue! {
         /// records stay in `status.pendingRecords`, of the Rollouts or, for those that are
         /// deleted, of the ConfigRepo.
         RecordsWritten,
+        /// `spec.suspend` is true: no attempt begins, and a running one may only go back, never on. The
+        /// condition is there from the first time on that it was.
+        Suspended,
     }
 
     /// Phase of a Rollout, and reason of the condition `Reconciling`.
@@ -116,6 +119,9 @@ catalogue! {
         AwaitingApproval,
         /// The attempt is paused. A resume Intervention continues it.
         Paused,
+        /// `spec.suspend` is true, and traffic stays where it is: nothing begins, goes on or is promoted.
+        /// Set it to false to continue.
+        Suspended,
         /// The canary has all traffic and stable is being updated to its revision.
         Promoting,
         /// Traffic is going back to stable.
@@ -148,6 +154,9 @@ catalogue! {
         RevisionPending,
         /// The wanted revision is stable, and callers are not served. See `Available`.
         NotAvailable,
+        /// The wanted revision is not stable, and `spec.suspend` is true. Set it to false to have it
+        /// released.
+        Suspended,
         /// Manual action is required. See `Stalled`.
         Stalled,
     }
@@ -184,6 +193,14 @@ catalogue! {
         RevisionLost,
         /// The condition is `False`.
         NotStalled,
+    }
+
+    /// Reason of the condition `Suspended`.
+    pub enum SuspendedReason {
+        /// `spec.suspend` is true.
+        SuspendRequested,
+        /// The condition is `False`.
+        NotSuspended,
     }
 
     /// Reason of the condition `StableDegraded`.
@@ -378,6 +395,10 @@ catalogue! {
         /// A destination of `spec.notifications` cannot be told, or has not been told of something. The message
         /// has the cause. Releases never wait for it.
         NotificationFailed,
+        /// `spec.suspend` was set to true: no attempt begins, and a running one may only go back.
+        Suspended,
+        /// `spec.suspend` was set to false: releases go on, and deadlines begin again.
+        Unsuspended,
     }
 
     /// Type of a notification.
@@ -449,6 +470,8 @@ impl EventReason {
             | Self::Promoting
             | Self::FailoverEnded
             | Self::StableRestarted
+            | Self::Suspended
+            | Self::Unsuspended
             | Self::InterventionAccepted => false,
         }
     }

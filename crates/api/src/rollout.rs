@@ -125,6 +125,18 @@ pub struct RolloutSpec {
     #[schemars(length(max = 4))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub notifications: Vec<NotificationTarget>,
+    /// Suspension: while it is true no attempt begins, and a running one may only go back, never on. Its
+    /// weight is not raised, no step passes and nothing is promoted; its gates are still evaluated, a breach
+    /// rolls back, and an Abort Intervention is accepted. A promotion that has updated stable's template is
+    /// completed. Defaults to false.
+    #[serde(default, skip_serializing_if = "is_false")]
+    #[schemars(extend("default" = false))]
+    pub suspend: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Step of a release: exactly one of `weight` and `approval`.

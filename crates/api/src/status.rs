@@ -28,8 +28,9 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Phase of the Rollout: `Stable`; `Initial` (first deploy); `Progressing`, `AwaitingApproval`,
-    /// `Paused`, `Promoting`, `RollingBack` and `CleaningUp` while an attempt runs; `Waiting` for what an
-    /// attempt needs to start; `Stalled` until somebody acts.
+    /// `Paused`, `Promoting`, `RollingBack` and `CleaningUp` while an attempt runs; `Suspended` while
+    /// `spec.suspend` has traffic stay where it is; `Waiting` for what an attempt needs to start; `Stalled`
+    /// until somebody acts.
     #[serde(default)]
     pub phase: Phase,
     /// Current step and number of steps, like `2/4`. The last step gives the canary all traffic; it
@@ -239,6 +240,9 @@ pub struct Attempt {
     /// True while the attempt is paused by an Intervention.
     #[serde(default)]
     pub paused: bool,
+    /// Last suspension of the Rollout (`spec.suspend`) while the attempt was in its steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspension: Option<Suspension>,
     /// True once the template of the attempt's revision is in the stable workload.
     #[serde(default)]
     pub stable_template_updated: bool,
@@ -273,6 +277,17 @@ pub struct Failover {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable_ready_since: Option<Timestamp>,
     /// Time at which it ended; absent while it is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// Time in which an attempt may only go back, never on, because the Rollout is suspended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Suspension {
+    /// Time at which it was noticed.
+    pub since: Timestamp,
+    /// Time at which it ended; absent while it is under way. Deadlines of the attempt begin again then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }

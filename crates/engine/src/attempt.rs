@@ -80,6 +80,7 @@ pub(crate) fn begin(
             .as_ref()
             .map(|workload| workload.replicas),
         paused: false,
+        suspension: None,
         stable_template_updated: false,
         canary_pod_template_hash: None,
         promoted_pod_template_hash: None,

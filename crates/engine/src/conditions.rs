@@ -9,7 +9,7 @@ use tidegate_api::{
     condition::{self, ConditionStatus},
     reason::{
         AvailableReason, ConditionType, FieldConflictReason, ReadyReason, ReasonCode,
-        StableDegradedReason, StallReason,
+        StableDegradedReason, StallReason, SuspendedReason,
     },
     status::{Attempt, Phase},
 };
@@ -45,6 +45,7 @@ pub(crate) fn set_all(ctx: &mut DecisionContext<'_>) {
     set_stalled(ctx);
     set_stable_degraded(ctx);
     set_field_conflict(ctx);
+    set_suspended(ctx);
 }
 
 fn progress(ctx: &DecisionContext<'_>) -> Progress {
@@ -96,6 +97,7 @@ fn set_ready(ctx: &mut DecisionContext<'_>, progress: Progress, unavailable: Opt
     let reason = match (progress, unavailable) {
         _ if ctx.stalled.is_some() => ReadyReason::Stalled,
         (Progress::First, _) => ReadyReason::NoStableRevision,
+        (Progress::Pending, _) if ctx.observed.spec.suspend => ReadyReason::Suspended,
         (Progress::Pending, _) => ReadyReason::RevisionPending,
         (Progress::Done, Some(_)) => ReadyReason::NotAvailable,
         (Progress::Done, None) => ReadyReason::RevisionStable,
@@ -193,6 +195,21 @@ fn set_field_conflict(ctx: &mut DecisionContext<'_>) {
         None => (false, FieldConflictReason::NoConflict, String::new()),
     };
     set(ctx, ConditionType::FieldConflict, holds, reason, &message);
+}
+
+/// The condition is there from the first suspension on.
+fn set_suspended(ctx: &mut DecisionContext<'_>) {
+    let holds = ctx.observed.spec.suspend;
+    let before = Condition::find(&ctx.observed.status.conditions, ConditionType::Suspended);
+    if !holds && before.is_none() {
+        return;
+    }
+    let (reason, message) = if holds {
+        (SuspendedReason::SuspendRequested, wording::SUSPENDED)
+    } else {
+        (SuspendedReason::NotSuspended, "")
+    };
+    set(ctx, ConditionType::Suspended, holds, reason, message);
 }
 
 fn set(

@@ -13,6 +13,7 @@ use crate::{
     plan::Plan,
     route::PendingRoute,
     stall::Stall,
+    suspension,
     termination::{Cause, Termination},
     waiting::{Flow, PinnedPods, RouteChange, Unconfirmed, WaitingOn},
     weight::Weight,
@@ -110,6 +111,11 @@ impl<'a> DecisionContext<'a> {
             .attempt
             .as_mut()
             .expect("a stage belongs to an attempt")
+    }
+
+    /// Returns true if the attempt may not go on, because the Rollout is suspended.
+    pub(crate) fn is_suspended(&self) -> bool {
+        suspension::holds_back(self.attempt(), self.observed)
     }
 
     /// Enters a stage.

@@ -16,7 +16,7 @@ use crate::{
     plan::Plan,
     provenance, retention, stage,
     stall::Stall,
-    status,
+    status, suspension,
     waiting::Flow,
     weight::Weight,
 };
@@ -50,6 +50,7 @@ pub fn decide(observed: &Observed, now: Timestamp) -> Decision {
     know_stable_again(&mut ctx);
     rename_lost_revision(&mut ctx);
     provenance::follow(&mut ctx);
+    suspension::follow(&mut ctx);
     interventions::answer(&mut ctx);
     // What ends an attempt and what begins the next are decided in different turns, so that each
     // status is written.

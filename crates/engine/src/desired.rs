@@ -13,6 +13,7 @@ use crate::{
     pin::Pin,
     plan::Plan,
     revision::Digest,
+    suspension,
     weight::Weight,
 };
 
@@ -42,6 +43,8 @@ pub(crate) struct Desired {
 pub(crate) enum Split {
     /// The canary is named and has this share.
     Share(Weight),
+    /// The canary is named and has this share, or a lesser one that it has now.
+    NoMore(Weight),
     /// The canary, where it is named, has this share.
     AtMost(Weight),
     /// The canary is not named.
@@ -114,10 +117,10 @@ impl Desired {
         let back_at_stable = at_stable.clone().back_at_stable(attempt, stable, observed);
         match attempt.stage {
             Stage::Initial => Self::first_deploy(),
-            Stage::Starting | Stage::Stepping => beside_stable,
+            Stage::Starting | Stage::Stepping => beside_stable.held_back(attempt, observed),
             Stage::PinningToCanary => Self {
                 pin: Some(Pin::Canary),
-                ..beside_stable
+                ..beside_stable.held_back(attempt, observed)
             },
             Stage::UpdatingStable => Self {
                 pin: Some(Pin::Canary),
@@ -175,6 +178,15 @@ impl Desired {
             canary: CanaryTarget::Absent { retain_until: None },
             epoch: Some(attempt.epoch),
         }
+    }
+
+    /// The canary gets no more than it has while the Rollout is suspended, but for a stable that is down.
+    fn held_back(self, attempt: &Attempt, observed: &Observed) -> Self {
+        if suspension::holds_back(attempt, observed) && attempt.failover().is_none() {
+            let split = Split::NoMore(attempt.weight);
+            return Self { split, ..self };
+        }
+        self
     }
 
     /// The workload has the candidate's template, and callers are pinned to the version that runs it.
@@ -245,7 +257,8 @@ fn canary(attempt: &Attempt, plan: &Plan, observed: &Observed) -> CanaryTarget {
     let Some(stable) = attempt.sized_for.filter(|_| observed.workload.is_some()) else {
         return CanaryTarget::AsIs;
     };
-    let number = plan.next_stop(attempt.shortcut, attempt.step.max(1));
+    let entered = plan.next_stop(attempt.shortcut, attempt.step.max(1));
+    let number = step_of_share(attempt, plan, observed).unwrap_or(entered);
     let Some(step) = plan.step(number) else {
         return CanaryTarget::AsIs;
     };
@@ -255,6 +268,19 @@ fn canary(attempt: &Attempt, plan: &Plan, observed: &Observed) -> CanaryTarget {
             .canary_replicas(step, stable)
             .max(attempt.min_canary_replicas),
     }
+}
+
+/// Returns the number of the step that has the canary's share, where the Rollout is suspended and each further pod
+/// of the canary would raise it.
+fn step_of_share(attempt: &Attempt, plan: &Plan, observed: &Observed) -> Option<u32> {
+    if !plan.splits_by_replicas() || !suspension::holds_back(attempt, observed) {
+        return None;
+    }
+    let has_share = |number: &u32| {
+        let step = plan.step(*number);
+        step.is_some_and(|step| step.weight <= attempt.weight)
+    };
+    (1..=attempt.step).rev().find(has_share)
 }
 
 /// The pin in the steps. Where routes split traffic, callers of the Services stay on stable, unless it is down.

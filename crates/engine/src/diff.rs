@@ -135,8 +135,12 @@ fn wanted_of_route(
 ) -> Option<(Option<Weight>, Option<u64>)> {
     match target.split {
         // A route must not name a Service that is not there.
-        Split::Share(_) if !state.split && !observed.canary_service => None,
+        Split::Share(_) | Split::NoMore(_) if !state.split && !observed.canary_service => None,
         Split::Share(weight) => Some((Some(weight), target.epoch)),
+        Split::NoMore(weight) => {
+            let given = state.weight.unwrap_or_default();
+            Some((Some(weight.min(given)), target.epoch))
+        }
         Split::AtMost(weight) if state.split => Some((Some(weight), target.epoch)),
         Split::AtMost(_) | Split::Merged => Some((None, None)),
         Split::AsIs => None,

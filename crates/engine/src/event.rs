@@ -111,6 +111,10 @@ pub enum Event {
     },
     /// Something of an attempt was left by a Rollout that was deleted without its finalizer.
     LeftoversFound,
+    /// The Rollout was suspended.
+    Suspended,
+    /// The Rollout is no longer suspended.
+    Unsuspended,
     /// The surroundings of the workload may surprise people in a release.
     PreflightWarning {
         /// The warning.
@@ -187,6 +191,8 @@ impl Event {
             Self::StableRestarted { .. } => EventReason::StableRestarted,
             Self::RevisionRestored { .. } => EventReason::RevisionRestored,
             Self::LeftoversFound => EventReason::LeftoversFound,
+            Self::Suspended => EventReason::Suspended,
+            Self::Unsuspended => EventReason::Unsuspended,
             Self::PreflightWarning { .. } => EventReason::PreflightWarning,
             Self::RollingBack { termination } => return Subject::End(termination.reason),
             Self::Ended { ending, .. } => return Subject::Outcome(ending.outcome),

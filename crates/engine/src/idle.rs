@@ -310,6 +310,10 @@ fn compare(ctx: &mut DecisionContext<'_>, plan: &Plan, stable: &Stable, candidat
         }
         Comparison::Unknown => ctx.actions.push(Action::DryRunCandidate),
         Comparison::Same => update_stable_source(ctx, candidate),
+        Comparison::Different if ctx.observed.spec.suspend => {
+            let revision = Some(candidate.revision.clone());
+            ctx.wait(WaitingOn::Suspension { revision }, None);
+        }
         Comparison::Refused { why, at } => {
             ctx.stall(Stall::PreflightFailed(Obstacle::TemplateDenied {
                 denial: why.clone(),

@@ -71,6 +71,11 @@ fn judge(
     if accepted.iter().any(|past| past.uid == intervention.uid) {
         return Ok(Acceptance::AlreadyApplied);
     }
+    if ctx.observed.spec.suspend && goes_on(spec.action) {
+        return Err(Rejection::Suspended {
+            action: spec.action,
+        });
+    }
     if once && let Some(past) = accepted.iter().find(|past| is_same_request(past, spec)) {
         return Err(Rejection::AlreadyRequested {
             action: spec.action,
@@ -102,6 +107,14 @@ fn judge(
         reason: spec.reason.clone(),
     });
     Ok(acceptance)
+}
+
+/// Returns true if the action has a release begin or go on.
+fn goes_on(action: Request) -> bool {
+    match action {
+        Request::Approve | Request::Promote | Request::Resume | Request::Retry => true,
+        Request::Pause | Request::Abort => false,
+    }
 }
 
 fn is_same_request(past: &AcceptedIntervention, spec: &InterventionSpec) -> bool {
@@ -269,6 +282,11 @@ fn abort(ctx: &mut DecisionContext<'_>, spec: &InterventionSpec) -> Result<Accep
 /// Resumes the attempt: deadlines that ran while nothing might move begin again.
 fn resume(attempt: &mut Attempt, now: jiff::Timestamp) {
     attempt.paused = false;
+    begin_deadlines_again(attempt, now);
+}
+
+/// Deadlines of the step begin again.
+pub(crate) fn begin_deadlines_again(attempt: &mut Attempt, now: jiff::Timestamp) {
     attempt.unready_since = attempt.unready_since.map(|_| now);
     if let Some(step) = attempt
         .steps

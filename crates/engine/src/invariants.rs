@@ -132,6 +132,8 @@ pub struct RolloutSeen {
     pub finalizer: bool,
     /// True if it is being deleted.
     pub deleting: bool,
+    /// True if its spec says that it is suspended.
+    pub suspended: bool,
 }
 
 /// A route.
@@ -219,7 +221,7 @@ const RECENT: SignedDuration = SignedDuration::from_secs(2);
 type Rule = fn(Moment<'_>) -> Result<(), String>;
 
 /// In the order of the design's list.
-const RULES: [(&str, Rule); 34] = [
+const RULES: [(&str, Rule); 35] = [
     ("1, weights sum to 100", traffic::weights_sum_to_100),
     (
         "2, no weight without a ready canary",
@@ -331,6 +333,10 @@ const RULES: [(&str, Rule); 34] = [
     ("20, an attempt can be left", exits::an_attempt_can_be_left),
     ("20, an attempt makes room", exits::an_attempt_makes_room),
     ("20, a promotion goes on", exits::a_promotion_goes_on),
+    (
+        "22, a suspended Rollout goes back and never on",
+        progress::a_suspended_rollout_never_goes_on,
+    ),
     (
         "21, the status stays small",
         verdict::the_status_stays_small,

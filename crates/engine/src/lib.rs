@@ -7,6 +7,7 @@
 //!
 //! ```text
 //!  observed ─▶ decide ─┬─▶ interventions        requests of people
+//!                      ├─▶ suspension           spec.suspend, whatever the attempt's plan says
 //!                      ├─▶ idle ─▶ preflight    between attempts
 //!                      ├─▶ stage ─▶ gate        in an attempt: when a stage is left
 //!                      ├─▶ desired ─▶ diff      how the world should look, and the effects that lead there
@@ -64,6 +65,7 @@ pub mod route;
 mod stage;
 pub mod stall;
 mod status;
+mod suspension;
 pub mod termination;
 pub mod waiting;
 mod wording;

@@ -5,7 +5,9 @@ use tidegate_api::{
     status::{Attempt, Phase, Stage, Wanted},
 };
 
-use crate::{conditions, context::DecisionContext, plan::Plan, waiting::WaitingOn, wording};
+use crate::{
+    conditions, context::DecisionContext, plan::Plan, suspension, waiting::WaitingOn, wording,
+};
 
 /// Fills in the fields that people read.
 pub(crate) fn summarize(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
@@ -62,6 +64,8 @@ fn resting_phase(ctx: &DecisionContext<'_>) -> Phase {
         Phase::Stalled
     } else if ctx.status.stable.is_none() {
         Phase::Waiting
+    } else if ctx.observed.spec.suspend {
+        Phase::Suspended
     } else {
         Phase::Stable
     }
@@ -69,6 +73,7 @@ fn resting_phase(ctx: &DecisionContext<'_>) -> Phase {
 
 fn attempt_phase(ctx: &DecisionContext<'_>, attempt: &Attempt) -> Phase {
     match attempt.stage {
+        _ if suspension::holds_back(attempt, ctx.observed) => Phase::Suspended,
         Stage::Initial => Phase::Initial,
         Stage::RollingBack => Phase::RollingBack,
         Stage::Draining | Stage::RemovingCanary | Stage::Unpinning => Phase::CleaningUp,
@@ -86,6 +91,11 @@ fn attempt_phase(ctx: &DecisionContext<'_>, attempt: &Attempt) -> Phase {
 
 fn message(ctx: &DecisionContext<'_>) -> String {
     let mut message = message_of_state(ctx);
+    let is_said =
+        matches!(ctx.waiting, Some(WaitingOn::Suspension { .. })) && ctx.stalled.is_none();
+    if ctx.observed.spec.suspend && !is_said {
+        message = format!("{}; {message}", wording::SUSPENDED);
+    }
     if let Some(pod) = ctx.observed.retained_pod(ctx.now) {
         message.push_str(&wording::retained_pod(pod));
     }

@@ -16,7 +16,7 @@ pub(crate) enum Flow {
 }
 
 /// Condition that a Rollout waits for. Each one comes true without anybody changing the spec,
-/// approvals and a resume aside.
+/// approvals, a resume and the end of a suspension aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WaitingOn {
     /// A ConfigRepo that manages the workload.
@@ -118,6 +118,11 @@ pub enum WaitingOn {
     },
     /// A resume Intervention.
     Resume,
+    /// The end of the suspension, which `spec.suspend` says.
+    Suspension {
+        /// Revision that waits for it, between attempts.
+        revision: Option<Revision>,
+    },
     /// The end of a step's minimum stay.
     Hold {
         /// Number of the step, from 1.
@@ -313,6 +318,7 @@ impl WaitingOn {
             Self::EndpointsSettle { .. } => "endpoints_settle",
             Self::RouteAccepted { .. } => "route_accepted",
             Self::Resume => "resume",
+            Self::Suspension { .. } => "suspension",
             Self::Hold { .. } => "hold",
             Self::Gate { .. } => "gate",
             Self::Restore { .. } => "restore",

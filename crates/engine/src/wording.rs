@@ -38,6 +38,9 @@ use crate::{
     waiting::WaitingOn,
 };
 
+/// State of a Rollout that is suspended.
+pub(crate) const SUSPENDED: &str = "suspended: set spec.suspend to false to continue";
+
 /// Returns the requester of an Intervention, for a sentence.
 pub(crate) fn requester(by: &str) -> &str {
     if by.is_empty() { "someone" } else { by }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use tidegate_api::reason::{
     AvailableReason, ConditionType, EventReason, FieldConflictReason, NotificationType, Phase,
     ReadyReason, Reason, ReasonCode, RecordsReason, RepoEventReason, StableDegradedReason,
-    StallReason, SyncReason,
+    StallReason, SuspendedReason, SyncReason,
 };
 
 const INTRODUCTION: &str = "
@@ -54,6 +54,7 @@ pub(super) fn page() -> String {
     reasons::<Phase>(&mut text, "Phases, and reasons of `Reconciling`");
     reasons::<StallReason>(&mut text, "Reasons of `Stalled`");
     reasons::<StableDegradedReason>(&mut text, "Reasons of `StableDegraded`");
+    reasons::<SuspendedReason>(&mut text, "Reasons of `Suspended`");
     reasons::<FieldConflictReason>(&mut text, "Reasons of `FieldConflict`");
     heading(&mut text, "Rollout: outcomes");
     outcomes(&mut text);

@@ -51,6 +51,11 @@ pub enum Rejection {
         /// Words of the API server, if it could not be asked.
         said: Option<String>,
     },
+    /// The Rollout is suspended, and this would have it go on.
+    Suspended {
+        /// Requested action.
+        action: Action,
+    },
     /// A pause or an abort came after it, before it was answered.
     Overtaken {
         /// That one's action.

@@ -105,11 +105,16 @@ pub(super) fn is_to_make_room(snapshot: &Snapshot) -> bool {
 
 /// Returns true if the steps are to be skipped and are not yet.
 fn is_to_skip(snapshot: &Snapshot) -> bool {
-    snapshot.attempt().is_some_and(|attempt| {
-        attempt.shortcut == Some(Shortcut::Promote)
-            && !attempt.paused
-            && !attempt.stage.is_past_steps()
-    })
+    let rollout = snapshot.rollout.as_ref();
+    let is_suspended = rollout.is_some_and(|rollout| rollout.suspended);
+    snapshot
+        .attempt()
+        .filter(|_| !is_suspended)
+        .is_some_and(|attempt| {
+            attempt.shortcut == Some(Shortcut::Promote)
+                && !attempt.paused
+                && !attempt.stage.is_past_steps()
+        })
 }
 
 /// Returns the time that the way back may take: stable's pods and the gateways have the progress deadline

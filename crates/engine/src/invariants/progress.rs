@@ -188,6 +188,56 @@ pub(super) fn older_never_supersedes_newer(moment: Moment<'_>) -> Result<(), Str
     )
 }
 
+/// While it is suspended no attempt begins but a first deploy, no step passes, no promotion begins, and no route is
+/// given more: a failover and a promotion that has begun aside.
+pub(super) fn a_suspended_rollout_never_goes_on(moment: Moment<'_>) -> Result<(), String> {
+    let (now, Some(last)) = (moment.now, moment.last()) else {
+        return Ok(());
+    };
+    let is_suspended = now
+        .rollout
+        .as_ref()
+        .is_some_and(|rollout| rollout.suspended);
+    let Some(attempt) = now.attempt().filter(|_| is_suspended) else {
+        return Ok(());
+    };
+    let before = last.attempt().filter(|before| is_same(before, attempt));
+    if now.by == Author::Status {
+        return goes_on(before, attempt);
+    }
+    let may_give = attempt.stable_template_updated || attempt.failover().is_some();
+    if now.by != Author::Effect || may_give {
+        return Ok(());
+    }
+    for route in &now.routes {
+        let given = last.route(&route.name).map(|last| last.canary);
+        ensure(given.is_none_or(|given| route.canary <= given), || {
+            let name = &route.name;
+            format!(
+                "the route {name} was given {} after {given:?}",
+                route.canary
+            )
+        })?;
+    }
+    Ok(())
+}
+
+fn goes_on(before: Option<&Attempt>, now: &Attempt) -> Result<(), String> {
+    let begins = before.is_none() && now.stage != Stage::Initial;
+    ensure(!begins, || format!("attempt {} began", now.number))?;
+    let passed = |attempt: &Attempt| {
+        let steps = attempt.steps.iter();
+        steps.filter(|step| step.passed_at.is_some()).count()
+    };
+    let is_updated = |attempt: &Attempt| attempt.stable_template_updated;
+    ensure(passed(now) <= before.map_or(0, passed), || {
+        format!("a step of attempt {} passed", now.number)
+    })?;
+    ensure(is_updated(now) <= before.is_some_and(is_updated), || {
+        format!("the promotion of attempt {} began", now.number)
+    })
+}
+
 pub(super) fn every_attempt_has_ended(now: &Snapshot) -> Result<(), String> {
     let Some(attempt) = now.attempt() else {
         return Ok(());

@@ -13,6 +13,7 @@ fn well(by: Author) -> Snapshot {
         status: Arc::default(),
         finalizer: false,
         deleting: false,
+        suspended: false,
     };
     Snapshot {
         at: Timestamp::UNIX_EPOCH,

@@ -31,7 +31,7 @@ const MAX_FAILOVERS: usize = 3;
 /// Begins, continues or ends a failover. Returns what the step waits for meanwhile; `None` if it is judged
 /// as usual.
 pub(super) fn follow(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Flow> {
-    if ctx.attempt().shortcut.is_some() {
+    if ctx.attempt().shortcut.is_some() && !ctx.is_suspended() {
         // Steps that are skipped end with all traffic on the canary anyway.
         return None;
     }

@@ -17,6 +17,9 @@ pub(super) fn pinning_canary(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow
     if let Some(flow) = lost_canary(ctx) {
         return flow;
     }
+    if ctx.is_suspended() {
+        return hold_back(ctx);
+    }
     let pinned = ctx
         .observed
         .pinned_services()
@@ -35,6 +38,18 @@ pub(super) fn pinning_canary(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow
     }
     ctx.attempt_mut().stable_template_updated = true;
     ctx.enter(Stage::UpdatingStable)
+}
+
+/// Suspended before stable's template is updated: what has not moved yet goes back to the last step. Callers of a
+/// Service that are on the canary stay there, since stable may have nobody to take them.
+fn hold_back(ctx: &mut DecisionContext<'_>) -> Flow {
+    if ctx.observed.pinned_to_canary() {
+        return Flow::Waits(WaitingOn::Suspension { revision: None }, None);
+    }
+    if let Some(step) = ctx.attempt_mut().steps.last_mut() {
+        step.passed_at = None;
+    }
+    ctx.enter(Stage::Stepping)
 }
 
 /// Waits until the workload has rolled out the template that the canary was verified with.

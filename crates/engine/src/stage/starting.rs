@@ -16,6 +16,9 @@ use crate::{
 
 /// Waits until every Service selects stable's pods alone, and the workload does not roll.
 pub(super) fn pinning(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
+    if ctx.is_suspended() {
+        return Flow::Waits(WaitingOn::Suspension { revision: None }, None);
+    }
     let pinned = ctx.status.stable.as_ref().is_some_and(|stable| {
         let pin = Some(Pin::Version(stable.pod_template_hash.clone()));
         ctx.observed
@@ -43,6 +46,9 @@ pub(super) fn pinning(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
 /// Waits until the canary is ready, its endpoints are stable, and the gateways know it as a
 /// backend.
 pub(super) fn starting(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
+    if ctx.is_suspended() {
+        return Flow::Waits(WaitingOn::Suspension { revision: None }, None);
+    }
     let number = plan.next_stop(ctx.attempt().shortcut, 1);
     if let Some(waits) = stepping::canary_unready(ctx, plan, number) {
         let (canary, since) = (ctx.observed.canary.as_ref(), ctx.attempt().stage_since);

@@ -35,7 +35,7 @@ const END_READ_BY: SignedDuration = SignedDuration::from_secs(2);
 /// Works through the step that the attempt is in.
 pub(super) fn stepping(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     let stop = plan.next_stop(ctx.attempt().shortcut, ctx.attempt().step);
-    if stop > ctx.attempt().step {
+    if stop > ctx.attempt().step && !ctx.is_suspended() {
         enter(ctx, plan, stop);
         return Flow::Moved;
     }
@@ -146,14 +146,18 @@ fn shift_traffic(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Opt
         ctx.set_weight(left);
         restart(ctx, plan);
     }
+    if let Some(given) = share_to_leave(ctx) {
+        ctx.set_weight(given);
+        restart(ctx, plan);
+    }
     if let Some((given, on)) = raise_to_withdraw(ctx) {
         ctx.set_weight(given);
         return Some(Flow::Waits(on, None));
     }
     if ctx.attempt().weight != weight {
         let raises = weight > ctx.attempt().weight;
-        if raises && ctx.attempt().paused {
-            return Some(Flow::Waits(WaitingOn::Resume, None));
+        if raises && let Some(on) = person_missing(ctx) {
+            return Some(Flow::Waits(on, None));
         }
         // Less traffic is safe at any time; more needs a canary that can bear it.
         if raises && let Some(waits) = canary_unready(ctx, plan, ctx.attempt().step) {
@@ -183,6 +187,26 @@ fn shift_traffic(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Opt
         entered.confirmed_at.get_or_insert(from);
     }
     None
+}
+
+/// Returns the wait for whoever has stopped the attempt, if anybody has.
+fn person_missing(ctx: &DecisionContext<'_>) -> Option<WaitingOn> {
+    if ctx.is_suspended() {
+        Some(WaitingOn::Suspension { revision: None })
+    } else if ctx.attempt().paused {
+        Some(WaitingOn::Resume)
+    } else {
+        None
+    }
+}
+
+/// Returns the share that the canary has where it is suspended with less than was intended: a raise that has not
+/// gone out does not go out any more, and what somebody has taken from it by hand is not given back.
+fn share_to_leave(ctx: &DecisionContext<'_>) -> Option<Weight> {
+    if !ctx.is_suspended() || ctx.attempt().failover().is_some() {
+        return None;
+    }
+    least_given(ctx).filter(|given| *given < ctx.attempt().weight)
 }
 
 /// Returns the share that the canary has, and the wait for stable, where stable has lost pods since a raise
@@ -308,6 +332,9 @@ fn wait_for_weight(ctx: &mut DecisionContext<'_>, plan: &Plan, on: Unconfirmed) 
         .map_or(ctx.now, |step| step.entered_at);
     let within = plan.blocked_timeout;
     let end = since.saturating_add(within).unwrap_or(Timestamp::MAX);
+    if ctx.is_suspended() {
+        return Flow::Waits(on.waiting(), None);
+    }
     if ctx.now >= end && ctx.attempt().unready_since.is_none() {
         return ctx.terminate(on.cause(within));
     }
@@ -316,8 +343,8 @@ fn wait_for_weight(ctx: &mut DecisionContext<'_>, plan: &Plan, on: Unconfirmed) 
 
 /// Returns the wait for the first thing that the step still asks for; `None` if it is complete.
 fn step_incomplete(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Flow> {
-    if ctx.attempt().paused {
-        return Some(Flow::Waits(WaitingOn::Resume, None));
+    if let Some(on) = person_missing(ctx) {
+        return Some(Flow::Waits(on, None));
     }
     let shortcut = ctx.attempt().shortcut;
     if shortcut == Some(Shortcut::Promote) {
@@ -343,7 +370,11 @@ fn step_incomplete(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> O
     if let Some(approval) = &step.approval
         && entered.is_none_or(|entered| entered.approved_by.is_none())
     {
-        return Some(await_approval(ctx, plan, approval, until));
+        // Nobody could approve it while it was suspended.
+        let suspension = ctx.attempt().suspension.as_ref();
+        let resumed = suspension.and_then(|suspension| suspension.until);
+        let since = resumed.map_or(until, |resumed| resumed.max(until));
+        return Some(await_approval(ctx, plan, approval, since));
     }
     if shortcut.is_some() {
         return None;

@@ -89,7 +89,7 @@ fn awaits_person(ctx: &DecisionContext<'_>, plan: &Plan) -> bool {
         .steps
         .last()
         .is_some_and(|step| step.approved_by.is_some());
-    attempt.paused || asks && !approved
+    attempt.paused || ctx.is_suspended() || asks && !approved
 }
 
 /// Returns the part of the attempt that a reading is evidence of.

@@ -100,6 +100,12 @@ impl fmt::Display for Event {
                 "an attempt of a Rollout that was deleted without its finalizer has left a pause, pins, \
                  weights or a canary; they are put right",
             ),
+            Self::Suspended => f.write_str(
+                "no attempt begins, and a running one may only go back; set spec.suspend to false to continue",
+            ),
+            Self::Unsuspended => {
+                f.write_str("no longer suspended: releases go on, and deadlines begin again")
+            }
             Self::PreflightWarning { warning } => warning.fmt(f),
             Self::Stalled { stall } => stall.fmt(f),
         }

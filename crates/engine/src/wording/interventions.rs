@@ -51,6 +51,12 @@ impl fmt::Display for Rejection {
                     None => Ok(()),
                 }
             }
+            Self::Suspended { action } => write!(
+                f,
+                "the Rollout is suspended, and {} would have it go on; set spec.suspend to false, and create \
+                 the Intervention again",
+                action.as_str()
+            ),
             Self::Overtaken { action, by } => write!(
                 f,
                 "{} was requested by {} meanwhile; create it again if it still holds",

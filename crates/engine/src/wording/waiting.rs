@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use tidegate_api::Revision;
 
-use super::{in_the_way, routes};
+use super::{SUSPENDED, in_the_way, routes};
 use crate::{
     readiness::problem::PodProblem,
     waiting::{EndpointsOwner, PinnedPods, RolloutPurpose, RouteChange, WaitingOn},
@@ -85,6 +85,7 @@ impl fmt::Display for WaitingOn {
                 in_the_way(f, names)
             }
             Self::Resume => f.write_str("paused; create a Resume Intervention to continue"),
+            Self::Suspension { revision } => suspension(f, revision.as_ref()),
             Self::Hold { step, of, until } => {
                 write!(f, "holding step {step} of {of} until {until:.0}")
             }
@@ -129,6 +130,13 @@ fn commit(f: &mut fmt::Formatter<'_>, revision: &Revision, config_repos: &[Strin
         revision.short(),
         config_repos.join(", ")
     )
+}
+
+fn suspension(f: &mut fmt::Formatter<'_>, revision: Option<&Revision>) -> fmt::Result {
+    match revision {
+        Some(revision) => write!(f, "{SUSPENDED}; revision {} waits", revision.short()),
+        None => f.write_str(SUSPENDED),
+    }
 }
 
 fn records(f: &mut fmt::Formatter<'_>, pending: usize) -> fmt::Result {

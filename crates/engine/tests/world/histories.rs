@@ -183,6 +183,9 @@ fn go_on(mut world: World, events: &[(When, events::Event)]) -> World {
         world = events::apply(world, event);
     }
     // Faults are gone from here on.
+    if let Some(rollout) = &mut world.rollout {
+        rollout.spec.suspend = false;
+    }
     world.git.down = false;
     world.shell.fault = None;
     world.shell.denied = None;

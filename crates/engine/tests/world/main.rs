@@ -29,6 +29,7 @@
 //! | `admission` | a canary that the API server would deny |
 //! | `attribution` | approvals where anybody can write another's name |
 //! | `restart` | `kubectl rollout restart`, at rest and in an attempt |
+//! | `suspend` | a Rollout that is suspended: it goes back, and never on |
 //! | `newer` | newer revisions that come faster than attempts end |
 //! | `notified` | what people are told of in their chat |
 //! | `purity` | that the engine stays pure |
@@ -67,6 +68,7 @@ mod scenarios;
 mod shares;
 mod shell;
 mod story;
+mod suspend;
 mod taking_back;
 mod watching;
 mod world;

@@ -241,6 +241,11 @@ impl World {
         self
     }
 
+    pub(crate) fn with_suspend(mut self, suspend: bool) -> Self {
+        self.suspend(suspend);
+        self
+    }
+
     pub(crate) fn with_deletion(mut self, foreground: bool) -> Self {
         self.delete(foreground);
         self

@@ -229,6 +229,7 @@ impl World {
             status: Arc::clone(&rollout.status),
             finalizer: rollout.finalizer,
             deleting: rollout.deleted_at.is_some(),
+            suspended: rollout.spec.suspend,
         });
         self.history.push(Snapshot {
             at: self.now,

@@ -113,6 +113,7 @@ fn blank_rollouts() -> Vec<Blank> {
         defaulted(kind, "/onNewRevision", json!("Supersede")),
         defaulted(kind, "/revisionHistoryLimit", json!(10)),
         defaulted(kind, "/allowParallel", json!(false)),
+        defaulted(kind, "/suspend", json!(false)),
     ]
 }
 

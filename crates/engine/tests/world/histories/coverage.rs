@@ -35,7 +35,7 @@ pub(crate) const STAGES: [Stage; 12] = [
 pub(crate) const AT_REST: &str = "(at rest)";
 
 /// Every kind of event.
-const KINDS: [&str; 37] = [
+const KINDS: [&str; 38] = [
     "commit",
     "again",
     "canary unready",
@@ -73,6 +73,7 @@ const KINDS: [&str; 37] = [
     "route shared",
     "finalizer",
     "force",
+    "suspend",
 ];
 
 const NO_CANARY: &str = "there is no canary";
@@ -218,6 +219,7 @@ fn each_event() -> Vec<Event> {
         Event::SharedRoute,
         Event::Finalizer,
         Event::Replace,
+        Event::Suspend(true),
     ];
     asks.into_iter().chain(faults).chain(others).collect()
 }

@@ -80,6 +80,8 @@ pub(super) enum Event {
     Finalizer,
     /// The Rollout is deleted without its finalizer, and created again.
     Replace,
+    /// The Rollout is suspended, or no longer.
+    Suspend(bool),
 }
 
 /// Spec, as a user may write it.
@@ -258,6 +260,7 @@ pub(super) fn apply(world: World, event: &Event) -> World {
             world.happens("route shared", "somebody writes another part of the route");
         }),
         Event::Finalizer => with(world, World::remove_finalizer),
+        Event::Suspend(suspend) => world.with_suspend(*suspend),
         Event::Replace => with(world, |world| {
             if let Some(rollout) = &world.rollout {
                 let spec = rollout.spec.clone();
@@ -404,6 +407,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Event::SharedRoute),
         1 => Just(Event::Finalizer),
         1 => Just(Event::Replace),
+        3 => proptest::bool::weighted(0.7).prop_map(Event::Suspend),
     ]
 }
 

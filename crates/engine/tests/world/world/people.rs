@@ -78,6 +78,19 @@ impl World {
         }
     }
 
+    /// Somebody suspends the Rollout, or no longer.
+    pub(crate) fn suspend(&mut self, suspend: bool) {
+        if let Some(rollout) = &mut self.rollout {
+            rollout.spec.suspend = suspend;
+            let what = if suspend {
+                "the Rollout is suspended"
+            } else {
+                "the Rollout is no longer suspended"
+            };
+            self.happens("suspend", what);
+        }
+    }
+
     /// The Rollout is deleted.
     pub(crate) fn delete(&mut self, foreground: bool) {
         let now = self.now;

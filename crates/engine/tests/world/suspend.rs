@@ -1,0 +1,277 @@
+//! A Rollout that is suspended: a running attempt may go back, and never on.
+
+use jiff::SignedDuration;
+use serde_json::json;
+use tidegate_api::{
+    Condition,
+    intervention::Action as Ask,
+    reason::ConditionType,
+    record::Reason,
+    status::{Phase, Stage},
+};
+use tidegate_engine::{observed::Brake, weight::Weight};
+
+use crate::{
+    deployment::Quality,
+    rollout::{Draft, a_rollout, a_rollout_by_replicas},
+    world::World,
+};
+
+/// Longer than any limit of an attempt.
+const DAYS: i64 = 3 * 86_400;
+
+fn percent(percent: u32) -> Weight {
+    Weight::from_hundredths(percent * 100)
+}
+
+#[track_caller]
+fn is(world: &World, type_: ConditionType, holds: bool, reason: &str) {
+    let status = world.status();
+    let condition = Condition::find(&status.conditions, type_).unwrap();
+    let seen = (condition.is_true(), condition.reason.as_str());
+    assert_eq!(seen, (holds, reason), "{}", world.story);
+}
+
+/// The Rollout stays as it is, whatever time goes by.
+#[track_caller]
+fn stays(world: World, share: u32) -> World {
+    let world = world.after(DAYS);
+    assert_eq!(world.share(), percent(share), "{}", world.story);
+    assert_eq!(world.status().phase, Phase::Suspended, "{}", world.story);
+    assert_eq!(world.running(), "A", "{}", world.story);
+    world
+}
+
+#[test]
+fn a_step_goes_on_where_it_was_once_it_is_no_longer_suspended() {
+    let world = a_rollout()
+        .releasing(Quality::Good)
+        .at_weight(20)
+        .with_suspend(true)
+        .after(120);
+    assert_eq!(world.share(), percent(20), "{}", world.story);
+    is(&world, ConditionType::Ready, false, "Suspended");
+    is(&world, ConditionType::Reconciling, true, "Suspended");
+    is(&world, ConditionType::Stalled, false, "NotStalled");
+    is(&world, ConditionType::Suspended, true, "SuspendRequested");
+    let world = world.with_suspend(false).until_rest();
+    assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
+    is(&world, ConditionType::Suspended, false, "NotSuspended");
+    insta::assert_snapshot!("suspended_in_a_step", world.story);
+}
+
+#[test]
+fn no_limit_runs_in_a_step() {
+    let world = a_rollout().releasing(Quality::Good).at_weight(20);
+    stays(world.with_suspend(true), 20);
+}
+
+#[test]
+fn a_breach_rolls_back_at_once() {
+    let world = a_rollout()
+        .releasing(Quality::Good)
+        .at_weight(20)
+        .with_suspend(true)
+        .after(60);
+    let mut world = world.with_breach("errors");
+    let acted = world.run_until(SignedDuration::from_secs(20), |world| {
+        world.share() == Weight::ZERO
+    });
+    assert!(acted, "{}", world.story);
+    let world = world.after(120);
+    let last = world.status().last_outcome.unwrap();
+    assert_eq!(last.ending.reason, Reason::GateBreached, "{}", world.story);
+    let message = world.status().message;
+    assert!(message.starts_with("suspended"), "{message}");
+    insta::assert_snapshot!("suspended_breach", world.story);
+}
+
+#[test]
+fn an_abort_is_accepted_and_what_would_go_on_is_rejected() {
+    let draft = a_rollout().with_approval_at(2);
+    let world = draft
+        .releasing(Quality::Good)
+        .when("the approval", |world| {
+            world.status().phase == Phase::AwaitingApproval
+        })
+        .with_suspend(true)
+        .after(5);
+    let world = [Ask::Approve, Ask::Promote, Ask::Resume, Ask::Retry]
+        .into_iter()
+        .fold(world, |world, ask| world.with_ask(ask).after(5));
+    assert!(world.status().interventions.is_empty(), "{}", world.story);
+    let rejected = world.story.to_string();
+    assert_eq!(rejected.matches("the Rollout is suspended, and").count(), 4);
+    let world = world.with_ask(Ask::Abort).after(120);
+    assert_eq!(world.outcomes(), "1 Aborted", "{}", world.story);
+    assert_eq!(world.share(), Weight::ZERO, "{}", world.story);
+}
+
+#[test]
+fn nobody_loses_the_time_for_an_approval() {
+    let mut world = a_rollout()
+        .with(
+            "steps",
+            json!([{ "weight": 10, "hold": "30s" }, { "approval": { "timeout": "1h" } }]),
+        )
+        .releasing(Quality::Good)
+        .when("the approval", |world| {
+            world.status().phase == Phase::AwaitingApproval
+        })
+        .with_suspend(true);
+    world = stays(world, 10).with_suspend(false).after(3000);
+    assert_eq!(world.status().phase, Phase::AwaitingApproval);
+    let world = world.after(700).until_rest();
+    assert_eq!(world.outcomes(), "1 Aborted", "{}", world.story);
+}
+
+#[test]
+fn a_template_that_comes_is_wanted_and_waits_under_either_brake() {
+    for brake in [Brake::Sync, Brake::Pause] {
+        let draft = match brake {
+            Brake::Pause => a_rollout().applied_by_people(),
+            Brake::Sync | Brake::Unknown => a_rollout(),
+        };
+        let world = draft.at_rest().with_suspend(true).after(5);
+        is(&world, ConditionType::Ready, true, "RevisionStable");
+        assert_eq!(world.status().phase, Phase::Suspended);
+        let world = stays(world.with_commit('B', Quality::Good), 0);
+        assert_eq!(world.status().attempts, 0, "{}", world.story);
+        is(&world, ConditionType::Ready, false, "Suspended");
+        let message = world.status().message;
+        assert!(
+            message.starts_with("suspended") && message.ends_with("waits"),
+            "{message}"
+        );
+        let world = world.with_suspend(false).until_rest();
+        assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
+    }
+}
+
+#[test]
+fn it_holds_though_the_rest_of_the_spec_is_invalid() {
+    let invalid = |suspend: bool| {
+        let draft = a_rollout().with("steps", json!([]));
+        draft.with("suspend", json!(suspend)).spec()
+    };
+    let mut world = a_rollout().releasing(Quality::Good).at_weight(20);
+    world.rollout.as_mut().unwrap().spec = invalid(true);
+    world.happens("spec", "the spec is suspended, and invalid");
+    world = stays(world, 20);
+    world.rollout.as_mut().unwrap().spec = invalid(false);
+    world.happens("spec", "the spec is invalid");
+    assert_eq!(world.until_rest().outcomes(), "1 Promoted");
+}
+
+#[test]
+fn no_canary_gets_anything_before_its_first_step() {
+    for stage in [Stage::Pinning, Stage::Starting] {
+        let world = a_rollout()
+            .releasing(Quality::Broken)
+            .at_stage(stage)
+            .with_suspend(true);
+        let world = stays(world, 0);
+        assert_eq!(world.stage(), Some(stage));
+        let world = world.with_suspend(false).until_rest();
+        assert_eq!(world.outcomes(), "1 RolledBack", "{}", world.story);
+    }
+}
+
+/// Suspends in the step after that of this share, before its pods are ready.
+fn growing(draft: &Draft, share: u32) -> World {
+    draft
+        .releasing(Quality::Good)
+        .at_weight(share)
+        .with_no_room(60)
+        .when("pods that find no room", |world| {
+            let status = world.status();
+            status.message.starts_with("waiting for canary pods")
+        })
+        .with_suspend(true)
+}
+
+#[test]
+fn a_canary_that_grows_gets_no_more() {
+    let world = stays(growing(&a_rollout(), 20), 20);
+    assert_eq!(
+        world.with_suspend(false).until_rest().outcomes(),
+        "1 Promoted"
+    );
+    let world = stays(growing(&a_rollout_by_replicas(), 25), 25);
+    assert_eq!(
+        world.with_suspend(false).until_rest().outcomes(),
+        "1 Promoted"
+    );
+}
+
+#[test]
+fn what_somebody_takes_from_the_canary_is_not_given_back() {
+    let world = a_rollout()
+        .releasing(Quality::Good)
+        .at_weight(20)
+        .with_suspend(true)
+        .after(5)
+        .with_foreign_route(Some(3));
+    let world = stays(world, 3);
+    assert_eq!(world.status().weight.as_deref(), Some("3%"));
+    let world = world.with_suspend(false).until_rest();
+    assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
+}
+
+#[test]
+fn the_canary_stands_in_for_a_stable_that_is_down_and_gives_it_back() {
+    let world = a_rollout()
+        .releasing(Quality::Good)
+        .at_weight(20)
+        .with_suspend(true)
+        .after(5)
+        .with_unready(false, 3, 300)
+        .when("the failover", |world| world.share() == Weight::FULL)
+        .when("its end", |world| world.share() == percent(20));
+    let world = stays(world, 20).with_suspend(false).until_rest();
+    assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
+}
+
+#[test]
+fn a_promotion_that_has_not_updated_stable_waits_and_one_that_has_is_completed() {
+    let world = a_rollout()
+        .releasing(Quality::Good)
+        .at_stage(Stage::PinningToCanary)
+        .with_suspend(true);
+    let world = stays(world, 100);
+    assert!(!world.status().attempt.unwrap().stable_template_updated);
+    let world = world.with_suspend(false).until_rest();
+    assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
+    let world = a_rollout()
+        .releasing(Quality::Good)
+        .at_stage(Stage::UpdatingStable)
+        .with_suspend(true)
+        .after(600);
+    assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
+    assert_eq!(world.running(), "B");
+    assert_eq!(world.status().phase, Phase::Suspended);
+}
+
+#[test]
+fn a_deletion_is_not_held_up() {
+    let world = a_rollout()
+        .releasing(Quality::Good)
+        .at_weight(20)
+        .with_suspend(true)
+        .after(5)
+        .with_deletion(false)
+        .until_gone();
+    assert_eq!(world.share(), Weight::ZERO, "{}", world.story);
+}
+
+#[test]
+fn a_first_deploy_goes_on() {
+    let world = a_rollout()
+        .with("suspend", json!(true))
+        .without_a_workload()
+        .begins()
+        .with_commit('A', Quality::Good)
+        .after(600);
+    assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
+    assert_eq!(world.status().phase, Phase::Suspended, "{}", world.story);
+}
