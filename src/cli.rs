@@ -21,6 +21,7 @@ mod least_time;
 pub mod lint;
 mod output;
 mod placeholders;
+pub mod off;
 pub mod run;
 mod story;
 pub mod wait;
@@ -61,6 +62,10 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Wait until a commit is released; exit 1 if it was rejected, 3 if the time is over
     Wait(wait::WaitArgs),
+    /// Suspend all Rollouts of a namespace, with all traffic on stable
+    Off(off::OffArgs),
+    /// Have suspended Rollouts go on
+    On(off::OnArgs),
     #[command(about = intervene::about(Action::Approve))]
     Approve(ApproveArgs),
     #[command(flatten)]
@@ -85,6 +90,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Describe(args) => describe::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Watch(args) => watch::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Wait(args) => wait::run(&args).await,
+        Command::Off(args) => off::off(&args).await,
+        Command::On(args) => off::on(&args).await,
         Command::Approve(args) => intervene::approve(&args).await,
         Command::Intervene(intervene) => intervene::run(&intervene).await,
         Command::Completion(args) => {

@@ -56,6 +56,7 @@ mod stable_dead;
 mod stable_replicaset_deleted;
 mod stable_unready;
 mod supersede;
+mod suspend;
 mod too_large;
 mod total_failure;
 mod unlisted_route;
@@ -77,6 +78,7 @@ pub fn all() -> Vec<Scenario> {
         shutdown::SCENARIOS,
         supersede::SCENARIOS,
         approval::SCENARIOS,
+        suspend::SCENARIOS,
         second_service::SCENARIOS,
         set_env::SCENARIOS,
         adopt::SCENARIOS,

@@ -170,7 +170,7 @@ fn meant(rollout: &Rollout, action: Action, step: Option<u32>) -> anyhow::Result
 }
 
 /// Returns the object to create. The Rollout owns it, so that it is deleted with the Rollout.
-fn intervention(rollout: &Rollout, spec: InterventionSpec) -> Intervention {
+pub(super) fn intervention(rollout: &Rollout, spec: InterventionSpec) -> Intervention {
     let metadata = ObjectMeta {
         generate_name: Some(format!("{}-{}-", spec.rollout, spec.action.as_str())),
         labels: Some([(names::ROLLOUT_LABEL.to_owned(), spec.rollout.clone())].into()),
@@ -185,7 +185,7 @@ fn intervention(rollout: &Rollout, spec: InterventionSpec) -> Intervention {
 }
 
 /// Returns the name under which the API server knows the caller.
-async fn username(client: Client) -> anyhow::Result<String> {
+pub(super) async fn username(client: Client) -> anyhow::Result<String> {
     answered(caller::username(client))
         .await
         .and_then(|name| name.context("it says no name"))

@@ -90,6 +90,9 @@ pub const PRUNE_ANNOTATION: &str = "tidegate.io/prune";
 /// repository. Any other value, such as `Disabled`, keeps it.
 pub const PRUNE_CONFIRMED: &str = "Confirmed";
 
+/// Annotation of a Rollout that `tidegate off` has suspended: the reason, and who gave it.
+pub const SUSPEND_REASON_ANNOTATION: &str = "tidegate.io/suspend-reason";
+
 /// Annotation of an object whose count of replicas somebody has set by its scale subresource: git's
 /// count, which is not in force.
 pub const REPLICAS_ANNOTATION: &str = "tidegate.io/replicas";

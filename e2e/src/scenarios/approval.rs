@@ -132,7 +132,7 @@ async fn awaits_approval(bed: &Testbed, step: u32) -> Result<()> {
 }
 
 /// Runs the program as a person does.
-async fn tidegate(bed: &Testbed, args: &[&str]) -> Result<()> {
+pub(super) async fn tidegate(bed: &Testbed, args: &[&str]) -> Result<()> {
     let cluster = &bed.context.cluster;
     let mut command = ProcessSpec::new(
         args.join(" "),

@@ -1,0 +1,139 @@
+//! The way off against an API server in memory.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use serde_json::{Value, json};
+use tidegate_api::Rollout;
+
+use super::*;
+use crate::kubernetes::testing::Script;
+
+fn rollout(name: &str, attempt: &Value) -> Value {
+    json!({
+        "apiVersion": "tidegate.io/v1alpha1",
+        "kind": "Rollout",
+        "metadata": { "name": name, "namespace": "shop", "uid": name, "generation": 1 },
+        "spec": {
+            "workload": { "kind": "Deployment", "name": name },
+            "traffic": { "routes": [{ "kind": "HTTPRoute", "name": name }] },
+            "steps": [{ "weight": 10, "hold": "1m" }], "gates": [],
+        },
+        "status": {
+            "observedGeneration": 1,
+            "phase": "Progressing",
+            "message": "holding step 1 of 2",
+            "stable": { "revision": "4f1c", "podTemplateHash": "abc", "since": "2026-11-25T10:00:00Z" },
+            "attempt": attempt,
+        },
+    })
+}
+
+fn attempt(is_updated: bool) -> Value {
+    json!({
+        "number": 4, "id": "ab", "revision": "99aa", "sequence": 7, "startedAt": "2026-11-25T10:00:00Z",
+        "plan": rollout("cart", &Value::Null)["spec"], "stage": "Stepping",
+        "stageSince": "2026-11-25T10:00:00Z", "step": 1, "stableTemplateUpdated": is_updated,
+    })
+}
+
+fn order(script: &Script, timeout: &str) -> Order {
+    Order {
+        client: script.client(),
+        by: "ana@example.com".to_owned(),
+        reason: "incident 42".to_owned(),
+        timeout: timeout.parse().unwrap(),
+    }
+}
+
+/// An API server with these Rollouts.
+fn script(rollouts: &[Value]) -> Script {
+    let script = Script::default();
+    for rollout in rollouts {
+        let name = rollout["metadata"]["name"].as_str().unwrap();
+        script.put(&format!("rollouts/{name}"), rollout.clone());
+    }
+    script
+}
+
+/// The controller sees what there is, and ends what runs.
+fn has_seen(script: &Script, name: &str) {
+    script.edit(&format!("rollouts/{name}"), |rollout| {
+        rollout["status"]["observedGeneration"] = rollout["metadata"]["generation"].clone();
+        rollout["status"]["attempt"] = Value::Null;
+    });
+}
+
+async fn stopped(script: &Script, timeout: &str) -> Vec<Stopped> {
+    let all = script.list("rollouts").into_iter();
+    let all: Vec<Rollout> = all
+        .map(|one| serde_json::from_value(one).unwrap())
+        .collect();
+    stop_all(&order(script, timeout), all).await
+}
+
+#[tokio::test]
+async fn all_are_suspended_and_what_runs_is_aborted() {
+    let script = script(&[
+        rollout("cart", &attempt(false)),
+        rollout("till", &Value::Null),
+    ]);
+    script.before("GET rollouts", |script| {
+        has_seen(script, "cart");
+        has_seen(script, "till");
+    });
+    let all = stopped(&script, "30s").await;
+    let said: Vec<_> = all.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "shop/cart: suspended; attempt 4 was aborted; all traffic is on stable (revision 4f1c)",
+            "shop/till: suspended; all traffic is on stable (revision 4f1c)",
+        ]
+    );
+    for name in ["cart", "till"] {
+        let rollout = script.get(&format!("rollouts/{name}")).unwrap();
+        assert_eq!(rollout["spec"]["suspend"], true);
+        let why = &rollout["metadata"]["annotations"]["tidegate.io/suspend-reason"];
+        assert_eq!(why, "incident 42 (ana@example.com)");
+    }
+    let made = script.list("interventions");
+    assert_eq!(made.len(), 1, "{made:?}");
+    let expected = json!({
+        "rollout": "cart", "attempt": 4, "revision": "99aa", "action": "Abort", "reason": "incident 42",
+        "by": "ana@example.com",
+    });
+    assert_eq!(made[0]["spec"], expected);
+}
+
+#[tokio::test]
+async fn a_promotion_that_has_updated_stable_is_waited_for_and_not_aborted() {
+    let script = script(&[rollout("cart", &attempt(true))]);
+    script.before("GET rollouts", |script| has_seen(script, "cart"));
+    let all = stopped(&script, "30s").await;
+    assert!(all[0].is_at_rest(), "{}", all[0]);
+    assert_eq!(script.list("interventions"), Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn one_that_does_not_come_to_rest_is_said_with_what_it_waits_for() {
+    let script = script(&[rollout("cart", &attempt(false))]);
+    script.before("GET rollouts", |script| {
+        script.edit("rollouts/cart", |rollout| {
+            rollout["status"]["observedGeneration"] = json!(2);
+        });
+    });
+    let all = stopped(&script, "50ms").await;
+    assert!(!all[0].is_at_rest());
+    let said = all[0].to_string();
+    assert!(
+        said.ends_with("not at rest within 50ms: Progressing: holding step 1 of 2"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn a_controller_that_does_not_run_is_said() {
+    let script = script(&[rollout("till", &Value::Null)]);
+    let all = stopped(&script, "20ms").await;
+    let said = all[0].to_string();
+    assert!(said.contains("Tidegate has not seen that"), "{said}");
+}
