@@ -22,6 +22,7 @@ pub mod lint;
 mod output;
 mod placeholders;
 pub mod off;
+pub mod restart;
 pub mod run;
 mod story;
 pub mod wait;
@@ -66,6 +67,8 @@ enum Command {
     Off(off::OffArgs),
     /// Have suspended Rollouts go on
     On(off::OnArgs),
+    /// Replace the pods of stable by others of the same content, without a release
+    Restart(restart::RestartArgs),
     #[command(about = intervene::about(Action::Approve))]
     Approve(ApproveArgs),
     #[command(flatten)]
@@ -92,6 +95,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Wait(args) => wait::run(&args).await,
         Command::Off(args) => off::off(&args).await,
         Command::On(args) => off::on(&args).await,
+        Command::Restart(args) => restart::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Approve(args) => intervene::approve(&args).await,
         Command::Intervene(intervene) => intervene::run(&intervene).await,
         Command::Completion(args) => {

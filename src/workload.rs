@@ -72,6 +72,17 @@ pub(crate) struct Target<'a> {
     pub(crate) workload: &'a WorkloadRef,
 }
 
+/// Answer of a workload to a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Restart {
+    /// It replaces its pods.
+    Rolls,
+    /// It is paused by its Rollout, between attempts, too, and replaces nothing.
+    Held,
+    /// Somebody else has paused it.
+    Paused,
+}
+
 /// Canary beside a workload.
 pub(crate) struct Canary<'a> {
     /// Name of the canary.
@@ -465,6 +476,13 @@ pub(crate) fn pod_name_prefix(workload: &WorkloadRef, version: &VersionId) -> St
 pub(crate) fn drop_pause(kind: WorkloadKind, object: &mut Value) {
     match kind {
         WorkloadKind::Deployment => deployment::drop_pause(object),
+    }
+}
+
+/// Restarts a workload, unless it is paused.
+pub(crate) async fn restart(target: Target<'_>, now: Timestamp) -> Result<Restart, WorkloadError> {
+    match target.workload.kind {
+        WorkloadKind::Deployment => deployment::restart(target, now).await,
     }
 }
 

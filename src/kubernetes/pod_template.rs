@@ -10,7 +10,7 @@ use tidegate_engine::{pin, revision::Digest};
 use super::config;
 
 /// Annotation of a pod template by which `kubectl rollout restart` has its pods replaced.
-const RESTART_ANNOTATION: &str = "kubectl.kubernetes.io/restartedAt";
+pub(crate) const RESTART_ANNOTATION: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// Digested pod template.
 #[derive(Clone, Debug)]

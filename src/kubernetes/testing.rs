@@ -28,6 +28,7 @@ use super::cache::{CacheWriter, Watched};
 const KINDS: &[(&str, &str, &str)] = &[
     ("v1", "configmaps", "ConfigMap"),
     ("v1", "events", "Event"),
+    ("v1", "pods", "Pod"),
     ("v1", "secrets", "Secret"),
     ("v1", "services", "Service"),
     ("apps/v1", "controllerrevisions", "ControllerRevision"),

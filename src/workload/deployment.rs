@@ -2,6 +2,7 @@
 
 mod canary;
 mod hold;
+mod restart;
 mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,7 @@ use tidegate_api::{
 };
 use tidegate_engine::observed::{Comparison, OtherWorkload, Version, Workload, WorkloadObstacle};
 
-pub(super) use self::hold::read_hold;
+pub(super) use self::{hold::read_hold, restart::restart};
 use self::{
     hold::{held, hold_obstacle},
     watched::{Deployment, ReplicaSet},
