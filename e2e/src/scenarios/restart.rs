@@ -9,6 +9,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tidegate_api::record::Outcome;
 
+use super::approval::tidegate;
 use crate::{
     eventually::until_true,
     scenario::{Context, Scenario, scenario},
@@ -16,7 +17,35 @@ use crate::{
 };
 
 /// Scenarios of this file.
-pub(super) const SCENARIOS: &[Scenario] = &[scenario!(rollout_restart, run)];
+pub(super) const SCENARIOS: &[Scenario] = &[
+    scenario!(rollout_restart, run),
+    scenario!(restart_what_is_held, held),
+];
+
+/// Restarts by the command what kubectl does not restart: a Deployment that is held.
+async fn held(context: Context) -> Result<()> {
+    let shop = Shop::new();
+    let mut bed = Testbed::new(context).await?;
+    bed.has_no_repo(&shop).await;
+    bed.apply_files(&shop, &["Deployment", "Service", "HTTPRoute", "Rollout"])
+        .await?;
+    bed.holds_what_runs().await?;
+    bed.gateway_serves("v1").await?;
+    let clients = bed.clients(50);
+    let before = bed.pod_uids().await?;
+    tidegate(&bed, &["restart", NAME]).await?;
+    let after = bed.pod_uids().await?;
+    ensure!(
+        after.is_disjoint(&before) && after.len() == before.len(),
+        "{before:?} became {after:?}"
+    );
+    bed.is_held().await?;
+    ensure!(
+        bed.status().await?.attempts == 0,
+        "the restart was released"
+    );
+    clients.stop().await.none_failed()
+}
 
 /// Tries it twice at rest, and in a step.
 async fn run(context: Context) -> Result<()> {

@@ -79,6 +79,9 @@ fn fold_readings(ctx: &mut DecisionContext<'_>, plan: &Plan) {
 /// Returns true if the attempt waits for a person, whatever its gates say.
 fn awaits_person(ctx: &DecisionContext<'_>, plan: &Plan) -> bool {
     let attempt = ctx.attempt();
+    if ctx.is_suspended() {
+        return true;
+    }
     if attempt.stage != Stage::Stepping {
         return false;
     }
@@ -89,7 +92,7 @@ fn awaits_person(ctx: &DecisionContext<'_>, plan: &Plan) -> bool {
         .steps
         .last()
         .is_some_and(|step| step.approved_by.is_some());
-    attempt.paused || ctx.is_suspended() || asks && !approved
+    attempt.paused || asks && !approved
 }
 
 /// Returns the part of the attempt that a reading is evidence of.

@@ -9,7 +9,7 @@ use tidegate_api::{
     record::Reason,
     status::{Phase, Stage},
 };
-use tidegate_engine::{observed::Brake, weight::Weight};
+use tidegate_engine::{observed::Brake, pin::Pin, weight::Weight};
 
 use crate::{
     deployment::Quality,
@@ -250,6 +250,22 @@ fn a_promotion_that_has_not_updated_stable_waits_and_one_that_has_is_completed()
     assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
     assert_eq!(world.running(), "B");
     assert_eq!(world.status().phase, Phase::Suspended);
+}
+
+#[test]
+fn what_somebody_takes_from_the_canary_before_stable_is_updated_is_not_given_back() {
+    let world = a_rollout()
+        .releasing(Quality::Good)
+        .at_stage(Stage::PinningToCanary)
+        .when("the pins", |world| {
+            world.live.services[0].pin == Some(Pin::Canary)
+        })
+        .with_suspend(true)
+        .after(5)
+        .with_foreign_route(Some(70));
+    let world = stays(world, 70);
+    let world = world.with_suspend(false).until_rest();
+    assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
 }
 
 #[test]
