@@ -30,6 +30,10 @@ pub(super) fn report(ctx: &mut DecisionContext<'_>, stable: &Stable, rejected: R
         };
         return ctx.wait(on, Some(until));
     }
+    if ctx.observed.spec.suspend {
+        // Nothing would begin whatever anybody did about it; the message tells of the attempt's end.
+        return;
+    }
     ctx.stall(Stall::RevisionRejected {
         rollout: ctx.observed.identity.name.clone(),
         revision: rejected.revision,

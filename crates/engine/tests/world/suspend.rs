@@ -104,6 +104,13 @@ fn an_abort_is_accepted_and_what_would_go_on_is_rejected() {
     assert_eq!(rejected.matches("the Rollout is suspended, and").count(), 4);
     let world = world.with_ask(Ask::Abort).after(120);
     assert_eq!(world.outcomes(), "1 Aborted", "{}", world.story);
+    assert_eq!(world.status().phase, Phase::Suspended, "{}", world.story);
+    is(&world, ConditionType::Stalled, false, "NotStalled");
+    let message = world.status().message;
+    assert!(
+        message.contains("Aborted: abort was requested by grace"),
+        "{message}"
+    );
     assert_eq!(world.share(), Weight::ZERO, "{}", world.story);
 }
 
