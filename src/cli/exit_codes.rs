@@ -23,6 +23,11 @@ pub(super) fn of(command: &str) -> &'static [(u8, &'static str)] {
             (2, "the command line is not valid"),
             (3, "the time is over"),
         ],
+        "off" => &[
+            (0, "all Rollouts are at rest, with traffic on stable"),
+            (1, "one is not, or there was no answer; its line says why"),
+            (2, "the command line is not valid"),
+        ],
         action if is_intervention(action) => &[
             (0, "the request was accepted"),
             (1, "it was rejected, or there was no answer"),
@@ -49,6 +54,6 @@ mod tests {
         let special = cli
             .get_subcommands()
             .filter(|command| of(command.get_name()) != COMMON);
-        assert_eq!(special.count(), 2 + Action::ALL.len());
+        assert_eq!(special.count(), 3 + Action::ALL.len());
     }
 }

@@ -136,9 +136,11 @@ fn phase_style(phase: Phase) -> Style {
     match phase {
         Phase::Stable => Style::new().fg(Color::Green),
         Phase::Progressing | Phase::Promoting | Phase::Initial => Style::new().fg(Color::Cyan),
-        Phase::Waiting | Phase::AwaitingApproval | Phase::Paused | Phase::CleaningUp => {
-            Style::new().fg(Color::Yellow)
-        }
+        Phase::Waiting
+        | Phase::AwaitingApproval
+        | Phase::Paused
+        | Phase::Suspended
+        | Phase::CleaningUp => Style::new().fg(Color::Yellow),
         Phase::RollingBack | Phase::Stalled => Style::new().fg(Color::Red),
     }
 }

@@ -111,6 +111,8 @@ fn worth(event: &Event, before: &RolloutStatus, events: &[Event]) -> Option<Wort
         | Event::StableRestarted { .. }
         | Event::RevisionRestored { .. }
         | Event::LeftoversFound
+        | Event::Suspended
+        | Event::Unsuspended
         | Event::PreflightWarning { .. } => None,
     }
 }

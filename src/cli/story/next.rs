@@ -141,6 +141,15 @@ pub(in crate::cli) fn turn(rollout: &Rollout) -> Option<Turn> {
             who: "It is paused: somebody has to resume or abort it:".to_owned(),
             commands: intervene(rollout, &[Action::Resume, Action::Abort]),
         }),
+        Phase::Suspended => Some(Turn {
+            who: "It is suspended: somebody has to set spec.suspend to false, where the Rollout is declared, or:"
+                .to_owned(),
+            commands: vec![format!(
+                "kubectl patch rollout {} --namespace {} --type merge --patch '{{\"spec\":{{\"suspend\":false}}}}'",
+                rollout.name_any(),
+                rollout.namespace().unwrap_or_default()
+            )],
+        }),
         Phase::Waiting
         | Phase::Initial
         | Phase::Stable
