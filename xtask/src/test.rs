@@ -30,7 +30,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let mut tests = shell::cargo();
     tests
         .args(["test", "--workspace"])
-        .env(histories::COUNT, HISTORIES);
+        .env(histories::COUNT, HISTORIES)
+        .envs(tools::renderers()?);
     shell::run(&mut tests)
 }
 

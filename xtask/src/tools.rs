@@ -11,6 +11,7 @@ mod debian_prometheus;
 mod flux;
 mod go;
 mod helm;
+mod kustomize;
 mod kwok;
 mod pip;
 mod prometheus;
@@ -26,6 +27,7 @@ use anyhow::{Context as _, Result};
 pub(crate) use self::{
     cargo::{cargo_deny, cargo_mutants},
     helm::helm,
+    kustomize::kustomize,
 };
 use crate::cache::Cache;
 
@@ -95,6 +97,15 @@ impl Parts {
 /// Installs what the build of Tidegate runs, where it is missing.
 pub(crate) fn prepare_build() -> Result<()> {
     debian::install_for_build(&Cache::open()?)
+}
+
+/// Environment variables by which the tests of rendering learn of the programs that do it; builds what is missing.
+pub(crate) fn renderers() -> Result<[(&'static str, PathBuf); 2]> {
+    let cache = Cache::open()?;
+    Ok([
+        ("TIDEGATE_KUSTOMIZE", kustomize(&cache)?),
+        ("TIDEGATE_HELM", helm(&cache)?),
+    ])
 }
 
 // === impl Tools ===
