@@ -27,16 +27,20 @@
 //! | `records` | files on a branch of their own, written once |
 //! | `restore` | commits that put the last good pod template back |
 //! | [`yaml`] | the value of a YAML scalar, the same for sync and for restore |
+//! | [`node`] | nodes of a YAML file with their positions |
+//! | `commit_tree` | entries of a commit, one by one |
 //!
 //! # The arrows
 //!
-//! `secret, yaml ← remote, limits ← tip, transport ← repository ← tree, history, push ← records, restore`, and
-//! `commit ← store ← repository`: a module knows the ones on its left and none on its right. This
+//! `secret, yaml, node ← remote, limits ← tip, transport ← repository ← tree, history, push ← commit_tree, records,
+//! restore`, and `commit ← store ← repository`: a module knows the ones on its left and none on its right. This
 //! crate depends on no other crate of the program.
 
 mod commit;
+mod commit_tree;
 mod history;
 mod limits;
+pub mod node;
 mod push;
 mod records;
 mod remote;
@@ -53,14 +57,15 @@ pub mod yaml;
 mod testing;
 
 pub use commit::{Ci, Commit, ObjectId, Person, Signature, Trailers};
+pub use commit_tree::{CommitTree, TreeEntry};
 pub use history::ContentPlace;
 pub use limits::{Limits, QuotaError};
+pub use node::YamlError;
 pub use records::{RecordConflict, RecordFile, RecordResults, RecordWritten, RecordsError};
 pub use remote::{Credentials, Protocol, Remote, RemoteError};
 pub use repository::{FetchError, Freshness, Git, Look, Repository, check_branch};
 pub use restore::{
     ObjectKey, RestoreError, RestoreRequest, Restored, SkipReason, SpliceError, TemplateSource,
-    YamlError,
 };
 pub use secret::Secret;
 pub use store::StoreError;

@@ -35,24 +35,31 @@ pub enum YamlError {
 
 /// A node of a document.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub struct Node {
     /// Bytes of the node, without comments around it.
-    pub(super) span: Range<usize>,
+    pub span: Range<usize>,
     /// Column of its first character, from 0.
-    pub(super) column: usize,
-    pub(super) content: Content,
+    pub column: usize,
+    /// Content of the node.
+    pub content: Content,
 }
 
 /// Content of a node.
 #[derive(Clone, Debug)]
-pub(super) enum Content {
+pub enum Content {
+    /// A scalar on its line, quoted or not.
     Scalar(String),
     /// A scalar under `|` or `>`.
     BlockScalar(String),
+    /// A reference to an anchor.
     Alias,
+    /// Elements in their order.
     Sequence(Vec<Node>),
+    /// Keys with their values.
     Mapping {
+        /// True if it is written with braces.
         flow: bool,
+        /// Keys with their values, in their order.
         entries: Vec<(Node, Node)>,
     },
 }
@@ -67,7 +74,7 @@ struct NodeReader<'t> {
 const MAX_DEPTH: usize = 100;
 
 /// Returns the bytes of each document and its root. Together the documents are the whole text.
-pub(super) fn documents(text: &str) -> Result<(Vec<Range<usize>>, Vec<Node>), YamlError> {
+pub fn documents(text: &str) -> Result<(Vec<Range<usize>>, Vec<Node>), YamlError> {
     NodeReader::new(text).documents()
 }
 
@@ -75,7 +82,7 @@ pub(super) fn documents(text: &str) -> Result<(Vec<Range<usize>>, Vec<Node>), Ya
 
 impl Node {
     /// Returns the entry of a mapping with this key, as key and value.
-    pub(super) fn get(&self, key: &str) -> Option<(&Node, &Node)> {
+    pub fn get(&self, key: &str) -> Option<(&Node, &Node)> {
         let Content::Mapping { entries, .. } = &self.content else {
             return None;
         };
@@ -86,7 +93,7 @@ impl Node {
     }
 
     /// Returns the scalar under this key of a mapping.
-    pub(super) fn scalar_at(&self, key: &str) -> Option<&str> {
+    pub fn scalar_at(&self, key: &str) -> Option<&str> {
         match &self.get(key)?.1.content {
             Content::Scalar(value) | Content::BlockScalar(value) => Some(value),
             Content::Alias | Content::Sequence(_) | Content::Mapping { .. } => None,
@@ -94,12 +101,12 @@ impl Node {
     }
 
     /// Returns true if the node is a mapping that is written with braces.
-    pub(super) fn is_flow(&self) -> bool {
+    pub fn is_flow(&self) -> bool {
         matches!(self.content, Content::Mapping { flow: true, .. })
     }
 
     /// Returns true if the node ends in a block scalar, which needs a line break after it.
-    pub(super) fn ends_in_block_scalar(&self) -> bool {
+    pub fn ends_in_block_scalar(&self) -> bool {
         match &self.content {
             Content::BlockScalar(_) => true,
             Content::Scalar(_) | Content::Alias => false,

@@ -9,10 +9,9 @@
 //!   restore ──▶ splice ──▶ template ──▶ node
 //! ```
 //!
-//! [`node`] parses a file into nodes with their positions, [`template`] finds the template of an
+//! [`crate::node`] parses a file into nodes with their positions, [`template`] finds the template of an
 //! object in it, [`splice`] changes the text and checks the change.
 
-mod node;
 mod splice;
 mod template;
 
@@ -21,10 +20,11 @@ use std::{path::Path, sync::Arc};
 use gix::objs::tree::EntryKind;
 use serde_json::Value;
 
+pub use self::splice::SpliceError;
 use self::template::LocatedTemplate;
-pub use self::{node::YamlError, splice::SpliceError};
 use crate::{
     commit::{Ci, ObjectId, Signature, Trailers, carries_id, message_with_trailers},
+    node::YamlError,
     push::{is_conflict, retry_on_conflict},
     repository::{FetchError, Repository},
     store::{self, FromStore, Store, StoreError, read_error, write_error},

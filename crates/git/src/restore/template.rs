@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use super::{
-    ObjectKey,
+use super::ObjectKey;
+use crate::{
     node::{self, Content, Node, YamlError},
+    yaml,
 };
-use crate::yaml;
 
 /// A `spec.template` with its position in a text.
 #[derive(Debug)]
