@@ -32,12 +32,21 @@ pub enum TreeEntry {
     TooLarge(u64),
     /// A Git LFS pointer in place of a file.
     LfsPointer,
-    /// Names in a folder. Those that are not UTF-8 are left out.
-    Folder(Vec<String>),
+    /// Entries of a folder. Those whose names are not UTF-8 are left out.
+    Folder(Vec<FolderEntry>),
     /// A symbolic link, there or on the way.
     Symlink,
     /// A submodule, there or on the way.
     Submodule,
+}
+
+/// An entry of a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FolderEntry {
+    /// Its name.
+    pub name: String,
+    /// True if it is a folder.
+    pub is_folder: bool,
 }
 
 // === impl Repository ===
@@ -86,7 +95,7 @@ impl CommitTree<'_> {
         };
         match entry {
             None => Ok(TreeEntry::Missing),
-            Some((EntryKind::Tree, id)) => self.names(id).map(TreeEntry::Folder),
+            Some((EntryKind::Tree, id)) => self.entries(id).map(TreeEntry::Folder),
             Some((EntryKind::Link, _)) => Ok(TreeEntry::Symlink),
             Some((EntryKind::Commit, _)) => Ok(TreeEntry::Submodule),
             Some((EntryKind::Blob | EntryKind::BlobExecutable, _)) => self.file(path),
@@ -102,14 +111,17 @@ impl CommitTree<'_> {
         }
     }
 
-    fn names(&self, id: gix::ObjectId) -> Result<Vec<String>, StoreError> {
+    fn entries(&self, id: gix::ObjectId) -> Result<Vec<FolderEntry>, StoreError> {
         let tree = self.store.find_tree(id).map_err(read_error("tree", id))?;
-        let mut names = Vec::new();
+        let mut entries = Vec::new();
         for entry in tree.iter() {
             let entry = entry.map_err(read_error("tree", id))?;
-            names.extend(String::from_utf8(entry.filename().to_vec()).ok());
+            if let Ok(name) = String::from_utf8(entry.filename().to_vec()) {
+                let is_folder = entry.mode().is_tree();
+                entries.push(FolderEntry { name, is_folder });
+            }
         }
-        Ok(names)
+        Ok(entries)
     }
 }
 
@@ -133,6 +145,13 @@ mod tests {
 
     use super::*;
     use crate::testing::Server;
+
+    fn plain(name: &str) -> FolderEntry {
+        FolderEntry {
+            name: name.to_owned(),
+            is_folder: false,
+        }
+    }
 
     #[tokio::test]
     async fn entries_are_what_they_are_and_nothing_is_followed() {
@@ -164,7 +183,7 @@ mod tests {
             ]
             .map(|path| tree.entry(path).unwrap())
         });
-        let folder = TreeEntry::Folder(vec!["app.yaml".into(), "link".into()]);
+        let folder = TreeEntry::Folder(["app.yaml", "link"].map(plain).to_vec());
         let file = TreeEntry::File(b"a: 1\n".to_vec());
         assert_eq!(
             seen.await.unwrap(),

@@ -57,7 +57,7 @@ pub mod yaml;
 mod testing;
 
 pub use commit::{Ci, Commit, ObjectId, Person, Signature, Trailers};
-pub use commit_tree::{CommitTree, TreeEntry};
+pub use commit_tree::{CommitTree, FolderEntry, TreeEntry};
 pub use history::ContentPlace;
 pub use limits::{Limits, QuotaError};
 pub use node::YamlError;
