@@ -22,6 +22,7 @@
 //! | `crates/engine` ([`tidegate_engine`]) | every decision, as pure functions: no IO, no async, no clock |
 //! | `crates/git` ([`tidegate_git`]) | the git program and its objects: fetch, records, restore commits; YAML as kubectl reads it |
 //! | `crates/metrics` ([`tidegate_metrics`]) | Prometheus: queries, readings, samplers; no git, no Kubernetes |
+//! | `crates/render` | Kustomize overlays and Helm charts of a commit: rendering, and the edit that restores a template |
 //! | `sync` | the ConfigRepo controller: read a commit, plan, apply, prune |
 //! | `kubernetes` | clients, watches, caches, and the small structs in them; leadership |
 //! | `traffic` | one file per router |

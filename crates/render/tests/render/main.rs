@@ -11,7 +11,7 @@ mod overlays;
 mod rejected;
 mod restores;
 
-use std::{env, fs, path::PathBuf};
+use std::{env, fs, path::PathBuf, time::Duration};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -40,6 +40,8 @@ fn settings() -> RenderSettings {
     RenderSettings {
         kustomize: program("TIDEGATE_KUSTOMIZE", "kustomize"),
         helm: program("TIDEGATE_HELM", "helm"),
+        // Other tests run at the same time.
+        deadline: Duration::from_mins(1),
         ..RenderSettings::default()
     }
 }

@@ -73,6 +73,39 @@ async fn everything_that_overlays_are_used_for_is_rendered() {
     );
 }
 
+/// Returns the objects as the program prints them from the repository itself, as somebody at a terminal has it.
+fn built_by_hand(repository: &Repository, folder: &str) -> Vec<Value> {
+    let output = std::process::Command::new(settings().kustomize)
+        .args(["build", "--load-restrictor=LoadRestrictionsNone"])
+        .arg(repository.path(folder))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let documents = text.split("\n---\n");
+    documents
+        .map(|document| tidegate_git::yaml::from_str(document).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn the_output_is_that_of_the_program_on_the_repository_itself() {
+    let shop = shop();
+    shop.write(
+        "overlays/fifo/kustomization.yaml",
+        "sortOptions: {order: fifo}\nresources: [../prod]\ngeneratorOptions: {labels: {a: \"yes\"}}\n\
+         configMapGenerator: [{name: one, literals: [on=off, x=0644]}]\ncommonAnnotations: {since: \"2024-01-01\"}\n",
+    );
+    for folder in ["base", "overlays/prod", "overlays/fifo"] {
+        let rendered = shop.render(folder).await.unwrap();
+        let values: Vec<_> = rendered
+            .objects
+            .into_iter()
+            .map(|object| object.value)
+            .collect();
+        assert_eq!(values, built_by_hand(&shop, folder), "{folder}");
+    }
+}
+
 #[tokio::test]
 async fn objects_say_which_line_of_which_file_they_are_from() {
     let rendered = shop().render("overlays/prod").await.unwrap();
