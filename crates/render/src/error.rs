@@ -167,6 +167,10 @@ pub enum Problem {
     )]
     Library,
     #[error(
+        "`{keyword}` leads to another file or server, which is not read; put the definitions into this file"
+    )]
+    SchemaReference { keyword: &'static str },
+    #[error(
         "is rendered to something else each time: a template uses a random value, a certificate or the time; set it in the values instead"
     )]
     Unsteady,

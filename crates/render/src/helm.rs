@@ -5,6 +5,7 @@
 //! are for a release that Helm itself installs. CRDs of `crds/` are part of the output.
 
 pub(crate) mod said;
+mod schema;
 
 use serde_json::Value;
 use tidegate_git::FolderEntry;
@@ -59,6 +60,7 @@ pub(crate) fn gather(
         reader.keep(path, file.1, count - index - 1, Role::Settings)?;
     }
     read_folder(&mut reader, folder, count, 0)?;
+    check_schemas(&reader)?;
     let name = check(&reader, folder)?;
     Ok(Sources {
         folder: folder.to_owned(),
@@ -115,6 +117,17 @@ fn read_folder(
             }
             Entry::Folder(_) => read_folder(reader, &path, distance + 3, depth + 1)?,
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Rejects schemas of values that lead out of themselves.
+fn check_schemas(reader: &Reader<'_>) -> Result<(), RenderError> {
+    for (path, file) in &reader.files {
+        let is_schema = path.rsplit('/').next() == Some(schema::SCHEMA);
+        if is_schema && let Some(keyword) = schema::reference_outside(&file.bytes) {
+            return Err(Place::of(&**path).rejected(Problem::SchemaReference { keyword }));
         }
     }
     Ok(())

@@ -121,6 +121,16 @@ async fn nothing_is_fetched_and_nothing_is_made_up() {
     chart.write("charts/shop/Chart.yaml", &format!("{CHART}type: library\n"));
     let said = chart.rejection("charts/shop").await;
     assert!(said.contains("Chart.yaml:5: is a library chart"), "{said}");
+    chart.write("charts/shop/Chart.yaml", CHART);
+    chart.write(
+        "charts/shop/values.schema.json",
+        r#"{"properties": {"image": {"$ref": "file:///etc/passwd"}}}"#,
+    );
+    let said = chart.rejection("charts/shop").await;
+    assert!(
+        said.contains("charts/shop/values.schema.json: `$ref` leads to another file"),
+        "{said}"
+    );
     std::os::unix::fs::symlink("/etc", chart.path("charts/shop/files")).unwrap();
     let said = chart.rejection("charts/shop").await;
     assert!(
