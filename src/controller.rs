@@ -16,6 +16,7 @@ use kube::{
 use tidegate_api::{ConfigRepo, NamespacedName, Rollout};
 use tidegate_git::{Git, Limits, Transport, TransportError, TransportSettings};
 use tidegate_metrics::prometheus::Prometheus;
+use tidegate_render::RenderSettings;
 use tokio::{sync::watch as channel, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -73,6 +74,8 @@ pub(crate) struct Settings {
     pub(crate) git: TransportSettings,
     /// Directory in which repositories are kept between fetches.
     pub(crate) git_cache: PathBuf,
+    /// Programs that render overlays and charts.
+    pub(crate) rendering: RenderSettings,
     /// Limits of repositories.
     pub(crate) git_limits: Limits,
     /// Nodes of YAML that are kept in memory, of all ConfigRepos.
@@ -161,7 +164,8 @@ async fn build(config: Config, settings: Settings) -> Result<Controllers, RunErr
     let transport = Transport::new(settings.git.clone())?;
     let git = Git::new(transport, &settings.git_cache, settings.git_limits);
     let hosts = settings.git_hosts.clone();
-    let repositories = Arc::new(Repositories::new(Arc::new(git), hosts, settings.secrets));
+    let repositories = Repositories::new(Arc::new(git), hosts, settings.secrets);
+    let repositories = Arc::new(repositories.rendered_by(settings.rendering.clone()));
     let (caches, writers) = caches::caches();
     let caches = Arc::new(caches);
     let watched = WatchScope {

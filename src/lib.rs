@@ -30,7 +30,7 @@
 //! | `rollout` | the Rollout controller: observe, decide, execute |
 //! | `records` | records on their way to git: one queue and one writer per ConfigRepo |
 //! | `notifications` | what people are told in their chat: one queue and one sender per destination |
-//! | `caches`, `requeue`, `sync_trigger`, `repository`, `hosts`, `counters` | what both controllers share |
+//! | `caches`, `requeue`, `sync_trigger`, `repository`, `rendering`, `hosts`, `counters` | what both controllers share |
 //! | `controller` | builds both controllers and runs them |
 //! | `server` | health and metrics over HTTP |
 //! | [`cli`] | one file per command |
@@ -55,6 +55,7 @@ mod hosts;
 mod kubernetes;
 mod notifications;
 mod records;
+mod rendering;
 mod repository;
 mod requeue;
 mod rollout;

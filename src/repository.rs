@@ -9,6 +9,7 @@ use kube::{Api, Client, ResourceExt as _};
 use reqwest::Url;
 use tidegate_api::{config_repo::ConfigRepoSpec, names};
 use tidegate_git::{Credentials, Git, Remote, RemoteError, Repository, Secret};
+use tidegate_render::{RenderSettings, Renderer};
 
 use crate::hosts::{AllowedHosts, Place, SSH_PORT};
 
@@ -24,6 +25,7 @@ pub(crate) struct Repositories {
     /// Hosts that may be asked, as `HOST` or `HOST:PORT`; any if there are none.
     hosts: AllowedHosts,
     secrets: SecretAccess,
+    renderer: Renderer,
 }
 
 /// Secrets that may be used.
@@ -90,7 +92,22 @@ impl Repositories {
             git,
             hosts: AllowedHosts::new(hosts),
             secrets,
+            renderer: Renderer::default(),
         }
+    }
+
+    /// Has overlays and charts rendered with these settings.
+    #[must_use]
+    pub(crate) fn rendered_by(self, settings: RenderSettings) -> Self {
+        Self {
+            renderer: Renderer::new(settings),
+            ..self
+        }
+    }
+
+    /// Returns the programs that render overlays and charts.
+    pub(crate) fn renderer(&self) -> &Renderer {
+        &self.renderer
     }
 
     /// Deletes what is kept of repositories that nobody has open.

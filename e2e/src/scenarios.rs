@@ -36,6 +36,7 @@ mod metrics_behind_proxy;
 mod metrics_cases;
 mod newer_revision;
 mod notifications;
+mod overlay;
 mod own_prometheus;
 mod pods_unready;
 mod preflight;
@@ -88,6 +89,7 @@ pub fn all() -> Vec<Scenario> {
         git_down::SCENARIOS,
         git_over_ssh::SCENARIOS,
         prometheus_down::SCENARIOS,
+        overlay::SCENARIOS,
         own_prometheus::SCENARIOS,
         notifications::SCENARIOS,
         metrics_behind_proxy::SCENARIOS,

@@ -230,33 +230,36 @@ impl Testbed {
             KubeconfigSpec::new(format!("{namespace}-tidegate"), user).through(self.proxy.url());
         let kubeconfig = self.context.cluster.kubeconfig(&kubeconfig).await?;
         let dir = &self.context.dir;
-        let spec = ProcessSpec::new(
-            name,
-            &self.context.cluster.tools().tidegate,
-            dir.join(format!("{name}.log")),
-        )
-        .arg("run")
-        .args(["--namespace", namespace, "--cluster-name", "e2e"])
-        .args([
-            "--prometheus-url",
-            &self.prometheus_url,
-            "--prometheus-scrape-interval",
-            "1s",
-        ])
-        .args(["--metrics-hosts", &self.metrics_hosts().join(",")])
-        .args(["--notification-hosts", &self.notification_hosts.join(",")])
-        .args(["--listen", "127.0.0.1:0"])
-        .arg("--git-cache")
-        .arg(dir.join(format!("{name}-git")))
-        .args([
-            "--lease-namespace",
-            namespace,
-            "--lease-duration",
-            &format!("{}s", LEASE.as_secs()),
-        ])
-        .env("KUBECONFIG", kubeconfig)
-        .env("HOSTNAME", name)
-        .env("TIDEGATE_LOG", "info,tidegate=debug");
+        let tools = self.context.cluster.tools();
+        let renderers = [("--kustomize", &tools.kustomize), ("--helm", &tools.helm)];
+        let mut spec = ProcessSpec::new(name, &tools.tidegate, dir.join(format!("{name}.log")))
+            .arg("run")
+            .args(["--namespace", namespace, "--cluster-name", "e2e"])
+            .args([
+                "--prometheus-url",
+                &self.prometheus_url,
+                "--prometheus-scrape-interval",
+                "1s",
+            ])
+            .args(["--metrics-hosts", &self.metrics_hosts().join(",")])
+            .args(["--notification-hosts", &self.notification_hosts.join(",")])
+            .args(["--listen", "127.0.0.1:0"])
+            .arg("--git-cache")
+            .arg(dir.join(format!("{name}-git")))
+            .args([
+                "--lease-namespace",
+                namespace,
+                "--lease-duration",
+                &format!("{}s", LEASE.as_secs()),
+            ])
+            .env("KUBECONFIG", kubeconfig)
+            .env("HOSTNAME", name)
+            .env("TIDEGATE_LOG", "info,tidegate=debug");
+        for (flag, program) in renderers {
+            if let Some(program) = program {
+                spec = spec.arg(flag).arg(program);
+            }
+        }
         Ok(spec.spawn()?)
     }
 

@@ -15,6 +15,7 @@ use reqwest::Url;
 use tidegate_api::{Duration, notification::NotificationFormat};
 use tidegate_git::{Limits, Secret, TransportSettings};
 use tidegate_metrics::{credentials::Credentials, http::HttpSettings, prometheus::Prometheus};
+use tidegate_render::RenderSettings;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -117,6 +118,22 @@ pub struct RunArgs {
         default_value = "/var/cache/tidegate/git"
     )]
     pub git_cache: PathBuf,
+    /// Program that renders Kustomize overlays, by its path or found in /usr/local/bin:/usr/bin:/bin
+    #[arg(
+        long,
+        env = "TIDEGATE_KUSTOMIZE",
+        value_name = "PROGRAM",
+        default_value = "kustomize"
+    )]
+    pub kustomize: PathBuf,
+    /// Program that renders Helm charts of repositories, likewise
+    #[arg(
+        long,
+        env = "TIDEGATE_HELM",
+        value_name = "PROGRAM",
+        default_value = "helm"
+    )]
+    pub helm: PathBuf,
     /// Maximum size of all clones together, like 2Gi; a tenth of it is left free
     #[arg(long, env = "TIDEGATE_GIT_CACHE_SIZE", value_name = "BYTES", default_value = "2Gi", value_parser = bytes)]
     pub git_cache_size: u64,
@@ -185,6 +202,11 @@ fn settings(args: RunArgs) -> anyhow::Result<Settings> {
         listen: args.listen,
         git: git_settings(|name| std::env::var(name).ok()),
         git_cache: args.git_cache,
+        rendering: RenderSettings {
+            kustomize: args.kustomize,
+            helm: args.helm,
+            ..RenderSettings::default()
+        },
         git_limits: Limits {
             clone_bytes: args.git_max_repository,
             // A volume that is full has the pod evicted.

@@ -1,5 +1,7 @@
 //! Restore of the last good template after a rollback, if the rejected one is still requested.
 
+mod rendered;
+
 use kube::ResourceExt;
 use serde_json::Value;
 use tidegate_api::{
@@ -12,11 +14,12 @@ use tidegate_git::{
     SkipReason, TemplateSource, Trailers,
 };
 
+use self::rendered::RenderedRestore;
 use super::{
     WriterContext,
     failure::{WriteError, in_full},
 };
-use crate::{caches::Caches, clock};
+use crate::{caches::Caches, clock, rendering::RenderedFolder};
 
 /// Restores the last good template, unless the rejected revision was tried again. That is checked at
 /// each tip, right before the commit: the order may have waited for as long as git was unreachable.
@@ -49,10 +52,28 @@ pub(super) async fn restore(
     let written_as = order.written_as.as_ref();
     let rejected = written_as.unwrap_or(&order.rejected).clone();
     let is_to_go = {
-        let wanted = wanted.clone();
+        let (wanted, rejected) = (wanted.clone(), rejected.clone());
         move |template: &Value| revision::of(template) == rejected && matches!(wanted(), Ok(None))
     };
     let request = restore_request(repo, &namespace, order, outcome, (since, good), trailers);
+    let rendered = RenderedRestore {
+        folder: RenderedFolder {
+            renderer: ctx.repositories.renderer(),
+            repository,
+            folder: &repo.spec.path,
+            namespace: &namespace,
+        },
+        workload: &order.workload,
+        rejected: &rejected,
+        good,
+        request: &request,
+    };
+    match rendered.run(&wanted).await {
+        Ok(Some(result)) => return Ok(result),
+        Ok(None) => {}
+        Err(WriteError::Restore(error)) => return failed(error, repo),
+        Err(error) => return Err(error),
+    }
     match repository.restore(request, is_to_go).await {
         Ok(Restored::Committed(commit) | Restored::AlreadyRestored(commit)) => {
             Ok(RestoreResult::Restored {
@@ -63,14 +84,21 @@ pub(super) async fn restore(
             Some(why) => RestoreResult::Skipped { why },
             None => left_alone(reason, order),
         }),
-        Err(RestoreError::PushRejected(why)) => Ok(RestoreResult::Refused {
+        Err(error) => failed(error, repo),
+    }
+}
+
+/// Judges a restore that failed: it is tried again, or somebody has to do it.
+fn failed(error: RestoreError, repo: &ConfigRepo) -> Result<RestoreResult, WriteError> {
+    match error {
+        RestoreError::PushRejected(why) => Ok(RestoreResult::Refused {
             why: format!(
                 "the push to {} was rejected ({why}): let this credential push, or revert the commit manually",
                 repo.spec.git_ref.branch
             ),
         }),
-        Err(error) if error.is_transient() => Err(error.into()),
-        Err(error) => Ok(RestoreResult::Refused {
+        error if error.is_transient() => Err(error.into()),
+        error => Ok(RestoreResult::Refused {
             why: format!(
                 "cannot restore the template: {}; restore it manually",
                 in_full(&error)

@@ -159,7 +159,8 @@ impl Looks {
         }
         let _place = self.reading.acquire().await.expect("it is never closed");
         let id = commit.id;
-        let head = source::read(&repository, spec, namespace, commit).await;
+        let renderer = self.repositories.renderer();
+        let head = source::read(renderer, &repository, spec, namespace, commit).await;
         let head = head.and_then(|(head, nodes)| {
             self.budget.take(&request.id, nodes)?;
             Ok(head)

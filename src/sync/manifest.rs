@@ -23,7 +23,7 @@ use tidegate_api::{
 };
 use tidegate_engine::revision::{self, Digest};
 
-pub(crate) use self::workloads::{template_in, workloads_of};
+pub(crate) use self::workloads::{template_in, workloads_among, workloads_of};
 use self::{
     size::Size,
     yaml::{Document, YamlError},
@@ -94,6 +94,28 @@ pub(crate) struct Parsed {
     pub(crate) skipped: Vec<String>,
     /// What the objects take in memory.
     pub(crate) size: Size,
+}
+
+/// Takes the objects that a folder was rendered to, each with its place.
+pub(crate) fn of_objects(
+    objects: impl IntoIterator<Item = (Place, Value)>,
+    namespace: &str,
+) -> Result<Parsed, InvalidManifest> {
+    let mut parsed = Parsed::default();
+    let (manifests, size) = (&mut parsed.manifests, &mut parsed.size);
+    for (place, object) in objects {
+        size.add(&object);
+        manifests.push(Manifest::new(object, place.clone(), namespace)?);
+        size.objects = manifests.len();
+        if let Some(reason) = size.excess() {
+            return Err(InvalidManifest {
+                is_too_much: true,
+                ..place.invalid(reason)
+            });
+        }
+    }
+    reject_duplicates(&parsed.manifests)?;
+    Ok(parsed)
 }
 
 /// Reads a repository's files.

@@ -421,6 +421,7 @@ impl RepoReconciler<'_> {
         };
         let run = SyncRun {
             cluster: &self.ctx.cluster,
+            renderer: self.ctx.looks.repositories.renderer(),
             namespace: self.namespace,
             config_repo: self.name,
             spec: self

@@ -14,6 +14,7 @@ use tidegate_api::{
     names,
 };
 use tidegate_engine::revision::Digest;
+use tidegate_render::Renderer;
 
 use super::{
     apply::{Applied, Session},
@@ -32,10 +33,12 @@ use super::{
     seen::Seen,
     source::Head,
 };
+use crate::rendering::RenderedFolder;
 
 /// Inputs of a sync.
 pub(super) struct SyncRun<'a> {
     pub(super) cluster: &'a Cluster,
+    pub(super) renderer: &'a Renderer,
     pub(super) namespace: &'a str,
     /// The `ConfigRepo`'s name.
     pub(super) config_repo: &'a str,
@@ -225,9 +228,13 @@ impl SyncRun<'_> {
         let governed: Vec<_> = governed.map(|step| step.manifest).collect();
         let origins = origins
             .of(
-                repository,
+                RenderedFolder {
+                    renderer: self.renderer,
+                    repository,
+                    folder: self.folder,
+                    namespace: self.namespace,
+                },
                 self.head,
-                (self.folder, self.namespace),
                 governed,
             )
             .await;

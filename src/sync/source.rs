@@ -10,15 +10,19 @@ use tidegate_engine::revision;
 use tidegate_git::{
     Commit, ContentPlace, FetchError, ObjectId, Repository, StoreError, TransportError, TreeError,
 };
+use tidegate_render::{RenderError, Rendered, Renderer};
 use tokio::task::spawn_blocking;
 
 use super::{
     budget::BudgetExceeded,
-    manifest::{self, InvalidManifest, Manifest, Parsed},
+    manifest::{self, InvalidManifest, Manifest, Parsed, Place},
     revisions::Origin,
     wording::phrases,
 };
-use crate::repository::OpenError;
+use crate::{
+    rendering::{FolderError, RenderedFolder},
+    repository::OpenError,
+};
 
 /// The head of the branch, read.
 #[derive(Clone, Debug)]
@@ -27,6 +31,8 @@ pub(super) struct Head {
     pub(super) manifests: Arc<Vec<Manifest>>,
     /// Files that were passed over, by their paths.
     pub(super) skipped: Arc<Vec<String>>,
+    /// True if a program has rendered the folder.
+    pub(super) is_rendered: bool,
 }
 
 /// Error that leaves nothing to apply. The cluster is left unchanged.
@@ -40,6 +46,8 @@ pub(super) enum SourceError {
     Tree(#[from] TreeError),
     #[error(transparent)]
     Invalid(#[from] InvalidManifest),
+    #[error(transparent)]
+    Render(#[from] RenderError),
     #[error(transparent)]
     Budget(#[from] BudgetExceeded),
     #[error("{}", phrases::CANCELED)]
@@ -65,12 +73,22 @@ pub(super) struct Asked {
 /// Reads the folder of a commit, and parses it: all of it, or the workloads alone where nothing is applied. Returns the
 /// number of its nodes, too.
 pub(super) async fn read(
+    renderer: &Renderer,
     repository: &Repository,
     spec: &ConfigRepoSpec,
     namespace: &str,
     commit: Commit,
 ) -> Result<(Head, usize), SourceError> {
     let is_applied = spec.sync.is_some();
+    let folder = RenderedFolder {
+        renderer,
+        repository,
+        folder: &spec.path,
+        namespace,
+    };
+    if let Some(rendered) = folder.objects(commit.id).await? {
+        return of_rendered(rendered, is_applied, namespace, commit);
+    }
     let files = if is_applied {
         repository.files(commit.id, &spec.path).await?
     } else {
@@ -87,17 +105,57 @@ pub(super) async fn read(
             Ok(manifest::workloads_of(files, &namespace))
         }
     });
-    let Parsed {
-        manifests,
-        skipped,
-        size,
-    } = parsed.await.map_err(|_| SourceError::Canceled)??;
-    let head = Head {
-        commit,
-        manifests: Arc::new(manifests),
-        skipped: Arc::new(skipped),
+    let parsed = parsed.await.map_err(|_| SourceError::Canceled)??;
+    Ok(Head::of(commit, parsed, false))
+}
+
+/// Takes a folder that a program has rendered.
+fn of_rendered(
+    rendered: Rendered,
+    is_applied: bool,
+    namespace: &str,
+    commit: Commit,
+) -> Result<(Head, usize), SourceError> {
+    let objects = rendered.objects.into_iter().enumerate();
+    let objects = objects.map(|(index, object)| {
+        let line = object.origin.line.unwrap_or(1);
+        let place = Place {
+            file: object.origin.file,
+            document: index + 1,
+            line: u64::try_from(line).unwrap_or(1),
+        };
+        (place, object.value)
+    });
+    let parsed = if is_applied {
+        manifest::of_objects(objects, namespace)?
+    } else {
+        manifest::workloads_among(objects, namespace)
     };
-    Ok((head, size.nodes))
+    Ok(Head::of(commit, parsed, true))
+}
+
+// === impl Head ===
+
+impl Head {
+    /// Returns the head, with the number of nodes that it keeps.
+    fn of(commit: Commit, parsed: Parsed, is_rendered: bool) -> (Self, usize) {
+        let head = Self {
+            commit,
+            manifests: Arc::new(parsed.manifests),
+            skipped: Arc::new(parsed.skipped),
+            is_rendered,
+        };
+        (head, parsed.size.nodes)
+    }
+}
+
+impl From<FolderError> for SourceError {
+    fn from(error: FolderError) -> Self {
+        match error {
+            FolderError::Store(error) => TreeError::from(error).into(),
+            FolderError::Render(error) => error.into(),
+        }
+    }
 }
 
 // === impl SourceError ===
@@ -117,8 +175,16 @@ impl SourceError {
                 TreeError::FileTooLarge { .. }
                 | TreeError::TooLarge { .. }
                 | TreeError::TooMany { .. },
+            )
+            | Self::Render(
+                RenderError::TooSlow { .. }
+                | RenderError::OutOfMemory { .. }
+                | RenderError::TooMuch { .. },
             ) => SyncReason::QuotaExceeded,
             Self::Invalid(invalid) if invalid.is_too_much => SyncReason::QuotaExceeded,
+            Self::Render(RenderError::Rejected { .. } | RenderError::Failed { .. }) => {
+                SyncReason::Invalid
+            }
             Self::Fetch(FetchError::InvalidBranchName { .. })
             | Self::Open(OpenError::Remote(_) | OpenError::Host { .. } | OpenError::NoKey)
             | Self::Invalid(_)
@@ -141,6 +207,9 @@ impl SourceError {
                 | FetchError::Store(_),
             )
             | Self::Tree(TreeError::Store(_))
+            | Self::Render(
+                RenderError::NoProgram { .. } | RenderError::Run { .. } | RenderError::Tree(_),
+            )
             | Self::Canceled => SyncReason::FetchFailed,
         }
     }
@@ -156,6 +225,14 @@ impl SourceError {
         match self {
             Self::Invalid(_) => true,
             Self::Tree(error) => !matches!(error, TreeError::Store(_)),
+            // One that was too slow may be faster another time.
+            Self::Render(error) => matches!(
+                error,
+                RenderError::Rejected { .. }
+                    | RenderError::Failed { .. }
+                    | RenderError::OutOfMemory { .. }
+                    | RenderError::TooMuch { .. }
+            ),
             Self::Open(_) | Self::Fetch(_) | Self::Budget(_) | Self::Canceled => false,
         }
     }
@@ -178,13 +255,11 @@ impl SourceError {
 // === impl Origins ===
 
 impl Origins {
-    /// Commits that asked for the templates of these workloads as `head` has them below a folder, for a
-    /// namespace.
+    /// Commits that asked for the templates of these workloads as `head` has them below a folder.
     pub(super) async fn of(
         &mut self,
-        repository: &Repository,
+        folder: RenderedFolder<'_>,
         head: &Head,
-        (folder, namespace): (&str, &str),
         workloads: impl IntoIterator<Item = &Manifest>,
     ) -> Result<&BTreeMap<WorkloadRef, Asked>, StoreError> {
         if self.head != Some(head.commit.id) {
@@ -201,26 +276,21 @@ impl Origins {
                 continue;
             }
             let file = &manifest.place.file;
-            let (revision, sought) = (revision::of(template), workload.clone());
+            let revision = revision::of(template);
             let earlier = self
                 .earlier
                 .as_ref()
                 .and_then(|(head, asked)| Some((*head, asked.get(&workload)?)));
             let earlier = earlier.filter(|(_, asked)| asked.revision == revision);
-            let (wanted, namespace) = (revision.clone(), namespace.to_owned());
-            let same = move |bytes: &[u8]| {
-                manifest::template_in(bytes, &sought, &namespace)
-                    .is_some_and(|there| revision::of(&there) == wanted)
-            };
             let until = earlier.map(|(head, _)| head);
-            let place = ContentPlace {
-                folder: folder.to_owned(),
-                path: file.clone(),
+            let written = Written {
+                commit: head.commit.id,
+                file,
+                workload: &workload,
+                revision: &revision,
             };
-            let Some(commit) = repository
-                .requested_by(head.commit.id, place, same, until)
-                .await?
-            else {
+            let found = requested_by(folder, head.is_rendered, &written, until).await?;
+            let Some(commit) = found else {
                 continue;
             };
             let origin = match earlier {
@@ -232,6 +302,43 @@ impl Origins {
         }
         Ok(&self.by_workload)
     }
+}
+
+/// A template that stands in a commit.
+pub(super) struct Written<'a> {
+    pub(super) commit: ObjectId,
+    /// File that it is in, or is rendered from.
+    pub(super) file: &'a str,
+    pub(super) workload: &'a WorkloadRef,
+    pub(super) revision: &'a Revision,
+}
+
+/// Returns the commit since which a template has stood in a folder.
+pub(super) async fn requested_by(
+    folder: RenderedFolder<'_>,
+    is_rendered: bool,
+    written: &Written<'_>,
+    until: Option<ObjectId>,
+) -> Result<Option<Commit>, StoreError> {
+    if is_rendered {
+        return folder
+            .requested_by(written.commit, until, written.workload, written.revision)
+            .await;
+    }
+    let place = ContentPlace {
+        folder: folder.folder.to_owned(),
+        path: written.file.to_owned(),
+    };
+    let (workload, wanted) = (written.workload.clone(), written.revision.clone());
+    let namespace = folder.namespace.to_owned();
+    let same = move |bytes: &[u8]| {
+        let there = manifest::template_in(bytes, &workload, &namespace);
+        there.is_some_and(|there| revision::of(&there) == wanted)
+    };
+    let repository = folder.repository;
+    repository
+        .requested_by(written.commit, place, same, until)
+        .await
 }
 
 impl From<&Commit> for Origin {

@@ -4,8 +4,8 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
-    path::Path,
+    env, fs,
+    path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex},
 };
@@ -21,6 +21,7 @@ use tidegate_api::{
 };
 use tidegate_engine::revision;
 use tidegate_git::{Git, Limits, Protocol, Transport, TransportSettings};
+use tidegate_render::RenderSettings;
 
 use super::{
     failure::UnreadableRollout,
@@ -79,7 +80,8 @@ impl Bench {
         let autoscaled = Arc::<Mutex<BTreeSet<String>>>::default();
         let scaled = Arc::clone(&autoscaled);
         let rollouts = Box::new(move |_: &str| rollouts(&cached));
-        let repositories = Arc::new(Repositories::new(git, [], SecretAccess::Labeled));
+        let repositories = Repositories::new(git, [], SecretAccess::Labeled);
+        let repositories = Arc::new(repositories.rendered_by(rendering()));
         let (requeue_tx, requeue_rx) = requeue::channel();
         let looks = LookSettings {
             repositories,
@@ -124,9 +126,16 @@ impl Bench {
 
     /// Writes the one file of the repository and commits it; answers the commit.
     pub(super) fn commit(&self, content: &str) -> String {
-        let file = self.repository().join("prod/shop.yaml");
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(&file, content).unwrap();
+        self.commit_files(&[("prod/shop.yaml", content)])
+    }
+
+    /// Writes files of the repository and commits them; answers the commit.
+    pub(super) fn commit_files(&self, files: &[(&str, &str)]) -> String {
+        for (path, content) in files {
+            let file = self.repository().join(path);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(&file, content).unwrap();
+        }
         self.git(&["add", "--all"]);
         self.git(&["commit", "--quiet", "--allow-empty", "--message=change"]);
         self.git(&["rev-parse", "HEAD"])
@@ -240,6 +249,17 @@ impl Bench {
         let status = self.api.get("configrepos/shop").unwrap()["status"].take();
         let ready = &status["conditions"][0];
         format!("{}: {}", text(&ready["reason"]), text(&ready["message"]))
+    }
+}
+
+/// The programs that `cargo xtask test` names.
+fn rendering() -> RenderSettings {
+    let defaults = RenderSettings::default();
+    let program = |variable, name: PathBuf| env::var_os(variable).map_or(name, PathBuf::from);
+    RenderSettings {
+        kustomize: program("TIDEGATE_KUSTOMIZE", defaults.kustomize.clone()),
+        helm: program("TIDEGATE_HELM", defaults.helm.clone()),
+        ..defaults
     }
 }
 

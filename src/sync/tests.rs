@@ -19,6 +19,7 @@ mod masking;
 mod owning;
 mod pruning;
 mod reading;
+mod rendered;
 mod unreleased;
 
 const ROLLOUT: &str = "

@@ -134,6 +134,7 @@ impl Tools {
         // The scenarios install the chart, and run on Contour.
         if let Gateway::Contour = own {
             variables.push(("TIDEGATE_E2E_HELM", helm(&cache)?));
+            variables.push(("TIDEGATE_E2E_KUSTOMIZE", kustomize(&cache)?));
         }
         variables.extend(match prometheus {
             Prometheus::Debian if debian_prometheus::can_be_had() => {

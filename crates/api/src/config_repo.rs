@@ -39,7 +39,8 @@ pub struct ConfigRepoSpec {
     /// Branch that says what the cluster should run.
     #[serde(rename = "ref")]
     pub git_ref: GitRef,
-    /// Folder whose YAML files are applied. Defaults to the whole repository.
+    /// Folder whose YAML files are applied. One with a kustomization or a Helm chart (`Chart.yaml`) is rendered first.
+    /// Defaults to the whole repository.
     #[serde(default)]
     #[schemars(length(max = 1024))]
     pub path: String,

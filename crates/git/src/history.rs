@@ -44,6 +44,20 @@ impl Repository {
 }
 
 impl Repository {
+    /// Returns a commit and those before it, by first parents, at most `limit` of them.
+    pub async fn history(&self, head: ObjectId, limit: usize) -> Result<Vec<Commit>, StoreError> {
+        self.read(move |store| {
+            let mut commits = Vec::new();
+            let mut next = Some(head);
+            while let Some(id) = next.filter(|_| commits.len() < limit) {
+                commits.push(store::commit(store, id)?);
+                next = store::first_parent(store, id)?;
+            }
+            Ok(commits)
+        })
+        .await
+    }
+
     /// Returns the last contents of the file at `path` before the one in `head`, newest first, each with the last commit
     /// that has it. Reads 1,000 commits at most; a commit without the file has no content.
     pub async fn earlier_contents(

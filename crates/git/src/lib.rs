@@ -65,7 +65,8 @@ pub use records::{RecordConflict, RecordFile, RecordResults, RecordWritten, Reco
 pub use remote::{Credentials, Protocol, Remote, RemoteError};
 pub use repository::{FetchError, Freshness, Git, Look, Repository, check_branch};
 pub use restore::{
-    ObjectKey, RestoreError, RestoreRequest, Restored, SkipReason, SpliceError, TemplateSource,
+    EditsRequest, FileEdit, ObjectKey, RestoreError, RestoreRequest, Restored, SkipReason,
+    SpliceError, TemplateSource,
 };
 pub use secret::Secret;
 pub use store::StoreError;

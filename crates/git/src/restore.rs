@@ -12,16 +12,20 @@
 //! [`crate::node`] parses a file into nodes with their positions, [`template`] finds the template of an
 //! object in it, [`splice`] changes the text and checks the change.
 
+mod edits;
 mod splice;
 mod template;
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use gix::objs::tree::EntryKind;
 use serde_json::Value;
 
-pub use self::splice::SpliceError;
 use self::template::LocatedTemplate;
+pub use self::{
+    edits::{EditsRequest, FileEdit},
+    splice::SpliceError,
+};
 use crate::{
     commit::{Ci, ObjectId, Signature, Trailers, carries_id, message_with_trailers},
     node::YamlError,
@@ -218,7 +222,11 @@ fn prepare(
     request: &RestoreRequest,
     is_rejected: &dyn Fn(&Value) -> bool,
 ) -> Result<RestorePlan, RestoreError> {
-    if let Some(commit) = own_commit(store, tip, request)? {
+    let path = tree::components(&request.path)
+        .map_err(RestoreError::Read)?
+        .join("/");
+    let id = &request.trailers.id;
+    if let Some(commit) = own_commit(store, tip, request.since, id, Some(&path))? {
         return Ok(RestorePlan::Done(Restored::AlreadyRestored(commit)));
     }
     match edited(store, tip, request, is_rejected)? {
@@ -227,17 +235,16 @@ fn prepare(
     }
 }
 
-/// Finds the commit after the rejected one that carries this restore's id and changed the file.
+/// Finds the commit after the rejected one that carries this restore's id and changed the file, if one is named.
 /// Records of the same attempt carry its id, too, and may be on this branch.
 fn own_commit(
     store: &Store,
     tip: ObjectId,
-    request: &RestoreRequest,
+    since: ObjectId,
+    restore: &str,
+    path: Option<&str>,
 ) -> Result<Option<ObjectId>, RestoreError> {
-    let path = tree::components(&request.path)
-        .map_err(RestoreError::Read)?
-        .join("/");
-    let since = Some(request.since).filter(|since| store.has_object(since));
+    let since = Some(since).filter(|since| store.has_object(since));
     let walk = store
         .rev_walk([tip])
         .with_hidden(since)
@@ -245,9 +252,14 @@ fn own_commit(
         .map_err(read_error("history of commit", tip))?;
     for step in walk {
         let id = step.map_err(read_error("history of commit", tip))?.id;
-        if carries_id(&store::commit(store, id)?.message, &request.trailers.id)
-            && changes(store, id, &path)?
-        {
+        if !carries_id(&store::commit(store, id)?.message, restore) {
+            continue;
+        }
+        let is_own = match path {
+            Some(path) => changes(store, id, path)?,
+            None => true,
+        };
+        if is_own {
             return Ok(Some(id));
         }
     }
@@ -335,7 +347,7 @@ fn find<'t>(
     })
 }
 
-/// Commits the file with its new text on `tip`, and keeps its mode.
+/// Commits the file with its new text on `tip`.
 fn commit_text(
     store: &Store,
     tip: ObjectId,
@@ -345,22 +357,40 @@ fn commit_text(
     let path = tree::components(&request.path)
         .map_err(RestoreError::Read)?
         .join("/");
-    let kind = match tree::entry_at(store, tip, &path).map_err(RestoreError::Read)? {
-        Some((EntryKind::BlobExecutable, _)) => EntryKind::BlobExecutable,
-        _ => EntryKind::Blob,
-    };
-    let blob = store
-        .write_blob(text)
-        .map_err(write_error("file"))?
-        .detach();
+    let texts = BTreeMap::from([(path, text.as_bytes().to_vec())]);
+    let RestoreRequest {
+        message,
+        ci,
+        trailers,
+        by,
+        ..
+    } = request;
+    commit_files(store, tip, &texts, (message, *ci, trailers), by)
+}
+
+/// Commits files with their new content on `tip`, and keeps their modes.
+fn commit_files(
+    store: &Store,
+    tip: ObjectId,
+    texts: &BTreeMap<String, Vec<u8>>,
+    (message, ci, trailers): (&str, Ci, &Trailers),
+    by: &Signature,
+) -> Result<ObjectId, RestoreError> {
     let base = store::tree_of(store, tip)?;
     let mut editor = base.edit().map_err(write_error("tree"))?;
-    editor
-        .upsert(path.as_str(), kind, blob)
-        .map_err(write_error("tree"))?;
+    for (path, text) in texts {
+        let kind = match tree::entry_at(store, tip, path).map_err(RestoreError::Read)? {
+            Some((EntryKind::BlobExecutable, _)) => EntryKind::BlobExecutable,
+            _ => EntryKind::Blob,
+        };
+        let blob = store.write_blob(text).map_err(write_error("file"))?;
+        editor
+            .upsert(path.as_str(), kind, blob.detach())
+            .map_err(write_error("tree"))?;
+    }
     let tree = editor.write().map_err(write_error("tree"))?.detach();
-    let message = message_with_trailers(&request.message, request.ci, [&request.trailers]);
-    let commit = store::write_commit(store, tree, Some(tip), &message, &request.by, &request.by)?;
+    let message = message_with_trailers(message, ci, [trailers]);
+    let commit = store::write_commit(store, tree, Some(tip), &message, by, by)?;
     Ok(commit)
 }
 
@@ -379,7 +409,8 @@ impl RestoreError {
         }
     }
 
-    fn is_conflict(&self) -> bool {
+    /// Returns true if another commit came first.
+    pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Push(error) if is_conflict(error))
     }
 }

@@ -27,7 +27,7 @@ pub struct RenderSettings {
     pub helm: PathBuf,
     /// Folders in which programs are found. Defaults to `/usr/local/bin:/usr/bin:/bin`.
     pub search_path: OsString,
-    /// Maximum duration of a run. Defaults to 10s.
+    /// Maximum duration of a run. Defaults to 30s.
     pub deadline: Duration,
     /// Maximum memory of a run, in bytes. Defaults to 512 MiB.
     pub memory_bytes: u64,
@@ -55,7 +55,7 @@ impl Default for RenderSettings {
             kustomize: KUSTOMIZE.into(),
             helm: HELM.into(),
             search_path: "/usr/local/bin:/usr/bin:/bin".into(),
-            deadline: Duration::from_secs(10),
+            deadline: Duration::from_secs(30),
             memory_bytes: 512 * 1024 * 1024,
             output_bytes: 32 * 1024 * 1024,
         }

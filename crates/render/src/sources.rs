@@ -94,6 +94,14 @@ impl Sources {
         self.files.keys().map(String::as_str)
     }
 
+    /// Returns true if rendering reads the same files with the same content.
+    pub fn has_same_files(&self, other: &Self) -> bool {
+        let same = |(one, other): ((&String, &SourceFile), (&String, &SourceFile))| {
+            one.0 == other.0 && one.1.bytes == other.1.bytes
+        };
+        self.files.len() == other.files.len() && self.files.iter().zip(&other.files).all(same)
+    }
+
     /// Returns the place that an error has for which there is no nearer one.
     pub(crate) fn place(&self) -> Place {
         match &self.renderer {

@@ -30,6 +30,8 @@ pub struct Tools {
     pub tidegate: PathBuf,
     /// Helm, where scenarios install the chart.
     pub helm: Option<PathBuf>,
+    /// Kustomize, where Tidegate renders overlays.
+    pub kustomize: Option<PathBuf>,
     /// Flux, where scenarios run beside it.
     flux: Option<Flux>,
     /// kwok, where benches have fake pods.
@@ -80,6 +82,9 @@ pub struct ToolsArgs {
     /// Helm, which renders the chart.
     #[arg(long, env = "TIDEGATE_E2E_HELM", hide_env_values = true)]
     helm: Option<PathBuf>,
+    /// Kustomize, by which Tidegate renders overlays.
+    #[arg(long, env = "TIDEGATE_E2E_KUSTOMIZE", hide_env_values = true)]
+    kustomize: Option<PathBuf>,
     /// Flux's source-controller.
     #[arg(long, env = "TIDEGATE_E2E_SOURCE_CONTROLLER", hide_env_values = true)]
     source_controller: Option<PathBuf>,
@@ -151,6 +156,7 @@ impl ToolsArgs {
             discovery: self.discovery,
             tidegate: self.tidegate,
             helm: self.helm,
+            kustomize: self.kustomize,
             flux: flux.map(|((source, kustomize), crds)| Flux {
                 source,
                 kustomize,

@@ -17,15 +17,15 @@ pub(super) fn rejection(path: &str, object: &Value) -> Option<String> {
     let version = object["apiVersion"].as_str().unwrap_or_default();
     if KUSTOMIZATION.contains(&name) || version.starts_with(KUSTOMIZE_GROUP) {
         return Some(
-            "this is a kustomization: Tidegate applies plain YAML and does not run Kustomize; commit \
-             what `kubectl kustomize` prints, and let path name its folder"
+            "this is a kustomization below a folder of plain YAML: let spec.path name the folder that is \
+             rendered, or keep it out of the path"
                 .to_owned(),
         );
     }
     if name == "Chart.yaml" {
         return Some(
-            "this is a Helm chart: Tidegate applies plain YAML and does not run Helm; commit what \
-             `helm template` prints, and let path name its folder"
+            "this is a Helm chart below a folder of plain YAML: let spec.path name the chart's folder, or \
+             keep it out of the path"
                 .to_owned(),
         );
     }

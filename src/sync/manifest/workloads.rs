@@ -33,6 +33,18 @@ pub(crate) fn workloads_of<'a>(
     parsed
 }
 
+/// Takes the workloads of a namespace among the objects that a folder was rendered to.
+pub(crate) fn workloads_among(
+    objects: impl IntoIterator<Item = (Place, Value)>,
+    namespace: &str,
+) -> Parsed {
+    let mut parsed = Parsed::default();
+    for (place, object) in objects {
+        parsed.push_workload(object, place, namespace);
+    }
+    parsed
+}
+
 /// Pod template of a workload of a namespace in a file, as it is written there; `None` where the file has no such
 /// workload or cannot be read.
 pub(crate) fn template_in(bytes: &[u8], workload: &WorkloadRef, namespace: &str) -> Option<Value> {

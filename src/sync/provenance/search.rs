@@ -6,14 +6,15 @@ use kube::ResourceExt as _;
 use serde_json::{Value, json};
 use tidegate_api::{Revision, names, workload::WorkloadRef};
 use tidegate_engine::revision;
-use tidegate_git::{Commit, ContentPlace, ObjectId, Repository};
+use tidegate_git::{Commit, ObjectId};
 
 use super::{HeldWorkload, HeldWorkloads, SearchError, Traced, Untraced, is_new};
 use crate::{
     kubernetes::watched::ControllerRevision,
+    rendering::RenderedFolder,
     sync::{
         manifest::{self, Manifest},
-        source::{Head, author},
+        source::{self, Head, author},
     },
 };
 
@@ -23,11 +24,9 @@ const EARLIER: usize = 20;
 /// Search of one repository.
 pub(in crate::sync) struct Search<'a> {
     pub(in crate::sync) cluster: &'a dyn HeldWorkloads,
-    pub(in crate::sync) repository: &'a Repository,
     pub(in crate::sync) head: &'a Head,
     /// Folder of the repository that is read.
-    pub(in crate::sync) folder: &'a str,
-    pub(in crate::sync) namespace: &'a str,
+    pub(in crate::sync) folder: RenderedFolder<'a>,
     /// Name of the `ConfigRepo`.
     pub(in crate::sync) config_repo: &'a str,
     /// True if no other `ConfigRepo` of the namespace is searched.
@@ -120,26 +119,34 @@ impl Search<'_> {
         })
     }
 
-    /// Templates that the file had before, newest first.
+    /// Templates that the file had before, or was rendered to with others, newest first.
     async fn earlier(
         &self,
         workload: &WorkloadRef,
         file: &str,
     ) -> Result<Vec<Written>, SearchError> {
-        let contents = self
-            .repository
-            .earlier_contents(self.head.commit.id, file.to_owned(), EARLIER)
+        let written = |commit, template: Value| Written {
+            commit,
+            file: file.to_owned(),
+            revision: revision::of(&template),
+            template,
+        };
+        let head = self.head.commit.id;
+        if self.head.is_rendered {
+            let earlier = self.folder.earlier(head, workload).await?.into_iter();
+            return Ok(earlier
+                .map(|(commit, template)| written(commit.id, template))
+                .collect());
+        }
+        let repository = self.folder.repository;
+        let contents = repository
+            .earlier_contents(head, file.to_owned(), EARLIER)
             .await?;
-        let written = contents.into_iter().filter_map(|(commit, bytes)| {
-            let template = manifest::template_in(&bytes, workload, self.namespace)?;
-            Some(Written {
-                commit,
-                file: file.to_owned(),
-                revision: revision::of(&template),
-                template,
-            })
+        let templates = contents.into_iter().filter_map(|(commit, bytes)| {
+            let template = manifest::template_in(&bytes, workload, self.folder.namespace)?;
+            Some(written(commit, template))
         });
-        Ok(written.collect())
+        Ok(templates.collect())
     }
 
     /// Compares what a template becomes with what is sought, and takes out what is found.
@@ -186,7 +193,9 @@ impl Search<'_> {
             return Ok(known.clone());
         }
         let template = written.template.clone();
-        let asked = self.cluster.as_admitted(self.namespace, workload, template);
+        let asked = self
+            .cluster
+            .as_admitted(self.folder.namespace, workload, template);
         let admitted = asked.await?;
         traced.admits(workload, &written.revision, admitted.clone());
         Ok(admitted)
@@ -198,21 +207,14 @@ impl Search<'_> {
         workload: &WorkloadRef,
         written: &Written,
     ) -> Result<Option<Commit>, SearchError> {
-        let place = ContentPlace {
-            folder: self.folder.to_owned(),
-            path: written.file.clone(),
+        let sought = source::Written {
+            commit: written.commit,
+            file: &written.file,
+            workload,
+            revision: &written.revision,
         };
-        let (workload, namespace) = (workload.clone(), self.namespace.to_owned());
-        let wanted = written.revision.clone();
-        let same = move |bytes: &[u8]| {
-            let there = manifest::template_in(bytes, &workload, &namespace);
-            there.is_some_and(|there| revision::of(&there) == wanted)
-        };
-        let found = self
-            .repository
-            .requested_by(written.commit, place, same, None)
-            .await?;
-        Ok(found)
+        let is_rendered = self.head.is_rendered;
+        Ok(source::requested_by(self.folder, is_rendered, &sought, None).await?)
     }
 
     async fn annotate(
@@ -220,7 +222,9 @@ impl Search<'_> {
         revision: &ControllerRevision,
         annotations: Value,
     ) -> Result<(), SearchError> {
-        let written = self.cluster.annotate(self.namespace, revision, annotations);
+        let written = self
+            .cluster
+            .annotate(self.folder.namespace, revision, annotations);
         match written.await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Ok(()) => Ok(()),

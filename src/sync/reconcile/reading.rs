@@ -3,10 +3,13 @@
 use kube::ResourceExt as _;
 
 use super::RepoReconciler;
-use crate::sync::{
-    memory::Memory,
-    provenance::{HeldWorkload, Search},
-    report::Report,
+use crate::{
+    rendering::RenderedFolder,
+    sync::{
+        memory::Memory,
+        provenance::{HeldWorkload, Search},
+        report::Report,
+    },
 };
 
 // === impl RepoReconciler ===
@@ -34,13 +37,16 @@ impl RepoReconciler<'_> {
             let mut read = siblings.iter().filter(|repo| repo.spec.sync.is_none());
             let search = Search {
                 cluster: cluster.as_ref(),
-                repository: memory
-                    .repository
-                    .as_ref()
-                    .expect("the head was read from it"),
                 head: &head,
-                folder: &self.repo.spec.path,
-                namespace: self.namespace,
+                folder: RenderedFolder {
+                    renderer: self.ctx.looks.repositories.renderer(),
+                    repository: memory
+                        .repository
+                        .as_ref()
+                        .expect("the head was read from it"),
+                    folder: &self.repo.spec.path,
+                    namespace: self.namespace,
+                },
                 config_repo: self.name,
                 is_only: read.all(|repo| repo.name_any() == self.name),
             };

@@ -12,7 +12,7 @@ use crate::sync::testing::defaulted;
 const SOON: SignedDuration = SignedDuration::from_secs(1);
 
 /// A namespace whose repository others apply.
-fn bench() -> Bench {
+pub(super) fn bench() -> Bench {
     let bench = Bench::new();
     bench.api.edit("configrepos/shop", |repo| {
         repo["spec"].as_object_mut().unwrap().remove("sync");
@@ -21,7 +21,7 @@ fn bench() -> Bench {
 }
 
 /// Somebody applies the workload with this image, and its Rollout keeps what the API server has made of it.
-fn applied(bench: &Bench, image: &str, number: i64) -> String {
+pub(super) fn applied(bench: &Bench, image: &str, number: i64) -> String {
     let template = defaulted(template(image));
     let name = revision::of(&template).object_name("web");
     let kept = json!({
@@ -34,11 +34,11 @@ fn applied(bench: &Bench, image: &str, number: i64) -> String {
     path
 }
 
-fn annotation(bench: &Bench, path: &str, key: &str) -> Value {
+pub(super) fn annotation(bench: &Bench, path: &str, key: &str) -> Value {
     bench.api.get(path).unwrap()["metadata"]["annotations"][key].take()
 }
 
-fn commit_of(bench: &Bench, path: &str) -> Value {
+pub(super) fn commit_of(bench: &Bench, path: &str) -> Value {
     annotation(bench, path, names::CONFIG_COMMIT_ANNOTATION)
 }
 

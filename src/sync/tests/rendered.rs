@@ -1,0 +1,123 @@
+//! Repositories whose folder a program renders.
+
+use jiff::SignedDuration;
+use serde_json::Value;
+use tidegate_api::names;
+use tidegate_engine::revision;
+
+use super::{Bench, reading, template};
+
+const OVERLAY: &str = "
+resources: [../base]
+images: [{name: web, newTag: 'TAG'}]
+";
+
+const BASE: &str = "resources: [shop.yaml]\n";
+
+const CHART: &str = "apiVersion: v2\nname: shop\nversion: 1.0.0\n";
+
+/// Commits an overlay that sets the tag of the image.
+fn commit_overlay(bench: &Bench, tag: &str) -> String {
+    let base = super::shop("web:0");
+    bench.commit_files(&[
+        ("base/shop.yaml", &base),
+        ("base/kustomization.yaml", BASE),
+        ("prod/kustomization.yaml", &OVERLAY.replace("TAG", tag)),
+    ])
+}
+
+fn image_of(template: &Value) -> &Value {
+    &template["spec"]["containers"][0]["image"]
+}
+
+#[tokio::test]
+async fn an_overlay_is_applied_as_it_is_rendered() {
+    let bench = Bench::new();
+    commit_overlay(&bench, "1");
+    bench.reconcile().await;
+    assert!(bench.ready().starts_with("Applied: "), "{}", bench.ready());
+    let applied = bench.applied("deployments/web").unwrap();
+    assert_eq!(image_of(&applied["spec"]["template"]), "web:1");
+    super::make_stable(&bench, "web:1");
+    bench.pass(SignedDuration::from_secs(30));
+    bench.reconcile().await;
+
+    let second = commit_overlay(&bench, "2");
+    bench.commit_files(&[("README.md", "nothing of the overlay")]);
+    bench.pass(SignedDuration::from_secs(30));
+    bench.reconcile().await;
+    let kept = bench.api.list("controllerrevisions");
+    let newest = kept
+        .iter()
+        .max_by_key(|kept| kept["revision"].as_i64())
+        .unwrap();
+    assert_eq!(image_of(&newest["data"]["template"]), "web:2");
+    let annotations = &newest["metadata"]["annotations"];
+    assert_eq!(
+        annotations[names::CONFIG_COMMIT_ANNOTATION],
+        second.as_str()
+    );
+    assert_eq!(annotations[names::CONFIG_PATH_ANNOTATION], "base/shop.yaml");
+    let live = bench.api.get("deployments/web").unwrap();
+    assert_eq!(image_of(&live["spec"]["template"]), "web:1", "it is held");
+}
+
+#[tokio::test]
+async fn a_chart_is_applied_as_it_is_rendered() {
+    let bench = Bench::new();
+    let shop = super::shop("{{ .Values.image }}");
+    bench.commit_files(&[
+        ("prod/Chart.yaml", CHART),
+        ("prod/values.yaml", "image: web:1\n"),
+        ("prod/templates/shop.yaml", &shop),
+    ]);
+    bench.reconcile().await;
+    assert!(bench.ready().starts_with("Applied: "), "{}", bench.ready());
+    let applied = bench.applied("deployments/web").unwrap();
+    assert_eq!(image_of(&applied["spec"]["template"]), "web:1");
+}
+
+#[tokio::test]
+async fn an_overlay_that_is_wrong_is_said_with_its_line_and_nothing_is_touched() {
+    let bench = Bench::new();
+    commit_overlay(&bench, "1");
+    bench.reconcile().await;
+    bench.requests();
+    bench.commit_files(&[(
+        "prod/kustomization.yaml",
+        "resources:\n- ../base\n- https://example.com/more.yaml\n",
+    )]);
+    bench.pass(SignedDuration::from_secs(30));
+    bench.reconcile().await;
+    let ready = bench.ready();
+    assert!(
+        ready
+            .starts_with("Invalid: prod/kustomization.yaml:3: `resources[1]` names another server"),
+        "{ready}"
+    );
+    assert_eq!(bench.writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_others_render_and_apply_is_found_in_the_overlay() {
+    let bench = reading::bench();
+    commit_overlay(&bench, "1");
+    let second = commit_overlay(&bench, "2");
+    commit_overlay(&bench, "3");
+    let (behind, newest) = (
+        reading::applied(&bench, "web:2", 1),
+        reading::applied(&bench, "web:3", 2),
+    );
+    let third = bench.commit_files(&[("README.md", "nothing of the overlay")]);
+    bench.reconcile().await;
+    assert_eq!(
+        reading::commit_of(&bench, &behind),
+        second.as_str(),
+        "{}",
+        bench.ready()
+    );
+    let found = reading::commit_of(&bench, &newest);
+    assert!(found.is_string() && found != third.as_str(), "{found}");
+    let written_as = reading::annotation(&bench, &newest, names::WRITTEN_AS_ANNOTATION);
+    assert_eq!(written_as, revision::of(&template("web:3")).as_str());
+}
