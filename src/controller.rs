@@ -1,26 +1,26 @@
 //! Both controllers put together: built from settings, and driven until the program shuts down.
 
-use std::{net::SocketAddr, path::PathBuf, pin::pin, sync::Arc};
+mod settings;
+
+use std::{net::SocketAddr, pin::pin, sync::Arc};
 
 use futures::{
     Stream, StreamExt,
     future::{self, Either},
     stream,
 };
-use jiff::SignedDuration;
 use kube::{
     Client, Config, Resource,
     core::{DeserializeGuard, NamespaceResourceScope},
     runtime::{Controller, controller},
 };
 use tidegate_api::{ConfigRepo, NamespacedName, Rollout};
-use tidegate_git::{Git, Limits, Transport, TransportError, TransportSettings};
-use tidegate_metrics::prometheus::Prometheus;
-use tidegate_render::RenderSettings;
+use tidegate_git::{Git, Transport, TransportError};
 use tokio::{sync::watch as channel, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+pub(crate) use self::settings::Settings;
 use crate::{
     caches::{self, Caches},
     clock,
@@ -34,9 +34,9 @@ use crate::{
         schema,
         watch::{self, WatchScope},
     },
-    notifications::{self, Notifier, NotifierSettings},
+    notifications::{self, Notifier},
     records::{RecordQueue, WriterContext},
-    repository::{Repositories, SecretAccess},
+    repository::Repositories,
     requeue::{self, RequeueReceiver, RequeueSender},
     rollout::{self, memory::RolloutMemory, prometheus::Prometheuses},
     server, sync,
@@ -49,42 +49,6 @@ const ROLLOUTS_AT_ONCE: u16 = 24;
 
 /// Number of ConfigRepos that are reconciled at a time.
 const CONFIG_REPOS_AT_ONCE: u16 = 16;
-
-/// Settings of the program.
-pub(crate) struct Settings {
-    /// Namespace, or all.
-    pub(crate) namespace: Option<String>,
-    /// Name of the cluster in records.
-    pub(crate) cluster: String,
-    /// Prometheus at which gates are read.
-    pub(crate) prometheus: Prometheus,
-    /// Hosts at which Rollouts may have gates read instead.
-    pub(crate) metrics_hosts: Vec<String>,
-    /// Hosts of repositories; any if there are none.
-    pub(crate) git_hosts: Vec<String>,
-    /// Secrets that ConfigRepos and Rollouts may name.
-    pub(crate) secrets: SecretAccess,
-    /// Label that holds each query to the namespace of its Rollout.
-    pub(crate) metrics_namespace_label: Option<String>,
-    /// Interval at which Prometheus scrapes workloads.
-    pub(crate) scrape_interval: SignedDuration,
-    /// Address of health checks and metrics.
-    pub(crate) listen: SocketAddr,
-    /// Settings of the git program.
-    pub(crate) git: TransportSettings,
-    /// Directory in which repositories are kept between fetches.
-    pub(crate) git_cache: PathBuf,
-    /// Programs that render overlays and charts.
-    pub(crate) rendering: RenderSettings,
-    /// Limits of repositories.
-    pub(crate) git_limits: Limits,
-    /// Nodes of YAML that are kept in memory, of all ConfigRepos.
-    pub(crate) nodes: usize,
-    /// Destinations that are told of releases.
-    pub(crate) notifications: NotifierSettings,
-    /// Lease by which one of several replicas leads.
-    pub(crate) lease: LeaseConfig,
-}
 
 /// Reason for which the program cannot run.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,7 @@
 //! script.
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
 
-use std::{sync::Arc, time::Duration};
+use std::{env, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use kube::core::DeserializeGuard;
@@ -12,6 +12,7 @@ use tidegate_api::{ConfigRepo, NamespacedName, Revision, Rollout, route::RouteKi
 use tidegate_engine::{plan::Plan, revision};
 use tidegate_git::{Git, Limits, Protocol, Transport, TransportSettings};
 use tidegate_metrics::{credentials::Credentials, prometheus::Prometheus};
+use tidegate_render::RenderSettings;
 use tokio::sync::watch;
 
 use crate::{
@@ -208,7 +209,18 @@ fn repositories(folder: &TempDir) -> Repositories {
         folder.path().join("cache"),
         Limits::default(),
     ));
-    Repositories::new(git, [], SecretAccess::Labeled)
+    Repositories::new(git, [], SecretAccess::Labeled).rendered_by(rendering())
+}
+
+/// The programs that `cargo xtask test` names.
+pub(crate) fn rendering() -> RenderSettings {
+    let defaults = RenderSettings::default();
+    let program = |variable, name: PathBuf| env::var_os(variable).map_or(name, PathBuf::from);
+    RenderSettings {
+        kustomize: program("TIDEGATE_KUSTOMIZE", defaults.kustomize.clone()),
+        helm: program("TIDEGATE_HELM", defaults.helm.clone()),
+        ..defaults
+    }
 }
 
 fn unreachable_prometheus(script: &Script) -> Prometheuses {

@@ -4,8 +4,8 @@
 
 use std::{
     collections::BTreeSet,
-    env, fs,
-    path::{Path, PathBuf},
+    fs,
+    path::Path,
     process::Command,
     sync::{Arc, Mutex},
 };
@@ -21,7 +21,6 @@ use tidegate_api::{
 };
 use tidegate_engine::revision;
 use tidegate_git::{Git, Limits, Protocol, Transport, TransportSettings};
-use tidegate_render::RenderSettings;
 
 use super::{
     failure::UnreadableRollout,
@@ -81,7 +80,7 @@ impl Bench {
         let scaled = Arc::clone(&autoscaled);
         let rollouts = Box::new(move |_: &str| rollouts(&cached));
         let repositories = Repositories::new(git, [], SecretAccess::Labeled);
-        let repositories = Arc::new(repositories.rendered_by(rendering()));
+        let repositories = Arc::new(repositories.rendered_by(crate::testing::rendering()));
         let (requeue_tx, requeue_rx) = requeue::channel();
         let looks = LookSettings {
             repositories,
@@ -249,17 +248,6 @@ impl Bench {
         let status = self.api.get("configrepos/shop").unwrap()["status"].take();
         let ready = &status["conditions"][0];
         format!("{}: {}", text(&ready["reason"]), text(&ready["message"]))
-    }
-}
-
-/// The programs that `cargo xtask test` names.
-fn rendering() -> RenderSettings {
-    let defaults = RenderSettings::default();
-    let program = |variable, name: PathBuf| env::var_os(variable).map_or(name, PathBuf::from);
-    RenderSettings {
-        kustomize: program("TIDEGATE_KUSTOMIZE", defaults.kustomize.clone()),
-        helm: program("TIDEGATE_HELM", defaults.helm.clone()),
-        ..defaults
     }
 }
 

@@ -268,3 +268,62 @@ async fn a_template_that_was_changed_concurrently_needs_no_action() {
     );
     assert_eq!(history.file(FILE), app("app:3"));
 }
+
+/// An overlay that sets the image, and what it is made of.
+fn overlay(tag: &str) -> String {
+    format!("resources: [../base]\nimages:\n- name: app\n  newTag: \"{tag}\"  # by CI\n")
+}
+
+#[tokio::test]
+async fn in_an_overlay_the_place_that_set_the_image_is_edited() {
+    let mut bench = Bench::new().await;
+    let mut history = History::new(&bench);
+    let base = [
+        (FILE, None),
+        ("base/app.yaml", Some(app("app:0"))),
+        (
+            "base/kustomization.yaml",
+            Some("resources: [app.yaml]\n".to_owned()),
+        ),
+    ];
+    let base: Vec<_> = base
+        .iter()
+        .map(|(path, text)| (*path, text.as_deref()))
+        .collect();
+    history.commit(&base);
+    let place = "shop/kustomization.yaml";
+    history.good = history.commit(&[(place, Some(&overlay("1")))]);
+    history.bad = history.commit(&[(place, Some(&overlay("2")))]);
+    let result = written(&mut bench, history.owed()).await;
+    assert!(
+        matches!(result, RestoreResult::Restored { .. }),
+        "{result:?}"
+    );
+    assert_eq!(history.file(place), overlay("1"));
+    assert_eq!(history.file("base/app.yaml"), app("app:0"));
+}
+
+#[tokio::test]
+async fn a_base_that_another_overlay_needs_is_left_alone_and_said() {
+    let mut bench = Bench::new().await;
+    let mut history = History::new(&bench);
+    let good = app("app:1");
+    let files = [
+        (FILE, None),
+        ("base/kustomization.yaml", Some("resources: [app.yaml]\n")),
+        ("shop/kustomization.yaml", Some("resources: [../base]\n")),
+        ("other/kustomization.yaml", Some("resources: [../base]\n")),
+        ("base/app.yaml", Some(good.as_str())),
+    ];
+    history.good = history.commit(&files);
+    history.bad = history.commit(&[("base/app.yaml", Some(&app("app:2")))]);
+    let result = written(&mut bench, history.owed()).await;
+    let RestoreResult::Refused { why } = result else {
+        panic!("{result:?}")
+    };
+    assert!(
+        why.contains("`base/app.yaml`") && why.contains("other"),
+        "{why}"
+    );
+    assert_eq!(history.file("base/app.yaml"), app("app:2"));
+}
