@@ -42,8 +42,9 @@ use crate::{
     repository::SecretAccess,
 };
 
-/// Number of notifications that may wait for one destination: some twenty releases.
-const QUEUE: usize = 128;
+/// Number of notifications that may wait for one destination: those of a few hundred releases, since all Rollouts of a
+/// cluster may share one, and a few MiB at most.
+const QUEUE: usize = 1024;
 
 /// Time for those that wait when the program shuts down, of the 30 s that a pod has.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);

@@ -28,11 +28,31 @@ pub(crate) enum FolderError {
     Render(#[from] RenderError),
 }
 
+/// Commit that a template is asked for by.
+pub(crate) enum Requested {
+    /// This one.
+    By(Commit),
+    /// This one or an earlier one: no more are read.
+    Before(Commit),
+}
+
 /// Number of commits that are read back.
 const COMMITS_BACK: usize = 500;
 
 /// Number of commits that are rendered: each takes a program its time.
 const RENDERED: usize = 20;
+
+// === impl FolderError ===
+
+impl FolderError {
+    /// Returns true if the commit cannot be rendered, now or later.
+    pub(crate) fn is_about_content(&self) -> bool {
+        match self {
+            Self::Store(_) => false,
+            Self::Render(error) => !error.is_transient(),
+        }
+    }
+}
 
 // === impl RenderedFolder ===
 
@@ -63,21 +83,24 @@ impl RenderedFolder<'_> {
         Ok(Some(self.renderer.render(&sources).await?))
     }
 
-    /// Returns the templates that a workload had, newest first, each with the last commit that had it. What cannot be
-    /// rendered, and was not rendered at all, ends them.
+    /// Returns the templates that a workload had, newest first, each with the last commit that had it. Commits that cannot
+    /// be rendered are left out; one whose folder was not rendered ends them.
     pub(crate) async fn earlier(
         &self,
         head: ObjectId,
         workload: &WorkloadRef,
-    ) -> Result<Vec<(Commit, Value)>, StoreError> {
+    ) -> Result<Vec<(Commit, Value)>, FolderError> {
         let mut templates = Vec::new();
         let mut last: Option<Sources> = None;
         for commit in self.repository.history(head, COMMITS_BACK).await? {
             if templates.len() == RENDERED {
                 break;
             }
-            let Some(sources) = self.readable(commit.id).await? else {
-                break;
+            let sources = match self.sources(commit.id).await {
+                Ok(Some(sources)) => sources,
+                Ok(None) => break,
+                Err(error) if error.is_about_content() => continue,
+                Err(error) => return Err(error),
             };
             if last
                 .as_ref()
@@ -85,8 +108,10 @@ impl RenderedFolder<'_> {
             {
                 continue;
             }
-            let Ok(rendered) = self.renderer.render(&sources).await else {
-                break;
+            let rendered = match self.renderer.render(&sources).await {
+                Ok(rendered) => rendered,
+                Err(error) if !error.is_transient() => continue,
+                Err(error) => return Err(error.into()),
             };
             if let Some(template) = self.template(&rendered, workload) {
                 templates.push((commit, template.clone()));
@@ -97,50 +122,54 @@ impl RenderedFolder<'_> {
     }
 
     /// Returns the oldest commit of the unbroken run, from `head` back to `until`, in which a workload has the
-    /// template of this revision; `None` where it has another at `head`. Where more was changed than is rendered, it
-    /// is the oldest that was.
+    /// template of this revision. It has it at both: that was found before. A commit that cannot be rendered asks for
+    /// nothing, and breaks nothing off.
     pub(crate) async fn requested_by(
         &self,
         head: ObjectId,
         until: Option<ObjectId>,
         workload: &WorkloadRef,
         wanted: &Revision,
-    ) -> Result<Option<Commit>, StoreError> {
+    ) -> Result<Option<Requested>, FolderError> {
+        let commits = self.repository.history(head, COMMITS_BACK).await?;
+        let is_whole = commits.len() < COMMITS_BACK;
         let (mut oldest, mut last) = (None, None::<Sources>);
         let mut rendered = 0;
-        for commit in self.repository.history(head, COMMITS_BACK).await? {
-            let Some(sources) = self.readable(commit.id).await? else {
-                break;
+        for commit in commits {
+            if until == Some(commit.id) {
+                return Ok(Some(Requested::By(commit)));
+            }
+            let sources = match self.sources(commit.id).await {
+                Ok(Some(sources)) => sources,
+                Ok(None) => return Ok(oldest.map(Requested::By)),
+                Err(error) if error.is_about_content() => continue,
+                Err(error) => return Err(error),
             };
-            let is_same = last
-                .as_ref()
-                .is_some_and(|last| last.has_same_files(&sources));
-            if !is_same {
+            let is_known = commit.id == head
+                || last
+                    .as_ref()
+                    .is_some_and(|last| last.has_same_files(&sources));
+            if !is_known {
                 if rendered == RENDERED {
-                    break;
+                    return Ok(oldest.map(Requested::Before));
                 }
                 rendered += 1;
-                if !self.has_template(&sources, workload, wanted).await {
-                    break;
+                match self.has_template(&sources, workload, wanted).await {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(oldest.map(Requested::By)),
+                    Err(error) if error.is_about_content() => continue,
+                    Err(error) => return Err(error),
                 }
-                last = Some(sources);
             }
-            let is_last = until == Some(commit.id);
+            last = Some(sources);
             oldest = Some(commit);
-            if is_last {
-                break;
-            }
         }
-        Ok(oldest)
-    }
-
-    /// Returns what is rendered at a commit; `None` where it is not, or is rejected.
-    async fn readable(&self, commit: ObjectId) -> Result<Option<Sources>, StoreError> {
-        match self.sources(commit).await {
-            Ok(sources) => Ok(sources),
-            Err(FolderError::Store(error)) => Err(error),
-            Err(FolderError::Render(_)) => Ok(None),
-        }
+        let requested = if is_whole {
+            Requested::By
+        } else {
+            Requested::Before
+        };
+        Ok(oldest.map(requested))
     }
 
     async fn has_template(
@@ -148,12 +177,10 @@ impl RenderedFolder<'_> {
         sources: &Sources,
         workload: &WorkloadRef,
         wanted: &Revision,
-    ) -> bool {
-        let Ok(rendered) = self.renderer.render(sources).await else {
-            return false;
-        };
+    ) -> Result<bool, FolderError> {
+        let rendered = self.renderer.render(sources).await?;
         let template = self.template(&rendered, workload);
-        template.is_some_and(|template| revision::of(template) == *wanted)
+        Ok(template.is_some_and(|template| revision::of(template) == *wanted))
     }
 
     /// Returns the template of a workload of the namespace.

@@ -336,7 +336,8 @@ impl Workloads {
         }
     }
 
-    /// Asks by a dry run what the API server would make of a template of a workload; `None` where it denies it.
+    /// Asks by a dry run what the API server would make of a template of a workload; `None` where it denies it, or the
+    /// workload is not there.
     pub(crate) async fn as_admitted(
         &self,
         target: Target<'_>,

@@ -4,6 +4,7 @@ use std::error::Error;
 
 use tidegate_api::reason::RecordsReason;
 use tidegate_git::{FetchError, RecordsError, RestoreError, TransportError};
+use tidegate_render::RenderError;
 
 use crate::repository::OpenError;
 
@@ -20,6 +21,8 @@ pub(super) enum WriteError {
     Records(#[from] RecordsError),
     #[error(transparent)]
     Restore(#[from] RestoreError),
+    #[error("cannot find the place of the last good template: {0}")]
+    Render(#[from] RenderError),
     #[error("cannot encode a record as JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
@@ -43,6 +46,7 @@ impl WriteError {
             | Self::Open(_)
             | Self::Records(_)
             | Self::Restore(_)
+            | Self::Render(_)
             | Self::Json(_) => None,
         }
     }

@@ -20,12 +20,15 @@ use kube::ResourceExt as _;
 use serde_json::Value;
 use tidegate_api::{Revision, names, workload::WorkloadRef};
 use tidegate_git::StoreError;
+use tidegate_render::RenderError;
 
 pub(super) use self::{
     search::Search,
     traced::{Traced, Untraced},
 };
-use crate::{kubernetes::watched::ControllerRevision, workload::WorkloadError};
+use crate::{
+    kubernetes::watched::ControllerRevision, rendering::FolderError, workload::WorkloadError,
+};
 
 /// Workload that another tool applies, and that its Rollout holds.
 pub(crate) struct HeldWorkload {
@@ -63,9 +66,20 @@ pub(super) enum SearchError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
+    Render(RenderError),
+    #[error(transparent)]
     Workload(#[from] WorkloadError),
     #[error("cannot annotate the ControllerRevision {name}: {source}")]
     Annotate { name: String, source: kube::Error },
+}
+
+impl From<FolderError> for SearchError {
+    fn from(error: FolderError) -> Self {
+        match error {
+            FolderError::Store(error) => Self::Store(error),
+            FolderError::Render(error) => Self::Render(error),
+        }
+    }
 }
 
 /// Returns true if the commit of a revision is known.

@@ -284,6 +284,10 @@ pub(crate) async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Resul
         return Ok(Action::await_change());
     }
     if repo.spec.sync.is_none() {
+        if memory.look.is_some() {
+            // What it finds may answer for what has just been applied; it requeues when it has ended.
+            return Ok(Action::await_change());
+        }
         let report = one.trace(&mut memory, &held).await;
         one.write_status(&mut memory, &status, &report).await?;
         return Ok(one.until_next(&memory, &report, None));

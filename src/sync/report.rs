@@ -16,6 +16,7 @@ use super::{
     source::{SourceError, author},
     wording,
 };
+use crate::rendering::FolderError;
 
 /// Result of a sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,10 +85,12 @@ impl Report {
     pub(super) fn search_failed(error: &SearchError) -> Self {
         match error {
             SearchError::Store(error) => Self::unreadable(error),
-            SearchError::Workload(_) | SearchError::Annotate { .. } => Self {
-                is_transient: true,
-                ..Self::failed(SyncReason::FetchFailed, error.to_string())
-            },
+            SearchError::Render(_) | SearchError::Workload(_) | SearchError::Annotate { .. } => {
+                Self {
+                    is_transient: true,
+                    ..Self::failed(SyncReason::FetchFailed, error.to_string())
+                }
+            }
         }
     }
 
@@ -101,6 +104,17 @@ impl Report {
         Self {
             is_transient: true,
             ..Self::failed(SyncReason::FetchFailed, error.to_string())
+        }
+    }
+
+    /// Reports a history that cannot be read, or rendered, now.
+    pub(super) fn unsearchable(error: &FolderError) -> Self {
+        match error {
+            FolderError::Store(error) => Self::unreadable(error),
+            FolderError::Render(_) => Self {
+                is_transient: true,
+                ..Self::failed(SyncReason::FetchFailed, error.to_string())
+            },
         }
     }
 

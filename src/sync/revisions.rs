@@ -26,6 +26,8 @@ pub(crate) struct Origin {
     pub(crate) commit: CommitId,
     /// Author of the commit, `Name <address>`.
     pub(crate) author: String,
+    /// False if an earlier commit may have asked for it first.
+    pub(crate) is_exact: bool,
 }
 
 /// A template that git wants.
@@ -153,8 +155,10 @@ impl Wanted<'_> {
                 .annotations()
                 .get(names::CONFIG_COMMIT_ANNOTATION)
                 .map(String::as_str);
+            // Where the history was too long to be searched, the one that is known asked first.
+            let is_bound = self.origin.is_some_and(|origin| !origin.is_exact);
             one.revision == greatest
-                && asked == commit
+                && (asked == commit || is_bound && asked.is_some())
                 && (!self.first_deploy || is_first_deploy_of(one))
         });
         if is_newest {
@@ -223,6 +227,7 @@ mod tests {
         Origin {
             commit: CommitId::named(commit),
             author: "Ada <ada@example.com>".into(),
+            is_exact: true,
         }
     }
 

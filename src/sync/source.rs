@@ -8,7 +8,7 @@ use tidegate_api::{
 };
 use tidegate_engine::revision;
 use tidegate_git::{
-    Commit, ContentPlace, FetchError, ObjectId, Repository, StoreError, TransportError, TreeError,
+    Commit, ContentPlace, FetchError, ObjectId, Repository, TransportError, TreeError,
 };
 use tidegate_render::{RenderError, Rendered, Renderer};
 use tokio::task::spawn_blocking;
@@ -20,7 +20,7 @@ use super::{
     wording::phrases,
 };
 use crate::{
-    rendering::{FolderError, RenderedFolder},
+    rendering::{FolderError, RenderedFolder, Requested},
     repository::OpenError,
 };
 
@@ -261,7 +261,7 @@ impl Origins {
         folder: RenderedFolder<'_>,
         head: &Head,
         workloads: impl IntoIterator<Item = &Manifest>,
-    ) -> Result<&BTreeMap<WorkloadRef, Asked>, StoreError> {
+    ) -> Result<&BTreeMap<WorkloadRef, Asked>, FolderError> {
         if self.head != Some(head.commit.id) {
             let last = std::mem::take(self);
             self.head = Some(head.commit.id);
@@ -290,12 +290,15 @@ impl Origins {
                 revision: &revision,
             };
             let found = requested_by(folder, head.is_rendered, &written, until).await?;
-            let Some(commit) = found else {
+            let Some((commit, is_exact)) = found else {
                 continue;
             };
             let origin = match earlier {
                 Some((head, asked)) if commit.id == head => asked.origin.clone(),
-                Some(_) | None => Origin::from(&commit),
+                Some(_) | None => Origin {
+                    is_exact,
+                    ..Origin::from(&commit)
+                },
             };
             self.by_workload
                 .insert(workload, Asked { revision, origin });
@@ -313,17 +316,21 @@ pub(super) struct Written<'a> {
     pub(super) revision: &'a Revision,
 }
 
-/// Returns the commit since which a template has stood in a folder.
+/// Returns the commit since which a template has stood in a folder, and true if it is not an earlier one.
 pub(super) async fn requested_by(
     folder: RenderedFolder<'_>,
     is_rendered: bool,
     written: &Written<'_>,
     until: Option<ObjectId>,
-) -> Result<Option<Commit>, StoreError> {
+) -> Result<Option<(Commit, bool)>, FolderError> {
     if is_rendered {
-        return folder
+        let requested = folder
             .requested_by(written.commit, until, written.workload, written.revision)
-            .await;
+            .await?;
+        return Ok(requested.map(|requested| match requested {
+            Requested::By(commit) => (commit, true),
+            Requested::Before(commit) => (commit, false),
+        }));
     }
     let place = ContentPlace {
         folder: folder.folder.to_owned(),
@@ -336,9 +343,10 @@ pub(super) async fn requested_by(
         there.is_some_and(|there| revision::of(&there) == wanted)
     };
     let repository = folder.repository;
-    repository
+    let found = repository
         .requested_by(written.commit, place, same, until)
-        .await
+        .await?;
+    Ok(found.map(|commit| (commit, true)))
 }
 
 impl From<&Commit> for Origin {
@@ -346,6 +354,7 @@ impl From<&Commit> for Origin {
         Self {
             commit: CommitId::named(commit.id.to_string()),
             author: author(commit),
+            is_exact: true,
         }
     }
 }

@@ -430,7 +430,7 @@ pub(super) async fn as_admitted(
         Ok(after) => Ok(Some(Revision::named(
             after.spec.template.digest.to_string(),
         ))),
-        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => Ok(None),
+        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 404 | 422) => Ok(None),
         Err(source) => {
             let what = format!("dry-run a template of {}", target.workload);
             Err(WorkloadError::Request { what, source })

@@ -5,8 +5,11 @@ use std::{
     io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
+
+use tokio::sync::Semaphore;
 
 use crate::{
     error::{Problem, RenderError},
@@ -36,13 +39,21 @@ pub struct RenderSettings {
 }
 
 /// Renders folders of repositories.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Renderer {
     settings: RenderSettings,
+    /// Place for a run: each may take as much memory as the settings allow.
+    runs: Arc<Semaphore>,
 }
 
 const KUSTOMIZE: &str = "kustomize";
 const HELM: &str = "helm";
+
+/// In place of a program's words where they may repeat what is in a Secret.
+const WITHHELD: &str = "its words are withheld, since they may repeat the contents of a Secret; run it on the folder to see them";
+
+/// Number of runs at a time, of all clones of a renderer.
+const RUNS: usize = 1;
 
 /// Maximum length of a program's words in an error, in bytes.
 const SAID_BYTES: usize = 2_000;
@@ -85,10 +96,19 @@ fn is_program(path: &Path) -> bool {
 
 // === impl Renderer ===
 
+impl Default for Renderer {
+    fn default() -> Self {
+        Self::new(RenderSettings::default())
+    }
+}
+
 impl Renderer {
     /// A renderer with these settings.
     pub fn new(settings: RenderSettings) -> Self {
-        Self { settings }
+        Self {
+            settings,
+            runs: Arc::new(Semaphore::new(RUNS)),
+        }
     }
 
     /// Renders a folder.
@@ -120,6 +140,7 @@ impl Renderer {
             program: name,
             source,
         };
+        let _place = self.runs.acquire().await.expect("it is never closed");
         let stage = Stage::write(sources).map_err(failed)?;
         let call = Call {
             program,
@@ -213,7 +234,11 @@ fn chart_arguments(chart: &Chart, stage: &Stage, folder: PathBuf) -> Vec<OsStrin
 /// Makes an error of a program's words.
 fn said(output: &Output, sources: &Sources, stage: &Stage, program: &'static str) -> RenderError {
     let said = stage.without_paths(&output.stderr);
-    let said = said.trim();
+    let said = if sources.may_hold_secrets() {
+        WITHHELD
+    } else {
+        said.trim()
+    };
     let place = match &sources.renderer {
         RendererKind::Kustomize { folders, .. } => kustomize::said::place(said, sources, folders),
         RendererKind::Helm(chart) => helm::said::place(said, sources, &chart.name),

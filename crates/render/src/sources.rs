@@ -57,6 +57,15 @@ pub(crate) struct Reader<'t> {
     total_bytes: u64,
 }
 
+/// Words by which a file tells that it holds a Secret, or has one generated.
+const SECRETS: [&str; 5] = [
+    "secretGenerator",
+    "kind: Secret",
+    "kind:Secret",
+    "\"Secret\"",
+    "'Secret'",
+];
+
 /// Maximum number of files: as many as a folder of plain manifests may have.
 const MAX_FILES: usize = 2_000;
 /// Maximum size of all files together, in bytes.
@@ -100,6 +109,14 @@ impl Sources {
             one.0 == other.0 && one.1.bytes == other.1.bytes
         };
         self.files.len() == other.files.len() && self.files.iter().zip(&other.files).all(same)
+    }
+
+    /// Returns true if a file may hold a Secret, or have one generated.
+    pub(crate) fn may_hold_secrets(&self) -> bool {
+        self.files.values().any(|file| {
+            let text = String::from_utf8_lossy(&file.bytes);
+            SECRETS.iter().any(|words| text.contains(words))
+        })
     }
 
     /// Returns the place that an error has for which there is no nearer one.

@@ -77,6 +77,12 @@ impl RenderedRestore<'_> {
         match found {
             Ok(plan) => Ok(plan),
             Err(FolderError::Store(error)) => Err(RestoreError::Commit(error).into()),
+            // It may be faster another time, or the program be there.
+            Err(FolderError::Render(error))
+                if error.is_transient() || matches!(error, RenderError::NoProgram { .. }) =>
+            {
+                Err(error.into())
+            }
             Err(FolderError::Render(error)) => Ok(Some(Plan::Done(refused(&in_full(&error))))),
         }
     }

@@ -52,6 +52,7 @@ impl Search<'_> {
     ) -> Result<(), SearchError> {
         traced.keep(held);
         let head = self.head.commit.id;
+        let mut failed = None;
         for HeldWorkload {
             workload,
             revisions,
@@ -59,11 +60,18 @@ impl Search<'_> {
         {
             let mut sought = revisions.clone();
             sought.retain(|revision| traced.is_sought(revision, head));
-            if !sought.is_empty() {
-                self.search(workload, sought, traced).await?;
+            if sought.is_empty() {
+                continue;
+            }
+            // One that is in trouble holds up no other.
+            if let Err(error) = self.search(workload, sought, traced).await {
+                failed.get_or_insert(error);
             }
         }
-        Ok(())
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
 
     async fn search(
@@ -214,7 +222,8 @@ impl Search<'_> {
             revision: &written.revision,
         };
         let is_rendered = self.head.is_rendered;
-        Ok(source::requested_by(self.folder, is_rendered, &sought, None).await?)
+        let found = source::requested_by(self.folder, is_rendered, &sought, None).await?;
+        Ok(found.map(|(commit, _)| commit))
     }
 
     async fn annotate(

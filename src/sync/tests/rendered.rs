@@ -121,3 +121,28 @@ async fn what_others_render_and_apply_is_found_in_the_overlay() {
     let written_as = reading::annotation(&bench, &newest, names::WRITTEN_AS_ANNOTATION);
     assert_eq!(written_as, revision::of(&template("web:3")).as_str());
 }
+
+#[tokio::test]
+async fn a_commit_that_cannot_be_rendered_asks_for_nothing() {
+    let bench = Bench::new();
+    commit_overlay(&bench, "1");
+    bench.reconcile().await;
+    super::make_stable(&bench, "web:1");
+    let second = commit_overlay(&bench, "2");
+    bench.pass(SignedDuration::from_secs(30));
+    bench.reconcile().await;
+    let revisions = |bench: &Bench| {
+        let kept = bench.api.list("controllerrevisions").into_iter();
+        kept.map(|kept| kept["revision"].as_i64()).max()
+    };
+    let before = revisions(&bench);
+    bench.commit_files(&[("prod/kustomization.yaml", "resources: [../none]\n")]);
+    bench.pass(SignedDuration::from_secs(30));
+    bench.reconcile().await;
+    assert!(bench.ready().starts_with("Invalid: "), "{}", bench.ready());
+    commit_overlay(&bench, "2");
+    bench.pass(SignedDuration::from_secs(30));
+    bench.reconcile().await;
+    assert!(bench.ready().starts_with("Applied: "), "{}", bench.ready());
+    assert_eq!(revisions(&bench), before, "{second} has asked for it");
+}
