@@ -47,6 +47,7 @@
 //! engine alone; the modules here gather what it needs and do what it says.
 
 mod caches;
+mod causes;
 pub mod cli;
 pub mod clock;
 mod controller;

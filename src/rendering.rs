@@ -36,6 +36,33 @@ pub(crate) enum Requested {
     Before(Commit),
 }
 
+/// Walk back through the commits of a folder, by first parents.
+pub(crate) struct Walk<'a> {
+    folder: RenderedFolder<'a>,
+    workload: &'a WorkloadRef,
+    commits: std::vec::IntoIter<Commit>,
+    /// True if the first commit of the branch is among them.
+    is_whole: bool,
+    /// What was read at the commit before.
+    last: Option<Sources>,
+    /// Number of commits that may still be rendered.
+    renders: usize,
+}
+
+/// Step of a walk.
+enum Step {
+    /// The commit has the same files as the one before it in the walk; the first has its own.
+    Same(Commit),
+    /// The commit was rendered, and the workload has this template there.
+    Rendered(Commit, Option<Value>),
+    /// The folder was not rendered yet.
+    Plain,
+    /// There is no earlier commit.
+    Root,
+    /// No more are read or rendered.
+    TooFar,
+}
+
 /// Number of commits that are read back.
 const COMMITS_BACK: usize = 500;
 
@@ -49,14 +76,14 @@ impl FolderError {
     pub(crate) fn is_about_content(&self) -> bool {
         match self {
             Self::Store(_) => false,
-            Self::Render(error) => !error.is_transient(),
+            Self::Render(error) => error.is_final(),
         }
     }
 }
 
 // === impl RenderedFolder ===
 
-impl RenderedFolder<'_> {
+impl<'a> RenderedFolder<'a> {
     /// Returns what is rendered at a commit; `None` for a folder of plain manifests.
     pub(crate) async fn sources(&self, commit: ObjectId) -> Result<Option<Sources>, FolderError> {
         let (folder, options) = (self.folder.to_owned(), self.options());
@@ -83,104 +110,61 @@ impl RenderedFolder<'_> {
         Ok(Some(self.renderer.render(&sources).await?))
     }
 
-    /// Returns the templates that a workload had, newest first, each with the last commit that had it. Commits that cannot
-    /// be rendered are left out; one whose folder was not rendered ends them.
-    pub(crate) async fn earlier(
-        &self,
+    /// Walks back from a commit, and renders at most `renders` of those before it.
+    async fn walk(
+        self,
         head: ObjectId,
-        workload: &WorkloadRef,
-    ) -> Result<Vec<(Commit, Value)>, FolderError> {
-        let mut templates = Vec::new();
-        let mut last: Option<Sources> = None;
-        for commit in self.repository.history(head, COMMITS_BACK).await? {
-            if templates.len() == RENDERED {
-                break;
-            }
-            let sources = match self.sources(commit.id).await {
-                Ok(Some(sources)) => sources,
-                Ok(None) => break,
-                Err(error) if error.is_about_content() => continue,
-                Err(error) => return Err(error),
-            };
-            if last
-                .as_ref()
-                .is_some_and(|last| last.has_same_files(&sources))
-            {
-                continue;
-            }
-            let rendered = match self.renderer.render(&sources).await {
-                Ok(rendered) => rendered,
-                Err(error) if !error.is_transient() => continue,
-                Err(error) => return Err(error.into()),
-            };
-            if let Some(template) = self.template(&rendered, workload) {
-                templates.push((commit, template.clone()));
-            }
-            last = Some(sources);
-        }
-        Ok(templates)
+        workload: &'a WorkloadRef,
+        renders: usize,
+    ) -> Result<Walk<'a>, StoreError> {
+        let commits = self.repository.history(head, COMMITS_BACK).await?;
+        Ok(Walk {
+            folder: self,
+            workload,
+            is_whole: commits.len() < COMMITS_BACK,
+            commits: commits.into_iter(),
+            last: None,
+            renders,
+        })
+    }
+
+    /// Walks back to the templates that a workload had before `head`.
+    pub(crate) async fn earlier(
+        self,
+        head: ObjectId,
+        workload: &'a WorkloadRef,
+    ) -> Result<Walk<'a>, StoreError> {
+        // The one at the head is one of them.
+        self.walk(head, workload, RENDERED - 1).await
     }
 
     /// Returns the oldest commit of the unbroken run, from `head` back to `until`, in which a workload has the
     /// template of this revision. It has it at both: that was found before. A commit that cannot be rendered asks for
     /// nothing, and breaks nothing off.
     pub(crate) async fn requested_by(
-        &self,
+        self,
         head: ObjectId,
         until: Option<ObjectId>,
-        workload: &WorkloadRef,
+        workload: &'a WorkloadRef,
         wanted: &Revision,
     ) -> Result<Option<Requested>, FolderError> {
-        let commits = self.repository.history(head, COMMITS_BACK).await?;
-        let is_whole = commits.len() < COMMITS_BACK;
-        let (mut oldest, mut last) = (None, None::<Sources>);
-        let mut rendered = 0;
-        for commit in commits {
-            if until == Some(commit.id) {
-                return Ok(Some(Requested::By(commit)));
+        let mut walk = self.walk(head, workload, RENDERED).await?;
+        let mut oldest = None;
+        loop {
+            if let Some(known) = walk.next_is(until) {
+                return Ok(Some(Requested::By(known)));
             }
-            let sources = match self.sources(commit.id).await {
-                Ok(Some(sources)) => sources,
-                Ok(None) => return Ok(oldest.map(Requested::By)),
-                Err(error) if error.is_about_content() => continue,
-                Err(error) => return Err(error),
-            };
-            let is_known = commit.id == head
-                || last
-                    .as_ref()
-                    .is_some_and(|last| last.has_same_files(&sources));
-            if !is_known {
-                if rendered == RENDERED {
-                    return Ok(oldest.map(Requested::Before));
+            match walk.step().await? {
+                Step::Same(commit) => oldest = Some(commit),
+                Step::Rendered(commit, Some(there)) if revision::of(&there) == *wanted => {
+                    oldest = Some(commit);
                 }
-                rendered += 1;
-                match self.has_template(&sources, workload, wanted).await {
-                    Ok(true) => {}
-                    Ok(false) => return Ok(oldest.map(Requested::By)),
-                    Err(error) if error.is_about_content() => continue,
-                    Err(error) => return Err(error),
+                Step::Rendered(..) | Step::Plain | Step::Root => {
+                    return Ok(oldest.map(Requested::By));
                 }
+                Step::TooFar => return Ok(oldest.map(Requested::Before)),
             }
-            last = Some(sources);
-            oldest = Some(commit);
         }
-        let requested = if is_whole {
-            Requested::By
-        } else {
-            Requested::Before
-        };
-        Ok(oldest.map(requested))
-    }
-
-    async fn has_template(
-        &self,
-        sources: &Sources,
-        workload: &WorkloadRef,
-        wanted: &Revision,
-    ) -> Result<bool, FolderError> {
-        let rendered = self.renderer.render(sources).await?;
-        let template = self.template(&rendered, workload);
-        Ok(template.is_some_and(|template| revision::of(template) == *wanted))
     }
 
     /// Returns the template of a workload of the namespace.
@@ -192,15 +176,70 @@ impl RenderedFolder<'_> {
         let mut objects = rendered.objects.iter();
         let found = objects.find(|object| {
             let key = object.key();
-            let group = key
-                .api_version
-                .split_once('/')
-                .map_or("", |(group, _)| group);
-            key.kind == workload.kind.as_str()
-                && group == workload.kind.group()
-                && key.name == workload.name
+            workload.is(&key.api_version, &key.kind, &key.name)
                 && (key.namespace.is_empty() || key.namespace == self.namespace)
         });
         found?.value.pointer("/spec/template")
+    }
+}
+
+// === impl Walk ===
+
+impl Walk<'_> {
+    /// Returns the next template that the workload had, with the last commit that had it.
+    pub(crate) async fn next(&mut self) -> Result<Option<(Commit, Value)>, FolderError> {
+        loop {
+            match self.step().await? {
+                Step::Rendered(commit, Some(template)) => return Ok(Some((commit, template))),
+                Step::Rendered(_, None) | Step::Same(_) => {}
+                Step::Plain | Step::Root | Step::TooFar => return Ok(None),
+            }
+        }
+    }
+
+    /// Takes the next commit, if it is this one.
+    fn next_is(&mut self, wanted: Option<ObjectId>) -> Option<Commit> {
+        let next = self.commits.as_slice().first()?;
+        if Some(next.id) == wanted {
+            self.commits.next()
+        } else {
+            None
+        }
+    }
+
+    /// Goes one commit back. Those that cannot be rendered are passed over.
+    async fn step(&mut self) -> Result<Step, FolderError> {
+        for commit in self.commits.by_ref() {
+            let sources = match self.folder.sources(commit.id).await {
+                Ok(Some(sources)) => sources,
+                Ok(None) => return Ok(Step::Plain),
+                Err(error) if error.is_about_content() => continue,
+                Err(error) => return Err(error),
+            };
+            let Some(last) = &self.last else {
+                self.last = Some(sources);
+                return Ok(Step::Same(commit));
+            };
+            if last.has_same_files(&sources) {
+                return Ok(Step::Same(commit));
+            }
+            if self.renders == 0 {
+                return Ok(Step::TooFar);
+            }
+            self.renders -= 1;
+            let rendered = match self.folder.renderer.render(&sources).await {
+                Ok(rendered) => rendered,
+                Err(error) if error.is_final() => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let template = self.folder.template(&rendered, self.workload).cloned();
+            self.last = Some(sources);
+            return Ok(Step::Rendered(commit, template));
+        }
+        Ok(if self.is_whole {
+            Step::Root
+        } else {
+            Step::TooFar
+        })
     }
 }

@@ -128,10 +128,10 @@ impl Repositories {
         spec: &ConfigRepoSpec,
     ) -> Result<Repository, OpenError> {
         self.allowed(&spec.url)?;
+        if lacks_key(spec) {
+            return Err(OpenError::NoKey);
+        }
         let Some(secret_ref) = &spec.secret_ref else {
-            if spec.url.starts_with(SSH) {
-                return Err(OpenError::NoKey);
-            }
             let remote = Remote::new(&spec.url, Credentials::Anonymous)?;
             return Ok(self.git.repository(remote));
         };
@@ -175,6 +175,11 @@ impl SecretError {
             why: why.to_owned(),
         }
     }
+}
+
+/// Returns true for a repository over SSH without a Secret.
+pub(crate) fn lacks_key(spec: &ConfigRepoSpec) -> bool {
+    spec.url.starts_with(SSH) && spec.secret_ref.is_none()
 }
 
 // === impl SecretUse ===

@@ -5,9 +5,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use kube::{
-    Client, Config,
+    Api, Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
+use tidegate_api::Rollout;
 
 /// Cluster and namespace of a command.
 #[derive(Args, Clone, Debug, Default)]
@@ -48,6 +49,15 @@ impl Target {
         Config::from_custom_kubeconfig(kubeconfig, &options)
             .await
             .with_context(|| format!("the context `{context}` is not usable"))
+    }
+}
+
+/// Returns the Rollouts of a namespace, or of all.
+pub fn rollouts(client: Client, namespace: &str, all_namespaces: bool) -> Api<Rollout> {
+    if all_namespaces {
+        Api::all(client)
+    } else {
+        Api::namespaced(client, namespace)
     }
 }
 

@@ -2,12 +2,12 @@
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use kube::{Api, ResourceExt as _, api::ListParams};
+use kube::{ResourceExt as _, api::ListParams};
 use tidegate_api::{Rollout, status::RolloutStatus};
 
 use super::{
     age,
-    connection::{Target, answered},
+    connection::{Target, answered, rollouts},
     output,
 };
 use crate::clock;
@@ -79,11 +79,7 @@ pub(super) async fn run(args: &GetArgs) -> anyhow::Result<()> {
 /// The Rollouts that were asked for; exactly one where a name was given.
 async fn fetch(args: &GetArgs) -> anyhow::Result<Vec<Rollout>> {
     let (client, namespace) = args.target.connect().await?;
-    let api: Api<Rollout> = if args.all_namespaces {
-        Api::all(client)
-    } else {
-        Api::namespaced(client, &namespace)
-    };
+    let api = rollouts(client, &namespace, args.all_namespaces);
     match &args.name {
         Some(name) => Ok(vec![answered(api.get(name)).await?]),
         None => Ok(answered(api.list(&ListParams::default())).await?.items),

@@ -25,7 +25,7 @@ use tidegate_api::{Duration, NamespacedName, Rollout, names};
 
 use self::rest::{Order, Stopped};
 use super::{
-    connection::{Target, answered},
+    connection::{self, Target, answered},
     intervene,
 };
 
@@ -159,11 +159,7 @@ impl Scope {
     /// Returns the Rollouts that are meant, and a client for their cluster.
     async fn rollouts(&self) -> anyhow::Result<(Client, Vec<Rollout>)> {
         let (client, namespace) = self.target.connect().await?;
-        let api: Api<Rollout> = if self.all_namespaces {
-            Api::all(client.clone())
-        } else {
-            Api::namespaced(client.clone(), &namespace)
-        };
+        let api = connection::rollouts(client.clone(), &namespace, self.all_namespaces);
         let found = answered(api.list(&ListParams::default())).await?.items;
         if found.is_empty() {
             eprintln!("No Rollouts found.");

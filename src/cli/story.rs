@@ -58,26 +58,11 @@ pub(in crate::cli) fn head(
         Span::from("   "),
         Span::styled(format!("{:?}", status.phase), phase_style(status.phase)),
     ];
-    let facts = [
-        status.step.as_ref().map(|step| format!("step {step}")),
-        status
-            .weight
-            .as_ref()
-            .map(|weight| format!("weight {weight}")),
-        status
-            .revision
-            .as_ref()
-            .map(|revision| format!("revision {revision}")),
-        status
-            .since
-            .map(|since| format!("for {}", age::since(since, now))),
-    ];
-    spans.extend(
-        facts
-            .into_iter()
-            .flatten()
-            .map(|fact| Span::from(format!("   {fact}"))),
-    );
+    let since = status
+        .since
+        .map(|since| format!("for {}", age::since(since, now)));
+    let facts = position(status).chain(since);
+    spans.extend(facts.map(|fact| Span::from(format!("   {fact}"))));
     let mut lines = vec![Line::from(spans)];
     if !status.message.is_empty() {
         lines.push(Line::from(status.message.clone()));
@@ -130,6 +115,17 @@ pub(in crate::cli) fn outcome(last: &OutcomeSummary, now: Timestamp) -> Line<'st
             ending.message
         )),
     ])
+}
+
+/// Returns how far a Rollout is, each fact in two words.
+pub(super) fn position(status: &RolloutStatus) -> impl Iterator<Item = String> + use<> {
+    let facts = [
+        ("step", &status.step),
+        ("weight", &status.weight),
+        ("revision", &status.revision),
+    ];
+    let known = facts.map(|(name, fact)| fact.as_ref().map(|fact| format!("{name} {fact}")));
+    known.into_iter().flatten()
 }
 
 fn phase_style(phase: Phase) -> Style {

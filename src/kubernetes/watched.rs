@@ -9,7 +9,7 @@ use k8s_openapi::api::{
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
-use tidegate_api::{Revision, config::ConfigRef, names};
+use tidegate_api::{Revision, config::ConfigRef, names, workload::group_of};
 use tidegate_engine::revision;
 
 use super::{config, pod_template};
@@ -155,10 +155,7 @@ impl ScaleTarget {
     /// Returns true if it is the object of this group, kind and name. A version that is not written
     /// means any group.
     pub(crate) fn is(&self, group: &str, kind: &str, name: &str) -> bool {
-        let own_group = self
-            .api_version
-            .as_deref()
-            .map(|version| version.split_once('/').map_or("", |(group, _)| group));
+        let own_group = self.api_version.as_deref().map(group_of);
         self.name == name
             && self.kind.as_deref().unwrap_or("Deployment") == kind
             && own_group.is_none_or(|own| own == group)

@@ -2,13 +2,10 @@
 //! commits, queries and other servers, so nothing in them may be taken for a chat's own marks.
 
 use tidegate_api::{
-    Revision,
+    CommitId, Revision,
     notification::{Notification, NotificationType, Severity},
     record::Outcome,
 };
-
-/// Length of a commit's id for people.
-const SHORT_COMMIT: usize = 10;
 
 /// Longest fact, in characters: an author writes what he likes.
 const LONGEST_FACT: usize = 100;
@@ -52,15 +49,12 @@ fn news(notification: &Notification) -> &'static str {
 pub(super) fn facts(notification: &Notification) -> String {
     let attempt = notification.attempt.map(|number| number.to_string());
     let revision = notification.revision.as_ref();
-    let commit = notification.commit.as_ref().map(|commit| {
-        let commit = commit.as_str();
-        commit.get(..SHORT_COMMIT).unwrap_or(commit)
-    });
+    let commit = notification.commit.as_ref();
     let facts = [
         ("cluster", Some(notification.cluster.as_str())),
         ("attempt", attempt.as_deref()),
         ("revision", revision.map(Revision::short)),
-        ("commit", commit),
+        ("commit", commit.map(CommitId::short)),
         ("author", notification.author.as_deref()),
         ("reason", notification.reason.as_deref()),
     ];

@@ -14,7 +14,7 @@ use super::{
     signature::{SIGNATURE_HEADER, TIMESTAMP_HEADER, signature},
     slack, teams,
 };
-use crate::clock;
+use crate::{causes::innermost, clock};
 
 /// A notification that was not delivered. No variant shows the URL: that of a chat is a credential. Nor does one
 /// show the answer's body, from which a tenant could learn what there is inside the cluster.
@@ -149,7 +149,8 @@ impl DeliveryError {
             return Self::Timeout;
         }
         Self::Unreachable {
-            cause: innermost(error).to_string(),
+            // The others are about requests, this one is about names, connections and certificates.
+            cause: innermost(error),
         }
     }
 
@@ -176,16 +177,6 @@ impl DeliveryError {
             None
         }
     }
-}
-
-/// Returns the error that the others were made of: theirs are about requests, this one is about names, connections
-/// and certificates.
-fn innermost<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a dyn std::error::Error {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost
 }
 
 #[cfg(test)]

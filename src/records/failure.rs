@@ -1,7 +1,5 @@
 //! Failures to write records, each with its remedy.
 
-use std::error::Error;
-
 use tidegate_api::reason::RecordsReason;
 use tidegate_git::{FetchError, RecordsError, RestoreError, TransportError};
 use tidegate_render::RenderError;
@@ -89,10 +87,4 @@ fn wants_signature(stderr: &str) -> bool {
     ["signed", "signature"]
         .iter()
         .any(|word| said.contains(word))
-}
-
-/// An error with its causes.
-pub(super) fn in_full(error: &(dyn Error + 'static)) -> String {
-    let all = std::iter::successors(Some(error), |error| Error::source(*error));
-    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -15,11 +15,8 @@ use tidegate_git::{
 };
 
 use self::rendered::RenderedRestore;
-use super::{
-    WriterContext,
-    failure::{WriteError, in_full},
-};
-use crate::{caches::Caches, clock, rendering::RenderedFolder};
+use super::{WriterContext, failure::WriteError};
+use crate::{caches::Caches, causes::in_full, clock, rendering::RenderedFolder};
 
 /// Restores the last good template, unless the rejected revision was tried again. That is checked at
 /// each tip, right before the commit: the order may have waited for as long as git was unreachable.

@@ -18,11 +18,10 @@ use tidegate_git::{Ci, RecordConflict, RecordFile, RecordsError, Repository, Sig
 use tokio::sync::mpsc;
 
 use super::{
-    PendingWrite, RecordOwner, RecordSync, WriterContext,
-    failure::{WriteError, in_full},
-    restore::restore,
+    PendingWrite, RecordOwner, RecordSync, WriterContext, failure::WriteError, restore::restore,
 };
 use crate::{
+    causes::in_full,
     clock,
     kubernetes::{
         events::{Event, Severity},

@@ -1,9 +1,7 @@
 //! Who applies the workload of a Rollout: that is what keeps a new template from rolling out by itself.
 
 use kube::ResourceExt as _;
-use tidegate_api::{
-    ConfigRepo, NamespacedName, config_repo::AppliedObject, names, workload::WorkloadRef,
-};
+use tidegate_api::{ConfigRepo, NamespacedName, names, workload::WorkloadRef};
 use tidegate_engine::observed::Brake;
 
 use crate::{caches::Caches, kubernetes::watched::ControllerRevision};
@@ -50,7 +48,8 @@ fn is_held(caches: &Caches, rollout: &NamespacedName, workload: &WorkloadRef) ->
 
 /// Returns true if a ConfigRepo has brought the workload, and applies nothing any more: another tool does.
 fn applies_no_more(caches: &Caches, namespace: &str, repo: &str) -> bool {
-    let repo = caches.config_repo(namespace, repo);
+    let guarded = caches.config_repos.get(namespace, repo);
+    let repo = guarded.as_ref().and_then(|guarded| guarded.0.as_ref().ok());
     repo.is_some_and(|repo| repo.spec.sync.is_none())
 }
 
@@ -60,17 +59,7 @@ fn applies(repo: &ConfigRepo, workload: &WorkloadRef) -> bool {
     };
     let governed = status.governed.iter().map(|governed| &governed.object);
     let mut objects = status.inventory.iter().chain(governed);
-    objects.any(|object| is_of(object, workload))
-}
-
-fn is_of(object: &AppliedObject, workload: &WorkloadRef) -> bool {
-    let group = object
-        .api_version
-        .split_once('/')
-        .map_or("", |(group, _)| group);
-    object.kind == workload.kind.as_str()
-        && group == workload.kind.group()
-        && object.name == workload.name
+    objects.any(|object| workload.is(&object.api_version, &object.kind, &object.name))
 }
 
 /// Returns true for a ConfigRepo that has applied a commit, and for one that never will.

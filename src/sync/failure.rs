@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    error::Error as StdError,
     fmt,
 };
 
@@ -12,6 +11,7 @@ use super::{
     manifest::{Key, Place},
     wording::phrases::WITHHELD,
 };
+use crate::causes::innermost;
 
 /// An object that could not be applied or pruned.
 #[derive(Debug, thiserror::Error)]
@@ -275,11 +275,7 @@ impl RequestError {
         if matches!(error, kube::Error::SerdeError(_)) {
             return Self("its answer cannot be decoded".to_owned());
         }
-        let mut cause: &dyn StdError = error;
-        while let Some(inner) = cause.source() {
-            cause = inner;
-        }
-        Self(cause.to_string())
+        Self(innermost(error))
     }
 }
 

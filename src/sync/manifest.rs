@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tidegate_api::{
     Revision,
     config_repo::AppliedObject,
-    workload::{WorkloadKind, WorkloadRef},
+    workload::{WorkloadKind, WorkloadRef, group_of},
 };
 use tidegate_engine::revision::{self, Digest};
 
@@ -107,12 +107,7 @@ pub(crate) fn of_objects(
         size.add(&object);
         manifests.push(Manifest::new(object, place.clone(), namespace)?);
         size.objects = manifests.len();
-        if let Some(reason) = size.excess() {
-            return Err(InvalidManifest {
-                is_too_much: true,
-                ..place.invalid(reason)
-            });
-        }
+        size.check(&place)?;
     }
     reject_duplicates(&parsed.manifests)?;
     Ok(parsed)
@@ -199,12 +194,7 @@ fn parse_file(
             other => manifests.push(Manifest::new(other, place.clone(), namespace)?),
         }
         size.objects = manifests.len();
-        if let Some(reason) = size.excess() {
-            return Err(InvalidManifest {
-                is_too_much: true,
-                ..place.invalid(reason)
-            });
-        }
+        size.check(&place)?;
     }
     Ok(())
 }
@@ -217,8 +207,24 @@ fn is_skipped(path: &str, documents: &[Document]) -> bool {
             .any(|document| foreign::is_kubernetes(&document.value))
 }
 
+/// Returns the objects of a document: itself, or the elements of a list with their numbers from 0.
+pub(crate) fn objects(document: Value) -> Vec<(Option<usize>, Value)> {
+    match document {
+        Value::Object(mut list) if is_list(&list) => match list.remove("items") {
+            Some(Value::Array(items)) => {
+                let items = items.into_iter().enumerate();
+                items
+                    .map(|(number, item)| (Some(number), with_kind_of(item, &list)))
+                    .collect()
+            }
+            _ => Vec::new(),
+        },
+        other => vec![(None, other)],
+    }
+}
+
 /// Returns true for a `List`, and for a list of one kind as `kubectl get -o yaml` may print it.
-pub(crate) fn is_list(object: &serde_json::Map<String, Value>) -> bool {
+fn is_list(object: &serde_json::Map<String, Value>) -> bool {
     let kind = object
         .get("kind")
         .and_then(Value::as_str)
@@ -232,7 +238,7 @@ pub(crate) fn is_list(object: &serde_json::Map<String, Value>) -> bool {
 }
 
 /// Gives an element of a typed list the kind and the version that the list says.
-pub(crate) fn with_kind_of(mut item: Value, list: &serde_json::Map<String, Value>) -> Value {
+fn with_kind_of(mut item: Value, list: &serde_json::Map<String, Value>) -> Value {
     let kind = list.get("kind").and_then(Value::as_str).unwrap_or_default();
     let kind = kind.strip_suffix("List").unwrap_or_default();
     if let (false, Value::Object(fields)) = (kind.is_empty(), &mut item) {
@@ -338,9 +344,7 @@ impl Key {
 
     /// The API group; empty for the core one.
     pub(crate) fn group(&self) -> &str {
-        self.api_version
-            .split_once('/')
-            .map_or("", |(group, _)| group)
+        group_of(&self.api_version)
     }
 
     /// The version within the group.

@@ -19,8 +19,6 @@ use futures::future::BoxFuture;
 use kube::ResourceExt as _;
 use serde_json::Value;
 use tidegate_api::{Revision, names, workload::WorkloadRef};
-use tidegate_git::StoreError;
-use tidegate_render::RenderError;
 
 pub(super) use self::{
     search::Search,
@@ -64,22 +62,11 @@ pub(crate) trait HeldWorkloads: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SearchError {
     #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Render(RenderError),
+    Folder(#[from] FolderError),
     #[error(transparent)]
     Workload(#[from] WorkloadError),
     #[error("cannot annotate the ControllerRevision {name}: {source}")]
     Annotate { name: String, source: kube::Error },
-}
-
-impl From<FolderError> for SearchError {
-    fn from(error: FolderError) -> Self {
-        match error {
-            FolderError::Store(error) => Self::Store(error),
-            FolderError::Render(error) => Self::Render(error),
-        }
-    }
 }
 
 /// Returns true if the commit of a revision is known.

@@ -1,5 +1,7 @@
 //! Report of a sync, as the `ConfigRepo`'s status shows it.
 
+use std::fmt::Display;
+
 use jiff::Timestamp;
 use tidegate_api::{
     CommitId, Condition, condition,
@@ -7,16 +9,15 @@ use tidegate_api::{
     config_repo::{AppliedCommit, AppliedObject, ConfigRepoStatus},
     reason::{ConditionType, SyncReason},
 };
-use tidegate_git::{Commit, StoreError};
+use tidegate_git::Commit;
 
 use super::{
     failure::{Failure, Stopped, UnreadableRollout},
-    provenance::{SearchError, Untraced},
+    provenance::Untraced,
     remarks::Remarks,
     source::{SourceError, author},
     wording,
 };
-use crate::rendering::FolderError;
 
 /// Result of a sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,40 +82,17 @@ impl Report {
         }
     }
 
-    /// Reports a search that could not be finished.
-    pub(super) fn search_failed(error: &SearchError) -> Self {
-        match error {
-            SearchError::Store(error) => Self::unreadable(error),
-            SearchError::Render(_) | SearchError::Workload(_) | SearchError::Annotate { .. } => {
-                Self {
-                    is_transient: true,
-                    ..Self::failed(SyncReason::FetchFailed, error.to_string())
-                }
-            }
-        }
-    }
-
     /// Reports an error that leaves nothing to apply.
     pub(super) fn blocked(error: &SourceError) -> Self {
         Self::failed(error.reason(), wording::blocked(error))
     }
 
-    /// Reports a clone that cannot be read; the next fetch clones again.
-    pub(super) fn unreadable(error: &StoreError) -> Self {
+    /// Reports a repository that cannot be read, rendered or searched now: a clone that is broken, for example, which
+    /// the next fetch makes again.
+    pub(super) fn unreadable(error: &impl Display) -> Self {
         Self {
             is_transient: true,
             ..Self::failed(SyncReason::FetchFailed, error.to_string())
-        }
-    }
-
-    /// Reports a history that cannot be read, or rendered, now.
-    pub(super) fn unsearchable(error: &FolderError) -> Self {
-        match error {
-            FolderError::Store(error) => Self::unreadable(error),
-            FolderError::Render(_) => Self {
-                is_transient: true,
-                ..Self::failed(SyncReason::FetchFailed, error.to_string())
-            },
         }
     }
 

@@ -238,7 +238,7 @@ impl SyncRun<'_> {
                 governed,
             )
             .await;
-        let origins = origins.map_err(|error| Report::unsearchable(&error))?;
+        let origins = origins.map_err(|error| Report::unreadable(&error))?;
         if self.spec.service_account_name == DEFAULT_ACCOUNT {
             return Err(Box::new(
                 self.stopped(self.account_error(Failure::DefaultAccount)),

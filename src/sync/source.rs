@@ -226,13 +226,7 @@ impl SourceError {
             Self::Invalid(_) => true,
             Self::Tree(error) => !matches!(error, TreeError::Store(_)),
             // One that was too slow may be faster another time.
-            Self::Render(error) => matches!(
-                error,
-                RenderError::Rejected { .. }
-                    | RenderError::Failed { .. }
-                    | RenderError::OutOfMemory { .. }
-                    | RenderError::TooMuch { .. }
-            ),
+            Self::Render(error) => error.is_final(),
             Self::Open(_) | Self::Fetch(_) | Self::Budget(_) | Self::Canceled => false,
         }
     }

@@ -239,7 +239,8 @@ impl Deployments {
         template: Value,
     ) -> Result<(), WorkloadError> {
         let deployment = self.existing(target)?;
-        let patched = replace_template(target, &deployment, template, false).await;
+        let patched =
+            replace_template(target, deployment.resource_version(), template, false).await;
         let what = format!("write the template of {}", target.workload);
         self.deployments
             .keep_answer(patched.map_err(WorkloadError::request(what))?);
@@ -258,7 +259,9 @@ impl Deployments {
             ..
         } = deployment.spec.template;
         let doubled = doubled(&template);
-        let answer = match replace_template(target, &deployment, template, true).await {
+        let answer = match replace_template(target, deployment.resource_version(), template, true)
+            .await
+        {
             // A template without the mark of a restart asks for none and against none.
             Ok(after) if [with, content].contains(&after.spec.template.digest) => Comparison::Same,
             // The canary is made by a server-side apply, which does not take it.
@@ -411,22 +414,12 @@ fn reference(name: impl Into<String>) -> WorkloadRef {
     WorkloadRef::new(WorkloadKind::Deployment, name)
 }
 
-/// Replaces the template. The resourceVersion is replaced, too, and not tested: a test that fails is
-/// a 422, like a template that is refused, and a resourceVersion that is not the current one a 409.
 /// Asks what the API server would make of a template.
 pub(super) async fn as_admitted(
     target: Target<'_>,
     template: Value,
 ) -> Result<Option<Revision>, WorkloadError> {
-    let patch = JsonPatch(vec![replace(path(&["spec", "template"]), template)]);
-    let params = PatchParams {
-        dry_run: true,
-        field_manager: Some(names::FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    let api: Api<Deployment> = Api::namespaced(target.client.clone(), target.namespace);
-    let name = &target.workload.name;
-    match api.patch(name, &params, &Patch::<()>::Json(patch)).await {
+    match replace_template(target, None, template, true).await {
         Ok(after) => Ok(Some(Revision::named(
             after.spec.template.digest.to_string(),
         ))),
@@ -438,17 +431,18 @@ pub(super) async fn as_admitted(
     }
 }
 
+/// Replaces the template, where one is given only over that resourceVersion: it is replaced, too, and not tested. A test
+/// that fails is a 422, like a template that is refused, and a resourceVersion that is not the current one a 409.
 async fn replace_template(
     target: Target<'_>,
-    deployment: &Deployment,
+    version: Option<String>,
     template: Value,
     dry_run: bool,
 ) -> Result<Deployment, kube::Error> {
-    let version = json!(deployment.resource_version());
-    let patch = JsonPatch(vec![
-        replace(path(&["metadata", "resourceVersion"]), version),
-        replace(path(&["spec", "template"]), template),
-    ]);
+    let version =
+        version.map(|version| replace(path(&["metadata", "resourceVersion"]), json!(version)));
+    let template = replace(path(&["spec", "template"]), template);
+    let patch = JsonPatch(version.into_iter().chain([template]).collect());
     let params = PatchParams {
         dry_run,
         field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()),

@@ -63,6 +63,11 @@ pub enum WorkloadKind {
 #[serde(transparent)]
 pub struct VersionId(String);
 
+/// Returns the API group of an `apiVersion`: empty for the core one.
+pub fn group_of(api_version: &str) -> &str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
 // === impl WorkloadRef ===
 
 impl WorkloadRef {
@@ -73,6 +78,13 @@ impl WorkloadRef {
             kind,
             name: name.into(),
         }
+    }
+
+    /// Returns true if an object of this `apiVersion`, kind and name is the workload, in whichever version.
+    pub fn is(&self, api_version: &str, kind: &str, name: &str) -> bool {
+        self.kind.as_str() == kind
+            && self.kind.group() == group_of(api_version)
+            && self.name == name
     }
 
     /// Name by which kubectl takes the workload, like `deployment/checkout`.

@@ -41,9 +41,7 @@ impl Repository {
         })
         .await
     }
-}
 
-impl Repository {
     /// Returns a commit and those before it, by first parents, at most `limit` of them.
     pub async fn history(&self, head: ObjectId, limit: usize) -> Result<Vec<Commit>, StoreError> {
         self.read(move |store| {

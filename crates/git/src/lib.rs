@@ -29,18 +29,24 @@
 //! | [`yaml`] | the value of a YAML scalar, the same for sync and for restore |
 //! | [`node`] | nodes of a YAML file with their positions |
 //! | `commit_tree` | entries of a commit, one by one |
+//! | [`path`], [`line_break`], `edit` | paths of files, their line breaks, and replacements in them |
+//! | [`process`] | child processes with their groups and their output |
 //!
 //! # The arrows
 //!
-//! `secret, yaml, node ← remote, limits ← tip, transport ← repository ← tree, history, push ← commit_tree, records,
+//! `secret, yaml, node, path, line_break, edit, process ← remote, limits ← tip, transport ← repository ← tree, history, push ← commit_tree, records,
 //! restore`, and `commit ← store ← repository`: a module knows the ones on its left and none on its right. This
 //! crate depends on no other crate of the program.
 
 mod commit;
 mod commit_tree;
+mod edit;
 mod history;
 mod limits;
+pub mod line_break;
 pub mod node;
+pub mod path;
+pub mod process;
 mod push;
 mod records;
 mod remote;
@@ -58,6 +64,7 @@ mod testing;
 
 pub use commit::{Ci, Commit, ObjectId, Person, Signature, Trailers};
 pub use commit_tree::{CommitTree, FolderEntry, TreeEntry};
+pub use edit::{Edit, edited};
 pub use history::ContentPlace;
 pub use limits::{Limits, QuotaError};
 pub use node::YamlError;
@@ -65,10 +72,10 @@ pub use records::{RecordConflict, RecordFile, RecordResults, RecordWritten, Reco
 pub use remote::{Credentials, Protocol, Remote, RemoteError};
 pub use repository::{FetchError, Freshness, Git, Look, Repository, check_branch};
 pub use restore::{
-    EditsRequest, FileEdit, ObjectKey, RestoreError, RestoreRequest, Restored, SkipReason,
-    SpliceError, TemplateSource,
+    EditsRequest, ObjectKey, RestoreError, RestoreRequest, Restored, SkipReason, SpliceError,
+    TemplateSource,
 };
 pub use secret::Secret;
 pub use store::StoreError;
 pub use transport::{Transport, TransportError, TransportSettings};
-pub use tree::{File, TreeError, check_path};
+pub use tree::{File, MAX_FILE_BYTES, TreeError, check_path};

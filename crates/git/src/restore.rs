@@ -22,10 +22,7 @@ use gix::objs::tree::EntryKind;
 use serde_json::Value;
 
 use self::template::LocatedTemplate;
-pub use self::{
-    edits::{EditsRequest, FileEdit},
-    splice::SpliceError,
-};
+pub use self::{edits::EditsRequest, splice::SpliceError};
 use crate::{
     commit::{Ci, ObjectId, Signature, Trailers, carries_id, message_with_trailers},
     node::YamlError,
@@ -149,6 +146,14 @@ pub enum RestoreError {
         /// The cause.
         source: SpliceError,
     },
+    /// An edit is for another file than there is.
+    #[error("an edit does not fit `{path}` at {commit}")]
+    OutOfPlace {
+        /// The file.
+        path: String,
+        /// The commit.
+        commit: ObjectId,
+    },
     /// The commit could not be written to the clone.
     #[error("cannot commit the restore")]
     Commit(#[from] StoreError),
@@ -205,8 +210,13 @@ impl Repository {
             RestorePlan::Done(restored) => return Ok(restored),
             RestorePlan::Push(commit) => commit,
         };
-        match self.push(commit, &request.branch).await {
-            Ok(()) => Ok(Restored::Committed(commit)),
+        let commit = self.push_restore(commit, &request.branch).await?;
+        Ok(Restored::Committed(commit))
+    }
+
+    async fn push_restore(&self, commit: ObjectId, branch: &str) -> Result<ObjectId, RestoreError> {
+        match self.push(commit, branch).await {
+            Ok(()) => Ok(commit),
             Err(rejected @ TransportError::PushRejected { .. }) => {
                 Err(RestoreError::PushRejected(rejected))
             }
@@ -405,6 +415,7 @@ impl RestoreError {
             Self::NotUtf8 { .. }
             | Self::Parse { .. }
             | Self::Splice { .. }
+            | Self::OutOfPlace { .. }
             | Self::PushRejected(_) => false,
         }
     }
@@ -424,6 +435,7 @@ impl FromStore for RestoreError {
             | Self::NotUtf8 { .. }
             | Self::Parse { .. }
             | Self::Splice { .. }
+            | Self::OutOfPlace { .. }
             | Self::PushRejected(_)
             | Self::Push(_) => None,
         }

@@ -11,6 +11,7 @@ use gix::objs::tree::EntryKind;
 
 use crate::{
     commit::ObjectId,
+    path::{self, joined},
     repository::Repository,
     store::{self, FromStore, Store, StoreError, read_error},
 };
@@ -80,6 +81,9 @@ struct TreeReader<'a> {
     files: Vec<File>,
 }
 
+/// Maximum size of a file that is read: etcd rejects objects above 1.5 MiB, and a file rarely contains more than a few.
+pub const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
 /// Endings of the files that may hold objects.
 const MANIFESTS: [&str; 3] = ["yaml", "yml", "json"];
 
@@ -91,8 +95,7 @@ impl Default for TreeLimits {
     fn default() -> Self {
         Self {
             files: 2_000,
-            // etcd rejects objects above 1.5 MiB, and a file rarely contains more than a few.
-            file_bytes: 4 * 1024 * 1024,
+            file_bytes: MAX_FILE_BYTES,
             total_bytes: 32 * 1024 * 1024,
             entries: 50_000,
         }
@@ -216,14 +219,6 @@ fn reject_pointer(kind: EntryKind, path: &str) -> Result<(), TreeError> {
         EntryKind::Link => Err(TreeError::Symlink { path: path.into() }),
         EntryKind::Commit => Err(TreeError::Submodule { path: path.into() }),
         EntryKind::Tree | EntryKind::Blob | EntryKind::BlobExecutable => Ok(()),
-    }
-}
-
-fn joined(folder: &str, name: &str) -> String {
-    if folder.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{folder}/{name}")
     }
 }
 
@@ -409,7 +404,7 @@ impl TreeReader<'_> {
             .find_blob(link)
             .map_err(read_error("link", link))?
             .take_data();
-        let Some(path) = resolved(folder, &String::from_utf8_lossy(&target)) else {
+        let Some(path) = link_target(folder, &String::from_utf8_lossy(&target)) else {
             return Ok(false);
         };
         match entry_at(self.store, self.commit, &path) {
@@ -469,21 +464,11 @@ fn is_manifest(name: &str) -> bool {
 }
 
 /// Resolves a relative link in a folder; `None` if it leads out of the repository.
-fn resolved(folder: &str, target: &str) -> Option<String> {
+fn link_target(folder: &str, target: &str) -> Option<String> {
     if target.starts_with('/') {
         return None;
     }
-    let mut parts: Vec<_> = folder.split('/').filter(|part| !part.is_empty()).collect();
-    for part in target.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop()?;
-            }
-            part => parts.push(part),
-        }
-    }
-    Some(parts.join("/"))
+    path::resolved(folder, target)
 }
 
 #[cfg(test)]

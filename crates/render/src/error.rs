@@ -234,6 +234,11 @@ impl RenderError {
         }
     }
 
+    /// Returns true if the commit cannot be rendered at any time.
+    pub fn is_final(&self) -> bool {
+        self.is_about_content() && !self.is_transient()
+    }
+
     /// Returns true if it may go away without a change in git. A machine that is loaded is slow, too.
     pub fn is_transient(&self) -> bool {
         match self {

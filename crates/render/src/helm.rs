@@ -8,18 +8,21 @@ pub(crate) mod said;
 mod schema;
 
 use serde_json::Value;
-use tidegate_git::FolderEntry;
+use tidegate_git::{
+    FolderEntry,
+    path::{joined, resolved},
+};
 
 use crate::{
     document,
     error::{Place, Problem, RenderError},
     kustomize::Role,
     sources::{Reader, RendererKind, Sources, refusal},
-    tree::{Entry, Tree, joined, resolved},
+    tree::{Entry, Tree},
 };
 
 /// Name of the file that makes a folder a chart.
-pub(crate) const CHART: &str = "Chart.yaml";
+pub const CHART: &str = "Chart.yaml";
 
 /// Maximum depth of folders in a chart.
 const MAX_DEPTH: usize = 32;

@@ -19,7 +19,7 @@ use tidegate_git::FolderEntry;
 pub(crate) use self::{fields::Role, reach::Reach, walk::gather};
 
 /// Names of a kustomization's file.
-pub(crate) const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+pub const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
 /// Returns true if one of the entries of a folder is a kustomization.
 pub(crate) fn is_kustomized(entries: &[FolderEntry]) -> bool {

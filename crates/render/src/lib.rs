@@ -43,9 +43,11 @@ mod testing;
 mod tree;
 
 pub use error::{Place, Problem, RenderError};
-pub use helm::ChartOptions;
+pub use helm::{CHART, ChartOptions};
+pub use kustomize::NAMES as KUSTOMIZATIONS;
 pub use output::{Object, ObjectKey, Rendered};
 pub use renderer::{RenderSettings, Renderer};
-pub use restore::{Edit, Found, NotFound, Tip, Wanted};
+pub use restore::{Found, NotFound, Tip, Wanted};
 pub use sources::Sources;
-pub use tree::{Entry, FolderTree, Tree, TreeError};
+pub use tidegate_git::Edit;
+pub use tree::{Entry, Tree, TreeError};

@@ -3,14 +3,13 @@
 use std::{collections::HashMap, fmt};
 
 use serde_json::Value;
-use tidegate_git::yaml;
+use tidegate_git::{path::resolved, yaml};
 
 use crate::{
     document::{self, Document},
     error::{Place, Problem, RenderError},
     helm,
     sources::{RendererKind, Sources},
-    tree::resolved,
 };
 
 /// A folder, rendered.

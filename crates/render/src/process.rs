@@ -15,9 +15,8 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{
-    Pid, Resource, Rlimit, Signal, kill_process_group, prlimit, setpriority_process,
-};
+use rustix::process::{Pid, Resource, Rlimit, prlimit, setpriority_process};
+use tidegate_git::process::{ProcessGroup, beginning};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     process::{Child, Command},
@@ -63,9 +62,6 @@ pub(crate) enum RunError {
     TooMuch,
 }
 
-/// Kills the process group when dropped, unless its leader has been waited for.
-struct ProcessGroup(Option<Pid>);
-
 /// Far above any error that somebody reads.
 const STDERR_BYTES: usize = 16 * 1024;
 
@@ -89,16 +85,15 @@ impl Call<'_> {
 
     async fn output(self) -> Result<Output, RunError> {
         let mut child = self.spawn().await.map_err(RunError::Io)?;
-        let pid = child.id().and_then(|id| i32::try_from(id).ok());
-        let mut group = ProcessGroup(pid.and_then(Pid::from_raw));
-        self.limits.restrict(group.0).map_err(RunError::Io)?;
+        let mut group = ProcessGroup::of(&child);
+        self.limits.restrict(group.leader()).map_err(RunError::Io)?;
         let stdout = child.stdout.take().expect("stdout is piped");
         let stderr = child.stderr.take().expect("stderr is piped");
         let (stdout, stderr) = tokio::try_join!(whole(stdout, self.limits.output_bytes), async {
-            beginning(stderr).await.map_err(RunError::Io)
+            beginning(stderr, STDERR_BYTES).await.map_err(RunError::Io)
         })?;
         let status = child.wait().await.map_err(RunError::Io)?;
-        group.0 = None;
+        group.has_ended();
         Ok(Output {
             status,
             stdout,
@@ -169,7 +164,7 @@ impl Limits {
     }
 }
 
-// === impl RunError ===
+// === impl Output ===
 
 impl Output {
     /// Returns true if the program ended because it could not have more memory.
@@ -190,32 +185,6 @@ async fn whole(mut from: impl AsyncRead + Unpin, limit: usize) -> Result<Vec<u8>
         return Err(RunError::TooMuch);
     }
     Ok(read)
-}
-
-/// Reads to the end, so that the writer never blocks, and keeps the beginning.
-async fn beginning(mut from: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
-    let mut kept = Vec::new();
-    // On the heap, for the future is moved.
-    let mut chunk = vec![0; 4096];
-    loop {
-        let read = from.read(&mut chunk).await?;
-        if read == 0 {
-            return Ok(kept);
-        }
-        let room = STDERR_BYTES.saturating_sub(kept.len());
-        kept.extend_from_slice(&chunk[..read.min(room)]);
-    }
-}
-
-// === impl ProcessGroup ===
-
-impl Drop for ProcessGroup {
-    fn drop(&mut self) {
-        if let Some(pid) = self.0 {
-            // It may have exited by itself in the meantime; then there is nothing to kill.
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
-    }
 }
 
 #[cfg(test)]

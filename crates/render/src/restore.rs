@@ -24,8 +24,8 @@ mod trial;
 use std::fmt;
 
 use serde_json::Value;
+use tidegate_git::Edit;
 
-pub use self::edit::Edit;
 use self::trial::{Trial, Tried};
 use crate::{
     error::RenderError,
@@ -117,16 +117,14 @@ pub enum NotFound {
 // === impl Tip ===
 
 impl Tip {
-    /// Reads a folder at the tip, beside what the good commit's folder needs; none if it is not rendered.
+    /// Reads what is needed beside a folder at the tip: files that the good commit's folder needs, and what else is
+    /// rendered.
     pub fn gather(
         tree: &dyn Tree,
-        folder: &str,
+        sources: Sources,
         options: &ChartOptions,
         good: &Sources,
-    ) -> Result<Option<Self>, RenderError> {
-        let Some(sources) = Sources::gather(tree, folder, options)? else {
-            return Ok(None);
-        };
+    ) -> Result<Self, RenderError> {
         let mut files = Snapshot::default();
         for (path, file) in &sources.files {
             files.0.insert(path.clone(), file.bytes.clone());
@@ -138,17 +136,12 @@ impl Tip {
                 files.0.insert(path.to_owned(), bytes);
             }
         }
-        Ok(Some(Self {
+        Ok(Self {
             sources,
             files,
             reach: Reach::of(tree)?,
             options: options.clone(),
-        }))
-    }
-
-    /// Returns the folder as it is rendered.
-    pub fn sources(&self) -> &Sources {
-        &self.sources
+        })
     }
 
     /// Returns the other folders that are rendered from a file; none if that cannot be told.
@@ -165,25 +158,22 @@ impl Tip {
 // === impl Renderer ===
 
 impl Renderer {
-    /// Finds the edits of the tip that restore the good template of a workload.
-    ///
-    /// Fails if the tip or the good commit cannot be rendered.
+    /// Finds the edits of the tip that restore the good template of a workload. Both come with what they are
+    /// rendered to.
     pub async fn find(
         &self,
-        tip: &Tip,
-        good: &Sources,
+        (tip, now): (&Tip, &Rendered),
+        (good, before): (&Sources, &Rendered),
         wanted: &Wanted,
     ) -> Result<Found, RenderError> {
-        let now = self.render(&tip.sources).await?;
-        let before = self.render(good).await?;
-        if let Some(reason) = wanted.obstacle(&now, &before) {
+        if let Some(reason) = wanted.obstacle(now, before) {
             return Ok(Found::NotFound(reason));
         }
         let mut trial = Trial::new(self, tip, wanted);
         for edits in [images::edits(tip, wanted), difference::edits(tip, good)] {
             match trial.smallest(edits).await? {
                 Tried::Needed(edits, rendered) => {
-                    let objects = trial::entangled(&now, &before, &rendered, wanted);
+                    let objects = trial::entangled(now, before, &rendered, wanted);
                     return Ok(judged(tip, edits, objects));
                 }
                 Tried::TooMany => return Ok(Found::NotFound(NotFound::TooManyChanges)),

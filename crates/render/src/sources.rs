@@ -83,7 +83,7 @@ impl Sources {
         folder: &str,
         options: &ChartOptions,
     ) -> Result<Option<Self>, RenderError> {
-        let Some(folder) = crate::tree::resolved("", folder) else {
+        let Some(folder) = tidegate_git::path::resolved("", folder) else {
             return Ok(None);
         };
         let Entry::Folder(entries) = tree.entry(&folder)? else {
@@ -123,7 +123,9 @@ impl Sources {
     pub(crate) fn place(&self) -> Place {
         match &self.renderer {
             RendererKind::Kustomize { kustomization, .. } => Place::of(kustomization.as_str()),
-            RendererKind::Helm(_) => Place::of(crate::tree::joined(&self.folder, helm::CHART)),
+            RendererKind::Helm(_) => {
+                Place::of(tidegate_git::path::joined(&self.folder, helm::CHART))
+            }
         }
     }
 }

@@ -39,6 +39,19 @@ impl Testbed {
         Ok(())
     }
 
+    /// Waits until what is asked for is stable again without another attempt, of which there were so many.
+    pub async fn rests_on_what_is_wanted(&self, attempts: u32) -> Result<()> {
+        let status = self
+            .until("what is wanted is stable", |status| {
+                let (stable, wanted) = (status.stable.as_ref(), status.wanted.as_ref());
+                let stable = stable.map(|stable| &stable.revision);
+                status.attempt.is_none() && stable == wanted.map(|wanted| &wanted.revision)
+            })
+            .await?;
+        ensure!(status.attempts == attempts, "it was tried again");
+        Ok(())
+    }
+
     /// Waits until the attempt of this number is over. No git has its record.
     pub async fn ended(&self, attempt: u32) -> Result<OutcomeSummary> {
         let is_over = |status: &RolloutStatus| {

@@ -13,9 +13,7 @@ use super::{
     places::element,
     queries, weights,
 };
-
-/// Beginning of the URL of a repository that needs a key.
-const SSH: &str = "ssh://";
+use crate::repository::{self, OpenError};
 
 /// Checks an object that the definition accepts, or that it refuses with other words.
 pub(super) fn check(kind: &str, object: &Value, is_refused: bool) -> Vec<Remark> {
@@ -123,12 +121,9 @@ fn of_config_repo(repo: &ConfigRepo) -> Vec<Remark> {
             remarks.push(Remark::new(field, Check::Refused, error.to_string()));
         }
     }
-    if spec.url.starts_with(SSH) && spec.secret_ref.is_none() {
-        remarks.push(Remark::new(
-            "spec.url",
-            Check::Refused,
-            "a repository over ssh needs a key: name a Secret with identity and known_hosts in spec.secretRef",
-        ));
+    if repository::lacks_key(spec) {
+        let remark = Remark::new("spec.url", Check::Refused, OpenError::NoKey.to_string());
+        remarks.push(remark);
     }
     remarks
 }

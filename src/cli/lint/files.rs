@@ -7,18 +7,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tidegate_git::MAX_FILE_BYTES;
+use tidegate_render::KUSTOMIZATIONS;
 use walkdir::{DirEntry, WalkDir};
-
-use super::kustomize;
 
 /// Name that stands for standard input.
 const STDIN: &str = "-";
 
 /// Endings of the files of a folder that may hold objects.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
-
-/// Largest file that a ConfigRepo reads.
-const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A file with its content.
 #[derive(Clone, Debug)]
@@ -61,7 +58,7 @@ pub(in crate::cli) fn read(paths: &[PathBuf]) -> Files {
         .filter_map(|path| path.parent().map(Path::to_owned))
         .collect();
     for folder in folders {
-        let beside = kustomize::NAMES.map(|name| folder.join(name));
+        let beside = KUSTOMIZATIONS.map(|name| folder.join(name));
         listed.extend(beside.into_iter().filter(|path| path.is_file()));
     }
     for path in listed {
@@ -76,7 +73,7 @@ pub(in crate::cli) fn read(paths: &[PathBuf]) -> Files {
 impl SourceFile {
     /// Returns true if a ConfigRepo would not read it.
     pub(super) fn is_too_large(&self) -> bool {
-        self.bytes.len() as u64 > MAX_BYTES
+        self.bytes.len() as u64 > MAX_FILE_BYTES
     }
 
     /// Returns true for a file of the format of many other tools.
@@ -128,7 +125,7 @@ impl Files {
 /// Reads as much as a ConfigRepo would, and a byte more, by which a larger file is known.
 fn limited(source: impl io::Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    source.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    source.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -1,14 +1,12 @@
 //! Kustomizations: which files are patches, and no objects of their own.
 
 use serde_json::Value;
-
-/// Names under which Kustomize looks for its file.
-pub(super) const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+use tidegate_render::KUSTOMIZATIONS;
 
 /// Returns true if a file is a kustomization, by its name.
 pub(super) fn is_kustomization(path: &str) -> bool {
     let (_, name) = split(path);
-    NAMES.contains(&name)
+    KUSTOMIZATIONS.contains(&name)
 }
 
 /// Returns the files that a kustomization takes for patches, from where its own path begins.

@@ -1,14 +1,14 @@
 //! Objects of a file with their positions.
 
 use serde_json::Value;
-use tidegate_api::names::GROUP;
+use tidegate_api::{names::GROUP, workload::group_of};
 
 use super::{
     finding::{Place, Remark},
     places::{self, Places},
 };
 use crate::sync::manifest::{
-    is_list, with_kind_of,
+    self,
     yaml::{self, Document, YamlError},
 };
 
@@ -76,8 +76,7 @@ impl Object {
 
     /// API group; empty for the core one.
     pub(super) fn group(&self) -> &str {
-        let version = self.value["apiVersion"].as_str().unwrap_or_default();
-        version.split_once('/').map_or("", |(group, _)| group)
+        group_of(self.value["apiVersion"].as_str().unwrap_or_default())
     }
 
     pub(super) fn kind(&self) -> &str {
@@ -118,26 +117,12 @@ fn names_our_group(document: &Value) -> bool {
 /// Returns the object of a document, or those of a List.
 fn objects(document: Document) -> Vec<Object> {
     let line = document.line;
-    match document.value {
-        Value::Object(mut list) if is_list(&list) => {
-            let items = list.remove("items");
-            let items = match items {
-                Some(Value::Array(items)) => items,
-                _ => Vec::new(),
-            };
-            let items = items.into_iter().enumerate();
-            items
-                .map(|(index, item)| Object {
-                    value: with_kind_of(item, &list),
-                    line,
-                    path: places::element("items", index),
-                })
-                .collect()
-        }
-        value => vec![Object {
+    let objects = manifest::objects(document.value).into_iter();
+    objects
+        .map(|(number, value)| Object {
             value,
             line,
-            path: String::new(),
-        }],
-    }
+            path: number.map_or_else(String::new, |number| places::element("items", number)),
+        })
+        .collect()
 }

@@ -9,6 +9,8 @@ use kube::{
 };
 use tidegate_api::Rollout;
 
+use crate::causes::innermost;
+
 /// Event of the watch.
 #[derive(Debug)]
 pub(in crate::cli) enum Change {
@@ -134,12 +136,6 @@ fn status(error: &watcher::Error) -> Option<&Status> {
         | watcher::Error::WatchFailed(_)
         | watcher::Error::NoResourceVersion => None,
     }
-}
-
-/// The cause that says something; what is around it says only that there was an error.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.last().map_or_else(String::new, ToString::to_string)
 }
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! A line for each change, for logs and pipes.
 
-use std::io::Write;
+use std::{io::Write, iter};
 
 use futures::Stream;
 use jiff::Timestamp;
 use tidegate_api::status::RolloutStatus;
 
 use super::changes::{Change, Ended, Lost, next};
-use crate::{cli::age, clock};
+use crate::{
+    cli::{age, story::position},
+    clock,
+};
 
 /// Writes changes until the watch ends. The loss of the connection, and its return, go to `err`.
 pub(super) async fn follow(
@@ -83,20 +86,11 @@ fn lines(before: &RolloutStatus, after: &RolloutStatus) -> Vec<String> {
 
 /// Describes the position of a Rollout, without the parts that change by the second.
 fn place(status: &RolloutStatus) -> String {
-    let parts = [
-        Some(format!("{:?}", status.phase)),
-        status.step.as_ref().map(|step| format!("step {step}")),
-        status
-            .weight
-            .as_ref()
-            .map(|weight| format!("weight {weight}")),
-        status
-            .revision
-            .as_ref()
-            .map(|revision| format!("revision {revision}")),
-        Some(status.message.clone()).filter(|message| !message.is_empty()),
-    ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
+    let message = Some(status.message.clone()).filter(|message| !message.is_empty());
+    let parts = iter::once(format!("{:?}", status.phase))
+        .chain(position(status))
+        .chain(message);
+    parts.collect::<Vec<_>>().join("  ")
 }
 
 /// Returns a line for each gate with a new verdict.

@@ -2,11 +2,12 @@
 
 use tidegate_api::{CommitId, Revision, record::RestoreResult, workload::WorkloadRef};
 use tidegate_engine::revision;
-use tidegate_git::{EditsRequest, FileEdit, ObjectId, RestoreError, RestoreRequest, SkipReason};
-use tidegate_render::{Found, RenderError, Tip, Wanted};
+use tidegate_git::{Edit, EditsRequest, ObjectId, RestoreError, RestoreRequest, SkipReason};
+use tidegate_render::{Found, RenderError, Sources, Tip, Wanted};
 
 use crate::{
-    records::failure::{WriteError, in_full},
+    causes::in_full,
+    records::failure::WriteError,
     rendering::{FolderError, RenderedFolder},
 };
 
@@ -27,7 +28,7 @@ pub(super) struct RenderedRestore<'a> {
 /// Reason for which there is nothing to commit, or the tip with the edits.
 enum Plan {
     Done(RestoreResult),
-    Commit(ObjectId, Vec<FileEdit>),
+    Commit(ObjectId, Vec<Edit>),
 }
 
 // === impl RenderedRestore ===
@@ -71,11 +72,11 @@ impl RenderedRestore<'_> {
         let found = match (self.folder.sources(tip).await, own) {
             (Ok(None), _) => return Ok(None),
             (Ok(Some(_)), Some(own)) => return Ok(Some(Plan::Done(restored(own)))),
-            (Ok(Some(_)), None) => self.edits(tip).await,
+            (Ok(Some(sources)), None) => self.edits(tip, sources).await,
             (Err(error), _) => Err(error),
         };
         match found {
-            Ok(plan) => Ok(plan),
+            Ok(plan) => Ok(Some(plan)),
             Err(FolderError::Store(error)) => Err(RestoreError::Commit(error).into()),
             // It may be faster another time, or the program be there.
             Err(FolderError::Render(error))
@@ -87,49 +88,48 @@ impl RenderedRestore<'_> {
         }
     }
 
-    /// Finds the edits of a tip; `None` where its folder is not rendered.
-    async fn edits(&self, commit: ObjectId) -> Result<Option<Plan>, FolderError> {
-        let Some(now) = self.folder.objects(commit).await? else {
-            return Ok(None);
-        };
+    /// Finds the edits of a tip.
+    async fn edits(&self, commit: ObjectId, sources: Sources) -> Result<Plan, FolderError> {
+        let RenderedFolder {
+            renderer,
+            repository,
+            ..
+        } = self.folder;
+        let now = renderer.render(&sources).await?;
         let there = self.folder.template(&now, self.workload).cloned();
         let Some(rejected) = there.filter(|there| revision::of(there) == *self.rejected) else {
             let why = SkipReason::TemplateChanged.to_string();
-            return Ok(Some(Plan::Done(RestoreResult::Skipped { why })));
+            return Ok(Plan::Done(RestoreResult::Skipped { why }));
         };
-        let Some(sources) = self.folder.sources(self.good).await? else {
+        let Some(good) = self.folder.sources(self.good).await? else {
             let why = "the folder was not rendered yet at the good commit";
-            return Ok(Some(Plan::Done(refused(why))));
+            return Ok(Plan::Done(refused(why)));
         };
-        let before = self.folder.renderer.render(&sources).await?;
-        let Some(good) = self.folder.template(&before, self.workload).cloned() else {
+        let before = renderer.render(&good).await?;
+        let Some(template) = self.folder.template(&before, self.workload).cloned() else {
             let why = SkipReason::NoGoodTemplate.to_string();
-            return Ok(Some(Plan::Done(refused(&why))));
+            return Ok(Plan::Done(refused(&why)));
         };
         let wanted = Wanted {
             kind: self.workload.kind.to_string(),
             name: self.workload.name.clone(),
             rejected,
-            good,
+            good: template,
         };
-        let (folder, options) = (self.folder.folder.to_owned(), self.folder.options());
+        let options = self.folder.options();
         // The good sources go to a task of their own and come back.
-        let gathered = self
-            .folder
-            .repository
-            .with_tree(commit, move |tree| {
-                let tip = Tip::gather(tree, &folder, &options, &sources);
-                tip.map(|tip| (tip, sources))
-            })
+        let gathered = repository.with_tree(commit, move |tree| {
+            let tip = Tip::gather(tree, sources, &options, &good);
+            tip.map(|tip| (tip, good))
+        });
+        let (tip, good) = gathered.await??;
+        let found = renderer
+            .find((&tip, &now), (&good, &before), &wanted)
             .await?;
-        let (Some(tip), sources) = gathered? else {
-            return Ok(None);
-        };
-        let found = self.folder.renderer.find(&tip, &sources, &wanted).await;
-        Ok(Some(plan_of(found, commit)?))
+        Ok(plan_of(found, commit))
     }
 
-    async fn commit(&self, tip: ObjectId, edits: Vec<FileEdit>) -> Result<ObjectId, RestoreError> {
+    async fn commit(&self, tip: ObjectId, edits: Vec<Edit>) -> Result<ObjectId, RestoreError> {
         let RestoreRequest {
             branch,
             message,
@@ -151,20 +151,13 @@ impl RenderedRestore<'_> {
     }
 }
 
-fn plan_of(found: Result<Found, RenderError>, tip: ObjectId) -> Result<Plan, RenderError> {
-    Ok(match found? {
-        Found::Edits(edits) => {
-            let edits = edits.into_iter().map(|edit| FileEdit {
-                path: edit.file,
-                range: edit.range,
-                replacement: edit.replacement,
-            });
-            Plan::Commit(tip, edits.collect())
-        }
+fn plan_of(found: Found, tip: ObjectId) -> Plan {
+    match found {
+        Found::Edits(edits) => Plan::Commit(tip, edits),
         other @ (Found::Shared { .. } | Found::Entangled { .. } | Found::NotFound(_)) => {
             Plan::Done(refused(&other.to_string()))
         }
-    })
+    }
 }
 
 fn restored(commit: ObjectId) -> RestoreResult {

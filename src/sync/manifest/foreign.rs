@@ -2,11 +2,9 @@
 //! write instead.
 
 use serde_json::Value;
+use tidegate_render::{CHART, KUSTOMIZATIONS};
 
 use super::is_list;
-
-/// Names under which kustomize looks for its file.
-const KUSTOMIZATION: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
 /// API group of kustomize's own kinds.
 const KUSTOMIZE_GROUP: &str = "kustomize.config.k8s.io/";
@@ -15,14 +13,14 @@ const KUSTOMIZE_GROUP: &str = "kustomize.config.k8s.io/";
 pub(super) fn rejection(path: &str, object: &Value) -> Option<String> {
     let name = file_name(path);
     let version = object["apiVersion"].as_str().unwrap_or_default();
-    if KUSTOMIZATION.contains(&name) || version.starts_with(KUSTOMIZE_GROUP) {
+    if KUSTOMIZATIONS.contains(&name) || version.starts_with(KUSTOMIZE_GROUP) {
         return Some(
             "this is a kustomization below a folder of plain YAML: let spec.path name the folder that is \
              rendered, or keep it out of the path"
                 .to_owned(),
         );
     }
-    if name == "Chart.yaml" {
+    if name == CHART {
         return Some(
             "this is a Helm chart below a folder of plain YAML: let spec.path name the chart's folder, or \
              keep it out of the path"

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::{InvalidManifest, Place};
+
 /// Size of manifests in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {
@@ -37,6 +39,17 @@ impl Size {
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    /// Fails at this place where a limit is exceeded.
+    pub(super) fn check(&self, place: &Place) -> Result<(), InvalidManifest> {
+        match self.excess() {
+            Some(reason) => Err(InvalidManifest {
+                is_too_much: true,
+                ..place.invalid(reason)
+            }),
+            None => Ok(()),
         }
     }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tidegate_api::workload::WorkloadRef;
 
 use super::{
-    Key, Manifest, Parsed, Place, is_list, with_kind_of,
+    Key, Manifest, Parsed, Place, objects,
     yaml::{self, Document},
 };
 
@@ -19,12 +19,17 @@ pub(crate) fn workloads_of<'a>(
     for (path, bytes) in files {
         let documents = yaml::documents(bytes).unwrap_or_default();
         for (index, document) in documents.into_iter().enumerate() {
-            let (lines, start) = (document.item_lines.clone(), document.line);
-            for (item, object) in objects(document).into_iter().enumerate() {
+            let Document {
+                line,
+                item_lines,
+                value,
+            } = document;
+            for (item, object) in objects(value) {
+                let item_line = item.and_then(|item| item_lines.get(item)).copied();
                 let place = Place {
                     file: path.to_owned(),
                     document: index + 1,
-                    line: lines.get(item).copied().unwrap_or(start),
+                    line: item_line.unwrap_or(line),
                 };
                 parsed.push_workload(object, place, namespace);
             }
@@ -49,8 +54,11 @@ pub(crate) fn workloads_among(
 /// workload or cannot be read.
 pub(crate) fn template_in(bytes: &[u8], workload: &WorkloadRef, namespace: &str) -> Option<Value> {
     let documents = yaml::documents(bytes).ok()?;
-    let mut manifests: Vec<_> = documents.into_iter().flat_map(objects).collect();
-    let found = manifests.iter_mut().find(|object| {
+    let all = documents
+        .into_iter()
+        .flat_map(|document| objects(document.value));
+    let mut all: Vec<_> = all.map(|(_, object)| object).collect();
+    let found = all.iter_mut().find(|object| {
         is_for(object, namespace)
             && Key::of(object).is_ok_and(|key| key.workload().as_ref() == Some(workload))
     })?;
@@ -64,20 +72,6 @@ fn is_for(object: &Value, namespace: &str) -> bool {
         Some(own) => own
             .as_str()
             .is_some_and(|own| own.is_empty() || own == namespace),
-    }
-}
-
-/// Returns the objects of a document: itself, or the elements of a list.
-fn objects(document: Document) -> Vec<Value> {
-    match document.value {
-        Value::Object(mut list) if is_list(&list) => match list.remove("items") {
-            Some(Value::Array(items)) => {
-                let items = items.into_iter();
-                items.map(|item| with_kind_of(item, &list)).collect()
-            }
-            _ => Vec::new(),
-        },
-        other => vec![other],
     }
 }
 

@@ -11,7 +11,7 @@ use tidegate_git::{Commit, ObjectId};
 use super::{HeldWorkload, HeldWorkloads, SearchError, Traced, Untraced, is_new};
 use crate::{
     kubernetes::watched::ControllerRevision,
-    rendering::RenderedFolder,
+    rendering::{FolderError, RenderedFolder},
     sync::{
         manifest::{self, Manifest},
         source::{self, Head, author},
@@ -93,6 +93,11 @@ impl Search<'_> {
             if sought.is_empty() {
                 return Ok(());
             }
+            if self.head.is_rendered {
+                self.compare_rendered(workload, file, &mut sought, traced)
+                    .await?;
+                continue;
+            }
             for written in self.earlier(workload, file).await? {
                 self.compare(workload, &written, &mut sought, traced)
                     .await?;
@@ -127,34 +132,41 @@ impl Search<'_> {
         })
     }
 
-    /// Templates that the file had before, or was rendered to with others, newest first.
+    /// Templates that the file had before, newest first.
     async fn earlier(
         &self,
         workload: &WorkloadRef,
         file: &str,
     ) -> Result<Vec<Written>, SearchError> {
-        let written = |commit, template: Value| Written {
-            commit,
-            file: file.to_owned(),
-            revision: revision::of(&template),
-            template,
-        };
-        let head = self.head.commit.id;
-        if self.head.is_rendered {
-            let earlier = self.folder.earlier(head, workload).await?.into_iter();
-            return Ok(earlier
-                .map(|(commit, template)| written(commit.id, template))
-                .collect());
-        }
         let repository = self.folder.repository;
         let contents = repository
-            .earlier_contents(head, file.to_owned(), EARLIER)
-            .await?;
-        let templates = contents.into_iter().filter_map(|(commit, bytes)| {
+            .earlier_contents(self.head.commit.id, file.to_owned(), EARLIER)
+            .await
+            .map_err(FolderError::from)?;
+        let written = contents.into_iter().filter_map(|(commit, bytes)| {
             let template = manifest::template_in(&bytes, workload, self.folder.namespace)?;
-            Some(written(commit, template))
+            Some(Written::of(commit, file, template))
         });
-        Ok(templates.collect())
+        Ok(written.collect())
+    }
+
+    /// Compares the templates that the folder was rendered to before, until there is nothing left to find.
+    async fn compare_rendered(
+        &self,
+        workload: &WorkloadRef,
+        file: &str,
+        sought: &mut Vec<Arc<ControllerRevision>>,
+        traced: &mut Traced,
+    ) -> Result<(), SearchError> {
+        let walk = self.folder.earlier(self.head.commit.id, workload).await;
+        let mut walk = walk.map_err(FolderError::from)?;
+        while !sought.is_empty()
+            && let Some((commit, template)) = walk.next().await?
+        {
+            let written = Written::of(commit.id, file, template);
+            self.compare(workload, &written, sought, traced).await?;
+        }
+        Ok(())
     }
 
     /// Compares what a template becomes with what is sought, and takes out what is found.
@@ -241,6 +253,19 @@ impl Search<'_> {
                 let name = revision.name_any();
                 Err(SearchError::Annotate { name, source })
             }
+        }
+    }
+}
+
+// === impl Written ===
+
+impl Written {
+    fn of(commit: ObjectId, file: &str, template: Value) -> Self {
+        Self {
+            commit,
+            file: file.to_owned(),
+            revision: revision::of(&template),
+            template,
         }
     }
 }

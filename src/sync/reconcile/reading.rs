@@ -51,7 +51,7 @@ impl RepoReconciler<'_> {
                 is_only: read.all(|repo| repo.name_any() == self.name),
             };
             if let Err(error) = search.run(held, &mut memory.traced).await {
-                return Report::search_failed(&error);
+                return Report::unreadable(&error);
             }
         }
         let untraced: Vec<_> = memory.traced.in_vain().collect();

@@ -2,13 +2,12 @@
 
 use jiff::Timestamp;
 use kube::{
-    Api, ResourceExt as _,
+    Api,
     api::{Patch, PatchParams},
 };
 use serde_json::json;
-use tidegate_api::names;
 
-use super::watched::Deployment;
+use super::{hold::held, watched::Deployment};
 use crate::{
     kubernetes::pod_template::RESTART_ANNOTATION,
     workload::{Restart, Target, WorkloadError},
@@ -28,13 +27,9 @@ pub(in crate::workload) async fn restart(
     let read = api.get(name).await;
     let deployment = read.map_err(WorkloadError::request(what()))?;
     if deployment.spec.paused {
-        let is_held = deployment
-            .annotations()
-            .contains_key(names::HELD_ANNOTATION);
-        return Ok(if is_held {
-            Restart::Held
-        } else {
-            Restart::Paused
+        return Ok(match held(&deployment) {
+            Some(_) => Restart::Held,
+            None => Restart::Paused,
         });
     }
     let mark = json!({ RESTART_ANNOTATION: format!("{now:.0}") });

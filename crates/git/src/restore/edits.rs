@@ -3,26 +3,16 @@
 //! The commit is made on the tip for which the edits were found, and is never pushed over another: where one came
 //! first, the edits have to be found again.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::collections::BTreeMap;
 
 use super::{RestoreError, commit_files, own_commit};
 use crate::{
     commit::{Ci, ObjectId, Signature, Trailers},
+    edit::{Edit, edited},
     repository::Repository,
-    transport::TransportError,
-    tree::{self, TreeLimits},
+    store::Store,
+    tree::{self, MAX_FILE_BYTES},
 };
-
-/// Bytes of a file that are replaced. Every other byte stays.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileEdit {
-    /// Path of the file.
-    pub path: String,
-    /// The bytes.
-    pub range: Range<usize>,
-    /// Text in their place.
-    pub replacement: String,
-}
 
 /// Edits of the files of a tip, and the content of the commit.
 #[derive(Clone, Debug)]
@@ -32,7 +22,7 @@ pub struct EditsRequest {
     /// Commit that the edits are for.
     pub tip: ObjectId,
     /// The edits, of which no two overlap.
-    pub edits: Vec<FileEdit>,
+    pub edits: Vec<Edit>,
     /// Subject and body of the commit; the trailers are added.
     pub message: String,
     /// Trailers of the commit.
@@ -64,56 +54,44 @@ impl Repository {
     /// Commits edits and pushes the commit. Fails with a conflict where another came first.
     pub async fn restore_by_edits(&self, request: EditsRequest) -> Result<ObjectId, RestoreError> {
         let branch = request.branch.clone();
-        let commit = self
-            .read(move |store| {
-                let mut texts = BTreeMap::new();
-                for path in request.edits.iter().map(|edit| &edit.path) {
-                    let limit = TreeLimits::default().file_bytes;
-                    let file = tree::file_at(store, request.tip, path, limit);
-                    let file = file.map_err(RestoreError::Read)?;
-                    texts.insert(path.clone(), file.map_or_else(Vec::new, |file| file.bytes));
-                }
-                let texts = edited(texts, request.edits);
-                let EditsRequest {
-                    tip,
-                    message,
-                    trailers,
-                    ci,
-                    by,
-                    ..
-                } = request;
-                commit_files(store, tip, &texts, (&message, ci, &trailers), &by)
-            })
-            .await?;
-        match self.push(commit, &branch).await {
-            Ok(()) => Ok(commit),
-            Err(rejected @ TransportError::PushRejected { .. }) => {
-                Err(RestoreError::PushRejected(rejected))
-            }
-            Err(other) => Err(RestoreError::Push(other)),
-        }
+        let commit = self.read(move |store| commit_edits(store, request)).await?;
+        self.push_restore(commit, &branch).await
     }
 }
 
-/// Applies edits from the end of each file, so that the places of the others stay right.
-fn edited(
-    mut texts: BTreeMap<String, Vec<u8>>,
-    mut edits: Vec<FileEdit>,
-) -> BTreeMap<String, Vec<u8>> {
-    edits.sort_by_key(|edit| std::cmp::Reverse((edit.range.start, edit.range.end)));
-    for edit in edits {
-        if let Some(text) = texts.get_mut(&edit.path)
-            && edit.range.end <= text.len()
-        {
-            text.splice(edit.range, edit.replacement.into_bytes());
-        }
+/// Commits edits of the files of a tip.
+fn commit_edits(store: &Store, request: EditsRequest) -> Result<ObjectId, RestoreError> {
+    let EditsRequest {
+        tip,
+        edits,
+        message,
+        trailers,
+        ci,
+        by,
+        ..
+    } = request;
+    let mut by_file: BTreeMap<&str, Vec<&Edit>> = BTreeMap::new();
+    for edit in &edits {
+        by_file.entry(&edit.file).or_default().push(edit);
     }
-    texts
+    let mut texts = BTreeMap::new();
+    for (path, edits) in by_file {
+        let file = tree::file_at(store, tip, path, MAX_FILE_BYTES).map_err(RestoreError::Read)?;
+        let text = file.and_then(|file| edited(&file.bytes, edits));
+        let text = text.ok_or_else(|| RestoreError::OutOfPlace {
+            path: path.to_owned(),
+            commit: tip,
+        })?;
+        texts.insert(path.to_owned(), text);
+    }
+    commit_files(store, tip, &texts, (&message, ci, &trailers), &by)
 }
 
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
+
+    use std::ops::Range;
 
     use super::*;
     use crate::testing::{Server, signature};
@@ -128,7 +106,7 @@ mod tests {
         }
     }
 
-    fn request(tip: ObjectId, edits: Vec<FileEdit>) -> EditsRequest {
+    fn request(tip: ObjectId, edits: Vec<Edit>) -> EditsRequest {
         EditsRequest {
             branch: "main".into(),
             tip,
@@ -140,9 +118,9 @@ mod tests {
         }
     }
 
-    fn edit(path: &str, range: Range<usize>, replacement: &str) -> FileEdit {
-        FileEdit {
-            path: path.into(),
+    fn edit(file: &str, range: Range<usize>, replacement: &str) -> Edit {
+        Edit {
+            file: file.into(),
             range,
             replacement: replacement.into(),
         }

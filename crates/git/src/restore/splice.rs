@@ -14,6 +14,7 @@ use super::{
     ObjectKey,
     template::{self, LocatedTemplate},
 };
+use crate::line_break;
 
 /// A template that cannot be replaced faithfully.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub(super) fn splice(
 
 /// Edits with the good text as its author wrote it.
 fn as_written(rejected: &LocatedTemplate<'_>, good: &LocatedTemplate<'_>) -> String {
-    let line_break = line_break_of(rejected.text);
+    let line_break = line_break::of(rejected.text);
     if rejected.in_flow {
         let text = if good.is_flow() {
             good.text[good.node.span.clone()].to_owned()
@@ -51,7 +52,7 @@ fn as_written(rejected: &LocatedTemplate<'_>, good: &LocatedTemplate<'_>) -> Str
             good.value().to_string()
         };
         let range = rejected.node.span.clone();
-        return replaced(rejected.text, range, &with_line_breaks(&text, line_break));
+        return replaced(rejected.text, range, &line_break::with(&text, line_break));
     }
     let text = if good.in_flow {
         format!("template: {}", good.value())
@@ -59,7 +60,7 @@ fn as_written(rejected: &LocatedTemplate<'_>, good: &LocatedTemplate<'_>) -> Str
         let block = &good.text[block_of(good)];
         reindented(block, good.key.column, rejected.key.column)
     };
-    let text = with_line_breaks(&text, line_break);
+    let text = line_break::with(&text, line_break);
     let new = replaced(rejected.text, block_of(rejected), &text);
     let at_the_end = block_of(rejected).end == rejected.text.len();
     if at_the_end && !good.in_flow && good.node.ends_in_block_scalar() {
@@ -79,7 +80,7 @@ fn as_rendered(rejected: &LocatedTemplate<'_>, good: &LocatedTemplate<'_>) -> Op
     let block = format!("template:\n{}", yaml.trim_end_matches('\n'));
     // It is rendered at column 0 and has to be one step deeper than its key.
     let text = reindented(&block, 0, rejected.key.column + 2);
-    let text = with_line_breaks(&text, line_break_of(rejected.text));
+    let text = line_break::with(&text, line_break::of(rejected.text));
     Some(replaced(rejected.text, block_of(rejected), &text))
 }
 
@@ -141,18 +142,6 @@ fn reindented(block: &str, from: usize, to: usize) -> String {
         }
     }
     moved
-}
-
-/// Returns the first line break of a text.
-fn line_break_of(text: &str) -> &'static str {
-    match text.find('\n') {
-        Some(at) if text[..at].ends_with('\r') => "\r\n",
-        _ => "\n",
-    }
-}
-
-fn with_line_breaks(text: &str, line_break: &str) -> String {
-    text.replace("\r\n", "\n").replace('\n', line_break)
 }
 
 /// Returns true if `text` has the good template, and everything else as before.

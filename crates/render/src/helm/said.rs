@@ -2,7 +2,9 @@
 //!
 //! Helm calls a chart's files by the chart's name (`web/templates/app.yaml:6:29`), wherever the chart lies.
 
-use crate::{error::Place, sources::Sources, tree::joined};
+use tidegate_git::path::joined;
+
+use crate::{error::Place, sources::Sources};
 
 /// Finds the place that Helm names last, which is the innermost: with a line, if it says one anywhere.
 pub(crate) fn place(said: &str, sources: &Sources, chart: &str) -> Place {

@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::walk::{kustomization_in, named};
-use crate::tree::{Entry, Tree, TreeError, joined};
+use tidegate_git::path::joined;
+
+use crate::tree::{Entry, Tree, TreeError};
 
 /// All kustomizations of a repository, with what they name.
 #[derive(Debug, Default)]

@@ -1,6 +1,8 @@
 //! Paths as kustomizations write them: what is no path in the repository is told from what is.
 
-use crate::{error::Problem, tree::resolved};
+use tidegate_git::path::resolved;
+
+use crate::error::Problem;
 
 /// Hosts that Kustomize takes for remotes even without a scheme.
 const BARE_HOSTS: [&str; 2] = ["github.com/", "www.github.com/"];

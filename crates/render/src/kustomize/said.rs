@@ -5,7 +5,9 @@
 
 use serde_json::Value;
 
-use crate::{document, error::Place, kustomize::Role, sources::Sources, tree::resolved};
+use tidegate_git::path::resolved;
+
+use crate::{document, error::Place, kustomize::Role, sources::Sources};
 
 /// Finds the place of an error.
 pub(crate) fn place(said: &str, sources: &Sources, folders: &[String]) -> Place {

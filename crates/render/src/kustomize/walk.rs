@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
-use tidegate_git::FolderEntry;
+use tidegate_git::{FolderEntry, path::joined};
 
 use super::{
     NAMES,
@@ -14,7 +14,7 @@ use crate::{
     document::{self, Document, Field, Malformed, Step, line_at},
     error::{Place, Problem, RenderError},
     sources::{Reader, RendererKind, Sources, refusal},
-    tree::{Entry, Tree, folder_of, joined},
+    tree::{Entry, Tree, folder_of},
 };
 
 /// Maximum depth of folders that refer to each other.

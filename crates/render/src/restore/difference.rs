@@ -7,7 +7,10 @@
 use std::ops::Range;
 
 use similar::{Algorithm, DiffOp, capture_diff_slices};
-use tidegate_git::node::{self, Content, Node};
+use tidegate_git::{
+    line_break,
+    node::{self, Content, Node},
+};
 
 use super::{Edit, Tip};
 use crate::sources::Sources;
@@ -78,7 +81,8 @@ impl Versions<'_> {
         }
         match (&now.content, &good.content) {
             (Content::Scalar(_), Content::Scalar(_)) => {
-                let replacement = with_breaks_of(self.now, &self.good[good.span.clone()]);
+                let replacement =
+                    line_break::with(&self.good[good.span.clone()], line_break::of(self.now));
                 self.edits.push(Edit {
                     file: self.file.to_owned(),
                     range: now.span.clone(),
@@ -160,14 +164,14 @@ impl Versions<'_> {
         for line in &before[come] {
             text.push_str(&self.good[line.clone()]);
         }
-        let mut replacement = with_breaks_of(self.now, &text);
+        let mut replacement = line_break::with(&text, line_break::of(self.now));
         // A last line need not end; one that another comes after has to.
         let at_end = end == self.now.len();
         if !at_end && !replacement.is_empty() && !replacement.ends_with('\n') {
-            replacement.push_str(line_break_of(self.now));
+            replacement.push_str(line_break::of(self.now));
         }
         if at_end && start == end && start > 0 && !self.now.ends_with('\n') {
-            replacement.insert_str(0, line_break_of(self.now));
+            replacement.insert_str(0, line_break::of(self.now));
         }
         self.edits.push(Edit {
             file: self.file.to_owned(),
@@ -220,29 +224,17 @@ fn without_break(line: &str) -> &str {
     line.trim_end_matches(['\n', '\r'])
 }
 
-/// Returns the first line break of a text.
-fn line_break_of(text: &str) -> &'static str {
-    match text.find('\n') {
-        Some(at) if text[..at].ends_with('\r') => "\r\n",
-        _ => "\n",
-    }
-}
-
-/// Gives a text the line breaks of another.
-fn with_breaks_of(other: &str, text: &str) -> String {
-    text.replace("\r\n", "\n")
-        .replace('\n', line_break_of(other))
-}
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
 
-    use super::{super::edit::applied, *};
+    use tidegate_git::edited;
+
+    use super::*;
 
     fn restored(now: &str, good: &str) -> (usize, String) {
         let edits = between("f", now, good);
-        let text = applied(now.as_bytes(), &edits).unwrap();
+        let text = edited(now.as_bytes(), &edits).unwrap();
         (edits.len(), String::from_utf8(text).unwrap())
     }
 

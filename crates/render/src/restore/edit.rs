@@ -1,40 +1,10 @@
-//! Edits of files: bytes that are replaced, while every other stays.
+//! Edits of the files that rendering reads.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::collections::BTreeMap;
+
+use tidegate_git::{Edit, edited};
 
 use crate::snapshot::Snapshot;
-
-/// A replacement of some bytes of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Edit {
-    /// Path of the file from the root of the repository.
-    pub file: String,
-    /// Bytes that are replaced.
-    pub range: Range<usize>,
-    /// Text that they are replaced with.
-    pub replacement: String,
-}
-
-/// Returns the text with these edits of it; none if two of them overlap.
-pub(super) fn applied<'e>(
-    text: &[u8],
-    edits: impl IntoIterator<Item = &'e Edit>,
-) -> Option<Vec<u8>> {
-    let mut edits: Vec<_> = edits.into_iter().collect();
-    edits.sort_by_key(|edit| (edit.range.start, edit.range.end));
-    let mut new = Vec::with_capacity(text.len());
-    let mut at = 0;
-    for Edit {
-        range, replacement, ..
-    } in edits
-    {
-        new.extend_from_slice(text.get(at..range.start)?);
-        new.extend_from_slice(replacement.as_bytes());
-        at = range.end;
-    }
-    new.extend_from_slice(text.get(at..)?);
-    Some(new)
-}
 
 /// Returns the files with these edits; none if two of them overlap.
 pub(super) fn applied_to(files: &Snapshot, edits: &[Edit]) -> Option<Snapshot> {
@@ -42,27 +12,10 @@ pub(super) fn applied_to(files: &Snapshot, edits: &[Edit]) -> Option<Snapshot> {
     for edit in edits {
         by_file.entry(&edit.file).or_default().push(edit);
     }
-    let mut edited = files.clone();
+    let mut snapshot = files.clone();
     for (file, edits) in by_file {
-        let text = edited.0.get_mut(file)?;
-        *text = applied(text, edits)?;
+        let text = snapshot.0.get_mut(file)?;
+        *text = edited(text, edits)?;
     }
-    Some(edited)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn edits_apply_in_any_order_and_never_overlap() {
-        let edit = |range: Range<usize>, replacement: &str| Edit {
-            file: String::new(),
-            range,
-            replacement: replacement.to_owned(),
-        };
-        let both = [edit(4..5, "FIVE"), edit(0..1, "")];
-        assert_eq!(applied(b"abcdef", &both).as_deref(), Some(&b"bcdFIVEf"[..]));
-        assert_eq!(applied(b"abcdef", &[edit(0..3, ""), edit(2..4, "")]), None);
-    }
+    Some(snapshot)
 }

@@ -98,7 +98,7 @@ impl<'a> Trial<'a> {
 fn content_or_error<T>(result: Result<T, RenderError>) -> Result<Option<T>, RenderError> {
     match result {
         Ok(value) => Ok(Some(value)),
-        Err(error) if error.is_about_content() && !error.is_transient() => Ok(None),
+        Err(error) if error.is_final() => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -7,6 +7,7 @@
 )]
 
 mod charts;
+mod folder_tree;
 mod overlays;
 mod rejected;
 mod restores;
@@ -16,8 +17,10 @@ use std::{env, fs, path::PathBuf, time::Duration};
 use serde_json::Value;
 use tempfile::TempDir;
 use tidegate_render::{
-    ChartOptions, FolderTree, Object, RenderError, RenderSettings, Rendered, Renderer, Sources,
+    ChartOptions, Object, RenderError, RenderSettings, Rendered, Renderer, Sources,
 };
+
+use self::folder_tree::FolderTree;
 
 /// A repository on disk.
 struct Repository(TempDir);

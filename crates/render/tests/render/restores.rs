@@ -58,11 +58,13 @@ impl History {
     }
 
     async fn find_for(&self, wanted: &Wanted) -> Found {
-        let good = self.sources(&self.good);
-        let tip = Tip::gather(&self.tip.tree(), self.folder, &self.options, &good)
-            .unwrap()
-            .unwrap();
-        renderer().find(&tip, &good, wanted).await.unwrap()
+        let (good, now) = (self.sources(&self.good), self.sources(&self.tip));
+        let rendered = async |sources| renderer().render(sources).await.unwrap();
+        let (before, after) = (rendered(&good).await, rendered(&now).await);
+        let tip = Tip::gather(&self.tip.tree(), now, &self.options, &good).unwrap();
+        let renderer = renderer();
+        let found = renderer.find((&tip, &after), (&good, &before), wanted);
+        found.await.unwrap()
     }
 
     async fn find(&self, name: &str) -> Found {

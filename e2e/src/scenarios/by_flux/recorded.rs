@@ -36,13 +36,7 @@ pub(super) async fn run(context: Context) -> Result<()> {
         anyhow::bail!("the template was not restored: {:?}", record.restore);
     };
     bed.flux_has_applied(commit.as_str()).await?;
-    bed.until("what was restored is stable", |status| {
-        let (stable, wanted) = (status.stable.as_ref(), status.wanted.as_ref());
-        let stable = stable.map(|stable| &stable.revision);
-        status.attempt.is_none() && stable == wanted.map(|wanted| &wanted.revision)
-    })
-    .await?;
-    ensure!(bed.status().await?.attempts == 2, "v2 was tried again");
+    bed.rests_on_what_is_wanted(2).await?;
     clients.stop().await.none_failed_beside("v3")?;
     bed.gateway_serves("v2").await
 }

@@ -247,9 +247,9 @@ fn around(template: &Value, step: usize, line_break: &str) -> (String, String, S
     );
     let tail = format!("\n# tail\n{pad}replicas: 1 # é\n---\nx: |\n  y\n");
     (
-        with_line_breaks(&head, line_break),
-        with_line_breaks(&block, line_break),
-        with_line_breaks(&tail, line_break),
+        line_break::with(&head, line_break),
+        line_break::with(&block, line_break),
+        line_break::with(&tail, line_break),
     )
 }
 
