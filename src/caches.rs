@@ -176,6 +176,40 @@ impl Caches {
             .unwrap_or_default()
     }
 
+    /// Returns the ConfigRepos that bring objects into a namespace, as far as is known: its own, and those that reach it.
+    pub(crate) fn config_repos_near(&self, namespace: &str) -> Vec<NamespacedName> {
+        let all = self.config_repos.all();
+        let near = all.iter().filter(|guarded| {
+            guarded.meta().namespace.as_deref() == Some(namespace) || reach(guarded, namespace)
+        });
+        near.map(|guarded| NamespacedName::of(&**guarded)).collect()
+    }
+
+    /// Returns true if a ConfigRepo brings objects into a namespace, or may.
+    pub(crate) fn reaches(&self, repo: &NamespacedName, namespace: &str) -> bool {
+        repo.namespace == namespace
+            || self
+                .config_repos
+                .get(&repo.namespace, &repo.name)
+                .is_some_and(|guarded| reach(&guarded, namespace))
+    }
+
+    /// Returns the Rollouts of the namespaces into which a ConfigRepo brings objects.
+    pub(crate) fn rollouts_near(
+        &self,
+        repo: &NamespacedName,
+    ) -> Vec<Arc<DeserializeGuard<Rollout>>> {
+        let mut rollouts = self.rollouts.list(&repo.namespace);
+        let known = self.config_repo(&repo.namespace, &repo.name);
+        let reach = known
+            .and_then(|repo| repo.status)
+            .map(|status| status.reach);
+        for namespace in reach.iter().flat_map(|reach| &reach.namespaces) {
+            rollouts.extend(self.rollouts.list(namespace));
+        }
+        rollouts
+    }
+
     /// Returns a ConfigRepo, if it can be decoded.
     pub(crate) fn config_repo(&self, namespace: &str, name: &str) -> Option<ConfigRepo> {
         self.config_repos
@@ -185,4 +219,11 @@ impl Caches {
             .ok()
             .cloned()
     }
+}
+
+/// Returns true if a ConfigRepo has brought objects into this other namespace.
+fn reach(guarded: &DeserializeGuard<ConfigRepo>, namespace: &str) -> bool {
+    let repo = guarded.0.as_ref().ok();
+    let status = repo.and_then(|repo| repo.status.as_ref());
+    status.is_some_and(|status| status.reach.has(namespace))
 }

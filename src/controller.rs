@@ -165,7 +165,8 @@ async fn build(config: Config, settings: Settings) -> Result<Controllers, RunErr
     };
     let (schema_tx, schema_rx) = channel::channel(Some(schema::UNREAD.to_owned()));
     let server = serve(settings.listen, &shared, schema_rx).await?;
-    let config_repos = Arc::new(sync_context(&shared, settings.nodes));
+    let only = settings.namespace.clone();
+    let config_repos = Arc::new(sync_context(&shared, settings.nodes, only));
     let lease = settings.lease.clone();
     let rollouts = Arc::new(rollout_context(&shared, settings));
     Ok(Controllers {
@@ -219,10 +220,11 @@ fn not_ready(schema: Option<String>, caches: &Caches) -> Option<String> {
     }
 }
 
-fn sync_context(shared: &Shared, nodes: usize) -> sync::Context {
+fn sync_context(shared: &Shared, nodes: usize, namespace: Option<String>) -> sync::Context {
     let looks = sync::LookSettings {
         repositories: shared.repositories.clone(),
         requeue_tx: shared.repo_requeue_tx.clone(),
+        namespace,
         nodes,
     };
     sync::Context::new(

@@ -55,6 +55,7 @@ struct Progress {
 /// Record to be written, with the object whose status names it.
 #[derive(Clone, Debug)]
 pub(super) struct PendingWrite {
+    /// Namespace of the Rollout.
     pub(super) namespace: String,
     pub(super) owner: RecordOwner,
     pub(super) pending: PendingRecord,
@@ -118,8 +119,12 @@ impl RecordQueue {
     }
 
     /// Has the records written that Rollouts have left behind.
-    pub(crate) fn write_left_behind(&self, namespace: &str, pending: &[PendingRecord]) {
-        self.queue(namespace, &RecordOwner::ConfigRepo, pending);
+    pub(crate) fn write_left_behind(&self, pending: &[PendingRecord]) {
+        for pending in pending {
+            let namespace = &pending.record.head().namespace;
+            let pending = std::slice::from_ref(pending);
+            self.queue(namespace, &RecordOwner::ConfigRepo, pending);
+        }
     }
 
     /// Returns the paths of those that are known to be in git.
@@ -177,18 +182,16 @@ impl RecordQueue {
                 pending: pending.clone(),
             };
             let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-            let queue = queues
-                .entry(NamespacedName::new(namespace, &pending.config_repo))
-                .or_insert_with(|| {
-                    let (queue, waiting) = mpsc::unbounded_channel();
-                    let span = tracing::info_span!(
-                        "record_writer",
-                        namespace,
-                        config_repo = pending.config_repo
-                    );
-                    tokio::spawn(writer::run(self.ctx.clone(), waiting).instrument(span));
-                    queue
-                });
+            let queue = queues.entry(pending.repo()).or_insert_with(|| {
+                let (queue, waiting) = mpsc::unbounded_channel();
+                let span = tracing::info_span!(
+                    "record_writer",
+                    namespace,
+                    config_repo = pending.config_repo
+                );
+                tokio::spawn(writer::run(self.ctx.clone(), waiting).instrument(span));
+                queue
+            });
             queue.send(owed).expect("a writer ends with its queue");
         }
     }

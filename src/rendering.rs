@@ -39,7 +39,8 @@ pub(crate) enum Requested {
 /// Walk back through the commits of a folder, by first parents.
 pub(crate) struct Walk<'a> {
     folder: RenderedFolder<'a>,
-    workload: &'a WorkloadRef,
+    /// The workload, in its namespace.
+    workload: (&'a str, &'a WorkloadRef),
     commits: std::vec::IntoIter<Commit>,
     /// True if the first commit of the branch is among them.
     is_whole: bool,
@@ -114,7 +115,7 @@ impl<'a> RenderedFolder<'a> {
     async fn walk(
         self,
         head: ObjectId,
-        workload: &'a WorkloadRef,
+        workload: (&'a str, &'a WorkloadRef),
         renders: usize,
     ) -> Result<Walk<'a>, StoreError> {
         let commits = self.repository.history(head, COMMITS_BACK).await?;
@@ -132,7 +133,7 @@ impl<'a> RenderedFolder<'a> {
     pub(crate) async fn earlier(
         self,
         head: ObjectId,
-        workload: &'a WorkloadRef,
+        workload: (&'a str, &'a WorkloadRef),
     ) -> Result<Walk<'a>, StoreError> {
         // The one at the head is one of them.
         self.walk(head, workload, RENDERED - 1).await
@@ -145,7 +146,7 @@ impl<'a> RenderedFolder<'a> {
         self,
         head: ObjectId,
         until: Option<ObjectId>,
-        workload: &'a WorkloadRef,
+        workload: (&'a str, &'a WorkloadRef),
         wanted: &Revision,
     ) -> Result<Option<Requested>, FolderError> {
         let mut walk = self.walk(head, workload, RENDERED).await?;
@@ -167,17 +168,18 @@ impl<'a> RenderedFolder<'a> {
         }
     }
 
-    /// Returns the template of a workload of the namespace.
+    /// Returns the template of a workload of a namespace.
     pub(crate) fn template<'r>(
         &self,
         rendered: &'r Rendered,
-        workload: &WorkloadRef,
+        (namespace, workload): (&str, &WorkloadRef),
     ) -> Option<&'r Value> {
         let mut objects = rendered.objects.iter();
         let found = objects.find(|object| {
             let key = object.key();
-            workload.is(&key.api_version, &key.kind, &key.name)
-                && (key.namespace.is_empty() || key.namespace == self.namespace)
+            let is_there = key.namespace == namespace
+                || key.namespace.is_empty() && namespace == self.namespace;
+            is_there && workload.is(&key.api_version, &key.kind, &key.name)
         });
         found?.value.pointer("/spec/template")
     }

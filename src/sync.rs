@@ -1,10 +1,10 @@
-//! git → cluster: the objects of a namespace's config repository are applied, except fields that a
-//! Rollout masks.
+//! git → cluster: the objects of a config repository are applied, except fields that a Rollout masks.
 //!
 //! ```text
 //!   ConfigRepo ──▶ reconcile ──┬─ look                   beside the reconciles
 //!                              │    └─ source ──▶ manifest    the branch's head as objects, and which
 //!                              │                         commits asked for templates (git)
+//!                              ├─ barred: claims, rights     objects that are not this ConfigRepo's to apply
 //!                              ├─ run
 //!                              │    ├─ governance, plan  objects to apply and to prune (pure)
 //!                              │    ├─ removal           objects that leave later, or when acknowledged (pure)
@@ -23,6 +23,7 @@
 //! written in Tidegate's own name.
 
 mod apply;
+mod barred;
 mod budget;
 mod claims;
 mod cluster;
@@ -46,6 +47,7 @@ mod removal;
 mod replicas;
 mod report;
 mod revisions;
+mod rights;
 mod run;
 mod seen;
 mod source;
@@ -59,3 +61,4 @@ mod tests;
 
 pub(crate) use controller::{Context, after_error, reconcile};
 pub(crate) use look::LookSettings;
+pub(crate) use run::target_namespace;

@@ -86,7 +86,7 @@ impl SyncTrigger {
         }
     }
 
-    /// A Rollout was seen: where what it governs has changed, its namespace is synced again.
+    /// A Rollout was seen: where what it governs has changed, the ConfigRepos that reach its namespace sync again.
     pub(crate) fn changed(&self, rollout: &Rollout) {
         let name = NamespacedName::of(rollout);
         let namespace = name.namespace.clone();
@@ -106,8 +106,8 @@ impl SyncTrigger {
     /// An object that git describes is not there, so every object of the namespace is compared with
     /// git at the next reconcile.
     pub(crate) fn drifted(&self, namespace: &str) {
-        for repo in self.caches.config_repos.list(namespace) {
-            self.progress.mark_drifted(NamespacedName::of(&*repo));
+        for repo in self.caches.config_repos_near(namespace) {
+            self.progress.mark_drifted(repo);
         }
         self.requeue(namespace);
     }
@@ -117,12 +117,12 @@ impl SyncTrigger {
     pub(crate) fn is_applying(&self, namespace: &str) -> bool {
         lock(&self.progress.applying)
             .iter()
-            .any(|repo| repo.namespace == namespace)
+            .any(|repo| self.caches.reaches(repo, namespace))
     }
 
     fn requeue(&self, namespace: &str) {
-        for repo in self.caches.config_repos.list(namespace) {
-            self.requeue_tx.requeue(NamespacedName::of(&*repo));
+        for repo in self.caches.config_repos_near(namespace) {
+            self.requeue_tx.requeue(repo);
         }
     }
 

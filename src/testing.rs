@@ -39,6 +39,7 @@ pub(crate) struct Bench {
     pub(crate) script: Script,
     pub(crate) ctx: Context,
     id: NamespacedName,
+    account: NamespacedName,
     pub(crate) rollout: Rollout,
     pub(crate) plan: Plan,
     pub(crate) woken: RequeueReceiver,
@@ -100,6 +101,7 @@ impl Bench {
         let looks = sync::LookSettings {
             repositories,
             requeue_tx: repo_requeue_tx.clone(),
+            namespace: None,
             nodes: 2_000_000,
         };
         let repos = sync::Context::new(
@@ -145,6 +147,7 @@ impl Bench {
             script,
             ctx,
             id: NamespacedName::of(&rollout),
+            account: NamespacedName::new("shop", "deployer"),
             rollout,
             plan,
             woken,
@@ -162,7 +165,7 @@ impl Bench {
             id: &self.id,
             rollout: &self.rollout,
             plan: Some(&self.plan),
-            service_account: Some("deployer"),
+            service_account: Some(&self.account),
             brake: tidegate_engine::observed::Brake::Sync,
         }
     }

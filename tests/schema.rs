@@ -165,6 +165,10 @@ const BLANKS: &[(&str, &str)] = &[
     ),
     ("ConfigRepo.spec.sync.pruneDelay", "10m"),
     (
+        "ConfigRepo.spec.sync.targetNamespace",
+        "the ConfigRepo's own namespace; what was elsewhere has left git, and its removal waits as ever",
+    ),
+    (
         "Intervention.spec.by",
         "nobody: denied by the chart's policy",
     ),

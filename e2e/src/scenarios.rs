@@ -41,6 +41,7 @@ mod own_prometheus;
 mod pods_unready;
 mod preflight;
 mod prometheus_down;
+mod reach;
 mod read_repo;
 mod removed_key;
 mod restart;
@@ -126,6 +127,7 @@ pub fn all() -> Vec<Scenario> {
         second_gateway::SCENARIOS,
         unpinned_services::SCENARIOS,
         unlisted_route::SCENARIOS,
+        reach::SCENARIOS,
         read_repo::SCENARIOS,
         removed_key::SCENARIOS,
         doubled_env::SCENARIOS,

@@ -7,7 +7,7 @@ use std::{pin::pin, process::ExitCode, time};
 use clap::Args;
 use kube::{Api, Client, api::ListParams};
 use tidegate_api::{
-    CommitId, Condition, ConfigRepo, Duration, Rollout,
+    CommitId, Condition, ConfigRepo, Duration, NamespacedName, Rollout,
     reason::{ConditionType, ReasonCode as _, StallReason},
     status::RolloutStatus,
 };
@@ -60,7 +60,6 @@ enum Answer {
 pub(super) async fn run(args: &WaitArgs) -> anyhow::Result<ExitCode> {
     let (client, namespace) = args.target.connect().await?;
     let rollouts: Api<Rollout> = Api::namespaced(client.clone(), &namespace);
-    let repos: Api<ConfigRepo> = Api::namespaced(client.clone(), &namespace);
     let mut rollout = answered(rollouts.get(&args.name)).await?;
     let mut changes = pin!(changes::changes(rollouts, &namespace, &args.name));
     let end = Instant::now() + args.timeout.as_std();
@@ -80,7 +79,7 @@ pub(super) async fn run(args: &WaitArgs) -> anyhow::Result<ExitCode> {
             },
             // What was applied changes the workload alone.
             _ = looks.tick(), if is_unseen || args.commit.is_some() => if args.commit.is_some() {
-                applied = applied_commits(&repos).await?;
+                applied = applied_commits(&client, &namespace, &rollout).await?;
             },
         }
         let held = match args.commit {
@@ -139,12 +138,33 @@ fn is_not_answered(rollout: &Rollout, held: Held) -> bool {
     !held.is_known || !is_wanted && !is_stables
 }
 
-async fn applied_commits(repos: &Api<ConfigRepo>) -> anyhow::Result<Vec<CommitId>> {
-    let repos = answered(repos.list(&ListParams::default())).await?;
-    let applied = repos.items.into_iter();
+/// Returns the commits that are applied: by the ConfigRepos of the namespace, and by the one of another namespace that
+/// brings the Rollout.
+async fn applied_commits(
+    client: &Client,
+    namespace: &str,
+    rollout: &Rollout,
+) -> anyhow::Result<Vec<CommitId>> {
+    let repos: Api<ConfigRepo> = Api::namespaced(client.clone(), namespace);
+    let mut repos = answered(repos.list(&ListParams::default())).await?.items;
+    if let Some(NamespacedName { namespace, name }) = repo_elsewhere(rollout) {
+        let there: Api<ConfigRepo> = Api::namespaced(client.clone(), &namespace);
+        // Not everybody may read it; the Rollout's own status is enough for all but unrelated commits.
+        repos.extend(there.get_opt(&name).await.ok().flatten());
+    }
+    let applied = repos.into_iter();
     Ok(applied
         .filter_map(|repo| Some(repo.status?.applied?.commit))
         .collect())
+}
+
+/// Returns the ConfigRepo of another namespace that brings a Rollout.
+fn repo_elsewhere(rollout: &Rollout) -> Option<NamespacedName> {
+    let stable = rollout.status.as_ref()?.stable.as_ref()?;
+    let namespace = rollout.metadata.namespace.as_deref()?;
+    let reference = stable.source.config_repo.as_deref()?;
+    let repo = NamespacedName::of_reference(reference, namespace);
+    (repo.namespace != namespace).then_some(repo)
 }
 
 /// Answers from what is known of a Rollout, and the commits that are applied.

@@ -4,13 +4,14 @@
 //! write was made for, and writes down what it was asked. What goes wrong is for the test to say: a
 //! request gets another [`Answer`] then, or meets an object that somebody has just changed.
 //!
-//! A path like `deployments/web` is in the namespace `shop`; one that begins with `/` is taken as it is.
+//! A path like `deployments/web` is in the namespace `shop`; one that begins with `/` is taken as it is. Every account may
+//! do everything, until the test takes a right away.
 #![expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
 
 mod apply;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future,
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -42,6 +43,25 @@ const KINDS: &[(&str, &str, &str)] = &[
     ("tidegate.io/v1alpha1", "rollouts", "Rollout"),
 ];
 
+/// The same, of kinds that are cluster-scoped.
+const CLUSTER_KINDS: &[(&str, &str, &str)] = &[
+    ("v1", "namespaces", "Namespace"),
+    (
+        "apiextensions.k8s.io/v1",
+        "customresourcedefinitions",
+        "CustomResourceDefinition",
+    ),
+    ("mesh.example.com/v1", "meshes", "Mesh"),
+    (
+        "rbac.authorization.k8s.io/v1",
+        "clusterroles",
+        "ClusterRole",
+    ),
+];
+
+/// Path at which an account asks for its own rights.
+const OWN_RIGHTS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+
 /// The API server.
 #[derive(Clone, Default)]
 pub(crate) struct Script(Arc<Mutex<State>>);
@@ -52,6 +72,8 @@ struct State {
     version: u64,
     rules: Vec<Rule>,
     asked: Vec<Asked>,
+    /// Rights that are denied: plurals with their namespaces, which are empty at the cluster scope.
+    denied: BTreeSet<(String, String)>,
     /// Number of the requests that the test has looked at.
     seen: usize,
 }
@@ -152,6 +174,12 @@ impl Script {
     /// Refuses every request like this, from now on.
     pub(crate) fn refuse(&self, at: &str, code: u16) {
         self.always(at, Answer::Refused(code, "the script says so".to_owned()));
+    }
+
+    /// Takes the right away to write the objects of a resource in a namespace, or at the cluster scope if it is empty.
+    pub(crate) fn deny(&self, plural: &str, namespace: &str) {
+        let right = (plural.to_owned(), namespace.to_owned());
+        self.state().denied.insert(right);
     }
 
     /// Refuses nothing any more.
@@ -258,16 +286,17 @@ impl State {
         if let Some(object) = self.objects.get(path) {
             return Ok(Answer::Json(object.clone()));
         }
-        if KINDS.iter().any(|(_, plural, _)| full(plural) == path) {
+        if is_collection(path) {
             let items = self.listed(path, &asked.query);
             let list = json!({ "metadata": { "resourceVersion": self.version.to_string() }, "items": items });
             return Ok(Answer::Json(list));
         }
-        let resources: Vec<_> = KINDS
-            .iter()
-            .filter(|(group_version, _, _)| group_path(group_version) == path)
-            .map(|(_, plural, kind)| {
-                json!({ "name": plural, "singularName": "", "namespaced": true, "kind": kind, "verbs": ["get"] })
+        let namespaced = KINDS.iter().map(|kind| (kind, true));
+        let all = namespaced.chain(CLUSTER_KINDS.iter().map(|kind| (kind, false)));
+        let resources: Vec<_> = all
+            .filter(|((group_version, _, _), _)| group_path(group_version) == path)
+            .map(|((_, plural, kind), namespaced)| {
+                json!({ "name": plural, "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": ["get"] })
             })
             .collect();
         if resources.is_empty() {
@@ -302,6 +331,14 @@ impl State {
 
     /// Makes a change, or returns the code by which it is refused.
     fn write(&mut self, asked: &Asked) -> Result<Value, u16> {
+        if asked.path == OWN_RIGHTS {
+            let right = &asked.body["spec"]["resourceAttributes"];
+            let text = |field: &str| right[field].as_str().unwrap_or_default().to_owned();
+            let is_denied = self.denied.contains(&(text("resource"), text("namespace")));
+            let mut review = asked.body.clone();
+            review["status"] = json!({ "allowed": !is_denied });
+            return Ok(review);
+        }
         let (path, is_status) = match asked.path.strip_suffix("/status") {
             Some(path) => (path.to_owned(), true),
             None if asked.method == Method::POST => (self.created(asked)?, false),
@@ -376,13 +413,17 @@ impl State {
         let metadata = &mut object["metadata"];
         for (field, value) in [
             ("name", name.to_owned()),
-            ("namespace", "shop".to_owned()),
             ("uid", format!("uid-{}", self.version)),
             ("creationTimestamp", "2026-01-01T00:00:00Z".to_owned()),
         ] {
             if metadata[field].is_null() {
                 metadata[field] = json!(value);
             }
+        }
+        if metadata["namespace"].is_null()
+            && let Some((namespace, _)) = in_namespace(path)
+        {
+            metadata["namespace"] = json!(namespace);
         }
         metadata["resourceVersion"] = json!(self.version.to_string());
         if let Some(generation) = self.generation(path, &object) {
@@ -462,11 +503,26 @@ fn full(path: &str) -> String {
     format!("{}/namespaces/shop/{path}", group_path(group_version))
 }
 
-/// What a path is called in short.
+/// Returns true for the path of all objects of a kind in a namespace.
+fn is_collection(path: &str) -> bool {
+    let Some((_, short)) = in_namespace(path) else {
+        return false;
+    };
+    KINDS.iter().any(|(_, plural, _)| *plural == short)
+}
+
+/// What a path is called in short: with its namespace, where that is another one.
 fn short(path: &str) -> &str {
-    let in_namespace = path.split_once("/namespaces/");
-    let named = in_namespace.and_then(|(_, path)| path.split_once('/'));
-    named.map_or(path, |(_, short)| short)
+    match in_namespace(path) {
+        Some(("shop", short)) => short,
+        Some((namespace, short)) => &path[path.len() - namespace.len() - short.len() - 1..],
+        None => path,
+    }
+}
+
+/// Namespace of a path, and the path within it.
+fn in_namespace(path: &str) -> Option<(&str, &str)> {
+    path.split_once("/namespaces/")?.1.split_once('/')
 }
 
 /// Has a watch show these and end.

@@ -16,7 +16,9 @@ use tidegate_git::{
 
 use self::rendered::RenderedRestore;
 use super::{WriterContext, failure::WriteError};
-use crate::{caches::Caches, causes::in_full, clock, rendering::RenderedFolder};
+use crate::{
+    caches::Caches, causes::in_full, clock, rendering::RenderedFolder, sync::target_namespace,
+};
 
 /// Restores the last good template, unless the rejected revision was tried again. That is checked at
 /// each tip, right before the commit: the order may have waited for as long as git was unreachable.
@@ -28,7 +30,10 @@ pub(super) async fn restore(
     outcome: &OutcomeRecord,
     trailers: Trailers,
 ) -> Result<RestoreResult, WriteError> {
-    let namespace = repo.namespace().unwrap_or_default();
+    let namespace = outcome.head.namespace.clone();
+    let own = repo.namespace().unwrap_or_default();
+    let sync = repo.spec.sync.as_ref();
+    let default_namespace = sync.map_or(own.as_str(), |sync| target_namespace(sync, &own));
     let requested = outcome.head.source.commit.as_ref();
     let since = requested.and_then(|id| id.as_str().parse::<ObjectId>().ok());
     let (Some(since), Ok(good)) = (since, order.good_commit.as_str().parse::<ObjectId>()) else {
@@ -52,14 +57,16 @@ pub(super) async fn restore(
         let (wanted, rejected) = (wanted.clone(), rejected.clone());
         move |template: &Value| revision::of(template) == rejected && matches!(wanted(), Ok(None))
     };
-    let request = restore_request(repo, &namespace, order, outcome, (since, good), trailers);
+    let namespaces = (namespace.as_str(), default_namespace);
+    let request = restore_request(repo, namespaces, order, outcome, (since, good), trailers);
     let rendered = RenderedRestore {
         folder: RenderedFolder {
             renderer: ctx.repositories.renderer(),
             repository,
             folder: &repo.spec.path,
-            namespace: &namespace,
+            namespace: default_namespace,
         },
+        namespace: &namespace,
         workload: &order.workload,
         rejected: &rejected,
         good,
@@ -104,10 +111,11 @@ fn failed(error: RestoreError, repo: &ConfigRepo) -> Result<RestoreResult, Write
     }
 }
 
-/// Returns the request to restore the template, with the message of its commit.
+/// Returns the request to restore the template, with the message of its commit. Objects that name no namespace are in
+/// the default one.
 fn restore_request(
     repo: &ConfigRepo,
-    namespace: &str,
+    (namespace, default_namespace): (&str, &str),
     order: &RestoreOrder,
     outcome: &OutcomeRecord,
     (since, good): (ObjectId, ObjectId),
@@ -124,7 +132,7 @@ fn restore_request(
             namespace: namespace.to_owned(),
             name: workload.name.clone(),
         },
-        default_namespace: namespace.to_owned(),
+        default_namespace: default_namespace.to_owned(),
         good: Some(TemplateSource {
             commit: good,
             path: good_path(order).to_owned(),

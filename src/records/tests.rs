@@ -183,7 +183,7 @@ async fn records_of_a_deleted_rollout_are_removed_from_the_config_repo() {
     let bench = Bench::new().await;
     create_repository(&bench);
     set_pending(&bench, &json!([pending_json(1), pending_json(2)]));
-    bench.ctx.records.write_left_behind("shop", &[pending(1)]);
+    bench.ctx.records.write_left_behind(&[pending(1)]);
     until_pending(&bench, &[pending(2)]).await;
     assert_eq!(commits(&bench), 1);
 }
@@ -195,15 +195,15 @@ async fn a_record_that_is_transferred_while_it_is_queued_or_after_is_removed_as_
     set_pending(&bench, &json!([pending_json(1), pending_json(2)]));
     let records = bench.ctx.records.clone();
     records.write("shop", "checkout", &[pending(1), pending(2)]);
-    records.write_left_behind("shop", &[pending(1)]);
+    records.write_left_behind(&[pending(1)]);
     woken(&mut bench).await;
     woken(&mut bench).await;
     until_pending(&bench, &[pending(2)]).await;
 
-    records.write_left_behind("shop", &[pending(2)]);
+    records.write_left_behind(&[pending(2)]);
     until_pending(&bench, &[]).await;
     // A cache that is behind asks for it once more.
-    records.write_left_behind("shop", &[pending(2), pending(3)]);
+    records.write_left_behind(&[pending(2), pending(3)]);
     timeout(LIMIT, async {
         while records.pending() > 0 {
             tokio::task::yield_now().await;

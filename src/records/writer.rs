@@ -47,7 +47,7 @@ pub(super) async fn run(
     let mut batch = Vec::new();
     while waiting.recv_many(&mut batch, BATCH).await > 0 {
         // One writer writes to one repository.
-        let repo = NamespacedName::new(&batch[0].namespace, &batch[0].pending.config_repo);
+        let repo = batch[0].pending.repo();
         let mut waits = waits();
         while let Err(error) = write(&ctx, &mut batch).await {
             let why = in_full(&error);
@@ -116,7 +116,7 @@ async fn write_what_can_be(
     let Some(first) = batch.first() else {
         return Ok(BTreeMap::new());
     };
-    let (namespace, name) = (&first.namespace, &first.pending.config_repo);
+    let NamespacedName { namespace, name } = &first.pending.repo();
     let repo = ctx
         .caches
         .config_repo(namespace, name)
@@ -301,8 +301,8 @@ async fn finish(ctx: &WriterContext, owed: &PendingWrite) {
 }
 
 async fn remove_pending(ctx: &WriterContext, owed: &PendingWrite) -> Result<(), kube::Error> {
-    let name = &owed.pending.config_repo;
-    let api: Api<ConfigRepo> = Api::namespaced(ctx.client.clone(), &owed.namespace);
+    let NamespacedName { namespace, name } = &owed.pending.repo();
+    let api: Api<ConfigRepo> = Api::namespaced(ctx.client.clone(), namespace);
     let repo = api.get(name).await?;
     let mut queue = repo.status.clone().unwrap_or_default().pending_records;
     let owing = queue.len();
@@ -313,7 +313,7 @@ async fn remove_pending(ctx: &WriterContext, owed: &PendingWrite) -> Result<(), 
     }
     let writer = Writer {
         client: &ctx.client,
-        namespace: &owed.namespace,
+        namespace,
     };
     let status = json!({ "pendingRecords": queue });
     writer

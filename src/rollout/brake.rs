@@ -16,11 +16,13 @@ pub(crate) fn of(
     newest: Option<&ControllerRevision>,
 ) -> Brake {
     let brought_by = newest.and_then(|newest| {
-        let annotations = newest.annotations();
-        annotations.get(names::CONFIG_REPO_ANNOTATION)
+        let reference = newest.annotations().get(names::CONFIG_REPO_ANNOTATION)?;
+        let repo = NamespacedName::of_reference(reference, &rollout.namespace);
+        // One of another namespace is believed by its own status, below.
+        (repo.namespace == rollout.namespace).then_some(repo)
     });
     // One that is gone, or cannot be read, may have applied it all the same.
-    if brought_by.is_some_and(|repo| !applies_no_more(caches, &rollout.namespace, repo)) {
+    if brought_by.is_some_and(|repo| !applies_no_more(caches, &repo)) {
         return Brake::Sync;
     }
     // One that was kept from the workload has no number that anybody has asked for.
@@ -29,7 +31,14 @@ pub(crate) fn of(
     let readable = repos.iter().map(|guarded| guarded.0.as_ref().ok());
     let repos: Option<Vec<_>> = readable.collect();
     let mut known = repos.iter().flatten();
-    let is_applied = known.any(|repo| applies(repo, workload));
+    let is_applied = known.any(|repo| applies(repo, &rollout.namespace, workload))
+        || caches
+            .config_repos_near(&rollout.namespace)
+            .iter()
+            .any(|near| {
+                near.namespace != rollout.namespace
+                    && brings(caches, near, &rollout.namespace, workload)
+            });
     let are_known = repos.is_some_and(|repos| repos.into_iter().all(has_applied));
     if is_applied {
         Brake::Sync
@@ -47,19 +56,34 @@ fn is_held(caches: &Caches, rollout: &NamespacedName, workload: &WorkloadRef) ->
 }
 
 /// Returns true if a ConfigRepo has brought the workload, and applies nothing any more: another tool does.
-fn applies_no_more(caches: &Caches, namespace: &str, repo: &str) -> bool {
-    let guarded = caches.config_repos.get(namespace, repo);
+fn applies_no_more(caches: &Caches, repo: &NamespacedName) -> bool {
+    let guarded = caches.config_repos.get(&repo.namespace, &repo.name);
     let repo = guarded.as_ref().and_then(|guarded| guarded.0.as_ref().ok());
     repo.is_some_and(|repo| repo.spec.sync.is_none())
 }
 
-fn applies(repo: &ConfigRepo, workload: &WorkloadRef) -> bool {
+/// Returns true if a ConfigRepo applies a workload of a namespace, by its own status.
+pub(super) fn brings(
+    caches: &Caches,
+    repo: &NamespacedName,
+    namespace: &str,
+    workload: &WorkloadRef,
+) -> bool {
+    let guarded = caches.config_repos.get(&repo.namespace, &repo.name);
+    let repo = guarded.as_ref().and_then(|guarded| guarded.0.as_ref().ok());
+    repo.is_some_and(|repo| applies(repo, namespace, workload))
+}
+
+fn applies(repo: &ConfigRepo, namespace: &str, workload: &WorkloadRef) -> bool {
     let Some(status) = repo.status.as_ref().filter(|_| repo.spec.sync.is_some()) else {
         return false;
     };
     let governed = status.governed.iter().map(|governed| &governed.object);
     let mut objects = status.inventory.iter().chain(governed);
-    objects.any(|object| workload.is(&object.api_version, &object.kind, &object.name))
+    objects.any(|object| {
+        object.namespace.as_deref() == Some(namespace)
+            && workload.is(&object.api_version, &object.kind, &object.name)
+    })
 }
 
 /// Returns true for a ConfigRepo that has applied a commit, and for one that never will.
@@ -94,28 +118,26 @@ mod tests {
     }
 
     fn applied(kind: &str, name: &str) -> Value {
-        json!({ "inventory": [{ "apiVersion": "apps/v1", "kind": kind, "name": name }] })
+        json!({ "inventory": [{ "apiVersion": "apps/v1", "kind": kind, "namespace": "store", "name": name }] })
     }
 
     #[test]
     fn a_repository_applies_what_is_in_its_inventory() {
         let workload = WorkloadRef::new(WorkloadKind::Deployment, "checkout");
-        assert!(applies(
-            &repo(&applied("Deployment", "checkout")),
-            &workload
-        ));
-        assert!(!applies(&repo(&applied("Deployment", "cart")), &workload));
-        assert!(!applies(
-            &repo(&applied("StatefulSet", "checkout")),
-            &workload
-        ));
-        assert!(!applies(&repo(&json!({})), &workload));
+        let is_applied_by =
+            |status: &Value, namespace| applies(&repo(status), namespace, &workload);
+        let checkout = applied("Deployment", "checkout");
+        assert!(is_applied_by(&checkout, "store"));
+        assert!(!is_applied_by(&checkout, "other"));
+        assert!(!is_applied_by(&applied("Deployment", "cart"), "store"));
+        assert!(!is_applied_by(&applied("StatefulSet", "checkout"), "store"));
+        assert!(!is_applied_by(&json!({}), "store"));
     }
 
     #[test]
     fn one_without_sync_applies_nothing_whatever_it_has_applied_before() {
         let workload = WorkloadRef::new(WorkloadKind::Deployment, "checkout");
-        assert!(!applies(&read_only(), &workload));
+        assert!(!applies(&read_only(), "store", &workload));
         assert!(has_applied(&read_only()), "nobody has to wait for it");
     }
 

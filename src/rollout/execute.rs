@@ -86,7 +86,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) plan: Option<&'a Plan>,
     /// The ServiceAccount in whose name the workload's template is written; `None` where no ConfigRepo
     /// names one.
-    pub(crate) service_account: Option<&'a str>,
+    pub(crate) service_account: Option<&'a NamespacedName>,
     /// What keeps a new template from rolling out.
     pub(crate) brake: Brake,
 }
@@ -338,8 +338,8 @@ impl<'a> Effects<'a> {
             let workload = self.subject.plan()?.workload.to_string();
             return Err(ExecuteError::NoAccount(workload));
         };
-        let namespace = &self.subject.id.namespace;
-        Ok(clients::impersonating(self.client, namespace, account)?)
+        let NamespacedName { namespace, name } = account;
+        Ok(clients::impersonating(self.client, namespace, name)?)
     }
 }
 

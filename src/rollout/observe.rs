@@ -76,6 +76,8 @@ struct Observer<'a> {
     /// Observations that outlast one reconcile.
     observations: &'a Observations,
     rollout: &'a NamespacedName,
+    /// The workload that is released.
+    workload: &'a WorkloadRef,
     now: Timestamp,
 }
 
@@ -88,18 +90,19 @@ pub(crate) fn observe(
     now: Timestamp,
 ) -> Observed {
     let id = NamespacedName::of(rollout);
-    let observer = Observer {
-        caches,
-        observations,
-        rollout: &id,
-        now,
-    };
     let status = rollout.status.clone().unwrap_or_default();
     // An attempt goes on under the plan with which it started.
     let spec = status
         .attempt
         .as_ref()
         .map_or(&rollout.spec, |attempt| &attempt.plan);
+    let observer = Observer {
+        caches,
+        observations,
+        rollout: &id,
+        workload: &spec.workload,
+        now,
+    };
     let service = spec.service_name();
     let canary = WorkloadRef::new(spec.workload.kind, canary_name(&id.name));
     let revisions = caches.revisions_of(&id).into_iter();
@@ -292,7 +295,11 @@ impl Observer<'_> {
     /// Defaults for rollbacks, of the ConfigRepo that asks for the candidate.
     fn on_rollback_of(&self, candidate: Option<&Candidate>) -> OnRollback {
         let name = candidate.and_then(|candidate| candidate.source.config_repo.as_deref());
-        let repo = name.and_then(|name| self.caches.config_repo(&self.rollout.namespace, name));
+        let repo = name.and_then(|name| {
+            let NamespacedName { namespace, name } =
+                NamespacedName::of_reference(name, &self.rollout.namespace);
+            self.caches.config_repo(&namespace, &name)
+        });
         repo.map_or_else(OnRollback::default, |repo| repo.spec.on_rollback)
     }
 

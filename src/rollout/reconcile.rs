@@ -212,7 +212,7 @@ async fn turn(ctx: &Context, id: &NamespacedName, epoch: u64) -> Result<Action, 
         id,
         rollout,
         plan: plan.as_ref(),
-        service_account: service_account.as_deref(),
+        service_account: service_account.as_ref(),
         brake: observed.brake,
     };
     let mut executed = persist(ctx, &subject, &decision).await;
@@ -296,15 +296,17 @@ fn service_account(
     namespace: &str,
     attempt: Option<&Attempt>,
     candidate: Option<&Candidate>,
-) -> Option<String> {
+) -> Option<NamespacedName> {
     let source = match attempt {
         Some(attempt) => Some(&attempt.source),
         None => candidate.map(|candidate| &candidate.source),
     };
-    let repo = source
-        .and_then(|source| source.config_repo.as_deref())
-        .and_then(|repo| caches.config_repo(namespace, repo));
-    Some(repo?.spec.sync?.service_account_name)
+    let repo = NamespacedName::of_reference(source?.config_repo.as_deref()?, namespace);
+    let sync = caches.config_repo(&repo.namespace, &repo.name)?.spec.sync?;
+    Some(NamespacedName::new(
+        repo.namespace,
+        sync.service_account_name,
+    ))
 }
 
 /// Longest wait before a write that was not answered is tried again: short, but for a canary that is being made

@@ -1,5 +1,5 @@
 //! Applying a plan: server-side apply, forced and strictly validated, in the name of the
-//! `ConfigRepo`'s account, into its own namespace only.
+//! `ConfigRepo`'s account, wherever that account's rights reach.
 //!
 //! Governed objects (workloads, Services and routes of Rollouts) are read first (which gives the
 //! resourceVersion), then the Rollout, then the object is written under that resourceVersion. Tidegate
@@ -7,6 +7,7 @@
 //! 409, and begins again.
 
 mod applied;
+mod definition;
 mod job;
 mod render;
 
@@ -16,27 +17,29 @@ use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use json_patch::Patch as JsonPatch;
 use kube::{
-    Api, Client, ResourceExt,
+    Client, ResourceExt,
     api::{DynamicObject, Patch, PatchParams},
     core::ApiResource,
 };
 use serde_json::{Value, json};
-use tidegate_api::{Revision, names, workload::WorkloadRef};
+use tidegate_api::{NamespacedName, Revision, names};
 use tidegate_engine::revision::Digest;
 
 pub(super) use self::applied::Applied;
 pub use self::applied::UnappliedField;
+pub(super) use self::job::{MadeJobs, job_name};
 use self::{
     applied::{Inputs, Remembered},
     render::{Rendered, TEMPLATE},
 };
 use super::{
-    cluster::Cluster,
+    barred::Barred,
+    cluster::{Cluster, Kind, api},
     drift::Drift,
-    failure::{ApplyError, Failure, Stopped, by_group},
+    failure::{Account, ApplyError, Failure, Resources, Stopped},
     governance::{Governance, Governor},
     manifest::{Key, Manifest},
-    order::rank,
+    order::{is_one_by_one, rank},
     ownership,
     plan::{FieldMask, Plan, Step},
     replicas,
@@ -48,9 +51,8 @@ use crate::kubernetes::patch::{path, replace};
 /// One application of a plan.
 pub(super) struct Session<'a> {
     pub(super) cluster: &'a Cluster,
-    pub(super) namespace: &'a str,
-    /// The `ConfigRepo`'s name.
-    pub(super) config_repo: &'a str,
+    /// The `ConfigRepo`.
+    pub(super) config_repo: &'a NamespacedName,
     pub(super) account: &'a str,
     /// Writes in the account's name.
     pub(super) as_account: Client,
@@ -59,12 +61,12 @@ pub(super) struct Session<'a> {
     pub(super) manifests: &'a [Manifest],
     /// Autoscaler of an object, as a cache has it.
     pub(super) autoscaler_of: &'a (dyn Fn(&Key) -> Option<String> + Send + Sync),
-    /// Objects that another `ConfigRepo` brings, each with that one's name.
-    pub(super) claimed: &'a BTreeMap<Key, String>,
-    /// Jobs that were made, by name, each with the digest of its spec.
-    pub(super) jobs: &'a mut BTreeMap<String, String>,
+    /// Objects that are not this `ConfigRepo`'s to apply.
+    pub(super) barred: &'a Barred,
+    /// Jobs that were made, each with the digest of its spec.
+    pub(super) jobs: &'a mut MadeJobs,
     /// Commits that asked for the workloads' templates.
-    pub(super) origins: &'a BTreeMap<WorkloadRef, Asked>,
+    pub(super) origins: &'a BTreeMap<Key, Asked>,
     /// True if all objects that have not changed in git are to be compared at once, and not each when it
     /// is due.
     pub(super) resync: bool,
@@ -105,13 +107,15 @@ impl Session<'_> {
     /// applied. Gives up when the API server does not answer.
     pub(super) async fn apply(&mut self, plan: &Plan<'_>) -> Result<(), Stopped> {
         self.applied.keep(&plan.apply);
-        let mut resources = Vec::with_capacity(plan.apply.len());
+        let mut resources = Resources::default();
         let mut stopped = Stopped::default();
         let same_rank =
             |one: &Step<'_>, other: &Step<'_>| rank(&one.manifest.key) == rank(&other.manifest.key);
         for steps in plan.apply.chunk_by(same_rank) {
-            let is_first = steps.iter().any(|step| rank(&step.manifest.key) == 0);
-            let at_once = if is_first { 1 } else { AT_ONCE };
+            let is_one_by_one = steps
+                .iter()
+                .any(|step| is_one_by_one(rank(&step.manifest.key)));
+            let at_once = if is_one_by_one { 1 } else { AT_ONCE };
             let due = self.due(steps, &mut resources, &mut stopped).await;
             // Collected, because a stream that borrows would keep the future from being sent.
             let pending: Vec<_> = due
@@ -121,10 +125,15 @@ impl Session<'_> {
             let results: Vec<_> = stream::iter(pending).buffered(at_once).collect().await;
             for ((step, _), result) in due.iter().zip(results) {
                 match result {
-                    Ok(StepResult::Applied(done)) => self.remember(step.manifest, *done),
+                    Ok(StepResult::Applied(done)) => {
+                        self.remember(step.manifest, *done);
+                        if let Err(error) = self.established(step.manifest).await {
+                            stopped.errors.push(error);
+                        }
+                    }
                     Ok(StepResult::Unchanged(seen)) => {
                         let key = &step.manifest.key;
-                        self.applied.compared(self.namespace, key, seen, self.now);
+                        self.applied.compared(key, seen, self.now);
                     }
                     Ok(StepResult::Current) => {}
                     Err(error) => stopped.errors.push(error),
@@ -138,11 +147,13 @@ impl Session<'_> {
         if stopped.errors.is_empty() {
             return Ok(());
         }
-        // All resources of the repository, so that the Role in the message is enough for all of it.
-        let resources = by_group(&resources);
+        let account = Account {
+            namespace: &self.config_repo.namespace,
+            name: self.account,
+        };
         for error in &mut stopped.errors {
             let failure = std::mem::replace(&mut error.failure, Failure::Conflict);
-            error.failure = failure.with_account(self.namespace, self.account, &resources);
+            error.failure = failure.with_account(&account, &error.key, &resources);
         }
         Err(stopped)
     }
@@ -152,28 +163,24 @@ impl Session<'_> {
     async fn due<'s>(
         &self,
         steps: &'s [Step<'s>],
-        resources: &mut Vec<ApiResource>,
+        resources: &mut Resources,
         stopped: &mut Stopped,
     ) -> Vec<(&'s Step<'s>, ApiResource)> {
         let mut due = Vec::with_capacity(steps.len());
         for step in steps {
             let Manifest { key, place, .. } = step.manifest;
-            let failure = match self.cluster.resource(key).await {
-                Ok(resource) => {
-                    resources.push(resource.clone());
-                    match (self.claimed.get(key), step.needs_one_of(&stopped.missing())) {
-                        (None, None) => {
-                            due.push((step, resource));
-                            continue;
-                        }
-                        (None, Some(needed)) => {
-                            stopped.waiting.push((key.clone(), needed));
-                            continue;
-                        }
-                        (Some(config_repo), _) => Failure::BroughtBy {
-                            config_repo: config_repo.clone(),
-                        },
-                    }
+            if let Some(needed) = step.needs_one_of(&stopped.missing()) {
+                stopped.waiting.push((key.clone(), needed));
+                continue;
+            }
+            let failure = match self.cluster.kind_in_scope(key).await {
+                Ok(Kind { resource, .. }) => {
+                    resources.add(key, &resource);
+                    let Some(reason) = self.barred.reason(key) else {
+                        due.push((step, resource));
+                        continue;
+                    };
+                    reason.into()
                 }
                 Err(failure) => failure,
             };
@@ -227,7 +234,7 @@ impl Session<'_> {
                         inputs,
                         is_masked: rendered.object.get("spec") != step.manifest.object.get("spec"),
                         seen: Seen::of(&after.metadata),
-                        compare_at: next_comparison(self.namespace, key, self.now),
+                        compare_at: next_comparison(key, self.now),
                         replicas: replicas::count(&step.manifest.object),
                         unapplied: rendered.unapplied,
                     };
@@ -306,9 +313,7 @@ impl Session<'_> {
             field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.as_account.clone(), self.namespace, resource);
-        let patched = api
+        let patched = api(&self.as_account, key, resource)
             .patch(&key.name, &params, &Patch::<()>::Json(patch))
             .await;
         let patched = patched.map_err(|error| Failure::of(error, key))?;
@@ -333,8 +338,8 @@ impl Session<'_> {
                 (names.collect(), governors.map(rollout_state).collect())
             }
             FieldMask::Service(None) => {
-                let attempts = self.governance.governors().any(Governor::has_attempt);
-                (json!("any"), json!(attempts))
+                let mut governors = self.governance.beside(&manifest.key);
+                (json!("any"), json!(governors.any(Governor::has_attempt)))
             }
         };
         Inputs {
@@ -353,13 +358,10 @@ impl Session<'_> {
         let Manifest { key, place, .. } = step.manifest;
         match &step.mask {
             FieldMask::Nothing => {
-                let api: Api<DynamicObject> =
-                    Api::namespaced_with(self.as_account.clone(), self.namespace, resource);
-                match api
+                let live = api(&self.as_account, key, resource)
                     .get_opt(&key.name)
-                    .await
-                    .map_err(|error| Failure::of(error, key))
-                {
+                    .await;
+                match live.map_err(|error| Failure::of(error, key)) {
                     Ok(live) => Ok(live),
                     Err(Failure::Forbidden(_)) => Ok(None),
                     Err(failure) => Err(ApplyError::at(Some(place), key, failure)),
@@ -368,7 +370,7 @@ impl Session<'_> {
             FieldMask::WorkloadWithoutRollout
             | FieldMask::Workload(_)
             | FieldMask::Service(_)
-            | FieldMask::Route(..) => self.cluster.live(self.namespace, key, resource).await,
+            | FieldMask::Route(..) => self.cluster.live(key, resource).await,
         }
     }
 
@@ -379,11 +381,10 @@ impl Session<'_> {
         object: &Value,
         resource: &ApiResource,
     ) -> Result<DynamicObject, Failure> {
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(client.clone(), self.namespace, resource);
         let params = PatchParams::apply(names::SYNC_FIELD_MANAGER)
             .force()
             .validation_strict();
+        let api = api(client, key, resource);
         match api.patch(&key.name, &params, &Patch::Apply(object)).await {
             Ok(after) => Ok(after),
             Err(error) => {

@@ -1,8 +1,9 @@
-//! Objects that several `ConfigRepo`s of a namespace bring: the first has it, and the second is refused
-//! by name. Without that they would overwrite each other, and each would say that all is well.
+//! Objects that several `ConfigRepo`s bring: the first has it, and the second is refused by name; in a namespace that has
+//! a `ConfigRepo` of its own, that one is always the first. Without that they would overwrite each other, and each would
+//! say that all is well.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -10,14 +11,17 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use tidegate_api::{ConfigRepo, NamespacedName, config_repo::AppliedObject};
 
-use super::manifest::{Key, Manifest};
+use super::{
+    barred::{BarReason, Barred},
+    manifest::{Key, Manifest},
+};
 
 /// Objects at the heads of all `ConfigRepo`s that were read.
 #[derive(Debug, Default)]
 pub(super) struct Heads(Mutex<HashMap<NamespacedName, HashSet<Identity>>>);
 
-/// Group, kind and name of an object.
-type Identity = (String, String, String);
+/// Group, kind, namespace and name of an object.
+type Identity = (String, String, Option<String>, String);
 
 /// Inputs of the question who brings an object.
 pub(super) struct Claims<'a> {
@@ -50,12 +54,12 @@ impl Heads {
         self.lock().clear();
     }
 
-    /// Returns true if another `ConfigRepo` of the namespace has an object at its head.
+    /// Returns true if another `ConfigRepo` has an object at its head.
     pub(super) fn has_elsewhere(&self, repo: &NamespacedName, key: &Key) -> bool {
         let object = identity(key);
-        self.lock().iter().any(|(other, objects)| {
-            other.namespace == repo.namespace && other != repo && objects.contains(&object)
-        })
+        self.lock()
+            .iter()
+            .any(|(other, objects)| other != repo && objects.contains(&object))
     }
 
     /// Returns true if a `ConfigRepo` has an object at its head; `None` if it was not read yet.
@@ -72,44 +76,46 @@ impl Heads {
 // === impl Claims ===
 
 impl Claims<'_> {
-    /// Returns the objects that one of the other `ConfigRepo`s brings, each with that one's name.
-    pub(super) fn of_others(
-        &self,
-        manifests: &[Manifest],
-        others: &[ConfigRepo],
-    ) -> BTreeMap<Key, String> {
+    /// Bars the objects that one of the other `ConfigRepo`s brings.
+    pub(super) fn bar(&self, manifests: &[Manifest], others: &[ConfigRepo], barred: &mut Barred) {
+        let this = NamespacedName::of(self.repo);
         let others: Vec<_> = others
             .iter()
             .filter(|other| {
-                other.name_any() != self.repo.name_any()
-                    && other.metadata.deletion_timestamp.is_none()
+                NamespacedName::of(*other) != this && other.metadata.deletion_timestamp.is_none()
             })
             .collect();
-        let mut claimed = BTreeMap::new();
         if others.is_empty() {
-            return claimed;
+            return;
         }
         let own = identities(self.inventory);
         for other in others {
             let applied = identities(other.status.iter().flat_map(|status| &status.inventory));
+            let reference = NamespacedName::of(other).reference(&this.namespace);
             for Manifest { key, .. } in manifests {
-                let is_others =
-                    applied.contains(&identity(key)) && self.goes_first(other, &own, key);
-                if is_others {
-                    claimed
-                        .entry(key.clone())
-                        .or_insert_with(|| other.name_any());
+                if applied.contains(&identity(key)) && self.goes_first(other, &own, key) {
+                    barred.add(key, BarReason::BroughtBy(reference.clone()));
                 }
             }
         }
-        claimed
     }
 
     /// Returns true if an object that another one has applied is that one's: it still brings it, and was
-    /// first.
+    /// first or is at home in the object's namespace.
     fn goes_first(&self, other: &ConfigRepo, own: &HashSet<Identity>, key: &Key) -> bool {
         let brings = self.heads.has(&NamespacedName::of(other), key);
-        brings != Some(false) && (!own.contains(&identity(key)) || age(other) < age(self.repo))
+        if brings == Some(false) {
+            return false;
+        }
+        let is_home =
+            |repo: &ConfigRepo| key.namespace.is_some() && key.namespace == repo.metadata.namespace;
+        match (is_home(self.repo), is_home(other)) {
+            (true, false) => false,
+            (false, true) => true,
+            (true, true) | (false, false) => {
+                !own.contains(&identity(key)) || age(other) < age(self.repo)
+            }
+        }
     }
 }
 
@@ -120,13 +126,18 @@ fn identities<'a>(inventory: impl IntoIterator<Item = &'a AppliedObject>) -> Has
         .collect()
 }
 
-fn age(repo: &ConfigRepo) -> (Option<Timestamp>, String) {
+fn age(repo: &ConfigRepo) -> (Option<Timestamp>, NamespacedName) {
     (
         repo.creation_timestamp().map(|time| time.0),
-        repo.name_any(),
+        NamespacedName::of(repo),
     )
 }
 
 fn identity(key: &Key) -> Identity {
-    (key.group().to_owned(), key.kind.clone(), key.name.clone())
+    (
+        key.group().to_owned(),
+        key.kind.clone(),
+        key.namespace.clone(),
+        key.name.clone(),
+    )
 }

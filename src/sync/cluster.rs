@@ -34,9 +34,9 @@ pub(super) struct Cluster {
 
 /// A kind that the cluster has.
 #[derive(Clone)]
-struct Kind {
-    resource: ApiResource,
-    namespaced: bool,
+pub(super) struct Kind {
+    pub(super) resource: ApiResource,
+    pub(super) is_namespaced: bool,
 }
 
 // === impl Cluster ===
@@ -72,9 +72,8 @@ impl Cluster {
         accounts.retain(|(of, _), _| of != namespace);
     }
 
-    /// The resource of a kind; an error where the cluster does not have it or it lives outside
-    /// namespaces.
-    pub(super) async fn resource(&self, key: &Key) -> Result<ApiResource, Failure> {
+    /// The kind of an object; an error where the cluster does not have it.
+    pub(super) async fn kind(&self, key: &Key) -> Result<Kind, Failure> {
         let id = (key.api_version.clone(), key.kind.clone());
         let known = self
             .kinds
@@ -82,20 +81,23 @@ impl Cluster {
             .unwrap_or_else(PoisonError::into_inner)
             .get(&id)
             .cloned();
-        let kind = match known {
-            Some(kind) => kind,
-            None => self.discover(key).await?,
-        };
-        let resource = kind.resource.clone();
-        let namespaced = kind.namespaced;
-        self.kinds
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, kind);
-        if namespaced {
-            Ok(resource)
-        } else {
-            Err(Failure::ClusterScoped)
+        if let Some(kind) = known {
+            return Ok(kind);
+        }
+        let kind = self.discover(key).await?;
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        kinds.insert(id, kind.clone());
+        Ok(kind)
+    }
+
+    /// The kind of an object that is where its kind can be; an error where the cluster does not have the kind, or has it
+    /// in the other scope.
+    pub(super) async fn kind_in_scope(&self, key: &Key) -> Result<Kind, Failure> {
+        let kind = self.kind(key).await?;
+        match (&key.namespace, kind.is_namespaced) {
+            (Some(_), true) | (None, false) => Ok(kind),
+            (Some(_), false) => Err(Failure::ClusterScoped),
+            (None, true) => Err(Failure::Namespaced),
         }
     }
 
@@ -113,7 +115,7 @@ impl Cluster {
         match discovery::pinned_kind(&self.reads, &kind).await {
             Ok((resource, capabilities)) => Ok(Kind {
                 resource,
-                namespaced: capabilities.scope == Scope::Namespaced,
+                is_namespaced: capabilities.scope == Scope::Namespaced,
             }),
             Err(kube::Error::Discovery(DiscoveryError::MissingKind(_))) => {
                 Err(Failure::UnknownKind {
@@ -130,13 +132,20 @@ impl Cluster {
     /// An object as it is, read in Tidegate's own name.
     pub(super) async fn live(
         &self,
-        namespace: &str,
         key: &Key,
         resource: &ApiResource,
     ) -> Result<Option<DynamicObject>, ApplyError> {
-        let api: Api<DynamicObject> = Api::namespaced_with(self.reads.clone(), namespace, resource);
-        api.get_opt(&key.name)
+        api(&self.reads, key, resource)
+            .get_opt(&key.name)
             .await
             .map_err(|error| ApplyError::at(None, key, Failure::of_own(error, key)))
+    }
+}
+
+/// The API of an object's kind, in its namespace if it has one.
+pub(super) fn api(client: &Client, key: &Key, resource: &ApiResource) -> Api<DynamicObject> {
+    match &key.namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+        None => Api::all_with(client.clone(), resource),
     }
 }

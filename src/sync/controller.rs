@@ -204,13 +204,16 @@ fn rollouts_to_govern(
     all.collect()
 }
 
-/// Returns the ConfigRepos of a namespace that can be decoded.
+/// Returns the ConfigRepos of a namespace, and those that reach beyond their own, as far as they can be decoded.
 fn config_repos(caches: &Caches, namespace: &str) -> Vec<ConfigRepo> {
-    let all = caches.config_repos.list(namespace);
-    all.iter()
-        .filter_map(|guarded| guarded.0.as_ref().ok())
-        .cloned()
-        .collect()
+    let all = caches.config_repos.all();
+    let readable = all.iter().filter_map(|guarded| guarded.0.as_ref().ok());
+    let near = readable.filter(|repo| {
+        let status = repo.status.as_ref();
+        repo.metadata.namespace.as_deref() == Some(namespace)
+            || status.is_some_and(|status| !status.reach.is_own_namespace())
+    });
+    near.cloned().collect()
 }
 
 /// State of a ConfigRepo's records. A process that has just started goes by what statuses say is
@@ -231,16 +234,14 @@ fn has_pending_records(caches: &Caches, repo: &NamespacedName) -> bool {
     if own.is_some_and(|status| !status.pending_records.is_empty()) {
         return true;
     }
-    let rollouts = caches.rollouts.list(&repo.namespace);
+    let rollouts = caches.rollouts_near(repo);
     rollouts.iter().any(|guarded| match &guarded.0 {
         Ok(rollout) => {
-            let pending = rollout
+            let mut pending = rollout
                 .status
                 .iter()
                 .flat_map(|status| &status.pending_records);
-            pending
-                .into_iter()
-                .any(|pending| pending.config_repo == repo.name)
+            pending.any(|pending| pending.repo() == *repo)
         }
         Err(_) => true,
     })
@@ -272,8 +273,7 @@ pub(crate) async fn reconcile(
         .iter()
         .flat_map(|status| status.pending_records.clone())
         .collect();
-    ctx.records
-        .write_left_behind(&repo.namespace().unwrap_or_default(), &left_behind);
+    ctx.records.write_left_behind(&left_behind);
     reconcile::reconcile(Arc::new(repo.clone()), ctx.repos.clone()).await
 }
 

@@ -118,6 +118,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::sync::wording::drifted;
 
     fn object(spec: &Value, version: &str) -> DynamicObject {
         let managed = json!([
@@ -135,11 +136,7 @@ mod tests {
 
     #[test]
     fn changed_fields_and_their_writer_are_named_without_values() {
-        let key = Key {
-            api_version: "v1".into(),
-            kind: "ConfigMap".into(),
-            name: "a".into(),
-        };
+        let key = Key::namespaced("v1", "ConfigMap", "shop", "a");
         let before = object(
             &json!({"replicas": 5, "ports": [{"port": 1}], "secret": "hunter2"}),
             "1",
@@ -150,7 +147,7 @@ mod tests {
         );
         let drift = Drift::between(&key, &before, &after).expect("a difference");
         assert_eq!(
-            drift.to_string(),
+            drifted(&drift, "shop"),
             "ConfigMap/a drifted from git and was corrected: spec.ports[0].port, spec.replicas, spec.secret; \
              last modified by `kubectl-edit`"
         );

@@ -80,8 +80,8 @@ pub(super) fn drift(recorder: &EventRecorder, repo: &ConfigRepo, drift: &[Drift]
             severity: Severity::Warning,
             reason: RepoEventReason::DriftCorrected.to_string(),
             action: "Apply",
-            note: one.to_string(),
-            related: Some(reference(&one.key, repo)),
+            note: wording::drifted(one, own(repo)),
+            related: Some(reference(&one.key)),
         };
         recorder.publish(repo.object_ref(&()), event);
     }
@@ -94,19 +94,24 @@ pub(super) fn pruned(recorder: &EventRecorder, repo: &ConfigRepo, pruned: &[Key]
             severity: Severity::Normal,
             reason: RepoEventReason::Pruned.to_string(),
             action: "Prune",
-            note: wording::pruned(key),
-            related: Some(reference(key, repo)),
+            note: wording::pruned(key, own(repo)),
+            related: Some(reference(key)),
         };
         recorder.publish(repo.object_ref(&()), event);
     }
 }
 
-fn reference(key: &Key, repo: &ConfigRepo) -> ObjectReference {
+/// Namespace of a `ConfigRepo`.
+fn own(repo: &ConfigRepo) -> &str {
+    repo.metadata.namespace.as_deref().unwrap_or_default()
+}
+
+fn reference(key: &Key) -> ObjectReference {
     ObjectReference {
         api_version: Some(key.api_version.clone()),
         kind: Some(key.kind.clone()),
         name: Some(key.name.clone()),
-        namespace: repo.metadata.namespace.clone(),
+        namespace: key.namespace.clone(),
         ..ObjectReference::default()
     }
 }

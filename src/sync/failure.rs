@@ -73,16 +73,20 @@ pub(crate) enum Failure {
         /// API version in which the kind was looked up.
         api_version: String,
     },
-    /// The kind is cluster-scoped.
+    /// The kind is cluster-scoped, and was taken for a namespaced one until now.
     ClusterScoped,
+    /// The kind is namespaced, and was taken for a cluster-scoped one until now.
+    Namespaced,
+    /// The API server does not serve the kind of a `CustomResourceDefinition` yet.
+    NotEstablished,
     /// The template in force no longer exists.
     TemplateLost {
         /// The revision, shortened.
         revision: String,
     },
-    /// Another `ConfigRepo` of the namespace brings it.
+    /// Another `ConfigRepo` brings it.
     BroughtBy {
-        /// Its name.
+        /// Reference to it.
         config_repo: String,
     },
     /// A Job whose template is another one than when it was made.
@@ -108,7 +112,7 @@ pub(crate) enum Failure {
 pub(crate) struct RequestError(String);
 
 /// Permission that an account lacks, with the objects to paste to grant it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct MissingRight {
     /// The account's namespace.
     pub(crate) namespace: String,
@@ -116,22 +120,35 @@ pub(crate) struct MissingRight {
     pub(crate) account: String,
     /// In the API server's words.
     pub(crate) said: String,
-    /// All that the repository has, by API group.
-    pub(crate) resources: BTreeMap<String, BTreeSet<String>>,
+    /// Namespace in which it is missing; none at the cluster scope.
+    pub(crate) scope: Option<String>,
+    /// All that the repository has in that scope, by API group.
+    pub(crate) resources: ByGroup,
 }
 
-/// Resources by API group, as [`MissingRight`] names them.
-pub(super) fn by_group<'a>(
-    resources: impl IntoIterator<Item = &'a ApiResource>,
-) -> BTreeMap<String, BTreeSet<String>> {
-    let mut groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for resource in resources {
-        groups
-            .entry(resource.group.clone())
-            .or_default()
-            .insert(resource.plural.clone());
+/// ServiceAccount in whose name a `ConfigRepo` applies.
+pub(super) struct Account<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) name: &'a str,
+}
+
+/// Resources by API group.
+type ByGroup = BTreeMap<String, BTreeSet<String>>;
+
+/// Resources that a repository has, by namespace; those that are cluster-scoped have none. A Role to paste names all of
+/// its namespace's, because the next one has the same name, and must not take away what this one gives.
+#[derive(Debug, Default)]
+pub(super) struct Resources(BTreeMap<Option<String>, ByGroup>);
+
+// === impl Resources ===
+
+impl Resources {
+    /// Adds the resource of an object.
+    pub(super) fn add(&mut self, key: &Key, resource: &ApiResource) {
+        let groups = self.0.entry(key.namespace.clone()).or_default();
+        let plurals = groups.entry(resource.group.clone()).or_default();
+        plurals.insert(resource.plural.clone());
     }
-    groups
 }
 
 // === impl Stopped ===
@@ -198,10 +215,8 @@ impl Failure {
         }
         if is_missing_right(status) {
             return Self::Forbidden(MissingRight {
-                namespace: String::new(),
-                account: String::new(),
                 said: status.message.clone(),
-                resources: BTreeMap::new(),
+                ..MissingRight::default()
             });
         }
         // Server-side apply says of a value of the wrong type that it is the server's own fault.
@@ -217,23 +232,24 @@ impl Failure {
         }
     }
 
-    /// Adds the account that lacks the permission, and the resources to grant.
+    /// Adds the account that lacks the permission for an object, and the resources to grant.
     pub(super) fn with_account(
         self,
-        namespace: &str,
-        account: &str,
-        resources: &BTreeMap<String, BTreeSet<String>>,
+        account: &Account<'_>,
+        key: &Key,
+        resources: &Resources,
     ) -> Self {
         match self {
             Self::Forbidden(right) if right.said.contains("cannot impersonate") => {
                 Self::CannotImpersonate {
-                    account: account.to_owned(),
+                    account: account.name.to_owned(),
                 }
             }
             Self::Forbidden(right) => Self::Forbidden(MissingRight {
-                namespace: namespace.to_owned(),
-                account: account.to_owned(),
-                resources: resources.clone(),
+                namespace: account.namespace.to_owned(),
+                account: account.name.to_owned(),
+                scope: key.namespace.clone(),
+                resources: resources.0.get(&key.namespace).cloned().unwrap_or_default(),
                 ..right
             }),
             other => other,
@@ -252,7 +268,13 @@ impl Failure {
     pub(crate) fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Conflict | Self::Unavailable { .. } | Self::Request(_) | Self::BroughtBy { .. }
+            Self::Conflict
+                | Self::Unavailable { .. }
+                | Self::Request(_)
+                | Self::BroughtBy { .. }
+                | Self::ClusterScoped
+                | Self::Namespaced
+                | Self::NotEstablished
         )
     }
 }
@@ -287,14 +309,12 @@ impl fmt::Debug for RequestError {
 
 #[cfg(test)]
 mod tests {
+    use kube::api::GroupVersionKind;
+
     use super::*;
 
     fn key(kind: &str) -> Key {
-        Key {
-            api_version: "v1".into(),
-            kind: kind.into(),
-            name: "a".into(),
-        }
+        Key::namespaced("v1", kind, "shop", "a")
     }
 
     fn failure(code: u16, reason: &str, message: &str, kind: &str) -> Failure {
@@ -356,22 +376,26 @@ mod tests {
             "User \"x\" cannot patch resource \"configmaps\"",
             "ConfigMap",
         );
-        let resources = BTreeMap::from([
-            (
-                String::new(),
-                BTreeSet::from(["configmaps".to_owned(), "services".to_owned()]),
-            ),
-            (
-                "apps".to_owned(),
-                BTreeSet::from(["deployments".to_owned()]),
-            ),
-        ]);
+        let mut resources = Resources::default();
+        for (api_version, kind) in [
+            ("v1", "ConfigMap"),
+            ("v1", "Service"),
+            ("apps/v1", "Deployment"),
+        ] {
+            let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+            let kind = GroupVersionKind::gvk(group, version, kind);
+            resources.add(&key("ConfigMap"), &ApiResource::from_gvk(&kind));
+        }
         let place = Place {
             file: "prod/a.yaml".into(),
             document: 1,
             line: 3,
         };
-        let failure = forbidden.with_account("shop", "deployer", &resources);
+        let account = Account {
+            namespace: "shop",
+            name: "deployer",
+        };
+        let failure = forbidden.with_account(&account, &key("ConfigMap"), &resources);
         insta::assert_snapshot!(ApplyError::at(Some(&place), &key("ConfigMap"), failure));
     }
 }

@@ -1,5 +1,5 @@
-//! Objects of a namespace that a Rollout governs. Rollouts in the repository count as well as those
-//! in the namespace, so that a commit that adds a Rollout together with a new template is masked
+//! Objects that a Rollout governs, all in its own namespace. Rollouts in the repository count as well as those
+//! in the cluster, so that a commit that adds a Rollout together with a new template is masked
 //! already, and one that removes the Rollout is masked until it is gone.
 
 use std::{
@@ -7,10 +7,9 @@ use std::{
     sync::Arc,
 };
 
-use kube::ResourceExt as _;
 use serde_json::{Map, Value};
 use tidegate_api::{
-    Revision, Rollout,
+    NamespacedName, Revision, Rollout,
     config_repo::GovernedWorkload,
     rollout::RolloutSpec,
     route::{RouteKind, RouteRef, routes_in},
@@ -22,18 +21,20 @@ use tidegate_engine::pin;
 use super::manifest::{Key, Manifest, workloads};
 use crate::sync_trigger::status_hash;
 
-/// The Rollouts that count, by name.
+/// The Rollouts that count.
 #[derive(Debug, Default)]
 pub(crate) struct Governance {
-    governors: BTreeMap<String, Governor>,
+    governors: BTreeMap<NamespacedName, Governor>,
     /// Workloads that no Rollout governs any more, and whose template waits for a commit.
-    held: BTreeSet<WorkloadRef>,
+    held: BTreeSet<Key>,
 }
 
 /// A Rollout and what it governs: the objects of which some fields are its own, and not git's. A spec that
 /// changes in the middle of an attempt adds to it and takes nothing away until the attempt is over.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Governor {
+    /// The namespace of the Rollout and of all that it governs.
+    pub(crate) namespace: String,
     /// The Rollout's name.
     pub(crate) name: String,
     /// True if the Rollout is in the repository.
@@ -55,27 +56,25 @@ pub(crate) struct Governor {
 // === impl Governance ===
 
 impl Governance {
-    /// Collects the objects that the Rollouts of the repository and of the namespace govern.
+    /// Collects the objects that the Rollouts of the repository and of the cluster govern.
     pub(crate) fn new(manifests: &[Manifest], live: &[Arc<Rollout>]) -> Self {
         let mut governance = Self::default();
         for rollout in live {
-            governance.governor(&rollout.name_any()).add_live(rollout);
-        }
-        for manifest in manifests
-            .iter()
-            .filter(|one| one.key.is(tidegate_api::names::GROUP, "Rollout"))
-        {
             governance
-                .governor(&manifest.key.name)
-                .add_spec(&manifest.object["spec"]);
+                .governor(NamespacedName::of(&**rollout))
+                .add_live(rollout);
+        }
+        for manifest in manifests {
+            if let Some(rollout) = manifest.key.rollout() {
+                governance
+                    .governor(rollout)
+                    .add_spec(&manifest.object["spec"]);
+            }
         }
         let declared = workloads(manifests);
         for governor in governance.governors.values_mut() {
             governor.add_selecting_services(manifests, &declared);
-            let mut workloads = governor
-                .workloads
-                .iter()
-                .filter_map(|workload| declared.get(workload));
+            let mut workloads = governor.declared_among(&declared).into_iter();
             governor.wanted = workloads.find_map(|workload| workload.revision.clone());
         }
         governance
@@ -84,17 +83,20 @@ impl Governance {
     /// Holds the templates of workloads that a Rollout has governed, as the status has them: one that is
     /// deleted right now is held, too.
     pub(crate) fn with_governed(mut self, governed: &[GovernedWorkload]) -> Self {
-        let workloads = governed
-            .iter()
-            .filter_map(|known| Key::from(&known.object).workload());
+        let workloads = governed.iter().map(|known| Key::from(&known.object));
         let held = workloads.filter(|workload| self.of_workload(workload).is_none());
         self.held = held.collect();
         self
     }
 
     /// Returns true if the template of a workload waits for a commit, because its Rollout is gone.
-    pub(crate) fn is_held(&self, workload: &WorkloadRef) -> bool {
+    pub(crate) fn is_held(&self, workload: &Key) -> bool {
         self.held.contains(workload)
+    }
+
+    /// A Rollout of the cluster.
+    pub(crate) fn live_rollout(&self, rollout: &NamespacedName) -> Option<&Governor> {
+        self.governors.get(rollout).filter(|governor| governor.live)
     }
 
     /// All of them.
@@ -104,34 +106,35 @@ impl Governance {
 
     /// Rollout that governs a workload. Where several claim it, one that has begun already goes
     /// first; preflight refuses the others.
-    pub(crate) fn of_workload(&self, workload: &WorkloadRef) -> Option<&Governor> {
-        self.first(|governor| governor.workloads.contains(workload))
+    pub(crate) fn of_workload(&self, key: &Key) -> Option<&Governor> {
+        let workload = key.workload()?;
+        self.first(key, |governor| governor.workloads.contains(&workload))
     }
 
     /// The Rollout that governs a Service, as far as its name or its selector in git tells.
-    pub(crate) fn of_service(&self, name: &str) -> Option<&Governor> {
-        self.first(|governor| governor.services.contains(name))
+    pub(crate) fn of_service(&self, key: &Key) -> Option<&Governor> {
+        self.first(key, |governor| governor.services.contains(&key.name))
     }
 
-    /// Rollouts that split the object of this group, kind and name, if it is a route, each with its
-    /// reference to it.
-    pub(crate) fn of_route(
-        &self,
-        group: &str,
-        kind: &str,
-        name: &str,
-    ) -> Vec<(&Governor, &RouteRef)> {
-        let Some(kind) = RouteKind::of(group, kind) else {
+    /// Rollouts that split an object, if it is a route, each with its reference to it.
+    pub(crate) fn of_route(&self, key: &Key) -> Vec<(&Governor, &RouteRef)> {
+        let Some(kind) = RouteKind::of(key.group(), &key.kind) else {
             return Vec::new();
         };
-        self.governors()
-            .filter_map(|governor| Some((governor, governor.route(kind, name)?)))
+        self.beside(key)
+            .filter_map(|governor| Some((governor, governor.route(kind, &key.name)?)))
             .collect()
     }
 
-    fn first(&self, governs: impl Fn(&Governor) -> bool) -> Option<&Governor> {
-        self.governors
-            .values()
+    /// The Rollouts of an object's namespace.
+    pub(crate) fn beside(&self, key: &Key) -> impl Iterator<Item = &Governor> {
+        let namespace = key.namespace.clone();
+        self.governors()
+            .filter(move |governor| namespace.as_ref() == Some(&governor.namespace))
+    }
+
+    fn first(&self, key: &Key, governs: impl Fn(&Governor) -> bool) -> Option<&Governor> {
+        self.beside(key)
             .filter(|governor| governs(governor))
             .max_by_key(|governor| {
                 (
@@ -142,13 +145,13 @@ impl Governance {
             })
     }
 
-    fn governor(&mut self, name: &str) -> &mut Governor {
-        self.governors
-            .entry(name.to_owned())
-            .or_insert_with(|| Governor {
-                name: name.to_owned(),
-                ..Governor::default()
-            })
+    fn governor(&mut self, rollout: NamespacedName) -> &mut Governor {
+        let NamespacedName { namespace, name } = rollout.clone();
+        self.governors.entry(rollout).or_insert_with(|| Governor {
+            namespace,
+            name,
+            ..Governor::default()
+        })
     }
 }
 
@@ -169,6 +172,18 @@ impl Governor {
 
     fn route(&self, kind: RouteKind, name: &str) -> Option<&RouteRef> {
         self.routes.iter().find(|route| route.is_to(kind, name))
+    }
+
+    /// Those of its workloads that a repository has.
+    fn declared_among<'a>(
+        &self,
+        declared: &BTreeMap<(&str, WorkloadRef), &'a Manifest>,
+    ) -> Vec<&'a Manifest> {
+        let workloads = self.workloads.iter();
+        workloads
+            .filter_map(|workload| declared.get(&(self.namespace.as_str(), workload.clone())))
+            .copied()
+            .collect()
     }
 
     fn has_stable(&self) -> bool {
@@ -211,15 +226,16 @@ impl Governor {
     fn add_selecting_services(
         &mut self,
         manifests: &[Manifest],
-        declared: &BTreeMap<WorkloadRef, &Manifest>,
+        declared: &BTreeMap<(&str, WorkloadRef), &Manifest>,
     ) {
         let labels: Vec<&Value> = self
-            .workloads
-            .iter()
-            .filter_map(|workload| declared.get(workload))
+            .declared_among(declared)
+            .into_iter()
             .filter_map(|workload| workload.object.pointer("/spec/template/metadata/labels"))
             .collect();
-        for service in manifests.iter().filter(|one| one.key.is("", "Service")) {
+        let namespace = self.namespace.clone();
+        let is_beside = |key: &Key| key.is("", "Service") && key.is_in(&namespace);
+        for service in manifests.iter().filter(|one| is_beside(&one.key)) {
             let Some(selector) = service
                 .object
                 .pointer("/spec/selector")

@@ -13,6 +13,7 @@ use tracing::{Instrument as _, Span};
 
 use super::{
     budget::Budget,
+    manifest::Namespaces,
     source::{self, Head, SourceError},
 };
 use crate::{repository::Repositories, requeue::RequeueSender};
@@ -22,6 +23,8 @@ pub(crate) struct LookSettings {
     pub(crate) repositories: Arc<Repositories>,
     /// Of the ConfigRepos, which are reconciled when a look at theirs has ended.
     pub(crate) requeue_tx: RequeueSender,
+    /// The only namespace that is looked after; all are if there is none.
+    pub(crate) namespace: Option<String>,
     /// Maximum number of nodes of YAML that are kept in memory, of all ConfigRepos.
     pub(crate) nodes: usize,
 }
@@ -32,6 +35,7 @@ pub(super) struct Looks {
     /// For the Secrets.
     pub(super) reads: Client,
     pub(super) budget: Budget,
+    only: Option<String>,
     requeue_tx: RequeueSender,
     /// Places for reading files and parsing them, which takes memory.
     reading: Semaphore,
@@ -93,6 +97,7 @@ impl Looks {
             repositories: settings.repositories,
             reads,
             budget: Budget::new(settings.nodes),
+            only: settings.namespace,
             requeue_tx: settings.requeue_tx,
             reading: Semaphore::new(READING),
         }
@@ -160,7 +165,13 @@ impl Looks {
         let _place = self.reading.acquire().await.expect("it is never closed");
         let id = commit.id;
         let renderer = self.repositories.renderer();
-        let head = source::read(renderer, &repository, spec, namespace, commit).await;
+        let sync = spec.sync.as_ref();
+        let target = sync.and_then(|sync| sync.target_namespace.as_ref());
+        let namespaces = Namespaces {
+            default: target.unwrap_or(namespace).clone(),
+            only: self.only.clone(),
+        };
+        let head = source::read(renderer, &repository, spec, namespaces, commit).await;
         let head = head.and_then(|(head, nodes)| {
             self.budget.take(&request.id, nodes)?;
             Ok(head)

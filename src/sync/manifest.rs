@@ -11,14 +11,15 @@ mod workloads;
 pub(crate) mod yaml;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
 };
 
 use serde_json::{Value, json};
 use tidegate_api::{
-    Revision,
+    NamespacedName, Revision,
     config_repo::AppliedObject,
+    names,
     workload::{WorkloadKind, WorkloadRef, group_of},
 };
 use tidegate_engine::revision::{self, Digest};
@@ -44,16 +45,36 @@ pub(crate) struct Manifest {
     pub(crate) revision: Option<Revision>,
 }
 
-/// Identity of an object within its namespace.
+/// Identity of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     /// Its `apiVersion`.
     pub(crate) api_version: String,
     /// Its kind.
     pub(crate) kind: String,
+    /// Its namespace; none for a cluster-scoped object.
+    pub(crate) namespace: Option<String>,
     /// Its name.
     pub(crate) name: String,
 }
+
+/// An object as it is named to readers in a namespace: with its own where that is another.
+pub(crate) struct Shown<'a> {
+    key: &'a Key,
+    own: &'a str,
+}
+
+/// Namespaces of a repository's objects.
+#[derive(Clone, Debug)]
+pub(crate) struct Namespaces {
+    /// Namespace of objects that name none.
+    pub(crate) default: String,
+    /// The only namespace that is looked after; all are if there is none.
+    pub(crate) only: Option<String>,
+}
+
+/// Group, kind, namespace and name of an object.
+pub(crate) type Identity<'a> = (&'a str, &'a str, Option<&'a str>, &'a str);
 
 /// Location of an object in the repository.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,39 +120,37 @@ pub(crate) struct Parsed {
 /// Takes the objects that a folder was rendered to, each with its place.
 pub(crate) fn of_objects(
     objects: impl IntoIterator<Item = (Place, Value)>,
-    namespace: &str,
+    namespaces: &Namespaces,
 ) -> Result<Parsed, InvalidManifest> {
     let mut parsed = Parsed::default();
     let (manifests, size) = (&mut parsed.manifests, &mut parsed.size);
     for (place, object) in objects {
         size.add(&object);
-        manifests.push(Manifest::new(object, place.clone(), namespace)?);
+        manifests.push(Manifest::new(object, place.clone(), namespaces)?);
         size.objects = manifests.len();
         size.check(&place)?;
     }
-    reject_duplicates(&parsed.manifests)?;
-    Ok(parsed)
+    parsed.complete()
 }
 
 /// Reads a repository's files.
 ///
-/// `files` are paths with their content. Every object is put into `namespace`.
+/// `files` are paths with their content. An object that names no namespace gets the default one.
 pub(crate) fn parse<'a>(
     files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
-    namespace: &str,
+    namespaces: &Namespaces,
 ) -> Result<Parsed, InvalidManifest> {
     let mut parsed = Parsed::default();
     for (path, bytes) in files {
-        parse_file(path, bytes, namespace, &mut parsed)?;
+        parse_file(path, bytes, namespaces, &mut parsed)?;
     }
-    reject_duplicates(&parsed.manifests)?;
-    Ok(parsed)
+    parsed.complete()
 }
 
 fn parse_file(
     path: &str,
     bytes: &[u8],
-    namespace: &str,
+    namespaces: &Namespaces,
     parsed: &mut Parsed,
 ) -> Result<(), InvalidManifest> {
     let documents = yaml::documents(bytes).map_err(|error| {
@@ -188,10 +207,10 @@ fn parse_file(
                         ..place.clone()
                     };
                     let item = with_kind_of(item, &list);
-                    manifests.push(Manifest::new(item, place, namespace)?);
+                    manifests.push(Manifest::new(item, place, namespaces)?);
                 }
             }
-            other => manifests.push(Manifest::new(other, place.clone(), namespace)?),
+            other => manifests.push(Manifest::new(other, place.clone(), namespaces)?),
         }
         size.objects = manifests.len();
         size.check(&place)?;
@@ -253,10 +272,9 @@ fn with_kind_of(mut item: Value, list: &serde_json::Map<String, Value>) -> Value
 }
 
 fn reject_duplicates(manifests: &[Manifest]) -> Result<(), InvalidManifest> {
-    let mut seen: HashMap<(&str, &str, &str), &Place> = HashMap::new();
+    let mut seen: HashMap<Identity<'_>, &Place> = HashMap::new();
     for Manifest { key, place, .. } in manifests {
-        let id = (key.group(), key.kind.as_str(), key.name.as_str());
-        if let Some(first) = seen.insert(id, place) {
+        if let Some(first) = seen.insert(key.identity(), place) {
             return Err(place.invalid(format!("{key} is also at {first}: keep one of the two")));
         }
     }
@@ -266,11 +284,12 @@ fn reject_duplicates(manifests: &[Manifest]) -> Result<(), InvalidManifest> {
 // === impl Manifest ===
 
 impl Manifest {
-    fn new(mut object: Value, place: Place, namespace: &str) -> Result<Self, InvalidManifest> {
-        let key = Key::of(&object).map_err(|reason| place.invalid(reason))?;
-        if let Some(reason) = scope::rejection(&key, namespace) {
-            return Err(place.invalid(reason));
-        }
+    fn new(
+        mut object: Value,
+        place: Place,
+        namespaces: &Namespaces,
+    ) -> Result<Self, InvalidManifest> {
+        let mut key = Key::of(&object).map_err(|reason| place.invalid(reason))?;
         let metadata = object["metadata"].as_object_mut().expect("it has a name");
         if let Some(field) = SERVER_FIELDS
             .iter()
@@ -280,20 +299,14 @@ impl Manifest {
                 "{key} has metadata.{field}, which only the API server writes: remove it"
             )));
         }
-        match metadata.get("namespace") {
-            None | Some(Value::Null) => {}
-            // As kubectl reads it.
-            Some(Value::String(own)) if own.is_empty() || own == namespace => {}
-            Some(own) => {
-                let own = own.as_str().unwrap_or("something else");
-                return Err(place.invalid(format!(
-                    "{key} is for the namespace `{own}`, but a ConfigRepo applies only into its own, \
-                     `{namespace}`: leave metadata.namespace out, or give `{own}` a ConfigRepo of its own"
-                )));
-            }
-        }
+        key.namespace = namespaces
+            .of(&key, metadata.get("namespace"))
+            .map_err(|reason| place.invalid(reason))?;
         metadata.retain(|field, _| !IGNORED_FIELDS.contains(&field.as_str()));
-        metadata.insert("namespace".to_owned(), json!(namespace));
+        match &key.namespace {
+            Some(namespace) => metadata.insert("namespace".to_owned(), json!(namespace)),
+            None => metadata.remove("namespace"),
+        };
         Ok(Self {
             digest: Digest::of(&object),
             revision: object.pointer("/spec/template").map(revision::of),
@@ -301,6 +314,20 @@ impl Manifest {
             place,
             object,
         })
+    }
+
+    /// Returns true if its scope has to be looked up in the cluster.
+    pub(crate) fn may_be_cluster_scoped(&self) -> bool {
+        self.key.namespace.is_some() && !scope::is_known(&self.key)
+    }
+
+    /// Takes it out of its namespace: its kind has turned out to be cluster-scoped.
+    pub(crate) fn put_into_cluster(&mut self) {
+        self.key.namespace = None;
+        if let Some(metadata) = self.object["metadata"].as_object_mut() {
+            metadata.remove("namespace");
+        }
+        self.digest = Digest::of(&self.object);
     }
 
     /// The pod template of a workload.
@@ -312,6 +339,75 @@ impl Manifest {
 impl fmt::Debug for Manifest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.key, self.place)
+    }
+}
+
+// === impl Parsed ===
+
+impl Parsed {
+    /// Takes objects of kinds that the repository itself defines for the cluster out of their namespaces, and rejects
+    /// duplicates.
+    fn complete(mut self) -> Result<Self, InvalidManifest> {
+        let defined = self.manifests.iter().filter_map(scope::defined_for_cluster);
+        let defined: HashSet<_> = defined
+            .map(|(group, kind)| (group.to_owned(), kind.to_owned()))
+            .collect();
+        for manifest in &mut self.manifests {
+            let kind = (manifest.key.group().to_owned(), manifest.key.kind.clone());
+            if defined.contains(&kind) {
+                manifest.put_into_cluster();
+            }
+        }
+        reject_duplicates(&self.manifests)?;
+        Ok(self)
+    }
+}
+
+// === impl Namespaces ===
+
+impl Namespaces {
+    /// Those of a ConfigRepo that looks after a single namespace.
+    #[cfg(test)]
+    pub(crate) fn only(namespace: &str) -> Self {
+        Self {
+            default: namespace.to_owned(),
+            only: Some(namespace.to_owned()),
+        }
+    }
+
+    /// Returns the namespace of an object, none for a cluster-scoped one, or the reason to reject it. `written` is
+    /// `metadata.namespace` as it stands in git.
+    fn of(&self, key: &Key, written: Option<&Value>) -> Result<Option<String>, String> {
+        // As kubectl reads it.
+        let written = match written {
+            None | Some(Value::Null) => None,
+            Some(Value::String(namespace)) if namespace.is_empty() => None,
+            Some(Value::String(namespace)) => Some(namespace.as_str()),
+            Some(_) => {
+                return Err(format!(
+                    "metadata.namespace of {key} has to be a string: write the name of a namespace, in quotes"
+                ));
+            }
+        };
+        let is_cluster_scoped = scope::is_cluster_scoped(key);
+        if let (true, Some(namespace)) = (is_cluster_scoped, written) {
+            return Err(format!(
+                "{key} is cluster-scoped and cannot be in the namespace `{namespace}`: remove metadata.namespace"
+            ));
+        }
+        let namespace = written.unwrap_or(&self.default);
+        match &self.only {
+            Some(only) if is_cluster_scoped => Err(format!(
+                "{key} is cluster-scoped, and this Tidegate looks after the namespace `{only}` alone: apply it by \
+                 other means, or have Tidegate run for all namespaces"
+            )),
+            Some(only) if namespace != only => Err(format!(
+                "{key} is for the namespace `{namespace}`, and this Tidegate looks after `{only}` alone: leave \
+                 metadata.namespace out, or have Tidegate run for all namespaces"
+            )),
+            Some(_) | None if is_cluster_scoped => Ok(None),
+            Some(_) | None => Ok(Some(namespace.to_owned())),
+        }
     }
 }
 
@@ -338,8 +434,46 @@ impl Key {
         Ok(Self {
             api_version,
             kind,
+            namespace: None,
             name,
         })
+    }
+
+    /// Key of an object of a namespace.
+    pub(crate) fn namespaced(
+        api_version: &str,
+        kind: &str,
+        namespace: impl Into<String>,
+        name: impl Into<String>,
+    ) -> Self {
+        Self {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            namespace: Some(namespace.into()),
+            name: name.into(),
+        }
+    }
+
+    /// Key of a workload of a namespace.
+    pub(crate) fn of_workload(namespace: &str, workload: &WorkloadRef) -> Self {
+        let kind = workload.kind;
+        Self::namespaced(kind.api_version(), kind.as_str(), namespace, &workload.name)
+    }
+
+    /// Names it to readers in a namespace.
+    pub(crate) fn shown<'a>(&'a self, own: &'a str) -> Shown<'a> {
+        Shown { key: self, own }
+    }
+
+    /// Its identity, whatever its version.
+    pub(crate) fn identity(&self) -> Identity<'_> {
+        let namespace = self.namespace.as_deref();
+        (self.group(), &self.kind, namespace, &self.name)
+    }
+
+    /// Returns true if it is in this namespace.
+    pub(crate) fn is_in(&self, namespace: &str) -> bool {
+        self.namespace.as_deref() == Some(namespace)
     }
 
     /// The API group; empty for the core one.
@@ -367,9 +501,17 @@ impl Key {
         ))
     }
 
+    /// Name of a Rollout.
+    pub(crate) fn rollout(&self) -> Option<NamespacedName> {
+        if !self.is(names::GROUP, "Rollout") {
+            return None;
+        }
+        Some(NamespacedName::new(self.namespace.clone()?, &self.name))
+    }
+
     /// Returns true if both name the same object, in any version.
     pub(crate) fn is_same_object(&self, other: &Self) -> bool {
-        self.is(other.group(), &other.kind) && self.name == other.name
+        self.identity() == other.identity()
     }
 }
 
@@ -379,12 +521,16 @@ impl fmt::Display for Key {
     }
 }
 
-impl From<&WorkloadRef> for Key {
-    fn from(workload: &WorkloadRef) -> Self {
-        Self {
-            api_version: workload.kind.api_version().to_owned(),
-            kind: workload.kind.to_string(),
-            name: workload.name.clone(),
+// === impl Shown ===
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, own } = self;
+        match &key.namespace {
+            Some(namespace) if namespace != own => {
+                write!(f, "{}/{namespace}/{}", key.kind, key.name)
+            }
+            Some(_) | None => key.fmt(f),
         }
     }
 }
@@ -394,11 +540,13 @@ impl From<&AppliedObject> for Key {
         let AppliedObject {
             api_version,
             kind,
+            namespace,
             name,
         } = object.clone();
         Self {
             api_version,
             kind,
+            namespace,
             name,
         }
     }
@@ -409,11 +557,13 @@ impl From<&Key> for AppliedObject {
         let Key {
             api_version,
             kind,
+            namespace,
             name,
         } = key.clone();
         Self {
             api_version,
             kind,
+            namespace,
             name,
         }
     }
@@ -442,11 +592,14 @@ impl fmt::Display for Place {
     }
 }
 
-/// Workloads of a repository that can be released.
-pub(super) fn workloads(manifests: &[Manifest]) -> BTreeMap<WorkloadRef, &Manifest> {
+/// Workloads of a repository that can be released, by their namespaces.
+pub(super) fn workloads(manifests: &[Manifest]) -> BTreeMap<(&str, WorkloadRef), &Manifest> {
     manifests
         .iter()
-        .filter_map(|manifest| Some((manifest.key.workload()?, manifest)))
+        .filter_map(|manifest| {
+            let namespace = manifest.key.namespace.as_deref()?;
+            Some(((namespace, manifest.key.workload()?), manifest))
+        })
         .collect()
 }
 

@@ -1,18 +1,17 @@
 //! State that is kept about a `ConfigRepo` between reconciles. None of it is needed for
 //! correctness, only to avoid requests: after a restart everything is read and applied once.
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::config_repo::ConfigRepoStatus;
 use tidegate_engine::revision::Digest;
 use tidegate_git::{ObjectId, Repository};
 
 use super::{
-    apply::Applied,
+    apply::{Applied, MadeJobs},
     look::RunningLook,
     provenance::Traced,
     removal::Retained,
+    rights::Rights,
     source::{Head, Origins, SourceError},
 };
 
@@ -47,8 +46,10 @@ pub(super) struct Memory {
     pub(super) handled_request: Option<String>,
     /// Objects applied so far.
     pub(super) applied: Applied,
-    /// Jobs that were made, by name, each with the digest of its spec.
-    pub(super) jobs: BTreeMap<String, String>,
+    /// Jobs that were made, each with the digest of its spec.
+    pub(super) jobs: MadeJobs,
+    /// Rights of the account beyond the own namespace.
+    pub(super) rights: Rights,
     /// Digest of the inputs of the last complete sync; nothing is to be done while they are the
     /// same.
     pub(super) synced: Option<Digest>,

@@ -8,6 +8,14 @@ use super::manifest::Key;
 /// workload that it governs. All other kinds come last.
 const ORDER: &[&[(&str, &str)]] = &[
     &[
+        ("", "Namespace"),
+        ("apiextensions.k8s.io", "CustomResourceDefinition"),
+    ],
+    &[
+        ("rbac.authorization.k8s.io", "ClusterRole"),
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
+        ("scheduling.k8s.io", "PriorityClass"),
+        ("storage.k8s.io", "StorageClass"),
         ("", "ServiceAccount"),
         ("rbac.authorization.k8s.io", "Role"),
         ("rbac.authorization.k8s.io", "RoleBinding"),
@@ -30,6 +38,11 @@ const ORDER: &[&[(&str, &str)]] = &[
         ("", "Pod"),
     ],
 ];
+
+/// Returns true for the ranks whose objects may need each other: Roles, say.
+pub(super) fn is_one_by_one(rank: usize) -> bool {
+    rank == 1
+}
 
 /// Place of an object among those that are applied.
 pub(super) fn rank(key: &Key) -> usize {

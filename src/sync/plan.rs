@@ -51,7 +51,7 @@ pub(crate) enum FieldMask<'a> {
 
 /// Objects that pod templates refer to.
 #[derive(Debug, Default)]
-pub(crate) struct References(BTreeSet<(&'static str, String)>);
+pub(crate) struct References(BTreeSet<(String, &'static str, String)>);
 
 /// Kinds that templates refer to. Only these are retained for a reference.
 const REFERENCED: &[&str] = &[
@@ -110,6 +110,11 @@ impl Plan<'_> {
     }
 }
 
+/// Returns true for a `CustomResourceDefinition`.
+pub(super) fn is_definition(key: &Key) -> bool {
+    key.is("apiextensions.k8s.io", "CustomResourceDefinition")
+}
+
 fn text<'a>(object: &'a Value, field: &str) -> Option<&'a str> {
     object.get(field).and_then(Value::as_str)
 }
@@ -123,22 +128,19 @@ fn is_referable(key: &Key) -> bool {
 impl<'a> Step<'a> {
     fn new(manifest: &'a Manifest, governance: &'a Governance) -> Self {
         let key = &manifest.key;
-        let governs = governance.governors().next().is_some();
-        if let Some(workload) = key.workload() {
-            let governor = governance.of_workload(&workload);
-            let mask = match governor {
+        let governs = governance.beside(key).next().is_some();
+        if key.workload().is_some() {
+            let mask = match governance.of_workload(key) {
                 Some(governor) => FieldMask::Workload(governor),
-                None if governance.is_held(&workload) => FieldMask::WorkloadWithoutRollout,
+                None if governance.is_held(key) => FieldMask::WorkloadWithoutRollout,
                 None => FieldMask::Nothing,
             };
             return Self { manifest, mask };
         }
         let mask = match (key.group(), key.kind.as_str()) {
-            ("", "Service") if governs => {
-                Some(FieldMask::Service(governance.of_service(&key.name)))
-            }
-            (group, kind) => {
-                let splits = governance.of_route(group, kind, &key.name);
+            ("", "Service") if governs => Some(FieldMask::Service(governance.of_service(key))),
+            _ => {
+                let splits = governance.of_route(key);
                 if splits.is_empty() {
                     None
                 } else {
@@ -166,8 +168,10 @@ impl Step<'_> {
         };
         let is_workload = matches!(self.mask, FieldMask::Workload(_));
         let mut references = References::default();
-        if let Some(template) = self.manifest.template() {
-            references.add(template);
+        if let (Some(namespace), Some(template)) =
+            (&self.manifest.key.namespace, self.manifest.template())
+        {
+            references.add(namespace, template);
         }
         missing
             .iter()
@@ -175,32 +179,46 @@ impl Step<'_> {
                 let is_of_app = governors.iter().any(|governor| {
                     let is_rollout = key.is(names::GROUP, "Rollout") && key.name == governor.name;
                     let is_service = key.is("", "Service") && governor.services.contains(&key.name);
-                    is_rollout || is_workload && is_service
+                    key.is_in(&governor.namespace) && (is_rollout || is_workload && is_service)
                 });
-                is_of_app || references.has(key)
+                is_of_app || references.has(key) || self.is_inside(key)
             })
             .cloned()
+    }
+
+    /// Returns true if an object is the namespace that this one is in, or defines its kind.
+    fn is_inside(&self, key: &Key) -> bool {
+        let own = &self.manifest.key;
+        let is_namespace = key.is("", "Namespace") && own.is_in(&key.name);
+        // Its name is PLURAL.GROUP; the plural is the API server's to know.
+        let is_definition = is_definition(key)
+            && !own.group().is_empty()
+            && key
+                .name
+                .split_once('.')
+                .is_some_and(|(_, group)| group == own.group());
+        is_namespace || is_definition
     }
 }
 
 // === impl References ===
 
 impl References {
-    /// Adds all references of a pod template.
-    pub(crate) fn add(&mut self, template: &Value) {
+    /// Adds all references of a pod template in a namespace.
+    pub(crate) fn add(&mut self, namespace: &str, template: &Value) {
         match template {
             Value::Object(fields) => {
                 for (key, value) in fields {
-                    self.add_field(key, value);
-                    self.add(value);
+                    self.add_field(namespace, key, value);
+                    self.add(namespace, value);
                 }
             }
-            Value::Array(items) => items.iter().for_each(|item| self.add(item)),
+            Value::Array(items) => items.iter().for_each(|item| self.add(namespace, item)),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
 
-    fn add_field(&mut self, key: &str, value: &Value) {
+    fn add_field(&mut self, namespace: &str, key: &str, value: &Value) {
         let (kind, names) = match key {
             "configMap" | "configMapRef" | "configMapKeyRef" => {
                 ("ConfigMap", vec![text(value, "name")])
@@ -229,16 +247,15 @@ impl References {
             names
                 .into_iter()
                 .flatten()
-                .map(|name| (kind, name.to_owned())),
+                .map(|name| (namespace.to_owned(), kind, name.to_owned())),
         );
     }
 
     fn has(&self, key: &Key) -> bool {
         is_referable(key)
-            && self
-                .0
-                .iter()
-                .any(|(kind, name)| *kind == key.kind && *name == key.name)
+            && self.0.iter().any(|(namespace, kind, name)| {
+                *kind == key.kind && *name == key.name && key.is_in(namespace)
+            })
     }
 }
 

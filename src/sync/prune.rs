@@ -10,8 +10,8 @@ use tidegate_api::{ConfigRepo, NamespacedName, names};
 
 use super::{
     claims::Heads,
-    cluster::Cluster,
-    failure::{ApplyError, Failure, by_group},
+    cluster::{Cluster, api},
+    failure::{Account, ApplyError, Failure, Resources},
     governance::{Governance, Governor},
     manifest::Key,
     plan::{Plan, References},
@@ -22,13 +22,14 @@ use super::{
 /// Inputs of pruning.
 pub(super) struct Pruner<'a> {
     pub(super) cluster: &'a Cluster,
-    pub(super) namespace: &'a str,
-    /// The `ConfigRepo`'s name.
-    pub(super) config_repo: &'a str,
+    /// The `ConfigRepo`.
+    pub(super) config_repo: &'a NamespacedName,
     pub(super) account: &'a str,
     pub(super) as_account: Client,
     /// Objects at the heads of all `ConfigRepo`s.
     pub(super) heads: &'a Heads,
+    /// Other `ConfigRepo`s that may have applied the same objects, as a cache has them.
+    pub(super) siblings: &'a [ConfigRepo],
 }
 
 // === impl Pruner ===
@@ -49,10 +50,9 @@ impl Pruner<'_> {
             return Ok(());
         }
         let elsewhere = self.elsewhere().await?;
-        let this = NamespacedName::new(self.namespace, self.config_repo);
         for key in &plan.prune {
             let is_applied = elsewhere.iter().any(|there| there.is_same_object(key));
-            if is_applied || self.heads.has_elsewhere(&this, key) {
+            if is_applied || self.heads.has_elsewhere(self.config_repo, key) {
                 continue;
             }
             match self.prune(key).await {
@@ -72,40 +72,43 @@ impl Pruner<'_> {
             return error;
         }
         let applied = plan.apply.iter().map(|step| &step.manifest.key);
-        let mut resources = Vec::new();
+        let mut resources = Resources::default();
         for key in applied
             .chain(&plan.prune)
             .chain(plan.retained.iter().map(|retained| &retained.key))
         {
-            resources.extend(self.cluster.resource(key).await);
+            if let Ok(kind) = self.cluster.kind_in_scope(key).await {
+                resources.add(key, &kind.resource);
+            }
         }
-        error.failure =
-            error
-                .failure
-                .with_account(self.namespace, self.account, &by_group(&resources));
+        let account = Account {
+            namespace: &self.config_repo.namespace,
+            name: self.account,
+        };
+        error.failure = error.failure.with_account(&account, &error.key, &resources);
         error
     }
 
-    /// Lists the objects that other `ConfigRepo`s of the namespace have applied or are about to
-    /// apply: an object that has moved from one to the other is not to be deleted.
+    /// Lists the objects that other `ConfigRepo`s have applied or are about to apply: an object that has moved from
+    /// one to the other is not to be deleted. Those of the own namespace are asked for anew.
     async fn elsewhere(&self) -> Result<Vec<Key>, ApplyError> {
-        let api: Api<ConfigRepo> = Api::namespaced(self.cluster.reads.clone(), self.namespace);
-        let key = Key {
-            api_version: ConfigRepo::api_version(&()).into_owned(),
-            kind: ConfigRepo::kind(&()).into_owned(),
-            name: self.config_repo.to_owned(),
-        };
+        let NamespacedName { namespace, name } = self.config_repo;
+        let api: Api<ConfigRepo> = Api::namespaced(self.cluster.reads.clone(), namespace);
+        let key = Key::namespaced(
+            &ConfigRepo::api_version(&()),
+            &ConfigRepo::kind(&()),
+            namespace,
+            name,
+        );
         let repos = api.list(&ListParams::default()).await;
         let repos =
             repos.map_err(|error| ApplyError::at(None, &key, Failure::of_own(error, &key)))?;
-        let others = repos
-            .items
-            .into_iter()
-            .filter(|repo| repo.name_any() != self.config_repo);
+        let others = repos.items.iter().chain(self.siblings);
         Ok(others
-            .filter_map(|repo| repo.status)
-            .flat_map(|status| status.inventory)
-            .map(|object| Key::from(&object))
+            .filter(|repo| NamespacedName::of(*repo) != *self.config_repo)
+            .filter_map(|repo| repo.status.as_ref())
+            .flat_map(|status| &status.inventory)
+            .map(Key::from)
             .collect())
     }
 
@@ -113,35 +116,48 @@ impl Pruner<'_> {
     async fn add_confirmed(&self, plan: &mut Plan<'_>) -> Result<(), ApplyError> {
         let mut retained = Vec::new();
         for one in std::mem::take(&mut plan.retained) {
-            let waits = matches!(one.reason, RetainReason::Delayed(_) | RetainReason::Held(_));
-            if waits && self.is_confirmed(&one.key).await? {
-                plan.prune.push(one.key);
-            } else {
+            let waits = match one.reason {
+                RetainReason::Delayed(_) | RetainReason::Held(_) => {
+                    let live = self.live(&one.key).await?;
+                    !live.as_ref().is_some_and(is_confirmed)
+                }
+                // One that somebody has deleted waits for nothing.
+                RetainReason::Holds => self
+                    .live(&one.key)
+                    .await?
+                    .is_some_and(|live| !is_confirmed(&live)),
+                RetainReason::Referenced
+                | RetainReason::InAttempt
+                | RetainReason::Named(_)
+                | RetainReason::RolloutFirst(_) => true,
+            };
+            if waits {
                 retained.push(one);
+            } else {
+                plan.prune.push(one.key);
             }
         }
         plan.retained = retained;
         Ok(())
     }
 
-    async fn is_confirmed(&self, key: &Key) -> Result<bool, ApplyError> {
-        let live = match self.api(key).await? {
-            Some(api) => api.get_opt(&key.name).await,
-            None => return Ok(false),
+    /// An object as it is, read with the account's rights.
+    async fn live(&self, key: &Key) -> Result<Option<DynamicObject>, ApplyError> {
+        let Some(api) = self.api(key).await? else {
+            return Ok(None);
         };
-        let live = live.map_err(|error| failed(key, error))?;
-        Ok(live.is_some_and(|live| prune_annotation(&live) == Some(names::PRUNE_CONFIRMED)))
+        let live = api.get_opt(&key.name).await;
+        live.map_err(|error| failed(key, error))
     }
 
     /// The API of an object's kind; `None` if the cluster does not know the kind.
     async fn api(&self, key: &Key) -> Result<Option<Api<DynamicObject>>, ApplyError> {
-        match self.cluster.resource(key).await {
-            Ok(resource) => Ok(Some(Api::namespaced_with(
-                self.as_account.clone(),
-                self.namespace,
-                &resource,
-            ))),
-            Err(Failure::UnknownKind { .. } | Failure::ClusterScoped) => Ok(None),
+        match self.cluster.kind_in_scope(key).await {
+            Ok(kind) => Ok(Some(api(&self.as_account, key, &kind.resource))),
+            // In the other scope it is another object.
+            Err(Failure::UnknownKind { .. } | Failure::ClusterScoped | Failure::Namespaced) => {
+                Ok(None)
+            }
             Err(failure) => Err(ApplyError::at(None, key, failure)),
         }
     }
@@ -153,9 +169,7 @@ impl Pruner<'_> {
         let Some(api) = self.api(key).await? else {
             return Ok(false);
         };
-        let live = api.get_opt(&key.name).await;
-        let live = live.map_err(|error| failed(key, error))?;
-        let Some(live) = live.filter(is_ours_to_delete) else {
+        let Some(live) = self.live(key).await?.filter(is_ours_to_delete) else {
             return Ok(false);
         };
         let mut params = DeleteParams::background();
@@ -194,10 +208,10 @@ impl Pruner<'_> {
         if needed.is_empty() {
             return Ok(());
         }
-        let revisions = Revisions::of(self.cluster, self.namespace, &governor.name).await?;
+        let revisions = Revisions::of(self.cluster, &governor.namespace, &governor.name).await?;
         for revision in needed {
             if let Some(template) = revisions.template(revision) {
-                references.add(&template);
+                references.add(&governor.namespace, &template);
             }
         }
         Ok(())
@@ -209,15 +223,15 @@ impl Pruner<'_> {
         references: &mut References,
     ) -> Result<(), ApplyError> {
         for workload in &governor.workloads {
-            let key = Key::from(workload);
-            let resource = self.cluster.resource(&key).await;
-            let resource = resource.map_err(|failure| ApplyError::at(None, &key, failure))?;
-            let live = self.cluster.live(self.namespace, &key, &resource).await?;
+            let key = Key::of_workload(&governor.namespace, workload);
+            let kind = self.cluster.kind_in_scope(&key).await;
+            let kind = kind.map_err(|failure| ApplyError::at(None, &key, failure))?;
+            let live = self.cluster.live(&key, &kind.resource).await?;
             let template: Option<&Value> = live
                 .as_ref()
                 .and_then(|live| live.data.pointer("/spec/template"));
             if let Some(template) = template {
-                references.add(template);
+                references.add(&governor.namespace, template);
             }
         }
         Ok(())
@@ -232,6 +246,10 @@ fn prune_annotation(live: &DynamicObject) -> Option<&str> {
     live.annotations()
         .get(names::PRUNE_ANNOTATION)
         .map(String::as_str)
+}
+
+fn is_confirmed(live: &DynamicObject) -> bool {
+    prune_annotation(live) == Some(names::PRUNE_CONFIRMED)
 }
 
 fn is_ours_to_delete(live: &DynamicObject) -> bool {

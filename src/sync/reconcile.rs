@@ -1,4 +1,4 @@
-//! Reconciliation of a `ConfigRepo`: its namespace is brought to the state of its branch.
+//! Reconciliation of a `ConfigRepo`: the cluster is brought to the state of its branch.
 //!
 //! A *look* asks the git server for the tip of the branch and reads what is new, beside the reconciles. Fields
 //! that a Rollout *governs* (a template, a selector, backends of a route) are applied as it says, and not as git
@@ -10,24 +10,29 @@
 //! `Ready`; an error is only a status that could not be written.
 
 mod looking;
+mod reach;
 mod reading;
 mod status;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Client, ResourceExt as _, runtime::controller::Action};
-use tidegate_api::{CommitId, ConfigRepo, NamespacedName, Rollout, config_repo::ConfigRepoStatus};
+use tidegate_api::{
+    CommitId, ConfigRepo, NamespacedName, Rollout,
+    config_repo::{ConfigRepoStatus, SyncSpec},
+};
 use tokio::sync::Mutex as AsyncMutex;
 
 #[cfg(test)]
 use super::manifest::Manifest;
 use super::{
-    claims::{Claims, Heads},
+    barred::Barred,
+    claims::Heads,
     cluster::Cluster,
     events,
     failure::UnreadableRollout,
@@ -81,7 +86,7 @@ pub(crate) type AutoscalerOf = Box<dyn Fn(&str, &str, &str, &str) -> Option<Stri
 pub(crate) type WatchedMetadata =
     Box<dyn Fn(&str, &str, &str, &str) -> Option<ObjectMeta> + Send + Sync>;
 
-/// `ConfigRepo`s of a namespace as a cache has them.
+/// `ConfigRepo`s of a namespace, and those that reach beyond their own, as a cache has them.
 pub(crate) type ConfigReposOf = Box<dyn Fn(&str) -> Vec<ConfigRepo> + Send + Sync>;
 
 type SharedMemory = Arc<AsyncMutex<Memory>>;
@@ -251,7 +256,7 @@ impl Context {
     }
 }
 
-/// Brings the namespace to the state of the branch, as far as that is possible now.
+/// Brings the cluster to the state of the branch, as far as that is possible now.
 pub(crate) async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Result<Action, Error> {
     let id = NamespacedName::of(&*repo);
     if repo.metadata.deletion_timestamp.is_some() {
@@ -292,9 +297,11 @@ pub(crate) async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Resul
         one.write_status(&mut memory, &status, &report).await?;
         return Ok(one.until_next(&memory, &report, None));
     }
-    let claimed = one.claimed(&memory, &status);
-    let governed = one.governed(&memory);
-    one.record_inventory(&mut memory, &status, &claimed, governed.as_ref())
+    one.look_up_scopes(&mut memory).await;
+    let siblings = one.siblings();
+    let barred = one.barred(&mut memory, &status, &siblings).await;
+    let governed = one.governed(&memory, &status);
+    one.record_inventory(&mut memory, &status, &barred, governed.as_ref())
         .await?;
     let status = one.last_status(&memory);
     let began = clock::monotonic();
@@ -304,7 +311,9 @@ pub(crate) async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Resul
         drift,
         pruned,
         next,
-    } = one.sync(&mut memory, &status, &claimed, governed).await;
+    } = one
+        .sync(&mut memory, &status, (&barred, &siblings), governed)
+        .await;
     drop(applying);
     if let Some((commit, objects)) = newly_applied(&report, &memory, &status) {
         let duration = clock::monotonic().duration_since(began);
@@ -333,7 +342,7 @@ fn newly_applied<'a>(
     Some((commit, head.manifests.len()))
 }
 
-/// Rollouts of the namespace as a cache has them.
+/// Rollouts of all namespaces that a repository reaches, as a cache has them.
 struct Governed {
     live: Vec<Arc<Rollout>>,
     governance: Governance,
@@ -362,28 +371,35 @@ impl RepoReconciler<'_> {
         self.repo.spec.interval.as_signed().max(SHORTEST_INTERVAL)
     }
 
-    /// Objects of the head that another `ConfigRepo` brings.
-    fn claimed(&self, memory: &Memory, status: &ConfigRepoStatus) -> BTreeMap<Key, String> {
-        let Some(head) = &memory.head else {
-            return BTreeMap::new();
-        };
-        let claims = Claims {
-            heads: &self.ctx.heads,
-            repo: self.repo,
-            inventory: &status.inventory,
-        };
+    /// Other `ConfigRepo`s that may bring the same objects.
+    fn siblings(&self) -> Vec<ConfigRepo> {
         let mut siblings = (self.ctx.siblings)(self.namespace);
-        siblings.retain(|repo| repo.spec.sync.is_some());
-        claims.of_others(&head.manifests, &siblings)
+        siblings.retain(|repo| repo.spec.sync.is_some() && NamespacedName::of(repo) != *self.id);
+        siblings
     }
 
-    /// Rollouts of the namespace, and what they govern of the head; `None` without a head to apply.
-    fn governed(&self, memory: &Memory) -> Option<Result<Governed, UnreadableRollout>> {
+    /// Rollouts of all namespaces that the repository reaches, and what they govern of the head; `None` without a head
+    /// to apply.
+    fn governed(
+        &self,
+        memory: &Memory,
+        status: &ConfigRepoStatus,
+    ) -> Option<Result<Governed, UnreadableRollout>> {
         let (None, Some(head)) = (&memory.blocked, &memory.head) else {
             return None;
         };
-        let live = (self.ctx.rollouts)(self.namespace);
-        Some(live.map(|live| Governed {
+        let there = head.manifests.iter();
+        let there = there.filter_map(|manifest| manifest.key.namespace.as_deref());
+        let before = status.reach.namespaces.iter().map(String::as_str);
+        let namespaces: BTreeSet<_> = there.chain(before).chain([self.namespace]).collect();
+        let mut live = Vec::new();
+        for namespace in namespaces {
+            match (self.ctx.rollouts)(namespace) {
+                Ok(rollouts) => live.extend(rollouts),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        Some(Ok(Governed {
             governance: Governance::new(&head.manifests, &live),
             live,
         }))
@@ -393,7 +409,7 @@ impl RepoReconciler<'_> {
         &self,
         memory: &mut Memory,
         status: &ConfigRepoStatus,
-        claimed: &BTreeMap<Key, String>,
+        (barred, siblings): (&Barred, &[ConfigRepo]),
         governed: Option<Result<Governed, UnreadableRollout>>,
     ) -> SyncResult {
         if let Some(error) = &memory.blocked {
@@ -415,36 +431,42 @@ impl RepoReconciler<'_> {
         memory.resync |= self.ctx.progress.take_drift_mark(self.id) || is_unknown;
         let jobs = status.jobs.iter();
         memory.jobs = jobs
-            .map(|job| (job.name.clone(), job.digest.clone()))
+            .map(|job| {
+                let name = NamespacedName::new(&job.namespace, &job.name);
+                (name, job.digest.clone())
+            })
             .collect();
-        let autoscaler_of =
-            |key: &Key| (self.ctx.autoscaler_of)(self.namespace, key.group(), &key.kind, &key.name);
+        let autoscaler_of = |key: &Key| {
+            let namespace = key.namespace.as_deref()?;
+            (self.ctx.autoscaler_of)(namespace, key.group(), &key.kind, &key.name)
+        };
         let seen = |key: &Key| {
-            let metadata = (self.ctx.watched)(self.namespace, key.group(), &key.kind, &key.name)?;
+            let namespace = key.namespace.as_deref()?;
+            let metadata = (self.ctx.watched)(namespace, key.group(), &key.kind, &key.name)?;
             Some(Seen::of(&metadata))
         };
         let run = SyncRun {
             cluster: &self.ctx.cluster,
             renderer: self.ctx.looks.repositories.renderer(),
-            namespace: self.namespace,
-            config_repo: self.name,
-            spec: self
-                .repo
-                .spec
-                .sync
-                .as_ref()
-                .expect("a ConfigRepo without sync is only read"),
+            config_repo: self.id,
+            spec: self.sync_spec(),
             head: &head,
             folder: &self.repo.spec.path,
             live: &live,
             status,
-            claimed,
+            barred,
             heads: &self.ctx.heads,
+            siblings,
             autoscaler_of: &autoscaler_of,
             seen: &seen,
         };
         let governance = governance.with_governed(&status.governed);
         run.execute(memory, &governance, now).await
+    }
+
+    fn sync_spec(&self) -> &SyncSpec {
+        let sync = self.repo.spec.sync.as_ref();
+        sync.expect("a ConfigRepo without sync is only read")
     }
 
     /// Waits for the next look, unless one is under way, which requeues the object when it has ended.

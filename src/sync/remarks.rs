@@ -10,6 +10,8 @@ use super::{
 
 /// Things to say about a commit that is applied.
 pub(super) struct Remarks<'a> {
+    /// The `ConfigRepo`'s namespace.
+    pub(super) namespace: &'a str,
     /// Objects that have left git and are still there.
     pub(super) retained: &'a [Retained],
     /// Files that were passed over.

@@ -7,6 +7,7 @@
 //! | what a Rollout references, alone | when that Rollout is deleted |
 //! | a Rollout whose workload is still in the repository | when acknowledged |
 //! | everything; more than one workload, or more objects than the limit | when acknowledged |
+//! | a Namespace or a CRD | when it says so itself: with it goes all that is in it |
 //! | an object whose loss cannot be undone, or a Service | when acknowledged |
 //! | anything else | at once |
 //!
@@ -17,6 +18,7 @@ use std::collections::{BTreeSet, HashSet};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tidegate_api::{
+    NamespacedName,
     config_repo::{AppliedObject, Removal, SyncSpec},
     names,
 };
@@ -64,6 +66,8 @@ pub(crate) enum RetainReason {
     RolloutFirst(String),
     /// Its removal has to be acknowledged.
     Held(Hold),
+    /// Other objects are in it, or of its kind, and would go with it.
+    Holds,
 }
 
 /// Reason to hold a removal until it is acknowledged.
@@ -92,11 +96,15 @@ const MIN_PRUNE_LIMIT: usize = 3;
 
 /// Kinds whose removal is held, by group and kind.
 const HELD: &[(&str, &str)] = &[
-    ("", "Namespace"),
     ("", "PersistentVolumeClaim"),
     ("", "Secret"),
     ("", "Service"),
     ("apps", "StatefulSet"),
+];
+
+/// Kinds that hold other objects, which nobody has asked to delete.
+const HOLDERS: &[(&str, &str)] = &[
+    ("", "Namespace"),
     ("apiextensions.k8s.io", "CustomResourceDefinition"),
 ];
 
@@ -113,23 +121,25 @@ const WORKLOADS: &[(&str, &str)] = &[
 
 impl<'a> Removals<'a> {
     /// Finds the objects of an inventory that are no longer in the repository. `this` is the
-    /// `ConfigRepo`'s own name.
+    /// `ConfigRepo` itself.
     pub(super) fn new(
         manifests: &'a [Manifest],
         governance: &'a Governance,
         inventory: &[AppliedObject],
-        this: &str,
+        this: &NamespacedName,
         spec: &'a SyncSpec,
         now: Timestamp,
     ) -> Self {
         let there: HashSet<_> = manifests
             .iter()
-            .map(|manifest| identity(&manifest.key))
+            .map(|manifest| manifest.key.identity())
             .collect();
         let mut gone: Vec<Key> = inventory.iter().map(Key::from).collect();
         gone.retain(|key| {
-            let is_this = key.is(names::GROUP, "ConfigRepo") && key.name == this;
-            !there.contains(&identity(key)) && !is_this
+            let is_this = key.is(names::GROUP, "ConfigRepo")
+                && key.is_in(&this.namespace)
+                && key.name == this.name;
+            !there.contains(&key.identity()) && !is_this
         });
         gone.sort_by_key(|key| std::cmp::Reverse(rank(key)));
         let max = match spec.max_prune {
@@ -167,6 +177,9 @@ impl<'a> Removals<'a> {
     /// Returns the reason to keep an object that has left; `None` if it is to be deleted now.
     pub(super) fn reason(&self, key: &Key, pending: &[Removal]) -> Option<RetainReason> {
         let governors = governors_of(self.governance, key);
+        if is_one_of(HOLDERS, key) {
+            return Some(RetainReason::Holds);
+        }
         if governors.iter().any(|governor| governor.has_attempt()) {
             return Some(RetainReason::InAttempt);
         }
@@ -218,6 +231,9 @@ impl<'a> Removals<'a> {
     /// a Rollout in force names, which stays as long. `known` is its pending removal: an app whose
     /// Rollout is deleted by hand meanwhile keeps its delay.
     fn rule(&self, key: &Key, known: Option<&Removal>) -> Option<Rule> {
+        if is_one_of(HOLDERS, key) {
+            return None;
+        }
         let governors = governors_of(self.governance, key);
         if governors
             .iter()
@@ -225,7 +241,7 @@ impl<'a> Removals<'a> {
         {
             return None;
         }
-        if key.is(names::GROUP, "Rollout") && self.live_rollout(&key.name).is_none() {
+        if key.rollout().is_some() && self.live_rollout(key).is_none() {
             return None;
         }
         let rule = self.rule_by_kind(key, !governors.is_empty());
@@ -239,8 +255,8 @@ impl<'a> Removals<'a> {
         if self.manifests.is_empty() {
             return Some(Rule::Held(Hold::NothingLeft));
         }
-        if key.is(names::GROUP, "Rollout") {
-            let governor = self.live_rollout(&key.name)?;
+        if key.rollout().is_some() {
+            let governor = self.live_rollout(key)?;
             return Some(if self.has_workload_of(governor) {
                 Rule::Held(Hold::RolloutMissing)
             } else {
@@ -256,9 +272,8 @@ impl<'a> Removals<'a> {
         self.bulk.clone().map(Rule::Held)
     }
 
-    fn live_rollout(&self, name: &str) -> Option<&Governor> {
-        let mut governors = self.governance.governors();
-        governors.find(|one| one.live && one.name == name)
+    fn live_rollout(&self, key: &Key) -> Option<&Governor> {
+        self.governance.live_rollout(&key.rollout()?)
     }
 
     /// Returns true if a Rollout is not about to go: it is in the repository, or its workload is.
@@ -268,10 +283,9 @@ impl<'a> Removals<'a> {
 
     fn has_workload_of(&self, governor: &Governor) -> bool {
         self.manifests.iter().any(|manifest| {
-            manifest
-                .key
-                .workload()
-                .is_some_and(|workload| governor.workloads.contains(&workload))
+            let key = &manifest.key;
+            let is_its = |workload| governor.workloads.contains(&workload);
+            key.is_in(&governor.namespace) && key.workload().is_some_and(is_its)
         })
     }
 
@@ -296,7 +310,15 @@ pub(super) fn digest(pending: &[Removal]) -> Option<String> {
     let waiting: BTreeSet<_> = pending
         .iter()
         .filter(|removal| !removal.confirmed)
-        .map(|removal| (&removal.object.kind, &removal.object.name))
+        .map(|removal| {
+            let AppliedObject {
+                kind,
+                namespace,
+                name,
+                ..
+            } = &removal.object;
+            (kind, namespace, name)
+        })
         .collect();
     if waiting.is_empty() {
         return None;
@@ -315,9 +337,11 @@ fn bulk_limit(gone: &[Key], governance: &Governance, max: usize) -> Option<Hold>
     }
     // An app (a Rollout, its workload, and what the Rollout references) is pruned as a whole, with a
     // delay of its own.
-    let others = gone
-        .iter()
-        .filter(|key| !key.is(names::GROUP, "Rollout") && governors_of(governance, key).is_empty());
+    let others = gone.iter().filter(|key| {
+        key.rollout().is_none()
+            && !is_one_of(HOLDERS, key)
+            && governors_of(governance, key).is_empty()
+    });
     if others.count() > max {
         return Some(Hold::TooMany { max });
     }
@@ -326,23 +350,16 @@ fn bulk_limit(gone: &[Key], governance: &Governance, max: usize) -> Option<Hold>
 
 /// Returns the Rollouts of the cluster that name an object. A route may have several.
 fn governors_of<'a>(governance: &'a Governance, key: &Key) -> Vec<&'a Governor> {
-    let mut governors: Vec<&Governor> = match key.workload() {
-        Some(workload) => governance.of_workload(&workload).into_iter().collect(),
-        None => match (key.group(), key.kind.as_str()) {
-            ("", "Service") => governance.of_service(&key.name).into_iter().collect(),
-            (group, kind) => {
-                let users = governance.of_route(group, kind, &key.name);
-                users.into_iter().map(|(governor, _)| governor).collect()
-            }
-        },
+    let mut governors: Vec<&Governor> = if key.workload().is_some() {
+        governance.of_workload(key).into_iter().collect()
+    } else if key.is("", "Service") {
+        governance.of_service(key).into_iter().collect()
+    } else {
+        let users = governance.of_route(key).into_iter();
+        users.map(|(governor, _)| governor).collect()
     };
     governors.retain(|governor| governor.live);
     governors
-}
-
-/// Identity of an object, whatever its version.
-fn identity(key: &Key) -> (&str, &str, &str) {
-    (key.group(), &key.kind, &key.name)
 }
 
 fn find<'a>(removals: &'a [Removal], key: &Key) -> Option<&'a Removal> {

@@ -91,9 +91,10 @@ pub(super) fn count(object: &Value) -> Option<u64> {
 /// Returns the autoscaler of a repository that scales an object: it may not have begun yet.
 pub(super) fn autoscaler_in(manifests: &[Manifest], key: &Key) -> Option<String> {
     let mut autoscalers = manifests.iter().filter(|manifest| {
-        AUTOSCALERS
-            .iter()
-            .any(|(group, kind)| manifest.key.is(group, kind))
+        manifest.key.namespace == key.namespace
+            && AUTOSCALERS
+                .iter()
+                .any(|(group, kind)| manifest.key.is(group, kind))
     });
     let found = autoscalers.find(|manifest| {
         let target = manifest.object.pointer("/spec/scaleTargetRef");

@@ -106,7 +106,7 @@ impl Report {
 
     /// Reports objects that could not be applied or pruned. The inventory has all that was to be
     /// applied.
-    pub(super) fn stopped(stopped: &Stopped, commit: &Commit) -> Self {
+    pub(super) fn stopped(stopped: &Stopped, commit: &Commit, namespace: &str) -> Self {
         let mut failures = stopped.errors.iter().map(|error| &error.failure);
         let reason = failures
             .clone()
@@ -119,7 +119,7 @@ impl Report {
                 .clone()
                 .all(|failure| matches!(failure, Failure::Conflict)),
             is_transient: failures.any(Failure::is_transient),
-            ..Self::failed(reason, wording::stopped(&id, stopped))
+            ..Self::failed(reason, wording::stopped(&id, stopped, namespace))
         }
     }
 
@@ -137,10 +137,12 @@ impl Report {
         }
     }
 
-    /// Returns the status with this report. Fields of other writers are left unchanged.
+    /// Returns the status, of a `ConfigRepo` of this namespace, with this report. Fields of other writers are left
+    /// unchanged.
     pub(super) fn onto(
         &self,
         mut status: ConfigRepoStatus,
+        namespace: &str,
         generation: i64,
         now: Timestamp,
     ) -> ConfigRepoStatus {
@@ -169,7 +171,7 @@ impl Report {
             note(&mut status.read, commit, now);
         }
         if let Some(inventory) = &self.inventory {
-            status.inventory.clone_from(inventory);
+            status.set_inventory(inventory.clone(), namespace);
         }
         status
     }
@@ -196,11 +198,13 @@ fn reason_of_failure(failure: &Failure) -> SyncReason {
         | Failure::DefaultAccount
         | Failure::NoSuchAccount { .. } => SyncReason::Forbidden,
         Failure::BroughtBy { .. } => SyncReason::ObjectConflict,
-        Failure::Invalid { .. }
-        | Failure::JobChanged
-        | Failure::UnknownKind { .. }
-        | Failure::ClusterScoped => SyncReason::Invalid,
-        Failure::TemplateLost { .. }
+        Failure::Invalid { .. } | Failure::JobChanged | Failure::UnknownKind { .. } => {
+            SyncReason::Invalid
+        }
+        Failure::ClusterScoped
+        | Failure::Namespaced
+        | Failure::NotEstablished
+        | Failure::TemplateLost { .. }
         | Failure::Conflict
         | Failure::Unavailable { .. }
         | Failure::Request(_) => SyncReason::ApplyFailed,

@@ -37,7 +37,8 @@ pub(super) struct Wanted<'a> {
     pub(super) template: &'a Value,
     pub(super) origin: Option<&'a Origin>,
     pub(super) path: &'a str,
-    pub(super) config_repo: &'a str,
+    /// The `ConfigRepo`, as a reference within the namespace.
+    pub(super) config_repo: String,
     /// True if the template is applied without a release.
     pub(super) first_deploy: bool,
 }
@@ -63,7 +64,7 @@ impl<'a> Revisions<'a> {
         let known = api
             .list(&labelled)
             .await
-            .map_err(|error| failed(rollout, error))?;
+            .map_err(|error| failed(namespace, rollout, error))?;
         Ok(Self {
             cluster,
             namespace,
@@ -108,7 +109,7 @@ impl<'a> Revisions<'a> {
             .validation_strict();
         api.patch(&name, &params, &Patch::Apply(&object))
             .await
-            .map_err(|error| failed(&name, error))?;
+            .map_err(|error| failed(self.namespace, &name, error))?;
         Ok(())
     }
 }
@@ -120,12 +121,8 @@ fn is_first_deploy_of(revision: &ControllerRevision) -> bool {
         .is_some_and(|is| is == "true")
 }
 
-fn failed(name: &str, error: kube::Error) -> ApplyError {
-    let key = Key {
-        api_version: "apps/v1".into(),
-        kind: "ControllerRevision".into(),
-        name: name.into(),
-    };
+fn failed(namespace: &str, name: &str, error: kube::Error) -> ApplyError {
+    let key = Key::namespaced("apps/v1", "ControllerRevision", namespace, name);
     let failure = Failure::of_own(error, &key);
     ApplyError::at(None, &key, failure)
 }
@@ -198,7 +195,7 @@ impl Wanted<'_> {
                 self.origin.map(|origin| origin.author.as_str()),
             ),
             (names::CONFIG_PATH_ANNOTATION, Some(self.path)),
-            (names::CONFIG_REPO_ANNOTATION, Some(self.config_repo)),
+            (names::CONFIG_REPO_ANNOTATION, Some(&*self.config_repo)),
             (names::FIRST_DEPLOY_ANNOTATION, first_deploy),
         ];
         all.into_iter()
@@ -218,7 +215,7 @@ mod tests {
             template,
             origin: Some(origin),
             path: "web.yaml",
-            config_repo: "shop",
+            config_repo: "shop".into(),
             first_deploy: false,
         }
     }

@@ -6,18 +6,17 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kube::ResourceExt as _;
 use serde_json::json;
 use tidegate_api::{
-    Rollout,
+    ConfigRepo, NamespacedName, Rollout,
     config_repo::{AppliedObject, ConfigRepoStatus, SyncSpec},
-    names,
 };
 use tidegate_engine::revision::Digest;
 use tidegate_render::Renderer;
 
 use super::{
     apply::{Applied, Session},
+    barred::Barred,
     claims::Heads,
     cluster::Cluster,
     drift::Drift,
@@ -39,21 +38,22 @@ use crate::rendering::RenderedFolder;
 pub(super) struct SyncRun<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) renderer: &'a Renderer,
-    pub(super) namespace: &'a str,
-    /// The `ConfigRepo`'s name.
-    pub(super) config_repo: &'a str,
+    /// The `ConfigRepo`.
+    pub(super) config_repo: &'a NamespacedName,
     pub(super) head: &'a Head,
-    /// The Rollouts of the namespace as a cache has them.
+    /// The Rollouts of all namespaces that the repository reaches, as a cache has them.
     pub(super) live: &'a [Arc<Rollout>],
     pub(super) spec: &'a SyncSpec,
     /// Folder of the repository that is applied.
     pub(super) folder: &'a str,
     /// Status as of the last sync.
     pub(super) status: &'a ConfigRepoStatus,
-    /// Objects that another `ConfigRepo` brings, each with that one's name.
-    pub(super) claimed: &'a BTreeMap<Key, String>,
+    /// Objects that are not this `ConfigRepo`'s to apply.
+    pub(super) barred: &'a Barred,
     /// Objects at the heads of all `ConfigRepo`s.
     pub(super) heads: &'a Heads,
+    /// Other `ConfigRepo`s that may bring the same objects.
+    pub(super) siblings: &'a [ConfigRepo],
     /// Autoscaler of an object, as a cache has it.
     pub(super) autoscaler_of: &'a (dyn Fn(&Key) -> Option<String> + Send + Sync),
     /// An object as a watch has it.
@@ -144,6 +144,7 @@ impl SyncRun<'_> {
             manifests.len(),
             inventory(applied.chain(retained)),
             &Remarks {
+                namespace: &self.config_repo.namespace,
                 retained: &memory.retained,
                 skipped: &self.head.skipped,
                 digest: digest(pending).as_deref(),
@@ -164,12 +165,18 @@ impl SyncRun<'_> {
     fn input_digest(&self, governance: &Governance) -> Digest {
         let hashes: BTreeMap<_, _> = governance
             .governors()
-            .map(|governor| (governor.name.as_str(), governor.status_hash()))
+            .map(|governor| {
+                let name = NamespacedName::new(&governor.namespace, &governor.name);
+                (name.to_string(), governor.status_hash())
+            })
             .collect();
         let generations: BTreeMap<_, _> = self
             .live
             .iter()
-            .map(|rollout| (rollout.name_any(), rollout.metadata.generation))
+            .map(|rollout| {
+                let name = NamespacedName::of(&**rollout);
+                (name.to_string(), rollout.metadata.generation)
+            })
             .collect();
         Digest::of(&json!([
             self.head.commit.id.to_string(),
@@ -177,25 +184,20 @@ impl SyncRun<'_> {
             generations,
             self.status.removals,
             self.status.governed,
-            self.claimed
-                .iter()
-                .map(|(key, by)| (key.to_string(), by))
-                .collect::<Vec<_>>(),
+            self.barred.words(),
         ]))
     }
 
     /// Forces Rollouts to be applied again that are in git and were deleted in the cluster.
     fn forget_lost_rollouts(&self, applied: &mut Applied) {
-        for manifest in self
-            .head
-            .manifests
-            .iter()
-            .filter(|manifest| manifest.key.is(names::GROUP, "Rollout"))
-        {
+        for manifest in self.head.manifests.iter() {
+            let Some(rollout) = manifest.key.rollout() else {
+                continue;
+            };
             if !self
                 .live
                 .iter()
-                .any(|rollout| rollout.name_any() == manifest.key.name)
+                .any(|live| NamespacedName::of(&**live) == rollout)
             {
                 applied.forget(&manifest.key);
             }
@@ -232,7 +234,7 @@ impl SyncRun<'_> {
                     renderer: self.renderer,
                     repository,
                     folder: self.folder,
-                    namespace: self.namespace,
+                    namespace: target_namespace(self.spec, &self.config_repo.namespace),
                 },
                 self.head,
                 governed,
@@ -246,7 +248,7 @@ impl SyncRun<'_> {
         }
         let as_account = self
             .cluster
-            .account(self.namespace, &self.spec.service_account_name)
+            .account(&self.config_repo.namespace, &self.spec.service_account_name)
             .ok_or_else(|| {
                 let account = self.spec.service_account_name.clone();
                 self.stopped(self.account_error(Failure::NoSuchAccount { account }))
@@ -254,14 +256,13 @@ impl SyncRun<'_> {
         applied.begin(&self.spec.service_account_name);
         let mut session = Session {
             cluster: self.cluster,
-            namespace: self.namespace,
             config_repo: self.config_repo,
             account: &self.spec.service_account_name,
             as_account: as_account.clone(),
             governance,
             manifests: &self.head.manifests,
             autoscaler_of: self.autoscaler_of,
-            claimed: self.claimed,
+            barred: self.barred,
             jobs,
             origins,
             resync: *resync,
@@ -272,14 +273,16 @@ impl SyncRun<'_> {
         };
         let result = session.apply(plan).await;
         done.drift.append(&mut session.drift);
-        result.map_err(|stopped| Report::stopped(&stopped, &self.head.commit))?;
+        result.map_err(|stopped| {
+            Report::stopped(&stopped, &self.head.commit, &self.config_repo.namespace)
+        })?;
         let pruner = Pruner {
             cluster: self.cluster,
-            namespace: self.namespace,
             config_repo: self.config_repo,
             account: &self.spec.service_account_name,
             as_account,
             heads: self.heads,
+            siblings: self.siblings,
         };
         pruner
             .prune_all(plan, governance, done.pruned)
@@ -289,18 +292,24 @@ impl SyncRun<'_> {
     }
 
     fn account_error(&self, failure: Failure) -> ApplyError {
-        let key = Key {
-            api_version: "tidegate.io/v1alpha1".into(),
-            kind: "ConfigRepo".into(),
-            name: self.config_repo.to_owned(),
-        };
+        let NamespacedName { namespace, name } = self.config_repo;
+        let key = Key::namespaced("tidegate.io/v1alpha1", "ConfigRepo", namespace, name);
         ApplyError::at(None, &key, failure)
     }
 
     /// Returns the report of a sync that was aborted by the failure of an object.
     fn stopped(&self, error: ApplyError) -> Report {
-        Report::stopped(&error.into(), &self.head.commit)
+        Report::stopped(
+            &error.into(),
+            &self.head.commit,
+            &self.config_repo.namespace,
+        )
     }
+}
+
+/// Namespace of objects that name none.
+pub(crate) fn target_namespace<'a>(spec: &'a SyncSpec, own: &'a str) -> &'a str {
+    spec.target_namespace.as_deref().unwrap_or(own)
 }
 
 /// Returns the objects in a stable order, so that the inventory changes only with its content.

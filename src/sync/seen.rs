@@ -65,8 +65,8 @@ impl Seen {
 
 /// Returns the time from which an object that was compared at `compared` is to be compared again. Each object
 /// has its own moment in the period, so that those of many repositories are spread over it.
-pub(super) fn next_comparison(namespace: &str, key: &Key, compared: Timestamp) -> Timestamp {
-    let digest = Digest::of(&json!([namespace, key.kind, key.name])).to_string();
+pub(super) fn next_comparison(key: &Key, compared: Timestamp) -> Timestamp {
+    let digest = Digest::of(&json!([key.namespace, key.kind, key.name])).to_string();
     let phase = digest.bytes().fold(0_i64, |phase, byte| {
         (phase * 31 + i64::from(byte)) % COMPARE.as_secs()
     });
@@ -82,11 +82,7 @@ mod tests {
     use super::*;
 
     fn key(name: &str) -> Key {
-        Key {
-            api_version: "v1".into(),
-            kind: "ConfigMap".into(),
-            name: name.into(),
-        }
+        Key::namespaced("v1", "ConfigMap", "shop", name)
     }
 
     #[test]
@@ -99,7 +95,7 @@ mod tests {
             let mut times = 0;
             for second in (0..600).step_by(30) {
                 let now = start + SignedDuration::from_secs(second + 30);
-                if next_comparison("shop", &key, compared) <= now {
+                if next_comparison(&key, compared) <= now {
                     compared = now;
                     times += 1;
                     by_minute[usize::try_from(second / 60).expect("a minute")] += 1;

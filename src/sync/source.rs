@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 
 use super::{
     budget::BudgetExceeded,
-    manifest::{self, InvalidManifest, Manifest, Parsed, Place},
+    manifest::{self, InvalidManifest, Key, Manifest, Namespaces, Parsed, Place},
     revisions::Origin,
     wording::phrases,
 };
@@ -33,6 +33,8 @@ pub(super) struct Head {
     pub(super) skipped: Arc<Vec<String>>,
     /// True if a program has rendered the folder.
     pub(super) is_rendered: bool,
+    /// True if the scopes of all kinds are known.
+    pub(super) is_scoped: bool,
 }
 
 /// Error that leaves nothing to apply. The cluster is left unchanged.
@@ -58,9 +60,9 @@ pub(super) enum SourceError {
 #[derive(Debug, Default)]
 pub(super) struct Origins {
     head: Option<ObjectId>,
-    by_workload: BTreeMap<WorkloadRef, Asked>,
+    by_workload: BTreeMap<Key, Asked>,
     /// Result for the previous head, so that its history is not walked again.
-    earlier: Option<(ObjectId, BTreeMap<WorkloadRef, Asked>)>,
+    earlier: Option<(ObjectId, BTreeMap<Key, Asked>)>,
 }
 
 /// Revision that a workload's manifest asks for, and the commit since which it does.
@@ -76,7 +78,7 @@ pub(super) async fn read(
     renderer: &Renderer,
     repository: &Repository,
     spec: &ConfigRepoSpec,
-    namespace: &str,
+    namespaces: Namespaces,
     commit: Commit,
 ) -> Result<(Head, usize), SourceError> {
     let is_applied = spec.sync.is_some();
@@ -84,25 +86,24 @@ pub(super) async fn read(
         renderer,
         repository,
         folder: &spec.path,
-        namespace,
+        namespace: &namespaces.default,
     };
     if let Some(rendered) = folder.objects(commit.id).await? {
-        return of_rendered(rendered, is_applied, namespace, commit);
+        return of_rendered(rendered, is_applied, &namespaces, commit);
     }
     let files = if is_applied {
         repository.files(commit.id, &spec.path).await?
     } else {
         repository.readable_files(commit.id, &spec.path).await?
     };
-    let namespace = namespace.to_owned();
     let parsed = spawn_blocking(move || {
         let files = files
             .iter()
             .map(|file| (file.path.as_str(), file.bytes.as_slice()));
         if is_applied {
-            manifest::parse(files, &namespace)
+            manifest::parse(files, &namespaces)
         } else {
-            Ok(manifest::workloads_of(files, &namespace))
+            Ok(manifest::workloads_of(files, &namespaces.default))
         }
     });
     let parsed = parsed.await.map_err(|_| SourceError::Canceled)??;
@@ -113,7 +114,7 @@ pub(super) async fn read(
 fn of_rendered(
     rendered: Rendered,
     is_applied: bool,
-    namespace: &str,
+    namespaces: &Namespaces,
     commit: Commit,
 ) -> Result<(Head, usize), SourceError> {
     let objects = rendered.objects.into_iter().enumerate();
@@ -127,9 +128,9 @@ fn of_rendered(
         (place, object.value)
     });
     let parsed = if is_applied {
-        manifest::of_objects(objects, namespace)?
+        manifest::of_objects(objects, namespaces)?
     } else {
-        manifest::workloads_among(objects, namespace)
+        manifest::workloads_among(objects, &namespaces.default)
     };
     Ok(Head::of(commit, parsed, true))
 }
@@ -144,6 +145,7 @@ impl Head {
             manifests: Arc::new(parsed.manifests),
             skipped: Arc::new(parsed.skipped),
             is_rendered,
+            is_scoped: false,
         };
         (head, parsed.size.nodes)
     }
@@ -255,18 +257,20 @@ impl Origins {
         folder: RenderedFolder<'_>,
         head: &Head,
         workloads: impl IntoIterator<Item = &Manifest>,
-    ) -> Result<&BTreeMap<WorkloadRef, Asked>, FolderError> {
+    ) -> Result<&BTreeMap<Key, Asked>, FolderError> {
         if self.head != Some(head.commit.id) {
             let last = std::mem::take(self);
             self.head = Some(head.commit.id);
             self.earlier = last.head.map(|head| (head, last.by_workload));
         }
         for manifest in workloads {
-            let (Some(workload), Some(template)) = (manifest.key.workload(), manifest.template())
+            let key = &manifest.key;
+            let (Some(workload), Some(namespace), Some(template)) =
+                (key.workload(), &key.namespace, manifest.template())
             else {
                 continue;
             };
-            if self.by_workload.contains_key(&workload) {
+            if self.by_workload.contains_key(key) {
                 continue;
             }
             let file = &manifest.place.file;
@@ -274,12 +278,13 @@ impl Origins {
             let earlier = self
                 .earlier
                 .as_ref()
-                .and_then(|(head, asked)| Some((*head, asked.get(&workload)?)));
+                .and_then(|(head, asked)| Some((*head, asked.get(key)?)));
             let earlier = earlier.filter(|(_, asked)| asked.revision == revision);
             let until = earlier.map(|(head, _)| head);
             let written = Written {
                 commit: head.commit.id,
                 file,
+                namespace,
                 workload: &workload,
                 revision: &revision,
             };
@@ -295,7 +300,7 @@ impl Origins {
                 },
             };
             self.by_workload
-                .insert(workload, Asked { revision, origin });
+                .insert(key.clone(), Asked { revision, origin });
         }
         Ok(&self.by_workload)
     }
@@ -306,6 +311,8 @@ pub(super) struct Written<'a> {
     pub(super) commit: ObjectId,
     /// File that it is in, or is rendered from.
     pub(super) file: &'a str,
+    /// Namespace of the workload.
+    pub(super) namespace: &'a str,
     pub(super) workload: &'a WorkloadRef,
     pub(super) revision: &'a Revision,
 }
@@ -319,7 +326,12 @@ pub(super) async fn requested_by(
 ) -> Result<Option<(Commit, bool)>, FolderError> {
     if is_rendered {
         let requested = folder
-            .requested_by(written.commit, until, written.workload, written.revision)
+            .requested_by(
+                written.commit,
+                until,
+                (written.namespace, written.workload),
+                written.revision,
+            )
             .await?;
         return Ok(requested.map(|requested| match requested {
             Requested::By(commit) => (commit, true),
@@ -331,9 +343,9 @@ pub(super) async fn requested_by(
         path: written.file.to_owned(),
     };
     let (workload, wanted) = (written.workload.clone(), written.revision.clone());
-    let namespace = folder.namespace.to_owned();
+    let (namespace, default) = (written.namespace.to_owned(), folder.namespace.to_owned());
     let same = move |bytes: &[u8]| {
-        let there = manifest::template_in(bytes, &workload, &namespace);
+        let there = manifest::template_in(bytes, &workload, &namespace, &default);
         there.is_some_and(|there| revision::of(&there) == wanted)
     };
     let repository = folder.repository;

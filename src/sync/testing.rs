@@ -78,13 +78,14 @@ impl Bench {
         let (siblings, watched) = (api.clone(), api.clone());
         let autoscaled = Arc::<Mutex<BTreeSet<String>>>::default();
         let scaled = Arc::clone(&autoscaled);
-        let rollouts = Box::new(move |_: &str| rollouts(&cached));
+        let rollouts = Box::new(move |namespace: &str| rollouts(&cached, namespace));
         let repositories = Repositories::new(git, [], SecretAccess::Labeled);
         let repositories = Arc::new(repositories.rendered_by(crate::testing::rendering()));
         let (requeue_tx, requeue_rx) = requeue::channel();
         let looks = LookSettings {
             repositories,
             requeue_tx,
+            namespace: None,
             nodes: 2_000_000,
         };
         let context = Context::new(api.client(), api.client(), looks, rollouts, move || {
@@ -333,15 +334,18 @@ fn is_lenient_apply(asked: &Asked) -> bool {
     asked.is_patch("apply-patch") && !is_strict
 }
 
+/// Those of the namespace, and of one other.
 fn config_repos(api: &Script) -> Vec<ConfigRepo> {
-    let repos = api.list("configrepos").into_iter();
+    let other = "/apis/tidegate.io/v1alpha1/namespaces/platform/configrepos";
+    let repos = api.list("configrepos").into_iter().chain(api.list(other));
     repos
         .map(|repo| serde_json::from_value(repo).unwrap())
         .collect()
 }
 
-fn rollouts(api: &Script) -> Result<Vec<Arc<Rollout>>, UnreadableRollout> {
-    let decoded = api.list("rollouts").into_iter().map(|rollout| {
+fn rollouts(api: &Script, namespace: &str) -> Result<Vec<Arc<Rollout>>, UnreadableRollout> {
+    let path = format!("/apis/tidegate.io/v1alpha1/namespaces/{namespace}/rollouts");
+    let decoded = api.list(&path).into_iter().map(|rollout| {
         let name = rollout["metadata"]["name"].as_str().unwrap().to_owned();
         match serde_json::from_value(rollout) {
             Ok(rollout) => Ok(Arc::new(rollout)),

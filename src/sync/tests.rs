@@ -18,6 +18,7 @@ mod limits;
 mod masking;
 mod owning;
 mod pruning;
+mod reaching;
 mod reading;
 mod rendered;
 mod unreleased;

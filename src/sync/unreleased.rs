@@ -6,13 +6,13 @@
 //! status.
 
 use tidegate_api::{
+    NamespacedName,
     config_repo::{AppliedObject, GovernedWorkload, Removal, Unreleased},
-    names,
 };
 use tidegate_engine::revision::{self, Digest};
 
 use super::{
-    governance::Governance,
+    governance::{Governance, Governor},
     manifest::{Key, Manifest, workloads},
 };
 
@@ -24,11 +24,11 @@ pub(super) fn governed(
     removals: &[Removal],
 ) -> Vec<GovernedWorkload> {
     let workloads = workloads(manifests);
-    let governed = workloads.iter().filter_map(|(workload, manifest)| {
+    let governed = workloads.values().filter_map(|manifest| {
         let before = before
             .iter()
             .find(|before| Key::from(&before.object).is_same_object(&manifest.key));
-        let Some(governor) = governance.of_workload(workload) else {
+        let Some(governor) = governance.of_workload(&manifest.key) else {
             return ungoverned(before?, manifest);
         };
         if !governor.live {
@@ -38,7 +38,7 @@ pub(super) fn governed(
                 ..before?.clone()
             });
         }
-        if !governor.declared && is_acknowledged(removals, &governor.name) {
+        if !governor.declared && is_acknowledged(removals, governor) {
             return None;
         }
         let stable = governor.status.as_ref()?.stable.as_ref();
@@ -71,11 +71,10 @@ fn ungoverned(before: &GovernedWorkload, manifest: &Manifest) -> Option<Governed
     })
 }
 
-fn is_acknowledged(removals: &[Removal], rollout: &str) -> bool {
+fn is_acknowledged(removals: &[Removal], governor: &Governor) -> bool {
+    let rollout = NamespacedName::new(&governor.namespace, &governor.name);
     removals.iter().any(|removal| {
-        removal.confirmed
-            && removal.object.name == rollout
-            && Key::from(&removal.object).is(names::GROUP, "Rollout")
+        removal.confirmed && Key::from(&removal.object).rollout().as_ref() == Some(&rollout)
     })
 }
 
@@ -87,7 +86,7 @@ mod tests {
     use tidegate_api::{Revision, Rollout};
 
     use super::*;
-    use crate::sync::manifest;
+    use crate::sync::manifest::{self, Namespaces};
 
     const DEPLOYMENT: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {template: {spec: IMAGE}}\n";
 
@@ -96,14 +95,14 @@ mod tests {
         if with_rollout {
             text = format!("{text}---\n{}", rollout(&json!({})));
         }
-        manifest::parse([("a.yaml", text.as_bytes())], "shop")
+        manifest::parse([("a.yaml", text.as_bytes())], &Namespaces::only("shop"))
             .expect("manifests")
             .manifests
     }
 
     fn rollout(status: &Value) -> Value {
         json!({
-            "apiVersion": "tidegate.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "web"},
+            "apiVersion": "tidegate.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "web", "namespace": "shop"},
             "spec": {
                 "workload": {"kind": "Deployment", "name": "web"}, "gates": [],
                 "traffic": {"routes": [{"kind": "HTTPRoute", "name": "web"}]},
@@ -151,7 +150,7 @@ mod tests {
         assert_eq!(next(&known, &manifests("one", false), &[]), []);
         let manifests = manifests("two", false);
         let removal = json!({
-            "apiVersion": "tidegate.io/v1alpha1", "kind": "Rollout", "name": "web",
+            "apiVersion": "tidegate.io/v1alpha1", "kind": "Rollout", "namespace": "shop", "name": "web",
             "since": "2026-01-01T00:00:00Z", "confirmed": true,
         });
         let removal = serde_json::from_value(removal).expect("a removal");

@@ -36,6 +36,7 @@ const NAMED: usize = 10;
 
 /// Describes a sync that is complete.
 pub(super) fn applied(commit: &CommitId, objects: usize, remarks: &Remarks<'_>) -> String {
+    let own = remarks.namespace;
     let noun = if objects == 1 { "object" } else { "objects" };
     let mut message = format!("applied commit {} ({objects} {noun})", commit.short());
     for known in remarks.governed {
@@ -45,7 +46,7 @@ pub(super) fn applied(commit: &CommitId, objects: usize, remarks: &Remarks<'_>) 
                 "; the template of {} in git (revision {}) is not applied: Rollout {} is gone, and nobody let it in; \
                  change the manifest of the workload to have it applied as it is, or put the Rollout back into the \
                  repository to have it released",
-                Key::from(&known.object),
+                Key::from(&known.object).shown(own),
                 unreleased.revision.short(),
                 known.rollout
             );
@@ -63,12 +64,12 @@ pub(super) fn applied(commit: &CommitId, objects: usize, remarks: &Remarks<'_>) 
         let _ = write!(
             message,
             "; {} {are} no longer in the repository and {are} retained {}",
-            list(keys.iter()),
+            list(keys.iter().map(|key| key.shown(own))),
             because(reason, them)
         );
     }
     for (key, field) in remarks.unapplied.iter().take(NAMED) {
-        let _ = write!(message, "; {key}: {field}");
+        let _ = write!(message, "; {}: {field}", key.shown(own));
     }
     if !remarks.skipped.is_empty() {
         let _ = write!(
@@ -138,21 +139,48 @@ fn because(reason: &RetainReason, them: &str) -> String {
         RetainReason::Held(hold) => {
             format!("until the removal is acknowledged, because {hold}")
         }
+        RetainReason::Holds => format!(
+            "because deleting {them} deletes all that is in {them}: delete {them} by hand, or annotate {them} with \
+             {}: {}",
+            names::PRUNE_ANNOTATION,
+            names::PRUNE_CONFIRMED
+        ),
     }
 }
 
 /// Describes an object that was deleted.
-pub(super) fn pruned(key: &Key) -> String {
+pub(super) fn pruned(key: &Key, own: &str) -> String {
+    let key = key.shown(own);
     format!("{key} was deleted: it is no longer in the repository")
+}
+
+/// Describes an object that somebody had changed.
+pub(super) fn drifted(drift: &Drift, own: &str) -> String {
+    let Drift {
+        key,
+        fields,
+        manager,
+    } = drift;
+    let (key, fields) = (key.shown(own), fields.join(", "));
+    let mut message = format!("{key} drifted from git and was corrected: {fields}");
+    if let Some(manager) = manager {
+        let _ = write!(message, "; last modified by `{manager}`");
+    }
+    message
 }
 
 /// Describes a sync that could not apply everything. A missing permission comes last and once: what
 /// there is to paste is the same for all.
-pub(super) fn stopped(commit: &CommitId, stopped: &Stopped) -> String {
+pub(super) fn stopped(commit: &CommitId, stopped: &Stopped, own: &str) -> String {
+    let failed = |error: &&ApplyError| {
+        let place = error.place.as_ref();
+        let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
+        format!("{place}{}: {}", error.key.shown(own), error.failure)
+    };
     let errors = stopped.errors.iter();
     let (rights, others): (Vec<_>, Vec<_>) =
         errors.partition(|error| matches!(error.failure, Failure::Forbidden(_)));
-    let mut failures: Vec<_> = others.iter().take(NAMED).map(ToString::to_string).collect();
+    let mut failures: Vec<_> = others.iter().take(NAMED).map(failed).collect();
     if others.len() > NAMED {
         failures.push(format!("and {} more", others.len() - NAMED));
     }
@@ -160,16 +188,16 @@ pub(super) fn stopped(commit: &CommitId, stopped: &Stopped) -> String {
         let waiting = stopped
             .waiting
             .iter()
-            .map(|(key, needed)| format!("{key} (which needs {needed})"));
+            .map(|(key, needed)| format!("{} (which needs {})", key.shown(own), needed.shown(own)));
         let waiting: Vec<_> = waiting.collect();
         failures.push(format!("not applied meanwhile: {}", list(waiting.iter())));
     }
     if let Some((first, more)) = rights.split_first() {
         if !more.is_empty() {
-            let more: Vec<_> = more.iter().map(|error| &error.key).collect();
+            let more: Vec<_> = more.iter().map(|error| error.key.shown(own)).collect();
             failures.push(format!("no permission either for {}", list(more.iter())));
         }
-        failures.push(first.to_string());
+        failures.push(failed(first));
     }
     format!(
         "cannot apply commit {}: {}",
@@ -264,24 +292,6 @@ impl Display for UnappliedField {
     }
 }
 
-// === impl Drift ===
-
-impl Display for Drift {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self {
-            key,
-            fields,
-            manager,
-        } = self;
-        let fields = fields.join(", ");
-        write!(f, "{key} drifted from git and was corrected: {fields}")?;
-        match manager {
-            Some(manager) => write!(f, "; last modified by `{manager}`"),
-            None => Ok(()),
-        }
-    }
-}
-
 // === impl UnreadableRollout ===
 
 impl Display for UnreadableRollout {
@@ -332,9 +342,14 @@ impl Display for Failure {
                 "the cluster has no such kind in {api_version}: install its CRD first, or correct apiVersion and kind"
             ),
             Self::ClusterScoped => f.write_str(
-                "the kind is cluster-scoped, but a ConfigRepo applies only into its own namespace: remove the object \
-                 and apply it by other means",
+                "the kind is cluster-scoped, which is known only now that its CRD is there; retrying",
             ),
+            Self::Namespaced => f.write_str(
+                "the kind is namespaced, which is known only now that its CRD has changed; retrying",
+            ),
+            Self::NotEstablished => {
+                f.write_str("the API server does not serve its kind yet; retrying")
+            }
             Self::TemplateLost { revision } => write!(
                 f,
                 "cannot keep the template at revision {revision}: neither the ControllerRevision nor the workload \
@@ -377,16 +392,27 @@ impl Display for MissingRight {
             namespace,
             account,
             said,
+            scope,
             resources,
         } = self;
         writeln!(
             f,
             "the ServiceAccount `{account}` lacks a permission ({said}). To grant what this repository needs, apply:"
         )?;
+        let is_own = scope.as_ref() == Some(namespace);
+        let name = if is_own {
+            format!("tidegate-sync-{account}")
+        } else {
+            // Accounts of several namespaces may have the same name.
+            format!("tidegate-sync-{namespace}-{account}")
+        };
+        let (kind, metadata) = match scope {
+            Some(scope) => ("Role", format!("{{name: {name}, namespace: {scope}}}")),
+            None => ("ClusterRole", format!("{{name: {name}}}")),
+        };
         writeln!(
             f,
-            "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: tidegate-sync-{account}, \
-             namespace: {namespace}}}\nrules:"
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nmetadata: {metadata}\nrules:"
         )?;
         for (group, resources) in resources {
             let resources: Vec<_> = resources.iter().map(String::as_str).collect();
@@ -399,9 +425,9 @@ impl Display for MissingRight {
         }
         write!(
             f,
-            "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: tidegate-sync-{account}, \
-             namespace: {namespace}}}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: \
-             tidegate-sync-{account}}}\nsubjects:\n- {{kind: ServiceAccount, name: {account}, namespace: {namespace}}}"
+            "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}Binding\nmetadata: {metadata}\nroleRef: \
+             {{apiGroup: rbac.authorization.k8s.io, kind: {kind}, name: {name}}}\nsubjects:\n- {{kind: \
+             ServiceAccount, name: {account}, namespace: {namespace}}}"
         )
     }
 }

@@ -1,4 +1,6 @@
-//! `ConfigRepo`: the git repository that a namespace is reconciled from.
+//! `ConfigRepo`: the git repository that objects are reconciled from.
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
@@ -7,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{CommitId, Condition, Duration, Revision, record::PendingRecord, rollout::OnRollback};
 
-/// Git repository that is applied to a namespace, by Tidegate or by another tool, and that records of releases are
+/// Git repository that is applied to the cluster, by Tidegate or by another tool, and that records of releases are
 /// written to.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
@@ -82,7 +84,7 @@ pub struct SecretRef {
     pub name: String,
 }
 
-/// Application of the repository to the namespace.
+/// Application of the repository to the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SyncSpec {
@@ -90,6 +92,14 @@ pub struct SyncSpec {
     /// `default`: every pod that names none runs with its rights.
     #[schemars(length(min = 1, max = 253))]
     pub service_account_name: String,
+    /// Namespace of objects that name none. Defaults to the ConfigRepo's own. Objects go wherever the rights of the
+    /// ServiceAccount reach, and no further.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
+    pub target_namespace: Option<String>,
     /// Time between the commit that removes an app (a Rollout and its workload) and its deletion,
     /// in which a commit can put it back. Defaults to 10m.
     #[serde(default = "defaults::prune_delay")]
@@ -145,6 +155,9 @@ pub struct ConfigRepoStatus {
     /// repository are pruned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inventory: Vec<AppliedObject>,
+    /// Parts of the cluster beyond the ConfigRepo's own namespace that the inventory has objects in.
+    #[serde(default, skip_serializing_if = "Reach::is_own_namespace")]
+    pub reach: Reach,
     /// Objects that have left the repository and wait for `sync.pruneDelay`, for an acknowledgment, or for
     /// a Rollout that needs them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -184,8 +197,23 @@ pub struct AppliedObject {
     pub api_version: String,
     /// Kind of the object.
     pub kind: String,
+    /// Namespace of the object; none for a cluster-scoped one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
     /// Name of the object.
     pub name: String,
+}
+
+/// Parts of the cluster beyond a ConfigRepo's own namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Reach {
+    /// Other namespaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
+    /// True if there are cluster-scoped objects.
+    #[serde(default)]
+    pub cluster: bool,
 }
 
 /// Object that has left the repository and is not deleted at once.
@@ -209,7 +237,7 @@ pub struct GovernedWorkload {
     /// The workload.
     #[serde(flatten)]
     pub object: AppliedObject,
-    /// Name of the Rollout.
+    /// Name of the Rollout, in the same namespace.
     pub rollout: String,
     /// Full name of the revision that was stable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -234,6 +262,8 @@ pub struct Unreleased {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MadeJob {
+    /// Namespace of the Job.
+    pub namespace: String,
     /// Name of the Job.
     pub name: String,
     /// Digest of the spec with which it was made.
@@ -267,6 +297,37 @@ impl ConfigRepoSpec {
     /// Returns the name of the ServiceAccount in whose name everything is applied.
     pub fn service_account_name(&self) -> Option<&str> {
         Some(&self.sync.as_ref()?.service_account_name)
+    }
+}
+
+// === impl ConfigRepoStatus ===
+
+impl ConfigRepoStatus {
+    /// Sets the inventory of a ConfigRepo of this namespace, and with it the reach.
+    pub fn set_inventory(&mut self, inventory: Vec<AppliedObject>, own: &str) {
+        let namespaces = inventory
+            .iter()
+            .filter_map(|object| object.namespace.as_deref());
+        let others: BTreeSet<_> = namespaces.filter(|namespace| *namespace != own).collect();
+        self.reach = Reach {
+            namespaces: others.into_iter().map(str::to_owned).collect(),
+            cluster: inventory.iter().any(|object| object.namespace.is_none()),
+        };
+        self.inventory = inventory;
+    }
+}
+
+// === impl Reach ===
+
+impl Reach {
+    /// Returns true if nothing lies beyond the ConfigRepo's own namespace.
+    pub fn is_own_namespace(&self) -> bool {
+        self.namespaces.is_empty() && !self.cluster
+    }
+
+    /// Returns true if this other namespace is among them.
+    pub fn has(&self, namespace: &str) -> bool {
+        self.namespaces.iter().any(|one| one == namespace)
     }
 }
 

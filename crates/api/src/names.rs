@@ -43,7 +43,8 @@ pub const CONFIG_AUTHOR_ANNOTATION: &str = "tidegate.io/config-author";
 /// Annotation of a `ControllerRevision`: the file of the repository that holds the workload.
 pub const CONFIG_PATH_ANNOTATION: &str = "tidegate.io/config-path";
 
-/// Annotation of a `ControllerRevision`: the `ConfigRepo` that brought it.
+/// Annotation of a `ControllerRevision`, and of an object that is applied without a field of its own: the `ConfigRepo`
+/// that brought it.
 pub const CONFIG_REPO_ANNOTATION: &str = "tidegate.io/config-repo";
 
 /// Annotation of a `ControllerRevision` that another tool has applied: the `ConfigRepo` in whose repository its commit

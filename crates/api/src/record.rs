@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CommitId, Revision,
+    CommitId, NamespacedName, Revision,
     gate::{Gate, GateStatus},
     intervention::Action,
     rollout::RolloutSpec,
@@ -42,7 +42,7 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PendingRecord {
-    /// Name of the ConfigRepo to whose branch for records it goes.
+    /// Name of the ConfigRepo to whose branch for records it goes, in the Rollout's namespace or as `NAMESPACE/NAME`.
     pub config_repo: String,
     /// Record to write.
     #[schemars(schema_with = "free_form")]
@@ -216,6 +216,15 @@ pub enum RestoreResult {
         /// Cause and remedy, in a sentence.
         why: String,
     },
+}
+
+// === impl PendingRecord ===
+
+impl PendingRecord {
+    /// Returns the ConfigRepo to whose branch for records it goes.
+    pub fn repo(&self) -> NamespacedName {
+        NamespacedName::of_reference(&self.config_repo, &self.record.head().namespace)
+    }
 }
 
 // === impl Record ===

@@ -144,7 +144,8 @@ pub struct Stable {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Source {
-    /// The `ConfigRepo` that applied it, or in whose repository another tool found it.
+    /// The `ConfigRepo` that applied it, or in whose repository another tool found it: its name, or `NAMESPACE/NAME`
+    /// where it is in another namespace than the Rollout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_repo: Option<String>,
     /// The commit that asked for it.

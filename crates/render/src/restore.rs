@@ -53,6 +53,10 @@ pub struct Tip {
 pub struct Wanted {
     /// Its kind.
     pub kind: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// True if objects that name no namespace are in this one.
+    pub is_in_default_namespace: bool,
     /// Its name as rendered.
     pub name: String,
     /// The template that was rejected.
@@ -215,8 +219,15 @@ impl Wanted {
             .objects
             .iter()
             .map(|object| (object.key(), &object.value));
-        let mut there = objects.filter(|(key, _)| key.kind == self.kind && key.name == self.name);
+        let mut there = objects.filter(|(key, _)| self.is(key));
         there.find_map(|(_, value)| value.pointer("/spec/template"))
+    }
+
+    /// Returns true if this is the workload.
+    fn is(&self, key: &ObjectKey) -> bool {
+        let is_there = key.namespace == self.namespace
+            || key.namespace.is_empty() && self.is_in_default_namespace;
+        is_there && key.kind == self.kind && key.name == self.name
     }
 
     /// Returns the reason for which there is nothing to restore.

@@ -118,7 +118,7 @@ async fn a_leader_that_cannot_renew_stops_before_the_lease_ends() {
     let script = held("", 0);
     let stand = stand_as(&script, "one");
     assert_eq!(stand.after(Duration::from_millis(10)).await, Some(1));
-    script.refuse("PUT leases/leader", 500);
+    script.refuse("PUT tidegate/leases/leader", 500);
     assert_eq!(stand.after(DURATION * 2 / 3).await, None);
     script.refuse_nothing();
     assert_eq!(
@@ -159,7 +159,7 @@ async fn a_lease_that_is_held_costs_twenty_requests_a_minute() {
 #[tokio::test(start_paused = true)]
 async fn who_loses_the_race_for_a_lease_does_not_lead() {
     let script = held("", 0);
-    script.refuse("PUT leases/leader", 409);
+    script.refuse("PUT tidegate/leases/leader", 409);
     let stand = stand_as(&script, "one");
     assert_eq!(stand.after(DURATION).await, None);
 }

@@ -19,9 +19,17 @@ pub(super) fn applied(before: Option<&Value>, applied: &Value, manager: &str) ->
         take_away(&mut object, &entry["fieldsV1"], &fields, &kept);
     }
     merge(&mut object, applied);
-    others.push(json!({
-        "manager": manager, "operation": "Apply", "apiVersion": applied["apiVersion"], "fieldsV1": fields,
-    }));
+    // As the real one does, it keeps no entry without fields.
+    let metadata = fields["f:metadata"].as_object();
+    let is_bare = metadata.is_none_or(serde_json::Map::is_empty)
+        && fields
+            .as_object()
+            .is_some_and(|fields| fields.keys().all(|key| key == "f:metadata"));
+    if !is_bare {
+        others.push(json!({
+            "manager": manager, "operation": "Apply", "apiVersion": applied["apiVersion"], "fieldsV1": fields,
+        }));
+    }
     object["metadata"]["managedFields"] = json!(others);
     object
 }

@@ -17,6 +17,8 @@ const TRIES: usize = 5;
 /// A template that is to be restored.
 pub(super) struct RenderedRestore<'a> {
     pub(super) folder: RenderedFolder<'a>,
+    /// Namespace of the workload.
+    pub(super) namespace: &'a str,
     pub(super) workload: &'a WorkloadRef,
     /// The rejected revision, as it is rendered.
     pub(super) rejected: &'a Revision,
@@ -96,7 +98,8 @@ impl RenderedRestore<'_> {
             ..
         } = self.folder;
         let now = renderer.render(&sources).await?;
-        let there = self.folder.template(&now, self.workload).cloned();
+        let workload = (self.namespace, self.workload);
+        let there = self.folder.template(&now, workload).cloned();
         let Some(rejected) = there.filter(|there| revision::of(there) == *self.rejected) else {
             let why = SkipReason::TemplateChanged.to_string();
             return Ok(Plan::Done(RestoreResult::Skipped { why }));
@@ -106,12 +109,14 @@ impl RenderedRestore<'_> {
             return Ok(Plan::Done(refused(why)));
         };
         let before = renderer.render(&good).await?;
-        let Some(template) = self.folder.template(&before, self.workload).cloned() else {
+        let Some(template) = self.folder.template(&before, workload).cloned() else {
             let why = SkipReason::NoGoodTemplate.to_string();
             return Ok(Plan::Done(refused(&why)));
         };
         let wanted = Wanted {
             kind: self.workload.kind.to_string(),
+            namespace: self.namespace.to_owned(),
+            is_in_default_namespace: self.namespace == self.folder.namespace,
             name: self.workload.name.clone(),
             rejected,
             good: template,

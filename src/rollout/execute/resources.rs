@@ -3,11 +3,11 @@
 
 use kube::ResourceExt as _;
 use serde_json::json;
-use tidegate_api::{names, record::PendingRecord, status::RolloutStatus};
+use tidegate_api::{NamespacedName, names, record::PendingRecord, status::RolloutStatus};
 use tidegate_engine::interventions::Answer;
 
 use super::{Effects, ExecuteError, failed};
-use crate::clock;
+use crate::{clock, kubernetes::writer::Writer};
 
 // === impl Effects ===
 
@@ -49,9 +49,9 @@ impl Effects<'_> {
     pub(super) async fn hand_over(self, pending: &[PendingRecord]) -> Result<(), ExecuteError> {
         let repos = &self.caches.config_repos;
         for owed in pending {
-            let name = &owed.config_repo;
+            let NamespacedName { namespace, name } = &owed.repo();
             // A ConfigRepo that is gone can be told nothing.
-            let Some(guarded) = repos.get(&self.subject.id.namespace, name) else {
+            let Some(guarded) = repos.get(namespace, name) else {
                 continue;
             };
             let Ok(repo) = &guarded.0 else { continue };
@@ -62,7 +62,11 @@ impl Effects<'_> {
             }
             queue.push(owed.clone());
             let status = json!({ "pendingRecords": queue });
-            let patched = self.writer().patch_status(repos, &*guarded, status).await;
+            let writer = Writer {
+                client: self.client,
+                namespace,
+            };
+            let patched = writer.patch_status(repos, &*guarded, status).await;
             patched.map_err(failed(format!("queue a record at the ConfigRepo {name}")))?;
         }
         Ok(())

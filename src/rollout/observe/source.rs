@@ -2,12 +2,12 @@
 
 use kube::ResourceExt;
 use tidegate_api::{
-    CommitId, Revision, names,
+    CommitId, NamespacedName, Revision, names,
     status::{RolloutStatus, Source},
 };
 use tidegate_engine::observed::{Brake, Provenance};
 
-use super::Observer;
+use super::{super::brake, Observer};
 use crate::kubernetes::watched::ControllerRevision;
 
 // === impl Observer ===
@@ -20,7 +20,7 @@ impl Observer<'_> {
         revision: &ControllerRevision,
         brake: Brake,
     ) -> (Source, Provenance) {
-        let source = source(revision);
+        let source = self.source_of(revision);
         if brake != Brake::Pause || source.config_repo.is_some() {
             return (source, Provenance::Settled);
         }
@@ -42,7 +42,16 @@ impl Observer<'_> {
     /// Returns the source of stable's revision, as far as it was found.
     pub(super) fn stable_source(&self, status: &RolloutStatus) -> Option<Source> {
         let stable = status.stable.as_ref()?;
-        Some(source(&*self.kept(&stable.revision)?))
+        Some(self.source_of(&*self.kept(&stable.revision)?))
+    }
+
+    /// Reads the source off a revision. A `ConfigRepo` of another namespace has to bring the workload by its own
+    /// status: whoever may write a ControllerRevision here may not have records written there.
+    fn source_of(&self, revision: &ControllerRevision) -> Source {
+        let namespace = &self.rollout.namespace;
+        believed(source(revision), namespace, |repo| {
+            brake::brings(self.caches, repo, namespace, self.workload)
+        })
     }
 
     /// Returns the `ConfigRepo`s of the namespace that apply nothing, in the order of their names.
@@ -65,5 +74,38 @@ fn source(revision: &ControllerRevision) -> Source {
         author: annotation(names::CONFIG_AUTHOR_ANNOTATION),
         path: annotation(names::CONFIG_PATH_ANNOTATION),
         written_as: annotation(names::WRITTEN_AS_ANNOTATION).map(Revision::named),
+    }
+}
+
+/// Returns a source in a namespace without a `ConfigRepo` of another one that does not bring the workload.
+fn believed(
+    mut source: Source,
+    namespace: &str,
+    brings: impl Fn(&NamespacedName) -> bool,
+) -> Source {
+    source.config_repo = source.config_repo.filter(|reference| {
+        let repo = NamespacedName::of_reference(reference, namespace);
+        repo.namespace == namespace || brings(&repo)
+    });
+    source
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_elsewhere_is_believed_where_it_brings_the_workload_itself() {
+        let believed = |reference: &str, brings: bool| {
+            let source = Source {
+                config_repo: Some(reference.to_owned()),
+                ..Source::default()
+            };
+            super::believed(source, "shop", |_| brings).config_repo
+        };
+        assert_eq!(believed("shop", false).as_deref(), Some("shop"));
+        assert_eq!(believed("platform/all", false), None);
+        let all = believed("platform/all", true);
+        assert_eq!(all.as_deref(), Some("platform/all"));
     }
 }

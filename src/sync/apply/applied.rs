@@ -81,10 +81,10 @@ impl Applied {
     }
 
     /// Keeps what was seen of an object that is as it was applied.
-    pub(super) fn compared(&mut self, namespace: &str, key: &Key, seen: Seen, now: Timestamp) {
+    pub(super) fn compared(&mut self, key: &Key, seen: Seen, now: Timestamp) {
         if let Some(known) = self.objects.get_mut(key) {
             known.seen = seen;
-            known.compare_at = next_comparison(namespace, key, now);
+            known.compare_at = next_comparison(key, now);
         }
     }
 

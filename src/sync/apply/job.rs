@@ -3,19 +3,24 @@
 //! A Job deletes itself when it says so (`ttlSecondsAfterFinished`), and a migration that ran once must
 //! not run again because somebody has cleaned up. Its template cannot be changed.
 
+use std::collections::BTreeMap;
+
 use kube::{
-    Api,
     api::{DeleteParams, DynamicObject, Preconditions},
     core::ApiResource,
 };
-use tidegate_api::names;
+use tidegate_api::{NamespacedName, names};
 use tidegate_engine::revision::Digest;
 
 use super::Session;
 use crate::sync::{
+    cluster::api,
     failure::{ApplyError, Failure},
     manifest::{Key, Manifest},
 };
+
+/// Jobs that were made, each with the digest of its spec.
+pub(in crate::sync) type MadeJobs = BTreeMap<NamespacedName, String>;
 
 /// Characters of the digest of a Job's spec.
 const DIGEST: usize = 16;
@@ -28,13 +33,12 @@ const IMMUTABLE: &str = "field is immutable";
 impl Session<'_> {
     /// Returns true if an object is a Job that was made as it is in git.
     pub(super) fn has_run(&self, manifest: &Manifest) -> bool {
-        is_job(&manifest.key) && self.jobs.get(&manifest.key.name) == Some(&digest(manifest))
+        is_job(&manifest.key) && self.jobs.get(&job_name(&manifest.key)) == Some(&digest(manifest))
     }
 
     pub(super) fn remember_job(&mut self, manifest: &Manifest) {
         if is_job(&manifest.key) {
-            let name = manifest.key.name.clone();
-            self.jobs.insert(name, digest(manifest));
+            self.jobs.insert(job_name(&manifest.key), digest(manifest));
         }
     }
 
@@ -54,13 +58,14 @@ impl Session<'_> {
         resource: &ApiResource,
         live: Option<&DynamicObject>,
     ) -> Result<(), ApplyError> {
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.as_account.clone(), self.namespace, resource);
         let params = DeleteParams::background().preconditions(Preconditions {
             uid: live.and_then(|live| live.metadata.uid.clone()),
             resource_version: None,
         });
-        match api.delete(&key.name, &params).await {
+        match api(&self.as_account, key, resource)
+            .delete(&key.name, &params)
+            .await
+        {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(error) => Err(ApplyError::at(None, key, Failure::of(error, key))),
@@ -90,6 +95,11 @@ pub(super) fn is_immutable(said: &str) -> bool {
 
 fn is_job(key: &Key) -> bool {
     key.is("batch", "Job")
+}
+
+/// Name of a Job, which is always in a namespace.
+pub(in crate::sync) fn job_name(key: &Key) -> NamespacedName {
+    NamespacedName::new(key.namespace.clone().unwrap_or_default(), &key.name)
 }
 
 /// Digest of what a Job does: another label makes it no other Job.

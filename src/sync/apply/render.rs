@@ -115,7 +115,7 @@ impl Session<'_> {
                 rendered
             }
             (FieldMask::Service(governor), Some(live)) => {
-                Rendered::of(match self.pinning(*governor, live).await? {
+                Rendered::of(match self.pinning(&manifest.key, *governor, live).await? {
                     Some((governor, rollout)) => {
                         governing(governor, &rollout).service(object, live)
                     }
@@ -126,6 +126,14 @@ impl Session<'_> {
                 Rendered::of(self.route(splits, object, live).await?)
             }
         };
+        if is_bare(&rendered.object) {
+            let reference = match &manifest.key.namespace {
+                Some(namespace) => self.config_repo.reference(namespace),
+                None => self.config_repo.to_string(),
+            };
+            let annotations = json!({ names::CONFIG_REPO_ANNOTATION: reference });
+            rendered.object["metadata"]["annotations"] = annotations;
+        }
         if let Some(said) = rejected {
             rendered.leave_template();
             rendered.unapplied.push(UnappliedField::Template { said });
@@ -188,7 +196,7 @@ impl Session<'_> {
         let (Some(template), true) = (manifest.template(), is_governed) else {
             return Ok(Rendered::of(object));
         };
-        let revisions = Revisions::of(self.cluster, self.namespace, &governor.name).await?;
+        let revisions = Revisions::of(self.cluster, &governor.namespace, &governor.name).await?;
         let since = rollout
             .as_ref()
             .and_then(Rollout::creation_timestamp)
@@ -197,12 +205,12 @@ impl Session<'_> {
         let first_deploy =
             is_first_deploy(status, live.is_some(), revisions.has_first_deploy(since));
         let wanted = Wanted {
-            namespace: self.namespace,
+            namespace: &governor.namespace,
             rollout: &governor.name,
             template,
             origin: self.origin(key),
             path: &place.file,
-            config_repo: self.config_repo,
+            config_repo: self.config_repo.reference(&governor.namespace),
             first_deploy,
         };
         if first_deploy {
@@ -270,15 +278,14 @@ impl Session<'_> {
 
     /// The commit that asked for the template of a workload.
     pub(super) fn origin(&self, key: &Key) -> Option<&Origin> {
-        self.origins
-            .get(&key.workload()?)
-            .map(|asked| &asked.origin)
+        self.origins.get(key).map(|asked| &asked.origin)
     }
 
     /// Returns the Rollout that masks a Service: the one that governs it as far as git tells, or else,
     /// if the Service is pinned, the one that has an attempt.
     async fn pinning<'s>(
         &'s self,
+        key: &Key,
         governor: Option<&'s Governor>,
         live: &Value,
     ) -> Result<Option<(&'s Governor, Rollout)>, ApplyError> {
@@ -291,7 +298,7 @@ impl Session<'_> {
         if !is_pinned(live) {
             return Ok(None);
         }
-        for governor in self.governance.governors() {
+        for governor in self.governance.beside(key) {
             if let Some(rollout) = self.rollout(governor).await?.filter(has_attempt) {
                 return Ok(Some((governor, rollout)));
             }
@@ -301,17 +308,33 @@ impl Session<'_> {
 
     /// A Rollout as it is now. It has to be asked for after the object that it governs was read.
     async fn rollout(&self, governor: &Governor) -> Result<Option<Rollout>, ApplyError> {
-        let api: Api<Rollout> = Api::namespaced(self.cluster.reads.clone(), self.namespace);
-        api.get_opt(&governor.name).await.map_err(|error| {
-            let key = Key {
-                api_version: "tidegate.io/v1alpha1".into(),
-                kind: "Rollout".into(),
-                name: governor.name.clone(),
-            };
+        let Governor {
+            namespace, name, ..
+        } = governor;
+        let api: Api<Rollout> = Api::namespaced(self.cluster.reads.clone(), namespace);
+        api.get_opt(name).await.map_err(|error| {
+            let key = Key::namespaced("tidegate.io/v1alpha1", "Rollout", namespace, name);
             let failure = Failure::of_own(error, &key);
             ApplyError::at(None, &key, failure)
         })
     }
+}
+
+/// Returns true for an object without a field of its own, like many a Namespace or ServiceAccount. Applying it leaves no
+/// trace in `managedFields`, by which it is known as ours when it leaves git.
+fn is_bare(object: &Value) -> bool {
+    let is_empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::Object(fields) => fields.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    };
+    let fields = object.as_object().into_iter().flatten();
+    let metadata = object["metadata"].as_object().into_iter().flatten();
+    fields
+        .filter(|(field, _)| !["apiVersion", "kind", "metadata"].contains(&field.as_str()))
+        .chain(metadata.filter(|(field, _)| !["name", "namespace"].contains(&field.as_str())))
+        .all(|(_, value)| is_empty(value))
 }
 
 fn with_template_of(mut object: Value, live: &Value) -> Value {

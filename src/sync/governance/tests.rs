@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::sync::manifest;
+use crate::sync::manifest::{self, Namespaces};
 
 fn rollout(status: &Value) -> Arc<Rollout> {
     let rollout = json!({
@@ -14,8 +14,8 @@ fn rollout(status: &Value) -> Arc<Rollout> {
     Arc::new(serde_json::from_value(rollout).expect("a Rollout"))
 }
 
-fn deployment(name: &str) -> WorkloadRef {
-    WorkloadRef::new(WorkloadKind::Deployment, name)
+fn deployment(name: &str) -> Key {
+    Key::namespaced("apps/v1", "Deployment", "shop", name)
 }
 
 fn spec(workload: &str) -> Value {
@@ -36,7 +36,7 @@ fn attempt(workload: &str, weight: u32) -> Value {
 #[test]
 fn rollouts_of_the_repository_and_of_the_namespace_count() {
     let text = "{apiVersion: tidegate.io/v1alpha1, kind: Rollout, metadata: {name: new}, spec: {workload: {name: api}, steps: broken}}";
-    let parsed = manifest::parse([("a.yaml", text.as_bytes())], "shop");
+    let parsed = manifest::parse([("a.yaml", text.as_bytes())], &Namespaces::only("shop"));
     let manifests = parsed.expect("a good file").manifests;
     let governance = Governance::new(&manifests, &[rollout(&json!({}))]);
     let governor = |name: &str| {
@@ -47,13 +47,18 @@ fn rollouts_of_the_repository_and_of_the_namespace_count() {
     assert_eq!(governor("api"), Some("new"));
     assert_eq!(governor("web"), Some("web"));
     assert_eq!(governor("other"), None);
-    assert!(governance.of_service("api").is_some());
+    assert!(
+        governance
+            .of_service(&Key::namespaced("v1", "Service", "shop", "api"))
+            .is_some()
+    );
     assert_eq!(splitting(&governance, "web"), ["web"]);
 }
 
 /// Names of the Rollouts that split the HTTPRoute of this name.
 fn splitting<'a>(governance: &'a Governance, name: &str) -> Vec<&'a str> {
-    let splits = governance.of_route("gateway.networking.k8s.io", "HTTPRoute", name);
+    let route = Key::namespaced("gateway.networking.k8s.io/v1", "HTTPRoute", "shop", name);
+    let splits = governance.of_route(&route);
     splits
         .into_iter()
         .map(|(governor, _)| governor.name.as_str())
@@ -64,7 +69,7 @@ fn splitting<'a>(governance: &'a Governance, name: &str) -> Vec<&'a str> {
 fn a_route_may_have_several_rollouts() {
     let text = "{apiVersion: tidegate.io/v1alpha1, kind: Rollout, metadata: {name: cart}, \
                 spec: {workload: {name: cart}, traffic: {routes: [{kind: HTTPRoute, name: web}]}}}";
-    let parsed = manifest::parse([("a.yaml", text.as_bytes())], "shop");
+    let parsed = manifest::parse([("a.yaml", text.as_bytes())], &Namespaces::only("shop"));
     let manifests = parsed.expect("a good file").manifests;
     let governance = Governance::new(&manifests, &[rollout(&json!({}))]);
     assert_eq!(splitting(&governance, "web"), ["cart", "web"]);

@@ -1,6 +1,8 @@
 //! Cluster-scoped kinds. Those of custom resources are discovered at the cluster.
 
-use super::Key;
+use serde_json::Value;
+
+use super::{Key, Manifest};
 
 /// A group and its kinds.
 type Group = (&'static str, &'static [&'static str]);
@@ -39,25 +41,44 @@ const CLUSTER_SCOPED: &[Group] = &[
     ),
 ];
 
-/// Returns the reason to reject an object that is not namespaced.
-pub(super) fn rejection(key: &Key, namespace: &str) -> Option<String> {
-    let (_, kinds) = CLUSTER_SCOPED
-        .iter()
-        .find(|(group, _)| *group == key.group())?;
-    if !kinds.contains(&key.kind.as_str()) {
-        return None;
-    }
-    Some(format!(
-        "{key} is cluster-scoped, but a ConfigRepo applies only into its own namespace, `{namespace}`: {}",
-        instead(&key.kind)
-    ))
+/// Groups of Kubernetes itself: what is not in the list above is namespaced.
+const BUILT_IN: &[&str] = &[
+    "",
+    "apps",
+    "autoscaling",
+    "batch",
+    "coordination.k8s.io",
+    "discovery.k8s.io",
+    "events.k8s.io",
+    "policy",
+];
+
+/// Returns true for a kind that is known to be cluster-scoped.
+pub(super) fn is_cluster_scoped(key: &Key) -> bool {
+    let mut groups = CLUSTER_SCOPED.iter();
+    let found = groups.find(|(group, _)| *group == key.group());
+    found.is_some_and(|(_, kinds)| kinds.contains(&key.kind.as_str()))
 }
 
-fn instead(kind: &str) -> &'static str {
-    match kind {
-        "ClusterRole" => "write a Role",
-        "ClusterRoleBinding" => "write a RoleBinding",
-        "PersistentVolume" => "write a PersistentVolumeClaim",
-        _ => "remove it and apply it by other means",
+/// Returns true for a kind whose scope is known without the cluster.
+pub(super) fn is_known(key: &Key) -> bool {
+    let group = key.group();
+    BUILT_IN.contains(&group)
+        || group == tidegate_api::names::GROUP
+        || CLUSTER_SCOPED.iter().any(|(known, _)| *known == group)
+}
+
+/// Returns the group and the kind that a `CustomResourceDefinition` defines as cluster-scoped.
+pub(super) fn defined_for_cluster(manifest: &Manifest) -> Option<(&str, &str)> {
+    if !manifest
+        .key
+        .is("apiextensions.k8s.io", "CustomResourceDefinition")
+    {
+        return None;
     }
+    let text = |pointer| manifest.object.pointer(pointer).and_then(Value::as_str);
+    if text("/spec/scope") != Some("Cluster") {
+        return None;
+    }
+    Some((text("/spec/group")?, text("/spec/names/kind")?))
 }

@@ -11,7 +11,7 @@ fn read(files: &[(&str, &str)]) -> Result<Vec<Manifest>, InvalidManifest> {
 fn parse_all(files: &[(&str, &str)]) -> Result<Parsed, InvalidManifest> {
     parse(
         files.iter().map(|(path, text)| (*path, text.as_bytes())),
-        "shop",
+        &Namespaces::only("shop"),
     )
 }
 
@@ -166,12 +166,12 @@ fn a_template_is_found_wherever_it_stands_in_the_file() {
         format!("apiVersion: v1\nkind: List\nitems: [{deployment}]\n"),
     ] {
         assert_eq!(
-            template_in(text.as_bytes(), &web, "shop"),
+            template_in(text.as_bytes(), &web, "shop", "shop"),
             Some(json!({"a": 1000}))
         );
-        assert_eq!(template_in(text.as_bytes(), &other, "shop"), None);
+        assert_eq!(template_in(text.as_bytes(), &other, "shop", "shop"), None);
     }
-    assert_eq!(template_in(b"a: [", &web, "shop"), None);
+    assert_eq!(template_in(b"a: [", &web, "shop", "shop"), None);
 }
 
 #[test]
@@ -180,6 +180,7 @@ fn a_template_is_read_as_restore_reads_it() {
     let by_sync = template_in(
         text.as_bytes(),
         &WorkloadRef::new(WorkloadKind::Deployment, "web"),
+        "shop",
         "shop",
     )
     .expect("a template");
@@ -192,11 +193,7 @@ fn a_template_is_read_as_restore_reads_it() {
 
 #[test]
 fn keys_compare_without_their_version() {
-    let key = |api_version: &str| Key {
-        api_version: api_version.into(),
-        kind: "Deployment".into(),
-        name: "web".into(),
-    };
+    let key = |api_version: &str| Key::namespaced(api_version, "Deployment", "shop", "web");
     assert!(key("apps/v1").is_same_object(&key("apps/v1beta1")));
     assert!(!key("apps/v1").is_same_object(&key("other/v1")));
     assert_eq!((key("v1").group(), key("v1").version()), ("", "v1"));

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tidegate_api::workload::WorkloadRef;
 
 use super::{
-    Key, Manifest, Parsed, Place, objects,
+    Key, Manifest, Namespaces, Parsed, Place, objects,
     yaml::{self, Document},
 };
 
@@ -51,27 +51,32 @@ pub(crate) fn workloads_among(
 }
 
 /// Pod template of a workload of a namespace in a file, as it is written there; `None` where the file has no such
-/// workload or cannot be read.
-pub(crate) fn template_in(bytes: &[u8], workload: &WorkloadRef, namespace: &str) -> Option<Value> {
+/// workload or cannot be read. Objects that name no namespace are in the default one.
+pub(crate) fn template_in(
+    bytes: &[u8],
+    workload: &WorkloadRef,
+    namespace: &str,
+    default: &str,
+) -> Option<Value> {
     let documents = yaml::documents(bytes).ok()?;
     let all = documents
         .into_iter()
         .flat_map(|document| objects(document.value));
     let mut all: Vec<_> = all.map(|(_, object)| object).collect();
     let found = all.iter_mut().find(|object| {
-        is_for(object, namespace)
+        is_in(object, namespace, default)
             && Key::of(object).is_ok_and(|key| key.workload().as_ref() == Some(workload))
     })?;
     found.pointer_mut("/spec/template").map(Value::take)
 }
 
-/// Returns true if an object is for this namespace, or leaves it open.
-fn is_for(object: &Value, namespace: &str) -> bool {
+/// Returns true if an object is in a namespace: its own, or the default one.
+fn is_in(object: &Value, namespace: &str, default: &str) -> bool {
     match object.pointer("/metadata/namespace") {
-        None | Some(Value::Null) => true,
+        None | Some(Value::Null) => namespace == default,
         Some(own) => own
             .as_str()
-            .is_some_and(|own| own.is_empty() || own == namespace),
+            .is_some_and(|own| own == namespace || own.is_empty() && namespace == default),
     }
 }
 
@@ -81,11 +86,15 @@ impl Parsed {
     /// Adds an object, if it is a workload of the namespace and not too much.
     fn push_workload(&mut self, object: Value, place: Place, namespace: &str) {
         let is_workload = Key::of(&object).is_ok_and(|key| key.workload().is_some());
-        if !is_workload || !is_for(&object, namespace) || self.size.excess().is_some() {
+        if !is_workload || !is_in(&object, namespace, namespace) || self.size.excess().is_some() {
             return;
         }
         self.size.add(&object);
-        if let Ok(manifest) = Manifest::new(object, place, namespace) {
+        let namespaces = Namespaces {
+            default: namespace.to_owned(),
+            only: None,
+        };
+        if let Ok(manifest) = Manifest::new(object, place, &namespaces) {
             self.manifests.push(manifest);
             self.size.objects = self.manifests.len();
         }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::json;
-use tidegate_api::{Rollout, config_repo::AppliedObject};
+use tidegate_api::{NamespacedName, Rollout, config_repo::AppliedObject};
 
 use super::*;
-use crate::sync::manifest;
+use crate::sync::manifest::{self, Namespaces};
 
 const SHOP: &str = r"
 apiVersion: gateway.networking.k8s.io/v1
@@ -48,7 +48,7 @@ metadata: {name: web}
 ";
 
 fn manifests(text: &str) -> Vec<Manifest> {
-    let parsed = manifest::parse([("shop.yaml", text.as_bytes())], "shop");
+    let parsed = manifest::parse([("shop.yaml", text.as_bytes())], &Namespaces::only("shop"));
     parsed.expect("a good file").manifests
 }
 
@@ -58,6 +58,7 @@ fn applied(objects: &[(&str, &str, &str)]) -> Vec<AppliedObject> {
         .map(|(api_version, kind, name)| AppliedObject {
             api_version: (*api_version).into(),
             kind: (*kind).into(),
+            namespace: Some("shop".into()),
             name: (*name).into(),
         })
         .collect()
@@ -96,7 +97,7 @@ fn planned<'a>(
         manifests,
         governance,
         inventory,
-        "shop",
+        &NamespacedName::new("shop", "shop"),
         &spec,
         Timestamp::UNIX_EPOCH,
     );
@@ -187,15 +188,18 @@ fn what_a_template_refers_to_is_retained() {
     let mut plan = planned(&[], &governance, &inventory);
     assert!(plan.asks_for_references());
     let mut references = References::default();
-    references.add(&json!({"spec": {
-        "serviceAccountName": "web",
-        "imagePullSecrets": [{"name": "pull"}],
-        "initContainers": [{"envFrom": [{"configMapRef": {"name": "settings-1"}}]}],
-        "volumes": [
-            {"projected": {"sources": [{"secret": {"name": "projected"}}]}},
-            {"persistentVolumeClaim": {"claimName": "data"}},
-        ],
-    }}));
+    references.add(
+        "shop",
+        &json!({"spec": {
+            "serviceAccountName": "web",
+            "imagePullSecrets": [{"name": "pull"}],
+            "initContainers": [{"envFrom": [{"configMapRef": {"name": "settings-1"}}]}],
+            "volumes": [
+                {"projected": {"sources": [{"secret": {"name": "projected"}}]}},
+                {"persistentVolumeClaim": {"claimName": "data"}},
+            ],
+        }}),
+    );
     plan.retain_referenced(&references);
     assert_eq!(keys(&plan.prune), ["Service/web", "ConfigMap/settings-0"]);
     assert_eq!(plan.retained.len(), 5);

@@ -144,7 +144,12 @@ impl Search<'_> {
             .await
             .map_err(FolderError::from)?;
         let written = contents.into_iter().filter_map(|(commit, bytes)| {
-            let template = manifest::template_in(&bytes, workload, self.folder.namespace)?;
+            let template = manifest::template_in(
+                &bytes,
+                workload,
+                self.folder.namespace,
+                self.folder.namespace,
+            )?;
             Some(Written::of(commit, file, template))
         });
         Ok(written.collect())
@@ -158,7 +163,10 @@ impl Search<'_> {
         sought: &mut Vec<Arc<ControllerRevision>>,
         traced: &mut Traced,
     ) -> Result<(), SearchError> {
-        let walk = self.folder.earlier(self.head.commit.id, workload).await;
+        let walk = self
+            .folder
+            .earlier(self.head.commit.id, (self.folder.namespace, workload))
+            .await;
         let mut walk = walk.map_err(FolderError::from)?;
         while !sought.is_empty()
             && let Some((commit, template)) = walk.next().await?
@@ -230,6 +238,7 @@ impl Search<'_> {
         let sought = source::Written {
             commit: written.commit,
             file: &written.file,
+            namespace: self.folder.namespace,
             workload,
             revision: &written.revision,
         };

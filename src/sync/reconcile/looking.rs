@@ -37,9 +37,7 @@ impl RepoReconciler<'_> {
         memory.repository = repository;
         match head {
             Ok(Found::Head(head)) => {
-                if self.repo.spec.sync.is_some() {
-                    self.ctx.heads.set(self.id, &head.manifests);
-                } else {
+                if self.repo.spec.sync.is_none() {
                     self.ctx.heads.forget(self.id);
                 }
                 memory.head = Some(head);

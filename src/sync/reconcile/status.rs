@@ -1,6 +1,6 @@
 //! Status of a `ConfigRepo`: what is known before anything is applied, and the report after.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use kube::{
     Api, ResourceExt as _,
@@ -8,15 +8,16 @@ use kube::{
 };
 use serde_json::json;
 use tidegate_api::{
-    ConfigRepo,
+    ConfigRepo, NamespacedName,
     config_repo::{AppliedObject, ConfigRepoStatus, MadeJob, Removal},
     names,
 };
 
 use super::{Error, Governed, RepoReconciler};
 use crate::sync::{
-    events, failure::UnreadableRollout, governance::Governance, manifest::Key, memory::Memory,
-    recording, removal::Removals, report::Report, source::Head, unreleased,
+    apply::job_name, barred::Barred, events, failure::UnreadableRollout, governance::Governance,
+    manifest::Key, memory::Memory, recording, removal::Removals, report::Report, source::Head,
+    unreleased,
 };
 
 // === impl RepoReconciler ===
@@ -29,7 +30,7 @@ impl RepoReconciler<'_> {
         &self,
         memory: &mut Memory,
         status: &ConfigRepoStatus,
-        claimed: &BTreeMap<Key, String>,
+        barred: &Barred,
         governed: Option<&Result<Governed, UnreadableRollout>>,
     ) -> Result<(), Error> {
         let (Some(governed), Some(head)) = (governed, &memory.head) else {
@@ -38,12 +39,12 @@ impl RepoReconciler<'_> {
         let coming: Vec<_> = head
             .manifests
             .iter()
-            .filter(|manifest| !claimed.contains_key(&manifest.key))
+            .filter(|manifest| !barred.has(&manifest.key))
             .map(|manifest| AppliedObject::from(&manifest.key))
             .collect();
         let head = head.clone();
         self.update_status(memory, status, |status| {
-            let mut status = with_objects(status, &coming);
+            let mut status = with_objects(status, &coming, self.namespace);
             // What a Rollout that cannot be decoded governs is not known; nothing is deleted then.
             if let Ok(Governed { governance, .. }) = governed {
                 status.removals = self.removals(&head, governance, &status);
@@ -53,6 +54,11 @@ impl RepoReconciler<'_> {
                     governance,
                     &status.removals,
                 );
+                // What is governed counts as applied.
+                let is_own = |key: &Key| !barred.has(key);
+                status
+                    .governed
+                    .retain(|governed| is_own(&Key::from(&governed.object)));
             }
             status
         })
@@ -73,7 +79,7 @@ impl RepoReconciler<'_> {
             &head.manifests,
             governance,
             &status.inventory,
-            self.name,
+            self.id,
             spec,
             (self.ctx.now)(),
         );
@@ -91,7 +97,7 @@ impl RepoReconciler<'_> {
         let jobs = made_jobs(memory);
         let handled_request = memory.handled_request.clone();
         let changed = self.update_status(memory, before, |status| {
-            let mut status = report.onto(status, self.generation, now);
+            let mut status = report.onto(status, self.namespace, self.generation, now);
             if let Some(jobs) = &jobs {
                 status.jobs.clone_from(jobs);
             }
@@ -175,6 +181,8 @@ impl RepoReconciler<'_> {
                 "read": new.read,
                 "handledRequest": new.handled_request,
                 "inventory": new.inventory,
+                // Null takes it away.
+                "reach": if new.reach.is_own_namespace() { None } else { Some(&new.reach) },
                 "removals": new.removals,
                 "governed": new.governed,
                 "jobs": new.jobs,
@@ -210,21 +218,28 @@ fn made_jobs(memory: &Memory) -> Option<Vec<MadeJob>> {
         .filter(|manifest| manifest.key.is("batch", "Job"));
     let mut jobs: Vec<_> = jobs
         .filter_map(|manifest| {
-            let name = &manifest.key.name;
+            let name = job_name(&manifest.key);
+            let digest = memory.jobs.get(&name)?.clone();
+            let NamespacedName { namespace, name } = name;
             Some(MadeJob {
-                name: name.clone(),
-                digest: memory.jobs.get(name)?.clone(),
+                namespace,
+                name,
+                digest,
             })
         })
         .collect();
-    jobs.sort_by(|one, other| one.name.cmp(&other.name));
+    jobs.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
     Some(jobs)
 }
 
 /// Adds objects to the inventory of a status.
-fn with_objects(mut status: ConfigRepoStatus, objects: &[AppliedObject]) -> ConfigRepoStatus {
+fn with_objects(
+    mut status: ConfigRepoStatus,
+    objects: &[AppliedObject],
+    namespace: &str,
+) -> ConfigRepoStatus {
     let known = std::mem::take(&mut status.inventory);
     let all: BTreeSet<_> = known.into_iter().chain(objects.iter().cloned()).collect();
-    status.inventory = all.into_iter().collect();
+    status.set_inventory(all.into_iter().collect(), namespace);
     status
 }

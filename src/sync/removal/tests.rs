@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidegate_api::Rollout;
 
 use super::*;
-use crate::sync::manifest;
+use crate::sync::manifest::{self, Namespaces};
 
 const APP: &str = "
 apiVersion: apps/v1
@@ -78,6 +78,7 @@ impl Shop {
             self.inventory.push(AppliedObject {
                 api_version: (*api_version).to_owned(),
                 kind: (*kind).to_owned(),
+                namespace: Some("shop".to_owned()),
                 name: (*name).to_owned(),
             });
         }
@@ -93,7 +94,7 @@ impl Shop {
             &manifests,
             &governance,
             &self.inventory,
-            "shop",
+            &NamespacedName::new("shop", "shop"),
             &self.spec,
             now,
         );
@@ -129,7 +130,7 @@ fn live_rollout(name: &str) -> Arc<Rollout> {
 }
 
 fn manifests(text: &str) -> Vec<Manifest> {
-    let parsed = manifest::parse([("shop.yaml", text.as_bytes())], "shop");
+    let parsed = manifest::parse([("shop.yaml", text.as_bytes())], &Namespaces::only("shop"));
     parsed.expect("a good file").manifests
 }
 

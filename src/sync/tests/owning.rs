@@ -215,7 +215,7 @@ fn another_repo(bench: &Bench, created: &str) {
     let mut repo = bench.api.get("configrepos/shop").unwrap();
     repo["metadata"] = json!({"name": "other", "creationTimestamp": created});
     repo["status"]["inventory"] =
-        json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "settings"}]);
+        json!([{"apiVersion": "v1", "kind": "ConfigMap", "namespace": "shop", "name": "settings"}]);
     bench.api.put("configrepos/other", repo);
 }
 

@@ -166,6 +166,22 @@ async fn an_object_that_is_added_again_is_applied_again() {
 }
 
 #[tokio::test]
+async fn an_object_without_fields_is_known_as_ours_too() {
+    let bench = settled_bench().await;
+    let bare = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: bare}\ndata: {}\n";
+    bench.release(&format!("{}{bare}", shop("web:1"))).await;
+    let applied = bench.applied("configmaps/bare").unwrap();
+    assert_eq!(
+        applied["metadata"]["annotations"],
+        json!({"tidegate.io/config-repo": "shop"})
+    );
+    let settings = bench.applied("configmaps/settings").unwrap();
+    assert_eq!(settings["metadata"]["annotations"], json!(null));
+    bench.release(&shop("web:1")).await;
+    assert_eq!(bench.api.get("configmaps/bare"), None);
+}
+
+#[tokio::test]
 async fn what_has_moved_to_another_config_repo_is_not_deleted() {
     let bench = settled_bench().await;
     let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: moves}\n";
@@ -176,7 +192,7 @@ async fn what_has_moved_to_another_config_repo_is_not_deleted() {
             "url": "https://git.example.com/other.git", "ref": {"branch": "main"}, "path": ".",
             "sync": {"serviceAccountName": "deployer"},
         },
-        "status": {"inventory": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "moves"}]},
+        "status": {"inventory": [{"apiVersion": "v1", "kind": "ConfigMap", "namespace": "shop", "name": "moves"}]},
     });
     bench.api.put("configrepos/other", object);
     bench.release(&shop("web:1")).await;

@@ -119,7 +119,7 @@ pub(super) fn entangled(
         .into_iter()
         .filter(|key| now.get(key) != after.get(key));
     let unwanted = changed.filter(|key| {
-        let is_workload = key.kind == wanted.kind && key.name == wanted.name;
+        let is_workload = wanted.is(key);
         let has_pods = [now.get(key), after.get(key)]
             .into_iter()
             .flatten()

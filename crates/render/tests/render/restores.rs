@@ -51,6 +51,8 @@ impl History {
         let now = renderer().render(&self.sources(&self.tip)).await.unwrap();
         Wanted {
             kind: "Deployment".to_owned(),
+            namespace: "shop".to_owned(),
+            is_in_default_namespace: true,
             name: name.to_owned(),
             rejected: template(&now, name),
             good: template(&before, name),
