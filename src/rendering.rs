@@ -3,7 +3,11 @@
 //! Shared by sync, which applies or reads it, and by records, which restore templates in it.
 
 use serde_json::Value;
-use tidegate_api::{Revision, workload::WorkloadRef};
+use tidegate_api::{
+    Revision,
+    config_repo::{ChartRelease, ConfigRepoSpec},
+    workload::WorkloadRef,
+};
 use tidegate_engine::revision;
 use tidegate_git::{Commit, ObjectId, Repository, StoreError};
 use tidegate_render::{ChartOptions, RenderError, Rendered, Renderer, Sources};
@@ -15,6 +19,8 @@ pub(crate) struct RenderedFolder<'a> {
     pub(crate) repository: &'a Repository,
     /// Path of the folder.
     pub(crate) folder: &'a str,
+    /// Release of the chart in the folder, where there is anything to say of it.
+    pub(crate) chart: Option<&'a ChartRelease>,
     /// Namespace of objects that name none.
     pub(crate) namespace: &'a str,
 }
@@ -85,6 +91,22 @@ impl FolderError {
 // === impl RenderedFolder ===
 
 impl<'a> RenderedFolder<'a> {
+    /// The folder of a `ConfigRepo`.
+    pub(crate) fn of(
+        renderer: &'a Renderer,
+        repository: &'a Repository,
+        spec: &'a ConfigRepoSpec,
+        namespace: &'a str,
+    ) -> Self {
+        Self {
+            renderer,
+            repository,
+            folder: &spec.path,
+            chart: spec.chart.as_ref(),
+            namespace,
+        }
+    }
+
     /// Returns what is rendered at a commit; `None` for a folder of plain manifests.
     pub(crate) async fn sources(&self, commit: ObjectId) -> Result<Option<Sources>, FolderError> {
         let (folder, options) = (self.folder.to_owned(), self.options());
@@ -97,9 +119,12 @@ impl<'a> RenderedFolder<'a> {
 
     /// Returns what charts are told.
     pub(crate) fn options(&self) -> ChartOptions {
+        let chart = self.chart.cloned();
         ChartOptions {
             namespace: self.namespace.to_owned(),
-            ..ChartOptions::default()
+            release: chart.as_ref().and_then(|chart| chart.release_name.clone()),
+            kube_version: chart.as_ref().and_then(|chart| chart.kube_version.clone()),
+            values: chart.map(|chart| chart.values_files).unwrap_or_default(),
         }
     }
 

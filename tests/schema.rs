@@ -141,6 +141,15 @@ fn every_default_is_said_in_the_description() {
 /// Meaning of each optional field of a spec that is left blank: never less safety than was asked
 /// for. The API server drops the blank, or CEL takes it for absent.
 const BLANKS: &[(&str, &str)] = &[
+    (
+        "ConfigRepo.spec.chart",
+        "the chart's own values; templates are released in steps whatever they are",
+    ),
+    (
+        "ConfigRepo.spec.chart.kubeVersion",
+        "the version that Helm was built for",
+    ),
+    ("ConfigRepo.spec.chart.releaseName", "the chart's name"),
     ("ConfigRepo.spec.interval", "30s"),
     ("ConfigRepo.spec.onRollback", "git is left as it is"),
     (

@@ -60,12 +60,12 @@ pub(super) async fn restore(
     let namespaces = (namespace.as_str(), default_namespace);
     let request = restore_request(repo, namespaces, order, outcome, (since, good), trailers);
     let rendered = RenderedRestore {
-        folder: RenderedFolder {
-            renderer: ctx.repositories.renderer(),
+        folder: RenderedFolder::of(
+            ctx.repositories.renderer(),
             repository,
-            folder: &repo.spec.path,
-            namespace: default_namespace,
-        },
+            &repo.spec,
+            default_namespace,
+        ),
         namespace: &namespace,
         workload: &order.workload,
         rejected: &rejected,

@@ -451,7 +451,7 @@ impl RepoReconciler<'_> {
             config_repo: self.id,
             spec: self.sync_spec(),
             head: &head,
-            folder: &self.repo.spec.path,
+            repo_spec: &self.repo.spec,
             live: &live,
             status,
             barred,

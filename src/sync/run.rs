@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tidegate_api::{
     ConfigRepo, NamespacedName, Rollout,
-    config_repo::{AppliedObject, ConfigRepoStatus, SyncSpec},
+    config_repo::{AppliedObject, ConfigRepoSpec, ConfigRepoStatus, SyncSpec},
 };
 use tidegate_engine::revision::Digest;
 use tidegate_render::Renderer;
@@ -44,8 +44,8 @@ pub(super) struct SyncRun<'a> {
     /// The Rollouts of all namespaces that the repository reaches, as a cache has them.
     pub(super) live: &'a [Arc<Rollout>],
     pub(super) spec: &'a SyncSpec,
-    /// Folder of the repository that is applied.
-    pub(super) folder: &'a str,
+    /// The `ConfigRepo`'s whole spec.
+    pub(super) repo_spec: &'a ConfigRepoSpec,
     /// Status as of the last sync.
     pub(super) status: &'a ConfigRepoStatus,
     /// Objects that are not this `ConfigRepo`'s to apply.
@@ -230,12 +230,12 @@ impl SyncRun<'_> {
         let governed: Vec<_> = governed.map(|step| step.manifest).collect();
         let origins = origins
             .of(
-                RenderedFolder {
-                    renderer: self.renderer,
+                RenderedFolder::of(
+                    self.renderer,
                     repository,
-                    folder: self.folder,
-                    namespace: target_namespace(self.spec, &self.config_repo.namespace),
-                },
+                    self.repo_spec,
+                    target_namespace(self.spec, &self.config_repo.namespace),
+                ),
                 self.head,
                 governed,
             )

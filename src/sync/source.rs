@@ -82,12 +82,7 @@ pub(super) async fn read(
     commit: Commit,
 ) -> Result<(Head, usize), SourceError> {
     let is_applied = spec.sync.is_some();
-    let folder = RenderedFolder {
-        renderer,
-        repository,
-        folder: &spec.path,
-        namespace: &namespaces.default,
-    };
+    let folder = RenderedFolder::of(renderer, repository, spec, &namespaces.default);
     if let Some(rendered) = folder.objects(commit.id).await? {
         return of_rendered(rendered, is_applied, &namespaces, commit);
     }

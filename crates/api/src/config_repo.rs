@@ -46,6 +46,9 @@ pub struct ConfigRepoSpec {
     #[serde(default)]
     #[schemars(length(max = 1024))]
     pub path: String,
+    /// Release of the Helm chart in `path`. Defaults to the chart's name and the chart's own `values.yaml`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chart: Option<ChartRelease>,
     /// Time between two polls of the repository, at least 1s. Defaults to 30s.
     #[serde(default = "defaults::interval")]
     pub interval: Duration,
@@ -73,6 +76,27 @@ pub struct GitRef {
     /// Name of the branch, like `main`.
     #[schemars(length(min = 1, max = 255))]
     pub branch: String,
+}
+
+/// Release of a Helm chart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChartRelease {
+    /// Files of values, from the root of the repository. Later ones win over earlier ones, and all of them over the
+    /// chart's own `values.yaml`.
+    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 1024)))]
+    pub values_files: Vec<String>,
+    /// Name of the release. Defaults to the chart's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 53),
+        regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
+    pub release_name: Option<String>,
+    /// Version of Kubernetes that the chart is told, like `1.35.4`. Defaults to the one that Helm was built for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^v?[0-9]+\.[0-9]+(\.[0-9]+)?$"))]
+    pub kube_version: Option<String>,
 }
 
 /// Secret of the same namespace.

@@ -176,6 +176,10 @@ pub enum Problem {
     Unsteady,
     #[error("the values file `{path}` is not in the repository; correct its path, or commit it")]
     NoValues { path: String },
+    #[error(
+        "is not the folder of a chart, which files of values are for; let spec.path name one that has a Chart.yaml, or remove spec.chart"
+    )]
+    NoChart,
 }
 
 const MIB: u64 = 1024 * 1024;

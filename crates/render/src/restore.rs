@@ -100,6 +100,11 @@ pub enum NotFound {
     /// The good commit is not rendered to the good template: a program or the settings have changed.
     #[error("the good commit is no longer rendered to the template that was good")]
     GoodChanged,
+    /// The chart itself set the template, and not its files of values.
+    #[error(
+        "the chart itself set the template, and other releases may be rendered from it with values of their own"
+    )]
+    SharedChart,
     /// There is nothing to restore.
     #[error("the good commit has the same template")]
     SameTemplate,
@@ -148,6 +153,17 @@ impl Tip {
         })
     }
 
+    /// Returns true for a file of a chart whose release has values of its own: other releases may be rendered from it.
+    fn is_of_shared_chart(&self, file: &str) -> bool {
+        match &self.sources.renderer {
+            RendererKind::Kustomize { .. } => false,
+            RendererKind::Helm(chart) => {
+                let values = &chart.options.values;
+                !values.is_empty() && values.iter().all(|path| path != file)
+            }
+        }
+    }
+
     /// Returns the other folders that are rendered from a file; none if that cannot be told.
     fn users(&self, file: &str) -> Option<Vec<String>> {
         let own = match &self.sources.renderer {
@@ -191,6 +207,9 @@ impl Renderer {
 /// Judges edits that restore the template by what else they would change: other folders, and `objects` of this one.
 fn judged(tip: &Tip, edits: Vec<Edit>, objects: Vec<ObjectKey>) -> Found {
     for Edit { file, .. } in &edits {
+        if tip.is_of_shared_chart(file) {
+            return Found::NotFound(NotFound::SharedChart);
+        }
         let Some(used_by) = tip.users(file) else {
             return Found::NotFound(NotFound::TooManyFolders);
         };

@@ -89,11 +89,15 @@ impl Sources {
         let Entry::Folder(entries) = tree.entry(&folder)? else {
             return Ok(None);
         };
-        if kustomize::is_kustomized(&entries) {
-            return kustomize::gather(tree, &folder).map(Some);
-        }
-        if entries.iter().any(|entry| entry.name == helm::CHART) {
+        let is_kustomized = kustomize::is_kustomized(&entries);
+        if !is_kustomized && entries.iter().any(|entry| entry.name == helm::CHART) {
             return helm::gather(tree, &folder, options).map(Some);
+        }
+        if !options.values.is_empty() {
+            return Err(Place::of(folder).rejected(Problem::NoChart));
+        }
+        if is_kustomized {
+            return kustomize::gather(tree, &folder).map(Some);
         }
         Ok(None)
     }

@@ -38,15 +38,15 @@ impl RepoReconciler<'_> {
             let search = Search {
                 cluster: cluster.as_ref(),
                 head: &head,
-                folder: RenderedFolder {
-                    renderer: self.ctx.looks.repositories.renderer(),
-                    repository: memory
+                folder: RenderedFolder::of(
+                    self.ctx.looks.repositories.renderer(),
+                    memory
                         .repository
                         .as_ref()
                         .expect("the head was read from it"),
-                    folder: &self.repo.spec.path,
-                    namespace: self.namespace,
-                },
+                    &self.repo.spec,
+                    self.namespace,
+                ),
                 config_repo: self.name,
                 is_only: read.all(|repo| repo.name_any() == self.name),
             };

@@ -1,7 +1,7 @@
 //! Repositories whose folder a program renders.
 
 use jiff::SignedDuration;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidegate_api::names;
 use tidegate_engine::revision;
 
@@ -75,6 +75,38 @@ async fn a_chart_is_applied_as_it_is_rendered() {
     assert!(bench.ready().starts_with("Applied: "), "{}", bench.ready());
     let applied = bench.applied("deployments/web").unwrap();
     assert_eq!(image_of(&applied["spec"]["template"]), "web:1");
+}
+
+#[tokio::test]
+async fn a_chart_may_have_its_values_elsewhere_in_the_repository() {
+    let bench = Bench::new();
+    bench.api.edit("configrepos/shop", |repo| {
+        repo["spec"]["chart"] = json!({"valuesFiles": ["env/prod.yaml"], "releaseName": "live"});
+    });
+    bench.commit_files(&[
+        ("prod/Chart.yaml", CHART),
+        ("prod/values.yaml", "image: web:1\n"),
+        (
+            "prod/templates/shop.yaml",
+            &super::shop("{{ .Values.image }}")
+                .replace("color: blue", "color: {{ .Release.Name }}"),
+        ),
+        ("env/prod.yaml", "image: web:2\n"),
+    ]);
+    bench.reconcile().await;
+    let applied = bench.applied("deployments/web").unwrap();
+    assert_eq!(image_of(&applied["spec"]["template"]), "web:2");
+    let settings = bench.applied("configmaps/settings").unwrap();
+    assert_eq!(settings["data"]["color"], "live");
+
+    // Elsewhere than in a chart they have no meaning.
+    bench.git(&["rm", "--quiet", "-r", "prod"]);
+    bench.release(&super::shop("web:3")).await;
+    let ready = bench.ready();
+    assert!(
+        ready.starts_with("Invalid: prod: is not the folder of a chart"),
+        "{ready}"
+    );
 }
 
 #[tokio::test]

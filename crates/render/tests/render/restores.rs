@@ -397,7 +397,7 @@ async fn the_values_that_set_the_image_of_a_chart_are_restored() {
         one("prod.yaml", "image: {tag: p1} # prod\n")
     );
 
-    let history = history
+    let mut history = history
         .then("chart/Chart.yaml", &chart.replace("'1'", "'2'"))
         .then(
             "chart/templates/web.yaml",
@@ -405,13 +405,18 @@ async fn the_values_that_set_the_image_of_a_chart_are_restored() {
                 .replace("app:{{", "evil/app:{{")
                 .replace("name: web", "name:  web"),
         );
+    let found = history.find("web").await;
+    assert_eq!(found, Found::NotFound(NotFound::SharedChart));
+
+    history.options.values = Vec::new();
     let restored = history.restored("web").await;
     let text = template.replace("name: web", "name:  web");
     assert_eq!(
         restored,
         [
             one("chart/Chart.yaml", chart),
-            one("chart/templates/web.yaml", &text)
+            one("chart/templates/web.yaml", &text),
+            one("chart/values.yaml", &values("v1"))
         ]
         .concat()
     );
