@@ -18,6 +18,9 @@ use crate::{
     workload::VersionId,
 };
 
+mod interruption;
+
+pub use self::interruption::{Failover, Suspension};
 pub use crate::{reason::Phase, stage::Stage};
 
 /// Observed state of a Rollout, and what its running attempt is about to do.
@@ -263,33 +266,6 @@ pub struct Attempt {
     /// way back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
-}
-
-/// Time in which all traffic is on the canary because stable has no ready endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Failover {
-    /// Number of the step in which it began, from 1.
-    pub step: u32,
-    /// Time at which it was decided.
-    pub since: Timestamp,
-    /// Time since which stable has had enough ready pods again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stable_ready_since: Option<Timestamp>,
-    /// Time at which it ended; absent while it is under way.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
-}
-
-/// Time in which an attempt may only go back, never on, because the Rollout is suspended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Suspension {
-    /// Time at which it was noticed.
-    pub since: Timestamp,
-    /// Time at which it ended; absent while it is under way. Deadlines of the attempt begin again then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
 }
 
 /// Reason for which an attempt skips steps.

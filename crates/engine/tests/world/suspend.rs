@@ -239,6 +239,38 @@ fn the_canary_stands_in_for_a_stable_that_is_down_and_gives_it_back() {
     assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
 }
 
+/// Stable is down for a while, and the canary has everything meanwhile.
+fn failed_over_and_back(world: World) -> World {
+    world
+        .after(5)
+        .with_unready(false, 3, 120)
+        .when("the failover", |world| world.share() == Weight::FULL)
+        .when("its end", |world| world.share() < Weight::FULL)
+}
+
+#[test]
+fn after_a_failover_the_canary_has_what_it_had_before() {
+    for (draft, share) in [(a_rollout(), 20), (a_rollout_by_replicas(), 25)] {
+        let world = stays(failed_over_and_back(growing(&draft, share)), share);
+        let world = world.with_suspend(false).until_rest();
+        assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
+    }
+}
+
+#[test]
+fn after_a_failover_a_shortcut_gives_no_more_than_before() {
+    let world = a_rollout()
+        .releasing(Quality::Good)
+        .at_weight(20)
+        .with_no_room(60)
+        .with_ask(Ask::Promote)
+        .when("the last step", |world| world.current_step() == Some(4))
+        .with_suspend(true);
+    let world = stays(failed_over_and_back(world), 20);
+    let world = world.with_suspend(false).until_rest();
+    assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
+}
+
 #[test]
 fn a_promotion_that_has_not_updated_stable_waits_and_one_that_has_is_completed() {
     let world = a_rollout()
