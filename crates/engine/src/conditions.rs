@@ -97,6 +97,7 @@ fn set_ready(ctx: &mut DecisionContext<'_>, progress: Progress, unavailable: Opt
     let reason = match (progress, unavailable) {
         _ if ctx.stalled.is_some() => ReadyReason::Stalled,
         (Progress::First, _) => ReadyReason::NoStableRevision,
+        (Progress::Pending, _) if ctx.is_rejected_in_suspension => ReadyReason::Rejected,
         (Progress::Pending, _) if ctx.observed.spec.suspend => ReadyReason::Suspended,
         (Progress::Pending, _) => ReadyReason::RevisionPending,
         (Progress::Done, Some(_)) => ReadyReason::NotAvailable,
