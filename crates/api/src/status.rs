@@ -20,7 +20,7 @@ use crate::{
 
 mod interruption;
 
-pub use self::interruption::{Failover, Suspension};
+pub use self::interruption::{Failover, RecentStall, Suspension};
 pub use crate::{reason::Phase, stage::Stage};
 
 /// Observed state of a Rollout, and what its running attempt is about to do.
@@ -60,6 +60,9 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+    /// Stalls that have ended within the last 10 minutes: one that comes again so soon is not notified again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recent_stalls: Vec<RecentStall>,
     /// Revision that git asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<Wanted>,

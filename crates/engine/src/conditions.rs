@@ -20,6 +20,7 @@ use crate::{
     event::Event,
     field_conflict,
     observed::{Observed, RouteState},
+    stall,
     weight::Weight,
     wording,
 };
@@ -123,6 +124,7 @@ fn set_reconciling(ctx: &mut DecisionContext<'_>, progress: Progress) {
 }
 
 fn set_stalled(ctx: &mut DecisionContext<'_>) {
+    stall::remember_ended(ctx);
     let Some(stall) = ctx.stalled.clone() else {
         set(
             ctx,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Weight;
+use crate::{Weight, reason::StallReason};
 
 /// Time in which all traffic is on the canary because stable has no ready endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -34,4 +34,14 @@ pub struct Suspension {
     /// Time at which it ended; absent while it is under way. Deadlines of the attempt begin again then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+}
+
+/// Stall that has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecentStall {
+    /// Its reason.
+    pub reason: StallReason,
+    /// Time at which it ended.
+    pub until: Timestamp,
 }
