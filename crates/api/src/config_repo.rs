@@ -5,7 +5,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CommitId, Condition, Duration, Revision, record::PendingRecord, rollout::OnRollback};
+use crate::{
+    CommitId, Condition, Duration, Revision, names, record::PendingRecord, rollout::OnRollback,
+};
 
 /// Git repository that is applied to a namespace, by Tidegate or by another tool, and that records of releases are
 /// written to.
@@ -78,7 +80,7 @@ pub struct GitRef {
 #[serde(rename_all = "camelCase")]
 pub struct SecretRef {
     /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = names::SUBDOMAIN))]
     pub name: String,
 }
 
@@ -88,7 +90,7 @@ pub struct SecretRef {
 pub struct SyncSpec {
     /// Name of the ServiceAccount, in the same namespace, in whose name everything is applied. Never
     /// `default`: every pod that names none runs with its rights.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = names::SUBDOMAIN))]
     pub service_account_name: String,
     /// Time between the commit that removes an app (a Rollout and its workload) and its deletion,
     /// in which a commit can put it back. Defaults to 10m.
