@@ -65,7 +65,7 @@ enum Command {
     Wait(wait::WaitArgs),
     /// Suspend all Rollouts of a namespace, with all traffic on stable
     Off(off::OffArgs),
-    /// Have suspended Rollouts go on
+    /// Have Rollouts go on that `off` has suspended
     On(off::OnArgs),
     /// Replace the pods of stable by others of the same content, without a release
     Restart(restart::RestartArgs),

@@ -52,6 +52,8 @@ pub(crate) struct Walk<'a> {
     is_whole: bool,
     /// What was read at the commit before.
     last: Option<Sources>,
+    /// Commit at which templates are known, and those before it.
+    until: Option<ObjectId>,
     /// Number of commits that may still be rendered.
     renders: usize,
 }
@@ -150,18 +152,22 @@ impl<'a> RenderedFolder<'a> {
             is_whole: commits.len() < COMMITS_BACK,
             commits: commits.into_iter(),
             last: None,
+            until: None,
             renders,
         })
     }
 
-    /// Walks back to the templates that a workload had before `head`.
+    /// Walks back to the templates that a workload had before `head`, and after `until`.
     pub(crate) async fn earlier(
         self,
         head: ObjectId,
+        until: Option<ObjectId>,
         workload: (&'a str, &'a WorkloadRef),
     ) -> Result<Walk<'a>, StoreError> {
         // The one at the head is one of them.
-        self.walk(head, workload, RENDERED - 1).await
+        let mut walk = self.walk(head, workload, RENDERED - 1).await?;
+        walk.until = until;
+        Ok(walk)
     }
 
     /// Returns the oldest commit of the unbroken run, from `head` back to `until`, in which a workload has the
@@ -216,6 +222,9 @@ impl Walk<'_> {
     /// Returns the next template that the workload had, with the last commit that had it.
     pub(crate) async fn next(&mut self) -> Result<Option<(Commit, Value)>, FolderError> {
         loop {
+            if self.until.is_some() && self.next_is(self.until).is_some() {
+                self.commits = Vec::new().into_iter();
+            }
             match self.step().await? {
                 Step::Rendered(commit, Some(template)) => return Ok(Some((commit, template))),
                 Step::Rendered(_, None) | Step::Same(_) => {}

@@ -96,6 +96,33 @@ fn every_text_and_list_of_a_spec_has_a_limit() {
 }
 
 #[test]
+fn every_reference_to_an_object_is_checked_as_a_name() {
+    const REFERENCES: [&str; 5] = [
+        "name",
+        "sectionName",
+        "serviceAccountName",
+        "service",
+        "rollout",
+    ];
+    let mut seen = 0;
+    let unchecked = wrong(|path, schema| {
+        let field = path.rsplit('.').next().unwrap_or_default();
+        let is_text = schema.type_.as_deref() == Some("string");
+        if !path.contains(".spec.") || !is_text || !REFERENCES.contains(&field) {
+            return false;
+        }
+        schema.pattern.is_none() || schema.max_length.is_none()
+    });
+    for crd in definitions() {
+        walk("", root(&crd), &mut |path, _| {
+            seen += usize::from(path.starts_with(".spec.") && path.ends_with("ecretRef.name"));
+        });
+    }
+    assert!(unchecked.is_empty(), "any text is taken for {unchecked:#?}");
+    assert_eq!(seen, 3, "the Secrets of git, metrics and notifications");
+}
+
+#[test]
 fn every_kind_answers_what_it_does_and_since_when() {
     for crd in definitions() {
         let version = &crd.spec.versions[0];

@@ -17,13 +17,13 @@ use std::process::ExitCode;
 use clap::Args;
 use futures::{StreamExt as _, stream};
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt as _,
     api::{ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 use tidegate_api::{Duration, NamespacedName, Rollout, names};
 
-use self::rest::{Order, Stopped};
+use self::rest::{Order, Stopped, Suspended};
 use super::{
     connection::{self, Target, answered},
     intervene,
@@ -82,10 +82,22 @@ pub(super) async fn off(args: &OffArgs) -> anyhow::Result<ExitCode> {
 
 /// Suspends them all before any is waited for, so that nothing begins elsewhere meanwhile, and tells how each ends.
 async fn stop_all(order: &Order, rollouts: Vec<Rollout>) -> Vec<Stopped> {
-    let suspended = patch_all(&order.client, rollouts, &suspension(order)).await;
-    let ways = suspended
+    // `on` releases what this command has suspended, and nothing else.
+    let (before, others): (Vec<_>, Vec<_>) = rollouts
         .into_iter()
-        .map(|(id, patched)| rest::stop(order, id, patched));
+        .partition(|rollout| rollout.spec.suspend && !is_by_off(rollout));
+    let suspended = patch_all(&order.client, others, &suspension(order)).await;
+    let suspended = suspended
+        .into_iter()
+        .map(|(id, patched)| (id, patched.map(Suspended::ByOff)));
+    let before = before
+        .into_iter()
+        .map(|rollout| (NamespacedName::of(&rollout), Ok(Suspended::Before(rollout))));
+    let mut all: Vec<_> = suspended.chain(before).collect();
+    all.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let ways = all
+        .into_iter()
+        .map(|(id, suspended)| rest::stop(order, id, suspended));
     let mut ways = stream::iter(ways).buffered(AT_ONCE);
     let mut all = Vec::new();
     while let Some(stopped) = ways.next().await {
@@ -95,15 +107,25 @@ async fn stop_all(order: &Order, rollouts: Vec<Rollout>) -> Vec<Stopped> {
     all
 }
 
-/// Has every Rollout go on.
+/// Has every Rollout go on that `off` has suspended.
 pub(super) async fn on(args: &OnArgs) -> anyhow::Result<ExitCode> {
     let (client, rollouts) = args.scope.rollouts().await?;
+    Ok(code(release_all(&client, rollouts).await))
+}
+
+/// Releases what `off` has suspended, and tells what stays suspended. Returns true if all of it was released.
+async fn release_all(client: &Client, rollouts: Vec<Rollout>) -> bool {
+    let (by_off, others): (Vec<_>, Vec<_>) = rollouts.into_iter().partition(is_by_off);
+    for other in others.iter().filter(|other| other.spec.suspend) {
+        let id = NamespacedName::of(other);
+        println!("{id}: stays suspended, as it was suspended by hand or in git");
+    }
     let change = json!({
         "metadata": { "annotations": { names::SUSPEND_REASON_ANNOTATION: null } },
         "spec": { "suspend": false },
     });
     let mut is_done = true;
-    for (id, patched) in patch_all(&client, rollouts, &change).await {
+    for (id, patched) in patch_all(client, by_off, &change).await {
         match patched {
             Ok(_) => println!("{id}: no longer suspended"),
             Err(why) => {
@@ -112,7 +134,20 @@ pub(super) async fn on(args: &OnArgs) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    Ok(code(is_done))
+    is_done
+}
+
+/// Returns true if `off` has suspended the Rollout, and nobody has set it since: who has is the one who lets it go.
+fn is_by_off(rollout: &Rollout) -> bool {
+    let annotations = rollout.annotations();
+    let is_said = annotations.contains_key(names::SUSPEND_REASON_ANNOTATION);
+    let entries = rollout.metadata.managed_fields.iter().flatten();
+    let mut ours = entries.filter(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER));
+    let is_set_by_us = ours.any(|entry| {
+        let fields = entry.fields_v1.as_ref();
+        fields.is_some_and(|fields| fields.0.pointer("/f:spec/f:suspend").is_some())
+    });
+    rollout.spec.suspend && is_said && is_set_by_us
 }
 
 fn suspension(order: &Order) -> Value {

@@ -8,7 +8,7 @@ use clap::Args;
 use kube::{Api, Client, api::ListParams};
 use tidegate_api::{
     CommitId, Condition, ConfigRepo, Duration, NamespacedName, Rollout,
-    reason::{ConditionType, ReasonCode as _, StallReason},
+    reason::{ConditionType, ReadyReason, ReasonCode as _, StallReason},
     status::RolloutStatus,
 };
 use tidegate_engine::observed::Held;
@@ -218,10 +218,12 @@ fn answer_for_head(rollout: &Rollout, status: &RolloutStatus) -> Answer {
         let ends = [StallReason::Rejected, StallReason::InitialFailed];
         stalled.is_true() && ends.iter().any(|end| stalled.reason == end.as_str())
     });
-    if is_rejected {
+    let ready = Condition::find(&status.conditions, ConditionType::Ready);
+    // Suspended, nothing that was rejected is a stall.
+    let is_held = ready.is_some_and(|ready| ready.reason == ReadyReason::Rejected.as_str());
+    if is_rejected || is_held {
         return Answer::Rejected(status.message.clone());
     }
-    let ready = Condition::find(&status.conditions, ConditionType::Ready);
     if ready.is_some_and(Condition::is_true) {
         return Answer::Stable;
     }
@@ -349,6 +351,10 @@ mod tests {
         let stalled = condition("Stalled", "True", "Rejected");
         let rejected = rollout(&json!({ "conditions": stalled }));
         assert!(matches!(answer(&rejected, None, &[]), Answer::Rejected(_)));
+        let held = rollout(&json!({ "conditions": condition("Ready", "False", "Rejected") }));
+        assert!(matches!(answer(&held, None, &[]), Answer::Rejected(_)));
+        let suspended = rollout(&json!({ "conditions": condition("Ready", "False", "Suspended") }));
+        assert!(matches!(answer(&suspended, None, &[]), Answer::Waiting(_)));
         let pending =
             rollout(&json!({ "conditions": condition("Ready", "False", "RevisionPending") }));
         assert!(matches!(answer(&pending, None, &[]), Answer::Waiting(_)));

@@ -46,6 +46,7 @@ pub(super) struct Bench {
     now: Arc<Mutex<Timestamp>>,
     /// Names of the objects that an autoscaler scales.
     autoscaled: Arc<Mutex<BTreeSet<String>>>,
+    repositories: Arc<Repositories>,
     folder: tempfile::TempDir,
     _requeued: RequeueReceiver,
 }
@@ -83,7 +84,7 @@ impl Bench {
         let repositories = Arc::new(repositories.rendered_by(crate::testing::rendering()));
         let (requeue_tx, requeue_rx) = requeue::channel();
         let looks = LookSettings {
-            repositories,
+            repositories: Arc::clone(&repositories),
             requeue_tx,
             namespace: None,
             nodes: 2_000_000,
@@ -107,6 +108,7 @@ impl Bench {
             context: Arc::new(context),
             now,
             autoscaled,
+            repositories,
             folder,
             _requeued: requeue_rx,
         };
@@ -229,6 +231,11 @@ impl Bench {
     /// Has an autoscaler scale the object of this name.
     pub(super) fn autoscale(&self, name: &str) {
         self.autoscaled.lock().unwrap().insert(name.to_owned());
+    }
+
+    /// Number of overlays that were rendered.
+    pub(super) fn renders(&self) -> usize {
+        self.repositories.renderer().begun()
     }
 
     /// Lets time pass.

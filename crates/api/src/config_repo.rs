@@ -7,7 +7,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CommitId, Condition, Duration, Revision, record::PendingRecord, rollout::OnRollback};
+use crate::{
+    CommitId, Condition, Duration, Revision, names, record::PendingRecord, rollout::OnRollback,
+};
 
 /// Git repository that is applied to the cluster, by Tidegate or by another tool, and that records of releases are
 /// written to.
@@ -104,7 +106,7 @@ pub struct ChartRelease {
 #[serde(rename_all = "camelCase")]
 pub struct SecretRef {
     /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = names::SUBDOMAIN))]
     pub name: String,
 }
 
@@ -114,7 +116,7 @@ pub struct SecretRef {
 pub struct SyncSpec {
     /// Name of the ServiceAccount, in the same namespace, in whose name everything is applied. Never
     /// `default`: every pod that names none runs with its rights.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = names::SUBDOMAIN))]
     pub service_account_name: String,
     /// Namespace of objects that name none. Defaults to the ConfigRepo's own. Objects go wherever the rights of the
     /// ServiceAccount reach, and no further.

@@ -5,6 +5,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::names;
+
 /// Request to change the course of one attempt of a Rollout.
 ///
 /// It takes effect once per attempt, step and action, however often it is applied again.
@@ -33,7 +35,7 @@ use serde::{Deserialize, Serialize};
     .message("Approve names the step that it approves, and no other action names one"))]
 pub struct InterventionSpec {
     /// Name of the Rollout, in the same namespace.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = names::SUBDOMAIN))]
     pub rollout: String,
     /// Number of the attempt (`status.attempt.number` of the Rollout). For `Retry`, that of the
     /// last attempt; for `Promote` where none runs, that of the next (`status.attempts` and one

@@ -113,3 +113,10 @@ pub(crate) const CANARY_SUFFIX: &str = "-canary";
 /// The longest name that a Rollout may have: the canary's pods must not have theirs cut
 /// (63 bytes, less `-canary`, a hash of up to 10, a suffix of 5, and two dashes).
 pub const MAX_ROLLOUT_NAME: usize = 40;
+
+/// Pattern of the name of most objects: a DNS subdomain (RFC 1123).
+pub(crate) const SUBDOMAIN: &str =
+    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+/// Pattern of the name of a Service: a DNS label (RFC 1123).
+pub(crate) const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";

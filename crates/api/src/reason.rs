@@ -157,6 +157,9 @@ catalogue! {
         /// The wanted revision is not stable, and `spec.suspend` is true. Set it to false to have it
         /// released.
         Suspended,
+        /// Git still asks for a revision that was not promoted, and `spec.suspend` is true, so that nothing is
+        /// tried. Set it to false and commit another revision, commit it again, or create a retry Intervention.
+        Rejected,
         /// Manual action is required. See `Stalled`.
         Stalled,
     }

@@ -59,7 +59,7 @@ pub struct RolloutSpec {
     pub workload: WorkloadRef,
     /// Name of the Service that callers use. Defaults to the workload's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = names::LABEL))]
     pub service: Option<String>,
     /// Split of traffic between stable and the canary: by routes, or by shares of replicas.
     pub traffic: Traffic,

@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::names;
+
 /// Split of traffic between stable and the canary: exactly one of the members.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -45,12 +47,12 @@ pub struct RouteRef {
     /// Kind of the route.
     pub kind: RouteKind,
     /// Name of the route.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = names::SUBDOMAIN))]
     pub name: String,
     /// Name of the only rule of the route that is split. Defaults to all rules that name the
     /// Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = names::SUBDOMAIN))]
     pub section_name: Option<String>,
 }
 

@@ -18,6 +18,9 @@ use crate::{
     workload::VersionId,
 };
 
+mod interruption;
+
+pub use self::interruption::{Failover, RecentStall, Suspension};
 pub use crate::{reason::Phase, stage::Stage};
 
 /// Observed state of a Rollout, and what its running attempt is about to do.
@@ -57,6 +60,9 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+    /// Stalls that have ended within the last 10 minutes: one that comes again so soon is not notified again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recent_stalls: Vec<RecentStall>,
     /// Revision that git asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<Wanted>,
@@ -264,33 +270,6 @@ pub struct Attempt {
     /// way back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
-}
-
-/// Time in which all traffic is on the canary because stable has no ready endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Failover {
-    /// Number of the step in which it began, from 1.
-    pub step: u32,
-    /// Time at which it was decided.
-    pub since: Timestamp,
-    /// Time since which stable has had enough ready pods again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stable_ready_since: Option<Timestamp>,
-    /// Time at which it ended; absent while it is under way.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
-}
-
-/// Time in which an attempt may only go back, never on, because the Rollout is suspended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Suspension {
-    /// Time at which it was noticed.
-    pub since: Timestamp,
-    /// Time at which it ended; absent while it is under way. Deadlines of the attempt begin again then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
 }
 
 /// Reason for which an attempt skips steps.

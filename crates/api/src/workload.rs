@@ -8,6 +8,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::names;
+
 /// Workload that a Rollout releases, in its own namespace.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
@@ -20,7 +22,7 @@ pub struct WorkloadRef {
     /// Kind of the workload.
     pub kind: WorkloadKind,
     /// Name of the workload.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = names::SUBDOMAIN))]
     pub name: String,
 }
 

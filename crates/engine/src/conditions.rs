@@ -20,6 +20,7 @@ use crate::{
     event::Event,
     field_conflict,
     observed::{Observed, RouteState},
+    stall,
     weight::Weight,
     wording,
 };
@@ -97,6 +98,7 @@ fn set_ready(ctx: &mut DecisionContext<'_>, progress: Progress, unavailable: Opt
     let reason = match (progress, unavailable) {
         _ if ctx.stalled.is_some() => ReadyReason::Stalled,
         (Progress::First, _) => ReadyReason::NoStableRevision,
+        (Progress::Pending, _) if ctx.is_rejected_in_suspension => ReadyReason::Rejected,
         (Progress::Pending, _) if ctx.observed.spec.suspend => ReadyReason::Suspended,
         (Progress::Pending, _) => ReadyReason::RevisionPending,
         (Progress::Done, Some(_)) => ReadyReason::NotAvailable,
@@ -122,6 +124,7 @@ fn set_reconciling(ctx: &mut DecisionContext<'_>, progress: Progress) {
 }
 
 fn set_stalled(ctx: &mut DecisionContext<'_>) {
+    stall::remember_ended(ctx);
     let Some(stall) = ctx.stalled.clone() else {
         set(
             ctx,

@@ -20,6 +20,10 @@ use crate::{
 };
 
 /// A decision in the making.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each with its own name"
+)]
 pub(crate) struct DecisionContext<'a> {
     pub(crate) observed: &'a Observed,
     pub(crate) now: Timestamp,
@@ -32,6 +36,9 @@ pub(crate) struct DecisionContext<'a> {
     pub(crate) waiting: Option<WaitingOn>,
     /// Cause for which manual action is required.
     pub(crate) stalled: Option<Stall>,
+    /// True if what git asks for was rejected, and nothing is to be done about it before the Rollout is no longer
+    /// suspended.
+    pub(crate) is_rejected_in_suspension: bool,
     /// True if stable has too few ready pods although traffic should go there.
     pub(crate) stable_unready: bool,
     /// True if the finalizer is to be added, before any other effect.
@@ -53,6 +60,7 @@ impl<'a> DecisionContext<'a> {
             requeue_at: None,
             waiting: None,
             stalled: None,
+            is_rejected_in_suspension: false,
             stable_unready: false,
             needs_finalizer: false,
             without_gateway: false,

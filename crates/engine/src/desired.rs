@@ -19,11 +19,17 @@ use crate::{
 
 /// Desired state of the cluster.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each with its own name"
+)]
 pub(crate) struct Desired {
     /// Desired state of the routes.
     pub(crate) split: Split,
     /// The pin of every Service, if any.
     pub(crate) pin: Option<Pin>,
+    /// True if a Service that is pinned to the canary stays so.
+    pub(crate) canary_keeps_callers: bool,
     /// True if the workload is paused.
     pub(crate) paused: bool,
     /// True if it is held for as long as it is paused.
@@ -118,9 +124,14 @@ impl Desired {
         match attempt.stage {
             Stage::Initial => Self::first_deploy(),
             Stage::Starting | Stage::Stepping => beside_stable.held_back(attempt, observed),
+            // Suspended, no further Service moves, and none goes back: stable may have nobody to take its callers.
+            Stage::PinningToCanary if suspension::holds_back(attempt, observed) => Self {
+                canary_keeps_callers: true,
+                ..beside_stable.held_back(attempt, observed)
+            },
             Stage::PinningToCanary => Self {
                 pin: Some(Pin::Canary),
-                ..beside_stable.held_back(attempt, observed)
+                ..beside_stable
             },
             Stage::UpdatingStable => Self {
                 pin: Some(Pin::Canary),
@@ -168,6 +179,7 @@ impl Desired {
         Self {
             split: Split::Merged,
             pin: Some(Pin::Version(stable.pod_template_hash.clone())),
+            canary_keeps_callers: false,
             paused: true,
             held: observed.brake == Brake::Pause,
             template: Template::Stable {
@@ -223,6 +235,7 @@ impl Desired {
         Self {
             split: Split::AsIs,
             pin: None,
+            canary_keeps_callers: false,
             paused: false,
             held: false,
             template: Template::AsIs,

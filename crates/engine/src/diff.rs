@@ -11,7 +11,7 @@ use crate::{
     decision::{Action, Hold},
     desired::{CanaryTarget, Desired, Split, Template},
     event::{Event, GovernedField},
-    observed::{Appliers, Comparison, Observed, RouteState, Workload},
+    observed::{Appliers, Comparison, Observed, RouteState, Service, Workload},
     pin::Pin,
     weight::Weight,
 };
@@ -148,16 +148,28 @@ fn wanted_of_route(
 }
 
 fn services(target: &Desired, observed: &Observed) -> Vec<Action> {
-    let wrong = observed
-        .pinned_services()
-        .filter(|service| service.pin() != target.pin || service.epoch != target.epoch);
-    wrong
-        .map(|service| Action::SetService {
-            name: service.name.clone(),
-            pin: target.pin.clone(),
-            epoch: target.epoch,
-        })
-        .collect()
+    let mut effects = Vec::new();
+    for service in observed.pinned_services() {
+        let pin = pin_of(target, service);
+        if service.pin() != pin || service.epoch != target.epoch {
+            effects.push(Action::SetService {
+                name: service.name.clone(),
+                pin,
+                epoch: target.epoch,
+            });
+        }
+    }
+    effects
+}
+
+/// Returns the pin that a Service is to have.
+fn pin_of(target: &Desired, service: &Service) -> Option<Pin> {
+    let canary = Some(Pin::Canary);
+    if target.canary_keeps_callers && service.pin() == canary {
+        canary
+    } else {
+        target.pin.clone()
+    }
 }
 
 fn pause(
@@ -399,7 +411,8 @@ fn report_drift(target: &Desired, ctx: &mut DecisionContext<'_>) {
     }
     if after.stage.compares_versions() {
         for service in observed.pinned_services() {
-            let is_overwritten = service.manager.is_some() && service.pin() != target.pin;
+            let is_overwritten =
+                service.manager.is_some() && service.pin() != pin_of(target, service);
             if service.epoch.is_some() && is_overwritten {
                 let field = GovernedField::ServiceSelector {
                     service: service.name.clone(),

@@ -221,7 +221,7 @@ const RECENT: SignedDuration = SignedDuration::from_secs(2);
 type Rule = fn(Moment<'_>) -> Result<(), String>;
 
 /// In the order of the design's list.
-const RULES: [(&str, Rule); 35] = [
+const RULES: [(&str, Rule); 36] = [
     ("1, weights sum to 100", traffic::weights_sum_to_100),
     (
         "2, no weight without a ready canary",
@@ -336,6 +336,10 @@ const RULES: [(&str, Rule); 35] = [
     (
         "22, a suspended Rollout goes back and never on",
         progress::a_suspended_rollout_never_goes_on,
+    ),
+    (
+        "22, a failover that is held back leaves no more",
+        progress::a_failover_that_is_held_back_leaves_no_more,
     ),
     (
         "21, the status stays small",

@@ -14,7 +14,12 @@ use tidegate_api::{
     status::{Attempt, RolloutStatus},
 };
 
-use crate::{decision::Decision, event::Event, observed::Identity, stall::Stall};
+use crate::{
+    decision::Decision,
+    event::Event,
+    observed::Identity,
+    stall::{self, Stall},
+};
 
 /// Time for which stable must have had all its pods for their loss to be news. An autoscaler takes some and gives
 /// some many times in a release.
@@ -57,7 +62,7 @@ pub fn due(
     let after = &decision.status;
     let mut news = Vec::new();
     for event in &decision.events {
-        if let Some(worth) = worth(event, before, &decision.events) {
+        if let Some(worth) = worth(event, before, &decision.events, now) {
             news.push(News::of(event, worth, before, after));
         }
     }
@@ -70,7 +75,7 @@ pub fn due(
 }
 
 /// Returns the words of the notification that an event is worth, if it is.
-fn worth(event: &Event, before: &RolloutStatus, events: &[Event]) -> Option<Worth> {
+fn worth(event: &Event, before: &RolloutStatus, events: &[Event], now: Timestamp) -> Option<Worth> {
     let plain = |type_| Worth {
         type_,
         outcome: None,
@@ -95,7 +100,7 @@ fn worth(event: &Event, before: &RolloutStatus, events: &[Event]) -> Option<Wort
             outcome: Some(ending.outcome),
             reason: Some(ending.reason.as_str()),
         }),
-        Event::Stalled { stall } if is_news(stall, before, events) => Some(Worth {
+        Event::Stalled { stall } if is_news(stall, before, events, now) => Some(Worth {
             type_: NotificationType::Stalled,
             outcome: None,
             reason: Some(stall.reason().as_str()),
@@ -117,12 +122,10 @@ fn worth(event: &Event, before: &RolloutStatus, events: &[Event]) -> Option<Wort
     }
 }
 
-/// Returns true for a stall that is not the one before in other words, nor what the end of the attempt says.
-fn is_news(stall: &Stall, before: &RolloutStatus, events: &[Event]) -> bool {
-    let was = Condition::find(&before.conditions, ConditionType::Stalled);
-    let is_the_same = was.is_some_and(|was| was.is_true() && was.reason == stall.reason().as_str());
+/// Returns true for a stall that is news, and that the end of the attempt does not say.
+fn is_news(stall: &Stall, before: &RolloutStatus, events: &[Event], now: Timestamp) -> bool {
     let mut events = events.iter();
-    !is_the_same && !events.any(|event| matches!(event, Event::Ended { .. }))
+    stall::is_news(stall, before, now) && !events.any(|event| matches!(event, Event::Ended { .. }))
 }
 
 /// Returns the news that stable has lost pods while an attempt runs. It has no event of its own, and at rest it is

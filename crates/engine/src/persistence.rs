@@ -89,6 +89,7 @@ fn intent(status: RolloutStatus) -> RolloutStatus {
         since: None,
         message: String::new(),
         conditions: Vec::new(),
+        recent_stalls: Vec::new(),
         pending_records: Vec::new(),
         ..status
     }

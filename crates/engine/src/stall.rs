@@ -1,8 +1,16 @@
 //! Stalls: states in which nothing moves until somebody changes something.
 
-use tidegate_api::{Revision, reason::StallReason};
+use jiff::{SignedDuration, Timestamp};
+use tidegate_api::{
+    Condition, Revision,
+    reason::{ConditionType, ReasonCode as _, StallReason},
+    status::{RecentStall, RolloutStatus},
+};
 
-use crate::{plan::PlanError, preflight::Obstacle};
+use crate::{context::DecisionContext, plan::PlanError, preflight::Obstacle};
+
+/// Time for which a Rollout must have been well for a stall to be news again.
+const WELL_FOR: SignedDuration = SignedDuration::from_mins(10);
 
 /// Cause for which a Rollout needs manual action.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,4 +84,45 @@ impl Stall {
             Self::InitialFailed { .. } => StallReason::InitialFailed,
         }
     }
+}
+
+/// Notes the end of the stall that the persisted status has, if another one or none has followed.
+pub(crate) fn remember_ended(ctx: &mut DecisionContext<'_>) {
+    let now = ctx.now;
+    let before = present(&ctx.observed.status);
+    let after = ctx.stalled.as_ref().map(Stall::reason);
+    let Some(ended) = before.filter(|before| after != Some(*before)) else {
+        return;
+    };
+    let recent = &mut ctx.status.recent_stalls;
+    recent.retain(|stall| stall.reason != ended && is_recent(stall, now));
+    recent.push(RecentStall {
+        reason: ended,
+        until: now,
+    });
+}
+
+/// Returns true for a stall that is news after this status: not the present one in other words, and none that has
+/// ended just now.
+pub(crate) fn is_news(stall: &Stall, before: &RolloutStatus, now: Timestamp) -> bool {
+    let reason = stall.reason();
+    let mut recent = before.recent_stalls.iter();
+    let is_back = recent.any(|recent| recent.reason == reason && is_recent(recent, now));
+    present(before) != Some(reason) && !is_back
+}
+
+/// Returns the reason of the stall that a status has.
+fn present(status: &RolloutStatus) -> Option<StallReason> {
+    let stalled = Condition::find(&status.conditions, ConditionType::Stalled)?;
+    let mut all = StallReason::ALL.iter();
+    let reason = all.find(|reason| stalled.reason == reason.as_str())?;
+    if stalled.is_true() {
+        Some(*reason)
+    } else {
+        None
+    }
+}
+
+fn is_recent(stall: &RecentStall, now: Timestamp) -> bool {
+    now.duration_since(stall.until) < WELL_FOR
 }

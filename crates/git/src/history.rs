@@ -57,14 +57,15 @@ impl Repository {
     }
 
     /// Returns the last contents of the file at `path` before the one in `head`, newest first, each with the last commit
-    /// that has it. Reads 1,000 commits at most; a commit without the file has no content.
+    /// that has it. Reads 1,000 commits at most, and none from `until` on; a commit without the file has no content.
     pub async fn earlier_contents(
         &self,
         head: ObjectId,
         path: String,
+        until: Option<ObjectId>,
         limit: usize,
     ) -> Result<Vec<(ObjectId, Vec<u8>)>, StoreError> {
-        self.read(move |store| earlier_contents(store, head, Path::new(&path), limit))
+        self.read(move |store| earlier_contents(store, head, Path::new(&path), until, limit))
             .await
     }
 }
@@ -85,6 +86,7 @@ fn earlier_contents(
     store: &Store,
     head: ObjectId,
     path: &Path,
+    until: Option<ObjectId>,
     limit: usize,
 ) -> Result<Vec<(ObjectId, Vec<u8>)>, StoreError> {
     let mut seen = HashSet::new();
@@ -92,7 +94,8 @@ fn earlier_contents(
     let mut contents = Vec::new();
     let mut next = store::first_parent(store, head)?;
     for _ in 0..COMMITS_BACK {
-        let Some(commit) = next.filter(|_| contents.len() < limit) else {
+        let Some(commit) = next.filter(|next| contents.len() < limit && until != Some(*next))
+        else {
             break;
         };
         if let Some(blob) = store::blob_at(store, commit, path)?

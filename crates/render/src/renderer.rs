@@ -5,7 +5,10 @@ use std::{
     io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -44,6 +47,8 @@ pub struct Renderer {
     settings: RenderSettings,
     /// Place for a run: each may take as much memory as the settings allow.
     runs: Arc<Semaphore>,
+    /// Number of runs that have begun.
+    begun: Arc<AtomicUsize>,
 }
 
 const KUSTOMIZE: &str = "kustomize";
@@ -108,7 +113,13 @@ impl Renderer {
         Self {
             settings,
             runs: Arc::new(Semaphore::new(RUNS)),
+            begun: Arc::default(),
         }
+    }
+
+    /// Returns the number of runs that have begun, those of all clones together.
+    pub fn begun(&self) -> usize {
+        self.begun.load(Ordering::Relaxed)
     }
 
     /// Renders a folder.
@@ -141,6 +152,7 @@ impl Renderer {
             source,
         };
         let _place = self.runs.acquire().await.expect("it is never closed");
+        self.begun.fetch_add(1, Ordering::Relaxed);
         let stage = Stage::write(sources).map_err(failed)?;
         let call = Call {
             program,

@@ -20,11 +20,21 @@ pub(super) struct Order {
     pub(super) timeout: Duration,
 }
 
+/// A Rollout that is suspended.
+pub(super) enum Suspended {
+    /// By this command, or by an earlier one.
+    ByOff(Rollout),
+    /// By hand or in git.
+    Before(Rollout),
+}
+
 /// A Rollout that was to be stopped.
 pub(super) struct Stopped {
     pub(super) id: NamespacedName,
     /// The Rollout as it was last; `None` where it was deleted meanwhile, or could not be suspended.
     pub(super) rollout: Option<Rollout>,
+    /// True if it was suspended already, by hand or in git.
+    was_suspended: bool,
     /// The attempt that was aborted for it.
     aborted: Option<u32>,
     end: End,
@@ -55,15 +65,17 @@ enum Next {
 pub(super) async fn stop(
     order: &Order,
     id: NamespacedName,
-    suspended: anyhow::Result<Rollout>,
+    suspended: anyhow::Result<Suspended>,
 ) -> Stopped {
-    let (rollout, failure) = match suspended {
-        Ok(rollout) => (Some(rollout), None),
-        Err(why) => (None, Some(why)),
+    let (rollout, was_suspended, failure) = match suspended {
+        Ok(Suspended::ByOff(rollout)) => (Some(rollout), false, None),
+        Ok(Suspended::Before(rollout)) => (Some(rollout), true, None),
+        Err(why) => (None, false, Some(why)),
     };
     let mut stopped = Stopped {
         id,
         rollout,
+        was_suspended,
         aborted: None,
         end: End::TimedOut(order.timeout),
     };
@@ -173,7 +185,11 @@ impl fmt::Display for Stopped {
                 End::AtRest | End::TimedOut(_) => f.write_str("deleted meanwhile"),
             };
         };
-        f.write_str("suspended")?;
+        f.write_str(if self.was_suspended {
+            "was suspended before, and stays so after `tidegate on`"
+        } else {
+            "suspended"
+        })?;
         if let Some(attempt) = self.aborted {
             write!(f, "; attempt {attempt} was aborted")?;
         }

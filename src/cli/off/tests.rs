@@ -137,3 +137,68 @@ async fn a_controller_that_does_not_run_is_said() {
     let said = all[0].to_string();
     assert!(said.contains("Tidegate has not seen that"), "{said}");
 }
+
+/// A Rollout that is suspended, by this field manager.
+fn suspended_by(name: &str, manager: &str, annotations: &Value) -> Value {
+    let mut rollout = rollout(name, &Value::Null);
+    rollout["spec"]["suspend"] = json!(true);
+    rollout["metadata"]["annotations"] = annotations.clone();
+    rollout["metadata"]["managedFields"] = json!([
+        { "manager": "tidegate-sync", "operation": "Apply", "fieldsType": "FieldsV1",
+          "fieldsV1": { "f:spec": { "f:steps": {} } } },
+        { "manager": manager, "operation": "Update", "fieldsType": "FieldsV1",
+          "fieldsV1": { "f:spec": { "f:suspend": {} } } },
+    ]);
+    rollout
+}
+
+fn why() -> Value {
+    json!({ "tidegate.io/suspend-reason": "incident 42 (ana@example.com)" })
+}
+
+fn all(script: &Script) -> Vec<Rollout> {
+    let all = script.list("rollouts").into_iter();
+    all.map(|one| serde_json::from_value(one).unwrap())
+        .collect()
+}
+
+fn is_suspended(script: &Script, name: &str) -> bool {
+    script.get(&format!("rollouts/{name}")).unwrap()["spec"]["suspend"] == true
+}
+
+#[tokio::test]
+async fn what_was_suspended_by_hand_is_stopped_and_not_marked() {
+    let by_hand = suspended_by("cart", "kubectl-patch", &json!({}));
+    let script = script(&[by_hand]);
+    script.edit("rollouts/cart", |rollout| {
+        rollout["status"]["attempt"] = attempt(false);
+    });
+    script.before("GET rollouts", |script| has_seen(script, "cart"));
+    let all = stopped(&script, "30s").await;
+    assert_eq!(
+        all[0].to_string(),
+        "shop/cart: was suspended before, and stays so after `tidegate on`; attempt 4 was aborted; all traffic is \
+         on stable (revision 4f1c)"
+    );
+    let cart = script.get("rollouts/cart").unwrap();
+    assert_eq!(cart["metadata"]["annotations"], json!({}));
+    assert_eq!(script.list("interventions").len(), 1);
+}
+
+#[tokio::test]
+async fn on_releases_what_off_has_suspended_and_nothing_else() {
+    let script = script(&[
+        suspended_by("by-hand", "kubectl-patch", &json!({})),
+        suspended_by("by-hand-since", "kubectl-edit", &why()),
+        suspended_by("by-off", FIELD_MANAGER, &why()),
+        rollout("runs", &Value::Null),
+    ]);
+    assert!(release_all(&script.client(), all(&script)).await);
+    assert!(is_suspended(&script, "by-hand"));
+    assert!(is_suspended(&script, "by-hand-since"));
+    assert!(!is_suspended(&script, "by-off"));
+    let by_off = script.get("rollouts/by-off").unwrap();
+    assert_eq!(by_off["metadata"]["annotations"], json!({}));
+    let runs = script.get("rollouts/runs").unwrap();
+    assert_eq!(runs["spec"]["suspend"], Value::Null, "it is left alone");
+}

@@ -98,7 +98,8 @@ impl Search<'_> {
                     .await?;
                 continue;
             }
-            for written in self.earlier(workload, file).await? {
+            let until = traced.searched_at(&sought, file);
+            for written in self.earlier(workload, file, until).await? {
                 self.compare(workload, &written, &mut sought, traced)
                     .await?;
             }
@@ -132,15 +133,16 @@ impl Search<'_> {
         })
     }
 
-    /// Templates that the file had before, newest first.
+    /// Templates that the file had before, newest first, and after a commit that was searched.
     async fn earlier(
         &self,
         workload: &WorkloadRef,
         file: &str,
+        until: Option<ObjectId>,
     ) -> Result<Vec<Written>, SearchError> {
         let repository = self.folder.repository;
         let contents = repository
-            .earlier_contents(self.head.commit.id, file.to_owned(), EARLIER)
+            .earlier_contents(self.head.commit.id, file.to_owned(), until, EARLIER)
             .await
             .map_err(FolderError::from)?;
         let written = contents.into_iter().filter_map(|(commit, bytes)| {
@@ -163,10 +165,10 @@ impl Search<'_> {
         sought: &mut Vec<Arc<ControllerRevision>>,
         traced: &mut Traced,
     ) -> Result<(), SearchError> {
-        let walk = self
-            .folder
-            .earlier(self.head.commit.id, (self.folder.namespace, workload))
-            .await;
+        let until = traced.searched_at(sought, file);
+        let head = self.head.commit.id;
+        let workload_there = (self.folder.namespace, workload);
+        let walk = self.folder.earlier(head, until, workload_there).await;
         let mut walk = walk.map_err(FolderError::from)?;
         while !sought.is_empty()
             && let Some((commit, template)) = walk.next().await?

@@ -1,6 +1,9 @@
 //! State of the search between reconciles. None of it is needed for correctness: it saves dry runs.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use kube::ResourceExt as _;
 use tidegate_api::{Revision, workload::WorkloadRef};
@@ -58,6 +61,26 @@ impl Traced {
     pub(super) fn is_sought(&self, revision: &ControllerRevision, head: ObjectId) -> bool {
         let before = self.in_vain.get(&revision.name_any());
         !is_found(revision) && (is_new(revision) || before.is_none_or(|before| before.head != head))
+    }
+
+    /// Returns the head at which all of these were searched for in vain in this file, with all that was there before it:
+    /// only what has come since can tell.
+    pub(super) fn searched_at(
+        &self,
+        sought: &[Arc<ControllerRevision>],
+        file: &str,
+    ) -> Option<ObjectId> {
+        let mut heads = sought.iter().map(|revision| {
+            let before = self.in_vain.get(&revision.name_any())?;
+            let was_read = before.files.iter().any(|before| before == file);
+            if was_read { Some(before.head) } else { None }
+        });
+        let head = heads.next()??;
+        if heads.all(|other| other == Some(head)) {
+            Some(head)
+        } else {
+            None
+        }
     }
 
     /// Forgets revisions that are gone, and those whose commits are known.

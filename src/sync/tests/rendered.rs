@@ -155,6 +155,39 @@ async fn what_others_render_and_apply_is_found_in_the_overlay() {
 }
 
 #[tokio::test]
+async fn what_was_searched_in_vain_is_looked_for_in_new_commits_alone() {
+    let bench = reading::bench();
+    for tag in ["1", "2", "3", "4"] {
+        commit_overlay(&bench, tag);
+    }
+    let kept = reading::applied(&bench, "web:by-hand", 1);
+    bench.reconcile().await;
+    assert!(bench.ready().starts_with("CommitUnknown: "));
+    assert!(bench.renders() >= 4, "all four were rendered");
+    let before = bench.renders();
+    for tag in ["5", "by-hand", "6"] {
+        commit_overlay(&bench, tag);
+    }
+    bench.pass(SignedDuration::from_secs(30));
+    bench.reconcile().await;
+    assert!(
+        reading::commit_of(&bench, &kept).is_string(),
+        "{}",
+        bench.ready()
+    );
+    let kept = reading::applied(&bench, "web:by-hand-again", 2);
+    bench.pass(SignedDuration::from_secs(30));
+    bench.reconcile().await;
+    assert_eq!(reading::commit_of(&bench, &kept), Value::Null);
+    let settled = bench.renders();
+    assert!(settled > before + 3, "one that is new is looked for in all");
+    commit_overlay(&bench, "7");
+    bench.pass(SignedDuration::from_secs(30));
+    bench.reconcile().await;
+    assert_eq!(bench.renders(), settled + 1, "{}", bench.ready());
+}
+
+#[tokio::test]
 async fn a_commit_that_cannot_be_rendered_asks_for_nothing() {
     let bench = Bench::new();
     commit_overlay(&bench, "1");

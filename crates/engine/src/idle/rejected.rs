@@ -32,6 +32,7 @@ pub(super) fn report(ctx: &mut DecisionContext<'_>, stable: &Stable, rejected: R
     }
     if ctx.observed.spec.suspend {
         // Nothing would begin whatever anybody did about it; the message tells of the attempt's end.
+        ctx.is_rejected_in_suspension = true;
         return;
     }
     ctx.stall(Stall::RevisionRejected {

@@ -222,6 +222,58 @@ pub(super) fn a_suspended_rollout_never_goes_on(moment: Moment<'_>) -> Result<()
     Ok(())
 }
 
+/// A failover through all of which a person has held the canary's weight leaves the canary no more than it had.
+pub(super) fn a_failover_that_is_held_back_leaves_no_more(
+    moment: Moment<'_>,
+) -> Result<(), String> {
+    let now = moment.now;
+    let Some(attempt) = now.attempt().filter(|attempt| {
+        now.by == Author::Effect && is_held_back(now) && !attempt.stage.is_unwinding()
+    }) else {
+        return Ok(());
+    };
+    let over = attempt.failovers.last();
+    let Some(over) = over.filter(|last| last.until.is_some()) else {
+        return Ok(());
+    };
+    let mut past = moment.before.iter().rev();
+    let is_during = |past: &&Snapshot| {
+        past.attempt().is_some_and(|past| {
+            is_same(past, attempt) && past.failovers.len() == attempt.failovers.len()
+        })
+    };
+    let mut was_held_throughout = true;
+    let before = past.find(|past| {
+        was_held_throughout &= is_held_back(past);
+        !is_during(past)
+    });
+    let Some(before) = before.filter(|_| was_held_throughout) else {
+        return Ok(());
+    };
+    let given = now
+        .routes
+        .iter()
+        .filter(|route| moment.last().and_then(|last| last.route(&route.name)) != Some(*route));
+    for route in given {
+        let had = before.route(&route.name).map(|before| before.canary);
+        ensure(had.is_none_or(|had| route.canary <= had), || {
+            format!(
+                "the route {} was given {} after a failover since {}, and had {had:?} before",
+                route.name, route.canary, over.since
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// Returns true if a person has stopped the attempt.
+fn is_held_back(snapshot: &Snapshot) -> bool {
+    let rollout = snapshot.rollout.as_ref();
+    let is_suspended = rollout.is_some_and(|rollout| rollout.suspended);
+    let attempt = snapshot.attempt();
+    is_suspended || attempt.is_some_and(|attempt| attempt.paused)
+}
+
 fn goes_on(before: Option<&Attempt>, now: &Attempt) -> Result<(), String> {
     let begins = before.is_none() && now.stage != Stage::Initial;
     ensure(!begins, || format!("attempt {} began", now.number))?;

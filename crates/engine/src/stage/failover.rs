@@ -8,7 +8,7 @@ use tidegate_api::{
     status::{Attempt, Failover},
 };
 
-use super::beginning::restart;
+use super::{beginning::restart, stepping};
 use crate::{
     context::{DecisionContext, judging_is_suspended},
     event::Event,
@@ -31,7 +31,7 @@ const MAX_FAILOVERS: usize = 3;
 /// Begins, continues or ends a failover. Returns what the step waits for meanwhile; `None` if it is judged
 /// as usual.
 pub(super) fn follow(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Flow> {
-    if ctx.attempt().shortcut.is_some() && !ctx.is_suspended() {
+    if ctx.attempt().shortcut.is_some() && stepping::person_missing(ctx).is_none() {
         // Steps that are skipped end with all traffic on the canary anyway.
         return None;
     }
@@ -55,6 +55,7 @@ fn begin(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Flow
     let observed = ctx.observed;
     let wanted = wanted_of_stable(observed);
     if !is_allowed(ctx.attempt(), plan, step) || wanted == 0 || observed.reached_of_stable() > 0 {
+        forget_growth(ctx);
         return None;
     }
     grow_canary(ctx, wanted);
@@ -68,6 +69,7 @@ fn begin(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Flow
     attempt.failovers.push(Failover {
         step: attempt.step,
         since: now,
+        weight_before: Some(attempt.weight),
         stable_ready_since: None,
         until: None,
     });
@@ -106,7 +108,8 @@ fn proceed(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Fl
         return Some(ctx.terminate(Cause::StableDown { times }));
     }
     grow_canary(ctx, wanted);
-    let is_enough = ready >= needed_of_stable(ctx.attempt(), step, wanted);
+    let back_to = share_to_return_to(ctx, plan, step);
+    let is_enough = ready >= needed_of_stable(ctx.attempt(), back_to, wanted);
     let failover = ctx.attempt_mut().failovers.last_mut()?;
     failover.stable_ready_since = match failover.stable_ready_since {
         _ if !is_enough => None,
@@ -118,7 +121,7 @@ fn proceed(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Fl
         .and_then(|since| since.checked_add(BACK_AFTER).ok());
     // A stable that wants no pods was switched off: nobody is to stand in for it.
     if wanted == 0 || back_at.is_some_and(|back_at| now >= back_at) {
-        end(ctx, plan, step);
+        end(ctx, plan, back_to);
         return None;
     }
     if let Some(back_at) = back_at {
@@ -140,30 +143,36 @@ fn proceed(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Fl
     }
 }
 
+/// Returns the share that the canary has after a failover: that of its step, or the lesser one that it had before
+/// where its raise to that is held back. One of an earlier version of Tidegate does not say what it had.
+fn share_to_return_to(ctx: &DecisionContext<'_>, plan: &Plan, step: &Step) -> Weight {
+    let failover = ctx.attempt().failover();
+    let before = failover.and_then(|failover| failover.weight_before);
+    match before.filter(|before| *before < step.weight) {
+        Some(before) if stepping::is_raise_held_back(ctx, plan) => before,
+        Some(_) | None => step.weight,
+    }
+}
+
 /// Stable gets its share back, and the step begins again. Queries look back over a window, so readings
 /// count from when that no longer reaches into the failover.
-fn end(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) {
+fn end(ctx: &mut DecisionContext<'_>, plan: &Plan, back_to: Weight) {
     let now = ctx.now;
     close(ctx);
-    if ctx.attempt().weight > step.weight {
-        ctx.set_weight(step.weight);
+    if ctx.attempt().weight > back_to {
+        ctx.set_weight(back_to);
     }
     restart(ctx, plan);
     let windows = plan.gates.iter().map(|gate| gate.window);
     let window = windows.max().unwrap_or_default();
-    if ctx.observed.splits_by_replicas() {
-        // So many pods would have more than the step's share.
-        ctx.attempt_mut().min_canary_replicas = 0;
-    }
+    forget_growth(ctx);
     let attempt = ctx.attempt_mut();
     attempt.traffic_since = Some(now.saturating_add(window).unwrap_or(now));
     attempt.unready_since = None;
     if let Some(entered) = attempt.steps.last_mut() {
         entered.entered_at = now;
     }
-    ctx.emit(Event::FailoverEnded {
-        weight: step.weight,
-    });
+    ctx.emit(Event::FailoverEnded { weight: back_to });
 }
 
 /// Number of pods that stable wants.
@@ -174,11 +183,11 @@ fn wanted_of_stable(observed: &Observed) -> u32 {
     }
 }
 
-/// Number of ready pods with which stable can take its share, and never more than it had when the
-/// attempt started.
-fn needed_of_stable(attempt: &Attempt, step: &Step, wanted: u32) -> u32 {
+/// Number of ready pods with which stable can take its share beside the canary's, and never more than it had
+/// when the attempt started.
+fn needed_of_stable(attempt: &Attempt, canary: Weight, wanted: u32) -> u32 {
     let before = attempt.stable_ready_replicas.unwrap_or(1).min(wanted);
-    let share = Weight::FULL.hundredths() - step.weight.hundredths();
+    let share = Weight::FULL.hundredths() - canary.hundredths();
     let needed =
         (u64::from(before) * u64::from(share)).div_ceil(u64::from(Weight::FULL.hundredths()));
     u32::try_from(needed).unwrap_or(before).max(1)
@@ -188,4 +197,12 @@ fn needed_of_stable(attempt: &Attempt, step: &Step, wanted: u32) -> u32 {
 fn grow_canary(ctx: &mut DecisionContext<'_>, wanted: u32) {
     let attempt = ctx.attempt_mut();
     attempt.min_canary_replicas = attempt.min_canary_replicas.max(wanted);
+}
+
+/// By shares of replicas the canary is scaled down again once nobody needs it to stand in: so many pods would have
+/// more than the step's share.
+fn forget_growth(ctx: &mut DecisionContext<'_>) {
+    if ctx.observed.splits_by_replicas() {
+        ctx.attempt_mut().min_canary_replicas = 0;
+    }
 }

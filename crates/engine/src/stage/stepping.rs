@@ -190,7 +190,7 @@ fn shift_traffic(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Opt
 }
 
 /// Returns the wait for whoever has stopped the attempt, if anybody has.
-fn person_missing(ctx: &DecisionContext<'_>) -> Option<WaitingOn> {
+pub(super) fn person_missing(ctx: &DecisionContext<'_>) -> Option<WaitingOn> {
     if ctx.is_suspended() {
         Some(WaitingOn::Suspension { revision: None })
     } else if ctx.attempt().paused {
@@ -198,6 +198,13 @@ fn person_missing(ctx: &DecisionContext<'_>) -> Option<WaitingOn> {
     } else {
         None
     }
+}
+
+/// Returns true if the canary gets no more now than it has.
+pub(super) fn is_raise_held_back(ctx: &DecisionContext<'_>, plan: &Plan) -> bool {
+    person_missing(ctx).is_some()
+        || canary_unready(ctx, plan, ctx.attempt().step).is_some()
+        || stable_lost_pods(ctx).is_some()
 }
 
 /// Returns the share that the canary has where it is suspended with less than was intended: a raise that has not

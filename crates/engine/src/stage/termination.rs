@@ -36,6 +36,12 @@ pub(crate) fn check_termination(ctx: &mut DecisionContext<'_>, plan: &Plan) {
     if ctx.attempt().ending.is_some() || ctx.attempt().stage.is_unwinding() {
         return;
     }
+    if awaits_person(ctx, plan) {
+        // Requests are not waited for meanwhile, whether or not anything is read.
+        for gate in &mut ctx.attempt_mut().gates {
+            gate.gathering_since = None;
+        }
+    }
     fold_readings(ctx, plan);
     if let Some(cause) = RULES.iter().find_map(|rule| rule(ctx, plan)) {
         ctx.terminate(cause);

@@ -155,6 +155,19 @@ fn while_stable_is_dead_the_canary_has_everybody_and_then_its_share_again() {
 }
 
 #[test]
+fn a_stable_that_is_down_for_a_moment_leaves_the_canary_its_share() {
+    let steps = json!([{ "weight": 25, "hold": "1h" }]);
+    let world = a_rollout_by_replicas()
+        .with("steps", steps)
+        .releasing(Quality::Good)
+        .at_weight(25);
+    let world = world.with_unready(false, 3, 8).after(5);
+    assert_eq!(replicas(&world), 3, "it may have to stand in");
+    let world = world.after(30);
+    assert_eq!((replicas(&world), shown(&world).as_str()), (1, "25%"));
+}
+
+#[test]
 fn the_canary_follows_stable_that_is_scaled_so_that_its_share_stays() {
     let steps = json!([{ "weight": 25, "hold": "1h" }]);
     let world = a_rollout_by_replicas()

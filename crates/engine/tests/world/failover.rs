@@ -197,3 +197,33 @@ fn a_fix_over_a_dead_stable_serves_everybody_from_its_first_step() {
     let world = world.until_rest();
     assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
 }
+
+/// The canary has 20 %, no room for the pods of the next weight, and is paused.
+fn paused_in_growth(shortcut: Option<Ask>) -> World {
+    let world = a_rollout()
+        .releasing(Quality::Good)
+        .at_weight(20)
+        .with_no_room(60);
+    let world = match shortcut {
+        Some(ask) => world.with_ask(ask),
+        None => world,
+    };
+    world
+        .when("the next step", |world| world.current_step() > Some(2))
+        .with_ask(Ask::Pause)
+        .after(5)
+}
+
+#[test]
+fn in_a_pause_the_canary_gives_back_what_it_did_not_have_before() {
+    for shortcut in [None, Some(Ask::Promote)] {
+        let world = paused_in_growth(shortcut)
+            .with_unready(false, 3, 120)
+            .when("the failover", |world| world.share() == Weight::FULL)
+            .when("its end", |world| world.share() < Weight::FULL)
+            .after(3600);
+        assert_eq!(world.share(), twenty(), "{}", world.story);
+        let world = world.with_ask(Ask::Resume).until_rest();
+        assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
+    }
+}

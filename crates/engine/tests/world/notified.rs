@@ -171,6 +171,34 @@ fn a_stall_is_told_of_by_what_git_asks_for_and_not_again_in_other_words() {
     assert_eq!(stall.commit.as_ref().unwrap().as_str(), "commit-3");
 }
 
+/// Number of stalls that have been told, by reason.
+fn stalls(world: &World) -> usize {
+    let told = told(world);
+    told.iter().filter(|one| one.starts_with("Stalled")).count()
+}
+
+#[test]
+fn a_stall_that_comes_and_goes_is_told_of_once_until_it_has_been_away_for_a_while() {
+    let flap = |world: World| {
+        world
+            .with_denial(Group::Routes, 30)
+            .after(45)
+            .with_foreign_route(Some(7))
+            .after(45)
+    };
+    let mut world = a_rollout()
+        .with("steps", json!([{ "weight": 20, "hold": "2h" }]))
+        .releasing(Quality::Good)
+        .at_weight(20);
+    for _ in 0..4 {
+        world = flap(world.with_foreign_route(Some(5)));
+    }
+    assert_eq!(stalls(&world), 1, "{:?}\n{}", told(&world), world.story);
+    let world = world.after(700).with_foreign_route(Some(5));
+    let world = flap(world);
+    assert_eq!(stalls(&world), 2, "{:?}\n{}", told(&world), world.story);
+}
+
 #[test]
 fn neither_a_new_leader_nor_a_restart_nor_a_reconcile_tells_anything_again() {
     for stage in [Stage::Starting, Stage::Stepping, Stage::UpdatingStable] {

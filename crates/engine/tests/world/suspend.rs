@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 use tidegate_api::{
     Condition,
+    gate::Verdict,
     intervention::Action as Ask,
     reason::ConditionType,
     record::Reason,
@@ -236,6 +237,94 @@ fn the_canary_stands_in_for_a_stable_that_is_down_and_gives_it_back() {
         .when("the failover", |world| world.share() == Weight::FULL)
         .when("its end", |world| world.share() == percent(20));
     let world = stays(world, 20).with_suspend(false).until_rest();
+    assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
+}
+
+/// Stable is down for a while, and the canary has everything meanwhile.
+fn failed_over_and_back(world: World) -> World {
+    world
+        .after(5)
+        .with_unready(false, 3, 120)
+        .when("the failover", |world| world.share() == Weight::FULL)
+        .when("its end", |world| world.share() < Weight::FULL)
+}
+
+#[test]
+fn after_a_failover_the_canary_has_what_it_had_before() {
+    for (draft, share) in [(a_rollout(), 20), (a_rollout_by_replicas(), 25)] {
+        let world = stays(failed_over_and_back(growing(&draft, share)), share);
+        let world = world.with_suspend(false).until_rest();
+        assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
+    }
+}
+
+#[test]
+fn after_a_failover_a_shortcut_gives_no_more_than_before() {
+    let world = a_rollout()
+        .releasing(Quality::Good)
+        .at_weight(20)
+        .with_no_room(60)
+        .with_ask(Ask::Promote)
+        .when("the last step", |world| world.current_step() == Some(4))
+        .with_suspend(true);
+    let world = stays(failed_over_and_back(world), 20);
+    let world = world.with_suspend(false).until_rest();
+    assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
+}
+
+#[test]
+fn what_was_rejected_before_is_said_and_not_that_it_waits() {
+    let world = a_rollout()
+        .releasing(Quality::Good)
+        .at_weight(20)
+        .with_suspend(true)
+        .after(5)
+        .with_ask(Ask::Abort)
+        .after(120);
+    is(&world, ConditionType::Ready, false, "Rejected");
+    is(&world, ConditionType::Stalled, false, "NotStalled");
+    let world = world.with_commit('C', Quality::Good).after(60);
+    is(&world, ConditionType::Ready, false, "Suspended");
+}
+
+#[test]
+fn too_few_requests_end_nothing_before_the_next_reading() {
+    let mut world = a_rollout()
+        .releasing(Quality::Good)
+        .at_weight(20)
+        .with_suspend(true);
+    let since = world.now - SignedDuration::from_hours(2);
+    let rollout = world.rollout.as_mut().unwrap();
+    let attempt = std::sync::Arc::make_mut(&mut rollout.status)
+        .attempt
+        .as_mut();
+    let gate = &mut attempt.unwrap().gates[0];
+    (gate.verdict, gate.gathering_since) = (Verdict::Gathering, Some(since));
+    world.happens("readings", "requests have been too few for two hours");
+    let world = stays(world.after(1), 20);
+    assert_eq!(world.outcomes(), "", "{}", world.story);
+}
+
+#[test]
+fn a_service_that_is_not_pinned_to_the_canary_yet_stays_on_stable() {
+    let mut world = a_rollout()
+        .releasing(Quality::Good)
+        .at_stage(Stage::PinningToCanary)
+        .when("the pins", |world| {
+            let mut services = world.live.services.iter();
+            services.all(|service| service.pin == Some(Pin::Canary))
+        })
+        .with_suspend(true)
+        .after(1);
+    let stable = Some(Pin::Version(
+        world.status().stable.unwrap().pod_template_hash,
+    ));
+    world.live.services[1].pin.clone_from(&stable);
+    world.happens("service", "a Service is as it was before its pin");
+    let world = stays(world, 100);
+    let pins: Vec<_> = world.live.services.iter().map(|one| &one.pin).collect();
+    assert_eq!(pins, [&Some(Pin::Canary), &stable], "{}", world.story);
+    let world = world.with_suspend(false).until_rest();
     assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
 }
 

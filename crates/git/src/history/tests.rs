@@ -115,3 +115,28 @@ async fn each_content_is_compared_once() {
         .unwrap();
     assert_eq!(compared.load(Ordering::Relaxed), 1);
 }
+
+#[tokio::test]
+async fn earlier_contents_end_before_a_commit_that_is_known() {
+    let server = Server::new();
+    for content in ["1", "2"] {
+        server.commit("main", &[(FILE, content)]);
+    }
+    let known = server.commit("main", &[(FILE, "3")]);
+    server.commit("main", &[(FILE, "4")]);
+    let head = server.commit("main", &[(FILE, "5")]);
+    let client = server.client();
+    client.repository.fetch("main", None).await.unwrap();
+    for (until, expected) in [(None, "4321"), (Some(known), "4"), (Some(head), "4321")] {
+        let contents = client
+            .repository
+            .earlier_contents(head, FILE.to_owned(), until, 20)
+            .await
+            .unwrap();
+        let seen: String = contents
+            .iter()
+            .map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned())
+            .collect();
+        assert_eq!(seen, expected);
+    }
+}
