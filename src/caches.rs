@@ -224,6 +224,8 @@ impl Caches {
 /// Returns true if a ConfigRepo has brought objects into this other namespace.
 fn reach(guarded: &DeserializeGuard<ConfigRepo>, namespace: &str) -> bool {
     let repo = guarded.0.as_ref().ok();
-    let status = repo.and_then(|repo| repo.status.as_ref());
+    let status = repo
+        .filter(|repo| repo.spec.sync.is_some())
+        .and_then(|repo| repo.status.as_ref());
     status.is_some_and(|status| status.reach.has(namespace))
 }

@@ -9,7 +9,7 @@ use crate::repository::OpenError;
 /// Cause for which a batch could not be written now.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WriteError {
-    #[error("ConfigRepo {0} does not exist")]
+    #[error("ConfigRepo {0} does not exist, or brings nothing into the Rollout's namespace")]
     NoRepo(String),
     #[error("cannot decode Rollout {0}: it is unknown if the last good template is to be restored")]
     UnreadableRollout(String),

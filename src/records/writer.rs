@@ -120,7 +120,8 @@ async fn write_what_can_be(
     let repo = ctx
         .caches
         .config_repo(namespace, name)
-        .ok_or_else(|| WriteError::NoRepo(name.clone()))?;
+        .filter(|repo| brings_into(repo, first))
+        .ok_or_else(|| WriteError::NoRepo(first.pending.repo().reference(&first.namespace)))?;
     let repository = ctx
         .repositories
         .open(&ctx.client, namespace, &repo.spec)
@@ -173,6 +174,15 @@ async fn write_what_can_be(
         }
     }
     Ok(waiting)
+}
+
+/// Returns true if a `ConfigRepo` brings objects into the namespace of a Rollout whose status names it, or has taken the
+/// record over itself: a status there may be written by more people than one here.
+fn brings_into(repo: &ConfigRepo, owed: &PendingWrite) -> bool {
+    let reach = repo.status.as_ref().map(|status| &status.reach);
+    owed.owner == RecordOwner::ConfigRepo
+        || repo.metadata.namespace.as_deref() == Some(&*owed.namespace)
+        || reach.is_some_and(|reach| reach.has(&owed.namespace))
 }
 
 /// Returns true if the record in git is the same but for the result of the restore: after a crash

@@ -17,12 +17,13 @@ pub(crate) fn of(
 ) -> Brake {
     let brought_by = newest.and_then(|newest| {
         let reference = newest.annotations().get(names::CONFIG_REPO_ANNOTATION)?;
-        let repo = NamespacedName::of_reference(reference, &rollout.namespace);
-        // One of another namespace is believed by its own status, below.
-        (repo.namespace == rollout.namespace).then_some(repo)
+        Some(NamespacedName::of_reference(reference, &rollout.namespace))
     });
+    let is_home = |repo: &&NamespacedName| repo.namespace == rollout.namespace;
     // One that is gone, or cannot be read, may have applied it all the same.
-    if brought_by.is_some_and(|repo| !applies_no_more(caches, &repo)) {
+    if let Some(repo) = brought_by.as_ref().filter(is_home)
+        && !applies_no_more(caches, repo)
+    {
         return Brake::Sync;
     }
     // One that was kept from the workload has no number that anybody has asked for.
@@ -41,7 +42,15 @@ pub(crate) fn of(
             });
     let are_known = repos.is_some_and(|repos| repos.into_iter().all(has_applied));
     if is_applied {
-        Brake::Sync
+        return Brake::Sync;
+    }
+    // Of another namespace it is believed by its own status alone, which may be back soon.
+    let is_missing = brought_by.is_some_and(|repo| {
+        repo.namespace != rollout.namespace
+            && caches.config_repo(&repo.namespace, &repo.name).is_none()
+    });
+    if is_missing {
+        Brake::Unknown
     } else if are_known || was_held || is_held(caches, rollout, workload) {
         Brake::Pause
     } else {
@@ -94,10 +103,12 @@ fn has_applied(repo: &ConfigRepo) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::DeserializeGuard;
     use serde_json::{Value, json};
     use tidegate_api::workload::WorkloadKind;
 
     use super::*;
+    use crate::{caches, kubernetes::testing::show};
 
     fn read_only() -> ConfigRepo {
         let mut repo = repo(&applied("Deployment", "checkout"));
@@ -139,6 +150,47 @@ mod tests {
         let workload = WorkloadRef::new(WorkloadKind::Deployment, "checkout");
         assert!(!applies(&read_only(), "store", &workload));
         assert!(has_applied(&read_only()), "nobody has to wait for it");
+    }
+
+    /// Brake of a workload whose newest revision names a ConfigRepo, where there are these ConfigRepos.
+    async fn brake_of(brought_by: &str, repos: Vec<ConfigRepo>) -> Brake {
+        let (caches, writers) = caches::caches();
+        let repos = repos.into_iter().map(|repo| DeserializeGuard(Ok(repo)));
+        show(writers.config_repos, repos.collect()).await;
+        let newest = json!({
+            "apiVersion": "apps/v1", "kind": "ControllerRevision", "revision": 1, "data": { "template": {} },
+            "metadata": {
+                "name": "checkout-1", "namespace": "store",
+                "annotations": { names::CONFIG_REPO_ANNOTATION: brought_by },
+            },
+        });
+        let newest: ControllerRevision = serde_json::from_value(newest).expect("a revision");
+        let workload = WorkloadRef::new(WorkloadKind::Deployment, "checkout");
+        let rollout = NamespacedName::new("store", "checkout");
+        of(&caches, &rollout, &workload, Some(&newest))
+    }
+
+    fn at(mut repo: ConfigRepo, namespace: &str) -> ConfigRepo {
+        repo.metadata.namespace = Some(namespace.to_owned());
+        let status = repo.status.get_or_insert_default();
+        let inventory = std::mem::take(&mut status.inventory);
+        status.set_inventory(inventory, namespace);
+        repo
+    }
+
+    #[tokio::test]
+    async fn a_repository_elsewhere_is_believed_by_its_own_status_alone() {
+        let applies = || at(repo(&applied("Deployment", "checkout")), "platform");
+        let brings_another = || at(repo(&applied("Deployment", "cart")), "platform");
+        let brake = brake_of("platform/shop", vec![applies()]).await;
+        assert_eq!(brake, Brake::Sync);
+        // Whoever may write a revision here names any repository.
+        let brake = brake_of("platform/shop", vec![brings_another()]).await;
+        assert_eq!(brake, Brake::Pause);
+        let brake = brake_of("platform/shop", Vec::new()).await;
+        assert_eq!(brake, Brake::Unknown, "it may be back");
+        let brake = brake_of("shop", Vec::new()).await;
+        assert_eq!(brake, Brake::Sync, "it may have applied it all the same");
     }
 
     #[test]

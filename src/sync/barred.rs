@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{
     failure::{Failure, MissingRight},
-    manifest::Key,
+    manifest::{Key, Manifest},
 };
 
 /// Objects that are not a `ConfigRepo`'s to apply.
@@ -19,6 +19,10 @@ pub(super) enum BarReason {
     BroughtBy(String),
     /// The account lacks this right, in words.
     Forbidden(String),
+    /// There is no such account.
+    NoAccount(String),
+    /// It is cluster-scoped, and this only namespace is looked after.
+    OneNamespace(String),
     /// The kind, and with it the right, is not known yet.
     Unknown,
 }
@@ -41,6 +45,23 @@ impl Barred {
         self.0.get(key).cloned()
     }
 
+    /// Returns true if nothing else of a namespace is among these manifests.
+    pub(super) fn has_only(&self, manifests: &[Manifest], namespace: &str) -> bool {
+        let mut there = manifests
+            .iter()
+            .filter(|manifest| manifest.key.is_in(namespace))
+            .peekable();
+        there.peek().is_some() && there.all(|manifest| self.has(&manifest.key))
+    }
+
+    /// Returns true if the account has no right to an object.
+    pub(super) fn is_forbidden(&self, key: &Key) -> bool {
+        matches!(
+            self.0.get(key),
+            Some(BarReason::Forbidden(_) | BarReason::NoAccount(_))
+        )
+    }
+
     /// Returns all of them in words, for a digest.
     pub(super) fn words(&self) -> Vec<String> {
         let all = self.0.iter();
@@ -56,7 +77,9 @@ impl From<BarReason> for Failure {
                 said,
                 ..MissingRight::default()
             }),
-            // It was asked for when the kind was missing; the next reconcile knows more.
+            BarReason::NoAccount(account) => Self::NoSuchAccount { account },
+            BarReason::OneNamespace(namespace) => Self::OneNamespace { namespace },
+            // The kind was missing when it was asked for; the next reconcile knows more.
             BarReason::Unknown => Self::Conflict,
         }
     }

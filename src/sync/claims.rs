@@ -9,11 +9,11 @@ use std::{
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use tidegate_api::{ConfigRepo, NamespacedName, config_repo::AppliedObject};
+use tidegate_api::{ConfigRepo, NamespacedName, config_repo::AppliedObject, workload::group_of};
 
 use super::{
     barred::{BarReason, Barred},
-    manifest::{Key, Manifest},
+    manifest::{self, Key, Manifest},
 };
 
 /// Objects at the heads of all `ConfigRepo`s that were read.
@@ -36,12 +36,9 @@ pub(super) struct Claims<'a> {
 
 impl Heads {
     /// Keeps the objects of a `ConfigRepo`'s head.
-    pub(super) fn set(&self, repo: &NamespacedName, manifests: &[Manifest]) {
-        let objects = manifests
-            .iter()
-            .map(|manifest| identity(&manifest.key))
-            .collect();
-        self.lock().insert(repo.clone(), objects);
+    pub(super) fn set<'a>(&self, repo: &NamespacedName, objects: impl Iterator<Item = &'a Key>) {
+        self.lock()
+            .insert(repo.clone(), objects.map(identity).collect());
     }
 
     /// Forgets a `ConfigRepo` that is gone.
@@ -88,12 +85,16 @@ impl Claims<'_> {
         if others.is_empty() {
             return;
         }
-        let own = identities(self.inventory);
+        let brought: HashMap<_, _> = manifests
+            .iter()
+            .map(|manifest| (manifest.key.identity(), &manifest.key))
+            .collect();
+        let own: HashSet<_> = self.inventory.iter().map(of_applied).collect();
         for other in others {
-            let applied = identities(other.status.iter().flat_map(|status| &status.inventory));
             let reference = NamespacedName::of(other).reference(&this.namespace);
-            for Manifest { key, .. } in manifests {
-                if applied.contains(&identity(key)) && self.goes_first(other, &own, key) {
+            let applied = other.status.iter().flat_map(|status| &status.inventory);
+            for key in applied.filter_map(|object| brought.get(&of_applied(object))) {
+                if self.goes_first(other, &own, key) {
                     barred.add(key, BarReason::BroughtBy(reference.clone()));
                 }
             }
@@ -102,7 +103,12 @@ impl Claims<'_> {
 
     /// Returns true if an object that another one has applied is that one's: it still brings it, and was
     /// first or is at home in the object's namespace.
-    fn goes_first(&self, other: &ConfigRepo, own: &HashSet<Identity>, key: &Key) -> bool {
+    fn goes_first(
+        &self,
+        other: &ConfigRepo,
+        own: &HashSet<manifest::Identity<'_>>,
+        key: &Key,
+    ) -> bool {
         let brings = self.heads.has(&NamespacedName::of(other), key);
         if brings == Some(false) {
             return false;
@@ -113,17 +119,21 @@ impl Claims<'_> {
             (true, false) => false,
             (false, true) => true,
             (true, true) | (false, false) => {
-                !own.contains(&identity(key)) || age(other) < age(self.repo)
+                !own.contains(&key.identity()) || age(other) < age(self.repo)
             }
         }
     }
 }
 
-fn identities<'a>(inventory: impl IntoIterator<Item = &'a AppliedObject>) -> HashSet<Identity> {
-    inventory
-        .into_iter()
-        .map(|object| identity(&Key::from(object)))
-        .collect()
+/// Identity of an object of an inventory.
+fn of_applied(object: &AppliedObject) -> manifest::Identity<'_> {
+    let namespace = object.namespace.as_deref();
+    (
+        group_of(&object.api_version),
+        &object.kind,
+        namespace,
+        &object.name,
+    )
 }
 
 fn age(repo: &ConfigRepo) -> (Option<Timestamp>, NamespacedName) {

@@ -14,7 +14,7 @@ use super::{
     failure::UnreadableRollout,
     look::LookSettings,
     provenance::{HeldWorkload, HeldWorkloads},
-    reconcile::{self, Error},
+    reconcile::{self, Error, Touched},
 };
 use crate::{
     caches::Caches,
@@ -72,9 +72,7 @@ impl Context {
             .with_watched(Box::new(move |namespace, group, kind, name| {
                 watched.metadata(namespace, group, kind, name)
             }))
-            .with_siblings(Box::new(move |namespace| {
-                config_repos(&siblings, namespace)
-            }))
+            .with_siblings(Box::new(move |touched| config_repos(&siblings, touched)))
             .with_held(CachedWorkloads {
                 caches: kept.clone(),
                 client: clients.writing.clone(),
@@ -204,16 +202,29 @@ fn rollouts_to_govern(
     all.collect()
 }
 
-/// Returns the ConfigRepos of a namespace, and those that reach beyond their own, as far as they can be decoded.
-fn config_repos(caches: &Caches, namespace: &str) -> Vec<ConfigRepo> {
+/// Returns the ConfigRepos that may have objects in these parts of the cluster, as far as they can be decoded.
+fn config_repos(caches: &Caches, touched: &Touched) -> Vec<ConfigRepo> {
     let all = caches.config_repos.all();
     let readable = all.iter().filter_map(|guarded| guarded.0.as_ref().ok());
-    let near = readable.filter(|repo| {
-        let status = repo.status.as_ref();
-        repo.metadata.namespace.as_deref() == Some(namespace)
-            || status.is_some_and(|status| !status.reach.is_own_namespace())
+    readable
+        .filter(|repo| may_meet(repo, touched))
+        .cloned()
+        .collect()
+}
+
+fn may_meet(repo: &ConfigRepo, touched: &Touched) -> bool {
+    let is_home = repo
+        .namespace()
+        .is_some_and(|own| touched.namespaces.contains(&own));
+    let reach = repo.status.as_ref().map(|status| &status.reach);
+    let reaches = reach.is_some_and(|reach| {
+        reach.cluster && touched.cluster
+            || reach
+                .namespaces
+                .iter()
+                .any(|namespace| touched.namespaces.contains(namespace))
     });
-    near.cloned().collect()
+    is_home || reaches
 }
 
 /// State of a ConfigRepo's records. A process that has just started goes by what statuses say is
@@ -291,4 +302,33 @@ pub(crate) fn after_error(
         "reconcile failed"
     );
     Action::requeue(AFTER_ERROR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repo(namespace: &str, reach: &Value) -> ConfigRepo {
+        let repo = json!({
+            "apiVersion": "tidegate.io/v1alpha1", "kind": "ConfigRepo",
+            "metadata": { "name": "shop", "namespace": namespace },
+            "spec": { "url": "https://git.example.com/shop.git", "ref": { "branch": "main" } },
+            "status": { "reach": reach },
+        });
+        serde_json::from_value(repo).expect("a ConfigRepo")
+    }
+
+    #[test]
+    fn those_at_home_where_a_repository_reaches_and_those_that_reach_there_may_meet_it() {
+        let touched = Touched {
+            namespaces: ["shop", "bank"].map(str::to_owned).into(),
+            cluster: true,
+        };
+        let meets = |namespace: &str, reach: &Value| may_meet(&repo(namespace, reach), &touched);
+        assert!(meets("bank", &json!({})));
+        assert!(meets("platform", &json!({ "namespaces": ["bank"] })));
+        assert!(meets("platform", &json!({ "cluster": true })));
+        assert!(!meets("platform", &json!({ "namespaces": ["other"] })));
+        assert!(!meets("other", &json!({})));
+    }
 }

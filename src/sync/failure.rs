@@ -28,7 +28,7 @@ pub(crate) struct ApplyError {
 /// A Rollout that cannot be decoded: what it governs, and how far its attempt is, is not known.
 #[derive(Debug, thiserror::Error)]
 pub(crate) struct UnreadableRollout {
-    /// Its name.
+    /// Its name, with its namespace where that is not the `ConfigRepo`'s.
     pub(crate) name: String,
     /// Position and cause of the decoding error.
     pub(crate) why: String,
@@ -72,6 +72,11 @@ pub(crate) enum Failure {
     UnknownKind {
         /// API version in which the kind was looked up.
         api_version: String,
+    },
+    /// The object is cluster-scoped, and a single namespace is looked after.
+    OneNamespace {
+        /// The namespace.
+        namespace: String,
     },
     /// The kind is cluster-scoped, and was taken for a namespaced one until now.
     ClusterScoped,

@@ -35,7 +35,8 @@ pub(super) struct Looks {
     /// For the Secrets.
     pub(super) reads: Client,
     pub(super) budget: Budget,
-    only: Option<String>,
+    /// The only namespace that is looked after; all are if there is none.
+    pub(super) only: Option<String>,
     requeue_tx: RequeueSender,
     /// Places for reading files and parsing them, which takes memory.
     reading: Semaphore,

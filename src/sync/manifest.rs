@@ -271,7 +271,8 @@ fn with_kind_of(mut item: Value, list: &serde_json::Map<String, Value>) -> Value
     item
 }
 
-fn reject_duplicates(manifests: &[Manifest]) -> Result<(), InvalidManifest> {
+/// Rejects an object that stands twice in a repository.
+pub(crate) fn reject_duplicates(manifests: &[Manifest]) -> Result<(), InvalidManifest> {
     let mut seen: HashMap<Identity<'_>, &Place> = HashMap::new();
     for Manifest { key, place, .. } in manifests {
         if let Some(first) = seen.insert(key.identity(), place) {

@@ -48,6 +48,8 @@ pub(super) struct Memory {
     pub(super) applied: Applied,
     /// Jobs that were made, each with the digest of its spec.
     pub(super) jobs: MadeJobs,
+    /// Commit whose objects the other `ConfigRepo`s were told of, and what decided which of them.
+    pub(super) announced: Option<(ObjectId, bool, Vec<String>)>,
     /// Rights of the account beyond the own namespace.
     pub(super) rights: Rights,
     /// Digest of the inputs of the last complete sync; nothing is to be done while they are the

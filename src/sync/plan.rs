@@ -96,6 +96,12 @@ impl Plan<'_> {
         self.prune.iter().any(is_referable)
     }
 
+    /// Returns the namespaces in which templates could need an object that is to be pruned.
+    pub(crate) fn namespaces_of_referable(&self) -> BTreeSet<String> {
+        let referable = self.prune.iter().filter(|key| is_referable(key));
+        referable.filter_map(|key| key.namespace.clone()).collect()
+    }
+
     /// Retains the objects that templates refer to.
     pub(crate) fn retain_referenced(&mut self, references: &References) {
         let (needed, prune) = std::mem::take(&mut self.prune)

@@ -1,6 +1,8 @@
 //! Deletion of objects that are no longer in the repository, in the account's name: only objects
 //! that were applied from it, and none with the annotation that disables pruning.
 
+use std::collections::BTreeSet;
+
 use kube::{
     Api, Client, Resource as _, ResourceExt as _,
     api::{DeleteParams, DynamicObject, ListParams, Preconditions},
@@ -44,24 +46,32 @@ impl Pruner<'_> {
     ) -> Result<(), ApplyError> {
         self.add_confirmed(plan).await?;
         if plan.asks_for_references() {
-            plan.retain_referenced(&self.references(governance).await?);
+            let namespaces = plan.namespaces_of_referable();
+            plan.retain_referenced(&self.references(governance, &namespaces).await?);
         }
         if plan.prune.is_empty() {
             return Ok(());
         }
         let elsewhere = self.elsewhere().await?;
+        let mut failed = None;
         for key in &plan.prune {
             let is_applied = elsewhere.iter().any(|there| there.is_same_object(key));
             if is_applied || self.heads.has_elsewhere(self.config_repo, key) {
                 continue;
             }
+            // One that cannot be deleted keeps no other.
             match self.prune(key).await {
                 Ok(true) => pruned.push(key.clone()),
                 Ok(false) => {}
-                Err(error) => return Err(self.with_rights(error, plan).await),
+                Err(error) => {
+                    failed.get_or_insert(error);
+                }
             }
         }
-        Ok(())
+        match failed {
+            Some(error) => Err(self.with_rights(error, plan).await),
+            None => Ok(()),
+        }
     }
 
     /// Adds the account and all resources of the repository to a missing right. All of them,
@@ -117,15 +127,9 @@ impl Pruner<'_> {
         let mut retained = Vec::new();
         for one in std::mem::take(&mut plan.retained) {
             let waits = match one.reason {
-                RetainReason::Delayed(_) | RetainReason::Held(_) => {
-                    let live = self.live(&one.key).await?;
-                    !live.as_ref().is_some_and(is_confirmed)
+                RetainReason::Delayed(_) | RetainReason::Held(_) | RetainReason::Holds => {
+                    self.waits(&one.key, &one.reason).await?
                 }
-                // One that somebody has deleted waits for nothing.
-                RetainReason::Holds => self
-                    .live(&one.key)
-                    .await?
-                    .is_some_and(|live| !is_confirmed(&live)),
                 RetainReason::Referenced
                 | RetainReason::InAttempt
                 | RetainReason::Named(_)
@@ -139,6 +143,19 @@ impl Pruner<'_> {
         }
         plan.retained = retained;
         Ok(())
+    }
+
+    /// Returns true if an object is there and does not say that it may be deleted, or cannot be read.
+    async fn waits(&self, key: &Key, reason: &RetainReason) -> Result<bool, ApplyError> {
+        let live = match self.live(key).await {
+            Err(error) if matches!(error.failure, Failure::Forbidden(_)) => return Ok(true),
+            live => live?,
+        };
+        Ok(match (reason, &live) {
+            // One that somebody has deleted waits for nothing.
+            (RetainReason::Holds, None) => false,
+            (_, live) => !live.as_ref().is_some_and(is_confirmed),
+        })
     }
 
     /// An object as it is, read with the account's rights.
@@ -184,10 +201,15 @@ impl Pruner<'_> {
         }
     }
 
-    /// Collects the references of templates that run, or to which a rollback leads.
-    async fn references(&self, governance: &Governance) -> Result<References, ApplyError> {
+    /// Collects the references of templates of these namespaces that run, or to which a rollback leads.
+    async fn references(
+        &self,
+        governance: &Governance,
+        namespaces: &BTreeSet<String>,
+    ) -> Result<References, ApplyError> {
         let mut references = References::default();
-        for governor in governance.governors() {
+        let governors = governance.governors();
+        for governor in governors.filter(|one| namespaces.contains(&one.namespace)) {
             self.add_revisions(governor, &mut references).await?;
             self.add_live(governor, &mut references).await?;
         }

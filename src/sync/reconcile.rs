@@ -15,7 +15,7 @@ mod reading;
 mod status;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -28,6 +28,7 @@ use tidegate_api::{
 };
 use tokio::sync::Mutex as AsyncMutex;
 
+pub(crate) use self::reach::Touched;
 #[cfg(test)]
 use super::manifest::Manifest;
 use super::{
@@ -35,7 +36,7 @@ use super::{
     claims::Heads,
     cluster::Cluster,
     events,
-    failure::UnreadableRollout,
+    failure::{ApplyError, UnreadableRollout},
     governance::Governance,
     look::{LookSettings, Looks},
     manifest::Key,
@@ -86,8 +87,8 @@ pub(crate) type AutoscalerOf = Box<dyn Fn(&str, &str, &str, &str) -> Option<Stri
 pub(crate) type WatchedMetadata =
     Box<dyn Fn(&str, &str, &str, &str) -> Option<ObjectMeta> + Send + Sync>;
 
-/// `ConfigRepo`s of a namespace, and those that reach beyond their own, as a cache has them.
-pub(crate) type ConfigReposOf = Box<dyn Fn(&str) -> Vec<ConfigRepo> + Send + Sync>;
+/// `ConfigRepo`s that may have objects in these parts of the cluster, as a cache has them.
+pub(crate) type ConfigReposOf = Box<dyn Fn(&Touched) -> Vec<ConfigRepo> + Send + Sync>;
 
 type SharedMemory = Arc<AsyncMutex<Memory>>;
 
@@ -250,6 +251,13 @@ impl Context {
         memory.head.as_ref().expect("it was read").manifests.clone()
     }
 
+    /// Returns true if other `ConfigRepo`s are kept from deleting an object, because one brings it.
+    #[cfg(test)]
+    pub(super) fn is_brought(&self, key: &Key) -> bool {
+        let other = NamespacedName::new("other", "other");
+        self.heads.has_elsewhere(&other, key)
+    }
+
     fn memory(&self, name: &NamespacedName) -> SharedMemory {
         let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(memories.entry(name.clone()).or_default())
@@ -298,9 +306,17 @@ pub(crate) async fn reconcile(repo: Arc<ConfigRepo>, ctx: Arc<Context>) -> Resul
         return Ok(one.until_next(&memory, &report, None));
     }
     one.look_up_scopes(&mut memory).await;
-    let siblings = one.siblings();
-    let barred = one.barred(&mut memory, &status, &siblings).await;
-    let governed = one.governed(&memory, &status);
+    let touched = one.touched(&memory, &status);
+    let siblings = one.siblings(&touched);
+    let barred = match one.barred(&mut memory, &status, &siblings).await {
+        Ok(barred) => barred,
+        Err(error) => {
+            let report = one.stopped(&memory, error);
+            one.write_status(&mut memory, &status, &report).await?;
+            return Ok(one.until_next(&memory, &report, None));
+        }
+    };
+    let governed = one.governed(&memory, &touched, &barred);
     one.record_inventory(&mut memory, &status, &barred, governed.as_ref())
         .await?;
     let status = one.last_status(&memory);
@@ -372,31 +388,35 @@ impl RepoReconciler<'_> {
     }
 
     /// Other `ConfigRepo`s that may bring the same objects.
-    fn siblings(&self) -> Vec<ConfigRepo> {
-        let mut siblings = (self.ctx.siblings)(self.namespace);
+    fn siblings(&self, touched: &Touched) -> Vec<ConfigRepo> {
+        let mut siblings = (self.ctx.siblings)(touched);
         siblings.retain(|repo| repo.spec.sync.is_some() && NamespacedName::of(repo) != *self.id);
         siblings
     }
 
-    /// Rollouts of all namespaces that the repository reaches, and what they govern of the head; `None` without a head
-    /// to apply.
+    /// Rollouts of all namespaces in which there is something to apply or to prune, and what they govern of the head;
+    /// `None` without a head to apply.
     fn governed(
         &self,
         memory: &Memory,
-        status: &ConfigRepoStatus,
+        touched: &Touched,
+        barred: &Barred,
     ) -> Option<Result<Governed, UnreadableRollout>> {
         let (None, Some(head)) = (&memory.blocked, &memory.head) else {
             return None;
         };
-        let there = head.manifests.iter();
-        let there = there.filter_map(|manifest| manifest.key.namespace.as_deref());
-        let before = status.reach.namespaces.iter().map(String::as_str);
-        let namespaces: BTreeSet<_> = there.chain(before).chain([self.namespace]).collect();
         let mut live = Vec::new();
-        for namespace in namespaces {
+        for namespace in &touched.namespaces {
+            // Nothing of a namespace is read for somebody who has no right there.
+            if *namespace != self.namespace && barred.has_only(&head.manifests, namespace) {
+                continue;
+            }
             match (self.ctx.rollouts)(namespace) {
                 Ok(rollouts) => live.extend(rollouts),
-                Err(error) => return Some(Err(error)),
+                Err(UnreadableRollout { name, why }) => {
+                    let name = NamespacedName::new(namespace, name).reference(self.namespace);
+                    return Some(Err(UnreadableRollout { name, why }));
+                }
             }
         }
         Some(Ok(Governed {
@@ -462,6 +482,15 @@ impl RepoReconciler<'_> {
         };
         let governance = governance.with_governed(&status.governed);
         run.execute(memory, &governance, now).await
+    }
+
+    /// Reports a sync that was stopped before it had begun.
+    fn stopped(&self, memory: &Memory, error: ApplyError) -> Report {
+        let head = memory
+            .head
+            .as_ref()
+            .expect("a right is asked for of a head");
+        Report::stopped(&error.into(), &head.commit, self.namespace)
     }
 
     fn sync_spec(&self) -> &SyncSpec {

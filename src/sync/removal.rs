@@ -139,7 +139,11 @@ impl<'a> Removals<'a> {
             let is_this = key.is(names::GROUP, "ConfigRepo")
                 && key.is_in(&this.namespace)
                 && key.name == this.name;
-            !there.contains(&key.identity()) && !is_this
+            // Its kind may have turned out to be cluster-scoped.
+            let (group, kind, _, name) = key.identity();
+            let is_there =
+                there.contains(&key.identity()) || there.contains(&(group, kind, None, name));
+            !is_there && !is_this
         });
         gone.sort_by_key(|key| std::cmp::Reverse(rank(key)));
         let max = match spec.max_prune {

@@ -198,9 +198,10 @@ fn reason_of_failure(failure: &Failure) -> SyncReason {
         | Failure::DefaultAccount
         | Failure::NoSuchAccount { .. } => SyncReason::Forbidden,
         Failure::BroughtBy { .. } => SyncReason::ObjectConflict,
-        Failure::Invalid { .. } | Failure::JobChanged | Failure::UnknownKind { .. } => {
-            SyncReason::Invalid
-        }
+        Failure::Invalid { .. }
+        | Failure::OneNamespace { .. }
+        | Failure::JobChanged
+        | Failure::UnknownKind { .. } => SyncReason::Invalid,
         Failure::ClusterScoped
         | Failure::Namespaced
         | Failure::NotEstablished

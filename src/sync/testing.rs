@@ -61,6 +61,15 @@ impl Bench {
 
     /// The same, with limits for the repository.
     pub(super) fn within(limits: Limits) -> Self {
+        Self::looking_after(None, limits)
+    }
+
+    /// The same, where a single namespace is looked after.
+    pub(super) fn in_one_namespace() -> Self {
+        Self::looking_after(Some("shop".to_owned()), Limits::default())
+    }
+
+    fn looking_after(namespace: Option<String>, limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let api = Script::default();
         let now = Arc::new(Mutex::new(
@@ -86,7 +95,7 @@ impl Bench {
         let looks = LookSettings {
             repositories: Arc::clone(&repositories),
             requeue_tx,
-            namespace: None,
+            namespace,
             nodes: 2_000_000,
         };
         let context = Context::new(api.client(), api.client(), looks, rollouts, move || {

@@ -341,6 +341,11 @@ impl Display for Failure {
                 f,
                 "the cluster has no such kind in {api_version}: install its CRD first, or correct apiVersion and kind"
             ),
+            Self::OneNamespace { namespace } => write!(
+                f,
+                "it is cluster-scoped, and this Tidegate looks after the namespace `{namespace}` alone: apply it by \
+                 other means, or have Tidegate run for all namespaces"
+            ),
             Self::ClusterScoped => f.write_str(
                 "the kind is cluster-scoped, which is known only now that its CRD is there; retrying",
             ),

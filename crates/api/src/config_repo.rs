@@ -289,6 +289,7 @@ pub struct Unreleased {
 #[serde(rename_all = "camelCase")]
 pub struct MadeJob {
     /// Namespace of the Job.
+    #[serde(default)]
     pub namespace: String,
     /// Name of the Job.
     pub name: String,

@@ -43,7 +43,7 @@ fn page(crd: &CustomResourceDefinition) -> String {
         let _ = write!(
             text,
             "\n`apiVersion: {}/{}`, `kind: {}`; for kubectl also `{short}`. It lives in a \
-             namespace and speaks of that namespace alone.\n",
+             namespace.\n",
             crd.spec.group, version.name, names.kind,
         );
         if let Some(root) = schema(version) {

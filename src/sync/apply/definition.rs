@@ -36,7 +36,12 @@ impl Session<'_> {
         let end = Instant::now() + WAIT;
         loop {
             let live = api.get_opt(&key.name).await;
-            let live = live.map_err(|error| failed(Failure::of(error, key)))?;
+            let live = match live.map_err(|error| Failure::of(error, key)) {
+                Ok(live) => live,
+                // Who may not look goes on, and tries again where it was too soon.
+                Err(Failure::Forbidden(_)) => return Ok(()),
+                Err(failure) => return Err(failed(failure)),
+            };
             if live.as_ref().is_some_and(is_established) {
                 return Ok(());
             }

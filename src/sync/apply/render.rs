@@ -13,6 +13,7 @@ use super::{Session, UnappliedField};
 use crate::{
     kubernetes::pod_template::{mark_restarted, restarted_at},
     sync::{
+        barred::BarReason,
         failure::{ApplyError, Failure},
         governance::{Governor, is_pinned},
         manifest::{Key, Manifest},
@@ -20,6 +21,7 @@ use crate::{
         plan::{FieldMask, Step},
         replicas::{self, REPLICAS, Scaler, autoscaler_in, scaler},
         revisions::{Origin, Revisions, Wanted, is_first_deploy},
+        rights,
     },
     workload::drop_pause,
 };
@@ -214,6 +216,7 @@ impl Session<'_> {
             first_deploy,
         };
         if first_deploy {
+            self.has_right_now(manifest).await?;
             revisions.want(&wanted).await?;
         }
         let live_template = live.and_then(|live| live.pointer("/spec/template"));
@@ -254,6 +257,22 @@ impl Session<'_> {
             rendered.wanted_template = Some(WaitingTemplate { revisions, wanted });
         }
         Ok(rendered)
+    }
+
+    /// Asks for the rights to a workload beyond the own namespace, before its template is written down there in
+    /// Tidegate's own name.
+    async fn has_right_now(&self, manifest: &Manifest) -> Result<(), ApplyError> {
+        let Manifest { key, place, .. } = manifest;
+        if key.is_in(&self.config_repo.namespace) {
+            return Ok(());
+        }
+        let failed = |failure| ApplyError::at(Some(place), key, failure);
+        let kind = self.cluster.kind_in_scope(key).await.map_err(failed)?;
+        let missing = rights::missing_now(&self.as_account, key, &kind.resource).await;
+        match missing.map_err(failed)? {
+            Some(said) => Err(failed(BarReason::Forbidden(said).into())),
+            None => Ok(()),
+        }
     }
 
     /// A route, with the fields of every Rollout that splits it.

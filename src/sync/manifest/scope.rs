@@ -63,9 +63,7 @@ pub(super) fn is_cluster_scoped(key: &Key) -> bool {
 /// Returns true for a kind whose scope is known without the cluster.
 pub(super) fn is_known(key: &Key) -> bool {
     let group = key.group();
-    BUILT_IN.contains(&group)
-        || group == tidegate_api::names::GROUP
-        || CLUSTER_SCOPED.iter().any(|(known, _)| *known == group)
+    BUILT_IN.contains(&group) || group == tidegate_api::names::GROUP || is_cluster_scoped(key)
 }
 
 /// Returns the group and the kind that a `CustomResourceDefinition` defines as cluster-scoped.

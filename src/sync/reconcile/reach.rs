@@ -1,7 +1,10 @@
 //! Reach of a repository beyond its `ConfigRepo`'s namespace: scopes that only the cluster knows, and objects that are not
 //! its own to apply.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use kube::Client;
 use tidegate_api::{ConfigRepo, config_repo::ConfigRepoStatus};
@@ -10,9 +13,19 @@ use super::RepoReconciler;
 use crate::sync::{
     barred::{BarReason, Barred},
     claims::Claims,
-    manifest::Key,
+    failure::{Account, ApplyError, Failure, Resources},
+    manifest::{self, Key, Manifest},
     memory::Memory,
+    source::Head,
 };
+
+/// Parts of the cluster in which a repository has objects, or had.
+pub(crate) struct Touched {
+    /// Namespaces, the `ConfigRepo`'s own among them.
+    pub(crate) namespaces: BTreeSet<String>,
+    /// True if there are cluster-scoped objects.
+    pub(crate) cluster: bool,
+}
 
 // === impl RepoReconciler ===
 
@@ -20,64 +33,126 @@ impl RepoReconciler<'_> {
     /// Looks up kinds that the repository does not define: their objects lose the namespace where they have none. A
     /// kind that the cluster does not have either is left as it is, and said when its objects are applied.
     pub(super) async fn look_up_scopes(&self, memory: &mut Memory) {
-        let Some(head) = &mut memory.head else { return };
-        if head.is_scoped {
+        let Some(head) = memory.head.as_mut().filter(|head| !head.is_scoped) else {
             return;
-        }
-        let mut cluster_scoped = Vec::new();
-        head.is_scoped = true;
-        for (index, manifest) in head.manifests.iter().enumerate() {
-            if !manifest.may_be_cluster_scoped() {
+        };
+        let (mut cluster_scoped, mut unknown) = (Vec::new(), HashSet::new());
+        for (index, Manifest { key, .. }) in head.manifests.iter().enumerate() {
+            let kind = (key.api_version.clone(), key.kind.clone());
+            if !head.manifests[index].may_be_cluster_scoped() || unknown.contains(&kind) {
                 continue;
             }
-            match self.ctx.cluster.kind(&manifest.key).await {
+            match self.ctx.cluster.kind(key).await {
                 Ok(kind) if kind.is_namespaced => {}
                 Ok(_) => cluster_scoped.push(index),
-                Err(_) => head.is_scoped = false,
+                Err(_) => {
+                    unknown.insert(kind);
+                }
             }
         }
-        if !cluster_scoped.is_empty() {
-            let manifests = Arc::make_mut(&mut head.manifests);
-            for index in cluster_scoped {
-                manifests[index].put_into_cluster();
-            }
+        head.is_scoped = unknown.is_empty();
+        if cluster_scoped.is_empty() {
+            return;
         }
-        self.ctx.heads.set(self.id, &head.manifests);
+        let manifests = Arc::make_mut(&mut head.manifests);
+        for index in cluster_scoped {
+            manifests[index].put_into_cluster();
+        }
+        // Two that named different namespaces may be one.
+        if let Err(error) = manifest::reject_duplicates(manifests) {
+            memory.blocked = Some(error.into());
+        }
     }
 
-    /// Returns the objects of the head that are not this `ConfigRepo`'s to apply.
+    /// Returns the parts of the cluster in which the head has objects, or an earlier one had.
+    pub(super) fn touched(&self, memory: &Memory, status: &ConfigRepoStatus) -> Touched {
+        let manifests = memory.head.iter().flat_map(|head| head.manifests.iter());
+        let mut touched = Touched {
+            namespaces: BTreeSet::from([self.namespace.to_owned()]),
+            cluster: status.reach.cluster,
+        };
+        touched
+            .namespaces
+            .extend(status.reach.namespaces.iter().cloned());
+        for Manifest { key, .. } in manifests {
+            match &key.namespace {
+                Some(namespace) if touched.namespaces.contains(namespace) => {}
+                Some(namespace) => {
+                    touched.namespaces.insert(namespace.clone());
+                }
+                None => touched.cluster = true,
+            }
+        }
+        touched
+    }
+
+    /// Returns the objects of the head, and of the inventory beyond the own namespace, that are not this `ConfigRepo`'s
+    /// to apply. A question that is not answered stops the sync.
     pub(super) async fn barred(
         &self,
         memory: &mut Memory,
         status: &ConfigRepoStatus,
         siblings: &[ConfigRepo],
-    ) -> Barred {
+    ) -> Result<Barred, ApplyError> {
         let mut barred = Barred::default();
         let Some(head) = memory.head.clone() else {
-            return barred;
+            return Ok(barred);
         };
+        let manifests = head.manifests.iter();
+        let applied = status.inventory.iter();
+        let applied = applied.filter(|one| one.namespace.as_deref() != Some(self.namespace));
+        let elsewhere: BTreeSet<Key> = manifests
+            .map(|manifest| &manifest.key)
+            .filter(|key| !key.is_in(self.namespace))
+            .cloned()
+            .chain(applied.map(Key::from))
+            .collect();
+        self.bar_without_right(memory, &elsewhere, &mut barred)
+            .await?;
         let claims = Claims {
             heads: &self.ctx.heads,
             repo: self.repo,
             inventory: &status.inventory,
         };
         claims.bar(&head.manifests, siblings, &mut barred);
+        self.announce(memory, &head, &barred);
+        Ok(barred)
+    }
+
+    /// Tells the other `ConfigRepo`s of what this one brings.
+    fn announce(&self, memory: &mut Memory, head: &Head, barred: &Barred) {
+        let announced = Some((head.commit.id, head.is_scoped, barred.words()));
+        if memory.announced == announced {
+            return;
+        }
+        memory.announced = announced;
+        let brought = head.manifests.iter().map(|manifest| &manifest.key);
+        self.ctx
+            .heads
+            .set(self.id, brought.filter(|key| !barred.is_forbidden(key)));
+    }
+
+    async fn bar_without_right(
+        &self,
+        memory: &mut Memory,
+        elsewhere: &BTreeSet<Key>,
+        barred: &mut Barred,
+    ) -> Result<(), ApplyError> {
         let account = &self.sync_spec().service_account_name;
-        memory.rights.begin(account);
-        // What is wrong with the account is said when it is used.
-        let Some(as_account) = self.ctx.cluster.account(self.namespace, account) else {
-            return barred;
-        };
-        for manifest in head.manifests.iter() {
-            let key = &manifest.key;
-            if !key.is_in(self.namespace)
-                && !barred.has(key)
-                && let Some(reason) = self.missing_right(memory, &as_account, key).await
-            {
+        let now = (self.ctx.now)();
+        memory.rights.begin(account, now);
+        let as_account = self.ctx.cluster.account(self.namespace, account);
+        for key in elsewhere {
+            let reason = match (&as_account, &self.ctx.looks.only) {
+                (_, Some(only)) => Some(BarReason::OneNamespace(only.clone())),
+                (None, None) => Some(BarReason::NoAccount(account.clone())),
+                (Some(as_account), None) => self.missing_right(memory, as_account, key).await?,
+            };
+            if let Some(reason) = reason {
                 barred.add(key, reason);
             }
         }
-        barred
+        Ok(())
     }
 
     /// Returns the reason for which an object beyond the own namespace is not to be applied.
@@ -86,16 +161,29 @@ impl RepoReconciler<'_> {
         memory: &mut Memory,
         as_account: &Client,
         key: &Key,
-    ) -> Option<BarReason> {
-        let Ok(kind) = self.ctx.cluster.kind_in_scope(key).await else {
-            return Some(BarReason::Unknown);
-        };
-        match memory.rights.missing(as_account, key, &kind.resource).await {
-            Ok(missing) => missing.map(BarReason::Forbidden),
-            Err(error) => {
-                tracing::warn!(%error, %key, "cannot ask for the account's rights");
-                Some(BarReason::Unknown)
+    ) -> Result<Option<BarReason>, ApplyError> {
+        let kind = match self.ctx.cluster.kind_in_scope(key).await {
+            Ok(kind) => kind,
+            Err(failure) if failure.is_about_the_server() => {
+                return Err(ApplyError::at(None, key, failure));
             }
-        }
+            Err(_) => return Ok(Some(BarReason::Unknown)),
+        };
+        let now = (self.ctx.now)();
+        let missing = memory
+            .rights
+            .missing(as_account, key, &kind.resource, now)
+            .await;
+        let missing = missing.map_err(|failure| self.unanswered(key, failure))?;
+        Ok(missing.map(BarReason::Forbidden))
+    }
+
+    fn unanswered(&self, key: &Key, failure: Failure) -> ApplyError {
+        let account = Account {
+            namespace: self.namespace,
+            name: &self.sync_spec().service_account_name,
+        };
+        let failure = failure.with_account(&account, key, &Resources::default());
+        ApplyError::at(None, key, failure)
     }
 }

@@ -1,8 +1,10 @@
 //! A `ConfigRepo` that applies nothing: its branch is read for the commits of what others apply.
 
+use std::collections::BTreeSet;
+
 use kube::ResourceExt as _;
 
-use super::RepoReconciler;
+use super::{RepoReconciler, Touched};
 use crate::{
     rendering::RenderedFolder,
     sync::{
@@ -33,8 +35,14 @@ impl RepoReconciler<'_> {
             .clone()
             .expect("there is a head unless the sync is blocked");
         if let Some(cluster) = &self.ctx.held {
-            let siblings = (self.ctx.siblings)(self.namespace);
-            let mut read = siblings.iter().filter(|repo| repo.spec.sync.is_none());
+            let siblings = (self.ctx.siblings)(&Touched {
+                namespaces: BTreeSet::from([self.namespace.to_owned()]),
+                cluster: false,
+            });
+            let mut read = siblings.iter().filter(|repo| {
+                repo.spec.sync.is_none()
+                    && repo.metadata.namespace.as_deref() == Some(self.namespace)
+            });
             let search = Search {
                 cluster: cluster.as_ref(),
                 head: &head,

@@ -44,7 +44,7 @@ impl RepoReconciler<'_> {
             .collect();
         let head = head.clone();
         self.update_status(memory, status, |status| {
-            let mut status = with_objects(status, &coming, self.namespace);
+            let mut status = with_objects(status, &coming, barred, self.namespace);
             // What a Rollout that cannot be decoded governs is not known; nothing is deleted then.
             if let Ok(Governed { governance, .. }) = governed {
                 status.removals = self.removals(&head, governance, &status);
@@ -232,13 +232,16 @@ fn made_jobs(memory: &Memory) -> Option<Vec<MadeJob>> {
     Some(jobs)
 }
 
-/// Adds objects to the inventory of a status.
+/// Adds objects to the inventory of a status, and takes those out to which the account has no right.
 fn with_objects(
     mut status: ConfigRepoStatus,
     objects: &[AppliedObject],
+    barred: &Barred,
     namespace: &str,
 ) -> ConfigRepoStatus {
-    let known = std::mem::take(&mut status.inventory);
+    let mut known = std::mem::take(&mut status.inventory);
+    // What the account has lost the right to is neither kept from others nor deleted.
+    known.retain(|object| !barred.is_forbidden(&Key::from(object)));
     let all: BTreeSet<_> = known.into_iter().chain(objects.iter().cloned()).collect();
     status.set_inventory(all.into_iter().collect(), namespace);
     status

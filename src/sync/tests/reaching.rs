@@ -1,6 +1,7 @@
 //! Objects beyond the ConfigRepo's own namespace: the rights of its account are the wall.
 
 use super::*;
+use crate::{kubernetes::testing::Answer, sync::manifest::Key};
 
 const BANK: &str = "/api/v1/namespaces/bank/configmaps/limits";
 const MESH: &str = "/apis/mesh.example.com/v1/meshes/main";
@@ -132,6 +133,101 @@ async fn what_the_account_may_not_write_is_not_applied_and_nobody_is_kept_from_i
     assert_eq!(inventory(&bench), ["ConfigMap shop/own", "Namespace /bank"]);
     assert_eq!(bench.api.get(BANK), None);
     assert!(bench.api.get("configmaps/own").is_some());
+}
+
+#[tokio::test]
+async fn what_the_account_may_not_write_keeps_nobody_from_deleting_it() {
+    let key = |namespace: &str, name: &str| Key::namespaced("v1", "ConfigMap", namespace, name);
+    let bench = Bench::new();
+    bench.api.deny("configmaps", "bank");
+    bench.release(PLATFORM).await;
+    assert!(bench.context.is_brought(&key("shop", "own")));
+    assert!(!bench.context.is_brought(&key("bank", "limits")));
+}
+
+#[tokio::test]
+async fn an_account_that_is_no_name_reaches_nothing() {
+    let bench = Bench::new();
+    bench.api.edit("configrepos/shop", |repo| {
+        repo["spec"]["sync"]["serviceAccountName"] = json!("Deployer");
+    });
+    bench.release(PLATFORM).await;
+    assert!(
+        bench.ready().starts_with("Forbidden: "),
+        "{}",
+        bench.ready()
+    );
+    assert_eq!(inventory(&bench), ["ConfigMap shop/own"]);
+}
+
+#[tokio::test]
+async fn what_the_account_has_lost_the_right_to_no_longer_counts_as_applied() {
+    let bench = Bench::new();
+    bench.release(PLATFORM).await;
+    assert!(inventory(&bench).contains(&"ConfigMap bank/limits".to_owned()));
+    bench.api.deny("configmaps", "bank");
+    bench.pass(SignedDuration::from_mins(10));
+    bench.release(PLATFORM).await;
+    assert!(
+        bench.ready().starts_with("Forbidden: "),
+        "{}",
+        bench.ready()
+    );
+    assert!(!inventory(&bench).contains(&"ConfigMap bank/limits".to_owned()));
+    let without = PLATFORM.replace("name: limits", "name: others");
+    bench.release(&without).await;
+    assert!(bench.api.get(BANK).is_some(), "it is left alone");
+}
+
+#[tokio::test]
+async fn who_looks_after_one_namespace_applies_nothing_cluster_scoped_whatever_the_kind() {
+    let bench = Bench::in_one_namespace();
+    let mesh = PLATFORM.split("---").next().unwrap();
+    bench.release(mesh).await;
+    let ready = bench.ready();
+    assert!(
+        ready.starts_with("Invalid: ")
+            && ready.contains("Mesh/main: it is cluster-scoped, and this Tidegate looks after"),
+        "{ready}"
+    );
+    assert_eq!(bench.api.get(MESH), None);
+}
+
+#[tokio::test]
+async fn one_cluster_scoped_object_in_two_namespaces_is_refused_with_both_places() {
+    let bench = Bench::new();
+    let mesh = |namespace: &str| {
+        format!(
+            "apiVersion: mesh.example.com/v1\nkind: Mesh\nmetadata: {{name: main, namespace: {namespace}}}\n---\n"
+        )
+    };
+    bench.release(&format!("{}{}", mesh("a"), mesh("b"))).await;
+    let ready = bench.ready();
+    assert!(
+        ready.starts_with("Invalid: ") && ready.contains("Mesh/main is also at"),
+        "{ready}"
+    );
+    assert_eq!(bench.api.get(MESH), None);
+}
+
+#[tokio::test]
+async fn a_question_for_rights_that_is_not_answered_is_said() {
+    let bench = Bench::new();
+    bench.release("").await;
+    let own_rights = "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    bench.api.always(
+        own_rights,
+        Answer::Refused(
+            403,
+            "User \"tidegate\" cannot impersonate resource \"serviceaccounts\"".to_owned(),
+        ),
+    );
+    bench.release(PLATFORM).await;
+    let ready = bench.ready();
+    assert!(
+        ready.starts_with("Forbidden: ") && ready.contains("Tidegate cannot impersonate"),
+        "{ready}"
+    );
 }
 
 /// The shop in another namespace.
