@@ -14,6 +14,9 @@
 
 mod binomial;
 mod breach_window;
+pub mod counts;
+pub mod dispersion;
+pub mod e_process;
 pub mod evidence;
 mod range;
 pub mod reading;
