@@ -46,11 +46,10 @@ impl History {
         }
     }
 
-    /// Returns the dispersion of so many requests of so many pods: what differs from pod to pod weighs the
-    /// more, the more requests each has.
-    pub fn dispersion(&self, requests: f64, pods: u32) -> f64 {
-        let per_pod = requests / f64::from(pods.max(1));
-        let share = per_pod / self.requests_per_pod;
+    /// Returns the dispersion where each pod has had so many requests: what differs from pod to pod weighs the
+    /// more, the more they are.
+    pub fn dispersion(&self, requests_per_pod: f64) -> f64 {
+        let share = requests_per_pod / self.requests_per_pod;
         let over_pods = if self.requests_per_pod > 0.0 && share.is_finite() {
             1.0 + (self.over_pods - 1.0) * share
         } else {

@@ -26,9 +26,9 @@ fn usual() -> Vec<Counts> {
 fn chance_alone_has_the_dispersion_one() {
     let history = History::of(&usual(), &[]);
     assert!(history.over_time < 1.1, "{history:?}");
-    assert!((history.dispersion(1e4, 1) - history.over_time).abs() < 1e-12);
-    assert_eq!(History::of(&[], &[]).dispersion(1e4, 1), 1.0);
-    assert_eq!(History::of(&[minute(0.0)], &[]).dispersion(1e4, 1), 1.0);
+    assert!((history.dispersion(1e4) - history.over_time).abs() < 1e-12);
+    assert_eq!(History::of(&[], &[]).dispersion(1e4), 1.0);
+    assert_eq!(History::of(&[minute(0.0)], &[]).dispersion(1e4), 1.0);
 }
 
 #[test]
@@ -56,10 +56,9 @@ fn what_differs_from_pod_to_pod_weighs_by_the_requests_of_one() {
     let history = History::of(&usual(), &pods);
     assert!(history.over_pods > 5.0, "{history:?}");
     assert_eq!(history.requests_per_pod, 1000.0);
-    let few = history.dispersion(100.0, 1);
-    let many = history.dispersion(1000.0, 1);
+    let few = history.dispersion(100.0);
+    let many = history.dispersion(1000.0);
     assert!(few < many && many <= MAX_DISPERSION, "{few} {many}");
-    assert_eq!(history.dispersion(1000.0, 10), few);
     assert_eq!(History::of(&usual(), &pods[..1]).over_pods, 1.0);
 }
 
@@ -90,11 +89,11 @@ proptest! {
     #[test]
     fn no_number_leaves_its_bounds(
         counts in proptest::collection::vec((any::<f64>(), any::<f64>()), 0..8),
-        requests in any::<f64>(), pods in any::<u32>(),
+        requests in any::<f64>(),
     ) {
         let counts: Vec<_> = counts.into_iter().map(|(requests, bad)| Counts { requests, bad }).collect();
         let history = History::of(&counts, &counts);
-        let dispersion = history.dispersion(requests, pods);
+        let dispersion = history.dispersion(requests);
         prop_assert!((1.0..=MAX_DISPERSION).contains(&dispersion), "{history:?}");
         for counts in counts {
             let bound = upper_ratio(counts, dispersion);

@@ -4,6 +4,7 @@ use super::coverage::STAGES;
 use crate::{
     cluster::Service,
     deployment::Quality,
+    histories::gates::{self, Gates},
     metrics::PrometheusBehavior,
     rollout::{SYNC_INTERVAL, a_rollout, a_rollout_by_replicas, template},
     shell::{Fault, Group},
@@ -91,6 +92,8 @@ pub(super) enum Spec {
     OtherSteps,
     /// A pod of a canary that fails from then on is retained for half an hour.
     KeepFailed,
+    /// Errors are compared with stable's.
+    Compares,
 }
 
 /// Beginning of a history.
@@ -98,6 +101,7 @@ pub(super) enum Spec {
 pub(super) struct Beginning {
     pub(super) by: By,
     pub(super) split: Split,
+    pub(super) gates: Gates,
     pub(super) point: Point,
 }
 
@@ -140,6 +144,7 @@ impl Point {
         Beginning {
             by,
             split,
+            gates: Gates::Limits,
             point: self,
         }
     }
@@ -155,7 +160,7 @@ pub(super) fn begin(beginning: Beginning, is_told: bool) -> World {
         By::Pause => draft.applied_by_people(),
         By::Flux => draft.applied_by_flux(),
     };
-    let draft = draft.told(is_told);
+    let draft = beginning.gates.of(draft).told(is_told);
     match beginning.point {
         Point::Adopted => draft.at_rest(),
         Point::AdoptedDifferent => draft.begins().with_commit('B', Quality::Good),
@@ -334,6 +339,7 @@ fn edit_spec(mut world: World, spec: Spec) -> World {
             Spec::OtherSteps => a_rollout()
                 .with("steps", serde_json::json!([{"weight": 7, "hold": "20s"}]))
                 .spec(),
+            Spec::Compares => crate::regression::that_compares().spec(),
             Spec::KeepFailed => a_rollout()
                 .with("canary", serde_json::json!({ "keepFailed": "30m" }))
                 .spec(),
@@ -349,7 +355,10 @@ pub(super) fn plots() -> impl Strategy<Value = Plot> {
 }
 
 fn beginning() -> impl Strategy<Value = Beginning> {
-    (by(), split(), point()).prop_map(|(by, split, point)| point.with(by, split))
+    (by(), split(), gates::any(), point()).prop_map(|(by, split, gates, point)| Beginning {
+        gates,
+        ..point.with(by, split)
+    })
 }
 
 fn by() -> impl Strategy<Value = By> {
@@ -394,7 +403,7 @@ fn event() -> impl Strategy<Value = Event> {
         4 => ask().prop_map(Event::Ask),
         1 => any::<bool>().prop_map(|foreground| Event::Delete { foreground }),
         2 => Just(Event::NewLeader),
-        1 => prop_oneof![Just(Spec::Invalid), Just(Spec::OtherSteps), Just(Spec::KeepFailed)]
+        1 => prop_oneof![Just(Spec::Invalid), Just(Spec::OtherSteps), Just(Spec::KeepFailed), Just(Spec::Compares)]
             .prop_map(Event::Spec),
         1 => (0..5_u32).prop_map(Event::Scale),
         1 => Just(Event::Sync),
@@ -436,6 +445,7 @@ fn quality() -> impl Strategy<Value = Quality> {
         4 => Just(Quality::Good),
         1 => Just(Quality::Erroring),
         1 => Just(Quality::Slow),
+        1 => Just(Quality::Worse),
         1 => Just(Quality::Broken),
     ]
 }
