@@ -42,6 +42,7 @@ mod pods_unready;
 mod preflight;
 mod prometheus_down;
 mod read_repo;
+mod regression;
 mod removed_key;
 mod restart;
 mod reverted_template;
@@ -96,6 +97,7 @@ pub fn all() -> Vec<Scenario> {
         slow_scrape::SCENARIOS,
         service_monitor::SCENARIOS,
         gates::SCENARIOS,
+        regression::SCENARIOS,
         total_failure::SCENARIOS,
         between_steps::SCENARIOS,
         stable_unready::SCENARIOS,

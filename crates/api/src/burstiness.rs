@@ -66,9 +66,10 @@ impl JsonSchema for Burstiness {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        // The limits bind integers, the pattern and the length bind texts.
+        // The limits bind integers, the pattern and the length bind texts. Left blank it is the default, and not null.
         json_schema!({
             "x-kubernetes-int-or-string": true,
+            "nullable": false,
             "minimum": 1,
             "maximum": 100,
             "pattern": PATTERN,
