@@ -269,6 +269,33 @@ const BLANKS: &[(&str, &str)] = &[
         "Wait: no data never promotes",
     ),
     (
+        "Rollout.spec.gates[].regression",
+        "refused by a rule: a gate is exactly one kind",
+    ),
+    (
+        "Rollout.spec.gates[].regression.bad",
+        "refused by a rule where good is absent",
+    ),
+    (
+        "Rollout.spec.gates[].regression.burstiness",
+        "Auto: measured",
+    ),
+    ("Rollout.spec.gates[].regression.falseAlarmRate", "0.01"),
+    (
+        "Rollout.spec.gates[].regression.good",
+        "refused by a rule where bad is absent",
+    ),
+    (
+        "Rollout.spec.gates[].regression.maxBadRatio",
+        "what stable has, with a margin",
+    ),
+    ("Rollout.spec.gates[].regression.minBad", "5"),
+    (
+        "Rollout.spec.gates[].regression.minRequests",
+        "500: with fewer nothing passes",
+    ),
+    ("Rollout.spec.gates[].regression.tolerateRatio", "1.25"),
+    (
         "Rollout.spec.gates[].requests",
         "refused by a rule with minRequests; alone the value counts by itself",
     ),

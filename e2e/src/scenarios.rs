@@ -43,6 +43,7 @@ mod preflight;
 mod prometheus_down;
 mod reach;
 mod read_repo;
+mod regression;
 mod removed_key;
 mod restart;
 mod reverted_template;
@@ -97,6 +98,7 @@ pub fn all() -> Vec<Scenario> {
         slow_scrape::SCENARIOS,
         service_monitor::SCENARIOS,
         gates::SCENARIOS,
+        regression::SCENARIOS,
         total_failure::SCENARIOS,
         between_steps::SCENARIOS,
         stable_unready::SCENARIOS,

@@ -10,9 +10,13 @@ use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use tidegate_api::{NamespacedName, Rollout, rollout::Metrics};
-use tidegate_engine::{gate::reading::Sample, observed::QueryCheck, plan::Plan};
+use tidegate_engine::{
+    gate::reading::{GateQuery, Sample},
+    observed::QueryCheck,
+    plan::Plan,
+};
 use tidegate_metrics::{
-    preflight::{InvalidQuery, check_query},
+    preflight::{InvalidQuery, check_gate},
     prometheus::InstantQuery,
     template::Variables,
 };
@@ -41,15 +45,15 @@ struct Check {
 struct Asked {
     metrics: Option<Metrics>,
     ingest_delay: SignedDuration,
-    queries: Vec<Query>,
+    gates: Vec<GateQueries>,
     stable: Variables,
 }
 
-/// A query of an enforced gate.
+/// Queries of an enforced gate.
 #[derive(Clone, PartialEq)]
-struct Query {
+struct GateQueries {
     gate: String,
-    text: String,
+    queries: Vec<GateQuery>,
     window: SignedDuration,
     /// False where the gate passes without a request: then there may be no series.
     needs_requests: bool,
@@ -139,18 +143,16 @@ impl Asked {
         let stable = status.stable.as_ref()?;
         let plan = Plan::parse(&rollout.name_any(), &rollout.spec).ok()?;
         let gates = plan.gates.iter().filter(|gate| gate.enforced);
-        let queries = gates.flat_map(|gate| {
-            gate.queries().into_iter().map(|query| Query {
-                gate: gate.name.clone(),
-                text: query.text,
-                window: gate.window,
-                needs_requests: !gate.needs_no_requests(),
-            })
+        let gates = gates.map(|gate| GateQueries {
+            gate: gate.name.clone(),
+            queries: gate.queries(),
+            window: gate.window,
+            needs_requests: !gate.needs_no_requests(),
         });
         Some(Self {
             metrics: plan.metrics.clone(),
             ingest_delay: plan.ingest_delay(),
-            queries: queries.collect(),
+            gates: gates.collect(),
             stable: variables::of_stable(
                 &rollout.namespace().unwrap_or_default(),
                 &plan,
@@ -162,13 +164,13 @@ impl Asked {
     async fn put_to(&self, source: &impl InstantQuery) -> QueryCheck {
         let as_of = clock::before(self.ingest_delay);
         let found = join_all(
-            self.queries
+            self.gates
                 .iter()
-                .map(|query| query.put_to(source, &self.stable, as_of)),
+                .map(|gate| gate.put_to(source, &self.stable, as_of)),
         )
         .await;
         let at = clock::now();
-        let worst = found.into_iter().max().unwrap_or(Finding::Usable);
+        let worst = found.into_iter().flatten().max().unwrap_or(Finding::Usable);
         match worst {
             Finding::Usable => QueryCheck::Usable { at },
             Finding::ScrapedOnce(why) => QueryCheck::ScrapedOnce { why, at },
@@ -179,17 +181,23 @@ impl Asked {
     }
 }
 
-// === impl Query ===
+// === impl GateQueries ===
 
-impl Query {
+impl GateQueries {
     async fn put_to(
         &self,
         source: &impl InstantQuery,
         stable: &Variables,
         as_of: Timestamp,
-    ) -> Finding {
+    ) -> Vec<Finding> {
+        let checked = check_gate(source, &self.queries, stable, self.window, as_of).await;
+        let findings = checked.into_iter().map(|checked| self.finding(checked));
+        findings.collect()
+    }
+
+    fn finding(&self, checked: Result<Sample, InvalidQuery>) -> Finding {
         let gate = &self.gate;
-        match check_query(source, &self.text, stable, self.window, as_of).await {
+        match checked {
             Err(error @ InvalidQuery::ScrapedOnce) => {
                 Finding::ScrapedOnce(format!("gate {gate:?}: {error}"))
             }

@@ -86,6 +86,7 @@ impl Samplers {
                 ),
             },
             traffic_since: Some(sampling.since),
+            alone: sampling.alone,
             step: sampling.step,
         };
         if let Some(running) = running
@@ -94,7 +95,7 @@ impl Samplers {
         {
             running.sampler.update(input);
         } else {
-            let sampler = self.start(&key, plan, input);
+            let sampler = self.start(&key, seen, plan, input);
             running.insert(
                 key,
                 Running {
@@ -105,7 +106,13 @@ impl Samplers {
         }
     }
 
-    fn start(&self, rollout: &NamespacedName, plan: &Plan, input: SamplerInput) -> Sampler {
+    fn start(
+        &self,
+        rollout: &NamespacedName,
+        seen: &Observed,
+        plan: &Plan,
+        input: SamplerInput,
+    ) -> Sampler {
         let (requeue_tx, counters) = (self.requeue_tx.clone(), self.counters.clone());
         let prometheus = self
             .prometheuses
@@ -121,7 +128,17 @@ impl Samplers {
                 requeue_tx.requeue(requeued.clone());
             }),
         };
-        let gates = plan.gates.iter().map(SampledGate::from).collect();
+        // What an earlier sampler has counted is in the status as far as it is evidence.
+        let statuses = seen.status.attempt.iter();
+        let statuses: Vec<_> = statuses.flat_map(|attempt| &attempt.gates).collect();
+        let gates = plan.gates.iter().map(|gate| {
+            let status = statuses.iter().find(|status| status.name == gate.name);
+            SampledGate::new(
+                gate,
+                status.and_then(|status| status.evidence.evaluated_at()),
+            )
+        });
+        let gates = gates.collect();
         let span = tracing::info_span!("sampler", rollout.namespace, rollout.name);
         span.in_scope(|| Sampler::start(prometheus, gates, &settings, input))
     }

@@ -1,11 +1,15 @@
 //! The gates of a Rollout: rules over metrics, and the state of each in an attempt.
 
+mod regression;
+
 use jiff::Timestamp;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Duration;
+
+pub use regression::{Regression, RegressionEvidence, RequestCounts, RequestHistory};
 
 /// A rule over metrics, of exactly one kind.
 ///
@@ -18,6 +22,8 @@ use crate::Duration;
 #[x_kube(validation = exactly_one_kind())]
 #[x_kube(validation = Rule::new("!has(self.minRequests) || has(self.requests)")
     .message("minRequests counts with a query for their number: give requests, too"))]
+#[x_kube(validation = Rule::new("!has(self.regression) || (!has(self.requests) && !has(self.minRequests))")
+    .message("a regression counts requests itself: leave requests out, and write minRequests within regression"))]
 #[x_kube(validation = Rule::new("duration(self.interval) >= duration('500ms')")
     .message("interval must be at least 500ms"))]
 pub struct Gate {
@@ -34,6 +40,9 @@ pub struct Gate {
     /// range within a period, or among the last `ofLast` readings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breach_window: Option<BreachWindow>,
+    /// Gate of the kind `regression`: it is breached as soon as the canary is convincingly worse than stable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regression: Option<Regression>,
     /// Time between two readings, at least 500ms. Defaults to 15s.
     #[serde(default = "defaults::interval")]
     pub interval: Duration,
@@ -86,7 +95,7 @@ pub struct Gate {
 }
 
 /// Fields of [`Gate`] that give its kind.
-pub const KINDS: [&str; 2] = ["threshold", "breachWindow"];
+pub const KINDS: [&str; 3] = ["threshold", "breachWindow", "regression"];
 
 /// Kind of a gate, with its parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -95,6 +104,8 @@ pub enum GateKind<'a> {
     Threshold(&'a Threshold),
     /// `breachWindow`.
     BreachWindow(&'a BreachWindow),
+    /// `regression`.
+    Regression(&'a Regression),
 }
 
 /// A range that the value is in, at every reading.
@@ -223,12 +234,15 @@ pub struct GateSamples {
 }
 
 /// Evidence of a gate beyond its last reading: at most the field of its kind is set.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GateEvidence {
     /// Evidence of a `breachWindow`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breach_window: Option<BreachWindowEvidence>,
+    /// Evidence of a `regression`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regression: Option<RegressionEvidence>,
 }
 
 /// Evidence of a `breachWindow`.
@@ -320,6 +334,7 @@ impl Gate {
         let kinds: [Option<GateKind<'_>>; KINDS.len()] = [
             self.threshold.as_ref().map(GateKind::Threshold),
             self.breach_window.as_ref().map(GateKind::BreachWindow),
+            self.regression.as_ref().map(GateKind::Regression),
         ];
         let mut given = kinds.into_iter().flatten();
         match (given.next(), given.next()) {
@@ -337,6 +352,7 @@ impl GateKind<'_> {
         match self {
             Self::Threshold(_) => "threshold",
             Self::BreachWindow(_) => "breachWindow",
+            Self::Regression(_) => "regression",
         }
     }
 }
@@ -390,10 +406,38 @@ impl GateEvidence {
         *self == Self::default()
     }
 
+    /// Returns the evidence that a new step begins with: each kind limits how far back it counts.
+    #[must_use]
+    pub fn in_new_step(self) -> Self {
+        let Self {
+            breach_window,
+            regression,
+        } = self;
+        Self {
+            breach_window,
+            regression: regression.map(RegressionEvidence::in_new_step),
+        }
+    }
+
+    /// Returns the time up to which the requests are counted that it is of, where it is of counts.
+    pub fn evaluated_at(&self) -> Option<Timestamp> {
+        let Self {
+            breach_window: _,
+            regression,
+        } = self;
+        regression.as_ref().map(|evidence| evidence.evaluated_at)
+    }
+
+    /// All of a regression changes with every reading; what was read since the last write is read again after a
+    /// restart.
     fn without_reading(self) -> Self {
-        let Self { breach_window } = self;
+        let Self {
+            breach_window,
+            regression: _,
+        } = self;
         Self {
             breach_window: breach_window.map(BreachWindowEvidence::without_reading),
+            regression: None,
         }
     }
 }

@@ -16,6 +16,7 @@
 //! | [`record`] | the JSON files on the branch for records |
 //! | [`condition`] | conditions, as every Kubernetes object has them |
 //! | [`reason`] | the catalogue of condition types and reasons |
+//! | [`burstiness`] | how much more than by chance bad requests come together |
 //! | [`duration`] | durations as people write them: `90s`, `1h30m` |
 //! | [`weight`] | the canary's share of traffic: `10`, `0.5%` |
 //! | [`workload`] | the kinds of workload, and the versions of one |
@@ -23,6 +24,7 @@
 //! | [`names`] | labels, annotations, field managers and finalizers |
 //! | [`NamespacedName`] | the name of an object together with its namespace |
 
+pub mod burstiness;
 pub mod condition;
 pub mod config;
 pub mod config_repo;

@@ -1,7 +1,10 @@
 //! The decision: from a snapshot and the time to effects and the next status.
 
 use jiff::{SignedDuration, Timestamp};
-use tidegate_api::{Revision, status::Stage};
+use tidegate_api::{
+    Revision,
+    status::{Attempt, Stage},
+};
 
 use crate::{
     config,
@@ -292,6 +295,12 @@ fn nothing(ctx: &DecisionContext<'_>) -> Decision {
     }
 }
 
+/// Returns true if the canary has all traffic, or stable's pods are being replaced.
+fn is_alone(attempt: &Attempt) -> bool {
+    let has_all = attempt.weight == Weight::FULL && attempt.confirmed_at.is_some();
+    has_all || attempt.stable_template_updated
+}
+
 /// Returns the traffic that is to be sampled: what the canary has, between two steps and in a pause,
 /// too. A step is named once its weight is confirmed.
 fn sampling(ctx: &DecisionContext<'_>, plan: Option<&Plan>) -> Option<Sampling> {
@@ -304,6 +313,7 @@ fn sampling(ctx: &DecisionContext<'_>, plan: Option<&Plan>) -> Option<Sampling> 
     Some(Sampling {
         attempt: attempt.number,
         since,
+        alone: is_alone(attempt),
         step: step.map(|since| SampledStep {
             number: attempt.step,
             since,

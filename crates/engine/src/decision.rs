@@ -58,6 +58,8 @@ pub struct Sampling {
     pub attempt: u32,
     /// Time since which the canary has had traffic.
     pub since: Timestamp,
+    /// True if it has all traffic, so that stable is nothing to compare with.
+    pub alone: bool,
     /// The step, once its weight is confirmed.
     pub step: Option<SampledStep>,
 }

@@ -14,19 +14,27 @@
 
 mod binomial;
 mod breach_window;
+pub mod counts;
+pub mod dispersion;
+pub mod e_process;
 pub mod evidence;
 mod range;
 pub mod reading;
+mod regression;
 #[cfg(test)]
 mod testing;
 mod threshold;
 
-use jiff::{SignedDuration, Timestamp};
-use tidegate_api::gate::{GateEvidence, GateKind, GateMode, OnMissing, Verdict, kinds};
+use jiff::SignedDuration;
+use tidegate_api::gate::{
+    GateEvidence, GateKind, GateMode, GateSamples, OnMissing, Verdict, kinds,
+};
 
 use self::{
     breach_window::BreachWindow,
-    reading::{GateQuery, Missing, Role, Samples},
+    evidence::Scope,
+    reading::{GateQuery, Missing, Reading, Role},
+    regression::Regression,
     threshold::Threshold,
 };
 
@@ -70,6 +78,8 @@ pub enum Kind {
     Threshold(Threshold),
     /// Too many values outside a range are a breach.
     BreachWindow(BreachWindow),
+    /// Evidence that the canary is worse than stable is a breach.
+    Regression(Regression),
 }
 
 /// Number of requests without which no reading passes, and the query for it.
@@ -82,12 +92,14 @@ pub struct Requests {
 }
 
 /// Judgment of a reading in which every query has a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Judgment {
-    /// Verdict: `Pass`, `Tolerated` or `Breach`.
+    /// Verdict: `Pass`, `Tolerated`, `Gathering` or `Breach`.
     pub verdict: Verdict,
     /// Reason for the verdict, with the values.
     pub message: String,
+    /// Values that it is about, where these are not those of the reading alone.
+    pub samples: Option<GateSamples>,
 }
 
 /// Cause for which a gate cannot be parsed.
@@ -107,6 +119,22 @@ pub enum GateError {
     /// `minRequests` without `requests`.
     #[error("minRequests counts with a query for their number: give requests, too")]
     Requests,
+    /// A query for requests beside a kind that counts them.
+    #[error(
+        "a regression counts requests itself: leave requests out, and write minRequests within regression"
+    )]
+    CountsRequests,
+    /// A regression without counters of bad requests, or with both.
+    #[error("a regression counts exactly one of bad and good requests, beside their total")]
+    Counters,
+    /// A number that is out of its range.
+    #[error("{field} must be from {range}")]
+    OutOfRange {
+        /// The field.
+        field: &'static str,
+        /// Its range, in words.
+        range: &'static str,
+    },
     /// An interval that would query Prometheus without pause.
     #[error("interval must be at least 500ms")]
     Interval,
@@ -160,28 +188,37 @@ impl Gate {
     fn fold(
         &self,
         evidence: &mut GateEvidence,
-        samples: &Samples,
-        sampled_at: Timestamp,
+        reading: &Reading,
+        scope: Scope,
     ) -> Result<Judgment, Missing> {
         let min_requests = self.requests.as_ref().map(|requests| requests.min);
         let needed = min_requests.map_or(MIN_REQUESTS, |min| min.max(1));
-        match self.kind.fold(evidence, samples, sampled_at, needed) {
+        match self.kind.fold(evidence, reading, scope, needed) {
             Err(Missing::NoData(_))
-                if min_requests == Some(0) && samples.are_without_requests() =>
+                if min_requests == Some(0) && reading.samples.are_without_requests() =>
             {
                 Ok(Judgment {
                     verdict: Verdict::Pass,
                     message: "no requests, and minRequests is 0".to_owned(),
+                    samples: None,
                 })
             }
             judged => judged,
         }
     }
 
+    /// Returns the number of the canary's requests with which the gate passes, where it asks for them.
+    pub fn min_requests(&self) -> Option<u64> {
+        match (&self.requests, &self.kind) {
+            (Some(requests), _) => Some(requests.min),
+            (None, Kind::Regression(regression)) => Some(regression.min_requests()),
+            (None, Kind::Threshold(_) | Kind::BreachWindow(_)) => None,
+        }
+    }
+
     /// Returns true if the gate passes without a request.
     pub fn needs_no_requests(&self) -> bool {
-        let requests = self.requests.as_ref();
-        requests.is_some_and(|requests| requests.min == 0)
+        self.min_requests() == Some(0)
     }
 
     /// Returns the rule in words, as far as `max 0.05`.
@@ -197,6 +234,7 @@ impl Kind {
         match spec.kind().ok_or(GateError::Kind)? {
             GateKind::Threshold(spec) => Ok(Self::Threshold(Threshold::parse(spec)?)),
             GateKind::BreachWindow(spec) => Ok(Self::BreachWindow(BreachWindow::parse(spec)?)),
+            GateKind::Regression(spec) => Ok(Self::Regression(Regression::parse(spec)?)),
         }
     }
 
@@ -204,6 +242,7 @@ impl Kind {
         match self {
             Self::Threshold(threshold) => threshold.queries(),
             Self::BreachWindow(window) => window.queries(),
+            Self::Regression(regression) => regression.queries(),
         }
     }
 
@@ -211,6 +250,7 @@ impl Kind {
         match self {
             Self::Threshold(threshold) => threshold.describe(),
             Self::BreachWindow(window) => window.describe(),
+            Self::Regression(regression) => regression.describe(),
         }
     }
 
@@ -220,13 +260,34 @@ impl Kind {
     fn fold(
         &self,
         evidence: &mut GateEvidence,
-        samples: &Samples,
-        sampled_at: Timestamp,
+        reading: &Reading,
+        scope: Scope,
         min_requests: u64,
     ) -> Result<Judgment, Missing> {
+        let (samples, sampled_at) = (&reading.samples, reading.sampled_at);
         match self {
             Self::Threshold(threshold) => threshold.fold(samples, min_requests),
             Self::BreachWindow(window) => window.fold(evidence, samples, sampled_at, min_requests),
+            Self::Regression(regression) => {
+                regression.fold(&mut evidence.regression, reading, scope)
+            }
+        }
+    }
+
+    /// Returns the kind with its part of the false alarms that it shares with the others of `gates`.
+    fn sharing_false_alarms(self, gates: usize) -> Self {
+        match self {
+            Self::Regression(regression) => {
+                Self::Regression(regression.sharing_false_alarms(gates))
+            }
+            kind @ (Self::Threshold(_) | Self::BreachWindow(_)) => kind,
+        }
+    }
+
+    fn has_false_alarm_rate(&self) -> bool {
+        match self {
+            Self::Regression(_) => true,
+            Self::Threshold(_) | Self::BreachWindow(_) => false,
         }
     }
 }
@@ -236,6 +297,9 @@ impl Kind {
 impl Requests {
     fn parse(spec: &tidegate_api::gate::Gate) -> Result<Option<Self>, GateError> {
         match (&spec.requests, spec.min_requests) {
+            (Some(_), _) | (None, Some(_)) if spec.regression.is_some() => {
+                Err(GateError::CountsRequests)
+            }
             (Some(query), min) => Ok(Some(Self {
                 query: query.clone(),
                 min: min.unwrap_or(MIN_REQUESTS),
@@ -244,6 +308,19 @@ impl Requests {
             (None, Some(_)) => Err(GateError::Requests),
         }
     }
+}
+
+/// Returns the gates of one release, which share what they promise of false alarms: those that may roll it back.
+pub(crate) fn sharing_false_alarms(gates: Vec<Gate>) -> Vec<Gate> {
+    let sharing = gates
+        .iter()
+        .filter(|gate| gate.enforced && gate.kind.has_false_alarm_rate())
+        .count();
+    let shared = gates.into_iter().map(|gate| Gate {
+        kind: gate.kind.sharing_false_alarms(sharing),
+        ..gate
+    });
+    shared.collect()
 }
 
 /// Returns true if a verdict lets a release go on.

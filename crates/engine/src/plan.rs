@@ -14,7 +14,7 @@ use tidegate_api::{
 };
 
 use crate::{
-    gate::{Gate, GateError},
+    gate::{self, Gate, GateError},
     route::scale::Scale,
     weight::Weight,
 };
@@ -452,7 +452,8 @@ fn parse_gates(spec: &RolloutSpec) -> Result<Vec<Gate>, PlanError> {
             ..parsed
         })
     };
-    spec.gates.iter().map(parse).collect()
+    let gates: Result<Vec<_>, _> = spec.gates.iter().map(parse).collect();
+    Ok(gate::sharing_false_alarms(gates?))
 }
 
 #[cfg(test)]

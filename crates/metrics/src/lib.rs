@@ -5,6 +5,7 @@
 //! (as a gate has it)        (parsed,  (one HTTP client for all)                       (sampler)
 //!                            knows its
 //!                            selectors)
+//! CounterQuery ─────────────────────▶ Prometheus (a range of both versions) ─▶ Counters ─▶ intervals
 //! ```
 //!
 //! This crate owns the queries of the gates: how they are written, sent, bounded and read, and every
@@ -12,8 +13,10 @@
 //! nothing of git, and serves no metrics of Tidegate's own.
 
 pub mod cases;
+pub mod counter_query;
 pub mod credentials;
 mod expression;
+mod history;
 pub mod http;
 pub mod namespace_label;
 pub mod outline;

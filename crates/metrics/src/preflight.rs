@@ -1,14 +1,17 @@
 //! The check of a query before any traffic moves: it must parse, and return one number for stable,
 //! which has traffic already.
 
+use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
-use tidegate_engine::gate::reading::{ErrorReason, NoDataReason, Sample};
+use tidegate_engine::gate::reading::{ErrorReason, GateQuery, NoDataReason, Role, Sample};
 
 use super::{
+    counter_query::{CounterError, CounterQuery},
     prometheus::InstantQuery,
     query::{Query, QueryParseError},
     query_result::{Data, QueryResult},
     sample::sample,
+    sampler::VersionVariables,
     scrape_interval::scrape_interval,
     template::{QueryTemplate, TemplateError, Variables},
 };
@@ -22,6 +25,9 @@ pub enum InvalidQuery {
     /// The query does not parse.
     #[error(transparent)]
     Syntax(#[from] QueryParseError),
+    /// The counters cannot be asked for.
+    #[error(transparent)]
+    Counter(#[from] CounterError),
     /// Prometheus rejects the query, or returns what no gate can use.
     #[error("{0}")]
     Result(String),
@@ -64,6 +70,57 @@ const SCRAPES_IN_RANGE: i32 = 3;
 
 /// Share of the interval by which a range may be too short: scrapes are not made to the millisecond.
 const TOLERANCE: f64 = 0.1;
+
+/// Range over which counters are tried.
+const TRIED: SignedDuration = SignedDuration::from_mins(10);
+
+/// Checks the queries of a gate against stable, and returns their samples. Counters are tried together: bad
+/// requests are a part of all of them.
+pub async fn check_gate(
+    source: &impl InstantQuery,
+    queries: &[GateQuery],
+    stable: &Variables,
+    window: SignedDuration,
+    now: Timestamp,
+) -> Vec<Result<Sample, InvalidQuery>> {
+    let numbers = queries.iter().filter(|query| !query.role.is_counter());
+    let mut texts: Vec<_> = numbers.map(|query| Ok(query.text.clone())).collect();
+    texts.extend(ratio_of_counters(queries, stable).transpose());
+    let checked = texts.into_iter().map(|text| async move {
+        match text {
+            Ok(text) => check_query(source, &text, stable, window, now).await,
+            Err(error) => Err(error),
+        }
+    });
+    join_all(checked).await
+}
+
+/// Returns a query for the ratio of a gate's counters; `None` where it has none.
+fn ratio_of_counters(
+    queries: &[GateQuery],
+    stable: &Variables,
+) -> Result<Option<String>, InvalidQuery> {
+    let versions = VersionVariables {
+        // There is no canary yet: its counters are none of stable's.
+        canary: Variables {
+            track: "canary".to_owned(),
+            revision: "canary".to_owned(),
+            pod_name_prefixes: Vec::new(),
+            ..stable.clone()
+        },
+        stable: stable.clone(),
+    };
+    if CounterQuery::parse(queries, &versions)?.is_none() {
+        return Ok(None);
+    }
+    let sums = [false, true].map(|total| {
+        let mut counters = queries.iter().filter(|query| query.role.is_counter());
+        let counter = counters.find(|query| (query.role == Role::Total) == total);
+        let text = counter.map_or("", |counter| &counter.text);
+        format!("sum(increase({text}[{}s]))", TRIED.as_secs())
+    });
+    Ok(Some(sums.join(" / ")))
+}
 
 /// Checks a query against stable, and returns its sample. An error of Prometheus itself is not the
 /// query's fault, and is such a sample.

@@ -30,11 +30,15 @@ pub enum Data {
     Matrix(Vec<Samples>),
 }
 
-/// Times of the samples of one series, in seconds since 1970.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+/// Samples of one series over a range.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(from = "RawSamples")]
 pub struct Samples {
-    /// The times, oldest first.
+    /// Labels.
+    pub metric: BTreeMap<String, String>,
+    /// Numbers, oldest first, at the times of the samples.
+    pub values: Vec<Point>,
+    /// Times of all samples in seconds since 1970, those of native histograms included.
     pub times: Vec<f64>,
 }
 
@@ -42,7 +46,9 @@ pub struct Samples {
 #[derive(Deserialize)]
 struct RawSamples {
     #[serde(default)]
-    values: Vec<(f64, IgnoredAny)>,
+    metric: BTreeMap<String, String>,
+    #[serde(default)]
+    values: Vec<Point>,
     #[serde(default)]
     histograms: Vec<(f64, IgnoredAny)>,
 }
@@ -65,7 +71,8 @@ pub struct Series {
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "(f64, String)")]
 pub struct Point {
-    /// Evaluation time in seconds since 1970; not the time of any sample.
+    /// Time in seconds since 1970: of an instant vector that of the evaluation and not of any sample, of a range
+    /// that of the sample.
     pub time_seconds: f64,
     /// Number; may be NaN or infinite.
     pub value: f64,
@@ -210,9 +217,12 @@ impl TryFrom<(f64, String)> for Point {
 
 impl From<RawSamples> for Samples {
     fn from(raw: RawSamples) -> Self {
-        let all = raw.values.into_iter().chain(raw.histograms);
+        let histograms = raw.histograms.iter().map(|(time, _)| *time);
+        let values = raw.values.iter().map(|point| point.time_seconds);
         Self {
-            times: all.map(|(time, _)| time).collect(),
+            times: values.chain(histograms).collect(),
+            metric: raw.metric,
+            values: raw.values,
         }
     }
 }

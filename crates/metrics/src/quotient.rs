@@ -49,7 +49,7 @@ struct CountSum<'a> {
 
 /// Labels in which two scrapes of one pod differ that is found by two Services: the canary's and another
 /// of the user's, each with a ServiceMonitor.
-const SCRAPE_LABELS: &str = "job, service, endpoint, instance";
+pub(crate) const SCRAPE_LABELS: [&str; 4] = ["job", "service", "endpoint", "instance"];
 
 /// Label by which the buckets of a histogram are told apart; its count does not have it.
 const BUCKET_LABEL: &str = "le";
@@ -141,8 +141,8 @@ impl<'a> CountSum<'a> {
 }
 
 /// Returns PromQL for the greatest of the scrapes of one pod, for each of its other labels.
-fn once_per_pod(vector: &str) -> String {
-    format!("max without ({SCRAPE_LABELS}) ({vector})")
+pub(crate) fn once_per_pod(vector: &str) -> String {
+    format!("max without ({}) ({vector})", SCRAPE_LABELS.join(", "))
 }
 
 /// Returns the query with each count taken from one scrape of a pod: in every sum of `rate` or

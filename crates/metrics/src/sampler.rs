@@ -8,6 +8,7 @@
 //! of stable.
 //! Dropping the [`Sampler`] ends the task.
 
+mod counting;
 mod reader;
 mod schedule;
 
@@ -47,6 +48,8 @@ pub struct SampledGate {
     pub max_sample_age: SignedDuration,
     /// Longest time that `{{window}}` stands for.
     pub window: SignedDuration,
+    /// Time up to which requests are counted already, where it is known of an earlier sampler.
+    pub counted_until: Option<Timestamp>,
 }
 
 /// State of the attempt, as far as the sampler needs it.
@@ -56,6 +59,8 @@ pub struct SamplerInput {
     pub variables: VersionVariables,
     /// Time since which the canary has had traffic. Without it nothing is read.
     pub traffic_since: Option<Timestamp>,
+    /// True if the canary has all traffic.
+    pub alone: bool,
     /// The step, once its weight is confirmed.
     pub step: Option<SampledStep>,
 }
@@ -95,8 +100,9 @@ struct Readings(Mutex<Vec<VecDeque<Reading>>>);
 
 // === impl SampledGate ===
 
-impl From<&Gate> for SampledGate {
-    fn from(gate: &Gate) -> Self {
+impl SampledGate {
+    /// Returns a gate that goes on from evidence of counts up to this time, if there is any.
+    pub fn new(gate: &Gate, counted_until: Option<Timestamp>) -> Self {
         Self {
             name: gate.name.clone(),
             queries: gate.queries(),
@@ -104,6 +110,7 @@ impl From<&Gate> for SampledGate {
             warmup: gate.warmup,
             max_sample_age: gate.max_sample_age,
             window: gate.window,
+            counted_until,
         }
     }
 }
@@ -114,7 +121,8 @@ impl VersionVariables {
     /// Returns the values for the version that a query of this role asks about.
     fn of(&self, role: Role) -> &Variables {
         match role {
-            Role::Canary | Role::Requests => &self.canary,
+            // Counters are of both versions: where one is asked about, it is the canary.
+            Role::Canary | Role::Requests | Role::Bad | Role::Good | Role::Total => &self.canary,
             Role::Stable => &self.stable,
         }
     }

@@ -134,7 +134,10 @@ mod tests {
                 }])
             } else {
                 let times = vec![0.0, 10.0, 20.4, 30.0, 50.0, 60.0];
-                Data::Matrix(vec![Samples { times }])
+                Data::Matrix(vec![Samples {
+                    times,
+                    ..Samples::default()
+                }])
             };
             Ok(QueryResult {
                 data,

@@ -43,6 +43,7 @@ async fn run(context: Context) -> Result<()> {
         steps::wrong_shares(),
         wrong_rollouts(),
         wrong_gates(),
+        wrong_regressions(),
         wrong_config_repos(),
         wrong_interventions(),
     ];
@@ -136,6 +137,41 @@ fn wrong_rollouts() -> Vec<Wrong> {
             "should be greater than or equal to 1",
         ),
     ]
+}
+
+fn wrong_regressions() -> Vec<Wrong> {
+    let regression = |more: &Value| {
+        let mut fields = json!({ "bad": "b", "total": "t" });
+        if let (Some(fields), Some(more)) = (fields.as_object_mut(), more.as_object()) {
+            fields.extend(more.clone());
+        }
+        gate(&json!({ "regression": fields }))
+    };
+    let counts = "a regression counts exactly one of bad and good requests";
+    let itself = json!({ "regression": { "bad": "b", "total": "t" }, "requests": "r" });
+    [
+        (regression(&json!({ "good": "g" })), counts),
+        (gate(&json!({ "regression": { "total": "t" } })), counts),
+        (
+            gate(&itself),
+            "a regression counts requests itself: leave requests out",
+        ),
+        (
+            regression(&json!({ "tolerateRatio": 0.5 })),
+            "should be greater than or equal to 1",
+        ),
+        (
+            regression(&json!({ "falseAlarmRate": 0.9 })),
+            "should be less than or equal to 0.5",
+        ),
+        (regression(&json!({ "burstiness": "much" })), "should match"),
+        (
+            regression(&json!({ "burstiness": 0 })),
+            "should be greater than or equal to 1",
+        ),
+    ]
+    .map(|(gates, sentence)| wrong("Rollout", "/gates", gates, sentence))
+    .into()
 }
 
 fn wrong_gates() -> Vec<Wrong> {

@@ -6,7 +6,10 @@ use tidegate_engine::{
     gate::{Gate, reading::Role},
     plan::Plan,
 };
-use tidegate_metrics::{outline::Outline, preflight::InvalidQuery};
+use tidegate_metrics::{
+    counter_query::CounterQuery, outline::Outline, preflight::InvalidQuery,
+    sampler::VersionVariables,
+};
 
 use super::explanation::duration;
 use crate::cli::placeholders;
@@ -51,6 +54,9 @@ pub(super) fn explain(
             Role::Canary => ("value", placeholders::of_canary(rollout)),
             Role::Stable => ("stable", placeholders::of_stable(rollout)),
             Role::Requests => ("requests", placeholders::of_canary(rollout)),
+            Role::Bad => ("bad requests", placeholders::of_canary(rollout)),
+            Role::Good => ("good requests", placeholders::of_canary(rollout)),
+            Role::Total => ("all requests", placeholders::of_canary(rollout)),
         };
         let outline = Outline::of(&query.text, &variables, gate.window);
         let outline = outline.map_err(|error| Unusable {
@@ -64,6 +70,15 @@ pub(super) fn explain(
             .join(" ");
         Ok(QueryExplanation { role, query })
     });
+    let versions = VersionVariables {
+        canary: placeholders::of_canary(rollout),
+        stable: placeholders::of_stable(rollout),
+    };
+    let counters = CounterQuery::parse(&gate.queries(), &versions);
+    counters.map_err(|error| Unusable {
+        gate: gate.name.clone(),
+        error: error.into(),
+    })?;
     Ok(GateExplanation {
         name: gate.name.clone(),
         rule: gate.describe(),
@@ -80,6 +95,9 @@ fn reading(plan: &Plan, gate: &Gate) -> Vec<String> {
             "The first reading is {} after a weight was accepted.",
             duration(gate.warmup)
         ));
+    }
+    if gate.queries().iter().any(|query| query.role.is_counter()) {
+        sentences.push("Stable's counters are read at the same moment.".to_owned());
     }
     if !plan.ingest_delay().is_zero() {
         sentences.push(format!(
@@ -98,7 +116,7 @@ fn reading(plan: &Plan, gate: &Gate) -> Vec<String> {
 
 /// Says what follows where there is nothing, or too little, to read.
 fn consequences(gate: &Gate) -> Vec<String> {
-    let requests = gate.requests.as_ref().map(|requests| match requests.min {
+    let requests = gate.min_requests().map(|min| match min {
         0 => "It passes while there are no requests.".to_owned(),
         min => format!(
             "It passes with at least {min} requests; with fewer it waits, and after {} the attempt ends Aborted and is \

@@ -198,3 +198,20 @@ fn rollouts_are_read_from_files_without_their_status() {
     assert_eq!(names, ["a", "b"]);
     assert!(is_path(&path.display().to_string()) && !is_path("checkout"));
 }
+
+#[test]
+fn a_comparison_of_counts_is_explained_with_its_counters() {
+    let counters = json!({ "spec": { "gates": [{ "name": "errors", "regression": {
+        "bad": "x_total{pod=~\"{{pods}}\",code=~\"5..\"}", "total": "x_total{pod=~\"{{pods}}\"}",
+    } }] } });
+    let told = told(&counters, &Surroundings::of_file(None));
+    for part in [
+        "at most 1.25 times as many bad requests as stable, breached at evidence of 100 : 1",
+        "It passes with at least 500 requests;",
+        "Stable's counters are read at the same moment.",
+        "bad requests: x_total{pod=~\"(checkout-canary-HASH-[a-z0-9]{5})\",code=~\"5..\"}",
+        "all requests: x_total{",
+    ] {
+        assert!(told.contains(part), "{part:?} is not in {told}");
+    }
+}

@@ -6,7 +6,7 @@ use tidegate_api::{
     gate::{self, GateKind},
 };
 use tidegate_engine::gate::{Gate, reading::Role};
-use tidegate_metrics::outline::Outline;
+use tidegate_metrics::{counter_query::CounterQuery, outline::Outline, sampler::VersionVariables};
 
 use super::finding::{Check, Remark};
 use crate::cli::placeholders;
@@ -20,7 +20,10 @@ const SCRAPES_IN_RANGE: i32 = 3;
 /// Checks the queries of the gate at `path`.
 pub(super) fn check(path: &str, gate: &Gate, spec: &gate::Gate, rollout: &Rollout) -> Vec<Remark> {
     let variables = placeholders::of_canary(rollout);
-    let mut remarks = Vec::new();
+    let mut remarks: Vec<_> = of_counters(path, gate, spec, rollout).into_iter().collect();
+    if !remarks.is_empty() {
+        return remarks;
+    }
     for query in gate.queries() {
         let field = field(path, spec, query.role);
         match Outline::of(&query.text, &variables, gate.window) {
@@ -31,6 +34,18 @@ pub(super) fn check(path: &str, gate: &Gate, spec: &gate::Gate, rollout: &Rollou
         }
     }
     remarks
+}
+
+/// Returns what keeps a gate's counters from being read.
+fn of_counters(path: &str, gate: &Gate, spec: &gate::Gate, rollout: &Rollout) -> Option<Remark> {
+    let versions = VersionVariables {
+        canary: placeholders::of_canary(rollout),
+        stable: placeholders::of_stable(rollout),
+    };
+    let error = CounterQuery::parse(&gate.queries(), &versions).err()?;
+    let kind = spec.kind().map(GateKind::as_str).unwrap_or_default();
+    let field = format!("{path}.{kind}");
+    Some(Remark::new(field, Check::InvalidQuery, error.to_string()))
 }
 
 /// Returns what is perhaps not meant with a query.
@@ -72,12 +87,13 @@ fn doubts(
 
 /// Returns the path of a query.
 fn field(path: &str, spec: &gate::Gate, role: Role) -> String {
+    let kind = spec.kind().map(GateKind::as_str).unwrap_or_default();
     match role {
         Role::Requests => format!("{path}.requests"),
-        Role::Canary | Role::Stable => {
-            let kind = spec.kind().map(GateKind::as_str).unwrap_or_default();
-            format!("{path}.{kind}.query")
-        }
+        Role::Canary | Role::Stable => format!("{path}.{kind}.query"),
+        Role::Bad => format!("{path}.{kind}.bad"),
+        Role::Good => format!("{path}.{kind}.good"),
+        Role::Total => format!("{path}.{kind}.total"),
     }
 }
 

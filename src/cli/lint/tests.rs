@@ -183,6 +183,33 @@ fn queries_that_cannot_be_sent_are_found() {
 }
 
 #[test]
+fn counters_that_cannot_be_read_for_both_versions_are_found() {
+    let counters = |bad: &str| {
+        let text = good();
+        let (before, after) = text.split_once("    threshold:\n").unwrap();
+        let (_, after) = after.split_once("      max: 0.01\n").unwrap();
+        let regression = format!(
+            "    regression:\n      bad: {bad}\n      total: x_total{{pod=~\"{{{{pods}}}}\"}}\n"
+        );
+        said("a.yaml", [before, &regression, after].concat())
+    };
+    assert_eq!(counters("x_total{pod=~\"{{pods}}\",code=~\"5..\"}"), "");
+    for (bad, sentence) in [
+        (
+            "sum(x_total{pod=~\"{{pods}}\"})",
+            "is no selector of counters",
+        ),
+        ("x_total{app=\"shop\"}", "is the same for both versions"),
+    ] {
+        let said = counters(bad);
+        assert!(
+            said.contains("spec.gates[0].regression: ") && said.contains(sentence),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn what_is_perhaps_not_meant_is_a_warning() {
     let ratio = good().replace(
         "sum(rate(x_total{pod=~\"{{pods}}\"}[{{window}}]))",

@@ -88,6 +88,7 @@ impl BreachWindow {
         Ok(Judgment {
             verdict,
             message: format!("{}, {count}", self.range.describe(value)),
+            samples: None,
         })
     }
 

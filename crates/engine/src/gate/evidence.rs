@@ -1,4 +1,4 @@
-//! Evidence of a gate in a step, folded from its readings.
+//! Evidence of a gate, folded from its readings.
 //!
 //! A reading is folded once: those that are not newer than [`GateStatus::sampled_at`] are skipped.
 //! So evidence can be folded from any persisted state with all readings at hand, again and again,
@@ -52,7 +52,7 @@ pub(crate) fn begin_step(gate: &Gate, before: Option<&GateStatus>) -> GateStatus
         status.sampled_at = before.sampled_at;
         status.samples = before.samples;
         status.message.clone_from(&before.message);
-        status.evidence = before.evidence.clone();
+        status.evidence = before.evidence.clone().in_new_step();
     }
     status
 }
@@ -80,7 +80,7 @@ pub fn fold(
         return;
     }
     status.sampled_at = Some(at);
-    match gate.fold(&mut status.evidence, &reading.samples, at) {
+    match gate.fold(&mut status.evidence, reading, scope) {
         Ok(judgment) if scope == Scope::Step || judgment.verdict == Verdict::Breach => {
             fold_judgment(gate, status, reading, judgment);
         }
@@ -164,8 +164,12 @@ fn fold_earlier(status: &mut GateStatus, reading: &Reading, judgment: Judgment) 
 fn record(status: &mut GateStatus, reading: &Reading, judgment: Judgment) {
     status.verdict = judgment.verdict;
     status.message = judgment.message;
-    status.samples.canary = finite(reading, Role::Canary);
-    status.samples.stable = finite(reading, Role::Stable);
+    if let Some(samples) = judgment.samples {
+        status.samples = samples;
+    } else {
+        status.samples.canary = finite(reading, Role::Canary);
+        status.samples.stable = finite(reading, Role::Stable);
+    }
     status.no_data_since = None;
     status.error_since = None;
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::Duration;
 
+use super::{counts::CountInterval, dispersion::History};
+
 /// A query of a gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GateQuery {
@@ -23,6 +25,12 @@ pub enum Role {
     Stable,
     /// Number of the canary's requests.
     Requests,
+    /// Counters of bad requests, of both versions: a selector.
+    Bad,
+    /// Counters of good requests, of both versions: a selector.
+    Good,
+    /// Counters of all requests, of both versions: a selector.
+    Total,
 }
 
 /// Answer of Prometheus to one query.
@@ -71,6 +79,8 @@ pub enum NoDataReason {
         /// Minimum number.
         min: u64,
     },
+    /// There is nothing of stable to compare with.
+    NoReference,
 }
 
 /// Cause of a failed sample.
@@ -104,6 +114,10 @@ pub struct Samples {
     by_role: BTreeMap<Role, Sample>,
     /// Range of the canary's value, where it is a part of all requests.
     pub proportion: Option<Proportion>,
+    /// Counts of both versions since the last reading, oldest first, where the gate asks for counters.
+    pub intervals: Vec<CountInterval>,
+    /// Counts of stable before the canary had traffic, where the gate asks for counters.
+    pub history: Option<History>,
 }
 
 /// Range of a value that is a part of all requests, such as an error ratio.
@@ -142,6 +156,18 @@ pub enum Missing {
     Error(String),
 }
 
+// === impl Role ===
+
+impl Role {
+    /// Returns true for counters, which are read for both versions at once.
+    pub fn is_counter(self) -> bool {
+        match self {
+            Self::Bad | Self::Good | Self::Total => true,
+            Self::Canary | Self::Stable | Self::Requests => false,
+        }
+    }
+}
+
 // === impl GateQuery ===
 
 impl GateQuery {
@@ -159,6 +185,11 @@ impl Samples {
     /// Returns the sample of a role.
     pub fn get(&self, role: Role) -> Option<&Sample> {
         self.by_role.get(&role)
+    }
+
+    /// Adds the sample of a role.
+    pub fn insert(&mut self, role: Role, sample: Sample) {
+        self.by_role.insert(role, sample);
     }
 
     /// Returns the samples that are judged: all but the number of requests.
@@ -203,7 +234,7 @@ impl FromIterator<(Role, Sample)> for Samples {
     fn from_iter<T: IntoIterator<Item = (Role, Sample)>>(samples: T) -> Self {
         Self {
             by_role: samples.into_iter().collect(),
-            proportion: None,
+            ..Self::default()
         }
     }
 }
@@ -222,6 +253,9 @@ impl std::fmt::Display for NoDataReason {
             Self::FewRequests { requests, min } => write!(
                 f,
                 "the numerator has no series, and {requests} of {min} requests are too few to read it as 0"
+            ),
+            Self::NoReference => f.write_str(
+                "stable has no requests to compare with: write maxBadRatio to judge the canary without it",
             ),
         }
     }

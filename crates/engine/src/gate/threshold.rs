@@ -37,19 +37,15 @@ impl Threshold {
     pub(super) fn fold(&self, samples: &Samples, min_requests: u64) -> Result<Judgment, Missing> {
         let value = self.range.value(samples, min_requests)?;
         let message = self.range.describe(value);
-        Ok(match self.range.judge(value, samples) {
-            Quality::Good => Judgment {
-                verdict: Verdict::Pass,
-                message,
-            },
-            Quality::Bad => Judgment {
-                verdict: Verdict::Breach,
-                message: self.range.describe_breach(value, samples),
-            },
-            Quality::Unclear(why) => Judgment {
-                verdict: Verdict::Gathering,
-                message: format!("{message}, {why}"),
-            },
+        let (verdict, message) = match self.range.judge(value, samples) {
+            Quality::Good => (Verdict::Pass, message),
+            Quality::Bad => (Verdict::Breach, self.range.describe_breach(value, samples)),
+            Quality::Unclear(why) => (Verdict::Gathering, format!("{message}, {why}")),
+        };
+        Ok(Judgment {
+            verdict,
+            message,
+            samples: None,
         })
     }
 }

@@ -40,6 +40,8 @@ pub(crate) enum Quality {
     Good,
     /// A fifth of their answers are errors.
     Erroring,
+    /// Three in a hundred of their answers are errors, where one is usual: less than any limit.
+    Worse,
     /// They are slow.
     Slow,
     /// They never become ready.

@@ -6,6 +6,7 @@
 
 mod coverage;
 mod events;
+mod gates;
 mod golden;
 
 use std::{

@@ -60,6 +60,7 @@ mod patience;
 mod provenance;
 mod purity;
 mod refusals;
+mod regression;
 mod restart;
 mod retention;
 mod rollout;

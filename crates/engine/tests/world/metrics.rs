@@ -1,5 +1,7 @@
 //! Prometheus and its clients: the sampler, and the check of the queries before an attempt.
 
+mod counting;
+
 use jiff::{SignedDuration, Timestamp};
 use tidegate_engine::{
     decision::Sampling,
@@ -74,6 +76,7 @@ impl World {
         if attempt(sampling) != attempt(memory.sampling) {
             memory.readings.clear();
             memory.on_its_way.clear();
+            memory.counted_until = None;
         }
         let start = |sampling: Option<Sampling>| sampling.map(|sampling| sampling.since);
         let step = |sampling: Option<Sampling>| sampling.and_then(|sampling| sampling.step);
@@ -86,7 +89,15 @@ impl World {
             let now = self.now;
             memory.next_sample = sampling.map(|sampling| first(sampling).max(now));
             // One reading a time: that of the step.
-            memory.on_its_way.retain(|reading| reading.sampled_at < now);
+            let (kept, dropped): (Vec<_>, Vec<_>) = memory
+                .on_its_way
+                .drain(..)
+                .partition(|reading| reading.sampled_at < now);
+            memory.on_its_way = kept;
+            let mut counted = dropped.iter().flat_map(|one| &one.samples.intervals);
+            if let Some(first) = counted.next() {
+                memory.counted_until = Some(first.from);
+            }
         }
         memory.sampling = sampling;
     }
@@ -119,7 +130,8 @@ impl World {
             end.filter(|end| *end > now)
                 .map_or(next, |end| end.min(next)),
         );
-        let readings = self.readings(sampling);
+        let mut readings = self.readings(sampling);
+        self.count(sampling, &mut readings);
         self.shell.memory.on_its_way.extend(readings);
         true
     }
@@ -183,6 +195,8 @@ impl World {
             .as_ref()
             .is_some_and(|canary| canary.template.quality == Quality::Erroring);
         match self.behavior() {
+            // What has been good for long is not found bad by one reading.
+            _ if self.counts() => false,
             PrometheusBehavior::Breach => true,
             PrometheusBehavior::Honest | PrometheusBehavior::Slow => erring,
             PrometheusBehavior::Down

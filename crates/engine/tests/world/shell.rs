@@ -61,6 +61,8 @@ pub(crate) struct Memory {
     pub(crate) next_sample: Option<Timestamp>,
     pub(crate) on_its_way: Vec<Reading>,
     pub(crate) readings: Vec<Reading>,
+    /// Time up to which requests are counted.
+    pub(crate) counted_until: Option<Timestamp>,
     pub(crate) compared: Vec<(String, Digest, Comparison)>,
     pub(crate) recorded: Vec<String>,
     pub(crate) queries: Option<QueryCheck>,

@@ -9,9 +9,11 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     Readings, SampledGate, SamplerInput, SamplerSettings,
+    counting::{self, Counting},
     schedule::{ReadableFrom, ReadyStep, Schedule},
 };
 use crate::{
+    counter_query::CounterQuery,
     prometheus::InstantQuery,
     query::Query,
     query_error::QueryError,
@@ -52,6 +54,7 @@ const READINGS_A_SCRAPE: i32 = 4;
 impl<Q: InstantQuery> GateReader<Q> {
     pub(super) async fn run(self, mut input_rx: watch::Receiver<SamplerInput>) {
         let mut schedule = Schedule::new(self.gate.interval);
+        let mut counting = Counting::new(self.gate.counted_until);
         let mut learned = None;
         loop {
             let input = input_rx.borrow_and_update().clone();
@@ -84,7 +87,7 @@ impl<Q: InstantQuery> GateReader<Q> {
                 continue;
             }
             let began = Instant::now();
-            let reading = self.read(&input, readiness, scrapes).await;
+            let reading = self.read(&mut counting, &input, readiness, scrapes).await;
             schedule.record(began, &reading);
             self.readings.keep(self.index, reading.clone());
             (self.settings.notify)(&reading);
@@ -120,7 +123,9 @@ impl<Q: InstantQuery> GateReader<Q> {
 
     /// Returns the query by which the canary is judged, put to a version.
     fn judging(&self, version: &Variables, window: SignedDuration) -> Option<Query> {
-        let query = self.judged().find(|query| query.role == Role::Canary)?;
+        let query = self
+            .judged()
+            .find(|query| matches!(query.role, Role::Canary | Role::Total))?;
         expand(query, version, window).ok()
     }
 
@@ -184,6 +189,7 @@ impl<Q: InstantQuery> GateReader<Q> {
     /// young.
     async fn read(
         &self,
+        counting: &mut Counting,
         input: &SamplerInput,
         readiness: ReadableFrom,
         scrapes: SignedDuration,
@@ -192,6 +198,42 @@ impl<Q: InstantQuery> GateReader<Q> {
         let step = readiness.step.filter(|ready| at >= ready.at);
         let start = step.map_or(readiness.since, |ready| ready.step.since);
         let window = (at.duration_since(start) - scrapes).min(self.gate.window);
+        let (samples, stable_silent) =
+            match CounterQuery::parse(&self.gate.queries, &input.variables) {
+                Ok(None) => self.values(input, window, at).await,
+                Ok(Some(query)) => {
+                    let moment = counting::Moment {
+                        since: after(readiness.since, self.gate.warmup),
+                        at,
+                        scrapes,
+                        alone: input.alone,
+                    };
+                    let counted = counting.read(&*self.source, &self.gate, &query, moment);
+                    let samples = of_step(counted.await, input);
+                    let silent = [Role::Canary, Role::Stable]
+                        .into_iter()
+                        .all(|role| matches!(samples.get(role), Some(Sample::NoData(_))));
+                    (samples, silent)
+                }
+                Err(error) => (counting::unusable(&error), false),
+            };
+        Reading {
+            gate: self.gate.name.clone(),
+            sampled_at: at,
+            step: step.map(|ready| ready.step.number),
+            early: at < readiness.sure,
+            stable_silent,
+            samples,
+        }
+    }
+
+    /// Returns the values of the queries, and true if stable has none either.
+    async fn values(
+        &self,
+        input: &SamplerInput,
+        window: SignedDuration,
+        at: Timestamp,
+    ) -> (Samples, bool) {
         let samples = self.gate.queries.iter().map(|query| async move {
             let variables = input.variables.of(query.role);
             let sample = match expand(query, variables, window) {
@@ -203,16 +245,10 @@ impl<Q: InstantQuery> GateReader<Q> {
         let mut samples: Samples = join_all(samples).await.into_iter().collect();
         let judging = self.judging(&input.variables.canary, window);
         samples.proportion = judging.as_ref().and_then(|query| query.proportion);
-        Reading {
-            gate: self.gate.name.clone(),
-            sampled_at: at,
-            step: step.map(|ready| ready.step.number),
-            early: at < readiness.sure,
-            stable_silent: self
-                .is_stable_silent(input, &samples, judging.as_ref(), window, at)
-                .await,
-            samples,
-        }
+        let silent = self
+            .is_stable_silent(input, &samples, judging.as_ref(), window, at)
+            .await;
+        (samples, silent)
     }
 
     async fn ask(&self, query: &Query, at: Timestamp) -> Sample {
@@ -277,8 +313,21 @@ fn expand(
         Query::parse_by_pod(&expanded, by_pod).map_err(|error| QueryError::invalid(&error))?;
     Ok(match query.role {
         Role::Requests if by_pod => parsed.counting_pods_once(),
-        Role::Requests | Role::Canary | Role::Stable => parsed,
+        Role::Requests | Role::Canary | Role::Stable | Role::Bad | Role::Good | Role::Total => {
+            parsed
+        }
     })
+}
+
+/// Names the step of the intervals that are of it alone.
+fn of_step(mut samples: Samples, input: &SamplerInput) -> Samples {
+    for interval in &mut samples.intervals {
+        interval.step = input
+            .step
+            .filter(|step| interval.from >= step.since)
+            .map(|step| step.number);
+    }
+    samples
 }
 
 /// Returns the one number of an answer.

@@ -1,10 +1,10 @@
 //! Checks of queries against stable before traffic moves.
 
-use tidegate_engine::gate::reading::NoDataReason;
+use tidegate_engine::gate::reading::{GateQuery, NoDataReason, Role};
 
 use super::{
     super::{
-        preflight::{InvalidQuery, check_query},
+        preflight::{InvalidQuery, check_gate, check_query},
         template::TemplateError,
     },
     server::{DATE, answer, asks_for_age},
@@ -169,4 +169,60 @@ async fn an_infinite_value_of_stable_is_rejected() {
             "{value}"
         );
     }
+}
+
+/// Checks counters with these answers to queries that hold these words; to others there is a number.
+async fn check_counters(
+    bad: &str,
+    total: &str,
+    answers: &'static [(&'static str, &'static str)],
+) -> (Vec<Result<Sample, InvalidQuery>>, Vec<String>) {
+    let server = Server::start(move |query| {
+        let scripted = answers.iter().find(|(words, _)| query.contains(words));
+        ok(scripted.map_or(FRESH, |(_, answer)| answer))
+    })
+    .await;
+    let queries = [(Role::Bad, bad), (Role::Total, total)].map(|(role, text)| GateQuery {
+        role,
+        text: text.to_owned(),
+    });
+    let prometheus = prometheus(&server.url, &http(), Credentials::none());
+    let window = SignedDuration::from_mins(5);
+    let checked = check_gate(&prometheus, &queries, &canary(), window, now()).await;
+    (checked, server.requests())
+}
+
+#[tokio::test]
+async fn counters_are_tried_as_a_ratio() {
+    let total = r#"x{pod=~"{{pods}}"}"#;
+    let misspelt = r#"x{pod=~"{{pods}}",status=~"5.."}"#;
+    let (checked, _) = check_counters(
+        misspelt,
+        total,
+        &[(
+            "status!=",
+            r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"0"]}]}}"#,
+        )],
+    )
+    .await;
+    assert_eq!(
+        checked,
+        [Err(InvalidQuery::UnknownLabel("status".to_owned()))]
+    );
+    let (checked, requests) = check_counters(r#"x{pod=~"{{pods}}",code=~"5.."}"#, total, &[]).await;
+    assert_eq!(checked, [Err(InvalidQuery::ScrapedOnce)], "it has a range");
+    assert!(
+        requests.iter().any(|request| request.contains("increase")),
+        "{requests:?}"
+    );
+}
+
+#[tokio::test]
+async fn counters_that_cannot_be_read_are_refused_without_a_query() {
+    let (checked, requests) = check_counters("sum(x)", r#"x{pod=~"{{pods}}"}"#, &[]).await;
+    let [Err(InvalidQuery::Counter(error))] = checked.as_slice() else {
+        panic!("{checked:?}");
+    };
+    assert!(error.to_string().contains("write one like"), "{error}");
+    assert_eq!(requests.len(), 0);
 }

@@ -1,5 +1,6 @@
 //! The sampler, under paused time.
 
+mod counting;
 mod scrapes;
 
 use std::sync::Mutex;
@@ -62,7 +63,10 @@ impl InstantQuery for Scripted {
             }]),
             Some(spacing) if query.ends_with("[11m]") => {
                 let times = vec![0.0, spacing, 2.0 * spacing];
-                Data::Matrix(vec![Samples { times }])
+                Data::Matrix(vec![Samples {
+                    times,
+                    ..Samples::default()
+                }])
             }
             _ => Data::Scalar(Point {
                 time_seconds: 0.0,
@@ -184,6 +188,7 @@ fn gate(query: &str) -> SampledGate {
         interval: SignedDuration::from_secs(10),
         warmup: SignedDuration::ZERO,
         max_sample_age: SignedDuration::from_mins(2),
+        counted_until: None,
         window: SignedDuration::from_secs(30),
     }
 }
@@ -226,6 +231,7 @@ fn without_traffic() -> SamplerInput {
     SamplerInput {
         variables: variables(),
         traffic_since: None,
+        alone: false,
         step: None,
     }
 }

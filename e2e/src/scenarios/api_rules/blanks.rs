@@ -154,6 +154,20 @@ fn blank_gates() -> Vec<Blank> {
             Answer::Has(at, json!(default)),
         ));
     }
+    for (field, at, default) in [
+        (
+            "burstiness",
+            "/gates/0/regression/burstiness",
+            json!("Auto"),
+        ),
+        ("minRequests", "/gates/0/regression/minRequests", json!(500)),
+        ("minBad", "/gates/0/regression/minBad", json!(5)),
+    ] {
+        let mut regression = json!({ "bad": "b", "total": "t" });
+        regression[field] = Value::Null;
+        let gates = json!([{ "name": "errors", "regression": regression }]);
+        blanks.push(blank(kind, "/gates", gates, Answer::Has(at, default)));
+    }
     blanks
 }
 

@@ -4,6 +4,7 @@ use super::coverage::STAGES;
 use crate::{
     cluster::Service,
     deployment::Quality,
+    histories::gates::{self, Gates},
     metrics::PrometheusBehavior,
     rollout::{SYNC_INTERVAL, a_rollout, a_rollout_by_replicas, template},
     shell::{Fault, Group},
@@ -98,6 +99,7 @@ pub(super) enum Spec {
 pub(super) struct Beginning {
     pub(super) by: By,
     pub(super) split: Split,
+    pub(super) gates: Gates,
     pub(super) point: Point,
 }
 
@@ -140,6 +142,7 @@ impl Point {
         Beginning {
             by,
             split,
+            gates: Gates::Limits,
             point: self,
         }
     }
@@ -155,7 +158,7 @@ pub(super) fn begin(beginning: Beginning, is_told: bool) -> World {
         By::Pause => draft.applied_by_people(),
         By::Flux => draft.applied_by_flux(),
     };
-    let draft = draft.told(is_told);
+    let draft = beginning.gates.of(draft).told(is_told);
     match beginning.point {
         Point::Adopted => draft.at_rest(),
         Point::AdoptedDifferent => draft.begins().with_commit('B', Quality::Good),
@@ -345,7 +348,9 @@ fn edit_spec(mut world: World, spec: Spec) -> World {
 
 /// Returns histories as chance would have them.
 pub(super) fn plots() -> impl Strategy<Value = Plot> {
-    (beginning(), vec((when(), event()), 1..9))
+    // The gates are drawn last, so that a seed has the events that it had before there were kinds of them.
+    (beginning(), vec((when(), event()), 1..9), gates::any())
+        .prop_map(|(beginning, events, gates)| (Beginning { gates, ..beginning }, events))
 }
 
 fn beginning() -> impl Strategy<Value = Beginning> {

@@ -51,6 +51,8 @@ fn lived((beginning, events): &Plot) -> World {
 /// The split, the point at which it begins, and the events before the last, which only lets time go on.
 fn name((beginning, events): &Plot) -> String {
     let (_, events) = events.split_last().unwrap();
-    let Beginning { by, split, point } = beginning;
+    let Beginning {
+        by, split, point, ..
+    } = beginning;
     format!("{by:?} {split:?} {point:?} {events:?}")
 }

@@ -1,0 +1,194 @@
+//! Gates that compare the canary's errors with stable's, on what a real Prometheus has of both: a release that
+//! is worse is found though it is within any limit, one that is alike is promoted, and what was counted
+//! survives a Tidegate that is killed.
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::events::v1::Event;
+use kube::api::ListParams;
+use serde_json::{Value, json};
+use tidegate_api::{
+    gate::{RegressionEvidence, Verdict},
+    intervention::{Action, InterventionState},
+    record::OutcomeRecord,
+    status::{Phase, RolloutStatus},
+};
+
+use crate::{
+    eventually::until_true,
+    load::Report,
+    scenario::{Context, Scenario, scenario},
+    testbed::{LIMIT, Release, Shop, Testbed},
+};
+
+/// Scenarios of this file.
+pub(super) const SCENARIOS: &[Scenario] = &[
+    scenario!(regression_found, found),
+    scenario!(regression_none, none),
+    scenario!(regression_restarted, restarted),
+];
+
+/// Requests a second, of all clients.
+const RATE: u32 = 300;
+
+/// Share of errors of stable.
+const USUAL: f64 = 0.01;
+
+/// A release of whose answers 5 % are errors, where stable has 1 %, loses its traffic.
+async fn found(context: Context) -> Result<()> {
+    let shop = shop(&json!([{ "weight": 20, "hold": "2s" }]), 5000);
+    let bed = Testbed::open(context, &shop).await?;
+    let clients = bed.clients(RATE);
+    let worse = Release {
+        error_rate: 0.05,
+        ..Release::good("v2")
+    };
+    bed.commit(&shop.with(worse), "Release v2, which is worse")
+        .await?;
+    let record = bed.rolled_back(2).await?;
+    for part in [
+        "gate \"errors\" breached: ",
+        " requests failed on the canary (",
+        " on stable (",
+        ": 1 against the canary, threshold 100 : 1; found after ",
+    ] {
+        ensure!(
+            record.message.contains(part),
+            "{part:?} is not in {:?}",
+            record.message
+        );
+    }
+    println!("      {}", record.message);
+    let evidence = evidence_of(&record)?;
+    ensure!(
+        evidence.log_evidence >= 100_f64.ln() && evidence.canary.bad >= 5.0,
+        "it is not convincing: {evidence:?}"
+    );
+    let ratio = evidence.canary.bad / evidence.canary.requests;
+    let of_stable = evidence.stable.bad / evidence.stable.requests;
+    ensure!(
+        (0.02..0.12).contains(&ratio) && (0.003..0.025).contains(&of_stable),
+        "the ratios are {ratio} and {of_stable}"
+    );
+    until_true("an event says the same", LIMIT, || async {
+        let events = bed.api::<Event>().list(&ListParams::default()).await?;
+        let notes = events.iter().filter_map(|event| event.note.as_deref());
+        Ok(notes
+            .filter(|note| note.contains("requests failed on the canary"))
+            .any(|note| note.contains("against the canary, threshold 100 : 1")))
+    })
+    .await?;
+    bed.gateway_serves("v1").await?;
+    clients.stop().await;
+    Ok(())
+}
+
+/// A release that fails just as stable does is promoted, and each of its requests was counted once.
+async fn none(context: Context) -> Result<()> {
+    let steps = json!([{ "weight": 20, "hold": "5s" }, { "weight": 50, "hold": "5s" }]);
+    let shop = shop(&steps, 500);
+    let bed = Testbed::open(context, &shop).await?;
+    let clients = bed.clients(RATE);
+    bed.commit(&shop.with(usual("v2")), "Release v2").await?;
+    let record = bed.promoted(2).await?;
+    let report = clients.stop().await;
+    counted_once(&record, &report)
+}
+
+/// Tidegate is killed in the middle of a step. What it had counted counts on, and once.
+async fn restarted(context: Context) -> Result<()> {
+    let steps = json!([{ "weight": 50, "hold": "5s" }, { "approval": {} }]);
+    let shop = shop(&steps, 500);
+    let mut bed = Testbed::open(context, &shop).await?;
+    let clients = bed.clients(RATE);
+    bed.commit(&shop.with(usual("v2")), "Release v2").await?;
+    let status = bed
+        .until("all but the approval is there", |status| {
+            status.phase == Phase::AwaitingApproval && passes(status)
+        })
+        .await?;
+    let before = evidence(&status).context("requests are counted")?;
+    let answers = clients
+        .first_answers_since(jiff::Timestamp::now(), 5 * RATE as usize)
+        .await;
+    ensure!(answers.is_some(), "the clients have stopped");
+    bed.tidegate()?.kill().await?;
+    bed.start_tidegate().await?;
+    let status = bed
+        .until("what came since is counted", |status| {
+            evidence(status).is_some_and(|after| after.evaluated_at > before.evaluated_at)
+                && passes(status)
+        })
+        .await?;
+    let after = evidence(&status).context("requests are counted")?;
+    ensure!(
+        after.since == before.since && after.canary.requests > before.canary.requests,
+        "it was begun anew: {before:?} became {after:?}"
+    );
+    let approved = bed.ask(Action::Approve, 2, Some(2)).await?;
+    ensure!(
+        approved.state == InterventionState::Accepted,
+        "the approval was rejected: {}",
+        approved.message
+    );
+    let record = bed.promoted(2).await?;
+    let report = clients.stop().await;
+    counted_once(&record, &report)
+}
+
+/// Each answer of the time in which was counted is in one version's counts, up to the scrapes at both ends.
+fn counted_once(record: &OutcomeRecord, report: &Report) -> Result<()> {
+    let evidence = evidence_of(record)?;
+    println!("      {}", record.gates[0].status.message);
+    let compared = evidence.canary.requests + evidence.stable.requests;
+    let counted = compared + evidence.alone.requests;
+    let answers = report
+        .between(evidence.since, evidence.evaluated_at)
+        .total();
+    #[expect(clippy::cast_precision_loss, reason = "thousands of answers")]
+    let (answers, scrapes) = (answers as f64, 3.0 * f64::from(RATE));
+    ensure!(
+        (counted - answers).abs() <= scrapes,
+        "of {answers} answers {counted} were counted: {evidence:?}"
+    );
+    println!("      {counted} of {answers} answers counted");
+    Ok(())
+}
+
+fn usual(version: &str) -> Release {
+    Release {
+        error_rate: USUAL,
+        ..Release::good(version)
+    }
+}
+
+/// The shop with stable's usual errors, steps and a gate that asks for so many requests.
+fn shop(steps: &Value, min_requests: u32) -> Shop {
+    let total = r#"http_requests_total{namespace="{{namespace}}",pod=~"{{pods}}"}"#;
+    let bad = r#"http_requests_total{namespace="{{namespace}}",pod=~"{{pods}}",code=~"5.."}"#;
+    let gate = json!({
+        "name": "errors",
+        "interval": "1s",
+        "maxSampleAge": "10s",
+        // A minute of a few errors says little of bursts.
+        "regression": { "bad": bad, "total": total, "minRequests": min_requests, "burstiness": 1 },
+    });
+    let shop = Shop::new().with_rollout(json!({ "gates": [gate] }));
+    shop.with(usual("v1"))
+        .with_rollout(json!({ "steps": steps }))
+}
+
+fn passes(status: &RolloutStatus) -> bool {
+    let gates = status.attempt.iter().flat_map(|attempt| &attempt.gates);
+    gates.into_iter().all(|gate| gate.verdict == Verdict::Pass)
+}
+
+fn evidence(status: &RolloutStatus) -> Option<RegressionEvidence> {
+    let gate = status.attempt.as_ref()?.gates.first()?;
+    gate.evidence.regression.clone()
+}
+
+fn evidence_of(record: &OutcomeRecord) -> Result<RegressionEvidence> {
+    let gate = record.gates.first().context("the record has the gate")?;
+    let evidence = gate.status.evidence.regression.clone();
+    evidence.context("the record has the evidence")
+}
