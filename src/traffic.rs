@@ -212,14 +212,18 @@ impl Routers {
     /// and that the plan does not split, in words. Replicas share what comes to a Service from whatever route.
     pub(crate) fn unsplit(&self, namespace: &str, plan: &Plan) -> Vec<String> {
         let mut unsplit = Vec::new();
-        if plan.splits_by_replicas() {
+        let Some(service) = plan
+            .service
+            .as_deref()
+            .filter(|_| !plan.splits_by_replicas())
+        else {
             return unsplit;
-        }
+        };
         for (kind, cache) in &self.caches {
             for route in cache.list(namespace) {
                 let reference = RouteRef::new(*kind, route.name_any());
                 let backends = Backends::of(&reference, namespace);
-                let rules = backends.rules_with(route.field(backends.rules_path()), &plan.service);
+                let rules = backends.rules_with(route.field(backends.rules_path()), service);
                 let mut planned = plan.routes.iter();
                 match planned.find(|planned| planned.is_same_object(&reference)) {
                     None if rules.is_empty() => {}

@@ -379,6 +379,23 @@ impl Workloads {
         }
     }
 
+    /// Takes pods away from the canary of this Rollout.
+    pub(crate) async fn scale_down_canary(
+        &self,
+        canary: Target<'_>,
+        rollout: &str,
+        replicas: u32,
+    ) -> Result<(), WorkloadError> {
+        match canary.workload.kind {
+            WorkloadKind::Deployment => {
+                let deployments = &self.deployments;
+                deployments
+                    .scale_down_canary(canary, rollout, replicas)
+                    .await
+            }
+        }
+    }
+
     /// Creates the canary of a workload, or makes it what it should be.
     pub(crate) async fn apply_canary(
         &self,

@@ -17,6 +17,7 @@ const FINE: &[&str] = &[
     "NotStalled",
     "NotSuspended",
     "Paused",
+    "PodsReady",
     "Progressing",
     "PromoteRequested",
     "Read",

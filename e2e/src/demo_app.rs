@@ -116,8 +116,12 @@ pub async fn serve_on(
     config: DemoAppConfig,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let drain = config.drain;
-    let router = router(config, stop.clone());
+    let (drain, work_rate) = (config.drain, config.work_rate);
+    let app = app(config, stop.clone());
+    if work_rate > 0 {
+        tokio::spawn(work(Arc::clone(&app), work_rate, stop.clone()));
+    }
+    let router = router(app);
     let drained = CancellationToken::new();
     let server = axum::serve(listener, router)
         .with_graceful_shutdown(drained.clone().cancelled_owned())
@@ -133,14 +137,28 @@ pub async fn serve_on(
     }
 }
 
-fn router(config: DemoAppConfig, draining: CancellationToken) -> Router {
-    let app = Arc::new(App {
+fn app(config: DemoAppConfig, draining: CancellationToken) -> Arc<App> {
+    Arc::new(App {
         chance: Chance::new(&config.greeting.pod),
         greeting: config.greeting,
         behavior: Mutex::new(config.behavior),
         metrics: Metrics::new(),
         draining,
-    });
+    })
+}
+
+/// Takes jobs from where nobody has to send them, until it is asked to end. They count like requests.
+async fn work(app: Arc<App>, rate: u32, stop: CancellationToken) {
+    let mut jobs = tokio::time::interval(Duration::from_secs(1) / rate);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = jobs.tick() => app.do_job(),
+        }
+    }
+}
+
+fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
@@ -241,6 +259,17 @@ fn header_value(text: &str) -> HeaderValue {
 // === impl App ===
 
 impl App {
+    fn do_job(&self) {
+        let started = Instant::now();
+        let has_failed = self.chance.happens(self.behavior().error_rate);
+        let code = if has_failed {
+            StatusCode::INTERNAL_SERVER_ERROR
+        } else {
+            StatusCode::OK
+        };
+        self.metrics.record(code.as_u16(), started.elapsed());
+    }
+
     fn behavior(&self) -> Behavior {
         *self.behavior.lock().expect("no holder panics")
     }

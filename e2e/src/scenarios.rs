@@ -14,6 +14,7 @@ mod by_flux;
 mod by_helm;
 mod by_pause;
 mod by_replicas;
+mod by_replicas_without_service;
 mod chart_installed;
 mod cluster_serves_traffic;
 mod degraded_stable;
@@ -118,6 +119,7 @@ pub fn all() -> Vec<Scenario> {
         by_pause::SCENARIOS,
         by_flux::SCENARIOS,
         by_replicas::SCENARIOS,
+        by_replicas_without_service::SCENARIOS,
         draining::SCENARIOS,
         pods_unready::SCENARIOS,
         api_rules::SCENARIOS,

@@ -69,7 +69,7 @@ fn common(rollout: &Rollout) -> Variables {
     Variables {
         namespace: rollout.namespace().unwrap_or_else(|| NAMESPACE.to_owned()),
         name: spec.workload.name.clone(),
-        service: spec.service_name().to_owned(),
+        service: spec.service_name().unwrap_or_default().to_owned(),
         track: String::new(),
         revision: String::new(),
         pod_name_prefixes: Vec::new(),

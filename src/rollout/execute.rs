@@ -236,6 +236,7 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
         Action::ApplyCanary { revision, replicas } => {
             effects.apply_canary(revision, *replicas).await
         }
+        Action::ScaleDownCanary { replicas } => effects.scale_down_canary(*replicas).await,
         Action::DeleteCanary => effects.delete_canary().await,
         Action::RetainPod { until } => effects.retain_pod(*until).await,
         Action::DeleteRetainedPod(name) => effects.delete_retained_pod(name).await,

@@ -1,12 +1,13 @@
 //! Observing: from the caches to the one snapshot that a decision is made from.
 
 mod config;
+mod conflicts;
 mod owned;
 mod pods;
 mod source;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -29,7 +30,10 @@ use tidegate_engine::{
     plan::Plan,
 };
 
-use self::pods::{OwnPods, ReadyPods};
+use self::{
+    conflicts::conflicting_rollouts,
+    pods::{OwnPods, ReadyPods},
+};
 use super::{brake, observations::Observations};
 use crate::{
     caches::Caches,
@@ -61,13 +65,6 @@ struct CanaryObjects {
     service: bool,
     /// `true` if an object of this name is not the Rollout's.
     name_conflict: bool,
-}
-
-/// Older Rollouts that name what a Rollout names.
-struct Conflicts {
-    names: Vec<String>,
-    /// `true` if one of them names the same workload.
-    workload: bool,
 }
 
 /// Observes one Rollout at this time.
@@ -151,7 +148,10 @@ pub(crate) fn observe(
         canary_name_conflict: canary_objects.name_conflict,
         services,
         other_workloads: observer.other_workloads(&spec.workload, &canary),
-        stable_endpoints: observer.endpoints(&own_pods, service),
+        stable_endpoints: match service {
+            Some(service) => observer.endpoints(&own_pods, service),
+            None => observer.no_endpoints(),
+        },
         canary_endpoints: observer.endpoints(&own_pods, &canary.name),
         unlisted_route_kinds: caches.routers.unlisted([spec]),
         routes,
@@ -305,7 +305,12 @@ impl Observer<'_> {
 
     /// The Services whose selector matches the workload's pods, the one that is named, and those that
     /// bear a pin of the attempt: it is taken off whatever has become of the workload.
-    fn services(&self, named: &str, own: &OwnPods<'_>, status: &RolloutStatus) -> Vec<Service> {
+    fn services(
+        &self,
+        named: Option<&str>,
+        own: &OwnPods<'_>,
+        status: &RolloutStatus,
+    ) -> Vec<Service> {
         let namespace = &self.rollout.namespace;
         let stable = status
             .stable
@@ -351,7 +356,7 @@ impl Observer<'_> {
             });
         services
             .filter(|service| {
-                service.name == named
+                Some(service.name.as_str()) == named
                     || selects(&service.own_selector(), &own.labels)
                     || bears_pin(service)
             })
@@ -382,6 +387,15 @@ impl Observer<'_> {
             ready: pods.names.len().try_into().unwrap_or(u32::MAX),
             since,
             owners,
+        }
+    }
+
+    /// Endpoints where there is no Service to have any.
+    fn no_endpoints(&self) -> Endpoints {
+        Endpoints {
+            ready: 0,
+            since: self.now,
+            owners: BTreeSet::new(),
         }
     }
 
@@ -473,29 +487,4 @@ fn is_split_by_another(caches: &Caches, rollout: &NamespacedName, route: &RouteR
             })
     });
     !others.is_empty()
-}
-
-/// Older Rollouts that name the same workload or Service. The oldest one governs. A route may be split by
-/// several Rollouts, each between its own Service and its canary.
-fn conflicting_rollouts(caches: &Caches, rollout: &Rollout) -> Conflicts {
-    let namespace = rollout.namespace().unwrap_or_default();
-    let conflicting = caches.pick_rollouts(&namespace, |other| {
-        let same_workload = other.spec.workload == rollout.spec.workload;
-        let same_service = other.spec.service_name() == rollout.spec.service_name();
-        if (same_workload || same_service) && age(other) < age(rollout) {
-            Some((other.name_any(), same_workload))
-        } else {
-            None
-        }
-    });
-    Conflicts {
-        workload: conflicting.iter().any(|(_, same_workload)| *same_workload),
-        names: conflicting.into_iter().map(|(name, _)| name).collect(),
-    }
-}
-
-/// Order of Rollouts: the one that was created first comes first.
-fn age(rollout: &Rollout) -> (Option<Timestamp>, String) {
-    let created = rollout.creation_timestamp().map(|at| at.0);
-    (created, rollout.name_any())
 }

@@ -281,8 +281,9 @@ fn missing(caches: &Caches, observed: &Observed) -> BTreeSet<String> {
     if !observed.stable_kept || observed.candidate.is_none() {
         missing.insert("a ControllerRevision".to_owned());
     }
-    let service = observed.spec.service_name();
-    if caches.services.get(namespace, service).is_none() {
+    if let Some(service) = observed.spec.service_name()
+        && caches.services.get(namespace, service).is_none()
+    {
         missing.insert(format!("Service {service}"));
     }
     let routes = observed.routes.iter().filter(|route| route.state.is_none());

@@ -96,7 +96,9 @@ async fn surroundings(
             .iter()
             .filter(|autoscaler| {
                 scales(autoscaler, &plan.workload, |metric| {
-                    is_of_service(metric, &plan.service)
+                    plan.service
+                        .as_deref()
+                        .is_some_and(|service| is_of_service(metric, service))
                 })
             })
             .map(ResourceExt::name_any)
@@ -129,8 +131,11 @@ fn without_canary(
     namespace: &str,
     plan: &Plan,
 ) -> Vec<String> {
+    let Some(service) = &plan.service else {
+        return Vec::new();
+    };
     let named = found.iter().filter(|policy| {
-        names_service(&policy.data, &plan.service, namespace)
+        names_service(&policy.data, service, namespace)
             && !names_service(&policy.data, &plan.canary, namespace)
     });
     named

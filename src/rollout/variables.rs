@@ -26,7 +26,8 @@ pub(super) fn of_canary(seen: &Observed, plan: &Plan) -> Variables {
     Variables {
         namespace: seen.identity.namespace.clone(),
         name: plan.workload.name.clone(),
-        service: plan.service.clone(),
+        // No query uses it where there is none.
+        service: plan.service.clone().unwrap_or_default(),
         track: names::TRACK_CANARY.to_owned(),
         revision: attempt
             .map(|attempt| attempt.revision.short().to_owned())
@@ -41,7 +42,7 @@ pub(super) fn of_stable(namespace: &str, plan: &Plan, stable: Option<&Stable>) -
     Variables {
         namespace: namespace.to_owned(),
         name: plan.workload.name.clone(),
-        service: plan.service.clone(),
+        service: plan.service.clone().unwrap_or_default(),
         track: names::TRACK_STABLE.to_owned(),
         revision: stable
             .map(|stable| stable.revision.short().to_owned())

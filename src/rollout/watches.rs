@@ -220,7 +220,7 @@ impl TriggerScope {
         let canary = canary_name(&rollout.name_any());
         specs(rollout).any(|spec| match self {
             Self::Named => rollout.name_any() == name,
-            Self::Service => spec.service_name() == name || canary == name,
+            Self::Service => spec.service_name() == Some(name) || canary == name,
             Self::Route(kind) => spec.routes().iter().any(|route| route.is_to(kind, name)),
         })
     }

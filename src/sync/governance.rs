@@ -12,7 +12,7 @@ use tidegate_api::{
     NamespacedName, Revision, Rollout,
     config_repo::GovernedWorkload,
     rollout::RolloutSpec,
-    route::{RouteKind, RouteRef, routes_in},
+    route::{RouteKind, RouteRef, is_without_service, routes_in},
     status::RolloutStatus,
     workload::{WorkloadKind, WorkloadRef},
 };
@@ -207,7 +207,7 @@ impl Governor {
 
     fn add_plan(&mut self, spec: &RolloutSpec) {
         self.workloads.insert(spec.workload.clone());
-        self.services.insert(spec.service_name().to_owned());
+        self.services.extend(spec.service_name().map(str::to_owned));
         self.routes.extend(spec.routes());
     }
 
@@ -215,8 +215,10 @@ impl Governor {
     fn add_spec(&mut self, spec: &Value) {
         self.declared = true;
         let workload = text_at(spec, "/workload/name");
-        self.services
-            .extend(text_at(spec, "/service").or_else(|| workload.clone()));
+        if !is_without_service(spec) {
+            self.services
+                .extend(text_at(spec, "/service").or_else(|| workload.clone()));
+        }
         self.workloads
             .extend(workload.into_iter().flat_map(|name| named(spec, &name)));
         self.routes.extend(routes_in(spec));

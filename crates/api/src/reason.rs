@@ -136,8 +136,12 @@ catalogue! {
     pub enum AvailableReason {
         /// Every version that gets traffic has a ready endpoint.
         EndpointsReady,
+        /// The workload has no Service, and pods of it are ready, or it is scaled to zero.
+        PodsReady,
         /// A version that gets traffic has no ready endpoint. Check the pods of the workload.
         NoReadyEndpoints,
+        /// The workload has no Service, and no pod of it is ready. Check the pods of the workload.
+        NoReadyPods,
         /// The Service does not exist. Create it, or name another in `spec.service`.
         ServiceNotFound,
         /// A route does not exist. Create it, or name another in `spec.traffic`.

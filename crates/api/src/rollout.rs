@@ -12,7 +12,7 @@ use crate::{
     gate::Gate,
     names,
     notification::NotificationTarget,
-    route::{RouteRef, Traffic},
+    route::{ReplicaService, RouteRef, Traffic},
     status::RolloutStatus,
     workload::WorkloadRef,
 };
@@ -52,12 +52,26 @@ use crate::{
 ).message("shares of replicas make weights of 0 to 50, and 100: write one of these, or split traffic by routes"))]
 #[x_kube(validation = Rule::new("!has(self.traffic.replicas) || self.steps.all(s, !has(s.replicas))").message(
     "a step sets replicas, and with traffic: {replicas: {}} they follow from its weight: leave them out"))]
+#[x_kube(validation = Rule::new(
+    "!has(self.traffic.replicas) || !has(self.traffic.replicas.service) || self.traffic.replicas.service != 'None' || \
+     !has(self.service)"
+).message("spec.service names a Service, and traffic.replicas.service is None: leave one of them out"))]
+#[x_kube(validation = Rule::new(
+    "!has(self.traffic.replicas) || !has(self.traffic.replicas.service) || self.traffic.replicas.service != 'None' || \
+     self.steps.all(s, !has(s.weight) || (type(s.weight) == int ? s.weight <= 50 : \
+     double(s.weight.replace('%', '')) <= 50.0))"
+).message("without a Service a weight is a share of pods, 0 to 50: the canary never stands in for stable, so end with 50 at most"))]
+#[x_kube(validation = Rule::new(
+    "!has(self.traffic.replicas) || !has(self.traffic.replicas.service) || self.traffic.replicas.service != 'None' || \
+     !has(self.canary) || !has(self.canary.keepFailed) || duration(self.canary.keepFailed) == duration('0s')"
+).message("a pod that is retained without a Service would go on working: leave canary.keepFailed out"))]
 #[x_kube(validation = Rule::new("self.steps.size() == 0 || has(self.steps[0].weight)").message(
     "the first step is an approval, and there is nothing to approve yet: begin with a weight, like {weight: 0}"))]
 pub struct RolloutSpec {
     /// Workload that is released. Its template changes only when a revision is promoted.
     pub workload: WorkloadRef,
-    /// Name of the Service that callers use. Defaults to the workload's name.
+    /// Name of the Service that callers use. Defaults to the workload's name; a workload that nobody calls has
+    /// none with `traffic: {replicas: {service: None}}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = names::LABEL))]
     pub service: Option<String>,
@@ -311,9 +325,18 @@ mod defaults {
 // === impl RolloutSpec ===
 
 impl RolloutSpec {
-    /// Returns the name of the Service that callers use.
-    pub fn service_name(&self) -> &str {
-        self.service.as_deref().unwrap_or(&self.workload.name)
+    /// Returns the name of the Service that callers use; `None` where nobody calls the workload.
+    pub fn service_name(&self) -> Option<&str> {
+        if self.is_without_service() {
+            return None;
+        }
+        Some(self.service.as_deref().unwrap_or(&self.workload.name))
+    }
+
+    /// Returns true if nobody calls the workload: its pods take work by themselves as soon as they run.
+    pub fn is_without_service(&self) -> bool {
+        let replicas = self.traffic.replicas.as_ref();
+        replicas.is_some_and(|replicas| replicas.service == ReplicaService::None)
     }
 
     /// Returns the routes in which traffic is split.

@@ -30,9 +30,28 @@ pub struct Traffic {
     pub replicas: Option<ReplicaTraffic>,
 }
 
-/// Traffic that is split by shares of replicas. There is nothing to set.
+/// Traffic that is split by shares of replicas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ReplicaTraffic {}
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaTraffic {
+    /// Service of the workload: `Required` for one that callers use; `None` for a workload that nobody calls and
+    /// that takes its work by itself, like a worker of a queue. Then a share is one of pods: weights are 0 to 50,
+    /// the canary has no pod at weight 0, and a release ends with the step of the greatest share. Defaults to
+    /// `Required`: a Service that is missing by a slip is said.
+    #[serde(default, skip_serializing_if = "ReplicaService::is_required")]
+    #[schemars(extend("default" = "Required"))]
+    pub service: ReplicaService,
+}
+
+/// Service of a workload whose replicas share the traffic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ReplicaService {
+    /// Callers use one.
+    #[default]
+    Required,
+    /// Nobody calls the workload.
+    None,
+}
 
 /// Reference to a route of the Rollout's namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -78,6 +97,21 @@ pub fn routes_in(spec: &Value) -> Vec<RouteRef> {
         .flatten()
         .filter_map(|route| RouteRef::deserialize(route).ok())
         .collect()
+}
+
+/// Returns true if the spec of a Rollout, as git may have it, says that nobody calls the workload.
+pub fn is_without_service(spec: &Value) -> bool {
+    let said = spec.pointer("/traffic/replicas/service");
+    said.is_some_and(|said| ReplicaService::deserialize(said).ok() == Some(ReplicaService::None))
+}
+
+// === impl ReplicaService ===
+
+impl ReplicaService {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_required(&self) -> bool {
+        *self == Self::Required
+    }
 }
 
 // === impl RouteRef ===

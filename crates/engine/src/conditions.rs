@@ -19,7 +19,7 @@ use crate::{
     context::DecisionContext,
     event::Event,
     field_conflict,
-    observed::{Observed, RouteState},
+    observed::{Observed, RouteState, Workload},
     stall,
     weight::Weight,
     wording,
@@ -80,13 +80,19 @@ pub(crate) fn runs_another(ctx: &DecisionContext<'_>) -> bool {
         return true;
     };
     let endpoints = &ctx.observed.stable_endpoints;
-    let serves_another = endpoints.ready > 0 && !endpoints.are_of_version(&version.id);
+    let serves_another = if ctx.observed.is_without_service() {
+        let mut versions = workload.versions.iter();
+        versions.any(|one| one.ready > 0 && one.content != version.content)
+    } else {
+        endpoints.ready > 0 && !endpoints.are_of_version(&version.id)
+    };
     let mut same = workload.with_content_of(version);
     version.content != workload.content || serves_another && same.all(|one| one.ready == 0)
 }
 
 fn set_available(ctx: &mut DecisionContext<'_>, unavailable: Option<&Unavailable>) {
     let (reason, message) = match unavailable {
+        None if ctx.observed.is_without_service() => (AvailableReason::PodsReady, String::new()),
         None => (AvailableReason::EndpointsReady, String::new()),
         Some(cause) => (cause.reason(), cause.to_string()),
     };
@@ -235,7 +241,13 @@ fn unavailable(ctx: &DecisionContext<'_>) -> Option<Unavailable> {
         Some(attempt) => &attempt.plan,
         None => &observed.spec,
     };
-    let service = spec.service_name();
+    let Some(service) = spec.service_name() else {
+        return if is_nobody_at_work(observed) {
+            Some(Unavailable::NobodyAtWork)
+        } else {
+            None
+        };
+    };
     if !observed.services.iter().any(|live| live.name == service) {
         return Some(Unavailable::ServiceNotFound {
             service: service.to_owned(),
@@ -254,6 +266,16 @@ fn unavailable(ctx: &DecisionContext<'_>) -> Option<Unavailable> {
         return Some(Unavailable::CanaryNotReady);
     }
     None
+}
+
+/// Returns true if a workload that nobody calls wants pods, and none is ready, the canary's included.
+fn is_nobody_at_work(observed: &Observed) -> bool {
+    let ready = |workload: &Option<Workload>| {
+        let workload = workload.as_ref();
+        workload.map_or(0, Workload::known_available)
+    };
+    let wanted = observed.workload.as_ref().map_or(1, |one| one.replicas);
+    wanted > 0 && ready(&observed.workload) == 0 && ready(&observed.canary) == 0
 }
 
 /// Returns true unless every route sends everything to the canary.

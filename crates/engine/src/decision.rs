@@ -152,6 +152,11 @@ pub enum Action {
         /// Number of its replicas.
         replicas: u32,
     },
+    /// Takes pods away from the canary, and leaves it as it is otherwise.
+    ScaleDownCanary {
+        /// Number of its replicas.
+        replicas: u32,
+    },
     /// Delete the canary workload and the canary Service.
     DeleteCanary,
     /// Takes one pod of the canary out of everything that selects it, and retains it for inspection. Nothing waits

@@ -11,7 +11,7 @@ use tidegate_api::{
 use crate::{
     observed::{Brake, Observed, replica_shares::pin_of_share},
     pin::Pin,
-    plan::Plan,
+    plan::{Plan, working_replicas},
     revision::Digest,
     suspension,
     weight::Weight,
@@ -143,17 +143,18 @@ impl Desired {
                 split: Split::AtMost(attempt.weight),
                 pin: rollback_pin(attempt, plan, stable, observed),
                 paused: !attempt.stable_template_updated,
-                canary: CanaryTarget::AsIs,
+                stable_alone: attempt.stable_template_updated && plan.is_without_service(),
+                canary: canary_that_goes(attempt, plan, observed),
                 ..at_stable
             },
             Stage::Draining if !attempt.has_failed() => Self {
                 split: Split::AtMost(Weight::ZERO),
-                canary: CanaryTarget::AsIs,
+                canary: canary_that_goes(attempt, plan, observed),
                 ..at_candidate
             },
             Stage::Draining => Self {
                 split: Split::AtMost(Weight::ZERO),
-                canary: CanaryTarget::AsIs,
+                canary: canary_that_goes(attempt, plan, observed),
                 ..back_at_stable
             },
             // A revision that was promoted is stable's by the time its canary goes.
@@ -195,8 +196,11 @@ impl Desired {
     /// The canary gets no more than it has while the Rollout is suspended, but for a stable that is down.
     fn held_back(self, attempt: &Attempt, observed: &Observed) -> Self {
         if suspension::holds_back(attempt, observed) && attempt.failover().is_none() {
-            let split = Split::NoMore(attempt.weight);
-            return Self { split, ..self };
+            return Self {
+                split: Split::NoMore(attempt.weight),
+                canary_keeps_callers: self.pin == Some(Pin::Canary),
+                ..self
+            };
         }
         self
     }
@@ -261,7 +265,38 @@ fn retain_until(attempt: &Attempt, plan: &Plan, observed: &Observed) -> Option<T
 /// Returns true if callers need the pods of the template that stable's has replaced again: it was verified,
 /// has not breached since, and too few of stable's own are ready.
 pub(crate) fn others_are_needed(attempt: &Attempt, observed: &Observed) -> bool {
-    attempt.stable_template_updated && !attempt.is_breached() && !observed.enough_of_stable()
+    attempt.stable_template_updated
+        && !attempt.is_breached()
+        && !observed.enough_of_stable()
+        && !observed.is_without_service()
+}
+
+/// The canary while its share goes: drained as it is, or without a pod where pods are what its share is of.
+fn canary_that_goes(attempt: &Attempt, plan: &Plan, observed: &Observed) -> CanaryTarget {
+    if plan.is_without_service() && observed.canary.is_some() {
+        CanaryTarget::Present {
+            revision: attempt.revision.clone(),
+            replicas: 0,
+        }
+    } else {
+        CanaryTarget::AsIs
+    }
+}
+
+/// The canary of a workload that nobody calls: as many pods as make the share that it has, and no more than it has
+/// now while the Rollout is suspended.
+fn working_canary(attempt: &Attempt, stable: u32, observed: &Observed) -> CanaryTarget {
+    let wanted = working_replicas(attempt.weight, stable);
+    let canary = observed.canary.as_ref();
+    let now = canary.map_or(0, |canary| canary.replicas);
+    CanaryTarget::Present {
+        revision: attempt.revision.clone(),
+        replicas: if suspension::holds_back(attempt, observed) {
+            wanted.min(now)
+        } else {
+            wanted
+        },
+    }
 }
 
 /// The canary in its step. While it is promoted it has all the replicas that it is sized for, and no fewer
@@ -270,6 +305,9 @@ fn canary(attempt: &Attempt, plan: &Plan, observed: &Observed) -> CanaryTarget {
     let Some(stable) = attempt.sized_for.filter(|_| observed.workload.is_some()) else {
         return CanaryTarget::AsIs;
     };
+    if plan.is_without_service() {
+        return working_canary(attempt, stable, observed);
+    }
     let entered = plan.next_stop(attempt.shortcut, attempt.step.max(1));
     let number = step_of_share(attempt, plan, observed).unwrap_or(entered);
     let Some(step) = plan.step(number) else {

@@ -87,6 +87,7 @@ pub(crate) fn lowers_risk(effect: &Action, observed: &Observed) -> bool {
             pin: Some(Pin::Version(_)),
             ..
         } => takes_pods_out_of_services(observed),
+        Action::ScaleDownCanary { .. } => true,
         _ => false,
     }
 }
@@ -150,6 +151,11 @@ fn wanted_of_route(
 fn services(target: &Desired, observed: &Observed) -> Vec<Action> {
     let mut effects = Vec::new();
     for service in observed.pinned_services() {
+        let is_for_canary = target.pin == Some(Pin::Canary);
+        if target.canary_keeps_callers && is_for_canary && !service.is_held() {
+            // It has come in a suspension, in which no further callers go to the canary alone.
+            continue;
+        }
         let pin = pin_of(target, service);
         if service.pin() != pin || service.epoch != target.epoch {
             effects.push(Action::SetService {
@@ -343,8 +349,16 @@ fn canary(target: &Desired, ctx: &DecisionContext<'_>) -> Vec<Action> {
                 canary.deleting
                     || (canary.replicas == *replicas && canary.revision.as_ref() == Some(revision))
             });
-            if right && observed.canary_service {
+            if right && (observed.canary_service || observed.is_without_service()) {
                 return Vec::new();
+            }
+            if let Some(live) = live
+                && observed.is_without_service()
+                && live.replicas > *replicas
+            {
+                // Nothing else of it is needed to have fewer pods work.
+                let replicas = *replicas;
+                return vec![Action::ScaleDownCanary { replicas }];
             }
             vec![Action::ApplyCanary {
                 revision: revision.clone(),

@@ -11,28 +11,26 @@
 //! | `progress` | steps, stays, evidence, and the order of attempts |
 //! | `ownership` | what is held, what is left behind, and what git was told |
 //! | `exits` | that whoever wants an attempt to end gets that in time |
+//! | `working` | workloads that nobody calls: the canary's pods are its share |
 //! | `verdict` | what is rolled out, what is rejected, and what the status says |
 
 mod evidence;
 mod exits;
 mod ownership;
+mod planned;
 mod progress;
 mod snapshot;
 mod traffic;
 mod verdict;
+mod working;
 
 use std::{fmt, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
-use tidegate_api::{
-    Revision,
-    record::Outcome,
-    rollout::RolloutSpec,
-    status::{Attempt, RolloutStatus},
-    workload::VersionId,
-};
+use tidegate_api::{Revision, record::Outcome, status::RolloutStatus, workload::VersionId};
 
-use crate::{context::plan_of, pin::Pin, plan::Plan, revision::Digest, weight::Weight};
+use self::planned::Planned;
+use crate::{pin::Pin, plan::Plan, revision::Digest, weight::Weight};
 
 /// The world after each write, in order.
 #[derive(Clone, Debug, Default)]
@@ -42,14 +40,6 @@ pub struct History {
     plan: Option<Planned>,
     /// Indices of the snapshots in which Tidegate wrote a route.
     route_writes: Vec<usize>,
-}
-
-/// The plan of an attempt, which is dear to parse.
-#[derive(Clone, Debug)]
-struct Planned {
-    attempt: u32,
-    spec: RolloutSpec,
-    plan: Option<Plan>,
 }
 
 /// The world after one write.
@@ -79,6 +69,8 @@ pub struct Snapshot {
     pub canary: bool,
     /// Digest of the canary's template.
     pub canary_template: Option<Digest>,
+    /// Number of pods that the canary is to have.
+    pub canary_replicas: u32,
     /// True if the revision that is tried misbehaves: by itself, as Prometheus shows it, or because its
     /// pods have just stopped being ready.
     pub culpable: bool,
@@ -221,7 +213,7 @@ const RECENT: SignedDuration = SignedDuration::from_secs(2);
 type Rule = fn(Moment<'_>) -> Result<(), String>;
 
 /// In the order of the design's list.
-const RULES: [(&str, Rule); 36] = [
+const RULES: [(&str, Rule); 37] = [
     ("1, weights sum to 100", traffic::weights_sum_to_100),
     (
         "2, no weight without a ready canary",
@@ -342,6 +334,10 @@ const RULES: [(&str, Rule); 36] = [
         progress::a_failover_that_is_held_back_leaves_no_more,
     ),
     (
+        "23, a canary works for its share",
+        working::a_canary_works_for_its_share,
+    ),
+    (
         "21, the status stays small",
         verdict::the_status_stays_small,
     ),
@@ -395,22 +391,6 @@ impl History {
             Some(_) | None => Planned::of(attempt),
         });
         self.snapshots.push(snapshot);
-    }
-}
-
-// === impl Planned ===
-
-impl Planned {
-    fn of(attempt: &Attempt) -> Self {
-        Self {
-            attempt: attempt.number,
-            spec: attempt.plan.clone(),
-            plan: plan_of("invariants", attempt),
-        }
-    }
-
-    fn is_of(&self, attempt: &Attempt) -> bool {
-        self.attempt == attempt.number && self.spec == attempt.plan
     }
 }
 

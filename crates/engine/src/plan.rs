@@ -1,5 +1,7 @@
 //! The plan of a release, parsed once into types that cannot be wrong.
 
+mod error;
+
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
@@ -13,8 +15,9 @@ use tidegate_api::{
     workload::WorkloadRef,
 };
 
+pub use self::error::PlanError;
 use crate::{
-    gate::{self, Gate, GateError},
+    gate::{self, Gate},
     route::scale::Scale,
     weight::Weight,
 };
@@ -29,8 +32,8 @@ pub struct Plan {
     pub name: String,
     /// Workload that is released.
     pub workload: WorkloadRef,
-    /// The Service that callers use.
-    pub service: String,
+    /// The Service that callers use; none where nobody calls the workload.
+    pub service: Option<String>,
     /// Name of the canary workload and of the canary Service.
     pub canary: String,
     /// Routes in which traffic is split, each once; none where it is split by shares of replicas.
@@ -83,105 +86,6 @@ pub struct Approval {
     pub timeout: Option<SignedDuration>,
 }
 
-/// Reason for which a spec is not a plan.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PlanError {
-    /// The canary's pods would have their names cut.
-    #[error(
-        "the Rollout's name {name:?} has {length} characters, and at most {max} leave room for the names of the canary's pods: give it a shorter one",
-        length = name.len(),
-        max = names::MAX_ROLLOUT_NAME
-    )]
-    NameTooLong {
-        /// The name.
-        name: String,
-    },
-    /// Neither routes nor shares of replicas, or both.
-    #[error(
-        "spec.traffic is not exactly one of routes and replicas: write routes: [{{kind: HTTPRoute, name: NAME}}], or replicas: {{}} where no route splits traffic"
-    )]
-    TrafficKind,
-    /// A weight that shares of replicas cannot make.
-    #[error(
-        "spec.steps[{index}] has the weight {weight}, and shares of replicas make weights of 0 to 50, and 100: write one of these, or split traffic by routes"
-    )]
-    ReplicaWeight {
-        /// Index of the step, from 0.
-        index: usize,
-        /// The weight.
-        weight: Weight,
-    },
-    /// Replicas of a step beside shares of replicas.
-    #[error(
-        "spec.steps[{index}] sets replicas, and with spec.traffic.replicas they follow from its weight: leave them out"
-    )]
-    ReplicasOfStep {
-        /// Index of the step, from 0.
-        index: usize,
-    },
-    /// A route of another group than its kind's.
-    #[error(
-        "spec.traffic.routes, {route}: write the group {}, or leave it out",
-        route.kind.group()
-    )]
-    RouteGroup {
-        /// Reference with the wrong group.
-        route: RouteRef,
-    },
-    /// Two references to one route.
-    #[error(
-        "spec.traffic.routes names the {route} twice: name it once, and leave sectionName out where several of its rules are split"
-    )]
-    DuplicateRoute {
-        /// Second reference.
-        route: RouteRef,
-    },
-    /// No steps.
-    #[error("spec.steps is empty: write at least one step, like {{weight: 10, hold: 5m}}")]
-    NoSteps,
-    /// A step that is not exactly one kind.
-    #[error(
-        "spec.steps[{index}] is not exactly one of weight and approval: write {{weight: 10, hold: 5m}} or {{approval: {{}}}}"
-    )]
-    StepKind {
-        /// Index of the step, from 0.
-        index: usize,
-    },
-    /// A step with traffic and no hold.
-    #[error(
-        "spec.steps[{index}] has a weight above 0 and no hold: write hold: 5m, or hold: 0s for no minimum"
-    )]
-    NoHold {
-        /// Index of the step, from 0.
-        index: usize,
-    },
-    /// An approval before the first weight.
-    #[error(
-        "spec.steps begins with an approval, and there is nothing to approve yet: begin with a weight, like {{weight: 0}}"
-    )]
-    ApprovalFirst,
-    /// Metadata that is Tidegate's own.
-    #[error("spec.canary.metadata sets {key:?}, which is Tidegate's own: leave it out")]
-    CanaryMetadata {
-        /// The label or annotation.
-        key: String,
-    },
-    /// Two gates of one name.
-    #[error("two gates are named {name:?}: give each its own name")]
-    DuplicateGate {
-        /// The name.
-        name: String,
-    },
-    /// A gate that cannot be.
-    #[error("spec.gates, {name:?}: {error}")]
-    Gate {
-        /// The gate.
-        name: String,
-        /// Reason.
-        error: GateError,
-    },
-}
-
 // === impl Plan ===
 
 impl Plan {
@@ -192,10 +96,13 @@ impl Plan {
                 name: name.to_owned(),
             });
         }
+        if spec.is_without_service() {
+            check_without_service(spec)?;
+        }
         Ok(Self {
             name: name.to_owned(),
             workload: spec.workload.clone(),
-            service: spec.service_name().to_owned(),
+            service: spec.service_name().map(str::to_owned),
             canary: canary_name(name),
             routes: parse_routes(spec)?,
             steps: parse_steps(spec)?,
@@ -226,11 +133,17 @@ impl Plan {
             None => &spec.steps,
         };
         let weights = steps.iter().filter_map(|step| step.weight);
-        let steps = weights.chain([tidegate_api::Weight::FULL]).map(at_once);
+        let last = if spec.is_without_service() {
+            half()
+        } else {
+            Weight::FULL
+        };
+        let steps = weights.chain([last]).map(at_once);
         let objects = RolloutSpec {
             steps: steps.collect(),
             gates: Vec::new(),
             canary: None,
+            service: spec.service.clone().filter(|_| !spec.is_without_service()),
             ..spec.clone()
         };
         Self::parse(name, &objects)
@@ -255,9 +168,17 @@ impl Plan {
         self.routes.is_empty()
     }
 
+    /// Returns true if nobody calls the workload: its pods take work as soon as they run, and the canary's share is
+    /// that of its pods.
+    pub fn is_without_service(&self) -> bool {
+        self.service.is_none()
+    }
+
     /// Returns the number of replicas that the canary needs in a step beside `stable` ones.
     pub fn canary_replicas(&self, step: &Step, stable: u32) -> u32 {
-        if self.splits_by_replicas() {
+        if self.is_without_service() {
+            working_replicas(step.weight, stable)
+        } else if self.splits_by_replicas() {
             step.weight.beside_replicas(stable)
         } else {
             step.canary_replicas(stable)
@@ -339,6 +260,14 @@ impl Step {
     }
 }
 
+/// Returns the number of replicas that make this share of the work beside `stable` others.
+pub(crate) fn working_replicas(weight: Weight, stable: u32) -> u32 {
+    if weight == Weight::ZERO {
+        return 0;
+    }
+    weight.beside_replicas(stable)
+}
+
 /// A step without a hold.
 fn at_once(weight: tidegate_api::Weight) -> tidegate_api::rollout::Step {
     tidegate_api::rollout::Step {
@@ -380,7 +309,7 @@ fn parse_steps(spec: &RolloutSpec) -> Result<Vec<Step>, PlanError> {
             (Some(_), Some(_)) | (None, None) => return Err(PlanError::StepKind { index }),
         };
         if spec.splits_by_replicas() {
-            check_share(&parsed, index)?;
+            check_share(spec, &parsed, index)?;
         }
         if parsed.approval.is_none() {
             last_hold = parsed.hold;
@@ -388,6 +317,14 @@ fn parse_steps(spec: &RolloutSpec) -> Result<Vec<Step>, PlanError> {
         steps.push(parsed);
     }
     let last = steps.last().ok_or(PlanError::NoSteps)?;
+    if spec.is_without_service() {
+        // Nothing is to be taken over from stable before it is updated: the last share is what is verified.
+        return if last.weight == Weight::ZERO {
+            Err(PlanError::NoWorkAtTheEnd)
+        } else {
+            Ok(steps)
+        };
+    }
     if last.weight < Weight::FULL {
         steps.push(Step {
             weight: Weight::FULL,
@@ -400,16 +337,37 @@ fn parse_steps(spec: &RolloutSpec) -> Result<Vec<Step>, PlanError> {
 }
 
 /// Half of the pods at most are the canary's: more would take pods from stable.
-fn check_share(step: &Step, index: usize) -> Result<(), PlanError> {
-    let half = Weight::from_hundredths(Weight::FULL.hundredths() / 2);
+fn check_share(spec: &RolloutSpec, step: &Step, index: usize) -> Result<(), PlanError> {
     if step.replicas.is_some() {
         return Err(PlanError::ReplicasOfStep { index });
     }
-    if step.weight > half && step.weight < Weight::FULL {
-        let weight = step.weight;
-        return Err(PlanError::ReplicaWeight { index, weight });
+    let weight = step.weight;
+    if weight <= half() {
+        Ok(())
+    } else if spec.is_without_service() {
+        Err(PlanError::WeightWithoutService { index, weight })
+    } else if weight < Weight::FULL {
+        Err(PlanError::ReplicaWeight { index, weight })
+    } else {
+        Ok(())
     }
-    Ok(())
+}
+
+fn half() -> Weight {
+    Weight::from_hundredths(Weight::FULL.hundredths() / 2)
+}
+
+/// Nobody calls the workload, so nothing that is for callers may be set.
+fn check_without_service(spec: &RolloutSpec) -> Result<(), PlanError> {
+    if let Some(service) = &spec.service {
+        let service = service.clone();
+        return Err(PlanError::ServiceRuledOut { service });
+    }
+    if keep_failed(spec).is_zero() {
+        Ok(())
+    } else {
+        Err(PlanError::RetainedWorker)
+    }
 }
 
 fn keep_failed(spec: &RolloutSpec) -> SignedDuration {
@@ -452,8 +410,26 @@ fn parse_gates(spec: &RolloutSpec) -> Result<Vec<Gate>, PlanError> {
             ..parsed
         })
     };
-    let gates: Result<Vec<_>, _> = spec.gates.iter().map(parse).collect();
-    Ok(gate::sharing_false_alarms(gates?))
+    let gates: Vec<Gate> = spec.gates.iter().map(parse).collect::<Result<_, _>>()?;
+    let mut about_service = gates.iter().filter(|gate| asks_of_service(gate));
+    match about_service.next() {
+        Some(gate) if spec.is_without_service() => Err(PlanError::ServiceInQuery {
+            name: gate.name.clone(),
+        }),
+        Some(_) | None => Ok(gate::sharing_false_alarms(gates)),
+    }
+}
+
+/// Returns true if a query uses the name of the Service.
+fn asks_of_service(gate: &Gate) -> bool {
+    let queries = gate.queries();
+    let mut placeholders = queries
+        .iter()
+        .flat_map(|query| query.text.split("{{").skip(1));
+    placeholders.any(|rest| {
+        let name = rest.split("}}").next().unwrap_or_default();
+        name.trim() == "service"
+    })
 }
 
 #[cfg(test)]
@@ -484,7 +460,10 @@ mod tests {
         let refused = spec(&json!([]));
         assert!(Plan::parse("checkout", &refused).is_err());
         let plan = Plan::or_objects("checkout", &refused).expect("a plan");
-        assert_eq!((plan.routes.len(), plan.service.as_str()), (1, "checkout"));
+        assert_eq!(
+            (plan.routes.len(), plan.service.as_deref()),
+            (1, Some("checkout"))
+        );
     }
 
     #[test]

@@ -113,6 +113,9 @@ pub(crate) fn standing_obstacle(observed: &Observed, begins: bool) -> Option<Obs
 /// Returns the Service that is to be pinned and selects the pods of another workload as well. Pods that
 /// come and go are seen when a release begins.
 fn overlapping_workload(observed: &Observed) -> Option<Obstacle> {
+    if observed.is_without_service() {
+        return unwanted_service(observed);
+    }
     let mut pinned = observed
         .services
         .iter()
@@ -123,7 +126,7 @@ fn overlapping_workload(observed: &Observed) -> Option<Obstacle> {
         service: service.clone(),
         other: format!("the pods of {other}"),
         workload: observed.spec.workload.clone(),
-        is_callers: service == observed.spec.service_name(),
+        is_callers: observed.spec.service_name() == Some(service.as_str()),
     })
 }
 
@@ -205,9 +208,14 @@ fn canary_name_free(observed: &Observed, plan: &Plan) -> Option<Objection> {
 }
 
 fn services_exist(observed: &Observed, plan: &Plan) -> Option<Objection> {
-    let service = plan.service.clone();
+    let Some(service) = plan.service.clone() else {
+        return unwanted_service(observed).map(Objection::Blocked);
+    };
     let Some(live) = observed.services.iter().find(|live| live.name == service) else {
-        return Some(Objection::Blocked(Obstacle::ServiceMissing { service }));
+        return Some(Objection::Blocked(Obstacle::ServiceMissing {
+            service,
+            is_by_replicas: plan.splits_by_replicas(),
+        }));
     };
     let labels = &observed.workload.as_ref()?.pod_labels;
     if live.external || live.selector.is_empty() {
@@ -224,7 +232,19 @@ fn services_exist(observed: &Observed, plan: &Plan) -> Option<Objection> {
     }))
 }
 
+/// Returns the Service of a workload that nobody is to call.
+fn unwanted_service(observed: &Observed) -> Option<Obstacle> {
+    let service = observed.unwanted_service()?.name.clone();
+    Some(Obstacle::ServiceUnwanted {
+        service,
+        workload: observed.spec.workload.clone(),
+    })
+}
+
 fn no_service_overlap(observed: &Observed, plan: &Plan) -> Option<Objection> {
+    if plan.is_without_service() {
+        return None;
+    }
     let mut pinned = observed
         .services
         .iter()
@@ -235,7 +255,7 @@ fn no_service_overlap(observed: &Observed, plan: &Plan) -> Option<Objection> {
         service: service.clone(),
         other,
         workload: plan.workload.clone(),
-        is_callers: *service == plan.service,
+        is_callers: plan.service.as_ref() == Some(service),
     }))
 }
 

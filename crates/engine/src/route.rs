@@ -128,7 +128,8 @@ impl<'a> Splitter<'a> {
         Self {
             backends: Backends::of(route, namespace),
             section: route.section_name.as_deref(),
-            service: &plan.service,
+            // There are routes only where there is a Service.
+            service: plan.service.as_deref().unwrap_or_default(),
             canary: &plan.canary,
             scale: plan.scale(),
         }

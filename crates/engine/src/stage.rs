@@ -9,6 +9,9 @@
 //!                                                      (ended) ◀─ Unpinning ◀─ RemovingCanary ◀───┘
 //! ```
 //!
+//! Where nobody calls the workload, nothing is pinned: `Starting`, `PinningToCanary` and
+//! `PinningToStable` are passed over.
+//!
 //! A stage says only when it is left; what the world should look like in it stands in
 //! [`desired`](crate::desired).
 
@@ -21,6 +24,7 @@ mod rollback;
 mod starting;
 mod stepping;
 mod termination;
+mod working;
 
 use tidegate_api::status::Stage;
 

@@ -122,6 +122,13 @@ pub enum Cause {
         /// The workload.
         workload: WorkloadRef,
     },
+    /// A Service came to select the pods of a workload that nobody is to call.
+    ServiceUnwanted {
+        /// Name of the Service.
+        service: String,
+        /// The workload.
+        workload: WorkloadRef,
+    },
     /// Another writer changed the canary's template.
     CanaryModified {
         /// The canary.
@@ -208,6 +215,7 @@ impl Cause {
             | Self::RouteNotAccepted { .. }
             | Self::WorkloadDeleted { .. }
             | Self::ServiceOverlap { .. }
+            | Self::ServiceUnwanted { .. }
             | Self::CanaryModified { .. }
             | Self::PlanUnreadable
             | Self::StepUnknown => Reason::Blocked,

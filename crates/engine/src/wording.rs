@@ -206,6 +206,7 @@ impl fmt::Display for Unavailable {
             ),
             Self::StableNotReady => f.write_str("stable gets traffic and has no ready endpoint"),
             Self::CanaryNotReady => f.write_str("canary gets traffic and has no ready endpoint"),
+            Self::NobodyAtWork => f.write_str("no pod of the workload is ready"),
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct DemoAppConfig {
     pub greeting: Greeting,
     /// `ERROR_RATE` and `LATENCY_MS`: how it behaves until told otherwise.
     pub behavior: Behavior,
+    /// `WORK_RATE`: number of jobs that it takes by itself each second, as a worker of a queue does.
+    pub work_rate: u32,
     /// `DRAIN_MS`: how long it goes on serving after it is asked to end.
     pub drain: Duration,
     /// `EXIT_WITH_STDIN`: end when standard input does.
@@ -60,6 +62,7 @@ impl DemoAppConfig {
                     config.behavior.error_rate = rate.ok_or_else(|| wanted("within 0..1"))?;
                 }
                 "LATENCY_MS" => config.behavior.latency_ms = milliseconds(&value, wanted)?,
+                "WORK_RATE" => config.work_rate = value.parse().map_err(|_| wanted("a number"))?,
                 "DRAIN_MS" => config.drain = Duration::from_millis(milliseconds(&value, wanted)?),
                 "EXIT_WITH_STDIN" => config.exit_with_stdin = true,
                 _ if name.starts_with("DEMO_") => {
@@ -87,6 +90,7 @@ impl Default for DemoAppConfig {
                 latency_ms: 0,
                 ready: true,
             },
+            work_rate: 0,
             drain: DRAIN,
             exit_with_stdin: false,
         }

@@ -20,6 +20,9 @@ pub const ROLLOUT_FILE: &str = "shop/rollout.yaml";
 /// The file of the route.
 pub const ROUTE_FILE: &str = "shop/route.yaml";
 
+/// Jobs that each pod of a shop without callers takes in a second.
+const WORK_RATE: u32 = 50;
+
 /// A shop's config.
 #[derive(Clone, Debug)]
 pub struct Shop {
@@ -37,6 +40,9 @@ pub struct Shop {
     pub route_kind: Option<RouteKind>,
     /// Annotations of the route.
     pub route_annotations: Value,
+    /// Number of jobs that each pod takes by itself each second; a shop that does has no Service, since nobody calls
+    /// it.
+    pub work_rate: Option<u32>,
     /// The spec of the Rollout, whole.
     pub rollout: Value,
 }
@@ -67,6 +73,7 @@ impl Shop {
             labels: json!({}),
             route_kind: Some(RouteKind::HttpRoute),
             route_annotations: json!({}),
+            work_rate: None,
             rollout: json!({
                 "workload": { "kind": "Deployment", "name": NAME },
                 "traffic": { "routes": [{ "kind": "HTTPRoute", "name": NAME }] },
@@ -97,6 +104,16 @@ impl Shop {
         }
     }
 
+    /// The same shop as one that nobody calls: its pods take work by themselves.
+    #[must_use]
+    pub fn without_service(self) -> Self {
+        Self {
+            route_kind: None,
+            work_rate: Some(WORK_RATE),
+            ..self.with_rollout(json!({ "traffic": { "replicas": { "service": "None" } } }))
+        }
+    }
+
     /// The same shop with another release.
     #[must_use]
     pub fn with(&self, release: Release) -> Self {
@@ -124,9 +141,11 @@ impl Shop {
         });
         let mut files = vec![
             (APP_FILE.to_owned(), self.app()),
-            (SERVICE_FILE.to_owned(), yaml(&self.service())),
             (ROLLOUT_FILE.to_owned(), yaml(&self.rollout())),
         ];
+        if self.work_rate.is_none() {
+            files.push((SERVICE_FILE.to_owned(), yaml(&self.service())));
+        }
         files.extend(route);
         files
     }
@@ -141,6 +160,10 @@ impl Shop {
             labels,
             ..
         } = self;
+        let work = match self.work_rate {
+            Some(rate) => format!("        - {{name: WORK_RATE, value: \"{rate}\"}}\n"),
+            None => String::new(),
+        };
         let mut text = String::new();
         let _infallible = write!(
             text,
@@ -171,7 +194,7 @@ spec:
         # How it behaves.
         - {{name: ERROR_RATE, value: "{error_rate}"}}
         - {{name: LATENCY_MS, value: "{latency_ms}"}}
-        readinessProbe:
+{work}        readinessProbe:
           httpGet: {{path: /readyz, port: 9898}}
 "#,
             image = release.image,

@@ -118,6 +118,7 @@ fn canary_replicas(plan: &Plan, step: &Step, stable: Option<u32>) -> String {
         Some(replicas) if weight < Weight::FULL => counted(replicas),
         Some(replicas) => format!("as many replicas as stable, at least {replicas}"),
         None if weight == Weight::FULL => "as many replicas as stable".to_owned(),
+        None if weight == Weight::ZERO && plan.is_without_service() => counted(0),
         None if weight == Weight::ZERO => counted(1),
         None if plan.splits_by_replicas() => format!("replicas for {weight} of all"),
         None => format!("{weight} of stable's replicas, at least 1"),

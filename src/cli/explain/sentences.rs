@@ -17,10 +17,16 @@ pub(super) fn about(plan: &Plan) -> String {
         let routes: Vec<_> = plan.routes.iter().map(ToString::to_string).collect();
         format!("traffic is split in {}", routes.join(", "))
     };
-    format!(
-        "It releases the {}, which callers reach by the Service {}; {traffic}.",
-        plan.workload, plan.service
-    )
+    let workload = &plan.workload;
+    match &plan.service {
+        Some(service) => format!(
+            "It releases the {workload}, which callers reach by the Service {service}; {traffic}."
+        ),
+        None => format!(
+            "It releases the {workload}, which nobody calls: it takes its work by itself, and the canary's share is \
+             that of its pods."
+        ),
+    }
 }
 
 pub(super) fn adoption(plan: &Plan, brake: Brake) -> Vec<String> {
@@ -92,16 +98,30 @@ pub(super) fn each_step(plan: &Plan) -> Vec<String> {
             enforced.join(", ")
         )
     };
-    vec![
+    let begins = if plan.is_without_service() {
+        "A step's pods are made as it begins, and work as soon as they run; its hold begins when all of them are ready."
+            .to_owned()
+    } else {
         format!(
             "A step begins when the canary's pods are ready, their endpoints have been the same for {}, {accepted}.",
             duration(plan.settle)
-        ),
-        gates,
-    ]
+        )
+    };
+    vec![begins, gates]
 }
 
 pub(super) fn promotion(plan: &Plan) -> Vec<String> {
+    if plan.is_without_service() {
+        return vec![
+            format!(
+                "The verified template is written into the {}, which rolls out by its own strategy beside the canary; gates are \
+                 still read.",
+                plan.workload
+            ),
+            "Then the canary stops working, and it and the pause of the attempt are removed."
+                .to_owned(),
+        ];
+    }
     vec![
         format!(
             "The verified template is written into the {}, which rolls out while the canary has all traffic; gates are still \
@@ -114,11 +134,17 @@ pub(super) fn promotion(plan: &Plan) -> Vec<String> {
 }
 
 pub(super) fn endings(rollout: &Rollout, plan: &Plan) -> Vec<String> {
+    let taken_back = if plan.is_without_service() {
+        "the canary's pods are taken away at once"
+    } else {
+        "all traffic goes to stable at once"
+    };
     let mut endings = vec![
-        "A breach of an enforced gate: all traffic goes to stable at once, the attempt ends RolledBack, and the revision \
-         is not tried again until git has changed away from it and back, or somebody asks:"
-            .to_owned()
-            + &format!(" {}.", command::intervene(Action::Retry, rollout)),
+        format!(
+            "A breach of an enforced gate: {taken_back}, the attempt ends RolledBack, and the revision is not tried again \
+             until git has changed away from it and back, or somebody asks: {}.",
+            command::intervene(Action::Retry, rollout)
+        ),
         format!(
             "A canary whose pods do not become ready by their own fault within {} (without progress): RolledBack. What is \
              not its fault, such as a quota, is waited for {}, and the attempt ends Aborted and is retried later.",
@@ -133,6 +159,9 @@ pub(super) fn endings(rollout: &Rollout, plan: &Plan) -> Vec<String> {
         OnNewRevision::Wait => "A newer revision waits until the attempt has ended.".to_owned(),
     });
     endings.push(match plan.failover {
+        _ if plan.is_without_service() => {
+            "While stable has no ready pod, the canary keeps its share and gets no more.".to_owned()
+        }
         FailoverPolicy::WhenStableIsDown => {
             "While stable has no ready pod, all traffic goes to the canary, if its step has a weight and its approvals."
                 .to_owned()

@@ -215,3 +215,28 @@ fn a_comparison_of_counts_is_explained_with_its_counters() {
         assert!(told.contains(part), "{part:?} is not in {told}");
     }
 }
+
+#[test]
+fn a_workload_that_nobody_calls_is_explained_by_its_pods() {
+    let change = json!({ "spec": {
+        "traffic": { "routes": null, "replicas": { "service": "None" } },
+        "steps": [{ "weight": 0 }, { "weight": 20, "hold": "1m" }, { "weight": 50, "hold": "5m" }],
+    } });
+    let text = told(&change, &Surroundings::of_file(Some(4)));
+    for said in [
+        "the Deployment checkout, which nobody calls: it takes its work by itself",
+        "0 replicas",
+        "1 replica ",
+        "4 replicas",
+        "work as soon as they run; its hold begins when all of them are ready",
+        "rolls out by its own strategy beside the canary",
+        "the canary's pods are taken away at once",
+        "the canary keeps its share and gets no more",
+    ] {
+        assert!(text.contains(said), "{said:?} is not in\n{text}");
+    }
+    assert!(
+        !text.contains("100%") && !text.contains("Service checkout"),
+        "{text}"
+    );
+}

@@ -91,14 +91,19 @@ fn field_of(error: &PlanError, rollout: &Rollout) -> String {
         PlanError::RouteGroup { .. } | PlanError::DuplicateRoute { .. } => {
             "spec.traffic.routes".to_owned()
         }
-        PlanError::NoSteps => "spec.steps".to_owned(),
+        PlanError::NoSteps | PlanError::NoWorkAtTheEnd => "spec.steps".to_owned(),
+        PlanError::ServiceRuledOut { .. } => "spec.service".to_owned(),
+        PlanError::RetainedWorker => "spec.canary.keepFailed".to_owned(),
         PlanError::ReplicaWeight { index, .. }
+        | PlanError::WeightWithoutService { index, .. }
         | PlanError::ReplicasOfStep { index }
         | PlanError::StepKind { index }
         | PlanError::NoHold { index } => element("spec.steps", *index),
         PlanError::ApprovalFirst => element("spec.steps", 0),
         PlanError::CanaryMetadata { .. } => "spec.canary.metadata".to_owned(),
-        PlanError::DuplicateGate { name } | PlanError::Gate { name, .. } => {
+        PlanError::DuplicateGate { name }
+        | PlanError::Gate { name, .. }
+        | PlanError::ServiceInQuery { name } => {
             let gates = &rollout.spec.gates;
             let index = gates.iter().rposition(|gate| gate.name == *name);
             element("spec.gates", index.unwrap_or_default())

@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tidegate_api::{names::GROUP, route::routes_in, workload::WorkloadKind};
+use tidegate_api::{
+    names::GROUP,
+    route::{is_without_service, routes_in},
+    workload::WorkloadKind,
+};
 
 use super::{
     finding::{Check, Remark},
@@ -87,11 +91,13 @@ impl Index {
                 kind.as_str(),
                 name,
             ));
-            let (field, service) = match spec["service"].as_str() {
-                Some(service) => ("spec.service", service),
-                None => ("spec.workload.name", name),
+            let service = match spec["service"].as_str() {
+                Some(service) => Some(("spec.service", service)),
+                None if is_without_service(spec) => None,
+                None => Some(("spec.workload.name", name)),
             };
-            named.push((field.to_owned(), "", "Service", service));
+            named
+                .extend(service.map(|(field, service)| (field.to_owned(), "", "Service", service)));
         }
         let routes = routes_in(spec);
         for (index, route) in routes.iter().enumerate() {

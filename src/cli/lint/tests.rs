@@ -147,6 +147,42 @@ fn the_rules_about_weights_are_seen() {
 }
 
 #[test]
+fn a_workload_that_nobody_calls_needs_no_service_and_no_step_of_100() {
+    let worker = |steps: &str, more: &str| {
+        let with_steps = with_steps(&format!("  steps:\n{steps}"));
+        with_steps.replace(
+            "traffic:\n    routes:\n    - { kind: HTTPRoute, name: checkout }",
+            &format!("traffic: {{ replicas: {{ service: None }} }}{more}"),
+        )
+    };
+    let good = worker("  - { weight: 25, hold: 1m }", "");
+    let deployment =
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: checkout, namespace: shop }\n";
+    assert_eq!(
+        said_of_all(&[("a.yaml", &good), ("b.yaml", deployment)]),
+        ""
+    );
+    let all = said("a.yaml", worker("  - { weight: 100, hold: 1m }", ""))
+        + &said(
+            "b.yaml",
+            worker("  - { weight: 25, hold: 1m }\n  - { weight: 0 }", ""),
+        )
+        + &said(
+            "c.yaml",
+            worker("  - { weight: 25, hold: 1m }", "\n  service: checkout"),
+        );
+    for remedy in [
+        "so write 50 at most",
+        "end with a weight above 0",
+        "leave one of them out",
+    ] {
+        assert!(all.contains(remedy), "{remedy:?} is not in\n{all}");
+    }
+    let misspelled = good.replace("service: None", "service: Nobody");
+    assert!(said("d.yaml", misspelled).contains("error"));
+}
+
+#[test]
 fn what_only_tidegate_refuses_is_found() {
     let rollout = good().replace(
         "gates:",

@@ -52,7 +52,9 @@ fn without_hold(step: &Step, index: usize) -> Option<PlanError> {
 fn beyond_shares(spec: &RolloutSpec, step: &Step, index: usize) -> Option<PlanError> {
     let weight = step.weight?;
     let half = Weight::from_hundredths(Weight::FULL.hundredths() / 2);
-    if spec.splits_by_replicas() && weight > half && weight < Weight::FULL {
+    if spec.is_without_service() && weight > half {
+        Some(PlanError::WeightWithoutService { index, weight })
+    } else if spec.splits_by_replicas() && weight > half && weight < Weight::FULL {
         Some(PlanError::ReplicaWeight { index, weight })
     } else {
         None

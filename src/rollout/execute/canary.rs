@@ -21,6 +21,17 @@ use crate::{
 // === impl Effects ===
 
 impl Effects<'_> {
+    /// Takes pods away from the canary.
+    pub(super) async fn scale_down_canary(self, replicas: u32) -> Result<(), ExecuteError> {
+        let canary = self.subject.plan()?.canary_workload();
+        let target = self.target_of(&canary);
+        let workloads = &self.caches.workloads;
+        let rollout = &self.subject.id.name;
+        Ok(workloads
+            .scale_down_canary(target, rollout, replicas)
+            .await?)
+    }
+
     /// Makes the canary what it should be: Service first, so that a route never names what is not there.
     pub(super) async fn apply_canary(
         self,
@@ -43,8 +54,12 @@ impl Effects<'_> {
         Ok(self.caches.workloads.apply_canary(target, canary).await?)
     }
 
-    /// Returns true if the canary runs this revision, with its Service: only its size is to change.
+    /// Returns true if the canary runs this revision, with its Service, if it is to have one: only its size is to
+    /// change.
     fn canary_runs(self, plan: &Plan, revision: &Revision) -> bool {
+        if plan.is_without_service() {
+            return true;
+        }
         let namespace = &self.subject.id.namespace;
         let service = self.caches.services.get(namespace, &plan.canary);
         let owner = service.and_then(|service| service.labels().get(names::ROLLOUT_LABEL).cloned());
@@ -60,17 +75,7 @@ impl Effects<'_> {
         let plan = self.subject.plan()?;
         let revision = self.candidate()?;
         let name = &plan.canary;
-        let stable = self.stable_service(plan).await?;
-        let asked = self
-            .writer()
-            .dry_run_apply(
-                &self.caches.services,
-                name,
-                service(self.subject, plan, &stable),
-            )
-            .await;
-        let denied = Denied::of(format!("Service {name}"), asked);
-        let mut denied = denied.map_err(failed(format!("dry-run the Service {name}")))?;
+        let mut denied = self.dry_run_canary_service(plan).await?;
         if denied.is_none() {
             let canary = Canary {
                 name,
@@ -146,19 +151,42 @@ impl Effects<'_> {
         deleted.map_err(failed(format!("delete the Service {name}")))
     }
 
-    /// Reads the Service that callers use.
-    async fn stable_service(self, plan: &Plan) -> Result<core::Service, ExecuteError> {
+    /// Reads the Service that callers use, if they use one.
+    async fn stable_service(self, plan: &Plan) -> Result<Option<core::Service>, ExecuteError> {
+        let Some(service) = &plan.service else {
+            return Ok(None);
+        };
         let api: Api<core::Service> =
             Api::namespaced(self.client.clone(), &self.subject.id.namespace);
-        api.get(&plan.service)
-            .await
-            .map_err(failed(format!("read the Service {}", plan.service)))
+        let read = api.get(service).await;
+        read.map(Some)
+            .map_err(failed(format!("read the Service {service}")))
+    }
+
+    /// Asks by a dry run if the API server would admit the canary Service, where there is to be one.
+    async fn dry_run_canary_service(self, plan: &Plan) -> Result<Option<Denied>, ExecuteError> {
+        let Some(stable) = self.stable_service(plan).await? else {
+            return Ok(None);
+        };
+        let name = &plan.canary;
+        let asked = self
+            .writer()
+            .dry_run_apply(
+                &self.caches.services,
+                name,
+                service(self.subject, plan, &stable),
+            )
+            .await;
+        let denied = Denied::of(format!("Service {name}"), asked);
+        denied.map_err(failed(format!("dry-run the Service {name}")))
     }
 
     /// Applies the canary Service over the one that is known, and no other: it may carry all traffic
     /// under another leader by now.
     async fn apply_canary_service(self, plan: &Plan) -> Result<(), ExecuteError> {
-        let stable = self.stable_service(plan).await?;
+        let Some(stable) = self.stable_service(plan).await? else {
+            return Ok(());
+        };
         let name = &plan.canary;
         let applied = self
             .writer()

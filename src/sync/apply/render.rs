@@ -372,7 +372,8 @@ fn governing<'a>(governor: &'a Governor, rollout: &'a Rollout) -> Governing<'a> 
     Governing {
         namespace: rollout.metadata.namespace.as_deref().unwrap_or_default(),
         rollout: &governor.name,
-        service: rollout.spec.service_name(),
+        // Without one no route is split.
+        service: rollout.spec.service_name().unwrap_or_default(),
         status: rollout.status.as_ref(),
         wanted: governor.wanted.as_ref(),
     }

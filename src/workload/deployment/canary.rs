@@ -38,6 +38,29 @@ impl Deployments {
         applied.map_err(WorkloadError::request(format!("apply {name}")))
     }
 
+    /// Gives the canary of this Rollout so few pods, whatever else of it has changed.
+    pub(in crate::workload) async fn scale_down_canary(
+        &self,
+        canary: Target<'_>,
+        rollout: &str,
+        replicas: u32,
+    ) -> Result<(), WorkloadError> {
+        let name = &canary.workload.name;
+        let Some(known) = self.deployments.get(canary.namespace, name) else {
+            return Ok(());
+        };
+        let owner = known.labels().get(names::ROLLOUT_LABEL);
+        if owner.is_none_or(|owner| owner != rollout) {
+            return Ok(());
+        }
+        let patch = json!({ "spec": { "replicas": replicas } });
+        let patched = canary
+            .writer()
+            .patch(&self.deployments, &*known, patch)
+            .await;
+        patched.map_err(WorkloadError::request(format!("scale down {name}")))
+    }
+
     /// Asks for the canary, and for a pod as its ReplicaSet would make it: that is admitted by quotas and
     /// policies of its own.
     pub(in crate::workload) async fn dry_run_canary(

@@ -19,6 +19,8 @@ pub(crate) enum Unavailable {
     StableNotReady,
     /// The canary gets traffic and has no ready endpoint.
     CanaryNotReady,
+    /// Nobody calls the workload, and no pod is ready to work.
+    NobodyAtWork,
 }
 
 /// Pods that stable lacks.
@@ -42,6 +44,7 @@ impl Unavailable {
             Self::ServiceNotFound { .. } => AvailableReason::ServiceNotFound,
             Self::RouteNotFound { .. } => AvailableReason::RouteNotFound,
             Self::StableNotReady | Self::CanaryNotReady => AvailableReason::NoReadyEndpoints,
+            Self::NobodyAtWork => AvailableReason::NoReadyPods,
         }
     }
 }

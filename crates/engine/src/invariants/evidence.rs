@@ -1,11 +1,11 @@
 //! Readings: that they are made, and count.
 
 use jiff::SignedDuration;
-use tidegate_api::status::Stage;
 
 use super::{
     ALLOWANCE, Moment, Snapshot, ensure,
-    progress::{entered, planned},
+    progress::{begins_promotion, planned},
+    working::share_of_work,
 };
 use crate::{
     context::{judging_is_suspended, plan_of},
@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(super) fn a_promotion_has_evidence(moment: Moment<'_>) -> Result<(), String> {
-    let Some((attempt, plan)) = planned(moment, entered(moment, Stage::PinningToCanary)) else {
+    let Some((attempt, plan)) = planned(moment, begins_promotion(moment)) else {
         return Ok(());
     };
     if attempt.shortcut.is_some() {
@@ -95,7 +95,8 @@ fn is_open(snapshot: &Snapshot) -> bool {
             .is_none_or(|since| since <= snapshot.at);
         attempt.ending.is_none() && counts && !judging_is_suspended(attempt)
     });
-    running && snapshot.breach_shown && snapshot.leading && snapshot.canary_share() > Weight::ZERO
+    let share = snapshot.canary_share().max(share_of_work(snapshot));
+    running && snapshot.breach_shown && snapshot.leading && share > Weight::ZERO
 }
 
 /// Returns the longest time until every enforced gate has been read once; `None` where there is no

@@ -97,7 +97,7 @@ pub(super) fn holds_last(moment: Moment<'_>) -> Result<(), String> {
 }
 
 pub(super) fn promotion_comes_after_every_step(moment: Moment<'_>) -> Result<(), String> {
-    let Some((attempt, plan)) = planned(moment, entered(moment, Stage::PinningToCanary)) else {
+    let Some((attempt, plan)) = planned(moment, begins_promotion(moment)) else {
         return Ok(());
     };
     match attempt.shortcut {
@@ -307,6 +307,20 @@ pub(super) fn planned(moment: Moment<'_>, concerned: bool) -> Option<(&Attempt, 
     } else {
         None
     }
+}
+
+/// Returns true if the steps are over now: what follows them is persisted for the first time.
+pub(super) fn begins_promotion(moment: Moment<'_>) -> bool {
+    let attempt = moment.now.attempt();
+    let is_without_service = attempt.is_some_and(|attempt| attempt.plan.is_without_service());
+    entered(
+        moment,
+        if is_without_service {
+            Stage::UpdatingStable
+        } else {
+            Stage::PinningToCanary
+        },
+    )
 }
 
 /// Returns true if the stage is persisted for the first time.

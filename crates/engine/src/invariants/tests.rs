@@ -33,6 +33,7 @@ fn well(by: Author) -> Snapshot {
         culpable: false,
         stable_ready: 3,
         canary_ready: 0,
+        canary_replicas: 0,
         breach_shown: false,
         leading: true,
         outcomes: Vec::new(),

@@ -6,6 +6,7 @@ use super::{
     ALLOWANCE, Author, Moment, RECENT, ServiceSeen, Snapshot, ensure,
     exits::{is_to_end, is_to_make_room},
     ownership::inherits_leftovers,
+    working::is_without_service,
 };
 use crate::{context::plan_of, pin::Pin, stage::FAILOVER_AFTER, weight::Weight};
 
@@ -120,6 +121,9 @@ pub(super) fn traffic_goes_to_whoever_is_ready(moment: Moment<'_>) -> Result<(),
 
 /// Returns true if a share of the traffic is sent to nobody though the canary could stand in.
 fn is_left_to_a_dead_stable(snapshot: &Snapshot) -> bool {
+    if is_without_service(snapshot) {
+        return false;
+    }
     let wants_pods = snapshot
         .workload
         .as_ref()
@@ -172,7 +176,8 @@ pub(super) fn callers_leave_who_is_not_ready(moment: Moment<'_>) -> Result<(), S
 
 /// Returns true if a share of the callers reaches nobody though ready pods are there that may serve.
 fn is_left_to_nobody(snapshot: &Snapshot) -> bool {
-    let Some(attempt) = snapshot.attempt().filter(|_| snapshot.leading) else {
+    let attempt = snapshot.attempt().filter(|_| snapshot.leading);
+    let Some(attempt) = attempt.filter(|_| !is_without_service(snapshot)) else {
         return false;
     };
     let promoted = attempt.promoted_pod_template_hash.as_ref();

@@ -2,7 +2,12 @@
 
 use std::io;
 
-use tidegate_api::{Condition, reason::ConditionType, record::Outcome, status::Stable};
+use tidegate_api::{
+    Condition,
+    reason::{AvailableReason, ConditionType, ReasonCode as _},
+    record::Outcome,
+    status::Stable,
+};
 
 use super::{Author, Moment, Snapshot, ensure};
 use crate::revision::Digest;
@@ -89,7 +94,11 @@ pub(super) fn ready_means_that_what_is_wanted_is_stable(moment: Moment<'_>) -> R
     ensure(status.attempt.is_none(), || {
         "Ready is true while an attempt runs".to_owned()
     })?;
-    ensure(now.stable_ready > 0, || {
+    let available = Condition::find(&status.conditions, ConditionType::Available);
+    let is_uncalled = available.is_some_and(|available| {
+        available.reason == AvailableReason::PodsReady.as_str() && now.is_scaled_to_zero()
+    });
+    ensure(now.stable_ready > 0 || is_uncalled, || {
         "Ready is true while no endpoint is".to_owned()
     })?;
     let template = stable.and_then(|stable| template_of(moment, stable));
@@ -103,7 +112,7 @@ pub(super) fn ready_means_that_what_is_wanted_is_stable(moment: Moment<'_>) -> R
     // Pods that have just failed are still endpoints.
     let mut recent = moment.recent();
     ensure(
-        runs(now, template) || recent.any(|past| runs(past, template)),
+        is_uncalled || runs(now, template) || recent.any(|past| runs(past, template)),
         || "Ready is true and no pod of stable's is ready".to_owned(),
     )
 }

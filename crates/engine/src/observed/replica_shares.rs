@@ -3,7 +3,7 @@
 
 use tidegate_api::workload::VersionId;
 
-use super::{Observed, Service};
+use super::{Observed, Service, Workload};
 use crate::{pin::Pin, weight::Weight};
 
 /// Returns the pin with which a Service gives the canary this share; `None` where it selects both versions.
@@ -26,6 +26,13 @@ impl Observed {
         let attempt = self.status.attempt.as_ref();
         let spec = attempt.map_or(&self.spec, |attempt| &attempt.plan);
         spec.splits_by_replicas()
+    }
+
+    /// Returns true if nobody calls the workload: by the plan of the attempt that runs, and at rest by the spec.
+    pub(crate) fn is_without_service(&self) -> bool {
+        let attempt = self.status.attempt.as_ref();
+        let spec = attempt.map_or(&self.spec, |attempt| &attempt.plan);
+        spec.is_without_service()
     }
 
     /// Returns true if any Service sends its callers to pods of both versions.
@@ -85,6 +92,11 @@ impl Observed {
     /// Returns the share that the canary really has while the Services select both versions: that of its ready
     /// pods.
     pub(crate) fn reached_share(&self) -> Option<Weight> {
+        if self.is_without_service() {
+            let canary = self.canary.as_ref().map_or(0, Workload::known_available);
+            let stable = self.workload.as_ref().map_or(0, Workload::known_available);
+            return Some(Weight::of_pods(canary, stable));
+        }
         if !self.is_open_to_both() {
             return None;
         }

@@ -53,21 +53,36 @@ impl Observed {
     /// The Services that are to be pinned, and those that an attempt holds. One that has come since and spans
     /// other pods is left alone.
     pub fn pinned_services(&self) -> impl Iterator<Item = &Service> {
-        self.services.iter().filter(|service| {
-            service.is_held() || !self.is_exempt(service) && self.spans(service).is_none()
+        let has_callers = !self.is_without_service();
+        self.services.iter().filter(move |service| {
+            let is_ours = !self.is_exempt(service) && self.spans(service).is_none();
+            service.is_held() || has_callers && is_ours
+        })
+    }
+
+    /// Returns a Service of a workload that nobody is to call: the canary's pods would have callers. One that is
+    /// exempt from pins, or headless, is for metrics or for peers.
+    pub(crate) fn unwanted_service(&self) -> Option<&Service> {
+        if !self.is_without_service() {
+            return None;
+        }
+        let mut services = self.services.iter();
+        services.find(|service| {
+            let is_disabled = service.pin_setting.as_deref() == Some(names::PIN_DISABLED);
+            !service.is_held() && !is_disabled && !service.for_peers
         })
     }
 
     /// Returns true if a Service is not pinned and stops nothing: its owner says so, or it is one for
     /// peers over several workloads. The one that callers use is always pinned.
     pub(crate) fn is_exempt(&self, service: &Service) -> bool {
-        let is_named = service.name == self.service_name();
+        let is_named = self.service_name() == Some(service.name.as_str());
         let is_disabled = service.pin_setting.as_deref() == Some(names::PIN_DISABLED);
         !is_named && (is_disabled || service.for_peers && self.spans(service).is_some())
     }
 
     /// Name of the Service that callers use: an attempt goes on under the plan with which it started.
-    fn service_name(&self) -> &str {
+    fn service_name(&self) -> Option<&str> {
         let attempt = self.status.attempt.as_ref();
         attempt
             .map_or(&self.spec, |attempt| &attempt.plan)

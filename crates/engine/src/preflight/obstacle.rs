@@ -51,6 +51,15 @@ pub enum Obstacle {
     ServiceMissing {
         /// Name of the Service.
         service: String,
+        /// True if replicas share the traffic: perhaps nobody calls the workload.
+        is_by_replicas: bool,
+    },
+    /// A Service selects pods of a workload that nobody is to call.
+    ServiceUnwanted {
+        /// Name of the Service.
+        service: String,
+        /// The workload.
+        workload: WorkloadRef,
     },
     /// The Service has no selector.
     ServiceWithoutSelector {

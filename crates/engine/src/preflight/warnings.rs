@@ -97,37 +97,19 @@ pub enum Warning {
 pub fn warnings(found: &Surroundings, plan: &Plan) -> Vec<Warning> {
     let workload = &plan.workload;
     let mut warnings = Vec::new();
+    if let Some(service) = &plan.service {
+        warnings.extend(of_service(found, service, plan));
+    }
     for autoscaler in &found.autoscalers_by_value {
         warnings.push(Warning::AutoscalerByValue {
             autoscaler: autoscaler.clone(),
             workload: workload.clone(),
         });
     }
-    for autoscaler in &found.autoscalers_by_service {
-        warnings.push(Warning::AutoscalerByService {
-            autoscaler: autoscaler.clone(),
-            workload: workload.clone(),
-            service: plan.service.clone(),
-            canary: plan.canary.clone(),
-        });
-    }
     for budget in &found.disruption_budgets {
         warnings.push(Warning::SharedDisruptionBudget {
             budget: budget.clone(),
             workload: workload.clone(),
-        });
-    }
-    for policy in &found.policies {
-        warnings.push(Warning::PolicyWithoutCanary {
-            policy: policy.clone(),
-            service: plan.service.clone(),
-            canary: plan.canary.clone(),
-        });
-    }
-    for route in &found.unsplit_routes {
-        warnings.push(Warning::UnsplitRoute {
-            route: route.clone(),
-            service: plan.service.clone(),
         });
     }
     warnings.extend(
@@ -147,6 +129,29 @@ pub fn warnings(found: &Surroundings, plan: &Plan) -> Vec<Warning> {
     warnings
 }
 
+/// Returns the warnings about what is around the Service that callers use.
+fn of_service(found: &Surroundings, service: &str, plan: &Plan) -> Vec<Warning> {
+    let autoscalers = found.autoscalers_by_service.iter();
+    let autoscalers = autoscalers.map(|autoscaler| Warning::AutoscalerByService {
+        autoscaler: autoscaler.clone(),
+        workload: plan.workload.clone(),
+        service: service.to_owned(),
+        canary: plan.canary.clone(),
+    });
+    let policies = found.policies.iter();
+    let policies = policies.map(|policy| Warning::PolicyWithoutCanary {
+        policy: policy.clone(),
+        service: service.to_owned(),
+        canary: plan.canary.clone(),
+    });
+    let routes = found.unsplit_routes.iter();
+    let routes = routes.map(|route| Warning::UnsplitRoute {
+        route: route.clone(),
+        service: service.to_owned(),
+    });
+    autoscalers.chain(policies).chain(routes).collect()
+}
+
 fn pin_warning(service: &str, value: &str, plan: &Plan) -> Option<Warning> {
     if value != names::PIN_DISABLED {
         return Some(Warning::UnknownPinSetting {
@@ -154,7 +159,7 @@ fn pin_warning(service: &str, value: &str, plan: &Plan) -> Option<Warning> {
             value: value.to_owned(),
         });
     }
-    if service != plan.service {
+    if plan.service.as_deref() != Some(service) {
         return None;
     }
     Some(Warning::UnexemptService {

@@ -31,6 +31,10 @@ const MAX_FAILOVERS: usize = 3;
 /// Begins, continues or ends a failover. Returns what the step waits for meanwhile; `None` if it is judged
 /// as usual.
 pub(super) fn follow(ctx: &mut DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<Flow> {
+    if plan.is_without_service() {
+        // There is no traffic: what is not done waits.
+        return None;
+    }
     if ctx.attempt().shortcut.is_some() && stepping::person_missing(ctx).is_none() {
         // Steps that are skipped end with all traffic on the canary anyway.
         return None;

@@ -54,7 +54,9 @@ fn hold_back(ctx: &mut DecisionContext<'_>) -> Flow {
 
 /// Waits until the workload has rolled out the template that the canary was verified with.
 pub(super) fn updating_stable(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
-    if let Some(flow) = lost_canary(ctx) {
+    if !plan.is_without_service()
+        && let Some(flow) = lost_canary(ctx)
+    {
         return flow;
     }
     let verified = ctx.observed.canary.as_ref().map(|canary| canary.template);
@@ -64,6 +66,11 @@ pub(super) fn updating_stable(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flo
     });
     if let Some(current) = done.and_then(|workload| workload.current()) {
         ctx.attempt_mut().promoted_pod_template_hash = Some(current.id.clone());
+        if plan.is_without_service() {
+            // Nobody is on the canary: it stops working.
+            ctx.set_weight(Weight::ZERO);
+            return ctx.enter(Stage::ShiftingToStable);
+        }
         return ctx.enter(Stage::PinningToStable);
     }
     let since = ctx.attempt().stage_since;

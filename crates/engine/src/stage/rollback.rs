@@ -2,7 +2,7 @@
 
 use tidegate_api::{intervention::Action, status::Stage};
 
-use super::failover;
+use super::{failover, working};
 use crate::{
     attempt,
     context::DecisionContext,
@@ -27,7 +27,7 @@ pub(super) fn begin(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
 pub(super) fn rolling_back(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     let is_updated = ctx.attempt().stable_template_updated;
     let is_given_up = is_given_up(ctx, plan);
-    let share = if is_given_up {
+    let share = if is_given_up || plan.is_without_service() {
         Weight::ZERO
     } else if is_updated {
         share_while_stable_returns(ctx, plan)
@@ -45,6 +45,11 @@ pub(super) fn rolling_back(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
         && !(ctx.nothing_is_said_for_the_canary() && ctx.gateway_is_late(plan))
     {
         return Flow::Waits(on.waiting(), None);
+    }
+    if let Some(on) = working::still_works(ctx)
+        && !ctx.stage_lasted(plan.progress_deadline)
+    {
+        return Flow::Waits(on, None);
     }
     if is_updated && !is_given_up && !stable_is_back(ctx, plan) {
         return Flow::Waits(WaitingOn::StableRollback, None);

@@ -50,6 +50,11 @@ pub(super) fn starting(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
         return Flow::Waits(WaitingOn::Suspension { revision: None }, None);
     }
     let number = plan.next_stop(ctx.attempt().shortcut, 1);
+    if plan.is_without_service() {
+        // A canary that works before its step has begun would be judged by nobody.
+        stepping::enter(ctx, plan, number);
+        return ctx.enter(Stage::Stepping);
+    }
     if let Some(waits) = stepping::canary_unready(ctx, plan, number) {
         let (canary, since) = (ctx.observed.canary.as_ref(), ctx.attempt().stage_since);
         if let Some(overdue) = readiness::overdue(ctx, plan, canary, since) {

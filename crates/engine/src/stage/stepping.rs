@@ -8,13 +8,13 @@ use tidegate_api::{
 
 use super::{
     beginning::{begin_evidence, restart},
-    failover,
+    failover, working,
 };
 use crate::{
     context::DecisionContext,
     event::Event,
     gate::{self, Gate, evidence},
-    observed::Workload,
+    observed::{Service, Workload},
     plan::{Approval, Plan, Step},
     readiness,
     termination::Cause,
@@ -51,7 +51,12 @@ pub(super) fn stepping(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     if let Some(flow) = failover::follow(ctx, plan, step) {
         return flow;
     }
-    if let Some(flow) = shift_traffic(ctx, plan, step) {
+    let shifting = if plan.is_without_service() {
+        working::shift(ctx, plan, step)
+    } else {
+        shift_traffic(ctx, plan, step)
+    };
+    if let Some(flow) = shifting {
         return flow;
     }
     if let Some(flow) = step_incomplete(ctx, plan, step) {
@@ -246,7 +251,10 @@ fn least_given(ctx: &DecisionContext<'_>) -> Option<Weight> {
     if ctx.observed.is_kept_to_stable() {
         return Some(Weight::ZERO);
     }
-    let is_open = ctx.observed.is_open_to_both();
+    // One that has just come was given nothing yet.
+    let held = ctx.observed.pinned_services().filter(|one| one.is_held());
+    let mut pins = held.map(Service::pin);
+    let is_open = pins.any(|pin| pin.is_none());
     if !is_open || attempt.weight < Weight::FULL {
         return Some(attempt.weight);
     }
@@ -278,7 +286,7 @@ fn left_by_a_crash(ctx: &DecisionContext<'_>) -> Option<Weight> {
 /// Returns the wait for pods that stable has lost since the attempt started: it could not absorb
 /// the traffic again in a rollback. Pods that were missing before hold nothing back, and neither do any
 /// where the steps are skipped.
-fn stable_lost_pods(ctx: &DecisionContext<'_>) -> Option<WaitingOn> {
+pub(super) fn stable_lost_pods(ctx: &DecisionContext<'_>) -> Option<WaitingOn> {
     let attempt = ctx.attempt();
     let before = attempt.stable_ready_replicas?;
     let wanted = ctx.observed.workload.as_ref()?.replicas;
@@ -297,6 +305,17 @@ fn stable_lost_pods(ctx: &DecisionContext<'_>) -> Option<WaitingOn> {
 /// that cannot bear its traffic would come and go without end, too briefly for a gate to read, so
 /// only a few losses are allowed.
 fn on_canary_lost(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
+    if let Some(end) = count_loss(ctx, plan) {
+        return end;
+    }
+    ctx.set_weight(Weight::ZERO);
+    ctx.emit(Event::CanaryUnready);
+    Flow::Waits(WaitingOn::CanaryEndpoint, None)
+}
+
+/// Counts a loss of all the canary's ready pods, and begins the step again. Returns the end of the attempt where that
+/// was one too many.
+pub(super) fn count_loss(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Option<Flow> {
     let now = ctx.now;
     let attempt = ctx.attempt_mut();
     attempt
@@ -305,24 +324,21 @@ fn on_canary_lost(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     attempt.readiness_lost_at.push(now);
     if attempt.readiness_lost_at.len() >= READINESS_LOSS_LIMIT {
         let step = attempt.step;
-        return ctx.terminate(Cause::CanaryLost {
+        return Some(ctx.terminate(Cause::CanaryLost {
             times: READINESS_LOSS_LIMIT,
             within: LOSSES_COUNT_FOR,
             step,
-        });
+        }));
     }
-    ctx.set_weight(Weight::ZERO);
-    let attempt = ctx.attempt_mut();
     attempt.unready_since = Some(now);
     if let Some(step) = attempt.steps.last_mut() {
         step.approved_by = None;
     }
     restart(ctx, plan);
-    ctx.emit(Event::CanaryUnready);
-    Flow::Waits(WaitingOn::CanaryEndpoint, None)
+    None
 }
 
-fn wait_for_canary(ctx: &mut DecisionContext<'_>, plan: &Plan, waits: Flow) -> Flow {
+pub(super) fn wait_for_canary(ctx: &mut DecisionContext<'_>, plan: &Plan, waits: Flow) -> Flow {
     let now = ctx.now;
     let since = *ctx.attempt_mut().unready_since.get_or_insert(now);
     match readiness::overdue(ctx, plan, ctx.observed.canary.as_ref(), since) {
@@ -470,5 +486,10 @@ fn pass(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     }
     ctx.emit(Event::Promoting { revision });
     failover::close(ctx);
+    if plan.is_without_service() {
+        // Nobody is to be taken over from stable, which rolls beside the canary.
+        ctx.attempt_mut().stable_template_updated = true;
+        return ctx.enter(Stage::UpdatingStable);
+    }
     ctx.enter(Stage::PinningToCanary)
 }

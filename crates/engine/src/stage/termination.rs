@@ -177,6 +177,15 @@ fn service_overlap(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Cause> {
     if ctx.attempt().stable_template_updated || ctx.attempt().stage.is_before_canary() {
         return None;
     }
+    if let Some(service) = ctx.observed.unwanted_service() {
+        return Some(Cause::ServiceUnwanted {
+            service: service.name.clone(),
+            workload: plan.workload.clone(),
+        });
+    }
+    if plan.is_without_service() {
+        return None;
+    }
     let mut unpinned = ctx
         .observed
         .services

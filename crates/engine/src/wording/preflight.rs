@@ -14,6 +14,10 @@ use crate::{
 const OR_UNPINNED: &str =
     ", or the annotation tidegate.io/pin: Disabled if it may reach the canary's pods";
 
+/// Remedy where no Service is missing.
+const OR_WITHOUT: &str =
+    ", or write traffic: {replicas: {service: None}} if nobody calls the workload";
+
 impl fmt::Display for Stall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -105,10 +109,11 @@ impl fmt::Display for Obstacle {
                  it, or the Rollout",
                 canary.kind, canary.name
             ),
-            Self::ServiceMissing { service } => write!(
-                f,
-                "Service {service} does not exist; create it, or name another in spec.service"
-            ),
+            Self::ServiceMissing {
+                service,
+                is_by_replicas,
+            } => missing(f, service, *is_by_replicas),
+            Self::ServiceUnwanted { service, workload } => unwanted(f, service, workload),
             Self::ServiceWithoutSelector { service } => write!(
                 f,
                 "Service {service} has no selector, so it cannot be pinned to pods; give it one"
@@ -165,6 +170,22 @@ impl fmt::Display for Obstacle {
             }
         }
     }
+}
+
+fn missing(f: &mut fmt::Formatter<'_>, service: &str, is_by_replicas: bool) -> fmt::Result {
+    let otherwise = if is_by_replicas { OR_WITHOUT } else { "" };
+    write!(
+        f,
+        "Service {service} does not exist; create it, or name another in spec.service{otherwise}"
+    )
+}
+
+fn unwanted(f: &mut fmt::Formatter<'_>, service: &str, workload: &WorkloadRef) -> fmt::Result {
+    write!(
+        f,
+        "Service {service} selects the pods of {workload}, and traffic.replicas.service says None: callers \
+         would reach the canary; write traffic: {{replicas: {{}}}} to have Services share them{OR_UNPINNED}"
+    )
 }
 
 impl fmt::Display for Warning {

@@ -76,6 +76,10 @@ impl fmt::Display for Cause {
                 "Service {service} cannot be pinned: it now selects {other} as well as the pods of \
                  {workload}"
             ),
+            Self::ServiceUnwanted { service, workload } => write!(
+                f,
+                "Service {service} now selects the pods of {workload}, which nobody is to call"
+            ),
             Self::CanaryModified { canary, manager } => write!(
                 f,
                 "the template of {canary} was modified by {}",

@@ -1,10 +1,11 @@
 //! Every object that is cached, and the controllers of endpoints and routes.
 
+mod canary;
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
-    Revision,
     route::{RouteKind, RouteRef},
     workload::WorkloadKind,
 };
@@ -42,6 +43,8 @@ pub(crate) struct Cluster {
     pub(crate) no_room_until: Option<Timestamp>,
     /// True if nobody is left to accept a route.
     pub(crate) gateway_gone: bool,
+    /// True if nobody calls the workload.
+    pub(crate) is_uncalled: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -135,6 +138,7 @@ impl Cluster {
             kept: BTreeMap::new(),
             no_room_until: None,
             gateway_gone: false,
+            is_uncalled: false,
         }
     }
 
@@ -205,21 +209,6 @@ impl Cluster {
             .min()
     }
 
-    /// The canary's Deployment and its Service are there, and run this revision.
-    pub(crate) fn apply_canary(&mut self, revision: &Revision, replicas: u32) -> Option<()> {
-        let template = *self.kept.get(revision.as_str())?;
-        self.canary_service = true;
-        let canary = self
-            .canary
-            .get_or_insert_with(|| Deployment::new("checkout-canary", template, replicas));
-        canary.edit(|canary| {
-            (canary.template, canary.replicas) = (template, replicas);
-            canary.revision = Some(revision.clone());
-            canary.in_background = true;
-        });
-        Some(())
-    }
-
     pub(crate) fn routes_seen(&self) -> Vec<RouteSeen> {
         let seen = |route: &Route| {
             let canary = route.canary.unwrap_or_default();
@@ -278,7 +267,9 @@ impl Cluster {
     }
 
     fn publish(&mut self, now: Timestamp) -> Option<Change> {
-        let stable = self.selected(self.services[0].pin.as_ref(), now);
+        let callers = self.services.first();
+        let stable =
+            callers.map_or_else(Vec::new, |service| self.selected(service.pin.as_ref(), now));
         let canary = if self.canary_service {
             self.selected(Some(&Pin::Canary), now)
         } else {

@@ -192,7 +192,12 @@ fn go_on(mut world: World, events: &[(When, events::Event)]) -> World {
     world.shell.denied = None;
     world.rival = None;
     world.denies_canary = None;
-    world.live.services[1].spans = false;
+    for service in &mut world.live.services {
+        service.spans = false;
+    }
+    if world.is_without_service() {
+        world.live.services.clear();
+    }
     world.create_repo();
     world.live.gateway_gone = false;
     world.metrics.until = Some(world.now);

@@ -20,6 +20,7 @@
 //! | `shares` | shares of replicas, as the invariants see them |
 //! | `by_pause` | releases of a workload that people apply |
 //! | `by_replicas` | releases where no route splits traffic |
+//! | `without_service` | releases of a workload that nobody calls |
 //! | `scaling` | the canary's size while somebody scales stable |
 //! | `known_good` | what was good before, and its approvals |
 //! | `watching` | readings that count, whatever is waited for |
@@ -72,4 +73,5 @@ mod story;
 mod suspend;
 mod taking_back;
 mod watching;
+mod without_service;
 mod world;

@@ -70,6 +70,18 @@ pub(crate) fn a_rollout_by_replicas() -> Draft {
         .with("steps", steps)
 }
 
+/// The same where nobody calls the workload: the share is that of its pods, and there is no Service.
+pub(crate) fn a_rollout_without_service() -> Draft {
+    let steps = json!([
+        { "weight": 25, "hold": "30s" },
+        { "weight": 40, "hold": "1m" },
+        { "weight": 50, "hold": "1m" },
+    ]);
+    a_rollout()
+        .with("traffic", json!({ "replicas": { "service": "None" } }))
+        .with("steps", steps)
+}
+
 /// The template of this letter.
 pub(crate) fn template(letter: char, quality: Quality) -> Template {
     Template {
@@ -132,6 +144,10 @@ impl Draft {
     pub(crate) fn begins(&self) -> World {
         let start: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
         let mut live = Cluster::new(start);
+        if self.spec().is_without_service() {
+            live.is_uncalled = true;
+            live.services.clear();
+        }
         if self.runs {
             live.workload = Some(Deployment::new("checkout", template('A', Quality::Good), 3));
             while live.control(start).is_some() {}
@@ -311,6 +327,9 @@ impl World {
 
     /// The canary's share in the route, or of the Service's callers.
     pub(crate) fn share(&self) -> Weight {
+        if self.is_without_service() {
+            return self.work_share();
+        }
         if self.splits_by_replicas() {
             return self.shares_seen()[0].canary;
         }

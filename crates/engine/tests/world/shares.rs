@@ -20,6 +20,16 @@ impl World {
         spec.splits_by_replicas()
     }
 
+    /// Returns true if nobody calls the workload.
+    pub(crate) fn is_without_service(&self) -> bool {
+        let Some(rollout) = &self.rollout else {
+            return self.live.is_uncalled;
+        };
+        let attempt = rollout.status.attempt.as_ref();
+        let spec = attempt.map_or(&rollout.spec, |attempt| &attempt.plan);
+        spec.is_without_service()
+    }
+
     /// The canary's share of the callers of each Service. One that has come in a step has no history of
     /// weights.
     pub(crate) fn shares_seen(&self) -> Vec<RouteSeen> {
@@ -42,11 +52,34 @@ impl World {
             .collect()
     }
 
+    /// Number of the canary's ready pods: its endpoints, where it has a Service.
+    pub(crate) fn ready_of_canary(&self) -> u32 {
+        if self.is_without_service() {
+            let sets = self.live.canary.iter().flat_map(|canary| &canary.sets);
+            return sets.map(|set| set.ready(self.now)).sum();
+        }
+        self.live.canary_endpoints.ready()
+    }
+
+    /// The canary's share of the work, as it is intended, if any pod of it is to run.
+    pub(crate) fn work_share(&self) -> Weight {
+        let canary = self.live.canary.as_ref();
+        if canary.is_none_or(|canary| canary.replicas == 0) {
+            return Weight::ZERO;
+        }
+        self.intended_share()
+    }
+
     /// Number of ready pods for the share that stable has: where the Service selects both versions, those of the
     /// workload.
     pub(crate) fn ready_for_stables_share(&self) -> u32 {
         let live = &self.live;
-        let is_open = live.services[0].pin.is_none() && live.canary_endpoints.ready() > 0;
+        if self.is_without_service() {
+            return live.ready_of_workload(self.now);
+        }
+        let mut services = live.services.iter();
+        let is_open = services.next().is_some_and(|service| service.pin.is_none())
+            && live.canary_endpoints.ready() > 0;
         if self.splits_by_replicas() && is_open {
             self.live.ready_of_workload(self.now)
         } else {

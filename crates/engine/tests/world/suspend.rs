@@ -13,6 +13,7 @@ use tidegate_api::{
 use tidegate_engine::{observed::Brake, pin::Pin, weight::Weight};
 
 use crate::{
+    cluster::Service,
     deployment::Quality,
     rollout::{Draft, a_rollout, a_rollout_by_replicas},
     world::World,
@@ -237,6 +238,21 @@ fn the_canary_stands_in_for_a_stable_that_is_down_and_gives_it_back() {
         .when("the failover", |world| world.share() == Weight::FULL)
         .when("its end", |world| world.share() == percent(20));
     let world = stays(world, 20).with_suspend(false).until_rest();
+    assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
+}
+
+#[test]
+fn a_service_that_comes_takes_nothing_from_a_canary_that_has_everything() {
+    let mut world = a_rollout_by_replicas()
+        .releasing(Quality::Good)
+        .at_weight(100)
+        .with_suspend(true)
+        .after(5);
+    world.live.services.push(Service::new("checkout-new"));
+    world.happens("service", "another Service selects the pods");
+    let world = stays(world, 100);
+    assert_eq!(world.live.services[2].pin, None, "its callers go nowhere");
+    let world = world.with_suspend(false).until_rest();
     assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
 }
 

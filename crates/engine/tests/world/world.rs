@@ -240,7 +240,9 @@ impl World {
                 String::new()
             },
             rollout,
-            routes: if self.splits_by_replicas() {
+            routes: if self.is_without_service() {
+                Vec::new()
+            } else if self.splits_by_replicas() {
                 self.shares_seen()
             } else {
                 self.live.routes_seen()
@@ -259,7 +261,12 @@ impl World {
                 .map(|canary| canary.template.content()),
             culpable: self.probes_fail || self.is_culpable(),
             stable_ready: self.ready_for_stables_share(),
-            canary_ready: self.live.canary_endpoints.ready(),
+            canary_ready: self.ready_of_canary(),
+            canary_replicas: self
+                .live
+                .canary
+                .as_ref()
+                .map_or(0, |canary| canary.replicas),
             breach_shown: self.shows_a_breach(),
             leading: self.leads(),
             outcomes: self.git.outcomes.clone(),

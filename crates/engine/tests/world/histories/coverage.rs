@@ -97,6 +97,7 @@ pub(super) fn every_stage_meets_every_event() -> Vec<Plot> {
     let worlds = [
         (By::Sync, Split::Route),
         (By::Sync, Split::Replicas),
+        (By::Sync, Split::Pods),
         (By::Pause, Split::Route),
         (By::Flux, Split::Route),
     ];

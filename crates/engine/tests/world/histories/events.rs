@@ -6,7 +6,9 @@ use crate::{
     deployment::Quality,
     histories::gates::{self, Gates},
     metrics::PrometheusBehavior,
-    rollout::{SYNC_INTERVAL, a_rollout, a_rollout_by_replicas, template},
+    rollout::{
+        SYNC_INTERVAL, a_rollout, a_rollout_by_replicas, a_rollout_without_service, template,
+    },
     shell::{Fault, Group},
     world::{World, Written},
 };
@@ -119,6 +121,8 @@ pub(super) enum By {
 pub(super) enum Split {
     Route,
     Replicas,
+    /// Nothing: nobody calls the workload.
+    Pods,
 }
 
 /// Point at which a history begins.
@@ -152,6 +156,12 @@ pub(super) fn begin(beginning: Beginning, is_told: bool) -> World {
     let (draft, second) = match beginning.split {
         Split::Route => (a_rollout(), 20),
         Split::Replicas => (a_rollout_by_replicas(), 40),
+        Split::Pods => (a_rollout_without_service(), 40),
+    };
+    // Without callers no canary is waited for before its first step, and nothing is pinned to it.
+    let (first, promoting) = match beginning.split {
+        Split::Route | Split::Replicas => (Stage::Starting, Stage::PinningToCanary),
+        Split::Pods => (Stage::Stepping, Stage::UpdatingStable),
     };
     let draft = match beginning.by {
         By::Sync => draft,
@@ -174,10 +184,8 @@ pub(super) fn begin(beginning: Beginning, is_told: bool) -> World {
             .with_no_room(900)
             .when("the step of 50 %", |world| world.current_step() == Some(3)),
         Point::Promoting => {
-            let world = draft.releasing(Quality::Good).at_stage(Stage::Starting);
-            world
-                .with_ask(Ask::Promote)
-                .at_stage(Stage::PinningToCanary)
+            let world = draft.releasing(Quality::Good).at_stage(first);
+            world.with_ask(Ask::Promote).at_stage(promoting)
         }
         Point::RollingBack => {
             let world = draft.releasing(Quality::Good).at_stage(Stage::Stepping);
@@ -296,7 +304,9 @@ fn set_gateway(world: &mut World, gone: bool) {
 }
 
 fn set_span(world: &mut World, others: bool) {
-    world.live.services[1].spans = others;
+    if let Some(service) = world.live.services.get_mut(1) {
+        service.spans = others;
+    }
     let what = if others {
         "the Service checkout-internal selects other pods, too"
     } else {
@@ -331,13 +341,26 @@ fn again(mut world: World) -> World {
 }
 
 fn edit_spec(mut world: World, spec: Spec) -> World {
+    let draft = || {
+        if world.is_without_service() {
+            a_rollout_without_service()
+        } else {
+            a_rollout()
+        }
+    };
+    // So few pods make no lesser share.
+    let least = if world.is_without_service() { 30 } else { 7 };
+    let (invalid, other_steps, keep_failed) = (draft(), draft(), draft());
     if let Some(rollout) = &mut world.rollout {
         rollout.spec = match spec {
-            Spec::Invalid => a_rollout().with("steps", serde_json::json!([])).spec(),
-            Spec::OtherSteps => a_rollout()
-                .with("steps", serde_json::json!([{"weight": 7, "hold": "20s"}]))
+            Spec::Invalid => invalid.with("steps", serde_json::json!([])).spec(),
+            Spec::OtherSteps => other_steps
+                .with(
+                    "steps",
+                    serde_json::json!([{"weight": least, "hold": "20s"}]),
+                )
                 .spec(),
-            Spec::KeepFailed => a_rollout()
+            Spec::KeepFailed => keep_failed
                 .with("canary", serde_json::json!({ "keepFailed": "30m" }))
                 .spec(),
         };
@@ -348,9 +371,30 @@ fn edit_spec(mut world: World, spec: Spec) -> World {
 
 /// Returns histories as chance would have them.
 pub(super) fn plots() -> impl Strategy<Value = Plot> {
-    // The gates are drawn last, so that a seed has the events that it had before there were kinds of them.
-    (beginning(), vec((when(), event()), 1..9), gates::any())
-        .prop_map(|(beginning, events, gates)| (Beginning { gates, ..beginning }, events))
+    let plots = (
+        beginning(),
+        vec((when(), event()), 1..9),
+        is_uncalled(),
+        gates::any(),
+    );
+    plots.prop_map(|(beginning, events, is_uncalled, gates)| {
+        let split = if is_uncalled {
+            Split::Pods
+        } else {
+            beginning.split
+        };
+        let beginning = Beginning {
+            split,
+            gates,
+            ..beginning
+        };
+        (beginning, events)
+    })
+}
+
+/// Drawn late, as the gates are last, so that a seed has the events that it had before there were these.
+fn is_uncalled() -> impl Strategy<Value = bool> {
+    proptest::bool::weighted(0.12)
 }
 
 fn beginning() -> impl Strategy<Value = Beginning> {

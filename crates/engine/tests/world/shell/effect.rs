@@ -89,10 +89,8 @@ impl World {
                 });
             }
             Action::ApplyCanary { revision, replicas } => live.apply_canary(revision, *replicas)?,
-            Action::DeleteCanary => {
-                live.canary_service = false;
-                live.canary.iter_mut().for_each(|canary| canary.delete(now));
-            }
+            Action::ScaleDownCanary { replicas } => live.scale_down_canary(*replicas)?,
+            Action::DeleteCanary => live.delete_canary(now),
             Action::RetainPod { until } => {
                 let letter = live.canary.as_ref()?.template.letter;
                 live.retained.push(RetainedPod {
@@ -129,6 +127,7 @@ impl World {
             | Action::WriteTemplate(_)
             | Action::ScaleDownVersion(_)
             | Action::ApplyCanary { .. }
+            | Action::ScaleDownCanary { .. }
             | Action::DeleteCanary
             | Action::DeleteRetainedPod(_) => Group::Workloads,
             Action::SnapshotLiveTemplate(_)
@@ -180,7 +179,12 @@ impl World {
                 let right = |canary: &Deployment| {
                     canary.replicas == *replicas && canary.revision.as_ref() == Some(revision)
                 };
-                live.canary_service && live.canary.as_ref().is_some_and(right)
+                let has_service = live.canary_service || live.is_uncalled;
+                has_service && live.canary.as_ref().is_some_and(right)
+            }
+            Action::ScaleDownCanary { replicas } => {
+                let canary = live.canary.as_ref();
+                canary.is_some_and(|canary| canary.replicas <= *replicas)
             }
             Action::DeleteCanary => {
                 !live.canary_service
@@ -296,6 +300,7 @@ pub(super) fn in_words(action: &Action) -> String {
         Action::SnapshotVersion { version, .. } => format!("the template of {version} is kept"),
         Action::ScaleDownVersion(version) => format!("the pods of {version} go"),
         Action::ApplyCanary { revision, replicas } => format!("canary: {replicas} of {revision}"),
+        Action::ScaleDownCanary { replicas } => format!("canary: scaled down to {replicas}"),
         Action::DeleteCanary => "canary: deleted".to_owned(),
         Action::RetainPod { until } => format!("canary: a pod is retained until {until:.0}"),
         Action::DeleteRetainedPod(name) => format!("pod {name}: deleted"),

@@ -1,0 +1,40 @@
+//! Rollouts that name the same objects.
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use tidegate_api::Rollout;
+
+use crate::caches::Caches;
+
+/// Older Rollouts that name what a Rollout names.
+pub(super) struct Conflicts {
+    pub(super) names: Vec<String>,
+    /// `true` if one of them names the same workload.
+    pub(super) workload: bool,
+}
+
+/// Older Rollouts that name the same workload or Service. The oldest one governs. A route may be split by
+/// several Rollouts, each between its own Service and its canary.
+pub(super) fn conflicting_rollouts(caches: &Caches, rollout: &Rollout) -> Conflicts {
+    let namespace = rollout.namespace().unwrap_or_default();
+    let conflicting = caches.pick_rollouts(&namespace, |other| {
+        let same_workload = other.spec.workload == rollout.spec.workload;
+        let service = rollout.spec.service_name();
+        let same_service = service.is_some() && other.spec.service_name() == service;
+        if (same_workload || same_service) && age(other) < age(rollout) {
+            Some((other.name_any(), same_workload))
+        } else {
+            None
+        }
+    });
+    Conflicts {
+        workload: conflicting.iter().any(|(_, same_workload)| *same_workload),
+        names: conflicting.into_iter().map(|(name, _)| name).collect(),
+    }
+}
+
+/// Order of Rollouts: the one that was created first comes first.
+fn age(rollout: &Rollout) -> (Option<Timestamp>, String) {
+    let created = rollout.creation_timestamp().map(|at| at.0);
+    (created, rollout.name_any())
+}
