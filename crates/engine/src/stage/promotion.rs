@@ -17,8 +17,10 @@ pub(super) fn pinning_canary(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow
     if let Some(flow) = lost_canary(ctx) {
         return flow;
     }
+    // Services that are on the canary stay there, since stable may have nobody to take their callers, and no other
+    // moves. Which of them are is not asked: the watch may be behind what was written.
     if ctx.is_suspended() {
-        return hold_back(ctx);
+        return Flow::Waits(WaitingOn::Suspension { revision: None }, None);
     }
     let pinned = ctx
         .observed
@@ -38,18 +40,6 @@ pub(super) fn pinning_canary(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow
     }
     ctx.attempt_mut().stable_template_updated = true;
     ctx.enter(Stage::UpdatingStable)
-}
-
-/// Suspended before stable's template is updated: what has not moved yet goes back to the last step. Callers of a
-/// Service that are on the canary stay there, since stable may have nobody to take them.
-fn hold_back(ctx: &mut DecisionContext<'_>) -> Flow {
-    if ctx.observed.pinned_to_canary() {
-        return Flow::Waits(WaitingOn::Suspension { revision: None }, None);
-    }
-    if let Some(step) = ctx.attempt_mut().steps.last_mut() {
-        step.passed_at = None;
-    }
-    ctx.enter(Stage::Stepping)
 }
 
 /// Waits until the workload has rolled out the template that the canary was verified with.

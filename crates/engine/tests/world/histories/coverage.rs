@@ -105,6 +105,7 @@ pub(super) fn every_stage_meets_every_event() -> Vec<Plot> {
         plots.extend(every_stage_with_every_event(by, split));
     }
     plots.extend(where_names_are_left());
+    plots.push(suspended_while_a_service_lags());
     plots
 }
 
@@ -161,6 +162,21 @@ fn where_names_are_left() -> Vec<Plot> {
         plots.push((Point::Growing.with(By::Sync, Split::Route), events));
     }
     plots
+}
+
+/// A history that chance found once: a suspension in the middle of a pinning that the watch of Services is behind, and a
+/// newer template at once.
+fn suspended_while_a_service_lags() -> Plot {
+    let events = vec![
+        (
+            When::At(Stage::PinningToCanary),
+            Event::Lag(Group::Services, 1_231),
+        ),
+        (When::At(Stage::PinningToCanary), Event::Suspend(true)),
+        (When::After(0), Event::SetEnv),
+    ];
+    let point = Point::Releasing(Quality::Good);
+    (point.with(By::Pause, Split::Route), events)
 }
 
 /// A minute later: faults come with a write, and they are gone after the last event.
