@@ -1,6 +1,7 @@
 //! Parsing of files, and the sentences with which manifests are rejected.
 
 use serde_json::json;
+use tidegate_api::workload::WorkloadKind;
 
 use super::*;
 
