@@ -200,11 +200,11 @@ impl Caches {
         repo: &NamespacedName,
     ) -> Vec<Arc<DeserializeGuard<Rollout>>> {
         let mut rollouts = self.rollouts.list(&repo.namespace);
-        let known = self.config_repo(&repo.namespace, &repo.name);
-        let reach = known
-            .and_then(|repo| repo.status)
-            .map(|status| status.reach);
-        for namespace in reach.iter().flat_map(|reach| &reach.namespaces) {
+        let known = self.config_repos.get(&repo.namespace, &repo.name);
+        let status = known
+            .as_ref()
+            .and_then(|guarded| guarded.0.as_ref().ok()?.status.as_ref());
+        for namespace in status.iter().flat_map(|status| &status.reach.namespaces) {
             rollouts.extend(self.rollouts.list(namespace));
         }
         rollouts

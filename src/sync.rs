@@ -61,4 +61,3 @@ mod tests;
 
 pub(crate) use controller::{Context, after_error, reconcile};
 pub(crate) use look::LookSettings;
-pub(crate) use run::target_namespace;

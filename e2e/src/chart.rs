@@ -14,7 +14,7 @@ use kube::{
     core::GroupVersionKind,
     discovery::{Scope, pinned_kind},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::{
@@ -51,6 +51,17 @@ pub struct ChartPod {
     address: SocketAddr,
     /// Path of its readiness probe.
     readiness: String,
+}
+
+/// Values with which the chart's Tidegate runs in a scenario.
+pub fn values(cluster: &Cluster) -> Value {
+    json!({
+        "clusterName": "e2e",
+        "image": { "repository": "registry.example.com/tidegate" },
+        "prometheus": { "url": cluster.prometheus_url(), "scrapeInterval": "1s" },
+        "leaderElection": { "leaseDuration": "3s" },
+        "log": { "format": "text", "filter": "info,tidegate=debug" },
+    })
 }
 
 // === impl Chart ===

@@ -7,7 +7,7 @@ use tidegate_api::{
     rollout::canary_name,
     workload::{VersionId, WorkloadRef},
 };
-use tidegate_metrics::template::Variables;
+use tidegate_metrics::{sampler::VersionVariables, template::Variables};
 
 use crate::workload::pod_name_prefix;
 
@@ -19,6 +19,14 @@ const HASH: &str = "HASH";
 
 /// Stand-in for a revision.
 const REVISION: &str = "REVISION";
+
+/// Returns values for both versions.
+pub(super) fn of_versions(rollout: &Rollout) -> VersionVariables {
+    VersionVariables {
+        canary: of_canary(rollout),
+        stable: of_stable(rollout),
+    }
+}
 
 /// Returns values for the canary: the one that runs, or the next one.
 pub(super) fn of_canary(rollout: &Rollout) -> Variables {

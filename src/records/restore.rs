@@ -16,9 +16,7 @@ use tidegate_git::{
 
 use self::rendered::RenderedRestore;
 use super::{WriterContext, failure::WriteError};
-use crate::{
-    caches::Caches, causes::in_full, clock, rendering::RenderedFolder, sync::target_namespace,
-};
+use crate::{caches::Caches, causes::in_full, clock, rendering::RenderedFolder};
 
 /// Restores the last good template, unless the rejected revision was tried again. That is checked at
 /// each tip, right before the commit: the order may have waited for as long as git was unreachable.
@@ -32,8 +30,7 @@ pub(super) async fn restore(
 ) -> Result<RestoreResult, WriteError> {
     let namespace = outcome.head.namespace.clone();
     let own = repo.namespace().unwrap_or_default();
-    let sync = repo.spec.sync.as_ref();
-    let default_namespace = sync.map_or(own.as_str(), |sync| target_namespace(sync, &own));
+    let default_namespace = repo.spec.target_namespace(&own);
     let requested = outcome.head.source.commit.as_ref();
     let since = requested.and_then(|id| id.as_str().parse::<ObjectId>().ok());
     let (Some(since), Ok(good)) = (since, order.good_commit.as_str().parse::<ObjectId>()) else {

@@ -47,11 +47,19 @@ impl Barred {
 
     /// Returns true if nothing else of a namespace is among these manifests.
     pub(super) fn has_only(&self, manifests: &[Manifest], namespace: &str) -> bool {
+        if self.is_empty() {
+            return false;
+        }
         let mut there = manifests
             .iter()
             .filter(|manifest| manifest.key.is_in(namespace))
             .peekable();
         there.peek().is_some() && there.all(|manifest| self.has(&manifest.key))
+    }
+
+    /// Returns true if nothing is among them, as it mostly is: then no object has to be looked up.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Returns true if the account has no right to an object.

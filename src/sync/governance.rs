@@ -158,6 +158,11 @@ impl Governance {
 // === impl Governor ===
 
 impl Governor {
+    /// Returns the Rollout's name with its namespace.
+    pub(crate) fn id(&self) -> NamespacedName {
+        NamespacedName::new(&self.namespace, &self.name)
+    }
+
     /// Returns true if an attempt is running.
     pub(crate) fn has_attempt(&self) -> bool {
         self.status

@@ -166,10 +166,8 @@ impl Looks {
         let _place = self.reading.acquire().await.expect("it is never closed");
         let id = commit.id;
         let renderer = self.repositories.renderer();
-        let sync = spec.sync.as_ref();
-        let target = sync.and_then(|sync| sync.target_namespace.as_ref());
         let namespaces = Namespaces {
-            default: target.unwrap_or(namespace).clone(),
+            default: spec.target_namespace(namespace).to_owned(),
             only: self.only.clone(),
         };
         let head = source::read(renderer, &repository, spec, namespaces, commit).await;

@@ -28,6 +28,7 @@ use tidegate_api::{
 };
 use tokio::sync::Mutex as AsyncMutex;
 
+use self::reach::Governed;
 pub(crate) use self::reach::Touched;
 #[cfg(test)]
 use super::manifest::Manifest;
@@ -37,7 +38,6 @@ use super::{
     cluster::Cluster,
     events,
     failure::{ApplyError, UnreadableRollout},
-    governance::Governance,
     look::{LookSettings, Looks},
     manifest::Key,
     memory::Memory,
@@ -358,12 +358,6 @@ fn newly_applied<'a>(
     Some((commit, head.manifests.len()))
 }
 
-/// Rollouts of all namespaces that a repository reaches, as a cache has them.
-struct Governed {
-    live: Vec<Arc<Rollout>>,
-    governance: Governance,
-}
-
 /// A `ConfigRepo` that is being reconciled.
 struct RepoReconciler<'a> {
     repo: &'a Arc<ConfigRepo>,
@@ -385,44 +379,6 @@ impl RepoReconciler<'_> {
 
     fn interval(&self) -> SignedDuration {
         self.repo.spec.interval.as_signed().max(SHORTEST_INTERVAL)
-    }
-
-    /// Other `ConfigRepo`s that may bring the same objects.
-    fn siblings(&self, touched: &Touched) -> Vec<ConfigRepo> {
-        let mut siblings = (self.ctx.siblings)(touched);
-        siblings.retain(|repo| repo.spec.sync.is_some() && NamespacedName::of(repo) != *self.id);
-        siblings
-    }
-
-    /// Rollouts of all namespaces in which there is something to apply or to prune, and what they govern of the head;
-    /// `None` without a head to apply.
-    fn governed(
-        &self,
-        memory: &Memory,
-        touched: &Touched,
-        barred: &Barred,
-    ) -> Option<Result<Governed, UnreadableRollout>> {
-        let (None, Some(head)) = (&memory.blocked, &memory.head) else {
-            return None;
-        };
-        let mut live = Vec::new();
-        for namespace in &touched.namespaces {
-            // Nothing of a namespace is read for somebody who has no right there.
-            if *namespace != self.namespace && barred.has_only(&head.manifests, namespace) {
-                continue;
-            }
-            match (self.ctx.rollouts)(namespace) {
-                Ok(rollouts) => live.extend(rollouts),
-                Err(UnreadableRollout { name, why }) => {
-                    let name = NamespacedName::new(namespace, name).reference(self.namespace);
-                    return Some(Err(UnreadableRollout { name, why }));
-                }
-            }
-        }
-        Some(Ok(Governed {
-            governance: Governance::new(&head.manifests, &live),
-            live,
-        }))
     }
 
     async fn sync(

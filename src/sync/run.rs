@@ -20,7 +20,7 @@ use super::{
     claims::Heads,
     cluster::Cluster,
     drift::Drift,
-    failure::{ApplyError, Failure},
+    failure::{ApplyError, Failure, Stopped},
     governance::Governance,
     manifest::Key,
     memory::Memory,
@@ -165,10 +165,7 @@ impl SyncRun<'_> {
     fn input_digest(&self, governance: &Governance) -> Digest {
         let hashes: BTreeMap<_, _> = governance
             .governors()
-            .map(|governor| {
-                let name = NamespacedName::new(&governor.namespace, &governor.name);
-                (name.to_string(), governor.status_hash())
-            })
+            .map(|governor| (governor.id().to_string(), governor.status_hash()))
             .collect();
         let generations: BTreeMap<_, _> = self
             .live
@@ -234,7 +231,7 @@ impl SyncRun<'_> {
                     self.renderer,
                     repository,
                     self.repo_spec,
-                    target_namespace(self.spec, &self.config_repo.namespace),
+                    self.repo_spec.target_namespace(&self.config_repo.namespace),
                 ),
                 self.head,
                 governed,
@@ -273,9 +270,7 @@ impl SyncRun<'_> {
         };
         let result = session.apply(plan).await;
         done.drift.append(&mut session.drift);
-        result.map_err(|stopped| {
-            Report::stopped(&stopped, &self.head.commit, &self.config_repo.namespace)
-        })?;
+        result.map_err(|stopped| self.stopped(stopped))?;
         let pruner = Pruner {
             cluster: self.cluster,
             config_repo: self.config_repo,
@@ -297,19 +292,14 @@ impl SyncRun<'_> {
         ApplyError::at(None, &key, failure)
     }
 
-    /// Returns the report of a sync that was aborted by the failure of an object.
-    fn stopped(&self, error: ApplyError) -> Report {
+    /// Returns the report of a sync that was aborted by failures of objects.
+    fn stopped(&self, stopped: impl Into<Stopped>) -> Report {
         Report::stopped(
-            &error.into(),
+            &stopped.into(),
             &self.head.commit,
             &self.config_repo.namespace,
         )
     }
-}
-
-/// Namespace of objects that name none.
-pub(crate) fn target_namespace<'a>(spec: &'a SyncSpec, own: &'a str) -> &'a str {
-    spec.target_namespace.as_deref().unwrap_or(own)
 }
 
 /// Returns the objects in a stable order, so that the inventory changes only with its content.

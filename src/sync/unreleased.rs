@@ -5,10 +5,7 @@
 //! it has held back. Pure: it reads the repository's objects, the governance of the Rollouts and the
 //! status.
 
-use tidegate_api::{
-    NamespacedName,
-    config_repo::{AppliedObject, GovernedWorkload, Removal, Unreleased},
-};
+use tidegate_api::config_repo::{AppliedObject, GovernedWorkload, Removal, Unreleased};
 use tidegate_engine::revision::{self, Digest};
 
 use super::{
@@ -72,7 +69,7 @@ fn ungoverned(before: &GovernedWorkload, manifest: &Manifest) -> Option<Governed
 }
 
 fn is_acknowledged(removals: &[Removal], governor: &Governor) -> bool {
-    let rollout = NamespacedName::new(&governor.namespace, &governor.name);
+    let rollout = governor.id();
     removals.iter().any(|removal| {
         removal.confirmed && Key::from(&removal.object).rollout().as_ref() == Some(&rollout)
     })

@@ -172,15 +172,14 @@ pub(super) fn drifted(drift: &Drift, own: &str) -> String {
 /// Describes a sync that could not apply everything. A missing permission comes last and once: what
 /// there is to paste is the same for all.
 pub(super) fn stopped(commit: &CommitId, stopped: &Stopped, own: &str) -> String {
-    let failed = |error: &&ApplyError| {
-        let place = error.place.as_ref();
-        let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
-        format!("{place}{}: {}", error.key.shown(own), error.failure)
-    };
     let errors = stopped.errors.iter();
     let (rights, others): (Vec<_>, Vec<_>) =
         errors.partition(|error| matches!(error.failure, Failure::Forbidden(_)));
-    let mut failures: Vec<_> = others.iter().take(NAMED).map(failed).collect();
+    let mut failures: Vec<_> = others
+        .iter()
+        .take(NAMED)
+        .map(|error| failed(error, own))
+        .collect();
     if others.len() > NAMED {
         failures.push(format!("and {} more", others.len() - NAMED));
     }
@@ -197,13 +196,20 @@ pub(super) fn stopped(commit: &CommitId, stopped: &Stopped, own: &str) -> String
             let more: Vec<_> = more.iter().map(|error| error.key.shown(own)).collect();
             failures.push(format!("no permission either for {}", list(more.iter())));
         }
-        failures.push(failed(first));
+        failures.push(failed(first, own));
     }
     format!(
         "cannot apply commit {}: {}",
         commit.short(),
         failures.join("; ")
     )
+}
+
+/// Describes an object that could not be applied or pruned.
+fn failed(error: &ApplyError, own: &str) -> String {
+    let place = error.place.as_ref();
+    let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
+    format!("{place}{}: {}", error.key.shown(own), error.failure)
 }
 
 /// Describes a sync that has nothing to apply.
@@ -310,10 +316,9 @@ impl Display for UnreadableRollout {
 
 impl Display for ApplyError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        if let Some(place) = &self.place {
-            write!(f, "{place}: ")?;
-        }
-        write!(f, "{}: {}", self.key, self.failure)
+        // To those who know where it is.
+        let own = self.key.namespace.as_deref().unwrap_or_default();
+        f.write_str(&failed(self, own))
     }
 }
 

@@ -325,6 +325,13 @@ impl ConfigRepoSpec {
     pub fn service_account_name(&self) -> Option<&str> {
         Some(&self.sync.as_ref()?.service_account_name)
     }
+
+    /// Returns the namespace of objects that name none. `own` is the ConfigRepo's.
+    pub fn target_namespace<'a>(&'a self, own: &'a str) -> &'a str {
+        let sync = self.sync.as_ref();
+        let target = sync.and_then(|sync| sync.target_namespace.as_deref());
+        target.unwrap_or(own)
+    }
 }
 
 // === impl ConfigRepoStatus ===

@@ -1,5 +1,11 @@
 //! Numbers as people read them.
 
+/// Returns a small number of things as a number to calculate with.
+#[expect(clippy::cast_precision_loss, reason = "nobody counts 2^53 things")]
+pub(crate) fn of(count: usize) -> f64 {
+    count as f64
+}
+
 /// Formats a number with at most four significant digits, very small and very large ones with an
 /// exponent.
 pub fn short(number: f64) -> String {

@@ -22,7 +22,7 @@ use tidegate_api::{
 };
 
 use crate::{
-    chart::{Chart, ChartPod},
+    chart::{self, Chart, ChartPod},
     cluster::{KubeconfigSpec, User},
     eventually::{eventually, until_true},
     scenario::{Context, Scenario, scenario},
@@ -59,13 +59,7 @@ struct Person {
 async fn run(context: Context) -> Result<()> {
     let (cluster, admin) = (context.cluster.clone(), context.client());
     cluster.namespace(SYSTEM).await?;
-    let mut values = json!({
-        "clusterName": "e2e",
-        "image": { "repository": "registry.example.com/tidegate" },
-        "prometheus": { "url": cluster.prometheus_url(), "scrapeInterval": "1s" },
-        "leaderElection": { "leaseDuration": "3s" },
-        "log": { "format": "text", "filter": "info,tidegate=debug" },
-    });
+    let mut values = chart::values(&cluster);
     let chart = Chart::render(&cluster, SYSTEM, &values, &context.dir).await?;
     chart.install(&admin).await?;
     make_definition_older(&admin).await?;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tidegate_api::{Condition, ConfigRepo, Rollout, reason::ConditionType, record::RestoreResult};
 
 use crate::{
-    chart::Chart,
+    chart::{self, Chart},
     eventually::eventually,
     git_server::Change,
     scenario::{Context, Scenario, scenario},
@@ -43,13 +43,7 @@ struct Platform {
 async fn run(context: Context) -> Result<()> {
     let (cluster, admin) = (context.cluster.clone(), context.client());
     cluster.namespace(SYSTEM).await?;
-    let values = json!({
-        "clusterName": "e2e",
-        "image": { "repository": "registry.example.com/tidegate" },
-        "prometheus": { "url": cluster.prometheus_url(), "scrapeInterval": "1s" },
-        "leaderElection": { "leaseDuration": "3s" },
-        "log": { "format": "text", "filter": "info,tidegate=debug" },
-    });
+    let values = chart::values(&cluster);
     let chart = Chart::render(&cluster, SYSTEM, &values, &context.dir).await?;
     chart.install(&admin).await?;
     let _pod = chart

@@ -6,10 +6,7 @@ use tidegate_engine::{
     gate::{Gate, reading::Role},
     plan::Plan,
 };
-use tidegate_metrics::{
-    counter_query::CounterQuery, outline::Outline, preflight::InvalidQuery,
-    sampler::VersionVariables,
-};
+use tidegate_metrics::{counter_query::CounterQuery, outline::Outline, preflight::InvalidQuery};
 
 use super::explanation::duration;
 use crate::cli::placeholders;
@@ -49,16 +46,17 @@ pub(super) fn explain(
     plan: &Plan,
     gate: &Gate,
 ) -> Result<GateExplanation, Unusable> {
+    let versions = placeholders::of_versions(rollout);
     let queries = gate.queries().into_iter().map(|query| {
         let (role, variables) = match query.role {
-            Role::Canary => ("value", placeholders::of_canary(rollout)),
-            Role::Stable => ("stable", placeholders::of_stable(rollout)),
-            Role::Requests => ("requests", placeholders::of_canary(rollout)),
-            Role::Bad => ("bad requests", placeholders::of_canary(rollout)),
-            Role::Good => ("good requests", placeholders::of_canary(rollout)),
-            Role::Total => ("all requests", placeholders::of_canary(rollout)),
+            Role::Canary => ("value", &versions.canary),
+            Role::Stable => ("stable", &versions.stable),
+            Role::Requests => ("requests", &versions.canary),
+            Role::Bad => ("bad requests", &versions.canary),
+            Role::Good => ("good requests", &versions.canary),
+            Role::Total => ("all requests", &versions.canary),
         };
-        let outline = Outline::of(&query.text, &variables, gate.window);
+        let outline = Outline::of(&query.text, variables, gate.window);
         let outline = outline.map_err(|error| Unusable {
             gate: gate.name.clone(),
             error,
@@ -70,10 +68,6 @@ pub(super) fn explain(
             .join(" ");
         Ok(QueryExplanation { role, query })
     });
-    let versions = VersionVariables {
-        canary: placeholders::of_canary(rollout),
-        stable: placeholders::of_stable(rollout),
-    };
     let counters = CounterQuery::parse(&gate.queries(), &versions);
     counters.map_err(|error| Unusable {
         gate: gate.name.clone(),

@@ -6,7 +6,7 @@ use tidegate_api::{
     gate::{self, GateKind},
 };
 use tidegate_engine::gate::{Gate, reading::Role};
-use tidegate_metrics::{counter_query::CounterQuery, outline::Outline, sampler::VersionVariables};
+use tidegate_metrics::{counter_query::CounterQuery, outline::Outline};
 
 use super::finding::{Check, Remark};
 use crate::cli::placeholders;
@@ -38,10 +38,7 @@ pub(super) fn check(path: &str, gate: &Gate, spec: &gate::Gate, rollout: &Rollou
 
 /// Returns what keeps a gate's counters from being read.
 fn of_counters(path: &str, gate: &Gate, spec: &gate::Gate, rollout: &Rollout) -> Option<Remark> {
-    let versions = VersionVariables {
-        canary: placeholders::of_canary(rollout),
-        stable: placeholders::of_stable(rollout),
-    };
+    let versions = placeholders::of_versions(rollout);
     let error = CounterQuery::parse(&gate.queries(), &versions).err()?;
     let kind = spec.kind().map(GateKind::as_str).unwrap_or_default();
     let field = format!("{path}.{kind}");

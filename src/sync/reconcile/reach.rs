@@ -1,5 +1,5 @@
-//! Reach of a repository beyond its `ConfigRepo`'s namespace: scopes that only the cluster knows, and objects that are not
-//! its own to apply.
+//! Reach of a repository beyond its `ConfigRepo`'s namespace: scopes that only the cluster knows, the Rollouts and the
+//! other `ConfigRepo`s of the parts that it touches, and objects that are not its own to apply.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -7,13 +7,14 @@ use std::{
 };
 
 use kube::Client;
-use tidegate_api::{ConfigRepo, config_repo::ConfigRepoStatus};
+use tidegate_api::{ConfigRepo, NamespacedName, Rollout, config_repo::ConfigRepoStatus};
 
 use super::RepoReconciler;
 use crate::sync::{
     barred::{BarReason, Barred},
     claims::Claims,
-    failure::{Account, ApplyError, Failure, Resources},
+    failure::{Account, ApplyError, Failure, Resources, UnreadableRollout},
+    governance::Governance,
     manifest::{self, Key, Manifest},
     memory::Memory,
     source::Head,
@@ -27,6 +28,12 @@ pub(crate) struct Touched {
     pub(crate) cluster: bool,
 }
 
+/// Rollouts of all namespaces that a repository reaches, as a cache has them.
+pub(super) struct Governed {
+    pub(super) live: Vec<Arc<Rollout>>,
+    pub(super) governance: Governance,
+}
+
 // === impl RepoReconciler ===
 
 impl RepoReconciler<'_> {
@@ -37,16 +44,17 @@ impl RepoReconciler<'_> {
             return;
         };
         let (mut cluster_scoped, mut unknown) = (Vec::new(), HashSet::new());
-        for (index, Manifest { key, .. }) in head.manifests.iter().enumerate() {
-            let kind = (key.api_version.clone(), key.kind.clone());
-            if !head.manifests[index].may_be_cluster_scoped() || unknown.contains(&kind) {
+        for (index, manifest) in head.manifests.iter().enumerate() {
+            let key = &manifest.key;
+            let name = (key.api_version.as_str(), key.kind.as_str());
+            if !manifest.may_be_cluster_scoped() || unknown.contains(&name) {
                 continue;
             }
             match self.ctx.cluster.kind(key).await {
                 Ok(kind) if kind.is_namespaced => {}
                 Ok(_) => cluster_scoped.push(index),
                 Err(_) => {
-                    unknown.insert(kind);
+                    unknown.insert(name);
                 }
             }
         }
@@ -84,6 +92,44 @@ impl RepoReconciler<'_> {
             }
         }
         touched
+    }
+
+    /// Other `ConfigRepo`s that may bring the same objects.
+    pub(super) fn siblings(&self, touched: &Touched) -> Vec<ConfigRepo> {
+        let mut siblings = (self.ctx.siblings)(touched);
+        siblings.retain(|repo| repo.spec.sync.is_some() && NamespacedName::of(repo) != *self.id);
+        siblings
+    }
+
+    /// Rollouts of all namespaces in which there is something to apply or to prune, and what they govern of the head;
+    /// `None` without a head to apply.
+    pub(super) fn governed(
+        &self,
+        memory: &Memory,
+        touched: &Touched,
+        barred: &Barred,
+    ) -> Option<Result<Governed, UnreadableRollout>> {
+        let (None, Some(head)) = (&memory.blocked, &memory.head) else {
+            return None;
+        };
+        let mut live = Vec::new();
+        for namespace in &touched.namespaces {
+            // Nothing of a namespace is read for somebody who has no right there.
+            if *namespace != self.namespace && barred.has_only(&head.manifests, namespace) {
+                continue;
+            }
+            match (self.ctx.rollouts)(namespace) {
+                Ok(rollouts) => live.extend(rollouts),
+                Err(UnreadableRollout { name, why }) => {
+                    let name = NamespacedName::new(namespace, name).reference(self.namespace);
+                    return Some(Err(UnreadableRollout { name, why }));
+                }
+            }
+        }
+        Some(Ok(Governed {
+            governance: Governance::new(&head.manifests, &live),
+            live,
+        }))
     }
 
     /// Returns the objects of the head, and of the inventory beyond the own namespace, that are not this `ConfigRepo`'s

@@ -55,10 +55,12 @@ impl RepoReconciler<'_> {
                     &status.removals,
                 );
                 // What is governed counts as applied.
-                let is_own = |key: &Key| !barred.has(key);
-                status
-                    .governed
-                    .retain(|governed| is_own(&Key::from(&governed.object)));
+                if !barred.is_empty() {
+                    let is_own = |key: &Key| !barred.has(key);
+                    status
+                        .governed
+                        .retain(|governed| is_own(&Key::from(&governed.object)));
+                }
             }
             status
         })
@@ -241,7 +243,9 @@ fn with_objects(
 ) -> ConfigRepoStatus {
     let mut known = std::mem::take(&mut status.inventory);
     // What the account has lost the right to is neither kept from others nor deleted.
-    known.retain(|object| !barred.is_forbidden(&Key::from(object)));
+    if !barred.is_empty() {
+        known.retain(|object| !barred.is_forbidden(&Key::from(object)));
+    }
     let all: BTreeSet<_> = known.into_iter().chain(objects.iter().cloned()).collect();
     status.set_inventory(all.into_iter().collect(), namespace);
     status

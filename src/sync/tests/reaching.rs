@@ -32,6 +32,12 @@ metadata: {name: meshes.mesh.example.com}
 spec: {group: mesh.example.com, scope: Cluster, names: {kind: Mesh}}
 ";
 
+/// The same without the namespace.
+fn without_namespace() -> &'static str {
+    let mut parts = PLATFORM.split("---\napiVersion: v1\nkind: Namespace");
+    parts.next().unwrap()
+}
+
 /// Paths of all objects that were applied, in their order.
 fn applied_paths(bench: &Bench) -> Vec<String> {
     let history = bench.api.history().into_iter();
@@ -310,10 +316,7 @@ async fn objects_that_name_no_namespace_go_to_the_target_namespace() {
 async fn a_namespace_that_has_left_stays_until_it_says_so_itself() {
     let bench = Bench::new();
     bench.release(PLATFORM).await;
-    let without = PLATFORM
-        .split("---\napiVersion: v1\nkind: Namespace")
-        .next()
-        .unwrap();
+    let without = without_namespace();
     bench.release(without).await;
     let ready = bench.ready();
     assert!(
@@ -334,10 +337,7 @@ async fn a_namespace_that_has_left_stays_until_it_says_so_itself() {
 async fn a_namespace_that_somebody_has_deleted_is_forgotten() {
     let bench = Bench::new();
     bench.release(PLATFORM).await;
-    let without = PLATFORM
-        .split("---\napiVersion: v1\nkind: Namespace")
-        .next()
-        .unwrap();
+    let without = without_namespace();
     bench.api.delete("/api/v1/namespaces/bank");
     bench.release(without).await;
     assert!(!inventory(&bench).contains(&"Namespace /bank".to_owned()));

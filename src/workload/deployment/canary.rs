@@ -1,6 +1,8 @@
 //! Canary of a Deployment: a Deployment with the candidate's template, whose pods bear the labels of
 //! the workload's and the track beside them.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1 as core;
 use kube::{
     Api, Resource as _, ResourceExt,
@@ -45,14 +47,10 @@ impl Deployments {
         rollout: &str,
         replicas: u32,
     ) -> Result<(), WorkloadError> {
-        let name = &canary.workload.name;
-        let Some(known) = self.deployments.get(canary.namespace, name) else {
+        let Some(known) = self.canary_of(canary, rollout) else {
             return Ok(());
         };
-        let owner = known.labels().get(names::ROLLOUT_LABEL);
-        if owner.is_none_or(|owner| owner != rollout) {
-            return Ok(());
-        }
+        let name = &canary.workload.name;
         let patch = json!({ "spec": { "replicas": replicas } });
         let patched = canary
             .writer()
@@ -94,6 +92,17 @@ impl Deployments {
         denied.map_err(WorkloadError::request(format!("dry-run a pod of {name}")))
     }
 
+    /// The canary, if it is there and this Rollout's.
+    fn canary_of(&self, canary: Target<'_>, rollout: &str) -> Option<Arc<Deployment>> {
+        let known = self
+            .deployments
+            .get(canary.namespace, &canary.workload.name);
+        known.filter(|known| {
+            let owner = known.labels().get(names::ROLLOUT_LABEL);
+            owner.is_some_and(|owner| owner == rollout)
+        })
+    }
+
     /// A pod of the canary. Its owner is stable's ReplicaSet, since its own does not exist: policies deny
     /// pods without one.
     fn pod(&self, target: Target<'_>, canary: &Value) -> core::Pod {
@@ -118,14 +127,9 @@ impl Deployments {
         canary: Target<'_>,
         rollout: &str,
     ) -> Result<(), WorkloadError> {
-        let name = &canary.workload.name;
-        let Some(known) = self.deployments.get(canary.namespace, name) else {
+        let Some(known) = self.canary_of(canary, rollout) else {
             return Ok(());
         };
-        let owner = known.labels().get(names::ROLLOUT_LABEL);
-        if owner.is_none_or(|owner| owner != rollout) {
-            return Ok(());
-        }
         let deleted = canary
             .writer()
             .delete(

@@ -5,6 +5,7 @@
 //! those of independent requests, over time and from pod to pod.
 
 use super::counts::Counts;
+use crate::number;
 
 /// Greatest dispersion that counts: beyond it one incident of stable would blind a gate for an hour.
 pub const MAX_DISPERSION: f64 = 10.0;
@@ -41,7 +42,7 @@ impl History {
         Self {
             over_time: over_time(&intervals),
             over_pods: over_pods(&pods),
-            requests_per_pod: requests / number(pods.len().max(1)),
+            requests_per_pod: requests / number::of(pods.len().max(1)),
             counts: intervals.into_iter().sum(),
         }
     }
@@ -81,7 +82,7 @@ fn over_time(intervals: &[Counts]) -> f64 {
         clippy::cast_sign_loss,
         reason = "a part of a length"
     )]
-    let left_out = (number(intervals.len()) * TRIMMED) as usize;
+    let left_out = (number::of(intervals.len()) * TRIMMED) as usize;
     let Some(ratio) = ratio_of(intervals) else {
         return 1.0;
     };
@@ -92,14 +93,14 @@ fn over_time(intervals: &[Counts]) -> f64 {
         return 1.0;
     };
     let residuals: f64 = usual.iter().map(|counts| residual(*counts, ratio)).sum();
-    bounded(residuals / number(usual.len()) / TRIMMED_MEAN)
+    bounded(residuals / number::of(usual.len()) / TRIMMED_MEAN)
 }
 
 fn over_pods(pods: &[Counts]) -> f64 {
     match ratio_of(pods) {
         Some(ratio) if pods.len() > 1 => {
             let residuals: f64 = pods.iter().map(|counts| residual(*counts, ratio)).sum();
-            bounded(residuals / number(pods.len() - 1))
+            bounded(residuals / number::of(pods.len() - 1))
         }
         Some(_) | None => 1.0,
     }
@@ -134,11 +135,6 @@ fn bounded(dispersion: f64) -> f64 {
     } else {
         dispersion.clamp(1.0, MAX_DISPERSION)
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "minutes of an hour, and pods")]
-fn number(count: usize) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@
 //! Testing* (KDD 2022).
 
 use super::counts::Counts;
+use crate::number;
 
 /// Number of alternatives: how much worse than tolerated the canary may be, from √2 to 16 times.
 pub const ALTERNATIVES: usize = 8;
@@ -96,7 +97,7 @@ impl EProcess {
             .map(|log_ratio| log_ratio / dispersion.max(1.0));
         let greatest = scaled.into_iter().fold(f64::NEG_INFINITY, f64::max);
         let sum: f64 = scaled.iter().map(|log| (log - greatest).exp()).sum();
-        greatest + (sum / number(ALTERNATIVES)).ln()
+        greatest + (sum / number::of(ALTERNATIVES)).ln()
     }
 
     /// Adds a term to each alternative; all of them or none.
@@ -116,16 +117,11 @@ impl EProcess {
 
 /// Returns how many times worse than tolerated each alternative is.
 fn factors() -> impl Iterator<Item = f64> {
-    (1..=ALTERNATIVES).map(|k| (number(k) / 2.0).exp2())
+    (1..=ALTERNATIVES).map(|k| (number::of(k) / 2.0).exp2())
 }
 
 fn is_finite(numbers: &[f64]) -> bool {
     numbers.iter().all(|number| number.is_finite())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a handful of alternatives")]
-fn number(count: usize) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

@@ -220,9 +220,7 @@ impl Regression {
 
     /// Returns the evidence that is a breach.
     fn threshold(&self) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "a handful of gates")]
-        let sharing = self.sharing as f64;
-        sharing / self.false_alarm_rate
+        number::of(self.sharing) / self.false_alarm_rate
     }
 
     #[expect(clippy::cast_precision_loss, reason = "nobody asks for 2^53 requests")]

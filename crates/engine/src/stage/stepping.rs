@@ -119,12 +119,7 @@ pub(super) fn canary_unready(ctx: &DecisionContext<'_>, plan: &Plan, number: u32
         .map_or(0, Workload::known_available)
         .min(endpoints.ready);
     if ready < needed {
-        let on = WaitingOn::CanaryPods {
-            ready,
-            needed,
-            problem: readiness::problem(ctx, ctx.observed.canary.as_ref()),
-        };
-        return Some(Flow::Waits(on, None));
+        return Some(canary_pods(ctx, ready, needed));
     }
     let settled_at = endpoints.settled_at(plan.settle);
     if ctx.now < settled_at {
@@ -135,6 +130,16 @@ pub(super) fn canary_unready(ctx: &DecisionContext<'_>, plan: &Plan, number: u32
         ));
     }
     None
+}
+
+/// Waits for pods of the canary that are missing.
+pub(super) fn canary_pods(ctx: &DecisionContext<'_>, ready: u32, needed: u32) -> Flow {
+    let on = WaitingOn::CanaryPods {
+        ready,
+        needed,
+        problem: readiness::problem(ctx, ctx.observed.canary.as_ref()),
+    };
+    Flow::Waits(on, None)
 }
 
 /// Shifts traffic to the step's weight; `None` once that is confirmed.

@@ -6,7 +6,6 @@ use crate::{
     context::DecisionContext,
     observed::Workload,
     plan::{Plan, Step, working_replicas},
-    readiness,
     waiting::{Flow, WaitingOn},
     weight::Weight,
 };
@@ -123,12 +122,7 @@ fn pods_missing(ctx: &DecisionContext<'_>, plan: &Plan, step: &Step) -> Option<F
     let needed = plan.canary_replicas(step, stable);
     let ready = ready(ctx);
     if ready < needed {
-        let on = WaitingOn::CanaryPods {
-            ready,
-            needed,
-            problem: readiness::problem(ctx, ctx.observed.canary.as_ref()),
-        };
-        return Some(Flow::Waits(on, None));
+        return Some(stepping::canary_pods(ctx, ready, needed));
     }
     let canary = ctx.observed.canary.as_ref();
     if canary.is_some_and(|canary| canary.total > needed) {

@@ -20,7 +20,7 @@ impl Chance {
         let bad = (0..requests).filter(|_| self.next() < ratio).count();
         Counts {
             requests: f64::from(requests),
-            bad: number(bad),
+            bad: number::of(bad),
         }
     }
 }
@@ -130,7 +130,7 @@ fn false_alarms_are_as_rare_as_promised_however_often_one_looks() {
             "the mean is {mean} when stopped by rule {rule}"
         );
     }
-    let rate = number(alarms) / f64::from(runs);
+    let rate = number::of(alarms) / f64::from(runs);
     assert!(
         rate < 0.05,
         "{rate} false alarms, where one in twenty is promised"
