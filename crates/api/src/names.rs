@@ -72,6 +72,12 @@ pub const PASSED_BY_ANNOTATION: &str = "tidegate.io/passed-by";
 /// Annotation of config whose applier is told never to prune it, in the same way.
 pub const KEPT_ANNOTATION: &str = "tidegate.io/kept";
 
+/// Annotation of a pod template: digest of the config that was released with it.
+pub const CONFIG_ANNOTATION: &str = "tidegate.io/config";
+
+/// Annotation of a canary's pod template: the copies of config that it names, each with the name of the original.
+pub const CONFIG_COPIES_ANNOTATION: &str = "tidegate.io/config-copies";
+
 /// Annotation of what carries traffic during an attempt: the epoch of the leader that wrote it.
 pub const EPOCH_ANNOTATION: &str = "tidegate.io/epoch";
 

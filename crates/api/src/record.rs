@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CommitId, NamespacedName, Revision,
+    config::ConfigRef,
     gate::{Gate, GateStatus},
     intervention::Action,
     rollout::RolloutSpec,
@@ -109,6 +110,9 @@ pub struct RecordHead {
     pub source: Source,
     /// The images of its containers.
     pub images: Vec<String>,
+    /// ConfigMaps and Secrets that were released with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub config: Vec<ConfigRef>,
     /// The revision that was stable when the attempt began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PreviousRevision>,

@@ -112,6 +112,12 @@ pub struct RolloutSpec {
     /// `Fast`.
     #[serde(default)]
     pub known_good: KnownGood,
+    /// ConfigMaps and Secrets that the workload's template names, where the same ConfigRepo applies them: with
+    /// `Release` a change of one is part of the revision: the canary reads a copy, stable keeps what it has, and
+    /// promotion switches to the new one. With `Ignore` it is applied at once. What other workloads read, too, is
+    /// always applied at once. Defaults to `Release`.
+    #[serde(default)]
+    pub config: ConfigPolicy,
     /// Number of promoted revisions that are remembered. Defaults to 10.
     #[serde(default = "defaults::revision_history_limit")]
     #[schemars(range(min = 1, max = 50))]
@@ -279,6 +285,16 @@ pub enum KnownGood {
     Fast,
     /// By all steps, like any other revision.
     Steps,
+}
+
+/// Change of config that the workload's template names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ConfigPolicy {
+    /// It is released like a change of the template.
+    #[default]
+    Release,
+    /// It is applied at once.
+    Ignore,
 }
 
 /// Running attempt when a newer revision comes.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CommitId, Condition, Revision, Weight,
-    config::ConfigRef,
+    config::{ConfigRef, ReleasedConfig},
     gate::GateStatus,
     intervention::Action,
     record::{Outcome, PendingRecord, Reason},
@@ -139,6 +139,10 @@ pub struct Stable {
     /// does not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarted_at: Option<String>,
+    /// Annotation `tidegate.io/config` of that version's pods, if they bear it: they were rolled out with config that
+    /// had changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
     /// Origin of the revision.
     #[serde(default)]
     pub source: Source,
@@ -188,6 +192,9 @@ pub struct Attempt {
     /// The images of the revision's containers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<String>,
+    /// Config that is released with it; absent if what its template names has not changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<ReleasedConfig>,
     /// Time at which the attempt started.
     pub started_at: Timestamp,
     /// Fencing token of the leader that runs it: `leaseTransitions` of the Lease. A leader with a lower one
