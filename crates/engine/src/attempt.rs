@@ -2,7 +2,8 @@
 
 use jiff::SignedDuration;
 use tidegate_api::{
-    Revision,
+    CommitId, Revision,
+    config::ConfigRef,
     record::{Outcome, PendingRecord, Reason, Record, RestoreOrder, RestoreResult},
     rollout::GitOnRollback,
     status::{
@@ -16,7 +17,7 @@ use crate::{
     event::Event,
     observed::{Brake, Candidate, Observed},
     plan::Plan,
-    records,
+    records, released_config,
     weight::Weight,
 };
 
@@ -32,10 +33,20 @@ const LEFT_SOON: SignedDuration = SignedDuration::from_hours(24);
 /// Number of rejected revisions that are remembered.
 const MEMORY: usize = 20;
 
-/// Obstacle to a restore: stable was adopted as it ran, so no commit holds its template.
-pub(crate) struct NoGoodCommit {
-    /// File that holds the workload.
-    pub(crate) path: String,
+/// Obstacle to a restore.
+pub(crate) enum RestoreObstacle {
+    /// Stable was adopted as it ran, so no commit holds its template.
+    NoGoodCommit {
+        /// File that holds the workload.
+        path: String,
+    },
+    /// The revision has config of its own, which is not put back: a template alone would be half of what was good.
+    Config {
+        /// The ConfigMaps and Secrets.
+        config: Vec<ConfigRef>,
+        /// Commit that asked for the revision.
+        commit: Option<CommitId>,
+    },
 }
 
 /// Begins an attempt of the candidate at this stage. The finalizer is there before it: a Rollout that
@@ -59,6 +70,8 @@ pub(crate) fn begin(
         sequence: candidate.sequence,
         source: candidate.source.clone(),
         images: candidate.images.clone(),
+        // Where nothing is stable yet, nobody reads what was there before.
+        config: candidate.config.clone().filter(|_| stage != Stage::Initial),
         started_at: ctx.now,
         epoch: ctx.observed.epoch,
         shortcut,
@@ -193,6 +206,10 @@ fn promote(ctx: &mut DecisionContext<'_>, plan: &Plan, attempt: &Attempt) {
             .clone()
             .unwrap_or_default(),
         restarted_at: marked.and_then(|workload| workload.restarted_at.clone()),
+        config: match marked {
+            Some(workload) => workload.config.clone(),
+            None => attempt.config.as_ref().map(|config| config.digest.clone()),
+        },
         source: attempt.source.clone(),
         since: ctx.now,
     };
@@ -305,7 +322,7 @@ fn restore_order(
     ctx: &DecisionContext<'_>,
     attempt: &Attempt,
     ending: &Ending,
-) -> Option<Result<RestoreOrder, NoGoodCommit>> {
+) -> Option<Result<RestoreOrder, RestoreObstacle>> {
     let on_rollback = attempt.plan.on_rollback;
     let git = on_rollback.unwrap_or(ctx.observed.default_on_rollback).git;
     if ending.outcome != Outcome::RolledBack || git != GitOnRollback::Restore {
@@ -314,8 +331,13 @@ fn restore_order(
     let good = ctx.status.stable.as_ref().map(|stable| &stable.source);
     let path = attempt.source.path.clone()?;
     let Some(good_commit) = good.and_then(|good| good.commit.clone()) else {
-        return Some(Err(NoGoodCommit { path }));
+        return Some(Err(RestoreObstacle::NoGoodCommit { path }));
     };
+    let config = released_config::objects(attempt);
+    if !config.is_empty() {
+        let commit = attempt.source.commit.clone();
+        return Some(Err(RestoreObstacle::Config { config, commit }));
+    }
     Some(Ok(RestoreOrder {
         good_commit,
         good_path: good.and_then(|good| good.path.clone()),

@@ -141,6 +141,8 @@ pub enum Action {
         /// True if what its applier has forgotten meanwhile is deleted.
         prune: bool,
     },
+    /// Write the config of this revision, the attempt's or stable's, where stable's pods read it.
+    WriteConfig(Revision),
     /// Give up the fields of an object that Tidegate wrote.
     DisownFields(Owned),
     /// Write the template of this revision into the workload, whole.

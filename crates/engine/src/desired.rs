@@ -12,6 +12,7 @@ use crate::{
     observed::{Brake, Observed, replica_shares::pin_of_share},
     pin::Pin,
     plan::{Plan, working_replicas},
+    released_config,
     revision::Digest,
     suspension,
     weight::Weight,
@@ -36,6 +37,8 @@ pub(crate) struct Desired {
     pub(crate) held: bool,
     /// Desired template of the workload.
     pub(crate) template: Template,
+    /// Revision whose config stable's pods are to read, where an attempt has touched it.
+    pub(crate) config: Option<Revision>,
     /// True if no pod of another version than stable's is to be left in the workload.
     pub(crate) stable_alone: bool,
     /// Desired state of the canary.
@@ -187,6 +190,7 @@ impl Desired {
                 revision: stable.revision.clone(),
                 version: stable.pod_template_hash.clone(),
             },
+            config: released_config::in_force(attempt, stable).cloned(),
             stable_alone: false,
             canary: CanaryTarget::Absent { retain_until: None },
             epoch: Some(attempt.epoch),
@@ -243,6 +247,7 @@ impl Desired {
             paused: false,
             held: false,
             template: Template::AsIs,
+            config: None,
             stable_alone: false,
             canary: CanaryTarget::AsIs,
             epoch: None,

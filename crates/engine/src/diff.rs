@@ -13,6 +13,7 @@ use crate::{
     event::{Event, GovernedField},
     observed::{Appliers, Comparison, Observed, RouteState, Service, Workload},
     pin::Pin,
+    released_config,
     weight::Weight,
 };
 
@@ -54,17 +55,27 @@ pub(crate) fn towards(target: &Desired, ctx: &mut DecisionContext<'_>) -> Vec<Ac
         ctx.emit(Event::StableRecreated);
     }
     let template = template.map(|write| unheld(write, target, observed));
+    let config = released_config::write(target.config.as_ref(), observed);
+    // No pod is made of a template whose config is not there. Where none is made, the canary does not wait for it.
+    let (before, after) = if template.is_some() || pause.is_some() {
+        (config, None)
+    } else {
+        (None, config)
+    };
     if target.paused {
         // Before it is paused, a workload may replace the pods that a pin selects.
+        effects.extend(before);
         effects.extend(pause.or(template));
         effects.extend(services(target, observed));
     } else {
         // No pod is replaced before Services are pinned and the template is the desired one.
         effects.extend(services(target, observed));
+        effects.extend(before);
         effects.extend(template.or(pause));
     }
     effects.extend(other_versions(target, observed));
     effects.extend(canary(target, ctx));
+    effects.extend(after);
     effects
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tidegate_api::{
     Revision, names,
     route::RouteRef,
-    status::{RolloutStatus, Stage},
+    status::{Attempt, RolloutStatus, Stage},
 };
 
 use crate::{
@@ -39,7 +39,8 @@ pub enum TemplateInForce {
     Git,
     /// That of this revision, by its full name; it stands in the revision's `ControllerRevision`.
     Revision(Revision),
-    /// Whatever the live workload has: it runs already and has not been adopted yet.
+    /// Whatever the live workload has: it runs already and has not been adopted yet, or an attempt is about to change it
+    /// together with its config.
     Live,
 }
 
@@ -51,6 +52,8 @@ pub fn template_in_force(status: Option<&RolloutStatus>, first_deploy: bool) -> 
     let attempt = status.and_then(|status| status.attempt.as_ref());
     let stable = status.and_then(|status| status.stable.as_ref());
     match (attempt, stable) {
+        // Its config goes before it, either way.
+        (Some(attempt), Some(_)) if is_switching(attempt) => TemplateInForce::Live,
         (Some(attempt), Some(_))
             if attempt.stable_template_updated
                 && attempt.stage != Stage::RollingBack
@@ -62,6 +65,25 @@ pub fn template_in_force(status: Option<&RolloutStatus>, first_deploy: bool) -> 
         (_, None) if first_deploy => TemplateInForce::Git,
         (_, None) => TemplateInForce::Live,
     }
+}
+
+/// Returns true while an attempt writes the workload's template and the config that it names, or puts both back.
+fn is_switching(attempt: &Attempt) -> bool {
+    let is_promoted = attempt.promoted_pod_template_hash.is_some() && !attempt.has_failed();
+    attempt.config.is_some()
+        && attempt.stable_template_updated
+        && (attempt.stage == Stage::RollingBack || !is_promoted)
+}
+
+/// Returns the digest of released config that the pods of a revision bear, if they do.
+pub fn released_config<'a>(status: &'a RolloutStatus, revision: &Revision) -> Option<&'a str> {
+    let stable = status.stable.as_ref();
+    let attempt = status.attempt.as_ref();
+    if let Some(stable) = stable.filter(|stable| stable.revision == *revision) {
+        return stable.config.as_deref();
+    }
+    let config = attempt.filter(|attempt| attempt.revision == *revision)?;
+    Some(config.config.as_ref()?.digest.as_str())
 }
 
 /// Comparison of a field as git wants it with the live one.
@@ -134,7 +156,7 @@ impl Governing<'_> {
     }
 
     /// Returns true while an attempt runs, or git's template waits for one.
-    fn keeps_live_fields(&self) -> bool {
+    pub fn keeps_live_fields(&self) -> bool {
         let Some(status) = self.status else {
             return false;
         };
@@ -215,7 +237,7 @@ fn target(port: &Value) -> [Value; 5] {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use serde_json::json;
-    use tidegate_api::route::RouteKind;
+    use tidegate_api::{route::RouteKind, workload::VersionId};
 
     use super::*;
 
@@ -265,6 +287,28 @@ mod tests {
             template_in_force(Some(&status("RollingBack", true)), true),
             revision("A")
         );
+    }
+
+    #[test]
+    fn a_template_that_goes_with_config_is_left_to_the_attempt_until_both_are_there() {
+        let switching = |stage: &str| {
+            let mut status = status(stage, true);
+            let config = json!({ "digest": "abc", "copies": [] });
+            status.attempt.as_mut().unwrap().config = Some(serde_json::from_value(config).unwrap());
+            status
+        };
+        let of = |status: &RolloutStatus| template_in_force(Some(status), true);
+        assert_eq!(of(&switching("UpdatingStable")), TemplateInForce::Live);
+        assert_eq!(of(&switching("RollingBack")), TemplateInForce::Live);
+        let mut promoted = switching("Draining");
+        let attempt = promoted.attempt.as_mut().unwrap();
+        attempt.promoted_pod_template_hash = Some(VersionId::new("bbb"));
+        assert_eq!(of(&promoted), revision("B"));
+        assert_eq!(
+            released_config(&promoted, &Revision::named("B")),
+            Some("abc")
+        );
+        assert_eq!(released_config(&promoted, &Revision::named("A")), None);
     }
 
     #[test]

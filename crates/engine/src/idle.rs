@@ -265,14 +265,12 @@ fn adopt(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>, candidate: &Candida
     {
         attempt::remember_good(ctx, plan, &revision);
     }
+    let as_live = Some(workload).filter(|live| current.template == live.live());
     ctx.status.stable = Some(Stable {
         revision,
         pod_template_hash: current.id.clone(),
-        restarted_at: if current.template == workload.live() {
-            workload.restarted_at.clone()
-        } else {
-            None
-        },
+        restarted_at: as_live.and_then(|live| live.restarted_at.clone()),
+        config: as_live.and_then(|live| live.config.clone()),
         source,
         since: ctx.now,
     });

@@ -12,6 +12,7 @@
 //! | `ownership` | what is held, what is left behind, and what git was told |
 //! | `exits` | that whoever wants an attempt to end gets that in time |
 //! | `working` | workloads that nobody calls: the canary's pods are its share |
+//! | `released` | config: that it comes and goes with its template |
 //! | `verdict` | what is rolled out, what is rejected, and what the status says |
 
 mod evidence;
@@ -19,6 +20,7 @@ mod exits;
 mod ownership;
 mod planned;
 mod progress;
+mod released;
 mod snapshot;
 mod traffic;
 mod verdict;
@@ -69,6 +71,8 @@ pub struct Snapshot {
     pub canary: bool,
     /// Digest of the canary's template.
     pub canary_template: Option<Digest>,
+    /// Digest of the template whose config stable's pods read, where config is released.
+    pub config: Option<Digest>,
     /// Number of pods that the canary is to have.
     pub canary_replicas: u32,
     /// True if the revision that is tried misbehaves: by itself, as Prometheus shows it, or because its
@@ -213,7 +217,7 @@ const RECENT: SignedDuration = SignedDuration::from_secs(2);
 type Rule = fn(Moment<'_>) -> Result<(), String>;
 
 /// In the order of the design's list.
-const RULES: [(&str, Rule); 37] = [
+const RULES: [(&str, Rule); 39] = [
     ("1, weights sum to 100", traffic::weights_sum_to_100),
     (
         "2, no weight without a ready canary",
@@ -336,6 +340,14 @@ const RULES: [(&str, Rule); 37] = [
     (
         "23, a canary works for its share",
         working::a_canary_works_for_its_share,
+    ),
+    (
+        "24, a template comes with its config",
+        released::a_template_comes_with_its_config,
+    ),
+    (
+        "24, stable reads its own config",
+        released::stable_reads_its_own_config,
     ),
     (
         "21, the status stays small",

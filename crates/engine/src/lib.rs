@@ -59,6 +59,7 @@ pub mod preflight;
 mod provenance;
 pub mod readiness;
 pub mod records;
+mod released_config;
 mod retention;
 pub mod revision;
 pub mod route;

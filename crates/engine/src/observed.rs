@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use tidegate_api::{
     Revision,
-    config::ConfigRef,
+    config::{ConfigRef, ReleasedConfig},
     rollout::{OnRollback, RolloutSpec},
     route::{RouteKind, RouteRef},
     status::{RolloutStatus, Source},
@@ -105,6 +105,8 @@ pub struct Observed {
     pub config_of_others: BTreeSet<ConfigRef>,
     /// Those that this process has kept from being pruned.
     pub kept_config: Option<BTreeSet<ConfigRef>>,
+    /// Revision whose config this process has written in the attempt that runs.
+    pub written_config: Option<Revision>,
     /// Routes that the plan names.
     pub routes: Vec<Route>,
     /// Objects that no attempt governs any more, and of which Tidegate still owns a field that it wrote.
@@ -179,6 +181,8 @@ pub struct Candidate {
     pub images: Vec<String>,
     /// The labels of its pods.
     pub pod_labels: Labels,
+    /// Config that is to be released with it.
+    pub config: Option<ReleasedConfig>,
     /// Comparison with the workload's template.
     pub comparison: Comparison,
     /// Admission of the canary that an attempt would make of it.

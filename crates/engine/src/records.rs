@@ -10,7 +10,7 @@ use tidegate_api::{
     status::{Attempt, Ending, Stable},
 };
 
-use crate::{context::DecisionContext, observed::Identity};
+use crate::{context::DecisionContext, observed::Identity, released_config};
 
 /// The id of an attempt: SHA-256 over cluster, Rollout uid, revision and attempt, each on its own
 /// line, in lower-case hex. Writing an outcome twice is finding its file already there.
@@ -95,6 +95,7 @@ fn head(identity: &Identity, attempt: &Attempt, stable: Option<&Stable>) -> Reco
         revision: attempt.revision.clone(),
         source: attempt.source.clone(),
         images: attempt.images.clone(),
+        config: released_config::objects(attempt),
         previous: stable.map(|stable| PreviousRevision {
             revision: stable.revision.clone(),
             source: stable.source.clone(),

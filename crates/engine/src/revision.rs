@@ -3,7 +3,7 @@
 use std::fmt;
 use tidegate_api::Revision;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 /// SHA-256 over the canonical JSON of something, for comparing.
@@ -41,6 +41,29 @@ pub fn of(template: &Value) -> Revision {
     Revision::named(Digest::of(template).to_string())
 }
 
+/// Names a pod template together with the config that it names, by the digest of that. Without any it is the name of
+/// the template.
+pub fn with_config(template: &Value, config: Option<&str>) -> Revision {
+    match config {
+        None => of(template),
+        Some(config) => of(&json!({ "template": template, "config": config })),
+    }
+}
+
+/// Returns what a `ControllerRevision` keeps of a revision.
+pub fn kept(template: &Value, config: Option<&str>) -> Value {
+    match config {
+        None => json!({ "template": template }),
+        Some(config) => json!({ "template": template, "config": config }),
+    }
+}
+
+/// Names the revision that a `ControllerRevision` keeps.
+pub fn of_kept(data: &Value) -> Revision {
+    let template = data.get("template").unwrap_or(&Value::Null);
+    with_config(template, data.get("config").and_then(Value::as_str))
+}
+
 /// Writes JSON with sorted keys and no space.
 fn write_canonical(value: &Value, out: &mut String) {
     match value {
@@ -76,8 +99,6 @@ fn write_canonical(value: &Value, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -91,5 +112,19 @@ mod tests {
             of(&one),
             of(&json!({"spec": {"a": 1, "b": [null, true]}, "metadata": {}}))
         );
+    }
+
+    #[test]
+    fn other_config_is_another_revision_and_none_is_the_templates() {
+        let template = json!({"spec": {}});
+        assert_eq!(with_config(&template, None), of(&template));
+        let (one, two) = (
+            with_config(&template, Some("1")),
+            with_config(&template, Some("2")),
+        );
+        assert!(one != two && one != of(&template));
+        for (config, name) in [(None, of(&template)), (Some("1"), one)] {
+            assert_eq!(of_kept(&kept(&template, config)), name);
+        }
     }
 }

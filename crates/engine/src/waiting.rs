@@ -1,7 +1,7 @@
 //! Flow of an attempt: a stage moves on, or waits for something that has a name.
 
 use jiff::{SignedDuration, Timestamp};
-use tidegate_api::{Revision, workload::WorkloadRef};
+use tidegate_api::{Revision, config::ConfigRef, workload::WorkloadRef};
 
 use crate::{
     readiness::problem::PodProblem, route::PendingRoute, termination::Cause, weight::Weight,
@@ -182,6 +182,11 @@ pub enum WaitingOn {
         /// End of the drain.
         until: Timestamp,
     },
+    /// Config to be written where stable's pods read it.
+    ConfigWritten {
+        /// The ConfigMaps and Secrets.
+        config: Vec<ConfigRef>,
+    },
     /// The canary to be gone.
     CanaryRemoval,
     /// Services to be unpinned and the workload to be resumed.
@@ -330,6 +335,7 @@ impl WaitingOn {
             Self::StableRollback => "stable_rollback",
             Self::StableEndpoints => "stable_endpoints",
             Self::Drain { .. } => "drain",
+            Self::ConfigWritten { .. } => "config_written",
             Self::CanaryRemoval => "canary_removal",
             Self::Unpinning => "unpinning",
         }

@@ -30,7 +30,7 @@ use tidegate_api::{
 };
 
 use crate::{
-    attempt::NoGoodCommit,
+    attempt::RestoreObstacle,
     conditions::cause::{MissingPods, Unavailable},
     field_conflict::FieldConflict,
     observed::{Candidate, RetainedPod},
@@ -228,12 +228,27 @@ impl fmt::Display for MissingPods {
     }
 }
 
-impl fmt::Display for NoGoodCommit {
+impl fmt::Display for RestoreObstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "no commit holds the stable template: it was adopted as it ran; commit it to `{}`",
-            self.path
-        )
+        match self {
+            Self::NoGoodCommit { path } => write!(
+                f,
+                "no commit holds the stable template: it was adopted as it ran; commit it to `{path}`"
+            ),
+            Self::Config { config, commit } => {
+                let commit = commit.as_ref().map_or("the commit", CommitId::short);
+                write!(
+                    f,
+                    "the revision changes {}, too, and only a template is put back; revert {commit} by hand",
+                    list(config)
+                )
+            }
+        }
     }
+}
+
+/// Names things one after the other.
+fn list(things: &[impl fmt::Display]) -> String {
+    let things: Vec<_> = things.iter().map(ToString::to_string).collect();
+    things.join(" and ")
 }

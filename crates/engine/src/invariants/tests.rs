@@ -29,6 +29,7 @@ fn well(by: Author) -> Snapshot {
         workload: None,
         wanted: None,
         canary: false,
+        config: None,
         canary_template: None,
         culpable: false,
         stable_ready: 3,

@@ -61,7 +61,7 @@ fn verified(moment: Moment<'_>) -> Option<Digest> {
 }
 
 /// Returns the template of stable's version, as the workload last ran it.
-fn template_of(moment: Moment<'_>, stable: &Stable) -> Option<Digest> {
+pub(super) fn template_of(moment: Moment<'_>, stable: &Stable) -> Option<Digest> {
     let past = moment.before.iter().rev();
     let mut workloads = [moment.now]
         .into_iter()

@@ -102,11 +102,18 @@ impl Workload {
             let stable = stable.filter(|_| is_stables);
             stable.and_then(|stable| stable.restarted_at.clone())
         };
+        let config = if self.template == version.template {
+            self.config.clone()
+        } else {
+            let stable = stable.filter(|_| is_stables);
+            stable.and_then(|stable| stable.config.clone())
+        };
         Self {
             template: version.template,
             content: version.content,
             pod_labels: version.pod_labels,
             restarted_at,
+            config,
             updated: version.replicas,
             template_manager: None,
             ..self

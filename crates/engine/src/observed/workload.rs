@@ -42,6 +42,8 @@ pub struct Workload {
     pub content: Digest,
     /// Mark of the last restart in its template.
     pub restarted_at: Option<String>,
+    /// Digest of the config that was released with its template, if any was.
+    pub config: Option<String>,
     /// The labels of its pods.
     pub pod_labels: Labels,
     /// Reasons why two versions cannot run side by side, in words.

@@ -8,6 +8,7 @@ use crate::{
     desired::others_are_needed,
     observed::{Brake, Workload},
     plan::Plan,
+    released_config,
     termination::Cause,
     waiting::{Flow, WaitingOn},
 };
@@ -53,6 +54,10 @@ pub(super) fn removing_canary(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flo
     }
     if others_are_left(ctx) && !given_up {
         return Flow::Waits(WaitingOn::StableRollback, None);
+    }
+    let stable = ctx.status.stable.as_ref();
+    if let Some(flow) = released_config::wait(ctx.attempt(), stable, ctx.observed) {
+        return flow;
     }
     ctx.enter(Stage::Unpinning)
 }

@@ -6,7 +6,7 @@ use crate::{
     context::DecisionContext,
     pin::Pin,
     plan::Plan,
-    readiness,
+    readiness, released_config,
     termination::Cause,
     waiting::{EndpointsOwner, Flow, PinnedPods, RolloutPurpose, RouteChange, WaitingOn},
     weight::Weight,
@@ -54,7 +54,11 @@ pub(super) fn updating_stable(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flo
     let done = workload.filter(|workload| {
         !workload.paused && workload.rolled_out() && Some(workload.template) == verified
     });
-    if let Some(current) = done.and_then(|workload| workload.current()) {
+    let stable = ctx.status.stable.as_ref();
+    let config = released_config::wait(ctx.attempt(), stable, ctx.observed);
+    if config.is_none()
+        && let Some(current) = done.and_then(|workload| workload.current())
+    {
         ctx.attempt_mut().promoted_pod_template_hash = Some(current.id.clone());
         if plan.is_without_service() {
             // Nobody is on the canary: it stops working.
@@ -67,6 +71,9 @@ pub(super) fn updating_stable(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flo
     let workload = plan.workload.clone();
     if let Some(overdue) = readiness::overdue(ctx, plan, ctx.observed.workload.as_ref(), since) {
         return ctx.terminate(Cause::StableNotReady { workload, overdue });
+    }
+    if let Some(config) = config {
+        return config;
     }
     let on = WaitingOn::WorkloadRollout {
         workload,

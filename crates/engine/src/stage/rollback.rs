@@ -8,6 +8,7 @@ use crate::{
     context::DecisionContext,
     pin::Pin,
     plan::Plan,
+    released_config,
     waiting::{Flow, RouteChange, WaitingOn},
     weight::Weight,
 };
@@ -207,5 +208,8 @@ fn stable_is_back(ctx: &mut DecisionContext<'_>, plan: &Plan) -> bool {
     let has_template = workload
         .current()
         .is_some_and(|current| current.id == stable.pod_template_hash);
-    has_template && (workload.rolled_out() || late && ctx.observed.enough_of_stable())
+    let config = released_config::wait(ctx.attempt(), Some(stable), ctx.observed);
+    config.is_none()
+        && has_template
+        && (workload.rolled_out() || late && ctx.observed.enough_of_stable())
 }

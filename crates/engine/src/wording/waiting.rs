@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use tidegate_api::Revision;
 
-use super::{SUSPENDED, in_the_way, routes};
+use super::{SUSPENDED, in_the_way, list, routes};
 use crate::{
     readiness::problem::PodProblem,
     waiting::{EndpointsOwner, PinnedPods, RolloutPurpose, RouteChange, WaitingOn},
@@ -49,13 +49,11 @@ impl fmt::Display for WaitingOn {
                 f,
                 "waiting for {canary} of an earlier attempt to be removed"
             ),
-            Self::Backoff { until } => {
-                write!(
-                    f,
-                    "waiting until {until:.0} to start the next attempt: the last one ended without a verdict on \
-                     the revision"
-                )
-            }
+            Self::Backoff { until } => write!(
+                f,
+                "waiting until {until:.0} to start the next attempt: the last one ended without a verdict on the \
+                 revision"
+            ),
             Self::RejectedRevision { times, until } => rejected(f, *times, *until),
             Self::Commit {
                 revision,
@@ -89,12 +87,10 @@ impl fmt::Display for WaitingOn {
             Self::Hold { step, of, until } => {
                 write!(f, "holding step {step} of {of} until {until:.0}")
             }
-            Self::Gate { step, of, name } => {
-                write!(
-                    f,
-                    "waiting for gate {name:?} to pass in step {step} of {of}"
-                )
-            }
+            Self::Gate { step, of, name } => write!(
+                f,
+                "waiting for gate {name:?} to pass in step {step} of {of}"
+            ),
             Self::Approval { rollout, step, of } => approval(f, rollout, *step, *of),
             Self::Restore { revision, cause } => restore(f, revision, cause),
             Self::StableReadiness { ready, needed } => write!(
@@ -111,11 +107,12 @@ impl fmt::Display for WaitingOn {
             Self::StableEndpoints => {
                 f.write_str("waiting for Service endpoints to be stable pods only")
             }
-            Self::Drain { until } => {
-                write!(
-                    f,
-                    "draining in-flight requests from the canary until {until:.0}"
-                )
+            Self::Drain { until } => write!(
+                f,
+                "draining in-flight requests from the canary until {until:.0}"
+            ),
+            Self::ConfigWritten { config } => {
+                write!(f, "waiting for {} to be written", list(config))
             }
             Self::CanaryRemoval => f.write_str("waiting for the canary to be removed"),
             Self::Unpinning => f.write_str("unpinning Services and resuming the workload"),

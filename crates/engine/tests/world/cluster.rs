@@ -45,6 +45,8 @@ pub(crate) struct Cluster {
     pub(crate) gateway_gone: bool,
     /// True if nobody calls the workload.
     pub(crate) is_uncalled: bool,
+    /// Letter of the template whose config stable's pods read, where each has another.
+    pub(crate) config: Option<char>,
 }
 
 #[derive(Clone, Debug)]
@@ -139,6 +141,7 @@ impl Cluster {
             no_room_until: None,
             gateway_gone: false,
             is_uncalled: false,
+            config: None,
         }
     }
 

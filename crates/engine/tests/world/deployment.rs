@@ -287,6 +287,7 @@ impl Deployment {
             template: self.template.digest(),
             content: self.template.content(),
             restarted_at: self.template.restarted.map(|at| at.to_string()),
+            config: None,
             pod_labels: labels(),
             parallel_blockers: Vec::new(),
             obstacle: None,

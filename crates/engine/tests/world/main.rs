@@ -29,6 +29,7 @@
 //! | `refusals` | what preflight says |
 //! | `admission` | a canary that the API server would deny |
 //! | `attribution` | approvals where anybody can write another's name |
+//! | `released_config` | config that comes and goes with its template |
 //! | `restart` | `kubectl rollout restart`, at rest and in an attempt |
 //! | `suspend` | a Rollout that is suspended: it goes back, and never on |
 //! | `newer` | newer revisions that come faster than attempts end |
@@ -62,6 +63,7 @@ mod provenance;
 mod purity;
 mod refusals;
 mod regression;
+mod released_config;
 mod restart;
 mod retention;
 mod rollout;

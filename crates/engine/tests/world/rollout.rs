@@ -18,6 +18,10 @@ use crate::{
 };
 
 /// A Rollout that is about to meet its world.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each with its own name"
+)]
 pub(crate) struct Draft {
     spec: Value,
     runs: bool,
@@ -25,6 +29,7 @@ pub(crate) struct Draft {
     brake: Brake,
     is_by_flux: bool,
     reader: Option<Reader>,
+    has_config: bool,
 }
 
 /// The longest that a scenario waits for something.
@@ -55,6 +60,7 @@ pub(crate) fn a_rollout() -> Draft {
         brake: Brake::Sync,
         is_by_flux: false,
         reader: None,
+        has_config: false,
     }
 }
 
@@ -112,6 +118,12 @@ impl Draft {
         self
     }
 
+    /// Each template comes with config of its own.
+    pub(crate) fn with_config(mut self) -> Self {
+        self.has_config = true;
+        self
+    }
+
     /// No `ConfigRepo` is there: people apply the workload.
     pub(crate) fn applied_by_people(mut self) -> Self {
         self.brake = Brake::Pause;
@@ -148,6 +160,7 @@ impl Draft {
             live.is_uncalled = true;
             live.services.clear();
         }
+        live.config = self.has_config.then_some('A');
         if self.runs {
             live.workload = Some(Deployment::new("checkout", template('A', Quality::Good), 3));
             while live.control(start).is_some() {}

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::{
+    Revision,
     notification::Notification,
     status::{RolloutStatus, Stable, Stage},
 };
@@ -69,6 +70,8 @@ pub(crate) struct Memory {
     /// Answers of the dry runs of canaries, by revision.
     pub(crate) admitted: Option<(String, Admission)>,
     pub(crate) unwritten_since: Option<Timestamp>,
+    /// Revision whose config was written last, and the attempt in which it was.
+    pub(crate) written_config: Option<(u32, Revision)>,
     /// Denial of a write that was not made since.
     pub(crate) refused: Option<String>,
 }
@@ -158,6 +161,7 @@ impl Shell {
             cache.canary_endpoints.clone_from(&live.canary_endpoints);
         }
         if current(Group::Revisions) {
+            cache.config = live.config;
             cache.commits.clone_from(&live.commits);
             cache.kept.clone_from(&live.kept);
         }
@@ -299,7 +303,14 @@ impl World {
             Author::Effect,
             || in_words(action),
             |world| world.apply(action, &cache, now),
-        )
+        )?;
+        if let Action::WriteConfig(revision) = action {
+            let attempt = self.status().attempt;
+            let number = attempt.map_or(0, |attempt| attempt.number);
+            self.shell.memory.written_config = Some((number, revision.clone()));
+            self.version += 1;
+        }
+        Ok(())
     }
 
     /// Writes, unless something befalls the write; `None` is a conflict.

@@ -21,9 +21,10 @@ use tidegate_engine::{
 
 use crate::{
     cluster::Cluster,
-    deployment::Template,
+    deployment::{Quality, Template},
     histories::AT_REST,
     metrics::{Metrics, READING_LAG},
+    rollout::template,
     shell::Shell,
     story::Story,
 };
@@ -259,6 +260,10 @@ impl World {
                 .canary
                 .as_ref()
                 .map(|canary| canary.template.content()),
+            config: self
+                .live
+                .config
+                .map(|letter| template(letter, Quality::Good).content()),
             culpable: self.probes_fail || self.is_culpable(),
             stable_ready: self.ready_for_stables_share(),
             canary_ready: self.ready_of_canary(),

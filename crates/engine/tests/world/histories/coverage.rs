@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use tidegate_api::{intervention::Action as Ask, status::Stage};
 
-use super::events::{By, Event, Plot, Point, Spec, Split, When};
+use super::events::{Beginning, By, Event, Plot, Point, Spec, Split, When};
 use crate::{
     deployment::Quality,
     metrics::PrometheusBehavior,
@@ -104,6 +104,15 @@ pub(super) fn every_stage_meets_every_event() -> Vec<Plot> {
     for (by, split) in worlds {
         plots.extend(every_stage_with_every_event(by, split));
     }
+    let with_config = every_stage_with_every_event(By::Sync, Split::Route).into_iter();
+    plots.extend(with_config.map(|(beginning, events)| {
+        let has_config = true;
+        let beginning = Beginning {
+            has_config,
+            ..beginning
+        };
+        (beginning, events)
+    }));
     plots.extend(where_names_are_left());
     plots.push(suspended_while_a_service_lags());
     plots

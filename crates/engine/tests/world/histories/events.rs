@@ -103,6 +103,8 @@ pub(super) struct Beginning {
     pub(super) split: Split,
     pub(super) gates: Gates,
     pub(super) point: Point,
+    /// True if each template comes with config of its own.
+    pub(super) has_config: bool,
 }
 
 /// Who applies the workload.
@@ -148,6 +150,7 @@ impl Point {
             split,
             gates: Gates::Limits,
             point: self,
+            has_config: false,
         }
     }
 }
@@ -164,6 +167,7 @@ pub(super) fn begin(beginning: Beginning, is_told: bool) -> World {
         Split::Pods => (Stage::Stepping, Stage::UpdatingStable),
     };
     let draft = match beginning.by {
+        By::Sync if beginning.has_config => draft.with_config(),
         By::Sync => draft,
         By::Pause => draft.applied_by_people(),
         By::Flux => draft.applied_by_flux(),
@@ -376,8 +380,9 @@ pub(super) fn plots() -> impl Strategy<Value = Plot> {
         vec((when(), event()), 1..9),
         is_uncalled(),
         gates::any(),
+        proptest::bool::weighted(0.25),
     );
-    plots.prop_map(|(beginning, events, is_uncalled, gates)| {
+    plots.prop_map(|(beginning, events, is_uncalled, gates, has_config)| {
         let split = if is_uncalled {
             Split::Pods
         } else {
@@ -386,6 +391,7 @@ pub(super) fn plots() -> impl Strategy<Value = Plot> {
         let beginning = Beginning {
             split,
             gates,
+            has_config,
             ..beginning
         };
         (beginning, events)

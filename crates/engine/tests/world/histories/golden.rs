@@ -52,7 +52,12 @@ fn lived((beginning, events): &Plot) -> World {
 fn name((beginning, events): &Plot) -> String {
     let (_, events) = events.split_last().unwrap();
     let Beginning {
-        by, split, point, ..
+        by,
+        split,
+        point,
+        has_config,
+        ..
     } = beginning;
-    format!("{by:?} {split:?} {point:?} {events:?}")
+    let config = if *has_config { " with config" } else { "" };
+    format!("{by:?} {split:?} {point:?}{config} {events:?}")
 }

@@ -88,6 +88,9 @@ impl World {
                     workload.owner = Some("tidegate-sync");
                 });
             }
+            Action::WriteConfig(revision) => {
+                live.config = Some(live.kept.get(revision.as_str())?.letter);
+            }
             Action::ApplyCanary { revision, replicas } => live.apply_canary(revision, *replicas)?,
             Action::ScaleDownCanary { replicas } => live.scale_down_canary(*replicas)?,
             Action::DeleteCanary => live.delete_canary(now),
@@ -125,6 +128,7 @@ impl World {
             Action::SetService { .. } => Group::Services,
             Action::SetWorkload { .. }
             | Action::WriteTemplate(_)
+            | Action::WriteConfig(_)
             | Action::ScaleDownVersion(_)
             | Action::ApplyCanary { .. }
             | Action::ScaleDownCanary { .. }
@@ -210,6 +214,7 @@ impl World {
             | Action::SetWorkload { .. }
             | Action::ScaleDownVersion(_)
             | Action::RetainPod { .. }
+            | Action::WriteConfig(_)
             | Action::WriteTemplate(_) => false,
         }
     }
@@ -292,6 +297,7 @@ pub(super) fn in_words(action: &Action) -> String {
         Action::WriteTemplate(revision) => {
             format!("Deployment checkout: the template of {revision}")
         }
+        Action::WriteConfig(revision) => format!("the config of {revision} is written"),
         Action::DisownFields(Owned::Workload) => "Deployment checkout: disowned".to_owned(),
         Action::DisownFields(Owned::Service(name)) => format!("Service {name}: disowned"),
         Action::DisownFields(Owned::Route(route)) => format!("{route}: disowned"),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use tidegate_api::{
     CommitId, Revision,
+    config::{ConfigCopy, ConfigKind, ReleasedConfig},
     rollout::{GitOnRollback, OnRollback},
     status::Source,
 };
@@ -89,6 +90,7 @@ impl World {
             config: None,
             config_of_others: BTreeSet::new(),
             kept_config: None,
+            written_config: self.written_config(),
             owned: self.owned(),
             refused: self.shell.memory.refused.clone(),
             applying: false,
@@ -158,7 +160,29 @@ impl World {
                 self.compared(&commit.revision)
             },
             admission: self.admitted(&commit.revision),
+            config: self.released_config(commit),
         }
+    }
+
+    /// Config of a revision, where that differs from what stable's pods read.
+    fn released_config(&self, commit: &Commit) -> Option<ReleasedConfig> {
+        let letter = commit.template.letter;
+        self.shell.cache.config.filter(|config| *config != letter)?;
+        let copy = ConfigCopy {
+            kind: ConfigKind::ConfigMap,
+            name: "checkout".to_owned(),
+            copy: format!("checkout-canary-{letter}"),
+        };
+        Some(ReleasedConfig {
+            digest: letter.to_string(),
+            copies: vec![copy],
+        })
+    }
+
+    fn written_config(&self) -> Option<Revision> {
+        let attempt = self.status().attempt?;
+        let (number, revision) = self.shell.memory.written_config.clone()?;
+        Some(revision).filter(|_| number == attempt.number)
     }
 
     /// What only a `ConfigRepo` tells: one that applies, or one that is read.

@@ -240,7 +240,10 @@ impl World {
         self.live.kept.insert(head.revision.clone(), head.template);
         let status = self.rollout.as_ref().map(|rollout| &*rollout.status);
         let wanted = match template_in_force(status, head.first_deploy) {
-            TemplateInForce::Git => Some(head.template),
+            TemplateInForce::Git => {
+                self.live.config = self.live.config.map(|_| head.template.letter);
+                Some(head.template)
+            }
             TemplateInForce::Revision(name) => self.live.kept.get(name.as_str()).copied(),
             TemplateInForce::Live => None,
         };
