@@ -2,55 +2,164 @@
 //!
 //! Pull secrets and the secrets of storage drivers are named, too, but a change of these is no change of the program.
 
-use std::collections::BTreeSet;
+mod content;
 
-use serde_json::Value;
-use tidegate_api::config::{ConfigKind, ConfigRef};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::pod_template::list;
+use serde_json::{Value, json};
+use tidegate_api::{
+    config::{ConfigCopy, ConfigKind, ConfigRef, ReleasedConfig},
+    names,
+};
+use tidegate_engine::revision::Digest;
+
+pub(crate) use self::content::{Content, short};
+use super::pod_template::{annotations_mut, list};
+
+/// The longest name of an object with config.
+const MAX_NAME: usize = 253;
 
 /// Returns the ConfigMaps and Secrets that a template names: in variables, and in volumes.
 pub(crate) fn named_in(template: &Value) -> BTreeSet<ConfigRef> {
-    let mut named = BTreeSet::new();
-    let mut add = |kind, name: Option<&Value>| {
-        if let Some(name) = name.and_then(Value::as_str) {
-            let name = name.to_owned();
-            named.insert(ConfigRef { kind, name });
+    let places = places(template).into_iter();
+    places
+        .filter_map(|(kind, place)| {
+            let name = template.pointer(&place)?.as_str()?.to_owned();
+            Some(ConfigRef { kind, name })
+        })
+        .collect()
+}
+
+/// Puts the annotation on a template by which its pods are replaced though nothing but config has changed, or takes it
+/// off.
+pub(crate) fn mark_released(template: &mut Value, digest: Option<&str>) {
+    match digest {
+        Some(digest) => {
+            if let Some(annotations) = annotations_mut(template) {
+                annotations.insert(names::CONFIG_ANNOTATION.to_owned(), Value::from(digest));
+            }
         }
+        None => remove_annotation(template, names::CONFIG_ANNOTATION),
+    }
+}
+
+/// Returns the annotation of a template that names the config that was released with it.
+pub(crate) fn released_with(template: &Value) -> Option<&str> {
+    annotation(template, names::CONFIG_ANNOTATION)
+}
+
+/// Returns the name of a copy of config: as much as there is room for of the original's, and a digest of the whole and of
+/// what makes the copy another than the next.
+pub(crate) fn copy_name(original: &str, of: &str, what: &Value) -> String {
+    let digest = short(&Digest::of(&json!([original, what])));
+    let suffix = format!("-{of}-{digest}");
+    let mut name = original.to_owned();
+    name.truncate(MAX_NAME - suffix.len());
+    // A part of a name ends with a letter or a digit.
+    let end = name.trim_end_matches(['.', '-']).len();
+    name.truncate(end);
+    name + &suffix
+}
+
+/// Makes a template the canary's: it names copies of the config that is released with it, and says of what.
+pub(crate) fn name_copies(template: &mut Value, config: &ReleasedConfig) {
+    mark_released(template, Some(&config.digest));
+    let copies = config.copies.iter();
+    let names: BTreeMap<_, _> = copies
+        .map(|copy| (copy.object(), copy.copy.clone()))
+        .collect();
+    rename(template, &names);
+    if let Some(annotations) = annotations_mut(template) {
+        let copies = serde_json::to_string(&config.copies).unwrap_or_default();
+        annotations.insert(names::CONFIG_COPIES_ANNOTATION.to_owned(), copies.into());
+    }
+}
+
+/// Makes a canary's template what it was before [`name_copies`], but for the annotation of what is released: that is
+/// the workload's once it is promoted.
+pub(super) fn name_originals(template: &mut Value) {
+    let Some(copies) = annotation(template, names::CONFIG_COPIES_ANNOTATION) else {
+        return;
     };
+    let copies: Vec<ConfigCopy> = serde_json::from_str(copies).unwrap_or_default();
+    let copies = copies.into_iter();
+    let names: BTreeMap<_, _> = copies
+        .map(|ConfigCopy { kind, name, copy }| (ConfigRef { kind, name: copy }, name))
+        .collect();
+    rename(template, &names);
+    remove_annotation(template, names::CONFIG_COPIES_ANNOTATION);
+}
+
+/// Has a template name other objects in the place of these.
+fn rename(template: &mut Value, names: &BTreeMap<ConfigRef, String>) {
+    for (kind, place) in places(template) {
+        let Some(Value::String(name)) = template.pointer_mut(&place) else {
+            continue;
+        };
+        let object = ConfigRef {
+            kind,
+            name: name.clone(),
+        };
+        if let Some(other) = names.get(&object) {
+            name.clone_from(other);
+        }
+    }
+}
+
+/// Returns the JSON pointers of all names of config in a template. There need not be a name at each.
+fn places(template: &Value) -> Vec<(ConfigKind, String)> {
+    use ConfigKind::{ConfigMap, Secret};
+    let mut places = Vec::new();
     for containers in ["/spec/initContainers", "/spec/containers"] {
-        for container in list(template, containers) {
-            for variable in list(container, "/env") {
-                add(
-                    ConfigKind::ConfigMap,
-                    variable.pointer("/valueFrom/configMapKeyRef/name"),
-                );
-                add(
-                    ConfigKind::Secret,
-                    variable.pointer("/valueFrom/secretKeyRef/name"),
-                );
+        for (at, container) in list(template, containers).iter().enumerate() {
+            let of_container = format!("{containers}/{at}");
+            for at in 0..list(container, "/env").len() {
+                let from = format!("{of_container}/env/{at}/valueFrom");
+                places.push((ConfigMap, format!("{from}/configMapKeyRef/name")));
+                places.push((Secret, format!("{from}/secretKeyRef/name")));
             }
-            for source in list(container, "/envFrom") {
-                add(ConfigKind::ConfigMap, source.pointer("/configMapRef/name"));
-                add(ConfigKind::Secret, source.pointer("/secretRef/name"));
+            for at in 0..list(container, "/envFrom").len() {
+                let from = format!("{of_container}/envFrom/{at}");
+                places.push((ConfigMap, format!("{from}/configMapRef/name")));
+                places.push((Secret, format!("{from}/secretRef/name")));
             }
         }
     }
-    for volume in list(template, "/spec/volumes") {
-        add(ConfigKind::ConfigMap, volume.pointer("/configMap/name"));
-        add(ConfigKind::Secret, volume.pointer("/secret/secretName"));
-        for source in list(volume, "/projected/sources") {
-            add(ConfigKind::ConfigMap, source.pointer("/configMap/name"));
-            add(ConfigKind::Secret, source.pointer("/secret/name"));
+    for (at, volume) in list(template, "/spec/volumes").iter().enumerate() {
+        let of_volume = format!("/spec/volumes/{at}");
+        places.push((ConfigMap, format!("{of_volume}/configMap/name")));
+        places.push((Secret, format!("{of_volume}/secret/secretName")));
+        for at in 0..list(volume, "/projected/sources").len() {
+            let source = format!("{of_volume}/projected/sources/{at}");
+            places.push((ConfigMap, format!("{source}/configMap/name")));
+            places.push((Secret, format!("{source}/secret/name")));
         }
     }
-    named
+    places
+}
+
+fn annotation<'a>(template: &'a Value, key: &str) -> Option<&'a str> {
+    let annotations = template.pointer("/metadata/annotations")?;
+    annotations.get(key)?.as_str()
+}
+
+/// Removes an annotation of a template, and all annotations where it was the only one.
+pub(super) fn remove_annotation(template: &mut Value, key: &str) {
+    if let Some(metadata) = template
+        .pointer_mut("/metadata")
+        .and_then(Value::as_object_mut)
+        && let Some(annotations) = metadata
+            .get_mut("annotations")
+            .and_then(Value::as_object_mut)
+        && annotations.remove(key).is_some()
+        && annotations.is_empty()
+    {
+        metadata.remove("annotations");
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -92,5 +201,56 @@ mod tests {
         ];
         assert_eq!(named, expected);
         assert!(named_in(&Value::Null).is_empty());
+    }
+
+    fn copy(kind: ConfigKind, name: &str) -> ConfigCopy {
+        ConfigCopy {
+            kind,
+            name: name.to_owned(),
+            copy: format!("{name}-canary"),
+        }
+    }
+
+    #[test]
+    fn the_longest_names_have_copies_of_their_own() {
+        let longest = |end: &str| "a".repeat(MAX_NAME - 1) + end;
+        let (one, other) = (longest("b"), longest("c"));
+        let names = [&one, &other].map(|name| copy_name(name, "canary", &json!("content")));
+        assert!(names.iter().all(|name| name.len() == MAX_NAME));
+        assert_ne!(names[0], names[1]);
+        let dotted = "a".repeat(200) + &".".repeat(50);
+        assert!(!copy_name(&dotted, "canary", &json!("")).contains(".-"));
+        let short = copy_name("web", "canary", &json!("content"));
+        assert!(short.starts_with("web-canary-"), "{short}");
+        assert_ne!(short, copy_name("web", "canary", &json!("other")));
+    }
+
+    #[test]
+    fn a_canary_names_copies_of_what_is_released_and_its_template_counts_as_the_original() {
+        let template = json!({ "metadata": { "labels": { "app": "web" } }, "spec": {
+            "containers": [{
+                "env": [{ "name": "B", "valueFrom": { "secretKeyRef": { "name": "web", "key": "b" } } }],
+                "envFrom": [{ "configMapRef": { "name": "web" } }, { "configMapRef": { "name": "other" } }],
+            }],
+            "volumes": [{ "name": "b", "secret": { "secretName": "web" } }],
+        } });
+        let config = ReleasedConfig {
+            digest: "abc".to_owned(),
+            copies: vec![
+                copy(ConfigKind::ConfigMap, "web"),
+                copy(ConfigKind::Secret, "db"),
+            ],
+        };
+        let mut canary = template.clone();
+        name_copies(&mut canary, &config);
+        let named: Vec<_> = named_in(&canary).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            named,
+            ["ConfigMap other", "ConfigMap web-canary", "Secret web"]
+        );
+        name_originals(&mut canary);
+        assert_eq!(released_with(&canary), Some("abc"));
+        mark_released(&mut canary, None);
+        assert_eq!(canary, template);
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct PodTemplate {
     pub(crate) anti_affinity: bool,
     /// ConfigMaps and Secrets that it names.
     pub(crate) config: BTreeSet<ConfigRef>,
+    /// Digest of the config that was released with it.
+    pub(crate) released_config: Option<String>,
 }
 
 // === impl PodTemplate ===
@@ -51,6 +53,8 @@ impl PodTemplate {
         }
         drop_null_timestamp(&mut template);
         let config = config::named_in(&template);
+        config::name_originals(&mut template);
+        let released_config = config::released_with(&template).map(str::to_owned);
         let (digest, labels) = (Digest::of(&template), labels(&template));
         let restarted_at = restarted_at(&template).map(str::to_owned);
         let content = match restarted_at {
@@ -65,6 +69,7 @@ impl PodTemplate {
             parallel_blockers,
             anti_affinity,
             config,
+            released_config,
         }
     }
 }
@@ -101,7 +106,7 @@ pub(crate) fn mark_restarted(template: &mut Value, at: Option<&str>) {
 
 /// Returns the annotations of a template, made where there are none; `None` where something else stands
 /// in their place.
-fn annotations_mut(template: &mut Value) -> Option<&mut Map<String, Value>> {
+pub(super) fn annotations_mut(template: &mut Value) -> Option<&mut Map<String, Value>> {
     let mut inner = template;
     for key in ["metadata", "annotations"] {
         inner = inner.as_object_mut()?.entry(key).or_insert(Value::Null);
@@ -112,20 +117,9 @@ fn annotations_mut(template: &mut Value) -> Option<&mut Map<String, Value>> {
     inner.as_object_mut()
 }
 
-/// Removes the mark of a restart, and the annotations where it was the only one.
+/// Removes the mark of a restart.
 fn without_restart(mut template: Value) -> Value {
-    if let Some(metadata) = template
-        .pointer_mut("/metadata")
-        .and_then(Value::as_object_mut)
-        && let Some(annotations) = metadata
-            .get_mut("annotations")
-            .and_then(Value::as_object_mut)
-    {
-        annotations.remove(RESTART_ANNOTATION);
-        if annotations.is_empty() {
-            metadata.remove("annotations");
-        }
-    }
+    config::remove_annotation(&mut template, RESTART_ANNOTATION);
     template
 }
 

@@ -9,7 +9,12 @@ use k8s_openapi::api::{
 use kube::{Resource, ResourceExt, api::ObjectMeta};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
-use tidegate_api::{Revision, config::ConfigRef, names, workload::group_of};
+use tidegate_api::{
+    Revision,
+    config::{ConfigRef, ReleasedConfig},
+    names,
+    workload::group_of,
+};
 use tidegate_engine::revision;
 
 use super::{config, pod_template};
@@ -113,25 +118,42 @@ pub(crate) struct ScaleTarget {
 /// Template in a ControllerRevision.
 #[derive(Clone, Debug)]
 pub(crate) struct KeptTemplate {
-    /// The name of the revision: the digest of the template as it was written.
+    /// The name of the revision: the digest of the template as it was written, and of the config that it names.
     pub(crate) revision: Revision,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) images: Vec<String>,
     pub(crate) config: BTreeSet<ConfigRef>,
+    /// Digest of the config that is part of the revision.
+    pub(crate) config_digest: Option<String>,
 }
 
 /// The label that says of which Service an EndpointSlice is.
 pub(crate) const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
+// === impl ControllerRevision ===
+
+impl ControllerRevision {
+    /// Config that is to be released with the template, if any of it has changed.
+    pub(crate) fn released_config(&self) -> Option<ReleasedConfig> {
+        let copies = self.annotations().get(names::CONFIG_COPIES_ANNOTATION)?;
+        Some(ReleasedConfig {
+            digest: self.data.config_digest.clone()?,
+            copies: serde_json::from_str(copies).ok()?,
+        })
+    }
+}
+
 // === impl KeptTemplate ===
 
 impl KeptTemplate {
-    fn of(template: &Value) -> Self {
+    fn of(data: &Value) -> Self {
+        let template = data.get("template").unwrap_or(&Value::Null);
         Self {
-            revision: revision::of(template),
+            revision: revision::of_kept(data),
             labels: pod_template::labels(template),
             images: pod_template::images(template),
             config: config::named_in(template),
+            config_digest: data["config"].as_str().map(str::to_owned),
         }
     }
 }
@@ -145,7 +167,7 @@ impl Default for KeptTemplate {
 impl<'de> Deserialize<'de> for KeptTemplate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let data = Value::deserialize(deserializer)?;
-        Ok(Self::of(data.get("template").unwrap_or(&Value::Null)))
+        Ok(Self::of(&data))
     }
 }
 

@@ -7,12 +7,17 @@
 mod canary;
 mod config;
 mod objects;
+mod released_config;
 mod resources;
 
 pub(super) use self::objects::delete_revision;
 
+use std::collections::BTreeSet;
+
 use kube::Client;
-use tidegate_api::{NamespacedName, Revision, Rollout, status::Stable, workload::WorkloadRef};
+use tidegate_api::{
+    NamespacedName, Revision, Rollout, config::ConfigRef, status::Stable, workload::WorkloadRef,
+};
 use tidegate_engine::{
     decision::{Action, Decision},
     observed::{Admission, Brake},
@@ -65,6 +70,17 @@ pub(crate) enum ExecuteError {
         "the ControllerRevision {0} is lost, and with it the template that it kept; commit the template again"
     )]
     RevisionLost(String),
+    /// A copy of config that was deleted.
+    #[error(
+        "the {} {copy} is lost, and with it the content of {object} that the canary was verified with; abort the attempt, \
+         and have the revision tried again", .object.kind.as_str()
+    )]
+    CopyLost {
+        /// The object that it is a copy of.
+        object: ConfigRef,
+        /// Its name.
+        copy: String,
+    },
     /// No account in whose name a template could be written.
     #[error(
         "no ConfigRepo names the ServiceAccount in whose name the template of {0} is written: create the ConfigRepo that brings it"
@@ -162,35 +178,11 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
     match action {
         Action::AddFinalizer => effects.set_finalizer(true).await,
         Action::RemoveFinalizer => effects.set_finalizer(false).await,
-        Action::DryRunCandidate => {
-            remember(ctx, subject.id, effects.compare_candidate().await?);
-            Ok(())
-        }
-        Action::DryRunStable => {
-            remember(ctx, subject.id, effects.compare_stable().await?);
-            Ok(())
-        }
-        Action::DryRunCanary => {
-            let (revision, admission) = effects.dry_run_canary().await?;
-            remember_admission(ctx, subject, revision, admission)
-        }
-        Action::CheckQueries => {
-            let metrics = subject.rollout.spec.metrics.as_ref();
-            let prometheus = ctx.prometheuses.of(&subject.id.namespace, metrics);
-            ctx.memory.query_checks.ask(subject.rollout, prometheus);
-            Ok(())
-        }
-        Action::RunPreflightWarnings => {
-            let client = &ctx.clients.writing;
-            surroundings::look(
-                &ctx.caches,
-                client,
-                &ctx.events,
-                subject.rollout,
-                subject.plan()?,
-            );
-            Ok(())
-        }
+        Action::DryRunCandidate
+        | Action::DryRunStable
+        | Action::DryRunCanary
+        | Action::CheckQueries
+        | Action::RunPreflightWarnings => ask(ctx, subject, action).await,
         Action::SnapshotLiveTemplate(revision) => effects.keep_live(revision).await,
         Action::KeepCandidate(revision) => effects.keep_candidate(revision).await,
         Action::SnapshotVersion { revision, version } => {
@@ -223,12 +215,15 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
             release,
             prune,
         } => {
-            let observations = &ctx.memory.observations;
-            observations.keeps_config(subject.id, None);
+            ctx.memory.observations.keeps_config(subject.id, None);
             if effects.keep_config(keep, release, *prune).await? {
-                observations.keeps_config(subject.id, Some(keep.clone()));
-                ctx.requeue(subject.id);
+                remember_kept_config(ctx, subject.id, keep);
             }
+            Ok(())
+        }
+        Action::WriteConfig(revision) => {
+            let attempt = effects.write_config(revision).await?;
+            remember_config(ctx, subject.id, attempt, revision);
             Ok(())
         }
         Action::DisownFields(owned) => effects.disown_fields(owned).await,
@@ -253,11 +248,53 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
     }
 }
 
+/// Asks something whose answer the next decision has.
+async fn ask(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<(), ExecuteError> {
+    let effects = Effects::new(ctx, subject);
+    match action {
+        Action::DryRunCandidate => {
+            remember(ctx, subject.id, effects.compare_candidate().await?);
+        }
+        Action::DryRunStable => remember(ctx, subject.id, effects.compare_stable().await?),
+        Action::DryRunCanary => {
+            let (revision, admission) = effects.dry_run_canary().await?;
+            remember_admission(ctx, subject, revision, admission)?;
+        }
+        Action::CheckQueries => {
+            let metrics = subject.rollout.spec.metrics.as_ref();
+            let prometheus = ctx.prometheuses.of(&subject.id.namespace, metrics);
+            ctx.memory.query_checks.ask(subject.rollout, prometheus);
+        }
+        Action::RunPreflightWarnings => {
+            let client = &ctx.clients.writing;
+            let plan = subject.plan()?;
+            surroundings::look(&ctx.caches, client, &ctx.events, subject.rollout, plan);
+        }
+        // All others write.
+        _ => {}
+    }
+    Ok(())
+}
+
 /// Keeps the result of a dry run for the next decision, which is due then.
 fn remember(ctx: &Context, id: &NamespacedName, (revision, compared): (Revision, Compared)) {
     let Compared { with, answer } = compared;
     let observations = &ctx.memory.observations;
     observations.compared(id, revision, with, answer);
+    ctx.requeue(id);
+}
+
+/// Keeps that config is kept from being pruned, for the next decision.
+fn remember_kept_config(ctx: &Context, id: &NamespacedName, kept: &BTreeSet<ConfigRef>) {
+    let observations = &ctx.memory.observations;
+    observations.keeps_config(id, Some(kept.clone()));
+    ctx.requeue(id);
+}
+
+/// Keeps that the config of a revision is written, for the next decision.
+fn remember_config(ctx: &Context, id: &NamespacedName, attempt: u32, revision: &Revision) {
+    let observations = &ctx.memory.observations;
+    observations.wrote_config(id, attempt, revision.clone());
     ctx.requeue(id);
 }
 
@@ -362,6 +399,7 @@ impl ExecuteError {
             | Self::Missing(_)
             | Self::Changed(_)
             | Self::RevisionLost(_)
+            | Self::CopyLost { .. }
             | Self::NoTemplate(_) => return false,
         };
         matches!(source, kube::Error::Api(status) if status.code == 409)
@@ -371,9 +409,11 @@ impl ExecuteError {
     /// right, a quota, a policy, a webhook.
     pub(crate) fn refusal(&self) -> Option<String> {
         let said = match self {
-            Self::Account(_) | Self::NoAccount(_) | Self::NoTemplate(_) | Self::RevisionLost(_) => {
-                self.to_string()
-            }
+            Self::Account(_)
+            | Self::NoAccount(_)
+            | Self::NoTemplate(_)
+            | Self::CopyLost { .. }
+            | Self::RevisionLost(_) => self.to_string(),
             Self::Write { what, source }
             | Self::Workload(WorkloadError::Request { what, source }) => {
                 format!("cannot {what}: {}", denial(source)?)

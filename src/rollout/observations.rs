@@ -35,6 +35,8 @@ struct OfRollout {
     unwritten_since: Option<Timestamp>,
     /// Config that was kept from being pruned.
     kept_config: Option<BTreeSet<ConfigRef>>,
+    /// Revision whose config was written last, and the number of the attempt in which it was.
+    written_config: Option<(u32, Revision)>,
 }
 
 /// Ready endpoints of a Service, and the time since which it has had exactly these.
@@ -100,6 +102,23 @@ impl Observations {
     /// Returns the config that this process has kept from being pruned.
     pub(super) fn kept_config(&self, rollout: &NamespacedName) -> Option<BTreeSet<ConfigRef>> {
         self.lock().get(rollout)?.kept_config.clone()
+    }
+
+    /// Notes that the config of this revision was written in this attempt.
+    pub(super) fn wrote_config(&self, rollout: &NamespacedName, attempt: u32, revision: Revision) {
+        let mut all = self.lock();
+        all.entry(rollout.clone()).or_default().written_config = Some((attempt, revision));
+    }
+
+    /// Returns the revision whose config this process has written last in this attempt.
+    pub(super) fn written_config(
+        &self,
+        rollout: &NamespacedName,
+        attempt: u32,
+    ) -> Option<Revision> {
+        let all = self.lock();
+        let (in_attempt, revision) = all.get(rollout)?.written_config.as_ref()?;
+        Some(revision.clone()).filter(|_| *in_attempt == attempt)
     }
 
     /// Keeps the answer of the dry runs of a canary.

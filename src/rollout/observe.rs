@@ -14,7 +14,9 @@ use std::{
 use jiff::Timestamp;
 use kube::ResourceExt;
 use tidegate_api::{
-    NamespacedName, Revision, Rollout, names,
+    NamespacedName, Revision, Rollout,
+    config::ReleasedConfig,
+    names,
     rollout::{OnRollback, RolloutSpec, canary_name},
     route::RouteRef,
     status::RolloutStatus,
@@ -161,6 +163,10 @@ pub(crate) fn observe(
         },
         config_of_others: observer.config_of_others(&status),
         kept_config: observations.kept_config(&id),
+        written_config: status
+            .attempt
+            .as_ref()
+            .and_then(|attempt| observations.written_config(&id, attempt.number)),
         owned,
         refused: around.refused,
         applying: around.applying,
@@ -272,6 +278,7 @@ impl Observer<'_> {
         let first_deploy = newest.annotations().get(names::FIRST_DEPLOY_ANNOTATION);
         let revision = newest.data.revision.clone();
         let (source, provenance) = self.source(newest, brake);
+        let config = newest.released_config();
         Candidate {
             sequence: newest.revision,
             source,
@@ -285,9 +292,13 @@ impl Observer<'_> {
                     let stable = status.and_then(|status| status.stable.as_ref());
                     held::comparison(&revision, stable, workload)
                 }
-                Brake::Sync | Brake::Unknown => self.comparison(&revision, workload),
+                Brake::Sync | Brake::Unknown => {
+                    let template = self.comparison(&revision, workload);
+                    compared(template, config.as_ref())
+                }
             },
             admission: self.admission(&revision, &rollout.spec),
+            config,
             revision,
         }
     }
@@ -463,6 +474,14 @@ impl CanaryObjects {
             service: service_owner == Some(true),
             name_conflict: workload_owner == Some(false) || service_owner == Some(false),
         }
+    }
+}
+
+/// Comparison of a revision with what runs: the same template with other config is another revision.
+fn compared(template: Comparison, config: Option<&ReleasedConfig>) -> Comparison {
+    match template {
+        Comparison::Same if config.is_some() => Comparison::Different,
+        compared => compared,
     }
 }
 

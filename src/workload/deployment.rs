@@ -121,6 +121,7 @@ impl Deployments {
             template: spec.template.digest,
             content: spec.template.content,
             restarted_at: spec.template.restarted_at.clone(),
+            config: spec.template.released_config.clone(),
             pod_labels: spec.template.labels.clone(),
             parallel_blockers,
             obstacle: name_obstacle(name),

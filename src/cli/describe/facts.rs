@@ -58,6 +58,13 @@ pub(super) fn attempt(attempt: &Attempt, now: Timestamp) -> Vec<Line<'static>> {
             attempt.images.join(", ")
         )));
     }
+    if let Some(config) = &attempt.config {
+        let copies = config.copies.iter();
+        let copies: Vec<_> = copies
+            .map(|copy| format!("{} (the canary reads {})", copy.object(), copy.copy))
+            .collect();
+        lines.push(Line::from(format!("  config {}", copies.join(", "))));
+    }
     match attempt.shortcut {
         Some(Shortcut::KnownGood) => {
             lines.push(Line::from(

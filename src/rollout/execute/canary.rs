@@ -13,6 +13,7 @@ use crate::{
     kubernetes::{
         apply::drop_nulls,
         carried,
+        config::name_copies,
         writer::{Denied, Precondition},
     },
     workload::Canary,
@@ -47,11 +48,20 @@ impl Effects<'_> {
             rollout: &self.subject.id.name,
             revision,
             metadata: &plan.canary_metadata,
-            template: self.kept_template(revision).await?,
+            template: self.canary_template(revision).await?,
             replicas,
         };
         let target = self.target()?;
         Ok(self.caches.workloads.apply_canary(target, canary).await?)
+    }
+
+    /// The template of a revision as its canary runs it.
+    async fn canary_template(self, revision: &Revision) -> Result<Value, ExecuteError> {
+        let mut template = self.kept_template(revision).await?;
+        if let Some(config) = self.released_config(revision) {
+            name_copies(&mut template, &config);
+        }
+        Ok(template)
     }
 
     /// Returns true if the canary runs this revision, with its Service, if it is to have one: only its size is to
@@ -82,11 +92,14 @@ impl Effects<'_> {
                 rollout: &self.subject.id.name,
                 revision: &revision,
                 metadata: &plan.canary_metadata,
-                template: self.kept_template(&revision).await?,
+                template: self.canary_template(&revision).await?,
                 replicas: 1,
             };
             let workloads = &self.caches.workloads;
             denied = workloads.dry_run_canary(self.target()?, canary).await?;
+        }
+        if denied.is_none() {
+            denied = self.dry_run_put_back(&revision).await?;
         }
         let at = clock::now();
         let admission = match denied {
@@ -131,6 +144,7 @@ impl Effects<'_> {
             .workloads
             .delete_canary(target, &self.subject.id.name)
             .await?;
+        self.delete_copies().await?;
         let name = &canary.name;
         let Some(service) = self.caches.services.get(&self.subject.id.namespace, name) else {
             return Ok(());

@@ -4,21 +4,14 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{
     Api, ResourceExt as _,
-    api::{
-        ApiResource, DeleteParams, DynamicObject, PartialObjectMeta, Patch, PatchParams,
-        Preconditions,
-    },
+    api::{DeleteParams, DynamicObject, PartialObjectMeta, Patch, PatchParams, Preconditions},
 };
 use serde_json::json;
-use tidegate_api::{
-    config::{ConfigKind, ConfigRef},
-    names,
-};
+use tidegate_api::{config::ConfigRef, names};
 
-use super::{Effects, ExecuteError, failed};
+use super::{Effects, ExecuteError, failed, released_config::config_api};
 use crate::kubernetes::applier::{
     self,
     flux::{self, Pruning},
@@ -76,12 +69,8 @@ impl Effects<'_> {
     }
 
     fn config_api(self, config: &ConfigRef) -> Api<DynamicObject> {
-        let resource = match config.kind {
-            ConfigKind::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
-            ConfigKind::Secret => ApiResource::erase::<Secret>(&()),
-        };
         let namespace = &self.subject.id.namespace;
-        Api::namespaced_with(self.client.clone(), namespace, &resource)
+        config_api(self.client.clone(), namespace, config.kind)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Effects on the workload, its Services, its routes and its revisions.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::apps::v1 as apps;
 use kube::{
     Api, ResourceExt,
@@ -13,6 +15,7 @@ use super::{Effects, ExecuteError, failed};
 use crate::{
     kubernetes::{
         cache::Cache,
+        config::mark_released,
         managed_fields::Disowned,
         pod_template::{PodTemplate, mark_restarted},
         watched::ControllerRevision,
@@ -130,6 +133,10 @@ impl Effects<'_> {
             let template = as_it_runs(template, stable);
             return Ok(workloads.write_template(target, template).await?);
         }
+        let mut template = template;
+        if let Some(config) = self.released_config(revision) {
+            mark_released(&mut template, Some(&config.digest));
+        }
         let client = self.as_account()?;
         let target = Target {
             client: &client,
@@ -141,7 +148,13 @@ impl Effects<'_> {
     /// Asks by a dry run whether the candidate's template differs from what the workload has.
     pub(super) async fn compare_candidate(self) -> Result<(Revision, Compared), ExecuteError> {
         let revision = self.candidate()?;
-        let template = self.kept_template(&revision).await?;
+        let mut template = self.kept_template(&revision).await?;
+        // The mark of what is released comes with a release.
+        let stable = self.subject.stable();
+        mark_released(
+            &mut template,
+            stable.and_then(|stable| stable.config.as_deref()),
+        );
         self.compare(revision, template).await
     }
 
@@ -180,12 +193,7 @@ impl Effects<'_> {
     /// Keeps the workload's live template as a revision that is older than all others, unless it is kept
     /// already.
     pub(super) async fn keep_live(self, revision: &Revision) -> Result<(), ExecuteError> {
-        let NamespacedName { namespace, name } = self.subject.id;
-        let revisions = &self.caches.revisions;
-        if revisions
-            .get(namespace, &revision.object_name(name))
-            .is_some()
-        {
+        if self.kept_revision(revision).is_some() {
             return Ok(());
         }
         let target = self.target()?;
@@ -315,6 +323,13 @@ impl Effects<'_> {
         Ok(())
     }
 
+    /// The object that keeps a revision, as it was seen last.
+    pub(super) fn kept_revision(self, revision: &Revision) -> Option<Arc<ControllerRevision>> {
+        let NamespacedName { namespace, name } = self.subject.id;
+        let revisions = &self.caches.revisions;
+        revisions.get(namespace, &revision.object_name(name))
+    }
+
     /// The template that is kept of a revision, as it was written.
     pub(super) async fn kept_template(self, revision: &Revision) -> Result<Value, ExecuteError> {
         if let Some(template) = self.templates.of(self.subject.id, revision) {
@@ -340,9 +355,10 @@ impl Effects<'_> {
     }
 }
 
-/// Stable's template as its version has it: with the mark of a restart.
+/// Stable's template as its version has it: with the marks of a restart, and of config that was released with it.
 fn as_it_runs(mut template: Value, stable: &Stable) -> Value {
     mark_restarted(&mut template, stable.restarted_at.as_deref());
+    mark_released(&mut template, stable.config.as_deref());
     template
 }
 

@@ -8,6 +8,7 @@ use tidegate_engine::{decision::Hold, observed::Admission, pin::Pin, revision, w
 mod appliers;
 mod config;
 mod held;
+mod released_config;
 mod working;
 
 use super::*;

@@ -1,0 +1,275 @@
+//! Effects on config that is released with a revision: what stable's pods read is written at promotion, and put back.
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::{
+    Api, Resource as _, ResourceExt as _,
+    api::{
+        ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
+    },
+};
+use serde_json::{Value, json};
+use tidegate_api::{
+    Revision,
+    config::{ConfigCopy, ConfigKind, ReleasedConfig},
+    names,
+    status::Attempt,
+};
+
+use super::{Effects, ExecuteError, failed};
+use crate::kubernetes::{
+    config::{Content, copy_name},
+    patch::{add, path, replace},
+    writer::Denied,
+};
+
+/// Annotation of a copy that stands for an object that was not there.
+const ABSENT_ANNOTATION: &str = "tidegate.io/absent";
+
+// === impl Effects ===
+
+impl Effects<'_> {
+    /// Config that is released with a revision: of the attempt's what it began with.
+    pub(super) fn released_config(self, revision: &Revision) -> Option<ReleasedConfig> {
+        if let Some(attempt) = self.attempt()
+            && attempt.revision == *revision
+        {
+            return attempt.config.clone();
+        }
+        self.kept_revision(revision)?.released_config()
+    }
+
+    /// Writes the config of the attempt's revision where stable's pods read it, or puts back what was there before.
+    /// Returns the attempt's number.
+    pub(super) async fn write_config(self, revision: &Revision) -> Result<u32, ExecuteError> {
+        let attempt = self.attempt();
+        let attempt = attempt.ok_or_else(|| ExecuteError::Missing("an attempt".to_owned()))?;
+        for copy in attempt.config.iter().flat_map(|config| &config.copies) {
+            let object = copy.object();
+            if attempt.revision == *revision {
+                self.release_config(attempt, copy).await?;
+            } else {
+                self.put_back(attempt, copy)
+                    .await
+                    .map_err(failed(format!("put back {object}")))?;
+            }
+        }
+        Ok(attempt.number)
+    }
+
+    /// Asks by a dry run if Tidegate may put back in its own name what the release of a revision would write.
+    pub(super) async fn dry_run_put_back(
+        self,
+        revision: &Revision,
+    ) -> Result<Option<Denied>, ExecuteError> {
+        let config = self.released_config(revision);
+        for copy in config.iter().flat_map(|config| &config.copies) {
+            let object = copy.object();
+            let api = config_api(self.client.clone(), &self.subject.id.namespace, copy.kind);
+            let params = PatchParams {
+                dry_run: true,
+                ..PatchParams::default()
+            };
+            let nothing = Patch::Merge(json!({}));
+            match api.patch_metadata(&copy.name, &params, &nothing).await {
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                asked => {
+                    let denied = Denied::of(format!("the rollback of {object}"), asked);
+                    let denied = denied.map_err(failed(format!("dry-run {object}")))?;
+                    if denied.is_some() {
+                        return Ok(denied);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Deletes the copies that nobody needs any more: the revision that they were made for is stable.
+    pub(super) async fn delete_copies(self) -> Result<(), ExecuteError> {
+        let stable = self.subject.stable().map(|stable| &stable.revision);
+        let Some(attempt) = self
+            .attempt()
+            .filter(|attempt| stable == Some(&attempt.revision))
+        else {
+            return Ok(());
+        };
+        for copy in attempt.config.iter().flat_map(|config| &config.copies) {
+            let api = config_api(self.client.clone(), &self.subject.id.namespace, copy.kind);
+            for name in [copy.copy.clone(), former_name(attempt, copy)] {
+                match api.delete(&name, &DeleteParams::background()).await {
+                    Err(kube::Error::Api(status)) if status.code == 404 => {}
+                    // They go with their revision.
+                    Err(kube::Error::Api(status)) if status.code == 403 => {
+                        tracing::warn!(name, why = status.message, "a copy of config stays");
+                    }
+                    deleted => {
+                        deleted.map_err(failed(format!("delete the copy {name}")))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn attempt(&self) -> Option<&Attempt> {
+        self.subject.rollout.status.as_ref()?.attempt.as_ref()
+    }
+
+    /// Gives an object the content of the canary's copy, in the name of the account whose right to it counts. What it
+    /// had is kept first, once: what is written then must be possible to put back.
+    async fn release_config(
+        self,
+        attempt: &Attempt,
+        copy: &ConfigCopy,
+    ) -> Result<(), ExecuteError> {
+        let object = copy.object();
+        let namespace = &self.subject.id.namespace;
+        let api = config_api(self.as_account()?, namespace, copy.kind);
+        let what = || format!("release {object}");
+        let verified = api.get_opt(&copy.copy).await.map_err(failed(what()))?;
+        let verified = verified.ok_or_else(|| ExecuteError::CopyLost {
+            object: copy.object(),
+            copy: copy.copy.clone(),
+        })?;
+        let live = api.get_opt(&copy.name).await.map_err(failed(what()))?;
+        let content = Content::of(&verified.data);
+        if live
+            .as_ref()
+            .is_some_and(|live| Content::of(&live.data) == content)
+        {
+            return Ok(());
+        }
+        let former = self.former(attempt, copy, live.as_ref());
+        match api.create(&params(), &former).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            kept => {
+                kept.map_err(failed(what()))?;
+            }
+        }
+        write(&api, copy, live.as_ref(), &verified)
+            .await
+            .map_err(failed(what()))
+    }
+
+    /// Gives an object the content back that it had before the attempt's was written, in Tidegate's own name: a rollback
+    /// must not fail with a right that the account has lost meanwhile.
+    async fn put_back(self, attempt: &Attempt, copy: &ConfigCopy) -> Result<(), kube::Error> {
+        let namespace = &self.subject.id.namespace;
+        let api = config_api(self.client.clone(), namespace, copy.kind);
+        let Some(former) = api.get_opt(&former_name(attempt, copy)).await? else {
+            return Ok(());
+        };
+        let live = api.get_opt(&copy.name).await?;
+        if former.annotations().contains_key(ABSENT_ANNOTATION) {
+            return match live {
+                Some(live) => delete(&api, &live).await,
+                None => Ok(()),
+            };
+        }
+        if live
+            .as_ref()
+            .is_some_and(|live| Content::of(&live.data) == Content::of(&former.data))
+        {
+            return Ok(());
+        }
+        write(&api, copy, live.as_ref(), &former).await
+    }
+
+    /// The copy of what an object had before the attempt. It goes with the attempt's revision.
+    fn former(
+        self,
+        attempt: &Attempt,
+        copy: &ConfigCopy,
+        live: Option<&DynamicObject>,
+    ) -> DynamicObject {
+        let owner = self.kept_revision(&attempt.revision);
+        let owner = owner.and_then(|owner| owner.owner_ref(&()));
+        let mut object = json!({
+            "metadata": {
+                "name": former_name(attempt, copy),
+                "labels": { names::ROLLOUT_LABEL: self.subject.id.name },
+                "ownerReferences": owner.as_slice(),
+            },
+            "immutable": true,
+        });
+        match live {
+            Some(live) => with_content_of(&mut object, live),
+            None => object["metadata"]["annotations"] = json!({ ABSENT_ANNOTATION: "true" }),
+        }
+        serde_json::from_value(object).expect("an object with metadata is one")
+    }
+}
+
+/// Gives an object, which is there or not, the content of another.
+async fn write(
+    api: &Api<DynamicObject>,
+    copy: &ConfigCopy,
+    live: Option<&DynamicObject>,
+    of: &DynamicObject,
+) -> Result<(), kube::Error> {
+    let Some(live) = live else {
+        let mut object = json!({ "metadata": { "name": copy.name } });
+        with_content_of(&mut object, of);
+        let object = serde_json::from_value(object).expect("an object with metadata is one");
+        return api.create(&params(), &object).await.map(|_| ());
+    };
+    let version = json!(live.resource_version());
+    let mut patch = vec![replace(path(&["metadata", "resourceVersion"]), version)];
+    for field in ["data", "binaryData"] {
+        let now = of.data.get(field).filter(|content| !content.is_null());
+        let empty = || Value::Object(serde_json::Map::new());
+        if now.is_some() || live.data.get(field).is_some() {
+            patch.push(add(path(&[field]), now.cloned().unwrap_or_else(empty)));
+        }
+    }
+    let params = PatchParams {
+        field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let patch = Patch::Json::<()>(json_patch::Patch(patch));
+    api.patch(&copy.name, &params, &patch).await.map(|_| ())
+}
+
+/// Deletes an object as it was seen.
+async fn delete(api: &Api<DynamicObject>, live: &DynamicObject) -> Result<(), kube::Error> {
+    let params = DeleteParams::default().preconditions(Preconditions {
+        uid: live.uid(),
+        resource_version: live.resource_version(),
+    });
+    match api.delete(&live.name_any(), &params).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        deleted => deleted.map(|_| ()),
+    }
+}
+
+fn with_content_of(object: &mut Value, of: &DynamicObject) {
+    if let Some(of_type) = of.data.get("type") {
+        object["type"] = of_type.clone();
+    }
+    Content::of(&of.data).put_into(object);
+}
+
+fn params() -> PostParams {
+    PostParams {
+        field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    }
+}
+
+/// The API of objects with config.
+pub(super) fn config_api(
+    client: kube::Client,
+    namespace: &str,
+    kind: ConfigKind,
+) -> Api<DynamicObject> {
+    let resource = match kind {
+        ConfigKind::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
+        ConfigKind::Secret => ApiResource::erase::<Secret>(&()),
+    };
+    Api::namespaced_with(client, namespace, &resource)
+}
+
+/// Name of the copy of what an object had before an attempt.
+fn former_name(attempt: &Attempt, copy: &ConfigCopy) -> String {
+    copy_name(&copy.name, "stable", &json!(attempt.id))
+}

@@ -1,0 +1,169 @@
+//! Effects on config that is released with a revision.
+
+use tidegate_api::{
+    config::{ConfigCopy, ConfigKind, ReleasedConfig},
+    names,
+};
+
+use super::*;
+
+fn put(bench: &Bench, kind: &str, name: &str, data: &Value) {
+    let object =
+        json!({ "apiVersion": "v1", "kind": kind, "metadata": { "name": name }, "data": data });
+    let path = format!("{}s/{name}", kind.to_lowercase());
+    bench.script.put(&path, object);
+}
+
+fn data(bench: &Bench, path: &str) -> Option<Value> {
+    Some(bench.script.get(path)?["data"].take())
+}
+
+/// An attempt whose template names the ConfigMap `web` and the Secret `db`, of which the canary reads copies.
+async fn promoting() -> Bench {
+    let mut bench = Bench::new().await;
+    let copy = |kind, name: &str| ConfigCopy {
+        kind,
+        name: name.to_owned(),
+        copy: format!("{name}-canary"),
+    };
+    let config = ReleasedConfig {
+        digest: "abc".to_owned(),
+        copies: vec![
+            copy(ConfigKind::ConfigMap, "web"),
+            copy(ConfigKind::Secret, "db"),
+        ],
+    };
+    let since = "2026-01-01T00:00:00Z";
+    let status = json!({
+        "stable": { "revision": "stable", "podTemplateHash": "abc", "since": since },
+        "attempt": {
+            "number": 1, "id": "id", "revision": revision().as_str(), "sequence": 2, "startedAt": since,
+            "plan": bench.rollout.spec, "stage": "UpdatingStable", "stageSince": since,
+            "stableTemplateUpdated": true, "config": config,
+        },
+    });
+    bench.rollout.status = Some(serde_json::from_value(status).unwrap());
+    put(
+        &bench,
+        "ConfigMap",
+        "web",
+        &json!({ "color": "blue", "old": "x" }),
+    );
+    put(
+        &bench,
+        "ConfigMap",
+        "web-canary",
+        &json!({ "color": "green" }),
+    );
+    put(&bench, "Secret", "db-canary", &json!({ "token": "Zm9v" }));
+    bench
+}
+
+fn write(bench: &Bench, of_attempt: bool) -> Action {
+    let status = bench.rollout.status.as_ref().unwrap();
+    Action::WriteConfig(if of_attempt {
+        status.attempt.as_ref().unwrap().revision.clone()
+    } else {
+        status.stable.as_ref().unwrap().revision.clone()
+    })
+}
+
+/// Paths of the copies of what was there before.
+fn former(bench: &Bench) -> Vec<String> {
+    let mut paths = Vec::new();
+    for plural in ["configmaps", "secrets"] {
+        for object in bench.script.list(plural) {
+            let name = object["metadata"]["name"].as_str().unwrap();
+            if name.contains("-stable-") {
+                paths.push(format!("{plural}/{name}"));
+            }
+        }
+    }
+    paths
+}
+
+#[tokio::test]
+async fn what_stable_reads_is_kept_then_written_and_put_back_whole() {
+    let bench = promoting().await;
+    run_one(&bench, write(&bench, true)).await.unwrap();
+    assert_eq!(
+        data(&bench, "configmaps/web"),
+        Some(json!({ "color": "green" }))
+    );
+    assert_eq!(data(&bench, "secrets/db"), Some(json!({ "token": "Zm9v" })));
+    let [web, _] = former(&bench).try_into().unwrap();
+    assert_eq!(
+        data(&bench, &web),
+        Some(json!({ "color": "blue", "old": "x" }))
+    );
+    let owner = bench.script.get(&web).unwrap()["metadata"]["labels"].take();
+    assert_eq!(owner[names::ROLLOUT_LABEL], "checkout");
+
+    // Once more, as after a crash: nothing is to be written, and what was kept stays.
+    bench.script.writes();
+    run_one(&bench, write(&bench, true)).await.unwrap();
+    assert_eq!(bench.script.short_writes(), Vec::<String>::new());
+
+    run_one(&bench, write(&bench, false)).await.unwrap();
+    assert_eq!(
+        data(&bench, "configmaps/web"),
+        Some(json!({ "color": "blue", "old": "x" }))
+    );
+    assert_eq!(data(&bench, "secrets/db"), None, "it was not there before");
+}
+
+#[tokio::test]
+async fn a_crash_between_two_objects_is_put_back_as_far_as_it_came() {
+    let bench = promoting().await;
+    bench.script.refuse("POST secrets", 500);
+    run_one(&bench, write(&bench, true)).await.unwrap_err();
+    assert_eq!(
+        data(&bench, "configmaps/web"),
+        Some(json!({ "color": "green" }))
+    );
+    bench.script.refuse_nothing();
+    run_one(&bench, write(&bench, false)).await.unwrap();
+    assert_eq!(
+        data(&bench, "configmaps/web"),
+        Some(json!({ "color": "blue", "old": "x" }))
+    );
+}
+
+#[tokio::test]
+async fn where_nothing_was_written_nothing_is_put_back() {
+    let bench = promoting().await;
+    run_one(&bench, write(&bench, false)).await.unwrap();
+    assert_eq!(bench.script.short_writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn config_is_released_with_the_accounts_right_and_put_back_with_tidegates() {
+    let bench = promoting().await;
+    run_one(&bench, write(&bench, true)).await.unwrap();
+    let asked: Vec<Asked> = bench.script.writes();
+    assert!(
+        asked
+            .iter()
+            .all(|asked| !asked.header("impersonate-user").is_empty())
+    );
+    run_one(&bench, write(&bench, false)).await.unwrap();
+    let asked: Vec<Asked> = bench.script.writes();
+    assert!(!asked.is_empty());
+    assert!(
+        asked
+            .iter()
+            .all(|asked| asked.header("impersonate-user").is_empty())
+    );
+}
+
+#[tokio::test]
+async fn a_copy_that_is_lost_is_said_with_what_to_do() {
+    let bench = promoting().await;
+    bench.script.delete("configmaps/web-canary");
+    let error = run_one(&bench, write(&bench, true)).await.unwrap_err();
+    insta::assert_snapshot!(error.refusal().unwrap(), @"the ConfigMap web-canary is lost, and with it the content of ConfigMap web that the canary was verified with; abort the attempt, and have the revision tried again");
+    assert_eq!(
+        data(&bench, "configmaps/web"),
+        Some(json!({ "color": "blue", "old": "x" }))
+    );
+}
