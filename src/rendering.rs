@@ -4,11 +4,9 @@
 
 use serde_json::Value;
 use tidegate_api::{
-    Revision,
     config_repo::{ChartRelease, ConfigRepoSpec},
     workload::WorkloadRef,
 };
-use tidegate_engine::revision;
 use tidegate_git::{Commit, ObjectId, Repository, StoreError};
 use tidegate_render::{ChartOptions, RenderError, Rendered, Renderer, Sources};
 
@@ -62,8 +60,8 @@ pub(crate) struct Walk<'a> {
 enum Step {
     /// The commit has the same files as the one before it in the walk; the first has its own.
     Same(Commit),
-    /// The commit was rendered, and the workload has this template there.
-    Rendered(Commit, Option<Value>),
+    /// The commit was rendered to this.
+    Rendered(Commit, Rendered),
     /// The folder was not rendered yet.
     Plain,
     /// There is no earlier commit.
@@ -170,15 +168,15 @@ impl<'a> RenderedFolder<'a> {
         Ok(walk)
     }
 
-    /// Returns the oldest commit of the unbroken run, from `head` back to `until`, in which a workload has the
-    /// template of this revision. It has it at both: that was found before. A commit that cannot be rendered asks for
-    /// nothing, and breaks nothing off.
+    /// Returns the oldest commit of the unbroken run, from `head` back to `until`, in which the folder renders to the
+    /// same of a workload. It does at both: that was found before. A commit that cannot be rendered asks for nothing,
+    /// and breaks nothing off.
     pub(crate) async fn requested_by(
         self,
         head: ObjectId,
         until: Option<ObjectId>,
         workload: (&'a str, &'a WorkloadRef),
-        wanted: &Revision,
+        is_same: &(dyn Fn(&Rendered) -> bool + Send + Sync),
     ) -> Result<Option<Requested>, FolderError> {
         let mut walk = self.walk(head, workload, RENDERED).await?;
         let mut oldest = None;
@@ -188,7 +186,7 @@ impl<'a> RenderedFolder<'a> {
             }
             match walk.step().await? {
                 Step::Same(commit) => oldest = Some(commit),
-                Step::Rendered(commit, Some(there)) if revision::of(&there) == *wanted => {
+                Step::Rendered(commit, there) if is_same(&there) => {
                     oldest = Some(commit);
                 }
                 Step::Rendered(..) | Step::Plain | Step::Root => {
@@ -205,14 +203,27 @@ impl<'a> RenderedFolder<'a> {
         rendered: &'r Rendered,
         (namespace, workload): (&str, &WorkloadRef),
     ) -> Option<&'r Value> {
+        let of_workload =
+            |api_version: &str, kind: &str, name: &str| workload.is(api_version, kind, name);
+        let found = self.object(rendered, namespace, of_workload)?;
+        found.pointer("/spec/template")
+    }
+
+    /// Returns an object of a namespace by its version, kind and name.
+    pub(crate) fn object<'r>(
+        &self,
+        rendered: &'r Rendered,
+        namespace: &str,
+        is_it: impl Fn(&str, &str, &str) -> bool,
+    ) -> Option<&'r Value> {
         let mut objects = rendered.objects.iter();
         let found = objects.find(|object| {
             let key = object.key();
             let is_there = key.namespace == namespace
                 || key.namespace.is_empty() && namespace == self.namespace;
-            is_there && workload.is(&key.api_version, &key.kind, &key.name)
+            is_there && is_it(&key.api_version, &key.kind, &key.name)
         });
-        found?.value.pointer("/spec/template")
+        Some(&found?.value)
     }
 }
 
@@ -226,8 +237,13 @@ impl Walk<'_> {
                 self.commits = Vec::new().into_iter();
             }
             match self.step().await? {
-                Step::Rendered(commit, Some(template)) => return Ok(Some((commit, template))),
-                Step::Rendered(_, None) | Step::Same(_) => {}
+                Step::Rendered(commit, rendered) => {
+                    let template = self.folder.template(&rendered, self.workload);
+                    if let Some(template) = template {
+                        return Ok(Some((commit, template.clone())));
+                    }
+                }
+                Step::Same(_) => {}
                 Step::Plain | Step::Root | Step::TooFar => return Ok(None),
             }
         }
@@ -268,9 +284,8 @@ impl Walk<'_> {
                 Err(error) if error.is_final() => continue,
                 Err(error) => return Err(error.into()),
             };
-            let template = self.folder.template(&rendered, self.workload).cloned();
             self.last = Some(sources);
-            return Ok(Step::Rendered(commit, template));
+            return Ok(Step::Rendered(commit, rendered));
         }
         Ok(if self.is_whole {
             Step::Root

@@ -27,6 +27,7 @@ mod barred;
 mod budget;
 mod claims;
 mod cluster;
+mod config;
 mod controller;
 mod drift;
 mod events;

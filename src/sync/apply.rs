@@ -7,6 +7,7 @@
 //! 409, and begins again.
 
 mod applied;
+mod config;
 mod definition;
 mod job;
 mod render;
@@ -29,7 +30,8 @@ pub(super) use self::applied::Applied;
 pub use self::applied::UnappliedField;
 pub(super) use self::job::{MadeJobs, job_name};
 use self::{
-    applied::{Inputs, Remembered},
+    applied::{Inputs, Remembered, WaitingConfig},
+    config::ConfigChange,
     render::{Rendered, TEMPLATE},
 };
 use super::{
@@ -85,6 +87,8 @@ enum StepResult {
     Unchanged(Seen),
     /// The object was applied.
     Applied(Box<Application>),
+    /// The object is config, and this content waits for a release.
+    Waits(Box<WaitingConfig>),
 }
 
 /// What to remember of an object that was applied.
@@ -124,6 +128,12 @@ impl Session<'_> {
                 .collect();
             let results: Vec<_> = stream::iter(pending).buffered(at_once).collect().await;
             for ((step, _), result) in due.iter().zip(results) {
+                let key = &step.manifest.key;
+                let waiting = match &result {
+                    Ok(StepResult::Waits(waiting)) => Some((**waiting).clone()),
+                    Ok(_) | Err(_) => None,
+                };
+                self.applied.waits(key, waiting);
                 match result {
                     Ok(StepResult::Applied(done)) => {
                         self.remember(step.manifest, *done);
@@ -132,10 +142,9 @@ impl Session<'_> {
                         }
                     }
                     Ok(StepResult::Unchanged(seen)) => {
-                        let key = &step.manifest.key;
                         self.applied.compared(key, seen, self.now);
                     }
-                    Ok(StepResult::Current) => {}
+                    Ok(StepResult::Current | StepResult::Waits(_)) => {}
                     Err(error) => stopped.errors.push(error),
                 }
             }
@@ -225,10 +234,23 @@ impl Session<'_> {
             let rendered = self
                 .rendered(step, before.as_ref(), rejected.clone())
                 .await?;
+            if let FieldMask::Config { workload, governor } = step.mask {
+                let change = ConfigChange {
+                    step,
+                    workload,
+                    governor,
+                    before: before.as_ref(),
+                    object: &rendered.object,
+                    inputs,
+                };
+                if let Some(waiting) = self.waits(&change, resource).await? {
+                    return Ok(StepResult::Waits(Box::new(waiting)));
+                }
+            }
             match self.write(key, resource, before.as_ref(), &rendered).await {
                 Ok(after) => {
                     if let Some(template) = &rendered.wanted_template {
-                        template.keep().await?;
+                        template.keep(self).await?;
                     }
                     let remembered = Remembered {
                         inputs,
@@ -256,6 +278,7 @@ impl Session<'_> {
                 }
                 Err(failure) => {
                     let failure = job::with_remedy(failure, key, before.as_ref());
+                    let failure = config::with_remedy(failure);
                     return Err(ApplyError::at(Some(place), key, failure));
                 }
             }
@@ -326,9 +349,13 @@ impl Session<'_> {
         let (also, statuses) = match &step.mask {
             FieldMask::Nothing => (json!("nothing"), Value::Null),
             FieldMask::WorkloadWithoutRollout => (json!("unreleased"), Value::Null),
+            FieldMask::Config { governor, .. } => {
+                (json!("config"), governor.map_or(Value::Null, rollout_state))
+            }
             FieldMask::Workload(governor) => {
                 let origin = self.origin(&manifest.key).map(|origin| &origin.commit);
-                let also = json!([governor.name, origin, manifest.place.file]);
+                let config = governor.config.as_ref().map(|config| &config.digest);
+                let also = json!([governor.name, origin, manifest.place.file, config]);
                 (also, json!(governor.status_hash()))
             }
             FieldMask::Service(Some(governor)) => (json!([governor.name]), rollout_state(governor)),
@@ -366,6 +393,13 @@ impl Session<'_> {
                     Err(Failure::Forbidden(_)) => Ok(None),
                     Err(failure) => Err(ApplyError::at(Some(place), key, failure)),
                 }
+            }
+            // It may be a Secret, which is read with the account's right to it. What is there decides if it waits.
+            FieldMask::Config { .. } => {
+                let live = api(&self.as_account, key, resource)
+                    .get_opt(&key.name)
+                    .await;
+                live.map_err(|error| ApplyError::at(Some(place), key, Failure::of(error, key)))
             }
             FieldMask::WorkloadWithoutRollout
             | FieldMask::Workload(_)

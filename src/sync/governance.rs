@@ -11,14 +11,17 @@ use serde_json::{Map, Value};
 use tidegate_api::{
     NamespacedName, Revision, Rollout,
     config_repo::GovernedWorkload,
-    rollout::RolloutSpec,
+    rollout::{ConfigPolicy, RolloutSpec},
     route::{RouteKind, RouteRef, is_without_service, routes_in},
     status::RolloutStatus,
     workload::{WorkloadKind, WorkloadRef},
 };
-use tidegate_engine::pin;
+use tidegate_engine::{pin, revision};
 
-use super::manifest::{Key, Manifest, workloads};
+use super::{
+    config::{NamedConfig, RepoConfig, SharedConfig},
+    manifest::{Key, Manifest, workloads},
+};
 use crate::sync_trigger::status_hash;
 
 /// The Rollouts that count.
@@ -27,6 +30,8 @@ pub(crate) struct Governance {
     governors: BTreeMap<NamespacedName, Governor>,
     /// Workloads that no Rollout governs any more, and whose template waits for a commit.
     held: BTreeSet<Key>,
+    /// Config of the repository's workloads.
+    config: RepoConfig,
 }
 
 /// A Rollout and what it governs: the objects of which some fields are its own, and not git's. A spec that
@@ -49,6 +54,10 @@ pub(crate) struct Governor {
     pub(crate) routes: Vec<RouteRef>,
     /// The revision that the repository wants of its workload, where it has that.
     pub(crate) wanted: Option<Revision>,
+    /// Config of that workload that is released with it.
+    pub(crate) config: Option<NamedConfig>,
+    /// True if a change of config is applied at once.
+    ignores_config: bool,
     /// The status, where it was last seen. Whoever is about to write asks for a fresh one.
     pub(crate) status: Option<RolloutStatus>,
 }
@@ -72,10 +81,10 @@ impl Governance {
             }
         }
         let declared = workloads(manifests);
+        governance.config = RepoConfig::of(manifests);
         for governor in governance.governors.values_mut() {
             governor.add_selecting_services(manifests, &declared);
-            let mut workloads = governor.declared_among(&declared).into_iter();
-            governor.wanted = workloads.find_map(|workload| workload.revision.clone());
+            governor.want(&declared, &governance.config);
         }
         governance
     }
@@ -92,6 +101,38 @@ impl Governance {
     /// Returns true if the template of a workload waits for a commit, because its Rollout is gone.
     pub(crate) fn is_held(&self, workload: &Key) -> bool {
         self.held.contains(workload)
+    }
+
+    /// The workload whose config an object is, with the Rollout that releases the two together. Without a Rollout it
+    /// waits as its workload's template does.
+    pub(crate) fn of_config(&self, key: &Key) -> Option<(&Key, Option<&Governor>)> {
+        let workload = self.config.reader(key)?;
+        match self.of_workload(workload) {
+            Some(governor) => {
+                governor.config.as_ref()?;
+                Some((workload, Some(governor)))
+            }
+            None if self.is_held(workload) => Some((workload, None)),
+            None => None,
+        }
+    }
+
+    /// Config of a workload, whatever its Rollout says of it.
+    pub(super) fn config_of(&self, workload: &Key) -> Option<&NamedConfig> {
+        self.config.of_workload(workload)
+    }
+
+    /// What a Rollout's workload reads and others, too, so that it is applied at once.
+    pub(super) fn shared_config(&self) -> Vec<SharedConfig> {
+        let shared = self.config.shared().iter();
+        let is_governed = |shared: &&SharedConfig| {
+            let mut readers = shared.readers.iter();
+            readers.any(|reader| {
+                let governor = self.of_workload(reader);
+                governor.is_some_and(|governor| !governor.ignores_config)
+            })
+        };
+        shared.filter(is_governed).cloned().collect()
     }
 
     /// A Rollout of the cluster.
@@ -191,6 +232,21 @@ impl Governor {
             .collect()
     }
 
+    /// Puts down the revision that a repository wants.
+    fn want(&mut self, declared: &BTreeMap<(&str, WorkloadRef), &Manifest>, config: &RepoConfig) {
+        let mut workloads = self.declared_among(declared).into_iter();
+        let Some((workload, template)) =
+            workloads.find_map(|workload| Some((workload, workload.template()?)))
+        else {
+            return;
+        };
+        let config = config.of_workload(&workload.key);
+        let config = config.filter(|_| !self.ignores_config).cloned();
+        let digest = config.as_ref().map(|config| config.digest.as_str());
+        self.wanted = Some(revision::with_config(template, digest));
+        self.config = config;
+    }
+
     fn has_stable(&self) -> bool {
         self.status
             .as_ref()
@@ -199,6 +255,7 @@ impl Governor {
 
     fn add_live(&mut self, rollout: &Rollout) {
         self.live = true;
+        self.ignores_config = rollout.spec.config == ConfigPolicy::Ignore;
         self.add_plan(&rollout.spec);
         self.status.clone_from(&rollout.status);
         let attempt = rollout
@@ -219,6 +276,7 @@ impl Governor {
     /// A spec as git has it, which need not be a valid one: the objects that it names are masked all the same.
     fn add_spec(&mut self, spec: &Value) {
         self.declared = true;
+        self.ignores_config = spec["config"] == "Ignore";
         let workload = text_at(spec, "/workload/name");
         if !is_without_service(spec) {
             self.services

@@ -22,7 +22,7 @@ use tidegate_engine::revision::{self, Digest};
 
 pub(crate) use self::{
     key::{Identity, Key},
-    workloads::{template_in, workloads_among, workloads_of},
+    workloads::{config_in, template_in, workloads_among, workloads_of},
 };
 use self::{
     size::Size,

@@ -45,6 +45,14 @@ pub(crate) enum FieldMask<'a> {
     /// The pin and the ports of a Service, if an attempt runs. Without a Rollout that is known to
     /// govern it, the live selector tells.
     Service(Option<&'a Governor>),
+    /// The content of config that a workload names: it waits as the workload's template does, also where no Rollout
+    /// governs that any more.
+    Config {
+        /// The workload that names it.
+        workload: &'a Key,
+        /// Its Rollout.
+        governor: Option<&'a Governor>,
+    },
     /// The backends of canaries in a route, and the weights, of every Rollout whose attempt runs.
     Route(Vec<(&'a Governor, &'a RouteRef)>),
 }
@@ -143,6 +151,10 @@ impl<'a> Step<'a> {
             };
             return Self { manifest, mask };
         }
+        if let Some((workload, governor)) = governance.of_config(key) {
+            let mask = FieldMask::Config { workload, governor };
+            return Self { manifest, mask };
+        }
         let mask = match (key.group(), key.kind.as_str()) {
             ("", "Service") if governs => Some(FieldMask::Service(governance.of_service(key))),
             _ => {
@@ -168,9 +180,10 @@ impl Step<'_> {
         let governors: Vec<&Governor> = match &self.mask {
             FieldMask::Workload(governor) | FieldMask::Service(Some(governor)) => vec![governor],
             FieldMask::Route(splits) => splits.iter().map(|(governor, _)| *governor).collect(),
-            FieldMask::Service(None) | FieldMask::WorkloadWithoutRollout | FieldMask::Nothing => {
-                Vec::new()
-            }
+            FieldMask::Service(None)
+            | FieldMask::Config { .. }
+            | FieldMask::WorkloadWithoutRollout
+            | FieldMask::Nothing => Vec::new(),
         };
         let is_workload = matches!(self.mask, FieldMask::Workload(_));
         let mut references = References::default();

@@ -4,6 +4,7 @@ use tidegate_api::{config_repo::GovernedWorkload, reason::SyncReason};
 
 use super::{
     apply::UnappliedField,
+    config::SharedConfig,
     manifest::Key,
     removal::{RetainReason, Retained},
 };
@@ -20,6 +21,8 @@ pub(super) struct Remarks<'a> {
     pub(super) digest: Option<&'a str>,
     /// Fields that are left as they are in the cluster.
     pub(super) unapplied: &'a [(Key, UnappliedField)],
+    /// Config that a governed workload reads, and others, too.
+    pub(super) shared_config: &'a [SharedConfig],
     /// Workloads that a Rollout governs, or did.
     pub(super) governed: &'a [GovernedWorkload],
 }

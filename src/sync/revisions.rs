@@ -10,11 +10,12 @@ use kube::{
     api::{ListParams, Patch, PatchParams},
 };
 use serde_json::{Map, Value, json};
-use tidegate_api::{CommitId, Revision, names, status::RolloutStatus};
+use tidegate_api::{CommitId, Revision, config::ConfigCopy, names, status::RolloutStatus};
 use tidegate_engine::revision;
 
 use super::{
     cluster::Cluster,
+    config::NamedConfig,
     failure::{ApplyError, Failure},
     manifest::Key,
 };
@@ -41,6 +42,19 @@ pub(super) struct Wanted<'a> {
     pub(super) config_repo: String,
     /// True if the template is applied without a release.
     pub(super) first_deploy: bool,
+    /// Config that it names and that is part of its revision.
+    pub(super) config: Option<&'a NamedConfig>,
+    /// Copies of what of that has changed.
+    pub(super) copies: Vec<ConfigCopy>,
+}
+
+/// The newest revision of a Rollout.
+#[derive(Debug)]
+enum Newest<'a> {
+    /// It is known.
+    Known(&'a ControllerRevision),
+    /// It is to be applied.
+    Wanted(Value),
 }
 
 /// The revisions of one Rollout.
@@ -76,8 +90,9 @@ impl<'a> Revisions<'a> {
     pub(super) fn template(&self, revision: &Revision) -> Option<Value> {
         self.known
             .iter()
-            .filter_map(|known| known.data.as_ref()?.0.get("template"))
-            .find(|template| revision::of(template) == *revision)
+            .filter_map(|known| Some(&known.data.as_ref()?.0))
+            .find(|data| revision::of_kept(data) == *revision)
+            .and_then(|data| data.get("template"))
             .cloned()
     }
 
@@ -94,9 +109,10 @@ impl<'a> Revisions<'a> {
     }
 
     /// Writes a template that git wants, unless it is the newest already.
-    pub(super) async fn want(&self, wanted: &Wanted<'_>) -> Result<(), ApplyError> {
-        let Some(object) = wanted.object(&self.known) else {
-            return Ok(());
+    pub(super) async fn want(&self, wanted: &Wanted<'_>) -> Result<ControllerRevision, ApplyError> {
+        let object = match wanted.object(&self.known) {
+            Newest::Known(known) => return Ok(known.clone()),
+            Newest::Wanted(object) => object,
         };
         let name = object["metadata"]["name"]
             .as_str()
@@ -109,8 +125,7 @@ impl<'a> Revisions<'a> {
             .validation_strict();
         api.patch(&name, &params, &Patch::Apply(&object))
             .await
-            .map_err(|error| failed(self.namespace, &name, error))?;
-        Ok(())
+            .map_err(|error| failed(self.namespace, &name, error))
     }
 }
 
@@ -141,13 +156,22 @@ pub(super) fn is_first_deploy(
 // === impl Wanted ===
 
 impl Wanted<'_> {
-    /// The object to apply; `None` where this template, asked for by this commit, is the newest.
-    fn object(&self, known: &[ControllerRevision]) -> Option<Value> {
-        let name = revision::of(self.template).object_name(self.rollout);
+    /// Name of what is wanted.
+    pub(super) fn revision(&self) -> Revision {
+        revision::with_config(self.template, self.config_digest())
+    }
+
+    fn config_digest(&self) -> Option<&str> {
+        self.config.map(|config| config.digest.as_str())
+    }
+
+    /// The object to apply, unless this template, asked for by this commit, is the newest.
+    fn object<'k>(&self, known: &'k [ControllerRevision]) -> Newest<'k> {
+        let name = self.revision().object_name(self.rollout);
         let commit = self.origin.map(|origin| origin.commit.as_str());
         let greatest = known.iter().map(|one| one.revision).max().unwrap_or(0);
         let same = known.iter().find(|one| one.name_any() == name);
-        let is_newest = same.is_some_and(|one| {
+        let newest = same.filter(|one| {
             let asked = one
                 .annotations()
                 .get(names::CONFIG_COMMIT_ANNOTATION)
@@ -158,8 +182,10 @@ impl Wanted<'_> {
                 && (asked == commit || is_bound && asked.is_some())
                 && (!self.first_deploy || is_first_deploy_of(one))
         });
-        if is_newest {
-            return None;
+        if let Some(newest) = newest
+            && newest.annotations().get(names::CONFIG_COPIES_ANNOTATION) == self.copies().as_ref()
+        {
+            return Newest::Known(newest);
         }
         let mut metadata = json!({
             "name": name,
@@ -170,13 +196,20 @@ impl Wanted<'_> {
         if let Some(version) = same.and_then(ResourceExt::resource_version) {
             metadata["resourceVersion"] = json!(version);
         }
-        Some(json!({
+        Newest::Wanted(json!({
             "apiVersion": "apps/v1",
             "kind": "ControllerRevision",
             "metadata": metadata,
-            "data": {"template": self.template},
-            "revision": greatest + 1,
+            "data": revision::kept(self.template, self.config_digest()),
+            // Other copies of it are no other order.
+            "revision": newest.map_or(greatest + 1, |newest| newest.revision),
         }))
+    }
+
+    /// The copies, as an annotation has them.
+    fn copies(&self) -> Option<String> {
+        let copies = Some(&self.copies).filter(|copies| !copies.is_empty());
+        copies.and_then(|copies| serde_json::to_string(copies).ok())
     }
 
     fn annotations(&self) -> Map<String, Value> {
@@ -185,6 +218,9 @@ impl Wanted<'_> {
         } else {
             None
         };
+        // A restore looks for the template alone.
+        let written_as = self.config.map(|_| revision::of(self.template));
+        let copies = self.copies();
         let all = [
             (
                 names::CONFIG_COMMIT_ANNOTATION,
@@ -197,6 +233,11 @@ impl Wanted<'_> {
             (names::CONFIG_PATH_ANNOTATION, Some(self.path)),
             (names::CONFIG_REPO_ANNOTATION, Some(&*self.config_repo)),
             (names::FIRST_DEPLOY_ANNOTATION, first_deploy),
+            (
+                names::WRITTEN_AS_ANNOTATION,
+                written_as.as_ref().map(Revision::as_str),
+            ),
+            (names::CONFIG_COPIES_ANNOTATION, copies.as_deref()),
         ];
         all.into_iter()
             .filter_map(|(key, value)| Some((key.to_owned(), json!(value?))))
@@ -217,6 +258,8 @@ mod tests {
             path: "web.yaml",
             config_repo: "shop".into(),
             first_deploy: false,
+            config: None,
+            copies: Vec::new(),
         }
     }
 
@@ -235,7 +278,16 @@ mod tests {
     #[test]
     fn a_template_is_written_once_per_commit_that_asks_for_it() {
         let (one, two) = (json!({"a": 1}), json!({"a": 2}));
-        let first = wanted(&one, &origin("c1")).object(&[]).expect("new");
+        let object = |template: &Value, commit: &str, known: &[ControllerRevision]| match wanted(
+            template,
+            &origin(commit),
+        )
+        .object(known)
+        {
+            Newest::Known(_) => None,
+            Newest::Wanted(object) => Some(object),
+        };
+        let first = object(&one, "c1", &[]).expect("new");
         assert_eq!(first["revision"], 1);
         assert_eq!(
             first["metadata"]["annotations"]["tidegate.io/config-commit"],
@@ -243,24 +295,14 @@ mod tests {
         );
         assert_eq!(first["metadata"].get("ownerReferences"), None);
         let first = known(first);
-        assert!(
-            wanted(&one, &origin("c1"))
-                .object(std::slice::from_ref(&first))
-                .is_none()
-        );
-        let second = wanted(&two, &origin("c2"))
-            .object(std::slice::from_ref(&first))
-            .expect("another template");
+        assert_eq!(object(&one, "c1", std::slice::from_ref(&first)), None);
+        let second = object(&two, "c2", std::slice::from_ref(&first)).expect("another template");
         assert_eq!(second["revision"], 2);
         let both = [first, known(second)];
-        assert!(wanted(&two, &origin("c2")).object(&both).is_none());
-        let back = wanted(&one, &origin("c3"))
-            .object(&both)
-            .expect("asked for again");
+        assert_eq!(object(&two, "c2", &both), None);
+        let back = object(&one, "c3", &both).expect("asked for again");
         assert_eq!(back["revision"], 3);
-        let again = wanted(&two, &origin("c4"))
-            .object(&both)
-            .expect("another commit asks");
+        let again = object(&two, "c4", &both).expect("another commit asks");
         assert_eq!(again["revision"], 3);
     }
 

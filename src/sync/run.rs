@@ -149,6 +149,7 @@ impl SyncRun<'_> {
                 skipped: &self.head.skipped,
                 digest: digest(pending).as_deref(),
                 unapplied: &memory.applied.unapplied(),
+                shared_config: &governance.shared_config(),
                 governed: &self.status.governed,
             },
         );
@@ -219,12 +220,12 @@ impl SyncRun<'_> {
             ..
         } = memory;
         let repository = repository.as_ref().expect("the head was read from it");
-        let governed = plan
-            .apply
-            .iter()
-            .filter(|step| matches!(step.mask, FieldMask::Workload(_)));
+        let governed = plan.apply.iter().filter_map(|step| match step.mask {
+            FieldMask::Workload(governor) => Some((step.manifest, governor.config.as_ref())),
+            _ => None,
+        });
         // Collected, because an iterator over borrowed steps would keep the future from being sent.
-        let governed: Vec<_> = governed.map(|step| step.manifest).collect();
+        let governed: Vec<_> = governed.collect();
         let origins = origins
             .of(
                 RenderedFolder::of(

@@ -4,7 +4,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tidegate_api::{
-    CommitId, Revision, config_repo::ConfigRepoSpec, reason::SyncReason, workload::WorkloadRef,
+    CommitId, Revision, config::ConfigRef, config_repo::ConfigRepoSpec, reason::SyncReason,
+    workload::WorkloadRef,
 };
 use tidegate_engine::revision;
 use tidegate_git::{
@@ -15,11 +16,13 @@ use tokio::task::spawn_blocking;
 
 use super::{
     budget::BudgetExceeded,
+    config::{self, NamedConfig},
     manifest::{self, InvalidManifest, Key, Manifest, Namespaces, Parsed, Place},
     revisions::Origin,
     wording::phrases,
 };
 use crate::{
+    kubernetes::config::Content,
     rendering::{FolderError, RenderedFolder, Requested},
     repository::OpenError,
 };
@@ -251,25 +254,27 @@ impl Origins {
         &mut self,
         folder: RenderedFolder<'_>,
         head: &Head,
-        workloads: impl IntoIterator<Item = &Manifest>,
+        workloads: impl IntoIterator<Item = (&Manifest, Option<&NamedConfig>)>,
     ) -> Result<&BTreeMap<Key, Asked>, FolderError> {
         if self.head != Some(head.commit.id) {
             let last = std::mem::take(self);
             self.head = Some(head.commit.id);
             self.earlier = last.head.map(|head| (head, last.by_workload));
         }
-        for manifest in workloads {
+        for (manifest, config) in workloads {
             let key = &manifest.key;
             let (Some(workload), Some(namespace), Some(template)) =
                 (key.workload(), &key.namespace, manifest.template())
             else {
                 continue;
             };
-            if self.by_workload.contains_key(key) {
+            let file = &manifest.place.file;
+            let digest = config.map(|config| config.digest.as_str());
+            let revision = revision::with_config(template, digest);
+            let known = self.by_workload.get(key);
+            if known.is_some_and(|known| known.revision == revision) {
                 continue;
             }
-            let file = &manifest.place.file;
-            let revision = revision::of(template);
             let earlier = self
                 .earlier
                 .as_ref()
@@ -281,7 +286,8 @@ impl Origins {
                 file,
                 namespace,
                 workload: &workload,
-                revision: &revision,
+                template: &revision::of(template),
+                config: config_files(config, namespace, &head.manifests),
             };
             let found = requested_by(folder, head.is_rendered, &written, until).await?;
             let Some((commit, is_exact)) = found else {
@@ -309,7 +315,43 @@ pub(super) struct Written<'a> {
     /// Namespace of the workload.
     pub(super) namespace: &'a str,
     pub(super) workload: &'a WorkloadRef,
-    pub(super) revision: &'a Revision,
+    /// Name of the template alone.
+    pub(super) template: &'a Revision,
+    /// Config that belongs to it.
+    pub(super) config: Vec<ConfigFile<'a>>,
+}
+
+/// Config that stands in a commit.
+#[derive(Clone)]
+pub(super) struct ConfigFile<'a> {
+    /// The object.
+    config: &'a ConfigRef,
+    /// Digest of its content.
+    digest: &'a str,
+    /// File that it is in, or is rendered from.
+    file: &'a str,
+}
+
+/// Returns the files that have the config of a workload.
+fn config_files<'a>(
+    named: Option<&'a NamedConfig>,
+    namespace: &str,
+    manifests: &'a [Manifest],
+) -> Vec<ConfigFile<'a>> {
+    let objects = named.into_iter().flat_map(|named| &named.objects);
+    let in_files = objects.filter_map(|(config, digest)| {
+        let mut manifests = manifests.iter();
+        let is_it = |one: &&Manifest| {
+            one.key.is_in(namespace) && config::ref_of(&one.key).as_ref() == Some(config)
+        };
+        let file = &manifests.find(is_it)?.place.file;
+        Some(ConfigFile {
+            config,
+            digest,
+            file,
+        })
+    });
+    in_files.collect()
 }
 
 /// Returns the commit since which a template has stood in a folder, and true if it is not an earlier one.
@@ -319,13 +361,26 @@ pub(super) async fn requested_by(
     written: &Written<'_>,
     until: Option<ObjectId>,
 ) -> Result<Option<(Commit, bool)>, FolderError> {
+    let namespace = written.namespace;
     if is_rendered {
+        let is_same = |rendered: &Rendered| {
+            let template = folder.template(rendered, (namespace, written.workload));
+            let mut config = written.config.iter();
+            template.is_some_and(|there| revision::of(there) == *written.template)
+                && config.all(|one| {
+                    let is_it = |_: &str, kind: &str, name: &str| {
+                        kind == one.config.kind.as_str() && name == one.config.name
+                    };
+                    let there = folder.object(rendered, namespace, is_it);
+                    there.is_some_and(|there| Content::of(there).digest() == one.digest)
+                })
+        };
         let requested = folder
             .requested_by(
                 written.commit,
                 until,
-                (written.namespace, written.workload),
-                written.revision,
+                (namespace, written.workload),
+                &is_same,
             )
             .await?;
         return Ok(requested.map(|requested| match requested {
@@ -333,20 +388,37 @@ pub(super) async fn requested_by(
             Requested::Before(commit) => (commit, false),
         }));
     }
-    let place = ContentPlace {
+    let (workload, wanted) = (written.workload.clone(), written.template.clone());
+    let (namespace, default) = (namespace.to_owned(), folder.namespace.to_owned());
+    let place = |file: &str| ContentPlace {
         folder: folder.folder.to_owned(),
-        path: written.file.to_owned(),
+        path: file.to_owned(),
     };
-    let (workload, wanted) = (written.workload.clone(), written.revision.clone());
-    let (namespace, default) = (written.namespace.to_owned(), folder.namespace.to_owned());
-    let same = move |bytes: &[u8]| {
-        let there = manifest::template_in(bytes, &workload, &namespace, &default);
-        there.is_some_and(|there| revision::of(&there) == wanted)
+    let same = {
+        let (namespace, default) = (namespace.clone(), default.clone());
+        move |bytes: &[u8]| {
+            let there = manifest::template_in(bytes, &workload, &namespace, &default);
+            there.is_some_and(|there| revision::of(&there) == wanted)
+        }
     };
     let repository = folder.repository;
-    let found = repository
-        .requested_by(written.commit, place, same, until)
+    let head = written.commit;
+    let mut found = repository
+        .requested_by(head, place(written.file), same, until)
         .await?;
+    // The last of the changes has asked for what they make together.
+    for one in &written.config {
+        let Some(last) = &found else { break };
+        let (config, digest) = (one.config.clone(), one.digest.to_owned());
+        let (namespace, default) = (namespace.clone(), default.clone());
+        let same = move |bytes: &[u8]| {
+            let there = manifest::config_in(bytes, &config, &namespace, &default);
+            there.is_some_and(|there| Content::of(&there).digest() == digest)
+        };
+        found = repository
+            .requested_by(head, place(one.file), same, Some(last.id))
+            .await?;
+    }
     Ok(found.map(|commit| (commit, true)))
 }
 

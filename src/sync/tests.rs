@@ -11,6 +11,7 @@ use super::testing::Bench;
 
 mod asking;
 mod comparing;
+mod config;
 mod failing;
 mod fetching;
 mod jobs;

@@ -5,7 +5,10 @@
 //! it has held back. Pure: it reads the repository's objects, the governance of the Rollouts and the
 //! status.
 
-use tidegate_api::config_repo::{AppliedObject, GovernedWorkload, Removal, Unreleased};
+use tidegate_api::{
+    Revision,
+    config_repo::{AppliedObject, GovernedWorkload, Removal, Unreleased},
+};
 use tidegate_engine::revision::{self, Digest};
 
 use super::{
@@ -26,7 +29,7 @@ pub(super) fn governed(
             .iter()
             .find(|before| Key::from(&before.object).is_same_object(&manifest.key));
         let Some(governor) = governance.of_workload(&manifest.key) else {
-            return ungoverned(before?, manifest);
+            return ungoverned(before?, manifest, governance);
         };
         if !governor.live {
             // It is about to be created again, and adopts what runs.
@@ -50,13 +53,23 @@ pub(super) fn governed(
 }
 
 /// A workload that no Rollout governs any more.
-fn ungoverned(before: &GovernedWorkload, manifest: &Manifest) -> Option<GovernedWorkload> {
-    let revision = revision::of(manifest.template()?);
+fn ungoverned(
+    before: &GovernedWorkload,
+    manifest: &Manifest,
+    governance: &Governance,
+) -> Option<GovernedWorkload> {
+    let template = manifest.template()?;
+    let config = governance.config_of(&manifest.key);
+    // Its Rollout may have released config, or not.
+    let names = [None, config.map(|config| config.digest.as_str())]
+        .map(|config| revision::with_config(template, config));
+    let is_stable = |stable: &Option<Revision>| stable.iter().any(|stable| names.contains(stable));
+    let [_, revision] = names.clone();
     let digest = Digest::of(&manifest.object).to_string();
     let unreleased = match &before.unreleased {
         Some(unreleased) if unreleased.manifest == digest => unreleased.clone(),
         Some(_) => return None,
-        None if before.stable.as_ref() == Some(&revision) => return None,
+        None if is_stable(&before.stable) => return None,
         None => Unreleased {
             revision,
             manifest: digest,

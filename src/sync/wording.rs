@@ -15,6 +15,7 @@ use tidegate_git::{FetchError, QuotaError};
 
 use super::{
     apply::UnappliedField,
+    config::SharedConfig,
     drift::Drift,
     failure::{ApplyError, Failure, MissingRight, Stopped, UnreadableRollout},
     manifest::Key,
@@ -70,6 +71,15 @@ pub(super) fn applied(commit: &CommitId, objects: usize, remarks: &Remarks<'_>) 
     }
     for (key, field) in remarks.unapplied.iter().take(NAMED) {
         let _ = write!(message, "; {}: {field}", key.shown(own));
+    }
+    for SharedConfig { object, readers } in remarks.shared_config.iter().take(NAMED) {
+        let _ = write!(
+            message,
+            "; {} is read by {}: a change of it reaches them at once, and not by the steps of a release, unless each has \
+             one of its own",
+            object.shown(own),
+            list(readers.iter().map(|reader| reader.shown(own)))
+        );
     }
     if !remarks.skipped.is_empty() {
         let _ = write!(

@@ -1,10 +1,14 @@
 //! Memory of what was applied, so that an unchanged object needs no request.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 use jiff::Timestamp;
 use tidegate_engine::revision::Digest;
 
+use crate::kubernetes::config::Content;
 use crate::sync::{
     manifest::Key,
     plan::{FieldMask, Step},
@@ -19,6 +23,19 @@ pub(in crate::sync) struct Applied {
     /// ServiceAccount in whose name they were.
     account: String,
     objects: HashMap<Key, Remembered>,
+    /// Config that waits for a release.
+    waiting: HashMap<Key, WaitingConfig>,
+}
+
+/// Config that waits for a release.
+#[derive(Clone)]
+pub(super) struct WaitingConfig {
+    /// Everything known that decided about it.
+    pub(super) inputs: Inputs,
+    /// The object as it was; `None` where it was not there.
+    pub(super) seen: Option<Seen>,
+    /// Content that it is to have.
+    pub(super) content: Content,
 }
 
 /// Last application of an object.
@@ -72,6 +89,7 @@ impl Applied {
         if self.account != account {
             account.clone_into(&mut self.account);
             self.objects.clear();
+            self.waiting.clear();
         }
     }
 
@@ -114,7 +132,9 @@ impl Applied {
         let known = self.objects.get(&step.manifest.key)?;
         let same_statuses = known.inputs.statuses == inputs.statuses;
         let is_done = match &step.mask {
-            FieldMask::Nothing | FieldMask::WorkloadWithoutRollout => same_statuses,
+            FieldMask::Nothing | FieldMask::Config { .. } | FieldMask::WorkloadWithoutRollout => {
+                same_statuses
+            }
             // While an attempt runs it writes the workload itself. Its end is a reason to look.
             FieldMask::Workload(governor) => same_statuses || governor.has_attempt(),
             // Where nothing of git's was held back, a Rollout that takes its own fields off is enough.
@@ -125,6 +145,24 @@ impl Applied {
         } else {
             None
         }
+    }
+
+    /// Keeps that config waits for a release, or that it does not.
+    pub(super) fn waits(&mut self, key: &Key, waiting: Option<WaitingConfig>) {
+        match waiting {
+            Some(waiting) => {
+                self.objects.remove(key);
+                self.waiting.insert(key.clone(), waiting);
+            }
+            None => {
+                self.waiting.remove(key);
+            }
+        }
+    }
+
+    /// Returns what waits of an object of config.
+    pub(super) fn waiting(&self, key: &Key) -> Option<&WaitingConfig> {
+        self.waiting.get(key)
     }
 
     /// Returns the last application of an object.
@@ -140,6 +178,15 @@ impl Applied {
     pub(super) fn keep(&mut self, steps: &[Step<'_>]) {
         let kept: HashSet<_> = steps.iter().map(|step| &step.manifest.key).collect();
         self.objects.retain(|key, _| kept.contains(key));
+        self.waiting.retain(|key, _| kept.contains(key));
+    }
+}
+
+// === impl WaitingConfig ===
+
+impl fmt::Debug for WaitingConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WaitingConfig")
     }
 }
 

@@ -4,14 +4,16 @@
 use kube::{Api, ResourceExt, api::DynamicObject};
 use serde_json::{Value, json};
 use tidegate_api::{Rollout, names, route::RouteRef};
-use tidegate_engine::{
-    governed::{self, Governing, TemplateInForce, template_in_force},
-    revision,
+use tidegate_engine::governed::{
+    self, Governing, TemplateInForce, released_config, template_in_force,
 };
 
-use super::{Session, UnappliedField};
+use super::{Session, UnappliedField, config::Copy};
 use crate::{
-    kubernetes::pod_template::{mark_restarted, restarted_at},
+    kubernetes::{
+        config::mark_released,
+        pod_template::{mark_restarted, restarted_at},
+    },
     sync::{
         barred::BarReason,
         failure::{ApplyError, Failure},
@@ -51,13 +53,22 @@ pub(super) struct Rendered<'a> {
 pub(super) struct WaitingTemplate<'a> {
     revisions: Revisions<'a>,
     wanted: Wanted<'a>,
+    copies: Vec<Copy<'a>>,
 }
 
 // === impl WaitingTemplate ===
 
 impl WaitingTemplate<'_> {
-    pub(super) async fn keep(&self) -> Result<(), ApplyError> {
-        self.revisions.want(&self.wanted).await
+    /// Keeps it, once there are the copies of config that its canary reads.
+    pub(super) async fn keep(&self, session: &Session<'_>) -> Result<(), ApplyError> {
+        for copy in &self.copies {
+            session.make(copy, self.wanted.rollout).await?;
+        }
+        let kept = self.revisions.want(&self.wanted).await?;
+        for copy in &self.copies {
+            session.own(copy, &kept).await?;
+        }
+        Ok(())
     }
 }
 
@@ -107,7 +118,9 @@ impl Session<'_> {
             (FieldMask::Workload(governor), live) => {
                 self.workload(manifest, governor, live.as_ref()).await?
             }
-            (
+            // Config is applied as it is written, if it does not wait.
+            (FieldMask::Config { .. }, _)
+            | (
                 FieldMask::WorkloadWithoutRollout | FieldMask::Service(_) | FieldMask::Route(..),
                 None,
             ) => Rendered::of(object),
@@ -214,21 +227,24 @@ impl Session<'_> {
             path: &place.file,
             config_repo: self.config_repo.reference(&governor.namespace),
             first_deploy,
+            config: governor.config.as_ref(),
+            copies: Vec::new(),
         };
         if first_deploy {
             self.has_right_now(manifest).await?;
             revisions.want(&wanted).await?;
         }
         let live_template = live.and_then(|live| live.pointer("/spec/template"));
-        let mut in_force = match template_in_force(status, first_deploy) {
+        let revision_in_force = template_in_force(status, first_deploy);
+        let mut in_force = match &revision_in_force {
             TemplateInForce::Git => Some(template.clone()),
-            TemplateInForce::Revision(revision) if revision::of(template) == revision => {
+            TemplateInForce::Revision(revision) if wanted.revision() == *revision => {
                 Some(template.clone())
             }
             TemplateInForce::Revision(revision) => {
                 // Where the revision is lost, what runs stays as it is.
                 let kept = revisions
-                    .template(&revision)
+                    .template(revision)
                     .or_else(|| live_template.cloned());
                 Some(kept.ok_or_else(|| {
                     let revision = revision.short().to_owned();
@@ -238,11 +254,16 @@ impl Session<'_> {
             TemplateInForce::Live => live_template.cloned(),
         };
         let attempt = status.and_then(|status| status.attempt.as_ref());
-        if let Some(template) = &mut in_force
-            && attempt.is_none_or(|attempt| !attempt.stable_template_updated)
-        {
-            // A restart of stable is not drift.
-            mark_restarted(template, live_template.and_then(restarted_at));
+        if let Some(template) = &mut in_force {
+            if attempt.is_none_or(|attempt| !attempt.stable_template_updated) {
+                // A restart of stable is not drift.
+                mark_restarted(template, live_template.and_then(restarted_at));
+            }
+            if let (TemplateInForce::Revision(revision), Some(status)) =
+                (&revision_in_force, status)
+            {
+                mark_released(template, released_config(status, revision));
+            }
         }
         if let Some(workload) = key.workload() {
             drop_pause(workload.kind, &mut object);
@@ -253,8 +274,16 @@ impl Session<'_> {
         let mut rendered = Rendered::of(object);
         rendered.left_out.push(PAUSED);
         if !first_deploy {
+            let copies = self.copies(governor, status, &wanted.revision());
             rendered.may_keep_template = live.is_some();
-            rendered.wanted_template = Some(WaitingTemplate { revisions, wanted });
+            rendered.wanted_template = Some(WaitingTemplate {
+                revisions,
+                wanted: Wanted {
+                    copies: copies.named,
+                    ..wanted
+                },
+                copies: copies.missing,
+            });
         }
         Ok(rendered)
     }
@@ -326,7 +355,7 @@ impl Session<'_> {
     }
 
     /// A Rollout as it is now. It has to be asked for after the object that it governs was read.
-    async fn rollout(&self, governor: &Governor) -> Result<Option<Rollout>, ApplyError> {
+    pub(super) async fn rollout(&self, governor: &Governor) -> Result<Option<Rollout>, ApplyError> {
         let Governor {
             namespace, name, ..
         } = governor;
@@ -368,7 +397,7 @@ fn has_attempt(rollout: &Rollout) -> bool {
     status.is_some_and(|status| status.attempt.is_some())
 }
 
-fn governing<'a>(governor: &'a Governor, rollout: &'a Rollout) -> Governing<'a> {
+pub(super) fn governing<'a>(governor: &'a Governor, rollout: &'a Rollout) -> Governing<'a> {
     Governing {
         namespace: rollout.metadata.namespace.as_deref().unwrap_or_default(),
         rollout: &governor.name,

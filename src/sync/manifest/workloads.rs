@@ -1,7 +1,7 @@
 //! Workloads alone, of files that may hold anything else: other tools' files, and objects for other namespaces.
 
 use serde_json::Value;
-use tidegate_api::workload::WorkloadRef;
+use tidegate_api::{config::ConfigRef, workload::WorkloadRef};
 
 use super::{
     Key, Manifest, Namespaces, Parsed, Place, objects,
@@ -58,16 +58,36 @@ pub(crate) fn template_in(
     namespace: &str,
     default: &str,
 ) -> Option<Value> {
-    let documents = yaml::documents(bytes).ok()?;
-    let all = documents
-        .into_iter()
-        .flat_map(|document| objects(document.value));
-    let mut all: Vec<_> = all.map(|(_, object)| object).collect();
-    let found = all.iter_mut().find(|object| {
-        is_in(object, namespace, default)
-            && Key::of(object).is_ok_and(|key| key.workload().as_ref() == Some(workload))
-    })?;
+    let is_it = |key: &Key| key.workload().as_ref() == Some(workload);
+    let mut found = object_in(bytes, is_it, namespace, default)?;
     found.pointer_mut("/spec/template").map(Value::take)
+}
+
+/// ConfigMap or Secret of a namespace in a file, in the same way.
+pub(crate) fn config_in(
+    bytes: &[u8],
+    config: &ConfigRef,
+    namespace: &str,
+    default: &str,
+) -> Option<Value> {
+    let is_it = |key: &Key| key.is("", config.kind.as_str()) && key.name == config.name;
+    object_in(bytes, is_it, namespace, default)
+}
+
+fn object_in(
+    bytes: &[u8],
+    is_it: impl Fn(&Key) -> bool,
+    namespace: &str,
+    default: &str,
+) -> Option<Value> {
+    let documents = yaml::documents(bytes).ok()?;
+    let mut all = documents
+        .into_iter()
+        .flat_map(|document| objects(document.value))
+        .map(|(_, object)| object);
+    all.find(|object| {
+        is_in(object, namespace, default) && Key::of(object).is_ok_and(|key| is_it(&key))
+    })
 }
 
 /// Returns true if an object is in a namespace: its own, or the default one.

@@ -242,7 +242,8 @@ impl Search<'_> {
             file: &written.file,
             namespace: self.folder.namespace,
             workload,
-            revision: &written.revision,
+            template: &written.revision,
+            config: Vec::new(),
         };
         let is_rendered = self.head.is_rendered;
         let found = source::requested_by(self.folder, is_rendered, &sought, None).await?;
