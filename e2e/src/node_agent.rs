@@ -36,6 +36,7 @@ pub use self::node::NodeError;
 use self::{addresses::Addresses, pod::PodTask};
 
 mod addresses;
+mod config;
 mod container;
 mod node;
 mod pod;

@@ -45,6 +45,7 @@ mod prometheus_down;
 mod reach;
 mod read_repo;
 mod regression;
+mod released_config;
 mod removed_key;
 mod restart;
 mod reverted_template;
@@ -132,6 +133,7 @@ pub fn all() -> Vec<Scenario> {
         unpinned_services::SCENARIOS,
         unlisted_route::SCENARIOS,
         reach::SCENARIOS,
+        released_config::SCENARIOS,
         read_repo::SCENARIOS,
         removed_key::SCENARIOS,
         doubled_env::SCENARIOS,

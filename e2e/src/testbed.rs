@@ -52,7 +52,10 @@ pub use self::{
     interventions::ADMIN,
     marks::{IGNORE, PRUNE, SSA},
     pods::runs,
-    shop::{APP_FILE, ROLLOUT_FILE, ROUTE_FILE, Release, SERVICE_FILE, Shop, errors_gate, service},
+    shop::{
+        APP_FILE, CONFIG, CONFIG_FILE, ROLLOUT_FILE, ROUTE_FILE, Release, SERVICE_FILE, Shop,
+        errors_gate, service,
+    },
 };
 use crate::{
     cluster::{KubeconfigSpec, User},
@@ -178,7 +181,7 @@ impl Testbed {
             status.stable.is_some() && status.attempt.is_none()
         })
         .await?;
-        self.gateway_serves(&shop.release.version).await
+        self.gateway_serves(shop.version()).await
     }
 
     /// Commits all files of the shop; gives the commit's id.

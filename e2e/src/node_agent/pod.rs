@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{
     NodeAgentSpec, Wanted,
+    config::ConfigReader,
     container::RunningContainer,
     probe::{self, Finding, Readiness},
     status::{self, Transitions},
@@ -25,6 +26,8 @@ use super::{
 const API_TIMEOUT: Duration = Duration::from_secs(5);
 /// Wait before a call is tried again.
 const API_RETRY: Duration = Duration::from_millis(200);
+/// Wait before config that is missing is looked for again.
+const CONFIG_RETRY: Duration = Duration::from_secs(1);
 /// A pod that gets ready within this time is reported once, not twice.
 const FIRST_REPORT: Duration = Duration::from_millis(300);
 /// Kubernetes' default grace period, in seconds.
@@ -84,7 +87,10 @@ impl PodTask {
     /// Runs the pod until it is gone from the API server, and its processes are gone too.
     pub(super) async fn run(mut self) {
         if self.pod.metadata.deletion_timestamp.is_none() {
-            self.start();
+            let Some(containers) = self.with_config().await else {
+                return;
+            };
+            self.start(containers);
             if self.supervise().await == Ending::AtOnce {
                 return self.kill().await;
             }
@@ -93,9 +99,37 @@ impl PodTask {
         self.delete().await;
     }
 
-    fn start(&mut self) {
+    /// Returns the pod's containers once all config that they name is there; `None` if the pod is gone before.
+    async fn with_config(&mut self) -> Option<Vec<Container>> {
+        let namespace = self.pod.namespace().unwrap_or_default();
+        let client = self.client.clone();
+        let reader = ConfigReader {
+            client: &client,
+            namespace: &namespace,
+        };
         let spec = self.pod.spec.clone().unwrap_or_default();
+        let mut resolved = Vec::new();
         for container in spec.containers {
+            loop {
+                match reader.resolve(container.clone()).await {
+                    Ok(container) => {
+                        resolved.push(container);
+                        break;
+                    }
+                    Err(error) => {
+                        tracing::warn!(pod = self.pod.name_any(), %error, "CreateContainerConfigError");
+                        if timeout(CONFIG_RETRY, self.gone()).await.is_ok() {
+                            return None;
+                        }
+                    }
+                }
+            }
+        }
+        Some(resolved)
+    }
+
+    fn start(&mut self, containers: Vec<Container>) {
+        for container in containers {
             let mut supervised = Supervised {
                 running: RunningContainer::new(container),
                 readiness: Readiness::default(),

@@ -17,6 +17,12 @@ pub const SERVICE_FILE: &str = "shop/service.yaml";
 /// The file of the Rollout.
 pub const ROLLOUT_FILE: &str = "shop/rollout.yaml";
 
+/// The file of the ConfigMap.
+pub const CONFIG_FILE: &str = "shop/config.yaml";
+
+/// Name of the ConfigMap.
+pub const CONFIG: &str = "shop-config";
+
 /// The file of the route.
 pub const ROUTE_FILE: &str = "shop/route.yaml";
 
@@ -43,6 +49,8 @@ pub struct Shop {
     /// Number of jobs that each pod takes by itself each second; a shop that does has no Service, since nobody calls
     /// it.
     pub work_rate: Option<u32>,
+    /// Variables that its pods read from a ConfigMap; among them is how they behave.
+    pub config: Option<Value>,
     /// The spec of the Rollout, whole.
     pub rollout: Value,
 }
@@ -74,6 +82,7 @@ impl Shop {
             route_kind: Some(RouteKind::HttpRoute),
             route_annotations: json!({}),
             work_rate: None,
+            config: None,
             rollout: json!({
                 "workload": { "kind": "Deployment", "name": NAME },
                 "traffic": { "routes": [{ "kind": "HTTPRoute", "name": NAME }] },
@@ -114,6 +123,15 @@ impl Shop {
         }
     }
 
+    /// The same shop whose pods read these variables from a ConfigMap.
+    #[must_use]
+    pub fn with_config(&self, variables: Value) -> Self {
+        Self {
+            config: Some(variables),
+            ..self.clone()
+        }
+    }
+
     /// The same shop with another release.
     #[must_use]
     pub fn with(&self, release: Release) -> Self {
@@ -132,6 +150,15 @@ impl Shop {
         self
     }
 
+    /// The version that its pods say they are.
+    pub fn version(&self) -> &str {
+        let of_config = self
+            .config
+            .as_ref()
+            .and_then(|config| config["VERSION"].as_str());
+        of_config.unwrap_or(&self.release.version)
+    }
+
     /// The files of the repository.
     pub fn files(&self, namespace: &str) -> Vec<(String, String)> {
         let route = self.route_kind.map(|kind| {
@@ -147,6 +174,9 @@ impl Shop {
             files.push((SERVICE_FILE.to_owned(), yaml(&self.service())));
         }
         files.extend(route);
+        if let Some(variables) = &self.config {
+            files.push((CONFIG_FILE.to_owned(), yaml(&config(variables))));
+        }
         files
     }
 
@@ -163,6 +193,14 @@ impl Shop {
         let work = match self.work_rate {
             Some(rate) => format!("        - {{name: WORK_RATE, value: \"{rate}\"}}\n"),
             None => String::new(),
+        };
+        let behavior = match self.config {
+            Some(_) => format!("        envFrom: [{{configMapRef: {{name: {CONFIG}}}}}]\n"),
+            None => format!(
+                "        env:\n        # How it behaves.\n        \
+                 - {{name: ERROR_RATE, value: \"{}\"}}\n        - {{name: LATENCY_MS, value: \"{}\"}}\n",
+                release.error_rate, release.latency_ms
+            ),
         };
         let mut text = String::new();
         let _infallible = write!(
@@ -190,17 +228,11 @@ spec:
       containers:
       - name: app
         image: tidegate.dev/{image}:{version}
-        env:
-        # How it behaves.
-        - {{name: ERROR_RATE, value: "{error_rate}"}}
-        - {{name: LATENCY_MS, value: "{latency_ms}"}}
-{work}        readinessProbe:
+{behavior}{work}        readinessProbe:
           httpGet: {{path: /readyz, port: 9898}}
 "#,
             image = release.image,
             version = release.version,
-            error_rate = release.error_rate,
-            latency_ms = release.latency_ms,
         );
         text
     }
@@ -262,6 +294,15 @@ fn route(kind: RouteKind, namespace: &str) -> Value {
             "hostnames": [host(namespace)],
             "rules": [{ "backendRefs": [{ "name": NAME, "port": 80 }] }],
         },
+    })
+}
+
+fn config(variables: &Value) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": { "name": CONFIG },
+        "data": variables,
     })
 }
 
