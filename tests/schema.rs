@@ -228,6 +228,10 @@ const BLANKS: &[(&str, &str)] = &[
     ("Rollout.spec.canary.metadata.annotations", "none"),
     ("Rollout.spec.canary.metadata.labels", "none"),
     (
+        "Rollout.spec.config",
+        "Release: what the template names is tried by the canary first",
+    ),
+    (
         "Rollout.spec.failover",
         "WhenStableIsDown: callers are served while stable is down",
     ),
