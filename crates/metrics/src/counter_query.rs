@@ -158,7 +158,11 @@ impl CounterQuery {
             }
         }
         counters.extend(by_pod.into_values().map(|(_, counter)| counter));
-        Counters::new(counters, scrapes)
+        if self.counts_good() {
+            Counters::of_good(counters, scrapes)
+        } else {
+            Counters::of_bad(counters, scrapes)
+        }
     }
 
     /// Returns what a series counts; `None` of nothing that is asked for, or of both versions.

@@ -62,8 +62,10 @@ pub struct Counter {
 /// Counters of both versions, over one stretch of time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counters {
-    counters: Vec<Sums>,
+    sums: Vec<Sums>,
     scrapes: SignedDuration,
+    /// True where what is not counted as good is bad.
+    counts_good: bool,
 }
 
 /// Stretch of time to count over.
@@ -181,8 +183,19 @@ impl Stretch {
 // === impl Counters ===
 
 impl Counters {
-    /// Sums up counters that are scraped at this interval. Samples that are no counts are left out.
-    pub fn new(counters: Vec<Counter>, scrapes: SignedDuration) -> Self {
+    /// Sums up counters of all and of bad requests that are scraped at this interval. Samples that are no counts
+    /// are left out.
+    pub fn of_bad(counters: Vec<Counter>, scrapes: SignedDuration) -> Self {
+        Self::new(counters, scrapes, false)
+    }
+
+    /// Sums up counters of all and of good requests: as [`Counters::of_bad`], but what is not good is bad. So a
+    /// version without one good request, which may have no series for them, has bad ones alone.
+    pub fn of_good(counters: Vec<Counter>, scrapes: SignedDuration) -> Self {
+        Self::new(counters, scrapes, true)
+    }
+
+    fn new(counters: Vec<Counter>, scrapes: SignedDuration, counts_good: bool) -> Self {
         let counters: Vec<_> = counters.into_iter().filter_map(Counter::cleaned).collect();
         let mut seen: BTreeMap<String, BTreeSet<Timestamp>> = BTreeMap::new();
         for counter in &counters {
@@ -203,8 +216,9 @@ impl Counters {
             Sums::of(counter, without_it)
         });
         Self {
-            counters: sums.collect(),
+            sums: sums.collect(),
             scrapes,
+            counts_good,
         }
     }
 
@@ -291,7 +305,6 @@ impl Counters {
 
     fn counts(&self, version: Version, from: Timestamp, to: Timestamp) -> Counts {
         let (mut bad, mut good, mut requests) = (0.0, 0.0, 0.0);
-        let mut counts_good = false;
         for counter in self.of(version) {
             let increase = counter.increase(from, to);
             if counter.counted.bad {
@@ -303,9 +316,8 @@ impl Counters {
             if counter.counted.total {
                 requests += increase;
             }
-            counts_good |= counter.counted.good;
         }
-        if counts_good {
+        if self.counts_good {
             bad += f64::max(requests - good, 0.0);
         }
         Counts {
@@ -315,8 +327,8 @@ impl Counters {
     }
 
     fn of(&self, version: Version) -> impl Iterator<Item = &Sums> {
-        let counters = self.counters.iter();
-        counters.filter(move |counter| counter.version == version)
+        let sums = self.sums.iter();
+        sums.filter(move |sums| sums.version == version)
     }
 }
 

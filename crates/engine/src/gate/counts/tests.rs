@@ -43,7 +43,16 @@ fn stretch(from: i64, until: i64) -> Stretch {
 }
 
 fn count(counters: &[Counter], stretch: Stretch) -> (Vec<CountInterval>, Timestamp) {
-    Counters::new(counters.to_vec(), SCRAPES).count(stretch)
+    summed(counters.to_vec()).count(stretch)
+}
+
+/// The counters as counters of good requests, if any is one.
+fn summed(counters: Vec<Counter>) -> Counters {
+    if counters.iter().any(|counter| counter.counted.good) {
+        Counters::of_good(counters, SCRAPES)
+    } else {
+        Counters::of_bad(counters, SCRAPES)
+    }
 }
 
 /// Counts of all intervals of a stretch.
@@ -157,6 +166,18 @@ fn what_is_good_leaves_the_rest() {
     ];
     let (canary, stable) = sums(&counters, stretch(0, 30));
     assert_eq!((canary, stable), (counts(60.0, 9.0), counts(300.0, 3.0)));
+}
+
+/// A version that has not had a good request may have no series for them.
+#[test]
+fn without_a_series_of_good_requests_all_are_bad() {
+    let counters = [
+        canary("total", &steady(0, 20.0)),
+        stable("total", &steady(0, 100.0)),
+        stable("good", &steady(0, 99.0)),
+    ];
+    let (canary, stable) = sums(&counters, stretch(0, 30));
+    assert_eq!((canary, stable), (counts(60.0, 60.0), counts(300.0, 3.0)));
 }
 
 /// The canary is scraped 1 s after a shared failure begins, stable 1 s before it and then 9 s after.
@@ -284,7 +305,7 @@ proptest! {
             for counter in &mut known {
                 counter.samples.retain(|(time, _)| (at(since)..=at(until)).contains(time));
             }
-            Counters::new(known, SCRAPES)
+            summed(known)
         };
         let bound = answer(0, first).horizon(stretch(30, first)).unwrap_or_else(|| at(first));
         let end = answer(0, second).horizon(stretch(30, second)).unwrap_or_else(|| at(second));
