@@ -279,7 +279,7 @@ const BLANKS: &[(&str, &str)] = &[
     ),
     (
         "Rollout.spec.gates[].regression.bad",
-        "refused by a rule where good is absent",
+        "refused by a rule where good and histogram are absent",
     ),
     (
         "Rollout.spec.gates[].regression.burstiness",
@@ -288,7 +288,11 @@ const BLANKS: &[(&str, &str)] = &[
     ("Rollout.spec.gates[].regression.falseAlarmRate", "0.01"),
     (
         "Rollout.spec.gates[].regression.good",
-        "refused by a rule where bad is absent",
+        "refused by a rule where bad and histogram are absent",
+    ),
+    (
+        "Rollout.spec.gates[].regression.histogram",
+        "refused by a rule where bad and good are absent",
     ),
     (
         "Rollout.spec.gates[].regression.maxBadRatio",
@@ -299,7 +303,15 @@ const BLANKS: &[(&str, &str)] = &[
         "Rollout.spec.gates[].regression.minRequests",
         "500: with fewer nothing passes",
     ),
+    (
+        "Rollout.spec.gates[].regression.slowerThan",
+        "refused by a rule beside a histogram",
+    ),
     ("Rollout.spec.gates[].regression.tolerateRatio", "1.25"),
+    (
+        "Rollout.spec.gates[].regression.total",
+        "refused by a rule beside bad or good",
+    ),
     (
         "Rollout.spec.gates[].requests",
         "refused by a rule with minRequests; alone the value counts by itself",

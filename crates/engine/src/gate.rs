@@ -18,6 +18,7 @@ pub mod counts;
 pub mod dispersion;
 pub mod e_process;
 pub mod evidence;
+pub mod histogram;
 mod range;
 pub mod reading;
 mod regression;
@@ -124,9 +125,37 @@ pub enum GateError {
         "a regression counts requests itself: leave requests out, and write minRequests within regression"
     )]
     CountsRequests,
-    /// A regression without counters of bad requests, or with both.
-    #[error("a regression counts exactly one of bad and good requests, beside their total")]
+    /// A regression that does not say which requests are bad, or says it twice.
+    #[error(
+        "a regression counts exactly one of bad requests, good requests (both beside their total) and the slow ones of a \
+         histogram"
+    )]
     Counters,
+    /// A total beside a histogram, or none beside counters.
+    #[error(
+        "total goes with bad or good, and a histogram has a total of its own: write one of total and histogram"
+    )]
+    Total,
+    /// A histogram without a bound, or a bound without a histogram.
+    #[error("histogram and slowerThan go together: write both or neither")]
+    Bound,
+    /// A bound that every request is above.
+    #[error("slowerThan must be above 0s: every request is slower than that")]
+    SlowerThan,
+    /// More, or less, than a histogram's selector.
+    #[error(
+        "histogram must be a selector with the histogram's name first, like \
+         http_request_duration_seconds{{pod=~\"{{{{pods}}}}\"}}, without functions, ranges and offsets"
+    )]
+    HistogramSelector,
+    /// The name of a histogram's series in place of its own.
+    #[error(
+        "histogram must have the histogram's name without _bucket, _count and _sum: Tidegate selects the buckets itself"
+    )]
+    HistogramSuffix,
+    /// A histogram whose bucket is given twice.
+    #[error("histogram must not select by le: slowerThan says which bucket")]
+    HistogramLe,
     /// A number that is out of its range.
     #[error("{field} must be from {range}")]
     OutOfRange {

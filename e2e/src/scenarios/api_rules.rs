@@ -147,11 +147,29 @@ fn wrong_regressions() -> Vec<Wrong> {
         }
         gate(&json!({ "regression": fields }))
     };
-    let counts = "a regression counts exactly one of bad and good requests";
+    let counts = "a regression counts exactly one of bad requests, good requests";
+    let total = "write one of total and histogram";
+    let bound = "histogram and slowerThan go together";
+    let of = |regression: Value| gate(&json!({ "regression": regression }));
     let itself = json!({ "regression": { "bad": "b", "total": "t" }, "requests": "r" });
     [
         (regression(&json!({ "good": "g" })), counts),
-        (gate(&json!({ "regression": { "total": "t" } })), counts),
+        (of(json!({ "total": "t" })), counts),
+        (
+            regression(&json!({ "histogram": "h", "slowerThan": "1s" })),
+            counts,
+        ),
+        (of(json!({ "bad": "b" })), total),
+        (
+            of(json!({ "histogram": "h", "slowerThan": "1s", "total": "t" })),
+            total,
+        ),
+        (of(json!({ "histogram": "h" })), bound),
+        (regression(&json!({ "slowerThan": "1s" })), bound),
+        (
+            of(json!({ "histogram": "h", "slowerThan": "0s" })),
+            "slowerThan must be above 0s",
+        ),
         (
             gate(&itself),
             "a regression counts requests itself: leave requests out",

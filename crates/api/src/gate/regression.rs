@@ -5,18 +5,26 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::burstiness::Burstiness;
+use crate::{Duration, burstiness::Burstiness};
 
 /// A comparison of the canary with stable: it is breached as soon as the canary is convincingly worse.
 ///
-/// `bad` (or `good`) and `total` are selectors of counters, such as
+/// It counts in one of three ways: `bad` requests of a `total`, `good` requests of a `total`, or the requests of a
+/// `histogram` that were `slowerThan` a bound. All of them are selectors of counters, such as
 /// `http_requests_total{pod=~"{{pods}}",code=~"5.."}`, without a range and without a function. They are read for
 /// both versions at the same time, so they have to tell the versions apart: by `{{pods}}`, `{{track}}` or
 /// `{{revision}}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.bad) != has(self.good)")
-    .message("a regression counts exactly one of bad and good requests, beside their total"))]
+#[x_kube(validation = Rule::new("[has(self.bad), has(self.good), has(self.histogram)].exists_one(given, given)")
+    .message("a regression counts exactly one of bad requests, good requests (both beside their total) and the slow \
+              ones of a histogram"))]
+#[x_kube(validation = Rule::new("has(self.total) != has(self.histogram)")
+    .message("total goes with bad or good, and a histogram has a total of its own: write one of total and histogram"))]
+#[x_kube(validation = Rule::new("has(self.histogram) == has(self.slowerThan)")
+    .message("histogram and slowerThan go together: write both or neither"))]
+#[x_kube(validation = Rule::new("!has(self.slowerThan) || duration(self.slowerThan) > duration('0s')")
+    .message("slowerThan must be above 0s: every request is slower than that"))]
 pub struct Regression {
     /// Selector of the counters of bad requests. Where it has no series while `total` has, there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,9 +35,22 @@ pub struct Regression {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub good: Option<String>,
-    /// Selector of the counters of all requests.
+    /// Selector of the counters of all requests, beside `bad` or `good`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
-    pub total: String,
+    pub total: Option<String>,
+    /// Selector of a histogram of durations, such as `http_request_duration_seconds{pod=~"{{pods}}"}`: its name
+    /// first, without the suffix `_bucket`, and no matcher of `le`. Its buckets have to be classic ones: the bucket of
+    /// `slowerThan` and that of `+Inf`, which counts all requests. A name that ends in `_milliseconds`, `_ms`,
+    /// `_microseconds`, `_us`, `_nanoseconds` or `_ns` has this unit; any other has seconds. A native histogram, or one
+    /// without these buckets, is refused before a release, with the boundaries that it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub histogram: Option<String>,
+    /// Duration above which a request counts as bad, beside `histogram`. It has to be a boundary of the histogram's
+    /// buckets, on both versions: between two of them nobody knows how many requests were slower.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slower_than: Option<Duration>,
     /// Ratio of the canary's share of bad requests to stable's that is tolerated. Defaults to 1.25.
     #[serde(default = "defaults::tolerate_ratio")]
     #[schemars(range(min = 1.0, max = 100.0))]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use tidegate_api::Duration;
 
-use super::{counts::CountInterval, dispersion::History};
+use super::{counts::CountInterval, dispersion::History, histogram::Bucket};
 
 /// A query of a gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct GateQuery {
     pub role: Role,
     /// PromQL with placeholders.
     pub text: String,
+    /// Bucket that tells good requests from bad ones, where the counters are those of a histogram.
+    pub bucket: Option<Bucket>,
 }
 
 /// Role of a query's answer in a gate.
@@ -171,10 +173,12 @@ impl Role {
 // === impl GateQuery ===
 
 impl GateQuery {
-    pub(super) fn new(role: Role, text: &str) -> Self {
+    /// Returns a query that is of no histogram.
+    pub fn new(role: Role, text: &str) -> Self {
         Self {
             role,
             text: text.to_owned(),
+            bucket: None,
         }
     }
 }

@@ -15,6 +15,7 @@ use super::{
     dispersion::{History, upper_ratio},
     e_process::{EProcess, NotCounts},
     evidence::Scope,
+    histogram::{self, Bucket},
     reading::{GateQuery, Missing, NoDataReason, Reading, Role, Sample},
 };
 use crate::number;
@@ -22,8 +23,9 @@ use crate::number;
 /// A comparison of the canary's bad requests with stable's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Regression {
-    counter: GateQuery,
-    total: String,
+    /// Counters of bad requests, or of good ones.
+    part: GateQuery,
+    total: GateQuery,
     tolerate_ratio: f64,
     false_alarm_rate: f64,
     /// Number of gates that share the rate.
@@ -39,14 +41,10 @@ pub struct Regression {
 
 impl Regression {
     pub(super) fn parse(spec: &gate::Regression) -> Result<Self, GateError> {
-        let counter = match (&spec.bad, &spec.good) {
-            (Some(bad), None) => GateQuery::new(Role::Bad, bad),
-            (None, Some(good)) => GateQuery::new(Role::Good, good),
-            (Some(_), Some(_)) | (None, None) => return Err(GateError::Counters),
-        };
+        let (part, total) = counters(spec)?;
         Ok(Self {
-            counter,
-            total: spec.total.clone(),
+            part,
+            total,
             tolerate_ratio: within(
                 spec.tolerate_ratio,
                 1.0..=100.0,
@@ -81,15 +79,16 @@ impl Regression {
     }
 
     pub(super) fn queries(&self) -> Vec<GateQuery> {
-        vec![
-            self.counter.clone(),
-            GateQuery::new(Role::Total, &self.total),
-        ]
+        vec![self.part.clone(), self.total.clone()]
     }
 
     pub(super) fn describe(&self) -> String {
+        let bad = match self.part.bucket {
+            Some(bucket) => slow(bucket),
+            None => "bad requests".to_owned(),
+        };
         format!(
-            "at most {} times as many bad requests as stable, breached at evidence of {}",
+            "at most {} times as many {bad} as stable, breached at evidence of {}",
             number::short(self.tolerate_ratio),
             number::odds(self.threshold().ln())
         )
@@ -283,9 +282,10 @@ impl Regression {
     }
 
     fn failed(&self, counts: Counts) -> String {
-        match self.counter.role {
-            Role::Good => format!("{} requests were not good", of(counts)),
-            _ => format!("{} requests failed", of(counts)),
+        match (self.part.bucket, self.part.role) {
+            (Some(bucket), _) => format!("{} {}", of(counts), slow(bucket)),
+            (None, Role::Good) => format!("{} requests were not good", of(counts)),
+            (None, _) => format!("{} requests failed", of(counts)),
         }
     }
 }
@@ -332,6 +332,27 @@ impl From<History> for RequestHistory {
     }
 }
 
+/// Returns the counters of bad or good requests, and of all of them.
+fn counters(spec: &gate::Regression) -> Result<(GateQuery, GateQuery), GateError> {
+    let part = match (&spec.bad, &spec.good, &spec.histogram) {
+        (Some(bad), None, None) => GateQuery::new(Role::Bad, bad),
+        (None, Some(good), None) => GateQuery::new(Role::Good, good),
+        (None, None, Some(histogram)) => {
+            if spec.total.is_some() {
+                return Err(GateError::Total);
+            }
+            let bound = spec.slower_than.ok_or(GateError::Bound)?;
+            return histogram::queries(histogram, bound);
+        }
+        _ => return Err(GateError::Counters),
+    };
+    if spec.slower_than.is_some() {
+        return Err(GateError::Bound);
+    }
+    let total = spec.total.as_ref().ok_or(GateError::Total)?;
+    Ok((part, GateQuery::new(Role::Total, total)))
+}
+
 fn within(
     number: f64,
     allowed: RangeInclusive<f64>,
@@ -343,6 +364,10 @@ fn within(
     } else {
         Err(GateError::OutOfRange { field, range })
     }
+}
+
+fn slow(bucket: Bucket) -> String {
+    format!("requests slower than {}", bucket.slower_than)
 }
 
 /// Returns how many of how many were bad.

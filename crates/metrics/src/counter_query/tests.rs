@@ -15,10 +15,7 @@ fn versions() -> VersionVariables {
 
 fn selectors(part: Role, bad: &str, total: &str) -> Vec<GateQuery> {
     [(part, bad), (Role::Total, total)]
-        .map(|(role, text)| GateQuery {
-            role,
-            text: text.to_owned(),
-        })
+        .map(|(role, text)| GateQuery::new(role, text))
         .to_vec()
 }
 

@@ -182,10 +182,8 @@ async fn check_counters(
         ok(scripted.map_or(FRESH, |(_, answer)| answer))
     })
     .await;
-    let queries = [(Role::Bad, bad), (Role::Total, total)].map(|(role, text)| GateQuery {
-        role,
-        text: text.to_owned(),
-    });
+    let queries = [(Role::Bad, bad), (Role::Total, total)];
+    let queries = queries.map(|(role, text)| GateQuery::new(role, text));
     let prometheus = prometheus(&server.url, &http(), Credentials::none());
     let window = SignedDuration::from_mins(5);
     let checked = check_gate(&prometheus, &queries, &canary(), window, now()).await;

@@ -165,10 +165,7 @@ fn seconds(at: Timestamp) -> i64 {
 }
 
 fn query_of(role: Role, text: &str) -> GateQuery {
-    GateQuery {
-        role,
-        text: text.into(),
-    }
+    GateQuery::new(role, text)
 }
 
 fn variables() -> VersionVariables {

@@ -112,6 +112,59 @@ fn a_canary_that_is_worse_is_a_breach_that_says_by_what() {
     );
 }
 
+fn of_histogram(more: &Value) -> Value {
+    let mut regression = json!({
+        "histogram": "http_request_duration_seconds{pod=~\"{{pods}}\"}", "slowerThan": "250ms",
+    });
+    if let (Some(all), Some(more)) = (regression.as_object_mut(), more.as_object()) {
+        all.extend(more.clone());
+    }
+    json!({ "regression": regression })
+}
+
+#[test]
+fn requests_that_were_slower_are_said_as_such() {
+    let gate = gate(&of_histogram(&json!({})));
+    let selected = gate.queries();
+    let texts = selected
+        .iter()
+        .map(|query| (query.role, query.text.as_str()));
+    assert_eq!(
+        texts.collect::<Vec<_>>(),
+        [
+            (
+                Role::Good,
+                r#"http_request_duration_seconds_bucket{le=~"0[.]250*",pod=~"{{pods}}"}"#
+            ),
+            (
+                Role::Total,
+                r#"http_request_duration_seconds_bucket{le="+Inf",pod=~"{{pods}}"}"#
+            ),
+        ]
+    );
+    assert_eq!(
+        gate.describe(),
+        "at most 1.25 times as many requests slower than 250ms as stable, breached at evidence of 100 : 1"
+    );
+    let worse = folded(
+        &gate,
+        &steady(4, counts(211.0, 4.5), Some(counts(1911.0, 10.7))),
+    );
+    assert_eq!(
+        worse.message,
+        "18 of 844 requests slower than 250ms on the canary (2.13 %), 43 of 7,644 on stable (0.56 %); evidence 182 : 1 \
+         against the canary, threshold 100 : 1; found after 40s"
+    );
+    let alone = folded(&gate, &steady(1, counts(1000.0, 30.0), None));
+    assert!(
+        alone.message.starts_with(
+            "30 of 1,000 requests slower than 250ms on the canary while stable had none to compare with (3.00 %), "
+        ),
+        "{}",
+        alone.message
+    );
+}
+
 #[test]
 fn a_canary_that_is_like_stable_passes_with_enough_requests() {
     let gate = regression(&json!({}));
@@ -365,6 +418,37 @@ fn what_cannot_be_is_refused() {
         ),
     ] {
         assert_eq!(parse(more), Err(error));
+    }
+    let parse = |kind: Value| Gate::parse(&spec(&json!({ "regression": kind }))).map(|_| ());
+    let (histogram, bound) = ("x{pod=~\"{{pods}}\"}", "250ms");
+    for (kind, error) in [
+        (json!({ "total": "t" }), GateError::Counters),
+        (json!({ "bad": "b" }), GateError::Total),
+        (json!({ "good": "g" }), GateError::Total),
+        (
+            json!({ "bad": "b", "histogram": histogram, "slowerThan": bound }),
+            GateError::Counters,
+        ),
+        (
+            json!({ "total": "t", "histogram": histogram, "slowerThan": bound }),
+            GateError::Total,
+        ),
+        (json!({ "histogram": histogram }), GateError::Bound),
+        (
+            json!({ "bad": "b", "total": "t", "slowerThan": bound }),
+            GateError::Bound,
+        ),
+        (json!({ "slowerThan": bound }), GateError::Counters),
+        (
+            json!({ "histogram": histogram, "slowerThan": "0s" }),
+            GateError::SlowerThan,
+        ),
+        (
+            json!({ "histogram": "rate(x[5m])", "slowerThan": bound }),
+            GateError::HistogramSelector,
+        ),
+    ] {
+        assert_eq!(parse(kind.clone()), Err(error), "{kind}");
     }
     let mut beside = spec(&fields(&json!({})));
     beside.min_requests = Some(20);
