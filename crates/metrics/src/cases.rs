@@ -71,6 +71,11 @@ pub const CASES: &[Case] = &[
         expected: Expected::Empty,
     },
     Case {
+        name: "native histograms among plain numbers",
+        query: "count(histogram_count(up))",
+        expected: Expected::Empty,
+    },
+    Case {
         name: "not a number",
         query: "(sum(up) * 0) / 0",
         expected: Expected::NotANumber,

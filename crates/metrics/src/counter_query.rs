@@ -13,12 +13,14 @@ use promql_parser::{
 };
 use tidegate_engine::gate::{
     counts::{Counted, Counter, Counters, Version},
+    histogram::Bucket,
     reading::{GateQuery, Role},
 };
 
 use super::{
+    buckets::{BucketError, HistogramOf},
     query_result::Samples,
-    quotient::SCRAPE_LABELS,
+    quotient::{BUCKET_LABEL, NAME_LABEL, SCRAPE_LABELS},
     sampler::VersionVariables,
     template::{QueryTemplate, TemplateError, Variables},
 };
@@ -33,6 +35,18 @@ pub struct CounterQuery {
     /// True where the selectors name pods: what is counted of them counts once, however often they are
     /// scraped.
     by_pod: bool,
+    /// Bucket of the requests that were fast enough, where the counters are those of a histogram.
+    bucket: Option<Bucket>,
+}
+
+/// A histogram of a version, with selectors of its series.
+pub(crate) struct Histogram {
+    pub(crate) of: HistogramOf,
+    pub(crate) bucket: Bucket,
+    /// PromQL for all of its classic buckets.
+    pub(crate) buckets: String,
+    /// PromQL for its native series.
+    pub(crate) native: String,
 }
 
 /// Selector of the counters of one version.
@@ -65,8 +79,8 @@ pub enum CounterError {
     Alike(String),
 }
 
-/// Label that is the metric's name.
-const NAME_LABEL: &str = "__name__";
+/// Ending of the name of a histogram's buckets.
+const BUCKET_SUFFIX: &str = "_bucket";
 
 /// Labels that tell what is scraped.
 const TARGET_LABELS: [&str; 3] = ["job", "instance", "pod"];
@@ -106,12 +120,22 @@ impl CounterQuery {
             selectors,
             telling,
             by_pod,
+            bucket: queries.iter().find_map(|query| query.bucket),
         }))
     }
 
     /// Returns PromQL for all samples of a time.
     pub fn text(&self, range: SignedDuration) -> String {
         format!("{}[{}ms]", braced(&self.common), range.as_millis().max(1))
+    }
+
+    /// Returns the metric that the counters of a role are of; `None` where there is no such role.
+    pub fn metric(&self, role: Role) -> Option<&str> {
+        let mut selectors = self.selectors.iter();
+        let selector = selectors.find(|selector| selector.role == role)?;
+        let mut names = selector.of_label(NAME_LABEL).into_iter();
+        let name = names.find(|matcher| matcher.op == MatchOp::Equal)?;
+        Some(&name.value)
     }
 
     /// Returns PromQL that selects the counters of a role of a version.
@@ -128,13 +152,39 @@ impl CounterQuery {
         selectors.any(|selector| selector.role == Role::Good)
     }
 
+    /// Returns the histogram of a version that its counters are of; `None` where they are of none.
+    pub(crate) fn histogram(&self, version: Version) -> Option<Histogram> {
+        let bucket = self.bucket?;
+        let mut selectors = self.selectors.iter();
+        let selector = selectors.find(|selector| selector.version == version)?;
+        let mut matchers = selector.matchers.clone();
+        matchers.retain(|matcher| matcher.name != BUCKET_LABEL);
+        let buckets = braced(&matchers);
+        let named = matchers
+            .iter_mut()
+            .find(|matcher| matcher.name == NAME_LABEL)?;
+        let name = named.value.strip_suffix(BUCKET_SUFFIX)?.to_owned();
+        named.value.clone_from(&name);
+        Some(Histogram {
+            of: HistogramOf { name, version },
+            bucket,
+            buckets,
+            native: braced(&matchers),
+        })
+    }
+
     /// Returns true if its selectors name pods.
     pub(crate) fn is_by_pod(&self) -> bool {
         self.by_pod
     }
 
-    /// Returns the counters of an answer.
-    pub(crate) fn counters(&self, answer: Vec<Samples>, scrapes: SignedDuration) -> Counters {
+    /// Returns the counters of an answer, and an error where a histogram in it lacks a bucket: what is not there
+    /// would count as slow, or as no request.
+    pub(crate) fn counters(
+        &self,
+        answer: Vec<Samples>,
+        scrapes: SignedDuration,
+    ) -> Result<Counters, BucketError> {
         let mut by_pod: BTreeMap<Vec<(String, String)>, (Samples, Counter)> = BTreeMap::new();
         let mut counters = Vec::new();
         for series in answer {
@@ -158,11 +208,16 @@ impl CounterQuery {
             }
         }
         counters.extend(by_pod.into_values().map(|(_, counter)| counter));
-        if self.counts_good() {
+        if let Some(version) = with_uneven_buckets(&counters)
+            && let Some(Histogram { of, bucket, .. }) = self.histogram(version)
+        {
+            return Err(BucketError::Uneven { of, bucket });
+        }
+        Ok(if self.counts_good() {
             Counters::of_good(counters, scrapes)
         } else {
             Counters::of_bad(counters, scrapes)
-        }
+        })
     }
 
     /// Returns what a series counts; `None` of nothing that is asked for, or of both versions.
@@ -190,8 +245,19 @@ impl CounterQuery {
             version,
             counted,
             target: self.target(version, &series.metric),
+            histogram: self.bucket.map(|_| self.histogram_of(&series.metric)),
             samples: samples.collect(),
         })
+    }
+
+    /// Returns what the buckets of one histogram have in common.
+    fn histogram_of(&self, labels: &BTreeMap<String, String>) -> String {
+        let own = labels.iter().filter(|(name, _)| {
+            let is_of_scrape = self.by_pod && SCRAPE_LABELS.contains(&name.as_str());
+            *name != BUCKET_LABEL && !is_of_scrape
+        });
+        let own = own.map(|(name, value)| format!("{name}={value:?}"));
+        own.collect::<Vec<_>>().join(",")
     }
 
     fn target(&self, version: Version, labels: &BTreeMap<String, String>) -> String {
@@ -217,6 +283,23 @@ impl CounterSelector {
         let matchers = self.matchers.iter();
         matchers.filter(|matcher| matcher.name == label).collect()
     }
+}
+
+/// Returns the version of a histogram that lacks a bucket of which it has the other.
+fn with_uneven_buckets(counters: &[Counter]) -> Option<Version> {
+    let mut histograms: BTreeMap<&str, (Version, Counted)> = BTreeMap::new();
+    for counter in counters {
+        let Some(histogram) = &counter.histogram else {
+            continue;
+        };
+        let unseen = (counter.version, Counted::default());
+        let (_, counted) = histograms.entry(histogram).or_insert(unseen);
+        counted.good |= counter.counted.good;
+        counted.total |= counter.counted.total;
+    }
+    let mut histograms = histograms.into_values();
+    let uneven = histograms.find(|(_, counted)| counted.good != counted.total);
+    uneven.map(|(version, _)| version)
 }
 
 /// Returns the matchers of a selector for a version, that of its name included.

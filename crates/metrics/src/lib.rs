@@ -12,6 +12,7 @@
 //! way in which that can fail. It does not judge: the engine decides which values are good. It knows
 //! nothing of git, and serves no metrics of Tidegate's own.
 
+pub mod buckets;
 pub mod cases;
 pub mod counter_query;
 pub mod credentials;

@@ -3,9 +3,13 @@
 
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
-use tidegate_engine::gate::reading::{ErrorReason, GateQuery, NoDataReason, Role, Sample};
+use tidegate_engine::gate::{
+    counts::Version,
+    reading::{ErrorReason, GateQuery, NoDataReason, Role, Sample},
+};
 
 use super::{
+    buckets::{self, BucketError},
     counter_query::{CounterError, CounterQuery},
     prometheus::InstantQuery,
     query::{Query, QueryParseError},
@@ -28,6 +32,9 @@ pub enum InvalidQuery {
     /// The counters cannot be asked for.
     #[error(transparent)]
     Counter(#[from] CounterError),
+    /// The requests that a histogram has cannot be counted.
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
     /// Prometheus rejects the query, or returns what no gate can use.
     #[error("{0}")]
     Result(String),
@@ -85,7 +92,14 @@ pub async fn check_gate(
 ) -> Vec<Result<Sample, InvalidQuery>> {
     let numbers = queries.iter().filter(|query| !query.role.is_counter());
     let mut texts: Vec<_> = numbers.map(|query| Ok(query.text.clone())).collect();
-    texts.extend(ratio_of_counters(queries, stable).transpose());
+    match counters(queries, stable) {
+        Ok(None) => {}
+        Ok(Some(counters)) => texts.push(match bucket_fault(source, &counters, now).await {
+            Some(fault) => Err(fault.into()),
+            None => Ok(ratio_of_counters(queries)),
+        }),
+        Err(error) => texts.push(Err(error.into())),
+    }
     let checked = texts.into_iter().map(|text| async move {
         match text {
             Ok(text) => check_query(source, &text, stable, window, now).await,
@@ -95,11 +109,11 @@ pub async fn check_gate(
     join_all(checked).await
 }
 
-/// Returns a query for the ratio of a gate's counters; `None` where it has none.
-fn ratio_of_counters(
+/// Returns the counters of a gate, for stable; `None` where it has none.
+fn counters(
     queries: &[GateQuery],
     stable: &Variables,
-) -> Result<Option<String>, InvalidQuery> {
+) -> Result<Option<CounterQuery>, CounterError> {
     let versions = VersionVariables {
         // There is no canary yet: its counters are none of stable's.
         canary: Variables {
@@ -110,16 +124,29 @@ fn ratio_of_counters(
         },
         stable: stable.clone(),
     };
-    if CounterQuery::parse(queries, &versions)?.is_none() {
-        return Ok(None);
-    }
+    CounterQuery::parse(queries, &versions)
+}
+
+/// Returns what is wrong with the buckets of stable's histogram. Where Prometheus does not say, the query for the
+/// ratio finds out why.
+async fn bucket_fault(
+    source: &impl InstantQuery,
+    counters: &CounterQuery,
+    now: Timestamp,
+) -> Option<BucketError> {
+    let fault = buckets::fault(source, counters, Version::Stable, now).await;
+    fault.ok().flatten()
+}
+
+/// Returns a query for the ratio of a gate's counters.
+fn ratio_of_counters(queries: &[GateQuery]) -> String {
     let sums = [false, true].map(|total| {
         let mut counters = queries.iter().filter(|query| query.role.is_counter());
         let counter = counters.find(|query| (query.role == Role::Total) == total);
         let text = counter.map_or("", |counter| &counter.text);
         format!("sum(increase({text}[{}s]))", TRIED.as_secs())
     });
-    Ok(Some(sums.join(" / ")))
+    sums.join(" / ")
 }
 
 /// Checks a query against stable, and returns its sample. An error of Prometheus itself is not the

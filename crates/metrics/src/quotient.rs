@@ -52,10 +52,10 @@ struct CountSum<'a> {
 pub(crate) const SCRAPE_LABELS: [&str; 4] = ["job", "service", "endpoint", "instance"];
 
 /// Label by which the buckets of a histogram are told apart; its count does not have it.
-const BUCKET_LABEL: &str = "le";
+pub(crate) const BUCKET_LABEL: &str = "le";
 
 /// Label that is the metric's name.
-const NAME_LABEL: &str = "__name__";
+pub(crate) const NAME_LABEL: &str = "__name__";
 
 // === impl ZeroNumerator ===
 

@@ -55,6 +55,8 @@ pub struct Counter {
     pub counted: Counted,
     /// Name of what is scraped: a new series of a target that was there before has begun at 0.
     pub target: String,
+    /// Name of the histogram that it is a bucket of, if it is one: all buckets of a histogram are reset together.
+    pub histogram: Option<String>,
     /// Samples, oldest first.
     pub samples: Vec<(Timestamp, f64)>,
 }
@@ -197,6 +199,7 @@ impl Counters {
 
     fn new(counters: Vec<Counter>, scrapes: SignedDuration, counts_good: bool) -> Self {
         let counters: Vec<_> = counters.into_iter().filter_map(Counter::cleaned).collect();
+        let resets = resets(&counters);
         let mut seen: BTreeMap<String, BTreeSet<Timestamp>> = BTreeMap::new();
         for counter in &counters {
             let times = counter.samples.iter().map(|(at, _)| *at);
@@ -213,7 +216,9 @@ impl Counters {
                 first.duration_since(since) >= scrapes.mul_f64(LATER) && first > since
             });
             let without_it = before.last().copied().filter(|_| is_new);
-            Sums::of(counter, without_it)
+            let histogram = counter.histogram.as_ref();
+            let resets = histogram.and_then(|histogram| resets.get(histogram));
+            Sums::of(counter, without_it, resets)
         });
         Self {
             sums: sums.collect(),
@@ -354,8 +359,12 @@ impl Counter {
 impl Sums {
     /// Sums the increases up. A drop is a reset: the increase is the new value. A series that is younger than
     /// its target has begun at 0, after the last scrape `without_it`; of a target that is first seen, what it
-    /// counted before is unknown.
-    fn of(counter: Counter, without_it: Option<Timestamp>) -> Option<Self> {
+    /// counted before is unknown. At `resets` it is reset even if it is no less than before.
+    fn of(
+        counter: Counter,
+        without_it: Option<Timestamp>,
+        resets: Option<&BTreeSet<Timestamp>>,
+    ) -> Option<Self> {
         let mut samples = counter.samples.into_iter();
         let (mut points, mut last) = if let Some(at) = without_it {
             (vec![(at, 0.0)], 0.0)
@@ -365,7 +374,8 @@ impl Sums {
         };
         let mut sum = 0.0;
         for (at, value) in samples {
-            sum += if value < last { value } else { value - last };
+            let is_reset = value < last || resets.is_some_and(|resets| resets.contains(&at));
+            sum += if is_reset { value } else { value - last };
             last = value;
             points.push((at, sum));
         }
@@ -396,6 +406,24 @@ impl Sums {
         last.and_then(|last| self.points.get(last))
             .map_or(0.0, |(_, sum)| *sum)
     }
+}
+
+/// Returns the times at which buckets of a histogram were reset. One that is soon at its old value again would
+/// not show it alone, and the others would then count what it does not.
+fn resets(counters: &[Counter]) -> BTreeMap<String, BTreeSet<Timestamp>> {
+    let mut resets: BTreeMap<String, BTreeSet<Timestamp>> = BTreeMap::new();
+    for counter in counters {
+        let Some(histogram) = &counter.histogram else {
+            continue;
+        };
+        let pairs = counter.samples.windows(2);
+        let drops = pairs.filter_map(|pair| {
+            let ((_, before), (at, after)) = (pair[0], pair[1]);
+            if after < before { Some(at) } else { None }
+        });
+        resets.entry(histogram.clone()).or_default().extend(drops);
+    }
+    resets
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use tidegate_engine::gate::histogram;
+
 use super::*;
 use crate::{query_result::Point, tests::canary};
 
@@ -58,6 +60,7 @@ const STABLE_POD: (&str, &str) = ("pod", "checkout-7c9d-vwxyz");
 fn counts(query: &CounterQuery, answer: Vec<Samples>) -> [(f64, f64); 2] {
     let at = |second| Timestamp::from_second(second).expect("a time");
     let counters = query.counters(answer, SignedDuration::from_secs(10));
+    let counters = counters.expect("all buckets are there");
     let stretch = tidegate_engine::gate::counts::Stretch {
         from: at(0),
         at: at(30),
@@ -172,6 +175,128 @@ fn what_is_not_good_is_bad() {
         ),
     ];
     assert_eq!(counts(&query, answer.concat()), [(30.0, 6.0), (300.0, 3.0)]);
+}
+
+/// The query for requests of a histogram that were slower than 250 ms.
+fn slow() -> CounterQuery {
+    let selector = r#"x_seconds{namespace="shop",pod=~"{{pods}}"}"#;
+    let bound = "250ms".parse().expect("a duration");
+    let (good, total) = histogram::queries(selector, bound).expect("a histogram");
+    let query = CounterQuery::parse(&[good, total], &versions()).expect("a query");
+    query.expect("it has counters")
+}
+
+/// Buckets of a pod with these bounds, of a handler.
+fn buckets(pod: (&str, &str), handler: &str, of_bounds: &[(&str, &[f64])]) -> Vec<Samples> {
+    let of_bounds = of_bounds.iter().map(|(le, values)| {
+        let labels = [
+            ("__name__", "x_seconds_bucket"),
+            SHOP,
+            pod,
+            ("handler", handler),
+            ("job", "shop"),
+            ("le", *le),
+        ];
+        series(&labels, values)
+    });
+    of_bounds.collect()
+}
+
+const HUNDREDS: [f64; 4] = [0.0, 100.0, 200.0, 300.0];
+
+#[test]
+fn the_buckets_of_both_versions_are_one_query() {
+    let text = slow().text(SignedDuration::from_secs(90));
+    assert_eq!(
+        text,
+        r#"{__name__="x_seconds_bucket",le=~"(?:0[.]250*)|\\+Inf",namespace="shop",pod=~"(?:(checkout-7c9d-[a-z0-9]{5}))|(?:(checkout-canary-5d4f8c7b9-[a-z0-9]{5}))"}[90000ms]"#
+    );
+    parser::parse(&text).expect("PromQL");
+}
+
+#[test]
+fn requests_above_the_bound_are_bad_however_it_is_written() {
+    let answer = [
+        buckets(
+            CANARY_POD,
+            "/",
+            &[
+                ("0.250", &[0.0, 8.0, 16.0, 24.0]),
+                ("0.5", &[0.0, 9.0, 18.0, 27.0]),
+                ("+Inf", &[0.0, 10.0, 20.0, 30.0]),
+            ],
+        ),
+        buckets(
+            CANARY_POD,
+            "/pay",
+            &[
+                ("0.250", &[5.0, 5.0, 5.0, 5.0]),
+                ("+Inf", &[5.0, 5.0, 5.0, 8.0]),
+            ],
+        ),
+        buckets(
+            STABLE_POD,
+            "/",
+            &[("0.25", &[0.0, 99.0, 198.0, 297.0]), ("+Inf", &HUNDREDS)],
+        ),
+    ];
+    assert_eq!(
+        counts(&slow(), answer.concat()),
+        [(33.0, 9.0), (300.0, 3.0)]
+    );
+}
+
+/// The container has restarted before the last scrape, and has answered more since than there were fast ones.
+#[test]
+fn a_histogram_is_reset_as_a_whole() {
+    let answer = [
+        buckets(
+            CANARY_POD,
+            "/",
+            &[
+                ("0.25", &[5.0, 5.0, 5.0, 20.0]),
+                ("+Inf", &[90.0, 95.0, 100.0, 30.0]),
+            ],
+        ),
+        buckets(STABLE_POD, "/", &[("0.25", &HUNDREDS), ("+Inf", &HUNDREDS)]),
+    ];
+    assert_eq!(
+        counts(&slow(), answer.concat()),
+        [(40.0, 20.0), (300.0, 0.0)]
+    );
+}
+
+#[test]
+fn a_histogram_that_lacks_a_bucket_is_not_counted() {
+    let whole: [(&str, &[f64]); 2] = [("0.25", &HUNDREDS), ("+Inf", &HUNDREDS)];
+    let others: [(&str, &[f64]); 2] = [("0.3", &HUNDREDS), ("+Inf", &HUNDREDS)];
+    let of = |pod, bounds: &[(&str, &[f64])]| buckets(pod, "/", bounds);
+    for (answer, version) in [
+        (
+            [of(CANARY_POD, &others), of(STABLE_POD, &whole)],
+            "the canary",
+        ),
+        (
+            [of(CANARY_POD, &whole), of(STABLE_POD, &whole[..1])],
+            "stable",
+        ),
+        (
+            // One handler of several.
+            [
+                [of(CANARY_POD, &whole), buckets(CANARY_POD, "/pay", &others)].concat(),
+                of(STABLE_POD, &whole),
+            ],
+            "the canary",
+        ),
+    ] {
+        let counted = slow().counters(answer.concat(), SignedDuration::from_secs(10));
+        let error = counted.expect_err(version).to_string();
+        let sentence = format!(
+            "some series of x_seconds of {version} lack the bucket of 250ms (le=\"0.25\") or that of +Inf: select those \
+             alone that have both"
+        );
+        assert_eq!(error, sentence);
+    }
 }
 
 #[test]

@@ -12,8 +12,12 @@ use tidegate_engine::gate::{
 
 use super::SampledGate;
 use crate::{
-    counter_query::CounterQuery, history::history, prometheus::InstantQuery,
-    query_error::QueryError, query_result::Data,
+    buckets::{self, BucketError},
+    counter_query::CounterQuery,
+    history::history,
+    prometheus::InstantQuery,
+    query_error::QueryError,
+    query_result::Data,
 };
 
 /// Progress of counting.
@@ -120,6 +124,11 @@ impl Counting {
             // What an answer of the past has nothing of never comes.
             from = if next > from { next } else { stretch.at };
         };
+        if counters.newest(Version::Canary).is_none()
+            && let Some(fault) = buckets::fault(source, query, Version::Canary, moment.at).await?
+        {
+            return Err(fault.into());
+        }
         self.until = from;
         Ok(samples(&counters, intervals, known, gate, moment))
     }
@@ -133,12 +142,32 @@ async fn ask(
 ) -> Result<Counters, QueryError> {
     let text = query.text(stretch.reach(scrapes));
     match source.instant(&text, stretch.at).await?.data {
-        Data::Matrix(series) => Ok(query.counters(series, scrapes)),
+        Data::Matrix(series) => match query.counters(series, scrapes) {
+            Ok(counters) => Ok(counters),
+            Err(uneven) => Err(explained(source, query, uneven, stretch.at).await?.into()),
+        },
         Data::Vector(series) if series.is_empty() => Ok(Counters::default()),
         Data::Vector(_) | Data::Scalar(_) | Data::String(_) => Err(QueryError::Malformed {
             cause: "it has no samples of a range".to_owned(),
         }),
     }
+}
+
+/// Returns the cause for which buckets are uneven, if there is a better one: of one version all may lack the bound.
+async fn explained(
+    source: &impl InstantQuery,
+    query: &CounterQuery,
+    uneven: BucketError,
+    at: Timestamp,
+) -> Result<BucketError, QueryError> {
+    let version = match &uneven {
+        BucketError::Native { of }
+        | BucketError::NoBoundary { of, .. }
+        | BucketError::NoTotal { of }
+        | BucketError::Uneven { of, .. } => of.version,
+    };
+    let fault = buckets::fault(source, query, version, at).await?;
+    Ok(fault.unwrap_or(uneven))
 }
 
 fn samples(

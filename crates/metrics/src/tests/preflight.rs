@@ -1,6 +1,9 @@
 //! Checks of queries against stable before traffic moves.
 
-use tidegate_engine::gate::reading::{GateQuery, NoDataReason, Role};
+use tidegate_engine::gate::{
+    histogram,
+    reading::{GateQuery, NoDataReason, Role},
+};
 
 use super::{
     super::{
@@ -223,4 +226,39 @@ async fn counters_that_cannot_be_read_are_refused_without_a_query() {
     };
     assert!(error.to_string().contains("write one like"), "{error}");
     assert_eq!(requests.len(), 0);
+}
+
+#[tokio::test]
+async fn a_histogram_is_refused_with_the_boundaries_that_stable_has() {
+    let server = Server::start(|query| {
+        ok(if query.starts_with("count by (le)") {
+            r#"{"status":"success","data":{"resultType":"vector","result":[
+                {"metric":{"le":"0.1"},"value":[1800000000,"2"]},
+                {"metric":{"le":"0.5"},"value":[1800000000,"2"]},
+                {"metric":{"le":"+Inf"},"value":[1800000000,"2"]}]}}"#
+        } else {
+            FRESH
+        })
+    })
+    .await;
+    let prometheus = prometheus(&server.url, &http(), Credentials::none());
+    let check = async |slower_than: &str| {
+        let bound = slower_than.parse().expect("a duration");
+        let (good, total) =
+            histogram::queries(r#"x{pod=~"{{pods}}"}"#, bound).expect("a histogram");
+        let window = SignedDuration::from_mins(5);
+        check_gate(&prometheus, &[good, total], &canary(), window, now()).await
+    };
+    let refused = check("250ms").await;
+    let [Err(InvalidQuery::Bucket(error))] = refused.as_slice() else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(
+        error.to_string(),
+        "x of stable has no bucket of 250ms (le=\"0.25\"), and between two boundaries nobody can count: write \
+         slowerThan: 100ms or 500ms, or give both versions this bucket"
+    );
+    assert_eq!(server.requests().len(), 1, "nothing else is asked");
+    let usable = check("500ms").await;
+    assert_eq!(usable, [Err(InvalidQuery::ScrapedOnce)], "it has a range");
 }

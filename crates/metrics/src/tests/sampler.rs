@@ -1,6 +1,7 @@
 //! The sampler, under paused time.
 
 mod counting;
+mod histogram;
 mod scrapes;
 
 use std::sync::Mutex;

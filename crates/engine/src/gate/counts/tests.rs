@@ -18,6 +18,7 @@ fn counter(version: Version, target: &str, part: &str, samples: &[(i64, f64)]) -
             total: part.contains("total"),
         },
         target: target.to_owned(),
+        histogram: None,
         samples: samples
             .iter()
             .map(|(second, value)| (at(*second), *value))
@@ -178,6 +179,37 @@ fn without_a_series_of_good_requests_all_are_bad() {
     ];
     let (canary, stable) = sums(&counters, stretch(0, 30));
     assert_eq!((canary, stable), (counts(60.0, 60.0), counts(300.0, 3.0)));
+}
+
+/// Of 30 requests since the restart 10 were slow, though the fast ones are more than before it.
+#[test]
+fn the_buckets_of_a_histogram_are_reset_together() {
+    let restarted = |histogram: Option<&str>| {
+        let bucket = |part, samples| Counter {
+            histogram: histogram.map(str::to_owned),
+            ..canary(part, samples)
+        };
+        let counters = [
+            bucket("good", &[(0, 5.0), (10, 5.0), (20, 20.0)]),
+            bucket("total", &[(0, 100.0), (10, 100.0), (20, 30.0)]),
+            stable("good", &steady(0, 99.0)),
+            stable("total", &steady(0, 100.0)),
+        ];
+        sums(&counters, stretch(10, 20)).0
+    };
+    assert_eq!(restarted(Some("x")), counts(30.0, 10.0));
+    assert_eq!(restarted(None), counts(30.0, 15.0), "no series shows it");
+    // A series of all that is soon as high again is shown by the other.
+    let bucket = |part, samples| Counter {
+        histogram: Some("x".to_owned()),
+        ..canary(part, samples)
+    };
+    let counters = [
+        bucket("good", &[(10, 90.0), (20, 80.0)]),
+        bucket("total", &[(10, 100.0), (20, 110.0)]),
+        stable("total", &steady(0, 100.0)),
+    ];
+    assert_eq!(sums(&counters, stretch(10, 20)).0, counts(110.0, 30.0));
 }
 
 /// The canary is scraped 1 s after a shared failure begins, stable 1 s before it and then 9 s after.

@@ -89,7 +89,7 @@ fn counting_gate(counted_until: Option<i64>) -> SampledGate {
     }
 }
 
-fn input(since: i64) -> SamplerInput {
+pub(super) fn input(since: i64) -> SamplerInput {
     SamplerInput {
         variables: VersionVariables {
             canary: canary(),
@@ -102,13 +102,27 @@ fn input(since: i64) -> SamplerInput {
     }
 }
 
-/// A sampler of the gate, whose readings are awaited.
+/// Readings of a sampler of the gate, so many of them, with what was counted.
 async fn intervals_after(
     shop: &Shop,
     gate: SampledGate,
     input: SamplerInput,
     readings: usize,
 ) -> (Vec<CountInterval>, Vec<Reading>) {
+    let readings = readings_of(shop, gate, input, readings).await;
+    let intervals = readings
+        .iter()
+        .flat_map(|reading| &reading.samples.intervals);
+    (intervals.copied().collect(), readings)
+}
+
+/// The first readings of a sampler of the gate, at least so many.
+pub(super) async fn readings_of(
+    source: &(impl InstantQuery + Clone + 'static),
+    gate: SampledGate,
+    input: SamplerInput,
+    readings: usize,
+) -> Vec<Reading> {
     let (notify, mut notified) = mpsc::unbounded_channel();
     let started = Instant::now();
     let settings = SamplerSettings {
@@ -118,15 +132,11 @@ async fn intervals_after(
             let _ = notify.send(());
         }),
     };
-    let sampler = Sampler::start(shop.clone(), vec![gate], &settings, input);
+    let sampler = Sampler::start(source.clone(), vec![gate], &settings, input);
     for _ in 0..readings {
         notified.recv().await.expect("the sampler runs");
     }
-    let readings = sampler.readings();
-    let intervals = readings
-        .iter()
-        .flat_map(|reading| &reading.samples.intervals);
-    (intervals.copied().collect(), readings)
+    sampler.readings()
 }
 
 /// Seconds in which so much of the canary was counted, having had ten requests in each.
