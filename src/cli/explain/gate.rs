@@ -53,6 +53,7 @@ pub(super) fn explain(
             Role::Stable => ("stable", &versions.stable),
             Role::Requests => ("requests", &versions.canary),
             Role::Bad => ("bad requests", &versions.canary),
+            Role::Good if query.bucket.is_some() => ("fast requests", &versions.canary),
             Role::Good => ("good requests", &versions.canary),
             Role::Total => ("all requests", &versions.canary),
         };

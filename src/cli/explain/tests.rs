@@ -217,6 +217,22 @@ fn a_comparison_of_counts_is_explained_with_its_counters() {
 }
 
 #[test]
+fn a_comparison_of_slow_requests_is_explained_with_its_buckets() {
+    let slow = json!({ "spec": { "gates": [{ "name": "slow", "regression": {
+        "histogram": "x_seconds{pod=~\"{{pods}}\"}", "slowerThan": "250ms",
+    } }] } });
+    let told = told(&slow, &Surroundings::of_file(None));
+    for part in [
+        "at most 1.25 times as many requests slower than 250ms as stable, breached at evidence of 100 : 1",
+        "Stable's counters are read at the same moment.",
+        "fast requests: x_seconds_bucket{le=~\"0[.]250*\",pod=~\"(checkout-canary-HASH-[a-z0-9]{5})\"}",
+        "all requests: x_seconds_bucket{le=\"+Inf\",pod=~",
+    ] {
+        assert!(told.contains(part), "{part:?} is not in {told}");
+    }
+}
+
+#[test]
 fn a_workload_that_nobody_calls_is_explained_by_its_pods() {
     let change = json!({ "spec": {
         "traffic": { "routes": null, "replicas": { "service": "None" } },

@@ -5,7 +5,10 @@ use tidegate_api::{
     Duration, Rollout,
     gate::{self, GateKind},
 };
-use tidegate_engine::gate::{Gate, reading::Role};
+use tidegate_engine::gate::{
+    Gate,
+    reading::{GateQuery, Role},
+};
 use tidegate_metrics::{counter_query::CounterQuery, outline::Outline};
 
 use super::finding::{Check, Remark};
@@ -25,7 +28,7 @@ pub(super) fn check(path: &str, gate: &Gate, spec: &gate::Gate, rollout: &Rollou
         return remarks;
     }
     for query in gate.queries() {
-        let field = field(path, spec, query.role);
+        let field = field(path, spec, &query);
         match Outline::of(&query.text, &variables, gate.window) {
             Err(error) => {
                 remarks.push(Remark::new(field, Check::InvalidQuery, error.to_string()));
@@ -83,9 +86,12 @@ fn doubts(
 }
 
 /// Returns the path of a query.
-fn field(path: &str, spec: &gate::Gate, role: Role) -> String {
+fn field(path: &str, spec: &gate::Gate, query: &GateQuery) -> String {
     let kind = spec.kind().map(GateKind::as_str).unwrap_or_default();
-    match role {
+    match query.role {
+        Role::Bad | Role::Good | Role::Total if query.bucket.is_some() => {
+            format!("{path}.{kind}.histogram")
+        }
         Role::Requests => format!("{path}.requests"),
         Role::Canary | Role::Stable => format!("{path}.{kind}.query"),
         Role::Bad => format!("{path}.{kind}.bad"),

@@ -1,6 +1,8 @@
 //! Files as people have them, and what is said of each.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod regressions;
+
 use serde_json::Value;
 
 use super::{output::text::tests::plain, *};
@@ -216,33 +218,6 @@ fn queries_that_cannot_be_sent_are_found() {
     a.yaml:14:7: error: Rollout/checkout spec.gates[0].threshold.query: the query is not PromQL: unclosed left parenthesis [invalid-query]
     a.yaml:16:5: error: Rollout/checkout spec.gates[0].requests: the query uses {{pod}}, which is unknown: use {{namespace}}, {{name}}, {{service}}, {{track}}, {{revision}}, {{pods}}, {{window}} [invalid-query]
     ");
-}
-
-#[test]
-fn counters_that_cannot_be_read_for_both_versions_are_found() {
-    let counters = |bad: &str| {
-        let text = good();
-        let (before, after) = text.split_once("    threshold:\n").unwrap();
-        let (_, after) = after.split_once("      max: 0.01\n").unwrap();
-        let regression = format!(
-            "    regression:\n      bad: {bad}\n      total: x_total{{pod=~\"{{{{pods}}}}\"}}\n"
-        );
-        said("a.yaml", [before, &regression, after].concat())
-    };
-    assert_eq!(counters("x_total{pod=~\"{{pods}}\",code=~\"5..\"}"), "");
-    for (bad, sentence) in [
-        (
-            "sum(x_total{pod=~\"{{pods}}\"})",
-            "is no selector of counters",
-        ),
-        ("x_total{app=\"shop\"}", "is the same for both versions"),
-    ] {
-        let said = counters(bad);
-        assert!(
-            said.contains("spec.gates[0].regression: ") && said.contains(sentence),
-            "{said}"
-        );
-    }
 }
 
 #[test]
