@@ -82,6 +82,8 @@ pub enum Check {
     SingleFailure,
     /// A range that most scrapes are too rare for.
     ShortRange,
+    /// A part of the requests that another metric counts than all of them.
+    OtherMetric,
     /// An object that is named and not among the files.
     MissingObject,
     /// Two objects of one name.
@@ -151,7 +153,7 @@ impl Severity {
 
 impl Check {
     /// Every check.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::InvalidYaml,
         Self::UnknownKind,
         Self::UnknownField,
@@ -165,6 +167,7 @@ impl Check {
         Self::NoGates,
         Self::SingleFailure,
         Self::ShortRange,
+        Self::OtherMetric,
         Self::MissingObject,
         Self::DuplicateObject,
     ];
@@ -185,6 +188,7 @@ impl Check {
             Self::NoGates => "no-gates",
             Self::SingleFailure => "single-failure",
             Self::ShortRange => "short-range",
+            Self::OtherMetric => "other-metric",
             Self::MissingObject => "missing-object",
             Self::DuplicateObject => "duplicate-object",
         }
@@ -206,6 +210,7 @@ impl Check {
             | Self::NoGates
             | Self::SingleFailure
             | Self::ShortRange
+            | Self::OtherMetric
             | Self::MissingObject
             | Self::DuplicateObject => Severity::Warning,
         }
@@ -227,6 +232,9 @@ impl Check {
             Self::NoGates => "A release is judged by at least one gate.",
             Self::SingleFailure => "One failure of one request is no breach.",
             Self::ShortRange => "Each range is long enough for the usual time between two scrapes.",
+            Self::OtherMetric => {
+                "One metric counts all requests and the part of them that is compared."
+            }
             Self::MissingObject => {
                 "What a Rollout names is among the files, where other objects of its namespace are."
             }

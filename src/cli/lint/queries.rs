@@ -23,9 +23,16 @@ const SCRAPES_IN_RANGE: i32 = 3;
 /// Checks the queries of the gate at `path`.
 pub(super) fn check(path: &str, gate: &Gate, spec: &gate::Gate, rollout: &Rollout) -> Vec<Remark> {
     let variables = placeholders::of_canary(rollout);
-    let mut remarks: Vec<_> = of_counters(path, gate, spec, rollout).into_iter().collect();
-    if !remarks.is_empty() {
-        return remarks;
+    let versions = placeholders::of_versions(rollout);
+    let kind = spec.kind().map(GateKind::as_str).unwrap_or_default();
+    let mut remarks = Vec::new();
+    match CounterQuery::parse(&gate.queries(), &versions) {
+        Ok(None) => {}
+        Ok(Some(counters)) => remarks.extend(other_metric(&format!("{path}.{kind}"), &counters)),
+        Err(error) => {
+            let field = format!("{path}.{kind}");
+            return vec![Remark::new(field, Check::InvalidQuery, error.to_string())];
+        }
     }
     for query in gate.queries() {
         let field = field(path, spec, &query);
@@ -39,13 +46,32 @@ pub(super) fn check(path: &str, gate: &Gate, spec: &gate::Gate, rollout: &Rollou
     remarks
 }
 
-/// Returns what keeps a gate's counters from being read.
-fn of_counters(path: &str, gate: &Gate, spec: &gate::Gate, rollout: &Rollout) -> Option<Remark> {
-    let versions = placeholders::of_versions(rollout);
-    let error = CounterQuery::parse(&gate.queries(), &versions).err()?;
-    let kind = spec.kind().map(GateKind::as_str).unwrap_or_default();
-    let field = format!("{path}.{kind}");
-    Some(Remark::new(field, Check::InvalidQuery, error.to_string()))
+/// Returns a doubt where a part of the requests is of another metric than all of them. A histogram's bucket and its
+/// count are of one.
+fn other_metric(path: &str, counters: &CounterQuery) -> Option<Remark> {
+    let total = counters.metric(Role::Total)?;
+    let (field, part) = [("bad", Role::Bad), ("good", Role::Good)]
+        .into_iter()
+        .find_map(|(field, role)| Some((field, counters.metric(role)?)))?;
+    if of_histogram(part) == of_histogram(total) {
+        return None;
+    }
+    let message = format!(
+        "{field} counts {part}, and total {total}: the share is wrong by what one of them counts and the other leaves out, \
+         so select both from one metric where there is one"
+    );
+    Some(Remark::new(
+        format!("{path}.{field}"),
+        Check::OtherMetric,
+        message,
+    ))
+}
+
+/// Returns the metric without the ending of a histogram's buckets or count.
+fn of_histogram(metric: &str) -> &str {
+    let mut endings = ["_bucket", "_count"].into_iter();
+    let base = endings.find_map(|ending| metric.strip_suffix(ending));
+    base.unwrap_or(metric)
 }
 
 /// Returns what is perhaps not meant with a query.

@@ -70,3 +70,21 @@ fn a_histogram_is_checked_as_the_counters_that_it_is() {
         assert!(said.contains(sentence), "{sentence:?} is not in {said}");
     }
 }
+
+#[test]
+fn a_part_of_another_metric_than_the_whole_is_a_warning() {
+    let of = |part: &str, total: &str| {
+        let total = format!("total: {total}{{pod=~\"{{{{pods}}}}\"}}");
+        said("a.yaml", with_regression(&[part, &total]))
+    };
+    let errors = of("bad: x_errors_total{pod=~\"{{pods}}\"}", "x_total");
+    assert!(
+        errors.contains(
+            "warning: Rollout/checkout spec.gates[0].regression.bad: bad counts x_errors_total, and total x_total: the share"
+        ) && errors.trim_end().ends_with("[other-metric]"),
+        "{errors}"
+    );
+    let fast = "good: x_bucket{pod=~\"{{pods}}\",le=\"1\"}";
+    assert_eq!(of(fast, "x_count"), "");
+    assert!(of(fast, "y_count").contains("good counts x_bucket, and total y_count"));
+}
