@@ -60,9 +60,12 @@ pub struct BehaviorChange {
     /// The share of requests that fail, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_rate: Option<f64>,
-    /// Duration of each answer, in milliseconds.
+    /// Duration of each slow answer, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<u64>,
+    /// The share of answers that are slow, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow_rate: Option<f64>,
     /// True while `/readyz` answers with success.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready: Option<bool>,
@@ -74,8 +77,10 @@ pub struct BehaviorChange {
 pub struct Behavior {
     /// The share of requests that fail, 0 to 1.
     pub error_rate: f64,
-    /// Duration of each answer, in milliseconds.
+    /// Duration of each slow answer, in milliseconds.
     pub latency_ms: u64,
+    /// The share of answers that are slow, 0 to 1: by default all of them.
+    pub slow_rate: f64,
     /// True while `/readyz` answers with success.
     pub ready: bool,
 }
@@ -177,7 +182,7 @@ async fn greet(State(app): State<Arc<App>>, request: Request) -> Response {
         let _body = request.into_body().collect().await;
     }
     let behavior = app.behavior();
-    if behavior.latency_ms > 0 {
+    if behavior.latency_ms > 0 && app.chance.happens(behavior.slow_rate) {
         tokio::time::sleep(Duration::from_millis(behavior.latency_ms)).await;
     }
     let status = if app.chance.happens(behavior.error_rate) {
@@ -221,11 +226,14 @@ async fn behavior(State(app): State<Arc<App>>) -> Json<Behavior> {
 }
 
 async fn change(State(app): State<Arc<App>>, Json(change): Json<BehaviorChange>) -> Response {
-    if change
-        .error_rate
-        .is_some_and(|rate| !(0.0..=1.0).contains(&rate))
-    {
-        return (StatusCode::BAD_REQUEST, "errorRate must lie in 0..1\n").into_response();
+    for (name, rate) in [
+        ("errorRate", change.error_rate),
+        ("slowRate", change.slow_rate),
+    ] {
+        if rate.is_some_and(|rate| !(0.0..=1.0).contains(&rate)) {
+            let message = format!("{name} must lie in 0..1\n");
+            return (StatusCode::BAD_REQUEST, message).into_response();
+        }
     }
     let mut behavior = app.behavior.lock().expect("no holder panics");
     if let Some(error_rate) = change.error_rate {
@@ -233,6 +241,9 @@ async fn change(State(app): State<Arc<App>>, Json(change): Json<BehaviorChange>)
     }
     if let Some(latency_ms) = change.latency_ms {
         behavior.latency_ms = latency_ms;
+    }
+    if let Some(slow_rate) = change.slow_rate {
+        behavior.slow_rate = slow_rate;
     }
     if let Some(ready) = change.ready {
         behavior.ready = ready;

@@ -17,7 +17,7 @@ pub struct DemoAppConfig {
     pub bind: SocketAddr,
     /// `VERSION`, `POD_NAME`, `NAMESPACE` and `DEMO_…`: what it says of itself.
     pub greeting: Greeting,
-    /// `ERROR_RATE` and `LATENCY_MS`: how it behaves until told otherwise.
+    /// `ERROR_RATE`, `LATENCY_MS` and `SLOW_RATE`: how it behaves until told otherwise.
     pub behavior: Behavior,
     /// `WORK_RATE`: number of jobs that it takes by itself each second, as a worker of a queue does.
     pub work_rate: u32,
@@ -57,10 +57,8 @@ impl DemoAppConfig {
                 "VERSION" => config.greeting.version = value,
                 "POD_NAME" => config.greeting.pod = value,
                 "NAMESPACE" => config.greeting.namespace = value,
-                "ERROR_RATE" => {
-                    let rate = value.parse().ok().filter(|r| (0.0..=1.0).contains(r));
-                    config.behavior.error_rate = rate.ok_or_else(|| wanted("within 0..1"))?;
-                }
+                "ERROR_RATE" => config.behavior.error_rate = share(&value, wanted)?,
+                "SLOW_RATE" => config.behavior.slow_rate = share(&value, wanted)?,
                 "LATENCY_MS" => config.behavior.latency_ms = milliseconds(&value, wanted)?,
                 "WORK_RATE" => config.work_rate = value.parse().map_err(|_| wanted("a number"))?,
                 "DRAIN_MS" => config.drain = Duration::from_millis(milliseconds(&value, wanted)?),
@@ -88,6 +86,7 @@ impl Default for DemoAppConfig {
             behavior: Behavior {
                 error_rate: 0.0,
                 latency_ms: 0,
+                slow_rate: 1.0,
                 ready: true,
             },
             work_rate: 0,
@@ -95,6 +94,15 @@ impl Default for DemoAppConfig {
             exit_with_stdin: false,
         }
     }
+}
+
+fn share(
+    value: &str,
+    wanted: impl FnOnce(&'static str) -> ConfigError,
+) -> Result<f64, ConfigError> {
+    let share = value.parse().ok();
+    let share = share.filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| wanted("within 0..1"))
 }
 
 fn milliseconds(

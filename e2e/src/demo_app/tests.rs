@@ -99,6 +99,7 @@ async fn a_change_leaves_the_rest_as_it_is() {
         Behavior {
             error_rate: 0.0,
             latency_ms: 3,
+            slow_rate: 1.0,
             ready: false
         }
     );

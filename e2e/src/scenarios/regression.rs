@@ -1,6 +1,6 @@
-//! Gates that compare the canary's errors with stable's, on what a real Prometheus has of both: a release that
-//! is worse is found though it is within any limit, one that is alike is promoted, and what was counted
-//! survives a Tidegate that is killed.
+//! Gates that compare the canary's errors and its slow answers with stable's, on what a real Prometheus has of
+//! both: a release that is worse is found though it is within any limit, one that is alike is promoted, and what
+//! was counted survives a Tidegate that is killed.
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::events::v1::Event;
@@ -23,6 +23,7 @@ use crate::{
 /// Scenarios of this file.
 pub(super) const SCENARIOS: &[Scenario] = &[
     scenario!(regression_found, found),
+    scenario!(regression_latency, latency),
     scenario!(regression_none, none),
     scenario!(regression_restarted, restarted),
 ];
@@ -37,8 +38,14 @@ const SCRAPES: u32 = 3;
 /// machine scrapes are late, and it is as long.
 const OVERLAP: u32 = 10;
 
-/// Share of errors of stable.
+/// Share of errors, or of slow answers, of stable.
 const USUAL: f64 = 0.01;
+
+/// Milliseconds that a slow answer takes.
+const SLOW_MILLIS: u32 = 300;
+
+/// Time above which an answer is slow: a boundary of the demo app's histogram.
+const BOUND: std::time::Duration = std::time::Duration::from_millis(250);
 
 /// A release of whose answers 5 % are errors, where stable has 1 %, loses its traffic.
 async fn found(context: Context) -> Result<()> {
@@ -87,6 +94,99 @@ async fn found(context: Context) -> Result<()> {
     bed.gateway_serves("v1").await?;
     clients.stop().await;
     Ok(())
+}
+
+/// A release that answers without errors, but of whose answers 5 % are slow where stable has 1 %, loses its traffic.
+/// One whose histogram has no such boundary gets none.
+async fn latency(context: Context) -> Result<()> {
+    let of_bound = |bound: &str| {
+        let histogram =
+            r#"http_request_duration_seconds{namespace="{{namespace}}",pod=~"{{pods}}"}"#;
+        json!([{
+            "name": "slow",
+            "interval": "1s",
+            "maxSampleAge": "10s",
+            "regression": { "histogram": histogram, "slowerThan": bound, "minRequests": 5000, "burstiness": 1 },
+        }])
+    };
+    let often_slow = |version: &str, slow_rate: f64| Release {
+        latency_ms: SLOW_MILLIS,
+        slow_rate,
+        ..Release::good(version)
+    };
+    let shop = Shop::new().with_rollout(json!({
+        "gates": of_bound("300ms"),
+        "steps": [{ "weight": 20, "hold": "2s" }],
+    }));
+    let bed = Testbed::open(context, &shop.with(often_slow("v1", USUAL))).await?;
+    let clients = bed.clients(RATE);
+    let shop = shop.with(often_slow("v2", 0.05));
+    bed.commit(&shop, "Release v2, which is often slow").await?;
+    let status = bed
+        .until("the bound is refused", |status| {
+            status.message.contains("has no bucket of 300ms")
+        })
+        .await?;
+    ensure!(
+        status
+            .message
+            .contains("write slowerThan: 250ms or 500ms, or"),
+        "it does not say which boundaries there are: {}",
+        status.message
+    );
+    ensure!(
+        !clients.report().versions().contains_key("v2"),
+        "the canary got traffic before its gate could be read"
+    );
+    let shop = shop.with_rollout(json!({ "gates": of_bound("250ms") }));
+    bed.commit(&shop, "Write a boundary that there is").await?;
+    let record = bed.rolled_back(2).await?;
+    println!("      {}", record.message);
+    for part in [
+        "gate \"slow\" breached: ",
+        " requests slower than 250ms on the canary (",
+        " on stable (",
+        ": 1 against the canary, threshold 100 : 1; found after ",
+    ] {
+        ensure!(
+            record.message.contains(part),
+            "{part:?} is not in {:?}",
+            record.message
+        );
+    }
+    bed.gateway_serves("v1").await?;
+    let report = clients.stop().await;
+    report.none_failed()?;
+    let evidence = evidence_of(&record)?;
+    // What was slow where it was answered was slow for its client, too.
+    let (seen, seen_slow) = of_version(&report, "v2");
+    println!("      clients saw {seen_slow} slow ones of {seen} of v2");
+    ensure!(
+        evidence.canary.requests <= seen && evidence.canary.bad <= seen_slow,
+        "{evidence:?} counts more than the {seen} answers that clients had of v2, {seen_slow} of them slow"
+    );
+    let ratio = evidence.canary.bad / evidence.canary.requests;
+    let of_stable = evidence.stable.bad / evidence.stable.requests;
+    ensure!(
+        (0.02..0.12).contains(&ratio) && (0.003..0.025).contains(&of_stable),
+        "the ratios are {ratio} and {of_stable}, where clients saw {}",
+        seen_slow / seen
+    );
+    counted_once(&record, &report, SCRAPES)
+}
+
+/// Number of a version's answers, and of those that took longer than the bound.
+fn of_version(report: &Report, version: &str) -> (f64, f64) {
+    let (mut all, mut slow_ones) = (0.0, 0.0);
+    for answer in report.answers() {
+        if answer.version() == Some(version) {
+            all += 1.0;
+            if answer.took > BOUND {
+                slow_ones += 1.0;
+            }
+        }
+    }
+    (all, slow_ones)
 }
 
 /// A release that fails just as stable does is promoted, and each of its requests was counted once.

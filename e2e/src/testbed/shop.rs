@@ -62,8 +62,10 @@ pub struct Release {
     pub version: String,
     /// Share of its answers that are errors, from 0 to 1.
     pub error_rate: f64,
-    /// Latency of its answers.
+    /// Latency of its slow answers.
     pub latency_ms: u32,
+    /// Share of its answers that are slow, from 0 to 1.
+    pub slow_rate: f64,
     /// Image under `tidegate.dev`; some never become ready.
     pub image: &'static str,
 }
@@ -198,8 +200,9 @@ impl Shop {
             Some(_) => format!("        envFrom: [{{configMapRef: {{name: {CONFIG}}}}}]\n"),
             None => format!(
                 "        env:\n        # How it behaves.\n        \
-                 - {{name: ERROR_RATE, value: \"{}\"}}\n        - {{name: LATENCY_MS, value: \"{}\"}}\n",
-                release.error_rate, release.latency_ms
+                 - {{name: ERROR_RATE, value: \"{}\"}}\n        - {{name: LATENCY_MS, value: \"{}\"}}\n        \
+                 - {{name: SLOW_RATE, value: \"{}\"}}\n",
+                release.error_rate, release.latency_ms, release.slow_rate
             ),
         };
         let mut text = String::new();
@@ -271,6 +274,7 @@ impl Release {
             version: version.to_owned(),
             error_rate: 0.0,
             latency_ms: 0,
+            slow_rate: 1.0,
             image: "demo-app",
         }
     }
