@@ -28,6 +28,7 @@ use tidegate_engine::revision::Digest;
 
 pub(super) use self::applied::Applied;
 pub use self::applied::UnappliedField;
+pub(super) use self::config::MAX_COPIES;
 pub(super) use self::job::{MadeJobs, job_name};
 use self::{
     applied::{Inputs, Remembered, WaitingConfig},
@@ -394,12 +395,16 @@ impl Session<'_> {
                     Err(failure) => Err(ApplyError::at(Some(place), key, failure)),
                 }
             }
-            // It may be a Secret, which is read with the account's right to it. What is there decides if it waits.
+            // What is there decides if it waits, so it has to be read: by the account, or else by Tidegate.
             FieldMask::Config { .. } => {
                 let live = api(&self.as_account, key, resource)
                     .get_opt(&key.name)
                     .await;
-                live.map_err(|error| ApplyError::at(Some(place), key, Failure::of(error, key)))
+                match live.map_err(|error| Failure::of(error, key)) {
+                    Ok(live) => Ok(live),
+                    Err(Failure::Forbidden(_)) => self.cluster.live(key, resource).await,
+                    Err(failure) => Err(ApplyError::at(Some(place), key, failure)),
+                }
             }
             FieldMask::WorkloadWithoutRollout
             | FieldMask::Workload(_)

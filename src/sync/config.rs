@@ -13,8 +13,10 @@ use crate::kubernetes::config::{Content, named_in, short};
 /// Config of all workloads of a repository.
 #[derive(Debug, Default)]
 pub(super) struct RepoConfig {
-    /// By workload.
-    of_workloads: BTreeMap<Key, NamedConfig>,
+    /// The objects that a workload reads and nobody else does, each with its place among the manifests.
+    of_workloads: BTreeMap<Key, Vec<(ConfigRef, usize)>>,
+    /// The workload that reads an object of a namespace, and nobody else does.
+    readers: BTreeMap<(String, ConfigRef), Key>,
     /// What more than one workload reads, each with all of them.
     shared: Vec<SharedConfig>,
 }
@@ -45,20 +47,15 @@ const TOKEN_TYPE: &str = "kubernetes.io/service-account-token";
 impl RepoConfig {
     /// Finds the config that the workloads of a repository name.
     pub(super) fn of(manifests: &[Manifest]) -> Self {
-        let brought: BTreeMap<_, _> = manifests
-            .iter()
-            .filter_map(|manifest| {
-                Some((
-                    (manifest.key.namespace.as_deref()?, config_ref(manifest)?),
-                    manifest,
-                ))
-            })
-            .collect();
+        let brought = manifests.iter().enumerate().filter_map(|(at, manifest)| {
+            let namespace = manifest.key.namespace.as_deref()?;
+            Some(((namespace, config_ref(manifest)?), at))
+        });
+        let brought: BTreeMap<_, _> = brought.collect();
         if brought.is_empty() {
             return Self::default();
         }
         let mut readers: BTreeMap<_, BTreeSet<&Key>> = BTreeMap::new();
-        let mut named = Vec::new();
         for manifest in manifests {
             let (Some(namespace), Some(template)) =
                 (manifest.key.namespace.as_deref(), pod_template(manifest))
@@ -68,49 +65,49 @@ impl RepoConfig {
             for config in named_in(template) {
                 let id = (namespace, config);
                 if brought.contains_key(&id) {
-                    readers.entry(id.clone()).or_default().insert(&manifest.key);
-                    named.push((&manifest.key, id));
+                    readers.entry(id).or_default().insert(&manifest.key);
                 }
             }
         }
-        let mut of_workloads: BTreeMap<&Key, BTreeMap<ConfigRef, String>> = BTreeMap::new();
-        for (workload, id) in named {
-            if workload.workload().is_some() && readers[&id].len() == 1 {
-                let digest = Content::of(&brought[&id].object).digest();
-                of_workloads
-                    .entry(workload)
-                    .or_default()
-                    .insert(id.1, digest);
+        let mut found = Self::default();
+        for ((namespace, config), keys) in readers {
+            let at = brought[&(namespace, config.clone())];
+            let mut only = keys.iter().filter(|_| keys.len() == 1);
+            match only.next() {
+                Some(reader) if reader.workload().is_some() => {
+                    let reader = (*reader).clone();
+                    let own = found.of_workloads.entry(reader.clone()).or_default();
+                    own.push((config.clone(), at));
+                    found.readers.insert((namespace.to_owned(), config), reader);
+                }
+                Some(_) => {}
+                None => found.shared.push(SharedConfig {
+                    object: manifests[at].key.clone(),
+                    readers: keys.into_iter().cloned().collect(),
+                }),
             }
         }
-        let shared = readers.into_iter().filter(|(_, readers)| readers.len() > 1);
-        Self {
-            of_workloads: of_workloads
-                .into_iter()
-                .map(|(key, objects)| (key.clone(), NamedConfig::of(objects)))
-                .collect(),
-            shared: shared
-                .map(|(id, readers)| SharedConfig {
-                    object: brought[&id].key.clone(),
-                    readers: readers.into_iter().cloned().collect(),
-                })
-                .collect(),
-        }
+        found
     }
 
     /// Config of a workload, if it names any that is its own.
-    pub(super) fn of_workload(&self, workload: &Key) -> Option<&NamedConfig> {
-        self.of_workloads.get(workload)
+    pub(super) fn of_workload(
+        &self,
+        workload: &Key,
+        manifests: &[Manifest],
+    ) -> Option<NamedConfig> {
+        let objects = self.of_workloads.get(workload)?.iter();
+        let objects = objects.map(|(config, at)| {
+            let content = Content::of(&manifests[*at].object);
+            (config.clone(), content.digest())
+        });
+        Some(NamedConfig::of(objects.collect()))
     }
 
     /// The workload whose own config an object is.
     pub(super) fn reader(&self, key: &Key) -> Option<&Key> {
-        let config = ref_of(key)?;
-        let mut all = self.of_workloads.iter();
-        let (workload, _) = all.find(|(workload, named)| {
-            workload.namespace == key.namespace && named.objects.contains_key(&config)
-        })?;
-        Some(workload)
+        let id = (key.namespace.clone()?, ref_of(key)?);
+        self.readers.get(&id)
     }
 
     /// What several workloads read.
@@ -124,13 +121,9 @@ impl RepoConfig {
 impl NamedConfig {
     fn of(objects: BTreeMap<ConfigRef, String>) -> Self {
         let named = objects.iter();
-        let digest = Digest::of(
-            &named
-                .map(|(object, digest)| json!([object.to_string(), digest]))
-                .collect(),
-        );
+        let named = named.map(|(object, digest)| json!([object.to_string(), digest]));
         Self {
-            digest: short(&digest),
+            digest: short(&Digest::of(&named.collect())),
             objects,
         }
     }
@@ -192,9 +185,10 @@ mod tests {
     }
 
     fn digest(text: &str) -> Option<String> {
-        let config = RepoConfig::of(&manifests(text));
-        let of_workload = config.of_workload(&key("Deployment", "web"));
-        of_workload.map(|config| config.digest.clone())
+        let manifests = manifests(text);
+        let config = RepoConfig::of(&manifests);
+        let of_workload = config.of_workload(&key("Deployment", "web"), &manifests);
+        of_workload.map(|config| config.digest)
     }
 
     #[test]
@@ -218,12 +212,10 @@ mod tests {
                 workload("Deployment", "web", "web"),
                 workload(kind, "other", "web"),
             ];
-            let config = RepoConfig::of(&manifests(&text.concat()));
-            assert_eq!(
-                config.of_workload(&key("Deployment", "web")),
-                None,
-                "{kind}"
-            );
+            let manifests = manifests(&text.concat());
+            let config = RepoConfig::of(&manifests);
+            let own = config.of_workload(&key("Deployment", "web"), &manifests);
+            assert_eq!(own, None, "{kind}");
             assert_eq!(config.reader(&key("ConfigMap", "web")), None);
             let [shared] = config.shared() else {
                 panic!("{:?}", config.shared())

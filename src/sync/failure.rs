@@ -94,6 +94,11 @@ pub(crate) enum Failure {
         /// Reference to it.
         config_repo: String,
     },
+    /// More config changes with a template than is released at once.
+    TooMuchConfig {
+        /// Number of the objects.
+        config: usize,
+    },
     /// A Job whose template is another one than when it was made.
     JobChanged,
     /// `serviceAccountName` is the account of every pod that names none.

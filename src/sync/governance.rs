@@ -84,7 +84,7 @@ impl Governance {
         governance.config = RepoConfig::of(manifests);
         for governor in governance.governors.values_mut() {
             governor.add_selecting_services(manifests, &declared);
-            governor.want(&declared, &governance.config);
+            governor.want(&declared, &governance.config, manifests);
         }
         governance
     }
@@ -118,8 +118,8 @@ impl Governance {
     }
 
     /// Config of a workload, whatever its Rollout says of it.
-    pub(super) fn config_of(&self, workload: &Key) -> Option<&NamedConfig> {
-        self.config.of_workload(workload)
+    pub(super) fn config_of(&self, workload: &Key, manifests: &[Manifest]) -> Option<NamedConfig> {
+        self.config.of_workload(workload, manifests)
     }
 
     /// What a Rollout's workload reads and others, too, so that it is applied at once.
@@ -233,15 +233,23 @@ impl Governor {
     }
 
     /// Puts down the revision that a repository wants.
-    fn want(&mut self, declared: &BTreeMap<(&str, WorkloadRef), &Manifest>, config: &RepoConfig) {
+    fn want(
+        &mut self,
+        declared: &BTreeMap<(&str, WorkloadRef), &Manifest>,
+        config: &RepoConfig,
+        manifests: &[Manifest],
+    ) {
         let mut workloads = self.declared_among(declared).into_iter();
         let Some((workload, template)) =
             workloads.find_map(|workload| Some((workload, workload.template()?)))
         else {
             return;
         };
-        let config = config.of_workload(&workload.key);
-        let config = config.filter(|_| !self.ignores_config).cloned();
+        let config = if self.ignores_config {
+            None
+        } else {
+            config.of_workload(&workload.key, manifests)
+        };
         let digest = config.as_ref().map(|config| config.digest.as_str());
         self.wanted = Some(revision::with_config(template, digest));
         self.config = config;

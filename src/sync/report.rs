@@ -201,6 +201,7 @@ fn reason_of_failure(failure: &Failure) -> SyncReason {
         Failure::Invalid { .. }
         | Failure::OneNamespace { .. }
         | Failure::JobChanged
+        | Failure::TooMuchConfig { .. }
         | Failure::UnknownKind { .. } => SyncReason::Invalid,
         Failure::ClusterScoped
         | Failure::Namespaced

@@ -12,6 +12,7 @@ use tidegate_api::{
 use tidegate_engine::revision::{self, Digest};
 
 use super::{
+    config::NamedConfig,
     governance::{Governance, Governor},
     manifest::{Key, Manifest, workloads},
 };
@@ -29,7 +30,8 @@ pub(super) fn governed(
             .iter()
             .find(|before| Key::from(&before.object).is_same_object(&manifest.key));
         let Some(governor) = governance.of_workload(&manifest.key) else {
-            return ungoverned(before?, manifest, governance);
+            let config = governance.config_of(&manifest.key, manifests);
+            return ungoverned(before?, manifest, config.as_ref());
         };
         if !governor.live {
             // It is about to be created again, and adopts what runs.
@@ -56,10 +58,9 @@ pub(super) fn governed(
 fn ungoverned(
     before: &GovernedWorkload,
     manifest: &Manifest,
-    governance: &Governance,
+    config: Option<&NamedConfig>,
 ) -> Option<GovernedWorkload> {
     let template = manifest.template()?;
-    let config = governance.config_of(&manifest.key);
     // Its Rollout may have released config, or not.
     let names = [None, config.map(|config| config.digest.as_str())]
         .map(|config| revision::with_config(template, config));

@@ -14,7 +14,7 @@ use tidegate_api::{CommitId, names};
 use tidegate_git::{FetchError, QuotaError};
 
 use super::{
-    apply::UnappliedField,
+    apply::{MAX_COPIES, UnappliedField},
     config::SharedConfig,
     drift::Drift,
     failure::{ApplyError, Failure, MissingRight, Stopped, UnreadableRollout},
@@ -378,6 +378,11 @@ impl Display for Failure {
             Self::BroughtBy { config_repo } => write!(
                 f,
                 "ConfigRepo {config_repo} brings it already: remove it from one of the two repositories"
+            ),
+            Self::TooMuchConfig { config } => write!(
+                f,
+                "its template names {config} ConfigMaps and Secrets that change, and {MAX_COPIES} are released with it at \
+                 most: change them in several commits, or write config: Ignore in its Rollout to have them applied at once"
             ),
             Self::JobChanged => write!(
                 f,

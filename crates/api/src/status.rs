@@ -167,8 +167,8 @@ pub struct Source {
     /// The file that holds the workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Full name of the revision as the file has it, where another tool applied it: a held revision is named as the
-    /// API server has it, with its defaults.
+    /// Name of the template as the file has it, where the revision is named otherwise: one that another tool applied as
+    /// the API server has it, with its defaults; one with config by that, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written_as: Option<Revision>,
 }

@@ -70,7 +70,7 @@ impl Explanation {
         Ok(Self {
             rollout: full_name(rollout),
             about: sentences::about(plan),
-            adoption: sentences::adoption(plan, surroundings.brake),
+            adoption: sentences::adoption(plan, rollout.spec.config, surroundings.brake),
             steps: steps(rollout, plan, surroundings.replicas),
             each_step: sentences::each_step(plan),
             promotion: sentences::promotion(plan),

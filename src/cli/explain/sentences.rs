@@ -3,7 +3,7 @@
 use tidegate_api::{
     Rollout,
     intervention::Action,
-    rollout::{FailoverPolicy, GitOnRollback, KnownGood, OnNewRevision},
+    rollout::{ConfigPolicy, FailoverPolicy, GitOnRollback, KnownGood, OnNewRevision},
 };
 use tidegate_engine::plan::{Plan, Step};
 
@@ -29,9 +29,9 @@ pub(super) fn about(plan: &Plan) -> String {
     }
 }
 
-pub(super) fn adoption(plan: &Plan, brake: Brake) -> Vec<String> {
+pub(super) fn adoption(plan: &Plan, policy: ConfigPolicy, brake: Brake) -> Vec<String> {
     let kind = plan.workload.kind;
-    let brake = match brake {
+    let template = match brake {
         Brake::Sync => format!(
             "A new template waits in git: the ConfigRepo leaves it out of what it applies, until a release has let it into the {kind}."
         ),
@@ -45,11 +45,33 @@ pub(super) fn adoption(plan: &Plan, brake: Brake) -> Vec<String> {
     };
     vec![
         format!("The {kind} is taken for stable as it runs; nothing restarts."),
-        brake,
+        template,
         format!(
             "A {kind} that does not exist yet is deployed without steps, and is stable once it is ready."
         ),
+        config_of(policy, brake).to_owned(),
     ]
+}
+
+/// Says what becomes of config that changes.
+fn config_of(policy: ConfigPolicy, brake: Brake) -> &'static str {
+    match (policy, brake) {
+        (ConfigPolicy::Ignore, _) => {
+            "ConfigMaps and Secrets are applied at once: config is Ignore."
+        }
+        (ConfigPolicy::Release, Brake::Sync) => {
+            "ConfigMaps and Secrets that the template names are released with it, or alone: the canary reads copies until \
+             they are promoted."
+        }
+        (ConfigPolicy::Release, Brake::Pause) => {
+            "ConfigMaps and Secrets are live as soon as they are applied; those whose names change with their content are \
+             released with the template."
+        }
+        (ConfigPolicy::Release, Brake::Unknown) => {
+            "ConfigMaps and Secrets that the template names are released with it, or alone, where a ConfigRepo applies them \
+             all; where anybody else does they are live at once."
+        }
+    }
 }
 
 /// Says what ends a step.

@@ -43,6 +43,7 @@ fn a_rollout_in_a_file_is_explained_by_what_is_written() {
       The Deployment is taken for stable as it runs; nothing restarts.
       A new template does not roll out by itself: where a ConfigRepo applies the Deployment it leaves the template out, and where anybody else does, Tidegate keeps the Deployment paused.
       A Deployment that does not exist yet is deployed without steps, and is stable once it is ready.
+      ConfigMaps and Secrets that the template names are released with it, or alone, where a ConfigRepo applies them all; where anybody else does they are live at once.
 
     A release goes through these steps
        1      1%  1% of stable's replicas, at least 1   at least 1m
@@ -111,6 +112,7 @@ fn a_rollout_in_a_cluster_is_explained_by_what_is_there() {
       The Deployment is taken for stable as it runs; nothing restarts.
       A new template is applied and does not roll: Tidegate keeps the Deployment paused.
       A Deployment that does not exist yet is deployed without steps, and is stable once it is ready.
+      ConfigMaps and Secrets are live as soon as they are applied; those whose names change with their content are released with the template.
 
     A release goes through these steps
        1      0%  1 replica   no minimum

@@ -126,12 +126,13 @@ impl Effects<'_> {
         let namespace = &self.subject.id.namespace;
         let api = config_api(self.as_account()?, namespace, copy.kind);
         let what = || format!("release {object}");
-        let verified = api.get_opt(&copy.copy).await.map_err(failed(what()))?;
+        let own = config_api(self.client.clone(), namespace, copy.kind);
+        let verified = own.get_opt(&copy.copy).await.map_err(failed(what()))?;
         let verified = verified.ok_or_else(|| ExecuteError::CopyLost {
             object: copy.object(),
             copy: copy.copy.clone(),
         })?;
-        let live = api.get_opt(&copy.name).await.map_err(failed(what()))?;
+        let live = own.get_opt(&copy.name).await.map_err(failed(what()))?;
         let content = Content::of(&verified.data);
         if live
             .as_ref()

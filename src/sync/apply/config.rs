@@ -67,6 +67,9 @@ pub(super) struct ConfigChange<'a> {
     pub(super) inputs: Inputs,
 }
 
+/// The most objects of config that are released with one revision: a status names them all.
+pub(in crate::sync) const MAX_COPIES: usize = 50;
+
 /// What the API server says of config that is never to change.
 const IMMUTABLE: &str = "field is immutable when `immutable` is set";
 

@@ -8,7 +8,10 @@ use tidegate_engine::governed::{
     self, Governing, TemplateInForce, released_config, template_in_force,
 };
 
-use super::{Session, UnappliedField, config::Copy};
+use super::{
+    Session, UnappliedField,
+    config::{Copy, MAX_COPIES},
+};
 use crate::{
     kubernetes::{
         config::mark_released,
@@ -275,6 +278,11 @@ impl Session<'_> {
         rendered.left_out.push(PAUSED);
         if !first_deploy {
             let copies = self.copies(governor, status, &wanted.revision());
+            if copies.named.len() > MAX_COPIES {
+                let config = copies.named.len();
+                let failure = Failure::TooMuchConfig { config };
+                return Err(ApplyError::at(Some(place), key, failure));
+            }
             rendered.may_keep_template = live.is_some();
             rendered.wanted_template = Some(WaitingTemplate {
                 revisions,

@@ -265,3 +265,41 @@ spec: {template: {spec: {containers: [{name: app, envFrom: [{configMapRef: {name
     let said = "ConfigMap/settings is read by Deployment/web, Deployment/worker: a change of it reaches them at once";
     assert!(bench.ready().contains(said), "{}", bench.ready());
 }
+
+#[tokio::test]
+async fn more_config_than_a_status_can_name_is_refused_with_what_to_write() {
+    let bench = Bench::new();
+    let shop = |color: &str| {
+        let env: Vec<_> = (0..60)
+            .map(|n| format!("{{configMapRef: {{name: many-{n}}}}}"))
+            .collect();
+        let named = format!("image: web:1, envFrom: [{}]}}", env.join(", "));
+        let maps = (0..60).map(|n| {
+            format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: many-{n}}}\ndata: {{color: {color}}}\n")
+        });
+        shop("web:1").replace("image: web:1}", &named) + &maps.collect::<String>()
+    };
+    bench.release(&shop("blue")).await;
+    let (revision, _) = newest(&bench);
+    bench.api.edit("rollouts/web", |rollout| {
+        rollout["status"]["stable"] =
+            json!({"revision": revision, "podTemplateHash": "1", "since": "2026-01-01T00:00:00Z"});
+    });
+    bench.release(&shop("green")).await;
+    let ready = bench.ready();
+    assert!(
+        ready.contains("names 60 ConfigMaps and Secrets that change, and 50 are released"),
+        "{ready}"
+    );
+    assert_eq!(newest(&bench).0, revision);
+}
+
+#[tokio::test]
+async fn what_the_account_may_not_read_is_read_in_tidegates_name() {
+    let bench = adopted().await;
+    let said = "configmaps \"settings\" is forbidden: User \"deployer\" cannot get resource \"configmaps\"";
+    bench.api.fail("GET configmaps/settings", 403, said);
+    bench.release(&shop_reading("web:1", "green")).await;
+    assert_eq!(color(&bench), "blue");
+    assert_eq!(newest(&bench).1.len(), 1, "{}", bench.ready());
+}
