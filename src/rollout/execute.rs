@@ -81,6 +81,27 @@ pub(crate) enum ExecuteError {
         /// Its name.
         copy: String,
     },
+    /// The copy of what an object had before an attempt was deleted.
+    #[error(
+        "the {} {copy} is lost, and with it what {object} had before; write that into {object} by hand",
+        .object.kind.as_str()
+    )]
+    FormerLost {
+        /// The object that it is a copy of.
+        object: ConfigRef,
+        /// Its name.
+        copy: String,
+    },
+    /// A refusal whose words may tell what a Secret contains.
+    #[error(
+        "cannot {what}: the API server answers {code}; its words are withheld, since they may quote the Secret"
+    )]
+    Withheld {
+        /// Operation, in words.
+        what: String,
+        /// The HTTP status.
+        code: u16,
+    },
     /// No account in whose name a template could be written.
     #[error(
         "no ConfigRepo names the ServiceAccount in whose name the template of {0} is written: create the ConfigRepo that brings it"
@@ -400,6 +421,8 @@ impl ExecuteError {
             | Self::Changed(_)
             | Self::RevisionLost(_)
             | Self::CopyLost { .. }
+            | Self::FormerLost { .. }
+            | Self::Withheld { .. }
             | Self::NoTemplate(_) => return false,
         };
         matches!(source, kube::Error::Api(status) if status.code == 409)
@@ -413,7 +436,10 @@ impl ExecuteError {
             | Self::NoAccount(_)
             | Self::NoTemplate(_)
             | Self::CopyLost { .. }
+            | Self::FormerLost { .. }
+            | Self::Withheld { code: 400..500, .. }
             | Self::RevisionLost(_) => self.to_string(),
+            Self::Withheld { .. } => return None,
             Self::Write { what, source }
             | Self::Workload(WorkloadError::Request { what, source }) => {
                 format!("cannot {what}: {}", denial(source)?)

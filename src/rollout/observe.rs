@@ -18,7 +18,6 @@ use tidegate_api::{
     config::ReleasedConfig,
     names,
     rollout::{OnRollback, RolloutSpec, canary_name},
-    route::RouteRef,
     status::RolloutStatus,
     workload::WorkloadRef,
 };
@@ -33,7 +32,7 @@ use tidegate_engine::{
 };
 
 use self::{
-    conflicts::conflicting_rollouts,
+    conflicts::{conflicting_rollouts, is_split_by_another},
     pods::{OwnPods, ReadyPods},
 };
 use super::{brake, observations::Observations};
@@ -490,20 +489,4 @@ fn owns(rollout: &str, labels: &BTreeMap<String, String>) -> bool {
     labels
         .get(names::ROLLOUT_LABEL)
         .is_some_and(|owner| owner == rollout)
-}
-
-/// Returns true if the attempt of another Rollout splits a route.
-fn is_split_by_another(caches: &Caches, rollout: &NamespacedName, route: &RouteRef) -> bool {
-    let others = caches.rollouts_where(&rollout.namespace, |other| {
-        let attempt = other
-            .status
-            .as_ref()
-            .and_then(|status| status.attempt.as_ref());
-        other.name_any() != rollout.name
-            && attempt.is_some_and(|attempt| {
-                let mut routes = attempt.plan.routes().into_iter();
-                routes.any(|named| named.is_same_object(route))
-            })
-    });
-    !others.is_empty()
 }

@@ -32,7 +32,7 @@ pub(super) use self::config::MAX_COPIES;
 pub(super) use self::job::{MadeJobs, job_name};
 use self::{
     applied::{Inputs, Remembered, WaitingConfig},
-    config::ConfigChange,
+    config::{ConfigChange, ConfigFate, config_state},
     render::{Rendered, TEMPLATE},
 };
 use super::{
@@ -88,8 +88,8 @@ enum StepResult {
     Unchanged(Seen),
     /// The object was applied.
     Applied(Box<Application>),
-    /// The object is config, and this content waits for a release.
-    Waits(Box<WaitingConfig>),
+    /// The object is config that is left as it is, and this waits for a release, if git has changed it.
+    Waits(Option<Box<WaitingConfig>>),
 }
 
 /// What to remember of an object that was applied.
@@ -131,7 +131,7 @@ impl Session<'_> {
             for ((step, _), result) in due.iter().zip(results) {
                 let key = &step.manifest.key;
                 let waiting = match &result {
-                    Ok(StepResult::Waits(waiting)) => Some((**waiting).clone()),
+                    Ok(StepResult::Waits(waiting)) => waiting.as_deref().cloned(),
                     Ok(_) | Err(_) => None,
                 };
                 self.applied.waits(key, waiting);
@@ -143,7 +143,8 @@ impl Session<'_> {
                         }
                     }
                     Ok(StepResult::Unchanged(seen)) => {
-                        self.applied.compared(key, seen, self.now);
+                        let inputs = self.inputs(step);
+                        self.applied.compared(key, seen, inputs, self.now);
                     }
                     Ok(StepResult::Current | StepResult::Waits(_)) => {}
                     Err(error) => stopped.errors.push(error),
@@ -235,17 +236,19 @@ impl Session<'_> {
             let rendered = self
                 .rendered(step, before.as_ref(), rejected.clone())
                 .await?;
-            if let FieldMask::Config { workload, governor } = step.mask {
+            if let FieldMask::Config(readers) = &step.mask {
                 let change = ConfigChange {
                     step,
-                    workload,
-                    governor,
+                    readers,
                     before: before.as_ref(),
-                    object: &rendered.object,
+                    rendered: &rendered,
                     inputs,
                 };
-                if let Some(waiting) = self.waits(&change, resource).await? {
-                    return Ok(StepResult::Waits(Box::new(waiting)));
+                match self.look_at_config(&change, resource).await? {
+                    ConfigFate::Applies => {}
+                    ConfigFate::IsRight(seen) => return Ok(StepResult::Unchanged(seen)),
+                    ConfigFate::Left => return Ok(StepResult::Waits(None)),
+                    ConfigFate::Waits(waiting) => return Ok(StepResult::Waits(Some(waiting))),
                 }
             }
             match self.write(key, resource, before.as_ref(), &rendered).await {
@@ -279,7 +282,6 @@ impl Session<'_> {
                 }
                 Err(failure) => {
                     let failure = job::with_remedy(failure, key, before.as_ref());
-                    let failure = config::with_remedy(failure);
                     return Err(ApplyError::at(Some(place), key, failure));
                 }
             }
@@ -350,8 +352,11 @@ impl Session<'_> {
         let (also, statuses) = match &step.mask {
             FieldMask::Nothing => (json!("nothing"), Value::Null),
             FieldMask::WorkloadWithoutRollout => (json!("unreleased"), Value::Null),
-            FieldMask::Config { governor, .. } => {
-                (json!("config"), governor.map_or(Value::Null, rollout_state))
+            FieldMask::Config(readers) => {
+                // What nobody names in git waits for nothing once it is applied.
+                let named = readers.iter().filter(|reader| reader.is_named);
+                let states = named.filter_map(|reader| reader.governor.map(config_state));
+                (json!("config"), states.collect())
             }
             FieldMask::Workload(governor) => {
                 let origin = self.origin(&manifest.key).map(|origin| &origin.commit);
@@ -396,7 +401,7 @@ impl Session<'_> {
                 }
             }
             // What is there decides if it waits, so it has to be read: by the account, or else by Tidegate.
-            FieldMask::Config { .. } => {
+            FieldMask::Config(_) => {
                 let live = api(&self.as_account, key, resource)
                     .get_opt(&key.name)
                     .await;

@@ -28,6 +28,8 @@ pub(crate) struct NamedConfig {
     pub(crate) digest: String,
     /// Its objects, each with the digest of its content.
     pub(crate) objects: BTreeMap<ConfigRef, String>,
+    /// The same by the objects' kinds and names, in words.
+    pub(crate) named: BTreeMap<String, String>,
 }
 
 /// Config that several workloads read.
@@ -110,6 +112,11 @@ impl RepoConfig {
         self.readers.get(&id)
     }
 
+    /// Returns true if several workloads read an object.
+    pub(super) fn is_shared(&self, key: &Key) -> bool {
+        self.shared.iter().any(|shared| shared.object == *key)
+    }
+
     /// What several workloads read.
     pub(super) fn shared(&self) -> &[SharedConfig] {
         &self.shared
@@ -121,10 +128,12 @@ impl RepoConfig {
 impl NamedConfig {
     fn of(objects: BTreeMap<ConfigRef, String>) -> Self {
         let named = objects.iter();
-        let named = named.map(|(object, digest)| json!([object.to_string(), digest]));
+        let named = named.map(|(object, digest)| (object.to_string(), digest.clone()));
+        let named: BTreeMap<_, _> = named.collect();
         Self {
-            digest: short(&Digest::of(&named.collect())),
+            digest: short(&Digest::of(&json!(named))),
             objects,
+            named,
         }
     }
 }

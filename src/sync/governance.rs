@@ -19,8 +19,9 @@ use tidegate_api::{
 use tidegate_engine::{pin, revision};
 
 use super::{
-    config::{NamedConfig, RepoConfig, SharedConfig},
+    config::{self, NamedConfig, RepoConfig, SharedConfig},
     manifest::{Key, Manifest, workloads},
+    plan::ConfigReader,
 };
 use crate::sync_trigger::status_hash;
 
@@ -54,6 +55,8 @@ pub(crate) struct Governor {
     pub(crate) routes: Vec<RouteRef>,
     /// The revision that the repository wants of its workload, where it has that.
     pub(crate) wanted: Option<Revision>,
+    /// That workload.
+    pub(crate) wanted_of: Option<Key>,
     /// Config of that workload that is released with it.
     pub(crate) config: Option<NamedConfig>,
     /// True if a change of config is applied at once.
@@ -103,18 +106,40 @@ impl Governance {
         self.held.contains(workload)
     }
 
-    /// The workload whose config an object is, with the Rollout that releases the two together. Without a Rollout it
-    /// waits as its workload's template does.
-    pub(crate) fn of_config(&self, key: &Key) -> Option<(&Key, Option<&Governor>)> {
-        let workload = self.config.reader(key)?;
-        match self.of_workload(workload) {
-            Some(governor) => {
-                governor.config.as_ref()?;
-                Some((workload, Some(governor)))
-            }
-            None if self.is_held(workload) => Some((workload, None)),
-            None => None,
+    /// Workloads that may read an object of config, and whose Rollouts release it: the one that names it in git, or, where
+    /// nobody does, each of the namespace, since what is stable may name it yet. What several name is applied at once.
+    pub(crate) fn readers_of(&self, key: &Key) -> Vec<ConfigReader<'_>> {
+        if config::ref_of(key).is_none() || self.config.is_shared(key) {
+            return Vec::new();
         }
+        if let Some(workload) = self.config.reader(key) {
+            let governor = self.of_workload(workload);
+            let is_read = match governor {
+                Some(governor) => governor.config.is_some(),
+                None => self.is_held(workload),
+            };
+            let reader = ConfigReader {
+                governor,
+                workload,
+                is_named: true,
+            };
+            return if is_read { vec![reader] } else { Vec::new() };
+        }
+        let beside = self.beside(key).filter(|one| !one.ignores_config);
+        let beside = beside.filter_map(|governor| {
+            Some(ConfigReader {
+                governor: Some(governor),
+                workload: governor.wanted_of.as_ref()?,
+                is_named: false,
+            })
+        });
+        let held = self.held.iter().map(|workload| ConfigReader {
+            governor: None,
+            workload,
+            is_named: false,
+        });
+        let held = held.filter(|reader| reader.workload.namespace == key.namespace);
+        beside.chain(held).collect()
     }
 
     /// Config of a workload, whatever its Rollout says of it.
@@ -252,6 +277,7 @@ impl Governor {
         };
         let digest = config.as_ref().map(|config| config.digest.as_str());
         self.wanted = Some(revision::with_config(template, digest));
+        self.wanted_of = Some(workload.key.clone());
         self.config = config;
     }
 

@@ -45,16 +45,21 @@ pub(crate) enum FieldMask<'a> {
     /// The pin and the ports of a Service, if an attempt runs. Without a Rollout that is known to
     /// govern it, the live selector tells.
     Service(Option<&'a Governor>),
-    /// The content of config that a workload names: it waits as the workload's template does, also where no Rollout
-    /// governs that any more.
-    Config {
-        /// The workload that names it.
-        workload: &'a Key,
-        /// Its Rollout.
-        governor: Option<&'a Governor>,
-    },
+    /// The content of config that workloads may read: it waits as their templates do.
+    Config(Vec<ConfigReader<'a>>),
     /// The backends of canaries in a route, and the weights, of every Rollout whose attempt runs.
     Route(Vec<(&'a Governor, &'a RouteRef)>),
+}
+
+/// Workload that may read an object of config.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConfigReader<'a> {
+    /// Its Rollout; `None` where that is gone, and its template waits.
+    pub(crate) governor: Option<&'a Governor>,
+    /// The workload; of a Rollout one of those that it governs.
+    pub(crate) workload: &'a Key,
+    /// True if git's template names the object, so that it is part of the revision.
+    pub(crate) is_named: bool,
 }
 
 /// Objects that pod templates refer to.
@@ -151,8 +156,9 @@ impl<'a> Step<'a> {
             };
             return Self { manifest, mask };
         }
-        if let Some((workload, governor)) = governance.of_config(key) {
-            let mask = FieldMask::Config { workload, governor };
+        let readers = governance.readers_of(key);
+        if !readers.is_empty() {
+            let mask = FieldMask::Config(readers);
             return Self { manifest, mask };
         }
         let mask = match (key.group(), key.kind.as_str()) {
@@ -181,7 +187,7 @@ impl Step<'_> {
             FieldMask::Workload(governor) | FieldMask::Service(Some(governor)) => vec![governor],
             FieldMask::Route(splits) => splits.iter().map(|(governor, _)| *governor).collect(),
             FieldMask::Service(None)
-            | FieldMask::Config { .. }
+            | FieldMask::Config(_)
             | FieldMask::WorkloadWithoutRollout
             | FieldMask::Nothing => Vec::new(),
         };

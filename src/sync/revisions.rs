@@ -10,7 +10,12 @@ use kube::{
     api::{ListParams, Patch, PatchParams},
 };
 use serde_json::{Map, Value, json};
-use tidegate_api::{CommitId, Revision, config::ConfigCopy, names, status::RolloutStatus};
+use tidegate_api::{
+    CommitId, Revision,
+    config::{ConfigCopy, ConfigRef},
+    names,
+    status::RolloutStatus,
+};
 use tidegate_engine::revision;
 
 use super::{
@@ -44,8 +49,8 @@ pub(super) struct Wanted<'a> {
     pub(super) first_deploy: bool,
     /// Config that it names and that is part of its revision.
     pub(super) config: Option<&'a NamedConfig>,
-    /// Copies of what of that has changed.
-    pub(super) copies: Vec<ConfigCopy>,
+    /// Copies of what of that has changed; `None` where nothing has.
+    pub(super) copies: Option<Vec<ConfigCopy>>,
 }
 
 /// The newest revision of a Rollout.
@@ -94,6 +99,17 @@ impl<'a> Revisions<'a> {
             .find(|data| revision::of_kept(data) == *revision)
             .and_then(|data| data.get("template"))
             .cloned()
+    }
+
+    /// Digest of an object of config as a revision has it.
+    pub(super) fn digest(&self, revision: &Revision, object: &ConfigRef) -> Option<String> {
+        let data = self
+            .known
+            .iter()
+            .filter_map(|known| Some(&known.data.as_ref()?.0));
+        let data = data.filter(|data| revision::of_kept(data) == *revision);
+        let mut digests = data.map(|data| &data["objects"][object.to_string()]);
+        digests.find_map(|digest| digest.as_str().map(str::to_owned))
     }
 
     /// Returns true if the workload was created by a first deploy of a Rollout that was created at
@@ -200,7 +216,10 @@ impl Wanted<'_> {
             "apiVersion": "apps/v1",
             "kind": "ControllerRevision",
             "metadata": metadata,
-            "data": revision::kept(self.template, self.config_digest()),
+            "data": revision::kept(
+                self.template,
+                self.config.map(|config| (config.digest.as_str(), &config.named)),
+            ),
             // Other copies of it are no other order.
             "revision": newest.map_or(greatest + 1, |newest| newest.revision),
         }))
@@ -208,8 +227,8 @@ impl Wanted<'_> {
 
     /// The copies, as an annotation has them.
     fn copies(&self) -> Option<String> {
-        let copies = Some(&self.copies).filter(|copies| !copies.is_empty());
-        copies.and_then(|copies| serde_json::to_string(copies).ok())
+        let copies = self.copies.as_ref()?;
+        serde_json::to_string(copies).ok()
     }
 
     fn annotations(&self) -> Map<String, Value> {
@@ -259,7 +278,7 @@ mod tests {
             config_repo: "shop".into(),
             first_deploy: false,
             config: None,
-            copies: Vec::new(),
+            copies: None,
         }
     }
 

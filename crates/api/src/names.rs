@@ -78,6 +78,9 @@ pub const CONFIG_ANNOTATION: &str = "tidegate.io/config";
 /// Annotation of a canary's pod template: the copies of config that it names, each with the name of the original.
 pub const CONFIG_COPIES_ANNOTATION: &str = "tidegate.io/config-copies";
 
+/// Annotation of a copy of config: keys of it that differ from the original's.
+pub const CONFIG_KEYS_ANNOTATION: &str = "tidegate.io/config-keys";
+
 /// Annotation of what carries traffic during an attempt: the epoch of the leader that wrote it.
 pub const EPOCH_ANNOTATION: &str = "tidegate.io/epoch";
 

@@ -56,8 +56,11 @@ pub(crate) fn towards(target: &Desired, ctx: &mut DecisionContext<'_>) -> Vec<Ac
     }
     let template = template.map(|write| unheld(write, target, observed));
     let config = released_config::write(target.config.as_ref(), observed);
-    // No pod is made of a template whose config is not there. Where none is made, the canary does not wait for it.
-    let (before, after) = if template.is_some() || pause.is_some() {
+    // No pod is made of a template whose config is not there. Where none is made, the canary does not wait for it; nor
+    // does stable's template for ever, if somebody denies what is to be put back.
+    let is_waited_for = template.is_some() || pause.is_some();
+    let is_first = is_waited_for && config.is_some() && !is_put_back_late(ctx);
+    let (before, after) = if is_first {
         (config, None)
     } else {
         (None, config)
@@ -77,6 +80,13 @@ pub(crate) fn towards(target: &Desired, ctx: &mut DecisionContext<'_>) -> Vec<Ac
     effects.extend(canary(target, ctx));
     effects.extend(after);
     effects
+}
+
+/// Returns true if stable's config should have been put back long ago.
+fn is_put_back_late(ctx: &mut DecisionContext<'_>) -> bool {
+    let attempt = ctx.attempt();
+    let limit = attempt.plan.progress_deadline.as_signed();
+    attempt.has_failed() && ctx.stage_lasted(limit)
 }
 
 /// Returns true if an effect only lowers risk: it takes traffic from the canary, and stable is untouched;

@@ -18,7 +18,9 @@ use crate::{
 
 /// Returns the revision whose config stable's pods are to read; `None` where nothing of it is touched.
 pub(crate) fn in_force<'a>(attempt: &'a Attempt, stable: &'a Stable) -> Option<&'a Revision> {
-    if attempt.config.is_none() || !attempt.stable_template_updated {
+    // One that was promoted is stable's: its copies go, and sync applies it from then on.
+    let is_promoted = attempt.revision == stable.revision;
+    if attempt.config.is_none() || !attempt.stable_template_updated || is_promoted {
         return None;
     }
     let goes_back = attempt.stage == Stage::RollingBack || attempt.has_failed();

@@ -1,6 +1,7 @@
 //! Revisions: the names of what a pod template holds.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
+
 use tidegate_api::Revision;
 
 use serde_json::{Value, json};
@@ -50,11 +51,14 @@ pub fn with_config(template: &Value, config: Option<&str>) -> Revision {
     }
 }
 
-/// Returns what a `ControllerRevision` keeps of a revision.
-pub fn kept(template: &Value, config: Option<&str>) -> Value {
+/// Returns what a `ControllerRevision` keeps of a revision: the template, the digest of the config that it names, and
+/// those of its objects by their names.
+pub fn kept(template: &Value, config: Option<(&str, &BTreeMap<String, String>)>) -> Value {
     match config {
         None => json!({ "template": template }),
-        Some(config) => json!({ "template": template, "config": config }),
+        Some((config, objects)) => {
+            json!({ "template": template, "config": config, "objects": objects })
+        }
     }
 }
 
@@ -123,7 +127,8 @@ mod tests {
             with_config(&template, Some("2")),
         );
         assert!(one != two && one != of(&template));
-        for (config, name) in [(None, of(&template)), (Some("1"), one)] {
+        let objects = BTreeMap::new();
+        for (config, name) in [(None, of(&template)), (Some(("1", &objects)), one)] {
             assert_eq!(of_kept(&kept(&template, config)), name);
         }
     }

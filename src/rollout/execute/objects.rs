@@ -149,12 +149,14 @@ impl Effects<'_> {
     pub(super) async fn compare_candidate(self) -> Result<(Revision, Compared), ExecuteError> {
         let revision = self.candidate()?;
         let mut template = self.kept_template(&revision).await?;
-        // The mark of what is released comes with a release.
-        let stable = self.subject.stable();
-        mark_released(
-            &mut template,
-            stable.and_then(|stable| stable.config.as_deref()),
-        );
+        // The mark of what is released comes with a release; what runs already may bear one of an earlier Rollout.
+        let workloads = &self.caches.workloads;
+        let live = workloads.observe(&self.subject.id.namespace, self.target()?.workload);
+        let mark = match self.subject.stable() {
+            Some(stable) => stable.config.clone(),
+            None => live.and_then(|live| live.config),
+        };
+        mark_released(&mut template, mark.as_deref());
         self.compare(revision, template).await
     }
 

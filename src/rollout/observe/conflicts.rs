@@ -1,8 +1,8 @@
-//! Rollouts that name the same objects.
+//! Rollouts that name the same objects, and routes that several split.
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use tidegate_api::Rollout;
+use tidegate_api::{NamespacedName, Rollout, route::RouteRef};
 
 use crate::caches::Caches;
 
@@ -37,4 +37,24 @@ pub(super) fn conflicting_rollouts(caches: &Caches, rollout: &Rollout) -> Confli
 fn age(rollout: &Rollout) -> (Option<Timestamp>, String) {
     let created = rollout.creation_timestamp().map(|at| at.0);
     (created, rollout.name_any())
+}
+
+/// Returns true if the attempt of another Rollout splits a route.
+pub(super) fn is_split_by_another(
+    caches: &Caches,
+    rollout: &NamespacedName,
+    route: &RouteRef,
+) -> bool {
+    let others = caches.rollouts_where(&rollout.namespace, |other| {
+        let attempt = other
+            .status
+            .as_ref()
+            .and_then(|status| status.attempt.as_ref());
+        other.name_any() != rollout.name
+            && attempt.is_some_and(|attempt| {
+                let mut routes = attempt.plan.routes().into_iter();
+                routes.any(|named| named.is_same_object(route))
+            })
+    });
+    !others.is_empty()
 }

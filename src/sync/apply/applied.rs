@@ -1,7 +1,7 @@
 //! Memory of what was applied, so that an unchanged object needs no request.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     fmt,
 };
 
@@ -36,6 +36,8 @@ pub(super) struct WaitingConfig {
     pub(super) seen: Option<Seen>,
     /// Content that it is to have.
     pub(super) content: Content,
+    /// Keys of it that change; others may be other writers'.
+    pub(super) keys: BTreeSet<String>,
 }
 
 /// Last application of an object.
@@ -98,9 +100,10 @@ impl Applied {
         self.objects.values().any(|known| known.is_due(now))
     }
 
-    /// Keeps what was seen of an object that is as it was applied.
-    pub(super) fn compared(&mut self, key: &Key, seen: Seen, now: Timestamp) {
+    /// Keeps what was seen of an object that is as it was applied, and what decided about it.
+    pub(super) fn compared(&mut self, key: &Key, seen: Seen, inputs: Inputs, now: Timestamp) {
         if let Some(known) = self.objects.get_mut(key) {
+            known.inputs = inputs;
             known.seen = seen;
             known.compare_at = next_comparison(key, now);
         }
@@ -132,7 +135,7 @@ impl Applied {
         let known = self.objects.get(&step.manifest.key)?;
         let same_statuses = known.inputs.statuses == inputs.statuses;
         let is_done = match &step.mask {
-            FieldMask::Nothing | FieldMask::Config { .. } | FieldMask::WorkloadWithoutRollout => {
+            FieldMask::Nothing | FieldMask::Config(_) | FieldMask::WorkloadWithoutRollout => {
                 same_statuses
             }
             // While an attempt runs it writes the workload itself. Its end is a reason to look.

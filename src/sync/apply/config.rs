@@ -19,7 +19,7 @@ use tidegate_api::{
 use super::{
     Session,
     applied::{Inputs, WaitingConfig},
-    render::governing,
+    render::{Rendered, governing},
 };
 use crate::{
     kubernetes::config::{Content, copy_name, named_in},
@@ -28,8 +28,8 @@ use crate::{
         config::ref_of,
         failure::{ApplyError, Failure},
         governance::Governor,
-        manifest::Key,
-        plan::Step,
+        manifest::{Key, Manifest},
+        plan::{ConfigReader, Step},
         revisions::{Revisions, is_first_deploy},
         seen::Seen,
     },
@@ -37,8 +37,8 @@ use crate::{
 
 /// Copies of config that the canary of a revision reads.
 pub(super) struct Copies<'a> {
-    /// All of them.
-    pub(super) named: Vec<ConfigCopy>,
+    /// All of them; `None` where no config has changed.
+    pub(super) named: Option<Vec<ConfigCopy>>,
     /// Those that need not be there yet.
     pub(super) missing: Vec<Copy<'a>>,
 }
@@ -47,56 +47,123 @@ pub(super) struct Copies<'a> {
 pub(super) struct Copy<'a> {
     /// The object that it is a copy of.
     original: Key,
-    content: &'a Content,
+    waiting: &'a WaitingConfig,
     named: ConfigCopy,
 }
 
-/// Object of config that git changes.
+/// Object of config that git may change.
 #[derive(Clone, Copy)]
 pub(super) struct ConfigChange<'a> {
     pub(super) step: &'a Step<'a>,
-    /// The workload that names it.
-    pub(super) workload: &'a Key,
-    /// Its Rollout.
-    pub(super) governor: Option<&'a Governor>,
+    /// Workloads that may read it.
+    pub(super) readers: &'a [ConfigReader<'a>],
     /// The object as it is.
     pub(super) before: Option<&'a DynamicObject>,
     /// The object as git has it.
-    pub(super) object: &'a Value,
+    pub(super) rendered: &'a Rendered<'a>,
     /// Everything known that decides about it.
     pub(super) inputs: Inputs,
+}
+
+/// What becomes of an object of config.
+pub(super) enum ConfigFate {
+    /// It is applied.
+    Applies,
+    /// It is as it was applied last.
+    IsRight(Seen),
+    /// It is left as it is: an attempt writes it.
+    Left,
+    /// It is left as it is, and this waits for a release.
+    Waits(Box<WaitingConfig>),
+}
+
+/// Hold on an object of config, the stronger after the weaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum ConfigHold {
+    /// Nobody reads it, or what git has is stable's.
+    Free,
+    /// A change of it waits.
+    Change,
+    /// An attempt writes it.
+    Attempt,
 }
 
 /// The most objects of config that are released with one revision: a status names them all.
 pub(in crate::sync) const MAX_COPIES: usize = 50;
 
-/// What the API server says of config that is never to change.
-const IMMUTABLE: &str = "field is immutable when `immutable` is set";
+/// What to do about config that is never to change.
+const IMMUTABLE: &str = "it is immutable, and git changes it: give the new content a new name, and have the template name that";
 
 // === impl Session ===
 
 impl Session<'_> {
-    /// Returns what waits of an object of config, if it waits for a release.
-    pub(super) async fn waits(
+    /// Decides what becomes of an object of config.
+    pub(super) async fn look_at_config(
         &self,
         change: &ConfigChange<'_>,
         resource: &ApiResource,
-    ) -> Result<Option<WaitingConfig>, ApplyError> {
+    ) -> Result<ConfigFate, ApplyError> {
         let ConfigChange { step, inputs, .. } = *change;
-        let key = &step.manifest.key;
+        let Manifest { key, place, .. } = step.manifest;
         let before = change.before.map(|live| Content::of(&live.data));
-        if before.as_ref() == Some(&Content::of(change.object)) {
-            return Ok(None);
-        }
         let seen = change.before.map(|live| Seen::of(&live.metadata));
+        let is_same = before.as_ref() == Some(&Content::of(&change.rendered.object));
+        if is_same && !is_tried(change.readers, key) {
+            return Ok(match (self.applied.of(key), seen) {
+                (Some(known), Some(seen))
+                    if known.inputs.git == inputs.git && seen.is_as(&known.seen) =>
+                {
+                    ConfigFate::IsRight(seen)
+                }
+                _ => ConfigFate::Applies,
+            });
+        }
         if let Some(known) = self.applied.waiting(key)
             && known.inputs == inputs
-            && is_same(known.seen.as_ref(), seen.as_ref())
+            && are_same(known.seen.as_ref(), seen.as_ref())
         {
-            return Ok(Some(known.clone()));
+            return Ok(ConfigFate::Waits(Box::new(known.clone())));
         }
-        if !self.is_held(key, change.workload, change.governor).await? {
-            return Ok(None);
+        let hold = self.hold_on_config(key, change.readers).await?;
+        if hold == ConfigHold::Free {
+            return Ok(ConfigFate::Applies);
+        }
+        let failed = |failure| ApplyError::at(Some(place), key, failure);
+        let content = if is_same {
+            before.clone().unwrap_or_default()
+        } else {
+            self.content_after(change, resource).await.map_err(failed)?
+        };
+        let keys = before.unwrap_or_default().changes(&content);
+        Ok(match hold {
+            _ if !keys.is_empty() || change.before.is_none() => {
+                ConfigFate::Waits(Box::new(WaitingConfig {
+                    inputs,
+                    seen,
+                    content,
+                    keys,
+                }))
+            }
+            ConfigHold::Attempt => ConfigFate::Left,
+            ConfigHold::Change | ConfigHold::Free => ConfigFate::Applies,
+        })
+    }
+
+    /// Asks by a dry run what an object would contain. What others have applied first is taken over before, or the dry run
+    /// would keep their keys.
+    async fn content_after(
+        &self,
+        change: &ConfigChange<'_>,
+        resource: &ApiResource,
+    ) -> Result<Content, Failure> {
+        let key = &change.step.manifest.key;
+        let mut object = change.rendered.object.clone();
+        if let Some(before) = change.before
+            && let Some(version) = self
+                .take_over(key, resource, before, change.rendered)
+                .await?
+        {
+            object["metadata"]["resourceVersion"] = json!(version);
         }
         let params = PatchParams {
             dry_run: true,
@@ -105,65 +172,87 @@ impl Session<'_> {
                 .validation_strict()
         };
         let admitted = api(&self.as_account, key, resource)
-            .patch(&key.name, &params, &Patch::Apply(change.object))
+            .patch(&key.name, &params, &Patch::Apply(&object))
             .await;
-        let admitted = admitted.map_err(|error| {
-            let failure = with_remedy(Failure::of(error, key));
-            ApplyError::at(Some(&step.manifest.place), key, failure)
-        })?;
-        let content = Content::of(&admitted.data);
-        if before.as_ref() == Some(&content) {
-            return Ok(None);
+        match admitted.map_err(|error| Failure::of(error, key)) {
+            Ok(admitted) => Ok(Content::of(&admitted.data)),
+            Err(Failure::Invalid { .. }) if change.before.is_some_and(is_immutable) => {
+                let said = IMMUTABLE.to_owned();
+                Err(Failure::Invalid { said })
+            }
+            Err(failure) => Err(failure),
         }
-        Ok(Some(WaitingConfig {
-            inputs,
-            seen,
-            content,
-        }))
     }
 
-    /// Returns true if stable's pods read an object of config whose change nobody has released yet.
-    async fn is_held(
+    /// Returns the strongest hold that the workloads have on an object.
+    async fn hold_on_config(
         &self,
         key: &Key,
-        workload: &Key,
-        governor: Option<&Governor>,
-    ) -> Result<bool, ApplyError> {
+        readers: &[ConfigReader<'_>],
+    ) -> Result<ConfigHold, ApplyError> {
+        let mut strongest = ConfigHold::Free;
+        for reader in readers {
+            strongest = strongest.max(self.hold_of(key, reader).await?);
+        }
+        Ok(strongest)
+    }
+
+    async fn hold_of(
+        &self,
+        key: &Key,
+        reader: &ConfigReader<'_>,
+    ) -> Result<ConfigHold, ApplyError> {
+        let (Some(config), Some(governor)) = (ref_of(key), reader.governor) else {
+            let template = self.live_template(reader.workload).await?;
+            return Ok(hold_if(names(template.as_ref(), key)));
+        };
+        if !reader.is_named && is_at_rest(governor) {
+            return Ok(ConfigHold::Free);
+        }
+        let rollout = self.rollout(governor).await?;
+        let status = rollout.as_ref().and_then(|rollout| rollout.status.as_ref());
+        let revisions = Revisions::of(self.cluster, &governor.namespace, &governor.name).await?;
+        let (Some(rollout), Some(stable)) =
+            (&rollout, status.and_then(|status| status.stable.as_ref()))
+        else {
+            let template = self.live_template(reader.workload).await?;
+            let since = rollout.as_ref().and_then(Rollout::creation_timestamp);
+            let by_first_deploy = revisions.has_first_deploy(since.map(|time| time.0));
+            let is_first = is_first_deploy(status, template.is_some(), by_first_deploy);
+            return Ok(hold_if(!is_first && names(template.as_ref(), key)));
+        };
+        let attempt = status.and_then(|status| status.attempt.as_ref());
+        let tried = attempt.and_then(|attempt| attempt.config.as_ref());
+        if tried.is_some_and(|tried| tried.copies.iter().any(|copy| copy.object() == config)) {
+            return Ok(ConfigHold::Attempt);
+        }
+        if !governing(governor, rollout).keeps_live_fields() {
+            return Ok(ConfigHold::Free);
+        }
+        // What git has of stable's is no change: somebody has lost or edited it.
+        let wanted = governor.config.as_ref();
+        let wanted = wanted.and_then(|wanted| wanted.objects.get(&config));
+        if wanted.is_some() && wanted == revisions.digest(&stable.revision, &config).as_ref() {
+            return Ok(ConfigHold::Free);
+        }
+        // The one that is tried may name what stable does not.
+        let kept = revisions.template(&stable.revision);
+        let of_stable = match kept {
+            Some(kept) => Some(kept),
+            None => self.live_template(reader.workload).await?,
+        };
+        let of_attempt = attempt.and_then(|attempt| revisions.template(&attempt.revision));
+        Ok(hold_if(
+            names(of_stable.as_ref(), key) || names(of_attempt.as_ref(), key),
+        ))
+    }
+
+    /// The template that a workload has, if it is there.
+    async fn live_template(&self, workload: &Key) -> Result<Option<Value>, ApplyError> {
         let kind = self.cluster.kind_in_scope(workload).await;
         let kind = kind.map_err(|failure| ApplyError::at(None, workload, failure))?;
         let live = self.cluster.live(workload, &kind.resource).await?;
-        let Some(live) = live else { return Ok(false) };
-        let is_named = live
-            .data
-            .pointer("/spec/template")
-            .zip(ref_of(key))
-            .is_some_and(|(template, config)| named_in(template).contains(&config));
-        let Some(governor) = governor else {
-            return Ok(is_named);
-        };
-        let rollout = self.rollout(governor).await?;
-        let status = rollout.as_ref().and_then(|rollout| rollout.status.as_ref());
-        if status.is_none_or(|status| status.stable.is_none()) {
-            let revisions =
-                Revisions::of(self.cluster, &governor.namespace, &governor.name).await?;
-            let since = rollout
-                .as_ref()
-                .and_then(Rollout::creation_timestamp)
-                .map(|time| time.0);
-            let is_first = is_first_deploy(status, true, revisions.has_first_deploy(since));
-            return Ok(is_named && !is_first);
-        }
-        let Some(rollout) = &rollout else {
-            return Ok(is_named);
-        };
-        let is_released = status
-            .and_then(|status| status.attempt.as_ref())
-            .and_then(|attempt| attempt.config.as_ref())
-            .is_some_and(|config| {
-                let mut copies = config.copies.iter();
-                copies.any(|copy| Some(copy.object()) == ref_of(key))
-            });
-        Ok((is_named || is_released) && governing(governor, rollout).keeps_live_fields())
+        Ok(live.and_then(|live| live.data.pointer("/spec/template").cloned()))
     }
 
     /// The copies that the canary of a revision reads, of what waits. Those of a revision that is being tried are there.
@@ -172,31 +261,43 @@ impl Session<'_> {
         governor: &'s Governor,
         status: Option<&RolloutStatus>,
         revision: &Revision,
+        revisions: &Revisions<'_>,
     ) -> Copies<'s> {
         let attempt = status.and_then(|status| status.attempt.as_ref());
         if let Some(running) = attempt.filter(|attempt| attempt.revision == *revision) {
-            let config = running.config.iter();
+            let config = running.config.as_ref();
             return Copies {
-                named: config.flat_map(|config| config.copies.clone()).collect(),
+                named: config.map(|config| config.copies.clone()),
                 missing: Vec::new(),
             };
         }
         let objects = governor.config.iter().flat_map(|config| &config.objects);
-        let missing: Vec<_> = objects
-            .filter_map(|(object, _)| {
-                let ConfigRef { kind, name } = object.clone();
-                let original = Key::namespaced("v1", kind.as_str(), &governor.namespace, &name);
-                let content = &self.applied.waiting(&original)?.content;
-                let copy = copy_name(&name, "canary", &json!(content.digest()));
-                Some(Copy {
-                    named: ConfigCopy { kind, name, copy },
-                    content,
-                    original,
-                })
+        let waiting = objects.clone().filter_map(|(object, _)| {
+            let ConfigRef { kind, name } = object.clone();
+            let original = Key::namespaced("v1", kind.as_str(), &governor.namespace, &name);
+            let waiting = self.applied.waiting(&original)?;
+            let content = json!([waiting.content.digest(), waiting.keys]);
+            let copy = copy_name(&name, "canary", &content);
+            Some(Copy {
+                named: ConfigCopy { kind, name, copy },
+                waiting,
+                original,
             })
-            .collect();
+        });
+        let missing: Vec<_> = waiting.collect();
+        // Its content may be there already: then nothing waits, and pods have to be replaced all the same.
+        let stable = status.and_then(|status| status.stable.as_ref());
+        let stable = stable.filter(|stable| stable.revision != *revision);
+        let is_changed = stable.is_some_and(|stable| {
+            let mut objects = objects;
+            objects.any(|(object, digest)| {
+                let before = revisions.digest(&stable.revision, object);
+                before.is_some_and(|before| before != *digest)
+            })
+        });
         Copies {
-            named: missing.iter().map(|copy| copy.named.clone()).collect(),
+            named: (is_changed || !missing.is_empty())
+                .then(|| missing.iter().map(|copy| copy.named.clone()).collect()),
             missing,
         }
     }
@@ -208,13 +309,17 @@ impl Session<'_> {
         let mut object = json!({
             "apiVersion": key.api_version,
             "kind": key.kind,
-            "metadata": { "name": key.name, "labels": { names::ROLLOUT_LABEL: rollout } },
+            "metadata": {
+                "name": key.name,
+                "labels": { names::ROLLOUT_LABEL: rollout },
+                "annotations": { names::CONFIG_KEYS_ANNOTATION: json!(copy.waiting.keys).to_string() },
+            },
             "immutable": true,
         });
         if let Some(of_type) = manifest.and_then(|manifest| manifest.object.get("type")) {
             object["type"] = of_type.clone();
         }
-        copy.content.put_into(&mut object);
+        copy.waiting.content.put_into(&mut object);
         let object: DynamicObject =
             serde_json::from_value(object).expect("an object with metadata is one");
         let params = PostParams {
@@ -238,7 +343,8 @@ impl Session<'_> {
         let key = copy.key();
         let owner = revision.owner_ref(&());
         let patch = json!({ "metadata": { "ownerReferences": owner.as_slice() } });
-        let patch = Patch::Merge(patch);
+        // Another revision may need it, too.
+        let patch = Patch::Strategic(patch);
         let params = PatchParams {
             field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
@@ -269,19 +375,65 @@ impl Copy<'_> {
     }
 }
 
-/// Says what to do about config that is never to change.
-pub(super) fn with_remedy(failure: Failure) -> Failure {
-    match failure {
-        Failure::Invalid { said } if said.contains(IMMUTABLE) => Failure::Invalid {
-            said: format!(
-                "{said}; give the new content a new name, and have the template name that"
-            ),
-        },
-        failure => failure,
+/// What of a Rollout's status decides about its config.
+pub(super) fn config_state(governor: &Governor) -> Value {
+    let status = governor.status.as_ref();
+    let stable = status.and_then(|status| status.stable.as_ref());
+    let attempt = status.and_then(|status| status.attempt.as_ref());
+    let attempt = attempt.map(|attempt| {
+        let revision = attempt.revision.as_str();
+        json!([
+            revision,
+            attempt.stable_template_updated,
+            attempt.has_failed()
+        ])
+    });
+    json!([
+        governor.name,
+        stable.map(|stable| stable.revision.as_str()),
+        attempt,
+        governor.wanted.as_ref().map(Revision::as_str),
+    ])
+}
+
+/// Returns true if what is wanted is stable, as far as the last status tells.
+fn is_at_rest(governor: &Governor) -> bool {
+    let status = governor.status.as_ref();
+    status.is_some_and(|status| {
+        let stable = status.stable.as_ref().map(|stable| &stable.revision);
+        status.attempt.is_none() && stable.is_some() && stable == governor.wanted.as_ref()
+    })
+}
+
+/// Returns true if an attempt of a Rollout that reads an object may write it, as far as the last status tells.
+fn is_tried(readers: &[ConfigReader<'_>], key: &Key) -> bool {
+    let governors = readers.iter().filter_map(|reader| reader.governor);
+    let mut attempts = governors.filter_map(|governor| governor.status.as_ref()?.attempt.as_ref());
+    attempts.any(|attempt| {
+        let mut copies = attempt.config.iter().flat_map(|config| &config.copies);
+        copies.any(|copy| Some(copy.object()) == ref_of(key))
+    })
+}
+
+fn is_immutable(object: &DynamicObject) -> bool {
+    object.data.get("immutable") == Some(&Value::Bool(true))
+}
+
+fn names(template: Option<&Value>, key: &Key) -> bool {
+    template
+        .zip(ref_of(key))
+        .is_some_and(|(template, config)| named_in(template).contains(&config))
+}
+
+fn hold_if(is_held: bool) -> ConfigHold {
+    if is_held {
+        ConfigHold::Change
+    } else {
+        ConfigHold::Free
     }
 }
 
-fn is_same(known: Option<&Seen>, seen: Option<&Seen>) -> bool {
+fn are_same(known: Option<&Seen>, seen: Option<&Seen>) -> bool {
     match (known, seen) {
         (Some(known), Some(seen)) => seen.is_as(known),
         (None, None) => true,

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     kubernetes::{
-        config::mark_released,
+        config::{mark_released, released_with},
         pod_template::{mark_restarted, restarted_at},
     },
     sync::{
@@ -114,15 +114,15 @@ impl Session<'_> {
         let object = manifest.object.clone();
         let live_json = live.and_then(|live| serde_json::to_value(live).ok());
         let mut rendered = match (&step.mask, &live_json) {
-            (FieldMask::Nothing, _) => Rendered {
+            (FieldMask::Nothing, live) => Rendered {
                 owns_template: manifest.template().is_some(),
-                ..Rendered::of(object)
+                ..Rendered::of(with_mark_of(object, live.as_ref()))
             },
             (FieldMask::Workload(governor), live) => {
                 self.workload(manifest, governor, live.as_ref()).await?
             }
             // Config is applied as it is written, if it does not wait.
-            (FieldMask::Config { .. }, _)
+            (FieldMask::Config(_), _)
             | (
                 FieldMask::WorkloadWithoutRollout | FieldMask::Service(_) | FieldMask::Route(..),
                 None,
@@ -231,7 +231,7 @@ impl Session<'_> {
             config_repo: self.config_repo.reference(&governor.namespace),
             first_deploy,
             config: governor.config.as_ref(),
-            copies: Vec::new(),
+            copies: None,
         };
         if first_deploy {
             self.has_right_now(manifest).await?;
@@ -277,9 +277,9 @@ impl Session<'_> {
         let mut rendered = Rendered::of(object);
         rendered.left_out.push(PAUSED);
         if !first_deploy {
-            let copies = self.copies(governor, status, &wanted.revision());
-            if copies.named.len() > MAX_COPIES {
-                let config = copies.named.len();
+            let copies = self.copies(governor, status, &wanted.revision(), &revisions);
+            let config = copies.named.iter().flatten().count();
+            if config > MAX_COPIES {
                 let failure = Failure::TooMuchConfig { config };
                 return Err(ApplyError::at(Some(place), key, failure));
             }
@@ -391,6 +391,18 @@ fn is_bare(object: &Value) -> bool {
         .filter(|(field, _)| !["apiVersion", "kind", "metadata"].contains(&field.as_str()))
         .chain(metadata.filter(|(field, _)| !["name", "namespace"].contains(&field.as_str())))
         .all(|(_, value)| is_empty(value))
+}
+
+/// Keeps the mark of released config on the template of a workload that a Rollout has governed: without it all its pods
+/// would be replaced.
+fn with_mark_of(mut object: Value, live: Option<&Value>) -> Value {
+    let mark = live
+        .and_then(|live| live.pointer("/spec/template"))
+        .and_then(released_with);
+    if let (Some(mark), Some(template)) = (mark, object.pointer_mut("/spec/template")) {
+        mark_released(template, Some(mark));
+    }
+    object
 }
 
 fn with_template_of(mut object: Value, live: &Value) -> Value {

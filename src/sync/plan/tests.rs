@@ -124,7 +124,7 @@ fn what_others_need_comes_first_and_a_rollout_before_its_workload() {
             let mask = match &step.mask {
                 FieldMask::WorkloadWithoutRollout => "unreleased".to_owned(),
                 FieldMask::Nothing => "as written".to_owned(),
-                FieldMask::Config { workload, .. } => format!("config of {workload}"),
+                FieldMask::Config(readers) => format!("config of {}", readers[0].workload),
                 FieldMask::Workload(governor) => format!("template governed by {}", governor.name),
                 FieldMask::Service(governor) => {
                     format!(

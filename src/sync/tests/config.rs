@@ -233,6 +233,9 @@ async fn the_commit_that_changed_the_config_has_asked_for_it() {
 async fn config_that_is_never_to_change_holds_up_its_workload_alone() {
     let bench = adopted().await;
     let (stable, _) = newest(&bench);
+    bench.api.edit("configmaps/settings", |settings| {
+        settings["immutable"] = json!(true);
+    });
     let said = "ConfigMap \"settings\" is invalid: data: Forbidden: field is immutable when `immutable` is set";
     bench.api.fail("PATCH configmaps/settings", 422, said);
     let changed = shop_reading("web:2", "green").replace(
@@ -302,4 +305,93 @@ async fn what_the_account_may_not_read_is_read_in_tidegates_name() {
     bench.release(&shop_reading("web:1", "green")).await;
     assert_eq!(color(&bench), "blue");
     assert_eq!(newest(&bench).1.len(), 1, "{}", bench.ready());
+}
+
+#[tokio::test]
+async fn stables_own_config_that_somebody_loses_or_edits_is_restored_while_a_template_waits() {
+    let bench = adopted().await;
+    bench.release(&shop_reading("web:2", "blue")).await;
+    bench.api.edit("configmaps/settings", |settings| {
+        settings["data"]["color"] = json!("red");
+    });
+    bench.pass(SignedDuration::from_hours(1));
+    bench.reconcile().await;
+    assert_eq!(color(&bench), "blue", "{}", bench.ready());
+    bench.api.delete("configmaps/settings");
+    bench.pass(SignedDuration::from_hours(1));
+    bench.reconcile().await;
+    assert_eq!(color(&bench), "blue", "{}", bench.ready());
+}
+
+#[tokio::test]
+async fn what_was_edited_by_hand_and_then_committed_is_a_release_all_the_same() {
+    let bench = adopted().await;
+    bench.api.edit("configmaps/settings", |settings| {
+        settings["data"]["color"] = json!("green");
+    });
+    bench.release(&shop_reading("web:1", "green")).await;
+    let revisions = bench.api.list("controllerrevisions").into_iter();
+    let newest = revisions
+        .max_by_key(|one| one["revision"].as_i64())
+        .unwrap();
+    let annotations = &newest["metadata"]["annotations"];
+    assert_eq!(
+        annotations[names::CONFIG_COPIES_ANNOTATION],
+        "[]",
+        "its pods have to be replaced"
+    );
+}
+
+#[tokio::test]
+async fn what_only_stables_template_names_waits_too() {
+    let bench = adopted().await;
+    let moved = shop_reading("web:2", "blue").replace("name: settings}}]", "name: settings-2}}]");
+    let second = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings-2}\ndata: {color: green}\n";
+    let moved = moved.replace("color: blue", "color: red") + second;
+    bench.release(&moved).await;
+    assert_eq!(color(&bench), "blue", "{}", bench.ready());
+    let second = bench.api.get("configmaps/settings-2").unwrap();
+    assert_eq!(second["data"]["color"], "green");
+}
+
+#[tokio::test]
+async fn what_an_attempt_writes_is_left_to_it_though_git_says_the_same() {
+    let bench = adopted().await;
+    let final_green = shop_reading("web:1", "green").replace(
+        "data: {color: green}",
+        "data: {color: green}\nimmutable: true",
+    );
+    bench.release(&final_green).await;
+    let (candidate, copies) = newest(&bench);
+    bench.api.edit("configmaps/settings", |settings| {
+        settings["data"]["color"] = json!("green");
+    });
+    bench.api.edit("rollouts/web", |rollout| {
+        begin_attempt(rollout, "web:1", true);
+        let attempt = &mut rollout["status"]["attempt"];
+        (attempt["revision"], attempt["stage"]) = (json!(candidate), json!("PinningToStable"));
+        attempt["config"] = json!({"digest": "abc", "copies": copies});
+    });
+    bench.reconcile().await;
+    let settings = bench.api.get("configmaps/settings").unwrap();
+    assert_eq!(settings.get("immutable"), None, "nobody could put it back");
+}
+
+#[tokio::test]
+async fn without_its_rollout_a_workload_keeps_the_mark_of_what_was_released() {
+    let bench = Bench::new();
+    let without_rollout = shop("web:1").replace(&format!("---{ROLLOUT}---"), "---");
+    bench.release(&without_rollout).await;
+    bench.api.edit("deployments/web", |web| {
+        web["spec"]["template"]["metadata"]["annotations"] =
+            json!({names::CONFIG_ANNOTATION: "abc"});
+    });
+    bench
+        .release(&without_rollout.replace("replicas: 3", "replicas: 4"))
+        .await;
+    let template = bench.applied("deployments/web").unwrap()["spec"]["template"].take();
+    assert_eq!(
+        template["metadata"]["annotations"][names::CONFIG_ANNOTATION],
+        "abc"
+    );
 }

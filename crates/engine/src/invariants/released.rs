@@ -13,7 +13,7 @@ pub(super) fn a_template_comes_with_its_config(moment: Moment<'_>) -> Result<(),
     let Some(config) = now.config.filter(|_| !has_begun_anew(moment)) else {
         return Ok(());
     };
-    let ours = matches!(now.by, Author::Effect | Author::Sync);
+    let ours = matches!(now.by, Author::Effect | Author::Sync) && !is_late(moment);
     ensure(
         !ours || workload.template == before.template || workload.template == config,
         || format!("{} rolled out a template without its config", now.what),
@@ -39,6 +39,14 @@ pub(super) fn stable_reads_its_own_config(moment: Moment<'_>) -> Result<(), Stri
         template_of(moment, stable).is_none_or(|template| template == config),
         || format!("{}: stable reads the config of another revision", now.what),
     )
+}
+
+/// Returns true if config could not be put back for so long that the template does not wait for it any more.
+fn is_late(moment: Moment<'_>) -> bool {
+    moment.now.attempt().is_some_and(|attempt| {
+        let since = moment.now.at.duration_since(attempt.stage_since);
+        attempt.has_failed() && since >= attempt.plan.progress_deadline.as_signed()
+    })
 }
 
 /// Returns true if the Rollout was deleted before: whoever did that by force in the middle of an attempt has left what

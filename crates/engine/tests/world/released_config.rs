@@ -80,7 +80,7 @@ fn a_rollback_in_promotion_puts_config_back_before_the_template() {
 
 #[test]
 fn a_crash_at_any_write_of_a_promotion_leaves_no_template_without_its_config() {
-    for write in 0..12 {
+    for write in 0..30 {
         for fault in [Fault::CrashBefore, Fault::CrashAfter, Fault::Swallowed] {
             let mut world = promoting().at_stage(Stage::PinningToCanary);
             world.shell.fault = Some((write, fault));

@@ -1,7 +1,11 @@
 //! Effects: what an action does to the live objects, and in words.
 
 use jiff::Timestamp;
-use tidegate_api::record::Record;
+use tidegate_api::{
+    Revision,
+    record::Record,
+    status::{RolloutStatus, Stage},
+};
 use tidegate_engine::{
     decision::{Action, Hold},
     observed::{Owned, RetainedPod},
@@ -88,9 +92,7 @@ impl World {
                     workload.owner = Some("tidegate-sync");
                 });
             }
-            Action::WriteConfig(revision) => {
-                live.config = Some(live.kept.get(revision.as_str())?.letter);
-            }
+            Action::WriteConfig(revision) => return self.write_config(revision),
             Action::ApplyCanary { revision, replicas } => live.apply_canary(revision, *replicas)?,
             Action::ScaleDownCanary { replicas } => live.scale_down_canary(*replicas)?,
             Action::DeleteCanary => live.delete_canary(now),
@@ -118,6 +120,22 @@ impl World {
             | Action::KeepConfig { .. }
             | Action::Record(_) => {}
         }
+        Some(())
+    }
+
+    /// Writes the config of a revision. The copies of one that is stable are deleted; what is put back is not.
+    fn write_config(&mut self, revision: &Revision) -> Option<()> {
+        let RolloutStatus {
+            stable, attempt, ..
+        } = self.status();
+        let goes_back = attempt
+            .is_some_and(|attempt| attempt.has_failed() || attempt.stage == Stage::RollingBack);
+        let is_stables = stable.is_some_and(|stable| stable.revision == *revision);
+        let letter = self.live.kept.get(revision.as_str())?.letter;
+        if is_stables && !goes_back {
+            return None;
+        }
+        self.live.config = Some(letter);
         Some(())
     }
 
