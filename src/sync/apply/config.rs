@@ -118,7 +118,9 @@ impl Session<'_> {
                 _ => ConfigFate::Applies,
             });
         }
+        // What nobody names in git may be free by now, though nothing of that has changed.
         if let Some(known) = self.applied.waiting(key)
+            && change.readers.iter().all(|reader| reader.is_named)
             && known.inputs == inputs
             && are_same(known.seen.as_ref(), seen.as_ref())
         {

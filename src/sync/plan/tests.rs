@@ -140,7 +140,7 @@ fn what_others_need_comes_first_and_a_rollout_before_its_workload() {
     assert_eq!(
         order,
         [
-            "ConfigMap/web: as written",
+            "ConfigMap/web: config of Deployment/web",
             "Service/web-internal: pin governed by web",
             "Service/other: pin governed by whoever pinned it",
             "Rollout/web: as written",

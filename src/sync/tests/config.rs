@@ -352,6 +352,13 @@ async fn what_only_stables_template_names_waits_too() {
     assert_eq!(color(&bench), "blue", "{}", bench.ready());
     let second = bench.api.get("configmaps/settings-2").unwrap();
     assert_eq!(second["data"]["color"], "green");
+
+    let (promoted, _) = newest(&bench);
+    bench.api.edit("rollouts/web", |rollout| {
+        rollout["status"]["stable"]["revision"] = json!(promoted);
+    });
+    bench.reconcile().await;
+    assert_eq!(color(&bench), "red", "nobody reads it any more");
 }
 
 #[tokio::test]
