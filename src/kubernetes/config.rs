@@ -30,16 +30,10 @@ pub(crate) fn named_in(template: &Value) -> BTreeSet<ConfigRef> {
         .collect()
 }
 
-/// Puts the annotation on a template by which its pods are replaced though nothing but config has changed, or takes it
-/// off.
-pub(crate) fn mark_released(template: &mut Value, digest: Option<&str>) {
-    match digest {
-        Some(digest) => {
-            if let Some(annotations) = annotations_mut(template) {
-                annotations.insert(names::CONFIG_ANNOTATION.to_owned(), Value::from(digest));
-            }
-        }
-        None => remove_annotation(template, names::CONFIG_ANNOTATION),
+/// Puts the annotation on a template by which its pods are replaced though nothing but config has changed.
+pub(crate) fn mark_released(template: &mut Value, digest: &str) {
+    if let Some(annotations) = annotations_mut(template) {
+        annotations.insert(names::CONFIG_ANNOTATION.to_owned(), Value::from(digest));
     }
 }
 
@@ -63,7 +57,7 @@ pub(crate) fn copy_name(original: &str, of: &str, what: &Value) -> String {
 
 /// Makes a template the canary's: it names copies of the config that is released with it, and says of what.
 pub(crate) fn name_copies(template: &mut Value, config: &ReleasedConfig) {
-    mark_released(template, Some(&config.digest));
+    mark_released(template, &config.digest);
     let copies = config.copies.iter();
     let names: BTreeMap<_, _> = copies
         .map(|copy| (copy.object(), copy.copy.clone()))
@@ -250,7 +244,7 @@ mod tests {
         );
         name_originals(&mut canary);
         assert_eq!(released_with(&canary), Some("abc"));
-        mark_released(&mut canary, None);
+        remove_annotation(&mut canary, names::CONFIG_ANNOTATION);
         assert_eq!(canary, template);
     }
 }

@@ -135,7 +135,7 @@ impl Effects<'_> {
         }
         let mut template = template;
         if let Some(config) = self.released_config(revision) {
-            mark_released(&mut template, Some(&config.digest));
+            mark_released(&mut template, &config.digest);
         }
         let client = self.as_account()?;
         let target = Target {
@@ -156,7 +156,9 @@ impl Effects<'_> {
             Some(stable) => stable.config.clone(),
             None => live.and_then(|live| live.config),
         };
-        mark_released(&mut template, mark.as_deref());
+        if let Some(mark) = mark {
+            mark_released(&mut template, &mark);
+        }
         self.compare(revision, template).await
     }
 
@@ -360,7 +362,9 @@ impl Effects<'_> {
 /// Stable's template as its version has it: with the marks of a restart, and of config that was released with it.
 fn as_it_runs(mut template: Value, stable: &Stable) -> Value {
     mark_restarted(&mut template, stable.restarted_at.as_deref());
-    mark_released(&mut template, stable.config.as_deref());
+    if let Some(digest) = &stable.config {
+        mark_released(&mut template, digest);
+    }
     template
 }
 

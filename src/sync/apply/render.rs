@@ -264,8 +264,9 @@ impl Session<'_> {
             }
             if let (TemplateInForce::Revision(revision), Some(status)) =
                 (&revision_in_force, status)
+                && let Some(digest) = released_config(status, revision)
             {
-                mark_released(template, released_config(status, revision));
+                mark_released(template, digest);
             }
         }
         if let Some(workload) = key.workload() {
@@ -400,7 +401,7 @@ fn with_mark_of(mut object: Value, live: Option<&Value>) -> Value {
         .and_then(|live| live.pointer("/spec/template"))
         .and_then(released_with);
     if let (Some(mark), Some(template)) = (mark, object.pointer_mut("/spec/template")) {
-        mark_released(template, Some(mark));
+        mark_released(template, mark);
     }
     object
 }

@@ -412,11 +412,12 @@ impl World {
     }
 }
 
-/// Stable's template with the mark of its restart.
+/// Stable's template with the mark of its restart. One that is kept with a mark, as it was applied, has its own.
 fn as_it_runs(kept: Template, stable: &Stable) -> Template {
     let restarted = stable.restarted_at.as_ref();
+    let restarted = restarted.map(|at| at.parse().unwrap());
     Template {
-        restarted: restarted.map(|at| at.parse().unwrap()),
+        restarted: kept.restarted.or(restarted),
         ..kept
     }
 }
