@@ -27,6 +27,8 @@ pub(crate) fn towards(target: &Desired, ctx: &mut DecisionContext<'_>) -> Vec<Ac
     if !observed.finalizer && !observed.is_deleting() {
         // Nothing more is held before it is back. What only lowers risk does not wait for it.
         ctx.needs_finalizer = true;
+        effects.extend(services(target, observed));
+        effects.extend(canary(target, ctx));
         effects.retain(|effect| lowers_risk(effect, observed));
         return effects;
     }

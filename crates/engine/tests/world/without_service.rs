@@ -285,3 +285,15 @@ fn what_cannot_be_without_a_service_is_refused_with_what_to_write() {
     let plan = Plan::parse("checkout", &a_rollout_without_service().spec()).unwrap();
     assert_eq!(plan.steps.len(), 3, "no step of 100 % is added");
 }
+
+#[test]
+fn a_worker_that_failed_stops_at_once_though_somebody_has_removed_the_finalizer() {
+    let mut world = a_rollout_without_service()
+        .releasing(Quality::Good)
+        .at_weight(40);
+    world.rollout.as_mut().unwrap().finalizer = false;
+    // The invariants are asked after every write.
+    world.commit("rev-D", template('D', Quality::Good), "commit");
+    let world = world.until_rest();
+    assert_eq!(world.runs(), 'D', "{}", world.story);
+}
