@@ -53,7 +53,7 @@ pub fn with_config(template: &Value, config: Option<&str>) -> Revision {
 
 /// Returns what a `ControllerRevision` keeps of a revision: the template, the digest of the config that it names, and
 /// those of its objects by their names.
-pub fn kept(template: &Value, config: Option<(&str, &BTreeMap<String, String>)>) -> Value {
+pub fn kept(template: &Value, config: Option<(&str, BTreeMap<String, &str>)>) -> Value {
     match config {
         None => json!({ "template": template }),
         Some((config, objects)) => {
@@ -128,7 +128,7 @@ mod tests {
         );
         assert!(one != two && one != of(&template));
         let objects = BTreeMap::new();
-        for (config, name) in [(None, of(&template)), (Some(("1", &objects)), one)] {
+        for (config, name) in [(None, of(&template)), (Some(("1", objects)), one)] {
             assert_eq!(of_kept(&kept(&template, config)), name);
         }
     }

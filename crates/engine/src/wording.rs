@@ -144,8 +144,7 @@ fn writer(manager: Option<&str>) -> &str {
 
 /// Returns routes, for a sentence.
 fn routes(routes: &[PendingRoute]) -> String {
-    let names: Vec<_> = routes.iter().map(|one| one.route.to_string()).collect();
-    names.join(" and ")
+    list(routes.iter().map(|one| &one.route))
 }
 
 /// Adds the gateways that are in the way, with what they say.
@@ -248,7 +247,7 @@ impl fmt::Display for RestoreObstacle {
 }
 
 /// Names things one after the other.
-fn list(things: &[impl fmt::Display]) -> String {
-    let things: Vec<_> = things.iter().map(ToString::to_string).collect();
+fn list(things: impl IntoIterator<Item: fmt::Display>) -> String {
+    let things: Vec<_> = things.into_iter().map(|one| one.to_string()).collect();
     things.join(" and ")
 }
