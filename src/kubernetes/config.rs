@@ -19,15 +19,41 @@ use super::pod_template::{annotations_mut, list};
 /// The longest name of an object with config.
 const MAX_NAME: usize = 253;
 
+/// The places of a template that name config: the lists on the way, and the name in an item of the last.
+const PLACES: [(ConfigKind, &[&str], &str); 12] = {
+    use ConfigKind::{ConfigMap, Secret};
+    const INIT_ENV: &[&str] = &["/spec/initContainers", "/env"];
+    const ENV: &[&str] = &["/spec/containers", "/env"];
+    const INIT_ENV_FROM: &[&str] = &["/spec/initContainers", "/envFrom"];
+    const ENV_FROM: &[&str] = &["/spec/containers", "/envFrom"];
+    const VOLUMES: &[&str] = &["/spec/volumes"];
+    const PROJECTED: &[&str] = &["/spec/volumes", "/projected/sources"];
+    [
+        (ConfigMap, INIT_ENV, "/valueFrom/configMapKeyRef/name"),
+        (Secret, INIT_ENV, "/valueFrom/secretKeyRef/name"),
+        (ConfigMap, ENV, "/valueFrom/configMapKeyRef/name"),
+        (Secret, ENV, "/valueFrom/secretKeyRef/name"),
+        (ConfigMap, INIT_ENV_FROM, "/configMapRef/name"),
+        (Secret, INIT_ENV_FROM, "/secretRef/name"),
+        (ConfigMap, ENV_FROM, "/configMapRef/name"),
+        (Secret, ENV_FROM, "/secretRef/name"),
+        (ConfigMap, VOLUMES, "/configMap/name"),
+        (Secret, VOLUMES, "/secret/secretName"),
+        (ConfigMap, PROJECTED, "/configMap/name"),
+        (Secret, PROJECTED, "/secret/name"),
+    ]
+};
+
 /// Returns the ConfigMaps and Secrets that a template names: in variables, and in volumes.
 pub(crate) fn named_in(template: &Value) -> BTreeSet<ConfigRef> {
-    let places = places(template).into_iter();
-    places
-        .filter_map(|(kind, place)| {
-            let name = template.pointer(&place)?.as_str()?.to_owned();
-            Some(ConfigRef { kind, name })
-        })
-        .collect()
+    let mut named = BTreeSet::new();
+    for (kind, lists, name) in PLACES {
+        each_name(template, lists, name, &mut |name| {
+            let name = name.to_owned();
+            named.insert(ConfigRef { kind, name });
+        });
+    }
+    named
 }
 
 /// Puts the annotation on a template by which its pods are replaced though nothing but config has changed.
@@ -86,50 +112,55 @@ pub(super) fn name_originals(template: &mut Value) {
 
 /// Has a template name other objects in the place of these.
 fn rename(template: &mut Value, names: &BTreeMap<ConfigRef, String>) {
-    for (kind, place) in places(template) {
-        let Some(Value::String(name)) = template.pointer_mut(&place) else {
-            continue;
-        };
-        let object = ConfigRef {
-            kind,
-            name: name.clone(),
-        };
-        if let Some(other) = names.get(&object) {
-            name.clone_from(other);
+    for (kind, lists, name) in PLACES {
+        each_name_mut(template, lists, name, &mut |name| {
+            let object = ConfigRef {
+                kind,
+                name: name.clone(),
+            };
+            if let Some(other) = names.get(&object) {
+                name.clone_from(other);
+            }
+        });
+    }
+}
+
+/// Calls a function with the names at a place in each item of lists within lists.
+fn each_name(within: &Value, lists: &[&str], name: &str, call: &mut dyn FnMut(&str)) {
+    match lists {
+        [first, rest @ ..] => {
+            for item in list(within, first) {
+                each_name(item, rest, name, call);
+            }
+        }
+        [] => {
+            if let Some(Value::String(name)) = within.pointer(name) {
+                call(name);
+            }
         }
     }
 }
 
-/// Returns the JSON pointers of all names of config in a template. There need not be a name at each.
-fn places(template: &Value) -> Vec<(ConfigKind, String)> {
-    use ConfigKind::{ConfigMap, Secret};
-    let mut places = Vec::new();
-    for containers in ["/spec/initContainers", "/spec/containers"] {
-        for (at, container) in list(template, containers).iter().enumerate() {
-            let of_container = format!("{containers}/{at}");
-            for at in 0..list(container, "/env").len() {
-                let from = format!("{of_container}/env/{at}/valueFrom");
-                places.push((ConfigMap, format!("{from}/configMapKeyRef/name")));
-                places.push((Secret, format!("{from}/secretKeyRef/name")));
+/// The same of names that the function may change.
+fn each_name_mut(
+    within: &mut Value,
+    lists: &[&str],
+    name: &str,
+    call: &mut dyn FnMut(&mut String),
+) {
+    match lists {
+        [first, rest @ ..] => {
+            let items = within.pointer_mut(first).and_then(Value::as_array_mut);
+            for item in items.into_iter().flatten() {
+                each_name_mut(item, rest, name, call);
             }
-            for at in 0..list(container, "/envFrom").len() {
-                let from = format!("{of_container}/envFrom/{at}");
-                places.push((ConfigMap, format!("{from}/configMapRef/name")));
-                places.push((Secret, format!("{from}/secretRef/name")));
+        }
+        [] => {
+            if let Some(Value::String(name)) = within.pointer_mut(name) {
+                call(name);
             }
         }
     }
-    for (at, volume) in list(template, "/spec/volumes").iter().enumerate() {
-        let of_volume = format!("/spec/volumes/{at}");
-        places.push((ConfigMap, format!("{of_volume}/configMap/name")));
-        places.push((Secret, format!("{of_volume}/secret/secretName")));
-        for at in 0..list(volume, "/projected/sources").len() {
-            let source = format!("{of_volume}/projected/sources/{at}");
-            places.push((ConfigMap, format!("{source}/configMap/name")));
-            places.push((Secret, format!("{source}/secret/name")));
-        }
-    }
-    places
 }
 
 fn annotation<'a>(template: &'a Value, key: &str) -> Option<&'a str> {

@@ -12,7 +12,7 @@ mod definition;
 mod job;
 mod render;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
@@ -49,7 +49,10 @@ use super::{
     seen::{Seen, next_comparison},
     source::Asked,
 };
-use crate::kubernetes::patch::{path, replace};
+use crate::kubernetes::{
+    managed_fields::patch_as_sync,
+    patch::{path, replace},
+};
 
 /// One application of a plan.
 pub(super) struct Session<'a> {
@@ -89,7 +92,7 @@ enum StepResult {
     /// The object was applied.
     Applied(Box<Application>),
     /// The object is config that is left as it is, and this waits for a release, if git has changed it.
-    Waits(Option<Box<WaitingConfig>>),
+    Waits(Option<Arc<WaitingConfig>>),
 }
 
 /// What to remember of an object that was applied.
@@ -131,7 +134,7 @@ impl Session<'_> {
             for ((step, _), result) in due.iter().zip(results) {
                 let key = &step.manifest.key;
                 let waiting = match &result {
-                    Ok(StepResult::Waits(waiting)) => waiting.as_deref().cloned(),
+                    Ok(StepResult::Waits(waiting)) => waiting.clone(),
                     Ok(_) | Err(_) => None,
                 };
                 self.applied.waits(key, waiting);
@@ -335,10 +338,7 @@ impl Session<'_> {
         );
         patch.extend(template.map(|template| replace(path(TEMPLATE), template.clone())));
         let patch = JsonPatch(patch);
-        let params = PatchParams {
-            field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
+        let params = patch_as_sync();
         let patched = api(&self.as_account, key, resource)
             .patch(&key.name, &params, &Patch::<()>::Json(patch))
             .await;
@@ -360,7 +360,7 @@ impl Session<'_> {
             }
             FieldMask::Workload(governor) => {
                 let origin = self.origin(&manifest.key).map(|origin| &origin.commit);
-                let config = governor.config.as_ref().map(|config| &config.digest);
+                let config = governor.config().map(|config| &config.digest);
                 let also = json!([governor.name, origin, manifest.place.file, config]);
                 (also, json!(governor.status_hash()))
             }
@@ -467,6 +467,6 @@ impl Session<'_> {
 
 /// Facts about a Rollout that decide about a Service or a route.
 fn rollout_state(governor: &Governor) -> Value {
-    let wanted = governor.wanted.as_ref().map(Revision::as_str);
+    let wanted = governor.wanted_revision().map(Revision::as_str);
     json!([governor.name, governor.status_hash(), wanted])
 }

@@ -13,8 +13,8 @@ use crate::kubernetes::config::{Content, named_in, short};
 /// Config of all workloads of a repository.
 #[derive(Debug, Default)]
 pub(super) struct RepoConfig {
-    /// The objects that a workload reads and nobody else does, each with its place among the manifests.
-    of_workloads: BTreeMap<Key, Vec<(ConfigRef, usize)>>,
+    /// The objects that a workload reads and nobody else does.
+    of_workloads: BTreeMap<Key, BTreeMap<ConfigRef, NamedObject>>,
     /// The workload that reads an object of a namespace, and nobody else does.
     readers: BTreeMap<(String, ConfigRef), Key>,
     /// What more than one workload reads, each with all of them.
@@ -26,10 +26,17 @@ pub(super) struct RepoConfig {
 pub(crate) struct NamedConfig {
     /// Digest of all of it.
     pub(crate) digest: String,
-    /// Its objects, each with the digest of its content.
-    pub(crate) objects: BTreeMap<ConfigRef, String>,
-    /// The same by the objects' kinds and names, in words.
-    pub(crate) named: BTreeMap<String, String>,
+    /// Its objects.
+    pub(crate) objects: BTreeMap<ConfigRef, NamedObject>,
+}
+
+/// Object of config that a template names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NamedObject {
+    /// Digest of its content.
+    pub(crate) digest: String,
+    /// File that it is in, or is rendered from.
+    pub(crate) file: String,
 }
 
 /// Config that several workloads read.
@@ -49,9 +56,10 @@ const TOKEN_TYPE: &str = "kubernetes.io/service-account-token";
 impl RepoConfig {
     /// Finds the config that the workloads of a repository name.
     pub(super) fn of(manifests: &[Manifest]) -> Self {
-        let brought = manifests.iter().enumerate().filter_map(|(at, manifest)| {
-            let namespace = manifest.key.namespace.as_deref()?;
-            Some(((namespace, config_ref(manifest)?), at))
+        let brought = manifests.iter().filter_map(|manifest| {
+            let Manifest { key, content, .. } = manifest;
+            let id = (key.namespace.as_deref()?, ref_of(key)?);
+            Some((id, (manifest, content.as_ref()?)))
         });
         let brought: BTreeMap<_, _> = brought.collect();
         if brought.is_empty() {
@@ -73,18 +81,22 @@ impl RepoConfig {
         }
         let mut found = Self::default();
         for ((namespace, config), keys) in readers {
-            let at = brought[&(namespace, config.clone())];
+            let (manifest, content) = brought[&(namespace, config.clone())];
             let mut only = keys.iter().filter(|_| keys.len() == 1);
             match only.next() {
                 Some(reader) if reader.workload().is_some() => {
                     let reader = (*reader).clone();
                     let own = found.of_workloads.entry(reader.clone()).or_default();
-                    own.push((config.clone(), at));
+                    let named = NamedObject {
+                        digest: content.clone(),
+                        file: manifest.place.file.clone(),
+                    };
+                    own.insert(config.clone(), named);
                     found.readers.insert((namespace.to_owned(), config), reader);
                 }
                 Some(_) => {}
                 None => found.shared.push(SharedConfig {
-                    object: manifests[at].key.clone(),
+                    object: manifest.key.clone(),
                     readers: keys.into_iter().cloned().collect(),
                 }),
             }
@@ -93,17 +105,9 @@ impl RepoConfig {
     }
 
     /// Config of a workload, if it names any that is its own.
-    pub(super) fn of_workload(
-        &self,
-        workload: &Key,
-        manifests: &[Manifest],
-    ) -> Option<NamedConfig> {
-        let objects = self.of_workloads.get(workload)?.iter();
-        let objects = objects.map(|(config, at)| {
-            let content = Content::of(&manifests[*at].object);
-            (config.clone(), content.digest())
-        });
-        Some(NamedConfig::of(objects.collect()))
+    pub(super) fn of_workload(&self, workload: &Key) -> Option<NamedConfig> {
+        let objects = self.of_workloads.get(workload)?;
+        Some(NamedConfig::of(objects.clone()))
     }
 
     /// The workload whose own config an object is.
@@ -126,16 +130,22 @@ impl RepoConfig {
 // === impl NamedConfig ===
 
 impl NamedConfig {
-    fn of(objects: BTreeMap<ConfigRef, String>) -> Self {
-        let named = objects.iter();
-        let named = named.map(|(object, digest)| (object.to_string(), digest.clone()));
-        let named: BTreeMap<_, _> = named.collect();
-        Self {
-            digest: short(&Digest::of(&json!(named))),
-            objects,
-            named,
-        }
+    fn of(objects: BTreeMap<ConfigRef, NamedObject>) -> Self {
+        let digest = short(&Digest::of(&json!(digests(&objects))));
+        Self { digest, objects }
     }
+
+    /// Digests of its objects by their kinds and names, in words.
+    pub(super) fn digests(&self) -> BTreeMap<String, &str> {
+        digests(&self.objects)
+    }
+}
+
+fn digests(objects: &BTreeMap<ConfigRef, NamedObject>) -> BTreeMap<String, &str> {
+    let objects = objects.iter();
+    objects
+        .map(|(object, named)| (object.to_string(), named.digest.as_str()))
+        .collect()
 }
 
 /// Returns the reference by which templates name an object, if they can.
@@ -148,9 +158,10 @@ pub(super) fn ref_of(key: &Key) -> Option<ConfigRef> {
     })
 }
 
-/// The same of a manifest whose content is people's.
-fn config_ref(manifest: &Manifest) -> Option<ConfigRef> {
-    ref_of(&manifest.key).filter(|_| manifest.object["type"] != TOKEN_TYPE)
+/// Returns the digest of an object's content, if templates can name it and its content is people's.
+pub(super) fn content_digest(key: &Key, object: &Value) -> Option<String> {
+    ref_of(key).filter(|_| object["type"] != TOKEN_TYPE)?;
+    Some(Content::of(object).digest())
 }
 
 /// The pod template of an object, whatever its kind; of a Pod itself.
@@ -196,7 +207,7 @@ mod tests {
     fn digest(text: &str) -> Option<String> {
         let manifests = manifests(text);
         let config = RepoConfig::of(&manifests);
-        let of_workload = config.of_workload(&key("Deployment", "web"), &manifests);
+        let of_workload = config.of_workload(&key("Deployment", "web"));
         of_workload.map(|config| config.digest)
     }
 
@@ -223,7 +234,7 @@ mod tests {
             ];
             let manifests = manifests(&text.concat());
             let config = RepoConfig::of(&manifests);
-            let own = config.of_workload(&key("Deployment", "web"), &manifests);
+            let own = config.of_workload(&key("Deployment", "web"));
             assert_eq!(own, None, "{kind}");
             assert_eq!(config.reader(&key("ConfigMap", "web")), None);
             let [shared] = config.shared() else {

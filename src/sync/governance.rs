@@ -53,16 +53,23 @@ pub(crate) struct Governor {
     pub(crate) services: BTreeSet<String>,
     /// Routes that it splits.
     pub(crate) routes: Vec<RouteRef>,
-    /// The revision that the repository wants of its workload, where it has that.
-    pub(crate) wanted: Option<Revision>,
-    /// That workload.
-    pub(crate) wanted_of: Option<Key>,
-    /// Config of that workload that is released with it.
-    pub(crate) config: Option<NamedConfig>,
+    /// What the repository wants of its workload, where it has that.
+    pub(crate) wanted: Option<WantedWorkload>,
     /// True if a change of config is applied at once.
     ignores_config: bool,
     /// The status, where it was last seen. Whoever is about to write asks for a fresh one.
     pub(crate) status: Option<RolloutStatus>,
+}
+
+/// What a repository wants of a workload that a Rollout governs.
+#[derive(Clone, Debug)]
+pub(crate) struct WantedWorkload {
+    /// The workload.
+    pub(crate) key: Key,
+    /// The revision that its template is, with its config.
+    pub(crate) revision: Revision,
+    /// Config that is released with it.
+    pub(crate) config: Option<NamedConfig>,
 }
 
 // === impl Governance ===
@@ -87,7 +94,7 @@ impl Governance {
         governance.config = RepoConfig::of(manifests);
         for governor in governance.governors.values_mut() {
             governor.add_selecting_services(manifests, &declared);
-            governor.want(&declared, &governance.config, manifests);
+            governor.want(&declared, &governance.config);
         }
         governance
     }
@@ -115,7 +122,7 @@ impl Governance {
         if let Some(workload) = self.config.reader(key) {
             let governor = self.of_workload(workload);
             let is_read = match governor {
-                Some(governor) => governor.config.is_some(),
+                Some(governor) => governor.config().is_some(),
                 None => self.is_held(workload),
             };
             let reader = ConfigReader {
@@ -129,7 +136,7 @@ impl Governance {
         let beside = beside.filter_map(|governor| {
             Some(ConfigReader {
                 governor: Some(governor),
-                workload: governor.wanted_of.as_ref()?,
+                workload: &governor.wanted.as_ref()?.key,
                 is_named: false,
             })
         });
@@ -143,8 +150,8 @@ impl Governance {
     }
 
     /// Config of a workload, whatever its Rollout says of it.
-    pub(super) fn config_of(&self, workload: &Key, manifests: &[Manifest]) -> Option<NamedConfig> {
-        self.config.of_workload(workload, manifests)
+    pub(super) fn config_of(&self, workload: &Key) -> Option<NamedConfig> {
+        self.config.of_workload(workload)
     }
 
     /// What a Rollout's workload reads and others, too, so that it is applied at once.
@@ -229,6 +236,29 @@ impl Governor {
         NamespacedName::new(&self.namespace, &self.name)
     }
 
+    /// Returns the revision that the repository wants of one of its workloads, and the config that is released with it.
+    pub(crate) fn wants<'a>(
+        &'a self,
+        workload: &'a Manifest,
+    ) -> Option<(&'a Revision, Option<&'a NamedConfig>)> {
+        match &self.wanted {
+            Some(wanted) if wanted.key == workload.key => {
+                Some((&wanted.revision, wanted.config.as_ref()))
+            }
+            Some(_) | None => Some((workload.revision.as_ref()?, None)),
+        }
+    }
+
+    /// The revision that the repository wants.
+    pub(crate) fn wanted_revision(&self) -> Option<&Revision> {
+        self.wanted.as_ref().map(|wanted| &wanted.revision)
+    }
+
+    /// Config that is released with it.
+    pub(crate) fn config(&self) -> Option<&NamedConfig> {
+        self.wanted.as_ref()?.config.as_ref()
+    }
+
     /// Returns true if an attempt is running.
     pub(crate) fn has_attempt(&self) -> bool {
         self.status
@@ -257,28 +287,26 @@ impl Governor {
             .collect()
     }
 
-    /// Puts down the revision that a repository wants.
-    fn want(
-        &mut self,
-        declared: &BTreeMap<(&str, WorkloadRef), &Manifest>,
-        config: &RepoConfig,
-        manifests: &[Manifest],
-    ) {
-        let mut workloads = self.declared_among(declared).into_iter();
-        let Some((workload, template)) =
-            workloads.find_map(|workload| Some((workload, workload.template()?)))
-        else {
-            return;
-        };
-        let config = if self.ignores_config {
-            None
-        } else {
-            config.of_workload(&workload.key, manifests)
-        };
-        let digest = config.as_ref().map(|config| config.digest.as_str());
-        self.wanted = Some(revision::with_config(template, digest));
-        self.wanted_of = Some(workload.key.clone());
-        self.config = config;
+    /// Puts down what a repository wants.
+    fn want(&mut self, declared: &BTreeMap<(&str, WorkloadRef), &Manifest>, config: &RepoConfig) {
+        let workloads = self.declared_among(declared).into_iter();
+        let mut wanted = workloads.filter_map(|workload| {
+            let config = if self.ignores_config {
+                None
+            } else {
+                config.of_workload(&workload.key)
+            };
+            let revision = match &config {
+                Some(config) => revision::with_config(workload.template()?, Some(&config.digest)),
+                None => workload.revision.clone()?,
+            };
+            Some(WantedWorkload {
+                key: workload.key.clone(),
+                revision,
+                config,
+            })
+        });
+        self.wanted = wanted.next();
     }
 
     fn has_stable(&self) -> bool {

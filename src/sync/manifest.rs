@@ -28,6 +28,7 @@ use self::{
     size::Size,
     yaml::{Document, YamlError},
 };
+use super::config;
 
 /// An object of the repository.
 #[derive(Clone)]
@@ -42,6 +43,8 @@ pub(crate) struct Manifest {
     pub(crate) digest: Digest,
     /// Revision that its pod template is, if it has one.
     pub(crate) revision: Option<Revision>,
+    /// Digest of its content, if it is config that templates may name.
+    pub(super) content: Option<String>,
 }
 
 /// Namespaces of a repository's objects.
@@ -288,6 +291,7 @@ impl Manifest {
         Ok(Self {
             digest: Digest::of(&object),
             revision: object.pointer("/spec/template").map(revision::of),
+            content: config::content_digest(&key, &object),
             key,
             place,
             object,

@@ -41,6 +41,8 @@ pub(super) struct Wanted<'a> {
     pub(super) namespace: &'a str,
     pub(super) rollout: &'a str,
     pub(super) template: &'a Value,
+    /// Name of the template, with its config.
+    pub(super) revision: &'a Revision,
     pub(super) origin: Option<&'a Origin>,
     pub(super) path: &'a str,
     /// The `ConfigRepo`, as a reference within the namespace.
@@ -172,18 +174,9 @@ pub(super) fn is_first_deploy(
 // === impl Wanted ===
 
 impl Wanted<'_> {
-    /// Name of what is wanted.
-    pub(super) fn revision(&self) -> Revision {
-        revision::with_config(self.template, self.config_digest())
-    }
-
-    fn config_digest(&self) -> Option<&str> {
-        self.config.map(|config| config.digest.as_str())
-    }
-
     /// The object to apply, unless this template, asked for by this commit, is the newest.
     fn object<'k>(&self, known: &'k [ControllerRevision]) -> Newest<'k> {
-        let name = self.revision().object_name(self.rollout);
+        let name = self.revision.object_name(self.rollout);
         let commit = self.origin.map(|origin| origin.commit.as_str());
         let greatest = known.iter().map(|one| one.revision).max().unwrap_or(0);
         let same = known.iter().find(|one| one.name_any() == name);
@@ -218,7 +211,7 @@ impl Wanted<'_> {
             "metadata": metadata,
             "data": revision::kept(
                 self.template,
-                self.config.map(|config| (config.digest.as_str(), &config.named)),
+                self.config.map(|config| (config.digest.as_str(), config.digests())),
             ),
             // Other copies of it are no other order.
             "revision": newest.map_or(greatest + 1, |newest| newest.revision),
@@ -268,11 +261,12 @@ impl Wanted<'_> {
 mod tests {
     use super::*;
 
-    fn wanted<'a>(template: &'a Value, origin: &'a Origin) -> Wanted<'a> {
+    fn wanted<'a>(template: &'a Value, revision: &'a Revision, origin: &'a Origin) -> Wanted<'a> {
         Wanted {
             namespace: "shop",
             rollout: "web",
             template,
+            revision,
             origin: Some(origin),
             path: "web.yaml",
             config_repo: "shop".into(),
@@ -297,14 +291,12 @@ mod tests {
     #[test]
     fn a_template_is_written_once_per_commit_that_asks_for_it() {
         let (one, two) = (json!({"a": 1}), json!({"a": 2}));
-        let object = |template: &Value, commit: &str, known: &[ControllerRevision]| match wanted(
-            template,
-            &origin(commit),
-        )
-        .object(known)
-        {
-            Newest::Known(_) => None,
-            Newest::Wanted(object) => Some(object),
+        let object = |template: &Value, commit: &str, known: &[ControllerRevision]| {
+            let (revision, origin) = (revision::of(template), origin(commit));
+            match wanted(template, &revision, &origin).object(known) {
+                Newest::Known(_) => None,
+                Newest::Wanted(object) => Some(object),
+            }
         };
         let first = object(&one, "c1", &[]).expect("new");
         assert_eq!(first["revision"], 1);

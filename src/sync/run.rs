@@ -221,7 +221,7 @@ impl SyncRun<'_> {
         } = memory;
         let repository = repository.as_ref().expect("the head was read from it");
         let governed = plan.apply.iter().filter_map(|step| match step.mask {
-            FieldMask::Workload(governor) => Some((step.manifest, governor.config.as_ref())),
+            FieldMask::Workload(governor) => Some((step.manifest, governor)),
             _ => None,
         });
         // Collected, because an iterator over borrowed steps would keep the future from being sent.

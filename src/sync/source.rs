@@ -4,8 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tidegate_api::{
-    CommitId, Revision, config::ConfigRef, config_repo::ConfigRepoSpec, reason::SyncReason,
-    workload::WorkloadRef,
+    CommitId, Revision, config_repo::ConfigRepoSpec, reason::SyncReason, workload::WorkloadRef,
 };
 use tidegate_engine::revision;
 use tidegate_git::{
@@ -16,7 +15,8 @@ use tokio::task::spawn_blocking;
 
 use super::{
     budget::BudgetExceeded,
-    config::{self, NamedConfig},
+    config::NamedConfig,
+    governance::Governor,
     manifest::{self, InvalidManifest, Key, Manifest, Namespaces, Parsed, Place},
     revisions::Origin,
     wording::phrases,
@@ -254,40 +254,40 @@ impl Origins {
         &mut self,
         folder: RenderedFolder<'_>,
         head: &Head,
-        workloads: impl IntoIterator<Item = (&Manifest, Option<&NamedConfig>)>,
+        workloads: impl IntoIterator<Item = (&Manifest, &Governor)>,
     ) -> Result<&BTreeMap<Key, Asked>, FolderError> {
         if self.head != Some(head.commit.id) {
             let last = std::mem::take(self);
             self.head = Some(head.commit.id);
             self.earlier = last.head.map(|head| (head, last.by_workload));
         }
-        for (manifest, config) in workloads {
+        for (manifest, governor) in workloads {
             let key = &manifest.key;
-            let (Some(workload), Some(namespace), Some(template)) =
-                (key.workload(), &key.namespace, manifest.template())
-            else {
+            let (Some(workload), Some(namespace), Some(template), Some((revision, config))) = (
+                key.workload(),
+                &key.namespace,
+                &manifest.revision,
+                governor.wants(manifest),
+            ) else {
                 continue;
             };
-            let file = &manifest.place.file;
-            let digest = config.map(|config| config.digest.as_str());
-            let revision = revision::with_config(template, digest);
             let known = self.by_workload.get(key);
-            if known.is_some_and(|known| known.revision == revision) {
+            if known.is_some_and(|known| known.revision == *revision) {
                 continue;
             }
             let earlier = self
                 .earlier
                 .as_ref()
                 .and_then(|(head, asked)| Some((*head, asked.get(key)?)));
-            let earlier = earlier.filter(|(_, asked)| asked.revision == revision);
+            let earlier = earlier.filter(|(_, asked)| asked.revision == *revision);
             let until = earlier.map(|(head, _)| head);
             let written = Written {
                 commit: head.commit.id,
-                file,
+                file: &manifest.place.file,
                 namespace,
                 workload: &workload,
-                template: &revision::of(template),
-                config: config_files(config, namespace, &head.manifests),
+                template,
+                config,
             };
             let found = requested_by(folder, head.is_rendered, &written, until).await?;
             let Some((commit, is_exact)) = found else {
@@ -300,8 +300,13 @@ impl Origins {
                     ..Origin::from(&commit)
                 },
             };
-            self.by_workload
-                .insert(key.clone(), Asked { revision, origin });
+            self.by_workload.insert(
+                key.clone(),
+                Asked {
+                    revision: revision.clone(),
+                    origin,
+                },
+            );
         }
         Ok(&self.by_workload)
     }
@@ -318,40 +323,7 @@ pub(super) struct Written<'a> {
     /// Name of the template alone.
     pub(super) template: &'a Revision,
     /// Config that belongs to it.
-    pub(super) config: Vec<ConfigFile<'a>>,
-}
-
-/// Config that stands in a commit.
-#[derive(Clone)]
-pub(super) struct ConfigFile<'a> {
-    /// The object.
-    config: &'a ConfigRef,
-    /// Digest of its content.
-    digest: &'a str,
-    /// File that it is in, or is rendered from.
-    file: &'a str,
-}
-
-/// Returns the files that have the config of a workload.
-fn config_files<'a>(
-    named: Option<&'a NamedConfig>,
-    namespace: &str,
-    manifests: &'a [Manifest],
-) -> Vec<ConfigFile<'a>> {
-    let objects = named.into_iter().flat_map(|named| &named.objects);
-    let in_files = objects.filter_map(|(config, digest)| {
-        let mut manifests = manifests.iter();
-        let is_it = |one: &&Manifest| {
-            one.key.is_in(namespace) && config::ref_of(&one.key).as_ref() == Some(config)
-        };
-        let file = &manifests.find(is_it)?.place.file;
-        Some(ConfigFile {
-            config,
-            digest,
-            file,
-        })
-    });
-    in_files.collect()
+    pub(super) config: Option<&'a NamedConfig>,
 }
 
 /// Returns the commit since which a template has stood in a folder, and true if it is not an earlier one.
@@ -362,17 +334,18 @@ pub(super) async fn requested_by(
     until: Option<ObjectId>,
 ) -> Result<Option<(Commit, bool)>, FolderError> {
     let namespace = written.namespace;
+    let config = written.config.into_iter();
+    let config = config.flat_map(|config| &config.objects);
     if is_rendered {
         let is_same = |rendered: &Rendered| {
             let template = folder.template(rendered, (namespace, written.workload));
-            let mut config = written.config.iter();
             template.is_some_and(|there| revision::of(there) == *written.template)
-                && config.all(|one| {
+                && config.clone().all(|(object, named)| {
                     let is_it = |_: &str, kind: &str, name: &str| {
-                        kind == one.config.kind.as_str() && name == one.config.name
+                        kind == object.kind.as_str() && name == object.name
                     };
                     let there = folder.object(rendered, namespace, is_it);
-                    there.is_some_and(|there| Content::of(there).digest() == one.digest)
+                    there.is_some_and(|there| Content::of(there).digest() == named.digest)
                 })
         };
         let requested = folder
@@ -407,16 +380,16 @@ pub(super) async fn requested_by(
         .requested_by(head, place(written.file), same, until)
         .await?;
     // The last of the changes has asked for what they make together.
-    for one in &written.config {
+    for (object, named) in config {
         let Some(last) = &found else { break };
-        let (config, digest) = (one.config.clone(), one.digest.to_owned());
+        let (object, digest) = (object.clone(), named.digest.clone());
         let (namespace, default) = (namespace.clone(), default.clone());
         let same = move |bytes: &[u8]| {
-            let there = manifest::config_in(bytes, &config, &namespace, &default);
+            let there = manifest::config_in(bytes, &object, &namespace, &default);
             there.is_some_and(|there| Content::of(&there).digest() == digest)
         };
         found = repository
-            .requested_by(head, place(one.file), same, Some(last.id))
+            .requested_by(head, place(&named.file), same, Some(last.id))
             .await?;
     }
     Ok(found.map(|commit| (commit, true)))

@@ -30,8 +30,9 @@ pub(super) fn governed(
             .iter()
             .find(|before| Key::from(&before.object).is_same_object(&manifest.key));
         let Some(governor) = governance.of_workload(&manifest.key) else {
-            let config = governance.config_of(&manifest.key, manifests);
-            return ungoverned(before?, manifest, config.as_ref());
+            let before = before?;
+            let config = governance.config_of(&manifest.key);
+            return ungoverned(before, manifest, config.as_ref());
         };
         if !governor.live {
             // It is about to be created again, and adopts what runs.

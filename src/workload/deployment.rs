@@ -34,7 +34,7 @@ use crate::{
     kubernetes::{
         applier::appliers,
         cache::{Cache, CacheWriter},
-        managed_fields::{last_manager, manager_by_subresource},
+        managed_fields::{last_manager, manager_by_subresource, patch_as_sync},
         patch::{path, replace},
         pod_template::{PodTemplate, doubled, drop_null_timestamp},
         watch::{self, WatchScope},
@@ -446,8 +446,7 @@ async fn replace_template(
     let patch = JsonPatch(version.into_iter().chain([template]).collect());
     let params = PatchParams {
         dry_run,
-        field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
+        ..patch_as_sync()
     };
     let api: Api<Deployment> = Api::namespaced(target.client.clone(), target.namespace);
     api.patch(&target.workload.name, &params, &Patch::<()>::Json(patch))

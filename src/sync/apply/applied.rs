@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     fmt,
+    sync::Arc,
 };
 
 use jiff::Timestamp;
@@ -24,11 +25,10 @@ pub(in crate::sync) struct Applied {
     account: String,
     objects: HashMap<Key, Remembered>,
     /// Config that waits for a release.
-    waiting: HashMap<Key, WaitingConfig>,
+    waiting: HashMap<Key, Arc<WaitingConfig>>,
 }
 
 /// Config that waits for a release.
-#[derive(Clone)]
 pub(super) struct WaitingConfig {
     /// Everything known that decided about it.
     pub(super) inputs: Inputs,
@@ -151,7 +151,7 @@ impl Applied {
     }
 
     /// Keeps that config waits for a release, or that it does not.
-    pub(super) fn waits(&mut self, key: &Key, waiting: Option<WaitingConfig>) {
+    pub(super) fn waits(&mut self, key: &Key, waiting: Option<Arc<WaitingConfig>>) {
         match waiting {
             Some(waiting) => {
                 self.objects.remove(key);
@@ -164,7 +164,7 @@ impl Applied {
     }
 
     /// Returns what waits of an object of config.
-    pub(super) fn waiting(&self, key: &Key) -> Option<&WaitingConfig> {
+    pub(super) fn waiting(&self, key: &Key) -> Option<&Arc<WaitingConfig>> {
         self.waiting.get(key)
     }
 

@@ -3,10 +3,12 @@
 //! What waits is not applied at all. What it is to be is what the API server says of a dry run, so that keys of other
 //! writers stay.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::{
     Api, Resource as _, ResourceExt,
-    api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 use tidegate_api::{
@@ -22,7 +24,10 @@ use super::{
     render::{Rendered, governing},
 };
 use crate::{
-    kubernetes::config::{Content, copy_name, named_in},
+    kubernetes::{
+        config::{Content, copy_name, named_in},
+        managed_fields::{create_as_sync, patch_as_sync},
+    },
     sync::{
         cluster::api,
         config::ref_of,
@@ -74,7 +79,7 @@ pub(super) enum ConfigFate {
     /// It is left as it is: an attempt writes it.
     Left,
     /// It is left as it is, and this waits for a release.
-    Waits(Box<WaitingConfig>),
+    Waits(Arc<WaitingConfig>),
 }
 
 /// Hold on an object of config, the stronger after the weaker.
@@ -124,7 +129,7 @@ impl Session<'_> {
             && known.inputs == inputs
             && are_same(known.seen.as_ref(), seen.as_ref())
         {
-            return Ok(ConfigFate::Waits(Box::new(known.clone())));
+            return Ok(ConfigFate::Waits(Arc::clone(known)));
         }
         let hold = self.hold_on_config(key, change.readers).await?;
         if hold == ConfigHold::Free {
@@ -137,18 +142,18 @@ impl Session<'_> {
             self.content_after(change, resource).await.map_err(failed)?
         };
         let keys = before.unwrap_or_default().changes(&content);
-        Ok(match hold {
-            _ if !keys.is_empty() || change.before.is_none() => {
-                ConfigFate::Waits(Box::new(WaitingConfig {
-                    inputs,
-                    seen,
-                    content,
-                    keys,
-                }))
-            }
-            ConfigHold::Attempt => ConfigFate::Left,
-            ConfigHold::Change | ConfigHold::Free => ConfigFate::Applies,
-        })
+        if keys.is_empty() && change.before.is_some() {
+            return Ok(match hold {
+                ConfigHold::Attempt => ConfigFate::Left,
+                ConfigHold::Change | ConfigHold::Free => ConfigFate::Applies,
+            });
+        }
+        Ok(ConfigFate::Waits(Arc::new(WaitingConfig {
+            inputs,
+            seen,
+            content,
+            keys,
+        })))
     }
 
     /// Asks by a dry run what an object would contain. What others have applied first is taken over before, or the dry run
@@ -232,9 +237,10 @@ impl Session<'_> {
             return Ok(ConfigHold::Free);
         }
         // What git has of stable's is no change: somebody has lost or edited it.
-        let wanted = governor.config.as_ref();
+        let wanted = governor.config();
         let wanted = wanted.and_then(|wanted| wanted.objects.get(&config));
-        if wanted.is_some() && wanted == revisions.digest(&stable.revision, &config).as_ref() {
+        let of_stable = revisions.digest(&stable.revision, &config);
+        if wanted.is_some_and(|wanted| of_stable.as_ref() == Some(&wanted.digest)) {
             return Ok(ConfigHold::Free);
         }
         // The one that is tried may name what stable does not.
@@ -273,7 +279,8 @@ impl Session<'_> {
                 missing: Vec::new(),
             };
         }
-        let objects = governor.config.iter().flat_map(|config| &config.objects);
+        let objects = governor.config().into_iter();
+        let objects = objects.flat_map(|config| &config.objects);
         let waiting = objects.clone().filter_map(|(object, _)| {
             let ConfigRef { kind, name } = object.clone();
             let original = Key::namespaced("v1", kind.as_str(), &governor.namespace, &name);
@@ -292,9 +299,9 @@ impl Session<'_> {
         let stable = stable.filter(|stable| stable.revision != *revision);
         let is_changed = stable.is_some_and(|stable| {
             let mut objects = objects;
-            objects.any(|(object, digest)| {
+            objects.any(|(object, named)| {
                 let before = revisions.digest(&stable.revision, object);
-                before.is_some_and(|before| before != *digest)
+                before.is_some_and(|before| before != named.digest)
             })
         });
         Copies {
@@ -324,11 +331,8 @@ impl Session<'_> {
         copy.waiting.content.put_into(&mut object);
         let object: DynamicObject =
             serde_json::from_value(object).expect("an object with metadata is one");
-        let params = PostParams {
-            field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()),
-            ..PostParams::default()
-        };
-        match self.api_of(&key).await?.create(&params, &object).await {
+        let api = self.api_of(&key).await?;
+        match api.create(&create_as_sync(), &object).await {
             // Its name says what it contains.
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
             Err(error) => Err(ApplyError::at(None, &key, Failure::of(error, &key))),
@@ -347,10 +351,7 @@ impl Session<'_> {
         let patch = json!({ "metadata": { "ownerReferences": owner.as_slice() } });
         // Another revision may need it, too.
         let patch = Patch::Strategic(patch);
-        let params = PatchParams {
-            field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
+        let params = patch_as_sync();
         let api = self.api_of(&key).await?;
         let owned = api.patch_metadata(&key.name, &params, &patch);
         match owned.await {
@@ -394,7 +395,7 @@ pub(super) fn config_state(governor: &Governor) -> Value {
         governor.name,
         stable.map(|stable| stable.revision.as_str()),
         attempt,
-        governor.wanted.as_ref().map(Revision::as_str),
+        governor.wanted_revision().map(Revision::as_str),
     ])
 }
 
@@ -403,7 +404,7 @@ fn is_at_rest(governor: &Governor) -> bool {
     let status = governor.status.as_ref();
     status.is_some_and(|status| {
         let stable = status.stable.as_ref().map(|stable| &stable.revision);
-        status.attempt.is_none() && stable.is_some() && stable == governor.wanted.as_ref()
+        status.attempt.is_none() && stable.is_some() && stable == governor.wanted_revision()
     })
 }
 

@@ -211,7 +211,9 @@ impl Session<'_> {
         let mut object = manifest.object.clone();
         let rollout = self.rollout(governor).await?;
         let is_governed = rollout.is_some() || governor.declared;
-        let (Some(template), true) = (manifest.template(), is_governed) else {
+        let (Some(template), Some((wanted_revision, config)), true) =
+            (manifest.template(), governor.wants(manifest), is_governed)
+        else {
             return Ok(Rendered::of(object));
         };
         let revisions = Revisions::of(self.cluster, &governor.namespace, &governor.name).await?;
@@ -226,11 +228,12 @@ impl Session<'_> {
             namespace: &governor.namespace,
             rollout: &governor.name,
             template,
+            revision: wanted_revision,
             origin: self.origin(key),
             path: &place.file,
             config_repo: self.config_repo.reference(&governor.namespace),
             first_deploy,
-            config: governor.config.as_ref(),
+            config,
             copies: None,
         };
         if first_deploy {
@@ -241,7 +244,7 @@ impl Session<'_> {
         let revision_in_force = template_in_force(status, first_deploy);
         let mut in_force = match &revision_in_force {
             TemplateInForce::Git => Some(template.clone()),
-            TemplateInForce::Revision(revision) if wanted.revision() == *revision => {
+            TemplateInForce::Revision(revision) if revision == wanted_revision => {
                 Some(template.clone())
             }
             TemplateInForce::Revision(revision) => {
@@ -278,7 +281,7 @@ impl Session<'_> {
         let mut rendered = Rendered::of(object);
         rendered.left_out.push(PAUSED);
         if !first_deploy {
-            let copies = self.copies(governor, status, &wanted.revision(), &revisions);
+            let copies = self.copies(governor, status, wanted_revision, &revisions);
             let config = copies.named.iter().flatten().count();
             if config > MAX_COPIES {
                 let failure = Failure::TooMuchConfig { config };
@@ -425,6 +428,6 @@ pub(super) fn governing<'a>(governor: &'a Governor, rollout: &'a Rollout) -> Gov
         // Without one no route is split.
         service: rollout.spec.service_name().unwrap_or_default(),
         status: rollout.status.as_ref(),
-        wanted: governor.wanted.as_ref(),
+        wanted: governor.wanted_revision(),
     }
 }

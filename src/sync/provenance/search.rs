@@ -243,7 +243,7 @@ impl Search<'_> {
             namespace: self.folder.namespace,
             workload,
             template: &written.revision,
-            config: Vec::new(),
+            config: None,
         };
         let is_rendered = self.head.is_rendered;
         let found = source::requested_by(self.folder, is_rendered, &sought, None).await?;
