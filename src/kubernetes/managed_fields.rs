@@ -2,7 +2,10 @@
 
 use json_patch::Patch;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
-use kube::{Resource, ResourceExt as _};
+use kube::{
+    Resource, ResourceExt as _,
+    api::{PatchParams, PostParams},
+};
 use serde_json::{Map, Value, json};
 use tidegate_api::names;
 
@@ -93,6 +96,22 @@ fn rest_of(fields: &Value, disowned: Disowned<'_>) -> Value {
             remove_field(&mut rest, path);
             rest
         }
+    }
+}
+
+/// Parameters of a patch in sync's name: its next apply takes the fields over.
+pub(crate) fn patch_as_sync() -> PatchParams {
+    PatchParams {
+        field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    }
+}
+
+/// Parameters of a creation in the same name.
+pub(crate) fn create_as_sync() -> PostParams {
+    PostParams {
+        field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
     }
 }
 

@@ -12,8 +12,6 @@ mod resources;
 
 pub(super) use self::objects::delete_revision;
 
-use std::collections::BTreeSet;
-
 use kube::Client;
 use tidegate_api::{
     NamespacedName, Revision, Rollout, config::ConfigRef, status::Stable, workload::WorkloadRef,
@@ -199,11 +197,23 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
     match action {
         Action::AddFinalizer => effects.set_finalizer(true).await,
         Action::RemoveFinalizer => effects.set_finalizer(false).await,
-        Action::DryRunCandidate
-        | Action::DryRunStable
-        | Action::DryRunCanary
-        | Action::CheckQueries
-        | Action::RunPreflightWarnings => ask(ctx, subject, action).await,
+        Action::DryRunCandidate => remember(ctx, subject.id, effects.compare_candidate().await),
+        Action::DryRunStable => remember(ctx, subject.id, effects.compare_stable().await),
+        Action::DryRunCanary => {
+            let (revision, admission) = effects.dry_run_canary().await?;
+            remember_admission(ctx, subject, revision, admission)
+        }
+        Action::CheckQueries => {
+            let metrics = subject.rollout.spec.metrics.as_ref();
+            let prometheus = ctx.prometheuses.of(&subject.id.namespace, metrics);
+            ctx.memory.query_checks.ask(subject.rollout, prometheus);
+            Ok(())
+        }
+        Action::RunPreflightWarnings => {
+            let (client, plan) = (&ctx.clients.writing, subject.plan()?);
+            surroundings::look(&ctx.caches, client, &ctx.events, subject.rollout, plan);
+            Ok(())
+        }
         Action::SnapshotLiveTemplate(revision) => effects.keep_live(revision).await,
         Action::KeepCandidate(revision) => effects.keep_candidate(revision).await,
         Action::SnapshotVersion { revision, version } => {
@@ -236,15 +246,19 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
             release,
             prune,
         } => {
-            ctx.memory.observations.keeps_config(subject.id, None);
+            let observations = &ctx.memory.observations;
+            observations.keeps_config(subject.id, None);
             if effects.keep_config(keep, release, *prune).await? {
-                remember_kept_config(ctx, subject.id, keep);
+                observations.keeps_config(subject.id, Some(keep.clone()));
+                ctx.requeue(subject.id);
             }
             Ok(())
         }
         Action::WriteConfig(revision) => {
             let attempt = effects.write_config(revision).await?;
-            remember_config(ctx, subject.id, attempt, revision);
+            let observations = &ctx.memory.observations;
+            observations.wrote_config(subject.id, attempt, revision.clone());
+            ctx.requeue(subject.id);
             Ok(())
         }
         Action::DisownFields(owned) => effects.disown_fields(owned).await,
@@ -269,54 +283,17 @@ async fn act(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<()
     }
 }
 
-/// Asks something whose answer the next decision has.
-async fn ask(ctx: &Context, subject: &Subject<'_>, action: &Action) -> Result<(), ExecuteError> {
-    let effects = Effects::new(ctx, subject);
-    match action {
-        Action::DryRunCandidate => {
-            remember(ctx, subject.id, effects.compare_candidate().await?);
-        }
-        Action::DryRunStable => remember(ctx, subject.id, effects.compare_stable().await?),
-        Action::DryRunCanary => {
-            let (revision, admission) = effects.dry_run_canary().await?;
-            remember_admission(ctx, subject, revision, admission)?;
-        }
-        Action::CheckQueries => {
-            let metrics = subject.rollout.spec.metrics.as_ref();
-            let prometheus = ctx.prometheuses.of(&subject.id.namespace, metrics);
-            ctx.memory.query_checks.ask(subject.rollout, prometheus);
-        }
-        Action::RunPreflightWarnings => {
-            let client = &ctx.clients.writing;
-            let plan = subject.plan()?;
-            surroundings::look(&ctx.caches, client, &ctx.events, subject.rollout, plan);
-        }
-        // All others write.
-        _ => {}
-    }
-    Ok(())
-}
-
 /// Keeps the result of a dry run for the next decision, which is due then.
-fn remember(ctx: &Context, id: &NamespacedName, (revision, compared): (Revision, Compared)) {
-    let Compared { with, answer } = compared;
+fn remember(
+    ctx: &Context,
+    id: &NamespacedName,
+    compared: Result<(Revision, Compared), ExecuteError>,
+) -> Result<(), ExecuteError> {
+    let (revision, Compared { with, answer }) = compared?;
     let observations = &ctx.memory.observations;
     observations.compared(id, revision, with, answer);
     ctx.requeue(id);
-}
-
-/// Keeps that config is kept from being pruned, for the next decision.
-fn remember_kept_config(ctx: &Context, id: &NamespacedName, kept: &BTreeSet<ConfigRef>) {
-    let observations = &ctx.memory.observations;
-    observations.keeps_config(id, Some(kept.clone()));
-    ctx.requeue(id);
-}
-
-/// Keeps that the config of a revision is written, for the next decision.
-fn remember_config(ctx: &Context, id: &NamespacedName, attempt: u32, revision: &Revision) {
-    let observations = &ctx.memory.observations;
-    observations.wrote_config(id, attempt, revision.clone());
-    ctx.requeue(id);
+    Ok(())
 }
 
 /// Keeps the result of the dry runs of a canary in the same way.

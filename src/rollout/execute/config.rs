@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use kube::{
-    Api, ResourceExt as _,
+    Api, ResourceExt,
     api::{DeleteParams, DynamicObject, PartialObjectMeta, Patch, PatchParams, Preconditions},
 };
 use serde_json::json;
@@ -64,7 +64,10 @@ impl Effects<'_> {
         match flux::pruning(self.client, config, &live).await? {
             Pruning::Never => tell(&api, &live, false).await.map(|()| true),
             Pruning::Unknown => Ok(false),
-            Pruning::Forgotten => delete(&api, &live).await.map(|()| true),
+            Pruning::Forgotten => {
+                tracing::info!(%config, "deleting what its Kustomization has pruned");
+                delete(&api, &live).await.map(|()| true)
+            }
         }
     }
 
@@ -94,14 +97,15 @@ async fn tell(
 }
 
 /// Deletes an object as it was seen.
-async fn delete(api: &Api<DynamicObject>, live: &PartialObjectMeta) -> Result<(), kube::Error> {
-    let name = live.name_any();
-    tracing::info!(name, "deleting what its Kustomization has pruned");
+pub(super) async fn delete(
+    api: &Api<DynamicObject>,
+    live: &impl ResourceExt,
+) -> Result<(), kube::Error> {
     let params = DeleteParams::default().preconditions(Preconditions {
         uid: live.uid(),
         resource_version: live.resource_version(),
     });
-    match api.delete(&name, &params).await {
+    match api.delete(&live.name_any(), &params).await {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         deleted => deleted.map(|_| ()),
     }

@@ -150,11 +150,16 @@ impl Effects<'_> {
         let revision = self.candidate()?;
         let mut template = self.kept_template(&revision).await?;
         // The mark of what is released comes with a release; what runs already may bear one of an earlier Rollout.
-        let workloads = &self.caches.workloads;
-        let live = workloads.observe(&self.subject.id.namespace, self.target()?.workload);
-        let mark = match self.subject.stable() {
-            Some(stable) => stable.config.clone(),
-            None => live.and_then(|live| live.config),
+        let Target {
+            namespace,
+            workload,
+            ..
+        } = self.target()?;
+        let mark = if let Some(stable) = self.subject.stable() {
+            stable.config.clone()
+        } else {
+            let live = self.caches.workloads.template(namespace, workload);
+            live.and_then(|live| live.released_config)
         };
         if let Some(mark) = mark {
             mark_released(&mut template, &mark);

@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{
     Api, Resource as _, ResourceExt as _,
-    api::{
-        ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
-    },
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 use tidegate_api::{
@@ -17,9 +15,10 @@ use tidegate_api::{
     status::Attempt,
 };
 
-use super::{Effects, ExecuteError, failed};
+use super::{Effects, ExecuteError, config::delete, failed};
 use crate::kubernetes::{
     config::{Content, copy_name},
+    managed_fields::{create_as_sync, patch_as_sync},
     patch::{add, path, replace},
     writer::Denied,
 };
@@ -140,7 +139,7 @@ impl Effects<'_> {
         let live = own.get_opt(&copy.name).await.map_err(said(copy, what()))?;
         let api = config_api(self.as_account()?, namespace, copy.kind);
         let former = self.former(attempt, copy, live.as_ref(), &verified);
-        match api.create(&params(), &former).await {
+        match api.create(&create_as_sync(), &former).await {
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             kept => {
                 kept.map_err(said(copy, what()))?;
@@ -219,7 +218,7 @@ async fn write(
         let mut object = json!({ "metadata": { "name": copy.name } });
         with_content_of(&mut object, of);
         let object = serde_json::from_value(object).expect("an object with metadata is one");
-        return api.create(&params(), &object).await.map(|_| ());
+        return api.create(&create_as_sync(), &object).await.map(|_| ());
     };
     if agrees(live, of) {
         return Ok(());
@@ -237,12 +236,9 @@ async fn write(
             patch.push(add(path(&[field]), after[field].clone()));
         }
     }
-    let params = PatchParams {
-        field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
     let patch = Patch::Json::<()>(json_patch::Patch(patch));
-    api.patch(&copy.name, &params, &patch).await.map(|_| ())
+    let patched = api.patch(&copy.name, &patch_as_sync(), &patch).await;
+    patched.map(|_| ())
 }
 
 /// Returns true if an object has what differs in a copy.
@@ -269,30 +265,11 @@ fn said(copy: &ConfigCopy, what: String) -> impl FnOnce(kube::Error) -> ExecuteE
     }
 }
 
-/// Deletes an object as it was seen.
-async fn delete(api: &Api<DynamicObject>, live: &DynamicObject) -> Result<(), kube::Error> {
-    let params = DeleteParams::default().preconditions(Preconditions {
-        uid: live.uid(),
-        resource_version: live.resource_version(),
-    });
-    match api.delete(&live.name_any(), &params).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        deleted => deleted.map(|_| ()),
-    }
-}
-
 fn with_content_of(object: &mut Value, of: &DynamicObject) {
     if let Some(of_type) = of.data.get("type") {
         object["type"] = of_type.clone();
     }
     Content::of(&of.data).put_into(object);
-}
-
-fn params() -> PostParams {
-    PostParams {
-        field_manager: Some(names::SYNC_FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    }
 }
 
 /// The API of objects with config.
