@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, Secret};
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{ConfigMap, Container, EnvFromSource, EnvVar, EnvVarSource, Secret},
+};
 use kube::{Api, Client};
 
 /// Something that a container needs and that is not there.
@@ -26,6 +29,19 @@ pub(super) struct ConfigReader<'a> {
     pub(super) namespace: &'a str,
 }
 
+/// Object that a container takes variables from.
+struct Source<'a> {
+    kind: Kind,
+    name: &'a str,
+    is_optional: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    ConfigMap,
+    Secret,
+}
+
 /// Variables by their names.
 type Variables = BTreeMap<String, String>;
 
@@ -36,57 +52,27 @@ impl ConfigReader<'_> {
     /// takes whole.
     pub(super) async fn resolve(&self, mut container: Container) -> Result<Container, ConfigError> {
         let mut env = Vec::new();
-        for source in container.env_from.take().unwrap_or_default() {
-            let variables = if let Some(from) = source.config_map_ref {
-                let is_optional = from.optional == Some(true);
-                missing_is_empty(self.config_map(&from.name).await, is_optional)?
-            } else if let Some(from) = source.secret_ref {
-                let is_optional = from.optional == Some(true);
-                missing_is_empty(self.secret(&from.name).await, is_optional)?
-            } else {
-                Variables::new()
+        for from in container.env_from.take().unwrap_or_default() {
+            let Some(source) = Source::of_all(&from) else {
+                continue;
             };
-            let prefix = source.prefix.unwrap_or_default();
-            env.extend(variables.into_iter().map(|(name, value)| EnvVar {
+            let variables = self.read(&source).await?.into_iter();
+            let prefix = from.prefix.as_deref().unwrap_or_default();
+            env.extend(variables.map(|(name, value)| EnvVar {
                 name: format!("{prefix}{name}"),
                 value: Some(value),
                 value_from: None,
             }));
         }
         for mut variable in container.env.take().unwrap_or_default() {
-            let from = variable.value_from.take();
-            let read = match from.as_ref() {
-                Some(from) => {
-                    let config_map = from.config_map_key_ref.as_ref();
-                    let secret = from.secret_key_ref.as_ref();
-                    if let Some(key) = config_map {
-                        let read = self.config_map(&key.name).await;
-                        Some((read, "configmap", &key.name, &key.key, key.optional))
-                    } else if let Some(key) = secret {
-                        let read = self.secret(&key.name).await;
-                        Some((read, "secret", &key.name, &key.key, key.optional))
-                    } else {
-                        None
-                    }
+            let from = variable.value_from.clone();
+            if let Some((source, key)) = from.as_ref().and_then(Source::of_one) {
+                let value = self.read(&source).await?.remove(key);
+                if value.is_none() && source.is_optional {
+                    continue;
                 }
-                None => None,
-            };
-            let Some((read, kind, name, key, optional)) = read else {
-                variable.value_from = from;
-                env.push(variable);
-                continue;
-            };
-            let is_optional = optional == Some(true);
-            match missing_is_empty(read, is_optional)?.remove(key) {
-                Some(value) => variable.value = Some(value),
-                None if is_optional => continue,
-                None => {
-                    return Err(ConfigError::NoKey {
-                        kind,
-                        name: name.clone(),
-                        key: key.clone(),
-                    });
-                }
+                let value = value.ok_or_else(|| source.lacks(key))?;
+                (variable.value, variable.value_from) = (Some(value), None);
             }
             env.push(variable);
         }
@@ -94,37 +80,89 @@ impl ConfigReader<'_> {
         Ok(container)
     }
 
-    async fn config_map(&self, name: &str) -> Result<Variables, ConfigError> {
-        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), self.namespace);
-        let found = api.get_opt(name).await?;
-        let found = found.ok_or_else(|| not_found("configmap", name))?;
-        Ok(found.data.unwrap_or_default())
-    }
-
-    async fn secret(&self, name: &str) -> Result<Variables, ConfigError> {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), self.namespace);
-        let found = api.get_opt(name).await?;
-        let found = found.ok_or_else(|| not_found("secret", name))?;
-        let data = found.data.unwrap_or_default().into_iter();
-        Ok(data
-            .map(|(key, value)| (key, String::from_utf8_lossy(&value.0).into_owned()))
-            .collect())
-    }
-}
-
-fn not_found(kind: &'static str, name: &str) -> ConfigError {
-    ConfigError::NotFound {
-        kind,
-        name: name.to_owned(),
+    /// Returns all that an object holds: nothing, if it may be missing and is.
+    async fn read(&self, source: &Source<'_>) -> Result<Variables, ConfigError> {
+        let (client, name) = (self.client.clone(), source.name);
+        let found = match source.kind {
+            Kind::ConfigMap => {
+                let api: Api<ConfigMap> = Api::namespaced(client, self.namespace);
+                let found = api.get_opt(name).await?;
+                found.map(|found| found.data.unwrap_or_default())
+            }
+            Kind::Secret => {
+                let api: Api<Secret> = Api::namespaced(client, self.namespace);
+                let found = api.get_opt(name).await?;
+                found.map(|found| texts(found.data.unwrap_or_default()))
+            }
+        };
+        match found {
+            None if source.is_optional => Ok(Variables::new()),
+            found => found.ok_or_else(|| source.not_found()),
+        }
     }
 }
 
-fn missing_is_empty(
-    read: Result<Variables, ConfigError>,
-    is_optional: bool,
-) -> Result<Variables, ConfigError> {
-    match read {
-        Err(ConfigError::NotFound { .. }) if is_optional => Ok(Variables::new()),
-        read => read,
+// === impl Source ===
+
+impl<'a> Source<'a> {
+    /// The object that is taken whole.
+    fn of_all(from: &'a EnvFromSource) -> Option<Self> {
+        if let Some(from) = &from.config_map_ref {
+            return Some(Self::new(Kind::ConfigMap, &from.name, from.optional));
+        }
+        let from = from.secret_ref.as_ref()?;
+        Some(Self::new(Kind::Secret, &from.name, from.optional))
     }
+
+    /// The object of which one key is taken, and the key.
+    fn of_one(from: &'a EnvVarSource) -> Option<(Self, &'a str)> {
+        if let Some(from) = &from.config_map_key_ref {
+            let source = Self::new(Kind::ConfigMap, &from.name, from.optional);
+            return Some((source, &from.key));
+        }
+        let from = from.secret_key_ref.as_ref()?;
+        let source = Self::new(Kind::Secret, &from.name, from.optional);
+        Some((source, &from.key))
+    }
+
+    fn new(kind: Kind, name: &'a str, optional: Option<bool>) -> Self {
+        Self {
+            kind,
+            name,
+            is_optional: optional == Some(true),
+        }
+    }
+
+    fn not_found(&self) -> ConfigError {
+        ConfigError::NotFound {
+            kind: self.kind.as_str(),
+            name: self.name.to_owned(),
+        }
+    }
+
+    fn lacks(&self, key: &str) -> ConfigError {
+        ConfigError::NoKey {
+            kind: self.kind.as_str(),
+            name: self.name.to_owned(),
+            key: key.to_owned(),
+        }
+    }
+}
+
+// === impl Kind ===
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "configmap",
+            Self::Secret => "secret",
+        }
+    }
+}
+
+fn texts(data: BTreeMap<String, ByteString>) -> Variables {
+    let texts = data.into_iter();
+    texts
+        .map(|(key, value)| (key, String::from_utf8_lossy(&value.0).into_owned()))
+        .collect()
 }

@@ -59,18 +59,7 @@ async fn found(context: Context) -> Result<()> {
     bed.commit(&shop.with(worse), "Release v2, which is worse")
         .await?;
     let record = bed.rolled_back(2).await?;
-    for part in [
-        "gate \"errors\" breached: ",
-        " requests failed on the canary (",
-        " on stable (",
-        ": 1 against the canary, threshold 100 : 1; found after ",
-    ] {
-        ensure!(
-            record.message.contains(part),
-            "{part:?} is not in {:?}",
-            record.message
-        );
-    }
+    says_how_it_was_found(&record, "errors", "requests failed")?;
     println!("      {}", record.message);
     let evidence = evidence_of(&record)?;
     ensure!(
@@ -142,18 +131,7 @@ async fn latency(context: Context) -> Result<()> {
     bed.commit(&shop, "Write a boundary that there is").await?;
     let record = bed.rolled_back(2).await?;
     println!("      {}", record.message);
-    for part in [
-        "gate \"slow\" breached: ",
-        " requests slower than 250ms on the canary (",
-        " on stable (",
-        ": 1 against the canary, threshold 100 : 1; found after ",
-    ] {
-        ensure!(
-            record.message.contains(part),
-            "{part:?} is not in {:?}",
-            record.message
-        );
-    }
+    says_how_it_was_found(&record, "slow", "requests slower than 250ms")?;
     bed.gateway_serves("v1").await?;
     let report = clients.stop().await;
     report.none_failed()?;
@@ -173,6 +151,23 @@ async fn latency(context: Context) -> Result<()> {
         seen_slow / seen
     );
     counted_once(&record, &report, SCRAPES)
+}
+
+/// The record's message has the gate, both counts, the evidence against its line, and the time.
+fn says_how_it_was_found(record: &OutcomeRecord, gate: &str, bad: &str) -> Result<()> {
+    for part in [
+        &*format!("gate {gate:?} breached: "),
+        &*format!(" {bad} on the canary ("),
+        " on stable (",
+        ": 1 against the canary, threshold 100 : 1; found after ",
+    ] {
+        ensure!(
+            record.message.contains(part),
+            "{part:?} is not in {:?}",
+            record.message
+        );
+    }
+    Ok(())
 }
 
 /// Number of a version's answers, and of those that took longer than the bound.

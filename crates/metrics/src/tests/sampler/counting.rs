@@ -59,26 +59,33 @@ fn counters(pod: &str, each: i64, until: Timestamp, range: i64) -> Vec<Samples> 
     let until = until.as_second();
     let times = (NOW - 600..=until).filter(|time| time % 5 == 0 && *time > until - range);
     let times: Vec<_> = times.collect();
+    let pod = format!("checkout-{pod}-abcde");
     let series = [("200", each - 1), ("500", 1)].map(|(code, each)| {
-        let labels = [
-            ("__name__", "x_total"),
-            ("pod", &*format!("checkout-{pod}-abcde")),
-            ("code", code),
-        ];
-        #[expect(clippy::cast_precision_loss, reason = "numbers of a test")]
-        let values = times.iter().map(|time| Point {
-            time_seconds: *time as f64,
-            value: ((time - NOW + 600) * each) as f64,
-        });
-        Samples {
-            metric: labels
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
-            values: values.collect(),
-            times: vec![],
-        }
+        let labels = [("__name__", "x_total"), ("pod", &*pod), ("code", code)];
+        counter(labels, times.iter().copied(), each, NOW - 600)
     });
     series.to_vec()
+}
+
+/// A counter with these labels, which grows by so much in each second from 0 on.
+pub(super) fn counter(
+    labels: [(&str, &str); 3],
+    times: impl Iterator<Item = i64>,
+    each: i64,
+    since: i64,
+) -> Samples {
+    #[expect(clippy::cast_precision_loss, reason = "numbers of a test")]
+    let values = times.map(|time| Point {
+        time_seconds: time as f64,
+        value: ((time - since) * each) as f64,
+    });
+    Samples {
+        metric: labels
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        values: values.collect(),
+        times: vec![],
+    }
 }
 
 fn counting_gate(counted_until: Option<i64>) -> SampledGate {

@@ -3,7 +3,7 @@
 use tidegate_engine::gate::{counts::Counts, histogram, reading::Reading};
 
 use super::{
-    counting::{input, readings_of},
+    counting::{counter, input, readings_of},
     *,
 };
 
@@ -55,25 +55,13 @@ fn one(labels: &[(&str, &str)]) -> Series {
 
 /// A bucket that counts so many requests in each second.
 fn bucket(pod: &str, le: &str, each: i64, until: Timestamp) -> Samples {
-    let until = until.as_second();
-    let times = (NOW - 60..=until).filter(|time| time % 5 == 0);
-    #[expect(clippy::cast_precision_loss, reason = "numbers of a test")]
-    let values = times.map(|time| Point {
-        time_seconds: time as f64,
-        value: ((time - NOW + 60) * each) as f64,
-    });
+    let times = (NOW - 60..=until.as_second()).filter(|time| time % 5 == 0);
     let labels = [
         ("__name__", "x_seconds_bucket"),
         ("pod", &*format!("checkout-{pod}-abcde")),
         ("le", le),
     ];
-    Samples {
-        metric: labels
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into(),
-        values: values.collect(),
-        times: vec![],
-    }
+    counter(labels, times, each, NOW - 60)
 }
 
 async fn read(canary: Option<&'static str>) -> Reading {
@@ -86,6 +74,11 @@ async fn read(canary: Option<&'static str>) -> Reading {
     };
     let readings = readings_of(&Durations { canary }, gate, input(-30), 1).await;
     readings.into_iter().next().expect("a reading")
+}
+
+fn of_canary(reading: &Reading) -> Sample {
+    let sample = reading.samples.get(Role::Canary);
+    sample.cloned().expect("a sample")
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,11 +105,7 @@ async fn slow_requests_are_counted_as_bad_ones() {
 async fn a_canary_with_other_buckets_than_stable_is_an_error_that_names_them() {
     let reading = read(Some("0.3")).await;
     assert_eq!(reading.samples.intervals, []);
-    let sample = reading
-        .samples
-        .get(Role::Canary)
-        .cloned()
-        .expect("a sample");
+    let sample = of_canary(&reading);
     assert_eq!(reason(&sample), Some(ErrorReason::InvalidQuery));
     assert_eq!(
         message(sample),
@@ -128,11 +117,7 @@ async fn a_canary_with_other_buckets_than_stable_is_an_error_that_names_them() {
 #[tokio::test(start_paused = true)]
 async fn a_canary_with_a_native_histogram_is_an_error_and_not_no_data() {
     let reading = read(None).await;
-    let sample = reading
-        .samples
-        .get(Role::Canary)
-        .cloned()
-        .expect("a sample");
+    let sample = of_canary(&reading);
     assert_eq!(reason(&sample), Some(ErrorReason::InvalidQuery));
     let said = message(sample);
     assert!(
