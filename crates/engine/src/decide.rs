@@ -231,6 +231,15 @@ fn finish(mut ctx: DecisionContext<'_>, plan: Option<Plan>) -> Decision {
         // A Rollout that goes lets go of it first.
         actions.insert(0, keep);
     }
+    if let Some(since) = ctx
+        .status
+        .attempt
+        .as_ref()
+        .and_then(|attempt| attempt.traffic_since)
+    {
+        // After a failover its traffic is sampled from later on.
+        ctx.requeue_at(since);
+    }
     let due = persistence::due(&ctx);
     let persist = due.is_some_and(|due| due <= ctx.now);
     if let Some(due) = due {

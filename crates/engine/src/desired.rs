@@ -141,12 +141,23 @@ impl Desired {
                 paused: false,
                 ..at_candidate
             },
-            Stage::PinningToStable | Stage::ShiftingToStable => at_candidate,
+            Stage::PinningToStable => Self {
+                pin: promoted_pin(attempt, observed),
+                ..at_candidate
+            },
+            // A write that was denied for a while goes out late.
+            Stage::ShiftingToStable if is_nobody_there(observed) => Self {
+                split: Split::AsIs,
+                ..at_candidate
+            },
+            Stage::ShiftingToStable => at_candidate,
             Stage::RollingBack => Self {
                 split: Split::AtMost(attempt.weight),
                 pin: rollback_pin(attempt, plan, stable, observed),
                 paused: !attempt.stable_template_updated,
-                stable_alone: attempt.stable_template_updated && plan.is_without_service(),
+                stable_alone: attempt.stable_template_updated
+                    && plan.is_without_service()
+                    && !others_are_needed(attempt, stable, observed),
                 canary: canary_that_goes(attempt, plan, observed),
                 ..at_stable
             },
@@ -224,7 +235,7 @@ impl Desired {
     /// The attempt has failed. Where stable's template was put back, the workload goes on rolling to it, and
     /// what is left of the other one goes, unless callers have nobody else.
     fn back_at_stable(self, attempt: &Attempt, stable: &Stable, observed: &Observed) -> Self {
-        let are_others_needed = others_are_needed(attempt, observed);
+        let are_others_needed = others_are_needed(attempt, stable, observed);
         let pin = if are_others_needed {
             Some(pin_in_workload(attempt, stable, observed))
         } else {
@@ -267,13 +278,14 @@ fn retain_until(attempt: &Attempt, plan: &Plan, observed: &Observed) -> Option<T
     attempt.stage_since.checked_add(plan.keep_failed).ok()
 }
 
-/// Returns true if callers need the pods of the template that stable's has replaced again: it was verified,
-/// has not breached since, and too few of stable's own are ready.
-pub(crate) fn others_are_needed(attempt: &Attempt, observed: &Observed) -> bool {
+/// Returns true if callers need the pods of the template that stable's has replaced again: too few of stable's own
+/// are ready, and it was verified and has not breached since, or nobody else will ever be there.
+pub(crate) fn others_are_needed(attempt: &Attempt, stable: &Stable, observed: &Observed) -> bool {
+    let is_lost = observed.is_lost_for_good(&stable.pod_template_hash);
     attempt.stable_template_updated
-        && !attempt.is_breached()
+        && (is_lost || !attempt.is_breached())
         && !observed.enough_of_stable()
-        && !observed.is_without_service()
+        && (is_lost || !observed.is_without_service())
 }
 
 /// The canary while its share goes: drained as it is, or without a pod where pods are what its share is of.
@@ -337,6 +349,36 @@ fn step_of_share(attempt: &Attempt, plan: &Plan, observed: &Observed) -> Option<
         step.is_some_and(|step| step.weight <= attempt.weight)
     };
     (1..=attempt.step).rev().find(has_share)
+}
+
+/// The pin once the workload runs the verified template: to its pods, unless so few of them are left that the canary
+/// serves callers better. Those that are over stay as long as anybody serves them.
+fn promoted_pin(attempt: &Attempt, observed: &Observed) -> Option<Pin> {
+    let version = attempt.promoted_pod_template_hash.clone()?;
+    let workload = observed.workload.as_ref();
+    let ready = workload.map_or(0, |workload| workload.ready_of(&version));
+    let is_enough = !wants_pods(observed) || workload.is_some_and(|one| one.is_enough(ready));
+    let promoted = Some(Pin::Version(version));
+    let mut pinned = observed.pinned_services();
+    let are_over = pinned.all(|service| service.pin() == promoted);
+    if is_enough || are_over && ready > 0 || observed.canary_endpoints.ready == 0 {
+        promoted
+    } else {
+        Some(Pin::Canary)
+    }
+}
+
+/// Returns true if callers would reach nobody by the Service, and somebody by the canary's, though the workload wants pods.
+fn is_nobody_there(observed: &Observed) -> bool {
+    wants_pods(observed)
+        && observed.stable_endpoints.ready == 0
+        && observed.canary_endpoints.ready > 0
+}
+
+/// Returns false for a workload that is gone, or scaled to zero by intention.
+fn wants_pods(observed: &Observed) -> bool {
+    let workload = observed.workload.as_ref();
+    workload.is_some_and(|workload| workload.replicas > 0)
 }
 
 /// The pin in the steps. Where routes split traffic, callers of the Services stay on stable, unless it is down.

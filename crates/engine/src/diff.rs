@@ -344,6 +344,7 @@ fn other_versions(target: &Desired, observed: &Observed) -> Vec<Action> {
 
 fn template(target: &Desired, workload: &Workload, observed: &Observed) -> Option<Action> {
     let (revision, wrong) = match &target.template {
+        Template::Stable { version, .. } if observed.is_lost_for_good(version) => return None,
         Template::Stable { revision, version } => (
             revision,
             observed.is_known_to_differ_from_stable(workload, version)

@@ -142,10 +142,8 @@ fn look_for_work(ctx: &mut DecisionContext<'_>) {
 
 /// Returns stable if its template is in no ControllerRevision and no ReplicaSet any more.
 fn lost_for_good(ctx: &DecisionContext<'_>) -> Option<Stable> {
-    let stable = ctx.status.stable.as_ref()?;
-    let workload = ctx.observed.workload.as_ref()?;
-    let is_kept = ctx.observed.stable_kept || workload.version(&stable.pod_template_hash).is_some();
-    if is_kept { None } else { Some(stable.clone()) }
+    let stable = ctx.status.stable.clone();
+    stable.filter(|stable| ctx.observed.is_lost_for_good(&stable.pod_template_hash))
 }
 
 /// Deletes a canary that belongs to no attempt: the last write of a former leader, or a leftover of a

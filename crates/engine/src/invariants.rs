@@ -458,7 +458,10 @@ impl<'a> Moment<'a> {
         writes.filter_map(move |index| {
             let (last, now) = (snapshots.get(index - 1)?, snapshots.get(*index)?);
             let seen = now.route(route)?;
-            if last.route(route) == Some(seen) {
+            if last
+                .route(route)
+                .is_some_and(|last| last.canary == seen.canary)
+            {
                 None
             } else {
                 Some((now, seen.canary))

@@ -381,6 +381,13 @@ impl Observed {
         }
     }
 
+    /// Returns true if stable's template is in no `ControllerRevision` and in no version of the workload any more, so
+    /// that nothing can be put back.
+    pub(crate) fn is_lost_for_good(&self, stable: &VersionId) -> bool {
+        let workload = self.workload.as_ref();
+        !self.stable_kept && workload.is_some_and(|workload| workload.version(stable).is_none())
+    }
+
     /// Returns the number of stable's own pods that are ready. While the Services are pinned to the
     /// canary their endpoints say nothing about stable.
     pub(crate) fn ready_of_stable(&self) -> u32 {

@@ -67,16 +67,12 @@ pub(super) fn removing_canary(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flo
 fn others_are_left(ctx: &DecisionContext<'_>) -> bool {
     let attempt = ctx.attempt();
     let is_put_back = attempt.has_failed() && attempt.stable_template_updated;
-    if !is_put_back || others_are_needed(attempt, ctx.observed) {
+    let (stable, workload) = (ctx.status.stable.as_ref(), ctx.observed.workload.as_ref());
+    let Some((stable, workload)) = stable.zip(workload).filter(|_| is_put_back) else {
         return false;
-    }
-    let stable = ctx.status.stable.as_ref();
-    stable
-        .zip(ctx.observed.workload.as_ref())
-        .is_some_and(|(stable, workload)| {
-            let mut others = workload.others_with_pods(&stable.pod_template_hash);
-            others.next().is_some()
-        })
+    };
+    let mut others = workload.others_with_pods(&stable.pod_template_hash);
+    !others_are_needed(attempt, stable, ctx.observed) && others.next().is_some()
 }
 
 /// Waits until the Services and the workload are the user's alone again.

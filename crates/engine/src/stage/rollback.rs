@@ -6,9 +6,11 @@ use super::{failover, working};
 use crate::{
     attempt,
     context::DecisionContext,
+    observed::Workload,
     pin::Pin,
     plan::Plan,
     released_config,
+    stall::Stall,
     waiting::{Flow, RouteChange, WaitingOn},
     weight::Weight,
 };
@@ -27,7 +29,7 @@ pub(super) fn begin(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
 /// Waits until all traffic is on stable, and the gateways have accepted that.
 pub(super) fn rolling_back(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     let is_updated = ctx.attempt().stable_template_updated;
-    let is_given_up = is_given_up(ctx, plan);
+    let is_given_up = is_given_up(ctx, plan) || is_updated && is_lost_for_good(ctx);
     let share = if is_given_up || plan.is_without_service() {
         Weight::ZERO
     } else if is_updated {
@@ -62,6 +64,19 @@ pub(super) fn rolling_back(ctx: &mut DecisionContext<'_>, plan: &Plan) -> Flow {
     ctx.attempt_mut().confirmed_at = Some(now);
     failover::close(ctx);
     ctx.enter(Stage::Draining)
+}
+
+/// Returns true if nothing can be put back, and the workload is well with the template that it has: it stays, for
+/// nobody else is there to serve. What there is to do about it is said as long as that is so.
+fn is_lost_for_good(ctx: &mut DecisionContext<'_>) -> bool {
+    let stable = ctx.status.stable.as_ref();
+    let lost = stable.filter(|stable| ctx.observed.is_lost_for_good(&stable.pod_template_hash));
+    let Some(revision) = lost.map(|stable| stable.revision.clone()) else {
+        return false;
+    };
+    ctx.stall(Stall::RevisionLost { revision });
+    let workload = ctx.observed.workload.as_ref();
+    workload.is_some_and(Workload::rolled_out)
 }
 
 /// Nothing, unless stable could serve nothing and the canary can.

@@ -171,10 +171,10 @@ fn workload_gone(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Cause> {
     })
 }
 
-/// A Service that appeared during the attempt and overlaps other pods can be neither pinned, which
-/// would cut these off, nor left to reach a canary that is not verified.
+/// A Service that has come to overlap other pods since the attempt began can be neither pinned, which would cut these
+/// off, nor left to reach a canary that is not verified.
 fn service_overlap(ctx: &DecisionContext<'_>, plan: &Plan) -> Option<Cause> {
-    if ctx.attempt().stable_template_updated || ctx.attempt().stage.is_before_canary() {
+    if ctx.attempt().stable_template_updated || ctx.attempt().stage == Stage::Initial {
         return None;
     }
     if let Some(service) = ctx.observed.unwanted_service() {

@@ -216,3 +216,28 @@ fn a_raise_that_was_denied_does_not_go_out_once_stable_has_lost_pods() {
     );
     assert_eq!(world.until_rest().outcomes(), "1 Promoted");
 }
+
+#[test]
+fn a_pin_or_a_share_that_was_denied_sends_nobody_to_pods_that_are_lost_meanwhile() {
+    for (stage, group) in [
+        (Stage::PinningToStable, Group::Services),
+        (Stage::ShiftingToStable, Group::Routes),
+    ] {
+        let world = a_rollout()
+            .releasing(Quality::Good)
+            .at_stage(Stage::UpdatingStable)
+            .with_denial(group, 60)
+            .at_stage(stage)
+            .after(2)
+            .with_unready(false, 3, 120)
+            .after(90);
+        let callers = match group {
+            Group::Services => world.live.stable_endpoints.ready(),
+            _ => world.live.canary_endpoints.ready(),
+        };
+        assert_eq!(callers, 3, "{stage:?}: {}", world.story);
+        assert_eq!(world.share(), Weight::FULL, "{stage:?}: {}", world.story);
+        let world = world.until_rest();
+        assert_eq!(world.outcomes(), "1 Promoted", "{stage:?}: {}", world.story);
+    }
+}

@@ -227,3 +227,20 @@ fn in_a_pause_the_canary_gives_back_what_it_did_not_have_before() {
         assert_eq!(world.outcomes(), "1 Promoted", "{}", world.story);
     }
 }
+
+#[test]
+fn it_looks_again_when_readings_count_after_a_failover() {
+    let world = stable_is_down(30)
+        .when("the failover", is_failed_over)
+        .when("its end", |world| !is_failed_over(world));
+    let from = world.status().attempt.unwrap().traffic_since.unwrap();
+    assert!(from > world.now, "{}", world.story);
+    // The hold of the step lasts longer, and nothing else is to happen.
+    let looks = world.shell.requeue_at.unwrap();
+    assert!(looks <= from, "{looks}: {}", world.story);
+}
+
+fn is_failed_over(world: &World) -> bool {
+    let attempt = world.status().attempt;
+    attempt.is_some_and(|attempt| attempt.is_failed_over())
+}

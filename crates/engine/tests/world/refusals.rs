@@ -5,7 +5,7 @@ use tidegate_api::{
     reason::ConditionType,
     rollout::{Approval, Step},
     route::RouteKind,
-    status::RolloutStatus,
+    status::{RolloutStatus, Stage},
     weight::Weight,
     workload::{WorkloadKind, WorkloadRef},
 };
@@ -22,6 +22,7 @@ use tidegate_engine::{
 use crate::{
     deployment::{Quality, labels},
     rollout::a_rollout,
+    shell::Group,
 };
 
 /// Returns a step that waits for an approval.
@@ -419,4 +420,20 @@ fn what_the_api_server_refuses_is_said_and_the_attempt_goes_on() {
         ("WriteDenied", seen.refused.as_deref().unwrap())
     );
     assert!(after.status.attempt.is_some());
+}
+
+#[test]
+fn a_service_that_spans_others_before_it_is_pinned_ends_the_attempt_before_there_is_a_canary() {
+    let mut world = a_rollout()
+        .at_rest()
+        .with_denial(Group::Services, 10)
+        .with_commit('B', Quality::Good)
+        .at_stage(Stage::Pinning);
+    world.live.services[1].spans = true;
+    world.happens("span", "the Service selects other pods, too");
+    let world = world.after(20);
+    assert!(world.live.canary.is_none(), "{}", world.story);
+    assert_eq!(world.outcomes(), "1 Aborted", "{}", world.story);
+    let ending = world.status().last_outcome.unwrap().ending;
+    assert!(ending.message.contains("basket-1"), "{}", ending.message);
 }

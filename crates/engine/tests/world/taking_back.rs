@@ -308,3 +308,32 @@ fn callers_stay_on_a_canary_that_somebody_takes_out_of_the_route_while_stable_is
     let world = world.after(BOUND);
     assert_eq!(world.outcomes(), "1 Aborted", "{}", world.story);
 }
+
+#[test]
+fn nothing_to_go_back_to_leaves_what_runs_and_says_what_to_do() {
+    let ends: [fn(World) -> World; 3] = [
+        |world| world,
+        |world| world.with_ask(Ask::Abort),
+        |world| world.with_breach("errors").read_now(),
+    ];
+    for end in ends {
+        let world = a_rollout()
+            .releasing(Quality::Good)
+            .at_stage(Stage::UpdatingStable)
+            .with_no_room(4500)
+            .after(5)
+            .with_lost_version()
+            .with_lost_revisions();
+        let world = end(world).at_stage(Stage::RollingBack).after(30);
+        let message = world.status().message;
+        let what_to_do = "commit the template again";
+        assert!(message.contains(what_to_do), "{message}: {}", world.story);
+        assert_eq!(world.share(), Weight::FULL, "{}", world.story);
+        let world = world.after(4500);
+        assert_eq!((world.stage(), world.runs()), (None, 'B'));
+        assert_eq!(world.live.stable_endpoints.ready(), 3, "{}", world.story);
+        // The same template again is what it can be brought to.
+        let world = world.with_commit('A', Quality::Good).until_rest();
+        assert_eq!(world.runs(), 'A', "{}", world.story);
+    }
+}

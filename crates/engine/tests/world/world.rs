@@ -271,6 +271,7 @@ impl World {
                 .live
                 .canary
                 .as_ref()
+                .filter(|canary| canary.going.is_none())
                 .map_or(0, |canary| canary.replicas),
             breach_shown: self.shows_a_breach(),
             leading: self.leads(),

@@ -111,7 +111,7 @@ impl World {
             None => 1,
         };
         let first_deploy = match head {
-            Some(head) => head.first_deploy,
+            Some(head) => head.first_deploy && self.status().stable.is_none(),
             None => self.live.workload.is_none(),
         };
         let what = format!("{kind}: {id} asks for {revision}");
