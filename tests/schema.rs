@@ -351,6 +351,10 @@ const BLANKS: &[(&str, &str)] = &[
         "Rollout.spec.metrics.url",
         "the operator's Prometheus: no data never promotes",
     ),
+    (
+        "Rollout.spec.mode",
+        "Enforce: nothing goes in that was not verified",
+    ),
     ("Rollout.spec.notifications", "only the operator is told"),
     ("Rollout.spec.notifications[].format", "Json"),
     ("Rollout.spec.onNewRevision", "Supersede"),

@@ -268,8 +268,8 @@ pub struct GovernedWorkload {
     /// Full name of the revision that was stable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable: Option<Revision>,
-    /// Revision that git asks for and that is not applied, because the Rollout is gone and had not
-    /// let it in.
+    /// Revision that git asks for and that is not applied, because the Rollout is gone, or only
+    /// observes, and had not let it in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreleased: Option<Unreleased>,
 }

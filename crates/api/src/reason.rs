@@ -113,6 +113,9 @@ catalogue! {
         Initial,
         /// All traffic is on stable, and no attempt is running.
         Stable,
+        /// `spec.mode` is `Observe`: the workload is left to itself. The message has the last finding, and what would be
+        /// in the way of a release.
+        Observing,
         /// An attempt is in its steps.
         Progressing,
         /// A step passed and waits for an approve Intervention.
@@ -152,6 +155,10 @@ catalogue! {
     pub enum ReadyReason {
         /// The wanted revision is stable and available.
         RevisionStable,
+        /// `spec.mode` is `Observe`, and every pod that the workload wants runs its template and is available.
+        RolledOut,
+        /// `spec.mode` is `Observe`, and Kubernetes is rolling the workload's template out, or cannot.
+        RollingOut,
         /// No revision is stable yet.
         NoStableRevision,
         /// The wanted revision is not stable yet, or the workload runs another one.
@@ -275,6 +282,20 @@ catalogue! {
         NewerRevision,
     }
 
+    /// Finding of a release that is observed, with `spec.mode: Observe`, and reason of the event that tells of it.
+    pub enum Finding {
+        /// Every gate passed for as long as the steps hold, and the workload is rolled out.
+        WouldHavePromoted,
+        /// A gate was breached, or pods of the version did not become ready by its own fault. The version goes on running:
+        /// roll it back yourself if you want to.
+        WouldHaveRolledBack,
+        /// There were no usable metrics, too few requests, or pods did not become ready by the fault of their surroundings.
+        /// The message says which; a release would have been aborted and tried again.
+        Inconclusive,
+        /// Another version came before there was a finding, or the mode was changed.
+        Superseded,
+    }
+
     /// Reason of the condition `Ready` of a ConfigRepo. A change of it, and each commit, is an event
     /// of the same reason.
     pub enum SyncReason {
@@ -315,9 +336,9 @@ catalogue! {
         /// The commit is applied, but objects have left the repository whose loss would hurt, and
         /// they are kept: put them back, or acknowledge their removal as the message says.
         RemovalHeld,
-        /// The commit is applied but for the template of a workload whose Rollout is gone: nobody let
-        /// that revision in, and what runs goes on. Change the workload's manifest to have it
-        /// applied, or put the Rollout back.
+        /// The commit is applied but for the template of a workload whose Rollout is gone, or only
+        /// observes: nobody let that revision in, and what runs goes on. Change the workload's manifest
+        /// to have it applied, or have the Rollout back or enforce.
         Unreleased,
         /// The commit is applied, and an app that has left the repository is deleted after
         /// `sync.pruneDelay`, unless a commit puts it back.
@@ -402,6 +423,8 @@ catalogue! {
         /// A destination of `spec.notifications` cannot be told, or has not been told of something. The message
         /// has the cause. Releases never wait for it.
         NotificationFailed,
+        /// A release is observed, with `spec.mode: Observe`. The event of its finding follows.
+        ReleaseObserved,
         /// `spec.suspend` was set to true: no attempt begins, and a running one may only go back.
         Suspended,
         /// `spec.suspend` was set to false: releases go on, and deadlines begin again.
@@ -428,6 +451,9 @@ catalogue! {
         /// Manual action is required; nothing moves until then. The reason is that of the condition. A rejection
         /// is not sent beside the `Ended` that says why.
         Stalled,
+        /// A release was observed, with `spec.mode: Observe`. The reason is the finding; one that was superseded is not
+        /// sent.
+        Observed,
     }
 }
 
@@ -456,6 +482,18 @@ impl Reason {
     }
 }
 
+// === impl Finding ===
+
+impl Finding {
+    /// Returns true if the event is of the type Warning.
+    pub fn is_warning(self) -> bool {
+        match self {
+            Self::WouldHaveRolledBack | Self::Inconclusive => true,
+            Self::WouldHavePromoted | Self::Superseded => false,
+        }
+    }
+}
+
 // === impl EventReason ===
 
 impl EventReason {
@@ -477,6 +515,7 @@ impl EventReason {
             | Self::Promoting
             | Self::FailoverEnded
             | Self::StableRestarted
+            | Self::ReleaseObserved
             | Self::Suspended
             | Self::Unsuspended
             | Self::InterventionAccepted => false,

@@ -75,6 +75,11 @@ pub struct RolloutSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = names::LABEL))]
     pub service: Option<String>,
+    /// Enforcement: `Enforce` releases each revision by the steps; `Observe` leaves the workload to itself, changes
+    /// nothing in the cluster, and reads the gates while Kubernetes rolls a revision out, to say what it would have done
+    /// with it. An attempt that runs goes on to its end. Defaults to `Enforce`.
+    #[serde(default)]
+    pub mode: Mode,
     /// Split of traffic between stable and the canary: by routes, or by shares of replicas.
     pub traffic: Traffic,
     /// Steps of a release, in their order.
@@ -258,6 +263,16 @@ pub struct Metrics {
     pub headers_from: Option<SecretRef>,
 }
 
+/// Enforcement of a Rollout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Mode {
+    /// Revisions are released by the steps.
+    #[default]
+    Enforce,
+    /// Nothing is changed, and what would have been done is said.
+    Observe,
+}
+
 /// Effects of a rollback beyond the cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -335,6 +350,19 @@ mod defaults {
 
     pub(super) fn revision_history_limit() -> u32 {
         10
+    }
+}
+
+// === impl Rollout ===
+
+impl Rollout {
+    /// Returns true if it leaves its workload to itself. An attempt that runs goes on to its end.
+    pub fn only_observes(&self) -> bool {
+        let attempt = self
+            .status
+            .as_ref()
+            .and_then(|status| status.attempt.as_ref());
+        self.spec.mode == Mode::Observe && attempt.is_none()
     }
 }
 

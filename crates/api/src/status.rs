@@ -19,8 +19,12 @@ use crate::{
 };
 
 mod interruption;
+mod observation;
 
-pub use self::interruption::{Failover, RecentStall, Suspension};
+pub use self::{
+    interruption::{Failover, RecentStall, Suspension},
+    observation::{Observation, ObservedFinding, ObservedRelease},
+};
 pub use crate::{reason::Phase, stage::Stage};
 
 /// Observed state of a Rollout, and what its running attempt is about to do.
@@ -30,7 +34,7 @@ pub struct RolloutStatus {
     /// Generation of the spec that this status reflects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Phase of the Rollout: `Stable`; `Initial` (first deploy); `Progressing`, `AwaitingApproval`,
+    /// Phase of the Rollout: `Stable`; `Observing` with `spec.mode: Observe`; `Initial` (first deploy); `Progressing`, `AwaitingApproval`,
     /// `Paused`, `Promoting`, `RollingBack` and `CleaningUp` while an attempt runs; `Suspended` while
     /// `spec.suspend` has traffic stay where it is; `Waiting` for what an attempt needs to start; `Stalled`
     /// until somebody acts.
@@ -72,6 +76,9 @@ pub struct RolloutStatus {
     /// The attempt that runs: one try at releasing one revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
+    /// Releases that are observed, with `spec.mode: Observe`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observation: Option<Observation>,
     /// Number of attempts so far.
     #[serde(default)]
     pub attempts: u32,

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use tidegate_api::reason::{
-    AvailableReason, ConditionType, EventReason, FieldConflictReason, NotificationType, Phase,
-    ReadyReason, Reason, ReasonCode, RecordsReason, RepoEventReason, StableDegradedReason,
+    AvailableReason, ConditionType, EventReason, FieldConflictReason, Finding, NotificationType,
+    Phase, ReadyReason, Reason, ReasonCode, RecordsReason, RepoEventReason, StableDegradedReason,
     StallReason, SuspendedReason, SyncReason,
 };
 
@@ -60,6 +60,8 @@ pub(super) fn page() -> String {
     outcomes(&mut text);
     heading(&mut text, "Rollout: events");
     events(&mut text);
+    heading(&mut text, "Rollout: findings");
+    findings(&mut text);
     heading(&mut text, "Rollout: notifications");
     notifications(&mut text);
     heading(&mut text, "ConfigRepo");
@@ -114,6 +116,21 @@ fn events(text: &mut String) {
             "Normal"
         };
         let _ = writeln!(text, "| `{reason}` | {type_} | {} |", reason.meaning());
+    }
+}
+
+fn findings(text: &mut String) {
+    text.push_str(
+        "\nWith [`spec.mode: Observe`](../guides/observe.md) a release has a finding, which stands in\n\
+         `status.observation.findings` and is the reason of an event.\n\n| reason | type | meaning |\n|---|---|---|\n",
+    );
+    for finding in Finding::ALL {
+        let type_ = if finding.is_warning() {
+            "Warning"
+        } else {
+            "Normal"
+        };
+        let _ = writeln!(text, "| `{finding}` | {type_} | {} |", finding.meaning());
     }
 }
 

@@ -65,7 +65,7 @@ fn a_field_that_does_not_exist_is_found_with_the_one_that_is_meant() {
     insta::assert_snapshot!(said("a.yaml", text), @r"
     a.yaml:10:7: error: Rollout/checkout spec.steps[0].wieght: the field `wieght` does not exist: did you mean `weight`? [unknown-field]
     a.yaml:11:3: error: Rollout/checkout spec.stesp: the field `stesp` does not exist: did you mean `steps`? [unknown-field]
-    a.yaml:12:3: error: Rollout/checkout spec.sillyField: the field `sillyField` does not exist: the fields here are allowParallel, blockedTimeout, canary, config, failover, gates, knownGood, metrics, notifications, onNewRevision, onRollback, progressDeadline, revisionHistoryLimit, service, settle, steps, suspend, traffic, workload [unknown-field]
+    a.yaml:12:3: error: Rollout/checkout spec.sillyField: the field `sillyField` does not exist: the fields here are allowParallel, blockedTimeout, canary, config, failover, gates, knownGood, metrics, mode, notifications, onNewRevision, onRollback, progressDeadline, revisionHistoryLimit, service, settle, steps, suspend, traffic, workload [unknown-field]
     ");
 }
 
