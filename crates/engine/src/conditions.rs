@@ -50,6 +50,15 @@ pub(crate) fn set_all(ctx: &mut DecisionContext<'_>) {
 }
 
 fn progress(ctx: &DecisionContext<'_>) -> Progress {
+    if ctx.observed.is_observing() {
+        let workload = ctx.observed.workload.as_ref();
+        let is_whole = workload.is_some_and(Workload::rolled_out) && ctx.status.stable.is_none();
+        return if is_whole {
+            Progress::Done
+        } else {
+            Progress::Pending
+        };
+    }
     let Some(stable) = &ctx.status.stable else {
         return Progress::First;
     };
@@ -103,6 +112,8 @@ fn set_available(ctx: &mut DecisionContext<'_>, unavailable: Option<&Unavailable
 fn set_ready(ctx: &mut DecisionContext<'_>, progress: Progress, unavailable: Option<&Unavailable>) {
     let reason = match (progress, unavailable) {
         _ if ctx.stalled.is_some() => ReadyReason::Stalled,
+        (Progress::Done, None) if ctx.observed.is_observing() => ReadyReason::RolledOut,
+        (Progress::Pending, _) if ctx.observed.is_observing() => ReadyReason::RollingOut,
         (Progress::First, _) => ReadyReason::NoStableRevision,
         (Progress::Pending, _) if ctx.is_rejected_in_suspension => ReadyReason::Rejected,
         (Progress::Pending, _) if ctx.observed.spec.suspend => ReadyReason::Suspended,
@@ -111,7 +122,7 @@ fn set_ready(ctx: &mut DecisionContext<'_>, progress: Progress, unavailable: Opt
         (Progress::Done, None) => ReadyReason::RevisionStable,
     };
     let message = ctx.status.message.clone();
-    let holds = reason == ReadyReason::RevisionStable;
+    let holds = matches!(reason, ReadyReason::RevisionStable | ReadyReason::RolledOut);
     set(ctx, ConditionType::Ready, holds, reason, &message);
 }
 

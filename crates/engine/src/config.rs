@@ -61,5 +61,6 @@ fn is_over(ctx: &DecisionContext<'_>) -> bool {
     let workload = ctx.observed.workload.as_ref();
     let cannot_be_held =
         workload.is_none_or(|workload| workload.held.is_none() && workload.hold_obstacle.is_some());
-    ctx.status.attempt.is_none() && (ctx.observed.is_deleting() || cannot_be_held)
+    let is_let_go = ctx.observed.is_deleting() || ctx.observed.is_observing();
+    ctx.status.attempt.is_none() && (is_let_go || cannot_be_held)
 }

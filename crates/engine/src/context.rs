@@ -9,6 +9,7 @@ use tidegate_api::{
 use crate::{
     decision::Action,
     event::Event,
+    idle::observing::InTheWay,
     observed::{Candidate, Observed, Route},
     plan::Plan,
     route::PendingRoute,
@@ -36,6 +37,8 @@ pub(crate) struct DecisionContext<'a> {
     pub(crate) waiting: Option<WaitingOn>,
     /// Cause for which manual action is required.
     pub(crate) stalled: Option<Stall>,
+    /// What would be in the way of a release, where the workload is left to itself.
+    pub(crate) in_the_way: Option<InTheWay>,
     /// True if what git asks for was rejected, and nothing is to be done about it before the Rollout is no longer
     /// suspended.
     pub(crate) is_rejected_in_suspension: bool,
@@ -60,6 +63,7 @@ impl<'a> DecisionContext<'a> {
             requeue_at: None,
             waiting: None,
             stalled: None,
+            in_the_way: None,
             is_rejected_in_suspension: false,
             stable_unready: false,
             needs_finalizer: false,

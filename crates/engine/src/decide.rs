@@ -9,7 +9,7 @@ use tidegate_api::{
 use crate::{
     config,
     context::{DecisionContext, plan_of},
-    decision::{Action, Decision, SampledStep, Sampling},
+    decision::{Action, Decision, Sampled, SampledStep, Sampling},
     desired::Desired,
     diff,
     event::Event,
@@ -249,7 +249,7 @@ fn finish(mut ctx: DecisionContext<'_>, plan: Option<Plan>) -> Decision {
         urgent,
         persist,
         unwritten: due.is_some() && !persist,
-        sampling: sampling(&ctx, plan.as_ref()),
+        sampling: sampling(&ctx, plan.as_ref()).or_else(|| idle::observing::sampling(&ctx)),
         status: ctx.status,
         actions,
         events: ctx.events,
@@ -320,7 +320,7 @@ fn sampling(ctx: &DecisionContext<'_>, plan: Option<&Plan>) -> Option<Sampling> 
         .and_then(|plan| plan.step(attempt.step))
         .map_or(SignedDuration::ZERO, |step| step.hold);
     Some(Sampling {
-        attempt: attempt.number,
+        of: Sampled::Attempt(attempt.number),
         since,
         alone: is_alone(attempt),
         step: step.map(|since| SampledStep {

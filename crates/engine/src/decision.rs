@@ -54,14 +54,23 @@ pub struct Decision {
 /// Traffic whose gates are to be sampled: all that the canary has, whatever the attempt waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sampling {
-    /// The attempt's number.
-    pub attempt: u32,
+    /// Release that they judge.
+    pub of: Sampled,
     /// Time since which the canary has had traffic.
     pub since: Timestamp,
     /// True if it has all traffic, so that stable is nothing to compare with.
     pub alone: bool,
     /// The step, once its weight is confirmed.
     pub step: Option<SampledStep>,
+}
+
+/// Release whose gates are sampled, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sampled {
+    /// An attempt.
+    Attempt(u32),
+    /// A rolling update that is observed; its version of the workload takes the place of a canary.
+    Observed(u32),
 }
 
 /// Step whose weight is confirmed.

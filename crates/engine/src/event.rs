@@ -4,10 +4,10 @@
 use tidegate_api::{
     CommitId, Revision,
     intervention::Action,
-    reason::{EventReason, Reason, ReasonCode as _, StallReason},
+    reason::{EventReason, Finding, Reason, ReasonCode as _, StallReason},
     record::Outcome,
     route::RouteRef,
-    status::Ending,
+    status::{Ending, ObservedFinding},
 };
 
 use crate::{preflight::warnings::Warning, stall::Stall, termination::Termination, weight::Weight};
@@ -111,6 +111,18 @@ pub enum Event {
     },
     /// Something of an attempt was left by a Rollout that was deleted without its finalizer.
     LeftoversFound,
+    /// A rolling update of a workload that is left to itself has begun.
+    ReleaseObserved {
+        /// Number of the release.
+        release: u32,
+        /// Full name of its revision.
+        revision: Revision,
+    },
+    /// There is a finding of one, or another version came before.
+    Found {
+        /// The finding.
+        finding: ObservedFinding,
+    },
     /// The Rollout was suspended.
     Suspended,
     /// The Rollout is no longer suspended.
@@ -150,6 +162,7 @@ enum Subject {
     End(Reason),
     Outcome(Outcome),
     Stall(StallReason),
+    Finding(Finding),
 }
 
 // === impl Event ===
@@ -162,6 +175,7 @@ impl Event {
             Subject::End(reason) => reason.as_str(),
             Subject::Outcome(outcome) => outcome.as_str(),
             Subject::Stall(reason) => reason.as_str(),
+            Subject::Finding(finding) => finding.as_str(),
         }
     }
 
@@ -172,6 +186,7 @@ impl Event {
             Subject::End(reason) => reason.outcome().is_warning(),
             Subject::Outcome(outcome) => outcome.is_warning(),
             Subject::Stall(_) => true,
+            Subject::Finding(finding) => finding.is_warning(),
         }
     }
 
@@ -191,12 +206,14 @@ impl Event {
             Self::StableRestarted { .. } => EventReason::StableRestarted,
             Self::RevisionRestored { .. } => EventReason::RevisionRestored,
             Self::LeftoversFound => EventReason::LeftoversFound,
+            Self::ReleaseObserved { .. } => EventReason::ReleaseObserved,
             Self::Suspended => EventReason::Suspended,
             Self::Unsuspended => EventReason::Unsuspended,
             Self::PreflightWarning { .. } => EventReason::PreflightWarning,
             Self::RollingBack { termination } => return Subject::End(termination.reason),
             Self::Ended { ending, .. } => return Subject::Outcome(ending.outcome),
             Self::Stalled { stall } => return Subject::Stall(stall.reason()),
+            Self::Found { finding } => return Subject::Finding(finding.finding),
         })
     }
 }

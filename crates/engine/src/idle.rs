@@ -5,6 +5,7 @@ mod disowned;
 mod foreign_pods;
 mod held;
 mod leftovers;
+pub(crate) mod observing;
 mod queries;
 mod rejected;
 mod restart;
@@ -46,6 +47,11 @@ const PARTIAL_APPLY_REQUEUE: SignedDuration = SignedDuration::from_millis(200);
 
 /// No attempt runs.
 pub(crate) fn idle(ctx: &mut DecisionContext<'_>) {
+    if ctx.observed.is_observing() {
+        return observing::observe(ctx);
+    }
+    // Enforced again, it adopts what runs.
+    ctx.status.observation = None;
     let is_anything_left = leftovers::put_right(ctx);
     if ctx.observed.is_deleting() {
         if !is_anything_left && !held::let_go(ctx) {
@@ -65,14 +71,19 @@ pub(crate) fn idle(ctx: &mut DecisionContext<'_>) {
         requeue_later(ctx);
         ctx.stall(Stall::PreflightFailed(obstacle));
     }
-    // The finalizer is there only during an attempt, while the workload is held, and while records are unwritten:
-    // they would be lost with the Rollout.
     let is_held = held::hold(ctx);
     if ctx.status.attempt.is_none() && !is_anything_left {
         disowned::disown_fields(ctx);
     }
+    if !is_held {
+        remove_finalizer(ctx);
+    }
+}
+
+/// The finalizer is there only during an attempt, while the workload is held, and while records are unwritten: they would
+/// be lost with the Rollout.
+fn remove_finalizer(ctx: &mut DecisionContext<'_>) {
     if ctx.observed.finalizer
-        && !is_held
         && ctx.status.attempt.is_none()
         && ctx.status.pending_records.is_empty()
         && ctx.status.kept_config.is_empty()

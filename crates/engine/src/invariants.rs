@@ -12,11 +12,13 @@
 //! | `ownership` | what is held, what is left behind, and what git was told |
 //! | `exits` | that whoever wants an attempt to end gets that in time |
 //! | `working` | workloads that nobody calls: the canary's pods are its share |
+//! | `observing` | workloads that are left to themselves |
 //! | `released` | config: that it comes and goes with its template |
 //! | `verdict` | what is rolled out, what is rejected, and what the status says |
 
 mod evidence;
 mod exits;
+mod observing;
 mod ownership;
 mod planned;
 mod progress;
@@ -29,7 +31,9 @@ mod working;
 use std::{fmt, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
-use tidegate_api::{Revision, record::Outcome, status::RolloutStatus, workload::VersionId};
+use tidegate_api::{
+    Revision, record::Outcome, rollout::Mode, status::RolloutStatus, workload::VersionId,
+};
 
 use self::planned::Planned;
 use crate::{pin::Pin, plan::Plan, revision::Digest, weight::Weight};
@@ -130,6 +134,8 @@ pub struct RolloutSeen {
     pub deleting: bool,
     /// True if its spec says that it is suspended.
     pub suspended: bool,
+    /// Its mode.
+    pub mode: Mode,
 }
 
 /// A route.
@@ -217,7 +223,7 @@ const RECENT: SignedDuration = SignedDuration::from_secs(2);
 type Rule = fn(Moment<'_>) -> Result<(), String>;
 
 /// In the order of the design's list.
-const RULES: [(&str, Rule); 39] = [
+const RULES: [(&str, Rule); 40] = [
     ("1, weights sum to 100", traffic::weights_sum_to_100),
     (
         "2, no weight without a ready canary",
@@ -348,6 +354,10 @@ const RULES: [(&str, Rule); 39] = [
     (
         "24, stable reads its own config",
         released::stable_reads_its_own_config,
+    ),
+    (
+        "25, an observed workload is left alone",
+        observing::an_observed_workload_is_left_alone,
     ),
     (
         "21, the status stays small",

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use tidegate_api::{
     CommitId, Condition, Revision,
     notification::{Notification, NotificationType, Severity, VERSION},
-    reason::{ConditionType, ReasonCode as _, StableDegradedReason},
+    reason::{ConditionType, Finding, ReasonCode as _, StableDegradedReason},
     record::Outcome,
     status::{Attempt, RolloutStatus},
 };
@@ -105,7 +105,14 @@ fn worth(event: &Event, before: &RolloutStatus, events: &[Event], now: Timestamp
             outcome: None,
             reason: Some(stall.reason().as_str()),
         }),
+        Event::Found { finding } if finding.finding != Finding::Superseded => Some(Worth {
+            type_: NotificationType::Observed,
+            outcome: None,
+            reason: Some(finding.finding.as_str()),
+        }),
         Event::Stalled { .. }
+        | Event::Found { .. }
+        | Event::ReleaseObserved { .. }
         | Event::Adopted { .. }
         | Event::StepEntered { .. }
         | Event::Promoting { .. }
@@ -158,6 +165,12 @@ fn degraded(before: &RolloutStatus, after: &RolloutStatus) -> Option<News> {
 impl Release {
     /// The attempt that an event names or that is running, or what git asks for.
     fn of_event(event: &Event, before: &RolloutStatus, after: &RolloutStatus) -> Self {
+        if let Event::Found { finding } = event {
+            return Self {
+                revision: Some(finding.revision.clone()),
+                ..Self::default()
+            };
+        }
         let mut attempts = [&after.attempt, &before.attempt].into_iter().flatten();
         let attempt = if let Event::Started { attempt, .. } | Event::Ended { attempt, .. } = event {
             attempts.find(|one| one.number == *attempt)

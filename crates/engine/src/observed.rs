@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use tidegate_api::{
     Revision,
     config::{ConfigRef, ReleasedConfig},
-    rollout::{OnRollback, RolloutSpec},
+    rollout::{Mode, OnRollback, RolloutSpec},
     route::{RouteKind, RouteRef},
     status::{RolloutStatus, Source},
     workload::{VersionId, WorkloadRef},
@@ -339,6 +339,12 @@ impl Observed {
     /// Returns true if it is being deleted.
     pub(crate) fn is_deleting(&self) -> bool {
         self.deleted_at.is_some()
+    }
+
+    /// Returns true if the workload is left to itself, and what would have been done is said. An attempt that runs
+    /// goes on under the spec that it started with.
+    pub(crate) fn is_observing(&self) -> bool {
+        self.spec.mode == Mode::Observe && !self.is_deleting() && self.status.attempt.is_none()
     }
 
     /// Returns true if an object of the canary is there, or a pod that a Service could select.

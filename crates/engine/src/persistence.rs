@@ -11,7 +11,7 @@ use tidegate_api::{
     gate::{GateMode, GateStatus, Verdict},
     reason::ConditionType,
     rollout::RolloutSpec,
-    status::{Phase, RolloutStatus},
+    status::{ObservedRelease, Phase, RolloutStatus},
 };
 
 use crate::context::DecisionContext;
@@ -74,8 +74,25 @@ fn evidence_is_old(before: &RolloutStatus, after: &RolloutStatus) -> bool {
 
 /// Returns the time of the last reading of any gate.
 fn last_reading(status: &RolloutStatus) -> Option<Timestamp> {
-    let gates = status.attempt.iter().flat_map(|attempt| &attempt.gates);
+    let attempt = status.attempt.iter().flat_map(|attempt| &attempt.gates);
+    let observed = observed_release(status).into_iter();
+    let gates = attempt.chain(observed.flat_map(|release| &release.gates));
     gates.filter_map(|gate| gate.sampled_at).max()
+}
+
+fn observed_release(status: &RolloutStatus) -> Option<&ObservedRelease> {
+    status.observation.as_ref()?.release.as_deref()
+}
+
+/// Returns the gates that a status has, of the attempt or of the release that is observed, with the spec that they are of.
+fn gates_mut(
+    status: &mut RolloutStatus,
+) -> impl Iterator<Item = (&RolloutSpec, &mut Vec<GateStatus>)> {
+    let attempt = status.attempt.iter_mut();
+    let attempt = attempt.map(|attempt| (&attempt.plan, &mut attempt.gates));
+    let observation = status.observation.iter_mut();
+    let releases = observation.flat_map(|observation| &mut observation.release);
+    attempt.chain(releases.map(|release| (&release.plan, &mut release.gates)))
 }
 
 /// Returns the status without what only people read, and without the records that git is owed.
@@ -99,13 +116,10 @@ fn intent(status: RolloutStatus) -> RolloutStatus {
 /// reads is worth a write by itself.
 fn without_readings(status: &RolloutStatus) -> RolloutStatus {
     let mut status = status.clone();
-    if let Some(attempt) = &mut status.attempt {
-        let gates = std::mem::take(&mut attempt.gates);
-        attempt.gates = gates
-            .into_iter()
-            .filter(|gate| is_enforced(&attempt.plan, &gate.name))
-            .map(GateStatus::without_reading)
-            .collect();
+    for (plan, gates) in gates_mut(&mut status) {
+        let all = std::mem::take(gates).into_iter();
+        let enforced = all.filter(|gate| is_enforced(plan, &gate.name));
+        *gates = enforced.map(GateStatus::without_reading).collect();
     }
     status
 }
@@ -113,11 +127,7 @@ fn without_readings(status: &RolloutStatus) -> RolloutStatus {
 /// Returns the status without readings, and with gates that pass as those that have not been read.
 fn without_good_news(status: &RolloutStatus) -> RolloutStatus {
     let mut status = without_readings(status);
-    let gates = status
-        .attempt
-        .iter_mut()
-        .flat_map(|attempt| &mut attempt.gates);
-    for gate in gates {
+    for gate in gates_mut(&mut status).flat_map(|(_, gates)| gates) {
         gate.readings = 0;
         gate.verdict = match gate.verdict {
             Verdict::Pending | Verdict::Pass => Verdict::Pending,

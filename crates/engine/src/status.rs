@@ -2,6 +2,7 @@
 
 use tidegate_api::{
     record::Outcome,
+    rollout::Mode,
     status::{Attempt, Phase, Stage, Wanted},
 };
 
@@ -35,10 +36,14 @@ pub(crate) fn summarize(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
         .as_ref()
         .map(|attempt| reached.unwrap_or(attempt.weight));
     status.weight = weight.map(|weight| weight.to_string());
-    let revision = match (&attempt, &status.stable) {
-        (Some(attempt), _) => Some(&attempt.revision),
-        (None, Some(stable)) => Some(&stable.revision),
-        (None, None) => None,
+    let revision = match (&attempt, &status.stable, &status.observation) {
+        (Some(attempt), _, _) => Some(&attempt.revision),
+        (None, Some(stable), _) => Some(&stable.revision),
+        (None, None, Some(observation)) => {
+            let release = observation.release.as_ref();
+            Some(release.map_or(&observation.revision, |release| &release.revision))
+        }
+        (None, None, None) => None,
     };
     status.revision = revision.map(|revision| revision.short().to_owned());
     conditions::set_all(ctx);
@@ -46,6 +51,9 @@ pub(crate) fn summarize(ctx: &mut DecisionContext<'_>, plan: Option<&Plan>) {
 
 /// Returns the revision that git asks for; the one before stays where it cannot be seen.
 fn wanted(ctx: &DecisionContext<'_>) -> Option<Wanted> {
+    if ctx.observed.is_observing() {
+        return None;
+    }
     let before = ctx.status.wanted.as_ref();
     let Some(candidate) = &ctx.observed.candidate else {
         return before.cloned();
@@ -62,6 +70,8 @@ fn wanted(ctx: &DecisionContext<'_>) -> Option<Wanted> {
 fn resting_phase(ctx: &DecisionContext<'_>) -> Phase {
     if ctx.stalled.is_some() {
         Phase::Stalled
+    } else if ctx.observed.is_observing() {
+        Phase::Observing
     } else if ctx.status.stable.is_none() {
         Phase::Waiting
     } else if ctx.observed.spec.suspend {
@@ -91,6 +101,9 @@ fn attempt_phase(ctx: &DecisionContext<'_>, attempt: &Attempt) -> Phase {
 
 fn message(ctx: &DecisionContext<'_>) -> String {
     let mut message = message_of_state(ctx);
+    if let Some(in_the_way) = &ctx.in_the_way {
+        message = format!("{message}; {in_the_way}");
+    }
     let is_said =
         matches!(ctx.waiting, Some(WaitingOn::Suspension { .. })) && ctx.stalled.is_none();
     if ctx.observed.spec.suspend && !is_said {
@@ -108,6 +121,9 @@ fn message_of_state(ctx: &DecisionContext<'_>) -> String {
     }
     let mut message = progress_message(ctx);
     let attempt = ctx.status.attempt.as_ref();
+    if attempt.is_some() && ctx.observed.spec.mode == Mode::Observe {
+        message.push_str(wording::OBSERVES_LATER);
+    }
     if let Some(newer) = ctx.newer_revision()
         && attempt.is_some_and(|attempt| attempt.ending.is_none())
     {

@@ -191,6 +191,35 @@ pub enum WaitingOn {
     CanaryRemoval,
     /// Services to be unpinned and the workload to be resumed.
     Unpinning,
+    /// What would have become of a release that is observed.
+    Finding {
+        /// Number of the release, from 1.
+        release: u32,
+        /// Its revision.
+        revision: Revision,
+        /// What is missing.
+        missing: MissingForFinding,
+    },
+}
+
+/// What is missing to say what would have become of a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MissingForFinding {
+    /// Its pods.
+    Pods {
+        /// Cause for which they are not ready.
+        problem: Option<PodProblem>,
+    },
+    /// The time for which the steps hold.
+    Hold {
+        /// Its end.
+        until: Timestamp,
+    },
+    /// A gate that passes.
+    Gate {
+        /// Name of the gate.
+        gate: String,
+    },
 }
 
 /// Purpose for which a workload has to be fully rolled out.
@@ -338,6 +367,7 @@ impl WaitingOn {
             Self::ConfigWritten { .. } => "config_written",
             Self::CanaryRemoval => "canary_removal",
             Self::Unpinning => "unpinning",
+            Self::Finding { .. } => "finding",
         }
     }
 }

@@ -25,14 +25,16 @@ use jiff::SignedDuration;
 use tidegate_api::{
     CommitId, Duration,
     record::Outcome,
-    status::{Failover, RolloutStatus, Superseded},
+    status::{Failover, Observation, RolloutStatus, Superseded},
     workload::WorkloadRef,
 };
 
 use crate::{
     attempt::RestoreObstacle,
     conditions::cause::{MissingPods, Unavailable},
+    event::Event,
     field_conflict::FieldConflict,
+    idle::observing::InTheWay,
     observed::{Candidate, RetainedPod},
     route::{PendingParent, PendingRoute, Refusal},
     waiting::WaitingOn,
@@ -40,6 +42,10 @@ use crate::{
 
 /// State of a Rollout that is suspended.
 pub(crate) const SUSPENDED: &str = "suspended: set spec.suspend to false to continue";
+
+/// Addition to the message of an attempt whose Rollout is only to observe.
+pub(crate) const OBSERVES_LATER: &str =
+    "; spec.mode is Observe: this attempt goes on to its end, or until an Abort Intervention";
 
 /// Returns the requester of an Intervention, for a sentence.
 pub(crate) fn requester(by: &str) -> &str {
@@ -54,9 +60,24 @@ fn requested_by(commit: Option<&CommitId>) -> String {
     }
 }
 
+/// Returns the state of a workload that is left to itself, between two releases.
+fn observing(observation: &Observation) -> String {
+    let state = format!("observing: revision {} runs", observation.revision.short());
+    match observation.findings.first() {
+        Some(finding) => {
+            let finding = finding.clone();
+            format!("{state}; {}", Event::Found { finding })
+        }
+        None => state,
+    }
+}
+
 /// Returns the state of a Rollout that has nothing to do: an attempt that ended badly since stable
 /// was promoted is not forgotten, though git may ask for stable again.
 pub(crate) fn at_rest(status: &RolloutStatus) -> String {
+    if let Some(observation) = &status.observation {
+        return observing(observation);
+    }
     let Some(stable) = &status.stable else {
         return "no revision is stable yet".to_owned();
     };
@@ -189,6 +210,21 @@ impl fmt::Display for FieldConflict {
             "{field} was modified by {writer} {times} times in 5m and reverted each time; stop that \
              controller from managing this field"
         )
+    }
+}
+
+impl fmt::Display for InTheWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a release would not begin: ")?;
+        match self {
+            Self::Obstacle(obstacle) => obstacle.fmt(f),
+            Self::Query { problem } => f.write_str(problem),
+            Self::Track { gate } => write!(
+                f,
+                "gate {gate:?} selects by {{{{track}}}}, which no pod bears without a canary: write {{{{pods}}}} to have it \
+                 observed, too"
+            ),
+        }
     }
 }
 

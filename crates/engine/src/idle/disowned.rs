@@ -14,8 +14,8 @@ pub(super) fn disown_fields(ctx: &mut DecisionContext<'_>) {
     }
     let mut owned = ctx.observed.owned.clone();
     // Of a workload that was held, what is left is not seen.
-    let is_left =
-        ctx.observed.is_deleting() && ctx.observed.finalizer && ctx.observed.brake == Brake::Pause;
+    let is_let_go = ctx.observed.is_deleting() || ctx.observed.is_observing();
+    let is_left = is_let_go && ctx.observed.finalizer && ctx.observed.brake == Brake::Pause;
     if is_left && ctx.observed.workload.is_some() && !owned.contains(&Owned::Workload) {
         owned.push(Owned::Workload);
     }

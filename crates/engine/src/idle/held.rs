@@ -128,19 +128,25 @@ fn is_given_up(ctx: &mut DecisionContext<'_>) -> bool {
     ctx.now >= given_up_at
 }
 
-/// What an earlier Rollout has left held goes on if nothing else waits in it.
-fn let_go_of_unadopted(ctx: &mut DecisionContext<'_>) -> bool {
+/// Returns true if the workload is held and need not be: stable's template can be put back, or nothing else waits.
+pub(super) fn can_be_let_go(ctx: &DecisionContext<'_>) -> bool {
     let workload = ctx.observed.workload.as_ref();
     let held = workload.filter(|workload| !workload.deleting && workload.held.is_some());
-    let Some(workload) = held.filter(|_| ctx.status.stable.is_none()) else {
-        return false;
-    };
-    let running = workload.running().map(|version| version.template);
-    if !ctx.observed.finalizer || running != Some(workload.live()) {
-        return false;
+    held.is_some_and(|workload| ctx.status.stable.is_some() || runs_what_it_has(workload))
+}
+
+/// What an earlier Rollout has left held goes on if nothing else waits in it.
+fn let_go_of_unadopted(ctx: &mut DecisionContext<'_>) -> bool {
+    let is_free = ctx.status.stable.is_none() && can_be_let_go(ctx);
+    if is_free && ctx.observed.finalizer {
+        ctx.actions.push(unpause(Hold::Off));
     }
-    ctx.actions.push(unpause(Hold::Off));
-    true
+    is_free && ctx.observed.finalizer
+}
+
+fn runs_what_it_has(workload: &Workload) -> bool {
+    let running = workload.running().map(|version| version.template);
+    running == Some(workload.live())
 }
 
 fn subject<'a>(ctx: &DecisionContext<'a>) -> Option<(&'a Workload, Stable)> {

@@ -1,6 +1,6 @@
 //! Config that is released with a revision.
 
-use super::{Author, Moment, ensure, verdict::template_of};
+use super::{Author, Moment, ensure, observing::is_ungoverned, verdict::template_of};
 
 /// No pod is made of a template whose config is not there: a variable is read once, and nothing would make it again.
 pub(super) fn a_template_comes_with_its_config(moment: Moment<'_>) -> Result<(), String> {
@@ -50,7 +50,8 @@ fn is_late(moment: Moment<'_>) -> bool {
 }
 
 /// Returns true if the Rollout was deleted before: whoever did that by force in the middle of an attempt has left what
-/// that had written.
+/// that had written. And while nothing was governed, config was applied at once.
 fn has_begun_anew(moment: Moment<'_>) -> bool {
-    moment.before.iter().any(|past| past.rollout.is_none())
+    let mut past = moment.before.iter();
+    past.any(|past| past.rollout.is_none() || is_ungoverned(past))
 }

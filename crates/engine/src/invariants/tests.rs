@@ -14,6 +14,7 @@ fn well(by: Author) -> Snapshot {
         finalizer: false,
         deleting: false,
         suspended: false,
+        mode: Mode::Enforce,
     };
     Snapshot {
         at: Timestamp::UNIX_EPOCH,

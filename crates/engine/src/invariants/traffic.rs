@@ -65,10 +65,10 @@ pub(super) fn no_raise_on_a_stable_that_lost_pods(moment: Moment<'_>) -> Result<
     let needed = attempt
         .stable_ready_replicas
         .map_or(0, |before| before.min(wanted));
-    // Pods that were ready a moment ago could not be known to be lost.
+    // Pods that were ready a moment ago could not be known to be lost, and one that is ready now is an endpoint soon.
     let mut recent = moment.recent();
     if now.by != Author::Effect
-        || now.stable_ready >= needed
+        || now.stable_ready.max(now.ready_of_stable()) >= needed
         || recent.any(|past| past.stable_ready >= needed)
     {
         return Ok(());

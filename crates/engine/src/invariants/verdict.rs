@@ -9,7 +9,10 @@ use tidegate_api::{
     status::Stable,
 };
 
-use super::{Author, Moment, Snapshot, ensure};
+use super::{
+    Author, Moment, Snapshot, ensure,
+    observing::{is_observed, is_ungoverned},
+};
 use crate::revision::Digest;
 
 /// Maximum size of a status, in bytes: a Rollout has it beside a spec, and an object holds 64 KiB.
@@ -34,7 +37,7 @@ pub(super) fn only_what_is_verified_is_rolled_out(moment: Moment<'_>) -> Result<
     let Some(stable) = now.status().and_then(|status| status.stable.as_ref()) else {
         return Ok(());
     };
-    if !ours || workload.template == before.template {
+    if !ours || workload.template == before.template || is_ungoverned(now) {
         return Ok(());
     }
     let is_stable = template_of(moment, stable) == Some(workload.template);
@@ -85,6 +88,9 @@ pub(super) fn ready_means_that_what_is_wanted_is_stable(moment: Moment<'_>) -> R
     if !ready.is_some_and(Condition::is_true) {
         return Ok(());
     }
+    if is_observed(now) {
+        return is_rolled_out(moment);
+    }
     let stable = status.stable.as_ref();
     let revision = stable.map(|stable| &stable.revision);
     let wanted = now.wanted.as_ref().map(|wanted| &wanted.revision);
@@ -115,6 +121,18 @@ pub(super) fn ready_means_that_what_is_wanted_is_stable(moment: Moment<'_>) -> R
         is_uncalled || runs(now, template) || recent.any(|past| runs(past, template)),
         || "Ready is true and no pod of stable's is ready".to_owned(),
     )
+}
+
+/// The workload runs its own template and no other.
+fn is_rolled_out(moment: Moment<'_>) -> Result<(), String> {
+    let workload = moment.now.workload.as_ref();
+    let is_whole = workload.is_some_and(|workload| {
+        let mut versions = workload.versions.iter();
+        versions.all(|seen| seen.template == workload.template || seen.replicas == 0)
+    });
+    ensure(is_whole, || {
+        "Ready is true while an observed workload is rolling".to_owned()
+    })
 }
 
 /// Returns true if a pod of this template is ready in the workload.

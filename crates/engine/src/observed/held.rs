@@ -135,8 +135,8 @@ impl Observed {
         if self.workload_conflict {
             return None;
         }
-        // Of a Rollout that goes nobody asks for anything.
-        if self.is_deleting() && self.status.attempt.is_none() {
+        // Of a Rollout that goes, or only observes, nobody asks for anything.
+        if self.is_deleting() && self.status.attempt.is_none() || self.is_observing() {
             return None;
         }
         let is_new = match workload.held {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tidegate_api::record::Outcome;
+use tidegate_api::{Revision, reason::Finding, record::Outcome, status::ObservedFinding};
 
 use super::{requested_by, requester, writer};
 use crate::{
@@ -100,6 +100,8 @@ impl fmt::Display for Event {
                 "an attempt of a Rollout that was deleted without its finalizer has left a pause, pins, \
                  weights or a canary; they are put right",
             ),
+            Self::ReleaseObserved { release, revision } => observed(f, *release, revision),
+            Self::Found { finding } => finding_of(f, finding),
             Self::Suspended => f.write_str(
                 "no attempt begins, and a running one may only go back; set spec.suspend to false to continue",
             ),
@@ -110,6 +112,29 @@ impl fmt::Display for Event {
             Self::Stalled { stall } => stall.fmt(f),
         }
     }
+}
+
+fn observed(f: &mut fmt::Formatter<'_>, release: u32, revision: &Revision) -> fmt::Result {
+    let revision = revision.short();
+    write!(
+        f,
+        "observing release {release}, of revision {revision}: nothing is changed"
+    )
+}
+
+fn finding_of(f: &mut fmt::Formatter<'_>, finding: &ObservedFinding) -> fmt::Result {
+    let would_have = match finding.finding {
+        Finding::WouldHavePromoted => "would have been promoted",
+        Finding::WouldHaveRolledBack => "would have been rolled back",
+        Finding::Inconclusive => "would have been aborted without a verdict on the revision",
+        Finding::Superseded => "was superseded",
+    };
+    let (release, revision) = (finding.release, finding.revision.short());
+    let message = &finding.message;
+    write!(
+        f,
+        "release {release}, of revision {revision}, {would_have}: {message}"
+    )
 }
 
 fn rolling_back(f: &mut fmt::Formatter<'_>, termination: &Termination) -> fmt::Result {

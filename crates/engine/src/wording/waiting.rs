@@ -8,7 +8,9 @@ use tidegate_api::Revision;
 use super::{SUSPENDED, in_the_way, list, routes};
 use crate::{
     readiness::problem::PodProblem,
-    waiting::{EndpointsOwner, PinnedPods, RolloutPurpose, RouteChange, WaitingOn},
+    waiting::{
+        EndpointsOwner, MissingForFinding, PinnedPods, RolloutPurpose, RouteChange, WaitingOn,
+    },
 };
 
 const STABLE_PODS: &str = "waiting for stable pods to become ready: too few to take all traffic; fix \
@@ -66,13 +68,7 @@ impl fmt::Display for WaitingOn {
                 ready,
                 needed,
                 problem,
-            } => {
-                write!(
-                    f,
-                    "waiting for canary pods to become ready: {ready} of {needed} ready"
-                )?;
-                because(f, problem.as_ref())
-            }
+            } => canary_pods(f, *ready, *needed, problem.as_ref()),
             Self::CanaryEndpoint => f.write_str("waiting for a ready endpoint of the canary"),
             Self::EndpointsSettle { of } => write!(f, "waiting for {of} to stabilize"),
             Self::RouteAccepted {
@@ -93,11 +89,7 @@ impl fmt::Display for WaitingOn {
             ),
             Self::Approval { rollout, step, of } => approval(f, rollout, *step, *of),
             Self::Restore { revision, cause } => restore(f, revision, cause),
-            Self::StableReadiness { ready, needed } => write!(
-                f,
-                "waiting for stable pods to become ready again before the weight is raised: {ready} of \
-                 {needed} ready; fix stable, or create a Promote Intervention to go on without them"
-            ),
+            Self::StableReadiness { ready, needed } => stable_readiness(f, *ready, *needed),
             Self::Failover { back_at } => failover(f, *back_at),
             Self::StablePods => f.write_str(STABLE_PODS),
             Self::Leftovers => f.write_str(LEFTOVERS),
@@ -116,6 +108,11 @@ impl fmt::Display for WaitingOn {
             }
             Self::CanaryRemoval => f.write_str("waiting for the canary to be removed"),
             Self::Unpinning => f.write_str("unpinning Services and resuming the workload"),
+            Self::Finding {
+                release,
+                revision,
+                missing,
+            } => finding(f, *release, revision, missing),
         }
     }
 }
@@ -127,6 +124,45 @@ fn commit(f: &mut fmt::Formatter<'_>, revision: &Revision, config_repos: &[Strin
         revision.short(),
         config_repos.join(", ")
     )
+}
+
+fn canary_pods(
+    f: &mut fmt::Formatter<'_>,
+    ready: u32,
+    needed: u32,
+    problem: Option<&PodProblem>,
+) -> fmt::Result {
+    write!(
+        f,
+        "waiting for canary pods to become ready: {ready} of {needed} ready"
+    )?;
+    because(f, problem)
+}
+
+fn stable_readiness(f: &mut fmt::Formatter<'_>, ready: u32, needed: u32) -> fmt::Result {
+    write!(
+        f,
+        "waiting for stable pods to become ready again before the weight is raised: {ready} of {needed} \
+         ready; fix stable, or create a Promote Intervention to go on without them"
+    )
+}
+
+fn finding(
+    f: &mut fmt::Formatter<'_>,
+    release: u32,
+    revision: &Revision,
+    missing: &MissingForFinding,
+) -> fmt::Result {
+    let revision = revision.short();
+    write!(f, "observing release {release}, of revision {revision}: ")?;
+    match missing {
+        MissingForFinding::Pods { problem } => {
+            f.write_str("waiting for its pods")?;
+            because(f, problem.as_ref())
+        }
+        MissingForFinding::Hold { until } => write!(f, "gates are read until {until:.0}"),
+        MissingForFinding::Gate { gate } => write!(f, "waiting for gate {gate:?} to pass"),
+    }
 }
 
 fn suspension(f: &mut fmt::Formatter<'_>, revision: Option<&Revision>) -> fmt::Result {

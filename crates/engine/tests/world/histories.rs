@@ -26,6 +26,7 @@ use proptest::{
     strategy::{Strategy, ValueTree},
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
+use tidegate_api::rollout::Mode;
 
 pub(crate) use coverage::{AT_REST, STAGES};
 
@@ -186,6 +187,9 @@ fn go_on(mut world: World, events: &[(When, events::Event)]) -> World {
     // Faults are gone from here on.
     if let Some(rollout) = &mut world.rollout {
         rollout.spec.suspend = false;
+        if rollout.spec.mode == Mode::Observe {
+            world.set_mode(Mode::Enforce);
+        }
     }
     world.git.down = false;
     world.shell.fault = None;

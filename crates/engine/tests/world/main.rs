@@ -34,6 +34,7 @@
 //! | `suspend` | a Rollout that is suspended: it goes back, and never on |
 //! | `newer` | newer revisions that come faster than attempts end |
 //! | `notified` | what people are told of in their chat |
+//! | `observing` | releases that are observed and not governed |
 //! | `purity` | that the engine stays pure |
 #![expect(clippy::unwrap_used, clippy::unwrap_in_result, reason = "tests")]
 
@@ -58,6 +59,7 @@ mod new_hash;
 mod newer;
 mod no_data;
 mod notified;
+mod observing;
 mod patience;
 mod provenance;
 mod purity;

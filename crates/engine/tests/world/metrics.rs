@@ -4,7 +4,7 @@ mod counting;
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate_engine::{
-    decision::Sampling,
+    decision::{Sampled, Sampling},
     gate::reading::{ErrorReason, NoDataReason, Reading, Role, Sample},
     invariants::Author,
     observed::QueryCheck,
@@ -72,8 +72,8 @@ impl World {
         if memory.sampling == sampling {
             return;
         }
-        let attempt = |sampling: Option<Sampling>| sampling.map(|sampling| sampling.attempt);
-        if attempt(sampling) != attempt(memory.sampling) {
+        let of = |sampling: Option<Sampling>| sampling.map(|sampling| sampling.of);
+        if of(sampling) != of(memory.sampling) {
             memory.readings.clear();
             memory.on_its_way.clear();
             memory.counted_until = None;
@@ -137,11 +137,13 @@ impl World {
     }
 
     fn readings(&self, sampling: Sampling) -> Vec<Reading> {
-        let quality = self
-            .live
-            .canary
+        let of = match sampling.of {
+            Sampled::Attempt(_) => &self.live.canary,
+            Sampled::Observed(_) => &self.live.workload,
+        };
+        let quality = of
             .as_ref()
-            .map_or(Quality::Good, |canary| canary.template.quality);
+            .map_or(Quality::Good, |tried| tried.template.quality);
         let value = |bad: bool, value: f64| Sample::Value {
             value: if bad { value } else { 0.01 },
         };
@@ -170,11 +172,14 @@ impl World {
             }
         };
         let (at, step) = (self.now, sampling.step.map(|step| step.number));
-        let gates = self
-            .rollout
-            .iter()
-            .flat_map(|rollout| &rollout.status.attempt)
-            .flat_map(|attempt| &attempt.plan.gates);
+        let status = self.rollout.iter().map(|rollout| &rollout.status);
+        let plans = status.flat_map(|status| {
+            let attempt = status.attempt.iter().map(|attempt| &attempt.plan);
+            let observation = status.observation.iter();
+            let releases = observation.flat_map(|observation| &observation.release);
+            attempt.chain(releases.map(|release| &release.plan))
+        });
+        let gates = plans.flat_map(|plan| &plan.gates);
         gates
             .map(|gate| Reading {
                 gate: gate.name.clone(),

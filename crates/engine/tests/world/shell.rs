@@ -251,6 +251,10 @@ impl World {
             |world| {
                 world.rollout.as_mut()?.status = Arc::new(decision.status.clone());
                 world.note_outcome();
+                if world.is_observing() {
+                    // Nothing is governed any more.
+                    world.next_sync.get_or_insert(world.now);
+                }
                 Some(())
             },
         )

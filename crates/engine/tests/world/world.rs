@@ -11,7 +11,7 @@ use tidegate_api::{
     Revision,
     notification::Notification,
     record::{Outcome, PendingRecord, Record, RestoreOrder},
-    rollout::RolloutSpec,
+    rollout::{Mode, RolloutSpec},
     status::RolloutStatus,
 };
 use tidegate_engine::{
@@ -133,6 +133,10 @@ pub(crate) struct Git {
     pub(crate) facts: BTreeMap<String, Record>,
     pub(crate) outcomes: Vec<(u32, Outcome)>,
     pub(crate) orders: Vec<RestoreOrder>,
+    /// Stable's revision when sync last saw the workload governed; empty where nothing was stable.
+    pub(crate) governed: Option<String>,
+    /// Revision that was not let in when the workload was governed last: it waits for another commit.
+    pub(crate) unreleased: Option<String>,
 }
 
 // === impl Rollout ===
@@ -231,6 +235,7 @@ impl World {
             finalizer: rollout.finalizer,
             deleting: rollout.deleted_at.is_some(),
             suspended: rollout.spec.suspend,
+            mode: rollout.spec.mode,
         });
         self.history.push(Snapshot {
             at: self.now,
@@ -280,6 +285,13 @@ impl World {
         if let Err(violation) = invariants::check(&self.history) {
             self.fail(&violation.to_string());
         }
+    }
+
+    /// Returns true if the workload is left to itself.
+    pub(crate) fn is_observing(&self) -> bool {
+        self.rollout.as_ref().is_some_and(|rollout| {
+            rollout.spec.mode == Mode::Observe && rollout.status.attempt.is_none()
+        })
     }
 
     /// Returns true if the process runs, may write, and no newer leader is there.

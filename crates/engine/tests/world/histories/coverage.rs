@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use tidegate_api::{intervention::Action as Ask, status::Stage};
+use tidegate_api::{intervention::Action as Ask, rollout::Mode, status::Stage};
 
 use super::events::{Beginning, By, Event, Plot, Point, Spec, Split, When};
 use crate::{
@@ -35,7 +35,7 @@ pub(crate) const STAGES: [Stage; 12] = [
 pub(crate) const AT_REST: &str = "(at rest)";
 
 /// Every kind of event.
-const KINDS: [&str; 38] = [
+const KINDS: [&str; 39] = [
     "commit",
     "again",
     "canary unready",
@@ -74,6 +74,7 @@ const KINDS: [&str; 38] = [
     "finalizer",
     "force",
     "suspend",
+    "mode",
 ];
 
 const NO_CANARY: &str = "there is no canary";
@@ -246,6 +247,7 @@ fn each_event() -> Vec<Event> {
         Event::Finalizer,
         Event::Replace,
         Event::Suspend(true),
+        Event::Mode(Mode::Observe),
     ];
     asks.into_iter().chain(faults).chain(others).collect()
 }

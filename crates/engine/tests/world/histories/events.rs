@@ -15,8 +15,9 @@ use crate::{
 use proptest::{
     collection::vec,
     prelude::{Just, Strategy, any, prop_oneof},
+    sample::Index,
 };
-use tidegate_api::{intervention::Action as Ask, status::Stage};
+use tidegate_api::{intervention::Action as Ask, rollout::Mode, status::Stage};
 
 /// A history: its beginning, and its events with their times.
 pub(super) type Plot = (Beginning, Vec<(When, Event)>);
@@ -85,6 +86,8 @@ pub(super) enum Event {
     Replace,
     /// The Rollout is suspended, or no longer.
     Suspend(bool),
+    /// The Rollout only observes, or enforces again.
+    Mode(Mode),
 }
 
 /// Spec, as a user may write it.
@@ -276,6 +279,7 @@ pub(super) fn apply(world: World, event: &Event) -> World {
         }),
         Event::Finalizer => with(world, World::remove_finalizer),
         Event::Suspend(suspend) => world.with_suspend(*suspend),
+        Event::Mode(mode) => with(world, |world| world.set_mode(*mode)),
         Event::Replace => with(world, |world| {
             if let Some(rollout) = &world.rollout {
                 let spec = rollout.spec.clone();
@@ -381,26 +385,39 @@ pub(super) fn plots() -> impl Strategy<Value = Plot> {
         is_uncalled(),
         gates::any(),
         proptest::bool::weighted(0.25),
+        modes(),
     );
-    plots.prop_map(|(beginning, events, is_uncalled, gates, has_config)| {
-        let split = if is_uncalled {
-            Split::Pods
-        } else {
-            beginning.split
-        };
-        let beginning = Beginning {
-            split,
-            gates,
-            has_config,
-            ..beginning
-        };
-        (beginning, events)
-    })
+    plots.prop_map(
+        |(beginning, mut events, is_uncalled, gates, has_config, modes)| {
+            for (place, when, mode) in modes {
+                events.insert(place.index(events.len() + 1), (when, Event::Mode(mode)));
+            }
+            let split = if is_uncalled {
+                Split::Pods
+            } else {
+                beginning.split
+            };
+            let beginning = Beginning {
+                split,
+                gates,
+                has_config,
+                ..beginning
+            };
+            (beginning, events)
+        },
+    )
 }
 
 /// Drawn late, as the gates are last, so that a seed has the events that it had before there were these.
 fn is_uncalled() -> impl Strategy<Value = bool> {
     proptest::bool::weighted(0.12)
+}
+
+/// Changes of the mode, in a part of the histories, and their places among the events.
+fn modes() -> impl Strategy<Value = Vec<(Index, When, Mode)>> {
+    let mode = prop_oneof![2 => Just(Mode::Observe), 1 => Just(Mode::Enforce)];
+    let some = vec((any::<Index>(), when(), mode), 1..4);
+    prop_oneof![6 => Just(Vec::new()), 1 => some]
 }
 
 fn beginning() -> impl Strategy<Value = Beginning> {

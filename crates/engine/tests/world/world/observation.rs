@@ -68,7 +68,10 @@ impl World {
             retained_pods: cache.retained.clone(),
             canary_service: cache.canary_service,
             canary_name_conflict: false,
-            candidate: cache.wanted().map(|commit| self.candidate(commit)),
+            candidate: cache
+                .wanted()
+                .filter(|commit| !self.is_observing() || cache.kept.contains_key(&commit.revision))
+                .map(|commit| self.candidate(commit)),
             services: cache
                 .services
                 .iter()

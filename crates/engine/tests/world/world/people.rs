@@ -2,7 +2,7 @@
 
 use tidegate_api::{
     intervention::{Action as Ask, InterventionSpec},
-    rollout::RolloutSpec,
+    rollout::{Mode, RolloutSpec},
     status::{Attempt, Stage},
 };
 use tidegate_engine::{observed, weight::Weight};
@@ -88,6 +88,15 @@ impl World {
                 "the Rollout is no longer suspended"
             };
             self.happens("suspend", what);
+        }
+    }
+
+    /// Somebody has the Rollout only observe, or enforce again.
+    pub(crate) fn set_mode(&mut self, mode: Mode) {
+        if let Some(rollout) = &mut self.rollout {
+            rollout.spec.mode = mode;
+            self.happens("mode", &format!("the mode is {mode:?}"));
+            self.next_sync = Some(self.now);
         }
     }
 

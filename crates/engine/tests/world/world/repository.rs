@@ -237,8 +237,15 @@ impl World {
         let Some(head) = self.live.commits.last().cloned() else {
             return;
         };
+        if self.is_observing() {
+            return self.apply_ungoverned(&head);
+        }
         self.live.kept.insert(head.revision.clone(), head.template);
         let status = self.rollout.as_ref().map(|rollout| &*rollout.status);
+        let stable = status.and_then(|status| status.stable.as_ref());
+        let stable = stable.map(|stable| stable.revision.to_string());
+        self.git.governed = Some(stable.unwrap_or_default());
+        self.git.unreleased = None;
         let wanted = match template_in_force(status, head.first_deploy) {
             TemplateInForce::Git => {
                 self.live.config = self.live.config.map(|_| head.template.letter);
@@ -263,6 +270,30 @@ impl World {
             },
             ..wanted
         };
+        if workload.template != wanted {
+            workload
+                .edit(|workload| (workload.template, workload.manager) = (wanted, "tidegate-sync"));
+        }
+        self.version += 1;
+        self.snapshot(Author::Sync, "sync has applied");
+    }
+
+    /// Applies git's state as it is. What was held back when the workload was governed waits for another commit.
+    fn apply_ungoverned(&mut self, head: &Commit) {
+        if let Some(stable) = self.git.governed.take() {
+            let is_stables = stable == head.revision;
+            self.git.unreleased = Some(head.revision.clone()).filter(|_| !is_stables);
+        }
+        if self.git.unreleased.as_ref() == Some(&head.revision) {
+            return;
+        }
+        self.git.unreleased = None;
+        self.live.config = self.live.config.map(|_| head.template.letter);
+        let wanted = head.template;
+        let workload = self
+            .live
+            .workload
+            .get_or_insert_with(|| Deployment::new("checkout", wanted, 3));
         if workload.template != wanted {
             workload
                 .edit(|workload| (workload.template, workload.manager) = (wanted, "tidegate-sync"));
