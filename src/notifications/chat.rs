@@ -42,6 +42,10 @@ fn news(notification: &Notification) -> &'static str {
         NotificationType::FailoverEnded => "failover ended",
         NotificationType::StableDegraded => "stable is degraded",
         NotificationType::Stalled => "stalled",
+        NotificationType::Observed if notification.severity == Severity::Normal => {
+            "would have been promoted"
+        }
+        NotificationType::Observed => "would not have been promoted",
     }
 }
 

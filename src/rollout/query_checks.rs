@@ -140,7 +140,7 @@ impl Asked {
             .status
             .as_ref()
             .filter(|status| status.attempt.is_none())?;
-        let stable = status.stable.as_ref()?;
+        variables::compared_with(status)?;
         let plan = Plan::parse(&rollout.name_any(), &rollout.spec).ok()?;
         let gates = plan.gates.iter().filter(|gate| gate.enforced);
         let gates = gates.map(|gate| GateQueries {
@@ -156,7 +156,7 @@ impl Asked {
             stable: variables::of_stable(
                 &rollout.namespace().unwrap_or_default(),
                 &plan,
-                Some(stable),
+                Some(status),
             ),
         })
     }

@@ -160,7 +160,8 @@ fn gather(ctx: &Context, rollout: &Rollout, epoch: u64) -> Observed {
     )
 }
 
-/// Returns the plan that effects belong to: the attempt's, else the spec's.
+/// Returns the plan that effects and readings belong to: the attempt's, that of the release that is observed, else the
+/// spec's.
 fn plan_in_force(
     id: &NamespacedName,
     rollout: &Rollout,
@@ -172,7 +173,13 @@ fn plan_in_force(
         .attempt
         .as_ref()
         .or(observed.status.attempt.as_ref());
-    let spec = attempt.map_or(&rollout.spec, |attempt| &attempt.plan);
+    let observation = decision.status.observation.as_ref();
+    let release = observation.and_then(|observation| observation.release.as_ref());
+    let spec = match (attempt, release) {
+        (Some(attempt), _) => &attempt.plan,
+        (None, Some(release)) => &release.plan,
+        (None, None) => &rollout.spec,
+    };
     Plan::or_objects(&id.name, spec).ok()
 }
 

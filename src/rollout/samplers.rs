@@ -1,4 +1,4 @@
-//! The samplers: one for each attempt that has gates, told what to read as the attempt goes on.
+//! The samplers: one for each attempt, or release that is observed, that has gates, told what to read as it goes on.
 
 use std::{
     collections::HashMap,
@@ -6,8 +6,13 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use tidegate_api::NamespacedName;
-use tidegate_engine::{decision::Sampling, gate::reading::Reading, observed::Observed, plan::Plan};
+use tidegate_api::{NamespacedName, status::ObservedRelease};
+use tidegate_engine::{
+    decision::{Sampled, Sampling},
+    gate::reading::Reading,
+    observed::Observed,
+    plan::Plan,
+};
 use tidegate_metrics::sampler::{
     SampledGate, Sampler, SamplerInput, SamplerSettings, VersionVariables,
 };
@@ -24,9 +29,9 @@ pub(crate) struct Samplers {
     running: Mutex<HashMap<NamespacedName, Running>>,
 }
 
-/// The sampler of an attempt.
+/// The sampler of a release.
 struct Running {
-    attempt: u32,
+    of: Sampled,
     sampler: Sampler,
 }
 
@@ -76,14 +81,14 @@ impl Samplers {
             }
             return;
         };
+        let namespace = &seen.identity.namespace;
         let input = SamplerInput {
             variables: VersionVariables {
-                canary: variables::of_canary(seen, plan),
-                stable: variables::of_stable(
-                    &seen.identity.namespace,
-                    plan,
-                    seen.status.stable.as_ref(),
-                ),
+                canary: match observed_release(seen) {
+                    Some(release) => variables::of_observed(seen, plan, release),
+                    None => variables::of_canary(seen, plan),
+                },
+                stable: variables::of_stable(namespace, plan, Some(&seen.status)),
             },
             traffic_since: Some(sampling.since),
             alone: sampling.alone,
@@ -91,7 +96,7 @@ impl Samplers {
         };
         if let Some(running) = running
             .get(&key)
-            .filter(|running| running.attempt == sampling.attempt)
+            .filter(|running| running.of == sampling.of)
         {
             running.sampler.update(input);
         } else {
@@ -99,7 +104,7 @@ impl Samplers {
             running.insert(
                 key,
                 Running {
-                    attempt: sampling.attempt,
+                    of: sampling.of,
                     sampler,
                 },
             );
@@ -129,8 +134,11 @@ impl Samplers {
             }),
         };
         // What an earlier sampler has counted is in the status as far as it is evidence.
-        let statuses = seen.status.attempt.iter();
-        let statuses: Vec<_> = statuses.flat_map(|attempt| &attempt.gates).collect();
+        let attempt = seen.status.attempt.iter();
+        let attempt = attempt.flat_map(|attempt| &attempt.gates);
+        let observed = observed_release(seen).into_iter();
+        let observed = observed.flat_map(|release| &release.gates);
+        let statuses: Vec<_> = attempt.chain(observed).collect();
         let gates = plan.gates.iter().map(|gate| {
             let status = statuses.iter().find(|status| status.name == gate.name);
             SampledGate::new(
@@ -142,4 +150,9 @@ impl Samplers {
         let span = tracing::info_span!("sampler", rollout.namespace, rollout.name);
         span.in_scope(|| Sampler::start(prometheus, gates, &settings, input))
     }
+}
+
+/// Returns the release that is observed.
+fn observed_release(seen: &Observed) -> Option<&ObservedRelease> {
+    seen.status.observation.as_ref()?.release.as_deref()
 }

@@ -1,6 +1,10 @@
 //! The values of the placeholders in the gates' queries, for each version.
 
-use tidegate_api::{names, status::Stable, workload::WorkloadRef};
+use tidegate_api::{
+    Revision, names,
+    status::{ObservedRelease, RolloutStatus},
+    workload::{VersionId, WorkloadRef},
+};
 use tidegate_engine::{
     observed::{Observed, Workload},
     plan::Plan,
@@ -36,18 +40,41 @@ pub(super) fn of_canary(seen: &Observed, plan: &Plan) -> Variables {
     }
 }
 
-/// Returns the values for stable.
-pub(super) fn of_stable(namespace: &str, plan: &Plan, stable: Option<&Stable>) -> Variables {
-    let prefix = stable.map(|stable| pod_name_prefix(&plan.workload, &stable.pod_template_hash));
+/// Returns the values for the version of a release that is observed, in the canary's place.
+pub(super) fn of_observed(seen: &Observed, plan: &Plan, release: &ObservedRelease) -> Variables {
+    let prefix = pod_name_prefix(&plan.workload, &release.pod_template_hash);
+    Variables {
+        namespace: seen.identity.namespace.clone(),
+        name: plan.workload.name.clone(),
+        service: plan.service.clone().unwrap_or_default(),
+        track: names::TRACK_CANARY.to_owned(),
+        revision: release.revision.short().to_owned(),
+        pod_name_prefixes: vec![prefix],
+    }
+}
+
+/// Returns the values for stable, or for the version that ran whole last where the workload is only observed.
+pub(super) fn of_stable(namespace: &str, plan: &Plan, status: Option<&RolloutStatus>) -> Variables {
+    let version = status.and_then(compared_with);
+    let prefix = version.map(|(_, version)| pod_name_prefix(&plan.workload, version));
     Variables {
         namespace: namespace.to_owned(),
         name: plan.workload.name.clone(),
         service: plan.service.clone().unwrap_or_default(),
         track: names::TRACK_STABLE.to_owned(),
-        revision: stable
-            .map(|stable| stable.revision.short().to_owned())
+        revision: version
+            .map(|(revision, _)| revision.short().to_owned())
             .unwrap_or_default(),
         pod_name_prefixes: prefix.into_iter().collect(),
+    }
+}
+
+/// Returns the revision and the version with which another is compared.
+pub(super) fn compared_with(status: &RolloutStatus) -> Option<(&Revision, &VersionId)> {
+    match (&status.stable, &status.observation) {
+        (Some(stable), _) => Some((&stable.revision, &stable.pod_template_hash)),
+        (None, Some(observation)) => Some((&observation.revision, &observation.pod_template_hash)),
+        (None, None) => None,
     }
 }
 

@@ -75,19 +75,29 @@ pub(crate) struct WantedWorkload {
 // === impl Governance ===
 
 impl Governance {
-    /// Collects the objects that the Rollouts of the repository and of the cluster govern.
+    /// Collects the objects that the Rollouts of the repository and of the cluster govern. One that only observes
+    /// governs nothing; where its mode changes, it does until both have the new one.
     pub(crate) fn new(manifests: &[Manifest], live: &[Arc<Rollout>]) -> Self {
+        let specs = manifests.iter().filter_map(|manifest| {
+            let rollout = manifest.key.rollout()?;
+            Some((rollout, &manifest.object["spec"]))
+        });
+        let specs: Vec<_> = specs.collect();
+        let enforced = live.iter().filter(|rollout| !rollout.only_observes());
+        let enforced = enforced.map(|rollout| NamespacedName::of(&**rollout));
+        let declared = specs.iter().filter(|(_, spec)| spec["mode"] != "Observe");
+        let declared = declared.map(|(rollout, _)| rollout.clone());
+        let governing: BTreeSet<_> = enforced.chain(declared).collect();
         let mut governance = Self::default();
         for rollout in live {
-            governance
-                .governor(NamespacedName::of(&**rollout))
-                .add_live(rollout);
+            let id = NamespacedName::of(&**rollout);
+            if governing.contains(&id) {
+                governance.governor(id).add_live(rollout);
+            }
         }
-        for manifest in manifests {
-            if let Some(rollout) = manifest.key.rollout() {
-                governance
-                    .governor(rollout)
-                    .add_spec(&manifest.object["spec"]);
+        for (id, spec) in specs {
+            if governing.contains(&id) {
+                governance.governor(id).add_spec(spec);
             }
         }
         let declared = workloads(manifests);
@@ -108,7 +118,7 @@ impl Governance {
         self
     }
 
-    /// Returns true if the template of a workload waits for a commit, because its Rollout is gone.
+    /// Returns true if the template of a workload waits for a commit, because its Rollout is gone, or only observes.
     pub(crate) fn is_held(&self, workload: &Key) -> bool {
         self.held.contains(workload)
     }

@@ -44,9 +44,9 @@ pub(super) fn applied(commit: &CommitId, objects: usize, remarks: &Remarks<'_>) 
         if let Some(unreleased) = &known.unreleased {
             let _ = write!(
                 message,
-                "; the template of {} in git (revision {}) is not applied: Rollout {} is gone, and nobody let it in; \
-                 change the manifest of the workload to have it applied as it is, or put the Rollout back into the \
-                 repository to have it released",
+                "; the template of {} in git (revision {}) is not applied: Rollout {} is gone, or only observes, and nobody \
+                 let it in; change the manifest of the workload to have it applied as it is, or put the Rollout back into \
+                 the repository, in the mode Enforce, to have it released",
                 Key::from(&known.object).shown(own),
                 unreleased.revision.short(),
                 known.rollout

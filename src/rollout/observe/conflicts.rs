@@ -13,7 +13,7 @@ pub(super) struct Conflicts {
     pub(super) workload: bool,
 }
 
-/// Older Rollouts that name the same workload or Service. The oldest one governs. A route may be split by
+/// Older Rollouts that name the same workload or Service. The oldest one that does not only observe governs. A route may be split by
 /// several Rollouts, each between its own Service and its canary.
 pub(super) fn conflicting_rollouts(caches: &Caches, rollout: &Rollout) -> Conflicts {
     let namespace = rollout.namespace().unwrap_or_default();
@@ -21,7 +21,8 @@ pub(super) fn conflicting_rollouts(caches: &Caches, rollout: &Rollout) -> Confli
         let same_workload = other.spec.workload == rollout.spec.workload;
         let service = rollout.spec.service_name();
         let same_service = service.is_some() && other.spec.service_name() == service;
-        if (same_workload || same_service) && age(other) < age(rollout) {
+        let governs = !other.only_observes();
+        if (same_workload || same_service) && governs && age(other) < age(rollout) {
             Some((other.name_any(), same_workload))
         } else {
             None

@@ -94,3 +94,34 @@ fn a_pin_is_seen_by_its_labels() {
     ));
     assert!(!is_pinned(&json!({"spec": {"selector": {"app": "web"}}})));
 }
+
+#[test]
+fn a_rollout_that_only_observes_governs_nothing() {
+    let with_mode = |mode: &str, status: &Value| {
+        let mut rollout = serde_json::to_value(&*rollout(status)).expect("JSON");
+        rollout["spec"]["mode"] = json!(mode);
+        rollout
+    };
+    let governs = |git: &str, live: &str, status: &Value| {
+        let text = with_mode(git, &json!({})).to_string();
+        let parsed = manifest::parse([("a.yaml", text.as_bytes())], &Namespaces::only("shop"));
+        let manifests = parsed.expect("a good file").manifests;
+        let live = serde_json::from_value(with_mode(live, status)).expect("a Rollout");
+        let governance = Governance::new(&manifests, &[Arc::new(live)]);
+        let service = Key::namespaced("v1", "Service", "shop", "web");
+        let of_service = governance.of_service(&service).is_some();
+        let of_workload = governance.of_workload(&deployment("web")).is_some();
+        assert_eq!(of_service, of_workload);
+        of_workload
+    };
+    assert!(!governs("Observe", "Observe", &json!({})));
+    assert!(governs("Enforce", "Enforce", &json!({})));
+    // A commit changes the mode, and may bring a template with it.
+    assert!(governs("Observe", "Enforce", &json!({})));
+    assert!(governs("Enforce", "Observe", &json!({})));
+    let running = json!({ "attempt": attempt("web", 10) });
+    assert!(
+        governs("Observe", "Observe", &running),
+        "an attempt goes on to its end"
+    );
+}
