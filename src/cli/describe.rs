@@ -10,7 +10,7 @@ use tidegate_api::{Rollout, status::RolloutStatus};
 use super::{
     connection::{Target, answered},
     output,
-    story::{self, attempt, next, part, print},
+    story::{self, attempt, next, observed, part, print},
 };
 use crate::clock;
 
@@ -80,6 +80,7 @@ fn story(rollout: &Rollout, found: &[Event], now: Timestamp) -> Vec<Line<'static
     part(&mut lines, "Wanted", facts::wanted(&status, now));
     part(&mut lines, "Stable", facts::stable(&status, now));
     attempt_parts(&mut lines, &status, now);
+    observed::parts(&mut lines, &status, now);
     part(&mut lines, "Conditions", story::conditions(&status, now));
     let last = status
         .last_outcome
@@ -109,7 +110,8 @@ fn attempt_parts(lines: &mut Vec<Line<'static>>, status: &RolloutStatus, now: Ti
     part(lines, "Attempt", facts::attempt(running, now));
     lines.push(attempt::bar(running.weight));
     part(lines, "Steps", attempt::steps(running, now));
-    part(lines, "Gates", attempt::gates(running, now));
+    let gates = attempt::gates(&running.plan, &running.gates, now);
+    part(lines, "Gates", gates);
     part(lines, "Failovers", facts::failovers(running, now));
     part(
         lines,

@@ -19,6 +19,7 @@ use super::age;
 
 pub(super) mod attempt;
 pub(super) mod next;
+pub(super) mod observed;
 pub(super) mod print;
 
 /// Returns the line on records that are not in git yet.
@@ -131,7 +132,9 @@ pub(super) fn position(status: &RolloutStatus) -> impl Iterator<Item = String> +
 fn phase_style(phase: Phase) -> Style {
     match phase {
         Phase::Stable => Style::new().fg(Color::Green),
-        Phase::Progressing | Phase::Promoting | Phase::Initial => Style::new().fg(Color::Cyan),
+        Phase::Progressing | Phase::Promoting | Phase::Initial | Phase::Observing => {
+            Style::new().fg(Color::Cyan)
+        }
         Phase::Waiting
         | Phase::AwaitingApproval
         | Phase::Paused

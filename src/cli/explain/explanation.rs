@@ -21,6 +21,8 @@ pub(super) struct Explanation {
     pub(super) rollout: String,
     /// Workload and Service, in a sentence.
     pub(super) about: String,
+    /// Until it is enforced.
+    pub(super) mode: Vec<String>,
     /// Before the first release.
     pub(super) adoption: Vec<String>,
     /// The steps of a release, in their order.
@@ -70,6 +72,7 @@ impl Explanation {
         Ok(Self {
             rollout: full_name(rollout),
             about: sentences::about(plan),
+            mode: sentences::mode(rollout.spec.mode),
             adoption: sentences::adoption(plan, rollout.spec.config, surroundings.brake),
             steps: steps(rollout, plan, surroundings.replicas),
             each_step: sentences::each_step(plan),

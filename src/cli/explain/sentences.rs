@@ -3,7 +3,7 @@
 use tidegate_api::{
     Rollout,
     intervention::Action,
-    rollout::{ConfigPolicy, FailoverPolicy, GitOnRollback, KnownGood, OnNewRevision},
+    rollout::{ConfigPolicy, FailoverPolicy, GitOnRollback, KnownGood, Mode, OnNewRevision},
 };
 use tidegate_engine::plan::{Plan, Step};
 
@@ -26,6 +26,20 @@ pub(super) fn about(plan: &Plan) -> String {
             "It releases the {workload}, which nobody calls: it takes its work by itself, and the canary's share is \
              that of its pods."
         ),
+    }
+}
+
+/// Says what is done where nothing is enforced yet.
+pub(super) fn mode(mode: Mode) -> Vec<String> {
+    match mode {
+        Mode::Enforce => Vec::new(),
+        Mode::Observe => vec![
+            "Nothing in the cluster is changed: Kubernetes rolls each template out as it does without Tidegate.".to_owned(),
+            "The gates are read meanwhile, of the new pods and of those before, and the status, an event and a notification say \
+             what would have become of the release.".to_owned(),
+            "What would be in the way of a release is said in the status, too. All of the following begins with mode: Enforce."
+                .to_owned(),
+        ],
     }
 }
 

@@ -9,6 +9,9 @@ use super::{
 
 pub(super) fn text(explanation: &Explanation) -> String {
     let mut text = format!("Rollout {}\n  {}\n", explanation.rollout, explanation.about);
+    if !explanation.mode.is_empty() {
+        part(&mut text, "Until spec.mode is Enforce", &explanation.mode);
+    }
     part(&mut text, "When it is adopted", &explanation.adoption);
     part(
         &mut text,

@@ -199,6 +199,9 @@ impl fmt::Display for Stopped {
                 let revision = stable.revision.short();
                 write!(f, "; all traffic is on stable (revision {revision})")
             }
+            (End::AtRest, None) if status.observation.is_some() => {
+                f.write_str("; it only observes (spec.mode), so there was nothing to stop")
+            }
             (End::AtRest, None) => f.write_str("; no revision is stable yet"),
             (End::TimedOut(within), _) if !is_seen(rollout) => write!(
                 f,

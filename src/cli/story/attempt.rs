@@ -8,7 +8,7 @@ use ratatui::{
 use tidegate_api::{
     Weight,
     gate::{Gate, GateStatus, Verdict},
-    rollout::Step,
+    rollout::{RolloutSpec, Step},
     status::Attempt,
 };
 
@@ -104,15 +104,17 @@ fn percent(weight: Option<Weight>) -> String {
     weight.map(|weight| weight.to_string()).unwrap_or_default()
 }
 
-/// Every gate of the plan, with its value and bound.
-pub(in crate::cli) fn gates(attempt: &Attempt, now: Timestamp) -> Vec<Line<'static>> {
+/// Every gate of a plan, with its value and bound.
+pub(in crate::cli) fn gates(
+    plan: &RolloutSpec,
+    seen: &[GateStatus],
+    now: Timestamp,
+) -> Vec<Line<'static>> {
     let unread = GateStatus::default();
-    attempt
-        .plan
-        .gates
-        .iter()
+    let gates = plan.gates.iter();
+    gates
         .map(|gate| {
-            let seen = attempt.gates.iter().find(|seen| seen.name == gate.name);
+            let seen = seen.iter().find(|seen| seen.name == gate.name);
             gate_line(gate, seen.unwrap_or(&unread), now)
         })
         .collect()

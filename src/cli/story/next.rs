@@ -153,6 +153,7 @@ pub(in crate::cli) fn turn(rollout: &Rollout) -> Option<Turn> {
         Phase::Waiting
         | Phase::Initial
         | Phase::Stable
+        | Phase::Observing
         | Phase::Progressing
         | Phase::Promoting
         | Phase::RollingBack

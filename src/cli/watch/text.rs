@@ -8,7 +8,7 @@ use ratatui::{
 use tidegate_api::Rollout;
 
 use super::changes::Lost;
-use crate::cli::story::{self, attempt, next, part};
+use crate::cli::story::{self, attempt, next, observed, part};
 
 /// Returns the whole text; a lost connection comes first.
 pub(super) fn text(
@@ -34,8 +34,10 @@ fn of(rollout: &Rollout, now: Timestamp) -> Vec<Line<'static>> {
     part(&mut lines, "Next", next::lines(rollout, now));
     if let Some(running) = &status.attempt {
         part(&mut lines, "Steps", attempt::steps(running, now));
-        part(&mut lines, "Gates", attempt::gates(running, now));
+        let gates = attempt::gates(&running.plan, &running.gates, now);
+        part(&mut lines, "Gates", gates);
     }
+    observed::parts(&mut lines, &status, now);
     part(&mut lines, "Conditions", story::conditions(&status, now));
     let last = status.last_outcome.iter();
     let last = last.map(|last| story::outcome(last, now));
