@@ -37,6 +37,7 @@ mod metrics_behind_proxy;
 mod metrics_cases;
 mod newer_revision;
 mod notifications;
+mod observe;
 mod overlay;
 mod own_prometheus;
 mod pods_unready;
@@ -84,6 +85,7 @@ pub fn all() -> Vec<Scenario> {
         supersede::SCENARIOS,
         approval::SCENARIOS,
         suspend::SCENARIOS,
+        observe::SCENARIOS,
         second_service::SCENARIOS,
         set_env::SCENARIOS,
         adopt::SCENARIOS,
