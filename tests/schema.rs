@@ -255,6 +255,15 @@ const BLANKS: &[(&str, &str)] = &[
         "Rollout.spec.gates[].breachWindow.within",
         "refused by a rule: exactly one of two",
     ),
+    (
+        "Rollout.spec.gates[].compare",
+        "it is of another kind: exactly one is required",
+    ),
+    (
+        "Rollout.spec.gates[].compare.minDifference",
+        "0: the ratio alone counts",
+    ),
+    ("Rollout.spec.gates[].compare.minRequests", "500"),
     ("Rollout.spec.gates[].errorTimeout", "10m"),
     ("Rollout.spec.gates[].interval", "15s"),
     ("Rollout.spec.gates[].maxSampleAge", "2m"),

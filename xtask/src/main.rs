@@ -60,7 +60,7 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "mutants",
-        arguments: "[FILTER] | --sample N [--seed S]",
+        arguments: "[FILTER] | --sample N [--seed S [--skip K]]",
         help: "make mistakes in a copy of the sources, and say which test or history finds each",
         run: mutants::run,
     },

@@ -36,8 +36,12 @@ struct Mutant {
 enum Choice {
     /// Patches whose name contains this.
     Planted { filter: String },
-    /// So many of cargo-mutants' own.
-    Sampled { count: usize, seed: u64 },
+    /// So many of cargo-mutants' own, without the first ones of the sample: those that were tried before.
+    Sampled {
+        count: usize,
+        seed: u64,
+        skip: usize,
+    },
 }
 
 /// Number of mistakes with each verdict.
@@ -54,7 +58,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let choice = Choice::parse(arguments)?;
     let mutants = match &choice {
         Choice::Planted { filter } => planted::mutants(filter)?,
-        Choice::Sampled { count, seed } => sampled::mutants(*count, *seed)?,
+        Choice::Sampled { count, seed, skip } => sampled::mutants(*count, *seed, *skip)?,
     };
     let scratch = Scratch::make()?;
     eprintln!("the engine's tests without a mistake");
@@ -122,7 +126,7 @@ impl Choice {
             word.parse::<u64>()
                 .with_context(|| format!("`mutants` wants a number and got `{word}`"))
         };
-        let (count, seed) = match words[..] {
+        let (count, seed, skip) = match words[..] {
             [] => {
                 return Ok(Self::Planted {
                     filter: String::new(),
@@ -133,13 +137,17 @@ impl Choice {
                     filter: filter.to_owned(),
                 });
             }
-            ["--sample", count] => (number(count)?, 1),
-            ["--sample", count, "--seed", seed] => (number(count)?, number(seed)?),
-            _ => bail!("`mutants` takes a part of a name, or --sample N and --seed S"),
+            ["--sample", count] => (number(count)?, 1, 0),
+            ["--sample", count, "--seed", seed] => (number(count)?, number(seed)?, 0),
+            ["--sample", count, "--seed", seed, "--skip", skip] => {
+                (number(count)?, number(seed)?, number(skip)?)
+            }
+            _ => bail!("`mutants` takes a part of a name, or --sample N, --seed S and --skip K"),
         };
         Ok(Self::Sampled {
             count: usize::try_from(count)?,
             seed,
+            skip: usize::try_from(skip)?,
         })
     }
 }
@@ -190,11 +198,13 @@ mod tests {
                 filter: filter.to_owned(),
             })
         };
-        let sampled = |count, seed| Some(Choice::Sampled { count, seed });
+        let sampled = |count, seed, skip| Some(Choice::Sampled { count, seed, skip });
         assert_eq!(parsed("").ok(), planted(""));
         assert_eq!(parsed("old-evidence").ok(), planted("old-evidence"));
-        assert_eq!(parsed("--sample 30").ok(), sampled(30, 1));
-        assert_eq!(parsed("--sample 30 --seed 7").ok(), sampled(30, 7));
+        assert_eq!(parsed("--sample 30").ok(), sampled(30, 1, 0));
+        assert_eq!(parsed("--sample 30 --seed 7").ok(), sampled(30, 7, 0));
+        let later = parsed("--sample 30 --seed 7 --skip 20");
+        assert_eq!(later.ok(), sampled(30, 7, 20));
         for wrong in ["--sample", "--sample many", "--seed 7", "one two"] {
             assert!(parsed(wrong).is_err(), "{wrong}");
         }

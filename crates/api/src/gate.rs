@@ -1,5 +1,6 @@
 //! The gates of a Rollout: rules over metrics, and the state of each in an attempt.
 
+mod compare;
 mod regression;
 
 use jiff::Timestamp;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Duration;
 
+pub use compare::{Compare, CompareEvidence};
 pub use regression::{Regression, RegressionEvidence, RequestCounts, RequestHistory};
 
 /// A rule over metrics, of exactly one kind.
@@ -24,6 +26,8 @@ pub use regression::{Regression, RegressionEvidence, RequestCounts, RequestHisto
     .message("minRequests counts with a query for their number: give requests, too"))]
 #[x_kube(validation = Rule::new("!has(self.regression) || (!has(self.requests) && !has(self.minRequests))")
     .message("a regression counts requests itself: leave requests out, and write minRequests within regression"))]
+#[x_kube(validation = Rule::new("!has(self.compare) || (!has(self.requests) && !has(self.minRequests))")
+    .message("a compare counts requests itself: leave requests out, and write minRequests within compare"))]
 #[x_kube(validation = Rule::new("duration(self.interval) >= duration('500ms')")
     .message("interval must be at least 500ms"))]
 pub struct Gate {
@@ -40,6 +44,10 @@ pub struct Gate {
     /// range within a period, or among the last `ofLast` readings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breach_window: Option<BreachWindow>,
+    /// Gate of the kind `compare`: it is breached when requests fail on the canary more than so many times as often as on
+    /// stable, in the same step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compare: Option<Compare>,
     /// Gate of the kind `regression`: it is breached as soon as the canary is convincingly worse than stable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regression: Option<Regression>,
@@ -95,7 +103,7 @@ pub struct Gate {
 }
 
 /// Fields of [`Gate`] that give its kind.
-pub const KINDS: [&str; 3] = ["threshold", "breachWindow", "regression"];
+pub const KINDS: [&str; 4] = ["threshold", "breachWindow", "compare", "regression"];
 
 /// Kind of a gate, with its parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -104,6 +112,8 @@ pub enum GateKind<'a> {
     Threshold(&'a Threshold),
     /// `breachWindow`.
     BreachWindow(&'a BreachWindow),
+    /// `compare`.
+    Compare(&'a Compare),
     /// `regression`.
     Regression(&'a Regression),
 }
@@ -240,6 +250,9 @@ pub struct GateEvidence {
     /// Evidence of a `breachWindow`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breach_window: Option<BreachWindowEvidence>,
+    /// What a `compare` has counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compare: Option<CompareEvidence>,
     /// Evidence of a `regression`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regression: Option<RegressionEvidence>,
@@ -334,6 +347,7 @@ impl Gate {
         let kinds: [Option<GateKind<'_>>; KINDS.len()] = [
             self.threshold.as_ref().map(GateKind::Threshold),
             self.breach_window.as_ref().map(GateKind::BreachWindow),
+            self.compare.as_ref().map(GateKind::Compare),
             self.regression.as_ref().map(GateKind::Regression),
         ];
         let mut given = kinds.into_iter().flatten();
@@ -352,6 +366,7 @@ impl GateKind<'_> {
         match self {
             Self::Threshold(_) => "threshold",
             Self::BreachWindow(_) => "breachWindow",
+            Self::Compare(_) => "compare",
             Self::Regression(_) => "regression",
         }
     }
@@ -411,10 +426,12 @@ impl GateEvidence {
     pub fn in_new_step(self) -> Self {
         let Self {
             breach_window,
+            compare,
             regression,
         } = self;
         Self {
             breach_window,
+            compare: compare.map(CompareEvidence::in_new_step),
             regression: regression.map(RegressionEvidence::in_new_step),
         }
     }
@@ -423,20 +440,25 @@ impl GateEvidence {
     pub fn evaluated_at(&self) -> Option<Timestamp> {
         let Self {
             breach_window: _,
+            compare,
             regression,
         } = self;
-        regression.as_ref().map(|evidence| evidence.evaluated_at)
+        let compare = compare.as_ref().map(|evidence| evidence.evaluated_at);
+        let regression = regression.as_ref().map(|evidence| evidence.evaluated_at);
+        compare.or(regression)
     }
 
-    /// All of a regression changes with every reading; what was read since the last write is read again after a
+    /// All that is counted changes with every reading; what was read since the last write is read again after a
     /// restart.
     fn without_reading(self) -> Self {
         let Self {
             breach_window,
+            compare: _,
             regression: _,
         } = self;
         Self {
             breach_window: breach_window.map(BreachWindowEvidence::without_reading),
+            compare: None,
             regression: None,
         }
     }

@@ -14,6 +14,7 @@
 
 mod binomial;
 mod breach_window;
+mod compare;
 pub mod counts;
 pub mod dispersion;
 pub mod e_process;
@@ -26,6 +27,8 @@ mod regression;
 mod testing;
 mod threshold;
 
+use std::ops::RangeInclusive;
+
 use jiff::SignedDuration;
 use tidegate_api::gate::{
     GateEvidence, GateKind, GateMode, GateSamples, OnMissing, Verdict, kinds,
@@ -33,6 +36,7 @@ use tidegate_api::gate::{
 
 use self::{
     breach_window::BreachWindow,
+    compare::Compare,
     evidence::Scope,
     reading::{GateQuery, Missing, Reading, Role},
     regression::Regression,
@@ -79,6 +83,8 @@ pub enum Kind {
     Threshold(Threshold),
     /// Too many values outside a range are a breach.
     BreachWindow(BreachWindow),
+    /// A canary that fails too many times as often as stable in the same step is a breach.
+    Compare(Compare),
     /// Evidence that the canary is worse than stable is a breach.
     Regression(Regression),
 }
@@ -122,7 +128,7 @@ pub enum GateError {
     Requests,
     /// A query for requests beside a kind that counts them.
     #[error(
-        "a regression counts requests itself: leave requests out, and write minRequests within regression"
+        "a regression and a compare count requests themselves: leave requests out, and write minRequests within them"
     )]
     CountsRequests,
     /// A regression that does not say which requests are bad, or says it twice.
@@ -240,6 +246,7 @@ impl Gate {
     pub fn min_requests(&self) -> Option<u64> {
         match (&self.requests, &self.kind) {
             (Some(requests), _) => Some(requests.min),
+            (None, Kind::Compare(compare)) => Some(compare.min_requests()),
             (None, Kind::Regression(regression)) => Some(regression.min_requests()),
             (None, Kind::Threshold(_) | Kind::BreachWindow(_)) => None,
         }
@@ -263,6 +270,7 @@ impl Kind {
         match spec.kind().ok_or(GateError::Kind)? {
             GateKind::Threshold(spec) => Ok(Self::Threshold(Threshold::parse(spec)?)),
             GateKind::BreachWindow(spec) => Ok(Self::BreachWindow(BreachWindow::parse(spec)?)),
+            GateKind::Compare(spec) => Ok(Self::Compare(Compare::parse(spec)?)),
             GateKind::Regression(spec) => Ok(Self::Regression(Regression::parse(spec)?)),
         }
     }
@@ -271,6 +279,7 @@ impl Kind {
         match self {
             Self::Threshold(threshold) => threshold.queries(),
             Self::BreachWindow(window) => window.queries(),
+            Self::Compare(compare) => compare.queries(),
             Self::Regression(regression) => regression.queries(),
         }
     }
@@ -279,6 +288,7 @@ impl Kind {
         match self {
             Self::Threshold(threshold) => threshold.describe(),
             Self::BreachWindow(window) => window.describe(),
+            Self::Compare(compare) => compare.describe(),
             Self::Regression(regression) => regression.describe(),
         }
     }
@@ -297,6 +307,7 @@ impl Kind {
         match self {
             Self::Threshold(threshold) => threshold.fold(samples, min_requests),
             Self::BreachWindow(window) => window.fold(evidence, samples, sampled_at, min_requests),
+            Self::Compare(compare) => compare.fold(&mut evidence.compare, reading, scope),
             Self::Regression(regression) => {
                 regression.fold(&mut evidence.regression, reading, scope)
             }
@@ -309,14 +320,14 @@ impl Kind {
             Self::Regression(regression) => {
                 Self::Regression(regression.sharing_false_alarms(gates))
             }
-            kind @ (Self::Threshold(_) | Self::BreachWindow(_)) => kind,
+            kind @ (Self::Threshold(_) | Self::BreachWindow(_) | Self::Compare(_)) => kind,
         }
     }
 
     fn has_false_alarm_rate(&self) -> bool {
         match self {
             Self::Regression(_) => true,
-            Self::Threshold(_) | Self::BreachWindow(_) => false,
+            Self::Threshold(_) | Self::BreachWindow(_) | Self::Compare(_) => false,
         }
     }
 }
@@ -326,7 +337,9 @@ impl Kind {
 impl Requests {
     fn parse(spec: &tidegate_api::gate::Gate) -> Result<Option<Self>, GateError> {
         match (&spec.requests, spec.min_requests) {
-            (Some(_), _) | (None, Some(_)) if spec.regression.is_some() => {
+            (Some(_), _) | (None, Some(_))
+                if spec.regression.is_some() || spec.compare.is_some() =>
+            {
                 Err(GateError::CountsRequests)
             }
             (Some(query), min) => Ok(Some(Self {
@@ -350,6 +363,19 @@ pub(crate) fn sharing_false_alarms(gates: Vec<Gate>) -> Vec<Gate> {
         ..gate
     });
     shared.collect()
+}
+
+fn within(
+    number: f64,
+    allowed: RangeInclusive<f64>,
+    field: &'static str,
+    range: &'static str,
+) -> Result<f64, GateError> {
+    if allowed.contains(&number) {
+        Ok(number)
+    } else {
+        Err(GateError::OutOfRange { field, range })
+    }
 }
 
 /// Returns true if a verdict lets a release go on.

@@ -194,7 +194,26 @@ fn wrong_regressions() -> Vec<Wrong> {
 
 fn wrong_gates() -> Vec<Wrong> {
     let threshold = json!({ "query": "q", "max": 1 });
+    let compare = json!({ "bad": "b", "total": "t", "maxRatio": 2 });
     vec![
+        wrong(
+            "Rollout",
+            "/gates",
+            gate(&json!({ "compare": { "bad": "b", "total": "t", "maxRatio": 0.5 } })),
+            "should be greater than or equal to 1",
+        ),
+        wrong(
+            "Rollout",
+            "/gates",
+            gate(&json!({ "compare": { "bad": "b", "total": "t" } })),
+            "maxRatio: Required value",
+        ),
+        wrong(
+            "Rollout",
+            "/gates",
+            gate(&json!({ "compare": compare, "requests": "r" })),
+            "a compare counts requests itself: leave requests out",
+        ),
         wrong(
             "Rollout",
             "/gates",

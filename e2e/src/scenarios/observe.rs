@@ -17,7 +17,10 @@ use tidegate_api::{
     status::{ObservedFinding, Phase, RolloutStatus},
 };
 
-use super::approval::tidegate;
+use super::{
+    approval::tidegate,
+    regression::{BAD, TOTAL},
+};
 use crate::{
     eventually::until_true,
     scenario::{Context, Scenario, scenario},
@@ -110,14 +113,23 @@ async fn by_sync(context: Context) -> Result<()> {
     Ok(())
 }
 
-/// People apply the workload: one that was held is let go, rolls out what comes, and is held again.
+/// People apply the workload: one that was held is let go, rolls out what comes, and is held again. Its gate compares the
+/// new pods with the old ones while there are any, and then judges by a limit: of a minute nobody knows what is usual.
 async fn by_kubectl(context: Context) -> Result<()> {
     let mut bed = Testbed::new(context).await?;
+    let counted = json!([{
+        "name": "errors",
+        "interval": "1s",
+        "maxSampleAge": "10s",
+        "regression": { "bad": BAD, "total": TOTAL, "minRequests": 100, "burstiness": 1, "maxBadRatio": 0.05 },
+    }]);
+    let shop = |mode| shop(mode).with_rollout(json!({ "gates": counted }));
     let enforced = shop("Enforce");
     bed.has_no_repo(&enforced).await;
     bed.kubectl_apply(&enforced, &[]).await?;
     bed.holds_what_runs().await?;
     let pods = bed.pod_uids().await?;
+    let clients = bed.clients(RATE);
 
     set_mode(&bed, "Observe").await?;
     bed.until("it observes", |status| {
@@ -130,18 +142,21 @@ async fn by_kubectl(context: Context) -> Result<()> {
 
     bed.kubectl_apply(&shop("Observe").with(Release::bad("v2")), &[])
         .await?;
-    let clients = bed.clients(RATE);
     let bad = found(&bed, 1, Finding::WouldHaveRolledBack).await?;
     println!("      {}", bad.message);
+    ensure!(
+        bad.message
+            .contains(" : 1 against the canary, threshold 100 : 1"),
+        "it was not found by what was counted: {}",
+        bad.message
+    );
     bed.workload_rolled_out().await?;
     is_left_alone(&bed).await?;
-    clients.stop().await;
 
     set_mode(&bed, "Enforce").await?;
     bed.is_held().await?;
     bed.kubectl_apply(&enforced.with(Release::good("v3")), &[])
         .await?;
-    let clients = bed.clients(RATE);
     bed.ended_well(1).await?;
     bed.gateway_serves("v3").await?;
     clients.stop().await;

@@ -26,7 +26,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     scenario!(regression_latency, latency),
     scenario!(regression_none, none),
     scenario!(regression_restarted, restarted),
+    scenario!(compare, compare),
 ];
+
+/// Counters of all requests.
+pub(super) const TOTAL: &str = r#"http_requests_total{namespace="{{namespace}}",pod=~"{{pods}}"}"#;
+
+/// Counters of those that failed.
+pub(super) const BAD: &str =
+    r#"http_requests_total{namespace="{{namespace}}",pod=~"{{pods}}",code=~"5.."}"#;
 
 /// Requests a second, of all clients.
 const RATE: u32 = 300;
@@ -237,6 +245,51 @@ async fn restarted(context: Context) -> Result<()> {
     counted_once(&record, &report, SCRAPES + OVERLAP)
 }
 
+/// A factor over stable's errors: a release that fails five times as often goes back with the interval that says so, and
+/// one that fails alike is promoted, in its step at 100 % by what stable had before.
+async fn compare(context: Context) -> Result<()> {
+    let gate = json!({
+        "name": "errors",
+        "interval": "1s",
+        "maxSampleAge": "10s",
+        "compare": { "bad": BAD, "total": TOTAL, "maxRatio": 2.5, "minRequests": 300 },
+    });
+    let shop = Shop::new()
+        .with_rollout(json!({ "steps": [{ "weight": 20, "hold": "3s" }], "gates": [gate] }))
+        .with(usual("v1"));
+    let bed = Testbed::open(context, &shop).await?;
+    let clients = bed.clients(RATE);
+    let worse = Release {
+        error_rate: 0.08,
+        ..Release::good("v2")
+    };
+    bed.commit(&shop.with(worse), "Release v2, which is worse")
+        .await?;
+    let record = bed.rolled_back(2).await?;
+    println!("      {}", record.message);
+    for part in [
+        "gate \"errors\" breached: ",
+        " requests failed on the canary (",
+        " times as often (95 %: ",
+        ", at most 2.5",
+    ] {
+        let message = &record.message;
+        ensure!(message.contains(part), "{part:?} is not in {message:?}");
+    }
+    bed.gateway_serves("v1").await?;
+    bed.commit(&shop.with(usual("v3")), "Release v3, which is alike")
+        .await?;
+    let record = bed.promoted(3).await?;
+    let message = &record.gates[0].status.message;
+    println!("      {message}");
+    ensure!(
+        message.contains(" on stable before ("),
+        "at 100 % it was compared with something else: {message}"
+    );
+    clients.stop().await;
+    Ok(())
+}
+
 /// Each answer of the time in which was counted is in one version's counts, up to the scrapes at both ends: none is
 /// there twice, and at most those of so many seconds are missing.
 fn counted_once(record: &OutcomeRecord, report: &Report, missing: u32) -> Result<()> {
@@ -267,14 +320,12 @@ fn usual(version: &str) -> Release {
 
 /// The shop with stable's usual errors, steps and a gate that asks for so many requests.
 fn shop(steps: &Value, min_requests: u32) -> Shop {
-    let total = r#"http_requests_total{namespace="{{namespace}}",pod=~"{{pods}}"}"#;
-    let bad = r#"http_requests_total{namespace="{{namespace}}",pod=~"{{pods}}",code=~"5.."}"#;
     let gate = json!({
         "name": "errors",
         "interval": "1s",
         "maxSampleAge": "10s",
         // A minute of a few errors says little of bursts.
-        "regression": { "bad": bad, "total": total, "minRequests": min_requests, "burstiness": 1 },
+        "regression": { "bad": BAD, "total": TOTAL, "minRequests": min_requests, "burstiness": 1 },
     });
     let shop = Shop::new().with_rollout(json!({ "gates": [gate] }));
     shop.with(usual("v1"))

@@ -16,8 +16,8 @@ const NET: [&str; 2] = [
     "crates/engine/src/invariants/**",
 ];
 
-/// Returns so many mistakes, which the seed chooses.
-pub(super) fn mutants(count: usize, seed: u64) -> Result<Vec<Mutant>> {
+/// Returns so many mistakes, which the seed chooses, but for the first ones.
+pub(super) fn mutants(count: usize, seed: u64, skip: usize) -> Result<Vec<Mutant>> {
     let program = cargo_mutants(&Cache::open()?)?;
     let mut list = Command::new(program);
     list.current_dir(shell::workspace())
@@ -28,7 +28,7 @@ pub(super) fn mutants(count: usize, seed: u64) -> Result<Vec<Mutant>> {
     ensure!(!mutants.is_empty(), "cargo-mutants lists no mistake");
     shuffle(&mut mutants, seed);
     mutants.truncate(count);
-    Ok(mutants)
+    Ok(mutants.split_off(skip.min(mutants.len())))
 }
 
 /// Reads a list in which each mistake is a diff whose second line, in place of a file's name, says what it

@@ -1,7 +1,5 @@
 //! `regression`: a breach as soon as the canary is convincingly worse than stable.
 
-use std::ops::RangeInclusive;
-
 use jiff::Timestamp;
 use tidegate_api::{
     Duration,
@@ -17,6 +15,7 @@ use super::{
     evidence::Scope,
     histogram::{self, Bucket},
     reading::{GateQuery, Missing, NoDataReason, Reading, Role, Sample},
+    within,
 };
 use crate::number;
 
@@ -351,19 +350,6 @@ fn counters(spec: &gate::Regression) -> Result<(GateQuery, GateQuery), GateError
     }
     let total = spec.total.as_ref().ok_or(GateError::Total)?;
     Ok((part, GateQuery::new(Role::Total, total)))
-}
-
-fn within(
-    number: f64,
-    allowed: RangeInclusive<f64>,
-    field: &'static str,
-    range: &'static str,
-) -> Result<f64, GateError> {
-    if allowed.contains(&number) {
-        Ok(number)
-    } else {
-        Err(GateError::OutOfRange { field, range })
-    }
 }
 
 fn slow(bucket: Bucket) -> String {

@@ -107,6 +107,7 @@ fn blank_rollouts() -> Vec<Blank> {
         refused(kind, "/steps", json!([step, { "approval": null }])),
         refused(kind, "/steps", json!([{ "weight": null, "hold": "1m" }])),
         refused(kind, "/onRollback", json!({ "git": null })),
+        defaulted(kind, "/mode", json!("Enforce")),
         defaulted(kind, "/settle", json!("2s")),
         defaulted(kind, "/progressDeadline", json!("10m")),
         defaulted(kind, "/knownGood", json!("Fast")),
@@ -166,6 +167,15 @@ fn blank_gates() -> Vec<Blank> {
         let mut regression = json!({ "bad": "b", "total": "t" });
         regression[field] = Value::Null;
         let gates = json!([{ "name": "errors", "regression": regression }]);
+        blanks.push(blank(kind, "/gates", gates, Answer::Has(at, default)));
+    }
+    for (field, at, default) in [
+        ("minDifference", "/gates/0/compare/minDifference", json!(0)),
+        ("minRequests", "/gates/0/compare/minRequests", json!(500)),
+    ] {
+        let mut compare = json!({ "bad": "b", "total": "t", "maxRatio": 2 });
+        compare[field] = Value::Null;
+        let gates = json!([{ "name": "errors", "compare": compare }]);
         blanks.push(blank(kind, "/gates", gates, Answer::Has(at, default)));
     }
     blanks

@@ -1,6 +1,7 @@
-//! Counts of requests, for gates of the kind `regression`.
+//! Counts of requests, for gates that compare those of both versions.
 
 use jiff::Timestamp;
+use tidegate_api::gate::Gate;
 use tidegate_engine::{
     decision::Sampling,
     gate::{
@@ -30,7 +31,7 @@ impl World {
             .iter()
             .flat_map(|rollout| &rollout.status.attempt);
         let mut gates = attempt.flat_map(|attempt| &attempt.plan.gates);
-        gates.any(|gate| gate.regression.is_some())
+        gates.any(compares)
     }
 
     /// Puts counts into the readings of gates that compare them: from where the last reading ended, or after a
@@ -45,7 +46,7 @@ impl World {
             .and_then(|rollout| rollout.status.attempt.as_ref());
         let Some(attempt) = attempt else { return };
         let gates = attempt.plan.gates.iter().zip(&attempt.gates);
-        let counting = gates.filter(|(gate, _)| gate.regression.is_some());
+        let counting = gates.filter(|(gate, _)| compares(gate));
         let counting: Vec<_> = counting
             .map(|(gate, status)| (gate.name.clone(), status.evidence.evaluated_at()))
             .collect();
@@ -125,4 +126,9 @@ fn of(requests: f64, ratio: f64) -> Counts {
         requests,
         bad: requests * ratio,
     }
+}
+
+/// Returns true if a gate compares counts of both versions.
+fn compares(gate: &Gate) -> bool {
+    gate.regression.is_some() || gate.compare.is_some()
 }
