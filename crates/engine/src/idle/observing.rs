@@ -87,6 +87,8 @@ pub(crate) fn sampling(ctx: &DecisionContext<'_>) -> Option<Sampling> {
         .ready_since
         .filter(|_| release.number == before.number)?;
     let workload = ctx.observed.workload.as_ref()?;
+    let plan = Plan::parse(&ctx.observed.identity.name, &release.plan).ok();
+    let until = plan.and_then(|plan| hold_ends(&plan, release));
     Some(Sampling {
         of: Sampled::Observed(release.number),
         since,
@@ -94,7 +96,7 @@ pub(crate) fn sampling(ctx: &DecisionContext<'_>) -> Option<Sampling> {
         step: Some(SampledStep {
             number: STEP,
             since,
-            until: hold_ends(ctx, release).unwrap_or(Timestamp::MAX),
+            until: until.unwrap_or(Timestamp::MAX),
         }),
     })
 }
@@ -277,7 +279,7 @@ fn finding(
         wait(ctx, release, MissingForFinding::Pods { problem }, None);
         return None;
     }
-    let Some(until) = hold_ends(ctx, release) else {
+    let Some(until) = hold_ends(plan, release) else {
         // It is scaled to zero.
         wait(
             ctx,
@@ -365,9 +367,8 @@ fn conclude(
 }
 
 /// Returns the time from which on a release that is whole could have been promoted.
-fn hold_ends(ctx: &DecisionContext<'_>, release: &ObservedRelease) -> Option<Timestamp> {
-    let plan = Plan::parse(&ctx.observed.identity.name, &release.plan).ok()?;
-    release.ready_since?.checked_add(hold_of(&plan)).ok()
+fn hold_ends(plan: &Plan, release: &ObservedRelease) -> Option<Timestamp> {
+    release.ready_since?.checked_add(hold_of(plan)).ok()
 }
 
 /// Time that the steps hold, all together.
